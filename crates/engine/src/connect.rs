@@ -1,0 +1,127 @@
+//! The connection to NATS, and what is checked of the server at start.
+
+use std::time::Duration;
+
+use async_nats::{
+    Client, ConnectOptions, Event,
+    jetstream::{Context, context::ContextBuilder},
+};
+use serde::Deserialize;
+
+use crate::Error;
+
+/// How long the first connection is tried.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long JetStream's own requests (streams, consumers) may take.
+const REQUEST_WITHIN: Duration = Duration::from_secs(5);
+/// How often the connection is checked.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// Messages that one subscription holds; more are dropped, so it is far above what is asked for.
+const SUBSCRIPTION_CAPACITY: usize = 65_536;
+/// The oldest server with atomic batches.
+const OLDEST_SERVER: (u32, u32) = (2, 12);
+
+/// Connects, and refuses a server that is too old.
+pub(crate) async fn connect(url: &str, name: &str) -> Result<(Client, Context), Error> {
+    let options = ConnectOptions::new()
+        .name(name)
+        .connection_timeout(CONNECT_WITHIN)
+        .ping_interval(PING_EVERY)
+        .request_timeout(Some(REQUEST_WITHIN))
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
+        .max_reconnects(None)
+        .reconnect_delay_callback(|attempt| {
+            Duration::from_millis(50 << attempt.min(5)).min(Duration::from_secs(1))
+        })
+        .event_callback(|event| async move { log_event(&event) });
+    let client = options
+        .connect(url)
+        .await
+        .map_err(|source| Error::Connect { url: url.to_owned(), source })?;
+    let version = client.server_info().version;
+    if !is_new_enough(&version) {
+        return Err(Error::ServerTooOld { version });
+    }
+    let context = ContextBuilder::new().timeout(REQUEST_WITHIN).build(client.clone());
+    Ok((client, context))
+}
+
+/// Warns in plain words when the server may lose what it has acknowledged.
+pub(crate) async fn warn_unless_synced(monitor: Option<&str>, replicas: usize) {
+    let Some(monitor) = monitor else {
+        tracing::warn!(
+            "cannot check whether nats-server fsyncs before it acknowledges (no monitor address \
+             given): unless it runs with `sync_interval: always`, a power failure can lose the \
+             last two minutes of acknowledged orders"
+        );
+        return;
+    };
+    match syncs_always(monitor).await {
+        Ok(true) => {}
+        Ok(false) if replicas >= 3 => tracing::warn!(
+            "nats-server does not fsync before it acknowledges: if a majority of the servers \
+             loses power at once, acknowledged orders are lost; set `jetstream {{ sync_interval: \
+             always }}`"
+        ),
+        Ok(false) => tracing::warn!(
+            "nats-server does not fsync before it acknowledges: a power failure can lose the last \
+             two minutes of acknowledged orders; set `jetstream {{ sync_interval: always }}`"
+        ),
+        Err(error) => tracing::warn!(
+            monitor,
+            %error,
+            "cannot ask nats-server's monitor whether it fsyncs before it acknowledges"
+        ),
+    }
+}
+
+async fn syncs_always(monitor: &str) -> Result<bool, reqwest::Error> {
+    #[derive(Deserialize)]
+    struct Jsz {
+        config: JetStreamConfig,
+    }
+    #[derive(Deserialize)]
+    struct JetStreamConfig {
+        #[serde(default)]
+        sync_always: bool,
+    }
+    let url = format!("{}/jsz?config=1", monitor.trim_end_matches('/'));
+    let jsz: Jsz = reqwest::get(url).await?.error_for_status()?.json().await?;
+    Ok(jsz.config.sync_always)
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { return false };
+    (major, minor) >= OLDEST_SERVER
+}
+
+fn log_event(event: &Event) {
+    match event {
+        Event::Connected => tracing::debug!("connected to NATS"),
+        Event::SlowConsumer(subscription) => {
+            tracing::error!(subscription, "the client dropped messages of NATS: reads them again");
+        }
+        Event::Disconnected
+        | Event::LameDuckMode
+        | Event::Draining
+        | Event::Closed
+        | Event::ServerError(_)
+        | Event::ClientError(_) => tracing::warn!(%event, "NATS"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_atomic_batches_is_too_old() {
+        for new in ["2.12.0", "2.15.1", "3.0.0", "2.14.0-RC.1"] {
+            assert!(is_new_enough(new), "{new}");
+        }
+        for old in ["2.9.10", "2.11.9", "", "dev"] {
+            assert!(!is_new_enough(old), "{old}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Recovery and rebuild: the projection is brought up to the log by folding it.
+//!
+//! From zero it is a rebuild, after a crash it is one batch, for `verify` it goes into a scratch
+//! database: one code path.
+
+use std::collections::{BTreeMap, HashMap};
+
+use async_nats::jetstream::Context;
+use events::{id::Shop, proto};
+use prost::Message;
+use sqlx::{AnyConnection, Connection};
+
+use crate::{
+    Error, Recorded, Service, WireError,
+    envelope::{self, Content},
+    inputs,
+    positions::Positions,
+    source::{Arrived, Selection, read_range},
+    store::{self, AnswerRow, Changes, LOG, ParkedRow},
+    streams,
+};
+
+/// Events that are folded in one transaction.
+const CHUNK: usize = 4000;
+
+/// Folds the service's own log into the projection, up to `end`. Returns how many events it read.
+pub(crate) async fn fold_log<S: Service>(
+    context: &Context,
+    db: &mut AnyConnection,
+    partition: u32,
+    end: u64,
+) -> Result<u64, Error> {
+    let mut positions = Positions(store::positions(db, partition).await?);
+    let from = positions.get(LOG);
+    let stream = streams::log(S::NAME, partition);
+    let selection = Selection { stream: stream.clone(), filters: Vec::new() };
+    let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
+    while let Some(chunk) = chunks.recv().await {
+        fold_chunk::<S>(db, partition, &stream, chunk?, &mut positions).await?;
+    }
+    Ok(positions.get(LOG) - from)
+}
+
+async fn fold_chunk<S: Service>(
+    db: &mut AnyConnection,
+    partition: u32,
+    stream: &str,
+    chunk: Vec<Arrived>,
+    positions: &mut Positions,
+) -> Result<(), Error> {
+    let from = positions.get(LOG);
+    let mut keys: HashMap<Shop, S::Keys> = HashMap::new();
+    let mut records = Vec::with_capacity(chunk.len());
+    let mut changes = Changes::default();
+    for message in chunk {
+        let unreadable =
+            |source| Error::Log { stream: stream.to_owned(), sequence: message.sequence, source };
+        let event = proto::Event::decode(message.payload)
+            .map_err(|error| unreadable(WireError::from(error)))?;
+        let (record, answer) = envelope::open::<S>(event).map_err(unreadable)?;
+        if let Some(header) = &message.positions {
+            positions.advance_to_header(header);
+        }
+        positions.advance(LOG, message.sequence);
+        changes.note(&record, answer, message.sequence);
+        match record.event {
+            Content::Engine(_) => changes.note_engine(record, partition, message.sequence),
+            Content::Event(_) => {
+                if let Some(record) = own_event(record) {
+                    S::event_keys(&record.event, keys.entry(record.shop.clone()).or_default());
+                    records.push(record);
+                }
+            }
+        }
+    }
+    let mut states = S::load(db, &keys).await?;
+    for record in &records {
+        let state = states.entry(record.shop.clone()).or_default();
+        let version = S::version(state, &record.event);
+        if record.version != version + 1 {
+            return Err(Error::Version {
+                stream: stream.to_owned(),
+                aggregate: S::aggregate(&record.event),
+                version,
+                next: record.version,
+            });
+        }
+        S::apply(state, record);
+    }
+    let mut tx = db.begin().await?;
+    if !store::advance(&mut tx, partition, from, positions.get(LOG)).await? {
+        return Err(Error::Zombie { service: S::NAME, partition, expected: from });
+    }
+    S::save(&mut tx, partition, &states).await?;
+    store::save(&mut tx, partition, &changes).await?;
+    store::save_positions(&mut tx, partition, &positions.0).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn own_event<E>(record: Recorded<Content<E>>) -> Option<Recorded<E>> {
+    let Recorded { id, shop, version, time, cause, context, event } = record;
+    match event {
+        Content::Event(event) => Some(Recorded { id, shop, version, time, cause, context, event }),
+        Content::Engine(_) => None,
+    }
+}
+
+/// Brings the copies of what other services own up to the ends of their streams, or up to `ends`
+/// where it names one.
+pub(crate) async fn fold_copies<S: Service>(
+    context: &Context,
+    db: &mut AnyConnection,
+    partition: u32,
+    ends: Option<&BTreeMap<String, u64>>,
+) -> Result<(), Error> {
+    for source in S::SOURCES.iter().filter(|source| source.copy) {
+        let stream = streams::log(source.service, partition);
+        let end = match ends {
+            Some(ends) => ends.get(source.service).copied().unwrap_or(0),
+            None => crate::log::last_sequence(context, &stream).await?,
+        };
+        let mut positions = Positions(store::positions(db, partition).await?);
+        let from = positions.get(source.service);
+        let selection = Selection { stream, filters: inputs::filters(source, partition) };
+        let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
+        while let Some(chunk) = chunks.recv().await {
+            positions.0.retain(|name, _| name == source.service);
+            copy_chunk::<S>(db, partition, source.service, chunk?, &mut positions).await?;
+        }
+        if end > from {
+            let done = BTreeMap::from([(source.service.to_owned(), end)]);
+            store::save_positions(db, partition, &done).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn copy_chunk<S: Service>(
+    db: &mut AnyConnection,
+    partition: u32,
+    source: &str,
+    chunk: Vec<Arrived>,
+    positions: &mut Positions,
+) -> Result<(), Error> {
+    let mut keys: HashMap<Shop, S::Keys> = HashMap::new();
+    let mut inputs = Vec::with_capacity(chunk.len());
+    for message in chunk {
+        positions.advance(source, message.sequence);
+        // A copy that cannot be read is passed over, live as here: the other service's log keeps
+        // it, and a rebuild by a version that can read it takes it in.
+        let Some((shop, input)) = read_copy::<S>(&message) else { continue };
+        S::keys(&input, keys.entry(shop.clone()).or_default());
+        inputs.push((shop, input));
+    }
+    let mut states = S::load(db, &keys).await?;
+    for (shop, input) in &inputs {
+        S::copy(states.entry(shop.clone()).or_default(), input);
+    }
+    let mut tx = db.begin().await?;
+    S::save(&mut tx, partition, &states).await?;
+    store::save_positions(&mut tx, partition, &positions.0).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn read_copy<S: Service>(message: &Arrived) -> Option<(Shop, S::Input)> {
+    let event = proto::Event::decode(message.payload.clone()).ok()?;
+    let shop = Shop::parse(&event.shop).ok()?;
+    match S::foreign(event) {
+        Ok(input) => Some((shop, input)),
+        Err(error) => {
+            tracing::error!(subject = message.subject, sequence = message.sequence, %error,
+                "cannot read an event of another service");
+            None
+        }
+    }
+}
+
+impl Changes {
+    /// Notes the answer that an event carries.
+    pub(crate) fn note<E>(
+        &mut self,
+        record: &Recorded<E>,
+        answer: Option<proto::Answer>,
+        sequence: u64,
+    ) {
+        if let Some(answer) = answer {
+            self.time = self.time.max(record.time);
+            self.answers.push(AnswerRow {
+                shop: record.shop.clone(),
+                command_id: answer.command_id,
+                fingerprint: answer.fingerprint,
+                body: answer.body,
+                sequence,
+                answered_at: record.time,
+            });
+        }
+    }
+
+    /// Notes an event of the engine.
+    fn note_engine<E>(&mut self, record: Recorded<Content<E>>, partition: u32, sequence: u64) {
+        let Content::Engine(kind) = record.event else { return };
+        match kind {
+            proto::engine_event::Kind::Answered(_) => {}
+            proto::engine_event::Kind::Parked(parked) => self.parked.push(ParkedRow {
+                id: record.id.to_string(),
+                partition,
+                shop: record.shop,
+                aggregate_id: parked.aggregate_id,
+                source: parked.source,
+                sequence: parked.sequence,
+                subject: parked.subject,
+                payload: hex(&parked.payload),
+                reason: parked.reason,
+                parked_at: record.time,
+                log_sequence: sequence,
+            }),
+            proto::engine_event::Kind::Redriven(redriven) => {
+                self.redriven.push(redriven.parked_id);
+            }
+        }
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
+
+/// Bytes from hexadecimal; `None` when it is none.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..text.len())
+        .step_by(2)
+        .map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect()
+}
+
+/// The name of the message on a subject, as causes name it: `inventory.reserved`.
+pub(crate) fn cause_kind(subject: &str) -> String {
+    let mut tokens = subject.split('.');
+    let first = tokens.next().unwrap_or_default();
+    let last = tokens.next_back().unwrap_or_default();
+    if first == "inbox" { format!("command.{last}") } else { format!("{first}.{last}") }
+}

@@ -1,0 +1,128 @@
+//! Writing into the inbox: commands of many senders go in together, with one fsync.
+
+use std::time::Duration;
+
+use async_nats::Client as Nats;
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    sync::{OnceCell, mpsc, oneshot},
+    time::{Instant, sleep},
+};
+
+use crate::publish::{DUPLICATE_IN_BATCH, Outgoing, PublishError, publish};
+
+/// Commands that wait to be written; senders wait beyond that.
+const MAX_WAITING: usize = 1000;
+/// Commands written at once.
+const MAX_TOGETHER: usize = 500;
+/// How long a command is tried while the server does not answer or is not ready.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A command is not in the inbox, or nobody knows.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InboxError {
+    /// The server refused it: it is not stored.
+    #[error("the inbox refuses the command: {0}")]
+    Refused(String),
+    /// The server did not answer: send it again under the same id.
+    #[error("the inbox does not answer: {0}")]
+    Unknown(String),
+}
+
+/// The writers of all partitions; each starts when it is first needed.
+#[derive(Debug)]
+pub(crate) struct Inboxes {
+    nats: Nats,
+    writers: Vec<OnceCell<mpsc::Sender<Waiting>>>,
+}
+
+/// A command that waits to be written, and who wants to know whether it was a duplicate.
+struct Waiting {
+    message: Outgoing,
+    written: oneshot::Sender<Result<bool, InboxError>>,
+}
+
+impl Inboxes {
+    pub(crate) fn new(nats: Nats, partitions: u32) -> Self {
+        Self { nats, writers: (0..partitions).map(|_| OnceCell::new()).collect() }
+    }
+
+    /// Writes a command; true when the inbox held it already.
+    pub(crate) async fn write(
+        &self,
+        partition: u32,
+        message: Outgoing,
+    ) -> Result<bool, InboxError> {
+        let gone = || InboxError::Unknown("the writer has stopped".to_owned());
+        let writer = self.writers[partition as usize]
+            .get_or_init(|| async {
+                let (queue, waiting) = mpsc::channel(MAX_WAITING);
+                tokio::spawn(write_all(self.nats.clone(), waiting));
+                queue
+            })
+            .await;
+        let (written, outcome) = oneshot::channel();
+        writer.send(Waiting { message, written }).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
+}
+
+/// Writes what waits, together, until nobody can send any more.
+async fn write_all(nats: Nats, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut together = Vec::with_capacity(MAX_TOGETHER);
+    while waiting.recv_many(&mut together, MAX_TOGETHER).await > 0 {
+        let (messages, writers): (Vec<_>, Vec<_>) =
+            together.drain(..).map(|one| (one.message, one.written)).unzip();
+        let outcomes = write_together(&nats, messages).await;
+        for (writer, outcome) in writers.into_iter().zip(outcomes) {
+            writer.send(outcome).ok();
+        }
+    }
+}
+
+async fn write_together(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, InboxError>> {
+    let count = messages.len();
+    match publish(nats, messages.clone(), None).await {
+        Ok(stored) => vec![Ok(stored.duplicate); count],
+        // The server does not say which one, and after silence nobody knows: each for itself
+        // then, under its id, so that none is stored twice.
+        Err(error) => {
+            if !matches!(error, PublishError::Refused { code: DUPLICATE_IN_BATCH, .. }) {
+                tracing::debug!(%error, count, "writes commands one by one");
+            }
+            write_each(nats, messages).await
+        }
+    }
+}
+
+async fn write_each(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, InboxError>> {
+    let mut outcomes: Vec<_> =
+        messages.iter().map(|_| Err(InboxError::Unknown("it was not tried".to_owned()))).collect();
+    let mut writing: FuturesUnordered<_> = messages
+        .into_iter()
+        .enumerate()
+        .map(|(index, message)| async move { (index, write_one(nats, message).await) })
+        .collect();
+    while let Some((index, outcome)) = writing.next().await {
+        outcomes[index] = outcome;
+    }
+    outcomes
+}
+
+async fn write_one(nats: &Nats, message: Outgoing) -> Result<bool, InboxError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match publish(nats, vec![message.clone()], None).await {
+            Ok(stored) => return Ok(stored.duplicate),
+            Err(PublishError::Refused { description, .. }) if Instant::now() >= deadline => {
+                return Err(InboxError::Refused(description));
+            }
+            Err(error) if Instant::now() >= deadline => {
+                return Err(InboxError::Unknown(error.to_string()));
+            }
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}

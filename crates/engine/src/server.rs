@@ -1,0 +1,169 @@
+//! A private nats-server as a child process: for `--embedded`, the demo, the benchmark and tests.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use serde::Deserialize;
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+use crate::Error;
+
+/// How long the server may take until it answers.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
+/// The pause between two looks.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(20);
+/// The oldest server with atomic batches.
+const OLDEST: &str = "2.12";
+
+/// A nats-server that stops when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    binary: PathBuf,
+    folder: PathBuf,
+    child: Option<Child>,
+    port: u16,
+    monitor_port: u16,
+    /// What stands in the configuration beside the usual.
+    extra: String,
+}
+
+#[derive(Deserialize)]
+struct Ports {
+    nats: Vec<String>,
+    monitoring: Vec<String>,
+}
+
+impl Server {
+    /// The nats-server to use: the environment's `NATS_SERVER`, or the one on the PATH.
+    pub fn find() -> PathBuf {
+        std::env::var_os("NATS_SERVER").map_or_else(|| "nats-server".into(), PathBuf::from)
+    }
+
+    /// Starts a server on free ports of the loopback address. It fsyncs before it acknowledges,
+    /// and keeps its data in `folder`. `extra` is appended to its configuration.
+    pub async fn start(binary: &Path, folder: &Path, extra: &str) -> Result<Self, Error> {
+        let mut server = Self {
+            binary: binary.to_owned(),
+            folder: folder.to_owned(),
+            child: None,
+            port: 0,
+            monitor_port: 0,
+            extra: extra.to_owned(),
+        };
+        server.start_again().await?;
+        Ok(server)
+    }
+
+    /// Starts the server again after [`Server::kill`], on the same ports, with the same data.
+    pub async fn start_again(&mut self) -> Result<(), Error> {
+        let failed =
+            |reason: String| Error::Server { binary: self.binary.display().to_string(), reason };
+        std::fs::create_dir_all(&self.folder).map_err(|error| failed(error.to_string()))?;
+        // Without symbolic links: the server answers with the path that it was given.
+        let folder =
+            std::fs::canonicalize(&self.folder).map_err(|error| failed(error.to_string()))?;
+        let config = folder.join("nats.conf");
+        std::fs::write(&config, self.configuration(&folder))
+            .map_err(|error| failed(error.to_string()))?;
+        let log = std::fs::File::create(folder.join("nats.log"))
+            .map_err(|error| failed(error.to_string()))?;
+        let child = Command::new(&self.binary)
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| {
+                failed(format!(
+                    "{error}; install nats-server {OLDEST} or newer, or set NATS_SERVER"
+                ))
+            })?;
+        let pid = child.id().unwrap_or_default();
+        self.child = Some(child);
+        let ports = self.await_ports(&folder, pid).await?;
+        (self.port, self.monitor_port) = ports;
+        Ok(())
+    }
+
+    fn configuration(&self, folder: &Path) -> String {
+        let port = |port: u16| if port == 0 { "-1".to_owned() } else { port.to_string() };
+        format!(
+            "listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\nports_file_dir: {folder:?}\n\
+             max_payload: 1MB\n\
+             jetstream {{ store_dir: {:?}, max_mem: 256M, sync_interval: always }}\n{}\n",
+            port(self.port),
+            port(self.monitor_port),
+            folder.join("jetstream"),
+            self.extra
+        )
+    }
+
+    /// Waits until the server has written its ports and answers on them.
+    async fn await_ports(&mut self, folder: &Path, pid: u32) -> Result<(u16, u16), Error> {
+        let failed =
+            |reason: String| Error::Server { binary: self.binary.display().to_string(), reason };
+        let deadline = Instant::now() + STARTS_WITHIN;
+        let name = self.binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = folder.join(format!("{name}_{pid}.ports"));
+        loop {
+            if let Some(child) = self.child.as_mut()
+                && let Ok(Some(status)) = child.try_wait()
+            {
+                let log = std::fs::read_to_string(folder.join("nats.log")).unwrap_or_default();
+                return Err(failed(format!("it ended with {status}: {log}")));
+            }
+            let ports = std::fs::read(&file).ok();
+            let ports = ports.and_then(|text| serde_json::from_slice::<Ports>(&text).ok());
+            if let Some(ports) = ports
+                && let (Some(nats), Some(monitor)) = (port(&ports.nats), port(&ports.monitoring))
+                && is_healthy(monitor).await
+            {
+                return Ok((nats, monitor));
+            }
+            if Instant::now() > deadline {
+                return Err(failed(format!("it did not answer within {STARTS_WITHIN:?}")));
+            }
+            sleep(LOOKED_AT_EVERY).await;
+        }
+    }
+
+    /// The address for clients.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The address of the monitor.
+    pub fn monitor_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.monitor_port)
+    }
+
+    /// The process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// Kills the server, as a power failure would.
+    pub async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await.ok();
+        }
+    }
+}
+
+/// The port at the end of the first address.
+fn port(addresses: &[String]) -> Option<u16> {
+    addresses.first()?.rsplit(':').next()?.trim_end_matches('/').parse().ok()
+}
+
+async fn is_healthy(monitor_port: u16) -> bool {
+    let url = format!("http://127.0.0.1:{monitor_port}/healthz?js-server-only=true");
+    reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
+}

@@ -1,0 +1,314 @@
+//! The stream definitions of `nats/streams.toml`: applied idempotently, drift named.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_nats::jetstream::{
+    Context,
+    context::GetStreamErrorKind,
+    stream::{Config, DiscardPolicy, RetentionPolicy, Source, StorageType},
+};
+use serde::Deserialize;
+
+use crate::Error;
+
+/// The definitions, as they stand in the repository.
+const DEFINITIONS: &str = include_str!("../../../nats/streams.toml");
+/// The services that own events.
+pub const SERVICES: &[&str] = &["catalog", "inventory", "order", "payment"];
+
+/// What an installation chooses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Installation {
+    pub(crate) partitions: u32,
+    pub(crate) replicas: usize,
+    pub(crate) integrator_streams: bool,
+}
+
+/// How a stream differs from its definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The stream.
+    pub stream: String,
+    /// Each setting that differs, as `setting: is … , should be …`; empty when the stream is missing.
+    pub settings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definitions {
+    stream: Vec<Definition>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    name: String,
+    #[serde(default)]
+    subjects: Vec<String>,
+    sources: Option<String>,
+    #[serde(default)]
+    integrator: bool,
+    #[serde(default, deserialize_with = "duration")]
+    max_age: Duration,
+    #[serde(default = "default_duplicate_window", deserialize_with = "duration")]
+    duplicate_window: Duration,
+    #[serde(default = "unlimited")]
+    max_messages_per_subject: i64,
+    #[serde(default)]
+    allow_atomic_publish: bool,
+    #[serde(default)]
+    allow_direct: bool,
+    #[serde(default)]
+    allow_message_ttl: bool,
+    #[serde(default)]
+    deny_delete: bool,
+    #[serde(default)]
+    deny_purge: bool,
+}
+
+/// The stream of the inbox of a partition.
+pub(crate) fn inbox(partition: u32) -> String {
+    format!("INBOX-{partition}")
+}
+
+/// The stream of a service's log in a partition.
+pub(crate) fn log(service: &str, partition: u32) -> String {
+    format!("{}-{partition}", service.to_uppercase())
+}
+
+/// All streams of an installation, as they should be.
+pub(crate) fn wanted(installation: Installation) -> Result<Vec<Config>, Error> {
+    let definitions: Definitions = toml::from_str(DEFINITIONS)?;
+    Ok(definitions
+        .stream
+        .iter()
+        .filter(|definition| installation.integrator_streams || !definition.integrator)
+        .flat_map(|definition| expand(definition, installation))
+        .collect())
+}
+
+/// Creates what is missing. A stream that differs is an error that says what differs.
+pub(crate) async fn create_missing(context: &Context, wanted: &[Config]) -> Result<(), Error> {
+    for config in wanted {
+        match existing(context, &config.name).await? {
+            None => {
+                context
+                    .create_stream(config.clone())
+                    .await
+                    .map_err(|error| Error::jetstream("create", &config.name, error))?;
+                tracing::info!(stream = config.name, "created the stream");
+            }
+            Some(existing) => {
+                let differences = compare(&existing, config);
+                if !differences.is_empty() {
+                    return Err(Error::Drift {
+                        stream: config.name.clone(),
+                        differences: differences.join("; "),
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Creates what is missing and changes what differs; returns what it did.
+pub(crate) async fn apply(context: &Context, wanted: &[Config]) -> Result<Vec<Difference>, Error> {
+    let differences = diff(context, wanted).await?;
+    for config in wanted {
+        if differences.iter().any(|difference| difference.stream == config.name) {
+            context
+                .create_or_update_stream(config.clone())
+                .await
+                .map_err(|error| Error::jetstream("change", &config.name, error))?;
+        }
+    }
+    Ok(differences)
+}
+
+/// What is missing or differs.
+pub(crate) async fn diff(context: &Context, wanted: &[Config]) -> Result<Vec<Difference>, Error> {
+    let mut differences = Vec::new();
+    for config in wanted {
+        let settings = match existing(context, &config.name).await? {
+            None => Some(Vec::new()),
+            Some(existing) => Some(compare(&existing, config)).filter(|found| !found.is_empty()),
+        };
+        if let Some(settings) = settings {
+            differences.push(Difference { stream: config.name.clone(), settings });
+        }
+    }
+    Ok(differences)
+}
+
+async fn existing(context: &Context, name: &str) -> Result<Option<Config>, Error> {
+    match context.get_stream(name).await {
+        Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(ref answer) if answer.code() == 404 => Ok(None),
+            _ => Err(Error::jetstream("inspect", name, error)),
+        },
+    }
+}
+
+/// The streams that one definition stands for.
+fn expand(definition: &Definition, installation: Installation) -> Vec<Config> {
+    let services: &[&str] =
+        if definition.name.contains("{SERVICE") { SERVICES } else { &["tradewind"] };
+    let partitions =
+        if definition.name.contains("{partition}") { installation.partitions } else { 1 };
+    services
+        .iter()
+        .flat_map(|service| {
+            (0..partitions).map(|partition| config(definition, installation, service, partition))
+        })
+        .collect()
+}
+
+fn config(
+    definition: &Definition,
+    installation: Installation,
+    service: &str,
+    partition: u32,
+) -> Config {
+    let fill = |text: &str| {
+        text.replace("{SERVICES}", &plural(service).to_uppercase())
+            .replace("{SERVICE}", &service.to_uppercase())
+            .replace("{service}", service)
+            .replace("{partition}", &partition.to_string())
+    };
+    let sources = definition.sources.as_ref().map(|_| {
+        (0..installation.partitions)
+            .map(|partition| Source { name: log(service, partition), ..Default::default() })
+            .collect()
+    });
+    Config {
+        name: fill(&definition.name),
+        subjects: definition.subjects.iter().map(|subject| fill(subject)).collect(),
+        sources,
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        discard: DiscardPolicy::Old,
+        num_replicas: installation.replicas,
+        max_age: definition.max_age,
+        duplicate_window: definition.duplicate_window,
+        max_messages: -1,
+        max_bytes: -1,
+        max_message_size: -1,
+        max_consumers: -1,
+        max_messages_per_subject: definition.max_messages_per_subject,
+        allow_atomic_publish: definition.allow_atomic_publish,
+        allow_direct: definition.allow_direct,
+        allow_message_ttl: definition.allow_message_ttl,
+        deny_delete: definition.deny_delete,
+        deny_purge: definition.deny_purge,
+        ..Default::default()
+    }
+}
+
+/// The plural of a service's name: `order` → `orders`, `inventory` → `inventories`.
+fn plural(service: &str) -> String {
+    match service.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{service}s"),
+    }
+}
+
+/// Each setting that differs, with both values.
+fn compare(existing: &Config, wanted: &Config) -> Vec<String> {
+    let (is, should) = (settings(existing), settings(wanted));
+    should
+        .iter()
+        .filter(|(name, value)| is.get(*name) != Some(value))
+        .map(|(name, value)| format!("{name}: is {}, should be {value}", is[name]))
+        .collect()
+}
+
+fn settings(config: &Config) -> BTreeMap<&'static str, String> {
+    let sources: Vec<_> =
+        config.sources.iter().flatten().map(|source| source.name.as_str()).collect();
+    BTreeMap::from([
+        ("subjects", config.subjects.join(" ")),
+        ("sources", sources.join(" ")),
+        ("retention", format!("{:?}", config.retention)),
+        ("storage", format!("{:?}", config.storage)),
+        ("discard", format!("{:?}", config.discard)),
+        ("replicas", config.num_replicas.to_string()),
+        ("max_age", format!("{:?}", config.max_age)),
+        ("duplicate_window", format!("{:?}", config.duplicate_window)),
+        ("max_messages", config.max_messages.to_string()),
+        ("max_bytes", config.max_bytes.to_string()),
+        ("max_messages_per_subject", config.max_messages_per_subject.to_string()),
+        ("allow_atomic_publish", config.allow_atomic_publish.to_string()),
+        ("allow_direct", config.allow_direct.to_string()),
+        ("allow_message_ttl", config.allow_message_ttl.to_string()),
+        ("deny_delete", config.deny_delete.to_string()),
+        ("deny_purge", config.deny_purge.to_string()),
+    ])
+}
+
+fn default_duplicate_window() -> Duration {
+    Duration::from_secs(120)
+}
+
+fn unlimited() -> i64 {
+    -1
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wrong = || serde::de::Error::custom(format!("{text:?} is not a number with s, m, h or d"));
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let number: u64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    Ok(Duration::from_secs(number * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(installation: Installation) -> Vec<String> {
+        let wanted = wanted(installation).expect("the definitions parse");
+        wanted.into_iter().map(|config| config.name).collect()
+    }
+
+    #[test]
+    fn every_partition_has_its_streams() {
+        let two = Installation { partitions: 2, replicas: 1, integrator_streams: false };
+        assert_eq!(
+            names(two),
+            [
+                "CATALOG-0",
+                "CATALOG-1",
+                "INVENTORY-0",
+                "INVENTORY-1",
+                "ORDER-0",
+                "ORDER-1",
+                "PAYMENT-0",
+                "PAYMENT-1",
+                "INBOX-0",
+                "INBOX-1",
+                "LEASES"
+            ]
+        );
+        let with = names(Installation { integrator_streams: true, ..two });
+        assert_eq!(with[11..], ["CATALOGS", "INVENTORIES", "ORDERS", "PAYMENTS"]);
+    }
+
+    #[test]
+    fn a_difference_names_the_setting_and_both_values() {
+        let one = Installation { partitions: 1, replicas: 1, integrator_streams: false };
+        let wanted = wanted(one).expect("the definitions parse");
+        let inbox = wanted.iter().find(|c| c.name == "INBOX-0").expect("there is an inbox");
+        assert_eq!(compare(inbox, inbox), Vec::<String>::new());
+        let other = Config { max_age: Duration::from_secs(60), ..inbox.clone() };
+        assert_eq!(compare(&other, inbox), ["max_age: is 60s, should be 604800s"]);
+    }
+}

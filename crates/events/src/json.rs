@@ -1,0 +1,86 @@
+//! Protobuf messages as JSON and back, for people who look at one: a parked input, a log line.
+
+use std::sync::LazyLock;
+
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+
+use crate::proto;
+
+/// Bytes that are not the message they should be, or JSON that is not its JSON form.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// The contract has no such message.
+    #[error("the contract has no message {0}")]
+    UnknownMessage(String),
+    /// The bytes do not decode.
+    #[error("the bytes are not a {message}")]
+    Decode {
+        /// The message that was expected.
+        message: String,
+        /// What the decoder says.
+        source: prost::DecodeError,
+    },
+    /// The JSON does not parse, or is not of that message.
+    #[error("the JSON is not a {message}")]
+    Json {
+        /// The message that was expected.
+        message: String,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+}
+
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(proto::DESCRIPTORS).unwrap_or_default());
+
+/// The message that a subject carries, by its full name.
+pub fn message_of(subject: &str) -> &'static str {
+    if subject.starts_with("inbox.") {
+        "tradewind.commands.v1.Command"
+    } else {
+        "tradewind.events.v1.Event"
+    }
+}
+
+/// The protobuf JSON form of an encoded message.
+pub fn to_json(message: &str, bytes: &[u8]) -> Result<serde_json::Value, JsonError> {
+    let decoded = DynamicMessage::decode(descriptor(message)?, bytes)
+        .map_err(|source| JsonError::Decode { message: message.to_owned(), source })?;
+    serde_json::to_value(decoded)
+        .map_err(|source| JsonError::Json { message: message.to_owned(), source })
+}
+
+/// The encoded form of a message given as protobuf JSON.
+pub fn from_json(message: &str, json: &serde_json::Value) -> Result<Vec<u8>, JsonError> {
+    DynamicMessage::deserialize(descriptor(message)?, json)
+        .map(|decoded| decoded.encode_to_vec())
+        .map_err(|source| JsonError::Json { message: message.to_owned(), source })
+}
+
+fn descriptor(message: &str) -> Result<prost_reflect::MessageDescriptor, JsonError> {
+    POOL.get_message_by_name(message).ok_or_else(|| JsonError::UnknownMessage(message.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_survives_the_way_through_json() {
+        let command = proto::Command {
+            id: "018f".into(),
+            shop: "acme".into(),
+            body: Some(proto::command::Body::CancelOrder(proto::CancelOrder {
+                order_id: "o".into(),
+                note: "changed my mind".into(),
+            })),
+            ..Default::default()
+        };
+        let name = message_of("inbox.0.live.order.acme.cancel_order");
+        let json = to_json(name, &command.encode_to_vec()).expect("decodes");
+        assert_eq!(json["cancelOrder"]["note"], "changed my mind");
+        assert_eq!(from_json(name, &json).expect("encodes"), command.encode_to_vec());
+        assert!(to_json(name, b"\xff\xff").is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! Time: UTC, to the millisecond.
+
+use std::{fmt, ops::Add, time::Duration};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::id::ParseError;
+
+/// An instant in UTC, to the millisecond. As text and JSON: RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The instant that is `millis` milliseconds after 1970-01-01T00:00:00Z.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// The milliseconds since 1970-01-01T00:00:00Z.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// The present, by this machine's clock. Called at the edge alone: rules get the time told.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn now() -> Self {
+        Self(Utc::now().timestamp_millis())
+    }
+
+    /// Takes the wire form; an absent time is an error.
+    pub fn parse(time: Option<&prost_types::Timestamp>) -> Result<Self, ParseError> {
+        let time = time.ok_or_else(|| ParseError::new("time", "must be present", ""))?;
+        Ok(Self(time.seconds * 1000 + i64::from(time.nanos) / 1_000_000))
+    }
+}
+
+impl From<Timestamp> for prost_types::Timestamp {
+    fn from(time: Timestamp) -> Self {
+        let nanos = time.0.rem_euclid(1000) * 1_000_000;
+        Self { seconds: time.0.div_euclid(1000), nanos: nanos as i32 }
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or_default();
+        f.write_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = DateTime::parse_from_rfc3339(&text).map_err(D::Error::custom)?;
+        Ok(Self(time.timestamp_millis()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_form_and_the_text_keep_the_millisecond() {
+        for millis in [0, -1, 1_795_179_849_123] {
+            let time = Timestamp::from_millis(millis);
+            assert_eq!(Timestamp::parse(Some(&time.into())), Ok(time));
+            let text = serde_json::to_string(&time).expect("serialises");
+            assert_eq!(serde_json::from_str::<Timestamp>(&text).expect("parses"), time);
+        }
+        assert_eq!(Timestamp::from_millis(1_500).to_string(), "1970-01-01T00:00:01.500Z");
+    }
+}

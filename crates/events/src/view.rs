@@ -1,0 +1,250 @@
+//! What a service answers to a question, as JSON. The gateway hands it on as it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{CustomerId, Location, OrderId, Quantity, Reference, Sku},
+    money::{Currency, Money},
+    time::Timestamp,
+};
+
+/// A product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductView {
+    /// The stock keeping unit.
+    pub sku: Sku,
+    /// The title, for people.
+    pub title: String,
+    /// The price of one unit.
+    pub price: Money,
+    /// Whether it is sold.
+    pub active: bool,
+    /// Counts its changes, from 1.
+    pub version: u64,
+}
+
+/// The stock of a SKU at a location.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelView {
+    /// The stock keeping unit.
+    pub sku: Sku,
+    /// Where the units are.
+    pub location: Location,
+    /// The units on hand, as the ERP tells it.
+    pub on_hand: i64,
+    /// The units held for orders that are not yet paid for.
+    pub held: i64,
+    /// The units that belong to orders.
+    pub allocated: i64,
+    /// The units that can be sold: on hand, less what is held and allocated; never below 0.
+    pub available: i64,
+    /// Counts the changes by the ERP, from 1.
+    pub version: u64,
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderStatus {
+    /// Waits for its stock to be held.
+    Placed,
+    /// Waits for its payment to be authorised.
+    PaymentDue,
+    /// Waits for its stock to be allocated.
+    Authorized,
+    /// Stands; its payment is being captured.
+    Confirmed,
+    /// Paid: the end, and the beginning of fulfilment.
+    Paid,
+    /// Off: the end.
+    Cancelled,
+}
+
+impl OrderStatus {
+    /// Every status, in the order of the saga.
+    pub const ALL: [Self; 6] = [
+        Self::Placed,
+        Self::PaymentDue,
+        Self::Authorized,
+        Self::Confirmed,
+        Self::Paid,
+        Self::Cancelled,
+    ];
+
+    /// The status as it stands in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Placed => "placed",
+            Self::PaymentDue => "payment_due",
+            Self::Authorized => "authorized",
+            Self::Confirmed => "confirmed",
+            Self::Paid => "paid",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Takes the status as it stands in JSON and in the database.
+    pub fn parse(status: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == status)
+    }
+
+    /// Whether nothing follows it.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Paid | Self::Cancelled)
+    }
+}
+
+/// Why an order was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// The customer or the shop asked for it.
+    Requested,
+    /// There was too little stock.
+    OutOfStock,
+    /// The stock did not answer in time.
+    StockTimeout,
+    /// The payment was declined.
+    PaymentDeclined,
+    /// The payment could not be carried out.
+    PaymentFailed,
+    /// The payment did not answer in time.
+    PaymentTimeout,
+    /// The hold ran out before the payment was authorised, and the stock was gone.
+    StockLost,
+    /// The authorised money could not be captured.
+    CaptureFailed,
+}
+
+/// A SKU that an order wanted and did not get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortage {
+    /// The stock keeping unit.
+    pub sku: Sku,
+    /// The units that the order asked for.
+    pub requested: i64,
+    /// The units that were free.
+    pub available: i64,
+}
+
+/// One SKU of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderLine {
+    /// The stock keeping unit.
+    pub sku: Sku,
+    /// The units.
+    pub quantity: Quantity,
+    /// The price of one unit as sold, in the minor unit of the order's currency.
+    pub unit_price: i64,
+}
+
+/// Money that is not for goods: shipping, a fee.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Charge {
+    /// What it is for, for example `POST`.
+    pub code: String,
+    /// The amount in the minor unit of the order's currency.
+    pub amount: i64,
+}
+
+/// Why an order is off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancellation {
+    /// Why.
+    pub reason: CancelReason,
+    /// More about it, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// The SKUs that there was too little of, when that was the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shortages: Vec<Shortage>,
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderView {
+    /// Its id.
+    pub id: OrderId,
+    /// The caller's own order number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// The customer; absent for a guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_id: Option<CustomerId>,
+    /// The country that it goes to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub country: String,
+    /// What is ordered.
+    pub lines: Vec<OrderLine>,
+    /// Money that is not for goods.
+    pub charges: Vec<Charge>,
+    /// Lines and charges together, in minor units.
+    pub total: i64,
+    /// The currency of all amounts.
+    pub currency: Currency,
+    /// Why it is off, when it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancellation: Option<Cancellation>,
+    /// When it was placed.
+    pub placed_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Counts its events, from 1.
+    pub version: u64,
+}
+
+/// One step in the history of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    /// The order's version after it.
+    pub version: u64,
+    /// The event, for example `payment_due`.
+    pub event: String,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// What caused it, for example `inventory.reserved`.
+    pub cause: String,
+    /// The id of the event or command that caused it; empty for a timer.
+    pub cause_id: String,
+}
+
+/// What a service counts over a shop, for reports and checks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderTotals {
+    /// One for each status and cancel reason that occurs.
+    pub groups: Vec<OrderGroup>,
+}
+
+/// The orders that ended alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderGroup {
+    /// Where they stand.
+    pub status: OrderStatus,
+    /// Why they are off, when they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<CancelReason>,
+    /// How many there are.
+    pub orders: i64,
+    /// Their totals together, in minor units.
+    pub total: i64,
+}
+
+/// What payments counts over a shop.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentTotals {
+    /// Captured, in minor units.
+    pub captured: i64,
+    /// Paid back, in minor units.
+    pub refunded: i64,
+    /// Authorised and neither captured nor let go, in minor units.
+    pub authorized: i64,
+    /// Operations whose outcome is not known yet.
+    pub pending: i64,
+    /// What the provider's own ledger says was captured, less what it paid back.
+    pub provider_net: i64,
+    /// What the provider's own ledger holds authorised and neither captured nor let go.
+    pub provider_held: i64,
+}
