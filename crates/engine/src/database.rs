@@ -6,8 +6,8 @@ use sqlx::{AnyPool, Executor, any::AnyPoolOptions, migrate::Migrator};
 
 use crate::{Error, Table};
 
-/// Connections to one service's database: the workers' own, and a few for questions.
-const CONNECTIONS: u32 = 16;
+/// Connections to one service's database beside those of its workers: for questions.
+const CONNECTIONS_FOR_QUESTIONS: u32 = 12;
 /// How long a writer waits for another one, in `SQLite`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -52,6 +52,7 @@ impl Database {
     pub(crate) async fn open(
         location: &Location,
         name: &str,
+        partitions: u32,
         migrations: &Migrator,
     ) -> Result<Self, Error> {
         static DRIVERS: Once = Once::new();
@@ -63,10 +64,9 @@ impl Database {
             }
             Location::Postgres(url) => url.clone(),
         };
-        Self::connect(location, name, &url, migrations).await.map_err(|source| Error::Open {
-            service: name.to_owned(),
-            url: without_password(&url),
-            source,
+        let connections = partitions + CONNECTIONS_FOR_QUESTIONS;
+        Self::connect(location, name, &url, connections, migrations).await.map_err(|source| {
+            Error::Open { service: name.to_owned(), url: without_password(&url), source }
         })
     }
 
@@ -74,6 +74,7 @@ impl Database {
         location: &Location,
         name: &str,
         url: &str,
+        connections: u32,
         migrations: &Migrator,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let (prepare, schema) = match location {
@@ -82,11 +83,11 @@ impl Database {
                 (sqlite_settings(), None)
             }
             Location::Postgres(_) => {
-                (format!("set search_path to {name}; set synchronous_commit to off"), Some(name))
+                (postgres_settings(name), Some(name))
             }
         };
         let pool = AnyPoolOptions::new()
-            .max_connections(CONNECTIONS)
+            .max_connections(connections)
             .after_connect(move |connection, _| {
                 let prepare = prepare.clone();
                 Box::pin(async move {
@@ -123,6 +124,14 @@ fn sqlite_settings() -> String {
         "pragma journal_mode = wal; pragma synchronous = normal; pragma busy_timeout = {}; \
          pragma cache_size = -16384; pragma temp_store = memory",
         BUSY_TIMEOUT.as_millis()
+    )
+}
+
+/// Plans are made anew for each statement: one made while the tables were empty would stay.
+fn postgres_settings(schema: &str) -> String {
+    format!(
+        "set search_path to {schema}; set synchronous_commit to off; \
+         set plan_cache_mode to force_custom_plan"
     )
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn open<S: Service>(
         proto::event::Body::Engine(engine) => {
             Content::Engine(engine.kind.ok_or(WireError::Missing("engine.kind"))?)
         }
-        body => Content::Event(S::decode(body)?),
+        body => Content::Event(S::decode(&event.aggregate_id, body)?),
     };
     let cause = event.cause.unwrap_or_default();
     let recorded = Recorded {

@@ -22,8 +22,10 @@
 //! | `query`, `reply` | answers: to questions, and to who sent a command |
 //! | `client`, `inbox`, `watch` | the sender's side: the gateway's |
 //! | `verify` | rebuild, and the proof that a projection equals its log |
+//! | `audit`, `limit` | the logs as they stand, and what the server takes: for checks and figures |
 //! | `lease`, `streams`, `connect`, `database`, `store` | what these stand on |
 
+mod audit;
 mod client;
 mod connect;
 mod database;
@@ -34,6 +36,7 @@ mod fold;
 mod inbox;
 mod inputs;
 mod lease;
+mod limit;
 mod log;
 mod parked;
 mod positions;
@@ -51,11 +54,13 @@ mod verify;
 mod watch;
 mod worker;
 
+pub use audit::Logged;
 pub use client::{Answered, AskError, Client, Outcome, SendError};
 pub use database::Location;
 pub use error::{Error, Verdict};
 pub use faults::{Faults, Step};
 pub use inbox::InboxError;
+pub use limit::RawLimit;
 pub use parked::{ParkedView, Redriving};
 pub use run::{Config, Engine};
 pub use service::*;

@@ -115,10 +115,15 @@ impl Engine {
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
         let service = Arc::new(service);
-        let database = Database::open(&self.config.database, S::NAME, S::MIGRATIONS).await?;
+        let database = self.open_database::<S>().await?;
         let partitions = (0..self.config.partitions)
             .map(|partition| self.run_partition(&service, &database, partition, &shutdown));
         try_join_all(partitions).await.map(|_| ())
+    }
+
+    pub(crate) async fn open_database<S: Service>(&self) -> Result<Database, Error> {
+        let Config { database, partitions, .. } = &*self.config;
+        Database::open(database, S::NAME, *partitions, S::MIGRATIONS).await
     }
 
     /// Runs a partition whenever its lease is free, and recovers when something fails.
@@ -214,7 +219,7 @@ impl Engine {
         service: S,
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
-        let database = Database::open(&self.config.database, S::NAME, S::MIGRATIONS).await?;
+        let database = self.open_database::<S>().await?;
         let service = Arc::new(service);
         loop {
             match self.run_worker(&service, &database, 0, &shutdown).await {

@@ -54,8 +54,8 @@ pub trait Service: Send + Sync + Sized + 'static {
     fn foreign(event: proto::Event) -> Result<Self::Input, WireError>;
     /// Turns an event into its wire form.
     fn encode(event: &Self::Event) -> proto::event::Body;
-    /// Turns the wire form back into the event.
-    fn decode(body: proto::event::Body) -> Result<Self::Event, WireError>;
+    /// Turns the wire form back into the event of that aggregate.
+    fn decode(aggregate: &str, body: proto::event::Body) -> Result<Self::Event, WireError>;
 
     /// The aggregate that an event belongs to.
     fn aggregate(event: &Self::Event) -> String;

@@ -1,6 +1,9 @@
 //! The stream definitions of `nats/streams.toml`: applied idempotently, drift named.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use async_nats::jetstream::{
     Context,
@@ -15,6 +18,9 @@ use crate::Error;
 const DEFINITIONS: &str = include_str!("../../../nats/streams.toml");
 /// The services that own events.
 pub const SERVICES: &[&str] = &["catalog", "inventory", "order", "payment"];
+
+/// The name under which a stream remembers the installation's number of partitions.
+const PARTITIONS: &str = "partitions";
 
 /// What an installation chooses.
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +121,13 @@ pub(crate) async fn create_missing(context: &Context, wanted: &[Config]) -> Resu
 /// Creates what is missing and changes what differs; returns what it did.
 pub(crate) async fn apply(context: &Context, wanted: &[Config]) -> Result<Vec<Difference>, Error> {
     let differences = diff(context, wanted).await?;
+    // Another number of partitions would look for a shop's past in another stream.
+    for Difference { stream, settings } in &differences {
+        if let Some(setting) = settings.iter().find(|setting| setting.starts_with(PARTITIONS)) {
+            let differences = format!("{setting}; the number of partitions is fixed for good");
+            return Err(Error::Drift { stream: stream.clone(), differences });
+        }
+    }
     for config in wanted {
         if differences.iter().any(|difference| difference.stream == config.name) {
             context
@@ -202,6 +215,7 @@ fn config(
         allow_message_ttl: definition.allow_message_ttl,
         deny_delete: definition.deny_delete,
         deny_purge: definition.deny_purge,
+        metadata: HashMap::from([(PARTITIONS.to_owned(), installation.partitions.to_string())]),
         ..Default::default()
     }
 }
@@ -244,6 +258,7 @@ fn settings(config: &Config) -> BTreeMap<&'static str, String> {
         ("allow_message_ttl", config.allow_message_ttl.to_string()),
         ("deny_delete", config.deny_delete.to_string()),
         ("deny_purge", config.deny_purge.to_string()),
+        (PARTITIONS, config.metadata.get(PARTITIONS).cloned().unwrap_or_default()),
     ])
 }
 

@@ -22,7 +22,7 @@ use crate::{
     positions::Positions,
     publish::{MAX_BATCH, Outgoing},
     reply::Reply,
-    store::{AnswerRow, Changes, ParkedRow},
+    store::{AnswerRow, Changes, LOG, ParkedRow},
 };
 
 /// Aggregates with something parked: what comes later for them is parked behind it.
@@ -103,6 +103,8 @@ pub(crate) fn decide<S: Service>(
         deciding.finish_input(input);
     }
     deciding.close_part();
+    let last = deciding.turn.last;
+    deciding.turn.positions.advance(LOG, last);
     Ok(deciding.turn)
 }
 
@@ -317,8 +319,7 @@ impl<S: Service> Deciding<'_, S> {
         let Some(last) = self.part.last_mut() else { return };
         let is_copy =
             |source: &str| S::SOURCES.iter().any(|known| known.copy && known.service == source);
-        let header =
-            self.turn.positions.to_header(|source| is_copy(source) || source == crate::store::LOG);
+        let header = self.turn.positions.to_header(|source| is_copy(source) || source == LOG);
         if !header.is_empty() {
             last.headers.insert(POSITIONS_HEADER, header);
         }

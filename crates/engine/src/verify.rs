@@ -82,7 +82,7 @@ impl Engine {
 
     async fn rebuild_leased<S: Service>(&self) -> Result<Rebuilt, Error> {
         let config = self.config();
-        let database = Database::open(&config.database, S::NAME, S::MIGRATIONS).await?;
+        let database = self.open_database::<S>().await?;
         let mut db = database.pool.acquire().await?;
         let mut tx = db.begin().await?;
         for table in database::TABLES.iter().chain(S::TABLES) {
@@ -109,7 +109,7 @@ impl Engine {
     /// projection. The service may run meanwhile.
     pub async fn verify<S: Service>(&self) -> Result<Verified, Error> {
         let config = self.config();
-        let live = Database::open(&config.database, S::NAME, S::MIGRATIONS).await?;
+        let live = self.open_database::<S>().await?;
         let folder = tempfile::tempdir().map_err(|error| Error::Open {
             service: S::NAME.to_owned(),
             url: "a temporary folder".to_owned(),
@@ -121,7 +121,7 @@ impl Engine {
                 (postgres.clone(), format!("{}_verify_{}", S::NAME, std::process::id()))
             }
         };
-        let scratch = Database::open(&location, &name, S::MIGRATIONS).await?;
+        let scratch = Database::open(&location, &name, 1, S::MIGRATIONS).await?;
         let verified = self.verify_with::<S>(&live, &scratch).await;
         scratch.discard().await?;
         verified

@@ -256,7 +256,6 @@ impl<'a, S: Service> Worker<'a, S> {
         }
         save::<S>(&mut tx, partition, turn).await?;
         tx.commit().await?;
-        self.positions.advance(LOG, turn.last);
         Ok(())
     }
 

@@ -1,0 +1,151 @@
+//! The logs as they stand, for whoever checks them: no service's code takes part.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use events::proto;
+use prost::Message;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Engine, Error, WireError,
+    log::last_sequence,
+    positions::Positions,
+    source::{Arrived, Fed, Selection, follow, read_range},
+    streams,
+};
+
+/// Messages that are read at once.
+const CHUNK: usize = 1000;
+/// Events that wait for whoever follows a log; the reader pauses beyond that.
+const AHEAD: usize = 1000;
+
+/// An event as it stands in a service's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logged {
+    /// Its sequence in the log.
+    pub sequence: u64,
+    /// By source: the last input that was consumed with the batch which this event ends; empty
+    /// for the other events of the batch.
+    pub positions: BTreeMap<String, u64>,
+    /// The event.
+    pub event: proto::Event,
+}
+
+impl Logged {
+    fn read(stream: &str, message: Arrived) -> Result<Self, Error> {
+        let sequence = message.sequence;
+        let unreadable = |source| unreadable(stream, sequence, source);
+        let event = proto::Event::decode(message.payload).map_err(unreadable)?;
+        let mut positions = Positions::default();
+        if let Some(header) = &message.positions {
+            positions.advance_to_header(header);
+        }
+        Ok(Self { sequence, positions: positions.0, event })
+    }
+}
+
+impl Engine {
+    /// The last sequence of a service's log.
+    pub async fn log_end(&self, service: &str, partition: u32) -> Result<u64, Error> {
+        last_sequence(self.context(), &streams::log(service, partition)).await
+    }
+
+    /// The last sequence of the inbox.
+    pub async fn inbox_end(&self, partition: u32) -> Result<u64, Error> {
+        last_sequence(self.context(), &streams::inbox(partition)).await
+    }
+
+    /// Reads a service's log from its beginning to its present end; returns how many events it
+    /// read.
+    pub async fn read_log(
+        &self,
+        service: &'static str,
+        partition: u32,
+        mut each: impl FnMut(Logged),
+    ) -> Result<u64, Error> {
+        let stream = streams::log(service, partition);
+        let mut read = 0;
+        let mut chunks = self.read_stream(&stream, service).await?;
+        while let Some(chunk) = chunks.recv().await {
+            for message in chunk? {
+                read += 1;
+                each(Logged::read(&stream, message)?);
+            }
+        }
+        Ok(read)
+    }
+
+    /// Reads the commands of the inbox, with their sequences, to its present end; returns how many
+    /// it read.
+    pub async fn read_inbox(
+        &self,
+        partition: u32,
+        mut each: impl FnMut(u64, proto::Command),
+    ) -> Result<u64, Error> {
+        let stream = streams::inbox(partition);
+        let mut read = 0;
+        let mut chunks = self.read_stream(&stream, "gateway").await?;
+        while let Some(chunk) = chunks.recv().await {
+            for Arrived { sequence, payload, .. } in chunk? {
+                let command = proto::Command::decode(payload)
+                    .map_err(|error| unreadable(&stream, sequence, error))?;
+                read += 1;
+                each(sequence, command);
+            }
+        }
+        Ok(read)
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &str,
+        reader: &'static str,
+    ) -> Result<mpsc::Receiver<Result<Vec<Arrived>, Error>>, Error> {
+        let end = last_sequence(self.context(), stream).await?;
+        let selection = Selection { stream: stream.to_owned(), filters: Vec::new() };
+        Ok(read_range(self.context().clone(), selection, 0, end, reader, CHUNK))
+    }
+
+    /// Follows some events of a service's log after the sequence `after`, until `shutdown` or until
+    /// nobody listens. What cannot be read is logged and left out.
+    pub fn follow_log(
+        &self,
+        service: &'static str,
+        partition: u32,
+        events: &[&str],
+        after: u64,
+        shutdown: &CancellationToken,
+    ) -> mpsc::Receiver<Logged> {
+        let stream = streams::log(service, partition);
+        let filters =
+            events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect();
+        let selection = Selection { stream: stream.clone(), filters };
+        let wake = Arc::new(Notify::new());
+        let context = self.context().clone();
+        let mut fed = follow(context, selection, after, service, wake, shutdown.clone());
+        let (feed, queue) = mpsc::channel(AHEAD);
+        tokio::spawn(async move {
+            while let Some(fed) = fed.recv().await {
+                let logged = match fed {
+                    Fed::Message(message) => Logged::read(&stream, message),
+                    Fed::Idle(_) => continue,
+                    Fed::Failed(error) => Err(error),
+                };
+                match logged {
+                    Ok(logged) => {
+                        if feed.send(logged).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "cannot follow the log"),
+                }
+            }
+        });
+        queue
+    }
+}
+
+fn unreadable(stream: &str, sequence: u64, source: prost::DecodeError) -> Error {
+    Error::Log { stream: stream.to_owned(), sequence, source: WireError::from(source) }
+}

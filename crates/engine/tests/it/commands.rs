@@ -1,0 +1,248 @@
+//! A command has one effect and one answer, however often it comes.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_nats::HeaderMap;
+use engine::{Answered, Faults, Step};
+use events::{
+    proto,
+    subject::{AGGREGATE_HEADER, Lane, REPLY_HEADER},
+};
+use futures::{StreamExt, future::join_all};
+use prost::Message;
+use serde_json::{Value, json};
+use testkit::{Db, eventually};
+
+use crate::{
+    ledger::{HEAVY, Ledger},
+    rig::{
+        LIVE, Rig, Running, close, deposit, deposit_lines, deposits, kinds, send, shop, store,
+    },
+};
+
+testkit::on_both_databases!(
+    a_command_is_handled_answered_and_projected,
+    a_command_that_comes_again_gets_the_same_answer_and_no_second_effect,
+    a_command_without_an_effect_is_answered_once_too,
+    a_duplicate_that_the_inbox_does_not_know_is_answered_from_the_log,
+    the_same_id_is_another_command_for_another_service,
+    what_is_live_overtakes_an_import,
+    a_batch_of_more_than_a_thousand_events_is_split_between_inputs,
+    every_partition_of_an_installation_is_run,
+);
+
+async fn a_command_is_handled_answered_and_projected(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+
+    let command = deposit_lines("A", &[("x", 5), ("y", 7)]);
+    let answered = send(&client, command.clone()).await;
+
+    let expected = Answered {
+        sequence: 2,
+        fingerprint: command.fingerprint.clone(),
+        body: json!({ "balance": 12 }).to_string(),
+        repeated: false,
+    };
+    assert_eq!(answered, expected);
+    let account = client.query("order", &shop(), "account", "A".into(), answered.sequence).await;
+    let expected = json!({ "balance": 12, "deposits": 2, "version": 2 });
+    assert_eq!(account.expect("it is answered"), Some(expected));
+    let log = rig.check(&engine).await;
+    assert_eq!(deposits(&log, "A"), [5, 7]);
+    assert_eq!(log[1].subject, "order.0.acme.placed");
+    assert_eq!(log[1].event.correlation_id, command.id);
+    let cause = log[1].event.cause.as_ref().map(|cause| (&*cause.id, &*cause.kind));
+    assert_eq!(cause, Some((&*command.id, "command.place_order")));
+    running.stop().await;
+}
+
+async fn a_command_that_comes_again_gets_the_same_answer_and_no_second_effect(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let command = deposit("A", 5);
+    let first = send(&engine.client(), command.clone()).await;
+    let again = Answered { repeated: true, ..first.clone() };
+
+    assert!(!first.repeated);
+    assert_eq!(send(&engine.client(), command.clone()).await, again);
+    running.stop().await;
+
+    let restarted = rig.engine().await;
+    let running = Running::start(&restarted, &Ledger::default());
+    assert_eq!(send(&restarted.client(), command).await, again);
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
+    running.stop().await;
+}
+
+async fn a_command_without_an_effect_is_answered_once_too(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    let command = close("nobody's");
+    let first = send(&client, command.clone()).await;
+    assert_eq!(first.body, json!({ "closed": false }).to_string());
+
+    // By now it would have an effect; its sender has been told otherwise.
+    send(&client, deposit("nobody's", 1)).await;
+    assert_eq!(send(&client, command).await, Answered { repeated: true, ..first });
+    let log = rig.check(&engine).await;
+    assert_eq!(log.len(), 2);
+    assert_eq!(kinds(&log, "nobody's"), ["placed"]);
+    running.stop().await;
+}
+
+async fn a_duplicate_that_the_inbox_does_not_know_is_answered_from_the_log(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let command = deposit("A", 5);
+    let first = send(&engine.client(), command.clone()).await;
+    let nats = rig.server.jetstream().await.client();
+    let mut replies = nats.subscribe("reply.test").await.expect("it can be subscribed to");
+    nats.flush().await.expect("the server knows the subscription");
+
+    // Twice at once, so that both may come in one batch, and once after a restart.
+    let duplicate = async || {
+        let mut headers = HeaderMap::new();
+        headers.insert(AGGREGATE_HEADER, "A");
+        headers.insert(REPLY_HEADER, "reply.test");
+        rig.write_with(LIVE, headers, command.encode_to_vec()).await;
+    };
+    futures::join!(duplicate(), duplicate());
+    let mut told: Vec<Value> = Vec::new();
+    while told.len() < 2 {
+        let message = replies.next().await.expect("a reply comes");
+        told.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
+    }
+    running.stop().await;
+    let running = Running::start(&rig.engine().await, &Ledger::default());
+    duplicate().await;
+    let message = replies.next().await.expect("a reply comes");
+    told.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
+
+    assert_eq!(told.len(), 3);
+    for reply in told {
+        assert_eq!(reply["repeated"], true);
+        assert_eq!(reply["body"], Value::from(first.body.as_str()));
+        assert_eq!(reply["sequence"], first.sequence);
+    }
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
+    running.stop().await;
+}
+
+async fn the_same_id_is_another_command_for_another_service(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    let to_the_ledger = deposit("A", 5);
+    let products = proto::command::Body::PutProducts(proto::PutProducts::default());
+    let to_the_catalog = proto::Command { body: Some(products), ..to_the_ledger.clone() };
+
+    // Nobody runs the catalogue here: it is stored, and that must not stand in the other's way.
+    store(&client, Lane::Live, to_the_catalog).await;
+    let answered = send(&client, to_the_ledger).await;
+
+    assert!(!answered.repeated);
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
+    running.stop().await;
+}
+
+async fn what_is_live_overtakes_an_import(db: Db) {
+    const IMPORTED: usize = 60;
+    let rig = Rig::start(db).await;
+    let writer = rig.engine().await.client();
+    // Each weighs a tenth of what goes into a batch.
+    let import = (0..IMPORTED).map(|_| deposit_lines("import", &[(HEAVY, 1); 10]));
+    join_all(import.map(|command| store(&writer, Lane::Bulk, command))).await;
+
+    // The import has begun and stands still until somebody comes live.
+    let (begun, may_go_on) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (tell, told) = (begun.clone(), may_go_on.clone());
+    let engine = rig
+        .engine_with(Faults::when(move |_, step| {
+            if step == Step::BeforePublish {
+                tell.store(true, Ordering::SeqCst);
+                while !told.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+            }
+            false
+        }))
+        .await;
+    let running = Running::start(&engine, &Ledger::default());
+    eventually("the import has begun", async || begun.load(Ordering::SeqCst)).await;
+    store(&writer, Lane::Live, deposit("live", 1)).await;
+    may_go_on.store(true, Ordering::SeqCst);
+
+    let imported = async || deposits(&rig.server.events("ORDER-0").await, "import").len();
+    eventually("all is imported", async || imported().await == 10 * IMPORTED).await;
+    let log = rig.check(&engine).await;
+    let live = log.iter().position(|entry| entry.event.aggregate_id == "live");
+    let live = live.expect("it is in the log");
+    assert!(live < log.len() / 2, "it came as number {live} of {}", log.len());
+    running.stop().await;
+}
+
+async fn a_batch_of_more_than_a_thousand_events_is_split_between_inputs(db: Db) {
+    const COMMANDS: usize = 12;
+    const LINES: usize = 300;
+    let rig = Rig::start(db).await;
+    let writer = rig.engine().await.client();
+    let commands = (0..COMMANDS).map(|_| deposit_lines("A", &[("any", 1); LINES]));
+    join_all(commands.map(|command| store(&writer, Lane::Live, command))).await;
+
+    // The worker dies between the two parts of the first batch that has two.
+    let parts_of_this_batch = std::sync::atomic::AtomicU32::new(0);
+    let engine = rig
+        .engine_with(Faults::when(move |_, step| match step {
+            Step::BeforePublish => parts_of_this_batch.fetch_add(1, Ordering::SeqCst) == 1,
+            Step::BeforeProject => {
+                parts_of_this_batch.store(0, Ordering::SeqCst);
+                false
+            }
+            Step::LoseAcknowledgement | Step::AfterProject => false,
+        }))
+        .await;
+    let error = Running::start(&engine, &Ledger::default()).fails().await;
+    assert!(matches!(error, engine::Error::Stopped(Step::BeforePublish)), "{error}");
+    let log = rig.server.events("ORDER-0").await;
+    assert!(!log.is_empty() && log.len() < COMMANDS * LINES, "{} events", log.len());
+    assert!(log.len().is_multiple_of(LINES), "an input was cut: {} events", log.len());
+
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let all = async || rig.server.events("ORDER-0").await.len() >= COMMANDS * LINES;
+    eventually("all is deposited", all).await;
+    running.stop().await;
+    let log = rig.check(&engine).await;
+    assert_eq!(deposits(&log, "A").len(), COMMANDS * LINES);
+}
+
+async fn every_partition_of_an_installation_is_run(db: Db) {
+    let rig = Rig::start(db).await;
+    let config = testkit::engine_config(&rig.server, &rig.db, 16);
+    let engine = crate::rig::connect(config).await;
+    let running = Running::start_leased(&engine, &Ledger::default());
+    let client = engine.client();
+    let shops = (0..40).map(|number| format!("shop-{number}"));
+    join_all(shops.map(|shop| {
+        let command = proto::Command { shop, ..deposit("A", 5) };
+        send(&client, command)
+    }))
+    .await;
+    let positions = client.positions("order").await.expect("every partition answers");
+    assert_eq!(positions.len(), 16);
+    assert_eq!(positions.iter().filter_map(|of| of.get("log")).sum::<u64>(), 40);
+    let verified = engine.verify::<Ledger>().await.expect("it can be verified");
+    assert_eq!(verified.mismatches, []);
+    running.stop().await;
+}

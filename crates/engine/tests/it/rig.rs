@@ -1,0 +1,254 @@
+//! What the tests have in common: an installation, a running ledger, and what must hold whatever
+//! happened to them.
+
+use std::{collections::HashMap, sync::atomic::{AtomicU32, Ordering}, time::Duration};
+
+use async_nats::HeaderMap;
+use engine::{Answered, Client, Config, Engine, Error, Faults, Outcome};
+use events::{
+    id::{CommandId, Shop},
+    proto,
+    subject::{AGGREGATE_HEADER, Lane},
+};
+use prost::Message;
+use testkit::{Db, Entry, TestServer, engine_config};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::Ledger;
+
+/// How long a command may take that is going to be answered.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The ledger's log.
+pub(crate) const LOG: &str = "ORDER-0";
+/// Where deposits go, live.
+pub(crate) const LIVE: &str = "inbox.0.live.order.acme.place_order";
+
+/// An installation with one partition.
+pub(crate) struct Rig {
+    pub(crate) server: TestServer,
+    pub(crate) db: Db,
+}
+
+impl Rig {
+    pub(crate) async fn start(db: Db) -> Self {
+        Self { server: TestServer::start().await, db }
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        engine_config(&self.server, &self.db, 1)
+    }
+
+    pub(crate) async fn engine(&self) -> Engine {
+        connect(self.config()).await
+    }
+
+    pub(crate) async fn engine_with(&self, faults: Faults) -> Engine {
+        connect(Config { faults, ..self.config() }).await
+    }
+
+    /// An engine on another machine.
+    pub(crate) async fn engine_elsewhere(&self) -> Engine {
+        let instance = "elsewhere".to_owned();
+        connect(Config { database: self.db.location_elsewhere(), instance, ..self.config() }).await
+    }
+
+    /// Writes a message as no engine would: any bytes, no id.
+    pub(crate) async fn write(&self, subject: &str, aggregate: &str, payload: Vec<u8>) -> u64 {
+        let mut headers = HeaderMap::new();
+        headers.insert(AGGREGATE_HEADER, aggregate);
+        self.write_with(subject, headers, payload).await
+    }
+
+    pub(crate) async fn write_with(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Vec<u8>,
+    ) -> u64 {
+        let context = self.server.jetstream().await;
+        let stored =
+            context.publish_with_headers(subject.to_owned(), headers, payload.into()).await;
+        stored.expect("it is published").await.expect("it is stored").sequence
+    }
+
+    /// Writes what another service would.
+    pub(crate) async fn write_event(&self, aggregate: &str, body: proto::event::Body) -> u64 {
+        let kind = events::subject::event_kind(&body).expect("it has a kind");
+        let service = match body {
+            proto::event::Body::Catalog(_) => "catalog",
+            proto::event::Body::Inventory(_) => "inventory",
+            _ => panic!("the ledger reads nothing else"),
+        };
+        let event = proto::Event {
+            id: id(),
+            shop: shop().to_string(),
+            aggregate_id: aggregate.to_owned(),
+            aggregate_version: 1,
+            body: Some(body),
+            ..Default::default()
+        };
+        let subject = format!("{service}.0.acme.{kind}");
+        self.write(&subject, aggregate, event.encode_to_vec()).await
+    }
+
+    /// What must hold whatever happened: the log has no gap, each aggregate's versions count from
+    /// 1, no command has been answered twice, and the projection is what the log says. Returns the
+    /// log.
+    pub(crate) async fn check(&self, engine: &Engine) -> Vec<Entry> {
+        let log = self.server.events(LOG).await;
+        let mut versions: HashMap<_, u64> = HashMap::new();
+        let mut answers: HashMap<_, u64> = HashMap::new();
+        for (index, entry) in log.iter().enumerate() {
+            assert_eq!(entry.sequence, index as u64 + 1, "the log has a gap");
+            let event = &entry.event;
+            let version = versions.entry((&event.shop, &event.aggregate_id)).or_default();
+            *version += 1;
+            assert_eq!(event.aggregate_version, *version, "{event:?}");
+            if let Some(answer) = &event.answer {
+                let times = answers.entry((&event.shop, &answer.command_id)).or_default();
+                *times += 1;
+                assert_eq!(*times, 1, "answered twice: {event:?}");
+            }
+        }
+        let verified = engine.verify::<Ledger>().await.expect("it can be verified");
+        assert_eq!(verified.mismatches, []);
+        log
+    }
+}
+
+/// A ledger that runs.
+pub(crate) struct Running {
+    task: JoinHandle<Result<(), Error>>,
+    shutdown: CancellationToken,
+}
+
+impl Running {
+    /// Runs the ledger without a lease, so that a restart need not wait for one to run out.
+    pub(crate) fn start(engine: &Engine, ledger: &Ledger) -> Self {
+        let (engine, ledger) = (engine.clone(), ledger.clone());
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        Self { task: tokio::spawn(async move { engine.run_unleased(ledger, stop).await }), shutdown }
+    }
+
+    /// Runs it as a process does.
+    pub(crate) fn start_leased(engine: &Engine, ledger: &Ledger) -> Self {
+        let (engine, ledger) = (engine.clone(), ledger.clone());
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        Self { task: tokio::spawn(async move { engine.run(ledger, stop).await }), shutdown }
+    }
+
+    /// Stops it as SIGTERM would.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.expect("it does not panic").expect("it stops without an error");
+    }
+
+    /// Stops it as SIGKILL would.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        self.task.await.expect_err("it was aborted");
+    }
+
+    /// Waits until it fails.
+    pub(crate) async fn fails(self) -> Error {
+        self.task.await.expect("it does not panic").expect_err("it fails")
+    }
+}
+
+pub(crate) async fn connect(config: Config) -> Engine {
+    Engine::connect(config).await.expect("the engine connects")
+}
+
+pub(crate) fn shop() -> Shop {
+    Shop::parse("acme").expect("it is one")
+}
+
+/// A deposit of one line.
+pub(crate) fn deposit(account: &str, amount: i64) -> proto::Command {
+    deposit_lines(account, &[("any", amount)])
+}
+
+/// A deposit of a line of one unit for each SKU and price.
+pub(crate) fn deposit_lines(account: &str, lines: &[(&str, i64)]) -> proto::Command {
+    let lines = lines.iter().map(|(sku, price)| proto::RequestedLine {
+        sku: (*sku).to_owned(),
+        quantity: 1,
+        unit_price: Some(*price),
+    });
+    command(proto::command::Body::PlaceOrder(proto::PlaceOrder {
+        order_id: account.to_owned(),
+        lines: lines.collect(),
+        ..Default::default()
+    }))
+}
+
+/// A deposit that leads to more: `promise` or `charge`.
+pub(crate) fn deposit_then(account: &str, amount: i64, then: &str) -> proto::Command {
+    let mut command = deposit(account, amount);
+    if let Some(proto::command::Body::PlaceOrder(deposit)) = &mut command.body {
+        then.clone_into(&mut deposit.payment_method);
+    }
+    command
+}
+
+/// Closes an account.
+pub(crate) fn close(account: &str) -> proto::Command {
+    command(proto::command::Body::CancelOrder(proto::CancelOrder {
+        order_id: account.to_owned(),
+        ..Default::default()
+    }))
+}
+
+fn command(body: proto::command::Body) -> proto::Command {
+    proto::Command {
+        id: id(),
+        shop: shop().to_string(),
+        fingerprint: "f".to_owned(),
+        body: Some(body),
+        ..Default::default()
+    }
+}
+
+/// An id that no other message of this process has.
+fn id() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    CommandId::from_key(&shop(), &number.to_string()).to_string()
+}
+
+/// Sends a command that is going to be answered.
+pub(crate) async fn send(client: &Client, command: proto::Command) -> Answered {
+    match client.send(Lane::Live, command, PATIENCE).await.expect("it is sent") {
+        Outcome::Answered(answered) => answered,
+        Outcome::Pending => panic!("it was not answered within {PATIENCE:?}"),
+    }
+}
+
+/// Stores a command in the inbox and does not wait for an answer.
+pub(crate) async fn store(client: &Client, lane: Lane, command: proto::Command) {
+    client.send(lane, command, Duration::ZERO).await.expect("it is stored");
+}
+
+/// The amounts that were deposited into an account, in order.
+pub(crate) fn deposits(log: &[Entry], account: &str) -> Vec<i64> {
+    log.iter()
+        .filter(|entry| entry.event.aggregate_id == account)
+        .filter_map(|entry| match entry.event.body.as_ref()? {
+            proto::event::Body::Order(proto::OrderEvent {
+                kind: Some(proto::order_event::Kind::Placed(placed)),
+            }) => Some(placed.total.as_ref()?.minor),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The names of the events of an aggregate, in order.
+pub(crate) fn kinds(log: &[Entry], aggregate: &str) -> Vec<&'static str> {
+    log.iter()
+        .filter(|entry| entry.event.aggregate_id == aggregate)
+        .filter_map(|entry| events::subject::event_kind(entry.event.body.as_ref()?))
+        .collect()
+}

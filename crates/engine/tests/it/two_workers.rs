@@ -1,0 +1,57 @@
+//! Two workers on one partition, as when a lease was lost and its holder does not know it yet.
+
+use engine::Engine;
+use futures::future::join_all;
+use testkit::{Db, eventually};
+
+use crate::{
+    ledger::Ledger,
+    rig::{Rig, Running, deposit, deposits, send},
+};
+
+testkit::on_both_databases!(two_workers_on_one_partition_lose_and_double_nothing);
+
+/// On Postgres they share the projection, too; on `SQLite` each has its own.
+async fn two_workers_on_one_partition_lose_and_double_nothing(db: Db) {
+    const CLIENTS: i64 = 8;
+    const EACH: i64 = 25;
+    let rig = Rig::start(db).await;
+    let (one, two) = (rig.engine().await, rig.engine_elsewhere().await);
+    let ledgers = [Ledger::default(), Ledger::default()];
+    let running = [Running::start(&one, &ledgers[0]), Running::start(&two, &ledgers[1])];
+    join_all((0..CLIENTS).map(|number| {
+        let client = if number % 2 == 0 { one.client() } else { two.client() };
+        async move {
+            for step in 1..=EACH {
+                send(&client, deposit(&number.to_string(), step)).await;
+            }
+        }
+    }))
+    .await;
+
+    let end = rig.server.events("ORDER-0").await.len() as u64;
+    for engine in [&one, &two] {
+        eventually("the projection is at the end of the log", async || at(engine).await == end)
+            .await;
+    }
+    for ledger in &ledgers {
+        assert!(ledger.decided.load(std::sync::atomic::Ordering::SeqCst) > 0, "one was idle");
+    }
+    let log = rig.check(&one).await;
+    rig.check(&two).await;
+    let in_order: Vec<_> = (1..=EACH).collect();
+    for number in 0..CLIENTS {
+        assert_eq!(deposits(&log, &number.to_string()), in_order);
+    }
+    for running in running {
+        running.stop().await;
+    }
+}
+
+/// How many events a projection holds, read from the database: a question might be answered by
+/// the other worker.
+async fn at(engine: &Engine) -> u64 {
+    let verified = engine.verify::<Ledger>().await.expect("it can be verified");
+    assert_eq!(verified.mismatches, []);
+    verified.events
+}

@@ -1,0 +1,394 @@
+//! Reads fields out of a body and collects everything that is wrong with them, each with its path.
+//!
+//! A reader is a function of a node, its path and the errors so far. It yields a value, or `None`
+//! after it has added an error; [`object`] and [`list`] make readers out of readers. A body is good
+//! when no error was added.
+
+use std::{borrow::Cow, fmt, ops::RangeInclusive};
+
+use events::{
+    id::ParseError,
+    money::{Currency, MAX_ORDER_TOTAL, MAX_UNIT_PRICE},
+    proto,
+};
+
+use crate::{
+    json::{Malformed, Node},
+    problem::{Code, FieldError, Problem},
+};
+
+/// The most errors that are told at once: an answer stays in proportion to a body of 1 MB.
+const MAX_ERRORS: usize = 10_000;
+
+/// Where a field stands. Turned into text only when something is wrong there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Path<'p> {
+    /// The whole, by the name that an error calls it.
+    Root(&'p str),
+    /// A member of an object.
+    Member(&'p Path<'p>, &'p str),
+    /// An item of a list.
+    Item(&'p Path<'p>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root(_) => Ok(()),
+            Self::Member(Self::Root(_), name) => f.write_str(name),
+            Self::Member(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+impl Path<'_> {
+    /// What a sentence calls it: the name of the field without its path.
+    fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Root(name) | Self::Member(_, name) => Cow::Borrowed(name),
+            Self::Item(..) => Cow::Owned(self.to_string()),
+        }
+    }
+}
+
+/// Everything that is wrong so far.
+#[derive(Debug, Default)]
+pub(crate) struct Errors(Vec<FieldError>);
+
+impl Errors {
+    /// Adds one.
+    pub(crate) fn add(&mut self, path: &Path<'_>, detail: impl fmt::Display) {
+        if self.0.len() < MAX_ERRORS {
+            self.0.push(FieldError { field: path.to_string(), detail: detail.to_string() });
+        }
+    }
+
+    /// Takes a parsed value, or adds why it is none.
+    pub(crate) fn take<T>(&mut self, path: &Path<'_>, parsed: Result<T, ParseError>) -> Option<T> {
+        parsed.map_err(|error| self.add(path, error)).ok()
+    }
+
+    /// The value, if nothing was wrong with what it was made of.
+    pub(crate) fn check<T>(self, value: Option<T>) -> Result<T, Vec<FieldError>> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(self.0),
+        }
+    }
+}
+
+/// Reads a body that is one JSON value.
+pub(crate) fn body<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T>,
+) -> Result<T, Problem> {
+    let node = Node::parse(bytes).map_err(malformed)?;
+    let mut errors = Errors::default();
+    let value = read(&node, &Path::Root("the body"), &mut errors);
+    errors.check(value).map_err(Problem::fields)
+}
+
+/// The problem of a body that is not JSON.
+pub(crate) fn malformed(error: Malformed) -> Problem {
+    let Malformed { line, column, message } = error;
+    Problem::new(
+        Code::MalformedJson,
+        format!("malformed JSON at line {line}, column {column}: {message}"),
+    )
+}
+
+/// Reads a line of an upload.
+pub(crate) fn line<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T>,
+) -> Result<T, Vec<FieldError>> {
+    let root = Path::Root("the line");
+    let mut errors = Errors::default();
+    let value = match Node::parse(bytes) {
+        Ok(node) => read(&node, &root, &mut errors),
+        Err(Malformed { column, message, .. }) => {
+            errors.add(&root, format_args!("malformed JSON at column {column}: {message}"));
+            None
+        }
+    };
+    errors.check(value)
+}
+
+/// The members of an object, asked for one by one.
+pub(crate) struct Fields<'r, 'a> {
+    members: &'r [(Cow<'a, str>, Node<'a>)],
+    asked: Vec<&'static str>,
+    path: &'r Path<'r>,
+    errors: &'r mut Errors,
+}
+
+/// Reads an object. What `read` does not ask for must not be there.
+pub(crate) fn object<'r, 'a, T>(
+    node: &'r Node<'a>,
+    path: &'r Path<'r>,
+    errors: &'r mut Errors,
+    read: impl FnOnce(&mut Fields<'r, 'a>) -> Option<T>,
+) -> Option<T> {
+    let Node::Object(members) = node else {
+        errors.add(path, format_args!("{} must be an object, got {node}", path.name()));
+        return None;
+    };
+    let mut fields = Fields { members, asked: Vec::with_capacity(8), path, errors };
+    let value = read(&mut fields);
+    fields.refuse_others();
+    value
+}
+
+impl<'r, 'a> Fields<'r, 'a> {
+    /// Reads a member that must be there.
+    pub(crate) fn required<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&'r Node<'a>, &Path<'_>, &mut Errors) -> Option<T>,
+    ) -> Option<T> {
+        let path = Path::Member(self.path, name);
+        let Some(node) = self.find(name) else {
+            self.errors.add(&path, format_args!("{name} is missing"));
+            return None;
+        };
+        read(node, &path, self.errors)
+    }
+
+    /// Reads a member that may be absent, or null.
+    pub(crate) fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&'r Node<'a>, &Path<'_>, &mut Errors) -> Option<T>,
+    ) -> Option<T> {
+        let node = self.find(name)?;
+        read(node, &Path::Member(self.path, name), self.errors)
+    }
+
+    /// Adds what is wrong with the object as a whole, at one of its members.
+    pub(crate) fn wrong(&mut self, name: &str, detail: impl fmt::Display) {
+        self.errors.add(&Path::Member(self.path, name), detail);
+    }
+
+    /// Lets members be there whatever they are.
+    pub(crate) fn ignore(&mut self, names: &[&'static str]) {
+        self.asked.extend(names);
+    }
+
+    /// Whether a member is an empty list, or absent, or null.
+    pub(crate) fn is_empty(&self, name: &str) -> bool {
+        let mut found = self.members.iter().filter(|(member, _)| member == name);
+        found.all(|(_, node)| match node {
+            Node::Null => true,
+            Node::List(items) => items.is_empty(),
+            Node::Bool(_)
+            | Node::Integer(_)
+            | Node::Number(_)
+            | Node::Text(_)
+            | Node::Object(_) => false,
+        })
+    }
+
+    fn find(&mut self, name: &'static str) -> Option<&'r Node<'a>> {
+        self.asked.push(name);
+        let members = self.members;
+        let mut found = members.iter().filter(|(member, _)| member == name).map(|(_, node)| node);
+        let first = found.next();
+        if found.next().is_some() {
+            self.wrong(name, format_args!("{name} is given twice"));
+        }
+        first.filter(|node| **node != Node::Null)
+    }
+
+    fn refuse_others(self) {
+        for (name, _) in self.members {
+            if !self.asked.iter().any(|asked| name == asked) {
+                let name = name.as_ref();
+                let known = self.asked.join(", ");
+                let detail = format_args!("{name} is not known here; the fields are {known}");
+                self.errors.add(&Path::Member(self.path, name), detail);
+            }
+        }
+    }
+}
+
+/// Reads a list of at most `most` items, each for itself.
+pub(crate) fn list<'r, 'a: 'r, T>(
+    most: usize,
+    read: impl Fn(&'r Node<'a>, &Path<'_>, &mut Errors) -> Option<T>,
+) -> impl FnOnce(&'r Node<'a>, &Path<'_>, &mut Errors) -> Option<Vec<T>> {
+    move |node, path, errors| {
+        let Node::List(items) = node else {
+            errors.add(path, format_args!("{} must be a list, got {node}", path.name()));
+            return None;
+        };
+        if items.len() > most {
+            let (name, count) = (path.name(), items.len());
+            errors.add(path, format_args!("{name} must be at most {most} items, got {count}"));
+            return None;
+        }
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            list.extend(read(item, &Path::Item(path, index), errors));
+        }
+        Some(list)
+    }
+}
+
+/// Reads text that keeps a rule.
+pub(crate) fn text<T>(
+    parse: impl FnOnce(&str) -> Result<T, ParseError>,
+) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T> {
+    move |node, path, errors| {
+        let Node::Text(value) = node else {
+            errors.add(path, format_args!("{} must be text, got {node}", path.name()));
+            return None;
+        };
+        errors.take(path, parse(value))
+    }
+}
+
+/// Reads an integer that keeps a rule.
+pub(crate) fn integer<T>(
+    parse: impl FnOnce(i64) -> Result<T, ParseError>,
+) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T> {
+    move |node, path, errors| {
+        let Node::Integer(value) = node else {
+            errors.add(path, format_args!("{} must be an integer, got {node}", path.name()));
+            return None;
+        };
+        errors.take(path, parse(*value))
+    }
+}
+
+/// Reads true or false.
+pub(crate) fn flag(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<bool> {
+    let Node::Bool(value) = node else {
+        errors.add(path, format_args!("{} must be true or false, got {node}", path.name()));
+        return None;
+    };
+    Some(*value)
+}
+
+/// Reads the price of a product.
+pub(crate) fn price(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::Money> {
+    object(node, path, errors, |fields| {
+        let minor = fields.required("minor", integer(unit_price));
+        let currency = fields.required("currency", text(Currency::parse));
+        Some(proto::Money { minor: minor?, currency: currency?.into() })
+    })
+}
+
+/// The rule of the price of a unit, in minor units.
+pub(crate) fn unit_price(minor: i64) -> Result<i64, ParseError> {
+    within("a price", "must be 0 to 1000000000000", 0..=MAX_UNIT_PRICE, minor)
+}
+
+/// The rule of a charge, in minor units; a rebate is negative.
+pub(crate) fn charge_amount(minor: i64) -> Result<i64, ParseError> {
+    let rule = "must be -1000000000000000 to 1000000000000000";
+    within("amount", rule, -MAX_ORDER_TOTAL..=MAX_ORDER_TOTAL, minor)
+}
+
+/// The rule of a number within a range, which `rule` spells out.
+pub(crate) fn within(
+    what: &'static str,
+    rule: &'static str,
+    range: RangeInclusive<i64>,
+    value: i64,
+) -> Result<i64, ParseError> {
+    if range.contains(&value) {
+        Ok(value)
+    } else {
+        Err(ParseError::new(what, rule, &value.to_string()))
+    }
+}
+
+/// The rule of words for people: 1 to `most` characters, which `rule` spells out, on one line.
+pub(crate) fn words(
+    what: &'static str,
+    rule: &'static str,
+    most: usize,
+    value: &str,
+) -> Result<String, ParseError> {
+    let length = value.chars().count();
+    if (1..=most).contains(&length) && !value.chars().any(char::is_control) {
+        Ok(value.to_owned())
+    } else {
+        Err(ParseError::new(what, rule, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::id::{Quantity, Sku};
+
+    use super::*;
+
+    type Basket = (Vec<(Sku, Quantity)>, Option<bool>);
+
+    fn basket(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Basket> {
+        object(node, path, errors, |fields| {
+            let gift = fields.optional("gift", flag);
+            let lines = fields.required(
+                "lines",
+                list(3, |node, path, errors| {
+                    object(node, path, errors, |fields| {
+                        let sku = fields.required("sku", text(Sku::parse));
+                        let quantity = fields.required("quantity", integer(Quantity::parse));
+                        Some((sku?, quantity?))
+                    })
+                }),
+            );
+            Some((lines?, gift))
+        })
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &[(&str, &str)]) {
+        let errors = line(text.as_bytes(), basket).expect_err("is wrong");
+        let found: Vec<_> = errors.iter().map(|e| (&*e.field, &*e.detail)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_good_body_is_read() {
+        let (lines, gift) =
+            line(br#"{"lines":[{"sku":"A","quantity":2}],"gift":null}"#, basket).expect("is good");
+        assert_eq!(lines, [(Sku::parse("A").unwrap(), Quantity::parse(2).unwrap())]);
+        assert_eq!(gift, None);
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_with_its_path() {
+        check(
+            r#"{"gift":"yes","lines":[{"quantity":0},{"sku":5,"quantity":1.5,"size":"L"},7],"x":1}"#,
+            &[
+                ("gift", "gift must be true or false, got \"yes\""),
+                ("lines[0].sku", "sku is missing"),
+                ("lines[0].quantity", "quantity must be 1 to 1000000000, got \"0\""),
+                ("lines[1].sku", "sku must be text, got 5"),
+                ("lines[1].quantity", "quantity must be an integer, got 1.5"),
+                ("lines[1].size", "size is not known here; the fields are sku, quantity"),
+                ("lines[2]", "lines[2] must be an object, got 7"),
+                ("x", "x is not known here; the fields are gift, lines"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_field_that_is_given_twice_is_refused() {
+        check(r#"{"lines":[],"lines":[]}"#, &[("lines", "lines is given twice")]);
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_not_read() {
+        check(r#"{"lines":[1,2,3,4]}"#, &[("lines", "lines must be at most 3 items, got 4")]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_as_a_whole() {
+        check("[]", &[("", "the line must be an object, got a list")]);
+        check("{", &[("", "malformed JSON at column 1: EOF while parsing an object")]);
+    }
+}

@@ -1,0 +1,267 @@
+//! `/v1/shops/{shop}/inventory`: counts and adjustments of ERP connectors, and stock levels.
+
+use std::sync::Arc;
+
+use axum::{Json, body::Body, extract::State, http::HeaderMap, response::Response};
+use events::{
+    answer::{RecordStockAnswer, StockResult},
+    id::{Connector, DocumentId, Location, MAX_UNITS, ParseError, Sku},
+    proto::{self, stock_document::Change},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    body::{Media, NDJSON_LIMIT, fits, media, read_json},
+    bulk::{self, Fate, Name, Upload},
+    door::Door,
+    extract::{Call, Page, SkuPath},
+    fields::{self, Errors, Fields, Path, integer, object, text, within, words},
+    json::Node,
+    problem::{FieldError, Problem},
+};
+
+/// The longest reason, in characters: 500 adjustments fit a message of 1 MB, whatever they say.
+const REASON_LIMIT: usize = 200;
+
+/// `GET /inventory/{sku}`.
+pub(crate) async fn get(
+    State(door): State<Arc<Door>>,
+    call: Call,
+    SkuPath(sku): SkuPath,
+) -> Result<Json<Value>, Problem> {
+    let level = door.ask("inventory", &call.shop, "level", json!({"sku": sku}), 0).await?;
+    level.map(Json).ok_or_else(|| Problem::not_found("stock of", sku.as_str()))
+}
+
+/// `GET /inventory?after=SKU&limit=100`.
+pub(crate) async fn list(
+    State(door): State<Arc<Door>>,
+    call: Call,
+    page: Page,
+) -> Result<Json<Value>, Problem> {
+    let (levels, next) = door.page("inventory", &call.shop, "levels", &page).await?;
+    Ok(Json(json!({"levels": levels, "next": next})))
+}
+
+/// What a JSON body holds.
+enum Given {
+    One(proto::StockDocument),
+    Many(Vec<Result<proto::StockDocument, Vec<FieldError>>>),
+}
+
+/// `POST /inventory`: one line as JSON, many as `{"lines": […]}` or as NDJSON.
+pub(crate) async fn post(
+    State(door): State<Arc<Door>>,
+    call: Call,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    if media(&headers)? == Media::Ndjson {
+        fits(&headers, NDJSON_LIMIT)?;
+        return bulk::ndjson::<Stock>(&door, &call, body).await;
+    }
+    let bytes = read_json(&headers, body).await?;
+    match fields::body(&bytes, given)? {
+        Given::One(line) => bulk::single::<Stock>(&door, &call, bytes, line).await,
+        Given::Many(lines) => bulk::list::<Stock>(&door, &call, bytes, lines).await,
+    }
+}
+
+fn given(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Given> {
+    let is_list = match node {
+        Node::Object(members) => members.iter().any(|(name, _)| name == "lines"),
+        _ => false,
+    };
+    if is_list {
+        object(node, path, errors, |fields| bulk::items::<Stock>(fields, "lines")).map(Given::Many)
+    } else {
+        Stock::read(node, path, errors).map(Given::One)
+    }
+}
+
+/// Uploads of stock lines.
+struct Stock;
+
+impl Upload for Stock {
+    type Line = proto::StockDocument;
+    type Answer = RecordStockAnswer;
+    const COUNTS: &'static [&'static str] = &["applied", "unchanged", bulk::REJECTED];
+
+    fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::StockDocument> {
+        object(node, path, errors, line)
+    }
+
+    fn name(line: &proto::StockDocument) -> Name {
+        let document = line.document.as_ref().map(|document| document.id.clone());
+        Name { sku: line.sku.clone(), document }
+    }
+
+    fn command(lines: Vec<proto::StockDocument>) -> proto::command::Body {
+        proto::command::Body::RecordStock(proto::RecordStock { lines })
+    }
+
+    fn fates(answer: RecordStockAnswer) -> Vec<Fate> {
+        answer.results.into_iter().map(fate).collect()
+    }
+}
+
+fn fate(result: StockResult) -> Fate {
+    let (result, count, detail) = match result {
+        StockResult::Applied => ("applied", "applied", None),
+        StockResult::Duplicate => ("duplicate", "unchanged", None),
+        StockResult::Stale => ("stale", "unchanged", None),
+        StockResult::UnknownSku => {
+            let detail = "the catalogue has no such product: put it there, and push the line again";
+            ("unknown_sku", bulk::REJECTED, Some(detail))
+        }
+        StockResult::DocumentReused => {
+            let detail = "the document came before with other content: give this one its own id";
+            ("document_reused", bulk::REJECTED, Some(detail))
+        }
+        StockResult::OutOfRange => {
+            let detail = "the units on hand would be too many, or too far below 0: push a count";
+            ("out_of_range", bulk::REJECTED, Some(detail))
+        }
+    };
+    Fate { result, count, detail }
+}
+
+/// Reads a stock line.
+fn line(fields: &mut Fields<'_, '_>) -> Option<proto::StockDocument> {
+    let kind = fields.required("type", text(kind));
+    let sku = fields.required("sku", text(Sku::parse));
+    let change = match kind {
+        Some(Kind::Count) => fields.required("quantity", integer(counted)).map(Change::Count),
+        Some(Kind::Adjustment) => adjustment(fields),
+        // What else there must be depends on the type; whatever there is, may be.
+        None => {
+            fields.ignore(&["quantity", "delta", "reason"]);
+            None
+        }
+    };
+    let connector = fields.required("connector", text(Connector::parse));
+    let document = fields.required("document", text(DocumentId::parse));
+    let sequence = fields.required("sequence", integer(sequence));
+    let location = fields.optional("location", text(Location::parse));
+    Some(proto::StockDocument {
+        sku: sku?.into(),
+        location: location.unwrap_or_else(Location::main).into(),
+        document: Some(proto::Document {
+            connector: connector?.into(),
+            id: document?.into(),
+            sequence: sequence?,
+        }),
+        change: Some(change?),
+    })
+}
+
+fn adjustment(fields: &mut Fields<'_, '_>) -> Option<Change> {
+    let delta = fields.required("delta", integer(delta));
+    let reason = fields.required("reason", text(reason));
+    Some(Change::Adjustment(proto::Adjustment { delta: delta?, reason: reason? }))
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Count,
+    Adjustment,
+}
+
+fn kind(value: &str) -> Result<Kind, ParseError> {
+    match value {
+        "count" => Ok(Kind::Count),
+        "adjustment" => Ok(Kind::Adjustment),
+        _ => Err(ParseError::new("type", "must be count or adjustment", value)),
+    }
+}
+
+fn counted(units: i64) -> Result<i64, ParseError> {
+    within("quantity", "must be 0 to 1000000000", 0..=MAX_UNITS, units)
+}
+
+fn delta(units: i64) -> Result<i64, ParseError> {
+    within("delta", "must be -1000000000 to 1000000000", -MAX_UNITS..=MAX_UNITS, units)
+}
+
+fn sequence(number: i64) -> Result<u64, ParseError> {
+    let rule = "must be 0 to 9223372036854775807";
+    within("sequence", rule, 0..=i64::MAX, number).map(i64::unsigned_abs)
+}
+
+fn reason(value: &str) -> Result<String, ParseError> {
+    let rule = "must be 1 to 200 characters without control characters";
+    words("reason", rule, REASON_LIMIT, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, wrong: &[&str]) {
+        let errors = fields::line(line.as_bytes(), Stock::read).expect_err("is wrong");
+        let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(named, wrong);
+    }
+
+    #[test]
+    fn a_count_and_an_adjustment_are_read() {
+        let document = |id: &str, sequence| {
+            Some(proto::Document { connector: "erp".into(), id: id.into(), sequence })
+        };
+        let count = br#"{"type":"count","sku":"A","quantity":0,"connector":"erp","document":"D1",
+            "sequence":7}"#;
+        assert_eq!(
+            fields::line(count, Stock::read),
+            Ok(proto::StockDocument {
+                sku: "A".into(),
+                location: "main".into(),
+                document: document("D1", 7),
+                change: Some(Change::Count(0)),
+            })
+        );
+        let adjustment = br#"{"type":"adjustment","sku":"A","delta":-3,"reason":"damaged",
+            "connector":"erp","document":"D2","sequence":8,"location":"shelf"}"#;
+        let change = proto::Adjustment { delta: -3, reason: "damaged".into() };
+        assert_eq!(
+            fields::line(adjustment, Stock::read),
+            Ok(proto::StockDocument {
+                sku: "A".into(),
+                location: "shelf".into(),
+                document: document("D2", 8),
+                change: Some(Change::Adjustment(change)),
+            })
+        );
+    }
+
+    #[test]
+    fn every_wrong_field_of_a_line_is_named() {
+        check("{}", &["type", "sku", "connector", "document", "sequence"]);
+        check(
+            r#"{"type":"count","sku":"","quantity":-1,"connector":"ERP","document":"a b",
+                "sequence":-1,"location":"X","delta":1}"#,
+            &["sku", "quantity", "connector", "document", "sequence", "location", "delta"],
+        );
+        check(
+            r#"{"type":"move","sku":"A","delta":1,"connector":"e","document":"d","sequence":1}"#,
+            &["type"],
+        );
+        check(
+            r#"{"type":"adjustment","sku":"A","connector":"e","document":"d","sequence":1}"#,
+            &["delta", "reason"],
+        );
+    }
+
+    #[test]
+    fn a_json_body_is_one_line_or_a_list_of_lines() {
+        let one = r#"{"type":"count","sku":"A","quantity":1,"connector":"e","document":"d",
+            "sequence":1}"#;
+        assert!(matches!(fields::body(one.as_bytes(), given), Ok(Given::One(_))));
+        let many = format!(r#"{{"lines":[{one},{{"type":"count"}}]}}"#);
+        let Ok(Given::Many(lines)) = fields::body(many.as_bytes(), given) else {
+            panic!("is a list")
+        };
+        assert!(matches!(lines.as_slice(), [Ok(_), Err(errors)] if errors.len() == 5));
+        assert!(fields::body(br#"{"lines":[],"more":1}"#, given).is_err());
+    }
+}

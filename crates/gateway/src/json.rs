@@ -1,0 +1,180 @@
+//! JSON as it came, before anything is asked of it: numbers stay integers, text is borrowed from the
+//! body, and a field that stands there twice is seen twice.
+//!
+//! Deserialising into typed structs would be as fast, but stops at the first field that is wrong.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+
+/// The characters of a wrong value that are shown.
+const SHOWN: usize = 80;
+
+/// A JSON value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Node<'a> {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    /// A number that is no 64-bit integer.
+    Number(f64),
+    Text(Cow<'a, str>),
+    List(Vec<Node<'a>>),
+    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+}
+
+/// Bytes that are not JSON.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) message: String,
+}
+
+impl<'a> Node<'a> {
+    /// Reads one JSON value.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        serde_json::from_slice(bytes).map_err(|error| Malformed::new(&error))
+    }
+}
+
+impl Malformed {
+    /// Takes the parser's message apart: its place comes last.
+    pub(crate) fn new(error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let text = error.to_string();
+        let place = format!(" at line {line} column {column}");
+        let message = text.strip_suffix(&place).unwrap_or(&text).to_owned();
+        Self { line, column, message }
+    }
+}
+
+/// As an error shows it: `got 5`, `got "five"`, `got a list`.
+impl fmt::Display for Node<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Number(value) => value.fmt(f),
+            Self::Text(value) => {
+                write!(f, "{:?}", value.chars().take(SHOWN).collect::<String>())
+            }
+            Self::List(_) => f.write_str("a list"),
+            Self::Object(_) => f.write_str("an object"),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Node::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(i64::try_from(value).map_or(Node::Number(value as f64), Node::Integer))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Node::Number(value))
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Node::Text(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Node::Text(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Node::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut object = Vec::new();
+        while let Some(Name(name)) = members.next_key()? {
+            object.push((name, members.next_value()?));
+        }
+        Ok(Node::Object(object))
+    }
+}
+
+/// The name of a member, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_what_they_are_and_nothing_is_lost() {
+        let text = r#"{"a":1,"a":-2,"b":[1.5,18446744073709551615,null,true],"c":"\u00e9"}"#;
+        let name = |name: &'static str| Cow::Borrowed(name);
+        let items = vec![
+            Node::Number(1.5),
+            Node::Number(18_446_744_073_709_551_615.0),
+            Node::Null,
+            Node::Bool(true),
+        ];
+        assert_eq!(
+            Node::parse(text.as_bytes()),
+            Ok(Node::Object(vec![
+                (name("a"), Node::Integer(1)),
+                (name("a"), Node::Integer(-2)),
+                (name("b"), Node::List(items)),
+                (name("c"), Node::Text("é".into())),
+            ]))
+        );
+    }
+
+    #[test]
+    fn names_and_text_are_borrowed_from_the_body() {
+        let Ok(Node::Object(members)) = Node::parse(br#"{"sku":"A-1"}"#) else {
+            panic!("is an object")
+        };
+        assert!(matches!(
+            members.as_slice(),
+            [(Cow::Borrowed("sku"), Node::Text(Cow::Borrowed("A-1")))]
+        ));
+    }
+
+    #[test]
+    fn malformed_json_tells_its_place() {
+        let error = Node::parse(b"{\n  \"a\": 1,\n}").expect_err("has a comma too many");
+        assert_eq!((error.line, error.column), (3, 1));
+        assert_eq!(error.message, "trailing comma");
+        assert!(Node::parse(b"\"\xff\"").is_err(), "is not UTF-8");
+        assert!(Node::parse("[".repeat(10_000).as_bytes()).is_err(), "is too deep");
+    }
+}

@@ -1,0 +1,234 @@
+//! Cuts a body of lines into chunks, frame by frame: never more of it is in memory than the chunks
+//! that are on their way.
+
+use std::{collections::VecDeque, mem, ops::Range};
+
+use axum::body::{Body, BodyDataStream};
+use futures::{
+    Stream, StreamExt,
+    stream::{self},
+};
+
+use crate::{
+    body::{NDJSON_LIMIT, incomplete},
+    problem::{Code, Problem},
+};
+
+/// The lines of a chunk, which becomes one command.
+pub(crate) const CHUNK_LINES: usize = 500;
+/// The longest line, in bytes: a chunk of longest lines, as a command, fits a message of 1 MB only
+/// because most of such a line is refused.
+const LINE_LIMIT: usize = 16 * 1024;
+/// The most lines of a body.
+const MAX_LINES: usize = 500_000;
+
+/// Some lines that belong together.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    /// Counts the chunks of a body, from 0.
+    pub(crate) part: usize,
+    /// The text of the lines, one after the other.
+    pub(crate) bytes: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    number: usize,
+    text: Range<usize>,
+    is_whole: bool,
+}
+
+impl Chunk {
+    /// Each line with its number in the body; without its text if that is too long.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
+        self.lines.iter().map(|line| {
+            let text = line.is_whole.then(|| &self.bytes[line.text.clone()]);
+            (line.number, text)
+        })
+    }
+}
+
+/// Cuts what comes frame by frame.
+#[derive(Debug, Default)]
+struct Splitter {
+    ready: VecDeque<Chunk>,
+    chunk: Chunk,
+    /// Where the line that is still coming begins in the chunk.
+    begin: usize,
+    /// Whether that line is longer than what is kept of it.
+    is_cut: bool,
+    /// The number of that line.
+    number: usize,
+}
+
+impl Splitter {
+    fn feed(&mut self, frame: &[u8]) {
+        for piece in frame.split_inclusive(|byte| *byte == b'\n') {
+            match piece.strip_suffix(b"\n") {
+                Some(text) => {
+                    self.extend(text);
+                    self.end_line();
+                }
+                None => self.extend(piece),
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.end_line();
+        self.end_chunk();
+    }
+
+    fn extend(&mut self, text: &[u8]) {
+        let room = LINE_LIMIT - (self.chunk.bytes.len() - self.begin);
+        self.is_cut |= text.len() > room;
+        self.chunk.bytes.extend_from_slice(&text[..text.len().min(room)]);
+    }
+
+    /// A blank line counts, but is none of the chunk's.
+    fn end_line(&mut self) {
+        let text = self.begin..self.chunk.bytes.len();
+        if self.chunk.bytes[text.clone()].trim_ascii().is_empty() && !self.is_cut {
+            self.chunk.bytes.truncate(self.begin);
+        } else {
+            self.begin = text.end;
+            self.chunk.lines.push(Line { number: self.number, text, is_whole: !self.is_cut });
+        }
+        self.is_cut = false;
+        self.number += 1;
+        if self.chunk.lines.len() == CHUNK_LINES {
+            self.end_chunk();
+        }
+    }
+
+    fn end_chunk(&mut self) {
+        if self.chunk.lines.is_empty() {
+            return;
+        }
+        let next = Chunk { part: self.chunk.part + 1, ..Chunk::default() };
+        self.ready.push_back(mem::replace(&mut self.chunk, next));
+        self.begin = 0;
+    }
+}
+
+/// A body that is being cut.
+struct Cutting {
+    /// What still comes of it; `None` at its end.
+    frames: Option<BodyDataStream>,
+    splitter: Splitter,
+    bytes: usize,
+}
+
+/// The chunks of a body, as they come.
+pub(crate) fn chunks(body: Body) -> impl Stream<Item = Result<Chunk, Problem>> {
+    let frames = Some(body.into_data_stream());
+    let cutting = Cutting { frames, splitter: Splitter::default(), bytes: 0 };
+    stream::try_unfold(cutting, |mut cutting| async move {
+        Ok(cutting.next().await?.map(|chunk| (chunk, cutting)))
+    })
+}
+
+impl Cutting {
+    async fn next(&mut self) -> Result<Option<Chunk>, Problem> {
+        loop {
+            if let Some(chunk) = self.splitter.ready.pop_front() {
+                return Ok(Some(chunk));
+            }
+            let Some(frames) = &mut self.frames else { return Ok(None) };
+            if let Some(frame) = frames.next().await {
+                self.feed(&frame.map_err(|_| incomplete())?)?;
+            } else {
+                self.frames = None;
+                self.splitter.finish();
+            }
+        }
+    }
+
+    fn feed(&mut self, frame: &[u8]) -> Result<(), Problem> {
+        self.bytes += frame.len();
+        self.splitter.feed(frame);
+        if self.bytes <= NDJSON_LIMIT && self.splitter.number <= MAX_LINES {
+            return Ok(());
+        }
+        let detail = format!(
+            "the body may have {NDJSON_LIMIT} bytes in {MAX_LINES} lines; what came before that \
+             may have had its effect: send the same in several requests"
+        );
+        Err(Problem::new(Code::TooLarge, detail))
+    }
+}
+
+/// What is wrong with a line that is too long.
+pub(crate) fn too_long() -> String {
+    format!("the line must be at most {LINE_LIMIT} bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::TryStreamExt;
+
+    use super::*;
+
+    /// Cuts a body that comes in frames of `frame` bytes into `(part, number, text)`.
+    async fn cut(body: &[u8], frame: usize) -> Result<Vec<(usize, usize, String)>, Problem> {
+        let frames: Vec<_> = body.chunks(frame).map(Bytes::copy_from_slice).collect();
+        let frames = stream::iter(frames.into_iter().map(Ok::<_, std::io::Error>));
+        let chunks: Vec<_> = chunks(Body::from_stream(frames)).try_collect().await?;
+        let lines = chunks.iter().flat_map(|chunk| {
+            chunk.lines().map(|(number, text)| {
+                let text = text.map_or("too long".into(), |text| {
+                    String::from_utf8(text.to_vec()).expect("is UTF-8")
+                });
+                (chunk.part, number, text)
+            })
+        });
+        Ok(lines.collect())
+    }
+
+    #[tokio::test]
+    async fn lines_are_the_same_however_the_body_is_framed() {
+        let expected =
+            [(0, 0, "{\"a\":1}\r".to_owned()), (0, 2, "{}".to_owned()), (0, 4, "7".to_owned())];
+        for frame in [1, 2, 3, 7, 100] {
+            let lines = cut(b"{\"a\":1}\r\n\n{}\n  \n7", frame).await.expect("is small");
+            assert_eq!(lines, expected, "frames of {frame} bytes");
+        }
+        assert_eq!(cut(b"", 1).await.expect("is small"), []);
+        assert_eq!(cut(b"\n\n", 1).await.expect("is small"), []);
+    }
+
+    #[tokio::test]
+    async fn a_chunk_ends_after_500_lines() {
+        let body = "1\n".repeat(1001);
+        let lines = cut(body.as_bytes(), 64).await.expect("is small");
+        let parts: Vec<_> =
+            (0..3).map(|part| lines.iter().filter(|(of, ..)| *of == part).count()).collect();
+        assert_eq!(parts, [500, 500, 1]);
+        assert!(lines.iter().enumerate().all(|(index, (_, number, _))| index == *number));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_stands_alone() {
+        let long = "x".repeat(LINE_LIMIT + 1);
+        let fits = "y".repeat(LINE_LIMIT);
+        let lines = cut(format!("1\n{long}\n{fits}\n2").as_bytes(), 1000).await.expect("is small");
+        assert_eq!(
+            lines,
+            [
+                (0, 0, "1".to_owned()),
+                (0, 1, "too long".to_owned()),
+                (0, 2, fits),
+                (0, 3, "2".to_owned())
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_ends_in_a_problem() {
+        assert!(cut(&vec![b' '; NDJSON_LIMIT + 1], 1 << 16).await.is_err());
+        assert!(cut(&vec![b'\n'; MAX_LINES + 1], 1 << 16).await.is_err());
+        assert!(cut(&vec![b'\n'; MAX_LINES], 1 << 16).await.is_ok());
+    }
+}

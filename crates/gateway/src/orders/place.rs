@@ -1,0 +1,217 @@
+//! `POST /orders`: an order is placed, and watched until it settles where the caller waits for that.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use engine::Watch;
+use events::{
+    answer::{LineProblem, LineProblemCode, PlaceOrderAnswer},
+    id::OrderId,
+    money::MAX_ORDER_TOTAL,
+    proto::{self, command::Body},
+    subject::Lane,
+    view::OrderStatus,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{location, pending, preference, read, view};
+use crate::{
+    body::JsonBytes,
+    door::{Answer, Door, Reply},
+    extract::Call,
+    problem::{Code, FieldError, Problem},
+    trace::new_id,
+};
+
+/// `POST /orders`.
+///
+/// Answers as soon as the order is placed; with `Prefer: wait` as soon as it has settled.
+pub(crate) async fn post(
+    State(door): State<Arc<Door>>,
+    call: Call,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Response, Problem> {
+    let order = read::place_order(&bytes)?;
+    let mut command = call.command(None, &bytes, Body::PlaceOrder(order));
+    let id = order_id(&command, call.is_keyed());
+    if let Some(Body::PlaceOrder(order)) = &mut command.body {
+        order.order_id = id.to_string();
+    }
+    let command_id = command.id.clone();
+
+    // Whoever watches from before the order is there misses nothing of it.
+    let watch = match call.wait {
+        Some(_) => Some(door.watch(&call.shop, id).await?),
+        None => None,
+    };
+    match door.send::<PlaceOrderAnswer>(Lane::Live, command, door.answer_within).await? {
+        Reply::Pending => Ok(pending(&call.shop, id, &command_id)),
+        Reply::Answered(answer) => {
+            let placing = Placing { door: &door, call: &call, command_id, chosen: id };
+            Ok(answer.mark(placing.respond(&answer, watch).await))
+        }
+    }
+}
+
+/// The id of a new order. The same request under the same idempotency key is the same order, even
+/// when the answer to the first one never arrived.
+fn order_id(command: &proto::Command, is_keyed: bool) -> OrderId {
+    if !is_keyed {
+        return OrderId(new_id());
+    }
+    let name = format!("tradewind:order:{}:{}", command.id, command.fingerprint);
+    OrderId(Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()))
+}
+
+/// An order that the order service has answered to.
+struct Placing<'a> {
+    door: &'a Door,
+    call: &'a Call,
+    command_id: String,
+    /// The id that was chosen for it now.
+    chosen: OrderId,
+}
+
+impl Placing<'_> {
+    async fn respond(
+        &self,
+        answer: &Answer<PlaceOrderAnswer>,
+        watch: Option<Watch>,
+    ) -> Result<Response, Problem> {
+        match &answer.body {
+            PlaceOrderAnswer::Placed { order_id, .. } => {
+                Ok(self.placed(*order_id, answer, watch).await)
+            }
+            PlaceOrderAnswer::ReferenceTaken { order_id } => {
+                let detail = "the shop has an order with this reference: see it, or use another";
+                Err(Problem::new(Code::ReferenceTaken, detail)
+                    .with("order_id", order_id.to_string())
+                    .at(&location(&self.call.shop, *order_id)))
+            }
+            PlaceOrderAnswer::Refused { problems } => Err(refused(problems)),
+            PlaceOrderAnswer::TotalOutOfRange => {
+                let detail =
+                    format!("lines and charges together must be 0 to {MAX_ORDER_TOTAL} in all");
+                Err(Problem::new(Code::TotalOutOfRange, detail))
+            }
+        }
+    }
+
+    /// Shows the order. It is placed whatever happens now, so this does not fail: where it cannot be
+    /// shown, the caller is told where it will be.
+    async fn placed(
+        &self,
+        id: OrderId,
+        answer: &Answer<PlaceOrderAnswer>,
+        watch: Option<Watch>,
+    ) -> Response {
+        let shop = &self.call.shop;
+        let shown = match (watch, self.call.wait) {
+            (Some(watch), Some(wait)) => self.settled(id, answer, watch, wait).await,
+            _ => view(self.door, shop, id, answer.sequence).await,
+        };
+        let Ok(Some(order)) = shown else {
+            tracing::warn!(order.id = %id, "an order is placed, and cannot be shown yet");
+            return pending(shop, id, &self.command_id);
+        };
+        let place = [(header::LOCATION, location(shop, id))];
+        (StatusCode::CREATED, place, preference(self.call), Json(order)).into_response()
+    }
+
+    /// The order once it is paid or cancelled, or as it is when the caller has waited long enough.
+    async fn settled(
+        &self,
+        id: OrderId,
+        answer: &Answer<PlaceOrderAnswer>,
+        watch: Watch,
+        wait: Duration,
+    ) -> Result<Option<Value>, Problem> {
+        let Self { door, call, chosen, .. } = self;
+        let watch = if id == *chosen { watch } else { door.watch(&call.shop, id).await? };
+        if answer.replayed {
+            // It may have settled before anybody watched.
+            let order = view(door, &call.shop, id, answer.sequence).await?;
+            if order.as_ref().is_some_and(is_settled) {
+                return Ok(order);
+            }
+        }
+        let rest = wait.saturating_sub(call.received.elapsed());
+        let end = tokio::select! {
+            end = watch.wait(rest) => end,
+            () = door.shutdown.cancelled() => None,
+        };
+        view(door, &call.shop, id, end.unwrap_or(answer.sequence)).await
+    }
+}
+
+fn is_settled(order: &Value) -> bool {
+    let status = order.get("status").and_then(Value::as_str).and_then(OrderStatus::parse);
+    status.is_some_and(OrderStatus::is_final)
+}
+
+fn refused(problems: &[LineProblem]) -> Problem {
+    let errors = problems.iter().map(line_error).collect();
+    let detail = "correct the lines that errors names, or bring their products up to date";
+    Problem::new(Code::LinesRefused, detail).naming(errors)
+}
+
+fn line_error(problem: &LineProblem) -> FieldError {
+    let LineProblem { line, sku, code } = problem;
+    let detail = match code {
+        LineProblemCode::UnknownSku => format!("the catalogue has no product {sku}"),
+        LineProblemCode::Discontinued => format!("{sku} is no longer sold"),
+        LineProblemCode::OtherCurrency => {
+            format!("the price of {sku} is in another currency than the order")
+        }
+    };
+    FieldError { field: format!("lines[{line}].sku"), detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::id::Sku;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_same_keyed_request_is_the_same_order() {
+        let command = |id: &str, fingerprint: &str| proto::Command {
+            id: id.to_owned(),
+            fingerprint: fingerprint.to_owned(),
+            ..Default::default()
+        };
+        let keyed = |id, fingerprint| order_id(&command(id, fingerprint), true);
+        assert_eq!(keyed("1", "a"), keyed("1", "a"));
+        assert_ne!(keyed("1", "a"), keyed("2", "a"));
+        assert_ne!(keyed("1", "a"), keyed("1", "b"));
+        assert_ne!(order_id(&command("1", "a"), false), order_id(&command("1", "a"), false));
+    }
+
+    #[test]
+    fn each_line_that_is_refused_is_named() {
+        let problem = |line, code| LineProblem { line, sku: Sku::parse("A").unwrap(), code };
+        let error = |line, code| line_error(&problem(line, code));
+        assert_eq!(error(0, LineProblemCode::UnknownSku).field, "lines[0].sku");
+        assert_eq!(error(7, LineProblemCode::Discontinued).field, "lines[7].sku");
+        assert_eq!(error(7, LineProblemCode::Discontinued).detail, "A is no longer sold");
+        assert_eq!(
+            error(1, LineProblemCode::OtherCurrency).detail,
+            "the price of A is in another currency than the order"
+        );
+    }
+
+    #[test]
+    fn paid_and_cancelled_are_settled() {
+        for status in OrderStatus::ALL {
+            assert_eq!(is_settled(&json!({"status": status})), status.is_final(), "{status:?}");
+        }
+        assert!(!is_settled(&json!({})));
+    }
+}

@@ -1,0 +1,321 @@
+//! What a caller is told when a request fails: a problem document of RFC 9457.
+
+use std::{borrow::Cow, error::Error, sync::Arc};
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Seconds after which a caller may try again what failed for now.
+pub(crate) const RETRY_AFTER_S: u64 = 1;
+
+/// What went wrong, by its stable name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    Unauthorized,
+    NotFound,
+    MethodNotAllowed,
+    MalformedJson,
+    IncompleteBody,
+    InvalidHeader,
+    InvalidFields,
+    TooLarge,
+    UnsupportedMediaType,
+    IdempotencyKeyReused,
+    ReferenceTaken,
+    LinesRefused,
+    TotalOutOfRange,
+    TooLate,
+    Internal,
+    Unavailable,
+    NotReady,
+    Overloaded,
+    TimedOut,
+}
+
+impl Code {
+    /// The status, the stable name and the title.
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Unauthorized => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "The API key is missing or wrong")
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such thing"),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "The method does not apply here",
+            ),
+            Self::MalformedJson => {
+                (StatusCode::BAD_REQUEST, "malformed_json", "The body is not JSON")
+            }
+            Self::IncompleteBody => {
+                (StatusCode::BAD_REQUEST, "incomplete_body", "The body did not arrive whole")
+            }
+            Self::InvalidHeader => {
+                (StatusCode::BAD_REQUEST, "invalid_header", "A header cannot be used")
+            }
+            Self::InvalidFields => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", "Some fields are wrong")
+            }
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large"),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The content type is not taken here",
+            ),
+            Self::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "The idempotency key belongs to another request",
+            ),
+            Self::ReferenceTaken => {
+                (StatusCode::CONFLICT, "reference_taken", "The reference is taken")
+            }
+            Self::LinesRefused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "lines_refused", "Some lines cannot be sold")
+            }
+            Self::TotalOutOfRange => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "total_out_of_range",
+                "The order's total is out of range",
+            ),
+            Self::TooLate => (StatusCode::CONFLICT, "too_late", "It is too late to cancel"),
+            Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side")
+            }
+            Self::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "A service cannot be reached")
+            }
+            Self::NotReady => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The gateway is not ready")
+            }
+            Self::Overloaded => {
+                (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests at once")
+            }
+            Self::TimedOut => {
+                (StatusCode::GATEWAY_TIMEOUT, "timed_out", "The request took too long")
+            }
+        }
+    }
+}
+
+/// A field that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct FieldError {
+    /// Its path, for example `lines[0].quantity`; empty for the body as a whole.
+    pub(crate) field: String,
+    /// What is wrong with it.
+    pub(crate) detail: String,
+}
+
+/// Why a request failed that its caller did nothing wrong about; for the log, never for the caller.
+#[derive(Debug, Clone)]
+pub(crate) struct Cause(pub(crate) Arc<str>);
+
+/// A request that failed.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    members: Map<String, Value>,
+    location: Option<String>,
+    cause: Option<Cause>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem whose `detail` names the fix.
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            members: Map::new(),
+            location: None,
+            cause: None,
+        }
+    }
+
+    /// Nothing of that name.
+    pub(crate) fn not_found(what: &str, name: &str) -> Self {
+        Self::new(Code::NotFound, format!("the shop has no {what} {name}"))
+    }
+
+    /// Our side failed in a way that trying again does not mend.
+    pub(crate) fn internal(cause: &dyn Error) -> Self {
+        let detail = "report it with the x-request-id of this answer";
+        Self::new(Code::Internal, detail).caused_by(cause)
+    }
+
+    /// Our side failed for now.
+    pub(crate) fn unavailable(cause: &dyn Error) -> Self {
+        let detail = "send the request again, with the same Idempotency-Key if it had one";
+        Self::new(Code::Unavailable, detail).caused_by(cause)
+    }
+
+    /// Some fields are wrong.
+    pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [only] => only.detail.clone(),
+            all => format!("correct the {} fields that errors names", all.len()),
+        };
+        Self::new(Code::InvalidFields, detail).naming(errors)
+    }
+
+    /// Names the fields that are wrong.
+    pub(crate) fn naming(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// Adds a member of its own to the document.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Says where the thing is that stands in the way.
+    pub(crate) fn at(mut self, location: &str) -> Self {
+        self.location = Some(location.to_owned());
+        self
+    }
+
+    /// Keeps for the log what the error and its sources say.
+    pub(crate) fn caused_by(mut self, cause: &dyn Error) -> Self {
+        let mut text = cause.to_string();
+        let mut source = cause.source();
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        self.cause = Some(Cause(text.into()));
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code, title) = self.code.parts();
+        let document = Document {
+            r#type: format!("https://tradewind.dev/problems/{code}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            code,
+            errors: &self.errors,
+            members: &self.members,
+        };
+        let mut response = (status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, json);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(Ok(location)) = self.location.map(HeaderValue::try_from) {
+            headers.insert(header::LOCATION, location);
+        }
+        if let Some(cause) = self.cause {
+            response.extensions_mut().insert(cause);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(problem: Problem, status: u16, headers: &[(&str, &str)], document: &Value) {
+        let response = problem.into_response();
+        assert_eq!(response.status(), status);
+        for (name, value) in headers {
+            assert_eq!(response.headers().get(*name).expect("is set"), value, "{name}");
+        }
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX);
+        let body = futures::executor::block_on(body).expect("is in memory");
+        assert_eq!(serde_json::from_slice::<Value>(&body).expect("is JSON"), *document);
+    }
+
+    #[test]
+    fn wrong_fields_are_all_named() {
+        let error = |field: &str| FieldError { field: field.to_owned(), detail: "bad".to_owned() };
+        check(
+            Problem::fields(vec![error("lines[0].quantity"), error("currency")]),
+            422,
+            &[("content-type", "application/problem+json")],
+            &json!({
+                "type": "https://tradewind.dev/problems/invalid_fields",
+                "title": "Some fields are wrong",
+                "status": 422,
+                "detail": "correct the 2 fields that errors names",
+                "code": "invalid_fields",
+                "errors": [
+                    {"field": "lines[0].quantity", "detail": "bad"},
+                    {"field": "currency", "detail": "bad"},
+                ],
+            }),
+        );
+    }
+
+    #[test]
+    fn a_conflict_says_where_the_other_one_is() {
+        check(
+            Problem::new(Code::ReferenceTaken, "use another").with("order_id", "1").at("/v1/o/1"),
+            409,
+            &[("location", "/v1/o/1")],
+            &json!({
+                "type": "https://tradewind.dev/problems/reference_taken",
+                "title": "The reference is taken",
+                "status": 409,
+                "detail": "use another",
+                "code": "reference_taken",
+                "order_id": "1",
+            }),
+        );
+    }
+
+    #[test]
+    fn the_cause_is_for_the_log_alone() {
+        let cause = std::io::Error::other("10.0.0.7 refused");
+        let response = Problem::unavailable(&cause).into_response();
+        let logged = response.extensions().get::<Cause>().expect("is kept");
+        assert_eq!(&*logged.0, "10.0.0.7 refused");
+        check(
+            Problem::unavailable(&cause),
+            503,
+            &[("retry-after", "1")],
+            &json!({
+                "type": "https://tradewind.dev/problems/unavailable",
+                "title": "A service cannot be reached",
+                "status": 503,
+                "detail": "send the request again, with the same Idempotency-Key if it had one",
+                "code": "unavailable",
+            }),
+        );
+    }
+}

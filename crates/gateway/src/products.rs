@@ -1,0 +1,191 @@
+//! `/v1/shops/{shop}/products`: products, one or many.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use events::{
+    answer::{ProductResult, PutProductsAnswer},
+    id::{ParseError, Sku},
+    proto,
+    subject::Lane,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    body::{JsonBytes, Media, NDJSON_LIMIT, fits, media, read_json},
+    bulk::{self, Fate, Name, Upload},
+    door::{Door, Reply},
+    extract::{Call, Page, SkuPath},
+    fields::{self, Errors, Fields, Path, flag, object, price, text, words},
+    json::Node,
+    problem::{Problem, RETRY_AFTER_S},
+};
+
+/// The longest title, in characters: 500 products fit a message of 1 MB, whatever their titles.
+const TITLE_LIMIT: usize = 200;
+
+/// `GET /products/{sku}`.
+pub(crate) async fn get(
+    State(door): State<Arc<Door>>,
+    call: Call,
+    SkuPath(sku): SkuPath,
+) -> Result<Json<Value>, Problem> {
+    let product = door.ask("catalog", &call.shop, "product", json!({"sku": sku}), 0).await?;
+    product.map(Json).ok_or_else(|| Problem::not_found("product", sku.as_str()))
+}
+
+/// `GET /products?after=SKU&limit=100`.
+pub(crate) async fn list(
+    State(door): State<Arc<Door>>,
+    call: Call,
+    page: Page,
+) -> Result<Json<Value>, Problem> {
+    let (products, next) = door.page("catalog", &call.shop, "products", &page).await?;
+    Ok(Json(json!({"products": products, "next": next})))
+}
+
+/// `PUT /products/{sku}`.
+pub(crate) async fn put(
+    State(door): State<Arc<Door>>,
+    call: Call,
+    SkuPath(sku): SkuPath,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Response, Problem> {
+    let product = fields::body(&bytes, |node, path, errors| {
+        object(node, path, errors, |fields| product(fields, Some(sku)))
+    })?;
+    let shown = json!({
+        "sku": product.sku,
+        "title": product.title,
+        "price": {
+            "minor": product.price.as_ref().map(|price| price.minor),
+            "currency": product.price.as_ref().map(|price| &price.currency),
+        },
+        "active": product.active,
+    });
+    let command = call.command(None, &bytes, Products::command(vec![product]));
+    let command_id = command.id.clone();
+    match door.send::<PutProductsAnswer>(Lane::Live, command, door.answer_within).await? {
+        Reply::Answered(answer) => Ok(answer.mark(put_response(&answer.body, shown))),
+        Reply::Pending => {
+            let retry_after = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
+            let body = Json(json!({"command_id": command_id}));
+            Ok((StatusCode::ACCEPTED, retry_after, body).into_response())
+        }
+    }
+}
+
+fn put_response(answer: &PutProductsAnswer, mut shown: Value) -> impl IntoResponse + use<> {
+    let result = answer.results.first().copied().unwrap_or(ProductResult::Unchanged);
+    let status = match result {
+        ProductResult::Created => StatusCode::CREATED,
+        ProductResult::Updated | ProductResult::Discontinued | ProductResult::Unchanged => {
+            StatusCode::OK
+        }
+    };
+    shown["result"] = json!(result);
+    (status, Json(shown))
+}
+
+/// `POST /products`: many, as NDJSON or as `{"products": […]}`.
+pub(crate) async fn post(
+    State(door): State<Arc<Door>>,
+    call: Call,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    match media(&headers)? {
+        Media::Ndjson => {
+            fits(&headers, NDJSON_LIMIT)?;
+            bulk::ndjson::<Products>(&door, &call, body).await
+        }
+        Media::Json => {
+            let bytes = read_json(&headers, body).await?;
+            let lines = fields::body(&bytes, |node, path, errors| {
+                object(node, path, errors, |fields| bulk::items::<Products>(fields, "products"))
+            })?;
+            bulk::list::<Products>(&door, &call, bytes, lines).await
+        }
+    }
+}
+
+/// Uploads of products.
+struct Products;
+
+impl Upload for Products {
+    type Line = proto::Product;
+    type Answer = PutProductsAnswer;
+    const COUNTS: &'static [&'static str] = &["accepted", bulk::REJECTED];
+
+    fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::Product> {
+        object(node, path, errors, |fields| product(fields, None))
+    }
+
+    fn name(product: &proto::Product) -> Name {
+        Name { sku: product.sku.clone(), document: None }
+    }
+
+    fn command(products: Vec<proto::Product>) -> proto::command::Body {
+        proto::command::Body::PutProducts(proto::PutProducts { products })
+    }
+
+    fn fates(answer: PutProductsAnswer) -> Vec<Fate> {
+        answer.results.into_iter().map(fate).collect()
+    }
+}
+
+fn fate(result: ProductResult) -> Fate {
+    let result = match result {
+        ProductResult::Created => "created",
+        ProductResult::Updated => "updated",
+        ProductResult::Discontinued => "discontinued",
+        ProductResult::Unchanged => "unchanged",
+    };
+    Fate { result, count: "accepted", detail: None }
+}
+
+/// Reads a product. Its SKU is a field of its own where the path does not say it.
+fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<proto::Product> {
+    let sku = match sku {
+        Some(sku) => Some(sku),
+        None => fields.required("sku", text(Sku::parse)),
+    };
+    let title = fields.required("title", text(title));
+    let price = fields.required("price", price);
+    let active = fields.optional("active", flag).unwrap_or(true);
+    Some(proto::Product { sku: sku?.into(), title: title?, price: Some(price?), active })
+}
+
+fn title(value: &str) -> Result<String, ParseError> {
+    let rule = "must be 1 to 200 characters without control characters";
+    words("title", rule, TITLE_LIMIT, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_is_read() {
+        let line = br#"{"sku":"A","title":"Mug","price":{"minor":199,"currency":"GBP"}}"#;
+        let price = Some(proto::Money { minor: 199, currency: "GBP".into() });
+        assert_eq!(
+            fields::line(line, Products::read),
+            Ok(proto::Product { sku: "A".into(), title: "Mug".into(), price, active: true })
+        );
+    }
+
+    #[test]
+    fn every_wrong_field_of_a_product_is_named() {
+        let line = br#"{"sku":"A B","title":"","price":{"minor":-1,"currency":"gbp"},"active":1}"#;
+        let errors = fields::line(line, Products::read).expect_err("is wrong");
+        let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(named, ["sku", "title", "price.minor", "price.currency", "active"]);
+    }
+}

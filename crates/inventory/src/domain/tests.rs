@@ -1,0 +1,109 @@
+//! Given, when, then; and a long trade in which nothing may ever be promised twice.
+
+mod keys;
+mod reservation;
+mod stock;
+pub(crate) mod trade;
+
+use engine::{Cause, Context};
+use events::{
+    answer::{RecordStockAnswer, StockResult},
+    id::{EventId, Shop},
+};
+
+use super::*;
+
+/// When everything is decided.
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn stock(sku: &str) -> StockId {
+    StockId { sku: Sku::parse(sku).expect("valid"), location: Location::main() }
+}
+
+pub(crate) fn order(number: u64) -> OrderId {
+    OrderId::parse(&format!("018f0000-0000-7000-8000-{number:012}")).expect("valid")
+}
+
+fn lines(lines: &[(&str, i64)]) -> Lines {
+    lines.iter().map(|(sku, units)| Line { stock: stock(sku), units: *units }).collect()
+}
+
+/// A document of the connector `erp`.
+fn document(id: &str, sequence: i64) -> Document {
+    let connector = Connector::parse("erp").expect("valid");
+    Document { key: DocumentKey { connector, id: DocumentId::parse(id).expect("valid") }, sequence }
+}
+
+fn reservation(order_id: OrderId, fact: ReservationFact) -> Event {
+    Event::Reservation(order_id, fact)
+}
+
+fn reserved(order_id: OrderId, of: &[(&str, i64)]) -> Event {
+    let expires_at = NOW + Policy::default().hold_ttl;
+    reservation(order_id, ReservationFact::Reserved { lines: lines(of), expires_at })
+}
+
+fn allocated(order_id: OrderId, of: &[(&str, i64)]) -> Event {
+    reservation(order_id, ReservationFact::Allocated { lines: lines(of) })
+}
+
+fn released(order_id: OrderId, of: &[(&str, i64)], reason: ReleaseReason) -> Event {
+    reservation(order_id, ReservationFact::Released { lines: lines(of), reason })
+}
+
+/// The opening count of a SKU, by a document that no test uses otherwise.
+fn on_hand(sku: &str, units: i64) -> Event {
+    let document = document(&format!("opening-{sku}"), 1);
+    Event::Stock(stock(sku), StockFact::Counted { document, quantity: units, on_hand: units })
+}
+
+/// What follows and nobody waits for.
+fn facts(events: &[Event]) -> Decision<Event> {
+    Decision::events(events.to_vec())
+}
+
+/// What follows from stock lines, and what their sender is told.
+fn told(results: &[StockResult], events: &[Event]) -> Decision<Event> {
+    Decision::answered(events.to_vec(), &RecordStockAnswer { results: results.to_vec() })
+}
+
+/// The SKUs `A` to `D` are in the catalogue.
+fn catalogue() -> State {
+    let mut state = State::default();
+    for sku in ["A", "B", "C", "D"] {
+        copy(&mut state, &Input::ProductKnown { sku: stock(sku).sku });
+    }
+    state
+}
+
+pub(crate) fn fold(state: &mut State, event: &Event) -> Recorded<Event> {
+    let recorded = Recorded {
+        id: EventId(order(0).0),
+        shop: Shop::parse("acme").expect("valid"),
+        version: state.version(event) + 1,
+        time: NOW,
+        cause: Cause::default(),
+        context: Context { correlation_id: "request".into(), traceparent: String::new() },
+        event: event.clone(),
+    };
+    apply(state, &recorded);
+    recorded
+}
+
+/// Given what happened, when that comes, then this follows; and when it comes again, nothing.
+#[track_caller]
+fn check(given: &[Event], when: &Input, then: &Decision<Event>) {
+    let mut state = catalogue();
+    let mut keys = Keys::default();
+    keys.add_input(when);
+    keys.watch(&mut state);
+    for event in given {
+        fold(&mut state, event);
+    }
+    let decision = decide(&state, Policy::default(), when, NOW);
+    assert_eq!(decision, *then);
+    for event in &decision.events {
+        fold(&mut state, event);
+    }
+    assert_eq!(decide(&state, Policy::default(), when, NOW).events, [], "when it comes again");
+}

@@ -1,0 +1,320 @@
+//! What ERPs tell.
+
+use StockResult::{Applied, DocumentReused, Duplicate, OutOfRange, Stale, UnknownSku};
+use events::id::MAX_UNITS;
+
+use super::*;
+
+fn line(sku: &str, id: &str, sequence: i64, units: Units) -> StockLine {
+    let reason = match units {
+        Units::Counted(_) => String::new(),
+        Units::Added(_) => "because".to_owned(),
+    };
+    StockLine { stock: stock(sku), document: document(id, sequence), units, reason }
+}
+
+pub(super) fn count(sku: &str, id: &str, sequence: i64, quantity: i64) -> StockLine {
+    line(sku, id, sequence, Units::Counted(quantity))
+}
+
+pub(super) fn adjustment(sku: &str, id: &str, sequence: i64, delta: i64) -> StockLine {
+    line(sku, id, sequence, Units::Added(delta))
+}
+
+pub(super) fn record(lines: &[StockLine]) -> Input {
+    Input::RecordStock { lines: lines.to_vec() }
+}
+
+/// The event of a count or an adjustment that leaves `on_hand`.
+pub(super) fn event(line: StockLine, on_hand: i64) -> Event {
+    let StockLine { stock, document, units, reason } = line;
+    let fact = match units {
+        Units::Counted(quantity) => StockFact::Counted { document, quantity, on_hand },
+        Units::Added(delta) => StockFact::Adjusted { document, delta, reason, on_hand },
+    };
+    Event::Stock(stock, fact)
+}
+
+fn short(sku: &str, on_hand: i64, promised: i64, order_ids: &[OrderId]) -> Event {
+    let order_ids = order_ids.to_vec();
+    Event::Stock(stock(sku), StockFact::Short { on_hand, promised, order_ids })
+}
+
+#[test]
+fn a_count_sets_what_is_on_hand() {
+    check(
+        &[on_hand("A", 5)],
+        &record(&[count("A", "D1", 2, 9), count("B", "D2", 3, 0)]),
+        &told(
+            &[Applied, Applied],
+            &[event(count("A", "D1", 2, 9), 9), event(count("B", "D2", 3, 0), 0)],
+        ),
+    );
+}
+
+#[test]
+fn an_adjustment_changes_what_is_on_hand() {
+    check(
+        &[on_hand("A", 5)],
+        &record(&[adjustment("A", "D1", 2, -2), adjustment("B", "D2", 3, 7)]),
+        &told(
+            &[Applied, Applied],
+            &[event(adjustment("A", "D1", 2, -2), 3), event(adjustment("B", "D2", 3, 7), 7)],
+        ),
+    );
+}
+
+#[test]
+fn an_adjustment_may_take_more_than_there_is_and_less_than_nothing_is_short() {
+    check(
+        &[on_hand("A", 1)],
+        &record(&[adjustment("A", "D1", 2, -3)]),
+        &told(&[Applied], &[event(adjustment("A", "D1", 2, -3), -2), short("A", -2, 0, &[])]),
+    );
+}
+
+#[test]
+fn an_unknown_sku_is_named_while_the_rest_goes_on_and_can_be_pushed_again() {
+    let lines = [count("X", "D1", 1, 5), count("A", "D2", 2, 5)];
+    let applied = event(count("A", "D2", 2, 5), 5);
+    check(&[], &record(&lines), &told(&[UnknownSku, Applied], &[applied]));
+
+    let mut state = catalogue();
+    copy(&mut state, &Input::ProductKnown { sku: stock("X").sku });
+    let again = decide(&state, Policy::default(), &record(&lines[..1]), NOW);
+    assert_eq!(again, told(&[Applied], &[event(count("X", "D1", 1, 5), 5)]));
+}
+
+#[test]
+fn the_same_document_twice_has_one_effect() {
+    let first = event(adjustment("A", "D1", 2, 3), 8);
+    let counted = event(count("B", "D2", 3, 4), 4);
+    check(
+        &[on_hand("A", 5), first, counted],
+        &record(&[adjustment("A", "D1", 2, 3), count("B", "D2", 3, 4)]),
+        &told(&[Duplicate, Duplicate], &[]),
+    );
+}
+
+#[test]
+fn the_same_document_twice_in_one_command_has_one_effect() {
+    let twice = adjustment("A", "D1", 2, 3);
+    check(
+        &[on_hand("A", 5)],
+        &record(&[twice.clone(), twice.clone()]),
+        &told(&[Applied, Duplicate], &[event(twice, 8)]),
+    );
+}
+
+#[test]
+fn another_reason_does_not_make_another_document() {
+    let given = event(adjustment("A", "D1", 2, 3), 8);
+    let reworded = StockLine { reason: "found".into(), ..adjustment("A", "D1", 2, 3) };
+    check(&[on_hand("A", 5), given], &record(&[reworded]), &told(&[Duplicate], &[]));
+}
+
+#[test]
+fn a_documents_id_cannot_be_used_again_for_something_else() {
+    let elsewhere = StockId { location: Location::parse("attic").expect("valid"), ..stock("A") };
+    let elsewhere = StockLine { stock: elsewhere, ..adjustment("A", "D1", 2, 3) };
+    check(
+        &[on_hand("A", 5), event(adjustment("A", "D1", 2, 3), 8)],
+        &record(&[
+            adjustment("A", "D1", 2, 4),
+            adjustment("A", "D1", 3, 3),
+            adjustment("B", "D1", 2, 3),
+            count("A", "D1", 2, 3),
+            elsewhere,
+        ]),
+        &told(&[DocumentReused; 5], &[]),
+    );
+}
+
+#[test]
+fn another_connector_has_its_own_documents_and_sequences() {
+    let mut theirs = count("A", "D1", 1, 7);
+    theirs.document.key.connector = Connector::parse("till").expect("valid");
+    check(
+        &[on_hand("A", 5), event(count("A", "D1", 9, 6), 6)],
+        &record(&[theirs.clone()]),
+        &told(&[Applied], &[event(theirs, 7)]),
+    );
+}
+
+#[test]
+fn a_count_that_is_not_newer_than_the_last_one_is_stale() {
+    check(
+        &[event(count("A", "D5", 5, 9), 9)],
+        &record(&[count("A", "D4", 4, 1), count("A", "D5b", 5, 1), count("B", "D3", 3, 1)]),
+        &told(&[Stale, Stale, Applied], &[event(count("B", "D3", 3, 1), 1)]),
+    );
+}
+
+#[test]
+fn an_adjustment_that_the_last_count_contains_is_stale() {
+    check(
+        &[event(count("A", "D5", 5, 9), 9)],
+        &record(&[adjustment("A", "D4", 4, 1), adjustment("A", "D5b", 5, 1)]),
+        &told(&[Stale, Stale], &[]),
+    );
+}
+
+#[test]
+fn adjustments_may_come_in_any_order() {
+    let late = adjustment("A", "D2", 2, 10);
+    check(
+        &[on_hand("A", 5), event(adjustment("A", "D3", 3, 1), 6)],
+        &record(std::slice::from_ref(&late)),
+        &told(&[Applied], &[event(late, 16)]),
+    );
+}
+
+#[test]
+fn a_count_that_comes_late_is_changed_by_the_newer_adjustments_of_its_connector() {
+    let mut theirs = adjustment("A", "T9", 9, 100);
+    theirs.document.key.connector = Connector::parse("till").expect("valid");
+    check(
+        &[
+            event(adjustment("A", "D2", 2, 1000), 1000),
+            event(adjustment("A", "D4", 4, -2), 998),
+            event(adjustment("A", "D6", 6, 7), 1005),
+            event(theirs, 1105),
+        ],
+        &record(&[count("A", "D3", 3, 50), count("A", "D5", 5, 60)]),
+        &told(
+            &[Applied, Applied],
+            &[event(count("A", "D3", 3, 50), 55), event(count("A", "D5", 5, 60), 67)],
+        ),
+    );
+}
+
+#[test]
+fn a_later_line_is_decided_on_what_the_earlier_ones_leave() {
+    check(
+        &[on_hand("A", 5)],
+        &record(&[
+            adjustment("A", "D4", 4, -2),
+            count("A", "D3", 3, 50),
+            adjustment("A", "D2", 2, 1),
+            adjustment("A", "D5", 5, 2),
+            adjustment("A", "D5", 5, 3),
+        ]),
+        &told(
+            &[Applied, Applied, Stale, Applied, DocumentReused],
+            &[
+                event(adjustment("A", "D4", 4, -2), 3),
+                event(count("A", "D3", 3, 50), 48),
+                event(adjustment("A", "D5", 5, 2), 50),
+            ],
+        ),
+    );
+}
+
+#[test]
+fn what_would_leave_the_range_changes_nothing() {
+    check(
+        &[on_hand("A", 5)],
+        &record(&[
+            count("A", "D1", 2, MAX_UNITS + 1),
+            count("A", "D2", 3, i64::MIN),
+            adjustment("A", "D3", 4, i64::MAX),
+            adjustment("A", "D4", 5, i64::MIN),
+            adjustment("A", "D5", 6, MAX_UNITS - 5),
+        ]),
+        &told(
+            &[OutOfRange, OutOfRange, OutOfRange, OutOfRange, Applied],
+            &[event(adjustment("A", "D5", 6, MAX_UNITS - 5), MAX_UNITS)],
+        ),
+    );
+}
+
+#[test]
+fn an_erp_that_goes_below_what_is_promised_makes_it_short_and_names_the_orders_newest_first() {
+    let given = [
+        on_hand("A", 9),
+        reserved(order(1), &[("A", 2)]),
+        allocated(order(1), &[("A", 2)]),
+        reserved(order(2), &[("A", 3)]),
+        reserved(order(3), &[("A", 4)]),
+        released(order(3), &[("A", 4)], ReleaseReason::Cancelled),
+    ];
+    let taken = adjustment("A", "D1", 2, -5);
+    check(
+        &given,
+        &record(std::slice::from_ref(&taken)),
+        &told(&[Applied], &[event(taken, 4), short("A", 4, 5, &[order(2), order(1)])]),
+    );
+    let counted = count("A", "D1", 2, 0);
+    check(
+        &given,
+        &record(std::slice::from_ref(&counted)),
+        &told(&[Applied], &[event(counted, 0), short("A", 0, 5, &[order(2), order(1)])]),
+    );
+}
+
+#[test]
+fn an_erp_that_leaves_what_is_promised_makes_nothing_short() {
+    let taken = adjustment("A", "D1", 2, -4);
+    check(
+        &[on_hand("A", 9), reserved(order(1), &[("A", 5)])],
+        &record(std::slice::from_ref(&taken)),
+        &told(&[Applied], &[event(taken, 5)]),
+    );
+}
+
+#[test]
+fn what_is_short_is_told_again_when_it_falls_further_and_not_when_it_rises() {
+    check(
+        &[on_hand("A", 9), reserved(order(1), &[("A", 8)]), event(count("A", "D1", 2, 2), 2)],
+        &record(&[adjustment("A", "D2", 3, 3), adjustment("A", "D3", 4, -1)]),
+        &told(
+            &[Applied, Applied],
+            &[
+                event(adjustment("A", "D2", 3, 3), 5),
+                event(adjustment("A", "D3", 4, -1), 4),
+                short("A", 4, 8, &[order(1)]),
+            ],
+        ),
+    );
+}
+
+#[test]
+fn a_shortage_names_no_more_orders_than_a_message_can_carry() {
+    let mut given = vec![on_hand("A", 5_000)];
+    given.extend((1..=1_500).map(|number| reserved(order(number), &[("A", 1)])));
+    let counted = count("A", "D1", 2, 0);
+    let newest: Vec<OrderId> = (501..=1_500).rev().map(order).collect();
+    check(
+        &given,
+        &record(std::slice::from_ref(&counted)),
+        &told(&[Applied], &[event(counted, 0), short("A", 0, 1_500, &newest)]),
+    );
+}
+
+#[test]
+fn lines_weigh_what_they_cost() {
+    assert_eq!(record(&[count("A", "D1", 1, 1), count("B", "D2", 2, 1)]).weight(), 2);
+    let placed = |count: usize| Input::Placed {
+        order_id: order(1),
+        lines: std::iter::repeat_n(Line { stock: stock("A"), units: 1 }, count).collect(),
+    };
+    assert_eq!([0, 1, 32, 33, 2_000].map(|lines| placed(lines).weight()), [1, 1, 1, 2, 63]);
+}
+
+#[test]
+fn versions_count_the_events_of_a_stock() {
+    let mut state = catalogue();
+    for event in [
+        on_hand("A", 9),
+        reserved(order(1), &[("A", 8)]),
+        event(count("A", "D1", 2, 2), 2),
+        short("A", 2, 8, &[order(1)]),
+        event(adjustment("A", "D2", 3, 1), 3),
+    ] {
+        fold(&mut state, &event);
+    }
+    let row = state.stocks.get(&stock("A")).expect("exists");
+    assert_eq!((row.version, row.on_hand, row.held), (4, 3, 8));
+    let last = Sequences { counted: Some(2), adjusted: Some(3) };
+    assert_eq!(row.connectors.values().collect::<Vec<_>>(), [&last]);
+}

@@ -1,0 +1,216 @@
+//! A long trade, pseudo-random but always the same: whatever comes, nothing is promised twice.
+
+use std::collections::HashSet;
+
+use super::*;
+
+/// The SKUs that are traded; few, so that they run out.
+const SKUS: [&str; 4] = ["A", "B", "C", "D"];
+
+/// An endless trade.
+pub(crate) struct Trade {
+    random: u64,
+    now: i64,
+    sequence: i64,
+    placed: Vec<OrderId>,
+    /// The order service authorises nothing that it has cancelled.
+    cancelled: HashSet<OrderId>,
+    pushed: Vec<StockLine>,
+}
+
+impl Trade {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            random: seed,
+            now: NOW.millis(),
+            sequence: 100,
+            placed: Vec::new(),
+            cancelled: HashSet::new(),
+            pushed: Vec::new(),
+        }
+    }
+
+    /// What comes next, and when.
+    pub(crate) fn next(&mut self) -> (Input, Timestamp) {
+        self.now += self.below(120_000);
+        let input = match self.below(12) {
+            0 | 1 => self.record(),
+            2..=4 => self.place(),
+            5..=7 => Input::Authorized { order_id: self.any_order() },
+            8..=10 => Input::HoldDue { order_id: self.any_order() },
+            _ => Input::Cancelled { order_id: self.any_order() },
+        };
+        let input = match input {
+            Input::Authorized { order_id } if self.cancelled.contains(&order_id) => {
+                Input::HoldDue { order_id }
+            }
+            Input::Cancelled { order_id } => {
+                self.cancelled.insert(order_id);
+                Input::Cancelled { order_id }
+            }
+            other => other,
+        };
+        (input, Timestamp::from_millis(self.now))
+    }
+
+    /// A number from 0 to below `bound`: Knuth's linear congruential generator.
+    fn below(&mut self, bound: i64) -> i64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.random >> 33) as i64 % bound
+    }
+
+    fn sku(&mut self) -> StockId {
+        stock(SKUS[self.below(4) as usize])
+    }
+
+    /// One of the last orders, or a first one.
+    fn any_order(&mut self) -> OrderId {
+        let newest = self.placed.len() as i64;
+        let back = self.below(40);
+        let at = (newest - 1 - back).max(0) as usize;
+        self.placed.get(at).copied().unwrap_or_else(|| order(0))
+    }
+
+    fn place(&mut self) -> Input {
+        let order_id = match self.below(20) {
+            0 => self.any_order(),
+            _ => order(self.placed.len() as u64 + 1),
+        };
+        if !self.placed.contains(&order_id) {
+            self.placed.push(order_id);
+        }
+        let mut units = std::collections::BTreeMap::new();
+        for _ in 0..self.below(4) {
+            *units.entry(self.sku()).or_insert(0) += 1 + self.below(8);
+        }
+        let lines = units.into_iter().map(|(stock, units)| Line { stock, units }).collect();
+        Input::Placed { order_id, lines }
+    }
+
+    fn record(&mut self) -> Input {
+        let count = 1 + self.below(4);
+        Input::RecordStock { lines: (0..count).map(|_| self.line()).collect() }
+    }
+
+    fn line(&mut self) -> StockLine {
+        if self.below(8) == 0 && !self.pushed.is_empty() {
+            let back = self.below(self.pushed.len().min(30) as i64) as usize;
+            return self.pushed[self.pushed.len() - 1 - back].clone();
+        }
+        self.sequence += 1;
+        let mut document = document(&format!("D{}", self.sequence), self.sequence - self.below(12));
+        document.key.connector =
+            Connector::parse(["erp", "till"][self.below(2) as usize]).expect("valid");
+        let units = match self.below(40) {
+            0 => Units::Counted(i64::MAX),
+            1 => Units::Added(i64::MIN),
+            2..=9 => Units::Counted(self.below(120)),
+            _ => Units::Added(self.below(50) - 15),
+        };
+        let line = StockLine { stock: self.sku(), document, units, reason: String::new() };
+        self.pushed.push(line.clone());
+        line
+    }
+}
+
+/// The units of each stock that the reservations say are held and allocated, and the orders.
+fn promised(state: &State) -> HashMap<StockId, (i64, i64, Vec<OrderId>)> {
+    let mut promised: HashMap<StockId, (i64, i64, Vec<OrderId>)> = HashMap::new();
+    for (order_id, row) in state.reservations.iter() {
+        let (held, allocated) = match row.status {
+            Status::Held => (1, 0),
+            Status::Allocated => (0, 1),
+            Status::Refused | Status::Lost | Status::Expired | Status::Released => continue,
+        };
+        assert_eq!(row.deadline.is_some(), row.status == Status::Held, "{order_id}");
+        for line in row.lines.iter() {
+            let sums = promised.entry(line.stock.clone()).or_default();
+            sums.0 += held * line.units;
+            sums.1 += allocated * line.units;
+            sums.2.push(*order_id);
+        }
+    }
+    for (_, _, orders) in promised.values_mut() {
+        orders.sort_unstable_by(|a, b| b.cmp(a));
+    }
+    promised
+}
+
+/// Folds an event and checks that it left nothing promised twice.
+#[track_caller]
+fn fold_and_check(state: &mut State, event: &Event) {
+    let before: HashMap<StockId, Stock> =
+        state.stocks.iter().map(|(id, row)| (id.clone(), row.clone())).collect();
+    let version = state.version(event);
+    fold(state, event);
+    assert_eq!(state.version(event), version + 1, "versions are contiguous");
+
+    let promised = promised(state);
+    for (id, row) in state.stocks.iter() {
+        let (held, allocated, orders) = promised.get(id).cloned().unwrap_or_default();
+        assert_eq!((row.held, row.allocated), (held, allocated), "{id} after {event:?}");
+        assert!(row.held >= 0 && row.allocated >= 0, "{id} after {event:?}");
+        let before = before.get(id).cloned().unwrap_or_default();
+        match event {
+            Event::Reservation(..) => assert!(
+                row.promised() <= row.on_hand.max(before.promised()),
+                "{id}: {event:?} promised what is not there"
+            ),
+            Event::Stock(of, StockFact::Short { order_ids, promised, on_hand }) if of == id => {
+                assert_eq!((*promised, *on_hand), (row.promised(), row.on_hand));
+                assert_eq!(*order_ids, orders, "{id} is short for all that have it");
+            }
+            Event::Stock(..) => assert_eq!(row.promised(), before.promised(), "{id}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_is_promised_twice_and_what_falls_short_is_told() {
+    let mut trade = Trade::new(20_101_201);
+    let mut state = catalogue();
+    state.watched.extend(SKUS.map(|sku| (stock(sku), Watched::default())));
+    let mut seen: HashMap<&str, u32> = HashMap::new();
+    for _ in 0..6_000 {
+        let (input, now) = trade.next();
+        let decision = decide(&state, Policy::default(), &input, now);
+        for (at, event) in decision.events.iter().enumerate() {
+            *seen.entry(kind(event)).or_default() += 1;
+            let on_hand =
+                |state: &State, id| state.stocks.get(id).map_or(0, |row: &Stock| row.on_hand);
+            let before = match event {
+                Event::Stock(id, _) => on_hand(&state, id),
+                Event::Reservation(..) => 0,
+            };
+            fold_and_check(&mut state, event);
+            let Event::Stock(id, StockFact::Counted { .. } | StockFact::Adjusted { .. }) = event
+            else {
+                continue;
+            };
+            let row = state.stocks.get(id).expect("changed");
+            let fell_short = row.on_hand < before && row.on_hand < row.promised();
+            let next = decision.events.get(at + 1);
+            let is_told =
+                matches!(next, Some(Event::Stock(of, StockFact::Short { .. })) if of == id);
+            assert_eq!(fell_short, is_told, "{event:?} on {row:?}");
+        }
+    }
+    let rare: Vec<_> = seen.iter().filter(|(_, times)| **times < 10).collect();
+    assert!(seen.len() == 9 && rare.is_empty(), "the trade is too one-sided: {seen:?}");
+}
+
+fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Stock(_, StockFact::Counted { .. }) => "counted",
+        Event::Stock(_, StockFact::Adjusted { .. }) => "adjusted",
+        Event::Stock(_, StockFact::Short { .. }) => "short",
+        Event::Reservation(_, ReservationFact::Reserved { .. }) => "reserved",
+        Event::Reservation(_, ReservationFact::Refused { .. }) => "refused",
+        Event::Reservation(_, ReservationFact::Allocated { .. }) => "allocated",
+        Event::Reservation(_, ReservationFact::Lost { .. }) => "lost",
+        Event::Reservation(_, ReservationFact::Released { reason, .. }) => match reason {
+            ReleaseReason::Cancelled => "cancelled",
+            ReleaseReason::Expired => "expired",
+        },
+    }
+}

@@ -1,0 +1,274 @@
+//! Bytes to domain and back: the only file that sees protobuf.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use engine::WireError;
+use events::{
+    id::{Connector, DocumentId, Location, OrderId, ParseError, Quantity, Sku},
+    proto::{self, inventory_event::Kind, stock_document::Change},
+    subject,
+    time::Timestamp,
+    view::Shortage,
+};
+
+use crate::domain::{
+    Document, DocumentKey, Event, Input, Line, Lines, ReleaseReason, ReservationFact, StockFact,
+    StockId, StockLine, Units,
+};
+
+/// The most lines of one command: a line brings at most two events, and a command's events go into
+/// one atomic batch, which takes 1,000.
+const MOST_LINES: usize = 500;
+
+/// Turns a command into an input.
+pub(crate) fn command(command: proto::Command) -> Result<Input, WireError> {
+    use proto::command::Body;
+    match command.body.ok_or(WireError::Missing("body"))? {
+        Body::RecordStock(record) => {
+            let lines = record.lines;
+            if lines.len() > MOST_LINES {
+                let value = lines.len().to_string();
+                return Err(ParseError::new("lines", "must be at most 500", &value).into());
+            }
+            let lines = lines.into_iter().map(stock_line).collect::<Result<_, _>>()?;
+            Ok(Input::RecordStock { lines })
+        }
+        other @ (Body::PutProducts(_) | Body::PlaceOrder(_) | Body::CancelOrder(_)) => {
+            Err(WireError::Unexpected(subject::command_kind(&other).1))
+        }
+    }
+}
+
+fn stock_line(line: proto::StockDocument) -> Result<StockLine, WireError> {
+    let (units, reason) = match line.change.ok_or(WireError::Missing("change"))? {
+        Change::Count(quantity) => (Units::Counted(quantity), String::new()),
+        Change::Adjustment(adjustment) => (Units::Added(adjustment.delta), adjustment.reason),
+    };
+    Ok(StockLine {
+        stock: stock_id(&line.sku, &line.location)?,
+        document: document(line.document)?,
+        units,
+        reason,
+    })
+}
+
+fn stock_id(sku: &str, location: &str) -> Result<StockId, ParseError> {
+    Ok(StockId { sku: Sku::parse(sku)?, location: Location::parse(location)? })
+}
+
+fn document(document: Option<proto::Document>) -> Result<Document, WireError> {
+    let proto::Document { connector, id, sequence } =
+        document.ok_or(WireError::Missing("document"))?;
+    let key = DocumentKey { connector: Connector::parse(&connector)?, id: DocumentId::parse(&id)? };
+    let sequence = i64::try_from(sequence).map_err(|_| {
+        ParseError::new("sequence", "must be 0 to 9223372036854775807", &sequence.to_string())
+    })?;
+    Ok(Document { key, sequence })
+}
+
+/// Turns an event of the order service or of the catalogue into an input.
+pub(crate) fn foreign(event: proto::Event) -> Result<Input, WireError> {
+    use proto::{catalog_event::Kind as Catalog, event::Body, order_event::Kind as Order};
+    let body = event.body.ok_or(WireError::Missing("body"))?;
+    let unexpected = WireError::Unexpected(subject::event_kind(&body).unwrap_or("no kind"));
+    match body {
+        Body::Order(order) => {
+            let order_id = OrderId::parse(&event.aggregate_id)?;
+            match order.kind.ok_or(WireError::Missing("kind"))? {
+                Order::Placed(placed) => {
+                    Ok(Input::Placed { order_id, lines: ordered(&placed.lines)? })
+                }
+                Order::Authorized(_) => Ok(Input::Authorized { order_id }),
+                Order::Cancelled(_) => Ok(Input::Cancelled { order_id }),
+                Order::PaymentDue(_) | Order::Confirmed(_) | Order::Paid(_) => Err(unexpected),
+            }
+        }
+        Body::Catalog(product) => {
+            let sku = match product.kind.ok_or(WireError::Missing("kind"))? {
+                Catalog::Created(created) => created.sku,
+                Catalog::Updated(updated) => updated.sku,
+                Catalog::Discontinued(discontinued) => discontinued.sku,
+            };
+            Ok(Input::ProductKnown { sku: Sku::parse(&sku)? })
+        }
+        Body::Engine(_) | Body::Inventory(_) | Body::Payment(_) => Err(unexpected),
+    }
+}
+
+/// What is ordered, one line for each SKU, by SKU. Orders are filled from the main location.
+fn ordered(lines: &[proto::OrderLine]) -> Result<Lines, ParseError> {
+    let mut units: BTreeMap<Sku, i64> = BTreeMap::new();
+    for line in lines {
+        *units.entry(Sku::parse(&line.sku)?).or_default() += Quantity::parse(line.quantity)?.get();
+    }
+    let main = Location::main();
+    let line = |(sku, units)| Line { stock: StockId { sku, location: main.clone() }, units };
+    Ok(units.into_iter().map(line).collect())
+}
+
+/// Turns an event into its wire form.
+pub(crate) fn encode(event: &Event) -> proto::event::Body {
+    let kind = match event {
+        Event::Stock(id, fact) => encode_stock(id, fact),
+        Event::Reservation(order_id, fact) => encode_reservation(*order_id, fact),
+    };
+    proto::event::Body::Inventory(proto::InventoryEvent { kind: Some(kind) })
+}
+
+fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
+    let (sku, location) = (id.sku.to_string(), id.location.to_string());
+    match fact {
+        StockFact::Counted { document, quantity, on_hand } => {
+            let document = Some(encode_document(document));
+            let (quantity, on_hand) = (*quantity, *on_hand);
+            Kind::Counted(proto::StockCounted { sku, location, document, quantity, on_hand })
+        }
+        StockFact::Adjusted { document, delta, reason, on_hand } => {
+            let document = Some(encode_document(document));
+            let (delta, reason, on_hand) = (*delta, reason.clone(), *on_hand);
+            Kind::Adjusted(proto::StockAdjusted { sku, location, document, delta, reason, on_hand })
+        }
+        StockFact::Short { on_hand, promised, order_ids } => {
+            let order_ids = order_ids.iter().map(OrderId::to_string).collect();
+            let (on_hand, promised) = (*on_hand, *promised);
+            Kind::Short(proto::StockShort { sku, location, on_hand, promised, order_ids })
+        }
+    }
+}
+
+fn encode_document(document: &Document) -> proto::Document {
+    let DocumentKey { connector, id } = &document.key;
+    proto::Document {
+        connector: connector.to_string(),
+        id: id.to_string(),
+        sequence: document.sequence as u64,
+    }
+}
+
+fn encode_reservation(order_id: OrderId, fact: &ReservationFact) -> Kind {
+    let order_id = order_id.to_string();
+    match fact {
+        ReservationFact::Reserved { lines, expires_at } => {
+            let (lines, expires_at) = (encode_lines(lines), Some((*expires_at).into()));
+            Kind::Reserved(proto::StockReserved { order_id, lines, expires_at })
+        }
+        ReservationFact::Refused { shortages } => {
+            let shortages = encode_shortages(shortages);
+            Kind::Refused(proto::StockRefused { order_id, shortages })
+        }
+        ReservationFact::Allocated { lines } => {
+            Kind::Allocated(proto::StockAllocated { order_id, lines: encode_lines(lines) })
+        }
+        ReservationFact::Lost { shortages } => {
+            Kind::Lost(proto::StockLost { order_id, shortages: encode_shortages(shortages) })
+        }
+        ReservationFact::Released { lines, reason } => {
+            let reason = match reason {
+                ReleaseReason::Cancelled => proto::ReleaseReason::Cancelled,
+                ReleaseReason::Expired => proto::ReleaseReason::Expired,
+            };
+            let (lines, reason) = (encode_lines(lines), reason.into());
+            Kind::Released(proto::StockReleased { order_id, lines, reason })
+        }
+    }
+}
+
+fn encode_lines(lines: &Lines) -> Vec<proto::StockLine> {
+    let line = |line: &Line| proto::StockLine {
+        sku: line.stock.sku.to_string(),
+        location: line.stock.location.to_string(),
+        quantity: line.units,
+    };
+    lines.iter().map(line).collect()
+}
+
+fn encode_shortages(shortages: &[Shortage]) -> Vec<proto::Shortage> {
+    let shortage = |shortage: &Shortage| proto::Shortage {
+        sku: shortage.sku.to_string(),
+        requested: shortage.requested,
+        available: shortage.available,
+    };
+    shortages.iter().map(shortage).collect()
+}
+
+/// Turns the wire form back into the event.
+pub(crate) fn decode(body: proto::event::Body) -> Result<Event, WireError> {
+    use proto::event::Body;
+    let event = match body {
+        Body::Inventory(event) => event,
+        other @ (Body::Engine(_) | Body::Catalog(_) | Body::Order(_) | Body::Payment(_)) => {
+            return Err(WireError::Unexpected(subject::event_kind(&other).unwrap_or("no kind")));
+        }
+    };
+    let reservation = |order_id: &str, fact| {
+        Ok::<_, WireError>(Event::Reservation(OrderId::parse(order_id)?, fact))
+    };
+    match event.kind.ok_or(WireError::Missing("kind"))? {
+        Kind::Counted(counted) => {
+            let (quantity, on_hand) = (counted.quantity, counted.on_hand);
+            let document = document(counted.document)?;
+            let fact = StockFact::Counted { document, quantity, on_hand };
+            Ok(Event::Stock(stock_id(&counted.sku, &counted.location)?, fact))
+        }
+        Kind::Adjusted(adjusted) => {
+            let (delta, reason, on_hand) = (adjusted.delta, adjusted.reason, adjusted.on_hand);
+            let document = document(adjusted.document)?;
+            let fact = StockFact::Adjusted { document, delta, reason, on_hand };
+            Ok(Event::Stock(stock_id(&adjusted.sku, &adjusted.location)?, fact))
+        }
+        Kind::Short(short) => {
+            let (on_hand, promised) = (short.on_hand, short.promised);
+            let order_ids = short.order_ids.iter().map(|id| OrderId::parse(id));
+            let order_ids = order_ids.collect::<Result<_, _>>()?;
+            let fact = StockFact::Short { on_hand, promised, order_ids };
+            Ok(Event::Stock(stock_id(&short.sku, &short.location)?, fact))
+        }
+        Kind::Reserved(reserved) => {
+            let expires_at = Timestamp::parse(reserved.expires_at.as_ref())?;
+            let lines = decode_lines(reserved.lines)?;
+            reservation(&reserved.order_id, ReservationFact::Reserved { lines, expires_at })
+        }
+        Kind::Refused(refused) => {
+            let shortages = decode_shortages(refused.shortages)?;
+            reservation(&refused.order_id, ReservationFact::Refused { shortages })
+        }
+        Kind::Allocated(allocated) => {
+            let lines = decode_lines(allocated.lines)?;
+            reservation(&allocated.order_id, ReservationFact::Allocated { lines })
+        }
+        Kind::Lost(lost) => {
+            let shortages = decode_shortages(lost.shortages)?;
+            reservation(&lost.order_id, ReservationFact::Lost { shortages })
+        }
+        Kind::Released(released) => {
+            let reason = release_reason(released.reason())?;
+            let lines = decode_lines(released.lines)?;
+            reservation(&released.order_id, ReservationFact::Released { lines, reason })
+        }
+    }
+}
+
+fn release_reason(reason: proto::ReleaseReason) -> Result<ReleaseReason, WireError> {
+    match reason {
+        proto::ReleaseReason::Unspecified => Err(WireError::Missing("reason")),
+        proto::ReleaseReason::Cancelled => Ok(ReleaseReason::Cancelled),
+        proto::ReleaseReason::Expired => Ok(ReleaseReason::Expired),
+    }
+}
+
+fn decode_lines(lines: Vec<proto::StockLine>) -> Result<Lines, ParseError> {
+    let line = |line: proto::StockLine| {
+        Ok(Line { stock: stock_id(&line.sku, &line.location)?, units: line.quantity })
+    };
+    lines.into_iter().map(line).collect()
+}
+
+fn decode_shortages(shortages: Vec<proto::Shortage>) -> Result<Vec<Shortage>, ParseError> {
+    let shortage = |proto::Shortage { sku, requested, available }| {
+        Ok(Shortage { sku: Sku::parse(&sku)?, requested, available })
+    };
+    shortages.into_iter().map(shortage).collect()
+}

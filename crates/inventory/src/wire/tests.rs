@@ -1,0 +1,142 @@
+//! Every event there and back, and what is refused.
+
+use super::*;
+
+fn stock() -> StockId {
+    stock_id("a@b", "main").expect("valid")
+}
+
+fn order_id() -> OrderId {
+    OrderId::parse("018f0000-0000-7000-8000-000000000001").expect("valid")
+}
+
+fn from_erp() -> Document {
+    let wire = proto::Document { connector: "erp".into(), id: "D1".into(), sequence: 7 };
+    document(Some(wire)).expect("valid")
+}
+
+#[test]
+fn every_event_survives_the_wire() {
+    let document = from_erp();
+    let stock_facts = [
+        StockFact::Counted { document: document.clone(), quantity: 3, on_hand: -4 },
+        StockFact::Adjusted { document, delta: -5, reason: "damaged".into(), on_hand: 1 },
+        StockFact::Short { on_hand: 1, promised: 2, order_ids: vec![order_id()] },
+    ];
+    let lines: Lines = [Line { stock: stock(), units: 2 }].into();
+    let shortage = Shortage { sku: stock().sku, requested: 2, available: 1 };
+    let facts = [
+        ReservationFact::Reserved {
+            lines: lines.clone(),
+            expires_at: Timestamp::from_millis(1_795_179_849_123),
+        },
+        ReservationFact::Refused { shortages: vec![shortage.clone()] },
+        ReservationFact::Allocated { lines: lines.clone() },
+        ReservationFact::Lost { shortages: vec![shortage] },
+        ReservationFact::Released { lines: lines.clone(), reason: ReleaseReason::Cancelled },
+        ReservationFact::Released { lines, reason: ReleaseReason::Expired },
+    ];
+    let events = stock_facts.map(|fact| Event::Stock(stock(), fact)).into_iter();
+    for event in events.chain(facts.map(|fact| Event::Reservation(order_id(), fact))) {
+        assert_eq!(decode(encode(&event)).expect("decodes"), event);
+    }
+}
+
+#[test]
+fn a_stocks_aggregate_is_its_sku_at_its_location() {
+    let fact = StockFact::Short { on_hand: 1, promised: 2, order_ids: vec![] };
+    assert_eq!(Event::Stock(stock(), fact).aggregate(), "a@b@main");
+}
+
+fn record(line: proto::StockDocument, times: usize) -> Result<Input, WireError> {
+    let lines = vec![line; times];
+    let body = proto::command::Body::RecordStock(proto::RecordStock { lines });
+    command(proto::Command { body: Some(body), ..Default::default() })
+}
+
+fn pushed() -> proto::StockDocument {
+    let adjustment = proto::Adjustment { delta: -2, reason: "damaged".into() };
+    proto::StockDocument {
+        sku: "a@b".into(),
+        location: "main".into(),
+        document: Some(encode_document(&from_erp())),
+        change: Some(Change::Adjustment(adjustment)),
+    }
+}
+
+#[test]
+fn stock_lines_are_taken_as_they_are() {
+    let line = StockLine {
+        stock: stock(),
+        document: from_erp(),
+        units: Units::Added(-2),
+        reason: "damaged".into(),
+    };
+    let counted = StockLine { units: Units::Counted(-3), reason: String::new(), ..line.clone() };
+    let count = proto::StockDocument { change: Some(Change::Count(-3)), ..pushed() };
+    let taken = |line| Input::RecordStock { lines: vec![line] };
+    assert_eq!(record(pushed(), 1).expect("is valid"), taken(line));
+    assert_eq!(record(count, 1).expect("is valid"), taken(counted));
+}
+
+#[test]
+fn a_stock_line_that_breaks_a_rule_is_refused_by_name() {
+    let why = |line| record(line, 1).expect_err("breaks a rule").to_string();
+    let without = proto::StockDocument { change: None, ..pushed() };
+    assert_eq!(why(without), "change is missing");
+    let without = proto::StockDocument { document: None, ..pushed() };
+    assert_eq!(why(without), "document is missing");
+    let mut late = pushed();
+    late.document.as_mut().expect("is there").sequence = u64::MAX;
+    assert_eq!(
+        why(late),
+        "sequence must be 0 to 9223372036854775807, got \"18446744073709551615\""
+    );
+    let many = record(pushed(), MOST_LINES + 1).expect_err("too many").to_string();
+    assert_eq!(many, "lines must be at most 500, got \"501\"");
+    assert!(record(pushed(), MOST_LINES).is_ok());
+}
+
+fn of_order(kind: proto::order_event::Kind) -> Result<Input, WireError> {
+    foreign(proto::Event {
+        aggregate_id: order_id().to_string(),
+        body: Some(proto::event::Body::Order(proto::OrderEvent { kind: Some(kind) })),
+        ..Default::default()
+    })
+}
+
+#[test]
+fn the_lines_of_an_order_are_summed_for_each_sku() {
+    use proto::order_event::Kind as Order;
+    let line = |sku: &str, quantity| proto::OrderLine { sku: sku.into(), quantity, unit_price: 1 };
+    let placed = |lines| Order::Placed(proto::OrderPlaced { lines, ..Default::default() });
+    let input = of_order(placed(vec![line("b", 1), line("a", 2), line("b", 3)]));
+    let line_of = |sku, units| Line { stock: stock_id(sku, "main").expect("valid"), units };
+    let lines = [line_of("a", 2), line_of("b", 4)].into();
+    assert_eq!(input.expect("is valid"), Input::Placed { order_id: order_id(), lines });
+    assert!(of_order(placed(vec![line("a", 0)])).is_err(), "no units");
+
+    let order_id = order_id();
+    let authorized = of_order(Order::Authorized(proto::OrderAuthorized::default()));
+    assert_eq!(authorized.expect("is valid"), Input::Authorized { order_id });
+    let cancelled = of_order(Order::Cancelled(proto::OrderCancelled::default()));
+    assert_eq!(cancelled.expect("is valid"), Input::Cancelled { order_id });
+    let paid = of_order(Order::Paid(proto::OrderPaid::default())).expect_err("is not read");
+    assert_eq!(paid.to_string(), "paid is not handled by this service");
+}
+
+#[test]
+fn whatever_the_catalogue_says_of_a_product_it_has_it() {
+    use proto::catalog_event::Kind as Catalog;
+    let sku = String::from("a@b");
+    let created = proto::ProductCreated { sku: sku.clone(), ..Default::default() };
+    let updated = proto::ProductUpdated { sku: sku.clone(), ..Default::default() };
+    let discontinued = proto::ProductDiscontinued { sku, ..Default::default() };
+    for kind in
+        [Catalog::Created(created), Catalog::Updated(updated), Catalog::Discontinued(discontinued)]
+    {
+        let body = proto::event::Body::Catalog(proto::CatalogEvent { kind: Some(kind) });
+        let input = foreign(proto::Event { body: Some(body), ..Default::default() });
+        assert_eq!(input.expect("is valid"), Input::ProductKnown { sku: stock().sku });
+    }
+}

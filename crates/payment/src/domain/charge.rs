@@ -1,0 +1,179 @@
+//! A payment as it stands, and how each fact changes it.
+
+use engine::Context;
+use events::money::Money;
+
+use super::Fact;
+
+/// The payment of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payment {
+    /// The order was cancelled before the payment began; it never will.
+    Abandoned,
+    /// The provider was asked, or is about to be.
+    Begun(Charge),
+}
+
+/// A payment that has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// Where it stands.
+    pub status: Status,
+    /// What the order owes.
+    pub amount: Money,
+    /// The payment provider's token.
+    pub payment_method: String,
+    /// The provider's name for the authorisation; empty before it.
+    pub provider_reference: String,
+    /// What was taken, in minor units.
+    pub captured: i64,
+    /// What was paid back, in minor units.
+    pub refunded: i64,
+    /// Whether the order was cancelled while the provider was being asked.
+    pub cancel_requested: bool,
+    /// The operation whose outcome is not known yet.
+    pub pending: Option<Pending>,
+}
+
+/// An operation whose outcome is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Its id: the idempotency key and our reference at the provider.
+    pub operation_id: String,
+    /// What it moves.
+    pub amount: Money,
+    /// What it continues.
+    pub context: Context,
+}
+
+/// Where a payment stands that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// The provider is asked to authorise.
+    AuthorizationPending,
+    /// The amount is set aside, not yet taken.
+    Authorized,
+    /// The provider declined to authorise.
+    Declined,
+    /// The provider could not be brought to authorise, and has certainly not charged.
+    Failed,
+    /// The provider is asked to take the amount.
+    CapturePending,
+    /// The amount is taken.
+    Captured,
+    /// The provider refused to take the amount, which is still set aside.
+    CaptureFailed,
+    /// The provider is asked to let the amount go.
+    VoidPending,
+    /// The amount is let go.
+    Voided,
+    /// The provider is asked to pay back.
+    RefundPending,
+    /// The amount is paid back.
+    Refunded,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 11] = [
+        Self::AuthorizationPending,
+        Self::Authorized,
+        Self::Declined,
+        Self::Failed,
+        Self::CapturePending,
+        Self::Captured,
+        Self::CaptureFailed,
+        Self::VoidPending,
+        Self::Voided,
+        Self::RefundPending,
+        Self::Refunded,
+    ];
+
+    /// The status as it stands in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationPending => "authorization_pending",
+            Self::Authorized => "authorized",
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+            Self::CapturePending => "capture_pending",
+            Self::Captured => "captured",
+            Self::CaptureFailed => "capture_failed",
+            Self::VoidPending => "void_pending",
+            Self::Voided => "voided",
+            Self::RefundPending => "refund_pending",
+            Self::Refunded => "refunded",
+        }
+    }
+
+    /// Takes the status as it stands in the database.
+    pub fn parse(status: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == status)
+    }
+}
+
+impl Charge {
+    /// A payment that has just begun.
+    pub(super) fn begin(pending: Pending, payment_method: &str) -> Self {
+        Self {
+            status: Status::AuthorizationPending,
+            amount: pending.amount,
+            payment_method: payment_method.to_owned(),
+            provider_reference: String::new(),
+            captured: 0,
+            refunded: 0,
+            cancel_requested: false,
+            pending: Some(pending),
+        }
+    }
+
+    /// Folds a fact into the payment that it happened to.
+    pub(super) fn fold(&mut self, fact: &Fact, context: &Context) {
+        match fact {
+            Fact::CapturePending { operation_id, amount, .. } => {
+                self.ask(Status::CapturePending, Pending::new(operation_id, *amount, context));
+            }
+            Fact::VoidPending { operation_id, amount, .. } => {
+                self.ask(Status::VoidPending, Pending::new(operation_id, *amount, context));
+            }
+            Fact::RefundPending { operation_id, amount, .. } => {
+                self.ask(Status::RefundPending, Pending::new(operation_id, *amount, context));
+            }
+            Fact::Authorized { provider_reference, .. } => {
+                self.settle(Status::Authorized);
+                self.provider_reference.clone_from(provider_reference);
+            }
+            Fact::Captured { amount, .. } => {
+                self.settle(Status::Captured);
+                self.captured += amount.minor;
+            }
+            Fact::Refunded { amount, .. } => {
+                self.settle(Status::Refunded);
+                self.refunded += amount.minor;
+            }
+            Fact::Declined { .. } => self.settle(Status::Declined),
+            Fact::Failed { .. } => self.settle(Status::Failed),
+            Fact::CaptureFailed { .. } => self.settle(Status::CaptureFailed),
+            Fact::Voided { .. } => self.settle(Status::Voided),
+            Fact::CancelRequested => self.cancel_requested = true,
+            // With these a payment begins; they do not happen to one that has begun.
+            Fact::AuthorizationPending { .. } | Fact::Abandoned => {}
+        }
+    }
+
+    fn ask(&mut self, status: Status, pending: Pending) {
+        self.status = status;
+        self.pending = Some(pending);
+    }
+
+    fn settle(&mut self, status: Status) {
+        self.status = status;
+        self.pending = None;
+    }
+}
+
+impl Pending {
+    pub(super) fn new(operation_id: &str, amount: Money, context: &Context) -> Self {
+        Self { operation_id: operation_id.to_owned(), amount, context: context.clone() }
+    }
+}

@@ -1,0 +1,135 @@
+//! The payment provider, as this service sees it: what can be asked of it, and what comes back.
+//!
+//! There is one kind so far, the simulated one. A second becomes a second arm in [`Provider`].
+
+use std::time::Duration;
+
+use events::{id::Shop, money::Money};
+use tokio::time::timeout;
+
+use crate::simulator::Simulator;
+
+/// What the provider is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The idempotency key, and our reference by which the provider can be asked later: the same
+    /// key has one effect.
+    pub operation_id: String,
+    /// The shop whose money it is.
+    pub shop: Shop,
+    /// What it moves.
+    pub amount: Money,
+    /// What is to be done.
+    pub task: Task,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Set the amount aside.
+    Authorize {
+        /// The provider's token for what the customer pays with.
+        payment_method: String,
+    },
+    /// Take what is set aside.
+    Capture {
+        /// The provider's name for the authorisation.
+        provider_reference: String,
+    },
+    /// Let go what is set aside.
+    Void {
+        /// The provider's name for the authorisation.
+        provider_reference: String,
+    },
+    /// Pay back what was taken.
+    Refund {
+        /// The provider's name for the authorisation.
+        provider_reference: String,
+    },
+}
+
+impl Task {
+    /// The task's name, as it stands in logs and in the provider's ledger.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Authorize { .. } => "authorize",
+            Self::Capture { .. } => "capture",
+            Self::Void { .. } => "void",
+            Self::Refund { .. } => "refund",
+        }
+    }
+}
+
+/// What the provider says became of an operation; it stays so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is done.
+    Approved {
+        /// The provider's name for the authorisation.
+        provider_reference: String,
+    },
+    /// It is refused.
+    Declined {
+        /// The provider's code.
+        code: String,
+    },
+}
+
+/// What the provider's own ledger says of a shop, in minor units.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Captured, less what was paid back.
+    pub(crate) net: i64,
+    /// Authorised and neither captured nor let go.
+    pub(crate) held: i64,
+}
+
+/// The provider gave no answer. Only a query tells whether it did what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProviderError {
+    /// No connection.
+    #[error("the provider cannot be reached")]
+    Unreachable,
+    /// The answer did not come in time.
+    #[error("the provider did not answer in time")]
+    Timeout,
+    /// It answered that it failed.
+    #[error("the provider failed")]
+    Failed,
+    /// It knows the idempotency key, with other parameters. It did nothing.
+    #[error("the provider knows the operation with other parameters")]
+    KeyReused,
+}
+
+/// A connection to the provider; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Provider {
+    simulator: Simulator,
+    timeout: Duration,
+}
+
+impl Provider {
+    /// A connection that waits for `timeout` for each answer.
+    pub(crate) fn new(simulator: Simulator, timeout: Duration) -> Self {
+        Self { simulator, timeout }
+    }
+
+    /// Asks for an operation.
+    pub(crate) async fn perform(&self, request: &Request) -> Result<Answer, ProviderError> {
+        let answer = timeout(self.timeout, self.simulator.perform(request));
+        answer.await.unwrap_or(Err(ProviderError::Timeout))
+    }
+
+    /// Asks what became of an operation; `None` when the provider has done nothing under its key.
+    /// That is certain for every request that this process has sent before, answered or not.
+    pub(crate) async fn find(&self, request: &Request) -> Result<Option<Answer>, ProviderError> {
+        let answer = timeout(self.timeout, self.simulator.find(request));
+        answer.await.unwrap_or(Err(ProviderError::Timeout))
+    }
+
+    /// Asks for the provider's own totals of a shop.
+    pub(crate) async fn totals(&self, shop: &Shop) -> Result<Totals, ProviderError> {
+        let answer = timeout(self.timeout, self.simulator.totals(shop));
+        answer.await.unwrap_or(Err(ProviderError::Timeout))
+    }
+}

@@ -1,0 +1,164 @@
+//! A simulated payment provider that behaves like a real one.
+//!
+//! It is a system of its own: its ledger is a database file that nobody else reads, it goes on
+//! whatever happens to us, and several processes may connect to it at once. It sets money aside,
+//! takes it, lets it go and pays it back; it keeps idempotency keys for good (the same key with the
+//! same parameters gets the same answer, with other parameters an error); and it can be asked what
+//! became of a key.
+//!
+//! What a customer pays with decides how it behaves. A payment method that does not begin with
+//! `sim:`, for example `card`, is approved. Otherwise:
+//!
+//! | payment method | behaviour |
+//! |---|---|
+//! | `sim:approve` | approves |
+//! | `sim:decline:<code>` | declines with that code |
+//! | `sim:slow:<ms>` | approves at once, answers that much later |
+//! | `sim:lost` | approves, and the answer is lost: the first call never returns |
+//! | `sim:error:<n>` | fails `n` times, doing nothing, before it approves |
+//! | `sim:outage:<n>` | cannot be reached by the first `n` calls, queries included |
+//!
+//! These are about the authorisation; what follows is approved. `sim:capture_…`, `sim:void_…` and
+//! `sim:refund_…` approve the authorisation and behave so in that operation, for example
+//! `sim:capture_decline:expired`; only a void and a refund cannot be declined. Another `sim:` is
+//! declined as `invalid_payment_method`.
+//!
+//! How a call flows: a [`Simulator`] sends it to the one task of its process that owns the
+//! connection to the ledger. That takes all calls that wait, reads what they touch, lets [`books`]
+//! decide on each in its turn, writes all changes in one transaction, and then answers. So a query
+//! sees everything that was sent before it.
+
+mod books;
+mod ledger;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, time::Duration};
+
+use events::id::Shop;
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
+
+use self::books::{Delivery, Reply};
+use crate::provider::{Answer, ProviderError, Request, Totals};
+
+/// Calls that wait for the ledger; a caller beyond that waits to be heard.
+const QUEUE: usize = 1_024;
+/// The most calls in one transaction: enough to make its cost vanish, few enough to answer soon.
+const BATCH: usize = 500;
+
+/// A connection to the simulated provider; cheap to clone. The provider's task ends with the last.
+#[derive(Debug, Clone)]
+pub(crate) struct Simulator {
+    calls: mpsc::Sender<Call>,
+    latency: Duration,
+}
+
+/// What a caller wants, and where the answer goes.
+enum Call {
+    Perform(Request, oneshot::Sender<Result<Reply, ProviderError>>),
+    Find(Request, oneshot::Sender<Result<Option<Answer>, ProviderError>>),
+    Totals(Shop, oneshot::Sender<Result<Totals, ProviderError>>),
+}
+
+impl Call {
+    fn request(&self) -> Option<&Request> {
+        match self {
+            Self::Perform(request, _) | Self::Find(request, _) => Some(request),
+            Self::Totals(..) => None,
+        }
+    }
+}
+
+impl Simulator {
+    /// Connects to the provider whose ledger is this file, which is made if it is not there. Each
+    /// answer to an operation takes at least `latency`.
+    pub(crate) async fn open(file: &Path, latency: Duration) -> Result<Self, sqlx::Error> {
+        let ledger = ledger::open(file).await?;
+        let (calls, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(work(ledger, queue));
+        Ok(Self { calls, latency })
+    }
+
+    /// Does what is asked, once for each key.
+    pub(crate) async fn perform(&self, request: &Request) -> Result<Answer, ProviderError> {
+        let Reply { answer, delivery } =
+            self.call(|reply| Call::Perform(request.clone(), reply)).await?;
+        let delay = match delivery {
+            Delivery::AtOnce => self.latency,
+            Delivery::Late(delay) => self.latency + delay,
+            Delivery::Lost => std::future::pending().await,
+        };
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        Ok(answer)
+    }
+
+    /// Tells what became of what was asked under that key; `None` when nothing did.
+    pub(crate) async fn find(&self, request: &Request) -> Result<Option<Answer>, ProviderError> {
+        self.call(|reply| Call::Find(request.clone(), reply)).await
+    }
+
+    /// The totals of a shop.
+    pub(crate) async fn totals(&self, shop: &Shop) -> Result<Totals, ProviderError> {
+        self.call(|reply| Call::Totals(shop.clone(), reply)).await
+    }
+
+    async fn call<T>(
+        &self,
+        call: impl FnOnce(oneshot::Sender<Result<T, ProviderError>>) -> Call,
+    ) -> Result<T, ProviderError> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(call(reply)).await.map_err(|_| ProviderError::Unreachable)?;
+        answer.await.map_err(|_| ProviderError::Failed)?
+    }
+}
+
+/// Answers calls until nobody is connected any more.
+async fn work(mut ledger: SqliteConnection, mut queue: mpsc::Receiver<Call>) {
+    let mut calls = Vec::with_capacity(BATCH);
+    while queue.recv_many(&mut calls, BATCH).await > 0 {
+        if let Err(error) = answer(&mut ledger, &mut calls).await {
+            // To the callers, who lose their way back, the provider has failed.
+            tracing::error!(%error, "the ledger of the simulated provider failed");
+            calls.clear();
+        }
+    }
+}
+
+/// Answers what waits, in one transaction.
+async fn answer(ledger: &mut SqliteConnection, calls: &mut Vec<Call>) -> Result<(), sqlx::Error> {
+    // Immediate: what is read stays true until it is written, whoever else is connected.
+    let mut transaction = ledger.begin_with("begin immediate").await?;
+    let mut books = ledger::load(&mut transaction, calls.iter().filter_map(Call::request)).await?;
+    let mut answers: Vec<Box<dyn FnOnce() + Send>> = Vec::with_capacity(calls.len());
+    let mut totals = Vec::new();
+    for call in calls.drain(..) {
+        match call {
+            Call::Perform(request, caller) => {
+                let reply = books.perform(&request);
+                answers.push(Box::new(move || _ = caller.send(reply)));
+            }
+            Call::Find(request, caller) => {
+                let found = books.find(&request);
+                answers.push(Box::new(move || _ = caller.send(found)));
+            }
+            Call::Totals(shop, caller) => totals.push((shop, caller)),
+        }
+    }
+    ledger::save(&mut transaction, &books).await?;
+    for (shop, caller) in totals {
+        let totals = ledger::totals(&mut transaction, &shop).await?;
+        answers.push(Box::new(move || _ = caller.send(Ok(totals))));
+    }
+    transaction.commit().await?;
+    for answer in answers {
+        answer();
+    }
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! What the simulated provider decides: what it keeps of each key and of each authorisation, and
+//! what it answers. No I/O, no clock.
+
+use std::time::Duration;
+
+use engine::Rows;
+use events::{id::Shop, money::Money};
+
+use super::rule::Rule;
+use crate::provider::{Answer, ProviderError, Request, Task};
+
+/// The part of the ledger that some calls touch.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// What is kept of each key.
+    pub(super) operations: Rows<String, Operation>,
+    /// The money set aside, by the provider's name for it.
+    pub(super) authorizations: Rows<String, Authorization>,
+}
+
+/// What is kept of an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Operation {
+    /// What was asked.
+    pub(super) request: Request,
+    /// The calls that failed or did not reach the provider, since its rule said so.
+    pub(super) missed: i64,
+    /// What was answered; nothing when only such calls came so far.
+    pub(super) answer: Option<Answer>,
+}
+
+/// Money that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Authorization {
+    pub(super) shop: Shop,
+    pub(super) payment_method: String,
+    pub(super) amount: Money,
+    pub(super) status: Status,
+    /// What was taken, in minor units.
+    pub(super) captured: i64,
+    /// What was paid back, in minor units.
+    pub(super) refunded: i64,
+}
+
+/// Where money stands that was set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// It is set aside.
+    Held,
+    /// It was taken.
+    Captured,
+    /// It was let go.
+    Voided,
+}
+
+impl Status {
+    /// The status as it stands in the ledger.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Captured => "captured",
+            Self::Voided => "voided",
+        }
+    }
+
+    /// Takes the status as it stands in the ledger.
+    pub(super) fn parse(status: &str) -> Option<Self> {
+        let all = [Self::Held, Self::Captured, Self::Voided];
+        all.into_iter().find(|known| known.as_str() == status)
+    }
+}
+
+/// An answer, and how it gets to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) answer: Answer,
+    pub(super) delivery: Delivery,
+}
+
+/// How an answer gets to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// Without delay.
+    AtOnce,
+    /// This much later.
+    Late(Duration),
+    /// Never.
+    Lost,
+}
+
+impl Books {
+    /// Does what is asked, unless it was done under that key before.
+    pub(super) fn perform(&mut self, request: &Request) -> Result<Reply, ProviderError> {
+        if let Some(answer) = self.known(request)? {
+            return Ok(Reply { answer, delivery: Delivery::AtOnce });
+        }
+        let rule = self.rule(request);
+        let delivery = match &rule {
+            Rule::Approve | Rule::Decline { .. } => Delivery::AtOnce,
+            Rule::Slow(delay) => Delivery::Late(*delay),
+            Rule::Lost => Delivery::Lost,
+            Rule::Error { times } => {
+                self.miss(request, *times, ProviderError::Failed)?;
+                Delivery::AtOnce
+            }
+            Rule::Outage { times } => {
+                self.miss(request, *times, ProviderError::Unreachable)?;
+                Delivery::AtOnce
+            }
+        };
+        let answer = match rule {
+            Rule::Decline { code } => Answer::Declined { code },
+            Rule::Approve
+            | Rule::Slow(_)
+            | Rule::Lost
+            | Rule::Error { .. }
+            | Rule::Outage { .. } => self.carry_out(request),
+        };
+        let missed = self.missed(request);
+        let operation =
+            Operation { request: request.clone(), missed, answer: Some(answer.clone()) };
+        self.operations.put(request.operation_id.clone(), operation);
+        Ok(Reply { answer, delivery })
+    }
+
+    /// Tells what became of what was asked under that key.
+    pub(super) fn find(&mut self, request: &Request) -> Result<Option<Answer>, ProviderError> {
+        let answer = self.known(request)?;
+        if answer.is_none()
+            && self.operations.get(&request.operation_id).is_some()
+            && let Rule::Outage { times } = self.rule(request)
+        {
+            self.miss(request, times, ProviderError::Unreachable)?;
+        }
+        Ok(answer)
+    }
+
+    /// What was answered to that request; an error if its key stands for another one.
+    fn known(&self, request: &Request) -> Result<Option<Answer>, ProviderError> {
+        match self.operations.get(&request.operation_id) {
+            Some(known) if known.request != *request => Err(ProviderError::KeyReused),
+            Some(known) => Ok(known.answer.clone()),
+            None => Ok(None),
+        }
+    }
+
+    fn rule(&self, request: &Request) -> Rule {
+        let payment_method = match &request.task {
+            Task::Authorize { payment_method } => payment_method,
+            Task::Capture { provider_reference }
+            | Task::Void { provider_reference }
+            | Task::Refund { provider_reference } => {
+                match self.authorizations.get(provider_reference) {
+                    Some(authorization) => &authorization.payment_method,
+                    None => return Rule::Decline { code: "unknown_authorization".into() },
+                }
+            }
+        };
+        Rule::of(payment_method, &request.task)
+    }
+
+    fn missed(&self, request: &Request) -> i64 {
+        self.operations.get(&request.operation_id).map_or(0, |known| known.missed)
+    }
+
+    /// Lets the call miss with `error`, if it is one of the first `times`.
+    fn miss(
+        &mut self,
+        request: &Request,
+        times: i64,
+        error: ProviderError,
+    ) -> Result<(), ProviderError> {
+        let missed = self.missed(request);
+        if missed >= times {
+            return Ok(());
+        }
+        let operation = Operation { request: request.clone(), missed: missed + 1, answer: None };
+        self.operations.put(request.operation_id.clone(), operation);
+        Err(error)
+    }
+
+    /// Moves the money.
+    fn carry_out(&mut self, request: &Request) -> Answer {
+        match &request.task {
+            Task::Authorize { payment_method } => self.authorize(request, payment_method),
+            Task::Capture { provider_reference } => self.change(
+                request,
+                provider_reference,
+                |authorization, amount| match authorization.status {
+                    Status::Held if amount <= authorization.amount.minor => {
+                        authorization.status = Status::Captured;
+                        authorization.captured = amount;
+                        Ok(())
+                    }
+                    Status::Held => Err("amount_too_large"),
+                    Status::Captured => Err("captured_already"),
+                    Status::Voided => Err("voided"),
+                },
+            ),
+            Task::Void { provider_reference } => {
+                self.change(request, provider_reference, |authorization, _| {
+                    match authorization.status {
+                        Status::Held => {
+                            authorization.status = Status::Voided;
+                            Ok(())
+                        }
+                        Status::Captured => Err("captured_already"),
+                        Status::Voided => Err("voided"),
+                    }
+                })
+            }
+            Task::Refund { provider_reference } => {
+                self.change(request, provider_reference, |authorization, amount| {
+                    if amount > authorization.captured - authorization.refunded {
+                        return Err("amount_too_large");
+                    }
+                    authorization.refunded += amount;
+                    Ok(())
+                })
+            }
+        }
+    }
+
+    fn authorize(&mut self, request: &Request, payment_method: &str) -> Answer {
+        if request.amount.minor < 0 {
+            return Answer::Declined { code: "invalid_amount".into() };
+        }
+        let provider_reference = format!("sim_{}", request.operation_id);
+        let authorization = Authorization {
+            shop: request.shop.clone(),
+            payment_method: payment_method.to_owned(),
+            amount: request.amount,
+            status: Status::Held,
+            captured: 0,
+            refunded: 0,
+        };
+        self.authorizations.put(provider_reference.clone(), authorization);
+        Answer::Approved { provider_reference }
+    }
+
+    /// Changes what was set aside, or declines with the code that `change` yields.
+    fn change(
+        &mut self,
+        request: &Request,
+        provider_reference: &str,
+        change: impl FnOnce(&mut Authorization, i64) -> Result<(), &'static str>,
+    ) -> Answer {
+        let provider_reference = provider_reference.to_owned();
+        let authorization = self.authorizations.change(&provider_reference);
+        let Some(authorization) = authorization.filter(|known| known.shop == request.shop) else {
+            return Answer::Declined { code: "unknown_authorization".into() };
+        };
+        let Money { minor, currency } = request.amount;
+        if minor < 0 || currency != authorization.amount.currency {
+            return Answer::Declined { code: "invalid_amount".into() };
+        }
+        match change(authorization, minor) {
+            Ok(()) => Answer::Approved { provider_reference },
+            Err(code) => Answer::Declined { code: code.into() },
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The ledger of the simulated provider: a `SQLite` file of its own, and all SQL for it.
+
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use events::{
+    id::Shop,
+    money::{Currency, Money},
+};
+use serde_json::json;
+use sqlx::{
+    ConnectOptions as _, Row as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
+};
+
+use super::books::{Authorization, Books, Operation, Status};
+use crate::provider::{Answer, Request, Task, Totals};
+
+/// How long a transaction waits for that of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+const TABLES: &str = "
+-- A row is what the provider keeps of an idempotency key.
+create table if not exists operation (
+    operation_id text primary key,
+    shop text not null,
+    -- What was asked: authorize, capture, void, refund.
+    task text not null,
+    -- The payment method of an authorisation; of the others, the authorisation that they change.
+    target text not null,
+    amount integer not null,
+    currency text not null,
+    -- The calls that failed or did not arrive, as the payment method says.
+    missed integer not null,
+    -- approved or declined; null when there was no answer yet.
+    outcome text,
+    -- The authorisation that was approved, or the code of the refusal.
+    detail text
+) strict;
+-- A row is money that was set aside.
+create table if not exists authorization (
+    reference text primary key,
+    shop text not null,
+    payment_method text not null,
+    amount integer not null,
+    currency text not null,
+    -- held, captured, voided.
+    status text not null,
+    captured integer not null,
+    refunded integer not null
+) strict;";
+
+/// Opens the ledger, which is made if it is not there.
+pub(super) async fn open(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut connection = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .journal_mode(SqliteJournalMode::Wal)
+        // What is committed survives the end of our process; a real provider's own disks are
+        // not what is simulated.
+        .synchronous(SqliteSynchronous::Off)
+        .connect()
+        .await?;
+    sqlx::raw_sql(TABLES).execute(&mut connection).await?;
+    Ok(connection)
+}
+
+/// Reads what the requests touch.
+pub(super) async fn load(
+    db: &mut SqliteConnection,
+    requests: impl Iterator<Item = &Request>,
+) -> Result<Books, sqlx::Error> {
+    let mut ids = BTreeSet::new();
+    let mut references = BTreeSet::new();
+    for request in requests {
+        ids.insert(&*request.operation_id);
+        match &request.task {
+            Task::Authorize { .. } => {}
+            Task::Capture { provider_reference }
+            | Task::Void { provider_reference }
+            | Task::Refund { provider_reference } => {
+                references.insert(&**provider_reference);
+            }
+        }
+    }
+
+    let mut books = Books::default();
+    let rows = sqlx::query(
+        "select operation_id, shop, task, target, amount, currency, missed, outcome, detail
+         from json_each($1) join operation on operation_id = value",
+    )
+    .bind(json!(ids).to_string())
+    .fetch_all(&mut *db)
+    .await?;
+    for row in &rows {
+        let operation = operation(row)?;
+        books.operations.loaded(operation.request.operation_id.clone(), operation);
+    }
+    let rows = sqlx::query(
+        "select reference, shop, payment_method, amount, currency, status, captured, refunded
+         from json_each($1) join authorization on reference = value",
+    )
+    .bind(json!(references).to_string())
+    .fetch_all(&mut *db)
+    .await?;
+    for row in &rows {
+        books.authorizations.loaded(row.try_get("reference")?, authorization(row)?);
+    }
+    Ok(books)
+}
+
+/// Writes what has changed.
+pub(super) async fn save(db: &mut SqliteConnection, books: &Books) -> Result<(), sqlx::Error> {
+    let operations: Vec<_> = books
+        .operations
+        .changed()
+        .map(|(id, Operation { request, missed, answer })| {
+            let Request { operation_id: _, shop, amount, task } = request;
+            let (outcome, detail) = match answer {
+                None => (None, None),
+                Some(Answer::Approved { provider_reference }) => {
+                    (Some("approved"), Some(provider_reference))
+                }
+                Some(Answer::Declined { code }) => (Some("declined"), Some(code)),
+            };
+            let (task, target) = (task.as_str(), target(task));
+            json!([id, shop, task, target, amount.minor, amount.currency, missed, outcome, detail])
+        })
+        .collect();
+    if !operations.is_empty() {
+        sqlx::query(
+            "insert into operation (operation_id, shop, task, target, amount, currency, missed,
+                                    outcome, detail)
+             select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6,
+                    value->>7, value->>8
+             from json_each($1)
+             where true
+             on conflict (operation_id) do update set
+                 missed = excluded.missed, outcome = excluded.outcome, detail = excluded.detail",
+        )
+        .bind(json!(operations).to_string())
+        .execute(&mut *db)
+        .await?;
+    }
+
+    let authorizations: Vec<_> = books
+        .authorizations
+        .changed()
+        .map(|(reference, known)| {
+            let Authorization { shop, payment_method, amount, status, captured, refunded } = known;
+            let Money { minor, currency } = amount;
+            let status = status.as_str();
+            json!([reference, shop, payment_method, minor, currency, status, captured, refunded])
+        })
+        .collect();
+    if !authorizations.is_empty() {
+        sqlx::query(
+            "insert into authorization (reference, shop, payment_method, amount, currency, status,
+                                        captured, refunded)
+             select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6,
+                    value->>7
+             from json_each($1)
+             where true
+             on conflict (reference) do update set
+                 status = excluded.status, captured = excluded.captured,
+                 refunded = excluded.refunded",
+        )
+        .bind(json!(authorizations).to_string())
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Adds up a shop's money. It reads the whole table: it is asked for reports, not for orders.
+pub(super) async fn totals(db: &mut SqliteConnection, shop: &Shop) -> Result<Totals, sqlx::Error> {
+    let row = sqlx::query(
+        "select coalesce(sum(captured - refunded), 0) as net,
+                coalesce(sum(case when status = 'held' then amount end), 0) as held
+         from authorization
+         where shop = $1",
+    )
+    .bind(shop.as_str())
+    .fetch_one(db)
+    .await?;
+    Ok(Totals { net: row.try_get("net")?, held: row.try_get("held")? })
+}
+
+fn operation(row: &SqliteRow) -> Result<Operation, sqlx::Error> {
+    let target: String = row.try_get("target")?;
+    let task = match row.try_get("task")? {
+        "authorize" => Task::Authorize { payment_method: target },
+        "capture" => Task::Capture { provider_reference: target },
+        "void" => Task::Void { provider_reference: target },
+        "refund" => Task::Refund { provider_reference: target },
+        unknown => return Err(corrupt("task", unknown)),
+    };
+    let detail: Option<String> = row.try_get("detail")?;
+    let answer = match (row.try_get("outcome")?, detail) {
+        (None, _) => None,
+        (Some("approved"), Some(provider_reference)) => {
+            Some(Answer::Approved { provider_reference })
+        }
+        (Some("declined"), Some(code)) => Some(Answer::Declined { code }),
+        (Some(unknown), _) => return Err(corrupt("outcome", unknown)),
+    };
+    let operation_id = row.try_get("operation_id")?;
+    let request = Request { operation_id, shop: shop(row)?, amount: amount(row)?, task };
+    Ok(Operation { request, missed: row.try_get("missed")?, answer })
+}
+
+fn authorization(row: &SqliteRow) -> Result<Authorization, sqlx::Error> {
+    let status: &str = row.try_get("status")?;
+    Ok(Authorization {
+        shop: shop(row)?,
+        payment_method: row.try_get("payment_method")?,
+        amount: amount(row)?,
+        status: Status::parse(status).ok_or_else(|| corrupt("status", status))?,
+        captured: row.try_get("captured")?,
+        refunded: row.try_get("refunded")?,
+    })
+}
+
+fn target(task: &Task) -> &str {
+    match task {
+        Task::Authorize { payment_method } => payment_method,
+        Task::Capture { provider_reference }
+        | Task::Void { provider_reference }
+        | Task::Refund { provider_reference } => provider_reference,
+    }
+}
+
+fn shop(row: &SqliteRow) -> Result<Shop, sqlx::Error> {
+    let shop: &str = row.try_get("shop")?;
+    Shop::parse(shop).map_err(|_| corrupt("shop", shop))
+}
+
+fn amount(row: &SqliteRow) -> Result<Money, sqlx::Error> {
+    let code: &str = row.try_get("currency")?;
+    let currency = Currency::parse(code).map_err(|_| corrupt("currency", code))?;
+    Ok(Money { minor: row.try_get("amount")?, currency })
+}
+
+fn corrupt(column: &str, value: &str) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: value.into() }
+}

@@ -1,0 +1,274 @@
+//! The simulated provider, with its ledger in a file.
+
+use std::path::PathBuf;
+
+use events::{
+    id::Shop,
+    money::{Currency, Money},
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::provider::{Provider, Task};
+
+/// Long enough that an answer which comes at all is never taken for lost.
+const TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a test waits for an answer that never comes.
+const SHORT: Duration = Duration::from_millis(100);
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a private folder");
+    let file = folder.path().join("provider.db");
+    (folder, file)
+}
+
+async fn simulator(file: &Path) -> Simulator {
+    Simulator::open(file, Duration::ZERO).await.expect("opens")
+}
+
+async fn provider(file: &Path) -> Provider {
+    Provider::new(simulator(file).await, TIMEOUT)
+}
+
+/// The same connection twice: one that gives up soon, and one that does not.
+async fn hasty_and_patient(file: &Path) -> (Provider, Provider) {
+    let simulator = simulator(file).await;
+    (Provider::new(simulator.clone(), SHORT), Provider::new(simulator, TIMEOUT))
+}
+
+fn acme() -> Shop {
+    Shop::parse("acme").expect("valid")
+}
+
+fn pounds(minor: i64) -> Money {
+    Money { minor, currency: Currency::parse("GBP").expect("valid") }
+}
+
+fn request(order: &str, minor: i64, task: Task) -> Request {
+    let operation_id = format!("{order}:{}", task.as_str());
+    Request { operation_id, shop: acme(), amount: pounds(minor), task }
+}
+
+fn authorize(order: &str, minor: i64, payment_method: &str) -> Request {
+    request(order, minor, Task::Authorize { payment_method: payment_method.into() })
+}
+
+fn capture(order: &str, minor: i64) -> Request {
+    request(order, minor, Task::Capture { provider_reference: reference(order) })
+}
+
+fn void(order: &str, minor: i64) -> Request {
+    request(order, minor, Task::Void { provider_reference: reference(order) })
+}
+
+fn refund(order: &str, minor: i64) -> Request {
+    request(order, minor, Task::Refund { provider_reference: reference(order) })
+}
+
+fn reference(order: &str) -> String {
+    format!("sim_{order}:authorize")
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "compared with what the provider answers")]
+fn approved(order: &str) -> Result<Answer, ProviderError> {
+    Ok(Answer::Approved { provider_reference: reference(order) })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "compared with what the provider answers")]
+fn declined(code: &str) -> Result<Answer, ProviderError> {
+    Ok(Answer::Declined { code: code.into() })
+}
+
+/// What the provider's ledger says of the shop: net, held.
+async fn money(provider: &Provider) -> (i64, i64) {
+    let totals = provider.totals(&acme()).await.expect("answers");
+    (totals.net, totals.held)
+}
+
+#[tokio::test]
+async fn money_is_set_aside_taken_paid_back_or_let_go() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    assert_eq!(money(&provider).await, (0, 0));
+    assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
+    assert_eq!(provider.perform(&authorize("b", 300, "card")).await, approved("b"));
+    assert_eq!(money(&provider).await, (0, 800));
+    assert_eq!(provider.perform(&capture("a", 500)).await, approved("a"));
+    assert_eq!(money(&provider).await, (500, 300));
+    assert_eq!(provider.perform(&void("b", 300)).await, approved("b"));
+    assert_eq!(money(&provider).await, (500, 0));
+    assert_eq!(provider.perform(&refund("a", 500)).await, approved("a"));
+    assert_eq!(money(&provider).await, (0, 0));
+}
+
+#[tokio::test]
+async fn the_same_key_has_one_effect_and_one_answer() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    for _ in 0..3 {
+        assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
+        assert_eq!(provider.perform(&authorize("d", 1, "sim:decline:no")).await, declined("no"));
+    }
+    let request = authorize("b", 300, "card");
+    let both = tokio::join!(provider.perform(&request), provider.perform(&request));
+    assert_eq!(both, (approved("b"), approved("b")), "at the same time");
+    assert_eq!(money(&provider).await, (0, 800));
+}
+
+#[tokio::test]
+async fn the_same_key_with_other_parameters_is_an_error_and_does_nothing() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
+    for other in [authorize("a", 501, "card"), authorize("a", 500, "another card")] {
+        assert_eq!(provider.perform(&other).await, Err(ProviderError::KeyReused));
+        assert_eq!(provider.find(&other).await, Err(ProviderError::KeyReused));
+    }
+    assert_eq!(money(&provider).await, (0, 500));
+}
+
+#[tokio::test]
+async fn a_key_that_was_never_used_is_unknown() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    assert_eq!(provider.find(&authorize("a", 500, "card")).await, Ok(None));
+    assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
+    let found = provider.find(&authorize("a", 500, "card")).await;
+    assert_eq!(found, approved("a").map(Some));
+}
+
+#[tokio::test]
+async fn declines_hold_nothing() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    let request = authorize("a", 500, "sim:decline:insufficient_funds");
+    assert_eq!(provider.perform(&request).await, declined("insufficient_funds"));
+    assert_eq!(provider.find(&request).await, declined("insufficient_funds").map(Some));
+    let request = authorize("b", 500, "sim:nonsense");
+    assert_eq!(provider.perform(&request).await, declined("invalid_payment_method"));
+    assert_eq!(money(&provider).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_declined_capture_leaves_the_money_set_aside() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    let request = authorize("a", 500, "sim:capture_decline:expired");
+    assert_eq!(provider.perform(&request).await, approved("a"));
+    assert_eq!(provider.perform(&capture("a", 500)).await, declined("expired"));
+    assert_eq!(money(&provider).await, (0, 500));
+    assert_eq!(provider.perform(&void("a", 500)).await, approved("a"));
+    assert_eq!(money(&provider).await, (0, 0));
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_declined() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    assert_eq!(provider.perform(&capture("x", 1)).await, declined("unknown_authorization"));
+    assert_eq!(provider.perform(&authorize("n", -1, "card")).await, declined("invalid_amount"));
+    for order in ["a", "b"] {
+        assert_eq!(provider.perform(&authorize(order, 500, "card")).await, approved(order));
+    }
+    let under_another_key = |key: &str, mut request: Request| {
+        request.operation_id = key.into();
+        request
+    };
+    let too_large = under_another_key("k1", capture("a", 501));
+    assert_eq!(provider.perform(&too_large).await, declined("amount_too_large"));
+    assert_eq!(provider.perform(&refund("b", 1)).await, declined("amount_too_large"));
+    assert_eq!(provider.perform(&capture("a", 500)).await, approved("a"));
+    let again = under_another_key("k2", capture("a", 500));
+    assert_eq!(provider.perform(&again).await, declined("captured_already"));
+    assert_eq!(provider.perform(&void("a", 500)).await, declined("captured_already"));
+    assert_eq!(provider.perform(&void("b", 500)).await, approved("b"));
+    assert_eq!(provider.perform(&capture("b", 500)).await, declined("voided"));
+    let others = Request { shop: Shop::parse("other").expect("valid"), ..refund("a", 500) };
+    assert_eq!(provider.perform(&others).await, declined("unknown_authorization"));
+    assert_eq!(money(&provider).await, (500, 0));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_found_by_asking() {
+    let (_folder, file) = folder();
+    let (hasty, patient) = hasty_and_patient(&file).await;
+    let request = authorize("a", 500, "sim:lost");
+    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout));
+    assert_eq!(patient.find(&request).await, approved("a").map(Some));
+    assert_eq!(patient.perform(&request).await, approved("a"), "the second call returns");
+    assert_eq!(money(&patient).await, (0, 500));
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_found_by_asking_before_it_comes() {
+    let (_folder, file) = folder();
+    let (hasty, patient) = hasty_and_patient(&file).await;
+    let request = authorize("a", 500, "sim:slow:600000");
+    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout));
+    assert_eq!(patient.find(&request).await, approved("a").map(Some));
+    let request = authorize("b", 500, "sim:slow:1");
+    assert_eq!(patient.perform(&request).await, approved("b"), "it comes");
+}
+
+#[tokio::test]
+async fn errors_do_nothing_until_they_are_over_even_across_connections() {
+    let (_folder, file) = folder();
+    let request = authorize("a", 500, "sim:error:3");
+    for _ in 0..3 {
+        let provider = provider(&file).await;
+        assert_eq!(provider.perform(&request).await, Err(ProviderError::Failed));
+        assert_eq!(provider.find(&request).await, Ok(None));
+        assert_eq!(money(&provider).await, (0, 0));
+    }
+    let provider = provider(&file).await;
+    assert_eq!(provider.perform(&request).await, approved("a"));
+    assert_eq!(money(&provider).await, (0, 500));
+}
+
+#[tokio::test]
+async fn in_an_outage_queries_do_not_get_through_either() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    let request = authorize("a", 500, "sim:outage:2");
+    assert_eq!(provider.perform(&request).await, Err(ProviderError::Unreachable));
+    assert_eq!(provider.find(&request).await, Err(ProviderError::Unreachable));
+    assert_eq!(provider.find(&request).await, Ok(None));
+    assert_eq!(provider.perform(&request).await, approved("a"));
+}
+
+#[tokio::test]
+async fn the_ledger_is_kept_by_shop_and_survives_reopening() {
+    let (_folder, file) = folder();
+    {
+        let provider = provider(&file).await;
+        assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
+        assert_eq!(provider.perform(&authorize("b", 300, "card")).await, approved("b"));
+        assert_eq!(provider.perform(&capture("b", 300)).await, approved("b"));
+    }
+    let provider = provider(&file).await;
+    assert_eq!(money(&provider).await, (300, 500));
+    assert_eq!(provider.perform(&capture("b", 300)).await, approved("b"), "as answered before");
+    let others = provider.totals(&Shop::parse("other").expect("valid")).await;
+    assert_eq!(others, Ok(Totals::default()));
+    assert_eq!(money(&provider).await, (300, 500));
+}
+
+#[tokio::test]
+async fn many_connections_opened_at_once_charge_a_key_once() {
+    let (_folder, file) = folder();
+    let opened = (0..8).map(|_| {
+        let file = file.clone();
+        tokio::spawn(async move {
+            let provider = provider(&file).await;
+            for order in 0..20 {
+                let order = format!("o{order}");
+                let answer = provider.perform(&authorize(&order, 10, "card")).await;
+                assert_eq!(answer, approved(&order));
+            }
+        })
+    });
+    for connection in opened.collect::<Vec<_>>() {
+        connection.await.expect("does not panic");
+    }
+    assert_eq!(money(&provider(&file).await).await, (0, 200));
+}

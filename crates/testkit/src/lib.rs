@@ -1,0 +1,81 @@
+//! What tests stand on: a real nats-server, real databases, and a look into a log.
+//!
+//! | module | what it gives |
+//! |---|---|
+//! | `nats` | [`TestServer`]: a private nats-server for each test, gone with it |
+//! | `db` | [`Db`]: private databases for each test, on `SQLite` or on Postgres |
+//! | `postgres` | the Postgres cluster behind it, one for all test processes |
+//! | `log` | [`Entry`]: what stands in a stream |
+//!
+//! A test is one function from a [`Db`], which [`on_both_databases!`] makes two tests of. Nothing
+//! here sleeps for a fixed time until something is probably so: [`eventually`] looks until it is.
+
+mod db;
+mod log;
+mod nats;
+mod postgres;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+pub use db::Db;
+pub use log::Entry;
+pub use nats::TestServer;
+
+/// How long [`eventually`] looks: far longer than anything takes that works, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Makes two tests of each `async fn(testkit::Db)` that is named: in the module `sqlite`, and in
+/// the module `postgres`, which is skipped where there is no Postgres.
+///
+/// A macro, because a function can be run twice by a loop, but not be listed, chosen and reported
+/// as two tests.
+#[macro_export]
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$name($crate::Db::sqlite()).await;
+                }
+            )+
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    if let Some(db) = $crate::Db::postgres().await {
+                        super::$name(db).await;
+                    }
+                }
+            )+
+        }
+    };
+}
+
+/// How a process takes part in the installation of a test.
+pub fn engine_config(server: &TestServer, db: &Db, partitions: u32) -> engine::Config {
+    engine::Config {
+        nats_url: server.url(),
+        nats_monitor_url: Some(server.monitor_url()),
+        database: db.location(),
+        partitions,
+        replicas: 1,
+        integrator_streams: false,
+        instance: "test".to_owned(),
+        faults: engine::Faults::default(),
+    }
+}
+
+/// Looks again and again until `holds`; panics with `what` when it never does.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "within {PATIENCE:?} it was not so that {what}");
+        sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,54 @@
+//! What stands in a stream, read without the engine.
+
+use async_nats::{
+    HeaderMap,
+    jetstream::consumer::{AckPolicy, DeliverPolicy, pull},
+};
+use events::proto;
+use futures::TryStreamExt;
+use prost::Message;
+
+use crate::TestServer;
+
+/// An event as it stands in a log.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// Its subject.
+    pub subject: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// The event.
+    pub event: proto::Event,
+}
+
+impl TestServer {
+    /// Every event of a stream, such as `ORDER-0`, in order.
+    pub async fn events(&self, stream: &str) -> Vec<Entry> {
+        let context = self.jetstream().await;
+        let stream = context.get_stream(stream).await.expect("the stream exists");
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::None,
+            memory_storage: true,
+            ..Default::default()
+        };
+        let consumer = stream.create_consumer(config).await.expect("a consumer can be made");
+        let count = consumer.cached_info().num_pending as usize;
+        let mut entries = Vec::with_capacity(count);
+        while entries.len() < count {
+            let wanted = (count - entries.len()).min(1000);
+            let messages = consumer.fetch().max_messages(wanted).messages().await;
+            let messages: Vec<_> =
+                messages.expect("the stream is read").try_collect().await.expect("messages come");
+            entries.extend(messages.iter().map(|message| Entry {
+                sequence: message.info().expect("it is of JetStream").stream_sequence,
+                subject: message.subject.to_string(),
+                headers: message.headers.clone().unwrap_or_default(),
+                event: proto::Event::decode(message.payload.clone()).expect("it is an event"),
+            }));
+        }
+        entries
+    }
+}

@@ -1,0 +1,69 @@
+//! A whole installation in this process: a private nats-server and all services, in one folder.
+
+use std::{net::SocketAddr, path::Path};
+
+use anyhow::{Context, Result};
+use engine::server::Server;
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{serve, settings::Settings};
+
+/// An installation that stops with [`Embedded::stop`].
+#[derive(Debug)]
+pub struct Embedded {
+    /// Its settings, with the addresses filled in.
+    pub settings: Settings,
+    /// Its nats-server.
+    pub server: Server,
+    /// The gateway's address: `http://127.0.0.1:…`.
+    pub url: String,
+    shutdown: CancellationToken,
+    running: JoinHandle<Result<()>>,
+}
+
+impl Embedded {
+    /// Starts a nats-server and all services on free ports, with all data in `folder`.
+    pub async fn start(settings: &Settings, folder: &Path) -> Result<Self> {
+        let server = Server::start(&Server::find(), &folder.join("nats"), "").await?;
+        let settings = Settings {
+            nats_url: server.url(),
+            nats_monitor_url: Some(server.monitor_url()),
+            database: folder.join("projections").display().to_string(),
+            provider_dir: folder.join("provider"),
+            listen: SocketAddr::from(([127, 0, 0, 1], settings.listen.port())),
+            api_key: Some(settings.api_key.clone().unwrap_or_else(|| "demo".to_owned())),
+            ..settings.clone()
+        };
+        let shutdown = CancellationToken::new();
+        let (bound, address) = oneshot::channel();
+        let mut running = tokio::spawn({
+            let (settings, shutdown) = (settings.clone(), shutdown.clone());
+            async move { serve::serve(&settings, &serve::ALL, shutdown, bound).await }
+        });
+        let address = tokio::select! {
+            address = address => address.context("start the gateway")?,
+            ended = &mut running => {
+                ended.context("start the services")??;
+                anyhow::bail!("the services stopped at once");
+            }
+        };
+        Ok(Self { settings, server, url: format!("http://{address}"), shutdown, running })
+    }
+
+    /// Stops the services and then the server.
+    pub async fn stop(mut self) -> Result<()> {
+        self.shutdown.cancel();
+        let stopped = self.running.await.context("stop the services")?;
+        self.server.kill().await;
+        stopped
+    }
+
+    /// Waits until the services end by themselves, or `until` is over.
+    pub async fn wait(&mut self, until: impl Future<Output = ()>) -> Result<()> {
+        tokio::select! {
+            ended = &mut self.running => ended.context("run the services")?,
+            () = until => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The command `tradewind`: runs services, looks after them, and shows what they do.
+//!
+//! - `cli`, `settings`: the command line; flags, environment and file in that order;
+//! - `serve`: running services in one process; `embedded`: a whole installation in this process;
+//! - `admin`: rebuild, verify, parked inputs, streams;
+//! - `api`: a client of the gateway, for what follows;
+//! - `replay`: a real retailer's year; `demo`: a day of trade; `bench`: figures of this machine.
+
+pub mod admin;
+pub mod api;
+pub mod bench;
+pub mod cli;
+pub mod demo;
+pub mod embedded;
+pub mod print;
+pub mod replay;
+pub mod serve;
+pub mod settings;

@@ -1,0 +1,183 @@
+//! How a process takes part in an installation: by flags, environment and file, in that order.
+
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Command, ValueEnum};
+
+/// The settings of a process. Each is a flag, an environment variable, and a key of the file.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Settings {
+    /// A TOML file with settings, named as the flags are; flags and environment win over it
+    #[arg(long, global = true, env = "TRADEWIND_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Where NATS is
+    #[arg(long, global = true, env = "TRADEWIND_NATS_URL", default_value = "nats://127.0.0.1:4222")]
+    pub nats_url: String,
+
+    /// Where nats-server's monitor is; asked at start whether the server fsyncs
+    #[arg(long, global = true, env = "TRADEWIND_NATS_MONITOR_URL", value_name = "URL")]
+    pub nats_monitor_url: Option<String>,
+
+    /// A folder for SQLite files, or a Postgres database: `postgres://…`
+    #[arg(long, global = true, env = "TRADEWIND_DATABASE", default_value = ".data/projections")]
+    pub database: String,
+
+    /// The number of partitions: fixed for good when the installation is made; 16 in production
+    #[arg(long, global = true, env = "TRADEWIND_PARTITIONS", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub partitions: u32,
+
+    /// The number of copies of each stream: 1 on one server, 3 on a cluster of three
+    #[arg(long, global = true, env = "TRADEWIND_REPLICAS", default_value_t = 1,
+          value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub replicas: u8,
+
+    /// Keep the streams for integrators (ORDERS from ORDER-0 …); stores each event a second time
+    #[arg(long, global = true, env = "TRADEWIND_INTEGRATOR_STREAMS")]
+    pub integrator_streams: bool,
+
+    /// Where the gateway listens
+    #[arg(long, global = true, env = "TRADEWIND_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// The API key of trusted clients
+    #[arg(long, global = true, env = "TRADEWIND_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+
+    /// How long the gateway waits for an answer before it says 202
+    #[arg(long, global = true, env = "TRADEWIND_ANSWER_WITHIN", default_value = "10s",
+          value_parser = duration)]
+    pub answer_within: Duration,
+
+    /// How long stock is held for an order whose payment is not authorised
+    #[arg(long, global = true, env = "TRADEWIND_HOLD_TTL", default_value = "15m",
+          value_parser = duration)]
+    pub hold_ttl: Duration,
+
+    /// How long an order waits for its stock to be held
+    #[arg(long, global = true, env = "TRADEWIND_RESERVE_WITHIN", default_value = "5m",
+          value_parser = duration)]
+    pub reserve_within: Duration,
+
+    /// How long an order waits for its payment to be authorised
+    #[arg(long, global = true, env = "TRADEWIND_PAY_WITHIN", default_value = "10m",
+          value_parser = duration)]
+    pub pay_within: Duration,
+
+    /// How long an authorised order waits for its stock to be allocated
+    #[arg(long, global = true, env = "TRADEWIND_ALLOCATE_WITHIN", default_value = "5m",
+          value_parser = duration)]
+    pub allocate_within: Duration,
+
+    /// The folder of the simulated payment provider's own ledger
+    #[arg(long, global = true, env = "TRADEWIND_PROVIDER_DIR", default_value = ".data/provider")]
+    pub provider_dir: PathBuf,
+
+    /// How long the simulated payment provider takes for an answer
+    #[arg(long, global = true, env = "TRADEWIND_PROVIDER_LATENCY", default_value = "0ms",
+          value_parser = duration)]
+    pub provider_latency: Duration,
+
+    /// How long the payment service waits for the provider's answer before it asks again
+    #[arg(long, global = true, env = "TRADEWIND_PROVIDER_TIMEOUT", default_value = "10s",
+          value_parser = duration)]
+    pub provider_timeout: Duration,
+
+    /// How long a process may take to stop after SIGTERM
+    #[arg(long, global = true, env = "TRADEWIND_DRAIN_WITHIN", default_value = "10s",
+          value_parser = duration)]
+    pub drain_within: Duration,
+
+    /// What is logged: a level, or `module=level,…`
+    #[arg(long, global = true, env = "TRADEWIND_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How it is logged
+    #[arg(long, global = true, env = "TRADEWIND_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// An object a line, for machines.
+    Json,
+}
+
+impl Settings {
+    /// The engine's part of the settings.
+    pub fn engine(&self) -> engine::Config {
+        let process = std::process::id();
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
+        engine::Config {
+            nats_url: self.nats_url.clone(),
+            nats_monitor_url: self.nats_monitor_url.clone(),
+            database: self.database.parse().unwrap_or_else(|never| match never {}),
+            partitions: self.partitions,
+            replicas: usize::from(self.replicas),
+            integrator_streams: self.integrator_streams,
+            instance: format!("process {process} on {host}"),
+            faults: engine::Faults::default(),
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+/// Gives the command the file's settings as defaults, so that flags and environment win over them
+/// and a wrong value is refused with its name, wherever it came from.
+pub fn with_file(command: Command, arguments: &[OsString]) -> Result<Command> {
+    let Some(file) = file(&command, arguments) else { return Ok(command) };
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("read the settings in {}", file.display()))?;
+    let settings: toml::Table =
+        text.parse().with_context(|| format!("parse the settings in {}", file.display()))?;
+    settings.iter().try_fold(command, |command, (key, value)| {
+        with_setting(command, key, value).with_context(|| format!("in {}", file.display()))
+    })
+}
+
+fn with_setting(command: Command, key: &str, value: &toml::Value) -> Result<Command> {
+    let argument = command.get_arguments().find(|argument| argument.get_long() == Some(key));
+    let Some(id) = argument.filter(|a| a.get_id() != "config").map(|a| a.get_id().clone()) else {
+        bail!("there is no setting {key:?}; `tradewind --help` lists all");
+    };
+    let value = match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Boolean(flag) => flag.to_string(),
+        toml::Value::Float(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => {
+            bail!("{key} must be a text, a whole number, true or false")
+        }
+    };
+    Ok(command.mut_arg(id, |argument| argument.default_value(value)))
+}
+
+/// The file that the arguments or the environment name.
+fn file(command: &Command, arguments: &[OsString]) -> Option<PathBuf> {
+    let matches =
+        command.clone().ignore_errors(true).try_get_matches_from(arguments.iter().cloned()).ok()?;
+    let mut deepest = &matches;
+    while let Some((_, inner)) = deepest.subcommand() {
+        deepest = inner;
+    }
+    let named = [deepest, &matches]
+        .into_iter()
+        .find_map(|matches| matches.try_get_one::<PathBuf>("config").ok().flatten());
+    named.cloned().filter(|path| !path.as_os_str().is_empty())
+}
