@@ -123,10 +123,10 @@ impl Engine {
         let selection = Selection { stream: stream.clone(), filters };
         let wake = Arc::new(Notify::new());
         let context = self.context().clone();
-        let mut fed = follow(context, selection, after, service, wake, shutdown.clone());
+        let mut arriving = follow(context, selection, after, service, wake, shutdown.clone());
         let (feed, queue) = mpsc::channel(AHEAD);
         tokio::spawn(async move {
-            while let Some(fed) = fed.recv().await {
+            while let Some(fed) = arriving.recv().await {
                 let logged = match fed {
                     Fed::Message(message) => Logged::read(&stream, message),
                     Fed::Idle(_) => continue,

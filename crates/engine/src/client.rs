@@ -19,6 +19,7 @@ use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout_at},
 };
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::{
@@ -50,7 +51,8 @@ struct Inner {
     /// Where the replies to this client go.
     reply_to: String,
     waiting: Arc<Mutex<HashMap<String, Vec<oneshot::Sender<Reply>>>>>,
-    listening: OnceLock<()>,
+    /// Stops listening with this client.
+    listening: OnceLock<AbortOnDropHandle<()>>,
     inboxes: Inboxes,
     watches: Watches,
     /// By partition: the last position in the catalogue that an answer told.
@@ -363,10 +365,8 @@ impl Client {
             return Ok(());
         }
         let mut replies = self.0.nats.subscribe(self.0.reply_to.clone()).await?;
-        // Two may come here at once: then both listen, and each reply finds its waiter once.
-        self.0.listening.set(()).ok();
         let waiting = self.0.waiting.clone();
-        tokio::spawn(async move {
+        let listener = tokio::spawn(async move {
             while let Some(message) = replies.next().await {
                 let Ok(replies) = serde_json::from_slice::<Vec<Reply>>(&message.payload) else {
                     continue;
@@ -380,6 +380,8 @@ impl Client {
                 waiting.retain(|_, waiters| waiters.iter().any(|waiter| !waiter.is_closed()));
             }
         });
+        // Two may come here at once: then one of them listens.
+        self.0.listening.set(AbortOnDropHandle::new(listener)).ok();
         Ok(())
     }
 

@@ -98,14 +98,13 @@ fn is_new_enough(version: &str) -> bool {
 
 fn log_event(event: &Event) {
     match event {
-        Event::Connected => tracing::debug!("connected to NATS"),
+        Event::Connected | Event::Closed => tracing::debug!(%event, "NATS"),
         Event::SlowConsumer(subscription) => {
             tracing::error!(subscription, "the client dropped messages of NATS: reads them again");
         }
         Event::Disconnected
         | Event::LameDuckMode
         | Event::Draining
-        | Event::Closed
         | Event::ServerError(_)
         | Event::ClientError(_) => tracing::warn!(%event, "NATS"),
     }

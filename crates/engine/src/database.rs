@@ -82,9 +82,7 @@ impl Database {
                 std::fs::create_dir_all(folder)?;
                 (sqlite_settings(), None)
             }
-            Location::Postgres(_) => {
-                (postgres_settings(name), Some(name))
-            }
+            Location::Postgres(_) => (postgres_settings(name), Some(name)),
         };
         let pool = AnyPoolOptions::new()
             .max_connections(connections)

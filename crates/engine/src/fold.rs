@@ -11,7 +11,7 @@ use prost::Message;
 use sqlx::{AnyConnection, Connection};
 
 use crate::{
-    Error, Recorded, Service, WireError,
+    Error, Recorded, Service, Source, WireError,
     envelope::{self, Content},
     inputs,
     positions::Positions,
@@ -126,7 +126,7 @@ pub(crate) async fn fold_copies<S: Service>(
         let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
         while let Some(chunk) = chunks.recv().await {
             positions.0.retain(|name, _| name == source.service);
-            copy_chunk::<S>(db, partition, source.service, chunk?, &mut positions).await?;
+            copy_chunk::<S>(db, partition, source, chunk?, &mut positions).await?;
         }
         if end > from {
             let done = BTreeMap::from([(source.service.to_owned(), end)]);
@@ -139,22 +139,25 @@ pub(crate) async fn fold_copies<S: Service>(
 async fn copy_chunk<S: Service>(
     db: &mut AnyConnection,
     partition: u32,
-    source: &str,
+    source: &Source,
     chunk: Vec<Arrived>,
     positions: &mut Positions,
 ) -> Result<(), Error> {
     let mut keys: HashMap<Shop, S::Keys> = HashMap::new();
-    let mut inputs = Vec::with_capacity(chunk.len());
+    let mut copied = Vec::with_capacity(chunk.len());
     for message in chunk {
-        positions.advance(source, message.sequence);
+        positions.advance(source.service, message.sequence);
+        if !inputs::is_wanted(source, &message.subject) {
+            continue;
+        }
         // A copy that cannot be read is passed over, live as here: the other service's log keeps
         // it, and a rebuild by a version that can read it takes it in.
         let Some((shop, input)) = read_copy::<S>(&message) else { continue };
         S::keys(&input, keys.entry(shop.clone()).or_default());
-        inputs.push((shop, input));
+        copied.push((shop, input));
     }
     let mut states = S::load(db, &keys).await?;
-    for (shop, input) in &inputs {
+    for (shop, input) in &copied {
         S::copy(states.entry(shop.clone()).or_default(), input);
     }
     let mut tx = db.begin().await?;

@@ -117,6 +117,8 @@ impl<S: Service> Within<S> {
 struct Stream<S: Service> {
     source: &'static str,
     rank: Rank,
+    /// For another service's log: the events of it that matter.
+    wanted: Option<&'static Source>,
     queue: mpsc::Receiver<Fed>,
     /// Taken from the queue and left for the next batch.
     next: Option<Fed>,
@@ -142,10 +144,19 @@ pub(crate) struct Batch<S: Service> {
     blocked: bool,
 }
 
-/// The subjects of a source.
+/// The subjects of a source. A copy reads all of the other log, so that its position tells how much
+/// of it is in: a command can wait for that.
 pub(crate) fn filters(source: &Source, partition: u32) -> Vec<String> {
     let service = source.service;
+    if source.copy {
+        return vec![format!("{service}.{partition}.>")];
+    }
     source.events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect()
+}
+
+/// Whether a message of a log is one of those that its reader wants.
+pub(crate) fn is_wanted(source: &Source, subject: &str) -> bool {
+    subject.rsplit('.').next().is_some_and(|event| source.events.contains(&event))
 }
 
 impl<S: Service> Inputs<S> {
@@ -158,9 +169,10 @@ impl<S: Service> Inputs<S> {
     ) -> (Self, Within<S>) {
         let wake = Arc::new(Notify::new());
         let (queue, within) = mpsc::channel(MAX_WITHIN);
-        let start = |source: &'static str, rank, selection| Stream {
+        let start = |source: &'static str, rank, wanted, selection| Stream {
             source,
             rank,
+            wanted,
             queue: follow(
                 context.clone(),
                 selection,
@@ -176,14 +188,15 @@ impl<S: Service> Inputs<S> {
             stream: streams::inbox(partition),
             filters: vec![format!("inbox.{partition}.{}.{}.>", lane.as_str(), S::NAME)],
         };
-        let mut streams = vec![start("inbox.live", Rank::Live, lane(Lane::Live))];
+        let mut streams = vec![start("inbox.live", Rank::Live, None, lane(Lane::Live))];
         for source in S::SOURCES {
             let rank = if source.copy { Rank::Copy } else { Rank::Saga };
             let stream = streams::log(source.service, partition);
             let filters = filters(source, partition);
-            streams.push(start(source.service, rank, Selection { stream, filters }));
+            let selection = Selection { stream, filters };
+            streams.push(start(source.service, rank, Some(source), selection));
         }
-        streams.push(start("inbox.bulk", Rank::Bulk, lane(Lane::Bulk)));
+        streams.push(start("inbox.bulk", Rank::Bulk, None, lane(Lane::Bulk)));
         let inputs = Self { streams, within, wake: wake.clone(), blocked_since: None };
         (inputs, Within { queue, wake })
     }
@@ -249,6 +262,10 @@ impl<S: Service> Inputs<S> {
                             break;
                         }
                         seen.advance(stream.source, message.sequence);
+                        if stream.wanted.is_some_and(|s| !is_wanted(s, &message.subject)) {
+                            batch.idle.push((stream.source, message.sequence));
+                            continue;
+                        }
                         batch.push(Input::read(stream.source, rank == Rank::Copy, message));
                         first = false;
                     }

@@ -67,7 +67,7 @@ impl Lease {
                         }
                     }
                 }
-                Seen::Held(holder) => {
+                Seen::Held { by: holder, .. } => {
                     if patience.is_some_and(|patience| started.elapsed() > patience) {
                         return Err(Error::LeaseHeld { service, partition, holder });
                     }
@@ -81,19 +81,32 @@ impl Lease {
     pub(crate) async fn keep(&mut self) -> Error {
         let mut renewed = Instant::now();
         loop {
-            sleep(RENEWED_EVERY).await;
             match self.write(&self.holder, LASTS).await {
                 Ok(revision) => {
                     self.revision = revision;
                     renewed = Instant::now();
                 }
-                Err(PublishError::Refused { code: WRONG_LAST_SEQUENCE, .. }) => break,
+                // It ran out while the server was slow, or a renewal's answer was lost: as long as
+                // nobody else has taken it, nothing is lost with it.
+                Err(PublishError::Refused { code: WRONG_LAST_SEQUENCE, .. }) => {
+                    match self.look().await {
+                        Ok(Seen::Free(revision)) => self.revision = revision,
+                        Ok(Seen::Held { by, revision }) if by == self.holder => {
+                            self.revision = revision;
+                        }
+                        Ok(Seen::Held { .. }) => break,
+                        Err(error) => {
+                            tracing::debug!(service = self.service, %error, "cannot see the lease");
+                        }
+                    }
+                }
                 // The server may be away for a moment: nobody else can take the lease then either.
                 Err(error) if renewed.elapsed() < 4 * LASTS => {
                     tracing::debug!(service = self.service, %error, "could not renew the lease");
                 }
                 Err(_) => break,
             }
+            sleep(RENEWED_EVERY).await;
         }
         Error::LeaseLost { service: self.service, partition: self.partition }
     }
@@ -111,7 +124,10 @@ impl Lease {
             self.context.get_stream_no_info(STREAM).await.map_err(|e| failed(e.to_string()))?;
         match stream.get_last_raw_message_by_subject(&self.subject()).await {
             Ok(message) if message.payload.is_empty() => Ok(Seen::Free(message.sequence)),
-            Ok(message) => Ok(Seen::Held(String::from_utf8_lossy(&message.payload).into_owned())),
+            Ok(message) => Ok(Seen::Held {
+                by: String::from_utf8_lossy(&message.payload).into_owned(),
+                revision: message.sequence,
+            }),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
                 Ok(Seen::Free(0))
             }
@@ -139,6 +155,6 @@ impl Lease {
 enum Seen {
     /// Nobody holds it; the last word on it has that sequence.
     Free(u64),
-    /// That one holds it.
-    Held(String),
+    /// That one holds it, by that revision.
+    Held { by: String, revision: u64 },
 }

@@ -39,7 +39,7 @@ pub struct Redriving {
 }
 
 /// A parked input, for an operator to look at.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkedView {
     /// The input.
     #[serde(flatten)]

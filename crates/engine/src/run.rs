@@ -63,9 +63,13 @@ impl Engine {
         let engine = Self::connect_only(config).await?;
         let wanted = streams::wanted(engine.installation())?;
         streams::create_missing(&engine.context, &wanted).await?;
-        let Config { nats_monitor_url, replicas, .. } = &*engine.config;
-        warn_unless_synced(nats_monitor_url.as_deref(), *replicas).await;
         Ok(engine)
+    }
+
+    /// Warns in plain words when the server may lose what it has acknowledged.
+    pub async fn warn_unless_synced(&self) {
+        let Config { nats_monitor_url, replicas, .. } = &*self.config;
+        warn_unless_synced(nats_monitor_url.as_deref(), *replicas).await;
     }
 
     /// Connects and leaves the streams as they are.

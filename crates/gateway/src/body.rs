@@ -1,7 +1,7 @@
 //! The bytes of a body: what they say that they are, and how many there may be.
 
 use axum::{
-    body::Body,
+    body::{Body, BodyDataStream},
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
@@ -14,6 +14,8 @@ use crate::problem::{Code, Problem};
 pub(crate) const JSON_LIMIT: usize = 1024 * 1024;
 /// The largest NDJSON body, in bytes.
 pub(crate) const NDJSON_LIMIT: usize = 32 * 1024 * 1024;
+/// The most bytes that are read of a body that is refused.
+const DISCARD_LIMIT: usize = 64 * 1024 * 1024;
 
 /// What a body says that it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +62,12 @@ fn unsupported(taken: &str) -> Problem {
 
 /// Reads the bytes of a body that is one JSON value.
 pub(crate) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    fits(headers, JSON_LIMIT)?;
-    let mut frames = body.into_data_stream();
+    let mut frames = open(headers, body, JSON_LIMIT).await?;
     let mut whole = BytesMut::new();
     while let Some(frame) = frames.next().await {
         let frame = frame.map_err(|_| incomplete())?;
         if whole.len() + frame.len() > JSON_LIMIT {
+            discard(&mut frames).await;
             return Err(too_large(JSON_LIMIT));
         }
         whole.extend_from_slice(&frame);
@@ -73,12 +75,34 @@ pub(crate) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, 
     Ok(whole.freeze())
 }
 
-/// Refuses a body that says itself that it is too large.
-pub(crate) fn fits(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
+/// Begins to read a body, unless it says itself that it is larger than `limit`.
+pub(crate) async fn open(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<BodyDataStream, Problem> {
+    let mut frames = body.into_data_stream();
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match length.and_then(|length| length.parse::<usize>().ok()) {
-        Some(length) if length > limit => Err(too_large(limit)),
-        _ => Ok(()),
+        Some(length) if length > limit => {
+            // Who expects to be told whether to send at all has not begun to.
+            if !headers.contains_key(header::EXPECT) {
+                discard(&mut frames).await;
+            }
+            Err(too_large(limit))
+        }
+        _ => Ok(frames),
+    }
+}
+
+/// Reads on in a body that is refused, within limits: whoever is still sending when the connection
+/// ends does not get to read why.
+pub(crate) async fn discard(frames: &mut BodyDataStream) {
+    let mut rest = DISCARD_LIMIT;
+    while let Some(Ok(frame)) = frames.next().await
+        && frame.len() < rest
+    {
+        rest -= frame.len();
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, marker::PhantomData, pin::pin, time::Duration};
 
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use futures::{Stream, TryStreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    body::{self, NDJSON_LIMIT},
     door::{Door, Reply, mark_replayed},
     extract::Call,
     fields::{self, Errors, Fields, Path},
@@ -94,10 +95,12 @@ pub(crate) struct Batch<L> {
 pub(crate) async fn ndjson<U: Upload>(
     door: &Door,
     call: &Call,
+    headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let frames = body::open(headers, body, NDJSON_LIMIT).await?;
     let mut told = 0;
-    let batches = lines::chunks(body).map_ok(|chunk| read_chunk::<U>(chunk, &mut told));
+    let batches = lines::chunks(frames).map_ok(|chunk| read_chunk::<U>(chunk, &mut told));
     deliver_all::<U>(door, call, Lane::Bulk, batches).await
 }
 
@@ -447,7 +450,7 @@ mod tests {
         let numbers: Vec<_> = (0..600).map(|number| (number % 11).to_string()).collect();
         let body = numbers.join("\n");
         let mut told = 0;
-        let batches = lines::chunks(Body::from(body));
+        let batches = lines::chunks(Body::from(body).into_data_stream());
         let batches: Vec<_> = batches
             .map_ok(|chunk| read_chunk::<Digits>(chunk, &mut told))
             .try_collect()
@@ -466,8 +469,10 @@ mod tests {
     #[tokio::test]
     async fn only_the_first_wrong_lines_are_told_in_full() {
         let mut told = TOLD_LINES - 1;
-        let chunks: Vec<_> =
-            lines::chunks(Body::from("10\n11")).try_collect().await.expect("is small");
+        let chunks: Vec<_> = lines::chunks(Body::from("10\n11").into_data_stream())
+            .try_collect()
+            .await
+            .expect("is small");
         let batches = chunks.into_iter().map(|chunk| read_chunk::<Digits>(chunk, &mut told));
         let details: Vec<_> = batches
             .flat_map(|batch| batch.lines)

@@ -11,7 +11,7 @@ use events::{
 use serde_json::{Value, json};
 
 use crate::{
-    body::{Media, NDJSON_LIMIT, fits, media, read_json},
+    body::{Media, media, read_json},
     bulk::{self, Fate, Name, Upload},
     door::Door,
     extract::{Call, Page, SkuPath},
@@ -57,8 +57,7 @@ pub(crate) async fn post(
     body: Body,
 ) -> Result<Response, Problem> {
     if media(&headers)? == Media::Ndjson {
-        fits(&headers, NDJSON_LIMIT)?;
-        return bulk::ndjson::<Stock>(&door, &call, body).await;
+        return bulk::ndjson::<Stock>(&door, &call, &headers, body).await;
     }
     let bytes = read_json(&headers, body).await?;
     match fields::body(&bytes, given)? {

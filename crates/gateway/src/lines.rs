@@ -3,21 +3,17 @@
 
 use std::{collections::VecDeque, mem, ops::Range};
 
-use axum::body::{Body, BodyDataStream};
-use futures::{
-    Stream, StreamExt,
-    stream::{self},
-};
+use axum::body::BodyDataStream;
+use futures::{Stream, StreamExt, stream};
 
 use crate::{
-    body::{NDJSON_LIMIT, incomplete},
+    body::{NDJSON_LIMIT, discard, incomplete},
     problem::{Code, Problem},
 };
 
 /// The lines of a chunk, which becomes one command.
 pub(crate) const CHUNK_LINES: usize = 500;
-/// The longest line, in bytes: a chunk of longest lines, as a command, fits a message of 1 MB only
-/// because most of such a line is refused.
+/// The longest line, in bytes: far beyond the longest one whose fields are all good.
 const LINE_LIMIT: usize = 16 * 1024;
 /// The most lines of a body.
 const MAX_LINES: usize = 500_000;
@@ -76,7 +72,9 @@ impl Splitter {
     }
 
     fn finish(&mut self) {
-        self.end_line();
+        if self.chunk.bytes.len() > self.begin {
+            self.end_line();
+        }
         self.end_chunk();
     }
 
@@ -86,7 +84,7 @@ impl Splitter {
         self.chunk.bytes.extend_from_slice(&text[..text.len().min(room)]);
     }
 
-    /// A blank line counts, but is none of the chunk's.
+    /// Ends a line. A blank one counts, but is none of the chunk's.
     fn end_line(&mut self) {
         let text = self.begin..self.chunk.bytes.len();
         if self.chunk.bytes[text.clone()].trim_ascii().is_empty() && !self.is_cut {
@@ -121,9 +119,8 @@ struct Cutting {
 }
 
 /// The chunks of a body, as they come.
-pub(crate) fn chunks(body: Body) -> impl Stream<Item = Result<Chunk, Problem>> {
-    let frames = Some(body.into_data_stream());
-    let cutting = Cutting { frames, splitter: Splitter::default(), bytes: 0 };
+pub(crate) fn chunks(frames: BodyDataStream) -> impl Stream<Item = Result<Chunk, Problem>> {
+    let cutting = Cutting { frames: Some(frames), splitter: Splitter::default(), bytes: 0 };
     stream::try_unfold(cutting, |mut cutting| async move {
         Ok(cutting.next().await?.map(|chunk| (chunk, cutting)))
     })
@@ -137,25 +134,28 @@ impl Cutting {
             }
             let Some(frames) = &mut self.frames else { return Ok(None) };
             if let Some(frame) = frames.next().await {
-                self.feed(&frame.map_err(|_| incomplete())?)?;
+                let frame = frame.map_err(|_| incomplete())?;
+                self.bytes += frame.len();
+                self.splitter.feed(&frame);
             } else {
                 self.frames = None;
                 self.splitter.finish();
             }
+            if self.bytes > NDJSON_LIMIT || self.splitter.number > MAX_LINES {
+                return Err(self.refuse_rest().await);
+            }
         }
     }
 
-    fn feed(&mut self, frame: &[u8]) -> Result<(), Problem> {
-        self.bytes += frame.len();
-        self.splitter.feed(frame);
-        if self.bytes <= NDJSON_LIMIT && self.splitter.number <= MAX_LINES {
-            return Ok(());
+    async fn refuse_rest(&mut self) -> Problem {
+        if let Some(frames) = &mut self.frames {
+            discard(frames).await;
         }
         let detail = format!(
             "the body may have {NDJSON_LIMIT} bytes in {MAX_LINES} lines; what came before that \
              may have had its effect: send the same in several requests"
         );
-        Err(Problem::new(Code::TooLarge, detail))
+        Problem::new(Code::TooLarge, detail)
     }
 }
 
@@ -166,6 +166,7 @@ pub(crate) fn too_long() -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use bytes::Bytes;
     use futures::TryStreamExt;
 
@@ -175,7 +176,8 @@ mod tests {
     async fn cut(body: &[u8], frame: usize) -> Result<Vec<(usize, usize, String)>, Problem> {
         let frames: Vec<_> = body.chunks(frame).map(Bytes::copy_from_slice).collect();
         let frames = stream::iter(frames.into_iter().map(Ok::<_, std::io::Error>));
-        let chunks: Vec<_> = chunks(Body::from_stream(frames)).try_collect().await?;
+        let chunks: Vec<_> =
+            chunks(Body::from_stream(frames).into_data_stream()).try_collect().await?;
         let lines = chunks.iter().flat_map(|chunk| {
             chunk.lines().map(|(number, text)| {
                 let text = text.map_or("too long".into(), |text| {
@@ -230,5 +232,7 @@ mod tests {
         assert!(cut(&vec![b' '; NDJSON_LIMIT + 1], 1 << 16).await.is_err());
         assert!(cut(&vec![b'\n'; MAX_LINES + 1], 1 << 16).await.is_err());
         assert!(cut(&vec![b'\n'; MAX_LINES], 1 << 16).await.is_ok());
+        let unended = [vec![b'\n'; MAX_LINES], b"1".to_vec()].concat();
+        assert!(cut(&unended, 1 << 16).await.is_err());
     }
 }

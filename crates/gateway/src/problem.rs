@@ -38,68 +38,55 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// The status, the stable name and the title.
-    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    fn status(self) -> StatusCode {
         match self {
-            Self::Unauthorized => {
-                (StatusCode::UNAUTHORIZED, "unauthorized", "The API key is missing or wrong")
+            Self::MalformedJson | Self::IncompleteBody | Self::InvalidHeader => {
+                StatusCode::BAD_REQUEST
             }
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such thing"),
-            Self::MethodNotAllowed => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "The method does not apply here",
-            ),
-            Self::MalformedJson => {
-                (StatusCode::BAD_REQUEST, "malformed_json", "The body is not JSON")
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ReferenceTaken | Self::TooLate => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::InvalidFields
+            | Self::IdempotencyKeyReused
+            | Self::LinesRefused
+            | Self::TotalOutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable | Self::NotReady | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::IncompleteBody => {
-                (StatusCode::BAD_REQUEST, "incomplete_body", "The body did not arrive whole")
+            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The stable name, and the title.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unauthorized => ("unauthorized", "The API key is missing or wrong"),
+            Self::NotFound => ("not_found", "There is no such thing"),
+            Self::MethodNotAllowed => ("method_not_allowed", "The method does not apply here"),
+            Self::MalformedJson => ("malformed_json", "The body is not JSON"),
+            Self::IncompleteBody => ("incomplete_body", "The body did not arrive whole"),
+            Self::InvalidHeader => ("invalid_header", "A header cannot be used"),
+            Self::InvalidFields => ("invalid_fields", "Some fields are wrong"),
+            Self::TooLarge => ("too_large", "The body is too large"),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", "The content type is not taken here")
             }
-            Self::InvalidHeader => {
-                (StatusCode::BAD_REQUEST, "invalid_header", "A header cannot be used")
+            Self::IdempotencyKeyReused => {
+                ("idempotency_key_reused", "The idempotency key belongs to another request")
             }
-            Self::InvalidFields => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", "Some fields are wrong")
-            }
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large"),
-            Self::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "The content type is not taken here",
-            ),
-            Self::IdempotencyKeyReused => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "The idempotency key belongs to another request",
-            ),
-            Self::ReferenceTaken => {
-                (StatusCode::CONFLICT, "reference_taken", "The reference is taken")
-            }
-            Self::LinesRefused => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "lines_refused", "Some lines cannot be sold")
-            }
-            Self::TotalOutOfRange => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "total_out_of_range",
-                "The order's total is out of range",
-            ),
-            Self::TooLate => (StatusCode::CONFLICT, "too_late", "It is too late to cancel"),
-            Self::Internal => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side")
-            }
-            Self::Unavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "A service cannot be reached")
-            }
-            Self::NotReady => {
-                (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The gateway is not ready")
-            }
-            Self::Overloaded => {
-                (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests at once")
-            }
-            Self::TimedOut => {
-                (StatusCode::GATEWAY_TIMEOUT, "timed_out", "The request took too long")
-            }
+            Self::ReferenceTaken => ("reference_taken", "The reference is taken"),
+            Self::LinesRefused => ("lines_refused", "Some lines cannot be sold"),
+            Self::TotalOutOfRange => ("total_out_of_range", "The order's total is out of range"),
+            Self::TooLate => ("too_late", "It is too late to cancel"),
+            Self::Internal => ("internal", "Something went wrong on our side"),
+            Self::Unavailable => ("unavailable", "A service cannot be reached"),
+            Self::NotReady => ("not_ready", "The gateway is not ready"),
+            Self::Overloaded => ("overloaded", "Too many requests at once"),
+            Self::TimedOut => ("timed_out", "The request took too long"),
         }
     }
 }
@@ -213,7 +200,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, code, title) = self.code.parts();
+        let status = self.code.status();
+        let (code, title) = self.code.words();
         let document = Document {
             r#type: format!("https://tradewind.dev/problems/{code}"),
             title,

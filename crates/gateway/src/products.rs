@@ -18,7 +18,7 @@ use events::{
 use serde_json::{Value, json};
 
 use crate::{
-    body::{JsonBytes, Media, NDJSON_LIMIT, fits, media, read_json},
+    body::{JsonBytes, Media, media, read_json},
     bulk::{self, Fate, Name, Upload},
     door::{Door, Reply},
     extract::{Call, Page, SkuPath},
@@ -101,10 +101,7 @@ pub(crate) async fn post(
     body: Body,
 ) -> Result<Response, Problem> {
     match media(&headers)? {
-        Media::Ndjson => {
-            fits(&headers, NDJSON_LIMIT)?;
-            bulk::ndjson::<Products>(&door, &call, body).await
-        }
+        Media::Ndjson => bulk::ndjson::<Products>(&door, &call, &headers, body).await,
         Media::Json => {
             let bytes = read_json(&headers, body).await?;
             let lines = fields::body(&bytes, |node, path, errors| {

@@ -43,9 +43,9 @@ create table document (
     primary key (shop, connector, id)
 );
 
--- What a late count must add: the adjustments of its connector that are newer.
-create index document_adjusted on document (shop, sku, location, connector, sequence)
-    where delta is not null;
+-- What a late count must add: the adjustments of its connector that are newer. By sequence, not by
+-- SKU: so new ones are appended, and a count that is a little late finds the few at the end.
+create index document_adjusted on document (shop, connector, sequence) where delta is not null;
 
 -- A row is what the stock did for an order.
 create table reservation (
@@ -69,13 +69,24 @@ create table reservation (
 
 create index reservation_deadline on reservation (partition, deadline) where deadline is not null;
 
+-- A row is a shop that held stock for an order.
+create table shop (
+    shop text not null primary key,
+    -- How many orders it ever held stock for.
+    orders_held bigint not null
+);
+
 -- A row says that an order has units of a stock, or once had: its reservation tells which. Written
--- once, so that it costs no more than an append; read when an ERP goes below what is promised.
+-- once; read when an ERP goes below what is promised.
 create table promise (
     shop text not null,
+    -- Counts every 1,024 orders that the shop held stock for, from 0.
+    block bigint not null,
     sku text not null,
     location text not null,
     order_id text not null
 );
 
-create index promise_sku on promise (shop, sku);
+-- By block before SKU, so that what is written lies together: by SKU alone, every line of an order
+-- would write another page.
+create index promise_block on promise (shop, block, sku);

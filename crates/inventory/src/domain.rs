@@ -17,7 +17,7 @@ use events::{
 
 pub(crate) use keys::Keys;
 pub(crate) use reservation::{Reservation, Status};
-pub(crate) use stock::{MOST_SHORT_ORDERS, Sequences, Stock, Watched};
+pub(crate) use stock::{MOST_SHORT_ORDERS, Stock, Watched};
 
 use crate::Policy;
 
@@ -101,7 +101,9 @@ pub struct State {
     pub documents: Rows<DocumentKey, Remembered>,
     /// What was done for each order.
     pub reservations: Rows<OrderId, Reservation>,
-    /// The orders that were held for the first time since the load; their promises are to be saved.
+    /// How many orders were ever held.
+    pub orders_held: u64,
+    /// The last of them, since the load: their promises are to be saved.
     pub reserved: Vec<OrderId>,
     /// What deciding on a stock line may need to know, for the stocks that there are lines of.
     /// Never saved.

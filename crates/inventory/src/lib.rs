@@ -71,6 +71,7 @@ impl Service for Inventory {
         Table { name: "stock", key: "shop, sku, location" },
         Table { name: "document", key: "shop, connector, id" },
         Table { name: "reservation", key: "shop, order_id" },
+        Table { name: "shop", key: "shop" },
         Table { name: "promise", key: "shop, sku, location, order_id" },
     ];
     const MIGRATIONS: &'static Migrator = &store::MIGRATIONS;

@@ -24,6 +24,10 @@ use crate::domain::{Input, Line, Lines, State, StockId};
 /// The tables of the projection.
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
 
+/// How many orders share a block of promises: its part of the index stays in memory while they are
+/// written, and a shop with a million orders has a thousand blocks to look into.
+const ORDERS_A_BLOCK: u64 = 1_024;
+
 /// The units of a shop in sums.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Totals {

@@ -15,7 +15,7 @@
 //! `captured`, and `cancelled` to `voided` or `refunded`, whatever it crosses. The aggregate is the
 //! order.
 //!
-//! To ask something new of the provider: a task in [`provider::Task`], its events in `proto/`, a
+//! To ask something new of the provider: a task in `provider::Task`, its events in `proto/`, a
 //! status and the rules in `domain`; the compiler names the places in between. To add a provider: an
 //! arm in `provider`.
 

@@ -11,7 +11,7 @@ use events::{
     money::{Currency, Money},
     view::PaymentTotals,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{AnyConnection, AnyPool, Row as _, any::AnyRow, migrate::Migrator};
 
 use crate::{
@@ -58,53 +58,8 @@ pub(crate) async fn save(
 ) -> Result<(), StoreError> {
     let mut changed = Vec::new();
     for (shop, payments) in states {
-        for (order_id, row) in payments.changed() {
-            changed.push(match &row.payment {
-                Payment::Abandoned => {
-                    json!([
-                        shop,
-                        order_id,
-                        partition,
-                        ABANDONED,
-                        row.version,
-                        null,
-                        null,
-                        null,
-                        null,
-                        0,
-                        0,
-                        0,
-                        null,
-                        null,
-                        null,
-                        null
-                    ])
-                }
-                Payment::Begun(charge) => {
-                    let Charge { status, amount, payment_method, provider_reference, .. } = charge;
-                    let pending = charge.pending.as_ref();
-                    let context = pending.map(|pending| &pending.context);
-                    json!([
-                        shop,
-                        order_id,
-                        partition,
-                        status.as_str(),
-                        row.version,
-                        amount.minor,
-                        amount.currency,
-                        payment_method,
-                        Some(provider_reference).filter(|reference| !reference.is_empty()),
-                        charge.captured,
-                        charge.refunded,
-                        i64::from(charge.cancel_requested),
-                        pending.map(|pending| &pending.operation_id),
-                        pending.map(|pending| pending.amount.minor),
-                        context.map(|context| &context.correlation_id),
-                        context.map(|context| &context.traceparent),
-                    ])
-                }
-            });
-        }
+        let rows = payments.changed();
+        changed.extend(rows.map(|(order_id, row)| values(shop, *order_id, partition, row)));
     }
     if changed.is_empty() {
         return Ok(());
@@ -133,6 +88,40 @@ pub(crate) async fn save(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// The values of a row, in the order of the columns.
+fn values(shop: &Shop, order_id: OrderId, partition: u32, row: &Row) -> Value {
+    let version = row.version;
+    match &row.payment {
+        Payment::Abandoned => json!([
+            shop, order_id, partition, ABANDONED, version, null, null, null, null, 0, 0, 0, null,
+            null, null, null
+        ]),
+        Payment::Begun(charge) => {
+            let Charge { status, amount, payment_method, provider_reference, .. } = charge;
+            let pending = charge.pending.as_ref();
+            let context = pending.map(|pending| &pending.context);
+            json!([
+                shop,
+                order_id,
+                partition,
+                status.as_str(),
+                version,
+                amount.minor,
+                amount.currency,
+                payment_method,
+                Some(provider_reference).filter(|reference| !reference.is_empty()),
+                charge.captured,
+                charge.refunded,
+                i64::from(charge.cancel_requested),
+                pending.map(|pending| &pending.operation_id),
+                pending.map(|pending| pending.amount.minor),
+                context.map(|context| &context.correlation_id),
+                context.map(|context| &context.traceparent),
+            ])
+        }
+    }
 }
 
 /// Fetches the operations of the partition whose outcome is not known yet.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 pub use db::Db;
 pub use log::Entry;
-pub use nats::TestServer;
+pub use nats::{TestServer, nats_server};
 
 /// How long [`eventually`] looks: far longer than anything takes that works, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -20,7 +20,7 @@ impl TestServer {
     /// Starts a server that fsyncs before it acknowledges; returns when it answers.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let server = Server::start(binary(), folder.path(), "").await.expect("nats-server starts");
+        let server = Server::start(nats_server(), folder.path(), "").await.expect("nats-server starts");
         Self { server, _folder: folder }
     }
 
@@ -52,7 +52,7 @@ impl TestServer {
 }
 
 /// The nats-server to use, looked for once in a process.
-fn binary() -> &'static PathBuf {
+pub fn nats_server() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if std::env::var_os("NATS_SERVER").is_some() {

@@ -129,7 +129,9 @@ fn share(users: &File) {
         match users.try_lock_shared() {
             Ok(()) => return,
             Err(TryLockError::WouldBlock) => sleep(PAUSE),
-            Err(TryLockError::Error(error)) => panic!("the list of users cannot be locked: {error}"),
+            Err(TryLockError::Error(error)) => {
+                panic!("the list of users cannot be locked: {error}")
+            }
         }
     }
 }
@@ -153,12 +155,7 @@ fn start(programs: &Path, home: &Path, folder: &Path) -> u16 {
     port
 }
 
-fn spawn_watchdog(
-    programs: &Path,
-    home: &Path,
-    folder: &Path,
-    port: u16,
-) -> io::Result<Child> {
+fn spawn_watchdog(programs: &Path, home: &Path, folder: &Path, port: u16) -> io::Result<Child> {
     let log = File::create(folder.join("log"))?;
     let mut command = Command::new("sh");
     command.arg("-c").arg(WATCHDOG).arg("postgres.sh");

@@ -19,13 +19,19 @@ pub struct Embedded {
     /// The gateway's address: `http://127.0.0.1:…`.
     pub url: String,
     shutdown: CancellationToken,
-    running: JoinHandle<Result<()>>,
+    /// The services, until they have stopped.
+    running: Option<JoinHandle<Result<()>>>,
 }
 
 impl Embedded {
     /// Starts a nats-server and all services on free ports, with all data in `folder`.
     pub async fn start(settings: &Settings, folder: &Path) -> Result<Self> {
         let server = Server::start(&Server::find(), &folder.join("nats"), "").await?;
+        Self::on(server, settings, folder).await
+    }
+
+    /// Starts all services on a server that runs.
+    pub async fn on(server: Server, settings: &Settings, folder: &Path) -> Result<Self> {
         let settings = Settings {
             nats_url: server.url(),
             nats_monitor_url: Some(server.monitor_url()),
@@ -48,21 +54,39 @@ impl Embedded {
                 anyhow::bail!("the services stopped at once");
             }
         };
-        Ok(Self { settings, server, url: format!("http://{address}"), shutdown, running })
+        Ok(Self {
+            settings,
+            server,
+            url: format!("http://{address}"),
+            shutdown,
+            running: Some(running),
+        })
+    }
+
+    /// Stops the services and leaves the server running.
+    pub async fn stop_services(&mut self) -> Result<()> {
+        self.shutdown.cancel();
+        match self.running.take() {
+            Some(running) => running.await.context("stop the services")?,
+            None => Ok(()),
+        }
     }
 
     /// Stops the services and then the server.
     pub async fn stop(mut self) -> Result<()> {
-        self.shutdown.cancel();
-        let stopped = self.running.await.context("stop the services")?;
+        let stopped = self.stop_services().await;
         self.server.kill().await;
         stopped
     }
 
     /// Waits until the services end by themselves, or `until` is over.
     pub async fn wait(&mut self, until: impl Future<Output = ()>) -> Result<()> {
+        let Some(running) = &mut self.running else { return Ok(()) };
         tokio::select! {
-            ended = &mut self.running => ended.context("run the services")?,
+            ended = &mut *running => {
+                self.running = None;
+                ended.context("run the services")?
+            }
             () = until => Ok(()),
         }
     }

@@ -128,9 +128,8 @@ mod tests {
         for millis in 1..=100 {
             latencies.record(Duration::from_millis(millis));
         }
-        let close = |is: Duration, wanted: u64| {
-            (is.as_secs_f64() * 1000.0 - wanted as f64).abs() < 0.1
-        };
+        let close =
+            |is: Duration, wanted: u64| (is.as_secs_f64() * 1000.0 - wanted as f64).abs() < 0.1;
         assert_eq!(latencies.len(), 100);
         assert!(close(latencies.percentile(50.0), 50), "{:?}", latencies.percentile(50.0));
         assert!(close(latencies.percentile(99.0), 99), "{:?}", latencies.percentile(99.0));

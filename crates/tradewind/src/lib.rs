@@ -4,6 +4,7 @@
 //! - `serve`: running services in one process; `embedded`: a whole installation in this process;
 //! - `admin`: rebuild, verify, parked inputs, streams;
 //! - `api`: a client of the gateway, for what follows;
+//! - `folder`, `random`, `figures`, `signal`: data folders, dice, percentiles, Ctrl-C;
 //! - `replay`: a real retailer's year; `demo`: a day of trade; `bench`: figures of this machine.
 
 pub mod admin;
@@ -12,7 +13,11 @@ pub mod bench;
 pub mod cli;
 pub mod demo;
 pub mod embedded;
+pub mod figures;
+pub mod folder;
 pub mod print;
+pub mod random;
 pub mod replay;
 pub mod serve;
 pub mod settings;
+pub mod signal;

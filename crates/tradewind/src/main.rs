@@ -11,7 +11,8 @@ use tradewind::{
     admin, bench,
     cli::{Cli, Command, Replay},
     demo, replay, serve,
-    settings::{LogFormat, Settings, with_file},
+    settings::{LogFormat, with_file},
+    signal::interrupted,
 };
 
 fn main() -> ExitCode {
@@ -35,14 +36,15 @@ fn run() -> Result<ExitCode> {
     };
     let matches = command.get_matches_from(arguments);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    start_logging(&cli.settings)?;
+    start_logging(&cli)?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(dispatch(cli))
 }
 
-fn start_logging(settings: &Settings) -> Result<()> {
-    let filter = EnvFilter::try_new(&settings.log)
-        .with_context(|| format!("read the setting log = {:?}", settings.log))?;
+fn start_logging(Cli { settings, command }: &Cli) -> Result<()> {
+    let log = settings.log.as_deref().unwrap_or_else(|| default_log(command));
+    let filter =
+        EnvFilter::try_new(log).with_context(|| format!("read the setting log = {log:?}"))?;
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(
             std::io::stderr().is_terminal(),
@@ -54,6 +56,20 @@ fn start_logging(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// What is logged unless it is said: a report is not to drown in it.
+fn default_log(command: &Command) -> &'static str {
+    match command {
+        Command::Serve { .. }
+        | Command::Rebuild { .. }
+        | Command::Verify { .. }
+        | Command::Parked(_)
+        | Command::Streams(_) => "info",
+        Command::Replay(_) | Command::Bench(_) => "warn",
+        // The provider of the demo fails on purpose.
+        Command::Demo(_) => "warn,payment=error",
+    }
+}
+
 async fn dispatch(cli: Cli) -> Result<ExitCode> {
     let settings = cli.settings;
     match cli.command {
@@ -61,7 +77,12 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
             let services = if services.is_empty() { serve::ALL.to_vec() } else { services };
             let (bound, _) = oneshot::channel();
             let shutdown = CancellationToken::new();
-            tokio::spawn(cancel_on_signal(shutdown.clone()));
+            let stop = shutdown.clone();
+            tokio::spawn(async move {
+                interrupted().await;
+                tracing::info!("stops: finishes what is at hand");
+                stop.cancel();
+            });
             serve::serve(&settings, &services, shutdown, bound).await?;
         }
         Command::Rebuild { service } => admin::print_rebuild(&settings, service).await?,
@@ -73,16 +94,4 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Bench(options) => return bench::run(&settings, options).await,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Stops the services on SIGTERM and Ctrl-C.
-async fn cancel_on_signal(shutdown: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    tracing::info!("stops: finishes what is at hand");
-    shutdown.cancel();
 }

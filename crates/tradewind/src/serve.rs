@@ -24,6 +24,7 @@ pub async fn serve(
     bound: oneshot::Sender<SocketAddr>,
 ) -> Result<()> {
     let engine = Engine::connect(settings.engine()).await?;
+    engine.warn_unless_synced().await;
     let mut bound = Some(bound);
     let mut running = JoinSet::new();
     for service in services {

@@ -96,9 +96,9 @@ pub struct Settings {
           value_parser = duration)]
     pub drain_within: Duration,
 
-    /// What is logged: a level, or `module=level,…`
-    #[arg(long, global = true, env = "TRADEWIND_LOG", default_value = "info")]
-    pub log: String,
+    /// What is logged: a level, or `module=level,…` [default: info; warn where there is a report]
+    #[arg(long, global = true, env = "TRADEWIND_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
 
     /// How it is logged
     #[arg(long, global = true, env = "TRADEWIND_LOG_FORMAT", value_enum, default_value = "text")]

@@ -1,8 +1,8 @@
 //! A command has one effect and one answer, however often it comes.
 
 use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use async_nats::HeaderMap;
@@ -18,9 +18,7 @@ use testkit::{Db, eventually};
 
 use crate::{
     ledger::{HEAVY, Ledger},
-    rig::{
-        LIVE, Rig, Running, close, deposit, deposit_lines, deposits, kinds, send, shop, store,
-    },
+    rig::{LIVE, Rig, Running, close, deposit, deposit_lines, deposits, kinds, send, shop, store},
 };
 
 testkit::on_both_databases!(
@@ -165,15 +163,15 @@ async fn what_is_live_overtakes_an_import(db: Db) {
     join_all(import.map(|command| store(&writer, Lane::Bulk, command))).await;
 
     // The import has begun and stands still until somebody comes live.
-    let (begun, may_go_on) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (tell, told) = (begun.clone(), may_go_on.clone());
+    let begun = Arc::new(AtomicBool::new(false));
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let (tell, wait) = (begun.clone(), Mutex::new(wait));
     let engine = rig
         .engine_with(Faults::when(move |_, step| {
             if step == Step::BeforePublish {
                 tell.store(true, Ordering::SeqCst);
-                while !told.load(Ordering::SeqCst) {
-                    std::thread::yield_now();
-                }
+                // An error as soon as the other end is dropped, and from then on.
+                wait.lock().expect("nobody panics with it").recv().ok();
             }
             false
         }))
@@ -181,7 +179,7 @@ async fn what_is_live_overtakes_an_import(db: Db) {
     let running = Running::start(&engine, &Ledger::default());
     eventually("the import has begun", async || begun.load(Ordering::SeqCst)).await;
     store(&writer, Lane::Live, deposit("live", 1)).await;
-    may_go_on.store(true, Ordering::SeqCst);
+    drop(go_on);
 
     let imported = async || deposits(&rig.server.events("ORDER-0").await, "import").len();
     eventually("all is imported", async || imported().await == 10 * IMPORTED).await;
@@ -201,7 +199,7 @@ async fn a_batch_of_more_than_a_thousand_events_is_split_between_inputs(db: Db) 
     join_all(commands.map(|command| store(&writer, Lane::Live, command))).await;
 
     // The worker dies between the two parts of the first batch that has two.
-    let parts_of_this_batch = std::sync::atomic::AtomicU32::new(0);
+    let parts_of_this_batch = AtomicU32::new(0);
     let engine = rig
         .engine_with(Faults::when(move |_, step| match step {
             Step::BeforePublish => parts_of_this_batch.fetch_add(1, Ordering::SeqCst) == 1,

@@ -317,7 +317,9 @@ impl Service for Ledger {
         parameters: Value,
     ) -> Result<Option<Value>, QueryError> {
         match name {
-            "account" => Ok(store::account(db, shop, &serde_json::from_value::<String>(parameters)?).await?),
+            "account" => {
+                Ok(store::account(db, shop, &serde_json::from_value::<String>(parameters)?).await?)
+            }
             name => Err(QueryError::Unknown { service: Self::NAME, name: name.to_owned() }),
         }
     }

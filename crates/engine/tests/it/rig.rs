@@ -1,7 +1,11 @@
 //! What the tests have in common: an installation, a running ledger, and what must hold whatever
 //! happened to them.
 
-use std::{collections::HashMap, sync::atomic::{AtomicU32, Ordering}, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use async_nats::HeaderMap;
 use engine::{Answered, Client, Config, Engine, Error, Faults, Outcome};
@@ -129,7 +133,10 @@ impl Running {
         let (engine, ledger) = (engine.clone(), ledger.clone());
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
-        Self { task: tokio::spawn(async move { engine.run_unleased(ledger, stop).await }), shutdown }
+        Self {
+            task: tokio::spawn(async move { engine.run_unleased(ledger, stop).await }),
+            shutdown,
+        }
     }
 
     /// Runs it as a process does.
@@ -141,20 +148,26 @@ impl Running {
     }
 
     /// Stops it as SIGTERM would.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
-        self.task.await.expect("it does not panic").expect("it stops without an error");
+        (&mut self.task).await.expect("it does not panic").expect("it stops without an error");
     }
 
     /// Stops it as SIGKILL would.
-    pub(crate) async fn kill(self) {
+    pub(crate) async fn kill(mut self) {
         self.task.abort();
-        self.task.await.expect_err("it was aborted");
+        (&mut self.task).await.expect_err("it was aborted");
     }
 
     /// Waits until it fails.
-    pub(crate) async fn fails(self) -> Error {
-        self.task.await.expect("it does not panic").expect_err("it fails")
+    pub(crate) async fn fails(mut self) -> Error {
+        (&mut self.task).await.expect("it does not panic").expect_err("it fails")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

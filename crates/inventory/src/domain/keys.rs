@@ -11,7 +11,7 @@ use super::{
 /// The names of the rows of one shop that some inputs touch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// Products of the catalogue.
+    /// Products of the catalogue, besides those of stocks.
     pub products: HashSet<Sku>,
     /// Documents of ERPs.
     pub documents: HashSet<DocumentKey>,
@@ -74,7 +74,6 @@ impl Keys {
 
     fn add_line(&mut self, line: &StockLine) {
         let StockLine { stock, document, units, .. } = line;
-        self.products.insert(stock.sku.clone());
         self.documents.insert(document.key.clone());
         let touch = self.stocks.entry(stock.clone()).or_default();
         let told = touch.told.get_or_insert_default();
@@ -109,6 +108,16 @@ impl Keys {
                 }
             }
         }
+    }
+
+    /// The products that must be known before anything is told about them: without stock so far.
+    pub(crate) fn products_without_stock<'a>(
+        &'a self,
+        state: &'a State,
+    ) -> impl Iterator<Item = &'a Sku> {
+        let told = self.stocks.iter().filter(|(_, touch)| touch.told.is_some());
+        let new = told.filter(|(id, _)| state.stocks.get(id).is_none());
+        self.products.iter().chain(new.map(|(id, _)| &id.sku))
     }
 
     /// Lets `state` watch the stocks that an ERP tells something about.

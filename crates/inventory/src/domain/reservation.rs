@@ -140,6 +140,7 @@ pub(super) fn apply(
         ReservationFact::Reserved { lines, expires_at } => {
             move_units(state, order_id, lines, Promise::None, Promise::Held);
             state.reserved.push(order_id);
+            state.orders_held += 1;
             let (status, lines, deadline) = (Status::Held, lines.clone(), Some(*expires_at));
             let row = Reservation { status, version, lines, deadline, context: context.clone() };
             state.reservations.put(order_id, row);

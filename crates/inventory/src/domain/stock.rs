@@ -139,7 +139,8 @@ fn draft(state: &State, lines: &[StockLine]) -> State {
 fn decide(state: &State, line: &StockLine) -> Result<Vec<StockFact>, StockResult> {
     let StockLine { stock: id, document, units, reason } = line;
     let Document { key, sequence } = document;
-    if state.products.get(&id.sku).is_none() {
+    // Where there is stock there is a product, so `load` asks only for the others.
+    if state.stocks.get(id).is_none() && state.products.get(&id.sku).is_none() {
         return Err(StockResult::UnknownSku);
     }
     match state.documents.get(key) {

@@ -3,19 +3,19 @@
 //! It goes by what is known so far: reservations name the stocks of their lines, stocks tell which
 //! counts come late and which stocks may fall short, and only for those it asks for more.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use engine::StoreError;
 use events::{
     id::{Connector, DocumentId, OrderId, Shop, Sku},
     time::Timestamp,
 };
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Row as _};
 
-use super::{Fetched, json, named, stock_key};
+use super::{Fetched, ORDERS_A_BLOCK, json, named, stock_key};
 use crate::domain::{
-    DocumentKey, Keys, MOST_SHORT_ORDERS, Product, Remembered, Reservation, Sequences, State,
-    Status, Stock, StockId, Units,
+    DocumentKey, Keys, MOST_SHORT_ORDERS, Product, Remembered, Reservation, State, Status, Stock,
+    StockId, Units,
 };
 
 /// Fetches the named rows of each shop.
@@ -25,10 +25,11 @@ pub(crate) async fn load(
 ) -> Result<HashMap<Shop, State>, StoreError> {
     let mut states: HashMap<Shop, State> =
         keys.keys().map(|shop| (shop.clone(), State::default())).collect();
-    load_products(db, keys, &mut states).await?;
+    load_shops(db, &mut states).await?;
     load_documents(db, keys, &mut states).await?;
     load_reservations(db, keys, &mut states).await?;
     load_stocks(db, keys, &mut states).await?;
+    load_products(db, keys, &mut states).await?;
     for (shop, keys) in keys {
         if let Some(state) = states.get_mut(shop) {
             keys.watch(state);
@@ -39,25 +40,22 @@ pub(crate) async fn load(
     Ok(states)
 }
 
-async fn load_products(
+async fn load_shops(
     db: &mut AnyConnection,
-    keys: &HashMap<Shop, Keys>,
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
-    let named = named(keys, |shop, keys| {
-        keys.products.iter().map(move |sku| (shop.as_str(), sku.as_str()))
-    });
+    let named: Vec<_> = states.keys().map(|shop| [shop.as_str()]).collect();
     let Some(named) = json(&named)? else { return Ok(()) };
     let rows = sqlx::query(
-        "select product.shop, product.sku
-         from json_each($1) join product
-         on product.shop = value->>0 and product.sku = value->>1",
+        "select shop.shop, orders_held
+         from json_each($1) join shop
+         on shop.shop = value->>0",
     )
     .bind(named)
     .fetch_all(db)
     .await?;
-    for row in rows.iter().map(Fetched::of("product")) {
-        row.state(states)?.products.loaded(row.parse("sku", Sku::parse)?, Product);
+    for row in rows.iter().map(Fetched::of("shop")) {
+        row.state(states)?.orders_held = row.number("orders_held")? as u64;
     }
     Ok(())
 }
@@ -129,6 +127,8 @@ async fn load_reservations(
     Ok(())
 }
 
+/// Fetches stocks as one text: there are thousands of them in a batch of orders, and as rows they
+/// would cost more on their way from the database than in it.
 async fn load_stocks(
     db: &mut AnyConnection,
     keys: &HashMap<Shop, Keys>,
@@ -138,29 +138,71 @@ async fn load_stocks(
     for (shop, keys) in keys {
         named.extend(keys.stocks.keys().map(|id| (shop, id)));
     }
-    for (shop, state) in &*states {
-        let lines = state.reservations.iter().flat_map(|(_, row)| row.lines.iter());
-        named.extend(lines.map(|line| (shop, &line.stock)));
+    for (shop, _) in keys {
+        let reservations = states.get(shop).into_iter().flat_map(|s| s.reservations.iter());
+        named.extend(reservations.flat_map(|(_, row)| row.lines.iter().map(|l| (shop, &l.stock))));
     }
-    let named: Vec<_> = named.into_iter().map(|(shop, id)| stock_key(shop, id)).collect();
+    let named: Vec<_> = named.into_iter().map(|(shop, id)| (shop, id.clone())).collect();
+    let numbered = named.iter().enumerate().map(|(number, (shop, id))| {
+        let (shop, sku, location) = stock_key(shop, id);
+        (number, shop, sku, location)
+    });
+    let Some(numbered) = json(&numbered.collect::<Vec<_>>())? else { return Ok(()) };
+    let row = sqlx::query(
+        "select string_agg(
+             value->>0 || ' ' || on_hand || ' ' || held || ' ' || allocated || ' ' || version
+                 || ' ' || connectors, '\n') as stocks
+         from json_each($1) join stock
+         on stock.shop = value->>1 and sku = value->>2 and location = value->>3",
+    )
+    .bind(numbered)
+    .fetch_one(db)
+    .await?;
+    let stocks: Option<String> = row.try_get("stocks")?;
+    for line in stocks.iter().flat_map(|stocks| stocks.lines()) {
+        let (number, stock) = stock_of(line).ok_or_else(|| StoreError::Corrupt {
+            table: "stock",
+            column: "connectors",
+            value: line.to_owned(),
+        })?;
+        if let Some((shop, id)) = named.get(number) {
+            states.entry((*shop).clone()).or_default().stocks.loaded(id.clone(), stock);
+        }
+    }
+    Ok(())
+}
+
+/// Takes the number and the columns of a stock as `load_stocks` fetches them.
+fn stock_of(line: &str) -> Option<(usize, Stock)> {
+    let mut columns = line.splitn(6, ' ');
+    let mut number = || columns.next()?.parse::<i64>().ok();
+    let (of, on_hand, held, allocated) = (number()?, number()?, number()?, number()?);
+    let version = number()? as u64;
+    let connectors = serde_json::from_str(columns.next()?).ok()?;
+    Some((of as usize, Stock { on_hand, held, allocated, version, connectors }))
+}
+
+async fn load_products(
+    db: &mut AnyConnection,
+    keys: &HashMap<Shop, Keys>,
+    states: &mut HashMap<Shop, State>,
+) -> Result<(), StoreError> {
+    let mut named = Vec::new();
+    for (shop, state) in &*states {
+        let skus = keys.get(shop).into_iter().flat_map(|keys| keys.products_without_stock(state));
+        named.extend(skus.map(|sku| (shop.as_str(), sku.as_str())));
+    }
     let Some(named) = json(&named)? else { return Ok(()) };
     let rows = sqlx::query(
-        "select stock.shop, sku, location, on_hand, held, allocated, version, connectors
-         from json_each($1) join stock
-         on stock.shop = value->>0 and sku = value->>1 and location = value->>2",
+        "select product.shop, product.sku
+         from json_each($1) join product
+         on product.shop = value->>0 and product.sku = value->>1",
     )
     .bind(named)
     .fetch_all(db)
     .await?;
-    for row in rows.iter().map(Fetched::of("stock")) {
-        let stock = Stock {
-            on_hand: row.number("on_hand")?,
-            held: row.number("held")?,
-            allocated: row.number("allocated")?,
-            version: row.number("version")? as u64,
-            connectors: row.json::<BTreeMap<Connector, Sequences>>("connectors")?,
-        };
-        row.state(states)?.stocks.loaded(row.stock_id()?, stock);
+    for row in rows.iter().map(Fetched::of("product")) {
+        row.state(states)?.products.loaded(row.parse("sku", Sku::parse)?, Product);
     }
     Ok(())
 }
@@ -181,14 +223,25 @@ async fn load_newer(
     late.sort_unstable();
     late.dedup();
     let Some(late) = json(&late)? else { return Ok(()) };
+    // From the documents to the counts, so that however many counts come late, an adjustment is
+    // looked at once.
     let rows = sqlx::query(
-        "select shop, sku, location, connector, cast(late.value->>4 as bigint) as counted,
+        "with late as materialized (
+             select value->>0 as shop, value->>1 as sku, value->>2 as location,
+                    value->>3 as connector, cast(value->>4 as bigint) as counted
+             from json_each($1)),
+         since as materialized (
+             select shop, connector, min(counted) as sequence from late group by shop, connector)
+         select late.shop, late.sku, late.location, late.connector, late.counted,
                 cast(sum(delta) as bigint) as newer
-         from json_each($1) as late join document
-         on shop = late.value->>0 and sku = late.value->>1 and location = late.value->>2
-            and connector = late.value->>3 and sequence > cast(late.value->>4 as bigint)
-         where delta is not null
-         group by shop, sku, location, connector, cast(late.value->>4 as bigint)",
+         from since
+         cross join document
+         join late on late.shop = document.shop and late.connector = document.connector
+              and late.sku = document.sku and late.location = document.location
+         where document.shop = since.shop and document.connector = since.connector
+               and document.sequence > since.sequence and document.sequence > late.counted
+               and delta is not null
+         group by late.shop, late.sku, late.location, late.connector, late.counted",
     )
     .bind(late)
     .fetch_all(db)
@@ -207,32 +260,42 @@ async fn load_orders(
     keys: &HashMap<Shop, Keys>,
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
-    let mut named = Vec::new();
-    for (shop, keys) in keys {
-        let ids = states.get(shop).map_or_else(Vec::new, |state| keys.perhaps_short(state));
+    let (mut named, mut blocks) = (Vec::new(), Vec::new());
+    for (shop, state) in &*states {
+        let ids = keys.get(shop).map_or_else(Vec::new, |keys| keys.perhaps_short(state));
+        if !ids.is_empty() {
+            blocks.extend((0..state.orders_held.div_ceil(ORDERS_A_BLOCK)).map(|b| (shop, b)));
+        }
         named.extend(ids.into_iter().map(|id| stock_key(shop, id)));
     }
-    let Some(named) = json(&named)? else { return Ok(()) };
+    let (Some(named), Some(blocks)) = (json(&named)?, json(&blocks)?) else { return Ok(()) };
     let rows = sqlx::query(
-        "select shop, sku, location, order_id
+        "select shop, sku, location, string_agg(order_id, ' ') as orders
          from (select promise.shop, sku, location, promise.order_id,
                       row_number() over (partition by promise.shop, sku, location
                                          order by promise.order_id desc) as newness
                from json_each($1) as short
+               cross join json_each($2) as block
                join promise on promise.shop = short.value->>0 and sku = short.value->>1
                     and location = short.value->>2
+                    and promise.shop = block.value->>0
+                    and promise.block = cast(block.value->>1 as bigint)
                join reservation on reservation.shop = promise.shop
                     and reservation.order_id = promise.order_id
                where status in ('held', 'allocated')) as promised
-         where newness <= $2",
+         where newness <= $3
+         group by shop, sku, location",
     )
     .bind(named)
+    .bind(blocks)
     .bind(MOST_SHORT_ORDERS as i64)
     .fetch_all(db)
     .await?;
     for row in rows.iter().map(Fetched::of("promise")) {
-        let watched = row.state(states)?.watched.entry(row.stock_id()?).or_default();
-        watched.orders.insert(row.parse("order_id", OrderId::parse)?);
+        let orders = row.text("orders")?;
+        let orders = orders.split(' ').map(OrderId::parse).collect::<Result<BTreeSet<_>, _>>();
+        let orders = orders.map_err(|error| row.corrupt("order_id", error.value))?;
+        row.state(states)?.watched.entry(row.stock_id()?).or_default().orders = orders;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use engine::{Context, StoreError};
 use events::{id::Shop, time::Timestamp};
 use sqlx::AnyConnection;
 
-use super::{json, named, stock_key};
+use super::{ORDERS_A_BLOCK, json, named, stock_key};
 use crate::domain::{Lines, Product, Reservation, State, Stock, StockId, Units};
 
 /// Writes the changed rows of each shop.
@@ -19,6 +19,7 @@ pub(crate) async fn save(
     save_stocks(db, states).await?;
     save_documents(db, states).await?;
     save_reservations(db, partition, states).await?;
+    save_shops(db, states).await?;
     save_promises(db, states).await
 }
 
@@ -142,24 +143,47 @@ async fn save_reservations(
     Ok(())
 }
 
-/// Writes down which orders were held for the first time, by SKU.
+async fn save_shops(
+    db: &mut AnyConnection,
+    states: &HashMap<Shop, State>,
+) -> Result<(), StoreError> {
+    let changed = states.iter().filter(|(_, state)| !state.reserved.is_empty());
+    let changed: Vec<_> = changed.map(|(shop, state)| (shop.as_str(), state.orders_held)).collect();
+    let Some(changed) = json(&changed)? else { return Ok(()) };
+    sqlx::query(
+        "insert into shop (shop, orders_held)
+         select value->>0, cast(value->>1 as bigint)
+         from json_each($1)
+         where true
+         on conflict (shop) do update set orders_held = excluded.orders_held",
+    )
+    .bind(changed)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Writes down which orders were held for the first time, line by line.
 async fn save_promises(
     db: &mut AnyConnection,
     states: &HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
     let mut reserved = Vec::new();
     for (shop, state) in states {
-        for order_id in &state.reserved {
+        let first = state.orders_held - state.reserved.len() as u64;
+        for (number, order_id) in (first..).zip(&state.reserved) {
             if let Some(row) = state.reservations.get(order_id) {
-                reserved.push((shop.as_str(), order_id, lines_as_json(&row.lines)?));
+                let (block, lines) = (number / ORDERS_A_BLOCK, lines_as_json(&row.lines)?);
+                reserved.push((shop.as_str(), block, order_id, lines));
             }
         }
     }
     let Some(reserved) = json(&reserved)? else { return Ok(()) };
     sqlx::query(
-        "insert into promise (shop, sku, location, order_id)
-         select reserved.value->>0, line.value->>0, line.value->>1, reserved.value->>1
-         from json_each($1) as reserved cross join json_each(reserved.value->>2) as line",
+        "insert into promise (shop, block, sku, location, order_id)
+         select reserved.value->>0, cast(reserved.value->>1 as bigint), line.value->>0,
+                line.value->>1, reserved.value->>2
+         from json_each($1) as reserved cross join json_each(reserved.value->>3) as line",
     )
     .bind(reserved)
     .execute(db)

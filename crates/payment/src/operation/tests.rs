@@ -139,6 +139,16 @@ async fn after_a_charge_whose_answer_was_never_seen_a_restart_charges_nothing_mo
 }
 
 #[tokio::test]
+async fn after_a_restart_the_provider_is_asked_before_anything_is_charged() {
+    let world = World::new(TIMEOUT).await;
+    // Without a single attempt, all that can happen is the question.
+    let patience = Patience { attempts: 0, ..HASTE };
+    let outcome = carry_out(&world.provider, &patience, &authorize("card"), true).await;
+    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+    assert_eq!(world.money().await, (0, 0));
+}
+
+#[tokio::test]
 async fn what_the_provider_never_heard_of_is_asked_for_after_a_restart() {
     let world = World::new(TIMEOUT).await;
     let outcome = carry_out(&world.provider, &HASTE, &authorize("card"), true).await;

@@ -4,7 +4,6 @@ use std::{path::Path, time::Duration};
 
 use engine::{Cause, QueryError, Recorded};
 use events::{id::EventId, time::Timestamp};
-use serde_json::Value;
 use sqlx::any::AnyPoolOptions;
 use tempfile::TempDir;
 

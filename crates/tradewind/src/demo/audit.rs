@@ -19,12 +19,12 @@ use std::fmt;
 use engine::{Logged, Verified};
 use events::{id::OrderId, proto::event::Body, view::LevelView};
 
+use self::{history::History, orders::Orders, stock::Stock};
 pub use self::{
     money::Money,
     orders::{Order, Status},
     stock::{Level, StockId},
 };
-use self::{history::History, orders::Orders, stock::Stock};
 
 /// Findings that are told one by one; more are counted.
 const TOLD: usize = 5;
@@ -91,7 +91,7 @@ impl Check {
 }
 
 /// Where an event stands.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     service: &'static str,
     partition: u32,

@@ -14,8 +14,10 @@ pub(super) async fn load(
     keys: &HashMap<Shop, Keys>,
 ) -> Result<HashMap<Shop, State>, StoreError> {
     let mut states: HashMap<Shop, State> = HashMap::new();
-    let accounts: Vec<_> =
-        keys.iter().flat_map(|(shop, keys)| keys.accounts.iter().map(move |id| (shop, id))).collect();
+    let accounts: Vec<_> = keys
+        .iter()
+        .flat_map(|(shop, keys)| keys.accounts.iter().map(move |id| (shop, id)))
+        .collect();
     let rows = sqlx::query(
         "select a.shop, a.id, a.version, a.balance, a.deposits, a.deadline, a.charge, a.closed, \
          a.correlation_id, a.traceparent \
@@ -36,8 +38,10 @@ pub(super) async fn load(
         };
         states.entry(shop(row)?).or_default().accounts.loaded(row.try_get(1)?, account);
     }
-    let prices: Vec<_> =
-        keys.iter().flat_map(|(shop, keys)| keys.prices.iter().map(move |sku| (shop, sku))).collect();
+    let prices: Vec<_> = keys
+        .iter()
+        .flat_map(|(shop, keys)| keys.prices.iter().map(move |sku| (shop, sku)))
+        .collect();
     let rows = sqlx::query(
         "select p.shop, p.sku, p.price \
          from json_each($1) join ledger_price p on p.shop = value->>0 and p.sku = value->>1",
@@ -164,7 +168,9 @@ pub(super) async fn account(
     .await?;
     let Some(row) = row else { return Ok(None) };
     let (balance, deposits): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(Some(json!({ "balance": balance, "deposits": deposits, "version": row.try_get::<i64, _>(2)? })))
+    Ok(Some(
+        json!({ "balance": balance, "deposits": deposits, "version": row.try_get::<i64, _>(2)? }),
+    ))
 }
 
 fn shop(row: &AnyRow) -> Result<Shop, StoreError> {

@@ -64,10 +64,9 @@ pub(super) fn encode(event: &Event) -> proto::event::Body {
         Fact::Deposited { amount } => {
             Kind::Placed(OrderPlaced { total: money(amount), ..Default::default() })
         }
-        Fact::Promised { until } => Kind::PaymentDue(OrderPaymentDue {
-            due_by: Some(until.into()),
-            ..Default::default()
-        }),
+        Fact::Promised { until } => {
+            Kind::PaymentDue(OrderPaymentDue { due_by: Some(until.into()), ..Default::default() })
+        }
         Fact::Lapsed => cancelled(CancelReason::PaymentTimeout),
         Fact::ChargePending { amount } => Kind::Confirmed(OrderConfirmed { amount: money(amount) }),
         Fact::Charged { amount } => Kind::Paid(OrderPaid { amount: money(amount) }),
@@ -85,9 +84,7 @@ pub(super) fn decode(aggregate: &str, body: proto::event::Body) -> Result<Event,
     };
     let fact = match kind {
         Kind::Placed(placed) => Fact::Deposited { amount: minor(placed.total)? },
-        Kind::PaymentDue(due) => {
-            Fact::Promised { until: Timestamp::parse(due.due_by.as_ref())? }
-        }
+        Kind::PaymentDue(due) => Fact::Promised { until: Timestamp::parse(due.due_by.as_ref())? },
         Kind::Confirmed(confirmed) => Fact::ChargePending { amount: minor(confirmed.amount)? },
         Kind::Paid(paid) => Fact::Charged { amount: minor(paid.amount)? },
         Kind::Cancelled(cancelled) if cancelled.reason() == CancelReason::Requested => Fact::Closed,

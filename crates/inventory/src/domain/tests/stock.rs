@@ -3,7 +3,7 @@
 use StockResult::{Applied, DocumentReused, Duplicate, OutOfRange, Stale, UnknownSku};
 use events::id::MAX_UNITS;
 
-use super::*;
+use super::{super::stock::Sequences, *};
 
 fn line(sku: &str, id: &str, sequence: i64, units: Units) -> StockLine {
     let reason = match units {

@@ -16,7 +16,7 @@ type Aggregate = (&'static str, String, String);
 
 /// What every log has in common.
 #[derive(Debug, Default)]
-pub struct History {
+pub(super) struct History {
     logs: HashMap<(&'static str, u32), Log>,
     /// The version of each aggregate so far.
     versions: HashMap<Aggregate, u64>,

@@ -150,9 +150,8 @@ fn fold(payment: &mut Payment, findings: &mut Findings, place: Place, kind: &Kin
                 format!("{place}: {captured} taken, {authorized} was authorised")
             });
         }
-        Kind::VoidPending(_) => findings.expect(payment.captures == 0, || {
-            format!("{place}: asks to let go what is taken")
-        }),
+        Kind::VoidPending(_) => findings
+            .expect(payment.captures == 0, || format!("{place}: asks to let go what is taken")),
         Kind::Voided(_) => payment.voided = true,
         Kind::RefundPending(_) => {}
         Kind::Refunded(refunded) => {

@@ -47,6 +47,8 @@ impl Stock {
     pub(super) fn observe(&mut self, place: Place, event: &proto::Event, kind: Option<&Kind>) {
         self.events += 1;
         let (shop, order) = (&event.shop, &event.aggregate_id);
+        let named = kind.and_then(order_of).unwrap_or(order);
+        self.findings.expect(named == order, || format!("{place}: is of {order}, names {named}"));
         match kind {
             Some(Kind::Counted(counted)) => {
                 let id = StockId::new(shop, &counted.sku, &counted.location);
@@ -239,7 +241,8 @@ impl Stock {
     /// The next event of a stock that the ERP took below what is promised is `short`.
     fn expect_told(&mut self, place: Place, id: &StockId) {
         if let Some(owed) = self.levels.get_mut(id).and_then(|level| level.owed.take()) {
-            let text = format!("{place}: {id} fell short at {}, and no event says so", owed.sequence);
+            let text =
+                format!("{place}: {id} fell short at {}, and no event says so", owed.sequence);
             self.findings.add(text);
         }
     }
@@ -365,6 +368,18 @@ impl Stock {
             ),
             findings,
         }
+    }
+}
+
+/// The order that an event is about, if it is.
+fn order_of(kind: &Kind) -> Option<&str> {
+    match kind {
+        Kind::Counted(_) | Kind::Adjusted(_) | Kind::Short(_) => None,
+        Kind::Reserved(event) => Some(&event.order_id),
+        Kind::Refused(event) => Some(&event.order_id),
+        Kind::Allocated(event) => Some(&event.order_id),
+        Kind::Lost(event) => Some(&event.order_id),
+        Kind::Released(event) => Some(&event.order_id),
     }
 }
 

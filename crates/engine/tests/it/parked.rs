@@ -1,0 +1,240 @@
+//! What cannot be handled is set aside, in order, and nothing else waits for it.
+
+use std::sync::atomic::Ordering;
+
+use engine::{AskError, Client, Engine, ParkedView, Redriving};
+use events::{json, proto, subject::Lane};
+use prost::Message;
+use serde_json::Value;
+use testkit::{Db, eventually};
+
+use crate::{
+    ledger::{Ledger, UNLUCKY},
+    rig::{LIVE, Rig, Running, deposit, deposit_lines, deposit_then, deposits, kinds, send, store},
+};
+
+testkit::on_both_databases!(
+    what_cannot_be_read_is_parked_and_its_aggregate_waits_behind_it_in_order,
+    what_is_parked_survives_a_restart_and_a_rebuild,
+    what_panics_is_parked_until_the_rule_is_mended,
+    an_event_that_cannot_be_read_is_parked_too,
+    a_parked_command_that_came_twice_is_handled_once_and_neither_stays,
+    a_deadline_waits_behind_what_is_parked,
+    an_outcome_that_came_while_its_aggregate_was_parked_is_asked_for_again,
+);
+
+/// The parked inputs, as soon as there are that many.
+async fn parked(client: &Client, count: usize) -> Vec<ParkedView> {
+    eventually("the inputs are parked", async || {
+        client.parked("order").await.is_ok_and(|parked| parked.len() == count)
+    })
+    .await;
+    client.parked("order").await.expect("it is answered")
+}
+
+async fn redrive(client: &Client, parked: &ParkedView, edited: Option<Value>) -> Redriving {
+    client.redrive("order", 0, &parked.row.id, edited).await.expect("it can be redriven")
+}
+
+async fn what_cannot_be_read_is_parked_and_its_aggregate_waits_behind_it_in_order(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    rig.write(LIVE, "A", b"\xff\xff".to_vec()).await;
+    store(&client, Lane::Live, deposit("A", 2)).await;
+    store(&client, Lane::Live, deposit("A", 3)).await;
+    // Others go on.
+    send(&client, deposit("B", 1)).await;
+
+    let waiting = parked(&client, 3).await;
+    assert_eq!(
+        waiting[0].row.reason,
+        "the message does not decode: failed to decode Protobuf message: invalid varint"
+    );
+    assert_eq!(waiting[0].row.payload, "ffff");
+    assert_eq!(waiting[0].row.subject, LIVE);
+    assert_eq!(waiting[0].message, None);
+    assert_eq!(waiting[1].row.reason, "an earlier input of this aggregate is parked");
+    let message = waiting[1].message.as_ref().expect("it can be read");
+    assert_eq!(message["placeOrder"]["lines"][0]["unitPrice"], "2");
+
+    // The second cannot go before the first, and the first not as it is.
+    let refused = client.redrive("order", 0, &waiting[1].row.id, None).await;
+    let Err(AskError::Refused { problem, .. }) = refused else { panic!("{refused:?}") };
+    assert!(problem.contains(&waiting[0].row.id), "{problem}");
+    let ids = || waiting.iter().map(|view| view.row.id.clone()).collect::<Vec<_>>();
+    let redriven = redrive(&client, &waiting[0], None).await;
+    assert_eq!(redriven, Redriving { handled: Vec::new(), still_parked: ids() });
+
+    // Edited, it goes, and the others follow.
+    let edited = json::to_json(json::message_of(LIVE), &deposit("A", 1).encode_to_vec());
+    let redriven = redrive(&client, &waiting[0], Some(edited.expect("it has a JSON form"))).await;
+    assert_eq!(redriven, Redriving { handled: ids(), still_parked: Vec::new() });
+    assert_eq!(parked(&client, 0).await, []);
+    send(&client, deposit("A", 4)).await;
+    let log = rig.check(&engine).await;
+    assert_eq!((deposits(&log, "A"), deposits(&log, "B")), (vec![1, 2, 3, 4], vec![1]));
+    running.stop().await;
+}
+
+async fn what_is_parked_survives_a_restart_and_a_rebuild(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    rig.write(LIVE, "A", b"\xff\xff".to_vec()).await;
+    store(&engine.client(), Lane::Live, deposit("A", 2)).await;
+    let before = parked(&engine.client(), 2).await;
+
+    let restart = async |running: Running, engine: &Engine| {
+        running.stop().await;
+        let running = Running::start(engine, &Ledger::default());
+        assert_eq!(parked(&engine.client(), 2).await, before);
+        running
+    };
+    let running = restart(running, &engine).await;
+    running.stop().await;
+    engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+    let running = Running::start(&engine, &Ledger::default());
+    assert_eq!(parked(&engine.client(), 2).await, before);
+
+    // The aggregate is still known to wait.
+    store(&engine.client(), Lane::Live, deposit("A", 3)).await;
+    parked(&engine.client(), 3).await;
+    let edited = json::to_json(json::message_of(LIVE), &deposit("A", 1).encode_to_vec());
+    redrive(&engine.client(), &before[0], edited.ok()).await;
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2, 3]);
+    running.stop().await;
+    engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2, 3]);
+}
+
+async fn what_panics_is_parked_until_the_rule_is_mended(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let ledger = Ledger::default();
+    ledger.broken.store(true, Ordering::Relaxed);
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    let unlucky = deposit_lines("A", &[("any", 1), (UNLUCKY, 2)]);
+    store(&client, Lane::Live, unlucky.clone()).await;
+    store(&client, Lane::Live, deposit("A", 3)).await;
+    send(&client, deposit("B", 1)).await;
+
+    let waiting = parked(&client, 2).await;
+    assert_eq!(waiting[0].row.reason, "deciding on it panicked: an unlucky line");
+    assert_eq!(redrive(&client, &waiting[0], None).await.handled, Vec::<String>::new());
+    ledger.broken.store(false, Ordering::Relaxed);
+    assert_eq!(redrive(&client, &waiting[0], None).await.handled.len(), 2);
+    // Its sender can still be told.
+    assert_eq!(send(&client, unlucky).await.body, r#"{"balance":3}"#);
+    let log = rig.check(&engine).await;
+    assert_eq!((deposits(&log, "A"), deposits(&log, "B")), (vec![1, 2, 3], vec![1]));
+    running.stop().await;
+}
+
+async fn an_event_that_cannot_be_read_is_parked_too(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    rig.write("inventory.0.acme.counted", "A", b"\xff\xff".to_vec()).await;
+    let waiting = parked(&client, 1).await;
+    assert_eq!((&*waiting[0].row.source, waiting[0].row.sequence), ("inventory", 1));
+    store(&client, Lane::Live, deposit("A", 2)).await;
+    parked(&client, 2).await;
+
+    let counted = proto::StockCounted { quantity: 1, ..Default::default() };
+    let kind = Some(proto::inventory_event::Kind::Counted(counted));
+    let event = proto::Event {
+        shop: "acme".to_owned(),
+        aggregate_id: "A".to_owned(),
+        body: Some(proto::event::Body::Inventory(proto::InventoryEvent { kind })),
+        ..Default::default()
+    };
+    let subject = &waiting[0].row.subject;
+    let edited = json::to_json(json::message_of(subject), &event.encode_to_vec());
+    redrive(&client, &waiting[0], edited.ok()).await;
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2]);
+    running.stop().await;
+}
+
+async fn a_parked_command_that_came_twice_is_handled_once_and_neither_stays(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let ledger = Ledger::default();
+    ledger.broken.store(true, Ordering::Relaxed);
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    let unlucky = deposit_lines("A", &[(UNLUCKY, 1)]);
+    rig.write(LIVE, "A", unlucky.encode_to_vec()).await;
+    rig.write(LIVE, "A", unlucky.encode_to_vec()).await;
+    let waiting = parked(&client, 2).await;
+
+    ledger.broken.store(false, Ordering::Relaxed);
+    assert_eq!(redrive(&client, &waiting[0], None).await.still_parked, Vec::<String>::new());
+    assert_eq!(parked(&client, 0).await, []);
+    running.stop().await;
+    let running = Running::start(&engine, &ledger);
+    send(&client, deposit("A", 2)).await;
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2]);
+    running.stop().await;
+}
+
+async fn a_deadline_waits_behind_what_is_parked(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let ledger = Ledger::default();
+    ledger.broken.store(true, Ordering::Relaxed);
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    send(&client, deposit_then("A", 1, "promise")).await;
+    store(&client, Lane::Live, deposit_lines("A", &[(UNLUCKY, 2)])).await;
+    // A later promise of another account lapses, so that of A is long overdue.
+    send(&client, deposit_then("B", 1, "promise")).await;
+    let lapsed = async |account: &str| {
+        kinds(&rig.server.events("ORDER-0").await, account).contains(&"cancelled")
+    };
+    eventually("the promise to B lapses", async || lapsed("B").await).await;
+    assert!(!lapsed("A").await);
+
+    let waiting = parked(&client, 1).await;
+    ledger.broken.store(false, Ordering::Relaxed);
+    redrive(&client, &waiting[0], None).await;
+    eventually("the promise to A lapses", async || lapsed("A").await).await;
+    let log = rig.check(&engine).await;
+    assert_eq!(kinds(&log, "A"), ["placed", "payment_due", "placed", "cancelled"]);
+    running.stop().await;
+}
+
+async fn an_outcome_that_came_while_its_aggregate_was_parked_is_asked_for_again(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let ledger = Ledger::with_silent_provider();
+    ledger.broken.store(true, Ordering::Relaxed);
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    send(&client, deposit_then("A", 5, "charge")).await;
+    store(&client, Lane::Live, deposit_lines("A", &[(UNLUCKY, 2)])).await;
+    let waiting = parked(&client, 1).await;
+
+    // The provider answers, and that is not handled: A waits. B's is, later in the same queue.
+    ledger.provider.add_permits(1);
+    eventually("the provider has answered", async || ledger.provider.available_permits() == 0)
+        .await;
+    ledger.provider.add_permits(100);
+    send(&client, deposit_then("B", 1, "charge")).await;
+    let paid =
+        async |account: &str| kinds(&rig.server.events("ORDER-0").await, account).contains(&"paid");
+    eventually("B is charged", async || paid("B").await).await;
+    assert!(!paid("A").await);
+
+    ledger.broken.store(false, Ordering::Relaxed);
+    redrive(&client, &waiting[0], None).await;
+    eventually("A is charged", async || paid("A").await).await;
+    let log = rig.check(&engine).await;
+    assert_eq!(kinds(&log, "A"), ["placed", "confirmed", "placed", "paid"]);
+    let of_a: Vec<_> = ledger.charges().into_iter().filter(|(account, _)| account == "A").collect();
+    assert_eq!(of_a, [("A".to_owned(), false), ("A".to_owned(), true)]);
+    running.stop().await;
+}

@@ -1,0 +1,126 @@
+//! The projection is what the log says, and a projection that is not is told from one that is.
+
+use sqlx::{AnyConnection, Executor, Row};
+use testkit::Db;
+
+use crate::{
+    ledger::Ledger,
+    rig::{Rig, Running, deposit, deposit_then, send},
+};
+
+testkit::on_both_databases!(
+    a_rebuilt_projection_is_the_live_one,
+    a_projection_that_is_lost_is_folded_at_the_next_start,
+    a_row_that_was_changed_by_hand_is_named,
+);
+
+/// Every row of the tables that a rebuild writes, as text.
+async fn rows(db: &mut AnyConnection) -> Vec<String> {
+    let mut rows = Vec::new();
+    for select in [
+        "select shop || id || version || ' ' || balance || ' ' || deposits || ' ' || closed \
+         || coalesce(charge, 0) || correlation_id from ledger_account order by shop, id",
+        "select shop || command_id || body || sequence || ' ' || answered_at from engine_answer \
+         order by shop, command_id",
+        "select source || ' ' || sequence from engine_position order by source",
+    ] {
+        let found = db.fetch_all(select).await.expect("the table is there");
+        rows.extend(found.iter().map(|row| row.get::<String, _>(0)));
+    }
+    rows
+}
+
+async fn fill(rig: &Rig) {
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::with_silent_provider());
+    for number in 1..=20 {
+        send(&engine.client(), deposit(&format!("account-{}", number % 7), number)).await;
+    }
+    send(&engine.client(), deposit_then("charged", 5, "charge")).await;
+    running.stop().await;
+}
+
+async fn a_rebuilt_projection_is_the_live_one(db: Db) {
+    let rig = Rig::start(db).await;
+    fill(&rig).await;
+    let engine = rig.engine().await;
+    let live = rows(&mut rig.db.connect("order").await).await;
+
+    let rebuilt = engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+    assert_eq!(rebuilt.events, 22);
+    assert_eq!(rows(&mut rig.db.connect("order").await).await, live);
+    assert_eq!(live.len(), 8 + 21 + 2);
+    rig.check(&engine).await;
+}
+
+async fn a_projection_that_is_lost_is_folded_at_the_next_start(db: Db) {
+    let rig = Rig::start(db).await;
+    fill(&rig).await;
+    let live = rows(&mut rig.db.connect("order").await).await;
+    let Some(other) = empty_database(&rig.db).await else { return };
+    let rig = Rig { db: other, ..rig };
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::with_silent_provider());
+    send(&engine.client(), deposit("account-1", 1)).await;
+    running.stop().await;
+
+    let now = rows(&mut rig.db.connect("order").await).await;
+    let lost: Vec<_> = live.iter().filter(|row| !now.contains(row)).collect();
+    // The account, and the positions in the log and the inbox.
+    assert_eq!(lost.len(), 3, "{lost:?}");
+    rig.check(&engine).await;
+}
+
+/// A database of the same kind with nothing in it.
+async fn empty_database(db: &Db) -> Option<Db> {
+    match db.location() {
+        engine::Location::Folder(_) => Some(Db::sqlite()),
+        engine::Location::Postgres(_) => Db::postgres().await,
+    }
+}
+
+async fn a_row_that_was_changed_by_hand_is_named(db: Db) {
+    let rig = Rig::start(db).await;
+    fill(&rig).await;
+    let engine = rig.engine().await;
+    rig.check(&engine).await;
+    let mut connection = rig.db.connect("order").await;
+    for tamper in [
+        "update ledger_account set balance = balance + 1 where id = 'account-3'",
+        "delete from ledger_account where id = 'charged'",
+        "insert into ledger_account select shop, 'invented', partition, version, balance, \
+         deposits, deadline, charge, closed, correlation_id, traceparent from ledger_account \
+         where id = 'account-4'",
+        "insert into ledger_price values ('acme', 'tea', 5)",
+    ] {
+        connection.execute(tamper).await.expect("it can be tampered with");
+    }
+
+    let verified = engine.verify::<Ledger>().await.expect("it can be verified");
+    let found: Vec<_> = verified
+        .mismatches
+        .iter()
+        .map(|mismatch| {
+            let shown = |row: &Option<String>| {
+                row.as_ref().map(|row| {
+                    let shown = |column: &&str| {
+                        ["id=", "balance=", "sku="].iter().any(|name| column.starts_with(name))
+                    };
+                    row.split(' ').filter(shown).collect::<Vec<_>>().join(" ")
+                })
+            };
+            (mismatch.table.as_str(), shown(&mismatch.live), shown(&mismatch.folded))
+        })
+        .collect();
+    let row = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        found,
+        [
+            // 3 + 10 + 17, and one by hand.
+            ("ledger_account", row("id=account-3 balance=31"), row("id=account-3 balance=30")),
+            ("ledger_account", None, row("id=charged balance=5")),
+            ("ledger_account", row("id=invented balance=33"), None),
+            ("ledger_price", row("sku=tea"), None),
+        ]
+    );
+}

@@ -1,0 +1,96 @@
+//! The streams are created as they are defined, and what differs is named.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::Config as Stream;
+use engine::{Config, Difference, Engine, Error};
+use events::subject::Lane;
+use testkit::{Db, eventually};
+
+use crate::{
+    ledger::Ledger,
+    rig::{Rig, Running, deposit, deposits, send, store},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_created_once_and_left_alone_after_that() {
+    let rig = Rig::start(Db::sqlite()).await;
+    let config = Config { integrator_streams: true, ..rig.config() };
+    let only_looks = Engine::connect_only(config.clone()).await.expect("it connects");
+    let missing = only_looks.diff_streams().await.expect("it can be compared");
+    assert!(missing.iter().all(|difference| difference.settings.is_empty()), "{missing:?}");
+    assert_eq!(missing.len(), 4 + 1 + 1 + 4);
+
+    for _ in 0..2 {
+        let engine = Engine::connect(config.clone()).await.expect("it connects");
+        assert_eq!(engine.diff_streams().await.expect("it can be compared"), []);
+        assert_eq!(engine.apply_streams().await.expect("there is nothing to do"), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_differs_is_refused_by_name_and_mended_on_demand() {
+    let rig = Rig::start(Db::sqlite()).await;
+    rig.engine().await;
+    let context = rig.server.jetstream().await;
+    let inbox = context.get_stream("INBOX-0").await.expect("it was created");
+    let defined = inbox.cached_info().config.clone();
+    let changed = Stream { max_age: Duration::from_secs(3600), ..defined };
+    context.update_stream(changed).await.expect("it can be changed");
+
+    let error = Engine::connect(rig.config()).await.expect_err("it differs");
+    assert!(matches!(error, Error::Drift { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("stream INBOX-0 differs"), "{text}");
+    assert!(text.contains("max_age: is 3600s, should be 604800s"), "{text}");
+
+    let engine = Engine::connect_only(rig.config()).await.expect("it connects");
+    let done = Difference {
+        stream: "INBOX-0".to_owned(),
+        settings: vec!["max_age: is 3600s, should be 604800s".to_owned()],
+    };
+    assert_eq!(engine.apply_streams().await.expect("it can be mended"), [done]);
+    Engine::connect(rig.config()).await.expect("it is as it should be");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_number_of_partitions_is_refused() {
+    let rig = Rig::start(Db::sqlite()).await;
+    rig.engine().await;
+    let other = Config { partitions: 2, ..rig.config() };
+    let error = Engine::connect(other.clone()).await.expect_err("there is one partition");
+    assert!(error.to_string().contains("partitions: is 1, should be 2"), "{error}");
+    let engine = Engine::connect_only(other).await.expect("it connects");
+    let error = engine.apply_streams().await.expect_err("it cannot be changed");
+    assert!(error.to_string().contains("partitions: is 1, should be 2"), "{error}");
+    Engine::connect(rig.config()).await.expect("nothing was changed");
+}
+
+testkit::on_both_databases!(inputs_that_retention_deleted_unhandled_stop_the_worker);
+
+async fn inputs_that_retention_deleted_unhandled_stop_the_worker(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let client = engine.client();
+    let running = Running::start_leased(&engine, &Ledger::default());
+    send(&client, deposit("A", 1)).await;
+    running.stop().await;
+    for amount in [2, 3] {
+        store(&client, Lane::Live, deposit("A", amount)).await;
+    }
+    let inbox = rig.server.jetstream().await.get_stream("INBOX-0").await.expect("it is there");
+    inbox.purge().sequence(3).await.expect("it can be purged");
+    eventually("the second is gone", async || {
+        let info = inbox.get_info().await.expect("it is there");
+        info.state.first_sequence == 3
+    })
+    .await;
+
+    let error = Running::start_leased(&engine, &Ledger::default()).fails().await;
+    assert_eq!(
+        error.to_string(),
+        "INBOX-0 begins at 3, but order has handled only up to 1: its retention has deleted inputs \
+         that were never handled; restore the stream from a backup"
+    );
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1]);
+}

@@ -1,0 +1,263 @@
+//! The day itself: customers order over HTTP, all at the same time, and see what they are answered.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use events::id::OrderId;
+use indicatif::ProgressBar;
+use reqwest::{Method, StatusCode};
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{
+    audit::Findings,
+    erp::{Answers, Push},
+    plan::{Kind, Plan, Planned},
+    products::RACE_SKU,
+};
+use crate::api::{Api, Response};
+
+/// How long a racer waits for the outcome, in seconds.
+const RACER_WAITS_S: u64 = 30;
+
+/// An order that was placed, as its customer saw it.
+#[derive(Debug, Clone, Copy)]
+pub struct Placed {
+    /// What was special about it.
+    pub kind: Kind,
+    /// When the request was sent.
+    pub sent: Instant,
+    /// How long the answer took.
+    pub answered_after: Duration,
+}
+
+/// What the customers saw.
+#[derive(Debug, Default)]
+pub struct Trade {
+    /// The orders that were placed.
+    pub placed: BTreeMap<OrderId, Placed>,
+    /// Those that were then cancelled by their customers, in time.
+    pub cancelled: Vec<OrderId>,
+    /// Cancellations that came too late.
+    pub too_late: u64,
+    /// Requests that were refused, since the product is no longer sold.
+    pub refused: u64,
+    /// Requests that came again and got the first answer again.
+    pub replayed: u64,
+    /// Racers that got a unit.
+    pub winners: u64,
+    /// Racers that were told that there is none left.
+    pub told: u64,
+    /// What the ERP was answered meanwhile.
+    pub erp: Answers,
+    /// Answers that nobody should get.
+    pub wrong: Findings,
+    /// From the first request to the last answer.
+    pub took: Duration,
+}
+
+/// Trades until all orders are placed.
+pub async fn trade(
+    api: &Api,
+    plan: Plan,
+    pushes: Vec<Push>,
+    clients: usize,
+    bar: &ProgressBar,
+) -> Result<Trade> {
+    let started = Instant::now();
+    let Plan { orders, race, .. } = plan;
+    let (taken, count) = watch::channel(0);
+    let day = Arc::new(Day { api: api.clone(), orders, taken, bar: bar.clone() });
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut customers = JoinSet::new();
+    for _ in 0..clients {
+        customers.spawn(day.clone().order_one_by_one(next.clone()));
+    }
+    // The race begins at midday.
+    let midday = day.orders.len() / 2;
+    for racer in race {
+        customers.spawn(day.clone().race(racer, count.clone(), midday));
+    }
+    let erp = tokio::spawn(day.clone().push_all(pushes, count));
+
+    let mut trade = Trade::default();
+    while let Some(seen) = customers.join_next().await {
+        trade.append(seen.context("be a customer")?);
+    }
+    trade.took = started.elapsed();
+    trade.erp = erp.await.context("be the ERP connector")??;
+    Ok(trade)
+}
+
+struct Day {
+    api: Api,
+    orders: Vec<Planned>,
+    /// How many of the orders have been taken up.
+    taken: watch::Sender<usize>,
+    bar: ProgressBar,
+}
+
+impl Day {
+    /// A client: one order after another, as long as there are any.
+    async fn order_one_by_one(self: Arc<Self>, next: Arc<AtomicUsize>) -> Trade {
+        let mut trade = Trade::default();
+        while let Some(order) = self.orders.get(next.fetch_add(1, Ordering::Relaxed)) {
+            self.taken.send_modify(|taken| *taken += 1);
+            self.order(order, &mut trade).await;
+        }
+        trade
+    }
+
+    async fn race(
+        self: Arc<Self>,
+        racer: Planned,
+        mut count: watch::Receiver<usize>,
+        midday: usize,
+    ) -> Trade {
+        let mut trade = Trade::default();
+        count.wait_for(|taken| *taken >= midday).await.ok();
+        self.order(&racer, &mut trade).await;
+        trade
+    }
+
+    /// The ERP pushes at a quarter, a half and three quarters of the day.
+    async fn push_all(
+        self: Arc<Self>,
+        pushes: Vec<Push>,
+        mut count: watch::Receiver<usize>,
+    ) -> Result<Answers> {
+        let mut answers = Answers::default();
+        let parts = pushes.len() + 1;
+        for (part, push) in (1..).zip(pushes) {
+            let from = self.orders.len() * part / parts;
+            count.wait_for(|taken| *taken >= from).await.ok();
+            answers.append(push.send(&self.api).await.context("push during the day")?);
+        }
+        Ok(answers)
+    }
+
+    async fn order(&self, order: &Planned, trade: &mut Trade) {
+        let sent = Instant::now();
+        let Planned { kind, key, body } = order;
+        let wait = (*kind == Kind::Racer).then_some(RACER_WAITS_S);
+        let first = self.api.place(body, key, wait);
+        let answered = if *kind == Kind::Twice {
+            let (first, second) = tokio::join!(first, self.api.place(body, key, None));
+            trade.compare(key, first, second)
+        } else {
+            first.await.map_err(|error| format!("{error:#}"))
+        };
+        let answered_after = sent.elapsed();
+        self.bar.inc(1);
+        let response = match answered {
+            Ok(response) => response,
+            Err(problem) => return trade.wrong.add(format!("order {key}: {problem}")),
+        };
+        let Some(id) = trade.read(*kind, key, &response) else { return };
+        trade.placed.insert(id, Placed { kind: *kind, sent, answered_after });
+        if matches!(kind, Kind::Cancels | Kind::CancelsAtOnce) {
+            self.cancel(id, *kind, trade).await;
+        }
+    }
+
+    async fn cancel(&self, id: OrderId, kind: Kind, trade: &mut Trade) {
+        let request = self.api.request(Method::POST, &format!("orders/{id}/cancel"));
+        let note = serde_json::json!({"note": "changed my mind"});
+        match self.api.send(request.json(&note)).await {
+            Ok(response) if response.status == StatusCode::OK => trade.cancelled.push(id),
+            // Only a payment that is not under way any more makes it too late.
+            Ok(response)
+                if response.status == StatusCode::CONFLICT
+                    && response.body["code"] == "too_late"
+                    && kind == Kind::CancelsAtOnce =>
+            {
+                trade.too_late += 1;
+            }
+            Ok(Response { status, body, .. }) => {
+                trade.wrong.add(format!("cancelling order {id} was answered {status}: {body}"));
+            }
+            Err(error) => trade.wrong.add(format!("cancelling order {id}: {error:#}")),
+        }
+    }
+}
+
+impl Trade {
+    /// The order that was placed, if it was; anything else must be what is special about it.
+    fn read(&mut self, kind: Kind, key: &str, response: &Response) -> Option<OrderId> {
+        let Response { status, body, .. } = response;
+        if kind == Kind::Discontinued {
+            let is_named = body["errors"][0]["field"] == "lines[0].sku";
+            if *status == StatusCode::UNPROCESSABLE_ENTITY && is_named {
+                self.refused += 1;
+            } else {
+                self.wrong.add(format!("order {key} of a product that is not sold: {body}"));
+            }
+            return None;
+        }
+        let id = match *status {
+            StatusCode::CREATED => body["id"].as_str(),
+            StatusCode::ACCEPTED => body["order_id"].as_str(),
+            _ => None,
+        };
+        let Some(id) = id.and_then(|id| OrderId::parse(id).ok()) else {
+            self.wrong.add(format!("order {key} was answered {status}: {body}"));
+            return None;
+        };
+        if kind == Kind::Racer {
+            self.read_race(key, response);
+        }
+        Some(id)
+    }
+
+    fn read_race(&mut self, key: &str, response: &Response) {
+        let body = &response.body;
+        let cancellation = &body["cancellation"];
+        let shortage = &cancellation["shortages"][0];
+        if body["status"] == "paid" {
+            self.winners += 1;
+        } else if cancellation["reason"] == "out_of_stock"
+            && shortage["sku"] == RACE_SKU
+            && shortage["available"] == 0
+        {
+            self.told += 1;
+        } else {
+            self.wrong.add(format!("racer {key} neither got a unit nor was told why: {body}"));
+        }
+    }
+
+    /// The same request twice at the same time is one order.
+    fn compare(
+        &mut self,
+        key: &str,
+        first: Result<Response>,
+        second: Result<Response>,
+    ) -> Result<Response, String> {
+        let first = first.map_err(|error| format!("{error:#}"))?;
+        let second = second.map_err(|error| format!("{error:#}"))?;
+        self.wrong.expect(first.body["id"] == second.body["id"], || {
+            format!("the request {key}, sent twice, made two orders: {first:?}, {second:?}")
+        });
+        self.replayed += u64::from(first.replayed || second.replayed);
+        self.wrong.expect(first.replayed != second.replayed, || {
+            format!("of the request {key}, sent twice, one answer must say that it is a repetition")
+        });
+        Ok(first)
+    }
+
+    fn append(&mut self, other: Self) {
+        self.placed.extend(other.placed);
+        self.cancelled.extend(other.cancelled);
+        self.too_late += other.too_late;
+        self.refused += other.refused;
+        self.replayed += other.replayed;
+        self.winners += other.winners;
+        self.told += other.told;
+        self.wrong.append(other.wrong);
+    }
+}
