@@ -108,7 +108,7 @@ impl Database {
     /// Removes a scratch database; only Postgres keeps one after the last connection.
     pub(crate) async fn discard(self) -> Result<(), sqlx::Error> {
         if let Some(schema) = &self.postgres_schema {
-            let drop = format!("drop schema if exists {schema} cascade");
+            let drop = format!("drop schema if exists \"{schema}\" cascade");
             self.pool.execute(sqlx::AssertSqlSafe(drop)).await?;
         }
         self.pool.close().await;
@@ -128,7 +128,7 @@ fn sqlite_settings() -> String {
 /// Plans are made anew for each statement: one made while the tables were empty would stay.
 fn postgres_settings(schema: &str) -> String {
     format!(
-        "set search_path to {schema}; set synchronous_commit to off; \
+        "set search_path to \"{schema}\"; set synchronous_commit to off; \
          set plan_cache_mode to force_custom_plan"
     )
 }
@@ -137,8 +137,8 @@ fn postgres_settings(schema: &str) -> String {
 async fn prepare_postgres(pool: &AnyPool, schema: &str) -> Result<(), sqlx::Error> {
     // Two processes may come here at once; `create … if not exists` alone is not safe against that.
     let statement = format!(
-        "begin; select pg_advisory_xact_lock(7267337); create schema if not exists {schema}; \
-         create or replace function {schema}.json_each(text) returns table (value jsonb) \
+        "begin; select pg_advisory_xact_lock(7267337); create schema if not exists \"{schema}\"; \
+         create or replace function \"{schema}\".json_each(text) returns table (value jsonb) \
          language sql immutable parallel safe \
          as $$ select jsonb_array_elements($1::jsonb) $$; commit"
     );

@@ -66,7 +66,7 @@ impl Db {
         };
         let mut connection = connected.await.expect("the database of the service exists");
         if let Place::Postgres(_) = self.0 {
-            let choose = format!("set search_path to {service}");
+            let choose = format!("set search_path to \"{service}\"");
             connection.execute(sqlx::AssertSqlSafe(choose)).await.expect("there is such a schema");
         }
         connection

@@ -24,7 +24,7 @@ pub use log::Entry;
 pub use nats::{TestServer, nats_server};
 
 /// How long [`eventually`] looks: far longer than anything takes that works, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 

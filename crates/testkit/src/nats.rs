@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::Command, sync::OnceLock};
 use async_nats::jetstream;
 use engine::server::Server;
 use tempfile::TempDir;
+use tracing_subscriber::EnvFilter;
 
 /// The script that finds a nats-server, or installs one.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/nats-server");
@@ -19,6 +20,7 @@ pub struct TestServer {
 impl TestServer {
     /// Starts a server that fsyncs before it acknowledges; returns when it answers.
     pub async fn start() -> Self {
+        show_logs();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let server = Server::start(nats_server(), folder.path(), "").await.expect("nats-server starts");
         Self { server, _folder: folder }
@@ -49,6 +51,13 @@ impl TestServer {
         let client = async_nats::connect(self.url()).await.expect("nats-server takes connections");
         jetstream::new(client)
     }
+}
+
+/// Shows what is logged beside a test that fails; `RUST_LOG` says how much of it.
+fn show_logs() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Another test of the process may have been here.
+    tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();
 }
 
 /// The nats-server to use, looked for once in a process.

@@ -182,7 +182,8 @@ fn find_programs() -> Option<PathBuf> {
     let mut versions: Vec<_> = debian.map(|version| version.path().join("bin")).collect();
     versions.retain(|programs| programs.join("initdb").exists());
     versions.sort();
-    find_on_path("initdb").or_else(|| versions.pop())
+    // Some put initdb alone on the PATH, without the client programs that belong to it.
+    find_on_path("initdb").filter(|programs| programs.join("pg_isready").exists()).or(versions.pop())
 }
 
 /// The first folder of the PATH with that program.

@@ -91,6 +91,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<ExitCode> {
     if let (Some(Ok(report)), true) = (&told, options.keep) {
         say!("{}", curl::lines(&embedded, SHOP, report));
         embedded.wait(interrupted()).await?;
+        say!("\nStops; the data stays in {} until the next run.", options.data.display());
     }
     embedded.stop().await?;
     told.transpose().map(|_| code)

@@ -41,7 +41,7 @@ impl DataFolder {
                 path.display()
             );
         }
-        let lock = lock(&mark, path).with_context(named)?;
+        let lock = lock(&mark).with_context(named)?;
         empty(path).with_context(named)?;
         let path = fs::canonicalize(path).with_context(named)?;
         Ok(Self { path, _lock: lock })
@@ -54,15 +54,12 @@ impl DataFolder {
 }
 
 /// Marks the folder, and takes the mark for this run alone.
-fn lock(mark: &Path, folder: &Path) -> Result<File> {
+fn lock(mark: &Path) -> Result<File> {
     let mut file = File::options().create(true).write(true).truncate(false).open(mark)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            bail!(
-                "another run uses {}; wait for its end or name another folder with --data",
-                folder.display()
-            )
+            bail!("another run is using it; wait for its end or name another folder with --data")
         }
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
@@ -118,7 +115,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a private folder");
         let first = DataFolder::take(folder.path()).expect("an empty folder is taken");
         let refused = DataFolder::take(folder.path()).expect_err("is in use");
-        assert!(format!("{refused:#}").contains("another run uses"), "{refused:#}");
+        assert!(format!("{refused:#}").contains("another run is using it"), "{refused:#}");
         drop(first);
         DataFolder::take(folder.path()).expect("is free again");
     }

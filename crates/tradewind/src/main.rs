@@ -30,7 +30,8 @@ fn run() -> Result<ExitCode> {
     let command = match with_file(Cli::command(), &arguments) {
         Ok(command) => command,
         Err(error) => {
-            let error = Cli::command().error(clap::error::ErrorKind::ValueValidation, format!("{error:#}"));
+            let error =
+                Cli::command().error(clap::error::ErrorKind::ValueValidation, format!("{error:#}"));
             error.exit();
         }
     };
@@ -45,10 +46,10 @@ fn start_logging(Cli { settings, command }: &Cli) -> Result<()> {
     let log = settings.log.as_deref().unwrap_or_else(|| default_log(command));
     let filter =
         EnvFilter::try_new(log).with_context(|| format!("read the setting log = {log:?}"))?;
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(
-            std::io::stderr().is_terminal(),
-        );
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match settings.log_format {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),

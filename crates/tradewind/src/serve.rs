@@ -59,9 +59,11 @@ fn start(
 ) -> Result<Running> {
     let engine = engine.clone();
     Ok(match service {
-        Service::Catalog => Box::pin(async move {
-            catalog::run(&engine, shutdown).await.context("run the catalogue")
-        }),
+        Service::Catalog => {
+            Box::pin(
+                async move { catalog::run(&engine, shutdown).await.context("run the catalogue") },
+            )
+        }
         Service::Inventory => {
             let policy = inventory::Policy { hold_ttl: settings.hold_ttl };
             Box::pin(async move {

@@ -1,11 +1,6 @@
 //! How a process takes part in an installation: by flags, environment and file, in that order.
 
-use std::{
-    ffi::OsString,
-    net::SocketAddr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Command, ValueEnum};
@@ -19,7 +14,12 @@ pub struct Settings {
     pub config: Option<PathBuf>,
 
     /// Where NATS is
-    #[arg(long, global = true, env = "TRADEWIND_NATS_URL", default_value = "nats://127.0.0.1:4222")]
+    #[arg(
+        long,
+        global = true,
+        env = "TRADEWIND_NATS_URL",
+        default_value = "nats://127.0.0.1:4222"
+    )]
     pub nats_url: String,
 
     /// Where nats-server's monitor is; asked at start whether the server fsyncs

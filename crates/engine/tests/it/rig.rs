@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ledger::Ledger;
 
 /// How long a command may take that is going to be answered.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The ledger's log.
 pub(crate) const LOG: &str = "ORDER-0";
 /// Where deposits go, live.

@@ -223,31 +223,37 @@ async fn load_newer(
     late.sort_unstable();
     late.dedup();
     let Some(late) = json(&late)? else { return Ok(()) };
-    // From the documents to the counts, so that however many counts come late, an adjustment is
-    // looked at once.
+    // One pass over what is newer than the oldest of them, however many counts come late; all that
+    // matters is put into one order, and each count takes the sum of what lies before it.
     let rows = sqlx::query(
         "with late as materialized (
              select value->>0 as shop, value->>1 as sku, value->>2 as location,
                     value->>3 as connector, cast(value->>4 as bigint) as counted
              from json_each($1)),
          since as materialized (
-             select shop, connector, min(counted) as sequence from late group by shop, connector)
-         select late.shop, late.sku, late.location, late.connector, late.counted,
-                cast(sum(delta) as bigint) as newer
-         from since
-         cross join document
-         join late on late.shop = document.shop and late.connector = document.connector
-              and late.sku = document.sku and late.location = document.location
-         where document.shop = since.shop and document.connector = since.connector
-               and document.sequence > since.sequence and document.sequence > late.counted
-               and delta is not null
-         group by late.shop, late.sku, late.location, late.connector, late.counted",
+             select shop, connector, min(counted) as counted from late group by shop, connector),
+         line as (
+             select shop, sku, location, connector, counted as sequence, null as delta from late
+             union all
+             select document.shop, sku, location, document.connector, sequence, delta
+             from since cross join document
+             where document.shop = since.shop and document.connector = since.connector
+                   and sequence > since.counted and delta is not null),
+         summed as (
+             select shop, sku, location, connector, sequence, delta,
+                    sum(delta) over (partition by shop, sku, location, connector
+                                     order by sequence desc
+                                     range between unbounded preceding and 1 preceding) as newer
+             from line)
+         select shop, sku, location, connector, sequence, cast(newer as bigint) as newer
+         from summed
+         where delta is null and newer is not null",
     )
     .bind(late)
     .fetch_all(db)
     .await?;
     for row in rows.iter().map(Fetched::of("document")) {
-        let count = (row.parse("connector", Connector::parse)?, row.number("counted")?);
+        let count = (row.parse("connector", Connector::parse)?, row.number("sequence")?);
         let watched = row.state(states)?.watched.entry(row.stock_id()?).or_default();
         watched.newer.insert(count, row.number("newer")?);
     }
@@ -276,13 +282,15 @@ async fn load_orders(
                                          order by promise.order_id desc) as newness
                from json_each($1) as short
                cross join json_each($2) as block
-               join promise on promise.shop = short.value->>0 and sku = short.value->>1
-                    and location = short.value->>2
-                    and promise.shop = block.value->>0
-                    and promise.block = cast(block.value->>1 as bigint)
-               join reservation on reservation.shop = promise.shop
-                    and reservation.order_id = promise.order_id
-               where status in ('held', 'allocated')) as promised
+               cross join promise
+               cross join reservation
+               where block.value->>0 = short.value->>0
+                     and promise.shop = short.value->>0
+                     and promise.block = cast(block.value->>1 as bigint)
+                     and sku = short.value->>1 and location = short.value->>2
+                     and reservation.shop = promise.shop
+                     and reservation.order_id = promise.order_id
+                     and status in ('held', 'allocated')) as promised
          where newness <= $3
          group by shop, sku, location",
     )

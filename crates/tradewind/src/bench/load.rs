@@ -30,7 +30,7 @@ use crate::{api::Api, figures::Latencies, random::Random};
 /// Commands that wait for their answers at the same time.
 const IN_FLIGHT: usize = 1_000;
 /// How long a command may wait for its answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 /// Stock lines of one request.
 const REQUEST_LINES: usize = 5_000;
 /// The seed of all orders.

@@ -290,7 +290,7 @@ mod tests {
         Figures::new(
             RawLimit { messages: 40_000, took: second },
             Throughput::new(2_000, second, 20_000),
-            Throughput::new(500, second, 5_000),
+            Throughput::new(500, second, 5_200),
             Latency::new(300, &latencies, &latencies),
             Throughput::new(50_000, second, 50_100),
             vec![Rebuild::new("order", 300_000, second)],

@@ -109,3 +109,39 @@ pub(super) fn answers(trade: &Trade, opening: &Answers, is_settled: bool) -> Che
         findings,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_race(winners: u64, told: u64, holds: bool) {
+        let trade = Trade { winners, told, ..Trade::default() };
+        assert_eq!(race(&trade, 200, 20).holds(), holds, "{winners} {told}");
+    }
+
+    #[test]
+    fn the_race_sells_what_there_is_and_tells_everybody_else() {
+        check_race(20, 180, true);
+        check_race(21, 179, false);
+        check_race(19, 181, false);
+        check_race(20, 179, false);
+    }
+
+    #[test]
+    fn a_wrong_answer_is_found_wherever_it_was_given() {
+        let nothing = || (Trade::default(), Answers::default());
+        let (trade, opening) = nothing();
+        assert!(answers(&trade, &opening, true).holds());
+        assert!(!answers(&trade, &opening, false).holds(), "the day has no end");
+        let (mut trade, opening) = nothing();
+        trade.wrong.add("500");
+        assert!(!answers(&trade, &opening, true).holds());
+        let (mut trade, opening) = nothing();
+        trade.erp.wrong.add("stale");
+        assert!(!answers(&trade, &opening, true).holds());
+        let (trade, mut opening) = nothing();
+        opening.wrong.add("applied");
+        assert!(!answers(&trade, &opening, true).holds());
+    }
+}

@@ -113,8 +113,8 @@ impl Push {
 
     /// Pushes the lines.
     pub async fn send(&self, api: &Api) -> Result<Answers> {
-        let lines: String = self.0.iter().map(|line| format!("{}\n", line.document)).collect();
-        let bulk = api.push("inventory", lines).await?;
+        let lines: Vec<_> = self.0.iter().map(|line| line.document.to_string()).collect();
+        let bulk = api.push("inventory", lines.join("\n")).await?;
         let mut answers = Answers::default();
         let got = |index: usize| {
             let result = bulk.results.get(index).and_then(|line| line["result"].as_str());

@@ -15,17 +15,19 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
-    sync::Arc,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use chrono::NaiveDate;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::rows::{self, Row};
+use super::{
+    invoices::{Invoice, Invoices, Kind, Line, Text},
+    rows,
+};
 
 /// The sequence of the first document after the opening counts, whose sequence is 1.
 const FIRST_SEQUENCE: u64 = 2;
@@ -65,9 +67,6 @@ pub enum Stock {
     /// 70 % of that: many orders cannot
     Tight,
 }
-
-/// A text that many rows share.
-pub type Text = Arc<str>;
 
 /// A product of the catalogue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -287,11 +286,7 @@ impl Plan {
     }
 
     /// Adds a document for each product of the invoice, and tells how many these are.
-    fn add_documents(
-        &mut self,
-        invoice: &Invoice,
-        change: impl Fn(&Line) -> (i64, String),
-    ) -> u64 {
+    fn add_documents(&mut self, invoice: &Invoice, change: impl Fn(&Line) -> (i64, String)) -> u64 {
         let day = self.days.entry(invoice.day).or_default();
         let before = day.documents.len();
         for (index, line) in invoice.lines.iter().enumerate().filter(|(_, it)| it.is_product()) {
@@ -312,109 +307,4 @@ impl Plan {
 pub(super) fn words(text: &str) -> Option<String> {
     let printable = text.trim().chars().map(|it| if it.is_control() { ' ' } else { it });
     Some(printable.take(MOST_CHARACTERS).collect()).filter(|words: &String| !words.is_empty())
-}
-
-/// What an invoice is about.
-enum Kind {
-    Order,
-    Adjustment,
-    Return,
-    Ignored,
-}
-
-#[derive(Debug)]
-struct Invoice {
-    number: Text,
-    day: NaiveDate,
-    customer: Option<Text>,
-    country: Text,
-    lines: Vec<Line>,
-}
-
-#[derive(Debug, Clone)]
-struct Line {
-    code: Text,
-    description: Text,
-    quantity: i64,
-    price: i64,
-}
-
-impl Invoice {
-    fn kind(&self) -> Kind {
-        let is_sold = |line: &Line| line.quantity > 0 && line.price > 0;
-        if self.number.starts_with('A') {
-            Kind::Ignored
-        } else if self.number.starts_with('C') {
-            Kind::Return
-        } else if self.lines.iter().any(is_sold) {
-            Kind::Order
-        } else {
-            Kind::Adjustment
-        }
-    }
-}
-
-impl Line {
-    fn is_product(&self) -> bool {
-        let (digits, letters) = self.code.as_bytes().split_at(self.code.len().min(5));
-        digits.len() == 5
-            && digits.iter().all(u8::is_ascii_digit)
-            && letters.iter().all(u8::is_ascii_alphabetic)
-    }
-}
-
-/// The rows by invoice.
-#[derive(Debug, Default)]
-pub struct Invoices {
-    rows: u64,
-    all: Vec<Invoice>,
-    by_number: HashMap<Text, usize>,
-    texts: HashSet<Text>,
-}
-
-impl Invoices {
-    /// Adds a row. The first row of an invoice tells its day and its customer.
-    pub fn add(&mut self, row: &Row<'_>) -> Result<()> {
-        let at = match self.by_number.get(row.invoice) {
-            Some(at) => *at,
-            None => self.open(row)?,
-        };
-        let line = Line {
-            code: self.text(row.stock_code),
-            description: self.text(row.description),
-            quantity: row.quantity,
-            price: row.price,
-        };
-        self.all[at].lines.push(line);
-        self.rows += 1;
-        Ok(())
-    }
-
-    fn open(&mut self, row: &Row<'_>) -> Result<usize> {
-        let date = row.time.split(' ').next().unwrap_or_default();
-        let day = date.parse().with_context(|| format!("no date: {:?}", row.time))?;
-        // The files have customers as numbers with a fraction: `17850.0`.
-        let customer = row.customer.split('.').next().map(str::trim).filter(|it| !it.is_empty());
-        let invoice = Invoice {
-            number: row.invoice.into(),
-            day,
-            customer: customer.map(|customer| self.text(customer)),
-            country: self.text(row.country),
-            lines: Vec::new(),
-        };
-        let at = self.all.len();
-        self.by_number.insert(invoice.number.clone(), at);
-        self.all.push(invoice);
-        Ok(at)
-    }
-
-    /// The text, shared with all rows that have it.
-    fn text(&mut self, text: &str) -> Text {
-        if let Some(known) = self.texts.get(text) {
-            return known.clone();
-        }
-        let text = Text::from(text);
-        self.texts.insert(text.clone());
-        text
-    }
 }

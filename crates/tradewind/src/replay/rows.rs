@@ -56,7 +56,8 @@ pub fn read(file: &Path, mut take: impl FnMut(&Row<'_>) -> Result<()>) -> Result
 impl Columns {
     fn find(headers: &StringRecord) -> Result<Self> {
         let find = |name: &str| {
-            let found = headers.iter().position(|header| header.trim_start_matches('\u{feff}') == name);
+            let found =
+                headers.iter().position(|header| header.trim_start_matches('\u{feff}') == name);
             found.with_context(|| format!("there is no column {name}"))
         };
         Ok(Self {
@@ -106,7 +107,8 @@ pub fn pence(price: &str) -> Option<i64> {
         return None;
     }
     let digit = |at: usize| fraction.as_bytes().get(at).map_or(0, |digit| i64::from(digit - b'0'));
-    let down = pounds.parse::<i64>().ok()?.checked_mul(100)?.checked_add(digit(0) * 10 + digit(1))?;
+    let down =
+        pounds.parse::<i64>().ok()?.checked_mul(100)?.checked_add(digit(0) * 10 + digit(1))?;
     // Digits after the point compare as text does: "5" is half a penny, "49" less, "51" more.
     let rest = fraction.get(2..).unwrap_or_default().trim_end_matches('0');
     let is_up = match rest.cmp("5") {
@@ -174,7 +176,9 @@ mod tests {
 
     #[test]
     fn what_is_no_price_is_none() {
-        for price in ["", "-", ".", ".5", "1e3", "1,50", "1.2.3", "+1", " 1", "£1", "99999999999999999999"] {
+        for price in
+            ["", "-", ".", ".5", "1e3", "1,50", "1.2.3", "+1", " 1", "£1", "99999999999999999999"]
+        {
             assert_eq!(pence(price), None, "{price}");
         }
     }
@@ -190,7 +194,9 @@ mod tests {
     #[test]
     fn a_row_that_cannot_be_read_is_named_by_its_line() {
         let row = |quantity: &str, price: &str| {
-            format!("{HEADER}1,A,x,1,2010-12-01 08:26:00,1,,UK\n2,A,x,{quantity},2010-12-01 08:26:00,{price},,UK\n")
+            format!(
+                "{HEADER}1,A,x,1,2010-12-01 08:26:00,1,,UK\n2,A,x,{quantity},2010-12-01 08:26:00,{price},,UK\n"
+            )
         };
         refuses(&row("1.5", "1"), "line 3: no quantity: \"1.5\"");
         refuses(&row("1", "one"), "line 3: no price: \"one\"");

@@ -153,7 +153,6 @@ fn fold(payment: &mut Payment, findings: &mut Findings, place: Place, kind: &Kin
         Kind::VoidPending(_) => findings
             .expect(payment.captures == 0, || format!("{place}: asks to let go what is taken")),
         Kind::Voided(_) => payment.voided = true,
-        Kind::RefundPending(_) => {}
         Kind::Refunded(refunded) => {
             payment.refunded += minor(refunded.amount.as_ref());
             findings.expect(payment.refunded <= payment.captured, || {
@@ -163,6 +162,7 @@ fn fold(payment: &mut Payment, findings: &mut Findings, place: Place, kind: &Kin
         Kind::Declined(_)
         | Kind::Failed(_)
         | Kind::CaptureFailed(_)
+        | Kind::RefundPending(_)
         | Kind::Abandoned(_)
         | Kind::CancelRequested(_) => {}
     }

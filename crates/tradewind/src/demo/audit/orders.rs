@@ -52,7 +52,7 @@ pub struct Order {
 /// All orders.
 #[derive(Debug, Default)]
 pub struct Orders {
-    orders: HashMap<String, Order>,
+    by_id: HashMap<String, Order>,
     /// By shop and reference: the order.
     references: HashMap<(String, String), String>,
     steps: Findings,
@@ -80,7 +80,7 @@ impl Orders {
             Some(Kind::Cancelled(cancelled)) => Status::Cancelled(cancelled.reason()),
             None => return self.steps.add(format!("{place}: an event without a fact")),
         };
-        let Some(order) = self.orders.get_mut(id) else {
+        let Some(order) = self.by_id.get_mut(id) else {
             return self.steps.add(format!("{place}: order {id} was never placed"));
         };
         self.steps.expect(follows(order.status, status), || {
@@ -110,13 +110,13 @@ impl Orders {
             }
         }
         let order = Order { lines, total, status: Status::Placed, was_confirmed: false };
-        if self.orders.insert(id.clone(), order).is_some() {
+        if self.by_id.insert(id.clone(), order).is_some() {
             self.doubles.add(format!("{place}: order {id} is placed again"));
         }
     }
 
     fn expect_total(&mut self, place: Place, id: &str, amount: Option<&proto::Money>) {
-        let total = self.orders.get(id).map(|order| order.total);
+        let total = self.by_id.get(id).map(|order| order.total);
         let amount = amount.map(|amount| amount.minor);
         self.steps.expect(amount == total, || {
             format!("{place}: {amount:?} for order {id}, which costs {total:?}")
@@ -125,12 +125,12 @@ impl Orders {
 
     /// The order of that id.
     pub fn get(&self, id: &str) -> Option<&Order> {
-        self.orders.get(id)
+        self.by_id.get(id)
     }
 
     /// All orders, with their ids.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Order)> {
-        self.orders.iter()
+        self.by_id.iter()
     }
 
     /// Orders that are there twice.
@@ -141,7 +141,7 @@ impl Orders {
     /// Invariant 6.
     pub(super) fn all_ended(&self, stock: &Stock) -> Check {
         let mut findings = self.steps.clone();
-        for (id, order) in &self.orders {
+        for (id, order) in &self.by_id {
             findings.expect(order.status.is_end(), || {
                 format!("order {id} has not ended: it is {:?}", order.status)
             });
@@ -152,7 +152,7 @@ impl Orders {
         Check {
             invariant: Some(6),
             claim: "every order ended once, paid or cancelled, and no deadline outlived it",
-            evidence: count(self.orders.len() as u64, "order", "orders"),
+            evidence: count(self.by_id.len() as u64, "order", "orders"),
             findings,
         }
     }
@@ -160,7 +160,7 @@ impl Orders {
     /// Invariant 7.
     pub(super) fn acknowledged(&self, outside: &Outside) -> Check {
         let mut findings = Findings::default();
-        let get = |id: &OrderId| self.orders.get(&id.to_string());
+        let get = |id: &OrderId| self.by_id.get(&id.to_string());
         for id in &outside.placed {
             findings.expect(get(id).is_some(), || {
                 format!("order {id} was acknowledged and is not in the log")

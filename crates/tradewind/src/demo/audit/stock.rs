@@ -53,12 +53,12 @@ impl Stock {
             Some(Kind::Counted(counted)) => {
                 let id = StockId::new(shop, &counted.sku, &counted.location);
                 let quantity = Change::Count(counted.quantity);
-                self.tell(place, id, counted.document.as_ref(), quantity, counted.on_hand);
+                self.tell(place, &id, counted.document.as_ref(), quantity, counted.on_hand);
             }
             Some(Kind::Adjusted(adjusted)) => {
                 let id = StockId::new(shop, &adjusted.sku, &adjusted.location);
                 let delta = Change::Delta(adjusted.delta);
-                self.tell(place, id, adjusted.document.as_ref(), delta, adjusted.on_hand);
+                self.tell(place, &id, adjusted.document.as_ref(), delta, adjusted.on_hand);
             }
             Some(Kind::Short(short)) => self.short(place, shop, short),
             Some(Kind::Reserved(reserved)) => self.reserve(place, shop, order, &reserved.lines),
@@ -89,7 +89,7 @@ impl Stock {
     fn tell(
         &mut self,
         place: Place,
-        id: StockId,
+        id: &StockId,
         document: Option<&Document>,
         change: Change,
         on_hand: i64,
@@ -101,7 +101,7 @@ impl Stock {
         self.doubles.expect(self.documents.insert(name), || {
             format!("{place}: document {document} of {connector} had its effect again")
         });
-        self.expect_told(place, &id);
+        self.expect_told(place, id);
         let level = self.levels.entry(id.clone()).or_default();
         self.doubles.expect(!level.is_stale(connector, *sequence), || {
             format!("{place}: document {document} is older than a count and changed {id}")

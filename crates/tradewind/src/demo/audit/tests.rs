@@ -6,8 +6,8 @@ use engine::{Mismatch, Verified};
 use events::{
     id::OrderId,
     proto::{
-        CancelReason, inventory_event::Kind as Inventory, order_event::Kind as Order,
-        payment_event::Kind as Payment,
+        self, CancelReason, event::Body, inventory_event::Kind as Inventory,
+        order_event::Kind as Order, payment_event::Kind as Payment,
     },
 };
 
@@ -97,6 +97,30 @@ fn an_event_id_that_is_there_twice_breaks_invariant_2() {
 #[test]
 fn a_position_that_goes_back_breaks_invariant_2() {
     check(|day| _ = day.event("order", "paid", ANN).positions.insert("payment".into(), 1), &[2]);
+}
+
+#[test]
+fn an_input_that_is_parked_breaks_invariant_2() {
+    check(
+        |day| {
+            let parked = proto::Parked { reason: "does not decode".into(), ..Default::default() };
+            let kind = Some(proto::engine_event::Kind::Parked(parked));
+            let body = Body::Engine(proto::EngineEvent { kind });
+            day.append("payment", day::logged("parked:0-9", body));
+        },
+        &[2],
+    );
+}
+
+#[test]
+fn an_effect_of_what_is_in_no_log_breaks_invariant_9() {
+    check(
+        |day| {
+            let cause = &mut day.event("payment", "abandoned", BOB).event.cause;
+            cause.as_mut().expect("has one").id = "nobody-knows".into();
+        },
+        &[9],
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::replay::rows::Row;
 
 const DAY: &str = "2010-12-01 08:26:00";
 
@@ -68,7 +69,11 @@ fn an_invoice_with_something_sold_is_an_order_with_its_lines_in_file_order() {
 #[test]
 fn rows_of_one_invoice_belong_together_wherever_they_stand() {
     check(
-        &[row("1", "10000", "A", 1, 10), row("2", "10000", "A", 1, 10), row("1", "20000", "B", 1, 5)],
+        &[
+            row("1", "10000", "A", 1, 10),
+            row("2", "10000", "A", 1, 10),
+            row("1", "20000", "B", 1, 5),
+        ],
         &["order 1: 1×10000@10 1×20000@5 = 15", "order 2: 1×10000@10 = 10"],
         |figures| (figures.rows, figures.invoices, figures.orders) = (3, 2, 2),
     );
@@ -116,11 +121,9 @@ fn other_stock_codes_on_an_order_are_charges() {
 
 #[test]
 fn an_order_may_be_charges_alone() {
-    check(
-        &[row("1", "M", "Manual", 1, 1998)],
-        &["order 1: M=1998 = 1998"],
-        |figures| (figures.orders, figures.order_lines, figures.charge_lines) = (1, 0, 1),
-    );
+    check(&[row("1", "M", "Manual", 1, 1998)], &["order 1: M=1998 = 1998"], |figures| {
+        (figures.orders, figures.order_lines, figures.charge_lines) = (1, 0, 1)
+    });
 }
 
 #[test]

@@ -68,8 +68,12 @@ impl Day {
         self.pay(ANN, "order.payment_due", &due, pending);
         let granted =
             self.pay(ANN, "operation.authorize", "ann:authorize", granted("ann:authorize", 400));
-        let authorized =
-            self.step(ANN, "payment.authorized", &granted, Order::Authorized(Default::default()));
+        let authorized = self.step(
+            ANN,
+            "payment.authorized",
+            &granted,
+            Order::Authorized(proto::OrderAuthorized::default()),
+        );
         let allocated = Inventory::Allocated(proto::StockAllocated {
             order_id: ANN.into(),
             lines: lines(&[("A", 4)]),
@@ -100,7 +104,7 @@ impl Day {
         let refused = self.add("inventory", BOB, "order.placed", &placed, refused);
         let off =
             self.step(BOB, "inventory.refused", &refused, cancelled(CancelReason::OutOfStock));
-        self.pay(BOB, "order.cancelled", &off, Payment::Abandoned(Default::default()));
+        self.pay(BOB, "order.cancelled", &off, Payment::Abandoned(proto::PaymentAbandoned {}));
     }
 
     fn cid_changes_his_mind(&mut self) {
@@ -116,7 +120,7 @@ impl Day {
         let off = self.step(CID, "command.cancel_order", "cancel-cid", off);
         self.answer("order", "cancel-cid");
         self.add("inventory", CID, "order.cancelled", &off, fact(released(CID, &[("B", 1)])));
-        self.pay(CID, "order.cancelled", &off, Payment::CancelRequested(Default::default()));
+        self.pay(CID, "order.cancelled", &off, Payment::CancelRequested(proto::CancelRequested {}));
         self.pay(CID, "operation.authorize", "cid:authorize", granted("cid:authorize", 100));
         let pending = Payment::VoidPending(proto::VoidPending {
             operation_id: "cid:void".into(),
@@ -283,10 +287,12 @@ pub(super) fn logged(aggregate: &str, body: Body) -> Logged {
     Logged { sequence: 0, positions: BTreeMap::new(), event }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as it stands in the messages")]
 fn money(minor: i64) -> Option<proto::Money> {
     Some(proto::Money { minor, currency: "GBP".into() })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as it stands in the messages")]
 fn document(id: &str, sequence: u64) -> Option<proto::Document> {
     Some(proto::Document { connector: "erp".into(), id: id.into(), sequence })
 }
