@@ -39,6 +39,9 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How long a question is tried while nobody runs the partition.
 const QUESTION_WITHIN: Duration = Duration::from_secs(5);
 
+/// The service, the shop and the id of a command: the same id may come in all of them.
+type Asked = (String, Shop, String);
+
 /// Sends commands and asks questions; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client(Arc<Inner>);
@@ -50,7 +53,7 @@ struct Inner {
     partitions: u32,
     /// Where the replies to this client go.
     reply_to: String,
-    waiting: Arc<Mutex<HashMap<String, Vec<oneshot::Sender<Reply>>>>>,
+    waiting: Arc<Mutex<HashMap<Asked, Vec<oneshot::Sender<Reply>>>>>,
     /// Stops listening with this client.
     listening: OnceLock<AbortOnDropHandle<()>>,
     inboxes: Inboxes,
@@ -167,7 +170,8 @@ impl Client {
             command.after_catalog = self.catalog_position(partition);
         }
         let (service, _) = subject::command_kind(command.body.as_ref().ok_or(SendError::Empty)?);
-        let reply = self.expect_reply(&command.id);
+        let asked = (service.to_owned(), shop.clone(), command.id.clone());
+        let reply = self.expect_reply(asked);
         let message = self.seal(&command, lane, partition, &shop)?;
         let duplicate = self.0.inboxes.write(partition, message).await?;
 
@@ -206,7 +210,7 @@ impl Client {
             }
         };
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", format!("{shop}/{}", command.id));
+        headers.insert("Nats-Msg-Id", format!("{service}/{shop}/{}", command.id));
         headers.insert(AGGREGATE_HEADER, aggregate.as_str());
         headers.insert(REPLY_HEADER, self.0.reply_to.as_str());
         if command.after_catalog > 0 {
@@ -350,10 +354,10 @@ impl Client {
         self.0.watches.watch(service, events, partition, shop, aggregate).await
     }
 
-    fn expect_reply(&self, command: &str) -> oneshot::Receiver<Reply> {
+    fn expect_reply(&self, asked: Asked) -> oneshot::Receiver<Reply> {
         let (tell, told) = oneshot::channel();
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiters = waiting.entry(command.to_owned()).or_default();
+        let waiters = waiting.entry(asked).or_default();
         waiters.retain(|waiter| !waiter.is_closed());
         waiters.push(tell);
         told
@@ -373,7 +377,9 @@ impl Client {
                 };
                 let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 for reply in replies {
-                    for waiter in waiting.remove(&reply.command_id).unwrap_or_default() {
+                    let asked =
+                        (reply.service.clone(), reply.shop.clone(), reply.command_id.clone());
+                    for waiter in waiting.remove(&asked).unwrap_or_default() {
                         waiter.send(reply.clone()).ok();
                     }
                 }

@@ -58,6 +58,22 @@ pub enum Error {
         /// The first sequence that is still there.
         first: u64,
     },
+    /// The log ends before what was folded of it: going on would contradict what was told.
+    #[error(
+        "{stream} ends at {last}, but the projection of {service} holds it up to {position}: the \
+         log was replaced, or has lost its end; restore it, or take the log as it is with \
+         `tradewind rebuild {service}`"
+    )]
+    LogLost {
+        /// The service.
+        service: &'static str,
+        /// The log.
+        stream: String,
+        /// Its last sequence.
+        last: u64,
+        /// The last sequence that was folded.
+        position: u64,
+    },
     /// Somebody else wrote into the log: the worker folds the log and goes on.
     #[error("another worker wrote {stream} after {expected}")]
     Fenced {
@@ -165,6 +181,7 @@ impl Error {
             | Self::Drift { .. }
             | Self::Definitions(_)
             | Self::InputsLost { .. }
+            | Self::LogLost { .. }
             | Self::LeaseHeld { .. }
             | Self::Log { .. }
             | Self::Version { .. }

@@ -9,6 +9,7 @@ use async_nats::jetstream::Context;
 use events::{id::Shop, proto};
 use prost::Message;
 use sqlx::{AnyConnection, Connection};
+use tokio::sync::mpsc;
 
 use crate::{
     Error, Recorded, Service, Source, WireError,
@@ -34,50 +35,97 @@ pub(crate) async fn fold_log<S: Service>(
     let from = positions.get(LOG);
     let stream = streams::log(S::NAME, partition);
     let selection = Selection { stream: stream.clone(), filters: Vec::new() };
-    let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
+    let messages = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
+    let mut chunks = open_chunks::<S>(messages, partition, stream.clone());
     while let Some(chunk) = chunks.recv().await {
-        fold_chunk::<S>(db, partition, &stream, chunk?, &mut positions).await?;
+        fold_chunk(db, partition, &stream, chunk?, &mut positions).await?;
     }
     Ok(positions.get(LOG) - from)
 }
 
-async fn fold_chunk<S: Service>(
-    db: &mut AnyConnection,
+/// A piece of a log, taken apart.
+struct Chunk<S: Service> {
+    keys: HashMap<Shop, S::Keys>,
+    records: Vec<Recorded<S::Event>>,
+    changes: Changes,
+    positions: Positions,
+}
+
+/// Takes pieces apart while the database works on the one before.
+fn open_chunks<S: Service>(
+    mut messages: mpsc::Receiver<Result<Vec<Arrived>, Error>>,
+    partition: u32,
+    stream: String,
+) -> mpsc::Receiver<Result<Chunk<S>, Error>> {
+    let (feed, chunks) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(read) = messages.recv().await {
+            let opened = read.and_then(|messages| open_chunk(messages, partition, &stream));
+            let failed = opened.is_err();
+            if feed.send(opened).await.is_err() || failed {
+                return;
+            }
+        }
+    });
+    chunks
+}
+
+fn open_chunk<S: Service>(
+    messages: Vec<Arrived>,
     partition: u32,
     stream: &str,
-    chunk: Vec<Arrived>,
-    positions: &mut Positions,
-) -> Result<(), Error> {
-    let from = positions.get(LOG);
-    let mut keys: HashMap<Shop, S::Keys> = HashMap::new();
-    let mut records = Vec::with_capacity(chunk.len());
-    let mut changes = Changes::default();
-    for message in chunk {
+) -> Result<Chunk<S>, Error> {
+    let mut chunk = Chunk {
+        keys: HashMap::new(),
+        records: Vec::with_capacity(messages.len()),
+        changes: Changes::default(),
+        positions: Positions::default(),
+    };
+    for message in messages {
         let unreadable =
             |source| Error::Log { stream: stream.to_owned(), sequence: message.sequence, source };
         let event = proto::Event::decode(message.payload)
             .map_err(|error| unreadable(WireError::from(error)))?;
         let (record, answer) = envelope::open::<S>(event).map_err(unreadable)?;
         if let Some(header) = &message.positions {
-            positions.advance_to_header(header);
+            chunk.positions.advance_to_header(header);
         }
-        positions.advance(LOG, message.sequence);
-        changes.note(&record, answer, message.sequence);
+        chunk.positions.advance(LOG, message.sequence);
+        chunk.changes.note(&record, answer, message.sequence);
         match record.event {
-            Content::Engine(_) => changes.note_engine(record, partition, message.sequence),
+            Content::Engine(_) => chunk.changes.note_engine(record, partition, message.sequence),
             Content::Event(_) => {
                 if let Some(record) = own_event(record) {
-                    S::event_keys(&record.event, keys.entry(record.shop.clone()).or_default());
-                    records.push(record);
+                    let keys = chunk.keys.entry(record.shop.clone()).or_default();
+                    S::event_keys(&record.event, keys);
+                    chunk.records.push(record);
                 }
             }
         }
     }
-    let mut states = S::load(db, &keys).await?;
-    for record in &records {
+    Ok(chunk)
+}
+
+async fn fold_chunk<S: Service>(
+    db: &mut AnyConnection,
+    partition: u32,
+    stream: &str,
+    chunk: Chunk<S>,
+    positions: &mut Positions,
+) -> Result<(), Error> {
+    let from = positions.get(LOG);
+    for (source, sequence) in &chunk.positions.0 {
+        positions.advance(source, *sequence);
+    }
+    let mut states = S::load(db, &chunk.keys).await?;
+    for record in &chunk.records {
         let state = states.entry(record.shop.clone()).or_default();
         let version = S::version(state, &record.event);
         if record.version != version + 1 {
+            // Another worker may have projected since the position was read.
+            if Positions(store::positions(db, partition).await?).get(LOG) != from {
+                return Err(Error::Zombie { service: S::NAME, partition, expected: from });
+            }
             return Err(Error::Version {
                 stream: stream.to_owned(),
                 aggregate: S::aggregate(&record.event),
@@ -92,7 +140,7 @@ async fn fold_chunk<S: Service>(
         return Err(Error::Zombie { service: S::NAME, partition, expected: from });
     }
     S::save(&mut tx, partition, &states).await?;
-    store::save(&mut tx, partition, &changes).await?;
+    store::save(&mut tx, partition, &chunk.changes).await?;
     store::save_positions(&mut tx, partition, &positions.0).await?;
     tx.commit().await?;
     Ok(())
@@ -121,12 +169,12 @@ pub(crate) async fn fold_copies<S: Service>(
             None => crate::log::last_sequence(context, &stream).await?,
         };
         let mut positions = Positions(store::positions(db, partition).await?);
-        let from = positions.get(source.service);
+        let (from, log) = (positions.get(source.service), positions.get(LOG));
         let selection = Selection { stream, filters: inputs::filters(source, partition) };
         let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
         while let Some(chunk) = chunks.recv().await {
             positions.0.retain(|name, _| name == source.service);
-            copy_chunk::<S>(db, partition, source, chunk?, &mut positions).await?;
+            copy_chunk::<S>(db, (partition, log), source, chunk?, &mut positions).await?;
         }
         if end > from {
             let done = BTreeMap::from([(source.service.to_owned(), end)]);
@@ -138,11 +186,12 @@ pub(crate) async fn fold_copies<S: Service>(
 
 async fn copy_chunk<S: Service>(
     db: &mut AnyConnection,
-    partition: u32,
+    (partition, log): (u32, u64),
     source: &Source,
     chunk: Vec<Arrived>,
     positions: &mut Positions,
 ) -> Result<(), Error> {
+    let from = positions.get(source.service);
     let mut keys: HashMap<Shop, S::Keys> = HashMap::new();
     let mut copied = Vec::with_capacity(chunk.len());
     for message in chunk {
@@ -161,6 +210,11 @@ async fn copy_chunk<S: Service>(
         S::copy(states.entry(shop.clone()).or_default(), input);
     }
     let mut tx = db.begin().await?;
+    let is_mine = store::advance(&mut tx, partition, log, log).await?
+        && Positions(store::positions(&mut tx, partition).await?).get(source.service) == from;
+    if !is_mine {
+        return Err(Error::Zombie { service: S::NAME, partition, expected: log });
+    }
     S::save(&mut tx, partition, &states).await?;
     store::save_positions(&mut tx, partition, &positions.0).await?;
     tx.commit().await?;

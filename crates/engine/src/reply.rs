@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use async_nats::Client;
+use events::id::Shop;
 use serde::{Deserialize, Serialize};
 
 use crate::store::AnswerRow;
@@ -11,6 +12,7 @@ use crate::store::AnswerRow;
 /// The answer to one command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reply {
+    pub(crate) shop: Shop,
     pub(crate) command_id: String,
     pub(crate) service: String,
     pub(crate) fingerprint: String,
@@ -28,6 +30,7 @@ impl Reply {
     /// The answer to a command that was handled before.
     pub(crate) fn repeated(row: &AnswerRow) -> Self {
         Self {
+            shop: row.shop.clone(),
             command_id: row.command_id.clone(),
             service: String::new(),
             fingerprint: row.fingerprint.clone(),

@@ -163,8 +163,11 @@ async fn save_answers(
     partition: u32,
     answers: &[AnswerRow],
 ) -> Result<(), StoreError> {
-    let rows: Vec<_> = answers
-        .iter()
+    // The last one counts: a command may come again after its first answer was forgotten.
+    let last: BTreeMap<_, _> =
+        answers.iter().map(|row| ((row.shop.as_str(), &row.command_id), row)).collect();
+    let rows: Vec<_> = last
+        .into_values()
         .map(|row| {
             let at = row.answered_at.millis();
             let (shop, command) = (row.shop.as_str(), &row.command_id);
@@ -176,7 +179,9 @@ async fn save_answers(
          (shop, command_id, partition, fingerprint, body, sequence, answered_at) \
          select value->>0, value->>1, cast(value->>2 as bigint), value->>3, value->>4, \
          cast(value->>5 as bigint), cast(value->>6 as bigint) \
-         from json_each($1) where true on conflict (shop, command_id) do nothing",
+         from json_each($1) where true on conflict (shop, command_id) do update set \
+         fingerprint = excluded.fingerprint, body = excluded.body, sequence = excluded.sequence, \
+         answered_at = excluded.answered_at",
     )
     .bind(serde_json::to_string(&rows)?)
     .execute(db)

@@ -56,7 +56,7 @@ pub(crate) struct Turn<S: Service> {
     /// By subject: what to tell whom, after the commit.
     pub(crate) replies: Vec<(String, Reply)>,
     pub(crate) operations: Vec<S::Operation>,
-    /// Whether something from within was redriven: its operation must be taken up again.
+    /// Whether something was redriven: the operations that are pending must be taken up again.
     pub(crate) resumes: bool,
 }
 
@@ -113,7 +113,7 @@ impl<S: Service> Deciding<'_, S> {
         let place = (input.shop.clone(), input.aggregate.clone());
         if let Some(reason) = self.given.failed.get(&index) {
             self.park(input, reason);
-        } else if self.turn.blocked.contains(&place) {
+        } else if !is_copy::<S>(input.source) && self.turn.blocked.contains(&place) {
             self.park(input, "an earlier input of this aggregate is parked");
         } else {
             match &input.content {
@@ -122,10 +122,7 @@ impl<S: Service> Deciding<'_, S> {
                     S::copy(self.turn.states.entry(input.shop.clone()).or_default(), copy);
                 }
                 Content::Decide(decidable) => self.decide_one(input, decidable),
-                Content::Resume => {
-                    self.record_redriven(input);
-                    self.turn.resumes = true;
-                }
+                Content::Resume => self.record_redriven(input),
             }
         }
     }
@@ -135,6 +132,7 @@ impl<S: Service> Deciding<'_, S> {
             && let Some(known) = self.given.answered.get(&(input.shop.clone(), command.id.clone()))
         {
             let reply = Reply::repeated(known);
+            self.record_redriven(input);
             self.reply(command, reply);
             return;
         }
@@ -248,7 +246,7 @@ impl<S: Service> Deciding<'_, S> {
     /// Sets an input aside, and with it what comes later for its aggregate.
     fn park(&mut self, input: &Input<S>, reason: &str) {
         let place = (input.shop.clone(), input.aggregate.clone());
-        if let Content::Copy(_) = input.content {
+        if is_copy::<S>(input.source) {
             // The other service's log keeps it; a rebuild that can read it takes it in.
             tracing::error!(subject = input.subject, reason, "cannot take an event into a copy");
             return;
@@ -297,6 +295,8 @@ impl<S: Service> Deciding<'_, S> {
     fn record_redriven(&mut self, input: &Input<S>) {
         let Some(Redriven { parked_id, edited }) = &input.redriven else { return };
         self.turn.changes.redriven.push(parked_id.clone());
+        // Outcomes that came while the aggregate was parked were not taken.
+        self.turn.resumes = true;
         let aggregate = format!("redriven:{parked_id}");
         let redriven = proto::Redriven { parked_id: parked_id.clone(), payload: edited.clone() };
         let kind = proto::engine_event::Kind::Redriven(redriven);
@@ -317,9 +317,7 @@ impl<S: Service> Deciding<'_, S> {
 
     fn close_part(&mut self) {
         let Some(last) = self.part.last_mut() else { return };
-        let is_copy =
-            |source: &str| S::SOURCES.iter().any(|known| known.copy && known.service == source);
-        let header = self.turn.positions.to_header(|source| is_copy(source) || source == LOG);
+        let header = self.turn.positions.to_header(|source| is_copy::<S>(source) || source == LOG);
         if !header.is_empty() {
             last.headers.insert(POSITIONS_HEADER, header);
         }
@@ -332,6 +330,11 @@ impl Cause {
     pub(crate) fn redrive(parked_id: &str) -> Self {
         Self { id: parked_id.to_owned(), kind: "operator.redrive".to_owned() }
     }
+}
+
+/// Whether a source only feeds a copy.
+fn is_copy<S: Service>(source: &str) -> bool {
+    S::SOURCES.iter().any(|known| known.copy && known.service == source)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge at which events get their ids")]

@@ -23,8 +23,8 @@ use crate::{
 
 /// Who waits for what: by shop and aggregate.
 type Waiting = Arc<Mutex<HashMap<(String, String), Vec<oneshot::Sender<u64>>>>>;
-/// A service's log in a partition.
-type Tail = (&'static str, u32);
+/// Some events of a service's log in a partition.
+type Tail = (&'static str, u32, &'static [&'static str]);
 
 /// All tails of a client; each starts when somebody first waits for something of it.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Watches {
         partition: u32,
     ) -> Result<Waiting, Error> {
         let mut tails = self.tails.lock().await;
-        if let Some(waiting) = tails.get(&(service, partition)) {
+        if let Some(waiting) = tails.get(&(service, partition, events)) {
             return Ok(waiting.clone());
         }
         let stream = streams::log(service, partition);
@@ -110,7 +110,7 @@ impl Watches {
                 }
             }
         });
-        tails.insert((service, partition), waiting.clone());
+        tails.insert((service, partition, events), waiting.clone());
         Ok(waiting)
     }
 }

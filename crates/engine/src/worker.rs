@@ -81,9 +81,13 @@ impl<'a, S: Service> Worker<'a, S> {
         fold_copies::<S>(context, &mut db, *partition, None).await?;
         let positions = Positions(store::positions(&mut db, *partition).await?);
         if positions.get(LOG) > last {
-            // The log was replaced by an older one; going on would contradict what was told.
-            let expected = positions.get(LOG);
-            return Err(Error::Zombie { service: S::NAME, partition: *partition, expected });
+            let (service, position) = (S::NAME, positions.get(LOG));
+            let last = last_sequence(context, &stream).await?;
+            return Err(if position > last {
+                Error::LogLost { service, stream, last, position }
+            } else {
+                Error::Zombie { service, partition: *partition, expected: last }
+            });
         }
         let parked = store::parked(&database.pool, *partition).await?;
         let blocked = parked.into_iter().map(|row| (row.shop, row.aggregate_id)).collect();
@@ -172,27 +176,30 @@ impl<'a, S: Service> Worker<'a, S> {
 
     /// Handles a batch: decides, publishes, projects, tells.
     async fn handle(&mut self, mut batch: Batch<S>) -> Result<(), Error> {
-        for (source, sequence) in batch.idle.drain(..) {
-            self.positions.advance(source, sequence);
+        let mut turn = self.decide(batch.inputs.make_contiguous()).await?;
+        // Not before: none of the turn's parts may tell a position behind the inputs of a later one.
+        for (source, sequence) in batch.idle {
+            turn.positions.advance(source, sequence);
         }
-        let inputs = batch.inputs.make_contiguous();
-        let turn = self.decide(inputs).await?;
+        let strikes = |step| !turn.parts.is_empty() && self.setup.faults.strikes(S::NAME, step);
         self.publish(&turn).await?;
-        if self.setup.faults.strikes(S::NAME, Step::BeforeProject) {
+        if strikes(Step::BeforeProject) {
             return Err(Error::Stopped(Step::BeforeProject));
         }
         self.project(&turn).await?;
-        if self.setup.faults.strikes(S::NAME, Step::AfterProject) {
+        if strikes(Step::AfterProject) {
             return Err(Error::Stopped(Step::AfterProject));
         }
         self.setup.projected.send_replace(turn.last);
         reply::send(&self.setup.client, S::NAME, turn.replies).await;
         self.positions = turn.positions;
         self.blocked = turn.blocked;
-        self.start_operations(turn.operations, false);
         if turn.resumes {
+            // Those of this turn are among them.
             let pending = S::pending(&mut self.db, self.setup.partition).await?;
             self.start_operations(pending, true);
+        } else {
+            self.start_operations(turn.operations, false);
         }
         Ok(())
     }
@@ -251,7 +258,9 @@ impl<'a, S: Service> Worker<'a, S> {
         let partition = self.setup.partition;
         let from = self.positions.get(LOG);
         let mut tx = self.db.begin().await?;
-        if !store::advance(&mut tx, partition, from, turn.last).await? {
+        if !store::advance(&mut tx, partition, from, turn.last).await?
+            || !are_copies_unmoved(&mut tx, partition, &self.positions, turn).await?
+        {
             return Err(Error::Zombie { service: S::NAME, partition, expected: from });
         }
         save::<S>(&mut tx, partition, turn).await?;
@@ -271,6 +280,24 @@ impl<'a, S: Service> Worker<'a, S> {
             });
         }
     }
+}
+
+/// Whether the copies that the turn changes are still where `from` has them. A batch that only
+/// copies leaves the position in the own log where it is, so that one does not tell.
+async fn are_copies_unmoved<S: Service>(
+    db: &mut AnyConnection,
+    partition: u32,
+    from: &Positions,
+    turn: &Turn<S>,
+) -> Result<bool, Error> {
+    let unmoved = |to: &Positions| {
+        let mut copies = S::SOURCES.iter().filter(|source| source.copy);
+        copies.all(|source| to.get(source.service) == from.get(source.service))
+    };
+    if unmoved(&turn.positions) {
+        return Ok(true);
+    }
+    Ok(unmoved(&Positions(store::positions(db, partition).await?)))
 }
 
 async fn save<S: Service>(

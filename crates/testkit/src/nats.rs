@@ -22,7 +22,8 @@ impl TestServer {
     pub async fn start() -> Self {
         show_logs();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let server = Server::start(nats_server(), folder.path(), "").await.expect("nats-server starts");
+        let server =
+            Server::start(nats_server(), folder.path(), "").await.expect("nats-server starts");
         Self { server, _folder: folder }
     }
 

@@ -183,7 +183,9 @@ fn find_programs() -> Option<PathBuf> {
     versions.retain(|programs| programs.join("initdb").exists());
     versions.sort();
     // Some put initdb alone on the PATH, without the client programs that belong to it.
-    find_on_path("initdb").filter(|programs| programs.join("pg_isready").exists()).or(versions.pop())
+    find_on_path("initdb")
+        .filter(|programs| programs.join("pg_isready").exists())
+        .or(versions.pop())
 }
 
 /// The first folder of the PATH with that program.

@@ -60,6 +60,7 @@ fn spawn(settings: &Settings, service: &str) -> Running {
     let child = Command::new(env!("CARGO_BIN_EXE_tradewind"))
         .args(["serve", service, "--log", "warn"])
         .args(["--nats-url", &settings.nats_url])
+        .args(["--nats-monitor-url", settings.nats_monitor_url.as_deref().unwrap_or_default()])
         .args(["--database", &settings.database])
         .args(["--listen", &settings.listen.to_string()])
         .args(["--api-key", "secret"])
@@ -75,6 +76,7 @@ fn settings(server: &TestServer, db: &Db, folder: &TempDir) -> Settings {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     Settings {
         nats_url: server.url(),
+        nats_monitor_url: Some(server.monitor_url()),
         database: match db.location() {
             Location::Folder(folder) => folder.display().to_string(),
             Location::Postgres(url) => url,

@@ -1,11 +1,14 @@
 //! Copies of what other services own: read before what needs them, and never in the way.
+//!
+//! Each test sends a deposit first: what is written after its answer is read live, not when the
+//! worker recovers.
 
 use events::{proto, subject::Lane};
 use testkit::{Db, eventually};
 
 use crate::{
     ledger::Ledger,
-    rig::{Rig, Running, deposit_lines, deposits, send, store},
+    rig::{Rig, Running, deposit, deposit_lines, deposits, send, store},
 };
 
 testkit::on_both_databases!(
@@ -14,7 +17,8 @@ testkit::on_both_databases!(
     a_copy_that_cannot_be_read_is_passed_over,
 );
 
-fn created(sku: &str, price: i64) -> proto::event::Body {
+/// A product with a price.
+pub(crate) fn created(sku: &str, price: i64) -> proto::event::Body {
     catalog(proto::catalog_event::Kind::Created(proto::ProductCreated {
         sku: sku.to_owned(),
         price: money(price),
@@ -60,6 +64,7 @@ async fn a_command_waits_for_what_its_sender_has_seen_of_the_catalogue(db: Db) {
     let engine = rig.engine().await;
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
+    send(&client, deposit("it", 1)).await;
     let first = rig.write_event("tea", created("tea", 5)).await;
     // What is there already comes first, and what is about to come is waited for.
     send(&client, priced("A", "tea", first)).await;
@@ -82,6 +87,7 @@ async fn a_command_does_not_wait_for_an_event_that_is_of_no_use_here(db: Db) {
     let engine = rig.engine().await;
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
+    send(&client, deposit("it", 1)).await;
     rig.write_event("tea", created("tea", 5)).await;
     let last = rig.write_event("tea", discontinued("tea")).await;
     // It would be handled after a while even so, before the position was told.
@@ -97,11 +103,12 @@ async fn a_copy_that_cannot_be_read_is_passed_over(db: Db) {
     let engine = rig.engine().await;
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
+    send(&client, deposit("it", 1)).await;
     rig.write("catalog.0.acme.created", "tea", b"\xff\xff".to_vec()).await;
     let after = rig.write_event("tea", created("tea", 5)).await;
     send(&client, priced("A", "tea", after)).await;
     assert_eq!(client.parked("order").await.expect("it is answered"), []);
-    // Live and rebuilt alike.
+    // Live as in a rebuild.
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
     running.stop().await;
 }

@@ -7,7 +7,6 @@ use std::sync::{
 
 use engine::{Engine, Error, Faults, Outcome, Step};
 use events::{proto, subject::Lane};
-use futures::future::join_all;
 use testkit::{Db, eventually};
 
 use crate::{
@@ -83,20 +82,17 @@ async fn every_batch_may_crash_at_every_step(db: Db) {
         let kind = proto::inventory_event::Kind::Counted(counted);
         proto::event::Body::Inventory(proto::InventoryEvent { kind: Some(kind) })
     };
-    let work = (1..=10).map(|number| {
-        let (rig, client) = (&rig, &client);
-        async move {
-            rig.write_event("A", counted(100 * number)).await;
-            send(client, deposit("A", number)).await;
-        }
-    });
-    join_all(work).await;
-    let all = async || deposits(&rig.server.events("ORDER-0").await, "A").len() == 20;
-    eventually("all is deposited", all).await;
+    for number in 1..=10 {
+        rig.write_event("A", counted(100 * number)).await;
+        store(&client, Lane::Live, deposit("A", number)).await;
+        let all = 2 * usize::try_from(number).expect("it is small");
+        let deposited = async || deposits(&rig.server.events("ORDER-0").await, "A").len();
+        eventually("both are deposited", async || deposited().await == all).await;
+    }
     restarting.abort();
     restarting.await.expect_err("it was aborted");
 
-    assert!(crashes.load(Ordering::SeqCst) >= 3);
+    assert!(crashes.load(Ordering::SeqCst) >= 10);
     let engine = rig.engine().await;
     let running = Running::start(&engine, &Ledger::default());
     send(&engine.client(), deposit("B", 1)).await;

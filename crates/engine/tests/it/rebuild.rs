@@ -9,6 +9,7 @@ use crate::{
 };
 
 testkit::on_both_databases!(
+    a_log_that_has_lost_its_end_stops_the_worker,
     a_rebuilt_projection_is_the_live_one,
     a_projection_that_is_lost_is_folded_at_the_next_start,
     a_row_that_was_changed_by_hand_is_named,
@@ -22,7 +23,8 @@ async fn rows(db: &mut AnyConnection) -> Vec<String> {
          || coalesce(charge, 0) || correlation_id from ledger_account order by shop, id",
         "select shop || command_id || body || sequence || ' ' || answered_at from engine_answer \
          order by shop, command_id",
-        "select source || ' ' || sequence from engine_position order by source",
+        "select source || ' ' || sequence from engine_position \
+         where source in ('log', 'inbox.live') order by source",
     ] {
         let found = db.fetch_all(select).await.expect("the table is there");
         rows.extend(found.iter().map(|row| row.get::<String, _>(0)));
@@ -69,6 +71,24 @@ async fn a_projection_that_is_lost_is_folded_at_the_next_start(db: Db) {
     // The account, and the positions in the log and the inbox.
     assert_eq!(lost.len(), 3, "{lost:?}");
     rig.check(&engine).await;
+}
+
+async fn a_log_that_has_lost_its_end_stops_the_worker(db: Db) {
+    let rig = Rig::start(db).await;
+    fill(&rig).await;
+    let rig = Rig::start(rig.db).await;
+    let engine = rig.engine().await;
+    let error = Running::start(&engine, &Ledger::default()).fails().await;
+    assert_eq!(
+        error.to_string(),
+        "ORDER-0 ends at 0, but the projection of order holds it up to 22: the log was replaced, \
+         or has lost its end; restore it, or take the log as it is with `tradewind rebuild order`"
+    );
+    engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+    let running = Running::start(&engine, &Ledger::default());
+    send(&engine.client(), deposit("account-1", 1)).await;
+    assert_eq!(rig.check(&engine).await.len(), 1);
+    running.stop().await;
 }
 
 /// A database of the same kind with nothing in it.

@@ -5,6 +5,7 @@ use futures::future::join_all;
 use testkit::{Db, eventually};
 
 use crate::{
+    copies::created,
     ledger::Ledger,
     rig::{Rig, Running, deposit, deposits, send},
 };
@@ -19,15 +20,20 @@ async fn two_workers_on_one_partition_lose_and_double_nothing(db: Db) {
     let (one, two) = (rig.engine().await, rig.engine_elsewhere().await);
     let ledgers = [Ledger::default(), Ledger::default()];
     let running = [Running::start(&one, &ledgers[0]), Running::start(&two, &ledgers[1])];
-    join_all((0..CLIENTS).map(|number| {
+    let prices = async {
+        for price in 1..=CLIENTS * EACH {
+            rig.write_event("tea", created("tea", price)).await;
+        }
+    };
+    let work = join_all((0..CLIENTS).map(|number| {
         let client = if number % 2 == 0 { one.client() } else { two.client() };
         async move {
             for step in 1..=EACH {
                 send(&client, deposit(&number.to_string(), step)).await;
             }
         }
-    }))
-    .await;
+    }));
+    futures::join!(prices, work);
 
     let end = rig.server.events("ORDER-0").await.len() as u64;
     for engine in [&one, &two] {

@@ -3,7 +3,7 @@
 //! It goes by what is known so far: reservations name the stocks of their lines, stocks tell which
 //! counts come late and which stocks may fall short, and only for those it asks for more.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use engine::StoreError;
 use events::{
@@ -17,6 +17,9 @@ use crate::domain::{
     DocumentKey, Keys, MOST_SHORT_ORDERS, Product, Remembered, Reservation, State, Status, Stock,
     StockId, Units,
 };
+
+/// How many blocks of promises are looked into at once, for each stock.
+const BLOCKS_AT_ONCE: u64 = 8;
 
 /// Fetches the named rows of each shop.
 pub(crate) async fn load(
@@ -138,7 +141,7 @@ async fn load_stocks(
     for (shop, keys) in keys {
         named.extend(keys.stocks.keys().map(|id| (shop, id)));
     }
-    for (shop, _) in keys {
+    for shop in keys.keys() {
         let reservations = states.get(shop).into_iter().flat_map(|s| s.reservations.iter());
         named.extend(reservations.flat_map(|(_, row)| row.lines.iter().map(|l| (shop, &l.stock))));
     }
@@ -260,50 +263,67 @@ async fn load_newer(
     Ok(())
 }
 
-/// Fetches the newest orders that have units of a stock which may fall short.
+/// Fetches the orders that have units of a stock which may fall short: block by block, the newest
+/// first, until there are as many as are ever named.
 async fn load_orders(
     db: &mut AnyConnection,
     keys: &HashMap<Shop, Keys>,
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
-    let (mut named, mut blocks) = (Vec::new(), Vec::new());
-    for (shop, state) in &*states {
-        let ids = keys.get(shop).map_or_else(Vec::new, |keys| keys.perhaps_short(state));
-        if !ids.is_empty() {
-            blocks.extend((0..state.orders_held.div_ceil(ORDERS_A_BLOCK)).map(|b| (shop, b)));
+    let mut short = Vec::new();
+    for (shop, keys) in keys {
+        if let Some(state) = states.get(shop) {
+            let blocks = state.orders_held.div_ceil(ORDERS_A_BLOCK);
+            short.extend(keys.perhaps_short(state).into_iter().map(|id| (shop, id, blocks)));
         }
-        named.extend(ids.into_iter().map(|id| stock_key(shop, id)));
     }
-    let (Some(named), Some(blocks)) = (json(&named)?, json(&blocks)?) else { return Ok(()) };
+    loop {
+        let mut asked = Vec::new();
+        for (number, (shop, id, blocks)) in short.iter().enumerate() {
+            let newest = blocks.saturating_sub(BLOCKS_AT_ONCE)..*blocks;
+            let (shop, sku, location) = stock_key(shop, id);
+            asked.extend(newest.map(|block| (number, shop, block, sku, location)));
+        }
+        let Some(asked) = json(&asked)? else { return Ok(()) };
+        for (number, orders) in orders_of(db, asked).await? {
+            if let Some((shop, id, _)) = short.get(number) {
+                let state = states.entry((*shop).clone()).or_default();
+                state.watched.entry((*id).clone()).or_default().orders.extend(orders);
+            }
+        }
+        for (shop, id, blocks) in &mut short {
+            let watched = states.get(*shop).and_then(|state| state.watched.get(*id));
+            let enough = watched.is_some_and(|watched| watched.orders.len() >= MOST_SHORT_ORDERS);
+            *blocks = if enough { 0 } else { blocks.saturating_sub(BLOCKS_AT_ONCE) };
+        }
+    }
+}
+
+/// The orders that have units of a stock, for each block of promises that is asked for.
+async fn orders_of(
+    db: &mut AnyConnection,
+    asked: String,
+) -> Result<Vec<(usize, Vec<OrderId>)>, StoreError> {
     let rows = sqlx::query(
-        "select shop, sku, location, string_agg(order_id, ' ') as orders
-         from (select promise.shop, sku, location, promise.order_id,
-                      row_number() over (partition by promise.shop, sku, location
-                                         order by promise.order_id desc) as newness
-               from json_each($1) as short
-               cross join json_each($2) as block
-               cross join promise
-               cross join reservation
-               where block.value->>0 = short.value->>0
-                     and promise.shop = short.value->>0
-                     and promise.block = cast(block.value->>1 as bigint)
-                     and sku = short.value->>1 and location = short.value->>2
-                     and reservation.shop = promise.shop
-                     and reservation.order_id = promise.order_id
-                     and status in ('held', 'allocated')) as promised
-         where newness <= $3
-         group by shop, sku, location",
+        "select cast(asked.value->>0 as bigint) as number,
+                (select string_agg(promise.order_id, ' ')
+                 from promise join reservation on reservation.shop = promise.shop
+                      and reservation.order_id = promise.order_id
+                 where promise.shop = asked.value->>1
+                       and promise.block = cast(asked.value->>2 as bigint)
+                       and sku = asked.value->>3 and location = asked.value->>4
+                       and status in ('held', 'allocated')) as orders
+         from json_each($1) as asked",
     )
-    .bind(named)
-    .bind(blocks)
-    .bind(MOST_SHORT_ORDERS as i64)
+    .bind(asked)
     .fetch_all(db)
     .await?;
+    let mut found = Vec::new();
     for row in rows.iter().map(Fetched::of("promise")) {
-        let orders = row.text("orders")?;
-        let orders = orders.split(' ').map(OrderId::parse).collect::<Result<BTreeSet<_>, _>>();
+        let Some(orders) = row.row.try_get::<Option<String>, _>("orders")? else { continue };
+        let orders = orders.split(' ').map(OrderId::parse).collect::<Result<_, _>>();
         let orders = orders.map_err(|error| row.corrupt("order_id", error.value))?;
-        row.state(states)?.watched.entry(row.stock_id()?).or_default().orders = orders;
+        found.push((row.number("number")? as usize, orders));
     }
-    Ok(())
+    Ok(found)
 }

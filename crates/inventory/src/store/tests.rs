@@ -1,6 +1,9 @@
 //! Against a private `SQLite` database, gone when its only connection is.
 
-use events::answer::StockResult;
+use events::{
+    answer::StockResult,
+    id::{Connector, DocumentId},
+};
 use serde_json::{Value, json};
 use sqlx::any::AnyPoolOptions;
 
@@ -128,21 +131,18 @@ async fn batches_of_any_size_decide_and_save_the_same_and_so_does_a_rebuild() {
 }
 
 fn counted(sku: &str, sequence: i64, quantity: i64) -> Input {
-    let json = json!({ "connector": "erp", "id": format!("D{sequence}") });
-    let parse = |key: &str| json[key].as_str().expect("is text").to_owned();
+    recorded(sku, &format!("D{sequence}"), sequence, Units::Counted(quantity))
+}
+
+fn recorded(sku: &str, id: &str, sequence: i64, units: Units) -> Input {
     let key = domain::DocumentKey {
-        connector: events::id::Connector::parse(&parse("connector")).expect("valid"),
-        id: events::id::DocumentId::parse(&parse("id")).expect("valid"),
+        connector: Connector::parse("erp").expect("valid"),
+        id: DocumentId::parse(id).expect("valid"),
     };
     let stock = StockId { sku: Sku::parse(sku).expect("valid"), location: Location::main() };
-    Input::RecordStock {
-        lines: vec![domain::StockLine {
-            stock,
-            document: domain::Document { key, sequence },
-            units: Units::Counted(quantity),
-            reason: String::new(),
-        }],
-    }
+    let document = domain::Document { key, sequence };
+    let line = domain::StockLine { stock, document, units, reason: String::new() };
+    Input::RecordStock { lines: vec![line] }
 }
 
 fn placed(number: u64, of: &[(&str, i64)]) -> Input {
@@ -189,6 +189,44 @@ async fn only_rows_that_changed_are_written() {
         rows.iter().filter(|row| row.starts_with("reservation")).cloned().collect();
     assert!(reservations[0].contains("'held', 77"), "is as it was marked: {reservations:?}");
     assert_eq!(reservations.len(), 3);
+}
+
+#[tokio::test]
+async fn a_late_count_takes_what_was_adjusted_after_it_and_not_what_it_contains() {
+    let adjusted = |id, sequence, delta| recorded("A", id, sequence, Units::Added(delta));
+    let db = given(&[
+        adjusted("as-old", 3, 1),
+        adjusted("newer", 4, 10),
+        adjusted("newest", 9, 100),
+        adjusted("older", 2, 1_000),
+        recorded("B", "of-another", 5, Units::Added(10_000)),
+    ])
+    .await;
+    let late = [counted("B", 1, 7), counted("A", 3, 7)];
+    handle(&db, &late.map(|input| (input, Timestamp::default()))).await;
+    for (sku, on_hand) in [("A", 117), ("B", 10_007)] {
+        let level = ask(&db, "level", json!({ "sku": sku })).await.expect("is counted");
+        assert_eq!(level["on_hand"], on_hand, "{sku}");
+    }
+}
+
+#[tokio::test]
+async fn the_orders_that_a_shortage_hits_are_found_in_whatever_block_and_the_newest_are_named() {
+    let db = given(&[counted("A", 1, 20_000), counted("B", 2, 20_000)]).await;
+    let orders = 10 * ORDERS_A_BLOCK;
+    let place = |number| placed(number, &[(if number <= 3 { "A" } else { "B" }, 1)]);
+    let batch: Vec<_> = (1..=orders).map(|n| (place(n), Timestamp::default())).collect();
+    handle(&db, &batch).await;
+    let cancelled = Input::Cancelled { order_id: order(2) };
+    let batch = [cancelled, counted("A", 3, 0), counted("B", 4, 0)];
+    let (recorded, _) = handle(&db, &batch.map(|input| (input, Timestamp::default()))).await;
+
+    let named = recorded.iter().filter_map(|recorded| match &recorded.event {
+        Event::Stock(_, domain::StockFact::Short { order_ids, .. }) => Some(order_ids.clone()),
+        Event::Stock(..) | Event::Reservation(..) => None,
+    });
+    let newest = (orders - 999..=orders).rev().map(order).collect();
+    assert_eq!(named.collect::<Vec<_>>(), [vec![order(3), order(1)], newest]);
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ fn nothing_more_is_fetched_for_an_adjustment_that_adds_to_what_is_short() {
 
 #[test]
 fn a_count_older_than_an_adjustment_is_late() {
-    let given = [event(adjustment("A", "D4", 4, 1), 1)];
+    let given = [event(adjustment("A", "D4", 4, 1), 1), event(adjustment("A", "D2", 2, 1), 2)];
     let lines = [count("A", "D3", 3, 9), count("A", "D4b", 4, 9), count("B", "D2", 2, 9)];
     assert_eq!(asked(&given, &[record(&lines)]).0, 1);
 }
