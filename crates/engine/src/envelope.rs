@@ -16,6 +16,9 @@ pub(crate) enum Content<E> {
     Engine(proto::engine_event::Kind),
 }
 
+/// An envelope taken apart: the record, and the answer that it carries.
+pub(crate) type Opened<E> = (Recorded<Content<E>>, Option<proto::Answer>);
+
 /// Puts a fact into its envelope.
 pub(crate) fn seal<E>(
     recorded: &Recorded<E>,
@@ -41,9 +44,7 @@ pub(crate) fn seal<E>(
 }
 
 /// Takes an envelope of the service's own log apart.
-pub(crate) fn open<S: Service>(
-    event: proto::Event,
-) -> Result<(Recorded<Content<S::Event>>, Option<proto::Answer>), WireError> {
+pub(crate) fn open<S: Service>(event: proto::Event) -> Result<Opened<S::Event>, WireError> {
     let content = match event.body.ok_or(WireError::Missing("body"))? {
         proto::event::Body::Engine(engine) => {
             Content::Engine(engine.kind.ok_or(WireError::Missing("engine.kind"))?)

@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use async_nats::jetstream::Context;
-use events::{id::Shop, proto};
+use events::{
+    id::{Shop, hex},
+    proto,
+};
 use prost::Message;
 use sqlx::{AnyConnection, Connection};
 use tokio::sync::mpsc;
@@ -278,15 +281,6 @@ impl Changes {
             }
         }
     }
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").ok();
-        text
-    })
 }
 
 /// Bytes from hexadecimal; `None` when it is none.

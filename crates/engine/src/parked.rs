@@ -123,8 +123,8 @@ fn source_name<S: Service>(name: &str) -> &'static str {
 }
 
 /// What became of the inputs, by what is parked afterwards.
-pub(crate) fn outcome(ids: &[String], left: &[ParkedRow]) -> Result<Redriving, String> {
+pub(crate) fn outcome(ids: &[String], left: &[ParkedRow]) -> Redriving {
     let (still_parked, handled) =
         ids.iter().cloned().partition(|id| left.iter().any(|row| row.id == *id));
-    Ok(Redriving { handled, still_parked })
+    Redriving { handled, still_parked }
 }

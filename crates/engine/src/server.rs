@@ -96,12 +96,13 @@ impl Server {
     fn configuration(&self, folder: &Path) -> String {
         let port = |port: u16| if port == 0 { "-1".to_owned() } else { port.to_string() };
         format!(
-            "listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\nports_file_dir: {folder:?}\n\
+            "listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\nports_file_dir: \"{}\"\n\
              max_payload: 1MB\n\
-             jetstream {{ store_dir: {:?}, max_mem: 256M, sync_interval: always }}\n{}\n",
+             jetstream {{ store_dir: \"{}\", max_mem: 256M, sync_interval: always }}\n{}\n",
             port(self.port),
             port(self.monitor_port),
-            folder.join("jetstream"),
+            folder.display(),
+            folder.join("jetstream").display(),
             self.extra
         )
     }

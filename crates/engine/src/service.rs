@@ -12,7 +12,7 @@
 //! Recovery and rebuild are the same without `decide`: [`Service::event_keys`], `load`, `apply`, `save`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     fmt,
     future::Future,
     hash::Hash,
@@ -304,12 +304,12 @@ impl From<sqlx::Error> for QueryError {
 #[derive(Debug, Clone)]
 pub struct Rows<K, V> {
     rows: HashMap<K, V>,
-    changed: BTreeMap<K, ()>,
+    changed: BTreeSet<K>,
 }
 
 impl<K, V> Default for Rows<K, V> {
     fn default() -> Self {
-        Self { rows: HashMap::new(), changed: BTreeMap::new() }
+        Self { rows: HashMap::new(), changed: BTreeSet::new() }
     }
 }
 
@@ -327,13 +327,13 @@ impl<K: Clone + Eq + Hash + Ord, V> Rows<K, V> {
     /// The row of that name, to be changed.
     pub fn change(&mut self, key: &K) -> Option<&mut V> {
         let row = self.rows.get_mut(key)?;
-        self.changed.insert(key.clone(), ());
+        self.changed.insert(key.clone());
         Some(row)
     }
 
     /// Puts a new row, or another in place of the old one.
     pub fn put(&mut self, key: K, row: V) {
-        self.changed.insert(key.clone(), ());
+        self.changed.insert(key.clone());
         self.rows.insert(key, row);
     }
 
@@ -342,7 +342,7 @@ impl<K: Clone + Eq + Hash + Ord, V> Rows<K, V> {
     where
         V: Default,
     {
-        self.changed.insert(key.clone(), ());
+        self.changed.insert(key.clone());
         self.rows.entry(key.clone()).or_default()
     }
 
@@ -353,6 +353,6 @@ impl<K: Clone + Eq + Hash + Ord, V> Rows<K, V> {
 
     /// The rows that have changed, by key.
     pub fn changed(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.changed.keys().filter_map(|key| self.rows.get_key_value(key))
+        self.changed.iter().filter_map(|key| self.rows.get_key_value(key))
     }
 }

@@ -34,7 +34,7 @@ const INACTIVE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often an idle source moves its position on to the end of its stream, so that retention
 /// never seems to have deleted inputs that were not there.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 /// What a source reads.
 #[derive(Debug, Clone)]

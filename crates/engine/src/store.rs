@@ -12,7 +12,7 @@ use sqlx::{AnyConnection, AnyPool, Row};
 use crate::{Context, StoreError};
 
 /// How long a handled command is remembered.
-const ANSWERS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+const ANSWERS_KEPT: Duration = Duration::from_hours(7 * 24);
 /// The source under which the position in the service's own log is kept.
 pub(crate) const LOG: &str = "log";
 

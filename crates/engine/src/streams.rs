@@ -47,6 +47,7 @@ struct Definitions {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of JetStream's own")]
 struct Definition {
     name: String,
     #[serde(default)]
@@ -263,7 +264,7 @@ fn settings(config: &Config) -> BTreeMap<&'static str, String> {
 }
 
 fn default_duplicate_window() -> Duration {
-    Duration::from_secs(120)
+    Duration::from_mins(2)
 }
 
 fn unlimited() -> i64 {

@@ -7,7 +7,7 @@ use std::{
 
 use async_nats::HeaderMap;
 use events::{
-    id::{EventId, Shop},
+    id::{EventId, Shop, hex},
     proto,
     subject::{self, AGGREGATE_HEADER, POSITIONS_HEADER},
     time::Timestamp,
@@ -17,7 +17,6 @@ use uuid::Uuid;
 
 use crate::{
     Cause, Decision, Recorded, Service, envelope,
-    fold::hex,
     inputs::{Command, Content, Input, Redriven, WITHIN},
     positions::Positions,
     publish::{MAX_BATCH, Outgoing},

@@ -122,14 +122,13 @@ impl<'a, S: Service> Worker<'a, S> {
     /// Handles inputs until `shutdown`; the batch at hand is finished first.
     pub(crate) async fn run(
         mut self,
-        mut redrives: &mut mpsc::Receiver<RedriveRequest>,
+        redrives: &mut mpsc::Receiver<RedriveRequest>,
         shutdown: &CancellationToken,
     ) -> Result<(), Error> {
         let mut due = interval(DUE_EVERY);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while self.operations.try_join_next().is_some() {}
-            let redrives = &mut redrives;
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
@@ -147,7 +146,9 @@ impl<'a, S: Service> Worker<'a, S> {
             return Ok(());
         }
         let mut batch = Batch::empty();
-        due.into_iter().for_each(|local| batch.push(Input::from_within(local)));
+        for local in due {
+            batch.push(Input::from_within(local));
+        }
         self.handle(batch).await
     }
 
@@ -164,10 +165,12 @@ impl<'a, S: Service> Worker<'a, S> {
                     .collect();
                 self.blocked.remove(&place);
                 let mut batch = Batch::empty();
-                inputs.into_iter().for_each(|input| batch.push(input));
+                for input in inputs {
+                    batch.push(input);
+                }
                 self.handle(batch).await?;
                 let left = store::parked(&self.setup.database.pool, self.setup.partition).await?;
-                request.answer(parked::outcome(&ids, &left));
+                request.answer(Ok(parked::outcome(&ids, &left)));
             }
             Err(problem) => request.answer(Err(problem)),
         }

@@ -32,7 +32,7 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 /// Who may run Postgres when the tests run as root, which Postgres refuses.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 /// How long a new cluster may take.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+const STARTS_WITHIN: Duration = Duration::from_mins(1);
 /// The pause between two looks at it.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -142,6 +142,10 @@ fn start(programs: &Path, home: &Path, folder: &Path) -> u16 {
     fs::create_dir(folder).expect("the folder of the cluster can be made");
     let port = free_port();
     let log = folder.join("log");
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it outlives this process, for those who come next"
+    )]
     let mut watchdog = spawn_watchdog(programs, home, folder, port).expect("sh runs");
     let deadline = Instant::now() + STARTS_WITHIN;
     while !answers(programs, port) {

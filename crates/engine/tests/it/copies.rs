@@ -21,7 +21,7 @@ testkit::on_both_databases!(
 pub(crate) fn created(sku: &str, price: i64) -> proto::event::Body {
     catalog(proto::catalog_event::Kind::Created(proto::ProductCreated {
         sku: sku.to_owned(),
-        price: money(price),
+        price: Some(money(price)),
         ..Default::default()
     }))
 }
@@ -29,7 +29,7 @@ pub(crate) fn created(sku: &str, price: i64) -> proto::event::Body {
 fn updated(sku: &str, price: i64) -> proto::event::Body {
     catalog(proto::catalog_event::Kind::Updated(proto::ProductUpdated {
         sku: sku.to_owned(),
-        price: money(price),
+        price: Some(money(price)),
         ..Default::default()
     }))
 }
@@ -45,8 +45,8 @@ fn catalog(kind: proto::catalog_event::Kind) -> proto::event::Body {
     proto::event::Body::Catalog(proto::CatalogEvent { kind: Some(kind) })
 }
 
-fn money(minor: i64) -> Option<proto::Money> {
-    Some(proto::Money { minor, currency: "GBP".to_owned() })
+fn money(minor: i64) -> proto::Money {
+    proto::Money { minor, currency: "GBP".to_owned() }
 }
 
 /// A deposit of one unit of `sku` at the catalogue's price, by somebody who has seen the catalogue

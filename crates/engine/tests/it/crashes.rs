@@ -6,12 +6,12 @@ use std::sync::{
 };
 
 use engine::{Engine, Error, Faults, Outcome, Step};
-use events::{proto, subject::Lane};
+use events::subject::Lane;
 use testkit::{Db, eventually};
 
 use crate::{
     ledger::Ledger,
-    rig::{PATIENCE, Rig, Running, deposit, deposits, send, store},
+    rig::{PATIENCE, Rig, Running, counted, deposit, deposits, send, store},
 };
 
 testkit::on_both_databases!(
@@ -77,13 +77,8 @@ async fn every_batch_may_crash_at_every_step(db: Db) {
     let crashes = Arc::new(AtomicU32::new(0));
     let restarting = tokio::spawn(restart_again_and_again(engine.clone(), crashes.clone()));
     let client = engine.client();
-    let counted = |number: i64| {
-        let counted = proto::StockCounted { quantity: number, ..Default::default() };
-        let kind = proto::inventory_event::Kind::Counted(counted);
-        proto::event::Body::Inventory(proto::InventoryEvent { kind: Some(kind) })
-    };
     for number in 1..=10 {
-        rig.write_event("A", counted(100 * number)).await;
+        rig.write_event("A", counted(100 * number, 1)).await;
         store(&client, Lane::Live, deposit("A", number)).await;
         let all = 2 * usize::try_from(number).expect("it is small");
         let deposited = async || deposits(&rig.server.events("ORDER-0").await, "A").len();

@@ -3,7 +3,7 @@
 //! It goes by the name, the commands and the events of the order service, whose streams exist:
 //! `PlaceOrder` is a deposit of each of its lines, `CancelOrder` closes an account. It has one of
 //! everything that the engine knows: a stream that it decides on (what the inventory counts is
-//! deposited), a copy (the catalogue's prices), a deadline (a promise lapses), and an operation
+//! deposited, once for each unit on hand), a copy (the catalogue's prices), a deadline (a promise lapses), and an operation
 //! (a charge).
 
 mod store;
@@ -76,7 +76,7 @@ impl Ledger {
 pub(crate) enum Input {
     Deposit { account: String, lines: Vec<Line>, then: Then },
     Close { account: String },
-    Counted { account: String, units: i64 },
+    Counted { account: String, units: i64, times: usize },
     Priced { sku: String, price: i64 },
     PromiseDue { account: String, until: Timestamp },
     ChargeDone { account: String, amount: i64 },
@@ -347,8 +347,8 @@ fn decide(state: &State, input: &Input, now: Timestamp, broken: bool) -> Decisio
             }
             _ => Decision::answered(Vec::new(), &json!({ "closed": false })),
         },
-        Input::Counted { account, units } => {
-            Decision::events(of(account, vec![Fact::Deposited { amount: *units }]))
+        Input::Counted { account, units, times } => {
+            Decision::events(of(account, vec![Fact::Deposited { amount: *units }; *times]))
         }
         Input::PromiseDue { account, until } => match state.accounts.get(account) {
             Some(known) if known.deadline == Some(*until) => {

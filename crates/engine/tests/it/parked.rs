@@ -10,7 +10,10 @@ use testkit::{Db, eventually};
 
 use crate::{
     ledger::{Ledger, UNLUCKY},
-    rig::{LIVE, Rig, Running, deposit, deposit_lines, deposit_then, deposits, kinds, send, store},
+    rig::{
+        LIVE, Rig, Running, counted, deposit, deposit_lines, deposit_then, deposits, kinds, send,
+        store,
+    },
 };
 
 testkit::on_both_databases!(
@@ -144,12 +147,10 @@ async fn an_event_that_cannot_be_read_is_parked_too(db: Db) {
     store(&client, Lane::Live, deposit("A", 2)).await;
     parked(&client, 2).await;
 
-    let counted = proto::StockCounted { quantity: 1, ..Default::default() };
-    let kind = Some(proto::inventory_event::Kind::Counted(counted));
     let event = proto::Event {
         shop: "acme".to_owned(),
         aggregate_id: "A".to_owned(),
-        body: Some(proto::event::Body::Inventory(proto::InventoryEvent { kind })),
+        body: Some(counted(1, 1)),
         ..Default::default()
     };
     let subject = &waiting[0].row.subject;

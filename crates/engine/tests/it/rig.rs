@@ -207,6 +207,16 @@ pub(crate) fn deposit_then(account: &str, amount: i64, then: &str) -> proto::Com
     command
 }
 
+/// An event of the inventory that is deposited that many times.
+pub(crate) fn counted(amount: i64, times: i64) -> proto::event::Body {
+    let kind = proto::inventory_event::Kind::Counted(proto::StockCounted {
+        quantity: amount,
+        on_hand: times,
+        ..Default::default()
+    });
+    proto::event::Body::Inventory(proto::InventoryEvent { kind: Some(kind) })
+}
+
 /// Closes an account.
 pub(crate) fn close(account: &str) -> proto::Command {
     command(proto::command::Body::CancelOrder(proto::CancelOrder {

@@ -35,7 +35,7 @@ async fn a_stream_that_differs_is_refused_by_name_and_mended_on_demand() {
     let context = rig.server.jetstream().await;
     let inbox = context.get_stream("INBOX-0").await.expect("it was created");
     let defined = inbox.cached_info().config.clone();
-    let changed = Stream { max_age: Duration::from_secs(3600), ..defined };
+    let changed = Stream { max_age: Duration::from_hours(1), ..defined };
     context.update_stream(changed).await.expect("it can be changed");
 
     let error = Engine::connect(rig.config()).await.expect_err("it differs");

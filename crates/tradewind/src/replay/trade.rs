@@ -167,7 +167,9 @@ impl Trade {
             self.known += 1;
         } else {
             self.settled.record(settled_after);
-            accepted_after.into_iter().for_each(|time| self.accepted.record(time));
+            for time in accepted_after {
+                self.accepted.record(time);
+            }
         }
         if view.total != order.total {
             let (invoice, total, wanted) = (&order.invoice, view.total, order.total);

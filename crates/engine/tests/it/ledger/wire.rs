@@ -40,7 +40,11 @@ pub(super) fn foreign(event: proto::Event) -> Result<Input, WireError> {
     match event.body {
         Some(proto::event::Body::Inventory(proto::InventoryEvent {
             kind: Some(inventory_event::Kind::Counted(counted)),
-        })) => Ok(Input::Counted { account: event.aggregate_id, units: counted.quantity }),
+        })) => Ok(Input::Counted {
+            account: event.aggregate_id,
+            units: counted.quantity,
+            times: counted.on_hand as usize,
+        }),
         Some(proto::event::Body::Catalog(proto::CatalogEvent {
             kind: Some(catalog_event::Kind::Created(created)),
         })) => priced(created.sku, created.price),

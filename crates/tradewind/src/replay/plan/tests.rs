@@ -122,7 +122,7 @@ fn other_stock_codes_on_an_order_are_charges() {
 #[test]
 fn an_order_may_be_charges_alone() {
     check(&[row("1", "M", "Manual", 1, 1998)], &["order 1: M=1998 = 1998"], |figures| {
-        (figures.orders, figures.order_lines, figures.charge_lines) = (1, 0, 1)
+        (figures.orders, figures.order_lines, figures.charge_lines) = (1, 0, 1);
     });
 }
 
