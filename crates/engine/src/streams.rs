@@ -324,7 +324,7 @@ mod tests {
         let wanted = wanted(one).expect("the definitions parse");
         let inbox = wanted.iter().find(|c| c.name == "INBOX-0").expect("there is an inbox");
         assert_eq!(compare(inbox, inbox), Vec::<String>::new());
-        let other = Config { max_age: Duration::from_secs(60), ..inbox.clone() };
+        let other = Config { max_age: Duration::from_mins(1), ..inbox.clone() };
         assert_eq!(compare(&other, inbox), ["max_age: is 60s, should be 604800s"]);
     }
 }

@@ -167,7 +167,7 @@ impl Trade {
             self.known += 1;
         } else {
             self.settled.record(settled_after);
-            for time in accepted_after {
+            if let Some(time) = accepted_after {
                 self.accepted.record(time);
             }
         }
