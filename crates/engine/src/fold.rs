@@ -43,6 +43,11 @@ pub(crate) async fn fold_log<S: Service>(
     while let Some(chunk) = chunks.recv().await {
         fold_chunk(db, partition, &stream, chunk?, &mut positions).await?;
     }
+    // A reader that has ended early must not pass for a log that has.
+    if positions.get(LOG) < end {
+        let read = format!("it was read up to {} of {end}", positions.get(LOG));
+        return Err(Error::jetstream("read all of", &stream, read));
+    }
     Ok(positions.get(LOG) - from)
 }
 

@@ -11,7 +11,7 @@ use events::{
     },
 };
 
-use self::day::{ANN, BOB, Day, cancelled, fact, released, short};
+use self::day::{ANN, BOB, Day, cancelled, expired, fact, released, short};
 
 /// The check that has no number: sold units, and levels as they are told.
 const RECONCILED: u8 = 0;
@@ -223,6 +223,19 @@ fn a_count_below_what_is_promised_needs_its_short() {
         |day| {
             count_down(day);
             day.append("inventory", short("A", 3, 4, &[BOB]));
+            day.outside.levels[0].on_hand = 3;
+        },
+        &[4],
+    );
+}
+
+#[test]
+fn a_hold_that_ran_out_is_taken_again_only_where_units_are_left() {
+    check(|day| day.insert("inventory", "allocated", ANN, expired(ANN, &[("A", 4)])), &[]);
+    check(
+        |day| {
+            day.insert("inventory", "allocated", ANN, expired(ANN, &[("A", 4)]));
+            day.insert("inventory", "allocated", ANN, day::counted("A", 3, 3, 9));
             day.outside.levels[0].on_hand = 3;
         },
         &[4],

@@ -208,13 +208,16 @@ impl Day {
         self.event(service, kind, of);
         let log = self.log(service);
         log.retain(|it| !is(it, kind, of));
-        let mut versions: BTreeMap<String, u64> = BTreeMap::new();
-        for (sequence, logged) in (1..).zip(log) {
-            let version = versions.entry(logged.event.aggregate_id.clone()).or_default();
-            *version += 1;
-            logged.sequence = sequence;
-            logged.event.aggregate_version = *version;
-        }
+        renumber(log);
+    }
+
+    /// Puts an event in before another.
+    pub(super) fn insert(&mut self, service: &'static str, kind: &str, of: &str, new: Logged) {
+        let log = self.log(service);
+        let at = log.iter().position(|it| is(it, kind, of)).expect("has such an event");
+        log.insert(at, new);
+        log[at].event.id = format!("{service}-inserted-{}", log.len());
+        renumber(log);
     }
 
     pub(super) fn order(&mut self, kind: &str, of: &str) -> &mut Order {
@@ -249,6 +252,17 @@ impl Day {
             }
         }
         audit.finish(&self.outside)
+    }
+}
+
+/// Numbers the events of a log as they would have been written.
+fn renumber(log: &mut [Logged]) {
+    let mut versions: BTreeMap<String, u64> = BTreeMap::new();
+    for (sequence, logged) in (1..).zip(log) {
+        let version = versions.entry(logged.event.aggregate_id.clone()).or_default();
+        *version += 1;
+        logged.sequence = sequence;
+        logged.event.aggregate_version = *version;
     }
 }
 
@@ -356,8 +370,16 @@ pub(super) fn reserved(order: &str, wanted: &[(&str, i64)]) -> Inventory {
 }
 
 pub(super) fn released(order: &str, wanted: &[(&str, i64)]) -> Inventory {
+    freed(order, wanted, ReleaseReason::Cancelled)
+}
+
+pub(super) fn expired(order: &str, wanted: &[(&str, i64)]) -> Logged {
+    logged(order, fact(freed(order, wanted, ReleaseReason::Expired)))
+}
+
+fn freed(order: &str, wanted: &[(&str, i64)], reason: ReleaseReason) -> Inventory {
     let (order_id, lines) = (order.into(), lines(wanted));
-    let reason = ReleaseReason::Cancelled.into();
+    let reason = reason.into();
     Inventory::Released(proto::StockReleased { order_id, lines, reason })
 }
 
