@@ -27,7 +27,7 @@ use crate::{
     parked::{ParkedView, RedriveOrder, Redriving},
     publish::Outgoing,
     query::{self, Question, Reported},
-    reply::Reply,
+    reply::{Asked, Reply},
     watch::{Watch, Watches},
 };
 
@@ -38,9 +38,6 @@ const ASK_AFTER: Duration = Duration::from_secs(2);
 const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How long a question is tried while nobody runs the partition.
 const QUESTION_WITHIN: Duration = Duration::from_secs(5);
-
-/// The service, the shop and the id of a command: the same id may come in all of them.
-type Asked = (String, Shop, String);
 
 /// Sends commands and asks questions; cheap to clone.
 #[derive(Debug, Clone)]
@@ -377,9 +374,7 @@ impl Client {
                 };
                 let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 for reply in replies {
-                    let asked =
-                        (reply.service.clone(), reply.shop.clone(), reply.command_id.clone());
-                    for waiter in waiting.remove(&asked).unwrap_or_default() {
+                    for waiter in waiting.remove(&reply.asked()).unwrap_or_default() {
                         waiter.send(reply.clone()).ok();
                     }
                 }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::AnswerRow;
 
+/// The service, the shop and the id of a command: the same id may come in all of them.
+pub(crate) type Asked = (String, Shop, String);
+
 /// The answer to one command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reply {
@@ -22,6 +25,11 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// The command that is answered.
+    pub(crate) fn asked(&self) -> Asked {
+        (self.service.clone(), self.shop.clone(), self.command_id.clone())
+    }
+
     /// The answer to a command that was handled just now.
     pub(crate) fn first(row: &AnswerRow) -> Self {
         Self { repeated: false, ..Self::repeated(row) }

@@ -75,7 +75,7 @@ pub struct Options {
     #[arg(long, default_value = "retail", value_parser = Shop::parse)]
     pub shop: Shop,
     /// The number of orders that are on their way at the same time
-    #[arg(long, value_name = "ORDERS", default_value_t = 64,
+    #[arg(long, value_name = "ORDERS", default_value_t = 256,
           value_parser = clap::value_parser!(u16).range(1..=2_000))]
     pub concurrency: u16,
     /// How the report is written
