@@ -8,6 +8,13 @@ use crate::{Error, Table};
 
 /// Connections to one service's database beside those of its workers: for questions.
 const CONNECTIONS_FOR_QUESTIONS: u32 = 12;
+/// How long a transaction may wait for its log before Postgres ends it: longer than an append is
+/// tried.
+const TRANSACTION_IDLE: Duration = Duration::from_secs(45);
+/// How often `SQLite`'s write-ahead log is emptied.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// The pages (of 4 KiB) after which a commit does it all the same.
+const CHECKPOINT_AT_PAGES: u32 = 8_000;
 /// How long a writer waits for another one, in `SQLite`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -44,6 +51,8 @@ impl FromStr for Location {
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
     pub(crate) pool: AnyPool,
+    /// Whether its workers write one after the other: several of them on one `SQLite` file.
+    pub(crate) has_one_writer: bool,
     postgres_schema: Option<String>,
 }
 
@@ -64,8 +73,7 @@ impl Database {
             }
             Location::Postgres(url) => url.clone(),
         };
-        let connections = partitions + CONNECTIONS_FOR_QUESTIONS;
-        Self::connect(location, name, &url, connections, migrations).await.map_err(|source| {
+        Self::connect(location, name, &url, partitions, migrations).await.map_err(|source| {
             Error::Open { service: name.to_owned(), url: without_password(&url), source }
         })
     }
@@ -74,7 +82,7 @@ impl Database {
         location: &Location,
         name: &str,
         url: &str,
-        connections: u32,
+        partitions: u32,
         migrations: &Migrator,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let (prepare, schema) = match location {
@@ -85,7 +93,7 @@ impl Database {
             Location::Postgres(_) => (postgres_settings(name), Some(name)),
         };
         let pool = AnyPoolOptions::new()
-            .max_connections(connections)
+            .max_connections(partitions + CONNECTIONS_FOR_QUESTIONS)
             .after_connect(move |connection, _| {
                 let prepare = prepare.clone();
                 Box::pin(async move {
@@ -102,7 +110,21 @@ impl Database {
         engine.dangerous_set_table_name("engine_migration");
         engine.run(&pool).await?;
         migrations.run(&pool).await?;
-        Ok(Self { pool, postgres_schema: schema.map(str::to_owned) })
+        let has_one_writer = schema.is_none() && partitions > 1;
+        Ok(Self { pool, has_one_writer, postgres_schema: schema.map(str::to_owned) })
+    }
+
+    /// Moves what `SQLite` has written to its write-ahead log over into the database, beside the
+    /// workers: when a commit does it, a checkout waits for that disk. Never ends.
+    pub(crate) async fn checkpoint_now_and_then(&self) {
+        loop {
+            tokio::time::sleep(CHECKPOINT_EVERY).await;
+            if self.postgres_schema.is_none()
+                && let Err(error) = self.pool.execute("pragma wal_checkpoint(passive)").await
+            {
+                tracing::debug!(%error, "no checkpoint");
+            }
+        }
     }
 
     /// Removes a scratch database; only Postgres keeps one after the last connection.
@@ -120,27 +142,34 @@ impl Database {
 fn sqlite_settings() -> String {
     format!(
         "pragma journal_mode = wal; pragma synchronous = normal; pragma busy_timeout = {}; \
-         pragma cache_size = -16384; pragma temp_store = memory",
+         pragma wal_autocheckpoint = {CHECKPOINT_AT_PAGES}; pragma cache_size = -16384; \
+         pragma temp_store = memory",
         BUSY_TIMEOUT.as_millis()
     )
 }
 
-/// Plans are made anew for each statement: one made while the tables were empty would stay.
+/// Plans are made anew for each statement: one made while the tables were empty would stay. A
+/// process that hangs in a transaction does not hold up the one that takes its place.
 fn postgres_settings(schema: &str) -> String {
     format!(
         "set search_path to \"{schema}\"; set synchronous_commit to off; \
-         set plan_cache_mode to force_custom_plan"
+         set plan_cache_mode to force_custom_plan; \
+         set idle_in_transaction_session_timeout to {}",
+        TRANSACTION_IDLE.as_millis()
     )
 }
 
-/// Creates the service's schema, and `json_each` as `SQLite` has it.
+/// Creates the service's schema, and `json_each` and `json_quote` as `SQLite` has them.
 async fn prepare_postgres(pool: &AnyPool, schema: &str) -> Result<(), sqlx::Error> {
     // Two processes may come here at once; `create … if not exists` alone is not safe against that.
     let statement = format!(
         "begin; select pg_advisory_xact_lock(7267337); create schema if not exists \"{schema}\"; \
          create or replace function \"{schema}\".json_each(text) returns table (value jsonb) \
          language sql immutable parallel safe \
-         as $$ select jsonb_array_elements($1::jsonb) $$; commit"
+         as $$ select jsonb_array_elements($1::jsonb) $$; \
+         create or replace function \"{schema}\".json_quote(anyelement) returns text \
+         language sql immutable parallel safe \
+         as $$ select coalesce(to_json($1)::text, 'null') $$; commit"
     );
     pool.execute(sqlx::AssertSqlSafe(statement)).await.map(|_| ())
 }

@@ -185,7 +185,9 @@ impl Error {
             | Self::LeaseHeld { .. }
             | Self::Log { .. }
             | Self::Version { .. }
-            | Self::Store(StoreError::Corrupt { .. } | StoreError::Serialise(_))
+            | Self::Store(
+                StoreError::Corrupt { .. } | StoreError::Serialise(_) | StoreError::Unreadable(_),
+            )
             | Self::Open { .. }
             | Self::Server { .. }
             | Self::Stopped(_) => Verdict::Stop,

@@ -23,6 +23,7 @@
 //! | `client`, `inbox`, `watch` | the sender's side: the gateway's |
 //! | `verify` | rebuild, and the proof that a projection equals its log |
 //! | `audit`, `limit` | the logs as they stand, and what the server takes: for checks and figures |
+//! | [`sql`] | rows in and out of a database, many at once |
 //! | `lease`, `streams`, `connect`, `database`, `store` | what these stand on |
 
 mod audit;
@@ -47,6 +48,7 @@ mod run;
 pub mod server;
 mod service;
 mod source;
+pub mod sql;
 mod store;
 mod streams;
 mod turn;

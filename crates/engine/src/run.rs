@@ -122,7 +122,10 @@ impl Engine {
         let database = self.open_database::<S>().await?;
         let partitions = (0..self.config.partitions)
             .map(|partition| self.run_partition(&service, &database, partition, &shutdown));
-        try_join_all(partitions).await.map(|_| ())
+        tokio::select! {
+            ended = try_join_all(partitions) => ended.map(|_| ()),
+            () = database.checkpoint_now_and_then() => Ok(()),
+        }
     }
 
     pub(crate) async fn open_database<S: Service>(&self) -> Result<Database, Error> {

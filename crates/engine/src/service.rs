@@ -270,6 +270,9 @@ pub enum StoreError {
     /// Rows could not be written as JSON.
     #[error("rows do not serialise")]
     Serialise(#[from] serde_json::Error),
+    /// Rows hold what no code of this version writes.
+    #[error("rows do not read back")]
+    Unreadable(#[source] serde_json::Error),
 }
 
 /// A question could not be answered.

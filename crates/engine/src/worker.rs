@@ -8,7 +8,7 @@ use std::{
 
 use async_nats::Client;
 use events::{id::Shop, time::Timestamp};
-use sqlx::{Any, AnyConnection, Connection, pool::PoolConnection};
+use sqlx::{Any, AnyConnection, Connection, Transaction, pool::PoolConnection};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -178,18 +178,31 @@ impl<'a, S: Service> Worker<'a, S> {
     }
 
     /// Handles a batch: decides, publishes, projects, tells.
+    ///
+    /// The rows are written while the events are on their way, in a transaction that commits when
+    /// they are in the log, and only then. Workers that share a file have only one such
+    /// transaction between them, so there each waits for its own log first.
     async fn handle(&mut self, mut batch: Batch<S>) -> Result<(), Error> {
         let mut turn = self.decide(batch.inputs.make_contiguous()).await?;
         // Not before: none of the turn's parts may tell a position behind the inputs of a later one.
         for (source, sequence) in batch.idle {
             turn.positions.advance(source, sequence);
         }
-        let strikes = |step| !turn.parts.is_empty() && self.setup.faults.strikes(S::NAME, step);
-        self.publish(&turn).await?;
+        let Setup { partition, faults, database, .. } = self.setup;
+        let strikes = |step| !turn.parts.is_empty() && faults.strikes(S::NAME, step);
+        let publishing = publish::<S>(&mut self.log, faults, &turn);
+        let writing = write::<S>(&mut self.db, *partition, &self.positions, &turn);
+        let (published, written) = if database.has_one_writer {
+            (publishing.await, writing.await)
+        } else {
+            tokio::join!(publishing, writing)
+        };
+        published?;
+        let written = written?;
         if strikes(Step::BeforeProject) {
             return Err(Error::Stopped(Step::BeforeProject));
         }
-        self.project(&turn).await?;
+        written.commit().await?;
         if strikes(Step::AfterProject) {
             return Err(Error::Stopped(Step::AfterProject));
         }
@@ -244,33 +257,6 @@ impl<'a, S: Service> Worker<'a, S> {
         }
     }
 
-    async fn publish(&mut self, turn: &Turn<S>) -> Result<(), Error> {
-        let faults = &self.setup.faults;
-        for part in &turn.parts {
-            if faults.strikes(S::NAME, Step::BeforePublish) {
-                return Err(Error::Stopped(Step::BeforePublish));
-            }
-            let lose = faults.strikes(S::NAME, Step::LoseAcknowledgement);
-            self.log.append(part, lose).await?;
-        }
-        Ok(())
-    }
-
-    /// Writes the changed rows and the positions in one transaction.
-    async fn project(&mut self, turn: &Turn<S>) -> Result<(), Error> {
-        let partition = self.setup.partition;
-        let from = self.positions.get(LOG);
-        let mut tx = self.db.begin().await?;
-        if !store::advance(&mut tx, partition, from, turn.last).await?
-            || !are_copies_unmoved(&mut tx, partition, &self.positions, turn).await?
-        {
-            return Err(Error::Zombie { service: S::NAME, partition, expected: from });
-        }
-        save::<S>(&mut tx, partition, turn).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
     /// Starts to carry out operations; each outcome comes back as an input from within.
     fn start_operations(&mut self, operations: Vec<S::Operation>, resumed: bool) {
         for operation in operations {
@@ -303,13 +289,35 @@ async fn are_copies_unmoved<S: Service>(
     Ok(unmoved(&Positions(store::positions(db, partition).await?)))
 }
 
-async fn save<S: Service>(
-    db: &mut AnyConnection,
-    partition: u32,
-    turn: &Turn<S>,
-) -> Result<(), Error> {
-    S::save(db, partition, &turn.states).await?;
-    store::save(db, partition, &turn.changes).await?;
-    store::save_positions(db, partition, &turn.positions.0).await?;
+/// Appends the events, part by part.
+async fn publish<S: Service>(log: &mut Log, faults: &Faults, turn: &Turn<S>) -> Result<(), Error> {
+    for part in &turn.parts {
+        if faults.strikes(S::NAME, Step::BeforePublish) {
+            return Err(Error::Stopped(Step::BeforePublish));
+        }
+        let lose = faults.strikes(S::NAME, Step::LoseAcknowledgement);
+        log.append(part, lose).await?;
+    }
     Ok(())
+}
+
+/// Writes the changed rows and the positions in one transaction, which is left open: dropped, it
+/// has written nothing.
+async fn write<'db, S: Service>(
+    db: &'db mut AnyConnection,
+    partition: u32,
+    positions: &Positions,
+    turn: &Turn<S>,
+) -> Result<Transaction<'db, Any>, Error> {
+    let from = positions.get(LOG);
+    let mut tx = db.begin().await?;
+    if !store::advance(&mut tx, partition, from, turn.last).await?
+        || !are_copies_unmoved(&mut tx, partition, positions, turn).await?
+    {
+        return Err(Error::Zombie { service: S::NAME, partition, expected: from });
+    }
+    S::save(&mut tx, partition, &turn.states).await?;
+    store::save(&mut tx, partition, &turn.changes).await?;
+    store::save_positions(&mut tx, partition, &turn.positions.0).await?;
+    Ok(tx)
 }

@@ -17,7 +17,7 @@ use events::{
 
 pub(crate) use keys::Keys;
 pub(crate) use reservation::{Reservation, Status};
-pub(crate) use stock::{MOST_SHORT_ORDERS, Stock, Watched};
+pub(crate) use stock::{MOST_SHORT_ORDERS, Sequences, Stock, Watched};
 
 use crate::Policy;
 

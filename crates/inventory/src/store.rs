@@ -13,13 +13,13 @@ use events::{
     time::Timestamp,
     view::LevelView,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use sqlx::{AnyConnection, AnyPool, Row as _, any::AnyRow, migrate::Migrator};
 
 pub(crate) use load::load;
 pub(crate) use save::save;
 
-use crate::domain::{Input, Line, Lines, State, StockId};
+use crate::domain::{Input, StockId};
 
 /// The tables of the projection.
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -154,10 +154,6 @@ impl<'a> Fetched<'a> {
         Ok(self.row.try_get(column)?)
     }
 
-    fn optional(self, column: &'static str) -> Result<Option<i64>, StoreError> {
-        Ok(self.row.try_get(column)?)
-    }
-
     fn text(self, column: &'static str) -> Result<String, StoreError> {
         Ok(self.row.try_get(column)?)
     }
@@ -168,12 +164,7 @@ impl<'a> Fetched<'a> {
         parse: fn(&str) -> Result<T, ParseError>,
     ) -> Result<T, StoreError> {
         let value = self.text(column)?;
-        parse(&value).map_err(|_| self.corrupt(column, value))
-    }
-
-    fn json<T: DeserializeOwned>(self, column: &'static str) -> Result<T, StoreError> {
-        let value = self.text(column)?;
-        serde_json::from_str(&value).map_err(|_| self.corrupt(column, value))
+        parse(&value).map_err(|_| corrupt(self.table, column, value))
     }
 
     fn shop(self) -> Result<Shop, StoreError> {
@@ -183,12 +174,6 @@ impl<'a> Fetched<'a> {
     fn stock_id(self) -> Result<StockId, StoreError> {
         let sku = self.parse("sku", Sku::parse)?;
         Ok(StockId { sku, location: self.parse("location", Location::parse)? })
-    }
-
-    fn lines(self) -> Result<Lines, StoreError> {
-        let lines: Vec<(Sku, Location, i64)> = self.json("lines")?;
-        let line = |(sku, location, units)| Line { stock: StockId { sku, location }, units };
-        Ok(lines.into_iter().map(line).collect())
     }
 
     fn context(self) -> Result<Context, StoreError> {
@@ -204,15 +189,10 @@ impl<'a> Fetched<'a> {
         let version = self.number("version")? as u64;
         Ok(LevelView { sku, location, on_hand, held, allocated, available, version })
     }
+}
 
-    /// The state of the row's shop.
-    fn state(self, states: &mut HashMap<Shop, State>) -> Result<&mut State, StoreError> {
-        Ok(states.entry(self.shop()?).or_default())
-    }
-
-    fn corrupt(self, column: &'static str, value: String) -> StoreError {
-        StoreError::Corrupt { table: self.table, column, value }
-    }
+fn corrupt(table: &'static str, column: &'static str, value: String) -> StoreError {
+    StoreError::Corrupt { table, column, value }
 }
 
 /// What `of` names in each shop, together.
@@ -225,9 +205,4 @@ fn named<'a, T, I: Iterator>(
 
 fn stock_key<'a>(shop: &'a Shop, id: &'a StockId) -> (&'a str, &'a str, &'a str) {
     (shop.as_str(), id.sku.as_str(), id.location.as_str())
-}
-
-/// Rows as the JSON that a statement takes; none where there are no rows.
-fn json<T: Serialize>(rows: &[T]) -> Result<Option<String>, StoreError> {
-    if rows.is_empty() { Ok(None) } else { Ok(Some(serde_json::to_string(rows)?)) }
 }

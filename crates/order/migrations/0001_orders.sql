@@ -18,6 +18,8 @@ create table orders (
     traceparent text not null,
     placed_at bigint not null,
     updated_at bigint not null,
+    -- Its events and what caused them, a line of JSON each: [event, ms, cause, id of the cause]. Only ever appended to.
+    history text not null,
     primary key (shop, id)
 );
 create index orders_due on orders (partition, deadline) where deadline is not null;
@@ -45,19 +47,6 @@ create table order_cancellation (
     detail text not null,
     shortages text not null,
     primary key (shop, order_id)
-);
-
--- One event of an order, and what caused it: the order's history. Written once.
-create table order_step (
-    shop text not null,
-    order_id text not null,
-    version bigint not null,
-    event text not null,
-    time bigint not null,
-    cause_kind text not null,
-    -- The id of the event or command; empty for a timer.
-    cause_id text not null,
-    primary key (shop, order_id, version)
 );
 
 -- What a product costs and whether it is sold, as the catalogue last said: a copy.

@@ -27,7 +27,8 @@ pub struct State {
     /// Written once and never looked at by a decision, as the next two.
     pub(crate) contents: Rows<OrderId, Content>,
     pub(crate) cancellations: Rows<OrderId, Cancellation>,
-    pub(crate) steps: Rows<(OrderId, u64), Step>,
+    /// What is new in the history of each order.
+    pub(crate) steps: HashMap<OrderId, Vec<Step>>,
     /// The copy of the catalogue.
     pub(crate) prices: Rows<Sku, Price>,
 }
@@ -174,7 +175,7 @@ pub(crate) fn decide(
 pub(crate) fn apply(state: &mut State, recorded: &Recorded<Event>) {
     let Event { order_id, fact } = &recorded.event;
     let step = Step { event: fact.status(), time: recorded.time, cause: recorded.cause.clone() };
-    state.steps.put((*order_id, recorded.version), step);
+    state.steps.entry(*order_id).or_default().push(step);
     match fact {
         Fact::Placed { content, total, payment_method, reserve_by } => {
             let order = Order {

@@ -6,7 +6,7 @@ pub(crate) mod view;
 
 use std::collections::HashMap;
 
-use engine::{Cause, Context, Local, StoreError, Table};
+use engine::{Cause, Context, Local, StoreError, Table, sql};
 use events::{
     id::{OrderId, ParseError, Shop, Sku},
     money::{Currency, Money},
@@ -16,7 +16,7 @@ use events::{
 use serde::Serialize;
 use sqlx::{AnyConnection, Row, any::AnyRow, migrate::Migrator};
 
-use crate::domain::{Input, Keys, Order, Price, Signal, State};
+use crate::domain::{Input, Keys, Order, Price, Signal, State, Step};
 
 /// The migrations of the projection.
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -26,7 +26,6 @@ pub(crate) const TABLES: &[Table] = &[
     Table { name: "orders", key: "shop, id" },
     Table { name: "order_content", key: "shop, order_id" },
     Table { name: "order_cancellation", key: "shop, order_id" },
-    Table { name: "order_step", key: "shop, order_id, version" },
     Table { name: "price", key: "shop, sku" },
 ];
 
@@ -49,29 +48,32 @@ async fn load_orders(
     keys: &HashMap<Shop, Keys>,
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
+    type Row = (
+        (usize, OrderStatus, u64, i64, Currency),
+        (String, Option<CancelReason>, Option<i64>, String, String, i64, i64),
+    );
     let wanted = Wanted::new(keys.iter().map(|(shop, keys)| (shop, keys.orders.iter())));
-    let Some(parameter) = wanted.parameter()? else { return Ok(()) };
-    let rows = sqlx::query(
-        "select cast(value->>2 as bigint), o.status, o.version, o.total, o.currency, \
-         o.payment_method, o.reason, o.deadline, o.correlation_id, o.traceparent, o.placed_at, \
-         o.updated_at \
-         from json_each($1) join orders o on o.shop = value->>0 and o.id = value->>1",
-    )
-    .bind(parameter)
-    .fetch_all(db)
-    .await?;
-    for row in &rows {
-        let (shop, order_id) = wanted.of(row)?;
+    let statement = "select string_agg('[' || concat_ws(',', value->>2, json_quote(o.status), \
+         o.version, o.total, json_quote(o.currency)) || '],[' || concat_ws(',', \
+         json_quote(o.payment_method), json_quote(o.reason), json_quote(o.deadline), \
+         json_quote(o.correlation_id), json_quote(o.traceparent), o.placed_at, o.updated_at) \
+         || ']', '],[') \
+         from json_each($1) join orders o on o.shop = value->>0 and o.id = value->>1";
+    let rows: Vec<Row> = sql::fetch(db, statement, &wanted.rows()).await?;
+    for ((place, status, version, total, currency), rest) in rows {
+        let (payment_method, reason, deadline, correlation_id, traceparent, placed_at, updated_at) =
+            rest;
+        let (shop, order_id) = wanted.of(place)?;
         let order = Order {
-            status: status(row, 1)?,
-            version: row.try_get::<i64, _>(2)? as u64,
-            total: Money { minor: row.try_get(3)?, currency: currency(row, 4, "orders")? },
-            payment_method: row.try_get(5)?,
-            reason: reason(row, 6)?,
-            deadline: row.try_get::<Option<i64>, _>(7)?.map(Timestamp::from_millis),
-            context: Context::from_columns(row.try_get(8)?, row.try_get(9)?),
-            placed_at: Timestamp::from_millis(row.try_get(10)?),
-            updated_at: Timestamp::from_millis(row.try_get(11)?),
+            status,
+            version,
+            total: Money { minor: total, currency },
+            payment_method,
+            reason,
+            deadline: deadline.map(Timestamp::from_millis),
+            context: Context { correlation_id, traceparent },
+            placed_at: Timestamp::from_millis(placed_at),
+            updated_at: Timestamp::from_millis(updated_at),
         };
         states.entry(shop.clone()).or_default().orders.loaded(*order_id, order);
     }
@@ -84,17 +86,11 @@ async fn load_references(
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
     let wanted = Wanted::new(keys.iter().map(|(shop, keys)| (shop, keys.references.iter())));
-    let Some(parameter) = wanted.parameter()? else { return Ok(()) };
-    let rows = sqlx::query(
-        "select cast(value->>2 as bigint), c.order_id \
-         from json_each($1) join order_content c on c.shop = value->>0 and c.reference = value->>1",
-    )
-    .bind(parameter)
-    .fetch_all(db)
-    .await?;
-    for row in &rows {
-        let (shop, reference) = wanted.of(row)?;
-        let order_id = parsed(row, 1, "order_content", "order_id", OrderId::parse)?;
+    let statement = "select string_agg(concat_ws(',', value->>2, json_quote(c.order_id)), '],[') \
+         from json_each($1) join order_content c on c.shop = value->>0 and c.reference = value->>1";
+    let rows: Vec<(usize, OrderId)> = sql::fetch(db, statement, &wanted.rows()).await?;
+    for (place, order_id) in rows {
+        let (shop, reference) = wanted.of(place)?;
         states.entry(shop.clone()).or_default().references.insert(reference.clone(), order_id);
     }
     Ok(())
@@ -106,18 +102,13 @@ async fn load_prices(
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
     let wanted = Wanted::<Sku>::new(keys.iter().map(|(shop, keys)| (shop, keys.prices.iter())));
-    let Some(parameter) = wanted.parameter()? else { return Ok(()) };
-    let rows = sqlx::query(
-        "select cast(value->>2 as bigint), p.minor, p.currency, p.active \
-         from json_each($1) join price p on p.shop = value->>0 and p.sku = value->>1",
-    )
-    .bind(parameter)
-    .fetch_all(db)
-    .await?;
-    for row in &rows {
-        let (shop, sku) = wanted.of(row)?;
-        let price = Money { minor: row.try_get(1)?, currency: currency(row, 2, "price")? };
-        let price = Price { price, active: row.try_get::<i64, _>(3)? != 0 };
+    let statement = "select string_agg(concat_ws(',', value->>2, p.minor, json_quote(p.currency), \
+         p.active), '],[') \
+         from json_each($1) join price p on p.shop = value->>0 and p.sku = value->>1";
+    let rows: Vec<(usize, i64, Currency, i64)> = sql::fetch(db, statement, &wanted.rows()).await?;
+    for (place, minor, currency, active) in rows {
+        let (shop, sku) = wanted.of(place)?;
+        let price = Price { price: Money { minor, currency }, active: active != 0 };
         states.entry(shop.clone()).or_default().prices.loaded(sku.clone(), price);
     }
     Ok(())
@@ -132,19 +123,14 @@ impl<'a, K: Serialize> Wanted<'a, K> {
         Self(keys.flat_map(|(shop, keys)| keys.map(move |key| (shop, key))).collect())
     }
 
-    /// The parameter of the query; none when nothing is wanted.
-    fn parameter(&self) -> Result<Option<String>, StoreError> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let rows = self.0.iter().enumerate().map(|(place, (shop, key))| (shop, key, place));
-        Ok(Some(serde_json::to_string(&rows.collect::<Vec<_>>())?))
+    /// The names with their places.
+    fn rows(&self) -> Vec<(&'a Shop, &'a K, usize)> {
+        self.0.iter().enumerate().map(|(place, (shop, key))| (*shop, *key, place)).collect()
     }
 
-    /// The name of a row, by its first column.
-    fn of(&self, row: &AnyRow) -> Result<(&'a Shop, &'a K), StoreError> {
-        let place: i64 = row.try_get(0)?;
-        self.0.get(place as usize).copied().ok_or_else(|| StoreError::Corrupt {
+    /// The name of a row, by its place.
+    fn of(&self, place: usize) -> Result<(&'a Shop, &'a K), StoreError> {
+        self.0.get(place).copied().ok_or_else(|| StoreError::Corrupt {
             table: "json_each",
             column: "value",
             value: place.to_string(),
@@ -161,7 +147,6 @@ pub(crate) async fn save(
     save_orders(db, partition, states).await?;
     save_contents(db, states).await?;
     save_cancellations(db, states).await?;
-    save_steps(db, states).await?;
     save_prices(db, states).await
 }
 
@@ -172,11 +157,11 @@ async fn save_orders(
 ) -> Result<(), StoreError> {
     let mut rows = Vec::new();
     for (shop, state) in states {
-        rows.extend(state.orders.changed().map(|(id, order)| {
+        for (id, order) in state.orders.changed() {
             let Order { status, version, total, payment_method, reason, .. } = order;
             let Context { correlation_id, traceparent } = &order.context;
             let (deadline, placed_at) = (order.deadline.map(Timestamp::millis), order.placed_at);
-            (
+            rows.push((
                 shop,
                 id,
                 partition,
@@ -191,20 +176,33 @@ async fn save_orders(
                 traceparent,
                 placed_at.millis(),
                 order.updated_at.millis(),
-            )
-        }));
+                history(state.steps.get(id).map_or(&[], Vec::as_slice))?,
+            ));
+        }
     }
     let statement = "insert into orders (shop, id, partition, status, version, total, currency, \
-         payment_method, reason, deadline, correlation_id, traceparent, placed_at, updated_at) \
-         select value->>0, value->>1, cast(value->>2 as bigint), value->>3, \
+         payment_method, reason, deadline, correlation_id, traceparent, placed_at, updated_at, \
+         history) select value->>0, value->>1, cast(value->>2 as bigint), value->>3, \
          cast(value->>4 as bigint), cast(value->>5 as bigint), value->>6, value->>7, value->>8, \
          cast(value->>9 as bigint), value->>10, value->>11, cast(value->>12 as bigint), \
-         cast(value->>13 as bigint) \
+         cast(value->>13 as bigint), value->>14 \
          from json_each($1) where true \
          on conflict (shop, id) do update set status = excluded.status, \
          version = excluded.version, reason = excluded.reason, deadline = excluded.deadline, \
-         updated_at = excluded.updated_at";
-    write(db, statement, &rows).await
+         updated_at = excluded.updated_at, history = orders.history || excluded.history";
+    sql::write(db, statement, &rows).await
+}
+
+/// Steps as they stand in the database, a line each: the version of the order is the number of
+/// the line.
+fn history(steps: &[Step]) -> Result<String, serde_json::Error> {
+    let mut lines = String::new();
+    for Step { event, time, cause } in steps {
+        let step = (event, time.millis(), &cause.kind, &cause.id);
+        lines.push_str(&serde_json::to_string(&step)?);
+        lines.push('\n');
+    }
+    Ok(lines)
 }
 
 async fn save_contents(
@@ -224,7 +222,7 @@ async fn save_contents(
          (shop, order_id, reference, customer_id, country, lines, charges) \
          select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 \
          from json_each($1) where true on conflict (shop, order_id) do nothing";
-    write(db, statement, &rows).await
+    sql::write(db, statement, &rows).await
 }
 
 async fn save_cancellations(
@@ -241,26 +239,7 @@ async fn save_cancellations(
     let statement = "insert into order_cancellation (shop, order_id, detail, shortages) \
          select value->>0, value->>1, value->>2, value->>3 \
          from json_each($1) where true on conflict (shop, order_id) do nothing";
-    write(db, statement, &rows).await
-}
-
-async fn save_steps(
-    db: &mut AnyConnection,
-    states: &HashMap<Shop, State>,
-) -> Result<(), StoreError> {
-    let mut rows = Vec::new();
-    for (shop, state) in states {
-        rows.extend(state.steps.changed().map(|((id, version), step)| {
-            let time = step.time.millis();
-            (shop, id, version, step.event, time, &step.cause.kind, &step.cause.id)
-        }));
-    }
-    let statement = "insert into order_step \
-         (shop, order_id, version, event, time, cause_kind, cause_id) \
-         select value->>0, value->>1, cast(value->>2 as bigint), value->>3, \
-         cast(value->>4 as bigint), value->>5, value->>6 \
-         from json_each($1) where true on conflict (shop, order_id, version) do nothing";
-    write(db, statement, &rows).await
+    sql::write(db, statement, &rows).await
 }
 
 async fn save_prices(
@@ -280,19 +259,7 @@ async fn save_prices(
          from json_each($1) where true \
          on conflict (shop, sku) do update set minor = excluded.minor, \
          currency = excluded.currency, active = excluded.active";
-    write(db, statement, &rows).await
-}
-
-/// Runs a statement over all rows at once.
-async fn write<R: Serialize>(
-    db: &mut AnyConnection,
-    statement: &'static str,
-    rows: &[R],
-) -> Result<(), StoreError> {
-    if !rows.is_empty() {
-        sqlx::query(statement).bind(serde_json::to_string(rows)?).execute(db).await?;
-    }
-    Ok(())
+    sql::write(db, statement, &rows).await
 }
 
 /// The orders whose deadline has passed, the longest overdue first.

@@ -3,16 +3,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use engine::{Context, StoreError};
+use engine::{Context, StoreError, sql};
 use events::{
     id::{OrderId, Shop},
     money::{Currency, Money},
     view::PaymentTotals,
 };
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, AnyPool, Row as _, any::AnyRow, migrate::Migrator};
+use sqlx::{AnyConnection, AnyPool, Row as _, migrate::Migrator};
 
 use crate::{
     domain::{Charge, Payment, Pending, Row, State, Status},
@@ -25,6 +25,42 @@ pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
 /// How a payment that never began stands in the database and in JSON.
 pub(crate) const ABANDONED: &str = "abandoned";
 
+/// A payment as the statements below fetch it.
+type Columns = (
+    (Shop, OrderId, String, u64, Option<i64>, Option<Currency>, Option<String>, Option<String>),
+    (i64, i64, i64, Option<String>, Option<i64>, Option<String>, Option<String>),
+);
+
+/// The statement that fetches payments from there.
+macro_rules! select_payments {
+    ($from:literal) => {
+        concat!(
+            "select string_agg('[' || concat_ws(',', json_quote(payment.shop),
+                        json_quote(payment.order_id), json_quote(status), version,
+                        json_quote(amount), json_quote(currency), json_quote(payment_method),
+                        json_quote(provider_reference))
+                    || '],[' || concat_ws(',', captured, refunded, cancel_requested,
+                        json_quote(pending_operation), json_quote(pending_amount),
+                        json_quote(correlation_id), json_quote(traceparent))
+                    || ']', '],[')
+             from ",
+            $from
+        )
+    };
+}
+
+/// The statement that fetches the payments that `[shop, order]` name.
+const SELECT_NAMED: &str = select_payments!(
+    "json_each($1) join payment
+     on payment.shop = value->>0 and payment.order_id = value->>1"
+);
+
+/// The statement that fetches what is pending in the partitions that `[partition]` name.
+const SELECT_PENDING: &str = select_payments!(
+    "json_each($1) join payment
+     on partition = cast(value->>0 as bigint) and pending_operation is not null"
+);
+
 /// Fetches the payments of the named orders of each shop.
 pub(crate) async fn load(
     db: &mut AnyConnection,
@@ -32,20 +68,10 @@ pub(crate) async fn load(
 ) -> Result<HashMap<Shop, State>, StoreError> {
     let named: Vec<_> =
         keys.iter().flat_map(|(shop, orders)| orders.iter().map(move |id| (shop, id))).collect();
-    let rows = sqlx::query(
-        "select payment.shop, payment.order_id, status, version, amount, currency, payment_method,
-                provider_reference, captured, refunded, cancel_requested, pending_operation,
-                pending_amount, correlation_id, traceparent
-         from json_each($1) join payment
-         on payment.shop = value->>0 and payment.order_id = value->>1",
-    )
-    .bind(serde_json::to_string(&named)?)
-    .fetch_all(db)
-    .await?;
-
     let mut states: HashMap<Shop, State> = HashMap::new();
-    for row in &rows {
-        states.entry(shop(row)?).or_default().loaded(order_id(row)?, payment(row)?);
+    for columns in sql::fetch(db, SELECT_NAMED, &named).await? {
+        let (shop, order_id, row) = payment(columns)?;
+        states.entry(shop).or_default().loaded(order_id, row);
     }
     Ok(states)
 }
@@ -61,10 +87,7 @@ pub(crate) async fn save(
         let rows = payments.changed();
         changed.extend(rows.map(|(order_id, row)| values(shop, *order_id, partition, row)));
     }
-    if changed.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
+    let statement =
         "insert into payment (shop, order_id, partition, status, version, amount, currency,
                               payment_method, provider_reference, captured, refunded,
                               cancel_requested, pending_operation, pending_amount, correlation_id,
@@ -82,12 +105,8 @@ pub(crate) async fn save(
              refunded = excluded.refunded, cancel_requested = excluded.cancel_requested,
              pending_operation = excluded.pending_operation,
              pending_amount = excluded.pending_amount, correlation_id = excluded.correlation_id,
-             traceparent = excluded.traceparent",
-    )
-    .bind(serde_json::to_string(&changed)?)
-    .execute(db)
-    .await?;
-    Ok(())
+             traceparent = excluded.traceparent";
+    sql::write(db, statement, &changed).await
 }
 
 /// The values of a row, in the order of the columns.
@@ -124,32 +143,21 @@ fn values(shop: &Shop, order_id: OrderId, partition: u32, row: &Row) -> Value {
     }
 }
 
-/// Fetches the operations of the partition whose outcome is not known yet.
+/// Fetches the operations of the partition whose outcome is not known yet, by shop and order.
 pub(crate) async fn pending(
     db: &mut AnyConnection,
     partition: u32,
 ) -> Result<Vec<Operation>, StoreError> {
-    let rows = sqlx::query(
-        "select shop, order_id, status, version, amount, currency, payment_method,
-                provider_reference, captured, refunded, cancel_requested, pending_operation,
-                pending_amount, correlation_id, traceparent
-         from payment
-         where partition = $1 and pending_operation is not null
-         order by shop, order_id",
-    )
-    .bind(i64::from(partition))
-    .fetch_all(db)
-    .await?;
-    let mut operations = Vec::with_capacity(rows.len());
-    for row in &rows {
-        match payment(row)?.payment {
-            Payment::Begun(charge) => {
-                operations.extend(Operation::pending(shop(row)?, order_id(row)?, charge));
-            }
-            Payment::Abandoned => {}
+    let mut operations = BTreeMap::new();
+    for columns in sql::fetch(db, SELECT_PENDING, &[[partition]]).await? {
+        let (shop, order_id, row) = payment(columns)?;
+        if let Payment::Begun(charge) = row.payment
+            && let Some(operation) = Operation::pending(shop.clone(), order_id, charge)
+        {
+            operations.insert((shop, order_id), operation);
         }
     }
-    Ok(operations)
+    Ok(operations.into_values().collect())
 }
 
 /// The payment of an order.
@@ -158,18 +166,9 @@ pub(crate) async fn of_order(
     shop: &Shop,
     order_id: OrderId,
 ) -> Result<Option<Row>, StoreError> {
-    let row = sqlx::query(
-        "select status, version, amount, currency, payment_method, provider_reference, captured,
-                refunded, cancel_requested, pending_operation, pending_amount, correlation_id,
-                traceparent
-         from payment
-         where shop = $1 and order_id = $2",
-    )
-    .bind(shop.as_str())
-    .bind(order_id.to_string())
-    .fetch_optional(db)
-    .await?;
-    row.as_ref().map(payment).transpose()
+    let mut db = db.acquire().await?;
+    let rows: Vec<Columns> = sql::fetch(&mut db, SELECT_NAMED, &[(shop, order_id)]).await?;
+    rows.into_iter().next().map(|columns| payment(columns).map(|(_, _, row)| row)).transpose()
 }
 
 /// Adds up the shop's payments; the provider's side is left at 0.
@@ -197,49 +196,41 @@ pub(crate) async fn totals(db: &AnyPool, shop: &Shop) -> Result<PaymentTotals, S
     })
 }
 
-fn shop(row: &AnyRow) -> Result<Shop, StoreError> {
-    let shop: String = row.try_get("shop")?;
-    Shop::parse(&shop).map_err(|_| corrupt("shop", &shop))
-}
-
-fn order_id(row: &AnyRow) -> Result<OrderId, StoreError> {
-    let order_id: String = row.try_get("order_id")?;
-    OrderId::parse(&order_id).map_err(|_| corrupt("order_id", &order_id))
-}
-
-fn payment(row: &AnyRow) -> Result<Row, StoreError> {
-    let version = row.try_get::<i64, _>("version")? as u64;
-    let status: String = row.try_get("status")?;
+fn payment(columns: Columns) -> Result<(Shop, OrderId, Row), StoreError> {
+    let (begun, moved) = columns;
+    let (shop, order_id, status, version, amount, currency, payment_method, reference) = begun;
     if status == ABANDONED {
-        return Ok(Row { version, payment: Payment::Abandoned });
+        return Ok((shop, order_id, Row { version, payment: Payment::Abandoned }));
     }
-    let code: String = row.try_get("currency")?;
-    let currency = Currency::parse(&code).map_err(|_| corrupt("currency", &code))?;
-    let money = |minor| Money { minor, currency };
-    let pending = match row.try_get::<Option<String>, _>("pending_operation")? {
+    let (captured, refunded, cancel_requested, operation_id, pending_amount, correlation, trace) =
+        moved;
+    let currency = currency.ok_or_else(|| corrupt("currency", "null"))?;
+    let money = |column, minor: Option<i64>| {
+        let minor = minor.ok_or_else(|| corrupt(column, "null"))?;
+        Ok::<_, StoreError>(Money { minor, currency })
+    };
+    let pending = match operation_id {
         Some(operation_id) => Some(Pending {
             operation_id,
-            amount: money(row.try_get("pending_amount")?),
+            amount: money("pending_amount", pending_amount)?,
             context: Context {
-                correlation_id: row.try_get("correlation_id")?,
-                traceparent: row.try_get("traceparent")?,
+                correlation_id: correlation.unwrap_or_default(),
+                traceparent: trace.unwrap_or_default(),
             },
         }),
         None => None,
     };
     let charge = Charge {
         status: Status::parse(&status).ok_or_else(|| corrupt("status", &status))?,
-        amount: money(row.try_get("amount")?),
-        payment_method: row.try_get("payment_method")?,
-        provider_reference: row
-            .try_get::<Option<String>, _>("provider_reference")?
-            .unwrap_or_default(),
-        captured: row.try_get("captured")?,
-        refunded: row.try_get("refunded")?,
-        cancel_requested: row.try_get::<i64, _>("cancel_requested")? != 0,
+        amount: money("amount", amount)?,
+        payment_method: payment_method.ok_or_else(|| corrupt("payment_method", "null"))?,
+        provider_reference: reference.unwrap_or_default(),
+        captured,
+        refunded,
+        cancel_requested: cancel_requested != 0,
         pending,
     };
-    Ok(Row { version, payment: Payment::Begun(charge) })
+    Ok((shop, order_id, Row { version, payment: Payment::Begun(charge) }))
 }
 
 fn corrupt(column: &'static str, value: &str) -> StoreError {

@@ -3,23 +3,33 @@
 //! It goes by what is known so far: reservations name the stocks of their lines, stocks tell which
 //! counts come late and which stocks may fall short, and only for those it asks for more.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use engine::StoreError;
+use engine::{Context, StoreError, sql};
 use events::{
-    id::{Connector, DocumentId, OrderId, Shop, Sku},
+    id::{Connector, DocumentId, Location, OrderId, Shop, Sku},
     time::Timestamp,
 };
-use sqlx::{AnyConnection, Row as _};
+use serde::Serialize;
+use sqlx::AnyConnection;
 
-use super::{Fetched, ORDERS_A_BLOCK, json, named, stock_key};
+use super::{ORDERS_A_BLOCK, corrupt, named, stock_key};
 use crate::domain::{
-    DocumentKey, Keys, MOST_SHORT_ORDERS, Product, Remembered, Reservation, State, Status, Stock,
-    StockId, Units,
+    DocumentKey, Keys, Line, MOST_SHORT_ORDERS, Product, Remembered, Reservation, Sequences, State,
+    Status, Stock, StockId, Units,
 };
 
 /// How many blocks of promises are looked into at once, for each stock.
 const BLOCKS_AT_ONCE: u64 = 8;
+
+/// A line as it is saved: SKU, location, units.
+type SavedLine = (Sku, Location, i64);
+
+impl From<SavedLine> for Line {
+    fn from((sku, location, units): SavedLine) -> Self {
+        Self { stock: StockId { sku, location }, units }
+    }
+}
 
 /// Fetches the named rows of each shop.
 pub(crate) async fn load(
@@ -48,17 +58,12 @@ async fn load_shops(
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
     let named: Vec<_> = states.keys().map(|shop| [shop.as_str()]).collect();
-    let Some(named) = json(&named)? else { return Ok(()) };
-    let rows = sqlx::query(
-        "select shop.shop, orders_held
+    let statement = "select string_agg(concat_ws(',', json_quote(shop.shop), orders_held), '],[')
          from json_each($1) join shop
-         on shop.shop = value->>0",
-    )
-    .bind(named)
-    .fetch_all(db)
-    .await?;
-    for row in rows.iter().map(Fetched::of("shop")) {
-        row.state(states)?.orders_held = row.number("orders_held")? as u64;
+         on shop.shop = value->>0";
+    let rows: Vec<(Shop, u64)> = sql::fetch(db, statement, &named).await?;
+    for (shop, orders_held) in rows {
+        states.entry(shop).or_default().orders_held = orders_held;
     }
     Ok(())
 }
@@ -68,31 +73,28 @@ async fn load_documents(
     keys: &HashMap<Shop, Keys>,
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
+    type Row = ((Shop, Connector, DocumentId), (Sku, Location, i64, Option<i64>, Option<i64>));
     let named = named(keys, |shop, keys| {
         let documents = keys.documents.iter();
         documents.map(move |key| (shop.as_str(), key.connector.as_str(), key.id.as_str()))
     });
-    let Some(named) = json(&named)? else { return Ok(()) };
-    let rows = sqlx::query(
-        "select document.shop, connector, document.id, sku, location, sequence, counted, delta
+    let statement = "select string_agg('[' || concat_ws(',', json_quote(document.shop),
+                    json_quote(connector), json_quote(document.id))
+                || '],[' || concat_ws(',', json_quote(sku), json_quote(location), sequence,
+                    json_quote(counted), json_quote(delta))
+                || ']', '],[')
          from json_each($1) join document
-         on document.shop = value->>0 and connector = value->>1 and document.id = value->>2",
-    )
-    .bind(named)
-    .fetch_all(db)
-    .await?;
-    for row in rows.iter().map(Fetched::of("document")) {
-        let key = DocumentKey {
-            connector: row.parse("connector", Connector::parse)?,
-            id: row.parse("id", DocumentId::parse)?,
-        };
-        let units = match (row.optional("counted")?, row.optional("delta")?) {
+         on document.shop = value->>0 and connector = value->>1 and document.id = value->>2";
+    let rows: Vec<Row> = sql::fetch(db, statement, &named).await?;
+    for ((shop, connector, id), (sku, location, sequence, counted, delta)) in rows {
+        let units = match (counted, delta) {
             (Some(counted), None) => Units::Counted(counted),
             (None, Some(delta)) => Units::Added(delta),
-            both => return Err(row.corrupt("delta", format!("{both:?}"))),
+            both => return Err(corrupt("document", "delta", format!("{both:?}"))),
         };
-        let (stock, sequence) = (row.stock_id()?, row.number("sequence")?);
-        row.state(states)?.documents.loaded(key, Remembered { stock, sequence, units });
+        let remembered = Remembered { stock: StockId { sku, location }, sequence, units };
+        let key = DocumentKey { connector, id };
+        states.entry(shop).or_default().documents.loaded(key, remembered);
     }
     Ok(())
 }
@@ -102,41 +104,35 @@ async fn load_reservations(
     keys: &HashMap<Shop, Keys>,
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
+    type Row = (Shop, OrderId, String, u64, Vec<SavedLine>, Option<i64>, String, String);
     let named = named(keys, |shop, keys| {
         keys.reservations.iter().map(move |order_id| (shop.as_str(), order_id))
     });
-    let Some(named) = json(&named)? else { return Ok(()) };
-    let rows = sqlx::query(
-        "select reservation.shop, order_id, status, version, lines, deadline, correlation_id,
-                traceparent
+    let statement = "select string_agg(concat_ws(',', json_quote(reservation.shop),
+                json_quote(order_id), json_quote(status), version, lines, json_quote(deadline),
+                json_quote(correlation_id), json_quote(traceparent)), '],[')
          from json_each($1) join reservation
-         on reservation.shop = value->>0 and order_id = value->>1",
-    )
-    .bind(named)
-    .fetch_all(db)
-    .await?;
-    for row in rows.iter().map(Fetched::of("reservation")) {
-        let known = row.text("status")?;
+         on reservation.shop = value->>0 and order_id = value->>1";
+    let rows: Vec<Row> = sql::fetch(db, statement, &named).await?;
+    for (shop, order_id, known, version, lines, deadline, correlation_id, traceparent) in rows {
         let reservation = Reservation {
-            status: Status::parse(&known).ok_or_else(|| row.corrupt("status", known))?,
-            version: row.number("version")? as u64,
-            lines: row.lines()?,
-            deadline: row.optional("deadline")?.map(Timestamp::from_millis),
-            context: row.context()?,
+            status: Status::parse(&known).ok_or_else(|| corrupt("reservation", "status", known))?,
+            version,
+            lines: lines.into_iter().map(Line::from).collect(),
+            deadline: deadline.map(Timestamp::from_millis),
+            context: Context { correlation_id, traceparent },
         };
-        let order_id = row.parse("order_id", OrderId::parse)?;
-        row.state(states)?.reservations.loaded(order_id, reservation);
+        states.entry(shop).or_default().reservations.loaded(order_id, reservation);
     }
     Ok(())
 }
 
-/// Fetches stocks as one text: there are thousands of them in a batch of orders, and as rows they
-/// would cost more on their way from the database than in it.
 async fn load_stocks(
     db: &mut AnyConnection,
     keys: &HashMap<Shop, Keys>,
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
+    type Row = (usize, i64, i64, i64, u64, BTreeMap<Connector, Sequences>);
     let mut named: HashSet<(&Shop, &StockId)> = HashSet::new();
     for (shop, keys) in keys {
         named.extend(keys.stocks.keys().map(|id| (shop, id)));
@@ -150,39 +146,18 @@ async fn load_stocks(
         let (shop, sku, location) = stock_key(shop, id);
         (number, shop, sku, location)
     });
-    let Some(numbered) = json(&numbered.collect::<Vec<_>>())? else { return Ok(()) };
-    let row = sqlx::query(
-        "select string_agg(
-             value->>0 || ' ' || on_hand || ' ' || held || ' ' || allocated || ' ' || version
-                 || ' ' || connectors, '\n') as stocks
+    let statement = "select string_agg(concat_ws(',', value->>0, on_hand, held, allocated, version,
+                connectors), '],[')
          from json_each($1) join stock
-         on stock.shop = value->>1 and sku = value->>2 and location = value->>3",
-    )
-    .bind(numbered)
-    .fetch_one(db)
-    .await?;
-    let stocks: Option<String> = row.try_get("stocks")?;
-    for line in stocks.iter().flat_map(|stocks| stocks.lines()) {
-        let (number, stock) = stock_of(line).ok_or_else(|| StoreError::Corrupt {
-            table: "stock",
-            column: "connectors",
-            value: line.to_owned(),
-        })?;
+         on stock.shop = value->>1 and sku = value->>2 and location = value->>3";
+    let rows: Vec<Row> = sql::fetch(db, statement, &numbered.collect::<Vec<_>>()).await?;
+    for (number, on_hand, held, allocated, version, connectors) in rows {
         if let Some((shop, id)) = named.get(number) {
+            let stock = Stock { on_hand, held, allocated, version, connectors };
             states.entry((*shop).clone()).or_default().stocks.loaded(id.clone(), stock);
         }
     }
     Ok(())
-}
-
-/// Takes the number and the columns of a stock as `load_stocks` fetches them.
-fn stock_of(line: &str) -> Option<(usize, Stock)> {
-    let mut columns = line.splitn(6, ' ');
-    let mut number = || columns.next()?.parse::<i64>().ok();
-    let (of, on_hand, held, allocated) = (number()?, number()?, number()?, number()?);
-    let version = number()? as u64;
-    let connectors = serde_json::from_str(columns.next()?).ok()?;
-    Some((of as usize, Stock { on_hand, held, allocated, version, connectors }))
 }
 
 async fn load_products(
@@ -195,17 +170,13 @@ async fn load_products(
         let skus = keys.get(shop).into_iter().flat_map(|keys| keys.products_without_stock(state));
         named.extend(skus.map(|sku| (shop.as_str(), sku.as_str())));
     }
-    let Some(named) = json(&named)? else { return Ok(()) };
-    let rows = sqlx::query(
-        "select product.shop, product.sku
+    let statement = "select string_agg(concat_ws(',', json_quote(product.shop),
+                json_quote(product.sku)), '],[')
          from json_each($1) join product
-         on product.shop = value->>0 and product.sku = value->>1",
-    )
-    .bind(named)
-    .fetch_all(db)
-    .await?;
-    for row in rows.iter().map(Fetched::of("product")) {
-        row.state(states)?.products.loaded(row.parse("sku", Sku::parse)?, Product);
+         on product.shop = value->>0 and product.sku = value->>1";
+    let rows: Vec<(Shop, Sku)> = sql::fetch(db, statement, &named).await?;
+    for (shop, sku) in rows {
+        states.entry(shop).or_default().products.loaded(sku, Product);
     }
     Ok(())
 }
@@ -216,6 +187,7 @@ async fn load_newer(
     keys: &HashMap<Shop, Keys>,
     states: &mut HashMap<Shop, State>,
 ) -> Result<(), StoreError> {
+    type Row = (Shop, Sku, Location, Connector, i64, i64);
     let mut late = Vec::new();
     for (shop, keys) in keys {
         for (id, count) in states.get(shop).map_or_else(Vec::new, |state| keys.late_counts(state)) {
@@ -225,11 +197,9 @@ async fn load_newer(
     }
     late.sort_unstable();
     late.dedup();
-    let Some(late) = json(&late)? else { return Ok(()) };
     // One pass over what is newer than the oldest of them, however many counts come late; all that
     // matters is put into one order, and each count takes the sum of what lies before it.
-    let rows = sqlx::query(
-        "with late as materialized (
+    let statement = "with late as materialized (
              select value->>0 as shop, value->>1 as sku, value->>2 as location,
                     value->>3 as connector, cast(value->>4 as bigint) as counted
              from json_each($1)),
@@ -248,17 +218,15 @@ async fn load_newer(
                                      order by sequence desc
                                      range between unbounded preceding and 1 preceding) as newer
              from line)
-         select shop, sku, location, connector, sequence, cast(newer as bigint) as newer
+         select string_agg(concat_ws(',', json_quote(shop), json_quote(sku), json_quote(location),
+                    json_quote(connector), sequence, cast(newer as bigint)), '],[')
          from summed
-         where delta is null and newer is not null",
-    )
-    .bind(late)
-    .fetch_all(db)
-    .await?;
-    for row in rows.iter().map(Fetched::of("document")) {
-        let count = (row.parse("connector", Connector::parse)?, row.number("sequence")?);
-        let watched = row.state(states)?.watched.entry(row.stock_id()?).or_default();
-        watched.newer.insert(count, row.number("newer")?);
+         where delta is null and newer is not null";
+    let rows: Vec<Row> = sql::fetch(db, statement, &late).await?;
+    for (shop, sku, location, connector, sequence, newer) in rows {
+        let stock = StockId { sku, location };
+        let watched = states.entry(shop).or_default().watched.entry(stock).or_default();
+        watched.newer.insert((connector, sequence), newer);
     }
     Ok(())
 }
@@ -284,8 +252,10 @@ async fn load_orders(
             let (shop, sku, location) = stock_key(shop, id);
             asked.extend(newest.map(|block| (number, shop, block, sku, location)));
         }
-        let Some(asked) = json(&asked)? else { return Ok(()) };
-        for (number, orders) in orders_of(db, asked).await? {
+        if asked.is_empty() {
+            return Ok(());
+        }
+        for (number, orders) in orders_of(db, &asked).await? {
             if let Some((shop, id, _)) = short.get(number) {
                 let state = states.entry((*shop).clone()).or_default();
                 state.watched.entry((*id).clone()).or_default().orders.extend(orders);
@@ -302,28 +272,19 @@ async fn load_orders(
 /// The orders that have units of a stock, for each block of promises that is asked for.
 async fn orders_of(
     db: &mut AnyConnection,
-    asked: String,
+    asked: &[impl Serialize],
 ) -> Result<Vec<(usize, Vec<OrderId>)>, StoreError> {
-    let rows = sqlx::query(
-        "select cast(asked.value->>0 as bigint) as number,
-                (select string_agg(promise.order_id, ' ')
-                 from promise join reservation on reservation.shop = promise.shop
-                      and reservation.order_id = promise.order_id
-                 where promise.shop = asked.value->>1
-                       and promise.block = cast(asked.value->>2 as bigint)
-                       and sku = asked.value->>3 and location = asked.value->>4
-                       and status in ('held', 'allocated')) as orders
-         from json_each($1) as asked",
-    )
-    .bind(asked)
-    .fetch_all(db)
-    .await?;
-    let mut found = Vec::new();
-    for row in rows.iter().map(Fetched::of("promise")) {
-        let Some(orders) = row.row.try_get::<Option<String>, _>("orders")? else { continue };
-        let orders = orders.split(' ').map(OrderId::parse).collect::<Result<_, _>>();
-        let orders = orders.map_err(|error| row.corrupt("order_id", error.value))?;
-        found.push((row.number("number")? as usize, orders));
-    }
-    Ok(found)
+    let statement = "select string_agg(number || ',[' || orders || ']', '],[')
+         from (
+             select asked.value->>0 as number,
+                    (select string_agg(json_quote(promise.order_id), ',')
+                     from promise join reservation on reservation.shop = promise.shop
+                          and reservation.order_id = promise.order_id
+                     where promise.shop = asked.value->>1
+                           and promise.block = cast(asked.value->>2 as bigint)
+                           and sku = asked.value->>3 and location = asked.value->>4
+                           and status in ('held', 'allocated')) as orders
+             from json_each($1) as asked) as found
+         where orders is not null";
+    sql::fetch(db, statement, asked).await
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use engine::{Context, StoreError};
+use engine::{Context, StoreError, sql};
 use events::{id::Shop, time::Timestamp};
 use sqlx::AnyConnection;
 
-use super::{ORDERS_A_BLOCK, json, named, stock_key};
+use super::{ORDERS_A_BLOCK, named, stock_key};
 use crate::domain::{Lines, Product, Reservation, State, Stock, StockId, Units};
 
 /// Writes the changed rows of each shop.
@@ -30,18 +30,12 @@ async fn save_products(
     let changed = named(states, |shop, state| {
         state.products.changed().map(move |(sku, Product)| (shop.as_str(), sku.as_str()))
     });
-    let Some(changed) = json(&changed)? else { return Ok(()) };
-    sqlx::query(
-        "insert into product (shop, sku)
+    let statement = "insert into product (shop, sku)
          select value->>0, value->>1
          from json_each($1)
          where true
-         on conflict (shop, sku) do nothing",
-    )
-    .bind(changed)
-    .execute(db)
-    .await?;
-    Ok(())
+         on conflict (shop, sku) do nothing";
+    sql::write(db, statement, &changed).await
 }
 
 async fn save_stocks(
@@ -57,8 +51,7 @@ async fn save_stocks(
             changed.push((shop, sku, location, on_hand, held, allocated, version, connectors));
         }
     }
-    let Some(changed) = json(&changed)? else { return Ok(()) };
-    sqlx::query(
+    let statement =
         "insert into stock (shop, sku, location, on_hand, held, allocated, version, connectors)
          select value->>0, value->>1, value->>2, cast(value->>3 as bigint),
                 cast(value->>4 as bigint), cast(value->>5 as bigint), cast(value->>6 as bigint),
@@ -67,12 +60,8 @@ async fn save_stocks(
          where true
          on conflict (shop, sku, location) do update set
              on_hand = excluded.on_hand, held = excluded.held, allocated = excluded.allocated,
-             version = excluded.version, connectors = excluded.connectors",
-    )
-    .bind(changed)
-    .execute(db)
-    .await?;
-    Ok(())
+             version = excluded.version, connectors = excluded.connectors";
+    sql::write(db, statement, &changed).await
 }
 
 async fn save_documents(
@@ -90,17 +79,12 @@ async fn save_documents(
             (shop, connector, id, sku, location, row.sequence, counted, delta)
         })
     });
-    let Some(changed) = json(&changed)? else { return Ok(()) };
-    sqlx::query(
+    let statement =
         "insert into document (shop, connector, id, sku, location, sequence, counted, delta)
          select value->>0, value->>1, value->>2, value->>3, value->>4, cast(value->>5 as bigint),
                 cast(value->>6 as bigint), cast(value->>7 as bigint)
-         from json_each($1)",
-    )
-    .bind(changed)
-    .execute(db)
-    .await?;
-    Ok(())
+         from json_each($1)";
+    sql::write(db, statement, &changed).await
 }
 
 async fn save_reservations(
@@ -126,8 +110,7 @@ async fn save_reservations(
             ));
         }
     }
-    let Some(changed) = json(&changed)? else { return Ok(()) };
-    sqlx::query(
+    let statement =
         "insert into reservation (shop, order_id, status, version, lines, deadline, partition,
                                   correlation_id, traceparent)
          select value->>0, value->>1, value->>2, cast(value->>3 as bigint), value->>4,
@@ -135,12 +118,8 @@ async fn save_reservations(
          from json_each($1)
          where true
          on conflict (shop, order_id) do update set
-             status = excluded.status, version = excluded.version, deadline = excluded.deadline",
-    )
-    .bind(changed)
-    .execute(db)
-    .await?;
-    Ok(())
+             status = excluded.status, version = excluded.version, deadline = excluded.deadline";
+    sql::write(db, statement, &changed).await
 }
 
 async fn save_shops(
@@ -149,18 +128,12 @@ async fn save_shops(
 ) -> Result<(), StoreError> {
     let changed = states.iter().filter(|(_, state)| !state.reserved.is_empty());
     let changed: Vec<_> = changed.map(|(shop, state)| (shop.as_str(), state.orders_held)).collect();
-    let Some(changed) = json(&changed)? else { return Ok(()) };
-    sqlx::query(
-        "insert into shop (shop, orders_held)
+    let statement = "insert into shop (shop, orders_held)
          select value->>0, cast(value->>1 as bigint)
          from json_each($1)
          where true
-         on conflict (shop) do update set orders_held = excluded.orders_held",
-    )
-    .bind(changed)
-    .execute(db)
-    .await?;
-    Ok(())
+         on conflict (shop) do update set orders_held = excluded.orders_held";
+    sql::write(db, statement, &changed).await
 }
 
 /// Writes down which orders were held for the first time, line by line.
@@ -178,17 +151,11 @@ async fn save_promises(
             }
         }
     }
-    let Some(reserved) = json(&reserved)? else { return Ok(()) };
-    sqlx::query(
-        "insert into promise (shop, block, sku, location, order_id)
+    let statement = "insert into promise (shop, block, sku, location, order_id)
          select reserved.value->>0, cast(reserved.value->>1 as bigint), line.value->>0,
                 line.value->>1, reserved.value->>2
-         from json_each($1) as reserved cross join json_each(reserved.value->>3) as line",
-    )
-    .bind(reserved)
-    .execute(db)
-    .await?;
-    Ok(())
+         from json_each($1) as reserved cross join json_each(reserved.value->>3) as line";
+    sql::write(db, statement, &reserved).await
 }
 
 /// `[[sku, location, units], …]`, in the order of the lines.

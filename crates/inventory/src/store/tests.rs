@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     Inventory, Policy,
     domain::{
-        self, Event, Keys, Units,
+        self, Event, Keys, Line, Units,
         tests::{fold, order, trade::Trade},
     },
     query,

@@ -79,25 +79,18 @@ pub(crate) async fn history(
     shop: &Shop,
     id: OrderId,
 ) -> Result<Vec<StepView>, StoreError> {
-    sqlx::query(
-        "select version, event, time, cause_kind, cause_id from order_step \
-         where shop = $1 and order_id = $2 order by version",
-    )
-    .bind(shop.to_string())
-    .bind(id.to_string())
-    .fetch_all(db)
-    .await?
-    .iter()
-    .map(|row| {
-        Ok(StepView {
-            version: row.try_get::<i64, _>(0)? as u64,
-            event: row.try_get(1)?,
-            time: Timestamp::from_millis(row.try_get(2)?),
-            cause: row.try_get(3)?,
-            cause_id: row.try_get(4)?,
-        })
-    })
-    .collect()
+    let row = sqlx::query("select history from orders where shop = $1 and id = $2")
+        .bind(shop.to_string())
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    let Some(row) = row else { return Ok(Vec::new()) };
+    let lines: String = row.try_get(0)?;
+    let steps = lines.lines().zip(1..).map(|(line, version)| {
+        let (event, time, cause, cause_id) = serde_json::from_str(line)?;
+        Ok(StepView { version, event, time: Timestamp::from_millis(time), cause, cause_id })
+    });
+    steps.collect::<Result<_, _>>().map_err(StoreError::Unreadable)
 }
 
 /// How many orders of a shop stand where, and their totals.
