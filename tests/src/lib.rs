@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use engine::{Engine, Location};
-use events::id::Shop;
+use events::proto;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::{Db, TestServer};
+use testkit::{Db, TestServer, eventually};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tradewind::{
@@ -76,12 +76,30 @@ impl Installation {
         Api::new(&self.url, "secret", SHOP).expect("a client")
     }
 
-    /// The questions of the shop.
-    pub async fn ask(&self, service: &str, name: &str, parameters: Value) -> Value {
-        let engine = Engine::connect_only(self.settings.engine()).await.expect("it connects");
-        let shop = Shop::parse(SHOP).expect("a shop");
-        let answer = engine.client().query(service, &shop, name, parameters, 0).await;
-        answer.expect("it answers").expect("there is such a thing")
+    /// The payments of the shop, as they are when its log has so many events of each kind and nothing
+    /// is on its way any more. That nothing is on its way says little by itself: it is so as well
+    /// before the payment service has read what concerns it.
+    pub async fn settled_payments(&self, events: &[(&str, usize)]) -> Value {
+        let api = self.api();
+        let mut settled = Value::Null;
+        eventually("the payments have come to their ends", async || {
+            let log = kinds(&self.server, "PAYMENT-0", |_| true).await;
+            let is_there = |(kind, count): &(&str, usize)| {
+                log.iter().filter(|it| it == kind).count() == *count
+            };
+            let totals: Value = api.get("totals").await.expect("the totals");
+            settled = totals["payments"].clone();
+            let on_its_way = ["pending", "authorized", "provider_held"];
+            events.iter().all(is_there) && on_its_way.iter().all(|it| settled[it] == 0)
+        })
+        .await;
+        settled
+    }
+
+    /// The kinds of the events about the payment of an order, in their order.
+    pub async fn payment_steps(&self, order: &Value) -> Vec<String> {
+        let order = order["id"].as_str().expect("an order has an id");
+        kinds(&self.server, "PAYMENT-0", |event| event.aggregate_id == order).await
     }
 
     /// Stops the services, and checks that each database equals its log.
@@ -127,14 +145,22 @@ pub async fn settle(api: &Api, order: &Value, key: &str) -> Response {
     placed
 }
 
-/// The payments of the shop, when nothing is pending any more.
-pub async fn settled_payments(api: &Api) -> Value {
-    let totals = || async {
-        let totals: Value = api.get("totals").await.expect("the totals");
-        totals["payments"].clone()
-    };
-    testkit::eventually("no payment is pending", async || totals().await["pending"] == 0).await;
-    totals().await
+/// The totals of payments of which so much was taken, and nothing is on its way.
+pub fn captured(minor: i64) -> Value {
+    json!({"captured": minor, "refunded": 0, "authorized": 0, "pending": 0,
+        "provider_net": minor, "provider_held": 0})
+}
+
+/// The kinds of those events of a stream that are meant, in their order.
+pub async fn kinds(
+    server: &TestServer,
+    stream: &str,
+    is_meant: impl Fn(&proto::Event) -> bool,
+) -> Vec<String> {
+    let log = server.events(stream).await;
+    let meant = log.iter().filter(|entry| is_meant(&entry.event));
+    let kinds = meant.map(|entry| entry.subject.rsplit('.').next().unwrap_or_default());
+    kinds.map(str::to_owned).collect()
 }
 
 /// A short time, for deadlines that a test wants to pass.

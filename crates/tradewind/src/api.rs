@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use events::view::{LevelView, OrderTotals, PaymentTotals};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// Stock levels that are asked for at once.
+const LEVELS: usize = 1_000;
 
 /// A client of one shop; cheap to clone.
 #[derive(Debug, Clone)]
@@ -45,6 +48,46 @@ pub struct Bulk {
     pub results: Vec<Value>,
 }
 
+/// What the services count over the shop.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Totals {
+    /// Orders, by status and reason.
+    pub orders: OrderTotals,
+    /// Money, by the payment service and by the provider.
+    pub payments: PaymentTotals,
+    /// Stock.
+    pub inventory: StockTotals,
+}
+
+/// What the inventory counts.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct StockTotals {
+    /// Units on hand.
+    pub on_hand: i64,
+    /// Units held.
+    pub held: i64,
+    /// Units allocated.
+    pub allocated: i64,
+}
+
+impl Totals {
+    /// Money that is neither taken nor let go, and operations whose outcome is not known.
+    pub fn on_its_way(&self) -> i64 {
+        let PaymentTotals { authorized, pending, provider_held, .. } = self.payments;
+        authorized + pending + provider_held
+    }
+
+    /// Whether there are so many orders, and of none of them anything is on its way any more.
+    pub fn are_settled(&self, orders: u64) -> bool {
+        let groups = &self.orders.groups;
+        let ended = groups.iter().map(|group| group.orders).sum::<i64>();
+        groups.iter().all(|group| group.status.is_final())
+            && ended >= orders as i64
+            && self.on_its_way() == 0
+            && self.inventory.held == 0
+    }
+}
+
 impl Api {
     /// A client of `shop` at the gateway `url` (`http://host:port`).
     pub fn new(url: &str, key: &str, shop: &str) -> Result<Self> {
@@ -75,6 +118,30 @@ impl Api {
         let response = self.send(self.request(Method::GET, path)).await?;
         expect_success(&response, path)?;
         serde_json::from_value(response.body).with_context(|| format!("read {path}"))
+    }
+
+    /// What the services count over the shop.
+    pub async fn totals(&self) -> Result<Totals> {
+        self.get("totals").await
+    }
+
+    /// The level of each SKU.
+    pub async fn levels(&self) -> Result<Vec<LevelView>> {
+        #[derive(Deserialize)]
+        struct Page {
+            levels: Vec<LevelView>,
+            next: Option<String>,
+        }
+        let mut all = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page: Page = self.get(&format!("inventory?limit={LEVELS}{after}")).await?;
+            all.extend(page.levels);
+            match page.next {
+                Some(next) => after = format!("&after={next}"),
+                None => return Ok(all),
+            }
+        }
     }
 
     /// Pushes lines of NDJSON to a path below the shop.

@@ -2,19 +2,18 @@
 //!
 //! The shop's catalogue (`products`) is put there, the ERP (`erp`) counts the stock, customers
 //! (`plan`, `trade`) order over HTTP, and the day ends when nothing is on its way any more
-//! (`settle`). Then the auditor (`audit`) reads every event of every log with rules of its own,
-//! `checks` compares that with what the customers saw, and `report` tells it.
+//! (`ends` notes when). Then the auditor (`crate::audit`) reads every event of every log with rules of
+//! its own, `checks` compares that with what the customers saw, and `report` tells it.
 //!
 //! To add something that customers do: a [`plan::Kind`], and what must be answered to it in `trade`.
 
-pub mod audit;
 mod checks;
 mod curl;
+pub mod ends;
 pub mod erp;
 pub mod plan;
 mod products;
 pub mod report;
-pub mod settle;
 pub mod trade;
 
 use std::{
@@ -32,14 +31,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use self::{
+    ends::Ends,
     erp::{Answers, Push},
     plan::Plan,
     products::{DISCONTINUED_SKU, PRODUCTS},
     report::{Report, phase},
-    settle::{Ends, Totals},
 };
 use crate::{
-    api::Api, embedded::Embedded, figures::count, folder::DataFolder, print::say,
+    api::Api, audit, embedded::Embedded, figures::count, folder::DataFolder, print::say,
     settings::Settings, signal::interrupted,
 };
 
@@ -128,7 +127,8 @@ pub async fn day(
         (plan.orders.len() + plan.race.len(), plan.race.len(), plan.race_units);
 
     let opening = open(&api, sent, units, &progress).await?;
-    let partition = subject::partition(&Shop::parse(SHOP)?, *partitions);
+    let shop = Shop::parse(SHOP)?;
+    let partition = subject::partition(&shop, *partitions);
     let bars = (bar(sent, "orders placed"), bar(sent, "orders settled"));
     let ends = Ends::follow(&engine, partition, &bars.1);
     let pushes = Push::during_the_day(sent);
@@ -142,7 +142,7 @@ pub async fn day(
     progress(phase("Trade", &what, trade.took));
 
     let started = Instant::now();
-    let is_settled = settle::until_settled(&engine, &api, trade.placed.len()).await?;
+    let is_settled = audit::until_settled(&engine, &api, trade.placed.len() as u64).await?;
     bars.1.finish_and_clear();
     progress(phase(
         "Settle",
@@ -151,8 +151,8 @@ pub async fn day(
     ));
 
     let started = Instant::now();
-    let totals = Totals::ask(&api).await?;
-    let mut audited = checks::audit(&engine, &api, &trade, &totals).await?;
+    let totals = api.totals().await?;
+    let mut audited = checks::audit(&engine, &api, &shop, &trade, &totals).await?;
     let mut checks = std::mem::take(&mut audited.checks);
     checks.push(checks::race(&trade, racers, units));
     checks.push(checks::answers(&trade, &opening, is_settled));

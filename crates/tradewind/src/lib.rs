@@ -5,10 +5,12 @@
 //! - `admin`: rebuild, verify, parked inputs, streams;
 //! - `api`: a client of the gateway, for what follows;
 //! - `folder`, `random`, `figures`, `signal`: data folders, dice, percentiles, Ctrl-C;
+//! - `audit`: reads the logs of an installation with rules of its own;
 //! - `replay`: a real retailer's year; `demo`: a day of trade; `bench`: figures of this machine.
 
 pub mod admin;
 pub mod api;
+pub mod audit;
 pub mod bench;
 pub mod cli;
 pub mod demo;

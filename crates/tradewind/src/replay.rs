@@ -2,47 +2,48 @@
 //!
 //! How it flows: `rows` reads the day files, `invoices` puts the rows together, `plan` makes of them
 //! the catalogue, the opening stock, the orders and the ERP's documents by day; `trade` pushes and
-//! places them through `client` and `orders`, one day after another; `stand` looks at what the
-//! installation counts in the end, `checks` compares all of it, and `report` tells it.
+//! places them through `client` and `orders`, one day after another; `told` sums up what comes back,
+//! `stand` looks at what the installation counts in the end, `checks` compares all of it, and `report`
+//! tells it. Where the logs can be read, the auditor (`crate::audit`) reads every event of them.
 //!
 //! The same files can be replayed again: orders and documents carry names, so what is known has no
 //! second effect. To check something more: a [`checks::Check`] in `checks`.
 
 pub mod checks;
 mod client;
-pub mod findings;
 pub mod invoices;
 mod orders;
 pub mod plan;
 pub mod report;
 pub mod rows;
 mod stand;
+mod told;
 pub mod trade;
 
 use std::{
-    fs::File,
     net::Ipv4Addr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use engine::Engine;
 use events::id::Shop;
 use indicatif::{ProgressBar, ProgressStyle};
-use tempfile::TempDir;
 
 use self::{
     plan::{Plan, Stock},
     report::{Report, Timing},
     stand::Stand,
+    trade::{Placing, Trade},
 };
 use crate::{
-    admin::{self, PROJECTED},
     api::Api,
+    audit::{self, Audit, Outside},
     embedded::Embedded,
+    folder::DataFolder,
     print::say,
     settings::Settings,
     signal::interrupted,
@@ -78,6 +79,10 @@ pub struct Options {
     #[arg(long, value_name = "ORDERS", default_value_t = 256,
           value_parser = clap::value_parser!(u16).range(1..=2_000))]
     pub concurrency: u16,
+    /// What the idempotency keys of the orders begin with: with another, orders that are known are
+    /// found by their references
+    #[arg(long, default_value = "retail", hide = true)]
+    pub key_prefix: String,
     /// How the report is written
     #[arg(long, value_enum, default_value = "text")]
     pub report: Format,
@@ -119,7 +124,8 @@ async fn replay_somewhere(settings: &Settings, options: &Options, plan: &Plan) -
         let url = options.url.clone().unwrap_or_else(|| listening_at(settings));
         return replay(&url, key, options, plan).await;
     }
-    let folder = Folder::open(options.data.as_deref())?;
+    let passing = tempfile::tempdir().context("make a folder for the data")?;
+    let folder = DataFolder::keep(options.data.as_deref().unwrap_or(passing.path()))?;
     let mut settings = settings.clone();
     // Nobody else has to find it.
     settings.listen.set_port(0);
@@ -129,43 +135,69 @@ async fn replay_somewhere(settings: &Settings, options: &Options, plan: &Plan) -
     report
 }
 
-/// Replays into an installation in this process, and compares its databases with its logs.
+/// Replays into an installation in this process, compares its databases with its logs, and audits
+/// these.
 pub async fn replay_embedded(
     embedded: &Embedded,
     options: &Options,
     plan: &Plan,
 ) -> Result<Report> {
     let key = embedded.settings.api_key.as_deref().unwrap_or_default();
-    let mut report = replay(&embedded.url, key, options, plan).await?;
-    let started = Instant::now();
+    let api = Api::new(&embedded.url, key, options.shop.as_str())?;
+    let trade = trade(&api, options, plan).await?;
     let engine = Engine::connect_only(embedded.settings.engine()).await?;
-    let mut verified = Vec::new();
-    for service in PROJECTED {
-        verified.push((service.name(), admin::verify(&engine, service).await?));
-    }
-    report.add_verified(verified, started.elapsed());
+    // What does not settle shows in the checks.
+    audit::until_settled(&engine, &api, trade.placed.len() as u64).await?;
+    let mut report = reconcile(&api, options, plan, trade).await?;
+
+    let started = Instant::now();
+    let payments = &report.stand.totals.payments;
+    let outside = Outside {
+        placed: std::mem::take(&mut report.trade.placed),
+        cancelled: std::mem::take(&mut report.trade.cancelled),
+        levels: std::mem::take(&mut report.stand.levels),
+        provider_net: payments.provider_net,
+        provider_held: payments.provider_held,
+        verified: audit::verify(&engine).await?,
+    };
+    let audited = Audit::read(&engine, &options.shop).await?.finish(&outside);
+    report.add_audited(audited, outside.verified, started.elapsed());
     Ok(report)
 }
 
 /// Replays through the gateway at `url`, and reconciles.
 pub async fn replay(url: &str, key: &str, options: &Options, plan: &Plan) -> Result<Report> {
-    let Options { shop, stock, concurrency, .. } = options;
-    let api = Api::new(url, key, shop.as_str())?;
+    let api = Api::new(url, key, options.shop.as_str())?;
+    let trade = trade(&api, options, plan).await?;
+    reconcile(&api, options, plan, trade).await
+}
+
+async fn trade(api: &Api, options: &Options, plan: &Plan) -> Result<Trade> {
+    let Options { stock, concurrency, key_prefix, .. } = options;
+    let placing = Placing { concurrency: usize::from(*concurrency), key_prefix };
     let bar = bar(plan.figures.orders);
-    let trade = trade::trade(&api, plan, *stock, usize::from(*concurrency), &bar).await;
+    let trade = trade::trade(api, plan, *stock, placing, &bar).await;
     bar.finish_and_clear();
-    let trade = trade?;
+    trade
+}
+
+async fn reconcile(api: &Api, options: &Options, plan: &Plan, trade: Trade) -> Result<Report> {
+    let Options { shop, stock, .. } = options;
     let started = Instant::now();
-    let stand = Stand::look(&api).await?;
-    let checks = checks::checks(plan, *stock, &trade, &stand);
+    let stand = Stand::look(api, trade.placed.len() as u64).await?;
+    let told = trade.told.figures(plan, *stock, &stand);
+    let checks = checks::checks(plan, &told, *stock, &trade, &stand);
     let ends = plan.days.first_key_value().zip(plan.days.last_key_value());
     Ok(Report {
         shop: shop.to_string(),
         stock: *stock,
         figures: plan.figures.clone(),
+        told,
         days: ends.map(|((first, _), (last, _))| (*first, *last, plan.days.len())),
         trade,
+        stand,
         checks,
+        audited: Vec::new(),
         verified: Vec::new(),
         timing: Timing { reconcile: started.elapsed(), ..Timing::default() },
     })
@@ -178,33 +210,6 @@ fn listening_at(settings: &Settings) -> String {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     format!("http://{address}")
-}
-
-/// The folder of an embedded installation.
-enum Folder {
-    Passing(TempDir),
-    /// Ours alone, as long as the lock is held.
-    Kept(PathBuf, #[expect(dead_code, reason = "held, not used")] File),
-}
-
-impl Folder {
-    fn open(kept: Option<&Path>) -> Result<Self> {
-        let Some(path) = kept else {
-            return tempfile::tempdir().map(Self::Passing).context("make a folder for the data");
-        };
-        let named = || format!("use the folder {}", path.display());
-        std::fs::create_dir_all(path).with_context(named)?;
-        let lock = File::create(path.join("lock")).with_context(named)?;
-        ensure!(lock.try_lock().is_ok(), "another replay uses {}", path.display());
-        Ok(Self::Kept(path.to_owned(), lock))
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Passing(folder) => folder.path(),
-            Self::Kept(path, _) => path,
-        }
-    }
 }
 
 /// A bar on stderr; none where that is no terminal.

@@ -1,9 +1,11 @@
-//! Each service as a process of its own, each killed in turn in the middle of trade.
+//! Each service as a process of its own, each killed in turn in the middle of its work.
 
 use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    io::{BufRead, BufReader},
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::Duration,
 };
 
 use engine::{Engine, Location};
@@ -11,6 +13,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Db, TestServer, eventually, on_both_databases};
+use tokio::{sync::watch, time::sleep};
 use tradewind::{admin, api::Api, cli::Cli, settings::Settings};
 
 on_both_databases!(each_process_is_killed_in_turn_and_every_order_settles_once);
@@ -20,12 +23,20 @@ const ORDERS: usize = 240;
 /// Units that there are of the one SKU: not enough.
 const UNITS: usize = 200;
 /// Orders that are under way at the same time.
-const CLIENTS: usize = 12;
+const CLIENTS: usize = 16;
+/// How long a client waits for the end of its order before it asks again, in seconds.
+const WAIT_S: u64 = 5;
+/// How long the payment provider takes: long enough to be killed while it is asked.
+const PROVIDER_LATENCY: &str = "200ms";
+/// The pause between two updates of the product.
+const UPDATE_PAUSE: Duration = Duration::from_millis(20);
 const SERVICES: [&str; 5] = ["catalog", "inventory", "order", "payment", "gateway"];
 
 struct Processes {
     settings: Settings,
     running: Vec<Running>,
+    /// Where the gateway says that it listens; empty until it has said so.
+    url: watch::Sender<String>,
 }
 
 /// A process that is killed when it is dropped.
@@ -39,41 +50,68 @@ impl Drop for Running {
 }
 
 impl Processes {
-    fn start(settings: Settings) -> Self {
-        let running = SERVICES.map(|service| spawn(&settings, service)).into();
-        Self { settings, running }
+    fn start(settings: Settings, url: watch::Sender<String>) -> Self {
+        let mut processes = Self { settings, running: Vec::new(), url };
+        for service in SERVICES {
+            processes.running.push(processes.spawn(service));
+        }
+        processes
     }
 
     /// Kills a process as `kill -9` does, and starts it again.
     fn kill(&mut self, index: usize) {
-        drop(std::mem::replace(&mut self.running[index], spawn_later()));
-        self.running[index] = spawn(&self.settings, SERVICES[index]);
+        let Running(child) = &mut self.running[index];
+        child.kill().expect("it runs until now");
+        child.wait().expect("it is gone");
+        self.running[index] = self.spawn(SERVICES[index]);
+    }
+
+    fn spawn(&self, service: &str) -> Running {
+        let settings = &self.settings;
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tradewind"))
+            .args(["serve", service, "--log", "warn,gateway=info", "--log-format", "json"])
+            .args(["--nats-url", &settings.nats_url])
+            .args(["--nats-monitor-url", settings.nats_monitor_url.as_deref().unwrap_or_default()])
+            .args(["--database", &settings.database])
+            .args(["--listen", "127.0.0.1:0"])
+            .args(["--api-key", "secret"])
+            .args(["--provider-latency", PROVIDER_LATENCY])
+            .arg("--provider-dir")
+            .arg(&settings.provider_dir)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the process starts");
+        let log = child.stderr.take().expect("is piped");
+        let url = self.url.clone();
+        thread::spawn(move || listen_to(log, &url));
+        Running(child)
+    }
+
+    /// Checks that all of them run.
+    fn expect_alive(&mut self) {
+        for (service, Running(child)) in SERVICES.iter().zip(&mut self.running) {
+            let ended = child.try_wait().expect("it can be looked at");
+            assert_eq!(ended, None, "{service} has ended by itself");
+        }
     }
 }
 
-/// A process that ends at once, to stand in a place until the next one does.
-fn spawn_later() -> Running {
-    Running(Command::new("true").spawn().expect("it starts"))
-}
-
-fn spawn(settings: &Settings, service: &str) -> Running {
-    let child = Command::new(env!("CARGO_BIN_EXE_tradewind"))
-        .args(["serve", service, "--log", "warn"])
-        .args(["--nats-url", &settings.nats_url])
-        .args(["--nats-monitor-url", settings.nats_monitor_url.as_deref().unwrap_or_default()])
-        .args(["--database", &settings.database])
-        .args(["--listen", &settings.listen.to_string()])
-        .args(["--api-key", "secret"])
-        .arg("--provider-dir")
-        .arg(&settings.provider_dir)
-        .stdin(Stdio::null())
-        .spawn();
-    Running(child.expect("the process starts"))
+/// Hands on what a process logs, and notes where it says that it listens.
+#[expect(clippy::print_stderr, reason = "is shown beside a test that fails")]
+fn listen_to(log: ChildStderr, url: &watch::Sender<String>) {
+    for line in BufReader::new(log).lines().map_while(Result::ok) {
+        let said: Value = serde_json::from_str(&line).unwrap_or_default();
+        if said["message"] == "the gateway listens" {
+            let address = said["address"].as_str().expect("it says where");
+            url.send_replace(format!("http://{address}"));
+        }
+        eprintln!("{line}");
+    }
 }
 
 fn settings(server: &TestServer, db: &Db, folder: &TempDir) -> Settings {
     let cli = <Cli as clap::Parser>::try_parse_from(["tradewind", "serve"]);
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     Settings {
         nats_url: server.url(),
         nats_monitor_url: Some(server.monitor_url()),
@@ -81,43 +119,101 @@ fn settings(server: &TestServer, db: &Db, folder: &TempDir) -> Settings {
             Location::Folder(folder) => folder.display().to_string(),
             Location::Postgres(url) => url,
         },
-        listen: free.local_addr().expect("an address"),
         provider_dir: folder.path().join("provider"),
         ..cli.expect("the defaults parse").settings
     }
 }
 
-/// Places an order again and again, under one key, until the gateway has taken it.
-async fn place(api: &Api, number: usize) -> Value {
-    let order = json!({"reference": format!("R{number}"), "currency": "GBP",
-        "lines": [{"sku": "MUG", "quantity": 1}]});
-    let key = format!("key-{number}");
-    let mut placed = Value::Null;
-    eventually("the order is placed", async || match api.place(&order, &key, None).await {
-        Ok(answer) if answer.status.as_u16() == 201 => {
-            placed = answer.body;
-            true
-        }
-        Ok(_) | Err(_) => false,
-    })
-    .await;
-    placed
+/// The shop, as its clients see it.
+struct Shop {
+    url: watch::Receiver<String>,
+    /// Orders that are asked for, and those that have come to their end.
+    ordered: AtomicUsize,
+    ended: AtomicUsize,
+    /// Updates of the product that are asked for, and those that are taken.
+    updated: AtomicUsize,
+    taken: AtomicUsize,
 }
 
-async fn stock(api: &Api) {
-    let product =
-        json!({"sku": "MUG", "title": "A mug", "price": {"minor": 300, "currency": "GBP"}});
-    eventually("the product is put", async || {
-        api.push("products", product.to_string()).await.is_ok_and(|pushed| pushed.rejected == 0)
-    })
-    .await;
-    let count = json!({"type": "count", "sku": "MUG", "quantity": UNITS, "connector": "erp",
-        "document": "opening", "sequence": 1});
-    eventually("the units are counted", async || {
-        let pushed = api.push("inventory", count.to_string()).await;
-        pushed.is_ok_and(|pushed| pushed.applied + pushed.unchanged == 1)
-    })
-    .await;
+impl Shop {
+    /// A client of the gateway that runs now.
+    fn api(&self) -> Api {
+        let url = self.url.borrow().clone();
+        Api::new(&url, "secret", "acme").expect("a client")
+    }
+
+    async fn open(&self) {
+        self.update().await;
+        let count = json!({"type": "count", "sku": "MUG", "quantity": UNITS, "connector": "erp",
+            "document": "opening", "sequence": 1});
+        eventually("the units are counted", async || {
+            let pushed = self.api().push("inventory", count.to_string()).await;
+            pushed.is_ok_and(|pushed| pushed.applied + pushed.unchanged == 1)
+        })
+        .await;
+    }
+
+    /// Places an order again and again, under one key, until it has come to its end; tells that.
+    async fn order(&self, number: usize) -> String {
+        let order = json!({"reference": format!("R{number}"), "currency": "GBP",
+            "lines": [{"sku": "MUG", "quantity": 1}]});
+        let key = format!("key-{number}");
+        let mut status = String::new();
+        self.ordered.fetch_add(1, Ordering::Relaxed);
+        eventually("the order comes to its end", async || {
+            let Ok(placed) = self.api().place(&order, &key, Some(WAIT_S)).await else {
+                return false;
+            };
+            status = placed.body["status"].as_str().unwrap_or_default().into();
+            placed.status.as_u16() == 201 && ["paid", "cancelled"].contains(&&*status)
+        })
+        .await;
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        status
+    }
+
+    /// Gives the product another title, again and again, until that is taken.
+    async fn update(&self) {
+        let number = self.updated.fetch_add(1, Ordering::Relaxed) + 1;
+        let title = format!("A mug of the {number}. kiln");
+        let product =
+            json!({"sku": "MUG", "title": title, "price": {"minor": 300, "currency": "GBP"}});
+        eventually("the product is put", async || {
+            let pushed = self.api().push("products", product.to_string()).await;
+            pushed.is_ok_and(|pushed| pushed.applied + pushed.unchanged == 1)
+        })
+        .await;
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether there is something that the service has to do.
+    async fn has_work_for(&self, service: &str) -> bool {
+        let more = |begun: &AtomicUsize, done: &AtomicUsize| {
+            begun.load(Ordering::Relaxed) > done.load(Ordering::Relaxed)
+        };
+        match service {
+            "catalog" => more(&self.updated, &self.taken),
+            "gateway" => more(&self.ordered, &self.ended),
+            _ => {
+                let totals: Value = self.api().get("totals").await.unwrap_or_default();
+                match service {
+                    "payment" => totals["payments"]["pending"].as_i64() > Some(0),
+                    "inventory" => orders(&totals, &["placed", "authorized"]) > 0,
+                    "order" => {
+                        orders(&totals, &["placed", "payment_due", "authorized", "confirmed"]) > 0
+                    }
+                    service => panic!("{service} is no service"),
+                }
+            }
+        }
+    }
+}
+
+/// How many orders have one of these statuses.
+fn orders(totals: &Value, statuses: &[&str]) -> i64 {
+    let groups = totals["orders"]["groups"].as_array().into_iter().flatten();
+    let of = groups.filter(|group| statuses.iter().any(|status| group["status"] == *status));
+    of.map(|group| group["orders"].as_i64().unwrap_or(0)).sum()
 }
 
 async fn each_process_is_killed_in_turn_and_every_order_settles_once(db: Db) {
@@ -125,60 +221,97 @@ async fn each_process_is_killed_in_turn_and_every_order_settles_once(db: Db) {
     let folder = TempDir::new().expect("a temporary folder");
     let settings = settings(&server, &db, &folder);
     // One process makes the streams; five at once may, too, but drift is not what is tested.
-    Engine::connect(settings.engine()).await.expect("it connects");
-    let mut processes = Processes::start(settings.clone());
-    let url = format!("http://{}", settings.listen);
-    let api = Api::new(&url, "secret", "acme").expect("a client");
-    stock(&api).await;
-
-    let placed = AtomicUsize::new(0);
-    let trade = join_all((0..CLIENTS).map(|client| {
-        let (api, placed) = (&api, &placed);
-        async move {
-            for number in (client..ORDERS).step_by(CLIENTS) {
-                place(api, number).await;
-                placed.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }));
-    let kills = async {
-        // Six steps through the trade: each process once, and then the server itself.
-        for step in 0..=SERVICES.len() {
-            let reached = (step + 1) * ORDERS / (SERVICES.len() + 2);
-            eventually("trade goes on", async || placed.load(Ordering::Relaxed) >= reached).await;
-            if step < SERVICES.len() {
-                processes.kill(step);
-            } else {
-                server.kill().await;
-                server.start_again().await;
-            }
-        }
-    };
-    tokio::join!(trade, kills);
-
-    let totals = async || -> Value { api.get("totals").await.unwrap_or_default() };
-    let settled = |totals: &Value, status: &str| -> i64 {
-        let groups = totals["orders"]["groups"].as_array().cloned().unwrap_or_default();
-        let of = groups.iter().filter(|group| group["status"] == status);
-        of.map(|group| group["orders"].as_i64().unwrap_or(0)).sum()
-    };
-    eventually("every order is paid or cancelled", async || {
-        let totals = totals().await;
-        settled(&totals, "paid") + settled(&totals, "cancelled") == ORDERS as i64
-            && totals["payments"]["pending"] == 0
-    })
-    .await;
-    let totals = totals().await;
-    assert_eq!(settled(&totals, "paid"), UNITS as i64, "{totals}");
-    assert_eq!(totals["inventory"]["allocated"], UNITS, "{totals}");
-    assert_eq!(totals["inventory"]["held"], 0, "{totals}");
-    assert_eq!(totals["payments"]["captured"], 300 * UNITS, "{totals}");
-    assert_eq!(totals["payments"]["provider_net"], 300 * UNITS, "{totals}");
-    assert_eq!(totals["payments"]["provider_held"], 0, "{totals}");
-
     let engine = Engine::connect(settings.engine()).await.expect("it connects");
+    let (told, mut url) = watch::channel(String::new());
+    let mut processes = Processes::start(settings, told);
+    url.wait_for(|url| !url.is_empty()).await.expect("the gateway listens");
+    let [ordered, ended, updated, taken] = [(); 4].map(|()| AtomicUsize::new(0));
+    let shop = Shop { url, ordered, ended, updated, taken };
+    shop.open().await;
+
+    let is_over = AtomicBool::new(false);
+    let pushing = async {
+        while !is_over.load(Ordering::Relaxed) {
+            shop.update().await;
+            sleep(UPDATE_PAUSE).await;
+        }
+    };
+    let trade = async {
+        let clients = (0..CLIENTS).map(|client| {
+            let shop = &shop;
+            async move {
+                let mut paid = 0;
+                for number in (client..ORDERS).step_by(CLIENTS) {
+                    paid += usize::from(shop.order(number).await == "paid");
+                }
+                paid
+            }
+        });
+        let paid = join_all(clients).await.into_iter().sum::<usize>();
+        is_over.store(true, Ordering::Relaxed);
+        paid
+    };
+    let kills = kill_all(&mut processes, &mut server, &shop);
+    let (paid, (), ()) = tokio::join!(trade, kills, pushing);
+    assert_eq!(paid, UNITS, "by what the customers were told");
+
+    expect_all_ended(&shop, &server).await;
+    let product: Value = shop.api().get("products/MUG").await.expect("the product");
+    let last = shop.updated.load(Ordering::Relaxed);
+    assert_eq!(product["title"], format!("A mug of the {last}. kiln"));
+    assert_eq!(product["version"], last, "each update had its effect once");
+    processes.expect_alive();
     for service in admin::PROJECTED {
         let verified = admin::verify(&engine, service).await.expect("it can be verified");
         assert_eq!(verified.mismatches, [], "{} differs from its log", service.name());
     }
+}
+
+/// Six steps through the trade: kills each process once, in the middle of its work, and then the
+/// server itself.
+async fn kill_all(processes: &mut Processes, server: &mut TestServer, shop: &Shop) {
+    let step = ORDERS / (SERVICES.len() + 2);
+    let reach = async |orders| {
+        eventually("trade goes on", async || shop.ended.load(Ordering::Relaxed) >= orders).await;
+    };
+    for (index, service) in SERVICES.iter().enumerate() {
+        reach((index + 1) * step).await;
+        let what = format!("there is work for {service}");
+        eventually(&what, async || shop.has_work_for(service).await).await;
+        processes.kill(index);
+    }
+    reach((SERVICES.len() + 1) * step).await;
+    server.kill().await;
+    server.start_again().await;
+}
+
+/// Checks the ends of all orders and payments, once the payment service has read all of them.
+async fn expect_all_ended(shop: &Shop, server: &TestServer) {
+    let mut totals = Value::Null;
+    let mut captured = 0;
+    eventually("every payment has come to its end", async || {
+        totals = shop.api().get("totals").await.unwrap_or_default();
+        let payments = &totals["payments"];
+        if ["pending", "authorized", "provider_held"].iter().any(|it| payments[it] != 0) {
+            return false;
+        }
+        let log = server.events("PAYMENT-0").await;
+        let count = |kind: &str| {
+            log.iter().filter(|entry| entry.subject.rsplit('.').next() == Some(kind)).count()
+        };
+        captured = count("captured");
+        captured + count("abandoned") == ORDERS
+    })
+    .await;
+    assert_eq!(captured, UNITS, "{totals}");
+    assert_eq!(orders(&totals, &["paid"]), UNITS as i64, "{totals}");
+    assert_eq!(orders(&totals, &["cancelled"]), (ORDERS - UNITS) as i64, "{totals}");
+    assert_eq!(totals["inventory"]["allocated"], UNITS, "{totals}");
+    assert_eq!(totals["inventory"]["held"], 0, "{totals}");
+    let taken = 300 * UNITS;
+    assert_eq!(
+        totals["payments"],
+        json!({"captured": taken, "refunded": 0, "authorized": 0, "pending": 0,
+            "provider_net": taken, "provider_held": 0})
+    );
 }

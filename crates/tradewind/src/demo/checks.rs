@@ -1,87 +1,47 @@
 //! What is checked at the end of the day: the auditor reads all logs, and a few things more.
 
-use anyhow::{Context, Result};
-use engine::{Engine, SERVICES};
-use events::view::LevelView;
-use serde::Deserialize;
+use anyhow::Result;
+use engine::Engine;
+use events::id::Shop;
 
-use super::{
-    audit::{Audit, Audited, Check, Findings, Outside},
-    erp::Answers,
-    settle::Totals,
-    trade::Trade,
-};
+use super::{erp::Answers, trade::Trade};
 use crate::{
-    admin::{self, PROJECTED},
-    api::Api,
+    api::{Api, Totals},
+    audit::{self, Audit, Audited, Check, Findings, Outside},
     figures::count,
 };
-
-/// Stock levels that are asked for at once.
-const LEVELS: usize = 500;
 
 /// Reads every log and compares it with what was seen from outside. Nothing may happen meanwhile.
 pub(super) async fn audit(
     engine: &Engine,
     api: &Api,
+    shop: &Shop,
     trade: &Trade,
     totals: &Totals,
 ) -> Result<Audited> {
-    let mut verified = Vec::new();
-    for service in PROJECTED {
-        verified.push((service.name(), admin::verify(engine, service).await?));
-    }
     let outside = Outside {
         placed: trade.placed.keys().copied().collect(),
         cancelled: trade.cancelled.clone(),
-        levels: levels(api).await?,
+        levels: api.levels().await?,
         provider_net: totals.payments.provider_net,
         provider_held: totals.payments.provider_held,
-        verified,
+        verified: audit::verify(engine).await?,
     };
-    let mut audit = Audit::default();
-    for partition in 0..engine.config().partitions {
-        for service in SERVICES.iter().copied() {
-            engine
-                .read_log(service, partition, |logged| audit.observe(service, partition, &logged))
-                .await
-                .with_context(|| format!("read the log of {service}"))?;
-        }
-        engine
-            .read_inbox(partition, |_, command| audit.observe_command(&command.shop, &command.id))
-            .await
-            .context("read the inbox")?;
-    }
-    Ok(audit.finish(&outside))
+    Ok(Audit::read(engine, shop).await?.finish(&outside))
 }
 
-async fn levels(api: &Api) -> Result<Vec<LevelView>> {
-    #[derive(Deserialize)]
-    struct Page {
-        levels: Vec<LevelView>,
-        next: Option<String>,
-    }
-    let mut all = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page: Page = api.get(&format!("inventory?limit={LEVELS}{after}")).await?;
-        all.extend(page.levels);
-        match page.next {
-            Some(next) => after = format!("&after={next}"),
-            None => return Ok(all),
-        }
-    }
-}
-
-/// Exactly the units that there were are sold, and everybody else was told why.
+/// Exactly the units that there were are sold, and everybody else was told why. Where the machine
+/// was too slow for a racer's deadline, a unit may be left over.
 pub(super) fn race(trade: &Trade, racers: usize, units: usize) -> Check {
     let mut findings = Findings::default();
-    let Trade { winners, told, .. } = trade;
-    findings.expect(*winners == units as u64, || format!("{winners} were sold, of {units}"));
-    findings.expect(winners + told == racers as u64, || {
-        format!("{} of {racers} racers know what became of their order", winners + told)
+    let Trade { winners, told, slow, .. } = trade;
+    let is_sold = *winners <= units as u64 && winners + slow >= units as u64;
+    findings.expect(is_sold, || format!("{winners} were sold, of {units}"));
+    findings.expect(winners + told + slow == racers as u64, || {
+        format!("{} of {racers} racers know what became of their order", winners + told + slow)
     });
     Check {
+        looked_at: winners + told,
         invariant: None,
         claim: "the race sold exactly the units that there were",
         evidence: format!("{winners} of {units} to {}", count(racers, "customer", "customers")),
@@ -97,14 +57,16 @@ pub(super) fn answers(trade: &Trade, opening: &Answers, is_settled: bool) -> Che
     findings.expect(is_settled, || "the day did not come to its end in time".to_owned());
     let requests = trade.placed.len() as u64 + trade.refused;
     let cancellations = trade.cancelled.len() as u64 + trade.too_late;
+    let lines = opening.lines() + trade.erp.lines();
     Check {
+        looked_at: requests + cancellations + lines,
         invariant: None,
         claim: "every request and every line of the ERP got the answer that it should",
         evidence: format!(
             "{}, {}, {}",
             count(requests, "order", "orders"),
             count(cancellations, "cancellation", "cancellations"),
-            count(opening.lines() + trade.erp.lines(), "line", "lines")
+            count(lines, "line", "lines")
         ),
         findings,
     }
@@ -115,17 +77,25 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_race(winners: u64, told: u64, holds: bool) {
-        let trade = Trade { winners, told, ..Trade::default() };
-        assert_eq!(race(&trade, 200, 20).holds(), holds, "{winners} {told}");
+    fn check_race(winners: u64, told: u64, slow: u64, holds: bool) {
+        let trade = Trade { winners, told, slow, ..Trade::default() };
+        assert_eq!(race(&trade, 200, 20).holds(), holds, "{winners} {told} {slow}");
     }
 
     #[test]
     fn the_race_sells_what_there_is_and_tells_everybody_else() {
-        check_race(20, 180, true);
-        check_race(21, 179, false);
-        check_race(19, 181, false);
-        check_race(20, 179, false);
+        check_race(20, 180, 0, true);
+        check_race(21, 179, 0, false);
+        check_race(19, 181, 0, false);
+        check_race(20, 179, 0, false);
+    }
+
+    #[test]
+    fn a_racer_whose_deadline_passed_explains_a_unit_that_is_left_over() {
+        check_race(19, 180, 1, true);
+        check_race(20, 179, 1, true);
+        check_race(18, 181, 1, false);
+        check_race(21, 178, 1, false);
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! What to try on a demo that is left running.
 
 use super::{
-    audit::Status,
     products::{PRODUCTS, RACE_SKU},
     report::Report,
 };
-use crate::embedded::Embedded;
+use crate::{audit::Status, embedded::Embedded};
 
 /// The lines, with names in braces for what is only known now.
 const LINES: &str = r#"

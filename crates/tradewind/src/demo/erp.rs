@@ -5,11 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{
-    audit::Findings,
-    products::{PRODUCTS, RACE_SKU, SHORT_SKU, UNKNOWN_SKU},
-};
-use crate::api::Api;
+use super::products::{PRODUCTS, RACE_SKU, SHORT_SKU, UNKNOWN_SKU};
+use crate::{api::Api, audit::Findings};
 
 /// The connector's name.
 const CONNECTOR: &str = "warehouse-erp";

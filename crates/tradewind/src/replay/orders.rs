@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use events::{
-    id::OrderId,
-    view::{CancelReason, Cancellation, OrderStatus},
+    id::{CustomerId, OrderId, Reference},
+    view::{CancelReason, OrderView},
 };
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -24,33 +24,48 @@ const WAITS: usize = 20;
 /// The pause before an order is looked at again whose end cannot be waited for.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is read of an order.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct View {
-    pub(super) status: OrderStatus,
-    pub(super) total: i64,
-    pub(super) cancellation: Option<Cancellation>,
+/// The currency of all orders.
+const CURRENCY: &str = "GBP";
+
+/// What of the order came back otherwise than it was sold; none if nothing did.
+pub(super) fn difference(order: &Order, view: &OrderView) -> Option<String> {
+    let lines = view.lines.iter().map(|it| (it.sku.as_str(), it.quantity.get(), it.unit_price));
+    let sold = order.lines.iter().map(|it| (&*it.sku, it.quantity, it.unit_price));
+    let charges = view.charges.iter().map(|it| (it.code.as_str(), it.amount));
+    let planned = order.charges.iter().map(|it| (&*it.code, it.amount));
+    let customer = view.customer_id.as_ref().map(CustomerId::as_str);
+    let reference = view.reference.as_ref().map(Reference::as_str);
+    let parts = [
+        ("reference", reference == Some(&*order.invoice)),
+        ("customer", customer == order.customer.as_deref()),
+        ("country", view.country == *order.country),
+        ("currency", view.currency.as_str() == CURRENCY),
+        ("lines", lines.eq(sold)),
+        ("charges", charges.eq(planned)),
+        ("total", view.total == order.total),
+    ];
+    let other: Vec<_> = parts.iter().filter(|(_, is_same)| !is_same).map(|(it, _)| *it).collect();
+    let other = (!other.is_empty()).then(|| other.join(", "))?;
+    Some(format!("order {} came back with another {other}", order.invoice))
 }
 
-impl View {
-    /// Whether it was cancelled because there was too little stock.
-    pub(super) fn is_out_of_stock(&self) -> bool {
-        let reason = self.cancellation.as_ref().map(|cancellation| cancellation.reason);
-        matches!(reason, Some(CancelReason::OutOfStock | CancelReason::StockLost))
-    }
+/// Whether an order was cancelled because there was too little stock.
+pub(super) fn is_out_of_stock(view: &OrderView) -> bool {
+    let reason = view.cancellation.as_ref().map(|cancellation| cancellation.reason);
+    matches!(reason, Some(CancelReason::OutOfStock | CancelReason::StockLost))
+}
 
-    /// What is wrong with the shortages that a cancellation for stock must name; none if nothing is.
-    pub(super) fn wrong_shortages(&self, order: &Order) -> Option<String> {
-        let shortages = self.cancellation.as_ref().map_or(&[][..], |it| &it.shortages);
-        if shortages.is_empty() {
-            return Some(format!("order {} names no shortage", order.invoice));
-        }
-        let wrong = shortages.iter().find(|shortage| {
-            let is_asked_for = shortage.requested == order.units(shortage.sku.as_str());
-            !is_asked_for || !(0..shortage.requested).contains(&shortage.available)
-        })?;
-        Some(format!("order {} names a wrong shortage: {wrong:?}", order.invoice))
+/// What is wrong with the shortages that a cancellation for stock must name; none if nothing is.
+pub(super) fn wrong_shortages(order: &Order, view: &OrderView) -> Option<String> {
+    let shortages = view.cancellation.as_ref().map_or(&[][..], |it| &it.shortages);
+    if shortages.is_empty() {
+        return Some(format!("order {} names no shortage", order.invoice));
     }
+    let wrong = shortages.iter().find(|shortage| {
+        let is_asked_for = shortage.requested == order.units(shortage.sku.as_str());
+        !is_asked_for || !(0..shortage.requested).contains(&shortage.available)
+    })?;
+    Some(format!("order {} names a wrong shortage: {wrong:?}", order.invoice))
 }
 
 /// What became of a request to place an order.
@@ -69,9 +84,9 @@ pub(super) struct Placed {
 #[derive(Debug)]
 pub(super) enum Fate {
     /// It is paid or cancelled.
-    Ended(View),
+    Ended(Box<OrderView>),
     /// It has come to no end.
-    Open(View),
+    Open(Box<OrderView>),
     /// There is no order; the gateway told why.
     Refused(String),
 }
@@ -95,7 +110,7 @@ fn body(order: &Order) -> Result<Vec<u8>> {
         reference: &order.invoice,
         customer_id: order.customer.as_deref(),
         country: &order.country,
-        currency: "GBP",
+        currency: CURRENCY,
         lines: &order.lines,
         charges: &order.charges,
         payment_method: "card",
@@ -103,9 +118,15 @@ fn body(order: &Order) -> Result<Vec<u8>> {
     serde_json::to_vec(&body).context("write an order")
 }
 
-/// Places an order and waits for its end. The gateway tells the end alone, unless `asks_twice`:
-/// then it is also seen when the order is accepted.
-pub(super) async fn place(api: &Api, order: &Order, asks_twice: bool) -> Result<Placed> {
+/// Places an order, under an idempotency key that begins so, and waits for its end. The gateway tells
+/// the end alone, unless `asks_twice`: then it is also seen when the order is accepted.
+pub(super) async fn place(
+    api: &Api,
+    order: &Order,
+    prefix: &str,
+    asks_twice: bool,
+) -> Result<Placed> {
+    let key = format!("{prefix}-{}", order.invoice);
     let body = body(order)?;
     let started = Instant::now();
     let mut wait = (!asks_twice).then_some(WAIT_S);
@@ -113,7 +134,7 @@ pub(super) async fn place(api: &Api, order: &Order, asks_twice: bool) -> Result<
     let mut is_known = None;
     let mut last = None;
     for _ in 0..WAITS {
-        let answer = post(api, order, body.clone(), wait).await?;
+        let answer = post(api, &key, body.clone(), wait).await?;
         let seen = see(api, &answer).await?;
         is_known.get_or_insert(answer.is_known || answer.status == StatusCode::CONFLICT);
         if wait.is_none() && answer.status == StatusCode::CREATED {
@@ -140,21 +161,21 @@ pub(super) async fn place(api: &Api, order: &Order, asks_twice: bool) -> Result<
     Ok(Placed { fate, is_known: is_known.unwrap_or(false), accepted_after, settled_after })
 }
 
-async fn post(api: &Api, order: &Order, body: Vec<u8>, wait: Option<u64>) -> Result<Answer> {
+async fn post(api: &Api, key: &str, body: Vec<u8>, wait: Option<u64>) -> Result<Answer> {
     let mut request = api
         .request(Method::POST, "orders")
         .header("content-type", "application/json")
-        .header("idempotency-key", format!("retail-{}", order.invoice))
+        .header("idempotency-key", key)
         .body(body);
     if let Some(seconds) = wait {
         request = request.header("prefer", format!("wait={seconds}"));
     }
-    client::send(request).await.with_context(|| format!("place order {}", order.invoice))
+    client::send(request).await.with_context(|| format!("place order {key}"))
 }
 
 /// What an answer tells about the order.
 enum Seen {
-    Order(View),
+    Order(Box<OrderView>),
     Accepted,
     Refused,
 }
@@ -222,6 +243,59 @@ mod tests {
         asks_for(&Order { customer: None, charges: vec![], ..order() }, &expected);
     }
 
+    /// The order as it comes back when it is paid.
+    fn paid() -> Value {
+        let line = |sku, units| json!({"sku": sku, "quantity": units, "unit_price": 250});
+        json!({
+            "id": "00000000-0000-0000-0000-00000000000a",
+            "reference": "536365",
+            "status": "paid",
+            "customer_id": "17850",
+            "country": "United Kingdom",
+            "lines": [line("A", 2), line("B", 1), line("A", 3)],
+            "charges": [{"code": "POST", "amount": 1800}],
+            "total": 3300,
+            "currency": "GBP",
+            "placed_at": "2010-12-01T08:26:00.000Z",
+            "updated_at": "2010-12-01T08:26:01.000Z",
+            "version": 5,
+        })
+    }
+
+    fn view(order: Value) -> OrderView {
+        serde_json::from_value(order).expect("is an order")
+    }
+
+    #[track_caller]
+    fn comes_back(change: impl FnOnce(&mut Value), with_another: Option<&str>) {
+        let mut order_told = paid();
+        change(&mut order_told);
+        let found = difference(&order(), &view(order_told));
+        let wanted = with_another.map(|it| format!("order 536365 came back with another {it}"));
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn an_order_comes_back_as_it_was_sold_to_the_last_line() {
+        comes_back(|_| (), None);
+        comes_back(|it| it["reference"] = json!("536366"), Some("reference"));
+        comes_back(|it| it["customer_id"] = Value::Null, Some("customer"));
+        comes_back(|it| it["country"] = json!("France"), Some("country"));
+        comes_back(|it| it["currency"] = json!("EUR"), Some("currency"));
+        comes_back(|it| it["total"] = json!(3301), Some("total"));
+        comes_back(|it| it["charges"][0]["amount"] = json!(1799), Some("charges"));
+        comes_back(|it| it["charges"][0]["code"] = json!("DOT"), Some("charges"));
+        for change in [
+            |lines: &mut Vec<Value>| lines.swap(0, 2),
+            |lines: &mut Vec<Value>| _ = lines.pop(),
+            |lines: &mut Vec<Value>| lines[1]["quantity"] = json!(2),
+            |lines: &mut Vec<Value>| lines[1]["unit_price"] = json!(251),
+            |lines: &mut Vec<Value>| lines[1]["sku"] = json!("C"),
+        ] {
+            comes_back(|it| change(it["lines"].as_array_mut().expect("are there")), Some("lines"));
+        }
+    }
+
     /// Checks what is wrong with a cancellation that names these shortages.
     #[track_caller]
     fn check(shortages: &[(&str, i64, i64)], wrong: Option<&str>) {
@@ -231,11 +305,12 @@ mod tests {
                 json!({"sku": sku, "requested": requested, "available": available})
             })
             .collect();
-        let cancellation = json!({"reason": "out_of_stock", "shortages": shortages});
-        let view = json!({"status": "cancelled", "total": 3300, "cancellation": cancellation});
-        let view: View = serde_json::from_value(view).expect("is an order");
-        assert!(view.is_out_of_stock());
-        let found = view.wrong_shortages(&order());
+        let mut cancelled = paid();
+        cancelled["status"] = json!("cancelled");
+        cancelled["cancellation"] = json!({"reason": "out_of_stock", "shortages": shortages});
+        let cancelled = view(cancelled);
+        assert!(is_out_of_stock(&cancelled));
+        let found = wrong_shortages(&order(), &cancelled);
         assert_eq!(found.is_some(), wrong.is_some(), "{found:?}");
         assert!(found.unwrap_or_default().contains(wrong.unwrap_or_default()));
     }

@@ -8,11 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::{
     checks::{Check, Unit},
-    findings::Findings,
     plan::{Figures, Stock},
+    stand::Stand,
     trade::{Group, Trade},
 };
-use crate::figures::{Latencies, count, number, pounds, rate, time};
+use crate::{
+    audit::{self, Audited},
+    figures::{Latencies, count, number, pounds, rate, time},
+};
 
 /// How a report is laid out: the width of its headings.
 const WIDTH: usize = 96;
@@ -26,12 +29,18 @@ pub struct Report {
     pub stock: Stock,
     /// What the files say.
     pub figures: Figures,
+    /// The same, as the installation tells it.
+    pub told: Figures,
     /// The first and the last day, and how many there are.
     pub days: Option<(NaiveDate, NaiveDate, usize)>,
     /// What was answered to the shop and the ERP.
     pub trade: Trade,
+    /// How the installation stands in the end.
+    pub(super) stand: Stand,
     /// Everything that must agree.
     pub checks: Vec<Check>,
+    /// What the auditor found in the logs, where it could read them.
+    pub audited: Vec<audit::Check>,
     /// By service: what comparing its database with its log found, where that was done.
     pub verified: Vec<(&'static str, Verified)>,
     /// How long the parts of the replay took.
@@ -45,7 +54,7 @@ pub struct Timing {
     pub read: Duration,
     /// The reconciliation.
     pub reconcile: Duration,
-    /// Comparing databases with logs.
+    /// Comparing databases with logs, and auditing these.
     pub verify: Duration,
     /// Everything, until now.
     pub elapsed: Duration,
@@ -54,19 +63,22 @@ pub struct Timing {
 impl Report {
     /// Whether everything agrees.
     pub fn is_in_order(&self) -> bool {
-        self.checks.iter().all(Check::is_ok)
+        self.broken() == 0
     }
 
-    /// Takes in what comparing databases with logs found.
-    pub(super) fn add_verified(&mut self, verified: Vec<(&'static str, Verified)>, took: Duration) {
-        let mut findings = Findings::default();
-        for (service, Verified { mismatches, .. }) in &verified {
-            for mismatch in mismatches {
-                findings.add(format!("{service}: {mismatch:?}"));
-            }
-        }
-        let claim = "rows of the databases that differ from the logs";
-        self.checks.push(Check { findings, ..Check::new(claim, 0, differing(&verified) as i64) });
+    fn broken(&self) -> usize {
+        let checks = self.checks.iter().filter(|check| !check.is_ok()).count();
+        checks + self.audited.iter().filter(|check| !check.holds()).count()
+    }
+
+    /// Takes in what the auditor found, and comparing databases with logs.
+    pub(super) fn add_audited(
+        &mut self,
+        audited: Audited,
+        verified: Vec<(&'static str, Verified)>,
+        took: Duration,
+    ) {
+        self.audited = audited.checks;
         self.verified = verified;
         self.timing.verify = took;
     }
@@ -76,9 +88,10 @@ impl Report {
         rate(self.figures.orders.saturating_sub(self.trade.known), self.trade.traded_in)
     }
 
-    /// One object: the figures of the files by their own names, and what else there is to tell.
+    /// One object: the figures of the files by their own names, as the installation tells them, and
+    /// what else there is to tell.
     pub fn json(&self) -> Value {
-        let Value::Object(mut object) = json!(self.figures) else { return Value::Null };
+        let Value::Object(mut object) = json!(self.told) else { return Value::Null };
         object.extend(self.json_of_the_run());
         Value::Object(object)
     }
@@ -104,6 +117,7 @@ impl Report {
         let mut object: Map<_, _> = [
             ("shop".to_owned(), json!(self.shop)),
             ("stock".to_owned(), json!(stock_name(self.stock))),
+            ("files".to_owned(), json!(self.figures)),
             ("days".to_owned(), json!(self.days.map_or(0, |(.., days)| days))),
             ("pushed".to_owned(), Value::Object(pushed.into_iter().collect())),
             ("outcome".to_owned(), outcome),
@@ -117,6 +131,8 @@ impl Report {
             let mismatches = differing(&self.verified);
             let verify = json!({"rows": rows, "events": events, "mismatches": mismatches});
             object.insert("verify".to_owned(), verify);
+            let audited: Vec<_> = self.audited.iter().map(audited_json).collect();
+            object.insert("audit".to_owned(), json!(audited));
         }
         object
     }
@@ -175,11 +191,12 @@ impl Report {
     fn write_orders(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         heading(f, "Orders")?;
         let Trade { paid, out_of_stock, otherwise, .. } = self.trade;
-        let groups = [
-            ("paid", paid),
-            ("cancelled: out of stock, shortages named", out_of_stock),
-            ("cancelled for another reason", otherwise),
-        ];
+        let short = match self.trade.wrong_shortages.count() {
+            0 => "cancelled: out of stock, shortages named",
+            _ => "cancelled: out of stock",
+        };
+        let groups =
+            [("paid", paid), (short, out_of_stock), ("cancelled for another reason", otherwise)];
         for (name, Group { orders, total }) in groups {
             writeln!(f, "  {name:<44}{:>12}{:>18}", number(orders), pounds(total))?;
         }
@@ -242,7 +259,7 @@ impl Report {
             format!("reconciliation {}", time(reconcile)),
         ];
         if !self.verified.is_empty() {
-            parts.push(format!("verification {}", time(verify)));
+            parts.push(format!("verification and audit {}", time(verify)));
         }
         writeln!(f, "  {}; {} in all", parts.join(", "), time(elapsed))
     }
@@ -261,25 +278,24 @@ impl Report {
                 continue;
             }
             writeln!(f, "  instead of {}", show(check.expected))?;
-            for finding in check.findings.told() {
-                writeln!(f, "      - {finding}")?;
-            }
-            let more = check.findings.count() - check.findings.told().len() as u64;
-            if more > 0 {
-                writeln!(f, "      - and {} more", number(more))?;
-            }
+            check.findings.write(f, 6)?;
         }
         if !self.verified.is_empty() {
             let (rows, events) = self.verified_counts();
             let (rows, events) = (number(rows), number(events));
-            writeln!(f, "    {rows} rows were compared with {events} events, folded anew")?;
+            let text = format!("Audited: {events} events in the logs read anew, for {rows} rows");
+            heading(f, &text)?;
+            self.audited.iter().try_for_each(|check| write!(f, "{check}"))?;
         }
         let shipped = "  On-hand is what the ERP counts: nothing is shipped yet, so what is sold \
                        stays on hand,\n  allocated to its orders; what is left is on-hand less that.";
         writeln!(f, "\n{shipped}\n")?;
-        match self.checks.iter().filter(|check| !check.is_ok()).count() {
+        match self.broken() {
             0 => write!(f, "Every order, every unit and every penny is accounted for."),
-            broken => write!(f, "{broken} of {} do not agree.", self.checks.len()),
+            broken => {
+                let all = self.checks.len() + self.audited.len();
+                write!(f, "{broken} of {all} do not agree.")
+            }
         }
     }
 }
@@ -309,6 +325,16 @@ fn check_json(check: &Check) -> Value {
     let Check { claim, unit: _, expected, actual, findings } = check;
     let mut object =
         json!({"check": claim, "expected": expected, "actual": actual, "ok": check.is_ok()});
+    if findings.count() > 0 {
+        object["examples"] = json!(findings.told());
+    }
+    object
+}
+
+fn audited_json(check: &audit::Check) -> Value {
+    let audit::Check { invariant, claim, evidence, looked_at, findings } = check;
+    let mut object = json!({"invariant": invariant, "check": claim, "evidence": evidence,
+        "looked_at": looked_at, "ok": check.holds()});
     if findings.count() > 0 {
         object["examples"] = json!(findings.told());
     }

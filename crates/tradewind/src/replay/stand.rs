@@ -3,46 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use events::view::{LevelView, OrderTotals, PaymentTotals};
-use serde::Deserialize;
+use events::view::LevelView;
 use tokio::time::sleep;
 
-use super::client;
-use crate::api::Api;
+use crate::api::{Api, Totals};
 
-/// Stock levels in a page.
-const PAGE: usize = 1_000;
 /// How long the services may take until all of them know what the orders have come to.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often that is looked at.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(50);
-
-/// What the services count over the shop.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Totals {
-    pub(super) orders: OrderTotals,
-    pub(super) payments: PaymentTotals,
-    pub(super) inventory: StockTotals,
-}
-
-/// What the inventory counts.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct StockTotals {
-    pub(super) held: i64,
-}
-
-impl Totals {
-    /// Money that is neither taken nor let go, and operations whose outcome is not known.
-    pub(super) fn on_its_way(&self) -> i64 {
-        let PaymentTotals { authorized, pending, provider_held, .. } = self.payments;
-        authorized + pending + provider_held
-    }
-
-    fn are_settled(&self) -> bool {
-        let is_settled = self.orders.groups.iter().all(|group| group.status.is_final());
-        is_settled && self.on_its_way() == 0 && self.inventory.held == 0
-    }
-}
 
 /// How the installation stands.
 #[derive(Debug, Clone, Default)]
@@ -53,33 +22,26 @@ pub(super) struct Stand {
 }
 
 impl Stand {
-    /// Looks when everything has settled; or when that takes too long, to see what has not.
-    pub(super) async fn look(api: &Api) -> Result<Self> {
+    /// Looks when so many orders and everything of them has settled; or when that takes too long,
+    /// to see what has not.
+    pub(super) async fn look(api: &Api, orders: u64) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let totals: Totals = client::get(api, "totals").await?;
-            if totals.are_settled() || Instant::now() > deadline {
-                return Ok(Self { totals, levels: levels(api).await? });
+            let is_late = Instant::now() > deadline;
+            match Self::settled(api, orders, is_late).await {
+                Ok(Some(stand)) => return Ok(stand),
+                Err(error) if is_late => return Err(error),
+                Ok(None) | Err(_) => sleep(LOOKED_AT_EVERY).await,
             }
-            sleep(LOOKED_AT_EVERY).await;
         }
     }
-}
 
-async fn levels(api: &Api) -> Result<Vec<LevelView>> {
-    #[derive(Deserialize)]
-    struct Page {
-        levels: Vec<LevelView>,
-        next: Option<String>,
-    }
-    let mut all = Vec::new();
-    let mut path = format!("inventory?limit={PAGE}");
-    loop {
-        let page: Page = client::get(api, &path).await?;
-        all.extend(page.levels);
-        match page.next {
-            Some(next) => path = format!("inventory?limit={PAGE}&after={next}"),
-            None => return Ok(all),
+    /// How it stands, if that has settled or is wanted `anyway`.
+    async fn settled(api: &Api, orders: u64, anyway: bool) -> Result<Option<Self>> {
+        let totals = api.totals().await?;
+        if !anyway && !totals.are_settled(orders) {
+            return Ok(None);
         }
+        Ok(Some(Self { totals, levels: api.levels().await? }))
     }
 }

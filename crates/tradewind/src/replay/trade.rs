@@ -6,19 +6,21 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use events::view::OrderStatus;
+use events::{
+    id::OrderId,
+    view::{OrderStatus, OrderView},
+};
 use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::{
     client::{self, Pushed},
-    findings::Findings,
-    invoices::Text,
     orders::{self, Fate, Placed},
     plan::{Day, Document, Order, Plan, Product, Stock, words},
+    told::Told,
 };
-use crate::{api::Api, figures::Latencies};
+use crate::{api::Api, audit::Findings, figures::Latencies};
 
 /// The connector that pushes all stock documents.
 const CONNECTOR: &str = "erp";
@@ -62,10 +64,18 @@ pub struct Trade {
     pub otherwise: Group,
     /// Orders that have come to no end.
     pub open: u64,
+    /// The orders that there are.
+    pub placed: Vec<OrderId>,
+    /// Those of them that are cancelled.
+    pub cancelled: Vec<OrderId>,
+    /// What they come to, as they came back.
+    pub told: Told,
     /// By SKU: the units on paid orders.
-    pub sold: HashMap<Text, i64>,
-    /// Orders with another total than their invoice.
-    pub wrong_totals: Findings,
+    pub sold: HashMap<String, i64>,
+    /// By SKU: the fewest units that an order which was refused was told to be left.
+    pub left: HashMap<String, i64>,
+    /// Orders that came back otherwise than they were sold.
+    pub wrong_orders: Findings,
     /// Orders cancelled for stock that do not name what there was too little of.
     pub wrong_shortages: Findings,
     /// Orders that are neither paid nor cancelled for stock.
@@ -82,12 +92,21 @@ pub struct Trade {
     pub traded_in: Duration,
 }
 
+/// How orders are placed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Placing<'a> {
+    /// How many are on their way at the same time.
+    pub(super) concurrency: usize,
+    /// What the idempotency keys begin with.
+    pub(super) key_prefix: &'a str,
+}
+
 /// Trades day by day.
 pub(super) async fn trade(
     api: &Api,
     plan: &Plan,
     stock: Stock,
-    concurrency: usize,
+    placing: Placing<'_>,
     bar: &ProgressBar,
 ) -> Result<Trade> {
     let mut trade = Trade::default();
@@ -99,7 +118,7 @@ pub(super) async fn trade(
     for (number, (date, day)) in (1..).zip(&plan.days) {
         bar.set_message(format!("{date}, day {number} of {}", plan.days.len()));
         let opened = Instant::now();
-        trade.day(api, day, concurrency, bar).await?;
+        trade.day(api, day, placing, bar).await?;
         trade.days.record(opened.elapsed());
     }
     trade.traded_in = started.elapsed();
@@ -129,12 +148,12 @@ impl Trade {
         &mut self,
         api: &Api,
         day: &Day,
-        concurrency: usize,
+        Placing { concurrency, key_prefix }: Placing<'_>,
         bar: &ProgressBar,
     ) -> Result<()> {
         let documents = client::push(api, "inventory", day.documents.iter().map(line).collect());
         let placing = day.orders.iter().enumerate().map(|(index, order)| async move {
-            let placed = orders::place(api, order, index % SAMPLE == 0).await?;
+            let placed = orders::place(api, order, key_prefix, index % SAMPLE == 0).await?;
             anyhow::Ok((order, placed))
         });
         let mut placing = stream::iter(placing).buffer_unordered(concurrency);
@@ -157,7 +176,8 @@ impl Trade {
             Fate::Open(view) => {
                 self.open += 1;
                 let (invoice, status) = (&order.invoice, view.status);
-                return self.wrong_ends.add(format!("order {invoice} is still {status:?}"));
+                self.wrong_ends.add(format!("order {invoice} is still {status:?}"));
+                return self.compare(order, &view);
             }
             Fate::Refused(why) => {
                 return self.wrong_ends.add(format!("order {} is refused: {why}", order.invoice));
@@ -171,22 +191,37 @@ impl Trade {
                 self.accepted.record(time);
             }
         }
-        if view.total != order.total {
-            let (invoice, total, wanted) = (&order.invoice, view.total, order.total);
-            self.wrong_totals.add(format!("order {invoice} comes to {total}, not {wanted}"));
-        }
+        self.compare(order, &view);
         if view.status == OrderStatus::Paid {
             self.paid.add(view.total);
-            for line in &order.lines {
-                *self.sold.entry(line.sku.clone()).or_default() += line.quantity;
+            for line in &view.lines {
+                *self.sold.entry(line.sku.to_string()).or_default() += line.quantity.get();
             }
-        } else if view.is_out_of_stock() {
+            return;
+        }
+        self.cancelled.push(view.id);
+        if orders::is_out_of_stock(&view) {
             self.out_of_stock.add(view.total);
-            view.wrong_shortages(order).into_iter().for_each(|it| self.wrong_shortages.add(it));
+            if let Some(wrong) = orders::wrong_shortages(order, &view) {
+                self.wrong_shortages.add(wrong);
+            }
+            for shortage in view.cancellation.iter().flat_map(|it| &it.shortages) {
+                let left = self.left.entry(shortage.sku.to_string()).or_insert(i64::MAX);
+                *left = shortage.available.min(*left);
+            }
         } else {
             self.otherwise.add(view.total);
             let (invoice, cancellation) = (&order.invoice, &view.cancellation);
             self.wrong_ends.add(format!("order {invoice} is cancelled: {cancellation:?}"));
+        }
+    }
+
+    /// Compares an order with how it came back, and counts it as it did.
+    fn compare(&mut self, order: &Order, view: &OrderView) {
+        self.placed.push(view.id);
+        self.told.add(view);
+        if let Some(difference) = orders::difference(order, view) {
+            self.wrong_orders.add(difference);
         }
     }
 }

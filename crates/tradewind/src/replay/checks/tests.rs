@@ -1,13 +1,17 @@
-use events::view::{CancelReason, OrderTotals, PaymentTotals};
+use events::view::{CancelReason, OrderTotals, OrderView, PaymentTotals};
 use serde_json::json;
 
 use super::*;
-use crate::replay::{
-    invoices::Invoices,
-    rows::Row,
-    stand::{StockTotals, Totals},
-    trade::Group,
+use crate::{
+    api::{StockTotals, Totals},
+    replay::{invoices::Invoices, rows::Row, told::Told, trade::Group},
 };
+
+const FIGURES: &str = "figures of the files that come back otherwise";
+const AS_SOLD: &str = "orders that come back as they were sold, to the last line and penny";
+const LEFT_OF_AMPLE: &str = "SKUs that have left opening + adjustments − units sold";
+const LEFT_OF_TIGHT: &str = "SKUs that have left opening + adjustments − units paid for";
+const RAN_OUT: &str = "SKUs that ran out, of which no more can have been left than was told";
 
 /// Ten of A are sold in two orders at 5 each; two are lost and three come back.
 fn plan() -> Plan {
@@ -28,12 +32,32 @@ fn plan() -> Plan {
     Plan::new(&invoices)
 }
 
+/// An order as it comes back.
+fn order(id: &str, units: i64) -> OrderView {
+    let order = json!({
+        "id": format!("00000000-0000-0000-0000-00000000000{id}"), "status": "paid",
+        "country": "France", "currency": "GBP", "charges": [], "total": units * 5, "version": 5,
+        "lines": [{"sku": "10000", "quantity": units, "unit_price": 5}],
+        "placed_at": "2010-12-01T08:26:00.000Z", "updated_at": "2010-12-01T08:26:01.000Z",
+    });
+    serde_json::from_value(order).expect("is an order")
+}
+
 /// Everything that was answered and is there when so many units of the plan's orders are paid, and
 /// all else is as it must be.
 fn agreeing(stock: Stock, paid: Group, out_of_stock: Group, units: i64) -> (Trade, Stand) {
     let mut trade = Trade { paid, out_of_stock, ..Trade::default() };
     trade.sold.insert("10000".into(), units);
     trade.documents.applied = 2;
+    for (id, units) in [("a", 4), ("b", 6)] {
+        let order = order(id, units);
+        trade.placed.push(order.id);
+        trade.told.add(&order);
+    }
+    if out_of_stock.orders > 0 {
+        // What the other order was told: 70 % of 12, less what is sold.
+        trade.left.insert("10000".into(), 8 - units);
+    }
     let product = &plan().products["10000"];
     let on_hand = product.on_hand(stock);
     let level = json!({
@@ -52,7 +76,7 @@ fn agreeing(stock: Stock, paid: Group, out_of_stock: Group, units: i64) -> (Trad
     ];
     let payments =
         PaymentTotals { captured: paid.total, provider_net: paid.total, ..Default::default() };
-    let inventory = StockTotals { held: 0 };
+    let inventory = StockTotals::default();
     let totals = Totals { orders: OrderTotals { groups }, payments, inventory };
     let levels = vec![serde_json::from_value(level).expect("is a level")];
     (trade, Stand { totals, levels })
@@ -75,7 +99,9 @@ fn check(stock: Stock, change: impl FnOnce(&mut Trade, &mut Stand), expected: &[
         Stock::Tight => tight(),
     };
     change(&mut trade, &mut stand);
-    let checks = checks(&plan(), stock, &trade, &stand);
+    let plan = plan();
+    let told = trade.told.figures(&plan, stock, &stand);
+    let checks = checks(&plan, &told, stock, &trade, &stand);
     let broken = checks.iter().filter(|check| !check.is_ok());
     let broken: Vec<_> = broken.map(|it| (it.claim, it.expected, it.actual)).collect();
     assert_eq!(broken, expected);
@@ -106,7 +132,7 @@ fn with_ample_stock_every_order_is_paid() {
     let expected = [
         ("orders that are paid", 2, 1),
         ("money captured: the total of all invoices", 50, 20),
-        ("SKUs that have left opening + adjustments − units sold", 1, 0),
+        (LEFT_OF_AMPLE, 1, 0),
     ];
     check(Stock::Ample, cancelled, &expected);
 }
@@ -115,13 +141,18 @@ fn with_ample_stock_every_order_is_paid() {
 fn an_order_that_nobody_answered_to_is_missed() {
     let lost = |trade: &mut Trade, stand: &mut Stand| {
         trade.out_of_stock = Group::default();
+        trade.told = Told::default();
+        trade.told.add(&order("a", 4));
+        trade.placed.pop();
         trade.wrong_ends.add("order 2 is refused".to_owned());
         stand.totals.orders.groups.pop();
     };
     let expected = [
+        // Orders, guests, lines, units, their total, and the units of the SKU.
+        (FIGURES, 0, 6),
         ("orders that the order service has", 2, 1),
         ("orders that are paid, or cancelled for stock", 2, 1),
-        ("orders that come to the total of their invoice", 2, 1),
+        (AS_SOLD, 2, 1),
     ];
     check(Stock::Tight, lost, &expected);
 }
@@ -133,6 +164,27 @@ fn a_cancellation_that_does_not_name_its_shortages_is_found() {
     };
     let claim = "orders cancelled for stock that name what there was too little of";
     check(Stock::Tight, silent, &[(claim, 1, 0)]);
+}
+
+#[test]
+fn an_order_that_comes_back_otherwise_is_found() {
+    let other = |trade: &mut Trade, _: &mut Stand| {
+        trade.wrong_orders.add("order 2 came back with another lines");
+    };
+    check(Stock::Ample, other, &[(AS_SOLD, 2, 1)]);
+    let fewer = |trade: &mut Trade, _: &mut Stand| {
+        trade.told = Told::default();
+        trade.told.add(&order("a", 4));
+        trade.told.add(&order("b", 5));
+    };
+    // Units, their total, and the units of the SKU.
+    check(Stock::Ample, fewer, &[(FIGURES, 0, 3)]);
+}
+
+#[test]
+fn an_order_that_is_refused_while_units_are_left_is_found() {
+    let refused = |trade: &mut Trade, _: &mut Stand| _ = trade.left.insert("10000".into(), 1);
+    check(Stock::Tight, refused, &[(RAN_OUT, 1, 0)]);
 }
 
 #[test]
@@ -150,21 +202,23 @@ fn money_without_an_order_is_found() {
 #[test]
 fn stock_that_is_lost_or_sold_twice_is_found() {
     let lost = |_: &mut Trade, stand: &mut Stand| stand.levels[0].on_hand -= 1;
-    let expected = [
-        ("SKUs whose on-hand is opening + adjustments", 1, 0),
-        ("SKUs that have left opening + adjustments − units sold", 1, 0),
-    ];
+    let expected = [(FIGURES, 0, 1), ("SKUs whose on-hand is opening + adjustments", 1, 0)];
     check(Stock::Ample, lost, &expected);
+    let kept_back = |_: &mut Trade, stand: &mut Stand| stand.levels[0].available -= 1;
+    check(Stock::Ample, kept_back, &[(LEFT_OF_AMPLE, 1, 0)]);
+    check(Stock::Tight, kept_back, &[(LEFT_OF_TIGHT, 1, 0)]);
 
     let oversold = |trade: &mut Trade, stand: &mut Stand| {
         // 70 % of 12 and the 3 that came back.
         trade.sold.insert("10000".into(), 12);
         stand.levels[0].allocated = 12;
+        stand.levels[0].available = 0;
     };
     check(Stock::Tight, oversold, &[("SKUs that sold no more than they ever had", 1, 0)]);
     let last_unit = |trade: &mut Trade, stand: &mut Stand| {
         trade.sold.insert("10000".into(), 11);
         stand.levels[0].allocated = 11;
+        stand.levels[0].available = 0;
     };
     check(Stock::Tight, last_unit, &[]);
 

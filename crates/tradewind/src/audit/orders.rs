@@ -1,6 +1,9 @@
 //! The order service's log: each order from `placed` to one end, and nothing after that.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use events::{
     id::OrderId,
@@ -40,7 +43,7 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// By SKU: the units.
-    pub lines: BTreeMap<String, i64>,
+    pub lines: BTreeMap<Arc<str>, i64>,
     /// Lines and charges together, in minor units.
     pub total: i64,
     /// Where it stands.
@@ -55,6 +58,8 @@ pub struct Orders {
     by_id: HashMap<String, Order>,
     /// By shop and reference: the order.
     references: HashMap<(String, String), String>,
+    /// Each SKU once: the lines have it from here.
+    skus: HashSet<Arc<str>>,
     steps: Findings,
     doubles: Findings,
 }
@@ -94,7 +99,7 @@ impl Orders {
         let id = event.aggregate_id.clone();
         let mut lines = BTreeMap::new();
         for line in &placed.lines {
-            *lines.entry(line.sku.clone()).or_default() += line.quantity;
+            *lines.entry(self.sku(&line.sku)).or_default() += line.quantity;
         }
         let goods: i64 = placed.lines.iter().map(|line| line.quantity * line.unit_price).sum();
         let charges: i64 = placed.charges.iter().map(|charge| charge.amount).sum();
@@ -113,6 +118,15 @@ impl Orders {
         if self.by_id.insert(id.clone(), order).is_some() {
             self.doubles.add(format!("{place}: order {id} is placed again"));
         }
+    }
+
+    fn sku(&mut self, sku: &str) -> Arc<str> {
+        if let Some(known) = self.skus.get(sku) {
+            return known.clone();
+        }
+        let new: Arc<str> = sku.into();
+        self.skus.insert(new.clone());
+        new
     }
 
     fn expect_total(&mut self, place: Place, id: &str, amount: Option<&proto::Money>) {
@@ -150,6 +164,7 @@ impl Orders {
             findings.add(format!("units are still held for order {order}, with a deadline"));
         }
         Check {
+            looked_at: self.by_id.len() as u64,
             invariant: Some(6),
             claim: "every order ended once, paid or cancelled, and no deadline outlived it",
             evidence: count(self.by_id.len() as u64, "order", "orders"),
@@ -173,6 +188,7 @@ impl Orders {
             });
         }
         Check {
+            looked_at: (outside.placed.len() + outside.cancelled.len()) as u64,
             invariant: Some(7),
             claim: "everything that was answered with 2xx is in the log",
             evidence: format!(

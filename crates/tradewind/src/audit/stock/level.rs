@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
+    sync::Arc,
 };
 
 use super::Place;
@@ -40,7 +41,7 @@ pub struct Level {
     /// Allocated to orders.
     pub allocated: i64,
     /// The orders that have units of it.
-    pub(super) orders: BTreeSet<String>,
+    pub(super) orders: BTreeSet<Arc<str>>,
     connectors: HashMap<String, Told>,
     /// Where the ERP went below what is promised, until `short` says so.
     pub(super) owed: Option<Place>,

@@ -1,17 +1,18 @@
 //! The inventory's log: what is on hand, held and allocated after every event of it.
 
 mod level;
+mod sold;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use events::proto::{self, Document, ReleaseReason, StockLine, inventory_event::Kind};
 
 use self::level::Change;
 pub use self::level::{Level, StockId};
-use super::{
-    Check, Findings, Outside, Place,
-    orders::{Orders, Status},
-};
+use super::{Check, Findings, Place};
 use crate::figures::count;
 
 /// The orders that `short` names at most.
@@ -19,22 +20,32 @@ const MOST_SHORT_ORDERS: usize = 1_000;
 /// The location of what an order wants.
 const MAIN: &str = "main";
 
+/// Units of a stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Units {
+    of: Arc<StockId>,
+    quantity: i64,
+}
+
+/// The lines of an order; there once, whatever becomes of it.
+type Lines = Arc<[Units]>;
+
 /// What an order has of the stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reservation {
-    Held(Vec<StockLine>),
-    Allocated(Vec<StockLine>),
-    Expired(Vec<StockLine>),
+    Held(Lines),
+    Allocated(Lines),
+    Expired(Lines),
     Over,
 }
 
 /// All stock.
 #[derive(Debug, Default)]
 pub struct Stock {
-    levels: BTreeMap<StockId, Level>,
-    reservations: HashMap<String, Reservation>,
-    reserved: HashMap<String, BTreeMap<String, i64>>,
-    allocated: HashSet<String>,
+    levels: BTreeMap<Arc<StockId>, Level>,
+    reservations: HashMap<Arc<str>, Reservation>,
+    reserved: HashMap<Arc<str>, Lines>,
+    allocated: HashSet<Arc<str>>,
     documents: HashSet<(String, String, String)>,
     shorts: u64,
     refused: u64,
@@ -48,38 +59,37 @@ impl Stock {
         self.events += 1;
         let (shop, order) = (&event.shop, &event.aggregate_id);
         let named = kind.and_then(order_of).unwrap_or(order);
+        let lines = lines_of(kind).iter().map(|line| self.units(shop, line)).collect();
         self.findings.expect(named == order, || format!("{place}: is of {order}, names {named}"));
         match kind {
             Some(Kind::Counted(counted)) => {
-                let id = StockId::new(shop, &counted.sku, &counted.location);
+                let id = self.id(shop, &counted.sku, &counted.location);
                 let quantity = Change::Count(counted.quantity);
                 self.tell(place, &id, counted.document.as_ref(), quantity, counted.on_hand);
             }
             Some(Kind::Adjusted(adjusted)) => {
-                let id = StockId::new(shop, &adjusted.sku, &adjusted.location);
+                let id = self.id(shop, &adjusted.sku, &adjusted.location);
                 let delta = Change::Delta(adjusted.delta);
                 self.tell(place, &id, adjusted.document.as_ref(), delta, adjusted.on_hand);
             }
             Some(Kind::Short(short)) => self.short(place, shop, short),
-            Some(Kind::Reserved(reserved)) => self.reserve(place, shop, order, &reserved.lines),
+            Some(Kind::Reserved(_)) => self.reserve(place, order, lines),
             Some(Kind::Refused(refused)) => {
                 self.refused += 1;
                 self.expect_shortages(place, shop, &refused.shortages);
                 self.expect_new(place, order);
-                self.reservations.insert(order.clone(), Reservation::Over);
+                self.reservations.insert(order.as_str().into(), Reservation::Over);
             }
-            Some(Kind::Allocated(allocated)) => {
-                self.allocate(place, shop, order, &allocated.lines);
-            }
+            Some(Kind::Allocated(_)) => self.allocate(place, order, lines),
             Some(Kind::Lost(lost)) => {
                 self.expect_shortages(place, shop, &lost.shortages);
-                let before = self.reservations.insert(order.clone(), Reservation::Over);
+                let before = self.reservations.insert(order.as_str().into(), Reservation::Over);
                 self.findings.expect(matches!(before, Some(Reservation::Expired(_))), || {
                     format!("{place}: order {order} lost what it had as {before:?}")
                 });
             }
             Some(Kind::Released(released)) => {
-                self.release(place, shop, order, &released.lines, released.reason());
+                self.release(place, order, lines, released.reason());
             }
             None => self.findings.add(format!("{place}: an event without a fact")),
         }
@@ -89,7 +99,7 @@ impl Stock {
     fn tell(
         &mut self,
         place: Place,
-        id: &StockId,
+        id: &Arc<StockId>,
         document: Option<&Document>,
         change: Change,
         on_hand: i64,
@@ -102,24 +112,25 @@ impl Stock {
             format!("{place}: document {document} of {connector} had its effect again")
         });
         self.expect_told(place, id);
-        let level = self.levels.entry(id.clone()).or_default();
-        self.doubles.expect(!level.is_stale(connector, *sequence), || {
-            format!("{place}: document {document} is older than a count and changed {id}")
-        });
+        let level = self.level(id);
+        let is_stale = level.is_stale(connector, *sequence);
         let expected = level.after(connector, *sequence, change);
-        self.findings.expect(on_hand == expected, || {
-            format!("{place}: {id} has {on_hand} on hand; the documents come to {expected}")
-        });
         if on_hand < level.on_hand && on_hand < level.promised() {
             level.owed = Some(place);
         }
         level.on_hand = on_hand;
         level.is_short &= level.promised() > on_hand;
+        self.doubles.expect(!is_stale, || {
+            format!("{place}: document {document} is older than a count and changed {id}")
+        });
+        self.findings.expect(on_hand == expected, || {
+            format!("{place}: {id} has {on_hand} on hand; the documents come to {expected}")
+        });
     }
 
     fn short(&mut self, place: Place, shop: &str, short: &proto::StockShort) {
         self.shorts += 1;
-        let id = StockId::new(shop, &short.sku, &short.location);
+        let id = self.id(shop, &short.sku, &short.location);
         let level = self.levels.entry(id.clone()).or_default();
         level.owed = None;
         level.is_short = level.promised() > level.on_hand;
@@ -129,108 +140,122 @@ impl Stock {
         self.findings.expect(is == says, || {
             format!("{place}: short says {says:?} of {id}; on hand and promised are {is:?}")
         });
-        let hit: BTreeSet<_> = short.order_ids.iter().cloned().collect();
+        let hit: BTreeSet<&str> = short.order_ids.iter().map(String::as_str).collect();
         let is_complete = hit.len() == level.orders.len().min(MOST_SHORT_ORDERS);
-        self.findings.expect(is_complete && hit.is_subset(&level.orders), || {
+        let is_hit = hit.iter().all(|order| level.orders.contains(*order));
+        self.findings.expect(is_complete && is_hit, || {
             format!("{place}: short names other orders than those that {id} is promised to")
         });
     }
 
-    fn reserve(&mut self, place: Place, shop: &str, order: &str, lines: &[StockLine]) {
+    fn reserve(&mut self, place: Place, order: &str, lines: Lines) {
         self.expect_new(place, order);
-        let mut wanted = BTreeMap::new();
-        for line in lines {
-            *wanted.entry(line.sku.clone()).or_default() += line.quantity;
-            self.change(place, shop, line, |level, units| level.held += units, Some(order));
+        let order: Arc<str> = order.into();
+        for line in &*lines {
+            self.change(place, line, |level, units| level.held += units, Some(&order));
         }
-        self.expect_room(place, shop, lines);
-        self.reserved.insert(order.to_owned(), wanted);
-        self.reservations.insert(order.to_owned(), Reservation::Held(lines.to_vec()));
+        self.expect_room(place, &lines);
+        self.reserved.insert(order.clone(), lines.clone());
+        self.reservations.insert(order, Reservation::Held(lines));
     }
 
-    fn allocate(&mut self, place: Place, shop: &str, order: &str, lines: &[StockLine]) {
-        let after = Reservation::Allocated(lines.to_vec());
-        let before = self.reservations.insert(order.to_owned(), after);
-        let was_held = match &before {
-            Some(Reservation::Held(held)) if held == lines => true,
-            Some(Reservation::Expired(held)) if held == lines => false,
-            _ => {
+    fn allocate(&mut self, place: Place, order: &str, lines: Lines) {
+        let (order, before) = self.reservation(order);
+        let (lines, was_held) = match before {
+            Some(Reservation::Held(held)) if held == lines => (held, true),
+            Some(Reservation::Expired(held)) if held == lines => (held, false),
+            before => {
                 self.findings.add(format!("{place}: allocates for order {order} {before:?}"));
-                false
+                (lines, false)
             }
         };
-        for line in lines {
+        for line in &*lines {
             let change = |level: &mut Level, units| {
                 level.held -= if was_held { units } else { 0 };
                 level.allocated += units;
             };
-            self.change(place, shop, line, change, Some(order));
+            self.change(place, line, change, Some(&order));
         }
         if !was_held {
-            self.expect_room(place, shop, lines);
+            self.expect_room(place, &lines);
         }
-        self.allocated.insert(order.to_owned());
+        self.allocated.insert(order.clone());
+        self.reservations.insert(order, Reservation::Allocated(lines));
     }
 
-    fn release(
-        &mut self,
-        place: Place,
-        shop: &str,
-        order: &str,
-        lines: &[StockLine],
-        reason: ReleaseReason,
-    ) {
+    fn release(&mut self, place: Place, order: &str, lines: Lines, reason: ReleaseReason) {
+        let (order, before) = self.reservation(order);
+        let (lines, was_held) = match before {
+            Some(Reservation::Held(held)) if held == lines => (held, Some(true)),
+            Some(Reservation::Allocated(held)) if held == lines => (held, Some(false)),
+            before => {
+                self.findings.add(format!("{place}: releases for {order} {before:?}"));
+                (lines, None)
+            }
+        };
+        for line in lines.iter().filter(|_| was_held.is_some()) {
+            let change = |level: &mut Level, units| match was_held {
+                Some(true) => level.held -= units,
+                Some(false) | None => level.allocated -= units,
+            };
+            self.change(place, line, change, None);
+            self.level(&line.of).orders.remove(&order);
+        }
         let after = match reason {
-            ReleaseReason::Expired => Reservation::Expired(lines.to_vec()),
+            ReleaseReason::Expired => Reservation::Expired(lines),
             ReleaseReason::Cancelled | ReleaseReason::Unspecified => Reservation::Over,
         };
-        let before = self.reservations.insert(order.to_owned(), after);
-        let was_held = match &before {
-            Some(Reservation::Held(held)) if held == lines => true,
-            Some(Reservation::Allocated(held)) if held == lines => false,
-            _ => return self.findings.add(format!("{place}: releases for {order} {before:?}")),
-        };
-        for line in lines {
-            let change = |level: &mut Level, units| {
-                let place = if was_held { &mut level.held } else { &mut level.allocated };
-                *place -= units;
-            };
-            self.change(place, shop, line, change, None);
-            let id = StockId::new(shop, &line.sku, &line.location);
-            self.levels.entry(id).or_default().orders.remove(order);
-        }
+        self.reservations.insert(order, after);
     }
 
     /// Moves units of a line. `order` has them from now on, when it is named.
     fn change(
         &mut self,
         place: Place,
-        shop: &str,
-        line: &StockLine,
+        Units { of: id, quantity }: &Units,
         change: impl Fn(&mut Level, i64),
-        order: Option<&str>,
+        order: Option<&Arc<str>>,
     ) {
-        let id = StockId::new(shop, &line.sku, &line.location);
-        self.expect_told(place, &id);
-        let level = self.levels.entry(id.clone()).or_default();
-        change(level, line.quantity);
-        level.orders.extend(order.map(str::to_owned));
+        self.expect_told(place, id);
+        let level = self.level(id);
+        change(level, *quantity);
+        level.orders.extend(order.cloned());
         level.is_short &= level.promised() > level.on_hand;
         let Level { held, allocated, .. } = *level;
-        self.findings.expect(held >= 0 && allocated >= 0 && line.quantity > 0, || {
+        let is_covered = level.promised() <= level.on_hand || level.is_short;
+        self.findings.expect(held >= 0 && allocated >= 0 && *quantity > 0, || {
             format!("{place}: {id} has {held} held and {allocated} allocated")
         });
-        let is_covered = level.promised() <= level.on_hand || level.is_short;
         self.findings.expect(is_covered || order.is_some(), || {
             format!("{place}: {id} is oversold and nobody said so")
         });
     }
 
+    /// What an order has, and its name as it is kept.
+    fn reservation(&self, order: &str) -> (Arc<str>, Option<Reservation>) {
+        let known = self.reservations.get_key_value(order);
+        known.map_or_else(|| (order.into(), None), |(order, it)| (order.clone(), Some(it.clone())))
+    }
+
+    fn level(&mut self, id: &Arc<StockId>) -> &mut Level {
+        self.levels.entry(id.clone()).or_default()
+    }
+
+    fn units(&self, shop: &str, line: &StockLine) -> Units {
+        Units { of: self.id(shop, &line.sku, &line.location), quantity: line.quantity }
+    }
+
+    /// The id of a stock, as it is kept.
+    fn id(&self, shop: &str, sku: &str, location: &str) -> Arc<StockId> {
+        let id = StockId::new(shop, sku, location);
+        let known = self.levels.get_key_value(&id).map(|(known, _)| known.clone());
+        known.unwrap_or_else(|| Arc::new(id))
+    }
+
     /// What is promised now was there to be promised, whatever the ERP did before.
-    fn expect_room(&mut self, place: Place, shop: &str, lines: &[StockLine]) {
-        for line in lines {
-            let id = StockId::new(shop, &line.sku, &line.location);
-            let level = self.levels.entry(id.clone()).or_default();
+    fn expect_room(&mut self, place: Place, lines: &[Units]) {
+        for Units { of: id, .. } in lines {
+            let level = self.level(id);
             let (on_hand, promised) = (level.on_hand, level.promised());
             self.findings.expect(promised <= on_hand, || {
                 format!("{place}: {id} is oversold: {promised} promised of {on_hand}")
@@ -268,7 +293,7 @@ impl Stock {
 
     /// The levels, as the log has them.
     pub fn levels(&self) -> impl Iterator<Item = (&StockId, &Level)> {
-        self.levels.iter()
+        self.levels.iter().map(|(id, level)| (&**id, level))
     }
 
     /// How often the ERP went below what was promised.
@@ -277,9 +302,9 @@ impl Stock {
     }
 
     /// The orders for which units are held.
-    pub(super) fn holding(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn holding(&self) -> impl Iterator<Item = &str> {
         let held = |reservation: &Reservation| matches!(reservation, Reservation::Held(_));
-        self.reservations.iter().filter(move |(_, it)| held(it)).map(|(order, _)| order)
+        self.reservations.iter().filter(move |(_, it)| held(it)).map(|(order, _)| &**order)
     }
 
     /// Whether units were ever allocated to the order.
@@ -306,6 +331,7 @@ impl Stock {
             }
         }
         Check {
+            looked_at: self.events,
             invariant: Some(4),
             claim: "no unit was promised twice, after any event; where the ERP itself went below, \
                     it was told",
@@ -315,56 +341,6 @@ impl Stock {
                 count(self.levels.len() as u64, "SKU", "SKUs"),
                 count(self.shorts, "shortfall", "shortfalls"),
                 count(self.refused, "refusal", "refusals")
-            ),
-            findings,
-        }
-    }
-
-    /// What is allocated is what was sold, and what the gateway tells is what the log says.
-    pub(super) fn reconciled(&self, orders: &Orders, outside: &Outside) -> Check {
-        let mut findings = Findings::default();
-        let mut sold: BTreeMap<&str, i64> = BTreeMap::new();
-        for (id, order) in orders.iter() {
-            if let Some(reserved) = self.reserved.get(id) {
-                findings.expect(*reserved == order.lines, || {
-                    format!("order {id} wants {:?}; held was {reserved:?}", order.lines)
-                });
-            }
-            if order.status == Status::Paid {
-                for (sku, units) in &order.lines {
-                    *sold.entry(sku).or_default() += units;
-                }
-            }
-        }
-        let mut allocated: BTreeMap<&str, i64> = BTreeMap::new();
-        for (id, level) in &self.levels {
-            *allocated.entry(&id.sku).or_default() += level.allocated;
-        }
-        allocated.retain(|_, units| *units != 0);
-        findings.expect(sold == allocated, || {
-            format!("sold and allocated units differ: {:?}", differing(&sold, &allocated))
-        });
-        for told in &outside.levels {
-            let level = self.levels.iter().find(|(id, _)| {
-                id.sku == told.sku.as_str() && id.location == told.location.as_str()
-            });
-            let log = level.map(|(_, level)| (level.on_hand, level.held, level.allocated));
-            let told_units = (told.on_hand, told.held, told.allocated);
-            findings.expect(log == Some(told_units), || {
-                format!("{}: the gateway tells {told_units:?}, the log {log:?}", told.sku)
-            });
-        }
-        findings.expect(outside.levels.len() == self.levels.len(), || {
-            let (told, logged) = (outside.levels.len(), self.levels.len());
-            format!("the gateway tells {told} levels, the log {logged}")
-        });
-        Check {
-            invariant: None,
-            claim: "the units allocated are the units sold, and the levels told are those of the log",
-            evidence: format!(
-                "{} in {}",
-                count(sold.values().sum::<i64>(), "unit", "units"),
-                count(sold.len() as u64, "SKU", "SKUs")
             ),
             findings,
         }
@@ -383,12 +359,19 @@ fn order_of(kind: &Kind) -> Option<&str> {
     }
 }
 
-/// The first entry in which two maps differ.
-fn differing<'a>(
-    left: &BTreeMap<&'a str, i64>,
-    right: &BTreeMap<&'a str, i64>,
-) -> Option<(&'a str, Option<i64>, Option<i64>)> {
-    let skus = left.keys().chain(right.keys());
-    let mut pairs = skus.map(|sku| (*sku, left.get(sku).copied(), right.get(sku).copied()));
-    pairs.find(|(_, left, right)| left != right)
+/// The lines of an order that an event moves.
+fn lines_of(kind: Option<&Kind>) -> &[StockLine] {
+    match kind {
+        Some(Kind::Reserved(event)) => &event.lines,
+        Some(Kind::Allocated(event)) => &event.lines,
+        Some(Kind::Released(event)) => &event.lines,
+        Some(
+            Kind::Counted(_)
+            | Kind::Adjusted(_)
+            | Kind::Short(_)
+            | Kind::Refused(_)
+            | Kind::Lost(_),
+        )
+        | None => &[],
+    }
 }

@@ -113,6 +113,7 @@ impl Money {
             format!("set aside: {held} by the log, {} by the provider", outside.provider_held)
         });
         Check {
+            looked_at: self.payments.len() as u64,
             invariant: Some(5),
             claim: "the money adds up, by our log and by the provider's own ledger",
             evidence: format!(

@@ -1,13 +1,18 @@
 //! An auditor of the logs: folds every event of every service with rules of its own, and says
 //! which invariants do not hold. No code of a service takes part.
 //!
+//! - `logs`: waits until nothing happens any more, and reads them, an event at a time;
 //! - `history`: sequences, versions, answers, causes: what is so in every log;
 //! - `stock`: the inventory's log; `orders`: the order service's; `money`: the payments';
 //! - [`Audit::finish`] compares them with each other and with what was seen from [`Outside`].
 //!
+//! A year of a shop is a few 100,000 events: what is kept of them is kept once, and by reference.
+//!
 //! To add a check: note what it needs in `observe`, and add what is wrong to a [`Findings`].
 
+mod findings;
 mod history;
+mod logs;
 mod money;
 mod orders;
 mod stock;
@@ -19,56 +24,15 @@ use std::fmt;
 use engine::{Logged, Verified};
 use events::{id::OrderId, proto::event::Body, view::LevelView};
 
-use self::{history::History, orders::Orders, stock::Stock};
 pub use self::{
+    findings::Findings,
+    logs::{until_settled, verify},
     money::Money,
     orders::{Order, Status},
     stock::{Level, StockId},
 };
-
-/// Findings that are told one by one; more are counted.
-const TOLD: usize = 5;
-
-/// What is wrong.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Findings {
-    count: usize,
-    told: Vec<String>,
-}
-
-impl Findings {
-    /// Adds one.
-    pub fn add(&mut self, what: impl Into<String>) {
-        self.count += 1;
-        if self.told.len() < TOLD {
-            self.told.push(what.into());
-        }
-    }
-
-    /// Adds one unless `holds`.
-    pub fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
-        if !holds {
-            self.add(what());
-        }
-    }
-
-    /// Adds those of another.
-    pub fn append(&mut self, other: Self) {
-        self.count += other.count;
-        let room = TOLD.saturating_sub(self.told.len());
-        self.told.extend(other.told.into_iter().take(room));
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The first of them.
-    pub fn told(&self) -> &[String] {
-        &self.told
-    }
-}
+use self::{history::History, orders::Orders, stock::Stock};
+use crate::figures::count;
 
 /// Something that must hold, and whether it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +43,8 @@ pub struct Check {
     pub claim: &'static str,
     /// What was looked at.
     pub evidence: String,
+    /// How many things that is; where there are none, the check says nothing.
+    pub looked_at: u64,
     /// Where it does not hold.
     pub findings: Findings,
 }
@@ -87,6 +53,17 @@ impl Check {
     /// Whether it holds.
     pub fn holds(&self) -> bool {
         self.findings.count() == 0
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { invariant, claim, evidence, looked_at: _, findings } = self;
+        let verdict = if self.holds() { "ok    " } else { "BROKEN" };
+        let invariant = invariant.map_or_else(String::new, |it| it.to_string());
+        writeln!(f, "  {verdict} {invariant:>2}  {claim}")?;
+        writeln!(f, "             {evidence}")?;
+        findings.write(f, 13)
     }
 }
 
@@ -125,6 +102,8 @@ pub struct Outside {
 #[derive(Debug, Default)]
 pub struct Audit {
     events: u64,
+    /// The shop whose trade is audited; all of them when none is named.
+    shop: Option<String>,
     history: History,
     stock: Stock,
     orders: Orders,
@@ -153,6 +132,9 @@ impl Audit {
         let place = Place { service, partition, sequence: logged.sequence };
         self.history.observe(place, logged);
         let event = &logged.event;
+        if self.shop.as_ref().is_some_and(|shop| *shop != event.shop) {
+            return;
+        }
         match &event.body {
             Some(Body::Inventory(body)) => self.stock.observe(place, event, body.kind.as_ref()),
             Some(Body::Order(body)) => self.orders.observe(place, event, body.kind.as_ref()),
@@ -168,7 +150,7 @@ impl Audit {
 
     /// Compares what the logs say with each other and with what was seen from outside.
     pub fn finish(self, outside: &Outside) -> Audited {
-        let Self { events, history, stock, orders, money } = self;
+        let Self { events, shop: _, history, stock, orders, money } = self;
         let checks = vec![
             history.contiguous(),
             history.handled_once(&stock, &orders),
@@ -202,13 +184,14 @@ fn projected(verified: &[(&'static str, Verified)]) -> Check {
     }
     findings.expect(!verified.is_empty(), || "no projection was compared".to_owned());
     Check {
+        looked_at: rows,
         invariant: Some(3),
         claim: "every database equals its log, folded anew, row for row",
         evidence: format!(
             "{} in {} from {}",
-            crate::figures::count(rows, "row", "rows"),
-            crate::figures::count(verified.len() as u64, "database", "databases"),
-            crate::figures::count(events, "event", "events")
+            count(rows, "row", "rows"),
+            count(verified.len() as u64, "database", "databases"),
+            count(events, "event", "events")
         ),
         findings,
     }
