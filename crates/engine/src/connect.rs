@@ -18,10 +18,13 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// Messages that one subscription holds; more are dropped, so it is far above what is asked for.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
+/// How long the monitor may take for an answer.
+const MONITOR_WITHIN: Duration = Duration::from_secs(2);
 /// The oldest server with atomic batches.
 const OLDEST_SERVER: (u32, u32) = (2, 12);
 
-/// Connects, and refuses a server that is too old.
+/// Connects to the first of the addresses, separated by commas, that answers; and refuses a server
+/// that is too old.
 pub(crate) async fn connect(url: &str, name: &str) -> Result<(Client, Context), Error> {
     let options = ConnectOptions::new()
         .name(name)
@@ -34,10 +37,10 @@ pub(crate) async fn connect(url: &str, name: &str) -> Result<(Client, Context), 
             Duration::from_millis(50 << attempt.min(5)).min(Duration::from_secs(1))
         })
         .event_callback(|event| async move { log_event(&event) });
-    let client = options
-        .connect(url)
-        .await
-        .map_err(|source| Error::Connect { url: url.to_owned(), source })?;
+    let addresses: Vec<_> = url.split(',').map(str::trim).collect();
+    let connected = options.connect(addresses).await;
+    let client =
+        connected.map_err(|source| Error::Connect { url: without_passwords(url), source })?;
     let version = client.server_info().version;
     if !is_new_enough(&version) {
         return Err(Error::ServerTooOld { version });
@@ -75,6 +78,18 @@ pub(crate) async fn warn_unless_synced(monitor: Option<&str>, replicas: usize) {
     }
 }
 
+/// The addresses without user and password, for a message.
+fn without_passwords(urls: &str) -> String {
+    let shown = urls.split(',').map(|url| match (url.find("://"), url.rfind('@')) {
+        (scheme, Some(at)) => {
+            let scheme = scheme.map_or("", |end| &url[..end + 3]);
+            format!("{scheme}…{}", &url[at..])
+        }
+        (_, None) => url.to_owned(),
+    });
+    shown.collect::<Vec<_>>().join(",")
+}
+
 async fn syncs_always(monitor: &str) -> Result<bool, reqwest::Error> {
     #[derive(Deserialize)]
     struct Jsz {
@@ -86,7 +101,8 @@ async fn syncs_always(monitor: &str) -> Result<bool, reqwest::Error> {
         sync_always: bool,
     }
     let url = format!("{}/jsz?config=1", monitor.trim_end_matches('/'));
-    let jsz: Jsz = reqwest::get(url).await?.error_for_status()?.json().await?;
+    let client = reqwest::Client::builder().timeout(MONITOR_WITHIN).build()?;
+    let jsz: Jsz = client.get(url).send().await?.error_for_status()?.json().await?;
     Ok(jsz.config.sync_always)
 }
 
@@ -113,6 +129,22 @@ fn log_event(event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_never_shows_a_password() {
+        assert_eq!(
+            without_passwords("nats://me:secret@a:4222,tls://b,you:p@ss@c"),
+            "nats://…@a:4222,tls://b,…@c"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_monitor_that_says_nothing_is_not_waited_for() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = silent.local_addr().expect("it has an address");
+        let error = syncs_always(&format!("http://{address}")).await.expect_err("is silent");
+        assert!(error.is_timeout(), "{error}");
+    }
 
     #[test]
     fn a_server_without_atomic_batches_is_too_old() {

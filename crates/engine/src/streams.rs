@@ -1,7 +1,7 @@
 //! The stream definitions of `nats/streams.toml`: applied idempotently, drift named.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use async_nats::jetstream::{
     stream::{Config, DiscardPolicy, RetentionPolicy, Source, StorageType},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::Error;
 
@@ -21,6 +22,8 @@ pub const SERVICES: &[&str] = &["catalog", "inventory", "order", "payment"];
 
 /// The name under which a stream remembers the installation's number of partitions.
 const PARTITIONS: &str = "partitions";
+/// What the server adds to a stream's metadata begins with this.
+const SERVER_METADATA: &str = "_nats.";
 
 /// What an installation chooses.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +109,7 @@ pub(crate) async fn create_missing(context: &Context, wanted: &[Config]) -> Resu
                 tracing::info!(stream = config.name, "created the stream");
             }
             Some(existing) => {
-                let differences = compare(&existing, config);
+                let differences = compare(&existing, config)?;
                 if !differences.is_empty() {
                     return Err(Error::Drift {
                         stream: config.name.clone(),
@@ -146,7 +149,7 @@ pub(crate) async fn diff(context: &Context, wanted: &[Config]) -> Result<Vec<Dif
     for config in wanted {
         let settings = match existing(context, &config.name).await? {
             None => Some(Vec::new()),
-            Some(existing) => Some(compare(&existing, config)).filter(|found| !found.is_empty()),
+            Some(existing) => Some(compare(&existing, config)?).filter(|found| !found.is_empty()),
         };
         if let Some(settings) = settings {
             differences.push(Difference { stream: config.name.clone(), settings });
@@ -229,38 +232,49 @@ fn plural(service: &str) -> String {
     }
 }
 
-/// Each setting that differs, with both values.
-fn compare(existing: &Config, wanted: &Config) -> Vec<String> {
-    let (is, should) = (settings(existing), settings(wanted));
-    should
-        .iter()
-        .filter(|(name, value)| is.get(*name) != Some(value))
-        .map(|(name, value)| format!("{name}: is {}, should be {value}", is[name]))
-        .collect()
+/// Each setting that differs, with both values, by its name in JetStream's own JSON.
+fn compare(existing: &Config, wanted: &Config) -> Result<Vec<String>, Error> {
+    let read = |config: &Config| {
+        settings(config).map_err(|error| Error::jetstream("compare", &config.name, error))
+    };
+    let (is, should) = (read(existing)?, read(wanted)?);
+    let names: BTreeSet<_> = is.keys().chain(should.keys()).collect();
+    let shown = |value: Option<&String>| value.map_or("unset", String::as_str).to_owned();
+    Ok(names
+        .into_iter()
+        .map(|name| (name, is.get(name), should.get(name)))
+        .filter(|(_, is, should)| is != should)
+        .map(|(name, is, should)| format!("{name}: is {}, should be {}", shown(is), shown(should)))
+        .collect())
 }
 
-fn settings(config: &Config) -> BTreeMap<&'static str, String> {
-    let sources: Vec<_> =
-        config.sources.iter().flatten().map(|source| source.name.as_str()).collect();
-    BTreeMap::from([
-        ("subjects", config.subjects.join(" ")),
-        ("sources", sources.join(" ")),
-        ("retention", format!("{:?}", config.retention)),
-        ("storage", format!("{:?}", config.storage)),
-        ("discard", format!("{:?}", config.discard)),
-        ("replicas", config.num_replicas.to_string()),
-        ("max_age", format!("{:?}", config.max_age)),
-        ("duplicate_window", format!("{:?}", config.duplicate_window)),
-        ("max_messages", config.max_messages.to_string()),
-        ("max_bytes", config.max_bytes.to_string()),
-        ("max_messages_per_subject", config.max_messages_per_subject.to_string()),
-        ("allow_atomic_publish", config.allow_atomic_publish.to_string()),
-        ("allow_direct", config.allow_direct.to_string()),
-        ("allow_message_ttl", config.allow_message_ttl.to_string()),
-        ("deny_delete", config.deny_delete.to_string()),
-        ("deny_purge", config.deny_purge.to_string()),
-        (PARTITIONS, config.metadata.get(PARTITIONS).cloned().unwrap_or_default()),
-    ])
+/// All settings of a stream but what the server adds by itself.
+fn settings(config: &Config) -> Result<BTreeMap<String, String>, serde_json::Error> {
+    let mut settings = BTreeMap::new();
+    let Value::Object(members) = serde_json::to_value(config)? else { return Ok(settings) };
+    for (name, value) in members {
+        let shown = match name.as_str() {
+            "max_age" => format!("{:?}", config.max_age),
+            "duplicate_window" => format!("{:?}", config.duplicate_window),
+            "metadata" => continue,
+            // That it is not compressed need not be said.
+            "compression" if value == "none" => continue,
+            _ if value.is_null() => continue,
+            _ => value.to_string(),
+        };
+        settings.insert(name, shown);
+    }
+    settings.extend(metadata(config));
+    Ok(settings)
+}
+
+/// What somebody wrote down with the stream: the number of partitions, as a number.
+fn metadata(config: &Config) -> impl Iterator<Item = (String, String)> {
+    let own = config.metadata.iter().filter(|(name, _)| !name.starts_with(SERVER_METADATA));
+    own.map(|(name, value)| match name.as_str() {
+        PARTITIONS => (name.clone(), value.clone()),
+        _ => (format!("metadata.{name}"), format!("{value:?}")),
+    })
 }
 
 fn default_duplicate_window() -> Duration {
@@ -288,6 +302,8 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duratio
 
 #[cfg(test)]
 mod tests {
+    use async_nats::jetstream::stream::Compression;
+
     use super::*;
 
     fn names(installation: Installation) -> Vec<String> {
@@ -323,8 +339,40 @@ mod tests {
         let one = Installation { partitions: 1, replicas: 1, integrator_streams: false };
         let wanted = wanted(one).expect("the definitions parse");
         let inbox = wanted.iter().find(|c| c.name == "INBOX-0").expect("there is an inbox");
-        assert_eq!(compare(inbox, inbox), Vec::<String>::new());
+        let differences = |other| compare(&other, inbox).expect("both have a JSON form");
+        assert_eq!(differences(inbox.clone()), Vec::<String>::new());
         let other = Config { max_age: Duration::from_mins(1), ..inbox.clone() };
-        assert_eq!(compare(&other, inbox), ["max_age: is 60s, should be 604800s"]);
+        assert_eq!(differences(other), ["max_age: is 60s, should be 604800s"]);
+        let other = Config { no_ack: true, max_message_size: 100, sealed: true, ..inbox.clone() };
+        assert_eq!(
+            differences(other),
+            [
+                "max_msg_size: is 100, should be -1",
+                "no_ack: is true, should be unset",
+                "sealed: is true, should be unset",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_server_adds_is_no_difference() {
+        let one = Installation { partitions: 1, replicas: 1, integrator_streams: false };
+        let wanted = wanted(one).expect("the definitions parse");
+        let mut with_more = wanted[0].clone();
+        with_more.compression = Some(Compression::None);
+        with_more.metadata.insert("_nats.level".to_owned(), "2".to_owned());
+        assert_eq!(
+            compare(&with_more, &wanted[0]).expect("have a JSON form"),
+            Vec::<String>::new()
+        );
+        with_more.compression = Some(Compression::S2);
+        with_more.metadata.insert("owner".to_owned(), "me".to_owned());
+        assert_eq!(
+            compare(&with_more, &wanted[0]).expect("have a JSON form"),
+            [
+                "compression: is \"s2\", should be unset",
+                "metadata.owner: is \"me\", should be unset"
+            ]
+        );
     }
 }

@@ -24,8 +24,6 @@ use crate::{
 
 /// How long a rebuild waits for the lease of a worker that has just been stopped.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
-/// Rows that differ are reported up to this number a table.
-const MAX_MISMATCHES: usize = 20;
 
 /// What a rebuild did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,7 +41,7 @@ pub struct Verified {
     pub events: u64,
     /// Rows that were compared.
     pub rows: u64,
-    /// Rows that differ.
+    /// All rows that differ, table by table.
     pub mismatches: Vec<Mismatch>,
 }
 
@@ -210,7 +208,7 @@ async fn compare_table(
     let mut left = by_key(live, &select, table).await?;
     let right = by_key(folded, &select, table).await?;
     verified.rows += left.len() as u64;
-    let mut mismatches = Vec::new();
+    let mismatches = &mut verified.mismatches;
     for (key, folded) in right {
         let live = left.remove(&key);
         if live.as_ref() != Some(&folded) {
@@ -218,8 +216,6 @@ async fn compare_table(
         }
     }
     mismatches.extend(left.into_values().map(|live| mismatch(table, Some(live), None)));
-    mismatches.truncate(MAX_MISMATCHES);
-    verified.mismatches.append(&mut mismatches);
     Ok(())
 }
 
@@ -243,7 +239,8 @@ async fn by_key(
         .collect()
 }
 
-/// A row as text: `sku=A on_hand=5`.
+/// A row as text: `sku="A" on_hand=5 reason=null`. Text is quoted, so that no two rows look alike
+/// that are not.
 fn text(row: &AnyRow) -> Result<String, StoreError> {
     let columns = columns(row)?;
     let columns: Vec<_> =
@@ -270,7 +267,9 @@ fn columns(row: &AnyRow) -> Result<Vec<(String, String)>, StoreError> {
                     AnyTypeInfoKind::Null
                     | AnyTypeInfoKind::Bool
                     | AnyTypeInfoKind::Text
-                    | AnyTypeInfoKind::Blob => row.try_get::<String, _>(index)?,
+                    | AnyTypeInfoKind::Blob => {
+                        format!("{:?}", row.try_get::<String, _>(index)?)
+                    }
                 }
             };
             Ok((column.name().to_owned(), value))

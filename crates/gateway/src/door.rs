@@ -39,8 +39,10 @@ pub(crate) struct Door {
     pub(crate) slots: Semaphore,
     /// How long the answer of a service is waited for.
     pub(crate) answer_within: Duration,
-    /// Ends the waiting for what takes longer than a drain.
+    /// Ends the waiting for an order's end: that takes longer than a drain may.
     pub(crate) shutdown: CancellationToken,
+    /// Ends the waiting for answers, when a drain has no more time for it.
+    pub(crate) waits: CancellationToken,
     client: Box<dyn Fn() -> Client + Send + Sync>,
     /// The digest of the API key: comparing digests tells nothing about the key by its time.
     key: [u8; 32],
@@ -99,6 +101,7 @@ impl Door {
             slots: Semaphore::new(MAX_REQUESTS),
             answer_within: settings.answer_within,
             shutdown,
+            waits: CancellationToken::new(),
             client: Box::new(client),
             key: Sha256::digest(&settings.api_key).into(),
         }
@@ -113,7 +116,8 @@ impl Door {
         (self.client)()
     }
 
-    /// Sends a command and waits for its answer.
+    /// Sends a command and waits for its answer, for `patience` at most and no longer than a drain
+    /// allows.
     pub(crate) async fn send<A: DeserializeOwned>(
         &self,
         lane: Lane,
@@ -121,7 +125,13 @@ impl Door {
         patience: Duration,
     ) -> Result<Reply<A>, Problem> {
         let fingerprint = command.fingerprint.clone();
-        let outcome = self.client().send(lane, command, patience).await;
+        let client = self.client();
+        let outcome = tokio::select! {
+            biased;
+            outcome = client.send(lane, command.clone(), patience) => outcome,
+            // It may not be stored yet. The same id again makes sure, and has no second effect.
+            () = self.waits.cancelled() => client.send(lane, command, Duration::ZERO).await,
+        };
         let answered = match outcome.map_err(|error| Problem::unavailable(&error))? {
             Outcome::Pending => return Ok(Reply::Pending),
             Outcome::Answered(answered) => answered,

@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{FromRequestParts, OriginalUri, Query, RawPathParams, Request, State},
+    extract::{
+        FromRequestParts, OriginalUri, Query, RawPathParams, Request, State, path::ErrorKind,
+        rejection::PathRejection,
+    },
     http::{HeaderMap, HeaderName, Uri, header, request::Parts},
     middleware::Next,
     response::Response,
@@ -157,12 +160,26 @@ async fn path_parameter<T, S: Send + Sync>(
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, ParseError>,
 ) -> Result<T, Problem> {
-    let wrong =
-        |detail: String| Problem::fields(vec![FieldError { field: name.to_owned(), detail }]);
-    let parameters = RawPathParams::from_request_parts(parts, state).await;
-    let parameters = parameters.map_err(|error| wrong(error.to_string()))?;
+    let wrong = |name: &str, detail: String| {
+        Problem::fields(vec![FieldError { field: name.to_owned(), detail }])
+    };
+    let Ok(parameters) = RawPathParams::from_request_parts(parts, state).await else {
+        let broken = broken_parameter(parts, state).await;
+        let name = broken.as_deref().unwrap_or(name);
+        return Err(wrong(name, format!("the percent-encoding of {name} must be that of UTF-8")));
+    };
     let value = parameters.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
-    parse(value).map_err(|error| wrong(error.to_string()))
+    parse(value).map_err(|error| wrong(name, error.to_string()))
+}
+
+/// The parameter of the path that does not decode: all of them are refused together.
+async fn broken_parameter<S: Send + Sync>(parts: &mut Parts, state: &S) -> Option<String> {
+    let all = axum::extract::Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+    let Err(PathRejection::FailedToDeserializePathParams(error)) = all else { return None };
+    match error.into_kind() {
+        ErrorKind::InvalidUtf8InPathParam { key } => Some(key),
+        _ => None,
+    }
 }
 
 /// Where a page of a list begins, and how long it is.
@@ -214,13 +231,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let is_key = |key: &&str| {
         (1..=KEY_LIMIT).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
     };
-    match value.to_str().ok().filter(is_key) {
-        Some(key) => Ok(Some(key.to_owned())),
-        None => Err(Problem::new(
-            Code::InvalidHeader,
-            format!("Idempotency-Key must be 1 to {KEY_LIMIT} visible ASCII characters"),
-        )),
+    if let Some(key) = value.to_str().ok().filter(is_key) {
+        return Ok(Some(key.to_owned()));
     }
+    let detail = format!("Idempotency-Key must be 1 to {KEY_LIMIT} visible ASCII characters");
+    let error = FieldError { field: "Idempotency-Key".to_owned(), detail: detail.clone() };
+    Err(Problem::new(Code::InvalidHeader, detail).naming(vec![error]))
 }
 
 /// The `wait` among the preferences (RFC 7240), no longer than is honoured. A preference that

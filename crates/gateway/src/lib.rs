@@ -42,13 +42,14 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::{
     Router,
-    http::{Method, Uri},
+    extract::OriginalUri,
+    http::Method,
     middleware,
     routing::{get, post},
     serve::ListenerExt,
 };
 use engine::Engine;
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -57,8 +58,8 @@ use crate::{
     problem::{Code, Problem},
 };
 
-/// How long requests may go on after the shutdown, beyond the time that an answer may take.
-const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// The part of a drain for which answers are still waited for; the rest is for telling it.
+const WAITING_SHARE: f64 = 0.75;
 
 /// How the gateway runs.
 #[derive(Clone)]
@@ -69,6 +70,9 @@ pub struct Settings {
     pub api_key: String,
     /// How long it waits for a service's answer before it says 202 Accepted.
     pub answer_within: Duration,
+    /// How long requests may go on after the shutdown: what is not answered by then is said to be
+    /// pending, or cut off.
+    pub drain_within: Duration,
 }
 
 /// The time that an answer may take unless it is said otherwise.
@@ -80,6 +84,7 @@ impl fmt::Debug for Settings {
             .field("listen", &self.listen)
             .field("api_key", &"(hidden)")
             .field("answer_within", &self.answer_within)
+            .field("drain_within", &self.drain_within)
             .finish()
     }
 }
@@ -102,6 +107,7 @@ pub async fn run(
     });
     let client = engine.client();
     let door = Door::new(move || client.clone(), &settings, shutdown.clone());
+    let waits = door.waits.clone();
     let serving = axum::serve(listener, routes(Arc::new(door)))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned());
 
@@ -111,7 +117,10 @@ pub async fn run(
     }
     let drained = async {
         shutdown.cancelled().await;
-        tokio::time::sleep(settings.answer_within + DRAIN_MARGIN).await;
+        let waiting = settings.drain_within.mul_f64(WAITING_SHARE);
+        sleep(waiting).await;
+        waits.cancel();
+        sleep(settings.drain_within.saturating_sub(waiting)).await;
     };
     tokio::select! {
         served = serving => served.context("serve HTTP")?,
@@ -144,8 +153,11 @@ fn routes(door: Arc<Door>) -> Router {
         .with_state(door)
 }
 
-async fn no_route(uri: Uri) -> Problem {
-    Problem::new(Code::NotFound, format!("nothing is at {}: see the list of routes", uri.path()))
+async fn no_route(OriginalUri(uri): OriginalUri) -> Problem {
+    Problem::new(
+        Code::NotFound,
+        format!("nothing is at {}: docs/http.md lists what is", uri.path()),
+    )
 }
 
 async fn no_method(method: Method) -> Problem {

@@ -1,4 +1,6 @@
 //! What a caller is told when a request fails: a problem document of RFC 9457.
+//!
+//! A new code stands in the list of docs/http.md, too.
 
 use std::{borrow::Cow, error::Error, sync::Arc};
 
@@ -94,7 +96,8 @@ impl Code {
 /// A field that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct FieldError {
-    /// Its path, for example `lines[0].quantity`; empty for the body as a whole.
+    /// Its path in the body, for example `lines[0].quantity`, or the name of the parameter or header;
+    /// empty for the body as a whole.
     pub(crate) field: String,
     /// What is wrong with it.
     pub(crate) detail: String,
@@ -203,7 +206,7 @@ impl IntoResponse for Problem {
         let status = self.code.status();
         let (code, title) = self.code.words();
         let document = Document {
-            r#type: format!("https://tradewind.dev/problems/{code}"),
+            r#type: format!("urn:tradewind:problem:{code}"),
             title,
             status: status.as_u16(),
             detail: &self.detail,
@@ -257,7 +260,7 @@ mod tests {
             422,
             &[("content-type", "application/problem+json")],
             &json!({
-                "type": "https://tradewind.dev/problems/invalid_fields",
+                "type": "urn:tradewind:problem:invalid_fields",
                 "title": "Some fields are wrong",
                 "status": 422,
                 "detail": "correct the 2 fields that errors names",
@@ -277,7 +280,7 @@ mod tests {
             409,
             &[("location", "/v1/o/1")],
             &json!({
-                "type": "https://tradewind.dev/problems/reference_taken",
+                "type": "urn:tradewind:problem:reference_taken",
                 "title": "The reference is taken",
                 "status": 409,
                 "detail": "use another",
@@ -298,7 +301,7 @@ mod tests {
             503,
             &[("retry-after", "1")],
             &json!({
-                "type": "https://tradewind.dev/problems/unavailable",
+                "type": "urn:tradewind:problem:unavailable",
                 "title": "A service cannot be reached",
                 "status": 503,
                 "detail": "send the request again, with the same Idempotency-Key if it had one",

@@ -17,6 +17,7 @@ fn gateway() -> Router {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         api_key: KEY.to_owned(),
         answer_within: ANSWER_WITHIN,
+        drain_within: ANSWER_WITHIN,
     };
     let client = || panic!("a request that had to be refused was sent on");
     routes(Arc::new(Door::new(client, &settings, CancellationToken::new())))
@@ -50,7 +51,7 @@ async fn refused(
     let (got, headers, document) = answer(request).await;
     assert_eq!((got.as_u16(), &document["code"]), (status, &code.into()), "{document}");
     assert_eq!(document["status"], status);
-    assert_eq!(document["type"], format!("https://tradewind.dev/problems/{code}"));
+    assert_eq!(document["type"], format!("urn:tradewind:problem:{code}"));
     assert_eq!(headers["content-type"], "application/problem+json");
     let errors = document["errors"].as_array().into_iter().flatten();
     let named: Vec<_> = errors.filter_map(|error| error["field"].as_str()).collect();
@@ -82,7 +83,10 @@ async fn the_process_says_that_it_is_up_to_anybody() {
 
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
-    refused(request("GET", "/v1/shops/acme/nothing", ""), 404, "not_found", &[]).await;
+    let nothing = request("GET", "/v1/shops/acme/nothing", "");
+    let (_, document) = refused(nothing, 404, "not_found", &[]).await;
+    let detail = "nothing is at /v1/shops/acme/nothing: docs/http.md lists what is";
+    assert_eq!(document["detail"], detail);
     refused(request("GET", "/v2/shops/acme/orders", ""), 404, "not_found", &[]).await;
 }
 
@@ -102,6 +106,8 @@ async fn what_stands_in_the_path_is_checked() {
     let id = request("GET", "/v1/shops/acme/orders/17", "");
     refused(id, 422, "invalid_fields", &["id"]).await;
     let broken = request("GET", "/v1/shops/acme/products/%ff", "");
+    refused(broken, 422, "invalid_fields", &["sku"]).await;
+    let broken = request("GET", "/v1/shops/%ff/products/A", "");
     refused(broken, 422, "invalid_fields", &["shop"]).await;
 }
 
@@ -173,7 +179,7 @@ async fn a_content_type_that_is_not_taken_is_refused() {
 async fn an_idempotency_key_that_is_none_is_refused() {
     let mut request = request("POST", "/v1/shops/acme/orders", "{}");
     request.headers_mut().insert("idempotency-key", "a b".parse().expect("is valid"));
-    refused(request, 400, "invalid_header", &[]).await;
+    refused(request, 400, "invalid_header", &["Idempotency-Key"]).await;
 }
 
 #[tokio::test]
@@ -239,6 +245,7 @@ async fn a_panic_is_a_problem_of_ours() {
 fn the_key_is_not_shown() {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let api_key = KEY.to_owned();
-    let settings = Settings { listen, api_key, answer_within: ANSWER_WITHIN };
+    let (answer_within, drain_within) = (ANSWER_WITHIN, ANSWER_WITHIN);
+    let settings = Settings { listen, api_key, answer_within, drain_within };
     assert!(!format!("{settings:?}").contains(KEY));
 }

@@ -57,6 +57,12 @@ impl Db {
         }
     }
 
+    /// Changes the database of a service by hand.
+    pub async fn tamper(&self, service: &str, statement: &'static str) {
+        let changed = self.connect(service).await.execute(statement).await;
+        changed.expect("the statement is good");
+    }
+
     /// A connection to the database of a service, to look or to tamper.
     pub async fn connect(&self, service: &str) -> AnyConnection {
         sqlx::any::install_default_drivers();

@@ -3,6 +3,7 @@
 //! | module | what it gives |
 //! |---|---|
 //! | `nats` | [`TestServer`]: a private nats-server for each test, gone with it |
+//! | `configured` | [`ConfiguredServer`]: servers as the files in nats/ configure them |
 //! | `db` | [`Db`]: private databases for each test, on `SQLite` or on Postgres |
 //! | `postgres` | the Postgres cluster behind it, one for all test processes |
 //! | `log` | [`Entry`]: what stands in a stream |
@@ -10,6 +11,7 @@
 //! A test is one function from a [`Db`], which [`on_both_databases!`] makes two tests of. Nothing
 //! here sleeps for a fixed time until something is probably so: [`eventually`] looks until it is.
 
+mod configured;
 mod db;
 mod log;
 mod nats;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+pub use configured::ConfiguredServer;
 pub use db::Db;
 pub use log::Entry;
 pub use nats::{TestServer, nats_server};

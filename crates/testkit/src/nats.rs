@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, process::Command, sync::OnceLock};
 
-use async_nats::jetstream;
+use async_nats::{HeaderMap, jetstream};
 use engine::server::Server;
+use events::subject::AGGREGATE_HEADER;
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
 
@@ -54,8 +55,20 @@ impl TestServer {
     }
 }
 
+impl TestServer {
+    /// Writes a message as no engine would: any bytes, no id. Returns its sequence.
+    pub async fn write(&self, subject: &str, aggregate: &str, payload: Vec<u8>) -> u64 {
+        let mut headers = HeaderMap::new();
+        headers.insert(AGGREGATE_HEADER, aggregate);
+        let context = self.jetstream().await;
+        let published =
+            context.publish_with_headers(subject.to_owned(), headers, payload.into()).await;
+        published.expect("it is published").await.expect("it is stored").sequence
+    }
+}
+
 /// Shows what is logged beside a test that fails; `RUST_LOG` says how much of it.
-fn show_logs() {
+pub(crate) fn show_logs() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // Another test of the process may have been here.
     tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();

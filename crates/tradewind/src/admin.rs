@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use engine::{AskError, Client, Engine, ParkedView, Rebuilt, SERVICES, Verified};
+use futures::future::join_all;
 
 use crate::{
     cli::{Parked, Projected, Streams},
@@ -62,6 +63,9 @@ pub async fn print_rebuild(settings: &Settings, service: Projected) -> Result<()
     Ok(())
 }
 
+/// Rows that differ are shown up to this number a service.
+const SHOWN: usize = 20;
+
 /// `tradewind verify [SERVICE]`. An error when a row differs.
 pub async fn print_verify(settings: &Settings, service: Option<Projected>) -> Result<()> {
     let engine = Engine::connect(settings.engine()).await?;
@@ -71,11 +75,14 @@ pub async fn print_verify(settings: &Settings, service: Option<Projected>) -> Re
         let Verified { events, rows, mismatches } = verify(&engine, service).await?;
         let verdict = if mismatches.is_empty() { "equal" } else { "DIFFERENT" };
         say!("{:<10} {events:>9} events → {rows:>9} rows: {verdict}", service.name());
-        for mismatch in &mismatches {
+        for mismatch in mismatches.iter().take(SHOWN) {
             let absent = || "(no such row)".to_owned();
             say!("  {}", mismatch.table);
             say!("    live: {}", mismatch.live.clone().unwrap_or_else(absent));
             say!("    log:  {}", mismatch.folded.clone().unwrap_or_else(absent));
+        }
+        if mismatches.len() > SHOWN {
+            say!("  … and {} more of {}", mismatches.len() - SHOWN, service.name());
         }
         differing += mismatches.len();
     }
@@ -123,39 +130,57 @@ pub async fn print_parked(settings: &Settings, what: &Parked) -> Result<()> {
 
 async fn list_parked(client: &Client, service: Option<Projected>) -> Result<()> {
     let services = service.map_or(SERVICES.to_vec(), |service| vec![service.name()]);
-    let mut count = 0;
-    for service in services {
-        for ParkedView { row, .. } in client.parked(service).await? {
-            say!(
-                "{}  {service:<9}  {}  {:<10}  {}  {}\n    {}",
-                row.id,
-                row.parked_at,
-                row.shop,
-                row.subject,
-                row.aggregate_id,
-                row.reason
-            );
-            count += 1;
-        }
+    let (parked, silent) = ask_for_parked(client, &services).await?;
+    for (service, ParkedView { row, .. }) in &parked {
+        say!(
+            "{}  {service:<9}  {}  {:<10}  {}  {}\n    {}",
+            row.id,
+            row.parked_at,
+            row.shop,
+            row.subject,
+            row.aggregate_id,
+            row.reason
+        );
     }
-    say!("{count} parked");
+    say!("{} parked", parked.len());
+    if !silent.is_empty() {
+        bail!("no answer from {}: what is parked there is not shown; {RUNNING}", silent.join(", "));
+    }
     Ok(())
 }
 
-async fn find_parked(client: &Client, id: &str) -> Result<(&'static str, ParkedView)> {
-    for service in SERVICES {
-        let parked = match client.parked(service).await {
-            Err(AskError::Silent { service }) => {
-                tracing::warn!(service, "does not answer; is it running?");
-                continue;
-            }
-            parked => parked?,
-        };
-        if let Some(view) = parked.into_iter().find(|view| view.row.id == id) {
-            return Ok((service, view));
+/// What to look at when a service does not answer.
+const RUNNING: &str = "see whether it runs";
+
+/// What is parked, with its service, and which services do not answer.
+async fn ask_for_parked(
+    client: &Client,
+    services: &[&'static str],
+) -> Result<(Vec<(&'static str, ParkedView)>, Vec<&'static str>)> {
+    let ask = async |service: &&'static str| (*service, client.parked(service).await);
+    let (mut parked, mut silent) = (Vec::new(), Vec::new());
+    for (service, answer) in join_all(services.iter().map(ask)).await {
+        match answer {
+            Ok(views) => parked.extend(views.into_iter().map(|view| (service, view))),
+            Err(AskError::Silent { .. }) => silent.push(service),
+            Err(error) => return Err(error.into()),
         }
     }
-    bail!("nothing is parked under {id}; `tradewind parked list` shows what is")
+    Ok((parked, silent))
+}
+
+async fn find_parked(client: &Client, id: &str) -> Result<(&'static str, ParkedView)> {
+    let (parked, silent) = ask_for_parked(client, SERVICES).await?;
+    match parked.into_iter().find(|(_, view)| view.row.id == id) {
+        Some(found) => Ok(found),
+        None if silent.is_empty() => {
+            bail!("nothing is parked under {id}; `tradewind parked list` shows what is")
+        }
+        None => bail!(
+            "nothing is parked under {id} where it was asked; no answer from {}: {RUNNING}",
+            silent.join(", ")
+        ),
+    }
 }
 
 async fn redrive(client: &Client, id: &str, edited: Option<&Path>) -> Result<()> {

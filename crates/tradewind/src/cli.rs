@@ -6,10 +6,14 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{bench, demo, replay, settings::Settings};
 
+/// What the commands say that start a nats-server of their own.
+const NATS_SERVER: &str = "Environment:\n  NATS_SERVER  The nats-server to start, 2.12 or newer \
+                           [default: the one on the PATH]";
+
 /// An event-driven commerce backend: sells no unit twice, loses no event, takes no money without
 /// an order.
 #[derive(Debug, Parser)]
-#[command(name = "tradewind", version, about, propagate_version = true)]
+#[command(name = "tradewind", version, about, propagate_version = true, after_help = NATS_SERVER)]
 pub struct Cli {
     /// How the process takes part in the installation.
     #[command(flatten)]
@@ -47,11 +51,13 @@ pub enum Command {
     #[command(subcommand)]
     Streams(Streams),
     /// Replay real trade
-    #[command(subcommand)]
+    #[command(subcommand, after_help = NATS_SERVER)]
     Replay(Replay),
     /// Run a day of trade on this machine and check every invariant
+    #[command(after_help = NATS_SERVER)]
     Demo(demo::Options),
     /// Measure this machine: orders, stock lines, rebuild, and the limit of its disk
+    #[command(after_help = NATS_SERVER)]
     Bench(bench::Options),
 }
 
@@ -120,5 +126,6 @@ pub enum Streams {
 #[derive(Debug, Subcommand)]
 pub enum Replay {
     /// A real retailer's year: day files of the Online Retail data set
+    #[command(after_help = NATS_SERVER)]
     Retail(replay::Options),
 }

@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 use tradewind::{
     admin, bench,
     cli::{Cli, Command, Replay},
-    demo, replay, serve,
+    demo,
+    print::failure,
+    replay, serve,
     settings::{LogFormat, with_file},
     signal::interrupted,
 };
@@ -19,7 +21,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error:#}");
+            failure(&error);
             ExitCode::FAILURE
         }
     }
@@ -60,11 +62,12 @@ fn start_logging(Cli { settings, command }: &Cli) -> Result<()> {
 /// What is logged unless it is said: a report is not to drown in it.
 fn default_log(command: &Command) -> &'static str {
     match command {
-        Command::Serve { .. }
-        | Command::Rebuild { .. }
+        Command::Serve { .. } => "info",
+        // What they say is the report; that they connect is not part of it.
+        Command::Rebuild { .. }
         | Command::Verify { .. }
         | Command::Parked(_)
-        | Command::Streams(_) => "info",
+        | Command::Streams(_) => "info,async_nats=warn",
         Command::Replay(_) | Command::Bench(_) => "warn",
         // The provider of the demo fails on purpose.
         Command::Demo(_) => "warn,payment=error",
@@ -79,8 +82,9 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
             let (bound, _) = oneshot::channel();
             let shutdown = CancellationToken::new();
             let stop = shutdown.clone();
+            let interrupted = interrupted();
             tokio::spawn(async move {
-                interrupted().await;
+                interrupted.await;
                 tracing::info!("stops: finishes what is at hand");
                 stop.cancel();
             });

@@ -1,4 +1,4 @@
-//! What the commands print: the only place that writes to the terminal.
+//! What the commands print, and why they failed: the only place that writes to the terminal.
 
 use std::io::Write;
 
@@ -6,6 +6,11 @@ use std::io::Write;
 pub fn line(text: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).ok();
+}
+
+/// Writes to the standard error stream why the command failed, whatever is logged.
+pub fn failure(error: &anyhow::Error) {
+    writeln!(std::io::stderr().lock(), "error: {error:#}").ok();
 }
 
 /// Prints a line for people.

@@ -1,9 +1,16 @@
 //! How a process takes part in an installation: by flags, environment and file, in that order.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+mod value;
+
+use std::{
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Command, ValueEnum};
+use clap::{Arg, Args, Command, ValueEnum, builder::TypedValueParser, error::ErrorKind};
 
 /// The settings of a process. Each is a flag, an environment variable, and a key of the file.
 #[derive(Debug, Clone, Args)]
@@ -13,21 +20,19 @@ pub struct Settings {
     #[arg(long, global = true, env = "TRADEWIND_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Where NATS is
-    #[arg(
-        long,
-        global = true,
-        env = "TRADEWIND_NATS_URL",
-        default_value = "nats://127.0.0.1:4222"
-    )]
+    /// Where NATS is: an address, or those of a cluster's servers, separated by commas
+    #[arg(long, global = true, env = "TRADEWIND_NATS_URL", hide_env_values = true,
+          default_value = "nats://127.0.0.1:4222", value_parser = Secretive(value::nats_url))]
     pub nats_url: String,
 
     /// Where nats-server's monitor is; asked at start whether the server fsyncs
-    #[arg(long, global = true, env = "TRADEWIND_NATS_MONITOR_URL", value_name = "URL")]
+    #[arg(long, global = true, env = "TRADEWIND_NATS_MONITOR_URL", value_name = "URL",
+          value_parser = value::monitor_url)]
     pub nats_monitor_url: Option<String>,
 
     /// A folder for SQLite files, or a Postgres database: `postgres://…`
-    #[arg(long, global = true, env = "TRADEWIND_DATABASE", default_value = ".data/projections")]
+    #[arg(long, global = true, env = "TRADEWIND_DATABASE", hide_env_values = true,
+          default_value = ".data/projections", value_parser = Secretive(value::database))]
     pub database: String,
 
     /// The number of partitions: fixed for good when the installation is made; 16 in production
@@ -54,27 +59,27 @@ pub struct Settings {
 
     /// How long the gateway waits for an answer before it says 202
     #[arg(long, global = true, env = "TRADEWIND_ANSWER_WITHIN", default_value = "10s",
-          value_parser = duration)]
+          value_parser = value::duration)]
     pub answer_within: Duration,
 
     /// How long stock is held for an order whose payment is not authorised
     #[arg(long, global = true, env = "TRADEWIND_HOLD_TTL", default_value = "15m",
-          value_parser = duration)]
+          value_parser = value::duration)]
     pub hold_ttl: Duration,
 
     /// How long an order waits for its stock to be held
     #[arg(long, global = true, env = "TRADEWIND_RESERVE_WITHIN", default_value = "5m",
-          value_parser = duration)]
+          value_parser = value::duration)]
     pub reserve_within: Duration,
 
     /// How long an order waits for its payment to be authorised
     #[arg(long, global = true, env = "TRADEWIND_PAY_WITHIN", default_value = "10m",
-          value_parser = duration)]
+          value_parser = value::duration)]
     pub pay_within: Duration,
 
     /// How long an authorised order waits for its stock to be allocated
     #[arg(long, global = true, env = "TRADEWIND_ALLOCATE_WITHIN", default_value = "5m",
-          value_parser = duration)]
+          value_parser = value::duration)]
     pub allocate_within: Duration,
 
     /// The folder of the simulated payment provider's own ledger
@@ -83,21 +88,22 @@ pub struct Settings {
 
     /// How long the simulated payment provider takes for an answer
     #[arg(long, global = true, env = "TRADEWIND_PROVIDER_LATENCY", default_value = "0ms",
-          value_parser = duration)]
+          value_parser = value::duration_or_none)]
     pub provider_latency: Duration,
 
     /// How long the payment service waits for the provider's answer before it asks again
     #[arg(long, global = true, env = "TRADEWIND_PROVIDER_TIMEOUT", default_value = "10s",
-          value_parser = duration)]
+          value_parser = value::duration)]
     pub provider_timeout: Duration,
 
     /// How long a process may take to stop after SIGTERM
     #[arg(long, global = true, env = "TRADEWIND_DRAIN_WITHIN", default_value = "10s",
-          value_parser = duration)]
+          value_parser = value::duration)]
     pub drain_within: Duration,
 
     /// What is logged: a level, or `module=level,…` [default: info; warn where there is a report]
-    #[arg(long, global = true, env = "TRADEWIND_LOG", value_name = "LEVEL")]
+    #[arg(long, global = true, env = "TRADEWIND_LOG", value_name = "LEVEL",
+          value_parser = value::log)]
     pub log: Option<String>,
 
     /// How it is logged
@@ -118,7 +124,6 @@ impl Settings {
     /// The engine's part of the settings.
     pub fn engine(&self) -> engine::Config {
         let process = std::process::id();
-        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
         engine::Config {
             nats_url: self.nats_url.clone(),
             nats_monitor_url: self.nats_monitor_url.clone(),
@@ -126,14 +131,47 @@ impl Settings {
             partitions: self.partitions,
             replicas: usize::from(self.replicas),
             integrator_streams: self.integrator_streams,
-            instance: format!("process {process} on {host}"),
+            instance: format!("process {process} on {} ({})", host(), unique()),
             faults: engine::Faults::default(),
         }
     }
 }
 
-fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    humantime::parse_duration(text)
+/// The name of this machine.
+fn host() -> String {
+    let set = std::env::var("HOSTNAME").ok();
+    let read = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = set.filter(|name| !name.is_empty()).or_else(read);
+    name.map_or_else(|| "an unnamed host".to_owned(), |name| name.trim().to_owned())
+}
+
+/// A few characters that no other start of a process has: numbers of processes come again, and
+/// containers may all have the same.
+#[expect(clippy::disallowed_methods, reason = "the edge, where a process gets its name")]
+fn unique() -> String {
+    uuid::Uuid::now_v7().simple().to_string().split_off(24)
+}
+
+/// Reads a value that may hold a password, and does not show it when it is wrong.
+#[derive(Clone)]
+struct Secretive(fn(&str) -> Result<String, String>);
+
+impl TypedValueParser for Secretive {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        let read = value.to_str().ok_or_else(|| "must be UTF-8".to_owned()).and_then(self.0);
+        read.map_err(|problem| {
+            let name = argument.map(Arg::to_string).unwrap_or_default();
+            let message = format!("wrong value for '{name}': {problem}");
+            command.clone().error(ErrorKind::ValueValidation, message)
+        })
+    }
 }
 
 /// Gives the command the file's settings as defaults, so that flags and environment win over them

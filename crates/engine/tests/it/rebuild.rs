@@ -13,6 +13,7 @@ testkit::on_both_databases!(
     a_rebuilt_projection_is_the_live_one,
     a_projection_that_is_lost_is_folded_at_the_next_start,
     a_row_that_was_changed_by_hand_is_named,
+    every_row_that_differs_is_counted_and_null_is_told_from_a_text,
 );
 
 /// Every row of the tables that a rebuild writes, as text.
@@ -137,10 +138,45 @@ async fn a_row_that_was_changed_by_hand_is_named(db: Db) {
         found,
         [
             // 3 + 10 + 17, and one by hand.
-            ("ledger_account", row("id=account-3 balance=31"), row("id=account-3 balance=30")),
-            ("ledger_account", None, row("id=charged balance=5")),
-            ("ledger_account", row("id=invented balance=33"), None),
-            ("ledger_price", row("sku=tea"), None),
+            (
+                "ledger_account",
+                row("id=\"account-3\" balance=31"),
+                row("id=\"account-3\" balance=30")
+            ),
+            ("ledger_account", None, row("id=\"charged\" balance=5")),
+            ("ledger_account", row("id=\"invented\" balance=33"), None),
+            ("ledger_price", row("sku=\"tea\""), None),
         ]
     );
+}
+
+async fn every_row_that_differs_is_counted_and_null_is_told_from_a_text(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let many: Vec<_> = (0..30).map(|number| format!("account-{number:02}")).collect();
+    for account in &many {
+        send(&engine.client(), deposit(account, 1)).await;
+    }
+    running.stop().await;
+    rig.check(&engine).await;
+
+    let mut connection = rig.db.connect("order").await;
+    // SQLite keeps a text in a column of numbers; Postgres has no such row.
+    let (tamper, shown) = match rig.db.location() {
+        engine::Location::Folder(_) => {
+            ("update ledger_account set charge = 'null' where id = 'account-00'", "charge=\"null\"")
+        }
+        engine::Location::Postgres(_) => {
+            ("update ledger_account set traceparent = 'null' where id = 'account-00'", "=\"null\"")
+        }
+    };
+    connection.execute(tamper).await.expect("it can be tampered with");
+    let tamper = "update ledger_account set balance = balance + 1 where id <> 'account-00'";
+    connection.execute(tamper).await.expect("it can be tampered with");
+    let verified = engine.verify::<Ledger>().await.expect("it can be verified");
+    assert_eq!(verified.mismatches.len(), many.len());
+    let first = &verified.mismatches[0];
+    assert!(first.live.as_ref().is_some_and(|row| row.contains(shown)), "{first:?}");
+    assert!(first.folded.as_ref().is_some_and(|row| row.contains("charge=null")), "{first:?}");
 }

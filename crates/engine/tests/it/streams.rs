@@ -1,15 +1,17 @@
 //! The streams are created as they are defined, and what differs is named.
 
+mod cluster;
+
 use std::time::Duration;
 
-use async_nats::jetstream::stream::Config as Stream;
+use async_nats::jetstream::stream::{Compression, Config as Stream};
 use engine::{Config, Difference, Engine, Error};
 use events::subject::Lane;
 use testkit::{Db, eventually};
 
 use crate::{
     ledger::Ledger,
-    rig::{Rig, Running, deposit, deposits, send, store},
+    rig::{Rig, Running, connect, deposit, deposits, send, store},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,6 +28,21 @@ async fn streams_are_created_once_and_left_alone_after_that() {
         assert_eq!(engine.diff_streams().await.expect("it can be compared"), []);
         assert_eq!(engine.apply_streams().await.expect("there is nothing to do"), []);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_for_integrators_holds_every_event_under_its_subject() {
+    let rig = Rig::start(Db::sqlite()).await;
+    let engine = connect(Config { integrator_streams: true, ..rig.config() }).await;
+    let running = Running::start(&engine, &Ledger::default());
+    for amount in [1, 2] {
+        send(&engine.client(), deposit("A", amount)).await;
+    }
+    running.stop().await;
+    eventually("the events are there", async || rig.server.events("ORDERS").await.len() == 2).await;
+    let copied = rig.server.events("ORDERS").await;
+    assert_eq!(deposits(&copied, "A"), [1, 2]);
+    assert!(copied.iter().all(|entry| entry.subject == "order.0.acme.placed"), "{copied:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,6 +68,36 @@ async fn a_stream_that_differs_is_refused_by_name_and_mended_on_demand() {
     };
     assert_eq!(engine.apply_streams().await.expect("it can be mended"), [done]);
     Engine::connect(rig.config()).await.expect("it is as it should be");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_somebody_changed_is_noticed() {
+    let rig = Rig::start(Db::sqlite()).await;
+    rig.engine().await;
+    let context = rig.server.jetstream().await;
+    let inbox = context.get_stream("INBOX-0").await.expect("it was created");
+    let defined = inbox.cached_info().config.clone();
+    let engine = Engine::connect_only(rig.config()).await.expect("it connects");
+    let changes: [(Stream, &str); 4] = [
+        (Stream { max_message_size: 100, ..defined.clone() }, "max_msg_size: is 100, should be -1"),
+        (Stream { no_ack: true, ..defined.clone() }, "no_ack: is true, should be unset"),
+        (
+            Stream { allow_rollup: true, ..defined.clone() },
+            "allow_rollup_hdrs: is true, should be unset",
+        ),
+        (
+            Stream { compression: Some(Compression::S2), ..defined.clone() },
+            "compression: is \"s2\", should be unset",
+        ),
+    ];
+    for (changed, expected) in changes {
+        context.update_stream(changed).await.expect("it can be changed");
+        let error = Engine::connect(rig.config()).await.expect_err("it differs");
+        assert!(error.to_string().contains(expected), "{error}");
+        let done = engine.apply_streams().await.expect("it can be mended");
+        assert_eq!(done[0].settings, [expected]);
+        Engine::connect(rig.config()).await.expect("it is as it should be");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

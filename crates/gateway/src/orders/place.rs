@@ -90,7 +90,9 @@ impl Placing<'_> {
             }
             PlaceOrderAnswer::ReferenceTaken { order_id } => {
                 let detail = "the shop has an order with this reference: see it, or use another";
+                let error = FieldError { field: "reference".to_owned(), detail: detail.to_owned() };
                 Err(Problem::new(Code::ReferenceTaken, detail)
+                    .naming(vec![error])
                     .with("order_id", order_id.to_string())
                     .at(&location(&self.call.shop, *order_id)))
             }
@@ -98,7 +100,9 @@ impl Placing<'_> {
             PlaceOrderAnswer::TotalOutOfRange => {
                 let detail =
                     format!("lines and charges together must be 0 to {MAX_ORDER_TOTAL} in all");
-                Err(Problem::new(Code::TotalOutOfRange, detail))
+                let errors = ["lines", "charges"]
+                    .map(|field| FieldError { field: field.to_owned(), detail: detail.clone() });
+                Err(Problem::new(Code::TotalOutOfRange, detail).naming(errors.into()))
             }
         }
     }

@@ -1,0 +1,103 @@
+//! The files in nats/: one server, and three of which one may fail.
+
+use engine::{Answered, Client, Config, Engine, Faults, Outcome};
+use events::{proto, subject::Lane};
+use testkit::{ConfiguredServer, Db, eventually};
+
+use crate::{
+    ledger::Ledger,
+    rig::{PATIENCE, Running, connect, deposit, send},
+};
+
+fn config(servers: &[ConfiguredServer], db: &Db) -> Config {
+    let urls: Vec<_> = servers.iter().map(ConfiguredServer::url).collect();
+    Config {
+        nats_url: urls.join(","),
+        nats_monitor_url: Some(servers[0].monitor_url()),
+        database: db.location(),
+        partitions: 1,
+        replicas: servers.len(),
+        integrator_streams: false,
+        instance: "test".to_owned(),
+        faults: Faults::default(),
+    }
+}
+
+/// Whether the server fsyncs before it acknowledges, as its monitor says.
+async fn syncs_always(server: &ConfiguredServer) -> bool {
+    let url = format!("{}/jsz?config=1", server.monitor_url());
+    let answer = reqwest::get(url).await.expect("the monitor answers");
+    let jsz: serde_json::Value = answer.json().await.expect("it is JSON");
+    jsz["config"]["sync_always"] == true
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_runs_with_single_conf() {
+    let db = Db::sqlite();
+    let servers = [ConfiguredServer::single().await];
+    assert!(syncs_always(&servers[0]).await);
+    let engine = connect(config(&servers, &db)).await;
+    let running = Running::start_leased(&engine, &Ledger::default());
+    assert_eq!(send(&engine.client(), deposit("A", 1)).await.body, r#"{"balance":1}"#);
+    running.stop().await;
+    assert_eq!(engine.diff_streams().await.expect("they can be compared"), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_run_with_cluster_conf_and_one_of_them_may_fail() {
+    let db = Db::sqlite();
+    let mut servers = ConfiguredServer::cluster().await;
+    for server in &servers {
+        assert!(syncs_always(server).await, "{}", server.name);
+    }
+    let config = config(&servers, &db);
+    eventually("the servers have a leader", async || Engine::connect(config.clone()).await.is_ok())
+        .await;
+    let engine = connect(config).await;
+    let running = Running::start_leased(&engine, &Ledger::default());
+    let client = engine.client();
+    for balance in 1..=3 {
+        let expected = format!("{{\"balance\":{balance}}}");
+        assert_eq!(send(&client, deposit("A", 1)).await.body, expected);
+    }
+
+    let leader = leader(&servers[0], "ORDER-0").await;
+    let leader = servers.iter_mut().find(|server| server.name == leader);
+    leader.expect("it is one of them").kill().await;
+    for balance in 4..=6 {
+        let expected = format!("{{\"balance\":{balance}}}");
+        assert_eq!(send_again_and_again(&client, deposit("A", 1)).await.body, expected);
+    }
+    running.stop().await;
+    // Consumers are made by another leader, that of all streams, which may have failed with it.
+    let mut verified = None;
+    eventually("it can be verified", async || {
+        verified = engine.verify::<Ledger>().await.ok();
+        verified.is_some()
+    })
+    .await;
+    let found = verified.map(|verified| (verified.events, verified.mismatches));
+    assert_eq!(found, Some((6, vec![])));
+}
+
+/// Sends a command under its one id until it is answered, as a caller does who is told to try again.
+async fn send_again_and_again(client: &Client, command: proto::Command) -> Answered {
+    for _ in 0..4 {
+        match client.send(Lane::Live, command.clone(), PATIENCE).await {
+            Ok(Outcome::Answered(answered)) => return answered,
+            Ok(Outcome::Pending) => tracing::warn!("no answer within {PATIENCE:?}"),
+            Err(error) => tracing::warn!(%error, "not sent"),
+        }
+    }
+    panic!("no worker goes on");
+}
+
+/// The server that leads a stream.
+async fn leader(server: &ConfiguredServer, stream: &str) -> String {
+    let client = async_nats::connect(server.url()).await.expect("it takes connections");
+    let context = async_nats::jetstream::new(client);
+    let stream = context.get_stream(stream).await.expect("it is there");
+    let cluster = stream.cached_info().cluster.as_ref().expect("it is of a cluster");
+    assert_eq!(cluster.replicas.len(), 2);
+    cluster.leader.clone().expect("it has a leader")
+}

@@ -1,0 +1,110 @@
+//! Servers as the files in nats/ configure them, so that these are known to work.
+
+use std::{net::TcpListener, path::Path, process::Stdio};
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::{eventually, nats::show_logs, nats_server};
+
+/// The folder with the files.
+const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../nats");
+
+/// A nats-server that runs with one of the files; gone when it is dropped.
+#[derive(Debug)]
+pub struct ConfiguredServer {
+    /// What it is called, where its file lets it be.
+    pub name: String,
+    port: u16,
+    monitor_port: u16,
+    child: Child,
+    _store: TempDir,
+}
+
+impl ConfiguredServer {
+    /// Starts a server with nats/single.conf, but for its ports: others may use those.
+    pub async fn single() -> Self {
+        let [port, monitor_port] = free_ports();
+        let store = store();
+        let mut command = command("single.conf", store.path());
+        command.args(["--port", &port.to_string(), "--http_port", &monitor_port.to_string()]);
+        let child = command.spawn().expect("nats-server starts");
+        let server =
+            Self { name: "tradewind".to_owned(), port, monitor_port, child, _store: store };
+        server.is_up().await;
+        server
+    }
+
+    /// Starts three servers with nats/cluster.conf.
+    pub async fn cluster() -> [Self; 3] {
+        let ports = free_ports::<9>();
+        let of = |server: usize| [0, 1, 2].map(|place| ports[3 * server + place]);
+        let servers = [0, 1, 2].map(|index| {
+            let [port, monitor_port, route] = of(index);
+            let name = format!("nats-{}", index + 1);
+            let store = store();
+            let mut command = command("cluster.conf", store.path());
+            command
+                .env("TRADEWIND_NATS_NAME", &name)
+                .env("TRADEWIND_NATS_LISTEN", format!("127.0.0.1:{port}"))
+                .env("TRADEWIND_NATS_MONITOR", format!("127.0.0.1:{monitor_port}"))
+                .env("TRADEWIND_NATS_ROUTE_LISTEN", format!("127.0.0.1:{route}"));
+            for (number, [.., route]) in (1..).zip([0, 1, 2].map(of)) {
+                let name = format!("TRADEWIND_NATS_ROUTE_{number}");
+                command.env(name, format!("nats://127.0.0.1:{route}"));
+            }
+            let child = command.spawn().expect("nats-server starts");
+            Self { name, port, monitor_port, child, _store: store }
+        });
+        for server in &servers {
+            server.is_up().await;
+        }
+        servers
+    }
+
+    /// The address for clients.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The address of the monitor.
+    pub fn monitor_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.monitor_port)
+    }
+
+    /// Kills the server, as a power failure would.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("it runs");
+    }
+
+    async fn is_up(&self) {
+        eventually("the server takes connections", async || {
+            async_nats::connect(self.url()).await.is_ok()
+        })
+        .await;
+    }
+}
+
+fn store() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder can be made")
+}
+
+fn command(file: &str, store: &Path) -> Command {
+    show_logs();
+    let mut command = Command::new(nats_server());
+    command
+        .arg("--config")
+        .arg(Path::new(FILES).join(file))
+        .env("TRADEWIND_NATS_STORE", store)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Ports that nobody listens on now: the files want to be told, and a cluster's servers each other's.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let taken = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    taken.map(|listener| listener.local_addr().expect("it has an address").port())
+}

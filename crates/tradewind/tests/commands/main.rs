@@ -1,0 +1,7 @@
+//! The program as it is run: as a process, by its arguments, environment, signals and exit codes.
+
+mod drain;
+mod operator;
+mod rig;
+mod routes;
+mod settings;

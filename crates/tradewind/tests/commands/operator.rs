@@ -1,0 +1,139 @@
+//! What an operator runs: verify, rebuild, streams, parked.
+
+use events::json;
+use serde_json::{Value, json};
+use testkit::eventually;
+
+use crate::rig::{Place, SHOP, Said};
+
+#[track_caller]
+fn check(said: &Said, code: i32, out: &[&str], err: &[&str]) {
+    assert_eq!(said.code, Some(code), "{said:?}");
+    for expected in out {
+        assert!(said.out.contains(expected), "{expected:?} is not printed: {said:?}");
+    }
+    for expected in err {
+        assert!(said.err.contains(expected), "{expected:?} is not told: {said:?}");
+    }
+}
+
+/// An order that another writer got wrong: nobody orders less than a unit.
+fn wrong_order() -> (String, Vec<u8>) {
+    let subject = format!("inbox.0.live.order.{SHOP}.place_order");
+    let command = json!({
+        "id": "01a1f992-9272-720c-82e9-ef07a878d94f",
+        "shop": SHOP,
+        "fingerprint": "f",
+        "placeOrder": {
+            "orderId": "01a1f992-9272-720c-82e9-ef07a878d950",
+            "reference": "R-17",
+            "currency": "GBP",
+            "lines": [{"sku": "MUG", "quantity": "-2"}],
+            "paymentMethod": "card",
+        },
+    });
+    let bytes = json::from_json(json::message_of(&subject), &command).expect("it is a command");
+    (subject, bytes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_compared_and_changed() {
+    let place = Place::make().await;
+    check(&place.run(&["streams", "diff"]).await, 1, &["ORDER-0: missing"], &["6 streams differ"]);
+    check(&place.run(&["streams", "apply"]).await, 0, &["created", "6 streams changed"], &[]);
+    let defined = &["all streams are as defined"];
+    check(&place.run(&["streams", "diff"]).await, 0, defined, &[]);
+
+    let context = place.server.jetstream().await;
+    let inbox = context.get_stream("INBOX-0").await.expect("it is there");
+    let mut changed = inbox.cached_info().config.clone();
+    changed.max_age /= 7;
+    context.update_stream(changed).await.expect("it can be changed");
+    let difference = "INBOX-0: max_age: is 86400s, should be 604800s";
+    check(&place.run(&["streams", "diff"]).await, 1, &[difference], &["1 streams differ"]);
+    check(&place.run(&["serve"]).await, 1, &[], &["error: stream INBOX-0 differs"]);
+    check(&place.run(&["streams", "apply"]).await, 0, &[difference, "1 streams changed"], &[]);
+    check(&place.run(&["streams", "diff"]).await, 0, defined, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn databases_are_verified_and_rebuilt() {
+    let place = Place::make().await;
+    let serving = place.serve(&["serve"]).await;
+    place.stock("MUG", 5).await;
+    let order = json!({"currency": "GBP", "lines": [{"sku": "MUG", "quantity": 2}]});
+    let placed = place.api().place(&order, "key-1", Some(30)).await.expect("it is answered");
+    assert_eq!(placed.body["status"], "paid", "{}", placed.body);
+    let verified = place.run(&["verify"]).await;
+    check(&verified, 0, &["catalog", "inventory", "order", "payment"], &[]);
+    assert_eq!(verified.out.matches(": equal").count(), 4, "{}", verified.out);
+    let running = place.run(&["rebuild", "order"]).await;
+    check(&running, 1, &[], &["order-0 is being run by process", "stop it first"]);
+    serving.stop().await;
+
+    place.db.tamper("catalog", "update product set title = 'null'").await;
+    let different = place.run(&["verify", "catalog"]).await;
+    check(&different, 1, &["DIFFERENT", r#"title="null""#, r#"title="MUG""#], &["1 rows differ"]);
+    check(&place.run(&["rebuild", "catalog"]).await, 0, &["catalog: 1 events in"], &[]);
+    check(&place.run(&["rebuild", "order"]).await, 0, &["order: 5 events in"], &[]);
+    let verified = place.run(&["verify"]).await;
+    assert_eq!(verified.out.matches(": equal").count(), 4, "{verified:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_input_is_listed_shown_mended_and_redriven() {
+    let place = Place::make().await;
+    let serving = place.serve(&["serve"]).await;
+    place.stock("MUG", 5).await;
+    check(&place.run(&["parked", "list"]).await, 0, &["0 parked"], &[]);
+
+    let (subject, bytes) = wrong_order();
+    place.server.write(&subject, "01a1f992-9272-720c-82e9-ef07a878d950", bytes).await;
+    let mut listed = place.run(&["parked", "list"]).await;
+    eventually("it is parked", async || {
+        listed = place.run(&["parked", "list"]).await;
+        listed.out.contains("1 parked")
+    })
+    .await;
+    check(&listed, 0, &[&subject, "quantity must be 1 to 1000000000, got \"-2\""], &[]);
+    let id = listed.out.split(' ').next().expect("it has an id").to_owned();
+
+    let shown = place.run(&["parked", "show", &id]).await;
+    check(&shown, 0, &["\"quantity\": \"-2\""], &[]);
+    let still = place.run(&["parked", "redrive", &id]).await;
+    check(&still, 1, &["0 handled, 1 still parked"], &["failed again"]);
+
+    let mut view: Value = serde_json::from_str(&shown.out).expect("it is JSON");
+    view["message"]["placeOrder"]["lines"][0]["quantity"] = json!("2");
+    let file = place.folder.path().join("message.json");
+    std::fs::write(&file, view["message"].to_string()).expect("it can be written");
+    let file = file.display().to_string();
+    let done = place.run(&["parked", "redrive", &id, "--edited", &file]).await;
+    check(&done, 0, &["1 handled, 0 still parked"], &[]);
+    check(&place.run(&["parked", "list"]).await, 0, &["0 parked"], &[]);
+    check(&place.run(&["parked", "show", &id]).await, 1, &[], &["nothing is parked under"]);
+    let found: Value = place.api().get("orders?reference=R-17").await.expect("it is answered");
+    assert_eq!(found["orders"][0]["lines"][0]["quantity"], 2, "{found}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_answer_is_named_and_the_others_are_listed() {
+    let place = Place::make().await;
+    let serving = place.serve(&["serve", "order", "gateway"]).await;
+    let subject = format!("inbox.0.live.order.{SHOP}.place_order");
+    place.server.write(&subject, "A", b"\xff\xff".to_vec()).await;
+    let mut listed = place.run(&["parked", "list", "order"]).await;
+    eventually("it is parked", async || {
+        listed = place.run(&["parked", "list", "order"]).await;
+        listed.out.contains("1 parked")
+    })
+    .await;
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    let id = listed.out.split(' ').next().expect("it has an id").to_owned();
+    let silent = "no answer from catalog, inventory, payment";
+    check(&place.run(&["parked", "list"]).await, 1, &[&id, "1 parked"], &[silent]);
+    check(&place.run(&["parked", "show", &id]).await, 0, &["\"payload\": \"ffff\""], &[]);
+    check(&place.run(&["parked", "show", "other"]).await, 1, &[], &[silent]);
+    serving.stop().await;
+}

@@ -1,0 +1,150 @@
+//! An installation for one test, and the program run in it.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use engine::Location;
+use serde_json::json;
+use tempfile::TempDir;
+use testkit::{Db, TestServer, eventually};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
+use tradewind::api::Api;
+
+/// The key of the gateway.
+pub(crate) const KEY: &str = "secret";
+/// The shop.
+pub(crate) const SHOP: &str = "acme";
+/// How long a process may take to end by itself.
+const ENDS_WITHIN: Duration = Duration::from_mins(1);
+
+/// A server, databases, and an address for the gateway.
+pub(crate) struct Place {
+    pub(crate) server: TestServer,
+    pub(crate) db: Db,
+    pub(crate) listen: SocketAddr,
+    pub(crate) folder: TempDir,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// A process that serves, and is killed when it is dropped.
+pub(crate) struct Serving(Child);
+
+impl Place {
+    pub(crate) async fn make() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self {
+            server: TestServer::start().await,
+            db: Db::sqlite(),
+            listen: free.local_addr().expect("it has an address"),
+            folder: TempDir::new().expect("a temporary folder"),
+        }
+    }
+
+    /// The program with these arguments, and the settings of this place.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let Location::Folder(database) = self.db.location() else { panic!("it is a folder") };
+        let mut command = bare(arguments);
+        command
+            .args(["--nats-url", &self.server.url()])
+            .args(["--nats-monitor-url", &self.server.monitor_url()])
+            .args(["--listen", &self.listen.to_string()])
+            .args(["--api-key", KEY])
+            .arg("--database")
+            .arg(database)
+            .arg("--provider-dir")
+            .arg(self.folder.path().join("provider"));
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Said {
+        said(self.command(arguments)).await
+    }
+
+    /// Starts a process.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Serving {
+        let mut command = self.command(arguments);
+        command.args(["--log", "warn"]).kill_on_drop(true);
+        Serving(command.spawn().expect("the process starts"))
+    }
+
+    /// Starts a process with a gateway, and waits until it takes requests.
+    pub(crate) async fn serve(&self, arguments: &[&str]) -> Serving {
+        let serving = self.start(arguments);
+        let url = format!("http://{}/readyz", self.listen);
+        eventually("the gateway is ready", async || {
+            reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+        serving
+    }
+
+    pub(crate) fn api(&self) -> Api {
+        Api::new(&format!("http://{}", self.listen), KEY, SHOP).expect("a client")
+    }
+
+    /// Puts a product there, and units of it.
+    pub(crate) async fn stock(&self, sku: &str, units: i64) {
+        let product = json!({"sku": sku, "title": sku, "price": {"minor": 250, "currency": "GBP"}});
+        let pushed = self.api().push("products", product.to_string()).await;
+        assert_eq!(pushed.expect("it is pushed").rejected, 0);
+        let count = json!({"type": "count", "sku": sku, "quantity": units, "connector": "erp",
+            "document": format!("opening/{sku}"), "sequence": 1});
+        let pushed = self.api().push("inventory", count.to_string()).await;
+        assert_eq!(pushed.expect("it is pushed").applied, 1);
+    }
+}
+
+impl Serving {
+    /// Asks it to stop, as a supervisor does.
+    pub(crate) async fn terminate(&self) {
+        let id = self.0.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ends(&mut self) -> ExitStatus {
+        let ended = timeout(ENDS_WITHIN, self.0.wait()).await;
+        ended.expect("it ends in time").expect("it can be waited for")
+    }
+
+    /// Asks it to stop, and waits until it has, without an error.
+    pub(crate) async fn stop(mut self) {
+        self.terminate().await;
+        assert_eq!(self.ends().await.code(), Some(0));
+    }
+}
+
+/// The program with these arguments, and nothing that the environment of the tests says.
+pub(crate) fn bare(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TRADEWIND_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) async fn said(mut command: Command) -> Said {
+    let output = timeout(ENDS_WITHIN, command.kill_on_drop(true).output()).await;
+    let output = output.expect("it ends in time").expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}

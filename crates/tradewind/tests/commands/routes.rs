@@ -1,0 +1,112 @@
+//! The routes over HTTP, of one process that runs everything.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tradewind::api::{Api, Response};
+
+use crate::rig::Place;
+
+async fn send(api: &Api, method: Method, path: &str, body: &Value) -> Response {
+    let request = api.request(method, path);
+    let request = if body.is_null() { request } else { request.json(body) };
+    api.send(request).await.expect("it is answered")
+}
+
+async fn get(api: &Api, path: &str) -> Response {
+    send(api, Method::GET, path, &Value::Null).await
+}
+
+#[track_caller]
+fn check(response: &Response, status: u16, code: &str, fields: &[&str]) {
+    let Response { status: got, body, .. } = response;
+    assert_eq!((got.as_u16(), &body["code"]), (status, &json!(code)), "{body}");
+    assert_eq!(body["type"], format!("urn:tradewind:problem:{code}"));
+    let errors = body["errors"].as_array().into_iter().flatten();
+    let named: Vec<_> = errors.filter_map(|error| error["field"].as_str()).collect();
+    assert_eq!(named, fields, "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_answers() {
+    let place = Place::make().await;
+    let serving = place.serve(&["serve"]).await;
+    let api = place.api();
+    for (path, status) in [("healthz", "up"), ("readyz", "ready")] {
+        let url = format!("http://{}/{path}", place.listen);
+        let answer = reqwest::get(url).await.expect("it answers");
+        let text = answer.text().await.expect("it has a body");
+        assert_eq!(text, json!({"status": status}).to_string());
+    }
+    products(&api).await;
+    place.stock("LAMP", 5).await;
+    let level = get(&api, "inventory/LAMP").await.body;
+    assert_eq!((&level["on_hand"], &level["available"]), (&json!(5), &json!(5)), "{level}");
+    orders(&api).await;
+    refusals(&api).await;
+    serving.stop().await;
+}
+
+async fn products(api: &Api) {
+    let mug = json!({"title": "A mug", "price": {"minor": 950, "currency": "GBP"}});
+    for (body, status, result) in [
+        (mug.clone(), 201, "created"),
+        (mug.clone(), 200, "unchanged"),
+        (json!({"title": "The mug", "price": mug["price"]}), 200, "updated"),
+    ] {
+        let put = send(api, Method::PUT, "products/MUG", &body).await;
+        assert_eq!((put.status.as_u16(), &put.body["result"]), (status, &json!(result)));
+        assert_eq!((&put.body["sku"], &put.body["title"]), (&json!("MUG"), &body["title"]));
+    }
+    let product = get(api, "products/MUG").await;
+    assert_eq!(product.status.as_u16(), 200);
+    assert_eq!(
+        product.body,
+        json!({"sku": "MUG", "title": "The mug", "price": mug["price"], "active": true,
+            "version": 2})
+    );
+    check(&get(api, "products/CUP").await, 404, "not_found", &[]);
+    let page = get(api, "products?limit=1").await.body;
+    assert_eq!((&page["products"][0]["sku"], &page["next"]), (&json!("MUG"), &json!("MUG")));
+}
+
+async fn orders(api: &Api) {
+    let order = json!({"reference": "R-1", "currency": "GBP",
+        "lines": [{"sku": "LAMP", "quantity": 2}]});
+    let placed = api.place(&order, "key-1", Some(30)).await.expect("it is answered");
+    assert_eq!((placed.status.as_u16(), &placed.body["status"]), (201, &json!("paid")));
+    let id = placed.body["id"].as_str().expect("it has an id").to_owned();
+    assert!(api.place(&order, "key-1", None).await.expect("it is answered").replayed);
+
+    let found = get(api, "orders?reference=R-1").await.body;
+    assert_eq!(found["orders"].as_array().map(Vec::len), Some(1), "{found}");
+    assert_eq!(found["orders"][0]["id"], json!(id));
+    assert_eq!(get(api, "orders?reference=R-2").await.body, json!({"orders": []}));
+    assert_eq!(get(api, &format!("orders/{id}")).await.body["total"], 500);
+
+    let history = get(api, &format!("orders/{id}/history")).await.body;
+    let steps = history["steps"].as_array().expect("there are steps");
+    let told: Vec<_> = steps.iter().map(|step| step["event"].as_str().unwrap_or("")).collect();
+    assert_eq!(told, ["placed", "payment_due", "authorized", "confirmed", "paid"]);
+    let versions: Vec<_> = steps.iter().map(|step| step["version"].as_u64()).collect();
+    assert_eq!(versions, [1, 2, 3, 4, 5].map(Some));
+
+    let cancel = send(api, Method::POST, &format!("orders/{id}/cancel"), &json!({})).await;
+    check(&cancel, 409, "too_late", &[]);
+    let totals = get(api, "totals").await.body;
+    assert_eq!(totals["inventory"]["allocated"], 2, "{totals}");
+}
+
+async fn refusals(api: &Api) {
+    let order = |reference: &str, price: i64| {
+        json!({"reference": reference, "currency": "GBP",
+            "lines": [{"sku": "LAMP", "quantity": 1_000_000_000, "unit_price": price}]})
+    };
+    let post = async |order: Value| send(api, Method::POST, "orders", &order).await;
+    check(&post(order("R-1", 1)).await, 409, "reference_taken", &["reference"]);
+    let out_of_range = post(order("R-3", 1_000_000_000)).await;
+    check(&out_of_range, 422, "total_out_of_range", &["lines", "charges"]);
+    let nobody = "orders/01a1f992-9272-720c-82e9-ef07a878d94f";
+    for path in [nobody, &format!("{nobody}/history")] {
+        check(&get(api, path).await, 404, "not_found", &[]);
+    }
+}
