@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{OrderId, Sku},
     money::Money,
+    time::Timestamp,
     view::OrderStatus,
 };
 
@@ -13,12 +14,21 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum PlaceOrderAnswer {
-    /// The order is placed.
+    /// The order is placed. With what was asked for, this is all of the order as it stands then.
     Placed {
         /// Its id.
         order_id: OrderId,
         /// Lines and charges together.
         total: Money,
+        /// The price of one unit of each line, in minor units of the total's currency.
+        unit_prices: Vec<i64>,
+        /// When it was placed.
+        placed_at: Timestamp,
+    },
+    /// The order was placed by an earlier command.
+    PlacedBefore {
+        /// Its id.
+        order_id: OrderId,
     },
     /// An order of this shop has this reference already.
     ReferenceTaken {

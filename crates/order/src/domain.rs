@@ -231,9 +231,8 @@ fn advance(state: &mut State, recorded: &Recorded<Event>, deadline: Option<Times
 /// Places an order whose lines can all be sold; what was placed before stays as it is.
 fn place(policy: &Policy, state: &State, request: &Request, now: Timestamp) -> Decision<Event> {
     let order_id = request.order_id;
-    if let Some(order) = state.orders.get(&order_id) {
-        let placed = PlaceOrderAnswer::Placed { order_id, total: order.total };
-        return Decision::answered(vec![], &placed);
+    if state.orders.get(&order_id).is_some() {
+        return Decision::answered(vec![], &PlaceOrderAnswer::PlacedBefore { order_id });
     }
     if let Some(first) = request.reference.as_ref().and_then(|it| state.references.get(it)) {
         return Decision::answered(vec![], &PlaceOrderAnswer::ReferenceTaken { order_id: *first });
@@ -249,6 +248,7 @@ fn place(policy: &Policy, state: &State, request: &Request, now: Timestamp) -> D
     };
 
     let total = Money { minor: total, currency: request.currency };
+    let unit_prices = lines.iter().map(|line| line.unit_price).collect();
     let content = Content {
         reference: request.reference.clone(),
         customer_id: request.customer_id.clone(),
@@ -259,7 +259,7 @@ fn place(policy: &Policy, state: &State, request: &Request, now: Timestamp) -> D
     let payment_method = request.payment_method.clone();
     let reserve_by = now + policy.reserve_within;
     let fact = Fact::Placed { content, total, payment_method, reserve_by };
-    let placed = PlaceOrderAnswer::Placed { order_id, total };
+    let placed = PlaceOrderAnswer::Placed { order_id, total, unit_prices, placed_at: now };
     Decision::answered(vec![Event { order_id, fact }], &placed)
 }
 

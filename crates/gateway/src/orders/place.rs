@@ -11,11 +11,12 @@ use axum::{
 use engine::Watch;
 use events::{
     answer::{LineProblem, LineProblemCode, PlaceOrderAnswer},
-    id::OrderId,
-    money::MAX_ORDER_TOTAL,
+    id::{CustomerId, OrderId, Quantity, Reference, Sku},
+    money::{MAX_ORDER_TOTAL, Money},
     proto::{self, command::Body},
     subject::Lane,
-    view::OrderStatus,
+    time::Timestamp,
+    view::{Charge, OrderLine, OrderStatus, OrderView},
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -38,7 +39,7 @@ pub(crate) async fn post(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
     let order = read::place_order(&bytes)?;
-    let mut command = call.command(None, &bytes, Body::PlaceOrder(order));
+    let mut command = call.command(None, &bytes, Body::PlaceOrder(order.clone()));
     let id = order_id(&command, call.is_keyed());
     if let Some(Body::PlaceOrder(order)) = &mut command.body {
         order.order_id = id.to_string();
@@ -53,7 +54,7 @@ pub(crate) async fn post(
     match door.send::<PlaceOrderAnswer>(Lane::Live, command, door.answer_within).await? {
         Reply::Pending => Ok(pending(&call.shop, id, &command_id)),
         Reply::Answered(answer) => {
-            let placing = Placing { door: &door, call: &call, command_id, chosen: id };
+            let placing = Placing { door: &door, call: &call, command_id, chosen: id, order };
             Ok(answer.mark(placing.respond(&answer, watch).await))
         }
     }
@@ -76,6 +77,8 @@ struct Placing<'a> {
     command_id: String,
     /// The id that was chosen for it now.
     chosen: OrderId,
+    /// What the caller asked for.
+    order: proto::PlaceOrder,
 }
 
 impl Placing<'_> {
@@ -85,8 +88,12 @@ impl Placing<'_> {
         watch: Option<Watch>,
     ) -> Result<Response, Problem> {
         match &answer.body {
-            PlaceOrderAnswer::Placed { order_id, .. } => {
-                Ok(self.placed(*order_id, answer, watch).await)
+            PlaceOrderAnswer::Placed { order_id, total, unit_prices, placed_at } => {
+                let placed = placed_view(&self.order, *order_id, *total, unit_prices, *placed_at);
+                Ok(self.placed(*order_id, answer, placed, watch).await)
+            }
+            PlaceOrderAnswer::PlacedBefore { order_id } => {
+                Ok(self.placed(*order_id, answer, None, watch).await)
             }
             PlaceOrderAnswer::ReferenceTaken { order_id } => {
                 let detail = "the shop has an order with this reference: see it, or use another";
@@ -108,16 +115,19 @@ impl Placing<'_> {
     }
 
     /// Shows the order. It is placed whatever happens now, so this does not fail: where it cannot be
-    /// shown, the caller is told where it will be.
+    /// shown, the caller is told where it will be. An order that was placed just now is `placed`,
+    /// and need not be asked for.
     async fn placed(
         &self,
         id: OrderId,
         answer: &Answer<PlaceOrderAnswer>,
+        placed: Option<Value>,
         watch: Option<Watch>,
     ) -> Response {
         let shop = &self.call.shop;
-        let shown = match (watch, self.call.wait) {
-            (Some(watch), Some(wait)) => self.settled(id, answer, watch, wait).await,
+        let shown = match (watch, self.call.wait, placed) {
+            (Some(watch), Some(wait), _) => self.settled(id, answer, watch, wait).await,
+            (_, _, Some(placed)) if !answer.replayed => Ok(Some(placed)),
             _ => view(self.door, shop, id, answer.sequence).await,
         };
         let Ok(Some(order)) = shown else {
@@ -154,6 +164,45 @@ impl Placing<'_> {
     }
 }
 
+/// An order as it is when it has just been placed: what was asked for, with what the order service
+/// decided. None when the two do not fit: then it has to be asked for.
+fn placed_view(
+    order: &proto::PlaceOrder,
+    id: OrderId,
+    total: Money,
+    unit_prices: &[i64],
+    placed_at: Timestamp,
+) -> Option<Value> {
+    if order.lines.len() != unit_prices.len() {
+        return None;
+    }
+    let line = |(line, unit_price): (&proto::RequestedLine, &i64)| {
+        let sku = Sku::parse(&line.sku).ok()?;
+        let quantity = Quantity::parse(line.quantity).ok()?;
+        Some(OrderLine { sku, quantity, unit_price: *unit_price })
+    };
+    let charge = |charge: &proto::OrderCharge| Charge {
+        code: charge.code.clone(),
+        amount: charge.amount,
+    };
+    let view = OrderView {
+        id,
+        reference: Reference::parse(&order.reference).ok(),
+        status: OrderStatus::Placed,
+        customer_id: CustomerId::parse(&order.customer_id).ok(),
+        country: order.country.clone(),
+        lines: order.lines.iter().zip(unit_prices).map(line).collect::<Option<_>>()?,
+        charges: order.charges.iter().map(charge).collect(),
+        total: total.minor,
+        currency: total.currency,
+        cancellation: None,
+        placed_at,
+        updated_at: placed_at,
+        version: 1,
+    };
+    serde_json::to_value(view).ok()
+}
+
 fn is_settled(order: &Value) -> bool {
     let status = order.get("status").and_then(Value::as_str).and_then(OrderStatus::parse);
     status.is_some_and(OrderStatus::is_final)
@@ -179,7 +228,7 @@ fn line_error(problem: &LineProblem) -> FieldError {
 
 #[cfg(test)]
 mod tests {
-    use events::id::Sku;
+    use events::money::Currency;
     use serde_json::json;
 
     use super::*;
@@ -196,6 +245,38 @@ mod tests {
         assert_ne!(keyed("1", "a"), keyed("2", "a"));
         assert_ne!(keyed("1", "a"), keyed("1", "b"));
         assert_ne!(order_id(&command("1", "a"), false), order_id(&command("1", "a"), false));
+    }
+
+    #[test]
+    fn an_order_that_was_just_placed_is_shown_as_it_was_asked_for_with_its_prices() {
+        let order = proto::PlaceOrder {
+            reference: "PO 1".to_owned(),
+            country: "France".to_owned(),
+            currency: "GBP".to_owned(),
+            lines: vec![proto::RequestedLine { sku: "A".to_owned(), quantity: 2, unit_price: None }],
+            charges: vec![proto::OrderCharge { code: "POST".to_owned(), amount: 300 }],
+            payment_method: "card".to_owned(),
+            ..Default::default()
+        };
+        let id = OrderId::parse("0197b0a1-0000-7000-8000-000000000001").expect("is a UUID");
+        let total = Money { minor: 800, currency: Currency::parse("GBP").expect("is one") };
+        let placed_at = Timestamp::from_millis(1_300_000_000_001);
+        let shown = |unit_prices| placed_view(&order, id, total, unit_prices, placed_at);
+        let expected = json!({
+            "id": id,
+            "reference": "PO 1",
+            "status": "placed",
+            "country": "France",
+            "lines": [{"sku": "A", "quantity": 2, "unit_price": 250}],
+            "charges": [{"code": "POST", "amount": 300}],
+            "total": 800,
+            "currency": "GBP",
+            "placed_at": "2011-03-13T07:06:40.001Z",
+            "updated_at": "2011-03-13T07:06:40.001Z",
+            "version": 1,
+        });
+        assert_eq!(shown(&[250]), Some(expected));
+        assert_eq!(shown(&[250, 1]), None, "prices of another order");
     }
 
     #[test]

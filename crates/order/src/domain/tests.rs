@@ -24,8 +24,17 @@ fn an_order_is_placed_at_the_prices_of_the_catalogue() {
     check(
         &[],
         &Input::Place(request(ANN)),
-        &answered(&[placed(ANN)], &PlaceOrderAnswer::Placed { order_id: ANN, total: gbp(700) }),
+        &answered(&[placed(ANN)], &placed_answer(700, &[250, 100])),
     );
+}
+
+fn placed_answer(total: i64, unit_prices: &[i64]) -> PlaceOrderAnswer {
+    PlaceOrderAnswer::Placed {
+        order_id: ANN,
+        total: gbp(total),
+        unit_prices: unit_prices.to_vec(),
+        placed_at: NOW,
+    }
 }
 
 #[test]
@@ -49,7 +58,7 @@ fn a_price_as_sold_takes_the_place_of_the_catalogues_whatever_its_currency() {
         &Input::Place(wanted),
         &answered(
             &[Event { order_id: ANN, fact }],
-            &PlaceOrderAnswer::Placed { order_id: ANN, total: gbp(698) },
+            &placed_answer(698, &[199, 0]),
         ),
     );
 }
@@ -86,7 +95,7 @@ fn a_reference_is_used_once_in_a_shop_for_good() {
 
 #[test]
 fn an_order_that_is_placed_again_stays_as_it_is() {
-    let before = answered(&[], &PlaceOrderAnswer::Placed { order_id: ANN, total: gbp(700) });
+    let before = answered(&[], &PlaceOrderAnswer::PlacedBefore { order_id: ANN });
     let mut wanted = request(ANN);
     check(&[placed(ANN)], &Input::Place(wanted.clone()), &before);
     wanted.reference = Some(Reference::parse("PO 1").unwrap());
