@@ -4,6 +4,7 @@ use std::{ffi::OsString, io::IsTerminal, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches};
+use mimalloc::MiMalloc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -16,6 +17,9 @@ use tradewind::{
     settings::{LogFormat, with_file},
     signal::interrupted,
 };
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match run() {
