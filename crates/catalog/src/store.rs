@@ -25,7 +25,7 @@ pub(crate) async fn load(
         keys.iter().flat_map(|(shop, skus)| skus.iter().map(move |sku| (shop, sku))).collect();
     let rows = sqlx::query(
         "select product.shop, product.sku, title, price, currency, active, version
-         from json_each($1) join product
+         from jsonb_each($1) join product
          on product.shop = value->>0 and product.sku = value->>1",
     )
     .bind(serde_json::to_string(&named)?)
@@ -64,7 +64,7 @@ pub(crate) async fn save(
         "insert into product (shop, sku, title, price, currency, active, version)
          select value->>0, value->>1, value->>2, cast(value->>3 as bigint), value->>4,
                 cast(value->>5 as bigint), cast(value->>6 as bigint)
-         from json_each($1)
+         from jsonb_each($1)
          where true
          on conflict (shop, sku) do update set
              title = excluded.title, price = excluded.price, currency = excluded.currency,

@@ -159,12 +159,12 @@ fn postgres_settings(schema: &str) -> String {
     )
 }
 
-/// Creates the service's schema, and `json_each` and `json_quote` as `SQLite` has them.
+/// Creates the service's schema, and `jsonb_each` and `json_quote` as `SQLite` has them.
 async fn prepare_postgres(pool: &AnyPool, schema: &str) -> Result<(), sqlx::Error> {
     // Two processes may come here at once; `create … if not exists` alone is not safe against that.
     let statement = format!(
         "begin; select pg_advisory_xact_lock(7267337); create schema if not exists \"{schema}\"; \
-         create or replace function \"{schema}\".json_each(text) returns table (value jsonb) \
+         create or replace function \"{schema}\".jsonb_each(text) returns table (value jsonb) \
          language sql immutable parallel safe \
          as $$ select jsonb_array_elements($1::jsonb) $$; \
          create or replace function \"{schema}\".json_quote(anyelement) returns text \

@@ -8,12 +8,12 @@ use sqlx::{AnyConnection, Row};
 
 use crate::StoreError;
 
-/// Fetches the rows that `keys` name. The statement reads the keys from `json_each($1)`, and
+/// Fetches the rows that `keys` name. The statement reads the keys from `jsonb_each($1)`, and
 /// yields one text:
 ///
 /// ```sql
 /// select string_agg(concat_ws(',', value->>1, version, json_quote(title)), '],[')
-/// from json_each($1) join product on sku = value->>0
+/// from jsonb_each($1) join product on sku = value->>0
 /// ```
 ///
 /// `concat_ws` leaves out what is null, so a text and whatever may be null goes through
@@ -35,7 +35,7 @@ pub async fn fetch<R: DeserializeOwned>(
     serde_json::from_str(&format!("[[{rows}]]")).map_err(StoreError::Unreadable)
 }
 
-/// Runs a statement over all rows, which it reads from `json_each($1)`.
+/// Runs a statement over all rows, which it reads from `jsonb_each($1)`.
 ///
 /// # Errors
 ///

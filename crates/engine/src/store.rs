@@ -122,7 +122,7 @@ pub(crate) async fn save_positions(
     sqlx::query(
         "insert into engine_position (partition, source, sequence) \
          select cast(value->>0 as bigint), value->>1, cast(value->>2 as bigint) \
-         from json_each($1) where true \
+         from jsonb_each($1) where true \
          on conflict (partition, source) do update set sequence = excluded.sequence",
     )
     .bind(serde_json::to_string(&rows)?)
@@ -150,7 +150,7 @@ pub(crate) async fn save(
         save_parked(db, &changes.parked).await?;
     }
     if !changes.redriven.is_empty() {
-        sqlx::query("delete from engine_parked where id in (select value->>0 from json_each($1))")
+        sqlx::query("delete from engine_parked where id in (select value->>0 from jsonb_each($1))")
             .bind(serde_json::to_string(&singles(&changes.redriven))?)
             .execute(db)
             .await?;
@@ -179,7 +179,7 @@ async fn save_answers(
          (shop, command_id, partition, fingerprint, body, sequence, answered_at) \
          select value->>0, value->>1, cast(value->>2 as bigint), value->>3, value->>4, \
          cast(value->>5 as bigint), cast(value->>6 as bigint) \
-         from json_each($1) where true on conflict (shop, command_id) do update set \
+         from jsonb_each($1) where true on conflict (shop, command_id) do update set \
          fingerprint = excluded.fingerprint, body = excluded.body, sequence = excluded.sequence, \
          answered_at = excluded.answered_at",
     )
@@ -206,7 +206,7 @@ async fn save_parked(db: &mut AnyConnection, parked: &[ParkedRow]) -> Result<(),
          select value->0->>0, cast(value->0->>1 as bigint), value->0->>2, value->0->>3, \
          value->0->>4, cast(value->1->>0 as bigint), value->1->>1, value->1->>2, value->1->>3, \
          cast(value->2->>0 as bigint), cast(value->2->>1 as bigint) \
-         from json_each($1) where true on conflict (id) do nothing",
+         from jsonb_each($1) where true on conflict (id) do nothing",
     )
     .bind(serde_json::to_string(&rows)?)
     .execute(db)
@@ -221,7 +221,7 @@ pub(crate) async fn answers(
 ) -> Result<HashMap<(Shop, String), AnswerRow>, StoreError> {
     let rows = sqlx::query(
         "select a.shop, a.command_id, a.fingerprint, a.body, a.sequence, a.answered_at \
-         from json_each($1) as wanted \
+         from jsonb_each($1) as wanted \
          join engine_answer a on a.shop = value->>0 and a.command_id = value->>1",
     )
     .bind(serde_json::to_string(commands)?)

@@ -58,7 +58,7 @@ async fn load_orders(
          json_quote(o.payment_method), json_quote(o.reason), json_quote(o.deadline), \
          json_quote(o.correlation_id), json_quote(o.traceparent), o.placed_at, o.updated_at) \
          || ']', '],[') \
-         from json_each($1) join orders o on o.shop = value->>0 and o.id = value->>1";
+         from jsonb_each($1) join orders o on o.shop = value->>0 and o.id = value->>1";
     let rows: Vec<Row> = sql::fetch(db, statement, &wanted.rows()).await?;
     for ((place, status, version, total, currency), rest) in rows {
         let (payment_method, reason, deadline, correlation_id, traceparent, placed_at, updated_at) =
@@ -87,7 +87,7 @@ async fn load_references(
 ) -> Result<(), StoreError> {
     let wanted = Wanted::new(keys.iter().map(|(shop, keys)| (shop, keys.references.iter())));
     let statement = "select string_agg(concat_ws(',', value->>2, json_quote(c.order_id)), '],[') \
-         from json_each($1) join order_content c on c.shop = value->>0 and c.reference = value->>1";
+         from jsonb_each($1) join order_content c on c.shop = value->>0 and c.reference = value->>1";
     let rows: Vec<(usize, OrderId)> = sql::fetch(db, statement, &wanted.rows()).await?;
     for (place, order_id) in rows {
         let (shop, reference) = wanted.of(place)?;
@@ -104,7 +104,7 @@ async fn load_prices(
     let wanted = Wanted::<Sku>::new(keys.iter().map(|(shop, keys)| (shop, keys.prices.iter())));
     let statement = "select string_agg(concat_ws(',', value->>2, p.minor, json_quote(p.currency), \
          p.active), '],[') \
-         from json_each($1) join price p on p.shop = value->>0 and p.sku = value->>1";
+         from jsonb_each($1) join price p on p.shop = value->>0 and p.sku = value->>1";
     let rows: Vec<(usize, i64, Currency, i64)> = sql::fetch(db, statement, &wanted.rows()).await?;
     for (place, minor, currency, active) in rows {
         let (shop, sku) = wanted.of(place)?;
@@ -131,7 +131,7 @@ impl<'a, K: Serialize> Wanted<'a, K> {
     /// The name of a row, by its place.
     fn of(&self, place: usize) -> Result<(&'a Shop, &'a K), StoreError> {
         self.0.get(place).copied().ok_or_else(|| StoreError::Corrupt {
-            table: "json_each",
+            table: "jsonb_each",
             column: "value",
             value: place.to_string(),
         })
@@ -186,7 +186,7 @@ async fn save_orders(
          cast(value->>4 as bigint), cast(value->>5 as bigint), value->>6, value->>7, value->>8, \
          cast(value->>9 as bigint), value->>10, value->>11, cast(value->>12 as bigint), \
          cast(value->>13 as bigint), value->>14 \
-         from json_each($1) where true \
+         from jsonb_each($1) where true \
          on conflict (shop, id) do update set status = excluded.status, \
          version = excluded.version, reason = excluded.reason, deadline = excluded.deadline, \
          updated_at = excluded.updated_at, history = orders.history || excluded.history";
@@ -221,7 +221,7 @@ async fn save_contents(
     let statement = "insert into order_content \
          (shop, order_id, reference, customer_id, country, lines, charges) \
          select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 \
-         from json_each($1) where true on conflict (shop, order_id) do nothing";
+         from jsonb_each($1) where true on conflict (shop, order_id) do nothing";
     sql::write(db, statement, &rows).await
 }
 
@@ -238,7 +238,7 @@ async fn save_cancellations(
     }
     let statement = "insert into order_cancellation (shop, order_id, detail, shortages) \
          select value->>0, value->>1, value->>2, value->>3 \
-         from json_each($1) where true on conflict (shop, order_id) do nothing";
+         from jsonb_each($1) where true on conflict (shop, order_id) do nothing";
     sql::write(db, statement, &rows).await
 }
 
@@ -256,7 +256,7 @@ async fn save_prices(
     let statement = "insert into price (shop, sku, minor, currency, active) \
          select value->>0, value->>1, cast(value->>2 as bigint), value->>3, \
          cast(value->>4 as bigint) \
-         from json_each($1) where true \
+         from jsonb_each($1) where true \
          on conflict (shop, sku) do update set minor = excluded.minor, \
          currency = excluded.currency, active = excluded.active";
     sql::write(db, statement, &rows).await

@@ -51,13 +51,13 @@ macro_rules! select_payments {
 
 /// The statement that fetches the payments that `[shop, order]` name.
 const SELECT_NAMED: &str = select_payments!(
-    "json_each($1) join payment
+    "jsonb_each($1) join payment
      on payment.shop = value->>0 and payment.order_id = value->>1"
 );
 
 /// The statement that fetches what is pending in the partitions that `[partition]` name.
 const SELECT_PENDING: &str = select_payments!(
-    "json_each($1) join payment
+    "jsonb_each($1) join payment
      on partition = cast(value->>0 as bigint) and pending_operation is not null"
 );
 
@@ -97,7 +97,7 @@ pub(crate) async fn save(
                 value->>8, cast(value->>9 as bigint), cast(value->>10 as bigint),
                 cast(value->>11 as bigint), value->>12, cast(value->>13 as bigint), value->>14,
                 value->>15
-         from json_each($1)
+         from jsonb_each($1)
          where true
          on conflict (shop, order_id) do update set
              status = excluded.status, version = excluded.version,

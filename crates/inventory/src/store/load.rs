@@ -59,7 +59,7 @@ async fn load_shops(
 ) -> Result<(), StoreError> {
     let named: Vec<_> = states.keys().map(|shop| [shop.as_str()]).collect();
     let statement = "select string_agg(concat_ws(',', json_quote(shop.shop), orders_held), '],[')
-         from json_each($1) join shop
+         from jsonb_each($1) join shop
          on shop.shop = value->>0";
     let rows: Vec<(Shop, u64)> = sql::fetch(db, statement, &named).await?;
     for (shop, orders_held) in rows {
@@ -83,7 +83,7 @@ async fn load_documents(
                 || '],[' || concat_ws(',', json_quote(sku), json_quote(location), sequence,
                     json_quote(counted), json_quote(delta))
                 || ']', '],[')
-         from json_each($1) join document
+         from jsonb_each($1) join document
          on document.shop = value->>0 and connector = value->>1 and document.id = value->>2";
     let rows: Vec<Row> = sql::fetch(db, statement, &named).await?;
     for ((shop, connector, id), (sku, location, sequence, counted, delta)) in rows {
@@ -111,7 +111,7 @@ async fn load_reservations(
     let statement = "select string_agg(concat_ws(',', json_quote(reservation.shop),
                 json_quote(order_id), json_quote(status), version, lines, json_quote(deadline),
                 json_quote(correlation_id), json_quote(traceparent)), '],[')
-         from json_each($1) join reservation
+         from jsonb_each($1) join reservation
          on reservation.shop = value->>0 and order_id = value->>1";
     let rows: Vec<Row> = sql::fetch(db, statement, &named).await?;
     for (shop, order_id, known, version, lines, deadline, correlation_id, traceparent) in rows {
@@ -148,7 +148,7 @@ async fn load_stocks(
     });
     let statement = "select string_agg(concat_ws(',', value->>0, on_hand, held, allocated, version,
                 connectors), '],[')
-         from json_each($1) join stock
+         from jsonb_each($1) join stock
          on stock.shop = value->>1 and sku = value->>2 and location = value->>3";
     let rows: Vec<Row> = sql::fetch(db, statement, &numbered.collect::<Vec<_>>()).await?;
     for (number, on_hand, held, allocated, version, connectors) in rows {
@@ -172,7 +172,7 @@ async fn load_products(
     }
     let statement = "select string_agg(concat_ws(',', json_quote(product.shop),
                 json_quote(product.sku)), '],[')
-         from json_each($1) join product
+         from jsonb_each($1) join product
          on product.shop = value->>0 and product.sku = value->>1";
     let rows: Vec<(Shop, Sku)> = sql::fetch(db, statement, &named).await?;
     for (shop, sku) in rows {
@@ -202,7 +202,7 @@ async fn load_newer(
     let statement = "with late as materialized (
              select value->>0 as shop, value->>1 as sku, value->>2 as location,
                     value->>3 as connector, cast(value->>4 as bigint) as counted
-             from json_each($1)),
+             from jsonb_each($1)),
          since as materialized (
              select shop, connector, min(counted) as counted from late group by shop, connector),
          line as (
@@ -284,7 +284,7 @@ async fn orders_of(
                            and promise.block = cast(asked.value->>2 as bigint)
                            and sku = asked.value->>3 and location = asked.value->>4
                            and status in ('held', 'allocated')) as orders
-             from json_each($1) as asked) as found
+             from jsonb_each($1) as asked) as found
          where orders is not null";
     sql::fetch(db, statement, asked).await
 }

@@ -32,7 +32,7 @@ async fn save_products(
     });
     let statement = "insert into product (shop, sku)
          select value->>0, value->>1
-         from json_each($1)
+         from jsonb_each($1)
          where true
          on conflict (shop, sku) do nothing";
     sql::write(db, statement, &changed).await
@@ -56,7 +56,7 @@ async fn save_stocks(
          select value->>0, value->>1, value->>2, cast(value->>3 as bigint),
                 cast(value->>4 as bigint), cast(value->>5 as bigint), cast(value->>6 as bigint),
                 value->>7
-         from json_each($1)
+         from jsonb_each($1)
          where true
          on conflict (shop, sku, location) do update set
              on_hand = excluded.on_hand, held = excluded.held, allocated = excluded.allocated,
@@ -83,7 +83,7 @@ async fn save_documents(
         "insert into document (shop, connector, id, sku, location, sequence, counted, delta)
          select value->>0, value->>1, value->>2, value->>3, value->>4, cast(value->>5 as bigint),
                 cast(value->>6 as bigint), cast(value->>7 as bigint)
-         from json_each($1)";
+         from jsonb_each($1)";
     sql::write(db, statement, &changed).await
 }
 
@@ -115,7 +115,7 @@ async fn save_reservations(
                                   correlation_id, traceparent)
          select value->>0, value->>1, value->>2, cast(value->>3 as bigint), value->>4,
                 cast(value->>5 as bigint), cast(value->>6 as bigint), value->>7, value->>8
-         from json_each($1)
+         from jsonb_each($1)
          where true
          on conflict (shop, order_id) do update set
              status = excluded.status, version = excluded.version, deadline = excluded.deadline";
@@ -130,7 +130,7 @@ async fn save_shops(
     let changed: Vec<_> = changed.map(|(shop, state)| (shop.as_str(), state.orders_held)).collect();
     let statement = "insert into shop (shop, orders_held)
          select value->>0, cast(value->>1 as bigint)
-         from json_each($1)
+         from jsonb_each($1)
          where true
          on conflict (shop) do update set orders_held = excluded.orders_held";
     sql::write(db, statement, &changed).await
@@ -154,7 +154,7 @@ async fn save_promises(
     let statement = "insert into promise (shop, block, sku, location, order_id)
          select reserved.value->>0, cast(reserved.value->>1 as bigint), line.value->>0,
                 line.value->>1, reserved.value->>2
-         from json_each($1) as reserved cross join json_each(reserved.value->>3) as line";
+         from jsonb_each($1) as reserved cross join jsonb_each(reserved.value->>3) as line";
     sql::write(db, statement, &reserved).await
 }
 

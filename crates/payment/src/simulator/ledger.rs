@@ -90,7 +90,7 @@ pub(super) async fn load(
     let mut books = Books::default();
     let rows = sqlx::query(
         "select operation_id, shop, task, target, amount, currency, missed, outcome, detail
-         from json_each($1) join operation on operation_id = value",
+         from jsonb_each($1) join operation on operation_id = value",
     )
     .bind(json!(ids).to_string())
     .fetch_all(&mut *db)
@@ -101,7 +101,7 @@ pub(super) async fn load(
     }
     let rows = sqlx::query(
         "select reference, shop, payment_method, amount, currency, status, captured, refunded
-         from json_each($1) join authorization on reference = value",
+         from jsonb_each($1) join authorization on reference = value",
     )
     .bind(json!(references).to_string())
     .fetch_all(&mut *db)
@@ -136,7 +136,7 @@ pub(super) async fn save(db: &mut SqliteConnection, books: &Books) -> Result<(),
                                     outcome, detail)
              select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6,
                     value->>7, value->>8
-             from json_each($1)
+             from jsonb_each($1)
              where true
              on conflict (operation_id) do update set
                  missed = excluded.missed, outcome = excluded.outcome, detail = excluded.detail",
@@ -162,7 +162,7 @@ pub(super) async fn save(db: &mut SqliteConnection, books: &Books) -> Result<(),
                                         captured, refunded)
              select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6,
                     value->>7
-             from json_each($1)
+             from jsonb_each($1)
              where true
              on conflict (reference) do update set
                  status = excluded.status, captured = excluded.captured,

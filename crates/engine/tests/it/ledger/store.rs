@@ -21,7 +21,7 @@ pub(super) async fn load(
     let rows = sqlx::query(
         "select a.shop, a.id, a.version, a.balance, a.deposits, a.deadline, a.charge, a.closed, \
          a.correlation_id, a.traceparent \
-         from json_each($1) join ledger_account a on a.shop = value->>0 and a.id = value->>1",
+         from jsonb_each($1) join ledger_account a on a.shop = value->>0 and a.id = value->>1",
     )
     .bind(serde_json::to_string(&accounts)?)
     .fetch_all(&mut *db)
@@ -44,7 +44,7 @@ pub(super) async fn load(
         .collect();
     let rows = sqlx::query(
         "select p.shop, p.sku, p.price \
-         from json_each($1) join ledger_price p on p.shop = value->>0 and p.sku = value->>1",
+         from jsonb_each($1) join ledger_price p on p.shop = value->>0 and p.sku = value->>1",
     )
     .bind(serde_json::to_string(&prices)?)
     .fetch_all(&mut *db)
@@ -81,7 +81,7 @@ pub(super) async fn save(
          cast(value->0->>3 as bigint), cast(value->0->>4 as bigint), cast(value->0->>5 as bigint), \
          cast(value->1->>0 as bigint), cast(value->1->>1 as bigint), cast(value->1->>2 as bigint), \
          value->1->>3, value->1->>4 \
-         from json_each($1) where true \
+         from jsonb_each($1) where true \
          on conflict (shop, id) do update set version = excluded.version, \
          balance = excluded.balance, deposits = excluded.deposits, deadline = excluded.deadline, \
          charge = excluded.charge, closed = excluded.closed, \
@@ -92,7 +92,7 @@ pub(super) async fn save(
     .await?;
     sqlx::query(
         "insert into ledger_price (shop, sku, price) \
-         select value->>0, value->>1, cast(value->>2 as bigint) from json_each($1) where true \
+         select value->>0, value->>1, cast(value->>2 as bigint) from jsonb_each($1) where true \
          on conflict (shop, sku) do update set price = excluded.price",
     )
     .bind(serde_json::to_string(&prices)?)
