@@ -103,7 +103,7 @@ impl Engine {
         reader: &'static str,
     ) -> Result<mpsc::Receiver<Result<Vec<Arrived>, Error>>, Error> {
         let end = last_sequence(self.context(), stream).await?;
-        let selection = Selection { stream: stream.to_owned(), filters: Vec::new() };
+        let selection = Selection { stream: stream.to_owned(), filters: Vec::new(), forgets: true };
         Ok(read_range(self.context().clone(), selection, 0, end, reader, CHUNK))
     }
 
@@ -120,7 +120,7 @@ impl Engine {
         let stream = streams::log(service, partition);
         let filters =
             events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect();
-        let selection = Selection { stream: stream.clone(), filters };
+        let selection = Selection { stream: stream.clone(), filters, forgets: false };
         let wake = Arc::new(Notify::new());
         let context = self.context().clone();
         let mut arriving = follow(context, selection, after, service, wake, shutdown.clone());

@@ -13,6 +13,9 @@ pub enum Step {
     BeforeProject,
     /// The projection is committed, and nobody has been told.
     AfterProject,
+    /// Nothing follows from a batch: here the worker goes on, and tells its positions as if the
+    /// last time was a day ago.
+    TellPositions,
 }
 
 /// Decides at each step of each batch whether the worker goes on.

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Events that are folded in one transaction.
-const CHUNK: usize = 4000;
+const CHUNK: usize = 10_000;
 
 /// Folds the service's own log into the projection, up to `end`. Returns how many events it read.
 pub(crate) async fn fold_log<S: Service>(
@@ -37,7 +37,7 @@ pub(crate) async fn fold_log<S: Service>(
     let mut positions = Positions(store::positions(db, partition).await?);
     let from = positions.get(LOG);
     let stream = streams::log(S::NAME, partition);
-    let selection = Selection { stream: stream.clone(), filters: Vec::new() };
+    let selection = Selection { stream: stream.clone(), filters: Vec::new(), forgets: false };
     let messages = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
     let mut chunks = open_chunks::<S>(messages, partition, stream.clone());
     while let Some(chunk) = chunks.recv().await {
@@ -178,7 +178,7 @@ pub(crate) async fn fold_copies<S: Service>(
         };
         let mut positions = Positions(store::positions(db, partition).await?);
         let (from, log) = (positions.get(source.service), positions.get(LOG));
-        let selection = Selection { stream, filters: inputs::filters(source, partition) };
+        let selection = Selection { stream, filters: inputs::filters(source, partition), forgets: false };
         let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
         while let Some(chunk) = chunks.recv().await {
             positions.0.retain(|name, _| name == source.service);
@@ -267,7 +267,8 @@ impl Changes {
     fn note_engine<E>(&mut self, record: Recorded<Content<E>>, partition: u32, sequence: u64) {
         let Content::Engine(kind) = record.event else { return };
         match kind {
-            proto::engine_event::Kind::Answered(_) => {}
+            proto::engine_event::Kind::Answered(_)
+            | proto::engine_event::Kind::Positions(_) => {}
             proto::engine_event::Kind::Parked(parked) => self.parked.push(ParkedRow {
                 id: record.id.to_string(),
                 partition,

@@ -1,4 +1,5 @@
-//! Writing into the inbox: commands of many senders go in together, with one fsync.
+//! Writing into the inbox: commands of many senders go in together, with one fsync; a few go in one
+//! by one, which is sooner.
 
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::publish::{DUPLICATE_IN_BATCH, Outgoing, PublishError, publish};
 const MAX_WAITING: usize = 1000;
 /// Commands written at once.
 const MAX_TOGETHER: usize = 500;
+/// As many are sooner written one by one: a batch takes the server 2 to 3 ms, since it makes a store
+/// for it, and a single message 0.4 ms.
+const FEW: usize = 3;
 /// How long a command is tried while the server does not answer or is not ready.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The pause between two tries.
@@ -84,6 +88,9 @@ async fn write_all(nats: Nats, mut waiting: mpsc::Receiver<Waiting>) {
 
 async fn write_together(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, InboxError>> {
     let count = messages.len();
+    if count <= FEW {
+        return write_each(nats, messages).await;
+    }
     match publish(nats, messages.clone(), None).await {
         Ok(stored) => vec![Ok(stored.duplicate); count],
         // The server does not say which one, and after silence nobody knows: each for itself

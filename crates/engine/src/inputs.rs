@@ -34,6 +34,10 @@ const MAX_LIVE_FIRST: usize = 250;
 const MAX_WEIGHT: usize = 1000;
 /// Outcomes of operations that wait for the worker; the operations pause beyond that.
 const MAX_WITHIN: usize = 1000;
+/// How soon after a batch the next one begins when no command waits: steps of sagas that come one by
+/// one then share a batch. A batch takes the server 2 to 3 ms however small it is, and as long as
+/// everybody's small ones queue there, the commands behind them wait.
+const PACE: Duration = Duration::from_millis(20);
 /// How long a command waits for a position in the catalogue before it is handled all the same.
 const AFTER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -92,6 +96,8 @@ pub(crate) struct Inputs<S: Service> {
     within: mpsc::Receiver<Local<S::Input>>,
     wake: Arc<Notify>,
     blocked_since: Option<Instant>,
+    /// When the last batch began.
+    began: Instant,
 }
 
 /// Where inputs from within are handed in.
@@ -187,17 +193,19 @@ impl<S: Service> Inputs<S> {
         let lane = |lane: Lane| Selection {
             stream: streams::inbox(partition),
             filters: vec![format!("inbox.{partition}.{}.{}.>", lane.as_str(), S::NAME)],
+            forgets: true,
         };
         let mut streams = vec![start("inbox.live", Rank::Live, None, lane(Lane::Live))];
         for source in S::SOURCES {
             let rank = if source.copy { Rank::Copy } else { Rank::Saga };
             let stream = streams::log(source.service, partition);
             let filters = filters(source, partition);
-            let selection = Selection { stream, filters };
+            let selection = Selection { stream, filters, forgets: false };
             streams.push(start(source.service, rank, Some(source), selection));
         }
         streams.push(start("inbox.bulk", Rank::Bulk, None, lane(Lane::Bulk)));
-        let inputs = Self { streams, within, wake: wake.clone(), blocked_since: None };
+        let began = Instant::now();
+        let inputs = Self { streams, within, wake: wake.clone(), blocked_since: None, began };
         (inputs, Within { queue, wake })
     }
 
@@ -205,8 +213,14 @@ impl<S: Service> Inputs<S> {
     /// then what is live, the steps of sagas, and what is left of the batch for bulk.
     pub(crate) async fn next(&mut self, positions: &Positions) -> Result<Batch<S>, Error> {
         loop {
+            let rest = PACE.saturating_sub(self.began.elapsed());
+            if !rest.is_zero() && !self.has_command() {
+                tokio::time::timeout(rest, self.wake.notified()).await.ok();
+                continue;
+            }
             let batch = self.take(positions)?;
             if !batch.inputs.is_empty() || !batch.idle.is_empty() {
+                self.began = Instant::now();
                 return Ok(batch);
             }
             tokio::select! {
@@ -214,6 +228,12 @@ impl<S: Service> Inputs<S> {
                 () = tokio::time::sleep(AFTER_PATIENCE), if self.blocked_since.is_some() => {}
             }
         }
+    }
+
+    /// Whether somebody who sent a command waits.
+    fn has_command(&self) -> bool {
+        let mut inbox = self.streams.iter().filter(|s| matches!(s.rank, Rank::Live | Rank::Bulk));
+        inbox.any(|stream| stream.next.is_some() || !stream.queue.is_empty())
     }
 
     fn take(&mut self, positions: &Positions) -> Result<Batch<S>, Error> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{Context, stream::RawMessageErrorKind};
-use events::proto;
+use events::{proto, time::Timestamp};
 use prost::Message;
 use tokio::time::{Instant, sleep};
 
@@ -127,11 +127,19 @@ impl Log {
 
 /// The last sequence of a stream.
 pub(crate) async fn last_sequence(context: &Context, stream: &str) -> Result<u64, Error> {
-    let info = context
+    Ok(end(context, stream).await?.0)
+}
+
+/// The last sequence of a stream, and when it was written; when nothing was, the time at which the
+/// stream was made.
+pub(crate) async fn end(context: &Context, stream: &str) -> Result<(u64, Timestamp), Error> {
+    let stream = context
         .get_stream(stream)
         .await
         .map_err(|error| Error::jetstream("inspect", stream, error))?;
-    Ok(info.cached_info().state.last_sequence)
+    let info = stream.cached_info();
+    let written = info.created.max(info.state.last_timestamp).unix_timestamp_nanos();
+    Ok((info.state.last_sequence, Timestamp::from_millis((written / 1_000_000) as i64)))
 }
 
 fn event_id(payload: &[u8]) -> Option<String> {

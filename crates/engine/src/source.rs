@@ -42,6 +42,9 @@ pub(crate) struct Selection {
     pub(crate) stream: String,
     /// Subjects; empty means all of the stream.
     pub(crate) filters: Vec<String>,
+    /// Whether the stream is one that retention deletes from: who has never read it begins with
+    /// what is left.
+    pub(crate) forgets: bool,
 }
 
 /// A message as it stands in its stream.
@@ -227,6 +230,11 @@ async fn open(
     let stream =
         context.get_stream(name).await.map_err(|error| Error::jetstream("inspect", name, error))?;
     let state = &stream.cached_info().state;
+    let mut next = next;
+    if selection.forgets && next == 1 && state.first_sequence > 1 {
+        next = state.first_sequence;
+        tracing::warn!(service, stream = name, first = next, "begins behind what retention deleted");
+    }
     if next < state.first_sequence {
         return Err(Error::InputsLost {
             service,

@@ -16,7 +16,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use crate::{
-    Cause, Decision, Recorded, Service, envelope,
+    Cause, Context, Decision, Recorded, Service, envelope,
     inputs::{Command, Content, Input, Redriven, WITHIN},
     positions::Positions,
     publish::{MAX_BATCH, Outgoing},
@@ -209,14 +209,8 @@ impl<S: Service> Deciding<'_, S> {
         body: proto::event::Body,
         answer: Option<proto::Answer>,
     ) {
-        let kind = subject::event_kind(&body).unwrap_or("unknown");
-        let mut headers = HeaderMap::new();
-        if aggregate.bytes().all(|byte| byte.is_ascii_graphic()) {
-            headers.insert(AGGREGATE_HEADER, aggregate.as_str());
-        }
-        let subject = subject::event(S::NAME, self.given.partition, &recorded.shop, kind);
-        let payload = envelope::seal(recorded, aggregate, body, answer).encode_to_vec().into();
-        self.current.push(Outgoing { subject, headers, payload });
+        let partition = self.given.partition;
+        self.current.push(outgoing::<S, E>(partition, recorded, aggregate, body, answer));
         self.turn.last += 1;
     }
 
@@ -316,11 +310,58 @@ impl<S: Service> Deciding<'_, S> {
 
     fn close_part(&mut self) {
         let Some(last) = self.part.last_mut() else { return };
-        let header = self.turn.positions.to_header(|source| is_copy::<S>(source) || source == LOG);
-        if !header.is_empty() {
-            last.headers.insert(POSITIONS_HEADER, header);
-        }
+        tell_positions::<S>(last, &self.turn.positions);
         self.turn.parts.push(std::mem::take(&mut self.part));
+    }
+}
+
+impl<S: Service> Turn<S> {
+    /// Lets the log tell the positions though nothing follows from the inputs: the database may be
+    /// lost, and retention deletes what was handled.
+    pub(crate) fn tell_positions(&mut self, partition: u32, now: Timestamp) {
+        let recorded = Recorded {
+            id: new_event_id(),
+            shop: Shop::unknown(),
+            version: 1,
+            time: now,
+            cause: Cause::default(),
+            context: Context::default(),
+            event: (),
+        };
+        self.last += 1;
+        let kind = proto::engine_event::Kind::Positions(proto::Positions {});
+        let body = proto::event::Body::Engine(proto::EngineEvent { kind: Some(kind) });
+        let aggregate = format!("positions:{partition}-{}", self.last);
+        let mut message = outgoing::<S, ()>(partition, &recorded, aggregate, body, None);
+        tell_positions::<S>(&mut message, &self.positions);
+        self.positions.advance(LOG, self.last);
+        self.parts.push(vec![message]);
+    }
+}
+
+/// An event as it goes into the log.
+fn outgoing<S: Service, E>(
+    partition: u32,
+    recorded: &Recorded<E>,
+    aggregate: String,
+    body: proto::event::Body,
+    answer: Option<proto::Answer>,
+) -> Outgoing {
+    let kind = subject::event_kind(&body).unwrap_or("unknown");
+    let mut headers = HeaderMap::new();
+    if aggregate.bytes().all(|byte| byte.is_ascii_graphic()) {
+        headers.insert(AGGREGATE_HEADER, aggregate.as_str());
+    }
+    let subject = subject::event(S::NAME, partition, &recorded.shop, kind);
+    let payload = envelope::seal(recorded, aggregate, body, answer).encode_to_vec().into();
+    Outgoing { subject, headers, payload }
+}
+
+/// Lets a message tell how far the inputs have been handled with it.
+fn tell_positions<S: Service>(message: &mut Outgoing, positions: &Positions) {
+    let header = positions.to_header(|source| is_copy::<S>(source) || source == LOG);
+    if !header.is_empty() {
+        message.headers.insert(POSITIONS_HEADER, header);
     }
 }
 

@@ -91,7 +91,7 @@ impl Watches {
             events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect();
         let mut queue = follow(
             self.context.clone(),
-            Selection { stream, filters },
+            Selection { stream, filters, forgets: false },
             position,
             service,
             Arc::new(Notify::new()),

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_nats::Client;
@@ -22,7 +22,7 @@ use crate::{
     faults::{Faults, Step},
     fold::{fold_copies, fold_log},
     inputs::{Batch, Content, Input, Inputs, Within},
-    log::{Log, last_sequence},
+    log::{Log, end, last_sequence},
     parked::{self, RedriveRequest},
     positions::Positions,
     reply,
@@ -35,6 +35,8 @@ use crate::{
 const DUE_EVERY: Duration = Duration::from_millis(200);
 /// Deadlines taken at once.
 const MAX_DUE: i64 = 500;
+/// How long the log may leave the positions untold: much less than the inbox is kept.
+const POSITIONS_TOLD_EVERY: Duration = Duration::from_hours(24);
 /// Operations that are carried out at the same time.
 const MAX_OPERATIONS: usize = 1024;
 
@@ -56,6 +58,8 @@ pub(crate) struct Worker<'a, S: Service> {
     db: PoolConnection<Any>,
     log: Log,
     positions: Positions,
+    /// When the log last told the positions.
+    told: Timestamp,
     blocked: Blocked,
     inputs: Inputs<S>,
     within: Within<S>,
@@ -76,7 +80,7 @@ impl<'a, S: Service> Worker<'a, S> {
         let Setup { partition, context, database, .. } = setup;
         let mut db = database.pool.acquire().await?;
         let stream = streams::log(S::NAME, *partition);
-        let last = last_sequence(context, &stream).await?;
+        let (last, told) = end(context, &stream).await?;
         let folded = fold_log::<S>(context, &mut db, *partition, last).await?;
         fold_copies::<S>(context, &mut db, *partition, None).await?;
         let positions = Positions(store::positions(&mut db, *partition).await?);
@@ -108,6 +112,7 @@ impl<'a, S: Service> Worker<'a, S> {
             db,
             log: Log::new(context.clone(), stream, last),
             positions,
+            told,
             blocked,
             inputs,
             within,
@@ -183,12 +188,25 @@ impl<'a, S: Service> Worker<'a, S> {
     /// they are in the log, and only then. Workers that share a file have only one such
     /// transaction between them, so there each waits for its own log first.
     async fn handle(&mut self, mut batch: Batch<S>) -> Result<(), Error> {
+        let started = Instant::now();
         let mut turn = self.decide(batch.inputs.make_contiguous()).await?;
+        let decided = started.elapsed();
         // Not before: none of the turn's parts may tell a position behind the inputs of a later one.
         for (source, sequence) in batch.idle {
             turn.positions.advance(source, sequence);
         }
         let Setup { partition, faults, database, .. } = self.setup;
+        let now = Timestamp::now();
+        if turn.parts.is_empty()
+            && turn.positions != self.positions
+            && (now >= self.told + POSITIONS_TOLD_EVERY
+                || faults.strikes(S::NAME, Step::TellPositions))
+        {
+            turn.tell_positions(*partition, now);
+        }
+        if !turn.parts.is_empty() {
+            self.told = now;
+        }
         let strikes = |step| !turn.parts.is_empty() && faults.strikes(S::NAME, step);
         let publishing = publish::<S>(&mut self.log, faults, &turn);
         let writing = write::<S>(&mut self.db, *partition, &self.positions, &turn);
@@ -202,7 +220,18 @@ impl<'a, S: Service> Worker<'a, S> {
         if strikes(Step::BeforeProject) {
             return Err(Error::Stopped(Step::BeforeProject));
         }
+        let published = started.elapsed();
         written.commit().await?;
+        tracing::debug!(
+            service = S::NAME,
+            partition,
+            inputs = batch.inputs.len(),
+            events = turn.parts.iter().map(Vec::len).sum::<usize>(),
+            decided_us = decided.as_micros(),
+            published_us = published.as_micros(),
+            committed_us = started.elapsed().as_micros(),
+            "handled a batch"
+        );
         if strikes(Step::AfterProject) {
             return Err(Error::Stopped(Step::AfterProject));
         }

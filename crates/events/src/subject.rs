@@ -62,6 +62,7 @@ pub fn event_kind(body: &proto::event::Body) -> Option<&'static str> {
             Engine::Answered(_) => "answered",
             Engine::Parked(_) => "parked",
             Engine::Redriven(_) => "redriven",
+            Engine::Positions(_) => "positions",
         },
         Body::Catalog(event) => match event.kind.as_ref()? {
             Catalog::Created(_) => "created",

@@ -213,7 +213,7 @@ async fn a_batch_of_more_than_a_thousand_events_is_split_between_inputs(db: Db) 
                 parts_of_this_batch.store(0, Ordering::SeqCst);
                 false
             }
-            Step::LoseAcknowledgement | Step::AfterProject => false,
+            Step::LoseAcknowledgement | Step::AfterProject | Step::TellPositions => false,
         }))
         .await;
     let error = Running::start(&engine, &Ledger::default()).fails().await;

@@ -5,13 +5,16 @@ mod cluster;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Compression, Config as Stream};
-use engine::{Config, Difference, Engine, Error};
-use events::subject::Lane;
+use engine::{Config, Difference, Engine, Error, Faults, Step};
+use events::{
+    proto,
+    subject::{Lane, event_kind},
+};
 use testkit::{Db, eventually};
 
 use crate::{
     ledger::Ledger,
-    rig::{Rig, Running, connect, deposit, deposits, send, store},
+    rig::{LOG, Rig, Running, connect, deposit, deposits, send, store},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +116,11 @@ async fn another_number_of_partitions_is_refused() {
     Engine::connect(rig.config()).await.expect("nothing was changed");
 }
 
-testkit::on_both_databases!(inputs_that_retention_deleted_unhandled_stop_the_worker);
+testkit::on_both_databases!(
+    inputs_that_retention_deleted_unhandled_stop_the_worker,
+    a_quiet_service_whose_inputs_retention_deleted_can_be_rebuilt,
+    a_service_may_be_new_to_an_inbox_that_has_forgotten,
+);
 
 async fn inputs_that_retention_deleted_unhandled_stop_the_worker(db: Db) {
     let rig = Rig::start(db).await;
@@ -140,4 +147,64 @@ async fn inputs_that_retention_deleted_unhandled_stop_the_worker(db: Db) {
          that were never handled; restore the stream from a backup"
     );
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [1]);
+}
+
+/// The inbox goes on with what is for others until `first` is the oldest message in it.
+async fn forget(rig: &Rig, first: u64) {
+    let inbox = rig.server.jetstream().await.get_stream("INBOX-0").await.expect("it is there");
+    inbox.purge().sequence(first).await.expect("it can be purged");
+    eventually("the old ones are gone", async || {
+        let info = inbox.get_info().await.expect("it is there");
+        info.state.first_sequence == first
+    })
+    .await;
+}
+
+/// Writes commands into the inbox that are for another service.
+async fn write_for_others(rig: &Rig, count: u64) -> u64 {
+    let mut last = 0;
+    for _ in 0..count {
+        last = rig.write("inbox.0.live.payment.acme.other", "P", Vec::new()).await;
+    }
+    last
+}
+
+async fn a_quiet_service_whose_inputs_retention_deleted_can_be_rebuilt(db: Db) {
+    let rig = Rig::start(db).await;
+    let old = Faults::when(|_, step| step == Step::TellPositions);
+    let engine = rig.engine_with(old).await;
+    let running = Running::start_leased(&engine, &Ledger::default());
+    send(&engine.client(), deposit("A", 1)).await;
+    running.stop().await;
+    let last = write_for_others(&rig, 5).await;
+    // It looks into the inbox, finds nothing for itself, and tells so.
+    let running = Running::start_leased(&engine, &Ledger::default());
+    eventually("the log tells the position", async || {
+        let log = rig.server.events(LOG).await;
+        log.last().is_some_and(|entry| kind(&entry.event) == Some("positions"))
+    })
+    .await;
+    running.stop().await;
+    forget(&rig, last + 1).await;
+
+    engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+    let running = Running::start_leased(&engine, &Ledger::default());
+    send(&engine.client(), deposit("A", 2)).await;
+    running.stop().await;
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2]);
+}
+
+async fn a_service_may_be_new_to_an_inbox_that_has_forgotten(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let last = write_for_others(&rig, 5).await;
+    forget(&rig, last).await;
+    let running = Running::start_leased(&engine, &Ledger::default());
+    send(&engine.client(), deposit("A", 1)).await;
+    running.stop().await;
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1]);
+}
+
+fn kind(event: &proto::Event) -> Option<&'static str> {
+    event.body.as_ref().and_then(event_kind)
 }
