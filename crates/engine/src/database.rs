@@ -7,10 +7,12 @@ use sqlx::{AnyPool, Executor, any::AnyPoolOptions, migrate::Migrator};
 use crate::{Error, Table};
 
 /// Connections to one service's database beside those of its workers: for questions.
-const CONNECTIONS_FOR_QUESTIONS: u32 = 12;
+const CONNECTIONS_FOR_QUESTIONS: u32 = 6;
 /// How long a transaction may wait for its log before Postgres ends it: longer than an append is
 /// tried.
 const TRANSACTION_IDLE: Duration = Duration::from_secs(45);
+/// Pages of a `SQLite` file that a connection keeps, in KiB: what a worker's batches touch.
+const SQLITE_CACHE_KIB: u32 = 8 * 1024;
 /// How often `SQLite`'s write-ahead log is emptied.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// The pages (of 4 KiB) after which a commit does it all the same.
@@ -142,7 +144,7 @@ impl Database {
 fn sqlite_settings() -> String {
     format!(
         "pragma journal_mode = wal; pragma synchronous = normal; pragma busy_timeout = {}; \
-         pragma wal_autocheckpoint = {CHECKPOINT_AT_PAGES}; pragma cache_size = -16384; \
+         pragma wal_autocheckpoint = {CHECKPOINT_AT_PAGES}; pragma cache_size = -{SQLITE_CACHE_KIB}; \
          pragma temp_store = memory",
         BUSY_TIMEOUT.as_millis()
     )

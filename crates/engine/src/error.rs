@@ -209,3 +209,14 @@ impl From<sqlx::Error> for Error {
         Self::Store(error.into())
     }
 }
+
+/// An error with all its causes, on one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

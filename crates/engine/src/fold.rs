@@ -24,8 +24,10 @@ use crate::{
     streams,
 };
 
-/// Events that are folded in one transaction.
-const CHUNK: usize = 10_000;
+/// Events that are folded in one transaction: what happens to an aggregate in it is written once.
+const CHUNK: usize = 6_000;
+/// Events that are read and taken apart at once: what waits between the two is held in memory.
+const PIECE: usize = 1_000;
 
 /// Folds the service's own log into the projection, up to `end`. Returns how many events it read.
 pub(crate) async fn fold_log<S: Service>(
@@ -38,7 +40,7 @@ pub(crate) async fn fold_log<S: Service>(
     let from = positions.get(LOG);
     let stream = streams::log(S::NAME, partition);
     let selection = Selection { stream: stream.clone(), filters: Vec::new(), forgets: false };
-    let messages = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
+    let messages = read_range(context.clone(), selection, from, end, S::NAME, PIECE);
     let mut chunks = open_chunks::<S>(messages, partition, stream.clone());
     while let Some(chunk) = chunks.recv().await {
         fold_chunk(db, partition, &stream, chunk?, &mut positions).await?;
@@ -53,10 +55,24 @@ pub(crate) async fn fold_log<S: Service>(
 
 /// A piece of a log, taken apart.
 struct Chunk<S: Service> {
+    /// Those of the engine included.
+    events: usize,
     keys: HashMap<Shop, S::Keys>,
     records: Vec<Recorded<S::Event>>,
     changes: Changes,
     positions: Positions,
+}
+
+impl<S: Service> Chunk<S> {
+    fn empty() -> Self {
+        Self {
+            events: 0,
+            keys: HashMap::new(),
+            records: Vec::new(),
+            changes: Changes::default(),
+            positions: Positions::default(),
+        }
+    }
 }
 
 /// Takes pieces apart while the database works on the one before.
@@ -67,29 +83,36 @@ fn open_chunks<S: Service>(
 ) -> mpsc::Receiver<Result<Chunk<S>, Error>> {
     let (feed, chunks) = mpsc::channel(1);
     tokio::spawn(async move {
+        let mut chunk = Chunk::empty();
+        // A chunk has its place in the queue before it is begun: so one is ready, and no more.
+        let Ok(mut place) = feed.clone().reserve_owned().await else { return };
         while let Some(read) = messages.recv().await {
-            let opened = read.and_then(|messages| open_chunk(messages, partition, &stream));
-            let failed = opened.is_err();
-            if feed.send(opened).await.is_err() || failed {
+            let opened = read.and_then(|piece| open_piece(piece, partition, &stream, &mut chunk));
+            if let Err(error) = opened {
+                place.send(Err(error));
                 return;
             }
+            if chunk.events >= CHUNK {
+                place.send(Ok(std::mem::replace(&mut chunk, Chunk::empty())));
+                let Ok(next) = feed.clone().reserve_owned().await else { return };
+                place = next;
+            }
+        }
+        if chunk.events > 0 {
+            place.send(Ok(chunk));
         }
     });
     chunks
 }
 
-fn open_chunk<S: Service>(
-    messages: Vec<Arrived>,
+fn open_piece<S: Service>(
+    piece: Vec<Arrived>,
     partition: u32,
     stream: &str,
-) -> Result<Chunk<S>, Error> {
-    let mut chunk = Chunk {
-        keys: HashMap::new(),
-        records: Vec::with_capacity(messages.len()),
-        changes: Changes::default(),
-        positions: Positions::default(),
-    };
-    for message in messages {
+    chunk: &mut Chunk<S>,
+) -> Result<(), Error> {
+    chunk.events += piece.len();
+    for message in piece {
         let unreadable =
             |source| Error::Log { stream: stream.to_owned(), sequence: message.sequence, source };
         let event = proto::Event::decode(message.payload)
@@ -111,7 +134,7 @@ fn open_chunk<S: Service>(
             }
         }
     }
-    Ok(chunk)
+    Ok(())
 }
 
 async fn fold_chunk<S: Service>(
@@ -178,7 +201,8 @@ pub(crate) async fn fold_copies<S: Service>(
         };
         let mut positions = Positions(store::positions(db, partition).await?);
         let (from, log) = (positions.get(source.service), positions.get(LOG));
-        let selection = Selection { stream, filters: inputs::filters(source, partition), forgets: false };
+        let selection =
+            Selection { stream, filters: inputs::filters(source, partition), forgets: false };
         let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
         while let Some(chunk) = chunks.recv().await {
             positions.0.retain(|name, _| name == source.service);
@@ -267,8 +291,7 @@ impl Changes {
     fn note_engine<E>(&mut self, record: Recorded<Content<E>>, partition: u32, sequence: u64) {
         let Content::Engine(kind) = record.event else { return };
         match kind {
-            proto::engine_event::Kind::Answered(_)
-            | proto::engine_event::Kind::Positions(_) => {}
+            proto::engine_event::Kind::Answered(_) | proto::engine_event::Kind::Positions(_) => {}
             proto::engine_event::Kind::Parked(parked) => self.parked.push(ParkedRow {
                 id: record.id.to_string(),
                 partition,

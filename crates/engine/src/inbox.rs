@@ -10,15 +10,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::publish::{DUPLICATE_IN_BATCH, Outgoing, PublishError, publish};
+use crate::publish::{DUPLICATE_IN_BATCH, FEW, Outgoing, PublishError, publish};
 
 /// Commands that wait to be written; senders wait beyond that.
 const MAX_WAITING: usize = 1000;
 /// Commands written at once.
 const MAX_TOGETHER: usize = 500;
-/// As many are sooner written one by one: a batch takes the server 2 to 3 ms, since it makes a store
-/// for it, and a single message 0.4 ms.
-const FEW: usize = 3;
 /// How long a command is tried while the server does not answer or is not ready.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The pause between two tries.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Cause, Context, Error, Local, Service, Source, WireError,
+    error::describe,
     fold::cause_kind,
     positions::Positions,
     source::{Arrived, Fed, Selection, follow},
@@ -34,10 +35,10 @@ const MAX_LIVE_FIRST: usize = 250;
 const MAX_WEIGHT: usize = 1000;
 /// Outcomes of operations that wait for the worker; the operations pause beyond that.
 const MAX_WITHIN: usize = 1000;
-/// How soon after a batch the next one begins when no command waits: steps of sagas that come one by
-/// one then share a batch. A batch takes the server 2 to 3 ms however small it is, and as long as
-/// everybody's small ones queue there, the commands behind them wait.
-const PACE: Duration = Duration::from_millis(20);
+/// How soon after a batch began the next one begins when no command waits: steps of sagas that come
+/// one by one then share a batch. A batch takes the server some milliseconds however small it is,
+/// and as long as everybody's small ones queue there, the commands behind them wait.
+const PACE: Duration = Duration::from_millis(5);
 /// How long a command waits for a position in the catalogue before it is handled all the same.
 const AFTER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -390,15 +391,4 @@ impl<S: Service> Input<S> {
             redriven: None,
         }
     }
-}
-
-/// An error with all its causes, on one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

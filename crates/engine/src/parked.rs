@@ -85,7 +85,7 @@ pub(crate) fn inputs<S: Service>(
     let mut edited = match &order.edited {
         None => Vec::new(),
         Some(edited) => json::from_json(json::message_of(&named.subject), edited)
-            .map_err(|error| crate::inputs::describe(&error))?,
+            .map_err(|error| crate::error::describe(&error))?,
     };
     rows.into_iter().map(|row| input(row, std::mem::take(&mut edited))).collect()
 }

@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     QueryError, Service,
-    inputs::describe,
+    error::describe,
     parked::{ParkedView, RedriveOrder, RedriveRequest},
     positions::Positions,
     reply::Reply,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Questions that are answered at the same time.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 6;
 /// How long a question waits for the projection to come as far as it asks for.
 const AT_LEAST_WITHIN: Duration = Duration::from_secs(5);
 

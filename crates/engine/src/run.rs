@@ -14,7 +14,7 @@ use crate::{
     Client, Error, Faults, Location, Service, Verdict,
     connect::{connect, warn_unless_synced},
     database::Database,
-    inputs::describe,
+    error::describe,
     lease::Lease,
     parked::RedriveRequest,
     query::Answering,

@@ -18,6 +18,9 @@ use crate::Error;
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 /// The pause between two looks.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(20);
+/// The memory at which the server's garbage collector goes to work at once (Go's `GOMEMLIMIT`): left
+/// alone, it lets the heap grow to twice what is needed.
+const MEMORY_LIMIT: &str = "170MiB";
 /// The oldest server with atomic batches.
 const OLDEST: &str = "2.12";
 
@@ -73,9 +76,11 @@ impl Server {
             .map_err(|error| failed(error.to_string()))?;
         let log = std::fs::File::create(folder.join("nats.log"))
             .map_err(|error| failed(error.to_string()))?;
+        let memory_limit = std::env::var_os("GOMEMLIMIT").unwrap_or_else(|| MEMORY_LIMIT.into());
         let child = Command::new(&self.binary)
             .arg("--config")
             .arg(&config)
+            .env("GOMEMLIMIT", memory_limit)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

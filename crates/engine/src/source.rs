@@ -233,7 +233,12 @@ async fn open(
     let mut next = next;
     if selection.forgets && next == 1 && state.first_sequence > 1 {
         next = state.first_sequence;
-        tracing::warn!(service, stream = name, first = next, "begins behind what retention deleted");
+        tracing::warn!(
+            service,
+            stream = name,
+            first = next,
+            "begins behind what retention deleted"
+        );
     }
     if next < state.first_sequence {
         return Err(Error::InputsLost {

@@ -19,7 +19,7 @@ use crate::{
     Cause, Context, Decision, Recorded, Service, envelope,
     inputs::{Command, Content, Input, Redriven, WITHIN},
     positions::Positions,
-    publish::{MAX_BATCH, Outgoing},
+    publish::{FEW, MAX_BATCH, Outgoing},
     reply::Reply,
     store::{AnswerRow, Changes, LOG, ParkedRow},
 };
@@ -73,7 +73,8 @@ struct Deciding<'a, S: Service> {
     current: Vec<Outgoing>,
 }
 
-/// Decides on the inputs in order. When one fails (a panic in a rule), the whole batch is to be
+/// Decides on the inputs in order. What follows from a few of them is a part for each: mostly one
+/// event, which is sooner in the log by itself. When one fails (a panic in a rule), the whole batch is to be
 /// tried again with that one parked, since it may have left the state half changed.
 pub(crate) fn decide<S: Service>(
     given: Given<'_, S>,
@@ -92,6 +93,7 @@ pub(crate) fn decide<S: Service>(
         resumes: false,
     };
     let mut deciding = Deciding { given, turn, part: Vec::new(), current: Vec::new() };
+    let are_few = inputs.len() <= FEW;
     for (index, input) in inputs.iter().enumerate() {
         let handled = catch_unwind(AssertUnwindSafe(|| deciding.handle(index, input)));
         handled.map_err(|panic| Failure { input: index, reason: panic_text(&panic) })?;
@@ -100,6 +102,9 @@ pub(crate) fn decide<S: Service>(
             return Err(Failure { input: index, reason });
         }
         deciding.finish_input(input);
+        if are_few {
+            deciding.close_part();
+        }
     }
     deciding.close_part();
     let last = deciding.turn.last;

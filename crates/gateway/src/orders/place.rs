@@ -181,10 +181,8 @@ fn placed_view(
         let quantity = Quantity::parse(line.quantity).ok()?;
         Some(OrderLine { sku, quantity, unit_price: *unit_price })
     };
-    let charge = |charge: &proto::OrderCharge| Charge {
-        code: charge.code.clone(),
-        amount: charge.amount,
-    };
+    let charge =
+        |charge: &proto::OrderCharge| Charge { code: charge.code.clone(), amount: charge.amount };
     let view = OrderView {
         id,
         reference: Reference::parse(&order.reference).ok(),
@@ -253,7 +251,11 @@ mod tests {
             reference: "PO 1".to_owned(),
             country: "France".to_owned(),
             currency: "GBP".to_owned(),
-            lines: vec![proto::RequestedLine { sku: "A".to_owned(), quantity: 2, unit_price: None }],
+            lines: vec![proto::RequestedLine {
+                sku: "A".to_owned(),
+                quantity: 2,
+                unit_price: None,
+            }],
             charges: vec![proto::OrderCharge { code: "POST".to_owned(), amount: 300 }],
             payment_method: "card".to_owned(),
             ..Default::default()

@@ -56,10 +56,7 @@ fn a_price_as_sold_takes_the_place_of_the_catalogues_whatever_its_currency() {
     check(
         &[],
         &Input::Place(wanted),
-        &answered(
-            &[Event { order_id: ANN, fact }],
-            &placed_answer(698, &[199, 0]),
-        ),
+        &answered(&[Event { order_id: ANN, fact }], &placed_answer(698, &[199, 0])),
     );
 }
 
