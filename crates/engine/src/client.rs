@@ -31,10 +31,11 @@ use crate::{
     watch::{Watch, Watches},
 };
 
-/// How long a sender waits for a reply before it asks the service for the answer: replies can be
-/// lost.
+/// How long the inbox may take at least, however short the sender's patience is.
+const STORE_WITHIN: Duration = Duration::from_secs(2);
+/// How long a sender waits for a reply before it asks for the answer: replies can be lost.
 const ASK_AFTER: Duration = Duration::from_secs(2);
-/// The pause between two such questions, and between two tries of a question that nobody took.
+/// The pause between two such questions, and two tries of one that nobody took.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How long a question is tried while nobody runs the partition.
 const QUESTION_WITHIN: Duration = Duration::from_secs(5);
@@ -73,8 +74,8 @@ pub enum Outcome {
 pub struct Answered {
     /// The position in the service's own log.
     pub sequence: u64,
-    /// The fingerprint of the command that was handled under this id: another one than that of the
-    /// command sent now means that the id was used before, for something else.
+    /// The fingerprint of what was handled under this id: if it is not that of the command sent
+    /// now, the id was used before, for something else.
     pub fingerprint: String,
     /// The answer as JSON, a type of [`events::answer`].
     pub body: String,
@@ -170,8 +171,9 @@ impl Client {
         let asked = (service.to_owned(), shop.clone(), command.id.clone());
         let reply = self.expect_reply(asked);
         let message = self.seal(&command, lane, partition, &shop)?;
-        let duplicate = self.0.inboxes.write(partition, message).await?;
-
+        let within = deadline.max(Instant::now() + STORE_WITHIN);
+        let written = timeout_at(within, self.0.inboxes.write(partition, message)).await;
+        let duplicate = written.unwrap_or_else(|_| Err(InboxError::silent()))?;
         let ask_after = if duplicate { Duration::ZERO } else { ASK_AFTER };
         let answered = match timeout_at(deadline.min(Instant::now() + ask_after), reply).await {
             Ok(Ok(reply)) => Some(reply),

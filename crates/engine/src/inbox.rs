@@ -32,6 +32,13 @@ pub enum InboxError {
     Unknown(String),
 }
 
+impl InboxError {
+    /// Nobody waits any longer; the write goes on, so the command may be stored yet.
+    pub(crate) fn silent() -> Self {
+        Self::Unknown("nats-server is silent".to_owned())
+    }
+}
+
 /// The writers of all partitions; each starts when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Inboxes {

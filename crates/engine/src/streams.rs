@@ -64,6 +64,8 @@ struct Definition {
     duplicate_window: Duration,
     #[serde(default = "unlimited")]
     max_messages_per_subject: i64,
+    #[serde(default = "any_size")]
+    max_message_size: i32,
     #[serde(default)]
     allow_atomic_publish: bool,
     #[serde(default)]
@@ -211,7 +213,7 @@ fn config(
         duplicate_window: definition.duplicate_window,
         max_messages: -1,
         max_bytes: -1,
-        max_message_size: -1,
+        max_message_size: definition.max_message_size,
         max_consumers: -1,
         max_messages_per_subject: definition.max_messages_per_subject,
         allow_atomic_publish: definition.allow_atomic_publish,
@@ -281,6 +283,10 @@ fn default_duplicate_window() -> Duration {
     Duration::from_mins(2)
 }
 
+fn any_size() -> i32 {
+    -1
+}
+
 fn unlimited() -> i64 {
     -1
 }
@@ -347,7 +353,7 @@ mod tests {
         assert_eq!(
             differences(other),
             [
-                "max_msg_size: is 100, should be -1",
+                "max_msg_size: is 100, should be 786432",
                 "no_ack: is true, should be unset",
                 "sealed: is true, should be unset",
             ]

@@ -3,7 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use engine::{AskError, Client, Engine, ParkedView, Redriving};
-use events::{json, proto, subject::Lane};
+use events::{
+    json, proto,
+    subject::{Lane, event_kind},
+};
 use prost::Message;
 use serde_json::Value;
 use testkit::{Db, eventually};
@@ -24,6 +27,7 @@ testkit::on_both_databases!(
     a_parked_command_that_came_twice_is_handled_once_and_neither_stays,
     a_deadline_waits_behind_what_is_parked,
     an_outcome_that_came_while_its_aggregate_was_parked_is_asked_for_again,
+    the_largest_message_that_the_inbox_takes_can_be_parked,
 );
 
 /// The parked inputs, as soon as there are that many.
@@ -237,5 +241,20 @@ async fn an_outcome_that_came_while_its_aggregate_was_parked_is_asked_for_again(
     assert_eq!(kinds(&log, "A"), ["placed", "confirmed", "placed", "paid"]);
     let of_a: Vec<_> = ledger.charges().into_iter().filter(|(account, _)| account == "A").collect();
     assert_eq!(of_a, [("A".to_owned(), false), ("A".to_owned(), true)]);
+    running.stop().await;
+}
+
+async fn the_largest_message_that_the_inbox_takes_can_be_parked(db: Db) {
+    /// `max_message_size` of the inbox less what the headers take.
+    const LARGEST: usize = 786_432 - 200;
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    rig.write(LIVE, "A", vec![0xff; LARGEST]).await;
+    send(&engine.client(), deposit("B", 1)).await;
+    let log = rig.check(&engine).await;
+    let kind = |entry: &testkit::Entry| event_kind(entry.event.body.as_ref()?);
+    assert!(log.iter().any(|entry| kind(entry) == Some("parked")));
+    assert_eq!(deposits(&log, "B"), [1]);
     running.stop().await;
 }

@@ -82,7 +82,10 @@ async fn whatever_somebody_changed_is_noticed() {
     let defined = inbox.cached_info().config.clone();
     let engine = Engine::connect_only(rig.config()).await.expect("it connects");
     let changes: [(Stream, &str); 4] = [
-        (Stream { max_message_size: 100, ..defined.clone() }, "max_msg_size: is 100, should be -1"),
+        (
+            Stream { max_message_size: 100, ..defined.clone() },
+            "max_msg_size: is 100, should be 786432",
+        ),
         (Stream { no_ack: true, ..defined.clone() }, "no_ack: is true, should be unset"),
         (
             Stream { allow_rollup: true, ..defined.clone() },
