@@ -155,7 +155,7 @@ pub enum Error {
     },
     /// A test stopped the worker at a step.
     #[error("stopped by a test at {0:?}")]
-    Stopped(crate::faults::Step),
+    Stopped(crate::worker::faults::Step),
 }
 
 /// What is done about an error.

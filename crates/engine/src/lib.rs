@@ -8,65 +8,38 @@
 //!                        fold the tail)                     fenced)      + positions)
 //! ```
 //!
-//! | module | what it does |
+//! | folder | what it holds |
 //! |---|---|
-//! | [`service`](Service) | what a service hands over: rules, load and save |
-//! | `run` | [`Engine`]: the connection, the streams, a worker for each partition under its lease |
-//! | `worker` | the loop above |
-//! | `inputs` | what comes next: copies, live, sagas, bulk; deadlines and outcomes from within |
-//! | `turn` | a batch of inputs becomes events, in memory |
-//! | `log`, `publish` | the fenced append of an atomic batch |
-//! | `fold` | recovery and rebuild: the projection from the log |
-//! | `source` | reading a stream from a position, gapless |
-//! | `parked` | what could not be handled, and how an operator lets it be handled again |
-//! | `query`, `reply` | answers: to questions, and to who sent a command |
-//! | `client`, `inbox`, `watch` | the sender's side: the gateway's |
-//! | `verify` | rebuild, and the proof that a projection equals its log |
-//! | `audit`, `limit` | the logs as they stand, and what the server takes: for checks and figures |
-//! | [`sql`] | rows in and out of a database, many at once |
-//! | `lease`, `streams`, `connect`, `database`, `store` | what these stand on |
+//! | `service` | [`Service`]: what a service hands over; the envelope of its events |
+//! | `jetstream` | what is asked of nats-server: connection, streams, fenced appends, leases, gapless reading |
+//! | `projection` | a service's database, and how its log is folded into it |
+//! | `worker` | [`Engine`], and the loop above for each partition under its lease |
+//! | `client` | the sender's side, the gateway's: commands, questions, waiting for an event |
+//! | `operate` | rebuild, verify, parked inputs, the logs as they stand |
 
-mod audit;
 mod client;
-mod connect;
-mod database;
-mod envelope;
 mod error;
-mod faults;
-mod fold;
-mod inbox;
-mod inputs;
-mod lease;
-mod limit;
-mod log;
-mod parked;
-mod positions;
-mod publish;
-mod query;
-mod reply;
-mod run;
-pub mod server;
+mod jetstream;
+mod operate;
+mod projection;
 mod service;
-mod source;
-pub mod sql;
-mod store;
-mod streams;
-mod turn;
-mod verify;
-mod watch;
 mod worker;
 
-pub use audit::Logged;
-pub use client::{Answered, AskError, Client, Outcome, SendError};
-pub use database::Location;
+pub use client::{Answered, AskError, Client, Outcome, SendError, inbox::InboxError, watch::Watch};
 pub use error::{Error, Verdict};
-pub use faults::{Faults, Step};
-pub use inbox::InboxError;
-pub use limit::RawLimit;
-pub use parked::{ParkedView, Redriving};
-pub use run::{Config, Engine};
+pub use jetstream::{
+    server,
+    streams::{Difference, SERVICES},
+};
+pub use operate::{
+    logs::Logged,
+    parked::{ParkedView, Redriving},
+    raw_limit::RawLimit,
+    verify::{Mismatch, Rebuilt, Verified},
+};
+pub use projection::{database::Location, sql, store::ParkedRow};
 pub use service::*;
-pub use store::ParkedRow;
-pub use streams::{Difference, SERVICES};
-pub use verify::{Mismatch, Rebuilt, Verified};
-pub use watch::Watch;
+pub use worker::{
+    faults::{Faults, Step},
+    run::{Config, Engine},
+};

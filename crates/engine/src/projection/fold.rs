@@ -16,12 +16,12 @@ use tokio::sync::mpsc;
 
 use crate::{
     Error, Recorded, Service, Source, WireError,
-    envelope::{self, Content},
-    inputs,
-    positions::Positions,
-    source::{Arrived, Selection, read_range},
-    store::{self, AnswerRow, Changes, LOG, ParkedRow},
-    streams,
+    jetstream::reader::{Arrived, Selection, read_range},
+    jetstream::streams,
+    projection::positions::Positions,
+    projection::store::{self, AnswerRow, Changes, LOG, ParkedRow},
+    service::envelope::{self, Content},
+    worker::inputs,
 };
 
 /// Events that are folded in one transaction: what happens to an aggregate in it is written once.
@@ -197,7 +197,7 @@ pub(crate) async fn fold_copies<S: Service>(
         let stream = streams::log(source.service, partition);
         let end = match ends {
             Some(ends) => ends.get(source.service).copied().unwrap_or(0),
-            None => crate::log::last_sequence(context, &stream).await?,
+            None => crate::jetstream::log::last_sequence(context, &stream).await?,
         };
         let mut positions = Positions(store::positions(db, partition).await?);
         let (from, log) = (positions.get(source.service), positions.get(LOG));

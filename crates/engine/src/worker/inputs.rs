@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Cause, Context, Error, Local, Service, Source, WireError,
     error::describe,
-    fold::cause_kind,
-    positions::Positions,
-    source::{Arrived, Fed, Selection, follow},
-    streams,
+    jetstream::reader::{Arrived, Fed, Selection, follow},
+    jetstream::streams,
+    projection::fold::cause_kind,
+    projection::positions::Positions,
 };
 
 /// Inputs in one batch.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::Error;
 
 /// The definitions, as they stand in the repository.
-const DEFINITIONS: &str = include_str!("../../../nats/streams.toml");
+const DEFINITIONS: &str = include_str!("../../../../nats/streams.toml");
 /// The services that own events.
 pub const SERVICES: &[&str] = &["catalog", "inventory", "order", "payment"];
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Error,
-    publish::{Outgoing, PublishError, WRONG_LAST_SEQUENCE, publish},
+    jetstream::publish::{Outgoing, PublishError, WRONG_LAST_SEQUENCE, publish},
 };
 
 /// The stream of the leases.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Error,
-    publish::{Outgoing, PublishError, WRONG_LAST_SEQUENCE, publish},
+    jetstream::publish::{Outgoing, PublishError, WRONG_LAST_SEQUENCE, publish},
 };
 
 /// How long an append is tried while its outcome is unknown or the server is not ready: longer

@@ -13,13 +13,13 @@ use sqlx::{
 
 use crate::{
     Engine, Error, Location, Service, StoreError, Table,
-    database::{self, Database},
-    fold::{fold_copies, fold_log},
-    lease::Lease,
-    log::last_sequence,
-    positions::Positions,
-    store::{self, LOG},
-    streams,
+    jetstream::lease::Lease,
+    jetstream::log::last_sequence,
+    jetstream::streams,
+    projection::database::{self, Database},
+    projection::fold::{fold_copies, fold_log},
+    projection::positions::Positions,
+    projection::store::{self, LOG},
 };
 
 /// How long a rebuild waits for the lease of a worker that has just been stopped.

@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Engine, Error, WireError,
-    log::last_sequence,
-    positions::Positions,
-    source::{Arrived, Fed, Selection, follow, read_range},
-    streams,
+    jetstream::log::last_sequence,
+    jetstream::reader::{Arrived, Fed, Selection, follow, read_range},
+    jetstream::streams,
+    projection::positions::Positions,
 };
 
 /// Messages that are read at once.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     Engine, Error,
-    publish::{Outgoing, publish},
+    jetstream::publish::{Outgoing, publish},
 };
 
 /// Messages in one batch: as many as a worker takes at once.

@@ -18,17 +18,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, Service,
-    database::Database,
-    faults::{Faults, Step},
-    fold::{fold_copies, fold_log},
-    inputs::{Batch, Content, Input, Inputs, Within},
-    log::{Log, end, last_sequence},
-    parked::{self, RedriveRequest},
-    positions::Positions,
-    reply,
-    store::{self, LOG},
-    streams,
-    turn::{Blocked, Given, Turn, decide},
+    jetstream::log::{Log, end, last_sequence},
+    jetstream::streams,
+    operate::parked::{self, RedriveRequest},
+    projection::database::Database,
+    projection::fold::{fold_copies, fold_log},
+    projection::positions::Positions,
+    projection::store::{self, LOG},
+    worker::faults::{Faults, Step},
+    worker::inputs::{Batch, Content, Input, Inputs, Within},
+    worker::reply,
+    worker::turn::{Blocked, Given, Turn, decide},
 };
 
 /// How often deadlines are looked at.

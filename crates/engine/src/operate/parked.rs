@@ -7,10 +7,10 @@ use tokio::sync::oneshot;
 
 use crate::{
     Cause, Service,
-    fold::unhex,
-    inputs::{Content, Input, Redriven, WITHIN},
-    source::Arrived,
-    store::ParkedRow,
+    jetstream::reader::Arrived,
+    projection::fold::unhex,
+    projection::store::ParkedRow,
+    worker::inputs::{Content, Input, Redriven, WITHIN},
 };
 
 /// Asks for the parked inputs of an aggregate to be handled again.

@@ -7,7 +7,7 @@ use async_nats::Client;
 use events::id::Shop;
 use serde::{Deserialize, Serialize};
 
-use crate::store::AnswerRow;
+use crate::projection::store::AnswerRow;
 
 /// The service, the shop and the id of a command: the same id may come in all of them.
 pub(crate) type Asked = (String, Shop, String);

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::publish::{DUPLICATE_IN_BATCH, FEW, Outgoing, PublishError, publish};
+use crate::jetstream::publish::{DUPLICATE_IN_BATCH, FEW, Outgoing, PublishError, publish};
 
 /// Commands that wait to be written; senders wait beyond that.
 const MAX_WAITING: usize = 1000;

@@ -11,6 +11,8 @@
 //!
 //! Recovery and rebuild are the same without `decide`: [`Service::event_keys`], `load`, `apply`, `save`.
 
+pub(crate) mod envelope;
+
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Client, Error, Faults, Location, Service, Verdict,
-    connect::{connect, warn_unless_synced},
-    database::Database,
     error::describe,
-    lease::Lease,
-    parked::RedriveRequest,
-    query::Answering,
-    streams::{self, Difference, Installation},
-    worker::{Setup, Worker},
+    jetstream::connect::{connect, warn_unless_synced},
+    jetstream::lease::Lease,
+    jetstream::streams::{self, Difference, Installation},
+    operate::parked::RedriveRequest,
+    projection::database::Database,
+    worker::partition::{Setup, Worker},
+    worker::query::Answering,
 };
 
 /// The pause before a worker that failed recovers and goes on.

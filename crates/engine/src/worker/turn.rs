@@ -17,11 +17,11 @@ use uuid::Uuid;
 
 use crate::{
     Cause, Context, Decision, Recorded, Service, envelope,
-    inputs::{Command, Content, Input, Redriven, WITHIN},
-    positions::Positions,
-    publish::{FEW, MAX_BATCH, Outgoing},
-    reply::Reply,
-    store::{AnswerRow, Changes, LOG, ParkedRow},
+    jetstream::publish::{FEW, MAX_BATCH, Outgoing},
+    projection::positions::Positions,
+    projection::store::{AnswerRow, Changes, LOG, ParkedRow},
+    worker::inputs::{Command, Content, Input, Redriven, WITHIN},
+    worker::reply::Reply,
 };
 
 /// Aggregates with something parked: what comes later for them is parked behind it.

@@ -19,10 +19,10 @@ use tokio::{
 use crate::{
     QueryError, Service,
     error::describe,
-    parked::{ParkedView, RedriveOrder, RedriveRequest},
-    positions::Positions,
-    reply::Reply,
-    store,
+    operate::parked::{ParkedView, RedriveOrder, RedriveRequest},
+    projection::positions::Positions,
+    projection::store,
+    worker::reply::Reply,
 };
 
 /// Questions that are answered at the same time.

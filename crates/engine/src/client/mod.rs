@@ -1,5 +1,8 @@
 //! The sender's side: commands into the inbox, answers out of it, questions.
 
+pub(crate) mod inbox;
+pub(crate) mod watch;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -23,12 +26,12 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::{
-    inbox::{InboxError, Inboxes},
-    parked::{ParkedView, RedriveOrder, Redriving},
-    publish::Outgoing,
-    query::{self, Question, Reported},
-    reply::{Asked, Reply},
-    watch::{Watch, Watches},
+    client::inbox::{InboxError, Inboxes},
+    client::watch::{Watch, Watches},
+    jetstream::publish::Outgoing,
+    operate::parked::{ParkedView, RedriveOrder, Redriving},
+    worker::query::{self, Question, Reported},
+    worker::reply::{Asked, Reply},
 };
 
 /// How long the inbox may take at least, however short the sender's patience is.
@@ -145,7 +148,7 @@ impl Client {
 
     /// Whether NATS is connected and JetStream answers.
     pub async fn ready(&self) -> Result<(), AskError> {
-        let answer = self.0.context.get_stream(&crate::streams::inbox(0)).await;
+        let answer = self.0.context.get_stream(&crate::jetstream::streams::inbox(0)).await;
         answer.map(|_| ()).map_err(|error| AskError::Refused {
             service: "JetStream".to_owned(),
             problem: error.to_string(),

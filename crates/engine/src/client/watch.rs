@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
-    log::last_sequence,
-    source::{Fed, Selection, follow},
-    streams,
+    jetstream::log::last_sequence,
+    jetstream::reader::{Fed, Selection, follow},
+    jetstream::streams,
 };
 
 /// Who waits for what: by shop and aggregate.
