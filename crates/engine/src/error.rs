@@ -1,6 +1,8 @@
-//! What can fail in the engine, and what is then done about it.
+//! What can fail in the engine.
 
-use crate::{StoreError, WireError};
+use async_nats::ConnectErrorKind;
+
+use crate::{StoreError, WireError, metrics::RestartCause};
 
 /// What the engine could not do.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,23 @@ pub enum Error {
         /// The first sequence that is still there.
         first: u64,
     },
+    /// A stream ends before the position that was reached in it.
+    #[error(
+        "{stream} ends at {last}, but {service} has handled it up to {position}: the stream was \
+         created anew, or an old copy of the broker's store was restored; restore the right copy, \
+         or continue with the stream as it is with `tradewind positions reset {service} PARTITION \
+         SOURCE`"
+    )]
+    PositionBeyondEnd {
+        /// The service that reads the stream.
+        service: &'static str,
+        /// The stream.
+        stream: String,
+        /// The last sequence handled.
+        position: u64,
+        /// The last sequence of the stream.
+        last: u64,
+    },
     /// The log ends before what was folded of it: going on would contradict what was told.
     #[error(
         "{stream} ends at {last}, but the projection of {service} holds it up to {position}: the \
@@ -82,9 +101,9 @@ pub enum Error {
         /// The last sequence that this worker had seen.
         expected: u64,
     },
-    /// Somebody else moved the position of the projection: this worker is a zombie.
+    /// Another worker moved the position of the projection: this one has been superseded.
     #[error("another worker moved the projection of {service}-{partition} on from {expected}")]
-    Zombie {
+    Superseded {
         /// The service.
         service: &'static str,
         /// The partition.
@@ -92,15 +111,15 @@ pub enum Error {
         /// The position that this worker had left it at.
         expected: u64,
     },
-    /// The lease ran out or was taken over.
-    #[error("the lease of {service}-{partition} is lost")]
+    /// Another process has claimed the partition.
+    #[error("another process runs {service}-{partition} now")]
     LeaseLost {
         /// The service.
         service: &'static str,
         /// The partition.
         partition: u32,
     },
-    /// The lease is held by somebody who is not going to give it up.
+    /// The partition is claimed by a process that does not release it.
     #[error("{service}-{partition} is being run by {holder}; stop it first")]
     LeaseHeld {
         /// The service.
@@ -111,20 +130,42 @@ pub enum Error {
         holder: String,
     },
     /// The service's own log holds what this version cannot read.
-    #[error("{stream} holds an event at {sequence} that this version cannot read")]
-    Log {
+    #[error(
+        "{stream} holds a message at {sequence} that this version cannot read; a newer version may; \
+         if it is no event at all, void it with `tradewind log void {service} {partition} {sequence}`"
+    )]
+    Unreadable {
+        /// The service.
+        service: &'static str,
+        /// The partition.
+        partition: u32,
         /// The log.
         stream: String,
-        /// The sequence of the event.
+        /// The sequence of the message.
+        sequence: u64,
+        /// What is wrong with it.
+        source: WireError,
+    },
+    /// A message of a stream is not what its readers expect.
+    #[error("the message at {sequence} of {stream} does not decode")]
+    Undecodable {
+        /// The stream.
+        stream: String,
+        /// The sequence of the message.
         sequence: u64,
         /// What is wrong with it.
         source: WireError,
     },
     /// The versions of an aggregate are not contiguous in the log.
-    #[error("in {stream}, version {next} of {aggregate} follows version {version}")]
+    #[error(
+        "in {stream} at {sequence}, version {next} of {aggregate} follows version {version}: the \
+         service did not write it; void it with `tradewind log void`"
+    )]
     Version {
         /// The log.
         stream: String,
+        /// The sequence of the message.
+        sequence: u64,
         /// The aggregate.
         aggregate: String,
         /// Its version before.
@@ -132,6 +173,22 @@ pub enum Error {
         /// Its next version in the log.
         next: u64,
     },
+    /// A rule panicked while the log was folded.
+    #[error("folding {stream} at {sequence} failed: {reason}")]
+    Fold {
+        /// The log.
+        stream: String,
+        /// The sequence of the event.
+        sequence: u64,
+        /// What the panic says.
+        reason: String,
+    },
+    /// A step of the worker ended.
+    #[error("a step of the worker ended: {0}")]
+    StepEnded(String),
+    /// What an operator asked for cannot be done.
+    #[error("{0}")]
+    Refused(String),
     /// The projection failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -158,39 +215,54 @@ pub enum Error {
     Stopped(crate::worker::faults::Step),
 }
 
-/// What is done about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Recover from the log and go on.
-    Retry,
-    /// Give up: only an operator can help.
-    Stop,
-}
-
 impl Error {
-    /// What is done about it.
-    pub fn verdict(&self) -> Verdict {
+    /// Whether a server did not answer, or is not ready: the same may succeed a moment later.
+    pub(crate) fn is_unreachable(&self) -> bool {
         match self {
+            Self::Connect { source, .. } => matches!(
+                source.kind(),
+                ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io
+            ),
+            Self::JetStream { .. } => true,
+            Self::Open { source, .. } => is_unreachable_database(&**source),
+            _ => false,
+        }
+    }
+
+    /// Whether it happens in the course of things: a worker recovers from its log and goes on.
+    pub(crate) fn is_expected(&self) -> bool {
+        matches!(
+            self,
             Self::JetStream { .. }
-            | Self::Fenced { .. }
-            | Self::Zombie { .. }
-            | Self::LeaseLost { .. }
-            | Self::Store(StoreError::Database(_)) => Verdict::Retry,
-            Self::Connect { .. }
+                | Self::Fenced { .. }
+                | Self::Superseded { .. }
+                | Self::LeaseLost { .. }
+                | Self::Store(StoreError::Database(_))
+        )
+    }
+
+    /// Why the partition failed, for metrics.
+    pub(crate) fn cause(&self) -> RestartCause {
+        match self {
+            Self::InputsLost { .. } | Self::PositionBeyondEnd { .. } | Self::LogLost { .. } => {
+                RestartCause::Position
+            }
+            Self::Fenced { .. } | Self::Superseded { .. } => RestartCause::Fenced,
+            Self::LeaseLost { .. } | Self::LeaseHeld { .. } => RestartCause::LeaseLost,
+            Self::Unreadable { .. } | Self::Undecodable { .. } | Self::Version { .. } => {
+                RestartCause::UnreadableLog
+            }
+            Self::Fold { .. } | Self::StepEnded(_) => RestartCause::Panic,
+            Self::Store(_) | Self::Open { .. } => RestartCause::Database,
+            Self::JetStream { .. } if is_storage_full(&describe(self)) => RestartCause::StorageFull,
+            Self::JetStream { .. }
+            | Self::Connect { .. }
             | Self::ServerTooOld { .. }
             | Self::Drift { .. }
             | Self::Definitions(_)
-            | Self::InputsLost { .. }
-            | Self::LogLost { .. }
-            | Self::LeaseHeld { .. }
-            | Self::Log { .. }
-            | Self::Version { .. }
-            | Self::Store(
-                StoreError::Corrupt { .. } | StoreError::Serialise(_) | StoreError::Unreadable(_),
-            )
-            | Self::Open { .. }
+            | Self::Refused(_)
             | Self::Server { .. }
-            | Self::Stopped(_) => Verdict::Stop,
+            | Self::Stopped(_) => RestartCause::Broker,
         }
     }
 
@@ -201,6 +273,25 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self::JetStream { action, stream: stream.to_owned(), source: source.into() }
+    }
+}
+
+/// Whether nats-server says that it has no space for what it should store.
+fn is_storage_full(error: &str) -> bool {
+    ["no space left", "insufficient resources", "resources exceeded", "maximum bytes exceeded"]
+        .iter()
+        .any(|text| error.contains(text))
+}
+
+/// Whether a database refuses connections, or is starting or stopping (class 57 of the codes of
+/// Postgres), or has none left (class 53).
+fn is_unreachable_database(error: &(dyn std::error::Error + 'static)) -> bool {
+    match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
+        Some(sqlx::Error::Database(error)) => {
+            error.code().is_some_and(|code| code.starts_with("57") || code.starts_with("53"))
+        }
+        _ => false,
     }
 }
 

@@ -11,35 +11,43 @@
 //! | folder | what it holds |
 //! |---|---|
 //! | `service` | [`Service`]: what a service hands over; the envelope of its events |
-//! | `jetstream` | what is asked of nats-server: connection, streams, fenced appends, leases, gapless reading |
+//! | `jetstream` | what is asked of nats-server: connection, streams, fenced appends, members and their claims, gapless reading |
 //! | `projection` | a service's database, and how its log is folded into it |
-//! | `worker` | [`Engine`], and the loop above for each partition under its lease |
+//! | `worker` | [`Engine`], and the loop above for each partition that the process has claimed |
 //! | `client` | the sender's side, the gateway's: commands, questions, waiting for an event |
+//! | `metrics` | what a worker measures, by name |
 //! | `operate` | rebuild, verify, parked inputs, the logs as they stand |
 
 mod client;
+mod clock;
+mod definition;
 mod error;
 mod jetstream;
+pub mod metrics;
 mod operate;
 mod projection;
 mod service;
 mod worker;
 
-pub use client::{Answered, AskError, Client, Outcome, SendError, inbox::InboxError, watch::Watch};
-pub use error::{Error, Verdict};
-pub use jetstream::{
-    server,
-    streams::{Difference, SERVICES},
+pub use client::{
+    Answered, AskError, Client, Outcome, SendError, Written, inbox::InboxError, watch::Watch,
 };
+pub use clock::Clock;
+pub use definition::{Definition, Operator};
+pub use error::Error;
+pub use jetstream::{server, streams::Difference};
 pub use operate::{
     logs::Logged,
-    parked::{ParkedView, Redriving},
+    parked::{ParkedPage, Redriving},
     raw_limit::RawLimit,
-    verify::{Mismatch, Rebuilt, Verified},
+    rebuild::Rebuilt,
+    verify::{Mismatch, Verified},
+    void::Voided,
 };
-pub use projection::{database::Location, sql, store::ParkedRow};
+pub use projection::{database::Location, documents, engine_rows::ParkedRow};
 pub use service::*;
 pub use worker::{
     faults::{Faults, Step},
     run::{Config, Engine},
+    status::{PartitionState, PartitionStatus},
 };

@@ -4,11 +4,11 @@ use crate::{id::Shop, proto};
 
 /// The header that names the aggregate which a message concerns.
 pub const AGGREGATE_HEADER: &str = "Tradewind-Aggregate";
-/// The header on the last message of a batch: `source=sequence` of every input consumed, comma-separated.
+/// The header on the last message of a batch: `source=sequence` of every input handled, comma-separated.
 pub const POSITIONS_HEADER: &str = "Tradewind-Positions";
 /// The header of a command that names the subject its answer goes to.
 pub const REPLY_HEADER: &str = "Tradewind-Reply";
-/// The header of a command: the sequence of the catalogue that its sender had seen.
+/// The header of a command: `service=sequence` of each log that its sender had seen so far, comma-separated.
 pub const AFTER_HEADER: &str = "Tradewind-After";
 
 /// The two lanes of the inbox.
@@ -63,6 +63,9 @@ pub fn event_kind(body: &proto::event::Body) -> Option<&'static str> {
             Engine::Parked(_) => "parked",
             Engine::Redriven(_) => "redriven",
             Engine::Positions(_) => "positions",
+            Engine::Voided(_) => "voided",
+            Engine::AnswersForgotten(_) => "answers_forgotten",
+            Engine::PositionReset(_) => "position_reset",
         },
         Body::Catalog(event) => match event.kind.as_ref()? {
             Catalog::Created(_) => "created",

@@ -31,7 +31,11 @@ impl Timestamp {
     /// Takes the wire form; an absent time is an error.
     pub fn parse(time: Option<&prost_types::Timestamp>) -> Result<Self, ParseError> {
         let time = time.ok_or_else(|| ParseError::new("time", "must be present", ""))?;
-        Ok(Self(time.seconds * 1000 + i64::from(time.nanos) / 1_000_000))
+        let millis = time.seconds.checked_mul(1000);
+        millis
+            .and_then(|millis| millis.checked_add(i64::from(time.nanos) / 1_000_000))
+            .map(Self)
+            .ok_or_else(|| ParseError::new("time", "must be in range", &time.seconds.to_string()))
     }
 }
 
@@ -74,6 +78,12 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_out_of_range_is_refused() {
+        let time = prost_types::Timestamp { seconds: i64::MAX, nanos: 0 };
+        assert!(Timestamp::parse(Some(&time)).is_err());
+    }
 
     #[test]
     fn the_wire_form_and_the_text_keep_the_millisecond() {

@@ -116,6 +116,22 @@ pub enum CancelReason {
     CaptureFailed,
 }
 
+impl CancelReason {
+    /// The reason as it is in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::OutOfStock => "out_of_stock",
+            Self::StockTimeout => "stock_timeout",
+            Self::PaymentDeclined => "payment_declined",
+            Self::PaymentFailed => "payment_failed",
+            Self::PaymentTimeout => "payment_timeout",
+            Self::StockLost => "stock_lost",
+            Self::CaptureFailed => "capture_failed",
+        }
+    }
+}
+
 /// A SKU that an order wanted and did not get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortage {

@@ -17,6 +17,7 @@ pub struct ConfiguredServer {
     pub name: String,
     port: u16,
     monitor_port: u16,
+    command: Command,
     child: Child,
     _store: TempDir,
 }
@@ -29,8 +30,8 @@ impl ConfiguredServer {
         let mut command = command("single.conf", store.path());
         command.args(["--port", &port.to_string(), "--http_port", &monitor_port.to_string()]);
         let child = command.spawn().expect("nats-server starts");
-        let server =
-            Self { name: "tradewind".to_owned(), port, monitor_port, child, _store: store };
+        let name = "tradewind".to_owned();
+        let server = Self { name, port, monitor_port, command, child, _store: store };
         server.is_up().await;
         server
     }
@@ -54,7 +55,7 @@ impl ConfiguredServer {
                 command.env(name, format!("nats://127.0.0.1:{route}"));
             }
             let child = command.spawn().expect("nats-server starts");
-            Self { name, port, monitor_port, child, _store: store }
+            Self { name, port, monitor_port, command, child, _store: store }
         });
         for server in &servers {
             server.is_up().await;
@@ -75,6 +76,28 @@ impl ConfiguredServer {
     /// Kills the server, as a power failure would.
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("it runs");
+    }
+
+    /// Starts it again after [`ConfiguredServer::kill`]: the same address, the same data.
+    pub async fn start_again(&mut self) {
+        self.child = self.command.spawn().expect("nats-server starts");
+        self.is_up().await;
+    }
+
+    /// Stops the server where it is, as a machine that hangs.
+    pub async fn suspend(&self) {
+        self.signal("-STOP").await;
+    }
+
+    /// Lets it run again after [`ConfiguredServer::suspend`].
+    pub async fn resume(&self) {
+        self.signal("-CONT").await;
+    }
+
+    async fn signal(&self, signal: &str) {
+        let process = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args([signal, &process]).status().await;
+        assert!(sent.expect("kill can be run").success());
     }
 
     async fn is_up(&self) {

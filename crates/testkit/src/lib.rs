@@ -69,10 +69,17 @@ pub fn engine_config(server: &TestServer, db: &Db, partitions: u32) -> engine::C
         partitions,
         replicas: 1,
         integrator_streams: false,
+        services: SERVICES,
         instance: "test".to_owned(),
+        identity_file: None,
+        start_timeout: Duration::from_secs(10),
+        clock: engine::Clock::system(),
         faults: engine::Faults::default(),
     }
 }
+
+/// The services whose streams exist in tests.
+pub const SERVICES: &[&str] = &["catalog", "inventory", "order", "payment"];
 
 /// Looks again and again until `holds`; panics with `what` when it never does.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {

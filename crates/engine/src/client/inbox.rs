@@ -10,7 +10,9 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::jetstream::publish::{DUPLICATE_IN_BATCH, FEW, Outgoing, PublishError, publish};
+use crate::jetstream::publish::{
+    DUPLICATE_IN_BATCH, MAX_PIPELINED, Outgoing, PublishError, publish,
+};
 
 /// Commands that wait to be written; senders wait beyond that.
 const MAX_WAITING: usize = 1000;
@@ -92,7 +94,7 @@ async fn write_all(nats: Nats, mut waiting: mpsc::Receiver<Waiting>) {
 
 async fn write_together(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, InboxError>> {
     let count = messages.len();
-    if count <= FEW {
+    if count <= MAX_PIPELINED {
         return write_each(nats, messages).await;
     }
     match publish(nats, messages.clone(), None).await {

@@ -11,13 +11,13 @@ use std::{
 
 use async_nats::{Client as Nats, HeaderMap, RequestErrorKind, jetstream::Context};
 use events::{
-    id::Shop,
+    id::{Shop, hex},
     proto,
     subject::{self, AFTER_HEADER, AGGREGATE_HEADER, Lane, REPLY_HEADER},
 };
 use futures::StreamExt;
 use prost::Message;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout_at},
@@ -26,12 +26,13 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::{
+    ParkedRow,
     client::inbox::{InboxError, Inboxes},
     client::watch::{Watch, Watches},
     jetstream::publish::Outgoing,
-    operate::parked::{ParkedView, RedriveOrder, Redriving},
+    operate::parked::{MAX_PARKED_DIGITS, ParkedPage, ParkedQuestion, RedriveOrder, Redriving},
     worker::query::{self, Question, Reported},
-    worker::reply::{Asked, Reply},
+    worker::reply::{CommandKey, Reply},
 };
 
 /// How long the inbox may take at least, however short the sender's patience is.
@@ -54,13 +55,13 @@ struct Inner {
     partitions: u32,
     /// Where the replies to this client go.
     reply_to: String,
-    waiting: Arc<Mutex<HashMap<Asked, Vec<oneshot::Sender<Reply>>>>>,
+    waiting: Arc<Mutex<HashMap<CommandKey, Vec<oneshot::Sender<Reply>>>>>,
     /// Stops listening with this client.
     listening: OnceLock<AbortOnDropHandle<()>>,
     inboxes: Inboxes,
     watches: Watches,
-    /// By partition: the last position in the catalogue that an answer told.
-    catalog: Mutex<HashMap<u32, u64>>,
+    /// By service and partition: the last position in its log that an answer named.
+    seen: Mutex<HashMap<(String, u32), u64>>,
 }
 
 /// What became of a command.
@@ -70,6 +71,18 @@ pub enum Outcome {
     Answered(Answered),
     /// It is in the inbox and will be handled; no answer came in time.
     Pending,
+}
+
+/// A command that is in the inbox.
+#[derive(Debug)]
+pub struct Written {
+    key: CommandKey,
+    partition: u32,
+    /// Whether the inbox held it already.
+    duplicate: bool,
+    reply: oneshot::Receiver<Reply>,
+    /// How long its answer is waited for.
+    deadline: Instant,
 }
 
 /// The answer to a command.
@@ -139,7 +152,7 @@ impl Client {
             listening: OnceLock::new(),
             inboxes: Inboxes::new(nats.clone(), partitions),
             watches: Watches::new(context.clone()),
-            catalog: Mutex::default(),
+            seen: Mutex::default(),
             nats,
             context,
             partitions,
@@ -160,38 +173,52 @@ impl Client {
     pub async fn send(
         &self,
         lane: Lane,
-        mut command: proto::Command,
+        command: proto::Command,
         patience: Duration,
     ) -> Result<Outcome, SendError> {
+        let written = self.write(lane, command, patience).await?;
+        Ok(self.answer(written).await)
+    }
+
+    /// Writes a command to the inbox; `patience` is how long its answer may then be waited for,
+    /// from now on.
+    pub async fn write(
+        &self,
+        lane: Lane,
+        mut command: proto::Command,
+        patience: Duration,
+    ) -> Result<Written, SendError> {
         let deadline = Instant::now() + patience;
         self.listen().await?;
         let shop = Shop::parse(&command.shop)?;
         let partition = subject::partition(&shop, self.0.partitions);
-        if command.after_catalog == 0 {
-            command.after_catalog = self.catalog_position(partition);
-        }
+        self.note_seen(&mut command, partition);
         let (service, _) = subject::command_kind(command.body.as_ref().ok_or(SendError::Empty)?);
-        let asked = (service.to_owned(), shop.clone(), command.id.clone());
-        let reply = self.expect_reply(asked);
+        let key = (service.to_owned(), shop.clone(), command.id.clone());
+        let reply = self.expect_reply(key.clone());
         let message = self.seal(&command, lane, partition, &shop)?;
         let within = deadline.max(Instant::now() + STORE_WITHIN);
         let written = timeout_at(within, self.0.inboxes.write(partition, message)).await;
         let duplicate = written.unwrap_or_else(|_| Err(InboxError::silent()))?;
+        Ok(Written { key, partition, duplicate, reply, deadline })
+    }
+
+    /// Waits for the answer to a command that is in the inbox.
+    pub async fn answer(&self, written: Written) -> Outcome {
+        let Written { key: (service, shop, id), partition, duplicate, reply, deadline } = written;
         let ask_after = if duplicate { Duration::ZERO } else { ASK_AFTER };
         let answered = match timeout_at(deadline.min(Instant::now() + ask_after), reply).await {
             Ok(Ok(reply)) => Some(reply),
-            _ => self.ask_for_answer(service, &shop, &command.id, deadline).await,
+            _ => self.ask_for_answer(&service, &shop, &id, deadline).await,
         };
-        let Some(reply) = answered else { return Ok(Outcome::Pending) };
-        if service == "catalog" {
-            self.note_catalog_position(partition, reply.sequence);
-        }
-        Ok(Outcome::Answered(Answered {
+        let Some(reply) = answered else { return Outcome::Pending };
+        self.note_position(&service, partition, reply.sequence);
+        Outcome::Answered(Answered {
             sequence: reply.sequence,
             fingerprint: reply.fingerprint,
             body: reply.body,
             repeated: reply.repeated || duplicate,
-        }))
+        })
     }
 
     fn seal(
@@ -215,8 +242,12 @@ impl Client {
         headers.insert("Nats-Msg-Id", format!("{service}/{shop}/{}", command.id));
         headers.insert(AGGREGATE_HEADER, aggregate.as_str());
         headers.insert(REPLY_HEADER, self.0.reply_to.as_str());
-        if command.after_catalog > 0 {
-            headers.insert(AFTER_HEADER, command.after_catalog.to_string());
+        if !command.after.is_empty() {
+            let mut after: Vec<_> = command.after.iter().collect();
+            after.sort_unstable();
+            let after: Vec<_> =
+                after.into_iter().map(|(service, seen)| format!("{service}={seen}")).collect();
+            headers.insert(AFTER_HEADER, after.join(","));
         }
         Ok(Outgoing {
             subject: subject::command(partition, lane, service, shop, kind),
@@ -258,6 +289,8 @@ impl Client {
         at_least: u64,
     ) -> Result<Option<Value>, AskError> {
         let partition = subject::partition(shop, self.0.partitions);
+        // What an answer to this client has named is in what it reads from now on.
+        let at_least = at_least.max(self.position(service, partition));
         self.ask(service, partition, shop, name, &Question { at_least, parameters }).await
     }
 
@@ -303,23 +336,89 @@ impl Client {
         self.ask_all(service, query::POSITIONS).await
     }
 
-    /// What is parked in a service.
-    pub async fn parked(&self, service: &str) -> Result<Vec<ParkedView>, AskError> {
-        let parked: Vec<Vec<ParkedView>> = self.ask_all(service, query::PARKED).await?;
-        Ok(parked.into_iter().flatten().collect())
+    /// What is parked in a partition of a service, a page without the bytes; `after` is the `next` of
+    /// the page before.
+    pub async fn parked(
+        &self,
+        service: &str,
+        partition: u32,
+        after: Option<u64>,
+    ) -> Result<ParkedPage, AskError> {
+        let answer = self.ask_engine(service, partition, query::PARKED, json!(after)).await?;
+        read_answer(service, answer)
+    }
+
+    /// One parked input, with its bytes; `None` when nothing is parked under that id.
+    pub async fn parked_input(
+        &self,
+        service: &str,
+        id: &str,
+    ) -> Result<Option<ParkedRow>, AskError> {
+        for partition in 0..self.0.partitions {
+            let Some(mut row) = self.parked_part(service, partition, id, 0).await? else {
+                continue;
+            };
+            while row.payload.len().is_multiple_of(MAX_PARKED_DIGITS) {
+                let from = row.payload.len();
+                let part = self.parked_part(service, partition, id, from).await?;
+                let Some(part) = part.filter(|part| !part.payload.is_empty()) else { break };
+                row.payload.push_str(&part.payload);
+            }
+            return Ok(Some(row));
+        }
+        Ok(None)
+    }
+
+    async fn parked_part(
+        &self,
+        service: &str,
+        partition: u32,
+        id: &str,
+        from: usize,
+    ) -> Result<Option<ParkedRow>, AskError> {
+        let question = json!(ParkedQuestion { id: id.to_owned(), from });
+        let answer = self.ask_engine(service, partition, query::PARKED_INPUT, question).await?;
+        read_answer(service, answer)
+    }
+
+    /// Lets whoever runs a partition rebuild it beside its database.
+    pub(crate) async fn rebuild(&self, service: &str, partition: u32) -> Result<(), AskError> {
+        self.ask_engine(service, partition, query::REBUILD, Value::Null).await.map(|_| ())
+    }
+
+    /// Whether a partition is being rebuilt.
+    pub(crate) async fn is_rebuilding(
+        &self,
+        service: &str,
+        partition: u32,
+    ) -> Result<bool, AskError> {
+        let answer = self.ask_engine(service, partition, query::IS_REBUILDING, Value::Null).await?;
+        read_answer(service, answer)
+    }
+
+    /// Asks the engine of whoever runs a partition.
+    async fn ask_engine(
+        &self,
+        service: &str,
+        partition: u32,
+        name: &str,
+        parameters: Value,
+    ) -> Result<Option<Value>, AskError> {
+        let question = Question { at_least: 0, parameters };
+        self.ask(service, partition, &Shop::unknown(), name, &question).await
     }
 
     /// Lets what is parked for an aggregate be handled again, in order. `id` is the first of them;
-    /// `edited` its message as protobuf JSON, as it should have been.
+    /// `edited` its bytes as they should have been.
     pub async fn redrive(
         &self,
         service: &str,
         partition: u32,
         id: &str,
-        edited: Option<Value>,
+        edited: Option<&[u8]>,
     ) -> Result<Redriving, AskError> {
         let garbled = |source| AskError::Garbled { service: service.to_owned(), source };
-        let order = RedriveOrder { id: id.to_owned(), edited };
+        let order = RedriveOrder { id: id.to_owned(), edited: edited.map(hex) };
         let parameters = serde_json::to_value(order).map_err(garbled)?;
         let question = Question { at_least: 0, parameters };
         let shop = Shop::unknown();
@@ -356,10 +455,10 @@ impl Client {
         self.0.watches.watch(service, events, partition, shop, aggregate).await
     }
 
-    fn expect_reply(&self, asked: Asked) -> oneshot::Receiver<Reply> {
+    fn expect_reply(&self, key: CommandKey) -> oneshot::Receiver<Reply> {
         let (tell, told) = oneshot::channel();
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiters = waiting.entry(asked).or_default();
+        let waiters = waiting.entry(key).or_default();
         waiters.retain(|waiter| !waiter.is_closed());
         waiters.push(tell);
         told
@@ -379,7 +478,7 @@ impl Client {
                 };
                 let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 for reply in replies {
-                    for waiter in waiting.remove(&reply.asked()).unwrap_or_default() {
+                    for waiter in waiting.remove(&reply.command_key()).unwrap_or_default() {
                         waiter.send(reply.clone()).ok();
                     }
                 }
@@ -391,14 +490,32 @@ impl Client {
         Ok(())
     }
 
-    fn catalog_position(&self, partition: u32) -> u64 {
-        let known = self.0.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&partition).copied().unwrap_or(0)
+    /// Adds what this client has seen of other services, so that the command is handled after it.
+    fn note_seen(&self, command: &mut proto::Command, partition: u32) {
+        let seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((service, of), sequence) in seen.iter().filter(|((_, of), _)| *of == partition) {
+            debug_assert_eq!(*of, partition);
+            let after = command.after.entry(service.clone()).or_default();
+            *after = (*after).max(*sequence);
+        }
     }
 
-    fn note_catalog_position(&self, partition: u32, sequence: u64) {
-        let mut known = self.0.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = known.entry(partition).or_default();
-        *position = sequence.max(*position);
+    fn position(&self, service: &str, partition: u32) -> u64 {
+        let seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&(service.to_owned(), partition)).copied().unwrap_or(0)
     }
+
+    fn note_position(&self, service: &str, partition: u32, sequence: u64) {
+        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = seen.entry((service.to_owned(), partition)).or_default();
+        *known = (*known).max(sequence);
+    }
+}
+
+fn read_answer<T: serde::de::DeserializeOwned>(
+    service: &str,
+    answer: Option<Value>,
+) -> Result<T, AskError> {
+    serde_json::from_value(answer.unwrap_or_default())
+        .map_err(|source| AskError::Garbled { service: service.to_owned(), source })
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     jetstream::log::last_sequence,
-    jetstream::reader::{Fed, Selection, follow},
+    jetstream::reader::{Delivery, Selection, follow},
     jetstream::streams,
 };
 
@@ -40,14 +40,31 @@ impl Drop for Watches {
     }
 }
 
-/// Waits for one event.
+/// Waits for one event. Dropping it ends the wait and forgets it.
 #[derive(Debug)]
-pub struct Watch(oneshot::Receiver<u64>);
+pub struct Watch {
+    event: oneshot::Receiver<u64>,
+    waiting: Waiting,
+    key: (String, String),
+}
 
 impl Watch {
     /// The sequence of the event in the service's log; `None` when it does not come in time.
-    pub async fn wait(self, patience: Duration) -> Option<u64> {
-        timeout(patience, self.0).await.ok()?.ok()
+    pub async fn wait(mut self, limit: Duration) -> Option<u64> {
+        timeout(limit, &mut self.event).await.ok()?.ok()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.event.close();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiters) = waiting.get_mut(&self.key) {
+            waiters.retain(|waiter| !waiter.is_closed());
+            if waiters.is_empty() {
+                waiting.remove(&self.key);
+            }
+        }
     }
 }
 
@@ -65,13 +82,7 @@ impl Watches {
         aggregate: &str,
     ) -> Result<Watch, Error> {
         let waiting = self.tail(service, events, partition).await?;
-        let (tell, told) = oneshot::channel();
-        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (shop.to_string(), aggregate.to_owned());
-        let waiters = waiting.entry(place).or_default();
-        waiters.retain(|waiter| !waiter.is_closed());
-        waiters.push(tell);
-        Ok(Watch(told))
+        Ok(register(waiting, (shop.to_string(), aggregate.to_owned())))
     }
 
     /// The tail of a log, from its present end on.
@@ -91,7 +102,7 @@ impl Watches {
             events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect();
         let mut queue = follow(
             self.context.clone(),
-            Selection { stream, filters, forgets: false },
+            Selection { stream, filters, starts_at_first: false },
             position,
             service,
             Arc::new(Notify::new()),
@@ -101,7 +112,7 @@ impl Watches {
         let tell = waiting.clone();
         tokio::spawn(async move {
             while let Some(fed) = queue.recv().await {
-                let Fed::Message(message) = fed else { continue };
+                let Delivery::Message(message) = fed else { continue };
                 let shop = message.subject.split('.').nth(2).unwrap_or_default().to_owned();
                 let place = (shop, message.aggregate.unwrap_or_default());
                 let mut waiting = tell.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,5 +123,62 @@ impl Watches {
         });
         tails.insert((service, partition, events), waiting.clone());
         Ok(waiting)
+    }
+}
+
+fn register(waiting: Waiting, key: (String, String)) -> Watch {
+    let (sender, event) = oneshot::channel();
+    let mut waiters = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    waiters.entry(key.clone()).or_default().push(sender);
+    drop(waiters);
+    Watch { event, waiting, key }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(aggregate: &str) -> (String, String) {
+        ("acme".to_owned(), aggregate.to_owned())
+    }
+
+    fn count(waiting: &Waiting, aggregate: &str) -> usize {
+        let waiting = waiting.lock().expect("no test panics with the lock");
+        waiting.get(&key(aggregate)).map_or(0, Vec::len)
+    }
+
+    #[test]
+    fn a_watch_that_is_dropped_leaves_nothing_behind() {
+        let waiting = Waiting::default();
+        let (first, second) =
+            (register(waiting.clone(), key("A")), register(waiting.clone(), key("A")));
+        let other = register(waiting.clone(), key("B"));
+        drop(first);
+        assert_eq!((count(&waiting, "A"), count(&waiting, "B")), (1, 1));
+        drop((second, other));
+        assert!(waiting.lock().expect("no test panics with the lock").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_ends_without_the_event_leaves_nothing_behind() {
+        let waiting = Waiting::default();
+        assert_eq!(register(waiting.clone(), key("A")).wait(Duration::ZERO).await, None);
+        assert!(waiting.lock().expect("no test panics with the lock").is_empty());
+    }
+
+    #[tokio::test]
+    async fn all_that_wait_for_an_event_receive_it() {
+        let waiting = Waiting::default();
+        let watches =
+            [(); 2].map(|()| register(waiting.clone(), key("A")).wait(Duration::from_mins(1)));
+        for sender in waiting
+            .lock()
+            .expect("no test panics with the lock")
+            .remove(&key("A"))
+            .expect("is there")
+        {
+            sender.send(7).expect("is waited for");
+        }
+        assert_eq!(futures::future::join_all(watches).await, [Some(7), Some(7)]);
     }
 }

@@ -8,18 +8,26 @@ use async_nats::{
 };
 use serde::Deserialize;
 
-use crate::Error;
+use crate::{Error, jetstream::retry::jittered};
 
-/// How long the first connection is tried.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// How long JetStream's own requests (streams, consumers) may take.
-const REQUEST_WITHIN: Duration = Duration::from_secs(5);
-/// How often the connection is checked.
-const PING_EVERY: Duration = Duration::from_secs(5);
+/// How long a server may take to answer a new connection. One that hangs still takes connections,
+/// and another of the cluster is tried after it.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a question to a service may take.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one try of a request to JetStream (streams, consumers, reading a message) may take.
+/// Requests without a leader who could answer are lost: soon tried again, they are answered as soon
+/// as there is one.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often the connection is checked: with the third ping in a row that is not answered, it is
+/// given up.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest pause between two tries to connect again.
+const MAX_RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// Messages that one subscription holds; more are dropped, so it is far above what is asked for.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
 /// How long the monitor may take for an answer.
-const MONITOR_WITHIN: Duration = Duration::from_secs(2);
+const MONITOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// The oldest server with atomic batches.
 const OLDEST_SERVER: (u32, u32) = (2, 12);
 
@@ -28,13 +36,13 @@ const OLDEST_SERVER: (u32, u32) = (2, 12);
 pub(crate) async fn connect(url: &str, name: &str) -> Result<(Client, Context), Error> {
     let options = ConnectOptions::new()
         .name(name)
-        .connection_timeout(CONNECT_WITHIN)
-        .ping_interval(PING_EVERY)
-        .request_timeout(Some(REQUEST_WITHIN))
+        .connection_timeout(CONNECTION_TIMEOUT)
+        .ping_interval(PING_INTERVAL)
+        .request_timeout(Some(QUESTION_TIMEOUT))
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .max_reconnects(None)
         .reconnect_delay_callback(|attempt| {
-            Duration::from_millis(50 << attempt.min(5)).min(Duration::from_secs(1))
+            jittered(Duration::from_millis(10 << attempt.min(6)).min(MAX_RECONNECT_PAUSE))
         })
         .event_callback(|event| async move { log_event(&event) });
     let addresses: Vec<_> = url.split(',').map(str::trim).collect();
@@ -45,7 +53,7 @@ pub(crate) async fn connect(url: &str, name: &str) -> Result<(Client, Context), 
     if !is_new_enough(&version) {
         return Err(Error::ServerTooOld { version });
     }
-    let context = ContextBuilder::new().timeout(REQUEST_WITHIN).build(client.clone());
+    let context = ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(client.clone());
     Ok((client, context))
 }
 
@@ -101,7 +109,7 @@ async fn syncs_always(monitor: &str) -> Result<bool, reqwest::Error> {
         sync_always: bool,
     }
     let url = format!("{}/jsz?config=1", monitor.trim_end_matches('/'));
-    let client = reqwest::Client::builder().timeout(MONITOR_WITHIN).build()?;
+    let client = reqwest::Client::builder().timeout(MONITOR_TIMEOUT).build()?;
     let jsz: Jsz = client.get(url).send().await?.error_for_status()?.json().await?;
     Ok(jsz.config.sync_always)
 }

@@ -7,19 +7,18 @@ use std::{
 
 use async_nats::jetstream::{
     Context,
-    context::GetStreamErrorKind,
+    context::{ContextBuilder, GetStreamErrorKind},
     stream::{Config, DiscardPolicy, RetentionPolicy, Source, StorageType},
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::Error;
+use crate::{Error, jetstream::membership};
 
 /// The definitions, as they stand in the repository.
 const DEFINITIONS: &str = include_str!("../../../../nats/streams.toml");
-/// The services that own events.
-pub const SERVICES: &[&str] = &["catalog", "inventory", "order", "payment"];
-
+/// How long the server may take to make or change a stream.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The name under which a stream remembers the installation's number of partitions.
 const PARTITIONS: &str = "partitions";
 /// What the server adds to a stream's metadata begins with this.
@@ -31,6 +30,8 @@ pub(crate) struct Installation {
     pub(crate) partitions: u32,
     pub(crate) replicas: usize,
     pub(crate) integrator_streams: bool,
+    /// The services that own events.
+    pub(crate) services: &'static [&'static str],
 }
 
 /// How a stream differs from its definition.
@@ -58,6 +59,8 @@ struct Definition {
     sources: Option<String>,
     #[serde(default)]
     integrator: bool,
+    #[serde(default)]
+    storage: Storage,
     #[serde(default, deserialize_with = "duration")]
     max_age: Duration,
     #[serde(default = "default_duplicate_window", deserialize_with = "duration")]
@@ -76,6 +79,26 @@ struct Definition {
     deny_delete: bool,
     #[serde(default)]
     deny_purge: bool,
+}
+
+/// Where a stream is kept.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Storage {
+    /// On disk.
+    #[default]
+    File,
+    /// In the memory of its servers: lost when all of them restart.
+    Memory,
+}
+
+impl From<Storage> for StorageType {
+    fn from(storage: Storage) -> Self {
+        match storage {
+            Storage::File => Self::File,
+            Storage::Memory => Self::Memory,
+        }
+    }
 }
 
 /// The stream of the inbox of a partition.
@@ -99,12 +122,18 @@ pub(crate) fn wanted(installation: Installation) -> Result<Vec<Config>, Error> {
         .collect())
 }
 
+/// The stream of the members and their claims.
+pub(crate) fn members(installation: Installation) -> Result<Config, Error> {
+    let wanted = wanted(installation)?.into_iter().find(|config| config.name == membership::STREAM);
+    wanted.ok_or_else(|| Error::jetstream("define", membership::STREAM, "it is not in the file"))
+}
+
 /// Creates what is missing. A stream that differs is an error that says what differs.
 pub(crate) async fn create_missing(context: &Context, wanted: &[Config]) -> Result<(), Error> {
     for config in wanted {
         match existing(context, &config.name).await? {
             None => {
-                context
+                for_changes(context)
                     .create_stream(config.clone())
                     .await
                     .map_err(|error| Error::jetstream("create", &config.name, error))?;
@@ -136,13 +165,18 @@ pub(crate) async fn apply(context: &Context, wanted: &[Config]) -> Result<Vec<Di
     }
     for config in wanted {
         if differences.iter().any(|difference| difference.stream == config.name) {
-            context
+            for_changes(context)
                 .create_or_update_stream(config.clone())
                 .await
                 .map_err(|error| Error::jetstream("change", &config.name, error))?;
         }
     }
     Ok(differences)
+}
+
+/// A context that waits longer than one for questions: for a change, files are made on each server.
+fn for_changes(context: &Context) -> Context {
+    ContextBuilder::new().timeout(CHANGE_TIMEOUT).build(context.client())
 }
 
 /// What is missing or differs.
@@ -173,7 +207,7 @@ async fn existing(context: &Context, name: &str) -> Result<Option<Config>, Error
 /// The streams that one definition stands for.
 fn expand(definition: &Definition, installation: Installation) -> Vec<Config> {
     let services: &[&str] =
-        if definition.name.contains("{SERVICE") { SERVICES } else { &["tradewind"] };
+        if definition.name.contains("{SERVICE") { installation.services } else { &["all"] };
     let partitions =
         if definition.name.contains("{partition}") { installation.partitions } else { 1 };
     services
@@ -206,7 +240,7 @@ fn config(
         subjects: definition.subjects.iter().map(|subject| fill(subject)).collect(),
         sources,
         retention: RetentionPolicy::Limits,
-        storage: StorageType::File,
+        storage: definition.storage.into(),
         discard: DiscardPolicy::Old,
         num_replicas: installation.replicas,
         max_age: definition.max_age,
@@ -312,6 +346,8 @@ mod tests {
 
     use super::*;
 
+    const SERVICES: &[&str] = &["catalog", "inventory", "order", "payment"];
+
     fn names(installation: Installation) -> Vec<String> {
         let wanted = wanted(installation).expect("the definitions parse");
         wanted.into_iter().map(|config| config.name).collect()
@@ -319,7 +355,12 @@ mod tests {
 
     #[test]
     fn every_partition_has_its_streams() {
-        let two = Installation { partitions: 2, replicas: 1, integrator_streams: false };
+        let two = Installation {
+            partitions: 2,
+            replicas: 1,
+            integrator_streams: false,
+            services: SERVICES,
+        };
         assert_eq!(
             names(two),
             [
@@ -342,7 +383,12 @@ mod tests {
 
     #[test]
     fn a_difference_names_the_setting_and_both_values() {
-        let one = Installation { partitions: 1, replicas: 1, integrator_streams: false };
+        let one = Installation {
+            partitions: 1,
+            replicas: 1,
+            integrator_streams: false,
+            services: SERVICES,
+        };
         let wanted = wanted(one).expect("the definitions parse");
         let inbox = wanted.iter().find(|c| c.name == "INBOX-0").expect("there is an inbox");
         let differences = |other| compare(&other, inbox).expect("both have a JSON form");
@@ -362,7 +408,12 @@ mod tests {
 
     #[test]
     fn what_the_server_adds_is_no_difference() {
-        let one = Installation { partitions: 1, replicas: 1, integrator_streams: false };
+        let one = Installation {
+            partitions: 1,
+            replicas: 1,
+            integrator_streams: false,
+            services: SERVICES,
+        };
         let wanted = wanted(one).expect("the definitions parse");
         let mut with_more = wanted[0].clone();
         with_more.compression = Some(Compression::None);

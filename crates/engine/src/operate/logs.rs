@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Engine, Error, WireError,
     jetstream::log::last_sequence,
-    jetstream::reader::{Arrived, Fed, Selection, follow, read_range},
+    jetstream::reader::{Delivery, Selection, StoredMessage, follow, read_range},
     jetstream::streams,
+    operate::void::is_voided,
     projection::positions::Positions,
 };
 
@@ -28,12 +29,14 @@ pub struct Logged {
     /// By source: the last input that was consumed with the batch which this event ends; empty
     /// for the other events of the batch.
     pub positions: BTreeMap<String, u64>,
-    /// The event.
+    /// The event; an empty one where the message is voided.
     pub event: proto::Event,
+    /// Whether an operator has voided the message, which is no event.
+    pub is_voided: bool,
 }
 
 impl Logged {
-    fn read(stream: &str, message: Arrived) -> Result<Self, Error> {
+    fn read(stream: &str, message: StoredMessage) -> Result<Self, Error> {
         let sequence = message.sequence;
         let unreadable = |source| unreadable(stream, sequence, source);
         let event = proto::Event::decode(message.payload).map_err(unreadable)?;
@@ -41,7 +44,14 @@ impl Logged {
         if let Some(header) = &message.positions {
             positions.advance_to_header(header);
         }
-        Ok(Self { sequence, positions: positions.0, event })
+        Ok(Self { sequence, positions: positions.into_map(), event, is_voided: false })
+    }
+}
+
+impl Logged {
+    fn voided(sequence: u64) -> Self {
+        let event = proto::Event::default();
+        Self { sequence, positions: BTreeMap::new(), event, is_voided: true }
     }
 }
 
@@ -70,7 +80,13 @@ impl Engine {
         while let Some(chunk) = chunks.recv().await {
             for message in chunk? {
                 read += 1;
-                each(Logged::read(&stream, message)?);
+                match Logged::read(&stream, message.clone()) {
+                    Ok(logged) => each(logged),
+                    Err(_) if is_voided(self.context(), service, partition, &message).await? => {
+                        each(Logged::voided(message.sequence));
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(read)
@@ -87,7 +103,7 @@ impl Engine {
         let mut read = 0;
         let mut chunks = self.read_stream(&stream, "gateway").await?;
         while let Some(chunk) = chunks.recv().await {
-            for Arrived { sequence, payload, .. } in chunk? {
+            for StoredMessage { sequence, payload, .. } in chunk? {
                 let command = proto::Command::decode(payload)
                     .map_err(|error| unreadable(&stream, sequence, error))?;
                 read += 1;
@@ -101,9 +117,10 @@ impl Engine {
         &self,
         stream: &str,
         reader: &'static str,
-    ) -> Result<mpsc::Receiver<Result<Vec<Arrived>, Error>>, Error> {
+    ) -> Result<mpsc::Receiver<Result<Vec<StoredMessage>, Error>>, Error> {
         let end = last_sequence(self.context(), stream).await?;
-        let selection = Selection { stream: stream.to_owned(), filters: Vec::new(), forgets: true };
+        let selection =
+            Selection { stream: stream.to_owned(), filters: Vec::new(), starts_at_first: true };
         Ok(read_range(self.context().clone(), selection, 0, end, reader, CHUNK))
     }
 
@@ -120,7 +137,7 @@ impl Engine {
         let stream = streams::log(service, partition);
         let filters =
             events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect();
-        let selection = Selection { stream: stream.clone(), filters, forgets: false };
+        let selection = Selection { stream: stream.clone(), filters, starts_at_first: false };
         let wake = Arc::new(Notify::new());
         let context = self.context().clone();
         let mut arriving = follow(context, selection, after, service, wake, shutdown.clone());
@@ -128,9 +145,9 @@ impl Engine {
         tokio::spawn(async move {
             while let Some(fed) = arriving.recv().await {
                 let logged = match fed {
-                    Fed::Message(message) => Logged::read(&stream, message),
-                    Fed::Idle(_) => continue,
-                    Fed::Failed(error) => Err(error),
+                    Delivery::Message(message) => Logged::read(&stream, message),
+                    Delivery::Progress(_) => continue,
+                    Delivery::Failed(error) => Err(error),
                 };
                 match logged {
                     Ok(logged) => {
@@ -147,5 +164,5 @@ impl Engine {
 }
 
 fn unreadable(stream: &str, sequence: u64, source: prost::DecodeError) -> Error {
-    Error::Log { stream: stream.to_owned(), sequence, source: WireError::from(source) }
+    Error::Undecodable { stream: stream.to_owned(), sequence, source: WireError::from(source) }
 }

@@ -1,48 +1,41 @@
-//! Rebuild, and the proof that a projection equals its log, byte for byte.
+//! The proof that a projection equals its log, byte for byte.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::{Duration, Instant},
-};
+use std::{cmp::Ordering, collections::BTreeMap};
 
-use futures::{TryStreamExt, future::try_join_all};
+use futures::TryStreamExt;
 use sqlx::{
-    AnyConnection, Column, Connection, Row, ValueRef,
+    AnyConnection, AssertSqlSafe, Column, Connection, Row, ValueRef,
     any::{AnyRow, AnyTypeInfoKind},
 };
 
 use crate::{
-    Engine, Error, Location, Service, StoreError, Table,
-    jetstream::lease::Lease,
+    Engine, Error, Location, Service, StoreError,
     jetstream::log::last_sequence,
-    jetstream::streams,
-    projection::database::{self, Database},
-    projection::fold::{fold_copies, fold_log},
-    projection::positions::Positions,
-    projection::store::{self, LOG},
+    operate::rebuild::Scratch,
+    projection::{
+        database::Database,
+        positions::{LOG, Positions},
+        recover, store,
+    },
+    worker::inputs,
 };
 
-/// How long a rebuild waits for the lease of a worker that has just been stopped.
-const LEASE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What a rebuild did.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rebuilt {
-    /// Events of the service's own log that were folded.
-    pub events: u64,
-    /// How long that took, without the copies of what others own.
-    pub folding: Duration,
-}
+/// Rows that differ are named up to this number; the others are counted.
+const MAX_MISMATCHES: usize = 1_000;
 
 /// What a verification found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Events that were folded.
     pub events: u64,
     /// Rows that were compared.
     pub rows: u64,
-    /// All rows that differ, table by table.
+    /// The rows that differ, table by table, as many as are named.
     pub mismatches: Vec<Mismatch>,
+    /// How many rows differ in all.
+    pub mismatched: u64,
+    /// Messages of the log that an operator voided.
+    pub voided: u64,
 }
 
 /// A row that differs.
@@ -56,191 +49,159 @@ pub struct Mismatch {
     pub folded: Option<String>,
 }
 
+impl Verified {
+    fn note(&mut self, table: &str, live: Option<String>, folded: Option<String>) {
+        self.mismatched += 1;
+        if self.mismatches.len() < MAX_MISMATCHES {
+            self.mismatches.push(Mismatch { table: table.to_owned(), live, folded });
+        }
+    }
+}
+
 impl Engine {
-    /// Drops a service's projection and folds its log anew. Nobody may run the service meanwhile.
-    pub async fn rebuild<S: Service>(&self) -> Result<Rebuilt, Error> {
-        let config = self.config();
-        let leases = try_join_all((0..config.partitions).map(|partition| {
-            let patience = Some(LEASE_PATIENCE);
-            Lease::acquire(self.context(), S::NAME, partition, &config.instance, patience)
-        }));
-        let mut leases = leases.await?;
-        let rebuilt = {
-            let kept = futures::future::select_all(leases.iter_mut().map(|l| Box::pin(l.keep())));
-            tokio::select! {
-                rebuilt = self.rebuild_leased::<S>() => rebuilt,
-                (lost, ..) = kept => Err(lost),
-            }
-        };
-        for lease in leases {
-            lease.release().await;
-        }
-        rebuilt
-    }
-
-    async fn rebuild_leased<S: Service>(&self) -> Result<Rebuilt, Error> {
-        let config = self.config();
-        let database = self.open_database::<S>().await?;
-        let mut db = database.pool.acquire().await?;
-        let mut tx = db.begin().await?;
-        for table in database::TABLES.iter().chain(S::TABLES) {
-            let delete = format!("delete from {}", table.name);
-            sqlx::query(sqlx::AssertSqlSafe(delete)).execute(&mut *tx).await?;
-        }
-        tx.commit().await?;
-
-        let started = Instant::now();
-        let mut events = 0;
-        for partition in 0..config.partitions {
-            let stream = streams::log(S::NAME, partition);
-            let end = last_sequence(self.context(), &stream).await?;
-            events += fold_log::<S>(self.context(), &mut db, partition, end).await?;
-        }
-        let folding = started.elapsed();
-        for partition in 0..config.partitions {
-            fold_copies::<S>(self.context(), &mut db, partition, None).await?;
-        }
-        Ok(Rebuilt { events, folding })
-    }
-
     /// Folds a service's log into a scratch database and compares every row with the live
     /// projection. The service may run meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When a position is beyond the end of its stream, a log cannot be read, or a database fails.
     pub async fn verify<S: Service>(&self) -> Result<Verified, Error> {
-        let config = self.config();
         let live = self.open_database::<S>().await?;
-        let folder = tempfile::tempdir().map_err(|error| Error::Open {
-            service: S::NAME.to_owned(),
-            url: "a temporary folder".to_owned(),
-            source: error.into(),
-        })?;
-        let (location, name) = match &config.database {
-            Location::Folder(_) => (Location::Folder(folder.path().to_owned()), S::NAME.to_owned()),
-            postgres @ Location::Postgres(_) => {
-                (postgres.clone(), format!("{}_verify_{}", S::NAME, std::process::id()))
-            }
-        };
-        let scratch = Database::open(&location, &name, 1, S::MIGRATIONS).await?;
-        let verified = self.verify_with::<S>(&live, &scratch).await;
-        scratch.discard().await?;
-        verified
-    }
-
-    async fn verify_with<S: Service>(
-        &self,
-        live: &Database,
-        scratch: &Database,
-    ) -> Result<Verified, Error> {
-        let config = self.config();
         // One transaction reads all of the live projection as it is at one moment.
         let mut connection = live.pool.acquire().await?;
         let mut snapshot = connection.begin().await?;
-        if let Location::Postgres(_) = config.database {
+        if let Location::Postgres(_) = self.config().database {
             let isolate = "set transaction isolation level repeatable read, read only";
             sqlx::query(isolate).execute(&mut *snapshot).await?;
         }
-        let mut db = scratch.pool.acquire().await?;
-        let mut verified = Verified { events: 0, rows: 0, mismatches: Vec::new() };
-        let mut at = Vec::new();
-        for partition in 0..config.partitions {
-            at.push(Positions(store::positions(&mut snapshot, partition).await?));
-        }
-        for (partition, positions) in (0..).zip(&at) {
-            let end = positions.get(LOG);
-            verified.events += fold_log::<S>(self.context(), &mut db, partition, end).await?;
-            fold_copies::<S>(self.context(), &mut db, partition, Some(&positions.0)).await?;
-            compare_positions(&mut db, partition, positions, &mut verified).await?;
-        }
-        for table in database::TABLES.iter().skip(1).chain(S::TABLES) {
-            compare_table(&mut snapshot, &mut db, table, &mut verified).await?;
+        let mut verified = Verified::default();
+        for partition in 0..self.config().partitions {
+            let positions = store::positions(&mut snapshot, partition).await?;
+            self.check_ends::<S>(partition, &positions).await?;
+            let mut scratch = self.scratch::<S>(partition).await?;
+            let compared = self.verify_partition(
+                &live,
+                &mut snapshot,
+                &positions,
+                &mut scratch,
+                &mut verified,
+            );
+            let compared = compared.await;
+            scratch.discard().await?;
+            compared?;
         }
         Ok(verified)
     }
-}
 
-/// The log tells positions only with events, so the live ones may be further on; never behind.
-async fn compare_positions(
-    folded: &mut AnyConnection,
-    partition: u32,
-    live: &Positions,
-    verified: &mut Verified,
-) -> Result<(), Error> {
-    let folded = store::positions(folded, partition).await?;
-    for (source, sequence) in folded {
-        verified.rows += 1;
-        let known = live.get(&source);
-        if known < sequence || (source == LOG && known != sequence) {
-            verified.mismatches.push(Mismatch {
-                table: "engine_position".to_owned(),
-                live: Some(format!("partition={partition} source={source} sequence={known}")),
-                folded: Some(format!("partition={partition} source={source} sequence={sequence}")),
-            });
-        }
-    }
-    Ok(())
-}
-
-async fn compare_table(
-    live: &mut AnyConnection,
-    folded: &mut AnyConnection,
-    table: &Table,
-    verified: &mut Verified,
-) -> Result<(), Error> {
-    let select = format!("select * from {} order by {}", table.name, table.key);
-    let (mut alike, mut rows) = (true, 0);
-    {
-        let mut left = sqlx::query(sqlx::AssertSqlSafe(select.clone())).fetch(&mut *live);
-        let mut right = sqlx::query(sqlx::AssertSqlSafe(select.clone())).fetch(&mut *folded);
-        loop {
-            match (left.try_next().await?, right.try_next().await?) {
-                (None, None) => break,
-                (Some(left), Some(right)) if text(&left)? == text(&right)? => rows += 1,
-                _ => {
-                    alike = false;
-                    break;
-                }
+    /// A position beyond the end of its stream would wait for ever.
+    async fn check_ends<S: Service>(
+        &self,
+        partition: u32,
+        positions: &Positions,
+    ) -> Result<(), Error> {
+        for (source, stream) in inputs::sources::<S>(partition) {
+            let (service, position) = (S::NAME, positions.get(source));
+            let last = last_sequence(self.context(), &stream).await?;
+            if position > last {
+                return Err(Error::PositionBeyondEnd { service, stream, position, last });
             }
         }
+        Ok(())
     }
-    if alike {
-        verified.rows += rows;
-        return Ok(());
+
+    async fn verify_partition<S: Service>(
+        &self,
+        live: &Database,
+        snapshot: &mut AnyConnection,
+        positions: &Positions,
+        scratch: &mut Scratch<S>,
+        verified: &mut Verified,
+    ) -> Result<(), Error> {
+        let partition = scratch.projection.partition;
+        let (pool, projection) = (&scratch.database.pool, &mut scratch.projection);
+        let end = positions.get(LOG);
+        verified.events += recover::fold_log(self.context(), pool, projection, end).await?;
+        recover::fold_replicas(self.context(), pool, projection, positions).await?;
+        verified.voided += projection.voided();
+        let mut folded = scratch.database.pool.acquire().await?;
+        // By bytes, as SQLite sorts.
+        let collation = match &self.config().database {
+            Location::Folder(_) => "",
+            Location::Postgres(_) => " collate \"C\"",
+        };
+        for table in &live.tables {
+            let table = (table.name, "shop, key");
+            compare(snapshot, &mut folded, table, collation, partition, verified).await?;
+        }
+        for table in store::PLAIN_TABLES {
+            compare(snapshot, &mut folded, *table, collation, partition, verified).await?;
+        }
+        Ok(())
     }
-    let mut left = by_key(live, &select, table).await?;
-    let right = by_key(folded, &select, table).await?;
-    verified.rows += left.len() as u64;
-    let mismatches = &mut verified.mismatches;
-    for (key, folded) in right {
-        let live = left.remove(&key);
-        if live.as_ref() != Some(&folded) {
-            mismatches.push(mismatch(table, live, Some(folded)));
+}
+
+/// Reads both tables in the order of their keys, side by side.
+async fn compare(
+    live: &mut AnyConnection,
+    folded: &mut AnyConnection,
+    (table, key): (&str, &str),
+    collation: &str,
+    partition: u32,
+    verified: &mut Verified,
+) -> Result<(), Error> {
+    let order = order_by(key, collation);
+    let select = format!("select * from {table} where partition = $1 order by {order}");
+    let partition = i64::from(partition);
+    let mut left = sqlx::query(AssertSqlSafe(select.clone())).bind(partition).fetch(&mut *live);
+    let mut right = sqlx::query(AssertSqlSafe(select)).bind(partition).fetch(&mut *folded);
+    let (mut one, mut other) = (left.try_next().await?, right.try_next().await?);
+    loop {
+        let ordering = match (&one, &other) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(one), Some(other)) => key_of(one, key)?.cmp(&key_of(other, key)?),
+        };
+        let (is_left, is_right) = (ordering.is_le(), ordering.is_ge());
+        let live = if is_left { one.as_ref().map(text).transpose()? } else { None };
+        let folded = if is_right { other.as_ref().map(text).transpose()? } else { None };
+        verified.rows += u64::from(is_left);
+        if live != folded {
+            verified.note(table, live, folded);
+        }
+        if is_left {
+            one = left.try_next().await?;
+        }
+        if is_right {
+            other = right.try_next().await?;
         }
     }
-    mismatches.extend(left.into_values().map(|live| mismatch(table, Some(live), None)));
-    Ok(())
 }
 
-fn mismatch(table: &Table, live: Option<String>, folded: Option<String>) -> Mismatch {
-    Mismatch { table: table.name.to_owned(), live, folded }
+/// The order of the keys' bytes.
+fn order_by(key: &str, collation: &str) -> String {
+    let columns = key.split(", ").map(|column| match column {
+        "shop" | "key" | "source" => format!("{column}{collation}"),
+        number => number.to_owned(),
+    });
+    columns.collect::<Vec<_>>().join(", ")
 }
 
-async fn by_key(
-    db: &mut AnyConnection,
-    select: &str,
-    table: &Table,
-) -> Result<BTreeMap<String, String>, Error> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(select.to_owned())).fetch_all(db).await?;
-    rows.iter()
-        .map(|row| {
-            let columns: HashMap<_, _> = columns(row)?.into_iter().collect();
-            let key: Vec<_> =
-                table.key.split(", ").map(|name| columns.get(name).cloned()).collect();
-            Ok((format!("{key:?}"), text(row)?))
-        })
-        .collect()
+/// The key of a row, so that it compares as the database sorts.
+fn key_of(row: &AnyRow, key: &str) -> Result<Vec<(i64, String)>, StoreError> {
+    let columns: BTreeMap<_, _> = columns(row)?.into_iter().collect();
+    let parts = key.split(", ").map(|name| {
+        let value = columns.get(name).cloned().unwrap_or_default();
+        match value.parse() {
+            Ok(number) => (number, String::new()),
+            Err(_) => (0, value),
+        }
+    });
+    Ok(parts.collect())
 }
 
-/// A row as text: `sku="A" on_hand=5 reason=null`. Text is quoted, so that no two rows look alike
-/// that are not.
+/// A row as text: `key="A" document="{…}" due_at=null`. Text is quoted, so that no two rows look
+/// alike that are not.
 fn text(row: &AnyRow) -> Result<String, StoreError> {
     let columns = columns(row)?;
     let columns: Vec<_> =

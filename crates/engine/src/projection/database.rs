@@ -2,30 +2,28 @@
 
 use std::{path::PathBuf, str::FromStr, sync::Once, time::Duration};
 
-use sqlx::{AnyPool, Executor, any::AnyPoolOptions, migrate::Migrator};
+use sha2::{Digest, Sha256};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row, any::AnyPoolOptions};
 
-use crate::{Error, Table};
+use crate::{
+    Error, Table,
+    projection::{documents, engine_rows, store},
+};
 
 /// Connections to one service's database beside those of its workers: for questions.
 const CONNECTIONS_FOR_QUESTIONS: u32 = 6;
-/// How long a transaction may wait for its log before Postgres ends it: longer than an append is
-/// tried.
-const TRANSACTION_IDLE: Duration = Duration::from_secs(45);
+/// How long Postgres lets a transaction wait for its process. One never waits for anything but the
+/// database, so a process that hangs in one must not hold up the one that takes its place.
+const TRANSACTION_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pages of a `SQLite` file that a connection keeps, in KiB: what a worker's batches touch.
 const SQLITE_CACHE_KIB: u32 = 8 * 1024;
-/// How often `SQLite`'s write-ahead log is emptied.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// How often `SQLite`'s write-ahead log is emptied: rarely, since pages that are written again and
+/// again then reach the disk once.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15);
 /// The pages (of 4 KiB) after which a commit does it all the same.
-const CHECKPOINT_AT_PAGES: u32 = 8_000;
+const CHECKPOINT_AT_PAGES: u32 = 16_000;
 /// How long a writer waits for another one, in `SQLite`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The engine's tables, for rebuild and verify.
-pub(crate) const TABLES: &[Table] = &[
-    Table { name: "engine_position", key: "partition, source" },
-    Table { name: "engine_answer", key: "shop, command_id" },
-    Table { name: "engine_parked", key: "id" },
-];
 
 /// Where the projections are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,18 +51,30 @@ impl FromStr for Location {
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
     pub(crate) pool: AnyPool,
-    /// Whether its workers write one after the other: several of them on one `SQLite` file.
-    pub(crate) has_one_writer: bool,
+    /// All tables of documents: the service's and the engine's.
+    pub(crate) tables: Vec<Table>,
     postgres_schema: Option<String>,
+    file: Option<PathBuf>,
+}
+
+/// What a service's rows are made of: when it differs from what a database was made for, the
+/// database is rebuilt.
+#[derive(Debug, Clone)]
+pub(crate) struct Format {
+    pub(crate) tables: &'static [Table],
+    pub(crate) version: u32,
+    /// Whether the database is thrown away after use: it is written without regard to a crash.
+    pub(crate) is_scratch: bool,
 }
 
 impl Database {
-    /// Opens the database of a service, creates it where it is missing, and migrates it.
+    /// Opens the database of a service and creates it where it is missing. One of another format is
+    /// emptied: its log is then folded anew.
     pub(crate) async fn open(
         location: &Location,
         name: &str,
         partitions: u32,
-        migrations: &Migrator,
+        format: &Format,
     ) -> Result<Self, Error> {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
@@ -75,7 +85,7 @@ impl Database {
             }
             Location::Postgres(url) => url.clone(),
         };
-        Self::connect(location, name, &url, partitions, migrations).await.map_err(|source| {
+        Self::connect(location, name, &url, partitions, format).await.map_err(|source| {
             Error::Open { service: name.to_owned(), url: without_password(&url), source }
         })
     }
@@ -85,15 +95,19 @@ impl Database {
         name: &str,
         url: &str,
         partitions: u32,
-        migrations: &Migrator,
+        format: &Format,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let (prepare, schema) = match location {
             Location::Folder(folder) => {
                 std::fs::create_dir_all(folder)?;
-                (sqlite_settings(), None)
+                (sqlite_settings(format.is_scratch), None)
             }
             Location::Postgres(_) => (postgres_settings(name), Some(name)),
         };
+        if schema.is_some() {
+            // A pool would wait half a minute for a server that is not there, and say nothing.
+            AnyConnection::connect(url).await?.close().await?;
+        }
         let pool = AnyPoolOptions::new()
             .max_connections(partitions + CONNECTIONS_FOR_QUESTIONS)
             .after_connect(move |connection, _| {
@@ -107,20 +121,59 @@ impl Database {
         if let Some(schema) = schema {
             prepare_postgres(&pool, schema).await?;
         }
-        // The engine's own tables, beside the service's and with a history of their own.
-        let mut engine = sqlx::migrate!();
-        engine.dangerous_set_table_name("engine_migration");
-        engine.run(&pool).await?;
-        migrations.run(&pool).await?;
-        let has_one_writer = schema.is_none() && partitions > 1;
-        Ok(Self { pool, has_one_writer, postgres_schema: schema.map(str::to_owned) })
+        let tables: Vec<_> = format.tables.iter().chain(engine_rows::TABLES).copied().collect();
+        let mut db = pool.acquire().await?;
+        prepare_tables(&mut db, &tables, format.version, name, schema.is_some()).await?;
+        drop(db);
+        let file = match location {
+            Location::Folder(folder) => Some(folder.join(format!("{name}.db"))),
+            Location::Postgres(_) => None,
+        };
+        Ok(Self { pool, tables, postgres_schema: schema.map(str::to_owned), file })
+    }
+
+    /// Replaces the rows of a partition by those of a scratch database, in one transaction.
+    pub(crate) async fn take_over(&self, scratch: &Self, partition: u32) -> Result<(), Error> {
+        let mut db = self.pool.acquire().await?;
+        let from = match (&scratch.file, &scratch.postgres_schema) {
+            (Some(file), _) => {
+                let file = file.display().to_string().replace('\'', "''");
+                let attach = format!("attach database '{file}' as scratch");
+                db.execute(AssertSqlSafe(attach)).await?;
+                "scratch".to_owned()
+            }
+            (None, schema) => format!("\"{}\"", schema.as_deref().unwrap_or_default()),
+        };
+        let replaced = self.replace(&mut db, &from, partition).await;
+        if scratch.file.is_some() {
+            db.execute("detach database scratch").await?;
+        }
+        replaced
+    }
+
+    async fn replace(
+        &self,
+        db: &mut AnyConnection,
+        from: &str,
+        partition: u32,
+    ) -> Result<(), Error> {
+        let mut tx = db.begin().await?;
+        store::clear(&mut tx, partition, &self.tables).await?;
+        let documents = self.tables.iter().map(|table| table.name);
+        for name in documents.chain(store::PLAIN_TABLES.iter().map(|(name, _)| *name)) {
+            let insert =
+                format!("insert into {name} select * from {from}.{name} where partition = $1");
+            sqlx::query(AssertSqlSafe(insert)).bind(i64::from(partition)).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Moves what `SQLite` has written to its write-ahead log over into the database, beside the
     /// workers: when a commit does it, a checkout waits for that disk. Never ends.
     pub(crate) async fn checkpoint_now_and_then(&self) {
         loop {
-            tokio::time::sleep(CHECKPOINT_EVERY).await;
+            tokio::time::sleep(CHECKPOINT_INTERVAL).await;
             if self.postgres_schema.is_none()
                 && let Err(error) = self.pool.execute("pragma wal_checkpoint(passive)").await
             {
@@ -140,10 +193,12 @@ impl Database {
     }
 }
 
-/// The log is the truth, so the projection needs no fsync of its own.
-fn sqlite_settings() -> String {
+/// The log is the truth, so the projection needs no fsync of its own, and a scratch database no
+/// journal.
+fn sqlite_settings(is_scratch: bool) -> String {
+    let (journal, synchronous) = if is_scratch { ("off", "off") } else { ("wal", "normal") };
     format!(
-        "pragma journal_mode = wal; pragma synchronous = normal; pragma busy_timeout = {}; \
+        "pragma journal_mode = {journal}; pragma synchronous = {synchronous}; pragma busy_timeout = {}; \
          pragma wal_autocheckpoint = {CHECKPOINT_AT_PAGES}; pragma cache_size = -{SQLITE_CACHE_KIB}; \
          pragma temp_store = memory",
         BUSY_TIMEOUT.as_millis()
@@ -157,7 +212,7 @@ fn postgres_settings(schema: &str) -> String {
         "set search_path to \"{schema}\"; set synchronous_commit to off; \
          set plan_cache_mode to force_custom_plan; \
          set idle_in_transaction_session_timeout to {}",
-        TRANSACTION_IDLE.as_millis()
+        TRANSACTION_IDLE_TIMEOUT.as_millis()
     )
 }
 
@@ -176,6 +231,68 @@ async fn prepare_postgres(pool: &AnyPool, schema: &str) -> Result<(), sqlx::Erro
     pool.execute(sqlx::AssertSqlSafe(statement)).await.map(|_| ())
 }
 
+/// Creates the tables. Those of another format are dropped first.
+async fn prepare_tables(
+    db: &mut AnyConnection,
+    tables: &[Table],
+    version: u32,
+    name: &str,
+    is_postgres: bool,
+) -> Result<(), sqlx::Error> {
+    let mut tx = db.begin().await?;
+    if is_postgres {
+        // Several processes may come here at once.
+        tx.execute("select pg_advisory_xact_lock(7267337)").await?;
+    }
+    tx.execute(
+        "create table if not exists engine_format (format text not null, tables text not null)",
+    )
+    .await?;
+    let wanted = fingerprint(tables, version);
+    let names = tables.iter().map(|table| table.name);
+    let names: Vec<_> = names.chain(store::PLAIN_TABLES.iter().map(|(name, _)| *name)).collect();
+    let known = sqlx::query("select format, tables from engine_format").fetch_optional(&mut *tx);
+    match known.await? {
+        Some(row) if row.try_get::<String, _>("format")? == wanted => {}
+        Some(row) => {
+            tracing::warn!(database = name, "the rows have another format: folds the log anew");
+            for table in row.try_get::<String, _>("tables")?.split(',') {
+                tx.execute(AssertSqlSafe(format!("drop table if exists {table}"))).await?;
+            }
+            sqlx::query("update engine_format set format = $1, tables = $2")
+                .bind(wanted)
+                .bind(names.join(","))
+                .execute(&mut *tx)
+                .await?;
+        }
+        None => {
+            sqlx::query("insert into engine_format (format, tables) values ($1, $2)")
+                .bind(wanted)
+                .bind(names.join(","))
+                .execute(&mut *tx)
+                .await?;
+        }
+    }
+    for definition in store::DEFINITIONS {
+        tx.execute(*definition).await?;
+    }
+    documents::create_tables(&mut tx, tables).await?;
+    tx.commit().await
+}
+
+/// What tells formats apart: the definitions of all tables, and the service's own number.
+fn fingerprint(tables: &[Table], version: u32) -> String {
+    let mut hash = Sha256::new();
+    hash.update(version.to_be_bytes());
+    for statement in tables.iter().flat_map(documents::definition) {
+        hash.update(statement);
+    }
+    for statement in store::DEFINITIONS {
+        hash.update(statement);
+    }
+    events::id::hex(&hash.finalize())
+}
+
 /// The address without the password, for a message.
 fn without_password(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
@@ -189,6 +306,18 @@ fn without_password(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_found_unreachable_at_once() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("it has an address").port();
+        drop(free);
+        let location = Location::Postgres(format!("postgres://nobody@127.0.0.1:{port}/nothing"));
+        let format = Format { tables: &[], version: 1, is_scratch: false };
+        let opened = Database::open(&location, "order", 1, &format).await;
+        let error = opened.expect_err("nobody listens there");
+        assert!(error.is_unreachable(), "{error:?}");
+    }
 
     #[test]
     fn a_message_never_shows_the_password() {

@@ -1,332 +1,471 @@
-//! Recovery and rebuild: the projection is brought up to the log by folding it.
+//! The projection of a partition, and the one function that changes it.
 //!
-//! From zero it is a rebuild, after a crash it is one batch, for `verify` it goes into a scratch
-//! database: one code path.
+//! The live worker folds the bytes that it is about to publish; recovery, rebuild and verify fold
+//! what they read. So both lead to the same rows by construction.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
-use async_nats::jetstream::Context;
 use events::{
     id::{Shop, hex},
-    proto,
+    proto::engine_event::Kind,
 };
-use prost::Message;
-use sqlx::{AnyConnection, Connection};
-use tokio::sync::mpsc;
 
 use crate::{
-    Error, Recorded, Service, Source, WireError,
-    jetstream::reader::{Arrived, Selection, read_range},
-    jetstream::streams,
-    projection::positions::Positions,
-    projection::store::{self, AnswerRow, Changes, LOG, ParkedRow},
+    AnyRows, Recorded, Service, State, StoreError, WireError,
+    projection::{
+        documents::{self, TableChanges},
+        engine_rows::{AnswerRow, ParkedRow, ShopState},
+        positions::{LOG, Positions},
+    },
     service::envelope::{self, Content},
-    worker::inputs,
 };
 
-/// Events that are folded in one transaction: what happens to an aggregate in it is written once.
-const CHUNK: usize = 6_000;
-/// Events that are read and taken apart at once: what waits between the two is held in memory.
-const PIECE: usize = 1_000;
+/// Days of which events are remembered before answers to commands are forgotten.
+pub(crate) const DAYS_OF_ANSWERS: usize = 8;
+/// The milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
 
-/// Folds the service's own log into the projection, up to `end`. Returns how many events it read.
-pub(crate) async fn fold_log<S: Service>(
-    context: &Context,
-    db: &mut AnyConnection,
-    partition: u32,
-    end: u64,
-) -> Result<u64, Error> {
-    let mut positions = Positions(store::positions(db, partition).await?);
-    let from = positions.get(LOG);
-    let stream = streams::log(S::NAME, partition);
-    let selection = Selection { stream: stream.clone(), filters: Vec::new(), forgets: false };
-    let messages = read_range(context.clone(), selection, from, end, S::NAME, PIECE);
-    let mut chunks = open_chunks::<S>(messages, partition, stream.clone());
-    while let Some(chunk) = chunks.recv().await {
-        fold_chunk(db, partition, &stream, chunk?, &mut positions).await?;
-    }
-    // A reader that has ended early must not pass for a log that has.
-    if positions.get(LOG) < end {
-        let read = format!("it was read up to {} of {end}", positions.get(LOG));
-        return Err(Error::jetstream("read all of", &stream, read));
-    }
-    Ok(positions.get(LOG) - from)
+/// The rows of a partition that are in memory, and how far its log and its inputs are in them.
+#[derive(Debug)]
+pub(crate) struct Projection<S: Service> {
+    pub(crate) partition: u32,
+    states: HashMap<Shop, ShopState<S::State>>,
+    /// How far the log is folded ([`LOG`]), and how far each input has been handled with it.
+    pub(crate) positions: Positions,
+    /// How far each input has been handled with what the log carries: what is later is handled again
+    /// when this worker is gone, and nothing of it may be durable.
+    fenced: Positions,
+    /// Aggregates with something parked.
+    pub(crate) blocked: Blocked,
+    /// The days on which events were decided, the newest last, each with its first sequence.
+    pub(crate) days: VecDeque<(i64, u64)>,
+    /// Answers before this sequence have been forgotten since the last [`Self::take_changes`].
+    forgotten: Option<u64>,
+    /// Whether a day is new since the last [`Self::take_changes`].
+    has_new_day: bool,
+    /// The batch at hand, for eviction.
+    batch: u64,
+    /// Whether what is not in memory is not in the database either.
+    complete: bool,
+    has_evicted: bool,
+    /// How far the log was folded when changes were last taken.
+    taken: u64,
+    voided: u64,
+    /// What the input at hand did to `blocked`, `days` and `forgotten`: kept with its rows.
+    pending: Pending,
 }
 
-/// A piece of a log, taken apart.
-struct Chunk<S: Service> {
-    /// Those of the engine included.
-    events: usize,
-    keys: HashMap<Shop, S::Keys>,
-    records: Vec<Recorded<S::Event>>,
-    changes: Changes,
-    positions: Positions,
+#[derive(Debug, Default)]
+struct Pending {
+    parked: Vec<(String, (Shop, String))>,
+    redriven: Vec<String>,
+    positions: Option<Positions>,
+    days: Option<VecDeque<(i64, u64)>>,
+    forgotten: Option<u64>,
+    /// Whether the log carries the positions.
+    is_fenced: bool,
 }
 
-impl<S: Service> Chunk<S> {
-    fn empty() -> Self {
+/// What is parked, by id, and the aggregates whose later inputs are parked behind it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Blocked {
+    by_id: HashMap<String, (Shop, String)>,
+    aggregates: HashMap<(Shop, String), usize>,
+}
+
+/// A message could not be folded.
+#[derive(Debug)]
+pub(crate) enum FoldError {
+    /// No version can read it, or this one cannot.
+    Unreadable(WireError),
+    /// The versions of an aggregate are not contiguous.
+    Version { aggregate: String, version: u64, next: u64 },
+    /// A rule panicked.
+    Panicked(String),
+}
+
+/// What changed since the last call, as it is to be written.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changes {
+    pub(crate) tables: Vec<TableChanges>,
+    pub(crate) positions: Positions,
+    pub(crate) days: VecDeque<(i64, u64)>,
+    /// Whether one of the days is new.
+    pub(crate) has_new_day: bool,
+    /// Answers before this sequence are to be deleted.
+    pub(crate) forgotten: Option<u64>,
+}
+
+impl Blocked {
+    pub(crate) fn insert(&mut self, id: String, aggregate: (Shop, String)) {
+        if self.by_id.insert(id, aggregate.clone()).is_none() {
+            *self.aggregates.entry(aggregate).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, id: &str) {
+        if let Some(aggregate) = self.by_id.remove(id)
+            && let Some(count) = self.aggregates.get_mut(&aggregate)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.aggregates.remove(&aggregate);
+            }
+        }
+    }
+
+    pub(crate) fn contains(&self, shop: &Shop, aggregate: &str) -> bool {
+        !self.aggregates.is_empty()
+            && self.aggregates.contains_key(&(shop.clone(), aggregate.to_owned()))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}
+
+impl<S: Service> Projection<S> {
+    /// A projection whose database is as far as `positions` say. `complete`: the database is empty.
+    pub(crate) fn new(partition: u32, positions: Positions, complete: bool) -> Self {
+        let folded = positions.get(LOG);
         Self {
-            events: 0,
-            keys: HashMap::new(),
-            records: Vec::new(),
-            changes: Changes::default(),
-            positions: Positions::default(),
+            partition,
+            states: HashMap::new(),
+            fenced: positions.clone(),
+            positions,
+            blocked: Blocked::default(),
+            days: VecDeque::new(),
+            forgotten: None,
+            has_new_day: false,
+            batch: 0,
+            complete,
+            has_evicted: false,
+            taken: folded,
+            voided: 0,
+            pending: Pending::default(),
         }
     }
-}
 
-/// Takes pieces apart while the database works on the one before.
-fn open_chunks<S: Service>(
-    mut messages: mpsc::Receiver<Result<Vec<Arrived>, Error>>,
-    partition: u32,
-    stream: String,
-) -> mpsc::Receiver<Result<Chunk<S>, Error>> {
-    let (feed, chunks) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut chunk = Chunk::empty();
-        // A chunk has its place in the queue before it is begun: so one is ready, and no more.
-        let Ok(mut place) = feed.clone().reserve_owned().await else { return };
-        while let Some(read) = messages.recv().await {
-            let opened = read.and_then(|piece| open_piece(piece, partition, &stream, &mut chunk));
-            if let Err(error) = opened {
-                place.send(Err(error));
-                return;
+    /// How far the log is folded.
+    pub(crate) fn last(&self) -> u64 {
+        self.positions.get(LOG)
+    }
+
+    /// How far the log was folded when changes were last taken: nothing later has been written.
+    pub(crate) fn durable(&self) -> u64 {
+        self.taken
+    }
+
+    /// The rows of a shop.
+    pub(crate) fn state(&mut self, shop: &Shop) -> &mut ShopState<S::State> {
+        let (complete, batch) = (self.complete, self.batch);
+        self.states.entry(shop.clone()).or_insert_with(|| {
+            let mut state = ShopState::default();
+            for rows in state.tables() {
+                rows.set_complete(complete);
+                rows.begin_batch(batch);
             }
-            if chunk.events >= CHUNK {
-                place.send(Ok(std::mem::replace(&mut chunk, Chunk::empty())));
-                let Ok(next) = feed.clone().reserve_owned().await else { return };
-                place = next;
+            state
+        })
+    }
+
+    /// Folds one message of the log into the rows.
+    pub(crate) fn fold(
+        &mut self,
+        sequence: u64,
+        payload: &[u8],
+        positions: Option<&str>,
+    ) -> Result<(), FoldError> {
+        self.fold_current(sequence, payload)?;
+        if let Some(header) = positions {
+            let positions = self.pending.positions.get_or_insert_with(|| self.positions.clone());
+            positions.advance_to_header(header);
+            self.pending.is_fenced = true;
+        }
+        Ok(())
+    }
+
+    /// Folds a message of the input at hand, which carries no positions: they follow when the input
+    /// is done.
+    pub(crate) fn fold_current(&mut self, sequence: u64, payload: &[u8]) -> Result<(), FoldError> {
+        let folded = catch_unwind(AssertUnwindSafe(|| self.fold_event(sequence, payload)));
+        folded.map_err(|panic| FoldError::Panicked(panic_text(&*panic)))??;
+        let positions = self.pending.positions.get_or_insert_with(|| self.positions.clone());
+        positions.advance(LOG, sequence);
+        Ok(())
+    }
+
+    /// How many messages were passed over, since an operator voided them.
+    pub(crate) fn voided(&self) -> u64 {
+        self.voided
+    }
+
+    /// Passes over a message that an operator voided.
+    pub(crate) fn pass_over(&mut self, sequence: u64) {
+        self.voided += 1;
+        self.positions.advance(LOG, sequence);
+        self.fenced.advance(LOG, sequence);
+    }
+
+    /// Notes that the log carries all positions as they are: the event that does is about to be
+    /// appended.
+    pub(crate) fn fence(&mut self) {
+        self.fenced.clone_from(&self.positions);
+    }
+
+    /// The positions that may be durable: those that the log carries, and those of replicas, which
+    /// are in no log.
+    fn durable_positions(&self) -> Positions {
+        let mut positions = self.fenced.clone();
+        positions.set(LOG, self.last());
+        for source in S::SOURCES.iter().filter(|source| source.replica) {
+            positions.set(source.service, self.positions.get(source.service));
+        }
+        positions
+    }
+
+    fn fold_event(&mut self, sequence: u64, payload: &[u8]) -> Result<(), FoldError> {
+        let opened = envelope::open::<S>(payload).map_err(FoldError::Unreadable)?;
+        let envelope::Opened { recorded, aggregate, answer } = opened;
+        // First: an event that is out of order leaves no trace, so that an operator can void it.
+        if let Content::Event(event) = &recorded.event {
+            let version = S::version(&self.state(&recorded.shop).service, event);
+            if recorded.version != version + 1 {
+                let next = recorded.version;
+                return Err(FoldError::Version { aggregate, version, next });
             }
         }
-        if chunk.events > 0 {
-            place.send(Ok(chunk));
+        self.note_day(recorded.time.millis(), sequence);
+        if let Some(answer) = answer {
+            let rows = &mut self.state(&recorded.shop).answers;
+            rows.put(answer.command_id.clone(), AnswerRow::new(answer, sequence));
         }
-    });
-    chunks
-}
-
-fn open_piece<S: Service>(
-    piece: Vec<Arrived>,
-    partition: u32,
-    stream: &str,
-    chunk: &mut Chunk<S>,
-) -> Result<(), Error> {
-    chunk.events += piece.len();
-    for message in piece {
-        let unreadable =
-            |source| Error::Log { stream: stream.to_owned(), sequence: message.sequence, source };
-        let event = proto::Event::decode(message.payload)
-            .map_err(|error| unreadable(WireError::from(error)))?;
-        let (record, answer) = envelope::open::<S>(event).map_err(unreadable)?;
-        if let Some(header) = &message.positions {
-            chunk.positions.advance_to_header(header);
-        }
-        chunk.positions.advance(LOG, message.sequence);
-        chunk.changes.note(&record, answer, message.sequence);
-        match record.event {
-            Content::Engine(_) => chunk.changes.note_engine(record, partition, message.sequence),
-            Content::Event(_) => {
-                if let Some(record) = own_event(record) {
-                    let keys = chunk.keys.entry(record.shop.clone()).or_default();
-                    S::event_keys(&record.event, keys);
-                    chunk.records.push(record);
-                }
+        let (record, content) = recorded.split();
+        match content {
+            envelope::Content::Event(event) => {
+                let recorded = record.with(event);
+                let state = &mut self.state(&recorded.shop).service;
+                S::apply(state, &recorded);
+                Ok(())
+            }
+            envelope::Content::Engine(kind) => {
+                self.fold_engine_event(record, kind, sequence);
+                Ok(())
             }
         }
     }
-    Ok(())
-}
 
-async fn fold_chunk<S: Service>(
-    db: &mut AnyConnection,
-    partition: u32,
-    stream: &str,
-    chunk: Chunk<S>,
-    positions: &mut Positions,
-) -> Result<(), Error> {
-    let from = positions.get(LOG);
-    for (source, sequence) in &chunk.positions.0 {
-        positions.advance(source, *sequence);
-    }
-    let mut states = S::load(db, &chunk.keys).await?;
-    for record in &chunk.records {
-        let state = states.entry(record.shop.clone()).or_default();
-        let version = S::version(state, &record.event);
-        if record.version != version + 1 {
-            // Another worker may have projected since the position was read.
-            if Positions(store::positions(db, partition).await?).get(LOG) != from {
-                return Err(Error::Zombie { service: S::NAME, partition, expected: from });
+    fn fold_engine_event(&mut self, recorded: Recorded<()>, kind: Kind, sequence: u64) {
+        match kind {
+            Kind::Answered(_) | Kind::Positions(_) | Kind::Voided(_) => {}
+            Kind::Parked(parked) => {
+                let id = recorded.id.to_string();
+                let row = ParkedRow {
+                    id: id.clone(),
+                    partition: self.partition,
+                    shop: recorded.shop.clone(),
+                    aggregate_id: parked.aggregate_id,
+                    source: parked.source,
+                    sequence: parked.sequence,
+                    subject: parked.subject,
+                    payload: hex(&parked.payload),
+                    is_in_source: parked.is_in_source,
+                    reason: parked.reason,
+                    parked_at: recorded.time,
+                    log_sequence: sequence,
+                    cause_id: parked.cause_id,
+                    correlation_id: recorded.context.correlation_id,
+                    traceparent: recorded.context.traceparent,
+                };
+                let aggregate = (row.shop.clone(), row.aggregate_id.clone());
+                self.pending.parked.push((id.clone(), aggregate));
+                self.state(&recorded.shop).parked.put(id, row);
             }
-            return Err(Error::Version {
-                stream: stream.to_owned(),
-                aggregate: S::aggregate(&record.event),
-                version,
-                next: record.version,
-            });
+            Kind::Redriven(redriven) => {
+                self.state(&recorded.shop).parked.remove(&redriven.parked_id);
+                self.pending.redriven.push(redriven.parked_id);
+            }
+            Kind::AnswersForgotten(forgotten) => {
+                let days = self.pending.days.get_or_insert_with(|| self.days.clone());
+                days.retain(|(_, first)| *first >= forgotten.before);
+                self.pending.forgotten = Some(forgotten.before);
+            }
+            Kind::PositionReset(reset) => {
+                let positions =
+                    self.pending.positions.get_or_insert_with(|| self.positions.clone());
+                positions.set(&reset.source, reset.sequence);
+            }
         }
-        S::apply(state, record);
     }
-    let mut tx = db.begin().await?;
-    if !store::advance(&mut tx, partition, from, positions.get(LOG)).await? {
-        return Err(Error::Zombie { service: S::NAME, partition, expected: from });
+
+    /// Notes the first event of each day.
+    fn note_day(&mut self, time_ms: i64, sequence: u64) {
+        let day = time_ms.div_euclid(DAY_MS);
+        let days = self.pending.days.as_ref().unwrap_or(&self.days);
+        if days.iter().all(|(known, _)| *known != day) {
+            let mut days = days.clone();
+            days.push_back((day, sequence));
+            self.pending.days = Some(days);
+        }
     }
-    S::save(&mut tx, partition, &states).await?;
-    store::save(&mut tx, partition, &chunk.changes).await?;
-    store::save_positions(&mut tx, partition, &positions.0).await?;
-    tx.commit().await?;
-    Ok(())
+
+    /// Whether the answer of an event with that sequence is not forgotten yet.
+    pub(crate) fn is_remembered(&self, sequence: u64) -> bool {
+        self.days.front().is_none_or(|(_, first)| sequence >= *first)
+    }
+
+    /// The sequence before which answers are to be forgotten, when that is due.
+    pub(crate) fn forgettable(&self) -> Option<u64> {
+        (self.days.len() > DAYS_OF_ANSWERS).then(|| self.days.get(1).map(|(_, first)| *first))?
+    }
+
+    /// Begins a batch: what it uses stays in memory longest.
+    pub(crate) fn begin_batch(&mut self) -> u64 {
+        self.batch += 1;
+        for state in self.states.values_mut() {
+            state.tables().into_iter().for_each(|rows| rows.begin_batch(self.batch));
+        }
+        self.batch
+    }
+
+    /// From now on what is folded can be undone. `shop` is the one shop whose rows change.
+    pub(crate) fn begin(&mut self, shop: &Shop) {
+        self.state(shop).tables().into_iter().for_each(AnyRows::begin);
+        self.pending = Pending::default();
+    }
+
+    /// Undoes what was folded since `begin`.
+    pub(crate) fn undo(&mut self, shop: &Shop) {
+        self.state(shop).tables().into_iter().for_each(AnyRows::undo);
+        self.pending = Pending::default();
+    }
+
+    /// Keeps what was folded since `begin`.
+    pub(crate) fn keep(&mut self, shop: &Shop) {
+        self.state(shop).tables().into_iter().for_each(AnyRows::keep);
+        self.settle();
+    }
+
+    /// Takes over what the last messages did beside the rows.
+    pub(crate) fn settle(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        for (id, aggregate) in pending.parked {
+            self.blocked.insert(id, aggregate);
+        }
+        for id in &pending.redriven {
+            self.blocked.remove(id);
+        }
+        if let Some(positions) = pending.positions {
+            self.positions = positions;
+        }
+        if pending.is_fenced {
+            self.fence();
+        }
+        if let Some(days) = pending.days {
+            self.days = days;
+            self.has_new_day = true;
+        }
+        self.forgotten = pending.forgotten.or(self.forgotten);
+    }
+
+    /// Whether all rows that there are are in memory.
+    pub(crate) fn has_all_rows(&self) -> bool {
+        self.complete && !self.has_evicted
+    }
+
+    /// Whether a rule looked for a row of any shop that is not in memory.
+    pub(crate) fn is_any_missing(&mut self) -> bool {
+        let states = self.states.values_mut();
+        states.into_iter().any(|state| state.tables().into_iter().any(|rows| rows.is_missing()))
+    }
+
+    /// Removes rows from memory that the batch at hand has not used.
+    pub(crate) fn evict_all_before_this_batch(&mut self) {
+        self.evict(self.batch);
+    }
+
+    /// Whether a rule looked for a row of the shop that is not in memory.
+    pub(crate) fn is_missing(&mut self, shop: &Shop) -> bool {
+        self.state(shop).tables().into_iter().any(|rows| rows.is_missing())
+    }
+
+    /// Whether a row that the input at hand changed holds what a database refuses.
+    pub(crate) fn is_refused(&mut self, shop: &Shop) -> bool {
+        self.state(shop).tables().into_iter().any(|rows| rows.is_refused())
+    }
+
+    /// Whether a row that the input at hand changed has a key that is too long for an index.
+    pub(crate) fn has_long_key(&mut self, shop: &Shop) -> bool {
+        self.state(shop).tables().into_iter().any(|rows| rows.has_long_key())
+    }
+
+    /// Fetches what is missing; true when something was.
+    pub(crate) async fn load_missing(&mut self, pool: &sqlx::AnyPool) -> Result<bool, StoreError> {
+        if !self.is_any_missing() {
+            return Ok(false);
+        }
+        let mut db = pool.acquire().await?;
+        documents::load_missing(&mut db, &mut self.states).await
+    }
+
+    /// Takes what has changed since the last call.
+    pub(crate) fn take_changes(&mut self) -> Result<Changes, StoreError> {
+        self.taken = self.last();
+        Ok(Changes {
+            tables: documents::take_changed(&mut self.states)?,
+            positions: self.durable_positions(),
+            days: self.days.clone(),
+            has_new_day: std::mem::take(&mut self.has_new_day),
+            forgotten: self.forgotten.take(),
+        })
+    }
+
+    /// The number of rows in memory.
+    pub(crate) fn rows_in_memory(&mut self) -> usize {
+        let states = self.states.values_mut();
+        states.map(|state| state.tables().iter().map(|rows| rows.len()).sum::<usize>()).sum()
+    }
+
+    /// Removes rows from memory that no batch since `batch` has used.
+    pub(crate) fn evict(&mut self, batch: u64) {
+        self.has_evicted = true;
+        for state in self.states.values_mut() {
+            state.tables().into_iter().for_each(|rows| rows.evict(batch));
+        }
+    }
 }
 
-fn own_event<E>(record: Recorded<Content<E>>) -> Option<Recorded<E>> {
-    let Recorded { id, shop, version, time, cause, context, event } = record;
-    match event {
-        Content::Event(event) => Some(Recorded { id, shop, version, time, cause, context, event }),
-        Content::Engine(_) => None,
-    }
-}
-
-/// Brings the copies of what other services own up to the ends of their streams, or up to `ends`
-/// where it names one.
-pub(crate) async fn fold_copies<S: Service>(
-    context: &Context,
-    db: &mut AnyConnection,
-    partition: u32,
-    ends: Option<&BTreeMap<String, u64>>,
-) -> Result<(), Error> {
-    for source in S::SOURCES.iter().filter(|source| source.copy) {
-        let stream = streams::log(source.service, partition);
-        let end = match ends {
-            Some(ends) => ends.get(source.service).copied().unwrap_or(0),
-            None => crate::jetstream::log::last_sequence(context, &stream).await?,
-        };
-        let mut positions = Positions(store::positions(db, partition).await?);
-        let (from, log) = (positions.get(source.service), positions.get(LOG));
-        let selection =
-            Selection { stream, filters: inputs::filters(source, partition), forgets: false };
-        let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
-        while let Some(chunk) = chunks.recv().await {
-            positions.0.retain(|name, _| name == source.service);
-            copy_chunk::<S>(db, (partition, log), source, chunk?, &mut positions).await?;
-        }
-        if end > from {
-            let done = BTreeMap::from([(source.service.to_owned(), end)]);
-            store::save_positions(db, partition, &done).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn copy_chunk<S: Service>(
-    db: &mut AnyConnection,
-    (partition, log): (u32, u64),
-    source: &Source,
-    chunk: Vec<Arrived>,
-    positions: &mut Positions,
-) -> Result<(), Error> {
-    let from = positions.get(source.service);
-    let mut keys: HashMap<Shop, S::Keys> = HashMap::new();
-    let mut copied = Vec::with_capacity(chunk.len());
-    for message in chunk {
-        positions.advance(source.service, message.sequence);
-        if !inputs::is_wanted(source, &message.subject) {
-            continue;
-        }
-        // A copy that cannot be read is passed over, live as here: the other service's log keeps
-        // it, and a rebuild by a version that can read it takes it in.
-        let Some((shop, input)) = read_copy::<S>(&message) else { continue };
-        S::keys(&input, keys.entry(shop.clone()).or_default());
-        copied.push((shop, input));
-    }
-    let mut states = S::load(db, &keys).await?;
-    for (shop, input) in &copied {
-        S::copy(states.entry(shop.clone()).or_default(), input);
-    }
-    let mut tx = db.begin().await?;
-    let is_mine = store::advance(&mut tx, partition, log, log).await?
-        && Positions(store::positions(&mut tx, partition).await?).get(source.service) == from;
-    if !is_mine {
-        return Err(Error::Zombie { service: S::NAME, partition, expected: log });
-    }
-    S::save(&mut tx, partition, &states).await?;
-    store::save_positions(&mut tx, partition, &positions.0).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-fn read_copy<S: Service>(message: &Arrived) -> Option<(Shop, S::Input)> {
-    let event = proto::Event::decode(message.payload.clone()).ok()?;
-    let shop = Shop::parse(&event.shop).ok()?;
-    match S::foreign(event) {
-        Ok(input) => Some((shop, input)),
-        Err(error) => {
-            tracing::error!(subject = message.subject, sequence = message.sequence, %error,
-                "cannot read an event of another service");
-            None
-        }
-    }
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("a rule panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
 }
 
 impl Changes {
-    /// Notes the answer that an event carries.
-    pub(crate) fn note<E>(
-        &mut self,
-        record: &Recorded<E>,
-        answer: Option<proto::Answer>,
-        sequence: u64,
-    ) {
-        if let Some(answer) = answer {
-            self.time = self.time.max(record.time);
-            self.answers.push(AnswerRow {
-                shop: record.shop.clone(),
-                command_id: answer.command_id,
-                fingerprint: answer.fingerprint,
-                body: answer.body,
-                sequence,
-                answered_at: record.time,
-            });
-        }
-    }
-
-    /// Notes an event of the engine.
-    fn note_engine<E>(&mut self, record: Recorded<Content<E>>, partition: u32, sequence: u64) {
-        let Content::Engine(kind) = record.event else { return };
-        match kind {
-            proto::engine_event::Kind::Answered(_) | proto::engine_event::Kind::Positions(_) => {}
-            proto::engine_event::Kind::Parked(parked) => self.parked.push(ParkedRow {
-                id: record.id.to_string(),
-                partition,
-                shop: record.shop,
-                aggregate_id: parked.aggregate_id,
-                source: parked.source,
-                sequence: parked.sequence,
-                subject: parked.subject,
-                payload: hex(&parked.payload),
-                reason: parked.reason,
-                parked_at: record.time,
-                log_sequence: sequence,
-            }),
-            proto::engine_event::Kind::Redriven(redriven) => {
-                self.redriven.push(redriven.parked_id);
+    /// Adds what later messages changed: of each row the last state counts.
+    pub(crate) fn merge(&mut self, later: Self) {
+        for TableChanges { table, rows } in later.tables {
+            match self.tables.iter_mut().find(|known| known.table.name == table.name) {
+                None => self.tables.push(TableChanges { table, rows }),
+                Some(known) => {
+                    let newer: HashSet<_> =
+                        rows.iter().map(|(shop, row)| (shop.clone(), row.key.clone())).collect();
+                    known
+                        .rows
+                        .retain(|(shop, row)| !newer.contains(&(shop.clone(), row.key.clone())));
+                    known.rows.extend(rows);
+                }
             }
         }
+        self.positions = later.positions;
+        self.days = later.days;
+        self.has_new_day |= later.has_new_day;
+        self.forgotten = later.forgotten.or(self.forgotten);
     }
-}
-
-/// Bytes from hexadecimal; `None` when it is none.
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-        .collect()
-}
-
-/// The name of the message on a subject, as causes name it: `inventory.reserved`.
-pub(crate) fn cause_kind(subject: &str) -> String {
-    let mut tokens = subject.split('.');
-    let first = tokens.next().unwrap_or_default();
-    let last = tokens.next_back().unwrap_or_default();
-    if first == "inbox" { format!("command.{last}") } else { format!("{first}.{last}") }
 }

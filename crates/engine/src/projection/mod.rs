@@ -1,7 +1,9 @@
 //! A service's database: its tables, and how the log is folded into them.
 
 pub(crate) mod database;
+pub mod documents;
+pub(crate) mod engine_rows;
 pub(crate) mod fold;
 pub(crate) mod positions;
-pub mod sql;
+pub(crate) mod recover;
 pub(crate) mod store;

@@ -1,10 +1,13 @@
-//! The positions of a partition's inputs, as they travel with the last message of a batch.
+//! The positions of a partition's inputs, as they travel with the events.
 
 use std::collections::BTreeMap;
 
+/// The name under which the position in the service's own log stands.
+pub(crate) const LOG: &str = "log";
+
 /// By source: the last sequence that was handled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Positions(pub(crate) BTreeMap<String, u64>);
+pub(crate) struct Positions(BTreeMap<String, u64>);
 
 impl Positions {
     /// How far that source has been handled.
@@ -16,19 +19,26 @@ impl Positions {
     pub(crate) fn advance(&mut self, source: &str, sequence: u64) {
         match self.0.get_mut(source) {
             Some(known) => *known = sequence.max(*known),
-            None => {
-                self.0.insert(source.to_owned(), sequence);
-            }
+            None => self.set(source, sequence),
         }
     }
 
-    /// The header's value, without the sources that only feed copies: after a rebuild those are
-    /// read from the beginning.
-    pub(crate) fn to_header(&self, is_copy: impl Fn(&str) -> bool) -> String {
+    /// Puts a position, wherever it was.
+    pub(crate) fn set(&mut self, source: &str, sequence: u64) {
+        self.0.insert(source.to_owned(), sequence);
+    }
+
+    /// All positions, by source.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(source, sequence)| (source.as_str(), *sequence))
+    }
+
+    /// The header's value, without the sources for which `is_left_out` holds: replicas, which a
+    /// rebuild reads from the beginning.
+    pub(crate) fn to_header(&self, is_left_out: impl Fn(&str) -> bool) -> String {
         let parts: Vec<_> = self
-            .0
             .iter()
-            .filter(|(source, _)| !is_copy(source))
+            .filter(|(source, _)| !is_left_out(source))
             .map(|(source, sequence)| format!("{source}={sequence}"))
             .collect();
         parts.join(",")
@@ -36,14 +46,23 @@ impl Positions {
 
     /// Takes over what a header says.
     pub(crate) fn advance_to_header(&mut self, header: &str) {
-        for part in header.split(',') {
-            if let Some((source, sequence)) = part.split_once('=')
-                && let Ok(sequence) = sequence.parse()
-            {
-                self.advance(source, sequence);
-            }
+        for (source, sequence) in parse_header(header) {
+            self.advance(source, sequence);
         }
     }
+
+    /// All positions as a map.
+    pub(crate) fn into_map(self) -> BTreeMap<String, u64> {
+        self.0
+    }
+}
+
+/// Reads `source=sequence,…`; what is not of that form is left out.
+pub(crate) fn parse_header(header: &str) -> impl Iterator<Item = (&str, u64)> {
+    header.split(',').filter_map(|part| {
+        let (source, sequence) = part.split_once('=')?;
+        Some((source, sequence.parse().ok()?))
+    })
 }
 
 #[cfg(test)]
@@ -51,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_survive_the_header_and_copies_stay_out_of_it() {
+    fn positions_survive_the_header_and_replicas_stay_out_of_it() {
         let mut positions = Positions::default();
         positions.advance("inbox.live", 7);
         positions.advance("inbox.live", 3);

@@ -1,121 +1,198 @@
-//! All SQL of the engine's own tables. The statements are the same on `SQLite` and Postgres.
+//! The SQL of the engine's own tables that hold no documents, and the commit of a batch. The
+//! statements are the same on `SQLite` and Postgres.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
+use std::collections::VecDeque;
+
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Row as _};
+
+use crate::{
+    Error, ParkedRow, Service, StoreError, Table,
+    projection::{
+        documents,
+        fold::{Blocked, Changes},
+        positions::{LOG, Positions},
+    },
 };
 
-use events::{id::Shop, time::Timestamp};
-use serde::{Deserialize, Serialize};
-use sqlx::{AnyConnection, AnyPool, Row};
+/// The tables of the engine that hold no documents.
+pub(crate) const DEFINITIONS: &[&str] = &[
+    // How far a partition has come: a row for each input, and one (`log`) for the service's own log.
+    "create table if not exists engine_position (partition bigint not null, source text not null, \
+     sequence bigint not null, primary key (partition, source))",
+    // The days on which events were decided: the day since 1970, and its first sequence.
+    "create table if not exists engine_day (partition bigint not null, day bigint not null, \
+     sequence bigint not null, primary key (partition, day))",
+    // When a pending operation is tried again. No part of the projection: a rebuild leaves it alone.
+    "create table if not exists engine_attempt (operation text not null primary key, \
+     partition bigint not null, attempts bigint not null, due_at bigint not null)",
+];
 
-use crate::{Context, StoreError};
-
-/// How long a handled command is remembered.
-const ANSWERS_KEPT: Duration = Duration::from_hours(7 * 24);
-/// The source under which the position in the service's own log is kept.
-pub(crate) const LOG: &str = "log";
-
-/// A handled command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AnswerRow {
-    pub(crate) shop: Shop,
-    pub(crate) command_id: String,
-    pub(crate) fingerprint: String,
-    pub(crate) body: String,
-    /// The sequence of the event that carries the answer.
-    pub(crate) sequence: u64,
-    pub(crate) answered_at: Timestamp,
-}
-
-/// An input that waits for an operator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ParkedRow {
-    /// The id of the parked event.
-    pub id: String,
-    /// The partition.
-    pub partition: u32,
-    /// The shop.
-    pub shop: Shop,
-    /// The aggregate that waits with it.
-    pub aggregate_id: String,
-    /// Where the input came from.
-    pub source: String,
-    /// Its sequence there; 0 for one from within.
-    pub sequence: u64,
-    /// The subject that it was published on.
-    pub subject: String,
-    /// Its bytes, in hexadecimal.
-    pub payload: String,
-    /// Why it waits.
-    pub reason: String,
-    /// Since when.
-    pub parked_at: Timestamp,
-    /// The sequence of the parked event: the order in which inputs are redriven.
-    pub log_sequence: u64,
-}
-
-/// What a batch changes in the engine's tables.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    pub(crate) answers: Vec<AnswerRow>,
-    pub(crate) parked: Vec<ParkedRow>,
-    /// The ids of parked events that are redriven.
-    pub(crate) redriven: Vec<String>,
-    /// The time of the last answer, for forgetting old ones.
-    pub(crate) time: Timestamp,
-}
+/// The tables that a rebuild compares or replaces beside those of documents, with their keys.
+pub(crate) const PLAIN_TABLES: &[(&str, &str)] =
+    &[("engine_position", "partition, source"), ("engine_day", "partition, day")];
 
 /// The positions of a partition: its own log's, and one for each input.
 pub(crate) async fn positions(
     db: &mut AnyConnection,
     partition: u32,
-) -> Result<BTreeMap<String, u64>, StoreError> {
-    sqlx::query("select source, sequence from engine_position where partition = $1")
+) -> Result<Positions, StoreError> {
+    let rows = sqlx::query("select source, sequence from engine_position where partition = $1")
         .bind(i64::from(partition))
         .fetch_all(db)
-        .await?
-        .iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get::<i64, _>(1)? as u64)))
+        .await?;
+    let mut positions = Positions::default();
+    for row in &rows {
+        let source: String = row.try_get("source")?;
+        positions.set(&source, row.try_get::<i64, _>("sequence")? as u64);
+    }
+    Ok(positions)
+}
+
+/// The days on which events of a partition were decided, in the order of their first sequences.
+pub(crate) async fn days(
+    db: &mut AnyConnection,
+    partition: u32,
+) -> Result<VecDeque<(i64, u64)>, StoreError> {
+    let rows =
+        sqlx::query("select day, sequence from engine_day where partition = $1 order by sequence")
+            .bind(i64::from(partition))
+            .fetch_all(db)
+            .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("day")?, row.try_get::<i64, _>("sequence")? as u64)))
         .collect()
 }
 
-/// Moves the position in the service's own log; false when it was not at `from`: another worker
-/// has been here.
-pub(crate) async fn advance(
+/// What is parked in a partition, without the bytes.
+pub(crate) async fn blocked(db: &mut AnyConnection, partition: u32) -> Result<Blocked, StoreError> {
+    let rows = sqlx::query("select key, document from engine_parked where partition = $1")
+        .bind(i64::from(partition))
+        .fetch_all(db)
+        .await?;
+    let mut blocked = Blocked::default();
+    for row in &rows {
+        let (id, row) = documents::read::<ParkedRow>(row)?;
+        blocked.insert(id, (row.shop, row.aggregate_id));
+    }
+    Ok(blocked)
+}
+
+/// A page of what is parked in a partition, in the order in which it was parked.
+pub(crate) async fn parked_page(
+    pool: &AnyPool,
+    partition: u32,
+    after: u64,
+    limit: i64,
+) -> Result<Vec<ParkedRow>, StoreError> {
+    let rows = sqlx::query(
+        "select key, document from engine_parked where partition = $1 and log_sequence > $2 \
+         order by log_sequence limit $3",
+    )
+    .bind(i64::from(partition))
+    .bind(after as i64)
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| Ok(documents::read::<ParkedRow>(row)?.1)).collect()
+}
+
+/// What is parked for the aggregate of a parked input, in order; nothing when there is no such input.
+pub(crate) async fn parked_with(pool: &AnyPool, id: &str) -> Result<Vec<ParkedRow>, StoreError> {
+    let rows = sqlx::query(
+        "select behind.key as key, behind.document as document from engine_parked named \
+         join engine_parked behind on behind.shop = named.shop \
+         and behind.aggregate_id = named.aggregate_id and behind.partition = named.partition \
+         where named.key = $1 order by behind.log_sequence",
+    )
+    .bind(id.to_owned())
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| Ok(documents::read::<ParkedRow>(row)?.1)).collect()
+}
+
+/// Those of the parked inputs that are still parked.
+pub(crate) async fn still_parked(
+    pool: &AnyPool,
+    ids: &[String],
+) -> Result<Vec<String>, StoreError> {
+    let ids: Vec<_> = ids.iter().map(|id| [id]).collect();
+    let rows = sqlx::query(
+        "select key from engine_parked where key in (select value->>0 from jsonb_each($1))",
+    )
+    .bind(serde_json::to_string(&ids)?)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get("key")?)).collect()
+}
+
+/// Writes what a batch changed, in one transaction that is refused when another worker has moved
+/// the projection since `from`.
+pub(crate) async fn commit<S: Service>(
+    pool: &AnyPool,
+    partition: u32,
+    from: &Positions,
+    changes: &Changes,
+) -> Result<(), Error> {
+    let moved = || Error::Superseded { service: S::NAME, partition, expected: from.get(LOG) };
+    let mut db = pool.acquire().await?;
+    let mut tx = db.begin().await?;
+    // First, since it takes the lock: whoever comes second waits here, and then finds it moved.
+    if !advance(&mut tx, partition, LOG, from.get(LOG), changes.positions.get(LOG)).await? {
+        return Err(moved());
+    }
+    // What only replicas have read is in no log, so their positions are compared as well.
+    for source in S::SOURCES.iter().filter(|source| source.replica) {
+        let (old, new) = (from.get(source.service), changes.positions.get(source.service));
+        if old != new && !advance(&mut tx, partition, source.service, old, new).await? {
+            return Err(moved());
+        }
+    }
+    documents::save(&mut tx, partition, &changes.tables).await?;
+    if changes.positions.get(LOG) != from.get(LOG) {
+        save_positions::<S>(&mut tx, partition, &changes.positions).await?;
+    }
+    if let Some(before) = changes.forgotten {
+        forget_answers(&mut tx, partition, before).await?;
+    }
+    save_days(&mut tx, partition, changes).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Moves one position; false when it was not at `from`.
+async fn advance(
     db: &mut AnyConnection,
     partition: u32,
+    source: &str,
     from: u64,
     to: u64,
 ) -> Result<bool, StoreError> {
     let statement = if from == 0 {
-        "insert into engine_position (partition, source, sequence) values ($1, 'log', $2) \
+        "insert into engine_position (partition, source, sequence) values ($1, $4, $2) \
          on conflict (partition, source) do update set sequence = excluded.sequence \
          where engine_position.sequence = $3"
     } else {
         "update engine_position set sequence = $2 \
-         where partition = $1 and source = 'log' and sequence = $3"
+         where partition = $1 and source = $4 and sequence = $3"
     };
     let moved = sqlx::query(statement)
         .bind(i64::from(partition))
         .bind(to as i64)
         .bind(from as i64)
+        .bind(source.to_owned())
         .execute(db)
         .await?;
     Ok(moved.rows_affected() == 1)
 }
 
-/// Writes the positions of the inputs.
-pub(crate) async fn save_positions(
+/// Writes the positions of the inputs. They are in the log as well: each event carries them.
+async fn save_positions<S: Service>(
     db: &mut AnyConnection,
     partition: u32,
-    positions: &BTreeMap<String, u64>,
+    positions: &Positions,
 ) -> Result<(), StoreError> {
-    let rows: Vec<_> = positions
-        .iter()
-        .filter(|(source, _)| *source != LOG)
-        .map(|(source, sequence)| (partition, source, sequence))
-        .collect();
+    let fenced = positions.iter().filter(|(source, _)| *source != LOG && !is_replica::<S>(source));
+    let rows: Vec<_> = fenced.map(|(source, sequence)| (partition, source, sequence)).collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -125,166 +202,67 @@ pub(crate) async fn save_positions(
          from jsonb_each($1) where true \
          on conflict (partition, source) do update set sequence = excluded.sequence",
     )
-    .bind(serde_json::to_string(&rows)?)
+    .bind(serde_json::to_string(&rows).map_err(StoreError::Serialise)?)
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// Writes what a batch changes.
-pub(crate) async fn save(
+async fn forget_answers(
+    db: &mut AnyConnection,
+    partition: u32,
+    before: u64,
+) -> Result<(), StoreError> {
+    for statement in [
+        "delete from engine_answer where partition = $1 and sequence < $2",
+        "delete from engine_day where partition = $1 and sequence < $2",
+    ] {
+        sqlx::query(statement)
+            .bind(i64::from(partition))
+            .bind(before as i64)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn save_days(
     db: &mut AnyConnection,
     partition: u32,
     changes: &Changes,
 ) -> Result<(), StoreError> {
-    if !changes.answers.is_empty() {
-        save_answers(db, partition, &changes.answers).await?;
-        let oldest = changes.time.millis() - ANSWERS_KEPT.as_millis() as i64;
-        sqlx::query("delete from engine_answer where partition = $1 and answered_at < $2")
-            .bind(i64::from(partition))
-            .bind(oldest)
-            .execute(&mut *db)
-            .await?;
+    if !changes.has_new_day {
+        return Ok(());
     }
-    if !changes.parked.is_empty() {
-        save_parked(db, &changes.parked).await?;
-    }
-    if !changes.redriven.is_empty() {
-        sqlx::query("delete from engine_parked where id in (select value->>0 from jsonb_each($1))")
-            .bind(serde_json::to_string(&singles(&changes.redriven))?)
-            .execute(db)
-            .await?;
+    for (day, sequence) in &changes.days {
+        sqlx::query(
+            "insert into engine_day (partition, day, sequence) values ($1, $2, $3) \
+             on conflict (partition, day) do nothing",
+        )
+        .bind(i64::from(partition))
+        .bind(day)
+        .bind(*sequence as i64)
+        .execute(&mut *db)
+        .await?;
     }
     Ok(())
 }
 
-async fn save_answers(
+/// Deletes all rows of a partition, so that its log is folded anew.
+pub(crate) async fn clear(
     db: &mut AnyConnection,
     partition: u32,
-    answers: &[AnswerRow],
+    tables: &[Table],
 ) -> Result<(), StoreError> {
-    // The last one counts: a command may come again after its first answer was forgotten.
-    let last: BTreeMap<_, _> =
-        answers.iter().map(|row| ((row.shop.as_str(), &row.command_id), row)).collect();
-    let rows: Vec<_> = last
-        .into_values()
-        .map(|row| {
-            let at = row.answered_at.millis();
-            let (shop, command) = (row.shop.as_str(), &row.command_id);
-            (shop, command, partition, &row.fingerprint, &row.body, row.sequence, at)
-        })
-        .collect();
-    sqlx::query(
-        "insert into engine_answer \
-         (shop, command_id, partition, fingerprint, body, sequence, answered_at) \
-         select value->>0, value->>1, cast(value->>2 as bigint), value->>3, value->>4, \
-         cast(value->>5 as bigint), cast(value->>6 as bigint) \
-         from jsonb_each($1) where true on conflict (shop, command_id) do update set \
-         fingerprint = excluded.fingerprint, body = excluded.body, sequence = excluded.sequence, \
-         answered_at = excluded.answered_at",
-    )
-    .bind(serde_json::to_string(&rows)?)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-async fn save_parked(db: &mut AnyConnection, parked: &[ParkedRow]) -> Result<(), StoreError> {
-    let rows: Vec<_> = parked
-        .iter()
-        .map(|row| {
-            (
-                (&row.id, row.partition, row.shop.as_str(), &row.aggregate_id, &row.source),
-                (row.sequence, &row.subject, &row.payload, &row.reason),
-                (row.parked_at.millis(), row.log_sequence),
-            )
-        })
-        .collect();
-    sqlx::query(
-        "insert into engine_parked (id, partition, shop, aggregate_id, source, sequence, subject, \
-         payload, reason, parked_at, log_sequence) \
-         select value->0->>0, cast(value->0->>1 as bigint), value->0->>2, value->0->>3, \
-         value->0->>4, cast(value->1->>0 as bigint), value->1->>1, value->1->>2, value->1->>3, \
-         cast(value->2->>0 as bigint), cast(value->2->>1 as bigint) \
-         from jsonb_each($1) where true on conflict (id) do nothing",
-    )
-    .bind(serde_json::to_string(&rows)?)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// The answers to those of the commands that have been handled.
-pub(crate) async fn answers(
-    db: &mut AnyConnection,
-    commands: &[(&str, &str)],
-) -> Result<HashMap<(Shop, String), AnswerRow>, StoreError> {
-    let rows = sqlx::query(
-        "select a.shop, a.command_id, a.fingerprint, a.body, a.sequence, a.answered_at \
-         from jsonb_each($1) as wanted \
-         join engine_answer a on a.shop = value->>0 and a.command_id = value->>1",
-    )
-    .bind(serde_json::to_string(commands)?)
-    .fetch_all(db)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let shop = shop(row.try_get(0)?, "engine_answer")?;
-            let command_id: String = row.try_get(1)?;
-            let answer = AnswerRow {
-                shop: shop.clone(),
-                command_id: command_id.clone(),
-                fingerprint: row.try_get(2)?,
-                body: row.try_get(3)?,
-                sequence: row.try_get::<i64, _>(4)? as u64,
-                answered_at: Timestamp::from_millis(row.try_get(5)?),
-            };
-            Ok(((shop, command_id), answer))
-        })
-        .collect()
-}
-
-/// What is parked in a partition, in the order in which it was parked.
-pub(crate) async fn parked(pool: &AnyPool, partition: u32) -> Result<Vec<ParkedRow>, StoreError> {
-    let rows = sqlx::query(
-        "select id, shop, aggregate_id, source, sequence, subject, payload, reason, parked_at, \
-         log_sequence from engine_parked where partition = $1 order by log_sequence",
-    )
-    .bind(i64::from(partition))
-    .fetch_all(pool)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(ParkedRow {
-                id: row.try_get(0)?,
-                partition,
-                shop: shop(row.try_get(1)?, "engine_parked")?,
-                aggregate_id: row.try_get(2)?,
-                source: row.try_get(3)?,
-                sequence: row.try_get::<i64, _>(4)? as u64,
-                subject: row.try_get(5)?,
-                payload: row.try_get(6)?,
-                reason: row.try_get(7)?,
-                parked_at: Timestamp::from_millis(row.try_get(8)?),
-                log_sequence: row.try_get::<i64, _>(9)? as u64,
-            })
-        })
-        .collect()
-}
-
-/// Reads a shop from a row.
-fn shop(value: String, table: &'static str) -> Result<Shop, StoreError> {
-    Shop::parse(&value).map_err(|_| StoreError::Corrupt { table, column: "shop", value })
-}
-
-/// Wraps each value as a row of one column.
-fn singles<T: Serialize>(values: &[T]) -> Vec<[&T; 1]> {
-    values.iter().map(|value| [value]).collect()
-}
-
-impl Context {
-    /// The context from its two columns.
-    pub fn from_columns(correlation_id: String, traceparent: String) -> Self {
-        Self { correlation_id, traceparent }
+    let documents = tables.iter().map(|table| table.name);
+    for name in documents.chain(PLAIN_TABLES.iter().map(|(name, _)| *name)) {
+        let delete = format!("delete from {name} where partition = $1");
+        sqlx::query(AssertSqlSafe(delete)).bind(i64::from(partition)).execute(&mut *db).await?;
     }
+    Ok(())
+}
+
+/// Whether a source only feeds a replica.
+pub(crate) fn is_replica<S: Service>(source: &str) -> bool {
+    S::SOURCES.iter().any(|known| known.replica && known.service == source)
 }

@@ -1,32 +1,53 @@
-//! Events between the service's own form and the envelope in the log.
+//! Events between the service's own form and the bytes in the log.
 
 use events::{
     id::{EventId, Shop},
-    proto,
+    proto::{self, Envelope, engine_event::Kind},
     time::Timestamp,
 };
+use prost::Message;
 
-use crate::{Cause, Context, Recorded, Service, WireError};
+use crate::{Cause, Context, Encoded, Recorded, Service, WireError};
 
 /// What an envelope in a service's log holds.
+#[derive(Debug, Clone)]
 pub(crate) enum Content<E> {
     /// A fact of the service.
     Event(E),
     /// A fact of the engine.
-    Engine(proto::engine_event::Kind),
+    Engine(Kind),
 }
 
-/// An envelope taken apart: the record, and the answer that it carries.
-pub(crate) type Opened<E> = (Recorded<Content<E>>, Option<proto::Answer>);
+/// An envelope taken apart.
+pub(crate) struct Opened<E> {
+    pub(crate) recorded: Recorded<Content<E>>,
+    pub(crate) aggregate: String,
+    /// The answer that it carries.
+    pub(crate) answer: Option<proto::Answer>,
+}
 
-/// Puts a fact into its envelope.
+/// The name of an engine event, as it stands in its subject.
+pub(crate) fn engine_event_name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Answered(_) => "answered",
+        Kind::Parked(_) => "parked",
+        Kind::Redriven(_) => "redriven",
+        Kind::Positions(_) => "positions",
+        Kind::Voided(_) => "voided",
+        Kind::AnswersForgotten(_) => "answers_forgotten",
+        Kind::PositionReset(_) => "position_reset",
+    }
+}
+
+/// Writes an event of the service, or of the engine where `body` is none of its own.
 pub(crate) fn seal<E>(
     recorded: &Recorded<E>,
     aggregate: String,
-    body: proto::event::Body,
+    engine: Option<Kind>,
+    body: Option<Encoded>,
     answer: Option<proto::Answer>,
-) -> proto::Event {
-    proto::Event {
+) -> Vec<u8> {
+    let envelope = Envelope {
         id: recorded.id.to_string(),
         shop: recorded.shop.to_string(),
         aggregate_id: aggregate,
@@ -39,27 +60,58 @@ pub(crate) fn seal<E>(
         correlation_id: recorded.context.correlation_id.clone(),
         traceparent: recorded.context.traceparent.clone(),
         answer,
-        body: Some(body),
+        engine: engine.map(|kind| proto::EngineEvent { kind: Some(kind) }),
+    };
+    let mut bytes = envelope.encode_to_vec();
+    if let Some(body) = body {
+        bytes.extend_from_slice(&body.body);
+    }
+    bytes
+}
+
+/// Takes a message of the service's own log apart.
+pub(crate) fn open<S: Service>(payload: &[u8]) -> Result<Opened<S::Event>, WireError> {
+    let envelope = Envelope::decode(payload)?;
+    let content = match envelope.engine {
+        Some(engine) => Content::Engine(engine.kind.ok_or(WireError::Missing("engine.kind"))?),
+        None => Content::Event(S::decode(payload)?),
+    };
+    let cause = envelope.cause.unwrap_or_default();
+    let recorded = Recorded {
+        id: EventId::parse(&envelope.id)?,
+        shop: Shop::parse(&envelope.shop)?,
+        version: envelope.aggregate_version,
+        time: Timestamp::parse(envelope.time.as_ref())?,
+        cause: Cause { id: cause.id, kind: cause.kind },
+        context: Context {
+            correlation_id: envelope.correlation_id,
+            traceparent: envelope.traceparent,
+        },
+        event: content,
+    };
+    Ok(Opened { recorded, aggregate: envelope.aggregate_id, answer: envelope.answer })
+}
+
+/// Reads the engine's part of another service's event: its id, shop and context.
+pub(crate) fn open_foreign(payload: &[u8]) -> Result<(String, Shop, Context), WireError> {
+    let envelope = Envelope::decode(payload)?;
+    let context =
+        Context { correlation_id: envelope.correlation_id, traceparent: envelope.traceparent };
+    Ok((envelope.id, Shop::parse(&envelope.shop)?, context))
+}
+
+impl Recorded<()> {
+    /// The record of a fact.
+    pub(crate) fn with<E>(self, event: E) -> Recorded<E> {
+        let Self { id, shop, version, time, cause, context, event: () } = self;
+        Recorded { id, shop, version, time, cause, context, event }
     }
 }
 
-/// Takes an envelope of the service's own log apart.
-pub(crate) fn open<S: Service>(event: proto::Event) -> Result<Opened<S::Event>, WireError> {
-    let content = match event.body.ok_or(WireError::Missing("body"))? {
-        proto::event::Body::Engine(engine) => {
-            Content::Engine(engine.kind.ok_or(WireError::Missing("engine.kind"))?)
-        }
-        body => Content::Event(S::decode(&event.aggregate_id, body)?),
-    };
-    let cause = event.cause.unwrap_or_default();
-    let recorded = Recorded {
-        id: EventId::parse(&event.id)?,
-        shop: Shop::parse(&event.shop)?,
-        version: event.aggregate_version,
-        time: Timestamp::parse(event.time.as_ref())?,
-        cause: Cause { id: cause.id, kind: cause.kind },
-        context: Context { correlation_id: event.correlation_id, traceparent: event.traceparent },
-        event: content,
-    };
-    Ok((recorded, event.answer))
+impl<E> Recorded<Content<E>> {
+    /// Takes the content out of the record.
+    pub(crate) fn split(self) -> (Recorded<()>, Content<E>) {
+        let Self { id, shop, version, time, cause, context, event } = self;
+        (Recorded { id, shop, version, time, cause, context, event: () }, event)
+    }
 }

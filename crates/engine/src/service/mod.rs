@@ -1,79 +1,88 @@
-//! What a service hands to the engine: its rules, its load and save, and nothing else.
+//! What a service hands to the engine: how its messages read, its rules, its rows, its questions.
 //!
-//! The engine calls them in this order for each batch of inputs:
+//! | trait | module of a service | what it says |
+//! |---|---|---|
+//! | [`Service`] | `lib` | its name, what it reads, its tables |
+//! | [`Wire`] | `wire` | bytes to inputs, events to bytes and back |
+//! | [`Rules`] | `domain` | what follows from an input, and how a fact changes the state |
+//! | [`Row`], [`State`] | `store` | the rows it keeps; timers and effects are declared on them |
+//! | [`Queries`] | `query` | the questions that it answers |
+//! | [`Effects`] | only where something is asked of the outside world | |
 //!
-//! 1. [`Service::command`] or [`Service::foreign`] turn bytes into inputs ([`Service::due`] and
-//!    [`Service::execute`] yield some as well);
-//! 2. [`Service::keys`] says which rows they touch, [`Service::load`] fetches them at once;
-//! 3. [`Service::decide`] yields events, [`Service::apply`] folds each into the state;
-//! 4. the events are published as one atomic batch, and only then
-//! 5. [`Service::save`] writes the changed rows in the transaction that moves the positions.
-//!
-//! Recovery and rebuild are the same without `decide`: [`Service::event_keys`], `load`, `apply`, `save`.
+//! A service is registered once, as a [`crate::Definition`].
 
 pub(crate) mod envelope;
+mod rows;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fmt,
-    future::Future,
-    hash::Hash,
-};
+use std::{fmt, future::Future};
 
 use events::{
     id::{EventId, ParseError, Shop},
-    proto,
     time::Timestamp,
 };
-use serde::Serialize;
-use sqlx::{AnyConnection, AnyPool, migrate::Migrator};
+use metrics::Gauge;
+use serde::{Deserialize, Serialize};
+use sqlx::AnyPool;
+
+pub(crate) use self::rows::MAX_KEY_BYTES;
+pub use self::rows::{AnyRows, ChangedRow, Column, ColumnKind, Key, Row, Rows, Table, Value};
 
 /// A service, as the engine sees it.
-pub trait Service: Send + Sync + Sized + 'static {
-    /// Its name: the first token of its subjects, the name of its database and of its lease.
+pub trait Service: Rules + Queries {
+    /// Its name: the first token of its subjects, the name of its database.
     const NAME: &'static str;
-    /// The streams of other services that it reads.
+    /// The logs of other services that it reads.
     const SOURCES: &'static [Source];
-    /// The tables of its projection with their primary keys, for rebuild and verify.
+    /// The tables of its database.
     const TABLES: &'static [Table];
-    /// The migrations of its projection.
-    const MIGRATIONS: &'static Migrator;
+    /// Raised when rows mean something else than before: its database is then rebuilt at start.
+    const FORMAT: u32;
+    /// Deadlines: columns of its tables whose time becomes an input when it has passed.
+    const TIMERS: &'static [Timer<Self::Input>] = &[];
+}
 
-    /// What it decides on: commands, events of others, what is due, outcomes of operations.
+/// How messages read.
+pub trait Wire: Send + Sync + Sized + 'static {
+    /// What it decides on: commands, events of others, deadlines, outcomes of operations.
     type Input: fmt::Debug + Send + Sync;
     /// What it decides: the facts that it alone writes.
     type Event: Clone + fmt::Debug + Send + Sync;
-    /// The names of the rows of one shop that some inputs touch.
-    type Keys: Default + Send + Sync;
-    /// The rows of one shop that some inputs touch.
-    type State: Default + Send + Sync;
-    /// What it asks of the outside world; [`std::convert::Infallible`] when it asks nothing.
-    type Operation: Send + 'static;
 
-    /// Turns a command into an input.
-    fn command(command: proto::Command) -> Result<Self::Input, WireError>;
-    /// Turns another service's event into an input.
-    fn foreign(event: proto::Event) -> Result<Self::Input, WireError>;
-    /// Turns an event into its wire form.
-    fn encode(event: &Self::Event) -> proto::event::Body;
-    /// Turns the wire form back into the event of that aggregate.
-    fn decode(aggregate: &str, body: proto::event::Body) -> Result<Self::Event, WireError>;
+    /// Reads a command.
+    fn command(payload: &[u8]) -> Result<Self::Input, WireError>;
+    /// Reads an event of another service.
+    fn foreign(payload: &[u8]) -> Result<Self::Input, WireError>;
+    /// Writes what an event says. The engine writes the envelope around it.
+    fn encode(event: &Self::Event) -> Encoded;
+    /// Reads an event of its own, in its envelope.
+    fn decode(payload: &[u8]) -> Result<Self::Event, WireError>;
+}
+
+/// What an event says, as it is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The name of the event: the last token of its subject.
+    pub name: &'static str,
+    /// The service's own part of the envelope, encoded: appended to the engine's part it is the
+    /// whole message, as protobuf merges what is concatenated.
+    pub body: Vec<u8>,
+}
+
+/// The rules of a service. All functions are pure and total.
+pub trait Rules: Wire {
+    /// The rows of one shop.
+    type State: State;
 
     /// The aggregate that an event belongs to.
     fn aggregate(event: &Self::Event) -> String;
     /// The version of that aggregate so far; 0 when it does not exist yet.
     fn version(state: &Self::State, event: &Self::Event) -> u64;
-
-    /// Adds the rows that deciding on `input` looks at or changes.
-    fn keys(input: &Self::Input, keys: &mut Self::Keys);
-    /// Adds the rows that applying `event` changes.
-    fn event_keys(event: &Self::Event, keys: &mut Self::Keys);
-    /// How many lines an input carries: a batch is cut by their sum.
+    /// How many lines an input carries: a batch is limited by their sum.
     fn weight(_input: &Self::Input) -> usize {
         1
     }
-
-    /// Decides which facts follow from `input`. Pure and total.
+    /// Decides which facts follow from `input`. May run several times for one input, each time
+    /// with more rows in memory; only the last run counts.
     fn decide(
         &self,
         state: &Self::State,
@@ -82,50 +91,37 @@ pub trait Service: Send + Sync + Sized + 'static {
     ) -> Decision<Self::Event>;
     /// Folds a fact into the state: the only way in which it changes.
     fn apply(state: &mut Self::State, event: &Recorded<Self::Event>);
-    /// Folds a fact of another service into the copy of it; only for a source with `copy`.
-    fn copy(_state: &mut Self::State, _input: &Self::Input) {}
-
-    /// Fetches the named rows of each shop.
-    fn load(
-        db: &mut AnyConnection,
-        keys: &HashMap<Shop, Self::Keys>,
-    ) -> impl Future<Output = Result<HashMap<Shop, Self::State>, StoreError>> + Send;
-    /// Writes the changed rows of each shop. `partition` is theirs.
-    fn save(
-        db: &mut AnyConnection,
-        partition: u32,
-        states: &HashMap<Shop, Self::State>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// What is due at `now` in this partition, at most `limit`: deadlines that have passed.
-    fn due(
-        _db: &mut AnyConnection,
-        _partition: u32,
+    /// What is to be done when a fact is in the log, such as counting it; `state` is that before the
+    /// fact. Called for each fact that was just decided, and never in a recovery or a rebuild.
+    fn after_append(
+        _state: &Self::State,
+        _event: &Self::Event,
         _now: Timestamp,
-        _limit: i64,
-    ) -> impl Future<Output = Result<Vec<Local<Self::Input>>, StoreError>> + Send {
-        async { Ok(Vec::new()) }
-    }
-
-    /// The operation that an event announces as pending, if it does.
-    fn operation(_event: &Recorded<Self::Event>) -> Option<Self::Operation> {
+    ) -> Option<AfterAppend> {
         None
     }
-    /// The operations of this partition that are pending, after a restart.
-    fn pending(
-        _db: &mut AnyConnection,
-        _partition: u32,
-    ) -> impl Future<Output = Result<Vec<Self::Operation>, StoreError>> + Send {
-        async { Ok(Vec::new()) }
-    }
-    /// Carries out an operation until its outcome is certain. `resumed` after a restart: it may
-    /// have been carried out already, so ask before repeating it.
-    fn execute(
-        &self,
-        operation: Self::Operation,
-        resumed: bool,
-    ) -> impl Future<Output = Local<Self::Input>> + Send;
+    /// Folds a fact of another service into the replica of it; only for a source that is
+    /// replicated.
+    fn replicate(_state: &mut Self::State, _input: &Self::Input) {}
+}
 
+/// What is to be done when a fact is in the log. It must not block.
+pub type AfterAppend = Box<dyn FnOnce() + Send + Sync>;
+
+/// The rows of one shop, table by table.
+pub trait State: Default + Send + 'static {
+    /// Its tables.
+    fn tables(&mut self) -> Vec<&mut dyn AnyRows>;
+}
+
+impl<K: Key, R: Row> State for Rows<K, R> {
+    fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
+        vec![self]
+    }
+}
+
+/// The questions that a service answers.
+pub trait Queries: Sync {
     /// Answers the question `name` about a shop from the projection, as JSON; `None` when there is
     /// nothing of that name.
     fn query(
@@ -135,26 +131,119 @@ pub trait Service: Send + Sync + Sized + 'static {
         name: &str,
         parameters: serde_json::Value,
     ) -> impl Future<Output = Result<Option<serde_json::Value>, QueryError>> + Send;
+
+    /// Counts what the projection of a partition holds, for gauges of the service. Called every few
+    /// seconds by the process that runs the partition; the gauges go to 0 when it gives it up.
+    fn count(
+        &self,
+        _db: &AnyPool,
+        _partition: u32,
+    ) -> impl Future<Output = Result<Vec<(Gauge, u64)>, QueryError>> + Send {
+        async { Ok(Vec::new()) }
+    }
 }
 
-/// A stream of another service, as an input.
+/// What a service asks of the outside world.
+///
+/// An operation is announced by a row: [`Effects::OPERATION`] names a column that holds its id for
+/// as long as its outcome is not known. An outcome comes back as an input, and the event that
+/// follows from it clears the column.
+pub trait Effects: Service {
+    /// The column that holds the id of the pending operation of a row.
+    const OPERATION: OperationColumn;
+
+    /// Who is asked, for example a provider or a host: a slow one does not hold up the others.
+    fn destination(&self, operation: &Operation) -> String;
+
+    /// What an operation continues: its attempts belong to the trace of that.
+    fn context(_operation: &Operation) -> Context {
+        Context::default()
+    }
+
+    /// Makes one attempt. What has to wait says until when, and is tried again then.
+    fn execute(
+        &self,
+        operation: &Operation,
+        attempt: Attempt,
+    ) -> impl Future<Output = Attempted<Self::Input>> + Send;
+}
+
+/// Where a pending operation stands.
+#[derive(Debug, Clone, Copy)]
+pub struct OperationColumn {
+    /// The table.
+    pub table: &'static str,
+    /// The column: null when nothing is pending.
+    pub column: &'static str,
+}
+
+/// Something that is to be asked of the outside world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its id: the idempotency key of all attempts.
+    pub id: String,
+    /// The shop that it concerns.
+    pub shop: Shop,
+    /// The key of the row that announces it; the aggregate as well.
+    pub key: String,
+    /// The row, as JSON.
+    pub document: String,
+}
+
+/// Which attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// Counts the attempts of this operation, from 1.
+    pub number: u32,
+    /// Whether the outside world may have heard of the operation before: in an earlier attempt, or
+    /// in a process that is gone.
+    pub may_be_known: bool,
+    /// When the attempt is made.
+    pub now: Timestamp,
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub enum Attempted<I> {
+    /// The outcome is known.
+    Done(InternalInput<I>),
+    /// It is not: try again at that time.
+    RetryAt(Timestamp),
+}
+
+/// A deadline that a row declares.
+#[derive(Clone, Copy)]
+pub struct Timer<I> {
+    /// The table.
+    pub table: &'static str,
+    /// The integer column that holds the deadline in milliseconds since 1970; null when there is
+    /// none. An index on `(partition, column)` is needed.
+    pub column: &'static str,
+    /// The input that a passed deadline becomes, from the key and the document of its row. The key
+    /// is the aggregate's id.
+    pub input: fn(&str, &str) -> Result<TimerInput<I>, serde_json::Error>,
+}
+
+/// What a passed deadline becomes.
+#[derive(Debug)]
+pub struct TimerInput<I> {
+    /// What it is, for the cause of what follows: `timer.payment_deadline`.
+    pub kind: &'static str,
+    /// What it continues.
+    pub context: Context,
+    /// The input.
+    pub input: I,
+}
+
+/// A log of another service, as an input.
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
     /// The service that writes it.
     pub service: &'static str,
     /// The events of it that matter here.
     pub events: &'static [&'static str],
-    /// Whether it only feeds a copy ([`Service::copy`]) and is never decided on.
-    pub copy: bool,
-}
-
-/// A table of the projection.
-#[derive(Debug, Clone, Copy)]
-pub struct Table {
-    /// Its name.
-    pub name: &'static str,
-    /// The columns of its primary key, comma-separated.
-    pub key: &'static str,
+    /// Whether it only feeds a replica ([`Rules::replicate`]) and is never decided on.
+    pub replica: bool,
 }
 
 /// What a decision yields.
@@ -162,7 +251,7 @@ pub struct Table {
 pub struct Decision<E> {
     /// The facts, in order.
     pub events: Vec<E>,
-    /// What the sender of a command is told, as JSON. A command without an answer of its own is
+    /// What the sender of a command is answered, as JSON. A command without an answer of its own is
     /// answered with `null`.
     pub answer: Option<String>,
 }
@@ -178,7 +267,7 @@ impl<E> Decision<E> {
         Self::events(Vec::new())
     }
 
-    /// Facts, and what the sender of the command is told.
+    /// Facts, and the answer to the command.
     pub fn answered(events: Vec<E>, answer: &impl Serialize) -> Self {
         Self { events, answer: serde_json::to_string(answer).ok() }
     }
@@ -213,7 +302,7 @@ pub struct Cause {
 }
 
 /// What everything that follows from one request has in common.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
     /// The id of the command that began it.
     pub correlation_id: String,
@@ -221,9 +310,10 @@ pub struct Context {
     pub traceparent: String,
 }
 
-/// An input that comes from within: a deadline that has passed, the outcome of an operation.
+/// An input that comes from the service itself: a deadline that has passed, the outcome of an
+/// operation.
 #[derive(Debug)]
-pub struct Local<I> {
+pub struct InternalInput<I> {
     /// The shop that it concerns.
     pub shop: Shop,
     /// The aggregate that it concerns.
@@ -248,8 +338,8 @@ pub enum WireError {
     /// A value breaks its rule.
     #[error(transparent)]
     Parse(#[from] ParseError),
-    /// The message is one that this service does not handle.
-    #[error("{0} is not handled by this service")]
+    /// The message is one that this service does not handle, or this version does not know.
+    #[error("{0} is not handled by this version of the service")]
     Unexpected(&'static str),
 }
 
@@ -260,21 +350,18 @@ pub enum StoreError {
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
     /// A row holds what no code of this version writes.
-    #[error("a row of {table} holds {value:?} in {column}")]
-    Corrupt {
+    #[error("the row {key} of {table} does not read back")]
+    Unreadable {
         /// The table.
-        table: &'static str,
-        /// The column.
-        column: &'static str,
-        /// What it holds.
-        value: String,
+        table: String,
+        /// The key of the row.
+        key: String,
+        /// What the parser says.
+        source: serde_json::Error,
     },
     /// Rows could not be written as JSON.
     #[error("rows do not serialise")]
     Serialise(#[from] serde_json::Error),
-    /// Rows hold what no code of this version writes.
-    #[error("rows do not read back")]
-    Unreadable(#[source] serde_json::Error),
 }
 
 /// A question could not be answered.
@@ -302,62 +389,5 @@ pub enum QueryError {
 impl From<sqlx::Error> for QueryError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
-    }
-}
-
-/// Rows in memory: what was loaded, and which of it has changed since.
-#[derive(Debug, Clone)]
-pub struct Rows<K, V> {
-    rows: HashMap<K, V>,
-    changed: BTreeSet<K>,
-}
-
-impl<K, V> Default for Rows<K, V> {
-    fn default() -> Self {
-        Self { rows: HashMap::new(), changed: BTreeSet::new() }
-    }
-}
-
-impl<K: Clone + Eq + Hash + Ord, V> Rows<K, V> {
-    /// Takes a row as it is in the database.
-    pub fn loaded(&mut self, key: K, row: V) {
-        self.rows.insert(key, row);
-    }
-
-    /// The row of that name.
-    pub fn get(&self, key: &K) -> Option<&V> {
-        self.rows.get(key)
-    }
-
-    /// The row of that name, to be changed.
-    pub fn change(&mut self, key: &K) -> Option<&mut V> {
-        let row = self.rows.get_mut(key)?;
-        self.changed.insert(key.clone());
-        Some(row)
-    }
-
-    /// Puts a new row, or another in place of the old one.
-    pub fn put(&mut self, key: K, row: V) {
-        self.changed.insert(key.clone());
-        self.rows.insert(key, row);
-    }
-
-    /// The row of that name, to be changed; a default one where there is none.
-    pub fn change_or_default(&mut self, key: &K) -> &mut V
-    where
-        V: Default,
-    {
-        self.changed.insert(key.clone());
-        self.rows.entry(key.clone()).or_default()
-    }
-
-    /// All rows, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.rows.iter()
-    }
-
-    /// The rows that have changed, by key.
-    pub fn changed(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.changed.iter().filter_map(|key| self.rows.get_key_value(key))
     }
 }

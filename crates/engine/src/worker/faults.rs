@@ -9,13 +9,15 @@ pub enum Step {
     BeforePublish,
     /// The events are in the log, and the server's answer to that is lost.
     LoseAcknowledgement,
+    /// The events are in the log, and nobody has been answered.
+    BeforeReply,
     /// The events are in the log and not yet projected.
     BeforeProject,
-    /// The projection is committed, and nobody has been told.
+    /// The projection is committed.
     AfterProject,
-    /// Nothing follows from a batch: here the worker goes on, and tells its positions as if the
-    /// last time was a day ago.
-    TellPositions,
+    /// Nothing follows from a batch: here the worker goes on, and records its positions as if the
+    /// last time was long ago.
+    RecordPositions,
 }
 
 /// Decides at each step of each batch whether the worker goes on.

@@ -1,55 +1,55 @@
 //! Inputs: what a worker decides on, from wherever it came, and which of it comes next.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_nats::jetstream;
 use events::{
-    id::{CommandId, Shop},
+    id::{CommandId, Shop, hex},
     proto,
     subject::Lane,
 };
 use prost::Message;
-use tokio::sync::{Notify, mpsc};
+use sha2::{Digest, Sha256};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Cause, Context, Error, Local, Service, Source, WireError,
+    Cause, Context, Error, InternalInput, Service, Source, WireError,
     error::describe,
-    jetstream::reader::{Arrived, Fed, Selection, follow},
-    jetstream::streams,
-    projection::fold::cause_kind,
-    projection::positions::Positions,
+    jetstream::{
+        reader::{Deliveries, Delivery, Selection, StoredMessage, follow},
+        streams,
+    },
+    projection::{
+        fold::panic_text,
+        positions::{Positions, parse_header},
+    },
+    service::{MAX_KEY_BYTES, envelope},
 };
 
 /// Inputs in one batch.
-const MAX_INPUTS: usize = 500;
-/// Of those, how many commands go before the steps of sagas that are under way, so that neither
-/// can starve the other.
-const MAX_LIVE_FIRST: usize = 250;
-/// Lines in one batch (a bulk command carries many): what the events of a batch, and so the wait
-/// of a checkout behind it, are bounded by.
-const MAX_WEIGHT: usize = 1000;
-/// Outcomes of operations that wait for the worker; the operations pause beyond that.
-const MAX_WITHIN: usize = 1000;
-/// How soon after a batch began the next one begins when no command waits: steps of sagas that come
-/// one by one then share a batch. A batch takes the server some milliseconds however small it is,
-/// and as long as everybody's small ones queue there, the commands behind them wait.
-const PACE: Duration = Duration::from_millis(5);
-/// How long a command waits for a position in the catalogue before it is handled all the same.
-const AFTER_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const MAX_INPUTS: usize = 500;
+/// Lines in one batch that new commands may bring (a bulk command carries many): what follows from a
+/// batch, and so the wait of what is behind it, is bounded by it.
+const MAX_NEW_WEIGHT: usize = 1000;
+/// Of a batch, the most that replicas may take, so that a long catalogue does not hold up the rest.
+const MAX_REPLICA_INPUTS: usize = 200;
+/// Of a batch, the most that new commands may take while steps of sagas wait: what has begun goes on
+/// when more orders come than can be handled.
+const MAX_LIVE_INPUTS: usize = 200;
+/// Inputs that came from no stream and wait; operations pause beyond that.
+pub(crate) const MAX_INTERNAL: usize = 1000;
+/// How long a command waits for a replica before it is handled all the same.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where an input came from when it came from no stream.
-pub(crate) const WITHIN: &str = "within";
+/// The source of an input that came from no stream.
+pub(crate) const INTERNAL: &str = "internal";
 
 /// An input with all that the engine knows of it.
 pub(crate) struct Input<S: Service> {
     /// The source, as positions name it.
     pub(crate) source: &'static str,
-    /// Its sequence there; 0 when it came from within.
+    /// Its sequence there; 0 when it came from no stream.
     pub(crate) sequence: u64,
     pub(crate) shop: Shop,
     pub(crate) aggregate: String,
@@ -61,12 +61,13 @@ pub(crate) struct Input<S: Service> {
     /// The message as it came, for parking.
     pub(crate) subject: String,
     pub(crate) payload: bytes::Bytes,
-    /// Present when an operator redrives it: the id of the parked event.
+    /// Present when an operator redrives it.
     pub(crate) redriven: Option<Redriven>,
 }
 
 /// A parked input that is handled again.
 pub(crate) struct Redriven {
+    /// The id of the parked event.
     pub(crate) parked_id: String,
     /// The bytes as the operator edited them; empty when left as they came.
     pub(crate) edited: Vec<u8>,
@@ -81,81 +82,63 @@ pub(crate) struct Command {
 
 /// What an input says.
 pub(crate) enum Content<S: Service> {
-    /// To be decided on.
+    /// To be decided on, or to be taken into a replica.
     Decide(S::Input),
-    /// To be taken into a copy.
-    Copy(S::Input),
     /// Not to be read, for that reason.
     Unreadable(String),
-    /// Came from within and was parked: what it was about is to be taken up again.
+    /// Came from no stream and was parked: what it was about is to be taken up again.
     Resume,
 }
 
 /// The inputs of a worker.
 pub(crate) struct Inputs<S: Service> {
-    streams: Vec<Stream<S>>,
-    within: mpsc::Receiver<Local<S::Input>>,
+    streams: Vec<InputStream>,
+    /// Deadlines that have passed and outcomes of operations.
+    internal: VecDeque<InternalInput<S::Input>>,
     wake: Arc<Notify>,
-    blocked_since: Option<Instant>,
-    /// When the last batch began.
-    began: Instant,
+    waits_for_replica_since: Option<Instant>,
 }
 
-/// Where inputs from within are handed in.
-pub(crate) struct Within<S: Service> {
-    queue: mpsc::Sender<Local<S::Input>>,
-    wake: Arc<Notify>,
-}
-
-impl<S: Service> Clone for Within<S> {
-    fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), wake: self.wake.clone() }
-    }
-}
-
-impl<S: Service> Within<S> {
-    /// Hands in an input; waits while too many are waiting.
-    pub(crate) async fn send(&self, local: Local<S::Input>) {
-        self.queue.send(local).await.ok();
-        self.wake.notify_one();
-    }
-}
-
-struct Stream<S: Service> {
+/// A stream as an input.
+struct InputStream {
     source: &'static str,
     rank: Rank,
     /// For another service's log: the events of it that matter.
     wanted: Option<&'static Source>,
-    queue: mpsc::Receiver<Fed>,
+    queue: Deliveries,
     /// Taken from the queue and left for the next batch.
-    next: Option<Fed>,
-    _service: std::marker::PhantomData<fn() -> S>,
+    next: Option<Delivery>,
+}
+
+impl InputStream {
+    fn waiting(&self) -> usize {
+        self.queue.len() + usize::from(self.next.is_some())
+    }
 }
 
 /// What comes first in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rank {
-    Copy,
+    Replica,
     Live,
     Saga,
     Bulk,
 }
 
-/// What a worker does next.
+/// What a worker handles next.
 pub(crate) struct Batch<S: Service> {
     pub(crate) inputs: VecDeque<Input<S>>,
     /// Sources that have nothing up to a sequence.
-    pub(crate) idle: Vec<(&'static str, u64)>,
-    weight: usize,
-    /// Whether a command waits for a position in the catalogue.
-    blocked: bool,
+    pub(crate) progress: Vec<(&'static str, u64)>,
+    new_weight: usize,
+    waits_for_replica: bool,
 }
 
-/// The subjects of a source. A copy reads all of the other log, so that its position tells how much
-/// of it is in: a command can wait for that.
+/// The subjects of a source. A replica reads all of the other log, so that its position says how
+/// much of it is in: a command can wait for that.
 pub(crate) fn filters(source: &Source, partition: u32) -> Vec<String> {
     let service = source.service;
-    if source.copy {
+    if source.replica {
         return vec![format!("{service}.{partition}.>")];
     }
     source.events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect()
@@ -166,6 +149,14 @@ pub(crate) fn is_wanted(source: &Source, subject: &str) -> bool {
     subject.rsplit('.').next().is_some_and(|event| source.events.contains(&event))
 }
 
+/// Every source of a service, with its stream.
+pub(crate) fn sources<S: Service>(partition: u32) -> Vec<(&'static str, String)> {
+    let inbox = streams::inbox(partition);
+    let logs =
+        S::SOURCES.iter().map(|source| (source.service, streams::log(source.service, partition)));
+    [("inbox.live", inbox.clone()), ("inbox.bulk", inbox)].into_iter().chain(logs).collect()
+}
+
 impl<S: Service> Inputs<S> {
     /// Opens all inputs of a worker at its positions.
     pub(crate) fn open(
@@ -173,10 +164,9 @@ impl<S: Service> Inputs<S> {
         partition: u32,
         positions: &Positions,
         shutdown: &CancellationToken,
-    ) -> (Self, Within<S>) {
+    ) -> Self {
         let wake = Arc::new(Notify::new());
-        let (queue, within) = mpsc::channel(MAX_WITHIN);
-        let start = |source: &'static str, rank, wanted, selection| Stream {
+        let start = |source: &'static str, rank, wanted, selection| InputStream {
             source,
             rank,
             wanted,
@@ -189,69 +179,99 @@ impl<S: Service> Inputs<S> {
                 shutdown.clone(),
             ),
             next: None,
-            _service: std::marker::PhantomData,
         };
         let lane = |lane: Lane| Selection {
             stream: streams::inbox(partition),
             filters: vec![format!("inbox.{partition}.{}.{}.>", lane.as_str(), S::NAME)],
-            forgets: true,
+            starts_at_first: true,
         };
         let mut streams = vec![start("inbox.live", Rank::Live, None, lane(Lane::Live))];
         for source in S::SOURCES {
-            let rank = if source.copy { Rank::Copy } else { Rank::Saga };
+            let rank = if source.replica { Rank::Replica } else { Rank::Saga };
             let stream = streams::log(source.service, partition);
             let filters = filters(source, partition);
-            let selection = Selection { stream, filters, forgets: false };
+            let selection = Selection { stream, filters, starts_at_first: false };
             streams.push(start(source.service, rank, Some(source), selection));
         }
         streams.push(start("inbox.bulk", Rank::Bulk, None, lane(Lane::Bulk)));
-        let began = Instant::now();
-        let inputs = Self { streams, within, wake: wake.clone(), blocked_since: None, began };
-        (inputs, Within { queue, wake })
+        let internal = VecDeque::new();
+        Self { streams, internal, wake, waits_for_replica_since: None }
     }
 
-    /// Waits until something is there; yields all of it that fits into one batch: copies first,
-    /// then what is live, the steps of sagas, and what is left of the batch for bulk.
-    pub(crate) async fn next(&mut self, positions: &Positions) -> Result<Batch<S>, Error> {
+    /// Hands in an input that came from no stream.
+    pub(crate) fn push(&mut self, input: InternalInput<S::Input>) {
+        self.internal.push_back(input);
+        self.wake.notify_one();
+    }
+
+    /// Inputs that came from no stream and wait.
+    pub(crate) fn internal(&self) -> usize {
+        self.internal.len()
+    }
+
+    /// Waits until at least `enough` messages wait. What waits for a replica counts only when
+    /// something else has come.
+    pub(crate) async fn wait_for(&self, enough: usize) {
+        let waits = self.waits_for_replica_since.is_some();
+        let mut is_woken = false;
         loop {
-            let rest = PACE.saturating_sub(self.began.elapsed());
-            if !rest.is_zero() && !self.has_command() {
-                tokio::time::timeout(rest, self.wake.notified()).await.ok();
-                continue;
+            let is_held = |stream: &&InputStream| waits && !is_woken && stream.next.is_some();
+            let free = self.streams.iter().filter(|stream| !is_held(stream));
+            let waiting: usize = free.map(InputStream::waiting).sum();
+            if waiting + self.internal.len() >= enough {
+                return;
             }
-            let batch = self.take(positions)?;
-            if !batch.inputs.is_empty() || !batch.idle.is_empty() {
-                self.began = Instant::now();
-                return Ok(batch);
-            }
+            let timeout = tokio::time::sleep(REPLICA_TIMEOUT);
             tokio::select! {
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(AFTER_PATIENCE), if self.blocked_since.is_some() => {}
+                () = timeout, if waits => is_woken = true,
             }
         }
     }
 
-    /// Whether somebody who sent a command waits.
-    fn has_command(&self) -> bool {
-        let mut inbox = self.streams.iter().filter(|s| matches!(s.rank, Rank::Live | Rank::Bulk));
-        inbox.any(|stream| stream.next.is_some() || !stream.queue.is_empty())
+    /// By source: the messages that are not yet handled, and when the oldest of them was stored, in
+    /// milliseconds since 1970.
+    pub(crate) fn lags(&mut self) -> impl Iterator<Item = (&'static str, u64, Option<i64>)> {
+        self.streams.iter_mut().map(|stream| {
+            let messages = stream.waiting() as u64 + stream.queue.pending();
+            let oldest = match &stream.next {
+                None => stream.queue.peek(),
+                next => next.as_ref(),
+            };
+            let Some(Delivery::Message(message)) = oldest else {
+                return (stream.source, messages, None);
+            };
+            (stream.source, messages, message.stored_at)
+        })
+    }
+
+    /// Takes all that fits into one batch: what replicas read, then new commands, the steps of
+    /// sagas, and what is left of the batch for bulk. `None` when nothing can be taken now.
+    pub(crate) fn take_batch(&mut self, positions: &Positions) -> Result<Option<Batch<S>>, Error> {
+        let batch = self.take(positions)?;
+        let is_empty = batch.inputs.is_empty() && batch.progress.is_empty();
+        Ok((!is_empty).then_some(batch))
     }
 
     fn take(&mut self, positions: &Positions) -> Result<Batch<S>, Error> {
         let mut batch = Batch::empty();
         let mut seen = positions.clone();
-        self.take_ranked(Rank::Copy, MAX_INPUTS, &mut batch, &mut seen)?;
-        self.take_ranked(Rank::Live, MAX_LIVE_FIRST, &mut batch, &mut seen)?;
-        while batch.has_room(MAX_INPUTS)
-            && let Ok(local) = self.within.try_recv()
+        self.take_ranked(Rank::Replica, MAX_REPLICA_INPUTS, &mut batch, &mut seen)?;
+        let limit = batch.inputs.len() + MAX_LIVE_INPUTS;
+        self.take_ranked(Rank::Live, limit, &mut batch, &mut seen)?;
+        while batch.inputs.len() < MAX_INPUTS
+            && let Some(input) = self.internal.pop_front()
         {
-            batch.push(Input::from_within(local));
+            batch.push(Input::internal(input), 0);
         }
         self.take_ranked(Rank::Saga, MAX_INPUTS, &mut batch, &mut seen)?;
         self.take_ranked(Rank::Live, MAX_INPUTS, &mut batch, &mut seen)?;
         self.take_ranked(Rank::Bulk, MAX_INPUTS, &mut batch, &mut seen)?;
-        self.blocked_since =
-            if batch.blocked { self.blocked_since.or_else(|| Some(Instant::now())) } else { None };
+        self.waits_for_replica_since = if batch.waits_for_replica {
+            self.waits_for_replica_since.or_else(|| Some(Instant::now()))
+        } else {
+            None
+        };
         Ok(batch)
     }
 
@@ -262,33 +282,34 @@ impl<S: Service> Inputs<S> {
         batch: &mut Batch<S>,
         seen: &mut Positions,
     ) -> Result<(), Error> {
+        let is_patient =
+            self.waits_for_replica_since.is_none_or(|since| since.elapsed() < REPLICA_TIMEOUT);
         for stream in self.streams.iter_mut().filter(|stream| stream.rank == rank) {
             // An import always gets on, by one command a batch at least.
-            let mut first = rank == Rank::Bulk;
-            while batch.has_room(limit) || first {
-                let Some(fed) = stream.next.take().or_else(|| stream.queue.try_recv().ok()) else {
+            let mut is_first = rank == Rank::Bulk;
+            while is_first || batch.has_room(rank, limit) {
+                let Some(delivery) = stream.next.take().or_else(|| stream.queue.try_recv()) else {
                     break;
                 };
-                match fed {
-                    Fed::Failed(error) => return Err(error),
-                    Fed::Idle(sequence) => batch.idle.push((stream.source, sequence)),
-                    Fed::Message(message) => {
-                        let waits = message.after > seen.get("catalog")
-                            && S::SOURCES.iter().any(|s| s.copy && s.service == "catalog");
-                        let patient =
-                            self.blocked_since.is_none_or(|since| since.elapsed() < AFTER_PATIENCE);
-                        if waits && patient {
-                            batch.blocked = true;
-                            stream.next = Some(Fed::Message(message));
+                match delivery {
+                    Delivery::Failed(error) => return Err(error),
+                    Delivery::Progress(sequence) => batch.progress.push((stream.source, sequence)),
+                    Delivery::Message(message) => {
+                        if is_patient && waits_for_replica::<S>(&message, seen) {
+                            batch.waits_for_replica = true;
+                            stream.next = Some(Delivery::Message(message));
                             break;
                         }
                         seen.advance(stream.source, message.sequence);
                         if stream.wanted.is_some_and(|s| !is_wanted(s, &message.subject)) {
-                            batch.idle.push((stream.source, message.sequence));
+                            batch.progress.push((stream.source, message.sequence));
                             continue;
                         }
-                        batch.push(Input::read(stream.source, rank == Rank::Copy, message));
-                        first = false;
+                        let input = Input::read(stream.source, message);
+                        let weight = input.weight();
+                        let is_new = matches!(rank, Rank::Live | Rank::Bulk);
+                        batch.push(input, if is_new { weight } else { 0 });
+                        is_first = false;
                     }
                 }
             }
@@ -297,27 +318,40 @@ impl<S: Service> Inputs<S> {
     }
 }
 
+/// Whether the sender of a command had seen more of another service's log than the replica holds.
+fn waits_for_replica<S: Service>(message: &StoredMessage, seen: &Positions) -> bool {
+    let Some(header) = &message.after else { return false };
+    parse_header(header).any(|(service, sequence)| {
+        sequence > seen.get(service)
+            && S::SOURCES.iter().any(|source| source.replica && source.service == service)
+    })
+}
+
 impl<S: Service> Batch<S> {
     pub(crate) fn empty() -> Self {
-        Self { inputs: VecDeque::new(), idle: Vec::new(), weight: 0, blocked: false }
+        Self {
+            inputs: VecDeque::new(),
+            progress: Vec::new(),
+            new_weight: 0,
+            waits_for_replica: false,
+        }
     }
 
-    fn has_room(&self, limit: usize) -> bool {
-        self.inputs.len() < limit && self.weight < MAX_WEIGHT
+    fn has_room(&self, rank: Rank, limit: usize) -> bool {
+        let is_new = matches!(rank, Rank::Live | Rank::Bulk);
+        self.inputs.len() < limit && (!is_new || self.new_weight < MAX_NEW_WEIGHT)
     }
 
-    pub(crate) fn push(&mut self, input: Input<S>) {
-        self.weight += match &input.content {
-            Content::Decide(input) | Content::Copy(input) => S::weight(input),
-            Content::Unreadable(_) | Content::Resume => 1,
-        };
+    /// Adds an input; `new_weight` is what it takes of the limit for new commands.
+    pub(crate) fn push(&mut self, input: Input<S>, new_weight: usize) {
+        self.new_weight += new_weight;
         self.inputs.push_back(input);
     }
 }
 
 impl<S: Service> Input<S> {
     /// Reads a message. One that cannot be read is an input, too: it will be parked.
-    pub(crate) fn read(source: &'static str, copy: bool, message: Arrived) -> Self {
+    pub(crate) fn read(source: &'static str, message: StoredMessage) -> Self {
         let is_command = message.subject.starts_with("inbox.");
         let token = message.subject.split('.').nth(if is_command { 4 } else { 2 });
         let shop = token.and_then(|token| Shop::parse(token).ok());
@@ -335,60 +369,77 @@ impl<S: Service> Input<S> {
             redriven: None,
         };
         if shop.is_some() {
-            let read =
-                if is_command { input.read_command(message.reply) } else { input.read_event(copy) };
-            if let Err(error) = read {
-                input.content = Content::Unreadable(describe(&error));
+            let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                if is_command { input.read_command(message.reply) } else { input.read_event() }
+            }));
+            match read {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => input.content = Content::Unreadable(describe(&error)),
+                Err(panic) => input.content = Content::Unreadable(panic_text(&*panic)),
             }
         }
         if input.aggregate.is_empty() {
             input.aggregate = format!("{source}-{}", input.sequence);
         }
+        if input.aggregate.len() > MAX_KEY_BYTES {
+            input.aggregate = format!("sha256:{}", hex(&Sha256::digest(&input.aggregate)));
+        }
         input
     }
 
     fn read_command(&mut self, reply: Option<String>) -> Result<(), WireError> {
-        let command = proto::Command::decode(self.payload.clone())?;
-        CommandId::parse(&command.id)?;
-        self.cause.id.clone_from(&command.id);
-        self.context = Context {
-            correlation_id: command.id.clone(),
-            traceparent: command.traceparent.clone(),
-        };
-        self.command = Some(Command {
-            id: command.id.clone(),
-            fingerprint: command.fingerprint.clone(),
-            reply,
-        });
-        self.content = Content::Decide(S::command(command)?);
+        let header = proto::CommandHeader::decode(self.payload.clone())?;
+        CommandId::parse(&header.id)?;
+        self.cause.id.clone_from(&header.id);
+        self.context =
+            Context { correlation_id: header.id.clone(), traceparent: header.traceparent };
+        self.command = Some(Command { id: header.id, fingerprint: header.fingerprint, reply });
+        self.content = Content::Decide(S::command(&self.payload)?);
         Ok(())
     }
 
-    fn read_event(&mut self, copy: bool) -> Result<(), WireError> {
-        let event = proto::Event::decode(self.payload.clone())?;
-        self.cause.id.clone_from(&event.id);
-        self.context = Context {
-            correlation_id: event.correlation_id.clone(),
-            traceparent: event.traceparent.clone(),
-        };
-        let input = S::foreign(event)?;
-        self.content = if copy { Content::Copy(input) } else { Content::Decide(input) };
+    fn read_event(&mut self) -> Result<(), WireError> {
+        let (id, shop, context) = envelope::open_foreign(&self.payload)?;
+        if shop != self.shop {
+            return Err(WireError::Unexpected("a shop that differs from that of the subject"));
+        }
+        self.cause.id = id;
+        self.context = context;
+        self.content = Content::Decide(S::foreign(&self.payload)?);
         Ok(())
     }
 
-    pub(crate) fn from_within(local: Local<S::Input>) -> Self {
+    pub(crate) fn internal(input: InternalInput<S::Input>) -> Self {
         Self {
-            source: WITHIN,
+            source: INTERNAL,
             sequence: 0,
-            shop: local.shop,
-            aggregate: local.aggregate,
-            subject: local.cause.kind.clone(),
-            cause: local.cause,
-            context: local.context,
+            shop: input.shop,
+            aggregate: input.aggregate,
+            subject: input.cause.kind.clone(),
+            cause: input.cause,
+            context: input.context,
             command: None,
-            content: Content::Decide(local.input),
+            content: Content::Decide(input.input),
             payload: bytes::Bytes::new(),
             redriven: None,
         }
     }
+
+    fn weight(&self) -> usize {
+        match &self.content {
+            Content::Decide(input) => {
+                let weight = std::panic::AssertUnwindSafe(|| S::weight(input));
+                std::panic::catch_unwind(weight).unwrap_or(1)
+            }
+            Content::Unreadable(_) | Content::Resume => 1,
+        }
+    }
+}
+
+/// The name of the message on a subject, as causes name it: `inventory.reserved`.
+pub(crate) fn cause_kind(subject: &str) -> String {
+    let mut tokens = subject.split('.');
+    let first = tokens.next().unwrap_or_default();
+    let last = tokens.next_back().unwrap_or_default();
+    if first == "inbox" { format!("command.{last}") } else { format!("{first}.{last}") }
 }

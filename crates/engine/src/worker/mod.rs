@@ -1,9 +1,19 @@
-//! The worker of a partition: it reads, decides, publishes, projects, replies.
+//! The worker of a partition: it reads, decides, appends, answers, projects.
+//!
+//! `run` claims partitions and keeps their workers going; `partition` is the loop of one of them;
+//! `inputs` says what comes next, `plan` what follows from it, `pipeline` what is done with the plan;
+//! `timers` and `effects` turn deadlines and outcomes of operations into inputs; `spans` names the
+//! spans of all these steps.
 
+pub(crate) mod effects;
 pub(crate) mod faults;
 pub(crate) mod inputs;
 pub(crate) mod partition;
+pub(crate) mod pipeline;
+pub(crate) mod plan;
 pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod run;
-pub(crate) mod turn;
+pub(crate) mod spans;
+pub(crate) mod status;
+pub(crate) mod timers;

@@ -1,71 +1,84 @@
-//! A worker: one service, one partition. It reads, decides, publishes, projects, replies.
+//! The worker of one partition of a service: it reads, decides, and hands its plans to the pipeline.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_nats::Client;
-use events::{id::Shop, time::Timestamp};
-use sqlx::{Any, AnyConnection, Connection, Transaction, pool::PoolConnection};
+use events::time::Timestamp;
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::{
-    Error, Service,
-    jetstream::log::{Log, end, last_sequence},
-    jetstream::streams,
+    Clock, Error, Service,
+    jetstream::{
+        log::{Log, end, last_sequence},
+        streams,
+    },
+    metrics::{BatchStep, OperationState, PartitionMetrics, SourceMetrics},
     operate::parked::{self, RedriveRequest},
-    projection::database::Database,
-    projection::fold::{fold_copies, fold_log},
-    projection::positions::Positions,
-    projection::store::{self, LOG},
-    worker::faults::{Faults, Step},
-    worker::inputs::{Batch, Content, Input, Inputs, Within},
-    worker::reply,
-    worker::turn::{Blocked, Given, Turn, decide},
+    projection::{
+        database::Database,
+        documents::TableChanges,
+        fold::Projection,
+        positions::{LOG, Positions},
+        recover, store,
+    },
+    worker::{
+        effects::{EffectsOf, Operations, save_attempts},
+        faults::{Faults, Step},
+        inputs::{self, Batch, Inputs, MAX_INPUTS, MAX_INTERNAL},
+        pipeline::{Parts, Pipeline, Progress},
+        plan::{BatchPlan, Planner},
+        spans,
+        timers::Timers,
+    },
 };
 
-/// How often deadlines are looked at.
-const DUE_EVERY: Duration = Duration::from_millis(200);
-/// Deadlines taken at once.
-const MAX_DUE: i64 = 500;
-/// How long the log may leave the positions untold: much less than the inbox is kept.
-const POSITIONS_TOLD_EVERY: Duration = Duration::from_hours(24);
-/// Operations that are carried out at the same time.
-const MAX_OPERATIONS: usize = 1024;
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How long positions that have moved may stay out of the log: much less than the inbox is kept.
+const POSITIONS_INTERVAL: Duration = Duration::from_mins(1);
+/// Rows in memory; beyond that, those that were not used lately leave it.
+const MAX_ROWS: usize = 30_000;
+/// How many batches ago a row must have been used to stay when there are too many.
+const KEPT_BATCHES: u64 = 64;
 
 /// What a worker is made of.
 pub(crate) struct Setup<S: Service> {
     pub(crate) service: Arc<S>,
+    pub(crate) effects: Option<EffectsOf<S>>,
     pub(crate) partition: u32,
     pub(crate) client: Client,
     pub(crate) context: async_nats::jetstream::Context,
     pub(crate) database: Database,
     pub(crate) faults: Faults,
-    /// Tells the questions how far the projection is.
-    pub(crate) projected: watch::Sender<u64>,
+    pub(crate) clock: Clock,
+    /// Says how far the projection is.
+    pub(crate) projected: Arc<watch::Sender<u64>>,
+    pub(crate) metrics: Arc<PartitionMetrics>,
 }
 
 /// A worker that has recovered and goes on from there.
 pub(crate) struct Worker<'a, S: Service> {
     setup: &'a Setup<S>,
-    db: PoolConnection<Any>,
-    log: Log,
-    positions: Positions,
-    /// When the log last told the positions.
-    told: Timestamp,
-    blocked: Blocked,
+    projection: Projection<S>,
     inputs: Inputs<S>,
-    within: Within<S>,
-    operations: JoinSet<()>,
-    slots: Arc<Semaphore>,
+    timers: Timers<S>,
+    operations: Option<Operations<S>>,
+    pipeline: Pipeline,
+    /// Changes whose operations start when their events are in the log.
+    announced: Vec<(u64, Vec<TableChanges>)>,
+    /// Redrives that are answered when what they lead to is in the database.
+    redrives: Vec<(u64, RedriveRequest, Vec<String>)>,
+    /// The positions that the log carries, and when it was last appended to.
+    recorded: (Positions, Instant),
+    planned: u64,
+    projected: u64,
     reading: CancellationToken,
+    sources: BTreeMap<&'static str, SourceMetrics>,
 }
 
 impl<S: Service> Drop for Worker<'_, S> {
@@ -77,276 +90,335 @@ impl<S: Service> Drop for Worker<'_, S> {
 impl<'a, S: Service> Worker<'a, S> {
     /// Brings the projection up to the log, and opens the inputs where the log has left them.
     pub(crate) async fn recover(setup: &'a Setup<S>) -> Result<Self, Error> {
-        let Setup { partition, context, database, .. } = setup;
-        let mut db = database.pool.acquire().await?;
+        let span = spans::recover::<S>(setup.partition);
+        Self::recover_within(setup, &span).instrument(span.clone()).await
+    }
+
+    async fn recover_within(setup: &'a Setup<S>, span: &Span) -> Result<Self, Error> {
+        let Setup { partition, context, database, clock, .. } = setup;
+        let pool = &database.pool;
         let stream = streams::log(S::NAME, *partition);
-        let (last, told) = end(context, &stream).await?;
-        let folded = fold_log::<S>(context, &mut db, *partition, last).await?;
-        fold_copies::<S>(context, &mut db, *partition, None).await?;
-        let positions = Positions(store::positions(&mut db, *partition).await?);
-        if positions.get(LOG) > last {
-            let (service, position) = (S::NAME, positions.get(LOG));
-            let last = last_sequence(context, &stream).await?;
-            return Err(if position > last {
-                Error::LogLost { service, stream, last, position }
-            } else {
-                Error::Zombie { service, partition: *partition, expected: last }
-            });
+        let (last, _) = end(context, &stream).await?;
+        let mut projection = recover::open::<S>(pool, *partition).await?;
+        if recover::is_beyond(&projection, last) {
+            let position = projection.positions.get(LOG);
+            return Err(beyond_end::<S>(context, stream, *partition, position).await?);
         }
-        let parked = store::parked(&database.pool, *partition).await?;
-        let blocked = parked.into_iter().map(|row| (row.shop, row.aggregate_id)).collect();
+        let folded = recover::fold_log(context, pool, &mut projection, last).await?;
+        span.record("event.count", folded);
+        let ends = recover::replica_ends::<S>(context, *partition).await?;
+        recover::fold_replicas(context, pool, &mut projection, &ends).await?;
         let reading = CancellationToken::new();
-        let (inputs, within) = Inputs::open(context, *partition, &positions, &reading);
-        let pending = S::pending(&mut db, *partition).await?;
+        let inputs = Inputs::open(context, *partition, &projection.positions, &reading);
+        let timers = Timers::recover(*partition, pool.clone()).await?;
+        let operations = match setup.effects {
+            None => None,
+            Some(effects) => {
+                let service = setup.service.clone();
+                let recovered =
+                    Operations::recover(service, effects, *partition, pool.clone(), clock.clone());
+                Some(recovered.await?)
+            }
+        };
         setup.projected.send_replace(last);
         tracing::info!(
             service = S::NAME,
             partition,
             position = last,
             folded,
-            pending = pending.len(),
-            "runs"
+            parked = projection.blocked.len(),
+            "the partition runs"
         );
-        let mut worker = Self {
-            setup,
-            db,
+        let pipeline = Pipeline::start::<S>(Parts {
+            partition: *partition,
+            client: setup.client.clone(),
+            pool: pool.clone(),
+            faults: setup.faults.clone(),
             log: Log::new(context.clone(), stream, last),
-            positions,
-            told,
-            blocked,
+            durable: projection.positions.clone(),
+            projected: setup.projected.clone(),
+            metrics: setup.metrics.clone(),
+        });
+        let recorded = (projection.positions.clone(), Instant::now());
+        let sources = inputs::sources::<S>(*partition);
+        let sources = sources.into_iter().map(|(source, _)| source).chain([inputs::INTERNAL]);
+        let sources = sources.map(|source| (source, setup.metrics.source(source))).collect();
+        Ok(Self {
+            setup,
+            projection,
             inputs,
-            within,
-            operations: JoinSet::new(),
-            slots: Arc::new(Semaphore::new(MAX_OPERATIONS)),
+            timers,
+            operations,
+            pipeline,
+            announced: Vec::new(),
+            redrives: Vec::new(),
+            recorded,
+            planned: 0,
+            projected: 0,
             reading,
-        };
-        worker.start_operations(pending, true);
-        Ok(worker)
+            sources,
+        })
     }
 
-    /// Handles inputs until `shutdown`; the batch at hand is finished first.
+    /// Handles inputs until `shutdown`; what is decided by then is finished first.
     pub(crate) async fn run(
         mut self,
         redrives: &mut mpsc::Receiver<RedriveRequest>,
         shutdown: &CancellationToken,
     ) -> Result<(), Error> {
-        let mut due = interval(DUE_EVERY);
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            while self.operations.try_join_next().is_some() {}
+            // While a plan is being appended, the next one is decided as soon as it is a large one:
+            // small ones would only wait for each other.
+            let appending = self.pipeline.appending();
+            let enough = if appending == 0 { 1 } else { MAX_INPUTS / 2 };
+            let has_room = self.inputs.internal() < MAX_INTERNAL;
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(()),
-                _ = due.tick() => self.handle_due().await?,
+                () = shutdown.cancelled() => break,
+                progress = self.pipeline.next() => self.note_progress(progress?).await?,
+                outcome = finished(self.operations.as_mut()), if has_room => {
+                    if let Some(outcome) = outcome {
+                        self.inputs.push(outcome);
+                    }
+                    self.start_operations();
+                }
+                _ = tick.tick() => self.look_at_clock().await?,
                 Some(request) = redrives.recv() => self.redrive(request).await?,
-                batch = self.inputs.next(&self.positions) => self.handle(batch?).await?,
+                () = self.inputs.wait_for(enough), if appending <= 1 => {
+                    if let Some(batch) = self.inputs.take_batch(&self.projection.positions)? {
+                        self.handle(batch).await?;
+                    }
+                }
             }
+        }
+        self.reading.cancel();
+        let Self { pipeline, .. } = &mut self;
+        std::mem::replace(pipeline, Pipeline::ended()).finish().await
+    }
+
+    /// Decides on a batch and hands the plan on.
+    async fn handle(&mut self, mut batch: Batch<S>) -> Result<Option<BatchOutcome>, Error> {
+        let started = Instant::now();
+        let now = self.setup.clock.now();
+        let pool = &self.setup.database.pool;
+        let Setup { service, metrics, .. } = self.setup;
+        let planner = Planner::new(&**service, &mut self.projection, now, metrics);
+        let plan = planner.plan(batch.inputs.make_contiguous(), pool).await?;
+        // Not before: no event of the batch may carry a position behind the inputs of a later one.
+        for (source, sequence) in batch.progress {
+            self.projection.positions.advance(source, sequence);
+        }
+        metrics.batch(plan.inputs);
+        metrics.step(BatchStep::Load, plan.loading);
+        metrics.step(BatchStep::Decide, started.elapsed().saturating_sub(plan.loading));
+        for input in &batch.inputs {
+            if let Some(source) = self.sources.get(input.source) {
+                source.handled(1);
+            }
+        }
+        let is_recorded = self.recorded.0 == self.projection.positions;
+        let forced = plan.parts.is_empty()
+            && !is_recorded
+            && self.setup.faults.strikes(S::NAME, Step::RecordPositions);
+        let outcome = BatchOutcome { batch: plan.batch };
+        self.push(plan).await?;
+        if forced {
+            self.record_positions().await?;
+        }
+        Ok(Some(outcome))
+    }
+
+    /// Hands a plan to the pipeline.
+    async fn push(&mut self, plan: BatchPlan) -> Result<(), Error> {
+        let batch = plan.batch;
+        self.planned = batch;
+        let events = plan.parts.iter().map(Vec::len).sum::<usize>();
+        if events > 0 {
+            self.recorded = (self.projection.positions.clone(), Instant::now());
+        }
+        self.timers.follow(batch, &plan.changes.tables);
+        if self.inputs.internal() == 0 {
+            self.timers.note_planned(batch);
+        }
+        if let Some(effects) = &self.setup.effects {
+            let of_operations =
+                |changes: &&TableChanges| changes.table.name == effects.column.table;
+            let announced: Vec<_> =
+                plan.changes.tables.iter().filter(of_operations).cloned().collect();
+            self.announced.push((batch, announced));
+        }
+        let now = self.setup.clock.now();
+        for (shop, aggregate) in &plan.redriven {
+            self.timers.look_again(now);
+            if let Some(operations) = &mut self.operations {
+                operations.resume(shop, aggregate, now);
+            }
+        }
+        self.pipeline.push(plan).await
+    }
+
+    async fn note_progress(&mut self, progress: Progress) -> Result<(), Error> {
+        match progress {
+            Progress::Appended { batch } => {
+                let now = self.setup.clock.now();
+                while self.announced.first().is_some_and(|(of, _)| *of <= batch) {
+                    let (_, changes) = self.announced.remove(0);
+                    if let Some(operations) = &mut self.operations {
+                        operations.follow(&changes, now);
+                    }
+                }
+                self.start_operations();
+            }
+            Progress::Projected { batch } => {
+                self.projected = batch;
+                self.timers.note_projected(batch).await?;
+                self.answer_redrives().await?;
+                if self.projection.rows_in_memory() > MAX_ROWS {
+                    // What has changed since the last batch that is in the database must stay.
+                    let oldest = (batch + 1).min(self.planned.saturating_sub(KEPT_BATCHES) + 1);
+                    self.projection.evict(oldest);
+                    if self.projection.rows_in_memory() > MAX_ROWS {
+                        self.projection.evict(batch + 1);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start_operations(&mut self) {
+        let now = self.setup.clock.now();
+        if let Some(operations) = &mut self.operations {
+            operations.start_due(now);
         }
     }
 
-    /// Handles the deadlines that have passed.
-    async fn handle_due(&mut self) -> Result<(), Error> {
-        let due = S::due(&mut self.db, self.setup.partition, Timestamp::now(), MAX_DUE).await?;
-        if due.is_empty() {
-            return Ok(());
+    /// Lets deadlines pass, starts operations that are due, and records positions.
+    async fn look_at_clock(&mut self) -> Result<(), Error> {
+        let now = self.setup.clock.now();
+        self.start_operations();
+        self.save_attempts().await?;
+        if self.timers.is_due(now)
+            && let Err(error) = self.timers.note_ends(&self.setup.context, now).await
+        {
+            tracing::debug!(service = S::NAME, %error, "deadlines wait for the ends of the inputs");
         }
-        let mut batch = Batch::empty();
-        for local in due {
-            batch.push(Input::from_within(local));
+        let positions = &self.projection.positions;
+        if self.timers.is_ready(positions, self.planned, self.projected) {
+            for due in self.timers.take_due().await? {
+                self.inputs.push(due);
+            }
+            if self.inputs.internal() == 0 {
+                self.timers.note_planned(self.planned);
+                self.timers.note_projected(self.projected).await?;
+            }
         }
-        self.handle(batch).await
+        let is_stale = self.recorded.1.elapsed() >= POSITIONS_INTERVAL
+            && self.recorded.0 != self.projection.positions;
+        if is_stale {
+            self.record_positions().await?;
+        }
+        self.report(now);
+        Ok(())
+    }
+
+    async fn record_positions(&mut self) -> Result<(), Error> {
+        let now = self.setup.clock.now();
+        let Setup { service, metrics, .. } = self.setup;
+        let planner = Planner::new(&**service, &mut self.projection, now, metrics);
+        let plan = planner.plan_positions()?;
+        self.push(plan).await
+    }
+
+    async fn save_attempts(&mut self) -> Result<(), Error> {
+        let Some(operations) = &mut self.operations else { return Ok(()) };
+        let attempts = operations.take_unsaved();
+        if !attempts.is_empty() {
+            save_attempts(&self.setup.database.pool, self.setup.partition, &attempts).await?;
+        }
+        Ok(())
     }
 
     /// Handles what is parked for an aggregate again, in order.
     async fn redrive(&mut self, request: RedriveRequest) -> Result<(), Error> {
-        let parked = store::parked(&self.setup.database.pool, self.setup.partition).await?;
-        match parked::inputs::<S>(parked, &request) {
+        let Setup { database, context, .. } = self.setup;
+        let parked = store::parked_with(&database.pool, &request.order.id).await?;
+        match parked::inputs::<S>(context, parked, &request.order).await {
             Ok(inputs) => {
-                let Some(first) = inputs.first() else { return Ok(()) };
-                let place = (first.shop.clone(), first.aggregate.clone());
-                let ids: Vec<_> = inputs
-                    .iter()
-                    .filter_map(|input| input.redriven.as_ref().map(|r| r.parked_id.clone()))
-                    .collect();
-                self.blocked.remove(&place);
+                let redriven = inputs.iter().filter_map(|input| input.redriven.as_ref());
+                let ids = redriven.map(|redriven| redriven.parked_id.clone()).collect();
                 let mut batch = Batch::empty();
                 for input in inputs {
-                    batch.push(input);
+                    batch.push(input, 0);
                 }
-                self.handle(batch).await?;
-                let left = store::parked(&self.setup.database.pool, self.setup.partition).await?;
-                request.answer(Ok(parked::outcome(&ids, &left)));
+                if let Some(BatchOutcome { batch }) = self.handle(batch).await? {
+                    self.redrives.push((batch, request, ids));
+                }
             }
             Err(problem) => request.answer(Err(problem)),
         }
         Ok(())
     }
 
-    /// Handles a batch: decides, publishes, projects, tells.
-    ///
-    /// The rows are written while the events are on their way, in a transaction that commits when
-    /// they are in the log, and only then. Workers that share a file have only one such
-    /// transaction between them, so there each waits for its own log first.
-    async fn handle(&mut self, mut batch: Batch<S>) -> Result<(), Error> {
-        let started = Instant::now();
-        let mut turn = self.decide(batch.inputs.make_contiguous()).await?;
-        let decided = started.elapsed();
-        // Not before: none of the turn's parts may tell a position behind the inputs of a later one.
-        for (source, sequence) in batch.idle {
-            turn.positions.advance(source, sequence);
-        }
-        let Setup { partition, faults, database, .. } = self.setup;
-        let now = Timestamp::now();
-        if turn.parts.is_empty()
-            && turn.positions != self.positions
-            && (now >= self.told + POSITIONS_TOLD_EVERY
-                || faults.strikes(S::NAME, Step::TellPositions))
-        {
-            turn.tell_positions(*partition, now);
-        }
-        if !turn.parts.is_empty() {
-            self.told = now;
-        }
-        let strikes = |step| !turn.parts.is_empty() && faults.strikes(S::NAME, step);
-        let publishing = publish::<S>(&mut self.log, faults, &turn);
-        let writing = write::<S>(&mut self.db, *partition, &self.positions, &turn);
-        let (published, written) = if database.has_one_writer {
-            (publishing.await, writing.await)
-        } else {
-            tokio::join!(publishing, writing)
-        };
-        published?;
-        let written = written?;
-        if strikes(Step::BeforeProject) {
-            return Err(Error::Stopped(Step::BeforeProject));
-        }
-        let published = started.elapsed();
-        written.commit().await?;
-        tracing::debug!(
-            service = S::NAME,
-            partition,
-            inputs = batch.inputs.len(),
-            events = turn.parts.iter().map(Vec::len).sum::<usize>(),
-            decided_us = decided.as_micros(),
-            published_us = published.as_micros(),
-            committed_us = started.elapsed().as_micros(),
-            "handled a batch"
-        );
-        if strikes(Step::AfterProject) {
-            return Err(Error::Stopped(Step::AfterProject));
-        }
-        self.setup.projected.send_replace(turn.last);
-        reply::send(&self.setup.client, S::NAME, turn.replies).await;
-        self.positions = turn.positions;
-        self.blocked = turn.blocked;
-        if turn.resumes {
-            // Those of this turn are among them.
-            let pending = S::pending(&mut self.db, self.setup.partition).await?;
-            self.start_operations(pending, true);
-        } else {
-            self.start_operations(turn.operations, false);
+    async fn answer_redrives(&mut self) -> Result<(), Error> {
+        let projected = self.projected;
+        for (_, request, ids) in self.redrives.extract_if(.., |(batch, ..)| *batch <= projected) {
+            let left = store::still_parked(&self.setup.database.pool, &ids).await?;
+            request.answer(Ok(parked::outcome(&ids, &left)));
         }
         Ok(())
     }
 
-    /// Loads what the batch touches and decides on it. An input on which a rule fails is parked,
-    /// and the rest of the batch decided on anew.
-    async fn decide(&mut self, inputs: &[Input<S>]) -> Result<Turn<S>, Error> {
-        let mut keys: HashMap<Shop, S::Keys> = HashMap::new();
-        let mut commands = Vec::new();
-        for input in inputs {
-            if let Content::Decide(known) | Content::Copy(known) = &input.content {
-                S::keys(known, keys.entry(input.shop.clone()).or_default());
-            }
-            if let Some(command) = &input.command {
-                commands.push((input.shop.as_str(), command.id.as_str()));
+    /// Puts what can be counted into the metrics.
+    fn report(&mut self, now: Timestamp) {
+        let metrics = &self.setup.metrics;
+        let age = |since: i64| Duration::from_millis((now.millis() - since).max(0) as u64);
+        metrics.parked(self.projection.blocked.len() as u64);
+        for (source, messages, oldest) in self.inputs.lags() {
+            if let Some(source) = self.sources.get(source) {
+                source.lag(messages, oldest.map_or(Duration::ZERO, age));
             }
         }
-        let answered = match commands.as_slice() {
-            [] => HashMap::new(),
-            commands => store::answers(&mut self.db, commands).await?,
-        };
-        let mut failed = BTreeMap::new();
-        loop {
-            let states = S::load(&mut self.db, &keys).await?;
-            let given = Given {
-                service: &*self.setup.service,
-                partition: self.setup.partition,
-                last: self.log.last(),
-                now: Timestamp::now(),
-                positions: self.positions.clone(),
-                blocked: self.blocked.clone(),
-                answered: answered.clone(),
-                failed: &failed,
-            };
-            match decide(given, inputs, states) {
-                Ok(turn) => return Ok(turn),
-                Err(failure) => failed.insert(failure.input, failure.reason),
-            };
-        }
-    }
-
-    /// Starts to carry out operations; each outcome comes back as an input from within.
-    fn start_operations(&mut self, operations: Vec<S::Operation>, resumed: bool) {
-        for operation in operations {
-            let (service, slots) = (self.setup.service.clone(), self.slots.clone());
-            let within = self.within.clone();
-            self.operations.spawn(async move {
-                let Ok(_slot) = slots.acquire().await else { return };
-                let outcome = service.execute(operation, resumed).await;
-                within.send(outcome).await;
-            });
+        if let Some(operations) = &self.operations {
+            let (pending, running, waiting, oldest) = operations.counts();
+            metrics.operations(OperationState::Pending, pending as u64);
+            metrics.operations(OperationState::Running, running as u64);
+            metrics.operations(OperationState::Waiting, waiting as u64);
+            metrics.oldest_operation(oldest.map_or(Duration::ZERO, |since| age(since.millis())));
         }
     }
 }
 
-/// Whether the copies that the turn changes are still where `from` has them. A batch that only
-/// copies leaves the position in the own log where it is, so that one does not tell.
-async fn are_copies_unmoved<S: Service>(
-    db: &mut AnyConnection,
+/// What a batch was planned as.
+struct BatchOutcome {
+    batch: u64,
+}
+
+/// Waits for the outcome of an operation; for ever where there are none.
+async fn finished<S: Service>(
+    operations: Option<&mut Operations<S>>,
+) -> Option<crate::InternalInput<S::Input>> {
+    match operations {
+        Some(operations) => operations.finished().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Why the projection can be further than the log: another worker has just appended, or the log has
+/// lost its end.
+async fn beyond_end<S: Service>(
+    context: &async_nats::jetstream::Context,
+    stream: String,
     partition: u32,
-    from: &Positions,
-    turn: &Turn<S>,
-) -> Result<bool, Error> {
-    let unmoved = |to: &Positions| {
-        let mut copies = S::SOURCES.iter().filter(|source| source.copy);
-        copies.all(|source| to.get(source.service) == from.get(source.service))
-    };
-    if unmoved(&turn.positions) {
-        return Ok(true);
-    }
-    Ok(unmoved(&Positions(store::positions(db, partition).await?)))
-}
-
-/// Appends the events, part by part.
-async fn publish<S: Service>(log: &mut Log, faults: &Faults, turn: &Turn<S>) -> Result<(), Error> {
-    for part in &turn.parts {
-        if faults.strikes(S::NAME, Step::BeforePublish) {
-            return Err(Error::Stopped(Step::BeforePublish));
-        }
-        let lose = faults.strikes(S::NAME, Step::LoseAcknowledgement);
-        log.append(part, lose).await?;
-    }
-    Ok(())
-}
-
-/// Writes the changed rows and the positions in one transaction, which is left open: dropped, it
-/// has written nothing.
-async fn write<'db, S: Service>(
-    db: &'db mut AnyConnection,
-    partition: u32,
-    positions: &Positions,
-    turn: &Turn<S>,
-) -> Result<Transaction<'db, Any>, Error> {
-    let from = positions.get(LOG);
-    let mut tx = db.begin().await?;
-    if !store::advance(&mut tx, partition, from, turn.last).await?
-        || !are_copies_unmoved(&mut tx, partition, positions, turn).await?
-    {
-        return Err(Error::Zombie { service: S::NAME, partition, expected: from });
-    }
-    S::save(&mut tx, partition, &turn.states).await?;
-    store::save(&mut tx, partition, &turn.changes).await?;
-    store::save_positions(&mut tx, partition, &turn.positions.0).await?;
-    Ok(tx)
+    position: u64,
+) -> Result<Error, Error> {
+    let service = S::NAME;
+    let last = last_sequence(context, &stream).await?;
+    Ok(if position > last {
+        Error::LogLost { service, stream, last, position }
+    } else {
+        Error::Superseded { service, partition, expected: last }
+    })
 }

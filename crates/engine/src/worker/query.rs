@@ -19,23 +19,32 @@ use tokio::{
 use crate::{
     QueryError, Service,
     error::describe,
-    operate::parked::{ParkedView, RedriveOrder, RedriveRequest},
-    projection::positions::Positions,
-    projection::store,
+    operate::parked::{ParkedPage, ParkedQuestion, RedriveOrder, RedriveRequest},
+    projection::{documents, engine_rows::AnswerRow, store},
     worker::reply::Reply,
 };
 
 /// Questions that are answered at the same time.
-const AT_ONCE: usize = 6;
+const MAX_QUERIES: usize = 6;
 /// How long a question waits for the projection to come as far as it asks for.
-const AT_LEAST_WITHIN: Duration = Duration::from_secs(5);
+const POSITION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest answer, in bytes: below the server's `max_payload` of 1 MiB.
+const MAX_ANSWER_BYTES: usize = 1_000_000;
+/// Parked inputs of one page.
+const PARKED_PAGE: i64 = 200;
 
 /// The engine's own questions, which every service answers.
 pub(crate) const ANSWER: &str = "engine.answer";
 /// Where the partition stands.
 pub(crate) const POSITIONS: &str = "engine.positions";
-/// What is parked.
+/// What is parked, a page without the bytes.
 pub(crate) const PARKED: &str = "engine.parked";
+/// One parked input, with a part of its bytes.
+pub(crate) const PARKED_INPUT: &str = "engine.parked_input";
+/// Rebuilds the partition beside its database.
+pub(crate) const REBUILD: &str = "engine.rebuild";
+/// Whether the partition is being rebuilt.
+pub(crate) const IS_REBUILDING: &str = "engine.is_rebuilding";
 /// Lets something parked be handled again: the one question that changes something.
 pub(crate) const REDRIVE: &str = "engine.redrive";
 
@@ -67,6 +76,9 @@ pub(crate) struct Answering<S: Service> {
     pub(crate) pool: AnyPool,
     pub(crate) projected: watch::Receiver<u64>,
     pub(crate) redrives: mpsc::Sender<RedriveRequest>,
+    pub(crate) rebuilds: mpsc::Sender<()>,
+    /// Whether a rebuild is under way.
+    pub(crate) is_rebuilding: watch::Receiver<bool>,
 }
 
 impl<S: Service> Answering<S> {
@@ -77,7 +89,7 @@ impl<S: Service> Answering<S> {
             crate::Error::jetstream("subscribe to questions of", S::NAME, error)
         })?;
         let this = Arc::new(self);
-        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        let slots = Arc::new(Semaphore::new(MAX_QUERIES));
         let mut answering = JoinSet::new();
         while let Some(message) = questions.next().await {
             while answering.try_join_next().is_some() {}
@@ -88,7 +100,8 @@ impl<S: Service> Answering<S> {
                 drop(slot);
             });
         }
-        Ok(())
+        // Nobody would answer any more, and nobody would notice.
+        Err(crate::Error::StepEnded("its subscription to questions ended".to_owned()))
     }
 
     async fn answer(&self, message: Message) {
@@ -103,8 +116,13 @@ impl<S: Service> Answering<S> {
                 Reported::Error(describe(&error))
             }
         };
-        if let Ok(payload) = serde_json::to_vec(&reported) {
-            self.client.publish(reply, payload.into()).await.ok();
+        let payload = match serde_json::to_vec(&reported) {
+            Ok(payload) if payload.len() <= MAX_ANSWER_BYTES => payload,
+            Ok(payload) => too_large(payload.len()),
+            Err(error) => unanswerable(&error.to_string()),
+        };
+        if let Err(error) = self.client.publish(reply, payload.into()).await {
+            tracing::warn!(subject = %message.subject, %error, "could not send an answer");
         }
     }
 
@@ -117,22 +135,41 @@ impl<S: Service> Answering<S> {
         let mut projected = self.projected.clone();
         let wait = projected.wait_for(|position| *position >= question.at_least);
         // Rather a slightly older answer than none: the asker sees the version.
-        timeout(AT_LEAST_WITHIN, wait).await.ok();
+        timeout(POSITION_TIMEOUT, wait).await.ok();
         match name {
             ANSWER => self.find_answer(&shop, question.parameters).await,
             POSITIONS => {
                 let mut db = self.pool.acquire().await?;
-                let positions = Positions(store::positions(&mut db, self.partition).await?);
-                Ok(Some(json!(positions.0)))
+                let positions = store::positions(&mut db, self.partition).await?;
+                Ok(Some(json!(positions.into_map())))
             }
-            PARKED => {
-                let parked = store::parked(&self.pool, self.partition).await?;
-                let views: Vec<ParkedView> = parked.into_iter().map(ParkedView::from).collect();
-                Ok(Some(serde_json::to_value(views)?))
+            PARKED => self.parked_page(question.parameters).await,
+            PARKED_INPUT => {
+                let ParkedQuestion { id, from } = serde_json::from_value(question.parameters)?;
+                let parked = store::parked_with(&self.pool, &id).await?;
+                let row = parked.into_iter().find(|row| row.id == id).map(|row| row.part(from));
+                Ok(row.map(serde_json::to_value).transpose()?)
+            }
+            // A second one, while one is under way, is the same.
+            REBUILD => Ok(Some(json!(self.rebuilds.try_send(()).is_ok()))),
+            IS_REBUILDING => {
+                let is_waiting = self.rebuilds.capacity() == 0;
+                Ok(Some(json!(is_waiting || *self.is_rebuilding.borrow())))
             }
             REDRIVE => self.redrive(serde_json::from_value(question.parameters)?).await,
             name => self.service.query(&self.pool, &shop, name, question.parameters).await,
         }
+    }
+
+    async fn parked_page(&self, after: Value) -> Result<Option<Value>, QueryError> {
+        let after: u64 = if after.is_null() { 0 } else { serde_json::from_value(after)? };
+        let mut parked = store::parked_page(&self.pool, self.partition, after, PARKED_PAGE).await?;
+        let is_last = parked.len() < PARKED_PAGE as usize;
+        let next = parked.last().filter(|_| !is_last).map(|row| row.log_sequence);
+        for row in &mut parked {
+            row.payload.clear();
+        }
+        Ok(Some(serde_json::to_value(ParkedPage { parked, next })?))
     }
 
     async fn find_answer(
@@ -141,13 +178,8 @@ impl<S: Service> Answering<S> {
         parameters: Value,
     ) -> Result<Option<Value>, QueryError> {
         let command: String = serde_json::from_value(parameters)?;
-        let mut db = self.pool.acquire().await?;
-        let known = store::answers(&mut db, &[(shop.as_str(), &command)]).await?;
-        let reply = known
-            .values()
-            .next()
-            .map(Reply::repeated)
-            .map(|reply| Reply { service: S::NAME.to_owned(), ..reply });
+        let known = documents::get::<AnswerRow>(&self.pool, shop, &command).await?;
+        let reply = known.map(|row| Reply::repeated(S::NAME, shop, &command, row));
         Ok(reply.map(serde_json::to_value).transpose()?)
     }
 
@@ -162,4 +194,14 @@ impl<S: Service> Answering<S> {
         let redriving = outcome.map_err(|problem| QueryError::Outside(problem.into()))?;
         Ok(Some(serde_json::to_value(redriving)?))
     }
+}
+
+fn too_large(bytes: usize) -> Vec<u8> {
+    unanswerable(&format!(
+        "the answer has {bytes} bytes, and {MAX_ANSWER_BYTES} are the most; ask for less at once"
+    ))
+}
+
+fn unanswerable(problem: &str) -> Vec<u8> {
+    serde_json::to_vec(&Reported::Error(problem.to_owned())).unwrap_or_default()
 }

@@ -13,7 +13,8 @@ use crate::{
 
 testkit::on_both_databases!(
     a_watch_is_told_of_the_event_that_it_waits_for,
-    an_answer_is_forgotten_after_a_week_and_a_later_one_is_kept,
+    an_answer_is_forgotten_after_eight_days_and_a_later_one_is_kept,
+    a_clock_that_jumps_forgets_no_answer,
 );
 
 async fn a_watch_is_told_of_the_event_that_it_waits_for(db: Db) {
@@ -34,18 +35,18 @@ async fn a_watch_is_told_of_the_event_that_it_waits_for(db: Db) {
     running.stop().await;
 }
 
-/// A log in which a command was answered eight days ago and, when that had been forgotten, again.
-async fn an_answer_is_forgotten_after_a_week_and_a_later_one_is_kept(db: Db) {
+/// A log in which a command was answered nine days ago and, when that had been forgotten, again; on
+/// each day between, another one was.
+async fn an_answer_is_forgotten_after_eight_days_and_a_later_one_is_kept(db: Db) {
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
     let [again, forgotten] = [deposit("A", 1), deposit("A", 1)];
-    let now = Timestamp::now();
-    let eight_days_ago = Timestamp::from_millis(now.millis() - 8 * 24 * 3600 * 1000);
-    for (command, time, body) in
-        [(&again, eight_days_ago, "1"), (&forgotten, eight_days_ago, "2"), (&again, now, "3")]
-    {
-        write_answered(&rig, command, time, body).await;
+    write_answered(&rig, &again, days_ago(9), "1").await;
+    write_answered(&rig, &forgotten, days_ago(9), "2").await;
+    for day in (1..9).rev() {
+        write_answered(&rig, &deposit("other", 1), days_ago(day), "1").await;
     }
+    write_answered(&rig, &again, days_ago(0), "3").await;
 
     let running = Running::start(&engine, &Ledger::default());
     let answered = send(&engine.client(), again).await;
@@ -54,6 +55,26 @@ async fn an_answer_is_forgotten_after_a_week_and_a_later_one_is_kept(db: Db) {
     assert!(!answered.repeated);
     assert_eq!(deposits(&rig.server.events("ORDER-0").await, "A"), [1]);
     running.stop().await;
+}
+
+/// A clock that was weeks ahead for a moment does not make the answers of before old.
+async fn a_clock_that_jumps_forgets_no_answer(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let early = deposit("A", 1);
+    write_answered(&rig, &early, days_ago(40), "1").await;
+    write_answered(&rig, &deposit("other", 1), days_ago(0), "1").await;
+    write_answered(&rig, &deposit("other", 2), days_ago(40), "1").await;
+
+    let running = Running::start(&engine, &Ledger::default());
+    let answered = send(&engine.client(), early).await;
+    assert_eq!((answered.body.as_str(), answered.repeated), ("1", true));
+    running.stop().await;
+    rig.check(&engine).await;
+}
+
+fn days_ago(days: i64) -> Timestamp {
+    Timestamp::from_millis(Timestamp::now().millis() - days * 24 * 3600 * 1000)
 }
 
 /// Writes what the engine would have written when it answered without another event.

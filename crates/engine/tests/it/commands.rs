@@ -129,7 +129,8 @@ async fn a_duplicate_that_the_inbox_does_not_know_is_answered_from_the_log(db: D
     let message = replies.next().await.expect("a reply comes");
     told.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
 
-    assert_eq!(told.len(), 3);
+    // Inputs that lead to nothing leave no position in the log, so a restart may answer them again.
+    assert!(told.len() >= 3, "{}", told.len());
     for reply in told {
         assert_eq!(reply["repeated"], true);
         assert_eq!(reply["body"], Value::from(first.body.as_str()));
@@ -213,7 +214,10 @@ async fn a_batch_of_more_than_a_thousand_events_is_split_between_inputs(db: Db) 
                 parts_of_this_batch.store(0, Ordering::SeqCst);
                 false
             }
-            Step::LoseAcknowledgement | Step::AfterProject | Step::TellPositions => false,
+            Step::LoseAcknowledgement
+            | Step::BeforeReply
+            | Step::AfterProject
+            | Step::RecordPositions => false,
         }))
         .await;
     let error = Running::start(&engine, &Ledger::default()).fails().await;
@@ -236,7 +240,7 @@ async fn every_partition_of_an_installation_is_run(db: Db) {
     let rig = Rig::start(db).await;
     let config = testkit::engine_config(&rig.server, &rig.db, 16);
     let engine = crate::rig::connect(config).await;
-    let running = Running::start_leased(&engine, &Ledger::default());
+    let running = Running::start_claimed(&engine, &Ledger::default());
     let client = engine.client();
     let shops = (0..40).map(|number| format!("shop-{number}"));
     join_all(shops.map(|shop| {
@@ -244,9 +248,12 @@ async fn every_partition_of_an_installation_is_run(db: Db) {
         send(&client, command)
     }))
     .await;
-    let positions = client.positions("order").await.expect("every partition answers");
-    assert_eq!(positions.len(), 16);
-    assert_eq!(positions.iter().filter_map(|of| of.get("log")).sum::<u64>(), 40);
+    eventually("all is projected", async || {
+        let positions = client.positions("order").await.expect("every partition answers");
+        assert_eq!(positions.len(), 16);
+        positions.iter().filter_map(|of| of.get("log")).sum::<u64>() == 40
+    })
+    .await;
     let verified = engine.verify::<Ledger>().await.expect("it can be verified");
     assert_eq!(verified.mismatches, []);
     running.stop().await;

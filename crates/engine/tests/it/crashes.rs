@@ -62,14 +62,15 @@ async fn crash_once(db: Db, at: Step, published: usize) {
 /// each batch: so every input is delivered again, and every step is failed.
 async fn every_batch_may_crash_at_every_step(db: Db) {
     let rig = Rig::start(db).await;
-    let counts: Arc<[AtomicU32; 3]> = Arc::default();
+    let counts: Arc<[AtomicU32; 4]> = Arc::default();
     let engine = rig
         .engine_with(Faults::when(move |_, step| {
             let count = match step {
                 Step::BeforePublish => &counts[0],
                 Step::BeforeProject => &counts[1],
                 Step::AfterProject => &counts[2],
-                Step::LoseAcknowledgement | Step::TellPositions => return false,
+                Step::BeforeReply => &counts[3],
+                Step::LoseAcknowledgement | Step::RecordPositions => return false,
             };
             count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)
         }))

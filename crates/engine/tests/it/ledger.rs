@@ -3,14 +3,12 @@
 //! It goes by the name, the commands and the events of the order service, whose streams exist:
 //! `PlaceOrder` is a deposit of each of its lines, `CancelOrder` closes an account. It has one of
 //! everything that the engine knows: a stream that it decides on (what the inventory counts is
-//! deposited, once for each unit on hand), a copy (the catalogue's prices), a deadline (a promise lapses), and an operation
+//! deposited, once for each unit on hand), a replica (the catalogue's prices), a deadline (a promise lapses), and an operation
 //! (a charge).
 
-mod store;
 mod wire;
 
 use std::{
-    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,22 +17,29 @@ use std::{
 };
 
 use engine::{
-    Cause, Context, Decision, Local, QueryError, Recorded, Rows, Service, Source, StoreError,
-    Table, WireError,
+    Attempt, Attempted, Cause, Column, Context, Decision, Definition, Effects, Encoded,
+    InternalInput, Operation, OperationColumn, Queries, QueryError, Recorded, Row, Rows, Rules,
+    Service, Source, Table, Timer, TimerInput, Value as Cell, Wire, WireError, documents,
 };
 use events::{id::Shop, proto, time::Timestamp};
+use prost::Message;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, AnyPool, migrate::Migrator};
+use sqlx::AnyPool;
 use tokio::sync::Semaphore;
 
 /// A line of this SKU makes a rule panic while the ledger is broken.
 pub(crate) const UNLUCKY: &str = "thirteen";
 /// A line of this SKU counts as ten when a batch is cut.
 pub(crate) const HEAVY: &str = "heavy";
+/// A deposit of this amount makes `apply` panic, and a charge of it `execute`.
+pub(crate) const UNLUCKY_AMOUNT: i64 = 13_013;
+/// A charge of this amount is never carried out: each attempt says that it is to be tried again.
+pub(crate) const REFUSED_AMOUNT: i64 = 4_040;
+/// An event of this amount takes more than a message of the server may have.
+pub(crate) const HUGE_AMOUNT: i64 = 1_000_001;
 /// How long a promise holds.
 const PROMISE_HOLDS: Duration = Duration::from_millis(300);
-
-static MIGRATIONS: Migrator = sqlx::migrate!("tests/it/migrations");
 
 /// The service. Its clones share what a test sets and looks at.
 #[derive(Debug, Clone)]
@@ -43,8 +48,9 @@ pub(crate) struct Ledger {
     pub(crate) broken: Arc<AtomicBool>,
     /// How often it has decided.
     pub(crate) decided: Arc<AtomicU64>,
-    /// The charges that were asked of the provider: of which account, and whether resumed.
+    /// The charges that were asked of the provider: of which account, and whether it may have known.
     pub(crate) charges: Arc<Mutex<Vec<(String, bool)>>>,
+
     /// The provider answers a charge for each permit.
     pub(crate) provider: Arc<Semaphore>,
 }
@@ -82,6 +88,28 @@ pub(crate) enum Input {
     ChargeDone { account: String, amount: i64 },
 }
 
+impl Input {
+    fn account(&self) -> &str {
+        match self {
+            Self::Deposit { account, .. }
+            | Self::Close { account }
+            | Self::Counted { account, .. }
+            | Self::PromiseDue { account, .. }
+            | Self::ChargeDone { account, .. } => account,
+            Self::Priced { .. } => "",
+        }
+    }
+}
+
+/// What concerns an account of that name makes a function of the service panic.
+pub(crate) fn account_that_panics_in(function: &str) -> String {
+    format!("panics-in-{function}")
+}
+
+fn panic_where(account: &str, function: &str) {
+    assert!(account != account_that_panics_in(function), "an unlucky {function}");
+}
+
 /// A line of a deposit.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
@@ -116,103 +144,117 @@ enum Fact {
     Closed,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Account {
     version: u64,
     balance: i64,
     deposits: i64,
     deadline: Option<Timestamp>,
     charge: Option<i64>,
+    /// The id of the charge that is pending.
+    charge_id: Option<String>,
     closed: bool,
     context: Context,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Keys {
-    accounts: BTreeSet<String>,
-    prices: BTreeSet<String>,
+impl Row for Account {
+    const TABLE: Table = Table {
+        name: "account",
+        about: "An account.",
+        columns: &[Column::integer("deadline"), Column::text("charge")],
+        indexes: &["(partition, deadline) where deadline is not null"],
+    };
+
+    fn columns(&self) -> Vec<Cell> {
+        vec![self.deadline.into(), self.charge_id.clone().into()]
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Price(i64);
+
+impl Row for Price {
+    const TABLE: Table =
+        Table { name: "price", about: "What something costs.", columns: &[], indexes: &[] };
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
     accounts: Rows<String, Account>,
-    prices: Rows<String, i64>,
+    prices: Rows<String, Price>,
 }
 
-/// A charge that is asked of the provider.
-#[derive(Debug)]
-pub(crate) struct Charge {
-    shop: Shop,
-    account: String,
-    amount: i64,
-    context: Context,
+impl engine::State for State {
+    fn tables(&mut self) -> Vec<&mut dyn engine::AnyRows> {
+        vec![&mut self.accounts, &mut self.prices]
+    }
 }
 
 impl Service for Ledger {
     const NAME: &'static str = "order";
     const SOURCES: &'static [Source] = &[
-        Source { service: "inventory", events: &["counted"], copy: false },
-        Source { service: "catalog", events: &["created", "updated"], copy: true },
+        Source { service: "inventory", events: &["counted"], replica: false },
+        Source { service: "catalog", events: &["created", "updated"], replica: true },
     ];
-    const TABLES: &'static [Table] = &[
-        Table { name: "ledger_account", key: "shop, id" },
-        Table { name: "ledger_price", key: "shop, sku" },
-    ];
-    const MIGRATIONS: &'static Migrator = &MIGRATIONS;
+    const TABLES: &'static [Table] = &[Account::TABLE, Price::TABLE];
+    const FORMAT: u32 = 1;
+    const TIMERS: &'static [Timer<Input>] =
+        &[Timer { table: "account", column: "deadline", input: promise_due }];
+}
 
+fn promise_due(key: &str, document: &str) -> Result<TimerInput<Input>, serde_json::Error> {
+    let account: Account = serde_json::from_str(document)?;
+    let until = account.deadline.unwrap_or_default();
+    let input = Input::PromiseDue { account: key.to_owned(), until };
+    Ok(TimerInput { kind: "timer.promise", context: account.context, input })
+}
+
+impl Wire for Ledger {
     type Input = Input;
     type Event = Event;
-    type Keys = Keys;
+
+    fn command(payload: &[u8]) -> Result<Input, WireError> {
+        let input = wire::command(proto::Command::decode(payload)?)?;
+        panic_where(input.account(), "command");
+        Ok(input)
+    }
+
+    fn foreign(payload: &[u8]) -> Result<Input, WireError> {
+        let input = wire::foreign(proto::Event::decode(payload)?)?;
+        panic_where(input.account(), "foreign");
+        Ok(input)
+    }
+
+    fn encode(event: &Event) -> Encoded {
+        panic_where(&event.account, "encode");
+        let body = wire::encode(event);
+        let name = events::subject::event_kind(&body).expect("it has a name");
+        let body = proto::Event { body: Some(body), ..Default::default() }.encode_to_vec();
+        Encoded { name, body }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Event, WireError> {
+        let event = proto::Event::decode(payload)?;
+        panic_where(&event.aggregate_id, "decode");
+        wire::decode(&event.aggregate_id, event.body.ok_or(WireError::Missing("body"))?)
+    }
+}
+
+impl Rules for Ledger {
     type State = State;
-    type Operation = Charge;
-
-    fn command(command: proto::Command) -> Result<Input, WireError> {
-        wire::command(command)
-    }
-
-    fn foreign(event: proto::Event) -> Result<Input, WireError> {
-        wire::foreign(event)
-    }
-
-    fn encode(event: &Event) -> proto::event::Body {
-        wire::encode(event)
-    }
-
-    fn decode(aggregate: &str, body: proto::event::Body) -> Result<Event, WireError> {
-        wire::decode(aggregate, body)
-    }
 
     fn aggregate(event: &Event) -> String {
+        panic_where(&event.account, "aggregate");
         event.account.clone()
     }
 
     fn version(state: &State, event: &Event) -> u64 {
+        panic_where(&event.account, "version");
         state.accounts.get(&event.account).map_or(0, |account| account.version)
     }
 
-    fn keys(input: &Input, keys: &mut Keys) {
-        match input {
-            Input::Deposit { account, lines, .. } => {
-                keys.accounts.insert(account.clone());
-                keys.prices.extend(lines.iter().map(|line| line.sku.clone()));
-            }
-            Input::Priced { sku, .. } => {
-                keys.prices.insert(sku.clone());
-            }
-            Input::Close { account }
-            | Input::Counted { account, .. }
-            | Input::PromiseDue { account, .. }
-            | Input::ChargeDone { account, .. } => {
-                keys.accounts.insert(account.clone());
-            }
-        }
-    }
-
-    fn event_keys(event: &Event, keys: &mut Keys) {
-        keys.accounts.insert(event.account.clone());
-    }
-
     fn weight(input: &Input) -> usize {
+        panic_where(input.account(), "weight");
         match input {
             Input::Deposit { lines, .. } => {
                 lines.iter().map(|line| if line.sku == HEAVY { 10 } else { 1 }).sum()
@@ -228,6 +270,7 @@ impl Service for Ledger {
     fn decide(&self, state: &State, input: &Input, now: Timestamp) -> Decision<Event> {
         self.decided.fetch_add(1, Ordering::Relaxed);
         let broken = self.broken.load(Ordering::Relaxed);
+        panic_where(input.account(), "decide");
         decide(state, input, now, broken)
     }
 
@@ -236,6 +279,7 @@ impl Service for Ledger {
         account.version = event.version;
         match event.event.fact {
             Fact::Deposited { amount } => {
+                assert!(amount != UNLUCKY_AMOUNT, "an unlucky amount");
                 account.balance += amount;
                 account.deposits += 1;
             }
@@ -246,69 +290,57 @@ impl Service for Ledger {
             Fact::Lapsed => account.deadline = None,
             Fact::ChargePending { amount } => {
                 account.charge = Some(amount);
+                account.charge_id = Some(event.id.to_string());
                 account.context = event.context.clone();
             }
             Fact::Charged { amount } => {
                 account.balance -= amount;
                 account.charge = None;
+                account.charge_id = None;
             }
             Fact::Closed => account.closed = true,
         }
     }
 
-    fn copy(state: &mut State, input: &Input) {
+    fn replicate(state: &mut State, input: &Input) {
         if let Input::Priced { sku, price } = input {
-            state.prices.put(sku.clone(), *price);
+            assert!(sku != UNLUCKY, "an unlucky price");
+            state.prices.put(sku.clone(), Price(*price));
         }
     }
+}
 
-    async fn load(
-        db: &mut AnyConnection,
-        keys: &HashMap<Shop, Keys>,
-    ) -> Result<HashMap<Shop, State>, StoreError> {
-        store::load(db, keys).await
+impl Effects for Ledger {
+    const OPERATION: OperationColumn = OperationColumn { table: "account", column: "charge" };
+
+    fn destination(&self, _operation: &Operation) -> String {
+        "provider".to_owned()
     }
 
-    async fn save(
-        db: &mut AnyConnection,
-        partition: u32,
-        states: &HashMap<Shop, State>,
-    ) -> Result<(), StoreError> {
-        store::save(db, partition, states).await
-    }
-
-    async fn due(
-        db: &mut AnyConnection,
-        partition: u32,
-        now: Timestamp,
-        limit: i64,
-    ) -> Result<Vec<Local<Input>>, StoreError> {
-        store::due(db, partition, now, limit).await
-    }
-
-    fn operation(event: &Recorded<Event>) -> Option<Charge> {
-        let Fact::ChargePending { amount } = event.event.fact else { return None };
-        let account = event.event.account.clone();
-        Some(Charge { shop: event.shop.clone(), account, amount, context: event.context.clone() })
-    }
-
-    async fn pending(db: &mut AnyConnection, partition: u32) -> Result<Vec<Charge>, StoreError> {
-        store::pending(db, partition).await
-    }
-
-    async fn execute(&self, charge: Charge, resumed: bool) -> Local<Input> {
-        let Charge { shop, account, amount, context } = charge;
-        self.charges.lock().expect("nobody panics with it").push((account.clone(), resumed));
+    async fn execute(&self, operation: &Operation, attempt: Attempt) -> Attempted<Input> {
+        let account: Account = serde_json::from_str(&operation.document).expect("it is an account");
+        let amount = account.charge.expect("it is charged");
+        let key = operation.key.clone();
+        if amount == REFUSED_AMOUNT {
+            return Attempted::RetryAt(attempt.now + Duration::from_millis(10));
+        }
+        assert!(amount != UNLUCKY_AMOUNT, "an unlucky charge");
+        self.charges
+            .lock()
+            .expect("nobody panics with it")
+            .push((key.clone(), attempt.may_be_known));
         self.provider.acquire().await.expect("it is never closed").forget();
-        Local {
-            shop,
-            aggregate: account.clone(),
-            cause: Cause { id: account.clone(), kind: "provider.charged".to_owned() },
-            context,
-            input: Input::ChargeDone { account, amount },
-        }
+        Attempted::Done(InternalInput {
+            shop: operation.shop.clone(),
+            aggregate: key.clone(),
+            cause: Cause { id: key.clone(), kind: "provider.charged".to_owned() },
+            context: account.context,
+            input: Input::ChargeDone { account: key, amount },
+        })
     }
+}
 
+impl Queries for Ledger {
     async fn query(
         &self,
         db: &AnyPool,
@@ -318,10 +350,21 @@ impl Service for Ledger {
     ) -> Result<Option<Value>, QueryError> {
         match name {
             "account" => {
-                Ok(store::account(db, shop, &serde_json::from_value::<String>(parameters)?).await?)
+                let key: String = serde_json::from_value(parameters)?;
+                let account = documents::get::<Account>(db, shop, key).await?;
+                Ok(account.map(|Account { balance, deposits, version, .. }| {
+                    json!({ "balance": balance, "deposits": deposits, "version": version })
+                }))
             }
             name => Err(QueryError::Unknown { service: Self::NAME, name: name.to_owned() }),
         }
+    }
+}
+
+impl Ledger {
+    /// The service as it is registered.
+    pub(crate) fn definition(&self) -> Definition<Self> {
+        Definition::new(self.clone()).with_effects()
     }
 }
 
@@ -367,7 +410,7 @@ fn decide(state: &State, input: &Input, now: Timestamp, broken: bool) -> Decisio
 }
 
 fn amount(state: &State, line: &Line) -> i64 {
-    let price = line.unit_price.or_else(|| state.prices.get(&line.sku).copied());
+    let price = line.unit_price.or_else(|| state.prices.get(&line.sku).map(|price| price.0));
     line.quantity * price.unwrap_or(0)
 }
 

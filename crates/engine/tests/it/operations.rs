@@ -102,12 +102,13 @@ async fn an_operation_that_was_published_before_a_crash_is_resumed(db: Db) {
     store(&engine.client(), Lane::Live, deposit_then("A", 5, "charge")).await;
     let error = Running::start(&engine, &ledger).fails().await;
     assert!(matches!(error, Error::Stopped(Step::BeforeProject)), "{error}");
-    assert_eq!(ledger.charges(), []);
+    // As soon as it is in the log it may be carried out.
+    let before = ledger.charges().len();
 
     let engine = rig.engine().await;
     let running = Running::start(&engine, &ledger);
     await_event(&rig, "A", "paid").await;
-    assert_eq!(ledger.charges(), [("A".to_owned(), true)]);
+    assert_eq!(ledger.charges()[before..], [("A".to_owned(), true)]);
     rig.check(&engine).await;
     running.stop().await;
 }

@@ -128,23 +128,28 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Runs the ledger without a lease, so that a restart need not wait for one to run out.
+    /// Runs the ledger without a claim, so that a failure is returned.
     pub(crate) fn start(engine: &Engine, ledger: &Ledger) -> Self {
         let (engine, ledger) = (engine.clone(), ledger.clone());
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
         Self {
-            task: tokio::spawn(async move { engine.run_unleased(ledger, stop).await }),
+            task: tokio::spawn(
+                async move { engine.run_unclaimed(ledger.definition(), stop).await },
+            ),
             shutdown,
         }
     }
 
     /// Runs it as a process does.
-    pub(crate) fn start_leased(engine: &Engine, ledger: &Ledger) -> Self {
+    pub(crate) fn start_claimed(engine: &Engine, ledger: &Ledger) -> Self {
         let (engine, ledger) = (engine.clone(), ledger.clone());
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
-        Self { task: tokio::spawn(async move { engine.run(ledger, stop).await }), shutdown }
+        Self {
+            task: tokio::spawn(async move { engine.run(ledger.definition(), stop).await }),
+            shutdown,
+        }
     }
 
     /// Stops it as SIGTERM would.

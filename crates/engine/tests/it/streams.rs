@@ -5,7 +5,7 @@ mod cluster;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Compression, Config as Stream};
-use engine::{Config, Difference, Engine, Error, Faults, Step};
+use engine::{Config, Difference, Engine, Error, Faults, PartitionState, Step};
 use events::{
     proto,
     subject::{Lane, event_kind},
@@ -31,6 +31,21 @@ async fn streams_are_created_once_and_left_alone_after_that() {
         assert_eq!(engine.diff_streams().await.expect("it can be compared"), []);
         assert_eq!(engine.apply_streams().await.expect("there is nothing to do"), []);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_starts_before_nats_waits_for_it() {
+    let mut rig = Rig::start(Db::sqlite()).await;
+    rig.server.kill().await;
+    let at_once = Config { start_timeout: Duration::ZERO, ..rig.config() };
+    let error = Engine::connect(at_once).await.expect_err("nobody listens there");
+    assert!(matches!(error, Error::Connect { .. }), "{error}");
+
+    let config = rig.config();
+    let starting = tokio::spawn(async move { Engine::connect(config).await });
+    rig.server.start_again().await;
+    let engine = starting.await.expect("it does not panic").expect("it waits");
+    assert_eq!(engine.diff_streams().await.expect("they can be compared"), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +144,7 @@ async fn inputs_that_retention_deleted_unhandled_stop_the_worker(db: Db) {
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
     let client = engine.client();
-    let running = Running::start_leased(&engine, &Ledger::default());
+    let running = Running::start_claimed(&engine, &Ledger::default());
     send(&client, deposit("A", 1)).await;
     running.stop().await;
     for amount in [2, 3] {
@@ -143,13 +158,26 @@ async fn inputs_that_retention_deleted_unhandled_stop_the_worker(db: Db) {
     })
     .await;
 
-    let error = Running::start_leased(&engine, &Ledger::default()).fails().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
     assert_eq!(
-        error.to_string(),
+        failure(&engine).await,
         "INBOX-0 begins at 3, but order has handled only up to 1: its retention has deleted inputs \
          that were never handled; restore the stream from a backup"
     );
+    running.kill().await;
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [1]);
+}
+
+/// Why the ledger's partition cannot go on, as soon as it cannot.
+async fn failure(engine: &Engine) -> String {
+    let reason = || {
+        engine.partitions().into_iter().find_map(|status| match status.state {
+            PartitionState::Failing { reason, .. } => Some(reason),
+            _ => None,
+        })
+    };
+    eventually("the partition is failing", async || reason().is_some()).await;
+    reason().expect("it is failing")
 }
 
 /// The inbox goes on with what is for others until `first` is the oldest message in it.
@@ -174,14 +202,14 @@ async fn write_for_others(rig: &Rig, count: u64) -> u64 {
 
 async fn a_quiet_service_whose_inputs_retention_deleted_can_be_rebuilt(db: Db) {
     let rig = Rig::start(db).await;
-    let old = Faults::when(|_, step| step == Step::TellPositions);
+    let old = Faults::when(|_, step| step == Step::RecordPositions);
     let engine = rig.engine_with(old).await;
-    let running = Running::start_leased(&engine, &Ledger::default());
+    let running = Running::start_claimed(&engine, &Ledger::default());
     send(&engine.client(), deposit("A", 1)).await;
     running.stop().await;
     let last = write_for_others(&rig, 5).await;
     // It looks into the inbox, finds nothing for itself, and tells so.
-    let running = Running::start_leased(&engine, &Ledger::default());
+    let running = Running::start_claimed(&engine, &Ledger::default());
     eventually("the log tells the position", async || {
         let log = rig.server.events(LOG).await;
         log.last().is_some_and(|entry| kind(&entry.event) == Some("positions"))
@@ -191,7 +219,7 @@ async fn a_quiet_service_whose_inputs_retention_deleted_can_be_rebuilt(db: Db) {
     forget(&rig, last + 1).await;
 
     engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
-    let running = Running::start_leased(&engine, &Ledger::default());
+    let running = Running::start_claimed(&engine, &Ledger::default());
     send(&engine.client(), deposit("A", 2)).await;
     running.stop().await;
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2]);
@@ -202,7 +230,7 @@ async fn a_service_may_be_new_to_an_inbox_that_has_forgotten(db: Db) {
     let engine = rig.engine().await;
     let last = write_for_others(&rig, 5).await;
     forget(&rig, last).await;
-    let running = Running::start_leased(&engine, &Ledger::default());
+    let running = Running::start_claimed(&engine, &Ledger::default());
     send(&engine.client(), deposit("A", 1)).await;
     running.stop().await;
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [1]);

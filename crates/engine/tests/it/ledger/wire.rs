@@ -9,7 +9,7 @@ use events::{
     time::Timestamp,
 };
 
-use super::{Event, Fact, Input, Line, Then};
+use super::{Event, Fact, HUGE_AMOUNT, Input, Line, Then};
 
 pub(super) fn command(command: proto::Command) -> Result<Input, WireError> {
     match command.body.ok_or(WireError::Missing("body"))? {
@@ -60,7 +60,10 @@ fn priced(sku: String, price: Option<proto::Money>) -> Result<Input, WireError> 
 }
 
 pub(super) fn encode(event: &Event) -> proto::event::Body {
-    let money = |minor| Some(proto::Money { minor, currency: "GBP".to_owned() });
+    let money = |minor| {
+        let currency = if minor == HUGE_AMOUNT { "G".repeat(1_100_000) } else { "GBP".to_owned() };
+        Some(proto::Money { minor, currency })
+    };
     let cancelled = |reason: CancelReason| {
         Kind::Cancelled(OrderCancelled { reason: reason.into(), ..Default::default() })
     };

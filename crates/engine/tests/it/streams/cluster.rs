@@ -1,5 +1,7 @@
 //! The files in nats/: one server, and three of which one may fail.
 
+use std::time::Duration;
+
 use engine::{Answered, Client, Config, Engine, Faults, Outcome};
 use events::{proto, subject::Lane};
 use testkit::{ConfiguredServer, Db, eventually};
@@ -19,6 +21,10 @@ fn config(servers: &[ConfiguredServer], db: &Db) -> Config {
         replicas: servers.len(),
         integrator_streams: false,
         instance: "test".to_owned(),
+        identity_file: None,
+        start_timeout: Duration::from_secs(30),
+        services: testkit::SERVICES,
+        clock: engine::Clock::system(),
         faults: Faults::default(),
     }
 }
@@ -37,7 +43,7 @@ async fn one_server_runs_with_single_conf() {
     let servers = [ConfiguredServer::single().await];
     assert!(syncs_always(&servers[0]).await);
     let engine = connect(config(&servers, &db)).await;
-    let running = Running::start_leased(&engine, &Ledger::default());
+    let running = Running::start_claimed(&engine, &Ledger::default());
     assert_eq!(send(&engine.client(), deposit("A", 1)).await.body, r#"{"balance":1}"#);
     running.stop().await;
     assert_eq!(engine.diff_streams().await.expect("they can be compared"), []);
@@ -54,7 +60,7 @@ async fn three_servers_run_with_cluster_conf_and_one_of_them_may_fail() {
     eventually("the servers have a leader", async || Engine::connect(config.clone()).await.is_ok())
         .await;
     let engine = connect(config).await;
-    let running = Running::start_leased(&engine, &Ledger::default());
+    let running = Running::start_claimed(&engine, &Ledger::default());
     let client = engine.client();
     for balance in 1..=3 {
         let expected = format!("{{\"balance\":{balance}}}");

@@ -1,0 +1,38 @@
+//! The clock, as an argument: rules get the time of their batch, tests turn it.
+
+use std::{fmt, sync::Arc};
+
+use events::time::Timestamp;
+
+/// Tells the present.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// This machine's clock.
+    pub fn system() -> Self {
+        Self::from(Timestamp::now)
+    }
+
+    /// A clock of one's own.
+    pub fn from(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}

@@ -1,0 +1,188 @@
+//! Rebuild: a partition's log is folded anew beside the live database, and takes its place.
+
+use std::time::{Duration, Instant};
+
+use futures::future::{join_all, select_all, try_join_all};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::{
+    AskError, Engine, Error, Location, Service,
+    jetstream::{log::end, membership::Claim, streams},
+    projection::{
+        database::{Database, Format},
+        fold::Projection,
+        positions::Positions,
+        recover,
+    },
+};
+
+/// How long a rebuild waits for the partitions of a process that has just been stopped.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a process that runs a partition is asked whether it is rebuilt.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What a rebuild did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rebuilt {
+    /// Events of the service's own log that were folded; 0 where a process that runs the service
+    /// did it.
+    pub events: u64,
+    /// How long that took, without the replicas of what others own.
+    pub folding: Duration,
+}
+
+/// A database that nobody else sees, and what is folded into it.
+pub(crate) struct Scratch<S: Service> {
+    pub(crate) database: Database,
+    /// The folder of a `SQLite` file; removed with it.
+    _folder: Option<TempDir>,
+    pub(crate) projection: Projection<S>,
+}
+
+impl Engine {
+    /// Folds a service's log anew and lets the result take the place of its database. A process that
+    /// runs the service does so itself and goes on meanwhile; what nobody runs is rebuilt here.
+    pub async fn rebuild<S: Service>(&self) -> Result<Rebuilt, Error> {
+        let membership = self.membership()?;
+        let participation = membership.participate(None).await;
+        let claims = (0..self.config().partitions)
+            .map(|partition| membership.acquire(S::NAME, partition, CLAIM_TIMEOUT));
+        let rebuilt = match try_join_all(claims).await {
+            Ok(claims) => self.rebuild_while_claimed::<S>(claims).await,
+            Err(Error::LeaseHeld { .. }) => self.ask_for_rebuild::<S>().await,
+            Err(error) => Err(error),
+        };
+        participation.leave().await;
+        rebuilt
+    }
+
+    async fn rebuild_while_claimed<S: Service>(
+        &self,
+        claims: Vec<Claim>,
+    ) -> Result<Rebuilt, Error> {
+        let rebuilt = {
+            let lost = select_all(claims.iter().map(|claim| {
+                Box::pin(async {
+                    claim.lost().await;
+                    claim.taken_over()
+                })
+            }));
+            tokio::select! {
+                rebuilt = self.rebuild_here::<S>() => rebuilt,
+                (lost, ..) = lost => Err(lost),
+            }
+        };
+        join_all(claims.into_iter().map(Claim::release)).await;
+        rebuilt
+    }
+
+    async fn rebuild_here<S: Service>(&self) -> Result<Rebuilt, Error> {
+        let database = self.open_database::<S>().await?;
+        let (mut events, started) = (0, Instant::now());
+        let mut folding = Duration::ZERO;
+        for partition in 0..self.config().partitions {
+            let scratch = self.build_beside::<S>(partition).await?;
+            events += scratch.projection.last();
+            folding = started.elapsed();
+            self.swap_in::<S>(&database, scratch, partition).await?;
+        }
+        Ok(Rebuilt { events, folding })
+    }
+
+    /// Lets the processes that run the partitions rebuild them, and waits until all have.
+    async fn ask_for_rebuild<S: Service>(&self) -> Result<Rebuilt, Error> {
+        let started = Instant::now();
+        for partition in 0..self.config().partitions {
+            self.client().rebuild(S::NAME, partition).await.map_err(|error| refused(&error))?;
+            while self
+                .client()
+                .is_rebuilding(S::NAME, partition)
+                .await
+                .map_err(|error| refused(&error))?
+            {
+                sleep(POLL_INTERVAL).await;
+            }
+        }
+        Ok(Rebuilt { events: 0, folding: started.elapsed() })
+    }
+
+    /// A scratch database for one partition.
+    pub(crate) async fn scratch<S: Service>(&self, partition: u32) -> Result<Scratch<S>, Error> {
+        let failed = |error: std::io::Error| Error::Open {
+            service: S::NAME.to_owned(),
+            url: "a temporary folder".to_owned(),
+            source: error.into(),
+        };
+        let (location, name, folder) = match &self.config().database {
+            Location::Folder(live) => {
+                // Beside the live file, where there is as much room as it needs.
+                let folder = tempfile::Builder::new()
+                    .prefix(".scratch-")
+                    .tempdir_in(live)
+                    .or_else(|_| tempfile::tempdir())
+                    .map_err(failed)?;
+                (Location::Folder(folder.path().to_owned()), S::NAME.to_owned(), Some(folder))
+            }
+            postgres @ Location::Postgres(_) => {
+                let name = format!("{}_scratch_{}_{partition}", S::NAME, std::process::id());
+                (postgres.clone(), name, None)
+            }
+        };
+        let format = Format { tables: S::TABLES, version: S::FORMAT, is_scratch: true };
+        let database = Database::open(&location, &name, 1, &format).await?;
+        let projection = Projection::new(partition, Positions::default(), true);
+        Ok(Scratch { database, _folder: folder, projection })
+    }
+
+    /// Folds a partition's log, as far as it is now, into a scratch database.
+    pub(crate) async fn build_beside<S: Service>(
+        &self,
+        partition: u32,
+    ) -> Result<Scratch<S>, Error> {
+        let mut scratch = self.scratch::<S>(partition).await?;
+        match self.catch_up(&mut scratch).await {
+            Ok(()) => Ok(scratch),
+            Err(error) => {
+                scratch.discard().await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Folds what has come since, and puts the result in the place of the live rows, in one
+    /// transaction. Nobody writes the partition meanwhile; who asks it questions sees the old rows
+    /// until it is done.
+    pub(crate) async fn swap_in<S: Service>(
+        &self,
+        live: &Database,
+        mut scratch: Scratch<S>,
+        partition: u32,
+    ) -> Result<(), Error> {
+        let swapped = match self.catch_up(&mut scratch).await {
+            Ok(()) => live.take_over(&scratch.database, partition).await,
+            Err(error) => Err(error),
+        };
+        scratch.discard().await?;
+        swapped
+    }
+
+    async fn catch_up<S: Service>(&self, scratch: &mut Scratch<S>) -> Result<(), Error> {
+        let partition = scratch.projection.partition;
+        let (pool, projection) = (&scratch.database.pool, &mut scratch.projection);
+        let (last, _) = end(self.context(), &streams::log(S::NAME, partition)).await?;
+        recover::fold_log(self.context(), pool, projection, last).await?;
+        let ends = recover::replica_ends::<S>(self.context(), partition).await?;
+        recover::fold_replicas(self.context(), pool, projection, &ends).await
+    }
+}
+
+impl<S: Service> Scratch<S> {
+    pub(crate) async fn discard(self) -> Result<(), Error> {
+        Ok(self.database.discard().await?)
+    }
+}
+
+fn refused(error: &AskError) -> Error {
+    Error::Refused(crate::error::describe(error))
+}

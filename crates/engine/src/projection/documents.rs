@@ -1,0 +1,347 @@
+//! The one implementation of rows in a database: creating their tables, fetching and writing them in
+//! bulk, on `SQLite` and Postgres with the same statements.
+//!
+//! A statement costs about as much as ten rows, so all rows of a batch go through one for each
+//! table: the keys or rows as one JSON text into it, the documents as one text out of it.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use events::id::Shop;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _, any::AnyRow};
+
+use crate::{ChangedRow, Row, State, StoreError, Table, service::ColumnKind};
+
+/// Rows written with one statement: their JSON text stays below some megabytes.
+const MAX_ROWS_PER_STATEMENT: usize = 4_000;
+
+/// The rows of one table that a batch changed.
+#[derive(Debug, Clone)]
+pub(crate) struct TableChanges {
+    pub(crate) table: Table,
+    pub(crate) rows: Vec<(Shop, ChangedRow)>,
+}
+
+/// Creates a service's tables where they are missing. The engine does it for a service that runs;
+/// its tests do it for theirs.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn create_tables(db: &mut AnyConnection, tables: &[Table]) -> Result<(), sqlx::Error> {
+    for statement in tables.iter().flat_map(definition) {
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// The statements that create a table and its indexes.
+pub(crate) fn definition(table: &Table) -> Vec<String> {
+    let name = table.name;
+    let mut columns = String::new();
+    for column in table.columns {
+        let kind = match column.kind {
+            ColumnKind::Integer => "bigint",
+            ColumnKind::Text => "text",
+        };
+        let _ = write!(columns, "{} {kind}, ", column.name);
+    }
+    let create = format!(
+        "create table if not exists {name} (partition bigint not null, shop text not null, \
+         key text not null, {columns}document text not null, primary key (shop, key))"
+    );
+    let indexes = table.indexes.iter().enumerate().map(|(number, index)| {
+        let unique = if index.starts_with("unique ") { "unique " } else { "" };
+        let index = index.trim_start_matches("unique ");
+        format!("create {unique}index if not exists {name}_{number} on {name} {index}")
+    });
+    std::iter::once(create).chain(indexes).collect()
+}
+
+/// Fetches the rows that the states look for and do not have; true when there were some.
+pub(crate) async fn load_missing<S: State>(
+    db: &mut AnyConnection,
+    states: &mut HashMap<Shop, S>,
+) -> Result<bool, StoreError> {
+    let mut wanted: Vec<(Table, Vec<(Shop, String)>)> = Vec::new();
+    for (shop, state) in states.iter_mut() {
+        for (index, rows) in state.tables().into_iter().enumerate() {
+            if wanted.len() <= index {
+                wanted.push((rows.table(), Vec::new()));
+            }
+            if rows.is_missing() {
+                let keys = rows.take_missing().into_iter().map(|key| (shop.clone(), key));
+                wanted[index].1.extend(keys);
+            }
+        }
+    }
+    let mut found_some = false;
+    for (index, (table, keys)) in wanted.into_iter().enumerate() {
+        if keys.is_empty() {
+            continue;
+        }
+        found_some = true;
+        let documents = fetch(db, table.name, &keys).await?;
+        for (at, (shop, key)) in keys.iter().enumerate() {
+            let Some(state) = states.get_mut(shop) else { continue };
+            let mut tables = state.tables();
+            let document = documents.get(&at).map(|document| document.get());
+            tables[index].fill(key, document).map_err(|source| StoreError::Unreadable {
+                table: table.name.to_owned(),
+                key: key.clone(),
+                source,
+            })?;
+        }
+    }
+    Ok(found_some)
+}
+
+/// The documents of those keys, by the index of the key. They come as one text: a row that is
+/// fetched by itself costs twice as much.
+async fn fetch(
+    db: &mut AnyConnection,
+    table: &str,
+    keys: &[(Shop, String)],
+) -> Result<HashMap<usize, Box<RawValue>>, StoreError> {
+    let numbered: Vec<_> =
+        keys.iter().enumerate().map(|(at, (shop, key))| (at, shop.as_str(), key)).collect();
+    let statement = format!(
+        "select string_agg(concat_ws(',', value->>0, t.document), '],[') as documents \
+         from jsonb_each($1) join {table} t on t.shop = value->>1 and t.key = value->>2"
+    );
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(serde_json::to_string(&numbered)?)
+        .fetch_one(db)
+        .await?;
+    let Some(documents) = row.try_get::<Option<String>, _>("documents")? else {
+        return Ok(HashMap::new());
+    };
+    let documents: Vec<(usize, Box<RawValue>)> =
+        serde_json::from_str(&format!("[[{documents}]]")).map_err(|source| {
+            StoreError::Unreadable { table: table.to_owned(), key: String::new(), source }
+        })?;
+    Ok(documents.into_iter().collect())
+}
+
+/// Takes what has changed out of the states.
+pub(crate) fn take_changed<S: State>(
+    states: &mut HashMap<Shop, S>,
+) -> Result<Vec<TableChanges>, StoreError> {
+    let mut changes: Vec<TableChanges> = Vec::new();
+    for (shop, state) in states.iter_mut() {
+        for (index, rows) in state.tables().into_iter().enumerate() {
+            if changes.len() <= index {
+                changes.push(TableChanges { table: rows.table(), rows: Vec::new() });
+            }
+            let written = rows.take_changed()?.into_iter().map(|row| (shop.clone(), row));
+            changes[index].rows.extend(written);
+        }
+    }
+    changes.retain(|table| !table.rows.is_empty());
+    Ok(changes)
+}
+
+/// Writes rows.
+pub(crate) async fn save(
+    db: &mut AnyConnection,
+    partition: u32,
+    changes: &[TableChanges],
+) -> Result<(), StoreError> {
+    for TableChanges { table, rows } in changes {
+        let (upsert, delete) = (upsert_statement(table), delete_statement(table));
+        for rows in rows.chunks(MAX_ROWS_PER_STATEMENT) {
+            let (mut written, mut removed) = (Vec::with_capacity(rows.len()), Vec::new());
+            for (shop, ChangedRow { key, row }) in rows {
+                match row {
+                    Some((columns, document)) => {
+                        written.push((partition, shop.as_str(), key, document, columns));
+                    }
+                    None => removed.push((shop.as_str(), key)),
+                }
+            }
+            execute(db, &upsert, &written).await?;
+            execute(db, &delete, &removed).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn execute(
+    db: &mut AnyConnection,
+    statement: &str,
+    rows: &[impl Serialize],
+) -> Result<(), StoreError> {
+    if !rows.is_empty() {
+        sqlx::query(AssertSqlSafe(statement.to_owned()))
+            .bind(serde_json::to_string(rows)?)
+            .execute(db)
+            .await?;
+    }
+    Ok(())
+}
+
+fn upsert_statement(table: &Table) -> String {
+    let (mut names, mut values, mut updates) = (String::new(), String::new(), String::new());
+    for (index, column) in table.columns.iter().enumerate() {
+        let name = column.name;
+        let _ = write!(names, ", {name}");
+        let _ = match column.kind {
+            ColumnKind::Integer => write!(values, ", cast(value->4->>{index} as bigint)"),
+            ColumnKind::Text => write!(values, ", value->4->>{index}"),
+        };
+        let _ = write!(updates, ", {name} = excluded.{name}");
+    }
+    format!(
+        "insert into {table} (partition, shop, key, document{names}) \
+         select cast(value->>0 as bigint), value->>1, value->>2, value->>3{values} \
+         from jsonb_each($1) where true \
+         on conflict (shop, key) do update set document = excluded.document{updates}",
+        table = table.name
+    )
+}
+
+fn delete_statement(table: &Table) -> String {
+    format!(
+        "delete from {table} where (shop, key) in \
+         (select value->>0, value->>1 from jsonb_each($1))",
+        table = table.name
+    )
+}
+
+/// Writes rows of one shop, for tests of questions: live, rows follow from events alone.
+///
+/// # Errors
+///
+/// When the database fails, or a row does not serialise.
+pub async fn put<R: Row>(
+    db: &mut AnyConnection,
+    shop: &Shop,
+    rows: impl IntoIterator<Item = (String, R)>,
+) -> Result<(), StoreError> {
+    let rows = rows.into_iter().map(|(key, row)| {
+        let row = Some((row.columns(), serde_json::to_string(&row)?));
+        Ok((shop.clone(), ChangedRow { key, row }))
+    });
+    let rows = rows.collect::<Result<_, StoreError>>()?;
+    save(db, 0, &[TableChanges { table: R::TABLE, rows }]).await
+}
+
+/// The row of that key.
+///
+/// # Errors
+///
+/// When the database fails, or the document does not read.
+pub async fn get<R: Row>(
+    db: &AnyPool,
+    shop: &Shop,
+    key: impl ToString,
+) -> Result<Option<R>, StoreError> {
+    let statement =
+        format!("select key, document from {} where shop = $1 and key = $2", name::<R>());
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(shop.as_str().to_owned())
+        .bind(key.to_string())
+        .fetch_optional(db)
+        .await?;
+    Ok(row.as_ref().map(read::<R>).transpose()?.map(|(_, row)| row))
+}
+
+/// At most `limit` rows of the shop whose keys are larger than `after`, by key.
+///
+/// # Errors
+///
+/// When the database fails, or a document does not read.
+pub async fn page<R: Row>(
+    db: &AnyPool,
+    shop: &Shop,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, R)>, StoreError> {
+    let statement = format!(
+        "select key, document from {} where shop = $1 and key > $2 order by key limit $3",
+        name::<R>()
+    );
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .bind(shop.as_str().to_owned())
+        .bind(after.to_owned())
+        .bind(limit)
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(read::<R>).collect()
+}
+
+/// The rows of the shop that hold `value` in the text column `column`, at most `limit`, by key.
+///
+/// # Errors
+///
+/// When the database fails, or a document does not read.
+pub async fn find<R: Row>(
+    db: &AnyPool,
+    shop: &Shop,
+    column: &'static str,
+    value: &str,
+    limit: i64,
+) -> Result<Vec<(String, R)>, StoreError> {
+    let statement = format!(
+        "select key, document from {} where shop = $1 and {column} = $2 order by key limit $3",
+        name::<R>()
+    );
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .bind(shop.as_str().to_owned())
+        .bind(value.to_owned())
+        .bind(limit)
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(read::<R>).collect()
+}
+
+/// Reads the key and the document of a row that was fetched with the columns `key` and `document`.
+///
+/// # Errors
+///
+/// When the document does not read.
+pub fn read<R: Row>(row: &AnyRow) -> Result<(String, R), StoreError> {
+    let key: String = row.try_get("key")?;
+    let document: String = row.try_get("document")?;
+    let row = serde_json::from_str(&document).map_err(|source| StoreError::Unreadable {
+        table: name::<R>().to_owned(),
+        key: key.clone(),
+        source,
+    })?;
+    Ok((key, row))
+}
+
+fn name<R: Row>() -> &'static str {
+    R::TABLE.name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_created_with_its_columns_and_indexes() {
+        const TABLE: Table = Table {
+            name: "orders",
+            about: "An order.",
+            columns: &[crate::Column::integer("due_at"), crate::Column::text("reference")],
+            indexes: &[
+                "(partition, due_at) where due_at is not null",
+                "unique (shop, reference) where reference is not null",
+            ],
+        };
+        assert_eq!(
+            definition(&TABLE),
+            [
+                "create table if not exists orders (partition bigint not null, shop text not null, \
+                 key text not null, due_at bigint, reference text, document text not null, \
+                 primary key (shop, key))",
+                "create index if not exists orders_0 on orders (partition, due_at) \
+                 where due_at is not null",
+                "create unique index if not exists orders_1 on orders (shop, reference) \
+                 where reference is not null",
+            ]
+        );
+    }
+}

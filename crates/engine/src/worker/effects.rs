@@ -1,0 +1,434 @@
+//! Operations: what is pending is carried out, one attempt at a time.
+//!
+//! Waiting is an entry with a due time, never a task that sleeps. Attempts that run at the same time
+//! are limited in all and for each destination of each shop, and those who wait take turns: what a
+//! slow destination holds up is itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+};
+
+use events::{id::Shop, time::Timestamp};
+use futures::FutureExt;
+use sqlx::{AnyPool, AssertSqlSafe, Row as _};
+use tokio::task::JoinSet;
+use tracing::{Instrument, Span};
+
+use crate::{
+    Attempt, Attempted, Clock, Context, Effects, InternalInput, Operation, OperationColumn,
+    StoreError,
+    projection::{documents::TableChanges, fold::panic_text},
+    service::Value,
+    worker::spans,
+};
+
+/// Attempts that run at the same time, in one partition.
+const MAX_RUNNING: usize = 512;
+/// Of those, how many may run for one destination of one shop.
+const MAX_RUNNING_PER_LANE: usize = 64;
+/// How long an operation whose attempt panicked waits for the next one, in milliseconds.
+const PANIC_PAUSE_MS: i64 = 60_000;
+
+/// The effects of a service, whatever their type: what the worker calls.
+pub(crate) struct EffectsOf<S: crate::Service> {
+    pub(crate) column: OperationColumn,
+    pub(crate) destination: fn(&S, &Operation) -> String,
+    pub(crate) context: fn(&Operation) -> Context,
+    #[expect(clippy::type_complexity, reason = "a future behind a function pointer")]
+    pub(crate) execute:
+        fn(Arc<S>, Operation, Attempt) -> Pin<Box<dyn Future<Output = Attempted<S::Input>> + Send>>,
+}
+
+impl<S: crate::Service> Clone for EffectsOf<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: crate::Service> Copy for EffectsOf<S> {}
+
+impl<S: Effects> EffectsOf<S> {
+    pub(crate) fn new() -> Self {
+        Self {
+            column: S::OPERATION,
+            destination: S::destination,
+            context: S::context,
+            execute: |service, operation, attempt| {
+                Box::pin(async move { service.execute(&operation, attempt).await })
+            },
+        }
+    }
+}
+
+/// The operations of a partition.
+pub(crate) struct Operations<S: crate::Service> {
+    service: Arc<S>,
+    effects: EffectsOf<S>,
+    partition: u32,
+    pool: AnyPool,
+    clock: Clock,
+    pending: HashMap<String, Pending>,
+    /// By shop and key: the operation that its row announces.
+    by_row: HashMap<(Shop, String), String>,
+    /// What waits for its time.
+    due: BTreeSet<(Timestamp, String)>,
+    /// What waits for a free slot, by shop and destination; the lanes take turns.
+    ready: BTreeMap<Lane, VecDeque<String>>,
+    /// The lane that was served last.
+    last_lane: Option<Lane>,
+    running: HashMap<Lane, usize>,
+    attempts: JoinSet<(String, Lane, Finished<S::Input>)>,
+    /// By operation: the last retry that is not written down yet.
+    unsaved: HashMap<String, (u32, Timestamp)>,
+}
+
+/// A destination of a shop: what waits for it takes turns with the others.
+type Lane = (Shop, String);
+
+struct Pending {
+    operation: Operation,
+    lane: Lane,
+    attempts: u32,
+    may_be_known: bool,
+    state: PendingState,
+    since: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PendingState {
+    Waiting,
+    Ready,
+    Running,
+    /// Its outcome is handed in; the event that settles it has yet to be decided.
+    Done,
+}
+
+enum Finished<I> {
+    Attempted(Attempted<I>),
+    Panicked(String),
+}
+
+impl<S: crate::Service> Operations<S> {
+    /// Takes up what is pending in the database: in a process that is gone it may have been begun.
+    pub(crate) async fn recover(
+        service: Arc<S>,
+        effects: EffectsOf<S>,
+        partition: u32,
+        pool: AnyPool,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let now = clock.now();
+        let mut operations = Self {
+            service,
+            effects,
+            partition,
+            pool,
+            clock,
+            pending: HashMap::new(),
+            by_row: HashMap::new(),
+            due: BTreeSet::new(),
+            ready: BTreeMap::new(),
+            last_lane: None,
+            running: HashMap::new(),
+            attempts: JoinSet::new(),
+            unsaved: HashMap::new(),
+        };
+        operations.load(now).await?;
+        Ok(operations)
+    }
+
+    async fn load(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let OperationColumn { table, column } = self.effects.column;
+        let statement = format!(
+            "select t.shop as shop, t.key as key, t.document as document, t.{column} as operation, \
+             a.attempts as attempts, a.due_at as due_at from {table} t \
+             left join engine_attempt a on a.operation = t.{column} \
+             where t.partition = $1 and t.{column} is not null order by t.shop, t.key"
+        );
+        let rows = sqlx::query(AssertSqlSafe(statement))
+            .bind(i64::from(self.partition))
+            .fetch_all(&self.pool)
+            .await?;
+        for row in &rows {
+            let shop: String = row.try_get("shop")?;
+            let Ok(shop) = Shop::parse(&shop) else { continue };
+            let operation = Operation {
+                id: row.try_get("operation")?,
+                shop,
+                key: row.try_get("key")?,
+                document: row.try_get("document")?,
+            };
+            let attempts = row.try_get::<Option<i64>, _>("attempts")?.unwrap_or(0) as u32;
+            let due = row.try_get::<Option<i64>, _>("due_at")?.map(Timestamp::from_millis);
+            self.add(operation, attempts, true, due.unwrap_or(now), now);
+        }
+        Ok(())
+    }
+
+    /// Takes up what the rows of a batch announce, and lets go what they have settled.
+    pub(crate) fn follow(&mut self, changes: &[TableChanges], now: Timestamp) {
+        let OperationColumn { table, column } = self.effects.column;
+        for changed in changes.iter().filter(|changes| changes.table.name == table) {
+            let Some(at) = changed.table.columns.iter().position(|known| known.name == column)
+            else {
+                continue;
+            };
+            for (shop, row) in &changed.rows {
+                let announced =
+                    row.row.as_ref().and_then(|(columns, document)| match columns.get(at) {
+                        Some(Value::Text(Some(id))) => Some((id.clone(), document.clone())),
+                        _ => None,
+                    });
+                self.follow_row(shop, &row.key, announced, now);
+            }
+        }
+    }
+
+    fn follow_row(
+        &mut self,
+        shop: &Shop,
+        key: &str,
+        announced: Option<(String, String)>,
+        now: Timestamp,
+    ) {
+        let place = (shop.clone(), key.to_owned());
+        let known = self.by_row.get(&place).cloned();
+        match announced {
+            Some((id, document)) if known.as_ref() == Some(&id) => {
+                if let Some(pending) = self.pending.get_mut(&id) {
+                    pending.operation.document = document;
+                }
+            }
+            Some((id, document)) => {
+                if let Some(id) = known {
+                    self.remove(&id);
+                }
+                let (shop, key) = place;
+                self.add(Operation { id, shop, key, document }, 0, false, now, now);
+            }
+            None => {
+                if let Some(id) = known {
+                    self.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        operation: Operation,
+        attempts: u32,
+        may_be_known: bool,
+        due: Timestamp,
+        now: Timestamp,
+    ) {
+        let destination = catch_unwind(AssertUnwindSafe(|| {
+            (self.effects.destination)(&self.service, &operation)
+        }));
+        let lane = (operation.shop.clone(), destination.unwrap_or_default());
+        let id = operation.id.clone();
+        self.by_row.insert((operation.shop.clone(), operation.key.clone()), id.clone());
+        let state = PendingState::Waiting;
+        let pending = Pending { operation, lane, attempts, may_be_known, state, since: now };
+        self.pending.insert(id.clone(), pending);
+        self.due.insert((due, id));
+    }
+
+    fn remove(&mut self, id: &str) {
+        if let Some(pending) = self.pending.remove(id) {
+            self.by_row.remove(&(pending.operation.shop, pending.operation.key));
+            if pending.attempts > 0 {
+                // Settled: nobody looks for it again.
+                self.unsaved.insert(id.to_owned(), (0, Timestamp::from_millis(0)));
+            }
+        }
+    }
+
+    /// Takes up the operation of an aggregate again whose outcome could not be handled.
+    pub(crate) fn resume(&mut self, shop: &Shop, key: &str, now: Timestamp) {
+        let Some(id) = self.by_row.get(&(shop.clone(), key.to_owned())).cloned() else { return };
+        if let Some(pending) = self.pending.get_mut(&id)
+            && pending.state == PendingState::Done
+        {
+            pending.state = PendingState::Waiting;
+            pending.may_be_known = true;
+            self.due.insert((now, id));
+        }
+    }
+
+    /// Starts what is due, as far as there are slots.
+    pub(crate) fn start_due(&mut self, now: Timestamp) {
+        while let Some((due, _)) = self.due.first()
+            && *due <= now
+            && let Some((_, id)) = self.due.pop_first()
+        {
+            if let Some(pending) = self.pending.get_mut(&id) {
+                pending.state = PendingState::Ready;
+                self.ready.entry(pending.lane.clone()).or_default().push_back(id);
+            }
+        }
+        while self.attempts.len() < MAX_RUNNING
+            && let Some(lane) = self.next_lane()
+        {
+            self.start_one(&lane, now);
+            self.last_lane = Some(lane);
+        }
+    }
+
+    /// The lane whose turn it is: the first with a free slot after the one that was served last.
+    fn next_lane(&self) -> Option<Lane> {
+        let has_slot = |lane: &Lane| {
+            self.running.get(lane).is_none_or(|running| *running < MAX_RUNNING_PER_LANE)
+        };
+        let after = self.last_lane.as_ref();
+        let later = self.ready.keys().filter(|lane| after.is_none_or(|last| *lane > last));
+        let first = self.ready.keys();
+        later.chain(first).find(|lane| has_slot(lane)).cloned()
+    }
+
+    fn start_one(&mut self, lane: &Lane, now: Timestamp) {
+        let Some(queue) = self.ready.get_mut(lane) else { return };
+        let id = queue.pop_front();
+        if queue.is_empty() {
+            self.ready.remove(lane);
+        }
+        let Some(pending) = id.as_ref().and_then(|id| self.pending.get_mut(id)) else { return };
+        pending.attempts += 1;
+        pending.state = PendingState::Running;
+        *self.running.entry(lane.clone()).or_default() += 1;
+        let attempt = Attempt {
+            number: pending.attempts,
+            may_be_known: pending.may_be_known || pending.attempts > 1,
+            now,
+        };
+        let (service, operation) = (self.service.clone(), pending.operation.clone());
+        let EffectsOf { execute, context, .. } = self.effects;
+        let lane = lane.clone();
+        self.attempts.spawn(async move {
+            let id = operation.id.clone();
+            let context = catch_unwind(AssertUnwindSafe(|| context(&operation)));
+            let traceparent = context.unwrap_or_default().traceparent;
+            let span = spans::effect::<S>(&operation, attempt, &traceparent);
+            let attempted = AssertUnwindSafe(async { execute(service, operation, attempt).await });
+            let attempted = attempted.catch_unwind().instrument(span.clone()).await;
+            (id, lane, finished(attempted, &span))
+        });
+    }
+
+    /// Waits until an attempt is over; yields its outcome, when there is one. Never returns while
+    /// nothing runs.
+    pub(crate) async fn finished(&mut self) -> Option<InternalInput<S::Input>> {
+        let Some(Ok((id, lane, finished))) = self.attempts.join_next().await else {
+            return std::future::pending().await;
+        };
+        // Whatever has become of the operation meanwhile, its slot is free.
+        self.release(&lane);
+        let pending = self.pending.get_mut(&id)?;
+        match finished {
+            Finished::Attempted(Attempted::Done(outcome)) => {
+                pending.state = PendingState::Done;
+                Some(outcome)
+            }
+            Finished::Attempted(Attempted::RetryAt(due)) => {
+                self.retry(&id, due);
+                None
+            }
+            Finished::Panicked(reason) => {
+                tracing::error!(operation.id = id, reason, "an attempt panicked");
+                let due = self.clock.now().millis() + PANIC_PAUSE_MS;
+                self.retry(&id, Timestamp::from_millis(due));
+                None
+            }
+        }
+    }
+
+    fn release(&mut self, lane: &Lane) {
+        if let Some(running) = self.running.get_mut(lane) {
+            *running -= 1;
+            if *running == 0 {
+                self.running.remove(lane);
+            }
+        }
+    }
+
+    fn retry(&mut self, id: &str, due: Timestamp) {
+        let Some(pending) = self.pending.get_mut(id) else { return };
+        pending.state = PendingState::Waiting;
+        self.unsaved.insert(id.to_owned(), (pending.attempts, due));
+        self.due.insert((due, id.to_owned()));
+    }
+
+    /// Takes the retries that are not written down yet: operation, attempts (0 when it is settled),
+    /// and when it is due.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<(String, u32, Timestamp)> {
+        self.unsaved.drain().map(|(id, (attempts, due))| (id, attempts, due)).collect()
+    }
+
+    /// How many operations are pending, running and waiting for a later time, and since when the
+    /// oldest is pending.
+    pub(crate) fn counts(&self) -> (usize, usize, usize, Option<Timestamp>) {
+        let oldest = self.pending.values().map(|pending| pending.since).min();
+        (self.ready.values().map(VecDeque::len).sum(), self.attempts.len(), self.due.len(), oldest)
+    }
+}
+
+/// What came of an attempt. What follows from its outcome continues the span of the attempt.
+fn finished<I>(attempted: std::thread::Result<Attempted<I>>, span: &Span) -> Finished<I> {
+    match attempted {
+        Ok(Attempted::Done(mut outcome)) => {
+            span.record("operation.kind", outcome.cause.kind.as_str());
+            span.record("operation.outcome", "done");
+            if let Some(traceparent) = trace_context::traceparent_of(span) {
+                outcome.context.traceparent = traceparent;
+            }
+            Finished::Attempted(Attempted::Done(outcome))
+        }
+        Ok(retry @ Attempted::RetryAt(_)) => {
+            span.record("operation.outcome", "retry");
+            Finished::Attempted(retry)
+        }
+        Err(panic) => {
+            span.record("operation.outcome", "panicked");
+            Finished::Panicked(panic_text(&*panic))
+        }
+    }
+}
+
+/// Writes down when operations are tried again, and forgets those that are settled.
+pub(crate) async fn save_attempts(
+    pool: &AnyPool,
+    partition: u32,
+    attempts: &[(String, u32, Timestamp)],
+) -> Result<(), StoreError> {
+    let (settled, retried): (Vec<_>, Vec<_>) =
+        attempts.iter().partition(|(_, attempts, _)| *attempts == 0);
+    let retried: Vec<_> =
+        retried.iter().map(|(id, attempts, due)| (id, partition, attempts, due.millis())).collect();
+    let settled: Vec<_> = settled.iter().map(|(id, ..)| [id]).collect();
+    if !retried.is_empty() {
+        sqlx::query(
+            "insert into engine_attempt (operation, partition, attempts, due_at) \
+             select value->>0, cast(value->>1 as bigint), cast(value->>2 as bigint), \
+             cast(value->>3 as bigint) from jsonb_each($1) where true \
+             on conflict (operation) do update set attempts = excluded.attempts, \
+             due_at = excluded.due_at",
+        )
+        .bind(serde_json::to_string(&retried)?)
+        .execute(pool)
+        .await?;
+    }
+    if !settled.is_empty() {
+        sqlx::query(
+            "delete from engine_attempt where operation in \
+             (select value->>0 from jsonb_each($1))",
+        )
+        .bind(serde_json::to_string(&settled)?)
+        .execute(pool)
+        .await?;
+    }
+    Ok(())
+}

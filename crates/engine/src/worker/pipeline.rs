@@ -1,0 +1,288 @@
+//! What happens to a plan after it is decided: its events are appended, its senders answered, its
+//! rows written. Each step is a task of its own, so that the next batch is decided while this one is
+//! on its way: the fence of the log makes that safe, and a failed step ends all of them.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
+
+use async_nats::Client;
+use sqlx::AnyPool;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tracing::Instrument;
+
+use crate::{
+    Error, Service,
+    jetstream::{log::Log, streams},
+    metrics::{BatchStep, PartitionMetrics},
+    projection::{fold::Changes, positions::Positions, store},
+    worker::{
+        faults::{Faults, Step},
+        plan::BatchPlan,
+        reply,
+    },
+};
+
+/// Plans that wait to be appended, beside the one that is being appended.
+const MAX_WAITING_TO_APPEND: usize = 1;
+/// Plans that wait to be written to the database: those are written together.
+const MAX_WAITING_TO_PROJECT: usize = 4;
+
+/// What the pipeline is made of.
+pub(crate) struct Parts {
+    pub(crate) partition: u32,
+    pub(crate) client: Client,
+    pub(crate) pool: AnyPool,
+    pub(crate) faults: Faults,
+    pub(crate) log: Log,
+    /// What the database holds.
+    pub(crate) durable: Positions,
+    /// Says how far the projection is.
+    pub(crate) projected: Arc<watch::Sender<u64>>,
+    pub(crate) metrics: Arc<PartitionMetrics>,
+}
+
+/// What has become of a plan.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Its events are in the log.
+    Appended { batch: u64 },
+    /// Its rows are in the database.
+    Projected { batch: u64 },
+}
+
+/// The steps behind the worker. Dropped, it stops at once.
+pub(crate) struct Pipeline {
+    plans: Option<mpsc::Sender<BatchPlan>>,
+    progress: mpsc::UnboundedReceiver<Progress>,
+    tasks: JoinSet<Result<(), Error>>,
+    /// Plans handed in and not yet appended.
+    appending: usize,
+}
+
+impl Pipeline {
+    pub(crate) fn start<S: Service>(parts: Parts) -> Self {
+        let (plans, waiting) = mpsc::channel(MAX_WAITING_TO_APPEND);
+        let (appended, to_project) = mpsc::channel(MAX_WAITING_TO_PROJECT);
+        let (report, progress) = mpsc::unbounded_channel();
+        let Parts { partition, client, pool, faults, log, durable, projected, metrics } = parts;
+        let mut tasks = JoinSet::new();
+        let publisher = Publisher {
+            stream: streams::log(S::NAME, partition),
+            client,
+            faults: faults.clone(),
+            log,
+            report: report.clone(),
+            metrics: metrics.clone(),
+        };
+        tasks.spawn(publisher.run::<S>(waiting, appended));
+        let projector = Projector { partition, pool, faults, durable, projected, report, metrics };
+        tasks.spawn(projector.run::<S>(to_project));
+        Self { plans: Some(plans), progress, tasks, appending: 0 }
+    }
+
+    /// A pipeline without steps.
+    pub(crate) fn ended() -> Self {
+        let (_, progress) = mpsc::unbounded_channel();
+        Self { plans: None, progress, tasks: JoinSet::new(), appending: 0 }
+    }
+
+    /// How many plans are not yet appended.
+    pub(crate) fn appending(&self) -> usize {
+        self.appending
+    }
+
+    /// Hands a plan in; waits while too many are waiting.
+    pub(crate) async fn push(&mut self, plan: BatchPlan) -> Result<(), Error> {
+        let closed = match &self.plans {
+            Some(plans) => plans.send(plan).await.is_err(),
+            None => true,
+        };
+        if closed {
+            return Err(self.failure().await);
+        }
+        self.appending += 1;
+        Ok(())
+    }
+
+    /// Waits until something has become of a plan.
+    pub(crate) async fn next(&mut self) -> Result<Progress, Error> {
+        tokio::select! {
+            biased;
+            Some(progress) = self.progress.recv() => {
+                if let Progress::Appended { .. } = progress {
+                    self.appending -= 1;
+                }
+                Ok(progress)
+            }
+            Some(ended) = self.tasks.join_next() => Err(self.cause(ended).await),
+        }
+    }
+
+    /// Finishes what was handed in.
+    pub(crate) async fn finish(mut self) -> Result<(), Error> {
+        self.plans = None;
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                other => return Err(failed(other)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a step has ended: the one behind a failed one ends as well, without a reason of its own.
+    async fn cause(&mut self, ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Error {
+        match ended {
+            Ok(Ok(())) => self.failure().await,
+            other => failed(other),
+        }
+    }
+
+    /// The reason of the step that failed.
+    async fn failure(&mut self) -> Error {
+        while let Some(ended) = self.tasks.join_next().await {
+            if !matches!(ended, Ok(Ok(()))) {
+                return failed(ended);
+            }
+        }
+        Error::StepEnded("it gave no reason".to_owned())
+    }
+}
+
+fn failed(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Error {
+    match ended {
+        Ok(Ok(())) => Error::StepEnded("it was not asked to".to_owned()),
+        Ok(Err(error)) => error,
+        Err(panic) => Error::StepEnded(panic.to_string()),
+    }
+}
+
+/// Appends the events of plans and answers the senders.
+struct Publisher {
+    stream: String,
+    client: Client,
+    faults: Faults,
+    log: Log,
+    report: mpsc::UnboundedSender<Progress>,
+    metrics: Arc<PartitionMetrics>,
+}
+
+impl Publisher {
+    async fn run<S: Service>(
+        mut self,
+        mut plans: mpsc::Receiver<BatchPlan>,
+        appended: mpsc::Sender<BatchPlan>,
+    ) -> Result<(), Error> {
+        while let Some(mut plan) = plans.recv().await {
+            self.publish::<S>(&mut plan).await?;
+            // The events are in the log, so the answers hold, whatever becomes of the database.
+            let strikes = !plan.parts.is_empty() && self.faults.strikes(S::NAME, Step::BeforeReply);
+            if strikes {
+                return Err(Error::Stopped(Step::BeforeReply));
+            }
+            reply::send(&self.client, std::mem::take(&mut plan.replies)).await;
+            self.report.send(Progress::Appended { batch: plan.batch }).ok();
+            if appended.send(plan).await.is_err() {
+                // The projector has failed, and says why.
+                return std::future::pending().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the events of a plan, and counts them.
+    async fn publish<S: Service>(&mut self, plan: &mut BatchPlan) -> Result<(), Error> {
+        if plan.parts.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let events = plan.parts.iter().map(Vec::len).sum();
+        let span = plan.span.publish::<S>(&self.stream, events);
+        self.append::<S>(plan).instrument(span).await?;
+        self.metrics.step(BatchStep::Publish, started.elapsed());
+        for (event, count) in std::mem::take(&mut plan.events) {
+            self.metrics.events(event, count);
+        }
+        for after_append in plan.after_append.drain(..) {
+            if catch_unwind(AssertUnwindSafe(after_append)).is_err() {
+                tracing::error!(service = S::NAME, "what follows an append panicked");
+            }
+        }
+        Ok(())
+    }
+
+    async fn append<S: Service>(&mut self, plan: &BatchPlan) -> Result<(), Error> {
+        let (alone, together): (Vec<_>, Vec<_>) =
+            plan.parts.iter().partition(|part| part.len() == 1);
+        for part in &plan.parts {
+            if self.faults.strikes(S::NAME, Step::BeforePublish) {
+                return Err(Error::Stopped(Step::BeforePublish));
+            }
+            let lose = self.faults.strikes(S::NAME, Step::LoseAcknowledgement);
+            if together.is_empty() && !lose {
+                continue;
+            }
+            self.log.append(part, lose).await?;
+        }
+        // Nothing but single messages: all of them are on their way at the same time.
+        if together.is_empty() && self.log.last() < plan.last {
+            let left = (plan.last - self.log.last()) as usize;
+            let singles: Vec<_> = alone.iter().map(|part| part[0].clone()).collect();
+            self.log.append_each(&singles[singles.len() - left..]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the rows of plans whose events are in the log.
+struct Projector {
+    partition: u32,
+    pool: AnyPool,
+    faults: Faults,
+    durable: Positions,
+    projected: Arc<watch::Sender<u64>>,
+    report: mpsc::UnboundedSender<Progress>,
+    metrics: Arc<PartitionMetrics>,
+}
+
+impl Projector {
+    async fn run<S: Service>(mut self, mut plans: mpsc::Receiver<BatchPlan>) -> Result<(), Error> {
+        while let Some(plan) = plans.recv().await {
+            let started = Instant::now();
+            let BatchPlan { mut changes, mut batch, mut last, parts, span, .. } = plan;
+            let mut has_events = !parts.is_empty();
+            while let Ok(later) = plans.try_recv() {
+                changes.merge(later.changes);
+                (batch, last) = (later.batch, later.last);
+                has_events |= !later.parts.is_empty();
+            }
+            if has_events && self.faults.strikes(S::NAME, Step::BeforeProject) {
+                return Err(Error::Stopped(Step::BeforeProject));
+            }
+            let rows = changes.tables.iter().map(|table| table.rows.len()).sum();
+            self.commit::<S>(changes).instrument(span.project::<S>(rows)).await?;
+            if has_events && self.faults.strikes(S::NAME, Step::AfterProject) {
+                return Err(Error::Stopped(Step::AfterProject));
+            }
+            self.projected.send_replace(last);
+            self.metrics.step(BatchStep::Project, started.elapsed());
+            self.report.send(Progress::Projected { batch }).ok();
+        }
+        Ok(())
+    }
+
+    async fn commit<S: Service>(&mut self, changes: Changes) -> Result<(), Error> {
+        if changes.positions == self.durable && changes.tables.is_empty() {
+            return Ok(());
+        }
+        store::commit::<S>(&self.pool, self.partition, &self.durable, &changes).await?;
+        self.durable = changes.positions;
+        Ok(())
+    }
+}

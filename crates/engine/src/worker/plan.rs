@@ -1,0 +1,609 @@
+//! A batch of inputs becomes a plan: the messages to append, the rows to write, the answers to
+//! send. Everything happens in memory, except that rows which the rules look for are fetched.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use async_nats::HeaderMap;
+use events::{
+    id::{EventId, Shop},
+    proto::{self, engine_event::Kind},
+    subject::{self, AGGREGATE_HEADER, POSITIONS_HEADER},
+    time::Timestamp,
+};
+use sqlx::AnyPool;
+use tracing::{Instrument, Span};
+use uuid::Uuid;
+
+use crate::{
+    AfterAppend, Cause, Context, Decision, Error, Recorded, Service,
+    jetstream::publish::{MAX_BATCH, MAX_PIPELINED, Outgoing},
+    metrics::PartitionMetrics,
+    projection::{
+        engine_rows::AnswerRow,
+        fold::{Changes, FoldError, Projection, panic_text},
+        positions::LOG,
+        store::is_replica,
+    },
+    service::{MAX_KEY_BYTES, envelope},
+    worker::{
+        inputs::{Command, Content, INTERNAL, Input},
+        reply::Reply,
+        spans::{self, BatchSpan},
+    },
+};
+
+/// The most events that may follow from one input: with the event that redrives it, it is still
+/// one atomic batch.
+const MAX_EVENTS_PER_INPUT: usize = MAX_BATCH - 1;
+/// The largest event, in bytes: below the server's `max_payload` of 1 MiB, with room for headers.
+const MAX_EVENT_BYTES: usize = 1_000_000;
+/// The largest input whose bytes are parked with it, in bytes; a larger one is read in its stream.
+const MAX_PARKED_BYTES: usize = 786_432;
+/// The bytes of one atomic batch, so that the server need not hold more at once.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+/// How often rows are fetched for one input before its rules count as never satisfied.
+const MAX_FETCHES: u32 = 10_000;
+
+/// What a batch leads to.
+#[derive(Default)]
+pub(crate) struct BatchPlan {
+    /// The events, in parts that are each appended as one.
+    pub(crate) parts: Vec<Vec<Outgoing>>,
+    /// What is to be written.
+    pub(crate) changes: Changes,
+    /// By subject: what to answer whom, once the events are in the log.
+    pub(crate) replies: Vec<(String, Reply)>,
+    /// The last sequence of the log after all of it.
+    pub(crate) last: u64,
+    /// The number of the batch, for eviction.
+    pub(crate) batch: u64,
+    /// The number of inputs.
+    pub(crate) inputs: usize,
+    /// The aggregates of which something was redriven.
+    pub(crate) redriven: Vec<(Shop, String)>,
+    /// The events, by kind.
+    pub(crate) events: BTreeMap<&'static str, u64>,
+    /// What the service does when the events are in the log.
+    pub(crate) after_append: Vec<AfterAppend>,
+    /// How long rows were fetched.
+    pub(crate) loading: Duration,
+    pub(crate) span: BatchSpan,
+}
+
+/// What became of one input.
+enum Handled {
+    Done,
+    /// A row that a rule looked for is not in memory.
+    Missing,
+}
+
+/// Plans one batch.
+pub(crate) struct Planner<'a, S: Service> {
+    service: &'a S,
+    projection: &'a mut Projection<S>,
+    now: Timestamp,
+    plan: BatchPlan,
+    part: Vec<Outgoing>,
+    part_bytes: usize,
+    /// The messages of the input at hand.
+    current: Vec<Outgoing>,
+    /// What is done when they are in the log.
+    after_append: Vec<AfterAppend>,
+    /// The kinds of the events of the input at hand.
+    kinds: Vec<&'static str>,
+    /// Continues the trace of the input at hand.
+    traceparent: Option<String>,
+    /// The replies of the input at hand.
+    replies: Vec<(String, Reply)>,
+    /// The inputs, by index, that failed, and how: they are parked.
+    failed: HashMap<usize, String>,
+    /// Aggregates of which a redriven input has failed again: those behind it stay parked.
+    still_parked: HashSet<(Shop, String)>,
+    metrics: &'a PartitionMetrics,
+}
+
+impl<'a, S: Service> Planner<'a, S> {
+    pub(crate) fn new(
+        service: &'a S,
+        projection: &'a mut Projection<S>,
+        now: Timestamp,
+        metrics: &'a PartitionMetrics,
+    ) -> Self {
+        let batch = projection.begin_batch();
+        Self {
+            service,
+            projection,
+            now,
+            plan: BatchPlan { batch, ..Default::default() },
+            part: Vec::new(),
+            part_bytes: 0,
+            current: Vec::new(),
+            after_append: Vec::new(),
+            kinds: Vec::new(),
+            traceparent: None,
+            replies: Vec::new(),
+            failed: HashMap::new(),
+            still_parked: HashSet::new(),
+            metrics,
+        }
+    }
+
+    /// Decides on the inputs in order.
+    ///
+    /// When a row is missing, the inputs after that one are tried as well, and undone, so that what
+    /// they miss is fetched with the same statements.
+    pub(crate) async fn plan(
+        mut self,
+        inputs: &[Input<S>],
+        pool: &AnyPool,
+    ) -> Result<BatchPlan, Error> {
+        self.plan.span = BatchSpan::new(self.projection.partition, inputs);
+        let (mut index, mut fetches) = (0, 0);
+        let mut span = None;
+        while index < inputs.len() {
+            let deciding = span.get_or_insert_with(|| Self::span_of(&inputs[index]));
+            self.traceparent = trace_context::traceparent_of(deciding);
+            match self.handle(index, &inputs[index], false) {
+                Handled::Done => {
+                    deciding.record("event.count", self.current.len());
+                    span = None;
+                    self.finish_input(&inputs[index]);
+                    (index, fetches) = (index + 1, 0);
+                }
+                Handled::Missing => {
+                    fetches += 1;
+                    if fetches > MAX_FETCHES {
+                        self.failed.insert(index, "its rules always look for more rows".to_owned());
+                    }
+                    for (ahead, input) in inputs.iter().enumerate().skip(index + 1) {
+                        self.handle(ahead, input, true);
+                    }
+                    let started = Instant::now();
+                    let loading = self.plan.span.load::<S>(inputs.len() - index);
+                    self.projection.load_missing(pool).instrument(loading).await?;
+                    self.plan.loading += started.elapsed();
+                }
+            }
+        }
+        self.traceparent = None;
+        self.forget_answers();
+        self.close_part();
+        self.plan.inputs = inputs.len();
+        self.finish()
+    }
+
+    /// The span of an input; what a replica takes in has none.
+    fn span_of(input: &Input<S>) -> Span {
+        if is_replica::<S>(input.source) { Span::none() } else { spans::decide(input) }
+    }
+
+    /// Lets the log carry the positions though nothing follows from the inputs: the database may be
+    /// lost, and retention deletes what was handled.
+    pub(crate) fn plan_positions(mut self) -> Result<BatchPlan, Error> {
+        let kind = Kind::Positions(proto::Positions {});
+        self.record_unasked(kind, "positions");
+        self.close_part();
+        self.finish()
+    }
+
+    fn finish(mut self) -> Result<BatchPlan, Error> {
+        self.plan.last = self.projection.last();
+        self.plan.changes = self.projection.take_changes()?;
+        Ok(self.plan)
+    }
+
+    /// Handles one input. `ahead`: only to see which rows it looks for; nothing of it stays.
+    fn handle(&mut self, index: usize, input: &Input<S>, ahead: bool) -> Handled {
+        loop {
+            self.projection.begin(&input.shop);
+            let failed = self.failed.get(&index).cloned();
+            let outcome = self.try_input(input, failed.as_deref());
+            let missing = self.projection.is_missing(&input.shop);
+            if ahead || (missing && failed.is_none()) {
+                self.projection.undo(&input.shop);
+                self.drop_current();
+                return if missing { Handled::Missing } else { Handled::Done };
+            }
+            let Err(reason) = outcome else {
+                self.projection.keep(&input.shop);
+                return Handled::Done;
+            };
+            self.projection.undo(&input.shop);
+            self.drop_current();
+            if failed.is_some() {
+                tracing::error!(subject = input.subject, reason, "cannot even park an input");
+                return Handled::Done;
+            }
+            self.failed.insert(index, reason);
+        }
+    }
+
+    fn drop_current(&mut self) {
+        self.current.clear();
+        self.after_append.clear();
+        self.kinds.clear();
+        self.replies.clear();
+    }
+
+    fn try_input(&mut self, input: &Input<S>, failed: Option<&str>) -> Result<(), String> {
+        if let Some(reason) = failed {
+            return self.park(input, reason);
+        }
+        if is_replica::<S>(input.source) {
+            self.replicate(input);
+            return Ok(());
+        }
+        let is_behind = self.projection.blocked.contains(&input.shop, &input.aggregate);
+        if is_behind && input.redriven.is_none() {
+            return self.park(input, "an earlier input of this aggregate is parked");
+        }
+        let aggregate = (input.shop.clone(), input.aggregate.clone());
+        if input.redriven.is_some() && self.still_parked.contains(&aggregate) {
+            return Ok(());
+        }
+        match &input.content {
+            Content::Unreadable(reason) => self.park(input, reason),
+            Content::Resume => self.record_redriven(input),
+            Content::Decide(decidable) => self.decide(input, decidable),
+        }?;
+        let events = self.current.len().saturating_sub(usize::from(input.redriven.is_some()));
+        if events > MAX_EVENTS_PER_INPUT {
+            return Err(format!(
+                "{events} events would follow from it, and {MAX_EVENTS_PER_INPUT} are the most"
+            ));
+        }
+        if self.holds_nul() && self.projection.is_refused(&input.shop) {
+            return Err("it holds a NUL character, which no database row may hold".to_owned());
+        }
+        if self.holds_long_text() && self.projection.has_long_key(&input.shop) {
+            return Err(format!(
+                "it leads to a key of more than {MAX_KEY_BYTES} bytes, which no database index holds"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether an event is long enough to name a row by a key that is too long.
+    fn holds_long_text(&self) -> bool {
+        self.current.iter().any(|message| message.payload.len() > MAX_KEY_BYTES)
+    }
+
+    /// Whether a byte of the events is zero, as it is in every text with a NUL character.
+    fn holds_nul(&self) -> bool {
+        self.current.iter().any(|message| message.payload.contains(&0))
+    }
+
+    /// Takes an event of another service into the replica. One that cannot be read is passed over:
+    /// the other service's log keeps it, and a rebuild by a version that can read it takes it in.
+    fn replicate(&mut self, input: &Input<S>) {
+        let failure = match &input.content {
+            Content::Unreadable(reason) => reason.clone(),
+            Content::Resume => return,
+            Content::Decide(fact) => match self.projection.replicate(&input.shop, fact) {
+                None => return,
+                Some(panic) => panic,
+            },
+        };
+        self.metrics.replica_error(input.source);
+        tracing::error!(
+            subject = input.subject,
+            sequence = input.sequence,
+            reason = failure,
+            "cannot take an event into a replica"
+        );
+    }
+
+    fn decide(&mut self, input: &Input<S>, decidable: &S::Input) -> Result<(), String> {
+        self.record_redriven(input)?;
+        if let Some(command) = &input.command {
+            let known = self.projection.state(&input.shop).answers.get(&command.id).cloned();
+            if let Some(known) = known.filter(|row| self.projection.is_remembered(row.sequence)) {
+                self.reply(input, command, &known, true);
+                return Ok(());
+            }
+        }
+        let (service, now) = (self.service, self.now);
+        let state = &self.projection.state(&input.shop).service;
+        let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            service.decide(state, decidable, now)
+        }));
+        let Decision { events, answer } = decided.map_err(|panic| panic_text(&*panic))?;
+        if self.projection.is_missing(&input.shop) {
+            return Ok(());
+        }
+        let mut answer = input.command.as_ref().map(|command| proto::Answer {
+            command_id: command.id.clone(),
+            fingerprint: command.fingerprint.clone(),
+            body: answer.unwrap_or_else(|| "null".to_owned()),
+        });
+        let (count, answered) = (events.len(), answer.clone());
+        for (index, event) in events.into_iter().enumerate() {
+            let answer = if index + 1 == count { answer.take() } else { None };
+            self.record(input, event, answer)?;
+        }
+        let (Some(command), Some(answered)) = (&input.command, answered) else { return Ok(()) };
+        if count == 0 {
+            let aggregate = format!("command:{}", command.id);
+            let kind = Kind::Answered(proto::Answered {});
+            self.record_engine(input, kind, &aggregate, Some(answered.clone()))?;
+        }
+        let row = AnswerRow::new(answered, self.sequence());
+        self.reply(input, command, &row, false);
+        Ok(())
+    }
+
+    /// The sequence of the last message of the input at hand.
+    fn sequence(&self) -> u64 {
+        self.projection.last() + self.current.len() as u64
+    }
+
+    /// Folds an event of the service, as it will stand in the log.
+    fn record(
+        &mut self,
+        input: &Input<S>,
+        event: S::Event,
+        answer: Option<proto::Answer>,
+    ) -> Result<(), String> {
+        let state = &self.projection.state(&input.shop).service;
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let after_append = S::after_append(state, &event, self.now);
+            (S::version(state, &event), S::aggregate(&event), S::encode(&event), after_append)
+        }));
+        let (version, aggregate, encoded, after_append) =
+            made.map_err(|panic| panic_text(&*panic))?;
+        let recorded = self.recorded(input, version + 1, event);
+        let name = encoded.name;
+        let bytes = envelope::seal(&recorded, aggregate.clone(), None, Some(encoded), answer);
+        self.fold(&input.shop, name, &aggregate, bytes)?;
+        self.after_append.extend(after_append);
+        Ok(())
+    }
+
+    /// Folds an event of the engine.
+    fn record_engine(
+        &mut self,
+        input: &Input<S>,
+        kind: Kind,
+        aggregate: &str,
+        answer: Option<proto::Answer>,
+    ) -> Result<(), String> {
+        let recorded = self.recorded(input, 1, ());
+        let name = envelope::engine_event_name(&kind);
+        let bytes = envelope::seal(&recorded, aggregate.to_owned(), Some(kind), None, answer);
+        self.fold(&input.shop, name, aggregate, bytes)
+    }
+
+    fn recorded<E>(&self, input: &Input<S>, version: u64, event: E) -> Recorded<E> {
+        Recorded {
+            id: new_event_id(),
+            shop: input.shop.clone(),
+            version,
+            time: self.now,
+            cause: input.cause.clone(),
+            context: self.context(input),
+            event,
+        }
+    }
+
+    /// The context of what follows from an input: it continues the span of the decision.
+    fn context(&self, input: &Input<S>) -> Context {
+        let Context { correlation_id, traceparent } = &input.context;
+        let traceparent = self.traceparent.as_ref().unwrap_or(traceparent);
+        Context { correlation_id: correlation_id.clone(), traceparent: traceparent.clone() }
+    }
+
+    fn fold(
+        &mut self,
+        shop: &Shop,
+        name: &'static str,
+        aggregate: &str,
+        payload: Vec<u8>,
+    ) -> Result<(), String> {
+        if payload.len() > MAX_EVENT_BYTES {
+            return Err(format!(
+                "the event {name} would have {} bytes, and {MAX_EVENT_BYTES} are the most",
+                payload.len()
+            ));
+        }
+        let sequence = self.sequence() + 1;
+        self.projection.fold_current(sequence, &payload).map_err(|error| match error {
+            FoldError::Panicked(text) => text,
+            FoldError::Unreadable(error) => format!("the event {name} does not read back: {error}"),
+            FoldError::Version { aggregate, version, next } => {
+                format!("version {next} of {aggregate} would follow version {version}")
+            }
+        })?;
+        let mut headers = HeaderMap::new();
+        if aggregate.bytes().all(|byte| byte.is_ascii_graphic()) {
+            headers.insert(AGGREGATE_HEADER, aggregate);
+        }
+        let subject = subject::event(S::NAME, self.projection.partition, shop, name);
+        self.current.push(Outgoing { subject, headers, payload: payload.into() });
+        self.kinds.push(name);
+        Ok(())
+    }
+
+    fn reply(&mut self, input: &Input<S>, command: &Command, row: &AnswerRow, is_repeated: bool) {
+        if let Some(subject) = &command.reply {
+            let reply = Reply {
+                shop: input.shop.clone(),
+                command_id: command.id.clone(),
+                service: S::NAME.to_owned(),
+                fingerprint: row.fingerprint.clone(),
+                body: row.body.clone(),
+                sequence: row.sequence,
+                repeated: is_repeated,
+            };
+            self.replies.push((subject.clone(), reply));
+        }
+    }
+
+    /// Sets an input aside, and with it what comes later for its aggregate.
+    fn park(&mut self, input: &Input<S>, reason: &str) -> Result<(), String> {
+        if is_replica::<S>(input.source) || input.redriven.is_some() {
+            // A replica reads its log again; what was redriven stays parked as it is.
+            if input.redriven.is_some() {
+                self.still_parked.insert((input.shop.clone(), input.aggregate.clone()));
+            }
+            return Ok(());
+        }
+        // A deadline comes again by itself, an operation's outcome when its aggregate is redriven.
+        let is_blocked = self.projection.blocked.contains(&input.shop, &input.aggregate);
+        if input.source == INTERNAL && is_blocked {
+            return Ok(());
+        }
+        tracing::error!(
+            subject = input.subject,
+            shop = %input.shop,
+            aggregate = input.aggregate,
+            reason,
+            "parked an input"
+        );
+        let is_in_source = input.payload.len() > MAX_PARKED_BYTES;
+        let parked = proto::Parked {
+            source: input.source.to_owned(),
+            sequence: input.sequence,
+            subject: input.subject.clone(),
+            payload: if is_in_source { Vec::new() } else { input.payload.to_vec() },
+            reason: without_nul(reason),
+            aggregate_id: without_nul(&input.aggregate),
+            is_in_source,
+            cause_id: without_nul(&input.cause.id),
+        };
+        let mut recorded = self.recorded(input, 1, ());
+        recorded.cause.id = without_nul(&recorded.cause.id);
+        recorded.context.correlation_id = without_nul(&recorded.context.correlation_id);
+        recorded.context.traceparent = without_nul(&recorded.context.traceparent);
+        let sequence = self.sequence() + 1;
+        let aggregate = format!("parked:{}-{sequence}", self.projection.partition);
+        let kind = Kind::Parked(parked);
+        let bytes = envelope::seal(&recorded, aggregate.clone(), Some(kind), None, None);
+        self.fold(&input.shop, "parked", &aggregate, bytes)
+    }
+
+    fn record_redriven(&mut self, input: &Input<S>) -> Result<(), String> {
+        let Some(redriven) = &input.redriven else { return Ok(()) };
+        let kind = Kind::Redriven(proto::Redriven {
+            parked_id: redriven.parked_id.clone(),
+            payload: redriven.edited.clone(),
+        });
+        let aggregate = format!("redriven:{}", redriven.parked_id);
+        self.record_engine(input, kind, &aggregate, None)
+    }
+
+    /// The input's events go into the part at hand, or into the next one when they do not fit:
+    /// a part ends where an input ends.
+    fn finish_input(&mut self, input: &Input<S>) {
+        let bytes = self.current.iter().map(|message| message.payload.len()).sum::<usize>();
+        let is_full = self.part.len() + self.current.len() > MAX_BATCH
+            || self.part_bytes + bytes > MAX_BATCH_BYTES;
+        if is_full {
+            self.close_part();
+        }
+        if !self.current.is_empty() && input.redriven.is_some() {
+            self.plan.redriven.push((input.shop.clone(), input.aggregate.clone()));
+        }
+        self.part_bytes += bytes;
+        self.part.append(&mut self.current);
+        self.plan.replies.append(&mut self.replies);
+        self.plan.after_append.append(&mut self.after_append);
+        for kind in self.kinds.drain(..) {
+            *self.plan.events.entry(kind).or_default() += 1;
+        }
+        if input.source != INTERNAL && input.redriven.is_none() {
+            self.projection.positions.advance(input.source, input.sequence);
+        }
+        // What is stored alone carries its own positions: see `close_part`.
+        if let Some(last) = self.part.last_mut() {
+            let header = self.projection.positions.to_header(is_not_in_header::<S>);
+            last.headers.insert(POSITIONS_HEADER, header);
+        }
+    }
+
+    /// Ends a part. A few events, each of an input of its own, are sooner in the log one by one: for
+    /// an atomic batch the server makes a store in files of its own.
+    fn close_part(&mut self) {
+        if self.part.is_empty() {
+            return;
+        }
+        let part = std::mem::take(&mut self.part);
+        self.part_bytes = 0;
+        self.projection.fence();
+        let carries = |message: &Outgoing| message.headers.get(POSITIONS_HEADER).is_some();
+        if part.len() <= MAX_PIPELINED && part.iter().all(carries) {
+            self.plan.parts.extend(part.into_iter().map(|message| vec![message]));
+        } else {
+            self.plan.parts.push(part);
+        }
+    }
+
+    /// Records that old answers are forgotten, when events of enough days have followed.
+    fn forget_answers(&mut self) {
+        if let Some(before) = self.projection.forgettable() {
+            let kind = Kind::AnswersForgotten(proto::AnswersForgotten { before });
+            self.record_unasked(kind, "forgotten");
+        }
+    }
+
+    /// Puts an event of the engine into the log that no input asked for.
+    fn record_unasked(&mut self, kind: Kind, what: &str) {
+        let input = Input::unasked();
+        let aggregate = format!("{what}:{}-{}", self.projection.partition, self.sequence() + 1);
+        self.projection.begin(&input.shop);
+        match self.record_engine(&input, kind, &aggregate, None) {
+            Ok(()) => {
+                self.projection.keep(&input.shop);
+                self.finish_input(&input);
+            }
+            Err(reason) => {
+                self.projection.undo(&input.shop);
+                self.drop_current();
+                tracing::error!(service = S::NAME, reason, "cannot record {what}");
+            }
+        }
+    }
+}
+
+/// Whether a position has no place in the header: replicas are read from the beginning by a rebuild,
+/// and the position in the log is the sequence of the message itself.
+fn is_not_in_header<S: Service>(source: &str) -> bool {
+    source == LOG || is_replica::<S>(source)
+}
+
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge at which events get their ids")]
+pub(crate) fn new_event_id() -> EventId {
+    EventId(Uuid::now_v7())
+}
+
+impl Cause {
+    /// What an operator caused by redriving.
+    pub(crate) fn redrive(parked_id: &str) -> Self {
+        Self { id: parked_id.to_owned(), kind: "operator.redrive".to_owned() }
+    }
+}
+
+impl<S: Service> Input<S> {
+    /// Stands for no input at all, where the engine records something by itself.
+    pub(crate) fn unasked() -> Self {
+        Self {
+            source: INTERNAL,
+            sequence: 0,
+            shop: Shop::unknown(),
+            aggregate: String::new(),
+            cause: Cause::default(),
+            context: Context::default(),
+            command: None,
+            content: Content::Resume,
+            subject: String::new(),
+            payload: bytes::Bytes::new(),
+            redriven: None,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Deadlines: when one passes, it becomes an input.
+//!
+//! The clock is not enough. After an outage the answers that came in time are in the input streams,
+//! and the clock says that they are late. So a deadline passes in two steps: the ends of all input
+//! streams are noted, and when everything up to them has been handled, what is still due passes.
+
+use std::collections::VecDeque;
+
+use events::{id::Shop, time::Timestamp};
+use futures::future::try_join_all;
+use sqlx::{AnyPool, AssertSqlSafe, Row as _};
+
+use crate::{
+    Cause, Error, InternalInput, Service, StoreError, Timer,
+    jetstream::log::last_sequence,
+    projection::{documents::TableChanges, positions::Positions},
+    service::Value,
+    worker::inputs,
+};
+
+/// Deadlines that pass at once.
+const MAX_DUE: i64 = 500;
+
+/// The deadlines of a partition.
+pub(crate) struct Timers<S: Service> {
+    partition: u32,
+    pool: AnyPool,
+    /// No deadline is earlier.
+    next: Option<Timestamp>,
+    /// The earliest deadlines of batches whose rows may not be in the database yet.
+    unprojected: VecDeque<(u64, Timestamp)>,
+    stage: Stage,
+    _service: std::marker::PhantomData<fn() -> S>,
+}
+
+/// How far the next deadlines are.
+#[derive(Debug)]
+enum Stage {
+    /// Nothing is due.
+    Idle,
+    /// What was due at that time passes when the inputs are handled up to these ends.
+    /// `planned`: the last batch when they were, whose rows must be in the database as well.
+    CatchingUp { time: Timestamp, ends: Vec<(&'static str, u64)>, planned: Option<u64> },
+    /// What was due is handed in, with the last batch planned before it: what it leads to must be
+    /// in the database before one looks again.
+    HandedIn { batch: Option<u64> },
+}
+
+impl<S: Service> Timers<S> {
+    pub(crate) async fn recover(partition: u32, pool: AnyPool) -> Result<Self, StoreError> {
+        let mut timers = Self {
+            partition,
+            pool,
+            next: None,
+            unprojected: VecDeque::new(),
+            stage: Stage::Idle,
+            _service: std::marker::PhantomData,
+        };
+        timers.next = timers.earliest().await?;
+        Ok(timers)
+    }
+
+    /// Notes the deadlines of rows that a batch changed.
+    pub(crate) fn follow(&mut self, batch: u64, changes: &[TableChanges]) {
+        let mut earliest: Option<Timestamp> = None;
+        for Timer { table, column, .. } in S::TIMERS {
+            for changed in changes.iter().filter(|changes| changes.table.name == *table) {
+                let columns = changed.table.columns;
+                let Some(at) = columns.iter().position(|known| known.name == *column) else {
+                    continue;
+                };
+                for (_, row) in &changed.rows {
+                    if let Some((columns, _)) = &row.row
+                        && let Some(Value::Integer(Some(deadline))) = columns.get(at)
+                    {
+                        let deadline = Timestamp::from_millis(*deadline);
+                        earliest = Some(earliest.map_or(deadline, |known| known.min(deadline)));
+                    }
+                }
+            }
+        }
+        if let Some(earliest) = earliest {
+            self.unprojected.push_back((batch, earliest));
+            self.next = Some(self.next.map_or(earliest, |known| known.min(earliest)));
+        }
+    }
+
+    /// Looks again at once: something that held deadlines up is gone.
+    pub(crate) fn look_again(&mut self, now: Timestamp) {
+        self.next = Some(now);
+    }
+
+    /// Whether the ends of the inputs are to be noted.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        matches!(self.stage, Stage::Idle) && self.next.is_some_and(|next| next <= now)
+    }
+
+    /// Notes the ends of the inputs, as they are now.
+    pub(crate) async fn note_ends(
+        &mut self,
+        context: &async_nats::jetstream::Context,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let ends =
+            inputs::sources::<S>(self.partition).into_iter().map(async |(source, stream)| {
+                Ok::<_, Error>((source, last_sequence(context, &stream).await?))
+            });
+        self.stage =
+            Stage::CatchingUp { time: now, ends: try_join_all(ends).await?, planned: None };
+        Ok(())
+    }
+
+    /// Whether the inputs are handled up to the ends that were noted, and what followed from them is
+    /// in the database.
+    pub(crate) fn is_ready(&mut self, positions: &Positions, planned: u64, projected: u64) -> bool {
+        let Stage::CatchingUp { ends, planned: of, .. } = &mut self.stage else { return false };
+        if of.is_none() && ends.iter().all(|(source, end)| positions.get(source) >= *end) {
+            *of = Some(planned);
+        }
+        of.is_some_and(|of| of <= projected)
+    }
+
+    /// Yields what is due and still waits, the longest overdue first; what is parked does not wait.
+    /// Call when [`Self::is_ready`].
+    pub(crate) async fn take_due(&mut self) -> Result<Vec<InternalInput<S::Input>>, StoreError> {
+        let Stage::CatchingUp { time, .. } = self.stage else { return Ok(Vec::new()) };
+        let mut due = Vec::new();
+        for timer in S::TIMERS {
+            due.extend(self.due_of(timer, time).await?);
+        }
+        self.stage = Stage::HandedIn { batch: None };
+        Ok(due)
+    }
+
+    /// Notes that nothing handed in waits any more behind `batch`.
+    pub(crate) fn note_planned(&mut self, batch: u64) {
+        if let Stage::HandedIn { batch: batch_of @ None } = &mut self.stage {
+            *batch_of = Some(batch);
+        }
+    }
+
+    /// Notes that the rows of `batch` are in the database, and looks for the next deadline when what
+    /// was handed in is done.
+    pub(crate) async fn note_projected(&mut self, batch: u64) -> Result<(), StoreError> {
+        while self.unprojected.front().is_some_and(|(of, _)| *of <= batch) {
+            self.unprojected.pop_front();
+        }
+        if let Stage::HandedIn { batch: Some(of) } = self.stage
+            && of <= batch
+        {
+            let unprojected = self.unprojected.iter().map(|(_, deadline)| *deadline);
+            self.next = self.earliest().await?.into_iter().chain(unprojected).min();
+            self.stage = Stage::Idle;
+        }
+        Ok(())
+    }
+
+    async fn due_of(
+        &self,
+        timer: &Timer<S::Input>,
+        time: Timestamp,
+    ) -> Result<Vec<InternalInput<S::Input>>, StoreError> {
+        let Timer { table, column, input } = *timer;
+        let statement = format!(
+            "select t.shop as shop, t.key as key, t.document as document from {table} t \
+             where t.partition = $1 and t.{column} <= $2 and {NOT_PARKED} \
+             order by t.{column} limit $3"
+        );
+        let rows = sqlx::query(AssertSqlSafe(statement))
+            .bind(i64::from(self.partition))
+            .bind(time.millis())
+            .bind(MAX_DUE)
+            .fetch_all(&self.pool)
+            .await?;
+        let mut due = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (shop, key): (String, String) = (row.try_get("shop")?, row.try_get("key")?);
+            let document: String = row.try_get("document")?;
+            let read = input(&key, &document).map_err(|source| StoreError::Unreadable {
+                table: table.to_owned(),
+                key: key.clone(),
+                source,
+            })?;
+            let Ok(shop) = Shop::parse(&shop) else { continue };
+            due.push(InternalInput {
+                shop,
+                aggregate: key,
+                cause: Cause { id: String::new(), kind: read.kind.to_owned() },
+                context: read.context,
+                input: read.input,
+            });
+        }
+        Ok(due)
+    }
+
+    /// The earliest deadline in the database that nothing parked holds up.
+    async fn earliest(&self) -> Result<Option<Timestamp>, StoreError> {
+        let mut earliest = None;
+        for Timer { table, column, .. } in S::TIMERS {
+            let statement = format!(
+                "select t.{column} as deadline from {table} t \
+                 where t.partition = $1 and t.{column} is not null and {NOT_PARKED} \
+                 order by t.{column} limit 1"
+            );
+            let row = sqlx::query(AssertSqlSafe(statement))
+                .bind(i64::from(self.partition))
+                .fetch_optional(&self.pool)
+                .await?;
+            let deadline = row.map(|row| row.try_get::<i64, _>("deadline")).transpose()?;
+            earliest = earliest.into_iter().chain(deadline).min();
+        }
+        Ok(earliest.map(Timestamp::from_millis))
+    }
+}
+
+/// The condition that nothing is parked for the row's aggregate.
+const NOT_PARKED: &str = "not exists (select 1 from engine_parked parked \
+     where parked.shop = t.shop and parked.aggregate_id = t.key)";

@@ -1,0 +1,148 @@
+//! A deadline passes only when everything that came before it has been handled.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use engine::{Clock, Config, Engine};
+use events::{subject::Lane, time::Timestamp};
+use futures::StreamExt;
+use testkit::{Db, eventually};
+
+use crate::{
+    ledger::Ledger,
+    rig::{Rig, Running, connect, deposit, deposit_then, kinds, send, store},
+};
+
+testkit::on_both_databases!(
+    what_came_before_a_deadline_counts_after_an_outage,
+    what_came_before_a_deadline_counts_behind_a_long_backlog,
+    what_waits_in_the_streams_counts_when_the_clock_jumps_forward,
+    many_deadlines_pass_once_each_after_an_outage,
+);
+
+/// A clock that stands still until a test turns it.
+#[derive(Clone)]
+struct Turned(Arc<AtomicI64>);
+
+impl Turned {
+    fn at_present() -> Self {
+        Self(Arc::new(AtomicI64::new(Clock::system().now().millis())))
+    }
+
+    fn clock(&self) -> Clock {
+        let millis = self.0.clone();
+        Clock::from(move || Timestamp::from_millis(millis.load(Ordering::SeqCst)))
+    }
+
+    fn forward_hours(&self, hours: i64) {
+        self.0.fetch_add(hours * 3_600_000, Ordering::SeqCst);
+    }
+}
+
+async fn engine_with(rig: &Rig, turned: &Turned) -> Engine {
+    connect(Config { clock: turned.clock(), ..rig.config() }).await
+}
+
+async fn await_lapse(rig: &Rig, account: &str) {
+    eventually(&format!("the promise to {account} lapses"), async || {
+        kinds(&rig.server.events("ORDER-0").await, account).contains(&"cancelled")
+    })
+    .await;
+}
+
+/// Promises to some accounts, and a deposit into each of them while nobody runs; then the promises
+/// are overdue, and the service starts again. Nothing lapses before the deposit.
+async fn check_outage(db: Db, accounts: usize, backlog: usize) {
+    let rig = Rig::start(db).await;
+    let turned = Turned::at_present();
+    let engine = engine_with(&rig, &turned).await;
+    let running = Running::start(&engine, &Ledger::default());
+    let names: Vec<_> = (0..accounts).map(|number| format!("account-{number}")).collect();
+    for name in &names {
+        send(&engine.client(), deposit_then(name, 1, "promise")).await;
+    }
+    running.stop().await;
+
+    let client = engine.client();
+    let others: Vec<_> = (0..backlog).map(|number| format!("other-{}", number % 50)).collect();
+    let all = others.iter().chain(&names);
+    let stored = all.map(|name| store(&client, Lane::Live, deposit(name, 2)));
+    await_all(stored).await;
+
+    turned.forward_hours(48);
+    let running = Running::start(&engine, &Ledger::default());
+    for name in &names {
+        await_lapse(&rig, name).await;
+    }
+    let log = rig.check(&engine).await;
+    for name in &names {
+        assert_eq!(kinds(&log, name), ["placed", "payment_due", "placed", "cancelled"], "{name}");
+    }
+    running.stop().await;
+}
+
+/// Runs all of them, as many at a time as a client has in flight.
+async fn await_all(all: impl Iterator<Item = impl Future<Output = ()>>) {
+    futures::stream::iter(all).buffered(200).collect::<Vec<_>>().await;
+}
+
+async fn what_came_before_a_deadline_counts_after_an_outage(db: Db) {
+    check_outage(db, 20, 0).await;
+}
+
+async fn what_came_before_a_deadline_counts_behind_a_long_backlog(db: Db) {
+    check_outage(db, 20, 3_000).await;
+}
+
+async fn what_waits_in_the_streams_counts_when_the_clock_jumps_forward(db: Db) {
+    let rig = Rig::start(db).await;
+    let turned = Turned::at_present();
+    let engine = engine_with(&rig, &turned).await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    let names: Vec<_> = (0..20).map(|number| format!("account-{number}")).collect();
+    for name in &names {
+        let (promise, deposit) = (deposit_then(name, 1, "promise"), deposit(name, 2));
+        send(&client, promise).await;
+        store(&client, Lane::Live, deposit).await;
+        // The deposit is in the stream, and may not have been read yet.
+        turned.forward_hours(1_000);
+    }
+    for name in &names {
+        await_lapse(&rig, name).await;
+    }
+    let log = rig.check(&engine).await;
+    for name in &names {
+        assert_eq!(kinds(&log, name), ["placed", "payment_due", "placed", "cancelled"], "{name}");
+    }
+    running.stop().await;
+}
+
+async fn many_deadlines_pass_once_each_after_an_outage(db: Db) {
+    const PROMISES: usize = 1_200;
+    let rig = Rig::start(db).await;
+    let turned = Turned::at_present();
+    let engine = engine_with(&rig, &turned).await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    let names: Vec<_> = (0..PROMISES).map(|number| format!("account-{number}")).collect();
+    let promised = names.iter().map(|name| async {
+        send(&client, deposit_then(name, 1, "promise")).await;
+    });
+    await_all(promised).await;
+    running.stop().await;
+
+    turned.forward_hours(48);
+    let running = Running::start(&engine, &Ledger::default());
+    eventually("all promises lapse", async || {
+        rig.server.events("ORDER-0").await.len() >= 3 * PROMISES
+    })
+    .await;
+    let log = rig.check(&engine).await;
+    for name in &names {
+        assert_eq!(kinds(&log, name), ["placed", "payment_due", "cancelled"], "{name}");
+    }
+    running.stop().await;
+}

@@ -1,0 +1,155 @@
+//! An operation that fails costs the others nothing, and what is known of it survives a restart.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use engine::{Clock, Config};
+use events::{proto, subject::Lane, time::Timestamp};
+use futures::StreamExt;
+use sqlx::{Executor, Row};
+use testkit::{Db, eventually};
+
+use crate::{
+    ledger::{Ledger, REFUSED_AMOUNT, UNLUCKY, UNLUCKY_AMOUNT},
+    rig::{Rig, Running, connect, deposit, deposit_lines, deposit_then, kinds, send, store},
+};
+
+testkit::on_both_databases!(
+    operations_that_are_refused_again_and_again_cost_the_others_nothing,
+    an_attempt_that_panics_is_made_again_later_and_stops_nothing,
+    a_redrive_of_one_aggregate_does_not_begin_the_operation_of_another,
+    the_attempts_of_an_operation_survive_a_restart_and_a_rebuild,
+);
+
+async fn is_paid(rig: &Rig, account: &str) -> bool {
+    kinds(&rig.server.events("ORDER-0").await, account).contains(&"paid")
+}
+
+/// The attempts at each pending operation, as they are written down, in no particular order.
+async fn attempts(rig: &Rig) -> Vec<i64> {
+    let mut db = rig.db.connect("order").await;
+    let rows = db.fetch_all("select attempts from engine_attempt").await;
+    rows.expect("the table is there").iter().map(|row| row.get(0)).collect()
+}
+
+async fn operations_that_are_refused_again_and_again_cost_the_others_nothing(db: Db) {
+    const REFUSED: usize = 1_000;
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let ledger = Ledger::default();
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    let refused = (0..REFUSED)
+        .map(|number| deposit_then(&format!("refused-{number}"), REFUSED_AMOUNT, "charge"));
+    let sent = refused.map(async |command| drop(send(&client, command).await));
+    futures::stream::iter(sent).buffer_unordered(200).collect::<Vec<_>>().await;
+    eventually("each was tried", async || attempts(&rig).await.len() == REFUSED).await;
+
+    send(&client, deposit_then("A", 5, "charge")).await;
+    eventually("A is charged", async || is_paid(&rig, "A").await).await;
+    eventually("they are tried again", async || {
+        attempts(&rig).await.iter().all(|attempts| *attempts > 2)
+    })
+    .await;
+    send(&client, deposit("B", 1)).await;
+    send(&client, deposit_then("B", 5, "charge")).await;
+    eventually("B is charged", async || is_paid(&rig, "B").await).await;
+    rig.check(&engine).await;
+    running.stop().await;
+}
+
+async fn an_attempt_that_panics_is_made_again_later_and_stops_nothing(db: Db) {
+    let rig = Rig::start(db).await;
+    let ahead_ms = Arc::new(AtomicI64::new(0));
+    let (turned, system) = (ahead_ms.clone(), Clock::system());
+    let clock = Clock::from(move || {
+        Timestamp::from_millis(system.now().millis() + turned.load(Ordering::SeqCst))
+    });
+    let engine = connect(Config { clock, ..rig.config() }).await;
+    let ledger = Ledger::default();
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    let mut unlucky = deposit_lines("A", &[("any", UNLUCKY_AMOUNT - 1), ("any", 1)]);
+    if let Some(proto::command::Body::PlaceOrder(deposit)) = &mut unlucky.body {
+        "charge".clone_into(&mut deposit.payment_method);
+    }
+    send(&client, unlucky).await;
+    eventually("the first attempt was made", async || attempts(&rig).await == [1]).await;
+    send(&client, deposit_then("B", 5, "charge")).await;
+    eventually("B is charged", async || is_paid(&rig, "B").await).await;
+
+    ahead_ms.store(61_000, Ordering::SeqCst);
+    eventually("the next attempt was made", async || attempts(&rig).await == [2]).await;
+    assert!(!is_paid(&rig, "A").await);
+    rig.check(&engine).await;
+    running.stop().await;
+}
+
+async fn a_redrive_of_one_aggregate_does_not_begin_the_operation_of_another(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let ledger = Ledger::with_silent_provider();
+    ledger.broken.store(true, Ordering::Relaxed);
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    send(&client, deposit_then("A", 5, "charge")).await;
+    send(&client, deposit_then("C", 5, "charge")).await;
+    store(&client, Lane::Live, deposit_lines("B", &[(UNLUCKY, 2)])).await;
+    store(&client, Lane::Live, deposit_lines("C", &[(UNLUCKY, 2)])).await;
+    eventually("the provider is asked", async || ledger.charges().len() == 2).await;
+    let parked = async || client.parked("order", 0, None).await.expect("it is answered").parked;
+    eventually("two are parked", async || parked().await.len() == 2).await;
+
+    ledger.broken.store(false, Ordering::Relaxed);
+    for row in parked().await {
+        let redriven = client.redrive("order", 0, &row.id, None).await.expect("it is redriven");
+        assert_eq!(redriven.handled, [row.id]);
+    }
+    ledger.provider.add_permits(2);
+    for account in ["A", "C"] {
+        eventually("it is charged", async || is_paid(&rig, account).await).await;
+    }
+    let mut charges = ledger.charges();
+    charges.sort();
+    assert_eq!(charges, [("A".to_owned(), false), ("C".to_owned(), false)]);
+    rig.check(&engine).await;
+    running.stop().await;
+}
+
+async fn the_attempts_of_an_operation_survive_a_restart_and_a_rebuild(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let ledger = Ledger::with_silent_provider();
+    let running = Running::start(&engine, &ledger);
+    send(&engine.client(), deposit_then("A", REFUSED_AMOUNT, "charge")).await;
+    let tried = async |at_least: i64| {
+        eventually("it was tried", async || {
+            attempts(&rig).await.first().is_some_and(|attempts| *attempts >= at_least)
+        })
+        .await;
+        attempts(&rig).await[0]
+    };
+    tried(3).await;
+    running.stop().await;
+    let before = attempts(&rig).await[0];
+
+    engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+    assert_eq!(attempts(&rig).await, [before]);
+    let running = Running::start(&engine, &ledger);
+    assert!(tried(before + 1).await > before, "it counts on");
+    send(&engine.client(), deposit_then("B", 5, "charge")).await;
+    eventually("B is asked", async || ledger.charges().len() == 1).await;
+    running.stop().await;
+
+    // The provider may have heard of B before.
+    let running = Running::start(&engine, &ledger);
+    eventually("B is asked again", async || ledger.charges().len() == 2).await;
+    assert_eq!(ledger.charges(), [("B".to_owned(), false), ("B".to_owned(), true)]);
+    ledger.provider.add_permits(1);
+    eventually("B is charged", async || is_paid(&rig, "B").await).await;
+    eventually("nothing is kept of B", async || attempts(&rig).await.len() == 1).await;
+    rig.check(&engine).await;
+    running.stop().await;
+}

@@ -1,0 +1,63 @@
+//! A rebuild takes place beside a service that runs: writes and reads go on meanwhile.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+use serde_json::json;
+use testkit::Db;
+
+use crate::{
+    ledger::Ledger,
+    rig::{Rig, Running, deposit, deposit_then, deposits, send, shop},
+};
+
+testkit::on_both_databases!(writes_and_reads_go_on_while_a_service_is_rebuilt);
+
+async fn writes_and_reads_go_on_while_a_service_is_rebuilt(db: Db) {
+    const REBUILDS: usize = 3;
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::with_silent_provider());
+    let client = engine.client();
+    for number in 0..200 {
+        send(&client, deposit(&format!("account-{number}"), 1)).await;
+    }
+    send(&client, deposit_then("charged", 5, "charge")).await;
+
+    let is_over = Arc::new(AtomicBool::new(false));
+    let written = Arc::new(AtomicI64::new(0));
+    let writing = tokio::spawn({
+        let (client, is_over, written) = (client.clone(), is_over.clone(), written.clone());
+        async move {
+            while !is_over.load(Ordering::SeqCst) {
+                let amount = written.load(Ordering::SeqCst) + 1;
+                let answered = send(&client, deposit("A", amount)).await;
+                written.store(amount, Ordering::SeqCst);
+                // It reads what it has written.
+                let sequence = answered.sequence;
+                let read = client
+                    .query("order", &shop(), "account", json!("A"), sequence)
+                    .await
+                    .expect("it is answered")
+                    .expect("there is such an account");
+                assert_eq!(read["deposits"], amount);
+            }
+        }
+    });
+    for _ in 0..REBUILDS {
+        let before = written.load(Ordering::SeqCst);
+        engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+        // The next one begins when writing has gone on.
+        testkit::eventually("writing goes on", async || written.load(Ordering::SeqCst) > before)
+            .await;
+    }
+    is_over.store(true, Ordering::SeqCst);
+    writing.await.expect("every write and every read is answered");
+    let log = rig.check(&engine).await;
+    let all: Vec<_> = (1..=written.load(Ordering::SeqCst)).collect();
+    assert_eq!(deposits(&log, "A"), all);
+    running.stop().await;
+    rig.check(&engine).await;
+}

@@ -1,0 +1,112 @@
+//! A second service beside the ledger, as small as one can be: it counts what comes. In two formats.
+
+use engine::{
+    Column, Decision, Definition, Encoded, Queries, QueryError, Recorded, Row, Rows, Rules,
+    Service, Source, Table, Value as Cell, Wire, WireError,
+};
+use events::{
+    id::Shop,
+    proto::{self, inventory_event::Kind},
+    time::Timestamp,
+};
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::AnyPool;
+
+/// The service; `FORMAT` is the format of its rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Other<const FORMAT: u32 = 1>;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Count {
+    version: u64,
+    /// In the second format an event counts ten times.
+    counted: i64,
+}
+
+impl Row for Count {
+    const TABLE: Table = Table {
+        name: "counted",
+        about: "How much has come.",
+        columns: &[Column::integer("counted")],
+        indexes: &[],
+    };
+
+    fn columns(&self) -> Vec<Cell> {
+        vec![Cell::from(self.counted)]
+    }
+}
+
+impl<const FORMAT: u32> Service for Other<FORMAT> {
+    const NAME: &'static str = "inventory";
+    const SOURCES: &'static [Source] = &[];
+    const TABLES: &'static [Table] = &[Count::TABLE];
+    const FORMAT: u32 = FORMAT;
+}
+
+impl<const FORMAT: u32> Wire for Other<FORMAT> {
+    type Input = String;
+    type Event = String;
+
+    fn command(payload: &[u8]) -> Result<String, WireError> {
+        Ok(proto::Command::decode(payload)?.id)
+    }
+
+    fn foreign(_payload: &[u8]) -> Result<String, WireError> {
+        Err(WireError::Unexpected("the event"))
+    }
+
+    fn encode(event: &String) -> Encoded {
+        let counted = proto::StockCounted { sku: event.clone(), ..Default::default() };
+        let kind = Some(Kind::Counted(counted));
+        let body = Some(proto::event::Body::Inventory(proto::InventoryEvent { kind }));
+        let body = proto::Event { body, ..Default::default() }.encode_to_vec();
+        Encoded { name: "counted", body }
+    }
+
+    fn decode(payload: &[u8]) -> Result<String, WireError> {
+        Ok(proto::Event::decode(payload)?.aggregate_id)
+    }
+}
+
+impl<const FORMAT: u32> Rules for Other<FORMAT> {
+    type State = Rows<String, Count>;
+
+    fn aggregate(event: &String) -> String {
+        event.clone()
+    }
+
+    fn version(state: &Self::State, event: &String) -> u64 {
+        state.get(event).map_or(0, |count| count.version)
+    }
+
+    fn decide(&self, _: &Self::State, _: &String, _: Timestamp) -> Decision<String> {
+        Decision::events(vec!["all".to_owned()])
+    }
+
+    fn apply(state: &mut Self::State, event: &Recorded<String>) {
+        let count = state.change_or_default(&event.event);
+        count.version = event.version;
+        count.counted += if FORMAT == 1 { 1 } else { 10 };
+    }
+}
+
+impl<const FORMAT: u32> Queries for Other<FORMAT> {
+    async fn query(
+        &self,
+        _db: &AnyPool,
+        _shop: &Shop,
+        name: &str,
+        _parameters: Value,
+    ) -> Result<Option<Value>, QueryError> {
+        Err(QueryError::Unknown { service: Self::NAME, name: name.to_owned() })
+    }
+}
+
+impl<const FORMAT: u32> Other<FORMAT> {
+    /// The service as it is registered.
+    pub(crate) fn definition() -> Definition<Self> {
+        Definition::new(Self)
+    }
+}

@@ -1,0 +1,149 @@
+//! A function of a service that panics parks its input, or stops its partition: never more.
+
+use engine::{Client, Config, Engine, PartitionState};
+use events::{
+    id::{EventId, Shop},
+    proto,
+    subject::{self, Lane},
+};
+use prost::Message;
+use testkit::{Db, Entry, eventually};
+
+use crate::{
+    ledger::{Ledger, UNLUCKY, UNLUCKY_AMOUNT, account_that_panics_in},
+    rig::{Rig, Running, connect, counted, deposit, deposits, send, store},
+};
+
+testkit::on_both_databases!(
+    a_function_that_panics_parks_its_input_and_nothing_else,
+    a_replica_passes_over_an_event_that_makes_it_panic,
+    a_panic_while_a_log_is_folded_stops_its_partition_alone,
+);
+
+/// Each parked input: its aggregate and the reason.
+async fn parked(client: &Client) -> Vec<(String, String)> {
+    let page = client.parked("order", 0, None).await.expect("it is answered");
+    page.parked.into_iter().map(|row| (row.aggregate_id, row.reason)).collect()
+}
+
+async fn a_function_that_panics_parks_its_input_and_nothing_else(db: Db) {
+    const PARKING: &[&str] = &["command", "decide", "version", "aggregate", "encode", "decode"];
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    let mut expected = Vec::new();
+    for function in PARKING {
+        let account = account_that_panics_in(function);
+        store(&client, Lane::Live, deposit(&account, 1)).await;
+        expected.push((account, format!("a rule panicked: an unlucky {function}")));
+    }
+    store(&client, Lane::Live, deposit("panics-in-apply", UNLUCKY_AMOUNT)).await;
+    let reason = "a rule panicked: an unlucky amount".to_owned();
+    expected.push(("panics-in-apply".to_owned(), reason));
+    let weighed = account_that_panics_in("weight");
+    send(&client, deposit(&weighed, 7)).await;
+    let foreign = account_that_panics_in("foreign");
+    rig.write_event(&foreign, counted(1, 1)).await;
+    rig.write_event("A", counted(3, 1)).await;
+    expected.push((foreign, "a rule panicked: an unlucky foreign".to_owned()));
+    eventually("they are parked", async || parked(&client).await.len() == expected.len()).await;
+    let mut found = parked(&client).await;
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+
+    send(&client, deposit("A", 4)).await;
+    running.stop().await;
+    let running = Running::start(&engine, &Ledger::default());
+    send(&client, deposit("A", 5)).await;
+    let log = rig.check(&engine).await;
+    assert_eq!((deposits(&log, "A"), deposits(&log, &weighed)), (vec![3, 4, 5], vec![7]));
+    running.stop().await;
+}
+
+async fn a_replica_passes_over_an_event_that_makes_it_panic(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let priced = |sku: &str, minor| {
+        let price = Some(proto::Money { minor, currency: "GBP".to_owned() });
+        let created = proto::ProductCreated { sku: sku.to_owned(), price, ..Default::default() };
+        let kind = Some(proto::catalog_event::Kind::Created(created));
+        proto::event::Body::Catalog(proto::CatalogEvent { kind })
+    };
+    rig.write_event(UNLUCKY, priced(UNLUCKY, 1)).await;
+    rig.write_event("tea", priced("tea", 2)).await;
+    // Once in the fold at the start, and once live.
+    let running = Running::start(&engine, &Ledger::default());
+    rig.write_event(UNLUCKY, priced(UNLUCKY, 3)).await;
+    let end = rig.write_event("coffee", priced("coffee", 4)).await;
+    eventually("the replica has read all", async || {
+        let positions = engine.client().positions("order").await;
+        positions.is_ok_and(|all| all[0].get("catalog") == Some(&end))
+    })
+    .await;
+    send(&engine.client(), deposit("A", 1)).await;
+    rig.check(&engine).await;
+    running.stop().await;
+}
+
+/// Two shops, in the two partitions.
+fn shops() -> [Shop; 2] {
+    [0, 1].map(|partition| {
+        let mut names = (0..).map(|number| Shop::parse(&format!("shop-{number}")));
+        names
+            .find_map(|shop| shop.ok().filter(|shop| subject::partition(shop, 2) == partition))
+            .expect("there is one")
+    })
+}
+
+async fn deposit_into(engine: &Engine, shop: &Shop, amount: i64) {
+    let mut command = deposit("A", amount);
+    command.shop = shop.to_string();
+    send(&engine.client(), command).await;
+}
+
+async fn a_panic_while_a_log_is_folded_stops_its_partition_alone(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = connect(Config { partitions: 2, ..rig.config() }).await;
+    let [first, second] = shops();
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    deposit_into(&engine, &first, 1).await;
+    deposit_into(&engine, &second, 1).await;
+    running.stop().await;
+
+    // What the last version of the rules could apply, and this one cannot.
+    let Entry { mut event, .. } = rig.server.events("ORDER-0").await.remove(0);
+    event.id =
+        EventId::parse("01890a5d-ac96-774b-bcce-b302099a8057").expect("it is one").to_string();
+    "unlucky".clone_into(&mut event.aggregate_id);
+    event.answer = None;
+    if let Some(proto::event::Body::Order(proto::OrderEvent {
+        kind: Some(proto::order_event::Kind::Placed(placed)),
+    })) = &mut event.body
+        && let Some(total) = &mut placed.total
+    {
+        total.minor = UNLUCKY_AMOUNT;
+    }
+    let subject = subject::event("order", 0, &first, "placed");
+    let sequence = rig.write(&subject, "unlucky", event.encode_to_vec()).await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    let expected =
+        format!("folding ORDER-0 at {sequence} failed: a rule panicked: an unlucky amount");
+    eventually("the partition is named", async || {
+        engine.partitions().iter().any(|status| {
+            matches!(&status.state, PartitionState::Failing { reason, failures }
+                if status.partition == 0 && *reason == expected && *failures >= 2)
+        })
+    })
+    .await;
+    deposit_into(&engine, &second, 2).await;
+    let partitions = engine.partitions();
+    assert!(
+        partitions
+            .iter()
+            .any(|status| status.partition == 1 && status.state == PartitionState::Held),
+        "{partitions:?}"
+    );
+    running.stop().await;
+}

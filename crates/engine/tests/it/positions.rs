@@ -1,0 +1,115 @@
+//! A position beyond the end of its stream is named with both numbers, and an operator resolves it.
+
+use engine::{Engine, Error, Operator, PartitionState};
+use events::subject::Lane;
+use testkit::{Db, eventually};
+
+use crate::{
+    ledger::Ledger,
+    rig::{Rig, Running, deposit, deposits, send, store},
+};
+
+testkit::on_both_databases!(
+    an_inbox_that_was_created_anew_while_nobody_ran_is_named_until_its_position_is_reset,
+    an_inbox_that_is_created_anew_while_the_service_runs_is_named_until_its_position_is_reset,
+    a_position_in_a_stream_that_nobody_reads_cannot_be_reset,
+    verify_creates_no_stream_that_is_missing,
+);
+
+const OPERATOR: Operator = Operator::of::<Ledger>();
+/// Commands in the inbox that is lost.
+const HANDLED: i64 = 5;
+
+/// Deletes the inbox and creates it as it was defined.
+async fn create_anew(rig: &Rig) {
+    let context = rig.server.jetstream().await;
+    let inbox = context.get_stream("INBOX-0").await.expect("it is there");
+    let defined = inbox.cached_info().config.clone();
+    context.delete_stream("INBOX-0").await.expect("it can be deleted");
+    context.create_stream(defined).await.expect("it can be created");
+}
+
+async fn await_failing(engine: &Engine) {
+    eventually("the partition is named", async || {
+        engine.partitions().iter().any(|status| {
+            matches!(&status.state, PartitionState::Failing { reason, .. }
+                if reason.starts_with("INBOX-0 ends at 0, but order has handled it up to 5"))
+        })
+    })
+    .await;
+}
+
+async fn resolve(rig: &Rig, engine: &Engine) {
+    let error = OPERATOR.verify(engine).await.expect_err("the position is beyond the end");
+    assert!(matches!(error, Error::PositionBeyondEnd { position: 5, last: 0, .. }), "{error:?}");
+    OPERATOR
+        .reset_position(engine, 0, "inbox.live", 0, "the inbox was lost")
+        .await
+        .expect("it can be reset");
+    OPERATOR
+        .reset_position(engine, 0, "inbox.bulk", 0, "the inbox was lost")
+        .await
+        .expect("it can be reset");
+    store(&engine.client(), Lane::Live, deposit("A", 7)).await;
+    eventually("it is handled", async || {
+        deposits(&rig.server.events("ORDER-0").await, "A").last() == Some(&7)
+    })
+    .await;
+    send(&engine.client(), deposit("A", 8)).await;
+    let log = rig.check(engine).await;
+    assert_eq!(deposits(&log, "A"), [1, 2, 3, 4, 5, 7, 8]);
+}
+
+async fn an_inbox_that_was_created_anew_while_nobody_ran_is_named_until_its_position_is_reset(
+    db: Db,
+) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    for amount in 1..=HANDLED {
+        send(&engine.client(), deposit("A", amount)).await;
+    }
+    running.stop().await;
+    create_anew(&rig).await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    await_failing(&engine).await;
+    resolve(&rig, &engine).await;
+    running.stop().await;
+    OPERATOR.rebuild(&engine).await.expect("it can be rebuilt");
+    rig.check(&engine).await;
+}
+
+async fn an_inbox_that_is_created_anew_while_the_service_runs_is_named_until_its_position_is_reset(
+    db: Db,
+) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    for amount in 1..=HANDLED {
+        send(&engine.client(), deposit("A", amount)).await;
+    }
+    create_anew(&rig).await;
+    await_failing(&engine).await;
+    resolve(&rig, &engine).await;
+    running.stop().await;
+}
+
+async fn a_position_in_a_stream_that_nobody_reads_cannot_be_reset(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let refused = OPERATOR.reset_position(&engine, 0, "payment", 0, "a mistake").await;
+    let Err(Error::Refused(problem)) = refused else { panic!("{refused:?}") };
+    assert_eq!(
+        problem,
+        "order reads no \"payment\"; it reads inbox.live, inbox.bulk, inventory, catalog"
+    );
+    assert_eq!(rig.server.events("ORDER-0").await.len(), 0);
+}
+
+async fn verify_creates_no_stream_that_is_missing(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = Engine::connect_only(rig.config()).await.expect("it connects");
+    OPERATOR.verify(&engine).await.expect_err("there is no log");
+    let missing = engine.diff_streams().await.expect("they can be compared");
+    assert_eq!(missing.len(), 4 + 1 + 1, "{missing:?}");
+}
