@@ -5,55 +5,47 @@
 //! | `product` | `sku` | the product, or nothing |
 //! | `products` | `after` (a SKU; none: from the first), `limit` (1 to 1,000; none: 100) | products by SKU |
 
-use engine::QueryError;
+use engine::{Queries, QueryError, Service, documents};
 use events::id::{Shop, Sku};
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::AnyPool;
 
-use crate::store;
+use crate::{Catalog, store::ProductRow};
 
 /// The products of a page when the question does not say how many.
 const DEFAULT_PAGE: i64 = 100;
 /// The most products of a page: as JSON they stay below the largest message of a NATS server.
-const LARGEST_PAGE: i64 = 1_000;
+const MAX_PAGE: i64 = 1_000;
 
 #[derive(Deserialize)]
-struct Product {
-    sku: Sku,
+struct Page {
+    after: Option<String>,
+    limit: Option<i64>,
 }
 
-#[derive(Deserialize)]
-struct Products {
-    #[serde(default)]
-    after: String,
-    #[serde(default = "default_page")]
-    limit: i64,
-}
-
-fn default_page() -> i64 {
-    DEFAULT_PAGE
-}
-
-/// Answers the question `name` about a shop; `None` when there is nothing of that name.
-pub(crate) async fn answer(
-    db: &AnyPool,
-    shop: &Shop,
-    name: &str,
-    parameters: Value,
-) -> Result<Option<Value>, QueryError> {
-    match name {
-        "product" => {
-            let Product { sku } = serde_json::from_value(parameters)?;
-            let product = store::product(db, shop, &sku).await?;
-            Ok(product.map(serde_json::to_value).transpose()?)
+impl Queries for Catalog {
+    async fn query(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        name: &str,
+        parameters: Value,
+    ) -> Result<Option<Value>, QueryError> {
+        match name {
+            "product" => {
+                let sku: Sku = serde_json::from_value(parameters["sku"].clone())?;
+                let row = documents::get::<ProductRow>(db, shop, sku).await?;
+                Ok(row.map(serde_json::to_value).transpose()?)
+            }
+            "products" => {
+                let Page { after, limit } = serde_json::from_value(parameters)?;
+                let (after, limit) = (after.unwrap_or_default(), limit.unwrap_or(DEFAULT_PAGE));
+                let rows = documents::page(db, shop, &after, limit.clamp(1, MAX_PAGE)).await?;
+                let rows: Vec<ProductRow> = rows.into_iter().map(|(_, row)| row).collect();
+                Ok(Some(serde_json::to_value(rows)?))
+            }
+            _ => Err(QueryError::Unknown { service: Catalog::NAME, name: name.to_owned() }),
         }
-        "products" => {
-            let Products { after, limit } = serde_json::from_value(parameters)?;
-            let limit = limit.clamp(1, LARGEST_PAGE);
-            let products = store::products(db, shop, &after, limit).await?;
-            Ok(Some(serde_json::to_value(products)?))
-        }
-        unknown => Err(QueryError::Unknown { service: "catalog", name: unknown.to_owned() }),
     }
 }

@@ -1,28 +1,45 @@
 //! What the inventory decides. No I/O, no clock, no async.
 
-mod keys;
+mod adjustments;
+mod orders;
 mod reservation;
 mod stock;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use engine::{Decision, Recorded, Rows};
+use engine::{Decision, Recorded, Rows, Rules};
 use events::{
-    id::{Connector, DocumentId, Location, OrderId, Sku},
+    id::{Connector, DocumentId, Location, OrderId, ParseError, Sku},
     time::Timestamp,
     view::Shortage,
 };
+use serde::{Deserialize, Serialize};
 
-pub(crate) use keys::Keys;
-pub(crate) use reservation::{Reservation, Status};
-pub(crate) use stock::{MOST_SHORT_ORDERS, Sequences, Stock, Watched};
+pub(crate) use adjustments::{Adjustments, AdjustmentsKey, Chunk, ChunkKey};
+pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
+pub(crate) use reservation::Reservation;
+pub(crate) use stock::Stock;
 
-use crate::Policy;
+use crate::Inventory;
 
-/// A SKU at a location: what is counted and promised.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What an installation may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How long units are held for an order whose payment is not authorised yet.
+    pub hold_ttl: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { hold_ttl: Duration::from_mins(15) }
+    }
+}
+
+/// A SKU at a location: what is counted and promised. As text: `<sku>@<location>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct StockId {
     /// The stock keeping unit.
     pub sku: Sku,
@@ -36,8 +53,32 @@ impl fmt::Display for StockId {
     }
 }
 
+impl StockId {
+    /// Takes its text. A SKU may contain an `@`, a location does not.
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+        let parts = text.rsplit_once('@');
+        let (sku, location) =
+            parts.ok_or_else(|| ParseError::new("stock", "must be <sku>@<location>", text))?;
+        Ok(Self { sku: Sku::parse(sku)?, location: Location::parse(location)? })
+    }
+}
+
+impl TryFrom<String> for StockId {
+    type Error = ParseError;
+
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<StockId> for String {
+    fn from(id: StockId) -> Self {
+        id.to_string()
+    }
+}
+
 /// Units of one stock for an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// The stock.
     pub stock: StockId,
@@ -57,6 +98,12 @@ pub struct DocumentKey {
     pub id: DocumentId,
 }
 
+impl fmt::Display for DocumentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.connector, self.id)
+    }
+}
+
 /// Where a stock line came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
@@ -67,7 +114,8 @@ pub struct Document {
 }
 
 /// What a document says about the units on hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Units {
     /// They are this many.
     Counted(i64),
@@ -75,9 +123,10 @@ pub enum Units {
     Added(i64),
 }
 
-/// A document that had its effect, without the words that came with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remembered {
+/// A document that had its effect, without the words that came with it. Kept for good: the same
+/// document never has another effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedDocument {
     /// The stock that it was about.
     pub stock: StockId,
     /// The connector's own ascending number.
@@ -87,37 +136,28 @@ pub struct Remembered {
 }
 
 /// A product that the catalogue has, sold or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Product;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Product {}
 
-/// The rows of one shop that some inputs touch.
+/// The rows of one shop that are in memory.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    /// The copy of the catalogue: which SKUs there are.
+    /// The replica of the catalogue: which SKUs there are.
     pub products: Rows<Sku, Product>,
     /// What there is, and how much of it is promised.
     pub stocks: Rows<StockId, Stock>,
     /// The documents that had their effect.
-    pub documents: Rows<DocumentKey, Remembered>,
+    pub documents: Rows<DocumentKey, AppliedDocument>,
+    /// The last adjustments of each stock.
+    pub adjustments: Rows<AdjustmentsKey, Adjustments>,
+    /// The adjustments before those.
+    pub chunks: Rows<ChunkKey, Chunk>,
     /// What was done for each order.
     pub reservations: Rows<OrderId, Reservation>,
-    /// How many orders were ever held.
-    pub orders_held: u64,
-    /// The last of them, since the load: their promises are to be saved.
-    pub reserved: Vec<OrderId>,
-    /// What deciding on a stock line may need to know, for the stocks that there are lines of.
-    /// Never saved.
-    pub watched: HashMap<StockId, Watched>,
-}
-
-impl State {
-    /// The version so far of the aggregate that `event` belongs to.
-    pub(crate) fn version(&self, event: &Event) -> u64 {
-        match event {
-            Event::Stock(id, _) => self.stocks.get(id).map_or(0, |row| row.version),
-            Event::Reservation(id, _) => self.reservations.get(id).map_or(0, |row| row.version),
-        }
-    }
+    /// Which orders have units of each stock.
+    pub order_blocks: Rows<BlockKey, OrderBlock>,
+    /// What is counted for the shop.
+    pub counters: Rows<CountersKey, Counters>,
 }
 
 /// One stock line of an ERP.
@@ -154,7 +194,7 @@ pub enum Input {
         /// The order.
         order_id: OrderId,
     },
-    /// An order is off.
+    /// An order is cancelled.
     Cancelled {
         /// The order.
         order_id: OrderId,
@@ -164,7 +204,7 @@ pub enum Input {
         /// The order.
         order_id: OrderId,
     },
-    /// The catalogue has a product; feeds the copy, decides nothing.
+    /// The catalogue has a product; feeds the replica, decides nothing.
     ProductKnown {
         /// The stock keeping unit.
         sku: Sku,
@@ -173,21 +213,7 @@ pub enum Input {
 
 /// The lines of an order that weigh as much as one stock line: a stock line brings an event and a
 /// document to write, a line of an order only a stock row, which many orders share.
-const ORDER_LINES_A_WEIGHT: usize = 32;
-
-impl Input {
-    /// How much of a batch it takes.
-    pub(crate) fn weight(&self) -> usize {
-        match self {
-            Self::RecordStock { lines } => lines.len(),
-            Self::Placed { lines, .. } => lines.len().div_ceil(ORDER_LINES_A_WEIGHT).max(1),
-            Self::Authorized { .. }
-            | Self::Cancelled { .. }
-            | Self::HoldDue { .. }
-            | Self::ProductKnown { .. } => 1,
-        }
-    }
-}
+const ORDER_LINES_PER_WEIGHT: usize = 32;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,16 +222,6 @@ pub enum Event {
     Stock(StockId, StockFact),
     /// To the reservation of an order.
     Reservation(OrderId, ReservationFact),
-}
-
-impl Event {
-    /// The aggregate that it belongs to.
-    pub(crate) fn aggregate(&self) -> String {
-        match self {
-            Self::Stock(id, _) => id.to_string(),
-            Self::Reservation(id, _) => id.to_string(),
-        }
-    }
 }
 
 /// What happened to a stock.
@@ -237,7 +253,7 @@ pub enum StockFact {
         on_hand: i64,
         /// The units held for, or allocated to, orders.
         promised: i64,
-        /// The orders that have them, the newest first, at most [`MOST_SHORT_ORDERS`].
+        /// The orders that have them, the newest first, at most 1,000.
         order_ids: Vec<OrderId>,
     },
 }
@@ -285,13 +301,66 @@ pub enum ReleaseReason {
     Expired,
 }
 
-/// Decides which facts follow from `input`, and what its sender is told.
-pub(crate) fn decide(
-    state: &State,
-    policy: Policy,
-    input: &Input,
-    now: Timestamp,
-) -> Decision<Event> {
+impl Rules for Inventory {
+    type State = State;
+
+    fn aggregate(event: &Event) -> String {
+        match event {
+            Event::Stock(id, _) => id.to_string(),
+            Event::Reservation(id, _) => id.to_string(),
+        }
+    }
+
+    fn version(state: &State, event: &Event) -> u64 {
+        match event {
+            Event::Stock(id, _) => state.stocks.get(id).map_or(0, |row| row.version),
+            Event::Reservation(id, _) => state.reservations.get(id).map_or(0, |row| row.version),
+        }
+    }
+
+    fn weight(input: &Input) -> usize {
+        match input {
+            Input::RecordStock { lines } => lines.len(),
+            Input::Placed { lines, .. } => lines.len().div_ceil(ORDER_LINES_PER_WEIGHT).max(1),
+            Input::Authorized { .. }
+            | Input::Cancelled { .. }
+            | Input::HoldDue { .. }
+            | Input::ProductKnown { .. } => 1,
+        }
+    }
+
+    fn decide(&self, state: &State, input: &Input, now: Timestamp) -> Decision<Event> {
+        decide(self.policy, state, input, now)
+    }
+
+    fn apply(state: &mut State, recorded: &Recorded<Event>) {
+        match &recorded.event {
+            Event::Stock(id, fact) => stock::apply(state, id, fact, recorded.version),
+            Event::Reservation(id, fact) => {
+                reservation::apply(state, *id, fact, recorded.version, &recorded.context);
+            }
+        }
+    }
+
+    fn replicate(state: &mut State, input: &Input) {
+        match input {
+            Input::ProductKnown { sku } => {
+                if state.products.get(sku).is_none() {
+                    state.products.put(sku.clone(), Product {});
+                }
+            }
+            // The engine gives only the catalogue's events to `replicate`.
+            Input::RecordStock { .. }
+            | Input::Placed { .. }
+            | Input::Authorized { .. }
+            | Input::Cancelled { .. }
+            | Input::HoldDue { .. } => {}
+        }
+    }
+}
+
+/// Decides which facts follow from `input`, and the answer to its sender.
+fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decision<Event> {
     let (order_id, fact) = match input {
         Input::RecordStock { lines } => return stock::record(state, lines),
         Input::ProductKnown { .. } => return Decision::nothing(),
@@ -303,31 +372,4 @@ pub(crate) fn decide(
         Input::HoldDue { order_id } => (order_id, reservation::expire(state, *order_id, now)),
     };
     Decision::events(fact.map(|fact| Event::Reservation(*order_id, fact)).into_iter().collect())
-}
-
-/// Folds a fact into the state.
-pub(crate) fn apply(state: &mut State, recorded: &Recorded<Event>) {
-    match &recorded.event {
-        Event::Stock(id, fact) => stock::apply(state, id, fact, recorded.version),
-        Event::Reservation(id, fact) => {
-            reservation::apply(state, *id, fact, recorded.version, &recorded.context);
-        }
-    }
-}
-
-/// Folds a fact of the catalogue into the copy of it.
-pub(crate) fn copy(state: &mut State, input: &Input) {
-    match input {
-        Input::ProductKnown { sku } => {
-            if state.products.get(sku).is_none() {
-                state.products.put(sku.clone(), Product);
-            }
-        }
-        // The engine gives only the catalogue's events to `copy`.
-        Input::RecordStock { .. }
-        | Input::Placed { .. }
-        | Input::Authorized { .. }
-        | Input::Cancelled { .. }
-        | Input::HoldDue { .. } => {}
-    }
 }

@@ -6,18 +6,18 @@
 //! | `levels` | `after` (a SKU; none: from the first), `limit` (≤ 1,000; none: 100) | the same by SKU |
 //! | `totals` | – | the units of the shop in sums, at all locations |
 
-use engine::QueryError;
+use engine::{Queries, QueryError, Service};
 use events::id::{Shop, Sku};
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::AnyPool;
 
-use crate::store;
+use crate::{Inventory, store};
 
 /// The levels of a page when the question does not say how many.
 const DEFAULT_PAGE: i64 = 100;
 /// The most levels of a page: as JSON they stay below the largest message of a NATS server.
-const LARGEST_PAGE: i64 = 1_000;
+const MAX_PAGE: i64 = 1_000;
 
 #[derive(Deserialize)]
 struct Level {
@@ -36,26 +36,28 @@ fn default_page() -> i64 {
     DEFAULT_PAGE
 }
 
-/// Answers the question `name` about a shop; `None` when there is nothing of that name.
-pub(crate) async fn answer(
-    db: &AnyPool,
-    shop: &Shop,
-    name: &str,
-    parameters: Value,
-) -> Result<Option<Value>, QueryError> {
-    match name {
-        "level" => {
-            let Level { sku } = serde_json::from_value(parameters)?;
-            let level = store::level(db, shop, &sku).await?;
-            Ok(level.map(serde_json::to_value).transpose()?)
+impl Queries for Inventory {
+    async fn query(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        name: &str,
+        parameters: Value,
+    ) -> Result<Option<Value>, QueryError> {
+        match name {
+            "level" => {
+                let Level { sku } = serde_json::from_value(parameters)?;
+                let level = store::level(db, shop, sku).await?;
+                Ok(level.map(serde_json::to_value).transpose()?)
+            }
+            "levels" => {
+                let Levels { after, limit } = serde_json::from_value(parameters)?;
+                let limit = limit.clamp(1, MAX_PAGE);
+                let levels = store::levels(db, shop, &after, limit).await?;
+                Ok(Some(serde_json::to_value(levels)?))
+            }
+            "totals" => Ok(Some(serde_json::to_value(store::totals(db, shop).await?)?)),
+            unknown => Err(QueryError::Unknown { service: Self::NAME, name: unknown.to_owned() }),
         }
-        "levels" => {
-            let Levels { after, limit } = serde_json::from_value(parameters)?;
-            let limit = limit.clamp(1, LARGEST_PAGE);
-            let levels = store::levels(db, shop, &after, limit).await?;
-            Ok(Some(serde_json::to_value(levels)?))
-        }
-        "totals" => Ok(Some(serde_json::to_value(store::totals(db, shop).await?)?)),
-        unknown => Err(QueryError::Unknown { service: "inventory", name: unknown.to_owned() }),
     }
 }

@@ -1,32 +1,150 @@
-//! All SQL of the inventory: loading and saving in bulk, what is due, and the queries.
+//! The rows that the inventory keeps, and the SQL of its own lists.
 
-mod load;
-mod save;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
-use engine::{Cause, Context, Local, StoreError};
+use engine::{AnyRows, Column, Row, StoreError, Table, Timer, TimerInput, Value, documents};
 use events::{
-    id::{Location, OrderId, ParseError, Shop, Sku},
-    time::Timestamp,
+    id::{Location, OrderId, Shop, Sku},
     view::LevelView,
 };
-use serde::Serialize;
-use sqlx::{AnyConnection, AnyPool, Row as _, any::AnyRow, migrate::Migrator};
+use serde::{Serialize, de::Error as _};
+use sqlx::{AnyPool, Row as _};
 
-pub(crate) use load::load;
-pub(crate) use save::save;
+use crate::domain::{
+    Adjustments, AppliedDocument, Chunk, Counters, Input, OrderBlock, Product, Reservation, State,
+    Stock, StockId,
+};
 
-use crate::domain::{Input, StockId};
+/// The SKU in the key of a stock, `<sku>@<location>`: what is left without the characters of a
+/// location at its end, and without the `@` before them.
+macro_rules! sku_of_key {
+    () => {
+        "substr(key, 1, length(rtrim(key, 'abcdefghijklmnopqrstuvwxyz0123456789-')) - 1)"
+    };
+}
 
 /// The tables of the projection.
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
+pub(crate) const TABLES: &[Table] = &[
+    Product::TABLE,
+    Stock::TABLE,
+    AppliedDocument::TABLE,
+    Adjustments::TABLE,
+    Chunk::TABLE,
+    Reservation::TABLE,
+    OrderBlock::TABLE,
+    Counters::TABLE,
+];
 
-/// How many orders share a block of promises: its part of the index stays in memory while they are
-/// written, and a shop with a million orders has a thousand blocks to look into.
-const ORDERS_A_BLOCK: u64 = 1_024;
+/// The deadline of a hold.
+pub(crate) const HOLD_DEADLINE: Timer<Input> =
+    Timer { table: Reservation::TABLE.name, column: "deadline", input: hold_due };
+
+fn hold_due(key: &str, document: &str) -> Result<TimerInput<Input>, serde_json::Error> {
+    let order_id = OrderId::parse(key).map_err(serde_json::Error::custom)?;
+    let Reservation { context, .. } = serde_json::from_str(document)?;
+    Ok(TimerInput { kind: "timer.hold_deadline", context, input: Input::HoldDue { order_id } })
+}
+
+impl engine::State for State {
+    fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
+        let Self {
+            products,
+            stocks,
+            documents,
+            adjustments,
+            chunks,
+            reservations,
+            order_blocks,
+            counters,
+        } = self;
+        vec![products, stocks, documents, adjustments, chunks, reservations, order_blocks, counters]
+    }
+}
+
+impl Row for Product {
+    const TABLE: Table = Table {
+        name: "product",
+        about: "A product that the catalogue has, sold or not: a SKU that an ERP may count.",
+        columns: &[],
+        indexes: &[],
+    };
+}
+
+impl Row for Stock {
+    const TABLE: Table = Table {
+        name: "stock",
+        about: "The stock of a SKU at a location.",
+        columns: &[
+            Column::integer("on_hand"),
+            Column::integer("held"),
+            Column::integer("allocated"),
+        ],
+        indexes: &[concat!("(shop, ", sku_of_key!(), ")")],
+    };
+
+    fn columns(&self) -> Vec<Value> {
+        vec![self.on_hand.into(), self.held.into(), self.allocated.into()]
+    }
+}
+
+impl Row for AppliedDocument {
+    const TABLE: Table = Table {
+        name: "document",
+        about: "A stock line of an ERP that had its effect.",
+        columns: &[],
+        indexes: &[],
+    };
+}
+
+impl Row for Adjustments {
+    const TABLE: Table = Table {
+        name: "adjustments",
+        about: "The last adjustments of a stock by a connector, and a summary of those before.",
+        columns: &[],
+        indexes: &[],
+    };
+}
+
+impl Row for Chunk {
+    const TABLE: Table = Table {
+        name: "adjustment_chunk",
+        about: "Earlier adjustments of a stock by a connector, since its last count.",
+        columns: &[],
+        indexes: &[],
+    };
+}
+
+impl Row for Reservation {
+    const TABLE: Table = Table {
+        name: "reservation",
+        about: "What was done for an order.",
+        columns: &[Column::integer("deadline")],
+        indexes: &["(partition, deadline) where deadline is not null"],
+    };
+
+    fn columns(&self) -> Vec<Value> {
+        vec![self.deadline.into()]
+    }
+}
+
+impl Row for OrderBlock {
+    const TABLE: Table = Table {
+        name: "order_block",
+        about: "The orders of a block of 1,024 that have units of a stock.",
+        columns: &[],
+        indexes: &[],
+    };
+}
+
+impl Row for Counters {
+    const TABLE: Table = Table {
+        name: "counters",
+        about: "What is counted for a shop.",
+        columns: &[],
+        indexes: &[],
+    };
+}
 
 /// The units of a shop in sums.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,55 +158,15 @@ pub(crate) struct Totals {
     oversold_skus: i64,
 }
 
-/// The holds of a partition that have run out at `now`, the oldest first.
-pub(crate) async fn due(
-    db: &mut AnyConnection,
-    partition: u32,
-    now: Timestamp,
-    limit: i64,
-) -> Result<Vec<Local<Input>>, StoreError> {
-    let rows = sqlx::query(
-        "select shop, order_id, correlation_id, traceparent
-         from reservation
-         where partition = $1 and deadline <= $2
-         order by deadline
-         limit $3",
-    )
-    .bind(i64::from(partition))
-    .bind(now.millis())
-    .bind(limit)
-    .fetch_all(db)
-    .await?;
-    let local = |row: Fetched<'_>| {
-        let order_id = row.parse("order_id", OrderId::parse)?;
-        Ok(Local {
-            shop: row.shop()?,
-            aggregate: order_id.to_string(),
-            cause: Cause { id: String::new(), kind: "timer.hold_deadline".to_owned() },
-            context: row.context()?,
-            input: Input::HoldDue { order_id },
-        })
-    };
-    rows.iter().map(Fetched::of("reservation")).map(local).collect()
-}
-
 /// The stock of a SKU at the main location.
 pub(crate) async fn level(
     db: &AnyPool,
     shop: &Shop,
-    sku: &Sku,
+    sku: Sku,
 ) -> Result<Option<LevelView>, StoreError> {
-    let row = sqlx::query(
-        "select sku, location, on_hand, held, allocated, version
-         from stock
-         where shop = $1 and sku = $2 and location = $3",
-    )
-    .bind(shop.as_str())
-    .bind(sku.as_str())
-    .bind(Location::main().as_str())
-    .fetch_optional(db)
-    .await?;
-    row.iter().map(Fetched::of("stock")).map(Fetched::level).next().transpose()
+    let id = StockId { sku, location: Location::main() };
+    let stock = documents::get::<Stock>(db, shop, &id).await?;
+    Ok(stock.map(|stock| level_view(id, &stock)))
 }
 
 /// The stock of at most `limit` SKUs larger than `after` at the main location, by SKU.
@@ -98,111 +176,59 @@ pub(crate) async fn levels(
     after: &str,
     limit: i64,
 ) -> Result<Vec<LevelView>, StoreError> {
-    let rows = sqlx::query(
-        "select sku, location, on_hand, held, allocated, version
-         from stock
-         where shop = $1 and sku > $2 and location = $3
-         order by sku
-         limit $4",
-    )
-    .bind(shop.as_str())
-    .bind(after)
-    .bind(Location::main().as_str())
-    .bind(limit)
-    .fetch_all(db)
-    .await?;
-    rows.iter().map(Fetched::of("stock")).map(Fetched::level).collect()
+    const STATEMENT: &str = concat!(
+        "select key, document from stock where shop = $1 and ",
+        sku_of_key!(),
+        " > $2 and key like $3 order by ",
+        sku_of_key!(),
+        " limit $4"
+    );
+    let rows = sqlx::query(STATEMENT)
+        .bind(shop.as_str())
+        .bind(after)
+        .bind(format!("%@{}", Location::main()))
+        .bind(limit)
+        .fetch_all(db)
+        .await?;
+    let level = |row| {
+        let (key, stock) = documents::read::<Stock>(row)?;
+        let id = StockId::parse(&key).map_err(|error| StoreError::Unreadable {
+            table: Stock::TABLE.name.to_owned(),
+            key,
+            source: serde_json::Error::custom(error),
+        })?;
+        Ok(level_view(id, &stock))
+    };
+    rows.iter().map(level).collect()
+}
+
+fn level_view(id: StockId, stock: &Stock) -> LevelView {
+    let StockId { sku, location } = id;
+    let Stock { on_hand, held, allocated, version, .. } = *stock;
+    LevelView { sku, location, on_hand, held, allocated, available: stock.available(), version }
 }
 
 /// The units of a shop in sums, at all locations.
 pub(crate) async fn totals(db: &AnyPool, shop: &Shop) -> Result<Totals, StoreError> {
-    let row = sqlx::query(
+    const STATEMENT: &str = concat!(
         "select cast(coalesce(sum(on_hand), 0) as bigint) as on_hand,
                 cast(coalesce(sum(held), 0) as bigint) as held,
                 cast(coalesce(sum(allocated), 0) as bigint) as allocated,
-                count(distinct sku) as skus,
-                count(distinct case when held + allocated > on_hand then sku end) as oversold_skus
+                count(distinct ",
+        sku_of_key!(),
+        ") as skus,
+                count(distinct case when held + allocated > on_hand then ",
+        sku_of_key!(),
+        " end) as oversold_skus
          from stock
-         where shop = $1",
-    )
-    .bind(shop.as_str())
-    .fetch_one(db)
-    .await?;
-    let row = Fetched::of("stock")(&row);
+         where shop = $1"
+    );
+    let row = sqlx::query(STATEMENT).bind(shop.as_str()).fetch_one(db).await?;
     Ok(Totals {
-        on_hand: row.number("on_hand")?,
-        held: row.number("held")?,
-        allocated: row.number("allocated")?,
-        skus: row.number("skus")?,
-        oversold_skus: row.number("oversold_skus")?,
+        on_hand: row.try_get("on_hand")?,
+        held: row.try_get("held")?,
+        allocated: row.try_get("allocated")?,
+        skus: row.try_get("skus")?,
+        oversold_skus: row.try_get("oversold_skus")?,
     })
-}
-
-/// A row of a table, as it was fetched.
-#[derive(Clone, Copy)]
-struct Fetched<'a> {
-    table: &'static str,
-    row: &'a AnyRow,
-}
-
-impl<'a> Fetched<'a> {
-    fn of(table: &'static str) -> impl Fn(&'a AnyRow) -> Self {
-        move |row| Self { table, row }
-    }
-
-    fn number(self, column: &'static str) -> Result<i64, StoreError> {
-        Ok(self.row.try_get(column)?)
-    }
-
-    fn text(self, column: &'static str) -> Result<String, StoreError> {
-        Ok(self.row.try_get(column)?)
-    }
-
-    fn parse<T>(
-        self,
-        column: &'static str,
-        parse: fn(&str) -> Result<T, ParseError>,
-    ) -> Result<T, StoreError> {
-        let value = self.text(column)?;
-        parse(&value).map_err(|_| corrupt(self.table, column, value))
-    }
-
-    fn shop(self) -> Result<Shop, StoreError> {
-        self.parse("shop", Shop::parse)
-    }
-
-    fn stock_id(self) -> Result<StockId, StoreError> {
-        let sku = self.parse("sku", Sku::parse)?;
-        Ok(StockId { sku, location: self.parse("location", Location::parse)? })
-    }
-
-    fn context(self) -> Result<Context, StoreError> {
-        let correlation_id = self.text("correlation_id")?;
-        Ok(Context { correlation_id, traceparent: self.text("traceparent")? })
-    }
-
-    fn level(self) -> Result<LevelView, StoreError> {
-        let StockId { sku, location } = self.stock_id()?;
-        let [on_hand, held, allocated] =
-            [self.number("on_hand")?, self.number("held")?, self.number("allocated")?];
-        let available = (on_hand - held - allocated).max(0);
-        let version = self.number("version")? as u64;
-        Ok(LevelView { sku, location, on_hand, held, allocated, available, version })
-    }
-}
-
-fn corrupt(table: &'static str, column: &'static str, value: String) -> StoreError {
-    StoreError::Corrupt { table, column, value }
-}
-
-/// What `of` names in each shop, together.
-fn named<'a, T, I: Iterator>(
-    shops: &'a HashMap<Shop, T>,
-    of: impl Fn(&'a Shop, &'a T) -> I,
-) -> Vec<I::Item> {
-    shops.iter().flat_map(|(shop, named)| of(shop, named)).collect()
-}
-
-fn stock_key<'a>(shop: &'a Shop, id: &'a StockId) -> (&'a str, &'a str, &'a str) {
-    (shop.as_str(), id.sku.as_str(), id.location.as_str())
 }

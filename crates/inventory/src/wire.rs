@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use engine::WireError;
+use engine::{Encoded, Wire, WireError};
 use events::{
     id::{Connector, DocumentId, Location, OrderId, ParseError, Quantity, Sku},
     proto::{self, inventory_event::Kind, stock_document::Change},
@@ -13,23 +13,51 @@ use events::{
     time::Timestamp,
     view::Shortage,
 };
+use prost::Message as _;
 
-use crate::domain::{
-    Document, DocumentKey, Event, Input, Line, Lines, ReleaseReason, ReservationFact, StockFact,
-    StockId, StockLine, Units,
+use crate::{
+    Inventory,
+    domain::{
+        Document, DocumentKey, Event, Input, Line, Lines, ReleaseReason, ReservationFact,
+        StockFact, StockId, StockLine, Units,
+    },
 };
 
 /// The most lines of one command: a line brings at most two events, and a command's events go into
 /// one atomic batch, which takes 1,000.
-const MOST_LINES: usize = 500;
+const MAX_LINES: usize = 500;
+
+impl Wire for Inventory {
+    type Input = Input;
+    type Event = Event;
+
+    fn command(payload: &[u8]) -> Result<Input, WireError> {
+        command(proto::Command::decode(payload)?)
+    }
+
+    fn foreign(payload: &[u8]) -> Result<Input, WireError> {
+        foreign(proto::Event::decode(payload)?)
+    }
+
+    fn encode(event: &Event) -> Encoded {
+        let body = encode(event);
+        let name = subject::event_kind(&body).unwrap_or_default();
+        let event = proto::Event { body: Some(body), ..Default::default() };
+        Encoded { name, body: event.encode_to_vec() }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Event, WireError> {
+        decode(proto::Event::decode(payload)?)
+    }
+}
 
 /// Turns a command into an input.
-pub(crate) fn command(command: proto::Command) -> Result<Input, WireError> {
+fn command(command: proto::Command) -> Result<Input, WireError> {
     use proto::command::Body;
     match command.body.ok_or(WireError::Missing("body"))? {
         Body::RecordStock(record) => {
             let lines = record.lines;
-            if lines.len() > MOST_LINES {
+            if lines.len() > MAX_LINES {
                 let value = lines.len().to_string();
                 return Err(ParseError::new("lines", "must be at most 500", &value).into());
             }
@@ -70,7 +98,7 @@ fn document(document: Option<proto::Document>) -> Result<Document, WireError> {
 }
 
 /// Turns an event of the order service or of the catalogue into an input.
-pub(crate) fn foreign(event: proto::Event) -> Result<Input, WireError> {
+fn foreign(event: proto::Event) -> Result<Input, WireError> {
     use proto::{catalog_event::Kind as Catalog, event::Body, order_event::Kind as Order};
     let body = event.body.ok_or(WireError::Missing("body"))?;
     let unexpected = WireError::Unexpected(subject::event_kind(&body).unwrap_or("no kind"));
@@ -110,7 +138,7 @@ fn ordered(lines: &[proto::OrderLine]) -> Result<Lines, ParseError> {
 }
 
 /// Turns an event into its wire form.
-pub(crate) fn encode(event: &Event) -> proto::event::Body {
+fn encode(event: &Event) -> proto::event::Body {
     let kind = match event {
         Event::Stock(id, fact) => encode_stock(id, fact),
         Event::Reservation(order_id, fact) => encode_reservation(*order_id, fact),
@@ -195,9 +223,9 @@ fn encode_shortages(shortages: &[Shortage]) -> Vec<proto::Shortage> {
 }
 
 /// Turns the wire form back into the event.
-pub(crate) fn decode(body: proto::event::Body) -> Result<Event, WireError> {
+fn decode(event: proto::Event) -> Result<Event, WireError> {
     use proto::event::Body;
-    let event = match body {
+    let event = match event.body.ok_or(WireError::Missing("body"))? {
         Body::Inventory(event) => event,
         other @ (Body::Engine(_) | Body::Catalog(_) | Body::Order(_) | Body::Payment(_)) => {
             return Err(WireError::Unexpected(subject::event_kind(&other).unwrap_or("no kind")));

@@ -4,78 +4,36 @@ mod price;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
-use engine::{Cause, Context, Decision, Recorded, Rows};
+use engine::{AfterAppend, Decision, Recorded, Rules};
 use events::{
     answer::{CancelOrderAnswer, PlaceOrderAnswer},
     id::{CustomerId, OrderId, Quantity, Reference, Sku},
     money::{Currency, Money},
     time::Timestamp,
-    view::{CancelReason, Cancellation, Charge, OrderLine, OrderStatus, Shortage},
+    view::{CancelReason, Cancellation, Charge, OrderStatus, Shortage},
 };
+use serde::{Deserialize, Serialize};
 
-pub(crate) use self::price::Price;
-use crate::Policy;
-
-/// The rows of one shop that a batch touches.
-#[derive(Debug, Default)]
-pub struct State {
-    pub(crate) orders: Rows<OrderId, Order>,
-    /// Whose the references are; they are stored with the contents.
-    pub(crate) references: HashMap<Reference, OrderId>,
-    /// Written once and never looked at by a decision, as the next two.
-    pub(crate) contents: Rows<OrderId, Content>,
-    pub(crate) cancellations: Rows<OrderId, Cancellation>,
-    /// What is new in the history of each order.
-    pub(crate) steps: HashMap<OrderId, Vec<Step>>,
-    /// The copy of the catalogue.
-    pub(crate) prices: Rows<Sku, Price>,
-}
-
-/// An order as it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Order {
-    pub(crate) status: OrderStatus,
-    pub(crate) version: u64,
-    pub(crate) total: Money,
-    pub(crate) payment_method: String,
-    pub(crate) reason: Option<CancelReason>,
-    /// When it is cancelled if the awaited answer has not come.
-    pub(crate) deadline: Option<Timestamp>,
-    pub(crate) context: Context,
-    pub(crate) placed_at: Timestamp,
-    pub(crate) updated_at: Timestamp,
-}
-
-/// What was ordered, and by whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Content {
-    pub(crate) reference: Option<Reference>,
-    pub(crate) customer_id: Option<CustomerId>,
-    pub(crate) country: String,
-    pub(crate) lines: Vec<OrderLine>,
-    pub(crate) charges: Vec<Charge>,
-}
-
-/// One event in the history of an order. Each event is named as the status that it leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Step {
-    pub(crate) event: OrderStatus,
-    pub(crate) time: Timestamp,
-    pub(crate) cause: Cause,
-}
+use crate::{
+    Orders, Policy,
+    metrics::{self, Outcome},
+    store::{
+        Order, OrderCancellation, OrderContent, OrderHistory, Price, ReferencedOrder, Shop, Step,
+    },
+};
 
 /// What the order service decides on.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// A customer wants to order.
     Place(Request),
-    /// Somebody wants an order off.
+    /// Somebody wants an order to be cancelled.
     Cancel { order_id: OrderId, note: String },
     /// Something that an order waits for has come.
     Signal { order_id: OrderId, signal: Signal },
-    /// The catalogue changed: for the copy.
+    /// The catalogue changed: for the replica.
     Priced { sku: Sku, price: Price },
 }
 
@@ -137,105 +95,149 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fact {
     /// A customer placed it.
-    Placed { content: Content, total: Money, payment_method: String, reserve_by: Timestamp },
+    Placed { content: OrderContent, total: Money, payment_method: String, reserve_by: Timestamp },
     /// Its stock is held.
     PaymentDue { amount: Money, payment_method: String, due_by: Timestamp },
     /// Its payment is authorised.
     Authorized { allocate_by: Timestamp },
-    /// Its stock is allocated: it stands.
+    /// Its stock is allocated; its payment is captured next.
     Confirmed { amount: Money },
     /// Its money is captured.
     Paid { amount: Money },
-    /// It is off.
+    /// It is cancelled.
     Cancelled(Cancellation),
 }
 
-/// Decides which facts follow from `input`, and what its sender is told.
-pub(crate) fn decide(
-    policy: &Policy,
-    state: &State,
-    input: &Input,
-    now: Timestamp,
-) -> Decision<Event> {
-    match input {
-        Input::Place(request) => place(policy, state, request, now),
-        Input::Cancel { order_id, note } => cancel(state, *order_id, note),
-        Input::Signal { order_id, signal } => {
-            let order = state.orders.get(order_id);
-            let fact = order.and_then(|order| proceed(policy, order, signal, now));
-            Decision::events(
-                fact.map(|fact| Event { order_id: *order_id, fact }).into_iter().collect(),
-            )
-        }
-        Input::Priced { .. } => Decision::nothing(),
-    }
+/// The name of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EventName {
+    Placed,
+    PaymentDue,
+    Authorized,
+    Confirmed,
+    Paid,
+    Cancelled,
 }
 
-/// Folds a fact into the state.
-pub(crate) fn apply(state: &mut State, recorded: &Recorded<Event>) {
-    let Event { order_id, fact } = &recorded.event;
-    let step = Step { event: fact.status(), time: recorded.time, cause: recorded.cause.clone() };
-    state.steps.entry(*order_id).or_default().push(step);
-    match fact {
-        Fact::Placed { content, total, payment_method, reserve_by } => {
-            let order = Order {
-                status: fact.status(),
-                version: recorded.version,
-                total: *total,
-                payment_method: payment_method.clone(),
-                reason: None,
-                deadline: Some(*reserve_by),
-                context: recorded.context.clone(),
-                placed_at: recorded.time,
-                updated_at: recorded.time,
-            };
-            state.orders.put(*order_id, order);
-            if let Some(reference) = &content.reference {
-                state.references.insert(reference.clone(), *order_id);
-            }
-            state.contents.put(*order_id, content.clone());
-        }
-        Fact::PaymentDue { due_by, .. } => advance(state, recorded, Some(*due_by)),
-        Fact::Authorized { allocate_by } => advance(state, recorded, Some(*allocate_by)),
-        // From here on nothing is awaited in time: money may have moved, or it is over.
-        Fact::Confirmed { .. } | Fact::Paid { .. } => advance(state, recorded, None),
-        Fact::Cancelled(cancellation) => {
-            advance(state, recorded, None);
-            if let Some(order) = state.orders.change(order_id) {
-                order.reason = Some(cancellation.reason);
-            }
-            state.cancellations.put(*order_id, cancellation.clone());
+impl Rules for Orders {
+    type State = Shop;
+
+    fn aggregate(event: &Event) -> String {
+        event.order_id.to_string()
+    }
+
+    fn version(state: &Shop, event: &Event) -> u64 {
+        state.orders.get(&event.order_id).map_or(0, |order| order.version)
+    }
+
+    fn weight(input: &Input) -> usize {
+        match input {
+            Input::Place(request) => request.lines.len().max(1),
+            Input::Cancel { .. } | Input::Signal { .. } | Input::Priced { .. } => 1,
         }
     }
-}
 
-/// Folds a fact of the catalogue into the copy.
-pub(crate) fn copy(state: &mut State, input: &Input) {
-    match input {
-        Input::Priced { sku, price } => state.prices.put(sku.clone(), price.clone()),
-        Input::Place(_) | Input::Cancel { .. } | Input::Signal { .. } => {}
+    fn decide(&self, state: &Shop, input: &Input, now: Timestamp) -> Decision<Event> {
+        match input {
+            Input::Place(request) => place(&self.policy, state, request, now),
+            Input::Cancel { order_id, note } => cancel(state, *order_id, note),
+            Input::Signal { order_id, signal } => {
+                let order = state.order(order_id);
+                let fact = order.and_then(|order| proceed(&self.policy, order, signal, now));
+                let event = fact.map(|fact| Event { order_id: *order_id, fact });
+                Decision::events(event.into_iter().collect())
+            }
+            Input::Priced { .. } => Decision::nothing(),
+        }
+    }
+
+    fn after_append(state: &Shop, event: &Event, now: Timestamp) -> Option<AfterAppend> {
+        let outcome = match event.fact {
+            Fact::Paid { .. } => Outcome::Paid,
+            Fact::Cancelled(_) => Outcome::Cancelled,
+            Fact::Placed { .. }
+            | Fact::PaymentDue { .. }
+            | Fact::Authorized { .. }
+            | Fact::Confirmed { .. } => return None,
+        };
+        let placed_at = state.orders.get(&event.order_id)?.placed_at;
+        let took = (now.millis() - placed_at.millis()).max(0) as u64;
+        Some(Box::new(move || metrics::ended(outcome, Duration::from_millis(took))))
+    }
+
+    fn apply(state: &mut Shop, recorded: &Recorded<Event>) {
+        let Event { order_id, fact } = &recorded.event;
+        match fact {
+            Fact::Placed { content, total, payment_method, reserve_by } => {
+                let order = Order {
+                    status: fact.status(),
+                    version: recorded.version,
+                    total: *total,
+                    payment_method: payment_method.clone(),
+                    reason: None,
+                    deadline: Some(*reserve_by),
+                    context: recorded.context.clone(),
+                    placed_at: recorded.time,
+                    updated_at: recorded.time,
+                };
+                state.orders.put(*order_id, order);
+                state.histories.put(*order_id, OrderHistory(vec![step(recorded)]));
+                if let Some(reference) = &content.reference {
+                    state.references.put(reference.clone(), ReferencedOrder(*order_id));
+                }
+                state.contents.put(*order_id, content.clone());
+            }
+            Fact::PaymentDue { due_by, .. } => advance(state, recorded, Some(*due_by)),
+            Fact::Authorized { allocate_by } => advance(state, recorded, Some(*allocate_by)),
+            // From here on nothing is awaited in time: money may have moved, or it is over.
+            Fact::Confirmed { .. } | Fact::Paid { .. } => advance(state, recorded, None),
+            Fact::Cancelled(cancellation) => {
+                advance(state, recorded, None);
+                if let Some(order) = state.orders.change(order_id) {
+                    order.reason = Some(cancellation.reason);
+                }
+                state.cancellations.put(*order_id, OrderCancellation(cancellation.clone()));
+            }
+        }
+    }
+
+    fn replicate(state: &mut Shop, input: &Input) {
+        match input {
+            Input::Priced { sku, price } => state.prices.put(sku.clone(), price.clone()),
+            Input::Place(_) | Input::Cancel { .. } | Input::Signal { .. } => {}
+        }
     }
 }
 
 /// Brings an order to the status that a fact leads to. A log begins each order with `placed`, so
 /// there is one.
-fn advance(state: &mut State, recorded: &Recorded<Event>, deadline: Option<Timestamp>) {
-    if let Some(order) = state.orders.change(&recorded.event.order_id) {
+fn advance(state: &mut Shop, recorded: &Recorded<Event>, deadline: Option<Timestamp>) {
+    let order_id = &recorded.event.order_id;
+    if let Some(order) = state.orders.change(order_id) {
         order.status = recorded.event.fact.status();
         order.version = recorded.version;
         order.deadline = deadline;
         order.updated_at = recorded.time;
     }
+    if let Some(OrderHistory(steps)) = state.histories.change(order_id) {
+        steps.push(step(recorded));
+    }
+}
+
+fn step(recorded: &Recorded<Event>) -> Step {
+    let (event, cause) = (recorded.event.fact.name(), &recorded.cause);
+    Step(event, recorded.time.millis(), cause.kind.clone(), cause.id.clone())
 }
 
 /// Places an order whose lines can all be sold; what was placed before stays as it is.
-fn place(policy: &Policy, state: &State, request: &Request, now: Timestamp) -> Decision<Event> {
+fn place(policy: &Policy, state: &Shop, request: &Request, now: Timestamp) -> Decision<Event> {
     let order_id = request.order_id;
     if state.orders.get(&order_id).is_some() {
         return Decision::answered(vec![], &PlaceOrderAnswer::PlacedBefore { order_id });
     }
     if let Some(first) = request.reference.as_ref().and_then(|it| state.references.get(it)) {
-        return Decision::answered(vec![], &PlaceOrderAnswer::ReferenceTaken { order_id: *first });
+        return Decision::answered(vec![], &PlaceOrderAnswer::ReferenceTaken { order_id: first.0 });
     }
     let lines = match price::lines(&state.prices, request) {
         Ok(lines) => lines,
@@ -249,7 +251,7 @@ fn place(policy: &Policy, state: &State, request: &Request, now: Timestamp) -> D
 
     let total = Money { minor: total, currency: request.currency };
     let unit_prices = lines.iter().map(|line| line.unit_price).collect();
-    let content = Content {
+    let content = OrderContent {
         reference: request.reference.clone(),
         customer_id: request.customer_id.clone(),
         country: request.country.clone(),
@@ -264,8 +266,8 @@ fn place(policy: &Policy, state: &State, request: &Request, now: Timestamp) -> D
 }
 
 /// Cancels an order that is not yet confirmed.
-fn cancel(state: &State, order_id: OrderId, note: &str) -> Decision<Event> {
-    let Some(order) = state.orders.get(&order_id) else {
+fn cancel(state: &Shop, order_id: OrderId, note: &str) -> Decision<Event> {
+    let Some(order) = state.order(&order_id) else {
         return Decision::answered(vec![], &CancelOrderAnswer::NotFound);
     };
     match order.status {
@@ -348,7 +350,19 @@ fn cancelled(reason: CancelReason, detail: &str, shortages: &[Shortage]) -> Fact
 }
 
 impl Fact {
-    /// The status that it leads to; its name as well.
+    /// The name of the event.
+    pub(crate) fn name(&self) -> EventName {
+        match self {
+            Self::Placed { .. } => EventName::Placed,
+            Self::PaymentDue { .. } => EventName::PaymentDue,
+            Self::Authorized { .. } => EventName::Authorized,
+            Self::Confirmed { .. } => EventName::Confirmed,
+            Self::Paid { .. } => EventName::Paid,
+            Self::Cancelled(_) => EventName::Cancelled,
+        }
+    }
+
+    /// The status that it leads to.
     pub(crate) fn status(&self) -> OrderStatus {
         match self {
             Self::Placed { .. } => OrderStatus::Placed,
@@ -361,38 +375,16 @@ impl Fact {
     }
 }
 
-/// The names of the rows of one shop that a batch touches.
-#[derive(Debug, Default)]
-pub struct Keys {
-    pub(crate) orders: BTreeSet<OrderId>,
-    pub(crate) references: BTreeSet<Reference>,
-    pub(crate) prices: BTreeSet<Sku>,
-}
-
-impl Keys {
-    /// Adds what deciding on `input` looks at or changes.
-    pub(crate) fn add(&mut self, input: &Input) {
-        match input {
-            Input::Place(request) => {
-                self.orders.insert(request.order_id);
-                self.references.extend(request.reference.clone());
-                self.prices.extend(request.lines.iter().map(|line| line.sku.clone()));
-            }
-            Input::Cancel { order_id, .. } | Input::Signal { order_id, .. } => {
-                self.orders.insert(*order_id);
-            }
-            // The new price takes the place of the old one, whatever that was.
-            Input::Priced { .. } => {}
-        }
-    }
-}
-
-impl Input {
-    /// How many lines it carries.
-    pub(crate) fn weight(&self) -> usize {
+impl EventName {
+    /// The name as it is in subjects and in the history.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Place(request) => request.lines.len().max(1),
-            Self::Cancel { .. } | Self::Signal { .. } | Self::Priced { .. } => 1,
+            Self::Placed => "placed",
+            Self::PaymentDue => "payment_due",
+            Self::Authorized => "authorized",
+            Self::Confirmed => "confirmed",
+            Self::Paid => "paid",
+            Self::Cancelled => "cancelled",
         }
     }
 }

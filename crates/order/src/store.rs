@@ -1,332 +1,193 @@
-//! All SQL of the order service. The statements are the same on `SQLite` and Postgres.
+//! The rows that the order service keeps, and the deadline of an order.
 
 #[cfg(test)]
 mod tests;
-pub(crate) mod view;
 
-use std::collections::HashMap;
-
-use engine::{Cause, Context, Local, StoreError, Table, sql};
+use engine::{AnyRows, Column, Context, Row, Rows, State, Table, Timer, TimerInput, Value};
 use events::{
-    id::{OrderId, ParseError, Shop, Sku},
-    money::{Currency, Money},
+    id::{CustomerId, OrderId, Reference, Sku},
+    money::Money,
     time::Timestamp,
-    view::{CancelReason, OrderStatus},
+    view::{CancelReason, Cancellation, Charge, OrderLine, OrderStatus},
 };
-use serde::Serialize;
-use sqlx::{AnyConnection, Row, any::AnyRow, migrate::Migrator};
+use serde::{Deserialize, Serialize, de::Error as _};
 
-use crate::domain::{Input, Keys, Order, Price, Signal, State, Step};
-
-/// The migrations of the projection.
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!();
+use crate::domain::{EventName, Input, Signal};
 
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[
-    Table { name: "orders", key: "shop, id" },
-    Table { name: "order_content", key: "shop, order_id" },
-    Table { name: "order_cancellation", key: "shop, order_id" },
-    Table { name: "price", key: "shop, sku" },
+    Order::TABLE,
+    OrderContent::TABLE,
+    OrderCancellation::TABLE,
+    OrderHistory::TABLE,
+    ReferencedOrder::TABLE,
+    Price::TABLE,
 ];
 
-/// Fetches what a decision looks at: orders, whose the references are, prices. What is written
-/// once is never fetched.
-pub(crate) async fn load(
-    db: &mut AnyConnection,
-    keys: &HashMap<Shop, Keys>,
-) -> Result<HashMap<Shop, State>, StoreError> {
-    let mut states: HashMap<Shop, State> =
-        keys.keys().map(|shop| (shop.clone(), State::default())).collect();
-    load_orders(db, keys, &mut states).await?;
-    load_references(db, keys, &mut states).await?;
-    load_prices(db, keys, &mut states).await?;
-    Ok(states)
+/// When an order is cancelled because the awaited answer has not come.
+pub(crate) const DEADLINE: Timer<Input> =
+    Timer { table: Order::TABLE.name, column: "deadline", input: deadline_passed };
+
+/// The rows of one shop.
+#[derive(Debug, Default)]
+pub struct Shop {
+    pub(crate) orders: Rows<OrderId, Order>,
+    /// Written when an order is placed, and never looked at by a decision.
+    pub(crate) contents: Rows<OrderId, OrderContent>,
+    /// Written when an order is cancelled, and never looked at by a decision.
+    pub(crate) cancellations: Rows<OrderId, OrderCancellation>,
+    pub(crate) histories: Rows<OrderId, OrderHistory>,
+    pub(crate) references: Rows<Reference, ReferencedOrder>,
+    /// The replica of the catalogue.
+    pub(crate) prices: Rows<Sku, Price>,
 }
 
-async fn load_orders(
-    db: &mut AnyConnection,
-    keys: &HashMap<Shop, Keys>,
-    states: &mut HashMap<Shop, State>,
-) -> Result<(), StoreError> {
-    type Row = (
-        (usize, OrderStatus, u64, i64, Currency),
-        (String, Option<CancelReason>, Option<i64>, String, String, i64, i64),
+impl Shop {
+    /// An order about which something is to be decided.
+    pub(crate) fn order(&self, order_id: &OrderId) -> Option<&Order> {
+        // What follows is appended to the history: looked up here, it is fetched with the order.
+        self.histories.get(order_id);
+        self.orders.get(order_id)
+    }
+}
+
+impl State for Shop {
+    fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
+        let Self { orders, contents, cancellations, histories, references, prices } = self;
+        vec![orders, contents, cancellations, histories, references, prices]
+    }
+}
+
+/// An order as it is: what each step of the saga looks at and rewrites. Kept small.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) status: OrderStatus,
+    pub(crate) version: u64,
+    /// Lines and charges together.
+    pub(crate) total: Money,
+    pub(crate) payment_method: String,
+    /// Why it is cancelled, when it is.
+    pub(crate) reason: Option<CancelReason>,
+    /// When it is cancelled if the awaited answer has not come; none when nothing is awaited in
+    /// time.
+    pub(crate) deadline: Option<Timestamp>,
+    /// What everything that follows from the request has in common, for what a deadline leads to.
+    pub(crate) context: Context,
+    pub(crate) placed_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+impl Row for Order {
+    const TABLE: Table = Table {
+        name: "orders",
+        about: "An order as the last event about it left it.",
+        columns: &[
+            Column::integer("deadline"),
+            Column::text("status"),
+            Column::text("reason"),
+            Column::integer("total"),
+        ],
+        indexes: &[
+            "(partition, deadline) where deadline is not null",
+            "(partition, status) \
+             where status in ('placed', 'payment_due', 'authorized', 'confirmed')",
+        ],
+    };
+
+    fn columns(&self) -> Vec<Value> {
+        vec![
+            self.deadline.into(),
+            self.status.as_str().into(),
+            self.reason.map(|reason| reason.as_str().to_owned()).into(),
+            self.total.minor.into(),
+        ]
+    }
+}
+
+/// What was ordered, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrderContent {
+    /// The caller's own order number.
+    pub(crate) reference: Option<Reference>,
+    /// None for a guest.
+    pub(crate) customer_id: Option<CustomerId>,
+    pub(crate) country: String,
+    pub(crate) lines: Vec<OrderLine>,
+    pub(crate) charges: Vec<Charge>,
+}
+
+impl Row for OrderContent {
+    const TABLE: Table = table(
+        "order_content",
+        "What was ordered and by whom. Written once, when the order is placed.",
     );
-    let wanted = Wanted::new(keys.iter().map(|(shop, keys)| (shop, keys.orders.iter())));
-    let statement = "select string_agg('[' || concat_ws(',', value->>2, json_quote(o.status), \
-         o.version, o.total, json_quote(o.currency)) || '],[' || concat_ws(',', \
-         json_quote(o.payment_method), json_quote(o.reason), json_quote(o.deadline), \
-         json_quote(o.correlation_id), json_quote(o.traceparent), o.placed_at, o.updated_at) \
-         || ']', '],[') \
-         from jsonb_each($1) join orders o on o.shop = value->>0 and o.id = value->>1";
-    let rows: Vec<Row> = sql::fetch(db, statement, &wanted.rows()).await?;
-    for ((place, status, version, total, currency), rest) in rows {
-        let (payment_method, reason, deadline, correlation_id, traceparent, placed_at, updated_at) =
-            rest;
-        let (shop, order_id) = wanted.of(place)?;
-        let order = Order {
-            status,
-            version,
-            total: Money { minor: total, currency },
-            payment_method,
-            reason,
-            deadline: deadline.map(Timestamp::from_millis),
-            context: Context { correlation_id, traceparent },
-            placed_at: Timestamp::from_millis(placed_at),
-            updated_at: Timestamp::from_millis(updated_at),
-        };
-        states.entry(shop.clone()).or_default().orders.loaded(*order_id, order);
-    }
-    Ok(())
 }
 
-async fn load_references(
-    db: &mut AnyConnection,
-    keys: &HashMap<Shop, Keys>,
-    states: &mut HashMap<Shop, State>,
-) -> Result<(), StoreError> {
-    let wanted = Wanted::new(keys.iter().map(|(shop, keys)| (shop, keys.references.iter())));
-    let statement = "select string_agg(concat_ws(',', value->>2, json_quote(c.order_id)), '],[') \
-         from jsonb_each($1) join order_content c on c.shop = value->>0 and c.reference = value->>1";
-    let rows: Vec<(usize, OrderId)> = sql::fetch(db, statement, &wanted.rows()).await?;
-    for (place, order_id) in rows {
-        let (shop, reference) = wanted.of(place)?;
-        states.entry(shop.clone()).or_default().references.insert(reference.clone(), order_id);
-    }
-    Ok(())
+/// Why an order is cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrderCancellation(pub(crate) Cancellation);
+
+impl Row for OrderCancellation {
+    const TABLE: Table =
+        table("order_cancellation", "Why an order is cancelled. Written once, when it is.");
 }
 
-async fn load_prices(
-    db: &mut AnyConnection,
-    keys: &HashMap<Shop, Keys>,
-    states: &mut HashMap<Shop, State>,
-) -> Result<(), StoreError> {
-    let wanted = Wanted::<Sku>::new(keys.iter().map(|(shop, keys)| (shop, keys.prices.iter())));
-    let statement = "select string_agg(concat_ws(',', value->>2, p.minor, json_quote(p.currency), \
-         p.active), '],[') \
-         from jsonb_each($1) join price p on p.shop = value->>0 and p.sku = value->>1";
-    let rows: Vec<(usize, i64, Currency, i64)> = sql::fetch(db, statement, &wanted.rows()).await?;
-    for (place, minor, currency, active) in rows {
-        let (shop, sku) = wanted.of(place)?;
-        let price = Price { price: Money { minor, currency }, active: active != 0 };
-        states.entry(shop.clone()).or_default().prices.loaded(sku.clone(), price);
-    }
-    Ok(())
+/// The events of an order, from its beginning: the n-th led to version n.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrderHistory(pub(crate) Vec<Step>);
+
+/// An event of an order: its name, when it was decided in milliseconds since 1970, what caused it,
+/// and the id of that. A tuple, since the whole history is written with each event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Step(pub(crate) EventName, pub(crate) i64, pub(crate) String, pub(crate) String);
+
+impl Row for OrderHistory {
+    const TABLE: Table = table(
+        "order_history",
+        "The events of an order: [event, ms, cause, id of the cause] for each version from 1.",
+    );
 }
 
-/// The names of the rows that are fetched from a table. A row comes back with the place of its
-/// name in here: nothing is parsed again.
-struct Wanted<'a, K>(Vec<(&'a Shop, &'a K)>);
+/// The order that has a reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReferencedOrder(pub(crate) OrderId);
 
-impl<'a, K: Serialize> Wanted<'a, K> {
-    fn new(keys: impl Iterator<Item = (&'a Shop, impl Iterator<Item = &'a K>)>) -> Self {
-        Self(keys.flat_map(|(shop, keys)| keys.map(move |key| (shop, key))).collect())
-    }
-
-    /// The names with their places.
-    fn rows(&self) -> Vec<(&'a Shop, &'a K, usize)> {
-        self.0.iter().enumerate().map(|(place, (shop, key))| (*shop, *key, place)).collect()
-    }
-
-    /// The name of a row, by its place.
-    fn of(&self, place: usize) -> Result<(&'a Shop, &'a K), StoreError> {
-        self.0.get(place).copied().ok_or_else(|| StoreError::Corrupt {
-            table: "jsonb_each",
-            column: "value",
-            value: place.to_string(),
-        })
-    }
+impl Row for ReferencedOrder {
+    const TABLE: Table =
+        table("reference", "The order that has a reference, the caller's own order number.");
 }
 
-/// Writes the changed rows, one statement for each table.
-pub(crate) async fn save(
-    db: &mut AnyConnection,
-    partition: u32,
-    states: &HashMap<Shop, State>,
-) -> Result<(), StoreError> {
-    save_orders(db, partition, states).await?;
-    save_contents(db, states).await?;
-    save_cancellations(db, states).await?;
-    save_prices(db, states).await
+/// What a product costs, and whether it is sold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    pub(crate) price: Money,
+    pub(crate) active: bool,
 }
 
-async fn save_orders(
-    db: &mut AnyConnection,
-    partition: u32,
-    states: &HashMap<Shop, State>,
-) -> Result<(), StoreError> {
-    let mut rows = Vec::new();
-    for (shop, state) in states {
-        for (id, order) in state.orders.changed() {
-            let Order { status, version, total, payment_method, reason, .. } = order;
-            let Context { correlation_id, traceparent } = &order.context;
-            let (deadline, placed_at) = (order.deadline.map(Timestamp::millis), order.placed_at);
-            rows.push((
-                shop,
-                id,
-                partition,
-                status,
-                version,
-                total.minor,
-                total.currency,
-                payment_method,
-                reason,
-                deadline,
-                correlation_id,
-                traceparent,
-                placed_at.millis(),
-                order.updated_at.millis(),
-                history(state.steps.get(id).map_or(&[], Vec::as_slice))?,
-            ));
-        }
-    }
-    let statement = "insert into orders (shop, id, partition, status, version, total, currency, \
-         payment_method, reason, deadline, correlation_id, traceparent, placed_at, updated_at, \
-         history) select value->>0, value->>1, cast(value->>2 as bigint), value->>3, \
-         cast(value->>4 as bigint), cast(value->>5 as bigint), value->>6, value->>7, value->>8, \
-         cast(value->>9 as bigint), value->>10, value->>11, cast(value->>12 as bigint), \
-         cast(value->>13 as bigint), value->>14 \
-         from jsonb_each($1) where true \
-         on conflict (shop, id) do update set status = excluded.status, \
-         version = excluded.version, reason = excluded.reason, deadline = excluded.deadline, \
-         updated_at = excluded.updated_at, history = orders.history || excluded.history";
-    sql::write(db, statement, &rows).await
+impl Row for Price {
+    const TABLE: Table =
+        table("price", "What a product costs and whether it is sold: a replica of the catalogue.");
 }
 
-/// Steps as they stand in the database, a line each: the version of the order is the number of
-/// the line.
-fn history(steps: &[Step]) -> Result<String, serde_json::Error> {
-    let mut lines = String::new();
-    for Step { event, time, cause } in steps {
-        let step = (event, time.millis(), &cause.kind, &cause.id);
-        lines.push_str(&serde_json::to_string(&step)?);
-        lines.push('\n');
-    }
-    Ok(lines)
+/// A table without columns of its own.
+const fn table(name: &'static str, about: &'static str) -> Table {
+    Table { name, about, columns: &[], indexes: &[] }
 }
 
-async fn save_contents(
-    db: &mut AnyConnection,
-    states: &HashMap<Shop, State>,
-) -> Result<(), StoreError> {
-    let mut rows = Vec::new();
-    for (shop, state) in states {
-        for (id, content) in state.contents.changed() {
-            let lines = serde_json::to_string(&content.lines)?;
-            let charges = serde_json::to_string(&content.charges)?;
-            let (reference, customer_id) = (&content.reference, &content.customer_id);
-            rows.push((shop, id, reference, customer_id, &content.country, lines, charges));
-        }
-    }
-    let statement = "insert into order_content \
-         (shop, order_id, reference, customer_id, country, lines, charges) \
-         select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 \
-         from jsonb_each($1) where true on conflict (shop, order_id) do nothing";
-    sql::write(db, statement, &rows).await
-}
-
-async fn save_cancellations(
-    db: &mut AnyConnection,
-    states: &HashMap<Shop, State>,
-) -> Result<(), StoreError> {
-    let mut rows = Vec::new();
-    for (shop, state) in states {
-        for (id, cancellation) in state.cancellations.changed() {
-            let shortages = serde_json::to_string(&cancellation.shortages)?;
-            rows.push((shop, id, &cancellation.detail, shortages));
-        }
-    }
-    let statement = "insert into order_cancellation (shop, order_id, detail, shortages) \
-         select value->>0, value->>1, value->>2, value->>3 \
-         from jsonb_each($1) where true on conflict (shop, order_id) do nothing";
-    sql::write(db, statement, &rows).await
-}
-
-async fn save_prices(
-    db: &mut AnyConnection,
-    states: &HashMap<Shop, State>,
-) -> Result<(), StoreError> {
-    let mut rows = Vec::new();
-    for (shop, state) in states {
-        rows.extend(state.prices.changed().map(|(sku, product)| {
-            let active = i64::from(product.active);
-            (shop, sku, product.price.minor, product.price.currency, active)
-        }));
-    }
-    let statement = "insert into price (shop, sku, minor, currency, active) \
-         select value->>0, value->>1, cast(value->>2 as bigint), value->>3, \
-         cast(value->>4 as bigint) \
-         from jsonb_each($1) where true \
-         on conflict (shop, sku) do update set minor = excluded.minor, \
-         currency = excluded.currency, active = excluded.active";
-    sql::write(db, statement, &rows).await
-}
-
-/// The orders whose deadline has passed, the longest overdue first.
-pub(crate) async fn due(
-    db: &mut AnyConnection,
-    partition: u32,
-    now: Timestamp,
-    limit: i64,
-) -> Result<Vec<Local<Input>>, StoreError> {
-    sqlx::query(
-        "select shop, id, status, deadline, correlation_id, traceparent from orders \
-         where partition = $1 and deadline <= $2 order by deadline limit $3",
-    )
-    .bind(i64::from(partition))
-    .bind(now.millis())
-    .bind(limit)
-    .fetch_all(db)
-    .await?
-    .iter()
-    .map(|row| {
-        let order_id = parsed(row, 1, "orders", "id", OrderId::parse)?;
-        let deadline = Timestamp::from_millis(row.try_get(3)?);
-        let kind = match status(row, 2)? {
-            OrderStatus::PaymentDue => "timer.payment_deadline",
-            OrderStatus::Placed
-            | OrderStatus::Authorized
-            | OrderStatus::Confirmed
-            | OrderStatus::Paid
-            | OrderStatus::Cancelled => "timer.stock_deadline",
-        };
-        Ok(Local {
-            shop: parsed(row, 0, "orders", "shop", Shop::parse)?,
-            aggregate: order_id.to_string(),
-            cause: Cause { id: String::new(), kind: kind.to_owned() },
-            context: Context::from_columns(row.try_get(4)?, row.try_get(5)?),
-            input: Input::Signal { order_id, signal: Signal::DeadlinePassed { deadline } },
-        })
-    })
-    .collect()
-}
-
-fn status(row: &AnyRow, index: usize) -> Result<OrderStatus, StoreError> {
-    let value: String = row.try_get(index)?;
-    OrderStatus::parse(&value).ok_or(StoreError::Corrupt {
-        table: "orders",
-        column: "status",
-        value,
-    })
-}
-
-fn reason(row: &AnyRow, index: usize) -> Result<Option<CancelReason>, StoreError> {
-    let Some(value) = row.try_get::<Option<String>, _>(index)? else { return Ok(None) };
-    let known = serde_json::from_value(serde_json::Value::String(value.clone()));
-    known.map(Some).map_err(|_| StoreError::Corrupt { table: "orders", column: "reason", value })
-}
-
-fn currency(row: &AnyRow, index: usize, table: &'static str) -> Result<Currency, StoreError> {
-    parsed(row, index, table, "currency", Currency::parse)
-}
-
-fn parsed<T>(
-    row: &AnyRow,
-    index: usize,
-    table: &'static str,
-    column: &'static str,
-    parse: fn(&str) -> Result<T, ParseError>,
-) -> Result<T, StoreError> {
-    let value: String = row.try_get(index)?;
-    parse(&value).map_err(|_| StoreError::Corrupt { table, column, value })
+/// What the passed deadline of an order becomes.
+fn deadline_passed(key: &str, document: &str) -> Result<TimerInput<Input>, serde_json::Error> {
+    let order_id = OrderId::parse(key).map_err(serde_json::Error::custom)?;
+    let order: Order = serde_json::from_str(document)?;
+    let deadline =
+        order.deadline.ok_or_else(|| serde_json::Error::custom("the order has no deadline"))?;
+    let kind = match order.status {
+        OrderStatus::PaymentDue => "timer.payment_deadline",
+        OrderStatus::Placed
+        | OrderStatus::Authorized
+        | OrderStatus::Confirmed
+        | OrderStatus::Paid
+        | OrderStatus::Cancelled => "timer.stock_deadline",
+    };
+    let input = Input::Signal { order_id, signal: Signal::DeadlinePassed { deadline } };
+    Ok(TimerInput { kind, context: order.context, input })
 }

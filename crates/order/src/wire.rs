@@ -1,6 +1,9 @@
-//! Bytes ⇄ domain: the only file that sees protobuf.
+//! Bytes to domain and back: the only file that sees protobuf.
 
-use engine::WireError;
+#[cfg(test)]
+mod tests;
+
+use engine::{Encoded, Wire, WireError};
 use events::{
     id::{CustomerId, OrderId, ParseError, Quantity, Reference, Sku},
     money::{Currency, MAX_UNIT_PRICE, Money},
@@ -8,46 +11,73 @@ use events::{
         self, catalog_event::Kind as Catalog, command::Body as Command, event::Body,
         inventory_event::Kind as Inventory, order_event::Kind, payment_event::Kind as Payment,
     },
+    subject,
     time::Timestamp,
     view::{CancelReason, Cancellation, Charge, OrderLine, Shortage},
 };
+use prost::Message;
 
-use crate::domain::{Content, Event, Fact, Input, Price, Request, RequestedLine, Signal};
+use crate::{
+    Orders,
+    domain::{Event, Fact, Input, Request, RequestedLine, Signal},
+    store::{OrderContent, Price},
+};
 
 /// The most characters of a free text that are kept.
 const MAX_TEXT_CHARS: usize = 1_000;
 
-/// Turns a command into an input.
-pub(crate) fn command(command: proto::Command) -> Result<Input, WireError> {
-    match command.body.ok_or(WireError::Missing("body"))? {
-        Command::PlaceOrder(order) => Ok(Input::Place(request(order)?)),
-        Command::CancelOrder(order) => Ok(Input::Cancel {
-            order_id: OrderId::parse(&order.order_id)?,
-            note: text(&order.note),
-        }),
-        Command::PutProducts(_) => Err(WireError::Unexpected("put_products")),
-        Command::RecordStock(_) => Err(WireError::Unexpected("record_stock")),
-    }
-}
+impl Wire for Orders {
+    type Input = Input;
+    type Event = Event;
 
-/// Turns an event of another service into an input.
-pub(crate) fn foreign(event: proto::Event) -> Result<Input, WireError> {
-    match event.body.ok_or(WireError::Missing("body"))? {
-        Body::Inventory(fact) => stock(fact.kind.ok_or(WireError::Missing("inventory.kind"))?),
-        Body::Payment(fact) => {
-            let order_id = OrderId::parse(&event.aggregate_id)?;
-            let signal = payment(fact.kind.ok_or(WireError::Missing("payment.kind"))?)?;
-            Ok(Input::Signal { order_id, signal })
+    fn command(payload: &[u8]) -> Result<Input, WireError> {
+        match proto::Command::decode(payload)?.body.ok_or(WireError::Missing("body"))? {
+            Command::PlaceOrder(order) => Ok(Input::Place(request(order)?)),
+            Command::CancelOrder(order) => Ok(Input::Cancel {
+                order_id: OrderId::parse(&order.order_id)?,
+                note: text(&order.note),
+            }),
+            other => Err(WireError::Unexpected(subject::command_kind(&other).1)),
         }
-        Body::Catalog(fact) => product(fact.kind.ok_or(WireError::Missing("catalog.kind"))?),
-        Body::Order(_) => Err(WireError::Unexpected("order")),
-        Body::Engine(_) => Err(WireError::Unexpected("engine")),
+    }
+
+    fn foreign(payload: &[u8]) -> Result<Input, WireError> {
+        let event = proto::Event::decode(payload)?;
+        match event.body.ok_or(WireError::Missing("body"))? {
+            Body::Inventory(fact) => stock(fact.kind.ok_or(WireError::Missing("kind"))?),
+            Body::Payment(fact) => {
+                let order_id = OrderId::parse(&event.aggregate_id)?;
+                let signal = payment(fact.kind.ok_or(WireError::Missing("kind"))?)?;
+                Ok(Input::Signal { order_id, signal })
+            }
+            Body::Catalog(fact) => product(fact.kind.ok_or(WireError::Missing("kind"))?),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn encode(event: &Event) -> Encoded {
+        let body = Body::Order(proto::OrderEvent { kind: Some(encode_fact(&event.fact)) });
+        let name = subject::event_kind(&body).unwrap_or_default();
+        let envelope = proto::Event { body: Some(body), ..Default::default() };
+        Encoded { name, body: envelope.encode_to_vec() }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Event, WireError> {
+        let event = proto::Event::decode(payload)?;
+        let fact = match event.body.ok_or(WireError::Missing("body"))? {
+            Body::Order(fact) => decode_fact(fact.kind.ok_or(WireError::Missing("kind"))?)?,
+            other => return Err(unexpected(&other)),
+        };
+        Ok(Event { order_id: OrderId::parse(&event.aggregate_id)?, fact })
     }
 }
 
-/// Turns an event into its wire form.
-pub(crate) fn encode(event: &Event) -> Body {
-    let kind = match &event.fact {
+fn unexpected(body: &Body) -> WireError {
+    WireError::Unexpected(subject::event_kind(body).unwrap_or("an event without a kind"))
+}
+
+fn encode_fact(fact: &Fact) -> Kind {
+    match fact {
         Fact::Placed { content, total, payment_method, reserve_by } => {
             Kind::Placed(proto::OrderPlaced {
                 reference: optional(content.reference.as_ref()),
@@ -79,16 +109,11 @@ pub(crate) fn encode(event: &Event) -> Body {
             detail: cancellation.detail.clone(),
             shortages: cancellation.shortages.iter().map(shortage_to_wire).collect(),
         }),
-    };
-    Body::Order(proto::OrderEvent { kind: Some(kind) })
+    }
 }
 
-/// Turns the wire form of an event of an order back into it.
-pub(crate) fn decode(aggregate: &str, body: Body) -> Result<Event, WireError> {
-    let Body::Order(event) = body else {
-        return Err(WireError::Unexpected("another service's event"));
-    };
-    let fact = match event.kind.ok_or(WireError::Missing("order.kind"))? {
+fn decode_fact(kind: Kind) -> Result<Fact, WireError> {
+    Ok(match kind {
         Kind::Placed(placed) => decode_placed(placed)?,
         Kind::PaymentDue(due) => Fact::PaymentDue {
             amount: Money::parse(due.amount.as_ref())?,
@@ -107,13 +132,12 @@ pub(crate) fn decode(aggregate: &str, body: Body) -> Result<Event, WireError> {
             detail: cancelled.detail,
             shortages: shortages(&cancelled.shortages)?,
         }),
-    };
-    Ok(Event { order_id: OrderId::parse(aggregate)?, fact })
+    })
 }
 
 fn decode_placed(placed: proto::OrderPlaced) -> Result<Fact, WireError> {
     let lines = placed.lines.iter().map(line).collect::<Result<_, _>>()?;
-    let content = Content {
+    let content = OrderContent {
         reference: parsed(&placed.reference, Reference::parse)?,
         customer_id: parsed(&placed.customer_id, CustomerId::parse)?,
         country: placed.country,
@@ -295,131 +319,4 @@ fn optional<T: ToString>(value: Option<&T>) -> String {
 fn text(value: &str) -> String {
     let printable = |c: char| if c.is_control() { ' ' } else { c };
     value.chars().take(MAX_TEXT_CHARS).map(printable).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: &str = "018f0000-0000-7000-8000-000000000001";
-
-    fn wire_request() -> proto::PlaceOrder {
-        proto::PlaceOrder {
-            order_id: ID.into(),
-            reference: "PO 1".into(),
-            currency: "GBP".into(),
-            lines: vec![proto::RequestedLine {
-                sku: "A".into(),
-                quantity: 2,
-                unit_price: Some(250),
-            }],
-            payment_method: "card".into(),
-            ..Default::default()
-        }
-    }
-
-    fn place(order: proto::PlaceOrder) -> Result<Input, WireError> {
-        command(proto::Command { body: Some(Command::PlaceOrder(order)), ..Default::default() })
-    }
-
-    #[test]
-    fn every_event_survives_the_way_through_the_wire() {
-        let money = Money { minor: 500, currency: Currency::parse("GBP").unwrap() };
-        let at = Timestamp::from_millis(1_300_000_000_123);
-        let content = Content {
-            reference: Some(Reference::parse("PO 1").unwrap()),
-            customer_id: None,
-            country: "France".into(),
-            lines: vec![OrderLine {
-                sku: Sku::parse("A").unwrap(),
-                quantity: Quantity::parse(2).unwrap(),
-                unit_price: 250,
-            }],
-            charges: vec![Charge { code: "POST".into(), amount: -3 }],
-        };
-        let cancelled = |reason| {
-            Fact::Cancelled(Cancellation {
-                reason,
-                detail: "why".into(),
-                shortages: vec![Shortage {
-                    sku: Sku::parse("A").unwrap(),
-                    requested: 2,
-                    available: 1,
-                }],
-            })
-        };
-        let method = "card".to_owned();
-        let facts = [
-            Fact::Placed { content, total: money, payment_method: method.clone(), reserve_by: at },
-            Fact::PaymentDue { amount: money, payment_method: method, due_by: at },
-            Fact::Authorized { allocate_by: at },
-            Fact::Confirmed { amount: money },
-            Fact::Paid { amount: money },
-            cancelled(CancelReason::Requested),
-            cancelled(CancelReason::OutOfStock),
-            cancelled(CancelReason::StockTimeout),
-            cancelled(CancelReason::PaymentDeclined),
-            cancelled(CancelReason::PaymentFailed),
-            cancelled(CancelReason::PaymentTimeout),
-            cancelled(CancelReason::StockLost),
-            cancelled(CancelReason::CaptureFailed),
-        ];
-        for fact in facts {
-            let event = Event { order_id: OrderId::parse(ID).unwrap(), fact };
-            assert_eq!(decode(ID, encode(&event)).unwrap(), event);
-        }
-    }
-
-    #[test]
-    fn a_price_that_could_overflow_a_total_is_refused_by_name() {
-        for price in [-1, MAX_UNIT_PRICE + 1, i64::MAX] {
-            let mut order = wire_request();
-            order.lines[0].unit_price = Some(price);
-            let error = place(order).expect_err("is out of range").to_string();
-            assert_eq!(error, format!("unit_price must be 0 to 1000000000000, got \"{price}\""));
-        }
-        assert!(place(wire_request()).is_ok());
-    }
-
-    #[test]
-    fn a_text_that_no_database_takes_is_made_harmless() {
-        let mut order = wire_request();
-        order.country = "\0France\n".into();
-        order.payment_method = "x".repeat(MAX_TEXT_CHARS + 1);
-        let Ok(Input::Place(request)) = place(order) else { panic!("is a valid order") };
-        assert_eq!(request.country, " France ");
-        assert_eq!(request.payment_method.len(), MAX_TEXT_CHARS);
-    }
-
-    #[test]
-    fn an_answer_of_payment_concerns_the_order_that_its_envelope_names() {
-        let captured = proto::PaymentCaptured {
-            operation_id: "o".into(),
-            amount: Some(proto::Money { minor: 5, currency: "GBP".into() }),
-        };
-        let event = proto::Event {
-            aggregate_id: ID.into(),
-            body: Some(Body::Payment(proto::PaymentEvent {
-                kind: Some(Payment::Captured(captured)),
-            })),
-            ..Default::default()
-        };
-        let Ok(Input::Signal { order_id, signal: Signal::Captured { amount } }) = foreign(event)
-        else {
-            panic!("is a signal")
-        };
-        assert_eq!((order_id.to_string().as_str(), amount.minor), (ID, 5));
-    }
-
-    #[test]
-    fn what_this_service_does_not_read_is_refused_by_name() {
-        let released = Inventory::Released(proto::StockReleased::default());
-        let event = proto::Event {
-            body: Some(Body::Inventory(proto::InventoryEvent { kind: Some(released) })),
-            ..Default::default()
-        };
-        let error = foreign(event).expect_err("is not read").to_string();
-        assert_eq!(error, "inventory.released is not handled by this service");
-        assert!(command(proto::Command::default()).is_err());
-    }
 }

@@ -14,22 +14,14 @@ mod charge;
 #[cfg(test)]
 mod tests;
 
-use engine::{Context, Recorded, Rows};
-use events::{id::OrderId, money::Money};
+use engine::{Context, Decision, Recorded, Rules};
+use events::{id::OrderId, money::Money, time::Timestamp};
 
 pub(crate) use self::charge::{Charge, Payment, Pending, Status};
-
-/// The payments of one shop, by order.
-pub(crate) type State = Rows<OrderId, Row>;
-
-/// A payment and its history's length.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Counts its events, from 1.
-    pub version: u64,
-    /// The payment as it is.
-    pub payment: Payment,
-}
+use crate::{
+    Payments,
+    store::{self, PaymentRow},
+};
 
 /// What payment decides on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +42,12 @@ pub enum Signal {
         /// The payment provider's token.
         payment_method: String,
     },
-    /// The order stands: what is authorised is to be captured.
+    /// The order is confirmed: what is authorised is to be captured.
     Confirmed {
         /// The amount to capture.
         amount: Money,
     },
-    /// The order is off: what was taken or set aside is to be given back.
+    /// The order is cancelled: what was taken or set aside is to be given back.
     Cancelled,
     /// What became of an operation is certain.
     Settled {
@@ -127,10 +119,30 @@ pub enum Fact {
     Abandoned,
 }
 
+impl Rules for Payments {
+    type State = store::Payments;
+
+    fn aggregate(event: &Event) -> String {
+        event.order_id.to_string()
+    }
+
+    fn version(payments: &Self::State, event: &Event) -> u64 {
+        payments.get(&event.order_id).map_or(0, |row| row.version)
+    }
+
+    fn decide(&self, payments: &Self::State, input: &Input, _now: Timestamp) -> Decision<Event> {
+        Decision::events(decide(payments, input))
+    }
+
+    fn apply(payments: &mut Self::State, recorded: &Recorded<Event>) {
+        apply(payments, recorded);
+    }
+}
+
 /// Decides which facts follow from `input`.
 ///
 /// An input whose effect already holds yields none, so each may come any number of times.
-pub(crate) fn decide(payments: &State, input: &Input) -> Vec<Event> {
+fn decide(payments: &store::Payments, input: &Input) -> Vec<Event> {
     let order_id = input.order_id;
     let payment = payments.get(&order_id).map(|row| &row.payment);
     let facts = match &input.signal {
@@ -286,16 +298,18 @@ fn refund(order_id: OrderId, charge: &Charge) -> Fact {
 }
 
 /// Folds a fact into the payments.
-pub(crate) fn apply(payments: &mut State, recorded: &Recorded<Event>) {
+fn apply(payments: &mut store::Payments, recorded: &Recorded<Event>) {
     let Event { order_id, fact } = &recorded.event;
     let version = recorded.version;
     match fact {
         Fact::AuthorizationPending { operation_id, amount, payment_method } => {
             let pending = Pending::new(operation_id, *amount, &recorded.context);
             let charge = Charge::begin(pending, payment_method);
-            payments.put(*order_id, Row { version, payment: Payment::Begun(charge) });
+            payments.put(*order_id, PaymentRow { version, payment: Payment::Begun(charge) });
         }
-        Fact::Abandoned => payments.put(*order_id, Row { version, payment: Payment::Abandoned }),
+        Fact::Abandoned => {
+            payments.put(*order_id, PaymentRow { version, payment: Payment::Abandoned });
+        }
         Fact::Authorized { .. }
         | Fact::Declined { .. }
         | Fact::Failed { .. }

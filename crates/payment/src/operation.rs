@@ -1,6 +1,6 @@
 //! Operations: what is asked of the provider, and how its outcome becomes certain.
 //!
-//! An operation is in the log as pending before the provider hears of it, and stays pending until
+//! An operation is in the log as pending before the provider is asked for it, and stays pending until
 //! its outcome is certain. Whenever the provider may have heard of it (after a restart, after any
 //! call without an answer), it is first asked what became of it, and only what it knows nothing of
 //! is asked for again, with the same idempotency key: so nothing is charged twice, and an uncertain
@@ -9,65 +9,183 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
-use engine::{Cause, Context, Local, Recorded};
-use events::id::{OrderId, Shop};
-use tokio::time::sleep;
-
-use crate::{
-    domain::{Charge, Event, Fact, Input, Outcome, Signal, Status},
-    provider::{Answer, Provider, Request, Task},
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
 };
 
-/// Something that is asked of the provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
-    /// The order that it is about.
-    pub order_id: OrderId,
-    /// What is asked.
-    pub request: Request,
-    /// What it continues.
-    pub context: Context,
-}
+use engine::{
+    Attempt, Attempted, Cause, Context, Effects, InternalInput, Operation, OperationColumn, Row,
+};
+use events::{
+    id::{OrderId, ParseError},
+    time::Timestamp,
+};
 
-impl Operation {
-    /// The operation that an event announces, if it does.
-    pub(crate) fn announced(recorded: &Recorded<Event>) -> Option<Self> {
-        let (operation_id, amount, task) = match recorded.event.fact.clone() {
-            Fact::AuthorizationPending { operation_id, amount, payment_method } => {
-                (operation_id, amount, Task::Authorize { payment_method })
-            }
-            Fact::CapturePending { operation_id, amount, provider_reference } => {
-                (operation_id, amount, Task::Capture { provider_reference })
-            }
-            Fact::VoidPending { operation_id, amount, provider_reference } => {
-                (operation_id, amount, Task::Void { provider_reference })
-            }
-            Fact::RefundPending { operation_id, amount, provider_reference } => {
-                (operation_id, amount, Task::Refund { provider_reference })
-            }
-            Fact::Authorized { .. }
-            | Fact::Declined { .. }
-            | Fact::Failed { .. }
-            | Fact::Captured { .. }
-            | Fact::CaptureFailed { .. }
-            | Fact::Voided { .. }
-            | Fact::Refunded { .. }
-            | Fact::CancelRequested
-            | Fact::Abandoned => return None,
-        };
-        Some(Self {
-            order_id: recorded.event.order_id,
-            request: Request { operation_id, shop: recorded.shop.clone(), amount, task },
-            context: recorded.context.clone(),
-        })
+use crate::{
+    Payments,
+    domain::{Charge, Input, Outcome, Payment, Pending, Signal, Status},
+    provider::{Answer, Provider, ProviderError, Request, Task},
+    store::PaymentRow,
+};
+
+/// After so many attempts to authorise, of which the provider has carried out none, the payment has
+/// failed: they take 13 s, short against the time that an order waits for its payment. Money that
+/// is promised or owed is moved however long it takes.
+const MAX_AUTHORIZE_ATTEMPTS: u32 = 8;
+/// The pause after the first attempt without an answer; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The pause after what only an operator can settle.
+const OPERATOR_PAUSE: Duration = Duration::from_mins(10);
+
+impl Effects for Payments {
+    const OPERATION: OperationColumn =
+        OperationColumn { table: PaymentRow::TABLE.name, column: "operation" };
+
+    fn destination(&self, _operation: &Operation) -> String {
+        format!("provider {}", Provider::NAME)
     }
 
-    /// The operation that a payment waits for, if it does: the same that was announced.
-    pub(crate) fn pending(shop: Shop, order_id: OrderId, charge: Charge) -> Option<Self> {
+    fn context(operation: &Operation) -> Context {
+        Announced::read(operation).map(|announced| announced.context).unwrap_or_default()
+    }
+
+    async fn execute(&self, operation: &Operation, attempt: Attempt) -> Attempted<Input> {
+        let id = &*operation.id;
+        let announced = match Announced::read(operation) {
+            Ok(announced) => announced,
+            Err(error) => {
+                tracing::error!(operation.id = id, %error, "a pending operation does not read");
+                return Attempted::RetryAt(attempt.now + OPERATOR_PAUSE);
+            }
+        };
+        match ask(&self.provider, &announced.request, attempt).await {
+            Ok(outcome) => Attempted::Done(announced.settled(outcome)),
+            Err(NoOutcome::Refused) => {
+                tracing::error!(operation.id = id, "the provider refuses to give money back");
+                Attempted::RetryAt(next_attempt(id, attempt))
+            }
+            Err(NoOutcome::Provider(error @ ProviderError::KeyReused)) => {
+                tracing::error!(operation.id = id, %error, "the operation cannot be carried out");
+                Attempted::RetryAt(attempt.now + OPERATOR_PAUSE)
+            }
+            Err(NoOutcome::Provider(error)) => {
+                let number = attempt.number;
+                tracing::warn!(operation.id = id, attempt = number, %error, "no answer");
+                Attempted::RetryAt(next_attempt(id, attempt))
+            }
+        }
+    }
+}
+
+/// Why the outcome of an operation is not known after an attempt.
+enum NoOutcome {
+    /// The provider gave no answer.
+    Provider(ProviderError),
+    /// Money that must be given back is not. An operator has to talk to the provider, which is
+    /// asked again until it is.
+    Refused,
+}
+
+impl From<ProviderError> for NoOutcome {
+    fn from(error: ProviderError) -> Self {
+        Self::Provider(error)
+    }
+}
+
+/// Makes one attempt.
+async fn ask(
+    provider: &Provider,
+    request: &Request,
+    attempt: Attempt,
+) -> Result<Outcome, NoOutcome> {
+    let authorizes = match &request.task {
+        Task::Authorize { .. } => true,
+        Task::Capture { .. } | Task::Void { .. } | Task::Refund { .. } => false,
+    };
+    let found = if attempt.may_be_known { provider.find(request).await } else { Ok(None) };
+    let answered = match found {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => provider.perform(request).await,
+        Err(ProviderError::KeyReused) => Err(ProviderError::KeyReused),
+        // While the provider cannot be asked what it has done, no attempt is the last.
+        Err(error) => return Err(error.into()),
+    };
+    let answer = match answered {
+        Err(ProviderError::KeyReused) if authorizes => {
+            let detail = ProviderError::KeyReused.to_string();
+            return Ok(Outcome::Failed { detail });
+        }
+        // The payment has failed once the provider says that it has done nothing, and only then.
+        Err(_) if authorizes && attempt.number >= MAX_AUTHORIZE_ATTEMPTS => {
+            let Some(answer) = provider.find(request).await? else {
+                let number = attempt.number;
+                let detail = format!("{number} attempts, none of which the provider carried out");
+                return Ok(Outcome::Failed { detail });
+            };
+            answer
+        }
+        answered => answered?,
+    };
+    match (&request.task, answer) {
+        (_, Answer::Approved { provider_reference }) => {
+            Ok(Outcome::Approved { provider_reference })
+        }
+        (Task::Authorize { .. } | Task::Capture { .. }, Answer::Declined { code }) => {
+            Ok(Outcome::Declined { code })
+        }
+        (Task::Void { .. } | Task::Refund { .. }, Answer::Declined { .. }) => {
+            Err(NoOutcome::Refused)
+        }
+    }
+}
+
+/// When the next attempt is made: after a pause that doubles with each attempt, changed by up to a
+/// quarter so that operations which failed together are not tried again together.
+fn next_attempt(operation_id: &str, attempt: Attempt) -> Timestamp {
+    let doublings = attempt.number.saturating_sub(1).min(16);
+    let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(MAX_PAUSE);
+    // A hash with fixed keys, so that an attempt has the same pause in each run.
+    let mut hasher = DefaultHasher::new();
+    (operation_id, attempt.number).hash(&mut hasher);
+    let percent = 75 + (hasher.finish() % 51) as u32;
+    attempt.now + pause * percent / 100
+}
+
+/// An operation that a payment announces.
+struct Announced {
+    order_id: OrderId,
+    request: Request,
+    /// What it continues.
+    context: Context,
+}
+
+/// A row that does not announce the operation for which it was fetched.
+#[derive(Debug, thiserror::Error)]
+enum AnnouncedError {
+    #[error("the row does not read")]
+    Document(#[from] serde_json::Error),
+    #[error(transparent)]
+    Key(#[from] ParseError),
+    #[error("the payment is {status} and announces no such operation")]
+    Nothing { status: &'static str },
+}
+
+impl Announced {
+    fn read(operation: &Operation) -> Result<Self, AnnouncedError> {
+        let PaymentRow { payment, .. } = serde_json::from_str(&operation.document)?;
+        let order_id = OrderId::parse(&operation.key)?;
+        let status = payment.status();
+        Self::of(operation, order_id, payment).ok_or(AnnouncedError::Nothing { status })
+    }
+
+    fn of(operation: &Operation, order_id: OrderId, payment: Payment) -> Option<Self> {
+        let Payment::Begun(charge) = payment else { return None };
         let Charge { status, payment_method, provider_reference, pending, .. } = charge;
-        let pending = pending?;
+        let Pending { operation_id, amount, context } =
+            pending.filter(|pending| pending.operation_id == operation.id)?;
         let task = match status {
             Status::AuthorizationPending => Task::Authorize { payment_method },
             Status::CapturePending => Task::Capture { provider_reference },
@@ -81,106 +199,20 @@ impl Operation {
             | Status::Voided
             | Status::Refunded => return None,
         };
-        let operation_id = pending.operation_id;
-        let request = Request { operation_id, shop, amount: pending.amount, task };
-        Some(Self { order_id, request, context: pending.context })
+        let request = Request { operation_id, shop: operation.shop.clone(), amount, task };
+        Some(Self { order_id, request, context })
     }
 
-    /// The input that tells what became of it.
-    pub(crate) fn settled(self, outcome: Outcome) -> Local<Input> {
+    /// The input that says what became of it.
+    fn settled(self, outcome: Outcome) -> InternalInput<Input> {
         let Self { order_id, request, context } = self;
         let Request { operation_id, shop, task, .. } = request;
-        Local {
+        InternalInput {
             shop,
             aggregate: order_id.to_string(),
             cause: Cause { id: operation_id.clone(), kind: format!("operation.{}", task.as_str()) },
             context,
             input: Input { order_id, signal: Signal::Settled { operation_id, outcome } },
         }
-    }
-}
-
-/// How often and after which pauses the provider is asked again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
-    /// The pause after the first call without an answer; each further one is twice as long.
-    pub(crate) first_pause: Duration,
-    /// The longest pause.
-    pub(crate) longest_pause: Duration,
-    /// After so many attempts to authorise, each followed by the provider's word that it has done
-    /// nothing, the payment has failed. Money that is promised or owed is moved however long it takes.
-    pub(crate) attempts: u32,
-}
-
-impl Patience {
-    /// Short against the time that an order waits for its payment: 8 attempts take 13 s of pauses.
-    pub(crate) const DEFAULT: Self = Self {
-        first_pause: Duration::from_millis(50),
-        longest_pause: Duration::from_secs(30),
-        attempts: 8,
-    };
-}
-
-/// Carries out what is asked until its outcome is certain. `resumed`: the provider may have heard
-/// of it before.
-pub(crate) async fn carry_out(
-    provider: &Provider,
-    patience: &Patience,
-    request: &Request,
-    resumed: bool,
-) -> Outcome {
-    let id = &*request.operation_id;
-    let mut heard_of = resumed;
-    let mut attempts = 0;
-    let mut pause = patience.first_pause;
-    loop {
-        let answered = if heard_of {
-            provider.find(request).await
-        } else {
-            attempts += 1;
-            provider.perform(request).await.map(Some)
-        };
-        match answered.map(|answer| answer.map(|answer| settle(request, answer))) {
-            Ok(Some(Some(outcome))) => return outcome,
-            Ok(None) if attempts >= patience.attempts && gives_up(&request.task) => {
-                let detail = format!("{attempts} attempts, none of which the provider carried out");
-                return Outcome::Failed { detail };
-            }
-            Ok(None) => {
-                heard_of = false;
-                continue;
-            }
-            Ok(Some(None)) => {
-                tracing::error!(operation.id = id, "the provider refuses to give money back");
-            }
-            Err(error) => {
-                tracing::warn!(operation.id = id, attempts, %error, "no answer from the provider");
-            }
-        }
-        heard_of = true;
-        sleep(pause).await;
-        pause = (pause * 2).min(patience.longest_pause);
-    }
-}
-
-/// Whether an operation may end without the provider's answer.
-fn gives_up(task: &Task) -> bool {
-    match task {
-        Task::Authorize { .. } => true,
-        Task::Capture { .. } | Task::Void { .. } | Task::Refund { .. } => false,
-    }
-}
-
-/// What an answer means; `None` when money that must be given back is not. An operator has to talk
-/// to the provider then, which is asked again until it is.
-fn settle(request: &Request, answer: Answer) -> Option<Outcome> {
-    match (&request.task, answer) {
-        (_, Answer::Approved { provider_reference }) => {
-            Some(Outcome::Approved { provider_reference })
-        }
-        (Task::Authorize { .. } | Task::Capture { .. }, Answer::Declined { code }) => {
-            Some(Outcome::Declined { code })
-        }
-        (Task::Void { .. } | Task::Refund { .. }, Answer::Declined { .. }) => None,
     }
 }

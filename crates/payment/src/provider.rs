@@ -11,21 +11,21 @@ use crate::simulator::Simulator;
 
 /// What the provider is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub(crate) struct Request {
     /// The idempotency key, and our reference by which the provider can be asked later: the same
     /// key has one effect.
-    pub operation_id: String,
+    pub(crate) operation_id: String,
     /// The shop whose money it is.
-    pub shop: Shop,
+    pub(crate) shop: Shop,
     /// What it moves.
-    pub amount: Money,
+    pub(crate) amount: Money,
     /// What is to be done.
-    pub task: Task,
+    pub(crate) task: Task,
 }
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
+pub(crate) enum Task {
     /// Set the amount aside.
     Authorize {
         /// The provider's token for what the customer pays with.
@@ -49,8 +49,8 @@ pub enum Task {
 }
 
 impl Task {
-    /// The task's name, as it stands in logs and in the provider's ledger.
-    pub fn as_str(&self) -> &'static str {
+    /// The task's name, as it is in logs and in the provider's ledger.
+    pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Authorize { .. } => "authorize",
             Self::Capture { .. } => "capture",
@@ -84,7 +84,7 @@ pub(crate) struct Totals {
     pub(crate) held: i64,
 }
 
-/// The provider gave no answer. Only a query tells whether it did what it was asked.
+/// The provider gave no answer. Only a query can say whether it did what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProviderError {
     /// No connection.
@@ -109,6 +109,9 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
+    /// Its name, as operators know it.
+    pub(crate) const NAME: &'static str = "simulator";
+
     /// A connection that waits for `timeout` for each answer.
     pub(crate) fn new(simulator: Simulator, timeout: Duration) -> Self {
         Self { simulator, timeout }

@@ -8,7 +8,10 @@
 //! The two sides of `totals` are the same when nothing is pending. Amounts of all currencies are
 //! added up, on both sides alike.
 
-use engine::QueryError;
+#[cfg(test)]
+mod tests;
+
+use engine::{Queries, QueryError, Service, documents};
 use events::{
     id::{OrderId, Shop},
     money::Currency,
@@ -19,9 +22,9 @@ use serde_json::Value;
 use sqlx::AnyPool;
 
 use crate::{
-    domain::{Charge, Payment, Row},
-    provider::Provider,
-    store,
+    Payments,
+    domain::{Charge, Payment},
+    store::{self, PaymentRow},
 };
 
 #[derive(Deserialize)]
@@ -48,59 +51,56 @@ struct PaymentView<'a> {
 }
 
 impl<'a> PaymentView<'a> {
-    fn new(order_id: OrderId, row: &'a Row) -> Self {
-        let version = row.version;
-        match &row.payment {
-            Payment::Abandoned => Self {
-                order_id,
-                status: store::ABANDONED,
-                amount: None,
-                currency: None,
-                provider_reference: "",
-                captured: 0,
-                refunded: 0,
-                version,
+    fn new(order_id: OrderId, row: &'a PaymentRow) -> Self {
+        let PaymentRow { version, payment } = row;
+        let abandoned = Self {
+            order_id,
+            status: payment.status(),
+            amount: None,
+            currency: None,
+            provider_reference: "",
+            captured: 0,
+            refunded: 0,
+            version: *version,
+        };
+        match payment {
+            Payment::Abandoned => abandoned,
+            Payment::Begun(Charge { amount, provider_reference, captured, refunded, .. }) => Self {
+                amount: Some(amount.minor),
+                currency: Some(amount.currency),
+                provider_reference,
+                captured: *captured,
+                refunded: *refunded,
+                ..abandoned
             },
-            Payment::Begun(charge) => {
-                let Charge { status, amount, provider_reference, .. } = charge;
-                Self {
-                    order_id,
-                    status: status.as_str(),
-                    amount: Some(amount.minor),
-                    currency: Some(amount.currency),
-                    provider_reference,
-                    captured: charge.captured,
-                    refunded: charge.refunded,
-                    version,
-                }
-            }
         }
     }
 }
 
-/// Answers the question `name` about a shop; `None` when there is nothing of that name.
-pub(crate) async fn answer(
-    db: &AnyPool,
-    provider: &Provider,
-    shop: &Shop,
-    name: &str,
-    parameters: Value,
-) -> Result<Option<Value>, QueryError> {
-    match name {
-        "payment" => {
-            let OfOrder { order_id } = serde_json::from_value(parameters)?;
-            let row = store::of_order(db, shop, order_id).await?;
-            let view = row.as_ref().map(|row| PaymentView::new(order_id, row));
-            Ok(view.map(serde_json::to_value).transpose()?)
+impl Queries for Payments {
+    async fn query(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        name: &str,
+        parameters: Value,
+    ) -> Result<Option<Value>, QueryError> {
+        match name {
+            "payment" => {
+                let OfOrder { order_id } = serde_json::from_value(parameters)?;
+                let row: Option<PaymentRow> = documents::get(db, shop, order_id).await?;
+                let view = row.as_ref().map(|row| PaymentView::new(order_id, row));
+                Ok(view.map(serde_json::to_value).transpose()?)
+            }
+            "totals" => {
+                let ours = store::totals(db, shop).await?;
+                let theirs = self.provider.totals(shop).await;
+                let theirs = theirs.map_err(|error| QueryError::Outside(error.into()))?;
+                let totals =
+                    PaymentTotals { provider_net: theirs.net, provider_held: theirs.held, ..ours };
+                Ok(Some(serde_json::to_value(totals)?))
+            }
+            _ => Err(QueryError::Unknown { service: Payments::NAME, name: name.to_owned() }),
         }
-        "totals" => {
-            let ours = store::totals(db, shop).await?;
-            let theirs =
-                provider.totals(shop).await.map_err(|error| QueryError::Outside(error.into()))?;
-            let totals =
-                PaymentTotals { provider_net: theirs.net, provider_held: theirs.held, ..ours };
-            Ok(Some(serde_json::to_value(totals)?))
-        }
-        unknown => Err(QueryError::Unknown { service: "payment", name: unknown.to_owned() }),
     }
 }

@@ -124,7 +124,7 @@ async fn work(mut ledger: SqliteConnection, mut queue: mpsc::Receiver<Call>) {
     let mut calls = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut calls, BATCH).await > 0 {
         if let Err(error) = answer(&mut ledger, &mut calls).await {
-            // To the callers, who lose their way back, the provider has failed.
+            // Dropping the calls drops their reply channels: each caller gets `ProviderError::Failed`.
             tracing::error!(%error, "the ledger of the simulated provider failed");
             calls.clear();
         }

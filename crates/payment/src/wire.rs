@@ -1,55 +1,83 @@
 //! Bytes to domain and back: the only file that sees protobuf.
 
-use engine::WireError;
+#[cfg(test)]
+mod tests;
+
+use engine::{Encoded, Wire, WireError};
 use events::{
     id::OrderId,
     money::Money,
     proto::{self, event::Body, order_event, payment_event::Kind},
     subject,
 };
+use prost::Message;
 
-use crate::domain::{Event, Fact, Input, Signal};
+use crate::{
+    Payments,
+    domain::{Event, Fact, Input, Signal},
+};
 
-/// Refuses a command: payments follow from orders alone.
-pub(crate) fn command(command: &proto::Command) -> Result<Input, WireError> {
-    let body = command.body.as_ref().ok_or(WireError::Missing("body"))?;
-    Err(WireError::Unexpected(subject::command_kind(body).1))
-}
+impl Wire for Payments {
+    type Input = Input;
+    type Event = Event;
 
-/// Turns an event of an order into an input.
-pub(crate) fn foreign(event: proto::Event) -> Result<Input, WireError> {
-    let order_id = OrderId::parse(&event.aggregate_id)?;
-    let order = match event.body.ok_or(WireError::Missing("body"))? {
-        Body::Order(order) => order,
-        other @ (Body::Engine(_) | Body::Catalog(_) | Body::Inventory(_) | Body::Payment(_)) => {
-            return Err(unexpected(&other));
-        }
-    };
-    let signal = match order.kind.ok_or(WireError::Missing("kind"))? {
-        order_event::Kind::PaymentDue(due) => Signal::PaymentDue {
-            amount: Money::parse(due.amount.as_ref())?,
-            payment_method: due.payment_method,
-        },
-        order_event::Kind::Confirmed(confirmed) => {
-            Signal::Confirmed { amount: Money::parse(confirmed.amount.as_ref())? }
-        }
-        order_event::Kind::Cancelled(_) => Signal::Cancelled,
-        other @ (order_event::Kind::Placed(_)
-        | order_event::Kind::Authorized(_)
-        | order_event::Kind::Paid(_)) => {
-            return Err(unexpected(&Body::Order(proto::OrderEvent { kind: Some(other) })));
-        }
-    };
-    Ok(Input { order_id, signal })
+    /// Refuses what it gets: payments follow from orders alone.
+    fn command(payload: &[u8]) -> Result<Input, WireError> {
+        let body = proto::Command::decode(payload)?.body.ok_or(WireError::Missing("body"))?;
+        Err(WireError::Unexpected(subject::command_kind(&body).1))
+    }
+
+    fn foreign(payload: &[u8]) -> Result<Input, WireError> {
+        let event = proto::Event::decode(payload)?;
+        let signal = match event.body.ok_or(WireError::Missing("body"))? {
+            Body::Order(order) => signal(order.kind.ok_or(WireError::Missing("kind"))?)?,
+            other => return Err(unexpected(&other)),
+        };
+        Ok(Input { order_id: OrderId::parse(&event.aggregate_id)?, signal })
+    }
+
+    fn encode(event: &Event) -> Encoded {
+        let kind = encode_fact(event.fact.clone());
+        let body = Body::Payment(proto::PaymentEvent { kind: Some(kind) });
+        let name = subject::event_kind(&body).unwrap_or_default();
+        let envelope = proto::Event { body: Some(body), ..Default::default() };
+        Encoded { name, body: envelope.encode_to_vec() }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Event, WireError> {
+        let event = proto::Event::decode(payload)?;
+        let fact = match event.body.ok_or(WireError::Missing("body"))? {
+            Body::Payment(fact) => decode_fact(fact.kind.ok_or(WireError::Missing("kind"))?)?,
+            other => return Err(unexpected(&other)),
+        };
+        Ok(Event { order_id: OrderId::parse(&event.aggregate_id)?, fact })
+    }
 }
 
 fn unexpected(body: &Body) -> WireError {
     WireError::Unexpected(subject::event_kind(body).unwrap_or("an event without a kind"))
 }
 
-/// Turns an event into its wire form.
-pub(crate) fn encode(event: &Event) -> Body {
-    let kind = match event.fact.clone() {
+fn signal(kind: order_event::Kind) -> Result<Signal, WireError> {
+    match kind {
+        order_event::Kind::PaymentDue(due) => Ok(Signal::PaymentDue {
+            amount: Money::parse(due.amount.as_ref())?,
+            payment_method: due.payment_method,
+        }),
+        order_event::Kind::Confirmed(confirmed) => {
+            Ok(Signal::Confirmed { amount: Money::parse(confirmed.amount.as_ref())? })
+        }
+        order_event::Kind::Cancelled(_) => Ok(Signal::Cancelled),
+        other @ (order_event::Kind::Placed(_)
+        | order_event::Kind::Authorized(_)
+        | order_event::Kind::Paid(_)) => {
+            Err(unexpected(&Body::Order(proto::OrderEvent { kind: Some(other) })))
+        }
+    }
+}
+
+fn encode_fact(fact: Fact) -> Kind {
+    match fact {
         Fact::AuthorizationPending { operation_id, amount, payment_method } => {
             let amount = Some(amount.into());
             let pending = proto::AuthorizationPending { operation_id, amount, payment_method };
@@ -89,23 +117,10 @@ pub(crate) fn encode(event: &Event) -> Body {
         }
         Fact::CancelRequested => Kind::CancelRequested(proto::CancelRequested {}),
         Fact::Abandoned => Kind::Abandoned(proto::PaymentAbandoned {}),
-    };
-    Body::Payment(proto::PaymentEvent { kind: Some(kind) })
+    }
 }
 
-/// Turns the wire form back into the event.
-pub(crate) fn decode(aggregate: &str, body: Body) -> Result<Event, WireError> {
-    let event = match body {
-        Body::Payment(event) => event,
-        other @ (Body::Engine(_) | Body::Catalog(_) | Body::Inventory(_) | Body::Order(_)) => {
-            return Err(unexpected(&other));
-        }
-    };
-    let fact = decode_kind(event.kind.ok_or(WireError::Missing("kind"))?)?;
-    Ok(Event { order_id: OrderId::parse(aggregate)?, fact })
-}
-
-fn decode_kind(kind: Kind) -> Result<Fact, WireError> {
+fn decode_fact(kind: Kind) -> Result<Fact, WireError> {
     let money = |amount: Option<proto::Money>| Money::parse(amount.as_ref());
     Ok(match kind {
         Kind::AuthorizationPending(pending) => Fact::AuthorizationPending {
@@ -152,105 +167,4 @@ fn decode_kind(kind: Kind) -> Result<Fact, WireError> {
         Kind::CancelRequested(proto::CancelRequested {}) => Fact::CancelRequested,
         Kind::Abandoned(proto::PaymentAbandoned {}) => Fact::Abandoned,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use events::money::Currency;
-
-    use super::*;
-
-    const ORDER: &str = "018f4e6a-0000-7000-8000-000000000001";
-
-    fn pounds(minor: i64) -> Money {
-        Money { minor, currency: Currency::parse("GBP").expect("valid") }
-    }
-
-    fn of_order(kind: order_event::Kind) -> proto::Event {
-        proto::Event {
-            aggregate_id: ORDER.into(),
-            body: Some(Body::Order(proto::OrderEvent { kind: Some(kind) })),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn every_event_survives_the_wire() {
-        let operation_id = || "operation".to_owned();
-        let provider_reference = || "reference".to_owned();
-        let amount = pounds(500);
-        for fact in [
-            Fact::AuthorizationPending {
-                operation_id: operation_id(),
-                amount,
-                payment_method: "card".into(),
-            },
-            Fact::Authorized {
-                operation_id: operation_id(),
-                provider_reference: provider_reference(),
-                amount,
-            },
-            Fact::Declined { operation_id: operation_id(), code: "no".into() },
-            Fact::Failed { operation_id: operation_id(), detail: "tried".into() },
-            Fact::CapturePending {
-                operation_id: operation_id(),
-                amount,
-                provider_reference: provider_reference(),
-            },
-            Fact::Captured { operation_id: operation_id(), amount },
-            Fact::CaptureFailed { operation_id: operation_id(), code: "no".into() },
-            Fact::VoidPending {
-                operation_id: operation_id(),
-                provider_reference: provider_reference(),
-                amount,
-            },
-            Fact::Voided { operation_id: operation_id() },
-            Fact::RefundPending {
-                operation_id: operation_id(),
-                provider_reference: provider_reference(),
-                amount,
-            },
-            Fact::Refunded { operation_id: operation_id(), amount },
-            Fact::CancelRequested,
-            Fact::Abandoned,
-        ] {
-            let event = Event { order_id: OrderId::parse(ORDER).expect("valid"), fact };
-            assert_eq!(decode(ORDER, encode(&event)).expect("decodes"), event);
-        }
-    }
-
-    #[test]
-    fn what_an_order_says_becomes_a_signal() {
-        let amount = Some(pounds(500).into());
-        let due = proto::OrderPaymentDue { amount, payment_method: "card".into(), due_by: None };
-        let input = foreign(of_order(order_event::Kind::PaymentDue(due))).expect("is handled");
-        assert_eq!(input.order_id.to_string(), ORDER);
-        let signal = Signal::PaymentDue { amount: pounds(500), payment_method: "card".into() };
-        assert_eq!(input.signal, signal);
-
-        let confirmed = proto::OrderConfirmed { amount: Some(pounds(500).into()) };
-        let input = foreign(of_order(order_event::Kind::Confirmed(confirmed)));
-        let signal = Signal::Confirmed { amount: pounds(500) };
-        assert_eq!(input.expect("is handled").signal, signal);
-
-        let cancelled = proto::OrderCancelled::default();
-        let input = foreign(of_order(order_event::Kind::Cancelled(cancelled)));
-        assert_eq!(input.expect("is handled").signal, Signal::Cancelled);
-    }
-
-    #[test]
-    fn what_is_not_for_payment_is_refused_by_name() {
-        let placed = order_event::Kind::Placed(proto::OrderPlaced::default());
-        let error = foreign(of_order(placed)).expect_err("is not handled");
-        assert_eq!(error.to_string(), "placed is not handled by this service");
-
-        let confirmed = order_event::Kind::Confirmed(proto::OrderConfirmed::default());
-        let error = foreign(of_order(confirmed)).expect_err("has no amount");
-        assert_eq!(error.to_string(), "money must be present, got \"\"");
-
-        let body = proto::command::Body::CancelOrder(proto::CancelOrder::default());
-        let command = proto::Command { body: Some(body), ..Default::default() };
-        let error = super::command(&command).expect_err("is for the order service");
-        assert_eq!(error.to_string(), "cancel_order is not handled by this service");
-    }
 }

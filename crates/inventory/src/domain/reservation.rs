@@ -2,26 +2,33 @@
 
 use engine::Context;
 use events::{id::OrderId, time::Timestamp, view::Shortage};
+use serde::{Deserialize, Serialize};
 
-use super::{Line, Lines, ReleaseReason, ReservationFact, State, Stock};
+use super::{Line, Lines, ReleaseReason, ReservationFact, State, Stock, orders};
 
 /// What was done for an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     /// Where it stands.
     pub status: Status,
     /// Counts its events, from 1.
     pub version: u64,
     /// What is held or allocated, or was; none when it was refused.
+    #[serde(with = "shared_lines")]
     pub lines: Lines,
     /// When the hold runs out; none when nothing is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// The block of orders that it was held in; none when it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<u64>,
     /// The chain that its first event belongs to.
     pub context: Context,
 }
 
 /// Where a reservation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// All lines are held, until the deadline.
     Held,
@@ -38,25 +45,38 @@ pub enum Status {
 }
 
 impl Status {
-    /// Every status.
-    const ALL: [Self; 6] =
-        [Self::Held, Self::Refused, Self::Allocated, Self::Lost, Self::Expired, Self::Released];
-
-    /// The status as it stands in the database.
-    pub(crate) fn as_str(self) -> &'static str {
+    /// Whether the order has its units.
+    fn has_units(self) -> bool {
         match self {
-            Self::Held => "held",
-            Self::Refused => "refused",
-            Self::Allocated => "allocated",
-            Self::Lost => "lost",
-            Self::Expired => "expired",
-            Self::Released => "released",
+            Self::Held | Self::Allocated => true,
+            Self::Refused | Self::Lost | Self::Expired | Self::Released => false,
         }
     }
+}
 
-    /// Takes the status as it stands in the database.
-    pub(crate) fn parse(status: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.as_str() == status)
+impl Stock {
+    /// The units of all orders of a status, where such orders have units.
+    fn units_of(&mut self, status: Status) -> Option<&mut i64> {
+        match status {
+            Status::Held => Some(&mut self.held),
+            Status::Allocated => Some(&mut self.allocated),
+            Status::Refused | Status::Lost | Status::Expired | Status::Released => None,
+        }
+    }
+}
+
+/// Lines as JSON. They are shared in memory, which JSON does not show.
+mod shared_lines {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Line, Lines};
+
+    pub(super) fn serialize<S: Serializer>(lines: &Lines, to: S) -> Result<S::Ok, S::Error> {
+        lines.as_ref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Lines, D::Error> {
+        Vec::<Line>::deserialize(from).map(Lines::from)
     }
 }
 
@@ -136,91 +156,70 @@ pub(super) fn apply(
     version: u64,
     context: &Context,
 ) {
+    let context = || context.clone();
     match fact {
         ReservationFact::Reserved { lines, expires_at } => {
-            move_units(state, order_id, lines, Promise::None, Promise::Held);
-            state.reserved.push(order_id);
-            state.orders_held += 1;
+            let block = orders::count_held(state);
+            move_units(state, order_id, lines, block, None, Status::Held);
             let (status, lines, deadline) = (Status::Held, lines.clone(), Some(*expires_at));
-            let row = Reservation { status, version, lines, deadline, context: context.clone() };
+            let (block, context) = (Some(block), context());
+            let row = Reservation { status, version, lines, deadline, block, context };
             state.reservations.put(order_id, row);
         }
         ReservationFact::Refused { .. } => {
-            let (status, lines, deadline) = (Status::Refused, Lines::default(), None);
-            let row = Reservation { status, version, lines, deadline, context: context.clone() };
+            let (status, lines, context) = (Status::Refused, Lines::default(), context());
+            let (deadline, block) = (None, None);
+            let row = Reservation { status, version, lines, deadline, block, context };
             state.reservations.put(order_id, row);
         }
-        ReservationFact::Allocated { lines } => {
-            let before = promise(state, order_id);
-            move_units(state, order_id, lines, before, Promise::Allocated);
-            end(state, order_id, Status::Allocated, version);
+        ReservationFact::Allocated { .. } => {
+            change_status(state, order_id, Status::Allocated, version);
         }
-        ReservationFact::Lost { .. } => end(state, order_id, Status::Lost, version),
-        ReservationFact::Released { lines, reason } => {
-            let before = promise(state, order_id);
-            move_units(state, order_id, lines, before, Promise::None);
-            let status = match reason {
-                ReleaseReason::Cancelled => Status::Released,
-                ReleaseReason::Expired => Status::Expired,
-            };
-            end(state, order_id, status, version);
+        ReservationFact::Lost { .. } => change_status(state, order_id, Status::Lost, version),
+        ReservationFact::Released { reason: ReleaseReason::Cancelled, .. } => {
+            change_status(state, order_id, Status::Released, version);
+        }
+        ReservationFact::Released { reason: ReleaseReason::Expired, .. } => {
+            change_status(state, order_id, Status::Expired, version);
         }
     }
 }
 
-/// How units are promised to an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Promise {
-    None,
-    Held,
-    Allocated,
-}
-
-/// How the units of an order are promised to it now.
-fn promise(state: &State, order_id: OrderId) -> Promise {
-    match state.reservations.get(&order_id).map(|row| row.status) {
-        Some(Status::Held) => Promise::Held,
-        Some(Status::Allocated) => Promise::Allocated,
-        Some(Status::Refused | Status::Lost | Status::Expired | Status::Released) | None => {
-            Promise::None
-        }
+/// Takes a reservation to a status that has no deadline, with its units.
+fn change_status(state: &mut State, order_id: OrderId, after: Status, version: u64) {
+    let Some(row) = state.reservations.change(&order_id) else { return };
+    let before = row.status;
+    row.status = after;
+    row.version = version;
+    row.deadline = None;
+    let lines = row.lines.clone();
+    if let Some(block) = row.block {
+        move_units(state, order_id, &lines, block, Some(before), after);
     }
 }
 
-/// Moves the units of `lines` from one promise to another.
+/// Moves the units of an order from the sums of one status to those of another.
 fn move_units(
     state: &mut State,
     order_id: OrderId,
     lines: &Lines,
-    before: Promise,
-    after: Promise,
+    block: u64,
+    before: Option<Status>,
+    after: Status,
 ) {
-    for line in lines.iter() {
-        let stock = state.stocks.change_or_default(&line.stock);
-        match before {
-            Promise::None => {}
-            Promise::Held => stock.held -= line.units,
-            Promise::Allocated => stock.allocated -= line.units,
+    let had_units = before.is_some_and(Status::has_units);
+    for Line { stock: id, units } in lines.iter() {
+        let stock = state.stocks.change_or_default(id);
+        if let Some(sum) = before.and_then(|before| stock.units_of(before)) {
+            *sum -= units;
         }
-        match after {
-            Promise::None => {}
-            Promise::Held => stock.held += line.units,
-            Promise::Allocated => stock.allocated += line.units,
+        if let Some(sum) = stock.units_of(after) {
+            *sum += units;
         }
-        if let Some(watched) = state.watched.get_mut(&line.stock) {
-            match after {
-                Promise::None => watched.orders.remove(&order_id),
-                Promise::Held | Promise::Allocated => watched.orders.insert(order_id),
-            };
+        match (had_units, after.has_units()) {
+            (false, true) => orders::add(state, block, id, order_id, *units),
+            (true, false) => orders::remove(state, block, id, order_id),
+            (false, false) | (true, true) => {}
         }
-    }
-}
-
-/// Takes a reservation to a status in which no deadline waits.
-fn end(state: &mut State, order_id: OrderId, status: Status, version: u64) {
-    if let Some(row) = state.reservations.change(&order_id) {
-        row.status = status;
-        row.version = version;
-        row.deadline = None;
     }
 }

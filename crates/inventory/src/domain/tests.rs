@@ -1,9 +1,11 @@
 //! Given, when, then; and a long trade in which nothing may ever be promised twice.
 
-mod keys;
+mod adjustments;
+mod orders;
 mod reservation;
+mod rows;
 mod stock;
-pub(crate) mod trade;
+mod trade;
 
 use engine::{Cause, Context};
 use events::{
@@ -11,7 +13,7 @@ use events::{
     id::{EventId, Shop},
 };
 
-use super::*;
+use super::{reservation::Status, *};
 
 /// When everything is decided.
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -20,7 +22,7 @@ fn stock(sku: &str) -> StockId {
     StockId { sku: Sku::parse(sku).expect("valid"), location: Location::main() }
 }
 
-pub(crate) fn order(number: u64) -> OrderId {
+fn order(number: u64) -> OrderId {
     OrderId::parse(&format!("018f0000-0000-7000-8000-{number:012}")).expect("valid")
 }
 
@@ -57,13 +59,13 @@ fn on_hand(sku: &str, units: i64) -> Event {
     Event::Stock(stock(sku), StockFact::Counted { document, quantity: units, on_hand: units })
 }
 
-/// What follows and nobody waits for.
+/// What follows, without an answer.
 fn facts(events: &[Event]) -> Decision<Event> {
     Decision::events(events.to_vec())
 }
 
-/// What follows from stock lines, and what their sender is told.
-fn told(results: &[StockResult], events: &[Event]) -> Decision<Event> {
+/// What follows from stock lines, and the answer to their sender.
+fn answered(results: &[StockResult], events: &[Event]) -> Decision<Event> {
     Decision::answered(events.to_vec(), &RecordStockAnswer { results: results.to_vec() })
 }
 
@@ -71,22 +73,22 @@ fn told(results: &[StockResult], events: &[Event]) -> Decision<Event> {
 fn catalogue() -> State {
     let mut state = State::default();
     for sku in ["A", "B", "C", "D"] {
-        copy(&mut state, &Input::ProductKnown { sku: stock(sku).sku });
+        Inventory::replicate(&mut state, &Input::ProductKnown { sku: stock(sku).sku });
     }
     state
 }
 
-pub(crate) fn fold(state: &mut State, event: &Event) -> Recorded<Event> {
+fn fold(state: &mut State, event: &Event) -> Recorded<Event> {
     let recorded = Recorded {
         id: EventId(order(0).0),
         shop: Shop::parse("acme").expect("valid"),
-        version: state.version(event) + 1,
+        version: Inventory::version(state, event) + 1,
         time: NOW,
         cause: Cause::default(),
         context: Context { correlation_id: "request".into(), traceparent: String::new() },
         event: event.clone(),
     };
-    apply(state, &recorded);
+    Inventory::apply(state, &recorded);
     recorded
 }
 
@@ -94,16 +96,13 @@ pub(crate) fn fold(state: &mut State, event: &Event) -> Recorded<Event> {
 #[track_caller]
 fn check(given: &[Event], when: &Input, then: &Decision<Event>) {
     let mut state = catalogue();
-    let mut keys = Keys::default();
-    keys.add_input(when);
-    keys.watch(&mut state);
     for event in given {
         fold(&mut state, event);
     }
-    let decision = decide(&state, Policy::default(), when, NOW);
+    let decision = decide(Policy::default(), &state, when, NOW);
     assert_eq!(decision, *then);
     for event in &decision.events {
         fold(&mut state, event);
     }
-    assert_eq!(decide(&state, Policy::default(), when, NOW).events, [], "when it comes again");
+    assert_eq!(decide(Policy::default(), &state, when, NOW).events, [], "when it comes again");
 }

@@ -1,5 +1,7 @@
 //! Every event there and back, and what is refused.
 
+use engine::Rules as _;
+
 use super::*;
 
 fn stock() -> StockId {
@@ -38,20 +40,23 @@ fn every_event_survives_the_wire() {
     ];
     let events = stock_facts.map(|fact| Event::Stock(stock(), fact)).into_iter();
     for event in events.chain(facts.map(|fact| Event::Reservation(order_id(), fact))) {
-        assert_eq!(decode(encode(&event)).expect("decodes"), event);
+        let Encoded { name, body } = Inventory::encode(&event);
+        assert!(!name.is_empty(), "{event:?} has a name");
+        assert_eq!(Inventory::decode(&body).expect("decodes"), event);
     }
 }
 
 #[test]
 fn a_stocks_aggregate_is_its_sku_at_its_location() {
     let fact = StockFact::Short { on_hand: 1, promised: 2, order_ids: vec![] };
-    assert_eq!(Event::Stock(stock(), fact).aggregate(), "a@b@main");
+    assert_eq!(Inventory::aggregate(&Event::Stock(stock(), fact)), "a@b@main");
 }
 
 fn record(line: proto::StockDocument, times: usize) -> Result<Input, WireError> {
     let lines = vec![line; times];
     let body = proto::command::Body::RecordStock(proto::RecordStock { lines });
-    command(proto::Command { body: Some(body), ..Default::default() })
+    let command = proto::Command { body: Some(body), ..Default::default() };
+    Inventory::command(&command.encode_to_vec())
 }
 
 fn pushed() -> proto::StockDocument {
@@ -92,17 +97,18 @@ fn a_stock_line_that_breaks_a_rule_is_refused_by_name() {
         why(late),
         "sequence must be 0 to 9223372036854775807, got \"18446744073709551615\""
     );
-    let many = record(pushed(), MOST_LINES + 1).expect_err("too many").to_string();
+    let many = record(pushed(), MAX_LINES + 1).expect_err("too many").to_string();
     assert_eq!(many, "lines must be at most 500, got \"501\"");
-    assert!(record(pushed(), MOST_LINES).is_ok());
+    assert!(record(pushed(), MAX_LINES).is_ok());
 }
 
 fn of_order(kind: proto::order_event::Kind) -> Result<Input, WireError> {
-    foreign(proto::Event {
+    let event = proto::Event {
         aggregate_id: order_id().to_string(),
         body: Some(proto::event::Body::Order(proto::OrderEvent { kind: Some(kind) })),
         ..Default::default()
-    })
+    };
+    Inventory::foreign(&event.encode_to_vec())
 }
 
 #[test]
@@ -122,7 +128,7 @@ fn the_lines_of_an_order_are_summed_for_each_sku() {
     let cancelled = of_order(Order::Cancelled(proto::OrderCancelled::default()));
     assert_eq!(cancelled.expect("is valid"), Input::Cancelled { order_id });
     let paid = of_order(Order::Paid(proto::OrderPaid::default())).expect_err("is not read");
-    assert_eq!(paid.to_string(), "paid is not handled by this service");
+    assert_eq!(paid.to_string(), "paid is not handled by this version of the service");
 }
 
 #[test]
@@ -136,7 +142,16 @@ fn whatever_the_catalogue_says_of_a_product_it_has_it() {
         [Catalog::Created(created), Catalog::Updated(updated), Catalog::Discontinued(discontinued)]
     {
         let body = proto::event::Body::Catalog(proto::CatalogEvent { kind: Some(kind) });
-        let input = foreign(proto::Event { body: Some(body), ..Default::default() });
+        let event = proto::Event { body: Some(body), ..Default::default() };
+        let input = Inventory::foreign(&event.encode_to_vec());
         assert_eq!(input.expect("is valid"), Input::ProductKnown { sku: stock().sku });
     }
+}
+
+#[test]
+fn bytes_that_are_no_message_are_refused() {
+    assert!(matches!(Inventory::command(b"garbage"), Err(WireError::Decode(_))));
+    assert!(matches!(Inventory::foreign(b"garbage"), Err(WireError::Decode(_))));
+    assert!(matches!(Inventory::decode(b"garbage"), Err(WireError::Decode(_))));
+    assert!(matches!(Inventory::decode(b""), Err(WireError::Missing("body"))));
 }

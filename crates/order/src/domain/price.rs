@@ -1,21 +1,15 @@
-//! What an order costs: as the customer was told, else as the catalogue has it.
+//! What an order costs: as the caller says that it was sold, else as the catalogue has it.
 
 use engine::Rows;
 use events::{
     answer::{LineProblem, LineProblemCode},
     id::Sku,
-    money::{Currency, MAX_ORDER_TOTAL, Money},
+    money::{Currency, MAX_ORDER_TOTAL},
     view::{Charge, OrderLine},
 };
 
 use super::Request;
-
-/// What a product costs, and whether it is sold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Price {
-    pub(crate) price: Money,
-    pub(crate) active: bool,
-}
+use crate::store::Price;
 
 /// The lines with their prices, or everything that is wrong with them.
 pub(super) fn lines(

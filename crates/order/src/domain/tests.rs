@@ -1,6 +1,6 @@
 //! The rules of the order service, given, when, then.
 
-use engine::{Cause, Context, Decision, Recorded};
+use engine::{Cause, Context, Decision, Recorded, Rules};
 use events::{
     answer::{CancelOrderAnswer, LineProblem, LineProblemCode, PlaceOrderAnswer},
     id::{EventId, OrderId, Quantity, Reference, Shop, Sku},
@@ -9,15 +9,16 @@ use events::{
     view::{CancelReason, Cancellation, Charge, OrderLine, OrderStatus, Shortage},
 };
 
-use super::{
-    Content, Event, Fact, Input, Price, Request, RequestedLine, Signal, State, apply, copy, decide,
+use super::{Event, Fact, Input, Request, RequestedLine, Signal};
+use crate::{
+    Orders, Policy,
+    store::{OrderContent, Price, Shop as State},
 };
-use crate::Policy;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_300_000_000_000);
-const RESERVE_BY: Timestamp = Timestamp::from_millis(1_300_000_300_000);
-const DUE_BY: Timestamp = Timestamp::from_millis(1_300_000_600_000);
-const ALLOCATE_BY: Timestamp = RESERVE_BY;
+pub(crate) const RESERVE_BY: Timestamp = Timestamp::from_millis(1_300_000_300_000);
+pub(crate) const DUE_BY: Timestamp = Timestamp::from_millis(1_300_000_600_000);
+pub(crate) const ALLOCATE_BY: Timestamp = RESERVE_BY;
 
 #[test]
 fn an_order_is_placed_at_the_prices_of_the_catalogue() {
@@ -38,11 +39,11 @@ fn placed_answer(total: i64, unit_prices: &[i64]) -> PlaceOrderAnswer {
 }
 
 #[test]
-fn a_price_as_sold_takes_the_place_of_the_catalogues_whatever_its_currency() {
+fn a_price_as_sold_replaces_the_catalogues_whatever_its_currency() {
     let mut wanted = request(ANN);
     wanted.lines = vec![line("A", 2, Some(199)), line("EURO", 1, Some(0))];
     wanted.charges = vec![Charge { code: "POST".into(), amount: 300 }];
-    let content = Content {
+    let content = OrderContent {
         lines: vec![sold("A", 2, 199), sold("EURO", 1, 0)],
         charges: wanted.charges.clone(),
         ..content()
@@ -61,7 +62,7 @@ fn a_price_as_sold_takes_the_place_of_the_catalogues_whatever_its_currency() {
 }
 
 #[test]
-fn everything_that_is_wrong_with_the_lines_is_told_at_once() {
+fn everything_that_is_wrong_with_the_lines_is_answered_at_once() {
     let mut wanted = request(ANN);
     wanted.lines = vec![
         line("NEW", 1, Some(5)),
@@ -114,7 +115,7 @@ fn a_total_below_zero_or_beyond_reason_is_refused() {
 
     let state = fold(&[]);
     for amount in [-700, MAX_ORDER_TOTAL - 700] {
-        let decision = decide(&Policy::default(), &state, &discount(amount), NOW);
+        let decision = decide(&state, &discount(amount));
         assert_eq!(decision.events.len(), 1, "a charge of {amount} was refused");
     }
 }
@@ -288,23 +289,23 @@ fn a_deadline_that_is_no_longer_in_place_changes_nothing() {
 #[test]
 fn the_price_list_follows_the_catalogue() {
     let mut state = fold(&[]);
-    let mut tell = |minor, active| {
+    let mut put = |minor, active| {
         let price = Price { price: gbp(minor), active };
-        copy(&mut state, &Input::Priced { sku: sku("NEW"), price: price.clone() });
+        Orders::replicate(&mut state, &Input::Priced { sku: sku("NEW"), price: price.clone() });
         assert_eq!(state.prices.get(&sku("NEW")), Some(&price));
     };
-    tell(5, true);
-    tell(6, false);
+    put(5, true);
+    put(6, false);
 }
 
 #[test]
 fn every_way_through_the_saga_ends_once_whatever_comes_late_or_twice() {
-    let mut ends = Vec::new();
-    walk(&[placed(ANN)], &mut ends);
-    ends.sort_by_key(|end| format!("{end:?}"));
+    let mut finals = Vec::new();
+    check_every_continuation(&[placed(ANN)], &mut finals);
+    finals.sort_by_key(|event| format!("{event:?}"));
     // Three cancelled steps of three reasons each and a request, a capture that fails, and paid.
-    let paid = ends.iter().filter(|end| end.fact.status() == OrderStatus::Paid).count();
-    assert_eq!((paid, ends.len()), (1, 3 + 4 + 3 + 1 + 1));
+    let paid = finals.iter().filter(|event| event.fact.status() == OrderStatus::Paid).count();
+    assert_eq!((paid, finals.len()), (1, 3 + 4 + 3 + 1 + 1));
 }
 
 #[test]
@@ -328,7 +329,7 @@ fn the_whole_saga_fed_twice_in_every_late_position_is_the_saga() {
 /// Tries every input on every state that an order can reach, each of them twice. Each way must
 /// end in one final event, after which nothing follows and no deadline is left.
 #[track_caller]
-fn walk(history: &[Event], ends: &mut Vec<Event>) {
+fn check_every_continuation(history: &[Event], finals: &mut Vec<Event>) {
     let state = fold(history);
     let order = state.orders.get(&ANN).expect("is placed");
     assert_eq!(order.version, history.len() as u64, "versions have a gap");
@@ -337,7 +338,7 @@ fn walk(history: &[Event], ends: &mut Vec<Event>) {
     let awaited = !order.status.is_final() && order.status != OrderStatus::Confirmed;
     assert_eq!(order.deadline.is_some(), awaited, "{history:?}");
     if order.status.is_final() {
-        ends.extend(history.last().cloned());
+        finals.extend(history.last().cloned());
     }
 
     let mut inputs = vec![Input::Place(request(ANN)), cancel(ANN, "")];
@@ -353,22 +354,26 @@ fn walk(history: &[Event], ends: &mut Vec<Event>) {
         if log.len() > history.len() {
             assert!(!order.status.is_final(), "{input:?} changed a final order");
             assert_eq!(log.len(), history.len() + 1, "{input:?}");
-            walk(&log, ends);
+            check_every_continuation(&log, finals);
         }
     }
 }
 
+fn decide(state: &State, input: &Input) -> Decision<Event> {
+    Orders { policy: Policy::default() }.decide(state, input, NOW)
+}
+
 /// Decides on an input and folds what follows.
 fn run(state: &mut State, log: &mut Vec<Event>, input: &Input) {
-    for event in decide(&Policy::default(), state, input, NOW).events {
+    for event in decide(state, input).events {
         log.push(event.clone());
-        apply(state, &recorded(event, log.len() as u64));
+        Orders::apply(state, &recorded(event, log.len() as u64));
     }
 }
 
 #[track_caller]
 fn check(given: &[Event], when: &Input, then: &Decision<Event>) {
-    assert_eq!(&decide(&Policy::default(), &fold(given), when, NOW), then);
+    assert_eq!(&decide(&fold(given), when), then);
 }
 
 /// The state after a history of one order, in a shop whose price list has `A` and `B` in pounds,
@@ -382,15 +387,18 @@ fn fold(history: &[Event]) -> State {
         ("GONE", 1, "GBP", false),
     ] {
         let price = Money { minor, currency: Currency::parse(currency).unwrap() };
-        copy(&mut state, &Input::Priced { sku: sku(name), price: Price { price, active } });
+        Orders::replicate(
+            &mut state,
+            &Input::Priced { sku: sku(name), price: Price { price, active } },
+        );
     }
     for (index, event) in history.iter().enumerate() {
-        apply(&mut state, &recorded(event.clone(), index as u64 + 1));
+        Orders::apply(&mut state, &recorded(event.clone(), index as u64 + 1));
     }
     state
 }
 
-/// An event as it stands in the log.
+/// An event as it is in the log.
 pub(crate) fn recorded(event: Event, version: u64) -> Recorded<Event> {
     Recorded {
         id: EventId::parse("018f0000-0000-7000-8000-0000000000ff").unwrap(),
@@ -444,8 +452,8 @@ pub(crate) fn request(order_id: OrderId) -> Request {
     }
 }
 
-fn content() -> Content {
-    Content {
+fn content() -> OrderContent {
+    OrderContent {
         reference: None,
         customer_id: None,
         country: "France".into(),
@@ -454,7 +462,7 @@ fn content() -> Content {
     }
 }
 
-fn placed_with(order_id: OrderId, content: Content) -> Event {
+fn placed_with(order_id: OrderId, content: OrderContent) -> Event {
     let payment_method = "card".into();
     let fact = Fact::Placed { content, total: gbp(700), payment_method, reserve_by: RESERVE_BY };
     Event { order_id, fact }
@@ -466,7 +474,7 @@ pub(crate) fn placed(order_id: OrderId) -> Event {
 
 pub(crate) fn referenced(order_id: OrderId, reference: &str) -> Event {
     let reference = Some(Reference::parse(reference).unwrap());
-    placed_with(order_id, Content { reference, ..content() })
+    placed_with(order_id, OrderContent { reference, ..content() })
 }
 
 pub(crate) fn payment_due(order_id: OrderId) -> Event {
@@ -512,7 +520,7 @@ pub(crate) fn happy_path() -> [Signal; 4] {
     [Signal::Reserved, Signal::Authorized, Signal::Allocated, Signal::Captured { amount }]
 }
 
-fn every_signal(deadline: Timestamp) -> Vec<Signal> {
+pub(crate) fn every_signal(deadline: Timestamp) -> Vec<Signal> {
     let shortages = vec![shortage("A", 2, 1)];
     let mut signals = happy_path().to_vec();
     signals.extend([

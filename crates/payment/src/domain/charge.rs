@@ -1,12 +1,14 @@
-//! A payment as it stands, and how each fact changes it.
+//! A payment as it is, and how each fact changes it.
 
 use engine::Context;
 use events::money::Money;
+use serde::{Deserialize, Serialize};
 
 use super::Fact;
 
 /// The payment of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Payment {
     /// The order was cancelled before the payment began; it never will.
     Abandoned,
@@ -15,9 +17,9 @@ pub enum Payment {
 }
 
 /// A payment that has begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
     /// What the order owes.
     pub amount: Money,
@@ -36,7 +38,7 @@ pub struct Charge {
 }
 
 /// An operation whose outcome is not known yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// Its id: the idempotency key and our reference at the provider.
     pub operation_id: String,
@@ -46,8 +48,9 @@ pub struct Pending {
     pub context: Context,
 }
 
-/// Where a payment stands that has begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The status of a payment that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// The provider is asked to authorise.
     AuthorizationPending,
@@ -74,22 +77,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Every status.
-    pub const ALL: [Self; 11] = [
-        Self::AuthorizationPending,
-        Self::Authorized,
-        Self::Declined,
-        Self::Failed,
-        Self::CapturePending,
-        Self::Captured,
-        Self::CaptureFailed,
-        Self::VoidPending,
-        Self::Voided,
-        Self::RefundPending,
-        Self::Refunded,
-    ];
-
-    /// The status as it stands in JSON and in the database.
+    /// The status as it is in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AuthorizationPending => "authorization_pending",
@@ -105,14 +93,36 @@ impl Status {
             Self::Refunded => "refunded",
         }
     }
+}
 
-    /// Takes the status as it stands in the database.
-    pub fn parse(status: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.as_str() == status)
+impl Payment {
+    /// The status as it is in JSON and in the database.
+    pub(crate) fn status(&self) -> &'static str {
+        match self {
+            Self::Abandoned => "abandoned",
+            Self::Begun(charge) => charge.status.as_str(),
+        }
     }
 }
 
 impl Charge {
+    /// What is authorised and neither captured nor given back, in minor units.
+    pub(crate) fn held(&self) -> i64 {
+        match self.status {
+            Status::Authorized
+            | Status::CapturePending
+            | Status::CaptureFailed
+            | Status::VoidPending => self.amount.minor,
+            Status::AuthorizationPending
+            | Status::Declined
+            | Status::Failed
+            | Status::Captured
+            | Status::Voided
+            | Status::RefundPending
+            | Status::Refunded => 0,
+        }
+    }
+
     /// A payment that has just begun.
     pub(super) fn begin(pending: Pending, payment_method: &str) -> Self {
         Self {

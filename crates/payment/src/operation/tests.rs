@@ -2,19 +2,14 @@
 
 use std::path::PathBuf;
 
-use engine::Cause;
 use events::{
-    id::EventId,
+    id::Shop,
     money::{Currency, Money},
-    time::Timestamp,
 };
 use tempfile::TempDir;
 
 use super::*;
-use crate::{
-    provider::{ProviderError, Totals},
-    simulator::Simulator,
-};
+use crate::{provider::Totals, simulator::Simulator};
 
 const ORDER: &str = "018f4e6a-0000-7000-8000-000000000001";
 /// Long enough that an answer which comes at all is never taken for lost.
@@ -22,11 +17,9 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a test waits for an answer that never comes.
 const SHORT: Duration = Duration::from_millis(100);
 
-const HASTE: Patience = Patience {
-    first_pause: Duration::from_millis(1),
-    longest_pause: Duration::from_millis(2),
-    attempts: 8,
-};
+const NOW: Timestamp = Timestamp::from_millis(1_300_000_000_000);
+/// More attempts than any operation of these tests needs.
+const MAX_ATTEMPTS: u32 = 200;
 
 /// A provider of its own, gone when the folder is dropped.
 struct World {
@@ -46,8 +39,9 @@ impl World {
         connect(self.folder.path().join("provider.db"), TIMEOUT).await
     }
 
+    /// Makes attempts until the outcome is known, as the engine does, without its pauses.
     async fn carry_out(&self, request: &Request) -> Outcome {
-        carry_out(&self.provider, &HASTE, request, false).await
+        carry_out(&self.provider, request, false).await
     }
 
     /// The provider's own ledger: net, held.
@@ -55,6 +49,65 @@ impl World {
         let totals = self.restarted().await.totals(&acme()).await;
         let Totals { net, held } = totals.expect("answers");
         (net, held)
+    }
+}
+
+async fn carry_out(provider: &Provider, request: &Request, may_be_known: bool) -> Outcome {
+    let payments = Payments { provider: provider.clone() };
+    for number in 1..=MAX_ATTEMPTS {
+        let attempt = Attempt { number, may_be_known: may_be_known || number > 1, now: NOW };
+        match payments.execute(&operation(request), attempt).await {
+            Attempted::Done(input) => return outcome(input),
+            Attempted::RetryAt(time) => assert!(time > NOW, "attempt {number} has no pause"),
+        }
+    }
+    panic!("{} is not known after {MAX_ATTEMPTS} attempts", request.operation_id)
+}
+
+/// The operation as the engine finds it: by the row that announces it.
+fn operation(request: &Request) -> Operation {
+    let (status, payment_method, provider_reference) = match request.task.clone() {
+        Task::Authorize { payment_method } => {
+            (Status::AuthorizationPending, payment_method, String::new())
+        }
+        Task::Capture { provider_reference } => {
+            (Status::CapturePending, "card".into(), provider_reference)
+        }
+        Task::Void { provider_reference } => {
+            (Status::VoidPending, "card".into(), provider_reference)
+        }
+        Task::Refund { provider_reference } => {
+            (Status::RefundPending, "card".into(), provider_reference)
+        }
+    };
+    let pending = Pending {
+        operation_id: request.operation_id.clone(),
+        amount: request.amount,
+        context: Context { correlation_id: "c".into(), traceparent: "t".into() },
+    };
+    let charge = Charge {
+        status,
+        amount: request.amount,
+        payment_method,
+        provider_reference,
+        captured: 0,
+        refunded: 0,
+        cancel_requested: false,
+        pending: Some(pending),
+    };
+    let row = PaymentRow { version: 1, payment: Payment::Begun(charge) };
+    Operation {
+        id: request.operation_id.clone(),
+        shop: request.shop.clone(),
+        key: ORDER.into(),
+        document: serde_json::to_string(&row).expect("serialises"),
+    }
+}
+
+fn outcome(input: InternalInput<Input>) -> Outcome {
+    match input.input.signal {
+        Signal::Settled { outcome, .. } => outcome,
+        other => panic!("{other:?} says nothing of an outcome"),
     }
 }
 
@@ -133,25 +186,15 @@ async fn after_a_charge_whose_answer_was_never_seen_a_restart_charges_nothing_mo
     let lost = world.provider.perform(&authorize("sim:lost")).await;
     assert_eq!(lost, Err(ProviderError::Timeout));
     let provider = world.restarted().await;
-    assert_eq!(carry_out(&provider, &HASTE, &authorize("sim:lost"), true).await, approved());
+    assert_eq!(carry_out(&provider, &authorize("sim:lost"), true).await, approved());
     let totals = provider.totals(&acme()).await;
     assert_eq!(totals, Ok(Totals { net: 0, held: 500 }), "one charge");
 }
 
 #[tokio::test]
-async fn after_a_restart_the_provider_is_asked_before_anything_is_charged() {
-    let world = World::new(TIMEOUT).await;
-    // Without a single attempt, all that can happen is the question.
-    let patience = Patience { attempts: 0, ..HASTE };
-    let outcome = carry_out(&world.provider, &patience, &authorize("card"), true).await;
-    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
-    assert_eq!(world.money().await, (0, 0));
-}
-
-#[tokio::test]
 async fn what_the_provider_never_heard_of_is_asked_for_after_a_restart() {
     let world = World::new(TIMEOUT).await;
-    let outcome = carry_out(&world.provider, &HASTE, &authorize("card"), true).await;
+    let outcome = carry_out(&world.provider, &authorize("card"), true).await;
     assert_eq!(outcome, approved());
     assert_eq!(world.money().await, (0, 500));
 }
@@ -160,7 +203,7 @@ async fn what_the_provider_never_heard_of_is_asked_for_after_a_restart() {
 async fn the_same_operation_twice_at_once_charges_once() {
     let world = World::new(TIMEOUT).await;
     let request = authorize("card");
-    let resumed = carry_out(&world.provider, &HASTE, &request, true);
+    let resumed = carry_out(&world.provider, &request, true);
     assert_eq!(tokio::join!(world.carry_out(&request), resumed), (approved(), approved()));
     assert_eq!(world.money().await, (0, 500));
 }
@@ -222,30 +265,77 @@ async fn while_the_provider_cannot_be_reached_nothing_is_called_a_failure() {
     assert_eq!(world.money().await, (0, 500));
 }
 
+#[tokio::test]
+async fn an_operation_that_the_provider_knows_with_other_parameters_is_not_retried_for_ever() {
+    let world = World::new(TIMEOUT).await;
+    assert_eq!(world.carry_out(&authorize("card")).await, approved());
+    assert_eq!(world.carry_out(&capture()).await, approved());
+    let payments = Payments { provider: world.provider.clone() };
+
+    let other = Request { amount: pounds(499), ..authorize("card") };
+    let detail = "the provider knows the operation with other parameters".to_owned();
+    for may_be_known in [false, true] {
+        let attempt = Attempt { number: 1, may_be_known, now: NOW };
+        let attempted = payments.execute(&operation(&other), attempt).await;
+        let Attempted::Done(input) = attempted else { panic!("is retried") };
+        assert_eq!(outcome(input), Outcome::Failed { detail: detail.clone() });
+
+        let other = Request { amount: pounds(499), ..capture() };
+        let attempted = payments.execute(&operation(&other), attempt).await;
+        let Attempted::RetryAt(time) = attempted else { panic!("has an outcome") };
+        assert_eq!(time, NOW + Duration::from_mins(10), "an operator has time to look");
+    }
+    assert_eq!(world.money().await, (500, 0));
+}
+
 #[test]
-fn an_announced_operation_and_its_outcome_continue_the_order() {
+fn pauses_double_up_to_their_limit_and_differ_between_operations() {
+    let attempt = |number| Attempt { number, may_be_known: true, now: NOW };
+    let pause = |id: &str, number| next_attempt(id, attempt(number)).millis() - NOW.millis();
+    for (number, whole) in
+        [(1, 50), (2, 100), (3, 200), (8, 6_400), (11, 30_000), (u32::MAX, 30_000)]
+    {
+        for id in ["a", "b", "c"] {
+            let pause = pause(id, number);
+            assert!((whole * 3 / 4..=whole * 5 / 4).contains(&pause), "{number}: {pause}");
+        }
+    }
+    assert_eq!(pause("a", 8), pause("a", 8));
+    let pauses: std::collections::BTreeSet<_> =
+        (0..20).map(|id: u32| pause(&id.to_string(), 8)).collect();
+    assert!(pauses.len() > 10, "{pauses:?}");
+}
+
+#[tokio::test]
+async fn an_outcome_continues_the_order() {
+    let world = World::new(TIMEOUT).await;
+    let payments = Payments { provider: world.provider.clone() };
+    let attempt = Attempt { number: 1, may_be_known: false, now: NOW };
+    let attempted = payments.execute(&operation(&authorize("card")), attempt).await;
+    let Attempted::Done(input) = attempted else { panic!("has no outcome") };
     let context = Context { correlation_id: "c".into(), traceparent: "t".into() };
-    let order_id = OrderId::parse(ORDER).expect("valid");
-    let fact = Fact::AuthorizationPending {
-        operation_id: format!("{ORDER}:authorize"),
-        amount: pounds(500),
-        payment_method: "card".into(),
-    };
-    let recorded = Recorded {
-        id: EventId::parse(ORDER).expect("valid"),
-        shop: acme(),
-        version: 1,
-        time: Timestamp::from_millis(0),
-        cause: Cause::default(),
-        context: context.clone(),
-        event: Event { order_id, fact },
-    };
-    let operation = Operation::announced(&recorded).expect("is pending");
-    assert_eq!(operation.request, authorize("card"));
-    let local = operation.settled(approved());
-    assert_eq!((local.shop, local.aggregate.as_str(), local.context), (acme(), ORDER, context));
+    assert_eq!((input.shop, input.aggregate.as_str(), input.context), (acme(), ORDER, context));
     let id = format!("{ORDER}:authorize");
-    assert_eq!(local.cause, Cause { id: id.clone(), kind: "operation.authorize".into() });
+    assert_eq!(input.cause, Cause { id: id.clone(), kind: "operation.authorize".into() });
+    let order_id = OrderId::parse(ORDER).expect("valid");
     let signal = Signal::Settled { operation_id: id, outcome: approved() };
-    assert_eq!(local.input, Input { order_id, signal });
+    assert_eq!(input.input, Input { order_id, signal });
+}
+
+#[tokio::test]
+async fn a_row_that_announces_no_operation_is_left_to_an_operator() {
+    let world = World::new(TIMEOUT).await;
+    let payments = Payments { provider: world.provider.clone() };
+    let attempt = Attempt { number: 1, may_be_known: true, now: NOW };
+    let announced = operation(&authorize("card"));
+    for operation in [
+        Operation { id: "another".into(), ..announced.clone() },
+        Operation { key: "no order".into(), ..announced.clone() },
+        Operation { document: "{}".into(), ..announced },
+    ] {
+        let attempted = payments.execute(&operation, attempt).await;
+        assert!(matches!(attempted, Attempted::RetryAt(_)), "{attempted:?}");
+    }
+    assert_eq!(world.money().await, (0, 0));
+    assert_eq!(payments.destination(&operation(&authorize("card"))), "provider simulator");
 }

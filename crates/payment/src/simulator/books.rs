@@ -1,9 +1,11 @@
 //! What the simulated provider decides: what it keeps of each key and of each authorisation, and
 //! what it answers. No I/O, no clock.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
-use engine::Rows;
 use events::{id::Shop, money::Money};
 
 use super::rule::Rule;
@@ -13,9 +15,50 @@ use crate::provider::{Answer, ProviderError, Request, Task};
 #[derive(Debug, Default)]
 pub(super) struct Books {
     /// What is kept of each key.
-    pub(super) operations: Rows<String, Operation>,
+    pub(super) operations: Records<Operation>,
     /// The money set aside, by the provider's name for it.
-    pub(super) authorizations: Rows<String, Authorization>,
+    pub(super) authorizations: Records<Authorization>,
+}
+
+/// Records by their key, and which of them have changed.
+#[derive(Debug)]
+pub(super) struct Records<T> {
+    records: HashMap<String, T>,
+    changed: BTreeSet<String>,
+}
+
+impl<T> Default for Records<T> {
+    fn default() -> Self {
+        Self { records: HashMap::new(), changed: BTreeSet::new() }
+    }
+}
+
+impl<T> Records<T> {
+    pub(super) fn get(&self, key: &str) -> Option<&T> {
+        self.records.get(key)
+    }
+
+    /// The record of that key, to be changed.
+    fn change(&mut self, key: &str) -> Option<&mut T> {
+        let record = self.records.get_mut(key)?;
+        self.changed.insert(key.to_owned());
+        Some(record)
+    }
+
+    fn put(&mut self, key: String, record: T) {
+        self.changed.insert(key.clone());
+        self.records.insert(key, record);
+    }
+
+    /// Takes a record as it is in the ledger.
+    pub(super) fn loaded(&mut self, key: String, record: T) {
+        self.records.insert(key, record);
+    }
+
+    /// The records that have changed, by their key.
+    pub(super) fn changed(&self) -> impl Iterator<Item = (&String, &T)> {
+        self.changed.iter().filter_map(|key| self.records.get_key_value(key))
+    }
 }
 
 /// What is kept of an idempotency key.

@@ -18,6 +18,11 @@ use crate::provider::{Answer, Request, Task, Totals};
 /// How long a transaction waits for that of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often a locked file is opened again.
+const MAX_OPEN_TRIES: u32 = 20;
+/// The pause before the second try; each later one is longer by as much.
+const OPEN_RETRY_PAUSE: Duration = Duration::from_millis(10);
+
 const TABLES: &str = "
 -- A row is what the provider keeps of an idempotency key.
 create table if not exists operation (
@@ -50,10 +55,31 @@ create table if not exists authorization (
 ) strict;";
 
 /// Opens the ledger, which is made if it is not there.
+///
+/// The change to a write-ahead log waits for no lock, whatever the timeout is: who opens a new file
+/// at the same time as others tries again.
 pub(super) async fn open(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
     }
+    let mut tries = 0;
+    loop {
+        match open_once(file).await {
+            Err(sqlx::Error::Database(error)) if is_busy(&*error) && tries < MAX_OPEN_TRIES => {
+                tries += 1;
+                tokio::time::sleep(OPEN_RETRY_PAUSE * tries).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether the file is locked by another connection (`SQLITE_BUSY`).
+fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.code().is_some_and(|code| code == "5")
+}
+
+async fn open_once(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
     let mut connection = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)

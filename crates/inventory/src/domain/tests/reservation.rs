@@ -1,5 +1,7 @@
 //! What the stock does for orders.
 
+use engine::AnyRows as _;
+
 use super::*;
 
 fn placed(order_id: OrderId, of: &[(&str, i64)]) -> Input {
@@ -150,7 +152,7 @@ fn a_payment_authorised_after_the_hold_ran_out_takes_the_units_again() {
 }
 
 #[test]
-fn a_payment_authorised_after_the_hold_ran_out_and_the_units_are_gone_is_told_so() {
+fn a_payment_authorised_after_the_hold_ran_out_loses_when_the_units_are_gone() {
     check(
         &[
             on_hand("A", 5),
@@ -199,17 +201,18 @@ fn a_payment_authorised_for_what_was_never_held_allocates_nothing() {
 }
 
 #[test]
-fn the_catalogues_products_are_copied_and_nothing_follows() {
+fn the_catalogues_products_are_replicated_and_nothing_follows() {
     let known = Input::ProductKnown { sku: stock("X").sku };
     check(&[], &known, &facts(&[]));
     let mut state = State::default();
-    copy(&mut state, &known);
-    copy(&mut state, &known);
-    assert_eq!(state.products.changed().count(), 1);
+    Inventory::replicate(&mut state, &known);
+    assert_eq!(state.products.take_changed().expect("serialises").len(), 1);
+    Inventory::replicate(&mut state, &known);
+    assert_eq!(state.products.take_changed().expect("serialises"), [], "it is known");
 }
 
 #[test]
-fn a_row_tells_where_it_stands_what_it_has_and_which_chain_it_belongs_to() {
+fn a_row_holds_its_status_its_lines_and_the_context_of_its_request() {
     let mut state = catalogue();
     for event in [
         on_hand("A", 9),
@@ -221,7 +224,7 @@ fn a_row_tells_where_it_stands_what_it_has_and_which_chain_it_belongs_to() {
     }
     let stock = state.stocks.get(&stock("A")).expect("exists");
     assert_eq!((stock.on_hand, stock.held, stock.allocated, stock.version), (9, 2, 3, 1));
-    assert_eq!(state.reserved, [order(1), order(2)], "whose promises are to be saved");
+    assert_eq!(state.counters.get(&CountersKey).map(|row| row.orders_held), Some(2));
 
     let held = state.reservations.get(&order(1)).expect("exists");
     assert_eq!((held.status, held.version), (Status::Held, 1));

@@ -1,21 +1,20 @@
-//! The projection, on a database of its own.
+//! The rows, and the questions about them, on a database and with a provider of their own.
 
 use std::{path::Path, time::Duration};
 
-use engine::{Cause, QueryError, Recorded};
-use events::{id::EventId, time::Timestamp};
+use engine::{Cause, Context, Recorded, Row as _, Rules, Value as Column};
+use events::{id::EventId, money::Money, time::Timestamp};
+use foldkit::{Projections, Random};
+use serde_json::json;
 use sqlx::any::AnyPoolOptions;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    domain::{self, Event, Fact},
-    provider::{Answer, Provider, Request, Task},
-    query,
-    simulator::Simulator,
+    Settings,
+    domain::{Event, Fact, Input, Outcome, Signal},
+    provider::{Answer, Request, Task},
 };
-
-const PARTITION: u32 = 3;
 
 /// A database of its own, gone when the folder is dropped.
 async fn database() -> (AnyPool, TempDir) {
@@ -23,12 +22,14 @@ async fn database() -> (AnyPool, TempDir) {
     let folder = tempfile::tempdir().expect("a private folder");
     let url = format!("sqlite:{}?mode=rwc", folder.path().join("payment.db").display());
     let pool = AnyPoolOptions::new().max_connections(1).connect(&url).await.expect("opens");
-    MIGRATIONS.run(&pool).await.expect("migrates");
+    let mut db = pool.acquire().await.expect("connects");
+    documents::create_tables(&mut db, store::TABLES).await.expect("creates the tables");
+    drop(db);
     (pool, folder)
 }
 
-fn shop(name: &str) -> Shop {
-    Shop::parse(name).expect("valid")
+fn acme() -> Shop {
+    Shop::parse("acme").expect("valid")
 }
 
 fn order(number: u8) -> OrderId {
@@ -42,7 +43,7 @@ fn pounds(minor: i64) -> Money {
 fn recorded(order_id: OrderId, version: u64, fact: Fact) -> Recorded<Event> {
     Recorded {
         id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
-        shop: shop("acme"),
+        shop: acme(),
         version,
         time: Timestamp::from_millis(0),
         cause: Cause::default(),
@@ -85,84 +86,109 @@ fn life() -> Vec<Fact> {
     ]
 }
 
-#[tokio::test]
-async fn what_is_saved_is_loaded_and_what_is_pending_is_what_was_announced() {
-    let (pool, _folder) = database().await;
-    let mut db = pool.acquire().await.expect("connects");
-    let keys = HashMap::from([(shop("acme"), BTreeSet::from([order(1), order(2)]))]);
+async fn payments(folder: &Path) -> Payments {
+    let settings = Settings {
+        simulator_folder: folder.to_owned(),
+        simulator_latency: Duration::ZERO,
+        timeout: Duration::from_mins(1),
+    };
+    Payments::open(&settings).await.expect("opens")
+}
 
-    for (version, fact) in (1..).zip(life()) {
-        let mut states = load(&mut db, &keys).await.expect("loads");
-        let state = states.entry(shop("acme")).or_default();
-        let event = recorded(order(1), version, fact);
-        domain::apply(state, &event);
-        let expected = state.get(&order(1)).cloned();
-        save(&mut db, PARTITION, &states).await.expect("saves");
-
-        let loaded = load(&mut db, &keys).await.expect("loads");
-        assert_eq!(loaded[&shop("acme")].get(&order(1)).cloned(), expected);
-        let waits = pending(&mut db, PARTITION).await.expect("loads");
-        let announced = match &event.event.fact {
-            // The authorisation is still open.
-            Fact::CancelRequested => Operation::announced(&recorded(order(1), 1, life().remove(0))),
-            _ => Operation::announced(&event),
-        };
-        assert_eq!(waits, Vec::from_iter(announced), "after {:?}", event.event.fact);
-        assert_eq!(pending(&mut db, PARTITION + 1).await.expect("loads"), [], "not theirs");
+/// The row that these facts lead to.
+fn row_after(order_id: OrderId, facts: &[Fact]) -> PaymentRow {
+    let mut state = store::Payments::default();
+    for (version, fact) in (1..).zip(facts) {
+        Payments::apply(&mut state, &recorded(order_id, version, fact.clone()));
     }
-}
-
-#[tokio::test]
-async fn a_payment_that_never_began_is_kept_as_such() {
-    let (pool, _folder) = database().await;
-    let mut db = pool.acquire().await.expect("connects");
-    let mut states = HashMap::from([(shop("acme"), State::default())]);
-    let state = states.get_mut(&shop("acme")).expect("is there");
-    domain::apply(state, &recorded(order(1), 1, Fact::Abandoned));
-    save(&mut db, PARTITION, &states).await.expect("saves");
-    let keys = HashMap::from([(shop("acme"), BTreeSet::from([order(1)]))]);
-    let loaded = load(&mut db, &keys).await.expect("loads");
-    let row = Row { version: 1, payment: Payment::Abandoned };
-    assert_eq!(loaded[&shop("acme")].get(&order(1)), Some(&row));
-    let elsewhere = HashMap::from([(shop("other"), BTreeSet::from([order(1)]))]);
-    assert!(load(&mut db, &elsewhere).await.expect("loads").is_empty(), "is another shop's");
-}
-
-async fn provider(folder: &Path) -> Provider {
-    let simulator = Simulator::open(&folder.join("provider.db"), Duration::ZERO).await;
-    Provider::new(simulator.expect("opens"), Duration::from_mins(1))
+    state.get(&order_id).expect("has a payment").clone()
 }
 
 /// Puts a payment into the state that these facts lead to.
 async fn given(pool: &AnyPool, order_id: OrderId, facts: &[Fact]) {
-    let mut states = HashMap::from([(shop("acme"), State::default())]);
-    let state = states.get_mut(&shop("acme")).expect("is there");
-    for (version, fact) in (1..).zip(facts) {
-        domain::apply(state, &recorded(order_id, version, fact.clone()));
-    }
+    let row = [(order_id.to_string(), row_after(order_id, facts))];
     let mut db = pool.acquire().await.expect("connects");
-    save(&mut db, PARTITION, &states).await.expect("saves");
+    documents::put(&mut db, &acme(), row).await.expect("writes");
 }
 
 async fn ask(
     pool: &AnyPool,
-    provider: &Provider,
+    payments: &Payments,
     name: &str,
     parameters: Value,
 ) -> Result<Option<Value>, QueryError> {
-    query::answer(pool, provider, &shop("acme"), name, parameters).await
+    payments.query(pool, &acme(), name, parameters).await
+}
+
+#[test]
+fn an_operation_is_in_its_column_for_as_long_as_it_is_pending() {
+    let operations: Vec<_> = (1..=life().len())
+        .map(|facts| row_after(order(1), &life()[..facts]).columns().swap_remove(0))
+        .collect();
+    let pending = |task| Column::from(Some(id(task)));
+    let none = || Column::Text(None);
+    assert_eq!(
+        operations,
+        [
+            pending("authorize"),
+            pending("authorize"),
+            none(),
+            pending("capture"),
+            none(),
+            pending("refund"),
+            none(),
+        ]
+    );
+    assert_eq!(row_after(order(1), &[Fact::Abandoned]).columns()[0], none());
+}
+
+#[tokio::test]
+async fn rows_read_back_from_their_documents_lead_to_the_same_decisions() {
+    let folder = tempfile::tempdir().expect("a private folder");
+    let payments = payments(folder.path()).await;
+    let mut facts = Vec::new();
+    for seed in 0..100 {
+        let mut random = Random::new(seed);
+        let mut projections = Projections::new(payments.clone());
+        for _ in 0..120 {
+            let input = random_input(&mut random);
+            let events = projections.handle(&input, Timestamp::from_millis(0));
+            facts.extend(events.into_iter().map(|event| event.fact));
+        }
+        projections.finish();
+    }
+    assert!(facts.iter().any(|fact| matches!(fact, Fact::Refunded { .. })), "none was refunded");
+    assert!(facts.iter().any(|fact| matches!(fact, Fact::Voided { .. })), "none was voided");
+}
+
+fn random_input(random: &mut Random) -> Input {
+    let order_id = order(random.below(3) as u8);
+    let operation_id =
+        format!("{order_id}:{}", random.one_of(&["authorize", "capture", "void", "refund"]));
+    let outcome = match random.below(6) {
+        0 => Outcome::Declined { code: "a \"code\"".into() },
+        1 => Outcome::Failed { detail: "8 attempts".into() },
+        _ => Outcome::Approved { provider_reference: "p\"1".into() },
+    };
+    let signal = match random.below(36) {
+        0..6 => Signal::PaymentDue { amount: pounds(500), payment_method: "card".into() },
+        6..12 => Signal::Confirmed { amount: pounds(450) },
+        12 => Signal::Cancelled,
+        _ => Signal::Settled { operation_id, outcome },
+    };
+    Input { order_id, signal }
 }
 
 #[tokio::test]
 async fn a_payment_is_answered_by_its_order() {
     let (pool, folder) = database().await;
-    let provider = provider(folder.path()).await;
+    let payments = payments(folder.path()).await;
     given(&pool, order(1), &life()[..5]).await;
     given(&pool, order(2), &[Fact::Abandoned]).await;
 
     let of = async |number| {
         let parameters = json!({ "order_id": order(number) });
-        ask(&pool, &provider, "payment", parameters).await.expect("answers")
+        ask(&pool, &payments, "payment", parameters).await.expect("answers")
     };
     let begun = json!({ "order_id": order(1), "status": "captured", "amount": 500,
                         "currency": "GBP", "provider_reference": "p\"1", "captured": 450,
@@ -173,17 +199,17 @@ async fn a_payment_is_answered_by_its_order() {
     assert_eq!(of(2).await, Some(abandoned));
     assert_eq!(of(3).await, None);
 
-    let error = ask(&pool, &provider, "payments", json!({})).await.expect_err("is no question");
+    let error = ask(&pool, &payments, "payments", json!({})).await.expect_err("is no question");
     assert_eq!(error.to_string(), "payment has no question \"payments\"");
 }
 
 #[tokio::test]
-async fn the_totals_stand_beside_those_of_the_provider() {
+async fn the_totals_are_beside_those_of_the_provider() {
     let (pool, folder) = database().await;
-    let provider = provider(folder.path()).await;
+    let payments = payments(folder.path()).await;
     let nothing = json!({ "captured": 0, "refunded": 0, "authorized": 0, "pending": 0,
                           "provider_net": 0, "provider_held": 0 });
-    assert_eq!(ask(&pool, &provider, "totals", json!({})).await.expect("answers"), Some(nothing));
+    assert_eq!(ask(&pool, &payments, "totals", json!({})).await.expect("answers"), Some(nothing));
 
     given(&pool, order(1), &life()).await;
     given(&pool, order(2), &life()[..5]).await;
@@ -193,14 +219,14 @@ async fn the_totals_stand_beside_those_of_the_provider() {
     given(&pool, order(6), &[Fact::Abandoned]).await;
     let request = Request {
         operation_id: "o:authorize".into(),
-        shop: shop("acme"),
+        shop: acme(),
         amount: pounds(700),
         task: Task::Authorize { payment_method: "card".into() },
     };
-    let answer = provider.perform(&request).await.expect("answers");
+    let answer = payments.provider.perform(&request).await.expect("answers");
     assert!(matches!(answer, Answer::Approved { .. }));
 
-    let totals = ask(&pool, &provider, "totals", json!({})).await.expect("answers");
+    let totals = ask(&pool, &payments, "totals", json!({})).await.expect("answers");
     let expected = json!({ "captured": 900, "refunded": 450, "authorized": 1000, "pending": 2,
                            "provider_net": 0, "provider_held": 700 });
     assert_eq!(totals, Some(expected));

@@ -1,0 +1,297 @@
+//! The rules given, when, then; the wire; the rows; the questions.
+
+use std::collections::BTreeMap;
+
+use engine::{
+    Cause, Context, Decision, Queries, QueryError, Recorded, Rows, Rules, Wire, WireError,
+    documents,
+};
+use events::{
+    answer::{ProductResult, PutProductsAnswer},
+    id::{EventId, Shop, Sku},
+    money::{Currency, Money},
+    proto,
+    time::Timestamp,
+    view::ProductView,
+};
+use foldkit::{Projections, Random};
+use prost::Message;
+use serde_json::{Value, json};
+use sqlx::{AnyPool, any::AnyPoolOptions};
+use tempfile::TempDir;
+
+use crate::{
+    Catalog,
+    domain::{Event, EventKind, Input, Product},
+    store::{ProductRow, TABLES},
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_300_000_000_000);
+
+fn sku(sku: &str) -> Sku {
+    Sku::parse(sku).expect("valid")
+}
+
+fn mug(name: &str, price: i64, active: bool) -> Product {
+    let currency = Currency::parse("GBP").expect("valid");
+    let price = Money { minor: price, currency };
+    Product { sku: sku(name), title: "Mug".into(), price, active }
+}
+
+fn created(product: Product) -> Event {
+    Event { kind: EventKind::Created, product }
+}
+
+fn updated(product: Product) -> Event {
+    Event { kind: EventKind::Updated, product }
+}
+
+fn discontinued(product: Product) -> Event {
+    Event { kind: EventKind::Discontinued, product }
+}
+
+fn fold(products: &mut Rows<Sku, ProductRow>, event: Event) {
+    let recorded = Recorded {
+        id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
+        shop: Shop::parse("acme").expect("valid"),
+        version: Catalog::version(products, &event) + 1,
+        time: NOW,
+        cause: Cause::default(),
+        context: Context::default(),
+        event,
+    };
+    Catalog::apply(products, &recorded);
+}
+
+/// Given what happened, when products are put, then these facts follow and their sender is
+/// answered these results; and when they are put again, nothing follows.
+#[track_caller]
+fn check(given: &[Event], when: &[Product], then: &[Event], answered: &[ProductResult]) {
+    let mut products = Rows::default();
+    for event in given {
+        fold(&mut products, event.clone());
+    }
+    let decision = Catalog.decide(&products, &Input::Put(when.to_vec()), NOW);
+    let answer = PutProductsAnswer { results: answered.to_vec() };
+    assert_eq!(decision, Decision::answered(then.to_vec(), &answer));
+
+    for event in decision.events {
+        fold(&mut products, event);
+    }
+    let last: BTreeMap<_, _> =
+        when.iter().map(|product| (product.sku.clone(), product.clone())).collect();
+    for (sku, product) in &last {
+        assert_eq!(products.get(sku).map(|row| &row.product), Some(product), "{sku}");
+    }
+    let again = Input::Put(last.into_values().collect());
+    assert_eq!(Catalog.decide(&products, &again, NOW).events, [], "put again");
+}
+
+#[test]
+fn a_new_sku_is_created() {
+    check(
+        &[],
+        &[mug("A", 300, true), mug("a", 400, false)],
+        &[created(mug("A", 300, true)), created(mug("a", 400, false))],
+        &[ProductResult::Created, ProductResult::Created],
+    );
+}
+
+#[test]
+fn another_price_or_title_updates() {
+    let renamed = Product { title: "Large mug".into(), ..mug("B", 300, true) };
+    check(
+        &[created(mug("A", 300, true)), created(mug("B", 300, true))],
+        &[mug("A", 350, true), renamed.clone()],
+        &[updated(mug("A", 350, true)), updated(renamed)],
+        &[ProductResult::Updated, ProductResult::Updated],
+    );
+}
+
+#[test]
+fn what_is_so_already_leads_to_no_event() {
+    check(
+        &[created(mug("A", 300, true))],
+        &[mug("A", 300, true)],
+        &[],
+        &[ProductResult::Unchanged],
+    );
+}
+
+#[test]
+fn what_shall_no_longer_be_sold_is_discontinued_with_its_last_values() {
+    check(
+        &[created(mug("A", 300, true))],
+        &[mug("A", 250, false)],
+        &[discontinued(mug("A", 250, false))],
+        &[ProductResult::Discontinued],
+    );
+}
+
+#[test]
+fn what_is_sold_again_is_updated() {
+    check(
+        &[created(mug("A", 300, true)), discontinued(mug("A", 300, false))],
+        &[mug("A", 300, true)],
+        &[updated(mug("A", 300, true))],
+        &[ProductResult::Updated],
+    );
+}
+
+#[test]
+fn another_price_of_what_is_not_sold_does_not_sell_it_again() {
+    check(
+        &[created(mug("A", 300, false))],
+        &[mug("A", 200, false)],
+        &[discontinued(mug("A", 200, false))],
+        &[ProductResult::Updated],
+    );
+}
+
+#[test]
+fn a_sku_twice_in_one_command_sees_what_came_before() {
+    check(
+        &[],
+        &[mug("A", 300, true), mug("A", 300, true), mug("A", 300, false)],
+        &[created(mug("A", 300, true)), discontinued(mug("A", 300, false))],
+        &[ProductResult::Created, ProductResult::Unchanged, ProductResult::Discontinued],
+    );
+}
+
+#[test]
+fn versions_count_the_events_of_a_sku() {
+    let mut products = Rows::default();
+    for price in [100, 200, 300] {
+        let input = Input::Put(vec![mug("A", price, true)]);
+        for event in Catalog.decide(&products, &input, NOW).events {
+            fold(&mut products, event);
+        }
+    }
+    let row = products.get(&sku("A")).expect("exists");
+    assert_eq!(row, &ProductRow { product: mug("A", 300, true), version: 3 });
+}
+
+#[test]
+fn rows_read_back_from_their_documents_lead_to_the_same_decisions() {
+    let mut random = Random::new(7);
+    let mut projections = Projections::new(Catalog);
+    let mut events = 0;
+    for _ in 0..300 {
+        let mut product = || {
+            let name = random.one_of(&["A", "B", "a", "%\"\\'", "C-1"]);
+            let title = random.one_of(&["Mug", "\"Mug\", \\ and é"]).to_owned();
+            let price = random.one_of(&[0, -5, 300, i64::MAX]);
+            Product { title, ..mug(name, price, random.below(3) > 0) }
+        };
+        let products = vec![product(), product()];
+        events += projections.handle(&Input::Put(products), NOW).len();
+    }
+    assert_eq!(projections.finish().len(), 5);
+    assert!(events > 300, "only {events} events followed");
+}
+
+#[test]
+fn every_event_survives_the_wire() {
+    for event in [
+        created(mug("A", 300, true)),
+        created(mug("A", 300, false)),
+        updated(mug("A", 300, true)),
+        discontinued(mug("A", 300, false)),
+    ] {
+        assert_eq!(Catalog::decode(&Catalog::encode(&event).body).expect("decodes"), event);
+    }
+    assert_eq!(Catalog::encode(&updated(mug("A", 300, true))).name, "updated");
+}
+
+fn command(body: proto::command::Body) -> Result<Input, WireError> {
+    let command = proto::Command { body: Some(body), ..Default::default() };
+    Catalog::command(&command.encode_to_vec())
+}
+
+fn put_one(product: proto::Product) -> Result<Input, WireError> {
+    command(proto::command::Body::PutProducts(proto::PutProducts { products: vec![product] }))
+}
+
+#[test]
+fn a_product_without_a_price_is_refused_by_name() {
+    let product = proto::Product { sku: "A".into(), ..Default::default() };
+    let error = put_one(product).expect_err("has no price");
+    assert_eq!(error.to_string(), "money must be present, got \"\"");
+}
+
+#[test]
+fn a_title_that_no_database_takes_is_refused_by_name() {
+    let product = proto::Product { title: "Mug\0".into(), ..Default::default() };
+    let error = put_one(product).expect_err("has a NUL");
+    assert_eq!(error.to_string(), r#"title must have no control characters, got "Mug\0""#);
+}
+
+#[test]
+fn a_message_for_another_service_is_refused_by_name() {
+    let body = proto::command::Body::CancelOrder(proto::CancelOrder::default());
+    let error = command(body).expect_err("is for the order service").to_string();
+    assert_eq!(error, "cancel_order is not handled by this version of the service");
+
+    let kind = proto::order_event::Kind::Paid(proto::OrderPaid::default());
+    let body = proto::event::Body::Order(proto::OrderEvent { kind: Some(kind) });
+    let event = proto::Event { body: Some(body), ..Default::default() }.encode_to_vec();
+    assert!(matches!(Catalog::foreign(&event), Err(WireError::Unexpected(_))));
+    assert!(matches!(Catalog::decode(&event), Err(WireError::Unexpected(_))));
+}
+
+/// A database with these rows, gone when the folder is dropped.
+async fn database(rows: &[(&str, ProductRow)]) -> (AnyPool, TempDir) {
+    sqlx::any::install_default_drivers();
+    let folder = tempfile::tempdir().expect("a private folder");
+    let url = format!("sqlite:{}?mode=rwc", folder.path().join("catalog.db").display());
+    let pool = AnyPoolOptions::new().max_connections(1).connect(&url).await.expect("opens");
+    let mut db = pool.acquire().await.expect("connects");
+    documents::create_tables(&mut db, TABLES).await.expect("creates the tables");
+    for (shop, row) in rows {
+        let shop = Shop::parse(shop).expect("valid");
+        let row = [(row.product.sku.to_string(), row.clone())];
+        documents::put(&mut db, &shop, row).await.expect("writes");
+    }
+    drop(db);
+    (pool, folder)
+}
+
+async fn query(db: &AnyPool, name: &str, parameters: Value) -> Result<Option<Value>, QueryError> {
+    Catalog.query(db, &Shop::parse("acme").expect("valid"), name, parameters).await
+}
+
+#[tokio::test]
+async fn questions_are_answered_from_the_shops_own_rows() {
+    let row = |product, version| ProductRow { product, version };
+    let (db, _folder) = database(&[
+        ("acme", row(mug("A", 300, true), 1)),
+        ("acme", row(mug("B", 500, false), 2)),
+        ("acme", row(mug("C", 700, true), 1)),
+        ("other", row(mug("D", 1, true), 1)),
+    ])
+    .await;
+
+    let ask = async |name, parameters| query(&db, name, parameters).await.expect("answers");
+    let mug = json!({ "sku": "A", "title": "Mug", "active": true, "version": 1,
+                      "price": { "minor": 300, "currency": "GBP" } });
+    assert_eq!(ask("product", json!({ "sku": "A" })).await, Some(mug));
+    assert_eq!(ask("product", json!({ "sku": "D" })).await, None);
+
+    let skus = async |parameters| {
+        let page = ask("products", parameters).await.expect("a list");
+        let products: Vec<ProductView> = serde_json::from_value(page).expect("of products");
+        products.into_iter().map(|product| product.sku.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(skus(json!({})).await, ["A", "B", "C"]);
+    assert_eq!(skus(json!({ "after": "A", "limit": 1 })).await, ["B"]);
+    assert_eq!(skus(json!({ "after": "C", "limit": 100 })).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_question_that_is_not_one_is_refused_by_name() {
+    let (db, _folder) = database(&[]).await;
+    let error = query(&db, "prices", json!({})).await.expect_err("is no question").to_string();
+    assert_eq!(error, "catalog has no question \"prices\"");
+    let error = query(&db, "product", json!({ "sku": "" })).await.expect_err("is no SKU");
+    assert_eq!(error.to_string(), "the parameters do not fit the question");
+}

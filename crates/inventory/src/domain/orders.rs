@@ -1,0 +1,134 @@
+//! Which orders have units of a stock: named when an ERP goes below what is promised.
+//!
+//! A shop's orders are counted as they are held, and every [`BLOCK_ORDERS`] of them form a block.
+//! For each block and each stock there is a row with the orders of that block that have units of
+//! that stock now. The rows of a stock are a list from the newest to the oldest: the stock names
+//! the newest few, and each row those before it. So what is written lies together, by block, and
+//! what is read is only what belongs to the stock.
+
+use std::fmt;
+
+use events::id::OrderId;
+use serde::{Deserialize, Serialize};
+
+use super::{State, StockId};
+
+/// The orders of a block.
+pub(super) const BLOCK_ORDERS: u64 = 1_024;
+/// The blocks that a row names: as many are looked up at once.
+const MAX_NAMED_BLOCKS: usize = 8;
+/// The most orders that `short` names: with their ids alone it stays far below the largest message
+/// of a NATS server. Its units always are those of all orders.
+pub(super) const MAX_SHORT_ORDERS: usize = 1_000;
+
+/// A block of a shop's orders, and a stock.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockKey {
+    /// The number of the block, from 0.
+    pub block: u64,
+    /// The stock.
+    pub stock: StockId,
+}
+
+impl fmt::Display for BlockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}/{}", self.block, self.stock)
+    }
+}
+
+/// The orders of one block that have units of one stock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderBlock {
+    /// The orders and their units, by id: ids ascend with time.
+    orders: Vec<(OrderId, i64)>,
+    /// The blocks before this one that have a row for the stock, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    previous: Vec<u64>,
+}
+
+/// The blocks that have a row for a stock: the newest few, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NewestBlocks(Vec<u64>);
+
+impl NewestBlocks {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What is counted for a shop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// How many orders were ever held.
+    pub orders_held: u64,
+}
+
+/// The key of the one row of [`Counters`] that a shop has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CountersKey;
+
+impl fmt::Display for CountersKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("shop")
+    }
+}
+
+/// Counts an order that is held for the first time; its block.
+pub(super) fn count_held(state: &mut State) -> u64 {
+    let counters = state.counters.change_or_default(&CountersKey);
+    let block = counters.orders_held / BLOCK_ORDERS;
+    counters.orders_held += 1;
+    block
+}
+
+/// Notes that an order of that block has units of a stock.
+pub(super) fn add(state: &mut State, block: u64, stock: &StockId, order_id: OrderId, units: i64) {
+    let NewestBlocks(blocks) = &mut state.stocks.change_or_default(stock).blocks;
+    let key = BlockKey { block, stock: stock.clone() };
+    if blocks.first().is_none_or(|newest| *newest < block) {
+        let row = OrderBlock { orders: vec![(order_id, units)], previous: blocks.clone() };
+        blocks.insert(0, block);
+        blocks.truncate(MAX_NAMED_BLOCKS);
+        state.order_blocks.put(key, row);
+        return;
+    }
+    if let Some(OrderBlock { orders, .. }) = state.order_blocks.change(&key)
+        && let Err(at) = orders.binary_search_by_key(&order_id, |(id, _)| *id)
+    {
+        orders.insert(at, (order_id, units));
+    }
+}
+
+/// Notes that an order of that block has no units of a stock any more.
+pub(super) fn remove(state: &mut State, block: u64, stock: &StockId, order_id: OrderId) {
+    let key = BlockKey { block, stock: stock.clone() };
+    if let Some(OrderBlock { orders, .. }) = state.order_blocks.change(&key) {
+        orders.retain(|(id, _)| *id != order_id);
+    }
+}
+
+/// The orders that have units of a stock, the newest first, at most [`MAX_SHORT_ORDERS`].
+pub(super) fn promised_to(state: &State, id: &StockId) -> Vec<OrderId> {
+    let Some(stock) = state.stocks.get(id) else { return Vec::new() };
+    let mut blocks = stock.blocks.0.as_slice();
+    let (mut order_ids, mut units) = (Vec::new(), 0);
+    while units < stock.promised() && !blocks.is_empty() {
+        // All are looked up before one is read: so those that are not in memory are fetched
+        // together.
+        let rows: Vec<_> = blocks
+            .iter()
+            .map(|block| state.order_blocks.get(&BlockKey { block: *block, stock: id.clone() }))
+            .collect();
+        for (order_id, of_order) in rows.iter().flatten().flat_map(|row| row.orders.iter().rev()) {
+            order_ids.push(*order_id);
+            units += of_order;
+            if order_ids.len() == MAX_SHORT_ORDERS {
+                return order_ids;
+            }
+        }
+        let Some(Some(OrderBlock { previous, .. })) = rows.last() else { break };
+        blocks = previous;
+    }
+    order_ids
+}

@@ -1,0 +1,66 @@
+//! What is measured of sagas: how many stand where, how they end, and how long they take.
+
+use std::time::Duration;
+
+use engine::metrics::{Kind, Metric};
+use metrics::{Gauge, Unit, counter, gauge, histogram};
+
+/// Sagas under way.
+pub const SAGAS: Metric = Metric {
+    name: "tradewind_sagas",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &["partition", "state"],
+    help: "Orders that are neither paid nor cancelled, by state.",
+};
+
+/// Sagas that have ended.
+pub const SAGAS_ENDED: Metric = Metric {
+    name: "tradewind_sagas_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["outcome"],
+    help: "Orders that were paid or cancelled.",
+};
+
+/// The time that sagas took.
+pub const SAGA_DURATION: Metric = Metric {
+    name: "tradewind_saga_duration_seconds",
+    kind: Kind::Histogram,
+    unit: Unit::Seconds,
+    labels: &["outcome"],
+    help: "Time from the placing of an order to the event that it was paid or cancelled.",
+};
+
+/// All metrics of the service.
+pub const ALL: [Metric; 3] = [SAGAS, SAGAS_ENDED, SAGA_DURATION];
+
+/// How a saga ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The order is paid.
+    Paid,
+    /// The order is cancelled.
+    Cancelled,
+}
+
+/// Gives the recorder of this process all help texts. Called once, after the recorder is there.
+pub fn describe() {
+    ALL.iter().for_each(Metric::describe);
+}
+
+/// A saga ended, so long after its order was placed. Called for events that were just published,
+/// never for those read in a recovery.
+pub(crate) fn ended(outcome: Outcome, took: Duration) {
+    let outcome = match outcome {
+        Outcome::Paid => "paid",
+        Outcome::Cancelled => "cancelled",
+    };
+    counter!(SAGAS_ENDED.name, "outcome" => outcome).increment(1);
+    histogram!(SAGA_DURATION.name, "outcome" => outcome).record(took.as_secs_f64());
+}
+
+/// The gauge of the orders of a partition that are in this state.
+pub(crate) fn under_way(partition: u32, state: &'static str) -> Gauge {
+    gauge!(SAGAS.name, "partition" => partition.to_string(), "state" => state)
+}

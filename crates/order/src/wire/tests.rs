@@ -1,0 +1,121 @@
+//! Messages read and written.
+
+use super::*;
+
+const ID: &str = "018f0000-0000-7000-8000-000000000001";
+
+fn wire_request() -> proto::PlaceOrder {
+    proto::PlaceOrder {
+        order_id: ID.into(),
+        reference: "PO 1".into(),
+        currency: "GBP".into(),
+        lines: vec![proto::RequestedLine { sku: "A".into(), quantity: 2, unit_price: Some(250) }],
+        payment_method: "card".into(),
+        ..Default::default()
+    }
+}
+
+fn place(order: proto::PlaceOrder) -> Result<Input, WireError> {
+    let body = Some(Command::PlaceOrder(order));
+    Orders::command(&proto::Command { body, ..Default::default() }.encode_to_vec())
+}
+
+#[test]
+fn every_event_survives_the_way_through_the_wire() {
+    let money = Money { minor: 500, currency: Currency::parse("GBP").unwrap() };
+    let at = Timestamp::from_millis(1_300_000_000_123);
+    let content = OrderContent {
+        reference: Some(Reference::parse("PO 1").unwrap()),
+        customer_id: None,
+        country: "France".into(),
+        lines: vec![OrderLine {
+            sku: Sku::parse("A").unwrap(),
+            quantity: Quantity::parse(2).unwrap(),
+            unit_price: 250,
+        }],
+        charges: vec![Charge { code: "POST".into(), amount: -3 }],
+    };
+    let cancelled = |reason| {
+        Fact::Cancelled(Cancellation {
+            reason,
+            detail: "why".into(),
+            shortages: vec![Shortage { sku: Sku::parse("A").unwrap(), requested: 2, available: 1 }],
+        })
+    };
+    let method = "card".to_owned();
+    let facts = [
+        Fact::Placed { content, total: money, payment_method: method.clone(), reserve_by: at },
+        Fact::PaymentDue { amount: money, payment_method: method, due_by: at },
+        Fact::Authorized { allocate_by: at },
+        Fact::Confirmed { amount: money },
+        Fact::Paid { amount: money },
+        cancelled(CancelReason::Requested),
+        cancelled(CancelReason::OutOfStock),
+        cancelled(CancelReason::StockTimeout),
+        cancelled(CancelReason::PaymentDeclined),
+        cancelled(CancelReason::PaymentFailed),
+        cancelled(CancelReason::PaymentTimeout),
+        cancelled(CancelReason::StockLost),
+        cancelled(CancelReason::CaptureFailed),
+    ];
+    for fact in facts {
+        let event = Event { order_id: OrderId::parse(ID).unwrap(), fact };
+        let encoded = Orders::encode(&event);
+        let envelope = proto::Event { aggregate_id: ID.into(), ..Default::default() };
+        let payload = [envelope.encode_to_vec(), encoded.body].concat();
+        assert_eq!(Orders::decode(&payload).unwrap(), event);
+        assert_eq!(encoded.name, event.fact.name().as_str());
+    }
+}
+
+#[test]
+fn a_price_that_could_overflow_a_total_is_refused_by_name() {
+    for price in [-1, MAX_UNIT_PRICE + 1, i64::MAX] {
+        let mut order = wire_request();
+        order.lines[0].unit_price = Some(price);
+        let error = place(order).expect_err("is out of range").to_string();
+        assert_eq!(error, format!("unit_price must be 0 to 1000000000000, got \"{price}\""));
+    }
+    assert!(place(wire_request()).is_ok());
+}
+
+#[test]
+fn a_text_that_no_database_takes_is_made_harmless() {
+    let mut order = wire_request();
+    order.country = "\0France\n".into();
+    order.payment_method = "x".repeat(MAX_TEXT_CHARS + 1);
+    let Ok(Input::Place(request)) = place(order) else { panic!("is a valid order") };
+    assert_eq!(request.country, " France ");
+    assert_eq!(request.payment_method.len(), MAX_TEXT_CHARS);
+}
+
+#[test]
+fn an_answer_of_payment_concerns_the_order_that_its_envelope_names() {
+    let captured = proto::PaymentCaptured {
+        operation_id: "o".into(),
+        amount: Some(proto::Money { minor: 5, currency: "GBP".into() }),
+    };
+    let event = proto::Event {
+        aggregate_id: ID.into(),
+        body: Some(Body::Payment(proto::PaymentEvent { kind: Some(Payment::Captured(captured)) })),
+        ..Default::default()
+    };
+    let Ok(Input::Signal { order_id, signal: Signal::Captured { amount } }) =
+        Orders::foreign(&event.encode_to_vec())
+    else {
+        panic!("is a signal")
+    };
+    assert_eq!((order_id.to_string().as_str(), amount.minor), (ID, 5));
+}
+
+#[test]
+fn what_this_service_does_not_read_is_refused_by_name() {
+    let released = Inventory::Released(proto::StockReleased::default());
+    let event = proto::Event {
+        body: Some(Body::Inventory(proto::InventoryEvent { kind: Some(released) })),
+        ..Default::default()
+    };
+    let error = Orders::foreign(&event.encode_to_vec()).expect_err("is not read").to_string();
+    assert_eq!(error, "inventory.released is not handled by this version of the service");
+    assert!(Orders::command(&[]).is_err());
+}
