@@ -1,0 +1,106 @@
+//! Metrics: the recorder behind the macros of `metrics`, and the buckets of each histogram.
+
+use metrics::{gauge, set_global_recorder};
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use crate::{Error, Settings};
+
+/// Steps of a batch, requests, writes: 100 µs to 30 s.
+const DURATION_BUCKETS: [f64; 16] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    10.0, 30.0,
+];
+
+/// Sagas, which may wait for a deadline: 5 ms to an hour.
+const SAGA_BUCKETS: [f64; 16] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0,
+    3600.0,
+];
+
+/// Things in a batch, of which there are 500 at most.
+const COUNT_BUCKETS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0];
+
+/// The metrics of this process as they stand.
+#[derive(Debug, Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// All metrics, in the text format of Prometheus.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Sorts what was observed since the last call into buckets, so that it takes no more memory:
+    /// for the time in which nobody asks.
+    pub(crate) fn compact(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// Makes the recorder the one of this process.
+pub(crate) fn install(settings: &Settings) -> Result<Metrics, Error> {
+    let recorder = recorder().map_err(Error::Metrics)?;
+    let metrics = Metrics(recorder.handle());
+    set_global_recorder(recorder).map_err(|error| Error::Metrics(error.into()))?;
+    metrics::describe_gauge!("tradewind_build_info", "The version of the program that runs: 1.");
+    gauge!("tradewind_build_info", "version" => settings.version).set(1.0);
+    Ok(metrics)
+}
+
+/// The more exact rule goes before the less exact one: a full name, then the end of a name.
+fn recorder() -> Result<PrometheusRecorder, BuildError> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_inputs".to_owned()), &COUNT_BUCKETS)?
+        .set_buckets_for_metric(
+            Matcher::Full("tradewind_saga_duration_seconds".to_owned()),
+            &SAGA_BUCKETS,
+        )?;
+    Ok(builder.build_recorder())
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::{counter, describe_counter, describe_histogram, histogram, with_local_recorder};
+
+    use super::*;
+
+    fn rendered(record: impl FnOnce()) -> String {
+        let recorder = recorder().expect("the buckets are right");
+        with_local_recorder(&recorder, record);
+        recorder.handle().render()
+    }
+
+    #[test]
+    fn a_metric_is_rendered_with_its_help_and_type() {
+        let text = rendered(|| {
+            describe_counter!("tradewind_inputs_total", "Inputs handled.");
+            counter!("tradewind_inputs_total", "service" => "order").increment(3);
+        });
+        assert!(text.contains("# HELP tradewind_inputs_total Inputs handled."), "{text}");
+        assert!(text.contains("# TYPE tradewind_inputs_total counter"), "{text}");
+        assert!(text.contains("tradewind_inputs_total{service=\"order\"} 3"), "{text}");
+    }
+
+    #[test]
+    fn each_histogram_has_buckets_of_its_own_kind() {
+        let text = rendered(|| {
+            describe_histogram!("tradewind_batch_inputs", "Inputs of a batch.");
+            histogram!("tradewind_batch_inputs").record(7.0);
+            histogram!("tradewind_batch_step_duration_seconds").record(0.000_05);
+            histogram!("tradewind_saga_duration_seconds").record(2000.0);
+        });
+        for line in [
+            "# TYPE tradewind_batch_inputs histogram",
+            "tradewind_batch_inputs_bucket{le=\"5\"} 0",
+            "tradewind_batch_inputs_bucket{le=\"10\"} 1",
+            "tradewind_batch_step_duration_seconds_bucket{le=\"0.0001\"} 1",
+            "tradewind_saga_duration_seconds_bucket{le=\"1800\"} 0",
+            "tradewind_saga_duration_seconds_bucket{le=\"3600\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in:\n{text}");
+        }
+    }
+}

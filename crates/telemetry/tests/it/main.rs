@@ -1,0 +1,159 @@
+//! A process that starts its telemetry, records, and stops: seen by a collector and by a scrape.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
+use metrics::{counter, describe_counter};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
+    trace::v1::Span,
+};
+use prost::Message;
+use telemetry::{LogFormat, Settings};
+use tokio::{net::TcpListener, task::spawn_blocking};
+use tracing::info_span;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+/// What a collector got: attributes of the process, and spans.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+
+impl Collector {
+    async fn start() -> (Self, SocketAddr) {
+        let collector = Self::default();
+        let routes = Router::new().route("/v1/traces", post(take)).with_state(collector.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        (collector, address)
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        let requests = self.0.lock().expect("nobody panicked");
+        let resources = requests.iter().flat_map(|request| &request.resource_spans);
+        let scopes = resources.flat_map(|resource| &resource.scope_spans);
+        scopes.flat_map(|scope| scope.spans.clone()).collect()
+    }
+
+    /// The attributes of the process that sent the first request.
+    fn resource(&self) -> String {
+        let requests = self.0.lock().expect("nobody panicked");
+        format!("{:?}", requests[0].resource_spans[0].resource)
+    }
+}
+
+async fn take(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> Vec<u8> {
+    assert_eq!(headers["content-type"], "application/x-protobuf");
+    let request = ExportTraceServiceRequest::decode(body).expect("is an export of traces");
+    collector.0.lock().expect("nobody panicked").push(request);
+    ExportTraceServiceResponse::default().encode_to_vec()
+}
+
+fn settings() -> Settings {
+    Settings {
+        service: "tradewind",
+        version: "1.2.3",
+        instance: "process 1".to_owned(),
+        log: "error".to_owned(),
+        log_format: LogFormat::Json,
+        otlp_endpoint: None,
+        trace_ratio: 0.0,
+        metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+    }
+}
+
+fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
+    let found = spans.iter().find(|span| span.name == name);
+    found.unwrap_or_else(|| panic!("no span {name} among {spans:?}"))
+}
+
+fn hex(id: &[u8]) -> String {
+    use std::fmt::Write as _;
+    id.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// One test, because a process has one telemetry.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_gets_the_spans_of_a_trace_and_a_scrape_the_metrics() {
+    let (collector, address) = Collector::start().await;
+    let settings = Settings { otlp_endpoint: Some(format!("http://{address}")), ..settings() };
+    let telemetry = telemetry::start(&settings).expect("it starts");
+    assert!(telemetry::start(&settings).is_err(), "a process has one telemetry");
+
+    record_spans();
+    describe_counter!("tradewind_inputs_total", "Inputs handled.");
+    counter!("tradewind_inputs_total", "service" => "order").increment(2);
+
+    let metrics = telemetry.metrics_address().expect("it listens");
+    scrape(metrics, &telemetry.render()).await;
+
+    // Stopping exports what waits.
+    spawn_blocking(move || drop(telemetry)).await.expect("it stops");
+    let spans = collector.spans();
+    let mut names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["order.batch", "order.decide", "order.publish"]);
+    let decide = named(&spans, "order.decide");
+    assert_eq!(hex(&decide.parent_span_id), PARENT);
+    assert_eq!(named(&spans, "order.publish").parent_span_id, decide.span_id);
+    for span in [decide, named(&spans, "order.publish"), named(&spans, "order.batch")] {
+        assert_eq!(hex(&span.trace_id), TRACE);
+    }
+    assert_eq!(named(&spans, "order.batch").links.len(), 1);
+    assert!(format!("{:?}", decide.attributes).contains("order-7"));
+    for part in ["service.name", "tradewind", "service.instance.id", "process 1", "1.2.3"] {
+        assert!(collector.resource().contains(part), "{part} is not in {}", collector.resource());
+    }
+}
+
+/// Records a trace that a caller began and samples, and one that it does not sample; what begins here
+/// is not sampled by these settings.
+fn record_spans() {
+    let sampled = format!("00-{TRACE}-{PARENT}-01");
+    let decide = info_span!("order.decide", order.id = "order-7");
+    assert!(trace_context::attach(&decide, &sampled, ""));
+    decide.in_scope(|| info_span!("order.publish").in_scope(|| tracing::debug!("not exported")));
+    let outgoing = trace_context::traceparent_of(&decide).expect("it is exported");
+    assert!(outgoing.starts_with(&format!("00-{TRACE}-")), "{outgoing}");
+
+    let batch = info_span!("order.batch");
+    assert!(trace_context::attach(&batch, &outgoing, ""));
+    assert_eq!(trace_context::link(&batch, [outgoing.as_str()]), 1);
+
+    let unsampled = info_span!("order.unsampled");
+    assert!(trace_context::attach(&unsampled, &format!("00-{TRACE}-{PARENT}-00"), ""));
+    unsampled.in_scope(|| info_span!("order.unsampled").in_scope(|| {}));
+    info_span!("order.begun_here").in_scope(|| {});
+}
+
+async fn scrape(address: SocketAddr, rendered: &str) {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build();
+    let client = client.expect("the client is valid");
+    let get = |path: &str| client.get(format!("http://{address}{path}")).send();
+    let response = get("/metrics").await.expect("it answers");
+    assert_eq!(response.status(), 200);
+    let content = &response.headers()["content-type"];
+    assert!(content.to_str().is_ok_and(|text| text.starts_with("text/plain; version=0.0.4")));
+    let text = response.text().await.expect("it is a text");
+    for line in [
+        "# HELP tradewind_inputs_total Inputs handled.",
+        "# TYPE tradewind_inputs_total counter",
+        "tradewind_inputs_total{service=\"order\"} 2",
+        "tradewind_build_info{version=\"1.2.3\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+        assert!(rendered.contains(line), "{line} is not in:\n{rendered}");
+    }
+    assert_eq!(get("/").await.expect("it answers").status(), 404);
+    let posted = client.post(format!("http://{address}/metrics")).send().await;
+    assert_eq!(posted.expect("it answers").status(), 405);
+}
