@@ -1,4 +1,4 @@
-//! The bytes of a body: what they say that they are, and how many there may be.
+//! The bytes of a body: their content type, and how many there may be.
 
 use axum::{
     body::{Body, BodyDataStream},
@@ -11,18 +11,18 @@ use futures::StreamExt;
 use crate::problem::{Code, Problem};
 
 /// The largest body that is one JSON value, in bytes.
-pub(crate) const JSON_LIMIT: usize = 1024 * 1024;
+pub(crate) const MAX_JSON_BYTES: usize = 1024 * 1024;
 /// The largest NDJSON body, in bytes.
-pub(crate) const NDJSON_LIMIT: usize = 32 * 1024 * 1024;
+pub(crate) const MAX_NDJSON_BYTES: usize = 32 * 1024 * 1024;
 /// The most bytes that are read of a body that is refused.
-const DISCARD_LIMIT: usize = 64 * 1024 * 1024;
+const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a body says that it is.
+/// The content types that are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Media {
     /// One JSON value.
     Json,
-    /// A JSON value a line.
+    /// A JSON value on each line.
     Ndjson,
 }
 
@@ -41,7 +41,7 @@ impl<S: Sync> FromRequest<S> for JsonBytes {
     }
 }
 
-/// Reads the content type; a body without one is taken for JSON.
+/// Reads the content type; a body without one is read as JSON.
 pub(crate) fn media(headers: &HeaderMap) -> Result<Media, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Media::Json) };
     let value = value.to_str().unwrap_or_default();
@@ -56,26 +56,26 @@ pub(crate) fn media(headers: &HeaderMap) -> Result<Media, Problem> {
     }
 }
 
-fn unsupported(taken: &str) -> Problem {
-    Problem::new(Code::UnsupportedMediaType, format!("send it with the content type {taken}"))
+fn unsupported(accepted: &str) -> Problem {
+    Problem::new(Code::UnsupportedMediaType, format!("send the content type {accepted}"))
 }
 
 /// Reads the bytes of a body that is one JSON value.
 pub(crate) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let mut frames = open(headers, body, JSON_LIMIT).await?;
+    let mut frames = open(headers, body, MAX_JSON_BYTES).await?;
     let mut whole = BytesMut::new();
     while let Some(frame) = frames.next().await {
         let frame = frame.map_err(|_| incomplete())?;
-        if whole.len() + frame.len() > JSON_LIMIT {
+        if whole.len() + frame.len() > MAX_JSON_BYTES {
             discard(&mut frames).await;
-            return Err(too_large(JSON_LIMIT));
+            return Err(too_large(MAX_JSON_BYTES));
         }
         whole.extend_from_slice(&frame);
     }
     Ok(whole.freeze())
 }
 
-/// Begins to read a body, unless it says itself that it is larger than `limit`.
+/// Begins to read a body, unless its `Content-Length` is above `limit`.
 pub(crate) async fn open(
     headers: &HeaderMap,
     body: Body,
@@ -85,7 +85,7 @@ pub(crate) async fn open(
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match length.and_then(|length| length.parse::<usize>().ok()) {
         Some(length) if length > limit => {
-            // Who expects to be told whether to send at all has not begun to.
+            // A client that sent `Expect: 100-continue` has not begun to send the body.
             if !headers.contains_key(header::EXPECT) {
                 discard(&mut frames).await;
             }
@@ -95,10 +95,11 @@ pub(crate) async fn open(
     }
 }
 
-/// Reads on in a body that is refused, within limits: whoever is still sending when the connection
-/// ends does not get to read why.
+/// Reads the rest of a body that is refused, up to [`MAX_DISCARDED_BYTES`]. Most clients read the
+/// response only after they have sent the whole body; were the connection closed before, they would
+/// see an error of the connection instead of the problem.
 pub(crate) async fn discard(frames: &mut BodyDataStream) {
-    let mut rest = DISCARD_LIMIT;
+    let mut rest = MAX_DISCARDED_BYTES;
     while let Some(Ok(frame)) = frames.next().await
         && frame.len() < rest
     {
@@ -109,15 +110,16 @@ pub(crate) async fn discard(frames: &mut BodyDataStream) {
 /// The problem of a body that is too large.
 pub(crate) fn too_large(limit: usize) -> Problem {
     let detail = format!(
-        "the body may have {limit} bytes; send less at once ({JSON_LIMIT} as application/json, \
-         {NDJSON_LIMIT} as application/x-ndjson for products and inventory)"
+        "the body must be at most {limit} bytes: send it in parts ({MAX_JSON_BYTES} bytes as \
+         application/json, {MAX_NDJSON_BYTES} as application/x-ndjson for products and inventory)"
     );
     Problem::new(Code::TooLarge, detail)
 }
 
-/// The problem of a body that broke off.
+/// The problem of a body whose end did not arrive.
 pub(crate) fn incomplete() -> Problem {
-    Problem::new(Code::IncompleteBody, "send the request again")
+    let detail = "the connection ended or no more bytes came in time: send the request again";
+    Problem::new(Code::IncompleteBody, detail)
 }
 
 #[cfg(test)]
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_content_type_tells_what_comes() {
+    fn the_content_type_selects_the_format() {
         let of = |value: &'static str| {
             media(&HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]))
                 .ok()

@@ -1,5 +1,5 @@
-//! Uploads of many lines: each line is read for itself, the good ones travel in commands of up to 500
-//! lines, a few commands are on their way at once, and every line gets its result, in its order.
+//! Uploads of many lines. Each line is validated by itself; the valid ones are sent in commands of up
+//! to 500 lines, several commands at once; the report has the result of every line, in order.
 
 use std::{collections::BTreeMap, marker::PhantomData, pin::pin, time::Duration};
 
@@ -14,124 +14,130 @@ use futures::{Stream, TryStreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    body::{self, NDJSON_LIMIT},
-    door::{Door, Reply, mark_replayed},
-    extract::Call,
+    body::{self, MAX_NDJSON_BYTES},
+    extract::RequestContext,
     fields::{self, Errors, Fields, Path},
     json::Node,
-    lines::{self, CHUNK_LINES, Chunk},
+    limits::RequestClass,
+    lines::{self, Chunk, MAX_CHUNK_LINES},
     problem::{FieldError, Problem, RETRY_AFTER_S},
+    services::{Reply, mark_replayed},
+    state::AppState,
 };
 
-/// The commands of an upload that are on their way at once.
-const IN_FLIGHT: usize = 4;
-/// How long the answer to a command of an upload is waited for: what is live goes first.
-const BULK_ANSWER_WITHIN: Duration = Duration::from_mins(1);
+/// The most commands of an upload that are sent and not yet answered.
+const MAX_COMMANDS_IN_FLIGHT: usize = 4;
+/// How long the answer to a command of an upload is waited for. Longer than for other commands,
+/// which are handled first.
+const BULK_ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// The most lines of a JSON list.
-const LIST_LINES: usize = 10_000;
-/// The wrong lines of which all errors are told: an answer stays in proportion to its upload.
-const TOLD_LINES: usize = 10_000;
+const MAX_LIST_LINES: usize = 10_000;
+/// The most invalid lines that are reported with all their errors: the size of a report stays in
+/// proportion to its upload.
+const MAX_LINES_WITH_ERRORS: usize = 10_000;
 
-/// What an upload is of.
+/// A kind of upload.
 pub(crate) trait Upload {
-    /// A line, as it goes into the command.
+    /// A line, as it is in the command.
     type Line: Send;
     /// The answer to the command.
     type Answer: DeserializeOwned + Send;
-    /// The counts of the response, in their order.
+    /// The counts of the report, in order.
     const COUNTS: &'static [&'static str];
 
     /// Reads a line.
     fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Self::Line>;
     /// Names a line.
-    fn name(line: &Self::Line) -> Name;
-    /// Makes the command of some lines.
+    fn name(line: &Self::Line) -> LineName;
+    /// The command for some lines.
     fn command(lines: Vec<Self::Line>) -> proto::command::Body;
-    /// What became of each line of the command.
-    fn fates(answer: Self::Answer) -> Vec<Fate>;
+    /// The outcome of each line of the command.
+    fn outcomes(answer: Self::Answer) -> Vec<LineOutcome>;
 }
 
-/// What a line calls itself.
+/// What identifies a line in the report, besides its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Name {
+pub(crate) struct LineName {
     pub(crate) sku: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) document: Option<String>,
 }
 
-/// What became of a line.
+/// The outcome of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fate {
+pub(crate) struct LineOutcome {
     pub(crate) result: &'static str,
-    /// What it is counted as.
+    /// The count that it adds to.
     pub(crate) count: &'static str,
     pub(crate) detail: Option<&'static str>,
 }
 
-/// The count of lines that had no effect because something is wrong with them.
+/// The count of lines that had no effect because of an error.
 pub(crate) const REJECTED: &str = "rejected";
 const PENDING: &str = "pending";
 
-impl Fate {
+impl LineOutcome {
     const REJECTED: Self = Self { result: REJECTED, count: REJECTED, detail: None };
     const PENDING: Self = Self {
         result: PENDING,
         count: PENDING,
-        detail: Some("accepted, and no answer came in time: send the request again to see it"),
+        detail: Some("stored, and not answered in time: send the request again to see the result"),
     };
 }
 
-/// Lines that travel together.
-pub(crate) struct Batch<L> {
-    /// Its place among the commands of the request; `None` when it is the only one.
-    pub(crate) part: Option<usize>,
-    /// What its fingerprint is taken of.
-    pub(crate) bytes: Bytes,
-    /// Each line, or what is wrong with it, with its number.
-    pub(crate) lines: Vec<(usize, Result<L, Vec<FieldError>>)>,
+/// Lines that are sent in one command.
+struct Batch<L> {
+    /// Its number among the commands of the request; `None` when it is the only one.
+    part: Option<usize>,
+    /// The part of the body from which the fingerprint is computed.
+    bytes: Bytes,
+    /// The number of each line, and the line or its errors.
+    lines: Vec<(usize, Result<L, Vec<FieldError>>)>,
 }
 
-/// Takes an NDJSON body.
+/// Handles an NDJSON body.
 pub(crate) async fn ndjson<U: Upload>(
-    door: &Door,
-    call: &Call,
+    state: &AppState,
+    context: &RequestContext,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let frames = body::open(headers, body, NDJSON_LIMIT).await?;
-    let mut told = 0;
-    let batches = lines::chunks(frames).map_ok(|chunk| read_chunk::<U>(chunk, &mut told));
-    deliver_all::<U>(door, call, Lane::Bulk, batches).await
+    let frames = body::open(headers, body, MAX_NDJSON_BYTES).await?;
+    let mut invalid = 0;
+    let batches = lines::chunks(frames).map_ok(|chunk| read_chunk::<U>(chunk, &mut invalid));
+    send_all::<U>(state, context, Lane::Bulk, batches).await
 }
 
-/// Takes the lines of a JSON list.
+/// Handles the lines of a JSON list. Its size is known only now, so it is counted as an upload here,
+/// in addition to the class of its head.
 pub(crate) async fn list<U: Upload>(
-    door: &Door,
-    call: &Call,
+    state: &AppState,
+    context: &RequestContext,
     bytes: Bytes,
     lines: Vec<Result<U::Line, Vec<FieldError>>>,
 ) -> Result<Response, Problem> {
+    let _permit = state.concurrency.try_acquire(RequestClass::Upload)?;
     let mut lines = lines.into_iter().enumerate().peekable();
     let mut batches = Vec::new();
     while lines.peek().is_some() {
-        let lines = lines.by_ref().take(CHUNK_LINES).collect();
+        let lines = lines.by_ref().take(MAX_CHUNK_LINES).collect();
         batches.push(Ok(Batch { part: Some(batches.len()), bytes: bytes.clone(), lines }));
     }
-    deliver_all::<U>(door, call, Lane::Bulk, stream::iter(batches)).await
+    send_all::<U>(state, context, Lane::Bulk, stream::iter(batches)).await
 }
 
-/// Takes a single line.
+/// Handles a single line.
 pub(crate) async fn single<U: Upload>(
-    door: &Door,
-    call: &Call,
+    state: &AppState,
+    context: &RequestContext,
     bytes: Bytes,
     line: U::Line,
 ) -> Result<Response, Problem> {
     let batch = Batch { part: None, bytes, lines: vec![(0, Ok(line))] };
-    deliver_all::<U>(door, call, Lane::Live, stream::iter([Ok(batch)])).await
+    send_all::<U>(state, context, Lane::Live, stream::iter([Ok(batch)])).await
 }
 
-/// Reads the list that is a member of a JSON body, each item for itself.
+/// Reads a list that is a member of a JSON body; each item has its own errors.
 pub(crate) fn items<U: Upload>(
     fields: &mut Fields<'_, '_>,
     member: &'static str,
@@ -141,89 +147,91 @@ pub(crate) fn items<U: Upload>(
         let line = U::read(node, &Path::Root("the line"), &mut errors);
         Some(errors.check(line))
     };
-    fields.required(member, fields::list(LIST_LINES, read))
+    fields.required(member, fields::list(MAX_LIST_LINES, read))
 }
 
-/// Reads the lines of a chunk. `told` counts the wrong ones.
-fn read_chunk<U: Upload>(chunk: Chunk, told: &mut usize) -> Batch<U::Line> {
-    let wrong = |detail| vec![FieldError { field: String::new(), detail }];
+/// Reads the lines of a chunk. `invalid` counts the invalid ones of the whole body.
+fn read_chunk<U: Upload>(chunk: Chunk, invalid: &mut usize) -> Batch<U::Line> {
+    let error = |detail| vec![FieldError { field: String::new(), detail }];
     let read = |(number, text): (usize, Option<&[u8]>)| {
         let line = match text {
             Some(text) => fields::line(text, U::read),
-            None => Err(wrong(lines::too_long())),
+            None => Err(error(lines::too_long())),
         };
-        *told += usize::from(line.is_err());
-        let is_told = *told <= TOLD_LINES;
-        let untold = || wrong(format!("wrong, like {TOLD_LINES} lines before it"));
-        (number, line.map_err(|errors| if is_told { errors } else { untold() }))
+        *invalid += usize::from(line.is_err());
+        let is_reported = *invalid <= MAX_LINES_WITH_ERRORS;
+        let summary = || error(format!("invalid, like {MAX_LINES_WITH_ERRORS} lines before it"));
+        (number, line.map_err(|errors| if is_reported { errors } else { summary() }))
     };
     let lines = chunk.lines().map(read).collect();
     Batch { part: Some(chunk.part), bytes: chunk.bytes.into(), lines }
 }
 
 /// Sends each batch and reports on all of them.
-async fn deliver_all<U: Upload>(
-    door: &Door,
-    call: &Call,
+async fn send_all<U: Upload>(
+    state: &AppState,
+    context: &RequestContext,
     lane: Lane,
     batches: impl Stream<Item = Result<Batch<U::Line>, Problem>>,
 ) -> Result<Response, Problem> {
-    let pieces = batches.map_ok(|batch| deliver::<U>(door, call, lane, batch));
-    let mut pieces = pin!(pieces.try_buffered(IN_FLIGHT));
+    let sections = batches.map_ok(|batch| send_batch::<U>(state, context, lane, batch));
+    let mut sections = pin!(sections.try_buffered(MAX_COMMANDS_IN_FLIGHT));
     let mut report = Report::<U>::default();
-    while let Some(piece) = pieces.try_next().await? {
-        report.add(piece);
+    while let Some(section) = sections.try_next().await? {
+        report.add(section);
     }
     Ok(report.into_response())
 }
 
-/// A part of a report: what became of the lines of a batch.
+/// The section of a report about the lines of a batch.
 #[derive(Debug, Default)]
-struct Piece {
+struct Section {
     /// The results as JSON, separated by commas.
     json: Vec<u8>,
     counts: BTreeMap<&'static str, usize>,
-    /// Whether the command had been answered before; `None` when there was none.
+    /// Whether the command had been answered before; `None` when no line was sent.
     replayed: Option<bool>,
 }
 
-async fn deliver<U: Upload>(
-    door: &Door,
-    call: &Call,
+async fn send_batch<U: Upload>(
+    state: &AppState,
+    context: &RequestContext,
     lane: Lane,
     batch: Batch<U::Line>,
-) -> Result<Piece, Problem> {
-    let mut good = Vec::with_capacity(batch.lines.len());
+) -> Result<Section, Problem> {
+    let mut valid = Vec::with_capacity(batch.lines.len());
     let mut names = Vec::with_capacity(batch.lines.len());
     for (number, line) in batch.lines {
         match line {
             Ok(read) => {
                 names.push((number, Ok(U::name(&read))));
-                good.push(read);
+                valid.push(read);
             }
             Err(errors) => names.push((number, Err(errors))),
         }
     }
-    if good.is_empty() {
-        return piece(&names, &[], None);
+    if valid.is_empty() {
+        return section(&names, &[], None);
     }
 
-    let count = good.len();
-    let command = call.command(batch.part, &batch.bytes, U::command(good));
-    let patience = match lane {
-        Lane::Live => door.answer_within,
-        Lane::Bulk => BULK_ANSWER_WITHIN,
+    let count = valid.len();
+    let command = context.command(batch.part, &batch.bytes, U::command(valid));
+    let timeout = match lane {
+        Lane::Live => state.answer_timeout,
+        Lane::Bulk => BULK_ANSWER_TIMEOUT,
     };
-    match door.send::<U::Answer>(lane, command, patience).await? {
-        Reply::Answered(answer) => piece(&names, &U::fates(answer.body), Some(answer.replayed)),
-        Reply::Pending => piece(&names, &vec![Fate::PENDING; count], Some(false)),
+    match state.services.send::<U::Answer>(lane, command, timeout).await? {
+        Reply::Answered(answer) => {
+            section(&names, &U::outcomes(answer.body), Some(answer.replayed))
+        }
+        Reply::Pending => section(&names, &vec![LineOutcome::PENDING; count], Some(false)),
     }
 }
 
-/// A service that answers with too few results, or too many.
+/// A service answered with too few results, or too many.
 #[derive(Debug, thiserror::Error)]
 #[error("the service answered {lines} lines with {results} results")]
-struct Miscounted {
+struct ResultCountMismatch {
     lines: usize,
     results: usize,
 }
@@ -232,7 +240,7 @@ struct Miscounted {
 struct LineResult<'a> {
     line: usize,
     #[serde(flatten)]
-    name: Option<&'a Name>,
+    name: Option<&'a LineName>,
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
@@ -240,37 +248,42 @@ struct LineResult<'a> {
     errors: &'a [FieldError],
 }
 
-/// Puts results to the lines that went into the command, and errors to those that did not.
-fn piece(
-    names: &[(usize, Result<Name, Vec<FieldError>>)],
-    fates: &[Fate],
+/// Pairs the lines that were sent with their outcomes, and the others with their errors.
+fn section(
+    names: &[(usize, Result<LineName, Vec<FieldError>>)],
+    outcomes: &[LineOutcome],
     replayed: Option<bool>,
-) -> Result<Piece, Problem> {
+) -> Result<Section, Problem> {
     let sent = names.iter().filter(|(_, name)| name.is_ok()).count();
-    if sent != fates.len() {
-        return Err(Problem::internal(&Miscounted { lines: sent, results: fates.len() }));
+    if sent != outcomes.len() {
+        return Err(Problem::internal(&ResultCountMismatch {
+            lines: sent,
+            results: outcomes.len(),
+        }));
     }
-    let mut piece = Piece { replayed, ..Piece::default() };
-    let mut fates = fates.iter().copied();
+    let mut section = Section { replayed, ..Section::default() };
+    let mut outcomes = outcomes.iter().copied();
     for (line, name) in names {
-        let (name, errors, fate) = match name {
-            Ok(name) => (Some(name), [].as_slice(), fates.next().unwrap_or(Fate::PENDING)),
-            Err(errors) => (None, errors.as_slice(), Fate::REJECTED),
+        let (name, errors, outcome) = match name {
+            Ok(name) => {
+                (Some(name), [].as_slice(), outcomes.next().unwrap_or(LineOutcome::PENDING))
+            }
+            Err(errors) => (None, errors.as_slice(), LineOutcome::REJECTED),
         };
-        let Fate { result, count, detail } = fate;
-        *piece.counts.entry(count).or_default() += 1;
-        if !piece.json.is_empty() {
-            piece.json.push(b',');
+        let LineOutcome { result, count, detail } = outcome;
+        *section.counts.entry(count).or_default() += 1;
+        if !section.json.is_empty() {
+            section.json.push(b',');
         }
         let result = LineResult { line: *line, name, result, detail, errors };
-        serde_json::to_writer(&mut piece.json, &result).map_err(|e| Problem::internal(&e))?;
+        serde_json::to_writer(&mut section.json, &result).map_err(|e| Problem::internal(&e))?;
     }
-    Ok(piece)
+    Ok(section)
 }
 
-/// What became of an upload.
+/// The response to an upload.
 struct Report<U> {
-    pieces: Vec<Bytes>,
+    sections: Vec<Bytes>,
     counts: BTreeMap<&'static str, usize>,
     replayed: Option<bool>,
     upload: PhantomData<U>,
@@ -278,32 +291,32 @@ struct Report<U> {
 
 impl<U> Default for Report<U> {
     fn default() -> Self {
-        Self { pieces: Vec::new(), counts: BTreeMap::new(), replayed: None, upload: PhantomData }
+        Self { sections: Vec::new(), counts: BTreeMap::new(), replayed: None, upload: PhantomData }
     }
 }
 
 impl<U: Upload> Report<U> {
-    fn add(&mut self, piece: Piece) {
-        if !self.pieces.is_empty() {
-            self.pieces.push(Bytes::from_static(b","));
+    fn add(&mut self, section: Section) {
+        if !self.sections.is_empty() {
+            self.sections.push(Bytes::from_static(b","));
         }
-        self.pieces.push(piece.json.into());
-        for (name, count) in piece.counts {
+        self.sections.push(section.json.into());
+        for (name, count) in section.counts {
             *self.counts.entry(name).or_default() += count;
         }
-        if let Some(replayed) = piece.replayed {
+        if let Some(replayed) = section.replayed {
             self.replayed = Some(replayed && self.replayed.unwrap_or(true));
         }
     }
 
-    /// The report as JSON, in the pieces that it was made of.
+    /// The report as JSON, section by section.
     fn json(self) -> impl Iterator<Item = Bytes> {
         let count = |name: &&str| self.counts.get(name).copied().unwrap_or_default();
-        let is_told = |name: &&'static str| *name != PENDING || count(name) > 0;
-        let names = U::COUNTS.iter().copied().chain([PENDING]).filter(is_told);
+        let is_reported = |name: &&'static str| *name != PENDING || count(name) > 0;
+        let names = U::COUNTS.iter().copied().chain([PENDING]).filter(is_reported);
         let counts: Vec<_> = names.map(|name| format!("\"{name}\":{},", count(&name))).collect();
         let head = Bytes::from(format!("{{{}\"results\":[", counts.concat()));
-        [head].into_iter().chain(self.pieces).chain([Bytes::from_static(b"]}")])
+        [head].into_iter().chain(self.sections).chain([Bytes::from_static(b"]}")])
     }
 }
 
@@ -311,8 +324,8 @@ impl<U: Upload> IntoResponse for Report<U> {
     fn into_response(self) -> Response {
         let is_pending = self.counts.contains_key(PENDING);
         let is_replayed = self.replayed == Some(true);
-        let pieces: Vec<_> = self.json().map(Ok::<_, std::convert::Infallible>).collect();
-        let mut response = Body::from_stream(stream::iter(pieces)).into_response();
+        let sections: Vec<_> = self.json().map(Ok::<_, std::convert::Infallible>).collect();
+        let mut response = Body::from_stream(stream::iter(sections)).into_response();
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         if is_pending {
@@ -346,23 +359,23 @@ mod tests {
             fields::integer(digit)(node, path, errors)
         }
 
-        fn name(line: &i64) -> Name {
-            Name { sku: line.to_string(), document: None }
+        fn name(line: &i64) -> LineName {
+            LineName { sku: line.to_string(), document: None }
         }
 
         fn command(_lines: Vec<i64>) -> proto::command::Body {
             proto::command::Body::PutProducts(proto::PutProducts::default())
         }
 
-        fn fates(answer: Vec<i64>) -> Vec<Fate> {
+        fn outcomes(answer: Vec<i64>) -> Vec<LineOutcome> {
             vec![APPLIED; answer.len()]
         }
     }
 
-    const APPLIED: Fate = Fate { result: "applied", count: "applied", detail: None };
+    const APPLIED: LineOutcome = LineOutcome { result: "applied", count: "applied", detail: None };
 
-    fn named(sku: &str) -> Name {
-        Name { sku: sku.to_owned(), document: None }
+    fn named(sku: &str) -> LineName {
+        LineName { sku: sku.to_owned(), document: None }
     }
 
     fn wrong(detail: &str) -> Vec<FieldError> {
@@ -370,10 +383,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(pieces: Vec<Piece>, status: StatusCode, replayed: bool, document: &Value) {
+    fn check(sections: Vec<Section>, status: StatusCode, replayed: bool, document: &Value) {
         let mut report = Report::<Digits>::default();
-        for piece in pieces {
-            report.add(piece);
+        for section in sections {
+            report.add(section);
         }
         let response = report.into_response();
         assert_eq!(response.status(), status);
@@ -385,13 +398,13 @@ mod tests {
     }
 
     #[test]
-    fn results_stand_in_the_order_of_the_lines_and_are_counted() {
+    fn results_are_in_the_order_of_the_lines_and_counted() {
         let first = vec![(0, Ok(named("1"))), (1, Err(wrong("bad"))), (3, Ok(named("2")))];
         let second = vec![(4, Ok(named("3")))];
         check(
             vec![
-                piece(&first, &[APPLIED; 2], Some(true)).expect("fits"),
-                piece(&second, &[APPLIED], Some(false)).expect("fits"),
+                section(&first, &[APPLIED; 2], Some(true)).expect("fits"),
+                section(&second, &[APPLIED], Some(false)).expect("fits"),
             ],
             StatusCode::OK,
             false,
@@ -409,9 +422,9 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_is_a_replay_when_all_that_was_sent_of_it_is() {
-        let again = || piece(&[(0, Ok(named("1")))], &[APPLIED], Some(true)).expect("fits");
-        let unsent = piece(&[(1, Err(wrong("bad")))], &[], None).expect("fits");
+    fn an_upload_is_replayed_when_all_its_commands_are() {
+        let again = || section(&[(0, Ok(named("1")))], &[APPLIED], Some(true)).expect("fits");
+        let unsent = section(&[(1, Err(wrong("bad")))], &[], None).expect("fits");
         let results = json!([
             {"line": 0, "sku": "1", "result": "applied"},
             {"line": 1, "result": "rejected", "errors": [{"field": "", "detail": "bad"}]},
@@ -423,9 +436,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_answered_in_time_is_accepted_and_said_to_be_pending() {
+    fn lines_without_an_answer_in_time_are_pending() {
         check(
-            vec![piece(&[(0, Ok(named("1")))], &[Fate::PENDING], Some(false)).expect("fits")],
+            vec![
+                section(&[(0, Ok(named("1")))], &[LineOutcome::PENDING], Some(false))
+                    .expect("fits"),
+            ],
             StatusCode::ACCEPTED,
             false,
             &json!({
@@ -433,26 +449,26 @@ mod tests {
                 "rejected": 0,
                 "pending": 1,
                 "results": [
-                    {"line": 0, "sku": "1", "result": "pending", "detail": Fate::PENDING.detail},
+                    {"line": 0, "sku": "1", "result": "pending", "detail": LineOutcome::PENDING.detail},
                 ],
             }),
         );
     }
 
     #[test]
-    fn an_answer_that_does_not_fit_its_lines_is_a_problem() {
-        assert!(piece(&[(0, Ok(named("1")))], &[], Some(false)).is_err());
-        assert!(piece(&[(0, Ok(named("1")))], &[APPLIED; 2], Some(false)).is_err());
+    fn an_answer_with_another_number_of_results_is_a_problem() {
+        assert!(section(&[(0, Ok(named("1")))], &[], Some(false)).is_err());
+        assert!(section(&[(0, Ok(named("1")))], &[APPLIED; 2], Some(false)).is_err());
     }
 
     #[tokio::test]
     async fn the_lines_of_a_body_become_batches_with_their_numbers() {
         let numbers: Vec<_> = (0..600).map(|number| (number % 11).to_string()).collect();
         let body = numbers.join("\n");
-        let mut told = 0;
+        let mut invalid = 0;
         let batches = lines::chunks(Body::from(body).into_data_stream());
         let batches: Vec<_> = batches
-            .map_ok(|chunk| read_chunk::<Digits>(chunk, &mut told))
+            .map_ok(|chunk| read_chunk::<Digits>(chunk, &mut invalid))
             .try_collect()
             .await
             .expect("is small");
@@ -463,24 +479,24 @@ mod tests {
             assert_eq!(number, index);
             assert_eq!(line.ok(), Some(index as i64 % 11).filter(|digit| *digit < 10));
         }
-        assert_eq!(told, 54, "every eleventh line is wrong");
+        assert_eq!(invalid, 54, "every eleventh line is invalid");
     }
 
     #[tokio::test]
-    async fn only_the_first_wrong_lines_are_told_in_full() {
-        let mut told = TOLD_LINES - 1;
+    async fn only_the_first_invalid_lines_are_reported_with_their_errors() {
+        let mut invalid = MAX_LINES_WITH_ERRORS - 1;
         let chunks: Vec<_> = lines::chunks(Body::from("10\n11").into_data_stream())
             .try_collect()
             .await
             .expect("is small");
-        let batches = chunks.into_iter().map(|chunk| read_chunk::<Digits>(chunk, &mut told));
+        let batches = chunks.into_iter().map(|chunk| read_chunk::<Digits>(chunk, &mut invalid));
         let details: Vec<_> = batches
             .flat_map(|batch| batch.lines)
             .map(|(_, line)| line.expect_err("is wrong")[0].detail.clone())
             .collect();
         assert_eq!(
             details,
-            ["digit must be 0 to 9, got \"10\"", "wrong, like 10000 lines before it"]
+            ["digit must be 0 to 9, got \"10\"", "invalid, like 10000 lines before it"]
         );
     }
 }

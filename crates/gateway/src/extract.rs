@@ -1,16 +1,14 @@
-//! What is read from a request apart from its body: who may enter, which shop, which SKU, which
-//! idempotency key, how long the caller waits.
+//! What is read from a request apart from its body: the shop, the SKU or the order in its path, the
+//! idempotency key, how long the client waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     extract::{
-        FromRequestParts, OriginalUri, Query, RawPathParams, Request, State, path::ErrorKind,
+        FromRequestParts, OriginalUri, Query, RawPathParams, path::ErrorKind,
         rejection::PathRejection,
     },
-    http::{HeaderMap, HeaderName, Uri, header, request::Parts},
-    middleware::Next,
-    response::Response,
+    http::{HeaderMap, HeaderName, Uri, request::Parts},
 };
 use events::{
     id::{CommandId, OrderId, ParseError, Shop, Sku},
@@ -22,65 +20,47 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::{
-    door::Door,
     fields::{Errors, Fields, Path, object, text},
     json::Node,
     problem::{Code, FieldError, Problem},
+    services::Page,
+    state::AppState,
     trace::{Traceparent, new_id},
 };
 
 /// The longest idempotency key, in characters.
-const KEY_LIMIT: usize = 255;
-/// The longest that `Prefer: wait` is honoured.
-const WAIT_LIMIT: Duration = Duration::from_mins(1);
-/// The length of a page when the caller does not say.
-const PAGE: i64 = 100;
+const MAX_IDEMPOTENCY_KEY_LENGTH: usize = 255;
+/// The longest wait that a client can ask for with `Prefer: wait`.
+const MAX_WAIT: Duration = Duration::from_mins(1);
+/// The length of a page when the client names none.
+const DEFAULT_PAGE_LENGTH: i64 = 100;
 /// The longest page.
-const PAGE_LIMIT: i64 = 1000;
+const MAX_PAGE_LENGTH: i64 = 1000;
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 static PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// Lets in who has the API key, and no more at once than can be served.
-pub(crate) async fn admit(
-    State(door): State<Arc<Door>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    if !bearer(request.headers()).is_some_and(|key| door.opens_with(key)) {
-        let detail = "send the header `Authorization: Bearer <api key>`";
-        return Err(Problem::new(Code::Unauthorized, detail));
-    }
-    let Ok(_slot) = door.slots.try_acquire() else {
-        return Err(Problem::new(Code::Overloaded, "send it again in a moment"));
-    };
-    Ok(next.run(request).await)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-}
-
-/// What a request says apart from its body.
+/// What a request below a shop has in common with all others.
 #[derive(Debug)]
-pub(crate) struct Call {
+pub(crate) struct RequestContext {
     /// The shop that it is about.
     pub(crate) shop: Shop,
-    /// How long the caller waits for the end of what it begins.
+    /// How long the client waits for the order that it places to be paid or cancelled.
     pub(crate) wait: Option<Duration>,
-    /// When it came.
+    /// When its head had been read.
     pub(crate) received: Instant,
+    /// The same by the clock, for the commands.
+    time: Timestamp,
     traceparent: String,
-    key: Option<String>,
-    /// The digest of the method and the path, to go on with the body.
+    idempotency_key: Option<String>,
+    /// The digest of the method and the path; the fingerprint of a command adds its body.
     digest: Sha256,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Call {
+impl FromRequestParts<Arc<AppState>> for RequestContext {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Problem> {
         let shop = path_parameter(parts, state, "shop", Shop::parse).await?;
         Span::current().record("shop.name", shop.as_str());
         let path = parts.extensions.get().map_or(&parts.uri, |OriginalUri(uri)| uri).path();
@@ -94,23 +74,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
             shop,
             wait: prefer_wait(&parts.headers),
             received: Instant::now(),
+            time: state.clock.now(),
             traceparent: traceparent.unwrap_or_default(),
-            key: idempotency_key(&parts.headers)?,
+            idempotency_key: idempotency_key(&parts.headers)?,
             digest,
         })
     }
 }
 
-impl Call {
-    /// The envelope of the command that `bytes` of the body ask for. `part` counts the commands
-    /// of a request that leads to several.
+impl RequestContext {
+    /// The command for `bytes` of the body. `part` numbers the commands of a request that leads to
+    /// several, and is `None` for the only one.
     pub(crate) fn command(
         &self,
         part: Option<usize>,
         bytes: &[u8],
         body: proto::command::Body,
     ) -> proto::Command {
-        let id = match (&self.key, part) {
+        let id = match (&self.idempotency_key, part) {
             (None, _) => CommandId(new_id()),
             (Some(key), None) => CommandId::from_key(&self.shop, key),
             (Some(key), Some(part)) => CommandId::from_key(&self.shop, &format!("{key}/{part}")),
@@ -118,17 +99,17 @@ impl Call {
         proto::Command {
             id: id.to_string(),
             shop: self.shop.to_string(),
-            time: Some(Timestamp::now().into()),
+            time: Some(self.time.into()),
             fingerprint: hexadecimal(&self.digest.clone().chain_update(bytes).finalize()),
             traceparent: self.traceparent.clone(),
-            after_catalog: 0,
+            after: HashMap::new(),
             body: Some(body),
         }
     }
 
-    /// Whether the same request may come again under the same key.
+    /// Whether the request has an idempotency key.
     pub(crate) fn is_keyed(&self) -> bool {
-        self.key.is_some()
+        self.idempotency_key.is_some()
     }
 }
 
@@ -172,7 +153,7 @@ async fn path_parameter<T, S: Send + Sync>(
     parse(value).map_err(|error| wrong(name, error.to_string()))
 }
 
-/// The parameter of the path that does not decode: all of them are refused together.
+/// The parameter of the path that does not decode: axum rejects all of them together.
 async fn broken_parameter<S: Send + Sync>(parts: &mut Parts, state: &S) -> Option<String> {
     let all = axum::extract::Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
     let Err(PathRejection::FailedToDeserializePathParams(error)) = all else { return None };
@@ -180,13 +161,6 @@ async fn broken_parameter<S: Send + Sync>(parts: &mut Parts, state: &S) -> Optio
         ErrorKind::InvalidUtf8InPathParam { key } => Some(key),
         _ => None,
     }
-}
-
-/// Where a page of a list begins, and how long it is.
-pub(crate) struct Page {
-    /// The last SKU of the page before; empty for the first page.
-    pub(crate) after: String,
-    pub(crate) limit: i64,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Page {
@@ -198,7 +172,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
             let limit = fields.optional("limit", text(page_length));
             Some(Self {
                 after: after.map(String::from).unwrap_or_default(),
-                limit: limit.unwrap_or(PAGE),
+                limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
             })
         })
     }
@@ -206,7 +180,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 
 fn page_length(text: &str) -> Result<i64, ParseError> {
     let error = || ParseError::new("limit", "must be 1 to 1000", text);
-    text.parse().ok().filter(|limit| (1..=PAGE_LIMIT).contains(limit)).ok_or_else(error)
+    text.parse().ok().filter(|limit| (1..=MAX_PAGE_LENGTH).contains(limit)).ok_or_else(error)
 }
 
 /// Reads the parameters of a query, like the text fields of a body.
@@ -229,19 +203,22 @@ pub(crate) fn query<T>(
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
     let is_key = |key: &&str| {
-        (1..=KEY_LIMIT).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
+        (1..=MAX_IDEMPOTENCY_KEY_LENGTH).contains(&key.len())
+            && key.bytes().all(|b| b.is_ascii_graphic())
     };
     if let Some(key) = value.to_str().ok().filter(is_key) {
         return Ok(Some(key.to_owned()));
     }
-    let detail = format!("Idempotency-Key must be 1 to {KEY_LIMIT} visible ASCII characters");
+    let detail = format!(
+        "Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} visible ASCII characters"
+    );
     let error = FieldError { field: "Idempotency-Key".to_owned(), detail: detail.clone() };
     Err(Problem::new(Code::InvalidHeader, detail).naming(vec![error]))
 }
 
-/// The `wait` among the preferences (RFC 7240), no longer than is honoured. A preference that
-/// cannot be read is not one.
-fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
+/// The `wait` among the preferences (RFC 7240), at most [`MAX_WAIT`]. One that cannot be parsed is
+/// ignored, as that standard asks.
+pub(crate) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(&PREFER).iter().filter_map(|value| value.to_str().ok());
     let preferences = values.flat_map(|value| value.split(','));
     let mut waits = preferences.filter_map(|preference| {
@@ -249,7 +226,7 @@ fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
         let is_wait = name.trim().eq_ignore_ascii_case("wait");
         is_wait.then(|| value.trim().trim_matches('"').parse().ok())?
     });
-    waits.next().map(|seconds| Duration::from_secs(seconds).min(WAIT_LIMIT))
+    waits.next().map(|seconds| Duration::from_secs(seconds).min(MAX_WAIT))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -280,7 +257,7 @@ mod tests {
         assert_eq!(wait(&["wait=10"]), Some(10));
         assert_eq!(wait(&["respond-async, Wait = \"5\"; x=y"]), Some(5));
         assert_eq!(wait(&["return=minimal", "wait=3"]), Some(3));
-        assert_eq!(wait(&["wait=3600"]), Some(60), "no longer than is honoured");
+        assert_eq!(wait(&["wait=3600"]), Some(60), "at most a minute");
         for none in ["wait", "wait=soon", "wait=-1", "waiting=3", ""] {
             assert_eq!(wait(&[none]), None, "{none:?}");
         }
@@ -299,15 +276,6 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_that_of_the_bearer() {
-        let key = |value: &'static str| bearer(&headers("authorization", &[value])).map(str::len);
-        assert_eq!(key("Bearer 123"), Some(3));
-        assert_eq!(key("bearer 123"), Some(3));
-        assert_eq!(key("Basic 123"), None);
-        assert_eq!(key("Bearer"), None);
-    }
-
-    #[test]
     fn the_parameters_of_a_query_are_read_like_fields() {
         let page = |uri: &'static str| {
             query(&Uri::from_static(uri), |fields| fields.optional("limit", text(page_length)))
@@ -320,18 +288,20 @@ mod tests {
 
     #[test]
     fn the_same_key_with_another_body_or_path_has_another_fingerprint() {
-        let call = |path: &str, key: Option<&str>| Call {
+        let context = |path: &str, key: Option<&str>| RequestContext {
             shop: Shop::parse("acme").unwrap(),
             wait: None,
             received: Instant::now(),
+            time: Timestamp::from_millis(7),
             traceparent: String::new(),
-            key: key.map(str::to_owned),
+            idempotency_key: key.map(str::to_owned),
             digest: Sha256::new().chain_update(path),
         };
         let body = || proto::command::Body::CancelOrder(proto::CancelOrder::default());
-        let command = |path, key, part, bytes| call(path, key).command(part, bytes, body());
+        let command = |path, key, part, bytes| context(path, key).command(part, bytes, body());
 
         let first = command("a", Some("k"), None, b"1");
+        assert_eq!(first.time, Some(Timestamp::from_millis(7).into()));
         assert_eq!(first.fingerprint, events::id::fingerprint(b"a1"));
         let again = command("a", Some("k"), None, b"1");
         assert_eq!((&again.id, &again.fingerprint), (&first.id, &first.fingerprint));

@@ -1,8 +1,8 @@
-//! Reads fields out of a body and collects everything that is wrong with them, each with its path.
+//! Reads the fields of a body and collects every error, each with the path of its field.
 //!
 //! A reader is a function of a node, its path and the errors so far. It yields a value, or `None`
-//! after it has added an error; [`object`] and [`list`] make readers out of readers. A body is good
-//! when no error was added.
+//! after it has added an error; [`object`] and [`list`] combine readers. A body is valid when no error
+//! was added.
 
 use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
@@ -17,13 +17,13 @@ use crate::{
     problem::{Code, FieldError, Problem},
 };
 
-/// The most errors that are told at once: an answer stays in proportion to a body of 1 MB.
+/// The most errors of a response: its size stays in proportion to a body of 1 MB.
 const MAX_ERRORS: usize = 10_000;
 
-/// Where a field stands. Turned into text only when something is wrong there.
+/// The path of a field. Becomes text only for an error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Path<'p> {
-    /// The whole, by the name that an error calls it.
+    /// The whole body, by its name in errors.
     Root(&'p str),
     /// A member of an object.
     Member(&'p Path<'p>, &'p str),
@@ -43,7 +43,7 @@ impl fmt::Display for Path<'_> {
 }
 
 impl Path<'_> {
-    /// What a sentence calls it: the name of the field without its path.
+    /// The name of the field without its path, for a sentence.
     fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Root(name) | Self::Member(_, name) => Cow::Borrowed(name),
@@ -52,7 +52,7 @@ impl Path<'_> {
     }
 }
 
-/// Everything that is wrong so far.
+/// The errors so far.
 #[derive(Debug, Default)]
 pub(crate) struct Errors(Vec<FieldError>);
 
@@ -64,12 +64,12 @@ impl Errors {
         }
     }
 
-    /// Takes a parsed value, or adds why it is none.
+    /// The parsed value, or `None` after its error was added.
     pub(crate) fn take<T>(&mut self, path: &Path<'_>, parsed: Result<T, ParseError>) -> Option<T> {
         parsed.map_err(|error| self.add(path, error)).ok()
     }
 
-    /// The value, if nothing was wrong with what it was made of.
+    /// The value, or all errors if there are any.
     pub(crate) fn check<T>(self, value: Option<T>) -> Result<T, Vec<FieldError>> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
@@ -115,15 +115,15 @@ pub(crate) fn line<T>(
     errors.check(value)
 }
 
-/// The members of an object, asked for one by one.
+/// The members of an object. Those that no one reads are errors.
 pub(crate) struct Fields<'r, 'a> {
     members: &'r [(Cow<'a, str>, Node<'a>)],
-    asked: Vec<&'static str>,
+    read: Vec<&'static str>,
     path: &'r Path<'r>,
     errors: &'r mut Errors,
 }
 
-/// Reads an object. What `read` does not ask for must not be there.
+/// Reads an object. A member that `read` does not read is an error.
 pub(crate) fn object<'r, 'a, T>(
     node: &'r Node<'a>,
     path: &'r Path<'r>,
@@ -134,14 +134,14 @@ pub(crate) fn object<'r, 'a, T>(
         errors.add(path, format_args!("{} must be an object, got {node}", path.name()));
         return None;
     };
-    let mut fields = Fields { members, asked: Vec::with_capacity(8), path, errors };
+    let mut fields = Fields { members, read: Vec::with_capacity(8), path, errors };
     let value = read(&mut fields);
     fields.refuse_others();
     value
 }
 
 impl<'r, 'a> Fields<'r, 'a> {
-    /// Reads a member that must be there.
+    /// Reads a member that must be present.
     pub(crate) fn required<T>(
         &mut self,
         name: &'static str,
@@ -165,14 +165,14 @@ impl<'r, 'a> Fields<'r, 'a> {
         read(node, &Path::Member(self.path, name), self.errors)
     }
 
-    /// Adds what is wrong with the object as a whole, at one of its members.
+    /// Adds an error of the object as a whole, under the name of a member.
     pub(crate) fn wrong(&mut self, name: &str, detail: impl fmt::Display) {
         self.errors.add(&Path::Member(self.path, name), detail);
     }
 
-    /// Lets members be there whatever they are.
+    /// Accepts members without reading them.
     pub(crate) fn ignore(&mut self, names: &[&'static str]) {
-        self.asked.extend(names);
+        self.read.extend(names);
     }
 
     /// Whether a member is an empty list, or absent, or null.
@@ -190,31 +190,31 @@ impl<'r, 'a> Fields<'r, 'a> {
     }
 
     fn find(&mut self, name: &'static str) -> Option<&'r Node<'a>> {
-        self.asked.push(name);
+        self.read.push(name);
         let members = self.members;
         let mut found = members.iter().filter(|(member, _)| member == name).map(|(_, node)| node);
         let first = found.next();
         if found.next().is_some() {
-            self.wrong(name, format_args!("{name} is given twice"));
+            self.wrong(name, format_args!("{name} occurs twice"));
         }
         first.filter(|node| **node != Node::Null)
     }
 
     fn refuse_others(self) {
         for (name, _) in self.members {
-            if !self.asked.iter().any(|asked| name == asked) {
+            if !self.read.iter().any(|read| name == read) {
                 let name = name.as_ref();
-                let known = self.asked.join(", ");
-                let detail = format_args!("{name} is not known here; the fields are {known}");
+                let known = self.read.join(", ");
+                let detail = format_args!("{name} is not a known field; the fields are {known}");
                 self.errors.add(&Path::Member(self.path, name), detail);
             }
         }
     }
 }
 
-/// Reads a list of at most `most` items, each for itself.
+/// Reads a list of at most `max` items; an item with errors does not end it.
 pub(crate) fn list<'r, 'a: 'r, T>(
-    most: usize,
+    max: usize,
     read: impl Fn(&'r Node<'a>, &Path<'_>, &mut Errors) -> Option<T>,
 ) -> impl FnOnce(&'r Node<'a>, &Path<'_>, &mut Errors) -> Option<Vec<T>> {
     move |node, path, errors| {
@@ -222,9 +222,9 @@ pub(crate) fn list<'r, 'a: 'r, T>(
             errors.add(path, format_args!("{} must be a list, got {node}", path.name()));
             return None;
         };
-        if items.len() > most {
+        if items.len() > max {
             let (name, count) = (path.name(), items.len());
-            errors.add(path, format_args!("{name} must be at most {most} items, got {count}"));
+            errors.add(path, format_args!("{name} must be at most {max} items, got {count}"));
             return None;
         }
         let mut list = Vec::with_capacity(items.len());
@@ -235,7 +235,7 @@ pub(crate) fn list<'r, 'a: 'r, T>(
     }
 }
 
-/// Reads text that keeps a rule.
+/// Reads text by a rule.
 pub(crate) fn text<T>(
     parse: impl FnOnce(&str) -> Result<T, ParseError>,
 ) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T> {
@@ -248,7 +248,7 @@ pub(crate) fn text<T>(
     }
 }
 
-/// Reads an integer that keeps a rule.
+/// Reads an integer by a rule.
 pub(crate) fn integer<T>(
     parse: impl FnOnce(i64) -> Result<T, ParseError>,
 ) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T> {
@@ -290,7 +290,7 @@ pub(crate) fn charge_amount(minor: i64) -> Result<i64, ParseError> {
     within("amount", rule, -MAX_ORDER_TOTAL..=MAX_ORDER_TOTAL, minor)
 }
 
-/// The rule of a number within a range, which `rule` spells out.
+/// The rule of a number within a range, which `rule` describes.
 pub(crate) fn within(
     what: &'static str,
     rule: &'static str,
@@ -304,15 +304,15 @@ pub(crate) fn within(
     }
 }
 
-/// The rule of words for people: 1 to `most` characters, which `rule` spells out, on one line.
+/// The rule of text for people: one line of 1 to `max` characters, which `rule` describes.
 pub(crate) fn words(
     what: &'static str,
     rule: &'static str,
-    most: usize,
+    max: usize,
     value: &str,
 ) -> Result<String, ParseError> {
     let length = value.chars().count();
-    if (1..=most).contains(&length) && !value.chars().any(char::is_control) {
+    if (1..=max).contains(&length) && !value.chars().any(char::is_control) {
         Ok(value.to_owned())
     } else {
         Err(ParseError::new(what, rule, value))
@@ -352,9 +352,9 @@ mod tests {
     }
 
     #[test]
-    fn a_good_body_is_read() {
+    fn a_valid_body_is_read() {
         let (lines, gift) =
-            line(br#"{"lines":[{"sku":"A","quantity":2}],"gift":null}"#, basket).expect("is good");
+            line(br#"{"lines":[{"sku":"A","quantity":2}],"gift":null}"#, basket).expect("is valid");
         assert_eq!(lines, [(Sku::parse("A").unwrap(), Quantity::parse(2).unwrap())]);
         assert_eq!(gift, None);
     }
@@ -369,16 +369,16 @@ mod tests {
                 ("lines[0].quantity", "quantity must be 1 to 1000000000, got \"0\""),
                 ("lines[1].sku", "sku must be text, got 5"),
                 ("lines[1].quantity", "quantity must be an integer, got 1.5"),
-                ("lines[1].size", "size is not known here; the fields are sku, quantity"),
+                ("lines[1].size", "size is not a known field; the fields are sku, quantity"),
                 ("lines[2]", "lines[2] must be an object, got 7"),
-                ("x", "x is not known here; the fields are gift, lines"),
+                ("x", "x is not a known field; the fields are gift, lines"),
             ],
         );
     }
 
     #[test]
-    fn a_field_that_is_given_twice_is_refused() {
-        check(r#"{"lines":[],"lines":[]}"#, &[("lines", "lines is given twice")]);
+    fn a_field_that_occurs_twice_is_refused() {
+        check(r#"{"lines":[],"lines":[]}"#, &[("lines", "lines occurs twice")]);
     }
 
     #[test]
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused_as_a_whole() {
+    fn a_body_that_is_not_an_object_is_refused_as_a_whole() {
         check("[]", &[("", "the line must be an object, got a list")]);
         check("{", &[("", "malformed JSON at column 1: EOF while parsing an object")]);
     }

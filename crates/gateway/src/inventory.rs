@@ -1,4 +1,5 @@
-//! `/v1/shops/{shop}/inventory`: counts and adjustments of ERP connectors, and stock levels.
+//! `/v1/shops/{shop}/inventory`: takes counts and adjustments from ERP connectors, and shows stock
+//! levels.
 
 use std::sync::Arc;
 
@@ -12,69 +13,74 @@ use serde_json::{Value, json};
 
 use crate::{
     body::{Media, media, read_json},
-    bulk::{self, Fate, Name, Upload},
-    door::Door,
-    extract::{Call, Page, SkuPath},
+    bulk::{self, LineName, LineOutcome, Upload},
+    extract::{RequestContext, SkuPath},
     fields::{self, Errors, Fields, Path, integer, object, text, within, words},
     json::Node,
     problem::{FieldError, Problem},
+    services::Page,
+    state::AppState,
 };
 
-/// The longest reason, in characters: 500 adjustments fit a message of 1 MB, whatever they say.
-const REASON_LIMIT: usize = 200;
+/// The longest reason, in characters: 500 adjustments fit a message of 1 MB, whatever their
+/// reasons.
+const MAX_REASON_LENGTH: usize = 200;
 
 /// `GET /inventory/{sku}`.
 pub(crate) async fn get(
-    State(door): State<Arc<Door>>,
-    call: Call,
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
     SkuPath(sku): SkuPath,
 ) -> Result<Json<Value>, Problem> {
-    let level = door.ask("inventory", &call.shop, "level", json!({"sku": sku}), 0).await?;
+    let level =
+        state.services.query("inventory", &context.shop, "level", json!({"sku": sku}), 0).await?;
     level.map(Json).ok_or_else(|| Problem::not_found("stock of", sku.as_str()))
 }
 
 /// `GET /inventory?after=SKU&limit=100`.
 pub(crate) async fn list(
-    State(door): State<Arc<Door>>,
-    call: Call,
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
     page: Page,
 ) -> Result<Json<Value>, Problem> {
-    let (levels, next) = door.page("inventory", &call.shop, "levels", &page).await?;
+    let (levels, next) =
+        state.services.query_page("inventory", &context.shop, "levels", &page).await?;
     Ok(Json(json!({"levels": levels, "next": next})))
 }
 
-/// What a JSON body holds.
-enum Given {
+/// A JSON body: one stock document or a list.
+enum JsonBody {
     One(proto::StockDocument),
     Many(Vec<Result<proto::StockDocument, Vec<FieldError>>>),
 }
 
 /// `POST /inventory`: one line as JSON, many as `{"lines": […]}` or as NDJSON.
 pub(crate) async fn post(
-    State(door): State<Arc<Door>>,
-    call: Call,
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     if media(&headers)? == Media::Ndjson {
-        return bulk::ndjson::<Stock>(&door, &call, &headers, body).await;
+        return bulk::ndjson::<Stock>(&state, &context, &headers, body).await;
     }
     let bytes = read_json(&headers, body).await?;
-    match fields::body(&bytes, given)? {
-        Given::One(line) => bulk::single::<Stock>(&door, &call, bytes, line).await,
-        Given::Many(lines) => bulk::list::<Stock>(&door, &call, bytes, lines).await,
+    match fields::body(&bytes, json_body)? {
+        JsonBody::One(line) => bulk::single::<Stock>(&state, &context, bytes, line).await,
+        JsonBody::Many(lines) => bulk::list::<Stock>(&state, &context, bytes, lines).await,
     }
 }
 
-fn given(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Given> {
+fn json_body(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<JsonBody> {
     let is_list = match node {
         Node::Object(members) => members.iter().any(|(name, _)| name == "lines"),
         _ => false,
     };
     if is_list {
-        object(node, path, errors, |fields| bulk::items::<Stock>(fields, "lines")).map(Given::Many)
+        object(node, path, errors, |fields| bulk::items::<Stock>(fields, "lines"))
+            .map(JsonBody::Many)
     } else {
-        Stock::read(node, path, errors).map(Given::One)
+        Stock::read(node, path, errors).map(JsonBody::One)
     }
 }
 
@@ -90,49 +96,50 @@ impl Upload for Stock {
         object(node, path, errors, line)
     }
 
-    fn name(line: &proto::StockDocument) -> Name {
+    fn name(line: &proto::StockDocument) -> LineName {
         let document = line.document.as_ref().map(|document| document.id.clone());
-        Name { sku: line.sku.clone(), document }
+        LineName { sku: line.sku.clone(), document }
     }
 
     fn command(lines: Vec<proto::StockDocument>) -> proto::command::Body {
         proto::command::Body::RecordStock(proto::RecordStock { lines })
     }
 
-    fn fates(answer: RecordStockAnswer) -> Vec<Fate> {
-        answer.results.into_iter().map(fate).collect()
+    fn outcomes(answer: RecordStockAnswer) -> Vec<LineOutcome> {
+        answer.results.into_iter().map(outcome).collect()
     }
 }
 
-fn fate(result: StockResult) -> Fate {
+fn outcome(result: StockResult) -> LineOutcome {
     let (result, count, detail) = match result {
         StockResult::Applied => ("applied", "applied", None),
         StockResult::Duplicate => ("duplicate", "unchanged", None),
         StockResult::Stale => ("stale", "unchanged", None),
         StockResult::UnknownSku => {
-            let detail = "the catalogue has no such product: put it there, and push the line again";
+            let detail = "the catalogue has no such product: add it, and send the line again";
             ("unknown_sku", bulk::REJECTED, Some(detail))
         }
         StockResult::DocumentReused => {
-            let detail = "the document came before with other content: give this one its own id";
+            let detail = "a document with this id and other content came before: use a new id";
             ("document_reused", bulk::REJECTED, Some(detail))
         }
         StockResult::OutOfRange => {
-            let detail = "the units on hand would be too many, or too far below 0: push a count";
+            let detail = "the units on hand would be out of range: send a count";
             ("out_of_range", bulk::REJECTED, Some(detail))
         }
     };
-    Fate { result, count, detail }
+    LineOutcome { result, count, detail }
 }
 
-/// Reads a stock line.
+/// Reads a stock document.
 fn line(fields: &mut Fields<'_, '_>) -> Option<proto::StockDocument> {
     let kind = fields.required("type", text(kind));
     let sku = fields.required("sku", text(Sku::parse));
     let change = match kind {
         Some(Kind::Count) => fields.required("quantity", integer(counted)).map(Change::Count),
         Some(Kind::Adjustment) => adjustment(fields),
-        // What else there must be depends on the type; whatever there is, may be.
+        // Without its type it is not known which of these fields belong to the document, so that
+        // an error about them would mislead: the only error is that of the type.
         None => {
             fields.ignore(&["quantity", "delta", "reason"]);
             None
@@ -189,7 +196,7 @@ fn sequence(number: i64) -> Result<u64, ParseError> {
 
 fn reason(value: &str) -> Result<String, ParseError> {
     let rule = "must be 1 to 200 characters without control characters";
-    words("reason", rule, REASON_LIMIT, value)
+    words("reason", rule, MAX_REASON_LENGTH, value)
 }
 
 #[cfg(test)]
@@ -255,12 +262,12 @@ mod tests {
     fn a_json_body_is_one_line_or_a_list_of_lines() {
         let one = r#"{"type":"count","sku":"A","quantity":1,"connector":"e","document":"d",
             "sequence":1}"#;
-        assert!(matches!(fields::body(one.as_bytes(), given), Ok(Given::One(_))));
+        assert!(matches!(fields::body(one.as_bytes(), json_body), Ok(JsonBody::One(_))));
         let many = format!(r#"{{"lines":[{one},{{"type":"count"}}]}}"#);
-        let Ok(Given::Many(lines)) = fields::body(many.as_bytes(), given) else {
+        let Ok(JsonBody::Many(lines)) = fields::body(many.as_bytes(), json_body) else {
             panic!("is a list")
         };
         assert!(matches!(lines.as_slice(), [Ok(_), Err(errors)] if errors.len() == 5));
-        assert!(fields::body(br#"{"lines":[],"more":1}"#, given).is_err());
+        assert!(fields::body(br#"{"lines":[],"more":1}"#, json_body).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! JSON as it came, before anything is asked of it: numbers stay integers, text is borrowed from the
-//! body, and a field that stands there twice is seen twice.
+//! A parsed JSON value before validation: integers stay integers, text is borrowed from the body, and
+//! a member that occurs twice is there twice.
 //!
 //! Deserialising into typed structs would be as fast, but stops at the first field that is wrong.
 
@@ -10,8 +10,8 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-/// The characters of a wrong value that are shown.
-const SHOWN: usize = 80;
+/// The most characters of a wrong value that an error shows.
+const MAX_SHOWN_CHARACTERS: usize = 80;
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,12 +42,12 @@ impl<'a> Node<'a> {
 }
 
 impl Malformed {
-    /// Takes the parser's message apart: its place comes last.
+    /// Separates the parser's message from the position at its end.
     pub(crate) fn new(error: &serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
         let text = error.to_string();
-        let place = format!(" at line {line} column {column}");
-        let message = text.strip_suffix(&place).unwrap_or(&text).to_owned();
+        let position = format!(" at line {line} column {column}");
+        let message = text.strip_suffix(&position).unwrap_or(&text).to_owned();
         Self { line, column, message }
     }
 }
@@ -61,7 +61,7 @@ impl fmt::Display for Node<'_> {
             Self::Integer(value) => value.fmt(f),
             Self::Number(value) => value.fmt(f),
             Self::Text(value) => {
-                write!(f, "{:?}", value.chars().take(SHOWN).collect::<String>())
+                write!(f, "{:?}", value.chars().take(MAX_SHOWN_CHARACTERS).collect::<String>())
             }
             Self::List(_) => f.write_str("a list"),
             Self::Object(_) => f.write_str("an object"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_json_tells_its_place() {
+    fn malformed_json_has_its_position() {
         let error = Node::parse(b"{\n  \"a\": 1,\n}").expect_err("has a comma too many");
         assert_eq!((error.line, error.column), (3, 1));
         assert_eq!(error.message, "trailing comma");

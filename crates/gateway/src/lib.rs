@@ -1,41 +1,53 @@
-//! The gateway: the only door into the system. It lets callers in, reads what they want, writes it
-//! into the inbox as a command, waits for the service's answer and says it in HTTP. It decides
+//! The gateway: the HTTP API. It authenticates requests, validates them, writes commands to the
+//! inbox, waits for the answers of the services and turns these into HTTP responses. It decides
 //! nothing and stores nothing.
 //!
 //! ```text
-//! request ─► trace ─► extract::admit ─► products │ inventory │ orders │ totals
-//!            (id,     (key, slots)      read the body: fields over json (all errors at once)
-//!            span)                      send, ask, watch: door ─► engine::Client
-//! response ◄────────────────────────────┘ JSON, or a problem
+//! connection ─► server ─► trace, layers ─► admission ─► products │ inventory │ orders │ operations
+//!              (timeouts)                 (API key,     read the body: fields over json
+//!                                          limits)      send, query, watch: services ─► engine::Client
+//! response ◄───────────────────────────────────────────┘ JSON, or a problem
 //! ```
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `trace` | what surrounds every request: id, trace context, span, time limit |
-//! | `extract` | the parts of a request apart from its body: key, shop, idempotency, preferences |
-//! | `body`, `json`, `fields` | a body's bytes, its JSON, its fields with every error named |
-//! | `door` | the way to the services, and what their outcomes mean to a caller |
-//! | `problem` | what went wrong, by RFC 9457 |
-//! | `products`, `inventory`, `orders`, `totals`, `health` | the routes |
+//! | `server`, `write_timeout` | the connections, and the clients that are too slow |
+//! | `trace`, `layers` | what surrounds every request: id, trace context, span, time limit, panics |
+//! | `admission`, `api_key`, `limits` | which requests are handled, and how many at once |
+//! | `extract` | the parts of a request besides its body: shop, idempotency key, preferences |
+//! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
+//! | `state`, `services` | what the handlers share; requests to the services |
+//! | `problem` | the problem documents of RFC 9457 |
+//! | `products`, `inventory`, `orders`, `operations` | the routes |
+//! | `readiness` | what `/readyz` reports |
+//! | `metrics` | what is measured of requests, and the route that shows it |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
 //!
 //! To add a route: write its handler in the module of its resource, read its body with `fields`,
-//! send or ask through `Door`, and name it in `routes` below.
+//! send a command or a query through `Services`, and add it to `routes` below.
 
+mod admission;
+mod api_key;
 mod body;
 mod bulk;
-mod door;
 mod extract;
 mod fields;
-mod health;
 mod inventory;
 mod json;
+mod layers;
+mod limits;
 mod lines;
+pub mod metrics;
+mod operations;
 mod orders;
 mod problem;
 mod products;
-mod totals;
+mod readiness;
+mod server;
+mod services;
+mod state;
 mod trace;
+mod write_timeout;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -46,90 +58,105 @@ use axum::{
     http::Method,
     middleware,
     routing::{get, post},
-    serve::ListenerExt,
 };
-use engine::Engine;
+use engine::{Clock, Engine};
+use secrecy::SecretString;
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
+use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 use tracing::{info, warn};
 
+pub use crate::{
+    api_key::{ApiKeyError, MIN_API_KEY_LENGTH},
+    limits::Limits,
+    readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
+};
 use crate::{
-    door::Door,
     problem::{Code, Problem},
+    state::AppState,
 };
 
-/// The part of a drain for which answers are still waited for; the rest is for telling it.
-const WAITING_SHARE: f64 = 0.75;
+/// The part of a drain for which answers are still waited for. The rest is for sending responses.
+const DRAIN_WAIT_SHARE: f64 = 0.75;
 
 /// How the gateway runs.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where it listens; port 0 takes any that is free.
+    /// Where it listens; port 0 selects any free one.
     pub listen: SocketAddr,
-    /// The key that callers must have.
-    pub api_key: String,
-    /// How long it waits for a service's answer before it says 202 Accepted.
-    pub answer_within: Duration,
-    /// How long requests may go on after the shutdown: what is not answered by then is said to be
-    /// pending, or cut off.
-    pub drain_within: Duration,
+    /// The key that clients must have: at least [`MIN_API_KEY_LENGTH`] characters, unless it listens
+    /// on a loopback address.
+    pub api_key: SecretString,
+    /// How long it waits for a service's answer before it responds with 202 Accepted.
+    pub answer_timeout: Duration,
+    /// How long requests may go on after the shutdown. Those that are not answered by then get 202
+    /// Accepted, or their connection is closed.
+    pub drain_timeout: Duration,
+    /// Limits of requests and connections.
+    pub limits: Limits,
+    /// What `/readyz` reports about the services of this process.
+    pub readiness: ReadinessSource,
+    /// Renders the metrics of the process, for `GET /metrics`; without it there is no such route.
+    pub metrics: Option<MetricsSource>,
+    /// The present.
+    pub clock: Clock,
 }
 
-/// The time that an answer may take unless it is said otherwise.
-pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Renders the metrics of the process in the text format of Prometheus.
+pub type MetricsSource = Arc<dyn Fn() -> String + Send + Sync>;
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key shows as `[REDACTED]`.
         f.debug_struct("Settings")
             .field("listen", &self.listen)
-            .field("api_key", &"(hidden)")
-            .field("answer_within", &self.answer_within)
-            .field("drain_within", &self.drain_within)
-            .finish()
+            .field("api_key", &self.api_key)
+            .field("answer_timeout", &self.answer_timeout)
+            .field("drain_timeout", &self.drain_timeout)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
-/// Serves until `shutdown`, and then what has begun. `bound` is told the address once it listens.
+/// Serves until `shutdown`, and then the requests that have begun. Sends its address to `bound` once
+/// it listens.
 pub async fn run(
     engine: &Engine,
     settings: Settings,
     shutdown: CancellationToken,
     bound: Option<oneshot::Sender<SocketAddr>>,
 ) -> anyhow::Result<()> {
+    let client = engine.client();
+    let state = AppState::new(move || client.clone(), &settings, shutdown.clone());
+    let state = state.context("check the API key")?;
+    let stop_waiting = state.services.stop_waiting.clone();
     let listener = TcpListener::bind(settings.listen)
         .await
-        .with_context(|| format!("listen on {}; is the port taken?", settings.listen))?;
-    let address = listener.local_addr().context("read the address that is listened on")?;
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            warn!(%error, "answers on a connection may be delayed");
-        }
-    });
-    let client = engine.client();
-    let door = Door::new(move || client.clone(), &settings, shutdown.clone());
-    let waits = door.waits.clone();
-    let serving = axum::serve(listener, routes(Arc::new(door)))
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        .with_context(|| format!("listen on {}; is the port in use?", settings.listen))?;
+    let address = listener.local_addr().context("read the address of the listener")?;
+    let routes = routes(Arc::new(state), settings.metrics);
+    let serving = server::serve(listener, routes, &settings.limits, shutdown.clone());
 
     info!(%address, "the gateway listens");
     if let Some(bound) = bound {
         bound.send(address).ok();
     }
-    let drained = async {
+    let drain_timeout = async {
         shutdown.cancelled().await;
-        let waiting = settings.drain_within.mul_f64(WAITING_SHARE);
-        sleep(waiting).await;
-        waits.cancel();
-        sleep(settings.drain_within.saturating_sub(waiting)).await;
+        let wait = settings.drain_timeout.mul_f64(DRAIN_WAIT_SHARE);
+        sleep(wait).await;
+        stop_waiting.cancel();
+        sleep(settings.drain_timeout.saturating_sub(wait)).await;
     };
     tokio::select! {
-        served = serving => served.context("serve HTTP")?,
-        () = drained => warn!("requests are cut off: they took longer than the drain may"),
+        () = serving => {}
+        () = drain_timeout => warn!("connections are closed: their requests exceed the drain timeout"),
     }
     Ok(())
 }
 
-fn routes(door: Arc<Door>) -> Router {
+fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
+    let shown = metrics.map(|render| metrics::routes(move || render()));
     let v1 = Router::new()
         .route("/shops/{shop}/products", get(products::list).post(products::post))
         .route("/shops/{shop}/products/{sku}", get(products::get).put(products::put))
@@ -139,29 +166,34 @@ fn routes(door: Arc<Door>) -> Router {
         .route("/shops/{shop}/orders/{id}", get(orders::get))
         .route("/shops/{shop}/orders/{id}/history", get(orders::history))
         .route("/shops/{shop}/orders/{id}/cancel", post(orders::cancel))
-        .route("/shops/{shop}/totals", get(totals::get))
+        .route("/shops/{shop}/totals", get(operations::totals))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(middleware::from_fn_with_state(door.clone(), extract::admit));
+        .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
+        .layer(middleware::from_fn_with_state(state.clone(), admission::authenticate));
+    // The last layer is the outermost.
     Router::new()
         .nest("/v1", v1)
-        .route("/healthz", get(health::up))
-        .route("/readyz", get(health::ready))
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .merge(shown.unwrap_or_default())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(middleware::from_fn(trace::surround))
-        .with_state(door)
+        .layer(RequestBodyTimeoutLayer::new(state.limits.body_read_timeout))
+        .layer(CatchPanicLayer::custom(layers::answer_panic))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::time_out))
+        .layer(middleware::from_fn(trace::trace_request))
+        .layer(middleware::from_fn(metrics::measure))
+        .with_state(state)
 }
 
 async fn no_route(OriginalUri(uri): OriginalUri) -> Problem {
-    Problem::new(
-        Code::NotFound,
-        format!("nothing is at {}: docs/http.md lists what is", uri.path()),
-    )
+    let detail = format!("there is no route {}: docs/http.md lists all", uri.path());
+    Problem::new(Code::NotFound, detail)
 }
 
 async fn no_method(method: Method) -> Problem {
-    let detail = format!("{method} does not apply here: the header Allow names what does");
+    let detail = format!("the route has no method {method}: the header Allow lists those it has");
     Problem::new(Code::MethodNotAllowed, detail)
 }
 

@@ -1,5 +1,5 @@
-//! Cuts a body of lines into chunks, frame by frame: never more of it is in memory than the chunks
-//! that are on their way.
+//! Splits a body into lines and chunks of lines while it arrives, so that only the chunks that are
+//! being sent are in memory.
 
 use std::{collections::VecDeque, mem, ops::Range};
 
@@ -7,23 +7,23 @@ use axum::body::BodyDataStream;
 use futures::{Stream, StreamExt, stream};
 
 use crate::{
-    body::{NDJSON_LIMIT, discard, incomplete},
+    body::{MAX_NDJSON_BYTES, discard, incomplete},
     problem::{Code, Problem},
 };
 
-/// The lines of a chunk, which becomes one command.
-pub(crate) const CHUNK_LINES: usize = 500;
-/// The longest line, in bytes: far beyond the longest one whose fields are all good.
-const LINE_LIMIT: usize = 16 * 1024;
+/// The most lines of a chunk. A chunk becomes one command.
+pub(crate) const MAX_CHUNK_LINES: usize = 500;
+/// The longest line, in bytes: far more than any valid one has.
+const MAX_LINE_BYTES: usize = 16 * 1024;
 /// The most lines of a body.
 const MAX_LINES: usize = 500_000;
 
-/// Some lines that belong together.
+/// Lines that are sent in one command.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chunk {
-    /// Counts the chunks of a body, from 0.
+    /// The number of the chunk in its body, from 0.
     pub(crate) part: usize,
-    /// The text of the lines, one after the other.
+    /// The text of the lines, concatenated.
     pub(crate) bytes: Vec<u8>,
     lines: Vec<Line>,
 }
@@ -36,7 +36,7 @@ struct Line {
 }
 
 impl Chunk {
-    /// Each line with its number in the body; without its text if that is too long.
+    /// Each line with its number in the body; `None` for a line that is too long.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
         self.lines.iter().map(|line| {
             let text = line.is_whole.then(|| &self.bytes[line.text.clone()]);
@@ -45,16 +45,16 @@ impl Chunk {
     }
 }
 
-/// Cuts what comes frame by frame.
+/// Splits bytes that arrive frame by frame.
 #[derive(Debug, Default)]
 struct Splitter {
     ready: VecDeque<Chunk>,
     chunk: Chunk,
-    /// Where the line that is still coming begins in the chunk.
+    /// Where the current line begins in the chunk.
     begin: usize,
-    /// Whether that line is longer than what is kept of it.
+    /// Whether the current line is longer than what is kept of it.
     is_cut: bool,
-    /// The number of that line.
+    /// The number of the current line.
     number: usize,
 }
 
@@ -79,12 +79,12 @@ impl Splitter {
     }
 
     fn extend(&mut self, text: &[u8]) {
-        let room = LINE_LIMIT - (self.chunk.bytes.len() - self.begin);
-        self.is_cut |= text.len() > room;
-        self.chunk.bytes.extend_from_slice(&text[..text.len().min(room)]);
+        let free = MAX_LINE_BYTES - (self.chunk.bytes.len() - self.begin);
+        self.is_cut |= text.len() > free;
+        self.chunk.bytes.extend_from_slice(&text[..text.len().min(free)]);
     }
 
-    /// Ends a line. A blank one counts, but is none of the chunk's.
+    /// Ends a line. A blank one has a number and is not kept.
     fn end_line(&mut self) {
         let text = self.begin..self.chunk.bytes.len();
         if self.chunk.bytes[text.clone()].trim_ascii().is_empty() && !self.is_cut {
@@ -95,7 +95,7 @@ impl Splitter {
         }
         self.is_cut = false;
         self.number += 1;
-        if self.chunk.lines.len() == CHUNK_LINES {
+        if self.chunk.lines.len() == MAX_CHUNK_LINES {
             self.end_chunk();
         }
     }
@@ -110,23 +110,23 @@ impl Splitter {
     }
 }
 
-/// A body that is being cut.
-struct Cutting {
-    /// What still comes of it; `None` at its end.
+/// A body that is being split.
+struct Chunks {
+    /// The rest of the body; `None` at its end.
     frames: Option<BodyDataStream>,
     splitter: Splitter,
     bytes: usize,
 }
 
-/// The chunks of a body, as they come.
+/// The chunks of a body, as they arrive.
 pub(crate) fn chunks(frames: BodyDataStream) -> impl Stream<Item = Result<Chunk, Problem>> {
-    let cutting = Cutting { frames: Some(frames), splitter: Splitter::default(), bytes: 0 };
-    stream::try_unfold(cutting, |mut cutting| async move {
-        Ok(cutting.next().await?.map(|chunk| (chunk, cutting)))
+    let chunks = Chunks { frames: Some(frames), splitter: Splitter::default(), bytes: 0 };
+    stream::try_unfold(chunks, |mut chunks| async move {
+        Ok(chunks.next().await?.map(|chunk| (chunk, chunks)))
     })
 }
 
-impl Cutting {
+impl Chunks {
     async fn next(&mut self) -> Result<Option<Chunk>, Problem> {
         loop {
             if let Some(chunk) = self.splitter.ready.pop_front() {
@@ -141,7 +141,7 @@ impl Cutting {
                 self.frames = None;
                 self.splitter.finish();
             }
-            if self.bytes > NDJSON_LIMIT || self.splitter.number > MAX_LINES {
+            if self.bytes > MAX_NDJSON_BYTES || self.splitter.number > MAX_LINES {
                 return Err(self.refuse_rest().await);
             }
         }
@@ -152,16 +152,16 @@ impl Cutting {
             discard(frames).await;
         }
         let detail = format!(
-            "the body may have {NDJSON_LIMIT} bytes in {MAX_LINES} lines; what came before that \
-             may have had its effect: send the same in several requests"
+            "the body must be at most {MAX_NDJSON_BYTES} bytes in {MAX_LINES} lines; lines before that \
+             may have had their effect: send it in several requests"
         );
         Problem::new(Code::TooLarge, detail)
     }
 }
 
-/// What is wrong with a line that is too long.
+/// The error of a line that is too long.
 pub(crate) fn too_long() -> String {
-    format!("the line must be at most {LINE_LIMIT} bytes")
+    format!("the line must be at most {MAX_LINE_BYTES} bytes")
 }
 
 #[cfg(test)]
@@ -172,8 +172,8 @@ mod tests {
 
     use super::*;
 
-    /// Cuts a body that comes in frames of `frame` bytes into `(part, number, text)`.
-    async fn cut(body: &[u8], frame: usize) -> Result<Vec<(usize, usize, String)>, Problem> {
+    /// Splits a body that comes in frames of `frame` bytes into `(part, number, text)`.
+    async fn split(body: &[u8], frame: usize) -> Result<Vec<(usize, usize, String)>, Problem> {
         let frames: Vec<_> = body.chunks(frame).map(Bytes::copy_from_slice).collect();
         let frames = stream::iter(frames.into_iter().map(Ok::<_, std::io::Error>));
         let chunks: Vec<_> =
@@ -194,17 +194,17 @@ mod tests {
         let expected =
             [(0, 0, "{\"a\":1}\r".to_owned()), (0, 2, "{}".to_owned()), (0, 4, "7".to_owned())];
         for frame in [1, 2, 3, 7, 100] {
-            let lines = cut(b"{\"a\":1}\r\n\n{}\n  \n7", frame).await.expect("is small");
+            let lines = split(b"{\"a\":1}\r\n\n{}\n  \n7", frame).await.expect("is small");
             assert_eq!(lines, expected, "frames of {frame} bytes");
         }
-        assert_eq!(cut(b"", 1).await.expect("is small"), []);
-        assert_eq!(cut(b"\n\n", 1).await.expect("is small"), []);
+        assert_eq!(split(b"", 1).await.expect("is small"), []);
+        assert_eq!(split(b"\n\n", 1).await.expect("is small"), []);
     }
 
     #[tokio::test]
     async fn a_chunk_ends_after_500_lines() {
         let body = "1\n".repeat(1001);
-        let lines = cut(body.as_bytes(), 64).await.expect("is small");
+        let lines = split(body.as_bytes(), 64).await.expect("is small");
         let parts: Vec<_> =
             (0..3).map(|part| lines.iter().filter(|(of, ..)| *of == part).count()).collect();
         assert_eq!(parts, [500, 500, 1]);
@@ -212,10 +212,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_is_too_long_stands_alone() {
-        let long = "x".repeat(LINE_LIMIT + 1);
-        let fits = "y".repeat(LINE_LIMIT);
-        let lines = cut(format!("1\n{long}\n{fits}\n2").as_bytes(), 1000).await.expect("is small");
+    async fn a_line_that_is_too_long_is_an_error_of_its_own() {
+        let long = "x".repeat(MAX_LINE_BYTES + 1);
+        let fits = "y".repeat(MAX_LINE_BYTES);
+        let lines =
+            split(format!("1\n{long}\n{fits}\n2").as_bytes(), 1000).await.expect("is small");
         assert_eq!(
             lines,
             [
@@ -229,10 +230,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_too_large_ends_in_a_problem() {
-        assert!(cut(&vec![b' '; NDJSON_LIMIT + 1], 1 << 16).await.is_err());
-        assert!(cut(&vec![b'\n'; MAX_LINES + 1], 1 << 16).await.is_err());
-        assert!(cut(&vec![b'\n'; MAX_LINES], 1 << 16).await.is_ok());
-        let unended = [vec![b'\n'; MAX_LINES], b"1".to_vec()].concat();
-        assert!(cut(&unended, 1 << 16).await.is_err());
+        assert!(split(&vec![b' '; MAX_NDJSON_BYTES + 1], 1 << 16).await.is_err());
+        assert!(split(&vec![b'\n'; MAX_LINES + 1], 1 << 16).await.is_err());
+        assert!(split(&vec![b'\n'; MAX_LINES], 1 << 16).await.is_ok());
+        let unfinished = [vec![b'\n'; MAX_LINES], b"1".to_vec()].concat();
+        assert!(split(&unfinished, 1 << 16).await.is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! What a caller is told when a request fails: a problem document of RFC 9457.
+//! The response to a request that fails: a problem document of RFC 9457.
 //!
-//! A new code stands in the list of docs/http.md, too.
+//! A new code goes into the list of docs/http.md, too.
 
 use std::{borrow::Cow, error::Error, sync::Arc};
 
@@ -12,10 +12,10 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Seconds after which a caller may try again what failed for now.
+/// The header `Retry-After` of temporary failures, in seconds.
 pub(crate) const RETRY_AFTER_S: u64 = 1;
 
-/// What went wrong, by its stable name.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     Unauthorized,
@@ -63,29 +63,29 @@ impl Code {
         }
     }
 
-    /// The stable name, and the title.
-    fn words(self) -> (&'static str, &'static str) {
+    /// The stable code, and the title.
+    fn code_and_title(self) -> (&'static str, &'static str) {
         match self {
             Self::Unauthorized => ("unauthorized", "The API key is missing or wrong"),
-            Self::NotFound => ("not_found", "There is no such thing"),
-            Self::MethodNotAllowed => ("method_not_allowed", "The method does not apply here"),
-            Self::MalformedJson => ("malformed_json", "The body is not JSON"),
-            Self::IncompleteBody => ("incomplete_body", "The body did not arrive whole"),
-            Self::InvalidHeader => ("invalid_header", "A header cannot be used"),
-            Self::InvalidFields => ("invalid_fields", "Some fields are wrong"),
+            Self::NotFound => ("not_found", "Not found"),
+            Self::MethodNotAllowed => ("method_not_allowed", "The route does not have this method"),
+            Self::MalformedJson => ("malformed_json", "The body is not valid JSON"),
+            Self::IncompleteBody => ("incomplete_body", "The body is incomplete"),
+            Self::InvalidHeader => ("invalid_header", "A header is invalid"),
+            Self::InvalidFields => ("invalid_fields", "Some fields are invalid"),
             Self::TooLarge => ("too_large", "The body is too large"),
             Self::UnsupportedMediaType => {
-                ("unsupported_media_type", "The content type is not taken here")
+                ("unsupported_media_type", "The content type is not supported")
             }
             Self::IdempotencyKeyReused => {
-                ("idempotency_key_reused", "The idempotency key belongs to another request")
+                ("idempotency_key_reused", "The idempotency key was used for another request")
             }
-            Self::ReferenceTaken => ("reference_taken", "The reference is taken"),
+            Self::ReferenceTaken => ("reference_taken", "The reference is in use"),
             Self::LinesRefused => ("lines_refused", "Some lines cannot be sold"),
             Self::TotalOutOfRange => ("total_out_of_range", "The order's total is out of range"),
-            Self::TooLate => ("too_late", "It is too late to cancel"),
-            Self::Internal => ("internal", "Something went wrong on our side"),
-            Self::Unavailable => ("unavailable", "A service cannot be reached"),
+            Self::TooLate => ("too_late", "The order can no longer be cancelled"),
+            Self::Internal => ("internal", "Internal error"),
+            Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),
             Self::Overloaded => ("overloaded", "Too many requests at once"),
             Self::TimedOut => ("timed_out", "The request took too long"),
@@ -93,7 +93,7 @@ impl Code {
     }
 }
 
-/// A field that is wrong.
+/// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct FieldError {
     /// Its path in the body, for example `lines[0].quantity`, or the name of the parameter or header;
@@ -103,7 +103,7 @@ pub(crate) struct FieldError {
     pub(crate) detail: String,
 }
 
-/// Why a request failed that its caller did nothing wrong about; for the log, never for the caller.
+/// Why the server failed; for the log, never for the client.
 #[derive(Debug, Clone)]
 pub(crate) struct Cause(pub(crate) Arc<str>);
 
@@ -132,7 +132,7 @@ struct Document<'a> {
 }
 
 impl Problem {
-    /// A problem whose `detail` names the fix.
+    /// A problem. The `detail` says how to correct it.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -144,24 +144,24 @@ impl Problem {
         }
     }
 
-    /// Nothing of that name.
+    /// The shop has nothing of that name.
     pub(crate) fn not_found(what: &str, name: &str) -> Self {
         Self::new(Code::NotFound, format!("the shop has no {what} {name}"))
     }
 
-    /// Our side failed in a way that trying again does not mend.
+    /// A failure of the server that would happen again.
     pub(crate) fn internal(cause: &dyn Error) -> Self {
-        let detail = "report it with the x-request-id of this answer";
+        let detail = "report it with the X-Request-Id of this response";
         Self::new(Code::Internal, detail).caused_by(cause)
     }
 
-    /// Our side failed for now.
+    /// A temporary failure of the server.
     pub(crate) fn unavailable(cause: &dyn Error) -> Self {
         let detail = "send the request again, with the same Idempotency-Key if it had one";
         Self::new(Code::Unavailable, detail).caused_by(cause)
     }
 
-    /// Some fields are wrong.
+    /// Invalid fields.
     pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [only] => only.detail.clone(),
@@ -170,25 +170,25 @@ impl Problem {
         Self::new(Code::InvalidFields, detail).naming(errors)
     }
 
-    /// Names the fields that are wrong.
+    /// Adds the invalid fields.
     pub(crate) fn naming(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self
     }
 
-    /// Adds a member of its own to the document.
+    /// Adds a member to the document.
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Says where the thing is that stands in the way.
+    /// Adds the header `Location`.
     pub(crate) fn at(mut self, location: &str) -> Self {
         self.location = Some(location.to_owned());
         self
     }
 
-    /// Keeps for the log what the error and its sources say.
+    /// Keeps the error and its sources for the log.
     pub(crate) fn caused_by(mut self, cause: &dyn Error) -> Self {
         let mut text = cause.to_string();
         let mut source = cause.source();
@@ -204,7 +204,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.code.status();
-        let (code, title) = self.code.words();
+        let (code, title) = self.code.code_and_title();
         let document = Document {
             r#type: format!("urn:tradewind:problem:{code}"),
             title,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_fields_are_all_named() {
+    fn all_invalid_fields_are_named() {
         let error = |field: &str| FieldError { field: field.to_owned(), detail: "bad".to_owned() };
         check(
             Problem::fields(vec![error("lines[0].quantity"), error("currency")]),
@@ -261,7 +261,7 @@ mod tests {
             &[("content-type", "application/problem+json")],
             &json!({
                 "type": "urn:tradewind:problem:invalid_fields",
-                "title": "Some fields are wrong",
+                "title": "Some fields are invalid",
                 "status": 422,
                 "detail": "correct the 2 fields that errors names",
                 "code": "invalid_fields",
@@ -274,14 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn a_conflict_says_where_the_other_one_is() {
+    fn a_conflict_has_the_location_of_the_other_order() {
         check(
             Problem::new(Code::ReferenceTaken, "use another").with("order_id", "1").at("/v1/o/1"),
             409,
             &[("location", "/v1/o/1")],
             &json!({
                 "type": "urn:tradewind:problem:reference_taken",
-                "title": "The reference is taken",
+                "title": "The reference is in use",
                 "status": 409,
                 "detail": "use another",
                 "code": "reference_taken",
@@ -302,7 +302,7 @@ mod tests {
             &[("retry-after", "1")],
             &json!({
                 "type": "urn:tradewind:problem:unavailable",
-                "title": "A service cannot be reached",
+                "title": "A service is unavailable",
                 "status": 503,
                 "detail": "send the request again, with the same Idempotency-Key if it had one",
                 "code": "unavailable",

@@ -1,4 +1,4 @@
-//! `/v1/shops/{shop}/products`: products, one or many.
+//! `/v1/shops/{shop}/products`: puts and shows products, one or many.
 
 use std::sync::Arc;
 
@@ -19,41 +19,44 @@ use serde_json::{Value, json};
 
 use crate::{
     body::{JsonBytes, Media, media, read_json},
-    bulk::{self, Fate, Name, Upload},
-    door::{Door, Reply},
-    extract::{Call, Page, SkuPath},
+    bulk::{self, LineName, LineOutcome, Upload},
+    extract::{RequestContext, SkuPath},
     fields::{self, Errors, Fields, Path, flag, object, price, text, words},
     json::Node,
     problem::{Problem, RETRY_AFTER_S},
+    services::{Page, Reply},
+    state::AppState,
 };
 
 /// The longest title, in characters: 500 products fit a message of 1 MB, whatever their titles.
-const TITLE_LIMIT: usize = 200;
+const MAX_TITLE_LENGTH: usize = 200;
 
 /// `GET /products/{sku}`.
 pub(crate) async fn get(
-    State(door): State<Arc<Door>>,
-    call: Call,
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
     SkuPath(sku): SkuPath,
 ) -> Result<Json<Value>, Problem> {
-    let product = door.ask("catalog", &call.shop, "product", json!({"sku": sku}), 0).await?;
+    let product =
+        state.services.query("catalog", &context.shop, "product", json!({"sku": sku}), 0).await?;
     product.map(Json).ok_or_else(|| Problem::not_found("product", sku.as_str()))
 }
 
 /// `GET /products?after=SKU&limit=100`.
 pub(crate) async fn list(
-    State(door): State<Arc<Door>>,
-    call: Call,
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
     page: Page,
 ) -> Result<Json<Value>, Problem> {
-    let (products, next) = door.page("catalog", &call.shop, "products", &page).await?;
+    let (products, next) =
+        state.services.query_page("catalog", &context.shop, "products", &page).await?;
     Ok(Json(json!({"products": products, "next": next})))
 }
 
 /// `PUT /products/{sku}`.
 pub(crate) async fn put(
-    State(door): State<Arc<Door>>,
-    call: Call,
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
     SkuPath(sku): SkuPath,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
@@ -69,9 +72,13 @@ pub(crate) async fn put(
         },
         "active": product.active,
     });
-    let command = call.command(None, &bytes, Products::command(vec![product]));
+    let command = context.command(None, &bytes, Products::command(vec![product]));
     let command_id = command.id.clone();
-    match door.send::<PutProductsAnswer>(Lane::Live, command, door.answer_within).await? {
+    match state
+        .services
+        .send::<PutProductsAnswer>(Lane::Live, command, state.answer_timeout)
+        .await?
+    {
         Reply::Answered(answer) => Ok(answer.mark(put_response(&answer.body, shown))),
         Reply::Pending => {
             let retry_after = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
@@ -95,19 +102,19 @@ fn put_response(answer: &PutProductsAnswer, mut shown: Value) -> impl IntoRespon
 
 /// `POST /products`: many, as NDJSON or as `{"products": […]}`.
 pub(crate) async fn post(
-    State(door): State<Arc<Door>>,
-    call: Call,
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     match media(&headers)? {
-        Media::Ndjson => bulk::ndjson::<Products>(&door, &call, &headers, body).await,
+        Media::Ndjson => bulk::ndjson::<Products>(&state, &context, &headers, body).await,
         Media::Json => {
             let bytes = read_json(&headers, body).await?;
             let lines = fields::body(&bytes, |node, path, errors| {
                 object(node, path, errors, |fields| bulk::items::<Products>(fields, "products"))
             })?;
-            bulk::list::<Products>(&door, &call, bytes, lines).await
+            bulk::list::<Products>(&state, &context, bytes, lines).await
         }
     }
 }
@@ -124,30 +131,30 @@ impl Upload for Products {
         object(node, path, errors, |fields| product(fields, None))
     }
 
-    fn name(product: &proto::Product) -> Name {
-        Name { sku: product.sku.clone(), document: None }
+    fn name(product: &proto::Product) -> LineName {
+        LineName { sku: product.sku.clone(), document: None }
     }
 
     fn command(products: Vec<proto::Product>) -> proto::command::Body {
         proto::command::Body::PutProducts(proto::PutProducts { products })
     }
 
-    fn fates(answer: PutProductsAnswer) -> Vec<Fate> {
-        answer.results.into_iter().map(fate).collect()
+    fn outcomes(answer: PutProductsAnswer) -> Vec<LineOutcome> {
+        answer.results.into_iter().map(outcome).collect()
     }
 }
 
-fn fate(result: ProductResult) -> Fate {
+fn outcome(result: ProductResult) -> LineOutcome {
     let result = match result {
         ProductResult::Created => "created",
         ProductResult::Updated => "updated",
         ProductResult::Discontinued => "discontinued",
         ProductResult::Unchanged => "unchanged",
     };
-    Fate { result, count: "accepted", detail: None }
+    LineOutcome { result, count: "accepted", detail: None }
 }
 
-/// Reads a product. Its SKU is a field of its own where the path does not say it.
+/// Reads a product. Its SKU is a field unless the path names it.
 fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<proto::Product> {
     let sku = match sku {
         Some(sku) => Some(sku),
@@ -161,7 +168,7 @@ fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<proto::Produ
 
 fn title(value: &str) -> Result<String, ParseError> {
     let rule = "must be 1 to 200 characters without control characters";
-    words("title", rule, TITLE_LIMIT, value)
+    words("title", rule, MAX_TITLE_LENGTH, value)
 }
 
 #[cfg(test)]

@@ -1,30 +1,43 @@
-//! The routes, as far as they answer without the services: who may enter, and what is refused.
+//! The routes, as far as they answer without the services: what is refused, and why.
 
 use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode},
 };
+use events::time::Timestamp;
 use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
+use crate::limits::RequestClass;
 
 const KEY: &str = "the-key";
 
-/// The routes of a gateway that reaches no service.
-fn gateway() -> Router {
-    let settings = Settings {
+fn settings() -> Settings {
+    Settings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        api_key: KEY.to_owned(),
-        answer_within: ANSWER_WITHIN,
-        drain_within: ANSWER_WITHIN,
-    };
-    let client = || panic!("a request that had to be refused was sent on");
-    routes(Arc::new(Door::new(client, &settings, CancellationToken::new())))
+        api_key: KEY.into(),
+        answer_timeout: Duration::from_secs(10),
+        drain_timeout: Duration::from_secs(10),
+        limits: Limits::default(),
+        readiness: Arc::new(Readiness::default),
+        metrics: None,
+        clock: engine::Clock::from(|| Timestamp::from_millis(0)),
+    }
+}
+
+/// The state of a gateway whose handlers panic when they need a service.
+fn state(settings: &Settings) -> Arc<AppState> {
+    let client = || panic!("a request that had to be refused reached a service");
+    Arc::new(AppState::new(client, settings, CancellationToken::new()).expect("the key is valid"))
 }
 
 async fn answer(request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
-    let response = gateway().oneshot(request).await.expect("never fails");
+    answer_of(routes(state(&settings()), None), request).await
+}
+
+async fn answer_of(router: Router, request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
+    let response = router.oneshot(request).await.expect("never fails");
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.expect("is in memory");
     let document = serde_json::from_slice(&bytes).expect("is JSON");
@@ -60,7 +73,7 @@ async fn refused(
 }
 
 #[tokio::test]
-async fn who_has_not_the_key_stays_outside() {
+async fn a_request_without_the_key_is_refused() {
     for path in ["/v1/shops/acme/orders", "/v1/shops/acme/totals", "/v1/nothing"] {
         for key in [None, Some("Bearer wrong"), Some("Basic the-key"), Some("the-key")] {
             let mut request = Request::get(path);
@@ -75,23 +88,23 @@ async fn who_has_not_the_key_stays_outside() {
 }
 
 #[tokio::test]
-async fn the_process_says_that_it_is_up_to_anybody() {
+async fn healthz_needs_no_key() {
     let request = Request::get("/healthz").body(Body::empty()).expect("is valid");
     let (status, _, document) = answer(request).await;
     assert_eq!((status, &document["status"]), (StatusCode::OK, &"up".into()));
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn an_unknown_route_is_not_found() {
     let nothing = request("GET", "/v1/shops/acme/nothing", "");
     let (_, document) = refused(nothing, 404, "not_found", &[]).await;
-    let detail = "nothing is at /v1/shops/acme/nothing: docs/http.md lists what is";
+    let detail = "there is no route /v1/shops/acme/nothing: docs/http.md lists all";
     assert_eq!(document["detail"], detail);
     refused(request("GET", "/v2/shops/acme/orders", ""), 404, "not_found", &[]).await;
 }
 
 #[tokio::test]
-async fn a_method_that_does_not_apply_is_refused_with_those_that_do() {
+async fn a_method_that_a_route_does_not_have_is_refused_with_those_it_has() {
     let request = request("DELETE", "/v1/shops/acme/products/A", "");
     let (headers, _) = refused(request, 405, "method_not_allowed", &[]).await;
     let allowed = headers["allow"].to_str().expect("is text");
@@ -99,7 +112,7 @@ async fn a_method_that_does_not_apply_is_refused_with_those_that_do() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_path_is_checked() {
+async fn parameters_of_the_path_are_checked() {
     refused(request("GET", "/v1/shops/ACME/totals", ""), 422, "invalid_fields", &["shop"]).await;
     let sku = request("GET", "/v1/shops/acme/products/a%20b", "");
     refused(sku, 422, "invalid_fields", &["sku"]).await;
@@ -112,7 +125,7 @@ async fn what_stands_in_the_path_is_checked() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_query_is_checked() {
+async fn parameters_of_the_query_are_checked() {
     let page = request("GET", "/v1/shops/acme/products?limit=0&after=a%20b&from=1", "");
     refused(page, 422, "invalid_fields", &["after", "limit", "from"]).await;
     let orders = request("GET", "/v1/shops/acme/orders", "");
@@ -120,14 +133,14 @@ async fn what_stands_in_the_query_is_checked() {
 }
 
 #[tokio::test]
-async fn malformed_json_is_refused_with_its_place() {
+async fn malformed_json_is_refused_with_its_position() {
     let request = request("POST", "/v1/shops/acme/orders", "{\n \"currency\": GBP}");
     let (_, document) = refused(request, 400, "malformed_json", &[]).await;
     assert_eq!(document["detail"], "malformed JSON at line 2, column 14: expected value",);
 }
 
 #[tokio::test]
-async fn all_wrong_fields_of_an_order_are_listed() {
+async fn all_invalid_fields_of_an_order_are_listed() {
     let body = r#"{"currency":"GBP","lines":[{"sku":"A","quantity":0},{"quantity":1}],"coupon":1}"#;
     let request = request("POST", "/v1/shops/acme/orders", body);
     let wrong = ["lines[0].quantity", "lines[1].sku", "coupon"];
@@ -136,7 +149,7 @@ async fn all_wrong_fields_of_an_order_are_listed() {
 }
 
 #[tokio::test]
-async fn all_wrong_fields_of_a_product_are_listed() {
+async fn all_invalid_fields_of_a_product_are_listed() {
     let body = r#"{"title":"","price":{"minor":1.5},"active":"yes"}"#;
     let request = request("PUT", "/v1/shops/acme/products/A", body);
     let wrong = ["title", "price.minor", "price.currency", "active"];
@@ -145,7 +158,7 @@ async fn all_wrong_fields_of_a_product_are_listed() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_with_the_limit() {
-    let body = vec![b' '; body::JSON_LIMIT + 1];
+    let body = vec![b' '; body::MAX_JSON_BYTES + 1];
     let whole = request("POST", "/v1/shops/acme/orders", body.clone());
     let (_, document) = refused(whole, 413, "too_large", &[]).await;
     assert!(document["detail"].as_str().is_some_and(|detail| detail.contains("1048576")));
@@ -158,12 +171,12 @@ async fn a_body_that_is_too_large_is_refused_with_the_limit() {
     let mut announced = request("POST", "/v1/shops/acme/inventory", "");
     let headers = announced.headers_mut();
     headers.insert("content-type", "application/x-ndjson".parse().expect("is valid"));
-    headers.insert("content-length", (body::NDJSON_LIMIT + 1).into());
+    headers.insert("content-length", (body::MAX_NDJSON_BYTES + 1).into());
     refused(announced, 413, "too_large", &[]).await;
 }
 
 #[tokio::test]
-async fn a_content_type_that_is_not_taken_is_refused() {
+async fn a_content_type_that_is_not_supported_is_refused() {
     for (path, media) in [
         ("/v1/shops/acme/orders", "application/x-www-form-urlencoded"),
         ("/v1/shops/acme/orders", "application/x-ndjson"),
@@ -176,14 +189,14 @@ async fn a_content_type_that_is_not_taken_is_refused() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_that_is_none_is_refused() {
+async fn an_invalid_idempotency_key_is_refused() {
     let mut request = request("POST", "/v1/shops/acme/orders", "{}");
     request.headers_mut().insert("idempotency-key", "a b".parse().expect("is valid"));
     refused(request, 400, "invalid_header", &["Idempotency-Key"]).await;
 }
 
 #[tokio::test]
-async fn an_upload_whose_lines_are_all_wrong_is_answered_line_by_line() {
+async fn an_upload_of_invalid_lines_is_answered_line_by_line() {
     let body =
         "{\"sku\":\"A\",\"title\":\"A\",\"price\":{\"minor\":1,\"currency\":\"gbp\"}}\n\n5\n{";
     let mut request = request("POST", "/v1/shops/acme/products", body);
@@ -215,7 +228,7 @@ async fn an_upload_whose_lines_are_all_wrong_is_answered_line_by_line() {
 }
 
 #[tokio::test]
-async fn every_answer_has_an_id_and_the_trace_context() {
+async fn every_response_has_an_id_and_the_trace_context() {
     let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     for (sent, echoed) in [(Some(given), Some(given)), (Some("00-1-2-3"), None), (None, None)] {
         let mut request = Request::get("/healthz");
@@ -235,7 +248,7 @@ async fn every_answer_has_an_id_and_the_trace_context() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_problem_of_ours() {
+async fn a_panic_becomes_an_internal_error() {
     let order = r#"{"currency":"GBP","lines":[{"sku":"A","quantity":1}]}"#;
     let request = request("POST", "/v1/shops/acme/orders", order);
     refused(request, 500, "internal", &[]).await;
@@ -243,9 +256,141 @@ async fn a_panic_is_a_problem_of_ours() {
 
 #[test]
 fn the_key_is_not_shown() {
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let api_key = KEY.to_owned();
-    let (answer_within, drain_within) = (ANSWER_WITHIN, ANSWER_WITHIN);
-    let settings = Settings { listen, api_key, answer_within, drain_within };
-    assert!(!format!("{settings:?}").contains(KEY));
+    assert!(!format!("{:?}", settings()).contains(KEY));
+    assert!(!format!("{:?}", state(&settings())).contains(KEY));
+}
+
+/// With one request of a class in progress, `refused` get 503, and `others` are handled.
+async fn check_full(
+    class: RequestClass,
+    limits: Limits,
+    refused: Vec<Request<Body>>,
+    others: Vec<Request<Body>>,
+) {
+    let state = state(&Settings { limits, ..settings() });
+    let _permit = state.concurrency.try_acquire(class).expect("nothing else runs");
+    for request in refused {
+        let (status, headers, document) = answer_of(routes(state.clone(), None), request).await;
+        assert_eq!((status.as_u16(), &document["code"]), (503, &"overloaded".into()));
+        assert_eq!(headers["retry-after"], "1");
+    }
+    for request in others {
+        // Beyond the limits, the handler panics for want of a service.
+        let (status, _, document) = answer_of(routes(state.clone(), None), request).await;
+        assert_ne!(document["code"], "overloaded", "{class:?}: {status}");
+    }
+}
+
+const ORDER: &str = r#"{"currency":"GBP","lines":[{"sku":"A","quantity":1}]}"#;
+const LIST: &str = r#"{"lines":[{"type":"count"}]}"#;
+
+fn read() -> Request<Body> {
+    request("GET", "/v1/shops/acme/products/A", "")
+}
+
+fn command() -> Request<Body> {
+    request("POST", "/v1/shops/acme/orders", ORDER)
+}
+
+fn wait() -> Request<Body> {
+    let mut request = command();
+    request.headers_mut().insert("prefer", "wait=10".parse().expect("is valid"));
+    request
+}
+
+fn upload() -> Request<Body> {
+    let mut request = request("POST", "/v1/shops/acme/products", "{}");
+    let media = "application/x-ndjson".parse().expect("is valid");
+    request.headers_mut().insert("content-type", media);
+    request
+}
+
+fn list() -> Request<Body> {
+    request("POST", "/v1/shops/acme/inventory", LIST)
+}
+
+fn totals() -> Request<Body> {
+    request("GET", "/v1/shops/acme/totals", "")
+}
+
+#[tokio::test]
+async fn waits_at_their_limit_leave_reads_commands_and_uploads() {
+    let limits = Limits { max_waits: 1, ..Limits::default() };
+    let others = vec![read(), command(), upload(), list(), totals()];
+    check_full(RequestClass::Wait, limits, vec![wait()], others).await;
+}
+
+#[tokio::test]
+async fn commands_at_their_limit_leave_reads_waits_and_uploads() {
+    let limits = Limits { max_commands: 1, ..Limits::default() };
+    let others = vec![read(), wait(), upload(), totals()];
+    check_full(RequestClass::Command, limits, vec![command(), list()], others).await;
+}
+
+#[tokio::test]
+async fn uploads_at_their_limit_leave_reads_commands_and_waits() {
+    let limits = Limits { max_uploads: 1, ..Limits::default() };
+    let others = vec![read(), command(), wait(), totals()];
+    check_full(RequestClass::Upload, limits, vec![upload(), list()], others).await;
+}
+
+#[tokio::test]
+async fn totals_at_their_limit_leave_all_others() {
+    let limits = Limits { max_totals: 1, ..Limits::default() };
+    let others = vec![read(), command(), wait(), upload(), list()];
+    check_full(RequestClass::Totals, limits, vec![totals()], others).await;
+}
+
+#[tokio::test]
+async fn an_upload_counts_until_its_report_is_sent() {
+    let limits = Limits { max_uploads: 1, ..Limits::default() };
+    let state = state(&Settings { limits, ..settings() });
+    let response = routes(state.clone(), None).oneshot(upload()).await.expect("never fails");
+    let (status, ..) = answer_of(routes(state.clone(), None), upload()).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    drop(response);
+    let (status, ..) = answer_of(routes(state, None), upload()).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+/// A body that begins and never ends.
+fn stalled() -> Body {
+    let begin = futures::stream::iter([Ok::<_, std::io::Error>("{")]);
+    Body::from_stream(futures::StreamExt::chain(begin, futures::stream::pending()))
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up() {
+    let limits = Limits { body_read_timeout: Duration::from_millis(1), ..Limits::default() };
+    let state = state(&Settings { limits, ..settings() });
+    let request = request("POST", "/v1/shops/acme/orders", stalled());
+    let (status, _, document) = answer_of(routes(state, None), request).await;
+    assert_eq!((status.as_u16(), &document["code"]), (400, &"incomplete_body".into()));
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_given_up() {
+    let limits = Limits { request_timeout: Duration::from_millis(1), ..Limits::default() };
+    let state = state(&Settings { limits, ..settings() });
+    let request = request("POST", "/v1/shops/acme/orders", stalled());
+    let (status, _, document) = answer_of(routes(state, None), request).await;
+    assert_eq!((status.as_u16(), &document["code"]), (504, &"timed_out".into()));
+}
+
+#[tokio::test]
+async fn a_process_that_drains_is_alive_and_not_ready() {
+    let state = state(&settings());
+    state.shutdown.cancel();
+    let get = |path: &str| Request::get(path).body(Body::empty()).expect("is valid");
+    let (status, _, document) = answer_of(routes(state.clone(), None), get("/readyz")).await;
+    assert_eq!((status.as_u16(), &document["code"]), (503, &"not_ready".into()));
+    let (status, ..) = answer_of(routes(state, None), get("/healthz")).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[test]
+fn a_gateway_with_an_empty_key_does_not_start() {
+    let settings = Settings { api_key: "".into(), ..settings() };
+    let state = AppState::new(|| panic!("nothing is asked"), &settings, CancellationToken::new());
+    assert_eq!(state.err(), Some(ApiKeyError::Empty));
 }

@@ -1,11 +1,12 @@
-//! `POST /orders`: an order is placed, and watched until it settles where the caller waits for that.
+//! `POST /orders`: places an order and, if the client asks for that, waits until it is paid or
+//! cancelled.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use engine::Watch;
@@ -21,47 +22,51 @@ use events::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{location, pending, preference, read, view};
+use super::{location, pending, read, view};
 use crate::{
     body::JsonBytes,
-    door::{Answer, Door, Reply},
-    extract::Call,
+    extract::RequestContext,
     problem::{Code, FieldError, Problem},
+    services::{Answer, Reply},
+    state::AppState,
     trace::new_id,
 };
 
+static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
 /// `POST /orders`.
 ///
-/// Answers as soon as the order is placed; with `Prefer: wait` as soon as it has settled.
+/// Answers as soon as the order is placed; with `Prefer: wait` as soon as it is paid or cancelled.
 pub(crate) async fn post(
-    State(door): State<Arc<Door>>,
-    call: Call,
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
     let order = read::place_order(&bytes)?;
-    let mut command = call.command(None, &bytes, Body::PlaceOrder(order.clone()));
-    let id = order_id(&command, call.is_keyed());
+    let mut command = context.command(None, &bytes, Body::PlaceOrder(order.clone()));
+    let id = order_id(&command, context.is_keyed());
     if let Some(Body::PlaceOrder(order)) = &mut command.body {
         order.order_id = id.to_string();
     }
     let command_id = command.id.clone();
 
-    // Whoever watches from before the order is there misses nothing of it.
-    let watch = match call.wait {
-        Some(_) => Some(door.watch(&call.shop, id).await?),
+    // The watch begins before the command is sent, so that it misses no event of the order.
+    let watch = match context.wait {
+        Some(_) => Some(state.services.watch_order(&context.shop, id).await?),
         None => None,
     };
-    match door.send::<PlaceOrderAnswer>(Lane::Live, command, door.answer_within).await? {
-        Reply::Pending => Ok(pending(&call.shop, id, &command_id)),
+    match state.services.send(Lane::Live, command, state.answer_timeout).await? {
+        Reply::Pending => Ok(pending(&context.shop, id, &command_id)),
         Reply::Answered(answer) => {
-            let placing = Placing { door: &door, call: &call, command_id, chosen: id, order };
+            let placing =
+                Placing { state: &state, context: &context, command_id, chosen: id, order };
             Ok(answer.mark(placing.respond(&answer, watch).await))
         }
     }
 }
 
-/// The id of a new order. The same request under the same idempotency key is the same order, even
-/// when the answer to the first one never arrived.
+/// The id of a new order. The same request under the same idempotency key gets the same id, even
+/// when the response to the first one was lost.
 fn order_id(command: &proto::Command, is_keyed: bool) -> OrderId {
     if !is_keyed {
         return OrderId(new_id());
@@ -70,14 +75,14 @@ fn order_id(command: &proto::Command, is_keyed: bool) -> OrderId {
     OrderId(Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()))
 }
 
-/// An order that the order service has answered to.
+/// A command whose answer from the order service has come.
 struct Placing<'a> {
-    door: &'a Door,
-    call: &'a Call,
+    state: &'a AppState,
+    context: &'a RequestContext,
     command_id: String,
-    /// The id that was chosen for it now.
+    /// The id that this request chose for the order.
     chosen: OrderId,
-    /// What the caller asked for.
+    /// The order as the client requested it.
     order: proto::PlaceOrder,
 }
 
@@ -96,17 +101,16 @@ impl Placing<'_> {
                 Ok(self.placed(*order_id, answer, None, watch).await)
             }
             PlaceOrderAnswer::ReferenceTaken { order_id } => {
-                let detail = "the shop has an order with this reference: see it, or use another";
+                let detail = "another order of the shop has this reference: use a different one";
                 let error = FieldError { field: "reference".to_owned(), detail: detail.to_owned() };
                 Err(Problem::new(Code::ReferenceTaken, detail)
                     .naming(vec![error])
                     .with("order_id", order_id.to_string())
-                    .at(&location(&self.call.shop, *order_id)))
+                    .at(&location(&self.context.shop, *order_id)))
             }
             PlaceOrderAnswer::Refused { problems } => Err(refused(problems)),
             PlaceOrderAnswer::TotalOutOfRange => {
-                let detail =
-                    format!("lines and charges together must be 0 to {MAX_ORDER_TOTAL} in all");
+                let detail = format!("the sum of lines and charges must be 0 to {MAX_ORDER_TOTAL}");
                 let errors = ["lines", "charges"]
                     .map(|field| FieldError { field: field.to_owned(), detail: detail.clone() });
                 Err(Problem::new(Code::TotalOutOfRange, detail).naming(errors.into()))
@@ -114,9 +118,9 @@ impl Placing<'_> {
         }
     }
 
-    /// Shows the order. It is placed whatever happens now, so this does not fail: where it cannot be
-    /// shown, the caller is told where it will be. An order that was placed just now is `placed`,
-    /// and need not be asked for.
+    /// Responds with the order. The order is placed whatever happens here, so this does not fail:
+    /// if the order cannot be read, the response is 202 with its location. An order that was placed
+    /// just now has the status `placed`, and need not be read.
     async fn placed(
         &self,
         id: OrderId,
@@ -124,21 +128,22 @@ impl Placing<'_> {
         placed: Option<Value>,
         watch: Option<Watch>,
     ) -> Response {
-        let shop = &self.call.shop;
-        let shown = match (watch, self.call.wait, placed) {
+        let shop = &self.context.shop;
+        let shown = match (watch, self.context.wait, placed) {
             (Some(watch), Some(wait), _) => self.settled(id, answer, watch, wait).await,
             (_, _, Some(placed)) if !answer.replayed => Ok(Some(placed)),
-            _ => view(self.door, shop, id, answer.sequence).await,
+            _ => view(self.state, shop, id, answer.sequence).await,
         };
         let Ok(Some(order)) = shown else {
-            tracing::warn!(order.id = %id, "an order is placed, and cannot be shown yet");
+            tracing::warn!(order.id = %id, "an order is placed and cannot be read yet");
             return pending(shop, id, &self.command_id);
         };
-        let place = [(header::LOCATION, location(shop, id))];
-        (StatusCode::CREATED, place, preference(self.call), Json(order)).into_response()
+        let location = [(header::LOCATION, location(shop, id))];
+        let preference = self.context.wait.and_then(preference_applied);
+        (StatusCode::CREATED, location, preference, Json(order)).into_response()
     }
 
-    /// The order once it is paid or cancelled, or as it is when the caller has waited long enough.
+    /// The order once it is paid or cancelled, or as it is when the wait is over.
     async fn settled(
         &self,
         id: OrderId,
@@ -146,26 +151,36 @@ impl Placing<'_> {
         watch: Watch,
         wait: Duration,
     ) -> Result<Option<Value>, Problem> {
-        let Self { door, call, chosen, .. } = self;
-        let watch = if id == *chosen { watch } else { door.watch(&call.shop, id).await? };
+        let Self { state, context, chosen, .. } = self;
+        let watch = if id == *chosen {
+            watch
+        } else {
+            state.services.watch_order(&context.shop, id).await?
+        };
         if answer.replayed {
-            // It may have settled before anybody watched.
-            let order = view(door, &call.shop, id, answer.sequence).await?;
-            if order.as_ref().is_some_and(is_settled) {
+            // Its final event may have come before the watch began.
+            let order = view(state, &context.shop, id, answer.sequence).await?;
+            if order.as_ref().is_some_and(is_final) {
                 return Ok(order);
             }
         }
-        let rest = wait.saturating_sub(call.received.elapsed());
-        let end = tokio::select! {
-            end = watch.wait(rest) => end,
-            () = door.shutdown.cancelled() => None,
+        let rest = wait.saturating_sub(context.received.elapsed());
+        let final_event = tokio::select! {
+            sequence = watch.wait(rest) => sequence,
+            () = state.shutdown.cancelled() => None,
         };
-        view(door, &call.shop, id, end.unwrap_or(answer.sequence)).await
+        view(state, &context.shop, id, final_event.unwrap_or(answer.sequence)).await
     }
 }
 
-/// An order as it is when it has just been placed: what was asked for, with what the order service
-/// decided. None when the two do not fit: then it has to be asked for.
+/// The header that tells for how long at most the response was delayed (RFC 7240).
+fn preference_applied(wait: Duration) -> Option<[(HeaderName, HeaderValue); 1]> {
+    let value = format!("wait={}", wait.as_secs());
+    Some([(PREFERENCE_APPLIED.clone(), HeaderValue::from_str(&value).ok()?)])
+}
+
+/// An order that has just been placed: the request, with what the order service decided. `None` when
+/// the two do not match; then the order has to be read.
 fn placed_view(
     order: &proto::PlaceOrder,
     id: OrderId,
@@ -201,14 +216,14 @@ fn placed_view(
     serde_json::to_value(view).ok()
 }
 
-fn is_settled(order: &Value) -> bool {
+fn is_final(order: &Value) -> bool {
     let status = order.get("status").and_then(Value::as_str).and_then(OrderStatus::parse);
     status.is_some_and(OrderStatus::is_final)
 }
 
 fn refused(problems: &[LineProblem]) -> Problem {
     let errors = problems.iter().map(line_error).collect();
-    let detail = "correct the lines that errors names, or bring their products up to date";
+    let detail = "correct the lines that errors names, or update their products";
     Problem::new(Code::LinesRefused, detail).naming(errors)
 }
 
@@ -232,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_keyed_request_is_the_same_order() {
+    fn the_same_keyed_request_has_the_same_order_id() {
         let command = |id: &str, fingerprint: &str| proto::Command {
             id: id.to_owned(),
             fingerprint: fingerprint.to_owned(),
@@ -246,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_was_just_placed_is_shown_as_it_was_asked_for_with_its_prices() {
+    fn an_order_that_was_just_placed_is_the_request_with_its_prices() {
         let order = proto::PlaceOrder {
             reference: "PO 1".to_owned(),
             country: "France".to_owned(),
@@ -278,11 +293,11 @@ mod tests {
             "version": 1,
         });
         assert_eq!(shown(&[250]), Some(expected));
-        assert_eq!(shown(&[250, 1]), None, "prices of another order");
+        assert_eq!(shown(&[250, 1]), None, "other prices than lines");
     }
 
     #[test]
-    fn each_line_that_is_refused_is_named() {
+    fn each_refused_line_is_named() {
         let problem = |line, code| LineProblem { line, sku: Sku::parse("A").unwrap(), code };
         let error = |line, code| line_error(&problem(line, code));
         assert_eq!(error(0, LineProblemCode::UnknownSku).field, "lines[0].sku");
@@ -295,10 +310,10 @@ mod tests {
     }
 
     #[test]
-    fn paid_and_cancelled_are_settled() {
+    fn paid_and_cancelled_are_final() {
         for status in OrderStatus::ALL {
-            assert_eq!(is_settled(&json!({"status": status})), status.is_final(), "{status:?}");
+            assert_eq!(is_final(&json!({"status": status})), status.is_final(), "{status:?}");
         }
-        assert!(!is_settled(&json!({})));
+        assert!(!is_final(&json!({})));
     }
 }

@@ -18,15 +18,15 @@ use crate::{
 const MAX_LINES: usize = 2000;
 /// The most charges of an order.
 const MAX_CHARGES: usize = 100;
-/// How an order is paid when the caller does not say.
-const PAYMENT_METHOD: &str = "card";
+/// The payment method of an order that names none.
+const DEFAULT_PAYMENT_METHOD: &str = "card";
 
-/// Reads an order; its id is chosen by others.
+/// Reads an order. Its id is left empty.
 pub(crate) fn place_order(bytes: &[u8]) -> Result<proto::PlaceOrder, Problem> {
     fields::body(bytes, |node, path, errors| object(node, path, errors, order))
 }
 
-/// Reads why an order is cancelled; the body may be empty.
+/// Reads the note of a cancellation; the body may be empty.
 pub(crate) fn cancel_order(bytes: &[u8]) -> Result<proto::CancelOrder, Problem> {
     let note = if bytes.is_empty() {
         None
@@ -57,7 +57,7 @@ fn order(fields: &mut Fields<'_, '_>) -> Option<proto::PlaceOrder> {
         currency: currency?.into(),
         lines: lines.unwrap_or_default(),
         charges: charges.unwrap_or_default(),
-        payment_method: payment_method.unwrap_or_else(|| PAYMENT_METHOD.to_owned()),
+        payment_method: payment_method.unwrap_or_else(|| DEFAULT_PAYMENT_METHOD.to_owned()),
     })
 }
 

@@ -1,0 +1,213 @@
+//! What is measured of requests: how many, how they were answered, how long they took; and the route
+//! that shows all metrics of the process.
+//!
+//! Labels take few values whatever callers send: the route is the pattern that matched, never the
+//! path, and a method that HTTP does not define is `other`.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request},
+    http::{Method, header::CONTENT_TYPE},
+    middleware::Next,
+    response::Response,
+    routing::get,
+};
+use engine::metrics::{Kind, Metric};
+use metrics::{Gauge, Unit, gauge, histogram};
+
+/// Time of a request.
+pub const REQUEST_DURATION: Metric = Metric {
+    name: "tradewind_http_request_duration_seconds",
+    kind: Kind::Histogram,
+    unit: Unit::Seconds,
+    labels: &["method", "route", "status"],
+    help: "Time from the headers of a request to those of its response.",
+};
+
+/// Requests that are not yet answered.
+pub const REQUESTS_IN_FLIGHT: Metric = Metric {
+    name: "tradewind_http_requests_in_flight",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &[],
+    help: "Requests that are not yet answered.",
+};
+
+/// Time of a write to the inbox.
+pub const INBOX_WRITE_DURATION: Metric = Metric {
+    name: "tradewind_inbox_write_duration_seconds",
+    kind: Kind::Histogram,
+    unit: Unit::Seconds,
+    labels: &[],
+    help: "Time that a write to the inbox took, until the server had acknowledged it.",
+};
+
+/// All metrics of the gateway.
+pub const ALL: [Metric; 3] = [REQUEST_DURATION, REQUESTS_IN_FLIGHT, INBOX_WRITE_DURATION];
+
+/// The route of a request that matched none.
+const UNMATCHED: &str = "unmatched";
+
+/// The status of a request whose caller did not wait for the answer.
+const ABANDONED: &str = "abandoned";
+
+/// The text format of Prometheus.
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Gives the recorder of this process all help texts. Called once, after the recorder is there.
+pub fn describe() {
+    ALL.iter().for_each(Metric::describe);
+}
+
+/// Answers `GET /metrics` with what `render` returns.
+pub fn routes<S>(render: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let show = move || async move { ([(CONTENT_TYPE, PROMETHEUS_TEXT)], render()) };
+    Router::new().route("/metrics", get(show))
+}
+
+/// Measures a request. The outermost layer of the routes, so that it sees what the others answer.
+pub async fn measure(request: Request, next: Next) -> Response {
+    let measured = Measured::begin(&request);
+    let response = next.run(request).await;
+    measured.end(&response);
+    response
+}
+
+/// A command was written to the inbox.
+pub fn inbox_written(took: Duration) {
+    histogram!(INBOX_WRITE_DURATION.name).record(took.as_secs_f64());
+}
+
+/// A request under way. It is measured when this is dropped, also when its caller went away.
+struct Measured {
+    begun: Instant,
+    method: &'static str,
+    route: String,
+    status: Option<String>,
+    in_flight: Gauge,
+}
+
+impl Measured {
+    fn begin(request: &Request) -> Self {
+        let route =
+            request.extensions().get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str);
+        let in_flight = gauge!(REQUESTS_IN_FLIGHT.name);
+        in_flight.increment(1.0);
+        Self {
+            begun: Instant::now(),
+            method: method(request.method()),
+            route: route.to_owned(),
+            status: None,
+            in_flight,
+        }
+    }
+
+    fn end(mut self, response: &Response) {
+        self.status = Some(response.status().as_str().to_owned());
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        self.in_flight.decrement(1.0);
+        let status = self.status.take().unwrap_or_else(|| ABANDONED.to_owned());
+        let route = std::mem::take(&mut self.route);
+        histogram!(
+            REQUEST_DURATION.name,
+            "method" => self.method, "route" => route, "status" => status
+        )
+        .record(self.begun.elapsed().as_secs_f64());
+    }
+}
+
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::{
+        body::{Body, to_bytes},
+        http::StatusCode,
+        middleware,
+    };
+    use futures::FutureExt;
+    use metrics::set_default_local_recorder;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn request(method: &str, path: &str) -> Request {
+        Request::builder().method(method).uri(path).body(Body::empty()).expect("is valid")
+    }
+
+    /// On one thread, so that the recorder of this thread gets it all.
+    #[tokio::test]
+    async fn requests_are_counted_by_route_and_never_by_path() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let _installed = set_default_local_recorder(&recorder);
+        describe();
+        let shops = Router::new()
+            .route("/shops/{shop}/orders", get(|| async { StatusCode::CONFLICT }))
+            .route("/shops/{shop}/slow", get(pending::<()>));
+        let routes = Router::new()
+            .nest("/v1", shops)
+            .fallback(|| async { StatusCode::NOT_FOUND })
+            .merge(super::routes({
+                let handle = handle.clone();
+                move || handle.render()
+            }))
+            .layer(middleware::from_fn(measure));
+        let answer = |method: &str, path: &str| routes.clone().oneshot(request(method, path));
+
+        for shop in ["acme", "zeta"] {
+            let response = answer("GET", &format!("/v1/shops/{shop}/orders")).await;
+            assert_eq!(response.expect("never fails").status(), StatusCode::CONFLICT);
+        }
+        answer("BREW", "/coffee").await.expect("never fails");
+        // Its caller goes away.
+        let mut slow = Box::pin(answer("GET", "/v1/shops/acme/slow"));
+        assert!((&mut slow).now_or_never().is_none());
+        assert!(handle.render().contains("tradewind_http_requests_in_flight 1\n"));
+        drop(slow);
+        inbox_written(Duration::from_millis(2));
+
+        let response = answer("GET", "/metrics").await.expect("never fails");
+        assert_eq!(response.headers()[CONTENT_TYPE], PROMETHEUS_TEXT);
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("is in memory");
+        let text = std::str::from_utf8(&body).expect("is text");
+        let count = "tradewind_http_request_duration_seconds_count";
+        let orders = "route=\"/v1/shops/{shop}/orders\",status=\"409\"";
+        let slow = "route=\"/v1/shops/{shop}/slow\",status=\"abandoned\"";
+        for line in [
+            format!("{count}{{method=\"GET\",{orders}}} 2"),
+            format!("{count}{{method=\"GET\",{slow}}} 1"),
+            format!("{count}{{method=\"other\",route=\"unmatched\",status=\"404\"}} 1"),
+            "# TYPE tradewind_http_requests_in_flight gauge".to_owned(),
+            "tradewind_http_requests_in_flight 1".to_owned(),
+            "tradewind_inbox_write_duration_seconds_count 1".to_owned(),
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} is not in:\n{text}");
+        }
+        assert!(!text.contains("acme"), "{text}");
+        assert!(handle.render().contains("tradewind_http_requests_in_flight 0\n"));
+    }
+}

@@ -1,0 +1,128 @@
+//! The connections: how many there may be, and how long each may keep the gateway waiting.
+//!
+//! | a client that | is given up after |
+//! |---|---|
+//! | sends no request, or its head slowly | `header_read_timeout` |
+//! | sends no further request, or its head slowly | `keep_alive_timeout` |
+//! | does not receive the response | `write_timeout` |
+//!
+//! The layers of the router do the rest: `body_read_timeout` and `request_timeout`.
+
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, extract::Request};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use crate::{limits::Limits, write_timeout::WriteTimeout};
+
+/// The pause after the operating system refused a connection, which it does when the process has
+/// too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Serves until `shutdown`, and then what has begun. Dropping this closes all connections.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: &Limits,
+    shutdown: CancellationToken,
+) {
+    let close = CancellationToken::new();
+    let _close_on_drop = close.clone().drop_guard();
+    let slots = Arc::new(Semaphore::new(limits.max_connections));
+    let connections = TaskTracker::new();
+    while let Some((stream, slot)) = shutdown.run_until_cancelled(accept(&listener, &slots)).await {
+        let connection = serve_connection(stream, router.clone(), limits.clone(), shutdown.clone());
+        let close = close.clone();
+        connections.spawn(async move {
+            close.run_until_cancelled(connection).await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// Takes the next connection. At the limit, further ones wait in the queue of the operating system.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed, so there always is a permit.
+    let slot = slots.clone().acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, slot),
+            Err(error) => {
+                warn!(%error, "cannot accept a connection; has the process too many open files?");
+                sleep(ACCEPT_RETRY_DELAY).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        warn!(%error, "responses on a connection may be delayed");
+    }
+    let stream = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout));
+    let begun = CancellationToken::new();
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request: Request<Incoming>| {
+        begun.cancel();
+        router.call(request)
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            // hyper counts from the response before to the end of the next head.
+            .header_read_timeout(limits.keep_alive_timeout)
+            .serve_connection(stream, service)
+    );
+    let mut first_head_timeout = pin!(async {
+        tokio::select! {
+            () = begun.cancelled() => pending().await,
+            () = sleep(limits.header_read_timeout) => {}
+        }
+    });
+    let mut drains = false;
+    // hyper keeps its progress in `connection`: polling it again after another branch loses nothing.
+    loop {
+        tokio::select! {
+            served = connection.as_mut() => {
+                if let Err(error) = served {
+                    debug!(%error, "a connection failed");
+                }
+                return;
+            }
+            () = first_head_timeout.as_mut() => return,
+            () = shutdown.cancelled(), if !drains => {
+                drains = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

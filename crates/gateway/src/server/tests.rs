@@ -1,0 +1,156 @@
+//! Clients that are slow, silent or too many, on real connections.
+
+use std::net::SocketAddr;
+
+use axum::{body::Body, routing::get};
+use bytes::Bytes;
+use futures::stream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpSocket,
+    task::JoinHandle,
+};
+
+use super::*;
+
+const LONG: Duration = Duration::from_hours(1);
+const SHORT: Duration = Duration::from_millis(50);
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: gateway\r\n\r\n";
+/// Far more than the buffers of a connection hold.
+const LARGE_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Timeouts that no test reaches.
+fn patient() -> Limits {
+    Limits {
+        header_read_timeout: LONG,
+        keep_alive_timeout: LONG,
+        write_timeout: LONG,
+        ..Limits::default()
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(limits: Limits) -> Self {
+        let large = || async {
+            let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
+            let chunks = LARGE_RESPONSE_BYTES / chunk.len();
+            let chunks = stream::iter(vec![Ok::<_, std::convert::Infallible>(chunk); chunks]);
+            Body::from_stream(chunks)
+        };
+        let router = Router::new().route("/", get(|| async { "done" })).route("/large", get(large));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("has an address");
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let serving = tokio::spawn(async move { serve(listener, router, &limits, stop).await });
+        Self { address, shutdown, serving }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("it listens")
+    }
+}
+
+/// Reads until the server closes the connection.
+async fn read_to_close(connection: &mut TcpStream) -> String {
+    let mut received = Vec::new();
+    match connection.read_to_end(&mut received).await {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+    String::from_utf8_lossy(&received).into_owned()
+}
+
+async fn read_response(connection: &mut TcpStream) {
+    let mut received = Vec::new();
+    while !received.ends_with(b"\r\n\r\ndone") {
+        assert_ne!(connection.read_buf(&mut received).await.expect("it is answered"), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_is_cut_off() {
+    let server = Server::start(Limits { header_read_timeout: SHORT, ..patient() }).await;
+    assert_eq!(read_to_close(&mut server.connect().await).await, "");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_finish_its_first_head_is_cut_off() {
+    let server = Server::start(Limits { header_read_timeout: SHORT, ..patient() }).await;
+    let mut connection = server.connect().await;
+    connection.write_all(&REQUEST[..20]).await.expect("it is sent");
+    assert_eq!(read_to_close(&mut connection).await, "");
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let server = Server::start(Limits { keep_alive_timeout: SHORT, ..patient() }).await;
+    let mut connection = server.connect().await;
+    connection.write_all(REQUEST).await.expect("it is sent");
+    read_response(&mut connection).await;
+    read_to_close(&mut connection).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_finish_a_later_head_is_cut_off() {
+    let server = Server::start(Limits { keep_alive_timeout: SHORT, ..patient() }).await;
+    let mut connection = server.connect().await;
+    connection.write_all(&[REQUEST, &REQUEST[..20]].concat()).await.expect("it is sent");
+    read_response(&mut connection).await;
+    read_to_close(&mut connection).await;
+}
+
+#[tokio::test]
+async fn the_timeout_of_the_first_head_ends_with_it() {
+    let server = Server::start(Limits { header_read_timeout: SHORT, ..patient() }).await;
+    let mut connection = server.connect().await;
+    connection.write_all(REQUEST).await.expect("it is sent");
+    read_response(&mut connection).await;
+    sleep(SHORT * 2).await;
+    connection.write_all(REQUEST).await.expect("it is sent");
+    read_response(&mut connection).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_its_response_is_cut_off_and_makes_way_for_the_next() {
+    let limits = Limits { max_connections: 1, write_timeout: SHORT, ..patient() };
+    let server = Server::start(limits).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("it is set");
+    let mut silent = socket.connect(server.address).await.expect("it listens");
+    silent.write_all(b"GET /large HTTP/1.1\r\nhost: gateway\r\n\r\n").await.expect("it is sent");
+
+    let mut next = server.connect().await;
+    next.write_all(REQUEST).await.expect("it is sent");
+    read_response(&mut next).await;
+    assert!(read_to_close(&mut silent).await.len() < LARGE_RESPONSE_BYTES);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_receives_a_large_response() {
+    let server = Server::start(patient()).await;
+    let mut connection = server.connect().await;
+    let request = b"GET /large HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n";
+    connection.write_all(request).await.expect("it is sent");
+    assert!(read_to_close(&mut connection).await.len() > LARGE_RESPONSE_BYTES);
+}
+
+#[tokio::test]
+async fn idle_connections_end_with_the_server_and_new_ones_are_refused() {
+    let server = Server::start(patient()).await;
+    let mut used = server.connect().await;
+    used.write_all(REQUEST).await.expect("it is sent");
+    read_response(&mut used).await;
+    let mut unused = server.connect().await;
+    server.shutdown.cancel();
+    assert_eq!(read_to_close(&mut used).await, "");
+    assert_eq!(read_to_close(&mut unused).await, "");
+    server.serving.await.expect("it does not panic");
+    assert!(TcpStream::connect(server.address).await.is_err());
+}

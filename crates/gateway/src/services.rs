@@ -1,0 +1,230 @@
+//! Requests to the services, and what their outcomes mean to an HTTP client.
+
+use std::{
+    fmt,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    http::{HeaderName, HeaderValue},
+    response::{IntoResponse, Response},
+};
+use engine::{AskError, Client, Outcome, SendError, Watch};
+use events::{
+    id::{OrderId, Shop},
+    proto::{self, event::Body, order_event::Kind},
+    subject::{Lane, command_kind, event_kind},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::{error::Elapsed, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info_span};
+
+use crate::{
+    metrics,
+    problem::{Code, Problem},
+};
+
+/// How long the broker may take to answer a check of readiness.
+const BROKER_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// The names of the events after which an order does not change any more.
+static FINAL_ORDER_EVENTS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let last = [
+        Kind::Paid(proto::OrderPaid::default()),
+        Kind::Cancelled(proto::OrderCancelled::default()),
+    ];
+    let name = |kind| event_kind(&Body::Order(proto::OrderEvent { kind: Some(kind) }));
+    last.into_iter().filter_map(name).collect()
+});
+
+static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Sends commands to the services and asks them.
+pub(crate) struct Services {
+    client: Box<dyn Fn() -> Client + Send + Sync>,
+    /// Ends the waits for answers: cancelled when a drain has no more time for them.
+    pub(crate) stop_waiting: CancellationToken,
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services").finish_non_exhaustive()
+    }
+}
+
+/// The part of a list that a client asks for.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The last SKU of the page before; empty for the first page.
+    pub(crate) after: String,
+    pub(crate) limit: i64,
+}
+
+/// The broker cannot be used now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokerError {
+    #[error(transparent)]
+    Refused(#[from] AskError),
+    #[error("JetStream did not answer within {BROKER_CHECK_TIMEOUT:?}")]
+    TimedOut(#[from] Elapsed),
+}
+
+/// The outcome of a command.
+#[derive(Debug)]
+pub(crate) enum Reply<A> {
+    /// The service's answer.
+    Answered(Answer<A>),
+    /// The command is stored and will be handled; no answer came in time.
+    Pending,
+}
+
+/// A service's answer to a command.
+#[derive(Debug)]
+pub(crate) struct Answer<A> {
+    pub(crate) body: A,
+    /// Its sequence in the service's log.
+    pub(crate) sequence: u64,
+    /// Whether the command had been answered before.
+    pub(crate) replayed: bool,
+}
+
+impl<A> Answer<A> {
+    /// Adds to the response the header of a command that had been answered before, if it had.
+    pub(crate) fn mark(&self, response: impl IntoResponse) -> Response {
+        let mut response = response.into_response();
+        if self.replayed {
+            mark_replayed(&mut response);
+        }
+        response
+    }
+}
+
+/// Adds to the response the header of a command that had been answered before.
+pub(crate) fn mark_replayed(response: &mut Response) {
+    response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
+}
+
+impl Services {
+    /// `client` is called for each request to a service.
+    pub(crate) fn new(client: impl Fn() -> Client + Send + Sync + 'static) -> Self {
+        Self { client: Box::new(client), stop_waiting: CancellationToken::new() }
+    }
+
+    fn client(&self) -> Client {
+        (self.client)()
+    }
+
+    /// Sends a command and waits for its answer, for `answer_timeout` at most and no longer than a
+    /// drain allows.
+    pub(crate) async fn send<A: DeserializeOwned>(
+        &self,
+        lane: Lane,
+        command: proto::Command,
+        answer_timeout: Duration,
+    ) -> Result<Reply<A>, Problem> {
+        let fingerprint = command.fingerprint.clone();
+        let client = self.client();
+        let outcome = tokio::select! {
+            biased;
+            outcome = send_measured(&client, lane, command.clone(), answer_timeout) => outcome,
+            // The send that is dropped here may not have stored the command. Sending it again under
+            // the same id stores it if need be, and has no second effect.
+            () = self.stop_waiting.cancelled() => client.send(lane, command, Duration::ZERO).await,
+        };
+        let answered = match outcome.map_err(|error| Problem::unavailable(&error))? {
+            Outcome::Pending => return Ok(Reply::Pending),
+            Outcome::Answered(answered) => answered,
+        };
+        if answered.fingerprint != fingerprint {
+            let detail = "use a new Idempotency-Key: this one was sent with another request";
+            return Err(Problem::new(Code::IdempotencyKeyReused, detail));
+        }
+        let body = serde_json::from_str(&answered.body);
+        Ok(Reply::Answered(Answer {
+            body: body.map_err(|error| Problem::internal(&error))?,
+            sequence: answered.sequence,
+            replayed: answered.repeated,
+        }))
+    }
+
+    /// Asks a service. The answer reflects its log at least up to the sequence `at_least`.
+    pub(crate) async fn query(
+        &self,
+        service: &str,
+        shop: &Shop,
+        question: &str,
+        parameters: Value,
+        at_least: u64,
+    ) -> Result<Option<Value>, Problem> {
+        let answer = self.client().query(service, shop, question, parameters, at_least).await;
+        answer.map_err(|error| match error {
+            AskError::Silent { .. } => Problem::unavailable(&error),
+            AskError::Refused { .. } | AskError::Garbled { .. } => Problem::internal(&error),
+        })
+    }
+
+    /// Asks a service for a page of a list by SKU. Returns the items and, if there may be more, the
+    /// SKU after which the next page begins.
+    pub(crate) async fn query_page(
+        &self,
+        service: &str,
+        shop: &Shop,
+        question: &str,
+        page: &Page,
+    ) -> Result<(Vec<Value>, Option<Value>), Problem> {
+        let parameters = json!({"after": page.after, "limit": page.limit});
+        let items = match self.query(service, shop, question, parameters, 0).await? {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        };
+        let is_full = items.len() as i64 >= page.limit;
+        let next = items.last().filter(|_| is_full).map(|last| last["sku"].clone());
+        Ok((items, next))
+    }
+
+    /// Begins to wait for the final event of an order.
+    pub(crate) async fn watch_order(&self, shop: &Shop, order: OrderId) -> Result<Watch, Problem> {
+        let watch =
+            self.client().watch("order", &FINAL_ORDER_EVENTS, shop, &order.to_string()).await;
+        watch.map_err(|error| Problem::unavailable(&error))
+    }
+
+    /// Asks the broker whether it can be used.
+    pub(crate) async fn ask_broker(&self) -> Result<(), BrokerError> {
+        Ok(timeout(BROKER_CHECK_TIMEOUT, self.client().ready()).await??)
+    }
+}
+
+/// Sends a command, and measures how long its way into the inbox takes.
+async fn send_measured(
+    client: &Client,
+    lane: Lane,
+    command: proto::Command,
+    answer_timeout: Duration,
+) -> Result<Outcome, SendError> {
+    let kind = command.body.as_ref().map_or("", |body| command_kind(body).1);
+    let span = info_span!(
+        "gateway.inbox",
+        command.id = command.id,
+        command.kind = kind,
+        messaging.system = "nats",
+        messaging.operation.type = "send",
+        messaging.destination.name = "INBOX",
+    );
+    let started = Instant::now();
+    let written = client.write(lane, command, answer_timeout).instrument(span).await?;
+    metrics::inbox_written(started.elapsed());
+    Ok(client.answer(written).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_final_once_it_is_paid_or_cancelled() {
+        assert_eq!(*FINAL_ORDER_EVENTS, ["paid", "cancelled"]);
+    }
+}

@@ -1,0 +1,56 @@
+//! What the handlers share.
+
+use std::{fmt, time::Duration};
+
+use engine::{Client, Clock};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Settings,
+    api_key::{ApiKey, ApiKeyError},
+    limits::{ConcurrencyLimits, Limits},
+    readiness::ReadinessCheck,
+    services::Services,
+};
+
+/// What the handlers share.
+pub(crate) struct AppState {
+    pub(crate) api_key: ApiKey,
+    pub(crate) limits: Limits,
+    pub(crate) concurrency: ConcurrencyLimits,
+    pub(crate) services: Services,
+    pub(crate) readiness: ReadinessCheck,
+    /// How long the answer of a service is waited for.
+    pub(crate) answer_timeout: Duration,
+    /// The present, for the commands.
+    pub(crate) clock: Clock,
+    /// Ends the waits for the end of an order: these take longer than a drain may.
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppState").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl AppState {
+    /// `client` is called only when a service is needed, so that tests of what is refused before
+    /// need none.
+    pub(crate) fn new(
+        client: impl Fn() -> Client + Send + Sync + 'static,
+        settings: &Settings,
+        shutdown: CancellationToken,
+    ) -> Result<Self, ApiKeyError> {
+        Ok(Self {
+            api_key: ApiKey::new(&settings.api_key, settings.listen)?,
+            concurrency: ConcurrencyLimits::new(&settings.limits),
+            limits: settings.limits.clone(),
+            services: Services::new(client),
+            readiness: ReadinessCheck::new(settings.readiness.clone()),
+            answer_timeout: settings.answer_timeout,
+            clock: settings.clock.clone(),
+            shutdown,
+        })
+    }
+}
