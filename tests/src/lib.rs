@@ -2,26 +2,25 @@
 
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser};
+use client::{Client, Response};
 use engine::{Engine, Location};
 use events::proto;
+use node::{
+    serve::{self, Component, MetricsSource},
+    services,
+    settings::Settings,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Db, TestServer, eventually};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tradewind::{
-    admin,
-    api::{Api, Response},
-    cli::Cli,
-    serve,
-    settings::Settings,
-};
 
 /// The shop of the tests.
 pub const SHOP: &str = "acme";
-/// How long a request waits for an order's end.
-const SETTLES_WITHIN_S: u64 = 60;
+/// How long a request waits until an order is settled.
+const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// All services in this process, on a private server and private databases.
 pub struct Installation {
@@ -35,13 +34,28 @@ pub struct Installation {
     _folder: TempDir,
 }
 
+/// The arguments of a command: the settings, and the options of its own.
+#[derive(Debug, Parser)]
+struct Arguments<Options: Args> {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Reads the arguments of a command as the command line does.
+pub fn parse<Options: Args>(arguments: &[&str]) -> (Settings, Options) {
+    let arguments = ["tradewind"].iter().chain(arguments);
+    let parsed = Arguments::try_parse_from(arguments).expect("the arguments are valid");
+    (parsed.settings, parsed.options)
+}
+
 /// The settings of a process in a private installation.
 pub fn settings(server: &TestServer, db: &Db, folder: &TempDir) -> Settings {
     let database = match db.location() {
         Location::Folder(folder) => folder.display().to_string(),
         Location::Postgres(url) => url,
     };
-    let cli = Cli::try_parse_from(["tradewind", "serve"]).expect("the defaults parse");
     Settings {
         nats_url: server.url(),
         nats_monitor_url: Some(server.monitor_url()),
@@ -49,13 +63,22 @@ pub fn settings(server: &TestServer, db: &Db, folder: &TempDir) -> Settings {
         provider_dir: folder.path().join("provider"),
         listen: ([127, 0, 0, 1], 0).into(),
         api_key: Some("secret".to_owned()),
-        ..cli.settings
+        ..Settings::from_environment().expect("the defaults parse")
     }
 }
 
 impl Installation {
     /// Starts all services, with settings changed by `adjust`.
     pub async fn start(db: &Db, adjust: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_measured(db, adjust, None).await
+    }
+
+    /// Starts all services; the gateway shows what `metrics` renders.
+    pub async fn start_measured(
+        db: &Db,
+        adjust: impl FnOnce(&mut Settings),
+        metrics: Option<MetricsSource>,
+    ) -> Self {
         let server = TestServer::start().await;
         let folder = TempDir::new().expect("a temporary folder");
         let mut settings = settings(&server, db, &folder);
@@ -64,16 +87,21 @@ impl Installation {
         let (bound, address) = oneshot::channel();
         let running = tokio::spawn({
             let (settings, shutdown) = (settings.clone(), shutdown.clone());
-            async move { serve::serve(&settings, &serve::ALL, shutdown, bound).await }
+            async move { serve::serve(&settings, &Component::all(), shutdown, metrics, bound).await }
         });
         let address = address.await.expect("the gateway listens");
         let url = format!("http://{address}");
         Self { server, settings, url, shutdown, running, _folder: folder }
     }
 
+    /// The address of the gateway: `http://127.0.0.1:…`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A client of the shop.
-    pub fn api(&self) -> Api {
-        Api::new(&self.url, "secret", SHOP).expect("a client")
+    pub fn api(&self) -> Client {
+        Client::new(&self.url, "secret", SHOP).expect("a client").without_retries()
     }
 
     /// The payments of the shop, as they are when its log has so many events of each kind and nothing
@@ -113,15 +141,14 @@ impl Installation {
 /// Checks that each database equals its log.
 pub async fn verify_all(settings: &Settings) {
     let engine = Engine::connect(settings.engine()).await.expect("it connects");
-    for service in admin::PROJECTED {
-        let verified = admin::verify(&engine, service).await.expect("it can be verified");
-        assert_eq!(verified.mismatches, [], "{} differs from its log", service.name());
-        assert!(verified.rows > 0, "{} has no rows: nothing was compared", service.name());
+    for (service, verified) in services::verify_all(&engine).await.expect("it can be verified") {
+        assert_eq!(verified.mismatches, [], "{service} differs from its log");
+        assert!(verified.rows > 0, "{service} has no rows: nothing was compared");
     }
 }
 
 /// Puts a product and counts its units.
-pub async fn stock(api: &Api, sku: &str, units: i64) {
+pub async fn stock(api: &Client, sku: &str, units: i64) {
     let product =
         json!({"sku": sku, "title": sku, "price": {"minor": 250, "currency": "GBP"}}).to_string();
     let pushed = api.push("products", product).await.expect("the product is pushed");
@@ -139,8 +166,8 @@ pub fn order(sku: &str, units: i64, payment_method: &str) -> Value {
 }
 
 /// Places an order and waits for its end.
-pub async fn settle(api: &Api, order: &Value, key: &str) -> Response {
-    let placed = api.place(order, key, Some(SETTLES_WITHIN_S)).await.expect("an answer");
+pub async fn settle(api: &Client, order: &Value, key: &str) -> Response {
+    let placed = api.place(order, key, Some(SETTLE_TIMEOUT)).await.expect("an answer");
     assert_eq!(placed.status.as_u16(), 201, "{}", placed.body);
     placed
 }

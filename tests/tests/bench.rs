@@ -1,24 +1,20 @@
 //! The benchmark in this process, with little to do: every figure is taken, and nothing is lost.
 
-use clap::Parser;
 use engine::server::Server;
-use tradewind::{
-    bench,
-    cli::{Cli, Command},
-    embedded::Embedded,
-};
+use lab::bench;
+use node::embedded::Embedded;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_benchmark_takes_every_figure() {
-    let arguments = "tradewind --listen 127.0.0.1:0 bench --sagas 200 --orders 100 --clients 8 \
-                     --rate 50 --seconds 1 --lines 1000 --report json";
-    let cli = Cli::try_parse_from(arguments.split_whitespace()).expect("the arguments are valid");
-    let Command::Bench(options) = cli.command else { panic!("is the benchmark") };
+    let arguments = "--listen 127.0.0.1:0 --sagas 200 --orders 100 --clients 8 --rate 50 \
+                     --seconds 1 --lines 1000 --report json";
+    let arguments: Vec<_> = arguments.split_whitespace().collect();
+    let (settings, options) = tests::parse(&arguments);
     let folder = tempfile::tempdir().expect("a private folder");
     let server = Server::start(testkit::nats_server(), &folder.path().join("nats"), "").await;
     let server = server.expect("nats-server starts");
     let mut embedded =
-        Embedded::on(server, &cli.settings, folder.path()).await.expect("the services start");
+        Embedded::on(server, &settings, folder.path()).await.expect("the services start");
 
     let figures = bench::measure(&mut embedded, &options).await.expect("every order ends");
     embedded.stop().await.expect("stops");

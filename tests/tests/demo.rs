@@ -2,28 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use clap::Parser;
+use audit::Status;
 use engine::server::Server;
 use events::proto::CancelReason;
-use tradewind::{
-    audit::Status,
-    cli::{Cli, Command},
-    demo::{self, plan::Kind, report::Report},
-    embedded::Embedded,
-};
+use lab::demo::{self, plan::Kind, report::Report};
+use node::embedded::Embedded;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_of_trade_ends_with_every_invariant_intact() {
-    let arguments = ["tradewind", "demo", "--orders", "200", "--listen", "127.0.0.1:0"];
-    let cli = Cli::try_parse_from(arguments).expect("the arguments are valid");
-    let Command::Demo(options) = cli.command else { panic!("is the demo") };
-    let settings = demo::for_a_day(&cli.settings);
+    let (settings, options) = tests::parse(&["--orders", "200", "--listen", "127.0.0.1:0"]);
+    let settings = demo::for_a_day(&settings);
     let folder = tempfile::tempdir().expect("a private folder");
     let server = Server::start(testkit::nats_server(), &folder.path().join("nats"), "").await;
     let server = server.expect("nats-server starts");
     let embedded = Embedded::on(server, &settings, folder.path()).await.expect("starts");
 
-    let report = demo::day(&embedded, &options, |_| {}).await.expect("the day comes to its end");
+    let report = demo::day(&embedded, &options, |_| {}).await.expect("the day is settled");
     embedded.stop().await.expect("stops");
 
     assert!(report.is_in_order(), "{report}");
@@ -34,12 +28,12 @@ async fn a_day_of_trade_ends_with_every_invariant_intact() {
     }
     // What the day is made of did happen.
     assert_eq!(report.sent, 200);
-    assert_eq!((report.trade.winners, report.trade.told), (2, 18));
+    assert_eq!((report.trade.winners, report.trade.refused_racers), (2, 18));
     assert!(report.trade.refused > 0 && report.trade.replayed > 0, "{report}");
     assert!(!report.trade.cancelled.is_empty(), "{report}");
     assert!(report.audited.money.captured() > 0, "{report}");
     assert!(report.audited.money.voided().0 > 0, "{report}");
-    ends_as_it_must(&report);
+    expect_fitting_outcomes(&report);
     let text = report.to_string();
     assert!(text.ends_with("Every order, every unit and every penny is accounted for."), "{text}");
 }
@@ -47,7 +41,7 @@ async fn a_day_of_trade_ends_with_every_invariant_intact() {
 /// Checks that the orders ended as what is special about them has it, and that each such end came
 /// about.
 #[track_caller]
-fn ends_as_it_must(report: &Report) {
+fn expect_fitting_outcomes(report: &Report) {
     let mut seen = BTreeSet::new();
     for (id, placed) in &report.trade.placed {
         let order = report.audited.orders.get(&id.to_string()).expect("is in the log");

@@ -6,11 +6,13 @@ use serde_json::Value;
 
 const SERVICES: [&str; 4] = ["catalog", "inventory", "order", "payment"];
 const SECTION: &str = "[workspace.dependencies]";
+const CODE_MAP: &str = "## Code map";
 
 #[test]
 fn dependencies_keep_to_the_architecture() {
     let workspace = Workspace::read();
-    for name in SERVICES.iter().chain(&["engine", "events", "gateway", "testkit"]) {
+    let others = ["audit", "client", "engine", "events", "gateway", "lab", "node", "testkit"];
+    for name in SERVICES.iter().chain(&others) {
         assert!(
             workspace.0.contains_key(*name),
             "the rules name {name}, which is no crate of ours"
@@ -28,15 +30,76 @@ fn every_dependency_says_why() {
     assert!(missing.is_empty(), "no comment directly above, in Cargo.toml: {}", missing.join(", "));
 }
 
+#[test]
+fn the_code_map_shows_every_crate() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).expect("the page is there");
+    let mapped = code_map(&page);
+    assert!(!mapped.is_empty(), "docs/architecture.md has no table under {CODE_MAP:?}");
+    let folders = fs::read_dir(root().join("crates")).expect("there are crates");
+    let mut folders: Vec<String> = folders
+        .map(|it| it.expect("can be read").file_name().into_string().expect("UTF-8"))
+        .collect();
+    folders.sort();
+    assert_eq!(mapped, folders, "the code map of docs/architecture.md, and the folders in crates/");
+    for (name, manifest) in Workspace::manifests() {
+        let folder = manifest.parent().and_then(|it| it.file_name()).expect("it is in a folder");
+        assert_eq!(name.as_str(), folder, "a crate has the name of its folder");
+    }
+}
+
+/// The names in the first column of the code map, in alphabetical order.
+fn code_map(page: &str) -> Vec<String> {
+    let section = page.lines().skip_while(|line| *line != CODE_MAP).skip(1);
+    let rows = section.take_while(|line| !line.starts_with("## "));
+    let mut names: Vec<_> = rows
+        .filter_map(|row| row.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_code_map_is_the_first_column_of_its_table() {
+    let page = "## Code map\n\n| crate | holds |\n|---|---|\n| `b` | B |\n| `a` | `c` |\n\n## Next\n\n| `d` | D |\n";
+    assert_eq!(code_map(page), ["a", "b"]);
+}
+
 /// The crates of ours that one may know; any, where none are named. The tests of all but `events` may
 /// use `testkit` besides.
 fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
     match name {
         "events" => Some((&[], "events is for integrators too: no other crate of ours")),
-        "engine" => Some((&["events"], "engine knows events, and no other crate of ours")),
-        "gateway" | "testkit" => {
-            Some((&["events", "engine"], "nobody but the binary knows a service"))
+        "trace-context" => Some((&[], "trace-context is for libraries: no other crate of ours")),
+        "telemetry" => Some((&["trace-context"], "telemetry knows nothing of what a process does")),
+        "engine" => Some((
+            &["events", "trace-context"],
+            "engine knows events and trace-context, and no other crate of ours",
+        )),
+        "gateway" => {
+            Some((&["events", "engine", "trace-context"], "nobody but node knows a service"))
         }
+        "testkit" => Some((&["events", "engine"], "nobody but node knows a service")),
+        "foldkit" => Some((&["events", "engine"], "the tests of services use it, no service does")),
+        "client" => {
+            Some((&["events"], "client is for strangers too: events, and no other crate of ours"))
+        }
+        "audit" => Some((
+            &["events", "engine"],
+            "the auditor shares no code with what it checks: events, and raw logs from engine",
+        )),
+        "node" => Some((
+            &["events", "engine", "gateway", "catalog", "inventory", "order", "payment"],
+            "node runs services, and knows nobody who runs it",
+        )),
+        "lab" => Some((
+            &["audit", "client", "engine", "events", "node"],
+            "lab reaches services through node and client alone",
+        )),
+        "tradewind" => Some((
+            &["client", "engine", "events", "lab", "node", "telemetry"],
+            "the command line reaches services through node alone",
+        )),
         service if SERVICES.contains(&service) => Some((
             &["events", "engine"],
             "a service knows events and engine, and no other crate of ours",
@@ -50,7 +113,8 @@ fn violations(workspace: &Workspace) -> Vec<String> {
     let mut violations = Vec::new();
     for (name, dependencies) in &workspace.0 {
         for Dependency { name: other, is_normal } in dependencies {
-            let is_for_tests = !is_normal && other == "testkit" && name != "events";
+            let is_for_tests =
+                !is_normal && ["foldkit", "testkit"].contains(&other.as_str()) && name != "events";
             let may_know = may_know(name).filter(|_| workspace.0.contains_key(other));
             let rule = match (name.as_str(), other.as_str()) {
                 ("events", "sqlx" | "async-nats") => "events has no database and no broker",
@@ -110,6 +174,17 @@ struct Dependency {
 
 impl Workspace {
     fn read() -> Self {
+        let packages = Self::packages().into_iter();
+        Self(packages.map(|it| (text(&it["name"]), Dependency::all_of(&it))).collect())
+    }
+
+    /// By crate: where its manifest is.
+    fn manifests() -> Vec<(String, PathBuf)> {
+        let packages = Self::packages().into_iter();
+        packages.map(|it| (text(&it["name"]), text(&it["manifest_path"]).into())).collect()
+    }
+
+    fn packages() -> Vec<Value> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
             .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
@@ -118,9 +193,7 @@ impl Workspace {
             .expect("cargo can be run");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
-
-        let packages = list(&metadata["packages"]).iter();
-        Self(packages.map(|it| (text(&it["name"]), Dependency::all_of(it))).collect())
+        list(&metadata["packages"]).to_vec()
     }
 }
 
@@ -147,7 +220,22 @@ fn text(value: &Value) -> String {
 
 /// Tells whether the crate may have the dependency, for all its code or for its tests only.
 fn allows(name: &str, dependency: &str, is_normal: bool) -> bool {
-    let ours = ["engine", "events", "gateway", "order", "payment", "testkit", "tradewind"];
+    let ours = [
+        "audit",
+        "client",
+        "engine",
+        "events",
+        "foldkit",
+        "gateway",
+        "lab",
+        "node",
+        "order",
+        "payment",
+        "telemetry",
+        "testkit",
+        "trace-context",
+        "tradewind",
+    ];
     let mut crates: BTreeMap<_, _> = ours.map(|it| (it.to_owned(), Vec::new())).into();
     crates.insert(name.to_owned(), vec![Dependency { name: dependency.to_owned(), is_normal }]);
     violations(&Workspace(crates)).is_empty()
@@ -178,6 +266,18 @@ fn a_service_depends_on_events_and_engine_alone() {
 }
 
 #[test]
+fn telemetry_belongs_to_the_process_and_trace_context_to_libraries() {
+    may("engine", "trace-context");
+    may("gateway", "trace-context");
+    may("tradewind", "telemetry");
+    for name in ["engine", "gateway", "order"] {
+        must_not(name, "telemetry");
+    }
+    must_not("telemetry", "engine");
+    must_not("trace-context", "events");
+}
+
+#[test]
 fn events_depends_on_no_other_crate_nor_database_nor_broker() {
     may("events", "prost");
     for other in ["engine", "order", "gateway", "testkit", "tradewind", "sqlx", "async-nats"] {
@@ -199,7 +299,38 @@ fn engine_and_gateway_know_no_service() {
     }
     must_not("engine", "gateway");
     may("gateway", "engine");
-    may("tradewind", "order");
+    may("node", "order");
+}
+
+#[test]
+fn the_client_knows_the_contract_alone() {
+    may("client", "events");
+    for other in ["engine", "node", "order", "gateway"] {
+        must_not("client", other);
+        assert!(!allows("client", other, false));
+    }
+}
+
+#[test]
+fn the_auditor_shares_no_code_with_what_it_checks() {
+    may("audit", "events");
+    may("audit", "engine");
+    for other in ["order", "node", "lab", "client", "gateway"] {
+        must_not("audit", other);
+        assert!(!allows("audit", other, false));
+    }
+}
+
+#[test]
+fn services_are_reached_through_node() {
+    for name in ["lab", "tradewind"] {
+        may(name, "node");
+        must_not(name, "order");
+        must_not(name, "gateway");
+    }
+    for other in ["lab", "tradewind", "client", "audit"] {
+        must_not("node", other);
+    }
 }
 
 #[test]

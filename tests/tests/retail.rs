@@ -11,17 +11,12 @@ use std::{
     process::Command as Process,
 };
 
-use clap::Parser;
-use engine::{Engine, Logged, SERVICES, server::Server};
+use client::Client;
+use engine::{Engine, Logged, server::Server};
 use events::{subject::event_kind, view::LevelView};
+use lab::replay::{self, Options, plan::Plan, report::Report};
+use node::{embedded::Embedded, services, settings::Settings};
 use serde_json::{Map, Value, json};
-use tradewind::{
-    api::Api,
-    cli::{Cli, Command, Replay},
-    embedded::Embedded,
-    replay::{self, Options, plan::Plan, report::Report},
-    settings::Settings,
-};
 
 /// The key of the installation's API.
 const KEY: &str = "secret";
@@ -29,14 +24,14 @@ const KEY: &str = "secret";
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_day_is_sold_out_of_ample_stock() {
     let Some(retail) = Retail::find("2010-12-01") else { return };
-    let report = retail.replay_once("ample").await;
+    let report = Box::pin(retail.replay_once("ample")).await;
     assert_eq!(report.trade.paid.orders, 127, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_day_runs_out_of_tight_stock() {
     let Some(retail) = Retail::find("2010-12-01") else { return };
-    let report = retail.replay_once("tight").await;
+    let report = Box::pin(retail.replay_once("tight")).await;
     assert!(report.trade.paid.orders > 0, "{report}");
     assert!(report.trade.out_of_stock.orders > 0, "{report}");
 }
@@ -44,14 +39,14 @@ async fn the_first_day_runs_out_of_tight_stock() {
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_days_of_ample_stock_replayed_again_change_nothing() {
     let Some(retail) = Retail::find("2010-12-0") else { return };
-    let report = retail.replay_twice("ample").await;
+    let report = Box::pin(retail.replay_twice("ample")).await;
     assert_eq!(report.trade.paid.orders, 834, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_days_of_tight_stock_replayed_again_change_nothing() {
     let Some(retail) = Retail::find("2010-12-0") else { return };
-    let report = retail.replay_twice("tight").await;
+    let report = Box::pin(retail.replay_twice("tight")).await;
     assert!(report.trade.paid.orders > 0, "{report}");
     assert!(report.trade.out_of_stock.orders > 0, "{report}");
 }
@@ -126,12 +121,9 @@ impl Retail {
     }
 
     fn options(&self, stock: &str) -> (Settings, Options) {
-        let arguments = ["tradewind", "replay", "retail", "--stock", stock, "--api-key", KEY];
-        let arguments = arguments.into_iter().map(Into::into);
-        let files = self.files.iter().map(|file| file.clone().into_os_string());
-        let cli = Cli::try_parse_from(arguments.chain(files)).expect("the arguments are valid");
-        let Command::Replay(Replay::Retail(options)) = cli.command else { panic!("is the replay") };
-        (cli.settings, options)
+        let arguments = ["--stock", stock, "--api-key", KEY];
+        let files = self.files.iter().map(|file| file.to_str().expect("the path is UTF-8"));
+        tests::parse(&arguments.into_iter().chain(files).collect::<Vec<_>>())
     }
 
     /// Replays the files into an installation of their own, and checks what comes out.
@@ -201,7 +193,7 @@ impl Retail {
             assert_eq!(json[name], *counted, "{name}: {report}");
         }
         // The count leaves out what there is none of.
-        let Value::Object(figures) = json!(report.told) else { panic!("is an object") };
+        let Value::Object(figures) = json!(report.reported) else { panic!("is an object") };
         for (name, figure) in &figures {
             assert_eq!(self.counted.get(name).unwrap_or(&json!(0)), figure, "{name}: {report}");
         }
@@ -242,7 +234,7 @@ impl Installation {
     /// The end of each log.
     async fn log_ends(&self) -> BTreeMap<&'static str, u64> {
         let mut ends = BTreeMap::new();
-        for service in SERVICES.iter().copied() {
+        for service in services::NAMES {
             ends.insert(service, self.engine.log_end(service, 0).await.expect("the log is there"));
         }
         ends
@@ -267,7 +259,8 @@ impl Installation {
 
     /// What the services count, and each stock level with its version.
     async fn everything(&self) -> (Value, Vec<LevelView>) {
-        let api = Api::new(&self.embedded.url, KEY, "retail").expect("a client");
+        let api =
+            Client::new(&self.embedded.url, KEY, "retail").expect("a client").without_retries();
         let totals = api.get("totals").await.expect("the totals");
         (totals, api.levels().await.expect("the levels"))
     }

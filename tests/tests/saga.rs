@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use client::Client;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use testkit::{Db, eventually, on_both_databases};
 use tests::{Installation, SHORT, captured, kinds, order, settle, stock};
-use tradewind::api::Api;
 
 on_both_databases!(
     the_last_units_are_sold_once,
@@ -25,7 +25,7 @@ const LET_GO: [&str; 5] =
     ["authorization_pending", "cancel_requested", "authorized", "void_pending", "voided"];
 
 /// How many orders ended how, and why.
-async fn outcomes(api: &Api) -> HashMap<(String, String), i64> {
+async fn outcomes(api: &Client) -> HashMap<(String, String), i64> {
     let totals: Value = api.get("totals").await.expect("the totals");
     let groups = totals["orders"]["groups"].as_array().expect("groups").clone();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -1,65 +1,33 @@
-//! What an operator does: rebuild, verify, parked inputs, streams.
+//! What an operator does: rebuild, verify, parked inputs, voided messages, positions, streams.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use engine::{AskError, Client, Engine, ParkedView, Rebuilt, SERVICES, Verified};
-use futures::future::join_all;
-
-use crate::{
-    cli::{Parked, Projected, Streams},
-    print::say,
+use engine::{AskError, Client, Engine, ParkedRow, Rebuilt, Verified};
+use events::json;
+use node::{
+    say,
+    services::{NAMES, SERVICES, Service},
     settings::Settings,
 };
 
-/// All services with a database.
-pub const PROJECTED: [Projected; 4] =
-    [Projected::Catalog, Projected::Inventory, Projected::Order, Projected::Payment];
-
-impl Projected {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Catalog => "catalog",
-            Self::Inventory => "inventory",
-            Self::Order => "order",
-            Self::Payment => "payment",
-        }
-    }
-}
-
-/// Drops a service's database and folds its log anew.
-pub async fn rebuild(engine: &Engine, service: Projected) -> Result<Rebuilt> {
-    match service {
-        Projected::Catalog => engine.rebuild::<catalog::Catalog>().await,
-        Projected::Inventory => engine.rebuild::<inventory::Inventory>().await,
-        Projected::Order => engine.rebuild::<order::Orders>().await,
-        Projected::Payment => engine.rebuild::<payment::Payments>().await,
-    }
-    .with_context(|| format!("rebuild {}", service.name()))
-}
-
-/// Compares a service's database with its log.
-pub async fn verify(engine: &Engine, service: Projected) -> Result<Verified> {
-    match service {
-        Projected::Catalog => engine.verify::<catalog::Catalog>().await,
-        Projected::Inventory => engine.verify::<inventory::Inventory>().await,
-        Projected::Order => engine.verify::<order::Orders>().await,
-        Projected::Payment => engine.verify::<payment::Payments>().await,
-    }
-    .with_context(|| format!("verify {}", service.name()))
-}
+use crate::cli::{Log, Parked, Positions, Streams};
 
 /// `tradewind rebuild SERVICE`.
-pub async fn print_rebuild(settings: &Settings, service: Projected) -> Result<()> {
-    let engine = Engine::connect(settings.engine()).await?;
-    let Rebuilt { events, folding } = rebuild(&engine, service).await?;
+pub(crate) async fn print_rebuild(settings: &Settings, service: &Service) -> Result<()> {
+    let engine = Engine::connect_only(settings.engine()).await?;
+    let Rebuilt { events, folding } = service.rebuild(&engine).await?;
+    if events == 0 {
+        say!(
+            "{}: rebuilt in {:.2} s by the process that runs it",
+            service.name,
+            folding.as_secs_f64()
+        );
+        return Ok(());
+    }
     let rate = events as f64 / folding.as_secs_f64().max(1e-3);
-    say!(
-        "{}: {events} events in {:.2} s ({rate:.0} events/s)",
-        service.name(),
-        folding.as_secs_f64()
-    );
+    let seconds = folding.as_secs_f64();
+    say!("{}: {events} events in {seconds:.2} s ({rate:.0} events/s)", service.name);
     Ok(())
 }
 
@@ -67,33 +35,63 @@ pub async fn print_rebuild(settings: &Settings, service: Projected) -> Result<()
 const SHOWN: usize = 20;
 
 /// `tradewind verify [SERVICE]`. An error when a row differs.
-pub async fn print_verify(settings: &Settings, service: Option<Projected>) -> Result<()> {
-    let engine = Engine::connect(settings.engine()).await?;
-    let services = service.map_or(PROJECTED.to_vec(), |service| vec![service]);
+pub(crate) async fn print_verify(
+    settings: &Settings,
+    service: Option<&'static Service>,
+) -> Result<()> {
+    let engine = Engine::connect_only(settings.engine()).await?;
+    let services = service.map_or(SERVICES.iter().collect(), |service| vec![service]);
+    expect_logs(&engine, &services).await?;
     let mut differing = 0;
     for service in services {
-        let Verified { events, rows, mismatches } = verify(&engine, service).await?;
-        let verdict = if mismatches.is_empty() { "equal" } else { "DIFFERENT" };
-        say!("{:<10} {events:>9} events → {rows:>9} rows: {verdict}", service.name());
+        let Verified { events, rows, mismatches, mismatched, voided } =
+            service.verify(&engine).await?;
+        let verdict = if mismatched == 0 { "equal" } else { "DIFFERENT" };
+        say!("{:<10} {events:>9} events → {rows:>9} rows: {verdict}", service.name);
         for mismatch in mismatches.iter().take(SHOWN) {
             let absent = || "(no such row)".to_owned();
             say!("  {}", mismatch.table);
             say!("    live: {}", mismatch.live.clone().unwrap_or_else(absent));
             say!("    log:  {}", mismatch.folded.clone().unwrap_or_else(absent));
         }
-        if mismatches.len() > SHOWN {
-            say!("  … and {} more of {}", mismatches.len() - SHOWN, service.name());
+        let shown = mismatches.len().min(SHOWN) as u64;
+        if mismatched > shown {
+            say!("  … and {} more of {}", mismatched - shown, service.name);
         }
-        differing += mismatches.len();
+        if voided > 0 {
+            say!("  voided messages of the log: {voided}");
+        }
+        differing += mismatched;
     }
     if differing > 0 {
-        bail!("{differing} rows differ from the log; `tradewind rebuild SERVICE` mends them");
+        bail!("{differing} rows differ from the log; `tradewind rebuild SERVICE` repairs them");
+    }
+    Ok(())
+}
+
+/// An error that names the logs which NATS does not have: what is only read is not created.
+async fn expect_logs(engine: &Engine, services: &[&Service]) -> Result<()> {
+    let is_log = |stream: &str| {
+        let name = stream.rsplit_once('-').map(|(name, _)| name.to_lowercase());
+        services.iter().any(|service| name.as_deref() == Some(service.name))
+    };
+    let differences = engine.diff_streams().await?.into_iter();
+    let missing: Vec<_> = differences
+        .filter(|difference| difference.settings.is_empty() && is_log(&difference.stream))
+        .map(|difference| difference.stream)
+        .collect();
+    if !missing.is_empty() {
+        bail!(
+            "NATS has no stream {}; see whether --nats-url and --partitions are those of the \
+             installation (`tradewind serve` creates the streams of a new one)",
+            missing.join(", ")
+        );
     }
     Ok(())
 }
 
 /// `tradewind streams …`.
-pub async fn print_streams(settings: &Settings, what: Streams) -> Result<()> {
+pub(crate) async fn print_streams(settings: &Settings, what: Streams) -> Result<()> {
     let engine = Engine::connect_only(settings.engine()).await?;
     let (differences, done) = match what {
         Streams::Apply => (engine.apply_streams().await?, true),
@@ -108,94 +106,167 @@ pub async fn print_streams(settings: &Settings, what: Streams) -> Result<()> {
     }
     match (differences.len(), done) {
         (0, _) => say!("all streams are as defined"),
+        (1, true) => say!("1 stream changed"),
+        (1, false) => bail!("1 stream differs; `tradewind streams apply` changes it"),
         (count, true) => say!("{count} streams changed"),
         (count, false) => bail!("{count} streams differ; `tradewind streams apply` changes them"),
     }
     Ok(())
 }
 
-/// `tradewind parked …`.
-pub async fn print_parked(settings: &Settings, what: &Parked) -> Result<()> {
-    let client = Engine::connect_only(settings.engine()).await?.client();
+/// `tradewind log …`.
+pub(crate) async fn print_log(settings: &Settings, what: &Log) -> Result<()> {
+    let engine = Engine::connect_only(settings.engine()).await?;
+    let Log::Void { service, partition, sequence, reason } = what;
+    let voided = service.operator.void_message(&engine, *partition, *sequence, reason).await?;
+    say!(
+        "voided the message {} of {}-{partition} (SHA-256 {}), recorded at {}",
+        voided.sequence,
+        service.name.to_uppercase(),
+        voided.sha256,
+        voided.recorded_at
+    );
+    Ok(())
+}
+
+/// `tradewind positions …`.
+pub(crate) async fn print_positions(settings: &Settings, what: &Positions) -> Result<()> {
+    let engine = Engine::connect_only(settings.engine()).await?;
     match what {
-        Parked::List { service } => list_parked(&client, *service).await,
+        Positions::Show { service } => {
+            let services = service.map_or(SERVICES.iter().collect(), |service| vec![service]);
+            for service in services {
+                let partitions = engine.client().positions(service.name).await?;
+                for (partition, positions) in partitions.into_iter().enumerate() {
+                    let mut positions: Vec<_> = positions.into_iter().collect();
+                    positions.sort();
+                    for (source, sequence) in positions {
+                        say!("{:<10} {partition:>3}  {source:<12} {sequence:>12}", service.name);
+                    }
+                }
+            }
+        }
+        Positions::Reset { service, partition, source, to, reason } => {
+            let reset = service.operator.reset_position(&engine, *partition, source, *to, reason);
+            let recorded = reset.await?;
+            say!(
+                "{}-{partition} reads {source} anew from {} on, recorded at {recorded}",
+                service.name,
+                to + 1
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `tradewind parked …`.
+pub(crate) async fn print_parked(settings: &Settings, what: &Parked) -> Result<()> {
+    let engine = Engine::connect_only(settings.engine()).await?;
+    let partitions = engine.config().partitions;
+    let client = engine.client();
+    match what {
+        Parked::List { service } => list_parked(&client, *service, partitions).await,
         Parked::Show { id } => {
-            let (_, view) = find_parked(&client, id).await?;
-            say!("{}", serde_json::to_string_pretty(&view)?);
+            let (_, row) = find_parked(&client, id).await?;
+            let message = row
+                .bytes()
+                .filter(|bytes| !bytes.is_empty())
+                .and_then(|bytes| json::to_json(json::message_of(&row.subject), &bytes).ok());
+            let mut shown = serde_json::to_value(&row)?;
+            if let (Some(fields), Some(message)) = (shown.as_object_mut(), message) {
+                fields.insert("message".to_owned(), message);
+            }
+            say!("{}", serde_json::to_string_pretty(&shown)?);
             Ok(())
         }
         Parked::Redrive { id, edited } => redrive(&client, id, edited.as_deref()).await,
     }
 }
 
-async fn list_parked(client: &Client, service: Option<Projected>) -> Result<()> {
-    let services = service.map_or(SERVICES.to_vec(), |service| vec![service.name()]);
-    let (parked, silent) = ask_for_parked(client, &services).await?;
-    for (service, ParkedView { row, .. }) in &parked {
-        say!(
-            "{}  {service:<9}  {}  {:<10}  {}  {}\n    {}",
-            row.id,
-            row.parked_at,
-            row.shop,
-            row.subject,
-            row.aggregate_id,
-            row.reason
-        );
+async fn list_parked(
+    client: &Client,
+    service: Option<&'static Service>,
+    partitions: u32,
+) -> Result<()> {
+    let services = service.map_or(NAMES.to_vec(), |service| vec![service.name]);
+    let (mut count, mut silent) = (0, Vec::new());
+    for service in services {
+        for partition in 0..partitions {
+            match list_partition(client, service, partition).await {
+                Ok(listed) => count += listed,
+                Err(AskError::Silent { .. }) => silent.push(format!("{service}-{partition}")),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
-    say!("{} parked", parked.len());
+    say!("{count} parked");
     if !silent.is_empty() {
         bail!("no answer from {}: what is parked there is not shown; {RUNNING}", silent.join(", "));
     }
     Ok(())
 }
 
+/// Prints what is parked in a partition, page by page.
+async fn list_partition(client: &Client, service: &str, partition: u32) -> Result<usize, AskError> {
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = client.parked(service, partition, after).await?;
+        for row in &page.parked {
+            say!(
+                "{}  {service:<9}  {}  {:<10}  {}  {}\n    {}",
+                row.id,
+                row.parked_at,
+                row.shop,
+                row.subject,
+                row.aggregate_id,
+                row.reason
+            );
+        }
+        count += page.parked.len();
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(count),
+        }
+    }
+}
+
 /// What to look at when a service does not answer.
 const RUNNING: &str = "see whether it runs";
 
-/// What is parked, with its service, and which services do not answer.
-async fn ask_for_parked(
-    client: &Client,
-    services: &[&'static str],
-) -> Result<(Vec<(&'static str, ParkedView)>, Vec<&'static str>)> {
-    let ask = async |service: &&'static str| (*service, client.parked(service).await);
-    let (mut parked, mut silent) = (Vec::new(), Vec::new());
-    for (service, answer) in join_all(services.iter().map(ask)).await {
-        match answer {
-            Ok(views) => parked.extend(views.into_iter().map(|view| (service, view))),
+async fn find_parked(client: &Client, id: &str) -> Result<(&'static str, ParkedRow)> {
+    let mut silent = Vec::new();
+    for service in NAMES {
+        match client.parked_input(service, id).await {
+            Ok(Some(row)) => return Ok((service, row)),
+            Ok(None) => {}
             Err(AskError::Silent { .. }) => silent.push(service),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((parked, silent))
-}
-
-async fn find_parked(client: &Client, id: &str) -> Result<(&'static str, ParkedView)> {
-    let (parked, silent) = ask_for_parked(client, SERVICES).await?;
-    match parked.into_iter().find(|(_, view)| view.row.id == id) {
-        Some(found) => Ok(found),
-        None if silent.is_empty() => {
-            bail!("nothing is parked under {id}; `tradewind parked list` shows what is")
-        }
-        None => bail!(
-            "nothing is parked under {id} where it was asked; no answer from {}: {RUNNING}",
-            silent.join(", ")
-        ),
+    if silent.is_empty() {
+        bail!("nothing is parked under {id}; `tradewind parked list` shows what is");
     }
+    bail!(
+        "nothing is parked under {id} where it was asked; no answer from {}: {RUNNING}",
+        silent.join(", ")
+    )
 }
 
 async fn redrive(client: &Client, id: &str, edited: Option<&Path>) -> Result<()> {
-    let (service, view) = find_parked(client, id).await?;
+    let (service, row) = find_parked(client, id).await?;
     let edited = match edited {
         None => None,
         Some(file) => {
             let text = std::fs::read_to_string(file)
                 .with_context(|| format!("read the edited message in {}", file.display()))?;
-            let json = serde_json::from_str(&text)
+            let message = serde_json::from_str(&text)
                 .with_context(|| format!("parse the edited message in {}", file.display()))?;
-            Some(json)
+            let bytes = json::from_json(json::message_of(&row.subject), &message)
+                .with_context(|| format!("read the edited message in {}", file.display()))?;
+            Some(bytes)
         }
     };
-    let done = client.redrive(service, view.row.partition, id, edited).await?;
+    let done = client.redrive(service, row.partition, id, edited.as_deref()).await?;
     say!("{} handled, {} still parked", done.handled.len(), done.still_parked.len());
     if !done.still_parked.is_empty() {
         bail!("{} failed again; `tradewind parked show` tells why", done.still_parked[0]);

@@ -2,9 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
-
-use crate::{bench, demo, replay, settings::Settings};
+use clap::{
+    Parser, Subcommand,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
+use lab::{bench, demo, failover, replay};
+use node::{
+    serve::Component,
+    services::{SERVICES, Service},
+    settings::Settings,
+};
 
 /// What the commands say that start a nats-server of their own.
 const NATS_SERVER: &str = "Environment:\n  NATS_SERVER  The nats-server to start, 2.12 or newer \
@@ -14,39 +21,45 @@ const NATS_SERVER: &str = "Environment:\n  NATS_SERVER  The nats-server to start
 /// an order.
 #[derive(Debug, Parser)]
 #[command(name = "tradewind", version, about, propagate_version = true, after_help = NATS_SERVER)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// How the process takes part in the installation.
     #[command(flatten)]
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run services: all of them, or those named
     Serve {
         /// The services
-        #[arg(value_enum)]
-        services: Vec<Service>,
+        #[arg(value_parser = component())]
+        services: Vec<Component>,
     },
-    /// Drop a service's database and fold its log anew; the service must not run
+    /// Fold a service's log anew beside its database, and replace its rows; the service may be running
     Rebuild {
         /// The service
-        #[arg(value_enum)]
-        service: Projected,
+        #[arg(value_parser = service())]
+        service: &'static Service,
     },
     /// Fold logs into scratch databases and compare every row with the live ones
     Verify {
         /// The service; all when none is named
-        #[arg(value_enum)]
-        service: Option<Projected>,
+        #[arg(value_parser = service())]
+        service: Option<&'static Service>,
     },
     /// Look at inputs that could not be handled, and let them be handled again
     #[command(subcommand)]
     Parked(Parked),
+    /// Let a partition pass over a message of its log that no version can read
+    #[command(subcommand)]
+    Log(Log),
+    /// Show how far services have read their inputs, or move one position
+    #[command(subcommand)]
+    Positions(Positions),
     /// Compare the streams with their definitions, or change them
     #[command(subcommand)]
     Streams(Streams),
@@ -59,44 +72,19 @@ pub enum Command {
     /// Measure this machine: orders, stock lines, rebuild, and the limit of its disk
     #[command(after_help = NATS_SERVER)]
     Bench(bench::Options),
-}
-
-/// A service that can be run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Service {
-    /// Products and prices
-    Catalog,
-    /// Stock
-    Inventory,
-    /// Orders: the saga
-    Order,
-    /// Payments
-    Payment,
-    /// The HTTP API
-    Gateway,
-}
-
-/// A service with a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Projected {
-    /// Products and prices
-    Catalog,
-    /// Stock
-    Inventory,
-    /// Orders
-    Order,
-    /// Payments
-    Payment,
+    /// Kill and stop servers of a cluster while orders come, and measure how long none is settled
+    #[command(after_help = NATS_SERVER)]
+    Failover(failover::Options),
 }
 
 /// What is done about parked inputs.
 #[derive(Debug, Subcommand)]
-pub enum Parked {
+pub(crate) enum Parked {
     /// List what is parked
     List {
         /// The service; all when none is named
-        #[arg(value_enum)]
-        service: Option<Projected>,
+        #[arg(value_parser = service())]
+        service: Option<&'static Service>,
     },
     /// Show one parked input, with its message as JSON
     Show {
@@ -113,9 +101,54 @@ pub enum Parked {
     },
 }
 
+/// What is done about the messages of a log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Log {
+    /// Void a message that is no event; refused for one that can be read
+    Void {
+        /// The service whose log it is
+        #[arg(value_parser = service())]
+        service: &'static Service,
+        /// The partition
+        partition: u32,
+        /// The sequence of the message
+        sequence: u64,
+        /// Why, for those who read the log later
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+/// What is done about positions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Positions {
+    /// Show the position in each input
+    Show {
+        /// The service; all when none is named
+        #[arg(value_parser = service())]
+        service: Option<&'static Service>,
+    },
+    /// Read an input anew, after its stream was recreated or restored
+    Reset {
+        /// The service
+        #[arg(value_parser = service())]
+        service: &'static Service,
+        /// The partition
+        partition: u32,
+        /// The input: `inbox.live`, `inbox.bulk`, or a service
+        source: String,
+        /// The last sequence that counts as handled; commands that were handled before are known
+        #[arg(long, default_value_t = 0)]
+        to: u64,
+        /// Why, for those who read the log later
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
 /// What is done about streams.
 #[derive(Debug, Clone, Copy, Subcommand)]
-pub enum Streams {
+pub(crate) enum Streams {
     /// Create what is missing and change what differs
     Apply,
     /// Show what is missing or differs; fails when something does
@@ -124,8 +157,23 @@ pub enum Streams {
 
 /// What is replayed.
 #[derive(Debug, Subcommand)]
-pub enum Replay {
+pub(crate) enum Replay {
     /// A real retailer's year: day files of the Online Retail data set
     #[command(after_help = NATS_SERVER)]
     Retail(replay::Options),
+}
+
+/// Reads the name of a service that has a database.
+fn service() -> impl TypedValueParser<Value = &'static Service> {
+    let values = SERVICES.iter().map(|it| PossibleValue::new(it.name).help(it.about));
+    PossibleValuesParser::new(values).try_map(|name| Service::named(&name).ok_or("no such service"))
+}
+
+/// Reads the name of what a process can run.
+fn component() -> impl TypedValueParser<Value = Component> {
+    let all = Component::all();
+    let values = all.iter().map(|it| PossibleValue::new(it.name()).help(it.about()));
+    PossibleValuesParser::new(values).try_map(|name| {
+        Component::all().into_iter().find(|it| it.name() == name).ok_or("no such service")
+    })
 }

@@ -1,22 +1,29 @@
-//! The command `tradewind`; see the library for what it does.
+//! The command `tradewind`: reads the command line and hands over to what does the work.
+//!
+//! - `cli`: the command line;
+//! - `admin`: what an operator does: rebuild, verify, parked inputs, streams;
+//! - the crate `node`: settings, and running services;
+//! - the crate `lab`: demo, benchmark, replay.
 
-use std::{ffi::OsString, io::IsTerminal, process::ExitCode};
+mod admin;
+mod cli;
+
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
+use lab::{bench, demo, failover, replay};
 use mimalloc::MiMalloc;
+use node::{
+    serve::{self, Component, MetricsSource},
+    settings::{LogFormat, Settings, with_file},
+    terminal::{failure, interrupted},
+};
+use telemetry::{Metrics, Telemetry};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
-use tradewind::{
-    admin, bench,
-    cli::{Cli, Command, Replay},
-    demo,
-    print::failure,
-    replay, serve,
-    settings::{LogFormat, with_file},
-    signal::interrupted,
-};
+
+use self::cli::{Cli, Command, Replay};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -42,25 +49,45 @@ fn run() -> Result<ExitCode> {
         }
     };
     let matches = command.get_matches_from(arguments);
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    start_logging(&cli)?;
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let telemetry = start_telemetry(&cli)?;
+    if is_flag(&matches, "api_key") {
+        tracing::warn!(
+            "other users of this machine see --api-key in the list of processes: set \
+             TRADEWIND_API_KEY or --api-key-file instead"
+        );
+    }
+    cli.settings.read_api_key_file()?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-    runtime.block_on(dispatch(cli))
+    runtime.block_on(dispatch(cli, telemetry.metrics()))
 }
 
-fn start_logging(Cli { settings, command }: &Cli) -> Result<()> {
+/// Whether an argument was given on the command line, before or after the name of the command.
+fn is_flag(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::CommandLine)
+        || matches.subcommand().is_some_and(|(_, inner)| is_flag(inner, id))
+}
+
+/// Starts the log, the traces and the metrics; what is returned exports the last spans when it is
+/// dropped, after all else has stopped.
+fn start_telemetry(Cli { settings, command }: &Cli) -> Result<Telemetry> {
     let log = settings.log.as_deref().unwrap_or_else(|| default_log(command));
-    let filter =
-        EnvFilter::try_new(log).with_context(|| format!("read the setting log = {log:?}"))?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match settings.log_format {
-        LogFormat::Text => subscriber.with_target(false).init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
-    }
-    Ok(())
+    let telemetry = telemetry::start(&telemetry::Settings {
+        service: "tradewind",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: Settings::instance(),
+        log: log.to_owned(),
+        log_format: match settings.log_format {
+            LogFormat::Text => telemetry::LogFormat::Text,
+            LogFormat::Json => telemetry::LogFormat::Json,
+        },
+        otlp_endpoint: settings.otlp_endpoint.clone(),
+        trace_ratio: settings.trace_ratio,
+        metrics_listen: settings.metrics_listen,
+    })
+    .context("start the log, traces and metrics")?;
+    node::describe_metrics();
+    Ok(telemetry)
 }
 
 /// What is logged unless it is said: a report is not to drown in it.
@@ -71,36 +98,46 @@ fn default_log(command: &Command) -> &'static str {
         Command::Rebuild { .. }
         | Command::Verify { .. }
         | Command::Parked(_)
+        | Command::Log(_)
+        | Command::Positions(_)
         | Command::Streams(_) => "info,async_nats=warn",
         Command::Replay(_) | Command::Bench(_) => "warn",
+        // Connections are lost on purpose.
+        Command::Failover(_) => "error",
         // The provider of the demo fails on purpose.
         Command::Demo(_) => "warn,payment=error",
     }
 }
 
-async fn dispatch(cli: Cli) -> Result<ExitCode> {
+async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
     let settings = cli.settings;
     match cli.command {
         Command::Serve { services } => {
-            let services = if services.is_empty() { serve::ALL.to_vec() } else { services };
+            let services = if services.is_empty() { Component::all() } else { services };
             let (bound, _) = oneshot::channel();
             let shutdown = CancellationToken::new();
             let stop = shutdown.clone();
             let interrupted = interrupted();
             tokio::spawn(async move {
                 interrupted.await;
-                tracing::info!("stops: finishes what is at hand");
+                tracing::info!("stopping: requests and batches in progress are finished");
                 stop.cancel();
             });
-            serve::serve(&settings, &services, shutdown, bound).await?;
+            let metrics: MetricsSource = Arc::new(move || metrics.render());
+            serve::serve(&settings, &services, shutdown, Some(metrics), bound).await?;
         }
         Command::Rebuild { service } => admin::print_rebuild(&settings, service).await?,
         Command::Verify { service } => admin::print_verify(&settings, service).await?,
         Command::Parked(what) => admin::print_parked(&settings, &what).await?,
+        Command::Log(what) => admin::print_log(&settings, &what).await?,
+        Command::Positions(what) => admin::print_positions(&settings, &what).await?,
         Command::Streams(what) => admin::print_streams(&settings, what).await?,
-        Command::Replay(Replay::Retail(options)) => return replay::run(&settings, options).await,
+        Command::Replay(Replay::Retail(options)) => {
+            return Box::pin(replay::run(&settings, options)).await;
+        }
         Command::Demo(options) => return demo::run(&settings, options).await,
         Command::Bench(options) => return bench::run(&settings, options).await,
+        Command::Failover(options) => return failover::run(&settings, options).await,
     }
     Ok(ExitCode::SUCCESS)
 }

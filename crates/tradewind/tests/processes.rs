@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
+use client::Client;
 use engine::{Engine, Location};
 use futures::future::join_all;
+use node::{services, settings::Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Db, TestServer, eventually, on_both_databases};
 use tokio::{sync::watch, time::sleep};
-use tradewind::{admin, api::Api, cli::Cli, settings::Settings};
 
 on_both_databases!(each_process_is_killed_in_turn_and_every_order_settles_once);
 
@@ -24,8 +25,8 @@ const ORDERS: usize = 240;
 const UNITS: usize = 200;
 /// Orders that are under way at the same time.
 const CLIENTS: usize = 16;
-/// How long a client waits for the end of its order before it asks again, in seconds.
-const WAIT_S: u64 = 5;
+/// How long a client waits for its order to be settled before it asks again.
+const WAIT: Duration = Duration::from_secs(5);
 /// How long the payment provider takes: long enough to be killed while it is asked.
 const PROVIDER_LATENCY: &str = "200ms";
 /// The pause between two updates of the product.
@@ -111,7 +112,6 @@ fn listen_to(log: ChildStderr, url: &watch::Sender<String>) {
 }
 
 fn settings(server: &TestServer, db: &Db, folder: &TempDir) -> Settings {
-    let cli = <Cli as clap::Parser>::try_parse_from(["tradewind", "serve"]);
     Settings {
         nats_url: server.url(),
         nats_monitor_url: Some(server.monitor_url()),
@@ -120,7 +120,7 @@ fn settings(server: &TestServer, db: &Db, folder: &TempDir) -> Settings {
             Location::Postgres(url) => url,
         },
         provider_dir: folder.path().join("provider"),
-        ..cli.expect("the defaults parse").settings
+        ..Settings::from_environment().expect("the defaults parse")
     }
 }
 
@@ -137,9 +137,9 @@ struct Shop {
 
 impl Shop {
     /// A client of the gateway that runs now.
-    fn api(&self) -> Api {
+    fn api(&self) -> Client {
         let url = self.url.borrow().clone();
-        Api::new(&url, "secret", "acme").expect("a client")
+        Client::new(&url, "secret", "acme").expect("a client").without_retries()
     }
 
     async fn open(&self) {
@@ -161,7 +161,7 @@ impl Shop {
         let mut status = String::new();
         self.ordered.fetch_add(1, Ordering::Relaxed);
         eventually("the order comes to its end", async || {
-            let Ok(placed) = self.api().place(&order, &key, Some(WAIT_S)).await else {
+            let Ok(placed) = self.api().place(&order, &key, Some(WAIT)).await else {
                 return false;
             };
             status = placed.body["status"].as_str().unwrap_or_default().into();
@@ -261,9 +261,8 @@ async fn each_process_is_killed_in_turn_and_every_order_settles_once(db: Db) {
     assert_eq!(product["title"], format!("A mug of the {last}. kiln"));
     assert_eq!(product["version"], last, "each update had its effect once");
     processes.expect_alive();
-    for service in admin::PROJECTED {
-        let verified = admin::verify(&engine, service).await.expect("it can be verified");
-        assert_eq!(verified.mismatches, [], "{} differs from its log", service.name());
+    for (service, verified) in services::verify_all(&engine).await.expect("it can be verified") {
+        assert_eq!(verified.mismatches, [], "{service} differs from its log");
     }
 }
 

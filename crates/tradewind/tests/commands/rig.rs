@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use client::Client;
 use engine::Location;
 use serde_json::json;
 use tempfile::TempDir;
@@ -14,14 +15,15 @@ use tokio::{
     process::{Child, Command},
     time::timeout,
 };
-use tradewind::api::Api;
 
 /// The key of the gateway.
 pub(crate) const KEY: &str = "secret";
 /// The shop.
 pub(crate) const SHOP: &str = "acme";
+/// How long a request waits until an order is settled.
+pub(crate) const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a process may take to end by itself.
-const ENDS_WITHIN: Duration = Duration::from_mins(1);
+const EXIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server, databases, and an address for the gateway.
 pub(crate) struct Place {
@@ -92,8 +94,10 @@ impl Place {
         serving
     }
 
-    pub(crate) fn api(&self) -> Api {
-        Api::new(&format!("http://{}", self.listen), KEY, SHOP).expect("a client")
+    pub(crate) fn api(&self) -> Client {
+        Client::new(&format!("http://{}", self.listen), KEY, SHOP)
+            .expect("a client")
+            .without_retries()
     }
 
     /// Puts a product there, and units of it.
@@ -118,7 +122,7 @@ impl Serving {
 
     /// Waits until it has ended.
     pub(crate) async fn ends(&mut self) -> ExitStatus {
-        let ended = timeout(ENDS_WITHIN, self.0.wait()).await;
+        let ended = timeout(EXIT_TIMEOUT, self.0.wait()).await;
         ended.expect("it ends in time").expect("it can be waited for")
     }
 
@@ -143,7 +147,7 @@ pub(crate) fn bare(arguments: &[&str]) -> Command {
 
 /// Runs a command to its end.
 pub(crate) async fn said(mut command: Command) -> Said {
-    let output = timeout(ENDS_WITHIN, command.kill_on_drop(true).output()).await;
+    let output = timeout(EXIT_TIMEOUT, command.kill_on_drop(true).output()).await;
     let output = output.expect("it ends in time").expect("it runs");
     let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }

@@ -22,6 +22,7 @@ const WRONG: &[(&str, &str)] = &[
     ("allocate-within", "0s"),
     ("provider-latency", "-1s"),
     ("provider-timeout", "0s"),
+    ("start-timeout", "soon"),
     ("drain-within", "0ms"),
     ("log", "tradewind=loud"),
     ("log", "verbos"),
@@ -90,7 +91,7 @@ async fn what_the_file_may_not_hold_is_refused_by_name() {
     let path = folder.path().join("tradewind.toml");
     for (text, named) in [
         ("nats-ulr = \"nats://a\"", "there is no setting \"nats-ulr\""),
-        ("partitions = 1.5", "partitions must be a text, a whole number"),
+        ("partitions = [1]", "partitions must be"),
         ("partitions = ", "parse the settings"),
     ] {
         let refused = diff(&[], &[], Some((&path, text))).await;
@@ -117,6 +118,51 @@ async fn why_it_failed_is_said_whatever_is_logged_and_no_password_is() {
     assert_eq!(help.code, Some(0), "{help:?}");
     for said in [failed, refused, other, help] {
         assert!(!said.err.contains("hush") && !said.out.contains("hush"), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_api_key_is_read_from_a_file_and_a_flag_with_it_is_warned_of() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("key");
+    std::fs::write(&file, "a-key-of-a-file\n").expect("it can be written");
+    let file = file.to_str().expect("it is UTF-8");
+    // Beyond the settings, the command fails for want of a nats-server.
+    let nats = ["--nats-url", "nats://127.0.0.1:1"];
+    let from_file = diff(&[&nats[..], &["--api-key-file", file]].concat(), &[], None).await;
+    assert!(from_file.err.contains("cannot connect to NATS"), "{from_file:?}");
+    let missing = diff(&[&nats[..], &["--api-key-file", "/nowhere/key"]].concat(), &[], None).await;
+    assert!(missing.err.contains("read the API key in /nowhere/key"), "{missing:?}");
+    let both = diff(
+        &[&nats[..], &["--api-key-file", file]].concat(),
+        &[("TRADEWIND_API_KEY", "another")],
+        None,
+    )
+    .await;
+    assert!(both.err.contains("api-key and api-key-file are both set"), "{both:?}");
+    let flag = diff(&[&nats[..], &["--api-key", "hush-hush"]].concat(), &[], None).await;
+    assert!(flag.err.contains("see --api-key in the list of processes"), "{flag:?}");
+    for said in [from_file, missing, both, flag] {
+        assert!(!said.err.contains("hush-hush") && !said.err.contains("a-key-of"), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_does_not_start_with_a_key_that_can_be_guessed() {
+    let server = testkit::TestServer::start().await;
+    let url = server.url();
+    for (key, listen, problem) in [
+        ("", "127.0.0.1:0", "the API key is empty"),
+        ("too-short", "0.0.0.0:0", "must have at least 16"),
+    ] {
+        let mut command = bare(&["serve", "gateway", "--nats-url", &url, "--listen", listen]);
+        let refused = said({
+            command.env("TRADEWIND_API_KEY", key);
+            command
+        })
+        .await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.err.contains(problem), "{refused:?}");
     }
 }
 

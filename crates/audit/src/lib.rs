@@ -1,0 +1,200 @@
+//! An auditor of the logs: folds every event of every service with rules of its own, and says
+//! which invariants do not hold. No code of a service takes part.
+//!
+//! - `logs`: reads them, an event at a time;
+//! - `history`: sequences, versions, answers, causes: what is so in every log;
+//! - `stock`: the inventory's log; `orders`: the order service's; `money`: the payments';
+//! - [`Audit::finish`] compares them with each other and with what was seen from [`Outside`].
+//!
+//! A year of a shop is a few 100,000 events: what is kept of them is kept once, and by reference.
+//!
+//! To add a check: note what it needs in `observe`, and add what is wrong to a [`Findings`].
+
+mod findings;
+mod history;
+mod logs;
+mod money;
+mod orders;
+mod scratch;
+mod stock;
+#[cfg(test)]
+mod tests;
+pub mod text;
+
+use std::fmt;
+
+use engine::{Logged, Verified};
+use events::{id::OrderId, proto::event::Body, view::LevelView};
+
+pub use self::{
+    findings::Findings,
+    money::Money,
+    orders::{Order, Status},
+    stock::{Level, StockId},
+};
+use self::{history::History, orders::Orders, stock::Stock};
+use crate::text::count;
+
+/// Something that must hold, and whether it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The number of the invariant in the architecture; none for a check of this run alone.
+    pub invariant: Option<u8>,
+    /// What must hold.
+    pub claim: &'static str,
+    /// What was looked at.
+    pub evidence: String,
+    /// How many things that is; where there are none, the check says nothing.
+    pub looked_at: u64,
+    /// Where it does not hold.
+    pub findings: Findings,
+}
+
+impl Check {
+    /// Whether it holds.
+    pub fn holds(&self) -> bool {
+        self.findings.count() == 0
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { invariant, claim, evidence, looked_at: _, findings } = self;
+        let verdict = if self.holds() { "ok    " } else { "BROKEN" };
+        let invariant = invariant.map_or_else(String::new, |it| it.to_string());
+        writeln!(f, "  {verdict} {invariant:>2}  {claim}")?;
+        writeln!(f, "             {evidence}")?;
+        findings.write(f, 13)
+    }
+}
+
+/// Where an event stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    service: &'static str,
+    partition: u32,
+    sequence: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{} at {}", self.service.to_uppercase(), self.partition, self.sequence)
+    }
+}
+
+/// What was seen of the system from outside, to be found in the logs.
+#[derive(Debug, Clone, Default)]
+pub struct Outside {
+    /// The orders that the gateway said are placed.
+    pub placed: Vec<OrderId>,
+    /// The orders that the gateway said are cancelled.
+    pub cancelled: Vec<OrderId>,
+    /// The stock levels that the gateway tells.
+    pub levels: Vec<LevelView>,
+    /// What the provider's own ledger holds captured and not paid back, in minor units.
+    pub provider_net: i64,
+    /// What it holds authorised and neither captured nor let go, in minor units.
+    pub provider_held: i64,
+    /// By service: what the comparison of its projection with its log found.
+    pub verified: Vec<(&'static str, Verified)>,
+}
+
+/// The auditor, while it reads.
+#[derive(Debug, Default)]
+pub struct Audit {
+    events: u64,
+    /// The shop whose trade is audited; all of them when none is named.
+    shop: Option<String>,
+    history: History,
+    stock: Stock,
+    orders: Orders,
+    money: Money,
+}
+
+/// What the auditor says.
+#[derive(Debug)]
+pub struct Audited {
+    /// How many events it read.
+    pub events: u64,
+    /// The invariants, by number.
+    pub checks: Vec<Check>,
+    /// The orders, as the log has them.
+    pub orders: Orders,
+    /// The stock, as the log has it.
+    pub stock: Stock,
+    /// The payments, as the log has them.
+    pub money: Money,
+}
+
+impl Audit {
+    /// Takes in the next event of a service's log.
+    pub fn observe(&mut self, service: &'static str, partition: u32, logged: &Logged) {
+        self.events += 1;
+        let place = Place { service, partition, sequence: logged.sequence };
+        self.history.observe(place, logged);
+        let event = &logged.event;
+        if self.shop.as_ref().is_some_and(|shop| *shop != event.shop) {
+            return;
+        }
+        match &event.body {
+            Some(Body::Inventory(body)) => self.stock.observe(place, event, body.kind.as_ref()),
+            Some(Body::Order(body)) => self.orders.observe(place, event, body.kind.as_ref()),
+            Some(Body::Payment(body)) => self.money.observe(place, event, body.kind.as_ref()),
+            Some(Body::Catalog(_) | Body::Engine(_)) | None => {}
+        }
+    }
+
+    /// Takes in a command of the inbox.
+    pub fn observe_command(&mut self, partition: u32, sequence: u64, shop: &str, id: &str) {
+        self.history.observe_command(partition, sequence, shop, id);
+    }
+
+    /// Compares what the logs say with each other and with what was seen from outside.
+    pub fn finish(self, outside: &Outside) -> Audited {
+        let Self { events, shop: _, mut history, stock, orders, money } = self;
+        history.compare();
+        let checks = vec![
+            history.contiguous(),
+            history.handled_once(&stock, &orders),
+            projected(&outside.verified),
+            stock.never_oversold(),
+            money.accounted(&orders, &stock, outside),
+            orders.all_ended(&stock),
+            orders.acknowledged(outside),
+            history.in_order(),
+            stock.reconciled(&orders, outside),
+        ];
+        Audited { events, checks, orders, stock, money }
+    }
+}
+
+/// Invariant 3, which the engine checks by folding into a scratch database.
+fn projected(verified: &[(&'static str, Verified)]) -> Check {
+    let mut findings = Findings::default();
+    let (mut events, mut rows) = (0, 0);
+    for (service, verified) in verified {
+        events += verified.events;
+        rows += verified.rows;
+        for mismatch in &verified.mismatches {
+            findings.add(format!(
+                "{service}, table {}: the database has {}, the log {}",
+                mismatch.table,
+                mismatch.live.as_deref().unwrap_or("no such row"),
+                mismatch.folded.as_deref().unwrap_or("no such row")
+            ));
+        }
+    }
+    findings.expect(!verified.is_empty(), || "no projection was compared".to_owned());
+    Check {
+        looked_at: rows,
+        invariant: Some(3),
+        claim: "every database equals its log, folded anew, row for row",
+        evidence: format!(
+            "{} in {} from {}",
+            count(rows, "row", "rows"),
+            count(verified.len() as u64, "database", "databases"),
+            count(events, "event", "events")
+        ),
+        findings,
+    }
+}

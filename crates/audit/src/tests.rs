@@ -1,0 +1,439 @@
+//! A day that is in order, broken in one place: the auditor names the invariant.
+
+mod day;
+
+use engine::{Mismatch, Verified};
+use events::{
+    id::OrderId,
+    proto::{
+        self, CancelReason, event::Body, inventory_event::Kind as Inventory,
+        order_event::Kind as Order, payment_event::Kind as Payment,
+    },
+};
+
+use self::day::{ANN, BOB, Day, cancelled, expired, fact, released, short};
+
+/// The check that has no number: sold units, and levels as they are told.
+const RECONCILED: u8 = 0;
+
+#[track_caller]
+fn check(break_it: impl FnOnce(&mut Day), broken: &[u8]) {
+    let mut day = Day::in_order();
+    break_it(&mut day);
+    let checks = day.audit().checks;
+    let found: Vec<_> = checks.iter().filter(|check| !check.holds()).collect();
+    let numbers: Vec<_> = found.iter().map(|check| check.invariant.unwrap_or(RECONCILED)).collect();
+    assert_eq!(numbers, broken, "{found:#?}");
+}
+
+#[test]
+fn a_day_in_order_has_nothing_to_find() {
+    check(|_| {}, &[]);
+    let audited = Day::in_order().audit();
+    assert_eq!(audited.money.captured() - audited.money.refunded(), 400);
+    assert_eq!(audited.money.voided(), (1, 100));
+    assert!(audited.checks.iter().all(|check| !check.evidence.is_empty() && check.looked_at > 0));
+}
+
+#[test]
+fn a_gap_in_a_log_breaks_invariant_1() {
+    check(|day| day.log("order").last_mut().expect("has events").sequence += 1, &[1]);
+}
+
+#[test]
+fn a_version_that_is_missing_breaks_invariant_1() {
+    check(|day| day.event("order", "paid", ANN).event.aggregate_version += 1, &[1]);
+}
+
+#[test]
+fn a_version_that_is_there_twice_breaks_invariant_1() {
+    check(|day| day.event("catalog", "created", "B").event.aggregate_version = 2, &[1]);
+}
+
+#[test]
+fn a_command_that_is_answered_twice_breaks_invariant_2() {
+    check(
+        |day| {
+            let answer = day.event("order", "placed", ANN).event.answer.clone();
+            day.event("order", "paid", ANN).event.answer = answer;
+        },
+        &[2],
+    );
+}
+
+#[test]
+fn a_command_that_is_never_answered_breaks_invariant_2() {
+    check(|day| day.event("order", "placed", ANN).event.answer = None, &[2]);
+}
+
+#[test]
+fn an_answer_to_nobody_breaks_invariant_2() {
+    check(|day| day.commands.retain(|command| command != "cancel-cid"), &[2]);
+}
+
+#[test]
+fn an_event_that_is_handled_twice_breaks_invariant_2() {
+    check(
+        |day| {
+            // Another event at once, from the same cause.
+            let again = day.event("payment", "abandoned", BOB).clone();
+            day.append("payment", again);
+        },
+        &[2],
+    );
+}
+
+#[test]
+fn an_event_id_that_is_there_twice_breaks_invariant_2() {
+    check(
+        |day| {
+            let id = day.event("catalog", "created", "A").event.id.clone();
+            day.event("catalog", "created", "B").event.id = id;
+        },
+        &[2],
+    );
+}
+
+#[test]
+fn a_position_that_goes_back_breaks_invariant_2() {
+    check(|day| _ = day.event("order", "paid", ANN).positions.insert("payment".into(), 1), &[2]);
+}
+
+#[test]
+fn an_input_that_is_parked_breaks_invariant_2() {
+    check(
+        |day| {
+            let parked = proto::Parked { reason: "does not decode".into(), ..Default::default() };
+            let kind = Some(proto::engine_event::Kind::Parked(parked));
+            let body = Body::Engine(proto::EngineEvent { kind });
+            day.append("payment", day::logged("parked:0-9", body));
+        },
+        &[2],
+    );
+}
+
+#[test]
+fn an_effect_of_what_is_in_no_log_breaks_invariant_9() {
+    check(
+        |day| {
+            let cause = &mut day.event("payment", "abandoned", BOB).event.cause;
+            cause.as_mut().expect("has one").id = "nobody-knows".into();
+        },
+        &[9],
+    );
+}
+
+#[test]
+fn a_document_with_two_effects_breaks_invariant_2() {
+    check(
+        |day| {
+            let Inventory::Adjusted(adjusted) = day.inventory("adjusted", "A@main") else {
+                panic!("is an adjustment")
+            };
+            adjusted.document.as_mut().expect("has one").id = "D1".into();
+        },
+        &[2],
+    );
+}
+
+#[test]
+fn a_stale_document_with_an_effect_breaks_invariant_2() {
+    check(
+        |day| {
+            let Inventory::Adjusted(adjusted) = day.inventory("adjusted", "A@main") else {
+                panic!("is an adjustment")
+            };
+            adjusted.document.as_mut().expect("has one").sequence = 1;
+        },
+        &[2],
+    );
+}
+
+#[test]
+fn a_reference_of_two_orders_breaks_invariant_2() {
+    check(
+        |day| {
+            let Order::Placed(placed) = day.order("placed", BOB) else { panic!("is placed") };
+            placed.reference = "R-1".into();
+        },
+        &[2],
+    );
+}
+
+#[test]
+fn a_row_that_differs_from_the_log_breaks_invariant_3() {
+    check(
+        |day| {
+            let mismatch =
+                Mismatch { table: "stock".into(), live: Some("on_hand=5".into()), folded: None };
+            let verified = Verified {
+                events: 9,
+                rows: 3,
+                mismatches: vec![mismatch],
+                mismatched: 1,
+                voided: 0,
+            };
+            day.outside.verified = vec![("inventory", verified)];
+        },
+        &[3],
+    );
+    check(|day| day.outside.verified.clear(), &[3]);
+}
+
+#[test]
+fn a_hold_beyond_what_is_there_breaks_invariant_4() {
+    check(
+        |day| {
+            // Bob wants 9 of the 6 that are there, and is refused. Now he gets them.
+            let held = day::reserved(BOB, &[("A", 9)]);
+            day.event("inventory", "refused", BOB).event.body = Some(fact(held));
+            day.outside.levels[0].held = 9;
+        },
+        // They stay held for an order that is off, and the gateway knows it.
+        &[4, 6],
+    );
+}
+
+#[test]
+fn a_refusal_of_what_is_there_breaks_invariant_4() {
+    check(
+        |day| {
+            let Inventory::Refused(refused) = day.inventory("refused", BOB) else {
+                panic!("is refused")
+            };
+            refused.shortages[0].available = 9;
+        },
+        &[4],
+    );
+}
+
+#[test]
+fn a_count_below_what_is_promised_needs_its_short() {
+    let count_down = |day: &mut Day| day.append("inventory", day::counted("A", 3, 3, 9));
+    check(
+        |day| {
+            count_down(day);
+            day.append("inventory", short("A", 3, 4, &[ANN]));
+            day.outside.levels[0].on_hand = 3;
+        },
+        &[],
+    );
+    check(
+        |day| {
+            count_down(day);
+            day.outside.levels[0].on_hand = 3;
+        },
+        &[4],
+    );
+    check(
+        |day| {
+            count_down(day);
+            day.append("inventory", short("A", 3, 4, &[BOB]));
+            day.outside.levels[0].on_hand = 3;
+        },
+        &[4],
+    );
+}
+
+#[test]
+fn a_hold_that_ran_out_is_taken_again_only_where_units_are_left() {
+    check(|day| day.insert("inventory", "allocated", ANN, expired(ANN, &[("A", 4)])), &[]);
+    check(
+        |day| {
+            day.insert("inventory", "allocated", ANN, expired(ANN, &[("A", 4)]));
+            day.insert("inventory", "allocated", ANN, day::counted("A", 3, 3, 9));
+            day.outside.levels[0].on_hand = 3;
+        },
+        &[4],
+    );
+}
+
+#[test]
+fn units_that_are_held_for_another_order_break_invariant_4() {
+    check(
+        |day| {
+            let Inventory::Reserved(reserved) = day.inventory("reserved", ANN) else {
+                panic!("is held")
+            };
+            reserved.order_id = BOB.into();
+        },
+        &[4],
+    );
+}
+
+#[test]
+fn units_that_no_document_brought_break_invariant_4() {
+    check(
+        |day| {
+            let Inventory::Adjusted(adjusted) = day.inventory("adjusted", "A@main") else {
+                panic!("is an adjustment")
+            };
+            adjusted.on_hand += 1;
+            day.outside.levels[0].on_hand += 1;
+        },
+        // From then on, what Bob is told to be there is wrong as well.
+        &[4],
+    );
+}
+
+#[test]
+fn a_capture_too_many_breaks_invariant_5() {
+    check(
+        |day| {
+            let mut again = day.event("payment", "captured", ANN).clone();
+            again.event.cause = None;
+            day.append("payment", again);
+        },
+        &[5],
+    );
+}
+
+#[test]
+fn a_capture_that_the_provider_does_not_know_breaks_invariant_5() {
+    check(|day| day.outside.provider_net = 0, &[5]);
+}
+
+#[test]
+fn money_that_stays_set_aside_breaks_invariant_5() {
+    check(
+        |day| {
+            day.remove("payment", "voided", day::CID);
+            day.outside.provider_held = 100;
+        },
+        &[5],
+    );
+}
+
+#[test]
+fn a_cancelled_order_whose_money_is_kept_breaks_invariant_5() {
+    check(
+        |day| {
+            *day.order("paid", ANN) = cancelled(CancelReason::CaptureFailed);
+            let mut freed = day::logged(ANN, fact(released(ANN, &[("A", 4)])));
+            freed.event.cause = None;
+            day.append("inventory", freed);
+            day.outside.levels[0].allocated = 0;
+        },
+        &[5],
+    );
+}
+
+#[test]
+fn an_operation_that_was_not_pending_breaks_invariant_5() {
+    check(
+        |day| {
+            let Payment::Captured(captured) = day.payment("captured", ANN) else {
+                panic!("is captured")
+            };
+            captured.operation_id = "another".into();
+        },
+        &[5],
+    );
+}
+
+#[test]
+fn an_order_that_does_not_end_breaks_invariant_6() {
+    check(|day| day.remove("order", "cancelled", BOB), &[6, 9]);
+}
+
+#[test]
+fn an_order_that_ends_twice_breaks_invariant_6() {
+    check(
+        |day| {
+            let mut end = day::logged(ANN, fact(cancelled(CancelReason::Requested)));
+            end.event.cause = None;
+            day.append("order", end);
+        },
+        // Its money is kept, and its units with it.
+        &[5, 6, RECONCILED],
+    );
+}
+
+#[test]
+fn a_hold_that_outlives_its_order_breaks_invariant_6() {
+    check(
+        |day| {
+            day.remove("inventory", "released", day::CID);
+            day.outside.levels[1].held = 1;
+        },
+        &[6],
+    );
+}
+
+#[test]
+fn an_acknowledged_order_that_is_not_in_the_log_breaks_invariant_7() {
+    let lost = OrderId::parse("00000000-0000-0000-0000-00000000dead").expect("a UUID");
+    check(|day| day.outside.placed.push(lost), &[7]);
+}
+
+#[test]
+fn an_acknowledged_cancellation_that_is_not_in_the_log_breaks_invariant_7() {
+    let ann = OrderId::parse(ANN).expect("a UUID");
+    check(|day| day.outside.cancelled.push(ann), &[7]);
+}
+
+#[test]
+fn events_that_are_handled_out_of_order_break_invariant_9() {
+    check(
+        |day| {
+            let placed = day.event("inventory", "reserved", ANN).event.cause.clone();
+            let authorized = day.event("inventory", "allocated", ANN).event.cause.clone();
+            day.event("inventory", "reserved", ANN).event.cause = authorized;
+            day.event("inventory", "allocated", ANN).event.cause = placed;
+        },
+        &[9],
+    );
+}
+
+#[test]
+fn units_that_are_allocated_and_not_sold_are_found() {
+    check(
+        |day| {
+            let Order::Placed(placed) = day.order("placed", ANN) else { panic!("is placed") };
+            placed.lines[0].quantity = 2;
+            placed.lines[0].unit_price = 200;
+        },
+        &[RECONCILED],
+    );
+}
+
+#[test]
+fn a_level_that_is_told_otherwise_is_found() {
+    check(|day| day.outside.levels[0].on_hand += 1, &[RECONCILED]);
+    check(|day| day.outside.levels.clear(), &[RECONCILED]);
+}
+
+/// The memory of this process in bytes; none where the system does not tell.
+fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Prints what the auditor's memory grows by for each event: run it with `--run-ignored all` and
+/// `--no-capture`, by itself.
+#[test]
+#[ignore = "measures, and takes a while"]
+fn the_memory_for_each_event() {
+    const ORDERS: usize = 80_000;
+    let template: Vec<_> = Day::in_order().of_an_order(ANN);
+    let before = resident_memory().expect("the system tells it");
+    let mut audit = crate::Audit::default();
+    let mut events = 0_u64;
+    let mut sequences = std::collections::HashMap::new();
+    for order in 0..ORDERS {
+        audit.observe_command(0, order as u64 + 1, "acme", &format!("place-R-{order:027}"));
+        for (service, logged) in &template {
+            let sequence = sequences.entry(*service).or_insert(0_u64);
+            *sequence += 1;
+            let logged = day::of_another_order(logged, *sequence, order);
+            audit.observe(service, 0, &logged);
+            events += 1;
+        }
+    }
+    let grown = resident_memory().expect("the system tells it").saturating_sub(before);
+    println!("{events} events of {ORDERS} orders: {} bytes an event", grown / events);
+    audit.finish(&crate::Outside::default());
+    let compared = resident_memory().expect("the system tells it").saturating_sub(before);
+    println!("when all is compared: {} bytes an event", compared / events);
+}

@@ -1,0 +1,459 @@
+//! A small day of trade, as it stands in the logs: Ann buys, Bob wants too much, Cid changes his
+//! mind.
+
+use std::collections::BTreeMap;
+
+use engine::{Logged, Verified};
+use events::{
+    id::{Location, OrderId, Sku},
+    proto::{
+        self, CancelReason, ReleaseReason, catalog_event, event::Body,
+        inventory_event::Kind as Inventory, order_event::Kind as Order,
+        payment_event::Kind as Payment,
+    },
+    subject::event_kind,
+    view::LevelView,
+};
+
+use super::super::{Audit, Audited, Outside};
+
+pub(super) const ANN: &str = "00000000-0000-0000-0000-00000000000a";
+pub(super) const BOB: &str = "00000000-0000-0000-0000-00000000000b";
+pub(super) const CID: &str = "00000000-0000-0000-0000-00000000000c";
+
+/// The logs, and what was seen from outside.
+pub(super) struct Day {
+    logs: BTreeMap<&'static str, Vec<Logged>>,
+    pub(super) commands: Vec<String>,
+    pub(super) outside: Outside,
+}
+
+impl Day {
+    /// A day on which everything is as it should be.
+    pub(super) fn in_order() -> Self {
+        let mut day = Self { logs: BTreeMap::new(), commands: vec![], outside: outside() };
+        day.open_the_shop();
+        day.ann_buys();
+        day.bob_wants_too_much();
+        day.cid_changes_his_mind();
+        let paid = day.event("order", "paid", ANN);
+        paid.positions = BTreeMap::from([("inbox.live".to_owned(), 1), ("payment".to_owned(), 3)]);
+        let placed = day.event("order", "placed", ANN);
+        placed.positions = BTreeMap::from([("payment".to_owned(), 2)]);
+        day
+    }
+
+    fn open_the_shop(&mut self) {
+        for sku in ["A", "B"] {
+            let created = proto::ProductCreated { sku: sku.into(), ..Default::default() };
+            let kind = Some(catalog_event::Kind::Created(created));
+            let body = Body::Catalog(proto::CatalogEvent { kind });
+            self.add("catalog", sku, "command.put_products", "products", body);
+        }
+        self.answer("catalog", "products");
+        self.add("inventory", "A@main", "command.record_stock", "stock", count("A", 5, 5, 3));
+        self.add("inventory", "A@main", "command.record_stock", "stock", adjust("A", 5, 10, 4));
+        self.add("inventory", "B@main", "command.record_stock", "stock", count("B", 1, 1, 5));
+        self.answer("inventory", "stock");
+    }
+
+    fn ann_buys(&mut self) {
+        let placed = self.place(ANN, "R-1", &[("A", 4, 100)]);
+        let reserved = self.add("inventory", ANN, "order.placed", &placed, held(ANN, &[("A", 4)]));
+        let due = self.step(ANN, "inventory.reserved", &reserved, payment_due(400));
+        let pending = Payment::AuthorizationPending(proto::AuthorizationPending {
+            operation_id: "ann:authorize".into(),
+            ..Default::default()
+        });
+        self.pay(ANN, "order.payment_due", &due, pending);
+        let granted =
+            self.pay(ANN, "operation.authorize", "ann:authorize", granted("ann:authorize", 400));
+        let authorized = self.step(
+            ANN,
+            "payment.authorized",
+            &granted,
+            Order::Authorized(proto::OrderAuthorized::default()),
+        );
+        let allocated = Inventory::Allocated(proto::StockAllocated {
+            order_id: ANN.into(),
+            lines: lines(&[("A", 4)]),
+        });
+        let allocated =
+            self.add("inventory", ANN, "order.authorized", &authorized, fact(allocated));
+        let confirmed = Order::Confirmed(proto::OrderConfirmed { amount: money(400) });
+        let confirmed = self.step(ANN, "inventory.allocated", &allocated, confirmed);
+        let pending = Payment::CapturePending(proto::CapturePending {
+            operation_id: "ann:capture".into(),
+            ..Default::default()
+        });
+        self.pay(ANN, "order.confirmed", &confirmed, pending);
+        let captured = Payment::Captured(proto::PaymentCaptured {
+            operation_id: "ann:capture".into(),
+            amount: money(400),
+        });
+        let captured = self.pay(ANN, "operation.capture", "ann:capture", captured);
+        let paid = Order::Paid(proto::OrderPaid { amount: money(400) });
+        self.step(ANN, "payment.captured", &captured, paid);
+    }
+
+    fn bob_wants_too_much(&mut self) {
+        let placed = self.place(BOB, "R-2", &[("A", 9, 100)]);
+        let shortages = vec![proto::Shortage { sku: "A".into(), requested: 9, available: 6 }];
+        let refused =
+            fact(Inventory::Refused(proto::StockRefused { order_id: BOB.into(), shortages }));
+        let refused = self.add("inventory", BOB, "order.placed", &placed, refused);
+        let off =
+            self.step(BOB, "inventory.refused", &refused, cancelled(CancelReason::OutOfStock));
+        self.pay(BOB, "order.cancelled", &off, Payment::Abandoned(proto::PaymentAbandoned {}));
+    }
+
+    fn cid_changes_his_mind(&mut self) {
+        let placed = self.place(CID, "R-3", &[("B", 1, 100)]);
+        let reserved = self.add("inventory", CID, "order.placed", &placed, held(CID, &[("B", 1)]));
+        let due = self.step(CID, "inventory.reserved", &reserved, payment_due(100));
+        let pending = Payment::AuthorizationPending(proto::AuthorizationPending {
+            operation_id: "cid:authorize".into(),
+            ..Default::default()
+        });
+        self.pay(CID, "order.payment_due", &due, pending);
+        let off = cancelled(CancelReason::Requested);
+        let off = self.step(CID, "command.cancel_order", "cancel-cid", off);
+        self.answer("order", "cancel-cid");
+        self.add("inventory", CID, "order.cancelled", &off, fact(released(CID, &[("B", 1)])));
+        self.pay(CID, "order.cancelled", &off, Payment::CancelRequested(proto::CancelRequested {}));
+        self.pay(CID, "operation.authorize", "cid:authorize", granted("cid:authorize", 100));
+        let pending = Payment::VoidPending(proto::VoidPending {
+            operation_id: "cid:void".into(),
+            ..Default::default()
+        });
+        self.pay(CID, "operation.authorize", "cid:authorize", pending);
+        let voided = Payment::Voided(proto::PaymentVoided { operation_id: "cid:void".into() });
+        self.pay(CID, "operation.void", "cid:void", voided);
+    }
+
+    fn place(&mut self, order: &str, reference: &str, wanted: &[(&str, i64, i64)]) -> String {
+        let lines = wanted.iter().map(|(sku, quantity, unit_price)| proto::OrderLine {
+            sku: (*sku).into(),
+            quantity: *quantity,
+            unit_price: *unit_price,
+        });
+        let total = wanted.iter().map(|(_, quantity, price)| quantity * price).sum();
+        let placed = proto::OrderPlaced {
+            reference: reference.into(),
+            lines: lines.collect(),
+            total: money(total),
+            ..Default::default()
+        };
+        let command = format!("place-{reference}");
+        let id = self.step(order, "command.place_order", &command, Order::Placed(placed));
+        self.answer("order", &command);
+        id
+    }
+
+    fn step(&mut self, order: &str, kind: &str, cause: &str, step: Order) -> String {
+        let body = Body::Order(proto::OrderEvent { kind: Some(step) });
+        self.add("order", order, kind, cause, body)
+    }
+
+    fn pay(&mut self, order: &str, kind: &str, cause: &str, step: Payment) -> String {
+        let body = Body::Payment(proto::PaymentEvent { kind: Some(step) });
+        self.add("payment", order, kind, cause, body)
+    }
+
+    fn add(
+        &mut self,
+        service: &'static str,
+        aggregate: &str,
+        kind: &str,
+        cause: &str,
+        body: Body,
+    ) -> String {
+        let mut logged = logged(aggregate, body);
+        logged.event.cause = Some(proto::Cause { id: cause.into(), kind: kind.into() });
+        self.append(service, logged)
+    }
+
+    /// Appends an event, with the sequence, the version and the id that come next.
+    pub(super) fn append(&mut self, service: &'static str, mut logged: Logged) -> String {
+        let log = self.logs.entry(service).or_default();
+        let of_it = |known: &&Logged| known.event.aggregate_id == logged.event.aggregate_id;
+        logged.event.aggregate_version = log.iter().filter(of_it).count() as u64 + 1;
+        logged.sequence = log.len() as u64 + 1;
+        logged.event.id = format!("{service}-{}", logged.sequence);
+        let id = logged.event.id.clone();
+        log.push(logged);
+        id
+    }
+
+    /// The last event of a service answers a command.
+    fn answer(&mut self, service: &'static str, command: &str) {
+        let last = self.log(service).last_mut().expect("has events");
+        let answer = proto::Answer { command_id: command.into(), ..Default::default() };
+        last.event.answer = Some(answer);
+        self.commands.push(command.into());
+    }
+
+    /// The events of an order, with their services, as they would have come about.
+    pub(super) fn of_an_order(&self, order: &str) -> Vec<(&'static str, Logged)> {
+        let all = self.logs.iter();
+        let all =
+            all.flat_map(|(service, log)| log.iter().map(|logged| (*service, logged.clone())));
+        all.filter(|(_, logged)| logged.event.aggregate_id == order).collect()
+    }
+
+    pub(super) fn log(&mut self, service: &'static str) -> &mut Vec<Logged> {
+        self.logs.get_mut(service).expect("has a log")
+    }
+
+    /// The first event of that kind of an aggregate.
+    pub(super) fn event(&mut self, service: &'static str, kind: &str, of: &str) -> &mut Logged {
+        let found = self.log(service).iter_mut().find(|it| is(it, kind, of));
+        found.unwrap_or_else(|| panic!("{service} has a {kind} of {of}"))
+    }
+
+    /// Takes an event out, as if it had never been.
+    pub(super) fn remove(&mut self, service: &'static str, kind: &str, of: &str) {
+        self.event(service, kind, of);
+        let log = self.log(service);
+        log.retain(|it| !is(it, kind, of));
+        renumber(log);
+    }
+
+    /// Puts an event in before another.
+    pub(super) fn insert(&mut self, service: &'static str, kind: &str, of: &str, new: Logged) {
+        let log = self.log(service);
+        let at = log.iter().position(|it| is(it, kind, of)).expect("has such an event");
+        log.insert(at, new);
+        log[at].event.id = format!("{service}-inserted-{}", log.len());
+        renumber(log);
+    }
+
+    pub(super) fn order(&mut self, kind: &str, of: &str) -> &mut Order {
+        match &mut self.event("order", kind, of).event.body {
+            Some(Body::Order(body)) => body.kind.as_mut().expect("has a fact"),
+            other => panic!("is of an order: {other:?}"),
+        }
+    }
+
+    pub(super) fn inventory(&mut self, kind: &str, of: &str) -> &mut Inventory {
+        match &mut self.event("inventory", kind, of).event.body {
+            Some(Body::Inventory(body)) => body.kind.as_mut().expect("has a fact"),
+            other => panic!("is of the inventory: {other:?}"),
+        }
+    }
+
+    pub(super) fn payment(&mut self, kind: &str, of: &str) -> &mut Payment {
+        match &mut self.event("payment", kind, of).event.body {
+            Some(Body::Payment(body)) => body.kind.as_mut().expect("has a fact"),
+            other => panic!("is of a payment: {other:?}"),
+        }
+    }
+
+    pub(super) fn audit(&self) -> Audited {
+        let mut audit = Audit::default();
+        for (sequence, command) in (1..).zip(&self.commands) {
+            audit.observe_command(0, sequence, "acme", command);
+        }
+        for (service, log) in &self.logs {
+            for logged in log {
+                audit.observe(service, 0, logged);
+            }
+        }
+        audit.finish(&self.outside)
+    }
+}
+
+/// The same event of another order, with ids that are as long as real ones.
+pub(super) fn of_another_order(logged: &Logged, sequence: u64, order: usize) -> Logged {
+    let mut logged = Logged { sequence, ..logged.clone() };
+    let renamed = |id: &str| format!("{order:08x}-{id:0>27}");
+    let event = &mut logged.event;
+    event.aggregate_id = renamed("order");
+    event.id = renamed(&event.id);
+    if let Some(cause) = &mut event.cause {
+        cause.id = renamed(&cause.id);
+    }
+    if let Some(answer) = &mut event.answer {
+        answer.command_id = format!("place-R-{order:027}");
+    }
+    match &mut event.body {
+        Some(Body::Order(proto::OrderEvent { kind: Some(Order::Placed(placed)) })) => {
+            placed.reference = format!("R-{order}");
+        }
+        Some(Body::Inventory(proto::InventoryEvent { kind: Some(kind) })) => {
+            let id = renamed("order");
+            match kind {
+                Inventory::Reserved(reserved) => reserved.order_id = id,
+                Inventory::Allocated(allocated) => allocated.order_id = id,
+                _ => {}
+            }
+        }
+        _ => {}
+    }
+    logged
+}
+
+/// Numbers the events of a log as they would have been written.
+fn renumber(log: &mut [Logged]) {
+    let mut versions: BTreeMap<String, u64> = BTreeMap::new();
+    for (sequence, logged) in (1..).zip(log) {
+        let version = versions.entry(logged.event.aggregate_id.clone()).or_default();
+        *version += 1;
+        logged.sequence = sequence;
+        logged.event.aggregate_version = *version;
+    }
+}
+
+fn is(logged: &Logged, kind: &str, of: &str) -> bool {
+    logged.event.aggregate_id == of && logged.event.body.as_ref().and_then(event_kind) == Some(kind)
+}
+
+fn outside() -> Outside {
+    let order = |id| OrderId::parse(id).expect("a UUID");
+    let level = |sku, on_hand, allocated| LevelView {
+        sku: Sku::parse(sku).expect("valid"),
+        location: Location::main(),
+        on_hand,
+        held: 0,
+        allocated,
+        available: on_hand - allocated,
+        version: 1,
+    };
+    Outside {
+        placed: vec![order(ANN), order(BOB), order(CID)],
+        cancelled: vec![order(CID)],
+        levels: vec![level("A", 10, 4), level("B", 1, 0)],
+        provider_net: 400,
+        provider_held: 0,
+        verified: vec![("inventory", Verified { events: 9, rows: 3, ..Default::default() })],
+    }
+}
+
+pub(super) fn logged(aggregate: &str, body: Body) -> Logged {
+    let event = proto::Event {
+        shop: "acme".into(),
+        aggregate_id: aggregate.into(),
+        body: Some(body),
+        ..Default::default()
+    };
+    Logged { sequence: 0, positions: BTreeMap::new(), event, is_voided: false }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as it stands in the messages")]
+fn money(minor: i64) -> Option<proto::Money> {
+    Some(proto::Money { minor, currency: "GBP".into() })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as it stands in the messages")]
+fn document(id: &str, sequence: u64) -> Option<proto::Document> {
+    Some(proto::Document { connector: "erp".into(), id: id.into(), sequence })
+}
+
+fn count(sku: &str, quantity: i64, on_hand: i64, sequence: u64) -> Body {
+    fact(Inventory::Counted(proto::StockCounted {
+        sku: sku.into(),
+        location: "main".into(),
+        document: document(&format!("D{sequence}"), sequence).map(|document| match sequence {
+            3 => proto::Document { id: "D1".into(), ..document },
+            _ => document,
+        }),
+        quantity,
+        on_hand,
+    }))
+}
+
+fn adjust(sku: &str, delta: i64, on_hand: i64, sequence: u64) -> Body {
+    fact(Inventory::Adjusted(proto::StockAdjusted {
+        sku: sku.into(),
+        location: "main".into(),
+        document: document("D2", sequence),
+        delta,
+        reason: "received".into(),
+        on_hand,
+    }))
+}
+
+/// A count that somebody pushed later.
+pub(super) fn counted(sku: &str, quantity: i64, on_hand: i64, sequence: u64) -> Logged {
+    logged(&format!("{sku}@main"), count(sku, quantity, on_hand, sequence))
+}
+
+pub(super) fn short(sku: &str, on_hand: i64, promised: i64, orders: &[&str]) -> Logged {
+    let short = Inventory::Short(proto::StockShort {
+        sku: sku.into(),
+        location: "main".into(),
+        on_hand,
+        promised,
+        order_ids: orders.iter().map(|order| (*order).to_owned()).collect(),
+    });
+    logged(&format!("{sku}@main"), fact(short))
+}
+
+fn lines(lines: &[(&str, i64)]) -> Vec<proto::StockLine> {
+    let line = |(sku, quantity): &(&str, i64)| proto::StockLine {
+        sku: (*sku).into(),
+        location: "main".into(),
+        quantity: *quantity,
+    };
+    lines.iter().map(line).collect()
+}
+
+fn held(order: &str, wanted: &[(&str, i64)]) -> Body {
+    fact(reserved(order, wanted))
+}
+
+pub(super) fn reserved(order: &str, wanted: &[(&str, i64)]) -> Inventory {
+    let (order_id, lines) = (order.into(), lines(wanted));
+    Inventory::Reserved(proto::StockReserved { order_id, lines, expires_at: None })
+}
+
+pub(super) fn released(order: &str, wanted: &[(&str, i64)]) -> Inventory {
+    freed(order, wanted, ReleaseReason::Cancelled)
+}
+
+pub(super) fn expired(order: &str, wanted: &[(&str, i64)]) -> Logged {
+    logged(order, fact(freed(order, wanted, ReleaseReason::Expired)))
+}
+
+fn freed(order: &str, wanted: &[(&str, i64)], reason: ReleaseReason) -> Inventory {
+    let (order_id, lines) = (order.into(), lines(wanted));
+    let reason = reason.into();
+    Inventory::Released(proto::StockReleased { order_id, lines, reason })
+}
+
+fn payment_due(minor: i64) -> Order {
+    Order::PaymentDue(proto::OrderPaymentDue { amount: money(minor), ..Default::default() })
+}
+
+pub(super) fn cancelled(reason: CancelReason) -> Order {
+    Order::Cancelled(proto::OrderCancelled { reason: reason.into(), ..Default::default() })
+}
+
+fn granted(operation: &str, minor: i64) -> Payment {
+    Payment::Authorized(proto::PaymentAuthorized {
+        operation_id: operation.into(),
+        provider_reference: "ref".into(),
+        amount: money(minor),
+    })
+}
+
+/// Something that is a fact of a service.
+pub(super) trait Fact {
+    fn body(self) -> Body;
+}
+
+impl Fact for Inventory {
+    fn body(self) -> Body {
+        Body::Inventory(proto::InventoryEvent { kind: Some(self) })
+    }
+}
+
+impl Fact for Order {
+    fn body(self) -> Body {
+        Body::Order(proto::OrderEvent { kind: Some(self) })
+    }
+}
+
+pub(super) fn fact(fact: impl Fact) -> Body {
+    fact.body()
+}

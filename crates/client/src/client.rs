@@ -1,0 +1,252 @@
+//! One function for each route, and sending.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use backon::{ExponentialBuilder, Retryable};
+use events::{
+    id::OrderId,
+    view::{LevelView, OrderView},
+};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::{Error, PushResult, Response, Totals, error::is_transient};
+
+/// How long one attempt of a request may take: longer than the longest wait of the gateway.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+/// How often a request is sent again: with the delays below for some 35 s, longer than a cluster
+/// takes to elect a leader.
+const MAX_RETRIES: usize = 20;
+/// The delay before the first retry; each further one is twice as long.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The longest delay before a retry.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
+/// Stock levels of one page.
+const LEVELS_PAGE: usize = 1_000;
+
+/// A client of one shop; cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    /// `http://host:port/v1/shops/<shop>`
+    shop: Url,
+    api_key: String,
+    max_retries: usize,
+}
+
+impl fmt::Debug for Client {
+    /// Leaves the API key out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("shop", &self.shop.as_str()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client of `shop` at the gateway `url` (`http://host:port`).
+    pub fn new(url: &str, api_key: &str, shop: &str) -> Result<Self, Error> {
+        let unusable = |source| Error::Address { url: url.to_owned(), source };
+        let mut base = Url::parse(url).map_err(|source| unusable(Some(source)))?;
+        base.path_segments_mut()
+            .map_err(|()| unusable(None))?
+            .pop_if_empty()
+            .extend(["v1", "shops", shop]);
+        let http =
+            reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().map_err(Error::Setup)?;
+        Ok(Self { http, shop: base, api_key: api_key.to_owned(), max_retries: MAX_RETRIES })
+    }
+
+    /// The same client, which sends each request once: for who measures, or handles each answer.
+    #[must_use]
+    pub fn without_retries(self) -> Self {
+        Self { max_retries: 0, ..self }
+    }
+
+    /// Pushes lines of NDJSON to `products` or `inventory`. Lines that were pushed before have no
+    /// further effect, so this is retried without an idempotency key.
+    pub async fn push(&self, path: &str, lines: String) -> Result<PushResult, Error> {
+        let request = self
+            .request(Method::POST, path)
+            .header("content-type", "application/x-ndjson")
+            .body(lines);
+        self.send_until_answered(request).await?.read()
+    }
+
+    /// Places an order under an idempotency key; with `wait`, answered when the order is paid or
+    /// cancelled, or that time is over. The answer to the order is an [`OrderView`] (201), or
+    /// nothing yet (202).
+    pub async fn place(
+        &self,
+        order: &(impl Serialize + Sync + ?Sized),
+        idempotency_key: &str,
+        wait: Option<Duration>,
+    ) -> Result<Response, Error> {
+        let mut request = self
+            .request(Method::POST, "orders")
+            .header("idempotency-key", idempotency_key)
+            .json(order);
+        if let Some(wait) = wait {
+            request = request.header("prefer", format!("wait={}", wait.as_secs()));
+        }
+        self.send_until_answered(request).await
+    }
+
+    /// Cancels an order. Refused with the code `too_late` once it is confirmed.
+    pub async fn cancel(&self, order: OrderId, note: &str) -> Result<OrderView, Error> {
+        let path = format!("orders/{order}/cancel");
+        // Cancelled again, an order stays as it is.
+        let request = self.request(Method::POST, &path).json(&json!({"note": note}));
+        self.send_until_answered(request).await?.read()
+    }
+
+    /// The order of that id.
+    pub async fn order(&self, id: OrderId) -> Result<Option<OrderView>, Error> {
+        match self.get(&format!("orders/{id}")).await {
+            Ok(order) => Ok(Some(order)),
+            Err(error) if error.problem().is_some_and(|it| it.status == StatusCode::NOT_FOUND) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The order of that reference.
+    pub async fn order_by_reference(&self, reference: &str) -> Result<Option<OrderView>, Error> {
+        #[derive(Deserialize)]
+        struct Found {
+            orders: Vec<OrderView>,
+        }
+        let found: Found = self.query("orders", &[("reference", reference)]).await?;
+        Ok(found.orders.into_iter().next())
+    }
+
+    /// What the services count over the shop.
+    pub async fn totals(&self) -> Result<Totals, Error> {
+        self.get("totals").await
+    }
+
+    /// The stock level of each SKU.
+    pub async fn levels(&self) -> Result<Vec<LevelView>, Error> {
+        #[derive(Deserialize)]
+        struct Page {
+            levels: Vec<LevelView>,
+            next: Option<String>,
+        }
+        let limit = LEVELS_PAGE.to_string();
+        let mut levels = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut parameters = vec![("limit", limit.as_str())];
+            parameters.extend(after.as_deref().map(|after| ("after", after)));
+            let page: Page = self.query("inventory", &parameters).await?;
+            levels.extend(page.levels);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(levels),
+            }
+        }
+    }
+
+    /// Reads what is at a path below the shop.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.query(path, &[]).await
+    }
+
+    /// Reads what is at a path below the shop, with parameters of any content.
+    pub async fn query<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<T, Error> {
+        let mut url = self.url(path);
+        if !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
+        }
+        let request = self.http.request(Method::GET, url).bearer_auth(&self.api_key);
+        self.send_until_answered(request).await?.read()
+    }
+
+    /// A request to a path below the shop.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.url(path)).bearer_auth(&self.api_key)
+    }
+
+    /// The address of a path below the shop; what stands in the path is encoded where it must be.
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.shop.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.extend(path.split('/'));
+        }
+        url
+    }
+
+    /// Sends a request once and reads the answer, whatever its status.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let response = request.send().await.map_err(Error::Unanswered)?;
+        let status = response.status();
+        let replayed = response.headers().contains_key("idempotency-replayed");
+        let body = response.bytes().await.map_err(Error::Unanswered)?;
+        let body = match serde_json::from_slice(&body) {
+            Ok(body) => body,
+            Err(_) if body.is_empty() => Value::Null,
+            // A proxy in between may answer anything.
+            Err(_) if !status.is_success() => String::from_utf8_lossy(&body).into(),
+            Err(source) => return Err(Error::Unreadable { status, source }),
+        };
+        Ok(Response { status, replayed, attempts: 1, body })
+    }
+
+    /// Sends a request until the gateway answers it; returns the answer, whatever its status is
+    /// besides those that are retried. Only for what has one effect however often it is sent.
+    pub async fn send_until_answered(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let attempts = AtomicU32::new(0);
+        let attempt = || async {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            let again = request.try_clone().ok_or(Error::Streamed)?;
+            let response = self.send(again).await?;
+            if is_transient(response.status) { response.succeeded() } else { Ok(response) }
+        };
+        let delays = ExponentialBuilder::default()
+            .with_min_delay(MIN_RETRY_DELAY)
+            .with_max_delay(MAX_RETRY_DELAY)
+            .with_max_times(self.max_retries)
+            .with_jitter();
+        let response = attempt
+            .retry(delays)
+            .when(Error::is_transient)
+            .notify(|error, delay| tracing::warn!(%error, ?delay, "sends a request again"))
+            .await?;
+        Ok(Response { attempts: attempts.into_inner(), ..response })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_a_path_or_a_query_is_encoded() {
+        let client = Client::new("http://127.0.0.1:1/", "key", "acme").expect("an address");
+        assert_eq!(client.url("orders/7").as_str(), "http://127.0.0.1:1/v1/shops/acme/orders/7");
+        assert_eq!(client.url("products/A B?").path(), "/v1/shops/acme/products/A%20B%3F");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_with_what_was_given() {
+        for url in ["", "127.0.0.1:80", "mailto:acme@example.org"] {
+            let error = Client::new(url, "key", "acme").expect_err("is no address");
+            assert!(error.to_string().contains(&format!("{url:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_api_key_is_not_shown() {
+        let client = Client::new("http://127.0.0.1:1", "s3cret", "acme").expect("an address");
+        assert!(!format!("{client:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,128 @@
+//! What can fail when the gateway is called.
+
+use std::fmt;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Why a call did not come to its answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be one of a gateway.
+    #[error("the gateway's address {url:?} must be http://host:port")]
+    Address {
+        /// What was given.
+        url: String,
+        /// What is wrong with it, where it is no address at all.
+        source: Option<url::ParseError>,
+    },
+    /// The HTTP client could not be made.
+    #[error("make an HTTP client")]
+    Setup(#[source] reqwest::Error),
+    /// The gateway was not reached, or gave no answer in time.
+    #[error("no answer from the gateway")]
+    Unanswered(#[source] reqwest::Error),
+    /// The answer is not what the API promises.
+    #[error("read the gateway's answer, of status {status}")]
+    Unreadable {
+        /// Its status.
+        status: StatusCode,
+        /// Where it departs.
+        source: serde_json::Error,
+    },
+    /// The body of a request is a stream, which cannot be sent a second time.
+    #[error("a body that is a stream cannot be sent again")]
+    Streamed,
+    /// The gateway answered, and not as was asked for.
+    #[error("the gateway answered {0}")]
+    Problem(Box<Problem>),
+}
+
+impl Error {
+    /// What the gateway answered instead, if it did.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Problem(problem) => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may be answered in a moment.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Unanswered(_) => true,
+            Self::Problem(problem) => StatusCode::from_u16(problem.status).is_ok_and(is_transient),
+            Self::Address { .. } | Self::Setup(_) | Self::Streamed | Self::Unreadable { .. } => {
+                false
+            }
+        }
+    }
+}
+
+/// Why the gateway did not do what it was asked for: a problem document of RFC 9457.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Problem {
+    /// The status of the answer.
+    #[serde(default)]
+    pub status: u16,
+    /// The stable name of what is wrong, such as `reference_taken`.
+    #[serde(default)]
+    pub code: String,
+    /// The same for people.
+    #[serde(default)]
+    pub title: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub detail: String,
+    /// The fields that are wrong.
+    #[serde(default)]
+    pub errors: Vec<FieldError>,
+    /// What belongs to this code alone, such as the `order_id` of `reference_taken`.
+    #[serde(flatten)]
+    pub members: Map<String, Value>,
+}
+
+/// A field of a request that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FieldError {
+    /// Its path in the body, or the name of the parameter or header.
+    pub field: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl Problem {
+    /// The problem that an answer of that status and body tells.
+    pub(crate) fn read(status: StatusCode, body: &Value) -> Self {
+        let told = serde_json::from_value(body.clone()).unwrap_or_else(|_| Self {
+            status: 0,
+            code: String::new(),
+            title: String::new(),
+            // A proxy in between may answer anything.
+            detail: body.to_string(),
+            errors: Vec::new(),
+            members: Map::new(),
+        });
+        Self { status: status.as_u16(), ..told }
+    }
+}
+
+/// Whether the same request may be answered in a moment.
+pub(crate) fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502..=504)
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, code, title, detail, errors, members } = self;
+        write!(f, "{status} {code}: {title}: {detail}")?;
+        for FieldError { field, detail } in errors {
+            write!(f, "; {field}: {detail}")?;
+        }
+        for (name, value) in members.iter().filter(|(name, _)| *name != "type") {
+            write!(f, "; {name}: {value}")?;
+        }
+        Ok(())
+    }
+}

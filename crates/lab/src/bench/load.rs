@@ -1,0 +1,199 @@
+//! The load: orders through the inbox and over HTTP, stock lines over HTTP.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use client::Client;
+use engine::{Engine, Outcome};
+use events::{
+    id::{CommandId, Shop},
+    subject::Lane,
+    time::Timestamp,
+};
+use futures::{StreamExt, stream};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use tokio::task::JoinSet;
+
+use super::{
+    report::{Latency, Throughput},
+    shop,
+};
+use crate::{figures::Latencies, random::Random, settlements::SettlementLatencies};
+
+/// Commands that wait for their answers at the same time.
+const MAX_IN_FLIGHT: usize = 1_000;
+/// How long a command may wait for its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// Stock lines of one request.
+const LINES_PER_REQUEST: usize = 5_000;
+/// The seed of all orders.
+const SEED: u64 = 29;
+
+/// Where the load goes.
+#[derive(Debug, Clone)]
+pub(super) struct Load {
+    pub(super) api: Client,
+    pub(super) engine: Engine,
+    pub(super) shop: Shop,
+    pub(super) partition: u32,
+}
+
+impl Load {
+    /// Puts the catalogue and the stock there.
+    pub(super) async fn open(&self) -> Result<()> {
+        self.push("products", shop::products()).await.context("put the catalogue there")?;
+        self.push("inventory", shop::stock()).await.context("put the stock there")?;
+        self.stored().await.map(|_| ())
+    }
+
+    /// Orders through the inbox, without HTTP: all services work, nothing else.
+    pub(super) async fn sagas(&self, count: u32) -> Result<Throughput> {
+        let client = self.engine.client();
+        let before = self.stored().await?;
+        let settlements = SettlementLatencies::follow(&self.engine, self.partition).await?;
+        let mut random = Random::new(SEED);
+        let started = Instant::now();
+        let sending = stream::iter(0..count).map(|number| {
+            let now = Timestamp::now();
+            let command = shop::command(&self.shop, "inbox", number, &mut random, now);
+            client.send(Lane::Live, command, ANSWER_TIMEOUT)
+        });
+        let mut sent = sending.buffer_unordered(MAX_IN_FLIGHT);
+        while let Some(outcome) = sent.next().await {
+            match outcome.context("put an order into the inbox")? {
+                Outcome::Answered(_) => {}
+                Outcome::Pending => bail!("an order was not answered within {ANSWER_TIMEOUT:?}"),
+            }
+        }
+        let last = settlements.wait_for(count.into()).await?;
+        let messages = self.stored().await? - before;
+        Ok(Throughput::new(count.into(), last.saturating_duration_since(started), messages))
+    }
+
+    /// Orders over HTTP, from clients that each send one after the other.
+    pub(super) async fn orders(&self, count: u32, clients: u16) -> Result<Throughput> {
+        let before = self.stored().await?;
+        let settlements = SettlementLatencies::follow(&self.engine, self.partition).await?;
+        let next = Arc::new(AtomicU32::new(0));
+        let started = Instant::now();
+        let mut running = JoinSet::new();
+        for client in 0..clients {
+            let (load, next) = (self.clone(), next.clone());
+            let mut random = Random::new(SEED + u64::from(client));
+            running.spawn(async move {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return anyhow::Ok(());
+                    }
+                    load.place("http", number, &mut random).await?;
+                }
+            });
+        }
+        while let Some(ended) = running.join_next().await {
+            ended.context("be a client")??;
+        }
+        let took = started.elapsed();
+        settlements.wait_for(count.into()).await?;
+        let messages = self.stored().await? - before;
+        Ok(Throughput::new(count.into(), took, messages))
+    }
+
+    /// Orders over HTTP at a fixed rate, whether the earlier ones are answered or not. What is
+    /// late counts from when it was meant to begin.
+    pub(super) async fn at_rate(&self, rate: u32, time: Duration) -> Result<Latency> {
+        self.stored().await?;
+        let settlements =
+            Arc::new(SettlementLatencies::follow(&self.engine, self.partition).await?);
+        let count = (f64::from(rate) * time.as_secs_f64()) as u32;
+        let mut random = Random::new(SEED);
+        let mut placing = JoinSet::new();
+        let mut accepted = Latencies::default();
+        let started = Instant::now();
+        for number in 0..count {
+            let meant = started + time.mul_f64(f64::from(number) / f64::from(count));
+            tokio::time::sleep_until(meant.into()).await;
+            let body = shop::body("rate", number, &mut random);
+            let (load, settlements) = (self.clone(), settlements.clone());
+            placing.spawn(async move {
+                let key = shop::key("rate", number);
+                settlements.start(CommandId::from_key(&load.shop, &key).to_string(), meant);
+                load.post(&body, &key).await.map(|()| meant.elapsed())
+            });
+            while let Some(placed) = placing.try_join_next() {
+                accepted.record(placed.context("place an order")??);
+            }
+        }
+        while let Some(placed) = placing.join_next().await {
+            accepted.record(placed.context("place an order")??);
+        }
+        settlements.wait_for(count.into()).await?;
+        Ok(Latency::new(rate, &accepted, &settlements.latencies()))
+    }
+
+    async fn place(&self, name: &str, number: u32, random: &mut Random) -> Result<()> {
+        let body = shop::body(name, number, random);
+        self.post(&body, &shop::key(name, number)).await
+    }
+
+    async fn post(&self, body: &serde_json::Value, key: &str) -> Result<()> {
+        let response = self.api.place(body, key, None).await?;
+        if response.status != StatusCode::CREATED {
+            bail!("order {key} was answered {}: {}", response.status, response.body);
+        }
+        Ok(())
+    }
+
+    /// Stock lines over HTTP, from two connectors at the same time.
+    pub(super) async fn lines(&self, count: u32) -> Result<Throughput> {
+        let each = count as usize / shop::CONNECTORS.len();
+        let uploads: Vec<Vec<String>> = shop::CONNECTORS
+            .iter()
+            .map(|connector| {
+                let starts = (0..each).step_by(LINES_PER_REQUEST);
+                let length = |from| LINES_PER_REQUEST.min(each - from);
+                starts.map(|from| shop::lines(connector, from, length(from))).collect()
+            })
+            .collect();
+        let before = self.stored().await?;
+        let started = Instant::now();
+        let pushing = uploads.into_iter().map(async |uploads| {
+            for upload in uploads {
+                self.push("inventory", upload).await?;
+            }
+            anyhow::Ok(())
+        });
+        futures::future::try_join_all(pushing).await?;
+        let took = started.elapsed();
+        let messages = self.stored().await? - before;
+        Ok(Throughput::new((each * shop::CONNECTORS.len()) as u64, took, messages))
+    }
+
+    /// Pushes lines, and reads of the answer what they came to, not what became of each.
+    async fn push(&self, path: &str, lines: String) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Counts {
+            rejected: u64,
+        }
+        let request = self.api.request(Method::POST, path);
+        let request = request.header("content-type", "application/x-ndjson").body(lines);
+        let response = request.send().await.context("push lines to the gateway")?;
+        let status = response.status();
+        let body = response.bytes().await.context("read the gateway's answer")?;
+        ensure!(
+            status == StatusCode::OK,
+            "lines were answered {status}: {}",
+            String::from_utf8_lossy(&body[..body.len().min(500)])
+        );
+        let Counts { rejected } = serde_json::from_slice(&body)?;
+        ensure!(rejected == 0, "{rejected} lines were rejected");
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! The shop of the benchmark: what it sells, and who orders what.
+
+use events::{
+    id::{CommandId, Shop},
+    proto::{self, command::Body},
+    time::Timestamp,
+};
+use serde_json::{Value, json};
+
+use crate::random::Random;
+
+/// The products that are ordered.
+pub(super) const ORDERED: usize = 200;
+/// All products; an ERP pushes stock lines for each of them.
+pub(super) const PRODUCTS: usize = 5_000;
+/// The product that there is none of.
+const EMPTY: &str = "BENCH-EMPTY";
+/// The units of each other product: enough for any run.
+const UNITS: i64 = 500_000_000;
+/// So many of a thousand orders cannot be filled.
+const REFUSED_PER_MILLE: usize = 30;
+/// The most lines of an order.
+const MOST_LINES: usize = 4;
+/// The connector of the opening stock.
+const CONNECTOR: &str = "bench-opening";
+/// The lines of a second connector are its own.
+pub(super) const CONNECTORS: [&str; 2] = ["bench-erp-1", "bench-erp-2"];
+
+/// The catalogue, as lines of NDJSON.
+pub(super) fn products() -> String {
+    let line = |sku: &str| {
+        let price = json!({"minor": 1_250, "currency": "GBP"});
+        format!("{}\n", json!({"sku": sku, "title": format!("Product {sku}"), "price": price}))
+    };
+    (0..PRODUCTS).map(sku).chain([EMPTY.to_owned()]).map(|sku| line(&sku)).collect()
+}
+
+/// The opening stock of what is ordered, as lines of NDJSON.
+pub(super) fn stock() -> String {
+    let counts = (0..ORDERED).map(|product| (sku(product), UNITS)).chain([(EMPTY.to_owned(), 0)]);
+    let line = |(sku, quantity): (String, i64)| {
+        let line = json!({"type": "count", "sku": sku, "quantity": quantity, "sequence": 1,
+            "connector": CONNECTOR, "document": format!("OPEN-{sku}")});
+        format!("{line}\n")
+    };
+    counts.map(line).collect()
+}
+
+fn sku(product: usize) -> String {
+    format!("BENCH-{product:05}")
+}
+
+/// The SKUs and units of an order.
+fn basket(random: &mut Random) -> Vec<(String, i64)> {
+    let lines = 1 + random.below(MOST_LINES);
+    let first = random.below(ORDERED);
+    // Neighbours, so that no SKU is there twice.
+    let mut basket: Vec<_> = (0..lines)
+        .map(|line| (sku((first + line * 7) % ORDERED), 1 + random.below(3) as i64))
+        .collect();
+    if random.below(1000) < REFUSED_PER_MILLE {
+        basket.push((EMPTY.to_owned(), 1));
+    }
+    basket
+}
+
+/// The idempotency key of an order.
+pub(super) fn key(name: &str, number: u32) -> String {
+    format!("{name}-{number}")
+}
+
+/// An order as the gateway would put it into the inbox.
+pub(super) fn command(
+    shop: &Shop,
+    name: &str,
+    number: u32,
+    random: &mut Random,
+    now: Timestamp,
+) -> proto::Command {
+    let key = key(name, number);
+    let lines = basket(random).into_iter().map(|(sku, quantity)| proto::RequestedLine {
+        sku,
+        quantity,
+        unit_price: None,
+    });
+    let order = proto::PlaceOrder {
+        order_id: CommandId::from_key(shop, &format!("{key}/order")).to_string(),
+        reference: key.clone(),
+        customer_id: format!("C-{}", number % 5_000),
+        country: "GB".to_owned(),
+        currency: "GBP".to_owned(),
+        lines: lines.collect(),
+        charges: vec![],
+        payment_method: "card".to_owned(),
+    };
+    proto::Command {
+        id: CommandId::from_key(shop, &key).to_string(),
+        shop: shop.to_string(),
+        time: Some(now.into()),
+        // As long as a real one.
+        fingerprint: "0".repeat(64),
+        traceparent: String::new(),
+        after: std::collections::HashMap::new(),
+        body: Some(Body::PlaceOrder(order)),
+    }
+}
+
+/// The same order as the body of a request.
+pub(super) fn body(name: &str, number: u32, random: &mut Random) -> Value {
+    let lines: Vec<_> = basket(random)
+        .into_iter()
+        .map(|(sku, quantity)| json!({"sku": sku, "quantity": quantity}))
+        .collect();
+    json!({
+        "reference": key(name, number),
+        "customer_id": format!("C-{}", number % 5_000),
+        "country": "GB",
+        "currency": "GBP",
+        "lines": lines,
+    })
+}
+
+/// Stock lines of a connector as NDJSON: counts and adjustments in turn, over all products.
+pub(super) fn lines(connector: &str, from: usize, count: usize) -> String {
+    let line = |number: usize| {
+        let sku = sku(ORDERED + number % (PRODUCTS - ORDERED));
+        let document = format!("{connector}-{number}");
+        let line = if number.is_multiple_of(2) {
+            json!({"type": "count", "sku": sku, "quantity": 1_000, "connector": connector,
+                "document": document, "sequence": number})
+        } else {
+            json!({"type": "adjustment", "sku": sku, "delta": 24, "reason": "goods received",
+                "connector": connector, "document": document, "sequence": number})
+        };
+        format!("{line}\n")
+    };
+    (from..from + count).map(line).collect()
+}

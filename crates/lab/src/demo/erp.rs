@@ -1,0 +1,189 @@
+//! The ERP connector: the documents that it pushes, and the answer that each must get.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use audit::Findings;
+use client::Client;
+use serde_json::{Value, json};
+
+use super::products::{PRODUCTS, RACE_SKU, SHORT_SKU, UNKNOWN_SKU};
+
+/// The connector's name.
+const CONNECTOR: &str = "warehouse-erp";
+/// So many orders are what the opening stock of the products is for.
+const OPENING_IS_FOR: i64 = 2_500;
+/// The first sequence of the documents that come during the day.
+const DAY: u64 = 10_000;
+
+/// A line of a push, and what must be answered to it.
+#[derive(Debug, Clone)]
+struct Line {
+    document: Value,
+    answer: &'static str,
+}
+
+/// Some lines that are pushed together.
+#[derive(Debug, Clone)]
+pub struct Push(Vec<Line>);
+
+/// What was answered.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// By answer: how many lines got it.
+    pub counts: BTreeMap<String, u64>,
+    /// Lines that got another answer than they should.
+    pub wrong: Findings,
+}
+
+impl Answers {
+    /// How many lines were answered.
+    pub fn lines(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Adds those of another push.
+    pub fn append(&mut self, other: Self) {
+        for (answer, count) in other.counts {
+            *self.counts.entry(answer).or_default() += count;
+        }
+        self.wrong.append(other.wrong);
+    }
+}
+
+impl Push {
+    /// The opening stock for a day of so many orders: a count for each product; and what a real
+    /// connector does as well: it repeats itself, is late, and knows what nobody else knows.
+    pub fn opening(orders: usize, race_units: usize) -> Self {
+        let mut lines = Vec::new();
+        let sold = PRODUCTS.iter().filter(|product| product.opening > 0);
+        for (sequence, product) in (100..).zip(sold) {
+            let units = (product.opening * orders as i64).div_euclid(OPENING_IS_FOR).max(2);
+            lines.push(applied(count(product.sku, units, sequence)));
+            // Every eighth document is sent again: it has one effect.
+            if sequence % 8 == 0 {
+                lines.push(Line {
+                    document: count(product.sku, units, sequence),
+                    answer: "duplicate",
+                });
+            }
+            // Every tenth product has an older count that comes late: the newer one stands.
+            if sequence % 10 == 0 {
+                let late = count(product.sku, units + 50, sequence - 100);
+                lines.push(Line { document: late, answer: "stale" });
+            }
+        }
+        // A delivery that was booked after the count, and overtook it: it counts on top.
+        lines.push(applied(adjustment(RACE_SKU, 1, "late delivery", 301)));
+        lines.push(applied(count(RACE_SKU, race_units as i64 - 1, 300)));
+        // The same document id with another content.
+        let mut reused = count(RACE_SKU, 999, 300);
+        reused["sequence"] = json!(302);
+        lines.push(Line { document: reused, answer: "document_reused" });
+        let unknown = count(UNKNOWN_SKU, 12, 303);
+        lines.push(Line { document: unknown, answer: "unknown_sku" });
+        Self(lines)
+    }
+
+    /// What comes while customers order, in this order: goods received, breakages, a repetition of
+    /// the morning, and a shelf that was found empty.
+    pub fn during_the_day(orders: usize) -> Vec<Self> {
+        let received =
+            (DAY..).zip(PRODUCTS.iter().skip(1).step_by(6).take(12)).map(|(sequence, product)| {
+                applied(adjustment(product.sku, 25, "goods received", sequence))
+            });
+        let broken = (DAY + 100..)
+            .zip(PRODUCTS.iter().skip(2).step_by(9).take(6))
+            .map(|(sequence, product)| applied(adjustment(product.sku, -1, "broken", sequence)));
+        let again = Self::opening(orders, 2)
+            .0
+            .into_iter()
+            .filter(|line| line.answer == "applied" && line.document["sku"] != RACE_SKU);
+        let again = again.step_by(7).map(|line| Line { answer: "duplicate", ..line });
+        // Less than is promised by then, but for a very quiet day.
+        let found_missing = applied(count(SHORT_SKU, 1, DAY + 200));
+        vec![
+            Self(received.collect()),
+            Self(broken.chain(again).collect()),
+            Self(vec![found_missing]),
+        ]
+    }
+
+    /// Pushes the lines.
+    pub async fn send(&self, api: &Client) -> Result<Answers> {
+        let lines: Vec<_> = self.0.iter().map(|line| line.document.to_string()).collect();
+        let bulk = api.push("inventory", lines.join("\n")).await?;
+        let mut answers = Answers::default();
+        let got = |index: usize| {
+            let result = bulk.results.get(index).and_then(|line| line["result"].as_str());
+            result.unwrap_or("nothing")
+        };
+        for (index, Line { document, answer }) in self.0.iter().enumerate() {
+            let got = got(index);
+            *answers.counts.entry(got.to_owned()).or_default() += 1;
+            answers.wrong.expect(got == *answer, || {
+                format!("ERP line {document} was answered {got}, not {answer}")
+            });
+        }
+        Ok(answers)
+    }
+}
+
+fn applied(document: Value) -> Line {
+    Line { document, answer: "applied" }
+}
+
+fn count(sku: &str, quantity: i64, sequence: u64) -> Value {
+    json!({
+        "type": "count",
+        "sku": sku,
+        "quantity": quantity,
+        "connector": CONNECTOR,
+        "document": format!("CNT-{sku}-{sequence}"),
+        "sequence": sequence,
+    })
+}
+
+fn adjustment(sku: &str, delta: i64, reason: &str, sequence: u64) -> Value {
+    json!({
+        "type": "adjustment",
+        "sku": sku,
+        "delta": delta,
+        "reason": reason,
+        "connector": CONNECTOR,
+        "document": format!("ADJ-{sequence}"),
+        "sequence": sequence,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(push: &Push) -> BTreeMap<&str, usize> {
+        push.0.iter().fold(BTreeMap::new(), |mut counts, line| {
+            *counts.entry(line.answer).or_default() += 1;
+            counts
+        })
+    }
+
+    #[test]
+    fn the_opening_shows_every_answer() {
+        let push = Push::opening(2_000, 20);
+        let answers = answers(&push);
+        assert_eq!(answers.get("applied"), Some(&(PRODUCTS.len() - 2 + 2)), "{answers:?}");
+        for other in ["duplicate", "stale", "document_reused", "unknown_sku"] {
+            assert!(answers.contains_key(other), "{other}: {answers:?}");
+        }
+        assert!(push.0.len() <= 500, "goes in one command, and so in this order");
+    }
+
+    #[test]
+    fn what_is_repeated_during_the_day_is_what_came_in_the_morning() {
+        let morning = Push::opening(2_000, 20);
+        let day = Push::during_the_day(2_000);
+        for line in day.iter().flat_map(|push| &push.0).filter(|line| line.answer == "duplicate") {
+            assert!(morning.0.iter().any(|first| first.document == line.document), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Waiting until an installation has settled.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use client::Client;
+use engine::Engine;
+use node::services::NAMES;
+use tokio::time::sleep;
+
+/// The interval between two looks.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// How long the logs may stand still before the wait is given up: longer than any pause of the
+/// payments.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Waits until so many orders of the shop have ended and no log grows any more. False when that
+/// does not come about; what is wrong then shows in the checks.
+pub(crate) async fn until_settled(engine: &Engine, api: &Client, orders: u64) -> Result<bool> {
+    let mut last = Vec::new();
+    let mut changed = Instant::now();
+    loop {
+        let ends = log_ends(engine).await?;
+        let is_quiet = ends == last;
+        if !is_quiet {
+            (last, changed) = (ends, Instant::now());
+        }
+        if is_quiet && api.totals().await?.are_settled(orders) {
+            return Ok(true);
+        }
+        if changed.elapsed() > SETTLE_TIMEOUT {
+            return Ok(false);
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+async fn log_ends(engine: &Engine) -> Result<Vec<u64>> {
+    let mut ends = Vec::new();
+    for partition in 0..engine.config().partitions {
+        for service in NAMES {
+            ends.push(engine.log_end(service, partition).await.context("look at the logs")?);
+        }
+    }
+    Ok(ends)
+}

@@ -1,0 +1,22 @@
+//! A process of an installation: its settings, the services that it runs, and how it stops.
+//!
+//! - `settings`: flags, environment and file, in that order;
+//! - `services`: the one list of services: a new one is registered there and nowhere else;
+//! - `serve`: runs services in one process, and drains them;
+//! - `embedded`: a whole installation in this process, with a nats-server of its own;
+//! - `data_folder`: the folder of such an installation;
+//! - `terminal`: printing, and being asked to stop.
+
+pub mod data_folder;
+pub mod embedded;
+pub mod serve;
+pub mod services;
+pub mod settings;
+pub mod terminal;
+
+/// Gives the recorder of this process the help texts of all metrics.
+pub fn describe_metrics() {
+    engine::metrics::describe();
+    gateway::metrics::describe();
+    order::metrics::describe();
+}

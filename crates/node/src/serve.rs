@@ -1,0 +1,196 @@
+//! Running services in one process: all of them on a laptop, some of them on a cluster.
+
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use engine::Engine;
+pub use gateway::MetricsSource;
+use tokio::{
+    sync::oneshot,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
+
+use crate::{
+    services::{SERVICES, Service},
+    settings::Settings,
+};
+
+/// What a process can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// The workers of a service.
+    Service(&'static Service),
+    /// The HTTP API.
+    Gateway,
+}
+
+impl Component {
+    /// All of them; the gateway is the last.
+    pub fn all() -> Vec<Self> {
+        SERVICES.iter().map(Self::Service).chain([Self::Gateway]).collect()
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service(service) => service.name,
+            Self::Gateway => "gateway",
+        }
+    }
+
+    /// What it does, in a few words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Service(service) => service.about,
+            Self::Gateway => "The HTTP API",
+        }
+    }
+}
+
+/// The part of the time for a drain that is the gateway's; the rest is its workers'.
+const GATEWAY_SHARE: f64 = 0.75;
+
+/// How often the metric of readiness is set, and how long the broker may take to answer for it.
+const READINESS_INTERVAL: Duration = Duration::from_secs(2);
+
+type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// Runs the components until `shutdown`, and then until they have drained: first the gateway, while
+/// the workers go on answering it, and then these. Sends the gateway's address to `bound` as soon as
+/// it listens. `metrics` renders the metrics of the process, for the gateway's `GET /metrics`.
+pub async fn serve(
+    settings: &Settings,
+    components: &[Component],
+    shutdown: CancellationToken,
+    metrics: Option<MetricsSource>,
+    bound: oneshot::Sender<SocketAddr>,
+) -> Result<()> {
+    let connected = shutdown.run_until_cancelled(Box::pin(connect(settings))).await;
+    let Some(engine) = connected.transpose()? else { return Ok(()) };
+    let drains = components.contains(&Component::Gateway);
+    let workers = if drains { CancellationToken::new() } else { shutdown.clone() };
+    let mut bound = Some(bound);
+    let mut running = JoinSet::new();
+    for component in components {
+        running.spawn(match *component {
+            Component::Gateway => {
+                let stops = (shutdown.clone(), workers.clone().drop_guard());
+                start_gateway(&engine, settings, stops, metrics.clone(), bound.take())?
+            }
+            Component::Service(service) => {
+                start_service(service, &engine, settings, workers.clone())
+            }
+        });
+    }
+    let _measuring =
+        AbortOnDropHandle::new(tokio::spawn(measure_readiness(engine.clone(), shutdown.clone())));
+    let all = async {
+        let mut outcome = Ok(());
+        while let Some(ended) = running.join_next().await {
+            // The first that ends stops the others: half an installation is none.
+            shutdown.cancel();
+            outcome = outcome.and(ended.context("run a service").flatten());
+        }
+        outcome
+    };
+    let too_late = async {
+        shutdown.cancelled().await;
+        sleep(settings.drain_within).await;
+    };
+    tokio::select! {
+        outcome = all => outcome,
+        () = too_late => bail!("did not stop within {:?} (drain-within)", settings.drain_within),
+    }
+}
+
+/// Says again and again whether the process is ready, as `/readyz` does.
+async fn measure_readiness(engine: Engine, shutdown: CancellationToken) {
+    let client = engine.client();
+    loop {
+        let asked = timeout(READINESS_INTERVAL, client.ready()).await;
+        let can_work = matches!(asked, Ok(Ok(()))) && readiness(&engine.partitions()).ready;
+        engine::metrics::ready(can_work && !shutdown.is_cancelled());
+        if shutdown.run_until_cancelled(sleep(READINESS_INTERVAL)).await.is_none() {
+            return engine::metrics::ready(false);
+        }
+    }
+}
+
+async fn connect(settings: &Settings) -> Result<Engine> {
+    let config = engine::Config { start_timeout: settings.start_timeout, ..settings.engine() };
+    let engine = Engine::connect(config).await?;
+    engine.warn_unless_synced().await;
+    Ok(engine)
+}
+
+/// Runs the gateway until the first of `stops`, and then until what is in flight is answered. The
+/// second stops the workers when the gateway has ended, however it did.
+fn start_gateway(
+    engine: &Engine,
+    settings: &Settings,
+    stops: (CancellationToken, DropGuard),
+    metrics: Option<MetricsSource>,
+    bound: Option<oneshot::Sender<SocketAddr>>,
+) -> Result<Running> {
+    let engine = engine.clone();
+    let api_key = settings.api_key.clone().context(
+        "the gateway needs an API key: set TRADEWIND_API_KEY, --api-key-file or `api-key` in the file",
+    )?;
+    let settings = gateway::Settings {
+        listen: settings.listen,
+        api_key: api_key.into(),
+        answer_timeout: settings.answer_within,
+        drain_timeout: settings.drain_within.mul_f64(GATEWAY_SHARE),
+        limits: gateway::Limits::default(),
+        readiness: {
+            let engine = engine.clone();
+            Arc::new(move || readiness(&engine.partitions()))
+        },
+        metrics,
+        clock: engine.config().clock.clone(),
+    };
+    Ok(Box::pin(async move {
+        let (shutdown, _workers) = stops;
+        gateway::run(&engine, settings, shutdown, bound).await.context("run the gateway")
+    }))
+}
+
+/// A process is not ready when nothing of a service can be handled in it. One failing partition of
+/// several is named, and the others go on.
+fn readiness(partitions: &[engine::PartitionStatus]) -> gateway::Readiness {
+    let is_failing = |status: &&engine::PartitionStatus| {
+        matches!(status.state, engine::PartitionState::Failing { .. })
+    };
+    let ready = partitions.iter().filter(is_failing).all(|failing| {
+        let of_service = partitions.iter().filter(|status| status.service == failing.service);
+        of_service.into_iter().any(|status| !is_failing(&status))
+    });
+    let partitions = partitions.iter().map(|status| {
+        let (state, error) = match &status.state {
+            engine::PartitionState::Held => (gateway::PartitionState::Held, None),
+            engine::PartitionState::Waiting => (gateway::PartitionState::Waiting, None),
+            engine::PartitionState::Recovering => (gateway::PartitionState::Recovering, None),
+            engine::PartitionState::Failing { reason, .. } => {
+                (gateway::PartitionState::Failing, Some(reason.clone()))
+            }
+        };
+        let (service, partition) = (status.service.clone(), status.partition);
+        gateway::PartitionStatus { service, partition, state, error }
+    });
+    gateway::Readiness { ready, partitions: partitions.collect() }
+}
+
+fn start_service(
+    service: &'static Service,
+    engine: &Engine,
+    settings: &Settings,
+    shutdown: CancellationToken,
+) -> Running {
+    let (engine, settings) = (engine.clone(), settings.clone());
+    Box::pin(async move { service.run(&engine, &settings, shutdown).await })
+}

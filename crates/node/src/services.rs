@@ -1,0 +1,124 @@
+//! The one list of services. What is run, rebuilt and verified, and what the command line takes,
+//! follows from it.
+//!
+//! To register a service: an entry of [`SERVICES`], with the function that runs it.
+
+use std::{fmt, future::Future, pin::Pin};
+
+use anyhow::{Context, Result};
+use engine::{Engine, Operator, Rebuilt, Verified};
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::Settings;
+
+/// All services, in the order in which they are run and shown.
+pub static SERVICES: [Service; 4] = [
+    Service::new::<catalog::Catalog>("Products and prices", |engine, _, shutdown| {
+        Box::pin(async move { Ok(engine.run(catalog::service(), shutdown).await?) })
+    }),
+    Service::new::<inventory::Inventory>("Stock", |engine, settings, shutdown| {
+        let policy = inventory::Policy { hold_ttl: settings.hold_ttl };
+        Box::pin(async move { Ok(engine.run(inventory::service(policy), shutdown).await?) })
+    }),
+    Service::new::<order::Orders>("Orders: the saga", |engine, settings, shutdown| {
+        let policy = order::Policy {
+            reserve_within: settings.reserve_within,
+            pay_within: settings.pay_within,
+            allocate_within: settings.allocate_within,
+        };
+        Box::pin(async move { Ok(engine.run(order::service(policy), shutdown).await?) })
+    }),
+    Service::new::<payment::Payments>("Payments", |engine, settings, shutdown| {
+        let settings = payment::Settings {
+            simulator_folder: settings.provider_dir.clone(),
+            simulator_latency: settings.provider_latency,
+            timeout: settings.provider_timeout,
+        };
+        Box::pin(async move {
+            let payments = payment::service(&settings).await?;
+            Ok(engine.run(payments, shutdown).await?)
+        })
+    }),
+];
+
+/// The names of all services.
+pub static NAMES: [&str; SERVICES.len()] = {
+    let mut names = [""; SERVICES.len()];
+    let mut index = 0;
+    while index < SERVICES.len() {
+        names[index] = SERVICES[index].name;
+        index += 1;
+    }
+    names
+};
+
+type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// A service: a log, a database that follows from it, and the workers that write both.
+pub struct Service {
+    /// Its name, in streams, subjects and on the command line.
+    pub name: &'static str,
+    /// What it keeps, in a few words.
+    pub about: &'static str,
+    run: fn(Engine, &Settings, CancellationToken) -> Pending<'static, ()>,
+    /// What an operator does with it.
+    pub operator: Operator,
+}
+
+impl Service {
+    const fn new<S: engine::Service>(
+        about: &'static str,
+        run: fn(Engine, &Settings, CancellationToken) -> Pending<'static, ()>,
+    ) -> Self {
+        Self { name: S::NAME, about, run, operator: Operator::of::<S>() }
+    }
+
+    /// The service of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SERVICES.iter().find(|service| service.name == name)
+    }
+
+    /// Runs its workers until `shutdown`; the batches at hand are finished first.
+    pub async fn run(
+        &self,
+        engine: &Engine,
+        settings: &Settings,
+        shutdown: CancellationToken,
+    ) -> Result<()> {
+        let running = (self.run)(engine.clone(), settings, shutdown);
+        running.await.with_context(|| format!("run the service {}", self.name))
+    }
+
+    /// Folds its log anew and lets the result take the place of its database.
+    pub async fn rebuild(&self, engine: &Engine) -> Result<Rebuilt> {
+        self.operator.rebuild(engine).await.with_context(|| format!("rebuild {}", self.name))
+    }
+
+    /// Compares its database with its log.
+    pub async fn verify(&self, engine: &Engine) -> Result<Verified> {
+        self.operator.verify(engine).await.with_context(|| format!("verify {}", self.name))
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Service").field(&self.name).finish()
+    }
+}
+
+impl PartialEq for Service {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Service {}
+
+/// Compares each database with its log, by service.
+pub async fn verify_all(engine: &Engine) -> Result<Vec<(&'static str, Verified)>> {
+    let mut verified = Vec::new();
+    for service in &SERVICES {
+        verified.push((service.name, service.verify(engine).await?));
+    }
+    Ok(verified)
+}

@@ -1,0 +1,320 @@
+//! How a process takes part in an installation: by flags, environment and file, in that order.
+
+mod value;
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{
+    Arg, Args, Command, FromArgMatches, ValueEnum, builder::TypedValueParser, error::ErrorKind,
+};
+
+use crate::services::NAMES;
+
+/// The settings of a process. Each is a flag, an environment variable, and a key of the file.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Settings {
+    /// A TOML file with settings, named as the flags are; flags and environment win over it
+    #[arg(long, global = true, env = "TRADEWIND_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Where NATS is: an address, or those of a cluster's servers, separated by commas
+    #[arg(long, global = true, env = "TRADEWIND_NATS_URL", hide_env_values = true,
+          default_value = "nats://127.0.0.1:4222", value_parser = Secretive(value::nats_url))]
+    pub nats_url: String,
+
+    /// Where nats-server's monitor is; asked at start whether the server fsyncs
+    #[arg(long, global = true, env = "TRADEWIND_NATS_MONITOR_URL", value_name = "URL",
+          value_parser = value::http_url)]
+    pub nats_monitor_url: Option<String>,
+
+    /// A folder for SQLite files, or a Postgres database: `postgres://…`
+    #[arg(long, global = true, env = "TRADEWIND_DATABASE", hide_env_values = true,
+          default_value = ".data/projections", value_parser = Secretive(value::database))]
+    pub database: String,
+
+    /// The number of partitions: fixed for good when the installation is made; 16 in production
+    #[arg(long, global = true, env = "TRADEWIND_PARTITIONS", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub partitions: u32,
+
+    /// The number of copies of each stream: 1 on one server, 3 on a cluster of three
+    #[arg(long, global = true, env = "TRADEWIND_REPLICAS", default_value_t = 1,
+          value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub replicas: u8,
+
+    /// Keep the streams for integrators (ORDERS from ORDER-0 …); stores each event a second time
+    #[arg(long, global = true, env = "TRADEWIND_INTEGRATOR_STREAMS")]
+    pub integrator_streams: bool,
+
+    /// Where the gateway listens
+    #[arg(long, global = true, env = "TRADEWIND_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// The API key of trusted clients; other users of the machine see a flag in `ps`: use the
+    /// environment or --api-key-file
+    #[arg(long, global = true, env = "TRADEWIND_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+
+    /// A file whose only line is the API key
+    #[arg(long, global = true, env = "TRADEWIND_API_KEY_FILE", value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+
+    /// How long the gateway waits for an answer before it says 202
+    #[arg(long, global = true, env = "TRADEWIND_ANSWER_WITHIN", default_value = "10s",
+          value_parser = value::duration)]
+    pub answer_within: Duration,
+
+    /// How long stock is held for an order whose payment is not authorised
+    #[arg(long, global = true, env = "TRADEWIND_HOLD_TTL", default_value = "15m",
+          value_parser = value::duration)]
+    pub hold_ttl: Duration,
+
+    /// How long an order waits for its stock to be held
+    #[arg(long, global = true, env = "TRADEWIND_RESERVE_WITHIN", default_value = "5m",
+          value_parser = value::duration)]
+    pub reserve_within: Duration,
+
+    /// How long an order waits for its payment to be authorised
+    #[arg(long, global = true, env = "TRADEWIND_PAY_WITHIN", default_value = "10m",
+          value_parser = value::duration)]
+    pub pay_within: Duration,
+
+    /// How long an authorised order waits for its stock to be allocated
+    #[arg(long, global = true, env = "TRADEWIND_ALLOCATE_WITHIN", default_value = "5m",
+          value_parser = value::duration)]
+    pub allocate_within: Duration,
+
+    /// The folder of the simulated payment provider's own ledger
+    #[arg(long, global = true, env = "TRADEWIND_PROVIDER_DIR", default_value = ".data/provider")]
+    pub provider_dir: PathBuf,
+
+    /// How long the simulated payment provider takes for an answer
+    #[arg(long, global = true, env = "TRADEWIND_PROVIDER_LATENCY", default_value = "0ms",
+          value_parser = value::duration_or_none)]
+    pub provider_latency: Duration,
+
+    /// How long the payment service waits for the provider's answer before it asks again
+    #[arg(long, global = true, env = "TRADEWIND_PROVIDER_TIMEOUT", default_value = "10s",
+          value_parser = value::duration)]
+    pub provider_timeout: Duration,
+
+    /// The file with the identity of this process: after a crash, the next process that uses it need
+    /// not wait [default: node-id in the folder of the SQLite files; none with Postgres]
+    #[arg(long, global = true, env = "TRADEWIND_IDENTITY_FILE", value_name = "FILE")]
+    pub identity_file: Option<PathBuf>,
+
+    /// How long services that start wait for NATS and the database
+    #[arg(long, global = true, env = "TRADEWIND_START_TIMEOUT", default_value = "60s",
+          value_parser = value::duration_or_none)]
+    pub start_timeout: Duration,
+
+    /// How long a process may take to stop after SIGTERM
+    #[arg(long, global = true, env = "TRADEWIND_DRAIN_WITHIN", default_value = "10s",
+          value_parser = value::duration)]
+    pub drain_within: Duration,
+
+    /// What is logged: a level, or `module=level,…` [default: info; warn where there is a report]
+    #[arg(long, global = true, env = "TRADEWIND_LOG", value_name = "LEVEL",
+          value_parser = value::log)]
+    pub log: Option<String>,
+
+    /// How it is logged
+    #[arg(long, global = true, env = "TRADEWIND_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Where a collector takes traces by OTLP over HTTP; nothing is exported without it. The
+    /// variables of OpenTelemetry count too
+    #[arg(long, global = true, env = "TRADEWIND_OTLP_ENDPOINT", value_name = "URL",
+          value_parser = value::http_url)]
+    pub otlp_endpoint: Option<String>,
+
+    /// The share of traces begun here that is exported; a caller's traces are exported if it says so
+    #[arg(long, global = true, env = "TRADEWIND_TRACE_RATIO", default_value_t = 1.0,
+          value_parser = value::ratio)]
+    pub trace_ratio: f64,
+
+    /// Where GET /metrics is answered
+    #[arg(long, global = true, env = "TRADEWIND_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+/// How it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// An object a line, for machines.
+    Json,
+}
+
+/// Shows no setting that may hold a key or a password.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("config", &self.config)
+            .field("partitions", &self.partitions)
+            .field("replicas", &self.replicas)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// The settings of the environment, and the defaults of all others.
+    pub fn from_environment() -> Result<Self, clap::Error> {
+        let command = Self::augment_args(Command::new("tradewind"));
+        Self::from_arg_matches(&command.try_get_matches_from(["tradewind"])?)
+    }
+
+    /// Reads the API key from its file, if there is one.
+    pub fn read_api_key_file(&mut self) -> Result<()> {
+        let Some(file) = &self.api_key_file else { return Ok(()) };
+        if self.api_key.is_some() {
+            bail!("api-key and api-key-file are both set: unset one of them");
+        }
+        let key = std::fs::read_to_string(file)
+            .with_context(|| format!("read the API key in {}", file.display()))?;
+        self.api_key = Some(key.trim_end().to_owned());
+        Ok(())
+    }
+
+    /// The engine's part of the settings, for a command that somebody waits for: it does not wait
+    /// for servers that are not there.
+    pub fn engine(&self) -> engine::Config {
+        let database = self.database.parse().unwrap_or_else(|never| match never {});
+        let identity_file = self.identity_file.clone().or_else(|| match &database {
+            engine::Location::Folder(folder) => Some(folder.join("node-id")),
+            engine::Location::Postgres(_) => None,
+        });
+        engine::Config {
+            nats_url: self.nats_url.clone(),
+            nats_monitor_url: self.nats_monitor_url.clone(),
+            database,
+            partitions: self.partitions,
+            replicas: usize::from(self.replicas),
+            integrator_streams: self.integrator_streams,
+            instance: Self::instance(),
+            identity_file,
+            start_timeout: Duration::ZERO,
+            services: &NAMES,
+            clock: engine::Clock::system(),
+            faults: engine::Faults::default(),
+        }
+    }
+
+    /// A name that no other process has; each call makes a new one.
+    pub fn instance() -> String {
+        format!("process {} on {} ({})", std::process::id(), host(), unique())
+    }
+}
+
+/// The name of this machine.
+fn host() -> String {
+    let set = std::env::var("HOSTNAME").ok();
+    let read = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = set.filter(|name| !name.is_empty()).or_else(read);
+    name.map_or_else(|| "an unnamed host".to_owned(), |name| name.trim().to_owned())
+}
+
+/// A few characters that no other start of a process has: numbers of processes come again, and
+/// containers may all have the same.
+#[expect(clippy::disallowed_methods, reason = "the edge, where a process gets its name")]
+fn unique() -> String {
+    uuid::Uuid::now_v7().simple().to_string().split_off(24)
+}
+
+/// Reads a value that may hold a password, and does not show it when it is wrong.
+#[derive(Clone)]
+struct Secretive(fn(&str) -> Result<String, String>);
+
+impl TypedValueParser for Secretive {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        let read = value.to_str().ok_or_else(|| "must be UTF-8".to_owned()).and_then(self.0);
+        read.map_err(|problem| {
+            let name = argument.map(Arg::to_string).unwrap_or_default();
+            let message = format!("wrong value for '{name}': {problem}");
+            command.clone().error(ErrorKind::ValueValidation, message)
+        })
+    }
+}
+
+/// Gives the command the file's settings as defaults, so that flags and environment win over them
+/// and a wrong value is refused with its name, wherever it came from.
+pub fn with_file(command: Command, arguments: &[OsString]) -> Result<Command> {
+    let Some(file) = file(&command, arguments) else { return Ok(command) };
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("read the settings in {}", file.display()))?;
+    let settings: toml::Table =
+        text.parse().with_context(|| format!("parse the settings in {}", file.display()))?;
+    settings.iter().try_fold(command, |command, (key, value)| {
+        with_setting(command, key, value).with_context(|| format!("in {}", file.display()))
+    })
+}
+
+fn with_setting(command: Command, key: &str, value: &toml::Value) -> Result<Command> {
+    let argument = command.get_arguments().find(|argument| argument.get_long() == Some(key));
+    let Some(id) = argument.filter(|a| a.get_id() != "config").map(|a| a.get_id().clone()) else {
+        bail!("there is no setting {key:?}; `tradewind --help` lists all");
+    };
+    let value = match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Boolean(flag) => flag.to_string(),
+        toml::Value::Float(number) => number.to_string(),
+        toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => {
+            bail!("{key} must be a text, a number, true or false")
+        }
+    };
+    Ok(command.mut_arg(id, |argument| argument.default_value(value)))
+}
+
+/// The file that the arguments or the environment name.
+fn file(command: &Command, arguments: &[OsString]) -> Option<PathBuf> {
+    let matches =
+        command.clone().ignore_errors(true).try_get_matches_from(arguments.iter().cloned()).ok()?;
+    let mut deepest = &matches;
+    while let Some((_, inner)) = deepest.subcommand() {
+        deepest = inner;
+    }
+    let named = [deepest, &matches]
+        .into_iter()
+        .find_map(|matches| matches.try_get_one::<PathBuf>("config").ok().flatten());
+    named.cloned().filter(|path| !path.as_os_str().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_show_no_key_and_no_password() {
+        let command = Settings::augment_args(Command::new("tradewind"));
+        let arguments = [
+            "tradewind",
+            "--api-key",
+            "hush",
+            "--nats-url",
+            "nats://me:hush@a:1",
+            "--database",
+            "postgres://me:hush@db/x",
+        ];
+        let matches = command.try_get_matches_from(arguments).expect("it parses");
+        let settings = Settings::from_arg_matches(&matches).expect("it is complete");
+        assert!(!format!("{settings:?}").contains("hush"));
+    }
+}

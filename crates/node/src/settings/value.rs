@@ -1,0 +1,178 @@
+//! What a setting may be: each function takes its text and gives it back, or says what it must be.
+
+use std::time::Duration;
+
+use url::Url;
+
+/// The longest duration: a year. Nothing that is waited for takes longer.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
+/// How much is logged.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Whose logs there are: ours, and those of the libraries that have some.
+const TARGETS: [&str; 22] = [
+    "tradewind",
+    "engine",
+    "gateway",
+    "catalog",
+    "inventory",
+    "order",
+    "payment",
+    "events",
+    "async_nats",
+    "axum",
+    "h2",
+    "hyper",
+    "hyper_util",
+    "opentelemetry",
+    "opentelemetry-otlp",
+    "opentelemetry_sdk",
+    "reqwest",
+    "sqlx",
+    "telemetry",
+    "tokio",
+    "tower",
+    "tracing",
+];
+
+/// The address of a NATS server, or several, separated by commas.
+pub(super) fn nats_url(text: &str) -> Result<String, String> {
+    for (number, address) in (1..).zip(text.split(',')) {
+        let address = address.trim();
+        let scheme = if address.contains("://") { "" } else { "nats://" };
+        let whole = format!("{scheme}{address}");
+        let url = Url::parse(&whole).map_err(|error| format!("address {number}: {error}"))?;
+        if !["nats", "tls"].contains(&url.scheme()) || url.host_str().is_none_or(str::is_empty) {
+            return Err(format!("address {number} must be nats://host:port or tls://host:port"));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+/// The address of an HTTP server without TLS: nats-server's monitor, a collector of traces.
+pub(super) fn http_url(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|error| format!("{error}; it must be http://host:port"))?;
+    match url.scheme() {
+        "http" => Ok(text.to_owned()),
+        _ => Err("it must be http://host:port".to_owned()),
+    }
+}
+
+/// A share: 0 for none, 1 for all.
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "it must be a number from 0 to 1".to_owned())
+}
+
+/// A folder, or a Postgres database.
+pub(super) fn database(text: &str) -> Result<String, String> {
+    let must = "it must be a folder or postgres://user@host/database";
+    match text.split_once("://") {
+        None if text.is_empty() => Err(must.to_owned()),
+        None => Ok(text.to_owned()),
+        Some(("postgres" | "postgresql", _)) => match Url::parse(text) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(error) => Err(format!("{error}; {must}")),
+        },
+        Some((scheme, _)) => Err(format!("{scheme} is not a database that is known; {must}")),
+    }
+}
+
+/// A duration such as `15m`: not 0, and a year at most.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match duration_or_none(text)? {
+        Duration::ZERO => Err("it must be more than 0".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// A duration such as `15m`, or `0s`; a year at most.
+pub(super) fn duration_or_none(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; it must be a duration such as 250ms, 10s or 15m"))?;
+    if duration > LONGEST {
+        return Err("it must be a year at most".to_owned());
+    }
+    Ok(duration)
+}
+
+/// What is logged: a level, or levels by target.
+pub(super) fn log(text: &str) -> Result<String, String> {
+    for directive in text.split(',') {
+        let (target, level) = match directive.split_once('=') {
+            Some((target, level)) => (Some(target), level),
+            None => (None, directive),
+        };
+        if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            return Err(format!("{level:?} is no level; these are: {}", LEVELS.join(", ")));
+        }
+        let name = target.map(|target| target.split("::").next().unwrap_or_default());
+        if let Some(name) = name.filter(|name| !TARGETS.contains(name)) {
+            return Err(format!("nothing logs as {name:?}; these do: {}", TARGETS.join(", ")));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check<T>(read: fn(&str) -> Result<T, String>, good: &[&str], wrong: &[&str]) {
+        for text in good {
+            assert!(read(text).is_ok(), "{text:?} is refused");
+        }
+        for text in wrong {
+            assert!(read(text).is_err(), "{text:?} is taken");
+        }
+    }
+
+    #[test]
+    fn a_share_is_from_none_to_all() {
+        check(ratio, &["0", "0.25", "1", "1.0"], &["", "-0.1", "1.1", "NaN", "inf", "half"]);
+    }
+
+    #[test]
+    fn nats_is_at_one_address_or_several() {
+        check(
+            nats_url,
+            &["nats://127.0.0.1:4222", "a:4222", "tls://b", "nats://a:1,nats://b:2, c:3"],
+            &["", "http://a", "nats://", "nats://a:port", "nats://a,", "a:4222,b:port"],
+        );
+    }
+
+    #[test]
+    fn a_wrong_address_is_not_shown() {
+        let problem = nats_url("nats://me:secret@a:port").expect_err("is wrong");
+        assert!(!problem.contains("secret"), "{problem}");
+    }
+
+    #[test]
+    fn the_monitor_speaks_http() {
+        check(http_url, &["http://127.0.0.1:8222"], &["", "127.0.0.1:8222", "https://a", "a"]);
+    }
+
+    #[test]
+    fn a_database_is_a_folder_or_postgres() {
+        check(
+            database,
+            &[".data", "/var/lib/tradewind", "postgres://me@db/x", "postgresql://db/x"],
+            &["", "mysql://db/x", "sqlite://x.db", "postgres://db:port/x"],
+        );
+    }
+
+    #[test]
+    fn a_duration_is_neither_nothing_nor_for_ever() {
+        check(duration, &["1ms", "15m", "365d"], &["0s", "0ms", "5", "soon", "366d", "-1s"]);
+        check(duration_or_none, &["0ms", "0s", "2s"], &["", "2y"]);
+    }
+
+    #[test]
+    fn what_is_logged_is_a_level_or_levels_by_target() {
+        check(
+            log,
+            &["off", "INFO", "warn,payment=error", "sqlx::query=debug,info"],
+            &["", "loud", "verbos", "tradewind=loud", "oder=info", "info,", "gateway"],
+        );
+    }
+}

@@ -1,0 +1,187 @@
+//! What a whole installation says of one order: its trace at a collector, and the metrics.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, body::Bytes, extract::State, routing::post};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
+    common::v1::any_value::Value,
+    trace::v1::Span,
+};
+use prost::Message;
+use telemetry::{LogFormat, Settings, Telemetry};
+use testkit::{Db, eventually};
+use tests::{Installation, SHOP, order, stock};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+/// The spans that an order leads to when all goes well, from its request to the event that it is
+/// paid: each with the kind of its input, where it has one.
+const SPANS: [(&str, &str); 12] = [
+    ("gateway.request", ""),
+    ("gateway.inbox", ""),
+    ("order.decide", "command.place_order"),
+    ("inventory.decide", "order.placed"),
+    ("order.decide", "inventory.reserved"),
+    ("payment.decide", "order.payment_due"),
+    ("payment.effect", ""),
+    ("order.decide", "payment.authorized"),
+    ("inventory.decide", "order.authorized"),
+    ("order.decide", "inventory.allocated"),
+    ("payment.decide", "order.confirmed"),
+    ("order.decide", "payment.captured"),
+];
+
+/// Spans of batches, which are part of the trace as long as all their inputs are.
+const SPANS_OF_BATCHES: [&str; 3] = ["batch", "publish", "project"];
+
+/// Metrics that have a series only when something goes wrong.
+const OF_FAILURES: [&str; 2] =
+    [engine::metrics::REPLICA_ERRORS.name, engine::metrics::PARTITION_RESTARTS.name];
+
+/// How long spans may take to the collector.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a collector got.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+
+impl Collector {
+    async fn start() -> (Self, SocketAddr) {
+        let collector = Self::default();
+        let routes = Router::new().route("/v1/traces", post(take)).with_state(collector.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        (collector, address)
+    }
+
+    /// The spans of the trace.
+    fn spans(&self) -> Vec<Span> {
+        let requests = self.0.lock().expect("nobody panicked");
+        let resources = requests.iter().flat_map(|request| &request.resource_spans);
+        let scopes = resources.flat_map(|resource| &resource.scope_spans);
+        let spans = scopes.flat_map(|scope| scope.spans.clone());
+        spans.filter(|span| hex(&span.trace_id) == TRACE).collect()
+    }
+}
+
+async fn take(State(collector): State<Collector>, body: Bytes) -> Vec<u8> {
+    let request = ExportTraceServiceRequest::decode(body).expect("is an export of traces");
+    collector.0.lock().expect("nobody panicked").push(request);
+    ExportTraceServiceResponse::default().encode_to_vec()
+}
+
+fn hex(id: &[u8]) -> String {
+    events::id::hex(id)
+}
+
+fn attribute(span: &Span, name: &str) -> String {
+    let found = span.attributes.iter().find(|attribute| attribute.key == name);
+    match found.and_then(|found| found.value.as_ref()?.value.clone()) {
+        Some(Value::StringValue(text)) => text,
+        _ => String::new(),
+    }
+}
+
+/// Which of the spans of an order are not there.
+fn missing(spans: &[Span]) -> Vec<String> {
+    let there: BTreeSet<(String, String)> =
+        spans.iter().map(|span| (span.name.clone(), attribute(span, "input.kind"))).collect();
+    let of_services = ["order", "inventory", "payment"].into_iter();
+    let of_batches = of_services.flat_map(|service| {
+        SPANS_OF_BATCHES.map(|step| (format!("{service}.{step}"), String::new()))
+    });
+    let of_inputs = SPANS.map(|(name, kind)| (name.to_owned(), kind.to_owned()));
+    let expected = of_inputs.into_iter().chain(of_batches);
+    expected.filter(|it| !there.contains(it)).map(|(name, kind)| format!("{name} {kind}")).collect()
+}
+
+fn start_telemetry(collector: SocketAddr) -> Telemetry {
+    let telemetry = telemetry::start(&Settings {
+        service: "tradewind",
+        version: "1.2.3",
+        instance: "test".to_owned(),
+        log: "error".to_owned(),
+        log_format: LogFormat::Json,
+        otlp_endpoint: Some(format!("http://{collector}")),
+        trace_ratio: 0.0,
+        metrics_listen: None,
+    });
+    node::describe_metrics();
+    telemetry.expect("it starts")
+}
+
+/// One test, because a process has one telemetry.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_one_trace_and_a_scrape_has_every_metric() {
+    let (collector, address) = Collector::start().await;
+    let telemetry = start_telemetry(address);
+    let metrics = telemetry.metrics();
+    let db = Db::sqlite();
+    let installation =
+        Installation::start_measured(&db, |_| {}, Some(Arc::new(move || metrics.render()))).await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let url = format!("{}/v1/shops/{SHOP}/orders", installation.url());
+    let placed = reqwest::Client::new()
+        .post(url)
+        .bearer_auth("secret")
+        .header("traceparent", format!("00-{TRACE}-{PARENT}-01"))
+        .header("idempotency-key", "traced")
+        .header("prefer", "wait=30")
+        .json(&order("MUG", 1, "card"))
+        .send()
+        .await
+        .expect("it answers");
+    let placed: serde_json::Value = placed.json().await.expect("is JSON");
+    assert_eq!(placed["status"], "paid", "{placed}");
+
+    let deadline = Instant::now() + EXPORT_TIMEOUT;
+    while !missing(&collector.spans()).is_empty() && Instant::now() < deadline {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let spans = collector.spans();
+    let names: Vec<_> = spans
+        .iter()
+        .map(|span| format!("{} {}", span.name, attribute(span, "input.kind")))
+        .collect();
+    assert_eq!(missing(&spans), [""; 0], "among {names:#?}");
+    is_one_tree(&collector.spans());
+    let metrics = format!("{}/metrics", installation.url());
+    eventually("every metric has a series", async || {
+        let text = reqwest::get(&metrics).await.expect("it answers").text().await.expect("is text");
+        unmeasured(&text).is_empty() && text.contains("tradewind_sagas_total{outcome=\"paid\"} 1\n")
+    })
+    .await;
+    installation.stop_and_verify().await;
+}
+
+/// Every span but the one of the request has its parent among the others.
+#[track_caller]
+fn is_one_tree(spans: &[Span]) {
+    let by_id: BTreeMap<&[u8], &Span> = spans.iter().map(|span| (&*span.span_id, span)).collect();
+    for span in spans {
+        let parent = hex(&span.parent_span_id);
+        let is_request = span.name == "gateway.request" && parent == PARENT;
+        assert!(is_request || by_id.contains_key(&*span.parent_span_id), "{span:?} has no parent");
+    }
+}
+
+/// The metrics without a series, of those that an order that is paid must have.
+fn unmeasured(text: &str) -> Vec<&'static str> {
+    let all =
+        engine::metrics::ALL.into_iter().chain(gateway::metrics::ALL).chain(order::metrics::ALL);
+    let names = all.map(|metric| metric.name).filter(|name| !OF_FAILURES.contains(name));
+    names.filter(|name| !text.contains(&format!("# TYPE {name} "))).collect()
+}
