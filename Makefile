@@ -29,6 +29,10 @@ demo: nats-server release ## Run a day of trade on this machine and report on it
 bench: nats-server release ## Measure what this machine does in a second: sagas, orders, stock lines, rebuilt events.
 	@$(WITH_NATS_SERVER) $(TRADEWIND) bench $(ARGS)
 
+.PHONY: failover
+failover: nats-server release ## Kill and stop servers of a cluster while orders come; ARGS="--kills 5 --hangs 2" is a short run.
+	@$(WITH_NATS_SERVER) $(TRADEWIND) failover $(ARGS)
+
 .PHONY: test
 test: cargo lints nats-server ## Check the formatting, run clippy with warnings denied, and run all tests.
 	cargo fmt --all --check
