@@ -92,6 +92,9 @@ async fn write_all(nats: Nats, mut waiting: mpsc::Receiver<Waiting>) {
     }
 }
 
+/// Writes messages as one batch. The server refuses a batch in which it knows an id, and does not say
+/// which: then each half is tried by itself, so that a duplicate costs a few batches and not all the
+/// others a write of their own.
 async fn write_together(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, InboxError>> {
     let count = messages.len();
     if count <= MAX_PIPELINED {
@@ -99,12 +102,17 @@ async fn write_together(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool
     }
     match publish(nats, messages.clone(), None).await {
         Ok(stored) => vec![Ok(stored.duplicate); count],
-        // The server does not say which one, and after silence nobody knows: each for itself
-        // then, under its id, so that none is stored twice.
+        Err(PublishError::Refused { code: DUPLICATE_IN_BATCH, .. }) => {
+            let mut first = messages;
+            let second = first.split_off(count / 2);
+            let mut outcomes = Box::pin(write_together(nats, first)).await;
+            outcomes.extend(Box::pin(write_together(nats, second)).await);
+            outcomes
+        }
+        // After silence nobody knows: each for itself then, under its id, so that none is stored
+        // twice.
         Err(error) => {
-            if !matches!(error, PublishError::Refused { code: DUPLICATE_IN_BATCH, .. }) {
-                tracing::debug!(%error, count, "writes commands one by one");
-            }
+            tracing::debug!(%error, count, "writes commands one by one");
             write_each(nats, messages).await
         }
     }

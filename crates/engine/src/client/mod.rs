@@ -29,7 +29,7 @@ use crate::{
     ParkedRow,
     client::inbox::{InboxError, Inboxes},
     client::watch::{Watch, Watches},
-    jetstream::publish::Outgoing,
+    jetstream::{publish::Outgoing, retry::jittered},
     operate::parked::{MAX_PARKED_DIGITS, ParkedPage, ParkedQuestion, RedriveOrder, Redriving},
     worker::query::{self, Question, Reported},
     worker::reply::{CommandKey, Reply},
@@ -38,9 +38,12 @@ use crate::{
 /// How long the inbox may take at least, however short the sender's patience is.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
 /// How long a sender waits for a reply before it asks for the answer: replies can be lost.
-const ASK_AFTER: Duration = Duration::from_secs(2);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between two such questions, and two tries of one that nobody took.
-const ASK_EVERY: Duration = Duration::from_millis(200);
+const QUERY_RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause between two queries for the answer to a command; each is twice as long as the
+/// one before, so that many who wait do not ask all the time.
+const MAX_QUERY_RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long a question is tried while nobody runs the partition.
 const QUESTION_WITHIN: Duration = Duration::from_secs(5);
 
@@ -206,7 +209,7 @@ impl Client {
     /// Waits for the answer to a command that is in the inbox.
     pub async fn answer(&self, written: Written) -> Outcome {
         let Written { key: (service, shop, id), partition, duplicate, reply, deadline } = written;
-        let ask_after = if duplicate { Duration::ZERO } else { ASK_AFTER };
+        let ask_after = if duplicate { Duration::ZERO } else { REPLY_TIMEOUT };
         let answered = match timeout_at(deadline.min(Instant::now() + ask_after), reply).await {
             Ok(Ok(reply)) => Some(reply),
             _ => self.ask_for_answer(&service, &shop, &id, deadline).await,
@@ -264,6 +267,7 @@ impl Client {
         command: &str,
         deadline: Instant,
     ) -> Option<Reply> {
+        let mut pause = QUERY_RETRY_PAUSE;
         loop {
             let question = self.query(service, shop, query::ANSWER, command.into(), 0);
             if let Ok(Ok(Some(answer))) = timeout_at(deadline, question).await
@@ -271,7 +275,8 @@ impl Client {
             {
                 return Some(reply);
             }
-            timeout_at(deadline, sleep(ASK_EVERY)).await.ok();
+            timeout_at(deadline, sleep(jittered(pause))).await.ok();
+            pause = (pause * 2).min(MAX_QUERY_RETRY_PAUSE);
             if Instant::now() >= deadline {
                 return None;
             }
@@ -324,7 +329,7 @@ impl Client {
                     if error.kind() == RequestErrorKind::NoResponders
                         && Instant::now() < deadline =>
                 {
-                    sleep(ASK_EVERY).await;
+                    sleep(jittered(QUERY_RETRY_PAUSE)).await;
                 }
                 Err(_) => return Err(AskError::Silent { service: service.to_owned() }),
             }

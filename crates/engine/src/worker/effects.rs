@@ -153,6 +153,15 @@ impl<S: crate::Service> Operations<S> {
             .bind(i64::from(self.partition))
             .fetch_all(&self.pool)
             .await?;
+        // Those of operations that were settled just before the process was gone.
+        let forget = format!(
+            "delete from engine_attempt where partition = $1 and operation not in \
+             (select {column} from {table} where partition = $1 and {column} is not null)"
+        );
+        sqlx::query(AssertSqlSafe(forget))
+            .bind(i64::from(self.partition))
+            .execute(&self.pool)
+            .await?;
         for row in &rows {
             let shop: String = row.try_get("shop")?;
             let Ok(shop) = Shop::parse(&shop) else { continue };

@@ -42,6 +42,8 @@ const MAX_EVENTS_PER_INPUT: usize = MAX_BATCH - 1;
 const MAX_EVENT_BYTES: usize = 1_000_000;
 /// The largest input whose bytes are parked with it, in bytes; a larger one is read in its stream.
 const MAX_PARKED_BYTES: usize = 786_432;
+/// The most characters of a text that is kept with a parked input.
+const MAX_PARKED_TEXT_CHARS: usize = 1_000;
 /// The bytes of one atomic batch, so that the server need not hold more at once.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How often rows are fetched for one input before its rules count as never satisfied.
@@ -468,15 +470,15 @@ impl<'a, S: Service> Planner<'a, S> {
             sequence: input.sequence,
             subject: input.subject.clone(),
             payload: if is_in_source { Vec::new() } else { input.payload.to_vec() },
-            reason: without_nul(reason),
+            reason: shortened(reason),
             aggregate_id: without_nul(&input.aggregate),
             is_in_source,
-            cause_id: without_nul(&input.cause.id),
+            cause_id: shortened(&input.cause.id),
         };
         let mut recorded = self.recorded(input, 1, ());
-        recorded.cause.id = without_nul(&recorded.cause.id);
-        recorded.context.correlation_id = without_nul(&recorded.context.correlation_id);
-        recorded.context.traceparent = without_nul(&recorded.context.traceparent);
+        recorded.cause.id = shortened(&recorded.cause.id);
+        recorded.context.correlation_id = shortened(&recorded.context.correlation_id);
+        recorded.context.traceparent = shortened(&recorded.context.traceparent);
         let sequence = self.sequence() + 1;
         let aggregate = format!("parked:{}-{sequence}", self.projection.partition);
         let kind = Kind::Parked(parked);
@@ -571,6 +573,12 @@ impl<'a, S: Service> Planner<'a, S> {
 /// and the position in the log is the sequence of the message itself.
 fn is_not_in_header<S: Service>(source: &str) -> bool {
     source == LOG || is_replica::<S>(source)
+}
+
+/// A text beside a parked input. Those of a message that is one are short; whatever another holds,
+/// the parked event stays below the largest.
+fn shortened(text: &str) -> String {
+    without_nul(text).chars().take(MAX_PARKED_TEXT_CHARS).collect()
 }
 
 fn without_nul(text: &str) -> String {

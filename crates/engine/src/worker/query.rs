@@ -31,7 +31,7 @@ const POSITION_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer, in bytes: below the server's `max_payload` of 1 MiB.
 const MAX_ANSWER_BYTES: usize = 1_000_000;
 /// Parked inputs of one page.
-const PARKED_PAGE: i64 = 200;
+const PARKED_PAGE: i64 = 50;
 
 /// The engine's own questions, which every service answers.
 pub(crate) const ANSWER: &str = "engine.answer";

@@ -236,6 +236,20 @@ async fn a_batch_of_more_than_a_thousand_events_is_split_between_inputs(db: Db) 
     assert_eq!(deposits(&log, "A"), once);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duplicate_among_many_commands_holds_none_of_them_up() {
+    const COMMANDS: i64 = 400;
+    let rig = Rig::start(Db::sqlite()).await;
+    let engine = rig.engine().await;
+    let client = engine.client();
+    let commands: Vec<_> = (0..COMMANDS).map(|number| deposit("A", number)).collect();
+    for known in [&commands[17], &commands[300]] {
+        store(&client, Lane::Live, known.clone()).await;
+    }
+    join_all(commands.into_iter().map(|command| store(&client, Lane::Live, command))).await;
+    assert_eq!(engine.inbox_end(0).await.expect("it can be inspected"), COMMANDS as u64);
+}
+
 async fn every_partition_of_an_installation_is_run(db: Db) {
     let rig = Rig::start(db).await;
     let config = testkit::engine_config(&rig.server, &rig.db, 16);
