@@ -98,7 +98,7 @@ async fn an_operation_is_not_carried_out_before_it_is_in_the_log(db: Db) {
 async fn an_operation_that_was_published_before_a_crash_is_resumed(db: Db) {
     let rig = Rig::start(db).await;
     let engine = rig.engine_with(Faults::when(|_, step| step == Step::BeforeProject)).await;
-    let ledger = Ledger::default();
+    let ledger = Ledger::with_silent_provider();
     store(&engine.client(), Lane::Live, deposit_then("A", 5, "charge")).await;
     let error = Running::start(&engine, &ledger).fails().await;
     assert!(matches!(error, Error::Stopped(Step::BeforeProject)), "{error}");
@@ -107,8 +107,10 @@ async fn an_operation_that_was_published_before_a_crash_is_resumed(db: Db) {
 
     let engine = rig.engine().await;
     let running = Running::start(&engine, &ledger);
-    await_event(&rig, "A", "paid").await;
+    eventually("the provider is asked", async || ledger.charges().len() > before).await;
     assert_eq!(ledger.charges()[before..], [("A".to_owned(), true)]);
+    ledger.provider.add_permits(2);
+    await_event(&rig, "A", "paid").await;
     rig.check(&engine).await;
     running.stop().await;
 }
