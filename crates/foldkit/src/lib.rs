@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use engine::{AnyRows, Cause, ChangedRow, Context, Decision, Recorded, Rules, State, Value};
+use engine::{AnyRows, Cause, Context, Decision, Recorded, Rules, State, Value};
 use events::{
     id::{EventId, Shop},
     proto,
@@ -114,10 +114,10 @@ fn reread<T, P: State>(documents: &mut Documents, run: impl Fn(&mut P) -> T) -> 
 fn save(documents: &mut Documents, state: &mut impl State) {
     for rows in state.tables() {
         let table = rows.table().name;
-        for ChangedRow { key, row } in rows.take_changed().expect("a row serialises") {
-            match row {
-                Some(row) => documents.insert((table, key), row),
-                None => documents.remove(&(table, key)),
+        for changed in rows.take_changed() {
+            match changed.written().expect("a row serialises") {
+                Some(row) => documents.insert((table, changed.key), row),
+                None => documents.remove(&(table, changed.key)),
             };
         }
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Request};
+use async_nats::{Client, HeaderMap, HeaderName, Request};
 use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -24,6 +24,11 @@ pub(crate) const MAX_PIPELINED: usize = 8;
 pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
 /// The server's code for a batch that holds a message id it knows.
 pub(crate) const DUPLICATE_IN_BATCH: u64 = 10_201;
+
+const BATCH_ID: HeaderName = HeaderName::from_static("Nats-Batch-Id");
+const BATCH_SEQUENCE: HeaderName = HeaderName::from_static("Nats-Batch-Sequence");
+const BATCH_COMMIT: HeaderName = HeaderName::from_static("Nats-Batch-Commit");
+const EXPECTED_LAST_SEQUENCE: HeaderName = HeaderName::from_static("Nats-Expected-Last-Sequence");
 
 /// A message to publish.
 #[derive(Debug, Clone)]
@@ -72,7 +77,7 @@ pub(crate) async fn publish_within(
     timeout: Duration,
 ) -> Result<Stored, PublishError> {
     if let (Some(first), Some(expected)) = (messages.first_mut(), expected) {
-        first.headers.insert("Nats-Expected-Last-Sequence", expected.to_string());
+        first.headers.insert(EXPECTED_LAST_SEQUENCE, expected.to_string());
     }
     let Some(mut last) = messages.pop() else {
         return Err(PublishError::Unknown("there is nothing to publish".into()));
@@ -81,16 +86,16 @@ pub(crate) async fn publish_within(
         let batch = new_batch_id();
         let size = messages.len() + 1;
         for (index, mut message) in messages.into_iter().enumerate() {
-            message.headers.insert("Nats-Batch-Id", batch.as_str());
-            message.headers.insert("Nats-Batch-Sequence", (index + 1).to_string());
+            message.headers.insert(BATCH_ID, batch.as_str());
+            message.headers.insert(BATCH_SEQUENCE, (index + 1).to_string());
             client
                 .publish_with_headers(message.subject, message.headers, message.payload)
                 .await
                 .map_err(|error| PublishError::Unknown(error.into()))?;
         }
-        last.headers.insert("Nats-Batch-Id", batch.as_str());
-        last.headers.insert("Nats-Batch-Sequence", size.to_string());
-        last.headers.insert("Nats-Batch-Commit", "1");
+        last.headers.insert(BATCH_ID, batch.as_str());
+        last.headers.insert(BATCH_SEQUENCE, size.to_string());
+        last.headers.insert(BATCH_COMMIT, "1");
     }
     let request = Request::new().headers(last.headers).payload(last.payload).timeout(Some(timeout));
     let answer = client

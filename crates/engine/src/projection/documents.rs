@@ -1,20 +1,26 @@
 //! The one implementation of rows in a database: creating their tables, fetching and writing them in
 //! bulk, on `SQLite` and Postgres with the same statements.
 //!
-//! A statement costs about as much as ten rows, so all rows of a batch go through one for each
-//! table: the keys or rows as one JSON text into it, the documents as one text out of it.
+//! A statement costs about as much as ten rows, so the rows of a table go through few of them:
+//! many rows are written with one `insert`, many keys are one JSON text into a `select`, and the
+//! documents that it finds one text out of it.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use events::id::Shop;
-use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _, any::AnyRow};
 
-use crate::{ChangedRow, Row, State, StoreError, Table, service::ColumnKind};
+use crate::{
+    ChangedRow, Document, Row, State, StoreError, Table,
+    service::{ColumnKind, Value},
+};
 
-/// Rows written with one statement: their JSON text stays below some megabytes.
-const MAX_ROWS_PER_STATEMENT: usize = 4_000;
+/// The most rows written with one statement. Rows are written by powers of two, so that a connection
+/// prepares few statements for each table and keeps them.
+const MAX_ROWS_PER_STATEMENT: usize = 128;
+/// The most keys deleted with one statement.
+const MAX_KEYS_PER_STATEMENT: usize = 4_000;
 
 /// The rows of one table that a batch changed.
 #[derive(Debug, Clone)]
@@ -125,21 +131,19 @@ async fn fetch(
 }
 
 /// Takes what has changed out of the states.
-pub(crate) fn take_changed<S: State>(
-    states: &mut HashMap<Shop, S>,
-) -> Result<Vec<TableChanges>, StoreError> {
+pub(crate) fn take_changed<S: State>(states: &mut HashMap<Shop, S>) -> Vec<TableChanges> {
     let mut changes: Vec<TableChanges> = Vec::new();
     for (shop, state) in states.iter_mut() {
         for (index, rows) in state.tables().into_iter().enumerate() {
             if changes.len() <= index {
                 changes.push(TableChanges { table: rows.table(), rows: Vec::new() });
             }
-            let written = rows.take_changed()?.into_iter().map(|row| (shop.clone(), row));
-            changes[index].rows.extend(written);
+            let changed = rows.take_changed().into_iter().map(|row| (shop.clone(), row));
+            changes[index].rows.extend(changed);
         }
     }
     changes.retain(|table| !table.rows.is_empty());
-    Ok(changes)
+    changes
 }
 
 /// Writes rows.
@@ -148,54 +152,71 @@ pub(crate) async fn save(
     partition: u32,
     changes: &[TableChanges],
 ) -> Result<(), StoreError> {
+    // SQLite knows `$1` as a name, and a look for it among many takes long.
+    let is_numbered = db.backend_name() != "SQLite";
     for TableChanges { table, rows } in changes {
-        let (upsert, delete) = (upsert_statement(table), delete_statement(table));
-        for rows in rows.chunks(MAX_ROWS_PER_STATEMENT) {
-            let (mut written, mut removed) = (Vec::with_capacity(rows.len()), Vec::new());
-            for (shop, ChangedRow { key, row }) in rows {
-                match row {
-                    Some((columns, document)) => {
-                        written.push((partition, shop.as_str(), key, document, columns));
-                    }
-                    None => removed.push((shop.as_str(), key)),
+        let mut written = Vec::with_capacity(rows.len());
+        let mut removed = Vec::new();
+        for (shop, changed) in rows {
+            match &changed.row {
+                Some(row) => written.push((shop, &changed.key, row)),
+                None => removed.push((shop.as_str(), &changed.key)),
+            }
+        }
+        let mut left = &written[..];
+        while !left.is_empty() {
+            let count = (1 << left.len().ilog2()).min(MAX_ROWS_PER_STATEMENT);
+            let (now, later) = left.split_at(count);
+            let mut statement =
+                sqlx::query(AssertSqlSafe(upsert_statement(table, count, is_numbered)));
+            for (shop, key, row) in now {
+                statement = statement
+                    .bind(i64::from(partition))
+                    .bind(shop.as_str().to_owned())
+                    .bind((*key).clone())
+                    .bind(row.to_json()?);
+                for value in row.columns() {
+                    statement = match value {
+                        Value::Integer(number) => statement.bind(number),
+                        Value::Text(text) => statement.bind(text),
+                    };
                 }
             }
-            execute(db, &upsert, &written).await?;
-            execute(db, &delete, &removed).await?;
+            statement.execute(&mut *db).await?;
+            left = later;
+        }
+        for removed in removed.chunks(MAX_KEYS_PER_STATEMENT) {
+            sqlx::query(AssertSqlSafe(delete_statement(table)))
+                .bind(serde_json::to_string(removed)?)
+                .execute(&mut *db)
+                .await?;
         }
     }
     Ok(())
 }
 
-async fn execute(
-    db: &mut AnyConnection,
-    statement: &str,
-    rows: &[impl Serialize],
-) -> Result<(), StoreError> {
-    if !rows.is_empty() {
-        sqlx::query(AssertSqlSafe(statement.to_owned()))
-            .bind(serde_json::to_string(rows)?)
-            .execute(db)
-            .await?;
+fn upsert_statement(table: &Table, rows: usize, is_numbered: bool) -> String {
+    let (mut names, mut updates) = (String::new(), String::new());
+    for column in table.columns {
+        let _ = write!(names, ", {}", column.name);
+        let _ = write!(updates, ", {0} = excluded.{0}", column.name);
     }
-    Ok(())
-}
-
-fn upsert_statement(table: &Table) -> String {
-    let (mut names, mut values, mut updates) = (String::new(), String::new(), String::new());
-    for (index, column) in table.columns.iter().enumerate() {
-        let name = column.name;
-        let _ = write!(names, ", {name}");
-        let _ = match column.kind {
-            ColumnKind::Integer => write!(values, ", cast(value->4->>{index} as bigint)"),
-            ColumnKind::Text => write!(values, ", value->4->>{index}"),
-        };
-        let _ = write!(updates, ", {name} = excluded.{name}");
+    let width = 4 + table.columns.len();
+    let mut values = String::new();
+    for row in 0..rows {
+        values.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=width {
+            values.push_str(if column == 1 { "" } else { ", " });
+            if is_numbered {
+                let _ = write!(values, "${}", row * width + column);
+            } else {
+                values.push('?');
+            }
+        }
+        values.push(')');
     }
     format!(
-        "insert into {table} (partition, shop, key, document{names}) \
-         select cast(value->>0 as bigint), value->>1, value->>2, value->>3{values} \
-         from jsonb_each($1) where true \
+        "insert into {table} (partition, shop, key, document{names}) values {values} \
          on conflict (shop, key) do update set document = excluded.document{updates}",
         table = table.name
     )
@@ -220,10 +241,10 @@ pub async fn put<R: Row>(
     rows: impl IntoIterator<Item = (String, R)>,
 ) -> Result<(), StoreError> {
     let rows = rows.into_iter().map(|(key, row)| {
-        let row = Some((row.columns(), serde_json::to_string(&row)?));
-        Ok((shop.clone(), ChangedRow { key, row }))
+        let row = Some(Arc::new(row) as Arc<dyn Document>);
+        (shop.clone(), ChangedRow { key, row })
     });
-    let rows = rows.collect::<Result<_, StoreError>>()?;
+    let rows = rows.collect();
     save(db, 0, &[TableChanges { table: R::TABLE, rows }]).await
 }
 

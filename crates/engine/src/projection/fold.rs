@@ -4,7 +4,7 @@
 //! what they read. So both lead to the same rows by construction.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -62,6 +62,8 @@ pub(crate) struct Projection<S: Service> {
 struct Pending {
     parked: Vec<(String, (Shop, String))>,
     redriven: Vec<String>,
+    /// The last message of the log that was folded.
+    last: Option<u64>,
     positions: Option<Positions>,
     days: Option<VecDeque<(i64, u64)>>,
     forgotten: Option<u64>,
@@ -193,8 +195,7 @@ impl<S: Service> Projection<S> {
     pub(crate) fn fold_current(&mut self, sequence: u64, payload: &[u8]) -> Result<(), FoldError> {
         let folded = catch_unwind(AssertUnwindSafe(|| self.fold_event(sequence, payload)));
         folded.map_err(|panic| FoldError::Panicked(panic_text(&*panic)))??;
-        let positions = self.pending.positions.get_or_insert_with(|| self.positions.clone());
-        positions.advance(LOG, sequence);
+        self.pending.last = Some(sequence);
         Ok(())
     }
 
@@ -361,6 +362,9 @@ impl<S: Service> Projection<S> {
         if let Some(positions) = pending.positions {
             self.positions = positions;
         }
+        if let Some(last) = pending.last {
+            self.positions.advance(LOG, last);
+        }
         if pending.is_fenced {
             self.fence();
         }
@@ -412,15 +416,15 @@ impl<S: Service> Projection<S> {
     }
 
     /// Takes what has changed since the last call.
-    pub(crate) fn take_changes(&mut self) -> Result<Changes, StoreError> {
+    pub(crate) fn take_changes(&mut self) -> Changes {
         self.taken = self.last();
-        Ok(Changes {
-            tables: documents::take_changed(&mut self.states)?,
+        Changes {
+            tables: documents::take_changed(&mut self.states),
             positions: self.durable_positions(),
             days: self.days.clone(),
             has_new_day: std::mem::take(&mut self.has_new_day),
             forgotten: self.forgotten.take(),
-        })
+        }
     }
 
     /// The number of rows in memory.
@@ -445,27 +449,4 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned());
     format!("a rule panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
-}
-
-impl Changes {
-    /// Adds what later messages changed: of each row the last state counts.
-    pub(crate) fn merge(&mut self, later: Self) {
-        for TableChanges { table, rows } in later.tables {
-            match self.tables.iter_mut().find(|known| known.table.name == table.name) {
-                None => self.tables.push(TableChanges { table, rows }),
-                Some(known) => {
-                    let newer: HashSet<_> =
-                        rows.iter().map(|(shop, row)| (shop.clone(), row.key.clone())).collect();
-                    known
-                        .rows
-                        .retain(|(shop, row)| !newer.contains(&(shop.clone(), row.key.clone())));
-                    known.rows.extend(rows);
-                }
-            }
-        }
-        self.positions = later.positions;
-        self.days = later.days;
-        self.has_new_day |= later.has_new_day;
-        self.forgotten = later.forgotten.or(self.forgotten);
-    }
 }

@@ -122,7 +122,7 @@ async fn commit<S: Service>(
     projection: &mut Projection<S>,
     writer: &mut Writer,
 ) -> Result<(), Error> {
-    let changes = projection.take_changes()?;
+    let changes = projection.take_changes();
     // The write before is over from here on, so its rows can be fetched again.
     writer.write::<S>(changes).await?;
     if projection.rows_in_memory() > MAX_ROWS {

@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::AnyPool;
 
 pub(crate) use self::rows::MAX_KEY_BYTES;
-pub use self::rows::{AnyRows, ChangedRow, Column, ColumnKind, Key, Row, Rows, Table, Value};
+pub use self::rows::{
+    AnyRows, ChangedRow, Column, ColumnKind, Document, Key, Row, Rows, Table, Value,
+};
 
 /// A service, as the engine sees it.
 pub trait Service: Rules + Queries {

@@ -9,9 +9,10 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, HashSet},
-    fmt::{Debug, Display},
+    collections::{HashMap, HashSet, hash_map::Entry},
+    fmt::{self, Debug, Display},
     hash::Hash,
+    sync::Arc,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -27,7 +28,7 @@ impl<T: Clone + Eq + Hash + Ord + Debug + Display + Send + 'static> Key for T {}
 
 /// A row of a projection: a document, with declared columns beside it where it is looked for by
 /// something else than its key.
-pub trait Row: Clone + Serialize + DeserializeOwned + Send + 'static {
+pub trait Row: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The table that holds it.
     const TABLE: Table;
 
@@ -123,22 +124,35 @@ pub struct Rows<K, R> {
     missing: RefCell<HashSet<K>>,
     /// What was missing and is being fetched, by the text of the key.
     wanted: HashMap<String, K>,
-    changed: HashSet<K>,
-    /// What the rows were before the input at hand changed them, the oldest first.
-    undo: Option<Vec<Before<K, R>>>,
+    /// The keys of slots that have changed; of those that were undone as well.
+    changed: Vec<K>,
+    /// What the slots were before the input at hand changed them; `None` when changes stay.
+    undo: Option<Vec<(K, Option<Slot<R>>)>>,
+    /// Counts the inputs, so that what a slot was before one of them is kept once.
+    input: u64,
     /// The batch at hand: rows that it uses stay in memory longest.
     batch: u64,
 }
 
-/// A row before a change: its key, what was known of it, and whether it had changed before.
-type Before<K, R> = (K, Option<Slot<R>>, bool);
-
+/// What is known of a key. A row is shared with what is on its way to the database, and copied when
+/// it changes meanwhile.
 #[derive(Debug, Clone)]
 struct Slot<R> {
     /// `None`: it is known that there is no such row.
-    row: Option<R>,
+    row: Option<Arc<R>>,
     /// The last batch that looked at it.
     used: Cell<u64>,
+    /// Whether it has changed since changes were last taken.
+    is_changed: bool,
+    /// The last input that changed it.
+    changed_by: u64,
+}
+
+impl<R> Slot<R> {
+    /// What the database says of a key.
+    fn known(row: Option<R>, batch: u64) -> Self {
+        Self { row: row.map(Arc::new), used: Cell::new(batch), is_changed: false, changed_by: 0 }
+    }
 }
 
 impl<K, R> Default for Rows<K, R> {
@@ -148,8 +162,9 @@ impl<K, R> Default for Rows<K, R> {
             complete: false,
             missing: RefCell::new(HashSet::new()),
             wanted: HashMap::new(),
-            changed: HashSet::new(),
+            changed: Vec::new(),
             undo: None,
+            input: 0,
             batch: 0,
         }
     }
@@ -163,22 +178,22 @@ impl<K: Key, R: Clone> Rows<K, R> {
             return None;
         };
         slot.used.set(self.batch);
-        slot.row.as_ref()
+        slot.row.as_deref()
     }
 
     /// The row of that key, to be changed.
     pub fn change(&mut self, key: &K) -> Option<&mut R> {
-        if !self.slots.contains_key(key) {
-            self.note_missing(key);
-            return None;
+        match self.slots.get(key) {
+            None => {
+                self.note_missing(key);
+                None
+            }
+            Some(slot) if slot.row.is_none() => {
+                slot.used.set(self.batch);
+                None
+            }
+            Some(_) => self.slot(key).row.as_mut().map(Arc::make_mut),
         }
-        self.remember(key);
-        let slot = self.slots.get_mut(key)?;
-        slot.used.set(self.batch);
-        if slot.row.is_some() {
-            self.changed.insert(key.clone());
-        }
-        slot.row.as_mut()
     }
 
     /// The row of that key, to be changed; a default one where there is none.
@@ -189,32 +204,22 @@ impl<K: Key, R: Clone> Rows<K, R> {
         if !self.slots.contains_key(key) {
             self.note_missing(key);
         }
-        self.remember(key);
-        self.changed.insert(key.clone());
-        let used = Cell::new(self.batch);
-        let slot = self.slots.entry(key.clone()).or_insert_with(|| Slot { row: None, used });
-        slot.used.set(self.batch);
-        slot.row.get_or_insert_default()
+        Arc::make_mut(self.slot(key).row.get_or_insert_default())
     }
 
     /// Puts a row, whether there was one or not. It need not be in memory.
     pub fn put(&mut self, key: K, row: R) {
-        self.remember(&key);
-        self.changed.insert(key.clone());
-        self.slots.insert(key, Slot { row: Some(row), used: Cell::new(self.batch) });
+        self.slot(&key).row = Some(Arc::new(row));
     }
 
     /// Removes a row, whether there was one or not.
     pub fn remove(&mut self, key: &K) {
-        self.remember(key);
-        self.changed.insert(key.clone());
-        self.slots.insert(key.clone(), Slot { row: None, used: Cell::new(self.batch) });
+        self.slot(key).row = None;
     }
 
     /// Takes a row as it is in the database; what has been changed since stays.
     pub fn loaded(&mut self, key: K, row: R) {
-        let used = Cell::new(self.batch);
-        self.slots.entry(key).or_insert(Slot { row: Some(row), used });
+        self.slots.entry(key).or_insert(Slot::known(Some(row), self.batch));
     }
 
     fn note_missing(&self, key: &K) {
@@ -223,11 +228,25 @@ impl<K: Key, R: Clone> Rows<K, R> {
         }
     }
 
-    fn remember(&mut self, key: &K) {
-        if let Some(undo) = &mut self.undo {
-            let before = self.slots.get(key).cloned();
-            undo.push((key.clone(), before, self.changed.contains(key)));
+    /// The slot of a row that is about to change. What it was is kept, so that it can be undone.
+    fn slot(&mut self, key: &K) -> &mut Slot<R> {
+        let entry = self.slots.entry(key.clone());
+        let before = match &entry {
+            Entry::Occupied(known) if known.get().changed_by == self.input => None,
+            Entry::Occupied(known) => Some(Some(known.get().clone())),
+            Entry::Vacant(_) => Some(None),
+        };
+        if let (Some(undo), Some(before)) = (&mut self.undo, before) {
+            undo.push((key.clone(), before));
         }
+        let slot = entry.or_insert_with(|| Slot::known(None, self.batch));
+        slot.used.set(self.batch);
+        slot.changed_by = self.input;
+        if !slot.is_changed {
+            slot.is_changed = true;
+            self.changed.push(key.clone());
+        }
+        slot
     }
 }
 
@@ -253,8 +272,8 @@ pub trait AnyRows {
     fn take_missing(&mut self) -> Vec<String>;
     /// Says that the key was asked for, so that it is known from now on: by its document, or as absent.
     fn fill(&mut self, key: &str, document: Option<&str>) -> Result<(), serde_json::Error>;
-    /// Takes the rows that have changed since the last call.
-    fn take_changed(&mut self) -> Result<Vec<ChangedRow>, serde_json::Error>;
+    /// Takes the rows that have changed since the last call, by key.
+    fn take_changed(&mut self) -> Vec<ChangedRow>;
     /// Forgets what has changed since the last call, with the rows: they are fetched anew.
     fn forget_changed(&mut self);
     /// Removes rows from memory that no batch since `batch` has used.
@@ -269,13 +288,52 @@ pub trait AnyRows {
     fn set_complete(&mut self, complete: bool);
 }
 
-/// A row that has changed, as it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A row that has changed, as it is to be written.
+#[derive(Clone)]
 pub struct ChangedRow {
     /// Its key.
     pub key: String,
-    /// The values of its columns, and its document; `None` when it was removed.
-    pub row: Option<(Vec<Value>, String)>,
+    /// What it is now; `None` when it was removed.
+    pub row: Option<Arc<dyn Document>>,
+}
+
+/// A row of any type, as it is written.
+pub trait Document: Send + Sync {
+    /// The values of its table's columns.
+    fn columns(&self) -> Vec<Value>;
+    /// The row as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When the row does not serialise.
+    fn to_json(&self) -> Result<String, serde_json::Error>;
+}
+
+impl<R: Row> Document for R {
+    fn columns(&self) -> Vec<Value> {
+        Row::columns(self)
+    }
+
+    fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+impl ChangedRow {
+    /// The values of its columns and its JSON; `None` when it was removed.
+    ///
+    /// # Errors
+    ///
+    /// When the row does not serialise.
+    pub fn written(&self) -> Result<Option<(Vec<Value>, String)>, serde_json::Error> {
+        self.row.as_ref().map(|row| Ok((row.columns(), row.to_json()?))).transpose()
+    }
+}
+
+impl Debug for ChangedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangedRow").field("key", &self.key).field("row", &self.written()).finish()
+    }
 }
 
 impl<K: Key, R: Row> AnyRows for Rows<K, R> {
@@ -288,14 +346,15 @@ impl<K: Key, R: Row> AnyRows for Rows<K, R> {
     }
 
     fn begin(&mut self) {
-        self.undo = Some(Vec::new());
+        self.input += 1;
+        match &mut self.undo {
+            Some(undo) => undo.clear(),
+            None => self.undo = Some(Vec::new()),
+        }
     }
 
     fn undo(&mut self) {
-        for (key, before, was_changed) in self.undo.take().into_iter().flatten().rev() {
-            if !was_changed {
-                self.changed.remove(&key);
-            }
+        for (key, before) in self.undo.take().into_iter().flatten() {
             match before {
                 Some(slot) => self.slots.insert(key, slot),
                 None => self.slots.remove(&key),
@@ -308,9 +367,8 @@ impl<K: Key, R: Row> AnyRows for Rows<K, R> {
     }
 
     fn is_refused(&self) -> bool {
-        let changed = self.undo.iter().flatten().map(|(key, ..)| key);
-        changed.into_iter().any(|key| {
-            let row = self.slots.get(key).and_then(|slot| slot.row.as_ref());
+        self.undo.iter().flatten().any(|(key, _)| {
+            let row = self.slots.get(key).and_then(|slot| slot.row.as_deref());
             key.to_string().contains('\0')
                 || row.is_some_and(|row| {
                     serde_json::to_string(row).is_ok_and(|json| holds_escaped_nul(&json))
@@ -319,8 +377,7 @@ impl<K: Key, R: Row> AnyRows for Rows<K, R> {
     }
 
     fn has_long_key(&self) -> bool {
-        let changed = self.undo.iter().flatten().map(|(key, ..)| key);
-        changed.into_iter().any(|key| key.to_string().len() > MAX_KEY_BYTES)
+        self.undo.iter().flatten().any(|(key, _)| key.to_string().len() > MAX_KEY_BYTES)
     }
 
     fn is_missing(&self) -> bool {
@@ -342,28 +399,28 @@ impl<K: Key, R: Row> AnyRows for Rows<K, R> {
     fn fill(&mut self, key: &str, document: Option<&str>) -> Result<(), serde_json::Error> {
         let Some(key) = self.wanted.remove(key) else { return Ok(()) };
         let row = document.map(serde_json::from_str).transpose()?;
-        let used = Cell::new(self.batch);
-        self.slots.entry(key).or_insert(Slot { row, used });
+        self.slots.entry(key).or_insert(Slot::known(row, self.batch));
         Ok(())
     }
 
-    fn take_changed(&mut self) -> Result<Vec<ChangedRow>, serde_json::Error> {
-        let mut changed: Vec<_> = self.changed.drain().collect();
+    fn take_changed(&mut self) -> Vec<ChangedRow> {
+        let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();
-        changed
-            .into_iter()
-            .map(|key| {
-                let row = self.slots.get(&key).and_then(|slot| slot.row.as_ref());
-                let row =
-                    row.map(|row| Ok((row.columns(), serde_json::to_string(row)?))).transpose()?;
-                Ok(ChangedRow { key: key.to_string(), row })
-            })
-            .collect()
+        let slots = &mut self.slots;
+        let taken = changed.into_iter().filter_map(|key| {
+            let slot = slots.get_mut(&key).filter(|slot| slot.is_changed)?;
+            slot.is_changed = false;
+            let row = slot.row.clone().map(|row| row as Arc<dyn Document>);
+            Some(ChangedRow { key: key.to_string(), row })
+        });
+        taken.collect()
     }
 
     fn forget_changed(&mut self) {
-        for key in self.changed.drain() {
-            self.slots.remove(&key);
+        for key in self.changed.drain(..) {
+            if self.slots.get(&key).is_some_and(|slot| slot.is_changed) {
+                self.slots.remove(&key);
+            }
         }
         self.undo = None;
         self.missing.take();
@@ -431,7 +488,7 @@ mod tests {
     fn an_undone_input_leaves_no_trace() {
         let mut counts = Counts::default();
         counts.put(key("a"), Count(1));
-        assert_eq!(counts.take_changed().expect("writes").len(), 1);
+        assert_eq!(counts.take_changed().len(), 1);
         counts.begin();
         counts.put(key("a"), Count(2));
         counts.put(key("a"), Count(3));
@@ -439,7 +496,7 @@ mod tests {
         counts.remove(&key("c"));
         counts.undo();
         assert_eq!(counts.get(&key("a")), Some(&Count(1)));
-        assert_eq!(counts.take_changed().expect("writes"), []);
+        assert!(counts.take_changed().is_empty());
         assert_eq!(counts.len(), 1);
     }
 
@@ -458,8 +515,9 @@ mod tests {
         counts.begin();
         counts.change(&key("a")).expect("is there").0 = 2;
         counts.undo();
-        let changed = counts.take_changed().expect("writes");
-        assert_eq!(changed, [ChangedRow { key: key("a"), row: Some((vec![], key("1"))) }]);
+        let changed = counts.take_changed();
+        let written: Vec<_> = changed.iter().map(|row| (&*row.key, row.written())).collect();
+        assert!(matches!(&*written, [("a", Ok(Some((_, json))))] if json == "1"), "{changed:?}");
     }
 
     #[test]

@@ -179,7 +179,11 @@ impl<S: crate::Service> Operations<S> {
     }
 
     /// Takes up what the rows of a batch announce, and lets go what they have settled.
-    pub(crate) fn follow(&mut self, changes: &[TableChanges], now: Timestamp) {
+    pub(crate) fn follow(
+        &mut self,
+        changes: &[TableChanges],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let OperationColumn { table, column } = self.effects.column;
         for changed in changes.iter().filter(|changes| changes.table.name == table) {
             let Some(at) = changed.table.columns.iter().position(|known| known.name == column)
@@ -188,13 +192,18 @@ impl<S: crate::Service> Operations<S> {
             };
             for (shop, row) in &changed.rows {
                 let announced =
-                    row.row.as_ref().and_then(|(columns, document)| match columns.get(at) {
-                        Some(Value::Text(Some(id))) => Some((id.clone(), document.clone())),
+                    row.row.as_ref().and_then(|row| match row.columns().into_iter().nth(at) {
+                        Some(Value::Text(Some(id))) => Some((id, row)),
                         _ => None,
                     });
+                let announced = match announced {
+                    Some((id, row)) => Some((id, row.to_json()?)),
+                    None => None,
+                };
                 self.follow_row(shop, &row.key, announced, now);
             }
         }
+        Ok(())
     }
 
     fn follow_row(

@@ -11,6 +11,7 @@ pub(crate) mod inputs;
 pub(crate) mod partition;
 pub(crate) mod pipeline;
 pub(crate) mod plan;
+pub(crate) mod projected;
 pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod run;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_nats::Client;
 use events::time::Timestamp;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ use crate::{
         inputs::{self, Batch, Inputs, MAX_INPUTS, MAX_INTERNAL},
         pipeline::{Parts, Pipeline, Progress},
         plan::{BatchPlan, Planner},
+        projected::Projected,
         spans,
         timers::Timers,
     },
@@ -57,7 +58,7 @@ pub(crate) struct Setup<S: Service> {
     pub(crate) faults: Faults,
     pub(crate) clock: Clock,
     /// Says how far the projection is.
-    pub(crate) projected: Arc<watch::Sender<u64>>,
+    pub(crate) projected: Arc<Projected>,
     pub(crate) metrics: Arc<PartitionMetrics>,
 }
 
@@ -120,7 +121,7 @@ impl<'a, S: Service> Worker<'a, S> {
                 Some(recovered.await?)
             }
         };
-        setup.projected.send_replace(last);
+        setup.projected.reach(last, std::time::Instant::now());
         tracing::info!(
             service = S::NAME,
             partition,
@@ -266,7 +267,7 @@ impl<'a, S: Service> Worker<'a, S> {
                 while self.announced.first().is_some_and(|(of, _)| *of <= batch) {
                     let (_, changes) = self.announced.remove(0);
                     if let Some(operations) = &mut self.operations {
-                        operations.follow(&changes, now);
+                        operations.follow(&changes, now)?;
                     }
                 }
                 self.start_operations();
@@ -304,6 +305,9 @@ impl<'a, S: Service> Worker<'a, S> {
             && let Err(error) = self.timers.note_ends(&self.setup.context, now).await
         {
             tracing::debug!(service = S::NAME, %error, "deadlines wait for the ends of the inputs");
+        }
+        if self.timers.waits_for_rows() {
+            self.setup.projected.want(self.projection.last());
         }
         let positions = &self.projection.positions;
         if self.timers.is_ready(positions, self.planned, self.projected) {
@@ -354,6 +358,7 @@ impl<'a, S: Service> Worker<'a, S> {
                     batch.push(input, 0);
                 }
                 if let Some(BatchOutcome { batch }) = self.handle(batch).await? {
+                    self.setup.projected.want(self.projection.last());
                     self.redrives.push((batch, request, ids));
                 }
             }

@@ -5,14 +5,15 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    time::Duration,
 };
 
 use async_nats::Client;
 use sqlx::AnyPool;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::JoinSet,
+    time::{Instant, timeout_at},
 };
 use tracing::Instrument;
 
@@ -20,18 +21,25 @@ use crate::{
     Error, Service,
     jetstream::{log::Log, streams},
     metrics::{BatchStep, PartitionMetrics},
-    projection::{fold::Changes, positions::Positions, store},
+    projection::{fold::Changes, merge::MergedChanges, positions::Positions, store},
     worker::{
         faults::{Faults, Step},
         plan::BatchPlan,
+        projected::Projected,
         reply,
+        spans::BatchSpan,
     },
 };
 
 /// Plans that wait to be appended, beside the one that is being appended.
 const MAX_WAITING_TO_APPEND: usize = 1;
-/// Plans that wait to be written to the database: those are written together.
-const MAX_WAITING_TO_PROJECT: usize = 4;
+/// Plans that wait for the database to be free: the log does not wait for it before.
+const MAX_WAITING_TO_PROJECT: usize = 16;
+/// The least time between two commits, unless somebody waits for one: a row that several batches
+/// change meanwhile is written once. After a crash, as much of the log is folded.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+/// Rows that are written at once, whenever the last commit was: the memory that they take is bounded.
+const MAX_UNWRITTEN_ROWS: usize = 10_000;
 
 /// What the pipeline is made of.
 pub(crate) struct Parts {
@@ -43,7 +51,7 @@ pub(crate) struct Parts {
     /// What the database holds.
     pub(crate) durable: Positions,
     /// Says how far the projection is.
-    pub(crate) projected: Arc<watch::Sender<u64>>,
+    pub(crate) projected: Arc<Projected>,
     pub(crate) metrics: Arc<PartitionMetrics>,
 }
 
@@ -77,6 +85,7 @@ impl Pipeline {
             client,
             faults: faults.clone(),
             log,
+            projected: projected.clone(),
             report: report.clone(),
             metrics: metrics.clone(),
         };
@@ -169,6 +178,7 @@ struct Publisher {
     client: Client,
     faults: Faults,
     log: Log,
+    projected: Arc<Projected>,
     report: mpsc::UnboundedSender<Progress>,
     metrics: Arc<PartitionMetrics>,
 }
@@ -181,6 +191,7 @@ impl Publisher {
     ) -> Result<(), Error> {
         while let Some(mut plan) = plans.recv().await {
             self.publish::<S>(&mut plan).await?;
+            self.projected.append(plan.last);
             // The events are in the log, so the answers hold, whatever becomes of the database.
             let strikes = !plan.parts.is_empty() && self.faults.strikes(S::NAME, Step::BeforeReply);
             if strikes {
@@ -246,35 +257,73 @@ struct Projector {
     pool: AnyPool,
     faults: Faults,
     durable: Positions,
-    projected: Arc<watch::Sender<u64>>,
+    projected: Arc<Projected>,
     report: mpsc::UnboundedSender<Progress>,
     metrics: Arc<PartitionMetrics>,
 }
 
+/// Plans whose rows are written together.
+#[derive(Default)]
+struct Gathered {
+    changes: MergedChanges,
+    has_events: bool,
+    /// Of the last plan: the number of its batch, and the last sequence of the log after it.
+    batch: u64,
+    last: u64,
+    span: BatchSpan,
+}
+
+impl Gathered {
+    fn push(&mut self, plan: BatchPlan) {
+        self.has_events |= !plan.parts.is_empty();
+        self.changes.push(plan.changes);
+        (self.batch, self.last, self.span) = (plan.batch, plan.last, plan.span);
+    }
+}
+
 impl Projector {
     async fn run<S: Service>(mut self, mut plans: mpsc::Receiver<BatchPlan>) -> Result<(), Error> {
-        while let Some(plan) = plans.recv().await {
+        let mut next_commit = Instant::now();
+        while let Some(gathered) = self.gather(&mut plans, next_commit).await {
+            let Gathered { changes, has_events, batch, last, span } = gathered;
             let started = Instant::now();
-            let BatchPlan { mut changes, mut batch, mut last, parts, span, .. } = plan;
-            let mut has_events = !parts.is_empty();
-            while let Ok(later) = plans.try_recv() {
-                changes.merge(later.changes);
-                (batch, last) = (later.batch, later.last);
-                has_events |= !later.parts.is_empty();
-            }
+            next_commit = started + COMMIT_INTERVAL;
             if has_events && self.faults.strikes(S::NAME, Step::BeforeProject) {
                 return Err(Error::Stopped(Step::BeforeProject));
             }
-            let rows = changes.tables.iter().map(|table| table.rows.len()).sum();
-            self.commit::<S>(changes).instrument(span.project::<S>(rows)).await?;
+            let span = span.project::<S>(changes.rows());
+            self.commit::<S>(changes.into_changes()).instrument(span).await?;
             if has_events && self.faults.strikes(S::NAME, Step::AfterProject) {
                 return Err(Error::Stopped(Step::AfterProject));
             }
-            self.projected.send_replace(last);
+            self.projected.reach(last, started.into_std());
             self.metrics.step(BatchStep::Project, started.elapsed());
             self.report.send(Progress::Projected { batch }).ok();
         }
         Ok(())
+    }
+
+    /// The plans to be written next; `None` when there will be none. Waits for one, and then until
+    /// `next_commit`, until there is enough, or until somebody waits for what is there.
+    async fn gather(
+        &self,
+        plans: &mut mpsc::Receiver<BatchPlan>,
+        next_commit: Instant,
+    ) -> Option<Gathered> {
+        let mut gathered = Gathered::default();
+        gathered.push(plans.recv().await?);
+        while gathered.changes.rows() < MAX_UNWRITTEN_ROWS {
+            let next = tokio::select! {
+                biased;
+                next = timeout_at(next_commit, plans.recv()) => next,
+                () = self.projected.is_wanted(gathered.last) => break,
+            };
+            match next {
+                Ok(Some(plan)) => gathered.push(plan),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Some(gathered)
     }
 
     async fn commit<S: Service>(&mut self, changes: Changes) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName};
 use events::{
     id::{EventId, Shop},
     proto::{self, engine_event::Kind},
@@ -48,6 +48,10 @@ const MAX_PARKED_TEXT_CHARS: usize = 1_000;
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How often rows are fetched for one input before its rules count as never satisfied.
 const MAX_FETCHES: u32 = 10_000;
+
+/// The headers of an event: parsed once.
+const AGGREGATE: HeaderName = HeaderName::from_static(AGGREGATE_HEADER);
+const POSITIONS: HeaderName = HeaderName::from_static(POSITIONS_HEADER);
 
 /// What a batch leads to.
 #[derive(Default)]
@@ -193,7 +197,7 @@ impl<'a, S: Service> Planner<'a, S> {
 
     fn finish(mut self) -> Result<BatchPlan, Error> {
         self.plan.last = self.projection.last();
-        self.plan.changes = self.projection.take_changes()?;
+        self.plan.changes = self.projection.take_changes();
         Ok(self.plan)
     }
 
@@ -420,7 +424,7 @@ impl<'a, S: Service> Planner<'a, S> {
         })?;
         let mut headers = HeaderMap::new();
         if aggregate.bytes().all(|byte| byte.is_ascii_graphic()) {
-            headers.insert(AGGREGATE_HEADER, aggregate);
+            headers.insert(AGGREGATE, aggregate);
         }
         let subject = subject::event(S::NAME, self.projection.partition, shop, name);
         self.current.push(Outgoing { subject, headers, payload: payload.into() });
@@ -518,10 +522,17 @@ impl<'a, S: Service> Planner<'a, S> {
         if input.source != INTERNAL && input.redriven.is_none() {
             self.projection.positions.advance(input.source, input.sequence);
         }
-        // What is stored alone carries its own positions: see `close_part`.
+        // What may be stored alone carries its own positions: see `close_part`.
+        if self.part.len() <= MAX_PIPELINED {
+            self.add_positions();
+        }
+    }
+
+    /// Lets the last message carry the positions as they are.
+    fn add_positions(&mut self) {
         if let Some(last) = self.part.last_mut() {
             let header = self.projection.positions.to_header(is_not_in_header::<S>);
-            last.headers.insert(POSITIONS_HEADER, header);
+            last.headers.insert(POSITIONS, header);
         }
     }
 
@@ -531,10 +542,11 @@ impl<'a, S: Service> Planner<'a, S> {
         if self.part.is_empty() {
             return;
         }
+        self.add_positions();
         let part = std::mem::take(&mut self.part);
         self.part_bytes = 0;
         self.projection.fence();
-        let carries = |message: &Outgoing| message.headers.get(POSITIONS_HEADER).is_some();
+        let carries = |message: &Outgoing| message.headers.get(POSITIONS).is_some();
         if part.len() <= MAX_PIPELINED && part.iter().all(carries) {
             self.plan.parts.extend(part.into_iter().map(|message| vec![message]));
         } else {

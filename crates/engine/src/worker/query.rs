@@ -21,7 +21,7 @@ use crate::{
     error::describe,
     operate::parked::{ParkedPage, ParkedQuestion, RedriveOrder, RedriveRequest},
     projection::{documents, engine_rows::AnswerRow, store},
-    worker::reply::Reply,
+    worker::{projected::Projected, reply::Reply},
 };
 
 /// Questions that are answered at the same time.
@@ -74,7 +74,7 @@ pub(crate) struct Answering<S: Service> {
     pub(crate) partition: u32,
     pub(crate) client: Client,
     pub(crate) pool: AnyPool,
-    pub(crate) projected: watch::Receiver<u64>,
+    pub(crate) projected: Arc<Projected>,
     pub(crate) redrives: mpsc::Sender<RedriveRequest>,
     pub(crate) rebuilds: mpsc::Sender<()>,
     /// Whether a rebuild is under way.
@@ -132,8 +132,7 @@ impl<S: Service> Answering<S> {
         let shop = shop.unwrap_or_else(Shop::unknown);
         let name = tokens.next().unwrap_or_default();
         let question: Question = serde_json::from_slice(&message.payload)?;
-        let mut projected = self.projected.clone();
-        let wait = projected.wait_for(|position| *position >= question.at_least);
+        let wait = self.projected.wait_for(question.at_least);
         // Rather a slightly older answer than none: the asker sees the version.
         timeout(POSITION_TIMEOUT, wait).await.ok();
         match name {

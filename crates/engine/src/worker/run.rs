@@ -35,6 +35,7 @@ use crate::{
     },
     worker::{
         partition::{Setup, Worker},
+        projected::Projected,
         query::Answering,
         status::Statuses,
     },
@@ -334,8 +335,7 @@ impl Engine {
         metrics: &Arc<PartitionMetrics>,
         shutdown: &CancellationToken,
     ) -> Result<(), Error> {
-        let (projected, position) = watch::channel(0);
-        let projected = Arc::new(projected);
+        let projected = Arc::new(Projected::default());
         let (redrive, mut redrives) = mpsc::channel::<RedriveRequest>(MAX_REDRIVES);
         let (rebuild, mut rebuilds) = mpsc::channel(1);
         let (rebuilding_is, is_rebuilding) = watch::channel(false);
@@ -348,7 +348,7 @@ impl Engine {
             database: database.clone(),
             faults: self.config.faults.clone(),
             clock: self.config.clock.clone(),
-            projected,
+            projected: projected.clone(),
             metrics: metrics.clone(),
         };
         let answering = Answering {
@@ -356,7 +356,7 @@ impl Engine {
             partition,
             client: self.nats.clone(),
             pool: database.pool.clone(),
-            projected: position,
+            projected,
             redrives: redrive,
             rebuilds: rebuild,
             is_rebuilding,

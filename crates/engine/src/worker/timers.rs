@@ -70,9 +70,8 @@ impl<S: Service> Timers<S> {
                     continue;
                 };
                 for (_, row) in &changed.rows {
-                    if let Some((columns, _)) = &row.row
-                        && let Some(Value::Integer(Some(deadline))) = columns.get(at)
-                    {
+                    let columns = row.row.as_ref().map(|row| row.columns()).unwrap_or_default();
+                    if let Some(Value::Integer(Some(deadline))) = columns.get(at) {
                         let deadline = Timestamp::from_millis(*deadline);
                         earliest = Some(earliest.map_or(deadline, |known| known.min(deadline)));
                     }
@@ -93,6 +92,11 @@ impl<S: Service> Timers<S> {
     /// Whether the ends of the inputs are to be noted.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         matches!(self.stage, Stage::Idle) && self.next.is_some_and(|next| next <= now)
+    }
+
+    /// Whether deadlines wait for what has been planned to be in the database.
+    pub(crate) fn waits_for_rows(&self) -> bool {
+        !matches!(self.stage, Stage::Idle)
     }
 
     /// Notes the ends of the inputs, as they are now.

@@ -206,9 +206,9 @@ fn the_catalogues_products_are_replicated_and_nothing_follows() {
     check(&[], &known, &facts(&[]));
     let mut state = State::default();
     Inventory::replicate(&mut state, &known);
-    assert_eq!(state.products.take_changed().expect("serialises").len(), 1);
+    assert_eq!(state.products.take_changed().len(), 1);
     Inventory::replicate(&mut state, &known);
-    assert_eq!(state.products.take_changed().expect("serialises"), [], "it is known");
+    assert!(state.products.take_changed().is_empty(), "it is known");
 }
 
 #[test]

@@ -16,8 +16,8 @@ impl Documents {
     pub(super) fn save(&mut self, state: &mut State) {
         for rows in state.tables() {
             let table = rows.table().name;
-            for changed in rows.take_changed().expect("serialises") {
-                match changed.row {
+            for changed in rows.take_changed() {
+                match changed.written().expect("serialises") {
                     Some((_, document)) => self.0.insert((table, changed.key), document),
                     None => self.0.remove(&(table, changed.key)),
                 };
