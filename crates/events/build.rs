@@ -14,6 +14,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.binpb"), descriptors.encode_to_vec())?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+    prost_build::Config::new()
+        .extern_path(".tradewind.engine.v1", "::protocol::proto")
+        .include_file("contract.rs")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use audit::Status;
 use engine::server::Server;
-use events::proto::CancelReason;
+use events::proto::order;
 use lab::demo::{self, plan::Kind, report::Report};
 use node::embedded::Embedded;
 
@@ -46,19 +46,21 @@ fn expect_fitting_outcomes(report: &Report) {
     for (id, placed) in &report.trade.placed {
         let order = report.audited.orders.get(&id.to_string()).expect("is in the log");
         let (name, is_fit) = match (placed.kind, order.status) {
-            (_, Status::Cancelled(CancelReason::OutOfStock)) => ("out of stock", true),
-            (kind, Status::Cancelled(CancelReason::PaymentDeclined)) => {
+            (_, Status::Cancelled(order::CancelReason::OutOfStock)) => ("out of stock", true),
+            (kind, Status::Cancelled(order::CancelReason::PaymentDeclined)) => {
                 ("declined", kind == Kind::Declined)
             }
-            (kind, Status::Cancelled(CancelReason::CaptureFailed)) => {
+            (kind, Status::Cancelled(order::CancelReason::CaptureFailed)) => {
                 ("not captured", kind == Kind::CaptureRefused)
             }
-            (kind, Status::Cancelled(CancelReason::Requested)) => {
+            (kind, Status::Cancelled(order::CancelReason::Requested)) => {
                 ("requested", [Kind::Cancels, Kind::CancelsAtOnce].contains(&kind))
             }
             // A machine that is slow may let any deadline pass.
-            (Kind::Late, Status::Cancelled(CancelReason::PaymentTimeout)) => ("too late", true),
-            (_, Status::Cancelled(CancelReason::PaymentTimeout)) => ("slow", true),
+            (Kind::Late, Status::Cancelled(order::CancelReason::PaymentTimeout)) => {
+                ("too late", true)
+            }
+            (_, Status::Cancelled(order::CancelReason::PaymentTimeout)) => ("slow", true),
             (kind, Status::Paid) => {
                 ("paid", ![Kind::Declined, Kind::CaptureRefused, Kind::Late].contains(&kind))
             }

@@ -1,6 +1,11 @@
 //! Who may depend on whom, and why on what: the shape of the workspace, checked on its manifests.
 
-use std::{collections::BTreeMap, env, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -11,7 +16,8 @@ const CODE_MAP: &str = "## Code map";
 #[test]
 fn dependencies_keep_to_the_architecture() {
     let workspace = Workspace::read();
-    let others = ["audit", "client", "engine", "events", "gateway", "lab", "node", "testkit"];
+    let others =
+        ["audit", "client", "engine", "events", "gateway", "lab", "node", "protocol", "testkit"];
     for name in SERVICES.iter().chain(&others) {
         assert!(
             workspace.0.contains_key(*name),
@@ -20,6 +26,61 @@ fn dependencies_keep_to_the_architecture() {
     }
     let violations = violations(&workspace);
     assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+#[test]
+fn the_engine_and_what_it_is_built_on_name_no_service() {
+    for name in ["engine", "protocol", "testkit"] {
+        let mut files = Vec::new();
+        collect(&root().join("crates").join(name), &mut files);
+        assert!(files.len() > 3, "{name} has only {} files", files.len());
+        for file in files {
+            let text = fs::read_to_string(&file).expect("it is text");
+            let named = service_names(&text);
+            assert!(named.is_empty(), "{} names {}", file.display(), named.join(", "));
+        }
+    }
+}
+
+/// Collects the Rust files in a folder and those within it.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("the folder can be listed") {
+        let path = entry.expect("the folder can be listed").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Lists the names of services in a text: as a name in quotes, as a stream, as a token of a subject. As
+/// a word of English, an order may be one of rows.
+fn service_names(text: &str) -> Vec<String> {
+    let forms = |service: &str| {
+        let upper = service.to_uppercase();
+        [
+            format!("\"{service}\""),
+            format!("\"{service}."),
+            format!("live.{service}."),
+            format!("{upper}-"),
+            format!("{upper}S\""),
+        ]
+    };
+    let forms = SERVICES.into_iter().flat_map(forms);
+    let words = ["catalog", "inventory", "payment", "sku", "PlaceOrder", "place_order"];
+    let all = forms.chain(words.map(str::to_owned));
+    all.filter(|name| text.contains(name.as_str())).collect()
+}
+
+#[test]
+fn a_service_is_found_by_its_name_and_an_order_of_rows_is_none() {
+    let none = Vec::<String>::new();
+    assert_eq!(service_names("rows in order, `order by key`, an order"), none);
+    assert_eq!(service_names("query(\"order\")"), ["\"order\""]);
+    assert_eq!(service_names("ORDER-0"), ["ORDER-"]);
+    assert_eq!(service_names("inbox.0.live.order.acme.x"), ["live.order."]);
+    assert_eq!(service_names("the catalogue"), ["catalog"]);
 }
 
 #[test]
@@ -69,43 +130,69 @@ fn a_code_map_is_the_first_column_of_its_table() {
 /// use `testkit` besides.
 fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
     match name {
-        "events" => Some((&[], "events is for integrators too: no other crate of ours")),
+        "protocol" => Some((&[], "protocol is what all others are built on")),
+        "events" => Some((
+            &["protocol"],
+            "events is for integrators too: protocol, and no other crate of ours",
+        )),
         "trace-context" => Some((&[], "trace-context is for libraries: no other crate of ours")),
         "telemetry" => Some((&["trace-context"], "telemetry knows nothing of what a process does")),
         "engine" => Some((
-            &["events", "trace-context"],
-            "engine knows events and trace-context, and no other crate of ours",
+            &["protocol", "trace-context"],
+            "engine knows protocol and trace-context: no contract and no service",
         )),
         "gateway" => {
-            Some((&["events", "engine", "trace-context"], "nobody but node knows a service"))
+            let ours = &["events", "engine", "protocol", "trace-context"];
+            Some((ours, "nobody but node knows a service"))
         }
-        "testkit" => Some((&["events", "engine"], "nobody but node knows a service")),
-        "foldkit" => Some((&["events", "engine"], "the tests of services use it, no service does")),
+        "testkit" => Some((
+            &["engine", "protocol"],
+            "the tests of engine use it: it knows no contract and no service",
+        )),
+        "foldkit" => Some((
+            &["events", "engine", "protocol"],
+            "the tests of services use it, no service does",
+        )),
         "client" => {
-            Some((&["events"], "client is for strangers too: events, and no other crate of ours"))
+            let ours = &["events", "protocol"];
+            Some((ours, "client is for strangers too: the contract, and no other crate of ours"))
         }
         "audit" => Some((
-            &["events", "engine"],
-            "the auditor shares no code with what it checks: events, and raw logs from engine",
+            &["events", "engine", "protocol"],
+            "the auditor shares no code with what it checks: the contract, and raw logs from engine",
         )),
         "node" => Some((
-            &["events", "engine", "gateway", "catalog", "inventory", "order", "payment"],
+            &[
+                "events",
+                "engine",
+                "gateway",
+                "catalog",
+                "inventory",
+                "order",
+                "payment",
+                "protocol",
+            ],
             "node runs services, and knows nobody who runs it",
         )),
         "lab" => Some((
-            &["audit", "client", "engine", "events", "node"],
+            &["audit", "client", "engine", "events", "node", "protocol"],
             "lab reaches services through node and client alone",
         )),
         "tradewind" => Some((
-            &["client", "engine", "events", "lab", "node", "telemetry"],
+            &["client", "engine", "events", "lab", "node", "protocol", "telemetry"],
             "the command line reaches services through node alone",
         )),
         service if SERVICES.contains(&service) => Some((
-            &["events", "engine"],
-            "a service knows events and engine, and no other crate of ours",
+            &["events", "engine", "protocol"],
+            "a service knows the contract and engine, and no other crate of ours",
         )),
         _ => None,
     }
+}
+
+/// Whether the crate is the contract, which integrators use as well.
+fn is_contract(name: &str) -> bool {
+    ["events", "protocol"].contains(&name)
 }
 
 /// Lists what contradicts the architecture.
@@ -113,11 +200,14 @@ fn violations(workspace: &Workspace) -> Vec<String> {
     let mut violations = Vec::new();
     for (name, dependencies) in &workspace.0 {
         for Dependency { name: other, is_normal } in dependencies {
-            let is_for_tests =
-                !is_normal && ["foldkit", "testkit"].contains(&other.as_str()) && name != "events";
+            let is_for_tests = !is_normal
+                && ["foldkit", "testkit"].contains(&other.as_str())
+                && !is_contract(name);
             let may_know = may_know(name).filter(|_| workspace.0.contains_key(other));
             let rule = match (name.as_str(), other.as_str()) {
-                ("events", "sqlx" | "async-nats") => "events has no database and no broker",
+                (name, "sqlx" | "async-nats") if is_contract(name) => {
+                    "the contract has no database and no broker"
+                }
                 (name, "async-nats") if !["engine", "testkit"].contains(&name) => {
                     "only engine talks to NATS, and testkit where a test must"
                 }
@@ -231,6 +321,7 @@ fn allows(name: &str, dependency: &str, is_normal: bool) -> bool {
         "node",
         "order",
         "payment",
+        "protocol",
         "telemetry",
         "testkit",
         "trace-context",
@@ -278,18 +369,27 @@ fn telemetry_belongs_to_the_process_and_trace_context_to_libraries() {
 }
 
 #[test]
-fn events_depends_on_no_other_crate_nor_database_nor_broker() {
+fn the_contract_depends_on_no_database_and_no_broker() {
     may("events", "prost");
-    for other in ["engine", "order", "gateway", "testkit", "tradewind", "sqlx", "async-nats"] {
-        must_not("events", other);
-        assert!(!allows("events", other, false), "not even for its tests: {other}");
+    may("events", "protocol");
+    must_not("protocol", "events");
+    for name in ["events", "protocol"] {
+        for other in ["engine", "order", "gateway", "testkit", "tradewind", "sqlx", "async-nats"] {
+            must_not(name, other);
+            assert!(!allows(name, other, false), "not even for its tests: {other}");
+        }
     }
 }
 
 #[test]
 fn engine_and_gateway_know_no_service() {
+    may("engine", "protocol");
+    may("gateway", "events");
+    for name in ["engine", "testkit"] {
+        must_not(name, "events");
+        assert!(!allows(name, "events", false), "not even for its tests");
+    }
     for name in ["engine", "gateway"] {
-        may(name, "events");
         for other in ["order", "tradewind"] {
             must_not(name, other);
             assert!(!allows(name, other, false));

@@ -13,7 +13,7 @@ use std::{
 
 use client::Client;
 use engine::{Engine, Logged, server::Server};
-use events::{subject::event_kind, view::LevelView};
+use events::{names::event_name, proto, view::LevelView};
 use lab::replay::{self, Options, plan::Plan, report::Report};
 use node::{embedded::Embedded, services, settings::Settings};
 use serde_json::{Map, Value, json};
@@ -247,9 +247,9 @@ impl Installation {
         ends: &BTreeMap<&'static str, u64>,
     ) -> Vec<String> {
         let mut kinds = Vec::new();
-        let each = |logged: Logged| {
+        let each = |logged: Logged<proto::Event>| {
             if logged.sequence > ends[service] {
-                let kind = logged.event.body.as_ref().and_then(event_kind);
+                let kind = logged.event.body.as_ref().and_then(event_name);
                 kinds.push(kind.unwrap_or("unknown").to_owned());
             }
         };

@@ -110,7 +110,7 @@ async fn a_hold_that_runs_out_frees_the_units_and_the_late_payer_loses(db: Db) {
     let late = api.place(&order("MUG", 1, "sim:slow:3000"), "late", None).await.expect("placed");
     let id = late.body["id"].as_str().expect("an id").to_owned();
     eventually("the late payer's hold has run out", async || {
-        let log = installation.server.events("INVENTORY-0").await;
+        let log = installation.server.events::<events::proto::Event>("INVENTORY-0").await;
         log.iter().any(|entry| entry.subject.rsplit('.').next() == Some("released"))
     })
     .await;
@@ -172,7 +172,7 @@ async fn an_erp_that_counts_below_what_is_promised_is_told_which_orders_it_hits(
     let count = json!({"type": "count", "sku": "MUG", "quantity": 3, "connector": "erp",
         "document": "recount", "sequence": 2});
     api.push("inventory", count.to_string()).await.expect("the count is pushed");
-    let log = installation.server.events("INVENTORY-0").await;
+    let log = installation.server.events::<events::proto::Event>("INVENTORY-0").await;
     let short = log
         .iter()
         .find(|entry| entry.subject.rsplit('.').next() == Some("short"))

@@ -83,7 +83,7 @@ async fn take(State(collector): State<Collector>, body: Bytes) -> Vec<u8> {
 }
 
 fn hex(id: &[u8]) -> String {
-    events::id::hex(id)
+    protocol::id::hex(id)
 }
 
 fn attribute(span: &Span, name: &str) -> String {

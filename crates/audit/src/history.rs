@@ -10,9 +10,10 @@ use std::{
 
 use engine::Logged;
 use events::{
-    proto::{self, engine_event, event::Body},
-    subject::event_kind,
+    names::event_name,
+    proto::{self, event::Body},
 };
+use protocol::proto::engine_event;
 
 use super::{
     Check, Findings, Place,
@@ -200,7 +201,7 @@ impl Request {
 }
 
 impl History {
-    pub(super) fn observe(&mut self, place: Place, logged: &Logged) {
+    pub(super) fn observe(&mut self, place: Place, logged: &Logged<proto::Event>) {
         self.observe_sequence(place, logged);
         if logged.is_voided {
             return;
@@ -229,7 +230,7 @@ impl History {
         }
     }
 
-    fn observe_sequence(&mut self, place: Place, logged: &Logged) {
+    fn observe_sequence(&mut self, place: Place, logged: &Logged<proto::Event>) {
         let log = self.logs.entry((place.service, place.partition)).or_default();
         let last = log.last;
         self.gaps.expect(logged.sequence == last + 1, || format!("{place}: follows {last}"));
@@ -257,7 +258,7 @@ impl History {
         if cause.kind.starts_with("command.") || cause.kind.starts_with("operator.") {
             return;
         }
-        let kind = event.body.as_ref().and_then(event_kind).unwrap_or_default();
+        let kind = event.body.as_ref().and_then(event_name).unwrap_or_default();
         let outcome = fingerprint((place.service, &cause.id, kind, &event.aggregate_id));
         let is_event = !cause.kind.starts_with("operation.");
         self.handled += u64::from(is_event);

@@ -24,7 +24,11 @@ pub mod text;
 use std::fmt;
 
 use engine::{Logged, Verified};
-use events::{id::OrderId, proto::event::Body, view::LevelView};
+use events::{
+    id::OrderId,
+    proto::{self, event::Body},
+    view::LevelView,
+};
 
 pub use self::{
     findings::Findings,
@@ -128,7 +132,12 @@ pub struct Audited {
 
 impl Audit {
     /// Takes in the next event of a service's log.
-    pub fn observe(&mut self, service: &'static str, partition: u32, logged: &Logged) {
+    pub fn observe(
+        &mut self,
+        service: &'static str,
+        partition: u32,
+        logged: &Logged<proto::Event>,
+    ) {
         self.events += 1;
         let place = Place { service, partition, sequence: logged.sequence };
         self.history.observe(place, logged);

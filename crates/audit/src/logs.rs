@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result};
 use engine::Engine;
-use events::id::Shop;
+use events::proto;
+use protocol::id::Shop;
 
 use super::Audit;
 
@@ -22,7 +23,7 @@ impl Audit {
             }
             let mut first = None;
             engine
-                .read_inbox(partition, |sequence, command| {
+                .read_inbox(partition, |sequence, command: proto::Command| {
                     first.get_or_insert(sequence);
                     audit.observe_command(partition, sequence, &command.shop, &command.id);
                 })

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use events::proto::{self, payment_event::Kind};
+use events::proto::{self, payment::payment_event::Kind};
 
 use super::{Check, Findings, Outside, Place, orders::Orders, orders::Status, stock::Stock};
 use crate::text::{count, pounds};

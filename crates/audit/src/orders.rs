@@ -7,7 +7,10 @@ use std::{
 
 use events::{
     id::OrderId,
-    proto::{self, CancelReason, OrderPlaced, order_event::Kind},
+    proto::{
+        self,
+        order::{self, order_event::Kind},
+    },
 };
 
 use super::{Check, Findings, Outside, Place, stock::Stock};
@@ -27,7 +30,7 @@ pub enum Status {
     /// It is paid.
     Paid,
     /// It is cancelled.
-    Cancelled(CancelReason),
+    Cancelled(order::CancelReason),
 }
 
 impl Status {
@@ -95,7 +98,7 @@ impl Orders {
         order.was_confirmed |= status == Status::Confirmed;
     }
 
-    fn place(&mut self, place: Place, event: &proto::Event, placed: &OrderPlaced) {
+    fn place(&mut self, place: Place, event: &proto::Event, placed: &order::Placed) {
         let id = event.aggregate_id.clone();
         let mut lines = BTreeMap::new();
         for line in &placed.lines {
@@ -210,7 +213,9 @@ fn follows(from: Status, to: Status) -> bool {
         | (Status::Confirmed, Status::Paid)
         | (Status::Placed | Status::PaymentDue | Status::Authorized, Status::Cancelled(_)) => true,
         // Once it is confirmed, only the money can fail.
-        (Status::Confirmed, Status::Cancelled(reason)) => reason == CancelReason::CaptureFailed,
+        (Status::Confirmed, Status::Cancelled(reason)) => {
+            reason == order::CancelReason::CaptureFailed
+        }
         _ => false,
     }
 }

@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use events::proto::{self, Document, ReleaseReason, StockLine, inventory_event::Kind};
+use events::proto::{
+    self,
+    inventory::{self, inventory_event::Kind},
+};
 
 use self::level::Change;
 pub use self::level::{Level, StockId};
@@ -100,11 +103,11 @@ impl Stock {
         &mut self,
         place: Place,
         id: &Arc<StockId>,
-        document: Option<&Document>,
+        document: Option<&inventory::Document>,
         change: Change,
         on_hand: i64,
     ) {
-        let Some(Document { connector, id: document, sequence }) = document else {
+        let Some(inventory::Document { connector, id: document, sequence }) = document else {
             return self.findings.add(format!("{place}: {id} changes without a document"));
         };
         let name = (id.shop.clone(), connector.clone(), document.clone());
@@ -128,7 +131,7 @@ impl Stock {
         });
     }
 
-    fn short(&mut self, place: Place, shop: &str, short: &proto::StockShort) {
+    fn short(&mut self, place: Place, shop: &str, short: &proto::inventory::Short) {
         self.shorts += 1;
         let id = self.id(shop, &short.sku, &short.location);
         let level = self.levels.entry(id.clone()).or_default();
@@ -183,7 +186,13 @@ impl Stock {
         self.reservations.insert(order, Reservation::Allocated(lines));
     }
 
-    fn release(&mut self, place: Place, order: &str, lines: Lines, reason: ReleaseReason) {
+    fn release(
+        &mut self,
+        place: Place,
+        order: &str,
+        lines: Lines,
+        reason: inventory::ReleaseReason,
+    ) {
         let (order, before) = self.reservation(order);
         let (lines, was_held) = match before {
             Some(Reservation::Held(held)) if held == lines => (held, Some(true)),
@@ -202,8 +211,10 @@ impl Stock {
             self.level(&line.of).orders.remove(&order);
         }
         let after = match reason {
-            ReleaseReason::Expired => Reservation::Expired(lines),
-            ReleaseReason::Cancelled | ReleaseReason::Unspecified => Reservation::Over,
+            inventory::ReleaseReason::Expired => Reservation::Expired(lines),
+            inventory::ReleaseReason::Cancelled | inventory::ReleaseReason::Unspecified => {
+                Reservation::Over
+            }
         };
         self.reservations.insert(order, after);
     }
@@ -241,7 +252,7 @@ impl Stock {
         self.levels.entry(id.clone()).or_default()
     }
 
-    fn units(&self, shop: &str, line: &StockLine) -> Units {
+    fn units(&self, shop: &str, line: &inventory::StockLine) -> Units {
         Units { of: self.id(shop, &line.sku, &line.location), quantity: line.quantity }
     }
 
@@ -279,7 +290,12 @@ impl Stock {
         });
     }
 
-    fn expect_shortages(&mut self, place: Place, shop: &str, shortages: &[proto::Shortage]) {
+    fn expect_shortages(
+        &mut self,
+        place: Place,
+        shop: &str,
+        shortages: &[proto::inventory::Shortage],
+    ) {
         self.findings.expect(!shortages.is_empty(), || format!("{place}: refused, with no reason"));
         for shortage in shortages {
             let id = StockId::new(shop, &shortage.sku, MAIN);
@@ -360,7 +376,7 @@ fn order_of(kind: &Kind) -> Option<&str> {
 }
 
 /// The lines of an order that an event moves.
-fn lines_of(kind: Option<&Kind>) -> &[StockLine] {
+fn lines_of(kind: Option<&Kind>) -> &[inventory::StockLine] {
     match kind {
         Some(Kind::Reserved(event)) => &event.lines,
         Some(Kind::Allocated(event)) => &event.lines,

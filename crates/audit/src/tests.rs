@@ -6,10 +6,13 @@ use engine::{Mismatch, Verified};
 use events::{
     id::OrderId,
     proto::{
-        self, CancelReason, event::Body, inventory_event::Kind as Inventory,
-        order_event::Kind as Order, payment_event::Kind as Payment,
+        event::Body,
+        inventory::inventory_event::Kind as Inventory,
+        order::{self, order_event::Kind as Order},
+        payment::payment_event::Kind as Payment,
     },
 };
+use protocol::proto::{EngineEvent, Parked, engine_event};
 
 use self::day::{ANN, BOB, Day, cancelled, expired, fact, released, short};
 
@@ -103,9 +106,9 @@ fn a_position_that_goes_back_breaks_invariant_2() {
 fn an_input_that_is_parked_breaks_invariant_2() {
     check(
         |day| {
-            let parked = proto::Parked { reason: "does not decode".into(), ..Default::default() };
-            let kind = Some(proto::engine_event::Kind::Parked(parked));
-            let body = Body::Engine(proto::EngineEvent { kind });
+            let parked = Parked { reason: "does not decode".into(), ..Default::default() };
+            let kind = Some(engine_event::Kind::Parked(parked));
+            let body = Body::Engine(EngineEvent { kind });
             day.append("payment", day::logged("parked:0-9", body));
         },
         &[2],
@@ -308,7 +311,7 @@ fn money_that_stays_set_aside_breaks_invariant_5() {
 fn a_cancelled_order_whose_money_is_kept_breaks_invariant_5() {
     check(
         |day| {
-            *day.order("paid", ANN) = cancelled(CancelReason::CaptureFailed);
+            *day.order("paid", ANN) = cancelled(order::CancelReason::CaptureFailed);
             let mut freed = day::logged(ANN, fact(released(ANN, &[("A", 4)])));
             freed.event.cause = None;
             day.append("inventory", freed);
@@ -340,7 +343,7 @@ fn an_order_that_does_not_end_breaks_invariant_6() {
 fn an_order_that_ends_twice_breaks_invariant_6() {
     check(
         |day| {
-            let mut end = day::logged(ANN, fact(cancelled(CancelReason::Requested)));
+            let mut end = day::logged(ANN, fact(cancelled(order::CancelReason::Requested)));
             end.event.cause = None;
             day.append("order", end);
         },

@@ -7,8 +7,8 @@ use events::{
     answer::{ProductResult, PutProductsAnswer},
     id::Sku,
     money::Money,
-    time::Timestamp,
 };
+use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{Catalog, store::ProductRow};

@@ -6,7 +6,8 @@
 //! | `products` | `after` (a SKU; none: from the first), `limit` (1 to 1,000; none: 100) | products by SKU |
 
 use engine::{Queries, QueryError, Service, documents};
-use events::id::{Shop, Sku};
+use events::id::Sku;
+use protocol::id::Shop;
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::AnyPool;

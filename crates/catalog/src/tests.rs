@@ -8,14 +8,17 @@ use engine::{
 };
 use events::{
     answer::{ProductResult, PutProductsAnswer},
-    id::{EventId, Shop, Sku},
+    id::Sku,
     money::{Currency, Money},
     proto,
-    time::Timestamp,
     view::ProductView,
 };
 use foldkit::{Projections, Random};
 use prost::Message;
+use protocol::{
+    id::{EventId, Shop},
+    time::Timestamp,
+};
 use serde_json::{Value, json};
 use sqlx::{AnyPool, any::AnyPoolOptions};
 use tempfile::TempDir;
@@ -208,32 +211,34 @@ fn command(body: proto::command::Body) -> Result<Input, WireError> {
     Catalog::command(&command.encode_to_vec())
 }
 
-fn put_one(product: proto::Product) -> Result<Input, WireError> {
-    command(proto::command::Body::PutProducts(proto::PutProducts { products: vec![product] }))
+fn put_one(product: proto::catalog::Product) -> Result<Input, WireError> {
+    command(proto::command::Body::PutProducts(proto::catalog::PutProducts {
+        products: vec![product],
+    }))
 }
 
 #[test]
 fn a_product_without_a_price_is_refused_by_name() {
-    let product = proto::Product { sku: "A".into(), ..Default::default() };
+    let product = proto::catalog::Product { sku: "A".into(), ..Default::default() };
     let error = put_one(product).expect_err("has no price");
     assert_eq!(error.to_string(), "money must be present, got \"\"");
 }
 
 #[test]
 fn a_title_that_no_database_takes_is_refused_by_name() {
-    let product = proto::Product { title: "Mug\0".into(), ..Default::default() };
+    let product = proto::catalog::Product { title: "Mug\0".into(), ..Default::default() };
     let error = put_one(product).expect_err("has a NUL");
     assert_eq!(error.to_string(), r#"title must have no control characters, got "Mug\0""#);
 }
 
 #[test]
 fn a_message_for_another_service_is_refused_by_name() {
-    let body = proto::command::Body::CancelOrder(proto::CancelOrder::default());
+    let body = proto::command::Body::CancelOrder(proto::order::CancelOrder::default());
     let error = command(body).expect_err("is for the order service").to_string();
     assert_eq!(error, "cancel_order is not handled by this version of the service");
 
-    let kind = proto::order_event::Kind::Paid(proto::OrderPaid::default());
-    let body = proto::event::Body::Order(proto::OrderEvent { kind: Some(kind) });
+    let kind = proto::order::order_event::Kind::Paid(proto::order::Paid::default());
+    let body = proto::event::Body::Order(proto::order::OrderEvent { kind: Some(kind) });
     let event = proto::Event { body: Some(body), ..Default::default() }.encode_to_vec();
     assert!(matches!(Catalog::foreign(&event), Err(WireError::Unexpected(_))));
     assert!(matches!(Catalog::decode(&event), Err(WireError::Unexpected(_))));

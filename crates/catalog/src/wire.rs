@@ -2,14 +2,17 @@
 
 use engine::{Encoded, WireError};
 use events::{
-    id::{ParseError, Sku},
+    id::Sku,
     money::Money,
+    names,
     proto::{
-        self, ProductCreated, ProductDiscontinued, ProductUpdated, catalog_event::Kind, event::Body,
+        self,
+        catalog::{self, catalog_event::Kind},
+        event::Body,
     },
-    subject,
 };
 use prost::Message;
+use protocol::id::ParseError;
 
 use crate::{
     Catalog,
@@ -26,7 +29,7 @@ impl engine::Wire for Catalog {
             Body::PutProducts(put) => {
                 put.products.into_iter().map(wanted).collect::<Result<_, _>>().map(Input::Put)
             }
-            other => Err(WireError::Unexpected(subject::command_kind(&other).1)),
+            other => Err(WireError::Unexpected(names::command_name(&other).1)),
         }
     }
 
@@ -38,21 +41,23 @@ impl engine::Wire for Catalog {
         let Product { sku, title, price, active } = event.product.clone();
         let (sku, price) = (sku.into(), Some(price.into()));
         let kind = match event.kind {
-            EventKind::Created => Kind::Created(ProductCreated { sku, title, price, active }),
-            EventKind::Updated => Kind::Updated(ProductUpdated { sku, title, price }),
+            EventKind::Created => {
+                Kind::Created(catalog::ProductCreated { sku, title, price, active })
+            }
+            EventKind::Updated => Kind::Updated(catalog::ProductUpdated { sku, title, price }),
             EventKind::Discontinued => {
-                Kind::Discontinued(ProductDiscontinued { sku, title, price })
+                Kind::Discontinued(catalog::ProductDiscontinued { sku, title, price })
             }
         };
-        let body = Body::Catalog(proto::CatalogEvent { kind: Some(kind) });
-        let name = subject::event_kind(&body).unwrap_or_default();
+        let body = Body::Catalog(proto::catalog::CatalogEvent { kind: Some(kind) });
+        let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
         Encoded { name, body: envelope.encode_to_vec() }
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
         let body = proto::Event::decode(payload)?.body.ok_or(WireError::Missing("body"))?;
-        let Body::Catalog(proto::CatalogEvent { kind: Some(kind) }) = body else {
+        let Body::Catalog(proto::catalog::CatalogEvent { kind: Some(kind) }) = body else {
             return Err(WireError::Unexpected("an event that is not the catalogue's"));
         };
         let (kind, sku, title, price, active) = match kind {
@@ -60,11 +65,11 @@ impl engine::Wire for Catalog {
             Kind::Updated(it) => (EventKind::Updated, it.sku, it.title, it.price, true),
             Kind::Discontinued(it) => (EventKind::Discontinued, it.sku, it.title, it.price, false),
         };
-        Ok(Event { kind, product: parse(proto::Product { sku, title, price, active })? })
+        Ok(Event { kind, product: parse(proto::catalog::Product { sku, title, price, active })? })
     }
 }
 
-fn wanted(product: proto::Product) -> Result<Product, WireError> {
+fn wanted(product: proto::catalog::Product) -> Result<Product, WireError> {
     if product.title.chars().any(char::is_control) {
         // Postgres takes no NUL, so such a title would stop the projection for good.
         let rule = "must have no control characters";
@@ -73,7 +78,7 @@ fn wanted(product: proto::Product) -> Result<Product, WireError> {
     parse(product)
 }
 
-fn parse(product: proto::Product) -> Result<Product, WireError> {
-    let proto::Product { sku, title, price, active } = product;
+fn parse(product: proto::catalog::Product) -> Result<Product, WireError> {
+    let proto::catalog::Product { sku, title, price, active } = product;
     Ok(Product { sku: Sku::parse(&sku)?, title, price: Money::parse(price.as_ref())?, active })
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use events::time::Timestamp;
+use protocol::time::Timestamp;
 
 /// Tells the present.
 #[derive(Clone)]

@@ -18,6 +18,7 @@
 //! | `metrics` | what a worker measures, by name |
 //! | `operate` | rebuild, verify, parked inputs, the logs as they stand |
 
+mod base64;
 mod client;
 mod clock;
 mod definition;

@@ -450,13 +450,13 @@ mod tests {
         };
         with_local_recorder(&recorder, || {
             describe();
-            let partition = PartitionMetrics::new("order", 3);
+            let partition = PartitionMetrics::new("ledger", 3);
             let source = partition.source("inbox.live");
             partition.state(PartitionState::Recovering);
             partition.state(PartitionState::Held);
             partition.batch(2);
             partition.step(BatchStep::Publish, Duration::from_millis(5));
-            partition.events("placed", 2);
+            partition.events("deposited", 2);
             partition.parked(1);
             partition.restarted(RestartCause::StorageFull);
             partition.operations(OperationState::Waiting, 4);
@@ -464,14 +464,14 @@ mod tests {
             source.handled(2);
             source.lag(7, Duration::from_millis(1500));
 
-            let of = "service=\"order\",partition=\"3\"";
+            let of = "service=\"ledger\",partition=\"3\"";
             has(&format!("tradewind_partition_state{{{of},state=\"held\"}} 1"));
             has(&format!("tradewind_partition_state{{{of},state=\"recovering\"}} 0"));
-            has("tradewind_batch_inputs_count{service=\"order\"} 1");
+            has("tradewind_batch_inputs_count{service=\"ledger\"} 1");
             has(
-                "tradewind_batch_step_duration_seconds_count{service=\"order\",step=\"publish\"} 1",
+                "tradewind_batch_step_duration_seconds_count{service=\"ledger\",step=\"publish\"} 1",
             );
-            has(&format!("tradewind_events_total{{{of},event=\"placed\"}} 2"));
+            has(&format!("tradewind_events_total{{{of},event=\"deposited\"}} 2"));
             has(&format!("tradewind_parked_inputs{{{of}}} 1"));
             has(&format!("tradewind_partition_restarts_total{{{of},cause=\"storage_full\"}} 1"));
             has(&format!("tradewind_operations{{{of},state=\"waiting\"}} 4"));

@@ -1,12 +1,12 @@
 //! What a service answers to a command, as JSON: kept in the log with the last event that the
 //! command led to, so that a repeated command gets the same answer.
 
+use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{OrderId, Sku},
     money::Money,
-    time::Timestamp,
     view::OrderStatus,
 };
 

@@ -71,7 +71,7 @@ mod tests {
         let command = proto::Command {
             id: "018f".into(),
             shop: "acme".into(),
-            body: Some(proto::command::Body::CancelOrder(proto::CancelOrder {
+            body: Some(proto::command::Body::CancelOrder(proto::order::CancelOrder {
                 order_id: "o".into(),
                 note: "changed my mind".into(),
             })),

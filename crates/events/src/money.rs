@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use protocol::id::ParseError;
 use serde::{Deserialize, Serialize};
 
-use crate::{id::ParseError, proto};
+use crate::proto;
 
 /// The highest price of one unit as sold, in minor units.
 pub const MAX_UNIT_PRICE: i64 = 1_000_000_000_000;

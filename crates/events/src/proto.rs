@@ -1,21 +1,15 @@
-//! The messages generated from `proto/`; their documentation is the comments there.
+//! The messages generated from `proto/`; their documentation is the comments there. A module for each
+//! service holds its events and commands; [`Event`] and [`Command`] are the envelopes of all.
 
-/// `package tradewind`.
-#[expect(unreachable_pub, clippy::pedantic, reason = "generated from proto/")]
-mod tradewind {
-    pub mod events {
-        pub mod v1 {
-            include!(concat!(env!("OUT_DIR"), "/tradewind.events.v1.rs"));
-        }
-    }
-    pub mod commands {
-        pub mod v1 {
-            include!(concat!(env!("OUT_DIR"), "/tradewind.commands.v1.rs"));
-        }
-    }
+#[expect(unreachable_pub, missing_docs, clippy::pedantic, reason = "generated from proto/")]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/contract.rs"));
 }
 
-pub use tradewind::{commands::v1::*, events::v1::*};
+pub use generated::tradewind::{
+    catalog::v1 as catalog, commands::v1::*, common::v1::*, events::v1::*,
+    inventory::v1 as inventory, order::v1 as order, payment::v1 as payment,
+};
 
 /// The compiled `proto/` folder, an encoded `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));

@@ -1,11 +1,11 @@
 //! What a service answers to a question, as JSON. The gateway hands it on as it is.
 
+use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{CustomerId, Location, OrderId, Quantity, Reference, Sku},
     money::{Currency, Money},
-    time::Timestamp,
 };
 
 /// A product.

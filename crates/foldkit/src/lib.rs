@@ -7,12 +7,12 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use engine::{AnyRows, Cause, Context, Decision, Recorded, Rules, State, Value};
-use events::{
+use events::proto;
+use prost::Message;
+use protocol::{
     id::{EventId, Shop},
-    proto,
     time::Timestamp,
 };
-use prost::Message;
 use uuid::Uuid;
 
 /// The rows of a shop as they are in a database: columns and document, by table and key.

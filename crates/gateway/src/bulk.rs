@@ -9,8 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use events::{proto, subject::Lane};
+use events::proto;
 use futures::{Stream, TryStreamExt, stream};
+use protocol::subject::Lane;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -364,7 +365,7 @@ mod tests {
         }
 
         fn command(_lines: Vec<i64>) -> proto::command::Body {
-            proto::command::Body::PutProducts(proto::PutProducts::default())
+            proto::command::Body::PutProducts(proto::catalog::PutProducts::default())
         }
 
         fn outcomes(answer: Vec<i64>) -> Vec<LineOutcome> {

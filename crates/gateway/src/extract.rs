@@ -11,8 +11,11 @@ use axum::{
     http::{HeaderMap, HeaderName, Uri, request::Parts},
 };
 use events::{
-    id::{CommandId, OrderId, ParseError, Shop, Sku},
+    id::{OrderId, Sku},
     proto,
+};
+use protocol::{
+    id::{CommandId, ParseError, Shop},
     time::Timestamp,
 };
 use sha2::{Digest, Sha256};
@@ -297,12 +300,12 @@ mod tests {
             idempotency_key: key.map(str::to_owned),
             digest: Sha256::new().chain_update(path),
         };
-        let body = || proto::command::Body::CancelOrder(proto::CancelOrder::default());
+        let body = || proto::command::Body::CancelOrder(proto::order::CancelOrder::default());
         let command = |path, key, part, bytes| context(path, key).command(part, bytes, body());
 
         let first = command("a", Some("k"), None, b"1");
         assert_eq!(first.time, Some(Timestamp::from_millis(7).into()));
-        assert_eq!(first.fingerprint, events::id::fingerprint(b"a1"));
+        assert_eq!(first.fingerprint, protocol::id::fingerprint(b"a1"));
         let again = command("a", Some("k"), None, b"1");
         assert_eq!((&again.id, &again.fingerprint), (&first.id, &first.fingerprint));
         let other_body = command("a", Some("k"), None, b"2");

@@ -7,10 +7,10 @@
 use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
 use events::{
-    id::ParseError,
     money::{Currency, MAX_ORDER_TOTAL, MAX_UNIT_PRICE},
     proto,
 };
+use protocol::id::ParseError;
 
 use crate::{
     json::{Malformed, Node},

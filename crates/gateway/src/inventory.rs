@@ -6,9 +6,10 @@ use std::sync::Arc;
 use axum::{Json, body::Body, extract::State, http::HeaderMap, response::Response};
 use events::{
     answer::{RecordStockAnswer, StockResult},
-    id::{Connector, DocumentId, Location, MAX_UNITS, ParseError, Sku},
-    proto::{self, stock_document::Change},
+    id::{Connector, DocumentId, Location, MAX_UNITS, Sku},
+    proto::{self, inventory::stock_document::Change},
 };
+use protocol::id::ParseError;
 use serde_json::{Value, json};
 
 use crate::{
@@ -50,8 +51,8 @@ pub(crate) async fn list(
 
 /// A JSON body: one stock document or a list.
 enum JsonBody {
-    One(proto::StockDocument),
-    Many(Vec<Result<proto::StockDocument, Vec<FieldError>>>),
+    One(proto::inventory::StockDocument),
+    Many(Vec<Result<proto::inventory::StockDocument, Vec<FieldError>>>),
 }
 
 /// `POST /inventory`: one line as JSON, many as `{"lines": […]}` or as NDJSON.
@@ -88,21 +89,25 @@ fn json_body(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Js
 struct Stock;
 
 impl Upload for Stock {
-    type Line = proto::StockDocument;
+    type Line = proto::inventory::StockDocument;
     type Answer = RecordStockAnswer;
     const COUNTS: &'static [&'static str] = &["applied", "unchanged", bulk::REJECTED];
 
-    fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::StockDocument> {
+    fn read(
+        node: &Node<'_>,
+        path: &Path<'_>,
+        errors: &mut Errors,
+    ) -> Option<proto::inventory::StockDocument> {
         object(node, path, errors, line)
     }
 
-    fn name(line: &proto::StockDocument) -> LineName {
+    fn name(line: &proto::inventory::StockDocument) -> LineName {
         let document = line.document.as_ref().map(|document| document.id.clone());
         LineName { sku: line.sku.clone(), document }
     }
 
-    fn command(lines: Vec<proto::StockDocument>) -> proto::command::Body {
-        proto::command::Body::RecordStock(proto::RecordStock { lines })
+    fn command(lines: Vec<proto::inventory::StockDocument>) -> proto::command::Body {
+        proto::command::Body::RecordStock(proto::inventory::RecordStock { lines })
     }
 
     fn outcomes(answer: RecordStockAnswer) -> Vec<LineOutcome> {
@@ -132,7 +137,7 @@ fn outcome(result: StockResult) -> LineOutcome {
 }
 
 /// Reads a stock document.
-fn line(fields: &mut Fields<'_, '_>) -> Option<proto::StockDocument> {
+fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> {
     let kind = fields.required("type", text(kind));
     let sku = fields.required("sku", text(Sku::parse));
     let change = match kind {
@@ -149,10 +154,10 @@ fn line(fields: &mut Fields<'_, '_>) -> Option<proto::StockDocument> {
     let document = fields.required("document", text(DocumentId::parse));
     let sequence = fields.required("sequence", integer(sequence));
     let location = fields.optional("location", text(Location::parse));
-    Some(proto::StockDocument {
+    Some(proto::inventory::StockDocument {
         sku: sku?.into(),
         location: location.unwrap_or_else(Location::main).into(),
-        document: Some(proto::Document {
+        document: Some(proto::inventory::Document {
             connector: connector?.into(),
             id: document?.into(),
             sequence: sequence?,
@@ -164,7 +169,7 @@ fn line(fields: &mut Fields<'_, '_>) -> Option<proto::StockDocument> {
 fn adjustment(fields: &mut Fields<'_, '_>) -> Option<Change> {
     let delta = fields.required("delta", integer(delta));
     let reason = fields.required("reason", text(reason));
-    Some(Change::Adjustment(proto::Adjustment { delta: delta?, reason: reason? }))
+    Some(Change::Adjustment(proto::inventory::Adjustment { delta: delta?, reason: reason? }))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -213,13 +218,13 @@ mod tests {
     #[test]
     fn a_count_and_an_adjustment_are_read() {
         let document = |id: &str, sequence| {
-            Some(proto::Document { connector: "erp".into(), id: id.into(), sequence })
+            Some(proto::inventory::Document { connector: "erp".into(), id: id.into(), sequence })
         };
         let count = br#"{"type":"count","sku":"A","quantity":0,"connector":"erp","document":"D1",
             "sequence":7}"#;
         assert_eq!(
             fields::line(count, Stock::read),
-            Ok(proto::StockDocument {
+            Ok(proto::inventory::StockDocument {
                 sku: "A".into(),
                 location: "main".into(),
                 document: document("D1", 7),
@@ -228,10 +233,10 @@ mod tests {
         );
         let adjustment = br#"{"type":"adjustment","sku":"A","delta":-3,"reason":"damaged",
             "connector":"erp","document":"D2","sequence":8,"location":"shelf"}"#;
-        let change = proto::Adjustment { delta: -3, reason: "damaged".into() };
+        let change = proto::inventory::Adjustment { delta: -3, reason: "damaged".into() };
         assert_eq!(
             fields::line(adjustment, Stock::read),
-            Ok(proto::StockDocument {
+            Ok(proto::inventory::StockDocument {
                 sku: "A".into(),
                 location: "shelf".into(),
                 document: document("D2", 8),

@@ -13,10 +13,10 @@ use axum::{
 };
 use events::{
     answer::CancelOrderAnswer,
-    id::{OrderId, Reference, Shop},
+    id::{OrderId, Reference},
     proto::command::Body,
-    subject::Lane,
 };
+use protocol::{id::Shop, subject::Lane};
 use serde_json::{Value, json};
 
 use crate::{

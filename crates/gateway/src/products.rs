@@ -11,10 +11,10 @@ use axum::{
 };
 use events::{
     answer::{ProductResult, PutProductsAnswer},
-    id::{ParseError, Sku},
+    id::Sku,
     proto,
-    subject::Lane,
 };
+use protocol::{id::ParseError, subject::Lane};
 use serde_json::{Value, json};
 
 use crate::{
@@ -123,20 +123,24 @@ pub(crate) async fn post(
 struct Products;
 
 impl Upload for Products {
-    type Line = proto::Product;
+    type Line = proto::catalog::Product;
     type Answer = PutProductsAnswer;
     const COUNTS: &'static [&'static str] = &["accepted", bulk::REJECTED];
 
-    fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::Product> {
+    fn read(
+        node: &Node<'_>,
+        path: &Path<'_>,
+        errors: &mut Errors,
+    ) -> Option<proto::catalog::Product> {
         object(node, path, errors, |fields| product(fields, None))
     }
 
-    fn name(product: &proto::Product) -> LineName {
+    fn name(product: &proto::catalog::Product) -> LineName {
         LineName { sku: product.sku.clone(), document: None }
     }
 
-    fn command(products: Vec<proto::Product>) -> proto::command::Body {
-        proto::command::Body::PutProducts(proto::PutProducts { products })
+    fn command(products: Vec<proto::catalog::Product>) -> proto::command::Body {
+        proto::command::Body::PutProducts(proto::catalog::PutProducts { products })
     }
 
     fn outcomes(answer: PutProductsAnswer) -> Vec<LineOutcome> {
@@ -155,7 +159,7 @@ fn outcome(result: ProductResult) -> LineOutcome {
 }
 
 /// Reads a product. Its SKU is a field unless the path names it.
-fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<proto::Product> {
+fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<proto::catalog::Product> {
     let sku = match sku {
         Some(sku) => Some(sku),
         None => fields.required("sku", text(Sku::parse)),
@@ -163,7 +167,7 @@ fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<proto::Produ
     let title = fields.required("title", text(title));
     let price = fields.required("price", price);
     let active = fields.optional("active", flag).unwrap_or(true);
-    Some(proto::Product { sku: sku?.into(), title: title?, price: Some(price?), active })
+    Some(proto::catalog::Product { sku: sku?.into(), title: title?, price: Some(price?), active })
 }
 
 fn title(value: &str) -> Result<String, ParseError> {
@@ -181,7 +185,12 @@ mod tests {
         let price = Some(proto::Money { minor: 199, currency: "GBP".into() });
         assert_eq!(
             fields::line(line, Products::read),
-            Ok(proto::Product { sku: "A".into(), title: "Mug".into(), price, active: true })
+            Ok(proto::catalog::Product {
+                sku: "A".into(),
+                title: "Mug".into(),
+                price,
+                active: true
+            })
         );
     }
 

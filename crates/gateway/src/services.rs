@@ -12,10 +12,11 @@ use axum::{
 };
 use engine::{AskError, Client, Outcome, SendError, Watch};
 use events::{
-    id::{OrderId, Shop},
-    proto::{self, event::Body, order_event::Kind},
-    subject::{Lane, command_kind, event_kind},
+    id::OrderId,
+    names::event_name,
+    proto::{self, event::Body, order::order_event::Kind},
 };
+use protocol::{command::OutgoingCommand, id::Shop, subject::Lane};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{error::Elapsed, timeout};
@@ -32,10 +33,10 @@ const BROKER_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The names of the events after which an order does not change any more.
 static FINAL_ORDER_EVENTS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let last = [
-        Kind::Paid(proto::OrderPaid::default()),
-        Kind::Cancelled(proto::OrderCancelled::default()),
+        Kind::Paid(proto::order::Paid::default()),
+        Kind::Cancelled(proto::order::Cancelled::default()),
     ];
-    let name = |kind| event_kind(&Body::Order(proto::OrderEvent { kind: Some(kind) }));
+    let name = |kind| event_name(&Body::Order(proto::order::OrderEvent { kind: Some(kind) }));
     last.into_iter().filter_map(name).collect()
 });
 
@@ -124,7 +125,9 @@ impl Services {
         command: proto::Command,
         answer_timeout: Duration,
     ) -> Result<Reply<A>, Problem> {
-        let fingerprint = command.fingerprint.clone();
+        let command =
+            OutgoingCommand::try_from(command).map_err(|error| Problem::internal(&error))?;
+        let fingerprint = command.envelope.fingerprint.clone();
         let client = self.client();
         let outcome = tokio::select! {
             biased;
@@ -141,7 +144,7 @@ impl Services {
             let detail = "use a new Idempotency-Key: this one was sent with another request";
             return Err(Problem::new(Code::IdempotencyKeyReused, detail));
         }
-        let body = serde_json::from_str(&answered.body);
+        let body = serde_json::from_slice(&answered.body);
         Ok(Reply::Answered(Answer {
             body: body.map_err(|error| Problem::internal(&error))?,
             sequence: answered.sequence,
@@ -201,14 +204,13 @@ impl Services {
 async fn send_measured(
     client: &Client,
     lane: Lane,
-    command: proto::Command,
+    command: OutgoingCommand,
     answer_timeout: Duration,
 ) -> Result<Outcome, SendError> {
-    let kind = command.body.as_ref().map_or("", |body| command_kind(body).1);
     let span = info_span!(
         "gateway.inbox",
-        command.id = command.id,
-        command.kind = kind,
+        command.id = command.envelope.id,
+        command.kind = command.name,
         messaging.system = "nats",
         messaging.operation.type = "send",
         messaging.destination.name = "INBOX",

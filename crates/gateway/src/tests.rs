@@ -4,7 +4,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode},
 };
-use events::time::Timestamp;
+use protocol::time::Timestamp;
 use serde_json::Value;
 use tower::ServiceExt;
 

@@ -11,10 +11,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use engine::{Decision, Recorded, Rows, Rules};
 use events::{
-    id::{Connector, DocumentId, Location, OrderId, ParseError, Sku},
-    time::Timestamp,
+    id::{Connector, DocumentId, Location, OrderId, Sku},
     view::Shortage,
 };
+use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use adjustments::{Adjustments, AdjustmentsKey, Chunk, ChunkKey};

@@ -7,7 +7,8 @@
 //! | `totals` | – | the units of the shop in sums, at all locations |
 
 use engine::{Queries, QueryError, Service};
-use events::id::{Shop, Sku};
+use events::id::Sku;
+use protocol::id::Shop;
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::AnyPool;

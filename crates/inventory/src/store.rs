@@ -5,9 +5,10 @@ mod tests;
 
 use engine::{AnyRows, Column, Row, StoreError, Table, Timer, TimerInput, Value, documents};
 use events::{
-    id::{Location, OrderId, Shop, Sku},
+    id::{Location, OrderId, Sku},
     view::LevelView,
 };
+use protocol::id::Shop;
 use serde::{Serialize, de::Error as _};
 use sqlx::{AnyPool, Row as _};
 

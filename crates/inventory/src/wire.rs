@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 
 use engine::{Encoded, Wire, WireError};
 use events::{
-    id::{Connector, DocumentId, Location, OrderId, ParseError, Quantity, Sku},
-    proto::{self, inventory_event::Kind, stock_document::Change},
-    subject,
-    time::Timestamp,
+    id::{Connector, DocumentId, Location, OrderId, Quantity, Sku},
+    names,
+    proto::{
+        self,
+        inventory::{inventory_event::Kind, stock_document::Change},
+    },
     view::Shortage,
 };
 use prost::Message as _;
+use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Inventory,
@@ -41,7 +44,7 @@ impl Wire for Inventory {
 
     fn encode(event: &Event) -> Encoded {
         let body = encode(event);
-        let name = subject::event_kind(&body).unwrap_or_default();
+        let name = names::event_name(&body).unwrap_or_default();
         let event = proto::Event { body: Some(body), ..Default::default() };
         Encoded { name, body: event.encode_to_vec() }
     }
@@ -65,12 +68,12 @@ fn command(command: proto::Command) -> Result<Input, WireError> {
             Ok(Input::RecordStock { lines })
         }
         other @ (Body::PutProducts(_) | Body::PlaceOrder(_) | Body::CancelOrder(_)) => {
-            Err(WireError::Unexpected(subject::command_kind(&other).1))
+            Err(WireError::Unexpected(names::command_name(&other).1))
         }
     }
 }
 
-fn stock_line(line: proto::StockDocument) -> Result<StockLine, WireError> {
+fn stock_line(line: proto::inventory::StockDocument) -> Result<StockLine, WireError> {
     let (units, reason) = match line.change.ok_or(WireError::Missing("change"))? {
         Change::Count(quantity) => (Units::Counted(quantity), String::new()),
         Change::Adjustment(adjustment) => (Units::Added(adjustment.delta), adjustment.reason),
@@ -87,8 +90,8 @@ fn stock_id(sku: &str, location: &str) -> Result<StockId, ParseError> {
     Ok(StockId { sku: Sku::parse(sku)?, location: Location::parse(location)? })
 }
 
-fn document(document: Option<proto::Document>) -> Result<Document, WireError> {
-    let proto::Document { connector, id, sequence } =
+fn document(document: Option<proto::inventory::Document>) -> Result<Document, WireError> {
+    let proto::inventory::Document { connector, id, sequence } =
         document.ok_or(WireError::Missing("document"))?;
     let key = DocumentKey { connector: Connector::parse(&connector)?, id: DocumentId::parse(&id)? };
     let sequence = i64::try_from(sequence).map_err(|_| {
@@ -99,9 +102,11 @@ fn document(document: Option<proto::Document>) -> Result<Document, WireError> {
 
 /// Turns an event of the order service or of the catalogue into an input.
 fn foreign(event: proto::Event) -> Result<Input, WireError> {
-    use proto::{catalog_event::Kind as Catalog, event::Body, order_event::Kind as Order};
+    use proto::{
+        catalog::catalog_event::Kind as Catalog, event::Body, order::order_event::Kind as Order,
+    };
     let body = event.body.ok_or(WireError::Missing("body"))?;
-    let unexpected = WireError::Unexpected(subject::event_kind(&body).unwrap_or("no kind"));
+    let unexpected = WireError::Unexpected(names::event_name(&body).unwrap_or("no kind"));
     match body {
         Body::Order(order) => {
             let order_id = OrderId::parse(&event.aggregate_id)?;
@@ -127,7 +132,7 @@ fn foreign(event: proto::Event) -> Result<Input, WireError> {
 }
 
 /// What is ordered, one line for each SKU, by SKU. Orders are filled from the main location.
-fn ordered(lines: &[proto::OrderLine]) -> Result<Lines, ParseError> {
+fn ordered(lines: &[proto::order::Line]) -> Result<Lines, ParseError> {
     let mut units: BTreeMap<Sku, i64> = BTreeMap::new();
     for line in lines {
         *units.entry(Sku::parse(&line.sku)?).or_default() += Quantity::parse(line.quantity)?.get();
@@ -143,7 +148,7 @@ fn encode(event: &Event) -> proto::event::Body {
         Event::Stock(id, fact) => encode_stock(id, fact),
         Event::Reservation(order_id, fact) => encode_reservation(*order_id, fact),
     };
-    proto::event::Body::Inventory(proto::InventoryEvent { kind: Some(kind) })
+    proto::event::Body::Inventory(proto::inventory::InventoryEvent { kind: Some(kind) })
 }
 
 fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
@@ -152,24 +157,31 @@ fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
         StockFact::Counted { document, quantity, on_hand } => {
             let document = Some(encode_document(document));
             let (quantity, on_hand) = (*quantity, *on_hand);
-            Kind::Counted(proto::StockCounted { sku, location, document, quantity, on_hand })
+            Kind::Counted(proto::inventory::Counted { sku, location, document, quantity, on_hand })
         }
         StockFact::Adjusted { document, delta, reason, on_hand } => {
             let document = Some(encode_document(document));
             let (delta, reason, on_hand) = (*delta, reason.clone(), *on_hand);
-            Kind::Adjusted(proto::StockAdjusted { sku, location, document, delta, reason, on_hand })
+            Kind::Adjusted(proto::inventory::Adjusted {
+                sku,
+                location,
+                document,
+                delta,
+                reason,
+                on_hand,
+            })
         }
         StockFact::Short { on_hand, promised, order_ids } => {
             let order_ids = order_ids.iter().map(OrderId::to_string).collect();
             let (on_hand, promised) = (*on_hand, *promised);
-            Kind::Short(proto::StockShort { sku, location, on_hand, promised, order_ids })
+            Kind::Short(proto::inventory::Short { sku, location, on_hand, promised, order_ids })
         }
     }
 }
 
-fn encode_document(document: &Document) -> proto::Document {
+fn encode_document(document: &Document) -> proto::inventory::Document {
     let DocumentKey { connector, id } = &document.key;
-    proto::Document {
+    proto::inventory::Document {
         connector: connector.to_string(),
         id: id.to_string(),
         sequence: document.sequence as u64,
@@ -181,31 +193,31 @@ fn encode_reservation(order_id: OrderId, fact: &ReservationFact) -> Kind {
     match fact {
         ReservationFact::Reserved { lines, expires_at } => {
             let (lines, expires_at) = (encode_lines(lines), Some((*expires_at).into()));
-            Kind::Reserved(proto::StockReserved { order_id, lines, expires_at })
+            Kind::Reserved(proto::inventory::Reserved { order_id, lines, expires_at })
         }
         ReservationFact::Refused { shortages } => {
             let shortages = encode_shortages(shortages);
-            Kind::Refused(proto::StockRefused { order_id, shortages })
+            Kind::Refused(proto::inventory::Refused { order_id, shortages })
         }
         ReservationFact::Allocated { lines } => {
-            Kind::Allocated(proto::StockAllocated { order_id, lines: encode_lines(lines) })
+            Kind::Allocated(proto::inventory::Allocated { order_id, lines: encode_lines(lines) })
         }
         ReservationFact::Lost { shortages } => {
-            Kind::Lost(proto::StockLost { order_id, shortages: encode_shortages(shortages) })
+            Kind::Lost(proto::inventory::Lost { order_id, shortages: encode_shortages(shortages) })
         }
         ReservationFact::Released { lines, reason } => {
             let reason = match reason {
-                ReleaseReason::Cancelled => proto::ReleaseReason::Cancelled,
-                ReleaseReason::Expired => proto::ReleaseReason::Expired,
+                ReleaseReason::Cancelled => proto::inventory::ReleaseReason::Cancelled,
+                ReleaseReason::Expired => proto::inventory::ReleaseReason::Expired,
             };
             let (lines, reason) = (encode_lines(lines), reason.into());
-            Kind::Released(proto::StockReleased { order_id, lines, reason })
+            Kind::Released(proto::inventory::Released { order_id, lines, reason })
         }
     }
 }
 
-fn encode_lines(lines: &Lines) -> Vec<proto::StockLine> {
-    let line = |line: &Line| proto::StockLine {
+fn encode_lines(lines: &Lines) -> Vec<proto::inventory::StockLine> {
+    let line = |line: &Line| proto::inventory::StockLine {
         sku: line.stock.sku.to_string(),
         location: line.stock.location.to_string(),
         quantity: line.units,
@@ -213,8 +225,8 @@ fn encode_lines(lines: &Lines) -> Vec<proto::StockLine> {
     lines.iter().map(line).collect()
 }
 
-fn encode_shortages(shortages: &[Shortage]) -> Vec<proto::Shortage> {
-    let shortage = |shortage: &Shortage| proto::Shortage {
+fn encode_shortages(shortages: &[Shortage]) -> Vec<proto::inventory::Shortage> {
+    let shortage = |shortage: &Shortage| proto::inventory::Shortage {
         sku: shortage.sku.to_string(),
         requested: shortage.requested,
         available: shortage.available,
@@ -228,7 +240,7 @@ fn decode(event: proto::Event) -> Result<Event, WireError> {
     let event = match event.body.ok_or(WireError::Missing("body"))? {
         Body::Inventory(event) => event,
         other @ (Body::Engine(_) | Body::Catalog(_) | Body::Order(_) | Body::Payment(_)) => {
-            return Err(WireError::Unexpected(subject::event_kind(&other).unwrap_or("no kind")));
+            return Err(WireError::Unexpected(names::event_name(&other).unwrap_or("no kind")));
         }
     };
     let reservation = |order_id: &str, fact| {
@@ -279,23 +291,25 @@ fn decode(event: proto::Event) -> Result<Event, WireError> {
     }
 }
 
-fn release_reason(reason: proto::ReleaseReason) -> Result<ReleaseReason, WireError> {
+fn release_reason(reason: proto::inventory::ReleaseReason) -> Result<ReleaseReason, WireError> {
     match reason {
-        proto::ReleaseReason::Unspecified => Err(WireError::Missing("reason")),
-        proto::ReleaseReason::Cancelled => Ok(ReleaseReason::Cancelled),
-        proto::ReleaseReason::Expired => Ok(ReleaseReason::Expired),
+        proto::inventory::ReleaseReason::Unspecified => Err(WireError::Missing("reason")),
+        proto::inventory::ReleaseReason::Cancelled => Ok(ReleaseReason::Cancelled),
+        proto::inventory::ReleaseReason::Expired => Ok(ReleaseReason::Expired),
     }
 }
 
-fn decode_lines(lines: Vec<proto::StockLine>) -> Result<Lines, ParseError> {
-    let line = |line: proto::StockLine| {
+fn decode_lines(lines: Vec<proto::inventory::StockLine>) -> Result<Lines, ParseError> {
+    let line = |line: proto::inventory::StockLine| {
         Ok(Line { stock: stock_id(&line.sku, &line.location)?, units: line.quantity })
     };
     lines.into_iter().map(line).collect()
 }
 
-fn decode_shortages(shortages: Vec<proto::Shortage>) -> Result<Vec<Shortage>, ParseError> {
-    let shortage = |proto::Shortage { sku, requested, available }| {
+fn decode_shortages(
+    shortages: Vec<proto::inventory::Shortage>,
+) -> Result<Vec<Shortage>, ParseError> {
+    let shortage = |proto::inventory::Shortage { sku, requested, available }| {
         Ok(Shortage { sku: Sku::parse(&sku)?, requested, available })
     };
     shortages.into_iter().map(shortage).collect()

@@ -16,7 +16,6 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use client::Client;
 use engine::{Engine, Rebuilt};
-use events::{id::Shop, subject};
 use node::{
     data_folder::DataFolder,
     embedded::Embedded,
@@ -25,6 +24,7 @@ use node::{
     settings::Settings,
     terminal::interrupted,
 };
+use protocol::{id::Shop, subject};
 use tokio::time::sleep;
 
 use self::{

@@ -27,11 +27,11 @@ use audit::text::count;
 use clap::Args;
 use client::Client;
 use engine::Engine;
-use events::{id::Shop, subject};
 use indicatif::{ProgressBar, ProgressStyle};
 use node::{
     data_folder::DataFolder, embedded::Embedded, say, settings::Settings, terminal::interrupted,
 };
+use protocol::{id::Shop, subject};
 use serde_json::json;
 
 use self::{

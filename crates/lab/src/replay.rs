@@ -31,7 +31,6 @@ use audit::{Audit, Outside};
 use clap::{Args, ValueEnum};
 use client::Client;
 use engine::Engine;
-use events::id::Shop;
 use indicatif::{ProgressBar, ProgressStyle};
 use node::{
     data_folder::DataFolder,
@@ -41,6 +40,7 @@ use node::{
     settings::Settings,
     terminal::interrupted,
 };
+use protocol::id::Shop;
 
 use self::{
     observed::Observed,

@@ -132,16 +132,21 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use events::{
-        proto::{OrderCancelled, OrderEvent, OrderPaid, event::Body, order_event::Kind},
-        subject::event_kind,
+        names::event_name,
+        proto::{
+            event::Body,
+            order::{self, order_event::Kind},
+        },
     };
 
     use super::*;
 
     #[test]
     fn the_names_of_the_settling_events_are_those_of_the_contract() {
-        let kinds = [Kind::Paid(OrderPaid::default()), Kind::Cancelled(OrderCancelled::default())];
-        let names = kinds.map(|kind| event_kind(&Body::Order(OrderEvent { kind: Some(kind) })));
+        let kinds =
+            [Kind::Paid(order::Paid::default()), Kind::Cancelled(order::Cancelled::default())];
+        let names =
+            kinds.map(|kind| event_name(&Body::Order(order::OrderEvent { kind: Some(kind) })));
         assert_eq!(names, SETTLING_EVENTS.map(Some));
     }
 }

@@ -11,9 +11,9 @@ use events::{
     answer::{CancelOrderAnswer, PlaceOrderAnswer},
     id::{CustomerId, OrderId, Quantity, Reference, Sku},
     money::{Currency, Money},
-    time::Timestamp,
     view::{CancelReason, Cancellation, Charge, OrderStatus, Shortage},
 };
+use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -13,10 +13,10 @@ mod tests;
 use ::metrics::Gauge;
 use engine::{Queries, QueryError, Row as _, Service, StoreError, documents};
 use events::{
-    id::{OrderId, Reference, Shop},
-    time::Timestamp,
+    id::{OrderId, Reference},
     view::{OrderGroup, OrderStatus, OrderTotals, OrderView, StepView},
 };
+use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{AnyPool, Row as _, any::AnyRow};

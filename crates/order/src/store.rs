@@ -7,9 +7,9 @@ use engine::{AnyRows, Column, Context, Row, Rows, State, Table, Timer, TimerInpu
 use events::{
     id::{CustomerId, OrderId, Reference, Sku},
     money::Money,
-    time::Timestamp,
     view::{CancelReason, Cancellation, Charge, OrderLine, OrderStatus},
 };
+use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize, de::Error as _};
 
 use crate::domain::{EventName, Input, Signal};

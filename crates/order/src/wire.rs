@@ -5,17 +5,18 @@ mod tests;
 
 use engine::{Encoded, Wire, WireError};
 use events::{
-    id::{CustomerId, OrderId, ParseError, Quantity, Reference, Sku},
+    id::{CustomerId, OrderId, Quantity, Reference, Sku},
     money::{Currency, MAX_UNIT_PRICE, Money},
+    names,
     proto::{
-        self, catalog_event::Kind as Catalog, command::Body as Command, event::Body,
-        inventory_event::Kind as Inventory, order_event::Kind, payment_event::Kind as Payment,
+        self, catalog::catalog_event::Kind as Catalog, command::Body as Command, event::Body,
+        inventory::inventory_event::Kind as Inventory, order::order_event::Kind,
+        payment::payment_event::Kind as Payment,
     },
-    subject,
-    time::Timestamp,
     view::{CancelReason, Cancellation, Charge, OrderLine, Shortage},
 };
 use prost::Message;
+use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Orders,
@@ -37,7 +38,7 @@ impl Wire for Orders {
                 order_id: OrderId::parse(&order.order_id)?,
                 note: text(&order.note),
             }),
-            other => Err(WireError::Unexpected(subject::command_kind(&other).1)),
+            other => Err(WireError::Unexpected(names::command_name(&other).1)),
         }
     }
 
@@ -56,8 +57,8 @@ impl Wire for Orders {
     }
 
     fn encode(event: &Event) -> Encoded {
-        let body = Body::Order(proto::OrderEvent { kind: Some(encode_fact(&event.fact)) });
-        let name = subject::event_kind(&body).unwrap_or_default();
+        let body = Body::Order(proto::order::OrderEvent { kind: Some(encode_fact(&event.fact)) });
+        let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
         Encoded { name, body: envelope.encode_to_vec() }
     }
@@ -73,13 +74,13 @@ impl Wire for Orders {
 }
 
 fn unexpected(body: &Body) -> WireError {
-    WireError::Unexpected(subject::event_kind(body).unwrap_or("an event without a kind"))
+    WireError::Unexpected(names::event_name(body).unwrap_or("an event without a kind"))
 }
 
 fn encode_fact(fact: &Fact) -> Kind {
     match fact {
         Fact::Placed { content, total, payment_method, reserve_by } => {
-            Kind::Placed(proto::OrderPlaced {
+            Kind::Placed(proto::order::Placed {
                 reference: optional(content.reference.as_ref()),
                 customer_id: optional(content.customer_id.as_ref()),
                 country: content.country.clone(),
@@ -91,20 +92,20 @@ fn encode_fact(fact: &Fact) -> Kind {
             })
         }
         Fact::PaymentDue { amount, payment_method, due_by } => {
-            Kind::PaymentDue(proto::OrderPaymentDue {
+            Kind::PaymentDue(proto::order::PaymentDue {
                 amount: Some((*amount).into()),
                 payment_method: payment_method.clone(),
                 due_by: Some((*due_by).into()),
             })
         }
         Fact::Authorized { allocate_by } => {
-            Kind::Authorized(proto::OrderAuthorized { allocate_by: Some((*allocate_by).into()) })
+            Kind::Authorized(proto::order::Authorized { allocate_by: Some((*allocate_by).into()) })
         }
         Fact::Confirmed { amount } => {
-            Kind::Confirmed(proto::OrderConfirmed { amount: Some((*amount).into()) })
+            Kind::Confirmed(proto::order::Confirmed { amount: Some((*amount).into()) })
         }
-        Fact::Paid { amount } => Kind::Paid(proto::OrderPaid { amount: Some((*amount).into()) }),
-        Fact::Cancelled(cancellation) => Kind::Cancelled(proto::OrderCancelled {
+        Fact::Paid { amount } => Kind::Paid(proto::order::Paid { amount: Some((*amount).into()) }),
+        Fact::Cancelled(cancellation) => Kind::Cancelled(proto::order::Cancelled {
             reason: reason_to_wire(cancellation.reason).into(),
             detail: cancellation.detail.clone(),
             shortages: cancellation.shortages.iter().map(shortage_to_wire).collect(),
@@ -135,7 +136,7 @@ fn decode_fact(kind: Kind) -> Result<Fact, WireError> {
     })
 }
 
-fn decode_placed(placed: proto::OrderPlaced) -> Result<Fact, WireError> {
+fn decode_placed(placed: proto::order::Placed) -> Result<Fact, WireError> {
     let lines = placed.lines.iter().map(line).collect::<Result<_, _>>()?;
     let content = OrderContent {
         reference: parsed(&placed.reference, Reference::parse)?,
@@ -152,7 +153,7 @@ fn decode_placed(placed: proto::OrderPlaced) -> Result<Fact, WireError> {
     })
 }
 
-fn request(order: proto::PlaceOrder) -> Result<Request, WireError> {
+fn request(order: proto::order::PlaceOrder) -> Result<Request, WireError> {
     let charges = order.charges.into_iter().map(charge);
     Ok(Request {
         order_id: OrderId::parse(&order.order_id)?,
@@ -166,7 +167,7 @@ fn request(order: proto::PlaceOrder) -> Result<Request, WireError> {
     })
 }
 
-fn requested_line(line: &proto::RequestedLine) -> Result<RequestedLine, ParseError> {
+fn requested_line(line: &proto::order::RequestedLine) -> Result<RequestedLine, ParseError> {
     let unit_price = line.unit_price.map(|price| match price {
         0..=MAX_UNIT_PRICE => Ok(price),
         _ => Err(ParseError::new("unit_price", "must be 0 to 1000000000000", &price.to_string())),
@@ -182,12 +183,12 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
     let (order_id, signal) = match kind {
         Inventory::Reserved(reserved) => (reserved.order_id, Signal::Reserved),
         Inventory::Refused(refused) => {
-            let shortages = shortages(&refused.shortages)?;
+            let shortages = shortages_of_stock(&refused.shortages)?;
             (refused.order_id, Signal::Refused { shortages })
         }
         Inventory::Allocated(allocated) => (allocated.order_id, Signal::Allocated),
         Inventory::Lost(lost) => {
-            let shortages = shortages(&lost.shortages)?;
+            let shortages = shortages_of_stock(&lost.shortages)?;
             (lost.order_id, Signal::Lost { shortages })
         }
         Inventory::Counted(_) => return Err(WireError::Unexpected("inventory.counted")),
@@ -231,7 +232,7 @@ fn product(kind: Catalog) -> Result<Input, WireError> {
     Ok(Input::Priced { sku: Sku::parse(&sku)?, price })
 }
 
-fn line(line: &proto::OrderLine) -> Result<OrderLine, ParseError> {
+fn line(line: &proto::order::Line) -> Result<OrderLine, ParseError> {
     Ok(OrderLine {
         sku: Sku::parse(&line.sku)?,
         quantity: Quantity::parse(line.quantity)?,
@@ -239,65 +240,71 @@ fn line(line: &proto::OrderLine) -> Result<OrderLine, ParseError> {
     })
 }
 
-fn line_to_wire(line: &OrderLine) -> proto::OrderLine {
-    proto::OrderLine {
+fn line_to_wire(line: &OrderLine) -> proto::order::Line {
+    proto::order::Line {
         sku: line.sku.to_string(),
         quantity: line.quantity.get(),
         unit_price: line.unit_price,
     }
 }
 
-fn charge(charge: proto::OrderCharge) -> Charge {
+fn charge(charge: proto::order::Charge) -> Charge {
     Charge { code: charge.code, amount: charge.amount }
 }
 
-fn charge_to_wire(charge: &Charge) -> proto::OrderCharge {
-    proto::OrderCharge { code: charge.code.clone(), amount: charge.amount }
+fn charge_to_wire(charge: &Charge) -> proto::order::Charge {
+    proto::order::Charge { code: charge.code.clone(), amount: charge.amount }
 }
 
-fn shortages(shortages: &[proto::Shortage]) -> Result<Vec<Shortage>, ParseError> {
-    let parse = |it: &proto::Shortage| {
-        let sku = Sku::parse(&it.sku)?;
-        Ok(Shortage { sku, requested: it.requested, available: it.available })
-    };
-    shortages.iter().map(parse).collect()
+fn shortages(shortages: &[proto::order::Shortage]) -> Result<Vec<Shortage>, ParseError> {
+    shortages.iter().map(|it| shortage(&it.sku, it.requested, it.available)).collect()
 }
 
-fn shortage_to_wire(shortage: &Shortage) -> proto::Shortage {
-    proto::Shortage {
+fn shortages_of_stock(
+    shortages: &[proto::inventory::Shortage],
+) -> Result<Vec<Shortage>, ParseError> {
+    shortages.iter().map(|it| shortage(&it.sku, it.requested, it.available)).collect()
+}
+
+fn shortage(sku: &str, requested: i64, available: i64) -> Result<Shortage, ParseError> {
+    Ok(Shortage { sku: Sku::parse(sku)?, requested, available })
+}
+
+fn shortage_to_wire(shortage: &Shortage) -> proto::order::Shortage {
+    proto::order::Shortage {
         sku: shortage.sku.to_string(),
         requested: shortage.requested,
         available: shortage.available,
     }
 }
 
-fn reason(cancelled: &proto::OrderCancelled) -> Result<CancelReason, ParseError> {
+fn reason(cancelled: &proto::order::Cancelled) -> Result<CancelReason, ParseError> {
     match cancelled.reason() {
-        proto::CancelReason::Requested => Ok(CancelReason::Requested),
-        proto::CancelReason::OutOfStock => Ok(CancelReason::OutOfStock),
-        proto::CancelReason::StockTimeout => Ok(CancelReason::StockTimeout),
-        proto::CancelReason::PaymentDeclined => Ok(CancelReason::PaymentDeclined),
-        proto::CancelReason::PaymentFailed => Ok(CancelReason::PaymentFailed),
-        proto::CancelReason::PaymentTimeout => Ok(CancelReason::PaymentTimeout),
-        proto::CancelReason::StockLost => Ok(CancelReason::StockLost),
-        proto::CancelReason::CaptureFailed => Ok(CancelReason::CaptureFailed),
-        proto::CancelReason::Unspecified => {
+        proto::order::CancelReason::Requested => Ok(CancelReason::Requested),
+        proto::order::CancelReason::OutOfStock => Ok(CancelReason::OutOfStock),
+        proto::order::CancelReason::StockTimeout => Ok(CancelReason::StockTimeout),
+        proto::order::CancelReason::PaymentDeclined => Ok(CancelReason::PaymentDeclined),
+        proto::order::CancelReason::PaymentFailed => Ok(CancelReason::PaymentFailed),
+        proto::order::CancelReason::PaymentTimeout => Ok(CancelReason::PaymentTimeout),
+        proto::order::CancelReason::StockLost => Ok(CancelReason::StockLost),
+        proto::order::CancelReason::CaptureFailed => Ok(CancelReason::CaptureFailed),
+        proto::order::CancelReason::Unspecified => {
             let value = cancelled.reason.to_string();
             Err(ParseError::new("reason", "must be one that this version knows", &value))
         }
     }
 }
 
-fn reason_to_wire(reason: CancelReason) -> proto::CancelReason {
+fn reason_to_wire(reason: CancelReason) -> proto::order::CancelReason {
     match reason {
-        CancelReason::Requested => proto::CancelReason::Requested,
-        CancelReason::OutOfStock => proto::CancelReason::OutOfStock,
-        CancelReason::StockTimeout => proto::CancelReason::StockTimeout,
-        CancelReason::PaymentDeclined => proto::CancelReason::PaymentDeclined,
-        CancelReason::PaymentFailed => proto::CancelReason::PaymentFailed,
-        CancelReason::PaymentTimeout => proto::CancelReason::PaymentTimeout,
-        CancelReason::StockLost => proto::CancelReason::StockLost,
-        CancelReason::CaptureFailed => proto::CancelReason::CaptureFailed,
+        CancelReason::Requested => proto::order::CancelReason::Requested,
+        CancelReason::OutOfStock => proto::order::CancelReason::OutOfStock,
+        CancelReason::StockTimeout => proto::order::CancelReason::StockTimeout,
+        CancelReason::PaymentDeclined => proto::order::CancelReason::PaymentDeclined,
+        CancelReason::PaymentFailed => proto::order::CancelReason::PaymentFailed,
+        CancelReason::PaymentTimeout => proto::order::CancelReason::PaymentTimeout,
+        CancelReason::StockLost => proto::order::CancelReason::StockLost,
+        CancelReason::CaptureFailed => proto::order::CancelReason::CaptureFailed,
     }
 }
 

@@ -15,7 +15,8 @@ mod charge;
 mod tests;
 
 use engine::{Context, Decision, Recorded, Rules};
-use events::{id::OrderId, money::Money, time::Timestamp};
+use events::{id::OrderId, money::Money};
+use protocol::time::Timestamp;
 
 pub(crate) use self::charge::{Charge, Payment, Pending, Status};
 use crate::{

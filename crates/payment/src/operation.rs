@@ -17,10 +17,8 @@ use std::{
 use engine::{
     Attempt, Attempted, Cause, Context, Effects, InternalInput, Operation, OperationColumn, Row,
 };
-use events::{
-    id::{OrderId, ParseError},
-    time::Timestamp,
-};
+use events::id::OrderId;
+use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Payments,

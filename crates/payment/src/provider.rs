@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use events::{id::Shop, money::Money};
+use events::money::Money;
+use protocol::id::Shop;
 use tokio::time::timeout;
 
 use crate::simulator::Simulator;

@@ -12,11 +12,8 @@
 mod tests;
 
 use engine::{Queries, QueryError, Service, documents};
-use events::{
-    id::{OrderId, Shop},
-    money::Currency,
-    view::PaymentTotals,
-};
+use events::{id::OrderId, money::Currency, view::PaymentTotals};
+use protocol::id::Shop;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::AnyPool;

@@ -36,7 +36,7 @@ mod tests;
 
 use std::{path::Path, time::Duration};
 
-use events::id::Shop;
+use protocol::id::Shop;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::{
     sync::{mpsc, oneshot},

@@ -1,10 +1,8 @@
 //! The rows that the payment service keeps, and the sums over them.
 
 use engine::{Column, Row, Rows, StoreError, Table, Value};
-use events::{
-    id::{OrderId, Shop},
-    view::PaymentTotals,
-};
+use events::{id::OrderId, view::PaymentTotals};
+use protocol::id::Shop;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyPool, Row as _};
 

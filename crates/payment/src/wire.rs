@@ -7,8 +7,8 @@ use engine::{Encoded, Wire, WireError};
 use events::{
     id::OrderId,
     money::Money,
-    proto::{self, event::Body, order_event, payment_event::Kind},
-    subject,
+    names,
+    proto::{self, event::Body, order::order_event, payment::payment_event::Kind},
 };
 use prost::Message;
 
@@ -24,7 +24,7 @@ impl Wire for Payments {
     /// Refuses what it gets: payments follow from orders alone.
     fn command(payload: &[u8]) -> Result<Input, WireError> {
         let body = proto::Command::decode(payload)?.body.ok_or(WireError::Missing("body"))?;
-        Err(WireError::Unexpected(subject::command_kind(&body).1))
+        Err(WireError::Unexpected(names::command_name(&body).1))
     }
 
     fn foreign(payload: &[u8]) -> Result<Input, WireError> {
@@ -38,8 +38,8 @@ impl Wire for Payments {
 
     fn encode(event: &Event) -> Encoded {
         let kind = encode_fact(event.fact.clone());
-        let body = Body::Payment(proto::PaymentEvent { kind: Some(kind) });
-        let name = subject::event_kind(&body).unwrap_or_default();
+        let body = Body::Payment(proto::payment::PaymentEvent { kind: Some(kind) });
+        let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
         Encoded { name, body: envelope.encode_to_vec() }
     }
@@ -55,7 +55,7 @@ impl Wire for Payments {
 }
 
 fn unexpected(body: &Body) -> WireError {
-    WireError::Unexpected(subject::event_kind(body).unwrap_or("an event without a kind"))
+    WireError::Unexpected(names::event_name(body).unwrap_or("an event without a kind"))
 }
 
 fn signal(kind: order_event::Kind) -> Result<Signal, WireError> {
@@ -71,7 +71,7 @@ fn signal(kind: order_event::Kind) -> Result<Signal, WireError> {
         other @ (order_event::Kind::Placed(_)
         | order_event::Kind::Authorized(_)
         | order_event::Kind::Paid(_)) => {
-            Err(unexpected(&Body::Order(proto::OrderEvent { kind: Some(other) })))
+            Err(unexpected(&Body::Order(proto::order::OrderEvent { kind: Some(other) })))
         }
     }
 }
@@ -80,43 +80,60 @@ fn encode_fact(fact: Fact) -> Kind {
     match fact {
         Fact::AuthorizationPending { operation_id, amount, payment_method } => {
             let amount = Some(amount.into());
-            let pending = proto::AuthorizationPending { operation_id, amount, payment_method };
+            let pending =
+                proto::payment::AuthorizationPending { operation_id, amount, payment_method };
             Kind::AuthorizationPending(pending)
         }
         Fact::Authorized { operation_id, provider_reference, amount } => {
             let amount = Some(amount.into());
-            Kind::Authorized(proto::PaymentAuthorized { operation_id, provider_reference, amount })
+            Kind::Authorized(proto::payment::Authorized {
+                operation_id,
+                provider_reference,
+                amount,
+            })
         }
         Fact::Declined { operation_id, code } => {
-            Kind::Declined(proto::PaymentDeclined { operation_id, code })
+            Kind::Declined(proto::payment::Declined { operation_id, code })
         }
         Fact::Failed { operation_id, detail } => {
-            Kind::Failed(proto::PaymentFailed { operation_id, detail })
+            Kind::Failed(proto::payment::Failed { operation_id, detail })
         }
         Fact::CapturePending { operation_id, amount, provider_reference } => {
             let amount = Some(amount.into());
-            Kind::CapturePending(proto::CapturePending { operation_id, amount, provider_reference })
+            Kind::CapturePending(proto::payment::CapturePending {
+                operation_id,
+                amount,
+                provider_reference,
+            })
         }
         Fact::Captured { operation_id, amount } => {
-            Kind::Captured(proto::PaymentCaptured { operation_id, amount: Some(amount.into()) })
+            Kind::Captured(proto::payment::Captured { operation_id, amount: Some(amount.into()) })
         }
         Fact::CaptureFailed { operation_id, code } => {
-            Kind::CaptureFailed(proto::CaptureFailed { operation_id, code })
+            Kind::CaptureFailed(proto::payment::CaptureFailed { operation_id, code })
         }
         Fact::VoidPending { operation_id, provider_reference, amount } => {
             let amount = Some(amount.into());
-            Kind::VoidPending(proto::VoidPending { operation_id, provider_reference, amount })
+            Kind::VoidPending(proto::payment::VoidPending {
+                operation_id,
+                provider_reference,
+                amount,
+            })
         }
-        Fact::Voided { operation_id } => Kind::Voided(proto::PaymentVoided { operation_id }),
+        Fact::Voided { operation_id } => Kind::Voided(proto::payment::Voided { operation_id }),
         Fact::RefundPending { operation_id, provider_reference, amount } => {
             let amount = Some(amount.into());
-            Kind::RefundPending(proto::RefundPending { operation_id, provider_reference, amount })
+            Kind::RefundPending(proto::payment::RefundPending {
+                operation_id,
+                provider_reference,
+                amount,
+            })
         }
         Fact::Refunded { operation_id, amount } => {
-            Kind::Refunded(proto::PaymentRefunded { operation_id, amount: Some(amount.into()) })
+            Kind::Refunded(proto::payment::Refunded { operation_id, amount: Some(amount.into()) })
         }
-        Fact::CancelRequested => Kind::CancelRequested(proto::CancelRequested {}),
-        Fact::Abandoned => Kind::Abandoned(proto::PaymentAbandoned {}),
+        Fact::CancelRequested => Kind::CancelRequested(proto::payment::CancelRequested {}),
+        Fact::Abandoned => Kind::Abandoned(proto::payment::Abandoned {}),
     }
 }
 
@@ -133,10 +150,10 @@ fn decode_fact(kind: Kind) -> Result<Fact, WireError> {
             provider_reference: authorized.provider_reference,
             amount: money(authorized.amount)?,
         },
-        Kind::Declined(proto::PaymentDeclined { operation_id, code }) => {
+        Kind::Declined(proto::payment::Declined { operation_id, code }) => {
             Fact::Declined { operation_id, code }
         }
-        Kind::Failed(proto::PaymentFailed { operation_id, detail }) => {
+        Kind::Failed(proto::payment::Failed { operation_id, detail }) => {
             Fact::Failed { operation_id, detail }
         }
         Kind::CapturePending(pending) => Fact::CapturePending {
@@ -144,10 +161,10 @@ fn decode_fact(kind: Kind) -> Result<Fact, WireError> {
             amount: money(pending.amount)?,
             provider_reference: pending.provider_reference,
         },
-        Kind::Captured(proto::PaymentCaptured { operation_id, amount }) => {
+        Kind::Captured(proto::payment::Captured { operation_id, amount }) => {
             Fact::Captured { operation_id, amount: money(amount)? }
         }
-        Kind::CaptureFailed(proto::CaptureFailed { operation_id, code }) => {
+        Kind::CaptureFailed(proto::payment::CaptureFailed { operation_id, code }) => {
             Fact::CaptureFailed { operation_id, code }
         }
         Kind::VoidPending(pending) => Fact::VoidPending {
@@ -155,16 +172,16 @@ fn decode_fact(kind: Kind) -> Result<Fact, WireError> {
             provider_reference: pending.provider_reference,
             amount: money(pending.amount)?,
         },
-        Kind::Voided(proto::PaymentVoided { operation_id }) => Fact::Voided { operation_id },
+        Kind::Voided(proto::payment::Voided { operation_id }) => Fact::Voided { operation_id },
         Kind::RefundPending(pending) => Fact::RefundPending {
             operation_id: pending.operation_id,
             provider_reference: pending.provider_reference,
             amount: money(pending.amount)?,
         },
-        Kind::Refunded(proto::PaymentRefunded { operation_id, amount }) => {
+        Kind::Refunded(proto::payment::Refunded { operation_id, amount }) => {
             Fact::Refunded { operation_id, amount: money(amount)? }
         }
-        Kind::CancelRequested(proto::CancelRequested {}) => Fact::CancelRequested,
-        Kind::Abandoned(proto::PaymentAbandoned {}) => Fact::Abandoned,
+        Kind::CancelRequested(proto::payment::CancelRequested {}) => Fact::CancelRequested,
+        Kind::Abandoned(proto::payment::Abandoned {}) => Fact::Abandoned,
     })
 }

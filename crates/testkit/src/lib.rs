@@ -60,8 +60,13 @@ macro_rules! on_both_databases {
     };
 }
 
-/// How a process takes part in the installation of a test.
-pub fn engine_config(server: &TestServer, db: &Db, partitions: u32) -> engine::Config {
+/// How a process takes part in the installation of a test, whose streams are those of `services`.
+pub fn engine_config(
+    server: &TestServer,
+    db: &Db,
+    partitions: u32,
+    services: &'static [&'static str],
+) -> engine::Config {
     engine::Config {
         nats_url: server.url(),
         nats_monitor_url: Some(server.monitor_url()),
@@ -69,7 +74,7 @@ pub fn engine_config(server: &TestServer, db: &Db, partitions: u32) -> engine::C
         partitions,
         replicas: 1,
         integrator_streams: false,
-        services: SERVICES,
+        services,
         instance: "test".to_owned(),
         identity_file: None,
         start_timeout: Duration::from_secs(10),
@@ -77,9 +82,6 @@ pub fn engine_config(server: &TestServer, db: &Db, partitions: u32) -> engine::C
         faults: engine::Faults::default(),
     }
 }
-
-/// The services whose streams exist in tests.
-pub const SERVICES: &[&str] = &["catalog", "inventory", "order", "payment"];
 
 /// Looks again and again until `holds`; panics with `what` when it never does.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {

@@ -4,15 +4,14 @@ use async_nats::{
     HeaderMap,
     jetstream::consumer::{AckPolicy, DeliverPolicy, pull},
 };
-use events::proto;
 use futures::TryStreamExt;
 use prost::Message;
 
 use crate::TestServer;
 
-/// An event as it stands in a log.
+/// An event as it stands in a log, read as the message `E`.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct Entry<E> {
     /// Its sequence in the stream.
     pub sequence: u64,
     /// Its subject.
@@ -20,12 +19,12 @@ pub struct Entry {
     /// Its headers.
     pub headers: HeaderMap,
     /// The event.
-    pub event: proto::Event,
+    pub event: E,
 }
 
 impl TestServer {
-    /// Every event of a stream, such as `ORDER-0`, in order.
-    pub async fn events(&self, stream: &str) -> Vec<Entry> {
+    /// Every event of a stream, such as `<SERVICE>-0`, in order.
+    pub async fn events<E: Message + Default>(&self, stream: &str) -> Vec<Entry<E>> {
         let context = self.jetstream().await;
         let stream = context.get_stream(stream).await.expect("the stream exists");
         let config = pull::Config {
@@ -46,7 +45,7 @@ impl TestServer {
                 sequence: message.info().expect("it is of JetStream").stream_sequence,
                 subject: message.subject.to_string(),
                 headers: message.headers.clone().unwrap_or_default(),
-                event: proto::Event::decode(message.payload.clone()).expect("it is an event"),
+                event: E::decode(message.payload.clone()).expect("it is an event"),
             }));
         }
         entries

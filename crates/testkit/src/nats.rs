@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command, sync::OnceLock};
 
 use async_nats::{HeaderMap, jetstream};
 use engine::server::Server;
-use events::subject::AGGREGATE_HEADER;
+use protocol::subject::AGGREGATE_HEADER;
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
 

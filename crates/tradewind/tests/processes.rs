@@ -294,7 +294,7 @@ async fn expect_all_ended(shop: &Shop, server: &TestServer) {
         if ["pending", "authorized", "provider_held"].iter().any(|it| payments[it] != 0) {
             return false;
         }
-        let log = server.events("PAYMENT-0").await;
+        let log = server.events::<events::proto::Event>("PAYMENT-0").await;
         let count = |kind: &str| {
             log.iter().filter(|entry| entry.subject.rsplit('.').next() == Some(kind)).count()
         };

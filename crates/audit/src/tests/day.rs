@@ -3,19 +3,24 @@
 
 use std::collections::BTreeMap;
 
-use engine::{Logged, Verified};
+use engine::Verified;
 use events::{
     id::{Location, OrderId, Sku},
+    names::event_name,
     proto::{
-        self, CancelReason, ReleaseReason, catalog_event, event::Body,
-        inventory_event::Kind as Inventory, order_event::Kind as Order,
-        payment_event::Kind as Payment,
+        self,
+        catalog::catalog_event,
+        event::Body,
+        inventory::{self, inventory_event::Kind as Inventory},
+        order::{self, order_event::Kind as Order},
+        payment::payment_event::Kind as Payment,
     },
-    subject::event_kind,
     view::LevelView,
 };
 
 use super::super::{Audit, Audited, Outside};
+
+pub(super) type Logged = engine::Logged<proto::Event>;
 
 pub(super) const ANN: &str = "00000000-0000-0000-0000-00000000000a";
 pub(super) const BOB: &str = "00000000-0000-0000-0000-00000000000b";
@@ -45,9 +50,9 @@ impl Day {
 
     fn open_the_shop(&mut self) {
         for sku in ["A", "B"] {
-            let created = proto::ProductCreated { sku: sku.into(), ..Default::default() };
+            let created = proto::catalog::ProductCreated { sku: sku.into(), ..Default::default() };
             let kind = Some(catalog_event::Kind::Created(created));
-            let body = Body::Catalog(proto::CatalogEvent { kind });
+            let body = Body::Catalog(proto::catalog::CatalogEvent { kind });
             self.add("catalog", sku, "command.put_products", "products", body);
         }
         self.answer("catalog", "products");
@@ -61,7 +66,7 @@ impl Day {
         let placed = self.place(ANN, "R-1", &[("A", 4, 100)]);
         let reserved = self.add("inventory", ANN, "order.placed", &placed, held(ANN, &[("A", 4)]));
         let due = self.step(ANN, "inventory.reserved", &reserved, payment_due(400));
-        let pending = Payment::AuthorizationPending(proto::AuthorizationPending {
+        let pending = Payment::AuthorizationPending(proto::payment::AuthorizationPending {
             operation_id: "ann:authorize".into(),
             ..Default::default()
         });
@@ -72,73 +77,83 @@ impl Day {
             ANN,
             "payment.authorized",
             &granted,
-            Order::Authorized(proto::OrderAuthorized::default()),
+            Order::Authorized(proto::order::Authorized::default()),
         );
-        let allocated = Inventory::Allocated(proto::StockAllocated {
+        let allocated = Inventory::Allocated(proto::inventory::Allocated {
             order_id: ANN.into(),
             lines: lines(&[("A", 4)]),
         });
         let allocated =
             self.add("inventory", ANN, "order.authorized", &authorized, fact(allocated));
-        let confirmed = Order::Confirmed(proto::OrderConfirmed { amount: money(400) });
+        let confirmed = Order::Confirmed(proto::order::Confirmed { amount: money(400) });
         let confirmed = self.step(ANN, "inventory.allocated", &allocated, confirmed);
-        let pending = Payment::CapturePending(proto::CapturePending {
+        let pending = Payment::CapturePending(proto::payment::CapturePending {
             operation_id: "ann:capture".into(),
             ..Default::default()
         });
         self.pay(ANN, "order.confirmed", &confirmed, pending);
-        let captured = Payment::Captured(proto::PaymentCaptured {
+        let captured = Payment::Captured(proto::payment::Captured {
             operation_id: "ann:capture".into(),
             amount: money(400),
         });
         let captured = self.pay(ANN, "operation.capture", "ann:capture", captured);
-        let paid = Order::Paid(proto::OrderPaid { amount: money(400) });
+        let paid = Order::Paid(proto::order::Paid { amount: money(400) });
         self.step(ANN, "payment.captured", &captured, paid);
     }
 
     fn bob_wants_too_much(&mut self) {
         let placed = self.place(BOB, "R-2", &[("A", 9, 100)]);
-        let shortages = vec![proto::Shortage { sku: "A".into(), requested: 9, available: 6 }];
+        let shortages =
+            vec![proto::inventory::Shortage { sku: "A".into(), requested: 9, available: 6 }];
         let refused =
-            fact(Inventory::Refused(proto::StockRefused { order_id: BOB.into(), shortages }));
+            fact(Inventory::Refused(proto::inventory::Refused { order_id: BOB.into(), shortages }));
         let refused = self.add("inventory", BOB, "order.placed", &placed, refused);
-        let off =
-            self.step(BOB, "inventory.refused", &refused, cancelled(CancelReason::OutOfStock));
-        self.pay(BOB, "order.cancelled", &off, Payment::Abandoned(proto::PaymentAbandoned {}));
+        let off = self.step(
+            BOB,
+            "inventory.refused",
+            &refused,
+            cancelled(order::CancelReason::OutOfStock),
+        );
+        self.pay(BOB, "order.cancelled", &off, Payment::Abandoned(proto::payment::Abandoned {}));
     }
 
     fn cid_changes_his_mind(&mut self) {
         let placed = self.place(CID, "R-3", &[("B", 1, 100)]);
         let reserved = self.add("inventory", CID, "order.placed", &placed, held(CID, &[("B", 1)]));
         let due = self.step(CID, "inventory.reserved", &reserved, payment_due(100));
-        let pending = Payment::AuthorizationPending(proto::AuthorizationPending {
+        let pending = Payment::AuthorizationPending(proto::payment::AuthorizationPending {
             operation_id: "cid:authorize".into(),
             ..Default::default()
         });
         self.pay(CID, "order.payment_due", &due, pending);
-        let off = cancelled(CancelReason::Requested);
+        let off = cancelled(order::CancelReason::Requested);
         let off = self.step(CID, "command.cancel_order", "cancel-cid", off);
         self.answer("order", "cancel-cid");
         self.add("inventory", CID, "order.cancelled", &off, fact(released(CID, &[("B", 1)])));
-        self.pay(CID, "order.cancelled", &off, Payment::CancelRequested(proto::CancelRequested {}));
+        self.pay(
+            CID,
+            "order.cancelled",
+            &off,
+            Payment::CancelRequested(proto::payment::CancelRequested {}),
+        );
         self.pay(CID, "operation.authorize", "cid:authorize", granted("cid:authorize", 100));
-        let pending = Payment::VoidPending(proto::VoidPending {
+        let pending = Payment::VoidPending(proto::payment::VoidPending {
             operation_id: "cid:void".into(),
             ..Default::default()
         });
         self.pay(CID, "operation.authorize", "cid:authorize", pending);
-        let voided = Payment::Voided(proto::PaymentVoided { operation_id: "cid:void".into() });
+        let voided = Payment::Voided(proto::payment::Voided { operation_id: "cid:void".into() });
         self.pay(CID, "operation.void", "cid:void", voided);
     }
 
     fn place(&mut self, order: &str, reference: &str, wanted: &[(&str, i64, i64)]) -> String {
-        let lines = wanted.iter().map(|(sku, quantity, unit_price)| proto::OrderLine {
+        let lines = wanted.iter().map(|(sku, quantity, unit_price)| proto::order::Line {
             sku: (*sku).into(),
             quantity: *quantity,
             unit_price: *unit_price,
         });
         let total = wanted.iter().map(|(_, quantity, price)| quantity * price).sum();
-        let placed = proto::OrderPlaced {
+        let placed = proto::order::Placed {
             reference: reference.into(),
             lines: lines.collect(),
             total: money(total),
@@ -151,12 +166,12 @@ impl Day {
     }
 
     fn step(&mut self, order: &str, kind: &str, cause: &str, step: Order) -> String {
-        let body = Body::Order(proto::OrderEvent { kind: Some(step) });
+        let body = Body::Order(proto::order::OrderEvent { kind: Some(step) });
         self.add("order", order, kind, cause, body)
     }
 
     fn pay(&mut self, order: &str, kind: &str, cause: &str, step: Payment) -> String {
-        let body = Body::Payment(proto::PaymentEvent { kind: Some(step) });
+        let body = Body::Payment(proto::payment::PaymentEvent { kind: Some(step) });
         self.add("payment", order, kind, cause, body)
     }
 
@@ -169,7 +184,7 @@ impl Day {
         body: Body,
     ) -> String {
         let mut logged = logged(aggregate, body);
-        logged.event.cause = Some(proto::Cause { id: cause.into(), kind: kind.into() });
+        logged.event.cause = Some(protocol::proto::Cause { id: cause.into(), kind: kind.into() });
         self.append(service, logged)
     }
 
@@ -277,10 +292,10 @@ pub(super) fn of_another_order(logged: &Logged, sequence: u64, order: usize) -> 
         answer.command_id = format!("place-R-{order:027}");
     }
     match &mut event.body {
-        Some(Body::Order(proto::OrderEvent { kind: Some(Order::Placed(placed)) })) => {
+        Some(Body::Order(proto::order::OrderEvent { kind: Some(Order::Placed(placed)) })) => {
             placed.reference = format!("R-{order}");
         }
-        Some(Body::Inventory(proto::InventoryEvent { kind: Some(kind) })) => {
+        Some(Body::Inventory(proto::inventory::InventoryEvent { kind: Some(kind) })) => {
             let id = renamed("order");
             match kind {
                 Inventory::Reserved(reserved) => reserved.order_id = id,
@@ -305,7 +320,7 @@ fn renumber(log: &mut [Logged]) {
 }
 
 fn is(logged: &Logged, kind: &str, of: &str) -> bool {
-    logged.event.aggregate_id == of && logged.event.body.as_ref().and_then(event_kind) == Some(kind)
+    logged.event.aggregate_id == of && logged.event.body.as_ref().and_then(event_name) == Some(kind)
 }
 
 fn outside() -> Outside {
@@ -345,16 +360,16 @@ fn money(minor: i64) -> Option<proto::Money> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as it stands in the messages")]
-fn document(id: &str, sequence: u64) -> Option<proto::Document> {
-    Some(proto::Document { connector: "erp".into(), id: id.into(), sequence })
+fn document(id: &str, sequence: u64) -> Option<proto::inventory::Document> {
+    Some(proto::inventory::Document { connector: "erp".into(), id: id.into(), sequence })
 }
 
 fn count(sku: &str, quantity: i64, on_hand: i64, sequence: u64) -> Body {
-    fact(Inventory::Counted(proto::StockCounted {
+    fact(Inventory::Counted(proto::inventory::Counted {
         sku: sku.into(),
         location: "main".into(),
         document: document(&format!("D{sequence}"), sequence).map(|document| match sequence {
-            3 => proto::Document { id: "D1".into(), ..document },
+            3 => proto::inventory::Document { id: "D1".into(), ..document },
             _ => document,
         }),
         quantity,
@@ -363,7 +378,7 @@ fn count(sku: &str, quantity: i64, on_hand: i64, sequence: u64) -> Body {
 }
 
 fn adjust(sku: &str, delta: i64, on_hand: i64, sequence: u64) -> Body {
-    fact(Inventory::Adjusted(proto::StockAdjusted {
+    fact(Inventory::Adjusted(proto::inventory::Adjusted {
         sku: sku.into(),
         location: "main".into(),
         document: document("D2", sequence),
@@ -379,7 +394,7 @@ pub(super) fn counted(sku: &str, quantity: i64, on_hand: i64, sequence: u64) -> 
 }
 
 pub(super) fn short(sku: &str, on_hand: i64, promised: i64, orders: &[&str]) -> Logged {
-    let short = Inventory::Short(proto::StockShort {
+    let short = Inventory::Short(proto::inventory::Short {
         sku: sku.into(),
         location: "main".into(),
         on_hand,
@@ -389,8 +404,8 @@ pub(super) fn short(sku: &str, on_hand: i64, promised: i64, orders: &[&str]) -> 
     logged(&format!("{sku}@main"), fact(short))
 }
 
-fn lines(lines: &[(&str, i64)]) -> Vec<proto::StockLine> {
-    let line = |(sku, quantity): &(&str, i64)| proto::StockLine {
+fn lines(lines: &[(&str, i64)]) -> Vec<proto::inventory::StockLine> {
+    let line = |(sku, quantity): &(&str, i64)| proto::inventory::StockLine {
         sku: (*sku).into(),
         location: "main".into(),
         quantity: *quantity,
@@ -404,33 +419,33 @@ fn held(order: &str, wanted: &[(&str, i64)]) -> Body {
 
 pub(super) fn reserved(order: &str, wanted: &[(&str, i64)]) -> Inventory {
     let (order_id, lines) = (order.into(), lines(wanted));
-    Inventory::Reserved(proto::StockReserved { order_id, lines, expires_at: None })
+    Inventory::Reserved(proto::inventory::Reserved { order_id, lines, expires_at: None })
 }
 
 pub(super) fn released(order: &str, wanted: &[(&str, i64)]) -> Inventory {
-    freed(order, wanted, ReleaseReason::Cancelled)
+    freed(order, wanted, inventory::ReleaseReason::Cancelled)
 }
 
 pub(super) fn expired(order: &str, wanted: &[(&str, i64)]) -> Logged {
-    logged(order, fact(freed(order, wanted, ReleaseReason::Expired)))
+    logged(order, fact(freed(order, wanted, inventory::ReleaseReason::Expired)))
 }
 
-fn freed(order: &str, wanted: &[(&str, i64)], reason: ReleaseReason) -> Inventory {
+fn freed(order: &str, wanted: &[(&str, i64)], reason: inventory::ReleaseReason) -> Inventory {
     let (order_id, lines) = (order.into(), lines(wanted));
     let reason = reason.into();
-    Inventory::Released(proto::StockReleased { order_id, lines, reason })
+    Inventory::Released(proto::inventory::Released { order_id, lines, reason })
 }
 
 fn payment_due(minor: i64) -> Order {
-    Order::PaymentDue(proto::OrderPaymentDue { amount: money(minor), ..Default::default() })
+    Order::PaymentDue(proto::order::PaymentDue { amount: money(minor), ..Default::default() })
 }
 
-pub(super) fn cancelled(reason: CancelReason) -> Order {
-    Order::Cancelled(proto::OrderCancelled { reason: reason.into(), ..Default::default() })
+pub(super) fn cancelled(reason: order::CancelReason) -> Order {
+    Order::Cancelled(proto::order::Cancelled { reason: reason.into(), ..Default::default() })
 }
 
 fn granted(operation: &str, minor: i64) -> Payment {
-    Payment::Authorized(proto::PaymentAuthorized {
+    Payment::Authorized(proto::payment::Authorized {
         operation_id: operation.into(),
         provider_reference: "ref".into(),
         amount: money(minor),
@@ -444,13 +459,13 @@ pub(super) trait Fact {
 
 impl Fact for Inventory {
     fn body(self) -> Body {
-        Body::Inventory(proto::InventoryEvent { kind: Some(self) })
+        Body::Inventory(proto::inventory::InventoryEvent { kind: Some(self) })
     }
 }
 
 impl Fact for Order {
     fn body(self) -> Body {
-        Body::Order(proto::OrderEvent { kind: Some(self) })
+        Body::Order(proto::order::OrderEvent { kind: Some(self) })
     }
 }
 

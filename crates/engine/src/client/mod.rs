@@ -10,13 +10,12 @@ use std::{
 };
 
 use async_nats::{Client as Nats, HeaderMap, RequestErrorKind, jetstream::Context};
-use events::{
+use futures::StreamExt;
+use protocol::{
+    command::OutgoingCommand,
     id::{Shop, hex},
-    proto,
     subject::{self, AFTER_HEADER, AGGREGATE_HEADER, Lane, REPLY_HEADER},
 };
-use futures::StreamExt;
-use prost::Message;
 use serde_json::{Value, json};
 use tokio::{
     sync::oneshot,
@@ -96,8 +95,8 @@ pub struct Answered {
     /// The fingerprint of what was handled under this id: if it is not that of the command sent
     /// now, the id was used before, for something else.
     pub fingerprint: String,
-    /// The answer as JSON, a type of [`events::answer`].
-    pub body: String,
+    /// The answer, as the service encodes it.
+    pub body: Vec<u8>,
     /// Whether the command was handled before.
     pub repeated: bool,
 }
@@ -105,12 +104,9 @@ pub struct Answered {
 /// A command could not be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The command says nothing.
-    #[error("the command has no body")]
-    Empty,
     /// The shop is none.
     #[error(transparent)]
-    Shop(#[from] events::id::ParseError),
+    Shop(#[from] protocol::id::ParseError),
     /// The inbox does not take it now.
     #[error(transparent)]
     Inbox(#[from] InboxError),
@@ -176,7 +172,7 @@ impl Client {
     pub async fn send(
         &self,
         lane: Lane,
-        command: proto::Command,
+        command: OutgoingCommand,
         patience: Duration,
     ) -> Result<Outcome, SendError> {
         let written = self.write(lane, command, patience).await?;
@@ -188,18 +184,17 @@ impl Client {
     pub async fn write(
         &self,
         lane: Lane,
-        mut command: proto::Command,
+        mut command: OutgoingCommand,
         patience: Duration,
     ) -> Result<Written, SendError> {
         let deadline = Instant::now() + patience;
         self.listen().await?;
-        let shop = Shop::parse(&command.shop)?;
+        let shop = Shop::parse(&command.envelope.shop)?;
         let partition = subject::partition(&shop, self.0.partitions);
-        self.note_seen(&mut command, partition);
-        let (service, _) = subject::command_kind(command.body.as_ref().ok_or(SendError::Empty)?);
-        let key = (service.to_owned(), shop.clone(), command.id.clone());
+        self.note_seen(&mut command.envelope.after, partition);
+        let key = (command.service.to_owned(), shop.clone(), command.envelope.id.clone());
         let reply = self.expect_reply(key.clone());
-        let message = self.seal(&command, lane, partition, &shop)?;
+        let message = self.seal(&command, lane, partition, &shop);
         let within = deadline.max(Instant::now() + STORE_WITHIN);
         let written = timeout_at(within, self.0.inboxes.write(partition, message)).await;
         let duplicate = written.unwrap_or_else(|_| Err(InboxError::silent()))?;
@@ -224,39 +219,24 @@ impl Client {
         })
     }
 
-    fn seal(
-        &self,
-        command: &proto::Command,
-        lane: Lane,
-        partition: u32,
-        shop: &Shop,
-    ) -> Result<Outgoing, SendError> {
-        let body = command.body.as_ref().ok_or(SendError::Empty)?;
-        let (service, kind) = subject::command_kind(body);
-        let aggregate = match body {
-            proto::command::Body::PlaceOrder(order) => &order.order_id,
-            proto::command::Body::CancelOrder(order) => &order.order_id,
-            // Many aggregates at once; nothing else waits for these.
-            proto::command::Body::PutProducts(_) | proto::command::Body::RecordStock(_) => {
-                &command.id
-            }
-        };
+    fn seal(&self, command: &OutgoingCommand, lane: Lane, partition: u32, shop: &Shop) -> Outgoing {
+        let OutgoingCommand { service, name, aggregate, envelope, .. } = command;
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", format!("{service}/{shop}/{}", command.id));
+        headers.insert("Nats-Msg-Id", format!("{service}/{shop}/{}", envelope.id));
         headers.insert(AGGREGATE_HEADER, aggregate.as_str());
         headers.insert(REPLY_HEADER, self.0.reply_to.as_str());
-        if !command.after.is_empty() {
-            let mut after: Vec<_> = command.after.iter().collect();
+        if !envelope.after.is_empty() {
+            let mut after: Vec<_> = envelope.after.iter().collect();
             after.sort_unstable();
             let after: Vec<_> =
                 after.into_iter().map(|(service, seen)| format!("{service}={seen}")).collect();
             headers.insert(AFTER_HEADER, after.join(","));
         }
-        Ok(Outgoing {
-            subject: subject::command(partition, lane, service, shop, kind),
+        Outgoing {
+            subject: subject::command(partition, lane, service, shop, name),
             headers,
-            payload: command.encode_to_vec().into(),
-        })
+            payload: command.encode().into(),
+        }
     }
 
     /// Asks the service again and again what it answered.
@@ -496,12 +476,12 @@ impl Client {
     }
 
     /// Adds what this client has seen of other services, so that the command is handled after it.
-    fn note_seen(&self, command: &mut proto::Command, partition: u32) {
+    fn note_seen(&self, after: &mut HashMap<String, u64>, partition: u32) {
         let seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for ((service, of), sequence) in seen.iter().filter(|((_, of), _)| *of == partition) {
             debug_assert_eq!(*of, partition);
-            let after = command.after.entry(service.clone()).or_default();
-            *after = (*after).max(*sequence);
+            let seen = after.entry(service.clone()).or_default();
+            *seen = (*seen).max(*sequence);
         }
     }
 

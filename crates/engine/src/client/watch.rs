@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_nats::jetstream::Context;
-use events::id::Shop;
+use protocol::id::Shop;
 use tokio::{
     sync::{Mutex as AsyncMutex, Notify, oneshot},
     time::timeout,

@@ -63,7 +63,7 @@ pub(crate) async fn warn_unless_synced(monitor: Option<&str>, replicas: usize) {
         tracing::warn!(
             "cannot check whether nats-server fsyncs before it acknowledges (no monitor address \
              given): unless it runs with `sync_interval: always`, a power failure can lose the \
-             last two minutes of acknowledged orders"
+             last two minutes of acknowledged messages"
         );
         return;
     };
@@ -71,12 +71,12 @@ pub(crate) async fn warn_unless_synced(monitor: Option<&str>, replicas: usize) {
         Ok(true) => {}
         Ok(false) if replicas >= 3 => tracing::warn!(
             "nats-server does not fsync before it acknowledges: if a majority of the servers \
-             loses power at once, acknowledged orders are lost; set `jetstream {{ sync_interval: \
+             loses power at once, acknowledged messages are lost; set `jetstream {{ sync_interval: \
              always }}`"
         ),
         Ok(false) => tracing::warn!(
             "nats-server does not fsync before it acknowledges: a power failure can lose the last \
-             two minutes of acknowledged orders; set `jetstream {{ sync_interval: always }}`"
+             two minutes of acknowledged messages; set `jetstream {{ sync_interval: always }}`"
         ),
         Err(error) => tracing::warn!(
             monitor,

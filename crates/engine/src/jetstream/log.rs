@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{Context, stream::RawMessageErrorKind};
-use events::{proto, subject::POSITIONS_HEADER, time::Timestamp};
 use futures::future::join_all;
 use prost::Message;
+use protocol::{proto, subject::POSITIONS_HEADER, time::Timestamp};
 use tokio::time::{Instant, sleep};
 
 use crate::{

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_a_sequence_or_a_refusal() {
-        let stored = read_answer(br#"{"stream":"ORDER-0","seq":7,"batch":"b","count":3}"#);
+        let stored = read_answer(br#"{"stream":"LEDGER-0","seq":7,"batch":"b","count":3}"#);
         assert_eq!(stored.map(|s| (s.sequence, s.duplicate)).expect("stored"), (7, false));
         let refused = read_answer(
             br#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 2"},"stream":"S","seq":0}"#,

@@ -260,7 +260,7 @@ fn config(
     }
 }
 
-/// The plural of a service's name: `order` → `orders`, `inventory` → `inventories`.
+/// The plural of a service's name: `till` → `tills`, `tally` → `tallies`.
 fn plural(service: &str) -> String {
     match service.strip_suffix('y') {
         Some(stem) => format!("{stem}ies"),
@@ -346,7 +346,7 @@ mod tests {
 
     use super::*;
 
-    const SERVICES: &[&str] = &["catalog", "inventory", "order", "payment"];
+    const SERVICES: &[&str] = &["ledger", "tally"];
 
     fn names(installation: Installation) -> Vec<String> {
         let wanted = wanted(installation).expect("the definitions parse");
@@ -363,22 +363,10 @@ mod tests {
         };
         assert_eq!(
             names(two),
-            [
-                "CATALOG-0",
-                "CATALOG-1",
-                "INVENTORY-0",
-                "INVENTORY-1",
-                "ORDER-0",
-                "ORDER-1",
-                "PAYMENT-0",
-                "PAYMENT-1",
-                "INBOX-0",
-                "INBOX-1",
-                "LEASES"
-            ]
+            ["LEDGER-0", "LEDGER-1", "TALLY-0", "TALLY-1", "INBOX-0", "INBOX-1", "LEASES"]
         );
         let with = names(Installation { integrator_streams: true, ..two });
-        assert_eq!(with[11..], ["CATALOGS", "INVENTORIES", "ORDERS", "PAYMENTS"]);
+        assert_eq!(with[7..], ["LEDGERS", "TALLIES"]);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use events::proto;
 use prost::Message;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -21,37 +20,34 @@ const CHUNK: usize = 1000;
 /// Events that wait for whoever follows a log; the reader pauses beyond that.
 const AHEAD: usize = 1000;
 
-/// An event as it stands in a service's log.
+/// An event as it stands in a service's log, read as the message `E`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Logged {
+pub struct Logged<E> {
     /// Its sequence in the log.
     pub sequence: u64,
     /// By source: the last input that was consumed with the batch which this event ends; empty
     /// for the other events of the batch.
     pub positions: BTreeMap<String, u64>,
     /// The event; an empty one where the message is voided.
-    pub event: proto::Event,
+    pub event: E,
     /// Whether an operator has voided the message, which is no event.
     pub is_voided: bool,
 }
 
-impl Logged {
+impl<E: Message + Default> Logged<E> {
     fn read(stream: &str, message: StoredMessage) -> Result<Self, Error> {
         let sequence = message.sequence;
         let unreadable = |source| unreadable(stream, sequence, source);
-        let event = proto::Event::decode(message.payload).map_err(unreadable)?;
+        let event = E::decode(message.payload).map_err(unreadable)?;
         let mut positions = Positions::default();
         if let Some(header) = &message.positions {
             positions.advance_to_header(header);
         }
         Ok(Self { sequence, positions: positions.into_map(), event, is_voided: false })
     }
-}
 
-impl Logged {
     fn voided(sequence: u64) -> Self {
-        let event = proto::Event::default();
-        Self { sequence, positions: BTreeMap::new(), event, is_voided: true }
+        Self { sequence, positions: BTreeMap::new(), event: E::default(), is_voided: true }
     }
 }
 
@@ -66,13 +62,13 @@ impl Engine {
         last_sequence(self.context(), &streams::inbox(partition)).await
     }
 
-    /// Reads a service's log from its beginning to its present end; returns how many events it
-    /// read.
-    pub async fn read_log(
+    /// Reads a service's log from its beginning to its present end, each event as the message `E`;
+    /// returns how many events it read.
+    pub async fn read_log<E: Message + Default>(
         &self,
         service: &'static str,
         partition: u32,
-        mut each: impl FnMut(Logged),
+        mut each: impl FnMut(Logged<E>),
     ) -> Result<u64, Error> {
         let stream = streams::log(service, partition);
         let mut read = 0;
@@ -92,20 +88,20 @@ impl Engine {
         Ok(read)
     }
 
-    /// Reads the commands of the inbox, with their sequences, to its present end; returns how many
-    /// it read.
-    pub async fn read_inbox(
+    /// Reads the commands of the inbox, with their sequences, to its present end, each as the message
+    /// `C`; returns how many it read.
+    pub async fn read_inbox<C: Message + Default>(
         &self,
         partition: u32,
-        mut each: impl FnMut(u64, proto::Command),
+        mut each: impl FnMut(u64, C),
     ) -> Result<u64, Error> {
         let stream = streams::inbox(partition);
         let mut read = 0;
         let mut chunks = self.read_stream(&stream, "gateway").await?;
         while let Some(chunk) = chunks.recv().await {
             for StoredMessage { sequence, payload, .. } in chunk? {
-                let command = proto::Command::decode(payload)
-                    .map_err(|error| unreadable(&stream, sequence, error))?;
+                let command =
+                    C::decode(payload).map_err(|error| unreadable(&stream, sequence, error))?;
                 read += 1;
                 each(sequence, command);
             }
@@ -126,14 +122,14 @@ impl Engine {
 
     /// Follows some events of a service's log after the sequence `after`, until `shutdown` or until
     /// nobody listens. What cannot be read is logged and left out.
-    pub fn follow_log(
+    pub fn follow_log<E: Message + Default + 'static>(
         &self,
         service: &'static str,
         partition: u32,
         events: &[&str],
         after: u64,
         shutdown: &CancellationToken,
-    ) -> mpsc::Receiver<Logged> {
+    ) -> mpsc::Receiver<Logged<E>> {
         let stream = streams::log(service, partition);
         let filters =
             events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect();

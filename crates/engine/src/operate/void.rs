@@ -1,12 +1,12 @@
 //! Voiding a message of a log that is no event, or that no version can read.
 
 use async_nats::jetstream::Context;
-use events::{
+use prost::Message;
+use protocol::{
     id::{Shop, hex},
     proto::{self, engine_event::Kind},
     subject::{self, POSITIONS_HEADER},
 };
-use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -129,7 +129,7 @@ impl Engine {
             context: crate::Context::default(),
             event: (),
         };
-        let name = envelope::engine_event_name(&kind);
+        let name = kind.name();
         let payload = envelope::seal(&recorded, aggregate, Some(kind), None, None);
         let mut headers = async_nats::HeaderMap::new();
         // It carries no position, and still ends a batch.

@@ -290,7 +290,7 @@ fn fingerprint(tables: &[Table], version: u32) -> String {
     for statement in store::DEFINITIONS {
         hash.update(statement);
     }
-    events::id::hex(&hash.finalize())
+    protocol::id::hex(&hash.finalize())
 }
 
 /// The address without the password, for a message.
@@ -314,7 +314,7 @@ mod tests {
         drop(free);
         let location = Location::Postgres(format!("postgres://nobody@127.0.0.1:{port}/nothing"));
         let format = Format { tables: &[], version: 1, is_scratch: false };
-        let opened = Database::open(&location, "order", 1, &format).await;
+        let opened = Database::open(&location, "ledger", 1, &format).await;
         let error = opened.expect_err("nobody listens there");
         assert!(error.is_unreachable(), "{error:?}");
     }
@@ -322,6 +322,6 @@ mod tests {
     #[test]
     fn a_message_never_shows_the_password() {
         assert_eq!(without_password("postgres://me:secret@db/x"), "postgres://…@db/x");
-        assert_eq!(without_password("sqlite:data/order.db"), "sqlite:data/order.db");
+        assert_eq!(without_password("sqlite:data/ledger.db"), "sqlite:data/ledger.db");
     }
 }

@@ -7,7 +7,7 @@
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
-use events::id::Shop;
+use protocol::id::Shop;
 use serde_json::value::RawValue;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _, any::AnyRow};
 
@@ -344,8 +344,8 @@ mod tests {
     #[test]
     fn a_table_is_created_with_its_columns_and_indexes() {
         const TABLE: Table = Table {
-            name: "orders",
-            about: "An order.",
+            name: "tickets",
+            about: "A ticket.",
             columns: &[crate::Column::integer("due_at"), crate::Column::text("reference")],
             indexes: &[
                 "(partition, due_at) where due_at is not null",
@@ -355,12 +355,12 @@ mod tests {
         assert_eq!(
             definition(&TABLE),
             [
-                "create table if not exists orders (partition bigint not null, shop text not null, \
+                "create table if not exists tickets (partition bigint not null, shop text not null, \
                  key text not null, due_at bigint, reference text, document text not null, \
                  primary key (shop, key))",
-                "create index if not exists orders_0 on orders (partition, due_at) \
+                "create index if not exists tickets_0 on tickets (partition, due_at) \
                  where due_at is not null",
-                "create unique index if not exists orders_1 on orders (shop, reference) \
+                "create unique index if not exists tickets_1 on tickets (shop, reference) \
                  where reference is not null",
             ]
         );

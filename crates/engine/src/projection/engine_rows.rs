@@ -1,6 +1,6 @@
 //! The engine's own rows beside those of a service: answers to commands, and parked inputs.
 
-use events::{id::Shop, proto, time::Timestamp};
+use protocol::{id::Shop, proto, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{AnyRows, Column, Row, Rows, State, Table, service::Value};
@@ -9,7 +9,9 @@ use crate::{AnyRows, Column, Row, Rows, State, Table, service::Value};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AnswerRow {
     pub(crate) fingerprint: String,
-    pub(crate) body: String,
+    /// The answer, encoded as the service encodes it.
+    #[serde(with = "crate::base64")]
+    pub(crate) body: Vec<u8>,
     /// The sequence of the event that carries the answer.
     pub(crate) sequence: u64,
 }

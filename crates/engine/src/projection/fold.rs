@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use events::{
+use protocol::{
     id::{Shop, hex},
     proto::engine_event::Kind,
 };

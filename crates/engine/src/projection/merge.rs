@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use events::id::Shop;
+use protocol::id::Shop;
 
 use crate::{
     ChangedRow, Document, Table,

@@ -74,12 +74,12 @@ mod tests {
         let mut positions = Positions::default();
         positions.advance("inbox.live", 7);
         positions.advance("inbox.live", 3);
-        positions.advance("order", 12);
-        positions.advance("catalog", 4);
-        let header = positions.to_header(|source| source == "catalog");
-        assert_eq!(header, "inbox.live=7,order=12");
+        positions.advance("till", 12);
+        positions.advance("tariff", 4);
+        let header = positions.to_header(|source| source == "tariff");
+        assert_eq!(header, "inbox.live=7,till=12");
         let mut read = Positions::default();
         read.advance_to_header(&header);
-        assert_eq!((read.get("inbox.live"), read.get("order"), read.get("catalog")), (7, 12, 0));
+        assert_eq!((read.get("inbox.live"), read.get("till"), read.get("tariff")), (7, 12, 0));
     }
 }

@@ -2,8 +2,8 @@
 //! `verify` it goes into a scratch database. One code path.
 
 use async_nats::jetstream::Context;
-use events::{id::Shop, proto};
 use prost::Message;
+use protocol::{id::Shop, proto};
 use sqlx::AnyPool;
 use tokio::task::JoinHandle;
 

@@ -1,11 +1,11 @@
 //! Events between the service's own form and the bytes in the log.
 
-use events::{
+use prost::Message;
+use protocol::{
     id::{EventId, Shop},
     proto::{self, Envelope, engine_event::Kind},
     time::Timestamp,
 };
-use prost::Message;
 
 use crate::{Cause, Context, Encoded, Recorded, Service, WireError};
 
@@ -24,19 +24,6 @@ pub(crate) struct Opened<E> {
     pub(crate) aggregate: String,
     /// The answer that it carries.
     pub(crate) answer: Option<proto::Answer>,
-}
-
-/// The name of an engine event, as it stands in its subject.
-pub(crate) fn engine_event_name(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Answered(_) => "answered",
-        Kind::Parked(_) => "parked",
-        Kind::Redriven(_) => "redriven",
-        Kind::Positions(_) => "positions",
-        Kind::Voided(_) => "voided",
-        Kind::AnswersForgotten(_) => "answers_forgotten",
-        Kind::PositionReset(_) => "position_reset",
-    }
 }
 
 /// Writes an event of the service, or of the engine where `body` is none of its own.

@@ -16,11 +16,11 @@ mod rows;
 
 use std::{fmt, future::Future};
 
-use events::{
+use metrics::Gauge;
+use protocol::{
     id::{EventId, ParseError, Shop},
     time::Timestamp,
 };
-use metrics::Gauge;
 use serde::{Deserialize, Serialize};
 use sqlx::AnyPool;
 
@@ -229,7 +229,7 @@ pub struct Timer<I> {
 /// What a passed deadline becomes.
 #[derive(Debug)]
 pub struct TimerInput<I> {
-    /// What it is, for the cause of what follows: `timer.payment_deadline`.
+    /// What it is, for the cause of what follows: `timer.<deadline>`.
     pub kind: &'static str,
     /// What it continues.
     pub context: Context,
@@ -299,7 +299,7 @@ pub struct Recorded<E> {
 pub struct Cause {
     /// The id of the event, command or operation; empty for a timer.
     pub id: String,
-    /// What it was, for example `inventory.reserved`.
+    /// What it was, for example `<service>.<event>`.
     pub kind: String,
 }
 

@@ -91,9 +91,9 @@ pub enum Value {
     Text(Option<String>),
 }
 
-impl From<Option<events::time::Timestamp>> for Value {
-    fn from(time: Option<events::time::Timestamp>) -> Self {
-        Self::Integer(time.map(events::time::Timestamp::millis))
+impl From<Option<protocol::time::Timestamp>> for Value {
+    fn from(time: Option<protocol::time::Timestamp>) -> Self {
+        Self::Integer(time.map(protocol::time::Timestamp::millis))
     }
 }
 

@@ -12,8 +12,8 @@ use std::{
     sync::Arc,
 };
 
-use events::{id::Shop, time::Timestamp};
 use futures::FutureExt;
+use protocol::{id::Shop, time::Timestamp};
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 use tokio::task::JoinSet;
 use tracing::{Instrument, Span};

@@ -3,12 +3,12 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_nats::jetstream;
-use events::{
+use prost::Message;
+use protocol::{
     id::{CommandId, Shop, hex},
     proto,
     subject::Lane,
 };
-use prost::Message;
 use sha2::{Digest, Sha256};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -32,10 +32,10 @@ pub(crate) const MAX_INPUTS: usize = 500;
 /// Lines in one batch that new commands may bring (a bulk command carries many): what follows from a
 /// batch, and so the wait of what is behind it, is bounded by it.
 const MAX_NEW_WEIGHT: usize = 1000;
-/// Of a batch, the most that replicas may take, so that a long catalogue does not hold up the rest.
+/// Of a batch, the most that replicas may take, so that a long log of another service does not hold up the rest.
 const MAX_REPLICA_INPUTS: usize = 200;
 /// Of a batch, the most that new commands may take while steps of sagas wait: what has begun goes on
-/// when more orders come than can be handled.
+/// when more commands come than can be handled.
 const MAX_LIVE_INPUTS: usize = 200;
 /// Inputs that came from no stream and wait; operations pause beyond that.
 pub(crate) const MAX_INTERNAL: usize = 1000;
@@ -388,7 +388,7 @@ impl<S: Service> Input<S> {
     }
 
     fn read_command(&mut self, reply: Option<String>) -> Result<(), WireError> {
-        let header = proto::CommandHeader::decode(self.payload.clone())?;
+        let header = proto::CommandEnvelope::decode(self.payload.clone())?;
         CommandId::parse(&header.id)?;
         self.cause.id.clone_from(&header.id);
         self.context =
@@ -436,7 +436,7 @@ impl<S: Service> Input<S> {
     }
 }
 
-/// The name of the message on a subject, as causes name it: `inventory.reserved`.
+/// The name of the message on a subject, as causes name it: `<service>.<event>`.
 pub(crate) fn cause_kind(subject: &str) -> String {
     let mut tokens = subject.split('.');
     let first = tokens.next().unwrap_or_default();

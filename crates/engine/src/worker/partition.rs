@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_nats::Client;
-use events::time::Timestamp;
+use protocol::time::Timestamp;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},

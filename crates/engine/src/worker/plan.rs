@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_nats::{HeaderMap, HeaderName};
-use events::{
+use protocol::{
     id::{EventId, Shop},
     proto::{self, engine_event::Kind},
     subject::{self, AGGREGATE_HEADER, POSITIONS_HEADER},
@@ -323,7 +323,7 @@ impl<'a, S: Service> Planner<'a, S> {
         let mut answer = input.command.as_ref().map(|command| proto::Answer {
             command_id: command.id.clone(),
             fingerprint: command.fingerprint.clone(),
-            body: answer.unwrap_or_else(|| "null".to_owned()),
+            body: answer.unwrap_or_else(|| "null".to_owned()).into_bytes(),
         });
         let (count, answered) = (events.len(), answer.clone());
         for (index, event) in events.into_iter().enumerate() {
@@ -377,7 +377,7 @@ impl<'a, S: Service> Planner<'a, S> {
         answer: Option<proto::Answer>,
     ) -> Result<(), String> {
         let recorded = self.recorded(input, 1, ());
-        let name = envelope::engine_event_name(&kind);
+        let name = kind.name();
         let bytes = envelope::seal(&recorded, aggregate.to_owned(), Some(kind), None, answer);
         self.fold(&input.shop, name, aggregate, bytes)
     }

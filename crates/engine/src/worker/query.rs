@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{Client, Message};
-use events::id::Shop;
 use futures::StreamExt;
+use protocol::id::Shop;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::AnyPool;

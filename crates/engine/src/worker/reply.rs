@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use async_nats::Client;
-use events::id::Shop;
+use protocol::id::Shop;
 use serde::{Deserialize, Serialize};
 
 use crate::projection::engine_rows::AnswerRow;
@@ -19,7 +19,8 @@ pub(crate) struct Reply {
     pub(crate) command_id: String,
     pub(crate) service: String,
     pub(crate) fingerprint: String,
-    pub(crate) body: String,
+    #[serde(with = "crate::base64")]
+    pub(crate) body: Vec<u8>,
     pub(crate) sequence: u64,
     pub(crate) repeated: bool,
 }

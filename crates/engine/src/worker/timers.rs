@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use events::{id::Shop, time::Timestamp};
 use futures::future::try_join_all;
+use protocol::{id::Shop, time::Timestamp};
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 
 use crate::{

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use events::{id::EventId, proto, time::Timestamp};
 use prost::Message;
+use protocol::{id::EventId, proto, time::Timestamp};
 use testkit::Db;
 
 use crate::{
+    contract::{ACCOUNT, Body, Command, Event},
     ledger::Ledger,
     rig::{PATIENCE, Rig, Running, close, deposit, deposits, send, shop},
 };
@@ -22,10 +23,10 @@ async fn a_watch_is_told_of_the_event_that_it_waits_for(db: Db) {
     let engine = rig.engine().await;
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
-    let closed = client.watch("order", &["cancelled"], &shop(), "A").await.expect("it watches");
+    let closed = client.watch(ACCOUNT, &["closed"], &shop(), "A").await.expect("it watches");
     // A second watch of other events, and one of another aggregate.
-    let placed = client.watch("order", &["placed"], &shop(), "A").await.expect("it watches");
-    let other = client.watch("order", &["placed"], &shop(), "B").await.expect("it watches");
+    let placed = client.watch(ACCOUNT, &["deposited"], &shop(), "A").await.expect("it watches");
+    let other = client.watch(ACCOUNT, &["deposited"], &shop(), "B").await.expect("it watches");
 
     let first = send(&client, deposit("A", 1)).await;
     assert_eq!(placed.wait(PATIENCE).await, Some(first.sequence));
@@ -50,10 +51,10 @@ async fn an_answer_is_forgotten_after_eight_days_and_a_later_one_is_kept(db: Db)
 
     let running = Running::start(&engine, &Ledger::default());
     let answered = send(&engine.client(), again).await;
-    assert_eq!((answered.body.as_str(), answered.repeated), ("3", true));
+    assert_eq!((&*answered.body, answered.repeated), (&b"3"[..], true));
     let answered = send(&engine.client(), forgotten).await;
     assert!(!answered.repeated);
-    assert_eq!(deposits(&rig.server.events("ORDER-0").await, "A"), [1]);
+    assert_eq!(deposits(&rig.log().await, "A"), [1]);
     running.stop().await;
 }
 
@@ -68,7 +69,7 @@ async fn a_clock_that_jumps_forgets_no_answer(db: Db) {
 
     let running = Running::start(&engine, &Ledger::default());
     let answered = send(&engine.client(), early).await;
-    assert_eq!((answered.body.as_str(), answered.repeated), ("1", true));
+    assert_eq!((&*answered.body, answered.repeated), (&b"1"[..], true));
     running.stop().await;
     rig.check(&engine).await;
 }
@@ -78,10 +79,10 @@ fn days_ago(days: i64) -> Timestamp {
 }
 
 /// Writes what the engine would have written when it answered without another event.
-async fn write_answered(rig: &Rig, command: &proto::Command, time: Timestamp, body: &str) {
+async fn write_answered(rig: &Rig, command: &Command, time: Timestamp, body: &str) {
     let kind = Some(proto::engine_event::Kind::Answered(proto::Answered {}));
-    let number = rig.server.events("ORDER-0").await.len() as u128;
-    let event = proto::Event {
+    let number = rig.log().await.len() as u128;
+    let event = Event {
         id: EventId(uuid::Uuid::from_u128(number)).to_string(),
         shop: shop().to_string(),
         aggregate_id: format!("command:{}", command.id),
@@ -90,10 +91,10 @@ async fn write_answered(rig: &Rig, command: &proto::Command, time: Timestamp, bo
         answer: Some(proto::Answer {
             command_id: command.id.clone(),
             fingerprint: command.fingerprint.clone(),
-            body: body.to_owned(),
+            body: body.as_bytes().to_owned(),
         }),
-        body: Some(proto::event::Body::Engine(proto::EngineEvent { kind })),
+        body: Some(Body::Engine(proto::EngineEvent { kind })),
         ..Default::default()
     };
-    rig.write("order.0.acme.answered", &event.aggregate_id, event.encode_to_vec()).await;
+    rig.write("account.0.acme.answered", &event.aggregate_id, event.encode_to_vec()).await;
 }

@@ -6,17 +6,15 @@ use std::sync::{
 };
 
 use async_nats::HeaderMap;
-use engine::{Answered, Faults, Step};
-use events::{
-    proto,
-    subject::{AGGREGATE_HEADER, Lane, REPLY_HEADER},
-};
+use engine::{Answered, Config, Faults, Step};
 use futures::{StreamExt, future::join_all};
 use prost::Message;
+use protocol::subject::{AGGREGATE_HEADER, Lane, REPLY_HEADER};
 use serde_json::{Value, json};
 use testkit::{Db, eventually};
 
 use crate::{
+    contract::{ACCOUNT, Command, Nothing, Task},
     ledger::{HEAVY, Ledger},
     rig::{
         LIVE, Rig, Running, close, counted, deposit, deposit_lines, deposits, kinds, send, shop,
@@ -47,19 +45,19 @@ async fn a_command_is_handled_answered_and_projected(db: Db) {
     let expected = Answered {
         sequence: 2,
         fingerprint: command.fingerprint.clone(),
-        body: json!({ "balance": 12 }).to_string(),
+        body: json!({ "balance": 12 }).to_string().into_bytes(),
         repeated: false,
     };
     assert_eq!(answered, expected);
-    let account = client.query("order", &shop(), "account", "A".into(), answered.sequence).await;
+    let account = client.query(ACCOUNT, &shop(), "account", "A".into(), answered.sequence).await;
     let expected = json!({ "balance": 12, "deposits": 2, "version": 2 });
     assert_eq!(account.expect("it is answered"), Some(expected));
     let log = rig.check(&engine).await;
     assert_eq!(deposits(&log, "A"), [5, 7]);
-    assert_eq!(log[1].subject, "order.0.acme.placed");
+    assert_eq!(log[1].subject, "account.0.acme.deposited");
     assert_eq!(log[1].event.correlation_id, command.id);
     let cause = log[1].event.cause.as_ref().map(|cause| (&*cause.id, &*cause.kind));
-    assert_eq!(cause, Some((&*command.id, "command.place_order")));
+    assert_eq!(cause, Some((&*command.id, "command.deposit")));
     running.stop().await;
 }
 
@@ -89,14 +87,14 @@ async fn a_command_without_an_effect_is_answered_once_too(db: Db) {
     let client = engine.client();
     let command = close("nobody's");
     let first = send(&client, command.clone()).await;
-    assert_eq!(first.body, json!({ "closed": false }).to_string());
+    assert_eq!(first.body, json!({ "closed": false }).to_string().into_bytes());
 
     // By now it would have an effect; its sender has been told otherwise.
     send(&client, deposit("nobody's", 1)).await;
     assert_eq!(send(&client, command).await, Answered { repeated: true, ..first });
     let log = rig.check(&engine).await;
     assert_eq!(log.len(), 2);
-    assert_eq!(kinds(&log, "nobody's"), ["placed"]);
+    assert_eq!(kinds(&log, "nobody's"), ["deposited"]);
     running.stop().await;
 }
 
@@ -133,7 +131,7 @@ async fn a_duplicate_that_the_inbox_does_not_know_is_answered_from_the_log(db: D
     assert!(told.len() >= 3, "{}", told.len());
     for reply in told {
         assert_eq!(reply["repeated"], true);
-        assert_eq!(reply["body"], Value::from(first.body.as_str()));
+        assert_eq!(reply["body"], data_encoding::BASE64.encode(&first.body));
         assert_eq!(reply["sequence"], first.sequence);
     }
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
@@ -146,11 +144,10 @@ async fn the_same_id_is_another_command_for_another_service(db: Db) {
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
     let to_the_ledger = deposit("A", 5);
-    let products = proto::command::Body::PutProducts(proto::PutProducts::default());
-    let to_the_catalog = proto::Command { body: Some(products), ..to_the_ledger.clone() };
+    let to_the_intake = Command { task: Some(Task::Count(Nothing {})), ..to_the_ledger.clone() };
 
-    // Nobody runs the catalogue here: it is stored, and that must not stand in the other's way.
-    store(&client, Lane::Live, to_the_catalog).await;
+    // Nobody runs the intake here: it is stored, and that must not stand in the other's way.
+    store(&client, Lane::Live, to_the_intake).await;
     let answered = send(&client, to_the_ledger).await;
 
     assert!(!answered.repeated);
@@ -186,7 +183,7 @@ async fn what_is_live_overtakes_an_import(db: Db) {
     store(&writer, Lane::Live, deposit("live", 1)).await;
     drop(go_on);
 
-    let imported = async || deposits(&rig.server.events("ORDER-0").await, "import").len();
+    let imported = async || deposits(&rig.log().await, "import").len();
     eventually("all is imported", async || imported().await == 10 * IMPORTED).await;
     let log = rig.check(&engine).await;
     let live = log.iter().position(|entry| entry.event.aggregate_id == "live");
@@ -222,13 +219,13 @@ async fn a_batch_of_more_than_a_thousand_events_is_split_between_inputs(db: Db) 
         .await;
     let error = Running::start(&engine, &Ledger::default()).fails().await;
     assert!(matches!(error, engine::Error::Stopped(Step::BeforePublish)), "{error}");
-    let log = rig.server.events("ORDER-0").await;
+    let log = rig.log().await;
     assert!(!log.is_empty() && log.len() < INPUTS * EVENTS, "{} events", log.len());
     assert!(log.len().is_multiple_of(EVENTS), "an input was cut: {} events", log.len());
 
     let engine = rig.engine().await;
     let running = Running::start(&engine, &Ledger::default());
-    let all = async || rig.server.events("ORDER-0").await.len() >= INPUTS * EVENTS;
+    let all = async || rig.log().await.len() >= INPUTS * EVENTS;
     eventually("all is deposited", all).await;
     running.stop().await;
     let log = rig.check(&engine).await;
@@ -252,18 +249,18 @@ async fn a_duplicate_among_many_commands_holds_none_of_them_up() {
 
 async fn every_partition_of_an_installation_is_run(db: Db) {
     let rig = Rig::start(db).await;
-    let config = testkit::engine_config(&rig.server, &rig.db, 16);
+    let config = Config { partitions: 16, ..rig.config() };
     let engine = crate::rig::connect(config).await;
     let running = Running::start_claimed(&engine, &Ledger::default());
     let client = engine.client();
     let shops = (0..40).map(|number| format!("shop-{number}"));
     join_all(shops.map(|shop| {
-        let command = proto::Command { shop, ..deposit("A", 5) };
+        let command = Command { shop, ..deposit("A", 5) };
         send(&client, command)
     }))
     .await;
     eventually("all is projected", async || {
-        let positions = client.positions("order").await.expect("every partition answers");
+        let positions = client.positions(ACCOUNT).await.expect("every partition answers");
         assert_eq!(positions.len(), 16);
         positions.iter().filter_map(|of| of.get("log")).sum::<u64>() == 40
     })

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use engine::{Engine, Error, Faults, Outcome, Step};
-use events::subject::Lane;
+use protocol::subject::Lane;
 use testkit::{Db, eventually};
 
 use crate::{
@@ -45,14 +45,14 @@ async fn crash_once(db: Db, at: Step, published: usize) {
 
     let error = Running::start(&engine, &Ledger::default()).fails().await;
     assert!(matches!(error, Error::Stopped(step) if step == at), "{error}");
-    assert_eq!(rig.server.events("ORDER-0").await.len(), published);
+    assert_eq!(rig.log().await.len(), published);
 
     let engine = rig.engine().await;
     let running = Running::start(&engine, &Ledger::default());
     send(&engine.client(), deposit("B", 1)).await;
     let answered = send(&engine.client(), command).await;
     assert!(answered.repeated);
-    assert_eq!(answered.body, r#"{"balance":5}"#);
+    assert_eq!(answered.body, br#"{"balance":5}"#);
     let log = rig.check(&engine).await;
     assert_eq!((deposits(&log, "A"), deposits(&log, "B")), (vec![5], vec![1]));
     running.stop().await;
@@ -82,7 +82,7 @@ async fn every_batch_may_crash_at_every_step(db: Db) {
         rig.write_event("A", counted(100 * number, 1)).await;
         store(&client, Lane::Live, deposit("A", number)).await;
         let all = 2 * usize::try_from(number).expect("it is small");
-        let deposited = async || deposits(&rig.server.events("ORDER-0").await, "A").len();
+        let deposited = async || deposits(&rig.log().await, "A").len();
         eventually("both are deposited", async || deposited().await == all).await;
     }
     restarting.abort();
@@ -143,7 +143,7 @@ async fn a_nats_server_that_is_killed_loses_and_doubles_nothing(db: Db) {
                     let command = deposit(&number.to_string(), step);
                     // No answer to the writing either: then it is sent again, under its id.
                     while !matches!(
-                        client.send(Lane::Live, command.clone(), PATIENCE).await,
+                        client.send(Lane::Live, command.clone().into(), PATIENCE).await,
                         Ok(Outcome::Answered(_))
                     ) {}
                     answered.fetch_add(1, Ordering::SeqCst);

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use engine::{Clock, Config, Engine};
-use events::{subject::Lane, time::Timestamp};
 use futures::StreamExt;
+use protocol::{subject::Lane, time::Timestamp};
 use testkit::{Db, eventually};
 
 use crate::{
@@ -47,7 +47,7 @@ async fn engine_with(rig: &Rig, turned: &Turned) -> Engine {
 
 async fn await_lapse(rig: &Rig, account: &str) {
     eventually(&format!("the promise to {account} lapses"), async || {
-        kinds(&rig.server.events("ORDER-0").await, account).contains(&"cancelled")
+        kinds(&rig.log().await, account).contains(&"lapsed")
     })
     .await;
 }
@@ -78,7 +78,7 @@ async fn check_outage(db: Db, accounts: usize, backlog: usize) {
     }
     let log = rig.check(&engine).await;
     for name in &names {
-        assert_eq!(kinds(&log, name), ["placed", "payment_due", "placed", "cancelled"], "{name}");
+        assert_eq!(kinds(&log, name), ["deposited", "promised", "deposited", "lapsed"], "{name}");
     }
     running.stop().await;
 }
@@ -115,7 +115,7 @@ async fn what_waits_in_the_streams_counts_when_the_clock_jumps_forward(db: Db) {
     }
     let log = rig.check(&engine).await;
     for name in &names {
-        assert_eq!(kinds(&log, name), ["placed", "payment_due", "placed", "cancelled"], "{name}");
+        assert_eq!(kinds(&log, name), ["deposited", "promised", "deposited", "lapsed"], "{name}");
     }
     running.stop().await;
 }
@@ -136,13 +136,10 @@ async fn many_deadlines_pass_once_each_after_an_outage(db: Db) {
 
     turned.forward_hours(48);
     let running = Running::start(&engine, &Ledger::default());
-    eventually("all promises lapse", async || {
-        rig.server.events("ORDER-0").await.len() >= 3 * PROMISES
-    })
-    .await;
+    eventually("all promises lapse", async || rig.log().await.len() >= 3 * PROMISES).await;
     let log = rig.check(&engine).await;
     for name in &names {
-        assert_eq!(kinds(&log, name), ["placed", "payment_due", "cancelled"], "{name}");
+        assert_eq!(kinds(&log, name), ["deposited", "promised", "lapsed"], "{name}");
     }
     running.stop().await;
 }

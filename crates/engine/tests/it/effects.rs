@@ -6,14 +6,18 @@ use std::sync::{
 };
 
 use engine::{Clock, Config};
-use events::{proto, subject::Lane, time::Timestamp};
 use futures::StreamExt;
+use protocol::{subject::Lane, time::Timestamp};
 use sqlx::{Executor, Row};
 use testkit::{Db, eventually};
 
 use crate::{
+    contract::ACCOUNT,
     ledger::{Ledger, REFUSED_AMOUNT, UNLUCKY, UNLUCKY_AMOUNT},
-    rig::{Rig, Running, connect, deposit, deposit_lines, deposit_then, kinds, send, store},
+    rig::{
+        Rig, Running, change_deposit, connect, deposit, deposit_lines, deposit_then, kinds, send,
+        store,
+    },
 };
 
 testkit::on_both_databases!(
@@ -23,13 +27,13 @@ testkit::on_both_databases!(
     the_attempts_of_an_operation_survive_a_restart_and_a_rebuild,
 );
 
-async fn is_paid(rig: &Rig, account: &str) -> bool {
-    kinds(&rig.server.events("ORDER-0").await, account).contains(&"paid")
+async fn is_charged(rig: &Rig, account: &str) -> bool {
+    kinds(&rig.log().await, account).contains(&"charged")
 }
 
 /// The attempts at each pending operation, as they are written down, in no particular order.
 async fn attempts(rig: &Rig) -> Vec<i64> {
-    let mut db = rig.db.connect("order").await;
+    let mut db = rig.db.connect(ACCOUNT).await;
     let rows = db.fetch_all("select attempts from engine_attempt").await;
     rows.expect("the table is there").iter().map(|row| row.get(0)).collect()
 }
@@ -48,14 +52,14 @@ async fn operations_that_are_refused_again_and_again_cost_the_others_nothing(db:
     eventually("each was tried", async || attempts(&rig).await.len() == REFUSED).await;
 
     send(&client, deposit_then("A", 5, "charge")).await;
-    eventually("A is charged", async || is_paid(&rig, "A").await).await;
+    eventually("A is charged", async || is_charged(&rig, "A").await).await;
     eventually("they are tried again", async || {
         attempts(&rig).await.iter().all(|attempts| *attempts > 2)
     })
     .await;
     send(&client, deposit("B", 1)).await;
     send(&client, deposit_then("B", 5, "charge")).await;
-    eventually("B is charged", async || is_paid(&rig, "B").await).await;
+    eventually("B is charged", async || is_charged(&rig, "B").await).await;
     rig.check(&engine).await;
     running.stop().await;
 }
@@ -71,18 +75,16 @@ async fn an_attempt_that_panics_is_made_again_later_and_stops_nothing(db: Db) {
     let ledger = Ledger::default();
     let running = Running::start(&engine, &ledger);
     let client = engine.client();
-    let mut unlucky = deposit_lines("A", &[("any", UNLUCKY_AMOUNT - 1), ("any", 1)]);
-    if let Some(proto::command::Body::PlaceOrder(deposit)) = &mut unlucky.body {
-        "charge".clone_into(&mut deposit.payment_method);
-    }
+    let unlucky = deposit_lines("A", &[("any", UNLUCKY_AMOUNT - 1), ("any", 1)]);
+    let unlucky = change_deposit(unlucky, |deposit| "charge".clone_into(&mut deposit.then));
     send(&client, unlucky).await;
     eventually("the first attempt was made", async || attempts(&rig).await == [1]).await;
     send(&client, deposit_then("B", 5, "charge")).await;
-    eventually("B is charged", async || is_paid(&rig, "B").await).await;
+    eventually("B is charged", async || is_charged(&rig, "B").await).await;
 
     ahead_ms.store(61_000, Ordering::SeqCst);
     eventually("the next attempt was made", async || attempts(&rig).await == [2]).await;
-    assert!(!is_paid(&rig, "A").await);
+    assert!(!is_charged(&rig, "A").await);
     rig.check(&engine).await;
     running.stop().await;
 }
@@ -99,17 +101,17 @@ async fn a_redrive_of_one_aggregate_does_not_begin_the_operation_of_another(db: 
     store(&client, Lane::Live, deposit_lines("B", &[(UNLUCKY, 2)])).await;
     store(&client, Lane::Live, deposit_lines("C", &[(UNLUCKY, 2)])).await;
     eventually("the provider is asked", async || ledger.charges().len() == 2).await;
-    let parked = async || client.parked("order", 0, None).await.expect("it is answered").parked;
+    let parked = async || client.parked(ACCOUNT, 0, None).await.expect("it is answered").parked;
     eventually("two are parked", async || parked().await.len() == 2).await;
 
     ledger.broken.store(false, Ordering::Relaxed);
     for row in parked().await {
-        let redriven = client.redrive("order", 0, &row.id, None).await.expect("it is redriven");
+        let redriven = client.redrive(ACCOUNT, 0, &row.id, None).await.expect("it is redriven");
         assert_eq!(redriven.handled, [row.id]);
     }
     ledger.provider.add_permits(2);
     for account in ["A", "C"] {
-        eventually("it is charged", async || is_paid(&rig, account).await).await;
+        eventually("it is charged", async || is_charged(&rig, account).await).await;
     }
     let mut charges = ledger.charges();
     charges.sort();
@@ -148,7 +150,7 @@ async fn the_attempts_of_an_operation_survive_a_restart_and_a_rebuild(db: Db) {
     eventually("B is asked again", async || ledger.charges().len() == 2).await;
     assert_eq!(ledger.charges(), [("B".to_owned(), false), ("B".to_owned(), true)]);
     ledger.provider.add_permits(1);
-    eventually("B is charged", async || is_paid(&rig, "B").await).await;
+    eventually("B is charged", async || is_charged(&rig, "B").await).await;
     eventually("nothing is kept of B", async || attempts(&rig).await.len() == 1).await;
     rig.check(&engine).await;
     running.stop().await;

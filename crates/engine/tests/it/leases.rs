@@ -3,12 +3,13 @@
 use std::{fs, path::PathBuf, sync::atomic::Ordering};
 
 use engine::{Config, Engine, Location};
-use events::{id::Shop, proto, subject};
+use protocol::{id::Shop, subject};
 use sqlx::Executor;
 use tempfile::TempDir;
 use testkit::{Db, engine_config, eventually};
 
 use crate::{
+    contract::{ACCOUNT, Command, SERVICES},
     ledger::Ledger,
     rig::{Rig, Running, connect, deposit, deposits, send},
 };
@@ -59,7 +60,7 @@ async fn a_rebuild_is_done_by_who_runs_the_service(db: Db) {
     let engine = rig.engine().await;
     let running = Running::start_claimed(&engine, &Ledger::default());
     send(&engine.client(), deposit("A", 1)).await;
-    let mut connection = rig.db.connect("order").await;
+    let mut connection = rig.db.connect(ACCOUNT).await;
     let tamper = "update account set document = '{}' where key = 'A'";
     connection.execute(tamper).await.expect("it can be tampered with");
     rig.engine_elsewhere().await.rebuild::<Ledger>().await.expect("it is rebuilt where it runs");
@@ -87,7 +88,7 @@ impl Processes {
             database: Location::Folder(self.folder.path().join(name)),
             instance: name.to_owned(),
             identity_file: Some(self.identity_file(name)),
-            ..engine_config(&self.rig.server, &self.rig.db, PARTITIONS)
+            ..engine_config(&self.rig.server, &self.rig.db, PARTITIONS, SERVICES)
         })
         .await
     }
@@ -107,7 +108,7 @@ impl Processes {
         let context = self.rig.server.jetstream().await;
         let mut claims = Vec::new();
         for partition in 0..PARTITIONS {
-            let subject = format!("lease.order.{partition}");
+            let subject = format!("lease.account.{partition}");
             let claim = match context.get_stream_no_info("LEASES").await {
                 Ok(stream) => stream.get_last_raw_message_by_subject(&subject).await.ok(),
                 Err(_) => None,
@@ -134,7 +135,7 @@ impl Processes {
     async fn use_all(&self, engine: &Engine) {
         for partition in 0..PARTITIONS {
             let shop = shop_of(partition);
-            let command = proto::Command { shop: shop.to_string(), ..deposit("A", 1) };
+            let command = Command { shop: shop.to_string(), ..deposit("A", 1) };
             send(&engine.client(), command).await;
         }
     }

@@ -1,10 +1,8 @@
 //! A small but honest service for the tests: accounts that take deposits.
 //!
-//! It goes by the name, the commands and the events of the order service, whose streams exist:
-//! `PlaceOrder` is a deposit of each of its lines, `CancelOrder` closes an account. It has one of
-//! everything that the engine knows: a stream that it decides on (what the inventory counts is
-//! deposited, once for each unit on hand), a replica (the catalogue's prices), a deadline (a promise lapses), and an operation
-//! (a charge).
+//! It has one of everything that the engine knows: a stream that it decides on (what the intake
+//! counts is deposited, that many times), a replica (the prices of the tariff), a deadline (a
+//! promise lapses), and an operation (a charge).
 
 mod wire;
 
@@ -21,16 +19,18 @@ use engine::{
     InternalInput, Operation, OperationColumn, Queries, QueryError, Recorded, Row, Rows, Rules,
     Service, Source, Table, Timer, TimerInput, Value as Cell, Wire, WireError, documents,
 };
-use events::{id::Shop, proto, time::Timestamp};
 use prost::Message;
+use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::AnyPool;
 use tokio::sync::Semaphore;
 
-/// A line of this SKU makes a rule panic while the ledger is broken.
+use crate::contract::{self, ACCOUNT, INTAKE, TARIFF};
+
+/// A line of this item makes a rule panic while the ledger is broken.
 pub(crate) const UNLUCKY: &str = "thirteen";
-/// A line of this SKU counts as ten when a batch is cut.
+/// A line of this item counts as ten when a batch is cut.
 pub(crate) const HEAVY: &str = "heavy";
 /// A deposit of this amount makes `apply` panic, and a charge of it `execute`.
 pub(crate) const UNLUCKY_AMOUNT: i64 = 13_013;
@@ -83,7 +83,7 @@ pub(crate) enum Input {
     Deposit { account: String, lines: Vec<Line>, then: Then },
     Close { account: String },
     Counted { account: String, units: i64, times: usize },
-    Priced { sku: String, price: i64 },
+    Priced { item: String, price: i64 },
     PromiseDue { account: String, until: Timestamp },
     ChargeDone { account: String, amount: i64 },
 }
@@ -113,10 +113,10 @@ fn panic_where(account: &str, function: &str) {
 /// A line of a deposit.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    sku: String,
+    item: String,
     quantity: i64,
-    /// Absent: the catalogue's.
-    unit_price: Option<i64>,
+    /// Absent: the tariff's.
+    price: Option<i64>,
 }
 
 /// What a deposit leads to.
@@ -191,10 +191,10 @@ impl engine::State for State {
 }
 
 impl Service for Ledger {
-    const NAME: &'static str = "order";
+    const NAME: &'static str = ACCOUNT;
     const SOURCES: &'static [Source] = &[
-        Source { service: "inventory", events: &["counted"], replica: false },
-        Source { service: "catalog", events: &["created", "updated"], replica: true },
+        Source { service: INTAKE, events: &["counted"], replica: false },
+        Source { service: TARIFF, events: &["priced", "repriced"], replica: true },
     ];
     const TABLES: &'static [Table] = &[Account::TABLE, Price::TABLE];
     const FORMAT: u32 = 1;
@@ -214,13 +214,13 @@ impl Wire for Ledger {
     type Event = Event;
 
     fn command(payload: &[u8]) -> Result<Input, WireError> {
-        let input = wire::command(proto::Command::decode(payload)?)?;
+        let input = wire::command(contract::Command::decode(payload)?)?;
         panic_where(input.account(), "command");
         Ok(input)
     }
 
     fn foreign(payload: &[u8]) -> Result<Input, WireError> {
-        let input = wire::foreign(proto::Event::decode(payload)?)?;
+        let input = wire::foreign(contract::Event::decode(payload)?)?;
         panic_where(input.account(), "foreign");
         Ok(input)
     }
@@ -228,13 +228,13 @@ impl Wire for Ledger {
     fn encode(event: &Event) -> Encoded {
         panic_where(&event.account, "encode");
         let body = wire::encode(event);
-        let name = events::subject::event_kind(&body).expect("it has a name");
-        let body = proto::Event { body: Some(body), ..Default::default() }.encode_to_vec();
+        let (_, name) = body.name();
+        let body = contract::Event { body: Some(body), ..Default::default() }.encode_to_vec();
         Encoded { name, body }
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
-        let event = proto::Event::decode(payload)?;
+        let event = contract::Event::decode(payload)?;
         panic_where(&event.aggregate_id, "decode");
         wire::decode(&event.aggregate_id, event.body.ok_or(WireError::Missing("body"))?)
     }
@@ -257,7 +257,7 @@ impl Rules for Ledger {
         panic_where(input.account(), "weight");
         match input {
             Input::Deposit { lines, .. } => {
-                lines.iter().map(|line| if line.sku == HEAVY { 10 } else { 1 }).sum()
+                lines.iter().map(|line| if line.item == HEAVY { 10 } else { 1 }).sum()
             }
             Input::Close { .. }
             | Input::Counted { .. }
@@ -303,9 +303,9 @@ impl Rules for Ledger {
     }
 
     fn replicate(state: &mut State, input: &Input) {
-        if let Input::Priced { sku, price } = input {
-            assert!(sku != UNLUCKY, "an unlucky price");
-            state.prices.put(sku.clone(), Price(*price));
+        if let Input::Priced { item, price } = input {
+            assert!(item != UNLUCKY, "an unlucky price");
+            state.prices.put(item.clone(), Price(*price));
         }
     }
 }
@@ -371,7 +371,7 @@ impl Ledger {
 fn decide(state: &State, input: &Input, now: Timestamp, broken: bool) -> Decision<Event> {
     match input {
         Input::Deposit { account, lines, then } => {
-            assert!(!broken || lines.iter().all(|line| line.sku != UNLUCKY), "an unlucky line");
+            assert!(!broken || lines.iter().all(|line| line.item != UNLUCKY), "an unlucky line");
             let amounts: Vec<_> = lines.iter().map(|line| amount(state, line)).collect();
             let total = amounts.iter().sum();
             let mut facts: Vec<_> =
@@ -410,7 +410,7 @@ fn decide(state: &State, input: &Input, now: Timestamp, broken: bool) -> Decisio
 }
 
 fn amount(state: &State, line: &Line) -> i64 {
-    let price = line.unit_price.or_else(|| state.prices.get(&line.sku).map(|price| price.0));
+    let price = line.price.or_else(|| state.prices.get(&line.item).map(|price| price.0));
     line.quantity * price.unwrap_or(0)
 }
 

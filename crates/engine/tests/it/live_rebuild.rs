@@ -9,6 +9,7 @@ use serde_json::json;
 use testkit::Db;
 
 use crate::{
+    contract::ACCOUNT,
     ledger::Ledger,
     rig::{Rig, Running, deposit, deposit_then, deposits, send, shop},
 };
@@ -38,7 +39,7 @@ async fn writes_and_reads_go_on_while_a_service_is_rebuilt(db: Db) {
                 // It reads what it has written.
                 let sequence = answered.sequence;
                 let read = client
-                    .query("order", &shop(), "account", json!("A"), sequence)
+                    .query(ACCOUNT, &shop(), "account", json!("A"), sequence)
                     .await
                     .expect("it is answered")
                     .expect("there is such an account");

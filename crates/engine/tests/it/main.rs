@@ -2,6 +2,7 @@
 
 mod answers;
 mod commands;
+mod contract;
 mod copies;
 mod crashes;
 mod deadlines;

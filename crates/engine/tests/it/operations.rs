@@ -1,7 +1,7 @@
 //! Deadlines pass and operations are carried out, after the commit, whatever is restarted.
 
 use engine::{Error, Faults, Step};
-use events::subject::Lane;
+use protocol::subject::Lane;
 use testkit::{Db, eventually};
 
 use crate::{
@@ -30,7 +30,7 @@ async fn a_deadline_passes_once(db: Db) {
     await_lapse(&rig, "B").await;
 
     let log = rig.check(&engine).await;
-    assert_eq!(kinds(&log, "A"), ["placed", "payment_due", "cancelled"]);
+    assert_eq!(kinds(&log, "A"), ["deposited", "promised", "lapsed"]);
     let lapsed = log.iter().rfind(|entry| entry.event.aggregate_id == "A").expect("it is there");
     assert_eq!(lapsed.event.correlation_id, command.id);
     let cause = lapsed.event.cause.as_ref().map(|cause| (&*cause.id, &*cause.kind));
@@ -44,21 +44,21 @@ async fn a_deadline_that_passed_while_nobody_ran_passes_after_the_restart(db: Db
     store(&engine.client(), Lane::Live, deposit_then("A", 1, "promise")).await;
     Running::start(&engine, &Ledger::default()).fails().await;
     let engine = rig.engine().await;
-    assert_eq!(kinds(&rig.check(&engine).await, "A"), ["placed", "payment_due"]);
+    assert_eq!(kinds(&rig.check(&engine).await, "A"), ["deposited", "promised"]);
 
     let running = Running::start(&engine, &Ledger::default());
     await_lapse(&rig, "A").await;
-    assert_eq!(kinds(&rig.check(&engine).await, "A"), ["placed", "payment_due", "cancelled"]);
+    assert_eq!(kinds(&rig.check(&engine).await, "A"), ["deposited", "promised", "lapsed"]);
     running.stop().await;
 }
 
 async fn await_lapse(rig: &Rig, account: &str) {
-    await_event(rig, account, "cancelled").await;
+    await_event(rig, account, "lapsed").await;
 }
 
 async fn await_event(rig: &Rig, account: &str, kind: &str) {
     eventually(&format!("{account} is {kind}"), async || {
-        kinds(&rig.server.events("ORDER-0").await, account).contains(&kind)
+        kinds(&rig.log().await, account).contains(&kind)
     })
     .await;
 }
@@ -70,11 +70,11 @@ async fn an_operation_is_carried_out_and_its_outcome_recorded(db: Db) {
     let running = Running::start(&engine, &ledger);
     let command = deposit_then("A", 5, "charge");
     send(&engine.client(), command.clone()).await;
-    await_event(&rig, "A", "paid").await;
+    await_event(&rig, "A", "charged").await;
 
     assert_eq!(ledger.charges(), [("A".to_owned(), false)]);
     let log = rig.check(&engine).await;
-    assert_eq!(kinds(&log, "A"), ["placed", "confirmed", "paid"]);
+    assert_eq!(kinds(&log, "A"), ["deposited", "charge_pending", "charged"]);
     assert_eq!(log[2].event.correlation_id, command.id);
     running.stop().await;
 }
@@ -89,7 +89,7 @@ async fn an_operation_is_not_carried_out_before_it_is_in_the_log(db: Db) {
 
     let engine = rig.engine().await;
     let running = Running::start(&engine, &ledger);
-    await_event(&rig, "A", "paid").await;
+    await_event(&rig, "A", "charged").await;
     assert_eq!(ledger.charges(), [("A".to_owned(), false)]);
     rig.check(&engine).await;
     running.stop().await;
@@ -110,7 +110,7 @@ async fn an_operation_that_was_published_before_a_crash_is_resumed(db: Db) {
     eventually("the provider is asked", async || ledger.charges().len() > before).await;
     assert_eq!(ledger.charges()[before..], [("A".to_owned(), true)]);
     ledger.provider.add_permits(2);
-    await_event(&rig, "A", "paid").await;
+    await_event(&rig, "A", "charged").await;
     rig.check(&engine).await;
     running.stop().await;
 }
@@ -128,7 +128,7 @@ async fn an_operation_that_was_under_way_at_a_crash_is_resumed(db: Db) {
     eventually("the provider is asked again", async || ledger.charges().len() == 2).await;
     assert_eq!(ledger.charges(), [("A".to_owned(), false), ("A".to_owned(), true)]);
     ledger.provider.add_permits(2);
-    await_event(&rig, "A", "paid").await;
-    assert_eq!(kinds(&rig.check(&engine).await, "A"), ["placed", "confirmed", "paid"]);
+    await_event(&rig, "A", "charged").await;
+    assert_eq!(kinds(&rig.check(&engine).await, "A"), ["deposited", "charge_pending", "charged"]);
     running.stop().await;
 }

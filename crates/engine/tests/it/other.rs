@@ -4,15 +4,13 @@ use engine::{
     Column, Decision, Definition, Encoded, Queries, QueryError, Recorded, Row, Rows, Rules,
     Service, Source, Table, Value as Cell, Wire, WireError,
 };
-use events::{
-    id::Shop,
-    proto::{self, inventory_event::Kind},
-    time::Timestamp,
-};
 use prost::Message;
+use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::AnyPool;
+
+use crate::contract::{self, Body, Counted, INTAKE};
 
 /// The service; `FORMAT` is the format of its rows.
 #[derive(Debug, Clone)]
@@ -39,7 +37,7 @@ impl Row for Count {
 }
 
 impl<const FORMAT: u32> Service for Other<FORMAT> {
-    const NAME: &'static str = "inventory";
+    const NAME: &'static str = INTAKE;
     const SOURCES: &'static [Source] = &[];
     const TABLES: &'static [Table] = &[Count::TABLE];
     const FORMAT: u32 = FORMAT;
@@ -50,7 +48,7 @@ impl<const FORMAT: u32> Wire for Other<FORMAT> {
     type Event = String;
 
     fn command(payload: &[u8]) -> Result<String, WireError> {
-        Ok(proto::Command::decode(payload)?.id)
+        Ok(contract::Command::decode(payload)?.id)
     }
 
     fn foreign(_payload: &[u8]) -> Result<String, WireError> {
@@ -58,15 +56,14 @@ impl<const FORMAT: u32> Wire for Other<FORMAT> {
     }
 
     fn encode(event: &String) -> Encoded {
-        let counted = proto::StockCounted { sku: event.clone(), ..Default::default() };
-        let kind = Some(Kind::Counted(counted));
-        let body = Some(proto::event::Body::Inventory(proto::InventoryEvent { kind }));
-        let body = proto::Event { body, ..Default::default() }.encode_to_vec();
-        Encoded { name: "counted", body }
+        let body = Body::Counted(Counted { amount: event.len() as i64, times: 1 });
+        let (_, name) = body.name();
+        let body = contract::Event { body: Some(body), ..Default::default() }.encode_to_vec();
+        Encoded { name, body }
     }
 
     fn decode(payload: &[u8]) -> Result<String, WireError> {
-        Ok(proto::Event::decode(payload)?.aggregate_id)
+        Ok(contract::Event::decode(payload)?.aggregate_id)
     }
 }
 

@@ -1,15 +1,15 @@
 //! A function of a service that panics parks its input, or stops its partition: never more.
 
 use engine::{Client, Config, Engine, PartitionState};
-use events::{
+use prost::Message;
+use protocol::{
     id::{EventId, Shop},
-    proto,
     subject::{self, Lane},
 };
-use prost::Message;
 use testkit::{Db, Entry, eventually};
 
 use crate::{
+    contract::{ACCOUNT, Amount, Body, Price, TARIFF},
     ledger::{Ledger, UNLUCKY, UNLUCKY_AMOUNT, account_that_panics_in},
     rig::{Rig, Running, connect, counted, deposit, deposits, send, store},
 };
@@ -22,7 +22,7 @@ testkit::on_both_databases!(
 
 /// Each parked input: its aggregate and the reason.
 async fn parked(client: &Client) -> Vec<(String, String)> {
-    let page = client.parked("order", 0, None).await.expect("it is answered");
+    let page = client.parked(ACCOUNT, 0, None).await.expect("it is answered");
     page.parked.into_iter().map(|row| (row.aggregate_id, row.reason)).collect()
 }
 
@@ -65,12 +65,7 @@ async fn a_function_that_panics_parks_its_input_and_nothing_else(db: Db) {
 async fn a_replica_passes_over_an_event_that_makes_it_panic(db: Db) {
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
-    let priced = |sku: &str, minor| {
-        let price = Some(proto::Money { minor, currency: "GBP".to_owned() });
-        let created = proto::ProductCreated { sku: sku.to_owned(), price, ..Default::default() };
-        let kind = Some(proto::catalog_event::Kind::Created(created));
-        proto::event::Body::Catalog(proto::CatalogEvent { kind })
-    };
+    let priced = |item: &str, price| Body::Priced(Price { item: item.to_owned(), price });
     rig.write_event(UNLUCKY, priced(UNLUCKY, 1)).await;
     rig.write_event("tea", priced("tea", 2)).await;
     // Once in the fold at the start, and once live.
@@ -78,8 +73,8 @@ async fn a_replica_passes_over_an_event_that_makes_it_panic(db: Db) {
     rig.write_event(UNLUCKY, priced(UNLUCKY, 3)).await;
     let end = rig.write_event("coffee", priced("coffee", 4)).await;
     eventually("the replica has read all", async || {
-        let positions = engine.client().positions("order").await;
-        positions.is_ok_and(|all| all[0].get("catalog") == Some(&end))
+        let positions = engine.client().positions(ACCOUNT).await;
+        positions.is_ok_and(|all| all[0].get(TARIFF) == Some(&end))
     })
     .await;
     send(&engine.client(), deposit("A", 1)).await;
@@ -113,23 +108,17 @@ async fn a_panic_while_a_log_is_folded_stops_its_partition_alone(db: Db) {
     running.stop().await;
 
     // What the last version of the rules could apply, and this one cannot.
-    let Entry { mut event, .. } = rig.server.events("ORDER-0").await.remove(0);
+    let Entry { mut event, .. } = rig.log().await.remove(0);
     event.id =
         EventId::parse("01890a5d-ac96-774b-bcce-b302099a8057").expect("it is one").to_string();
     "unlucky".clone_into(&mut event.aggregate_id);
     event.answer = None;
-    if let Some(proto::event::Body::Order(proto::OrderEvent {
-        kind: Some(proto::order_event::Kind::Placed(placed)),
-    })) = &mut event.body
-        && let Some(total) = &mut placed.total
-    {
-        total.minor = UNLUCKY_AMOUNT;
-    }
-    let subject = subject::event("order", 0, &first, "placed");
+    event.body = Some(Body::Deposited(Amount { amount: UNLUCKY_AMOUNT, ..Default::default() }));
+    let subject = subject::event(ACCOUNT, 0, &first, "deposited");
     let sequence = rig.write(&subject, "unlucky", event.encode_to_vec()).await;
     let running = Running::start_claimed(&engine, &Ledger::default());
     let expected =
-        format!("folding ORDER-0 at {sequence} failed: a rule panicked: an unlucky amount");
+        format!("folding ACCOUNT-0 at {sequence} failed: a rule panicked: an unlucky amount");
     eventually("the partition is named", async || {
         engine.partitions().iter().any(|status| {
             matches!(&status.state, PartitionState::Failing { reason, failures }

@@ -3,14 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use engine::{AskError, Client, Engine, ParkedRow, Redriving};
-use events::{
-    json, proto,
-    subject::{Lane, event_kind},
-};
 use prost::Message;
+use protocol::subject::Lane;
 use testkit::{Db, eventually};
 
 use crate::{
+    contract::{ACCOUNT, Command, Event, INTAKE, Task},
     ledger::{Ledger, UNLUCKY},
     rig::{
         LIVE, Rig, Running, counted, deposit, deposit_lines, deposit_then, deposits, kinds, send,
@@ -32,21 +30,21 @@ testkit::on_both_databases!(
 /// The parked inputs with their bytes, as soon as there are that many.
 async fn parked(client: &Client, count: usize) -> Vec<ParkedRow> {
     eventually("the inputs are parked", async || {
-        client.parked("order", 0, None).await.is_ok_and(|page| page.parked.len() == count)
+        client.parked(ACCOUNT, 0, None).await.is_ok_and(|page| page.parked.len() == count)
     })
     .await;
-    let page = client.parked("order", 0, None).await.expect("it is answered");
+    let page = client.parked(ACCOUNT, 0, None).await.expect("it is answered");
     assert!(page.parked.iter().all(|row| row.payload.is_empty()), "a list carries no bytes");
     let mut parked = Vec::new();
     for row in page.parked {
-        let row = client.parked_input("order", &row.id).await.expect("it is answered");
+        let row = client.parked_input(ACCOUNT, &row.id).await.expect("it is answered");
         parked.push(row.expect("it is parked"));
     }
     parked
 }
 
 async fn redrive(client: &Client, parked: &ParkedRow, edited: Option<Vec<u8>>) -> Redriving {
-    let redriven = client.redrive("order", 0, &parked.id, edited.as_deref()).await;
+    let redriven = client.redrive(ACCOUNT, 0, &parked.id, edited.as_deref()).await;
     redriven.expect("it can be redriven")
 }
 
@@ -70,11 +68,12 @@ async fn what_cannot_be_read_is_parked_and_its_aggregate_waits_behind_it_in_orde
     assert_eq!(waiting[0].subject, LIVE);
     assert_eq!(waiting[1].reason, "an earlier input of this aggregate is parked");
     let bytes = waiting[1].bytes().expect("they are here");
-    let message = json::to_json(json::message_of(LIVE), &bytes).expect("it can be read");
-    assert_eq!(message["placeOrder"]["lines"][0]["unitPrice"], "2");
+    let message = Command::decode(&*bytes).expect("it can be read");
+    let Some(Task::Deposit(second)) = message.task else { panic!("{message:?}") };
+    assert_eq!(second.lines[0].price, Some(2));
 
     // The second cannot go before the first, and the first not as it is.
-    let refused = client.redrive("order", 0, &waiting[1].id, None).await;
+    let refused = client.redrive(ACCOUNT, 0, &waiting[1].id, None).await;
     let Err(AskError::Refused { problem, .. }) = refused else { panic!("{refused:?}") };
     assert!(problem.contains(&waiting[0].id), "{problem}");
     let ids = || waiting.iter().map(|view| view.id.clone()).collect::<Vec<_>>();
@@ -140,7 +139,7 @@ async fn what_panics_is_parked_until_the_rule_is_mended(db: Db) {
     ledger.broken.store(false, Ordering::Relaxed);
     assert_eq!(redrive(&client, &waiting[0], None).await.handled.len(), 2);
     // Its sender can still be told.
-    assert_eq!(send(&client, unlucky).await.body, r#"{"balance":3}"#);
+    assert_eq!(send(&client, unlucky).await.body, br#"{"balance":3}"#);
     let log = rig.check(&engine).await;
     assert_eq!((deposits(&log, "A"), deposits(&log, "B")), (vec![1, 2, 3], vec![1]));
     running.stop().await;
@@ -151,13 +150,13 @@ async fn an_event_that_cannot_be_read_is_parked_too(db: Db) {
     let engine = rig.engine().await;
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
-    rig.write("inventory.0.acme.counted", "A", b"\xff\xff".to_vec()).await;
+    rig.write("intake.0.acme.counted", "A", b"\xff\xff".to_vec()).await;
     let waiting = parked(&client, 1).await;
-    assert_eq!((&*waiting[0].source, waiting[0].sequence), ("inventory", 1));
+    assert_eq!((&*waiting[0].source, waiting[0].sequence), (INTAKE, 1));
     store(&client, Lane::Live, deposit("A", 2)).await;
     parked(&client, 2).await;
 
-    let event = proto::Event {
+    let event = Event {
         shop: "acme".to_owned(),
         aggregate_id: "A".to_owned(),
         body: Some(counted(1, 1)),
@@ -201,9 +200,7 @@ async fn a_deadline_waits_behind_what_is_parked(db: Db) {
     store(&client, Lane::Live, deposit_lines("A", &[(UNLUCKY, 2)])).await;
     // A later promise of another account lapses, so that of A is long overdue.
     send(&client, deposit_then("B", 1, "promise")).await;
-    let lapsed = async |account: &str| {
-        kinds(&rig.server.events("ORDER-0").await, account).contains(&"cancelled")
-    };
+    let lapsed = async |account: &str| kinds(&rig.log().await, account).contains(&"lapsed");
     eventually("the promise to B lapses", async || lapsed("B").await).await;
     assert!(!lapsed("A").await);
 
@@ -212,7 +209,7 @@ async fn a_deadline_waits_behind_what_is_parked(db: Db) {
     redrive(&client, &waiting[0], None).await;
     eventually("the promise to A lapses", async || lapsed("A").await).await;
     let log = rig.check(&engine).await;
-    assert_eq!(kinds(&log, "A"), ["placed", "payment_due", "placed", "cancelled"]);
+    assert_eq!(kinds(&log, "A"), ["deposited", "promised", "deposited", "lapsed"]);
     running.stop().await;
 }
 
@@ -233,8 +230,7 @@ async fn an_outcome_that_came_while_its_aggregate_was_parked_is_asked_for_again(
         .await;
     ledger.provider.add_permits(100);
     send(&client, deposit_then("B", 1, "charge")).await;
-    let paid =
-        async |account: &str| kinds(&rig.server.events("ORDER-0").await, account).contains(&"paid");
+    let paid = async |account: &str| kinds(&rig.log().await, account).contains(&"charged");
     eventually("B is charged", async || paid("B").await).await;
     assert!(!paid("A").await);
 
@@ -242,7 +238,7 @@ async fn an_outcome_that_came_while_its_aggregate_was_parked_is_asked_for_again(
     redrive(&client, &waiting[0], None).await;
     eventually("A is charged", async || paid("A").await).await;
     let log = rig.check(&engine).await;
-    assert_eq!(kinds(&log, "A"), ["placed", "confirmed", "placed", "paid"]);
+    assert_eq!(kinds(&log, "A"), ["deposited", "charge_pending", "deposited", "charged"]);
     let of_a: Vec<_> = ledger.charges().into_iter().filter(|(account, _)| account == "A").collect();
     assert_eq!(of_a, [("A".to_owned(), false), ("A".to_owned(), true)]);
     running.stop().await;
@@ -257,7 +253,7 @@ async fn the_largest_message_that_the_inbox_takes_can_be_parked(db: Db) {
     rig.write(LIVE, "A", vec![0xff; LARGEST]).await;
     send(&engine.client(), deposit("B", 1)).await;
     let log = rig.check(&engine).await;
-    let kind = |entry: &testkit::Entry| event_kind(entry.event.body.as_ref()?);
+    let kind = |entry: &testkit::Entry<Event>| Some(entry.event.body.as_ref()?.name().1);
     assert!(log.iter().any(|entry| kind(entry) == Some("parked")));
     assert_eq!(deposits(&log, "B"), [1]);
     running.stop().await;

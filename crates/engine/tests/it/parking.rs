@@ -2,14 +2,17 @@
 //! can be shown and handled again, whatever its size.
 
 use engine::ParkedRow;
-use events::{proto, subject::Lane};
 use prost::Message;
+use protocol::subject::Lane;
 use std::sync::atomic::Ordering;
 use testkit::{Db, eventually};
 
 use crate::{
+    contract::{ACCOUNT, Command, Event},
     ledger::{HUGE_AMOUNT, Ledger, UNLUCKY},
-    rig::{LIVE, Rig, Running, counted, deposit, deposit_lines, deposits, send, store},
+    rig::{
+        LIVE, Rig, Running, change_deposit, counted, deposit, deposit_lines, deposits, send, store,
+    },
 };
 
 testkit::on_both_databases!(
@@ -24,7 +27,7 @@ testkit::on_both_databases!(
 );
 
 /// Commands for `count` accounts around one that is parked for `reason`, all in one batch.
-async fn check_parked(db: Db, parked: proto::Command, reason: &str) {
+async fn check_parked(db: Db, parked: Command, reason: &str) {
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
     let client = engine.client();
@@ -51,7 +54,7 @@ async fn check_parked(db: Db, parked: proto::Command, reason: &str) {
 async fn parked_rows(rig: &Rig, count: usize) -> Vec<ParkedRow> {
     let engine = rig.engine().await;
     let client = engine.client();
-    let page = async || client.parked("order", 0, None).await;
+    let page = async || client.parked(ACCOUNT, 0, None).await;
     eventually("they are parked", async || {
         page().await.is_ok_and(|page| page.parked.len() == count)
     })
@@ -60,7 +63,7 @@ async fn parked_rows(rig: &Rig, count: usize) -> Vec<ParkedRow> {
 }
 
 async fn an_event_that_is_too_large_is_parked_and_the_rest_of_its_batch_handled(db: Db) {
-    let reason = "the event placed would have 1100";
+    let reason = "the event deposited would have 1100";
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
     let client = engine.client();
@@ -107,25 +110,23 @@ async fn the_largest_message_that_is_parked_can_be_shown_and_redriven(db: Db) {
     ledger.broken.store(true, Ordering::Relaxed);
     let running = Running::start(&engine, &ledger);
     let client = engine.client();
-    let mut command = deposit_lines("A", &[(UNLUCKY, 5)]);
-    if let Some(proto::command::Body::PlaceOrder(deposit)) = &mut command.body {
-        let left = LARGEST - 20;
-        deposit.payment_method = "x".repeat(left);
-    }
-    let mut payload = command.encode_to_vec();
-    if let Some(proto::command::Body::PlaceOrder(deposit)) = &mut command.body {
-        deposit.payment_method.truncate(LARGEST - 20 - (payload.len() - LARGEST));
-        payload = command.encode_to_vec();
-    }
+    let unlucky = deposit_lines("A", &[(UNLUCKY, 5)]);
+    let too_large =
+        change_deposit(unlucky.clone(), |deposit| deposit.then = "x".repeat(LARGEST - 20))
+            .encoded_len();
+    let command = change_deposit(unlucky, |deposit| {
+        deposit.then = "x".repeat(LARGEST - 20 - (too_large - LARGEST));
+    });
+    let payload = command.encode_to_vec();
     assert!(payload.len() > LARGEST - 100 && payload.len() <= LARGEST, "{}", payload.len());
     rig.write(LIVE, "A", payload.clone()).await;
     let id = parked_rows(&rig, 1).await.remove(0).id;
-    let shown = client.parked_input("order", &id).await.expect("it can be shown");
+    let shown = client.parked_input(ACCOUNT, &id).await.expect("it can be shown");
     let shown = shown.expect("it is parked");
     assert!(shown.bytes() == Some(payload), "its bytes are as they came");
 
     ledger.broken.store(false, Ordering::Relaxed);
-    let redriven = client.redrive("order", 0, &id, None).await.expect("it can be redriven");
+    let redriven = client.redrive(ACCOUNT, 0, &id, None).await.expect("it can be redriven");
     assert_eq!(redriven.handled, [id]);
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
     running.stop().await;
@@ -142,13 +143,13 @@ async fn a_long_list_of_what_is_parked_is_paged(db: Db) {
     let client = engine.client();
     send(&client, deposit("A", 1)).await;
     eventually("all are listed", async || {
-        let page = client.parked("order", 0, Some(PARKED as u64 - 1)).await;
+        let page = client.parked(ACCOUNT, 0, Some(PARKED as u64 - 1)).await;
         page.is_ok_and(|page| !page.parked.is_empty())
     })
     .await;
     let (mut after, mut found, mut pages) = (None, Vec::new(), 0);
     loop {
-        let page = client.parked("order", 0, after).await.expect("it is answered");
+        let page = client.parked(ACCOUNT, 0, after).await.expect("it is answered");
         assert!(page.parked.iter().all(|row| row.payload.is_empty()), "a list carries no bytes");
         found.extend(page.parked.into_iter().map(|row| row.aggregate_id));
         pages += 1;
@@ -175,7 +176,7 @@ async fn what_is_redriven_keeps_its_trace(db: Db) {
         TRACE.clone_into(&mut command.traceparent);
         store(&client, Lane::Live, command).await;
     }
-    let event = proto::Event {
+    let event = Event {
         shop: "acme".to_owned(),
         aggregate_id: "A".to_owned(),
         traceparent: TRACE.to_owned(),
@@ -184,18 +185,18 @@ async fn what_is_redriven_keeps_its_trace(db: Db) {
         ..Default::default()
     };
     eventually("they are parked", async || {
-        client.parked("order", 0, None).await.is_ok_and(|page| page.parked.len() == 2)
+        client.parked(ACCOUNT, 0, None).await.is_ok_and(|page| page.parked.len() == 2)
     })
     .await;
-    rig.write("inventory.0.acme.counted", "A", event.encode_to_vec()).await;
+    rig.write("intake.0.acme.counted", "A", event.encode_to_vec()).await;
     let rows = parked_rows(&rig, 3).await;
     assert!(rows.iter().all(|row| row.traceparent == TRACE), "{rows:?}");
 
     ledger.broken.store(false, Ordering::Relaxed);
     // As it came, and edited by somebody who knows nothing of traces.
-    client.redrive("order", 0, &rows[0].id, None).await.expect("it can be redriven");
+    client.redrive(ACCOUNT, 0, &rows[0].id, None).await.expect("it can be redriven");
     let edited = deposit("B", 6).encode_to_vec();
-    client.redrive("order", 0, &rows[1].id, Some(&edited)).await.expect("it can be redriven");
+    client.redrive(ACCOUNT, 0, &rows[1].id, Some(&edited)).await.expect("it can be redriven");
     let log = rig.check(&engine).await;
     assert_eq!((deposits(&log, "A"), deposits(&log, "B")), (vec![5, 1], vec![6]));
     for entry in &log {
@@ -216,7 +217,7 @@ async fn a_command_with_the_most_events_can_be_redriven(db: Db) {
     store(&client, Lane::Live, deposit_lines("A", &lines)).await;
     let id = parked_rows(&rig, 1).await.remove(0).id;
     ledger.broken.store(false, Ordering::Relaxed);
-    let redriven = client.redrive("order", 0, &id, None).await.expect("it can be redriven");
+    let redriven = client.redrive(ACCOUNT, 0, &id, None).await.expect("it can be redriven");
     assert_eq!(redriven.handled, [id]);
     assert_eq!(deposits(&rig.check(&engine).await, "A").len(), 999);
     running.stop().await;

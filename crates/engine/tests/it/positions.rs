@@ -1,7 +1,7 @@
 //! A position beyond the end of its stream is named with both numbers, and an operator resolves it.
 
 use engine::{Engine, Error, Operator, PartitionState};
-use events::subject::Lane;
+use protocol::subject::Lane;
 use testkit::{Db, eventually};
 
 use crate::{
@@ -33,7 +33,7 @@ async fn await_failing(engine: &Engine) {
     eventually("the partition is named", async || {
         engine.partitions().iter().any(|status| {
             matches!(&status.state, PartitionState::Failing { reason, .. }
-                if reason.starts_with("INBOX-0 ends at 0, but order has handled it up to 5"))
+                if reason.starts_with("INBOX-0 ends at 0, but account has handled it up to 5"))
         })
     })
     .await;
@@ -51,10 +51,7 @@ async fn resolve(rig: &Rig, engine: &Engine) {
         .await
         .expect("it can be reset");
     store(&engine.client(), Lane::Live, deposit("A", 7)).await;
-    eventually("it is handled", async || {
-        deposits(&rig.server.events("ORDER-0").await, "A").last() == Some(&7)
-    })
-    .await;
+    eventually("it is handled", async || deposits(&rig.log().await, "A").last() == Some(&7)).await;
     send(&engine.client(), deposit("A", 8)).await;
     let log = rig.check(engine).await;
     assert_eq!(deposits(&log, "A"), [1, 2, 3, 4, 5, 7, 8]);
@@ -97,13 +94,13 @@ async fn an_inbox_that_is_created_anew_while_the_service_runs_is_named_until_its
 async fn a_position_in_a_stream_that_nobody_reads_cannot_be_reset(db: Db) {
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
-    let refused = OPERATOR.reset_position(&engine, 0, "payment", 0, "a mistake").await;
+    let refused = OPERATOR.reset_position(&engine, 0, "stranger", 0, "a mistake").await;
     let Err(Error::Refused(problem)) = refused else { panic!("{refused:?}") };
     assert_eq!(
         problem,
-        "order reads no \"payment\"; it reads inbox.live, inbox.bulk, inventory, catalog"
+        "account reads no \"stranger\"; it reads inbox.live, inbox.bulk, intake, tariff"
     );
-    assert_eq!(rig.server.events("ORDER-0").await.len(), 0);
+    assert_eq!(rig.log().await.len(), 0);
 }
 
 async fn verify_creates_no_stream_that_is_missing(db: Db) {

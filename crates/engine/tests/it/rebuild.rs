@@ -4,6 +4,7 @@ use sqlx::{AnyConnection, Executor, Row};
 use testkit::Db;
 
 use crate::{
+    contract::ACCOUNT,
     ledger::Ledger,
     rig::{Rig, Running, deposit, deposit_then, send},
 };
@@ -45,11 +46,11 @@ async fn a_rebuilt_projection_is_the_live_one(db: Db) {
     let rig = Rig::start(db).await;
     fill(&rig).await;
     let engine = rig.engine().await;
-    let live = rows(&mut rig.db.connect("order").await).await;
+    let live = rows(&mut rig.db.connect(ACCOUNT).await).await;
 
     let rebuilt = engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
     assert_eq!(rebuilt.events, 22);
-    assert_eq!(rows(&mut rig.db.connect("order").await).await, live);
+    assert_eq!(rows(&mut rig.db.connect(ACCOUNT).await).await, live);
     assert_eq!(live.len(), 8 + 21 + 2);
     rig.check(&engine).await;
 }
@@ -57,7 +58,7 @@ async fn a_rebuilt_projection_is_the_live_one(db: Db) {
 async fn a_projection_that_is_lost_is_folded_at_the_next_start(db: Db) {
     let rig = Rig::start(db).await;
     fill(&rig).await;
-    let live = rows(&mut rig.db.connect("order").await).await;
+    let live = rows(&mut rig.db.connect(ACCOUNT).await).await;
     let Some(other) = empty_database(&rig.db).await else { return };
     let rig = Rig { db: other, ..rig };
     let engine = rig.engine().await;
@@ -65,7 +66,7 @@ async fn a_projection_that_is_lost_is_folded_at_the_next_start(db: Db) {
     send(&engine.client(), deposit("account-1", 1)).await;
     running.stop().await;
 
-    let now = rows(&mut rig.db.connect("order").await).await;
+    let now = rows(&mut rig.db.connect(ACCOUNT).await).await;
     let lost: Vec<_> = live.iter().filter(|row| !now.contains(row)).collect();
     // The account, and the positions in the log and the inbox.
     assert_eq!(lost.len(), 3, "{lost:?}");
@@ -80,8 +81,8 @@ async fn a_log_that_has_lost_its_end_stops_the_worker(db: Db) {
     let error = Running::start(&engine, &Ledger::default()).fails().await;
     assert_eq!(
         error.to_string(),
-        "ORDER-0 ends at 0, but the projection of order holds it up to 22: the log was replaced, \
-         or has lost its end; restore it, or take the log as it is with `tradewind rebuild order`"
+        "ACCOUNT-0 ends at 0, but the projection of account holds it up to 22: the log was replaced, \
+         or has lost its end; restore it, or take the log as it is with `tradewind rebuild account`"
     );
     engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
     let running = Running::start(&engine, &Ledger::default());
@@ -103,7 +104,7 @@ async fn a_row_that_was_changed_by_hand_is_named(db: Db) {
     fill(&rig).await;
     let engine = rig.engine().await;
     rig.check(&engine).await;
-    let mut connection = rig.db.connect("order").await;
+    let mut connection = rig.db.connect(ACCOUNT).await;
     for tamper in [
         "update account set document = replace(document, '\"balance\":30', '\"balance\":31') \
          where key = 'account-3'",
@@ -155,7 +156,7 @@ async fn every_row_that_differs_is_counted_and_null_is_told_from_a_text(db: Db) 
     running.stop().await;
     rig.check(&engine).await;
 
-    let mut connection = rig.db.connect("order").await;
+    let mut connection = rig.db.connect(ACCOUNT).await;
     // SQLite keeps a text in a column of numbers; Postgres has no such row.
     let (tamper, shown) = match rig.db.location() {
         engine::Location::Folder(_) => {

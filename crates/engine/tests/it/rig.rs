@@ -9,24 +9,26 @@ use std::{
 
 use async_nats::HeaderMap;
 use engine::{Answered, Client, Config, Engine, Error, Faults, Outcome};
-use events::{
+use prost::Message;
+use protocol::{
     id::{CommandId, Shop},
-    proto,
     subject::{AGGREGATE_HEADER, Lane},
 };
-use prost::Message;
 use testkit::{Db, Entry, TestServer, engine_config};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::Ledger;
+use crate::{
+    contract::{Body, Close, Command, Counted, Deposit, Event, Line, SERVICES, Task},
+    ledger::Ledger,
+};
 
 /// How long a command may take that is going to be answered.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The ledger's log.
-pub(crate) const LOG: &str = "ORDER-0";
+pub(crate) const LOG: &str = "ACCOUNT-0";
 /// Where deposits go, live.
-pub(crate) const LIVE: &str = "inbox.0.live.order.acme.place_order";
+pub(crate) const LIVE: &str = "inbox.0.live.account.acme.deposit";
 
 /// An installation with one partition.
 pub(crate) struct Rig {
@@ -40,7 +42,7 @@ impl Rig {
     }
 
     pub(crate) fn config(&self) -> Config {
-        engine_config(&self.server, &self.db, 1)
+        engine_config(&self.server, &self.db, 1, SERVICES)
     }
 
     pub(crate) async fn engine(&self) -> Engine {
@@ -55,6 +57,11 @@ impl Rig {
     pub(crate) async fn engine_elsewhere(&self) -> Engine {
         let instance = "elsewhere".to_owned();
         connect(Config { database: self.db.location_elsewhere(), instance, ..self.config() }).await
+    }
+
+    /// The ledger's log.
+    pub(crate) async fn log(&self) -> Vec<Entry<Event>> {
+        self.server.events(LOG).await
     }
 
     /// Writes a message as no engine would: any bytes, no id.
@@ -77,14 +84,9 @@ impl Rig {
     }
 
     /// Writes what another service would.
-    pub(crate) async fn write_event(&self, aggregate: &str, body: proto::event::Body) -> u64 {
-        let kind = events::subject::event_kind(&body).expect("it has a kind");
-        let service = match body {
-            proto::event::Body::Catalog(_) => "catalog",
-            proto::event::Body::Inventory(_) => "inventory",
-            _ => panic!("the ledger reads nothing else"),
-        };
-        let event = proto::Event {
+    pub(crate) async fn write_event(&self, aggregate: &str, body: Body) -> u64 {
+        let (service, kind) = body.name();
+        let event = Event {
             id: id(),
             shop: shop().to_string(),
             aggregate_id: aggregate.to_owned(),
@@ -99,8 +101,8 @@ impl Rig {
     /// What must hold whatever happened: the log has no gap, each aggregate's versions count from
     /// 1, no command has been answered twice, and the projection is what the log says. Returns the
     /// log.
-    pub(crate) async fn check(&self, engine: &Engine) -> Vec<Entry> {
-        let log = self.server.events(LOG).await;
+    pub(crate) async fn check(&self, engine: &Engine) -> Vec<Entry<Event>> {
+        let log = self.log().await;
         let mut versions: HashMap<_, u64> = HashMap::new();
         let mut answers: HashMap<_, u64> = HashMap::new();
         for (index, entry) in log.iter().enumerate() {
@@ -185,57 +187,47 @@ pub(crate) fn shop() -> Shop {
 }
 
 /// A deposit of one line.
-pub(crate) fn deposit(account: &str, amount: i64) -> proto::Command {
+pub(crate) fn deposit(account: &str, amount: i64) -> Command {
     deposit_lines(account, &[("any", amount)])
 }
 
-/// A deposit of a line of one unit for each SKU and price.
-pub(crate) fn deposit_lines(account: &str, lines: &[(&str, i64)]) -> proto::Command {
-    let lines = lines.iter().map(|(sku, price)| proto::RequestedLine {
-        sku: (*sku).to_owned(),
-        quantity: 1,
-        unit_price: Some(*price),
-    });
-    command(proto::command::Body::PlaceOrder(proto::PlaceOrder {
-        order_id: account.to_owned(),
-        lines: lines.collect(),
-        ..Default::default()
-    }))
+/// A deposit of a line of one unit for each item and price.
+pub(crate) fn deposit_lines(account: &str, lines: &[(&str, i64)]) -> Command {
+    let lines = lines
+        .iter()
+        .map(|(item, price)| Line { item: (*item).to_owned(), quantity: 1, price: Some(*price) })
+        .collect();
+    command(Task::Deposit(Deposit { account: account.to_owned(), lines, then: String::new() }))
 }
 
 /// A deposit that leads to more: `promise` or `charge`.
-pub(crate) fn deposit_then(account: &str, amount: i64, then: &str) -> proto::Command {
-    let mut command = deposit(account, amount);
-    if let Some(proto::command::Body::PlaceOrder(deposit)) = &mut command.body {
-        then.clone_into(&mut deposit.payment_method);
-    }
+pub(crate) fn deposit_then(account: &str, amount: i64, then: &str) -> Command {
+    change_deposit(deposit(account, amount), |deposit| then.clone_into(&mut deposit.then))
+}
+
+/// Changes what is deposited.
+pub(crate) fn change_deposit(mut command: Command, change: impl FnOnce(&mut Deposit)) -> Command {
+    let Some(Task::Deposit(deposit)) = &mut command.task else { panic!("it is no deposit") };
+    change(deposit);
     command
 }
 
-/// An event of the inventory that is deposited that many times.
-pub(crate) fn counted(amount: i64, times: i64) -> proto::event::Body {
-    let kind = proto::inventory_event::Kind::Counted(proto::StockCounted {
-        quantity: amount,
-        on_hand: times,
-        ..Default::default()
-    });
-    proto::event::Body::Inventory(proto::InventoryEvent { kind: Some(kind) })
+/// An event of the intake that is deposited that many times.
+pub(crate) fn counted(amount: i64, times: i64) -> Body {
+    Body::Counted(Counted { amount, times })
 }
 
 /// Closes an account.
-pub(crate) fn close(account: &str) -> proto::Command {
-    command(proto::command::Body::CancelOrder(proto::CancelOrder {
-        order_id: account.to_owned(),
-        ..Default::default()
-    }))
+pub(crate) fn close(account: &str) -> Command {
+    command(Task::Close(Close { account: account.to_owned() }))
 }
 
-fn command(body: proto::command::Body) -> proto::Command {
-    proto::Command {
+fn command(task: Task) -> Command {
+    Command {
         id: id(),
         shop: shop().to_string(),
         fingerprint: "f".to_owned(),
-        body: Some(body),
+        task: Some(task),
         ..Default::default()
     }
 }
@@ -248,35 +240,33 @@ fn id() -> String {
 }
 
 /// Sends a command that is going to be answered.
-pub(crate) async fn send(client: &Client, command: proto::Command) -> Answered {
-    match client.send(Lane::Live, command, PATIENCE).await.expect("it is sent") {
+pub(crate) async fn send(client: &Client, command: Command) -> Answered {
+    match client.send(Lane::Live, command.into(), PATIENCE).await.expect("it is sent") {
         Outcome::Answered(answered) => answered,
         Outcome::Pending => panic!("it was not answered within {PATIENCE:?}"),
     }
 }
 
 /// Stores a command in the inbox and does not wait for an answer.
-pub(crate) async fn store(client: &Client, lane: Lane, command: proto::Command) {
-    client.send(lane, command, Duration::ZERO).await.expect("it is stored");
+pub(crate) async fn store(client: &Client, lane: Lane, command: Command) {
+    client.send(lane, command.into(), Duration::ZERO).await.expect("it is stored");
 }
 
 /// The amounts that were deposited into an account, in order.
-pub(crate) fn deposits(log: &[Entry], account: &str) -> Vec<i64> {
+pub(crate) fn deposits(log: &[Entry<Event>], account: &str) -> Vec<i64> {
     log.iter()
         .filter(|entry| entry.event.aggregate_id == account)
         .filter_map(|entry| match entry.event.body.as_ref()? {
-            proto::event::Body::Order(proto::OrderEvent {
-                kind: Some(proto::order_event::Kind::Placed(placed)),
-            }) => Some(placed.total.as_ref()?.minor),
+            Body::Deposited(deposited) => Some(deposited.amount),
             _ => None,
         })
         .collect()
 }
 
 /// The names of the events of an aggregate, in order.
-pub(crate) fn kinds(log: &[Entry], aggregate: &str) -> Vec<&'static str> {
+pub(crate) fn kinds(log: &[Entry<Event>], aggregate: &str) -> Vec<&'static str> {
     log.iter()
         .filter(|entry| entry.event.aggregate_id == aggregate)
-        .filter_map(|entry| events::subject::event_kind(entry.event.body.as_ref()?))
+        .filter_map(|entry| Some(entry.event.body.as_ref()?.name().1))
         .collect()
 }

@@ -1,17 +1,14 @@
 //! A message that nobody can read stops its partition alone, until an operator voids it.
 
 use engine::{Config, Engine, Error, Operator, PartitionState};
-use events::{
-    id::Shop,
-    proto::{self, Envelope},
-    subject,
-};
 use prost::Message;
+use protocol::{id::Shop, proto::Envelope, subject};
 use sqlx::{Executor, Row};
 use testkit::{Db, eventually};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    contract::{Command, Event, INTAKE},
     ledger::Ledger,
     other::Other,
     rig::{PATIENCE, Rig, Running, connect, deposit, send},
@@ -37,7 +34,7 @@ fn shops() -> [Shop; 2] {
     })
 }
 
-fn deposit_of(shop: &Shop, amount: i64) -> proto::Command {
+fn deposit_of(shop: &Shop, amount: i64) -> Command {
     let mut command = deposit("A", amount);
     command.shop = shop.to_string();
     command
@@ -45,8 +42,8 @@ fn deposit_of(shop: &Shop, amount: i64) -> proto::Command {
 
 /// Waits until the first partition fails at that message.
 async fn await_failing(engine: &Engine, sequence: u64) {
-    let named = format!("ORDER-0 holds a message at {sequence} that this version cannot read");
-    let command = format!("`tradewind log void order 0 {sequence}`");
+    let named = format!("ACCOUNT-0 holds a message at {sequence} that this version cannot read");
+    let command = format!("`tradewind log void account 0 {sequence}`");
     eventually("the partition is named", async || {
         engine.partitions().iter().any(|status| {
             matches!(&status.state, PartitionState::Failing { reason, .. }
@@ -71,12 +68,11 @@ async fn check_stopped_alone(db: Db, payload: Vec<u8>) {
     for shop in [&first, &second] {
         send(&client, deposit_of(shop, 1)).await;
     }
-    let sequence = rig.write("order.0.acme.paid", "A", payload).await;
+    let sequence = rig.write("account.0.acme.charged", "A", payload).await;
     let (sender, command) = (client.clone(), deposit_of(&first, 2));
-    let waiting =
-        tokio::spawn(
-            async move { sender.send(events::subject::Lane::Live, command, PATIENCE).await },
-        );
+    let waiting = tokio::spawn(async move {
+        sender.send(protocol::subject::Lane::Live, command.into(), PATIENCE).await
+    });
     await_failing(&engine, sequence).await;
 
     for is_restarted in [false, true] {
@@ -86,7 +82,7 @@ async fn check_stopped_alone(db: Db, payload: Vec<u8>) {
             await_failing(&engine, sequence).await;
         }
         send(&client, deposit_of(&second, 2)).await;
-        let others = client.positions("inventory").await;
+        let others = client.positions(INTAKE).await;
         assert_eq!(others.expect("every partition of the other service answers").len(), 2);
         let partitions = engine.partitions();
         let held = partitions.iter().filter(|status| status.state == PartitionState::Held);
@@ -139,10 +135,10 @@ async fn an_event_that_reads_cannot_be_voided(db: Db) {
     send(&engine.client(), deposit("A", 1)).await;
     let refused = OPERATOR.void_message(&engine, 0, 1, "it is not wanted").await;
     let Err(Error::Refused(problem)) = refused else { panic!("{refused:?}") };
-    assert!(problem.contains("the message 1 of ORDER-0 is an event"), "{problem}");
+    assert!(problem.contains("the message 1 of ACCOUNT-0 is an event"), "{problem}");
     let missing = OPERATOR.void_message(&engine, 0, 9, "it is not there").await;
     let Err(Error::Refused(problem)) = missing else { panic!("{missing:?}") };
-    assert_eq!(problem, "ORDER-0 has no message 9");
+    assert_eq!(problem, "ACCOUNT-0 has no message 9");
     assert_eq!(rig.check(&engine).await.len(), 1);
     running.stop().await;
 }
@@ -156,10 +152,10 @@ async fn a_copy_of_an_older_event_stops_its_partition_until_it_is_voided(db: Db)
         send(&client, deposit("A", amount)).await;
     }
     running.stop().await;
-    let copy = rig.server.events("ORDER-0").await.remove(0).event.encode_to_vec();
-    let sequence = rig.write("order.0.acme.placed", "A", copy).await;
+    let copy = rig.log().await.remove(0).event.encode_to_vec();
+    let sequence = rig.write("account.0.acme.deposited", "A", copy).await;
     let running = Running::start_claimed(&engine, &Ledger::default());
-    let expected = format!("in ORDER-0 at {sequence}, version 1 of A follows version 3");
+    let expected = format!("in ACCOUNT-0 at {sequence}, version 1 of A follows version 3");
     eventually("the partition is named", async || {
         engine.partitions().iter().any(|status| {
             matches!(&status.state, PartitionState::Failing { reason, .. }
@@ -172,7 +168,7 @@ async fn a_copy_of_an_older_event_stops_its_partition_until_it_is_voided(db: Db)
     let voided = OPERATOR.void_message(&engine, 0, sequence, "it is a copy").await;
     assert_eq!(voided.expect("it can be voided").sequence, sequence);
     let answered = send(&client, deposit("A", 4)).await;
-    assert_eq!(answered.body, r#"{"balance":10}"#);
+    assert_eq!(answered.body, br#"{"balance":10}"#);
     let verified = OPERATOR.verify(&engine).await.expect("it can be verified");
     assert_eq!((verified.voided, verified.mismatches), (1, Vec::new()));
     running.stop().await;
@@ -202,15 +198,15 @@ async fn count_one_more<const FORMAT: u32>(rig: &Rig, engine: &Engine, all: usiz
     let running = async move { running.run_unclaimed(Other::<FORMAT>::definition(), stop).await };
     let running = tokio::spawn(Box::pin(running));
     let command = deposit("A", 1).encode_to_vec();
-    rig.write("inbox.0.live.inventory.acme.record_stock", "A", command).await;
-    let handled = async || rig.server.events("INVENTORY-0").await.len() == all;
+    rig.write("inbox.0.live.intake.acme.count", "A", command).await;
+    let handled = async || rig.server.events::<Event>("INTAKE-0").await.len() == all;
     eventually("it is handled", handled).await;
     shutdown.cancel();
     running.await.expect("it does not panic").expect("it stops without an error");
 }
 
 async fn counted(rig: &Rig) -> i64 {
-    let mut db = rig.db.connect("inventory").await;
+    let mut db = rig.db.connect(INTAKE).await;
     let row = db.fetch_one("select counted from counted").await.expect("there is one row");
     row.get(0)
 }

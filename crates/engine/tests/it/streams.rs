@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Compression, Config as Stream};
 use engine::{Config, Difference, Engine, Error, Faults, PartitionState, Step};
-use events::{
-    proto,
-    subject::{Lane, event_kind},
-};
+use protocol::subject::Lane;
 use testkit::{Db, eventually};
 
 use crate::{
+    contract::Event,
     ledger::Ledger,
-    rig::{LOG, Rig, Running, connect, deposit, deposits, send, store},
+    rig::{Rig, Running, connect, deposit, deposits, send, store},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,10 +55,13 @@ async fn a_stream_for_integrators_holds_every_event_under_its_subject() {
         send(&engine.client(), deposit("A", amount)).await;
     }
     running.stop().await;
-    eventually("the events are there", async || rig.server.events("ORDERS").await.len() == 2).await;
-    let copied = rig.server.events("ORDERS").await;
+    eventually("the events are there", async || {
+        rig.server.events::<Event>("ACCOUNTS").await.len() == 2
+    })
+    .await;
+    let copied = rig.server.events::<Event>("ACCOUNTS").await;
     assert_eq!(deposits(&copied, "A"), [1, 2]);
-    assert!(copied.iter().all(|entry| entry.subject == "order.0.acme.placed"), "{copied:?}");
+    assert!(copied.iter().all(|entry| entry.subject == "account.0.acme.deposited"), "{copied:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +162,7 @@ async fn inputs_that_retention_deleted_unhandled_stop_the_worker(db: Db) {
     let running = Running::start_claimed(&engine, &Ledger::default());
     assert_eq!(
         failure(&engine).await,
-        "INBOX-0 begins at 3, but order has handled only up to 1: its retention has deleted inputs \
+        "INBOX-0 begins at 3, but account has handled only up to 1: its retention has deleted inputs \
          that were never handled; restore the stream from a backup"
     );
     running.kill().await;
@@ -195,7 +196,7 @@ async fn forget(rig: &Rig, first: u64) {
 async fn write_for_others(rig: &Rig, count: u64) -> u64 {
     let mut last = 0;
     for _ in 0..count {
-        last = rig.write("inbox.0.live.payment.acme.other", "P", Vec::new()).await;
+        last = rig.write("inbox.0.live.stranger.acme.other", "P", Vec::new()).await;
     }
     last
 }
@@ -211,7 +212,7 @@ async fn a_quiet_service_whose_inputs_retention_deleted_can_be_rebuilt(db: Db) {
     // It looks into the inbox, finds nothing for itself, and tells so.
     let running = Running::start_claimed(&engine, &Ledger::default());
     eventually("the log tells the position", async || {
-        let log = rig.server.events(LOG).await;
+        let log = rig.log().await;
         log.last().is_some_and(|entry| kind(&entry.event) == Some("positions"))
     })
     .await;
@@ -236,6 +237,6 @@ async fn a_service_may_be_new_to_an_inbox_that_has_forgotten(db: Db) {
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [1]);
 }
 
-fn kind(event: &proto::Event) -> Option<&'static str> {
-    event.body.as_ref().and_then(event_kind)
+fn kind(event: &Event) -> Option<&'static str> {
+    event.body.as_ref().map(|body| body.name().1)
 }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use testkit::{Db, eventually};
 
 use crate::{
-    copies::created,
+    contract::{Body, Price},
     ledger::Ledger,
     rig::{Rig, Running, deposit, deposits, send},
 };
@@ -24,7 +24,7 @@ async fn two_workers_on_one_partition_lose_and_double_nothing(db: Db) {
     let running = [Running::start(&one, &ledgers[0]), Running::start(&two, &ledgers[1])];
     let prices = async {
         for price in 1..=CLIENTS * AT_LEAST {
-            rig.write_event("tea", created("tea", price)).await;
+            rig.write_event("tea", Body::Priced(Price { item: "tea".to_owned(), price })).await;
         }
     };
     let work = join_all((0..CLIENTS).map(|number| {
@@ -42,7 +42,7 @@ async fn two_workers_on_one_partition_lose_and_double_nothing(db: Db) {
     }));
     let ((), sent) = futures::join!(prices, work);
 
-    let end = rig.server.events("ORDER-0").await.len() as u64;
+    let end = rig.log().await.len() as u64;
     for engine in [&one, &two] {
         eventually("the projection is at the end of the log", async || at(engine).await == end)
             .await;

@@ -1,5 +1,6 @@
 //! Keeps the promise of proto/: what was published can be read for good, and every line of it is
-//! explained.
+//! explained. [`lint`] and [`comments`] say how it is written, [`envelopes`] that the engine's part of
+//! the envelopes is the engine's.
 //!
 //! `proto/committed.binpb` is what was promised: all files of proto/ as compiled when they were
 //! last committed. [`wire_json`] compares it with what they are now. A compatible change is taken
@@ -7,9 +8,12 @@
 //! readers is refused, unless the value is `breaking`. Both files are committed together.
 
 mod comments;
+mod envelopes;
+mod lint;
 mod wire_json;
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -76,6 +80,25 @@ fn everything_in_proto_has_a_comment() {
     assert!(missing.is_empty(), "no comment above:\n{}", missing.join("\n"));
 }
 
+#[test]
+fn proto_is_written_by_the_rules_of_buf() {
+    let mut set = compiled();
+    set.file.retain(|file| !file.name().starts_with("google/"));
+    let breaches = lint::breaches(&set);
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+#[test]
+fn the_envelopes_have_the_engines_part() {
+    for (whole, envelope) in [
+        ("tradewind.events.v1.Event", "tradewind.engine.v1.Envelope"),
+        ("tradewind.commands.v1.Command", "tradewind.engine.v1.CommandEnvelope"),
+    ] {
+        let differences = envelopes::differences(&compiled(), whole, envelope);
+        assert!(differences.is_empty(), "{whole} and {envelope}:\n{}", differences.join("\n"));
+    }
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto")
 }
@@ -90,15 +113,23 @@ fn compiled() -> FileDescriptorSet {
 
 /// One file that is only in memory, with its comments.
 fn compile_text(text: &str) -> FileDescriptorSet {
-    struct Memory(String);
+    compile_files(vec![("t.proto".to_owned(), text.to_owned())])
+}
+
+/// Files that are only in memory, by name, with their comments.
+fn compile_files(files: Vec<(String, String)>) -> FileDescriptorSet {
+    struct Memory(BTreeMap<String, String>);
     impl FileResolver for Memory {
         fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-            File::from_source(name, &self.0)
+            let text = self.0.get(name).ok_or_else(|| protox::Error::file_not_found(name))?;
+            File::from_source(name, text)
         }
     }
-    let mut compiler = Compiler::with_file_resolver(Memory(text.to_owned()));
+    let files: BTreeMap<_, _> = files.into_iter().collect();
+    let names: Vec<_> = files.keys().cloned().collect();
+    let mut compiler = Compiler::with_file_resolver(Memory(files));
     compiler.include_source_info(true);
-    compiler.open_file("t.proto").expect("the text compiles").file_descriptor_set()
+    compiler.open_files(names).expect("the texts compile").file_descriptor_set()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -15,10 +15,9 @@ use events::{
     id::{CustomerId, OrderId, Quantity, Reference, Sku},
     money::{MAX_ORDER_TOTAL, Money},
     proto::{self, command::Body},
-    subject::Lane,
-    time::Timestamp,
     view::{Charge, OrderLine, OrderStatus, OrderView},
 };
+use protocol::{subject::Lane, time::Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -83,7 +82,7 @@ struct Placing<'a> {
     /// The id that this request chose for the order.
     chosen: OrderId,
     /// The order as the client requested it.
-    order: proto::PlaceOrder,
+    order: proto::order::PlaceOrder,
 }
 
 impl Placing<'_> {
@@ -182,7 +181,7 @@ fn preference_applied(wait: Duration) -> Option<[(HeaderName, HeaderValue); 1]> 
 /// An order that has just been placed: the request, with what the order service decided. `None` when
 /// the two do not match; then the order has to be read.
 fn placed_view(
-    order: &proto::PlaceOrder,
+    order: &proto::order::PlaceOrder,
     id: OrderId,
     total: Money,
     unit_prices: &[i64],
@@ -191,13 +190,13 @@ fn placed_view(
     if order.lines.len() != unit_prices.len() {
         return None;
     }
-    let line = |(line, unit_price): (&proto::RequestedLine, &i64)| {
+    let line = |(line, unit_price): (&proto::order::RequestedLine, &i64)| {
         let sku = Sku::parse(&line.sku).ok()?;
         let quantity = Quantity::parse(line.quantity).ok()?;
         Some(OrderLine { sku, quantity, unit_price: *unit_price })
     };
     let charge =
-        |charge: &proto::OrderCharge| Charge { code: charge.code.clone(), amount: charge.amount };
+        |charge: &proto::order::Charge| Charge { code: charge.code.clone(), amount: charge.amount };
     let view = OrderView {
         id,
         reference: Reference::parse(&order.reference).ok(),
@@ -262,16 +261,16 @@ mod tests {
 
     #[test]
     fn an_order_that_was_just_placed_is_the_request_with_its_prices() {
-        let order = proto::PlaceOrder {
+        let order = proto::order::PlaceOrder {
             reference: "PO 1".to_owned(),
             country: "France".to_owned(),
             currency: "GBP".to_owned(),
-            lines: vec![proto::RequestedLine {
+            lines: vec![proto::order::RequestedLine {
                 sku: "A".to_owned(),
                 quantity: 2,
                 unit_price: None,
             }],
-            charges: vec![proto::OrderCharge { code: "POST".to_owned(), amount: 300 }],
+            charges: vec![proto::order::Charge { code: "POST".to_owned(), amount: 300 }],
             payment_method: "card".to_owned(),
             ..Default::default()
         };

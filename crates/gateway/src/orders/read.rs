@@ -1,10 +1,11 @@
 //! Reads the bodies of order requests.
 
 use events::{
-    id::{CustomerId, ParseError, Quantity, Reference, Sku},
+    id::{CustomerId, Quantity, Reference, Sku},
     money::Currency,
     proto,
 };
+use protocol::id::ParseError;
 
 use crate::{
     fields::{
@@ -22,12 +23,12 @@ const MAX_CHARGES: usize = 100;
 const DEFAULT_PAYMENT_METHOD: &str = "card";
 
 /// Reads an order. Its id is left empty.
-pub(crate) fn place_order(bytes: &[u8]) -> Result<proto::PlaceOrder, Problem> {
+pub(crate) fn place_order(bytes: &[u8]) -> Result<proto::order::PlaceOrder, Problem> {
     fields::body(bytes, |node, path, errors| object(node, path, errors, order))
 }
 
 /// Reads the note of a cancellation; the body may be empty.
-pub(crate) fn cancel_order(bytes: &[u8]) -> Result<proto::CancelOrder, Problem> {
+pub(crate) fn cancel_order(bytes: &[u8]) -> Result<proto::order::CancelOrder, Problem> {
     let note = if bytes.is_empty() {
         None
     } else {
@@ -35,10 +36,10 @@ pub(crate) fn cancel_order(bytes: &[u8]) -> Result<proto::CancelOrder, Problem> 
             object(node, path, errors, |fields| Some(fields.optional("note", text(note))))
         })?
     };
-    Ok(proto::CancelOrder { order_id: String::new(), note: note.unwrap_or_default() })
+    Ok(proto::order::CancelOrder { order_id: String::new(), note: note.unwrap_or_default() })
 }
 
-fn order(fields: &mut Fields<'_, '_>) -> Option<proto::PlaceOrder> {
+fn order(fields: &mut Fields<'_, '_>) -> Option<proto::order::PlaceOrder> {
     let reference = fields.optional("reference", text(Reference::parse));
     let customer_id = fields.optional("customer_id", text(CustomerId::parse));
     let country = fields.optional("country", text(country));
@@ -49,7 +50,7 @@ fn order(fields: &mut Fields<'_, '_>) -> Option<proto::PlaceOrder> {
     if fields.is_empty("lines") && fields.is_empty("charges") {
         fields.wrong("lines", "an order must have a line or a charge");
     }
-    Some(proto::PlaceOrder {
+    Some(proto::order::PlaceOrder {
         order_id: String::new(),
         reference: reference.map(String::from).unwrap_or_default(),
         customer_id: customer_id.map(String::from).unwrap_or_default(),
@@ -61,20 +62,28 @@ fn order(fields: &mut Fields<'_, '_>) -> Option<proto::PlaceOrder> {
     })
 }
 
-fn line(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::RequestedLine> {
+fn line(
+    node: &Node<'_>,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) -> Option<proto::order::RequestedLine> {
     object(node, path, errors, |fields| {
         let sku = fields.required("sku", text(Sku::parse));
         let quantity = fields.required("quantity", integer(Quantity::parse));
         let unit_price = fields.optional("unit_price", integer(unit_price));
-        Some(proto::RequestedLine { sku: sku?.into(), quantity: quantity?.get(), unit_price })
+        Some(proto::order::RequestedLine {
+            sku: sku?.into(),
+            quantity: quantity?.get(),
+            unit_price,
+        })
     })
 }
 
-fn charge(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::OrderCharge> {
+fn charge(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::order::Charge> {
     object(node, path, errors, |fields| {
         let code = fields.required("code", text(charge_code));
         let amount = fields.required("amount", integer(charge_amount));
-        Some(proto::OrderCharge { code: code?, amount: amount? })
+        Some(proto::order::Charge { code: code?, amount: amount? })
     })
 }
 
@@ -123,21 +132,21 @@ mod tests {
             "lines": [{"sku": "85123A", "quantity": 6, "unit_price": 255}, {"sku": "B", "quantity": 1}],
             "charges": [{"code": "BANK CHARGES", "amount": -100}],
         });
-        let line = |sku: &str, quantity, unit_price| proto::RequestedLine {
+        let line = |sku: &str, quantity, unit_price| proto::order::RequestedLine {
             sku: sku.to_owned(),
             quantity,
             unit_price,
         };
         assert_eq!(
             place_order(body.to_string().as_bytes()).expect("is good"),
-            proto::PlaceOrder {
+            proto::order::PlaceOrder {
                 order_id: String::new(),
                 reference: "536365".into(),
                 customer_id: "17850".into(),
                 country: "United Kingdom".into(),
                 currency: "GBP".into(),
                 lines: vec![line("85123A", 6, Some(255)), line("B", 1, None)],
-                charges: vec![proto::OrderCharge { code: "BANK CHARGES".into(), amount: -100 }],
+                charges: vec![proto::order::Charge { code: "BANK CHARGES".into(), amount: -100 }],
                 payment_method: "card".into(),
             }
         );

@@ -1,7 +1,8 @@
 //! What the stock does for an order: hold, allocate, release; all lines or none.
 
 use engine::Context;
-use events::{id::OrderId, time::Timestamp, view::Shortage};
+use events::{id::OrderId, view::Shortage};
+use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Line, Lines, ReleaseReason, ReservationFact, State, Stock, orders};

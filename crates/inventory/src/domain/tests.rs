@@ -8,10 +8,8 @@ mod stock;
 mod trade;
 
 use engine::{Cause, Context};
-use events::{
-    answer::{RecordStockAnswer, StockResult},
-    id::{EventId, Shop},
-};
+use events::answer::{RecordStockAnswer, StockResult};
+use protocol::id::{EventId, Shop};
 
 use super::{reservation::Status, *};
 

@@ -1,7 +1,7 @@
 //! Questions and deadlines, against a private `SQLite` database, gone when its only connection is.
 
 use engine::{Context, Queries as _, Rules};
-use events::time::Timestamp;
+use protocol::time::Timestamp;
 use serde_json::json;
 use sqlx::any::AnyPoolOptions;
 

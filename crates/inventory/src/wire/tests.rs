@@ -13,7 +13,7 @@ fn order_id() -> OrderId {
 }
 
 fn from_erp() -> Document {
-    let wire = proto::Document { connector: "erp".into(), id: "D1".into(), sequence: 7 };
+    let wire = proto::inventory::Document { connector: "erp".into(), id: "D1".into(), sequence: 7 };
     document(Some(wire)).expect("valid")
 }
 
@@ -52,16 +52,16 @@ fn a_stocks_aggregate_is_its_sku_at_its_location() {
     assert_eq!(Inventory::aggregate(&Event::Stock(stock(), fact)), "a@b@main");
 }
 
-fn record(line: proto::StockDocument, times: usize) -> Result<Input, WireError> {
+fn record(line: proto::inventory::StockDocument, times: usize) -> Result<Input, WireError> {
     let lines = vec![line; times];
-    let body = proto::command::Body::RecordStock(proto::RecordStock { lines });
+    let body = proto::command::Body::RecordStock(proto::inventory::RecordStock { lines });
     let command = proto::Command { body: Some(body), ..Default::default() };
     Inventory::command(&command.encode_to_vec())
 }
 
-fn pushed() -> proto::StockDocument {
-    let adjustment = proto::Adjustment { delta: -2, reason: "damaged".into() };
-    proto::StockDocument {
+fn pushed() -> proto::inventory::StockDocument {
+    let adjustment = proto::inventory::Adjustment { delta: -2, reason: "damaged".into() };
+    proto::inventory::StockDocument {
         sku: "a@b".into(),
         location: "main".into(),
         document: Some(encode_document(&from_erp())),
@@ -78,7 +78,7 @@ fn stock_lines_are_taken_as_they_are() {
         reason: "damaged".into(),
     };
     let counted = StockLine { units: Units::Counted(-3), reason: String::new(), ..line.clone() };
-    let count = proto::StockDocument { change: Some(Change::Count(-3)), ..pushed() };
+    let count = proto::inventory::StockDocument { change: Some(Change::Count(-3)), ..pushed() };
     let taken = |line| Input::RecordStock { lines: vec![line] };
     assert_eq!(record(pushed(), 1).expect("is valid"), taken(line));
     assert_eq!(record(count, 1).expect("is valid"), taken(counted));
@@ -87,9 +87,9 @@ fn stock_lines_are_taken_as_they_are() {
 #[test]
 fn a_stock_line_that_breaks_a_rule_is_refused_by_name() {
     let why = |line| record(line, 1).expect_err("breaks a rule").to_string();
-    let without = proto::StockDocument { change: None, ..pushed() };
+    let without = proto::inventory::StockDocument { change: None, ..pushed() };
     assert_eq!(why(without), "change is missing");
-    let without = proto::StockDocument { document: None, ..pushed() };
+    let without = proto::inventory::StockDocument { document: None, ..pushed() };
     assert_eq!(why(without), "document is missing");
     let mut late = pushed();
     late.document.as_mut().expect("is there").sequence = u64::MAX;
@@ -102,10 +102,10 @@ fn a_stock_line_that_breaks_a_rule_is_refused_by_name() {
     assert!(record(pushed(), MAX_LINES).is_ok());
 }
 
-fn of_order(kind: proto::order_event::Kind) -> Result<Input, WireError> {
+fn of_order(kind: proto::order::order_event::Kind) -> Result<Input, WireError> {
     let event = proto::Event {
         aggregate_id: order_id().to_string(),
-        body: Some(proto::event::Body::Order(proto::OrderEvent { kind: Some(kind) })),
+        body: Some(proto::event::Body::Order(proto::order::OrderEvent { kind: Some(kind) })),
         ..Default::default()
     };
     Inventory::foreign(&event.encode_to_vec())
@@ -113,9 +113,10 @@ fn of_order(kind: proto::order_event::Kind) -> Result<Input, WireError> {
 
 #[test]
 fn the_lines_of_an_order_are_summed_for_each_sku() {
-    use proto::order_event::Kind as Order;
-    let line = |sku: &str, quantity| proto::OrderLine { sku: sku.into(), quantity, unit_price: 1 };
-    let placed = |lines| Order::Placed(proto::OrderPlaced { lines, ..Default::default() });
+    use proto::order::order_event::Kind as Order;
+    let line =
+        |sku: &str, quantity| proto::order::Line { sku: sku.into(), quantity, unit_price: 1 };
+    let placed = |lines| Order::Placed(proto::order::Placed { lines, ..Default::default() });
     let input = of_order(placed(vec![line("b", 1), line("a", 2), line("b", 3)]));
     let line_of = |sku, units| Line { stock: stock_id(sku, "main").expect("valid"), units };
     let lines = [line_of("a", 2), line_of("b", 4)].into();
@@ -123,25 +124,25 @@ fn the_lines_of_an_order_are_summed_for_each_sku() {
     assert!(of_order(placed(vec![line("a", 0)])).is_err(), "no units");
 
     let order_id = order_id();
-    let authorized = of_order(Order::Authorized(proto::OrderAuthorized::default()));
+    let authorized = of_order(Order::Authorized(proto::order::Authorized::default()));
     assert_eq!(authorized.expect("is valid"), Input::Authorized { order_id });
-    let cancelled = of_order(Order::Cancelled(proto::OrderCancelled::default()));
+    let cancelled = of_order(Order::Cancelled(proto::order::Cancelled::default()));
     assert_eq!(cancelled.expect("is valid"), Input::Cancelled { order_id });
-    let paid = of_order(Order::Paid(proto::OrderPaid::default())).expect_err("is not read");
+    let paid = of_order(Order::Paid(proto::order::Paid::default())).expect_err("is not read");
     assert_eq!(paid.to_string(), "paid is not handled by this version of the service");
 }
 
 #[test]
 fn whatever_the_catalogue_says_of_a_product_it_has_it() {
-    use proto::catalog_event::Kind as Catalog;
+    use proto::catalog::catalog_event::Kind as Catalog;
     let sku = String::from("a@b");
-    let created = proto::ProductCreated { sku: sku.clone(), ..Default::default() };
-    let updated = proto::ProductUpdated { sku: sku.clone(), ..Default::default() };
-    let discontinued = proto::ProductDiscontinued { sku, ..Default::default() };
+    let created = proto::catalog::ProductCreated { sku: sku.clone(), ..Default::default() };
+    let updated = proto::catalog::ProductUpdated { sku: sku.clone(), ..Default::default() };
+    let discontinued = proto::catalog::ProductDiscontinued { sku, ..Default::default() };
     for kind in
         [Catalog::Created(created), Catalog::Updated(updated), Catalog::Discontinued(discontinued)]
     {
-        let body = proto::event::Body::Catalog(proto::CatalogEvent { kind: Some(kind) });
+        let body = proto::event::Body::Catalog(proto::catalog::CatalogEvent { kind: Some(kind) });
         let event = proto::Event { body: Some(body), ..Default::default() };
         let input = Inventory::foreign(&event.encode_to_vec());
         assert_eq!(input.expect("is valid"), Input::ProductKnown { sku: stock().sku });

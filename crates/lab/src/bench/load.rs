@@ -11,12 +11,13 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use client::Client;
 use engine::{Engine, Outcome};
-use events::{
+use futures::{StreamExt, stream};
+use protocol::{
+    command::OutgoingCommand,
     id::{CommandId, Shop},
     subject::Lane,
     time::Timestamp,
 };
-use futures::{StreamExt, stream};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use tokio::task::JoinSet;
@@ -63,11 +64,15 @@ impl Load {
         let sending = stream::iter(0..count).map(|number| {
             let now = Timestamp::now();
             let command = shop::command(&self.shop, "inbox", number, &mut random, now);
-            client.send(Lane::Live, command, ANSWER_TIMEOUT)
+            async {
+                let command = OutgoingCommand::try_from(command)?;
+                let outcome = client.send(Lane::Live, command, ANSWER_TIMEOUT).await;
+                outcome.context("put an order into the inbox")
+            }
         });
         let mut sent = sending.buffer_unordered(MAX_IN_FLIGHT);
         while let Some(outcome) = sent.next().await {
-            match outcome.context("put an order into the inbox")? {
+            match outcome? {
                 Outcome::Answered(_) => {}
                 Outcome::Pending => bail!("an order was not answered within {ANSWER_TIMEOUT:?}"),
             }

@@ -1,8 +1,8 @@
 //! The shop of the benchmark: what it sells, and who orders what.
 
-use events::{
+use events::proto::{self, command::Body};
+use protocol::{
     id::{CommandId, Shop},
-    proto::{self, command::Body},
     time::Timestamp,
 };
 use serde_json::{Value, json};
@@ -78,12 +78,12 @@ pub(super) fn command(
     now: Timestamp,
 ) -> proto::Command {
     let key = key(name, number);
-    let lines = basket(random).into_iter().map(|(sku, quantity)| proto::RequestedLine {
+    let lines = basket(random).into_iter().map(|(sku, quantity)| proto::order::RequestedLine {
         sku,
         quantity,
         unit_price: None,
     });
-    let order = proto::PlaceOrder {
+    let order = proto::order::PlaceOrder {
         order_id: CommandId::from_key(shop, &format!("{key}/order")).to_string(),
         reference: key.clone(),
         customer_id: format!("C-{}", number % 5_000),

@@ -4,8 +4,8 @@ use anyhow::Result;
 use audit::{Audit, Audited, Check, Findings, Outside, text::count};
 use client::{Client, Totals};
 use engine::Engine;
-use events::id::Shop;
 use node::services::{NAMES, verify_all};
+use protocol::id::Shop;
 
 use super::{erp::Answers, trade::Trade};
 

@@ -11,7 +11,7 @@ use audit::{
     text::{count, number, pounds},
 };
 use client::Totals;
-use events::proto::CancelReason;
+use events::proto::order;
 
 use super::{erp::Answers, plan::Kind, trade::Trade};
 use crate::figures::{Latencies, rate, time};
@@ -278,15 +278,15 @@ fn outcome(status: Status) -> (bool, &'static str) {
             "not settled"
         }
         Status::Cancelled(reason) => match reason {
-            CancelReason::Unspecified => "cancelled: no reason given",
-            CancelReason::Requested => "cancelled: by the customer",
-            CancelReason::OutOfStock => "cancelled: out of stock",
-            CancelReason::StockTimeout => "cancelled: stock timeout",
-            CancelReason::PaymentDeclined => "cancelled: payment declined",
-            CancelReason::PaymentFailed => "cancelled: payment failed",
-            CancelReason::PaymentTimeout => "cancelled: payment timeout",
-            CancelReason::StockLost => "cancelled: hold expired",
-            CancelReason::CaptureFailed => "cancelled: capture failed",
+            order::CancelReason::Unspecified => "cancelled: no reason given",
+            order::CancelReason::Requested => "cancelled: by the customer",
+            order::CancelReason::OutOfStock => "cancelled: out of stock",
+            order::CancelReason::StockTimeout => "cancelled: stock timeout",
+            order::CancelReason::PaymentDeclined => "cancelled: payment declined",
+            order::CancelReason::PaymentFailed => "cancelled: payment failed",
+            order::CancelReason::PaymentTimeout => "cancelled: payment timeout",
+            order::CancelReason::StockLost => "cancelled: hold expired",
+            order::CancelReason::CaptureFailed => "cancelled: capture failed",
         },
     };
     (true, words)

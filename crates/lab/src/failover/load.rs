@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use client::{Client, Error};
 use engine::Engine;
-use events::id::{CommandId, Shop};
+use events::proto;
+use protocol::id::{CommandId, Shop};
 use serde_json::json;
 use tokio::{
     task::{JoinHandle, JoinSet},
@@ -129,7 +130,7 @@ impl Settled {
     pub(super) async fn follow(engine: &Engine, partition: u32) -> Result<Self> {
         let after = engine.log_end("order", partition).await?;
         let stop = CancellationToken::new();
-        let mut log = engine.follow_log("order", partition, &SETTLED, after, &stop);
+        let mut log = engine.follow_log::<proto::Event>("order", partition, &SETTLED, after, &stop);
         let orders: Arc<Mutex<Orders>> = Arc::default();
         let noted = orders.clone();
         tokio::spawn(async move {
@@ -170,8 +171,8 @@ impl Settled {
 /// How often the log says of each order that it is settled.
 pub(super) async fn read_settled(engine: &Engine, partition: u32) -> Result<HashMap<String, u32>> {
     let mut times = HashMap::new();
-    let count = |logged: engine::Logged| {
-        let kind = logged.event.body.as_ref().and_then(events::subject::event_kind);
+    let count = |logged: engine::Logged<proto::Event>| {
+        let kind = logged.event.body.as_ref().and_then(events::names::event_name);
         if kind.is_some_and(|kind| SETTLED.contains(&kind)) {
             *times.entry(logged.event.correlation_id).or_insert(0) += 1;
         }

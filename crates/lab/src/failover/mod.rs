@@ -21,7 +21,6 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use client::Client;
 use engine::Engine;
-use events::{id::Shop, subject};
 use node::{
     data_folder::DataFolder,
     say,
@@ -30,6 +29,7 @@ use node::{
     settings::Settings,
     terminal::interrupted,
 };
+use protocol::{id::Shop, subject};
 use tokio::{
     sync::oneshot,
     task::JoinHandle,

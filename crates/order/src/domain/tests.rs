@@ -3,10 +3,13 @@
 use engine::{Cause, Context, Decision, Recorded, Rules};
 use events::{
     answer::{CancelOrderAnswer, LineProblem, LineProblemCode, PlaceOrderAnswer},
-    id::{EventId, OrderId, Quantity, Reference, Shop, Sku},
+    id::{OrderId, Quantity, Reference, Sku},
     money::{Currency, MAX_ORDER_TOTAL, MAX_UNIT_PRICE, Money},
-    time::Timestamp,
     view::{CancelReason, Cancellation, Charge, OrderLine, OrderStatus, Shortage},
+};
+use protocol::{
+    id::{EventId, Shop},
+    time::Timestamp,
 };
 
 use super::{Event, Fact, Input, Request, RequestedLine, Signal};

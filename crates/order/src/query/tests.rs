@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 
 use engine::{Queries, Row, Rules, documents};
-use events::{
-    id::{OrderId, Shop},
-    view::CancelReason,
-};
+use events::{id::OrderId, view::CancelReason};
+use protocol::id::Shop;
 use serde_json::{Value, json};
 use sqlx::{AnyPool, any::AnyPoolOptions};
 

@@ -4,18 +4,22 @@ use super::*;
 
 const ID: &str = "018f0000-0000-7000-8000-000000000001";
 
-fn wire_request() -> proto::PlaceOrder {
-    proto::PlaceOrder {
+fn wire_request() -> proto::order::PlaceOrder {
+    proto::order::PlaceOrder {
         order_id: ID.into(),
         reference: "PO 1".into(),
         currency: "GBP".into(),
-        lines: vec![proto::RequestedLine { sku: "A".into(), quantity: 2, unit_price: Some(250) }],
+        lines: vec![proto::order::RequestedLine {
+            sku: "A".into(),
+            quantity: 2,
+            unit_price: Some(250),
+        }],
         payment_method: "card".into(),
         ..Default::default()
     }
 }
 
-fn place(order: proto::PlaceOrder) -> Result<Input, WireError> {
+fn place(order: proto::order::PlaceOrder) -> Result<Input, WireError> {
     let body = Some(Command::PlaceOrder(order));
     Orders::command(&proto::Command { body, ..Default::default() }.encode_to_vec())
 }
@@ -91,13 +95,15 @@ fn a_text_that_no_database_takes_is_made_harmless() {
 
 #[test]
 fn an_answer_of_payment_concerns_the_order_that_its_envelope_names() {
-    let captured = proto::PaymentCaptured {
+    let captured = proto::payment::Captured {
         operation_id: "o".into(),
         amount: Some(proto::Money { minor: 5, currency: "GBP".into() }),
     };
     let event = proto::Event {
         aggregate_id: ID.into(),
-        body: Some(Body::Payment(proto::PaymentEvent { kind: Some(Payment::Captured(captured)) })),
+        body: Some(Body::Payment(proto::payment::PaymentEvent {
+            kind: Some(Payment::Captured(captured)),
+        })),
         ..Default::default()
     };
     let Ok(Input::Signal { order_id, signal: Signal::Captured { amount } }) =
@@ -110,9 +116,9 @@ fn an_answer_of_payment_concerns_the_order_that_its_envelope_names() {
 
 #[test]
 fn what_this_service_does_not_read_is_refused_by_name() {
-    let released = Inventory::Released(proto::StockReleased::default());
+    let released = Inventory::Released(proto::inventory::Released::default());
     let event = proto::Event {
-        body: Some(Body::Inventory(proto::InventoryEvent { kind: Some(released) })),
+        body: Some(Body::Inventory(proto::inventory::InventoryEvent { kind: Some(released) })),
         ..Default::default()
     };
     let error = Orders::foreign(&event.encode_to_vec()).expect_err("is not read").to_string();

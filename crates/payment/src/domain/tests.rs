@@ -2,8 +2,11 @@
 
 use engine::{Cause, Context, Recorded};
 use events::{
-    id::{EventId, OrderId, Shop},
+    id::OrderId,
     money::{Currency, Money},
+};
+use protocol::{
+    id::{EventId, Shop},
     time::Timestamp,
 };
 

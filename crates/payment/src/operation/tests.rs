@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use events::{
-    id::Shop,
-    money::{Currency, Money},
-};
+use events::money::{Currency, Money};
+use protocol::id::Shop;
 use tempfile::TempDir;
 
 use super::*;

@@ -3,8 +3,9 @@
 use std::{path::Path, time::Duration};
 
 use engine::{Cause, Context, Recorded, Row as _, Rules, Value as Column};
-use events::{id::EventId, money::Money, time::Timestamp};
+use events::money::Money;
 use foldkit::{Projections, Random};
+use protocol::{id::EventId, time::Timestamp};
 use serde_json::json;
 use sqlx::any::AnyPoolOptions;
 use tempfile::TempDir;

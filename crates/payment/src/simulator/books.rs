@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use events::{id::Shop, money::Money};
+use events::money::Money;
+use protocol::id::Shop;
 
 use super::rule::Rule;
 use crate::provider::{Answer, ProviderError, Request, Task};

@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use events::{
-    id::Shop,
-    money::{Currency, Money},
-};
+use events::money::{Currency, Money};
+use protocol::id::Shop;
 use serde_json::json;
 use sqlx::{
     ConnectOptions as _, Row as _, SqliteConnection,

@@ -90,7 +90,7 @@ async fn what_is_in_flight_is_answered_while_the_workers_still_run() {
     assert_eq!(serving.ends().await.code(), Some(0));
     assert!(told.elapsed() < LIMIT, "it took {:?}", told.elapsed());
 
-    let placed = place.server.events("ORDER-0").await;
+    let placed = place.server.events::<events::proto::Event>("ORDER-0").await;
     let placed = placed.iter().filter(|entry| entry.subject.ends_with(".placed")).count();
     assert_eq!(placed, 16);
     let verified = place.run(&["verify"]).await;

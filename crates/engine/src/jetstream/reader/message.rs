@@ -2,7 +2,7 @@
 
 use async_nats::{HeaderMap, Message, StatusCode, header};
 use bytes::Bytes;
-use events::subject::{AFTER_HEADER, AGGREGATE_HEADER, POSITIONS_HEADER, REPLY_HEADER};
+use protocol::subject::{AFTER_HEADER, AGGREGATE_HEADER, POSITIONS_HEADER, REPLY_HEADER};
 
 /// The header of an ended request: how many of the messages it asked for it did not get.
 const PENDING_HEADER: &str = "Nats-Pending-Messages";
@@ -193,12 +193,12 @@ mod tests {
     #[test]
     fn the_sequences_are_read_from_both_forms_of_the_acknowledgement_subject() {
         assert_eq!(
-            sequences("$JS.ACK.ORDER-0.c1.1.42.7.1700000000000000000.3"),
+            sequences("$JS.ACK.LEDGER-0.c1.1.42.7.1700000000000000000.3"),
             Some([42, 7, 1_700_000_000_000_000_000, 3])
         );
-        let long = "$JS.ACK.hub.ACCHASH.ORDER-0.c1.1.42.7.1700000000000000000.3.random";
+        let long = "$JS.ACK.hub.ACCHASH.LEDGER-0.c1.1.42.7.1700000000000000000.3.random";
         assert_eq!(sequences(long), Some([42, 7, 1_700_000_000_000_000_000, 3]));
-        for none in ["", "_INBOX.a.b", "$JS.ACK.ORDER-0.c1.1", "$JS.ACK.S.c.1.x.7.0.0"] {
+        for none in ["", "_INBOX.a.b", "$JS.ACK.LEDGER-0.c1.1", "$JS.ACK.S.c.1.x.7.0.0"] {
             assert_eq!(sequences(none), None, "{none}");
         }
     }

@@ -1,21 +1,16 @@
-//! The ledger's inputs and events in the carriers that it borrows from the order service.
+//! The ledger's inputs and events as messages of the contract.
 
 use engine::WireError;
-use events::{
-    proto::{
-        self, CancelReason, OrderCancelled, OrderConfirmed, OrderEvent, OrderPaid, OrderPaymentDue,
-        OrderPlaced, catalog_event, inventory_event, order_event::Kind,
-    },
-    time::Timestamp,
-};
+use protocol::time::Timestamp;
 
 use super::{Event, Fact, HUGE_AMOUNT, Input, Line, Then};
+use crate::contract::{self, Amount, Body, Nothing, Promised, Task};
 
-pub(super) fn command(command: proto::Command) -> Result<Input, WireError> {
-    match command.body.ok_or(WireError::Missing("body"))? {
-        proto::command::Body::PlaceOrder(deposit) => Ok(Input::Deposit {
-            account: deposit.order_id,
-            then: match deposit.payment_method.as_str() {
+pub(super) fn command(command: contract::Command) -> Result<Input, WireError> {
+    match command.task.ok_or(WireError::Missing("task"))? {
+        Task::Deposit(deposit) => Ok(Input::Deposit {
+            account: deposit.account,
+            then: match deposit.then.as_str() {
                 "promise" => Then::Promise,
                 "charge" => Then::Charge,
                 _ => Then::Nothing,
@@ -23,80 +18,54 @@ pub(super) fn command(command: proto::Command) -> Result<Input, WireError> {
             lines: deposit
                 .lines
                 .into_iter()
-                .map(|line| Line {
-                    sku: line.sku,
-                    quantity: line.quantity,
-                    unit_price: line.unit_price,
-                })
+                .map(|line| Line { item: line.item, quantity: line.quantity, price: line.price })
                 .collect(),
         }),
-        proto::command::Body::CancelOrder(close) => Ok(Input::Close { account: close.order_id }),
-        proto::command::Body::PutProducts(_) => Err(WireError::Unexpected("PutProducts")),
-        proto::command::Body::RecordStock(_) => Err(WireError::Unexpected("RecordStock")),
+        Task::Close(close) => Ok(Input::Close { account: close.account }),
+        Task::Count(_) => Err(WireError::Unexpected("count")),
     }
 }
 
-pub(super) fn foreign(event: proto::Event) -> Result<Input, WireError> {
+pub(super) fn foreign(event: contract::Event) -> Result<Input, WireError> {
     match event.body {
-        Some(proto::event::Body::Inventory(proto::InventoryEvent {
-            kind: Some(inventory_event::Kind::Counted(counted)),
-        })) => Ok(Input::Counted {
+        Some(Body::Counted(counted)) => Ok(Input::Counted {
             account: event.aggregate_id,
-            units: counted.quantity,
-            times: counted.on_hand as usize,
+            units: counted.amount,
+            times: counted.times as usize,
         }),
-        Some(proto::event::Body::Catalog(proto::CatalogEvent {
-            kind: Some(catalog_event::Kind::Created(created)),
-        })) => priced(created.sku, created.price),
-        Some(proto::event::Body::Catalog(proto::CatalogEvent {
-            kind: Some(catalog_event::Kind::Updated(updated)),
-        })) => priced(updated.sku, updated.price),
+        Some(Body::Priced(price) | Body::Repriced(price)) => {
+            Ok(Input::Priced { item: price.item, price: price.price })
+        }
         _ => Err(WireError::Unexpected("the event")),
     }
 }
 
-fn priced(sku: String, price: Option<proto::Money>) -> Result<Input, WireError> {
-    Ok(Input::Priced { sku, price: price.ok_or(WireError::Missing("price"))?.minor })
+pub(super) fn encode(event: &Event) -> Body {
+    let amount = |amount| {
+        let padding = if amount == HUGE_AMOUNT { "G".repeat(1_100_000) } else { String::new() };
+        Amount { amount, padding }
+    };
+    match event.fact {
+        Fact::Deposited { amount: it } => Body::Deposited(amount(it)),
+        Fact::Promised { until } => Body::Promised(Promised { until: Some(until.into()) }),
+        Fact::Lapsed => Body::Lapsed(Nothing {}),
+        Fact::ChargePending { amount: it } => Body::ChargePending(amount(it)),
+        Fact::Charged { amount: it } => Body::Charged(amount(it)),
+        Fact::Closed => Body::Closed(Nothing {}),
+    }
 }
 
-pub(super) fn encode(event: &Event) -> proto::event::Body {
-    let money = |minor| {
-        let currency = if minor == HUGE_AMOUNT { "G".repeat(1_100_000) } else { "GBP".to_owned() };
-        Some(proto::Money { minor, currency })
-    };
-    let cancelled = |reason: CancelReason| {
-        Kind::Cancelled(OrderCancelled { reason: reason.into(), ..Default::default() })
-    };
-    let kind = match event.fact {
-        Fact::Deposited { amount } => {
-            Kind::Placed(OrderPlaced { total: money(amount), ..Default::default() })
+pub(super) fn decode(aggregate: &str, body: Body) -> Result<Event, WireError> {
+    let fact = match body {
+        Body::Deposited(Amount { amount, .. }) => Fact::Deposited { amount },
+        Body::Promised(promised) => {
+            Fact::Promised { until: Timestamp::parse(promised.until.as_ref())? }
         }
-        Fact::Promised { until } => {
-            Kind::PaymentDue(OrderPaymentDue { due_by: Some(until.into()), ..Default::default() })
-        }
-        Fact::Lapsed => cancelled(CancelReason::PaymentTimeout),
-        Fact::ChargePending { amount } => Kind::Confirmed(OrderConfirmed { amount: money(amount) }),
-        Fact::Charged { amount } => Kind::Paid(OrderPaid { amount: money(amount) }),
-        Fact::Closed => cancelled(CancelReason::Requested),
-    };
-    proto::event::Body::Order(OrderEvent { kind: Some(kind) })
-}
-
-pub(super) fn decode(aggregate: &str, body: proto::event::Body) -> Result<Event, WireError> {
-    let proto::event::Body::Order(OrderEvent { kind: Some(kind) }) = body else {
-        return Err(WireError::Unexpected("the event"));
-    };
-    let minor = |money: Option<proto::Money>| {
-        money.map(|money| money.minor).ok_or(WireError::Missing("amount"))
-    };
-    let fact = match kind {
-        Kind::Placed(placed) => Fact::Deposited { amount: minor(placed.total)? },
-        Kind::PaymentDue(due) => Fact::Promised { until: Timestamp::parse(due.due_by.as_ref())? },
-        Kind::Confirmed(confirmed) => Fact::ChargePending { amount: minor(confirmed.amount)? },
-        Kind::Paid(paid) => Fact::Charged { amount: minor(paid.amount)? },
-        Kind::Cancelled(cancelled) if cancelled.reason() == CancelReason::Requested => Fact::Closed,
-        Kind::Cancelled(_) => Fact::Lapsed,
-        Kind::Authorized(_) => return Err(WireError::Unexpected("authorized")),
+        Body::Lapsed(_) => Fact::Lapsed,
+        Body::ChargePending(Amount { amount, .. }) => Fact::ChargePending { amount },
+        Body::Charged(Amount { amount, .. }) => Fact::Charged { amount },
+        Body::Closed(_) => Fact::Closed,
+        _ => return Err(WireError::Unexpected("the event")),
     };
     Ok(Event { account: aggregate.to_owned(), fact })
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use engine::{Answered, Client, Config, Engine, Faults, Outcome};
-use events::{proto, subject::Lane};
+use protocol::subject::Lane;
 use testkit::{ConfiguredServer, Db, eventually};
 
 use crate::{
+    contract::{Command, SERVICES},
     ledger::Ledger,
     rig::{PATIENCE, Running, connect, deposit, send},
 };
@@ -23,7 +24,7 @@ fn config(servers: &[ConfiguredServer], db: &Db) -> Config {
         instance: "test".to_owned(),
         identity_file: None,
         start_timeout: Duration::from_secs(30),
-        services: testkit::SERVICES,
+        services: SERVICES,
         clock: engine::Clock::system(),
         faults: Faults::default(),
     }
@@ -44,7 +45,7 @@ async fn one_server_runs_with_single_conf() {
     assert!(syncs_always(&servers[0]).await);
     let engine = connect(config(&servers, &db)).await;
     let running = Running::start_claimed(&engine, &Ledger::default());
-    assert_eq!(send(&engine.client(), deposit("A", 1)).await.body, r#"{"balance":1}"#);
+    assert_eq!(send(&engine.client(), deposit("A", 1)).await.body, br#"{"balance":1}"#);
     running.stop().await;
     assert_eq!(engine.diff_streams().await.expect("they can be compared"), []);
 }
@@ -63,15 +64,15 @@ async fn three_servers_run_with_cluster_conf_and_one_of_them_may_fail() {
     let running = Running::start_claimed(&engine, &Ledger::default());
     let client = engine.client();
     for balance in 1..=3 {
-        let expected = format!("{{\"balance\":{balance}}}");
+        let expected = format!("{{\"balance\":{balance}}}").into_bytes();
         assert_eq!(send(&client, deposit("A", 1)).await.body, expected);
     }
 
-    let leader = leader(&servers[0], "ORDER-0").await;
+    let leader = leader(&servers[0], "ACCOUNT-0").await;
     let leader = servers.iter_mut().find(|server| server.name == leader);
     leader.expect("it is one of them").kill().await;
     for balance in 4..=6 {
-        let expected = format!("{{\"balance\":{balance}}}");
+        let expected = format!("{{\"balance\":{balance}}}").into_bytes();
         assert_eq!(send_again_and_again(&client, deposit("A", 1)).await.body, expected);
     }
     running.stop().await;
@@ -87,9 +88,9 @@ async fn three_servers_run_with_cluster_conf_and_one_of_them_may_fail() {
 }
 
 /// Sends a command under its one id until it is answered, as a caller does who is told to try again.
-async fn send_again_and_again(client: &Client, command: proto::Command) -> Answered {
+async fn send_again_and_again(client: &Client, command: Command) -> Answered {
     for _ in 0..4 {
-        match client.send(Lane::Live, command.clone(), PATIENCE).await {
+        match client.send(Lane::Live, command.clone().into(), PATIENCE).await {
             Ok(Outcome::Answered(answered)) => return answered,
             Ok(Outcome::Pending) => tracing::warn!("no answer within {PATIENCE:?}"),
             Err(error) => tracing::warn!(%error, "not sent"),

@@ -55,13 +55,13 @@ impl Member {
 }
 
 fn slot(partition: u32) -> Slot {
-    ("order".to_owned(), partition)
+    ("ledger".to_owned(), partition)
 }
 
 fn presence(instance: &str) -> Presence {
     Presence {
         instance: format!("process {instance}"),
-        services: ["order".to_owned()].into(),
+        services: ["ledger".to_owned()].into(),
         renewal: 1,
         start: "s".to_owned(),
     }
@@ -112,7 +112,7 @@ fn a_process_that_comes_gets_its_share_from_the_one_that_has_more() {
 fn a_process_that_runs_other_services_has_no_share() {
     let mut a = Member::new("a", &[]);
     a.take_all();
-    let services = ["payment".to_owned()].into();
+    let services = ["till".to_owned()].into();
     a.0.hear("b", Some(Presence { services, ..presence("b") }));
     assert_eq!(a.handed_over(), Vec::<u32>::new());
 }

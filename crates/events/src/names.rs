@@ -1,0 +1,111 @@
+//! The names of events and commands, as they stand in subjects, and the services that they belong to.
+
+use prost::Message;
+use protocol::{command::OutgoingCommand, proto::CommandEnvelope};
+
+use crate::proto::{
+    self, catalog::catalog_event::Kind as Catalog, command::Body as CommandBody, event::Body,
+    inventory::inventory_event::Kind as Inventory, order::order_event::Kind as Order,
+    payment::payment_event::Kind as Payment,
+};
+
+/// The name of the event in an envelope.
+pub fn event_name(body: &Body) -> Option<&'static str> {
+    Some(match body {
+        Body::Engine(event) => event.kind.as_ref()?.name(),
+        Body::Catalog(event) => match event.kind.as_ref()? {
+            Catalog::Created(_) => "created",
+            Catalog::Updated(_) => "updated",
+            Catalog::Discontinued(_) => "discontinued",
+        },
+        Body::Inventory(event) => match event.kind.as_ref()? {
+            Inventory::Counted(_) => "counted",
+            Inventory::Adjusted(_) => "adjusted",
+            Inventory::Short(_) => "short",
+            Inventory::Reserved(_) => "reserved",
+            Inventory::Refused(_) => "refused",
+            Inventory::Allocated(_) => "allocated",
+            Inventory::Lost(_) => "lost",
+            Inventory::Released(_) => "released",
+        },
+        Body::Order(event) => match event.kind.as_ref()? {
+            Order::Placed(_) => "placed",
+            Order::PaymentDue(_) => "payment_due",
+            Order::Authorized(_) => "authorized",
+            Order::Confirmed(_) => "confirmed",
+            Order::Paid(_) => "paid",
+            Order::Cancelled(_) => "cancelled",
+        },
+        Body::Payment(event) => match event.kind.as_ref()? {
+            Payment::AuthorizationPending(_) => "authorization_pending",
+            Payment::Authorized(_) => "authorized",
+            Payment::Declined(_) => "declined",
+            Payment::Failed(_) => "failed",
+            Payment::CapturePending(_) => "capture_pending",
+            Payment::Captured(_) => "captured",
+            Payment::CaptureFailed(_) => "capture_failed",
+            Payment::VoidPending(_) => "void_pending",
+            Payment::Voided(_) => "voided",
+            Payment::RefundPending(_) => "refund_pending",
+            Payment::Refunded(_) => "refunded",
+            Payment::Abandoned(_) => "abandoned",
+            Payment::CancelRequested(_) => "cancel_requested",
+        },
+    })
+}
+
+/// The service that a command is for, and the command's name.
+pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
+    match body {
+        CommandBody::PutProducts(_) => ("catalog", "put_products"),
+        CommandBody::RecordStock(_) => ("inventory", "record_stock"),
+        CommandBody::PlaceOrder(_) => ("order", "place_order"),
+        CommandBody::CancelOrder(_) => ("order", "cancel_order"),
+    }
+}
+
+/// A command without a body: it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the command has no body")]
+pub struct EmptyCommand;
+
+impl TryFrom<proto::Command> for OutgoingCommand {
+    type Error = EmptyCommand;
+
+    fn try_from(command: proto::Command) -> Result<Self, EmptyCommand> {
+        let proto::Command { id, shop, time, fingerprint, traceparent, after, body } = command;
+        let body = body.ok_or(EmptyCommand)?;
+        let (service, name) = command_name(&body);
+        let aggregate = match &body {
+            CommandBody::PlaceOrder(order) => order.order_id.clone(),
+            CommandBody::CancelOrder(order) => order.order_id.clone(),
+            // Many aggregates at once; nothing else waits for these.
+            CommandBody::PutProducts(_) | CommandBody::RecordStock(_) => id.clone(),
+        };
+        let body = proto::Command { body: Some(body), ..Default::default() }.encode_to_vec();
+        let envelope = CommandEnvelope { id, shop, time, fingerprint, traceparent, after };
+        Ok(Self { service, name, aggregate, envelope, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outgoing_command_is_the_same_message() {
+        let cancel = proto::order::CancelOrder { order_id: "o".into(), note: "mistake".into() };
+        let command = proto::Command {
+            id: "018f".into(),
+            shop: "acme".into(),
+            after: [("catalog".to_owned(), 7)].into(),
+            body: Some(CommandBody::CancelOrder(cancel)),
+            ..Default::default()
+        };
+        let outgoing = OutgoingCommand::try_from(command.clone()).expect("it has a body");
+        assert_eq!((outgoing.service, outgoing.name), ("order", "cancel_order"));
+        assert_eq!(outgoing.aggregate, "o");
+        assert_eq!(proto::Command::decode(&*outgoing.encode()), Ok(command));
+        assert_eq!(OutgoingCommand::try_from(proto::Command::default()), Err(EmptyCommand));
+    }
+}
