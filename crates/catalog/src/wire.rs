@@ -56,7 +56,7 @@ impl engine::Wire for Catalog {
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
-        let body = proto::Event::decode(payload)?.body.ok_or(WireError::Missing("body"))?;
+        let body = proto::EventFact::decode(payload)?.body.ok_or(WireError::Missing("body"))?;
         let Body::Catalog(proto::catalog::CatalogEvent { kind: Some(kind) }) = body else {
             return Err(WireError::Unexpected("an event that is not the catalogue's"));
         };

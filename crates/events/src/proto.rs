@@ -11,5 +11,17 @@ pub use generated::tradewind::{
     inventory::v1 as inventory, order::v1 as order, payment::v1 as payment,
 };
 
+/// What a service reads of an [`Event`]: the fact and its aggregate. The rest of the envelope is the
+/// engine's, and need not be read twice.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EventFact {
+    /// See [`Event`].
+    #[prost(string, tag = "3")]
+    pub aggregate_id: String,
+    /// See [`Event`].
+    #[prost(oneof = "event::Body", tags = "15, 16, 17, 18, 19")]
+    pub body: Option<event::Body>,
+}
+
 /// The compiled `proto/` folder, an encoded `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));

@@ -39,7 +39,7 @@ impl Wire for Inventory {
     }
 
     fn foreign(payload: &[u8]) -> Result<Input, WireError> {
-        foreign(proto::Event::decode(payload)?)
+        foreign(proto::EventFact::decode(payload)?)
     }
 
     fn encode(event: &Event) -> Encoded {
@@ -50,7 +50,7 @@ impl Wire for Inventory {
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
-        decode(proto::Event::decode(payload)?)
+        decode(proto::EventFact::decode(payload)?)
     }
 }
 
@@ -101,7 +101,7 @@ fn document(document: Option<proto::inventory::Document>) -> Result<Document, Wi
 }
 
 /// Turns an event of the order service or of the catalogue into an input.
-fn foreign(event: proto::Event) -> Result<Input, WireError> {
+fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
     use proto::{
         catalog::catalog_event::Kind as Catalog, event::Body, order::order_event::Kind as Order,
     };
@@ -235,7 +235,7 @@ fn encode_shortages(shortages: &[Shortage]) -> Vec<proto::inventory::Shortage> {
 }
 
 /// Turns the wire form back into the event.
-fn decode(event: proto::Event) -> Result<Event, WireError> {
+fn decode(event: proto::EventFact) -> Result<Event, WireError> {
     use proto::event::Body;
     let event = match event.body.ok_or(WireError::Missing("body"))? {
         Body::Inventory(event) => event,

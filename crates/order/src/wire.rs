@@ -43,7 +43,7 @@ impl Wire for Orders {
     }
 
     fn foreign(payload: &[u8]) -> Result<Input, WireError> {
-        let event = proto::Event::decode(payload)?;
+        let event = proto::EventFact::decode(payload)?;
         match event.body.ok_or(WireError::Missing("body"))? {
             Body::Inventory(fact) => stock(fact.kind.ok_or(WireError::Missing("kind"))?),
             Body::Payment(fact) => {
@@ -64,7 +64,7 @@ impl Wire for Orders {
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
-        let event = proto::Event::decode(payload)?;
+        let event = proto::EventFact::decode(payload)?;
         let fact = match event.body.ok_or(WireError::Missing("body"))? {
             Body::Order(fact) => decode_fact(fact.kind.ok_or(WireError::Missing("kind"))?)?,
             other => return Err(unexpected(&other)),

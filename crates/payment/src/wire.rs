@@ -28,7 +28,7 @@ impl Wire for Payments {
     }
 
     fn foreign(payload: &[u8]) -> Result<Input, WireError> {
-        let event = proto::Event::decode(payload)?;
+        let event = proto::EventFact::decode(payload)?;
         let signal = match event.body.ok_or(WireError::Missing("body"))? {
             Body::Order(order) => signal(order.kind.ok_or(WireError::Missing("kind"))?)?,
             other => return Err(unexpected(&other)),
@@ -45,7 +45,7 @@ impl Wire for Payments {
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
-        let event = proto::Event::decode(payload)?;
+        let event = proto::EventFact::decode(payload)?;
         let fact = match event.body.ok_or(WireError::Missing("body"))? {
             Body::Payment(fact) => decode_fact(fact.kind.ok_or(WireError::Missing("kind"))?)?,
             other => return Err(unexpected(&other)),

@@ -22,7 +22,7 @@ impl ParseError {
     }
 }
 
-/// Defines a text type with a rule that every value keeps. The crate that uses it depends on serde.
+/// Defines a text type with a rule that every value keeps, and that is cheap to clone. The crate that uses it depends on serde.
 #[macro_export]
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $holds:expr) => {
@@ -31,7 +31,7 @@ macro_rules! text_id {
             Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, ::serde::Serialize, ::serde::Deserialize,
         )]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Box<str>);
+        pub struct $name(::std::sync::Arc<str>);
 
         impl $name {
             /// Takes a value that keeps the rule.
@@ -66,7 +66,7 @@ macro_rules! text_id {
 
         impl From<$name> for String {
             fn from(value: $name) -> String {
-                value.0.into()
+                value.0.as_ref().to_owned()
             }
         }
     };

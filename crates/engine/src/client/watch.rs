@@ -19,6 +19,7 @@ use crate::{
     jetstream::log::last_sequence,
     jetstream::reader::{Delivery, Selection, follow},
     jetstream::streams,
+    service::envelope,
 };
 
 /// Who waits for what: by shop and aggregate.
@@ -113,8 +114,8 @@ impl Watches {
         tokio::spawn(async move {
             while let Some(fed) = queue.recv().await {
                 let Delivery::Message(message) = fed else { continue };
-                let shop = message.subject.split('.').nth(2).unwrap_or_default().to_owned();
-                let place = (shop, message.aggregate.unwrap_or_default());
+                let Ok(event) = envelope::open_foreign(&message.payload) else { continue };
+                let place = (event.shop.to_string(), event.aggregate);
                 let mut waiting = tell.lock().unwrap_or_else(PoisonError::into_inner);
                 for waiter in waiting.remove(&place).unwrap_or_default() {
                     waiter.send(message.sequence).ok();

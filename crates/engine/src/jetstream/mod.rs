@@ -1,6 +1,7 @@
 //! What is asked of nats-server: connections, streams, fenced appends, members, gapless reading.
 
 pub(crate) mod connect;
+pub(crate) mod headers;
 pub(crate) mod log;
 pub(crate) mod membership;
 pub(crate) mod publish;

@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, HeaderName, Request};
+use async_nats::{Client, HeaderMap, Request};
 use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
+
+use crate::jetstream::headers::{BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE, EXPECTED_LAST_SEQUENCE};
 
 /// How long the server may take to answer before the outcome counts as unknown, unless the caller
 /// says otherwise.
@@ -24,11 +26,6 @@ pub(crate) const MAX_PIPELINED: usize = 8;
 pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
 /// The server's code for a batch that holds a message id it knows.
 pub(crate) const DUPLICATE_IN_BATCH: u64 = 10_201;
-
-const BATCH_ID: HeaderName = HeaderName::from_static("Nats-Batch-Id");
-const BATCH_SEQUENCE: HeaderName = HeaderName::from_static("Nats-Batch-Sequence");
-const BATCH_COMMIT: HeaderName = HeaderName::from_static("Nats-Batch-Commit");
-const EXPECTED_LAST_SEQUENCE: HeaderName = HeaderName::from_static("Nats-Expected-Last-Sequence");
 
 /// A message to publish.
 #[derive(Debug, Clone)]

@@ -5,8 +5,9 @@
 //! many rows are written with one `insert`, many keys are one JSON text into a `select`, and the
 //! documents that it finds one text out of it.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
+use foldhash::{HashMap, HashMapExt};
 use protocol::id::Shop;
 use serde_json::value::RawValue;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _, any::AnyRow};
@@ -16,9 +17,12 @@ use crate::{
     service::{ColumnKind, Value},
 };
 
-/// The most rows written with one statement. Rows are written by powers of two, so that a connection
-/// prepares few statements for each table and keeps them.
-const MAX_ROWS_PER_STATEMENT: usize = 128;
+/// The most rows that Postgres is given at once, in one statement. Rows are written by powers of two,
+/// so that a connection prepares few statements for each table and keeps them.
+const MAX_POSTGRES_ROWS: usize = 128;
+/// The most rows that `SQLite` is given at once: in as many statements, since it copies each page that
+/// a statement of several rows touches, to undo that statement alone.
+const MAX_SQLITE_ROWS: usize = 32;
 /// The most keys deleted with one statement.
 const MAX_KEYS_PER_STATEMENT: usize = 4_000;
 
@@ -152,8 +156,8 @@ pub(crate) async fn save(
     partition: u32,
     changes: &[TableChanges],
 ) -> Result<(), StoreError> {
-    // SQLite knows `$1` as a name, and a look for it among many takes long.
-    let is_numbered = db.backend_name() != "SQLite";
+    let is_sqlite = db.backend_name() == "SQLite";
+    let most = if is_sqlite { MAX_SQLITE_ROWS } else { MAX_POSTGRES_ROWS };
     for TableChanges { table, rows } in changes {
         let mut written = Vec::with_capacity(rows.len());
         let mut removed = Vec::new();
@@ -165,10 +169,9 @@ pub(crate) async fn save(
         }
         let mut left = &written[..];
         while !left.is_empty() {
-            let count = (1 << left.len().ilog2()).min(MAX_ROWS_PER_STATEMENT);
+            let count = (1 << left.len().ilog2()).min(most);
             let (now, later) = left.split_at(count);
-            let mut statement =
-                sqlx::query(AssertSqlSafe(upsert_statement(table, count, is_numbered)));
+            let mut statement = sqlx::query(AssertSqlSafe(upsert(table, count, is_sqlite)));
             for (shop, key, row) in now {
                 statement = statement
                     .bind(i64::from(partition))
@@ -195,31 +198,29 @@ pub(crate) async fn save(
     Ok(())
 }
 
-fn upsert_statement(table: &Table, rows: usize, is_numbered: bool) -> String {
+/// Writes as many rows, with the parameters row by row. `SQLite` takes `$1` for a name, and looks it
+/// up among all others.
+fn upsert(table: &Table, rows: usize, is_sqlite: bool) -> String {
     let (mut names, mut updates) = (String::new(), String::new());
     for column in table.columns {
         let _ = write!(names, ", {}", column.name);
         let _ = write!(updates, ", {0} = excluded.{0}", column.name);
     }
     let width = 4 + table.columns.len();
-    let mut values = String::new();
-    for row in 0..rows {
-        values.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=width {
-            values.push_str(if column == 1 { "" } else { ", " });
-            if is_numbered {
-                let _ = write!(values, "${}", row * width + column);
-            } else {
-                values.push('?');
-            }
-        }
-        values.push(')');
+    let upsert = |values: &str| {
+        format!(
+            "insert into {table} (partition, shop, key, document{names}) values {values} \
+             on conflict (shop, key) do update set document = excluded.document{updates}",
+            table = table.name
+        )
+    };
+    if is_sqlite {
+        let row = format!("({})", vec!["?"; width].join(", "));
+        return vec![upsert(&row); rows].join("; ");
     }
-    format!(
-        "insert into {table} (partition, shop, key, document{names}) values {values} \
-         on conflict (shop, key) do update set document = excluded.document{updates}",
-        table = table.name
-    )
+    let mut parameters = (1..).map(|number| format!("${number}"));
+    let row = |_| format!("({})", parameters.by_ref().take(width).collect::<Vec<_>>().join(", "));
+    upsert(&(0..rows).map(row).collect::<Vec<_>>().join(", "))
 }
 
 fn delete_statement(table: &Table) -> String {

@@ -4,10 +4,11 @@
 //! what they read. So both lead to the same rows by construction.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use foldhash::{HashMap, HashMapExt};
 use protocol::{
     id::{Shop, hex},
     proto::engine_event::Kind,

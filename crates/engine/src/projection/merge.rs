@@ -1,7 +1,8 @@
 //! What several batches changed, merged: a row that all of them changed is written once.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt};
 use protocol::id::Shop;
 
 use crate::{

@@ -79,12 +79,20 @@ pub(crate) fn open<S: Service>(payload: &[u8]) -> Result<Opened<S::Event>, WireE
     Ok(Opened { recorded, aggregate: envelope.aggregate_id, answer: envelope.answer })
 }
 
-/// Reads the engine's part of another service's event: its id, shop and context.
-pub(crate) fn open_foreign(payload: &[u8]) -> Result<(String, Shop, Context), WireError> {
-    let envelope = Envelope::decode(payload)?;
-    let context =
-        Context { correlation_id: envelope.correlation_id, traceparent: envelope.traceparent };
-    Ok((envelope.id, Shop::parse(&envelope.shop)?, context))
+/// The engine's part of another service's event.
+pub(crate) struct ForeignEvent {
+    pub(crate) id: String,
+    pub(crate) shop: Shop,
+    pub(crate) aggregate: String,
+    pub(crate) context: Context,
+}
+
+/// Reads the engine's part of another service's event.
+pub(crate) fn open_foreign(payload: &[u8]) -> Result<ForeignEvent, WireError> {
+    let Envelope { id, shop, aggregate_id, correlation_id, traceparent, .. } =
+        Envelope::decode(payload)?;
+    let context = Context { correlation_id, traceparent };
+    Ok(ForeignEvent { id, shop: Shop::parse(&shop)?, aggregate: aggregate_id, context })
 }
 
 impl Recorded<()> {

@@ -9,12 +9,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{HashSet, hash_map::Entry},
     fmt::{self, Debug, Display},
     hash::Hash,
     sync::Arc,
 };
 
+use foldhash::{HashMap, HashMapExt};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The longest key of a row, in bytes: an entry of an index of Postgres holds up to 2,704 bytes, and

@@ -24,7 +24,10 @@ use crate::{
         fold::panic_text,
         positions::{Positions, parse_header},
     },
-    service::{MAX_KEY_BYTES, envelope},
+    service::{
+        MAX_KEY_BYTES,
+        envelope::{self, ForeignEvent},
+    },
 };
 
 /// Inputs in one batch.
@@ -399,7 +402,10 @@ impl<S: Service> Input<S> {
     }
 
     fn read_event(&mut self) -> Result<(), WireError> {
-        let (id, shop, context) = envelope::open_foreign(&self.payload)?;
+        let ForeignEvent { id, shop, aggregate, context } = envelope::open_foreign(&self.payload)?;
+        if !aggregate.is_empty() {
+            self.aggregate = aggregate;
+        }
         if shop != self.shop {
             return Err(WireError::Unexpected("a shop that differs from that of the subject"));
         }

@@ -43,7 +43,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long positions that have moved may stay out of the log: much less than the inbox is kept.
 const POSITIONS_INTERVAL: Duration = Duration::from_mins(1);
 /// Rows in memory; beyond that, those that were not used lately leave it.
-const MAX_ROWS: usize = 30_000;
+const MAX_ROWS: usize = 60_000;
 /// How many batches ago a row must have been used to stay when there are too many.
 const KEPT_BATCHES: u64 = 64;
 

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{HeaderMap, HeaderName};
+use async_nats::HeaderMap;
 use protocol::{
     id::{EventId, Shop},
     proto::{self, engine_event::Kind},
-    subject::{self, AGGREGATE_HEADER, POSITIONS_HEADER},
+    subject,
     time::Timestamp,
 };
 use sqlx::AnyPool;
@@ -19,7 +19,10 @@ use uuid::Uuid;
 
 use crate::{
     AfterAppend, Cause, Context, Decision, Error, Recorded, Service,
-    jetstream::publish::{MAX_BATCH, MAX_PIPELINED, Outgoing},
+    jetstream::{
+        headers::POSITIONS,
+        publish::{MAX_BATCH, MAX_PIPELINED, Outgoing},
+    },
     metrics::PartitionMetrics,
     projection::{
         engine_rows::AnswerRow,
@@ -48,10 +51,6 @@ const MAX_PARKED_TEXT_CHARS: usize = 1_000;
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How often rows are fetched for one input before its rules count as never satisfied.
 const MAX_FETCHES: u32 = 10_000;
-
-/// The headers of an event: parsed once.
-const AGGREGATE: HeaderName = HeaderName::from_static(AGGREGATE_HEADER);
-const POSITIONS: HeaderName = HeaderName::from_static(POSITIONS_HEADER);
 
 /// What a batch leads to.
 #[derive(Default)]
@@ -362,8 +361,8 @@ impl<'a, S: Service> Planner<'a, S> {
             made.map_err(|panic| panic_text(&*panic))?;
         let recorded = self.recorded(input, version + 1, event);
         let name = encoded.name;
-        let bytes = envelope::seal(&recorded, aggregate.clone(), None, Some(encoded), answer);
-        self.fold(&input.shop, name, &aggregate, bytes)?;
+        let bytes = envelope::seal(&recorded, aggregate, None, Some(encoded), answer);
+        self.fold(&input.shop, name, bytes)?;
         self.after_append.extend(after_append);
         Ok(())
     }
@@ -379,7 +378,7 @@ impl<'a, S: Service> Planner<'a, S> {
         let recorded = self.recorded(input, 1, ());
         let name = kind.name();
         let bytes = envelope::seal(&recorded, aggregate.to_owned(), Some(kind), None, answer);
-        self.fold(&input.shop, name, aggregate, bytes)
+        self.fold(&input.shop, name, bytes)
     }
 
     fn recorded<E>(&self, input: &Input<S>, version: u64, event: E) -> Recorded<E> {
@@ -401,13 +400,7 @@ impl<'a, S: Service> Planner<'a, S> {
         Context { correlation_id: correlation_id.clone(), traceparent: traceparent.clone() }
     }
 
-    fn fold(
-        &mut self,
-        shop: &Shop,
-        name: &'static str,
-        aggregate: &str,
-        payload: Vec<u8>,
-    ) -> Result<(), String> {
+    fn fold(&mut self, shop: &Shop, name: &'static str, payload: Vec<u8>) -> Result<(), String> {
         if payload.len() > MAX_EVENT_BYTES {
             return Err(format!(
                 "the event {name} would have {} bytes, and {MAX_EVENT_BYTES} are the most",
@@ -422,11 +415,8 @@ impl<'a, S: Service> Planner<'a, S> {
                 format!("version {next} of {aggregate} would follow version {version}")
             }
         })?;
-        let mut headers = HeaderMap::new();
-        if aggregate.bytes().all(|byte| byte.is_ascii_graphic()) {
-            headers.insert(AGGREGATE, aggregate);
-        }
         let subject = subject::event(S::NAME, self.projection.partition, shop, name);
+        let headers = HeaderMap::new();
         self.current.push(Outgoing { subject, headers, payload: payload.into() });
         self.kinds.push(name);
         Ok(())
@@ -486,8 +476,8 @@ impl<'a, S: Service> Planner<'a, S> {
         let sequence = self.sequence() + 1;
         let aggregate = format!("parked:{}-{sequence}", self.projection.partition);
         let kind = Kind::Parked(parked);
-        let bytes = envelope::seal(&recorded, aggregate.clone(), Some(kind), None, None);
-        self.fold(&input.shop, "parked", &aggregate, bytes)
+        let bytes = envelope::seal(&recorded, aggregate, Some(kind), None, None);
+        self.fold(&input.shop, "parked", bytes)
     }
 
     fn record_redriven(&mut self, input: &Input<S>) -> Result<(), String> {

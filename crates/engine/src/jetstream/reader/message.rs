@@ -2,7 +2,8 @@
 
 use async_nats::{HeaderMap, Message, StatusCode, header};
 use bytes::Bytes;
-use protocol::subject::{AFTER_HEADER, AGGREGATE_HEADER, POSITIONS_HEADER, REPLY_HEADER};
+
+use crate::jetstream::headers::{AFTER, AGGREGATE, POSITIONS, REPLY};
 
 /// The header of an ended request: how many of the messages it asked for it did not get.
 const PENDING_HEADER: &str = "Nats-Pending-Messages";
@@ -71,11 +72,11 @@ fn read_stored(message: Message) -> Option<Signal> {
     let header = |name| headers.and_then(|h| h.get(name)).map(|v| v.as_str().to_owned());
     let message = StoredMessage {
         sequence: stream,
-        aggregate: header(AGGREGATE_HEADER),
-        reply: header(REPLY_HEADER),
-        after: header(AFTER_HEADER),
+        aggregate: header(AGGREGATE),
+        reply: header(REPLY),
+        after: header(AFTER),
         stored_at: Some((stored_ns / 1_000_000) as i64),
-        positions: header(POSITIONS_HEADER),
+        positions: header(POSITIONS),
         pending,
         subject: message.subject.into_string(),
         payload: message.payload,
