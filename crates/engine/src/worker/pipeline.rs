@@ -277,7 +277,8 @@ impl Gathered {
     fn push(&mut self, plan: BatchPlan) {
         self.has_events |= !plan.parts.is_empty();
         self.changes.push(plan.changes);
-        (self.batch, self.last, self.span) = (plan.batch, plan.last, plan.span);
+        (self.batch, self.last) = (plan.batch, plan.last);
+        self.span = std::mem::take(&mut self.span).or(plan.span);
     }
 }
 

@@ -45,6 +45,11 @@ impl BatchSpan {
         Self(span)
     }
 
+    /// This span, or the other when this one belongs to no trace.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self.0.is_none() { other } else { self }
+    }
+
     /// The span in which rows are fetched.
     pub(crate) fn load<S: Service>(&self, aggregates: usize) -> Span {
         if self.0.is_none() {

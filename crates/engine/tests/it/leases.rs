@@ -163,9 +163,9 @@ async fn processes_share_the_partitions_evenly() {
     running.stop().await;
     processes.share(&[("a", 0), ("b", 4)]).await;
     processes.use_all(&a).await;
+    also_running.stop().await;
     let verified = b.verify::<Ledger>().await.expect("it can be verified");
     assert_eq!((verified.events, verified.mismatches), (3 * u64::from(PARTITIONS), vec![]));
-    also_running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
