@@ -52,13 +52,20 @@ pub fn parse<Options: Args>(arguments: &[&str]) -> (Settings, Options) {
 
 /// The settings of a process in a private installation.
 pub fn settings(server: &TestServer, db: &Db, folder: &TempDir) -> Settings {
+    Settings {
+        nats_url: server.url(),
+        nats_monitor_url: Some(server.monitor_url()),
+        ..settings_on(db, folder)
+    }
+}
+
+/// The settings of a process with private databases, but for its nats-servers.
+pub fn settings_on(db: &Db, folder: &TempDir) -> Settings {
     let database = match db.location() {
         Location::Folder(folder) => folder.display().to_string(),
         Location::Postgres(url) => url,
     };
     Settings {
-        nats_url: server.url(),
-        nats_monitor_url: Some(server.monitor_url()),
         database,
         provider_dir: folder.path().join("provider"),
         listen: ([127, 0, 0, 1], 0).into(),

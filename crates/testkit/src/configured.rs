@@ -1,9 +1,15 @@
 //! Servers as the files in nats/ configure them, so that these are known to work.
 
-use std::{net::TcpListener, path::Path, process::Stdio};
+use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
 
+use async_nats::jetstream;
+use futures::StreamExt;
+use prost::bytes::Bytes;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    time::sleep,
+};
 
 use crate::{eventually, nats::show_logs, nats_server};
 
@@ -68,6 +74,13 @@ impl ConfiguredServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// A connection of the test's own to one of these servers.
+    pub async fn jetstream(servers: &[Self]) -> jetstream::Context {
+        let urls: Vec<_> = servers.iter().map(Self::url).collect();
+        let client = async_nats::connect(urls).await.expect("they take connections");
+        jetstream::new(client)
+    }
+
     /// The address of the monitor.
     pub fn monitor_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.monitor_port)
@@ -94,6 +107,39 @@ impl ConfiguredServer {
         self.signal("-CONT").await;
     }
 
+    /// Lets it run for a small part of the time only; never ends. When this is dropped, the server
+    /// may be suspended.
+    pub async fn slow_down(&self, suspended: Duration, running: Duration) {
+        loop {
+            self.suspend().await;
+            sleep(suspended).await;
+            self.resume().await;
+            sleep(running).await;
+        }
+    }
+
+    /// Waits until another server of the cluster leads each stream, and this one has all that the
+    /// leader has. `others` are connected to the other servers only.
+    pub async fn only_follows(&self, others: &jetstream::Context) {
+        eventually("it leads no stream, and has caught up", async || {
+            let mut streams = others.streams();
+            let mut only_follows = true;
+            while let Some(info) = streams.next().await {
+                let Ok(info) = info else { return false };
+                let Some(cluster) = info.cluster else { return false };
+                if cluster.leader.as_ref().is_none_or(|leader| *leader == self.name) {
+                    let subject = format!("$JS.API.STREAM.LEADER.STEPDOWN.{}", info.config.name);
+                    others.client().publish(subject, "".into()).await.ok();
+                    only_follows = false;
+                }
+                let is_current = cluster.replicas.iter().all(|replica| replica.current);
+                only_follows &= is_current && cluster.replicas.len() == 2;
+            }
+            only_follows
+        })
+        .await;
+    }
+
     async fn signal(&self, signal: &str) {
         let process = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args([signal, &process]).status().await;
@@ -105,6 +151,22 @@ impl ConfiguredServer {
             async_nats::connect(self.url()).await.is_ok()
         })
         .await;
+    }
+}
+
+/// Publishes 2,500 messages a second without waiting for them to be stored: more than a server keeps
+/// up with that runs for a small part of the time. Never ends.
+pub async fn publish_much(
+    context: &jetstream::Context,
+    subject: &'static str,
+    payload: impl Into<Bytes>,
+) {
+    let (client, payload) = (context.client(), payload.into());
+    loop {
+        for _ in 0..50 {
+            client.publish(subject, payload.clone()).await.expect("it is sent");
+        }
+        sleep(Duration::from_millis(20)).await;
     }
 }
 

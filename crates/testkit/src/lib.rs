@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-pub use configured::ConfiguredServer;
+pub use configured::{ConfiguredServer, publish_much};
 pub use db::Db;
 pub use log::Entry;
 pub use nats::{TestServer, nats_server};

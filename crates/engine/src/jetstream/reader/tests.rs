@@ -6,13 +6,13 @@ use async_nats::{
     HeaderMap,
     header::NATS_MESSAGE_ID,
     jetstream::{
-        self, Context,
+        Context,
         consumer::{AckPolicy, pull},
         stream,
     },
 };
 use futures::StreamExt;
-use testkit::{ConfiguredServer, TestServer, eventually};
+use testkit::{ConfiguredServer, TestServer, eventually, publish_much};
 use tokio::{
     sync::Notify,
     time::{Instant, timeout},
@@ -259,31 +259,21 @@ async fn what_retention_deleted_is_an_error_unless_it_was_never_read() {
     assert_eq!(range(&context, selection, 0, 5).await, [4, 5]);
 }
 
+/// How long the server that lags does not run, and how long it runs then.
+const SUSPENDED: Duration = Duration::from_millis(900);
+const RUNNING: Duration = Duration::from_millis(12);
+
 /// A replica that lags behind, readers that are opened anew and then lose that server: each
 /// message is read once, in order. `TRADEWIND_TEST_ROUNDS` says how often, once without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_is_read_once_while_a_replica_lags_and_dies() {
     let rounds = std::env::var("TRADEWIND_TEST_ROUNDS").ok().and_then(|n| n.parse().ok());
     let mut servers = ConfiguredServer::cluster().await;
-    let urls = servers.each_ref().map(ConfiguredServer::url);
     // Nobody is connected to the server that lags.
-    let client = async_nats::connect(&urls[..2]).await.expect("they take connections");
-    let context = jetstream::new(client);
+    let context = ConfiguredServer::jetstream(&servers[..2]).await;
     eventually("the stream is created", async || create_stream(&context, 3).await).await;
     for round in 0..rounds.unwrap_or(1) {
-        eventually("the other two lead, and the third has caught up", async || {
-            let stream = context.get_stream(STREAM).await;
-            let Ok(Some(cluster)) = stream.map(|s| s.cached_info().cluster.clone()) else {
-                return false;
-            };
-            let leads = cluster.leader.is_some_and(|leader| leader != servers[2].name);
-            if !leads {
-                let subject = format!("$JS.API.STREAM.LEADER.STEPDOWN.{STREAM}");
-                context.client().publish(subject, "".into()).await.ok();
-            }
-            leads && cluster.replicas.len() == 2 && cluster.replicas.iter().all(|r| r.current)
-        })
-        .await;
+        servers[2].only_follows(&context).await;
         lose_a_lagging_replica(&context, &mut servers[2], round).await;
         servers[2].start_again().await;
     }
@@ -305,8 +295,8 @@ async fn lose_a_lagging_replica(context: &Context, lagging: &mut ConfiguredServe
         }
     };
     tokio::select! {
-        () = slow_down(lagging) => {}
-        () = publish_much(context) => {}
+        () = lagging.slow_down(SUSPENDED, RUNNING) => {}
+        () = publish_much(context, "s.b", vec![7; 300]) => {}
         () = reading => {}
     }
     lagging.kill().await;
@@ -364,28 +354,6 @@ async fn publish_surely(context: &Context, subject: &'static str, name: &str) ->
         {
             return stored.sequence;
         }
-    }
-}
-
-/// Publishes more than a server that runs for a small part of the time keeps up with.
-async fn publish_much(context: &Context) {
-    let client = context.client();
-    let payload = bytes::Bytes::from(vec![7; 300]);
-    loop {
-        for _ in 0..50 {
-            client.publish("s.b", payload.clone()).await.expect("it is sent");
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Lets a server run for a small part of the time only, until it is dropped.
-async fn slow_down(server: &ConfiguredServer) {
-    loop {
-        server.suspend().await;
-        tokio::time::sleep(Duration::from_millis(900)).await;
-        server.resume().await;
-        tokio::time::sleep(Duration::from_millis(12)).await;
     }
 }
 
