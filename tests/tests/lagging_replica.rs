@@ -223,7 +223,7 @@ async fn wrongly_answered(engine: &Engine, accepted: u64) -> Result<Vec<String>,
     assert!(sent.len() as u64 > accepted, "the orders, and the changes");
     let mut answers = HashMap::<_, u32>::new();
     for service in NAMES {
-        let note = |logged: Logged| {
+        let note = |logged: Logged<proto::Event>| {
             if let Some(answer) = logged.event.answer {
                 *answers.entry(answer.command_id).or_default() += 1;
             }
