@@ -17,6 +17,8 @@ const CONNECTIONS_FOR_QUESTIONS: u32 = 6;
 const TRANSACTION_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pages of a `SQLite` file that a connection keeps, in KiB: what a worker's batches touch.
 const SQLITE_CACHE_KIB: u32 = 8 * 1024;
+/// The same for a scratch database: a rebuild touches all of it.
+const SCRATCH_CACHE_KIB: u32 = 32 * 1024;
 /// How often `SQLite`'s write-ahead log is emptied: rarely, since pages that are written again and
 /// again then reach the disk once.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15);
@@ -196,10 +198,14 @@ impl Database {
 /// The log is the truth, so the projection needs no fsync of its own, and a scratch database no
 /// journal.
 fn sqlite_settings(is_scratch: bool) -> String {
-    let (journal, synchronous) = if is_scratch { ("off", "off") } else { ("wal", "normal") };
+    let (journal, synchronous, cache_kib) = if is_scratch {
+        ("off", "off", SCRATCH_CACHE_KIB)
+    } else {
+        ("wal", "normal", SQLITE_CACHE_KIB)
+    };
     format!(
         "pragma journal_mode = {journal}; pragma synchronous = {synchronous}; pragma busy_timeout = {}; \
-         pragma wal_autocheckpoint = {CHECKPOINT_AT_PAGES}; pragma cache_size = -{SQLITE_CACHE_KIB}; \
+         pragma wal_autocheckpoint = {CHECKPOINT_AT_PAGES}; pragma cache_size = -{cache_kib}; \
          pragma temp_store = memory",
         BUSY_TIMEOUT.as_millis()
     )

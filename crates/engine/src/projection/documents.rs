@@ -23,6 +23,10 @@ const MAX_POSTGRES_ROWS: usize = 128;
 /// The most rows that `SQLite` is given at once: in as many statements, since it copies each page that
 /// a statement of several rows touches, to undo that statement alone.
 const MAX_SQLITE_ROWS: usize = 32;
+/// From so many rows of a table on, as in a rebuild, `SQLite` is given more at once.
+const MANY_ROWS: usize = 10_000;
+/// The most rows that it is given then.
+const MAX_SQLITE_ROWS_OF_MANY: usize = 256;
 /// The most keys deleted with one statement.
 const MAX_KEYS_PER_STATEMENT: usize = 4_000;
 
@@ -157,7 +161,6 @@ pub(crate) async fn save(
     changes: &[TableChanges],
 ) -> Result<(), StoreError> {
     let is_sqlite = db.backend_name() == "SQLite";
-    let most = if is_sqlite { MAX_SQLITE_ROWS } else { MAX_POSTGRES_ROWS };
     for TableChanges { table, rows } in changes {
         let mut written = Vec::with_capacity(rows.len());
         let mut removed = Vec::new();
@@ -167,6 +170,11 @@ pub(crate) async fn save(
                 None => removed.push((shop.as_str(), &changed.key)),
             }
         }
+        let most = match (is_sqlite, written.len() >= MANY_ROWS) {
+            (false, _) => MAX_POSTGRES_ROWS,
+            (true, false) => MAX_SQLITE_ROWS,
+            (true, true) => MAX_SQLITE_ROWS_OF_MANY,
+        };
         let mut left = &written[..];
         while !left.is_empty() {
             let count = (1 << left.len().ilog2()).min(most);
