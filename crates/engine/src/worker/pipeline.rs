@@ -229,25 +229,28 @@ impl Publisher {
     }
 
     async fn append<S: Service>(&mut self, plan: &BatchPlan) -> Result<(), Error> {
-        let (alone, together): (Vec<_>, Vec<_>) =
-            plan.parts.iter().partition(|part| part.len() == 1);
-        for part in &plan.parts {
-            if self.faults.strikes(S::NAME, Step::BeforePublish) {
-                return Err(Error::Stopped(Step::BeforePublish));
+        if plan.parts.iter().any(|part| part.len() > 1) {
+            for part in &plan.parts {
+                self.may_stop::<S>()?;
+                let lose = self.faults.strikes(S::NAME, Step::LoseAcknowledgement);
+                self.log.append(part, lose).await?;
             }
-            let lose = self.faults.strikes(S::NAME, Step::LoseAcknowledgement);
-            if together.is_empty() && !lose {
-                continue;
-            }
-            self.log.append(part, lose).await?;
+            return Ok(());
         }
         // Nothing but single messages: all of them are on their way at the same time.
-        if together.is_empty() && self.log.last() < plan.last {
-            let left = (plan.last - self.log.last()) as usize;
-            let singles: Vec<_> = alone.iter().map(|part| part[0].clone()).collect();
-            self.log.append_each(&singles[singles.len() - left..]).await?;
+        self.may_stop::<S>()?;
+        let mut singles: Vec<_> = plan.parts.iter().flatten().cloned().collect();
+        if self.faults.strikes(S::NAME, Step::LoseAcknowledgement) {
+            let first: Vec<_> = singles.drain(..1).collect();
+            self.log.append(&first, true).await?;
         }
-        Ok(())
+        self.log.append_each(&singles).await
+    }
+
+    /// Lets a test stop the worker before it publishes.
+    fn may_stop<S: Service>(&self) -> Result<(), Error> {
+        let stops = self.faults.strikes(S::NAME, Step::BeforePublish);
+        if stops { Err(Error::Stopped(Step::BeforePublish)) } else { Ok(()) }
     }
 }
 
