@@ -13,6 +13,7 @@
 
 pub(crate) mod envelope;
 mod rows;
+mod table;
 
 use std::{fmt, future::Future};
 
@@ -24,9 +25,10 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use sqlx::AnyPool;
 
-pub(crate) use self::rows::MAX_KEY_BYTES;
-pub use self::rows::{
-    AnyRows, ChangedRow, Column, ColumnKind, Document, Key, Row, Rows, Table, Value,
+pub(crate) use self::table::MAX_KEY_BYTES;
+pub use self::{
+    rows::{AnyRows, Rows},
+    table::{ChangedRow, Column, ColumnKind, Document, Key, Row, Table, Value},
 };
 
 /// A service, as the engine sees it.

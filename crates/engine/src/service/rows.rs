@@ -10,111 +10,12 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{HashSet, hash_map::Entry},
-    fmt::{self, Debug, Display},
-    hash::Hash,
     sync::Arc,
 };
 
 use foldhash::{HashMap, HashMapExt};
-use serde::{Serialize, de::DeserializeOwned};
 
-/// The longest key of a row, in bytes: an entry of an index of Postgres holds up to 2,704 bytes, and
-/// some indexes hold two keys.
-pub(crate) const MAX_KEY_BYTES: usize = 1_000;
-
-/// The name of a row within its shop and table. Its text is the row's key in the database.
-pub trait Key: Clone + Eq + Hash + Ord + Debug + Display + Send + 'static {}
-
-impl<T: Clone + Eq + Hash + Ord + Debug + Display + Send + 'static> Key for T {}
-
-/// A row of a projection: a document, with declared columns beside it where it is looked for by
-/// something else than its key.
-pub trait Row: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The table that holds it.
-    const TABLE: Table;
-
-    /// The values of the table's columns, in the order of [`Table::columns`].
-    fn columns(&self) -> Vec<Value> {
-        Vec::new()
-    }
-}
-
-/// A table of documents, as a service declares it.
-#[derive(Debug, Clone, Copy)]
-pub struct Table {
-    /// Its name in the service's database.
-    pub name: &'static str,
-    /// What a row is.
-    pub about: &'static str,
-    /// The columns beside partition, shop, key and document.
-    pub columns: &'static [Column],
-    /// The indexes, each as what follows `on <table>`: `(partition, due_at) where due_at is not null`.
-    pub indexes: &'static [&'static str],
-}
-
-/// A column of a table of documents.
-#[derive(Debug, Clone, Copy)]
-pub struct Column {
-    /// Its name.
-    pub name: &'static str,
-    /// What it holds.
-    pub kind: ColumnKind,
-}
-
-impl Column {
-    /// A column of whole numbers.
-    pub const fn integer(name: &'static str) -> Self {
-        Self { name, kind: ColumnKind::Integer }
-    }
-
-    /// A column of text.
-    pub const fn text(name: &'static str) -> Self {
-        Self { name, kind: ColumnKind::Text }
-    }
-}
-
-/// What a column holds. Each may be null.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnKind {
-    /// Whole numbers of 64 bits.
-    Integer,
-    /// Text.
-    Text,
-}
-
-/// A value of a column.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Value {
-    /// Of an integer column.
-    Integer(Option<i64>),
-    /// Of a text column.
-    Text(Option<String>),
-}
-
-impl From<Option<protocol::time::Timestamp>> for Value {
-    fn from(time: Option<protocol::time::Timestamp>) -> Self {
-        Self::Integer(time.map(protocol::time::Timestamp::millis))
-    }
-}
-
-impl From<i64> for Value {
-    fn from(number: i64) -> Self {
-        Self::Integer(Some(number))
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::Text(Some(text.to_owned()))
-    }
-}
-
-impl From<Option<String>> for Value {
-    fn from(text: Option<String>) -> Self {
-        Self::Text(text)
-    }
-}
+use crate::service::table::{ChangedRow, Document, Key, MAX_KEY_BYTES, Row, Table};
 
 /// The rows of one table and one shop that are in memory.
 #[derive(Debug, Clone)]
@@ -289,54 +190,6 @@ pub trait AnyRows {
     fn set_complete(&mut self, complete: bool);
 }
 
-/// A row that has changed, as it is to be written.
-#[derive(Clone)]
-pub struct ChangedRow {
-    /// Its key.
-    pub key: String,
-    /// What it is now; `None` when it was removed.
-    pub row: Option<Arc<dyn Document>>,
-}
-
-/// A row of any type, as it is written.
-pub trait Document: Send + Sync {
-    /// The values of its table's columns.
-    fn columns(&self) -> Vec<Value>;
-    /// The row as JSON.
-    ///
-    /// # Errors
-    ///
-    /// When the row does not serialise.
-    fn to_json(&self) -> Result<String, serde_json::Error>;
-}
-
-impl<R: Row> Document for R {
-    fn columns(&self) -> Vec<Value> {
-        Row::columns(self)
-    }
-
-    fn to_json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(self)
-    }
-}
-
-impl ChangedRow {
-    /// The values of its columns and its JSON; `None` when it was removed.
-    ///
-    /// # Errors
-    ///
-    /// When the row does not serialise.
-    pub fn written(&self) -> Result<Option<(Vec<Value>, String)>, serde_json::Error> {
-        self.row.as_ref().map(|row| Ok((row.columns(), row.to_json()?))).transpose()
-    }
-}
-
-impl Debug for ChangedRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChangedRow").field("key", &self.key).field("row", &self.written()).finish()
-    }
-}
-
 impl<K: Key, R: Row> AnyRows for Rows<K, R> {
     fn table(&self) -> Table {
         R::TABLE
@@ -454,7 +307,7 @@ fn holds_escaped_nul(json: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
+    use serde::{Deserialize, Serialize};
 
     use super::*;
 
