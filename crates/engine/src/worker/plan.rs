@@ -331,7 +331,9 @@ impl<'a, S: Service> Planner<'a, S> {
         }
         let (Some(command), Some(answered)) = (&input.command, answered) else { return Ok(()) };
         if count == 0 {
-            let aggregate = format!("command:{}", command.id);
+            // Not the command's id: it may be answered anew when the answer has been forgotten.
+            let sequence = self.sequence() + 1;
+            let aggregate = format!("answered:{}-{sequence}", self.projection.partition);
             let kind = Kind::Answered(proto::Answered {});
             self.record_engine(input, kind, &aggregate, Some(answered.clone()))?;
         }

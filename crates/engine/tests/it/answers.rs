@@ -1,6 +1,6 @@
 //! What the sender's side is told later, and for how long.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use prost::Message;
 use protocol::{id::EventId, proto, time::Timestamp};
@@ -41,9 +41,10 @@ async fn a_watch_is_told_of_the_event_that_it_waits_for(db: Db) {
 async fn an_answer_is_forgotten_after_eight_days_and_a_later_one_is_kept(db: Db) {
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
-    let [again, forgotten] = [deposit("A", 1), deposit("A", 1)];
+    let [again, forgotten, refused] = [deposit("A", 1), deposit("A", 1), close("nobody")];
     write_answered(&rig, &again, days_ago(9), "1").await;
     write_answered(&rig, &forgotten, days_ago(9), "2").await;
+    write_answered(&rig, &refused, days_ago(9), "4").await;
     for day in (1..9).rev() {
         write_answered(&rig, &deposit("other", 1), days_ago(day), "1").await;
     }
@@ -54,7 +55,15 @@ async fn an_answer_is_forgotten_after_eight_days_and_a_later_one_is_kept(db: Db)
     assert_eq!((&*answered.body, answered.repeated), (&b"3"[..], true));
     let answered = send(&engine.client(), forgotten).await;
     assert!(!answered.repeated);
-    assert_eq!(deposits(&rig.log().await, "A"), [1]);
+    // Nothing follows from this one, so that its answer is an event of its own, for the second time.
+    assert!(!send(&engine.client(), refused).await.repeated);
+    let log = rig.log().await;
+    assert_eq!(deposits(&log, "A"), [1]);
+    let mut versions = HashSet::new();
+    for entry in &log {
+        let version = (&entry.event.aggregate_id, entry.event.aggregate_version);
+        assert!(versions.insert(version), "twice in the log: {version:?}");
+    }
     running.stop().await;
 }
 
@@ -82,10 +91,11 @@ fn days_ago(days: i64) -> Timestamp {
 async fn write_answered(rig: &Rig, command: &Command, time: Timestamp, body: &str) {
     let kind = Some(proto::engine_event::Kind::Answered(proto::Answered {}));
     let number = rig.log().await.len() as u128;
+    let sequence = number + 1;
     let event = Event {
         id: EventId(uuid::Uuid::from_u128(number)).to_string(),
         shop: shop().to_string(),
-        aggregate_id: format!("command:{}", command.id),
+        aggregate_id: format!("answered:0-{sequence}"),
         aggregate_version: 1,
         time: Some(time.into()),
         answer: Some(proto::Answer {
