@@ -116,6 +116,7 @@ fn start_telemetry(collector: SocketAddr) -> Telemetry {
         log_format: LogFormat::Json,
         otlp_endpoint: Some(format!("http://{collector}")),
         trace_ratio: 0.0,
+        metrics: true,
         metrics_listen: None,
     });
     node::describe_metrics();

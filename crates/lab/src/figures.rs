@@ -25,14 +25,6 @@ pub(crate) fn rate(things: u64, time: Duration) -> f64 {
     things as f64 / time.as_secs_f64().max(1e-6)
 }
 
-/// The peak memory of a process in megabytes (10⁶ bytes); `None` where the system does not tell.
-pub(crate) fn peak_memory_mb(process: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024 / 1_000_000)
-}
-
 /// How long many things took, in constant memory.
 #[derive(Debug, Clone)]
 pub struct Latencies(Option<Histogram<u64>>);

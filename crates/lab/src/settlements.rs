@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use engine::Engine;
 use events::proto;
 use indicatif::ProgressBar;
+use protocol::id::Shop;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -64,20 +65,23 @@ struct Measured {
 }
 
 impl SettlementLatencies {
-    /// Follows what is settled from now on.
-    pub(crate) async fn follow(engine: &Engine, partition: u32) -> Result<Self> {
+    /// Follows what is settled of the shop's orders from now on.
+    pub(crate) async fn follow(engine: &Engine, partition: u32, shop: &Shop) -> Result<Self> {
         let after = engine.log_end(ORDER, partition).await?;
         let measured: Arc<Mutex<Measured>> = Arc::default();
         let (count, settled) = watch::channel((0, Instant::now()));
-        let noted = measured.clone();
-        let stop = follow(engine, partition, after, move |event, now| {
+        let (noted, shop) = (measured.clone(), shop.to_string());
+        let guard = follow(engine, partition, after, move |event, now| {
+            if event.shop != shop {
+                return;
+            }
             let mut measured = lock(&noted);
             if let Some(started) = measured.started.remove(&event.correlation_id) {
                 measured.latencies.record(now.saturating_duration_since(started));
             }
             count.send_modify(|settled| *settled = (settled.0 + 1, now));
         });
-        Ok(Self { measured, settled, _stop: stop })
+        Ok(Self { measured, settled, _stop: guard })
     }
 
     /// Notes when an order was meant to start. To be called before its command is sent.

@@ -144,6 +144,10 @@ pub struct Settings {
     /// Where GET /metrics is answered
     #[arg(long, global = true, env = "TRADEWIND_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<SocketAddr>,
+
+    /// Record no metrics: for the benchmark, which measures what they cost
+    #[arg(long, global = true, hide = true)]
+    pub no_metrics: bool,
 }
 
 /// How it is logged.

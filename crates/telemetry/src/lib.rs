@@ -54,6 +54,8 @@ pub struct Settings {
     /// The share of traces begun here that is exported, 0 to 1. What a caller began is exported if
     /// the caller says so.
     pub trace_ratio: f64,
+    /// Whether metrics are recorded.
+    pub metrics: bool,
     /// Where `GET /metrics` is answered; port 0 takes any that is free.
     pub metrics_listen: Option<SocketAddr>,
 }

@@ -39,10 +39,14 @@ impl Metrics {
     }
 }
 
-/// Makes the recorder the one of this process.
+/// Makes the recorder the one of this process. Without it, what is recorded costs nothing, and no
+/// metric is rendered.
 pub(crate) fn install(settings: &Settings) -> Result<Metrics, Error> {
     let recorder = recorder().map_err(Error::Metrics)?;
     let metrics = Metrics(recorder.handle());
+    if !settings.metrics {
+        return Ok(metrics);
+    }
     set_global_recorder(recorder).map_err(|error| Error::Metrics(error.into()))?;
     metrics::describe_gauge!("tradewind_build_info", "The version of the program that runs: 1.");
     gauge!("tradewind_build_info", "version" => settings.version).set(1.0);
@@ -82,6 +86,24 @@ mod tests {
         assert!(text.contains("# HELP tradewind_inputs_total Inputs handled."), "{text}");
         assert!(text.contains("# TYPE tradewind_inputs_total counter"), "{text}");
         assert!(text.contains("tradewind_inputs_total{service=\"order\"} 3"), "{text}");
+    }
+
+    #[test]
+    fn without_a_recorder_nothing_is_recorded() {
+        let settings = Settings {
+            service: "test",
+            version: "1",
+            instance: String::new(),
+            log: String::new(),
+            log_format: crate::LogFormat::Text,
+            otlp_endpoint: None,
+            trace_ratio: 1.0,
+            metrics: false,
+            metrics_listen: None,
+        };
+        let metrics = install(&settings).expect("the buckets are right");
+        counter!("tradewind_inputs_total").increment(3);
+        assert_eq!(metrics.render(), "");
     }
 
     #[test]

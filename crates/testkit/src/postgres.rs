@@ -11,11 +11,8 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     net::{Ipv4Addr, TcpListener},
-    os::unix::{
-        fs::{MetadataExt, chown},
-        process::CommandExt,
-    },
-    path::{Path, PathBuf},
+    os::unix::{fs::chown, process::CommandExt},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         OnceLock,
@@ -25,16 +22,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use postgres_server::{Programs, account, find_on_path, user_id};
+
 /// Makes the cluster, starts it, and stops it when nobody uses it any more.
 const WATCHDOG: &str = include_str!("postgres.sh");
-/// Where Debian keeps the programs of each version, apart from the PATH.
-const DEBIAN: &str = "/usr/lib/postgresql";
-/// Who may run Postgres when the tests run as root, which Postgres refuses.
-const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
-/// How long a new cluster may take.
-const STARTS_WITHIN: Duration = Duration::from_mins(1);
-/// The pause between two looks at it.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long a new cluster may take until it answers.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// The interval between two attempts to connect to it, or to lock its list of users.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A database of one test; dropped there when it is dropped here.
 #[derive(Debug)]
@@ -46,7 +41,7 @@ pub(crate) struct Database {
 /// The cluster, as this process uses it.
 #[derive(Debug)]
 struct Cluster {
-    programs: PathBuf,
+    programs: Programs,
     port: u16,
     /// Holds the shared lock that keeps the cluster running.
     _users: File,
@@ -81,7 +76,7 @@ impl Drop for Database {
 
 impl Cluster {
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        client(&self.programs, program, self.port, arguments)
+        self.programs.client(program, self.port, arguments)
     }
 
     fn run(&self, program: &str, arguments: &[&str]) {
@@ -91,23 +86,14 @@ impl Cluster {
     }
 }
 
-/// A client program of Postgres, with the address of the server.
-fn client(programs: &Path, program: &str, port: u16, arguments: &[&str]) -> Command {
-    let mut command = Command::new(programs.join(program));
-    command.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &port.to_string()]).args(arguments);
-    command.stdin(Stdio::null());
-    command
-}
-
 /// Uses the cluster that runs, or makes one.
 fn join() -> Result<Cluster, String> {
-    let programs = find_programs().ok_or_else(|| {
-        format!("Postgres is not installed: there is no initdb on the PATH, nor in {DEBIAN}")
-    })?;
+    let programs = Programs::find().map_err(|missing| missing.to_string())?;
     if find_on_path("flock").is_none() {
         return Err("flock (of util-linux) is not installed".to_owned());
     }
-    let home = std::env::temp_dir().join(format!("tradewind-test-postgres-{}", user_id()));
+    let user = user_id().expect("a temporary file can be made");
+    let home = std::env::temp_dir().join(format!("tradewind-test-postgres-{user}"));
     fs::create_dir_all(&home).expect("the folder of the cluster can be made");
     // Free again when it is closed, at the end of this function.
     let lock = File::create(home.join("lock")).expect("the lock can be made");
@@ -116,7 +102,7 @@ fn join() -> Result<Cluster, String> {
     share(&users);
     let folder = home.join("cluster");
     let noted = fs::read_to_string(folder.join("port")).ok().and_then(|port| port.parse().ok());
-    let port = match noted.filter(|port| answers(&programs, *port)) {
+    let port = match noted.filter(|port| programs.answers(*port)) {
         Some(port) => port,
         None => start(&programs, &home, &folder),
     };
@@ -128,7 +114,7 @@ fn share(users: &File) {
     loop {
         match users.try_lock_shared() {
             Ok(()) => return,
-            Err(TryLockError::WouldBlock) => sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => sleep(POLL_INTERVAL),
             Err(TryLockError::Error(error)) => {
                 panic!("the list of users cannot be locked: {error}")
             }
@@ -137,7 +123,7 @@ fn share(users: &File) {
 }
 
 /// Starts a cluster; what is left of an earlier one goes.
-fn start(programs: &Path, home: &Path, folder: &Path) -> u16 {
+fn start(programs: &Programs, home: &Path, folder: &Path) -> u16 {
     fs::remove_dir_all(folder).ok();
     fs::create_dir(folder).expect("the folder of the cluster can be made");
     let port = free_port();
@@ -147,74 +133,34 @@ fn start(programs: &Path, home: &Path, folder: &Path) -> u16 {
         reason = "it outlives this process, for those who come next"
     )]
     let mut watchdog = spawn_watchdog(programs, home, folder, port).expect("sh runs");
-    let deadline = Instant::now() + STARTS_WITHIN;
-    while !answers(programs, port) {
+    let deadline = Instant::now() + START_TIMEOUT;
+    while !programs.answers(port) {
         let ended = watchdog.try_wait().expect("the watchdog can be waited for");
         let said = || fs::read_to_string(&log).unwrap_or_default();
         assert!(ended.is_none(), "the Postgres cluster did not start: {}", said());
         assert!(Instant::now() < deadline, "the Postgres cluster does not answer: {}", said());
-        sleep(PAUSE);
+        sleep(POLL_INTERVAL);
     }
     fs::write(folder.join("port"), port.to_string()).expect("the port can be noted");
     port
 }
 
-fn spawn_watchdog(programs: &Path, home: &Path, folder: &Path, port: u16) -> io::Result<Child> {
+fn spawn_watchdog(programs: &Programs, home: &Path, folder: &Path, port: u16) -> io::Result<Child> {
     let log = File::create(folder.join("log"))?;
     let mut command = Command::new("sh");
     command.arg("-c").arg(WATCHDOG).arg("postgres.sh");
-    command.args([programs, home, folder]).arg(port.to_string());
+    command.args([programs.folder(), home, folder]).arg(port.to_string());
     command.current_dir(folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     // Not in the group of this process, which may be killed as a whole while others use it.
     command.process_group(0);
-    if user_id() == 0 {
-        let (user, group) = unprivileged().expect("there is a user who may run Postgres");
+    if let Some((user, group)) = account().expect("there is a user who may run Postgres") {
         chown(folder, Some(user), Some(group))?;
         command.uid(user).gid(group);
     }
     command.spawn()
 }
 
-fn answers(programs: &Path, port: u16) -> bool {
-    let asked = client(programs, "pg_isready", port, &["-q"]).status();
-    asked.is_ok_and(|status| status.success())
-}
-
-/// The folder with initdb and the others.
-fn find_programs() -> Option<PathBuf> {
-    let debian = fs::read_dir(DEBIAN).into_iter().flatten().flatten();
-    let mut versions: Vec<_> = debian.map(|version| version.path().join("bin")).collect();
-    versions.retain(|programs| programs.join("initdb").exists());
-    versions.sort();
-    // Some put initdb alone on the PATH, without the client programs that belong to it.
-    find_on_path("initdb")
-        .filter(|programs| programs.join("pg_isready").exists())
-        .or(versions.pop())
-}
-
-/// The first folder of the PATH with that program.
-fn find_on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).find(|folder| folder.join(program).exists())
-}
-
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     listener.local_addr().expect("it has an address").port()
-}
-
-/// The user who runs the tests, as the owner of a file that they make.
-fn user_id() -> u32 {
-    let file = tempfile::tempfile().expect("a temporary file can be made");
-    file.metadata().expect("it has an owner").uid()
-}
-
-/// The numbers of a user who is not root, and of its group.
-fn unprivileged() -> Option<(u32, u32)> {
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    UNPRIVILEGED.iter().find_map(|name| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2).map(str::parse);
-        Some((fields.next()?.ok()?, fields.next()?.ok()?))
-    })
 }

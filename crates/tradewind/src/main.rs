@@ -83,6 +83,7 @@ fn start_telemetry(Cli { settings, command }: &Cli) -> Result<Telemetry> {
         },
         otlp_endpoint: settings.otlp_endpoint.clone(),
         trace_ratio: settings.trace_ratio,
+        metrics: !settings.no_metrics,
         metrics_listen: settings.metrics_listen,
     })
     .context("start the log, traces and metrics")?;

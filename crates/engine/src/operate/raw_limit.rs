@@ -35,6 +35,20 @@ impl Engine {
     /// Writes atomic batches of 500 messages of 300 bytes, one after the other as a worker does,
     /// for at least `time`, into a stream that is made for it and deleted afterwards.
     pub async fn raw_limit(&self, time: Duration) -> Result<RawLimit, Error> {
+        self.in_scratch_stream(async |context, name| write_batches(context, name, time).await).await
+    }
+
+    /// Writes single messages of 300 bytes, each after the one before was acknowledged, into a stream
+    /// that is made for it and deleted afterwards; returns how long each took.
+    pub async fn raw_writes(&self, count: u32) -> Result<Vec<Duration>, Error> {
+        self.in_scratch_stream(async |context, name| write_one_by_one(context, name, count).await)
+            .await
+    }
+
+    async fn in_scratch_stream<T>(
+        &self,
+        write: impl AsyncFnOnce(&Context, &str) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let name = scratch_name();
         let config = Config {
             name: name.clone(),
@@ -49,7 +63,7 @@ impl Engine {
             .create_stream(config)
             .await
             .map_err(|error| Error::jetstream("create", &name, error))?;
-        let written = write(context, &name, time).await;
+        let written = write(context, &name).await;
         context
             .delete_stream(&name)
             .await
@@ -58,12 +72,8 @@ impl Engine {
     }
 }
 
-async fn write(context: &Context, name: &str, time: Duration) -> Result<RawLimit, Error> {
-    let message = Outgoing {
-        subject: name.to_owned(),
-        headers: HeaderMap::new(),
-        payload: Bytes::from(vec![b'x'; SIZE]),
-    };
+async fn write_batches(context: &Context, name: &str, time: Duration) -> Result<RawLimit, Error> {
+    let message = message(name);
     let started = Instant::now();
     let mut messages = 0;
     while started.elapsed() < time {
@@ -73,6 +83,31 @@ async fn write(context: &Context, name: &str, time: Duration) -> Result<RawLimit
         messages += BATCH as u64;
     }
     Ok(RawLimit { messages, took: started.elapsed() })
+}
+
+async fn write_one_by_one(
+    context: &Context,
+    name: &str,
+    count: u32,
+) -> Result<Vec<Duration>, Error> {
+    let message = message(name);
+    let mut times = Vec::new();
+    for written in 0..u64::from(count) {
+        let started = Instant::now();
+        publish(&context.client(), vec![message.clone()], Some(written))
+            .await
+            .map_err(|error| Error::jetstream("write to", name, error))?;
+        times.push(started.elapsed());
+    }
+    Ok(times)
+}
+
+fn message(subject: &str) -> Outgoing {
+    Outgoing {
+        subject: subject.to_owned(),
+        headers: HeaderMap::new(),
+        payload: Bytes::from(vec![b'x'; SIZE]),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "names a stream that nobody else uses")]

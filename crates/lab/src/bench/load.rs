@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use client::Client;
 use engine::{Engine, Outcome};
 use futures::{StreamExt, stream};
+use node::services::NAMES;
 use protocol::{
     command::OutgoingCommand,
     id::{CommandId, Shop},
@@ -20,10 +21,14 @@ use protocol::{
 };
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use tokio::task::JoinSet;
+use tokio::{
+    sync::oneshot,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep},
+};
 
 use super::{
-    report::{Latency, Throughput},
+    figures::{Latency, Throughput},
     shop,
 };
 use crate::{figures::Latencies, random::Random, settlements::SettlementLatencies};
@@ -32,6 +37,10 @@ use crate::{figures::Latencies, random::Random, settlements::SettlementLatencies
 const MAX_IN_FLIGHT: usize = 1_000;
 /// How long a command may wait for its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// Orders of [`Load::flood`] that wait for their answers at the same time; beyond that none is sent.
+const MAX_FLOOD_IN_FLIGHT: usize = 500;
+/// The interval between two looks at the logs, to see whether they still grow.
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 /// Stock lines of one request.
 const LINES_PER_REQUEST: usize = 5_000;
 /// The seed of all orders.
@@ -54,16 +63,17 @@ impl Load {
         self.stored().await.map(|_| ())
     }
 
-    /// Orders through the inbox, without HTTP: all services work, nothing else.
-    pub(super) async fn sagas(&self, count: u32) -> Result<Throughput> {
+    /// Orders through the inbox, without HTTP: all services work, nothing else. No two calls may have
+    /// the same `name`; this goes for all kinds of orders.
+    pub(super) async fn sagas(&self, name: &str, count: u32) -> Result<Throughput> {
         let client = self.engine.client();
         let before = self.stored().await?;
-        let settlements = SettlementLatencies::follow(&self.engine, self.partition).await?;
+        let settlements = self.follow_settlements().await?;
         let mut random = Random::new(SEED);
         let started = Instant::now();
         let sending = stream::iter(0..count).map(|number| {
             let now = Timestamp::now();
-            let command = shop::command(&self.shop, "inbox", number, &mut random, now);
+            let command = shop::command(&self.shop, name, number, &mut random, now);
             async {
                 let command = OutgoingCommand::try_from(command)?;
                 let outcome = client.send(Lane::Live, command, ANSWER_TIMEOUT).await;
@@ -82,15 +92,15 @@ impl Load {
         Ok(Throughput::new(count.into(), last.saturating_duration_since(started), messages))
     }
 
-    /// Orders over HTTP, from clients that each send one after the other.
-    pub(super) async fn orders(&self, count: u32, clients: u16) -> Result<Throughput> {
+    /// Orders over HTTP, from clients that each send one after the other, until all are settled.
+    pub(super) async fn orders(&self, name: &str, count: u32, clients: u16) -> Result<Throughput> {
         let before = self.stored().await?;
-        let settlements = SettlementLatencies::follow(&self.engine, self.partition).await?;
+        let settlements = self.follow_settlements().await?;
         let next = Arc::new(AtomicU32::new(0));
         let started = Instant::now();
         let mut running = JoinSet::new();
         for client in 0..clients {
-            let (load, next) = (self.clone(), next.clone());
+            let (load, next, name) = (self.clone(), next.clone(), name.to_owned());
             let mut random = Random::new(SEED + u64::from(client));
             running.spawn(async move {
                 loop {
@@ -98,25 +108,23 @@ impl Load {
                     if number >= count {
                         return anyhow::Ok(());
                     }
-                    load.place("http", number, &mut random).await?;
+                    load.place(&name, number, &mut random).await?;
                 }
             });
         }
         while let Some(ended) = running.join_next().await {
             ended.context("be a client")??;
         }
-        let took = started.elapsed();
-        settlements.wait_for(count.into()).await?;
+        let last = settlements.wait_for(count.into()).await?;
         let messages = self.stored().await? - before;
-        Ok(Throughput::new(count.into(), took, messages))
+        Ok(Throughput::new(count.into(), last.saturating_duration_since(started), messages))
     }
 
     /// Orders over HTTP at a fixed rate, whether the earlier ones are answered or not. What is
     /// late counts from when it was meant to begin.
-    pub(super) async fn at_rate(&self, rate: u32, time: Duration) -> Result<Latency> {
+    pub(super) async fn at_rate(&self, name: &str, rate: u32, time: Duration) -> Result<Latency> {
         self.stored().await?;
-        let settlements =
-            Arc::new(SettlementLatencies::follow(&self.engine, self.partition).await?);
+        let settlements = Arc::new(self.follow_settlements().await?);
         let count = (f64::from(rate) * time.as_secs_f64()) as u32;
         let mut random = Random::new(SEED);
         let mut placing = JoinSet::new();
@@ -125,10 +133,10 @@ impl Load {
         for number in 0..count {
             let meant = started + time.mul_f64(f64::from(number) / f64::from(count));
             tokio::time::sleep_until(meant.into()).await;
-            let body = shop::body("rate", number, &mut random);
+            let body = shop::body(name, number, &mut random);
+            let key = shop::key(name, number);
             let (load, settlements) = (self.clone(), settlements.clone());
             placing.spawn(async move {
-                let key = shop::key("rate", number);
                 settlements.start(CommandId::from_key(&load.shop, &key).to_string(), meant);
                 load.post(&body, &key).await.map(|()| meant.elapsed())
             });
@@ -141,6 +149,36 @@ impl Load {
         }
         settlements.wait_for(count.into()).await?;
         Ok(Latency::new(rate, &accepted, &settlements.latencies()))
+    }
+
+    /// Orders over HTTP at a fixed rate, whatever is answered; returns how many were accepted.
+    pub(super) async fn flood(&self, name: &str, rate: u32, time: Duration) -> Result<u64> {
+        let mut random = Random::new(SEED);
+        let mut next = interval(Duration::from_secs(1) / rate);
+        next.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut placing = JoinSet::new();
+        let mut accepted = 0;
+        for number in 0..(f64::from(rate) * time.as_secs_f64()) as u32 {
+            next.tick().await;
+            while placing.len() >= MAX_FLOOD_IN_FLIGHT
+                && let Some(placed) = placing.join_next().await
+            {
+                accepted += u64::from(placed.context("place an order")?);
+            }
+            let (body, key) = (shop::body(name, number, &mut random), shop::key(name, number));
+            let api = self.api.clone();
+            placing.spawn(async move {
+                api.place(&body, &key, None).await.is_ok_and(|it| it.status.is_success())
+            });
+        }
+        while let Some(placed) = placing.join_next().await {
+            accepted += u64::from(placed.context("place an order")?);
+        }
+        Ok(accepted)
+    }
+
+    async fn follow_settlements(&self) -> Result<SettlementLatencies> {
+        SettlementLatencies::follow(&self.engine, self.partition, &self.shop).await
     }
 
     async fn place(&self, name: &str, number: u32, random: &mut Random) -> Result<()> {
@@ -179,6 +217,33 @@ impl Load {
         let took = started.elapsed();
         let messages = self.stored().await? - before;
         Ok(Throughput::new((each * shop::CONNECTORS.len()) as u64, took, messages))
+    }
+
+    /// Stock lines over HTTP, one request after the other, until it is stopped; returns how many.
+    pub(super) async fn lines_until(&self, mut stopped: oneshot::Receiver<()>) -> Result<u64> {
+        let [connector, ..] = shop::CONNECTORS;
+        let mut pushed = 0;
+        while let Err(oneshot::error::TryRecvError::Empty) = stopped.try_recv() {
+            self.push("inventory", shop::lines(connector, pushed, LINES_PER_REQUEST)).await?;
+            pushed += LINES_PER_REQUEST;
+        }
+        Ok(pushed as u64)
+    }
+
+    /// The messages that are in the inbox and all logs, once none comes any more.
+    async fn stored(&self) -> Result<u64> {
+        let mut last = None;
+        loop {
+            let mut stored = self.engine.inbox_end(self.partition).await?;
+            for service in NAMES {
+                stored += self.engine.log_end(service, self.partition).await?;
+            }
+            if last == Some(stored) {
+                return Ok(stored);
+            }
+            last = Some(stored);
+            sleep(POLL_INTERVAL).await;
+        }
     }
 
     /// Pushes lines, and reads of the answer what they came to, not what became of each.

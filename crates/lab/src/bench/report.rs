@@ -1,255 +1,271 @@
-//! The figures, beside what is expected of a machine with two cores.
+//! The figures as tables, beside what is expected of a machine with two cores.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use audit::text::number;
-use engine::RawLimit;
-use serde::Serialize;
 
-use crate::figures::{Latencies, rate, time};
+use super::figures::{
+    Fairness, Figures, Latency, Measured, Memory, SetupFigures, TelemetryCost, Throughput,
+};
+use crate::figures::time;
 
-/// What is expected: order sagas a second through the inbox.
-const SAGAS_PER_S: f64 = 1_500.0;
-/// Orders a second over HTTP.
-const ORDERS_PER_S: f64 = 600.0;
-/// Milliseconds until 99 of 100 orders are accepted.
-const ACCEPTED_P99_MS: f64 = 50.0;
+/// What is expected: sagas a second through the inbox.
+const SAGAS_PER_S: f64 = 4_000.0;
+/// The durable messages of these, as a share of the limit.
+const SAGAS_OF_LIMIT: f64 = 0.5;
+/// Orders a second over HTTP, settled.
+const ORDERS_PER_S: f64 = 2_500.0;
+/// The rate for which latencies are expected.
+const EXPECTED_RATE: u32 = 500;
+/// At that rate: milliseconds until half of the orders are accepted, and 99 of 100.
+const ACCEPTED_P50_MS: f64 = 8.0;
+const ACCEPTED_P99_MS: f64 = 25.0;
+/// At that rate: milliseconds until 99 of 100 orders are settled.
+const SETTLED_P99_MS: f64 = 150.0;
 /// Stock lines a second over HTTP.
-const LINES_PER_S: f64 = 20_000.0;
-/// Events a second when a database is rebuilt.
-const EVENTS_PER_S: f64 = 100_000.0;
-/// Megabytes at most, of this process and of nats-server together.
-const MEMORY_MB: u64 = 400;
+const LINES_PER_S: f64 = 60_000.0;
+/// Events a second when the database of the orders is rebuilt.
+const REBUILD_PER_S: f64 = 250_000.0;
+/// Megabytes of everything together, at the load of the benchmark.
+const MEMORY_MB: f64 = 300.0;
+/// The throughput that telemetry may cost.
+const TELEMETRY_LOSS: f64 = 0.03;
+/// By how much the load of one shop may raise the p99 of another.
+const FAIRNESS_GROWTH: f64 = 0.2;
 
-/// All figures of a run.
-#[derive(Debug, Clone, Serialize)]
-pub struct Figures {
-    /// Messages a second: raw atomic batches of 500 messages of 300 bytes, each batch fsynced.
-    pub limit_messages_per_s: f64,
-    /// Orders through the inbox, without HTTP.
-    pub sagas: Throughput,
-    /// Orders over HTTP, as fast as possible.
-    pub http: Throughput,
-    /// Orders over HTTP, at a fixed rate.
-    pub latency: Latency,
-    /// Stock lines over HTTP.
-    pub stock_lines: Throughput,
-    /// Databases that were rebuilt from their logs.
-    pub rebuilds: Vec<Rebuild>,
-    /// The memory that it took.
-    pub peak_memory: Memory,
+/// The columns: name, expectation, and one for each setup.
+const NAME_WIDTH: usize = 34;
+const EXPECTED_WIDTH: usize = 10;
+const VALUE_WIDTH: usize = 10;
+const RATIO_WIDTH: usize = 7;
+/// Stands behind a figure that has an expectation.
+const MET: &str = "✓";
+const MISSED: &str = "✗";
+
+/// How a figure is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Count,
+    Share,
+    Millis,
+    Megabytes,
 }
 
-/// How many went through in what time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Throughput {
-    /// So many.
-    pub count: u64,
-    /// In this time, in seconds.
-    pub seconds: f64,
-    /// For each second.
-    pub per_s: f64,
-    /// The durable messages that it took, for each second.
-    pub messages_per_s: f64,
-    /// The ratio of these to the limit.
-    pub of_limit: f64,
+impl Unit {
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Count => number(value.round() as i64),
+            Self::Share => format!("{:.1} %", value * 100.0),
+            Self::Millis => time(Duration::from_secs_f64(value.max(0.0) / 1000.0)),
+            Self::Megabytes => format!("{} MB", number(value.round() as i64)),
+        }
+    }
 }
 
-impl Throughput {
-    /// So many in that time, with so many durable messages.
-    pub fn new(count: u64, took: Duration, messages: u64) -> Self {
-        Self {
-            count,
-            seconds: took.as_secs_f64(),
-            per_s: rate(count, took),
-            messages_per_s: rate(messages, took),
-            of_limit: 0.0,
+/// What is expected of a figure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Expected {
+    Nothing,
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Expected {
+    fn show(self, unit: Unit) -> String {
+        // As short as they were set: 50 %, and not 50.0 %.
+        let show = |value: f64| unit.show(value).replace(".0 ", " ");
+        match self {
+            Self::Nothing => String::new(),
+            Self::AtLeast(least) => format!("≥ {}", show(least)),
+            Self::AtMost(most) => format!("≤ {}", show(most)),
         }
     }
 
-    fn against(self, limit: f64) -> Self {
-        Self { of_limit: self.messages_per_s / limit, ..self }
-    }
-
-    fn messages_each(&self) -> f64 {
-        self.messages_per_s / self.per_s
-    }
-}
-
-/// How long orders took at a fixed rate, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Latency {
-    /// Orders a second.
-    pub rate_per_s: u32,
-    /// Orders in all.
-    pub count: u64,
-    /// Until half of them were accepted.
-    pub accepted_p50_ms: f64,
-    /// Until 99 of 100 were accepted.
-    pub accepted_p99_ms: f64,
-    /// Until half of them had ended.
-    pub settled_p50_ms: f64,
-    /// Until 99 of 100 had ended.
-    pub settled_p99_ms: f64,
-}
-
-impl Latency {
-    /// From what was recorded.
-    pub fn new(rate_per_s: u32, accepted: &Latencies, settled: &Latencies) -> Self {
-        let millis = |latencies: &Latencies, percentile| {
-            latencies.percentile(percentile).as_secs_f64() * 1000.0
+    /// The mark behind a figure.
+    fn mark(self, value: f64) -> &'static str {
+        let is_met = match self {
+            Self::Nothing => return "",
+            Self::AtLeast(least) => value >= least,
+            Self::AtMost(most) => value <= most,
         };
-        Self {
-            rate_per_s,
-            count: accepted.len(),
-            accepted_p50_ms: millis(accepted, 50.0),
-            accepted_p99_ms: millis(accepted, 99.0),
-            settled_p50_ms: millis(settled, 50.0),
-            settled_p99_ms: millis(settled, 99.0),
-        }
+        if is_met { MET } else { MISSED }
     }
 }
 
-/// A database that was rebuilt.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Rebuild {
-    /// Whose it is.
-    pub service: &'static str,
-    /// The events of its log.
-    pub events: u64,
-    /// For each second.
-    pub events_per_s: f64,
+/// A figure, and its ratio to the limit that was measured in the same run.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Cell {
+    value: Option<f64>,
+    ratio: String,
 }
 
-impl Rebuild {
-    /// So many events in that time.
-    pub fn new(service: &'static str, events: u64, took: Duration) -> Self {
-        Self { service, events, events_per_s: rate(events, took) }
+impl Cell {
+    fn of(value: Option<f64>) -> Self {
+        Self { value, ratio: String::new() }
+    }
+
+    /// A throughput as a share of the limit.
+    fn share(value: f64, share: f64) -> Self {
+        Self { value: Some(value), ratio: format!("{:.0} %", share * 100.0) }
+    }
+
+    /// A time as a multiple of the limit.
+    fn times(value: f64, limit: f64) -> Self {
+        Self { value: Some(value), ratio: format!("{:.1} ×", value / limit) }
     }
 }
 
-/// Peak memory in megabytes; absent where the system does not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Memory {
-    /// Of this process: all services and the load.
-    pub tradewind_mb: Option<u64>,
-    /// Of nats-server.
-    pub nats_server_mb: Option<u64>,
-}
-
-impl Figures {
-    /// Puts the figures together.
-    pub fn new(
-        limit: RawLimit,
-        sagas: Throughput,
-        http: Throughput,
-        latency: Latency,
-        stock_lines: Throughput,
-        rebuilds: Vec<Rebuild>,
-        peak_memory: Memory,
-    ) -> Self {
-        let limit = rate(limit.messages, limit.took);
-        Self {
-            limit_messages_per_s: limit,
-            sagas: sagas.against(limit),
-            http: http.against(limit),
-            latency,
-            stock_lines: stock_lines.against(limit),
-            rebuilds,
-            peak_memory,
-        }
-    }
-}
-
-/// A line of the table.
+/// A line of the table, with a cell for each setup.
+#[derive(Debug)]
 struct Row {
     name: String,
-    measured: String,
-    expected: String,
-    is_met: bool,
-    of_limit: Option<f64>,
+    unit: Unit,
+    expected: Expected,
+    cells: Vec<Cell>,
 }
 
 impl Row {
-    fn new(name: impl Into<String>, measured: impl Into<String>) -> Self {
-        let (name, measured) = (name.into(), measured.into());
-        Self { name, measured, expected: String::new(), is_met: true, of_limit: None }
-    }
-
-    /// At least so many a second are expected.
-    fn throughput(name: &str, figures: &Throughput, expected: f64) -> Self {
-        Self {
-            of_limit: Some(figures.of_limit),
-            ..Self::new(name, whole(figures.per_s)).at_least(figures.per_s, expected)
-        }
-    }
-
-    fn at_least(self, measured: f64, expected: f64) -> Self {
-        let is_met = measured >= expected;
-        Self { expected: format!("≥ {}", whole(expected)), is_met, ..self }
+    /// Whether nobody measured it.
+    fn is_empty(&self) -> bool {
+        self.cells.iter().all(|cell| cell.value.is_none())
     }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, measured, expected, .. } = self;
-        let of_limit = self.of_limit.map_or_else(String::new, |it| format!("{:.0} %", it * 100.0));
-        write!(f, "  {name:<52}{measured:>12}{expected:>12}{of_limit:>14}")?;
-        if self.is_met { Ok(()) } else { write!(f, "  missed") }
+        let Self { name, unit, expected, cells } = self;
+        let mut line = format!("  {name:<NAME_WIDTH$}{:>EXPECTED_WIDTH$}", expected.show(*unit));
+        for Cell { value, ratio } in cells {
+            let shown = value.map_or_else(|| "–".to_owned(), |value| unit.show(value));
+            let mark = value.map_or("", |value| expected.mark(value));
+            write!(line, "{shown:>VALUE_WIDTH$}{ratio:>RATIO_WIDTH$}{mark:>2}")?;
+        }
+        f.write_str(line.trim_end())
     }
 }
 
-impl Figures {
+/// The rows of the table, from the figures of each setup.
+struct Table<'a>(Vec<Option<&'a SetupFigures>>);
+
+impl Table<'_> {
+    fn row(
+        &self,
+        name: impl Into<String>,
+        unit: Unit,
+        expected: Expected,
+        cell: impl Fn(&SetupFigures) -> Option<Cell>,
+    ) -> Row {
+        let of = |figures: Option<&SetupFigures>| figures.and_then(&cell).unwrap_or_default();
+        Row { name: name.into(), unit, expected, cells: self.0.iter().copied().map(of).collect() }
+    }
+
     fn rows(&self) -> Vec<Row> {
-        let Latency { accepted_p99_ms, .. } = self.latency;
-        let at = format!("at {} orders/s over HTTP", self.latency.rate_per_s);
+        use Expected::{AtLeast, Nothing};
         let mut rows = vec![
-            Row::new(
-                "raw batches of 300-byte messages: messages/s",
-                whole(self.limit_messages_per_s),
+            self.row("raw batches: messages/s", Unit::Count, Nothing, |it| {
+                Some(Cell::of(Some(it.limits.batch_messages_per_s)))
+            }),
+            self.row("raw single writes: p50", Unit::Millis, Nothing, |it| {
+                Some(Cell::of(Some(it.limits.write_p50_ms)))
+            }),
+            self.row("raw single writes: p99", Unit::Millis, Nothing, |it| {
+                Some(Cell::of(Some(it.limits.write_p99_ms)))
+            }),
+            self.row("orders through the inbox/s", Unit::Count, AtLeast(SAGAS_PER_S), |it| {
+                it.throughput(it.sagas)
+            }),
+            self.row(
+                "  their messages, of the limit",
+                Unit::Share,
+                AtLeast(SAGAS_OF_LIMIT),
+                |it| it.sagas.map(|sagas| Cell::of(Some(it.of_limit(sagas.messages_per_s)))),
             ),
-            Row::throughput("orders through the inbox: sagas/s", &self.sagas, SAGAS_PER_S),
-            Row::throughput(
-                "orders over HTTP, as fast as possible: orders/s",
-                &self.http,
-                ORDERS_PER_S,
-            ),
-            Row::new(format!("{at}: accepted, p50"), millis(self.latency.accepted_p50_ms)),
-            Row {
-                expected: format!("≤ {}", millis(ACCEPTED_P99_MS)),
-                is_met: accepted_p99_ms <= ACCEPTED_P99_MS,
-                ..Row::new(format!("{at}: accepted, p99"), millis(accepted_p99_ms))
-            },
-            Row::new(format!("{at}: settled, p50"), millis(self.latency.settled_p50_ms)),
-            Row::new(format!("{at}: settled, p99"), millis(self.latency.settled_p99_ms)),
-            Row::throughput("stock lines over HTTP: lines/s", &self.stock_lines, LINES_PER_S),
+            self.row("orders over HTTP/s, settled", Unit::Count, AtLeast(ORDERS_PER_S), |it| {
+                it.throughput(it.orders)
+            }),
         ];
-        for Rebuild { service, events_per_s, .. } in &self.rebuilds {
-            let row = Row::new(format!("rebuild of {service}: events/s"), whole(*events_per_s));
-            rows.push(row.at_least(*events_per_s, EVENTS_PER_S));
+        for rate in self.rates() {
+            rows.extend(self.latency_rows(rate));
         }
-        rows.extend(self.peak_memory.rows());
+        rows.push(self.row("stock lines over HTTP/s", Unit::Count, AtLeast(LINES_PER_S), |it| {
+            it.throughput(it.stock_lines)
+        }));
+        for (service, expected) in [("order", AtLeast(REBUILD_PER_S)), ("inventory", Nothing)] {
+            let name = format!("rebuild of {service}: events/s");
+            rows.push(self.row(name, Unit::Count, expected, |it| {
+                let rebuild = it.rebuilds.iter().find(|rebuild| rebuild.service == service)?;
+                let share = rebuild.events_per_s / rebuild.read_per_s;
+                Some(Cell::share(rebuild.events_per_s, share))
+            }));
+        }
+        rows.extend(self.memory_rows());
+        rows.retain(|row| !row.is_empty());
         rows
     }
+
+    /// The rates that were measured in any setup.
+    fn rates(&self) -> Vec<u32> {
+        let latencies = self.0.iter().flatten().flat_map(|figures| &figures.latencies);
+        let mut rates: Vec<u32> = latencies.map(|latency| latency.rate_per_s).collect();
+        rates.sort_unstable();
+        rates.dedup();
+        rates
+    }
+
+    fn latency_rows(&self, rate: u32) -> Vec<Row> {
+        let at_most = |most| match rate {
+            EXPECTED_RATE => Expected::AtMost(most),
+            _ => Expected::Nothing,
+        };
+        let row = |what: &str, expected, value: fn(&Latency) -> f64| {
+            let is_p99 = what.ends_with("p99");
+            self.row(format!("at {rate} orders/s: {what}"), Unit::Millis, expected, |it| {
+                let latency = it.latencies.iter().find(|latency| latency.rate_per_s == rate)?;
+                let limit = if is_p99 { it.limits.write_p99_ms } else { it.limits.write_p50_ms };
+                Some(Cell::times(value(latency), limit))
+            })
+        };
+        vec![
+            row("accepted, p50", at_most(ACCEPTED_P50_MS), |it| it.accepted_p50_ms),
+            row("accepted, p99", at_most(ACCEPTED_P99_MS), |it| it.accepted_p99_ms),
+            row("settled, p50", Expected::Nothing, |it| it.settled_p50_ms),
+            row("settled, p99", at_most(SETTLED_P99_MS), |it| it.settled_p99_ms),
+        ]
+    }
+
+    fn memory_rows(&self) -> Vec<Row> {
+        let row = |name: &str, expected, megabytes: fn(&Memory) -> u64| {
+            self.row(name, Unit::Megabytes, expected, |it| {
+                let memory = it.memory_at_load.as_ref().map(megabytes)?;
+                (memory > 0).then(|| Cell::of(Some(memory as f64)))
+            })
+        };
+        vec![
+            row("memory: services", Expected::Nothing, |it| it.services_mb),
+            row("memory: nats-server", Expected::Nothing, |it| it.broker_mb),
+            row("memory: Postgres", Expected::Nothing, |it| it.postgres_mb),
+            row("memory: load generator", Expected::Nothing, |it| it.bench_mb),
+            row("memory: everything together", Expected::AtMost(MEMORY_MB), |it| it.total_mb),
+            self.row("memory of a rebuild: everything", Unit::Megabytes, Expected::Nothing, |it| {
+                Some(Cell::of(it.memory_of_rebuild.map(|memory| memory.total_mb as f64)))
+            }),
+        ]
+    }
 }
 
-impl Memory {
-    fn rows(self) -> Vec<Row> {
-        let Self { tradewind_mb, nats_server_mb } = self;
-        let shown = |megabytes: Option<u64>| match megabytes {
-            Some(megabytes) => format!("{} MB", number(megabytes)),
-            None => "not known".to_owned(),
-        };
-        let sum = tradewind_mb.zip(nats_server_mb).map(|(ours, servers)| ours + servers);
-        vec![
-            Row::new("peak memory: services and load generator", shown(tradewind_mb)),
-            Row::new("peak memory: nats-server", shown(nats_server_mb)),
-            Row {
-                expected: format!("≤ {MEMORY_MB} MB"),
-                is_met: sum.is_none_or(|sum| sum <= MEMORY_MB),
-                ..Row::new("peak memory: total", shown(sum))
-            },
-        ]
+impl SetupFigures {
+    /// A throughput, and the share of the limit that its messages are.
+    fn throughput(&self, throughput: Option<Throughput>) -> Option<Cell> {
+        let Throughput { per_s, messages_per_s, .. } = throughput?;
+        Some(Cell::share(per_s, self.of_limit(messages_per_s)))
+    }
+
+    /// Messages a second, as a share of the limit.
+    fn of_limit(&self, messages_per_s: f64) -> f64 {
+        messages_per_s / self.limits.batch_messages_per_s
     }
 }
 
@@ -257,79 +273,246 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\nAll on this machine: nats-server (fsync before each acknowledgement), all services"
+            "\nAll on this machine: nats-server (fsync before each acknowledgement), the services, and \
+             the load\ngenerator. The expected figures are for two cores: {MET} met, {MISSED} missed."
         )?;
-        writeln!(
-            f,
-            "on SQLite, and the load generator. The expected figures are for two cores.\n"
-        )?;
-        let (measured, expected, of_limit) = ("measured", "expected", "of limit");
-        writeln!(f, "  {:<52}{measured:>12}{expected:>12}{of_limit:>14}", "")?;
-        for row in self.rows() {
+        if !self.setups.is_empty() {
+            self.write_setups(f)?;
+        }
+        if let Some(telemetry) = &self.telemetry {
+            write_measured(f, "Telemetry", telemetry)?;
+        }
+        if let Some(fairness) = &self.fairness {
+            write_measured(f, "Fairness", fairness)?;
+        }
+        write!(f, "\n{} in total.", time(Duration::from_secs_f64(self.seconds)))
+    }
+}
+
+impl Figures {
+    fn write_setups(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let expected = "expected";
+        let mut head = format!("\n  {:<NAME_WIDTH$}{expected:>EXPECTED_WIDTH$}", "");
+        for (setup, _) in &self.setups {
+            let width = VALUE_WIDTH + RATIO_WIDTH;
+            write!(head, "{:>width$}  ", setup.to_string())?;
+        }
+        writeln!(f, "{}", head.trim_end())?;
+        let figures = self.setups.iter().map(|(_, measured)| measured.figures());
+        for row in Table(figures.collect()).rows() {
             writeln!(f, "{row}")?;
         }
-        write!(
+        for (setup, measured) in &self.setups {
+            if let Some(problem) = measured.problem() {
+                writeln!(f, "  {setup}: not measured: {problem}")?;
+            }
+        }
+        writeln!(
             f,
-            "\n  The limit is the first line. Durable messages: {:.1} per saga, {:.1} per order over HTTP,\n  \
-             {:.2} per stock line.",
-            self.sagas.messages_each(),
-            self.http.messages_each(),
-            self.stock_lines.messages_each()
+            "\n  R1: one nats-server. R3: three, with three replicas of each stream. Percentages: of throughput, the\n  \
+             share of raw batches that its durable messages are; of a rebuild, the share of reading the log alone.\n  \
+             Multiples of a latency: of a raw single write at the same percentile."
         )
     }
 }
 
-fn whole(figure: f64) -> String {
-    number(figure.round() as i64)
+fn write_measured<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    measured: &Measured<T>,
+) -> fmt::Result {
+    match measured {
+        Measured::Figures(figures) => writeln!(f, "\n{figures}"),
+        Measured::Absent(problem) | Measured::Failed(problem) => {
+            writeln!(f, "\n{title}: not measured: {problem}")
+        }
+    }
 }
 
-fn millis(millis: f64) -> String {
-    time(Duration::from_secs_f64(millis / 1000.0))
+impl fmt::Display for TelemetryCost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let expected = Expected::AtMost(TELEMETRY_LOSS);
+        let (median, low, high) = (self.loss(50.0), self.loss(25.0), self.loss(75.0));
+        writeln!(
+            f,
+            "Telemetry: a trace of every request and all metrics, against none; {} pairs of {} orders, {} kB of\n\
+             spans exported.",
+            self.throughput_loss.len(),
+            number(self.orders),
+            number(self.exported_kb)
+        )?;
+        let row = |name: &str, expected, value| Row {
+            name: name.to_owned(),
+            unit: Unit::Share,
+            expected,
+            cells: vec![Cell::of(value)],
+        };
+        let loss = row("loss of orders/s: median of pairs", expected, Some(median));
+        let quartiles = format!("(quartiles {:.1} % and {:.1} %)", low * 100.0, high * 100.0);
+        writeln!(f, "{loss}  {quartiles}")?;
+        let growth = row("more CPU time of the services", Expected::Nothing, self.cpu_growth);
+        write!(f, "{growth}")
+    }
+}
+
+impl fmt::Display for Fairness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { alone, beside_lines, lines, beside_orders, orders_per_s, orders_accepted } =
+            self;
+        writeln!(
+            f,
+            "Fairness: {} orders/s of one shop, alone; beside a shop that pushed {} stock lines; and beside one\n\
+             that placed {} orders/s, of which {} were accepted.",
+            alone.rate_per_s,
+            number(*lines),
+            number(*orders_per_s),
+            number(*orders_accepted)
+        )?;
+        let names = ["alone", "beside lines", "beside orders"];
+        let mut head = format!("  {:<NAME_WIDTH$}{:>EXPECTED_WIDTH$}", "", "expected");
+        for name in names {
+            let width = VALUE_WIDTH + RATIO_WIDTH;
+            write!(head, "{name:>width$}  ")?;
+        }
+        writeln!(f, "{}", head.trim_end())?;
+        let all = [alone, beside_lines, beside_orders];
+        let row = |name: &str, value: fn(&Latency) -> f64| Row {
+            name: name.to_owned(),
+            unit: Unit::Millis,
+            expected: Expected::Nothing,
+            cells: all.map(|it| Cell::of(Some(value(it)))).into(),
+        };
+        let growth = |name: &str, value: fn(&Latency) -> f64| {
+            let growth = |it: &Latency| value(it) / value(alone) - 1.0;
+            Row {
+                name: name.to_owned(),
+                unit: Unit::Share,
+                expected: Expected::AtMost(FAIRNESS_GROWTH),
+                cells: [
+                    Cell::default(),
+                    Cell::of(Some(growth(beside_lines))),
+                    Cell::of(Some(growth(beside_orders))),
+                ]
+                .into(),
+            }
+        };
+        writeln!(f, "{}", row("accepted, p50", |it| it.accepted_p50_ms))?;
+        writeln!(f, "{}", row("accepted, p99", |it| it.accepted_p99_ms))?;
+        writeln!(f, "{}", growth("  more than alone", |it| it.accepted_p99_ms))?;
+        writeln!(f, "{}", row("settled, p50", |it| it.settled_p50_ms))?;
+        writeln!(f, "{}", row("settled, p99", |it| it.settled_p99_ms))?;
+        write!(f, "{}", growth("  more than alone", |it| it.settled_p99_ms))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        bench::figures::{Limits, Rebuild, Setup},
+        figures::Latencies,
+    };
 
     fn figures() -> Figures {
         let mut latencies = Latencies::default();
         latencies.record(Duration::from_millis(80));
+        let mut raw = Latencies::default();
+        raw.record(Duration::from_millis(2));
         let second = Duration::from_secs(1);
-        Figures::new(
-            RawLimit { messages: 40_000, took: second },
-            Throughput::new(2_000, second, 20_000),
-            Throughput::new(500, second, 5_200),
-            Latency::new(300, &latencies, &latencies),
-            Throughput::new(50_000, second, 50_100),
-            vec![Rebuild::new("order", 300_000, second)],
-            Memory { tradewind_mb: Some(150), nats_server_mb: None },
-        )
+        let measured = SetupFigures {
+            limits: Limits::new(40_000.0, &raw),
+            sagas: Some(Throughput::new(5_000, second, 20_000)),
+            orders: Some(Throughput::new(500, second, 5_200)),
+            latencies: vec![
+                Latency::new(300, &latencies, &latencies),
+                Latency::new(500, &latencies, &latencies),
+            ],
+            rebuilds: vec![Rebuild {
+                service: "order",
+                events: 300_000,
+                events_per_s: 300_000.0,
+                read_per_s: 600_000.0,
+            }],
+            memory_at_load: Some(Memory { total_mb: 250, services_mb: 250, ..Memory::default() }),
+            ..SetupFigures::default()
+        };
+        let absent = Measured::Absent("Postgres is not installed".to_owned());
+        Figures {
+            setups: vec![
+                (Setup::R1Sqlite, Measured::Figures(measured)),
+                (Setup::R1Postgres, absent),
+            ],
+            seconds: 60.0,
+            ..Figures::default()
+        }
     }
 
     #[track_caller]
-    fn row(name: &str) -> Row {
-        let rows = figures().rows().into_iter();
-        rows.into_iter().find(|row| row.name.contains(name)).expect("is in the table")
+    fn line(figures: &Figures, name: &str) -> String {
+        let text = figures.to_string();
+        let line = text.lines().find(|line| line.contains(name));
+        line.unwrap_or_else(|| panic!("{name} is not in {text}")).to_owned()
     }
 
     #[test]
     fn figures_stand_beside_what_is_expected_and_the_limit() {
+        let figures = figures();
         assert_eq!(
-            row("inbox").to_string(),
-            "  orders through the inbox: sagas/s                          2,000     ≥ 1,500          50 %"
+            line(&figures, "orders through the inbox"),
+            "  orders through the inbox/s           ≥ 4,000     5,000   50 % ✓         –"
         );
-        assert!(row("as fast as possible").to_string().ends_with("13 %  missed"));
-        assert!(row("accepted, p99").to_string().ends_with("missed"));
-        assert!(row("rebuild of order").is_met);
-        assert!(row("nats-server").measured.contains("not known"));
+        assert!(line(&figures, "of the limit").contains("≥ 50 %    50.0 %        ✓"));
+        assert!(line(&figures, "orders over HTTP").contains("500   13 % ✗"));
+        assert!(line(&figures, "at 500 orders/s: accepted, p99").contains("80 ms 40.0 × ✗"));
+        assert!(line(&figures, "at 500 orders/s: settled, p99").contains('✓'));
+        assert!(!line(&figures, "at 300 orders/s: accepted, p99").contains('✗'));
+        assert!(line(&figures, "rebuild of order").contains("300,000   50 % ✓"));
+        assert!(line(&figures, "everything together").contains("250 MB        ✓"));
     }
 
     #[test]
-    fn the_report_for_machines_has_the_same_figures() {
-        let json = serde_json::to_value(figures()).expect("serialises");
-        assert_eq!(json["sagas"]["per_s"], 2_000.0);
-        assert_eq!(json["sagas"]["of_limit"], 0.5);
-        assert_eq!(json["rebuilds"][0]["service"], "order");
-        assert!(json["peak_memory"]["nats_server_mb"].is_null());
+    fn what_was_not_measured_is_said_and_has_no_row() {
+        let figures = figures();
+        assert!(figures.is_complete());
+        assert!(line(&figures, "R1, Postgres: not").ends_with("Postgres is not installed"));
+        let text = figures.to_string();
+        assert!(!text.contains("stock lines"), "{text}");
+        assert!(!text.contains("memory: Postgres"), "{text}");
+        let failed = Figures { fairness: Some(Measured::Failed("lost".to_owned())), ..figures };
+        assert!(!failed.is_complete());
+        assert_eq!(line(&failed, "Fairness"), "Fairness: not measured: lost");
+    }
+
+    #[test]
+    fn the_cost_of_telemetry_is_the_median_of_its_pairs() {
+        let cost = TelemetryCost {
+            throughput_loss: vec![0.01, 0.05, 0.02],
+            cpu_growth: Some(0.04),
+            orders: 2_000,
+            exported_kb: 10,
+        };
+        let text = cost.to_string();
+        assert!(text.contains("≤ 3 %     2.0 %        ✓  (quartiles 1.5 % and 3.5 %)"), "{text}");
+    }
+
+    #[test]
+    fn a_shop_that_slows_another_down_is_shown() {
+        let latency = |millis| {
+            let mut latencies = Latencies::default();
+            latencies.record(Duration::from_millis(millis));
+            Latency::new(100, &latencies, &latencies)
+        };
+        let fairness = Fairness {
+            alone: latency(100),
+            beside_lines: latency(110),
+            lines: 5_000,
+            beside_orders: latency(130),
+            orders_per_s: 1_000,
+            orders_accepted: 900,
+        };
+        let text = fairness.to_string();
+        let growth = text.lines().find(|line| line.contains("more than alone"));
+        let growth = growth.expect("there is such a line");
+        assert!(growth.contains("10.0 %        ✓    30.0 %        ✗"), "{growth}");
     }
 }

@@ -25,11 +25,11 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// The number of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Server(usize);
+pub(crate) struct Server(usize);
 
 /// The servers; they are killed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     folder: PathBuf,
     ports: [Ports; 3],
     running: [Option<Child>; 3],
@@ -70,7 +70,8 @@ struct StreamCluster {
 
 impl Cluster {
     /// Starts the servers on free ports, with all data in `folder`.
-    pub(super) async fn start(folder: &Path) -> Result<Self> {
+    pub(crate) async fn start(folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder).context("make a folder for the servers")?;
         std::fs::write(folder.join("cluster.conf"), CONFIGURATION)
             .context("write the servers' configuration")?;
         let http = reqwest::Client::builder().timeout(MONITOR_TIMEOUT).build()?;
@@ -89,13 +90,18 @@ impl Cluster {
     }
 
     /// The addresses for clients.
-    pub(super) fn urls(&self) -> String {
+    pub(crate) fn urls(&self) -> String {
         self.ports.map(|ports| format!("nats://127.0.0.1:{}", ports.clients)).join(",")
     }
 
     /// The address of the first server's monitor.
-    pub(super) fn monitor_url(&self) -> String {
+    pub(crate) fn monitor_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0].monitor)
+    }
+
+    /// The process ids of the servers that run.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.running.iter().flatten().filter_map(Child::id).collect()
     }
 
     /// Starts a server that does not run, with the data that it has.

@@ -7,7 +7,7 @@
 //!
 //! It fails when an order is lost, not for being slow.
 
-mod cluster;
+pub(crate) mod cluster;
 mod load;
 mod report;
 

@@ -1,5 +1,6 @@
 //! The program as it is run: as a process, by its arguments, environment, signals and exit codes.
 
+mod bench;
 mod drain;
 mod operator;
 mod rig;

@@ -1,0 +1,243 @@
+//! What was measured.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use super::{memory::Memory, setup::Setup};
+use crate::figures::{Latencies, rate};
+
+/// All figures of a run.
+#[derive(Debug, Default, Serialize)]
+pub struct Figures {
+    /// Those of each setup.
+    pub setups: Vec<(Setup, Measured<SetupFigures>)>,
+    /// What traces and metrics cost, if that was measured.
+    pub telemetry: Option<Measured<TelemetryCost>>,
+    /// What the load of one shop costs another, if that was measured.
+    pub fairness: Option<Measured<Fairness>>,
+    /// How long everything took.
+    pub seconds: f64,
+}
+
+/// Figures, or why there are none.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measured<T> {
+    /// The figures.
+    Figures(T),
+    /// This machine lacks something.
+    Absent(String),
+    /// It failed.
+    Failed(String),
+}
+
+impl<T> Measured<T> {
+    /// The figures, if there are any.
+    pub fn figures(&self) -> Option<&T> {
+        match self {
+            Self::Figures(figures) => Some(figures),
+            Self::Absent(_) | Self::Failed(_) => None,
+        }
+    }
+
+    /// Why there are none.
+    pub(super) fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Figures(_) => None,
+            Self::Absent(reason) | Self::Failed(reason) => Some(reason),
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
+impl Figures {
+    /// Whether everything could be measured that this machine is equipped for.
+    pub fn is_complete(&self) -> bool {
+        !self.setups.iter().any(|(_, measured)| measured.has_failed())
+            && !self.telemetry.as_ref().is_some_and(Measured::has_failed)
+            && !self.fairness.as_ref().is_some_and(Measured::has_failed)
+    }
+}
+
+/// The figures of one setup; what was not measured is absent.
+#[derive(Debug, Default, Serialize)]
+pub struct SetupFigures {
+    /// What the broker takes at most.
+    pub limits: Limits,
+    /// Orders through the inbox, without HTTP, until they are settled.
+    pub sagas: Option<Throughput>,
+    /// Orders over HTTP, as fast as possible, until they are settled.
+    pub orders: Option<Throughput>,
+    /// Orders over HTTP at fixed rates.
+    pub latencies: Vec<Latency>,
+    /// Stock lines over HTTP.
+    pub stock_lines: Option<Throughput>,
+    /// Databases that were rebuilt from their logs.
+    pub rebuilds: Vec<Rebuild>,
+    /// The memory under all of the above but the rebuilds.
+    pub memory_at_load: Option<Memory>,
+    /// The memory during the rebuilds.
+    pub memory_of_rebuild: Option<Memory>,
+}
+
+/// What the broker takes at most from one writer, fsynced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Limits {
+    /// Messages a second, in atomic batches of 500 messages of 300 bytes.
+    pub batch_messages_per_s: f64,
+    /// Milliseconds until half of single messages are acknowledged, one after the other.
+    pub write_p50_ms: f64,
+    /// Until 99 of 100 of them are.
+    pub write_p99_ms: f64,
+}
+
+impl Limits {
+    /// From what was recorded.
+    pub(super) fn new(batch_messages_per_s: f64, writes: &Latencies) -> Self {
+        Self {
+            batch_messages_per_s,
+            write_p50_ms: millis(writes, 50.0),
+            write_p99_ms: millis(writes, 99.0),
+        }
+    }
+}
+
+/// How many went through in what time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Throughput {
+    /// So many.
+    pub count: u64,
+    /// In this time, in seconds.
+    pub seconds: f64,
+    /// For each second.
+    pub per_s: f64,
+    /// The durable messages that it took, for each second.
+    pub messages_per_s: f64,
+}
+
+impl Throughput {
+    /// So many in that time, with so many durable messages.
+    pub(super) fn new(count: u64, took: Duration, messages: u64) -> Self {
+        Self {
+            count,
+            seconds: took.as_secs_f64(),
+            per_s: rate(count, took),
+            messages_per_s: rate(messages, took),
+        }
+    }
+}
+
+/// How long orders took at a fixed rate, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Latency {
+    /// Orders a second.
+    pub rate_per_s: u32,
+    /// Orders in all.
+    pub count: u64,
+    /// Until half of them were accepted.
+    pub accepted_p50_ms: f64,
+    /// Until 99 of 100 were accepted.
+    pub accepted_p99_ms: f64,
+    /// Until half of them were settled.
+    pub settled_p50_ms: f64,
+    /// Until 99 of 100 were settled.
+    pub settled_p99_ms: f64,
+}
+
+impl Latency {
+    /// From what was recorded.
+    pub(super) fn new(rate_per_s: u32, accepted: &Latencies, settled: &Latencies) -> Self {
+        Self {
+            rate_per_s,
+            count: accepted.len(),
+            accepted_p50_ms: millis(accepted, 50.0),
+            accepted_p99_ms: millis(accepted, 99.0),
+            settled_p50_ms: millis(settled, 50.0),
+            settled_p99_ms: millis(settled, 99.0),
+        }
+    }
+}
+
+/// A database that was rebuilt.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rebuild {
+    /// Whose it is.
+    pub service: &'static str,
+    /// The events of its log.
+    pub events: u64,
+    /// Events a second.
+    pub events_per_s: f64,
+    /// Events a second when the log is read and not folded: the limit.
+    pub read_per_s: f64,
+}
+
+/// What traces and metrics cost: runs without and with them, in pairs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TelemetryCost {
+    /// Of each pair: the share of the throughput that was lost; negative if it was gained.
+    pub throughput_loss: Vec<f64>,
+    /// By how much more time of the processors the services took for the same orders, over all
+    /// pairs; absent where the system does not tell.
+    pub cpu_growth: Option<f64>,
+    /// The orders of each run.
+    pub orders: u64,
+    /// The kilobytes of spans that were exported.
+    pub exported_kb: u64,
+}
+
+impl TelemetryCost {
+    /// The loss of throughput that so many of a hundred pairs did not exceed.
+    pub fn loss(&self, percentile: f64) -> f64 {
+        let mut losses = self.throughput_loss.clone();
+        losses.sort_by(f64::total_cmp);
+        let Some(last) = losses.len().checked_sub(1) else { return 0.0 };
+        // Between two pairs, the mean of both, by their distance.
+        let at = percentile / 100.0 * last as f64;
+        let (low, high) = (losses[at.floor() as usize], losses[at.ceil() as usize]);
+        low + (high - low) * at.fract()
+    }
+}
+
+/// What a shop with few orders experiences, alone and beside a shop with much load.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Fairness {
+    /// Nobody else is there.
+    pub alone: Latency,
+    /// Another shop pushes stock lines.
+    pub beside_lines: Latency,
+    /// The lines that it pushed meanwhile.
+    pub lines: u64,
+    /// Another shop places orders.
+    pub beside_orders: Latency,
+    /// The orders that it placed a second.
+    pub orders_per_s: u32,
+    /// Those of them that were accepted, in all; the others were refused for overload.
+    pub orders_accepted: u64,
+}
+
+fn millis(latencies: &Latencies, percentile: f64) -> f64 {
+    latencies.percentile(percentile).as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loss_is_the_median_of_the_pairs() {
+        let of = |throughput_loss: &[f64]| TelemetryCost {
+            throughput_loss: throughput_loss.to_vec(),
+            cpu_growth: None,
+            orders: 1,
+            exported_kb: 1,
+        };
+        assert!((of(&[0.04, -0.01, 0.02]).loss(50.0) - 0.02).abs() < 1e-9);
+        assert!((of(&[0.04, 0.02]).loss(50.0) - 0.03).abs() < 1e-9);
+        assert!((of(&[0.04, 0.02]).loss(100.0) - 0.04).abs() < 1e-9);
+        assert!(of(&[]).loss(50.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,206 @@
+//! Figures of this machine, with everything on it: nats-server, all services, and the load.
+//!
+//! - `setup`: which broker and which database, and starting them;
+//! - `process`: the services, in a process of their own;
+//! - `memory`: what all processes take together;
+//! - `shop`: what is sold, and who orders what; the same in every run;
+//! - `load`: orders through the inbox and over HTTP, stock lines over HTTP;
+//! - `measure`: the parts, one after the other, in one setup;
+//! - `telemetry`: what traces and metrics cost;
+//! - `fairness`: what the load of one shop costs another;
+//! - `figures`, `report`: what was measured, beside what is expected; as tables or as JSON.
+//!
+//! Nothing here fails for being slow; it fails when something is lost.
+
+mod fairness;
+pub mod figures;
+mod load;
+mod measure;
+mod memory;
+mod process;
+mod report;
+mod setup;
+mod shop;
+mod telemetry;
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use node::{data_folder::DataFolder, say, settings::Settings, terminal::interrupted};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use self::{
+    figures::{Figures, Measured},
+    setup::{Environment, Setup},
+};
+
+/// How long a setup may take, and so each of the two parts that have setups of their own: three times
+/// what a slow machine needs. Six times this bounds the whole benchmark.
+const SETUP_TIMEOUT: Duration = Duration::from_mins(5);
+/// The share of the load that `--quick` leaves.
+const QUICK_DIVISOR: u32 = 5;
+/// The exit code of a process that was interrupted.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// What is measured, and how much of it.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Measure these parts only: a comma-separated list
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
+    pub only: Vec<Part>,
+    /// Measure in these setups only: a comma-separated list
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SETUP")]
+    pub on: Vec<Setup>,
+    /// A fifth of the load: figures in a third of the time that vary more from run to run
+    #[arg(long)]
+    pub quick: bool,
+    /// The number of orders that are sent through the inbox
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..))]
+    pub sagas: u32,
+    /// The number of orders over HTTP, as fast as possible
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..))]
+    pub orders: u32,
+    /// The number of clients that send these
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub clients: u16,
+    /// The orders a second at which latency is measured: a comma-separated list
+    #[arg(long, default_values_t = [300, 500], value_delimiter = ',', value_name = "RATE",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rates: Vec<u32>,
+    /// How long, in seconds, at each rate
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seconds: u32,
+    /// The number of stock lines that an ERP pushes over HTTP
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1_000..))]
+    pub lines: u32,
+    /// The number of pairs of runs, without and with telemetry, whose throughput is compared
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub pairs: u32,
+    /// The folder for all data of the benchmark; made if it is missing, emptied at each run
+    #[arg(long, value_name = "FOLDER", default_value = ".data/bench")]
+    pub data: PathBuf,
+    /// How the figures are printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub report: Format,
+}
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Orders through the inbox, without HTTP
+    Sagas,
+    /// Orders over HTTP, as fast as possible
+    Orders,
+    /// Orders over HTTP at fixed rates
+    Latency,
+    /// Stock lines over HTTP
+    Stock,
+    /// Rebuilding databases; needs the events of `sagas` and `stock`, which it brings along
+    Rebuild,
+    /// What traces and metrics cost
+    Telemetry,
+    /// What the load of one shop costs another
+    Fairness,
+}
+
+/// How figures are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables for people
+    Text,
+    /// An object for machines
+    Json,
+}
+
+impl Options {
+    /// Whether a part is measured.
+    fn measures(&self, part: Part) -> bool {
+        let is_needed =
+            matches!(part, Part::Sagas | Part::Stock) && self.only.contains(&Part::Rebuild);
+        self.only.is_empty() || self.only.contains(&part) || is_needed
+    }
+
+    /// The setups in which the parts are measured that are measured in each.
+    fn setups(&self) -> Vec<Setup> {
+        let parts = [Part::Sagas, Part::Orders, Part::Latency, Part::Stock, Part::Rebuild];
+        if !parts.into_iter().any(|part| self.measures(part)) {
+            return Vec::new();
+        }
+        let all = Setup::value_variants().iter().copied();
+        all.filter(|setup| self.on.is_empty() || self.on.contains(setup)).collect()
+    }
+
+    /// The same with the load that `--quick` leaves.
+    fn scaled(mut self) -> Self {
+        if self.quick {
+            for load in [&mut self.sagas, &mut self.orders, &mut self.lines, &mut self.seconds] {
+                *load = load.div_ceil(QUICK_DIVISOR);
+            }
+            self.pairs = self.pairs.div_ceil(2);
+        }
+        self
+    }
+
+    /// Says what is being done.
+    fn progress(&self, where_: &str, what: &str) {
+        if self.report == Format::Text {
+            say!("{where_}: {what} …");
+        }
+    }
+}
+
+/// `tradewind bench`: fails when a setup other than a missing Postgres could not be measured.
+pub async fn run(settings: &Settings, options: Options) -> Result<ExitCode> {
+    let folder = DataFolder::take(&options.data)?;
+    let options = options.scaled();
+    let environment = Environment {
+        program: std::env::current_exe().context("find the program that runs")?,
+        folder: folder.path().to_owned(),
+        settings: settings.clone(),
+    };
+    let figures = tokio::select! {
+        figures = measure(&environment, &options) => figures?,
+        () = interrupted() => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
+    };
+    match options.report {
+        Format::Text => say!("{figures}"),
+        Format::Json => say!("{}", serde_json::to_string_pretty(&figures)?),
+    }
+    Ok(if figures.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Takes all figures, one after the other.
+async fn measure(environment: &Environment, options: &Options) -> Result<Figures> {
+    let started = Instant::now();
+    let mut figures = Figures::default();
+    for setup in options.setups() {
+        let measured = match setup.missing() {
+            Some(reason) => Measured::Absent(reason),
+            None => attempt(measure::measure(setup, environment, options)).await,
+        };
+        figures.setups.push((setup, measured));
+    }
+    if options.measures(Part::Telemetry) {
+        figures.telemetry = Some(attempt(telemetry::measure(environment, options)).await);
+    }
+    if options.measures(Part::Fairness) {
+        figures.fairness = Some(attempt(fairness::measure(environment, options)).await);
+    }
+    figures.seconds = started.elapsed().as_secs_f64();
+    Ok(figures)
+}
+
+/// What was measured within the time, or why nothing was: the rest of the benchmark goes on.
+async fn attempt<T: Serialize>(measuring: impl Future<Output = Result<T>>) -> Measured<T> {
+    match timeout(SETUP_TIMEOUT, Box::pin(measuring)).await {
+        Ok(Ok(figures)) => Measured::Figures(figures),
+        Ok(Err(error)) => Measured::Failed(format!("{error:#}")),
+        Err(_) => Measured::Failed(format!("it took longer than {SETUP_TIMEOUT:?}")),
+    }
+}
