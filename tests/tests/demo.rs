@@ -44,8 +44,8 @@ async fn a_day_of_trade_ends_with_every_invariant_intact() {
 fn expect_fitting_outcomes(report: &Report) {
     let mut seen = BTreeSet::new();
     for (id, placed) in &report.trade.placed {
-        let order = report.audited.orders.get(&id.to_string()).expect("is in the log");
-        let (name, is_fit) = match (placed.kind, order.status) {
+        let status = report.audited.orders.status(*id).expect("is in the log");
+        let (name, is_fit) = match (placed.kind, status) {
             (_, Status::Cancelled(order::CancelReason::OutOfStock)) => ("out of stock", true),
             (kind, Status::Cancelled(order::CancelReason::PaymentDeclined)) => {
                 ("declined", kind == Kind::Declined)
@@ -66,7 +66,7 @@ fn expect_fitting_outcomes(report: &Report) {
             }
             _ => ("otherwise", false),
         };
-        assert!(is_fit, "an order of {:?} ended {name}: {:?}\n{report}", placed.kind, order.status);
+        assert!(is_fit, "an order of {:?} ended {name}: {status:?}\n{report}", placed.kind);
         seen.insert(name);
     }
     for name in ["paid", "out of stock", "declined", "not captured", "requested", "too late"] {

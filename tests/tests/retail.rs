@@ -161,12 +161,16 @@ impl Retail {
         // An order under a key that is known is not even looked at again. A push has no key: it is a
         // new command, and its answer says that nothing came of it.
         for service in ["order", "payment"] {
-            assert_eq!(installation.kinds_since(service, &before.0).await, [""; 0], "{service}");
+            let mut kinds = installation.kinds_since(service, &before.0).await;
+            // On a slow machine a minute passes, after which the engine records how far it has read.
+            kinds.retain(|kind| kind != "positions");
+            assert_eq!(kinds, [""; 0], "{service}");
         }
         for service in ["catalog", "inventory"] {
             let kinds = installation.kinds_since(service, &before.0).await;
             assert!(!kinds.is_empty(), "{service} has answered");
-            assert!(kinds.iter().all(|kind| kind == "answered"), "{service}: {kinds:?}");
+            let expected = ["answered", "positions"];
+            assert!(kinds.iter().all(|it| expected.contains(&it.as_str())), "{service}: {kinds:?}");
         }
         installation.stop().await;
         again

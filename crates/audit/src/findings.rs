@@ -1,25 +1,25 @@
-//! What is wrong: all of it counted, the first of it told.
+//! What is wrong: all of it counted, the first of it shown.
 
 use std::fmt;
 
 use crate::text::number;
 
-/// Findings that are told one by one; more are counted.
-const TOLD: usize = 5;
+/// The findings that are shown one by one; more are counted.
+const MAX_SHOWN: usize = 5;
 
 /// What is wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
     count: u64,
-    told: Vec<String>,
+    shown: Vec<String>,
 }
 
 impl Findings {
     /// Adds one.
     pub fn add(&mut self, what: impl Into<String>) {
         self.count += 1;
-        if self.told.len() < TOLD {
-            self.told.push(what.into());
+        if self.shown.len() < MAX_SHOWN {
+            self.shown.push(what.into());
         }
     }
 
@@ -33,8 +33,8 @@ impl Findings {
     /// Adds those of another.
     pub fn append(&mut self, other: Self) {
         self.count += other.count;
-        let room = TOLD.saturating_sub(self.told.len());
-        self.told.extend(other.told.into_iter().take(room));
+        let left = MAX_SHOWN.saturating_sub(self.shown.len());
+        self.shown.extend(other.shown.into_iter().take(left));
     }
 
     /// How many there are.
@@ -43,16 +43,16 @@ impl Findings {
     }
 
     /// The first of them.
-    pub fn told(&self) -> &[String] {
-        &self.told
+    pub fn shown(&self) -> &[String] {
+        &self.shown
     }
 
-    /// Writes a line for each that is told, and one for the rest.
+    /// Writes a line for each that is shown, and one for the rest.
     pub fn write(&self, f: &mut fmt::Formatter<'_>, indent: usize) -> fmt::Result {
-        for finding in &self.told {
+        for finding in &self.shown {
             writeln!(f, "{:indent$}- {finding}", "")?;
         }
-        match self.count - self.told.len() as u64 {
+        match self.count - self.shown.len() as u64 {
             0 => Ok(()),
             more => writeln!(f, "{:indent$}- and {} more", "", number(more)),
         }

@@ -3,23 +3,29 @@
 //!
 //! - `logs`: reads them, an event at a time;
 //! - `history`: sequences, versions, answers, causes: what is so in every log;
-//! - `stock`: the inventory's log; `orders`: the order service's; `money`: the payments';
-//! - [`Audit::finish`] compares them with each other and with what was seen from [`Outside`].
+//! - `stock`: the inventory's log, stock by stock;
+//! - `trade`: the logs of orders, payments and reservations, order by order;
+//! - `scratch`, `record`: the temporary files in which they wait until everything is read.
 //!
-//! A year of a shop is a few 100,000 events: what is kept of them is kept once, and by reference.
+//! A log may hold ten million events and more, so that nothing that grows with it stays in memory: each
+//! check writes what it needs of an event to a temporary file, by the key by which it compares, and
+//! [`Audit::finish`] reads a 256th of the keys at a time. Nothing is dropped on the way: a fact that
+//! comes long after an order has ended is checked like any other. What stays in memory are the names of
+//! SKUs, the orders for which units are held at the moment, and those that [`Outside`] names.
 //!
-//! To add a check: note what it needs in `observe`, and add what is wrong to a [`Findings`].
+//! To add a check: write what it needs in `observe`, compare at the end, and add what is wrong to a
+//! [`Findings`].
 
 mod findings;
 mod history;
 mod logs;
-mod money;
-mod orders;
+mod record;
 mod scratch;
 mod stock;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod trade;
 
 use std::fmt;
 
@@ -32,11 +38,14 @@ use events::{
 
 pub use self::{
     findings::Findings,
-    money::Money,
-    orders::{Order, Status},
-    stock::{Level, StockId},
+    stock::{Level, Stock, StockId},
+    trade::{Money, Orders, Status},
 };
-use self::{history::History, orders::Orders, stock::Stock};
+use self::{
+    history::History,
+    stock::StockLog,
+    trade::{Trade, Traded},
+};
 use crate::text::count;
 
 /// Something that must hold, and whether it does.
@@ -72,15 +81,15 @@ impl fmt::Display for Check {
     }
 }
 
-/// Where an event stands.
+/// Where an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct LogPosition {
     service: &'static str,
     partition: u32,
     sequence: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LogPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{} at {}", self.service.to_uppercase(), self.partition, self.sequence)
     }
@@ -93,11 +102,11 @@ pub struct Outside {
     pub placed: Vec<OrderId>,
     /// The orders that the gateway said are cancelled.
     pub cancelled: Vec<OrderId>,
-    /// The stock levels that the gateway tells.
+    /// The stock levels that the gateway reports.
     pub levels: Vec<LevelView>,
-    /// What the provider's own ledger holds captured and not paid back, in minor units.
+    /// What the provider's own ledger holds captured and not refunded, in minor units.
     pub provider_net: i64,
-    /// What it holds authorised and neither captured nor let go, in minor units.
+    /// What it holds authorised and neither captured nor voided, in minor units.
     pub provider_held: i64,
     /// By service: what the comparison of its projection with its log found.
     pub verified: Vec<(&'static str, Verified)>,
@@ -110,12 +119,11 @@ pub struct Audit {
     /// The shop whose trade is audited; all of them when none is named.
     shop: Option<String>,
     history: History,
-    stock: Stock,
-    orders: Orders,
-    money: Money,
+    stock: StockLog,
+    trade: Trade,
 }
 
-/// What the auditor says.
+/// What the auditor found.
 #[derive(Debug)]
 pub struct Audited {
     /// How many events it read.
@@ -139,16 +147,25 @@ impl Audit {
         logged: &Logged<proto::Event>,
     ) {
         self.events += 1;
-        let place = Place { service, partition, sequence: logged.sequence };
-        self.history.observe(place, logged);
+        let position = LogPosition { service, partition, sequence: logged.sequence };
+        self.history.observe(position, logged);
         let event = &logged.event;
         if self.shop.as_ref().is_some_and(|shop| *shop != event.shop) {
             return;
         }
         match &event.body {
-            Some(Body::Inventory(body)) => self.stock.observe(place, event, body.kind.as_ref()),
-            Some(Body::Order(body)) => self.orders.observe(place, event, body.kind.as_ref()),
-            Some(Body::Payment(body)) => self.money.observe(place, event, body.kind.as_ref()),
+            Some(Body::Inventory(body)) => {
+                self.stock.observe(position, event, body.kind.as_ref());
+                if let Some(kind) = &body.kind {
+                    self.trade.observe_inventory(position, event, kind);
+                }
+            }
+            Some(Body::Order(body)) => {
+                self.trade.observe_order(position, event, body.kind.as_ref());
+            }
+            Some(Body::Payment(body)) => {
+                self.trade.observe_payment(position, event, body.kind.as_ref());
+            }
             Some(Body::Catalog(_) | Body::Engine(_)) | None => {}
         }
     }
@@ -160,18 +177,22 @@ impl Audit {
 
     /// Compares what the logs say with each other and with what was seen from outside.
     pub fn finish(self, outside: &Outside) -> Audited {
-        let Self { events, shop: _, mut history, stock, orders, money } = self;
+        let Self { events, shop: _, mut history, stock, trade } = self;
+        // One after the other, so that the memory of each is free before the next.
         history.compare();
+        let stock = stock.compare();
+        let Traded { orders, money, sold, findings } = trade.compare(outside);
+        let doubles = [stock.doubles().clone(), findings.doubles.clone()];
         let checks = vec![
             history.contiguous(),
-            history.handled_once(&stock, &orders),
+            history.handled_once(stock.document_count(), doubles),
             projected(&outside.verified),
-            stock.never_oversold(),
-            money.accounted(&orders, &stock, outside),
-            orders.all_ended(&stock),
-            orders.acknowledged(outside),
+            stock.never_oversold(&findings.reservations),
+            money.accounted(&orders, outside, &findings),
+            orders.all_ended(&findings),
+            Orders::acknowledged(outside, &findings),
             history.in_order(),
-            stock.reconciled(&orders, outside),
+            stock.reconciled(&sold, &findings.lines, outside),
         ];
         Audited { events, checks, orders, stock, money }
     }

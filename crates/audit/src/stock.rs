@@ -1,312 +1,297 @@
 //! The inventory's log: what is on hand, held and allocated after every event of it.
+//!
+//! What an event says of a stock becomes a [`Change`], a record in a temporary file by the stock. At the
+//! end one stock after the other is folded (`level`). While the log is read, the memory holds the names
+//! of the stocks and the orders for which units are held at that moment.
 
+mod change;
 mod level;
-mod sold;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
     sync::Arc,
 };
 
 use events::proto::{
     self,
-    inventory::{self, inventory_event::Kind},
+    inventory::{self, Document, StockLine, inventory_event::Kind},
 };
 
-use self::level::Change;
-pub use self::level::{Level, StockId};
-use super::{Check, Findings, Place};
+pub use self::{change::StockId, level::Level};
+use self::{
+    change::{Change, ChangeRecord, DocumentRecord, Source},
+    level::Fold,
+};
+use super::{
+    Check, Findings, LogPosition, Outside,
+    record::LogNumbers,
+    scratch::{Scratch, fingerprint},
+    trade::OrderKey,
+};
 use crate::text::count;
 
-/// The orders that `short` names at most.
-const MOST_SHORT_ORDERS: usize = 1_000;
 /// The location of what an order wants.
 const MAIN: &str = "main";
 
-/// Units of a stock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Units {
-    of: Arc<StockId>,
-    quantity: i64,
-}
-
-/// The lines of an order; there once, whatever becomes of it.
-type Lines = Arc<[Units]>;
-
-/// What an order has of the stock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Reservation {
-    Held(Lines),
-    Allocated(Lines),
-    Expired(Lines),
-    Over,
-}
-
-/// All stock.
+/// All stock, while its log is read.
 #[derive(Debug, Default)]
-pub struct Stock {
-    levels: BTreeMap<Arc<StockId>, Level>,
-    reservations: HashMap<Arc<str>, Reservation>,
-    reserved: HashMap<Arc<str>, Lines>,
-    allocated: HashSet<Arc<str>>,
-    documents: HashSet<(String, String, String)>,
+pub(super) struct StockLog {
+    numbers: LogNumbers,
+    stocks: Names<StockId>,
+    connectors: Names<str>,
+    changes: Scratch<{ ChangeRecord::SIZE }>,
+    /// The documents of the ERP, of which each has its effect once.
+    documents: Scratch<{ DocumentRecord::SIZE }>,
+    /// The orders for which units are held; whether an order may have them shows at the end.
+    held: HashSet<OrderKey>,
     shorts: u64,
     refused: u64,
     events: u64,
     findings: Findings,
+}
+
+/// Things that stand in records by number.
+#[derive(Debug)]
+struct Names<T: ?Sized>(HashMap<Arc<T>, u32>);
+
+impl<T: ?Sized> Default for Names<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+/// All stock, as the log has it.
+#[derive(Debug, Default)]
+pub struct Stock {
+    levels: BTreeMap<Arc<StockId>, Level>,
+    shorts: u64,
+    refused: u64,
+    events: u64,
+    documents: u64,
+    findings: Findings,
     doubles: Findings,
 }
 
-impl Stock {
-    pub(super) fn observe(&mut self, place: Place, event: &proto::Event, kind: Option<&Kind>) {
+impl StockLog {
+    pub(super) fn observe(
+        &mut self,
+        position: LogPosition,
+        event: &proto::Event,
+        kind: Option<&Kind>,
+    ) {
         self.events += 1;
-        let (shop, order) = (&event.shop, &event.aggregate_id);
-        let named = kind.and_then(order_of).unwrap_or(order);
-        let lines = lines_of(kind).iter().map(|line| self.units(shop, line)).collect();
-        self.findings.expect(named == order, || format!("{place}: is of {order}, names {named}"));
+        let (shop, aggregate) = (&event.shop, &event.aggregate_id);
+        let named = kind.and_then(order_of).unwrap_or(aggregate);
+        self.findings
+            .expect(named == aggregate, || format!("{position}: is of {aggregate}, names {named}"));
         match kind {
             Some(Kind::Counted(counted)) => {
-                let id = self.id(shop, &counted.sku, &counted.location);
-                let quantity = Change::Count(counted.quantity);
-                self.tell(place, &id, counted.document.as_ref(), quantity, counted.on_hand);
+                let id = StockId::new(shop, &counted.sku, &counted.location);
+                let inventory::Counted { quantity, on_hand, .. } = *counted;
+                let change = |source| Change::Count { source, quantity, on_hand };
+                self.observe_document(position, &id, counted.document.as_ref(), change);
             }
             Some(Kind::Adjusted(adjusted)) => {
-                let id = self.id(shop, &adjusted.sku, &adjusted.location);
-                let delta = Change::Delta(adjusted.delta);
-                self.tell(place, &id, adjusted.document.as_ref(), delta, adjusted.on_hand);
+                let id = StockId::new(shop, &adjusted.sku, &adjusted.location);
+                let inventory::Adjusted { delta, on_hand, .. } = *adjusted;
+                let change = |source| Change::Adjust { source, delta, on_hand };
+                self.observe_document(position, &id, adjusted.document.as_ref(), change);
             }
-            Some(Kind::Short(short)) => self.short(place, shop, short),
-            Some(Kind::Reserved(_)) => self.reserve(place, order, lines),
-            Some(Kind::Refused(refused)) => {
-                self.refused += 1;
-                self.expect_shortages(place, shop, &refused.shortages);
-                self.expect_new(place, order);
-                self.reservations.insert(order.as_str().into(), Reservation::Over);
-            }
-            Some(Kind::Allocated(_)) => self.allocate(place, order, lines),
-            Some(Kind::Lost(lost)) => {
-                self.expect_shortages(place, shop, &lost.shortages);
-                let before = self.reservations.insert(order.as_str().into(), Reservation::Over);
-                self.findings.expect(matches!(before, Some(Reservation::Expired(_))), || {
-                    format!("{place}: order {order} lost what it had as {before:?}")
-                });
-            }
-            Some(Kind::Released(released)) => {
-                self.release(place, order, lines, released.reason());
-            }
-            None => self.findings.add(format!("{place}: an event without a fact")),
+            Some(Kind::Short(short)) => self.observe_short(position, shop, short),
+            Some(kind) => self.observe_order(position, shop, aggregate, kind),
+            None => self.findings.add(format!("{position}: an event without a fact")),
         }
     }
 
     /// A document of the ERP had its effect.
-    fn tell(
+    fn observe_document(
         &mut self,
-        place: Place,
-        id: &Arc<StockId>,
-        document: Option<&inventory::Document>,
-        change: Change,
-        on_hand: i64,
+        position: LogPosition,
+        id: &StockId,
+        document: Option<&Document>,
+        change: impl FnOnce(Source) -> Change,
     ) {
-        let Some(inventory::Document { connector, id: document, sequence }) = document else {
-            return self.findings.add(format!("{place}: {id} changes without a document"));
+        let Some(Document { connector, id: document, sequence }) = document else {
+            return self.findings.add(format!("{position}: {id} changes without a document"));
         };
-        let name = (id.shop.clone(), connector.clone(), document.clone());
-        self.doubles.expect(self.documents.insert(name), || {
-            format!("{place}: document {document} of {connector} had its effect again")
-        });
-        self.expect_told(place, id);
-        let level = self.level(id);
-        let is_stale = level.is_stale(connector, *sequence);
-        let expected = level.after(connector, *sequence, change);
-        if on_hand < level.on_hand && on_hand < level.promised() {
-            level.owed = Some(place);
-        }
-        level.on_hand = on_hand;
-        level.is_short &= level.promised() > on_hand;
-        self.doubles.expect(!is_stale, || {
-            format!("{place}: document {document} is older than a count and changed {id}")
-        });
-        self.findings.expect(on_hand == expected, || {
-            format!("{place}: {id} has {on_hand} on hand; the documents come to {expected}")
-        });
+        let at = self.numbers.pack(position);
+        let document = fingerprint((&id.shop, connector, document));
+        self.documents.push(document, &DocumentRecord { document, at }.write());
+        let connector = self.connectors.number(connector.as_str(), |name| name.into());
+        self.push(position, id, change(Source { connector, sequence: *sequence }));
     }
 
-    fn short(&mut self, place: Place, shop: &str, short: &proto::inventory::Short) {
+    fn observe_short(&mut self, position: LogPosition, shop: &str, short: &inventory::Short) {
         self.shorts += 1;
-        let id = self.id(shop, &short.sku, &short.location);
-        let level = self.levels.entry(id.clone()).or_default();
-        level.owed = None;
-        level.is_short = level.promised() > level.on_hand;
-        self.findings.expect(level.is_short, || format!("{place}: {id} is not short"));
-        let is = (level.on_hand, level.promised());
-        let says = (short.on_hand, short.promised);
-        self.findings.expect(is == says, || {
-            format!("{place}: short says {says:?} of {id}; on hand and promised are {is:?}")
-        });
-        let hit: BTreeSet<&str> = short.order_ids.iter().map(String::as_str).collect();
-        let is_complete = hit.len() == level.orders.len().min(MOST_SHORT_ORDERS);
-        let is_hit = hit.iter().all(|order| level.orders.contains(*order));
-        self.findings.expect(is_complete && is_hit, || {
-            format!("{place}: short names other orders than those that {id} is promised to")
-        });
-    }
-
-    fn reserve(&mut self, place: Place, order: &str, lines: Lines) {
-        self.expect_new(place, order);
-        let order: Arc<str> = order.into();
-        for line in &*lines {
-            self.change(place, line, |level, units| level.held += units, Some(&order));
+        let id = StockId::new(shop, &short.sku, &short.location);
+        let inventory::Short { on_hand, promised, .. } = *short;
+        let mut orders: Vec<_> = short.order_ids.iter().map(|id| OrderKey::of(id)).collect();
+        orders.sort_unstable();
+        orders.dedup();
+        let named = orders.len() as u32;
+        self.push(position, &id, Change::Short { on_hand, promised, orders: named });
+        for order in orders {
+            self.push(position, &id, Change::ShortOrder { order });
         }
-        self.expect_room(place, &lines);
-        self.reserved.insert(order.clone(), lines.clone());
-        self.reservations.insert(order, Reservation::Held(lines));
     }
 
-    fn allocate(&mut self, place: Place, order: &str, lines: Lines) {
-        let (order, before) = self.reservation(order);
-        let (lines, was_held) = match before {
-            Some(Reservation::Held(held)) if held == lines => (held, true),
-            Some(Reservation::Expired(held)) if held == lines => (held, false),
-            before => {
-                self.findings.add(format!("{place}: allocates for order {order} {before:?}"));
-                (lines, false)
+    /// An event of an order's reservation. Whether it may come after those before it, the order's
+    /// history tells; here it moves units.
+    fn observe_order(&mut self, position: LogPosition, shop: &str, order: &str, kind: &Kind) {
+        let order = OrderKey::of(order);
+        match kind {
+            Kind::Counted(_) | Kind::Adjusted(_) | Kind::Short(_) => {}
+            Kind::Reserved(event) => {
+                self.held.insert(order);
+                self.push_lines(position, shop, &event.lines, |quantity| Change::Hold {
+                    order,
+                    quantity,
+                });
             }
-        };
-        for line in &*lines {
-            let change = |level: &mut Level, units| {
-                level.held -= if was_held { units } else { 0 };
-                level.allocated += units;
-            };
-            self.change(place, line, change, Some(&order));
-        }
-        if !was_held {
-            self.expect_room(place, &lines);
-        }
-        self.allocated.insert(order.clone());
-        self.reservations.insert(order, Reservation::Allocated(lines));
-    }
-
-    fn release(
-        &mut self,
-        place: Place,
-        order: &str,
-        lines: Lines,
-        reason: inventory::ReleaseReason,
-    ) {
-        let (order, before) = self.reservation(order);
-        let (lines, was_held) = match before {
-            Some(Reservation::Held(held)) if held == lines => (held, Some(true)),
-            Some(Reservation::Allocated(held)) if held == lines => (held, Some(false)),
-            before => {
-                self.findings.add(format!("{place}: releases for {order} {before:?}"));
-                (lines, None)
+            Kind::Refused(event) => {
+                self.refused += 1;
+                self.push_shortages(position, shop, &event.shortages);
             }
-        };
-        for line in lines.iter().filter(|_| was_held.is_some()) {
-            let change = |level: &mut Level, units| match was_held {
-                Some(true) => level.held -= units,
-                Some(false) | None => level.allocated -= units,
-            };
-            self.change(place, line, change, None);
-            self.level(&line.of).orders.remove(&order);
-        }
-        let after = match reason {
-            inventory::ReleaseReason::Expired => Reservation::Expired(lines),
-            inventory::ReleaseReason::Cancelled | inventory::ReleaseReason::Unspecified => {
-                Reservation::Over
+            Kind::Allocated(event) => {
+                let was_held = self.held.remove(&order);
+                self.push_lines(position, shop, &event.lines, |quantity| Change::Allocate {
+                    order,
+                    quantity,
+                    was_held,
+                });
             }
-        };
-        self.reservations.insert(order, after);
-    }
-
-    /// Moves units of a line. `order` has them from now on, when it is named.
-    fn change(
-        &mut self,
-        place: Place,
-        Units { of: id, quantity }: &Units,
-        change: impl Fn(&mut Level, i64),
-        order: Option<&Arc<str>>,
-    ) {
-        self.expect_told(place, id);
-        let level = self.level(id);
-        change(level, *quantity);
-        level.orders.extend(order.cloned());
-        level.is_short &= level.promised() > level.on_hand;
-        let Level { held, allocated, .. } = *level;
-        let is_covered = level.promised() <= level.on_hand || level.is_short;
-        self.findings.expect(held >= 0 && allocated >= 0 && *quantity > 0, || {
-            format!("{place}: {id} has {held} held and {allocated} allocated")
-        });
-        self.findings.expect(is_covered || order.is_some(), || {
-            format!("{place}: {id} is oversold and nobody said so")
-        });
-    }
-
-    /// What an order has, and its name as it is kept.
-    fn reservation(&self, order: &str) -> (Arc<str>, Option<Reservation>) {
-        let known = self.reservations.get_key_value(order);
-        known.map_or_else(|| (order.into(), None), |(order, it)| (order.clone(), Some(it.clone())))
-    }
-
-    fn level(&mut self, id: &Arc<StockId>) -> &mut Level {
-        self.levels.entry(id.clone()).or_default()
-    }
-
-    fn units(&self, shop: &str, line: &inventory::StockLine) -> Units {
-        Units { of: self.id(shop, &line.sku, &line.location), quantity: line.quantity }
-    }
-
-    /// The id of a stock, as it is kept.
-    fn id(&self, shop: &str, sku: &str, location: &str) -> Arc<StockId> {
-        let id = StockId::new(shop, sku, location);
-        let known = self.levels.get_key_value(&id).map(|(known, _)| known.clone());
-        known.unwrap_or_else(|| Arc::new(id))
-    }
-
-    /// What is promised now was there to be promised, whatever the ERP did before.
-    fn expect_room(&mut self, place: Place, lines: &[Units]) {
-        for Units { of: id, .. } in lines {
-            let level = self.level(id);
-            let (on_hand, promised) = (level.on_hand, level.promised());
-            self.findings.expect(promised <= on_hand, || {
-                format!("{place}: {id} is oversold: {promised} promised of {on_hand}")
-            });
+            Kind::Lost(event) => {
+                self.held.remove(&order);
+                self.push_shortages(position, shop, &event.shortages);
+            }
+            Kind::Released(event) => {
+                let was_held = self.held.remove(&order);
+                self.push_lines(position, shop, &event.lines, |quantity| Change::Release {
+                    order,
+                    quantity,
+                    was_held,
+                });
+            }
         }
     }
 
-    /// The next event of a stock that the ERP took below what is promised is `short`.
-    fn expect_told(&mut self, place: Place, id: &StockId) {
-        if let Some(owed) = self.levels.get_mut(id).and_then(|level| level.owed.take()) {
-            let text =
-                format!("{place}: {id} fell short at {}, and no event says so", owed.sequence);
-            self.findings.add(text);
-        }
-    }
-
-    fn expect_new(&mut self, place: Place, order: &str) {
-        let before = self.reservations.get(order);
-        self.findings.expect(before.is_none(), || {
-            format!("{place}: order {order} is decided on again, after {before:?}")
-        });
-    }
-
-    fn expect_shortages(
+    fn push_lines(
         &mut self,
-        place: Place,
+        position: LogPosition,
         shop: &str,
-        shortages: &[proto::inventory::Shortage],
+        lines: &[StockLine],
+        change: impl Fn(i64) -> Change,
     ) {
-        self.findings.expect(!shortages.is_empty(), || format!("{place}: refused, with no reason"));
-        for shortage in shortages {
-            let id = StockId::new(shop, &shortage.sku, MAIN);
-            let free = self.levels.get(&id).map_or(0, |level| level.on_hand - level.promised());
-            let (says, wanted) = (shortage.available, shortage.requested);
-            self.findings.expect(says == free.max(0) && wanted > says, || {
-                format!("{place}: refuses {wanted} of {id}, of which {says} are free; it is {free}")
-            });
+        for line in lines {
+            let id = StockId::new(shop, &line.sku, &line.location);
+            self.push(position, &id, change(line.quantity));
         }
     }
 
+    fn push_shortages(
+        &mut self,
+        position: LogPosition,
+        shop: &str,
+        shortages: &[inventory::Shortage],
+    ) {
+        self.findings
+            .expect(!shortages.is_empty(), || format!("{position}: refused, with no reason"));
+        for shortage in shortages {
+            let inventory::Shortage { requested, available, .. } = *shortage;
+            let id = StockId::new(shop, &shortage.sku, MAIN);
+            self.push(position, &id, Change::Shortage { requested, available });
+        }
+    }
+
+    fn push(&mut self, position: LogPosition, id: &StockId, change: Change) {
+        let at = self.numbers.pack(position);
+        let stock = self.stocks.number(id, |id| Arc::new(id.clone()));
+        self.changes.push(stock.into(), &ChangeRecord { stock, at, change }.write());
+    }
+
+    /// Folds one stock after the other.
+    pub(super) fn compare(mut self) -> Stock {
+        let mut stock = Stock {
+            shorts: self.shorts,
+            refused: self.refused,
+            events: self.events,
+            findings: std::mem::take(&mut self.findings),
+            ..Stock::default()
+        };
+        let compared =
+            self.compare_documents(&mut stock).and_then(|()| self.compare_changes(&mut stock));
+        if let Err(error) = compared {
+            let finding = format!("nothing could be compared: the temporary files failed: {error}");
+            stock.findings.add(finding);
+        }
+        stock
+    }
+
+    /// Each document had its effect once.
+    fn compare_documents(&mut self, stock: &mut Stock) -> io::Result<()> {
+        for bucket in Scratch::<{ DocumentRecord::SIZE }>::numbers() {
+            let mut documents = self.documents.read(bucket, DocumentRecord::read)?;
+            documents.sort_by_key(|it| it.document);
+            for pair in documents.windows(2).filter(|pair| pair[0].document == pair[1].document) {
+                let (again, first) =
+                    (self.numbers.unpack(pair[1].at), self.numbers.unpack(pair[0].at));
+                let finding = format!("{again}: a document had its effect again, after {first}");
+                stock.doubles.add(finding);
+            }
+            documents.dedup_by_key(|it| it.document);
+            stock.documents += documents.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn compare_changes(&mut self, stock: &mut Stock) -> io::Result<()> {
+        let ids = self.stocks.by_number();
+        for bucket in Scratch::<{ ChangeRecord::SIZE }>::numbers() {
+            // The orders that have units of a stock matter only where an event names them.
+            let mut with_short = HashSet::new();
+            self.changes.each(bucket, |record| {
+                let ChangeRecord { stock, change, .. } = ChangeRecord::read(record);
+                if let Change::Short { .. } = change {
+                    with_short.insert(stock);
+                }
+            })?;
+            let mut folds: BTreeMap<u32, Fold> = BTreeMap::new();
+            self.changes.each(bucket, |record| {
+                let ChangeRecord { stock: number, at, change } = ChangeRecord::read(record);
+                let fold = folds.entry(number).or_insert_with(|| {
+                    Fold::new(ids[number as usize].clone(), with_short.contains(&number))
+                });
+                let position = self.numbers.unpack(at);
+                fold.apply(position, change, &mut stock.findings, &mut stock.doubles);
+            })?;
+            for fold in folds.into_values() {
+                stock.levels.extend(fold.finish(&mut stock.findings));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: ?Sized + Eq + std::hash::Hash> Names<T> {
+    /// The number of a thing; `keep` makes what is kept of one that is new.
+    fn number(&mut self, name: &T, keep: impl FnOnce(&T) -> Arc<T>) -> u32 {
+        if let Some(number) = self.0.get(name) {
+            return *number;
+        }
+        let number = self.0.len() as u32;
+        self.0.insert(keep(name), number);
+        number
+    }
+
+    fn by_number(&self) -> Vec<Arc<T>> {
+        let mut names: Vec<_> = self.0.iter().map(|(name, number)| (*number, name)).collect();
+        names.sort_by_key(|(number, _)| *number);
+        names.into_iter().map(|(_, name)| name.clone()).collect()
+    }
+}
+
+impl Stock {
     /// The levels, as the log has them.
     pub fn levels(&self) -> impl Iterator<Item = (&StockId, &Level)> {
         self.levels.iter().map(|(id, level)| (&**id, level))
@@ -317,35 +302,20 @@ impl Stock {
         self.shorts
     }
 
-    /// The orders for which units are held.
-    pub(super) fn holding(&self) -> impl Iterator<Item = &str> {
-        let held = |reservation: &Reservation| matches!(reservation, Reservation::Held(_));
-        self.reservations.iter().filter(move |(_, it)| held(it)).map(|(order, _)| &**order)
-    }
-
-    /// Whether units were ever allocated to the order.
-    pub(super) fn was_allocated(&self, order: &str) -> bool {
-        self.allocated.contains(order)
-    }
-
     /// Documents that had their effect twice, or out of turn.
-    pub(super) fn documents(&self) -> &Findings {
+    pub(super) fn doubles(&self) -> &Findings {
         &self.doubles
     }
 
     /// The documents that had their effect.
     pub(super) fn document_count(&self) -> u64 {
-        self.documents.len() as u64
+        self.documents
     }
 
-    /// Invariant 4.
-    pub(super) fn never_oversold(&self) -> Check {
+    /// Invariant 4; `reservations` is what was found in the histories of the orders.
+    pub(super) fn never_oversold(&self, reservations: &Findings) -> Check {
         let mut findings = self.findings.clone();
-        for (id, level) in &self.levels {
-            if let Some(owed) = level.owed {
-                findings.add(format!("{owed}: {id} fell short, and no event says so"));
-            }
-        }
+        findings.append(reservations.clone());
         Check {
             looked_at: self.events,
             invariant: Some(4),
@@ -361,6 +331,60 @@ impl Stock {
             findings,
         }
     }
+
+    /// What is allocated is what was sold, and what the gateway reports is what the log says.
+    pub(super) fn reconciled(
+        &self,
+        sold: &BTreeMap<String, i64>,
+        lines: &Findings,
+        outside: &Outside,
+    ) -> Check {
+        let mut findings = lines.clone();
+        let mut allocated: BTreeMap<&str, i64> = BTreeMap::new();
+        for (id, level) in &self.levels {
+            *allocated.entry(&id.sku).or_default() += level.allocated;
+        }
+        allocated.retain(|_, units| *units != 0);
+        let sold: BTreeMap<&str, i64> = sold.iter().map(|(sku, it)| (sku.as_str(), *it)).collect();
+        findings.expect(sold == allocated, || {
+            format!("sold and allocated units differ: {:?}", differing(&sold, &allocated))
+        });
+        let logged: HashMap<(&str, &str), &Level> =
+            self.levels.iter().map(|(id, it)| ((&*id.sku, &*id.location), it)).collect();
+        for reported in &outside.levels {
+            let level = logged.get(&(reported.sku.as_str(), reported.location.as_str()));
+            let log = level.map(|level| (level.on_hand, level.held, level.allocated));
+            let units = (reported.on_hand, reported.held, reported.allocated);
+            findings.expect(log == Some(units), || {
+                format!("{}: the gateway reports {units:?}, the log {log:?}", reported.sku)
+            });
+        }
+        findings.expect(outside.levels.len() == self.levels.len(), || {
+            let (reported, logged) = (outside.levels.len(), self.levels.len());
+            format!("the gateway reports {reported} levels, the log {logged}")
+        });
+        Check {
+            looked_at: (sold.len() + outside.levels.len()) as u64,
+            invariant: None,
+            claim: "the units allocated are the units sold, and the levels reported are those of the log",
+            evidence: format!(
+                "{} in {}",
+                count(sold.values().sum::<i64>(), "unit", "units"),
+                count(sold.len() as u64, "SKU", "SKUs")
+            ),
+            findings,
+        }
+    }
+}
+
+/// The first entry in which two maps differ.
+fn differing<'a>(
+    left: &BTreeMap<&'a str, i64>,
+    right: &BTreeMap<&'a str, i64>,
+) -> Option<(&'a str, Option<i64>, Option<i64>)> {
+    let skus = left.keys().chain(right.keys());
+    let mut pairs = skus.map(|sku| (*sku, left.get(sku).copied(), right.get(sku).copied()));
+    pairs.find(|(_, left, right)| left != right)
 }
 
 /// The order that an event is about, if it is.
@@ -372,22 +396,5 @@ fn order_of(kind: &Kind) -> Option<&str> {
         Kind::Allocated(event) => Some(&event.order_id),
         Kind::Lost(event) => Some(&event.order_id),
         Kind::Released(event) => Some(&event.order_id),
-    }
-}
-
-/// The lines of an order that an event moves.
-fn lines_of(kind: Option<&Kind>) -> &[inventory::StockLine] {
-    match kind {
-        Some(Kind::Reserved(event)) => &event.lines,
-        Some(Kind::Allocated(event)) => &event.lines,
-        Some(Kind::Released(event)) => &event.lines,
-        Some(
-            Kind::Counted(_)
-            | Kind::Adjusted(_)
-            | Kind::Short(_)
-            | Kind::Refused(_)
-            | Kind::Lost(_),
-        )
-        | None => &[],
     }
 }

@@ -1,52 +1,25 @@
-//! The units of one stock, and what the documents of an ERP make of them.
+//! One stock: its units after every event of it, and what the documents of an ERP make of them.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    fmt,
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use super::Place;
+use super::change::{Change, Source, StockId};
+use crate::{Findings, LogPosition, trade::OrderKey};
 
-/// The stock of a SKU at a location of a shop.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StockId {
-    /// The shop.
-    pub shop: String,
-    /// The stock keeping unit.
-    pub sku: String,
-    /// Where the units are.
-    pub location: String,
-}
-
-impl fmt::Display for StockId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.sku, self.location)
-    }
-}
-
-impl StockId {
-    pub(super) fn new(shop: &str, sku: &str, location: &str) -> Self {
-        Self { shop: shop.to_owned(), sku: sku.to_owned(), location: location.to_owned() }
-    }
-}
+/// The most orders that `short` names.
+const MAX_SHORT_ORDERS: usize = 1_000;
 
 /// The units of a stock.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Level {
-    /// On hand, as the ERP tells it.
+    /// On hand, as the ERP has it.
     pub on_hand: i64,
     /// Held for orders that are not yet paid for.
     pub held: i64,
     /// Allocated to orders.
     pub allocated: i64,
-    /// The orders that have units of it.
-    pub(super) orders: BTreeSet<Arc<str>>,
-    connectors: HashMap<String, Told>,
-    /// Where the ERP went below what is promised, until `short` says so.
-    pub(super) owed: Option<Place>,
-    /// Whether `short` said so, and it is so still.
-    pub(super) is_short: bool,
 }
 
 impl Level {
@@ -54,42 +27,228 @@ impl Level {
     pub fn promised(&self) -> i64 {
         self.held + self.allocated
     }
-
-    /// Whether a connector has counted after that sequence.
-    pub(super) fn is_stale(&self, connector: &str, sequence: u64) -> bool {
-        let counted = self.connectors.get(connector).and_then(|told| told.counted);
-        counted.is_some_and(|counted| sequence <= counted)
-    }
-
-    /// The units on hand after a document: a count does not contain the adjustments of the same
-    /// connector that are newer.
-    pub(super) fn after(&mut self, connector: &str, sequence: u64, change: Change) -> i64 {
-        let told = self.connectors.entry(connector.to_owned()).or_default();
-        match change {
-            Change::Count(quantity) => {
-                told.counted = Some(sequence);
-                let newer = told.adjusted.iter().filter(|(adjusted, _)| *adjusted > sequence);
-                quantity + newer.map(|(_, delta)| delta).sum::<i64>()
-            }
-            Change::Delta(delta) => {
-                told.adjusted.push((sequence, delta));
-                self.on_hand + delta
-            }
-        }
-    }
 }
 
-/// What a connector told of a stock: the sequence of its newest count, and the sequences and deltas
-/// of its adjustments.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Told {
+/// A stock, while its events are folded.
+#[derive(Debug)]
+pub(super) struct Fold {
+    id: Arc<StockId>,
+    level: Level,
+    /// Whether anything but a refusal named it.
+    exists: bool,
+    /// The orders that have units of it, where an event names them.
+    orders: Option<HashSet<OrderKey>>,
+    /// By connector: its documents.
+    connectors: HashMap<u32, Documents>,
+    /// Where the ERP went below what is promised, until `short` says so.
+    unreported: Option<LogPosition>,
+    /// Whether `short` said so, and it is so still.
+    is_short: bool,
+    /// Where the last `short` is, whose orders follow.
+    short_at: Option<LogPosition>,
+}
+
+/// The documents of a connector for a stock: the sequence of its newest count, and the sequences and
+/// deltas of the adjustments that are newer.
+#[derive(Debug, Default)]
+struct Documents {
     counted: Option<u64>,
     adjusted: Vec<(u64, i64)>,
 }
 
-/// What a document says.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Change {
-    Count(i64),
-    Delta(i64),
+impl Documents {
+    /// Whether the connector has counted after that sequence.
+    fn is_stale(&self, sequence: u64) -> bool {
+        self.counted.is_some_and(|counted| sequence <= counted)
+    }
+
+    /// The units on hand after a count: it does not contain the adjustments that are newer.
+    fn count(&mut self, sequence: u64, quantity: i64) -> i64 {
+        self.counted = Some(sequence);
+        self.adjusted.retain(|(adjusted, _)| *adjusted > sequence);
+        quantity + self.adjusted.iter().map(|(_, delta)| delta).sum::<i64>()
+    }
+}
+
+impl Fold {
+    /// A stock without units; `has_short` says whether an event of it names orders.
+    pub(super) fn new(id: Arc<StockId>, has_short: bool) -> Self {
+        Self {
+            id,
+            level: Level::default(),
+            exists: false,
+            orders: has_short.then(HashSet::new),
+            connectors: HashMap::new(),
+            unreported: None,
+            is_short: false,
+            short_at: None,
+        }
+    }
+
+    /// Takes in what the next event says; `doubles` is for documents that had their effect out of
+    /// turn.
+    pub(super) fn apply(
+        &mut self,
+        position: LogPosition,
+        change: Change,
+        findings: &mut Findings,
+        doubles: &mut Findings,
+    ) {
+        self.exists |= !matches!(change, Change::Shortage { .. });
+        match change {
+            Change::Count { source, quantity, on_hand } => {
+                let is_stale = self.documents(source).is_stale(source.sequence);
+                let expected = self.documents(source).count(source.sequence, quantity);
+                let expected = (expected, is_stale);
+                self.document(position, on_hand, expected, findings, doubles);
+            }
+            Change::Adjust { source, delta, on_hand } => {
+                let documents = self.documents(source);
+                let is_stale = documents.is_stale(source.sequence);
+                documents.adjusted.push((source.sequence, delta));
+                let expected = (self.level.on_hand + delta, is_stale);
+                self.document(position, on_hand, expected, findings, doubles);
+            }
+            Change::Short { on_hand, promised, orders } => {
+                self.short(position, (on_hand, promised), orders, findings);
+            }
+            Change::ShortOrder { order } => self.short_order(order, findings),
+            Change::Hold { order, quantity } => {
+                self.level.held += quantity;
+                self.promise(order);
+                self.moved(position, quantity, findings);
+                self.expect_units(position, findings);
+            }
+            Change::Allocate { order, quantity, was_held } => {
+                self.level.held -= if was_held { quantity } else { 0 };
+                self.level.allocated += quantity;
+                self.promise(order);
+                self.moved(position, quantity, findings);
+                if !was_held {
+                    self.expect_units(position, findings);
+                }
+            }
+            Change::Release { order, quantity, was_held } => {
+                let of = if was_held { &mut self.level.held } else { &mut self.level.allocated };
+                *of -= quantity;
+                if let Some(orders) = &mut self.orders {
+                    orders.remove(&order);
+                }
+                self.moved(position, quantity, findings);
+                let is_covered = self.level.promised() <= self.level.on_hand || self.is_short;
+                findings.expect(is_covered, || {
+                    format!("{position}: {} is oversold and nobody said so", self.id)
+                });
+            }
+            Change::Shortage { requested, available } => {
+                let free = self.level.on_hand - self.level.promised();
+                findings.expect(available == free.max(0) && requested > available, || {
+                    format!(
+                        "{position}: refuses {requested} of {}, of which {available} are free; it \
+                         is {free}",
+                        self.id
+                    )
+                });
+            }
+        }
+    }
+
+    fn documents(&mut self, source: Source) -> &mut Documents {
+        self.connectors.entry(source.connector).or_default()
+    }
+
+    /// A document had its effect: it says `on_hand`, where so many are expected, and may be stale.
+    fn document(
+        &mut self,
+        position: LogPosition,
+        on_hand: i64,
+        (expected, is_stale): (i64, bool),
+        findings: &mut Findings,
+        doubles: &mut Findings,
+    ) {
+        self.expect_reported(position, findings);
+        let (id, promised) = (&self.id, self.level.promised());
+        if on_hand < self.level.on_hand && on_hand < promised {
+            self.unreported = Some(position);
+        }
+        self.level.on_hand = on_hand;
+        self.is_short &= promised > on_hand;
+        doubles.expect(!is_stale, || {
+            format!("{position}: a document is older than a count and changed {id}")
+        });
+        findings.expect(on_hand == expected, || {
+            format!("{position}: {id} has {on_hand} on hand; the documents come to {expected}")
+        });
+    }
+
+    fn short(
+        &mut self,
+        position: LogPosition,
+        units: (i64, i64),
+        orders: u32,
+        findings: &mut Findings,
+    ) {
+        self.unreported = None;
+        let id = &self.id;
+        let known = (self.level.on_hand, self.level.promised());
+        self.is_short = known.1 > known.0;
+        findings.expect(self.is_short, || format!("{position}: {id} is not short"));
+        findings.expect(known == units, || {
+            format!("{position}: short says {units:?} of {id}; on hand and promised are {known:?}")
+        });
+        let promised_to = self.orders.as_ref().map_or(0, HashSet::len);
+        findings.expect(orders as usize == promised_to.min(MAX_SHORT_ORDERS), || {
+            format!("{position}: short names {orders} orders; {id} is promised to {promised_to}")
+        });
+        self.short_at = Some(position);
+    }
+
+    fn short_order(&mut self, order: OrderKey, findings: &mut Findings) {
+        let Some(position) = self.short_at else { return };
+        let has_units = self.orders.as_ref().is_some_and(|orders| orders.contains(&order));
+        findings.expect(has_units, || {
+            format!("{position}: short names order {order}, which has no units of {}", self.id)
+        });
+    }
+
+    fn promise(&mut self, order: OrderKey) {
+        if let Some(orders) = &mut self.orders {
+            orders.insert(order);
+        }
+    }
+
+    /// Units of an order have moved.
+    fn moved(&mut self, position: LogPosition, quantity: i64, findings: &mut Findings) {
+        self.expect_reported(position, findings);
+        let Level { on_hand, held, allocated } = self.level;
+        self.is_short &= held + allocated > on_hand;
+        findings.expect(held >= 0 && allocated >= 0 && quantity > 0, || {
+            format!("{position}: {} has {held} held and {allocated} allocated", self.id)
+        });
+    }
+
+    /// What is promised now was there to be promised, whatever the ERP did before.
+    fn expect_units(&self, position: LogPosition, findings: &mut Findings) {
+        let (on_hand, promised) = (self.level.on_hand, self.level.promised());
+        findings.expect(promised <= on_hand, || {
+            format!("{position}: {} is oversold: {promised} promised of {on_hand}", self.id)
+        });
+    }
+
+    /// The next event of a stock that the ERP took below what is promised is `short`.
+    fn expect_reported(&mut self, position: LogPosition, findings: &mut Findings) {
+        if let Some(LogPosition { sequence, .. }) = self.unreported.take() {
+            let id = &self.id;
+            findings
+                .add(format!("{position}: {id} fell short at {sequence}, and no event says so"));
+        }
+    }
+
+    /// The level at the end; none if no event but a refusal named the stock.
+    pub(super) fn finish(self, findings: &mut Findings) -> Option<(Arc<StockId>, Level)> {
+        if let Some(position) = self.unreported {
+            findings.add(format!("{position}: {} fell short, and no event says so", self.id));
+        }
+        self.exists.then_some((self.id, self.level))
+    }
 }

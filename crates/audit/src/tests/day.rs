@@ -278,36 +278,6 @@ impl Day {
     }
 }
 
-/// The same event of another order, with ids that are as long as real ones.
-pub(super) fn of_another_order(logged: &Logged, sequence: u64, order: usize) -> Logged {
-    let mut logged = Logged { sequence, ..logged.clone() };
-    let renamed = |id: &str| format!("{order:08x}-{id:0>27}");
-    let event = &mut logged.event;
-    event.aggregate_id = renamed("order");
-    event.id = renamed(&event.id);
-    if let Some(cause) = &mut event.cause {
-        cause.id = renamed(&cause.id);
-    }
-    if let Some(answer) = &mut event.answer {
-        answer.command_id = format!("place-R-{order:027}");
-    }
-    match &mut event.body {
-        Some(Body::Order(proto::order::OrderEvent { kind: Some(Order::Placed(placed)) })) => {
-            placed.reference = format!("R-{order}");
-        }
-        Some(Body::Inventory(proto::inventory::InventoryEvent { kind: Some(kind) })) => {
-            let id = renamed("order");
-            match kind {
-                Inventory::Reserved(reserved) => reserved.order_id = id,
-                Inventory::Allocated(allocated) => allocated.order_id = id,
-                _ => {}
-            }
-        }
-        _ => {}
-    }
-    logged
-}
-
 /// Numbers the events of a log as they would have been written.
 fn renumber(log: &mut [Logged]) {
     let mut versions: BTreeMap<String, u64> = BTreeMap::new();
@@ -375,6 +345,18 @@ fn count(sku: &str, quantity: i64, on_hand: i64, sequence: u64) -> Body {
         quantity,
         on_hand,
     }))
+}
+
+/// A document of its own, with units that have come.
+pub(super) fn received(delta: i64, on_hand: i64, sequence: u64) -> Inventory {
+    Inventory::Adjusted(proto::inventory::Adjusted {
+        sku: "A".into(),
+        location: "main".into(),
+        document: document(&format!("D{sequence}"), sequence),
+        delta,
+        reason: "received".into(),
+        on_hand,
+    })
 }
 
 fn adjust(sku: &str, delta: i64, on_hand: i64, sequence: u64) -> Body {

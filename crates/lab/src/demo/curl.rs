@@ -1,6 +1,7 @@
 //! What to try on a demo that is left running.
 
 use audit::Status;
+use events::id::OrderId;
 use node::embedded::Embedded;
 
 use super::{
@@ -42,7 +43,8 @@ call $SHOP/totals
 
 /// Lines for a shell, with the address, the key, an order and SKUs that are there.
 pub(super) fn lines(embedded: &Embedded, shop: &str, report: &Report) -> String {
-    let paid = report.audited.orders.iter().find(|(_, order)| order.status == Status::Paid);
+    let is_paid = |id: &&OrderId| report.audited.orders.status(**id) == Some(Status::Paid);
+    let paid = report.trade.placed.keys().find(is_paid).map(ToString::to_string);
     // As many lamps as are promised, and ten more.
     let lamps = report.audited.stock.levels().find(|(id, _)| id.sku == RACE_SKU);
     let count = lamps.map_or(0, |(_, level)| level.promised()) + 10;
@@ -51,7 +53,7 @@ pub(super) fn lines(embedded: &Embedded, shop: &str, report: &Report) -> String 
         .replace("{url}", &embedded.url)
         .replace("{shop}", shop)
         .replace("{key}", embedded.settings.api_key.as_deref().unwrap_or_default())
-        .replace("{order}", paid.map_or("", |(id, _)| id))
+        .replace("{order}", &paid.unwrap_or_default())
         .replace("{sku}", PRODUCTS[1].sku)
         .replace("{lamp}", RACE_SKU)
         .replace("{count}", &count.to_string())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use audit::{
-    Audited, Check, Order, Status,
+    Audited, Check, Status,
     text::{count, number, pounds},
 };
 use client::Totals;
@@ -60,8 +60,8 @@ impl Report {
         for (id, placed) in &self.trade.placed {
             let group = groups.entry(placed.kind).or_default();
             group.orders += 1;
-            let id = id.to_string();
-            match self.audited.orders.get(&id).map(|order| order.status) {
+            let (id, status) = (id.to_string(), self.audited.orders.status(*id));
+            match status {
                 Some(Status::Paid) => group.paid += 1,
                 Some(Status::Cancelled(_)) => group.cancelled += 1,
                 _ => {}
@@ -76,9 +76,9 @@ impl Report {
     fn write_outcomes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         heading(f, "Orders")?;
         let mut outcomes: BTreeMap<(bool, &str), (u64, i64)> = BTreeMap::new();
-        for (_, Order { status, total, .. }) in self.audited.orders.iter() {
-            let outcome = outcomes.entry(outcome(*status)).or_default();
-            outcome.0 += 1;
+        for (status, orders, total) in self.audited.orders.outcomes() {
+            let outcome = outcomes.entry(outcome(status)).or_default();
+            outcome.0 += orders;
             outcome.1 += total;
         }
         for ((_, name), (orders, total)) in &outcomes {
@@ -206,8 +206,9 @@ impl Report {
     fn write_money(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         heading(f, "Money")?;
         let money = &self.audited.money;
-        let paid = self.audited.orders.iter().filter(|(_, order)| order.status == Status::Paid);
-        let paid = paid.map(|(_, order)| order.total).sum();
+        let outcomes = self.audited.orders.outcomes();
+        let paid = outcomes.filter(|(status, ..)| *status == Status::Paid);
+        let paid = paid.map(|(.., total)| total).sum();
         let line = |f: &mut fmt::Formatter<'_>, name: &str, amount: i64| {
             writeln!(f, "  {name:<44}{:>18}", pounds(amount))
         };

@@ -75,7 +75,7 @@ mod tests {
         // Documents are pushed in their order, so a stale one is a failure.
         assert!(!add("stale"));
         assert_eq!((pushed.applied, pushed.known, pushed.refused.count()), (2, 2, 2));
-        assert!(pushed.refused.told()[0].contains("unknown_sku"), "{:?}", pushed.refused);
-        assert!(pushed.refused.told()[1].contains("stale"), "{:?}", pushed.refused);
+        assert!(pushed.refused.shown()[0].contains("unknown_sku"), "{:?}", pushed.refused);
+        assert!(pushed.refused.shown()[1].contains("stale"), "{:?}", pushed.refused);
     }
 }

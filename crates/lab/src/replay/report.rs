@@ -328,7 +328,7 @@ fn check_json(check: &Check) -> Value {
     let mut object =
         json!({"check": claim, "expected": expected, "actual": actual, "ok": check.is_ok()});
     if findings.count() > 0 {
-        object["examples"] = json!(findings.told());
+        object["examples"] = json!(findings.shown());
     }
     object
 }
@@ -338,7 +338,7 @@ fn audited_json(check: &audit::Check) -> Value {
     let mut object = json!({"invariant": invariant, "check": claim, "evidence": evidence,
         "looked_at": looked_at, "ok": check.holds()});
     if findings.count() > 0 {
-        object["examples"] = json!(findings.told());
+        object["examples"] = json!(findings.shown());
     }
     object
 }

@@ -131,12 +131,12 @@ impl Trade {
     async fn prepare(&mut self, api: &Client, plan: &Plan, stock: Stock) -> Result<()> {
         let products = plan.products.iter().map(|(sku, product)| product_line(sku, product));
         self.catalogue = pushes::push(api, "products", products.collect()).await?;
-        if let Some(refused) = self.catalogue.refused.told().first() {
+        if let Some(refused) = self.catalogue.refused.shown().first() {
             bail!("the catalogue does not take {refused}");
         }
         let opening = plan.products.iter().map(|(sku, it)| opening_line(sku, it.opening(stock)));
         self.opening = pushes::push(api, "inventory", opening.collect()).await?;
-        if let Some(refused) = self.opening.refused.told().first() {
+        if let Some(refused) = self.opening.refused.shown().first() {
             bail!(
                 "{} opening counts are refused; a shop takes one replay, of the same files with \
                  the same stock: name another with --shop. The first is {refused}",

@@ -1,0 +1,198 @@
+//! What an event says of a stock, and how it waits in a temporary file.
+
+use std::fmt;
+
+use crate::{
+    record::{PackedPosition, Reader, Writer},
+    trade::OrderKey,
+};
+
+/// The stock of a SKU at a location of a shop.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StockId {
+    /// The shop.
+    pub shop: String,
+    /// The stock keeping unit.
+    pub sku: String,
+    /// Where the units are.
+    pub location: String,
+}
+
+impl fmt::Display for StockId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.sku, self.location)
+    }
+}
+
+impl StockId {
+    pub(super) fn new(shop: &str, sku: &str, location: &str) -> Self {
+        Self { shop: shop.to_owned(), sku: sku.to_owned(), location: location.to_owned() }
+    }
+}
+
+/// Where a document comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Source {
+    /// The connector, by its number.
+    pub(super) connector: u32,
+    /// The sequence that the connector gave the document.
+    pub(super) sequence: u64,
+}
+
+/// What an event says of a stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A document says how many units there are; then there are `on_hand`.
+    Count {
+        source: Source,
+        quantity: i64,
+        on_hand: i64,
+    },
+    /// A document says how many units came or went; then there are `on_hand`.
+    Adjust {
+        source: Source,
+        delta: i64,
+        on_hand: i64,
+    },
+    /// The ERP went below what is promised, to so many orders.
+    Short {
+        on_hand: i64,
+        promised: i64,
+        orders: u32,
+    },
+    /// One of these orders; they follow `Short`.
+    ShortOrder {
+        order: OrderKey,
+    },
+    Hold {
+        order: OrderKey,
+        quantity: i64,
+    },
+    Allocate {
+        order: OrderKey,
+        quantity: i64,
+        was_held: bool,
+    },
+    Release {
+        order: OrderKey,
+        quantity: i64,
+        was_held: bool,
+    },
+    /// An order was refused for want of units.
+    Shortage {
+        requested: i64,
+        available: i64,
+    },
+}
+
+impl Change {
+    /// The number of its kind, and three fields.
+    fn fields(self) -> (u8, u128, i64, i64) {
+        let of = |Source { connector, sequence }: Source| {
+            u128::from(connector) << 64 | u128::from(sequence)
+        };
+        match self {
+            Self::Count { source, quantity, on_hand } => (0, of(source), quantity, on_hand),
+            Self::Adjust { source, delta, on_hand } => (1, of(source), delta, on_hand),
+            Self::Short { on_hand, promised, orders } => (2, orders.into(), on_hand, promised),
+            Self::ShortOrder { order } => (3, order.to_bits(), 0, 0),
+            Self::Hold { order, quantity } => (4, order.to_bits(), quantity, 0),
+            Self::Allocate { order, quantity, was_held } => {
+                (5, order.to_bits(), quantity, was_held.into())
+            }
+            Self::Release { order, quantity, was_held } => {
+                (6, order.to_bits(), quantity, was_held.into())
+            }
+            Self::Shortage { requested, available } => (7, 0, requested, available),
+        }
+    }
+
+    fn of_fields(kind: u8, first: u128, second: i64, third: i64) -> Self {
+        let source = Source { connector: (first >> 64) as u32, sequence: first as u64 };
+        let (order, quantity, was_held) = (OrderKey::from_bits(first), second, third != 0);
+        match kind {
+            0 => Self::Count { source, quantity, on_hand: third },
+            1 => Self::Adjust { source, delta: second, on_hand: third },
+            2 => Self::Short { on_hand: second, promised: third, orders: first as u32 },
+            3 => Self::ShortOrder { order },
+            4 => Self::Hold { order, quantity },
+            5 => Self::Allocate { order, quantity, was_held },
+            6 => Self::Release { order, quantity, was_held },
+            _ => Self::Shortage { requested: second, available: third },
+        }
+    }
+}
+
+/// A change of a stock, and the event that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ChangeRecord {
+    pub(super) stock: u32,
+    pub(super) at: PackedPosition,
+    pub(super) change: Change,
+}
+
+impl ChangeRecord {
+    pub(super) const SIZE: usize = 37 + PackedPosition::SIZE;
+
+    pub(super) fn write(&self) -> [u8; Self::SIZE] {
+        let (kind, first, second, third) = self.change.fields();
+        let record = Writer::new().u32(self.stock).position(self.at);
+        record.u8(kind).u128(first).i64(second).i64(third).finish()
+    }
+
+    pub(super) fn read(record: &[u8; Self::SIZE]) -> Self {
+        let mut from = Reader::new(record);
+        let (stock, at, kind) = (from.u32(), from.position(), from.u8());
+        Self { stock, at, change: Change::of_fields(kind, from.u128(), from.i64(), from.i64()) }
+    }
+}
+
+/// A document that had its effect.
+#[derive(Debug)]
+pub(super) struct DocumentRecord {
+    pub(super) document: u64,
+    pub(super) at: PackedPosition,
+}
+
+impl DocumentRecord {
+    pub(super) const SIZE: usize = 8 + PackedPosition::SIZE;
+
+    pub(super) fn write(&self) -> [u8; Self::SIZE] {
+        Writer::new().u64(self.document).position(self.at).finish()
+    }
+
+    pub(super) fn read(record: &[u8; Self::SIZE]) -> Self {
+        let mut from = Reader::new(record);
+        Self { document: from.u64(), at: from.position() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LogPosition, record::LogNumbers};
+
+    #[test]
+    fn a_change_comes_back_as_it_was_written() {
+        let at = LogNumbers::default().pack(LogPosition {
+            service: "inventory",
+            partition: 1,
+            sequence: 2,
+        });
+        let source = Source { connector: u32::MAX, sequence: u64::MAX };
+        let order = OrderKey::from_bits(u128::MAX);
+        for change in [
+            Change::Count { source, quantity: 1, on_hand: -2 },
+            Change::Adjust { source, delta: -1, on_hand: i64::MIN },
+            Change::Short { on_hand: 1, promised: 2, orders: u32::MAX },
+            Change::ShortOrder { order },
+            Change::Hold { order, quantity: 5 },
+            Change::Allocate { order, quantity: 5, was_held: true },
+            Change::Release { order, quantity: 5, was_held: false },
+            Change::Shortage { requested: 9, available: 6 },
+        ] {
+            let record = ChangeRecord { stock: 7, at, change };
+            assert_eq!(ChangeRecord::read(&record.write()), record);
+        }
+    }
+}

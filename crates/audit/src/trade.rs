@@ -1,0 +1,326 @@
+//! The orders: what their log, the payments' and the inventory's say of each, put together.
+//!
+//! An event of an order becomes a [`Step`], a record in a temporary file by the order's id. At the end
+//! the orders are gone through one after the other: `progress` follows the order's own log, `payment`
+//! that of its payment, `reservation` what it has of the stock, and what must agree is compared. So the
+//! memory holds a part of the orders at a time, and every step of each of them is checked.
+
+mod outcome;
+mod payment;
+mod progress;
+mod reservation;
+mod step;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+};
+
+use events::proto::{
+    self,
+    inventory::inventory_event::Kind as InventoryKind,
+    order::{self, order_event::Kind as OrderKind},
+    payment::payment_event::Kind as PaymentKind,
+};
+
+pub(crate) use self::step::OrderKey;
+use self::{
+    outcome::Acknowledged,
+    payment::Payment,
+    progress::Progress,
+    reservation::Reservation,
+    step::{ReferenceRecord, Step, StepRecord},
+};
+pub use self::{
+    outcome::{Money, Orders},
+    progress::Status,
+};
+use super::{
+    Findings, LogPosition, Outside,
+    record::LogNumbers,
+    scratch::{Scratch, fingerprint},
+};
+
+/// All orders.
+#[derive(Debug, Default)]
+pub(super) struct Trade {
+    numbers: LogNumbers,
+    steps: Scratch<{ StepRecord::SIZE }>,
+    /// The references of the orders, of which each is there once in a shop.
+    references: Scratch<{ ReferenceRecord::SIZE }>,
+    /// By SKU: its number.
+    skus: HashMap<Box<str>, u32>,
+    findings: TradeFindings,
+}
+
+/// What is wrong, by the check to which it belongs.
+#[derive(Debug, Default)]
+pub(super) struct TradeFindings {
+    /// Orders that are there twice: invariant 2.
+    pub(super) doubles: Findings,
+    /// Reservations: invariant 4.
+    pub(super) reservations: Findings,
+    /// Payments: invariant 5.
+    pub(super) payments: Findings,
+    /// The course of the orders: invariant 6.
+    pub(super) progress: Findings,
+    /// What was answered and is not in the log: invariant 7.
+    pub(super) acknowledged: Findings,
+    /// What was reserved for an order that wants something else.
+    pub(super) lines: Findings,
+}
+
+/// What became of the orders.
+#[derive(Debug, Default)]
+pub(super) struct Traded {
+    pub(super) orders: Orders,
+    pub(super) money: Money,
+    /// By SKU: the units of paid orders.
+    pub(super) sold: BTreeMap<String, i64>,
+    pub(super) findings: TradeFindings,
+}
+
+/// What the logs say of one order.
+#[derive(Debug, Default)]
+struct OrderHistory {
+    progress: Progress,
+    /// The lines that it was placed with, by the number of the SKU.
+    lines: Vec<(u32, i64)>,
+    payment: Option<Payment>,
+    reservation: Reservation,
+}
+
+impl Trade {
+    /// Takes in an event of the order service.
+    pub(super) fn observe_order(
+        &mut self,
+        position: LogPosition,
+        event: &proto::Event,
+        kind: Option<&OrderKind>,
+    ) {
+        let order = OrderKey::of(&event.aggregate_id);
+        let amount = |amount: Option<&proto::Money>| amount.map(|amount| amount.minor);
+        let step = match kind {
+            Some(OrderKind::Placed(placed)) => {
+                return self.observe_placed(position, event, order, placed);
+            }
+            Some(OrderKind::PaymentDue(due)) => {
+                Step::PaymentDue { amount: amount(due.amount.as_ref()) }
+            }
+            Some(OrderKind::Authorized(_)) => Step::Authorized,
+            Some(OrderKind::Confirmed(confirmed)) => {
+                Step::Confirmed { amount: amount(confirmed.amount.as_ref()) }
+            }
+            Some(OrderKind::Paid(paid)) => Step::Paid { amount: amount(paid.amount.as_ref()) },
+            Some(OrderKind::Cancelled(cancelled)) => Step::Cancelled { reason: cancelled.reason() },
+            None => {
+                let finding = format!("{position}: an event without a fact");
+                return self.findings.progress.add(finding);
+            }
+        };
+        self.push(order, position, step);
+    }
+
+    fn observe_placed(
+        &mut self,
+        position: LogPosition,
+        event: &proto::Event,
+        order: OrderKey,
+        placed: &order::Placed,
+    ) {
+        let goods: i64 = placed.lines.iter().map(|line| line.quantity * line.unit_price).sum();
+        let charges: i64 = placed.charges.iter().map(|charge| charge.amount).sum();
+        let total = placed.total.as_ref().map_or(0, |total| total.minor);
+        self.findings.progress.expect(total == goods + charges, || {
+            format!("{position}: order {order} says {total} and adds up to {}", goods + charges)
+        });
+        if !placed.reference.is_empty() {
+            let reference = fingerprint((&event.shop, &placed.reference));
+            let at = self.numbers.pack(position);
+            self.references.push(reference, &ReferenceRecord { reference, order, at }.write());
+        }
+        let lines = placed.lines.iter().map(|line| (line.sku.as_str(), line.quantity));
+        let units = units_by_sku(lines.clone());
+        let step = Step::Placed { total, units: fingerprint(&units) };
+        self.push(order, position, step);
+        for (sku, quantity) in units {
+            let sku = self.sku(sku);
+            self.push(order, position, Step::Line { sku, quantity });
+        }
+    }
+
+    /// Takes in an event of the payment service.
+    pub(super) fn observe_payment(
+        &mut self,
+        position: LogPosition,
+        event: &proto::Event,
+        kind: Option<&PaymentKind>,
+    ) {
+        let Some(kind) = kind else {
+            return self.findings.payments.add(format!("{position}: an event without a fact"));
+        };
+        self.push(OrderKey::of(&event.aggregate_id), position, payment::step(kind));
+    }
+
+    /// Takes in an event of the inventory.
+    pub(super) fn observe_inventory(
+        &mut self,
+        position: LogPosition,
+        event: &proto::Event,
+        kind: &InventoryKind,
+    ) {
+        if let Some(step) = reservation::step(kind) {
+            self.push(OrderKey::of(&event.aggregate_id), position, step);
+        }
+    }
+
+    fn push(&mut self, order: OrderKey, position: LogPosition, step: Step) {
+        let at = self.numbers.pack(position);
+        self.steps.push(order.fingerprint(), &StepRecord { order, at, step }.write());
+    }
+
+    fn sku(&mut self, sku: &str) -> u32 {
+        if let Some(number) = self.skus.get(sku) {
+            return *number;
+        }
+        let number = self.skus.len() as u32;
+        self.skus.insert(sku.into(), number);
+        number
+    }
+
+    /// Goes through the orders one after the other, and compares them with what was seen from outside.
+    pub(super) fn compare(mut self, outside: &Outside) -> Traded {
+        let mut traded = Traded {
+            findings: std::mem::take(&mut self.findings),
+            orders: Orders::acknowledged_by(outside),
+            ..Traded::default()
+        };
+        let mut sold = vec![0; self.skus.len()];
+        let compared = self
+            .compare_references(&mut traded)
+            .and_then(|()| self.compare_orders(&mut traded, &mut sold));
+        if let Err(error) = compared {
+            let finding = format!("nothing could be compared: the temporary files failed: {error}");
+            traded.findings.progress.add(finding);
+        }
+        for (sku, number) in self.skus {
+            let units = sold[number as usize];
+            if units != 0 {
+                traded.sold.insert(sku.into(), units);
+            }
+        }
+        traded.findings.acknowledged.append(traded.orders.unknown());
+        traded
+    }
+
+    /// Each reference of a shop is that of one order.
+    fn compare_references(&mut self, traded: &mut Traded) -> io::Result<()> {
+        for bucket in Scratch::<{ ReferenceRecord::SIZE }>::numbers() {
+            let mut references = self.references.read(bucket, ReferenceRecord::read)?;
+            references.sort_by_key(|it| it.reference);
+            for pair in references.windows(2).filter(|pair| pair[0].reference == pair[1].reference)
+            {
+                let (position, order) = (self.numbers.unpack(pair[1].at), pair[1].order);
+                let first = pair[0].order;
+                let finding = format!("{position}: order {order} has the reference of {first}");
+                traded.findings.doubles.add(finding);
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_orders(&mut self, traded: &mut Traded, sold: &mut [i64]) -> io::Result<()> {
+        for bucket in Scratch::<{ StepRecord::SIZE }>::numbers() {
+            let mut steps = self.steps.read(bucket, StepRecord::read)?;
+            // Those of an order stay in the order of each log.
+            steps.sort_by_key(|it| it.order);
+            for steps in steps.chunk_by(|one, other| one.order == other.order) {
+                let Some(order) = steps.first().map(|it| it.order) else { continue };
+                let mut history = OrderHistory::default();
+                for StepRecord { at, step, .. } in steps {
+                    history.apply(order, self.numbers.unpack(*at), *step, &mut traded.findings);
+                }
+                history.compare(order, traded, sold);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OrderHistory {
+    fn apply(
+        &mut self,
+        order: OrderKey,
+        position: LogPosition,
+        step: Step,
+        findings: &mut TradeFindings,
+    ) {
+        match step {
+            Step::Placed { .. } => {
+                self.lines.clear();
+                self.progress.apply(order, position, step, findings);
+            }
+            Step::Line { sku, quantity } => self.lines.push((sku, quantity)),
+            Step::PaymentDue { .. }
+            | Step::Authorized
+            | Step::Confirmed { .. }
+            | Step::Paid { .. }
+            | Step::Cancelled { .. } => self.progress.apply(order, position, step, findings),
+            Step::Reserved { .. }
+            | Step::Refused
+            | Step::Allocated { .. }
+            | Step::Lost
+            | Step::Released { .. } => {
+                self.reservation.apply(order, position, step, &mut findings.reservations);
+            }
+            Step::Payment(step) => {
+                let payment = self.payment.get_or_insert_default();
+                payment.apply(position, step, &mut findings.payments);
+            }
+        }
+    }
+
+    /// Compares what the three logs say of the order, and adds it to the sums.
+    fn compare(self, order: OrderKey, traded: &mut Traded, sold: &mut [i64]) {
+        let Self { progress, lines, payment, reservation } = self;
+        let findings = &mut traded.findings;
+        if let Some(payment) = &payment {
+            payment.compare(order, &progress, &reservation, &mut findings.payments);
+            traded.money.add(payment);
+        }
+        findings.progress.expect(!reservation.is_held(), || {
+            format!("units are still held for order {order}, with a deadline")
+        });
+        let Some((status, total)) = progress.outcome() else { return };
+        findings.payments.expect(status != Status::Paid || payment.is_some(), || {
+            format!("order {order} is paid, and there is no payment")
+        });
+        findings
+            .progress
+            .expect(status.is_end(), || format!("order {order} has not ended: it is {status:?}"));
+        findings.lines.expect(reservation.has_units_of(&progress), || {
+            format!("other units are reserved for order {order} than it wants")
+        });
+        if status == Status::Paid {
+            for (sku, quantity) in lines {
+                sold[sku as usize] += quantity;
+            }
+        }
+        if let Some(Acknowledged { is_cancelled: true, .. }) =
+            traded.orders.add(order, status, total)
+        {
+            findings.acknowledged.expect(matches!(status, Status::Cancelled(_)), || {
+                format!("order {order} was said to be cancelled; in the log it is {status:?}")
+            });
+        }
+    }
+}
+
+/// The units of each SKU, whatever lines they are on.
+fn units_by_sku<'a>(lines: impl Iterator<Item = (&'a str, i64)>) -> BTreeMap<&'a str, i64> {
+    let mut units = BTreeMap::new();
+    for (sku, quantity) in lines {
+        *units.entry(sku).or_default() += quantity;
+    }
+    units
+}

@@ -1,0 +1,270 @@
+//! A step of an order, and how it waits in a temporary file.
+
+use std::fmt;
+
+use events::{id::OrderId, proto::order::CancelReason};
+use uuid::Uuid;
+
+use crate::{
+    record::{PackedPosition, Reader, Writer},
+    scratch::fingerprint,
+};
+
+/// The id of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct OrderKey(u128);
+
+impl OrderKey {
+    /// The key of an aggregate's id. One that is no UUID, which no order has, gets a key of its own.
+    pub(crate) fn of(id: &str) -> Self {
+        let other = || u128::from(fingerprint(id)) << 64 | u128::from(fingerprint((id, id)));
+        Self(Uuid::parse_str(id).map_or_else(|_| other(), |uuid| uuid.as_u128()))
+    }
+
+    pub(crate) fn of_order(id: OrderId) -> Self {
+        Self::of(&id.to_string())
+    }
+
+    pub(crate) fn fingerprint(self) -> u64 {
+        fingerprint(self.0)
+    }
+
+    pub(crate) fn to_bits(self) -> u128 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+}
+
+impl fmt::Display for OrderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Uuid::from_u128(self.0).fmt(f)
+    }
+}
+
+/// What an event says of an order. Lists of lines and names are there as fingerprints, which is enough
+/// to compare them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It was placed: what it costs in minor units, and the units of each SKU.
+    Placed {
+        total: i64,
+        units: u64,
+    },
+    /// The units of a SKU, by its number; after `Placed`.
+    Line {
+        sku: u32,
+        quantity: i64,
+    },
+    PaymentDue {
+        amount: Option<i64>,
+    },
+    Authorized,
+    Confirmed {
+        amount: Option<i64>,
+    },
+    Paid {
+        amount: Option<i64>,
+    },
+    Cancelled {
+        reason: CancelReason,
+    },
+    /// Stock is held for it: the lines, and the units of each SKU.
+    Reserved {
+        lines: u64,
+        units: u64,
+    },
+    Refused,
+    Allocated {
+        lines: u64,
+    },
+    Lost,
+    Released {
+        lines: u64,
+        is_expired: bool,
+    },
+    Payment(PaymentStep),
+}
+
+/// What an event says of the payment of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PaymentStep {
+    pub(super) kind: PaymentStepKind,
+    /// The operation that begins or ends; 0 for none.
+    pub(super) operation: u64,
+    /// In minor units.
+    pub(super) amount: i64,
+}
+
+/// The kinds of a [`PaymentStep`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PaymentStepKind {
+    AuthorizationPending,
+    Authorized,
+    Declined,
+    Failed,
+    CapturePending,
+    Captured,
+    CaptureFailed,
+    VoidPending,
+    Voided,
+    RefundPending,
+    Refunded,
+    Abandoned,
+    CancelRequested,
+}
+
+impl PaymentStepKind {
+    /// All of them, by their number in a record.
+    const ALL: [Self; 13] = [
+        Self::AuthorizationPending,
+        Self::Authorized,
+        Self::Declined,
+        Self::Failed,
+        Self::CapturePending,
+        Self::Captured,
+        Self::CaptureFailed,
+        Self::VoidPending,
+        Self::Voided,
+        Self::RefundPending,
+        Self::Refunded,
+        Self::Abandoned,
+        Self::CancelRequested,
+    ];
+}
+
+/// The number of the first kind of [`Step::Payment`] in a record; those of the other steps are below.
+const FIRST_PAYMENT: u8 = 32;
+
+impl Step {
+    /// The number of its kind, and two fields.
+    fn fields(self) -> (u8, i64, u64) {
+        let amount_of = |amount: Option<i64>| (amount.unwrap_or(0), u64::from(amount.is_some()));
+        match self {
+            Self::Placed { total, units } => (0, total, units),
+            Self::Line { sku, quantity } => (1, quantity, sku.into()),
+            Self::PaymentDue { amount } => (2, amount_of(amount).0, amount_of(amount).1),
+            Self::Authorized => (3, 0, 0),
+            Self::Confirmed { amount } => (4, amount_of(amount).0, amount_of(amount).1),
+            Self::Paid { amount } => (5, amount_of(amount).0, amount_of(amount).1),
+            Self::Cancelled { reason } => (6, i64::from(i32::from(reason)), 0),
+            Self::Reserved { lines, units } => (7, lines as i64, units),
+            Self::Refused => (8, 0, 0),
+            Self::Allocated { lines } => (9, 0, lines),
+            Self::Lost => (10, 0, 0),
+            Self::Released { lines, is_expired } => (11, is_expired.into(), lines),
+            Self::Payment(PaymentStep { kind, operation, amount }) => {
+                (FIRST_PAYMENT + kind as u8, amount, operation)
+            }
+        }
+    }
+
+    /// The step with these fields; a number that no step has is `Lost`, which no code writes.
+    fn of_fields(kind: u8, first: i64, second: u64) -> Self {
+        let amount = (second != 0).then_some(first);
+        match kind {
+            0 => Self::Placed { total: first, units: second },
+            1 => Self::Line { sku: second as u32, quantity: first },
+            2 => Self::PaymentDue { amount },
+            3 => Self::Authorized,
+            4 => Self::Confirmed { amount },
+            5 => Self::Paid { amount },
+            6 => {
+                Self::Cancelled { reason: CancelReason::try_from(first as i32).unwrap_or_default() }
+            }
+            7 => Self::Reserved { lines: first as u64, units: second },
+            8 => Self::Refused,
+            9 => Self::Allocated { lines: second },
+            FIRST_PAYMENT.. => Self::Payment(PaymentStep {
+                kind: PaymentStepKind::ALL[usize::from(kind - FIRST_PAYMENT)],
+                operation: second,
+                amount: first,
+            }),
+            11 => Self::Released { lines: second, is_expired: first != 0 },
+            _ => Self::Lost,
+        }
+    }
+}
+
+/// A step of an order, and the event that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StepRecord {
+    pub(super) order: OrderKey,
+    pub(super) at: PackedPosition,
+    pub(super) step: Step,
+}
+
+impl StepRecord {
+    pub(super) const SIZE: usize = 33 + PackedPosition::SIZE;
+
+    pub(super) fn write(&self) -> [u8; Self::SIZE] {
+        let (kind, first, second) = self.step.fields();
+        let order = self.order.to_bits();
+        Writer::new().u128(order).position(self.at).u8(kind).i64(first).u64(second).finish()
+    }
+
+    pub(super) fn read(record: &[u8; Self::SIZE]) -> Self {
+        let mut from = Reader::new(record);
+        let (order, at) = (OrderKey::from_bits(from.u128()), from.position());
+        Self { order, at, step: Step::of_fields(from.u8(), from.i64(), from.u64()) }
+    }
+}
+
+/// The reference of an order.
+#[derive(Debug)]
+pub(super) struct ReferenceRecord {
+    pub(super) reference: u64,
+    pub(super) order: OrderKey,
+    pub(super) at: PackedPosition,
+}
+
+impl ReferenceRecord {
+    pub(super) const SIZE: usize = 24 + PackedPosition::SIZE;
+
+    pub(super) fn write(&self) -> [u8; Self::SIZE] {
+        let Self { reference, order, at } = self;
+        Writer::new().u64(*reference).u128(order.to_bits()).position(*at).finish()
+    }
+
+    pub(super) fn read(record: &[u8; Self::SIZE]) -> Self {
+        let mut from = Reader::new(record);
+        let (reference, order) = (from.u64(), OrderKey::from_bits(from.u128()));
+        Self { reference, order, at: from.position() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LogPosition, record::LogNumbers};
+
+    #[test]
+    fn a_step_comes_back_as_it_was_written() {
+        let at =
+            LogNumbers::default().pack(LogPosition { service: "order", partition: 1, sequence: 2 });
+        let payment = |kind| Step::Payment(PaymentStep { kind, operation: 5, amount: -6 });
+        let steps = [
+            Step::Placed { total: 1, units: u64::MAX },
+            Step::Line { sku: u32::MAX, quantity: 2 },
+            Step::PaymentDue { amount: None },
+            Step::Authorized,
+            Step::Confirmed { amount: Some(0) },
+            Step::Paid { amount: Some(-3) },
+            Step::Cancelled { reason: CancelReason::PaymentTimeout },
+            Step::Reserved { lines: u64::MAX, units: 4 },
+            Step::Refused,
+            Step::Allocated { lines: u64::MAX },
+            Step::Lost,
+            Step::Released { lines: 7, is_expired: true },
+            Step::Released { lines: 7, is_expired: false },
+        ];
+        let order = OrderKey::of("00000000-0000-0000-0000-00000000000a");
+        for step in steps.into_iter().chain(PaymentStepKind::ALL.map(payment)) {
+            let record = StepRecord { order, at, step };
+            assert_eq!(StepRecord::read(&record.write()), record);
+        }
+        assert_eq!(order.to_string(), "00000000-0000-0000-0000-00000000000a");
+    }
+}
