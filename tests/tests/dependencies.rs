@@ -237,7 +237,7 @@ fn violations(workspace: &Workspace) -> Vec<String> {
 
 /// Lists the entries of `[workspace.dependencies]` that no comment explains.
 ///
-/// A comment explains what stands directly below it: our own crates together, and otherwise one
+/// A comment explains what is directly below it: our own crates together, and otherwise one
 /// crate with those whose names begin with its name.
 fn unexplained(manifest: &str) -> Vec<&str> {
     let section = manifest.lines().skip_while(|line| *line != SECTION).skip(1);

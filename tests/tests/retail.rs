@@ -66,7 +66,7 @@ async fn orders_that_are_known_are_found_by_their_references() {
     assert_eq!((again.trade.known, again.trade.paid), (127, first.trade.paid), "{again}");
     assert_eq!(again.trade.out_of_stock, first.trade.out_of_stock, "{again}");
     assert_eq!(installation.everything().await, before.1);
-    // Each is a command of its own, and is told that its reference is taken.
+    // Each is a command of its own, and is answered that its reference is taken.
     assert_eq!(installation.kinds_since("order", &before.0).await, ["answered"; 127]);
     assert_eq!(installation.kinds_since("payment", &before.0).await, [""; 0]);
     installation.stop().await;

@@ -47,10 +47,10 @@ async fn the_last_units_are_sold_once(db: Db) {
         async move { settle(&api, &order("LAST", 1, "card"), &format!("race-{client}")).await }
     });
     let answers = join_all(clients).await;
-    let (paid, told): (Vec<_>, Vec<_>) =
+    let (paid, refused): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.body["status"] == "paid");
-    assert_eq!((paid.len(), told.len()), (50, 450));
-    for answer in &told {
+    assert_eq!((paid.len(), refused.len()), (50, 450));
+    for answer in &refused {
         let cancellation = &answer.body["cancellation"];
         assert_eq!(cancellation["reason"], "out_of_stock", "{}", answer.body);
         assert_eq!(cancellation["shortages"][0]["sku"], "LAST");
@@ -93,7 +93,7 @@ async fn an_authorisation_that_arrives_after_the_cancel_is_voided(db: Db) {
 }
 
 async fn an_order_that_is_not_paid_in_time_is_cancelled_and_voided(db: Db) {
-    let installation = Installation::start(&db, |settings| settings.pay_within = SHORT).await;
+    let installation = Installation::start(&db, |settings| settings.payment_timeout = SHORT).await;
     let api = installation.api();
     stock(&api, "MUG", 1).await;
     let settled = settle(&api, &order("MUG", 1, "sim:slow:2000"), "slow").await;
@@ -116,7 +116,7 @@ async fn a_hold_that_runs_out_frees_the_units_and_the_late_payer_loses(db: Db) {
     .await;
     let quick = settle(&api, &order("MUG", 1, "card"), "quick").await;
     assert_eq!(quick.body["status"], "paid", "{}", quick.body);
-    eventually("the late payer is told", async || {
+    eventually("the late payer is answered", async || {
         let order: Value = api.get(&format!("orders/{id}")).await.expect("the order");
         order["cancellation"]["reason"] == "stock_lost"
     })

@@ -51,7 +51,7 @@ pub(super) struct StockLog {
     findings: Findings,
 }
 
-/// Things that stand in records by number.
+/// Things that are in records by number.
 #[derive(Debug)]
 struct Names<T: ?Sized>(HashMap<Arc<T>, u32>);
 

@@ -176,7 +176,7 @@ impl Client {
         self.http.request(method, self.url(path)).bearer_auth(&self.api_key)
     }
 
-    /// The address of a path below the shop; what stands in the path is encoded where it must be.
+    /// The address of a path below the shop; what is in the path is encoded where it must be.
     fn url(&self, path: &str) -> Url {
         let mut url = self.shop.clone();
         if let Ok(mut segments) = url.path_segments_mut() {

@@ -93,9 +93,9 @@ pub struct FieldError {
 }
 
 impl Problem {
-    /// The problem that an answer of that status and body tells.
+    /// The problem in an answer of that status and body.
     pub(crate) fn read(status: StatusCode, body: &Value) -> Self {
-        let told = serde_json::from_value(body.clone()).unwrap_or_else(|_| Self {
+        let problem = serde_json::from_value(body.clone()).unwrap_or_else(|_| Self {
             status: 0,
             code: String::new(),
             title: String::new(),
@@ -104,7 +104,7 @@ impl Problem {
             errors: Vec::new(),
             members: Map::new(),
         });
-        Self { status: status.as_u16(), ..told }
+        Self { status: status.as_u16(), ..problem }
     }
 }
 

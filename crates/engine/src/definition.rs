@@ -1,6 +1,8 @@
 //! A service as it is registered, and as an operator handles all services alike.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
 
 use crate::{
     Effects, Engine, Error, Rebuilt, Service, Verified, Voided, worker::effects::EffectsOf,
@@ -47,17 +49,15 @@ impl<S: Service> Definition<S> {
     }
 }
 
-type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
-
 /// What an operator does with a service, without one that runs.
 #[derive(Clone, Copy)]
 pub struct Operator {
     /// The name of the service.
     pub name: &'static str,
-    rebuild: fn(&Engine) -> Doing<'_, Rebuilt>,
-    verify: fn(&Engine) -> Doing<'_, Verified>,
-    void: for<'a> fn(&'a Engine, u32, u64, &'a str) -> Doing<'a, Voided>,
-    reset: for<'a> fn(&'a Engine, u32, &'a str, u64, &'a str) -> Doing<'a, u64>,
+    rebuild: fn(&Engine) -> BoxFuture<'_, Result<Rebuilt, Error>>,
+    verify: fn(&Engine) -> BoxFuture<'_, Result<Verified, Error>>,
+    void: for<'a> fn(&'a Engine, u32, u64, &'a str) -> BoxFuture<'a, Result<Voided, Error>>,
+    reset: for<'a> fn(&'a Engine, u32, &'a str, u64, &'a str) -> BoxFuture<'a, Result<u64, Error>>,
 }
 
 impl std::fmt::Debug for Operator {

@@ -77,7 +77,7 @@ pub enum Error {
         /// The last sequence of the stream.
         last: u64,
     },
-    /// The log ends before what was folded of it: going on would contradict what was told.
+    /// The log ends before what was folded of it: going on would contradict what was answered.
     #[error(
         "{stream} ends at {last}, but the projection of {service} holds it up to {position}: the \
          log was replaced, or has lost its end; restore it, or take the log as it is with \

@@ -16,7 +16,7 @@
 //! | `worker` | [`Engine`], and the loop above for each partition that the process has claimed |
 //! | `client` | the sender's side, the gateway's: commands, questions, waiting for an event |
 //! | `metrics` | what a worker measures, by name |
-//! | `operate` | rebuild, verify, parked inputs, the logs as they stand |
+//! | `operate` | rebuild, verify, parked inputs, the logs themselves |
 
 mod base64;
 mod client;

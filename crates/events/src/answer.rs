@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum PlaceOrderAnswer {
-    /// The order is placed. With what was asked for, this is all of the order as it stands then.
+    /// The order is placed. With what was asked for, this is the whole order as it is then.
     Placed {
         /// Its id.
         order_id: OrderId,
@@ -73,7 +73,7 @@ pub enum LineProblemCode {
 pub enum CancelOrderAnswer {
     /// The order is cancelled, now or before.
     Cancelled,
-    /// It is too late: the order stands.
+    /// It is too late: the order is not cancelled.
     TooLate {
         /// What has become of it.
         status: OrderStatus,

@@ -4,7 +4,7 @@
 //!
 //! - [`proto`]: the generated messages, a module for each service. [`proto::Event`] is the envelope of
 //!   every event, [`proto::Command`] of every command;
-//! - [`names`]: their names, as they stand in subjects;
+//! - [`names`]: their names, as they are in subjects;
 //! - [`id`], [`money`]: values that cannot be wrong, parsed once at the edge;
 //! - [`answer`] and [`view`]: what a service answers to a command and to a question, as JSON;
 //! - [`json`]: any message as protobuf JSON and back, for people who look at one.

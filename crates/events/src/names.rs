@@ -1,4 +1,4 @@
-//! The names of events and commands, as they stand in subjects, and the services that they belong to.
+//! The names of events and commands, as they are in subjects, and the services that they belong to.
 
 use prost::Message;
 use protocol::{command::OutgoingCommand, proto::CommandEnvelope};

@@ -30,7 +30,7 @@ pub struct LevelView {
     pub sku: Sku,
     /// Where the units are.
     pub location: Location,
-    /// The units on hand, as the ERP tells it.
+    /// The units on hand, as the ERP reports them.
     pub on_hand: i64,
     /// The units held for orders that are not yet paid for.
     pub held: i64,
@@ -42,7 +42,7 @@ pub struct LevelView {
     pub version: u64,
 }
 
-/// Where an order stands.
+/// The status of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
@@ -52,7 +52,7 @@ pub enum OrderStatus {
     PaymentDue,
     /// Waits for its stock to be allocated.
     Authorized,
-    /// Stands; its payment is being captured.
+    /// Its stock is allocated; its payment is being captured.
     Confirmed,
     /// Paid: the end, and the beginning of fulfilment.
     Paid,
@@ -71,7 +71,7 @@ impl OrderStatus {
         Self::Cancelled,
     ];
 
-    /// The status as it stands in JSON and in the database.
+    /// The status as it is in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Placed => "placed",
@@ -83,7 +83,7 @@ impl OrderStatus {
         }
     }
 
-    /// Takes the status as it stands in JSON and in the database.
+    /// Reads the status as it is in JSON and in the database.
     pub fn parse(status: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == status)
     }
@@ -185,7 +185,7 @@ pub struct OrderView {
     /// The caller's own order number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
-    /// Where it stands.
+    /// Its status.
     pub status: OrderStatus,
     /// The customer; absent for a guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,7 +237,7 @@ pub struct OrderTotals {
 /// The orders that ended alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderGroup {
-    /// Where they stand.
+    /// Their status.
     pub status: OrderStatus,
     /// Why they are off, when they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]

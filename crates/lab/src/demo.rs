@@ -105,7 +105,7 @@ async fn show_day(embedded: &Embedded, options: &Options) -> Result<Report> {
 /// The settings of a day: deadlines that fit it, and another port where the usual one is taken.
 pub fn for_a_day(settings: &Settings) -> Settings {
     let mut settings = Settings {
-        pay_within: PAYMENT_TIMEOUT,
+        payment_timeout: PAYMENT_TIMEOUT,
         provider_timeout: PROVIDER_TIMEOUT,
         ..settings.clone()
     };

@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 
 /// Microseconds in a second.
 const SECOND_US: u64 = 1_000_000;
-/// The longest time that is told apart from longer ones, in microseconds: ten minutes.
-const LONGEST_US: u64 = 600 * SECOND_US;
+/// Times beyond this count as this, in microseconds: ten minutes.
+const MAX_US: u64 = 600 * SECOND_US;
 
 /// A time with a unit that fits it: `4.2 ms`, `1.05 s`.
 pub(crate) fn time(time: Duration) -> String {
@@ -33,7 +33,7 @@ impl Default for Latencies {
     fn default() -> Self {
         // The bounds are constants of this file that the histogram takes; were they not, the
         // report would say "not known".
-        Self(Histogram::new_with_bounds(1, LONGEST_US, 3).ok())
+        Self(Histogram::new_with_bounds(1, MAX_US, 3).ok())
     }
 }
 
@@ -41,7 +41,7 @@ impl Latencies {
     /// Takes one in.
     pub fn record(&mut self, time: Duration) {
         if let Some(histogram) = &mut self.0 {
-            histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(LONGEST_US));
+            histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(MAX_US));
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 /// The interval between two looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// How long the logs may stand still before the wait is given up: longer than any pause of the
+/// How long the logs may stay unchanged before the wait is given up: longer than any pause of the
 /// payments.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(45);
 

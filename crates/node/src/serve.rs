@@ -1,9 +1,10 @@
 //! Running services in one process: all of them on a laptop, some of them on a cluster.
 
-use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use engine::Engine;
+use futures::future::BoxFuture;
 pub use gateway::MetricsSource;
 use tokio::{
     sync::oneshot,
@@ -58,8 +59,6 @@ const GATEWAY_SHARE: f64 = 0.75;
 /// How often the metric of readiness is set, and how long the broker may take to answer for it.
 const READINESS_INTERVAL: Duration = Duration::from_secs(2);
 
-type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
-
 /// Runs the components until `shutdown`, and then until they have drained: first the gateway, while
 /// the workers go on answering it, and then these. Sends the gateway's address to `bound` as soon as
 /// it listens. `metrics` renders the metrics of the process, for the gateway's `GET /metrics`.
@@ -100,11 +99,11 @@ pub async fn serve(
     };
     let too_late = async {
         shutdown.cancelled().await;
-        sleep(settings.drain_within).await;
+        sleep(settings.drain_timeout).await;
     };
     tokio::select! {
         outcome = all => outcome,
-        () = too_late => bail!("did not stop within {:?} (drain-within)", settings.drain_within),
+        () = too_late => bail!("did not stop within {:?} (drain-timeout)", settings.drain_timeout),
     }
 }
 
@@ -136,7 +135,7 @@ fn start_gateway(
     stops: (CancellationToken, DropGuard),
     metrics: Option<MetricsSource>,
     bound: Option<oneshot::Sender<SocketAddr>>,
-) -> Result<Running> {
+) -> Result<BoxFuture<'static, Result<()>>> {
     let engine = engine.clone();
     let api_key = settings.api_key.clone().context(
         "the gateway needs an API key: set TRADEWIND_API_KEY, --api-key-file or `api-key` in the file",
@@ -144,8 +143,8 @@ fn start_gateway(
     let settings = gateway::Settings {
         listen: settings.listen,
         api_key: api_key.into(),
-        answer_timeout: settings.answer_within,
-        drain_timeout: settings.drain_within.mul_f64(GATEWAY_SHARE),
+        answer_timeout: settings.answer_timeout,
+        drain_timeout: settings.drain_timeout.mul_f64(GATEWAY_SHARE),
         limits: gateway::Limits::default(),
         readiness: {
             let engine = engine.clone();
@@ -190,7 +189,7 @@ fn start_service(
     engine: &Engine,
     settings: &Settings,
     shutdown: CancellationToken,
-) -> Running {
+) -> BoxFuture<'static, Result<()>> {
     let (engine, settings) = (engine.clone(), settings.clone());
     Box::pin(async move { service.run(&engine, &settings, shutdown).await })
 }

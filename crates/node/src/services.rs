@@ -3,10 +3,11 @@
 //!
 //! To register a service: an entry of [`SERVICES`], with the function that runs it.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::fmt;
 
 use anyhow::{Context, Result};
 use engine::{Engine, Operator, Rebuilt, Verified};
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
@@ -22,9 +23,9 @@ pub static SERVICES: [Service; 4] = [
     }),
     Service::new::<order::Orders>("Orders: the saga", |engine, settings, shutdown| {
         let policy = order::Policy {
-            reserve_within: settings.reserve_within,
-            pay_within: settings.pay_within,
-            allocate_within: settings.allocate_within,
+            reservation_timeout: settings.reservation_timeout,
+            payment_timeout: settings.payment_timeout,
+            allocation_timeout: settings.allocation_timeout,
         };
         Box::pin(async move { Ok(engine.run(order::service(policy), shutdown).await?) })
     }),
@@ -52,15 +53,13 @@ pub static NAMES: [&str; SERVICES.len()] = {
     names
 };
 
-type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
-
 /// A service: a log, a database that follows from it, and the workers that write both.
 pub struct Service {
     /// Its name, in streams, subjects and on the command line.
     pub name: &'static str,
     /// What it keeps, in a few words.
     pub about: &'static str,
-    run: fn(Engine, &Settings, CancellationToken) -> Pending<'static, ()>,
+    run: fn(Engine, &Settings, CancellationToken) -> BoxFuture<'static, Result<()>>,
     /// What an operator does with it.
     pub operator: Operator,
 }
@@ -68,7 +67,7 @@ pub struct Service {
 impl Service {
     const fn new<S: engine::Service>(
         about: &'static str,
-        run: fn(Engine, &Settings, CancellationToken) -> Pending<'static, ()>,
+        run: fn(Engine, &Settings, CancellationToken) -> BoxFuture<'static, Result<()>>,
     ) -> Self {
         Self { name: S::NAME, about, run, operator: Operator::of::<S>() }
     }

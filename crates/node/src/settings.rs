@@ -68,9 +68,9 @@ pub struct Settings {
     pub api_key_file: Option<PathBuf>,
 
     /// How long the gateway waits for an answer before it says 202
-    #[arg(long, global = true, env = "TRADEWIND_ANSWER_WITHIN", default_value = "10s",
+    #[arg(long, global = true, env = "TRADEWIND_ANSWER_TIMEOUT", default_value = "10s",
           value_parser = value::duration)]
-    pub answer_within: Duration,
+    pub answer_timeout: Duration,
 
     /// How long stock is held for an order whose payment is not authorised
     #[arg(long, global = true, env = "TRADEWIND_HOLD_TTL", default_value = "15m",
@@ -78,19 +78,19 @@ pub struct Settings {
     pub hold_ttl: Duration,
 
     /// How long an order waits for its stock to be held
-    #[arg(long, global = true, env = "TRADEWIND_RESERVE_WITHIN", default_value = "5m",
+    #[arg(long, global = true, env = "TRADEWIND_RESERVATION_TIMEOUT", default_value = "5m",
           value_parser = value::duration)]
-    pub reserve_within: Duration,
+    pub reservation_timeout: Duration,
 
     /// How long an order waits for its payment to be authorised
-    #[arg(long, global = true, env = "TRADEWIND_PAY_WITHIN", default_value = "10m",
+    #[arg(long, global = true, env = "TRADEWIND_PAYMENT_TIMEOUT", default_value = "10m",
           value_parser = value::duration)]
-    pub pay_within: Duration,
+    pub payment_timeout: Duration,
 
     /// How long an authorised order waits for its stock to be allocated
-    #[arg(long, global = true, env = "TRADEWIND_ALLOCATE_WITHIN", default_value = "5m",
+    #[arg(long, global = true, env = "TRADEWIND_ALLOCATION_TIMEOUT", default_value = "5m",
           value_parser = value::duration)]
-    pub allocate_within: Duration,
+    pub allocation_timeout: Duration,
 
     /// The folder of the simulated payment provider's own ledger
     #[arg(long, global = true, env = "TRADEWIND_PROVIDER_DIR", default_value = ".data/provider")]
@@ -117,9 +117,9 @@ pub struct Settings {
     pub start_timeout: Duration,
 
     /// How long a process may take to stop after SIGTERM
-    #[arg(long, global = true, env = "TRADEWIND_DRAIN_WITHIN", default_value = "10s",
+    #[arg(long, global = true, env = "TRADEWIND_DRAIN_TIMEOUT", default_value = "10s",
           value_parser = value::duration)]
-    pub drain_within: Duration,
+    pub drain_timeout: Duration,
 
     /// What is logged: a level, or `module=level,…` [default: info; warn where there is a report]
     #[arg(long, global = true, env = "TRADEWIND_LOG", value_name = "LEVEL",

@@ -259,7 +259,7 @@ fn place(policy: &Policy, state: &Shop, request: &Request, now: Timestamp) -> De
         charges: request.charges.clone(),
     };
     let payment_method = request.payment_method.clone();
-    let reserve_by = now + policy.reserve_within;
+    let reserve_by = now + policy.reservation_timeout;
     let fact = Fact::Placed { content, total, payment_method, reserve_by };
     let placed = PlaceOrderAnswer::Placed { order_id, total, unit_prices, placed_at: now };
     Decision::answered(vec![Event { order_id, fact }], &placed)
@@ -288,13 +288,13 @@ fn proceed(policy: &Policy, order: &Order, signal: &Signal, now: Timestamp) -> O
         (OrderStatus::Placed, Signal::Reserved) => Fact::PaymentDue {
             amount: order.total,
             payment_method: order.payment_method.clone(),
-            due_by: now + policy.pay_within,
+            due_by: now + policy.payment_timeout,
         },
         (OrderStatus::Placed, Signal::Refused { shortages }) => {
             cancelled(CancelReason::OutOfStock, "", shortages)
         }
         (OrderStatus::PaymentDue, Signal::Authorized) => {
-            Fact::Authorized { allocate_by: now + policy.allocate_within }
+            Fact::Authorized { allocate_by: now + policy.allocation_timeout }
         }
         (OrderStatus::PaymentDue, Signal::Declined { code }) => {
             cancelled(CancelReason::PaymentDeclined, code, &[])

@@ -32,19 +32,19 @@ use engine::{Definition, Service, Source, Table, Timer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// For inventory to hold the stock.
-    pub reserve_within: Duration,
+    pub reservation_timeout: Duration,
     /// For payment to authorise the total.
-    pub pay_within: Duration,
+    pub payment_timeout: Duration,
     /// For inventory to allocate what it held.
-    pub allocate_within: Duration,
+    pub allocation_timeout: Duration,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            reserve_within: Duration::from_mins(5),
-            pay_within: Duration::from_mins(10),
-            allocate_within: Duration::from_mins(5),
+            reservation_timeout: Duration::from_mins(5),
+            payment_timeout: Duration::from_mins(10),
+            allocation_timeout: Duration::from_mins(5),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured of sagas: how many stand where, how they end, and how long they take.
+//! What is measured of sagas: how many are in each state, how they end, and how long they take.
 
 use std::time::Duration;
 

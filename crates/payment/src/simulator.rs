@@ -24,13 +24,13 @@
 //! declined as `invalid_payment_method`.
 //!
 //! How a call flows: a [`Simulator`] sends it to the one task of its process that owns the
-//! connection to the ledger. That takes all calls that wait, reads what they touch, lets [`books`]
+//! connection to the ledger. That takes all calls that wait, reads what they touch, lets [`state`]
 //! decide on each in its turn, writes all changes in one transaction, and then answers. So a query
 //! sees everything that was sent before it.
 
-mod books;
 mod ledger;
 mod rule;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -43,13 +43,13 @@ use tokio::{
     time::sleep,
 };
 
-use self::books::{Delivery, Reply};
+use self::state::{Delivery, Reply};
 use crate::provider::{Answer, ProviderError, Request, Totals};
 
-/// Calls that wait for the ledger; a caller beyond that waits to be heard.
-const QUEUE: usize = 1_024;
+/// Calls that wait for the ledger; callers beyond that wait.
+const MAX_WAITING_CALLS: usize = 1_024;
 /// The most calls in one transaction: enough to make its cost vanish, few enough to answer soon.
-const BATCH: usize = 500;
+const MAX_BATCH_CALLS: usize = 500;
 
 /// A connection to the simulated provider; cheap to clone. The provider's task ends with the last.
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ impl Simulator {
     /// answer to an operation takes at least `latency`.
     pub(crate) async fn open(file: &Path, latency: Duration) -> Result<Self, sqlx::Error> {
         let ledger = ledger::open(file).await?;
-        let (calls, queue) = mpsc::channel(QUEUE);
+        let (calls, queue) = mpsc::channel(MAX_WAITING_CALLS);
         tokio::spawn(work(ledger, queue));
         Ok(Self { calls, latency })
     }
@@ -121,8 +121,8 @@ impl Simulator {
 
 /// Answers calls until nobody is connected any more.
 async fn work(mut ledger: SqliteConnection, mut queue: mpsc::Receiver<Call>) {
-    let mut calls = Vec::with_capacity(BATCH);
-    while queue.recv_many(&mut calls, BATCH).await > 0 {
+    let mut calls = Vec::with_capacity(MAX_BATCH_CALLS);
+    while queue.recv_many(&mut calls, MAX_BATCH_CALLS).await > 0 {
         if let Err(error) = answer(&mut ledger, &mut calls).await {
             // Dropping the calls drops their reply channels: each caller gets `ProviderError::Failed`.
             tracing::error!(%error, "the ledger of the simulated provider failed");
@@ -135,23 +135,23 @@ async fn work(mut ledger: SqliteConnection, mut queue: mpsc::Receiver<Call>) {
 async fn answer(ledger: &mut SqliteConnection, calls: &mut Vec<Call>) -> Result<(), sqlx::Error> {
     // Immediate: what is read stays true until it is written, whoever else is connected.
     let mut transaction = ledger.begin_with("begin immediate").await?;
-    let mut books = ledger::load(&mut transaction, calls.iter().filter_map(Call::request)).await?;
+    let mut state = ledger::load(&mut transaction, calls.iter().filter_map(Call::request)).await?;
     let mut answers: Vec<Box<dyn FnOnce() + Send>> = Vec::with_capacity(calls.len());
     let mut totals = Vec::new();
     for call in calls.drain(..) {
         match call {
             Call::Perform(request, caller) => {
-                let reply = books.perform(&request);
+                let reply = state.perform(&request);
                 answers.push(Box::new(move || _ = caller.send(reply)));
             }
             Call::Find(request, caller) => {
-                let found = books.find(&request);
+                let found = state.find(&request);
                 answers.push(Box::new(move || _ = caller.send(found)));
             }
             Call::Totals(shop, caller) => totals.push((shop, caller)),
         }
     }
-    ledger::save(&mut transaction, &books).await?;
+    ledger::save(&mut transaction, &state).await?;
     for (shop, caller) in totals {
         let totals = ledger::totals(&mut transaction, &shop).await?;
         answers.push(Box::new(move || _ = caller.send(Ok(totals))));

@@ -21,7 +21,7 @@ pub struct OutgoingCommand {
 }
 
 impl OutgoingCommand {
-    /// The message as it stands in the inbox: protobuf merges what is concatenated.
+    /// The message as it is in the inbox: protobuf merges what is concatenated.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.envelope.encode_to_vec();
         bytes.extend_from_slice(&self.body);

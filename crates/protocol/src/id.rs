@@ -109,7 +109,7 @@ text_id!(
         && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 );
 impl Shop {
-    /// Stands for the shop of a message whose subject names none.
+    /// Used as the shop of a message whose subject names none.
     pub fn unknown() -> Self {
         Self("-".into())
     }

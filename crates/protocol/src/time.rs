@@ -22,7 +22,7 @@ impl Timestamp {
         self.0
     }
 
-    /// The present, by this machine's clock. Called at the edge alone: rules get the time told.
+    /// The present, by this machine's clock. Called at the edge alone: rules get the time as an argument.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn now() -> Self {
         Self(Utc::now().timestamp_millis())

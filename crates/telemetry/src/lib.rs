@@ -41,7 +41,7 @@ pub struct Settings {
     pub service: &'static str,
     /// The version of the program.
     pub version: &'static str,
-    /// What tells this process from others of the program: `service.instance.id`.
+    /// Distinguishes this process from others of the program: `service.instance.id`.
     pub instance: String,
     /// What is logged: a level, or `module=level,…`.
     pub log: String,
@@ -130,7 +130,7 @@ pub fn start(settings: &Settings) -> Result<Telemetry, Error> {
 }
 
 impl Telemetry {
-    /// The metrics as they stand, in the text format of Prometheus.
+    /// The present metrics, in the text format of Prometheus.
     pub fn render(&self) -> String {
         self.metrics.render()
     }

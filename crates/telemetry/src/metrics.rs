@@ -22,7 +22,7 @@ const SAGA_BUCKETS: [f64; 16] = [
 /// Things in a batch, of which there are 500 at most.
 const COUNT_BUCKETS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0];
 
-/// The metrics of this process as they stand.
+/// The present metrics of this process.
 #[derive(Debug, Clone)]
 pub struct Metrics(PrometheusHandle);
 

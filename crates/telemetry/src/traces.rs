@@ -39,7 +39,7 @@ const MAX_SPAN_LINKS: u32 = 32;
 /// Where OTLP takes traces, below the endpoint.
 const TRACES_PATH: &str = "/v1/traces";
 
-/// The variables of the specification of OpenTelemetry. The first is taken as it stands.
+/// The variables of the specification of OpenTelemetry. The first is taken unchanged.
 const TRACES_ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const SERVICE_NAME_VARIABLE: &str = "OTEL_SERVICE_NAME";

@@ -188,7 +188,7 @@ fn command(file: &str, store: &Path) -> Command {
     command
 }
 
-/// Ports that nobody listens on now: the files want to be told, and a cluster's servers each other's.
+/// Ports that nobody listens on now: the files need them, and a cluster's servers each other's.
 fn free_ports<const N: usize>() -> [u16; N] {
     let taken = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     taken.map(|listener| listener.local_addr().expect("it has an address").port())

@@ -8,12 +8,12 @@ use tempfile::TempDir;
 
 use crate::postgres::{self, Database};
 
-/// A place for the projections of one test; gone when it is dropped.
+/// The projections of one test; gone when it is dropped.
 #[derive(Debug)]
-pub struct Db(Place);
+pub struct Db(Storage);
 
 #[derive(Debug)]
-enum Place {
+enum Storage {
     Folder(TempDir),
     Postgres(Database),
 }
@@ -21,7 +21,7 @@ enum Place {
 impl Db {
     /// A folder for `SQLite` files.
     pub fn sqlite() -> Self {
-        Self(Place::Folder(tempfile::tempdir().expect("a temporary folder can be made")))
+        Self(Storage::Folder(tempfile::tempdir().expect("a temporary folder can be made")))
     }
 
     /// A database on Postgres. `None`, and a line that says why, where Postgres is not installed;
@@ -30,7 +30,7 @@ impl Db {
     pub async fn postgres() -> Option<Self> {
         let made = tokio::task::spawn_blocking(postgres::make_database).await;
         match made.expect("the Postgres cluster starts") {
-            Ok(database) => Some(Self(Place::Postgres(database))),
+            Ok(database) => Some(Self(Storage::Postgres(database))),
             Err(missing) => {
                 let required = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
                 assert!(!required, "this test is required where CI is set, but {missing}");
@@ -43,8 +43,8 @@ impl Db {
     /// Where the engine finds it.
     pub fn location(&self) -> Location {
         match &self.0 {
-            Place::Folder(folder) => Location::Folder(folder.path().to_owned()),
-            Place::Postgres(database) => Location::Postgres(database.url()),
+            Storage::Folder(folder) => Location::Folder(folder.path().to_owned()),
+            Storage::Postgres(database) => Location::Postgres(database.url()),
         }
     }
 
@@ -52,8 +52,8 @@ impl Db {
     /// folder of its own.
     pub fn location_elsewhere(&self) -> Location {
         match &self.0 {
-            Place::Folder(folder) => Location::Folder(folder.path().join("elsewhere")),
-            Place::Postgres(database) => Location::Postgres(database.url()),
+            Storage::Folder(folder) => Location::Folder(folder.path().join("elsewhere")),
+            Storage::Postgres(database) => Location::Postgres(database.url()),
         }
     }
 
@@ -67,11 +67,11 @@ impl Db {
     pub async fn connect(&self, service: &str) -> AnyConnection {
         sqlx::any::install_default_drivers();
         let connected = match &self.0 {
-            Place::Folder(folder) => AnyConnection::connect(&sqlite_url(folder.path(), service)),
-            Place::Postgres(database) => AnyConnection::connect(&database.url()),
+            Storage::Folder(folder) => AnyConnection::connect(&sqlite_url(folder.path(), service)),
+            Storage::Postgres(database) => AnyConnection::connect(&database.url()),
         };
         let mut connection = connected.await.expect("the database of the service exists");
-        if let Place::Postgres(_) = self.0 {
+        if let Storage::Postgres(_) = self.0 {
             let choose = format!("set search_path to \"{service}\"");
             connection.execute(sqlx::AssertSqlSafe(choose)).await.expect("there is such a schema");
         }

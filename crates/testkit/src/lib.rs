@@ -1,4 +1,4 @@
-//! What tests stand on: a real nats-server, real databases, and a look into a log.
+//! What tests need: a real nats-server, real databases, and a look into a log.
 //!
 //! | module | what it gives |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | `configured` | [`ConfiguredServer`]: servers as the files in nats/ configure them |
 //! | `db` | [`Db`]: private databases for each test, on `SQLite` or on Postgres |
 //! | `postgres` | the Postgres cluster behind it, one for all test processes |
-//! | `log` | [`Entry`]: what stands in a stream |
+//! | `log` | [`Entry`]: what is in a stream |
 //!
 //! A test is one function from a [`Db`], which [`on_both_databases!`] makes two tests of. Nothing
 //! here sleeps for a fixed time until something is probably so: [`eventually`] looks until it is.
@@ -27,9 +27,9 @@ pub use log::Entry;
 pub use nats::{TestServer, nats_server};
 
 /// How long [`eventually`] looks: far longer than anything takes that works, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const EVENTUALLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Makes two tests of each `async fn(testkit::Db)` that is named: in the module `sqlite`, and in
 /// the module `postgres`, which is skipped where there is no Postgres.
@@ -85,9 +85,12 @@ pub fn engine_config(
 
 /// Looks again and again until `holds`; panics with `what` when it never does.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENTUALLY_TIMEOUT;
     while !holds().await {
-        assert!(Instant::now() < deadline, "within {PATIENCE:?} it was not so that {what}");
-        sleep(PAUSE).await;
+        assert!(
+            Instant::now() < deadline,
+            "within {EVENTUALLY_TIMEOUT:?} it was not so that {what}"
+        );
+        sleep(POLL_INTERVAL).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What stands in a stream, read without the engine.
+//! What is in a stream, read without the engine.
 
 use async_nats::{
     HeaderMap,
@@ -9,7 +9,7 @@ use prost::Message;
 
 use crate::TestServer;
 
-/// An event as it stands in a log, read as the message `E`.
+/// An event as it is in a log, read as the message `E`.
 #[derive(Debug, Clone)]
 pub struct Entry<E> {
     /// Its sequence in the stream.

@@ -269,7 +269,7 @@ async fn redrive(client: &Client, id: &str, edited: Option<&Path>) -> Result<()>
     let done = client.redrive(service, row.partition, id, edited.as_deref()).await?;
     say!("{} handled, {} still parked", done.handled.len(), done.still_parked.len());
     if !done.still_parked.is_empty() {
-        bail!("{} failed again; `tradewind parked show` tells why", done.still_parked[0]);
+        bail!("{} failed again; `tradewind parked show` says why", done.still_parked[0]);
     }
     Ok(())
 }

@@ -153,7 +153,7 @@ impl Shop {
         .await;
     }
 
-    /// Places an order again and again, under one key, until it has come to its end; tells that.
+    /// Places an order again and again, under one key, until it is settled; returns its status.
     async fn order(&self, number: usize) -> String {
         let order = json!({"reference": format!("R{number}"), "currency": "GBP",
             "lines": [{"sku": "MUG", "quantity": 1}]});
@@ -222,8 +222,8 @@ async fn each_process_is_killed_in_turn_and_every_order_settles_once(db: Db) {
     let settings = settings(&server, &db, &folder);
     // One process makes the streams; five at once may, too, but drift is not what is tested.
     let engine = Engine::connect(settings.engine()).await.expect("it connects");
-    let (told, mut url) = watch::channel(String::new());
-    let mut processes = Processes::start(settings, told);
+    let (sender, mut url) = watch::channel(String::new());
+    let mut processes = Processes::start(settings, sender);
     url.wait_for(|url| !url.is_empty()).await.expect("the gateway listens");
     let [ordered, ended, updated, taken] = [(); 4].map(|()| AtomicUsize::new(0));
     let shop = Shop { url, ordered, ended, updated, taken };
@@ -253,7 +253,7 @@ async fn each_process_is_killed_in_turn_and_every_order_settles_once(db: Db) {
     };
     let kills = kill_all(&mut processes, &mut server, &shop);
     let (paid, (), ()) = tokio::join!(trade, kills, pushing);
-    assert_eq!(paid, UNITS, "by what the customers were told");
+    assert_eq!(paid, UNITS, "by what the customers were answered");
 
     expect_all_ended(&shop, &server).await;
     let product: Value = shop.api().get("products/MUG").await.expect("the product");

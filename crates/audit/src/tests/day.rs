@@ -1,4 +1,4 @@
-//! A small day of trade, as it stands in the logs: Ann buys, Bob wants too much, Cid changes his
+//! A small day of trade, as it is in the logs: Ann buys, Bob wants too much, Cid changes his
 //! mind.
 
 use std::collections::BTreeMap;
@@ -324,12 +324,12 @@ pub(super) fn logged(aggregate: &str, body: Body) -> Logged {
     Logged { sequence: 0, positions: BTreeMap::new(), event, is_voided: false }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as it stands in the messages")]
+#[expect(clippy::unnecessary_wraps, reason = "as it is in the messages")]
 fn money(minor: i64) -> Option<proto::Money> {
     Some(proto::Money { minor, currency: "GBP".into() })
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as it stands in the messages")]
+#[expect(clippy::unnecessary_wraps, reason = "as it is in the messages")]
 fn document(id: &str, sequence: u64) -> Option<proto::inventory::Document> {
     Some(proto::inventory::Document { connector: "erp".into(), id: id.into(), sequence })
 }

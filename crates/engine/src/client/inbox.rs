@@ -19,9 +19,9 @@ const MAX_WAITING: usize = 1000;
 /// Commands written at once.
 const MAX_TOGETHER: usize = 500;
 /// How long a command is tried while the server does not answer or is not ready.
-const PATIENCE: Duration = Duration::from_secs(15);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The pause between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A command is not in the inbox, or nobody knows.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -133,7 +133,7 @@ async fn write_each(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, In
 }
 
 async fn write_one(nats: &Nats, message: Outgoing) -> Result<bool, InboxError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WRITE_TIMEOUT;
     loop {
         match publish(nats, vec![message.clone()], None).await {
             Ok(stored) => return Ok(stored.duplicate),
@@ -143,7 +143,7 @@ async fn write_one(nats: &Nats, message: Outgoing) -> Result<bool, InboxError> {
             Err(error) if Instant::now() >= deadline => {
                 return Err(InboxError::Unknown(error.to_string()));
             }
-            Err(_) => sleep(PAUSE).await,
+            Err(_) => sleep(RETRY_PAUSE).await,
         }
     }
 }

@@ -34,8 +34,8 @@ use crate::{
     worker::reply::{CommandKey, Reply},
 };
 
-/// How long the inbox may take at least, however short the sender's patience is.
-const STORE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the inbox may take at least, however short the sender's timeout is.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a sender waits for a reply before it asks for the answer: replies can be lost.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between two such questions, and two tries of one that nobody took.
@@ -44,7 +44,7 @@ const QUERY_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// one before, so that many who wait do not ask all the time.
 const MAX_QUERY_RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long a question is tried while nobody runs the partition.
-const QUESTION_WITHIN: Duration = Duration::from_secs(5);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends commands and asks questions; cheap to clone.
 #[derive(Debug, Clone)]
@@ -167,27 +167,27 @@ impl Client {
         })
     }
 
-    /// Writes a command to the inbox and waits for its answer, for `patience` at most. When this
+    /// Writes a command to the inbox and waits for its answer, for `timeout` at most. When this
     /// returns without an error, the command is stored and will be handled, once.
     pub async fn send(
         &self,
         lane: Lane,
         command: OutgoingCommand,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Outcome, SendError> {
-        let written = self.write(lane, command, patience).await?;
+        let written = self.write(lane, command, timeout).await?;
         Ok(self.answer(written).await)
     }
 
-    /// Writes a command to the inbox; `patience` is how long its answer may then be waited for,
+    /// Writes a command to the inbox; `timeout` is how long its answer may then be waited for,
     /// from now on.
     pub async fn write(
         &self,
         lane: Lane,
         mut command: OutgoingCommand,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Written, SendError> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         self.listen().await?;
         let shop = Shop::parse(&command.envelope.shop)?;
         let partition = subject::partition(&shop, self.0.partitions);
@@ -195,8 +195,8 @@ impl Client {
         let key = (command.service.to_owned(), shop.clone(), command.envelope.id.clone());
         let reply = self.expect_reply(key.clone());
         let message = self.seal(&command, lane, partition, &shop);
-        let within = deadline.max(Instant::now() + STORE_WITHIN);
-        let written = timeout_at(within, self.0.inboxes.write(partition, message)).await;
+        let store_deadline = deadline.max(Instant::now() + STORE_TIMEOUT);
+        let written = timeout_at(store_deadline, self.0.inboxes.write(partition, message)).await;
         let duplicate = written.unwrap_or_else(|_| Err(InboxError::silent()))?;
         Ok(Written { key, partition, duplicate, reply, deadline })
     }
@@ -291,7 +291,7 @@ impl Client {
         let garbled = |source| AskError::Garbled { service: service.to_owned(), source };
         let subject = format!("query.{service}.{partition}.{shop}.{name}");
         let payload = serde_json::to_vec(question).map_err(garbled)?;
-        let deadline = Instant::now() + QUESTION_WITHIN;
+        let deadline = Instant::now() + QUERY_TIMEOUT;
         loop {
             match self.0.nats.request(subject.clone(), payload.clone().into()).await {
                 Ok(message) => {
@@ -441,12 +441,12 @@ impl Client {
     }
 
     fn expect_reply(&self, key: CommandKey) -> oneshot::Receiver<Reply> {
-        let (tell, told) = oneshot::channel();
+        let (waiter, reply) = oneshot::channel();
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let waiters = waiting.entry(key).or_default();
         waiters.retain(|waiter| !waiter.is_closed());
-        waiters.push(tell);
-        told
+        waiters.push(waiter);
+        reply
     }
 
     /// Begins to listen for replies, once.

@@ -110,13 +110,13 @@ impl Watches {
             self.stop.clone(),
         );
         let waiting = Waiting::default();
-        let tell = waiting.clone();
+        let watchers = waiting.clone();
         tokio::spawn(async move {
-            while let Some(fed) = queue.recv().await {
-                let Delivery::Message(message) = fed else { continue };
+            while let Some(delivery) = queue.recv().await {
+                let Delivery::Message(message) = delivery else { continue };
                 let Ok(event) = envelope::open_foreign(&message.payload) else { continue };
                 let place = (event.shop.to_string(), event.aggregate);
-                let mut waiting = tell.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut waiting = watchers.lock().unwrap_or_else(PoisonError::into_inner);
                 for waiter in waiting.remove(&place).unwrap_or_default() {
                     waiter.send(message.sequence).ok();
                 }

@@ -211,7 +211,7 @@ impl Participation {
     }
 }
 
-/// Stands for a process that is killed: nobody is told anything.
+/// For tests, as if the process was killed: nobody is informed.
 impl Drop for Participation {
     fn drop(&mut self) {
         self.end();

@@ -38,7 +38,7 @@ pub(crate) struct Outgoing {
 /// The server's word that the messages are stored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Stored {
-    /// The sequence of the last one; the others stand right before it.
+    /// The sequence of the last one; the others are right before it.
     #[serde(rename = "seq")]
     pub(crate) sequence: u64,
     /// Whether the server knew the message's id: then nothing was stored now.

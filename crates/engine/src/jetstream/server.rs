@@ -15,9 +15,9 @@ use tokio::{
 use crate::Error;
 
 /// How long the server may take until it answers.
-const STARTS_WITHIN: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The pause between two looks.
-const LOOKED_AT_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The memory at which the server's garbage collector goes to work at once (Go's `GOMEMLIMIT`): left
 /// alone, it lets the heap grow to twice what is needed.
 const MEMORY_LIMIT: &str = "170MiB";
@@ -32,7 +32,7 @@ pub struct Server {
     child: Option<Child>,
     port: u16,
     monitor_port: u16,
-    /// What stands in the configuration beside the usual.
+    /// What is in the configuration beside the usual.
     extra: String,
 }
 
@@ -116,7 +116,7 @@ impl Server {
     async fn await_ports(&mut self, folder: &Path, pid: u32) -> Result<(u16, u16), Error> {
         let failed =
             |reason: String| Error::Server { binary: self.binary.display().to_string(), reason };
-        let deadline = Instant::now() + STARTS_WITHIN;
+        let deadline = Instant::now() + START_TIMEOUT;
         let name = self.binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let file = folder.join(format!("{name}_{pid}.ports"));
         loop {
@@ -135,9 +135,9 @@ impl Server {
                 return Ok((nats, monitor));
             }
             if Instant::now() > deadline {
-                return Err(failed(format!("it did not answer within {STARTS_WITHIN:?}")));
+                return Err(failed(format!("it did not answer within {START_TIMEOUT:?}")));
             }
-            sleep(LOOKED_AT_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{Error, jetstream::membership};
 
-/// The definitions, as they stand in the repository.
+/// The definitions, as they are in the repository.
 const DEFINITIONS: &str = include_str!("../../../../nats/streams.toml");
 /// How long the server may take to make or change a stream.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -204,7 +204,7 @@ async fn existing(context: &Context, name: &str) -> Result<Option<Config>, Error
     }
 }
 
-/// The streams that one definition stands for.
+/// The streams that one definition describes.
 fn expand(definition: &Definition, installation: Installation) -> Vec<Config> {
     let services: &[&str] =
         if definition.name.contains("{SERVICE") { installation.services } else { &["all"] };

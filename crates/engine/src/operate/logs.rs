@@ -1,4 +1,4 @@
-//! The logs as they stand, for whoever checks them: no service's code takes part.
+//! The logs themselves, for whoever checks them: no service's code takes part.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,9 +18,9 @@ use crate::{
 /// Messages that are read at once.
 const CHUNK: usize = 1000;
 /// Events that wait for whoever follows a log; the reader pauses beyond that.
-const AHEAD: usize = 1000;
+const MAX_WAITING_EVENTS: usize = 1000;
 
-/// An event as it stands in a service's log, read as the message `E`.
+/// An event as it is in a service's log, read as the message `E`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logged<E> {
     /// Its sequence in the log.
@@ -137,17 +137,17 @@ impl Engine {
         let wake = Arc::new(Notify::new());
         let context = self.context().clone();
         let mut arriving = follow(context, selection, after, service, wake, shutdown.clone());
-        let (feed, queue) = mpsc::channel(AHEAD);
+        let (sender, queue) = mpsc::channel(MAX_WAITING_EVENTS);
         tokio::spawn(async move {
-            while let Some(fed) = arriving.recv().await {
-                let logged = match fed {
+            while let Some(delivery) = arriving.recv().await {
+                let logged = match delivery {
                     Delivery::Message(message) => Logged::read(&stream, message),
                     Delivery::Progress(_) => continue,
                     Delivery::Failed(error) => Err(error),
                 };
                 match logged {
                     Ok(logged) => {
-                        if feed.send(logged).await.is_err() {
+                        if sender.send(logged).await.is_err() {
                             return;
                         }
                     }

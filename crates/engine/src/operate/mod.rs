@@ -1,4 +1,4 @@
-//! What an operator does: rebuild, verify, parked inputs, voided messages, the logs as they stand.
+//! What an operator does: rebuild, verify, parked inputs, voided messages, the logs themselves.
 
 pub(crate) mod logs;
 pub(crate) mod parked;

@@ -60,7 +60,7 @@ pub struct ParkedPage {
 
 impl RedriveRequest {
     pub(crate) fn answer(self, outcome: Result<Redriving, String>) {
-        // Who asked may be gone: what was done stands all the same.
+        // Who asked may be gone: what was done is valid all the same.
         self.answer.send(outcome).ok();
     }
 }

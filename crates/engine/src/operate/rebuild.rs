@@ -116,7 +116,7 @@ impl Engine {
         };
         let (location, name, folder) = match &self.config().database {
             Location::Folder(live) => {
-                // Beside the live file, where there is as much room as it needs.
+                // Beside the live file, where there is as much space as it needs.
                 let folder = tempfile::Builder::new()
                     .prefix(".scratch-")
                     .tempdir_in(live)

@@ -286,7 +286,7 @@ async fn prepare_tables(
     tx.commit().await
 }
 
-/// What tells formats apart: the definitions of all tables, and the service's own number.
+/// Distinguishes formats: the definitions of all tables, and the service's own number.
 fn fingerprint(tables: &[Table], version: u32) -> String {
     let mut hash = Sha256::new();
     hash.update(version.to_be_bytes());

@@ -172,7 +172,7 @@ pub trait Effects: Service {
     ) -> impl Future<Output = Attempted<Self::Input>> + Send;
 }
 
-/// Where a pending operation stands.
+/// The progress of a pending operation.
 #[derive(Debug, Clone, Copy)]
 pub struct OperationColumn {
     /// The table.
@@ -277,7 +277,7 @@ impl<E> Decision<E> {
     }
 }
 
-/// An event as it stands in the log.
+/// An event as it is in the log.
 #[derive(Debug, Clone)]
 pub struct Recorded<E> {
     /// Its id.

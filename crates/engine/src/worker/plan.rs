@@ -41,7 +41,7 @@ use crate::{
 /// The most events that may follow from one input: with the event that redrives it, it is still
 /// one atomic batch.
 const MAX_EVENTS_PER_INPUT: usize = MAX_BATCH - 1;
-/// The largest event, in bytes: below the server's `max_payload` of 1 MiB, with room for headers.
+/// The largest event, in bytes: below the server's `max_payload` of 1 MiB, with space for headers.
 const MAX_EVENT_BYTES: usize = 1_000_000;
 /// The largest input whose bytes are parked with it, in bytes; a larger one is read in its stream.
 const MAX_PARKED_BYTES: usize = 786_432;

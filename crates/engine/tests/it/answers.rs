@@ -1,4 +1,4 @@
-//! What the sender's side is told later, and for how long.
+//! What a sender that asks later is answered, and for how long.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -9,7 +9,7 @@ use testkit::Db;
 use crate::{
     contract::{ACCOUNT, Body, Command, Event},
     ledger::Ledger,
-    rig::{PATIENCE, Rig, Running, close, deposit, deposits, send, shop},
+    rig::{ANSWER_TIMEOUT, Rig, Running, close, deposit, deposits, send, shop},
 };
 
 testkit::on_both_databases!(
@@ -29,9 +29,9 @@ async fn a_watch_is_told_of_the_event_that_it_waits_for(db: Db) {
     let other = client.watch(ACCOUNT, &["deposited"], &shop(), "B").await.expect("it watches");
 
     let first = send(&client, deposit("A", 1)).await;
-    assert_eq!(placed.wait(PATIENCE).await, Some(first.sequence));
+    assert_eq!(placed.wait(ANSWER_TIMEOUT).await, Some(first.sequence));
     let second = send(&client, close("A")).await;
-    assert_eq!(closed.wait(PATIENCE).await, Some(second.sequence));
+    assert_eq!(closed.wait(ANSWER_TIMEOUT).await, Some(second.sequence));
     assert_eq!(other.wait(Duration::ZERO).await, None);
     running.stop().await;
 }

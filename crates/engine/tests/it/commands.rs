@@ -89,7 +89,7 @@ async fn a_command_without_an_effect_is_answered_once_too(db: Db) {
     let first = send(&client, command.clone()).await;
     assert_eq!(first.body, json!({ "closed": false }).to_string().into_bytes());
 
-    // By now it would have an effect; its sender has been told otherwise.
+    // By now it would have an effect; its sender was answered otherwise.
     send(&client, deposit("nobody's", 1)).await;
     assert_eq!(send(&client, command).await, Answered { repeated: true, ..first });
     let log = rig.check(&engine).await;
@@ -116,20 +116,20 @@ async fn a_duplicate_that_the_inbox_does_not_know_is_answered_from_the_log(db: D
         rig.write_with(LIVE, headers, command.encode_to_vec()).await;
     };
     futures::join!(duplicate(), duplicate());
-    let mut told: Vec<Value> = Vec::new();
-    while told.len() < 2 {
+    let mut replies: Vec<Value> = Vec::new();
+    while replies.len() < 2 {
         let message = replies.next().await.expect("a reply comes");
-        told.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
+        replies.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
     }
     running.stop().await;
     let running = Running::start(&rig.engine().await, &Ledger::default());
     duplicate().await;
     let message = replies.next().await.expect("a reply comes");
-    told.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
+    replies.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
 
     // Inputs that lead to nothing leave no position in the log, so a restart may answer them again.
-    assert!(told.len() >= 3, "{}", told.len());
-    for reply in told {
+    assert!(replies.len() >= 3, "{}", replies.len());
+    for reply in replies {
         assert_eq!(reply["repeated"], true);
         assert_eq!(reply["body"], data_encoding::BASE64.encode(&first.body));
         assert_eq!(reply["sequence"], first.sequence);
@@ -146,7 +146,7 @@ async fn the_same_id_is_another_command_for_another_service(db: Db) {
     let to_the_ledger = deposit("A", 5);
     let to_the_intake = Command { task: Some(Task::Count(Nothing {})), ..to_the_ledger.clone() };
 
-    // Nobody runs the intake here: it is stored, and that must not stand in the other's way.
+    // Nobody runs the intake here: it is stored, and that must not block the other.
     store(&client, Lane::Live, to_the_intake).await;
     let answered = send(&client, to_the_ledger).await;
 
@@ -163,14 +163,14 @@ async fn what_is_live_overtakes_an_import(db: Db) {
     let import = (0..IMPORTED).map(|_| deposit_lines("import", &[(HEAVY, 1); 10]));
     join_all(import.map(|command| store(&writer, Lane::Bulk, command))).await;
 
-    // The import has begun and stands still until somebody comes live.
+    // The import has begun and waits until somebody comes live.
     let begun = Arc::new(AtomicBool::new(false));
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
-    let (tell, wait) = (begun.clone(), Mutex::new(wait));
+    let (has_begun, wait) = (begun.clone(), Mutex::new(wait));
     let engine = rig
         .engine_with(Faults::when(move |_, step| {
             if step == Step::BeforePublish {
-                tell.store(true, Ordering::SeqCst);
+                has_begun.store(true, Ordering::SeqCst);
                 // An error as soon as the other end is dropped, and from then on.
                 let wait = wait.lock().expect("nobody panics with it");
                 tokio::task::block_in_place(|| wait.recv().ok());

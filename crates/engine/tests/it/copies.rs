@@ -64,7 +64,7 @@ async fn a_command_does_not_wait_for_an_event_that_is_of_no_use_here(db: Db) {
     send(&client, deposit("it", 1)).await;
     rig.write_event("tea", Body::Priced(price("tea", 5))).await;
     let last = rig.write_event("tea", Body::Dropped(price("tea", 0))).await;
-    // It would be handled after a while even so, before the position was told.
+    // It would be handled after a while even so, before the position was recorded.
     send(&client, priced("A", "tea", last)).await;
     eventually("the replica is at the end of the tariff", async || {
         let positions = client.positions(ACCOUNT).await.expect("it is answered");

@@ -11,7 +11,7 @@ use testkit::{Db, eventually};
 
 use crate::{
     ledger::Ledger,
-    rig::{PATIENCE, Rig, Running, counted, deposit, deposits, send, store},
+    rig::{ANSWER_TIMEOUT, Rig, Running, counted, deposit, deposits, send, store},
 };
 
 testkit::on_both_databases!(
@@ -143,7 +143,7 @@ async fn a_nats_server_that_is_killed_loses_and_doubles_nothing(db: Db) {
                     let command = deposit(&number.to_string(), step);
                     // No answer to the writing either: then it is sent again, under its id.
                     while !matches!(
-                        client.send(Lane::Live, command.clone().into(), PATIENCE).await,
+                        client.send(Lane::Live, command.clone().into(), ANSWER_TIMEOUT).await,
                         Ok(Outcome::Answered(_))
                     ) {}
                     answered.fetch_add(1, Ordering::SeqCst);

@@ -22,11 +22,11 @@ testkit::on_both_databases!(
     many_deadlines_pass_once_each_after_an_outage,
 );
 
-/// A clock that stands still until a test turns it.
+/// A clock that a test sets.
 #[derive(Clone)]
-struct Turned(Arc<AtomicI64>);
+struct ManualClock(Arc<AtomicI64>);
 
-impl Turned {
+impl ManualClock {
     fn at_present() -> Self {
         Self(Arc::new(AtomicI64::new(Clock::system().now().millis())))
     }
@@ -41,7 +41,7 @@ impl Turned {
     }
 }
 
-async fn engine_with(rig: &Rig, turned: &Turned) -> Engine {
+async fn engine_with(rig: &Rig, turned: &ManualClock) -> Engine {
     connect(Config { clock: turned.clock(), ..rig.config() }).await
 }
 
@@ -56,7 +56,7 @@ async fn await_lapse(rig: &Rig, account: &str) {
 /// are overdue, and the service starts again. Nothing lapses before the deposit.
 async fn check_outage(db: Db, accounts: usize, backlog: usize) {
     let rig = Rig::start(db).await;
-    let turned = Turned::at_present();
+    let turned = ManualClock::at_present();
     let engine = engine_with(&rig, &turned).await;
     let running = Running::start(&engine, &Ledger::default());
     let names: Vec<_> = (0..accounts).map(|number| format!("account-{number}")).collect();
@@ -98,7 +98,7 @@ async fn what_came_before_a_deadline_counts_behind_a_long_backlog(db: Db) {
 
 async fn what_waits_in_the_streams_counts_when_the_clock_jumps_forward(db: Db) {
     let rig = Rig::start(db).await;
-    let turned = Turned::at_present();
+    let turned = ManualClock::at_present();
     let engine = engine_with(&rig, &turned).await;
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
@@ -123,7 +123,7 @@ async fn what_waits_in_the_streams_counts_when_the_clock_jumps_forward(db: Db) {
 async fn many_deadlines_pass_once_each_after_an_outage(db: Db) {
     const PROMISES: usize = 1_200;
     let rig = Rig::start(db).await;
-    let turned = Turned::at_present();
+    let turned = ManualClock::at_present();
     let engine = engine_with(&rig, &turned).await;
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();

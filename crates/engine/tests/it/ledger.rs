@@ -80,7 +80,7 @@ impl Ledger {
 /// What the ledger decides on.
 #[derive(Debug, Clone)]
 pub(crate) enum Input {
-    Deposit { account: String, lines: Vec<Line>, then: Then },
+    Deposit { account: String, lines: Vec<Line>, then: FollowUp },
     Close { account: String },
     Counted { account: String, units: i64, times: usize },
     Priced { item: String, price: i64 },
@@ -121,7 +121,7 @@ pub(crate) struct Line {
 
 /// What a deposit leads to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Then {
+pub(crate) enum FollowUp {
     Nothing,
     Promise,
     Charge,
@@ -377,9 +377,9 @@ fn decide(state: &State, input: &Input, now: Timestamp, broken: bool) -> Decisio
             let mut facts: Vec<_> =
                 amounts.into_iter().map(|amount| Fact::Deposited { amount }).collect();
             match then {
-                Then::Nothing => {}
-                Then::Promise => facts.push(Fact::Promised { until: now + PROMISE_HOLDS }),
-                Then::Charge => facts.push(Fact::ChargePending { amount: total }),
+                FollowUp::Nothing => {}
+                FollowUp::Promise => facts.push(Fact::Promised { until: now + PROMISE_HOLDS }),
+                FollowUp::Charge => facts.push(Fact::ChargePending { amount: total }),
             }
             let known = state.accounts.get(account).map_or(0, |account| account.balance);
             Decision::answered(of(account, facts), &json!({ "balance": known + total }))

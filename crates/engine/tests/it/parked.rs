@@ -138,7 +138,7 @@ async fn what_panics_is_parked_until_the_rule_is_mended(db: Db) {
     assert_eq!(redrive(&client, &waiting[0], None).await.handled, Vec::<String>::new());
     ledger.broken.store(false, Ordering::Relaxed);
     assert_eq!(redrive(&client, &waiting[0], None).await.handled.len(), 2);
-    // Its sender can still be told.
+    // Its sender can still be answered.
     assert_eq!(send(&client, unlucky).await.body, br#"{"balance":3}"#);
     let log = rig.check(&engine).await;
     assert_eq!((deposits(&log, "A"), deposits(&log, "B")), (vec![1, 2, 3], vec![1]));

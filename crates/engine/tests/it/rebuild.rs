@@ -1,4 +1,4 @@
-//! The projection is what the log says, and a projection that is not is told from one that is.
+//! The projection is what the log says, and one that is not is found.
 
 use sqlx::{AnyConnection, Executor, Row};
 use testkit::Db;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long a command may take that is going to be answered.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The ledger's log.
 pub(crate) const LOG: &str = "ACCOUNT-0";
 /// Where deposits go, live.
@@ -241,9 +241,9 @@ fn id() -> String {
 
 /// Sends a command that is going to be answered.
 pub(crate) async fn send(client: &Client, command: Command) -> Answered {
-    match client.send(Lane::Live, command.into(), PATIENCE).await.expect("it is sent") {
+    match client.send(Lane::Live, command.into(), ANSWER_TIMEOUT).await.expect("it is sent") {
         Outcome::Answered(answered) => answered,
-        Outcome::Pending => panic!("it was not answered within {PATIENCE:?}"),
+        Outcome::Pending => panic!("it was not answered within {ANSWER_TIMEOUT:?}"),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     contract::{Command, Event, INTAKE},
     ledger::Ledger,
     other::Other,
-    rig::{PATIENCE, Rig, Running, connect, deposit, send},
+    rig::{ANSWER_TIMEOUT, Rig, Running, connect, deposit, send},
 };
 
 testkit::on_both_databases!(
@@ -71,7 +71,7 @@ async fn check_stopped_alone(db: Db, payload: Vec<u8>) {
     let sequence = rig.write("account.0.acme.charged", "A", payload).await;
     let (sender, command) = (client.clone(), deposit_of(&first, 2));
     let waiting = tokio::spawn(async move {
-        sender.send(protocol::subject::Lane::Live, command.into(), PATIENCE).await
+        sender.send(protocol::subject::Lane::Live, command.into(), ANSWER_TIMEOUT).await
     });
     await_failing(&engine, sequence).await;
 

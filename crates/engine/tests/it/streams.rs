@@ -209,9 +209,9 @@ async fn a_quiet_service_whose_inputs_retention_deleted_can_be_rebuilt(db: Db) {
     send(&engine.client(), deposit("A", 1)).await;
     running.stop().await;
     let last = write_for_others(&rig, 5).await;
-    // It looks into the inbox, finds nothing for itself, and tells so.
+    // It looks into the inbox, finds nothing for itself, and records that.
     let running = Running::start_claimed(&engine, &Ledger::default());
-    eventually("the log tells the position", async || {
+    eventually("the log has the position", async || {
         let log = rig.log().await;
         log.last().is_some_and(|entry| kind(&entry.event) == Some("positions"))
     })

@@ -1,6 +1,6 @@
 //! How a contract is written: the rules of buf's category `STANDARD` that files without services can
 //! break, under buf's names. One rule is ours, [`PACKAGE_OPTIONS`]: buf lets the options of other
-//! languages be absent, but the contract is to be used from them as it stands.
+//! languages be absent, but the contract is to be used from them as it is.
 
 mod tests;
 
@@ -11,30 +11,30 @@ use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, Fil
 /// Every file says how its types are called in other languages.
 const PACKAGE_OPTIONS: &str = "PACKAGE_OPTIONS_PRESENT";
 
-/// Lists what the files of a set breach, one breach an entry. Files that are not to be judged, such as
+/// Lists what the files of a set violation, one violation an entry. Files that are not to be judged, such as
 /// those of protobuf itself, stay out of it.
-pub(crate) fn breaches(set: &FileDescriptorSet) -> Vec<String> {
-    let mut breaches = Breaches::default();
+pub(crate) fn violations(set: &FileDescriptorSet) -> Vec<String> {
+    let mut violations = Violations::default();
     for file in &set.file {
-        names_of_file(file, &mut breaches);
-        options(file, &mut breaches);
-        imports(file, set, &mut breaches);
+        names_of_file(file, &mut violations);
+        options(file, &mut violations);
+        imports(file, set, &mut violations);
         for message in &file.message_type {
-            names_of_message(file.package(), message, &mut breaches);
+            names_of_message(file.package(), message, &mut violations);
         }
         for enumeration in &file.enum_type {
-            names_of_enum(file.package(), enumeration, &mut breaches);
+            names_of_enum(file.package(), enumeration, &mut violations);
         }
     }
-    same_options(set, &mut breaches);
-    import_cycles(set, &mut breaches);
-    breaches.0
+    same_options(set, &mut violations);
+    import_cycles(set, &mut violations);
+    violations.0
 }
 
 #[derive(Default)]
-struct Breaches(Vec<String>);
+struct Violations(Vec<String>);
 
-impl Breaches {
+impl Violations {
     fn check(&mut self, holds: bool, rule: &str, what: &str, fix: &str) {
         if !holds {
             self.0.push(format!("{what} [{rule}]. Fix: {fix}."));
@@ -42,22 +42,32 @@ impl Breaches {
     }
 }
 
-fn names_of_file(file: &FileDescriptorProto, breaches: &mut Breaches) {
+fn names_of_file(file: &FileDescriptorProto, violations: &mut Violations) {
     let (name, package) = (file.name(), file.package());
     let (folder, base) = name.rsplit_once('/').unwrap_or(("", name));
     let what = format!("file {name} is in package {package:?}");
     let fix = format!("move it to {}/{base}", package.replace('.', "/"));
-    breaches.check(folder == package.replace('.', "/"), "PACKAGE_DIRECTORY_MATCH", &what, &fix);
+    violations.check(folder == package.replace('.', "/"), "PACKAGE_DIRECTORY_MATCH", &what, &fix);
     let is_snake = base.strip_suffix(".proto").is_some_and(is_lower_snake);
-    breaches.check(is_snake, "FILE_LOWER_SNAKE_CASE", &format!("file {name}"), "lower_snake.proto");
+    violations.check(
+        is_snake,
+        "FILE_LOWER_SNAKE_CASE",
+        &format!("file {name}"),
+        "lower_snake.proto",
+    );
 
     let last = package.rsplit('.').next().unwrap_or_default();
     let version = last.strip_prefix('v').unwrap_or_default();
     let is_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
     let what = format!("package {package} of {name}");
-    breaches.check(is_version, "PACKAGE_VERSION_SUFFIX", &what, "end it with a version such as v1");
+    violations.check(
+        is_version,
+        "PACKAGE_VERSION_SUFFIX",
+        &what,
+        "end it with a version such as v1",
+    );
     let is_snake = package.split('.').all(is_lower_snake);
-    breaches.check(is_snake, "PACKAGE_LOWER_SNAKE_CASE", &what, "write it in lower_snake.case");
+    violations.check(is_snake, "PACKAGE_LOWER_SNAKE_CASE", &what, "write it in lower_snake.case");
 }
 
 /// The options that say how the types of a file are called in other languages.
@@ -71,17 +81,17 @@ fn named_options(file: &FileDescriptorProto) -> [(&'static str, String); 4] {
     ]
 }
 
-fn options(file: &FileDescriptorProto, breaches: &mut Breaches) {
+fn options(file: &FileDescriptorProto, violations: &mut Violations) {
     for (option, value) in named_options(file) {
         let is_present = !value.is_empty() && value != "false";
         let option = option.to_lowercase();
         let what = format!("file {} has no option {option}", file.name());
-        breaches.check(is_present, PACKAGE_OPTIONS, &what, "add it, as the other files have it");
+        violations.check(is_present, PACKAGE_OPTIONS, &what, "add it, as the other files have it");
     }
 }
 
 /// The files of a package agree on their options.
-fn same_options(set: &FileDescriptorSet, breaches: &mut Breaches) {
+fn same_options(set: &FileDescriptorSet, violations: &mut Violations) {
     let mut known = BTreeMap::new();
     for file in &set.file {
         for (option, value) in named_options(file) {
@@ -89,15 +99,15 @@ fn same_options(set: &FileDescriptorSet, breaches: &mut Breaches) {
             let what =
                 format!("file {} has {value:?}, another one of its package {first:?}", file.name());
             let fix = "give them one value";
-            breaches.check(*first == value, &format!("PACKAGE_SAME_{option}"), &what, fix);
+            violations.check(*first == value, &format!("PACKAGE_SAME_{option}"), &what, fix);
         }
     }
 }
 
-fn imports(file: &FileDescriptorProto, set: &FileDescriptorSet, breaches: &mut Breaches) {
+fn imports(file: &FileDescriptorProto, set: &FileDescriptorSet, violations: &mut Violations) {
     let name = file.name();
     let is_public = !file.public_dependency.is_empty();
-    breaches.check(!is_public, "IMPORT_NO_PUBLIC", &format!("file {name}"), "import it plainly");
+    violations.check(!is_public, "IMPORT_NO_PUBLIC", &format!("file {name}"), "import it plainly");
     let mut used = BTreeSet::new();
     for message in &file.message_type {
         types_of(message, &mut used);
@@ -109,7 +119,7 @@ fn imports(file: &FileDescriptorProto, set: &FileDescriptorSet, breaches: &mut B
         let enums = imported.enum_type.iter().map(EnumDescriptorProto::name);
         let is_used = messages.chain(enums).any(|it| used.contains(&*format!(".{package}.{it}")));
         let what = format!("file {name} imports {import} and uses nothing of it");
-        breaches.check(is_used, "IMPORT_USED", &what, "remove the import");
+        violations.check(is_used, "IMPORT_USED", &what, "remove the import");
     }
 }
 
@@ -122,7 +132,7 @@ fn types_of<'a>(message: &'a DescriptorProto, used: &mut BTreeSet<&'a str>) {
 }
 
 /// Packages do not import each other in a circle: each can be generated by itself.
-fn import_cycles(set: &FileDescriptorSet, breaches: &mut Breaches) {
+fn import_cycles(set: &FileDescriptorSet, violations: &mut Violations) {
     let package_of: BTreeMap<_, _> =
         set.file.iter().map(|file| (file.name(), file.package())).collect();
     let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -139,21 +149,21 @@ fn import_cycles(set: &FileDescriptorSet, breaches: &mut Breaches) {
         }
         let what = format!("package {package} imports itself by way of others");
         let fix = "move what both need into a package of its own";
-        breaches.check(!reached.contains(package), "PACKAGE_NO_IMPORT_CYCLE", &what, fix);
+        violations.check(!reached.contains(package), "PACKAGE_NO_IMPORT_CYCLE", &what, fix);
     }
 }
 
-fn names_of_message(scope: &str, message: &DescriptorProto, breaches: &mut Breaches) {
+fn names_of_message(scope: &str, message: &DescriptorProto, violations: &mut Violations) {
     // What a map is made of bears the name that the compiler gives it.
     if message.options.as_ref().is_some_and(prost_types::MessageOptions::map_entry) {
         return;
     }
     let name = format!("{scope}.{}", message.name());
     let what = format!("message {name}");
-    breaches.check(is_pascal(message.name()), "MESSAGE_PASCAL_CASE", &what, "PascalCase");
+    violations.check(is_pascal(message.name()), "MESSAGE_PASCAL_CASE", &what, "PascalCase");
     for field in &message.field {
         let what = format!("field {} of {name}", field.name());
-        breaches.check(
+        violations.check(
             is_lower_snake(field.name()),
             "FIELD_LOWER_SNAKE_CASE",
             &what,
@@ -164,22 +174,22 @@ fn names_of_message(scope: &str, message: &DescriptorProto, breaches: &mut Breac
         // The compiler makes a oneof of each optional field, under the field's name.
         let own = oneof.name().trim_start_matches('_');
         let what = format!("oneof {own} of {name}");
-        breaches.check(is_lower_snake(own), "ONEOF_LOWER_SNAKE_CASE", &what, "lower_snake");
+        violations.check(is_lower_snake(own), "ONEOF_LOWER_SNAKE_CASE", &what, "lower_snake");
     }
     for nested in &message.nested_type {
-        names_of_message(&name, nested, breaches);
+        names_of_message(&name, nested, violations);
     }
     for nested in &message.enum_type {
-        names_of_enum(&name, nested, breaches);
+        names_of_enum(&name, nested, violations);
     }
 }
 
-fn names_of_enum(scope: &str, enumeration: &EnumDescriptorProto, breaches: &mut Breaches) {
+fn names_of_enum(scope: &str, enumeration: &EnumDescriptorProto, violations: &mut Violations) {
     let name = format!("{scope}.{}", enumeration.name());
     let what = format!("enum {name}");
-    breaches.check(is_pascal(enumeration.name()), "ENUM_PASCAL_CASE", &what, "PascalCase");
+    violations.check(is_pascal(enumeration.name()), "ENUM_PASCAL_CASE", &what, "PascalCase");
     let options = enumeration.options.clone().unwrap_or_default();
-    breaches.check(
+    violations.check(
         !options.allow_alias(),
         "ENUM_NO_ALLOW_ALIAS",
         &what,
@@ -190,12 +200,17 @@ fn names_of_enum(scope: &str, enumeration: &EnumDescriptorProto, breaches: &mut 
         let what = format!("value {} of {name}", value.name());
         let is_upper = is_lower_snake(&value.name().to_lowercase())
             && !value.name().bytes().any(|byte| byte.is_ascii_lowercase());
-        breaches.check(is_upper, "ENUM_VALUE_UPPER_SNAKE_CASE", &what, "UPPER_SNAKE");
+        violations.check(is_upper, "ENUM_VALUE_UPPER_SNAKE_CASE", &what, "UPPER_SNAKE");
         let has_prefix = value.name().starts_with(&prefix);
-        breaches.check(has_prefix, "ENUM_VALUE_PREFIX", &what, &format!("begin it with {prefix}"));
+        violations.check(
+            has_prefix,
+            "ENUM_VALUE_PREFIX",
+            &what,
+            &format!("begin it with {prefix}"),
+        );
         let is_unspecified = value.name().ends_with("_UNSPECIFIED");
         let fix = "0, and only 0, ends with _UNSPECIFIED";
-        breaches.check(
+        violations.check(
             (value.number() == 0) == is_unspecified,
             "ENUM_ZERO_VALUE_SUFFIX",
             &what,

@@ -39,17 +39,17 @@ fn proto_keeps_what_was_committed() {
         // Comments may change at will.
         file.source_code_info = None;
     }
-    let breaches = wire_json::breaking(&before, &after);
+    let violations = wire_json::breaking(&before, &after);
 
-    match (env::var("UPDATE_COMMITTED_PROTO").as_deref(), breaches.is_empty()) {
+    match (env::var("UPDATE_COMMITTED_PROTO").as_deref(), violations.is_empty()) {
         (Ok("breaking"), _) | (Ok("1"), true) => {
             fs::write(&committed, after.encode_to_vec()).expect("committed.binpb can be written");
         }
         (Ok("1") | Err(_), false) => panic!(
             "proto/ breaks its readers in {} places; `make proto UPDATE=breaking` takes it over \
              nevertheless, before anybody reads it:\n{}",
-            breaches.len(),
-            breaches.join("\n")
+            violations.len(),
+            violations.join("\n")
         ),
         (Err(_), true) => assert!(
             before == after,
@@ -84,8 +84,8 @@ fn everything_in_proto_has_a_comment() {
 fn proto_is_written_by_the_rules_of_buf() {
     let mut set = compiled();
     set.file.retain(|file| !file.name().starts_with("google/"));
-    let breaches = lint::breaches(&set);
-    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+    let violations = lint::violations(&set);
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
 #[test]

@@ -2,11 +2,11 @@
 //! `WIRE_JSON`.
 //!
 //! Messages and enums are compared under their full names, fields and values under their numbers.
-//! Each breach names its place, the rule by buf's name, and the fix.
+//! Each violation names its place, the rule by buf's name, and the fix.
 //!
 //! Rules of the category that proto3 files without services cannot break are left out: those on
 //! RPCs, on required fields and on default values. Required fields and defaults need proto2, and a
-//! type that leaves proto3 breaches the rules on the JSON format. One rule is ours,
+//! type that leaves proto3 violations the rules on the JSON format. One rule is ours,
 //! [`ROOT`]: buf lets a message disappear that is the type of no field, but ours is then what a
 //! subject carries.
 
@@ -26,38 +26,38 @@ use prost_types::{
 /// A message that is the type of no field is published as such; it stays.
 const ROOT: &str = "ROOT_MESSAGE_NO_DELETE";
 
-/// Lists what breaks readers of `before` when `after` takes its place, one breach an entry. Empty
+/// Lists what breaks readers of `before` when `after` takes its place, one violation an entry. Empty
 /// means compatible.
 pub(crate) fn breaking(before: &FileDescriptorSet, after: &FileDescriptorSet) -> Vec<String> {
     let (before, after) = (&Contract::of(before), &Contract::of(after));
-    let mut breaches = Breaches::default();
+    let mut violations = Violations::default();
     for (name, old) in &before.files {
         if let Some(new) = after.files.get(name) {
-            file(old, new, &mut breaches);
+            file(old, new, &mut violations);
         }
     }
     for (name, old) in &before.messages {
         match after.messages.get(name) {
-            Some(new) => message(name, (before, old), (after, new), &mut breaches),
+            Some(new) => message(name, (before, old), (after, new), &mut violations),
             None if before.is_root(name) => {
-                breaches.add(ROOT, &format!("message {name}"), "was deleted", "keep it");
+                violations.add(ROOT, &format!("message {name}"), "was deleted", "keep it");
             }
             None => {}
         }
     }
     for (name, old) in &before.enums {
         if let Some(new) = after.enums.get(name) {
-            enumeration(name, old, new, &mut breaches);
+            enumeration(name, old, new, &mut violations);
         }
     }
-    breaches.0
+    violations.0
 }
 
 /// What was found so far.
 #[derive(Default)]
-struct Breaches(Vec<String>);
+struct Violations(Vec<String>);
 
-impl Breaches {
+impl Violations {
     fn add(&mut self, rule: &str, place: &str, what: &str, fix: &str) {
         self.0.push(format!("{place} {what} [{rule}]. Fix: {fix}."));
     }
@@ -128,11 +128,11 @@ impl<'a> Contract<'a> {
     }
 }
 
-fn file(old: &FileDescriptorProto, new: &FileDescriptorProto, breaches: &mut Breaches) {
+fn file(old: &FileDescriptorProto, new: &FileDescriptorProto, violations: &mut Violations) {
     if old.package() != new.package() {
         let what = format!("changed its package from {} to {}", old.package(), new.package());
         let fix = "restore the package; a new version is a new file";
-        breaches.add("FILE_SAME_PACKAGE", &format!("file {}", old.name()), &what, fix);
+        violations.add("FILE_SAME_PACKAGE", &format!("file {}", old.name()), &what, fix);
     }
 }
 
@@ -140,24 +140,24 @@ fn message(
     name: &str,
     (before, old): (&Contract<'_>, &Defined<&DescriptorProto>),
     (after, new): (&Contract<'_>, &Defined<&DescriptorProto>),
-    breaches: &mut Breaches,
+    violations: &mut Violations,
 ) {
     let place = format!("message {name}");
-    json_format("MESSAGE_SAME_JSON_FORMAT", &place, old.is_proto3, new.is_proto3, breaches);
+    json_format("MESSAGE_SAME_JSON_FORMAT", &place, old.is_proto3, new.is_proto3, violations);
 
     let (old, new) = (old.descriptor, new.descriptor);
     let reserved = Reserved::of_message(new);
-    Reserved::of_message(old).kept_by(&reserved, "RESERVED_MESSAGE_NO_DELETE", &place, breaches);
+    Reserved::of_message(old).kept_by(&reserved, "RESERVED_MESSAGE_NO_DELETE", &place, violations);
     for old_field in &old.field {
         let place = format!("field {} ({}) of {name}", old_field.name(), old_field.number());
         let Some(new_field) = new.field.iter().find(|it| it.number() == old_field.number()) else {
             let names = BTreeSet::from([old_field.name()]);
-            reserved.takes(old_field.number(), &names, "FIELD", &place, breaches);
+            reserved.takes(old_field.number(), &names, "FIELD", &place, violations);
             continue;
         };
-        field_names(&place, old_field, new_field, breaches);
-        field_oneof(&place, oneof(old, old_field), oneof(new, new_field), breaches);
-        field_type(&place, (before, old_field), (after, new_field), breaches);
+        field_names(&place, old_field, new_field, violations);
+        field_oneof(&place, oneof(old, old_field), oneof(new, new_field), violations);
+        field_type(&place, (before, old_field), (after, new_field), violations);
     }
 }
 
@@ -165,25 +165,25 @@ fn field_names(
     place: &str,
     old: &FieldDescriptorProto,
     new: &FieldDescriptorProto,
-    breaches: &mut Breaches,
+    violations: &mut Violations,
 ) {
     if old.name() != new.name() {
         let what = format!("was renamed to {}", new.name());
         let fix = "restore the name, or reserve it with its number and add a new field";
-        breaches.add("FIELD_SAME_NAME", place, &what, fix);
+        violations.add("FIELD_SAME_NAME", place, &what, fix);
     }
     if old.json_name() != new.json_name() {
         let what = format!("is {} in JSON instead of {}", new.json_name(), old.json_name());
         let fix = format!("add [json_name = \"{}\"]", old.json_name());
-        breaches.add("FIELD_SAME_JSON_NAME", place, &what, &fix);
+        violations.add("FIELD_SAME_JSON_NAME", place, &what, &fix);
     }
 }
 
-fn field_oneof(place: &str, old: Option<&str>, new: Option<&str>, breaches: &mut Breaches) {
+fn field_oneof(place: &str, old: Option<&str>, new: Option<&str>, violations: &mut Violations) {
     if old != new {
         let describe = |it: Option<&str>| it.map_or("no oneof".into(), |it| format!("oneof {it}"));
         let what = format!("moved from {} to {}", describe(old), describe(new));
-        breaches.add("FIELD_SAME_ONEOF", place, &what, "move it back, or add a new field");
+        violations.add("FIELD_SAME_ONEOF", place, &what, "move it back, or add a new field");
     }
 }
 
@@ -191,13 +191,13 @@ fn field_type(
     place: &str,
     (before, old): (&Contract<'_>, &FieldDescriptorProto),
     (after, new): (&Contract<'_>, &FieldDescriptorProto),
-    breaches: &mut Breaches,
+    violations: &mut Violations,
 ) {
     let fix = "restore it, or reserve the field and add a new one";
     let (was, is) = (before.cardinality(old), after.cardinality(new));
     if was != is {
         let what = format!("changed from {was} to {is}");
-        breaches.add("FIELD_WIRE_JSON_COMPATIBLE_CARDINALITY", place, &what, fix);
+        violations.add("FIELD_WIRE_JSON_COMPATIBLE_CARDINALITY", place, &what, fix);
     }
     let is_compatible = match (form(old.r#type()), form(new.r#type())) {
         (was, is) if was != is => false,
@@ -207,7 +207,7 @@ fn field_type(
     };
     if !is_compatible {
         let what = format!("changed from {} to {}", type_name(old), type_name(new));
-        breaches.add("FIELD_WIRE_JSON_COMPATIBLE_TYPE", place, &what, fix);
+        violations.add("FIELD_WIRE_JSON_COMPATIBLE_TYPE", place, &what, fix);
     }
 }
 
@@ -215,35 +215,35 @@ fn enumeration(
     name: &str,
     old: &Defined<&EnumDescriptorProto>,
     new: &Defined<&EnumDescriptorProto>,
-    breaches: &mut Breaches,
+    violations: &mut Violations,
 ) {
     let place = format!("enum {name}");
-    json_format("ENUM_SAME_JSON_FORMAT", &place, old.is_proto3, new.is_proto3, breaches);
+    json_format("ENUM_SAME_JSON_FORMAT", &place, old.is_proto3, new.is_proto3, violations);
 
     let reserved = Reserved::of_enum(new.descriptor);
     let old_reserved = Reserved::of_enum(old.descriptor);
-    old_reserved.kept_by(&reserved, "RESERVED_ENUM_NO_DELETE", &place, breaches);
+    old_reserved.kept_by(&reserved, "RESERVED_ENUM_NO_DELETE", &place, violations);
     let new = values(new.descriptor);
     for (number, old_names) in values(old.descriptor) {
         let listed = list(&old_names);
         let place = format!("value {listed} ({number}) of {name}");
         match new.get(&number) {
-            None => reserved.takes(number, &old_names, "ENUM_VALUE", &place, breaches),
+            None => reserved.takes(number, &old_names, "ENUM_VALUE", &place, violations),
             // Another alias may come; none may go.
             Some(new_names) if old_names.is_subset(new_names) => {}
             Some(new_names) => {
                 let what = format!("was renamed to {}", list(new_names));
                 let fix = format!("restore {listed}");
-                breaches.add("ENUM_VALUE_SAME_NAME", &place, &what, &fix);
+                violations.add("ENUM_VALUE_SAME_NAME", &place, &what, &fix);
             }
         }
     }
 }
 
-fn json_format(rule: &str, place: &str, old: bool, new: bool, breaches: &mut Breaches) {
+fn json_format(rule: &str, place: &str, old: bool, new: bool, violations: &mut Violations) {
     if old && !new {
         let what = "left proto3, and with it the guarantee of a JSON form";
-        breaches.add(rule, place, what, "restore syntax = \"proto3\"");
+        violations.add(rule, place, what, "restore syntax = \"proto3\"");
     }
 }
 
@@ -266,14 +266,14 @@ impl<'a> Reserved<'a> {
     }
 
     /// Checks that what this type reserves is reserved in `new` too.
-    fn kept_by(&self, new: &Reserved<'_>, rule: &str, place: &str, breaches: &mut Breaches) {
+    fn kept_by(&self, new: &Reserved<'_>, rule: &str, place: &str, violations: &mut Violations) {
         for number in self.numbers.iter().filter_map(|range| new.first_free(range)) {
             let what = format!("reserved the number {number} and no longer does");
-            breaches.add(rule, place, &what, &format!("restore `reserved {number};`"));
+            violations.add(rule, place, &what, &format!("restore `reserved {number};`"));
         }
         for name in self.names.difference(&new.names) {
             let what = format!("reserved the name {name} and no longer does");
-            breaches.add(rule, place, &what, &format!("restore `reserved \"{name}\";`"));
+            violations.add(rule, place, &what, &format!("restore `reserved \"{name}\";`"));
         }
     }
 
@@ -285,17 +285,22 @@ impl<'a> Reserved<'a> {
         names: &BTreeSet<&str>,
         kind: &str,
         place: &str,
-        breaches: &mut Breaches,
+        violations: &mut Violations,
     ) {
         if self.first_free(&(number..=number)).is_some() {
             let rule = format!("{kind}_NO_DELETE_UNLESS_NUMBER_RESERVED");
             let what = "was deleted without reserving its number";
-            breaches.add(&rule, place, what, &format!("restore it, or add `reserved {number};`"));
+            violations.add(&rule, place, what, &format!("restore it, or add `reserved {number};`"));
         }
         for name in names.difference(&self.names) {
             let rule = format!("{kind}_NO_DELETE_UNLESS_NAME_RESERVED");
             let what = "was deleted without reserving its name";
-            breaches.add(&rule, place, what, &format!("restore it, or add `reserved \"{name}\";`"));
+            violations.add(
+                &rule,
+                place,
+                what,
+                &format!("restore it, or add `reserved \"{name}\";`"),
+            );
         }
     }
 
@@ -312,7 +317,7 @@ impl<'a> Reserved<'a> {
     }
 }
 
-/// The type that stands for all of the same form on the wire and in JSON.
+/// The type that represents all of the same form on the wire and in JSON.
 fn form(kind: Type) -> Type {
     match kind {
         Type::Uint32 => Type::Int32,

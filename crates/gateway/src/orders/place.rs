@@ -172,7 +172,7 @@ impl Placing<'_> {
     }
 }
 
-/// The header that tells for how long at most the response was delayed (RFC 7240).
+/// The header that says for how long at most the response was delayed (RFC 7240).
 fn preference_applied(wait: Duration) -> Option<[(HeaderName, HeaderValue); 1]> {
     let value = format!("wait={}", wait.as_secs());
     Some([(PREFERENCE_APPLIED.clone(), HeaderValue::from_str(&value).ok()?)])

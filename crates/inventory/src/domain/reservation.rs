@@ -10,7 +10,7 @@ use super::{Line, Lines, ReleaseReason, ReservationFact, State, Stock, orders};
 /// What was done for an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
-    /// Where it stands.
+    /// Its state.
     pub status: Status,
     /// Counts its events, from 1.
     pub version: u64,
@@ -27,7 +27,7 @@ pub struct Reservation {
     pub context: Context,
 }
 
-/// Where a reservation stands.
+/// The state of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {

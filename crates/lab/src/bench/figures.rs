@@ -181,7 +181,7 @@ pub struct TelemetryCost {
     /// Of each pair: the share of the throughput that was lost; negative if it was gained.
     pub throughput_loss: Vec<f64>,
     /// By how much more time of the processors the services took for the same orders, over all
-    /// pairs; absent where the system does not tell.
+    /// pairs; absent where the system does not say.
     pub cpu_growth: Option<f64>,
     /// The orders of each run.
     pub orders: u64,

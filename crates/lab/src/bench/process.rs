@@ -95,7 +95,7 @@ impl ServiceProcess {
     }
 
     /// The time that processors have spent on it so far, in ticks of the kernel; `None` where the
-    /// system does not tell.
+    /// system does not say.
     pub(super) fn cpu_ticks(&self) -> Option<u64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).ok()?;
         cpu_ticks(&stat)

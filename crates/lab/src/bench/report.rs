@@ -41,7 +41,7 @@ const NAME_WIDTH: usize = 34;
 const EXPECTED_WIDTH: usize = 10;
 const VALUE_WIDTH: usize = 10;
 const RATIO_WIDTH: usize = 7;
-/// Stands behind a figure that has an expectation.
+/// Shown behind a figure that has an expectation.
 const MET: &str = "✓";
 const MISSED: &str = "✗";
 

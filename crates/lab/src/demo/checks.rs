@@ -28,7 +28,7 @@ pub(super) async fn audit(
     Ok(Audit::read(engine, &NAMES, shop).await?.finish(&outside))
 }
 
-/// Exactly the units that there were are sold, and everybody else was told why. Where the machine
+/// Exactly the units that there were are sold, and everybody else was refused with the reason. Where the machine
 /// was too slow for a racer's deadline, a unit may be left over.
 pub(super) fn race(trade: &Trade, racers: usize, units: usize) -> Check {
     let mut findings = Findings::default();

@@ -67,7 +67,7 @@ impl Push {
                     answer: "duplicate",
                 });
             }
-            // Every tenth product has an older count that comes late: the newer one stands.
+            // Every tenth product has an older count that comes late: the newer one is valid.
             if sequence % 10 == 0 {
                 let late = count(product.sku, units + 50, sequence - 100);
                 lines.push(Line { document: late, answer: "stale" });

@@ -21,7 +21,7 @@ const DELIVERY: i64 = 395;
 pub enum Kind {
     /// Nothing: the card is charged at once.
     Card,
-    /// The provider takes its time, within the order's patience.
+    /// The provider takes its time, within the order's payment timeout.
     Slow,
     /// The provider fails twice before it answers.
     Flaky,

@@ -232,7 +232,7 @@ impl Trade {
         {
             self.refused_racers += 1;
         } else {
-            self.wrong.add(format!("racer {key} neither got a unit nor was told why: {body}"));
+            self.wrong.add(format!("racer {key} neither got a unit nor the reason: {body}"));
         }
     }
 

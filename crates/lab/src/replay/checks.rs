@@ -56,7 +56,7 @@ impl Check {
     }
 }
 
-/// Checks everything. `reported` are the figures as the installation tells them.
+/// Checks everything. `reported` are the figures as the installation reports them.
 pub(super) fn checks(
     plan: &Plan,
     reported: &Figures,

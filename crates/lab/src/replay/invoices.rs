@@ -24,7 +24,7 @@ pub struct Invoices {
 }
 
 impl Invoices {
-    /// Adds a row. The first row of an invoice tells its day and its customer.
+    /// Adds a row. The first row of an invoice has its day and its customer.
     pub fn add(&mut self, row: &Row<'_>) -> Result<()> {
         let at = match self.by_number.get(row.invoice) {
             Some(at) => *at,

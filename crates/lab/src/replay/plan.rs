@@ -285,7 +285,7 @@ impl Plan {
             self.add_documents(invoice, |line| (-line.quantity, reason.clone()));
     }
 
-    /// Adds a document for each product of the invoice, and tells how many these are.
+    /// Adds a document for each product of the invoice, and returns how many these are.
     fn add_documents(&mut self, invoice: &Invoice, change: impl Fn(&Line) -> (i64, String)) -> u64 {
         let day = self.days.entry(invoice.day).or_default();
         let before = day.documents.len();

@@ -48,7 +48,7 @@ pub struct Report {
     pub timing: Timing,
 }
 
-/// How long the parts of a replay took that the trade does not tell.
+/// How long the parts of a replay took that are not part of the trade.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timing {
     /// Reading the files.
@@ -89,8 +89,8 @@ impl Report {
         rate(self.figures.orders.saturating_sub(self.trade.known), self.trade.traded_in)
     }
 
-    /// One object: the figures of the files by their own names, as the installation tells them, and
-    /// what else there is to tell.
+    /// One object: the figures of the files by their own names, as the installation reports them, and
+    /// what else was found.
     pub fn json(&self) -> Value {
         let Value::Object(mut object) = json!(self.reported) else { return Value::Null };
         object.extend(self.json_of_the_run());

@@ -1,4 +1,4 @@
-//! The rows of the day files, as they stand there.
+//! The rows of the day files, as they are there.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub struct Row<'a> {
     pub country: &'a str,
 }
 
-/// Where each column stands in a file.
+/// The index of each column in a file.
 struct Columns {
     invoice: usize,
     stock_code: usize,

@@ -20,12 +20,12 @@ const NOW: Timestamp = Timestamp::from_millis(1_300_000_000_000);
 const MAX_ATTEMPTS: u32 = 200;
 
 /// A provider of its own, gone when the folder is dropped.
-struct World {
+struct TestProvider {
     folder: TempDir,
     provider: Provider,
 }
 
-impl World {
+impl TestProvider {
     async fn new(timeout: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a private folder");
         let provider = connect(folder.path().join("provider.db"), timeout).await;
@@ -157,33 +157,33 @@ fn declined(code: &str) -> Outcome {
 
 #[tokio::test]
 async fn an_answer_is_the_outcome() {
-    let world = World::new(TIMEOUT).await;
+    let simulated = TestProvider::new(TIMEOUT).await;
     let broke = authorize("sim:decline:insufficient_funds");
-    assert_eq!(world.carry_out(&broke).await, declined("insufficient_funds"));
-    let world = World::new(TIMEOUT).await;
-    assert_eq!(world.carry_out(&authorize("card")).await, approved());
-    assert_eq!(world.carry_out(&capture()).await, approved());
-    assert_eq!(world.money().await, (500, 0));
-    assert_eq!(world.carry_out(&refund()).await, approved());
-    assert_eq!(world.money().await, (0, 0));
+    assert_eq!(simulated.carry_out(&broke).await, declined("insufficient_funds"));
+    let simulated = TestProvider::new(TIMEOUT).await;
+    assert_eq!(simulated.carry_out(&authorize("card")).await, approved());
+    assert_eq!(simulated.carry_out(&capture()).await, approved());
+    assert_eq!(simulated.money().await, (500, 0));
+    assert_eq!(simulated.carry_out(&refund()).await, approved());
+    assert_eq!(simulated.money().await, (0, 0));
 }
 
 #[tokio::test]
 async fn a_declined_capture_is_an_outcome_and_the_void_follows() {
-    let world = World::new(TIMEOUT).await;
-    assert_eq!(world.carry_out(&authorize("sim:capture_decline:expired")).await, approved());
-    assert_eq!(world.carry_out(&capture()).await, declined("expired"));
-    assert_eq!(world.carry_out(&void()).await, approved());
-    assert_eq!(world.money().await, (0, 0));
+    let simulated = TestProvider::new(TIMEOUT).await;
+    assert_eq!(simulated.carry_out(&authorize("sim:capture_decline:expired")).await, approved());
+    assert_eq!(simulated.carry_out(&capture()).await, declined("expired"));
+    assert_eq!(simulated.carry_out(&void()).await, approved());
+    assert_eq!(simulated.money().await, (0, 0));
 }
 
 #[tokio::test]
 async fn after_a_charge_whose_answer_was_never_seen_a_restart_charges_nothing_more() {
-    let world = World::new(SHORT).await;
+    let simulated = TestProvider::new(SHORT).await;
     // The process ends while it waits for the answer.
-    let lost = world.provider.perform(&authorize("sim:lost")).await;
+    let lost = simulated.provider.perform(&authorize("sim:lost")).await;
     assert_eq!(lost, Err(ProviderError::Timeout));
-    let provider = world.restarted().await;
+    let provider = simulated.restarted().await;
     assert_eq!(carry_out(&provider, &authorize("sim:lost"), true).await, approved());
     let totals = provider.totals(&acme()).await;
     assert_eq!(totals, Ok(Totals { net: 0, held: 500 }), "one charge");
@@ -191,84 +191,84 @@ async fn after_a_charge_whose_answer_was_never_seen_a_restart_charges_nothing_mo
 
 #[tokio::test]
 async fn what_the_provider_never_heard_of_is_asked_for_after_a_restart() {
-    let world = World::new(TIMEOUT).await;
-    let outcome = carry_out(&world.provider, &authorize("card"), true).await;
+    let simulated = TestProvider::new(TIMEOUT).await;
+    let outcome = carry_out(&simulated.provider, &authorize("card"), true).await;
     assert_eq!(outcome, approved());
-    assert_eq!(world.money().await, (0, 500));
+    assert_eq!(simulated.money().await, (0, 500));
 }
 
 #[tokio::test]
 async fn the_same_operation_twice_at_once_charges_once() {
-    let world = World::new(TIMEOUT).await;
+    let simulated = TestProvider::new(TIMEOUT).await;
     let request = authorize("card");
-    let resumed = carry_out(&world.provider, &request, true);
-    assert_eq!(tokio::join!(world.carry_out(&request), resumed), (approved(), approved()));
-    assert_eq!(world.money().await, (0, 500));
+    let resumed = carry_out(&simulated.provider, &request, true);
+    assert_eq!(tokio::join!(simulated.carry_out(&request), resumed), (approved(), approved()));
+    assert_eq!(simulated.money().await, (0, 500));
 }
 
 #[tokio::test]
 async fn a_lost_answer_is_found_by_asking_and_charged_once() {
-    let world = World::new(SHORT).await;
-    assert_eq!(world.carry_out(&authorize("sim:lost")).await, approved());
-    assert_eq!(world.money().await, (0, 500));
-    let world = World::new(SHORT).await;
-    assert_eq!(world.carry_out(&authorize("sim:capture_lost")).await, approved());
-    assert_eq!(world.carry_out(&capture()).await, approved());
-    assert_eq!(world.money().await, (500, 0));
+    let simulated = TestProvider::new(SHORT).await;
+    assert_eq!(simulated.carry_out(&authorize("sim:lost")).await, approved());
+    assert_eq!(simulated.money().await, (0, 500));
+    let simulated = TestProvider::new(SHORT).await;
+    assert_eq!(simulated.carry_out(&authorize("sim:capture_lost")).await, approved());
+    assert_eq!(simulated.carry_out(&capture()).await, approved());
+    assert_eq!(simulated.money().await, (500, 0));
 }
 
 #[tokio::test]
 async fn an_answer_that_is_too_slow_is_found_by_asking() {
-    let world = World::new(SHORT).await;
-    assert_eq!(world.carry_out(&authorize("sim:slow:600000")).await, approved());
-    assert_eq!(world.money().await, (0, 500));
+    let simulated = TestProvider::new(SHORT).await;
+    assert_eq!(simulated.carry_out(&authorize("sim:slow:600000")).await, approved());
+    assert_eq!(simulated.money().await, (0, 500));
 }
 
 #[tokio::test]
 async fn errors_are_tried_again_until_one_attempt_works() {
-    let world = World::new(TIMEOUT).await;
-    assert_eq!(world.carry_out(&authorize("sim:error:7")).await, approved());
-    assert_eq!(world.money().await, (0, 500));
+    let simulated = TestProvider::new(TIMEOUT).await;
+    assert_eq!(simulated.carry_out(&authorize("sim:error:7")).await, approved());
+    assert_eq!(simulated.money().await, (0, 500));
 }
 
 #[tokio::test]
 async fn an_authorisation_that_never_works_has_failed_and_nothing_is_charged() {
-    let world = World::new(TIMEOUT).await;
-    let outcome = world.carry_out(&authorize("sim:error:1000")).await;
+    let simulated = TestProvider::new(TIMEOUT).await;
+    let outcome = simulated.carry_out(&authorize("sim:error:1000")).await;
     let detail = "8 attempts, none of which the provider carried out".to_owned();
     assert_eq!(outcome, Outcome::Failed { detail });
-    assert_eq!(world.money().await, (0, 0));
+    assert_eq!(simulated.money().await, (0, 0));
 }
 
 #[tokio::test]
 async fn money_that_is_promised_or_owed_is_moved_however_often_it_fails() {
     for (method, task) in [("sim:capture_error:30", capture()), ("sim:void_error:30", void())] {
-        let world = World::new(TIMEOUT).await;
-        assert_eq!(world.carry_out(&authorize(method)).await, approved());
-        assert_eq!(world.carry_out(&task).await, approved(), "{method}");
+        let simulated = TestProvider::new(TIMEOUT).await;
+        assert_eq!(simulated.carry_out(&authorize(method)).await, approved());
+        assert_eq!(simulated.carry_out(&task).await, approved(), "{method}");
         let net = if task == capture() { 500 } else { 0 };
-        assert_eq!(world.money().await, (net, 0), "{method}");
+        assert_eq!(simulated.money().await, (net, 0), "{method}");
     }
-    let world = World::new(TIMEOUT).await;
-    assert_eq!(world.carry_out(&authorize("sim:refund_error:30")).await, approved());
-    assert_eq!(world.carry_out(&capture()).await, approved());
-    assert_eq!(world.carry_out(&refund()).await, approved());
-    assert_eq!(world.money().await, (0, 0));
+    let simulated = TestProvider::new(TIMEOUT).await;
+    assert_eq!(simulated.carry_out(&authorize("sim:refund_error:30")).await, approved());
+    assert_eq!(simulated.carry_out(&capture()).await, approved());
+    assert_eq!(simulated.carry_out(&refund()).await, approved());
+    assert_eq!(simulated.money().await, (0, 0));
 }
 
 #[tokio::test]
 async fn while_the_provider_cannot_be_reached_nothing_is_called_a_failure() {
-    let world = World::new(TIMEOUT).await;
-    assert_eq!(world.carry_out(&authorize("sim:outage:50")).await, approved());
-    assert_eq!(world.money().await, (0, 500));
+    let simulated = TestProvider::new(TIMEOUT).await;
+    assert_eq!(simulated.carry_out(&authorize("sim:outage:50")).await, approved());
+    assert_eq!(simulated.money().await, (0, 500));
 }
 
 #[tokio::test]
 async fn an_operation_that_the_provider_knows_with_other_parameters_is_not_retried_for_ever() {
-    let world = World::new(TIMEOUT).await;
-    assert_eq!(world.carry_out(&authorize("card")).await, approved());
-    assert_eq!(world.carry_out(&capture()).await, approved());
-    let payments = Payments { provider: world.provider.clone() };
+    let simulated = TestProvider::new(TIMEOUT).await;
+    assert_eq!(simulated.carry_out(&authorize("card")).await, approved());
+    assert_eq!(simulated.carry_out(&capture()).await, approved());
+    let payments = Payments { provider: simulated.provider.clone() };
 
     let other = Request { amount: pounds(499), ..authorize("card") };
     let detail = "the provider knows the operation with other parameters".to_owned();
@@ -283,7 +283,7 @@ async fn an_operation_that_the_provider_knows_with_other_parameters_is_not_retri
         let Attempted::RetryAt(time) = attempted else { panic!("has an outcome") };
         assert_eq!(time, NOW + Duration::from_mins(10), "an operator has time to look");
     }
-    assert_eq!(world.money().await, (500, 0));
+    assert_eq!(simulated.money().await, (500, 0));
 }
 
 #[test]
@@ -306,8 +306,8 @@ fn pauses_double_up_to_their_limit_and_differ_between_operations() {
 
 #[tokio::test]
 async fn an_outcome_continues_the_order() {
-    let world = World::new(TIMEOUT).await;
-    let payments = Payments { provider: world.provider.clone() };
+    let simulated = TestProvider::new(TIMEOUT).await;
+    let payments = Payments { provider: simulated.provider.clone() };
     let attempt = Attempt { number: 1, may_be_known: false, now: NOW };
     let attempted = payments.execute(&operation(&authorize("card")), attempt).await;
     let Attempted::Done(input) = attempted else { panic!("has no outcome") };
@@ -322,8 +322,8 @@ async fn an_outcome_continues_the_order() {
 
 #[tokio::test]
 async fn a_row_that_announces_no_operation_is_left_to_an_operator() {
-    let world = World::new(TIMEOUT).await;
-    let payments = Payments { provider: world.provider.clone() };
+    let simulated = TestProvider::new(TIMEOUT).await;
+    let payments = Payments { provider: simulated.provider.clone() };
     let attempt = Attempt { number: 1, may_be_known: true, now: NOW };
     let announced = operation(&authorize("card"));
     for operation in [
@@ -334,6 +334,6 @@ async fn a_row_that_announces_no_operation_is_left_to_an_operator() {
         let attempted = payments.execute(&operation, attempt).await;
         assert!(matches!(attempted, Attempted::RetryAt(_)), "{attempted:?}");
     }
-    assert_eq!(world.money().await, (0, 0));
+    assert_eq!(simulated.money().await, (0, 0));
     assert_eq!(payments.destination(&operation(&authorize("card"))), "provider simulator");
 }

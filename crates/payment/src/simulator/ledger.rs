@@ -10,7 +10,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
 };
 
-use super::books::{Authorization, Books, Operation, Status};
+use super::state::{Authorization, LedgerState, Operation, Status};
 use crate::provider::{Answer, Request, Task, Totals};
 
 /// How long a transaction waits for that of another process.
@@ -96,7 +96,7 @@ async fn open_once(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
 pub(super) async fn load(
     db: &mut SqliteConnection,
     requests: impl Iterator<Item = &Request>,
-) -> Result<Books, sqlx::Error> {
+) -> Result<LedgerState, sqlx::Error> {
     let mut ids = BTreeSet::new();
     let mut references = BTreeSet::new();
     for request in requests {
@@ -111,7 +111,7 @@ pub(super) async fn load(
         }
     }
 
-    let mut books = Books::default();
+    let mut state = LedgerState::default();
     let rows = sqlx::query(
         "select operation_id, shop, task, target, amount, currency, missed, outcome, detail
          from jsonb_each($1) join operation on operation_id = value",
@@ -121,7 +121,7 @@ pub(super) async fn load(
     .await?;
     for row in &rows {
         let operation = operation(row)?;
-        books.operations.loaded(operation.request.operation_id.clone(), operation);
+        state.operations.loaded(operation.request.operation_id.clone(), operation);
     }
     let rows = sqlx::query(
         "select reference, shop, payment_method, amount, currency, status, captured, refunded
@@ -131,14 +131,17 @@ pub(super) async fn load(
     .fetch_all(&mut *db)
     .await?;
     for row in &rows {
-        books.authorizations.loaded(row.try_get("reference")?, authorization(row)?);
+        state.authorizations.loaded(row.try_get("reference")?, authorization(row)?);
     }
-    Ok(books)
+    Ok(state)
 }
 
 /// Writes what has changed.
-pub(super) async fn save(db: &mut SqliteConnection, books: &Books) -> Result<(), sqlx::Error> {
-    let operations: Vec<_> = books
+pub(super) async fn save(
+    db: &mut SqliteConnection,
+    state: &LedgerState,
+) -> Result<(), sqlx::Error> {
+    let operations: Vec<_> = state
         .operations
         .changed()
         .map(|(id, Operation { request, missed, answer })| {
@@ -170,7 +173,7 @@ pub(super) async fn save(db: &mut SqliteConnection, books: &Books) -> Result<(),
         .await?;
     }
 
-    let authorizations: Vec<_> = books
+    let authorizations: Vec<_> = state
         .authorizations
         .changed()
         .map(|(reference, known)| {

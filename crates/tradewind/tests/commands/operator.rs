@@ -4,16 +4,16 @@ use events::json;
 use serde_json::{Value, json};
 use testkit::eventually;
 
-use crate::rig::{Place, SETTLE_TIMEOUT, SHOP, Said};
+use crate::rig::{CommandOutput, Installation, SETTLE_TIMEOUT, SHOP};
 
 #[track_caller]
-fn check(said: &Said, code: i32, out: &[&str], err: &[&str]) {
-    assert_eq!(said.code, Some(code), "{said:?}");
+fn check(output: &CommandOutput, code: i32, out: &[&str], err: &[&str]) {
+    assert_eq!(output.code, Some(code), "{output:?}");
     for expected in out {
-        assert!(said.out.contains(expected), "{expected:?} is not printed: {said:?}");
+        assert!(output.out.contains(expected), "{expected:?} is not printed: {output:?}");
     }
     for expected in err {
-        assert!(said.err.contains(expected), "{expected:?} is not told: {said:?}");
+        assert!(output.err.contains(expected), "{expected:?} is not in {output:?}");
     }
 }
 
@@ -38,105 +38,128 @@ fn wrong_order() -> (String, Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_are_compared_and_changed() {
-    let place = Place::make().await;
-    check(&place.run(&["streams", "diff"]).await, 1, &["ORDER-0: missing"], &["6 streams differ"]);
-    check(&place.run(&["streams", "apply"]).await, 0, &["created", "6 streams changed"], &[]);
+    let installation = Installation::new().await;
+    check(
+        &installation.run(&["streams", "diff"]).await,
+        1,
+        &["ORDER-0: missing"],
+        &["6 streams differ"],
+    );
+    check(
+        &installation.run(&["streams", "apply"]).await,
+        0,
+        &["created", "6 streams changed"],
+        &[],
+    );
     let defined = &["all streams are as defined"];
-    check(&place.run(&["streams", "diff"]).await, 0, defined, &[]);
+    check(&installation.run(&["streams", "diff"]).await, 0, defined, &[]);
 
-    let context = place.server.jetstream().await;
+    let context = installation.server.jetstream().await;
     let inbox = context.get_stream("INBOX-0").await.expect("it is there");
     let mut changed = inbox.cached_info().config.clone();
     changed.max_age /= 7;
     context.update_stream(changed).await.expect("it can be changed");
     let difference = "INBOX-0: max_age: is 86400s, should be 604800s";
-    check(&place.run(&["streams", "diff"]).await, 1, &[difference], &["1 stream differs"]);
-    check(&place.run(&["serve"]).await, 1, &[], &["error: stream INBOX-0 differs"]);
-    check(&place.run(&["streams", "apply"]).await, 0, &[difference, "1 stream changed"], &[]);
-    check(&place.run(&["streams", "diff"]).await, 0, defined, &[]);
+    check(&installation.run(&["streams", "diff"]).await, 1, &[difference], &["1 stream differs"]);
+    check(&installation.run(&["serve"]).await, 1, &[], &["error: stream INBOX-0 differs"]);
+    check(
+        &installation.run(&["streams", "apply"]).await,
+        0,
+        &[difference, "1 stream changed"],
+        &[],
+    );
+    check(&installation.run(&["streams", "diff"]).await, 0, defined, &[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_creates_no_stream_and_names_those_that_are_missing() {
-    let place = Place::make().await;
+    let installation = Installation::new().await;
     let missing = "no stream CATALOG-0, INVENTORY-0, ORDER-0, PAYMENT-0";
-    check(&place.run(&["verify"]).await, 1, &[], &[missing]);
-    check(&place.run(&["verify", "order"]).await, 1, &[], &["no stream ORDER-0"]);
-    check(&place.run(&["streams", "diff"]).await, 1, &["ORDER-0: missing"], &["6 streams differ"]);
+    check(&installation.run(&["verify"]).await, 1, &[], &[missing]);
+    check(&installation.run(&["verify", "order"]).await, 1, &[], &["no stream ORDER-0"]);
+    check(
+        &installation.run(&["streams", "diff"]).await,
+        1,
+        &["ORDER-0: missing"],
+        &["6 streams differ"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn databases_are_verified_and_rebuilt() {
-    let place = Place::make().await;
-    let serving = place.serve(&["serve"]).await;
-    place.stock("MUG", 5).await;
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    installation.stock("MUG", 5).await;
     let order = json!({"currency": "GBP", "lines": [{"sku": "MUG", "quantity": 2}]});
-    let placed =
-        place.api().place(&order, "key-1", Some(SETTLE_TIMEOUT)).await.expect("it is answered");
+    let placed = installation
+        .api()
+        .place(&order, "key-1", Some(SETTLE_TIMEOUT))
+        .await
+        .expect("it is answered");
     assert_eq!(placed.body["status"], "paid", "{}", placed.body);
-    let verified = place.run(&["verify"]).await;
+    let verified = installation.run(&["verify"]).await;
     check(&verified, 0, &["catalog", "inventory", "order", "payment"], &[]);
     assert_eq!(verified.out.matches(": equal").count(), 4, "{}", verified.out);
-    check(&place.run(&["rebuild", "order"]).await, 0, &["order: rebuilt in"], &[]);
+    check(&installation.run(&["rebuild", "order"]).await, 0, &["order: rebuilt in"], &[]);
     serving.stop().await;
 
     let tamper = "update product set document = replace(document, 'MUG', 'null')";
-    place.db.tamper("catalog", tamper).await;
-    let different = place.run(&["verify", "catalog"]).await;
+    installation.db.tamper("catalog", tamper).await;
+    let different = installation.run(&["verify", "catalog"]).await;
     check(&different, 1, &["DIFFERENT", "null", "MUG"], &["1 rows differ"]);
-    check(&place.run(&["rebuild", "catalog"]).await, 0, &["catalog: 1 events in"], &[]);
-    check(&place.run(&["rebuild", "order"]).await, 0, &["order: 5 events in"], &[]);
-    let verified = place.run(&["verify"]).await;
+    check(&installation.run(&["rebuild", "catalog"]).await, 0, &["catalog: 1 events in"], &[]);
+    check(&installation.run(&["rebuild", "order"]).await, 0, &["order: 5 events in"], &[]);
+    let verified = installation.run(&["verify"]).await;
     assert_eq!(verified.out.matches(": equal").count(), 4, "{verified:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_input_is_listed_shown_mended_and_redriven() {
-    let place = Place::make().await;
-    let serving = place.serve(&["serve"]).await;
-    place.stock("MUG", 5).await;
-    check(&place.run(&["parked", "list"]).await, 0, &["0 parked"], &[]);
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    installation.stock("MUG", 5).await;
+    check(&installation.run(&["parked", "list"]).await, 0, &["0 parked"], &[]);
 
     let (subject, bytes) = wrong_order();
-    place.server.write(&subject, "01a1f992-9272-720c-82e9-ef07a878d950", bytes).await;
-    let mut listed = place.run(&["parked", "list"]).await;
+    installation.server.write(&subject, "01a1f992-9272-720c-82e9-ef07a878d950", bytes).await;
+    let mut listed = installation.run(&["parked", "list"]).await;
     eventually("it is parked", async || {
-        listed = place.run(&["parked", "list"]).await;
+        listed = installation.run(&["parked", "list"]).await;
         listed.out.contains("1 parked")
     })
     .await;
     check(&listed, 0, &[&subject, "quantity must be 1 to 1000000000, got \"-2\""], &[]);
     let id = listed.out.split(' ').next().expect("it has an id").to_owned();
 
-    let shown = place.run(&["parked", "show", &id]).await;
+    let shown = installation.run(&["parked", "show", &id]).await;
     check(&shown, 0, &["\"quantity\": \"-2\""], &[]);
-    let still = place.run(&["parked", "redrive", &id]).await;
+    let still = installation.run(&["parked", "redrive", &id]).await;
     check(&still, 1, &["0 handled, 1 still parked"], &["failed again"]);
 
     let mut view: Value = serde_json::from_str(&shown.out).expect("it is JSON");
     view["message"]["placeOrder"]["lines"][0]["quantity"] = json!("2");
-    let file = place.folder.path().join("message.json");
+    let file = installation.folder.path().join("message.json");
     std::fs::write(&file, view["message"].to_string()).expect("it can be written");
     let file = file.display().to_string();
-    let done = place.run(&["parked", "redrive", &id, "--edited", &file]).await;
+    let done = installation.run(&["parked", "redrive", &id, "--edited", &file]).await;
     check(&done, 0, &["1 handled, 0 still parked"], &[]);
-    check(&place.run(&["parked", "list"]).await, 0, &["0 parked"], &[]);
-    check(&place.run(&["parked", "show", &id]).await, 1, &[], &["nothing is parked under"]);
+    check(&installation.run(&["parked", "list"]).await, 0, &["0 parked"], &[]);
+    check(&installation.run(&["parked", "show", &id]).await, 1, &[], &["nothing is parked under"]);
     let found: Value =
-        place.api().query("orders", &[("reference", "R-17")]).await.expect("it is answered");
+        installation.api().query("orders", &[("reference", "R-17")]).await.expect("it is answered");
     assert_eq!(found["orders"][0]["lines"][0]["quantity"], 2, "{found}");
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_answer_is_named_and_the_others_are_listed() {
-    let place = Place::make().await;
-    let serving = place.serve(&["serve", "order", "gateway"]).await;
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve", "order", "gateway"]).await;
     let subject = format!("inbox.0.live.order.{SHOP}.place_order");
-    place.server.write(&subject, "A", b"\xff\xff".to_vec()).await;
-    let mut listed = place.run(&["parked", "list", "order"]).await;
+    installation.server.write(&subject, "A", b"\xff\xff".to_vec()).await;
+    let mut listed = installation.run(&["parked", "list", "order"]).await;
     eventually("it is parked", async || {
-        listed = place.run(&["parked", "list", "order"]).await;
+        listed = installation.run(&["parked", "list", "order"]).await;
         listed.out.contains("1 parked")
     })
     .await;
@@ -144,8 +167,13 @@ async fn who_does_not_answer_is_named_and_the_others_are_listed() {
     let id = listed.out.split(' ').next().expect("it has an id").to_owned();
     let silent = "no answer from catalog, inventory, payment";
     let silent_partitions = "no answer from catalog-0, inventory-0, payment-0";
-    check(&place.run(&["parked", "list"]).await, 1, &[&id, "1 parked"], &[silent_partitions]);
-    check(&place.run(&["parked", "show", &id]).await, 0, &["\"payload\": \"ffff\""], &[]);
-    check(&place.run(&["parked", "show", "other"]).await, 1, &[], &[silent]);
+    check(
+        &installation.run(&["parked", "list"]).await,
+        1,
+        &[&id, "1 parked"],
+        &[silent_partitions],
+    );
+    check(&installation.run(&["parked", "show", &id]).await, 0, &["\"payload\": \"ffff\""], &[]);
+    check(&installation.run(&["parked", "show", "other"]).await, 1, &[], &[silent]);
     serving.stop().await;
 }

@@ -26,16 +26,16 @@ pub(crate) const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 const EXIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server, databases, and an address for the gateway.
-pub(crate) struct Place {
+pub(crate) struct Installation {
     pub(crate) server: TestServer,
     pub(crate) db: Db,
     pub(crate) listen: SocketAddr,
     pub(crate) folder: TempDir,
 }
 
-/// What a command said.
+/// What a command printed.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -44,8 +44,8 @@ pub(crate) struct Said {
 /// A process that serves, and is killed when it is dropped.
 pub(crate) struct Serving(Child);
 
-impl Place {
-    pub(crate) async fn make() -> Self {
+impl Installation {
+    pub(crate) async fn new() -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         Self {
             server: TestServer::start().await,
@@ -55,7 +55,7 @@ impl Place {
         }
     }
 
-    /// The program with these arguments, and the settings of this place.
+    /// The program with these arguments, and the settings of this installation.
     fn command(&self, arguments: &[&str]) -> Command {
         let Location::Folder(database) = self.db.location() else { panic!("it is a folder") };
         let mut command = bare(arguments);
@@ -72,8 +72,8 @@ impl Place {
     }
 
     /// Runs a command to its end.
-    pub(crate) async fn run(&self, arguments: &[&str]) -> Said {
-        said(self.command(arguments)).await
+    pub(crate) async fn run(&self, arguments: &[&str]) -> CommandOutput {
+        output(self.command(arguments)).await
     }
 
     /// Starts a process.
@@ -146,9 +146,9 @@ pub(crate) fn bare(arguments: &[&str]) -> Command {
 }
 
 /// Runs a command to its end.
-pub(crate) async fn said(mut command: Command) -> Said {
+pub(crate) async fn output(mut command: Command) -> CommandOutput {
     let output = timeout(EXIT_TIMEOUT, command.kill_on_drop(true).output()).await;
     let output = output.expect("it ends in time").expect("it runs");
     let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
-    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    CommandOutput { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }

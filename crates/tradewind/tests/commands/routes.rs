@@ -4,7 +4,7 @@ use client::{Client, Response};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::rig::{Place, SETTLE_TIMEOUT};
+use crate::rig::{Installation, SETTLE_TIMEOUT};
 
 async fn find(api: &Client, path: &str, parameter: (&str, &str)) -> Value {
     api.query(path, &[parameter]).await.expect("it is answered")
@@ -32,17 +32,17 @@ fn check(response: &Response, status: u16, code: &str, fields: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_answers() {
-    let place = Place::make().await;
-    let serving = place.serve(&["serve"]).await;
-    let api = place.api();
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    let api = installation.api();
     for (path, status) in [("healthz", "up"), ("readyz", "ready")] {
-        let url = format!("http://{}/{path}", place.listen);
+        let url = format!("http://{}/{path}", installation.listen);
         let answer = reqwest::get(url).await.expect("it answers");
         let body: Value = answer.json().await.expect("it has a body");
         assert_eq!(body["status"], status);
     }
     products(&api).await;
-    place.stock("LAMP", 5).await;
+    installation.stock("LAMP", 5).await;
     let level = get(&api, "inventory/LAMP").await.body;
     assert_eq!((&level["on_hand"], &level["available"]), (&json!(5), &json!(5)), "{level}");
     orders(&api).await;
@@ -89,8 +89,8 @@ async fn orders(api: &Client) {
 
     let history = get(api, &format!("orders/{id}/history")).await.body;
     let steps = history["steps"].as_array().expect("there are steps");
-    let told: Vec<_> = steps.iter().map(|step| step["event"].as_str().unwrap_or("")).collect();
-    assert_eq!(told, ["placed", "payment_due", "authorized", "confirmed", "paid"]);
+    let events: Vec<_> = steps.iter().map(|step| step["event"].as_str().unwrap_or("")).collect();
+    assert_eq!(events, ["placed", "payment_due", "authorized", "confirmed", "paid"]);
     let versions: Vec<_> = steps.iter().map(|step| step["version"].as_u64()).collect();
     assert_eq!(versions, [1, 2, 3, 4, 5].map(Some));
 

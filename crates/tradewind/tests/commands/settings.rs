@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::rig::{Said, bare, said};
+use crate::rig::{CommandOutput, bare, output};
 
 /// A wrong value for each setting that can have one.
 const WRONG: &[(&str, &str)] = &[
@@ -15,15 +15,15 @@ const WRONG: &[(&str, &str)] = &[
     ("partitions", "0"),
     ("replicas", "7"),
     ("listen", "everywhere"),
-    ("answer-within", "0s"),
+    ("answer-timeout", "0s"),
     ("hold-ttl", "soon"),
-    ("reserve-within", "0s"),
-    ("pay-within", "0s"),
-    ("allocate-within", "0s"),
+    ("reservation-timeout", "0s"),
+    ("payment-timeout", "0s"),
+    ("allocation-timeout", "0s"),
     ("provider-latency", "-1s"),
     ("provider-timeout", "0s"),
     ("start-timeout", "soon"),
-    ("drain-within", "0ms"),
+    ("drain-timeout", "0ms"),
     ("log", "tradewind=loud"),
     ("log", "verbos"),
     ("log-format", "xml"),
@@ -34,13 +34,13 @@ async fn diff(
     arguments: &[&str],
     environment: &[(&str, &str)],
     file: Option<(&Path, &str)>,
-) -> Said {
+) -> CommandOutput {
     let mut command = bare(&["streams", "diff"]);
     if let Some((path, text)) = file {
         std::fs::write(path, text).expect("it can be written");
         command.arg("--config").arg(path);
     }
-    said({
+    output({
         command.args(arguments).envs(environment.iter().copied());
         command
     })
@@ -74,14 +74,14 @@ async fn flags_win_over_the_environment_and_that_over_the_file() {
     let line = format!("nats-url = {file:?}");
     let from_file = Some((path.as_path(), line.as_str()));
     let variable = [("TRADEWIND_NATS_URL", environment.as_str())];
-    for (tried, said) in [
+    for (tried, output) in [
         (&file, diff(&[], &[], from_file).await),
         (&environment, diff(&[], &variable, from_file).await),
         (&flag, diff(&["--nats-url", &flag], &variable, from_file).await),
     ] {
-        assert_eq!(said.code, Some(1), "{said:?}");
+        assert_eq!(output.code, Some(1), "{output:?}");
         let expected = format!("error: cannot connect to NATS at {tried}; is nats-server running");
-        assert!(said.err.contains(&expected), "{said:?}");
+        assert!(output.err.contains(&expected), "{output:?}");
     }
 }
 
@@ -105,7 +105,7 @@ async fn what_the_file_may_not_hold_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn why_it_failed_is_said_whatever_is_logged_and_no_password_is() {
+async fn the_cause_of_a_failure_is_printed_whatever_is_logged_and_no_password_is() {
     let url = "nats://me:hush@127.0.0.1:1";
     let failed = diff(&["--log", "off", "--nats-url", url], &[], None).await;
     assert_eq!(failed.code, Some(1), "{failed:?}");
@@ -116,8 +116,8 @@ async fn why_it_failed_is_said_whatever_is_logged_and_no_password_is() {
     let variables = [("TRADEWIND_NATS_URL", url), ("TRADEWIND_DATABASE", database)];
     let help = diff(&["--help"], &variables, None).await;
     assert_eq!(help.code, Some(0), "{help:?}");
-    for said in [failed, refused, other, help] {
-        assert!(!said.err.contains("hush") && !said.out.contains("hush"), "{said:?}");
+    for output in [failed, refused, other, help] {
+        assert!(!output.err.contains("hush") && !output.out.contains("hush"), "{output:?}");
     }
 }
 
@@ -142,8 +142,11 @@ async fn the_api_key_is_read_from_a_file_and_a_flag_with_it_is_warned_of() {
     assert!(both.err.contains("api-key and api-key-file are both set"), "{both:?}");
     let flag = diff(&[&nats[..], &["--api-key", "hush-hush"]].concat(), &[], None).await;
     assert!(flag.err.contains("see --api-key in the list of processes"), "{flag:?}");
-    for said in [from_file, missing, both, flag] {
-        assert!(!said.err.contains("hush-hush") && !said.err.contains("a-key-of"), "{said:?}");
+    for output in [from_file, missing, both, flag] {
+        assert!(
+            !output.err.contains("hush-hush") && !output.err.contains("a-key-of"),
+            "{output:?}"
+        );
     }
 }
 
@@ -156,7 +159,7 @@ async fn a_gateway_does_not_start_with_a_key_that_can_be_guessed() {
         ("too-short", "0.0.0.0:0", "must have at least 16"),
     ] {
         let mut command = bare(&["serve", "gateway", "--nats-url", &url, "--listen", listen]);
-        let refused = said({
+        let refused = output({
             command.env("TRADEWIND_API_KEY", key);
             command
         })
@@ -174,7 +177,7 @@ async fn help_names_the_variable_of_the_server_where_one_is_started() {
         &["bench", "--help"],
         &["replay", "retail", "--help"],
     ] {
-        let help = said(bare(arguments)).await;
+        let help = output(bare(arguments)).await;
         assert_eq!(help.code, Some(0), "{arguments:?}");
         assert!(help.out.contains("NATS_SERVER"), "{arguments:?}: {}", help.out);
     }

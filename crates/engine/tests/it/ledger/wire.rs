@@ -3,7 +3,7 @@
 use engine::WireError;
 use protocol::time::Timestamp;
 
-use super::{Event, Fact, HUGE_AMOUNT, Input, Line, Then};
+use super::{Event, Fact, FollowUp, HUGE_AMOUNT, Input, Line};
 use crate::contract::{self, Amount, Body, Nothing, Promised, Task};
 
 pub(super) fn command(command: contract::Command) -> Result<Input, WireError> {
@@ -11,9 +11,9 @@ pub(super) fn command(command: contract::Command) -> Result<Input, WireError> {
         Task::Deposit(deposit) => Ok(Input::Deposit {
             account: deposit.account,
             then: match deposit.then.as_str() {
-                "promise" => Then::Promise,
-                "charge" => Then::Charge,
-                _ => Then::Nothing,
+                "promise" => FollowUp::Promise,
+                "charge" => FollowUp::Charge,
+                _ => FollowUp::Nothing,
             },
             lines: deposit
                 .lines

@@ -9,7 +9,7 @@ use testkit::{ConfiguredServer, Db, eventually};
 use crate::{
     contract::{Command, SERVICES},
     ledger::Ledger,
-    rig::{PATIENCE, Running, connect, deposit, send},
+    rig::{ANSWER_TIMEOUT, Running, connect, deposit, send},
 };
 
 fn config(servers: &[ConfiguredServer], db: &Db) -> Config {
@@ -87,12 +87,12 @@ async fn three_servers_run_with_cluster_conf_and_one_of_them_may_fail() {
     assert_eq!(found, Some((6, vec![])));
 }
 
-/// Sends a command under its one id until it is answered, as a caller does who is told to try again.
+/// Sends a command under its one id until it is answered, as a caller does who is asked to try again.
 async fn send_again_and_again(client: &Client, command: Command) -> Answered {
     for _ in 0..4 {
-        match client.send(Lane::Live, command.clone().into(), PATIENCE).await {
+        match client.send(Lane::Live, command.clone().into(), ANSWER_TIMEOUT).await {
             Ok(Outcome::Answered(answered)) => return answered,
-            Ok(Outcome::Pending) => tracing::warn!("no answer within {PATIENCE:?}"),
+            Ok(Outcome::Pending) => tracing::warn!("no answer within {ANSWER_TIMEOUT:?}"),
             Err(error) => tracing::warn!(%error, "not sent"),
         }
     }

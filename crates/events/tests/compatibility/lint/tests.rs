@@ -1,6 +1,6 @@
-//! One test a rule: a file that breaches it, and one like it that does not.
+//! One test a rule: a file that violations it, and one like it that does not.
 
-use super::breaches;
+use super::violations;
 use crate::compile_files;
 
 const NAME: &str = "s/v1/file.proto";
@@ -14,7 +14,7 @@ fn file(package: &str, text: &str) -> String {
     format!("syntax = \"proto3\"; package {package}; {options} {text}")
 }
 
-/// Checks which rules the files breach: these, in this order, and no others.
+/// Checks which rules the files violation: these, in this order, and no others.
 #[track_caller]
 fn check(files: &[(&str, &str, &str)], expected: &[&str]) {
     let files = files.iter().map(|(name, package, text)| ((*name).into(), file(package, text)));
@@ -23,13 +23,13 @@ fn check(files: &[(&str, &str, &str)], expected: &[&str]) {
 
 #[track_caller]
 fn check_texts(files: Vec<(String, String)>, expected: &[&str]) {
-    let breaches = breaches(&compile_files(files));
-    let rule = |breach: &str| {
-        let (_, rest) = breach.split_once(" [").expect("a breach names its rule");
-        rest.split_once("]. Fix: ").expect("a breach names its fix").0.to_owned()
+    let violations = violations(&compile_files(files));
+    let rule = |violation: &str| {
+        let (_, rest) = violation.split_once(" [").expect("a violation names its rule");
+        rest.split_once("]. Fix: ").expect("a violation names its fix").0.to_owned()
     };
-    let rules: Vec<_> = breaches.iter().map(|it| rule(it)).collect();
-    assert_eq!(rules, expected, "{breaches:#?}");
+    let rules: Vec<_> = violations.iter().map(|it| rule(it)).collect();
+    assert_eq!(rules, expected, "{violations:#?}");
 }
 
 /// Checks a text in a file that is otherwise as it should be.

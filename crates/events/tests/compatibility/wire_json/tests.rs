@@ -1,23 +1,23 @@
-//! One test a rule: an edit that breaches it, and one like it that does not.
+//! One test a rule: an edit that violations it, and one like it that does not.
 
 use prost_types::FileDescriptorSet;
 
 use super::breaking;
 use crate::compile_text;
 
-/// Checks which rules the change from `before` to `after` breaches: these, in this order, and no
+/// Checks which rules the change from `before` to `after` violations: these, in this order, and no
 /// others.
 #[track_caller]
 fn check(before: &str, after: &str, expected: &[&str]) {
-    let breaches = breaking(&compile(before), &compile(after));
-    let rules: Vec<_> = breaches.iter().map(|it| rule(it)).collect();
-    assert_eq!(rules, expected, "{breaches:#?}");
+    let violations = breaking(&compile(before), &compile(after));
+    let rules: Vec<_> = violations.iter().map(|it| rule(it)).collect();
+    assert_eq!(rules, expected, "{violations:#?}");
 }
 
-/// The rule that a breach names in its brackets.
-fn rule(breach: &str) -> &str {
-    let (_, rest) = breach.split_once(" [").expect("a breach names its rule");
-    rest.split_once("]. Fix: ").expect("a breach names its fix").0
+/// The rule that a violation names in its brackets.
+fn rule(violation: &str) -> &str {
+    let (_, rest) = violation.split_once(" [").expect("a violation names its rule");
+    rest.split_once("]. Fix: ").expect("a violation names its fix").0
 }
 
 /// Compiles a file of package `t`, unless it says its syntax and package itself.
@@ -38,9 +38,9 @@ fn nothing_changed_is_compatible() {
 
 #[test]
 fn a_breach_names_place_rule_and_fix() {
-    let breaches = breaking(&compile("message M { string a = 1; }"), &compile("message M {}"));
+    let violations = breaking(&compile("message M { string a = 1; }"), &compile("message M {}"));
     assert_eq!(
-        breaches,
+        violations,
         [
             "field a (1) of t.M was deleted without reserving its number \
              [FIELD_NO_DELETE_UNLESS_NUMBER_RESERVED]. Fix: restore it, or add `reserved 1;`.",

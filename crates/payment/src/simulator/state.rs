@@ -14,7 +14,7 @@ use crate::provider::{Answer, ProviderError, Request, Task};
 
 /// The part of the ledger that some calls touch.
 #[derive(Debug, Default)]
-pub(super) struct Books {
+pub(super) struct LedgerState {
     /// What is kept of each key.
     pub(super) operations: Records<Operation>,
     /// The money set aside, by the provider's name for it.
@@ -86,7 +86,7 @@ pub(super) struct Authorization {
     pub(super) refunded: i64,
 }
 
-/// Where money stands that was set aside.
+/// The status of money that was authorised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     /// It is set aside.
@@ -98,7 +98,7 @@ pub(super) enum Status {
 }
 
 impl Status {
-    /// The status as it stands in the ledger.
+    /// The status as it is in the ledger.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -107,7 +107,7 @@ impl Status {
         }
     }
 
-    /// Takes the status as it stands in the ledger.
+    /// Reads the status as it is in the ledger.
     pub(super) fn parse(status: &str) -> Option<Self> {
         let all = [Self::Held, Self::Captured, Self::Voided];
         all.into_iter().find(|known| known.as_str() == status)
@@ -132,7 +132,7 @@ pub(super) enum Delivery {
     Lost,
 }
 
-impl Books {
+impl LedgerState {
     /// Does what is asked, unless it was done under that key before.
     pub(super) fn perform(&mut self, request: &Request) -> Result<Reply, ProviderError> {
         if let Some(answer) = self.known(request)? {
@@ -179,7 +179,7 @@ impl Books {
         Ok(answer)
     }
 
-    /// What was answered to that request; an error if its key stands for another one.
+    /// What was answered to that request; an error if its key belongs to another one.
     fn known(&self, request: &Request) -> Result<Option<Answer>, ProviderError> {
         match self.operations.get(&request.operation_id) {
             Some(known) if known.request != *request => Err(ProviderError::KeyReused),
