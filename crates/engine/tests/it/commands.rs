@@ -105,7 +105,7 @@ async fn a_duplicate_that_the_inbox_does_not_know_is_answered_from_the_log(db: D
     let command = deposit("A", 5);
     let first = send(&engine.client(), command.clone()).await;
     let nats = rig.server.jetstream().await.client();
-    let mut replies = nats.subscribe("reply.test").await.expect("it can be subscribed to");
+    let mut subscription = nats.subscribe("reply.test").await.expect("it can be subscribed to");
     nats.flush().await.expect("the server knows the subscription");
 
     // Twice at once, so that both may come in one batch, and once after a restart.
@@ -118,13 +118,13 @@ async fn a_duplicate_that_the_inbox_does_not_know_is_answered_from_the_log(db: D
     futures::join!(duplicate(), duplicate());
     let mut replies: Vec<Value> = Vec::new();
     while replies.len() < 2 {
-        let message = replies.next().await.expect("a reply comes");
+        let message = subscription.next().await.expect("a reply comes");
         replies.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
     }
     running.stop().await;
     let running = Running::start(&rig.engine().await, &Ledger::default());
     duplicate().await;
-    let message = replies.next().await.expect("a reply comes");
+    let message = subscription.next().await.expect("a reply comes");
     replies.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
 
     // Inputs that lead to nothing leave no position in the log, so a restart may answer them again.
