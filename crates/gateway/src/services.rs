@@ -12,13 +12,14 @@ use axum::{
 };
 use engine::{AskError, Client, Outcome, SendError, Watch};
 use events::{
-    id::OrderId,
+    answers::CommandAnswer,
+    id::{OrderId, Sku},
     names::event_name,
     proto::{self, event::Body, order::order_event::Kind},
+    questions::Question,
 };
+use prost::Message;
 use protocol::{command::OutgoingCommand, id::Shop, subject::Lane};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use tokio::time::{error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
@@ -60,7 +61,16 @@ impl fmt::Debug for Services {
 pub(crate) struct Page {
     /// The last SKU of the page before; empty for the first page.
     pub(crate) after: String,
-    pub(crate) limit: i64,
+    pub(crate) limit: u32,
+}
+
+impl Page {
+    /// The SKU after which the next page begins, when there may be one: that of the last item of a
+    /// full page.
+    pub(crate) fn next<T>(&self, items: &[T], sku: fn(&T) -> &Sku) -> Option<Sku> {
+        let is_full = items.len() >= self.limit as usize;
+        items.last().filter(|_| is_full).map(|last| sku(last).clone())
+    }
 }
 
 /// The broker cannot be used now.
@@ -119,7 +129,7 @@ impl Services {
 
     /// Sends a command and waits for its answer, for `answer_timeout` at most and no longer than a
     /// drain allows.
-    pub(crate) async fn send<A: DeserializeOwned>(
+    pub(crate) async fn send<A: CommandAnswer>(
         &self,
         lane: Lane,
         command: proto::Command,
@@ -144,47 +154,37 @@ impl Services {
             let detail = "use a new Idempotency-Key: this one was sent with another request";
             return Err(Problem::new(Code::IdempotencyKeyReused, detail));
         }
-        let body = serde_json::from_slice(&answered.body);
         Ok(Reply::Answered(Answer {
-            body: body.map_err(|error| Problem::internal(&error))?,
+            body: read_answer(&answered.body)?,
             sequence: answered.sequence,
             replayed: answered.repeated,
         }))
     }
 
-    /// Asks a service. The answer reflects its log at least up to the sequence `at_least`.
-    pub(crate) async fn query(
+    /// Asks a service; `None` when there is no such thing. The answer reflects its log at least up to
+    /// the sequence `at_least`.
+    pub(crate) async fn query<Q: Question>(
         &self,
-        service: &str,
         shop: &Shop,
-        question: &str,
-        parameters: Value,
+        question: Q,
         at_least: u64,
-    ) -> Result<Option<Value>, Problem> {
-        let answer = self.client().query(service, shop, question, parameters, at_least).await;
-        answer.map_err(|error| match error {
-            AskError::Silent { .. } => Problem::unavailable(&error),
-            AskError::Refused { .. } | AskError::Garbled { .. } => Problem::internal(&error),
-        })
+    ) -> Result<Option<Q::Answer>, Problem> {
+        let found = self.client().query(Q::SERVICE, shop, question.encode(), at_least).await;
+        let found = found.map_err(|error| match error {
+            AskError::Silent { .. } | AskError::Broker(_) => Problem::unavailable(&error),
+            AskError::Failed { .. } | AskError::Unreadable { .. } => Problem::internal(&error),
+        })?;
+        let read = found.map(<Q::Answer as Message>::decode).transpose();
+        read.map_err(|error| Problem::internal(&error))
     }
 
-    /// Asks a service for a page of a list by SKU. Returns the items and, if there may be more, the
-    /// SKU after which the next page begins.
-    pub(crate) async fn query_page(
+    /// Asks a service for what is always there.
+    pub(crate) async fn query_all<Q: Question>(
         &self,
-        service: &str,
         shop: &Shop,
-        question: &str,
-        page: &Page,
-    ) -> Result<(Vec<Value>, Option<Value>), Problem> {
-        let parameters = json!({"after": page.after, "limit": page.limit});
-        let items = match self.query(service, shop, question, parameters, 0).await? {
-            Some(Value::Array(items)) => items,
-            _ => Vec::new(),
-        };
-        let is_full = items.len() as i64 >= page.limit;
-        let next = items.last().filter(|_| is_full).map(|last| last["sku"].clone());
-        Ok((items, next))
+        question: Q,
+    ) -> Result<Q::Answer, Problem> {
+        Ok(self.query(shop, question, 0).await?.unwrap_or_default())
     }
 
     /// Begins to wait for the final event of an order.
@@ -198,6 +198,26 @@ impl Services {
     pub(crate) async fn ask_broker(&self) -> Result<(), BrokerError> {
         Ok(timeout(BROKER_CHECK_TIMEOUT, self.client().ready()).await??)
     }
+}
+
+/// An answer that is not what the command is answered with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    #[error("the answer cannot be read")]
+    Decode(#[from] prost::DecodeError),
+    #[error("the answer is not of the command, or of a newer version")]
+    Unknown,
+}
+
+impl From<AnswerError> for Problem {
+    fn from(error: AnswerError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+fn read_answer<A: CommandAnswer>(body: &[u8]) -> Result<A, AnswerError> {
+    let answer = proto::AnswerBody::decode(body)?.answer;
+    answer.and_then(A::take).ok_or(AnswerError::Unknown)
 }
 
 /// Sends a command, and measures how long its way into the inbox takes.
