@@ -14,7 +14,7 @@
 //! | `jetstream` | what is asked of nats-server: connection, streams, fenced appends, members and their claims, gapless reading |
 //! | `projection` | a service's database, and how its log is folded into it |
 //! | `worker` | [`Engine`], and the loop above for each partition that the process has claimed |
-//! | `client` | the sender's side, the gateway's: commands, questions, waiting for an event |
+//! | `client` | the sender's side: commands, questions, waiting for an event |
 //! | `metrics` | what a worker measures, by name |
 //! | `operate` | rebuild, verify, parked inputs, the logs as they stand |
 

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -14,8 +13,8 @@ use engine::{AskError, Client, Outcome, SendError, Watch};
 use events::{
     answers::CommandAnswer,
     id::{OrderId, Sku},
-    names::event_name,
-    proto::{self, event::Body, order::order_event::Kind},
+    names::ORDER_SETTLING_EVENTS,
+    proto,
     questions::Question,
 };
 use prost::Message;
@@ -31,16 +30,6 @@ use crate::{
 
 /// How long the broker may take to answer a check of readiness.
 const BROKER_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-/// The names of the events after which an order does not change any more.
-static FINAL_ORDER_EVENTS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let last = [
-        Kind::Paid(proto::order::Paid::default()),
-        Kind::Cancelled(proto::order::Cancelled::default()),
-    ];
-    let name = |kind| event_name(&Body::Order(proto::order::OrderEvent { kind: Some(kind) }));
-    last.into_iter().filter_map(name).collect()
-});
-
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Sends commands to the services and asks them.
@@ -190,7 +179,7 @@ impl Services {
     /// Begins to wait for the final event of an order.
     pub(crate) async fn watch_order(&self, shop: &Shop, order: OrderId) -> Result<Watch, Problem> {
         let watch =
-            self.client().watch("order", &FINAL_ORDER_EVENTS, shop, &order.to_string()).await;
+            self.client().watch("order", &ORDER_SETTLING_EVENTS, shop, &order.to_string()).await;
         watch.map_err(|error| Problem::unavailable(&error))
     }
 
@@ -239,14 +228,4 @@ async fn send_measured(
     let written = client.write(lane, command, answer_timeout).instrument(span).await?;
     metrics::inbox_written(started.elapsed());
     Ok(client.answer(written).await)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_order_is_final_once_it_is_paid_or_cancelled() {
-        assert_eq!(*FINAL_ORDER_EVENTS, ["paid", "cancelled"]);
-    }
 }
