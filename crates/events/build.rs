@@ -9,7 +9,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", root.display());
 
     let descriptors = protox::compile(
-        ["tradewind/events/v1/event.proto", "tradewind/commands/v1/command.proto"],
+        [
+            "tradewind/events/v1/event.proto",
+            "tradewind/commands/v1/command.proto",
+            "tradewind/catalog/v1/queries.proto",
+            "tradewind/inventory/v1/queries.proto",
+            "tradewind/order/v1/queries.proto",
+            "tradewind/payment/v1/queries.proto",
+        ],
         [&root],
     )?;
     let out = PathBuf::from(env::var("OUT_DIR")?);

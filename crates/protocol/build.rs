@@ -6,7 +6,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo::rerun-if-changed={}", root.join("tradewind/engine").display());
 
-    let descriptors = protox::compile(["tradewind/engine/v1/envelope.proto"], [&root])?;
+    let files =
+        ["envelope", "queries", "replies"].map(|it| format!("tradewind/engine/v1/{it}.proto"));
+    let descriptors = protox::compile(files, [&root])?;
     prost_build::Config::new().compile_fds(descriptors)?;
     Ok(())
 }

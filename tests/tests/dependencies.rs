@@ -93,6 +93,23 @@ fn a_service_is_found_by_its_name_and_an_order_of_rows_is_none() {
     assert_eq!(service_names("the catalogue"), ["catalog"]);
 }
 
+/// Bytes become values of the domain in `wire`, and the JSON of HTTP is the gateway's.
+#[test]
+fn a_service_sees_messages_in_its_wire_alone_and_no_http() {
+    for name in SERVICES {
+        let mut files = Vec::new();
+        collect(&root().join("crates").join(name).join("src"), &mut files);
+        for file in files {
+            let shown = file.display().to_string();
+            let text = fs::read_to_string(&file).expect("it is text");
+            assert!(!text.contains("http::"), "{shown} knows the JSON of HTTP");
+            if !["/wire", "tests"].iter().any(|part| shown.contains(part)) {
+                assert!(!text.contains("proto::"), "{shown} sees messages; wire.rs alone does");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_dependency_says_why() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the root has a manifest");

@@ -13,7 +13,7 @@ use std::{
 
 use client::Client;
 use engine::{Engine, Logged, server::Server};
-use events::{names::event_name, proto, view::LevelView};
+use events::{http::LevelView, names::event_name, proto};
 use lab::replay::{self, Options, plan::Plan, report::Report};
 use node::{embedded::Embedded, services, settings::Settings};
 use serde_json::{Map, Value, json};

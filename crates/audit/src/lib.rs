@@ -31,9 +31,9 @@ use std::fmt;
 
 use engine::{Logged, Verified};
 use events::{
+    http::LevelView,
     id::OrderId,
     proto::{self, event::Body},
-    view::LevelView,
 };
 
 pub use self::{

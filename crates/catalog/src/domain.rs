@@ -3,11 +3,7 @@
 use std::collections::HashMap;
 
 use engine::{Decision, Recorded, Rows, Rules};
-use events::{
-    answer::{ProductResult, PutProductsAnswer},
-    id::Sku,
-    money::Money,
-};
+use events::{id::Sku, money::Money};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +50,23 @@ pub enum EventKind {
     Discontinued,
 }
 
+/// What the sender of products is answered: what became of each, in the same order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer(pub Vec<ProductResult>);
+
+/// What became of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProductResult {
+    /// It is new.
+    Created,
+    /// It changed.
+    Updated,
+    /// It is no longer sold.
+    Discontinued,
+    /// It was so already.
+    Unchanged,
+}
+
 impl Rules for Catalog {
     type State = Rows<Sku, ProductRow>;
 
@@ -69,7 +82,12 @@ impl Rules for Catalog {
         products.len()
     }
 
-    fn decide(&self, products: &Self::State, input: &Input, _now: Timestamp) -> Decision<Event> {
+    fn decide(
+        &self,
+        products: &Self::State,
+        input: &Input,
+        _now: Timestamp,
+    ) -> Decision<Event, Answer> {
         let Input::Put(wanted) = input;
         let mut put_before: HashMap<&Sku, &Product> = HashMap::new();
         let mut events = Vec::new();
@@ -81,7 +99,7 @@ impl Rules for Catalog {
             events.extend(kind.map(|kind| Event { kind, product: product.clone() }));
             results.push(result);
         }
-        Decision::answered(events, &PutProductsAnswer { results })
+        Decision::answered(events, Answer(results))
     }
 
     fn apply(products: &mut Self::State, recorded: &Recorded<Event>) {

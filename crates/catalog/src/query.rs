@@ -1,28 +1,36 @@
 //! The questions that the catalogue answers from its projection.
-//!
-//! | question | parameters | answer |
-//! |---|---|---|
-//! | `product` | `sku` | the product, or nothing |
-//! | `products` | `after` (a SKU; none: from the first), `limit` (1 to 1,000; none: 100) | products by SKU |
 
-use engine::{Queries, QueryError, Service, documents};
+use engine::{Queries, QueryError, documents};
 use events::id::Sku;
 use protocol::id::Shop;
-use serde::Deserialize;
-use serde_json::Value;
 use sqlx::AnyPool;
 
 use crate::{Catalog, store::ProductRow};
 
-/// The products of a page when the question does not say how many.
-const DEFAULT_PAGE: i64 = 100;
-/// The most products of a page: as JSON they stay below the largest message of a NATS server.
-const MAX_PAGE: i64 = 1_000;
+/// The most products of a page: they stay below the largest message of a NATS server.
+const MAX_PAGE: u32 = 1_000;
 
-#[derive(Deserialize)]
-struct Page {
-    after: Option<String>,
-    limit: Option<i64>,
+/// What the catalogue can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// The product of a SKU.
+    Product(Sku),
+    /// At most `limit` products behind the SKU `after`, by SKU.
+    Products {
+        /// Empty: from the first.
+        after: String,
+        /// 1,000 at most; 0: as many as that.
+        limit: u32,
+    },
+}
+
+/// What a question finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A product.
+    Product(ProductRow),
+    /// Some products, by SKU.
+    Products(Vec<ProductRow>),
 }
 
 impl Queries for Catalog {
@@ -30,23 +38,21 @@ impl Queries for Catalog {
         &self,
         db: &AnyPool,
         shop: &Shop,
-        name: &str,
-        parameters: Value,
-    ) -> Result<Option<Value>, QueryError> {
-        match name {
-            "product" => {
-                let sku: Sku = serde_json::from_value(parameters["sku"].clone())?;
-                let row = documents::get::<ProductRow>(db, shop, sku).await?;
-                Ok(row.map(serde_json::to_value).transpose()?)
+        question: Question,
+    ) -> Result<Option<Found>, QueryError> {
+        match question {
+            Question::Product(sku) => {
+                Ok(documents::get::<ProductRow>(db, shop, sku).await?.map(Found::Product))
             }
-            "products" => {
-                let Page { after, limit } = serde_json::from_value(parameters)?;
-                let (after, limit) = (after.unwrap_or_default(), limit.unwrap_or(DEFAULT_PAGE));
-                let rows = documents::page(db, shop, &after, limit.clamp(1, MAX_PAGE)).await?;
-                let rows: Vec<ProductRow> = rows.into_iter().map(|(_, row)| row).collect();
-                Ok(Some(serde_json::to_value(rows)?))
+            Question::Products { after, limit } => {
+                let rows = documents::page(db, shop, &after, page_limit(limit)).await?;
+                Ok(Some(Found::Products(rows.into_iter().map(|(_, row)| row).collect())))
             }
-            _ => Err(QueryError::Unknown { service: Catalog::NAME, name: name.to_owned() }),
         }
     }
+}
+
+fn page_limit(wanted: u32) -> i64 {
+    let limit = if wanted == 0 { MAX_PAGE } else { wanted.min(MAX_PAGE) };
+    limit.into()
 }

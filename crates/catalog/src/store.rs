@@ -8,7 +8,7 @@ use crate::domain::Product;
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[ProductRow::TABLE];
 
-/// A product as the last event about it left it. As JSON it is the contract's `ProductView`.
+/// A product as the last event about it left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProductRow {
     /// The product.

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use engine::{
-    Cause, Context, Decision, Queries, QueryError, Recorded, Rows, Rules, Wire, WireError,
-    documents,
+    Cause, Context, Decision, Queries, Recorded, Rows, Rules, Wire, WireError, documents,
 };
 use events::{
-    answer::{ProductResult, PutProductsAnswer},
+    answers::CommandAnswer,
     id::Sku,
     money::{Currency, Money},
-    proto,
-    view::ProductView,
+    proto::{self, catalog},
+    questions::Question,
 };
 use foldkit::{Projections, Random};
 use prost::Message;
@@ -19,13 +18,12 @@ use protocol::{
     id::{EventId, Shop},
     time::Timestamp,
 };
-use serde_json::{Value, json};
 use sqlx::{AnyPool, any::AnyPoolOptions};
 use tempfile::TempDir;
 
 use crate::{
     Catalog,
-    domain::{Event, EventKind, Input, Product},
+    domain::{Answer, Event, EventKind, Input, Product, ProductResult},
     store::{ProductRow, TABLES},
 };
 
@@ -75,8 +73,7 @@ fn check(given: &[Event], when: &[Product], then: &[Event], answered: &[ProductR
         fold(&mut products, event.clone());
     }
     let decision = Catalog.decide(&products, &Input::Put(when.to_vec()), NOW);
-    let answer = PutProductsAnswer { results: answered.to_vec() };
-    assert_eq!(decision, Decision::answered(then.to_vec(), &answer));
+    assert_eq!(decision, Decision::answered(then.to_vec(), Answer(answered.to_vec())));
 
     for event in decision.events {
         fold(&mut products, event);
@@ -261,8 +258,12 @@ async fn database(rows: &[(&str, ProductRow)]) -> (AnyPool, TempDir) {
     (pool, folder)
 }
 
-async fn query(db: &AnyPool, name: &str, parameters: Value) -> Result<Option<Value>, QueryError> {
-    Catalog.query(db, &Shop::parse("acme").expect("valid"), name, parameters).await
+/// Asks by way of the wire, as the gateway does.
+async fn ask<Q: Question>(db: &AnyPool, question: Q) -> Option<Q::Answer> {
+    let question = Catalog::question(&question.encode()).expect("is a question");
+    let found = Catalog.query(db, &Shop::parse("acme").expect("valid"), question).await;
+    let found = found.expect("answers");
+    found.map(|found| Q::Answer::decode(&*Catalog::encode_found(found)).expect("reads"))
 }
 
 #[tokio::test]
@@ -276,27 +277,47 @@ async fn questions_are_answered_from_the_shops_own_rows() {
     ])
     .await;
 
-    let ask = async |name, parameters| query(&db, name, parameters).await.expect("answers");
-    let mug = json!({ "sku": "A", "title": "Mug", "active": true, "version": 1,
-                      "price": { "minor": 300, "currency": "GBP" } });
-    assert_eq!(ask("product", json!({ "sku": "A" })).await, Some(mug));
-    assert_eq!(ask("product", json!({ "sku": "D" })).await, None);
-
-    let skus = async |parameters| {
-        let page = ask("products", parameters).await.expect("a list");
-        let products: Vec<ProductView> = serde_json::from_value(page).expect("of products");
-        products.into_iter().map(|product| product.sku.to_string()).collect::<Vec<_>>()
+    let product = |sku: &str| catalog::GetProduct { sku: sku.to_owned() };
+    let mug = catalog::Product {
+        sku: "A".to_owned(),
+        title: "Mug".to_owned(),
+        price: Some(proto::Money { minor: 300, currency: "GBP".to_owned() }),
+        active: true,
     };
-    assert_eq!(skus(json!({})).await, ["A", "B", "C"]);
-    assert_eq!(skus(json!({ "after": "A", "limit": 1 })).await, ["B"]);
-    assert_eq!(skus(json!({ "after": "C", "limit": 100 })).await, Vec::<String>::new());
+    let stored = catalog::StoredProduct { product: Some(mug), version: 1 };
+    assert_eq!(ask(&db, product("A")).await, Some(stored));
+    assert_eq!(ask(&db, product("D")).await, None);
+
+    let skus = async |after: &str, limit| {
+        let list = catalog::ListProducts { after: after.to_owned(), limit };
+        let page = ask(&db, list).await.expect("a list");
+        let products = page.products.into_iter().filter_map(|stored| stored.product);
+        products.map(|product| product.sku).collect::<Vec<_>>()
+    };
+    assert_eq!(skus("", 0).await, ["A", "B", "C"]);
+    assert_eq!(skus("A", 1).await, ["B"]);
+    assert_eq!(skus("C", 100).await, Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn a_question_that_is_not_one_is_refused_by_name() {
-    let (db, _folder) = database(&[]).await;
-    let error = query(&db, "prices", json!({})).await.expect_err("is no question").to_string();
-    assert_eq!(error, "catalog has no question \"prices\"");
-    let error = query(&db, "product", json!({ "sku": "" })).await.expect_err("is no SKU");
-    assert_eq!(error.to_string(), "the parameters do not fit the question");
+#[test]
+fn what_is_no_question_is_refused() {
+    let nothing = catalog::CatalogQuestion::default().encode_to_vec();
+    assert!(matches!(Catalog::question(&nothing), Err(WireError::Missing("question"))));
+    let wrong = catalog::GetProduct { sku: String::new() }.encode();
+    assert!(matches!(Catalog::question(&wrong), Err(WireError::Parse(_))));
+}
+
+#[test]
+fn every_answer_is_a_message_of_the_contract() {
+    let results = [
+        (ProductResult::Created, catalog::ProductResult::Created),
+        (ProductResult::Updated, catalog::ProductResult::Updated),
+        (ProductResult::Discontinued, catalog::ProductResult::Discontinued),
+        (ProductResult::Unchanged, catalog::ProductResult::Unchanged),
+    ];
+    let answer = Answer(results.iter().map(|(result, _)| *result).collect());
+    let body = proto::AnswerBody::decode(&*Catalog::encode_answer(&answer)).expect("reads");
+    let answer = catalog::PutProductsAnswer::take(body.answer.expect("is there"));
+    let expected: Vec<i32> = results.iter().map(|(_, wire)| (*wire).into()).collect();
+    assert_eq!(answer.expect("is of products").results, expected);
 }

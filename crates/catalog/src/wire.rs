@@ -6,8 +6,8 @@ use events::{
     money::Money,
     names,
     proto::{
-        self,
-        catalog::{self, catalog_event::Kind},
+        self, AnswerBody, answer_body,
+        catalog::{self, catalog_event::Kind, catalog_question},
         event::Body,
     },
 };
@@ -16,12 +16,17 @@ use protocol::id::ParseError;
 
 use crate::{
     Catalog,
-    domain::{Event, EventKind, Input, Product},
+    domain::{Answer, Event, EventKind, Input, Product, ProductResult},
+    query::{Found, Question},
+    store::ProductRow,
 };
 
 impl engine::Wire for Catalog {
     type Input = Input;
     type Event = Event;
+    type Answer = Answer;
+    type Question = Question;
+    type Found = Found;
 
     fn command(payload: &[u8]) -> Result<Input, WireError> {
         use proto::command::Body;
@@ -67,6 +72,45 @@ impl engine::Wire for Catalog {
         };
         Ok(Event { kind, product: parse(proto::catalog::Product { sku, title, price, active })? })
     }
+
+    fn encode_answer(Answer(results): &Answer) -> Vec<u8> {
+        let result = |result: &ProductResult| match result {
+            ProductResult::Created => catalog::ProductResult::Created.into(),
+            ProductResult::Updated => catalog::ProductResult::Updated.into(),
+            ProductResult::Discontinued => catalog::ProductResult::Discontinued.into(),
+            ProductResult::Unchanged => catalog::ProductResult::Unchanged.into(),
+        };
+        let answer = catalog::PutProductsAnswer { results: results.iter().map(result).collect() };
+        let answer = Some(answer_body::Answer::PutProducts(answer));
+        AnswerBody { answer }.encode_to_vec()
+    }
+
+    fn question(payload: &[u8]) -> Result<Question, WireError> {
+        use catalog_question::Question as Asked;
+        let asked = catalog::CatalogQuestion::decode(payload)?.question;
+        Ok(match asked.ok_or(WireError::Missing("question"))? {
+            Asked::GetProduct(get) => Question::Product(Sku::parse(&get.sku)?),
+            Asked::ListProducts(list) => {
+                Question::Products { after: list.after, limit: list.limit }
+            }
+        })
+    }
+
+    fn encode_found(found: Found) -> Vec<u8> {
+        match found {
+            Found::Product(row) => stored(row).encode_to_vec(),
+            Found::Products(rows) => {
+                let products = rows.into_iter().map(stored).collect();
+                catalog::StoredProducts { products }.encode_to_vec()
+            }
+        }
+    }
+}
+
+fn stored(row: ProductRow) -> catalog::StoredProduct {
+    let ProductRow { product: Product { sku, title, price, active }, version } = row;
+    let product = catalog::Product { sku: sku.into(), title, price: Some(price.into()), active };
+    catalog::StoredProduct { product: Some(product), version }
 }
 
 fn wanted(product: proto::catalog::Product) -> Result<Product, WireError> {

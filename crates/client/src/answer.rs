@@ -1,6 +1,6 @@
 //! What the gateway answers.
 
-use events::view::{OrderTotals, PaymentTotals};
+use events::http::{OrderTotals, PaymentTotals, StockTotals};
 use reqwest::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -60,17 +60,6 @@ pub struct Totals {
     pub payments: PaymentTotals,
     /// Stock.
     pub inventory: StockTotals,
-}
-
-/// What the inventory counts.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct StockTotals {
-    /// Units on hand.
-    pub on_hand: i64,
-    /// Units held.
-    pub held: i64,
-    /// Units allocated.
-    pub allocated: i64,
 }
 
 impl Totals {

@@ -8,8 +8,8 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use events::{
+    http::{LevelView, OrderView},
     id::OrderId,
-    view::{LevelView, OrderView},
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

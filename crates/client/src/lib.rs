@@ -5,7 +5,7 @@
 //! use std::time::Duration;
 //!
 //! use client::{Client, NewOrder, OrderLine};
-//! use events::view::OrderView;
+//! use events::http::OrderView;
 //!
 //! let client = Client::new("http://127.0.0.1:8080", "change-me", "acme")?;
 //! let line = OrderLine { sku: "MUG".to_owned(), quantity: 2, unit_price: None };
@@ -30,7 +30,7 @@ mod error;
 mod request;
 
 pub use self::{
-    answer::{PushResult, Response, StockTotals, Totals},
+    answer::{PushResult, Response, Totals},
     client::Client,
     error::{Error, FieldError, Problem},
     request::{Charge, NewOrder, OrderLine},

@@ -14,7 +14,7 @@
 //! | `jetstream` | what is asked of nats-server: connection, streams, fenced appends, members and their claims, gapless reading |
 //! | `projection` | a service's database, and how its log is folded into it |
 //! | `worker` | [`Engine`], and the loop above for each partition that the process has claimed |
-//! | `client` | the sender's side, the gateway's: commands, questions, waiting for an event |
+//! | `client` | the sender's side: commands, questions, waiting for an event |
 //! | `metrics` | what a worker measures, by name |
 //! | `operate` | rebuild, verify, parked inputs, the logs themselves |
 
@@ -31,7 +31,8 @@ mod service;
 mod worker;
 
 pub use client::{
-    Answered, AskError, Client, Outcome, SendError, Written, inbox::InboxError, watch::Watch,
+    Answered, Client, Outcome, SendError, Written, inbox::InboxError, questions::AskError,
+    watch::Watch,
 };
 pub use clock::Clock;
 pub use definition::{Definition, Operator};
@@ -39,13 +40,13 @@ pub use error::Error;
 pub use jetstream::{server, streams::Difference};
 pub use operate::{
     logs::Logged,
-    parked::{ParkedPage, Redriving},
+    parked::{ParkedInput, ParkedPage, Redriving},
     raw_limit::RawLimit,
     rebuild::Rebuilt,
     verify::{Mismatch, Verified},
     void::Voided,
 };
-pub use projection::{database::Location, documents, engine_rows::ParkedRow};
+pub use projection::{database::Location, documents};
 pub use service::*;
 pub use worker::{
     faults::{Faults, Step},

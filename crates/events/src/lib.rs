@@ -6,17 +6,19 @@
 //!   every event, [`proto::Command`] of every command;
 //! - [`names`]: their names, as they are in subjects;
 //! - [`id`], [`money`]: values that cannot be wrong, parsed once at the edge;
-//! - [`answer`] and [`view`]: what a service answers to a command and to a question, as JSON;
+//! - [`answers`] and [`questions`]: which message answers which command and which question;
+//! - [`http`]: the JSON of the HTTP API, for those who read it in Rust;
 //! - [`json`]: any message as protobuf JSON and back, for people who look at one.
 //!
 //! To add an event: add its message to the service's file in `proto/`, a variant to its `oneof`,
 //! and its name to [`names::event_name`]; everything that does not decide about it yet fails to
 //! compile.
 
-pub mod answer;
+pub mod answers;
+pub mod http;
 pub mod id;
 pub mod json;
 pub mod money;
 pub mod names;
 pub mod proto;
-pub mod view;
+pub mod questions;

@@ -9,6 +9,9 @@ use crate::proto::{
     payment::payment_event::Kind as Payment,
 };
 
+/// The names of the events that settle an order: nothing follows them.
+pub const ORDER_SETTLING_EVENTS: [&str; 2] = ["paid", "cancelled"];
+
 /// The name of the event in an envelope.
 pub fn event_name(body: &Body) -> Option<&'static str> {
     Some(match body {
@@ -91,6 +94,16 @@ impl TryFrom<proto::Command> for OutgoingCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_settling_events_bear_their_names() {
+        let name = |kind| event_name(&Body::Order(proto::order::OrderEvent { kind: Some(kind) }));
+        let kinds = [
+            Order::Paid(proto::order::Paid::default()),
+            Order::Cancelled(proto::order::Cancelled::default()),
+        ];
+        assert_eq!(kinds.map(name), ORDER_SETTLING_EVENTS.map(Some));
+    }
 
     #[test]
     fn an_outgoing_command_is_the_same_message() {

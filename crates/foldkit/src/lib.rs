@@ -33,6 +33,7 @@ pub struct Projections<S: Rules> {
 impl<S: Rules> Projections<S>
 where
     S::Event: PartialEq + Debug,
+    S::Answer: PartialEq + Debug,
 {
     /// Two projections of an empty log.
     pub fn new(service: S) -> Self {
@@ -61,7 +62,7 @@ where
             }
             decision
         };
-        let decision: Decision<S::Event> = handle(in_memory);
+        let decision: Decision<S::Event, S::Answer> = handle(in_memory);
         assert_eq!(reread(documents, handle), decision, "{input:?}");
         *events += decision.events.len() as u64;
         decision.events
@@ -132,6 +133,7 @@ fn recorded<S: Rules>(
 ) -> Recorded<S::Event>
 where
     S::Event: PartialEq + Debug,
+    S::Answer: PartialEq + Debug,
 {
     let envelope = proto::Event { aggregate_id: S::aggregate(event), ..Default::default() };
     let mut bytes = envelope.encode_to_vec();

@@ -9,10 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use events::proto;
+use events::{answers::CommandAnswer, proto};
 use futures::{Stream, TryStreamExt, stream};
 use protocol::subject::Lane;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 use crate::{
     body::{self, MAX_NDJSON_BYTES},
@@ -42,7 +42,7 @@ pub(crate) trait Upload {
     /// A line, as it is in the command.
     type Line: Send;
     /// The answer to the command.
-    type Answer: DeserializeOwned + Send;
+    type Answer: CommandAnswer + Send;
     /// The counts of the report, in order.
     const COUNTS: &'static [&'static str];
 
@@ -53,7 +53,18 @@ pub(crate) trait Upload {
     /// The command for some lines.
     fn command(lines: Vec<Self::Line>) -> proto::command::Body;
     /// The outcome of each line of the command.
-    fn outcomes(answer: Self::Answer) -> Vec<LineOutcome>;
+    fn outcomes(answer: Self::Answer) -> Result<Vec<LineOutcome>, UnknownResult>;
+}
+
+/// A service answered with a result that this version of the gateway does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("the service answered with a result that this version does not know")]
+pub(crate) struct UnknownResult;
+
+impl From<UnknownResult> for Problem {
+    fn from(error: UnknownResult) -> Self {
+        Self::internal(&error)
+    }
 }
 
 /// What identifies a line in the report, besides its number.
@@ -223,7 +234,8 @@ async fn send_batch<U: Upload>(
     };
     match state.services.send::<U::Answer>(lane, command, timeout).await? {
         Reply::Answered(answer) => {
-            section(&names, &U::outcomes(answer.body), Some(answer.replayed))
+            let outcomes = U::outcomes(answer.body).map_err(|error| Problem::internal(&error))?;
+            section(&names, &outcomes, Some(answer.replayed))
         }
         Reply::Pending => section(&names, &vec![LineOutcome::PENDING; count], Some(false)),
     }
@@ -352,7 +364,7 @@ mod tests {
 
     impl Upload for Digits {
         type Line = i64;
-        type Answer = Vec<i64>;
+        type Answer = proto::catalog::PutProductsAnswer;
         const COUNTS: &'static [&'static str] = &["applied", REJECTED];
 
         fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<i64> {
@@ -368,8 +380,8 @@ mod tests {
             proto::command::Body::PutProducts(proto::catalog::PutProducts::default())
         }
 
-        fn outcomes(answer: Vec<i64>) -> Vec<LineOutcome> {
-            vec![APPLIED; answer.len()]
+        fn outcomes(answer: Self::Answer) -> Result<Vec<LineOutcome>, UnknownResult> {
+            Ok(vec![APPLIED; answer.results.len()])
         }
     }
 

@@ -36,9 +36,9 @@ const MAX_IDEMPOTENCY_KEY_LENGTH: usize = 255;
 /// The longest wait that a client can ask for with `Prefer: wait`.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 /// The length of a page when the client names none.
-const DEFAULT_PAGE_LENGTH: i64 = 100;
+const DEFAULT_PAGE_LENGTH: u32 = 100;
 /// The longest page.
-const MAX_PAGE_LENGTH: i64 = 1000;
+const MAX_PAGE_LENGTH: u32 = 1000;
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 static PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -181,7 +181,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
     }
 }
 
-fn page_length(text: &str) -> Result<i64, ParseError> {
+fn page_length(text: &str) -> Result<u32, ParseError> {
     let error = || ParseError::new("limit", "must be 1 to 1000", text);
     text.parse().ok().filter(|limit| (1..=MAX_PAGE_LENGTH).contains(limit)).ok_or_else(error)
 }

@@ -5,22 +5,26 @@ use std::sync::Arc;
 
 use axum::{Json, body::Body, extract::State, http::HeaderMap, response::Response};
 use events::{
-    answer::{RecordStockAnswer, StockResult},
+    http::LevelView,
     id::{Connector, DocumentId, Location, MAX_UNITS, Sku},
-    proto::{self, inventory::stock_document::Change},
+    proto::{
+        self,
+        inventory::{RecordStockAnswer, StockResult, stock_document::Change},
+    },
 };
 use protocol::id::ParseError;
 use serde_json::{Value, json};
 
 use crate::{
     body::{Media, media, read_json},
-    bulk::{self, LineName, LineOutcome, Upload},
+    bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
     extract::{RequestContext, SkuPath},
     fields::{self, Errors, Fields, Path, integer, object, text, within, words},
     json::Node,
     problem::{FieldError, Problem},
     services::Page,
     state::AppState,
+    view,
 };
 
 /// The longest reason, in characters: 500 adjustments fit a message of 1 MB, whatever their
@@ -32,10 +36,12 @@ pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
-) -> Result<Json<Value>, Problem> {
-    let level =
-        state.services.query("inventory", &context.shop, "level", json!({"sku": sku}), 0).await?;
-    level.map(Json).ok_or_else(|| Problem::not_found("stock of", sku.as_str()))
+) -> Result<Json<LevelView>, Problem> {
+    let question = proto::inventory::GetLevel { sku: sku.to_string() };
+    match state.services.query(&context.shop, question, 0).await? {
+        Some(level) => Ok(Json(view::level(level)?)),
+        None => Err(Problem::not_found("stock of", sku.as_str())),
+    }
 }
 
 /// `GET /inventory?after=SKU&limit=100`.
@@ -44,8 +50,10 @@ pub(crate) async fn list(
     context: RequestContext,
     page: Page,
 ) -> Result<Json<Value>, Problem> {
-    let (levels, next) =
-        state.services.query_page("inventory", &context.shop, "levels", &page).await?;
+    let question = proto::inventory::ListLevels { after: page.after.clone(), limit: page.limit };
+    let found = state.services.query_all(&context.shop, question).await?.levels;
+    let levels = found.into_iter().map(view::level).collect::<Result<Vec<_>, _>>()?;
+    let next = page.next(&levels, |level| &level.sku);
     Ok(Json(json!({"levels": levels, "next": next})))
 }
 
@@ -110,12 +118,12 @@ impl Upload for Stock {
         proto::command::Body::RecordStock(proto::inventory::RecordStock { lines })
     }
 
-    fn outcomes(answer: RecordStockAnswer) -> Vec<LineOutcome> {
-        answer.results.into_iter().map(outcome).collect()
+    fn outcomes(answer: RecordStockAnswer) -> Result<Vec<LineOutcome>, UnknownResult> {
+        answer.results().map(outcome).collect()
     }
 }
 
-fn outcome(result: StockResult) -> LineOutcome {
+fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
     let (result, count, detail) = match result {
         StockResult::Applied => ("applied", "applied", None),
         StockResult::Duplicate => ("duplicate", "unchanged", None),
@@ -132,8 +140,9 @@ fn outcome(result: StockResult) -> LineOutcome {
             let detail = "the units on hand would be out of range: send a count";
             ("out_of_range", bulk::REJECTED, Some(detail))
         }
+        StockResult::Unspecified => return Err(UnknownResult),
     };
-    LineOutcome { result, count, detail }
+    Ok(LineOutcome { result, count, detail })
 }
 
 /// Reads a stock document.

@@ -47,6 +47,7 @@ mod server;
 mod services;
 mod state;
 mod trace;
+mod view;
 mod write_timeout;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};

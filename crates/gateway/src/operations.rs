@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{Json, extract::State};
+use events::proto::{inventory, order, payment};
 use futures::future::try_join3;
 use serde_json::{Value, json};
 
@@ -13,6 +14,7 @@ use crate::{
     problem::{Code, Problem},
     readiness::Checked,
     state::AppState,
+    view,
 };
 
 /// `GET /healthz`: the process runs. Asks nobody, so that a supervisor does not restart a process
@@ -52,10 +54,18 @@ pub(crate) async fn totals(
     context: RequestContext,
 ) -> Result<Json<Value>, Problem> {
     let _permit = state.concurrency.try_acquire(RequestClass::Totals)?;
-    let totals = |service| state.services.query(service, &context.shop, "totals", json!({}), 0);
-    let (orders, payments, inventory) =
-        try_join3(totals("order"), totals("payment"), totals("inventory")).await?;
-    Ok(Json(json!({"orders": orders, "payments": payments, "inventory": inventory})))
+    let (services, shop) = (&state.services, &context.shop);
+    let (orders, payments, inventory) = try_join3(
+        services.query_all(shop, order::GetTotals {}),
+        services.query_all(shop, payment::GetTotals {}),
+        services.query_all(shop, inventory::GetTotals {}),
+    )
+    .await?;
+    Ok(Json(json!({
+        "orders": view::order_totals(orders)?,
+        "payments": view::payment_totals(payments),
+        "inventory": view::stock_totals(inventory),
+    })))
 }
 
 #[cfg(test)]

@@ -12,9 +12,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use events::{
-    answer::CancelOrderAnswer,
+    http::OrderView,
     id::{OrderId, Reference},
-    proto::command::Body,
+    proto::{
+        command::Body,
+        order::{
+            CancelOrderAnswer, GetHistory, GetOrder, GetOrderByReference,
+            cancel_order_answer::Outcome,
+        },
+    },
 };
 use protocol::{id::Shop, subject::Lane};
 use serde_json::{Value, json};
@@ -24,8 +30,9 @@ use crate::{
     extract::{OrderPath, RequestContext, query},
     fields::text,
     problem::{Code, Problem, RETRY_AFTER_S},
-    services::{Answer, Reply},
+    services::{Answer, AnswerError, Reply},
     state::AppState,
+    view,
 };
 
 pub(crate) use place::post;
@@ -35,8 +42,8 @@ pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     OrderPath(id): OrderPath,
-) -> Result<Json<Value>, Problem> {
-    let order = view(&state, &context.shop, id, 0).await?;
+) -> Result<Json<OrderView>, Problem> {
+    let order = find_order(&state, &context.shop, id, 0).await?;
     order.map(Json).ok_or_else(|| unknown(id))
 }
 
@@ -46,9 +53,11 @@ pub(crate) async fn history(
     context: RequestContext,
     OrderPath(id): OrderPath,
 ) -> Result<Json<Value>, Problem> {
-    let steps =
-        state.services.query("order", &context.shop, "history", json!({"id": id}), 0).await?;
-    steps.map(|steps| Json(json!({"steps": steps}))).ok_or_else(|| unknown(id))
+    let question = GetHistory { order_id: id.to_string() };
+    match state.services.query(&context.shop, question, 0).await? {
+        Some(history) => Ok(Json(json!({"steps": view::history(history)?}))),
+        None => Err(unknown(id)),
+    }
 }
 
 /// `GET /orders?reference=R`: the one order with that reference, or none.
@@ -58,8 +67,9 @@ pub(crate) async fn find(
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     let reference = query(&uri, |fields| fields.required("reference", text(Reference::parse)))?;
-    let parameters = json!({"reference": reference});
-    let order = state.services.query("order", &context.shop, "by_reference", parameters, 0).await?;
+    let question = GetOrderByReference { reference: reference.into() };
+    let order = state.services.query(&context.shop, question, 0).await?;
+    let order = order.map(view::order).transpose()?;
     Ok(Json(json!({"orders": Vec::from_iter(order)})))
 }
 
@@ -89,27 +99,33 @@ async fn cancelled(
     answer: &Answer<CancelOrderAnswer>,
     command_id: &str,
 ) -> Result<Response, Problem> {
-    match &answer.body {
-        CancelOrderAnswer::Cancelled => Ok(match view(state, shop, id, answer.sequence).await? {
-            Some(order) => Json(order).into_response(),
-            None => pending(shop, id, command_id),
-        }),
-        CancelOrderAnswer::TooLate { status } => {
+    match &answer.body.outcome {
+        Some(Outcome::Cancelled(_)) => {
+            Ok(match find_order(state, shop, id, answer.sequence).await? {
+                Some(order) => Json(order).into_response(),
+                None => pending(shop, id, command_id),
+            })
+        }
+        Some(Outcome::TooLate(too_late)) => {
             let detail = "the payment of the order is confirmed: it can no longer be cancelled";
+            let status = view::status(too_late.status)?;
             Err(Problem::new(Code::TooLate, detail).with("order_status", status.as_str()))
         }
-        CancelOrderAnswer::NotFound => Err(unknown(id)),
+        Some(Outcome::NotFound(_)) => Err(unknown(id)),
+        None => Err(AnswerError::Unknown.into()),
     }
 }
 
 /// The order, by a projection that reflects the log of the order service at least up to `at_least`.
-async fn view(
+async fn find_order(
     state: &AppState,
     shop: &Shop,
     id: OrderId,
     at_least: u64,
-) -> Result<Option<Value>, Problem> {
-    state.services.query("order", shop, "order", json!({"id": id}), at_least).await
+) -> Result<Option<OrderView>, Problem> {
+    let question = GetOrder { order_id: id.to_string() };
+    let order = state.services.query(shop, question, at_least).await?;
+    Ok(order.map(view::order).transpose()?)
 }
 
 fn unknown(id: OrderId) -> Problem {

@@ -10,22 +10,26 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use events::{
-    answer::{ProductResult, PutProductsAnswer},
+    http::ProductView,
     id::Sku,
-    proto,
+    proto::{
+        self,
+        catalog::{self, ProductResult, PutProductsAnswer},
+    },
 };
 use protocol::{id::ParseError, subject::Lane};
 use serde_json::{Value, json};
 
 use crate::{
     body::{JsonBytes, Media, media, read_json},
-    bulk::{self, LineName, LineOutcome, Upload},
+    bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
     extract::{RequestContext, SkuPath},
     fields::{self, Errors, Fields, Path, flag, object, price, text, words},
     json::Node,
     problem::{Problem, RETRY_AFTER_S},
     services::{Page, Reply},
     state::AppState,
+    view,
 };
 
 /// The longest title, in characters: 500 products fit a message of 1 MB, whatever their titles.
@@ -36,10 +40,12 @@ pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
-) -> Result<Json<Value>, Problem> {
-    let product =
-        state.services.query("catalog", &context.shop, "product", json!({"sku": sku}), 0).await?;
-    product.map(Json).ok_or_else(|| Problem::not_found("product", sku.as_str()))
+) -> Result<Json<ProductView>, Problem> {
+    let question = catalog::GetProduct { sku: sku.to_string() };
+    match state.services.query(&context.shop, question, 0).await? {
+        Some(product) => Ok(Json(view::product(product)?)),
+        None => Err(Problem::not_found("product", sku.as_str())),
+    }
 }
 
 /// `GET /products?after=SKU&limit=100`.
@@ -48,8 +54,10 @@ pub(crate) async fn list(
     context: RequestContext,
     page: Page,
 ) -> Result<Json<Value>, Problem> {
-    let (products, next) =
-        state.services.query_page("catalog", &context.shop, "products", &page).await?;
+    let question = catalog::ListProducts { after: page.after.clone(), limit: page.limit };
+    let stored = state.services.query_all(&context.shop, question).await?.products;
+    let products = stored.into_iter().map(view::product).collect::<Result<Vec<_>, _>>()?;
+    let next = page.next(&products, |product| &product.sku);
     Ok(Json(json!({"products": products, "next": next})))
 }
 
@@ -79,7 +87,7 @@ pub(crate) async fn put(
         .send::<PutProductsAnswer>(Lane::Live, command, state.answer_timeout)
         .await?
     {
-        Reply::Answered(answer) => Ok(answer.mark(put_response(&answer.body, shown))),
+        Reply::Answered(answer) => Ok(answer.mark(put_response(&answer.body, shown)?)),
         Reply::Pending => {
             let retry_after = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
             let body = Json(json!({"command_id": command_id}));
@@ -88,16 +96,20 @@ pub(crate) async fn put(
     }
 }
 
-fn put_response(answer: &PutProductsAnswer, mut shown: Value) -> impl IntoResponse + use<> {
-    let result = answer.results.first().copied().unwrap_or(ProductResult::Unchanged);
+fn put_response(
+    answer: &PutProductsAnswer,
+    mut shown: Value,
+) -> Result<impl IntoResponse + use<>, Problem> {
+    let result = answer.results().next().unwrap_or_default();
     let status = match result {
         ProductResult::Created => StatusCode::CREATED,
-        ProductResult::Updated | ProductResult::Discontinued | ProductResult::Unchanged => {
-            StatusCode::OK
-        }
+        ProductResult::Updated
+        | ProductResult::Discontinued
+        | ProductResult::Unchanged
+        | ProductResult::Unspecified => StatusCode::OK,
     };
-    shown["result"] = json!(result);
-    (status, Json(shown))
+    shown["result"] = json!(outcome(result)?.result);
+    Ok((status, Json(shown)))
 }
 
 /// `POST /products`: many, as NDJSON or as `{"products": […]}`.
@@ -143,19 +155,20 @@ impl Upload for Products {
         proto::command::Body::PutProducts(proto::catalog::PutProducts { products })
     }
 
-    fn outcomes(answer: PutProductsAnswer) -> Vec<LineOutcome> {
-        answer.results.into_iter().map(outcome).collect()
+    fn outcomes(answer: PutProductsAnswer) -> Result<Vec<LineOutcome>, UnknownResult> {
+        answer.results().map(outcome).collect()
     }
 }
 
-fn outcome(result: ProductResult) -> LineOutcome {
+fn outcome(result: ProductResult) -> Result<LineOutcome, UnknownResult> {
     let result = match result {
         ProductResult::Created => "created",
         ProductResult::Updated => "updated",
         ProductResult::Discontinued => "discontinued",
         ProductResult::Unchanged => "unchanged",
+        ProductResult::Unspecified => return Err(UnknownResult),
     };
-    LineOutcome { result, count: "accepted", detail: None }
+    Ok(LineOutcome { result, count: "accepted", detail: None })
 }
 
 /// Reads a product. Its SKU is a field unless the path names it.

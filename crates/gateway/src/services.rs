@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -12,13 +11,14 @@ use axum::{
 };
 use engine::{AskError, Client, Outcome, SendError, Watch};
 use events::{
-    id::OrderId,
-    names::event_name,
-    proto::{self, event::Body, order::order_event::Kind},
+    answers::CommandAnswer,
+    id::{OrderId, Sku},
+    names::ORDER_SETTLING_EVENTS,
+    proto,
+    questions::Question,
 };
+use prost::Message;
 use protocol::{command::OutgoingCommand, id::Shop, subject::Lane};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use tokio::time::{error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
@@ -30,16 +30,6 @@ use crate::{
 
 /// How long the broker may take to answer a check of readiness.
 const BROKER_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-/// The names of the events after which an order does not change any more.
-static FINAL_ORDER_EVENTS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let last = [
-        Kind::Paid(proto::order::Paid::default()),
-        Kind::Cancelled(proto::order::Cancelled::default()),
-    ];
-    let name = |kind| event_name(&Body::Order(proto::order::OrderEvent { kind: Some(kind) }));
-    last.into_iter().filter_map(name).collect()
-});
-
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Sends commands to the services and asks them.
@@ -60,7 +50,16 @@ impl fmt::Debug for Services {
 pub(crate) struct Page {
     /// The last SKU of the page before; empty for the first page.
     pub(crate) after: String,
-    pub(crate) limit: i64,
+    pub(crate) limit: u32,
+}
+
+impl Page {
+    /// The SKU after which the next page begins, when there may be one: that of the last item of a
+    /// full page.
+    pub(crate) fn next<T>(&self, items: &[T], sku: fn(&T) -> &Sku) -> Option<Sku> {
+        let is_full = items.len() >= self.limit as usize;
+        items.last().filter(|_| is_full).map(|last| sku(last).clone())
+    }
 }
 
 /// The broker cannot be used now.
@@ -119,7 +118,7 @@ impl Services {
 
     /// Sends a command and waits for its answer, for `answer_timeout` at most and no longer than a
     /// drain allows.
-    pub(crate) async fn send<A: DeserializeOwned>(
+    pub(crate) async fn send<A: CommandAnswer>(
         &self,
         lane: Lane,
         command: proto::Command,
@@ -144,53 +143,43 @@ impl Services {
             let detail = "use a new Idempotency-Key: this one was sent with another request";
             return Err(Problem::new(Code::IdempotencyKeyReused, detail));
         }
-        let body = serde_json::from_slice(&answered.body);
         Ok(Reply::Answered(Answer {
-            body: body.map_err(|error| Problem::internal(&error))?,
+            body: read_answer(&answered.body)?,
             sequence: answered.sequence,
             replayed: answered.repeated,
         }))
     }
 
-    /// Asks a service. The answer reflects its log at least up to the sequence `at_least`.
-    pub(crate) async fn query(
+    /// Asks a service; `None` when there is no such thing. The answer reflects its log at least up to
+    /// the sequence `at_least`.
+    pub(crate) async fn query<Q: Question>(
         &self,
-        service: &str,
         shop: &Shop,
-        question: &str,
-        parameters: Value,
+        question: Q,
         at_least: u64,
-    ) -> Result<Option<Value>, Problem> {
-        let answer = self.client().query(service, shop, question, parameters, at_least).await;
-        answer.map_err(|error| match error {
-            AskError::Silent { .. } => Problem::unavailable(&error),
-            AskError::Refused { .. } | AskError::Garbled { .. } => Problem::internal(&error),
-        })
+    ) -> Result<Option<Q::Answer>, Problem> {
+        let found = self.client().query(Q::SERVICE, shop, question.encode(), at_least).await;
+        let found = found.map_err(|error| match error {
+            AskError::Silent { .. } | AskError::Broker(_) => Problem::unavailable(&error),
+            AskError::Failed { .. } | AskError::Unreadable { .. } => Problem::internal(&error),
+        })?;
+        let read = found.map(<Q::Answer as Message>::decode).transpose();
+        read.map_err(|error| Problem::internal(&error))
     }
 
-    /// Asks a service for a page of a list by SKU. Returns the items and, if there may be more, the
-    /// SKU after which the next page begins.
-    pub(crate) async fn query_page(
+    /// Asks a service for what is always there.
+    pub(crate) async fn query_all<Q: Question>(
         &self,
-        service: &str,
         shop: &Shop,
-        question: &str,
-        page: &Page,
-    ) -> Result<(Vec<Value>, Option<Value>), Problem> {
-        let parameters = json!({"after": page.after, "limit": page.limit});
-        let items = match self.query(service, shop, question, parameters, 0).await? {
-            Some(Value::Array(items)) => items,
-            _ => Vec::new(),
-        };
-        let is_full = items.len() as i64 >= page.limit;
-        let next = items.last().filter(|_| is_full).map(|last| last["sku"].clone());
-        Ok((items, next))
+        question: Q,
+    ) -> Result<Q::Answer, Problem> {
+        Ok(self.query(shop, question, 0).await?.unwrap_or_default())
     }
 
     /// Begins to wait for the final event of an order.
     pub(crate) async fn watch_order(&self, shop: &Shop, order: OrderId) -> Result<Watch, Problem> {
         let watch =
-            self.client().watch("order", &FINAL_ORDER_EVENTS, shop, &order.to_string()).await;
+            self.client().watch("order", &ORDER_SETTLING_EVENTS, shop, &order.to_string()).await;
         watch.map_err(|error| Problem::unavailable(&error))
     }
 
@@ -198,6 +187,26 @@ impl Services {
     pub(crate) async fn ask_broker(&self) -> Result<(), BrokerError> {
         Ok(timeout(BROKER_CHECK_TIMEOUT, self.client().ready()).await??)
     }
+}
+
+/// An answer that is not what the command is answered with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    #[error("the answer cannot be read")]
+    Decode(#[from] prost::DecodeError),
+    #[error("the answer is not of the command, or of a newer version")]
+    Unknown,
+}
+
+impl From<AnswerError> for Problem {
+    fn from(error: AnswerError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+fn read_answer<A: CommandAnswer>(body: &[u8]) -> Result<A, AnswerError> {
+    let answer = proto::AnswerBody::decode(body)?.answer;
+    answer.and_then(A::take).ok_or(AnswerError::Unknown)
 }
 
 /// Sends a command, and measures how long its way into the inbox takes.
@@ -219,14 +228,4 @@ async fn send_measured(
     let written = client.write(lane, command, answer_timeout).instrument(span).await?;
     metrics::inbox_written(started.elapsed());
     Ok(client.answer(written).await)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_order_is_final_once_it_is_paid_or_cancelled() {
-        assert_eq!(*FINAL_ORDER_EVENTS, ["paid", "cancelled"]);
-    }
 }

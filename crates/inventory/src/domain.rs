@@ -10,17 +10,14 @@ pub(crate) mod tests;
 use std::{fmt, sync::Arc, time::Duration};
 
 use engine::{Decision, Recorded, Rows, Rules};
-use events::{
-    id::{Connector, DocumentId, Location, OrderId, Sku},
-    view::Shortage,
-};
+use events::id::{Connector, DocumentId, Location, OrderId, Sku};
 use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use adjustments::{Adjustments, AdjustmentsKey, Chunk, ChunkKey};
 pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
-pub(crate) use reservation::Reservation;
-pub(crate) use stock::Stock;
+pub(crate) use reservation::{Reservation, Shortage};
+pub(crate) use stock::{Answer, Stock, StockResult};
 
 use crate::Inventory;
 
@@ -329,7 +326,7 @@ impl Rules for Inventory {
         }
     }
 
-    fn decide(&self, state: &State, input: &Input, now: Timestamp) -> Decision<Event> {
+    fn decide(&self, state: &State, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
         decide(self.policy, state, input, now)
     }
 
@@ -360,7 +357,7 @@ impl Rules for Inventory {
 }
 
 /// Decides which facts follow from `input`, and the answer to its sender.
-fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decision<Event> {
+fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
     let (order_id, fact) = match input {
         Input::RecordStock { lines } => return stock::record(state, lines),
         Input::ProductKnown { .. } => return Decision::nothing(),

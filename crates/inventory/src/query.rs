@@ -1,40 +1,43 @@
 //! The questions that the inventory answers from its projection.
-//!
-//! | question | parameters | answer |
-//! |---|---|---|
-//! | `level` | `sku` | its stock at the main location; nothing where none was ever counted |
-//! | `levels` | `after` (a SKU; none: from the first), `limit` (≤ 1,000; none: 100) | the same by SKU |
-//! | `totals` | – | the units of the shop in sums, at all locations |
 
-use engine::{Queries, QueryError, Service};
+use engine::{Queries, QueryError};
 use events::id::Sku;
 use protocol::id::Shop;
-use serde::Deserialize;
-use serde_json::Value;
 use sqlx::AnyPool;
 
-use crate::{Inventory, store};
+use crate::{
+    Inventory,
+    store::{self, Level, Totals},
+};
 
-/// The levels of a page when the question does not say how many.
-const DEFAULT_PAGE: i64 = 100;
-/// The most levels of a page: as JSON they stay below the largest message of a NATS server.
-const MAX_PAGE: i64 = 1_000;
+/// The most levels of a page: they stay below the largest message of a NATS server.
+const MAX_PAGE: u32 = 1_000;
 
-#[derive(Deserialize)]
-struct Level {
-    sku: Sku,
+/// What the inventory can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// The stock of a SKU at the main location; nothing where none was ever counted.
+    Level(Sku),
+    /// The same for at most `limit` SKUs behind `after`, by SKU.
+    Levels {
+        /// Empty: from the first.
+        after: String,
+        /// 1,000 at most; 0: as many as that.
+        limit: u32,
+    },
+    /// The units of the shop in sums, at all locations.
+    Totals,
 }
 
-#[derive(Deserialize)]
-struct Levels {
-    #[serde(default)]
-    after: String,
-    #[serde(default = "default_page")]
-    limit: i64,
-}
-
-fn default_page() -> i64 {
-    DEFAULT_PAGE
+/// What a question finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The stock of a SKU.
+    Level(Level),
+    /// That of some SKUs, by SKU.
+    Levels(Vec<Level>),
+    /// The sums.
+    Totals(Totals),
 }
 
 impl Queries for Inventory {
@@ -42,23 +45,20 @@ impl Queries for Inventory {
         &self,
         db: &AnyPool,
         shop: &Shop,
-        name: &str,
-        parameters: Value,
-    ) -> Result<Option<Value>, QueryError> {
-        match name {
-            "level" => {
-                let Level { sku } = serde_json::from_value(parameters)?;
-                let level = store::level(db, shop, sku).await?;
-                Ok(level.map(serde_json::to_value).transpose()?)
+        question: Question,
+    ) -> Result<Option<Found>, QueryError> {
+        match question {
+            Question::Level(sku) => Ok(store::level(db, shop, sku).await?.map(Found::Level)),
+            Question::Levels { after, limit } => {
+                let levels = store::levels(db, shop, &after, page_limit(limit)).await?;
+                Ok(Some(Found::Levels(levels)))
             }
-            "levels" => {
-                let Levels { after, limit } = serde_json::from_value(parameters)?;
-                let limit = limit.clamp(1, MAX_PAGE);
-                let levels = store::levels(db, shop, &after, limit).await?;
-                Ok(Some(serde_json::to_value(levels)?))
-            }
-            "totals" => Ok(Some(serde_json::to_value(store::totals(db, shop).await?)?)),
-            unknown => Err(QueryError::Unknown { service: Self::NAME, name: unknown.to_owned() }),
+            Question::Totals => Ok(Some(Found::Totals(store::totals(db, shop).await?))),
         }
     }
+}
+
+fn page_limit(wanted: u32) -> i64 {
+    let limit = if wanted == 0 { MAX_PAGE } else { wanted.min(MAX_PAGE) };
+    limit.into()
 }

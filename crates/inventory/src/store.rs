@@ -4,12 +4,9 @@
 mod tests;
 
 use engine::{AnyRows, Column, Row, StoreError, Table, Timer, TimerInput, Value, documents};
-use events::{
-    id::{Location, OrderId, Sku},
-    view::LevelView,
-};
+use events::id::{Location, OrderId, Sku};
 use protocol::id::Shop;
-use serde::{Serialize, de::Error as _};
+use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _};
 
 use crate::domain::{
@@ -148,15 +145,33 @@ impl Row for Counters {
 }
 
 /// The units of a shop in sums.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Totals {
-    on_hand: i64,
-    held: i64,
-    allocated: i64,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Totals {
+    pub(crate) on_hand: i64,
+    pub(crate) held: i64,
+    pub(crate) allocated: i64,
     /// The SKUs that were ever counted or adjusted.
-    skus: i64,
+    pub(crate) skus: i64,
     /// The SKUs of which more is promised than there is, at one location or another.
-    oversold_skus: i64,
+    pub(crate) oversold_skus: i64,
+}
+
+/// The stock of a SKU at a location, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    pub(crate) id: StockId,
+    pub(crate) on_hand: i64,
+    pub(crate) held: i64,
+    pub(crate) allocated: i64,
+    pub(crate) available: i64,
+    pub(crate) version: u64,
+}
+
+impl Level {
+    fn new(id: StockId, stock: &Stock) -> Self {
+        let Stock { on_hand, held, allocated, version, .. } = *stock;
+        Self { id, on_hand, held, allocated, available: stock.available(), version }
+    }
 }
 
 /// The stock of a SKU at the main location.
@@ -164,10 +179,10 @@ pub(crate) async fn level(
     db: &AnyPool,
     shop: &Shop,
     sku: Sku,
-) -> Result<Option<LevelView>, StoreError> {
+) -> Result<Option<Level>, StoreError> {
     let id = StockId { sku, location: Location::main() };
     let stock = documents::get::<Stock>(db, shop, &id).await?;
-    Ok(stock.map(|stock| level_view(id, &stock)))
+    Ok(stock.map(|stock| Level::new(id, &stock)))
 }
 
 /// The stock of at most `limit` SKUs larger than `after` at the main location, by SKU.
@@ -176,7 +191,7 @@ pub(crate) async fn levels(
     shop: &Shop,
     after: &str,
     limit: i64,
-) -> Result<Vec<LevelView>, StoreError> {
+) -> Result<Vec<Level>, StoreError> {
     const STATEMENT: &str = concat!(
         "select key, document from stock where shop = $1 and ",
         sku_of_key!(),
@@ -198,15 +213,9 @@ pub(crate) async fn levels(
             key,
             source: serde_json::Error::custom(error),
         })?;
-        Ok(level_view(id, &stock))
+        Ok(Level::new(id, &stock))
     };
     rows.iter().map(level).collect()
-}
-
-fn level_view(id: StockId, stock: &Stock) -> LevelView {
-    let StockId { sku, location } = id;
-    let Stock { on_hand, held, allocated, version, .. } = *stock;
-    LevelView { sku, location, on_hand, held, allocated, available: stock.available(), version }
 }
 
 /// The units of a shop in sums, at all locations.

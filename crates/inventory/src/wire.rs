@@ -1,5 +1,6 @@
 //! Bytes to domain and back: the only file that sees protobuf.
 
+mod questions;
 #[cfg(test)]
 mod tests;
 
@@ -10,10 +11,9 @@ use events::{
     id::{Connector, DocumentId, Location, OrderId, Quantity, Sku},
     names,
     proto::{
-        self,
+        self, AnswerBody, answer_body,
         inventory::{inventory_event::Kind, stock_document::Change},
     },
-    view::Shortage,
 };
 use prost::Message as _;
 use protocol::{id::ParseError, time::Timestamp};
@@ -21,9 +21,10 @@ use protocol::{id::ParseError, time::Timestamp};
 use crate::{
     Inventory,
     domain::{
-        Document, DocumentKey, Event, Input, Line, Lines, ReleaseReason, ReservationFact,
-        StockFact, StockId, StockLine, Units,
+        Answer, Document, DocumentKey, Event, Input, Line, Lines, ReleaseReason, ReservationFact,
+        Shortage, StockFact, StockId, StockLine, StockResult, Units,
     },
+    query::{Found, Question},
 };
 
 /// The most lines of one command: a line brings at most two events, and a command's events go into
@@ -33,6 +34,9 @@ const MAX_LINES: usize = 500;
 impl Wire for Inventory {
     type Input = Input;
     type Event = Event;
+    type Answer = Answer;
+    type Question = Question;
+    type Found = Found;
 
     fn command(payload: &[u8]) -> Result<Input, WireError> {
         command(proto::Command::decode(payload)?)
@@ -51,6 +55,32 @@ impl Wire for Inventory {
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
         decode(proto::EventFact::decode(payload)?)
+    }
+
+    fn encode_answer(Answer(results): &Answer) -> Vec<u8> {
+        let results = results.iter().map(|result| encode_result(*result).into()).collect();
+        let answer = proto::inventory::RecordStockAnswer { results };
+        let answer = Some(answer_body::Answer::RecordStock(answer));
+        AnswerBody { answer }.encode_to_vec()
+    }
+
+    fn question(payload: &[u8]) -> Result<Question, WireError> {
+        questions::decode(payload)
+    }
+
+    fn encode_found(found: Found) -> Vec<u8> {
+        questions::encode(found)
+    }
+}
+
+fn encode_result(result: StockResult) -> proto::inventory::StockResult {
+    match result {
+        StockResult::Applied => proto::inventory::StockResult::Applied,
+        StockResult::Duplicate => proto::inventory::StockResult::Duplicate,
+        StockResult::Stale => proto::inventory::StockResult::Stale,
+        StockResult::UnknownSku => proto::inventory::StockResult::UnknownSku,
+        StockResult::DocumentReused => proto::inventory::StockResult::DocumentReused,
+        StockResult::OutOfRange => proto::inventory::StockResult::OutOfRange,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use engine::Engine;
-use events::proto;
+use events::{names::ORDER_SETTLING_EVENTS, proto};
 use indicatif::ProgressBar;
 use protocol::id::Shop;
 use tokio::sync::watch;
@@ -18,8 +18,6 @@ use crate::figures::Latencies;
 
 /// The service whose log settles orders.
 const ORDER: &str = "order";
-/// The names of the events that settle an order.
-const SETTLING_EVENTS: [&str; 2] = ["paid", "cancelled"];
 /// How long no order may be settled before the rest counts as lost.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -120,7 +118,7 @@ fn follow(
     mut settled: impl FnMut(proto::Event, Instant) + Send + 'static,
 ) -> DropGuard {
     let stop = CancellationToken::new();
-    let mut log = engine.follow_log(ORDER, partition, &SETTLING_EVENTS, after, &stop);
+    let mut log = engine.follow_log(ORDER, partition, &ORDER_SETTLING_EVENTS, after, &stop);
     tokio::spawn(async move {
         while let Some(logged) = log.recv().await {
             settled(logged.event, Instant::now());
@@ -131,26 +129,4 @@ fn follow(
 
 fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use events::{
-        names::event_name,
-        proto::{
-            event::Body,
-            order::{self, order_event::Kind},
-        },
-    };
-
-    use super::*;
-
-    #[test]
-    fn the_names_of_the_settling_events_are_those_of_the_contract() {
-        let kinds =
-            [Kind::Paid(order::Paid::default()), Kind::Cancelled(order::Cancelled::default())];
-        let names =
-            kinds.map(|kind| event_name(&Body::Order(order::OrderEvent { kind: Some(kind) })));
-        assert_eq!(names, SETTLING_EVENTS.map(Some));
-    }
 }

@@ -1,5 +1,7 @@
 //! What the order service decides. No I/O, no clock, no async.
 
+mod answer;
+mod order;
 mod price;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -8,14 +10,16 @@ use std::time::Duration;
 
 use engine::{AfterAppend, Decision, Recorded, Rules};
 use events::{
-    answer::{CancelOrderAnswer, PlaceOrderAnswer},
     id::{CustomerId, OrderId, Quantity, Reference, Sku},
     money::{Currency, Money},
-    view::{CancelReason, Cancellation, Charge, OrderStatus, Shortage},
 };
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::{
+    answer::{Answer, CancelAnswer, LineProblem, LineProblemCode, PlaceAnswer},
+    order::{CancelReason, Cancellation, Charge, OrderLine, OrderStatus, Shortage},
+};
 use crate::{
     Orders, Policy,
     metrics::{self, Outcome},
@@ -138,7 +142,7 @@ impl Rules for Orders {
         }
     }
 
-    fn decide(&self, state: &Shop, input: &Input, now: Timestamp) -> Decision<Event> {
+    fn decide(&self, state: &Shop, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
         match input {
             Input::Place(request) => place(&self.policy, state, request, now),
             Input::Cancel { order_id, note } => cancel(state, *order_id, note),
@@ -231,22 +235,26 @@ fn step(recorded: &Recorded<Event>) -> Step {
 }
 
 /// Places an order whose lines can all be sold; what was placed before stays as it is.
-fn place(policy: &Policy, state: &Shop, request: &Request, now: Timestamp) -> Decision<Event> {
+fn place(
+    policy: &Policy,
+    state: &Shop,
+    request: &Request,
+    now: Timestamp,
+) -> Decision<Event, Answer> {
+    let refused = |answer: PlaceAnswer| Decision::answered(vec![], answer.into());
     let order_id = request.order_id;
     if state.orders.get(&order_id).is_some() {
-        return Decision::answered(vec![], &PlaceOrderAnswer::PlacedBefore { order_id });
+        return refused(PlaceAnswer::PlacedBefore { order_id });
     }
     if let Some(first) = request.reference.as_ref().and_then(|it| state.references.get(it)) {
-        return Decision::answered(vec![], &PlaceOrderAnswer::ReferenceTaken { order_id: first.0 });
+        return refused(PlaceAnswer::ReferenceTaken { order_id: first.0 });
     }
     let lines = match price::lines(&state.prices, request) {
         Ok(lines) => lines,
-        Err(problems) => {
-            return Decision::answered(vec![], &PlaceOrderAnswer::Refused { problems });
-        }
+        Err(problems) => return refused(PlaceAnswer::Refused { problems }),
     };
     let Some(total) = price::total(&lines, &request.charges) else {
-        return Decision::answered(vec![], &PlaceOrderAnswer::TotalOutOfRange);
+        return refused(PlaceAnswer::TotalOutOfRange);
     };
 
     let total = Money { minor: total, currency: request.currency };
@@ -261,25 +269,24 @@ fn place(policy: &Policy, state: &Shop, request: &Request, now: Timestamp) -> De
     let payment_method = request.payment_method.clone();
     let reserve_by = now + policy.reservation_timeout;
     let fact = Fact::Placed { content, total, payment_method, reserve_by };
-    let placed = PlaceOrderAnswer::Placed { order_id, total, unit_prices, placed_at: now };
-    Decision::answered(vec![Event { order_id, fact }], &placed)
+    let placed = PlaceAnswer::Placed { order_id, total, unit_prices, placed_at: now };
+    Decision::answered(vec![Event { order_id, fact }], placed.into())
 }
 
 /// Cancels an order that is not yet confirmed.
-fn cancel(state: &Shop, order_id: OrderId, note: &str) -> Decision<Event> {
-    let Some(order) = state.order(&order_id) else {
-        return Decision::answered(vec![], &CancelOrderAnswer::NotFound);
+fn cancel(state: &Shop, order_id: OrderId, note: &str) -> Decision<Event, Answer> {
+    let (fact, answer) = match state.order(&order_id).map(|order| order.status) {
+        None => (None, CancelAnswer::NotFound),
+        Some(OrderStatus::Placed | OrderStatus::PaymentDue | OrderStatus::Authorized) => {
+            (Some(cancelled(CancelReason::Requested, note, &[])), CancelAnswer::Cancelled)
+        }
+        Some(OrderStatus::Cancelled) => (None, CancelAnswer::Cancelled),
+        Some(status @ (OrderStatus::Confirmed | OrderStatus::Paid)) => {
+            (None, CancelAnswer::TooLate { status })
+        }
     };
-    match order.status {
-        OrderStatus::Placed | OrderStatus::PaymentDue | OrderStatus::Authorized => {
-            let fact = cancelled(CancelReason::Requested, note, &[]);
-            Decision::answered(vec![Event { order_id, fact }], &CancelOrderAnswer::Cancelled)
-        }
-        OrderStatus::Cancelled => Decision::answered(vec![], &CancelOrderAnswer::Cancelled),
-        status @ (OrderStatus::Confirmed | OrderStatus::Paid) => {
-            Decision::answered(vec![], &CancelOrderAnswer::TooLate { status })
-        }
-    }
+    let event = fact.map(|fact| Event { order_id, fact });
+    Decision::answered(event.into_iter().collect(), answer.into())
 }
 
 /// The next fact of an order, when it waits for this signal.

@@ -1,28 +1,19 @@
 //! The questions that this service answers, straight from the projection.
-//!
-//! | question | parameters | answer |
-//! |---|---|---|
-//! | `order` | `id` | the order with all that was ordered, or nothing |
-//! | `by_reference` | `reference` | the same, by the caller's own order number |
-//! | `history` | `id` | the events of the order, from its beginning, or nothing |
-//! | `totals` | – | how many orders of the shop have which status, and their totals |
 
 #[cfg(test)]
 mod tests;
 
 use ::metrics::Gauge;
-use engine::{Queries, QueryError, Row as _, Service, StoreError, documents};
-use events::{
-    id::{OrderId, Reference},
-    view::{OrderGroup, OrderStatus, OrderTotals, OrderView, StepView},
-};
-use protocol::{id::Shop, time::Timestamp};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use engine::{Queries, QueryError, Row as _, StoreError, documents};
+use events::id::{OrderId, Reference};
+use protocol::id::Shop;
+use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 use crate::{
-    Orders, metrics,
+    Orders,
+    domain::{CancelReason, Cancellation, OrderStatus},
+    metrics,
     store::{Order, OrderCancellation, OrderContent, OrderHistory, ReferencedOrder, Step},
 };
 
@@ -30,16 +21,54 @@ use crate::{
 const UNDER_WAY: [OrderStatus; 4] =
     [OrderStatus::Placed, OrderStatus::PaymentDue, OrderStatus::Authorized, OrderStatus::Confirmed];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ById {
-    id: OrderId,
+/// What the order service can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// An order with all that was ordered.
+    Order(OrderId),
+    /// The same, by the caller's own order number.
+    ByReference(Reference),
+    /// The events of an order, from its beginning.
+    History(OrderId),
+    /// How many orders of the shop have which status, and their totals.
+    Totals,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ByReference {
-    reference: Reference,
+/// What a question finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// An order.
+    Order(Box<FoundOrder>),
+    /// The events of an order: the n-th led to version n.
+    History(Vec<Step>),
+    /// The orders in sums.
+    Totals(Vec<Group>),
+}
+
+/// An order with all that was ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundOrder {
+    /// Its id.
+    pub id: OrderId,
+    /// The order as it is.
+    pub order: Order,
+    /// What was ordered.
+    pub content: OrderContent,
+    /// Why it is cancelled, when it is.
+    pub cancellation: Option<Cancellation>,
+}
+
+/// The orders of one status, and of one reason where they are cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// Their status.
+    pub status: OrderStatus,
+    /// Why they are cancelled, when they are.
+    pub reason: Option<CancelReason>,
+    /// How many there are.
+    pub orders: i64,
+    /// Their totals together, in minor units.
+    pub total: i64,
 }
 
 impl Queries for Orders {
@@ -66,38 +95,28 @@ impl Queries for Orders {
         &self,
         db: &AnyPool,
         shop: &Shop,
-        name: &str,
-        parameters: Value,
-    ) -> Result<Option<Value>, QueryError> {
-        match name {
-            "order" => {
-                let ById { id } = serde_json::from_value(parameters)?;
-                to_json(order(db, shop, id).await?)
+        question: Question,
+    ) -> Result<Option<Found>, QueryError> {
+        let of =
+            async |id| Ok(order(db, shop, id).await?.map(|found| Found::Order(Box::new(found))));
+        match question {
+            Question::Order(id) => of(id).await,
+            // The order of a reference never changes, so that both statements see the same one.
+            Question::ByReference(reference) => match documents::get(db, shop, reference).await? {
+                Some(ReferencedOrder(id)) => of(id).await,
+                None => Ok(None),
+            },
+            Question::History(id) => {
+                let history: Option<OrderHistory> = documents::get(db, shop, id).await?;
+                Ok(history.map(|OrderHistory(steps)| Found::History(steps)))
             }
-            "by_reference" => {
-                let ByReference { reference } = serde_json::from_value(parameters)?;
-                // The order of a reference never changes, so that both statements see the same one.
-                match documents::get(db, shop, reference).await? {
-                    Some(ReferencedOrder(id)) => to_json(order(db, shop, id).await?),
-                    None => Ok(None),
-                }
-            }
-            "history" => {
-                let ById { id } = serde_json::from_value(parameters)?;
-                to_json(history(db, shop, id).await?)
-            }
-            "totals" => to_json(Some(totals(db, shop).await?)),
-            _ => Err(QueryError::Unknown { service: Orders::NAME, name: name.to_owned() }),
+            Question::Totals => Ok(Some(Found::Totals(totals(db, shop).await?))),
         }
     }
 }
 
-fn to_json(view: Option<impl Serialize>) -> Result<Option<Value>, QueryError> {
-    Ok(view.map(serde_json::to_value).transpose()?)
-}
-
 /// An order with all that was ordered.
-async fn order(db: &AnyPool, shop: &Shop, id: OrderId) -> Result<Option<OrderView>, StoreError> {
+async fn order(db: &AnyPool, shop: &Shop, id: OrderId) -> Result<Option<FoundOrder>, StoreError> {
     // The order first: content and cancellation are committed with what it says of them, and never
     // change.
     let Some(order) = documents::get::<Order>(db, shop, id).await? else { return Ok(None) };
@@ -108,41 +127,12 @@ async fn order(db: &AnyPool, shop: &Shop, id: OrderId) -> Result<Option<OrderVie
         Some(_) => documents::get::<OrderCancellation>(db, shop, id).await?,
         None => None,
     };
-    let OrderContent { reference, customer_id, country, lines, charges } = content;
-    Ok(Some(OrderView {
-        id,
-        reference,
-        status: order.status,
-        customer_id,
-        country,
-        lines,
-        charges,
-        total: order.total.minor,
-        currency: order.total.currency,
-        cancellation: cancellation.map(|OrderCancellation(cancellation)| cancellation),
-        placed_at: order.placed_at,
-        updated_at: order.updated_at,
-        version: order.version,
-    }))
-}
-
-/// The events of an order, from its beginning.
-async fn history(
-    db: &AnyPool,
-    shop: &Shop,
-    id: OrderId,
-) -> Result<Option<Vec<StepView>>, StoreError> {
-    let Some(OrderHistory(steps)) = documents::get(db, shop, id).await? else { return Ok(None) };
-    let steps =
-        steps.into_iter().zip(1..).map(|(Step(event, millis, cause, cause_id), version)| {
-            let (event, time) = (event.as_str().to_owned(), Timestamp::from_millis(millis));
-            StepView { version, event, time, cause, cause_id }
-        });
-    Ok(Some(steps.collect()))
+    let cancellation = cancellation.map(|OrderCancellation(cancellation)| cancellation);
+    Ok(Some(FoundOrder { id, order, content, cancellation }))
 }
 
 /// How many orders of a shop have which status, and their totals.
-async fn totals(db: &AnyPool, shop: &Shop) -> Result<OrderTotals, StoreError> {
+async fn totals(db: &AnyPool, shop: &Shop) -> Result<Vec<Group>, StoreError> {
     let rows = sqlx::query(
         "select status, reason, count(*) as orders, cast(sum(total) as bigint) as total \
          from orders where shop = $1 group by status, reason order by status, reason",
@@ -150,18 +140,24 @@ async fn totals(db: &AnyPool, shop: &Shop) -> Result<OrderTotals, StoreError> {
     .bind(shop.as_str().to_owned())
     .fetch_all(db)
     .await?;
-    let groups = rows.iter().map(group).collect::<Result<_, StoreError>>()?;
-    Ok(OrderTotals { groups })
+    rows.iter().map(group).collect()
 }
 
-fn group(row: &AnyRow) -> Result<OrderGroup, StoreError> {
+fn group(row: &AnyRow) -> Result<Group, StoreError> {
     let status: String = row.try_get("status")?;
     let reason: Option<String> = row.try_get("reason")?;
-    let (orders, total): (i64, i64) = (row.try_get("orders")?, row.try_get("total")?);
-    let group = json!({ "status": status, "reason": reason, "orders": orders, "total": total });
-    serde_json::from_value(group).map_err(|source| StoreError::Unreadable {
+    let unknown = |value: &str| StoreError::Unreadable {
         table: Order::TABLE.name.to_owned(),
         key: format!("{status} {reason:?}"),
-        source,
+        source: serde_json::Error::custom(format!("{value:?} is unknown to this version")),
+    };
+    let known_status = OrderStatus::ALL.into_iter().find(|known| known.as_str() == status);
+    let known_reason = |text: &str| CancelReason::ALL.into_iter().find(|it| it.as_str() == text);
+    let reason_of = |text: &String| known_reason(text).ok_or_else(|| unknown(text));
+    Ok(Group {
+        status: known_status.ok_or_else(|| unknown(&status))?,
+        reason: reason.as_ref().map(reason_of).transpose()?,
+        orders: row.try_get("orders")?,
+        total: row.try_get("total")?,
     })
 }

@@ -7,12 +7,13 @@ use engine::{AnyRows, Column, Context, Row, Rows, State, Table, Timer, TimerInpu
 use events::{
     id::{CustomerId, OrderId, Reference, Sku},
     money::Money,
-    view::{CancelReason, Cancellation, Charge, OrderLine, OrderStatus},
 };
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize, de::Error as _};
 
-use crate::domain::{EventName, Input, Signal};
+use crate::domain::{
+    CancelReason, Cancellation, Charge, EventName, Input, OrderLine, OrderStatus, Signal,
+};
 
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[
@@ -60,7 +61,7 @@ impl State for Shop {
 
 /// An order as it is: what each step of the saga looks at and rewrites. Kept small.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Order {
+pub struct Order {
     pub(crate) status: OrderStatus,
     pub(crate) version: u64,
     /// Lines and charges together.
@@ -106,7 +107,7 @@ impl Row for Order {
 
 /// What was ordered, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OrderContent {
+pub struct OrderContent {
     /// The caller's own order number.
     pub(crate) reference: Option<Reference>,
     /// None for a guest.
@@ -139,7 +140,7 @@ pub(crate) struct OrderHistory(pub(crate) Vec<Step>);
 /// An event of an order: its name, when it was decided in milliseconds since 1970, what caused it,
 /// and the id of that. A tuple, since the whole history is written with each event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Step(pub(crate) EventName, pub(crate) i64, pub(crate) String, pub(crate) String);
+pub struct Step(pub(crate) EventName, pub(crate) i64, pub(crate) String, pub(crate) String);
 
 impl Row for OrderHistory {
     const TABLE: Table = table(

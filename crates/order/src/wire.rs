@@ -1,5 +1,7 @@
 //! Bytes to domain and back: the only file that sees protobuf.
 
+mod answers;
+mod questions;
 #[cfg(test)]
 mod tests;
 
@@ -13,14 +15,17 @@ use events::{
         inventory::inventory_event::Kind as Inventory, order::order_event::Kind,
         payment::payment_event::Kind as Payment,
     },
-    view::{CancelReason, Cancellation, Charge, OrderLine, Shortage},
 };
 use prost::Message;
 use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Orders,
-    domain::{Event, Fact, Input, Request, RequestedLine, Signal},
+    domain::{
+        Answer, CancelReason, Cancellation, Charge, Event, Fact, Input, OrderLine, OrderStatus,
+        Request, RequestedLine, Shortage, Signal,
+    },
+    query::{Found, Question},
     store::{OrderContent, Price},
 };
 
@@ -30,6 +35,9 @@ const MAX_TEXT_CHARS: usize = 1_000;
 impl Wire for Orders {
     type Input = Input;
     type Event = Event;
+    type Answer = Answer;
+    type Question = Question;
+    type Found = Found;
 
     fn command(payload: &[u8]) -> Result<Input, WireError> {
         match proto::Command::decode(payload)?.body.ok_or(WireError::Missing("body"))? {
@@ -71,6 +79,18 @@ impl Wire for Orders {
         };
         Ok(Event { order_id: OrderId::parse(&event.aggregate_id)?, fact })
     }
+
+    fn encode_answer(answer: &Answer) -> Vec<u8> {
+        answers::encode(answer)
+    }
+
+    fn question(payload: &[u8]) -> Result<Question, WireError> {
+        questions::decode(payload)
+    }
+
+    fn encode_found(found: Found) -> Vec<u8> {
+        questions::encode(found)
+    }
 }
 
 fn unexpected(body: &Body) -> WireError {
@@ -105,11 +125,7 @@ fn encode_fact(fact: &Fact) -> Kind {
             Kind::Confirmed(proto::order::Confirmed { amount: Some((*amount).into()) })
         }
         Fact::Paid { amount } => Kind::Paid(proto::order::Paid { amount: Some((*amount).into()) }),
-        Fact::Cancelled(cancellation) => Kind::Cancelled(proto::order::Cancelled {
-            reason: reason_to_wire(cancellation.reason).into(),
-            detail: cancellation.detail.clone(),
-            shortages: cancellation.shortages.iter().map(shortage_to_wire).collect(),
-        }),
+        Fact::Cancelled(cancellation) => Kind::Cancelled(cancellation_to_wire(cancellation)),
     }
 }
 
@@ -270,6 +286,14 @@ fn shortage(sku: &str, requested: i64, available: i64) -> Result<Shortage, Parse
     Ok(Shortage { sku: Sku::parse(sku)?, requested, available })
 }
 
+fn cancellation_to_wire(cancellation: &Cancellation) -> proto::order::Cancelled {
+    proto::order::Cancelled {
+        reason: reason_to_wire(cancellation.reason).into(),
+        detail: cancellation.detail.clone(),
+        shortages: cancellation.shortages.iter().map(shortage_to_wire).collect(),
+    }
+}
+
 fn shortage_to_wire(shortage: &Shortage) -> proto::order::Shortage {
     proto::order::Shortage {
         sku: shortage.sku.to_string(),
@@ -305,6 +329,17 @@ fn reason_to_wire(reason: CancelReason) -> proto::order::CancelReason {
         CancelReason::PaymentTimeout => proto::order::CancelReason::PaymentTimeout,
         CancelReason::StockLost => proto::order::CancelReason::StockLost,
         CancelReason::CaptureFailed => proto::order::CancelReason::CaptureFailed,
+    }
+}
+
+fn status_to_wire(status: OrderStatus) -> proto::order::OrderStatus {
+    match status {
+        OrderStatus::Placed => proto::order::OrderStatus::Placed,
+        OrderStatus::PaymentDue => proto::order::OrderStatus::PaymentDue,
+        OrderStatus::Authorized => proto::order::OrderStatus::Authorized,
+        OrderStatus::Confirmed => proto::order::OrderStatus::Confirmed,
+        OrderStatus::Paid => proto::order::OrderStatus::Paid,
+        OrderStatus::Cancelled => proto::order::OrderStatus::Cancelled,
     }
 }
 

@@ -14,6 +14,8 @@ mod charge;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
+
 use engine::{Context, Decision, Recorded, Rules};
 use events::{id::OrderId, money::Money};
 use protocol::time::Timestamp;
@@ -131,7 +133,12 @@ impl Rules for Payments {
         payments.get(&event.order_id).map_or(0, |row| row.version)
     }
 
-    fn decide(&self, payments: &Self::State, input: &Input, _now: Timestamp) -> Decision<Event> {
+    fn decide(
+        &self,
+        payments: &Self::State,
+        input: &Input,
+        _now: Timestamp,
+    ) -> Decision<Event, Infallible> {
         Decision::events(decide(payments, input))
     }
 

@@ -78,10 +78,10 @@ pub(crate) enum Answer {
 
 /// What the provider's own ledger says of a shop, in minor units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
+pub struct Totals {
     /// Captured, less what was paid back.
     pub(crate) net: i64,
-    /// Authorised and neither captured nor let go.
+    /// Authorised and neither captured nor voided.
     pub(crate) held: i64,
 }
 

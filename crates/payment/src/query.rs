@@ -1,77 +1,47 @@
 //! The questions that the payment service answers.
 //!
-//! | question | parameters | answer |
-//! |---|---|---|
-//! | `payment` | `order_id` | the payment of the order, or nothing |
-//! | `totals` | – | the shop's money, by our log and by the provider's own ledger |
-//!
-//! The two sides of `totals` are the same when nothing is pending. Amounts of all currencies are
+//! The two sides of the totals are the same when nothing is pending. Amounts of all currencies are
 //! added up, on both sides alike.
 
 #[cfg(test)]
 mod tests;
 
-use engine::{Queries, QueryError, Service, documents};
-use events::{id::OrderId, money::Currency, view::PaymentTotals};
+use engine::{Queries, QueryError, documents};
+use events::id::OrderId;
 use protocol::id::Shop;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sqlx::AnyPool;
 
 use crate::{
-    Payments,
-    domain::{Charge, Payment},
-    store::{self, PaymentRow},
+    Payments, provider,
+    store::{self, PaymentRow, Totals},
 };
 
-#[derive(Deserialize)]
-struct OfOrder {
-    order_id: OrderId,
+/// What the payment service can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// The payment of an order.
+    Payment(OrderId),
+    /// The shop's money, by our log and by the provider's own ledger.
+    Totals,
 }
 
-/// The payment of an order; amounts in minor units.
-#[derive(Serialize)]
-struct PaymentView<'a> {
-    order_id: OrderId,
-    status: &'a str,
-    /// What the order owes; absent when the payment never began, as the next two.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    amount: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    currency: Option<Currency>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    provider_reference: &'a str,
-    captured: i64,
-    refunded: i64,
-    /// Counts the events of the payment, from 1.
-    version: u64,
-}
-
-impl<'a> PaymentView<'a> {
-    fn new(order_id: OrderId, row: &'a PaymentRow) -> Self {
-        let PaymentRow { version, payment } = row;
-        let abandoned = Self {
-            order_id,
-            status: payment.status(),
-            amount: None,
-            currency: None,
-            provider_reference: "",
-            captured: 0,
-            refunded: 0,
-            version: *version,
-        };
-        match payment {
-            Payment::Abandoned => abandoned,
-            Payment::Begun(Charge { amount, provider_reference, captured, refunded, .. }) => Self {
-                amount: Some(amount.minor),
-                currency: Some(amount.currency),
-                provider_reference,
-                captured: *captured,
-                refunded: *refunded,
-                ..abandoned
-            },
-        }
-    }
+/// What a question finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The payment of an order.
+    Payment {
+        /// The order.
+        order_id: OrderId,
+        /// Its payment.
+        row: PaymentRow,
+    },
+    /// The shop's money.
+    Totals {
+        /// By our log.
+        ours: Totals,
+        /// By the provider's ledger.
+        theirs: provider::Totals,
+    },
 }
 
 impl Queries for Payments {
@@ -79,25 +49,19 @@ impl Queries for Payments {
         &self,
         db: &AnyPool,
         shop: &Shop,
-        name: &str,
-        parameters: Value,
-    ) -> Result<Option<Value>, QueryError> {
-        match name {
-            "payment" => {
-                let OfOrder { order_id } = serde_json::from_value(parameters)?;
-                let row: Option<PaymentRow> = documents::get(db, shop, order_id).await?;
-                let view = row.as_ref().map(|row| PaymentView::new(order_id, row));
-                Ok(view.map(serde_json::to_value).transpose()?)
+        question: Question,
+    ) -> Result<Option<Found>, QueryError> {
+        match question {
+            Question::Payment(order_id) => {
+                let row = documents::get::<PaymentRow>(db, shop, order_id).await?;
+                Ok(row.map(|row| Found::Payment { order_id, row }))
             }
-            "totals" => {
+            Question::Totals => {
                 let ours = store::totals(db, shop).await?;
                 let theirs = self.provider.totals(shop).await;
                 let theirs = theirs.map_err(|error| QueryError::Outside(error.into()))?;
-                let totals =
-                    PaymentTotals { provider_net: theirs.net, provider_held: theirs.held, ..ours };
-                Ok(Some(serde_json::to_value(totals)?))
+                Ok(Some(Found::Totals { ours, theirs }))
             }
-            _ => Err(QueryError::Unknown { service: Payments::NAME, name: name.to_owned() }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The rows that the payment service keeps, and the sums over them.
 
 use engine::{Column, Row, Rows, StoreError, Table, Value};
-use events::{id::OrderId, view::PaymentTotals};
+use events::id::OrderId;
 use protocol::id::Shop;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyPool, Row as _};
@@ -54,8 +54,21 @@ impl Row for PaymentRow {
     }
 }
 
-/// Adds up the shop's payments; the provider's side is left at 0.
-pub(crate) async fn totals(db: &AnyPool, shop: &Shop) -> Result<PaymentTotals, StoreError> {
+/// The money of a shop by our log, in minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Captured.
+    pub captured: i64,
+    /// Paid back.
+    pub refunded: i64,
+    /// Authorised and neither captured nor voided.
+    pub authorized: i64,
+    /// Operations whose outcome is not known yet.
+    pub pending: i64,
+}
+
+/// Adds up the shop's payments.
+pub(crate) async fn totals(db: &AnyPool, shop: &Shop) -> Result<Totals, StoreError> {
     let row = sqlx::query(
         "select cast(coalesce(sum(captured), 0) as bigint) as captured, \
                 cast(coalesce(sum(refunded), 0) as bigint) as refunded, \
@@ -66,12 +79,10 @@ pub(crate) async fn totals(db: &AnyPool, shop: &Shop) -> Result<PaymentTotals, S
     .bind(shop.as_str().to_owned())
     .fetch_one(db)
     .await?;
-    Ok(PaymentTotals {
+    Ok(Totals {
         captured: row.try_get("captured")?,
         refunded: row.try_get("refunded")?,
         authorized: row.try_get("authorized")?,
         pending: row.try_get("pending")?,
-        provider_net: 0,
-        provider_held: 0,
     })
 }

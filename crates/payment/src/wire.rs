@@ -1,7 +1,10 @@
 //! Bytes to domain and back: the only file that sees protobuf.
 
+mod questions;
 #[cfg(test)]
 mod tests;
+
+use std::convert::Infallible;
 
 use engine::{Encoded, Wire, WireError};
 use events::{
@@ -15,11 +18,16 @@ use prost::Message;
 use crate::{
     Payments,
     domain::{Event, Fact, Input, Signal},
+    query::{Found, Question},
 };
 
 impl Wire for Payments {
     type Input = Input;
     type Event = Event;
+    /// Nobody sends it commands.
+    type Answer = Infallible;
+    type Question = Question;
+    type Found = Found;
 
     /// Refuses what it gets: payments follow from orders alone.
     fn command(payload: &[u8]) -> Result<Input, WireError> {
@@ -51,6 +59,18 @@ impl Wire for Payments {
             other => return Err(unexpected(&other)),
         };
         Ok(Event { order_id: OrderId::parse(&event.aggregate_id)?, fact })
+    }
+
+    fn encode_answer(answer: &Infallible) -> Vec<u8> {
+        match *answer {}
+    }
+
+    fn question(payload: &[u8]) -> Result<Question, WireError> {
+        questions::decode(payload)
+    }
+
+    fn encode_found(found: Found) -> Vec<u8> {
+        questions::encode(found)
     }
 }
 

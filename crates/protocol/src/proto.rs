@@ -1,5 +1,6 @@
 //! The messages generated from `proto/tradewind/engine`; their documentation is the comments there.
 
+#[expect(clippy::pedantic, reason = "generated from proto/")]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/tradewind.engine.v1.rs"));
 }

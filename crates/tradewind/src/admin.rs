@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use engine::{AskError, Client, Engine, ParkedRow, Rebuilt, Verified};
+use engine::{AskError, Client, Engine, ParkedInput, Rebuilt, Verified};
 use events::json;
 use node::{
     say,
@@ -168,13 +168,13 @@ pub(crate) async fn print_parked(settings: &Settings, what: &Parked) -> Result<(
         Parked::List { service } => list_parked(&client, *service, partitions).await,
         Parked::Show { id } => {
             let (_, row) = find_parked(&client, id).await?;
-            let message = row
-                .bytes()
-                .filter(|bytes| !bytes.is_empty())
-                .and_then(|bytes| json::to_json(json::message_of(&row.subject), &bytes).ok());
             let mut shown = serde_json::to_value(&row)?;
-            if let (Some(fields), Some(message)) = (shown.as_object_mut(), message) {
-                fields.insert("message".to_owned(), message);
+            if !row.payload.is_empty() {
+                match json::to_json(json::message_of(&row.subject), &row.payload) {
+                    Ok(message) => shown["message"] = message,
+                    // It may be what it is parked for.
+                    Err(error) => shown["message_error"] = format!("{error:#}").into(),
+                }
             }
             say!("{}", serde_json::to_string_pretty(&shown)?);
             Ok(())
@@ -233,7 +233,7 @@ async fn list_partition(client: &Client, service: &str, partition: u32) -> Resul
 /// What to look at when a service does not answer.
 const RUNNING: &str = "see whether it runs";
 
-async fn find_parked(client: &Client, id: &str) -> Result<(&'static str, ParkedRow)> {
+async fn find_parked(client: &Client, id: &str) -> Result<(&'static str, ParkedInput)> {
     let mut silent = Vec::new();
     for service in NAMES {
         match client.parked_input(service, id).await {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use engine::Verified;
 use events::{
+    http::LevelView,
     id::{Location, OrderId, Sku},
     names::event_name,
     proto::{
@@ -15,7 +16,6 @@ use events::{
         order::{self, order_event::Kind as Order},
         payment::payment_event::Kind as Payment,
     },
-    view::LevelView,
 };
 
 use super::super::{Audit, Audited, Outside};

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 
 use engine::Verified;
 use events::{
+    http::LevelView,
     id::{Location, OrderId, Sku},
     proto::{
         event::Body,
         inventory::{InventoryEvent, inventory_event::Kind as Inventory},
         order::{OrderEvent, order_event::Kind as Order},
     },
-    view::LevelView,
 };
 
 use super::{

@@ -1,6 +1,7 @@
 //! The sender's side: commands into the inbox, answers out of it, questions.
 
 pub(crate) mod inbox;
+pub(crate) mod questions;
 pub(crate) mod watch;
 
 use std::{
@@ -9,29 +10,28 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client as Nats, HeaderMap, RequestErrorKind, jetstream::Context};
+use async_nats::{Client as Nats, HeaderMap, jetstream::Context};
 use futures::StreamExt;
+use prost::Message;
 use protocol::{
     command::OutgoingCommand,
-    id::{Shop, hex},
+    id::Shop,
+    proto::{Replies, Reply},
     subject::{self, AFTER_HEADER, AGGREGATE_HEADER, Lane, REPLY_HEADER},
 };
-use serde_json::{Value, json};
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::{
-    ParkedRow,
+    AskError,
     client::inbox::{InboxError, Inboxes},
     client::watch::{Watch, Watches},
     jetstream::{publish::Outgoing, retry::jittered},
-    operate::parked::{MAX_PARKED_DIGITS, ParkedPage, ParkedQuestion, RedriveOrder, Redriving},
-    worker::query::{self, Question, Reported},
-    worker::reply::{CommandKey, Reply},
+    worker::reply::{CommandKey, command_key},
 };
 
 /// How long the inbox may take at least, however short the sender's timeout is.
@@ -43,8 +43,6 @@ const QUERY_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause between two queries for the answer to a command; each is twice as long as the
 /// one before, so that many who wait do not ask all the time.
 const MAX_QUERY_RETRY_PAUSE: Duration = Duration::from_secs(2);
-/// How long a question is tried while nobody runs the partition.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends commands and asks questions; cheap to clone.
 #[derive(Debug, Clone)]
@@ -79,6 +77,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Written {
     key: CommandKey,
+    shop: Shop,
     partition: u32,
     /// Whether the inbox held it already.
     duplicate: bool,
@@ -115,33 +114,6 @@ pub enum SendError {
     Listen(#[from] async_nats::SubscribeError),
 }
 
-/// A question was not answered.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// Nobody runs that service and partition, or does not answer in time.
-    #[error("{service} does not answer")]
-    Silent {
-        /// The service.
-        service: String,
-    },
-    /// The service says why.
-    #[error("{service}: {problem}")]
-    Refused {
-        /// The service.
-        service: String,
-        /// What it says.
-        problem: String,
-    },
-    /// The answer is not what it should be.
-    #[error("the answer of {service} does not parse")]
-    Garbled {
-        /// The service.
-        service: String,
-        /// What the parser says.
-        source: serde_json::Error,
-    },
-}
-
 impl Client {
     #[expect(clippy::disallowed_methods, reason = "names this client among all that run")]
     pub(crate) fn new(nats: Nats, context: Context, partitions: u32) -> Self {
@@ -161,10 +133,7 @@ impl Client {
     /// Whether NATS is connected and JetStream answers.
     pub async fn ready(&self) -> Result<(), AskError> {
         let answer = self.0.context.get_stream(&crate::jetstream::streams::inbox(0)).await;
-        answer.map(|_| ()).map_err(|error| AskError::Refused {
-            service: "JetStream".to_owned(),
-            problem: error.to_string(),
-        })
+        answer.map(|_| ()).map_err(|error| AskError::Broker(error.to_string()))
     }
 
     /// Writes a command to the inbox and waits for its answer, for `timeout` at most. When this
@@ -192,18 +161,19 @@ impl Client {
         let shop = Shop::parse(&command.envelope.shop)?;
         let partition = subject::partition(&shop, self.0.partitions);
         self.note_seen(&mut command.envelope.after, partition);
-        let key = (command.service.to_owned(), shop.clone(), command.envelope.id.clone());
+        let key = (command.service.to_owned(), shop.to_string(), command.envelope.id.clone());
         let reply = self.expect_reply(key.clone());
         let message = self.seal(&command, lane, partition, &shop);
         let store_deadline = deadline.max(Instant::now() + STORE_TIMEOUT);
         let written = timeout_at(store_deadline, self.0.inboxes.write(partition, message)).await;
         let duplicate = written.unwrap_or_else(|_| Err(InboxError::silent()))?;
-        Ok(Written { key, partition, duplicate, reply, deadline })
+        Ok(Written { key, shop, partition, duplicate, reply, deadline })
     }
 
     /// Waits for the answer to a command that is in the inbox.
     pub async fn answer(&self, written: Written) -> Outcome {
-        let Written { key: (service, shop, id), partition, duplicate, reply, deadline } = written;
+        let Written { key: (service, _, id), shop, partition, duplicate, reply, deadline } =
+            written;
         let ask_after = if duplicate { Duration::ZERO } else { REPLY_TIMEOUT };
         let answered = match timeout_at(deadline.min(Instant::now() + ask_after), reply).await {
             Ok(Ok(reply)) => Some(reply),
@@ -215,7 +185,7 @@ impl Client {
             sequence: reply.sequence,
             fingerprint: reply.fingerprint,
             body: reply.body,
-            repeated: reply.repeated || duplicate,
+            repeated: reply.is_repeated || duplicate,
         })
     }
 
@@ -248,183 +218,18 @@ impl Client {
         deadline: Instant,
     ) -> Option<Reply> {
         let mut pause = QUERY_RETRY_PAUSE;
-        loop {
-            let question = self.query(service, shop, query::ANSWER, command.into(), 0);
-            if let Ok(Ok(Some(answer))) = timeout_at(deadline, question).await
-                && let Ok(reply) = serde_json::from_value(answer)
-            {
-                return Some(reply);
+        while Instant::now() < deadline {
+            match timeout_at(deadline, self.find_reply(service, shop, command)).await {
+                Ok(Ok(Some(reply))) => return Some(reply),
+                Ok(Ok(None)) | Err(_) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(service, command, %error, "could not ask for an answer");
+                }
             }
-            timeout_at(deadline, sleep(jittered(pause))).await.ok();
+            sleep_until(deadline.min(Instant::now() + jittered(pause))).await;
             pause = (pause * 2).min(MAX_QUERY_RETRY_PAUSE);
-            if Instant::now() >= deadline {
-                return None;
-            }
         }
-    }
-
-    /// Asks a service about a shop. The answer holds the service's own log up to `at_least`;
-    /// `None` when there is nothing of that name.
-    pub async fn query(
-        &self,
-        service: &str,
-        shop: &Shop,
-        name: &str,
-        parameters: Value,
-        at_least: u64,
-    ) -> Result<Option<Value>, AskError> {
-        let partition = subject::partition(shop, self.0.partitions);
-        // What an answer to this client has named is in what it reads from now on.
-        let at_least = at_least.max(self.position(service, partition));
-        self.ask(service, partition, shop, name, &Question { at_least, parameters }).await
-    }
-
-    /// Asks whoever runs a partition.
-    async fn ask(
-        &self,
-        service: &str,
-        partition: u32,
-        shop: &Shop,
-        name: &str,
-        question: &Question,
-    ) -> Result<Option<Value>, AskError> {
-        let garbled = |source| AskError::Garbled { service: service.to_owned(), source };
-        let subject = format!("query.{service}.{partition}.{shop}.{name}");
-        let payload = serde_json::to_vec(question).map_err(garbled)?;
-        let deadline = Instant::now() + QUERY_TIMEOUT;
-        loop {
-            match self.0.nats.request(subject.clone(), payload.clone().into()).await {
-                Ok(message) => {
-                    let reported = serde_json::from_slice(&message.payload).map_err(garbled)?;
-                    return match reported {
-                        Reported::Answer(Value::Null) => Ok(None),
-                        Reported::Answer(answer) => Ok(Some(answer)),
-                        Reported::Error(problem) => {
-                            Err(AskError::Refused { service: service.to_owned(), problem })
-                        }
-                    };
-                }
-                // A partition changes hands: somebody else will take it.
-                Err(error)
-                    if error.kind() == RequestErrorKind::NoResponders
-                        && Instant::now() < deadline =>
-                {
-                    sleep(jittered(QUERY_RETRY_PAUSE)).await;
-                }
-                Err(_) => return Err(AskError::Silent { service: service.to_owned() }),
-            }
-        }
-    }
-
-    /// Where each partition of a service stands: by source, the last sequence handled.
-    pub async fn positions(&self, service: &str) -> Result<Vec<HashMap<String, u64>>, AskError> {
-        self.ask_all(service, query::POSITIONS).await
-    }
-
-    /// What is parked in a partition of a service, a page without the bytes; `after` is the `next` of
-    /// the page before.
-    pub async fn parked(
-        &self,
-        service: &str,
-        partition: u32,
-        after: Option<u64>,
-    ) -> Result<ParkedPage, AskError> {
-        let answer = self.ask_engine(service, partition, query::PARKED, json!(after)).await?;
-        read_answer(service, answer)
-    }
-
-    /// One parked input, with its bytes; `None` when nothing is parked under that id.
-    pub async fn parked_input(
-        &self,
-        service: &str,
-        id: &str,
-    ) -> Result<Option<ParkedRow>, AskError> {
-        for partition in 0..self.0.partitions {
-            let Some(mut row) = self.parked_part(service, partition, id, 0).await? else {
-                continue;
-            };
-            while row.payload.len().is_multiple_of(MAX_PARKED_DIGITS) {
-                let from = row.payload.len();
-                let part = self.parked_part(service, partition, id, from).await?;
-                let Some(part) = part.filter(|part| !part.payload.is_empty()) else { break };
-                row.payload.push_str(&part.payload);
-            }
-            return Ok(Some(row));
-        }
-        Ok(None)
-    }
-
-    async fn parked_part(
-        &self,
-        service: &str,
-        partition: u32,
-        id: &str,
-        from: usize,
-    ) -> Result<Option<ParkedRow>, AskError> {
-        let question = json!(ParkedQuestion { id: id.to_owned(), from });
-        let answer = self.ask_engine(service, partition, query::PARKED_INPUT, question).await?;
-        read_answer(service, answer)
-    }
-
-    /// Lets whoever runs a partition rebuild it beside its database.
-    pub(crate) async fn rebuild(&self, service: &str, partition: u32) -> Result<(), AskError> {
-        self.ask_engine(service, partition, query::REBUILD, Value::Null).await.map(|_| ())
-    }
-
-    /// Whether a partition is being rebuilt.
-    pub(crate) async fn is_rebuilding(
-        &self,
-        service: &str,
-        partition: u32,
-    ) -> Result<bool, AskError> {
-        let answer = self.ask_engine(service, partition, query::IS_REBUILDING, Value::Null).await?;
-        read_answer(service, answer)
-    }
-
-    /// Asks the engine of whoever runs a partition.
-    async fn ask_engine(
-        &self,
-        service: &str,
-        partition: u32,
-        name: &str,
-        parameters: Value,
-    ) -> Result<Option<Value>, AskError> {
-        let question = Question { at_least: 0, parameters };
-        self.ask(service, partition, &Shop::unknown(), name, &question).await
-    }
-
-    /// Lets what is parked for an aggregate be handled again, in order. `id` is the first of them;
-    /// `edited` its bytes as they should have been.
-    pub async fn redrive(
-        &self,
-        service: &str,
-        partition: u32,
-        id: &str,
-        edited: Option<&[u8]>,
-    ) -> Result<Redriving, AskError> {
-        let garbled = |source| AskError::Garbled { service: service.to_owned(), source };
-        let order = RedriveOrder { id: id.to_owned(), edited: edited.map(hex) };
-        let parameters = serde_json::to_value(order).map_err(garbled)?;
-        let question = Question { at_least: 0, parameters };
-        let shop = Shop::unknown();
-        let answer = self.ask(service, partition, &shop, query::REDRIVE, &question).await?;
-        serde_json::from_value(answer.unwrap_or_default()).map_err(garbled)
-    }
-
-    async fn ask_all<T: serde::de::DeserializeOwned>(
-        &self,
-        service: &str,
-        name: &str,
-    ) -> Result<Vec<T>, AskError> {
-        let mut answers = Vec::new();
-        for partition in 0..self.0.partitions {
-            let question = Question { at_least: 0, parameters: Value::Null };
-            let answer = self.ask(service, partition, &Shop::unknown(), name, &question).await?;
-            let answer = serde_json::from_value(answer.unwrap_or_default())
-                .map_err(|source| AskError::Garbled { service: service.to_owned(), source })?;
-            answers.push(answer);
-        }
-        Ok(answers)
+        None
     }
 
     /// Watches for one of `events` of an aggregate in a service's log. To be called before what
@@ -458,12 +263,16 @@ impl Client {
         let waiting = self.0.waiting.clone();
         let listener = tokio::spawn(async move {
             while let Some(message) = replies.next().await {
-                let Ok(replies) = serde_json::from_slice::<Vec<Reply>>(&message.payload) else {
-                    continue;
+                let replies = match Replies::decode(message.payload) {
+                    Ok(Replies { replies }) => replies,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot read replies; their services are asked");
+                        continue;
+                    }
                 };
                 let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 for reply in replies {
-                    for waiter in waiting.remove(&reply.command_key()).unwrap_or_default() {
+                    for waiter in waiting.remove(&command_key(&reply)).unwrap_or_default() {
                         waiter.send(reply.clone()).ok();
                     }
                 }
@@ -495,12 +304,4 @@ impl Client {
         let known = seen.entry((service.to_owned(), partition)).or_default();
         *known = (*known).max(sequence);
     }
-}
-
-fn read_answer<T: serde::de::DeserializeOwned>(
-    service: &str,
-    answer: Option<Value>,
-) -> Result<T, AskError> {
-    serde_json::from_value(answer.unwrap_or_default())
-        .map_err(|source| AskError::Garbled { service: service.to_owned(), source })
 }

@@ -97,7 +97,7 @@ impl Engine {
     ) -> Result<u64, Error> {
         let stream = streams::inbox(partition);
         let mut read = 0;
-        let mut chunks = self.read_stream(&stream, "gateway").await?;
+        let mut chunks = self.read_stream(&stream, "inbox").await?;
         while let Some(chunk) = chunks.recv().await {
             for StoredMessage { sequence, payload, .. } in chunk? {
                 let command =

@@ -2,35 +2,32 @@
 
 use async_nats::jetstream::Context;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use protocol::{
+    id::{ParseError, Shop, hex},
+    proto,
+    time::Timestamp,
+};
+use serde::{Serialize, Serializer};
 use tokio::sync::oneshot;
 
 use crate::{
-    Cause, ParkedRow, Service,
+    Cause, Service,
     error::describe,
     jetstream::reader::StoredMessage,
     operate::void::read_one,
+    projection::engine_rows::ParkedRow,
     worker::inputs::{self, Content, INTERNAL, Input, Redriven},
 };
 
 /// Asks for the parked inputs of an aggregate to be handled again.
 #[derive(Debug)]
 pub(crate) struct RedriveRequest {
-    pub(crate) order: RedriveOrder,
-    pub(crate) answer: oneshot::Sender<Result<Redriving, String>>,
-}
-
-/// What the operator wants.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct RedriveOrder {
-    /// The first parked input of its aggregate.
-    pub(crate) id: String,
-    /// Its bytes as they should have been, in hexadecimal; absent when they are right as they came.
-    pub(crate) edited: Option<String>,
+    pub(crate) redrive: proto::Redrive,
+    pub(crate) answer: oneshot::Sender<Result<proto::RedriveOutcome, String>>,
 }
 
 /// What became of parked inputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redriving {
     /// Those that were handled.
     pub handled: Vec<String>,
@@ -38,54 +35,128 @@ pub struct Redriving {
     pub still_parked: Vec<String>,
 }
 
-/// Asks for a parked input, with a part of its bytes: all of them can be more than a message holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ParkedQuestion {
-    pub(crate) id: String,
-    /// The first hexadecimal digit of the part.
-    pub(crate) from: usize,
-}
-
-/// Hexadecimal digits of the bytes in one answer.
-pub(crate) const MAX_PARKED_DIGITS: usize = 800_000;
+/// The bytes of a parked input in one answer.
+pub(crate) const MAX_PARKED_PART: usize = 400_000;
 
 /// A page of parked inputs, without their bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedPage {
     /// The inputs.
-    pub parked: Vec<ParkedRow>,
+    pub parked: Vec<ParkedInput>,
     /// Where the next page begins; absent on the last one.
     pub next: Option<u64>,
 }
 
+/// An input that waits for an operator. As JSON, its bytes are in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ParkedInput {
+    /// The id of the parked event.
+    pub id: String,
+    /// The partition.
+    pub partition: u32,
+    /// The shop.
+    pub shop: Shop,
+    /// The aggregate whose later inputs wait behind it.
+    pub aggregate_id: String,
+    /// Where it came from.
+    pub source: String,
+    /// Its sequence there; 0 for one that the service itself had caused.
+    pub sequence: u64,
+    /// The subject that it was published on.
+    pub subject: String,
+    /// Its bytes; empty when they are in the stream of the source.
+    #[serde(serialize_with = "hexadecimal")]
+    pub payload: Vec<u8>,
+    /// Whether the bytes are in the stream of the source only.
+    pub is_in_source: bool,
+    /// Why it waits.
+    pub reason: String,
+    /// Since when.
+    pub parked_at: Timestamp,
+    /// The sequence of the parked event: the order in which inputs are redriven.
+    pub log_sequence: u64,
+    /// The id of the command or event that came; empty for one that could not be read.
+    pub cause_id: String,
+    /// The same for everything that follows from one request.
+    pub correlation_id: String,
+    /// The trace context of the request.
+    pub traceparent: String,
+}
+
+fn hexadecimal<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex(bytes))
+}
+
 impl RedriveRequest {
-    pub(crate) fn answer(self, outcome: Result<Redriving, String>) {
-        // Who asked may be gone: what was done is valid all the same.
-        self.answer.send(outcome).ok();
+    pub(crate) fn answer(self, outcome: Result<proto::RedriveOutcome, String>) {
+        if self.answer.send(outcome).is_err() {
+            // What was done stands all the same.
+            tracing::debug!("who asked for a redrive no longer waits");
+        }
+    }
+}
+
+impl TryFrom<proto::ParkedInput> for ParkedInput {
+    type Error = ParseError;
+
+    fn try_from(input: proto::ParkedInput) -> Result<Self, ParseError> {
+        Ok(Self {
+            id: input.id,
+            partition: input.partition,
+            shop: Shop::parse(&input.shop)?,
+            aggregate_id: input.aggregate_id,
+            source: input.source,
+            sequence: input.sequence,
+            subject: input.subject,
+            payload: input.payload,
+            is_in_source: input.is_in_source,
+            reason: input.reason,
+            parked_at: Timestamp::parse(input.parked_at.as_ref())?,
+            log_sequence: input.log_sequence,
+            cause_id: input.cause_id,
+            correlation_id: input.correlation_id,
+            traceparent: input.traceparent,
+        })
     }
 }
 
 impl ParkedRow {
-    /// The row with a part of its bytes.
-    pub(crate) fn part(self, from: usize) -> Self {
-        let digits = self.payload.bytes().skip(from).take(MAX_PARKED_DIGITS);
-        Self { payload: digits.map(char::from).collect(), ..self }
+    /// The input as it is sent, with a part of its bytes.
+    pub(crate) fn part(self, offset: usize) -> proto::ParkedInput {
+        let part = self.payload.iter().skip(offset).take(MAX_PARKED_PART).copied().collect();
+        proto::ParkedInput { payload: part, ..self.without_bytes() }
     }
 
-    /// The bytes of the input; `None` when they are not here but in the stream of its source.
-    pub fn bytes(&self) -> Option<Vec<u8>> {
-        if self.is_in_source { None } else { unhex(&self.payload) }
+    /// The input as it is sent in a list.
+    pub(crate) fn without_bytes(self) -> proto::ParkedInput {
+        proto::ParkedInput {
+            id: self.id,
+            partition: self.partition,
+            shop: self.shop.to_string(),
+            aggregate_id: self.aggregate_id,
+            source: self.source,
+            sequence: self.sequence,
+            subject: self.subject,
+            payload: Vec::new(),
+            is_in_source: self.is_in_source,
+            reason: self.reason,
+            parked_at: Some(self.parked_at.into()),
+            log_sequence: self.log_sequence,
+            cause_id: self.cause_id,
+            correlation_id: self.correlation_id,
+            traceparent: self.traceparent,
+        }
     }
 }
 
-/// The parked inputs of the aggregate that the order names, as inputs again.
+/// The parked inputs of the aggregate that is to be redriven, as inputs again.
 pub(crate) async fn inputs<S: Service>(
     context: &Context,
     parked: Vec<ParkedRow>,
-    order: &RedriveOrder,
+    redrive: &proto::Redrive,
 ) -> Result<Vec<Input<S>>, String> {
-    let Some(named) = parked.iter().find(|row| row.id == order.id) else {
-        return Err(format!("{} has nothing parked under {}", S::NAME, order.id));
+    let Some(named) = parked.iter().find(|row| row.id == redrive.id) else {
+        return Err(format!("{} has nothing parked under {}", S::NAME, redrive.id));
     };
     if let Some(first) = parked.first().filter(|first| first.id != named.id) {
         return Err(format!(
@@ -93,10 +164,7 @@ pub(crate) async fn inputs<S: Service>(
             named.id, first.id, named.aggregate_id
         ));
     }
-    let edited = order.edited.as_deref().map(|edited| {
-        unhex(edited).ok_or_else(|| "the edited bytes are not hexadecimal".to_owned())
-    });
-    let mut edited = edited.transpose()?.unwrap_or_default();
+    let mut edited = redrive.edited.clone().unwrap_or_default();
     let mut inputs = Vec::with_capacity(parked.len());
     for row in parked {
         inputs.push(input::<S>(context, row, std::mem::take(&mut edited)).await?);
@@ -121,13 +189,13 @@ async fn input<S: Service>(
             row.id
         ));
     }
-    let payload = match row.bytes() {
-        _ if !edited.is_empty() => Bytes::from(edited.clone()),
-        Some(bytes) => Bytes::from(bytes),
-        None => {
-            let message = read_one(context, &stream, row.sequence, S::NAME).await;
-            message.map_err(|error| describe(&error))?.payload
-        }
+    let payload = if !edited.is_empty() {
+        Bytes::from(edited.clone())
+    } else if row.is_in_source {
+        let message = read_one(context, &stream, row.sequence, S::NAME).await;
+        message.map_err(|error| describe(&error))?.payload
+    } else {
+        Bytes::from(row.payload)
     };
     let message = StoredMessage {
         sequence: row.sequence,
@@ -165,18 +233,7 @@ async fn input<S: Service>(
 }
 
 /// What became of the inputs, by what is parked afterwards.
-pub(crate) fn outcome(ids: &[String], left: &[String]) -> Redriving {
+pub(crate) fn outcome(ids: &[String], left: &[String]) -> proto::RedriveOutcome {
     let (still_parked, handled) = ids.iter().cloned().partition(|id| left.contains(id));
-    Redriving { handled, still_parked }
-}
-
-/// Bytes from hexadecimal; `None` when it is none.
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-        .collect()
+    proto::RedriveOutcome { handled, still_parked }
 }

@@ -31,7 +31,7 @@ impl Row for AnswerRow {
 
 /// An input that waits for an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ParkedRow {
+pub(crate) struct ParkedRow {
     /// The id of the parked event.
     pub id: String,
     /// The partition.
@@ -46,8 +46,9 @@ pub struct ParkedRow {
     pub sequence: u64,
     /// The subject that it was published on.
     pub subject: String,
-    /// Its bytes in hexadecimal; empty when they are to be read in the stream of the source.
-    pub payload: String,
+    /// Its bytes; empty when they are to be read in the stream of the source.
+    #[serde(with = "crate::base64")]
+    pub payload: Vec<u8>,
     /// Whether the bytes are in the stream of the source only.
     pub is_in_source: bool,
     /// Why it waits.

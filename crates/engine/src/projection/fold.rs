@@ -9,10 +9,7 @@ use std::{
 };
 
 use foldhash::{HashMap, HashMapExt};
-use protocol::{
-    id::{Shop, hex},
-    proto::engine_event::Kind,
-};
+use protocol::{id::Shop, proto::engine_event::Kind};
 
 use crate::{
     AnyRows, Recorded, Service, State, StoreError, WireError,
@@ -273,7 +270,7 @@ impl<S: Service> Projection<S> {
                     source: parked.source,
                     sequence: parked.sequence,
                     subject: parked.subject,
-                    payload: hex(&parked.payload),
+                    payload: parked.payload,
                     is_in_source: parked.is_in_source,
                     reason: parked.reason,
                     parked_at: recorded.time,

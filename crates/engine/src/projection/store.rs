@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Row as _};
 
 use crate::{
-    Error, ParkedRow, Service, StoreError, Table,
+    Error, Service, StoreError, Table,
     projection::{
         documents,
+        engine_rows::ParkedRow,
         fold::{Blocked, Changes},
         positions::{LOG, Positions},
     },

@@ -3,7 +3,7 @@
 //! | trait | module of a service | what it says |
 //! |---|---|---|
 //! | [`Service`] | `lib` | its name, what it reads, its tables |
-//! | [`Wire`] | `wire` | bytes to inputs, events to bytes and back |
+//! | [`Wire`] | `wire` | bytes to inputs and questions, events to bytes and back, answers to bytes |
 //! | [`Rules`] | `domain` | what follows from an input, and how a fact changes the state |
 //! | [`Row`], [`State`] | `store` | the rows it keeps; timers and effects are declared on them |
 //! | [`Queries`] | `query` | the questions that it answers |
@@ -51,6 +51,12 @@ pub trait Wire: Send + Sync + Sized + 'static {
     type Input: fmt::Debug + Send + Sync;
     /// What it decides: the facts that it alone writes.
     type Event: Clone + fmt::Debug + Send + Sync;
+    /// What it answers to the sender of a command.
+    type Answer: fmt::Debug;
+    /// What it can be asked about a shop.
+    type Question: fmt::Debug + Send;
+    /// What a question finds.
+    type Found: Send;
 
     /// Reads a command.
     fn command(payload: &[u8]) -> Result<Self::Input, WireError>;
@@ -60,6 +66,12 @@ pub trait Wire: Send + Sync + Sized + 'static {
     fn encode(event: &Self::Event) -> Encoded;
     /// Reads an event of its own, in its envelope.
     fn decode(payload: &[u8]) -> Result<Self::Event, WireError>;
+    /// Writes an answer: the bytes that the engine keeps and hands to the sender as they are.
+    fn encode_answer(answer: &Self::Answer) -> Vec<u8>;
+    /// Reads a question.
+    fn question(payload: &[u8]) -> Result<Self::Question, WireError>;
+    /// Writes what a question has found.
+    fn encode_found(found: Self::Found) -> Vec<u8>;
 }
 
 /// What an event says, as it is published.
@@ -92,7 +104,7 @@ pub trait Rules: Wire {
         state: &Self::State,
         input: &Self::Input,
         now: Timestamp,
-    ) -> Decision<Self::Event>;
+    ) -> Decision<Self::Event, Self::Answer>;
     /// Folds a fact into the state: the only way in which it changes.
     fn apply(state: &mut Self::State, event: &Recorded<Self::Event>);
     /// What is to be done when a fact is in the log, such as counting it; `state` is that before the
@@ -125,16 +137,14 @@ impl<K: Key, R: Row> State for Rows<K, R> {
 }
 
 /// The questions that a service answers.
-pub trait Queries: Sync {
-    /// Answers the question `name` about a shop from the projection, as JSON; `None` when there is
-    /// nothing of that name.
+pub trait Queries: Wire {
+    /// Answers a question about a shop from the projection; `None` when there is no such thing.
     fn query(
         &self,
         db: &AnyPool,
         shop: &Shop,
-        name: &str,
-        parameters: serde_json::Value,
-    ) -> impl Future<Output = Result<Option<serde_json::Value>, QueryError>> + Send;
+        question: Self::Question,
+    ) -> impl Future<Output = Result<Option<Self::Found>, QueryError>> + Send;
 
     /// Counts what the projection of a partition holds, for gauges of the service. Called every few
     /// seconds by the process that runs the partition; the gauges go to 0 when it gives it up.
@@ -250,17 +260,17 @@ pub struct Source {
     pub replica: bool,
 }
 
-/// What a decision yields.
+/// What a decision yields: facts, and an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision<E> {
+pub struct Decision<E, A> {
     /// The facts, in order.
     pub events: Vec<E>,
-    /// What the sender of a command is answered, as JSON. A command without an answer of its own is
-    /// answered with `null`.
-    pub answer: Option<String>,
+    /// What the sender of a command is answered. A command without an answer of its own is answered
+    /// with no bytes.
+    pub answer: Option<A>,
 }
 
-impl<E> Decision<E> {
+impl<E, A> Decision<E, A> {
     /// Facts, and nobody who waits for an answer.
     pub fn events(events: Vec<E>) -> Self {
         Self { events, answer: None }
@@ -272,8 +282,8 @@ impl<E> Decision<E> {
     }
 
     /// Facts, and the answer to the command.
-    pub fn answered(events: Vec<E>, answer: &impl Serialize) -> Self {
-        Self { events, answer: serde_json::to_string(answer).ok() }
+    pub fn answered(events: Vec<E>, answer: A) -> Self {
+        Self { events, answer: Some(answer) }
     }
 }
 
@@ -371,17 +381,6 @@ pub enum StoreError {
 /// A question could not be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The service has no such question.
-    #[error("{service} has no question {name:?}")]
-    Unknown {
-        /// The service.
-        service: &'static str,
-        /// The question.
-        name: String,
-    },
-    /// The parameters are not what the question takes.
-    #[error("the parameters do not fit the question")]
-    Parameters(#[from] serde_json::Error),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

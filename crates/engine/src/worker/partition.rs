@@ -348,8 +348,8 @@ impl<'a, S: Service> Worker<'a, S> {
     /// Handles what is parked for an aggregate again, in order.
     async fn redrive(&mut self, request: RedriveRequest) -> Result<(), Error> {
         let Setup { database, context, .. } = self.setup;
-        let parked = store::parked_with(&database.pool, &request.order.id).await?;
-        match parked::inputs::<S>(context, parked, &request.order).await {
+        let parked = store::parked_with(&database.pool, &request.redrive.id).await?;
+        match parked::inputs::<S>(context, parked, &request.redrive).await {
             Ok(inputs) => {
                 let redriven = inputs.iter().filter_map(|input| input.redriven.as_ref());
                 let ids = redriven.map(|redriven| redriven.parked_id.clone()).collect();

@@ -33,7 +33,7 @@ use crate::{
     service::{MAX_KEY_BYTES, envelope},
     worker::{
         inputs::{Command, Content, INTERNAL, Input},
-        reply::Reply,
+        reply,
         spans::{self, BatchSpan},
     },
 };
@@ -60,7 +60,7 @@ pub(crate) struct BatchPlan {
     /// What is to be written.
     pub(crate) changes: Changes,
     /// By subject: what to answer whom, once the events are in the log.
-    pub(crate) replies: Vec<(String, Reply)>,
+    pub(crate) replies: Vec<(String, proto::Reply)>,
     /// The last sequence of the log after all of it.
     pub(crate) last: u64,
     /// The number of the batch, for eviction.
@@ -102,7 +102,7 @@ pub(crate) struct Planner<'a, S: Service> {
     /// Continues the trace of the input at hand.
     traceparent: Option<String>,
     /// The replies of the input at hand.
-    replies: Vec<(String, Reply)>,
+    replies: Vec<(String, proto::Reply)>,
     /// The inputs, by index, that failed, and how: they are parked.
     failed: HashMap<usize, String>,
     /// Aggregates of which a redriven input has failed again: those behind it stay parked.
@@ -313,16 +313,17 @@ impl<'a, S: Service> Planner<'a, S> {
         let (service, now) = (self.service, self.now);
         let state = &self.projection.state(&input.shop).service;
         let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            service.decide(state, decidable, now)
+            let Decision { events, answer } = service.decide(state, decidable, now);
+            (events, answer.as_ref().map(S::encode_answer))
         }));
-        let Decision { events, answer } = decided.map_err(|panic| panic_text(&*panic))?;
+        let (events, answer) = decided.map_err(|panic| panic_text(&*panic))?;
         if self.projection.is_missing(&input.shop) {
             return Ok(());
         }
         let mut answer = input.command.as_ref().map(|command| proto::Answer {
             command_id: command.id.clone(),
             fingerprint: command.fingerprint.clone(),
-            body: answer.unwrap_or_else(|| "null".to_owned()).into_bytes(),
+            body: answer.unwrap_or_default(),
         });
         let (count, answered) = (events.len(), answer.clone());
         for (index, event) in events.into_iter().enumerate() {
@@ -426,15 +427,7 @@ impl<'a, S: Service> Planner<'a, S> {
 
     fn reply(&mut self, input: &Input<S>, command: &Command, row: &AnswerRow, is_repeated: bool) {
         if let Some(subject) = &command.reply {
-            let reply = Reply {
-                shop: input.shop.clone(),
-                command_id: command.id.clone(),
-                service: S::NAME.to_owned(),
-                fingerprint: row.fingerprint.clone(),
-                body: row.body.clone(),
-                sequence: row.sequence,
-                repeated: is_repeated,
-            };
+            let reply = reply::reply(S::NAME, &input.shop, &command.id, row, is_repeated);
             self.replies.push((subject.clone(), reply));
         }
     }

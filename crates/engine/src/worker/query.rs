@@ -1,14 +1,19 @@
 //! Questions: asked by NATS request, answered from the projection by whoever runs the partition.
 //!
-//! Subject `query.<service>.<partition>.<shop>.<question>`; the body and the answer are JSON.
+//! Subject `query.<service>.<partition>.<shop>`; the body is a `Query`, the answer a `QueryResponse`.
 
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{Client, Message};
 use futures::StreamExt;
-use protocol::id::Shop;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use prost::Message as _;
+use protocol::{
+    id::Shop,
+    proto::{
+        self, QueryFailureKind, engine_question::Question as EngineQuestion, query::Question,
+        query_response::Outcome,
+    },
+};
 use sqlx::AnyPool;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -17,11 +22,15 @@ use tokio::{
 };
 
 use crate::{
-    QueryError, Service,
+    QueryError, Service, WireError,
     error::describe,
-    operate::parked::{ParkedPage, ParkedQuestion, RedriveOrder, RedriveRequest},
-    projection::{documents, engine_rows::AnswerRow, store},
-    worker::{projected::Projected, reply::Reply},
+    operate::parked::RedriveRequest,
+    projection::{
+        documents,
+        engine_rows::{AnswerRow, ParkedRow},
+        store,
+    },
+    worker::{projected::Projected, reply},
 };
 
 /// Questions that are answered at the same time.
@@ -33,39 +42,32 @@ const MAX_ANSWER_BYTES: usize = 1_000_000;
 /// Parked inputs of one page.
 const PARKED_PAGE: i64 = 50;
 
-/// The engine's own questions, which every service answers.
-pub(crate) const ANSWER: &str = "engine.answer";
-/// Where the partition stands.
-pub(crate) const POSITIONS: &str = "engine.positions";
-/// What is parked, a page without the bytes.
-pub(crate) const PARKED: &str = "engine.parked";
-/// One parked input, with a part of its bytes.
-pub(crate) const PARKED_INPUT: &str = "engine.parked_input";
-/// Rebuilds the partition beside its database.
-pub(crate) const REBUILD: &str = "engine.rebuild";
-/// Whether the partition is being rebuilt.
-pub(crate) const IS_REBUILDING: &str = "engine.is_rebuilding";
-/// Lets something parked be handled again: the one question that changes something.
-pub(crate) const REDRIVE: &str = "engine.redrive";
-
-/// A question, as it is sent.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Question {
-    /// The answer must hold the service's own log up to here.
-    #[serde(default)]
-    pub(crate) at_least: u64,
-    #[serde(default)]
-    pub(crate) parameters: Value,
+/// Why a question is not answered.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// It is no question that this version knows.
+    #[error("the question cannot be read")]
+    Unreadable(#[from] WireError),
+    /// The database or the outside world failed.
+    #[error(transparent)]
+    Failed(#[from] QueryError),
+    /// The answer does not fit into a message.
+    #[error("the answer has {0} bytes, and {MAX_ANSWER_BYTES} are the most; ask for less at once")]
+    TooLarge(usize),
+    /// What an operator wants is not possible.
+    #[error("{0}")]
+    Refused(String),
 }
 
-/// An answer, as it is sent.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Reported {
-    /// What was asked for; `null` when there is no such thing.
-    Answer(Value),
-    /// Why there is no answer.
-    Error(String),
+impl Failure {
+    fn kind(&self) -> QueryFailureKind {
+        match self {
+            Self::Unreadable(_) => QueryFailureKind::Unreadable,
+            Self::Failed(_) => QueryFailureKind::Failed,
+            Self::TooLarge(_) => QueryFailureKind::TooLarge,
+            Self::Refused(_) => QueryFailureKind::Refused,
+        }
+    }
 }
 
 /// What questions are answered from.
@@ -106,101 +108,111 @@ impl<S: Service> Answering<S> {
 
     async fn answer(&self, message: Message) {
         let Some(reply) = message.reply.clone() else { return };
-        let reported = match self.find(&message).await {
-            Ok(answer) => Reported::Answer(answer.unwrap_or(Value::Null)),
-            Err(error) => {
-                if !matches!(error, QueryError::Unknown { .. } | QueryError::Parameters(_)) {
-                    tracing::error!(subject = %message.subject, error = describe(&error),
-                        "cannot answer a question");
+        let found = self.find(&message).await.and_then(|found| match found {
+            Some(found) if found.len() > MAX_ANSWER_BYTES => Err(Failure::TooLarge(found.len())),
+            found => Ok(found),
+        });
+        let outcome = match found {
+            Ok(Some(found)) => Outcome::Found(found),
+            Ok(None) => Outcome::NotFound(proto::NotFound {}),
+            Err(failure) => {
+                let detail = describe(&failure);
+                if matches!(failure, Failure::Failed(_)) {
+                    tracing::error!(
+                        subject = %message.subject,
+                        error = detail,
+                        "cannot answer a question"
+                    );
                 }
-                Reported::Error(describe(&error))
+                Outcome::Failure(proto::QueryFailure { kind: failure.kind().into(), detail })
             }
         };
-        let payload = match serde_json::to_vec(&reported) {
-            Ok(payload) if payload.len() <= MAX_ANSWER_BYTES => payload,
-            Ok(payload) => too_large(payload.len()),
-            Err(error) => unanswerable(&error.to_string()),
-        };
+        let payload = proto::QueryResponse { outcome: Some(outcome) }.encode_to_vec();
         if let Err(error) = self.client.publish(reply, payload.into()).await {
             tracing::warn!(subject = %message.subject, %error, "could not send an answer");
         }
     }
 
-    async fn find(&self, message: &Message) -> Result<Option<Value>, QueryError> {
-        let mut tokens = message.subject.splitn(5, '.').skip(3);
-        let shop = tokens.next().and_then(|shop| Shop::parse(shop).ok());
+    /// What the question finds, encoded.
+    async fn find(&self, message: &Message) -> Result<Option<Vec<u8>>, Failure> {
+        let shop = message.subject.rsplit('.').next().and_then(|shop| Shop::parse(shop).ok());
         let shop = shop.unwrap_or_else(Shop::unknown);
-        let name = tokens.next().unwrap_or_default();
-        let question: Question = serde_json::from_slice(&message.payload)?;
-        let wait = self.projected.wait_for(question.at_least);
-        // Rather a slightly older answer than none: the asker sees the version.
-        timeout(POSITION_TIMEOUT, wait).await.ok();
-        match name {
-            ANSWER => self.find_answer(&shop, question.parameters).await,
-            POSITIONS => {
-                let mut db = self.pool.acquire().await?;
-                let positions = store::positions(&mut db, self.partition).await?;
-                Ok(Some(json!(positions.into_map())))
+        let query = proto::Query::decode(message.payload.clone()).map_err(WireError::from)?;
+        let wait = self.projected.wait_for(query.at_least);
+        if timeout(POSITION_TIMEOUT, wait).await.is_err() {
+            // Rather a slightly older answer than none: the asker sees the version.
+            tracing::debug!(subject = %message.subject, "answers from an older projection");
+        }
+        match query.question.ok_or(WireError::Missing("question"))? {
+            Question::Service(question) => {
+                let question = S::question(&question)?;
+                let found = self.service.query(&self.pool, &shop, question).await?;
+                Ok(found.map(S::encode_found))
             }
-            PARKED => self.parked_page(question.parameters).await,
-            PARKED_INPUT => {
-                let ParkedQuestion { id, from } = serde_json::from_value(question.parameters)?;
-                let parked = store::parked_with(&self.pool, &id).await?;
-                let row = parked.into_iter().find(|row| row.id == id).map(|row| row.part(from));
-                Ok(row.map(serde_json::to_value).transpose()?)
+            Question::Engine(question) => {
+                let question = question.question.ok_or(WireError::Missing("question"))?;
+                self.find_of_engine(&shop, question).await
             }
-            // A second one, while one is under way, is the same.
-            REBUILD => Ok(Some(json!(self.rebuilds.try_send(()).is_ok()))),
-            IS_REBUILDING => {
-                let is_waiting = self.rebuilds.capacity() == 0;
-                Ok(Some(json!(is_waiting || *self.is_rebuilding.borrow())))
-            }
-            REDRIVE => self.redrive(serde_json::from_value(question.parameters)?).await,
-            name => self.service.query(&self.pool, &shop, name, question.parameters).await,
         }
     }
 
-    async fn parked_page(&self, after: Value) -> Result<Option<Value>, QueryError> {
-        let after: u64 = if after.is_null() { 0 } else { serde_json::from_value(after)? };
-        let mut parked = store::parked_page(&self.pool, self.partition, after, PARKED_PAGE).await?;
-        let is_last = parked.len() < PARKED_PAGE as usize;
-        let next = parked.last().filter(|_| !is_last).map(|row| row.log_sequence);
-        for row in &mut parked {
-            row.payload.clear();
-        }
-        Ok(Some(serde_json::to_value(ParkedPage { parked, next })?))
-    }
-
-    async fn find_answer(
+    async fn find_of_engine(
         &self,
         shop: &Shop,
-        parameters: Value,
-    ) -> Result<Option<Value>, QueryError> {
-        let command: String = serde_json::from_value(parameters)?;
-        let known = documents::get::<AnswerRow>(&self.pool, shop, &command).await?;
-        let reply = known.map(|row| Reply::repeated(S::NAME, shop, &command, row));
-        Ok(reply.map(serde_json::to_value).transpose()?)
+        question: EngineQuestion,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(match question {
+            EngineQuestion::GetReply(proto::GetReply { command_id }) => {
+                let known = documents::get::<AnswerRow>(&self.pool, shop, &command_id).await;
+                let known = known.map_err(QueryError::from)?;
+                known
+                    .map(|row| reply::reply(S::NAME, shop, &command_id, &row, true).encode_to_vec())
+            }
+            EngineQuestion::GetPositions(_) => {
+                let mut db = self.pool.acquire().await.map_err(QueryError::from)?;
+                let positions = store::positions(&mut db, self.partition).await;
+                let sequences = positions.map_err(QueryError::from)?.into_map();
+                let sequences = sequences.into_iter().collect();
+                Some(proto::SourcePositions { sequences }.encode_to_vec())
+            }
+            EngineQuestion::ListParked(proto::ListParked { after }) => {
+                Some(self.parked_page(after).await?.encode_to_vec())
+            }
+            EngineQuestion::GetParked(proto::GetParked { id, offset }) => {
+                let parked = store::parked_with(&self.pool, &id).await.map_err(QueryError::from)?;
+                let row = parked.into_iter().find(|row| row.id == id);
+                row.map(|row| row.part(offset as usize).encode_to_vec())
+            }
+            EngineQuestion::StartRebuild(_) => {
+                // A second one, while one is under way, is the same.
+                let is_rebuilding = self.rebuilds.try_send(()).is_ok() || self.is_rebuilding();
+                Some(proto::RebuildState { is_rebuilding }.encode_to_vec())
+            }
+            EngineQuestion::GetRebuild(_) => {
+                let is_rebuilding = self.is_rebuilding();
+                Some(proto::RebuildState { is_rebuilding }.encode_to_vec())
+            }
+            EngineQuestion::Redrive(redrive) => Some(self.redrive(redrive).await?.encode_to_vec()),
+        })
     }
 
-    async fn redrive(&self, order: RedriveOrder) -> Result<Option<Value>, QueryError> {
+    fn is_rebuilding(&self) -> bool {
+        self.rebuilds.capacity() == 0 || *self.is_rebuilding.borrow()
+    }
+
+    async fn parked_page(&self, after: u64) -> Result<proto::ParkedInputs, QueryError> {
+        let parked = store::parked_page(&self.pool, self.partition, after, PARKED_PAGE).await?;
+        let is_last = parked.len() < PARKED_PAGE as usize;
+        let next = parked.last().filter(|_| !is_last).map(|row| row.log_sequence);
+        let inputs = parked.into_iter().map(ParkedRow::without_bytes).collect();
+        Ok(proto::ParkedInputs { inputs, next })
+    }
+
+    async fn redrive(&self, redrive: proto::Redrive) -> Result<proto::RedriveOutcome, Failure> {
         let (answer, answered) = oneshot::channel();
-        self.redrives
-            .send(RedriveRequest { order, answer })
-            .await
-            .map_err(|_| QueryError::Outside("the worker is stopping".into()))?;
-        let outcome =
-            answered.await.map_err(|_| QueryError::Outside("the worker stopped".into()))?;
-        let redriving = outcome.map_err(|problem| QueryError::Outside(problem.into()))?;
-        Ok(Some(serde_json::to_value(redriving)?))
+        let stopped = || Failure::Refused("the worker is stopping".to_owned());
+        let request = RedriveRequest { redrive, answer };
+        self.redrives.send(request).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?.map_err(Failure::Refused)
     }
-}
-
-fn too_large(bytes: usize) -> Vec<u8> {
-    unanswerable(&format!(
-        "the answer has {bytes} bytes, and {MAX_ANSWER_BYTES} are the most; ask for less at once"
-    ))
-}
-
-fn unanswerable(problem: &str) -> Vec<u8> {
-    serde_json::to_vec(&Reported::Error(problem.to_owned())).unwrap_or_default()
 }

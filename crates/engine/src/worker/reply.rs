@@ -4,44 +4,38 @@
 use std::collections::HashMap;
 
 use async_nats::Client;
-use protocol::id::Shop;
-use serde::{Deserialize, Serialize};
+use prost::Message;
+use protocol::{
+    id::Shop,
+    proto::{Replies, Reply},
+};
 
 use crate::projection::engine_rows::AnswerRow;
 
 /// The service, the shop and the id of a command: the same id may come in all of them.
-pub(crate) type CommandKey = (String, Shop, String);
+pub(crate) type CommandKey = (String, String, String);
 
-/// The answer to one command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Reply {
-    pub(crate) shop: Shop,
-    pub(crate) command_id: String,
-    pub(crate) service: String,
-    pub(crate) fingerprint: String,
-    #[serde(with = "crate::base64")]
-    pub(crate) body: Vec<u8>,
-    pub(crate) sequence: u64,
-    pub(crate) repeated: bool,
+/// The command that is answered.
+pub(crate) fn command_key(reply: &Reply) -> CommandKey {
+    (reply.service.clone(), reply.shop.clone(), reply.command_id.clone())
 }
 
-impl Reply {
-    /// The command that is answered.
-    pub(crate) fn command_key(&self) -> CommandKey {
-        (self.service.clone(), self.shop.clone(), self.command_id.clone())
-    }
-
-    /// The answer to a command that was handled before.
-    pub(crate) fn repeated(service: &str, shop: &Shop, command_id: &str, row: AnswerRow) -> Self {
-        Self {
-            shop: shop.clone(),
-            command_id: command_id.to_owned(),
-            service: service.to_owned(),
-            fingerprint: row.fingerprint,
-            body: row.body,
-            sequence: row.sequence,
-            repeated: true,
-        }
+/// The reply to a command whose answer is in the log.
+pub(crate) fn reply(
+    service: &str,
+    shop: &Shop,
+    command_id: &str,
+    row: &AnswerRow,
+    is_repeated: bool,
+) -> Reply {
+    Reply {
+        shop: shop.to_string(),
+        command_id: command_id.to_owned(),
+        service: service.to_owned(),
+        fingerprint: row.fingerprint.clone(),
+        body: row.body.clone(),
+        sequence: row.sequence,
+        is_repeated,
     }
 }
 
@@ -52,7 +46,7 @@ pub(crate) async fn send(client: &Client, replies: Vec<(String, Reply)>) {
         by_subject.entry(subject).or_default().push(reply);
     }
     for (subject, replies) in by_subject {
-        let Ok(payload) = serde_json::to_vec(&replies) else { continue };
+        let payload = Replies { replies }.encode_to_vec();
         if let Err(error) = client.publish(subject, payload.into()).await {
             tracing::debug!(%error, "could not send replies; the senders will ask");
         }

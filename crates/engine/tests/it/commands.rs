@@ -9,16 +9,18 @@ use async_nats::HeaderMap;
 use engine::{Answered, Config, Faults, Step};
 use futures::{StreamExt, future::join_all};
 use prost::Message;
-use protocol::subject::{AGGREGATE_HEADER, Lane, REPLY_HEADER};
-use serde_json::{Value, json};
+use protocol::{
+    proto::{Replies, Reply},
+    subject::{AGGREGATE_HEADER, Lane, REPLY_HEADER},
+};
 use testkit::{Db, eventually};
 
 use crate::{
-    contract::{ACCOUNT, Command, Nothing, Task},
+    contract::{self, ACCOUNT, Command, FoundAccount, Nothing, Task},
     ledger::{HEAVY, Ledger},
     rig::{
-        LIVE, Rig, Running, close, counted, deposit, deposit_lines, deposits, kinds, send, shop,
-        store,
+        LIVE, Rig, Running, account, answer, close, counted, deposit, deposit_lines, deposits,
+        kinds, send, store,
     },
 };
 
@@ -45,13 +47,13 @@ async fn a_command_is_handled_answered_and_projected(db: Db) {
     let expected = Answered {
         sequence: 2,
         fingerprint: command.fingerprint.clone(),
-        body: json!({ "balance": 12 }).to_string().into_bytes(),
+        body: contract::AccountAnswer::of_deposit(12).encode_to_vec(),
         repeated: false,
     };
     assert_eq!(answered, expected);
-    let account = client.query(ACCOUNT, &shop(), "account", "A".into(), answered.sequence).await;
-    let expected = json!({ "balance": 12, "deposits": 2, "version": 2 });
-    assert_eq!(account.expect("it is answered"), Some(expected));
+    let found = account(&client, "A", answered.sequence).await;
+    assert_eq!(found, Some(FoundAccount { balance: 12, deposits: 2, version: 2 }));
+    assert_eq!(account(&client, "B", answered.sequence).await, None);
     let log = rig.check(&engine).await;
     assert_eq!(deposits(&log, "A"), [5, 7]);
     assert_eq!(log[1].subject, "account.0.acme.deposited");
@@ -87,7 +89,7 @@ async fn a_command_without_an_effect_is_answered_once_too(db: Db) {
     let client = engine.client();
     let command = close("nobody's");
     let first = send(&client, command.clone()).await;
-    assert_eq!(first.body, json!({ "closed": false }).to_string().into_bytes());
+    assert_eq!(answer(&first), contract::AccountAnswer::of_closing(false));
 
     // By now it would have an effect; its sender was answered otherwise.
     send(&client, deposit("nobody's", 1)).await;
@@ -116,23 +118,22 @@ async fn a_duplicate_that_the_inbox_does_not_know_is_answered_from_the_log(db: D
         rig.write_with(LIVE, headers, command.encode_to_vec()).await;
     };
     futures::join!(duplicate(), duplicate());
-    let mut replies: Vec<Value> = Vec::new();
+    let mut replies: Vec<Reply> = Vec::new();
     while replies.len() < 2 {
         let message = subscription.next().await.expect("a reply comes");
-        replies.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
+        replies.extend(Replies::decode(message.payload).expect("they are replies").replies);
     }
     running.stop().await;
     let running = Running::start(&rig.engine().await, &Ledger::default());
     duplicate().await;
     let message = subscription.next().await.expect("a reply comes");
-    replies.extend(serde_json::from_slice::<Vec<Value>>(&message.payload).expect("it is JSON"));
+    replies.extend(Replies::decode(message.payload).expect("they are replies").replies);
 
     // Inputs that lead to nothing leave no position in the log, so a restart may answer them again.
     assert!(replies.len() >= 3, "{}", replies.len());
     for reply in replies {
-        assert_eq!(reply["repeated"], true);
-        assert_eq!(reply["body"], data_encoding::BASE64.encode(&first.body));
-        assert_eq!(reply["sequence"], first.sequence);
+        assert!(reply.is_repeated);
+        assert_eq!((reply.body, reply.sequence), (first.body.clone(), first.sequence));
     }
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
     running.stop().await;

@@ -194,6 +194,45 @@ pub(crate) struct Close {
     pub(crate) account: String,
 }
 
+/// The answer to a command.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AccountAnswer {
+    /// To a deposit: the balance after it.
+    #[prost(int64, optional, tag = "1")]
+    pub(crate) balance: Option<i64>,
+    /// To one that closes an account: whether it did.
+    #[prost(bool, optional, tag = "2")]
+    pub(crate) is_closed: Option<bool>,
+}
+
+impl AccountAnswer {
+    pub(crate) fn of_deposit(balance: i64) -> Self {
+        Self { balance: Some(balance), is_closed: None }
+    }
+
+    pub(crate) fn of_closing(is_closed: bool) -> Self {
+        Self { balance: None, is_closed: Some(is_closed) }
+    }
+}
+
+/// Asks for an account.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct GetAccount {
+    #[prost(string, tag = "1")]
+    pub(crate) account: String,
+}
+
+/// An account as it is.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FoundAccount {
+    #[prost(int64, tag = "1")]
+    pub(crate) balance: i64,
+    #[prost(int64, tag = "2")]
+    pub(crate) deposits: i64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) version: u64,
+}
+
 impl From<Command> for OutgoingCommand {
     fn from(command: Command) -> Self {
         let Command { id, shop, time, fingerprint, traceparent, after, task } = command;

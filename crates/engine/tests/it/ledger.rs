@@ -22,11 +22,10 @@ use engine::{
 use prost::Message;
 use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use sqlx::AnyPool;
 use tokio::sync::Semaphore;
 
-use crate::contract::{self, ACCOUNT, INTAKE, TARIFF};
+use crate::contract::{self, ACCOUNT, AccountAnswer, FoundAccount, GetAccount, INTAKE, TARIFF};
 
 /// A line of this item makes a rule panic while the ledger is broken.
 pub(crate) const UNLUCKY: &str = "thirteen";
@@ -34,6 +33,8 @@ pub(crate) const UNLUCKY: &str = "thirteen";
 pub(crate) const HEAVY: &str = "heavy";
 /// A deposit of this amount makes `apply` panic, and a charge of it `execute`.
 pub(crate) const UNLUCKY_AMOUNT: i64 = 13_013;
+/// An answer that names this balance makes `encode_answer` panic.
+pub(crate) const UNLUCKY_BALANCE: i64 = 13_131;
 /// A charge of this amount is never carried out: each attempt says that it is to be tried again.
 pub(crate) const REFUSED_AMOUNT: i64 = 4_040;
 /// An event of this amount takes more than a message of the server may have.
@@ -212,6 +213,9 @@ fn promise_due(key: &str, document: &str) -> Result<TimerInput<Input>, serde_jso
 impl Wire for Ledger {
     type Input = Input;
     type Event = Event;
+    type Answer = AccountAnswer;
+    type Question = GetAccount;
+    type Found = FoundAccount;
 
     fn command(payload: &[u8]) -> Result<Input, WireError> {
         let input = wire::command(contract::Command::decode(payload)?)?;
@@ -237,6 +241,19 @@ impl Wire for Ledger {
         let event = contract::Event::decode(payload)?;
         panic_where(&event.aggregate_id, "decode");
         wire::decode(&event.aggregate_id, event.body.ok_or(WireError::Missing("body"))?)
+    }
+
+    fn encode_answer(answer: &AccountAnswer) -> Vec<u8> {
+        assert!(answer.balance != Some(UNLUCKY_BALANCE), "an unlucky balance");
+        answer.encode_to_vec()
+    }
+
+    fn question(payload: &[u8]) -> Result<GetAccount, WireError> {
+        Ok(GetAccount::decode(payload)?)
+    }
+
+    fn encode_found(found: FoundAccount) -> Vec<u8> {
+        found.encode_to_vec()
     }
 }
 
@@ -267,7 +284,12 @@ impl Rules for Ledger {
         }
     }
 
-    fn decide(&self, state: &State, input: &Input, now: Timestamp) -> Decision<Event> {
+    fn decide(
+        &self,
+        state: &State,
+        input: &Input,
+        now: Timestamp,
+    ) -> Decision<Event, AccountAnswer> {
         self.decided.fetch_add(1, Ordering::Relaxed);
         let broken = self.broken.load(Ordering::Relaxed);
         panic_where(input.account(), "decide");
@@ -345,19 +367,14 @@ impl Queries for Ledger {
         &self,
         db: &AnyPool,
         shop: &Shop,
-        name: &str,
-        parameters: Value,
-    ) -> Result<Option<Value>, QueryError> {
-        match name {
-            "account" => {
-                let key: String = serde_json::from_value(parameters)?;
-                let account = documents::get::<Account>(db, shop, key).await?;
-                Ok(account.map(|Account { balance, deposits, version, .. }| {
-                    json!({ "balance": balance, "deposits": deposits, "version": version })
-                }))
-            }
-            name => Err(QueryError::Unknown { service: Self::NAME, name: name.to_owned() }),
-        }
+        question: GetAccount,
+    ) -> Result<Option<FoundAccount>, QueryError> {
+        let account = documents::get::<Account>(db, shop, question.account).await?;
+        Ok(account.map(|Account { balance, deposits, version, .. }| FoundAccount {
+            balance,
+            deposits,
+            version,
+        }))
     }
 }
 
@@ -368,7 +385,12 @@ impl Ledger {
     }
 }
 
-fn decide(state: &State, input: &Input, now: Timestamp, broken: bool) -> Decision<Event> {
+fn decide(
+    state: &State,
+    input: &Input,
+    now: Timestamp,
+    broken: bool,
+) -> Decision<Event, AccountAnswer> {
     match input {
         Input::Deposit { account, lines, then } => {
             assert!(!broken || lines.iter().all(|line| line.item != UNLUCKY), "an unlucky line");
@@ -382,13 +404,13 @@ fn decide(state: &State, input: &Input, now: Timestamp, broken: bool) -> Decisio
                 FollowUp::Charge => facts.push(Fact::ChargePending { amount: total }),
             }
             let known = state.accounts.get(account).map_or(0, |account| account.balance);
-            Decision::answered(of(account, facts), &json!({ "balance": known + total }))
+            Decision::answered(of(account, facts), AccountAnswer::of_deposit(known + total))
         }
         Input::Close { account } => match state.accounts.get(account) {
             Some(known) if !known.closed => {
-                Decision::answered(of(account, vec![Fact::Closed]), &json!({ "closed": true }))
+                Decision::answered(of(account, vec![Fact::Closed]), AccountAnswer::of_closing(true))
             }
-            _ => Decision::answered(Vec::new(), &json!({ "closed": false })),
+            _ => Decision::answered(Vec::new(), AccountAnswer::of_closing(false)),
         },
         Input::Counted { account, units, times } => {
             Decision::events(of(account, vec![Fact::Deposited { amount: *units }; *times]))

@@ -5,13 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
-use serde_json::json;
 use testkit::Db;
 
 use crate::{
-    contract::ACCOUNT,
     ledger::Ledger,
-    rig::{Rig, Running, deposit, deposit_then, deposits, send, shop},
+    rig::{Rig, Running, account, deposit, deposit_then, deposits, send},
 };
 
 testkit::on_both_databases!(writes_and_reads_go_on_while_a_service_is_rebuilt);
@@ -38,12 +36,8 @@ async fn writes_and_reads_go_on_while_a_service_is_rebuilt(db: Db) {
                 written.store(amount, Ordering::SeqCst);
                 // It reads what it has written.
                 let sequence = answered.sequence;
-                let read = client
-                    .query(ACCOUNT, &shop(), "account", json!("A"), sequence)
-                    .await
-                    .expect("it is answered")
-                    .expect("there is such an account");
-                assert_eq!(read["deposits"], amount);
+                let read = account(&client, "A", sequence).await;
+                assert_eq!(read.expect("there is such an account").deposits, amount);
             }
         }
     });

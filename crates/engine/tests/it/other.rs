@@ -1,5 +1,7 @@
 //! A second service beside the ledger, as small as one can be: it counts what comes. In two formats.
 
+use std::convert::Infallible;
+
 use engine::{
     Column, Decision, Definition, Encoded, Queries, QueryError, Recorded, Row, Rows, Rules,
     Service, Source, Table, Value as Cell, Wire, WireError,
@@ -7,7 +9,6 @@ use engine::{
 use prost::Message;
 use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sqlx::AnyPool;
 
 use crate::contract::{self, Body, Counted, INTAKE};
@@ -46,6 +47,9 @@ impl<const FORMAT: u32> Service for Other<FORMAT> {
 impl<const FORMAT: u32> Wire for Other<FORMAT> {
     type Input = String;
     type Event = String;
+    type Answer = Infallible;
+    type Question = Infallible;
+    type Found = Infallible;
 
     fn command(payload: &[u8]) -> Result<String, WireError> {
         Ok(contract::Command::decode(payload)?.id)
@@ -65,6 +69,18 @@ impl<const FORMAT: u32> Wire for Other<FORMAT> {
     fn decode(payload: &[u8]) -> Result<String, WireError> {
         Ok(contract::Event::decode(payload)?.aggregate_id)
     }
+
+    fn encode_answer(answer: &Infallible) -> Vec<u8> {
+        match *answer {}
+    }
+
+    fn question(_payload: &[u8]) -> Result<Infallible, WireError> {
+        Err(WireError::Unexpected("the question"))
+    }
+
+    fn encode_found(found: Infallible) -> Vec<u8> {
+        match found {}
+    }
 }
 
 impl<const FORMAT: u32> Rules for Other<FORMAT> {
@@ -78,7 +94,7 @@ impl<const FORMAT: u32> Rules for Other<FORMAT> {
         state.get(event).map_or(0, |count| count.version)
     }
 
-    fn decide(&self, _: &Self::State, _: &String, _: Timestamp) -> Decision<String> {
+    fn decide(&self, _: &Self::State, _: &String, _: Timestamp) -> Decision<String, Infallible> {
         Decision::events(vec!["all".to_owned()])
     }
 
@@ -94,10 +110,9 @@ impl<const FORMAT: u32> Queries for Other<FORMAT> {
         &self,
         _db: &AnyPool,
         _shop: &Shop,
-        name: &str,
-        _parameters: Value,
-    ) -> Result<Option<Value>, QueryError> {
-        Err(QueryError::Unknown { service: Self::NAME, name: name.to_owned() })
+        question: Infallible,
+    ) -> Result<Option<Infallible>, QueryError> {
+        match question {}
     }
 }
 

@@ -10,7 +10,7 @@ use testkit::{Db, Entry, eventually};
 
 use crate::{
     contract::{ACCOUNT, Amount, Body, Price, TARIFF},
-    ledger::{Ledger, UNLUCKY, UNLUCKY_AMOUNT, account_that_panics_in},
+    ledger::{Ledger, UNLUCKY, UNLUCKY_AMOUNT, UNLUCKY_BALANCE, account_that_panics_in},
     rig::{Rig, Running, connect, counted, deposit, deposits, send, store},
 };
 
@@ -41,6 +41,9 @@ async fn a_function_that_panics_parks_its_input_and_nothing_else(db: Db) {
     store(&client, Lane::Live, deposit("panics-in-apply", UNLUCKY_AMOUNT)).await;
     let reason = "a rule panicked: an unlucky amount".to_owned();
     expected.push(("panics-in-apply".to_owned(), reason));
+    store(&client, Lane::Live, deposit("panics-in-answer", UNLUCKY_BALANCE)).await;
+    let reason = "a rule panicked: an unlucky balance".to_owned();
+    expected.push(("panics-in-answer".to_owned(), reason));
     let weighed = account_that_panics_in("weight");
     send(&client, deposit(&weighed, 7)).await;
     let foreign = account_that_panics_in("foreign");

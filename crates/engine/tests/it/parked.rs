@@ -2,17 +2,17 @@
 
 use std::sync::atomic::Ordering;
 
-use engine::{AskError, Client, Engine, ParkedRow, Redriving};
+use engine::{Client, Engine, ParkedInput, Redriving};
 use prost::Message;
 use protocol::subject::Lane;
 use testkit::{Db, eventually};
 
 use crate::{
-    contract::{ACCOUNT, Command, Event, INTAKE, Task},
+    contract::{ACCOUNT, AccountAnswer, Command, Event, INTAKE, Task},
     ledger::{Ledger, UNLUCKY},
     rig::{
-        LIVE, Rig, Running, counted, deposit, deposit_lines, deposit_then, deposits, kinds, send,
-        store,
+        LIVE, Rig, Running, answer, counted, deposit, deposit_lines, deposit_then, deposits, kinds,
+        send, store,
     },
 };
 
@@ -28,7 +28,7 @@ testkit::on_both_databases!(
 );
 
 /// The parked inputs with their bytes, as soon as there are that many.
-async fn parked(client: &Client, count: usize) -> Vec<ParkedRow> {
+async fn parked(client: &Client, count: usize) -> Vec<ParkedInput> {
     eventually("the inputs are parked", async || {
         client.parked(ACCOUNT, 0, None).await.is_ok_and(|page| page.parked.len() == count)
     })
@@ -43,7 +43,7 @@ async fn parked(client: &Client, count: usize) -> Vec<ParkedRow> {
     parked
 }
 
-async fn redrive(client: &Client, parked: &ParkedRow, edited: Option<Vec<u8>>) -> Redriving {
+async fn redrive(client: &Client, parked: &ParkedInput, edited: Option<Vec<u8>>) -> Redriving {
     let redriven = client.redrive(ACCOUNT, 0, &parked.id, edited.as_deref()).await;
     redriven.expect("it can be redriven")
 }
@@ -64,18 +64,18 @@ async fn what_cannot_be_read_is_parked_and_its_aggregate_waits_behind_it_in_orde
         waiting[0].reason,
         "the message does not decode: failed to decode Protobuf message: invalid varint"
     );
-    assert_eq!(waiting[0].payload, "ffff");
+    assert_eq!(waiting[0].payload, b"\xff\xff");
     assert_eq!(waiting[0].subject, LIVE);
     assert_eq!(waiting[1].reason, "an earlier input of this aggregate is parked");
-    let bytes = waiting[1].bytes().expect("they are here");
-    let message = Command::decode(&*bytes).expect("it can be read");
+    let message = Command::decode(&*waiting[1].payload).expect("it can be read");
     let Some(Task::Deposit(second)) = message.task else { panic!("{message:?}") };
     assert_eq!(second.lines[0].price, Some(2));
 
     // The second cannot go before the first, and the first not as it is.
     let refused = client.redrive(ACCOUNT, 0, &waiting[1].id, None).await;
-    let Err(AskError::Refused { problem, .. }) = refused else { panic!("{refused:?}") };
-    assert!(problem.contains(&waiting[0].id), "{problem}");
+    let refused = refused.expect_err("it waits behind the first");
+    assert!(refused.is_refused(), "{refused}");
+    assert!(refused.to_string().contains(&waiting[0].id), "{refused}");
     let ids = || waiting.iter().map(|view| view.id.clone()).collect::<Vec<_>>();
     let redriven = redrive(&client, &waiting[0], None).await;
     assert_eq!(redriven, Redriving { handled: Vec::new(), still_parked: ids() });
@@ -139,7 +139,7 @@ async fn what_panics_is_parked_until_the_rule_is_mended(db: Db) {
     ledger.broken.store(false, Ordering::Relaxed);
     assert_eq!(redrive(&client, &waiting[0], None).await.handled.len(), 2);
     // Its sender can still be answered.
-    assert_eq!(send(&client, unlucky).await.body, br#"{"balance":3}"#);
+    assert_eq!(answer(&send(&client, unlucky).await), AccountAnswer::of_deposit(3));
     let log = rig.check(&engine).await;
     assert_eq!((deposits(&log, "A"), deposits(&log, "B")), (vec![1, 2, 3], vec![1]));
     running.stop().await;

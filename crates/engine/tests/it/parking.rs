@@ -1,7 +1,7 @@
 //! What is too large, too many or refused by a database is parked with its reason; what is parked
 //! can be shown and handled again, whatever its size.
 
-use engine::ParkedRow;
+use engine::ParkedInput;
 use prost::Message;
 use protocol::subject::Lane;
 use std::sync::atomic::Ordering;
@@ -51,7 +51,7 @@ async fn check_parked(db: Db, parked: Command, reason: &str) {
 }
 
 /// A page of what is parked, as soon as there are that many on it.
-async fn parked_rows(rig: &Rig, count: usize) -> Vec<ParkedRow> {
+async fn parked_rows(rig: &Rig, count: usize) -> Vec<ParkedInput> {
     let engine = rig.engine().await;
     let client = engine.client();
     let page = async || client.parked(ACCOUNT, 0, None).await;
@@ -123,7 +123,7 @@ async fn the_largest_message_that_is_parked_can_be_shown_and_redriven(db: Db) {
     let id = parked_rows(&rig, 1).await.remove(0).id;
     let shown = client.parked_input(ACCOUNT, &id).await.expect("it can be shown");
     let shown = shown.expect("it is parked");
-    assert!(shown.bytes() == Some(payload), "its bytes are as they came");
+    assert!(shown.payload == payload, "its bytes are as they came");
 
     ledger.broken.store(false, Ordering::Relaxed);
     let redriven = client.redrive(ACCOUNT, 0, &id, None).await.expect("it can be redriven");

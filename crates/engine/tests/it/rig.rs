@@ -19,7 +19,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    contract::{Body, Close, Command, Counted, Deposit, Event, Line, SERVICES, Task},
+    contract::{
+        self, ACCOUNT, Body, Close, Command, Counted, Deposit, Event, FoundAccount, GetAccount,
+        Line, SERVICES, Task,
+    },
     ledger::Ledger,
 };
 
@@ -245,6 +248,18 @@ pub(crate) async fn send(client: &Client, command: Command) -> Answered {
         Outcome::Answered(answered) => answered,
         Outcome::Pending => panic!("it was not answered within {ANSWER_TIMEOUT:?}"),
     }
+}
+
+/// What a command was answered.
+pub(crate) fn answer(answered: &Answered) -> contract::AccountAnswer {
+    contract::AccountAnswer::decode(&*answered.body).expect("it is an answer")
+}
+
+/// Asks for an account; what is found holds the log up to `at_least`.
+pub(crate) async fn account(client: &Client, name: &str, at_least: u64) -> Option<FoundAccount> {
+    let question = GetAccount { account: name.to_owned() }.encode_to_vec();
+    let found = client.query(ACCOUNT, &shop(), question, at_least).await.expect("it is answered");
+    found.map(|found| FoundAccount::decode(found).expect("it is an account"))
 }
 
 /// Stores a command in the inbox and does not wait for an answer.

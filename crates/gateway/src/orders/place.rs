@@ -11,24 +11,27 @@ use axum::{
 };
 use engine::Watch;
 use events::{
-    answer::{LineProblem, LineProblemCode, PlaceOrderAnswer},
-    id::{CustomerId, OrderId, Quantity, Reference, Sku},
+    http::OrderView,
+    id::OrderId,
     money::{MAX_ORDER_TOTAL, Money},
-    proto::{self, command::Body},
-    view::{Charge, OrderLine, OrderStatus, OrderView},
+    proto::{
+        self,
+        command::Body,
+        order::{LineProblem, LineProblemCode, PlaceOrderAnswer, place_order_answer::Outcome},
+    },
 };
-use protocol::{subject::Lane, time::Timestamp};
-use serde_json::Value;
+use protocol::{id::ParseError, subject::Lane, time::Timestamp};
 use uuid::Uuid;
 
-use super::{location, pending, read, view};
+use super::{find_order, location, pending, read};
 use crate::{
     body::JsonBytes,
     extract::RequestContext,
     problem::{Code, FieldError, Problem},
-    services::{Answer, Reply},
+    services::{Answer, AnswerError, Reply},
     state::AppState,
     trace::new_id,
+    view::ViewError,
 };
 
 static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -42,7 +45,7 @@ pub(crate) async fn post(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
     let order = read::place_order(&bytes)?;
-    let mut command = context.command(None, &bytes, Body::PlaceOrder(order.clone()));
+    let mut command = context.command(None, &bytes, Body::PlaceOrder(order.command()));
     let id = order_id(&command, context.is_keyed());
     if let Some(Body::PlaceOrder(order)) = &mut command.body {
         order.order_id = id.to_string();
@@ -82,7 +85,7 @@ struct Placing<'a> {
     /// The id that this request chose for the order.
     chosen: OrderId,
     /// The order as the client requested it.
-    order: proto::order::PlaceOrder,
+    order: read::NewOrder,
 }
 
 impl Placing<'_> {
@@ -91,24 +94,29 @@ impl Placing<'_> {
         answer: &Answer<PlaceOrderAnswer>,
         watch: Option<Watch>,
     ) -> Result<Response, Problem> {
-        match &answer.body {
-            PlaceOrderAnswer::Placed { order_id, total, unit_prices, placed_at } => {
-                let placed = placed_view(&self.order, *order_id, *total, unit_prices, *placed_at);
-                Ok(self.placed(*order_id, answer, placed, watch).await)
+        match answer.body.outcome.as_ref().ok_or(AnswerError::Unknown)? {
+            Outcome::Placed(placed) => {
+                let id = parsed(OrderId::parse(&placed.order_id))?;
+                let total = parsed(Money::parse(placed.total.as_ref()))?;
+                let placed_at = parsed(Timestamp::parse(placed.placed_at.as_ref()))?;
+                let shown = self.order.placed(id, total, &placed.unit_prices, placed_at);
+                Ok(self.placed(id, answer, shown, watch).await)
             }
-            PlaceOrderAnswer::PlacedBefore { order_id } => {
-                Ok(self.placed(*order_id, answer, None, watch).await)
+            Outcome::PlacedBefore(before) => {
+                let id = parsed(OrderId::parse(&before.order_id))?;
+                Ok(self.placed(id, answer, None, watch).await)
             }
-            PlaceOrderAnswer::ReferenceTaken { order_id } => {
+            Outcome::ReferenceTaken(taken) => {
+                let id = parsed(OrderId::parse(&taken.order_id))?;
                 let detail = "another order of the shop has this reference: use a different one";
                 let error = FieldError { field: "reference".to_owned(), detail: detail.to_owned() };
                 Err(Problem::new(Code::ReferenceTaken, detail)
                     .naming(vec![error])
-                    .with("order_id", order_id.to_string())
-                    .at(&location(&self.context.shop, *order_id)))
+                    .with("order_id", id.to_string())
+                    .at(&location(&self.context.shop, id)))
             }
-            PlaceOrderAnswer::Refused { problems } => Err(refused(problems)),
-            PlaceOrderAnswer::TotalOutOfRange => {
+            Outcome::Refused(refused) => Err(lines_refused(&refused.problems)),
+            Outcome::TotalOutOfRange(_) => {
                 let detail = format!("the sum of lines and charges must be 0 to {MAX_ORDER_TOTAL}");
                 let errors = ["lines", "charges"]
                     .map(|field| FieldError { field: field.to_owned(), detail: detail.clone() });
@@ -124,14 +132,14 @@ impl Placing<'_> {
         &self,
         id: OrderId,
         answer: &Answer<PlaceOrderAnswer>,
-        placed: Option<Value>,
+        placed: Option<OrderView>,
         watch: Option<Watch>,
     ) -> Response {
         let shop = &self.context.shop;
         let shown = match (watch, self.context.wait, placed) {
             (Some(watch), Some(wait), _) => self.settled(id, answer, watch, wait).await,
             (_, _, Some(placed)) if !answer.replayed => Ok(Some(placed)),
-            _ => view(self.state, shop, id, answer.sequence).await,
+            _ => find_order(self.state, shop, id, answer.sequence).await,
         };
         let Ok(Some(order)) = shown else {
             tracing::warn!(order.id = %id, "an order is placed and cannot be read yet");
@@ -149,7 +157,7 @@ impl Placing<'_> {
         answer: &Answer<PlaceOrderAnswer>,
         watch: Watch,
         wait: Duration,
-    ) -> Result<Option<Value>, Problem> {
+    ) -> Result<Option<OrderView>, Problem> {
         let Self { state, context, chosen, .. } = self;
         let watch = if id == *chosen {
             watch
@@ -158,8 +166,8 @@ impl Placing<'_> {
         };
         if answer.replayed {
             // Its final event may have come before the watch began.
-            let order = view(state, &context.shop, id, answer.sequence).await?;
-            if order.as_ref().is_some_and(is_final) {
+            let order = find_order(state, &context.shop, id, answer.sequence).await?;
+            if order.as_ref().is_some_and(|order| order.status.is_final()) {
                 return Ok(order);
             }
         }
@@ -168,7 +176,7 @@ impl Placing<'_> {
             sequence = watch.wait(rest) => sequence,
             () = state.shutdown.cancelled() => None,
         };
-        view(state, &context.shop, id, final_event.unwrap_or(answer.sequence)).await
+        find_order(state, &context.shop, id, final_event.unwrap_or(answer.sequence)).await
     }
 }
 
@@ -178,71 +186,32 @@ fn preference_applied(wait: Duration) -> Option<[(HeaderName, HeaderValue); 1]> 
     Some([(PREFERENCE_APPLIED.clone(), HeaderValue::from_str(&value).ok()?)])
 }
 
-/// An order that has just been placed: the request, with what the order service decided. `None` when
-/// the two do not match; then the order has to be read.
-fn placed_view(
-    order: &proto::order::PlaceOrder,
-    id: OrderId,
-    total: Money,
-    unit_prices: &[i64],
-    placed_at: Timestamp,
-) -> Option<Value> {
-    if order.lines.len() != unit_prices.len() {
-        return None;
-    }
-    let line = |(line, unit_price): (&proto::order::RequestedLine, &i64)| {
-        let sku = Sku::parse(&line.sku).ok()?;
-        let quantity = Quantity::parse(line.quantity).ok()?;
-        Some(OrderLine { sku, quantity, unit_price: *unit_price })
-    };
-    let charge =
-        |charge: &proto::order::Charge| Charge { code: charge.code.clone(), amount: charge.amount };
-    let view = OrderView {
-        id,
-        reference: Reference::parse(&order.reference).ok(),
-        status: OrderStatus::Placed,
-        customer_id: CustomerId::parse(&order.customer_id).ok(),
-        country: order.country.clone(),
-        lines: order.lines.iter().zip(unit_prices).map(line).collect::<Option<_>>()?,
-        charges: order.charges.iter().map(charge).collect(),
-        total: total.minor,
-        currency: total.currency,
-        cancellation: None,
-        placed_at,
-        updated_at: placed_at,
-        version: 1,
-    };
-    serde_json::to_value(view).ok()
+/// A value of an answer. A service that writes another one is broken.
+fn parsed<T>(value: Result<T, ParseError>) -> Result<T, Problem> {
+    value.map_err(|error| ViewError::from(error).into())
 }
 
-fn is_final(order: &Value) -> bool {
-    let status = order.get("status").and_then(Value::as_str).and_then(OrderStatus::parse);
-    status.is_some_and(OrderStatus::is_final)
-}
-
-fn refused(problems: &[LineProblem]) -> Problem {
+fn lines_refused(problems: &[LineProblem]) -> Problem {
     let errors = problems.iter().map(line_error).collect();
     let detail = "correct the lines that errors names, or update their products";
     Problem::new(Code::LinesRefused, detail).naming(errors)
 }
 
 fn line_error(problem: &LineProblem) -> FieldError {
-    let LineProblem { line, sku, code } = problem;
-    let detail = match code {
+    let LineProblem { line, sku, .. } = problem;
+    let detail = match problem.code() {
         LineProblemCode::UnknownSku => format!("the catalogue has no product {sku}"),
         LineProblemCode::Discontinued => format!("{sku} is no longer sold"),
         LineProblemCode::OtherCurrency => {
             format!("the price of {sku} is in another currency than the order")
         }
+        LineProblemCode::Unspecified => format!("{sku} cannot be sold"),
     };
     FieldError { field: format!("lines[{line}].sku"), detail }
 }
 
 #[cfg(test)]
 mod tests {
-    use events::money::Currency;
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -260,44 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_was_just_placed_is_the_request_with_its_prices() {
-        let order = proto::order::PlaceOrder {
-            reference: "PO 1".to_owned(),
-            country: "France".to_owned(),
-            currency: "GBP".to_owned(),
-            lines: vec![proto::order::RequestedLine {
-                sku: "A".to_owned(),
-                quantity: 2,
-                unit_price: None,
-            }],
-            charges: vec![proto::order::Charge { code: "POST".to_owned(), amount: 300 }],
-            payment_method: "card".to_owned(),
-            ..Default::default()
-        };
-        let id = OrderId::parse("0197b0a1-0000-7000-8000-000000000001").expect("is a UUID");
-        let total = Money { minor: 800, currency: Currency::parse("GBP").expect("is one") };
-        let placed_at = Timestamp::from_millis(1_300_000_000_001);
-        let shown = |unit_prices| placed_view(&order, id, total, unit_prices, placed_at);
-        let expected = json!({
-            "id": id,
-            "reference": "PO 1",
-            "status": "placed",
-            "country": "France",
-            "lines": [{"sku": "A", "quantity": 2, "unit_price": 250}],
-            "charges": [{"code": "POST", "amount": 300}],
-            "total": 800,
-            "currency": "GBP",
-            "placed_at": "2011-03-13T07:06:40.001Z",
-            "updated_at": "2011-03-13T07:06:40.001Z",
-            "version": 1,
-        });
-        assert_eq!(shown(&[250]), Some(expected));
-        assert_eq!(shown(&[250, 1]), None, "other prices than lines");
-    }
-
-    #[test]
     fn each_refused_line_is_named() {
-        let problem = |line, code| LineProblem { line, sku: Sku::parse("A").unwrap(), code };
+        let problem = |line, code: LineProblemCode| LineProblem {
+            line,
+            sku: "A".to_owned(),
+            code: code.into(),
+        };
         let error = |line, code| line_error(&problem(line, code));
         assert_eq!(error(0, LineProblemCode::UnknownSku).field, "lines[0].sku");
         assert_eq!(error(7, LineProblemCode::Discontinued).field, "lines[7].sku");
@@ -306,13 +243,5 @@ mod tests {
             error(1, LineProblemCode::OtherCurrency).detail,
             "the price of A is in another currency than the order"
         );
-    }
-
-    #[test]
-    fn paid_and_cancelled_are_final() {
-        for status in OrderStatus::ALL {
-            assert_eq!(is_final(&json!({"status": status})), status.is_final(), "{status:?}");
-        }
-        assert!(!is_final(&json!({})));
     }
 }

@@ -1,11 +1,12 @@
 //! Reads the bodies of order requests.
 
 use events::{
-    id::{CustomerId, Quantity, Reference, Sku},
-    money::Currency,
+    http::{Charge, OrderLine, OrderStatus, OrderView},
+    id::{CustomerId, OrderId, Quantity, Reference, Sku},
+    money::{Currency, Money},
     proto,
 };
-use protocol::id::ParseError;
+use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     fields::{
@@ -22,8 +23,88 @@ const MAX_CHARGES: usize = 100;
 /// The payment method of an order that names none.
 const DEFAULT_PAYMENT_METHOD: &str = "card";
 
-/// Reads an order. Its id is left empty.
-pub(crate) fn place_order(bytes: &[u8]) -> Result<proto::order::PlaceOrder, Problem> {
+/// An order as a client requests it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewOrder {
+    reference: Option<Reference>,
+    customer_id: Option<CustomerId>,
+    country: String,
+    currency: Currency,
+    lines: Vec<NewLine>,
+    charges: Vec<Charge>,
+    payment_method: String,
+}
+
+/// One SKU of a requested order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct NewLine {
+    sku: Sku,
+    quantity: Quantity,
+    /// The price as sold; that of the product where there is none.
+    unit_price: Option<i64>,
+}
+
+impl NewOrder {
+    /// The command that places it. The id of the order is left empty.
+    pub(crate) fn command(&self) -> proto::order::PlaceOrder {
+        let line = |line: &NewLine| proto::order::RequestedLine {
+            sku: line.sku.to_string(),
+            quantity: line.quantity.get(),
+            unit_price: line.unit_price,
+        };
+        let charge = |charge: &Charge| proto::order::Charge {
+            code: charge.code.clone(),
+            amount: charge.amount,
+        };
+        proto::order::PlaceOrder {
+            order_id: String::new(),
+            reference: self.reference.as_ref().map(Reference::to_string).unwrap_or_default(),
+            customer_id: self.customer_id.as_ref().map(CustomerId::to_string).unwrap_or_default(),
+            country: self.country.clone(),
+            currency: self.currency.to_string(),
+            lines: self.lines.iter().map(line).collect(),
+            charges: self.charges.iter().map(charge).collect(),
+            payment_method: self.payment_method.clone(),
+        }
+    }
+
+    /// The order just after it was placed: as it was requested, with what the order service decided.
+    /// `None` when the two do not match; then the order has to be read.
+    pub(crate) fn placed(
+        &self,
+        id: OrderId,
+        total: Money,
+        unit_prices: &[i64],
+        placed_at: Timestamp,
+    ) -> Option<OrderView> {
+        if self.lines.len() != unit_prices.len() {
+            return None;
+        }
+        let line = |(line, unit_price): (&NewLine, &i64)| OrderLine {
+            sku: line.sku.clone(),
+            quantity: line.quantity,
+            unit_price: *unit_price,
+        };
+        Some(OrderView {
+            id,
+            reference: self.reference.clone(),
+            status: OrderStatus::Placed,
+            customer_id: self.customer_id.clone(),
+            country: self.country.clone(),
+            lines: self.lines.iter().zip(unit_prices).map(line).collect(),
+            charges: self.charges.clone(),
+            total: total.minor,
+            currency: total.currency,
+            cancellation: None,
+            placed_at,
+            updated_at: placed_at,
+            version: 1,
+        })
+    }
+}
+
+/// Reads an order.
+pub(crate) fn place_order(bytes: &[u8]) -> Result<NewOrder, Problem> {
     fields::body(bytes, |node, path, errors| object(node, path, errors, order))
 }
 
@@ -39,7 +120,7 @@ pub(crate) fn cancel_order(bytes: &[u8]) -> Result<proto::order::CancelOrder, Pr
     Ok(proto::order::CancelOrder { order_id: String::new(), note: note.unwrap_or_default() })
 }
 
-fn order(fields: &mut Fields<'_, '_>) -> Option<proto::order::PlaceOrder> {
+fn order(fields: &mut Fields<'_, '_>) -> Option<NewOrder> {
     let reference = fields.optional("reference", text(Reference::parse));
     let customer_id = fields.optional("customer_id", text(CustomerId::parse));
     let country = fields.optional("country", text(country));
@@ -50,40 +131,31 @@ fn order(fields: &mut Fields<'_, '_>) -> Option<proto::order::PlaceOrder> {
     if fields.is_empty("lines") && fields.is_empty("charges") {
         fields.wrong("lines", "an order must have a line or a charge");
     }
-    Some(proto::order::PlaceOrder {
-        order_id: String::new(),
-        reference: reference.map(String::from).unwrap_or_default(),
-        customer_id: customer_id.map(String::from).unwrap_or_default(),
+    Some(NewOrder {
+        reference,
+        customer_id,
         country: country.unwrap_or_default(),
-        currency: currency?.into(),
+        currency: currency?,
         lines: lines.unwrap_or_default(),
         charges: charges.unwrap_or_default(),
         payment_method: payment_method.unwrap_or_else(|| DEFAULT_PAYMENT_METHOD.to_owned()),
     })
 }
 
-fn line(
-    node: &Node<'_>,
-    path: &Path<'_>,
-    errors: &mut Errors,
-) -> Option<proto::order::RequestedLine> {
+fn line(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<NewLine> {
     object(node, path, errors, |fields| {
         let sku = fields.required("sku", text(Sku::parse));
         let quantity = fields.required("quantity", integer(Quantity::parse));
         let unit_price = fields.optional("unit_price", integer(unit_price));
-        Some(proto::order::RequestedLine {
-            sku: sku?.into(),
-            quantity: quantity?.get(),
-            unit_price,
-        })
+        Some(NewLine { sku: sku?, quantity: quantity?, unit_price })
     })
 }
 
-fn charge(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::order::Charge> {
+fn charge(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Charge> {
     object(node, path, errors, |fields| {
         let code = fields.required("code", text(charge_code));
         let amount = fields.required("amount", integer(charge_amount));
-        Some(proto::order::Charge { code: code?, amount: amount? })
+        Some(Charge { code: code?, amount: amount? })
     })
 }
 
@@ -138,7 +210,7 @@ mod tests {
             unit_price,
         };
         assert_eq!(
-            place_order(body.to_string().as_bytes()).expect("is good"),
+            place_order(body.to_string().as_bytes()).expect("is good").command(),
             proto::order::PlaceOrder {
                 order_id: String::new(),
                 reference: "536365".into(),
@@ -150,6 +222,36 @@ mod tests {
                 payment_method: "card".into(),
             }
         );
+    }
+
+    #[test]
+    fn an_order_that_was_just_placed_is_the_request_with_its_prices() {
+        let body = json!({
+            "reference": "PO 1", "country": "France", "currency": "GBP",
+            "lines": [{"sku": "A", "quantity": 2}],
+            "charges": [{"code": "POST", "amount": 300}],
+        });
+        let order = place_order(body.to_string().as_bytes()).expect("is good");
+        let id = OrderId::parse("0197b0a1-0000-7000-8000-000000000001").expect("is a UUID");
+        let total = Money { minor: 800, currency: Currency::parse("GBP").expect("is one") };
+        let placed_at = Timestamp::from_millis(1_300_000_000_001);
+        let placed = |unit_prices| order.placed(id, total, unit_prices, placed_at);
+        let expected = json!({
+            "id": id,
+            "reference": "PO 1",
+            "status": "placed",
+            "country": "France",
+            "lines": [{"sku": "A", "quantity": 2, "unit_price": 250}],
+            "charges": [{"code": "POST", "amount": 300}],
+            "total": 800,
+            "currency": "GBP",
+            "placed_at": "2011-03-13T07:06:40.001Z",
+            "updated_at": "2011-03-13T07:06:40.001Z",
+            "version": 1,
+        });
+        let shown = placed(&[250]).map(|order| serde_json::to_value(order).expect("is JSON"));
+        assert_eq!(shown, Some(expected));
+        assert_eq!(placed(&[250, 1]), None, "other prices than lines");
     }
 
     #[test]

@@ -1,11 +1,22 @@
 //! What the stock does for an order: hold, allocate, release; all lines or none.
 
 use engine::Context;
-use events::{id::OrderId, view::Shortage};
+use events::id::{OrderId, Sku};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Line, Lines, ReleaseReason, ReservationFact, State, Stock, orders};
+
+/// A SKU that an order wanted and did not get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// The stock keeping unit.
+    pub sku: Sku,
+    /// The units that the order asked for.
+    pub requested: i64,
+    /// The units that were free.
+    pub available: i64,
+}
 
 /// What was done for an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

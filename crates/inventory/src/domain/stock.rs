@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::Decision;
-use events::{
-    answer::{RecordStockAnswer, StockResult},
-    id::{Connector, MAX_UNITS},
-};
+use events::id::{Connector, MAX_UNITS};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -61,11 +58,32 @@ pub struct Sequences {
     pub adjusted: Option<i64>,
 }
 
+/// What the sender of stock lines is answered: what became of each, in the same order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer(pub Vec<StockResult>);
+
+/// What became of a stock line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StockResult {
+    /// It changed the stock.
+    Applied,
+    /// The document is known: it had its effect before.
+    Duplicate,
+    /// A newer count of the same connector is known, which contains it.
+    Stale,
+    /// The catalogue has no such product. Nothing is remembered.
+    UnknownSku,
+    /// The document's id is known with other content.
+    DocumentReused,
+    /// The units on hand would leave the range that can be represented.
+    OutOfRange,
+}
+
 /// Stock lines: each has its effect, or its sender is answered why not.
 ///
 /// The lines are decided one by one on a draft, into which the facts of the earlier ones are
 /// folded as they will be into the state.
-pub(super) fn record(state: &State, lines: &[StockLine]) -> Decision<Event> {
+pub(super) fn record(state: &State, lines: &[StockLine]) -> Decision<Event, Answer> {
     let mut draft = State::default();
     let mut events = Vec::with_capacity(lines.len());
     let mut results = Vec::with_capacity(lines.len());
@@ -87,7 +105,7 @@ pub(super) fn record(state: &State, lines: &[StockLine]) -> Decision<Event> {
             events.push(Event::Stock(line.stock.clone(), fact));
         }
     }
-    Decision::answered(events, &RecordStockAnswer { results })
+    Decision::answered(events, Answer(results))
 }
 
 /// Copies into `draft` the rows of `state` that `line` looks at or changes, except those that an

@@ -8,7 +8,6 @@ mod stock;
 mod trade;
 
 use engine::{Cause, Context};
-use events::answer::{RecordStockAnswer, StockResult};
 use protocol::id::{EventId, Shop};
 
 use super::{reservation::Status, *};
@@ -58,13 +57,13 @@ fn on_hand(sku: &str, units: i64) -> Event {
 }
 
 /// What follows, without an answer.
-fn facts(events: &[Event]) -> Decision<Event> {
+fn facts(events: &[Event]) -> Decision<Event, Answer> {
     Decision::events(events.to_vec())
 }
 
 /// What follows from stock lines, and the answer to their sender.
-fn answered(results: &[StockResult], events: &[Event]) -> Decision<Event> {
-    Decision::answered(events.to_vec(), &RecordStockAnswer { results: results.to_vec() })
+fn answered(results: &[StockResult], events: &[Event]) -> Decision<Event, Answer> {
+    Decision::answered(events.to_vec(), Answer(results.to_vec()))
 }
 
 /// The SKUs `A` to `D` are in the catalogue.
@@ -92,7 +91,7 @@ fn fold(state: &mut State, event: &Event) -> Recorded<Event> {
 
 /// Given what happened, when that comes, then this follows; and when it comes again, nothing.
 #[track_caller]
-fn check(given: &[Event], when: &Input, then: &Decision<Event>) {
+fn check(given: &[Event], when: &Input, then: &Decision<Event, Answer>) {
     let mut state = catalogue();
     for event in given {
         fold(&mut state, event);

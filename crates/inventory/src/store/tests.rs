@@ -1,6 +1,11 @@
 //! Questions and deadlines, against a private `SQLite` database, gone when its only connection is.
 
-use engine::{Context, Queries as _, Rules};
+use engine::{Context, Queries as _, Rules, Wire, WireError};
+use events::{
+    proto::inventory::{self, GetLevel, GetTotals, ListLevels, Totals},
+    questions::Question,
+};
+use prost::Message;
 use protocol::time::Timestamp;
 use serde_json::json;
 use sqlx::any::AnyPoolOptions;
@@ -29,18 +34,24 @@ fn stock(on_hand: i64, held: i64, allocated: i64) -> Stock {
     Stock { on_hand, held, allocated, version: 1, ..Stock::default() }
 }
 
-async fn ask_of(
-    shop: &Shop,
-    db: &AnyPool,
-    name: &str,
-    parameters: serde_json::Value,
-) -> Option<serde_json::Value> {
+/// Asks by way of the wire, as the gateway does.
+async fn ask_of<Q: Question>(shop: &Shop, db: &AnyPool, question: Q) -> Option<Q::Answer> {
     let inventory = Inventory { policy: Policy::default() };
-    inventory.query(db, shop, name, parameters).await.expect("answers")
+    let question = Inventory::question(&question.encode()).expect("is a question");
+    let found = inventory.query(db, shop, question).await.expect("answers");
+    found.map(|found| Q::Answer::decode(&*Inventory::encode_found(found)).expect("reads"))
 }
 
-async fn ask(db: &AnyPool, name: &str, parameters: serde_json::Value) -> Option<serde_json::Value> {
-    ask_of(&shop("acme"), db, name, parameters).await
+async fn ask<Q: Question>(db: &AnyPool, question: Q) -> Option<Q::Answer> {
+    ask_of(&shop("acme"), db, question).await
+}
+
+fn level(sku: &str) -> GetLevel {
+    GetLevel { sku: sku.to_owned() }
+}
+
+fn levels(after: &str, limit: u32) -> ListLevels {
+    ListLevels { after: after.to_owned(), limit }
 }
 
 #[tokio::test]
@@ -51,20 +62,26 @@ async fn questions_are_answered_from_the_shops_own_rows() {
         ("A@attic", stock(100, 0, 0)),
     ])
     .await;
-    let a = json!({ "sku": "A", "location": "main", "on_hand": 9, "held": 2, "allocated": 3,
-                    "available": 4, "version": 1 });
-    let b = json!({ "sku": "B", "location": "main", "on_hand": 4, "held": 5, "allocated": 0,
-                    "available": 0, "version": 1 });
-    assert_eq!(ask(&db, "level", json!({ "sku": "A" })).await, Some(a.clone()));
-    assert_eq!(ask(&db, "level", json!({ "sku": "C" })).await, None);
-    assert_eq!(ask(&db, "levels", json!({})).await, Some(json!([a, b])));
-    assert_eq!(ask(&db, "levels", json!({ "after": "", "limit": 1 })).await, Some(json!([a])));
-    assert_eq!(ask(&db, "levels", json!({ "after": "A" })).await, Some(json!([b])));
-    let totals =
-        json!({ "on_hand": 113, "held": 7, "allocated": 3, "skus": 2, "oversold_skus": 1 });
-    assert_eq!(ask(&db, "totals", json!({})).await, Some(totals));
-    assert_eq!(ask_of(&shop("other"), &db, "levels", json!({})).await, Some(json!([])));
-    assert_eq!(ask_of(&shop("other"), &db, "level", json!({ "sku": "A" })).await, None);
+    let main = |sku: &str, [on_hand, held, allocated, available]: [i64; 4]| inventory::Level {
+        sku: sku.to_owned(),
+        location: "main".to_owned(),
+        on_hand,
+        held,
+        allocated,
+        available,
+        version: 1,
+    };
+    let (a, b) = (main("A", [9, 2, 3, 4]), main("B", [4, 5, 0, 0]));
+    let page = |levels: &[inventory::Level]| Some(inventory::Levels { levels: levels.to_vec() });
+    assert_eq!(ask(&db, level("A")).await, Some(a.clone()));
+    assert_eq!(ask(&db, level("C")).await, None);
+    assert_eq!(ask(&db, levels("", 0)).await, page(&[a.clone(), b.clone()]));
+    assert_eq!(ask(&db, levels("", 1)).await, page(&[a]));
+    assert_eq!(ask(&db, levels("A", 0)).await, page(&[b]));
+    let totals = Totals { on_hand: 113, held: 7, allocated: 3, skus: 2, oversold_skus: 1 };
+    assert_eq!(ask(&db, GetTotals {}).await, Some(totals));
+    assert_eq!(ask_of(&shop("other"), &db, levels("", 0)).await, page(&[]));
+    assert_eq!(ask_of(&shop("other"), &db, level("A")).await, None);
 }
 
 #[tokio::test]
@@ -74,31 +91,27 @@ async fn levels_are_in_the_order_of_their_skus_whatever_those_contain() {
     let rows: Vec<_> = keys.iter().map(|key| (key.as_str(), stock(1, 0, 0))).collect();
     let db = database(&rows).await;
     let (mut listed, mut after) = (Vec::new(), String::new());
-    while let Some(page) = ask(&db, "levels", json!({ "after": after, "limit": 3 })).await {
-        let page: Vec<LevelView> = serde_json::from_value(page).expect("reads");
-        let Some(last) = page.last() else { break };
-        after = last.sku.to_string();
-        listed.extend(page.into_iter().map(|level| level.sku.to_string()));
+    while let Some(page) = ask(&db, levels(&after, 3)).await {
+        let Some(last) = page.levels.last() else { break };
+        after = last.sku.clone();
+        listed.extend(page.levels.into_iter().map(|level| level.sku));
     }
     assert_eq!(listed, skus);
-    let totals = ask(&db, "totals", json!({})).await.expect("answers");
-    assert_eq!(totals["skus"], skus.len());
+    let totals = ask(&db, GetTotals {}).await.expect("answers");
+    assert_eq!(totals.skus, skus.len() as i64);
 }
 
 #[tokio::test]
 async fn a_shop_without_stock_has_totals_of_zero() {
     let db = database(&[]).await;
-    let totals = json!({ "on_hand": 0, "held": 0, "allocated": 0, "skus": 0, "oversold_skus": 0 });
-    assert_eq!(ask(&db, "totals", json!({})).await, Some(totals));
+    assert_eq!(ask(&db, GetTotals {}).await, Some(Totals::default()));
 }
 
-#[tokio::test]
-async fn a_question_that_is_not_one_is_refused_by_name() {
-    let db = database(&[]).await;
-    let inventory = Inventory { policy: Policy::default() };
-    let error = inventory.query(&db, &shop("acme"), "prices", json!({})).await;
-    let error = error.expect_err("is no question").to_string();
-    assert_eq!(error, "inventory has no question \"prices\"");
+#[test]
+fn what_is_no_question_is_refused() {
+    let nothing = inventory::InventoryQuestion::default().encode_to_vec();
+    assert!(matches!(Inventory::question(&nothing), Err(WireError::Missing("question"))));
+    assert!(matches!(Inventory::question(&level("a b").encode()), Err(WireError::Parse(_))));
 }
 
 #[test]

@@ -156,3 +156,21 @@ fn bytes_that_are_no_message_are_refused() {
     assert!(matches!(Inventory::decode(b"garbage"), Err(WireError::Decode(_))));
     assert!(matches!(Inventory::decode(b""), Err(WireError::Missing("body"))));
 }
+
+#[test]
+fn every_answer_is_a_message_of_the_contract() {
+    use events::answers::CommandAnswer;
+    let results = [
+        (StockResult::Applied, proto::inventory::StockResult::Applied),
+        (StockResult::Duplicate, proto::inventory::StockResult::Duplicate),
+        (StockResult::Stale, proto::inventory::StockResult::Stale),
+        (StockResult::UnknownSku, proto::inventory::StockResult::UnknownSku),
+        (StockResult::DocumentReused, proto::inventory::StockResult::DocumentReused),
+        (StockResult::OutOfRange, proto::inventory::StockResult::OutOfRange),
+    ];
+    let answer = Answer(results.iter().map(|(result, _)| *result).collect());
+    let body = AnswerBody::decode(&*Inventory::encode_answer(&answer)).expect("reads");
+    let answer = proto::inventory::RecordStockAnswer::take(body.answer.expect("is there"));
+    let expected: Vec<i32> = results.iter().map(|(_, wire)| (*wire).into()).collect();
+    assert_eq!(answer.expect("is of stock lines").results, expected);
+}

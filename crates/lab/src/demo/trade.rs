@@ -122,8 +122,9 @@ impl Day {
         midday: usize,
     ) -> Trade {
         let mut trade = Trade::default();
-        count.wait_for(|taken| *taken >= midday).await.ok();
-        self.order(&racer, &mut trade).await;
+        if count.wait_for(|taken| *taken >= midday).await.is_ok() {
+            self.order(&racer, &mut trade).await;
+        }
         trade
     }
 
@@ -137,7 +138,7 @@ impl Day {
         let parts = pushes.len() + 1;
         for (part, push) in (1..).zip(pushes) {
             let from = self.orders.len() * part / parts;
-            count.wait_for(|taken| *taken >= from).await.ok();
+            count.wait_for(|taken| *taken >= from).await.context("wait for the customers")?;
             answers.append(push.send(&self.api).await.context("push during the day")?);
         }
         Ok(answers)

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use client::{Client, Error};
 use engine::Engine;
-use events::proto;
+use events::{
+    names::{ORDER_SETTLING_EVENTS, event_name},
+    proto,
+};
 use protocol::id::{CommandId, Shop};
 use serde_json::json;
 use tokio::{
@@ -28,8 +31,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const ORDER_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long nothing may be settled at the end before the rest counts as lost.
 const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
-/// The events that settle an order.
-const SETTLED: [&str; 2] = ["paid", "cancelled"];
 
 /// Puts the product and its stock there.
 pub(super) async fn stock(client: &Client) -> Result<()> {
@@ -130,7 +131,13 @@ impl Settled {
     pub(super) async fn follow(engine: &Engine, partition: u32) -> Result<Self> {
         let after = engine.log_end("order", partition).await?;
         let stop = CancellationToken::new();
-        let mut log = engine.follow_log::<proto::Event>("order", partition, &SETTLED, after, &stop);
+        let mut log = engine.follow_log::<proto::Event>(
+            "order",
+            partition,
+            &ORDER_SETTLING_EVENTS,
+            after,
+            &stop,
+        );
         let orders: Arc<Mutex<Orders>> = Arc::default();
         let noted = orders.clone();
         tokio::spawn(async move {
@@ -172,8 +179,8 @@ impl Settled {
 pub(super) async fn read_settled(engine: &Engine, partition: u32) -> Result<HashMap<String, u32>> {
     let mut times = HashMap::new();
     let count = |logged: engine::Logged<proto::Event>| {
-        let kind = logged.event.body.as_ref().and_then(events::names::event_name);
-        if kind.is_some_and(|kind| SETTLED.contains(&kind)) {
+        let kind = logged.event.body.as_ref().and_then(event_name);
+        if kind.is_some_and(|kind| ORDER_SETTLING_EVENTS.contains(&kind)) {
             *times.entry(logged.event.correlation_id).or_insert(0) += 1;
         }
     };

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use audit::Findings;
-use events::view::{LevelView, OrderGroup, OrderStatus};
+use events::http::{LevelView, OrderGroup, OrderStatus};
 
 use super::{
     observed::Observed,

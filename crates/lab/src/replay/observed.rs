@@ -10,8 +10,8 @@ use anyhow::Result;
 use audit::Findings;
 use client::{Client, Totals};
 use events::{
+    http::{LevelView, OrderView},
     id::{CustomerId, Sku},
-    view::{LevelView, OrderView},
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;

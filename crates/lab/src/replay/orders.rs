@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use client::{Charge, Client, NewOrder, OrderLine, Response};
 use events::{
+    http::{CancelReason, OrderView},
     id::{CustomerId, OrderId, Reference},
-    view::{CancelReason, OrderView},
 };
 use reqwest::StatusCode;
 use tokio::time::sleep;

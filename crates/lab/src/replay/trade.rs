@@ -9,8 +9,8 @@ use anyhow::{Result, bail};
 use audit::Findings;
 use client::Client;
 use events::{
+    http::{OrderStatus, OrderView},
     id::OrderId,
-    view::{OrderStatus, OrderView},
 };
 use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 use indicatif::ProgressBar;

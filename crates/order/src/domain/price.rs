@@ -2,13 +2,11 @@
 
 use engine::Rows;
 use events::{
-    answer::{LineProblem, LineProblemCode},
     id::Sku,
     money::{Currency, MAX_ORDER_TOTAL},
-    view::{Charge, OrderLine},
 };
 
-use super::Request;
+use super::{Charge, LineProblem, LineProblemCode, OrderLine, Request};
 use crate::store::Price;
 
 /// The lines with their prices, or everything that is wrong with them.

@@ -2,17 +2,18 @@
 
 use engine::{Cause, Context, Decision, Recorded, Rules};
 use events::{
-    answer::{CancelOrderAnswer, LineProblem, LineProblemCode, PlaceOrderAnswer},
     id::{OrderId, Quantity, Reference, Sku},
     money::{Currency, MAX_ORDER_TOTAL, MAX_UNIT_PRICE, Money},
-    view::{CancelReason, Cancellation, Charge, OrderLine, OrderStatus, Shortage},
 };
 use protocol::{
     id::{EventId, Shop},
     time::Timestamp,
 };
 
-use super::{Event, Fact, Input, Request, RequestedLine, Signal};
+use super::{
+    Answer, CancelAnswer, CancelReason, Cancellation, Charge, Event, Fact, Input, LineProblem,
+    LineProblemCode, OrderLine, OrderStatus, PlaceAnswer, Request, RequestedLine, Shortage, Signal,
+};
 use crate::{
     Orders, Policy,
     store::{OrderContent, Price, Shop as State},
@@ -28,12 +29,12 @@ fn an_order_is_placed_at_the_prices_of_the_catalogue() {
     check(
         &[],
         &Input::Place(request(ANN)),
-        &answered(&[placed(ANN)], &placed_answer(700, &[250, 100])),
+        &answered(&[placed(ANN)], placed_answer(700, &[250, 100])),
     );
 }
 
-fn placed_answer(total: i64, unit_prices: &[i64]) -> PlaceOrderAnswer {
-    PlaceOrderAnswer::Placed {
+fn placed_answer(total: i64, unit_prices: &[i64]) -> PlaceAnswer {
+    PlaceAnswer::Placed {
         order_id: ANN,
         total: gbp(total),
         unit_prices: unit_prices.to_vec(),
@@ -60,7 +61,7 @@ fn a_price_as_sold_replaces_the_catalogues_whatever_its_currency() {
     check(
         &[],
         &Input::Place(wanted),
-        &answered(&[Event { order_id: ANN, fact }], &placed_answer(698, &[199, 0])),
+        &answered(&[Event { order_id: ANN, fact }], placed_answer(698, &[199, 0])),
     );
 }
 
@@ -79,13 +80,13 @@ fn everything_that_is_wrong_with_the_lines_is_answered_at_once() {
         problem(2, "GONE", LineProblemCode::Discontinued),
         problem(3, "EURO", LineProblemCode::OtherCurrency),
     ];
-    let refused = answered(&[], &PlaceOrderAnswer::Refused { problems });
+    let refused = answered(&[], PlaceAnswer::Refused { problems });
     check(&[], &Input::Place(wanted), &refused);
 }
 
 #[test]
 fn a_reference_is_used_once_in_a_shop_for_good() {
-    let taken = answered(&[], &PlaceOrderAnswer::ReferenceTaken { order_id: ANN });
+    let taken = answered(&[], PlaceAnswer::ReferenceTaken { order_id: ANN });
     let mut history = vec![referenced(ANN, "PO 1")];
     let mut wanted = request(BOB);
     wanted.reference = Some(Reference::parse("PO 1").unwrap());
@@ -96,7 +97,7 @@ fn a_reference_is_used_once_in_a_shop_for_good() {
 
 #[test]
 fn an_order_that_is_placed_again_stays_as_it_is() {
-    let before = answered(&[], &PlaceOrderAnswer::PlacedBefore { order_id: ANN });
+    let before = answered(&[], PlaceAnswer::PlacedBefore { order_id: ANN });
     let mut wanted = request(ANN);
     check(&[placed(ANN)], &Input::Place(wanted.clone()), &before);
     wanted.reference = Some(Reference::parse("PO 1").unwrap());
@@ -105,7 +106,7 @@ fn an_order_that_is_placed_again_stays_as_it_is() {
 
 #[test]
 fn a_total_below_zero_or_beyond_reason_is_refused() {
-    let refused = answered(&[], &PlaceOrderAnswer::TotalOutOfRange);
+    let refused = answered(&[], PlaceAnswer::TotalOutOfRange);
     let discount = |amount| {
         let charges = vec![Charge { code: "D".into(), amount }];
         Input::Place(Request { charges, ..request(ANN) })
@@ -251,13 +252,13 @@ fn an_order_is_cancelled_on_request_until_it_is_confirmed() {
             &cancel(ANN, "changed my mind"),
             &answered(
                 &[cancelled(ANN, CancelReason::Requested, "changed my mind", &[])],
-                &CancelOrderAnswer::Cancelled,
+                CancelAnswer::Cancelled,
             ),
         );
     }
     for (steps, status) in [(4, OrderStatus::Confirmed), (5, OrderStatus::Paid)] {
-        let too_late = CancelOrderAnswer::TooLate { status };
-        check(&saga[..steps], &cancel(ANN, ""), &answered(&[], &too_late));
+        let too_late = CancelAnswer::TooLate { status };
+        check(&saga[..steps], &cancel(ANN, ""), &answered(&[], too_late));
     }
 }
 
@@ -266,9 +267,9 @@ fn cancelling_what_is_cancelled_or_unknown_changes_nothing() {
     check(
         &[placed(ANN), cancelled(ANN, CancelReason::OutOfStock, "", &[])],
         &cancel(ANN, "me too"),
-        &answered(&[], &CancelOrderAnswer::Cancelled),
+        &answered(&[], CancelAnswer::Cancelled),
     );
-    check(&[placed(ANN)], &cancel(BOB, ""), &answered(&[], &CancelOrderAnswer::NotFound));
+    check(&[placed(ANN)], &cancel(BOB, ""), &answered(&[], CancelAnswer::NotFound));
 }
 
 #[test]
@@ -362,7 +363,7 @@ fn check_every_continuation(history: &[Event], finals: &mut Vec<Event>) {
     }
 }
 
-fn decide(state: &State, input: &Input) -> Decision<Event> {
+fn decide(state: &State, input: &Input) -> Decision<Event, Answer> {
     Orders { policy: Policy::default() }.decide(state, input, NOW)
 }
 
@@ -375,7 +376,7 @@ fn run(state: &mut State, log: &mut Vec<Event>, input: &Input) {
 }
 
 #[track_caller]
-fn check(given: &[Event], when: &Input, then: &Decision<Event>) {
+fn check(given: &[Event], when: &Input, then: &Decision<Event, Answer>) {
     assert_eq!(&decide(&fold(given), when), then);
 }
 
@@ -537,10 +538,10 @@ pub(crate) fn every_signal(deadline: Timestamp) -> Vec<Signal> {
     signals
 }
 
-fn events(events: &[Event]) -> Decision<Event> {
+fn events(events: &[Event]) -> Decision<Event, Answer> {
     Decision::events(events.to_vec())
 }
 
-fn answered(events: &[Event], answer: &impl serde::Serialize) -> Decision<Event> {
-    Decision::answered(events.to_vec(), answer)
+fn answered(events: &[Event], answer: impl Into<Answer>) -> Decision<Event, Answer> {
+    Decision::answered(events.to_vec(), answer.into())
 }

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use engine::{Queries, Row, Rules, documents};
-use events::{id::OrderId, view::CancelReason};
-use protocol::id::Shop;
-use serde_json::{Value, json};
+use engine::{Queries, Row, Rules, Wire, WireError, documents};
+use events::{
+    id::OrderId,
+    proto::order::{self, GetHistory, GetOrder, GetOrderByReference, GetTotals, TotalsGroup},
+    questions::Question,
+};
+use prost::Message;
+use protocol::{id::Shop, proto::Cause, time::Timestamp};
 use sqlx::{AnyPool, any::AnyPoolOptions};
 
 use crate::{
     Orders, Policy,
     domain::{
-        Event,
+        CancelReason, Event,
         tests::{
             ANN, BOB, authorized, cancelled, confirmed, paid, payment_due, placed, recorded,
             referenced, shortage,
@@ -25,54 +29,54 @@ async fn an_order_reads_as_it_was_placed_with_why_it_is_cancelled() {
     let database = Database::open().await;
     let cancelled = cancelled(ANN, CancelReason::OutOfStock, "", &[shortage("A", 2, 1)]);
     database.fold(&[(referenced(ANN, "PO \"1\" ü"), 1), (cancelled, 2)]).await;
-    let expected = json!({
-        "id": ANN,
-        "reference": "PO \"1\" ü",
-        "status": "cancelled",
-        "country": "France",
-        "lines": [
-            { "sku": "A", "quantity": 2, "unit_price": 250 },
-            { "sku": "B", "quantity": 2, "unit_price": 100 },
-        ],
-        "charges": [],
-        "total": 700,
-        "currency": "GBP",
-        "cancellation": {
-            "reason": "out_of_stock",
-            "shortages": [{ "sku": "A", "requested": 2, "available": 1 }],
-        },
-        "placed_at": "2011-03-13T07:06:40.001Z",
-        "updated_at": "2011-03-13T07:06:40.002Z",
-        "version": 2,
-    });
-    assert_eq!(database.ask("order", json!({ "id": ANN })).await, Some(expected.clone()));
-    let by_reference = json!({ "reference": "PO \"1\" ü" });
-    assert_eq!(database.ask("by_reference", by_reference).await, Some(expected));
-    assert_eq!(database.ask("order", json!({ "id": BOB })).await, None);
-    assert_eq!(database.ask("by_reference", json!({ "reference": "PO 2" })).await, None);
+    let line = |sku: &str, unit_price| order::Line { sku: sku.into(), quantity: 2, unit_price };
+    let shortage = order::Shortage { sku: "A".into(), requested: 2, available: 1 };
+    let expected = order::Order {
+        order_id: ANN.to_string(),
+        reference: Some("PO \"1\" ü".to_owned()),
+        status: order::OrderStatus::Cancelled.into(),
+        customer_id: None,
+        country: "France".to_owned(),
+        lines: vec![line("A", 250), line("B", 100)],
+        charges: vec![],
+        total: Some(events::proto::Money { minor: 700, currency: "GBP".to_owned() }),
+        cancellation: Some(order::Cancelled {
+            reason: order::CancelReason::OutOfStock.into(),
+            detail: String::new(),
+            shortages: vec![shortage],
+        }),
+        placed_at: Some(time(1)),
+        updated_at: Some(time(2)),
+        version: 2,
+    };
+    let of = |id: OrderId| GetOrder { order_id: id.to_string() };
+    let referenced = |reference: &str| GetOrderByReference { reference: reference.to_owned() };
+    assert_eq!(database.ask(of(ANN)).await, Some(expected.clone()));
+    assert_eq!(database.ask(referenced("PO \"1\" ü")).await, Some(expected));
+    assert_eq!(database.ask(of(BOB)).await, None);
+    assert_eq!(database.ask(referenced("PO 2")).await, None);
 }
 
 #[tokio::test]
 async fn the_history_has_each_event_with_time_and_cause() {
     let database = Database::open().await;
     database.fold(&[(placed(ANN), 1), (payment_due(ANN), 2)]).await;
-    let step = |version, event, time| {
-        let cause_id = format!("cause-{version}");
-        json!({ "version": version, "event": event, "time": time, "cause": "test.cause",
-            "cause_id": cause_id })
+    let step = |version: u64, event: &str| order::Step {
+        version,
+        event: event.to_owned(),
+        time: Some(time(version as i64)),
+        cause: Some(Cause { id: format!("cause-{version}"), kind: "test.cause".to_owned() }),
     };
-    let expected = json!([
-        step(1, "placed", "2011-03-13T07:06:40.001Z"),
-        step(2, "payment_due", "2011-03-13T07:06:40.002Z"),
-    ]);
-    assert_eq!(database.ask("history", json!({ "id": ANN })).await, Some(expected));
-    assert_eq!(database.ask("history", json!({ "id": BOB })).await, None);
+    let steps = vec![step(1, "placed"), step(2, "payment_due")];
+    let of = |id: OrderId| GetHistory { order_id: id.to_string() };
+    assert_eq!(database.ask(of(ANN)).await, Some(order::History { steps }));
+    assert_eq!(database.ask(of(BOB)).await, None);
 }
 
 #[tokio::test]
 async fn orders_are_counted_by_status_and_reason() {
     let database = Database::open().await;
-    assert_eq!(database.ask("totals", json!({})).await, Some(json!({ "groups": [] })));
+    assert_eq!(database.ask(GetTotals {}).await, Some(order::Totals::default()));
     let reasons = [CancelReason::Requested, CancelReason::OutOfStock, CancelReason::Requested];
     for (number, reason) in reasons.into_iter().enumerate() {
         let id = OrderId(uuid::Uuid::from_u128(number as u128 + 10));
@@ -81,25 +85,30 @@ async fn orders_are_counted_by_status_and_reason() {
     let all = [placed(ANN), payment_due(ANN), authorized(ANN), confirmed(ANN), paid(ANN)];
     let all: Vec<_> = all.into_iter().zip(1..).collect();
     database.fold(&all).await;
-    let expected = json!({ "groups": [
-        { "status": "cancelled", "reason": "out_of_stock", "orders": 1, "total": 700 },
-        { "status": "cancelled", "reason": "requested", "orders": 2, "total": 1400 },
-        { "status": "paid", "orders": 1, "total": 700 },
-    ] });
-    assert_eq!(database.ask("totals", json!({})).await, Some(expected));
+    let group = |status: order::OrderStatus, reason: order::CancelReason, orders, total| {
+        TotalsGroup { status: status.into(), reason: reason.into(), orders, total }
+    };
+    let cancelled = order::OrderStatus::Cancelled;
+    let groups = vec![
+        group(cancelled, order::CancelReason::OutOfStock, 1, 700),
+        group(cancelled, order::CancelReason::Requested, 2, 1400),
+        group(order::OrderStatus::Paid, order::CancelReason::Unspecified, 1, 700),
+    ];
+    assert_eq!(database.ask(GetTotals {}).await, Some(order::Totals { groups }));
 }
 
-#[tokio::test]
-async fn a_question_that_nobody_knows_and_parameters_that_do_not_fit_are_refused() {
-    let database = Database::open().await;
-    let ask = async |name, parameters| {
-        let answer = orders().query(&database.pool, &shop(), name, parameters).await;
-        answer.expect_err("is refused").to_string()
-    };
-    assert_eq!(ask("weather", json!({})).await, "order has no question \"weather\"");
-    let unfit = "the parameters do not fit the question";
-    assert_eq!(ask("order", json!({ "id": "no uuid" })).await, unfit);
-    assert_eq!(ask("order", json!({ "id": ANN, "more": 1 })).await, unfit);
+#[test]
+fn what_is_no_question_is_refused() {
+    let nothing = order::OrderQuestion::default().encode_to_vec();
+    assert!(matches!(Orders::question(&nothing), Err(WireError::Missing("question"))));
+    let wrong = GetOrder { order_id: "no uuid".into() }.encode();
+    assert!(matches!(Orders::question(&wrong), Err(WireError::Parse(_))));
+    assert!(matches!(Orders::question(b"\xff\xff"), Err(WireError::Decode(_))));
+}
+
+/// When the event with that version was decided.
+fn time(version: i64) -> prost_types::Timestamp {
+    Timestamp::from_millis(1_300_000_000_000 + version).into()
 }
 
 fn shop() -> Shop {
@@ -152,7 +161,10 @@ impl Database {
         documents::put(&mut db, &shop(), rows).await.unwrap();
     }
 
-    async fn ask(&self, name: &str, parameters: Value) -> Option<Value> {
-        orders().query(&self.pool, &shop(), name, parameters).await.unwrap()
+    /// Asks by way of the wire, as the gateway does.
+    async fn ask<Q: Question>(&self, question: Q) -> Option<Q::Answer> {
+        let question = Orders::question(&question.encode()).unwrap();
+        let found = orders().query(&self.pool, &shop(), question).await.unwrap();
+        found.map(|found| Q::Answer::decode(&*Orders::encode_found(found)).unwrap())
     }
 }

@@ -4,7 +4,6 @@ use engine::{Rules, State as _, Value};
 use events::{
     id::{OrderId, Reference},
     money::{Currency, Money},
-    view::{CancelReason, OrderStatus},
 };
 use foldkit::{Projections, Random};
 
@@ -12,7 +11,7 @@ use super::*;
 use crate::{
     Orders, Policy,
     domain::{
-        Event, Request,
+        CancelReason, Event, OrderStatus, Request,
         tests::{
             ALLOCATE_BY, ANN, BOB, DUE_BY, NOW, RESERVE_BY, authorized, cancelled, confirmed,
             every_signal, line, payment_due, placed, recorded, request, sku,

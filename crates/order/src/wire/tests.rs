@@ -1,6 +1,7 @@
 //! Messages read and written.
 
 use super::*;
+use crate::domain::{CancelAnswer, LineProblem, LineProblemCode, PlaceAnswer};
 
 const ID: &str = "018f0000-0000-7000-8000-000000000001";
 
@@ -124,4 +125,80 @@ fn what_this_service_does_not_read_is_refused_by_name() {
     let error = Orders::foreign(&event.encode_to_vec()).expect_err("is not read").to_string();
     assert_eq!(error, "inventory.released is not handled by this version of the service");
     assert!(Orders::command(&[]).is_err());
+}
+
+#[test]
+fn every_answer_is_a_message_of_the_contract() {
+    use events::{
+        answers::CommandAnswer,
+        proto::order::{
+            CancelOrderAnswer, PlaceOrderAnswer, cancel_order_answer, place_order_answer,
+        },
+    };
+    fn read<A: CommandAnswer>(answer: impl Into<Answer>) -> A {
+        let body = proto::AnswerBody::decode(&*Orders::encode_answer(&answer.into())).unwrap();
+        A::take(body.answer.unwrap()).unwrap()
+    }
+    let placing = |answer| read::<PlaceOrderAnswer>(answer).outcome.unwrap();
+    let cancelling = |answer| read::<CancelOrderAnswer>(answer).outcome.unwrap();
+    let order_id = OrderId::parse(ID).unwrap();
+    let total = Money { minor: 500, currency: Currency::parse("GBP").unwrap() };
+    let placed_at = Timestamp::from_millis(1_300_000_000_123);
+    let placed = PlaceAnswer::Placed { order_id, total, unit_prices: vec![250], placed_at };
+    assert_eq!(
+        placing(placed),
+        place_order_answer::Outcome::Placed(place_order_answer::Placed {
+            order_id: ID.into(),
+            total: Some(total.into()),
+            unit_prices: vec![250],
+            placed_at: Some(placed_at.into()),
+        })
+    );
+    assert_eq!(
+        placing(PlaceAnswer::PlacedBefore { order_id }),
+        place_order_answer::Outcome::PlacedBefore(place_order_answer::PlacedBefore {
+            order_id: ID.into()
+        })
+    );
+    assert_eq!(
+        placing(PlaceAnswer::ReferenceTaken { order_id }),
+        place_order_answer::Outcome::ReferenceTaken(place_order_answer::ReferenceTaken {
+            order_id: ID.into()
+        })
+    );
+    let codes = [
+        (LineProblemCode::UnknownSku, proto::order::LineProblemCode::UnknownSku),
+        (LineProblemCode::Discontinued, proto::order::LineProblemCode::Discontinued),
+        (LineProblemCode::OtherCurrency, proto::order::LineProblemCode::OtherCurrency),
+    ];
+    for (code, wire) in codes {
+        let problems = vec![LineProblem { line: 3, sku: Sku::parse("A").unwrap(), code }];
+        let problem = proto::order::LineProblem { line: 3, sku: "A".into(), code: wire.into() };
+        assert_eq!(
+            placing(PlaceAnswer::Refused { problems }),
+            place_order_answer::Outcome::Refused(place_order_answer::Refused {
+                problems: vec![problem]
+            })
+        );
+    }
+    assert_eq!(
+        placing(PlaceAnswer::TotalOutOfRange),
+        place_order_answer::Outcome::TotalOutOfRange(place_order_answer::TotalOutOfRange {})
+    );
+    assert_eq!(
+        cancelling(CancelAnswer::Cancelled),
+        cancel_order_answer::Outcome::Cancelled(cancel_order_answer::Cancelled {})
+    );
+    assert_eq!(
+        cancelling(CancelAnswer::NotFound),
+        cancel_order_answer::Outcome::NotFound(cancel_order_answer::NotFound {})
+    );
+    for status in OrderStatus::ALL {
+        let too_late = cancelling(CancelAnswer::TooLate { status });
+        let cancel_order_answer::Outcome::TooLate(too_late) = too_late else {
+            panic!("{too_late:?}")
+        };
+        let name = too_late.status().as_str_name().to_lowercase();
+        assert_eq!(name, format!("order_status_{}", status.as_str()));
+    }
 }

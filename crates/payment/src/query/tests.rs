@@ -2,11 +2,15 @@
 
 use std::{path::Path, time::Duration};
 
-use engine::{Cause, Context, Recorded, Row as _, Rules, Value as Column};
-use events::money::Money;
+use engine::{Cause, Context, Recorded, Row as _, Rules, Value as Column, Wire, WireError};
+use events::{
+    money::{Currency, Money},
+    proto::payment,
+    questions::Question,
+};
 use foldkit::{Projections, Random};
+use prost::Message;
 use protocol::{id::EventId, time::Timestamp};
-use serde_json::json;
 use sqlx::any::AnyPoolOptions;
 use tempfile::TempDir;
 
@@ -112,13 +116,11 @@ async fn given(pool: &AnyPool, order_id: OrderId, facts: &[Fact]) {
     documents::put(&mut db, &acme(), row).await.expect("writes");
 }
 
-async fn ask(
-    pool: &AnyPool,
-    payments: &Payments,
-    name: &str,
-    parameters: Value,
-) -> Result<Option<Value>, QueryError> {
-    payments.query(pool, &acme(), name, parameters).await
+/// Asks by way of the wire, as the gateway does.
+async fn ask<Q: Question>(pool: &AnyPool, payments: &Payments, question: Q) -> Option<Q::Answer> {
+    let question = Payments::question(&question.encode()).expect("is a question");
+    let found = payments.query(pool, &acme(), question).await.expect("answers");
+    found.map(|found| Q::Answer::decode(&*Payments::encode_found(found)).expect("reads"))
 }
 
 #[test]
@@ -188,29 +190,42 @@ async fn a_payment_is_answered_by_its_order() {
     given(&pool, order(2), &[Fact::Abandoned]).await;
 
     let of = async |number| {
-        let parameters = json!({ "order_id": order(number) });
-        ask(&pool, &payments, "payment", parameters).await.expect("answers")
+        ask(&pool, &payments, payment::GetPayment { order_id: order(number).to_string() }).await
     };
-    let begun = json!({ "order_id": order(1), "status": "captured", "amount": 500,
-                        "currency": "GBP", "provider_reference": "p\"1", "captured": 450,
-                        "refunded": 0, "version": 5 });
+    let begun = payment::Payment {
+        order_id: order(1).to_string(),
+        status: payment::PaymentStatus::Captured.into(),
+        amount: Some(pounds(500).into()),
+        provider_reference: "p\"1".to_owned(),
+        captured: 450,
+        refunded: 0,
+        version: 5,
+    };
     assert_eq!(of(1).await, Some(begun));
-    let abandoned = json!({ "order_id": order(2), "status": "abandoned", "captured": 0,
-                            "refunded": 0, "version": 1 });
+    let abandoned = payment::Payment {
+        order_id: order(2).to_string(),
+        status: payment::PaymentStatus::Abandoned.into(),
+        version: 1,
+        ..Default::default()
+    };
     assert_eq!(of(2).await, Some(abandoned));
     assert_eq!(of(3).await, None);
+}
 
-    let error = ask(&pool, &payments, "payments", json!({})).await.expect_err("is no question");
-    assert_eq!(error.to_string(), "payment has no question \"payments\"");
+#[test]
+fn what_is_no_question_is_refused() {
+    let nothing = payment::PaymentQuestion::default().encode_to_vec();
+    assert!(matches!(Payments::question(&nothing), Err(WireError::Missing("question"))));
+    let wrong = payment::GetPayment { order_id: "no uuid".into() }.encode();
+    assert!(matches!(Payments::question(&wrong), Err(WireError::Parse(_))));
 }
 
 #[tokio::test]
 async fn the_totals_are_beside_those_of_the_provider() {
     let (pool, folder) = database().await;
     let payments = payments(folder.path()).await;
-    let nothing = json!({ "captured": 0, "refunded": 0, "authorized": 0, "pending": 0,
-                          "provider_net": 0, "provider_held": 0 });
-    assert_eq!(ask(&pool, &payments, "totals", json!({})).await.expect("answers"), Some(nothing));
+    let totals = async || ask(&pool, &payments, payment::GetTotals {}).await;
+    assert_eq!(totals().await, Some(payment::Totals::default()));
 
     given(&pool, order(1), &life()).await;
     given(&pool, order(2), &life()[..5]).await;
@@ -227,8 +242,13 @@ async fn the_totals_are_beside_those_of_the_provider() {
     let answer = payments.provider.perform(&request).await.expect("answers");
     assert!(matches!(answer, Answer::Approved { .. }));
 
-    let totals = ask(&pool, &payments, "totals", json!({})).await.expect("answers");
-    let expected = json!({ "captured": 900, "refunded": 450, "authorized": 1000, "pending": 2,
-                           "provider_net": 0, "provider_held": 700 });
-    assert_eq!(totals, Some(expected));
+    let expected = payment::Totals {
+        captured: 900,
+        refunded: 450,
+        authorized: 1000,
+        pending: 2,
+        provider_net: 0,
+        provider_held: 700,
+    };
+    assert_eq!(totals().await, Some(expected));
 }

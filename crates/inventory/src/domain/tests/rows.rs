@@ -59,7 +59,11 @@ impl Documents {
     }
 
     /// Decides and folds.
-    pub(super) fn decide(&mut self, input: &Input, now: Timestamp) -> (Decision<Event>, usize) {
+    pub(super) fn decide(
+        &mut self,
+        input: &Input,
+        now: Timestamp,
+    ) -> (Decision<Event, Answer>, usize) {
         self.run(|state| {
             let decision = decide(Policy::default(), state, input, now);
             decision.events.iter().for_each(|event| drop(fold(state, event)));

@@ -1,5 +1,5 @@
-use client::{StockTotals, Totals};
-use events::view::{CancelReason, OrderTotals, OrderView, PaymentTotals};
+use client::Totals;
+use events::http::{CancelReason, OrderTotals, OrderView, PaymentTotals, StockTotals};
 use serde_json::json;
 
 use super::*;

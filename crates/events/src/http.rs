@@ -1,4 +1,5 @@
-//! What a service answers to a question, as JSON. The gateway hands it on as it is.
+//! The JSON of the HTTP API, as the gateway writes it and the Rust client reads it. No service knows
+//! these types: between services and gateway there are messages of [`crate::proto`].
 
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ pub enum OrderStatus {
     Confirmed,
     /// Paid: the end, and the beginning of fulfilment.
     Paid,
-    /// Off: the end.
+    /// Cancelled: the end.
     Cancelled,
 }
 
@@ -164,7 +165,7 @@ pub struct Charge {
     pub amount: i64,
 }
 
-/// Why an order is off.
+/// Why an order is cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancellation {
     /// Why.
@@ -201,7 +202,7 @@ pub struct OrderView {
     pub total: i64,
     /// The currency of all amounts.
     pub currency: Currency,
-    /// Why it is off, when it is.
+    /// Why it is cancelled, when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancellation: Option<Cancellation>,
     /// When it was placed.
@@ -239,7 +240,7 @@ pub struct OrderTotals {
 pub struct OrderGroup {
     /// Their status.
     pub status: OrderStatus,
-    /// Why they are off, when they are.
+    /// Why they are cancelled, when they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<CancelReason>,
     /// How many there are.
@@ -255,12 +256,29 @@ pub struct PaymentTotals {
     pub captured: i64,
     /// Paid back, in minor units.
     pub refunded: i64,
-    /// Authorised and neither captured nor let go, in minor units.
+    /// Authorised and neither captured nor voided, in minor units.
     pub authorized: i64,
     /// Operations whose outcome is not known yet.
     pub pending: i64,
     /// What the provider's own ledger says was captured, less what it paid back.
     pub provider_net: i64,
-    /// What the provider's own ledger holds authorised and neither captured nor let go.
+    /// What the provider's own ledger holds authorised and neither captured nor voided.
     pub provider_held: i64,
+}
+
+/// What the inventory counts over a shop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StockTotals {
+    /// Units on hand.
+    pub on_hand: i64,
+    /// Units held.
+    pub held: i64,
+    /// Units allocated.
+    pub allocated: i64,
+    /// The SKUs that were ever counted or adjusted.
+    #[serde(default)]
+    pub skus: i64,
+    /// The SKUs of which more is promised than there is, at one location or another.
+    #[serde(default)]
+    pub oversold_skus: i64,
 }

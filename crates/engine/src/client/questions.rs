@@ -1,0 +1,258 @@
+//! Questions to whoever runs a partition of a service, by NATS request.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_nats::RequestErrorKind;
+use bytes::Bytes;
+use prost::Message;
+use protocol::{
+    id::Shop,
+    proto::{
+        self, EngineQuestion, Query, QueryFailureKind, QueryResponse,
+        engine_question::Question as OfEngine, query::Question, query_response::Outcome,
+    },
+    subject,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    Client, ParkedInput, ParkedPage, Redriving, WireError, client::QUERY_RETRY_PAUSE,
+    jetstream::retry::jittered, operate::parked::MAX_PARKED_PART,
+};
+
+/// How long a question is tried while nobody runs the partition.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A question was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody runs that service and partition, or does not answer in time.
+    #[error("{service} does not answer")]
+    Silent {
+        /// The service.
+        service: String,
+    },
+    /// The service says why.
+    #[error("{service}: {detail}")]
+    Failed {
+        /// The service.
+        service: String,
+        /// What kind of failure it is.
+        kind: QueryFailureKind,
+        /// What it says.
+        detail: String,
+    },
+    /// The answer is not what it should be.
+    #[error("the answer of {service} cannot be read")]
+    Unreadable {
+        /// The service.
+        service: String,
+        /// What is wrong with it.
+        source: WireError,
+    },
+    /// The broker cannot be used.
+    #[error("JetStream: {0}")]
+    Broker(String),
+}
+
+impl AskError {
+    /// Whether the service refused what an operator asked for.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Failed { kind: QueryFailureKind::Refused, .. })
+    }
+}
+
+impl Client {
+    /// Asks a service about a shop; `question` is one of the service's own, encoded. What it finds
+    /// holds the service's own log up to `at_least`; `None` when there is no such thing.
+    pub async fn query(
+        &self,
+        service: &str,
+        shop: &Shop,
+        question: Vec<u8>,
+        at_least: u64,
+    ) -> Result<Option<Bytes>, AskError> {
+        let partition = subject::partition(shop, self.0.partitions);
+        // What an answer to this client has named is in what it reads from now on.
+        let at_least = at_least.max(self.position(service, partition));
+        let question = Some(Question::Service(question));
+        self.ask(service, partition, shop, Query { at_least, question }).await
+    }
+
+    /// Asks whoever runs a partition.
+    async fn ask(
+        &self,
+        service: &str,
+        partition: u32,
+        shop: &Shop,
+        query: Query,
+    ) -> Result<Option<Bytes>, AskError> {
+        let subject = format!("query.{service}.{partition}.{shop}");
+        let payload = Bytes::from(query.encode_to_vec());
+        let deadline = Instant::now() + QUESTION_TIMEOUT;
+        let message = loop {
+            match self.0.nats.request(subject.clone(), payload.clone()).await {
+                Ok(message) => break message,
+                // A partition changes hands: somebody else will take it.
+                Err(error)
+                    if error.kind() == RequestErrorKind::NoResponders
+                        && Instant::now() < deadline =>
+                {
+                    sleep(jittered(QUERY_RETRY_PAUSE)).await;
+                }
+                Err(_) => return Err(AskError::Silent { service: service.to_owned() }),
+            }
+        };
+        let response = QueryResponse::decode(message.payload);
+        let response = response.map_err(|error| unreadable(service, error))?;
+        match response.outcome {
+            Some(Outcome::Found(found)) => Ok(Some(found.into())),
+            Some(Outcome::NotFound(_)) => Ok(None),
+            Some(Outcome::Failure(failure)) => Err(AskError::Failed {
+                service: service.to_owned(),
+                kind: failure.kind(),
+                detail: failure.detail,
+            }),
+            None => Err(unreadable(service, WireError::Missing("outcome"))),
+        }
+    }
+
+    /// Asks the engine of whoever runs a partition.
+    async fn ask_engine<A: Message + Default>(
+        &self,
+        service: &str,
+        partition: u32,
+        shop: &Shop,
+        question: OfEngine,
+    ) -> Result<Option<A>, AskError> {
+        let question = Some(Question::Engine(EngineQuestion { question: Some(question) }));
+        let found = self.ask(service, partition, shop, Query { at_least: 0, question }).await?;
+        found.map(A::decode).transpose().map_err(|error| unreadable(service, error))
+    }
+
+    /// The same, where there is always an answer.
+    async fn ask_partition<A: Message + Default>(
+        &self,
+        service: &str,
+        partition: u32,
+        question: OfEngine,
+    ) -> Result<A, AskError> {
+        let answer = self.ask_engine(service, partition, &Shop::unknown(), question).await?;
+        answer.ok_or_else(|| unreadable(service, WireError::Missing("answer")))
+    }
+
+    /// What a service answered to a command; `None` when it has not handled it.
+    pub(crate) async fn find_reply(
+        &self,
+        service: &str,
+        shop: &Shop,
+        command: &str,
+    ) -> Result<Option<proto::Reply>, AskError> {
+        let partition = subject::partition(shop, self.0.partitions);
+        let question = OfEngine::GetReply(proto::GetReply { command_id: command.to_owned() });
+        self.ask_engine(service, partition, shop, question).await
+    }
+
+    /// Where each partition of a service stands: by source, the last sequence handled.
+    pub async fn positions(&self, service: &str) -> Result<Vec<HashMap<String, u64>>, AskError> {
+        let mut positions = Vec::new();
+        for partition in 0..self.0.partitions {
+            let question = OfEngine::GetPositions(proto::GetPositions {});
+            let of: proto::SourcePositions =
+                self.ask_partition(service, partition, question).await?;
+            positions.push(of.sequences);
+        }
+        Ok(positions)
+    }
+
+    /// What is parked in a partition of a service, a page without the bytes; `after` is the `next` of
+    /// the page before.
+    pub async fn parked(
+        &self,
+        service: &str,
+        partition: u32,
+        after: Option<u64>,
+    ) -> Result<ParkedPage, AskError> {
+        let question = OfEngine::ListParked(proto::ListParked { after: after.unwrap_or_default() });
+        let page: proto::ParkedInputs = self.ask_partition(service, partition, question).await?;
+        let parked = page.inputs.into_iter().map(|input| parked(service, input));
+        Ok(ParkedPage { parked: parked.collect::<Result<_, _>>()?, next: page.next })
+    }
+
+    /// One parked input, with its bytes; `None` when nothing is parked under that id.
+    pub async fn parked_input(
+        &self,
+        service: &str,
+        id: &str,
+    ) -> Result<Option<ParkedInput>, AskError> {
+        for partition in 0..self.0.partitions {
+            let Some(mut input) = self.parked_part(service, partition, id, 0).await? else {
+                continue;
+            };
+            while !input.payload.is_empty() && input.payload.len().is_multiple_of(MAX_PARKED_PART) {
+                let offset = input.payload.len();
+                let part = self.parked_part(service, partition, id, offset).await?;
+                let Some(part) = part.filter(|part| !part.payload.is_empty()) else { break };
+                input.payload.extend(part.payload);
+            }
+            return Ok(Some(input));
+        }
+        Ok(None)
+    }
+
+    async fn parked_part(
+        &self,
+        service: &str,
+        partition: u32,
+        id: &str,
+        offset: usize,
+    ) -> Result<Option<ParkedInput>, AskError> {
+        let question = proto::GetParked { id: id.to_owned(), offset: offset as u64 };
+        let question = OfEngine::GetParked(question);
+        let input = self.ask_engine(service, partition, &Shop::unknown(), question).await?;
+        input.map(|input| parked(service, input)).transpose()
+    }
+
+    /// Lets whoever runs a partition rebuild it beside its database.
+    pub(crate) async fn rebuild(&self, service: &str, partition: u32) -> Result<(), AskError> {
+        let question = OfEngine::StartRebuild(proto::StartRebuild {});
+        let _: proto::RebuildState = self.ask_partition(service, partition, question).await?;
+        Ok(())
+    }
+
+    /// Whether a partition is being rebuilt.
+    pub(crate) async fn is_rebuilding(
+        &self,
+        service: &str,
+        partition: u32,
+    ) -> Result<bool, AskError> {
+        let question = OfEngine::GetRebuild(proto::GetRebuild {});
+        let state: proto::RebuildState = self.ask_partition(service, partition, question).await?;
+        Ok(state.is_rebuilding)
+    }
+
+    /// Lets what is parked for an aggregate be handled again, in order. `id` is the first of them;
+    /// `edited` its bytes as they should have been.
+    pub async fn redrive(
+        &self,
+        service: &str,
+        partition: u32,
+        id: &str,
+        edited: Option<&[u8]>,
+    ) -> Result<Redriving, AskError> {
+        let redrive = proto::Redrive { id: id.to_owned(), edited: edited.map(<[u8]>::to_vec) };
+        let question = OfEngine::Redrive(redrive);
+        let outcome: proto::RedriveOutcome =
+            self.ask_partition(service, partition, question).await?;
+        let proto::RedriveOutcome { handled, still_parked } = outcome;
+        Ok(Redriving { handled, still_parked })
+    }
+}
+
+fn parked(service: &str, input: proto::ParkedInput) -> Result<ParkedInput, AskError> {
+    ParkedInput::try_from(input).map_err(|error| unreadable(service, error))
+}
+
+fn unreadable(service: &str, source: impl Into<WireError>) -> AskError {
+    AskError::Unreadable { service: service.to_owned(), source: source.into() }
+}

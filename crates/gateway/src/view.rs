@@ -1,0 +1,219 @@
+//! What the services answer, as the JSON of the API.
+
+use events::{
+    http::{
+        CancelReason, Cancellation, Charge, LevelView, OrderGroup, OrderLine, OrderStatus,
+        OrderTotals, OrderView, PaymentTotals, ProductView, Shortage, StepView, StockTotals,
+    },
+    id::{CustomerId, Location, OrderId, Quantity, Reference, Sku},
+    money::Money,
+    proto::{catalog, inventory, order, payment},
+};
+use protocol::{id::ParseError, time::Timestamp};
+
+use crate::problem::Problem;
+
+/// An answer that this version of the gateway cannot show.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer of a service cannot be shown")]
+pub(crate) struct ViewError(#[from] ParseError);
+
+impl From<ViewError> for Problem {
+    fn from(error: ViewError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+fn unknown(what: &'static str, value: i32) -> ViewError {
+    ViewError(ParseError::new(what, "must be one that this version knows", &value.to_string()))
+}
+
+/// A product.
+pub(crate) fn product(stored: catalog::StoredProduct) -> Result<ProductView, ViewError> {
+    let catalog::Product { sku, title, price, active } = stored.product.unwrap_or_default();
+    let (sku, price) = (Sku::parse(&sku)?, Money::parse(price.as_ref())?);
+    Ok(ProductView { sku, title, price, active, version: stored.version })
+}
+
+/// The stock of a SKU.
+pub(crate) fn level(level: inventory::Level) -> Result<LevelView, ViewError> {
+    let inventory::Level { sku, location, on_hand, held, allocated, available, version } = level;
+    let (sku, location) = (Sku::parse(&sku)?, Location::parse(&location)?);
+    Ok(LevelView { sku, location, on_hand, held, allocated, available, version })
+}
+
+/// An order.
+pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
+    let Money { minor, currency } = Money::parse(order.total.as_ref())?;
+    Ok(OrderView {
+        id: OrderId::parse(&order.order_id)?,
+        reference: order.reference.as_deref().map(Reference::parse).transpose()?,
+        status: status(order.status)?,
+        customer_id: order.customer_id.as_deref().map(CustomerId::parse).transpose()?,
+        country: order.country,
+        lines: order.lines.iter().map(line).collect::<Result<_, _>>()?,
+        charges: order.charges.into_iter().map(charge).collect(),
+        total: minor,
+        currency,
+        cancellation: order.cancellation.map(cancellation).transpose()?,
+        placed_at: Timestamp::parse(order.placed_at.as_ref())?,
+        updated_at: Timestamp::parse(order.updated_at.as_ref())?,
+        version: order.version,
+    })
+}
+
+fn line(line: &order::Line) -> Result<OrderLine, ViewError> {
+    let (sku, quantity) = (Sku::parse(&line.sku)?, Quantity::parse(line.quantity)?);
+    Ok(OrderLine { sku, quantity, unit_price: line.unit_price })
+}
+
+/// A charge.
+pub(crate) fn charge(charge: order::Charge) -> Charge {
+    Charge { code: charge.code, amount: charge.amount }
+}
+
+fn cancellation(cancelled: order::Cancelled) -> Result<Cancellation, ViewError> {
+    let shortage = |it: order::Shortage| {
+        let sku = Sku::parse(&it.sku)?;
+        Ok::<_, ViewError>(Shortage { sku, requested: it.requested, available: it.available })
+    };
+    Ok(Cancellation {
+        reason: reason(cancelled.reason)?.ok_or_else(|| unknown("reason", cancelled.reason))?,
+        detail: cancelled.detail,
+        shortages: cancelled.shortages.into_iter().map(shortage).collect::<Result<_, _>>()?,
+    })
+}
+
+/// The events of an order.
+pub(crate) fn history(history: order::History) -> Result<Vec<StepView>, ViewError> {
+    let step = |step: order::Step| {
+        let cause = step.cause.unwrap_or_default();
+        Ok(StepView {
+            version: step.version,
+            event: step.event,
+            time: Timestamp::parse(step.time.as_ref())?,
+            cause: cause.kind,
+            cause_id: cause.id,
+        })
+    };
+    history.steps.into_iter().map(step).collect()
+}
+
+/// The status of an order.
+pub(crate) fn status(status: i32) -> Result<OrderStatus, ViewError> {
+    use order::OrderStatus as Wire;
+    match Wire::try_from(status) {
+        Ok(Wire::Placed) => Ok(OrderStatus::Placed),
+        Ok(Wire::PaymentDue) => Ok(OrderStatus::PaymentDue),
+        Ok(Wire::Authorized) => Ok(OrderStatus::Authorized),
+        Ok(Wire::Confirmed) => Ok(OrderStatus::Confirmed),
+        Ok(Wire::Paid) => Ok(OrderStatus::Paid),
+        Ok(Wire::Cancelled) => Ok(OrderStatus::Cancelled),
+        Ok(Wire::Unspecified) | Err(_) => Err(unknown("status", status)),
+    }
+}
+
+/// Why an order is cancelled; `None` when no reason is given.
+fn reason(reason: i32) -> Result<Option<CancelReason>, ViewError> {
+    use order::CancelReason as Wire;
+    match Wire::try_from(reason) {
+        Ok(Wire::Unspecified) => Ok(None),
+        Ok(Wire::Requested) => Ok(Some(CancelReason::Requested)),
+        Ok(Wire::OutOfStock) => Ok(Some(CancelReason::OutOfStock)),
+        Ok(Wire::StockTimeout) => Ok(Some(CancelReason::StockTimeout)),
+        Ok(Wire::PaymentDeclined) => Ok(Some(CancelReason::PaymentDeclined)),
+        Ok(Wire::PaymentFailed) => Ok(Some(CancelReason::PaymentFailed)),
+        Ok(Wire::PaymentTimeout) => Ok(Some(CancelReason::PaymentTimeout)),
+        Ok(Wire::StockLost) => Ok(Some(CancelReason::StockLost)),
+        Ok(Wire::CaptureFailed) => Ok(Some(CancelReason::CaptureFailed)),
+        Err(_) => Err(unknown("reason", reason)),
+    }
+}
+
+/// The orders in sums.
+pub(crate) fn order_totals(totals: order::Totals) -> Result<OrderTotals, ViewError> {
+    let group = |group: order::TotalsGroup| {
+        let (status, reason) = (status(group.status)?, reason(group.reason)?);
+        Ok::<_, ViewError>(OrderGroup { status, reason, orders: group.orders, total: group.total })
+    };
+    Ok(OrderTotals { groups: totals.groups.into_iter().map(group).collect::<Result<_, _>>()? })
+}
+
+/// The money in sums.
+pub(crate) fn payment_totals(totals: payment::Totals) -> PaymentTotals {
+    let payment::Totals { captured, refunded, authorized, pending, provider_net, provider_held } =
+        totals;
+    PaymentTotals { captured, refunded, authorized, pending, provider_net, provider_held }
+}
+
+/// The stock in sums.
+pub(crate) fn stock_totals(totals: inventory::Totals) -> StockTotals {
+    let inventory::Totals { on_hand, held, allocated, skus, oversold_skus } = totals;
+    StockTotals { on_hand, held, allocated, skus, oversold_skus }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_status_and_reason_is_shown_under_its_name() {
+        for number in 1..=6 {
+            let wire = order::OrderStatus::try_from(number).expect("is one").as_str_name();
+            let shown = status(number).expect("is known").as_str().to_uppercase();
+            assert_eq!(wire, format!("ORDER_STATUS_{shown}"));
+        }
+        for number in 1..=8 {
+            let wire = order::CancelReason::try_from(number).expect("is one").as_str_name();
+            let shown = reason(number).expect("is known").expect("is given");
+            assert_eq!(wire, format!("CANCEL_REASON_{}", shown.as_str().to_uppercase()));
+        }
+        assert_eq!(reason(0), Ok(None));
+        assert!(status(0).is_err() && status(99).is_err() && reason(99).is_err());
+    }
+
+    #[test]
+    fn an_order_is_shown_with_why_it_is_cancelled() {
+        let shortage = order::Shortage { sku: "A".into(), requested: 2, available: 1 };
+        let wire = order::Order {
+            order_id: "018f0000-0000-7000-8000-000000000001".into(),
+            reference: Some("PO 1".into()),
+            status: order::OrderStatus::Cancelled.into(),
+            lines: vec![order::Line { sku: "A".into(), quantity: 2, unit_price: 250 }],
+            charges: vec![order::Charge { code: "POST".into(), amount: 100 }],
+            total: Some(events::proto::Money { minor: 600, currency: "GBP".into() }),
+            cancellation: Some(order::Cancelled {
+                reason: order::CancelReason::OutOfStock.into(),
+                detail: String::new(),
+                shortages: vec![shortage],
+            }),
+            placed_at: Some(Timestamp::from_millis(1).into()),
+            updated_at: Some(Timestamp::from_millis(2).into()),
+            version: 2,
+            ..Default::default()
+        };
+        let shown = serde_json::to_value(order(wire.clone()).expect("is shown"));
+        assert_eq!(
+            shown.expect("is JSON"),
+            json!({
+                "id": "018f0000-0000-7000-8000-000000000001",
+                "reference": "PO 1",
+                "status": "cancelled",
+                "lines": [{"sku": "A", "quantity": 2, "unit_price": 250}],
+                "charges": [{"code": "POST", "amount": 100}],
+                "total": 600,
+                "currency": "GBP",
+                "cancellation": {
+                    "reason": "out_of_stock",
+                    "shortages": [{"sku": "A", "requested": 2, "available": 1}],
+                },
+                "placed_at": "1970-01-01T00:00:00.001Z",
+                "updated_at": "1970-01-01T00:00:00.002Z",
+                "version": 2,
+            })
+        );
+        assert!(order(order::Order { status: 99, ..wire }).is_err());
+    }
+}
