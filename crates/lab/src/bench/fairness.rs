@@ -36,6 +36,7 @@ pub(super) async fn measure(environment: &Environment, options: &Options) -> Res
         shop.at_rate("warm-up", CALM_RATE, WARM_UP).await?;
     }
 
+    calm.quiet().await?;
     progress("a shop alone");
     let alone = calm.at_rate("alone", CALM_RATE, duration).await?;
 
@@ -47,6 +48,7 @@ pub(super) async fn measure(environment: &Environment, options: &Options) -> Res
         measured
     });
 
+    calm.quiet().await?;
     progress("beside a shop that places 1,000 orders a second");
     let (accepted, beside_orders) = tokio::join!(
         busy.flood("busy", BUSY_RATE, duration),

@@ -60,6 +60,11 @@ impl Load {
     pub(super) async fn open(&self) -> Result<()> {
         self.push("products", shop::products()).await.context("put the catalogue there")?;
         self.push("inventory", shop::stock()).await.context("put the stock there")?;
+        self.quiet().await
+    }
+
+    /// Waits until nothing more is stored in the partition, by whatever shop.
+    pub(super) async fn quiet(&self) -> Result<()> {
         self.stored().await.map(|_| ())
     }
 
@@ -123,7 +128,6 @@ impl Load {
     /// Orders over HTTP at a fixed rate, whether the earlier ones are answered or not. What is
     /// late counts from when it was meant to begin.
     pub(super) async fn at_rate(&self, name: &str, rate: u32, time: Duration) -> Result<Latency> {
-        self.stored().await?;
         let settlements = Arc::new(self.follow_settlements().await?);
         let count = (f64::from(rate) * time.as_secs_f64()) as u32;
         let mut random = Random::new(SEED);

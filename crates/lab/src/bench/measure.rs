@@ -54,6 +54,7 @@ pub(super) async fn measure(
         for rate in &options.rates {
             progress(&format!("{rate} orders/s over HTTP"));
             let name = format!("rate-{rate}");
+            load.quiet().await?;
             figures.latencies.push(load.at_rate(&name, *rate, duration).await?);
         }
     }
