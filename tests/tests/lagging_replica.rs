@@ -95,7 +95,7 @@ async fn meta_leader(server: &ConfiguredServer) -> String {
     eventually("the cluster has a leader", async || {
         let Ok(answer) = reqwest::get(&url).await else { return false };
         let jsz: Value = answer.json().await.unwrap_or_default();
-        leader = jsz["meta_cluster"]["leader"].as_str().unwrap_or_default().to_owned();
+        jsz["meta_cluster"]["leader"].as_str().unwrap_or_default().clone_into(&mut leader);
         !leader.is_empty()
     })
     .await;
@@ -196,7 +196,7 @@ impl Shop {
             let wrong =
                 wrongly_answered(&engine, self.accepted).await.expect("the logs can be read");
             if !wrong.is_empty() {
-                println!("round {round}, not answered once: {wrong:?}");
+                eprintln!("round {round}, not answered once: {wrong:?}");
             }
             wrong.is_empty()
         })

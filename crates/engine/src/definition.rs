@@ -49,15 +49,18 @@ impl<S: Service> Definition<S> {
     }
 }
 
+/// What comes of an operator's command.
+type Outcome<'a, T> = BoxFuture<'a, Result<T, Error>>;
+
 /// What an operator does with a service, without one that runs.
 #[derive(Clone, Copy)]
 pub struct Operator {
     /// The name of the service.
     pub name: &'static str,
-    rebuild: fn(&Engine) -> BoxFuture<'_, Result<Rebuilt, Error>>,
-    verify: fn(&Engine) -> BoxFuture<'_, Result<Verified, Error>>,
-    void: for<'a> fn(&'a Engine, u32, u64, &'a str) -> BoxFuture<'a, Result<Voided, Error>>,
-    reset: for<'a> fn(&'a Engine, u32, &'a str, u64, &'a str) -> BoxFuture<'a, Result<u64, Error>>,
+    rebuild: fn(&Engine) -> Outcome<'_, Rebuilt>,
+    verify: fn(&Engine) -> Outcome<'_, Verified>,
+    void: for<'a> fn(&'a Engine, u32, u64, &'a str) -> Outcome<'a, Voided>,
+    reset: for<'a> fn(&'a Engine, u32, &'a str, u64, &'a str) -> Outcome<'a, u64>,
 }
 
 impl std::fmt::Debug for Operator {

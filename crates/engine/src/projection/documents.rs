@@ -146,8 +146,8 @@ pub(crate) fn take_changed<S: State>(states: &mut HashMap<Shop, S>) -> Vec<Table
             if changes.len() <= index {
                 changes.push(TableChanges { table: rows.table(), rows: Vec::new() });
             }
-            let changed = rows.take_changed().into_iter().map(|row| (shop.clone(), row));
-            changes[index].rows.extend(changed);
+            let taken = rows.take_changed().into_iter().map(|row| (shop.clone(), row));
+            changes[index].rows.extend(taken);
         }
     }
     changes.retain(|table| !table.rows.is_empty());

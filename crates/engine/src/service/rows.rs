@@ -94,7 +94,7 @@ impl<K: Key, R: Clone> Rows<K, R> {
                 slot.used.set(self.batch);
                 None
             }
-            Some(_) => self.slot(key).row.as_mut().map(Arc::make_mut),
+            Some(_) => self.slot(key.clone()).row.as_mut().map(Arc::make_mut),
         }
     }
 
@@ -106,17 +106,17 @@ impl<K: Key, R: Clone> Rows<K, R> {
         if !self.slots.contains_key(key) {
             self.note_missing(key);
         }
-        Arc::make_mut(self.slot(key).row.get_or_insert_default())
+        Arc::make_mut(self.slot(key.clone()).row.get_or_insert_default())
     }
 
     /// Puts a row, whether there was one or not. It need not be in memory.
     pub fn put(&mut self, key: K, row: R) {
-        self.slot(&key).row = Some(Arc::new(row));
+        self.slot(key).row = Some(Arc::new(row));
     }
 
     /// Removes a row, whether there was one or not.
     pub fn remove(&mut self, key: &K) {
-        self.slot(key).row = None;
+        self.slot(key.clone()).row = None;
     }
 
     /// Takes a row as it is in the database; what has been changed since stays.
@@ -131,23 +131,24 @@ impl<K: Key, R: Clone> Rows<K, R> {
     }
 
     /// The slot of a row that is about to change. What it was is kept, so that it can be undone.
-    fn slot(&mut self, key: &K) -> &mut Slot<R> {
-        let entry = self.slots.entry(key.clone());
+    fn slot(&mut self, key: K) -> &mut Slot<R> {
+        let entry = self.slots.entry(key);
         let before = match &entry {
             Entry::Occupied(known) if known.get().changed_by == self.input => None,
             Entry::Occupied(known) => Some(Some(known.get().clone())),
             Entry::Vacant(_) => Some(None),
         };
         if let (Some(undo), Some(before)) = (&mut self.undo, before) {
-            undo.push((key.clone(), before));
+            undo.push((entry.key().clone(), before));
+        }
+        let is_known_change = matches!(&entry, Entry::Occupied(known) if known.get().is_changed);
+        if !is_known_change {
+            self.changed.push(entry.key().clone());
         }
         let slot = entry.or_insert_with(|| Slot::known(None, self.batch));
         slot.used.set(self.batch);
         slot.changed_by = self.input;
-        if !slot.is_changed {
-            slot.is_changed = true;
-            self.changed.push(key.clone());
-        }
+        slot.is_changed = true;
         slot
     }
 }

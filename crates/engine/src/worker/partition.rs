@@ -332,7 +332,7 @@ impl<'a, S: Service> Worker<'a, S> {
         let now = self.setup.clock.now();
         let Setup { service, metrics, .. } = self.setup;
         let planner = Planner::new(&**service, &mut self.projection, now, metrics);
-        let plan = planner.plan_positions()?;
+        let plan = planner.plan_positions();
         self.push(plan).await
     }
 

@@ -177,7 +177,7 @@ impl<'a, S: Service> Planner<'a, S> {
         self.forget_answers();
         self.close_part();
         self.plan.inputs = inputs.len();
-        self.finish()
+        Ok(self.finish())
     }
 
     /// The span of an input; what a replica takes in has none.
@@ -187,17 +187,17 @@ impl<'a, S: Service> Planner<'a, S> {
 
     /// Lets the log carry the positions though nothing follows from the inputs: the database may be
     /// lost, and retention deletes what was handled.
-    pub(crate) fn plan_positions(mut self) -> Result<BatchPlan, Error> {
+    pub(crate) fn plan_positions(mut self) -> BatchPlan {
         let kind = Kind::Positions(proto::Positions {});
         self.record_unasked(kind, "positions");
         self.close_part();
         self.finish()
     }
 
-    fn finish(mut self) -> Result<BatchPlan, Error> {
+    fn finish(mut self) -> BatchPlan {
         self.plan.last = self.projection.last();
         self.plan.changes = self.projection.take_changes();
-        Ok(self.plan)
+        self.plan
     }
 
     /// Handles one input. `ahead`: only to see which rows it looks for; nothing of it stays.
