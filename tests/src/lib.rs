@@ -80,13 +80,26 @@ impl Installation {
         Self::start_measured(db, adjust, None).await
     }
 
+    /// Starts all services on that server.
+    pub async fn start_on(server: TestServer, db: &Db) -> Self {
+        Self::start_all(server, db, |_| {}, None).await
+    }
+
     /// Starts all services; the gateway shows what `metrics` renders.
     pub async fn start_measured(
         db: &Db,
         adjust: impl FnOnce(&mut Settings),
         metrics: Option<MetricsSource>,
     ) -> Self {
-        let server = TestServer::start().await;
+        Self::start_all(TestServer::start().await, db, adjust, metrics).await
+    }
+
+    async fn start_all(
+        server: TestServer,
+        db: &Db,
+        adjust: impl FnOnce(&mut Settings),
+        metrics: Option<MetricsSource>,
+    ) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let mut settings = settings(&server, db, &folder);
         adjust(&mut settings);

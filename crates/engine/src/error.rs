@@ -45,6 +45,17 @@ pub enum Error {
         /// What the client or the server says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The server does not store: its disk is full or fails, or a limit is reached.
+    #[error(
+        "nats-server stores nothing in {stream}: {reason}; free or add space, then restart \
+         nats-server"
+    )]
+    NotStored {
+        /// The stream.
+        stream: String,
+        /// What the server says, or does.
+        reason: String,
+    },
     /// Retention deleted inputs before they were handled.
     #[error(
         "{stream} begins at {first}, but {service} has handled only up to {position}: its \
@@ -254,7 +265,7 @@ impl Error {
             }
             Self::Fold { .. } | Self::StepEnded(_) => RestartCause::Panic,
             Self::Store(_) | Self::Open { .. } => RestartCause::Database,
-            Self::JetStream { .. } if is_storage_full(&describe(self)) => RestartCause::StorageFull,
+            Self::NotStored { .. } => RestartCause::StorageFull,
             Self::JetStream { .. }
             | Self::Connect { .. }
             | Self::ServerTooOld { .. }
@@ -274,13 +285,6 @@ impl Error {
     ) -> Self {
         Self::JetStream { action, stream: stream.to_owned(), source: source.into() }
     }
-}
-
-/// Whether nats-server says that it has no space for what it should store.
-fn is_storage_full(error: &str) -> bool {
-    ["no space left", "insufficient resources", "resources exceeded", "maximum bytes exceeded"]
-        .iter()
-        .any(|text| error.contains(text))
 }
 
 /// Whether a database refuses connections, or is starting or stopping (class 57 of the codes of

@@ -31,8 +31,8 @@ mod service;
 mod worker;
 
 pub use client::{
-    Answered, Client, Outcome, SendError, Written, inbox::InboxError, questions::AskError,
-    watch::Watch,
+    Answered, BrokerError, Client, Outcome, SendError, Written, inbox::InboxError,
+    questions::AskError, watch::Watch,
 };
 pub use clock::Clock;
 pub use definition::{Definition, Operator};

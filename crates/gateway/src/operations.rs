@@ -39,13 +39,20 @@ pub(crate) async fn readyz(State(state): State<Arc<AppState>>) -> Result<Json<Va
 fn not_ready(checked: &Checked) -> Problem {
     let broker = if checked.broker_error.is_some() { "unavailable" } else { "available" };
     let problem = if let Some(error) = &checked.broker_error {
-        let detail = "check that nats-server runs and that JetStream has its streams";
-        Problem::new(Code::NotReady, detail).caused_by(error)
+        let detail = "check that nats-server runs, stores, and has the streams: see broker_error";
+        let text = error_text(error);
+        Problem::new(Code::NotReady, detail).caused_by(error).with("broker_error", text)
     } else {
         let detail = "the services of this process are not ready: partitions names each";
         Problem::new(Code::NotReady, detail)
     };
     problem.with("broker", broker).with("partitions", json!(checked.services.partitions))
+}
+
+/// An error with all its causes.
+fn error_text(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// `GET /v1/shops/{shop}/totals`.
@@ -99,6 +106,8 @@ mod tests {
                 (&document["code"], &document["broker"]),
                 (&json!("not_ready"), &json!(broker))
             );
+            let reason = if broker == "available" { Value::Null } else { json!("no answer") };
+            assert_eq!(document["broker_error"], reason);
             let expected = json!([{"service": "order", "partition": 3, "state": "failing",
                 "error": "an event cannot be read"}]);
             assert_eq!(document["partitions"], expected);

@@ -66,7 +66,7 @@ impl Page {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BrokerError {
     #[error(transparent)]
-    Refused(#[from] AskError),
+    Unusable(#[from] engine::BrokerError),
     #[error("JetStream did not answer within {BROKER_CHECK_TIMEOUT:?}")]
     TimedOut(#[from] Elapsed),
 }
@@ -160,7 +160,7 @@ impl Services {
     ) -> Result<Option<Q::Answer>, Problem> {
         let found = self.client().query(Q::SERVICE, shop, question.encode(), at_least).await;
         let found = found.map_err(|error| match error {
-            AskError::Silent { .. } | AskError::Broker(_) => Problem::unavailable(&error),
+            AskError::Silent { .. } => Problem::unavailable(&error),
             AskError::Failed { .. } | AskError::Unreadable { .. } => Problem::internal(&error),
         })?;
         let read = found.map(<Q::Answer as Message>::decode).transpose();

@@ -110,9 +110,21 @@ pub async fn serve(
 /// Says again and again whether the process is ready, as `/readyz` does.
 async fn measure_readiness(engine: Engine, shutdown: CancellationToken) {
     let client = engine.client();
+    let mut problem = None;
     loop {
         let asked = timeout(READINESS_INTERVAL, client.ready()).await;
-        let can_work = matches!(asked, Ok(Ok(()))) && readiness(&engine.partitions()).ready;
+        let found = match asked {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("{:#}", anyhow::Error::from(error))),
+            Err(_) => Some(format!("JetStream did not answer within {READINESS_INTERVAL:?}")),
+        };
+        match &found {
+            Some(error) if problem.is_none() => tracing::error!(error, "the broker cannot be used"),
+            None if problem.is_some() => tracing::info!("the broker can be used again"),
+            _ => {}
+        }
+        problem = found;
+        let can_work = problem.is_none() && readiness(&engine.partitions()).ready;
         engine::metrics::ready(can_work && !shutdown.is_cancelled());
         if shutdown.run_until_cancelled(sleep(READINESS_INTERVAL)).await.is_none() {
             return engine::metrics::ready(false);

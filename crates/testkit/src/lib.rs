@@ -7,6 +7,7 @@
 //! | `db` | [`Db`]: private databases for each test, on `SQLite` or on Postgres |
 //! | `postgres` | the Postgres cluster behind it, one for all test processes |
 //! | `log` | [`Entry`]: what is in a stream |
+//! | `small_disk` | [`SmallDisk`]: a disk that a test can fill |
 //!
 //! A test is one function from a [`Db`], which [`on_both_databases!`] makes two tests of. Nothing
 //! here sleeps for a fixed time until something is probably so: [`eventually`] looks until it is.
@@ -16,6 +17,7 @@ mod db;
 mod log;
 mod nats;
 mod postgres;
+mod small_disk;
 
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ pub use configured::{ConfiguredServer, publish_much};
 pub use db::Db;
 pub use log::Entry;
 pub use nats::{TestServer, nats_server};
+pub use small_disk::SmallDisk;
 
 /// How long [`eventually`] looks: far longer than anything takes that works, on a busy machine.
 const EVENTUALLY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -2,11 +2,17 @@
 
 use std::{path::PathBuf, process::Command, sync::OnceLock};
 
-use async_nats::{HeaderMap, jetstream};
+use async_nats::{
+    HeaderMap,
+    jetstream::{self, stream},
+};
 use engine::server::Server;
+use prost::bytes;
 use protocol::subject::AGGREGATE_HEADER;
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
+
+use crate::SmallDisk;
 
 /// The script that finds a nats-server, or installs one.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/nats-server");
@@ -15,17 +21,38 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/nats-se
 #[derive(Debug)]
 pub struct TestServer {
     server: Server,
+    disk: Option<SmallDisk>,
     _folder: TempDir,
 }
 
 impl TestServer {
     /// Starts a server that fsyncs before it acknowledges; returns when it answers.
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// Starts a server with settings of JetStream beside the usual, such as `max_file: 1GB`.
+    pub async fn start_with(settings: &str) -> Self {
         show_logs();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let server =
-            Server::start(nats_server(), folder.path(), "").await.expect("nats-server starts");
-        Self { server, _folder: folder }
+        let server = Server::start(nats_server(), folder.path(), settings).await;
+        Self { server: server.expect("nats-server starts"), disk: None, _folder: folder }
+    }
+
+    /// Starts a server whose store is on a disk of its own of so many megabytes; `None` where that
+    /// cannot be had. It has no limit of its own that is smaller.
+    pub async fn start_on_small_disk(megabytes: u32) -> Option<Self> {
+        show_logs();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let disk = SmallDisk::mount(&folder.path().join("jetstream"), megabytes)?;
+        let server = Server::start(nats_server(), folder.path(), "max_file: 1TB").await;
+        let server = server.expect("nats-server starts");
+        Some(Self { server, disk: Some(disk), _folder: folder })
+    }
+
+    /// The disk of the store, of a server that has one of its own.
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("it was started on a small disk")
     }
 
     /// The address for clients.
@@ -64,6 +91,28 @@ impl TestServer {
         let published =
             context.publish_with_headers(subject.to_owned(), headers, payload.into()).await;
         published.expect("it is published").await.expect("it is stored").sequence
+    }
+}
+
+impl TestServer {
+    /// Fills a stream until the server refuses more than its own limit.
+    pub async fn fill_to_limit(&self, stream: &str) {
+        let context = self.jetstream().await;
+        let subjects = vec![stream.to_owned()];
+        let config = stream::Config { name: stream.to_owned(), subjects, ..Default::default() };
+        context.create_stream(config).await.expect("it is created");
+        let payload = bytes::Bytes::from(vec![7; 100_000]);
+        loop {
+            let sent = context.publish(stream.to_owned(), payload.clone()).await;
+            if sent.expect("it is sent").await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Deletes a stream, with all that it holds.
+    pub async fn delete_stream(&self, stream: &str) {
+        self.jetstream().await.delete_stream(stream).await.expect("it is deleted");
     }
 }
 

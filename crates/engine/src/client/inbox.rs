@@ -1,7 +1,10 @@
 //! Writing into the inbox: commands of many senders go in together, with one fsync; a few go in one
 //! by one, which is sooner.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_nats::Client as Nats;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -11,7 +14,8 @@ use tokio::{
 };
 
 use crate::jetstream::publish::{
-    DUPLICATE_IN_BATCH, MAX_PIPELINED, Outgoing, PublishError, publish,
+    DUPLICATE_IN_BATCH, MAX_PIPELINED, Outgoing, PublishError, is_storage_refusal, publish,
+    publish_within,
 };
 
 /// Commands that wait to be written; senders wait beyond that.
@@ -20,8 +24,12 @@ const MAX_WAITING: usize = 1000;
 const MAX_TOGETHER: usize = 500;
 /// How long a command is tried while the server does not answer or is not ready.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long one try may take; short, because a server that hangs keeps what was sent to it.
+const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause between two tries.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How long it counts that no command could be written.
+const FAILURE_TTL: Duration = Duration::from_secs(10);
 
 /// A command is not in the inbox, or nobody knows.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -29,6 +37,9 @@ pub enum InboxError {
     /// The server refused it: it is not stored.
     #[error("the inbox refuses the command: {0}")]
     Refused(String),
+    /// The server has reached a limit of what it stores: it is not stored.
+    #[error("nats-server may store no more: {0}")]
+    Full(String),
     /// The server did not answer: send it again under the same id.
     #[error("the inbox does not answer: {0}")]
     Unknown(String),
@@ -46,7 +57,11 @@ impl InboxError {
 pub(crate) struct Inboxes {
     nats: Nats,
     writers: Vec<OnceCell<mpsc::Sender<Waiting>>>,
+    failure: Failure,
 }
+
+/// When a command could not be written last, and why; absent since one was written.
+type Failure = Arc<Mutex<Option<(Instant, InboxError)>>>;
 
 /// A command that waits to be written, and who wants to know whether it was a duplicate.
 struct Waiting {
@@ -56,7 +71,16 @@ struct Waiting {
 
 impl Inboxes {
     pub(crate) fn new(nats: Nats, partitions: u32) -> Self {
-        Self { nats, writers: (0..partitions).map(|_| OnceCell::new()).collect() }
+        let writers = (0..partitions).map(|_| OnceCell::new()).collect();
+        Self { nats, writers, failure: Failure::default() }
+    }
+
+    /// Why no command could be written of late. Forgotten after a while: nobody may send any more
+    /// because of it.
+    pub(crate) fn recent_failure(&self) -> Option<InboxError> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |(at, _): &&(Instant, InboxError)| at.elapsed() < FAILURE_TTL;
+        failure.as_ref().filter(is_recent).map(|(_, error)| error.clone())
     }
 
     /// Writes a command; true when the inbox held it already.
@@ -69,7 +93,7 @@ impl Inboxes {
         let writer = self.writers[partition as usize]
             .get_or_init(|| async {
                 let (queue, waiting) = mpsc::channel(MAX_WAITING);
-                tokio::spawn(write_all(self.nats.clone(), waiting));
+                tokio::spawn(write_all(self.nats.clone(), self.failure.clone(), waiting));
                 queue
             })
             .await;
@@ -80,16 +104,24 @@ impl Inboxes {
 }
 
 /// Writes what waits, together, until nobody can send any more.
-async fn write_all(nats: Nats, mut waiting: mpsc::Receiver<Waiting>) {
+async fn write_all(nats: Nats, failure: Failure, mut waiting: mpsc::Receiver<Waiting>) {
     let mut together = Vec::with_capacity(MAX_TOGETHER);
     while waiting.recv_many(&mut together, MAX_TOGETHER).await > 0 {
         let (messages, writers): (Vec<_>, Vec<_>) =
             together.drain(..).map(|one| (one.message, one.written)).unzip();
         let outcomes = write_together(&nats, messages).await;
+        note_failure(&failure, &outcomes);
         for (writer, outcome) in writers.into_iter().zip(outcomes) {
             writer.send(outcome).ok();
         }
     }
+}
+
+fn note_failure(failure: &Failure, outcomes: &[Result<bool, InboxError>]) {
+    let is_any_written = outcomes.iter().any(Result::is_ok);
+    let error = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+    let failed = error.filter(|_| !is_any_written).map(|error| (Instant::now(), error.clone()));
+    *failure.lock().unwrap_or_else(PoisonError::into_inner) = failed;
 }
 
 /// Writes messages as one batch. The server refuses a batch in which it knows an id, and does not say
@@ -135,8 +167,11 @@ async fn write_each(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, In
 async fn write_one(nats: &Nats, message: Outgoing) -> Result<bool, InboxError> {
     let deadline = Instant::now() + WRITE_TIMEOUT;
     loop {
-        match publish(nats, vec![message.clone()], None).await {
+        match publish_within(nats, vec![message.clone()], None, TRY_TIMEOUT).await {
             Ok(stored) => return Ok(stored.duplicate),
+            Err(PublishError::Refused { code, description }) if is_storage_refusal(code) => {
+                return Err(InboxError::Full(format!("{description} ({code})")));
+            }
             Err(PublishError::Refused { description, .. }) if Instant::now() >= deadline => {
                 return Err(InboxError::Refused(description));
             }

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client as Nats, HeaderMap, jetstream::Context};
+use async_nats::{
+    Client as Nats, HeaderMap,
+    jetstream::{Context, context::GetStreamError},
+};
 use futures::StreamExt;
 use prost::Message;
 use protocol::{
@@ -27,10 +30,9 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::{
-    AskError,
     client::inbox::{InboxError, Inboxes},
     client::watch::{Watch, Watches},
-    jetstream::{publish::Outgoing, retry::jittered},
+    jetstream::{monitor::Monitor, publish::Outgoing, retry::jittered},
     worker::reply::{CommandKey, command_key},
 };
 
@@ -52,6 +54,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     nats: Nats,
     context: Context,
+    monitor: Monitor,
     partitions: u32,
     /// Where the replies to this client go.
     reply_to: String,
@@ -114,9 +117,23 @@ pub enum SendError {
     Listen(#[from] async_nats::SubscribeError),
 }
 
+/// The broker cannot be used now.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// nats-server does not store what it is sent.
+    #[error("nats-server does not store: {0}; free or add space, then restart nats-server")]
+    NotStored(String),
+    /// No command could be written to the inbox of late.
+    #[error("no command can be written")]
+    Inbox(#[source] InboxError),
+    /// JetStream does not answer.
+    #[error("JetStream does not answer")]
+    Silent(#[source] GetStreamError),
+}
+
 impl Client {
     #[expect(clippy::disallowed_methods, reason = "names this client among all that run")]
-    pub(crate) fn new(nats: Nats, context: Context, partitions: u32) -> Self {
+    pub(crate) fn new(nats: Nats, context: Context, monitor: Monitor, partitions: u32) -> Self {
         Self(Arc::new(Inner {
             reply_to: format!("reply.{}", Uuid::now_v7().simple()),
             waiting: Arc::default(),
@@ -126,14 +143,23 @@ impl Client {
             seen: Mutex::default(),
             nats,
             context,
+            monitor,
             partitions,
         }))
     }
 
-    /// Whether NATS is connected and JetStream answers.
-    pub async fn ready(&self) -> Result<(), AskError> {
+    /// Whether NATS is connected, and JetStream answers and stores.
+    pub async fn ready(&self) -> Result<(), BrokerError> {
+        if let Some(failure) = self.0.monitor.store_failure().await {
+            return Err(BrokerError::NotStored(failure));
+        }
+        match self.0.inboxes.recent_failure() {
+            Some(InboxError::Full(problem)) => return Err(BrokerError::NotStored(problem)),
+            Some(error) => return Err(BrokerError::Inbox(error)),
+            None => {}
+        }
         let answer = self.0.context.get_stream(&crate::jetstream::streams::inbox(0)).await;
-        answer.map(|_| ()).map_err(|error| AskError::Broker(error.to_string()))
+        answer.map(|_| ()).map_err(BrokerError::Silent)
     }
 
     /// Writes a command to the inbox and waits for its answer, for `timeout` at most. When this

@@ -50,9 +50,6 @@ pub enum AskError {
         /// What is wrong with it.
         source: WireError,
     },
-    /// The broker cannot be used.
-    #[error("JetStream: {0}")]
-    Broker(String),
 }
 
 impl AskError {

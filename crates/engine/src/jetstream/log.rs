@@ -10,18 +10,22 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Error,
-    jetstream::publish::{Outgoing, PublishError, WRONG_LAST_SEQUENCE, publish, publish_within},
-    jetstream::retry::jittered,
+    jetstream::monitor::Monitor,
+    jetstream::publish::{
+        Outgoing, PublishError, WRONG_LAST_SEQUENCE, is_storage_refusal, publish_within,
+    },
+    jetstream::retry::{jittered, repeated},
 };
 
 /// How long an append is tried while its outcome is unknown or the server is not ready: longer
 /// than the election of a stream leader, which takes 4 to 9 s.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the first try may take; each later one takes half a time longer, so that a server that
-/// is only slow is not sent the same events again and again.
-const FIRST_TRY_TIMEOUT: Duration = Duration::from_secs(1);
-/// The most that one try may take.
-const MAX_TRY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an append is tried before the server's monitor is asked.
+const MONITOR_DELAY: Duration = Duration::from_secs(3);
+/// How long one try may take. A server that hangs keeps what was sent to it, and an append goes on
+/// when it is sent again after the election: short. A server that is only slow refuses the same
+/// events, and is asked for them then.
+const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The first pause between two tries; each later one is twice as long.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 /// The longest pause between two tries.
@@ -36,6 +40,7 @@ pub(crate) struct Log {
     context: Context,
     stream: String,
     last: u64,
+    monitor: Monitor,
 }
 
 /// What the log holds where an append of unknown outcome would be.
@@ -46,9 +51,10 @@ enum Found {
 }
 
 impl Log {
-    /// The log of a worker that has seen it up to `last`.
-    pub(crate) fn new(context: Context, stream: String, last: u64) -> Self {
-        Self { context, stream, last }
+    /// The log of a worker that has seen it up to `last`. The monitor is asked when the server
+    /// acknowledges nothing.
+    pub(crate) fn new(context: Context, stream: String, last: u64, monitor: Monitor) -> Self {
+        Self { context, stream, last, monitor }
     }
 
     /// The last sequence that this worker has seen.
@@ -67,14 +73,13 @@ impl Log {
         lose_acknowledgement: bool,
     ) -> Result<(), Error> {
         let count = messages.len() as u64;
-        let deadline = Instant::now() + APPEND_TIMEOUT;
-        let (mut timeout, mut pause) = (FIRST_TRY_TIMEOUT, RETRY_PAUSE);
+        let began = Instant::now();
+        let mut pause = RETRY_PAUSE;
         let mut lose = lose_acknowledgement;
         loop {
             let client = self.context.client();
             let outcome =
-                publish_within(&client, messages.to_vec(), Some(self.last), timeout).await;
-            timeout = timeout.mul_f64(1.5).min(MAX_TRY_TIMEOUT);
+                publish_within(&client, messages.to_vec(), Some(self.last), TRY_TIMEOUT).await;
             let outcome = match outcome {
                 Ok(_) if std::mem::take(&mut lose) => {
                     Err(PublishError::Unknown("the acknowledgement was lost by a test".into()))
@@ -112,7 +117,10 @@ impl Log {
                     Ok(Found::Nothing) | Err(_) => {}
                 }
             }
-            if Instant::now() >= deadline {
+            if let Some(error) = self.not_stored(&error, began.elapsed()).await {
+                return Err(error);
+            }
+            if began.elapsed() >= APPEND_TIMEOUT {
                 return Err(Error::jetstream("append to", &self.stream, error));
             }
             tracing::debug!(stream = self.stream, %error, "appends again");
@@ -126,10 +134,9 @@ impl Log {
     pub(crate) async fn append_each(&mut self, messages: &[Outgoing]) -> Result<(), Error> {
         let client = self.context.client();
         let first = self.last;
-        let publishing = messages
-            .iter()
-            .zip(first..)
-            .map(|(message, expected)| publish(&client, vec![message.clone()], Some(expected)));
+        let publishing = messages.iter().zip(first..).map(|(message, expected)| {
+            publish_within(&client, vec![message.clone()], Some(expected), TRY_TIMEOUT)
+        });
         let outcomes = join_all(publishing).await;
         let stored = outcomes.iter().zip(first + 1..).take_while(|(outcome, sequence)| {
             outcome.as_ref().is_ok_and(|stored| stored.sequence == *sequence)
@@ -140,6 +147,26 @@ impl Log {
             self.append(std::slice::from_ref(message), false).await?;
         }
         Ok(())
+    }
+
+    /// Whether the server does not store what it was sent for so long: as it says itself, or because
+    /// it answers and acknowledges nothing.
+    async fn not_stored(&self, error: &PublishError, tried: Duration) -> Option<Error> {
+        let reason = match error {
+            PublishError::Refused { code, .. } if is_storage_refusal(*code) => error.to_string(),
+            _ if tried < MONITOR_DELAY => return None,
+            _ => match self.monitor.store_failure().await {
+                Some(failure) => failure,
+                None if tried < APPEND_TIMEOUT => return None,
+                None => {
+                    inspect(&self.context, &self.stream).await.ok()?;
+                    format!(
+                        "it answers, and has acknowledged nothing for {APPEND_TIMEOUT:?} ({error})"
+                    )
+                }
+            },
+        };
+        Some(Error::NotStored { stream: self.stream.clone(), reason })
     }
 
     fn fenced(&self) -> Error {
@@ -153,7 +180,7 @@ impl Log {
             .get_stream_no_info(&self.stream)
             .await
             .map_err(|e| Error::jetstream("find", &self.stream, e))?;
-        match stream.get_raw_message(self.last + 1).await {
+        match repeated(|| stream.get_raw_message(self.last + 1)).await {
             Ok(message) => {
                 let mine = messages.first().and_then(|first| event_id(&first.payload));
                 let found = event_id(&message.payload);
@@ -201,7 +228,7 @@ pub(crate) async fn end(context: &Context, stream: &str) -> Result<(u64, Timesta
 async fn ends_batch(context: &Context, stream: &str, sequence: u64) -> Result<bool, Error> {
     let failed = |error: String| Error::jetstream("read the end of", stream, error);
     let found = context.get_stream_no_info(stream).await.map_err(|e| failed(e.to_string()))?;
-    match found.get_raw_message(sequence).await {
+    match repeated(|| found.get_raw_message(sequence)).await {
         Ok(message) => Ok(message.headers.get(POSITIONS_HEADER).is_some()),
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
         Err(error) => Err(failed(error.to_string())),
@@ -210,8 +237,7 @@ async fn ends_batch(context: &Context, stream: &str, sequence: u64) -> Result<bo
 
 /// The last sequence of a stream, as its leader's summary has it, and when it was written.
 async fn inspect(context: &Context, stream: &str) -> Result<(u64, Timestamp), Error> {
-    let stream = context
-        .get_stream(stream)
+    let stream = repeated(|| context.get_stream(stream))
         .await
         .map_err(|error| Error::jetstream("inspect", stream, error))?;
     let info = stream.cached_info();
@@ -267,6 +293,29 @@ mod tests {
         assert!(early.is_err(), "it ended without positions: {early:?}");
         write(&context, Some("live=2")).await;
         assert_eq!(ending.await.expect("it ends").0, 3);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_and_acknowledges_nothing_does_not_store() {
+        let server = TestServer::start().await;
+        let context = log(&server).await;
+        let silence = PublishError::Unknown("timed out".into());
+        let full = PublishError::Refused { code: 10_023, description: "full".to_owned() };
+        let log = |stream: &str| {
+            Log::new(
+                context.clone(),
+                stream.to_owned(),
+                0,
+                Monitor::new(Some(&server.monitor_url())),
+            )
+        };
+        assert!(log(STREAM).not_stored(&silence, APPEND_TIMEOUT / 2).await.is_none());
+        let error = log(STREAM).not_stored(&silence, APPEND_TIMEOUT).await;
+        assert!(matches!(error, Some(Error::NotStored { .. })), "{error:?}");
+        let error = log(STREAM).not_stored(&full, Duration::ZERO).await.expect("it is one");
+        assert!(error.to_string().contains("full (10023)"), "{error}");
+        // Without an answer, it may be an election.
+        assert!(log("OTHER").not_stored(&silence, APPEND_TIMEOUT).await.is_none());
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ pub(crate) mod connect;
 pub(crate) mod headers;
 pub(crate) mod log;
 pub(crate) mod membership;
+pub(crate) mod monitor;
 pub(crate) mod publish;
 pub(crate) mod reader;
 pub(crate) mod retry;

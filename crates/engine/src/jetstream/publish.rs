@@ -27,6 +27,16 @@ pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
 /// The server's code for a batch that holds a message id it knows.
 pub(crate) const DUPLICATE_IN_BATCH: u64 = 10_201;
 
+/// The server's codes for having reached a limit of what it stores, its own or that of the account:
+/// account limits, `max_mem` or `max_file` (without a setting, 75 % of the disk that was free at its
+/// start), account storage.
+const STORAGE_LIMITS: [u64; 3] = [10_002, 10_023, 10_047];
+
+/// Whether a refusal says that the server may store no more.
+pub(crate) fn is_storage_refusal(code: u64) -> bool {
+    STORAGE_LIMITS.contains(&code)
+}
+
 /// A message to publish.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {

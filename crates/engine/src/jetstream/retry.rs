@@ -5,12 +5,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::time::{Instant, interval, sleep};
 
 use crate::{Error, error::describe};
 
 /// The pause between two tries while a process starts; each failure is logged.
 const START_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a request is made that the server has not answered.
+const REPEAT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A pause between one half and one and a half of `pause`, so that those who failed together do
 /// not try again together.
@@ -39,6 +43,22 @@ pub(crate) async fn until_started<T, F: Future<Output = Result<T, Error>>>(
                 sleep(START_RETRY_PAUSE.min(left)).await;
             }
             outcome => return outcome,
+        }
+    }
+}
+
+/// Makes a request every [`REPEAT_INTERVAL`] while those before it go on, and returns how the first
+/// ends that does: with an answer, or when its timeout is over.
+///
+/// A server drops requests without an answer while an election is under way: so the first that
+/// arrives afterwards is answered. All of them together must have one effect.
+pub(crate) async fn repeated<T, F: Future<Output = T>>(mut attempt: impl FnMut() -> F) -> T {
+    let mut attempts = FuturesUnordered::new();
+    let mut next = interval(REPEAT_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = next.tick() => attempts.push(attempt()),
+            Some(ended) = attempts.next() => return ended,
         }
     }
 }
@@ -79,6 +99,32 @@ mod tests {
         let failed = until_started(Duration::from_mins(1), "NATS", old).await;
         assert!(matches!(failed, Err(Error::ServerTooOld { .. })), "{failed:?}");
         assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_dropped_is_soon_followed_by_another() {
+        let began = Instant::now();
+        let mut attempts = 0;
+        let answered = repeated(|| {
+            attempts += 1;
+            let number = attempts;
+            async move {
+                if number < 5 {
+                    std::future::pending::<()>().await;
+                }
+                number
+            }
+        });
+        assert_eq!(answered.await, 5);
+        assert_eq!(began.elapsed(), 4 * REPEAT_INTERVAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_late_counts_as_well() {
+        let answered = repeated(|| sleep(Duration::from_secs(1)));
+        let began = Instant::now();
+        answered.await;
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Server {
     child: Option<Child>,
     port: u16,
     monitor_port: u16,
-    /// What is in the configuration beside the usual.
+    /// Settings of JetStream beside the usual.
     extra: String,
 }
 
@@ -49,7 +49,8 @@ impl Server {
     }
 
     /// Starts a server on free ports of the loopback address. It fsyncs before it acknowledges,
-    /// and keeps its data in `folder`. `extra` is appended to its configuration.
+    /// and keeps its data in `folder`. `extra` holds settings of JetStream, such as
+    /// `max_file: 1GB`.
     pub async fn start(binary: &Path, folder: &Path, extra: &str) -> Result<Self, Error> {
         let mut server = Self {
             binary: binary.to_owned(),
@@ -103,7 +104,7 @@ impl Server {
         format!(
             "listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\nports_file_dir: \"{}\"\n\
              max_payload: 1MB\n\
-             jetstream {{ store_dir: \"{}\", max_mem: 256M, sync_interval: always }}\n{}\n",
+             jetstream {{ store_dir: \"{}\", max_mem: 256M, sync_interval: always\n{} }}\n",
             port(self.port),
             port(self.monitor_port),
             folder.display(),

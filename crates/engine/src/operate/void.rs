@@ -136,7 +136,7 @@ impl Engine {
         headers.insert(POSITIONS_HEADER, "");
         let subject = subject::event(S::NAME, partition, &recorded.shop, name);
         let message = Outgoing { subject, headers, payload: payload.into() };
-        let mut log = Log::new(self.context().clone(), stream, end);
+        let mut log = Log::new(self.context().clone(), stream, end, self.monitor().clone());
         log.append(&[message], false).await?;
         Ok(log.last())
     }

@@ -24,6 +24,7 @@ use crate::{
     jetstream::{
         connect::{connect, warn_unless_synced},
         membership::{ClaimLost, Membership},
+        monitor::Monitor,
         retry::{jittered, until_started},
         streams::{self, Difference, Installation},
     },
@@ -92,6 +93,7 @@ pub struct Engine {
     config: Arc<Config>,
     nats: Nats,
     context: Context,
+    monitor: Monitor,
     client: Client,
     /// From the first service that is run on.
     membership: Arc<OnceLock<Membership>>,
@@ -120,10 +122,13 @@ impl Engine {
     pub async fn connect_only(config: Config) -> Result<Self, Error> {
         let connecting = || connect(&config.nats_url, "tradewind");
         let (nats, context) = until_started(config.start_timeout, "NATS", connecting).await?;
-        let client = Client::new(nats.clone(), context.clone(), config.partitions);
+        let monitor = Monitor::new(config.nats_monitor_url.as_deref());
+        let (to_nats, to_monitor) = (nats.clone(), monitor.clone());
+        let client = Client::new(to_nats, context.clone(), to_monitor, config.partitions);
         let membership = Arc::default();
         let statuses = Statuses::default();
-        Ok(Self { config: Arc::new(config), nats, context, client, membership, statuses })
+        let config = Arc::new(config);
+        Ok(Self { config, nats, context, monitor, client, membership, statuses })
     }
 
     /// The sender's side: commands, questions.
@@ -145,6 +150,10 @@ impl Engine {
         let stream = streams::members(self.installation())?;
         let join = || Membership::join(&self.context, stream, instance, identity_file.as_deref());
         Ok(self.membership.get_or_init(join))
+    }
+
+    pub(crate) fn monitor(&self) -> &Monitor {
+        &self.monitor
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -345,6 +354,7 @@ impl Engine {
             partition,
             client: self.nats.clone(),
             context: self.context.clone(),
+            monitor: self.monitor.clone(),
             database: database.clone(),
             faults: self.config.faults.clone(),
             clock: self.config.clock.clone(),

@@ -1,6 +1,7 @@
 //! Three nats-servers, as `nats/cluster.conf` configures them, that can be killed and stopped.
 
 use std::{
+    collections::HashMap,
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
@@ -8,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use futures::future::join_all;
 use serde::Deserialize;
 use tokio::{
     process::{Child, Command},
@@ -21,7 +23,10 @@ const MONITOR_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the streams may be without a leader before a fault.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause between two looks.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
+const LOOK_PAUSE: Duration = Duration::from_millis(25);
+/// The group of all servers, which elects a leader as each stream does. It decides where consumers
+/// are created.
+pub(super) const META_GROUP: &str = "meta";
 
 /// The number of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +53,7 @@ struct Ports {
 struct Jsz {
     #[serde(default)]
     account_details: Vec<Account>,
+    meta_cluster: Option<Group>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,11 +65,11 @@ struct Account {
 #[derive(Debug, Deserialize)]
 struct Stream {
     name: String,
-    cluster: Option<StreamCluster>,
+    cluster: Option<Group>,
 }
 
 #[derive(Debug, Deserialize)]
-struct StreamCluster {
+struct Group {
     #[serde(default)]
     leader: String,
 }
@@ -145,33 +151,34 @@ impl Cluster {
         Ok(())
     }
 
-    /// The server that leads a stream.
-    pub(super) async fn leader(&self, stream: &str) -> Result<Server> {
+    /// The server that leads a stream, and which of `groups` it leads.
+    pub(super) async fn leader(
+        &self,
+        stream: &str,
+        groups: &[String],
+    ) -> Result<(Server, Vec<String>)> {
         let deadline = Instant::now() + LEADER_TIMEOUT;
         loop {
-            for server in 0..3 {
-                let streams = self.streams(server).await.unwrap_or_default();
-                let leader = streams.into_iter().find(|(name, _)| name == stream);
-                let leader = leader.and_then(|(_, leader)| (0..3).find(|s| name(*s) == leader));
-                if let Some(leader) = leader {
-                    return Ok(Server(leader));
-                }
+            let leaders = self.leaders(None).await;
+            if let Some(&leader) = leaders.get(stream) {
+                let is_led = |group: &&String| leaders.get(*group) == Some(&leader);
+                return Ok((leader, groups.iter().filter(is_led).cloned().collect()));
             }
             ensure!(Instant::now() < deadline, "{stream} has no leader");
             sleep(LOOK_PAUSE).await;
         }
     }
 
-    /// Whether the other servers know a leader of each stream that is not `failed`.
-    pub(super) async fn has_leaders_without(&self, Server(failed): Server) -> bool {
-        for server in (0..3).filter(|server| *server != failed) {
-            let streams = self.streams(server).await.unwrap_or_default();
-            let is_led = |leader: &str| !leader.is_empty() && leader != name(failed);
-            if streams.is_empty() || !streams.iter().all(|(_, leader)| is_led(leader)) {
-                return false;
+    /// Waits until each of these groups has a leader that is not `failed`.
+    pub(super) async fn wait_for_leaders(&self, failed: Server, mut groups: Vec<String>) {
+        loop {
+            let leaders = self.leaders(Some(failed)).await;
+            groups.retain(|group| !leaders.contains_key(group));
+            if groups.is_empty() {
+                return;
             }
+            sleep(LOOK_PAUSE).await;
         }
-        true
     }
 
     /// Whether all servers say that they are, and have all that was written.
@@ -186,16 +193,26 @@ impl Cluster {
         true
     }
 
-    /// The streams that a server has, and their leaders.
-    async fn streams(&self, server: usize) -> Result<Vec<(String, String)>> {
+    /// The leaders of all groups that are not led by the server that failed, as the others say.
+    async fn leaders(&self, failed: Option<Server>) -> HashMap<String, Server> {
+        let asked = (0..3).filter(|server| Some(Server(*server)) != failed);
+        let answers = join_all(asked.map(|server| self.leaders_by(server))).await;
+        let leaders = answers.into_iter().flatten().flatten();
+        leaders.filter(|(_, leader)| Some(*leader) != failed).collect()
+    }
+
+    /// The leaders of all groups, as one server says.
+    async fn leaders_by(&self, server: usize) -> Result<Vec<(String, Server)>> {
         let monitor = self.ports[server].monitor;
         let url = format!("http://127.0.0.1:{monitor}/jsz?accounts=1&streams=1");
         let jsz: Jsz = self.http.get(url).send().await?.json().await?;
         let streams = jsz.account_details.into_iter().flat_map(|account| account.stream_detail);
-        let leader =
-            |stream: &Stream| stream.cluster.as_ref().map(|cluster| cluster.leader.clone());
-        Ok(streams
-            .map(|stream| (stream.name.clone(), leader(&stream).unwrap_or_default()))
+        let groups = streams.filter_map(|stream| Some((stream.name, stream.cluster?)));
+        let meta = jsz.meta_cluster.map(|group| (META_GROUP.to_owned(), group));
+        let leader = |group: &Group| (0..3).find(|server| name(*server) == group.leader);
+        Ok(groups
+            .chain(meta)
+            .filter_map(|(name, group)| Some((name, Server(leader(&group)?))))
             .collect())
     }
 }

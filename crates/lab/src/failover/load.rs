@@ -155,6 +155,13 @@ impl Settled {
         longest_pause(&lock(&self.orders).times, from, to)
     }
 
+    /// How long after `from` the next order was settled, as far as is known at `to`.
+    pub(super) fn next_after(&self, from: Instant, to: Instant) -> Duration {
+        let orders = lock(&self.orders);
+        let next = orders.times.partition_point(|time| *time < from);
+        orders.times.get(next).copied().unwrap_or(to).saturating_duration_since(from)
+    }
+
     /// Waits until all of these are settled.
     pub(super) async fn wait_for(&self, accepted: &HashSet<String>) -> Result<()> {
         let mut last = (usize::MAX, Instant::now());

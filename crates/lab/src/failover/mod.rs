@@ -1,21 +1,22 @@
-//! What the loss of a server costs: three nats-servers, all services, orders without a pause; and
-//! again and again the server that leads the streams is killed, or hangs.
+//! What the loss of a server or a process costs: three nats-servers, all services, orders without a
+//! pause; and again and again the server that leads the streams is killed, or hangs, or the process
+//! with the services is killed.
 //!
 //! - `cluster`: the three servers, as `nats/cluster.conf` configures them;
+//! - `instances`: the processes with the services;
 //! - `load`: orders over HTTP, and which of them were settled, when;
+//! - `rounds`: one fault after the other;
 //! - `report`: how long none was settled, beside the goals.
 //!
 //! It fails when an order is lost, not for being slow.
 
 pub(crate) mod cluster;
+mod instances;
 mod load;
 mod report;
+mod rounds;
 
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -29,31 +30,27 @@ use node::{
     settings::Settings,
     terminal::interrupted,
 };
-use protocol::{id::Shop, subject};
-use tokio::{
-    sync::oneshot,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use protocol::id::Shop;
+use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    cluster::{Cluster, Server},
+    cluster::Cluster,
+    instances::{Instance, Instances},
     load::{Load, Settled},
-    report::{Fault, Report, Round},
+    report::{Fault, Report},
+    rounds::Rounds,
 };
+
 /// The shop whose orders are placed.
 const SHOP: &str = "failover";
+/// The one partition.
+const PARTITION: u32 = 0;
+/// The two processes with the services.
+const FIRST: Instance = Instance(0);
+const SECOND: Instance = Instance(1);
 /// The copies of each stream: one on each server.
 const REPLICAS: u8 = 3;
-/// How long orders are settled without a pause before the next fault, and after it.
-const STEADY_TIME: Duration = Duration::from_secs(2);
-/// The longest pause between two settled orders that counts as none.
-const STEADY_PAUSE: Duration = Duration::from_millis(500);
-/// How long the cluster may take until it is as before a fault.
-const RECOVERY_TIMEOUT: Duration = Duration::from_mins(3);
-/// The pause between two looks.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// What a process answers that was interrupted.
 const INTERRUPTED: u8 = 130;
 
@@ -69,6 +66,12 @@ pub struct Options {
     /// For how many seconds
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub hang_seconds: u64,
+    /// How many times the process with the services is killed and started again at once
+    #[arg(long, default_value_t = 20)]
+    pub restarts: u32,
+    /// How many times it is killed while another one runs, which takes over
+    #[arg(long, default_value_t = 20)]
+    pub takeovers: u32,
     /// The orders that are placed in a second
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(5..=1_000))]
     pub rate: u32,
@@ -91,37 +94,57 @@ pub async fn run(settings: &Settings, options: Options) -> Result<ExitCode> {
 
 async fn measure(settings: &Settings, options: &Options, folder: &DataFolder) -> Result<Report> {
     say!("starting three servers and all services …");
-    let mut cluster = Cluster::start(folder.path()).await?;
+    let cluster = Cluster::start(folder.path()).await?;
     let settings = settings_for(settings, &cluster, folder);
-    let (services, url) = Services::start(&settings).await?;
+    let (gateway, url) = Gateway::start(&settings).await?;
     let engine = Engine::connect_only(settings.engine()).await?;
-    let shop = Shop::parse(SHOP)?;
-    let partition = subject::partition(&shop, settings.partitions);
+    let mut instances = Instances::new(&settings, folder.path());
+    instances.start(FIRST)?;
     let key = settings.api_key.as_deref().unwrap_or_default();
-    let client = Client::new(&url, key, SHOP)?.without_retries();
+    let client = Client::new(&url, key, SHOP)?;
     load::stock(&client).await?;
-    let settled = Settled::follow(&engine, partition).await?;
-    let load = Load::start(client, shop, options.rate);
-    let mut measuring = Measuring { cluster: &mut cluster, settled: &settled, partition };
+    let settled = Settled::follow(&engine, PARTITION).await?;
+    let load = Load::start(client.without_retries(), Shop::parse(SHOP)?, options.rate);
+    let (active, spare) = (FIRST, SECOND);
+    let mut rounds = Rounds { cluster, instances, active, spare, settled: &settled };
     let mut report = Report::default();
-    for _ in 0..options.kills {
-        report.add(measuring.round(Fault::Kill, Duration::ZERO).await.context("kill a server")?);
-    }
-    let hang_time = Duration::from_secs(options.hang_seconds);
-    for _ in 0..options.hangs {
-        report.add(measuring.round(Fault::Hang, hang_time).await.context("stop a server")?);
-    }
+    all_rounds(&mut rounds, options, &mut report).await?;
     let accepted = load.stop().await?;
     report.orders = accepted.len();
     settled.wait_for(&accepted).await?;
-    let logged = load::read_settled(&engine, partition).await?;
+    let logged = load::read_settled(&engine, PARTITION).await?;
     let lost = accepted.iter().filter(|order| logged.get(*order) != Some(&1)).count();
     ensure!(lost == 0, "{lost} of {} orders are not settled exactly once", accepted.len());
-    services.stop().await?;
+    rounds.instances.stop().await?;
+    gateway.stop().await?;
     for (service, verified) in services::verify_all(&engine).await? {
         ensure!(verified.mismatched == 0, "{service} differs from its log");
     }
     Ok(report)
+}
+
+async fn all_rounds(rounds: &mut Rounds<'_>, options: &Options, report: &mut Report) -> Result<()> {
+    let mut note = |round| {
+        say!("{round}");
+        report.add(round);
+    };
+    for _ in 0..options.kills {
+        note(rounds.server_fails(Fault::Kill, Duration::ZERO).await.context("kill a server")?);
+    }
+    let hang_time = Duration::from_secs(options.hang_seconds);
+    for _ in 0..options.hangs {
+        note(rounds.server_fails(Fault::Hang, hang_time).await.context("stop a server")?);
+    }
+    for _ in 0..options.restarts {
+        note(rounds.process_restarts().await.context("restart the services")?);
+    }
+    if options.takeovers > 0 {
+        rounds.instances.start(rounds.spare)?;
+    }
+    for _ in 0..options.takeovers {
+        note(rounds.process_is_replaced().await.context("kill the services")?);
+    }
+    Ok(())
 }
 
 fn settings_for(settings: &Settings, cluster: &Cluster, folder: &DataFolder) -> Settings {
@@ -131,6 +154,7 @@ fn settings_for(settings: &Settings, cluster: &Cluster, folder: &DataFolder) -> 
         database: folder.path().join("projections").display().to_string(),
         identity_file: None,
         provider_dir: folder.path().join("provider"),
+        partitions: PARTITION + 1,
         replicas: REPLICAS,
         api_key: Some("failover".to_owned()),
         ..settings.clone()
@@ -139,20 +163,20 @@ fn settings_for(settings: &Settings, cluster: &Cluster, folder: &DataFolder) -> 
     settings
 }
 
-/// All services, in a task of their own.
-struct Services {
+/// The gateway, in a task of its own.
+struct Gateway {
     shutdown: CancellationToken,
     running: JoinHandle<Result<()>>,
 }
 
-impl Services {
-    /// Starts them; returns the gateway's address as well.
+impl Gateway {
+    /// Starts it; returns its address as well.
     async fn start(settings: &Settings) -> Result<(Self, String)> {
         let shutdown = CancellationToken::new();
         let (bound, address) = oneshot::channel();
         let (settings, stop) = (settings.clone(), shutdown.clone());
         let mut running = tokio::spawn(async move {
-            serve::serve(&settings, &Component::all(), stop, None, bound).await
+            serve::serve(&settings, &[Component::Gateway], stop, None, bound).await
         });
         tokio::select! {
             address = address => {
@@ -160,86 +184,14 @@ impl Services {
                 Ok((Self { shutdown, running }, url))
             }
             ended = &mut running => {
-                ended.context("start the services")??;
-                bail!("the services stopped at once")
+                ended.context("start the gateway")??;
+                bail!("the gateway stopped at once")
             }
         }
     }
 
     async fn stop(self) -> Result<()> {
         self.shutdown.cancel();
-        self.running.await.context("stop the services")?
-    }
-}
-
-struct Measuring<'a> {
-    cluster: &'a mut Cluster,
-    settled: &'a Settled,
-    partition: u32,
-}
-
-impl Measuring<'_> {
-    /// Waits until all is well, lets the leader of the streams fail, and waits until all is well
-    /// again.
-    async fn round(&mut self, fault: Fault, lasts: Duration) -> Result<Round> {
-        self.is_well().await.context("wait until all is well")?;
-        let log = format!("ORDER-{}", self.partition);
-        let leader = self.cluster.leader(&log).await?;
-        let began = Instant::now();
-        match fault {
-            Fault::Kill => self.cluster.kill(leader).await,
-            Fault::Hang => self.cluster.signal(leader, "STOP").await?,
-        }
-        let elected = self.is_elected(leader, began);
-        let elected = timeout(RECOVERY_TIMEOUT, elected).await.context("wait for the elections")?;
-        self.is_steady(Instant::now()).await?;
-        if let Some(left) = lasts.checked_sub(began.elapsed()) {
-            sleep(left).await;
-        }
-        match fault {
-            Fault::Kill => self.cluster.restart(leader)?,
-            Fault::Hang => self.cluster.signal(leader, "CONT").await?,
-        }
-        self.is_well().await.context("wait until all is well again")?;
-        let pause = self.settled.longest_pause(began, Instant::now());
-        let round = Round { fault, pause, elected };
-        say!("{round}");
-        Ok(round)
-    }
-
-    /// Waits until every stream has a leader that is not `failed`; returns how long after `began`.
-    async fn is_elected(&self, failed: Server, began: Instant) -> Duration {
-        while !self.cluster.has_leaders_without(failed).await {
-            sleep(LOOK_PAUSE).await;
-        }
-        began.elapsed()
-    }
-
-    /// Waits until all servers are healthy and orders are settled without a pause.
-    async fn is_well(&self) -> Result<()> {
-        let healthy = async {
-            while !self.cluster.is_healthy().await {
-                sleep(LOOK_PAUSE).await;
-            }
-        };
-        timeout(RECOVERY_TIMEOUT, healthy).await.context("the servers are not healthy")?;
-        self.is_steady(Instant::now()).await
-    }
-
-    /// Waits until orders have been settled for a while after `since` without a pause.
-    async fn is_steady(&self, since: Instant) -> Result<()> {
-        let steady = async {
-            let mut from = since;
-            loop {
-                sleep(LOOK_PAUSE).await;
-                let now = Instant::now();
-                if self.settled.longest_pause(from, now) > STEADY_PAUSE {
-                    from = now;
-                } else if now.duration_since(from) >= STEADY_TIME {
-                    return;
-                }
-            }
-        };
-        timeout(RECOVERY_TIMEOUT, steady).await.context("orders are not settled")
+        self.running.await.context("stop the gateway")?
     }
 }

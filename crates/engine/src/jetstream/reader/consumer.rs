@@ -25,12 +25,13 @@ use async_nats::{
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{
     Selection,
     message::{Signal, StoredMessage},
 };
-use crate::Error;
+use crate::{Error, jetstream::retry::repeated};
 
 /// Messages that one request asks for.
 const REQUEST_MESSAGES: u64 = 500;
@@ -103,6 +104,8 @@ impl Consumer {
     ) -> Result<(Self, State), Error> {
         let stream = &selection.stream;
         let config = pull::Config {
+            // With a name, the same consumer is created however often the request is made.
+            name: Some(new_name()),
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: next },
             filter_subjects: selection.filters.clone(),
             ack_policy: AckPolicy::None,
@@ -111,12 +114,11 @@ impl Consumer {
             inactive_threshold: INACTIVE_THRESHOLD,
             ..Default::default()
         };
-        let created = context
-            .create_consumer_on_stream(config, stream)
+        let creating = || context.create_consumer_on_stream(config.clone(), stream);
+        let created = repeated(creating)
             .await
             .map_err(|error| Error::jetstream("create a consumer on", stream, error))?;
-        let info = context
-            .get_stream(stream)
+        let info = repeated(|| context.get_stream(stream))
             .await
             .map_err(|error| Error::jetstream("inspect", stream, error))?;
         let client = context.client();
@@ -191,6 +193,12 @@ impl Consumer {
         let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", self.stream, self.name);
         self.client.publish(subject, Bytes::new()).await.ok();
     }
+}
+
+/// A name that no other consumer has.
+#[expect(clippy::disallowed_methods, reason = "names a consumer, decides nothing")]
+fn new_name() -> String {
+    Uuid::now_v7().simple().to_string()
 }
 
 fn request(max_payload: u64) -> Bytes {

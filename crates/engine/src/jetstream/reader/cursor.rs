@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{Context, stream::State};
+use async_nats::jetstream::{Context, context::ContextBuilder, stream::State};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -192,7 +192,8 @@ impl Cursor {
     async fn create(&mut self) -> Result<Consumer, Error> {
         let is_short = self.interruptions < MAX_SHORT_TRIES;
         let limit = if is_short { CREATE_TIMEOUT } else { LONG_CREATE_TIMEOUT };
-        let created = Consumer::create(&self.context, &self.selection, self.next);
+        let context = ContextBuilder::new().timeout(limit).build(self.context.client());
+        let created = Consumer::create(&context, &self.selection, self.next);
         let Ok(created) = timeout(limit, created).await else {
             let problem = format!("no answer within {limit:?}");
             return Err(Error::jetstream("create a consumer on", self.stream(), problem));
