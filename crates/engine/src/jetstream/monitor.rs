@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_failure_of_the_store_is_told_from_others() {
-        let full = r#"{"status":"unavailable","error":"JetStream stream '$G > ORDER-0' write error: write /n/jetstream/$G/streams/ORDER-0/msgs/1.blk: no space left on device"}"#;
+        let full = r#"{"status":"unavailable","error":"JetStream stream '$G > LOG-0' write error: write /n/jetstream/$G/streams/LOG-0/msgs/1.blk: no space left on device"}"#;
         let failure = read_failure(full.as_bytes()).expect("it is one");
         assert!(failure.ends_with("no space left on device"), "{failure}");
         let off = br#"{"status":"unavailable","error":"JetStream not enabled (10076)"}"#;
@@ -87,7 +87,7 @@ mod tests {
         for other in [
             r#"{"status":"ok"}"#,
             r#"{"status":"unavailable","error":"JetStream has not established contact with a meta leader"}"#,
-            r#"{"status":"unavailable","error":"JetStream stream '$G > ORDER-0' is not current"}"#,
+            r#"{"status":"unavailable","error":"JetStream stream '$G > LOG-0' is not current"}"#,
             "not found",
         ] {
             assert_eq!(read_failure(other.as_bytes()), None, "{other}");
