@@ -2,10 +2,10 @@
 //!
 //! Subject `query.<service>.<partition>.<shop>`; the body is a `Query`, the answer a `QueryResponse`.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_nats::{Client, Message};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use prost::Message as _;
 use protocol::{
     id::Shop,
@@ -28,6 +28,7 @@ use crate::{
     projection::{
         documents,
         engine_rows::{AnswerRow, ParkedRow},
+        fold::panic_text,
         store,
     },
     worker::{projected::Projected, reply},
@@ -51,6 +52,9 @@ enum Failure {
     /// The database or the outside world failed.
     #[error(transparent)]
     Failed(#[from] QueryError),
+    /// A function of the service panicked.
+    #[error("{0}")]
+    Panicked(String),
     /// The answer does not fit into a message.
     #[error("the answer has {0} bytes, and {MAX_ANSWER_BYTES} are the most; ask for less at once")]
     TooLarge(usize),
@@ -63,7 +67,7 @@ impl Failure {
     fn kind(&self) -> QueryFailureKind {
         match self {
             Self::Unreadable(_) => QueryFailureKind::Unreadable,
-            Self::Failed(_) => QueryFailureKind::Failed,
+            Self::Failed(_) | Self::Panicked(_) => QueryFailureKind::Failed,
             Self::TooLarge(_) => QueryFailureKind::TooLarge,
             Self::Refused(_) => QueryFailureKind::Refused,
         }
@@ -108,7 +112,9 @@ impl<S: Service> Answering<S> {
 
     async fn answer(&self, message: Message) {
         let Some(reply) = message.reply.clone() else { return };
-        let found = self.find(&message).await.and_then(|found| match found {
+        let found = AssertUnwindSafe(self.find(&message)).catch_unwind().await;
+        let found = found.unwrap_or_else(|panic| Err(Failure::Panicked(panic_text(&*panic))));
+        let found = found.and_then(|found| match found {
             Some(found) if found.len() > MAX_ANSWER_BYTES => Err(Failure::TooLarge(found.len())),
             found => Ok(found),
         });
@@ -117,7 +123,7 @@ impl<S: Service> Answering<S> {
             Ok(None) => Outcome::NotFound(proto::NotFound {}),
             Err(failure) => {
                 let detail = describe(&failure);
-                if matches!(failure, Failure::Failed(_)) {
+                if failure.kind() == QueryFailureKind::Failed {
                     tracing::error!(
                         subject = %message.subject,
                         error = detail,

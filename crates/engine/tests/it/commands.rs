@@ -52,7 +52,10 @@ async fn a_command_is_handled_answered_and_projected(db: Db) {
     };
     assert_eq!(answered, expected);
     let found = account(&client, "A", answered.sequence).await;
-    assert_eq!(found, Some(FoundAccount { balance: 12, deposits: 2, version: 2 }));
+    assert_eq!(
+        found,
+        Some(FoundAccount { balance: 12, deposits: 2, version: 2, ..Default::default() })
+    );
     assert_eq!(account(&client, "B", answered.sequence).await, None);
     let log = rig.check(&engine).await;
     assert_eq!(deposits(&log, "A"), [5, 7]);

@@ -220,6 +220,9 @@ impl AccountAnswer {
 pub(crate) struct GetAccount {
     #[prost(string, tag = "1")]
     pub(crate) account: String,
+    /// Makes what is found longer, by as many bytes.
+    #[prost(uint32, tag = "2")]
+    pub(crate) padding: u32,
 }
 
 /// An account as it is.
@@ -231,6 +234,8 @@ pub(crate) struct FoundAccount {
     pub(crate) deposits: i64,
     #[prost(uint64, tag = "3")]
     pub(crate) version: u64,
+    #[prost(string, tag = "4")]
+    pub(crate) padding: String,
 }
 
 impl From<Command> for OutgoingCommand {

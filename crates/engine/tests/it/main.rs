@@ -16,6 +16,7 @@ mod panics;
 mod parked;
 mod parking;
 mod positions;
+mod questions;
 mod rebuild;
 mod rig;
 mod small_failures;

@@ -257,14 +257,14 @@ pub(crate) fn answer(answered: &Answered) -> contract::AccountAnswer {
 
 /// Asks for an account; what is found holds the log up to `at_least`.
 pub(crate) async fn account(client: &Client, name: &str, at_least: u64) -> Option<FoundAccount> {
-    let question = GetAccount { account: name.to_owned() }.encode_to_vec();
+    let question = GetAccount { account: name.to_owned(), padding: 0 }.encode_to_vec();
     let found = client.query(ACCOUNT, &shop(), question, at_least).await.expect("it is answered");
     found.map(|found| FoundAccount::decode(found).expect("it is an account"))
 }
 
 /// Stores a command in the inbox and does not wait for an answer.
 pub(crate) async fn store(client: &Client, lane: Lane, command: Command) {
-    client.send(lane, command.into(), Duration::ZERO).await.expect("it is stored");
+    client.write(lane, command.into(), ANSWER_TIMEOUT).await.expect("it is stored");
 }
 
 /// The amounts that were deposited into an account, in order.

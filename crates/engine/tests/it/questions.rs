@@ -1,0 +1,67 @@
+//! Questions to whoever runs a partition, and why they are not answered.
+
+use engine::{AskError, Client};
+use prost::Message;
+use protocol::proto::{
+    Query, QueryFailureKind, QueryResponse, query_response::Outcome as QueryOutcome,
+};
+use testkit::Db;
+
+use crate::{
+    contract::{ACCOUNT, GetAccount, INTAKE},
+    ledger::{Ledger, account_that_panics_in},
+    rig::{Rig, Running, account, deposit, send, shop},
+};
+
+testkit::on_both_databases!(
+    a_question_that_cannot_be_answered_says_why,
+    a_question_to_a_service_that_nobody_runs_says_that_it_is_silent,
+);
+
+/// The kind of failure with which a question to the ledger ends.
+async fn failure(client: &Client, question: Vec<u8>) -> QueryFailureKind {
+    match client.query(ACCOUNT, &shop(), question, 0).await {
+        Err(AskError::Failed { kind, .. }) => kind,
+        answered => panic!("it was answered: {answered:?}"),
+    }
+}
+
+async fn a_question_that_cannot_be_answered_says_why(db: Db) {
+    /// More than the server takes in one message, and than the engine sends.
+    const TOO_LARGE: u32 = 1_000_001;
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    let answered = send(&client, deposit("A", 1)).await;
+    assert!(account(&client, "A", answered.sequence).await.is_some());
+    assert_eq!(account(&client, "B", answered.sequence).await, None);
+
+    assert_eq!(failure(&client, b"\xff\xff".to_vec()).await, QueryFailureKind::Unreadable);
+    let large = GetAccount { account: "A".to_owned(), padding: TOO_LARGE };
+    assert_eq!(failure(&client, large.encode_to_vec()).await, QueryFailureKind::TooLarge);
+    let unlucky = GetAccount { account: account_that_panics_in("query"), padding: 0 };
+    assert_eq!(failure(&client, unlucky.encode_to_vec()).await, QueryFailureKind::Failed);
+    assert!(account(&client, "A", answered.sequence).await.is_some(), "others are answered");
+
+    // What is no query at all, and a query without a question, as a newer version might send it.
+    let nats = rig.server.jetstream().await.client();
+    let empty = Query { at_least: 0, question: None }.encode_to_vec();
+    for payload in [b"\xff\xff".to_vec(), empty] {
+        let message = nats.request("query.account.0.acme", payload.into()).await;
+        let payload = message.expect("it is answered").payload;
+        let response = QueryResponse::decode(payload).expect("it is a response");
+        let Some(QueryOutcome::Failure(failure)) = &response.outcome else {
+            panic!("{response:?}")
+        };
+        assert_eq!(failure.kind(), QueryFailureKind::Unreadable, "{failure:?}");
+    }
+    running.stop().await;
+}
+
+async fn a_question_to_a_service_that_nobody_runs_says_that_it_is_silent(db: Db) {
+    let rig = Rig::start(db).await;
+    let client = rig.engine().await.client();
+    let asked = client.query(INTAKE, &shop(), Vec::new(), 0).await;
+    assert!(matches!(&asked, Err(AskError::Silent { service }) if service == INTAKE), "{asked:?}");
+}
