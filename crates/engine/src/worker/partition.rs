@@ -123,7 +123,7 @@ impl<'a, S: Service> Worker<'a, S> {
                 Some(recovered.await?)
             }
         };
-        setup.projected.reach(last, std::time::Instant::now());
+        setup.projected.reach(last);
         tracing::info!(
             service = S::NAME,
             partition,

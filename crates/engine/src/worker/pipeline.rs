@@ -300,7 +300,7 @@ impl Projector {
             if has_events && self.faults.strikes(S::NAME, Step::AfterProject) {
                 return Err(Error::Stopped(Step::AfterProject));
             }
-            self.projected.reach(last, started.into_std());
+            self.projected.reach(last);
             self.metrics.step(BatchStep::Project, started.elapsed());
             self.report.send(Progress::Projected { batch }).ok();
         }
