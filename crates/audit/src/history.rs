@@ -9,7 +9,7 @@ use std::{
     io,
 };
 
-use engine::Logged;
+use engine::{Logged, Position};
 use events::{
     names::event_name,
     proto::{self, event::Body},
@@ -54,7 +54,14 @@ pub(super) struct History {
 #[derive(Debug, Default)]
 struct Log {
     last: u64,
-    positions: BTreeMap<String, u64>,
+    positions: BTreeMap<String, Position>,
+}
+
+/// Whether a position says of every shop that at least as much of its inputs was handled as `known`
+/// says.
+fn is_ahead(position: &Position, known: &Position) -> bool {
+    let mut shops = position.behind.keys().chain(known.behind.keys());
+    position.sequence >= known.sequence && shops.all(|shop| position.of(shop) >= known.of(shop))
 }
 
 impl History {
@@ -89,16 +96,16 @@ impl History {
         log.last = logged.sequence;
         for (source, input) in &logged.positions {
             let known = log.positions.entry(source.clone()).or_default();
-            self.repeats.expect(input >= known, || {
+            self.repeats.expect(is_ahead(input, known), || {
                 format!("{position}: its inputs of {source} go back from {known} to {input}")
             });
-            *known = *input;
+            known.clone_from(input);
         }
         // Here an operator let an input be read anew.
         if let Some(Body::Engine(engine)) = &logged.event.body
             && let Some(engine_event::Kind::PositionReset(reset)) = &engine.kind
         {
-            log.positions.insert(reset.source.clone(), reset.sequence);
+            log.positions.insert(reset.source.clone(), reset.sequence.into());
         }
     }
 

@@ -105,7 +105,24 @@ fn an_event_id_that_is_there_twice_breaks_invariant_2() {
 
 #[test]
 fn a_position_that_goes_back_breaks_invariant_2() {
-    check(|day| _ = day.event("order", "paid", ANN).positions.insert("payment".into(), 1), &[2]);
+    let set = |event: &'static str, position: &'static str| {
+        move |day: &mut Day| {
+            let position = position.parse().expect("it is one");
+            day.event("order", event, ANN).positions.insert("payment".into(), position);
+        }
+    };
+    check(set("paid", "1"), &[2]);
+    // A shop falls behind what it had handled: it was at 2.
+    check(set("paid", "3;acme=1"), &[2]);
+    check(set("paid", "3;acme=2"), &[]);
+    // A shop that was behind may stay so.
+    check(
+        |day| {
+            set("placed", "2;acme=1")(day);
+            set("paid", "3;acme=1")(day);
+        },
+        &[],
+    );
 }
 
 #[test]

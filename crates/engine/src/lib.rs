@@ -46,7 +46,11 @@ pub use operate::{
     verify::{Mismatch, Verified},
     void::Voided,
 };
-pub use projection::{database::Location, documents};
+pub use projection::{
+    database::Location,
+    documents,
+    positions::{Position, PositionError},
+};
 pub use service::*;
 pub use worker::{
     faults::{Faults, Step},

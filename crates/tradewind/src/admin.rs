@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use engine::{AskError, Client, Engine, ParkedInput, Rebuilt, Verified};
+use engine::{AskError, Client, Engine, ParkedInput, Position, Rebuilt, Verified};
 use events::json;
 use node::{
     say,
@@ -138,10 +138,12 @@ pub(crate) async fn print_positions(settings: &Settings, what: &Positions) -> Re
             for service in services {
                 let partitions = engine.client().positions(service.name).await?;
                 for (partition, positions) in partitions.into_iter().enumerate() {
-                    let mut positions: Vec<_> = positions.into_iter().collect();
-                    positions.sort();
-                    for (source, sequence) in positions {
+                    for (source, Position { sequence, behind }) in positions {
                         say!("{:<10} {partition:>3}  {source:<12} {sequence:>12}", service.name);
+                        for (shop, sequence) in behind {
+                            let shop = format!("  of {shop}");
+                            say!("{:<10} {partition:>3}  {shop:<12} {sequence:>12}", service.name);
+                        }
                     }
                 }
             }

@@ -42,9 +42,10 @@ impl Day {
         day.bob_wants_too_much();
         day.cid_changes_his_mind();
         let paid = day.event("order", "paid", ANN);
-        paid.positions = BTreeMap::from([("inbox.live".to_owned(), 1), ("payment".to_owned(), 3)]);
+        paid.positions =
+            BTreeMap::from([("inbox.live".to_owned(), 1.into()), ("payment".to_owned(), 3.into())]);
         let placed = day.event("order", "placed", ANN);
-        placed.positions = BTreeMap::from([("payment".to_owned(), 2)]);
+        placed.positions = BTreeMap::from([("payment".to_owned(), 2.into())]);
         day
     }
 

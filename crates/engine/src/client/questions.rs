@@ -1,6 +1,6 @@
 //! Questions to whoever runs a partition of a service, by NATS request.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_nats::RequestErrorKind;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use protocol::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Client, ParkedInput, ParkedPage, Redriving, WireError, client::QUERY_RETRY_PAUSE,
+    Client, ParkedInput, ParkedPage, Position, Redriving, WireError, client::QUERY_RETRY_PAUSE,
     jetstream::retry::jittered, operate::parked::MAX_PARKED_PART,
 };
 
@@ -150,14 +150,18 @@ impl Client {
         self.ask_engine(service, partition, shop, question).await
     }
 
-    /// Where each partition of a service stands: by source, the last sequence handled.
-    pub async fn positions(&self, service: &str) -> Result<Vec<HashMap<String, u64>>, AskError> {
+    /// Where each partition of a service stands: by source, how far it is handled.
+    pub async fn positions(
+        &self,
+        service: &str,
+    ) -> Result<Vec<BTreeMap<String, Position>>, AskError> {
         let mut positions = Vec::new();
         for partition in 0..self.0.partitions {
             let question = OfEngine::GetPositions(proto::GetPositions {});
             let of: proto::SourcePositions =
                 self.ask_partition(service, partition, question).await?;
-            positions.push(of.sequences);
+            let of = of.positions.into_iter();
+            positions.push(of.map(|(source, at)| (source, Position::from(at))).collect());
         }
         Ok(positions)
     }

@@ -12,7 +12,7 @@ use crate::{
     jetstream::reader::{Delivery, Selection, StoredMessage, follow, read_range},
     jetstream::streams,
     operate::void::is_voided,
-    projection::positions::Positions,
+    projection::positions::{Position, Positions},
 };
 
 /// Messages that are read at once.
@@ -25,9 +25,9 @@ const MAX_WAITING_EVENTS: usize = 1000;
 pub struct Logged<E> {
     /// Its sequence in the log.
     pub sequence: u64,
-    /// By source: the last input that was consumed with the batch which this event ends; empty
-    /// for the other events of the batch.
-    pub positions: BTreeMap<String, u64>,
+    /// By source: how far it was handled with the batch which this event ends; empty for the other
+    /// events of the batch.
+    pub positions: BTreeMap<String, Position>,
     /// The event; an empty one where the message is voided.
     pub event: E,
     /// Whether an operator has voided the message, which is no event.
@@ -41,7 +41,7 @@ impl<E: Message + Default> Logged<E> {
         let event = E::decode(message.payload).map_err(unreadable)?;
         let mut positions = Positions::default();
         if let Some(header) = &message.positions {
-            positions.advance_to_header(header);
+            positions.set_to_header(header);
         }
         Ok(Self { sequence, positions: positions.into_map(), event, is_voided: false })
     }

@@ -100,7 +100,7 @@ impl Engine {
         positions: &Positions,
     ) -> Result<(), Error> {
         for (source, stream) in inputs::sources::<S>(partition) {
-            let (service, position) = (S::NAME, positions.get(source));
+            let (service, position) = (S::NAME, positions.sequence(source));
             let last = last_sequence(self.context(), &stream).await?;
             if position > last {
                 return Err(Error::PositionBeyondEnd { service, stream, position, last });
@@ -119,7 +119,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let partition = scratch.projection.partition;
         let (pool, projection) = (&scratch.database.pool, &mut scratch.projection);
-        let end = positions.get(LOG);
+        let end = positions.sequence(LOG);
         verified.events += recover::fold_log(self.context(), pool, projection, end).await?;
         recover::fold_replicas(self.context(), pool, projection, positions).await?;
         verified.voided += projection.voided();

@@ -130,7 +130,7 @@ impl Blocked {
 impl<S: Service> Projection<S> {
     /// A projection whose database is as far as `positions` say. `complete`: the database is empty.
     pub(crate) fn new(partition: u32, positions: Positions, complete: bool) -> Self {
-        let folded = positions.get(LOG);
+        let folded = positions.sequence(LOG);
         Self {
             partition,
             states: HashMap::new(),
@@ -151,7 +151,7 @@ impl<S: Service> Projection<S> {
 
     /// How far the log is folded.
     pub(crate) fn last(&self) -> u64 {
-        self.positions.get(LOG)
+        self.positions.sequence(LOG)
     }
 
     /// How far the log was folded when changes were last taken: nothing later has been written.
@@ -182,7 +182,7 @@ impl<S: Service> Projection<S> {
         self.fold_current(sequence, payload)?;
         if let Some(header) = positions {
             let positions = self.pending.positions.get_or_insert_with(|| self.positions.clone());
-            positions.advance_to_header(header);
+            positions.set_to_header(header);
             self.pending.is_fenced = true;
         }
         Ok(())
@@ -221,7 +221,7 @@ impl<S: Service> Projection<S> {
         let mut positions = self.fenced.clone();
         positions.set(LOG, self.last());
         for source in S::SOURCES.iter().filter(|source| source.replica) {
-            positions.set(source.service, self.positions.get(source.service));
+            positions.set(source.service, self.positions.position(source.service));
         }
         positions
     }

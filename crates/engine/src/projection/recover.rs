@@ -16,7 +16,7 @@ use crate::{
     operate::void,
     projection::{
         fold::{Changes, FoldError, Projection},
-        positions::{LOG, Positions},
+        positions::{LOG, Position, Positions},
         store,
     },
     worker::inputs::{self, Content, Input},
@@ -205,7 +205,7 @@ async fn pass_over_voided<S: Service>(
 ) -> Result<(), Error> {
     // Another worker may have written rows since the position was read: they are of later events.
     let (partition, expected) = (projection.partition, projection.durable());
-    if store::positions(&mut *pool.acquire().await?, partition).await?.get(LOG) > expected {
+    if store::positions(&mut *pool.acquire().await?, partition).await?.sequence(LOG) > expected {
         return Err(Error::Superseded { service: S::NAME, partition, expected });
     }
     if void::is_voided(context, S::NAME, projection.partition, message).await? {
@@ -236,18 +236,28 @@ pub(crate) async fn fold_replicas<S: Service>(
 ) -> Result<(), Error> {
     let mut writer = Writer::new(pool, projection);
     for source in S::SOURCES.iter().filter(|source| source.replica) {
-        let (from, end) = (projection.positions.get(source.service), ends.get(source.service));
-        if from >= end {
+        let (from, to) =
+            (projection.positions.position(source.service), ends.position(source.service));
+        if from.towards(&to, to.sequence) == from {
             continue;
         }
         let stream = streams::log(source.service, projection.partition);
         let filters = inputs::filters(source, projection.partition);
         let selection = Selection { stream, filters, starts_at_first: false };
-        let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
+        let (begin, end) = (from.of_all(), to.sequence);
+        let mut chunks = read_range(context.clone(), selection, begin, end, S::NAME, CHUNK);
         while let Some(chunk) = chunks.recv().await {
-            replicate_chunk(pool, projection, &mut writer, source, chunk?).await?;
+            let mut chunk = chunk?;
+            let last = chunk.last().map_or(begin, |message| message.sequence);
+            // What is handled at the one position and not yet at the other.
+            chunk.retain(|StoredMessage { sequence, subject, .. }| {
+                let shop = inputs::shop_of(subject);
+                (from.of(shop.as_str()) + 1..=to.of(shop.as_str())).contains(sequence)
+            });
+            let position = from.towards(&to, last);
+            replicate_chunk(pool, projection, &mut writer, source, chunk, position).await?;
         }
-        projection.positions.advance(source.service, end);
+        projection.positions.set(source.service, from.towards(&to, end));
         commit(projection, &mut writer).await?;
     }
     writer.finish().await
@@ -259,8 +269,8 @@ async fn replicate_chunk<S: Service>(
     writer: &mut Writer,
     source: &Source,
     chunk: Vec<StoredMessage>,
+    position: Position,
 ) -> Result<(), Error> {
-    let last = chunk.last().map_or(0, |message| message.sequence);
     let wanted = chunk.into_iter().filter(|message| inputs::is_wanted(source, &message.subject));
     let read: Vec<_> = wanted.map(|message| Input::<S>::read(source.service, message)).collect();
     for is_last_try in [false, true] {
@@ -297,7 +307,7 @@ async fn replicate_chunk<S: Service>(
             projection.load_missing(pool).await?;
         }
     }
-    projection.positions.advance(source.service, last);
+    projection.positions.set(source.service, position);
     commit(projection, writer).await
 }
 
@@ -332,5 +342,5 @@ pub(crate) async fn replica_ends<S: Service>(
 
 /// Whether the position in the log is beyond its end.
 pub(crate) fn is_beyond<S: Service>(projection: &Projection<S>, end: u64) -> bool {
-    projection.positions.get(LOG) > end
+    projection.positions.sequence(LOG) > end
 }

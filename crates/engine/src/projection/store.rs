@@ -11,15 +11,16 @@ use crate::{
         documents,
         engine_rows::ParkedRow,
         fold::{Blocked, Changes},
-        positions::{LOG, Positions},
+        positions::{LOG, Position, Positions},
     },
 };
 
 /// The tables of the engine that hold no documents.
 pub(crate) const DEFINITIONS: &[&str] = &[
     // How far a partition has come: a row for each input, and one (`log`) for the service's own log.
+    // `behind` names the shops that are not as far as `sequence`: `acme=40;other=52`.
     "create table if not exists engine_position (partition bigint not null, source text not null, \
-     sequence bigint not null, primary key (partition, source))",
+     sequence bigint not null, behind text not null, primary key (partition, source))",
     // The days on which events were decided: the day since 1970, and its first sequence.
     "create table if not exists engine_day (partition bigint not null, day bigint not null, \
      sequence bigint not null, primary key (partition, day))",
@@ -37,14 +38,17 @@ pub(crate) async fn positions(
     db: &mut AnyConnection,
     partition: u32,
 ) -> Result<Positions, StoreError> {
-    let rows = sqlx::query("select source, sequence from engine_position where partition = $1")
-        .bind(i64::from(partition))
-        .fetch_all(db)
-        .await?;
+    let rows =
+        sqlx::query("select source, sequence, behind from engine_position where partition = $1")
+            .bind(i64::from(partition))
+            .fetch_all(db)
+            .await?;
     let mut positions = Positions::default();
     for row in &rows {
-        let source: String = row.try_get("source")?;
-        positions.set(&source, row.try_get::<i64, _>("sequence")? as u64);
+        let (source, behind): (String, String) = (row.try_get("source")?, row.try_get("behind")?);
+        let sequence = row.try_get::<i64, _>("sequence")? as u64;
+        let position = Position::from_parts(sequence, &behind).map_err(StoreError::Position)?;
+        positions.set(&source, position);
     }
     Ok(positions)
 }
@@ -134,22 +138,25 @@ pub(crate) async fn commit<S: Service>(
     from: &Positions,
     changes: &Changes,
 ) -> Result<(), Error> {
-    let moved = || Error::Superseded { service: S::NAME, partition, expected: from.get(LOG) };
+    let moved = || Error::Superseded { service: S::NAME, partition, expected: from.sequence(LOG) };
+    let positions = |source| (from.position(source), changes.positions.position(source));
     let mut db = pool.acquire().await?;
     let mut tx = db.begin().await?;
     // First, since it takes the lock: whoever comes second waits here, and then finds it moved.
-    if !advance(&mut tx, partition, LOG, from.get(LOG), changes.positions.get(LOG)).await? {
+    let (old, new) = positions(LOG);
+    if !advance(&mut tx, partition, LOG, &old, &new).await? {
         return Err(moved());
     }
+    let is_log_longer = new != old;
     // What only replicas have read is in no log, so their positions are compared as well.
     for source in S::SOURCES.iter().filter(|source| source.replica) {
-        let (old, new) = (from.get(source.service), changes.positions.get(source.service));
-        if old != new && !advance(&mut tx, partition, source.service, old, new).await? {
+        let (old, new) = positions(source.service);
+        if old != new && !advance(&mut tx, partition, source.service, &old, &new).await? {
             return Err(moved());
         }
     }
     documents::save(&mut tx, partition, &changes.tables).await?;
-    if changes.positions.get(LOG) != from.get(LOG) {
+    if is_log_longer {
         save_positions::<S>(&mut tx, partition, &changes.positions).await?;
     }
     if let Some(before) = changes.forgotten {
@@ -165,21 +172,24 @@ async fn advance(
     db: &mut AnyConnection,
     partition: u32,
     source: &str,
-    from: u64,
-    to: u64,
+    from: &Position,
+    to: &Position,
 ) -> Result<bool, StoreError> {
-    let statement = if from == 0 {
-        "insert into engine_position (partition, source, sequence) values ($1, $4, $2) \
-         on conflict (partition, source) do update set sequence = excluded.sequence \
-         where engine_position.sequence = $3"
+    let statement = if from.sequence == 0 {
+        "insert into engine_position (partition, source, sequence, behind) \
+         values ($1, $6, $2, $3) on conflict (partition, source) \
+         do update set sequence = excluded.sequence, behind = excluded.behind \
+         where engine_position.sequence = $4 and engine_position.behind = $5"
     } else {
-        "update engine_position set sequence = $2 \
-         where partition = $1 and source = $4 and sequence = $3"
+        "update engine_position set sequence = $2, behind = $3 \
+         where partition = $1 and source = $6 and sequence = $4 and behind = $5"
     };
     let moved = sqlx::query(statement)
         .bind(i64::from(partition))
-        .bind(to as i64)
-        .bind(from as i64)
+        .bind(to.sequence as i64)
+        .bind(to.behind_text())
+        .bind(from.sequence as i64)
+        .bind(from.behind_text())
         .bind(source.to_owned())
         .execute(db)
         .await?;
@@ -193,15 +203,17 @@ async fn save_positions<S: Service>(
     positions: &Positions,
 ) -> Result<(), StoreError> {
     let fenced = positions.iter().filter(|(source, _)| *source != LOG && !is_replica::<S>(source));
-    let rows: Vec<_> = fenced.map(|(source, sequence)| (partition, source, sequence)).collect();
+    let rows: Vec<_> = fenced
+        .map(|(source, position)| (partition, source, position.sequence, position.behind_text()))
+        .collect();
     if rows.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "insert into engine_position (partition, source, sequence) \
-         select cast(value->>0 as bigint), value->>1, cast(value->>2 as bigint) \
-         from jsonb_each($1) where true \
-         on conflict (partition, source) do update set sequence = excluded.sequence",
+        "insert into engine_position (partition, source, sequence, behind) \
+         select cast(value->>0 as bigint), value->>1, cast(value->>2 as bigint), value->>3 \
+         from jsonb_each($1) where true on conflict (partition, source) \
+         do update set sequence = excluded.sequence, behind = excluded.behind",
     )
     .bind(serde_json::to_string(&rows).map_err(StoreError::Serialise)?)
     .execute(db)

@@ -30,6 +30,7 @@ pub use self::{
     rows::{AnyRows, Rows},
     table::{ChangedRow, Column, ColumnKind, Document, Key, Row, Table, Value},
 };
+use crate::projection::positions::PositionError;
 
 /// A service, as the engine sees it.
 pub trait Service: Rules + Queries {
@@ -373,6 +374,9 @@ pub enum StoreError {
         /// What the parser says.
         source: serde_json::Error,
     },
+    /// A position in the database is none.
+    #[error("a position does not read back")]
+    Position(#[source] PositionError),
     /// Rows could not be written as JSON.
     #[error("rows do not serialise")]
     Serialise(#[from] serde_json::Error),

@@ -1,10 +1,12 @@
 //! The worker of a partition: it reads, decides, appends, answers, projects.
 //!
 //! `run` claims partitions and keeps their workers going; `partition` is the loop of one of them;
-//! `inputs` says what comes next, `plan` what follows from it, `pipeline` what is done with the plan;
+//! `stream` reads the inputs ahead into a `window` by shop, `batch` says which of them come next, `plan`
+//! what follows from them, `pipeline` what is done with the plan;
 //! `timers` and `effects` turn deadlines and outcomes of operations into inputs; `spans` names the
 //! spans of all these steps.
 
+pub(crate) mod batch;
 pub(crate) mod effects;
 pub(crate) mod faults;
 pub(crate) mod inputs;
@@ -17,4 +19,6 @@ pub(crate) mod reply;
 pub(crate) mod run;
 pub(crate) mod spans;
 pub(crate) mod status;
+pub(crate) mod stream;
 pub(crate) mod timers;
+pub(crate) mod window;

@@ -28,9 +28,10 @@ use crate::{
         recover, store,
     },
     worker::{
+        batch::{Batch, Inputs, MAX_INPUTS, MAX_INTERNAL},
         effects::{EffectsOf, Operations, save_attempts},
         faults::{Faults, Step},
-        inputs::{self, Batch, Inputs, MAX_INPUTS, MAX_INTERNAL},
+        inputs,
         pipeline::{Parts, Pipeline, Progress},
         plan::{BatchPlan, Planner},
         projected::Projected,
@@ -104,7 +105,7 @@ impl<'a, S: Service> Worker<'a, S> {
         let (last, _) = end(context, &stream).await?;
         let mut projection = recover::open::<S>(pool, *partition).await?;
         if recover::is_beyond(&projection, last) {
-            let position = projection.positions.get(LOG);
+            let position = projection.positions.sequence(LOG);
             return Err(beyond_end::<S>(context, stream, *partition, position).await?);
         }
         let folded = recover::fold_log(context, pool, &mut projection, last).await?;
@@ -210,8 +211,8 @@ impl<'a, S: Service> Worker<'a, S> {
         let planner = Planner::new(&**service, &mut self.projection, now, metrics);
         let plan = planner.plan(batch.inputs.make_contiguous(), pool).await?;
         // Not before: no event of the batch may carry a position behind the inputs of a later one.
-        for (source, sequence) in batch.progress {
-            self.projection.positions.advance(source, sequence);
+        for (source, position) in batch.positions {
+            self.projection.positions.set(source, position);
         }
         metrics.batch(plan.inputs);
         metrics.step(BatchStep::Load, plan.loading);
@@ -311,8 +312,8 @@ impl<'a, S: Service> Worker<'a, S> {
         if self.timers.waits_for_rows() {
             self.setup.projected.want(self.projection.last());
         }
-        let positions = &self.projection.positions;
-        if self.timers.is_ready(positions, self.planned, self.projected) {
+        let by_shop = || self.inputs.by_shop();
+        if self.timers.is_ready(by_shop, self.planned, self.projected) {
             for due in self.timers.take_due().await? {
                 self.inputs.push(due);
             }
@@ -357,7 +358,7 @@ impl<'a, S: Service> Worker<'a, S> {
                 let ids = redriven.map(|redriven| redriven.parked_id.clone()).collect();
                 let mut batch = Batch::empty();
                 for input in inputs {
-                    batch.push(input, 0);
+                    batch.push(input);
                 }
                 if let Some(BatchOutcome { batch }) = self.handle(batch).await? {
                     self.setup.projected.want(self.projection.last());

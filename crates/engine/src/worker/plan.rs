@@ -504,8 +504,8 @@ impl<'a, S: Service> Planner<'a, S> {
         for kind in self.kinds.drain(..) {
             *self.plan.events.entry(kind).or_default() += 1;
         }
-        if input.source != INTERNAL && input.redriven.is_none() {
-            self.projection.positions.advance(input.source, input.sequence);
+        if let Some(position) = &input.position {
+            self.projection.positions.set(input.source, position.clone());
         }
         // What may be stored alone carries its own positions: see `close_part`.
         if self.part.len() <= MAX_PIPELINED {
@@ -600,6 +600,7 @@ impl<S: Service> Input<S> {
         Self {
             source: INTERNAL,
             sequence: 0,
+            position: None,
             shop: Shop::unknown(),
             aggregate: String::new(),
             cause: Cause::default(),

@@ -177,9 +177,9 @@ impl<S: Service> Answering<S> {
             EngineQuestion::GetPositions(_) => {
                 let mut db = self.pool.acquire().await.map_err(QueryError::from)?;
                 let positions = store::positions(&mut db, self.partition).await;
-                let sequences = positions.map_err(QueryError::from)?.into_map();
-                let sequences = sequences.into_iter().collect();
-                Some(proto::SourcePositions { sequences }.encode_to_vec())
+                let positions = positions.map_err(QueryError::from)?.into_map().into_iter();
+                let positions = positions.map(|(source, at)| (source, at.into())).collect();
+                Some(proto::SourcePositions { positions }.encode_to_vec())
             }
             EngineQuestion::ListParked(proto::ListParked { after }) => {
                 Some(self.parked_page(after).await?.encode_to_vec())

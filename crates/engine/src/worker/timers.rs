@@ -3,8 +3,9 @@
 //! The clock is not enough. After an outage the answers that came in time are in the input streams,
 //! and the clock says that they are late. So a deadline passes in two steps: the ends of all input
 //! streams are noted, and when everything up to them has been handled, what is still due passes.
+//! That holds for each shop by itself: one with a backlog holds up no deadline of another.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use futures::future::try_join_all;
 use protocol::{id::Shop, time::Timestamp};
@@ -30,6 +31,9 @@ pub(crate) struct Timers<S: Service> {
     /// The earliest deadlines of batches whose rows may not be in the database yet.
     unprojected: VecDeque<(u64, Timestamp)>,
     stage: Stage,
+    /// By shop: what was noted when its deadlines could not pass, because it had not handled its
+    /// inputs up to the ends. Noting later ends each time would hold them up as long as it is behind.
+    overdue: BTreeMap<String, Noted>,
     _service: std::marker::PhantomData<fn() -> S>,
 }
 
@@ -38,12 +42,34 @@ pub(crate) struct Timers<S: Service> {
 enum Stage {
     /// Nothing is due.
     Idle,
-    /// What was due at that time passes when the inputs are handled up to these ends.
-    /// `planned`: the last batch when they were, whose rows must be in the database as well.
-    CatchingUp { time: Timestamp, ends: Vec<(&'static str, u64)>, planned: Option<u64> },
+    /// What was due at that time passes when the inputs are handled up to the ends.
+    CatchingUp { noted: Noted, caught_up: Option<CaughtUp> },
     /// What was due is handed in, with the last batch planned before it: what it leads to must be
     /// in the database before one looks again.
     HandedIn { batch: Option<u64> },
+}
+
+/// What was due at a time, and the ends of the inputs at that time.
+#[derive(Debug, Clone)]
+struct Noted {
+    time: Timestamp,
+    ends: Vec<(&'static str, u64)>,
+}
+
+/// The inputs are handled up to the ends.
+#[derive(Debug, Clone)]
+struct CaughtUp {
+    /// The last batch at that moment: its rows must be in the database as well.
+    planned: u64,
+    /// The shops whose inputs were not, each with the time up to which its deadlines may pass all the
+    /// same.
+    behind: BTreeMap<String, Option<Timestamp>>,
+}
+
+impl Noted {
+    fn is_handled_by(&self, shop: &str, positions: &Positions) -> bool {
+        self.ends.iter().all(|(source, end)| positions.of_shop(source, shop) >= *end)
+    }
 }
 
 impl<S: Service> Timers<S> {
@@ -54,6 +80,7 @@ impl<S: Service> Timers<S> {
             next: None,
             unprojected: VecDeque::new(),
             stage: Stage::Idle,
+            overdue: BTreeMap::new(),
             _service: std::marker::PhantomData,
         };
         timers.next = timers.earliest().await?;
@@ -109,28 +136,61 @@ impl<S: Service> Timers<S> {
             inputs::sources::<S>(self.partition).into_iter().map(async |(source, stream)| {
                 Ok::<_, Error>((source, last_sequence(context, &stream).await?))
             });
-        self.stage =
-            Stage::CatchingUp { time: now, ends: try_join_all(ends).await?, planned: None };
+        let noted = Noted { time: now, ends: try_join_all(ends).await? };
+        self.stage = Stage::CatchingUp { noted, caught_up: None };
         Ok(())
     }
 
     /// Whether the inputs are handled up to the ends that were noted, and what followed from them is
-    /// in the database.
-    pub(crate) fn is_ready(&mut self, positions: &Positions, planned: u64, projected: u64) -> bool {
-        let Stage::CatchingUp { ends, planned: of, .. } = &mut self.stage else { return false };
-        if of.is_none() && ends.iter().all(|(source, end)| positions.get(source) >= *end) {
-            *of = Some(planned);
+    /// in the database. `by_shop` says how far each shop is with the batches up to `planned`.
+    pub(crate) fn is_ready(
+        &mut self,
+        by_shop: impl FnOnce() -> Positions,
+        planned: u64,
+        projected: u64,
+    ) -> bool {
+        let Stage::CatchingUp { noted, caught_up } = &mut self.stage else { return false };
+        if caught_up.is_none() {
+            let positions = by_shop();
+            if noted.ends.iter().all(|(source, end)| positions.sequence(source) >= *end) {
+                let behind = Self::behind(noted, &mut self.overdue, &positions);
+                *caught_up = Some(CaughtUp { planned, behind });
+            }
         }
-        of.is_some_and(|of| of <= projected)
+        caught_up.as_ref().is_some_and(|caught_up| caught_up.planned <= projected)
+    }
+
+    /// The shops that have not handled their inputs up to the ends, each with the time at which ends
+    /// were noted up to which it has.
+    fn behind(
+        noted: &Noted,
+        overdue: &mut BTreeMap<String, Noted>,
+        positions: &Positions,
+    ) -> BTreeMap<String, Option<Timestamp>> {
+        let shops = positions.iter().flat_map(|(_, position)| position.behind.keys());
+        let shops = shops.filter(|shop| !noted.is_handled_by(shop, positions));
+        let behind: BTreeMap<_, _> = shops
+            .map(|shop| {
+                let earlier = overdue.entry(shop.clone()).or_insert_with(|| noted.clone());
+                let is_handled = earlier.is_handled_by(shop, positions);
+                (shop.clone(), is_handled.then_some(earlier.time))
+            })
+            .collect();
+        overdue.retain(|shop, _| behind.get(shop).is_some_and(Option::is_none));
+        behind
     }
 
     /// Yields what is due and still waits, the longest overdue first; what is parked does not wait.
     /// Call when [`Self::is_ready`].
     pub(crate) async fn take_due(&mut self) -> Result<Vec<InternalInput<S::Input>>, StoreError> {
-        let Stage::CatchingUp { time, .. } = self.stage else { return Ok(Vec::new()) };
+        let stage = std::mem::replace(&mut self.stage, Stage::Idle);
+        let Stage::CatchingUp { noted, caught_up: Some(CaughtUp { behind, .. }) } = stage else {
+            self.stage = stage;
+            return Ok(Vec::new());
+        };
         let mut due = Vec::new();
         for timer in S::TIMERS {
-            due.extend(self.due_of(timer, time).await?);
+            due.extend(self.due_of(timer, noted.time, &behind).await?);
         }
         self.stage = Stage::HandedIn { batch: None };
         Ok(due)
@@ -163,17 +223,26 @@ impl<S: Service> Timers<S> {
         &self,
         timer: &Timer<S::Input>,
         time: Timestamp,
+        behind: &BTreeMap<String, Option<Timestamp>>,
     ) -> Result<Vec<InternalInput<S::Input>>, StoreError> {
         let Timer { table, column, input } = *timer;
+        // Not a shop that may not pass a deadline now: with 500 overdue ones it would starve others.
+        let behind: Vec<_> = behind
+            .iter()
+            .map(|(shop, time)| (shop, time.map_or(i64::MIN, Timestamp::millis)))
+            .collect();
         let statement = format!(
             "select t.shop as shop, t.key as key, t.document as document from {table} t \
              where t.partition = $1 and t.{column} <= $2 and {NOT_PARKED} \
+             and not exists (select 1 from jsonb_each($4) where value->>0 = t.shop \
+             and cast(value->>1 as bigint) < t.{column}) \
              order by t.{column} limit $3"
         );
         let rows = sqlx::query(AssertSqlSafe(statement))
             .bind(i64::from(self.partition))
             .bind(time.millis())
             .bind(MAX_DUE)
+            .bind(serde_json::to_string(&behind)?)
             .fetch_all(&self.pool)
             .await?;
         let mut due = Vec::with_capacity(rows.len());

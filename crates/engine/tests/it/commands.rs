@@ -266,7 +266,7 @@ async fn every_partition_of_an_installation_is_run(db: Db) {
     eventually("all is projected", async || {
         let positions = client.positions(ACCOUNT).await.expect("every partition answers");
         assert_eq!(positions.len(), 16);
-        positions.iter().filter_map(|of| of.get("log")).sum::<u64>() == 40
+        positions.iter().filter_map(|of| of.get("log")).map(|log| log.sequence).sum::<u64>() == 40
     })
     .await;
     let verified = engine.verify::<Ledger>().await.expect("it can be verified");

@@ -68,7 +68,7 @@ async fn a_command_does_not_wait_for_an_event_that_is_of_no_use_here(db: Db) {
     send(&client, priced("A", "tea", last)).await;
     eventually("the replica is at the end of the tariff", async || {
         let positions = client.positions(ACCOUNT).await.expect("it is answered");
-        positions[0].get(TARIFF) == Some(&last)
+        positions[0].get(TARIFF) == Some(&last.into())
     })
     .await;
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);

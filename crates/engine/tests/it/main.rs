@@ -19,6 +19,7 @@ mod positions;
 mod questions;
 mod rebuild;
 mod rig;
+mod shops;
 mod small_failures;
 mod streams;
 mod two_workers;

@@ -77,7 +77,7 @@ async fn a_replica_passes_over_an_event_that_makes_it_panic(db: Db) {
     let end = rig.write_event("coffee", priced("coffee", 4)).await;
     eventually("the replica has read all", async || {
         let positions = engine.client().positions(ACCOUNT).await;
-        positions.is_ok_and(|all| all[0].get(TARIFF) == Some(&end))
+        positions.is_ok_and(|all| all[0].get(TARIFF) == Some(&end.into()))
     })
     .await;
     send(&engine.client(), deposit("A", 1)).await;

@@ -7,14 +7,16 @@ use std::{
     time::Duration,
 };
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, Request};
 use engine::{Answered, Client, Config, Engine, Error, Faults, Outcome};
+use futures::TryStreamExt;
 use prost::Message;
 use protocol::{
     id::{CommandId, Shop},
     subject::{AGGREGATE_HEADER, Lane},
 };
-use testkit::{Db, Entry, TestServer, engine_config};
+use serde_json::Value;
+use testkit::{Db, Entry, TestServer, engine_config, eventually};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +30,8 @@ use crate::{
 
 /// How long a command may take that is going to be answered.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Messages that are written at once.
+const BATCH: usize = 500;
 /// The ledger's log.
 pub(crate) const LOG: &str = "ACCOUNT-0";
 /// Where deposits go, live.
@@ -88,17 +92,51 @@ impl Rig {
 
     /// Writes what another service would.
     pub(crate) async fn write_event(&self, aggregate: &str, body: Body) -> u64 {
-        let (service, kind) = body.name();
-        let event = Event {
-            id: id(),
-            shop: shop().to_string(),
-            aggregate_id: aggregate.to_owned(),
-            aggregate_version: 1,
-            body: Some(body),
-            ..Default::default()
-        };
-        let subject = format!("{service}.0.acme.{kind}");
-        self.write(&subject, aggregate, event.encode_to_vec()).await
+        self.write_events([(shop().as_str(), aggregate, body)]).await
+    }
+
+    /// Writes what another service would for shops, in order; returns the sequence of the last.
+    pub(crate) async fn write_events<'a>(
+        &self,
+        events: impl IntoIterator<Item = (&'a str, &'a str, Body)>,
+    ) -> u64 {
+        // Atomic batches: one by one, thousands take a minute on a busy disk.
+        let nats = self.server.jetstream().await.client();
+        let events: Vec<_> = events.into_iter().collect();
+        let mut last = 0;
+        for batch in events.chunks(BATCH) {
+            let batch_id = id();
+            for (number, (shop, aggregate, body)) in (1..).zip(batch) {
+                let (subject, event) = foreign(shop, aggregate, body.clone());
+                let mut headers = HeaderMap::new();
+                headers.insert(AGGREGATE_HEADER, *aggregate);
+                headers.insert("Nats-Batch-Id", batch_id.as_str());
+                headers.insert("Nats-Batch-Sequence", number.to_string());
+                let payload = event.encode_to_vec().into();
+                if number < batch.len() {
+                    let published = nats.publish_with_headers(subject, headers, payload).await;
+                    published.expect("it is published");
+                    continue;
+                }
+                headers.insert("Nats-Batch-Commit", "1");
+                let request = Request::new().headers(headers).payload(payload);
+                let request = request.timeout(Some(ANSWER_TIMEOUT));
+                let stored = nats.send_request(subject, request).await.expect("it is answered");
+                let stored: Value = serde_json::from_slice(&stored.payload).expect("it is JSON");
+                last = stored["seq"].as_u64().expect("it is stored");
+            }
+        }
+        last
+    }
+
+    /// Waits until a worker has received all that a stream holds for it.
+    pub(crate) async fn await_read(&self, stream: &str) {
+        let stream = self.server.jetstream().await.get_stream(stream).await.expect("it is there");
+        eventually("everything is read", async || {
+            let consumers: Vec<_> = stream.consumers().try_collect().await.unwrap_or_default();
+            !consumers.is_empty() && consumers.iter().all(|consumer| consumer.num_pending == 0)
+        })
+        .await;
     }
 
     /// What must hold whatever happened: the log has no gap, each aggregate's versions count from
@@ -124,6 +162,20 @@ impl Rig {
         assert_eq!(verified.mismatches, []);
         log
     }
+}
+
+/// What another service would write for a shop, and its subject.
+fn foreign(shop: &str, aggregate: &str, body: Body) -> (String, Event) {
+    let (service, kind) = body.name();
+    let event = Event {
+        id: id(),
+        shop: shop.to_owned(),
+        aggregate_id: aggregate.to_owned(),
+        aggregate_version: 1,
+        body: Some(body),
+        ..Default::default()
+    };
+    (format!("{service}.0.{shop}.{kind}"), event)
 }
 
 /// A ledger that runs.
@@ -187,6 +239,11 @@ pub(crate) async fn connect(config: Config) -> Engine {
 
 pub(crate) fn shop() -> Shop {
     Shop::parse("acme").expect("it is one")
+}
+
+/// The command as that shop would send it.
+pub(crate) fn of(shop: &str, command: Command) -> Command {
+    Command { shop: shop.to_owned(), ..command }
 }
 
 /// A deposit of one line.

@@ -30,7 +30,7 @@ pub(crate) struct StoredMessage {
 
 impl StoredMessage {
     /// The bytes that it holds in memory, headers aside.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.subject.len() + self.payload.len()
     }
 }

@@ -29,7 +29,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::{consumer::Report, cursor::Cursor};
-pub(crate) use self::{message::StoredMessage, range::read_range};
+pub(crate) use self::{
+    message::StoredMessage,
+    range::{read_range, read_some},
+};
 use crate::Error;
 
 /// Messages that wait for the worker; the reader pauses beyond that.
@@ -63,8 +66,6 @@ pub(crate) enum Delivery {
 #[derive(Debug)]
 pub(crate) struct Deliveries {
     queue: mpsc::Receiver<(Delivery, OwnedSemaphorePermit)>,
-    /// Looked at, and not taken yet.
-    next: Option<Delivery>,
     /// How many messages the consumer has yet to deliver.
     pending: Arc<AtomicU64>,
 }
@@ -72,26 +73,12 @@ pub(crate) struct Deliveries {
 impl Deliveries {
     /// Waits for the next one; `None` when the reader has ended.
     pub(crate) async fn recv(&mut self) -> Option<Delivery> {
-        if let Some(next) = self.next.take() {
-            return Some(next);
-        }
         self.queue.recv().await.map(|(delivery, _)| delivery)
-    }
-
-    /// The next one, if it is there.
-    pub(crate) fn try_recv(&mut self) -> Option<Delivery> {
-        self.next.take().or_else(|| self.queue.try_recv().ok().map(|(delivery, _)| delivery))
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.queue.len() + usize::from(self.next.is_some())
-    }
-
-    /// Looks at the next one, if it is there.
-    pub(crate) fn peek(&mut self) -> Option<&Delivery> {
-        self.next = self.try_recv();
-        self.next.as_ref()
+        self.queue.len()
     }
 
     /// How many messages the stream has that are not here yet.
@@ -117,7 +104,7 @@ pub(crate) fn follow(
     let follower =
         Follower { cursor, reported: position, queue, free_bytes, wake, pending: pending.clone() };
     tokio::spawn(shutdown.run_until_cancelled_owned(follower.run()));
-    Deliveries { queue: deliveries, next: None, pending }
+    Deliveries { queue: deliveries, pending }
 }
 
 struct Follower {

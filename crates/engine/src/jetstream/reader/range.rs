@@ -40,6 +40,31 @@ pub(crate) fn read_range(
     chunks
 }
 
+/// Reads messages after `position` up to `end`, until there are `max_messages`, or more than
+/// `max_bytes`. Returns them, and up to where all were read.
+pub(crate) async fn read_some(
+    context: Context,
+    selection: Selection,
+    position: u64,
+    end: u64,
+    service: &'static str,
+    (max_messages, max_bytes): (usize, usize),
+) -> Result<(Vec<StoredMessage>, u64), Error> {
+    let mut cursor = Cursor::new(context, selection, position, end, service);
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    while cursor.position() < end && messages.len() < max_messages && bytes < max_bytes {
+        if let Report::Message(message) = cursor.next().await?
+            && message.sequence <= end
+        {
+            bytes += message.size();
+            messages.push(message);
+        }
+    }
+    let reached = cursor.position();
+    cursor.close().await;
+    Ok((messages, reached.min(end)))
+}
+
 /// Reads up to `end`, or until nobody listens.
 async fn read(
     cursor: &mut Cursor,

@@ -1,0 +1,225 @@
+//! Which inputs come next: a batch takes from all sources by rank, and from the shops of each in turn.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use async_nats::jetstream;
+use protocol::subject::Lane;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error, InternalInput, Service,
+    jetstream::{reader::Selection, streams},
+    projection::positions::{Position, Positions},
+    worker::{
+        inputs::{Input, filters},
+        stream::{InputStream, Reading},
+        window::Room,
+    },
+};
+
+/// Inputs in one batch.
+pub(crate) const MAX_INPUTS: usize = 500;
+/// Lines in one batch that new commands may bring (a bulk command carries many): what follows from a
+/// batch, and so the wait of what is behind it, is bounded by it.
+const MAX_NEW_LINES: usize = 1000;
+/// Of a batch, the most that replicas may take, so that a long catalogue does not hold up the rest.
+const MAX_REPLICA_INPUTS: usize = 200;
+/// Of a batch, the most that new commands may take while steps of sagas wait: what has begun goes on
+/// when more orders come than can be handled.
+const MAX_LIVE_INPUTS: usize = 200;
+/// Inputs that came from no stream and wait; operations pause beyond that.
+pub(crate) const MAX_INTERNAL: usize = 1000;
+/// How long a command, and with it the later ones of its shop, waits for a replica before it is
+/// handled all the same.
+pub(crate) const REPLICA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The inputs of a worker.
+pub(crate) struct Inputs<S: Service> {
+    streams: Vec<(Rank, InputStream<S>)>,
+    /// Deadlines that have passed and outcomes of operations.
+    internal: VecDeque<InternalInput<S::Input>>,
+    wake: Arc<Notify>,
+    /// The first of the commands that wait for a replica waits no longer than until then.
+    held_until: Option<Instant>,
+}
+
+/// What comes first in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    Replica,
+    Live,
+    Saga,
+    Bulk,
+}
+
+/// What a worker handles next.
+pub(crate) struct Batch<S: Service> {
+    pub(crate) inputs: VecDeque<Input<S>>,
+    /// By source: how far it is handled when all inputs of the batch are.
+    pub(crate) positions: Vec<(&'static str, Position)>,
+    /// Lines that new commands may still bring.
+    free_lines: usize,
+}
+
+impl<S: Service> Inputs<S> {
+    /// Opens all inputs of a worker at its positions.
+    pub(crate) fn open(
+        context: &jetstream::Context,
+        partition: u32,
+        positions: &Positions,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let wake = Arc::new(Notify::new());
+        let reading =
+            Reading { context: context.clone(), wake: wake.clone(), shutdown: shutdown.clone() };
+        let open = |source: &'static str, wanted, selection| {
+            let position = positions.position(source);
+            InputStream::open(reading.clone(), source, wanted, selection, position)
+        };
+        let lane = |lane: Lane| Selection {
+            stream: streams::inbox(partition),
+            filters: vec![format!("inbox.{partition}.{}.{}.>", lane.as_str(), S::NAME)],
+            starts_at_first: true,
+        };
+        let mut streams = vec![(Rank::Live, open("inbox.live", None, lane(Lane::Live)))];
+        for source in S::SOURCES {
+            let rank = if source.replica { Rank::Replica } else { Rank::Saga };
+            let stream = streams::log(source.service, partition);
+            let filters = filters(source, partition);
+            let selection = Selection { stream, filters, starts_at_first: false };
+            streams.push((rank, open(source.service, Some(source), selection)));
+        }
+        streams.push((Rank::Bulk, open("inbox.bulk", None, lane(Lane::Bulk))));
+        Self { streams, internal: VecDeque::new(), wake, held_until: None }
+    }
+
+    /// Hands in an input that came from no stream.
+    pub(crate) fn push(&mut self, input: InternalInput<S::Input>) {
+        self.internal.push_back(input);
+        self.wake.notify_one();
+    }
+
+    /// Inputs that came from no stream and wait.
+    pub(crate) fn internal(&self) -> usize {
+        self.internal.len()
+    }
+
+    /// Waits until at least `enough` messages can be taken; if one is enough, also until there is
+    /// something to note of how far a source is read. What waits for a replica counts when its time
+    /// is over.
+    pub(crate) async fn wait_for(&self, enough: usize) {
+        loop {
+            let waiting = self.streams.iter().map(|(_, stream)| stream.waiting()).sum::<usize>();
+            let has_moved = || self.streams.iter().any(|(_, stream)| stream.has_moved());
+            if waiting + self.internal.len() >= enough || (enough == 1 && has_moved()) {
+                return;
+            }
+            let held_until = self.held_until;
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = sleep_until(held_until.unwrap_or_else(Instant::now)),
+                    if held_until.is_some() => return,
+            }
+        }
+    }
+
+    /// By source: how far each shop is handled when everything taken so far is.
+    pub(crate) fn by_shop(&self) -> Positions {
+        let mut positions = Positions::default();
+        for (_, stream) in &self.streams {
+            positions.set(stream.source(), stream.by_shop());
+        }
+        positions
+    }
+
+    /// By source: the messages that are not yet handled, and when the oldest of them was stored, in
+    /// milliseconds since 1970.
+    pub(crate) fn lags(&self) -> impl Iterator<Item = (&'static str, u64, Option<i64>)> {
+        self.streams.iter().map(|(_, stream)| {
+            let (messages, oldest) = stream.lag();
+            (stream.source(), messages, oldest)
+        })
+    }
+
+    /// Takes all that fits into one batch: what replicas read, then new commands, the steps of
+    /// sagas, and what is left of the batch for bulk. `None` when nothing can be taken now.
+    pub(crate) fn take_batch(&mut self, positions: &Positions) -> Result<Option<Batch<S>>, Error> {
+        let batch = self.take(positions)?;
+        self.streams.iter().for_each(|(_, stream)| stream.read_again());
+        let is_empty = batch.inputs.is_empty() && batch.positions.is_empty();
+        Ok((!is_empty).then_some(batch))
+    }
+
+    fn take(&mut self, positions: &Positions) -> Result<Batch<S>, Error> {
+        let mut batch = Batch::empty();
+        let mut seen = positions.clone();
+        self.held_until = None;
+        self.take_ranked(Rank::Replica, MAX_REPLICA_INPUTS, &mut batch, &seen)?;
+        self.settle(positions, &mut batch, |rank| rank == Rank::Replica);
+        for (source, position) in &batch.positions {
+            seen.set(source, position.clone());
+        }
+        let limit = batch.inputs.len() + MAX_LIVE_INPUTS;
+        self.take_ranked(Rank::Live, limit, &mut batch, &seen)?;
+        while batch.inputs.len() < MAX_INPUTS
+            && let Some(input) = self.internal.pop_front()
+        {
+            batch.push(Input::internal(input));
+        }
+        self.take_ranked(Rank::Saga, MAX_INPUTS, &mut batch, &seen)?;
+        self.take_ranked(Rank::Live, MAX_INPUTS, &mut batch, &seen)?;
+        self.take_ranked(Rank::Bulk, MAX_INPUTS, &mut batch, &seen)?;
+        self.settle(positions, &mut batch, |rank| rank != Rank::Replica);
+        Ok(batch)
+    }
+
+    /// Fills the batch up to `limit` inputs.
+    fn take_ranked(
+        &mut self,
+        rank: Rank,
+        limit: usize,
+        batch: &mut Batch<S>,
+        seen: &Positions,
+    ) -> Result<(), Error> {
+        let is_new = matches!(rank, Rank::Live | Rank::Bulk);
+        let lines = if is_new { batch.free_lines } else { usize::MAX };
+        let mut room = Room {
+            inputs: limit.saturating_sub(batch.inputs.len()),
+            lines,
+            // An import always gets on, by one command a batch at least.
+            at_least_one: rank == Rank::Bulk,
+        };
+        for (_, stream) in self.streams.iter().filter(|(of, _)| *of == rank) {
+            batch.inputs.extend(stream.take(&mut room, seen, &mut self.held_until)?);
+        }
+        if is_new {
+            batch.free_lines = room.lines;
+        }
+        Ok(())
+    }
+
+    /// Notes how far the streams are handled with the batch, where that differs from `positions`.
+    fn settle(&self, positions: &Positions, batch: &mut Batch<S>, is_meant: impl Fn(Rank) -> bool) {
+        for (_, stream) in self.streams.iter().filter(|(rank, _)| is_meant(*rank)) {
+            let position = stream.settle();
+            if position != positions.position(stream.source()) {
+                batch.positions.push((stream.source(), position));
+            }
+        }
+    }
+}
+
+impl<S: Service> Batch<S> {
+    pub(crate) fn empty() -> Self {
+        Self { inputs: VecDeque::new(), positions: Vec::new(), free_lines: MAX_NEW_LINES }
+    }
+
+    /// Adds an input.
+    pub(crate) fn push(&mut self, input: Input<S>) {
+        self.inputs.push_back(input);
+    }
+}
