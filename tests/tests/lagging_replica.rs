@@ -15,7 +15,7 @@ use std::{
 
 use client::Client;
 use engine::{Engine, Logged};
-use events::proto;
+use events::{names::answered_command, proto};
 use node::{
     serve::{self, Component},
     services::NAMES,
@@ -220,8 +220,8 @@ async fn wrongly_answered(engine: &Engine, accepted: u64) -> Result<Vec<String>,
     let mut answers = HashMap::<_, u32>::new();
     for service in NAMES {
         let note = |logged: Logged<proto::Event>| {
-            if let Some(answer) = logged.event.answer {
-                *answers.entry(answer.command_id).or_default() += 1;
+            if let Some((command_id, _)) = answered_command(&logged.event) {
+                *answers.entry(command_id.to_owned()).or_default() += 1;
             }
         };
         engine.read_log(service, 0, note).await?;

@@ -11,12 +11,12 @@ use std::{
 
 use engine::{Logged, Position};
 use events::{
-    names::event_name,
-    proto::{self, event::Body},
+    names::{answered_command, event_name},
+    proto::{self, Event, event::Body},
 };
 use protocol::proto::{Parked, engine_event};
 
-use self::records::{Effect, Fact, Handling, Request, VersionRecord};
+use self::records::{Effect, Fact, Handling, Request, RequestKind, VersionRecord};
 use super::{
     Check, Findings, LogPosition,
     record::{LogNumbers, PackedPosition},
@@ -71,15 +71,17 @@ impl History {
             return;
         }
         let event = &logged.event;
-        let aggregate = fingerprint((position.service, &event.shop, &event.aggregate_id));
+        let Event { shop, aggregate_type, aggregate_id, .. } = event;
+        let aggregate = fingerprint((position.service, shop, aggregate_type, aggregate_id));
         let (id, version) = (fingerprint(&event.id), version_of(event));
         let at = self.numbers.pack(position);
         self.versions.push(aggregate, &VersionRecord { aggregate, version, at }.write());
         self.facts.push(id, &Fact { id, aggregate, version, at }.write());
         self.observe_cause(position, event);
-        if let Some(answer) = &event.answer {
-            let command = fingerprint((&event.shop, &answer.command_id));
-            self.requests.push(command, &Request { command, is_answer: true, at }.write());
+        if let Some((command_id, has_effect)) = answered_command(event) {
+            let kind = if has_effect { RequestKind::Effect } else { RequestKind::NoEffect };
+            let command = fingerprint((&event.shop, command_id));
+            self.requests.push(command, &Request { command, kind, at }.write());
         }
         if let Some(Body::Engine(engine)) = &event.body
             && let Some(engine_event::Kind::Parked(parked)) = &engine.kind
@@ -130,7 +132,8 @@ impl History {
         self.commands += 1;
         let command = fingerprint((shop, id));
         let at = self.numbers.pack(LogPosition { service: INBOX, partition, sequence });
-        self.requests.push(command, &Request { command, is_answer: false, at }.write());
+        let kind = RequestKind::Command;
+        self.requests.push(command, &Request { command, kind, at }.write());
     }
 
     fn position(&self, at: PackedPosition) -> LogPosition {
@@ -174,19 +177,22 @@ impl History {
         Ok(())
     }
 
-    /// Each command has one answer, and each answer a command.
+    /// Each command has an answer, one at most with an effect, and each answer a command. A command
+    /// that had no effect is decided anew when it is sent again.
     fn compare_requests(&mut self, findings: &mut Findings) -> io::Result<()> {
         for bucket in Scratch::<{ Request::SIZE }>::numbers() {
             let mut requests = self.requests.read(bucket, Request::read)?;
-            requests.sort_by_key(|it| (it.command, it.is_answer));
+            requests.sort_by_key(|it| (it.command, it.kind));
             for requests in requests.chunk_by(|one, other| one.command == other.command) {
                 let (answers, commands): (Vec<_>, Vec<_>) =
-                    requests.iter().partition(|it| it.is_answer);
+                    requests.iter().partition(|it| it.kind != RequestKind::Command);
                 if let (Some(command), []) = (commands.first(), answers.as_slice()) {
                     findings.add(format!("{}: was never answered", self.position(command.at)));
                 }
-                for answer in answers.iter().skip(1) {
-                    let (again, first) = (self.position(answer.at), self.position(answers[0].at));
+                let effects: Vec<_> =
+                    answers.iter().filter(|it| it.kind == RequestKind::Effect).collect();
+                for answer in effects.iter().skip(1) {
+                    let (again, first) = (self.position(answer.at), self.position(effects[0].at));
                     findings.add(format!("{again}: answers the same command as {first}"));
                 }
                 if let (Some(answer), [], false) =

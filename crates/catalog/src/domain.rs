@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use engine::{Decision, Recorded, Rows, Rules};
+use engine::{Aggregate, Decision, Recorded, Rows, Rules};
 use events::{id::Sku, money::Money};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -70,8 +70,8 @@ pub enum ProductResult {
 impl Rules for Catalog {
     type State = Rows<Sku, ProductRow>;
 
-    fn aggregate(event: &Event) -> String {
-        event.product.sku.to_string()
+    fn aggregate(event: &Event) -> Aggregate {
+        Aggregate::new("product", &event.product.sku)
     }
 
     fn version(products: &Self::State, event: &Event) -> u64 {
@@ -100,6 +100,15 @@ impl Rules for Catalog {
             results.push(result);
         }
         Decision::answered(events, Answer(results))
+    }
+
+    fn implied_answer(recorded: &Recorded<Event>) -> Option<Answer> {
+        let result = match recorded.event.kind {
+            EventKind::Created => ProductResult::Created,
+            EventKind::Updated => ProductResult::Updated,
+            EventKind::Discontinued => ProductResult::Discontinued,
+        };
+        Some(Answer(vec![result]))
     }
 
     fn apply(products: &mut Self::State, recorded: &Recorded<Event>) {

@@ -56,6 +56,8 @@ fn fold(products: &mut Rows<Sku, ProductRow>, event: Event) {
         id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
         shop: Shop::parse("acme").expect("valid"),
         version: Catalog::version(products, &event) + 1,
+        position: 1,
+        actor: None,
         time: NOW,
         cause: Cause::default(),
         context: Context::default(),

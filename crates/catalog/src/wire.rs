@@ -57,7 +57,7 @@ impl engine::Wire for Catalog {
         let body = Body::Catalog(proto::catalog::CatalogEvent { kind: Some(kind) });
         let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
-        Encoded { name, body: envelope.encode_to_vec() }
+        Encoded::new(name, envelope.encode_to_vec())
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {

@@ -1,7 +1,10 @@
 //! The names of events and commands, as they are in subjects, and the services that they belong to.
 
 use prost::Message;
-use protocol::{command::OutgoingCommand, proto::CommandEnvelope};
+use protocol::{
+    command::OutgoingCommand,
+    proto::{CommandEnvelope, engine_event::Kind},
+};
 
 use crate::proto::{
     self, catalog::catalog_event::Kind as Catalog, command::Body as CommandBody, event::Body,
@@ -57,6 +60,18 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
     })
 }
 
+/// The id of the command that an event answers, and whether anything followed from that command.
+pub fn answered_command(event: &proto::Event) -> Option<(&str, bool)> {
+    if let Some(Body::Engine(engine)) = &event.body
+        && let Some(Kind::Answered(answered)) = &engine.kind
+    {
+        return Some((&answered.command_id, answered.has_effect));
+    }
+    // An event that says what was answered carries the fingerprint of the command.
+    let cause = event.cause.as_ref().filter(|cause| !cause.fingerprint.is_empty())?;
+    Some((&cause.id, true))
+}
+
 /// The service that a command is for, and the command's name.
 pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
     match body {
@@ -76,17 +91,25 @@ impl TryFrom<proto::Command> for OutgoingCommand {
     type Error = EmptyCommand;
 
     fn try_from(command: proto::Command) -> Result<Self, EmptyCommand> {
-        let proto::Command { id, shop, time, fingerprint, traceparent, after, body } = command;
-        let body = body.ok_or(EmptyCommand)?;
+        let body = command.body.ok_or(EmptyCommand)?;
         let (service, name) = command_name(&body);
         let aggregate = match &body {
             CommandBody::PlaceOrder(order) => order.order_id.clone(),
             CommandBody::CancelOrder(order) => order.order_id.clone(),
             // Many aggregates at once; nothing else waits for these.
-            CommandBody::PutProducts(_) | CommandBody::RecordStock(_) => id.clone(),
+            CommandBody::PutProducts(_) | CommandBody::RecordStock(_) => command.id.clone(),
         };
         let body = proto::Command { body: Some(body), ..Default::default() }.encode_to_vec();
-        let envelope = CommandEnvelope { id, shop, time, fingerprint, traceparent, after };
+        let envelope = CommandEnvelope {
+            id: command.id,
+            shop: command.shop,
+            time: command.time,
+            fingerprint: command.fingerprint,
+            traceparent: command.traceparent,
+            after: command.after,
+            actor: command.actor,
+            tracestate: command.tracestate,
+        };
         Ok(Self { service, name, aggregate, envelope, body })
     }
 }

@@ -135,7 +135,7 @@ where
     S::Event: PartialEq + Debug,
     S::Answer: PartialEq + Debug,
 {
-    let envelope = proto::Event { aggregate_id: S::aggregate(event), ..Default::default() };
+    let envelope = proto::Event { aggregate_id: S::aggregate(event).id, ..Default::default() };
     let mut bytes = envelope.encode_to_vec();
     bytes.extend(S::encode(event).body);
     let decoded = S::decode(&bytes).expect("an event decodes");
@@ -143,12 +143,15 @@ where
     let context = Context {
         correlation_id: format!("request \"{number}\""),
         traceparent: format!("trace {number}"),
+        tracestate: String::new(),
     };
     Recorded {
         id: EventId(Uuid::from_u128(number.into())),
         shop: Shop::unknown(),
         version,
+        position: number,
         time: now,
+        actor: None,
         cause: Cause { id: format!("cause-{number}"), kind: "test.cause".to_owned() },
         context,
         event: decoded,

@@ -16,6 +16,7 @@ use events::{
 };
 use protocol::{
     id::{CommandId, ParseError, Shop},
+    proto::Actor,
     time::Timestamp,
 };
 use sha2::{Digest, Sha256};
@@ -28,7 +29,7 @@ use crate::{
     problem::{Code, FieldError, Problem},
     services::Page,
     state::AppState,
-    trace::{Traceparent, new_id},
+    trace::{TraceContext, new_id},
 };
 
 /// The longest idempotency key, in characters.
@@ -39,6 +40,9 @@ const MAX_WAIT: Duration = Duration::from_mins(1);
 const DEFAULT_PAGE_LENGTH: u32 = 100;
 /// The longest page.
 const MAX_PAGE_LENGTH: u32 = 1000;
+
+/// The id of the one API key that an installation has.
+const API_KEY_ID: &str = "default";
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 static PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -54,7 +58,7 @@ pub(crate) struct RequestContext {
     pub(crate) received: Instant,
     /// The same by the clock, for the commands.
     time: Timestamp,
-    traceparent: String,
+    trace: TraceContext,
     idempotency_key: Option<String>,
     /// The digest of the method and the path; the fingerprint of a command adds its body.
     digest: Sha256,
@@ -72,13 +76,13 @@ impl FromRequestParts<Arc<AppState>> for RequestContext {
             .chain_update("\n")
             .chain_update(path)
             .chain_update("\n");
-        let traceparent = parts.extensions.get().map(|Traceparent(text)| text.clone());
+        let trace = parts.extensions.get::<TraceContext>().cloned();
         Ok(Self {
             shop,
             wait: prefer_wait(&parts.headers),
             received: Instant::now(),
             time: state.clock.now(),
-            traceparent: traceparent.unwrap_or_default(),
+            trace: trace.unwrap_or_default(),
             idempotency_key: idempotency_key(&parts.headers)?,
             digest,
         })
@@ -104,7 +108,9 @@ impl RequestContext {
             shop: self.shop.to_string(),
             time: Some(self.time.into()),
             fingerprint: hexadecimal(&self.digest.clone().chain_update(bytes).finalize()),
-            traceparent: self.traceparent.clone(),
+            traceparent: self.trace.traceparent.clone(),
+            tracestate: self.trace.tracestate.clone(),
+            actor: Some(Actor { kind: "api_key".to_owned(), id: API_KEY_ID.to_owned() }),
             after: HashMap::new(),
             body: Some(body),
         }
@@ -296,7 +302,7 @@ mod tests {
             wait: None,
             received: Instant::now(),
             time: Timestamp::from_millis(7),
-            traceparent: String::new(),
+            trace: TraceContext::default(),
             idempotency_key: key.map(str::to_owned),
             digest: Sha256::new().chain_update(path),
         };

@@ -13,11 +13,18 @@ use uuid::Uuid;
 use crate::problem::Cause;
 
 pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// The longest `tracestate` that is passed on, in bytes: the least that the W3C asks for.
+const MAX_TRACESTATE_BYTES: usize = 512;
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The W3C trace context of a request. Every event that the request leads to carries it.
-#[derive(Debug, Clone)]
-pub(crate) struct Traceparent(pub(crate) String);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TraceContext {
+    pub(crate) traceparent: String,
+    /// What the caller sent with its `traceparent`; empty when it sent none.
+    pub(crate) tracestate: String,
+}
 
 /// Gives a request its id and its span. The id is always a new one: what a client sends as
 /// `X-Request-Id` would have to be trusted in the log.
@@ -25,15 +32,20 @@ pub(crate) async fn trace_request(mut request: Request, next: Next) -> Response 
     let id = new_id();
     let given = request.headers().get(&TRACEPARENT).and_then(|value| value.to_str().ok());
     let given = given.filter(|value| trace_context::is_valid(value)).map(str::to_owned);
+    let tracestate = request.headers().get(&TRACESTATE).and_then(|value| value.to_str().ok());
+    let tracestate = tracestate
+        .filter(|state| given.is_some() && state.len() <= MAX_TRACESTATE_BYTES)
+        .unwrap_or_default()
+        .to_owned();
     let span = span(&request, id);
     if let Some(given) = &given {
-        trace_context::attach(&span, given, "");
+        trace_context::attach(&span, given, &tracestate);
     }
     let own = trace_context::traceparent_of(&span);
     // The caller gets back what it sent; what follows from the request continues its span.
     let returned = given.or_else(|| own.clone()).unwrap_or_else(|| new_traceparent(id));
-    let followed = own.unwrap_or_else(|| returned.clone());
-    request.extensions_mut().insert(Traceparent(followed));
+    let traceparent = own.unwrap_or_else(|| returned.clone());
+    request.extensions_mut().insert(TraceContext { traceparent, tracestate });
 
     let mut response = next.run(request).instrument(span.clone()).await;
     record_response(&span, &response);

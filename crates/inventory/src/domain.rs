@@ -9,7 +9,7 @@ pub(crate) mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use engine::{Decision, Recorded, Rows, Rules};
+use engine::{Aggregate, Decision, Recorded, Rows, Rules};
 use events::id::{Connector, DocumentId, Location, OrderId, Sku};
 use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
@@ -301,10 +301,10 @@ pub enum ReleaseReason {
 impl Rules for Inventory {
     type State = State;
 
-    fn aggregate(event: &Event) -> String {
+    fn aggregate(event: &Event) -> Aggregate {
         match event {
-            Event::Stock(id, _) => id.to_string(),
-            Event::Reservation(id, _) => id.to_string(),
+            Event::Stock(id, _) => Aggregate::new("stock", id),
+            Event::Reservation(id, _) => Aggregate::new("reservation", id),
         }
     }
 
@@ -328,6 +328,15 @@ impl Rules for Inventory {
 
     fn decide(&self, state: &State, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
         decide(self.policy, state, input, now)
+    }
+
+    fn implied_answer(recorded: &Recorded<Event>) -> Option<Answer> {
+        match &recorded.event {
+            Event::Stock(_, StockFact::Counted { .. } | StockFact::Adjusted { .. }) => {
+                Some(Answer(vec![StockResult::Applied]))
+            }
+            Event::Stock(_, StockFact::Short { .. }) | Event::Reservation(..) => None,
+        }
     }
 
     fn apply(state: &mut State, recorded: &Recorded<Event>) {

@@ -50,7 +50,7 @@ impl Wire for Inventory {
         let body = encode(event);
         let name = names::event_name(&body).unwrap_or_default();
         let event = proto::Event { body: Some(body), ..Default::default() };
-        Encoded { name, body: event.encode_to_vec() }
+        Encoded::new(name, event.encode_to_vec())
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {

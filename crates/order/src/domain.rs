@@ -8,7 +8,7 @@ pub(crate) mod tests;
 
 use std::time::Duration;
 
-use engine::{AfterAppend, Decision, Recorded, Rules};
+use engine::{AfterAppend, Aggregate, Decision, Recorded, Rules};
 use events::{
     id::{CustomerId, OrderId, Quantity, Reference, Sku},
     money::{Currency, Money},
@@ -127,8 +127,8 @@ pub(crate) enum EventName {
 impl Rules for Orders {
     type State = Shop;
 
-    fn aggregate(event: &Event) -> String {
-        event.order_id.to_string()
+    fn aggregate(event: &Event) -> Aggregate {
+        Aggregate::new("order", event.order_id)
     }
 
     fn version(state: &Shop, event: &Event) -> u64 {
@@ -154,6 +154,10 @@ impl Rules for Orders {
             }
             Input::Priced { .. } => Decision::nothing(),
         }
+    }
+
+    fn implied_answer(recorded: &Recorded<Event>) -> Option<Answer> {
+        answer::implied(recorded)
     }
 
     fn after_append(state: &Shop, event: &Event, now: Timestamp) -> Option<AfterAppend> {

@@ -68,7 +68,7 @@ impl Wire for Orders {
         let body = Body::Order(proto::order::OrderEvent { kind: Some(encode_fact(&event.fact)) });
         let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
-        Encoded { name, body: envelope.encode_to_vec() }
+        Encoded::new(name, envelope.encode_to_vec())
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {

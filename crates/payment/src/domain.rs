@@ -16,7 +16,7 @@ mod tests;
 
 use std::convert::Infallible;
 
-use engine::{Context, Decision, Recorded, Rules};
+use engine::{Aggregate, Context, Decision, Recorded, Rules};
 use events::{id::OrderId, money::Money};
 use protocol::time::Timestamp;
 
@@ -125,8 +125,8 @@ pub enum Fact {
 impl Rules for Payments {
     type State = store::Payments;
 
-    fn aggregate(event: &Event) -> String {
-        event.order_id.to_string()
+    fn aggregate(event: &Event) -> Aggregate {
+        Aggregate::new("payment", event.order_id)
     }
 
     fn version(payments: &Self::State, event: &Event) -> u64 {

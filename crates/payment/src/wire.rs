@@ -49,7 +49,7 @@ impl Wire for Payments {
         let body = Body::Payment(proto::payment::PaymentEvent { kind: Some(kind) });
         let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
-        Encoded { name, body: envelope.encode_to_vec() }
+        Encoded::new(name, envelope.encode_to_vec())
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {

@@ -45,6 +45,12 @@ pub fn command(partition: u32, lane: Lane, service: &str, shop: &Shop, command: 
     format!("inbox.{partition}.{}.{service}.{shop}.{command}", lane.as_str())
 }
 
+/// `engine.<service>.<partition>.<event>`: what the engine records for itself, apart from the facts
+/// that others read.
+pub fn engine_event(service: &str, partition: u32, kind: &str) -> String {
+    format!("engine.{service}.{partition}.{kind}")
+}
+
 /// `<service>.<partition>.<shop>.<event>`.
 pub fn event(service: &str, partition: u32, shop: &Shop, kind: &str) -> String {
     format!("{service}.{partition}.{shop}.{kind}")
@@ -68,5 +74,6 @@ mod tests {
         let shop = Shop::parse("acme").expect("valid");
         assert_eq!(command(3, Lane::Live, "till", &shop, "sell"), "inbox.3.live.till.acme.sell");
         assert_eq!(event("till", 0, &shop, "sold"), "till.0.acme.sold");
+        assert_eq!(engine_event("till", 0, "parked"), "engine.till.0.parked");
     }
 }

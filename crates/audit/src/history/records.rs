@@ -100,20 +100,37 @@ impl Handling {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) command: u64,
-    pub(super) is_answer: bool,
+    pub(super) kind: RequestKind,
     pub(super) at: PackedPosition,
+}
+
+/// Whether it is a command or an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RequestKind {
+    /// A command.
+    Command,
+    /// An answer to one from which events followed.
+    Effect,
+    /// An answer to one from which nothing followed.
+    NoEffect,
 }
 
 impl Request {
     pub(super) const SIZE: usize = 9 + PackedPosition::SIZE;
 
     pub(super) fn write(&self) -> [u8; Self::SIZE] {
-        let Self { command, is_answer, at } = *self;
-        Writer::new().u64(command).u8(u8::from(is_answer)).position(at).finish()
+        let Self { command, kind, at } = *self;
+        Writer::new().u64(command).u8(kind as u8).position(at).finish()
     }
 
     pub(super) fn read(record: &[u8; Self::SIZE]) -> Self {
         let mut from = Reader::new(record);
-        Self { command: from.u64(), is_answer: from.u8() != 0, at: from.position() }
+        let command = from.u64();
+        let kind = match from.u8() {
+            0 => RequestKind::Command,
+            1 => RequestKind::Effect,
+            _ => RequestKind::NoEffect,
+        };
+        Self { command, kind, at: from.position() }
     }
 }

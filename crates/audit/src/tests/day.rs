@@ -185,7 +185,8 @@ impl Day {
         body: Body,
     ) -> String {
         let mut logged = logged(aggregate, body);
-        logged.event.cause = Some(protocol::proto::Cause { id: cause.into(), kind: kind.into() });
+        let (id, kind) = (cause.into(), kind.into());
+        logged.event.cause = Some(protocol::proto::Cause { id, kind, ..Default::default() });
         self.append(service, logged)
     }
 
@@ -204,8 +205,8 @@ impl Day {
     /// The last event of a service answers a command.
     fn answer(&mut self, service: &'static str, command: &str) {
         let last = self.log(service).last_mut().expect("has events");
-        let answer = proto::Answer { command_id: command.into(), ..Default::default() };
-        last.event.answer = Some(answer);
+        let cause = last.event.cause.get_or_insert_default();
+        (cause.id, cause.fingerprint) = (command.into(), "a fingerprint".into());
         self.commands.push(command.into());
     }
 

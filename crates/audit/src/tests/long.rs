@@ -100,8 +100,8 @@ fn of_another_order(template: &Logged, order: usize) -> Logged {
     if let Some(cause) = &mut event.cause {
         cause.id = renamed(&cause.id);
     }
-    if let Some(answer) = &mut event.answer {
-        answer.command_id = command(order);
+    if let Some(cause) = event.cause.as_mut().filter(|cause| !cause.fingerprint.is_empty()) {
+        cause.id = command(order);
     }
     match &mut event.body {
         Some(Body::Order(OrderEvent { kind: Some(Order::Placed(placed)) })) => {

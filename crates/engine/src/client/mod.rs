@@ -84,6 +84,8 @@ pub struct Written {
     partition: u32,
     /// Whether the inbox held it already.
     duplicate: bool,
+    /// The sequence of the last answer that no longer counts, since the command is decided anew.
+    superseded: u64,
     reply: oneshot::Receiver<Reply>,
     /// How long its answer is waited for.
     deadline: Instant,
@@ -101,6 +103,11 @@ pub struct Answered {
     pub body: Vec<u8>,
     /// Whether the command was handled before.
     pub repeated: bool,
+}
+
+/// The id by which the inbox knows a command.
+fn message_id((service, shop, command): &CommandKey) -> String {
+    format!("{service}/{shop}/{command}")
 }
 
 /// A command could not be sent.
@@ -189,21 +196,44 @@ impl Client {
         self.note_seen(&mut command.envelope.after, partition);
         let key = (command.service.to_owned(), shop.to_string(), command.envelope.id.clone());
         let reply = self.expect_reply(key.clone());
-        let message = self.seal(&command, lane, partition, &shop);
+        let mut message = self.seal(&command, lane, partition, &shop);
         let store_deadline = deadline.max(Instant::now() + STORE_TIMEOUT);
-        let written = timeout_at(store_deadline, self.0.inboxes.write(partition, message)).await;
-        let duplicate = written.unwrap_or_else(|_| Err(InboxError::silent()))?;
-        Ok(Written { key, shop, partition, duplicate, reply, deadline })
+        let mut duplicate = self.store(partition, message.clone(), store_deadline).await?;
+        let mut superseded = 0;
+        // What had no effect is decided anew. The inbox would drop it, so it gets another id there,
+        // the same for all who send it again after that answer.
+        if duplicate
+            && let Ok(Ok(Some(answered))) =
+                timeout_at(deadline, self.find_reply(command.service, &shop, &key.2)).await
+            && !answered.has_effect
+        {
+            superseded = answered.sequence;
+            let id = format!("{}/{superseded}", message_id(&key));
+            message.headers.insert("Nats-Msg-Id", id);
+            duplicate = self.store(partition, message, store_deadline).await?;
+        }
+        Ok(Written { key, shop, partition, duplicate, superseded, reply, deadline })
+    }
+
+    /// Stores a command in the inbox; tells whether it was there already.
+    async fn store(
+        &self,
+        partition: u32,
+        message: Outgoing,
+        deadline: Instant,
+    ) -> Result<bool, InboxError> {
+        let written = timeout_at(deadline, self.0.inboxes.write(partition, message)).await;
+        written.unwrap_or_else(|_| Err(InboxError::silent()))
     }
 
     /// Waits for the answer to a command that is in the inbox.
     pub async fn answer(&self, written: Written) -> Outcome {
-        let Written { key: (service, _, id), shop, partition, duplicate, reply, deadline } =
-            written;
+        let Written { key, shop, partition, duplicate, superseded, reply, deadline } = written;
+        let (service, _, id) = key;
         let ask_after = if duplicate { Duration::ZERO } else { REPLY_TIMEOUT };
         let answered = match timeout_at(deadline.min(Instant::now() + ask_after), reply).await {
             Ok(Ok(reply)) => Some(reply),
-            _ => self.ask_for_answer(&service, &shop, &id, deadline).await,
+            _ => self.ask_for_answer(&service, &shop, &id, superseded, deadline).await,
         };
         let Some(reply) = answered else { return Outcome::Pending };
         self.note_position(&service, partition, reply.sequence);
@@ -218,7 +248,8 @@ impl Client {
     fn seal(&self, command: &OutgoingCommand, lane: Lane, partition: u32, shop: &Shop) -> Outgoing {
         let OutgoingCommand { service, name, aggregate, envelope, .. } = command;
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", format!("{service}/{shop}/{}", envelope.id));
+        let key = ((*service).to_owned(), shop.to_string(), envelope.id.clone());
+        headers.insert("Nats-Msg-Id", message_id(&key));
         headers.insert(AGGREGATE_HEADER, aggregate.as_str());
         headers.insert(REPLY_HEADER, self.0.reply_to.as_str());
         if !envelope.after.is_empty() {
@@ -235,19 +266,20 @@ impl Client {
         }
     }
 
-    /// Asks the service again and again what it answered.
+    /// Asks the service again and again what it answered after the `superseded` answer.
     async fn ask_for_answer(
         &self,
         service: &str,
         shop: &Shop,
         command: &str,
+        superseded: u64,
         deadline: Instant,
     ) -> Option<Reply> {
         let mut pause = QUERY_RETRY_PAUSE;
         while Instant::now() < deadline {
             match timeout_at(deadline, self.find_reply(service, shop, command)).await {
-                Ok(Ok(Some(reply))) => return Some(reply),
-                Ok(Ok(None)) | Err(_) => {}
+                Ok(Ok(Some(reply))) if reply.sequence > superseded => return Some(reply),
+                Ok(Ok(_)) | Err(_) => {}
                 Ok(Err(error)) => {
                     tracing::debug!(service, command, %error, "could not ask for an answer");
                 }

@@ -232,7 +232,11 @@ fn config(
     };
     let sources = definition.sources.as_ref().map(|_| {
         (0..installation.partitions)
-            .map(|partition| Source { name: log(service, partition), ..Default::default() })
+            .map(|partition| Source {
+                name: log(service, partition),
+                filter_subject: Some(format!("{service}.{partition}.>")),
+                ..Default::default()
+            })
             .collect()
     });
     Config {

@@ -10,7 +10,7 @@ use protocol::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Cause, Engine, Error, Recorded, Service,
+    Aggregate, Cause, Engine, Error, Recorded, Service,
     jetstream::{
         log::{Log, last_sequence},
         publish::Outgoing,
@@ -18,7 +18,7 @@ use crate::{
         streams,
     },
     projection::recover,
-    service::envelope,
+    service::envelope::{self, Contents},
     worker::plan::new_event_id,
 };
 
@@ -124,17 +124,21 @@ impl Engine {
             id: new_event_id(),
             shop: Shop::unknown(),
             version: 1,
+            position: end + 1,
             time: self.config().clock.now(),
+            actor: None,
             cause: Cause { id: String::new(), kind: "operator".to_owned() },
             context: crate::Context::default(),
             event: (),
         };
         let name = kind.name();
-        let payload = envelope::seal(&recorded, aggregate, Some(kind), None, None);
+        let aggregate = Aggregate { kind: "", id: aggregate };
+        let contents = Contents { aggregate, engine: Some(kind), ..Contents::default() };
+        let payload = envelope::seal(&recorded, contents);
         let mut headers = async_nats::HeaderMap::new();
         // It carries no position, and still ends a batch.
         headers.insert(POSITIONS_HEADER, "");
-        let subject = subject::event(S::NAME, partition, &recorded.shop, name);
+        let subject = subject::engine_event(S::NAME, partition, name);
         let message = Outgoing { subject, headers, payload: payload.into() };
         let mut log = Log::new(self.context().clone(), stream, end, self.monitor().clone());
         log.append(&[message], false).await?;
@@ -151,7 +155,7 @@ pub(crate) async fn is_voided(
 ) -> Result<bool, Error> {
     let stream = streams::log(service, partition);
     let end = last_sequence(context, &stream).await?;
-    let filters = vec![format!("{service}.{partition}.*.voided")];
+    let filters = vec![format!("engine.{service}.{partition}.voided")];
     let selection = Selection { stream, filters, starts_at_first: false };
     let mut chunks = read_range(context.clone(), selection, message.sequence, end, service, CHUNK);
     while let Some(chunk) = chunks.recv().await {

@@ -12,8 +12,10 @@ pub(crate) struct AnswerRow {
     /// The answer, encoded as the service encodes it.
     #[serde(with = "crate::base64")]
     pub(crate) body: Vec<u8>,
-    /// The sequence of the event that carries the answer.
+    /// The sequence of the event that says what was answered.
     pub(crate) sequence: u64,
+    /// Whether events followed from the command. One without is decided anew when it comes again.
+    pub(crate) has_effect: bool,
 }
 
 impl Row for AnswerRow {
@@ -98,8 +100,10 @@ impl<T: State> State for ShopState<T> {
 /// The tables of the engine in every service's database.
 pub(crate) const TABLES: &[Table] = &[AnswerRow::TABLE, ParkedRow::TABLE];
 
-impl AnswerRow {
-    pub(crate) fn new(answer: proto::Answer, sequence: u64) -> Self {
-        Self { fingerprint: answer.fingerprint, body: answer.body, sequence }
+impl From<(proto::Answered, u64)> for AnswerRow {
+    /// The row of an event with that sequence.
+    fn from((answered, sequence): (proto::Answered, u64)) -> Self {
+        let proto::Answered { fingerprint, body, has_effect, .. } = answered;
+        Self { fingerprint, body, sequence, has_effect }
     }
 }

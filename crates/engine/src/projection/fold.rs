@@ -228,7 +228,7 @@ impl<S: Service> Projection<S> {
 
     fn fold_event(&mut self, sequence: u64, payload: &[u8]) -> Result<(), FoldError> {
         let opened = envelope::open::<S>(payload).map_err(FoldError::Unreadable)?;
-        let envelope::Opened { recorded, aggregate, answer } = opened;
+        let envelope::Opened { recorded, aggregate, fingerprint } = opened;
         // First: an event that is out of order leaves no trace, so that an operator can void it.
         if let Content::Event(event) = &recorded.event {
             let version = S::version(&self.state(&recorded.shop).service, event);
@@ -238,14 +238,13 @@ impl<S: Service> Projection<S> {
             }
         }
         self.note_day(recorded.time.millis(), sequence);
-        if let Some(answer) = answer {
-            let rows = &mut self.state(&recorded.shop).answers;
-            rows.put(answer.command_id.clone(), AnswerRow::new(answer, sequence));
-        }
         let (record, content) = recorded.split();
         match content {
             envelope::Content::Event(event) => {
                 let recorded = record.with(event);
+                if !fingerprint.is_empty() {
+                    self.fold_implied_answer(&recorded, fingerprint, sequence);
+                }
                 let state = &mut self.state(&recorded.shop).service;
                 S::apply(state, &recorded);
                 Ok(())
@@ -257,9 +256,25 @@ impl<S: Service> Projection<S> {
         }
     }
 
+    /// Keeps the answer that an event says by itself.
+    fn fold_implied_answer(
+        &mut self,
+        recorded: &Recorded<S::Event>,
+        fingerprint: String,
+        sequence: u64,
+    ) {
+        let body = implied_answer::<S>(recorded);
+        let row = AnswerRow { fingerprint, body, sequence, has_effect: true };
+        self.state(&recorded.shop).answers.put(recorded.cause.id.clone(), row);
+    }
+
     fn fold_engine_event(&mut self, recorded: Recorded<()>, kind: Kind, sequence: u64) {
         match kind {
-            Kind::Answered(_) | Kind::Positions(_) | Kind::Voided(_) => {}
+            Kind::Positions(_) | Kind::Voided(_) => {}
+            Kind::Answered(answered) => {
+                let answers = &mut self.state(&recorded.shop).answers;
+                answers.put(answered.command_id.clone(), (answered, sequence).into());
+            }
             Kind::Parked(parked) => {
                 let id = recorded.id.to_string();
                 let row = ParkedRow {
@@ -438,6 +453,11 @@ impl<S: Service> Projection<S> {
             state.tables().into_iter().for_each(|rows| rows.evict(batch));
         }
     }
+}
+
+/// The answer that an event says by itself, encoded.
+pub(crate) fn implied_answer<S: Service>(recorded: &Recorded<S::Event>) -> Vec<u8> {
+    S::implied_answer(recorded).as_ref().map(S::encode_answer).unwrap_or_default()
 }
 
 /// What a panic says.

@@ -7,7 +7,7 @@ use protocol::{
     time::Timestamp,
 };
 
-use crate::{Cause, Context, Encoded, Recorded, Service, WireError};
+use crate::{Aggregate, Cause, Context, Encoded, Recorded, Service, WireError};
 
 /// What an envelope in a service's log holds.
 #[derive(Debug, Clone)]
@@ -22,36 +22,48 @@ pub(crate) enum Content<E> {
 pub(crate) struct Opened<E> {
     pub(crate) recorded: Recorded<Content<E>>,
     pub(crate) aggregate: String,
-    /// The answer that it carries.
-    pub(crate) answer: Option<proto::Answer>,
+    /// The fingerprint of the command that the event answers by itself; empty when it answers none.
+    pub(crate) fingerprint: String,
 }
 
-/// Writes an event of the service, or of the engine where `body` is none of its own.
-pub(crate) fn seal<E>(
-    recorded: &Recorded<E>,
-    aggregate: String,
-    engine: Option<Kind>,
-    body: Option<Encoded>,
-    answer: Option<proto::Answer>,
-) -> Vec<u8> {
+/// What goes into an envelope beside the record of the event.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) aggregate: Aggregate,
+    /// A fact of the engine; none for one of the service.
+    pub(crate) engine: Option<Kind>,
+    /// A fact of the service; none for one of the engine.
+    pub(crate) event: Option<Encoded>,
+    /// The fingerprint of the command that the event answers by itself.
+    pub(crate) fingerprint: String,
+}
+
+/// Writes an event of the service, or of the engine.
+pub(crate) fn seal<E>(recorded: &Recorded<E>, contents: Contents) -> Vec<u8> {
+    let Contents { aggregate, engine, event, fingerprint } = contents;
     let envelope = Envelope {
         id: recorded.id.to_string(),
         shop: recorded.shop.to_string(),
-        aggregate_id: aggregate,
+        aggregate_type: aggregate.kind.to_owned(),
+        aggregate_id: aggregate.id,
         aggregate_version: recorded.version,
+        position: recorded.position,
         time: Some(recorded.time.into()),
+        occurred_at: event.as_ref().and_then(|event| event.occurred_at).map(Into::into),
+        actor: recorded.actor.clone(),
         cause: Some(proto::Cause {
             id: recorded.cause.id.clone(),
             kind: recorded.cause.kind.clone(),
+            fingerprint,
         }),
         correlation_id: recorded.context.correlation_id.clone(),
         traceparent: recorded.context.traceparent.clone(),
-        answer,
+        tracestate: recorded.context.tracestate.clone(),
         engine: engine.map(|kind| proto::EngineEvent { kind: Some(kind) }),
     };
     let mut bytes = envelope.encode_to_vec();
-    if let Some(body) = body {
-        bytes.extend_from_slice(&body.body);
+    if let Some(event) = event {
+        bytes.extend_from_slice(&event.body);
     }
     bytes
 }
@@ -68,15 +80,18 @@ pub(crate) fn open<S: Service>(payload: &[u8]) -> Result<Opened<S::Event>, WireE
         id: EventId::parse(&envelope.id)?,
         shop: Shop::parse(&envelope.shop)?,
         version: envelope.aggregate_version,
+        position: envelope.position,
         time: Timestamp::parse(envelope.time.as_ref())?,
+        actor: envelope.actor,
         cause: Cause { id: cause.id, kind: cause.kind },
         context: Context {
             correlation_id: envelope.correlation_id,
             traceparent: envelope.traceparent,
+            tracestate: envelope.tracestate,
         },
         event: content,
     };
-    Ok(Opened { recorded, aggregate: envelope.aggregate_id, answer: envelope.answer })
+    Ok(Opened { recorded, aggregate: envelope.aggregate_id, fingerprint: cause.fingerprint })
 }
 
 /// The engine's part of another service's event.
@@ -89,24 +104,24 @@ pub(crate) struct ForeignEvent {
 
 /// Reads the engine's part of another service's event.
 pub(crate) fn open_foreign(payload: &[u8]) -> Result<ForeignEvent, WireError> {
-    let Envelope { id, shop, aggregate_id, correlation_id, traceparent, .. } =
+    let Envelope { id, shop, aggregate_id, correlation_id, traceparent, tracestate, .. } =
         Envelope::decode(payload)?;
-    let context = Context { correlation_id, traceparent };
+    let context = Context { correlation_id, traceparent, tracestate };
     Ok(ForeignEvent { id, shop: Shop::parse(&shop)?, aggregate: aggregate_id, context })
 }
 
 impl Recorded<()> {
     /// The record of a fact.
     pub(crate) fn with<E>(self, event: E) -> Recorded<E> {
-        let Self { id, shop, version, time, cause, context, event: () } = self;
-        Recorded { id, shop, version, time, cause, context, event }
+        let Self { id, shop, version, position, time, actor, cause, context, event: () } = self;
+        Recorded { id, shop, version, position, time, actor, cause, context, event }
     }
 }
 
 impl<E> Recorded<Content<E>> {
     /// Takes the content out of the record.
     pub(crate) fn split(self) -> (Recorded<()>, Content<E>) {
-        let Self { id, shop, version, time, cause, context, event } = self;
-        (Recorded { id, shop, version, time, cause, context, event: () }, event)
+        let Self { id, shop, version, position, time, actor, cause, context, event } = self;
+        (Recorded { id, shop, version, position, time, actor, cause, context, event: () }, event)
     }
 }

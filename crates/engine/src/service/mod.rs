@@ -20,6 +20,7 @@ use std::{fmt, future::Future};
 use metrics::Gauge;
 use protocol::{
     id::{EventId, ParseError, Shop},
+    proto::Actor,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -80,9 +81,34 @@ pub trait Wire: Send + Sync + Sized + 'static {
 pub struct Encoded {
     /// The name of the event: the last token of its subject.
     pub name: &'static str,
+    /// When it happened outside, where the outside world says so.
+    pub occurred_at: Option<Timestamp>,
     /// The service's own part of the envelope, encoded: appended to the engine's part it is the
     /// whole message, as protobuf merges what is concatenated.
     pub body: Vec<u8>,
+}
+
+impl Encoded {
+    /// An event of which the outside world does not say when it happened.
+    pub fn new(name: &'static str, body: Vec<u8>) -> Self {
+        Self { name, occurred_at: None, body }
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Aggregate {
+    /// What it is, for example `account`; empty for a fact of the engine.
+    pub kind: &'static str,
+    /// Its id: unique within its shop, service and kind.
+    pub id: String,
+}
+
+impl Aggregate {
+    /// The aggregate of that kind and id.
+    pub fn new(kind: &'static str, id: impl fmt::Display) -> Self {
+        Self { kind, id: id.to_string() }
+    }
 }
 
 /// The rules of a service. All functions are pure and total.
@@ -91,7 +117,7 @@ pub trait Rules: Wire {
     type State: State;
 
     /// The aggregate that an event belongs to.
-    fn aggregate(event: &Self::Event) -> String;
+    fn aggregate(event: &Self::Event) -> Aggregate;
     /// The version of that aggregate so far; 0 when it does not exist yet.
     fn version(state: &Self::State, event: &Self::Event) -> u64;
     /// How many lines an input carries: a batch is limited by their sum.
@@ -108,6 +134,12 @@ pub trait Rules: Wire {
     ) -> Decision<Self::Event, Self::Answer>;
     /// Folds a fact into the state: the only way in which it changes.
     fn apply(state: &mut Self::State, event: &Recorded<Self::Event>);
+    /// The answer that an event says by itself, when nothing else follows from a command. Then the
+    /// log need not hold the answer beside the event, and the two are one message. None stands for
+    /// an answer without bytes.
+    fn implied_answer(_event: &Recorded<Self::Event>) -> Option<Self::Answer> {
+        None
+    }
     /// What is to be done when a fact is in the log, such as counting it; `state` is that before the
     /// fact. Called for each fact that was just decided, and never in a recovery or a rebuild.
     fn after_append(
@@ -297,8 +329,12 @@ pub struct Recorded<E> {
     pub shop: Shop,
     /// The version of its aggregate after it.
     pub version: u64,
+    /// Its sequence in the log of its service and partition.
+    pub position: u64,
     /// When it was decided.
     pub time: Timestamp,
+    /// Who asked for it; none when the service decided it by itself.
+    pub actor: Option<Actor>,
     /// What caused it.
     pub cause: Cause,
     /// What it has in common with everything that follows from one request.
@@ -323,6 +359,9 @@ pub struct Context {
     pub correlation_id: String,
     /// The W3C trace context of the request; empty when there was none.
     pub traceparent: String,
+    /// The W3C trace state of the request; empty when there was none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tracestate: String,
 }
 
 /// An input that comes from the service itself: a deadline that has passed, the outcome of an

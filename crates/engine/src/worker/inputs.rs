@@ -54,6 +54,7 @@ pub(crate) struct Redriven {
 /// What the engine knows of a command.
 pub(crate) struct Command {
     pub(crate) id: String,
+    pub(crate) actor: Option<proto::Actor>,
     pub(crate) fingerprint: String,
     pub(crate) reply: Option<String>,
 }
@@ -73,14 +74,20 @@ pub(crate) enum Content<S: Service> {
 pub(crate) fn filters(source: &Source, partition: u32) -> Vec<String> {
     let service = source.service;
     if source.replica {
-        return vec![format!("{service}.{partition}.>")];
+        return vec![format!("{service}.{partition}.>"), format!("engine.{service}.{partition}.>")];
     }
     source.events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect()
 }
 
 /// Whether a message of a log is one of those that its reader wants.
 pub(crate) fn is_wanted(source: &Source, subject: &str) -> bool {
-    subject.rsplit('.').next().is_some_and(|event| source.events.contains(&event))
+    let event = subject.rsplit('.').next().filter(|_| !is_of_engine(subject));
+    event.is_some_and(|event| source.events.contains(&event))
+}
+
+/// Whether the engine itself recorded what is on the subject.
+fn is_of_engine(subject: &str) -> bool {
+    subject.starts_with("engine.")
 }
 
 /// Every source of a service, with its stream.
@@ -96,7 +103,7 @@ pub(crate) fn sources<S: Service>(partition: u32) -> Vec<(&'static str, String)>
 pub(crate) fn shop_of(subject: &str) -> Shop {
     let before = if subject.starts_with("inbox.") { 4 } else { 2 };
     let mut tokens = subject.split('.').skip(before);
-    let shop = tokens.next().filter(|_| tokens.next().is_some());
+    let shop = tokens.next().filter(|_| tokens.next().is_some() && !is_of_engine(subject));
     shop.and_then(|shop| Shop::parse(shop).ok()).unwrap_or_else(Shop::unknown)
 }
 
@@ -141,11 +148,11 @@ impl<S: Service> Input<S> {
 
     fn read_command(&mut self, reply: Option<String>) -> Result<(), WireError> {
         let header = proto::CommandEnvelope::decode(self.payload.clone())?;
-        CommandId::parse(&header.id)?;
-        self.cause.id.clone_from(&header.id);
-        self.context =
-            Context { correlation_id: header.id.clone(), traceparent: header.traceparent };
-        self.command = Some(Command { id: header.id, fingerprint: header.fingerprint, reply });
+        let proto::CommandEnvelope { id, fingerprint, traceparent, tracestate, actor, .. } = header;
+        CommandId::parse(&id)?;
+        self.cause.id.clone_from(&id);
+        self.context = Context { correlation_id: id.clone(), traceparent, tracestate };
+        self.command = Some(Command { id, actor, fingerprint, reply });
         self.content = Content::Decide(S::command(&self.payload)?);
         Ok(())
     }

@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::{
-    AfterAppend, Cause, Context, Decision, Error, Recorded, Service,
+    AfterAppend, Aggregate, Cause, Context, Decision, Error, Recorded, Service,
     jetstream::{
         headers::POSITIONS,
         publish::{MAX_BATCH, MAX_PIPELINED, Outgoing},
@@ -26,11 +26,14 @@ use crate::{
     metrics::PartitionMetrics,
     projection::{
         engine_rows::AnswerRow,
-        fold::{Changes, FoldError, Projection, panic_text},
+        fold::{Changes, FoldError, Projection, implied_answer, panic_text},
         positions::LOG,
         store::is_replica,
     },
-    service::{MAX_KEY_BYTES, envelope},
+    service::{
+        MAX_KEY_BYTES,
+        envelope::{self, Contents},
+    },
     worker::{
         inputs::{Command, Content, INTERNAL, Input},
         reply,
@@ -38,9 +41,9 @@ use crate::{
     },
 };
 
-/// The most events that may follow from one input: with the event that redrives it, it is still
-/// one atomic batch.
-const MAX_EVENTS_PER_INPUT: usize = MAX_BATCH - 1;
+/// The most events that may follow from one input: with the event that redrives it and the one that
+/// answers it, it is still one atomic batch.
+const MAX_EVENTS_PER_INPUT: usize = MAX_BATCH - 2;
 /// The largest event, in bytes: below the server's `max_payload` of 1 MiB, with space for headers.
 const MAX_EVENT_BYTES: usize = 1_000_000;
 /// The largest input whose bytes are parked with it, in bytes; a larger one is read in its stream.
@@ -254,12 +257,6 @@ impl<'a, S: Service> Planner<'a, S> {
             Content::Resume => self.record_redriven(input),
             Content::Decide(decidable) => self.decide(input, decidable),
         }?;
-        let events = self.current.len().saturating_sub(usize::from(input.redriven.is_some()));
-        if events > MAX_EVENTS_PER_INPUT {
-            return Err(format!(
-                "{events} events would follow from it, and {MAX_EVENTS_PER_INPUT} are the most"
-            ));
-        }
         if self.holds_nul() && self.projection.is_refused(&input.shop) {
             return Err("it holds a NUL character, which no database row may hold".to_owned());
         }
@@ -305,7 +302,9 @@ impl<'a, S: Service> Planner<'a, S> {
         self.record_redriven(input)?;
         if let Some(command) = &input.command {
             let known = self.projection.state(&input.shop).answers.get(&command.id).cloned();
-            if let Some(known) = known.filter(|row| self.projection.is_remembered(row.sequence)) {
+            let is_settled =
+                |row: &AnswerRow| row.has_effect && self.projection.is_remembered(row.sequence);
+            if let Some(known) = known.filter(is_settled) {
                 self.reply(input, command, &known, true);
                 return Ok(());
             }
@@ -320,27 +319,61 @@ impl<'a, S: Service> Planner<'a, S> {
         if self.projection.is_missing(&input.shop) {
             return Ok(());
         }
-        let mut answer = input.command.as_ref().map(|command| proto::Answer {
+        if events.len() > MAX_EVENTS_PER_INPUT {
+            let events = events.len();
+            return Err(format!(
+                "{events} events would follow from it, and {MAX_EVENTS_PER_INPUT} are the most"
+            ));
+        }
+        match &input.command {
+            None => events.into_iter().try_for_each(|event| self.record(input, event, "")),
+            Some(command) => self.record_answered(input, command, events, answer),
+        }
+    }
+
+    /// Folds what follows from a command, and its answer.
+    fn record_answered(
+        &mut self,
+        input: &Input<S>,
+        command: &Command,
+        events: Vec<S::Event>,
+        answer: Option<Vec<u8>>,
+    ) -> Result<(), String> {
+        let answered = proto::Answered {
             command_id: command.id.clone(),
             fingerprint: command.fingerprint.clone(),
             body: answer.unwrap_or_default(),
-        });
-        let (count, answered) = (events.len(), answer.clone());
-        for (index, event) in events.into_iter().enumerate() {
-            let answer = if index + 1 == count { answer.take() } else { None };
-            self.record(input, event, answer)?;
-        }
-        let (Some(command), Some(answered)) = (&input.command, answered) else { return Ok(()) };
-        if count == 0 {
+            has_effect: !events.is_empty(),
+        };
+        let is_implied = events.len() == 1 && self.implies(input, &events[0], &answered)?;
+        let fingerprint = if is_implied { command.fingerprint.as_str() } else { "" };
+        events.into_iter().try_for_each(|event| self.record(input, event, fingerprint))?;
+        if !is_implied {
             // Not the command's id: it may be answered anew when the answer has been forgotten.
             let sequence = self.sequence() + 1;
             let aggregate = format!("answered:{}-{sequence}", self.projection.partition);
-            let kind = Kind::Answered(proto::Answered {});
-            self.record_engine(input, kind, &aggregate, Some(answered.clone()))?;
+            self.record_engine(input, Kind::Answered(answered.clone()), aggregate)?;
         }
-        let row = AnswerRow::new(answered, self.sequence());
+        let row = AnswerRow::from((answered, self.sequence()));
         self.reply(input, command, &row, false);
         Ok(())
+    }
+
+    /// Whether the event says by itself what the sender of the command is answered.
+    fn implies(
+        &mut self,
+        input: &Input<S>,
+        event: &S::Event,
+        answered: &proto::Answered,
+    ) -> Result<bool, String> {
+        if answered.fingerprint.is_empty() {
+            return Ok(false);
+        }
+        let recorded = self.recorded(input, 1, event.clone());
+        let implied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            implied_answer::<S>(&recorded) == answered.body
+        }));
+        implied.map_err(|panic| panic_text(&*panic))
     }
 
     /// The sequence of the last message of the input at hand.
@@ -348,12 +381,13 @@ impl<'a, S: Service> Planner<'a, S> {
         self.projection.last() + self.current.len() as u64
     }
 
-    /// Folds an event of the service, as it will stand in the log.
+    /// Folds an event of the service, as it will stand in the log. `fingerprint` is that of the
+    /// command which it answers by itself; empty when it answers none.
     fn record(
         &mut self,
         input: &Input<S>,
         event: S::Event,
-        answer: Option<proto::Answer>,
+        fingerprint: &str,
     ) -> Result<(), String> {
         let state = &self.projection.state(&input.shop).service;
         let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -364,8 +398,10 @@ impl<'a, S: Service> Planner<'a, S> {
             made.map_err(|panic| panic_text(&*panic))?;
         let recorded = self.recorded(input, version + 1, event);
         let name = encoded.name;
-        let bytes = envelope::seal(&recorded, aggregate, None, Some(encoded), answer);
-        self.fold(&input.shop, name, bytes)?;
+        let fingerprint = fingerprint.to_owned();
+        let contents = Contents { aggregate, event: Some(encoded), fingerprint, engine: None };
+        let subject = subject::event(S::NAME, self.projection.partition, &input.shop, name);
+        self.fold(subject, name, envelope::seal(&recorded, contents))?;
         self.after_append.extend(after_append);
         Ok(())
     }
@@ -375,13 +411,22 @@ impl<'a, S: Service> Planner<'a, S> {
         &mut self,
         input: &Input<S>,
         kind: Kind,
-        aggregate: &str,
-        answer: Option<proto::Answer>,
+        aggregate: String,
     ) -> Result<(), String> {
-        let recorded = self.recorded(input, 1, ());
+        self.fold_engine(self.recorded(input, 1, ()), kind, aggregate)
+    }
+
+    fn fold_engine(
+        &mut self,
+        recorded: Recorded<()>,
+        kind: Kind,
+        aggregate: String,
+    ) -> Result<(), String> {
         let name = kind.name();
-        let bytes = envelope::seal(&recorded, aggregate.to_owned(), Some(kind), None, answer);
-        self.fold(&input.shop, name, bytes)
+        let aggregate = Aggregate { kind: "", id: aggregate };
+        let contents = Contents { aggregate, engine: Some(kind), ..Contents::default() };
+        let subject = subject::engine_event(S::NAME, self.projection.partition, name);
+        self.fold(subject, name, envelope::seal(&recorded, contents))
     }
 
     fn recorded<E>(&self, input: &Input<S>, version: u64, event: E) -> Recorded<E> {
@@ -389,7 +434,9 @@ impl<'a, S: Service> Planner<'a, S> {
             id: new_event_id(),
             shop: input.shop.clone(),
             version,
+            position: self.sequence() + 1,
             time: self.now,
+            actor: input.command.as_ref().and_then(|command| command.actor.clone()),
             cause: input.cause.clone(),
             context: self.context(input),
             event,
@@ -398,12 +445,19 @@ impl<'a, S: Service> Planner<'a, S> {
 
     /// The context of what follows from an input: it continues the span of the decision.
     fn context(&self, input: &Input<S>) -> Context {
-        let Context { correlation_id, traceparent } = &input.context;
-        let traceparent = self.traceparent.as_ref().unwrap_or(traceparent);
-        Context { correlation_id: correlation_id.clone(), traceparent: traceparent.clone() }
+        let mut context = input.context.clone();
+        if let Some(traceparent) = &self.traceparent {
+            context.traceparent.clone_from(traceparent);
+        }
+        context
     }
 
-    fn fold(&mut self, shop: &Shop, name: &'static str, payload: Vec<u8>) -> Result<(), String> {
+    fn fold(
+        &mut self,
+        subject: String,
+        name: &'static str,
+        payload: Vec<u8>,
+    ) -> Result<(), String> {
         if payload.len() > MAX_EVENT_BYTES {
             return Err(format!(
                 "the event {name} would have {} bytes, and {MAX_EVENT_BYTES} are the most",
@@ -418,7 +472,6 @@ impl<'a, S: Service> Planner<'a, S> {
                 format!("version {next} of {aggregate} would follow version {version}")
             }
         })?;
-        let subject = subject::event(S::NAME, self.projection.partition, shop, name);
         let headers = HeaderMap::new();
         self.current.push(Outgoing { subject, headers, payload: payload.into() });
         self.kinds.push(name);
@@ -470,9 +523,7 @@ impl<'a, S: Service> Planner<'a, S> {
         recorded.context.traceparent = shortened(&recorded.context.traceparent);
         let sequence = self.sequence() + 1;
         let aggregate = format!("parked:{}-{sequence}", self.projection.partition);
-        let kind = Kind::Parked(parked);
-        let bytes = envelope::seal(&recorded, aggregate, Some(kind), None, None);
-        self.fold(&input.shop, "parked", bytes)
+        self.fold_engine(recorded, Kind::Parked(parked), aggregate)
     }
 
     fn record_redriven(&mut self, input: &Input<S>) -> Result<(), String> {
@@ -481,8 +532,7 @@ impl<'a, S: Service> Planner<'a, S> {
             parked_id: redriven.parked_id.clone(),
             payload: redriven.edited.clone(),
         });
-        let aggregate = format!("redriven:{}", redriven.parked_id);
-        self.record_engine(input, kind, &aggregate, None)
+        self.record_engine(input, kind, format!("redriven:{}", redriven.parked_id))
     }
 
     /// The input's events go into the part at hand, or into the next one when they do not fit:
@@ -552,7 +602,7 @@ impl<'a, S: Service> Planner<'a, S> {
         let input = Input::unasked();
         let aggregate = format!("{what}:{}-{}", self.projection.partition, self.sequence() + 1);
         self.projection.begin(&input.shop);
-        match self.record_engine(&input, kind, &aggregate, None) {
+        match self.record_engine(&input, kind, aggregate) {
             Ok(()) => {
                 self.projection.keep(&input.shop);
                 self.finish_input(&input);

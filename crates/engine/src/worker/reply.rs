@@ -36,6 +36,7 @@ pub(crate) fn reply(
         body: row.body.clone(),
         sequence: row.sequence,
         is_repeated,
+        has_effect: row.has_effect,
     }
 }
 

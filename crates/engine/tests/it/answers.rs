@@ -89,7 +89,13 @@ fn days_ago(days: i64) -> Timestamp {
 
 /// Writes what the engine would have written when it answered without another event.
 async fn write_answered(rig: &Rig, command: &Command, time: Timestamp, body: &str) {
-    let kind = Some(proto::engine_event::Kind::Answered(proto::Answered {}));
+    let answered = proto::Answered {
+        command_id: command.id.clone(),
+        fingerprint: command.fingerprint.clone(),
+        body: body.as_bytes().to_owned(),
+        has_effect: true,
+    };
+    let kind = Some(proto::engine_event::Kind::Answered(answered));
     let number = rig.log().await.len() as u128;
     let sequence = number + 1;
     let event = Event {
@@ -98,13 +104,9 @@ async fn write_answered(rig: &Rig, command: &Command, time: Timestamp, body: &st
         aggregate_id: format!("answered:0-{sequence}"),
         aggregate_version: 1,
         time: Some(time.into()),
-        answer: Some(proto::Answer {
-            command_id: command.id.clone(),
-            fingerprint: command.fingerprint.clone(),
-            body: body.as_bytes().to_owned(),
-        }),
+        position: sequence as u64,
         body: Some(Body::Engine(proto::EngineEvent { kind })),
         ..Default::default()
     };
-    rig.write("account.0.acme.answered", &event.aggregate_id, event.encode_to_vec()).await;
+    rig.write("engine.account.0.answered", &event.aggregate_id, event.encode_to_vec()).await;
 }

@@ -7,7 +7,7 @@ use prost::{Message, Oneof};
 use prost_types::Timestamp;
 use protocol::{
     command::OutgoingCommand,
-    proto::{Answer, Cause, CommandEnvelope, EngineEvent},
+    proto::{Actor, Cause, CommandEnvelope, EngineEvent},
 };
 
 /// The service that the tests run: [`crate::ledger`].
@@ -40,8 +40,14 @@ pub(crate) struct Event {
     pub(crate) correlation_id: String,
     #[prost(string, tag = "8")]
     pub(crate) traceparent: String,
-    #[prost(message, optional, tag = "9")]
-    pub(crate) answer: Option<Answer>,
+    #[prost(string, tag = "9")]
+    pub(crate) aggregate_type: String,
+    #[prost(uint64, tag = "10")]
+    pub(crate) position: u64,
+    #[prost(message, optional, tag = "11")]
+    pub(crate) occurred_at: Option<Timestamp>,
+    #[prost(message, optional, tag = "12")]
+    pub(crate) actor: Option<Actor>,
     #[prost(oneof = "Body", tags = "15, 16, 17, 18, 19, 20, 21, 30, 40, 41, 42")]
     pub(crate) body: Option<Body>,
 }
@@ -80,6 +86,9 @@ pub(crate) struct Amount {
     pub(crate) amount: i64,
     #[prost(string, tag = "2")]
     pub(crate) padding: String,
+    /// Of a deposit: the balance after it.
+    #[prost(int64, tag = "3")]
+    pub(crate) balance: i64,
 }
 
 /// Something is promised until then.
@@ -148,6 +157,8 @@ pub(crate) struct Command {
     pub(crate) traceparent: String,
     #[prost(map = "string, uint64", tag = "6")]
     pub(crate) after: HashMap<String, u64>,
+    #[prost(message, optional, tag = "7")]
+    pub(crate) actor: Option<Actor>,
     #[prost(oneof = "Task", tags = "16, 17, 18")]
     pub(crate) task: Option<Task>,
 }
@@ -240,14 +251,16 @@ pub(crate) struct FoundAccount {
 
 impl From<Command> for OutgoingCommand {
     fn from(command: Command) -> Self {
-        let Command { id, shop, time, fingerprint, traceparent, after, task } = command;
+        let Command { id, shop, time, fingerprint, traceparent, after, actor, task } = command;
         let (service, name, aggregate) = match task.as_ref().expect("there is a task") {
             Task::Deposit(deposit) => (ACCOUNT, "deposit", deposit.account.clone()),
             Task::Close(close) => (ACCOUNT, "close", close.account.clone()),
             Task::Count(_) => (INTAKE, "count", id.clone()),
         };
         let body = Command { task, ..Default::default() }.encode_to_vec();
-        let envelope = CommandEnvelope { id, shop, time, fingerprint, traceparent, after };
+        let tracestate = String::new();
+        let envelope =
+            CommandEnvelope { id, shop, time, fingerprint, traceparent, after, actor, tracestate };
         Self { service, name, aggregate, envelope, body }
     }
 }

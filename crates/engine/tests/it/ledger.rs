@@ -15,7 +15,7 @@ use std::{
 };
 
 use engine::{
-    Attempt, Attempted, Cause, Column, Context, Decision, Definition, Effects, Encoded,
+    Aggregate, Attempt, Attempted, Cause, Column, Context, Decision, Definition, Effects, Encoded,
     InternalInput, Operation, OperationColumn, Queries, QueryError, Recorded, Row, Rows, Rules,
     Service, Source, Table, Timer, TimerInput, Value as Cell, Wire, WireError, documents,
 };
@@ -137,7 +137,7 @@ pub(crate) struct Event {
 
 #[derive(Debug, Clone)]
 enum Fact {
-    Deposited { amount: i64 },
+    Deposited { amount: i64, balance: i64 },
     Promised { until: Timestamp },
     Lapsed,
     ChargePending { amount: i64 },
@@ -234,7 +234,7 @@ impl Wire for Ledger {
         let body = wire::encode(event);
         let (_, name) = body.name();
         let body = contract::Event { body: Some(body), ..Default::default() }.encode_to_vec();
-        Encoded { name, body }
+        Encoded::new(name, body)
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
@@ -260,14 +260,25 @@ impl Wire for Ledger {
 impl Rules for Ledger {
     type State = State;
 
-    fn aggregate(event: &Event) -> String {
+    fn aggregate(event: &Event) -> Aggregate {
         panic_where(&event.account, "aggregate");
-        event.account.clone()
+        Aggregate::new("account", &event.account)
     }
 
     fn version(state: &State, event: &Event) -> u64 {
         panic_where(&event.account, "version");
         state.accounts.get(&event.account).map_or(0, |account| account.version)
+    }
+
+    fn implied_answer(recorded: &Recorded<Event>) -> Option<AccountAnswer> {
+        match recorded.event.fact {
+            Fact::Deposited { balance, .. } => Some(AccountAnswer::of_deposit(balance)),
+            Fact::Closed => Some(AccountAnswer::of_closing(true)),
+            Fact::Promised { .. }
+            | Fact::Lapsed
+            | Fact::ChargePending { .. }
+            | Fact::Charged { .. } => None,
+        }
     }
 
     fn weight(input: &Input) -> usize {
@@ -300,7 +311,7 @@ impl Rules for Ledger {
         let account = state.accounts.change_or_default(&event.event.account);
         account.version = event.version;
         match event.event.fact {
-            Fact::Deposited { amount } => {
+            Fact::Deposited { amount, .. } => {
                 assert!(amount != UNLUCKY_AMOUNT, "an unlucky amount");
                 account.balance += amount;
                 account.deposits += 1;
@@ -397,9 +408,8 @@ fn decide(
         Input::Deposit { account, lines, then } => {
             assert!(!broken || lines.iter().all(|line| line.item != UNLUCKY), "an unlucky line");
             let amounts: Vec<_> = lines.iter().map(|line| amount(state, line)).collect();
-            let total = amounts.iter().sum();
-            let mut facts: Vec<_> =
-                amounts.into_iter().map(|amount| Fact::Deposited { amount }).collect();
+            let total: i64 = amounts.iter().sum();
+            let mut facts = deposited(state, account, amounts);
             match then {
                 FollowUp::Nothing => {}
                 FollowUp::Promise => facts.push(Fact::Promised { until: now + PROMISE_HOLDS }),
@@ -415,7 +425,7 @@ fn decide(
             _ => Decision::answered(Vec::new(), AccountAnswer::of_closing(false)),
         },
         Input::Counted { account, units, times } => {
-            Decision::events(of(account, vec![Fact::Deposited { amount: *units }; *times]))
+            Decision::events(of(account, deposited(state, account, vec![*units; *times])))
         }
         Input::PromiseDue { account, until } => match state.accounts.get(account) {
             Some(known) if known.deadline == Some(*until) => {
@@ -431,6 +441,16 @@ fn decide(
         },
         Input::Priced { .. } => Decision::nothing(),
     }
+}
+
+/// The deposits of these amounts, one after the other.
+fn deposited(state: &State, account: &String, amounts: Vec<i64>) -> Vec<Fact> {
+    let mut balance = state.accounts.get(account).map_or(0, |account| account.balance);
+    let deposited = |amount| {
+        balance += amount;
+        Fact::Deposited { amount, balance }
+    };
+    amounts.into_iter().map(deposited).collect()
 }
 
 fn amount(state: &State, line: &Line) -> i64 {

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use engine::{
-    Column, Decision, Definition, Encoded, Queries, QueryError, Recorded, Row, Rows, Rules,
-    Service, Source, Table, Value as Cell, Wire, WireError,
+    Aggregate, Column, Decision, Definition, Encoded, Queries, QueryError, Recorded, Row, Rows,
+    Rules, Service, Source, Table, Value as Cell, Wire, WireError,
 };
 use prost::Message;
 use protocol::{id::Shop, time::Timestamp};
@@ -63,7 +63,7 @@ impl<const FORMAT: u32> Wire for Other<FORMAT> {
         let body = Body::Counted(Counted { amount: event.len() as i64, times: 1 });
         let (_, name) = body.name();
         let body = contract::Event { body: Some(body), ..Default::default() }.encode_to_vec();
-        Encoded { name, body }
+        Encoded::new(name, body)
     }
 
     fn decode(payload: &[u8]) -> Result<String, WireError> {
@@ -86,8 +86,8 @@ impl<const FORMAT: u32> Wire for Other<FORMAT> {
 impl<const FORMAT: u32> Rules for Other<FORMAT> {
     type State = Rows<String, Count>;
 
-    fn aggregate(event: &String) -> String {
-        event.clone()
+    fn aggregate(event: &String) -> Aggregate {
+        Aggregate::new("item", event)
     }
 
     fn version(state: &Self::State, event: &String) -> u64 {

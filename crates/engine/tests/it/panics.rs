@@ -115,7 +115,7 @@ async fn a_panic_while_a_log_is_folded_stops_its_partition_alone(db: Db) {
     event.id =
         EventId::parse("01890a5d-ac96-774b-bcce-b302099a8057").expect("it is one").to_string();
     "unlucky".clone_into(&mut event.aggregate_id);
-    event.answer = None;
+    event.cause = None;
     event.body = Some(Body::Deposited(Amount { amount: UNLUCKY_AMOUNT, ..Default::default() }));
     let subject = subject::event(ACCOUNT, 0, &first, "deposited");
     let sequence = rig.write(&subject, "unlucky", event.encode_to_vec()).await;

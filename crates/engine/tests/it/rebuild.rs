@@ -49,7 +49,7 @@ async fn a_rebuilt_projection_is_the_live_one(db: Db) {
     let live = rows(&mut rig.db.connect(ACCOUNT).await).await;
 
     let rebuilt = engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
-    assert_eq!(rebuilt.events, 22);
+    assert_eq!(rebuilt.events, 23);
     assert_eq!(rows(&mut rig.db.connect(ACCOUNT).await).await, live);
     assert_eq!(live.len(), 8 + 21 + 2);
     rig.check(&engine).await;
@@ -81,7 +81,7 @@ async fn a_log_that_has_lost_its_end_stops_the_worker(db: Db) {
     let error = Running::start(&engine, &Ledger::default()).fails().await;
     assert_eq!(
         error.to_string(),
-        "ACCOUNT-0 ends at 0, but the projection of account holds it up to 22: the log was replaced, \
+        "ACCOUNT-0 ends at 0, but the projection of account holds it up to 23: the log was replaced, \
          or has lost its end; restore it, or take the log as it is with `tradewind rebuild account`"
     );
     engine.rebuild::<Ledger>().await.expect("it can be rebuilt");

@@ -13,6 +13,7 @@ use futures::TryStreamExt;
 use prost::Message;
 use protocol::{
     id::{CommandId, Shop},
+    proto::engine_event::Kind,
     subject::{AGGREGATE_HEADER, Lane},
 };
 use serde_json::Value;
@@ -152,8 +153,9 @@ impl Rig {
             let version = versions.entry((&event.shop, &event.aggregate_id)).or_default();
             *version += 1;
             assert_eq!(event.aggregate_version, *version, "{event:?}");
-            if let Some(answer) = &event.answer {
-                let times = answers.entry((&event.shop, &answer.command_id)).or_default();
+            assert_eq!(event.position, entry.sequence, "{event:?}");
+            if let Some(command) = settled_command(event) {
+                let times = answers.entry((&event.shop, command)).or_default();
                 *times += 1;
                 assert_eq!(*times, 1, "answered twice: {event:?}");
             }
@@ -341,4 +343,15 @@ pub(crate) fn kinds(log: &[Entry<Event>], aggregate: &str) -> Vec<&'static str> 
         .filter(|entry| entry.event.aggregate_id == aggregate)
         .filter_map(|entry| Some(entry.event.body.as_ref()?.name().1))
         .collect()
+}
+
+/// The command that an event answers for good.
+fn settled_command(event: &Event) -> Option<&str> {
+    if let Some(Body::Engine(engine)) = &event.body
+        && let Some(Kind::Answered(answered)) = &engine.kind
+    {
+        return answered.has_effect.then_some(&answered.command_id);
+    }
+    let cause = event.cause.as_ref().filter(|cause| !cause.fingerprint.is_empty())?;
+    Some(&cause.id)
 }

@@ -80,9 +80,15 @@ fn fold(state: &mut State, event: &Event) -> Recorded<Event> {
         id: EventId(order(0).0),
         shop: Shop::parse("acme").expect("valid"),
         version: Inventory::version(state, event) + 1,
+        position: 1,
+        actor: None,
         time: NOW,
         cause: Cause::default(),
-        context: Context { correlation_id: "request".into(), traceparent: String::new() },
+        context: Context {
+            correlation_id: "request".into(),
+            traceparent: String::new(),
+            tracestate: String::new(),
+        },
         event: event.clone(),
     };
     Inventory::apply(state, &recorded);

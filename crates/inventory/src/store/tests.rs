@@ -118,7 +118,11 @@ fn what_is_no_question_is_refused() {
 fn a_passed_deadline_is_an_input_that_continues_the_request() {
     let key = "018f0000-0000-7000-8000-000000000001";
     let order_id = OrderId::parse(key).expect("valid");
-    let context = Context { correlation_id: "request".into(), traceparent: "trace".into() };
+    let context = Context {
+        correlation_id: "request".into(),
+        traceparent: "trace".into(),
+        tracestate: String::new(),
+    };
     let row = json!({ "status": "held", "version": 1, "lines": [], "block": 0,
                       "deadline": "1970-01-01T00:15:00.000Z", "context": context });
     let due = (HOLD_DEADLINE.input)(key, &row.to_string()).expect("reads");

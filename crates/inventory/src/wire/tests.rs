@@ -1,6 +1,6 @@
 //! Every event there and back, and what is refused.
 
-use engine::Rules as _;
+use engine::{Aggregate, Rules as _};
 
 use super::*;
 
@@ -40,7 +40,7 @@ fn every_event_survives_the_wire() {
     ];
     let events = stock_facts.map(|fact| Event::Stock(stock(), fact)).into_iter();
     for event in events.chain(facts.map(|fact| Event::Reservation(order_id(), fact))) {
-        let Encoded { name, body } = Inventory::encode(&event);
+        let Encoded { name, body, .. } = Inventory::encode(&event);
         assert!(!name.is_empty(), "{event:?} has a name");
         assert_eq!(Inventory::decode(&body).expect("decodes"), event);
     }
@@ -49,7 +49,8 @@ fn every_event_survives_the_wire() {
 #[test]
 fn a_stocks_aggregate_is_its_sku_at_its_location() {
     let fact = StockFact::Short { on_hand: 1, promised: 2, order_ids: vec![] };
-    assert_eq!(Inventory::aggregate(&Event::Stock(stock(), fact)), "a@b@main");
+    let aggregate = Inventory::aggregate(&Event::Stock(stock(), fact));
+    assert_eq!(aggregate, Aggregate::new("stock", "a@b@main"));
 }
 
 fn record(line: proto::inventory::StockDocument, times: usize) -> Result<Input, WireError> {

@@ -99,9 +99,8 @@ pub(super) fn command(
         time: Some(now.into()),
         // As long as a real one.
         fingerprint: "0".repeat(64),
-        traceparent: String::new(),
-        after: std::collections::HashMap::new(),
         body: Some(Body::PlaceOrder(order)),
+        ..Default::default()
     }
 }
 

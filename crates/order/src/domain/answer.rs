@@ -1,12 +1,13 @@
 //! What the sender of a command is answered.
 
+use engine::Recorded;
 use events::{
     id::{OrderId, Sku},
     money::Money,
 };
 use protocol::time::Timestamp;
 
-use super::OrderStatus;
+use super::{Event, Fact, OrderStatus};
 
 /// The answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,5 +96,23 @@ impl From<PlaceAnswer> for Answer {
 impl From<CancelAnswer> for Answer {
     fn from(answer: CancelAnswer) -> Self {
         Self::Cancel(answer)
+    }
+}
+
+/// The answer that an event says by itself.
+pub(super) fn implied(recorded: &Recorded<Event>) -> Option<Answer> {
+    let Event { order_id, fact } = &recorded.event;
+    match fact {
+        Fact::Placed { content, total, .. } => {
+            let unit_prices = content.lines.iter().map(|line| line.unit_price).collect();
+            let (order_id, placed_at) = (*order_id, recorded.time);
+            let total = *total;
+            Some(PlaceAnswer::Placed { order_id, total, unit_prices, placed_at }.into())
+        }
+        Fact::Cancelled(_) => Some(CancelAnswer::Cancelled.into()),
+        Fact::PaymentDue { .. }
+        | Fact::Authorized { .. }
+        | Fact::Confirmed { .. }
+        | Fact::Paid { .. } => None,
     }
 }

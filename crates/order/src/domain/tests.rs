@@ -408,9 +408,15 @@ pub(crate) fn recorded(event: Event, version: u64) -> Recorded<Event> {
         id: EventId::parse("018f0000-0000-7000-8000-0000000000ff").unwrap(),
         shop: Shop::parse("acme").unwrap(),
         version,
+        position: 1,
+        actor: None,
         time: Timestamp::from_millis(NOW.millis() + version as i64),
         cause: Cause { id: format!("cause-{version}"), kind: "test.cause".into() },
-        context: Context { correlation_id: "request".into(), traceparent: "trace".into() },
+        context: Context {
+            correlation_id: "request".into(),
+            traceparent: "trace".into(),
+            tracestate: String::new(),
+        },
         event,
     }
 }

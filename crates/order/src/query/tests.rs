@@ -65,7 +65,11 @@ async fn the_history_has_each_event_with_time_and_cause() {
         version,
         event: event.to_owned(),
         time: Some(time(version as i64)),
-        cause: Some(Cause { id: format!("cause-{version}"), kind: "test.cause".to_owned() }),
+        cause: Some(Cause {
+            id: format!("cause-{version}"),
+            kind: "test.cause".to_owned(),
+            ..Default::default()
+        }),
     };
     let steps = vec![step(1, "placed"), step(2, "payment_due")];
     let of = |id: OrderId| GetHistory { order_id: id.to_string() };

@@ -64,7 +64,7 @@ fn encode_step(version: u64, step: Step) -> order::Step {
         version,
         event: event.as_str().to_owned(),
         time: Some(protocol::time::Timestamp::from_millis(millis).into()),
-        cause: Some(Cause { id, kind }),
+        cause: Some(Cause { id, kind, ..Default::default() }),
     }
 }
 

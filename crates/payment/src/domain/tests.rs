@@ -125,9 +125,15 @@ fn fold(payments: &mut State, fact: Fact) {
         id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
         shop: Shop::parse("acme").expect("valid"),
         version,
+        position: 1,
+        actor: None,
         time: Timestamp::from_millis(0),
         cause: Cause::default(),
-        context: Context { correlation_id: format!("c{version}"), traceparent: String::new() },
+        context: Context {
+            correlation_id: format!("c{version}"),
+            traceparent: String::new(),
+            ..Context::default()
+        },
         event: Event { order_id: order_id(), fact },
     };
     apply(payments, &recorded);

@@ -81,7 +81,11 @@ fn operation(request: &Request) -> Operation {
     let pending = Pending {
         operation_id: request.operation_id.clone(),
         amount: request.amount,
-        context: Context { correlation_id: "c".into(), traceparent: "t".into() },
+        context: Context {
+            correlation_id: "c".into(),
+            traceparent: "t".into(),
+            tracestate: String::new(),
+        },
     };
     let charge = Charge {
         status,
@@ -311,7 +315,8 @@ async fn an_outcome_continues_the_order() {
     let attempt = Attempt { number: 1, may_be_known: false, now: NOW };
     let attempted = payments.execute(&operation(&authorize("card")), attempt).await;
     let Attempted::Done(input) = attempted else { panic!("has no outcome") };
-    let context = Context { correlation_id: "c".into(), traceparent: "t".into() };
+    let context =
+        Context { correlation_id: "c".into(), traceparent: "t".into(), tracestate: String::new() };
     assert_eq!((input.shop, input.aggregate.as_str(), input.context), (acme(), ORDER, context));
     let id = format!("{ORDER}:authorize");
     assert_eq!(input.cause, Cause { id: id.clone(), kind: "operation.authorize".into() });

@@ -50,9 +50,15 @@ fn recorded(order_id: OrderId, version: u64, fact: Fact) -> Recorded<Event> {
         id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
         shop: acme(),
         version,
+        position: 1,
+        actor: None,
         time: Timestamp::from_millis(0),
         cause: Cause::default(),
-        context: Context { correlation_id: format!("c{version}"), traceparent: "t".into() },
+        context: Context {
+            correlation_id: format!("c{version}"),
+            traceparent: "t".into(),
+            ..Context::default()
+        },
         event: Event { order_id, fact },
     }
 }

@@ -43,10 +43,12 @@ pub(super) fn foreign(event: contract::Event) -> Result<Input, WireError> {
 pub(super) fn encode(event: &Event) -> Body {
     let amount = |amount| {
         let padding = if amount == HUGE_AMOUNT { "G".repeat(1_100_000) } else { String::new() };
-        Amount { amount, padding }
+        Amount { amount, padding, balance: 0 }
     };
     match event.fact {
-        Fact::Deposited { amount: it } => Body::Deposited(amount(it)),
+        Fact::Deposited { amount: it, balance } => {
+            Body::Deposited(Amount { balance, ..amount(it) })
+        }
         Fact::Promised { until } => Body::Promised(Promised { until: Some(until.into()) }),
         Fact::Lapsed => Body::Lapsed(Nothing {}),
         Fact::ChargePending { amount: it } => Body::ChargePending(amount(it)),
@@ -57,7 +59,7 @@ pub(super) fn encode(event: &Event) -> Body {
 
 pub(super) fn decode(aggregate: &str, body: Body) -> Result<Event, WireError> {
     let fact = match body {
-        Body::Deposited(Amount { amount, .. }) => Fact::Deposited { amount },
+        Body::Deposited(Amount { amount, balance, .. }) => Fact::Deposited { amount, balance },
         Body::Promised(promised) => {
             Fact::Promised { until: Timestamp::parse(promised.until.as_ref())? }
         }
