@@ -69,7 +69,7 @@ pub fn settings_on(db: &Db, folder: &TempDir) -> Settings {
         database,
         provider_dir: folder.path().join("provider"),
         listen: ([127, 0, 0, 1], 0).into(),
-        api_key: Some("secret".to_owned()),
+        api_key: Some("secret".into()),
         ..Settings::from_environment().expect("the defaults parse")
     }
 }

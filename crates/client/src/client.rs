@@ -1,7 +1,6 @@
 //! One function for each route, and sending.
 
 use std::{
-    fmt,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -12,6 +11,7 @@ use events::{
     id::OrderId,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use url::Url;
@@ -31,20 +31,13 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 const LEVELS_PAGE: usize = 1_000;
 
 /// A client of one shop; cheap to clone.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
     /// `http://host:port/v1/shops/<shop>`
     shop: Url,
-    api_key: String,
+    api_key: SecretString,
     max_retries: usize,
-}
-
-impl fmt::Debug for Client {
-    /// Leaves the API key out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("shop", &self.shop.as_str()).finish_non_exhaustive()
-    }
 }
 
 impl Client {
@@ -58,7 +51,7 @@ impl Client {
             .extend(["v1", "shops", shop]);
         let http =
             reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().map_err(Error::Setup)?;
-        Ok(Self { http, shop: base, api_key: api_key.to_owned(), max_retries: MAX_RETRIES })
+        Ok(Self { http, shop: base, api_key: api_key.into(), max_retries: MAX_RETRIES })
     }
 
     /// The same client, which sends each request once: for who measures, or handles each answer.
@@ -167,13 +160,13 @@ impl Client {
         if !parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(parameters);
         }
-        let request = self.http.request(Method::GET, url).bearer_auth(&self.api_key);
+        let request = self.http.request(Method::GET, url).bearer_auth(self.api_key.expose_secret());
         self.send_until_answered(request).await?.read()
     }
 
     /// A request to a path below the shop.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, self.url(path)).bearer_auth(&self.api_key)
+        self.http.request(method, self.url(path)).bearer_auth(self.api_key.expose_secret())
     }
 
     /// The address of a path below the shop; what is in the path is encoded where it must be.

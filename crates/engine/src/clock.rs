@@ -1,15 +1,16 @@
-//! The clock, as an argument: rules get the time of their batch, tests turn it.
+//! The clock, as an argument: rules get the time of their batch, tests set it.
 
 use std::{fmt, sync::Arc};
 
 use protocol::time::Timestamp;
 
-/// Tells the present.
+/// Returns the present.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
     /// This machine's clock.
+    #[expect(clippy::disallowed_methods, reason = "the edge, where time enters a process")]
     pub fn system() -> Self {
         Self::from(Timestamp::now)
     }

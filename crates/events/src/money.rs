@@ -18,6 +18,29 @@ pub const MAX_ORDER_TOTAL: i64 = 1_000_000_000_000_000;
 pub struct Currency([u8; 3]);
 
 impl Currency {
+    /// Takes a code that is in use: ISO 4217 lists it, and it is neither superseded nor anything but a
+    /// currency, such as gold. For what comes from outside; lists change, and the log stays readable.
+    pub fn parse_current(code: &str) -> Result<Self, ParseError> {
+        let is_current = |listed: &iso_currency::Currency| {
+            listed.is_superseded().is_none() && !listed.is_special() && !listed.is_fund()
+        };
+        match iso_currency::Currency::from_code(code).filter(is_current) {
+            Some(_) => Self::parse(code),
+            None => Err(ParseError::new(
+                "currency",
+                "must be the ISO 4217 code of a currency in use, such as GBP",
+                code,
+            )),
+        }
+    }
+
+    /// The digits of its minor unit after the point: 2 for GBP, 0 for JPY; 2 for a code that is not
+    /// listed.
+    pub fn minor_digits(&self) -> usize {
+        let listed = iso_currency::Currency::from_code(self.as_str());
+        listed.and_then(iso_currency::Currency::exponent).map_or(2, usize::from)
+    }
+
     /// Takes three capital letters.
     pub fn parse(code: &str) -> Result<Self, ParseError> {
         match <[u8; 3]>::try_from(code.as_bytes()) {
@@ -76,15 +99,48 @@ impl From<Money> for proto::Money {
     }
 }
 
+/// The amount in the currency's major unit: `12.50 GBP`, `1250 JPY`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.minor, self.currency)
+        let Self { minor, currency } = self;
+        let sign = if *minor < 0 { "-" } else { "" };
+        let digits = currency.minor_digits();
+        // At least one digit stays before the point.
+        let amount = format!("{:0>width$}", minor.unsigned_abs(), width = digits + 1);
+        match amount.split_at(amount.len() - digits) {
+            (whole, "") => write!(f, "{sign}{whole} {currency}"),
+            (whole, fraction) => write!(f, "{sign}{whole}.{fraction} {currency}"),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_from_outside_has_a_currency_in_use() {
+        for current in ["GBP", "EUR", "JPY", "KWD"] {
+            assert!(Currency::parse_current(current).is_ok(), "{current} is refused");
+        }
+        for wrong in ["", "gbp", "ABC", "HRK", "XAU", "XTS", "XXX", "USN"] {
+            assert!(Currency::parse_current(wrong).is_err(), "{wrong:?} passed");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_shown_with_the_digits_of_its_currency() {
+        let show = |minor, code| {
+            Money { minor, currency: Currency::parse(code).expect("valid") }.to_string()
+        };
+        assert_eq!(show(1_250, "GBP"), "12.50 GBP");
+        assert_eq!(show(-5, "EUR"), "-0.05 EUR");
+        assert_eq!(show(1_250, "JPY"), "1250 JPY");
+        assert_eq!(show(0, "JPY"), "0 JPY");
+        assert_eq!(show(1_234_567, "KWD"), "1234.567 KWD");
+        assert_eq!(show(100, "ABC"), "1.00 ABC");
+        assert_eq!(show(i64::MIN, "GBP"), "-92233720368547758.08 GBP");
+    }
 
     #[test]
     fn a_currency_is_three_capital_letters() {

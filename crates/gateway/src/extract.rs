@@ -15,7 +15,7 @@ use events::{
     proto,
 };
 use protocol::{
-    id::{CommandId, ParseError, Shop},
+    id::{CommandId, ParseError, Shop, hex},
     proto::Actor,
     time::Timestamp,
 };
@@ -107,7 +107,7 @@ impl RequestContext {
             id: id.to_string(),
             shop: self.shop.to_string(),
             time: Some(self.time.into()),
-            fingerprint: hexadecimal(&self.digest.clone().chain_update(bytes).finalize()),
+            fingerprint: hex(&self.digest.clone().chain_update(bytes).finalize()),
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
             actor: Some(Actor { kind: "api_key".to_owned(), id: API_KEY_ID.to_owned() }),
@@ -236,15 +236,6 @@ pub(crate) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
         is_wait.then(|| value.trim().trim_matches('"').parse().ok())?
     });
     waits.next().map(|seconds| Duration::from_secs(seconds).min(MAX_WAIT))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
 }
 
 #[cfg(test)]

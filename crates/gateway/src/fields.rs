@@ -274,7 +274,7 @@ pub(crate) fn flag(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Opt
 pub(crate) fn price(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::Money> {
     object(node, path, errors, |fields| {
         let minor = fields.required("minor", integer(unit_price));
-        let currency = fields.required("currency", text(Currency::parse));
+        let currency = fields.required("currency", text(Currency::parse_current));
         Some(proto::Money { minor: minor?, currency: currency?.into() })
     })
 }

@@ -213,7 +213,7 @@ async fn an_upload_of_invalid_lines_is_answered_line_by_line() {
             "results": [
                 {"line": 0, "result": "rejected", "errors": [{
                     "field": "price.currency",
-                    "detail": "currency must be an ISO 4217 code such as GBP, got \"gbp\"",
+                    "detail": "currency must be the ISO 4217 code of a currency in use, such as GBP, got \"gbp\"",
                 }]},
                 {"line": 2, "result": "rejected", "errors": [{
                     "field": "", "detail": "the line must be an object, got 5",

@@ -122,9 +122,8 @@ pub async fn day(
     options: &Options,
     progress: impl Fn(String),
 ) -> Result<Report> {
-    let Settings { api_key, partitions, .. } = &embedded.settings;
     let api =
-        Client::new(&embedded.url, api_key.as_deref().unwrap_or_default(), SHOP)?.without_retries();
+        Client::new(&embedded.url, embedded.settings.exposed_api_key(), SHOP)?.without_retries();
     let engine = Engine::connect_only(embedded.settings.engine()).await?;
     let plan = Plan::new(options.orders as usize);
     let (sent, racers, units) =
@@ -132,7 +131,7 @@ pub async fn day(
 
     let opening = open(&api, sent, units, &progress).await?;
     let shop = Shop::parse(SHOP)?;
-    let partition = subject::partition(&shop, *partitions);
+    let partition = subject::partition(&shop, embedded.settings.partitions);
     let bars = (bar(sent, "orders placed"), bar(sent, "orders settled"));
     let settlements = SettlementTimes::follow(&engine, partition, &bars.1);
     let pushes = Push::during_the_day(sent);

@@ -118,12 +118,12 @@ pub async fn run(settings: &Settings, options: Options) -> Result<ExitCode> {
 
 async fn replay_somewhere(settings: &Settings, options: &Options, plan: &Plan) -> Result<Report> {
     if !options.embedded {
-        let key = settings.api_key.as_deref().context(
+        settings.api_key.as_ref().context(
             "the gateway asks for an API key: set --api-key, TRADEWIND_API_KEY or `api-key` in the \
              file",
         )?;
         let url = options.url.clone().unwrap_or_else(|| listening_at(settings));
-        return replay(&url, key, options, plan).await;
+        return replay(&url, settings.exposed_api_key(), options, plan).await;
     }
     let passing = tempfile::tempdir().context("make a folder for the data")?;
     let folder = DataFolder::keep(options.data.as_deref().unwrap_or(passing.path()))?;
@@ -143,7 +143,7 @@ pub async fn replay_embedded(
     options: &Options,
     plan: &Plan,
 ) -> Result<Report> {
-    let key = embedded.settings.api_key.as_deref().unwrap_or_default();
+    let key = embedded.settings.exposed_api_key();
     let api = Client::new(&embedded.url, key, options.shop.as_str())?;
     let trade = trade(&api, options, plan).await?;
     let engine = Engine::connect_only(embedded.settings.engine()).await?;

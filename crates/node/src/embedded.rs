@@ -41,7 +41,7 @@ impl Embedded {
             database: folder.join("projections").display().to_string(),
             provider_dir: folder.join("provider"),
             listen: SocketAddr::from(([127, 0, 0, 1], settings.listen.port())),
-            api_key: Some(settings.api_key.clone().unwrap_or_else(|| "demo".to_owned())),
+            api_key: Some(settings.api_key.clone().unwrap_or_else(|| "demo".into())),
             ..settings.clone()
         };
         let shutdown = CancellationToken::new();

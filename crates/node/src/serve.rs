@@ -154,7 +154,7 @@ fn start_gateway(
     )?;
     let settings = gateway::Settings {
         listen: settings.listen,
-        api_key: api_key.into(),
+        api_key,
         answer_timeout: settings.answer_timeout,
         drain_timeout: settings.drain_timeout.mul_f64(GATEWAY_SHARE),
         limits: gateway::Limits::default(),

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::{
     Arg, Args, Command, FromArgMatches, ValueEnum, builder::TypedValueParser, error::ErrorKind,
 };
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::services::NAMES;
 
@@ -61,7 +62,7 @@ pub struct Settings {
     /// The API key of trusted clients; other users of the machine see a flag in `ps`: use the
     /// environment or --api-key-file
     #[arg(long, global = true, env = "TRADEWIND_API_KEY", hide_env_values = true)]
-    pub api_key: Option<String>,
+    pub api_key: Option<SecretString>,
 
     /// A file whose only line is the API key
     #[arg(long, global = true, env = "TRADEWIND_API_KEY_FILE", value_name = "FILE")]
@@ -186,8 +187,13 @@ impl Settings {
         }
         let key = std::fs::read_to_string(file)
             .with_context(|| format!("read the API key in {}", file.display()))?;
-        self.api_key = Some(key.trim_end().to_owned());
+        self.api_key = Some(key.trim_end().into());
         Ok(())
+    }
+
+    /// The API key, for those who send it; empty without one.
+    pub fn exposed_api_key(&self) -> &str {
+        self.api_key.as_ref().map_or("", ExposeSecret::expose_secret)
     }
 
     /// The engine's part of the settings, for a command that somebody waits for: it does not wait

@@ -1,5 +1,6 @@
 //! Ids that every message has, parsed once, where they enter; and the macros for the ids of a contract.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -141,11 +142,7 @@ pub fn fingerprint(body: &[u8]) -> String {
 
 /// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").ok();
-        text
-    })
+    HEXLOWER.encode(bytes)
 }
 
 #[cfg(test)]

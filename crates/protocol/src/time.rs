@@ -22,7 +22,8 @@ impl Timestamp {
         self.0
     }
 
-    /// The present, by this machine's clock. Called at the edge alone: rules get the time as an argument.
+    /// The present, by this machine's clock. Only the engine's `Clock` calls it: all others get the
+    /// time as an argument, or a clock.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn now() -> Self {
         Self(Utc::now().timestamp_millis())

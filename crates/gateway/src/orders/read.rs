@@ -124,7 +124,7 @@ fn order(fields: &mut Fields<'_, '_>) -> Option<NewOrder> {
     let reference = fields.optional("reference", text(Reference::parse));
     let customer_id = fields.optional("customer_id", text(CustomerId::parse));
     let country = fields.optional("country", text(country));
-    let currency = fields.required("currency", text(Currency::parse));
+    let currency = fields.required("currency", text(Currency::parse_current));
     let lines = fields.optional("lines", list(MAX_LINES, line));
     let charges = fields.optional("charges", list(MAX_CHARGES, charge));
     let payment_method = fields.optional("payment_method", text(payment_method));

@@ -17,7 +17,6 @@ use protocol::{
     command::OutgoingCommand,
     id::{CommandId, Shop},
     subject::Lane,
-    time::Timestamp,
 };
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -71,13 +70,13 @@ impl Load {
     /// Orders through the inbox, without HTTP: all services work, nothing else. No two calls may have
     /// the same `name`; this goes for all kinds of orders.
     pub(super) async fn sagas(&self, name: &str, count: u32) -> Result<Throughput> {
-        let client = self.engine.client();
+        let (client, clock) = (self.engine.client(), &self.engine.config().clock);
         let before = self.stored().await?;
         let settlements = self.follow_settlements().await?;
         let mut random = Random::new(SEED);
         let started = Instant::now();
         let sending = stream::iter(0..count).map(|number| {
-            let now = Timestamp::now();
+            let now = clock.now();
             let command = shop::command(&self.shop, name, number, &mut random, now);
             async {
                 let command = OutgoingCommand::try_from(command)?;

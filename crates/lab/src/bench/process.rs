@@ -59,7 +59,7 @@ impl ServiceProcess {
             .arg("--provider-dir")
             .arg(&settings.provider_dir)
             .args(flags)
-            .env("TRADEWIND_API_KEY", settings.api_key.as_deref().unwrap_or_default())
+            .env("TRADEWIND_API_KEY", settings.exposed_api_key())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true);

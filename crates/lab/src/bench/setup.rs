@@ -145,7 +145,7 @@ impl Installation {
             integrator_streams: false,
             identity_file: None,
             listen: free_address()?,
-            api_key: Some(API_KEY.to_owned()),
+            api_key: Some(API_KEY.into()),
             provider_dir: folder.join("provider"),
             ..environment.settings.clone()
         };

@@ -52,7 +52,7 @@ pub(super) fn lines(embedded: &Embedded, shop: &str, report: &Report) -> String 
         .trim_end()
         .replace("{url}", &embedded.url)
         .replace("{shop}", shop)
-        .replace("{key}", embedded.settings.api_key.as_deref().unwrap_or_default())
+        .replace("{key}", embedded.settings.exposed_api_key())
         .replace("{order}", &paid.unwrap_or_default())
         .replace("{sku}", PRODUCTS[1].sku)
         .replace("{lamp}", RACE_SKU)

@@ -100,8 +100,7 @@ async fn measure(settings: &Settings, options: &Options, folder: &DataFolder) ->
     let engine = Engine::connect_only(settings.engine()).await?;
     let mut instances = Instances::new(&settings, folder.path());
     instances.start(FIRST)?;
-    let key = settings.api_key.as_deref().unwrap_or_default();
-    let client = Client::new(&url, key, SHOP)?;
+    let client = Client::new(&url, settings.exposed_api_key(), SHOP)?;
     load::stock(&client).await?;
     let settled = Settled::follow(&engine, PARTITION).await?;
     let load = Load::start(client.without_retries(), Shop::parse(SHOP)?, options.rate);
@@ -156,7 +155,7 @@ fn settings_for(settings: &Settings, cluster: &Cluster, folder: &DataFolder) -> 
         provider_dir: folder.path().join("provider"),
         partitions: PARTITION + 1,
         replicas: REPLICAS,
-        api_key: Some("failover".to_owned()),
+        api_key: Some("failover".into()),
         ..settings.clone()
     };
     settings.listen.set_port(0);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
+use data_encoding::HEXLOWER;
 use metrics::{counter, describe_counter};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
@@ -74,14 +75,6 @@ fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     found.unwrap_or_else(|| panic!("no span {name} among {spans:?}"))
 }
 
-fn hex(id: &[u8]) -> String {
-    use std::fmt::Write as _;
-    id.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// One test, because a process has one telemetry.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_gets_the_spans_of_a_trace_and_a_scrape_the_metrics() {
@@ -104,10 +97,10 @@ async fn a_collector_gets_the_spans_of_a_trace_and_a_scrape_the_metrics() {
     names.sort_unstable();
     assert_eq!(names, ["order.batch", "order.decide", "order.publish"]);
     let decide = named(&spans, "order.decide");
-    assert_eq!(hex(&decide.parent_span_id), PARENT);
+    assert_eq!(HEXLOWER.encode(&decide.parent_span_id), PARENT);
     assert_eq!(named(&spans, "order.publish").parent_span_id, decide.span_id);
     for span in [decide, named(&spans, "order.publish"), named(&spans, "order.batch")] {
-        assert_eq!(hex(&span.trace_id), TRACE);
+        assert_eq!(HEXLOWER.encode(&span.trace_id), TRACE);
     }
     assert_eq!(named(&spans, "order.batch").links.len(), 1);
     assert!(format!("{:?}", decide.attributes).contains("order-7"));
