@@ -30,6 +30,8 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 /// The longest pause between two tries.
 const MAX_RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How often the end of a log is looked at whose worker appends nothing.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a log may end without positions: a batch is stored message by message, and a look at
 /// the stream can show its beginning.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -194,6 +196,31 @@ impl Log {
     /// Whether this worker believes in events that the log does not hold, or lacks some.
     async fn is_behind_log(&self) -> Result<bool, Error> {
         Ok(last_sequence(&self.context, &self.stream).await? != self.last)
+    }
+}
+
+/// Watches a log whose worker has appended up to `appended`. Ends when the log ends elsewhere though
+/// the worker has appended nothing for a while: somebody else has written it, or it was lost, and
+/// the worker, which has nothing to append, would not notice.
+pub(crate) async fn watch_end(
+    context: &Context,
+    stream: &str,
+    appended: impl Fn() -> u64,
+) -> Error {
+    // What the worker had appended when the log was last seen to end elsewhere.
+    let mut before = None;
+    loop {
+        sleep(jittered(WATCH_INTERVAL)).await;
+        let expected = appended();
+        let end = last_sequence(context, stream).await.ok();
+        // While it appends, it notices by itself.
+        let differs = end.is_some_and(|end| end != expected) && appended() == expected;
+        // The first time it may be an append whose acknowledgement is on its way, or the answer of
+        // a server that no longer leads the stream.
+        if differs && before == Some(expected) {
+            return Error::Fenced { stream: stream.to_owned(), expected };
+        }
+        before = differs.then_some(expected);
     }
 }
 

@@ -34,6 +34,11 @@ impl Projected {
         self.appended.fetch_max(position, Ordering::Relaxed);
     }
 
+    /// The last event that was appended, as far as is known.
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Relaxed)
+    }
+
     /// Says that the rows hold the log up to `position`.
     pub(crate) fn reach(&self, position: u64) {
         self.append(position);
@@ -42,7 +47,7 @@ impl Projected {
 
     /// Waits until the rows hold all that was appended, and the log up to `position`.
     pub(crate) async fn wait_for(&self, position: u64) {
-        let position = position.max(self.appended.load(Ordering::Relaxed));
+        let position = position.max(self.appended());
         self.want(position);
         let mut reached = self.reached.subscribe();
         // The sender lives as long as `self`, so this ends only when the position is reached.

@@ -23,6 +23,7 @@ use crate::{
     error::describe,
     jetstream::{
         connect::{connect, warn_unless_synced},
+        log::watch_end,
         membership::{ClaimLost, Membership},
         monitor::Monitor,
         retry::{jittered, until_started},
@@ -344,6 +345,7 @@ impl Engine {
         metrics: &Arc<PartitionMetrics>,
         shutdown: &CancellationToken,
     ) -> Result<(), Error> {
+        let stream = streams::log(S::NAME, partition);
         let projected = Arc::new(Projected::default());
         let (redrive, mut redrives) = mpsc::channel::<RedriveRequest>(MAX_REDRIVES);
         let (rebuild, mut rebuilds) = mpsc::channel(1);
@@ -366,7 +368,7 @@ impl Engine {
             partition,
             client: self.nats.clone(),
             pool: database.pool.clone(),
-            projected,
+            projected: projected.clone(),
             redrives: redrive,
             rebuilds: rebuild,
             is_rebuilding,
@@ -400,6 +402,9 @@ impl Engine {
             let (outcome, built) = tokio::select! {
                 ended = both => ended,
                 outcome = &mut answering => return outcome,
+                foreign = watch_end(&self.context, &stream, || projected.appended()) => {
+                    return Err(foreign);
+                }
             };
             outcome?;
             match built {

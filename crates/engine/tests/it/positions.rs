@@ -17,17 +17,9 @@ testkit::on_both_databases!(
 );
 
 const OPERATOR: Operator = Operator::of::<Ledger>();
+const INBOX: &str = "INBOX-0";
 /// Commands in the inbox that is lost.
 const HANDLED: i64 = 5;
-
-/// Deletes the inbox and creates it as it was defined.
-async fn create_anew(rig: &Rig) {
-    let context = rig.server.jetstream().await;
-    let inbox = context.get_stream("INBOX-0").await.expect("it is there");
-    let defined = inbox.cached_info().config.clone();
-    context.delete_stream("INBOX-0").await.expect("it can be deleted");
-    context.create_stream(defined).await.expect("it can be created");
-}
 
 async fn await_failing(engine: &Engine) {
     eventually("the partition is named", async || {
@@ -67,7 +59,7 @@ async fn an_inbox_that_was_created_anew_while_nobody_ran_is_named_until_its_posi
         send(&engine.client(), deposit("A", amount)).await;
     }
     running.stop().await;
-    create_anew(&rig).await;
+    rig.create_anew(INBOX).await;
     let running = Running::start_claimed(&engine, &Ledger::default());
     await_failing(&engine).await;
     resolve(&rig, &engine).await;
@@ -85,7 +77,7 @@ async fn an_inbox_that_is_created_anew_while_the_service_runs_is_named_until_its
     for amount in 1..=HANDLED {
         send(&engine.client(), deposit("A", amount)).await;
     }
-    create_anew(&rig).await;
+    rig.create_anew(INBOX).await;
     await_failing(&engine).await;
     resolve(&rig, &engine).await;
     running.stop().await;

@@ -72,6 +72,15 @@ impl Rig {
         self.server.events(LOG).await
     }
 
+    /// Deletes a stream and creates it as it was defined.
+    pub(crate) async fn create_anew(&self, stream: &str) {
+        let context = self.server.jetstream().await;
+        let found = context.get_stream(stream).await.expect("it is there");
+        let defined = found.cached_info().config.clone();
+        context.delete_stream(stream).await.expect("it can be deleted");
+        context.create_stream(defined).await.expect("it can be created");
+    }
+
     /// Writes a message as no engine would: any bytes, no id.
     pub(crate) async fn write(&self, subject: &str, aggregate: &str, payload: Vec<u8>) -> u64 {
         let mut headers = HeaderMap::new();

@@ -11,11 +11,13 @@ use crate::{
     contract::{AccountAnswer, Command, Event, INTAKE},
     ledger::Ledger,
     other::Other,
-    rig::{ANSWER_TIMEOUT, Rig, Running, answer, connect, deposit, send},
+    rig::{ANSWER_TIMEOUT, LOG, Rig, Running, answer, connect, deposit, send},
 };
 
 testkit::on_both_databases!(
     bytes_that_are_no_event_stop_their_partition_alone_until_they_are_voided,
+    bytes_in_the_log_of_an_idle_worker_are_noticed,
+    a_log_that_is_lost_under_an_idle_worker_is_noticed,
     an_event_of_a_newer_version_stops_its_partition_alone_until_this_version_is_replaced,
     an_event_that_reads_cannot_be_voided,
     a_copy_of_an_older_event_stops_its_partition_until_it_is_voided,
@@ -51,6 +53,33 @@ async fn await_failing(engine: &Engine, sequence: u64) {
         })
     })
     .await;
+}
+
+async fn bytes_in_the_log_of_an_idle_worker_are_noticed(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    send(&engine.client(), deposit("A", 1)).await;
+    let sequence = rig.write("account.0.acme.charged", "A", b"no event".to_vec()).await;
+    // No command comes: the worker appends nothing.
+    await_failing(&engine, sequence).await;
+    running.stop().await;
+}
+
+async fn a_log_that_is_lost_under_an_idle_worker_is_noticed(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    send(&engine.client(), deposit("A", 1)).await;
+    rig.create_anew(LOG).await;
+    eventually("the partition is named", async || {
+        engine.partitions().iter().any(|status| {
+            matches!(&status.state, PartitionState::Failing { reason, .. }
+                if reason.starts_with("ACCOUNT-0 ends at 0, but the projection of account holds it"))
+        })
+    })
+    .await;
+    running.stop().await;
 }
 
 /// A message in the first partition's log that stops it while it runs, and while it starts.
