@@ -6,6 +6,10 @@
 //! the server for anything. The stream is in the server's memory: renewals cost no write to its
 //! disk, and when it is lost, its members write themselves and their claims into it again.
 //!
+//! Two processes that run with one identity, because its file was copied, would take each other's
+//! claims for their own. The one that started later notices that the other renews the membership as
+//! well, and takes another identity.
+//!
 //! Claims are for efficiency: two workers on one partition would only waste work. Safety is the
 //! expectation on every append and the compare-and-set in every projection.
 
@@ -60,7 +64,7 @@ struct Shared {
     context: Context,
     /// The stream, as it is made again when it is lost.
     stream: Config,
-    identity: Identity,
+    identity: Mutex<Identity>,
     instance: String,
     /// This start of the process.
     start: String,
@@ -87,7 +91,7 @@ impl Membership {
             context: context.clone(),
             stream,
             table: Mutex::new(Table::new(&identity.id)),
-            identity,
+            identity: Mutex::new(identity),
             instance: instance.to_owned(),
             start: identity::fresh(),
             renewals: AtomicU64::new(0),
@@ -155,7 +159,7 @@ impl Membership {
                     changed.changed().await.ok();
                     continue;
                 }
-                Next::Take(revision) => (Some(self.shared.identity.id.clone()), revision),
+                Next::Take(revision) => (Some(self.shared.id()), revision),
                 Next::GiveUp(revision) => (None, revision),
             };
             let is_taken = by.is_some();
@@ -296,6 +300,15 @@ impl Drop for Writing<'_> {
 }
 
 impl Shared {
+    /// The member that this process is.
+    fn id(&self) -> String {
+        self.identity().id.clone()
+    }
+
+    fn identity(&self) -> MutexGuard<'_, Identity> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

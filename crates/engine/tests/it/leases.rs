@@ -208,6 +208,27 @@ async fn a_killed_process_that_starts_again_has_its_identity_and_its_partitions(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_with_a_copied_identity_one_takes_another() {
+    let processes = Processes::start().await;
+    let (original, copy) = (processes.identity_file("a"), processes.identity_file("b"));
+    for file in [&original, &copy] {
+        fs::create_dir_all(file.parent().expect("it is in a folder")).expect("it is made");
+        fs::write(file, "01a1f9923765774a38aecc5cd0d2e445\n").expect("it is written");
+    }
+    let (a, b) = (processes.engine("a").await, processes.engine("b").await);
+    let running = [&a, &b].map(|engine| Running::start_claimed(engine, &Ledger::default()));
+    eventually("one has another identity", async || {
+        processes.identity("a") != processes.identity("b")
+    })
+    .await;
+    processes.share(&[("a", 2), ("b", 2)]).await;
+    processes.use_all(&a).await;
+    for ledger in running {
+        ledger.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn claims_that_the_server_lost_are_written_again() {
     let mut processes = Processes::start().await;
     let (a, b) = (processes.engine("a").await, processes.engine("b").await);

@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
     RETRY_PAUSE, STREAM, Shared,
-    table::{Presence, Slot},
+    table::{Presence, Slot, Table},
 };
 use crate::{
     Error,
@@ -73,7 +73,7 @@ impl Shared {
         let payload = payload.map_or_else(Bytes::new, Bytes::from);
         let mut headers = HeaderMap::new();
         headers.insert("Nats-TTL", RENEWAL_TTL);
-        let subject = format!("lease.member.{}", self.identity.id);
+        let subject = format!("lease.member.{}", self.id());
         if let Err(error) = client.publish_with_headers(subject, headers, payload).await {
             tracing::debug!(%error, "could not renew the membership");
         }
@@ -138,23 +138,51 @@ impl Shared {
             return None;
         }
         let presence: Option<Presence> = serde_json::from_slice(&message.payload).ok();
-        if name != self.identity.id {
+        if name != self.id() {
             table.hear(name, presence);
             return None;
         }
-        // That of the process before this one is still there for a while.
-        let presence = presence.filter(|presence| presence.start == self.start)?;
+        let presence = presence?;
+        if presence.start != self.start {
+            // That of the process before this one is still there for a while, and is not renewed.
+            if table.hear_namesake(&presence) {
+                self.part_from(&presence, &mut table);
+            }
+            return None;
+        }
         let renewal = presence.renewal;
         table.hear(name, Some(presence));
         Some(renewal)
     }
 
+    /// Another process that runs has the identity of this one.
+    fn part_from(&self, other: &Presence, table: &mut Table) {
+        let other_instance = &other.instance;
+        // Starts are named in the order of time.
+        if self.start < other.start {
+            tracing::error!(
+                other_instance,
+                "another process runs with the identity of this one, a copy of its identity file; it \
+                 started later, and takes another identity"
+            );
+            return;
+        }
+        let mut identity = self.identity();
+        identity.replace();
+        table.rename(&identity.id);
+        tracing::error!(
+            other_instance,
+            "another process runs with the identity of this one, a copy of its identity file; this \
+             process takes another identity, and writes it to its file"
+        );
+    }
+
     /// Writes claims again that the stream has lost, unless somebody was sooner.
     async fn write_missing(&self, missing: Vec<(Slot, u64)>) {
         let writing = missing.into_iter().map(|(slot, revision)| async move {
-            let id = &self.identity.id;
+            let id = self.id();
             match self.publish_claim(&slot, id.clone(), revision).await {
-                Ok(sequence) => self.table().note(slot, Some(id.clone()), sequence),
+                Ok(sequence) => self.table().note(slot, Some(id), sequence),
                 Err(PublishError::Refused { code: WRONG_LAST_SEQUENCE, .. }) => {}
                 Err(error) => tracing::debug!(?slot, %error, "could not write a claim again"),
             }

@@ -19,7 +19,7 @@ const MAX_LENGTH: u64 = 64;
 pub(super) struct Identity {
     pub(super) id: String,
     /// Locked as long as this process lives.
-    _file: Option<File>,
+    file: Option<File>,
 }
 
 impl Identity {
@@ -38,7 +38,17 @@ impl Identity {
                 None
             }
         });
-        kept.unwrap_or_else(|| Self { id: fresh(), _file: None })
+        kept.unwrap_or_else(|| Self { id: fresh(), file: None })
+    }
+
+    /// Takes a fresh identity, which the file, if there is one, has from now on.
+    pub(super) fn replace(&mut self) {
+        self.id = fresh();
+        if let Some(file) = &mut self.file
+            && let Err(error) = write(file, &self.id)
+        {
+            tracing::warn!(%error, "cannot write the identity of this process to its file");
+        }
     }
 
     fn lock(path: &Path) -> io::Result<Option<Self>> {
@@ -57,13 +67,17 @@ impl Identity {
         id.truncate(id.trim_end().len());
         if Uuid::try_parse(&id).is_err() || id.contains(|c: char| !c.is_ascii_alphanumeric()) {
             id = fresh();
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{id}")?;
-            file.sync_all()?;
+            write(&mut file, &id)?;
         }
-        Ok(Some(Self { id, _file: Some(file) }))
+        Ok(Some(Self { id, file: Some(file) }))
     }
+}
+
+fn write(file: &mut File, id: &str) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{id}")?;
+    file.sync_all()
 }
 
 /// A name that no other process has.
@@ -95,6 +109,19 @@ mod tests {
         assert_ne!(first.id, second.id);
         drop(first);
         assert_ne!(Identity::take(Some(&path)).id, second.id);
+    }
+
+    #[test]
+    fn an_identity_that_was_replaced_is_that_of_the_next_process() {
+        let folder = tempfile::tempdir().expect("a private folder");
+        let path = folder.path().join("node-id");
+        let mut identity = Identity::take(Some(&path));
+        let copied = identity.id.clone();
+        identity.replace();
+        let id = identity.id.clone();
+        drop(identity);
+        assert_ne!(id, copied);
+        assert_eq!(Identity::take(Some(&path)).id, id);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(super) struct Table {
     unclaimed_is_free_at: u64,
     /// Counts how often the stream was read from its beginning.
     epoch: u64,
+    /// The last that was heard of another start of a process with the own identity.
+    namesake: Option<Presence>,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl Table {
             is_synced: false,
             unclaimed_is_free_at: 0,
             epoch: 0,
+            namesake: None,
         }
     }
 
@@ -133,6 +136,21 @@ impl Table {
         let has_left = presence.is_none();
         let member = Member { presence, heard_at: self.renewals, has_left };
         self.members.insert(id.to_owned(), member);
+    }
+
+    /// Another start of a process said that it is there, under the own identity. Returns whether that
+    /// process runs: a process that is gone renews nothing.
+    pub(super) fn hear_namesake(&mut self, presence: &Presence) -> bool {
+        let before = self.namesake.replace(presence.clone());
+        before.is_some_and(|before| {
+            before.start == presence.start && before.renewal < presence.renewal
+        })
+    }
+
+    /// This process is another member from now on: its claims are those of another process.
+    pub(super) fn rename(&mut self, me: &str) {
+        me.clone_into(&mut self.me);
+        self.namesake = None;
     }
 
     /// A claim was written; without a member, it was released.

@@ -205,3 +205,23 @@ fn a_write_that_was_answered_after_the_stream_was_lost_says_nothing_of_the_new_o
     a.0.written(&slot(0), Some("a".to_owned()), Some((7, epoch)));
     assert_eq!(a.0.missing(), [(slot(0), 0)]);
 }
+
+#[test]
+fn a_process_of_the_same_identity_runs_only_if_it_renews() {
+    let mut table = Table::new("ann");
+    let renewed =
+        |start: &str, renewal| Presence { start: start.to_owned(), renewal, ..presence("ann") };
+    assert!(!table.hear_namesake(&renewed("1", 7)), "it may be gone");
+    assert!(!table.hear_namesake(&renewed("1", 7)), "the stream was read again");
+    assert!(!table.hear_namesake(&renewed("2", 8)), "another one");
+    assert!(table.hear_namesake(&renewed("2", 9)));
+}
+
+#[test]
+fn a_process_that_becomes_another_member_loses_its_claims() {
+    let mut member = Member::new("ann", &[]);
+    assert_eq!(member.take_all(), [0, 1, 2, 3]);
+    member.0.rename("bob");
+    let lost = member.0.lost(&slot(0), Some(PARTITIONS));
+    assert_eq!(lost, Some(ClaimLost::TakenOver));
+}
