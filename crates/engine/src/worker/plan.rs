@@ -413,12 +413,12 @@ impl<'a, S: Service> Planner<'a, S> {
         kind: Kind,
         aggregate: String,
     ) -> Result<(), String> {
-        self.fold_engine(self.recorded(input, 1, ()), kind, aggregate)
+        self.fold_engine(&self.recorded(input, 1, ()), kind, aggregate)
     }
 
     fn fold_engine(
         &mut self,
-        recorded: Recorded<()>,
+        recorded: &Recorded<()>,
         kind: Kind,
         aggregate: String,
     ) -> Result<(), String> {
@@ -426,7 +426,7 @@ impl<'a, S: Service> Planner<'a, S> {
         let aggregate = Aggregate { kind: "", id: aggregate };
         let contents = Contents { aggregate, engine: Some(kind), ..Contents::default() };
         let subject = subject::engine_event(S::NAME, self.projection.partition, name);
-        self.fold(subject, name, envelope::seal(&recorded, contents))
+        self.fold(subject, name, envelope::seal(recorded, contents))
     }
 
     fn recorded<E>(&self, input: &Input<S>, version: u64, event: E) -> Recorded<E> {
@@ -523,7 +523,7 @@ impl<'a, S: Service> Planner<'a, S> {
         recorded.context.traceparent = shortened(&recorded.context.traceparent);
         let sequence = self.sequence() + 1;
         let aggregate = format!("parked:{}-{sequence}", self.projection.partition);
-        self.fold_engine(recorded, Kind::Parked(parked), aggregate)
+        self.fold_engine(&recorded, Kind::Parked(parked), aggregate)
     }
 
     fn record_redriven(&mut self, input: &Input<S>) -> Result<(), String> {

@@ -81,6 +81,7 @@ pub(crate) enum Body {
 
 /// An amount, and what makes its event longer.
 #[derive(Clone, PartialEq, Message)]
+#[expect(clippy::struct_field_names, reason = "an amount beside what goes with it")]
 pub(crate) struct Amount {
     #[prost(int64, tag = "1")]
     pub(crate) amount: i64,
