@@ -45,10 +45,14 @@ pub fn message_of(subject: &str) -> &'static str {
 
 /// The protobuf JSON form of an encoded message.
 pub fn to_json(message: &str, bytes: &[u8]) -> Result<serde_json::Value, JsonError> {
-    let decoded = DynamicMessage::decode(descriptor(message)?, bytes)
-        .map_err(|source| JsonError::Decode { message: message.to_owned(), source })?;
-    serde_json::to_value(decoded)
+    serde_json::to_value(self::message(message, bytes)?)
         .map_err(|source| JsonError::Json { message: message.to_owned(), source })
+}
+
+/// A message of that name, decoded.
+pub(crate) fn message(name: &str, bytes: &[u8]) -> Result<DynamicMessage, JsonError> {
+    DynamicMessage::decode(descriptor(name)?, bytes)
+        .map_err(|source| JsonError::Decode { message: name.to_owned(), source })
 }
 
 /// The encoded form of a message given as protobuf JSON.

@@ -8,6 +8,7 @@
 //! - [`id`], [`money`]: values that cannot be wrong, parsed once at the edge;
 //! - [`answers`] and [`questions`]: which message answers which command and which question;
 //! - [`http`]: the JSON of the HTTP API, for those who read it in Rust;
+//! - [`cloud_events`]: an event as CloudEvents 1.0 JSON, the form in which it leaves by HTTP;
 //! - [`json`]: any message as protobuf JSON and back, for people who look at one.
 //!
 //! To add an event: add its message to the service's file in `proto/`, a variant to its `oneof`,
@@ -15,6 +16,7 @@
 //! compile.
 
 pub mod answers;
+pub mod cloud_events;
 pub mod http;
 pub mod id;
 pub mod json;
