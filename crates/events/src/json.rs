@@ -31,7 +31,7 @@ pub enum JsonError {
     },
 }
 
-static POOL: LazyLock<DescriptorPool> =
+pub(crate) static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(proto::DESCRIPTORS).unwrap_or_default());
 
 /// The message that a subject carries, by its full name.

@@ -8,6 +8,7 @@
 //! - [`id`], [`money`]: values that cannot be wrong, parsed once at the edge;
 //! - [`answers`] and [`questions`]: which message answers which command and which question;
 //! - [`http`]: the JSON of the HTTP API, for those who read it in Rust;
+//! - [`catalogue`]: what public events there are, with their documentation and JSON Schemas;
 //! - [`cloud_events`]: an event as CloudEvents 1.0 JSON, the form in which it leaves by HTTP;
 //! - [`json`]: any message as protobuf JSON and back, for people who look at one.
 //!
@@ -16,6 +17,7 @@
 //! compile.
 
 pub mod answers;
+pub mod catalogue;
 pub mod cloud_events;
 pub mod http;
 pub mod id;
