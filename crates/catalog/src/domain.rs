@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use engine::{Aggregate, Decision, Recorded, Rows, Rules};
-use events::{id::Sku, money::Money};
+use events::{
+    id::Sku,
+    money::{Money, TaxBasis},
+};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +21,8 @@ pub struct Product {
     pub title: String,
     /// The price of one unit.
     pub price: Money,
+    /// Whether tax is in it.
+    pub tax_basis: TaxBasis,
     /// Whether it is sold.
     pub active: bool,
 }
@@ -27,32 +32,60 @@ pub struct Product {
 pub enum Input {
     /// Bring products into the given state. Where a SKU occurs twice, the later entry follows the
     /// earlier one.
-    Put(Vec<Product>),
+    Put(Vec<Wanted>),
+}
+
+/// A product as somebody wants it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The product.
+    pub product: Product,
+    /// When what the sender knows was so.
+    pub as_of: Timestamp,
+    /// The version that the product must have; 0 when there must be none.
+    pub expected_version: Option<u64>,
 }
 
 /// Something happened to a product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// What happened.
-    pub kind: EventKind,
+    pub fact: Fact,
     /// The product as it is from then on.
     pub product: Product,
+    /// When what the sender knew was so.
+    pub as_of: Timestamp,
 }
 
 /// What can happen to a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
     /// It came into being.
     Created,
-    /// Its title or price changed, or it is sold again. It is active.
-    Updated,
-    /// It is not sold any longer, or what is not sold got another title or price. It is inactive.
-    Discontinued,
+    /// Its title or price changed, or it is sold again.
+    Updated {
+        /// The product as it was.
+        before: Product,
+    },
+    /// It is not sold any longer.
+    Archived {
+        /// The product as it was.
+        before: Product,
+    },
 }
 
 /// What the sender of products is answered: what became of each, in the same order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer(pub Vec<ProductResult>);
+pub struct Answer(pub Vec<Outcome>);
+
+/// What became of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// What became of it.
+    pub result: ProductResult,
+    /// The version that it has now; 0 when there is none.
+    pub version: u64,
+}
 
 /// What became of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +95,13 @@ pub enum ProductResult {
     /// It changed.
     Updated,
     /// It is no longer sold.
-    Discontinued,
+    Archived,
     /// It was so already.
     Unchanged,
+    /// It changed after what the sender knew: it was left as it is.
+    Stale,
+    /// It has another version than the sender expected: it was left as it is.
+    VersionMismatch,
 }
 
 impl Rules for Catalog {
@@ -89,43 +126,63 @@ impl Rules for Catalog {
         _now: Timestamp,
     ) -> Decision<Event, Answer> {
         let Input::Put(wanted) = input;
-        let mut put_before: HashMap<&Sku, &Product> = HashMap::new();
+        let mut changed: HashMap<&Sku, ProductRow> = HashMap::new();
         let mut events = Vec::new();
-        let mut results = Vec::with_capacity(wanted.len());
-        for product in wanted {
-            let known = put_before.insert(&product.sku, product);
-            let known = known.or_else(|| products.get(&product.sku).map(|row| &row.product));
-            let (kind, result) = compare(known, product);
-            events.extend(kind.map(|kind| Event { kind, product: product.clone() }));
-            results.push(result);
+        let mut outcomes = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            let sku = &wanted.product.sku;
+            let known = changed.get(sku).or_else(|| products.get(sku));
+            let (fact, result) = compare(known, wanted);
+            let mut version = known.map_or(0, |row| row.version);
+            if let Some(fact) = fact {
+                version += 1;
+                let Wanted { product, as_of, .. } = wanted.clone();
+                let as_of = known.map_or(as_of, |row| as_of.max(row.as_of));
+                changed.insert(sku, ProductRow { product: product.clone(), version, as_of });
+                events.push(Event { fact, product, as_of });
+            }
+            outcomes.push(Outcome { result, version });
         }
-        Decision::answered(events, Answer(results))
+        Decision::answered(events, Answer(outcomes))
     }
 
     fn implied_answer(recorded: &Recorded<Event>) -> Option<Answer> {
-        let result = match recorded.event.kind {
-            EventKind::Created => ProductResult::Created,
-            EventKind::Updated => ProductResult::Updated,
-            EventKind::Discontinued => ProductResult::Discontinued,
+        let result = match recorded.event.fact {
+            Fact::Created => ProductResult::Created,
+            Fact::Updated { .. } => ProductResult::Updated,
+            Fact::Archived { .. } => ProductResult::Archived,
         };
-        Some(Answer(vec![result]))
+        Some(Answer(vec![Outcome { result, version: recorded.version }]))
     }
 
     fn apply(products: &mut Self::State, recorded: &Recorded<Event>) {
-        let product = recorded.event.product.clone();
-        products.put(product.sku.clone(), ProductRow { product, version: recorded.version });
+        let Event { product, as_of, .. } = recorded.event.clone();
+        let row = ProductRow { version: recorded.version, as_of, product };
+        products.put(row.product.sku.clone(), row);
     }
 }
 
 /// What brings a product into the state `wanted`, and what its sender is answered.
-fn compare(known: Option<&Product>, wanted: &Product) -> (Option<EventKind>, ProductResult) {
-    match known {
-        None => (Some(EventKind::Created), ProductResult::Created),
-        Some(known) if known == wanted => (None, ProductResult::Unchanged),
-        Some(_) if wanted.active => (Some(EventKind::Updated), ProductResult::Updated),
-        Some(known) if known.active => (Some(EventKind::Discontinued), ProductResult::Discontinued),
-        // It was not sold and is not sold, so only its title or price changed. `updated` would
-        // say that it is sold again; so the fact is `discontinued`, with its new values.
-        Some(_) => (Some(EventKind::Discontinued), ProductResult::Updated),
+fn compare(known: Option<&ProductRow>, wanted: &Wanted) -> (Option<Fact>, ProductResult) {
+    let version = known.map_or(0, |row| row.version);
+    if wanted.expected_version.is_some_and(|expected| expected != version) {
+        return (None, ProductResult::VersionMismatch);
+    }
+    let Some(ProductRow { product: before, as_of, .. }) = known else {
+        return (Some(Fact::Created), ProductResult::Created);
+    };
+    if *before == wanted.product {
+        return (None, ProductResult::Unchanged);
+    }
+    // Who knows the version has seen what is overwritten, however long ago.
+    if wanted.expected_version.is_none() && wanted.as_of < *as_of {
+        return (None, ProductResult::Stale);
+    }
+    let is_archived = before.active && !wanted.product.active;
+    let before = before.clone();
+    if is_archived {
+        (Some(Fact::Archived { before }), ProductResult::Archived)
+    } else {
+        (Some(Fact::Updated { before }), ProductResult::Updated)
     }
 }

@@ -8,7 +8,9 @@
 //! - `query`: the questions that it answers from its projection.
 //!
 //! One command comes in, `PutProducts`, and says how products shall be; `created`, `updated` and
-//! `discontinued` go out, one for each product that was otherwise. The aggregate is the SKU.
+//! `archived` go out, one for each product that was otherwise. The aggregate is the product, by its SKU.
+//! A product that has changed after what a sender knew is left as it is: an import of an hour ago does
+//! not undo what somebody has changed since.
 //!
 //! To add a fact about a product: add it to `proto/`, to `domain::Product` and to `wire`.
 

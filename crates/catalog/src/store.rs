@@ -1,6 +1,7 @@
 //! The rows that the catalogue keeps.
 
 use engine::{Row, Table};
+use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Product;
@@ -16,6 +17,8 @@ pub struct ProductRow {
     pub product: Product,
     /// Counts its events, from 1.
     pub version: u64,
+    /// When what the sender of the last change knew was so.
+    pub as_of: Timestamp,
 }
 
 impl Row for ProductRow {

@@ -8,7 +8,7 @@ use engine::{
 use events::{
     answers::CommandAnswer,
     id::Sku,
-    money::{Currency, Money},
+    money::{Currency, Money, TaxBasis},
     proto::{self, catalog},
     questions::Question,
 };
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 use crate::{
     Catalog,
-    domain::{Answer, Event, EventKind, Input, Product, ProductResult},
+    domain::{Answer, Event, Fact, Input, Outcome, Product, ProductResult, Wanted},
     store::{ProductRow, TABLES},
 };
 
@@ -36,19 +36,33 @@ fn sku(sku: &str) -> Sku {
 fn mug(name: &str, price: i64, active: bool) -> Product {
     let currency = Currency::parse("GBP").expect("valid");
     let price = Money { minor: price, currency };
-    Product { sku: sku(name), title: "Mug".into(), price, active }
+    let tax_basis = TaxBasis::Included;
+    Product { sku: sku(name), title: "Mug".into(), price, tax_basis, active }
 }
 
 fn created(product: Product) -> Event {
-    Event { kind: EventKind::Created, product }
+    Event { fact: Fact::Created, product, as_of: NOW }
 }
 
-fn updated(product: Product) -> Event {
-    Event { kind: EventKind::Updated, product }
+fn updated(before: Product, product: Product) -> Event {
+    Event { fact: Fact::Updated { before }, product, as_of: NOW }
 }
 
-fn discontinued(product: Product) -> Event {
-    Event { kind: EventKind::Discontinued, product }
+fn archived(before: Product, product: Product) -> Event {
+    Event { fact: Fact::Archived { before }, product, as_of: NOW }
+}
+
+fn want(product: &Product) -> Wanted {
+    Wanted { product: product.clone(), as_of: NOW, expected_version: None }
+}
+
+fn put(products: &[Product]) -> Input {
+    Input::Put(products.iter().map(want).collect())
+}
+
+fn results(decision: &Decision<Event, Answer>) -> Vec<ProductResult> {
+    let Answer(outcomes) = decision.answer.as_ref().expect("it is answered");
+    outcomes.iter().map(|outcome| outcome.result).collect()
 }
 
 fn fold(products: &mut Rows<Sku, ProductRow>, event: Event) {
@@ -74,8 +88,8 @@ fn check(given: &[Event], when: &[Product], then: &[Event], answered: &[ProductR
     for event in given {
         fold(&mut products, event.clone());
     }
-    let decision = Catalog.decide(&products, &Input::Put(when.to_vec()), NOW);
-    assert_eq!(decision, Decision::answered(then.to_vec(), Answer(answered.to_vec())));
+    let decision = Catalog.decide(&products, &put(when), NOW);
+    assert_eq!((&*decision.events, &*results(&decision)), (then, answered));
 
     for event in decision.events {
         fold(&mut products, event);
@@ -85,7 +99,7 @@ fn check(given: &[Event], when: &[Product], then: &[Event], answered: &[ProductR
     for (sku, product) in &last {
         assert_eq!(products.get(sku).map(|row| &row.product), Some(product), "{sku}");
     }
-    let again = Input::Put(last.into_values().collect());
+    let again = put(&last.into_values().collect::<Vec<_>>());
     assert_eq!(Catalog.decide(&products, &again, NOW).events, [], "put again");
 }
 
@@ -105,7 +119,7 @@ fn another_price_or_title_updates() {
     check(
         &[created(mug("A", 300, true)), created(mug("B", 300, true))],
         &[mug("A", 350, true), renamed.clone()],
-        &[updated(mug("A", 350, true)), updated(renamed)],
+        &[updated(mug("A", 300, true), mug("A", 350, true)), updated(mug("B", 300, true), renamed)],
         &[ProductResult::Updated, ProductResult::Updated],
     );
 }
@@ -121,21 +135,21 @@ fn what_is_so_already_leads_to_no_event() {
 }
 
 #[test]
-fn what_shall_no_longer_be_sold_is_discontinued_with_its_last_values() {
+fn what_shall_no_longer_be_sold_is_archived_with_its_last_values() {
     check(
         &[created(mug("A", 300, true))],
         &[mug("A", 250, false)],
-        &[discontinued(mug("A", 250, false))],
-        &[ProductResult::Discontinued],
+        &[archived(mug("A", 300, true), mug("A", 250, false))],
+        &[ProductResult::Archived],
     );
 }
 
 #[test]
 fn what_is_sold_again_is_updated() {
     check(
-        &[created(mug("A", 300, true)), discontinued(mug("A", 300, false))],
+        &[created(mug("A", 300, true)), archived(mug("A", 300, true), mug("A", 300, false))],
         &[mug("A", 300, true)],
-        &[updated(mug("A", 300, true))],
+        &[updated(mug("A", 300, false), mug("A", 300, true))],
         &[ProductResult::Updated],
     );
 }
@@ -145,7 +159,7 @@ fn another_price_of_what_is_not_sold_does_not_sell_it_again() {
     check(
         &[created(mug("A", 300, false))],
         &[mug("A", 200, false)],
-        &[discontinued(mug("A", 200, false))],
+        &[updated(mug("A", 300, false), mug("A", 200, false))],
         &[ProductResult::Updated],
     );
 }
@@ -155,8 +169,8 @@ fn a_sku_twice_in_one_command_sees_what_came_before() {
     check(
         &[],
         &[mug("A", 300, true), mug("A", 300, true), mug("A", 300, false)],
-        &[created(mug("A", 300, true)), discontinued(mug("A", 300, false))],
-        &[ProductResult::Created, ProductResult::Unchanged, ProductResult::Discontinued],
+        &[created(mug("A", 300, true)), archived(mug("A", 300, true), mug("A", 300, false))],
+        &[ProductResult::Created, ProductResult::Unchanged, ProductResult::Archived],
     );
 }
 
@@ -164,13 +178,13 @@ fn a_sku_twice_in_one_command_sees_what_came_before() {
 fn versions_count_the_events_of_a_sku() {
     let mut products = Rows::default();
     for price in [100, 200, 300] {
-        let input = Input::Put(vec![mug("A", price, true)]);
-        for event in Catalog.decide(&products, &input, NOW).events {
+        let decision = Catalog.decide(&products, &put(&[mug("A", price, true)]), NOW);
+        for event in decision.events {
             fold(&mut products, event);
         }
     }
     let row = products.get(&sku("A")).expect("exists");
-    assert_eq!(row, &ProductRow { product: mug("A", 300, true), version: 3 });
+    assert_eq!(row, &ProductRow { product: mug("A", 300, true), version: 3, as_of: NOW });
 }
 
 #[test]
@@ -186,7 +200,7 @@ fn rows_read_back_from_their_documents_lead_to_the_same_decisions() {
             Product { title, ..mug(name, price, random.below(3) > 0) }
         };
         let products = vec![product(), product()];
-        events += projections.handle(&Input::Put(products), NOW).len();
+        events += projections.handle(&put(&products), NOW).len();
     }
     assert_eq!(projections.finish().len(), 5);
     assert!(events > 300, "only {events} events followed");
@@ -197,30 +211,33 @@ fn every_event_survives_the_wire() {
     for event in [
         created(mug("A", 300, true)),
         created(mug("A", 300, false)),
-        updated(mug("A", 300, true)),
-        discontinued(mug("A", 300, false)),
+        updated(mug("A", 200, true), mug("A", 300, true)),
+        archived(mug("A", 300, true), mug("A", 300, false)),
     ] {
         assert_eq!(Catalog::decode(&Catalog::encode(&event).body).expect("decodes"), event);
     }
-    assert_eq!(Catalog::encode(&updated(mug("A", 300, true))).name, "updated");
+    let event = created(mug("A", 300, true));
+    let encoded = Catalog::encode(&event);
+    assert_eq!((encoded.name, encoded.occurred_at), ("created", Some(NOW)));
 }
 
 fn command(body: proto::command::Body) -> Result<Input, WireError> {
-    let command = proto::Command { body: Some(body), ..Default::default() };
+    let time = Some(NOW.into());
+    let command = proto::Command { time, body: Some(body), ..Default::default() };
     Catalog::command(&command.encode_to_vec())
 }
 
 fn put_one(product: proto::catalog::Product) -> Result<Input, WireError> {
-    command(proto::command::Body::PutProducts(proto::catalog::PutProducts {
-        products: vec![product],
-    }))
+    let wanted = catalog::WantedProduct { product: Some(product), ..Default::default() };
+    let products = vec![wanted];
+    command(proto::command::Body::PutProducts(proto::catalog::PutProducts { products }))
 }
 
 #[test]
 fn a_product_without_a_price_is_refused_by_name() {
     let product = proto::catalog::Product { sku: "A".into(), ..Default::default() };
     let error = put_one(product).expect_err("has no price");
-    assert_eq!(error.to_string(), "money must be present, got \"\"");
+    assert_eq!(error.to_string(), "price is missing");
 }
 
 #[test]
@@ -270,7 +287,7 @@ async fn ask<Q: Question>(db: &AnyPool, question: Q) -> Option<Q::Answer> {
 
 #[tokio::test]
 async fn questions_are_answered_from_the_shops_own_rows() {
-    let row = |product, version| ProductRow { product, version };
+    let row = |product, version| ProductRow { product, version, as_of: NOW };
     let (db, _folder) = database(&[
         ("acme", row(mug("A", 300, true), 1)),
         ("acme", row(mug("B", 500, false), 2)),
@@ -283,7 +300,7 @@ async fn questions_are_answered_from_the_shops_own_rows() {
     let mug = catalog::Product {
         sku: "A".to_owned(),
         title: "Mug".to_owned(),
-        price: Some(proto::Money { minor: 300, currency: "GBP".to_owned() }),
+        price: Some(TaxBasis::Included.price(300, Currency::parse("GBP").expect("valid"))),
         active: true,
     };
     let stored = catalog::StoredProduct { product: Some(mug), version: 1 };
@@ -314,12 +331,66 @@ fn every_answer_is_a_message_of_the_contract() {
     let results = [
         (ProductResult::Created, catalog::ProductResult::Created),
         (ProductResult::Updated, catalog::ProductResult::Updated),
-        (ProductResult::Discontinued, catalog::ProductResult::Discontinued),
+        (ProductResult::Archived, catalog::ProductResult::Archived),
         (ProductResult::Unchanged, catalog::ProductResult::Unchanged),
+        (ProductResult::Stale, catalog::ProductResult::Stale),
+        (ProductResult::VersionMismatch, catalog::ProductResult::VersionMismatch),
     ];
-    let answer = Answer(results.iter().map(|(result, _)| *result).collect());
+    let outcomes = results.iter().map(|(result, _)| Outcome { result: *result, version: 7 });
+    let answer = Answer(outcomes.collect());
     let body = proto::AnswerBody::decode(&*Catalog::encode_answer(&answer)).expect("reads");
     let answer = catalog::PutProductsAnswer::take(body.answer.expect("is there"));
-    let expected: Vec<i32> = results.iter().map(|(_, wire)| (*wire).into()).collect();
-    assert_eq!(answer.expect("is of products").results, expected);
+    let expected = results
+        .map(|(_, wire)| catalog::ProductOutcome { result: wire.into(), version: 7 })
+        .to_vec();
+    assert_eq!(answer.expect("is of products").outcomes, expected);
+}
+
+const EARLIER: Timestamp = Timestamp::from_millis(1_299_999_999_999);
+
+/// Given a mug for 300 that was put as of now, when another is wanted, then this comes of it.
+#[track_caller]
+fn check_one(wanted: Wanted, expected: ProductResult, price: i64) {
+    let mut products = Rows::default();
+    fold(&mut products, created(mug("A", 300, true)));
+    let decision = Catalog.decide(&products, &Input::Put(vec![wanted]), NOW);
+    assert_eq!(results(&decision), [expected]);
+    for event in decision.events {
+        fold(&mut products, event);
+    }
+    let row = products.get(&sku("A")).expect("it is there");
+    assert_eq!((row.product.price.minor, row.as_of), (price, NOW));
+}
+
+#[test]
+fn an_import_of_what_was_so_before_undoes_nothing() {
+    let import = Wanted { as_of: EARLIER, ..want(&mug("A", 250, true)) };
+    check_one(import, ProductResult::Stale, 300);
+    let same = Wanted { as_of: EARLIER, ..want(&mug("A", 300, true)) };
+    check_one(same, ProductResult::Unchanged, 300);
+}
+
+#[test]
+fn who_knows_the_version_may_change_it_and_nobody_else() {
+    let knowing = |expected_version| Wanted {
+        as_of: EARLIER,
+        expected_version: Some(expected_version),
+        ..want(&mug("A", 250, true))
+    };
+    check_one(knowing(1), ProductResult::Updated, 250);
+    check_one(knowing(0), ProductResult::VersionMismatch, 300);
+    check_one(knowing(2), ProductResult::VersionMismatch, 300);
+}
+
+#[test]
+fn a_clock_that_is_ahead_makes_nothing_later_stale() {
+    let as_of = Some(Timestamp::from_millis(NOW.millis() + 86_400_000).into());
+    let currency = Currency::parse("GBP").expect("valid");
+    let price = Some(TaxBasis::Included.price(1, currency));
+    let product = catalog::Product { sku: "A".into(), price, ..Default::default() };
+    let wanted = catalog::WantedProduct { product: Some(product), as_of, ..Default::default() };
+    let products = vec![wanted];
+    let put = proto::command::Body::PutProducts(proto::catalog::PutProducts { products });
+    let Input::Put(wanted) = command(put).expect("it is one");
+    assert_eq!(wanted[0].as_of, NOW);
 }

@@ -3,7 +3,7 @@
 use engine::{Encoded, WireError};
 use events::{
     id::Sku,
-    money::Money,
+    money::{Money, TaxBasis},
     names,
     proto::{
         self, AnswerBody, answer_body,
@@ -12,11 +12,11 @@ use events::{
     },
 };
 use prost::Message;
-use protocol::id::ParseError;
+use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Catalog,
-    domain::{Answer, Event, EventKind, Input, Product, ProductResult},
+    domain::{Answer, Event, Fact, Input, Outcome, Product, ProductResult, Wanted},
     query::{Found, Question},
     store::ProductRow,
 };
@@ -30,8 +30,11 @@ impl engine::Wire for Catalog {
 
     fn command(payload: &[u8]) -> Result<Input, WireError> {
         use proto::command::Body;
-        match proto::Command::decode(payload)?.body.ok_or(WireError::Missing("body"))? {
+        let command = proto::Command::decode(payload)?;
+        let sent_at = Timestamp::parse(command.time.as_ref())?;
+        match command.body.ok_or(WireError::Missing("body"))? {
             Body::PutProducts(put) => {
+                let wanted = |product| wanted(product, sent_at);
                 put.products.into_iter().map(wanted).collect::<Result<_, _>>().map(Input::Put)
             }
             other => Err(WireError::Unexpected(names::command_name(&other).1)),
@@ -43,21 +46,22 @@ impl engine::Wire for Catalog {
     }
 
     fn encode(event: &Event) -> Encoded {
-        let Product { sku, title, price, active } = event.product.clone();
-        let (sku, price) = (sku.into(), Some(price.into()));
-        let kind = match event.kind {
-            EventKind::Created => {
-                Kind::Created(catalog::ProductCreated { sku, title, price, active })
+        let after = Some(to_wire(&event.product));
+        let as_of = Some(event.as_of.into());
+        let kind = match &event.fact {
+            Fact::Created => Kind::Created(catalog::Created { product: after, as_of }),
+            Fact::Updated { before } => {
+                Kind::Updated(catalog::Updated { before: Some(to_wire(before)), after, as_of })
             }
-            EventKind::Updated => Kind::Updated(catalog::ProductUpdated { sku, title, price }),
-            EventKind::Discontinued => {
-                Kind::Discontinued(catalog::ProductDiscontinued { sku, title, price })
+            Fact::Archived { before } => {
+                Kind::Archived(catalog::Archived { before: Some(to_wire(before)), after, as_of })
             }
         };
         let body = Body::Catalog(proto::catalog::CatalogEvent { kind: Some(kind) });
         let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
-        Encoded::new(name, envelope.encode_to_vec())
+        let occurred_at = Some(event.as_of);
+        Encoded { occurred_at, ..Encoded::new(name, envelope.encode_to_vec()) }
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
@@ -65,23 +69,32 @@ impl engine::Wire for Catalog {
         let Body::Catalog(proto::catalog::CatalogEvent { kind: Some(kind) }) = body else {
             return Err(WireError::Unexpected("an event that is not the catalogue's"));
         };
-        let (kind, sku, title, price, active) = match kind {
-            Kind::Created(it) => (EventKind::Created, it.sku, it.title, it.price, it.active),
-            Kind::Updated(it) => (EventKind::Updated, it.sku, it.title, it.price, true),
-            Kind::Discontinued(it) => (EventKind::Discontinued, it.sku, it.title, it.price, false),
+        let (fact, product, as_of) = match kind {
+            Kind::Created(it) => (Fact::Created, it.product, it.as_of),
+            Kind::Updated(it) => (Fact::Updated { before: parse(it.before)? }, it.after, it.as_of),
+            Kind::Archived(it) => {
+                (Fact::Archived { before: parse(it.before)? }, it.after, it.as_of)
+            }
         };
-        Ok(Event { kind, product: parse(proto::catalog::Product { sku, title, price, active })? })
+        let (product, as_of) = (parse(product)?, Timestamp::parse(as_of.as_ref())?);
+        Ok(Event { fact, product, as_of })
     }
 
-    fn encode_answer(Answer(results): &Answer) -> Vec<u8> {
-        let result = |result: &ProductResult| match result {
-            ProductResult::Created => catalog::ProductResult::Created.into(),
-            ProductResult::Updated => catalog::ProductResult::Updated.into(),
-            ProductResult::Discontinued => catalog::ProductResult::Discontinued.into(),
-            ProductResult::Unchanged => catalog::ProductResult::Unchanged.into(),
+    fn encode_answer(Answer(outcomes): &Answer) -> Vec<u8> {
+        let outcome = |outcome: &Outcome| {
+            let result = match outcome.result {
+                ProductResult::Created => catalog::ProductResult::Created,
+                ProductResult::Updated => catalog::ProductResult::Updated,
+                ProductResult::Archived => catalog::ProductResult::Archived,
+                ProductResult::Unchanged => catalog::ProductResult::Unchanged,
+                ProductResult::Stale => catalog::ProductResult::Stale,
+                ProductResult::VersionMismatch => catalog::ProductResult::VersionMismatch,
+            };
+            catalog::ProductOutcome { result: result.into(), version: outcome.version }
         };
-        let answer = catalog::PutProductsAnswer { results: results.iter().map(result).collect() };
-        let answer = Some(answer_body::Answer::PutProducts(answer));
+        let outcomes = outcomes.iter().map(outcome).collect();
+        let answer =
+            Some(answer_body::Answer::PutProducts(catalog::PutProductsAnswer { outcomes }));
         AnswerBody { answer }.encode_to_vec()
     }
 
@@ -98,31 +111,49 @@ impl engine::Wire for Catalog {
 
     fn encode_found(found: Found) -> Vec<u8> {
         match found {
-            Found::Product(row) => stored(row).encode_to_vec(),
+            Found::Product(row) => stored(&row).encode_to_vec(),
             Found::Products(rows) => {
-                let products = rows.into_iter().map(stored).collect();
+                let products = rows.iter().map(stored).collect();
                 catalog::StoredProducts { products }.encode_to_vec()
             }
         }
     }
 }
 
-fn stored(row: ProductRow) -> catalog::StoredProduct {
-    let ProductRow { product: Product { sku, title, price, active }, version } = row;
-    let product = catalog::Product { sku: sku.into(), title, price: Some(price.into()), active };
-    catalog::StoredProduct { product: Some(product), version }
+fn stored(row: &ProductRow) -> catalog::StoredProduct {
+    catalog::StoredProduct { product: Some(to_wire(&row.product)), version: row.version }
 }
 
-fn wanted(product: proto::catalog::Product) -> Result<Product, WireError> {
-    if product.title.chars().any(char::is_control) {
+fn wanted(product: proto::catalog::WantedProduct, sent_at: Timestamp) -> Result<Wanted, WireError> {
+    let proto::catalog::WantedProduct { product, as_of, expected_version } = product;
+    let title = product.as_ref().map_or("", |product| &product.title);
+    if title.chars().any(char::is_control) {
         // Postgres takes no NUL, so such a title would stop the projection for good.
-        let rule = "must have no control characters";
-        return Err(ParseError::new("title", rule, &product.title).into());
+        return Err(ParseError::new("title", "must have no control characters", title).into());
     }
-    parse(product)
+    let as_of = match as_of {
+        // Nobody knows the future; a clock that is ahead would make what comes later stale.
+        Some(as_of) => Timestamp::parse(Some(&as_of))?.min(sent_at),
+        None => sent_at,
+    };
+    Ok(Wanted { product: parse(product)?, as_of, expected_version })
 }
 
-fn parse(product: proto::catalog::Product) -> Result<Product, WireError> {
-    let proto::catalog::Product { sku, title, price, active } = product;
-    Ok(Product { sku: Sku::parse(&sku)?, title, price: Money::parse(price.as_ref())?, active })
+fn to_wire(product: &Product) -> catalog::Product {
+    let Product { sku, title, price, tax_basis, active } = product.clone();
+    let price = Some(tax_basis.price(price.minor, price.currency));
+    catalog::Product { sku: sku.into(), title, price, active }
+}
+
+fn parse(product: Option<catalog::Product>) -> Result<Product, WireError> {
+    let product = product.ok_or(WireError::Missing("product"))?;
+    let catalog::Product { sku, title, price, active } = product;
+    let price = price.ok_or(WireError::Missing("price"))?;
+    Ok(Product {
+        sku: Sku::parse(&sku)?,
+        title,
+        price: Money::parse(price.money.as_ref())?,
+        tax_basis: TaxBasis::parse(price.tax_basis)?,
+        active,
+    })
 }

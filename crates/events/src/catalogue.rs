@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use prost_reflect::{
     Cardinality, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor,
+    OneofDescriptor,
 };
 use serde_json::{Map, Value, json};
 
@@ -81,7 +82,7 @@ fn read_events() -> Vec<PublicEvent> {
         .filter(|service| service.name() != "engine")
         .flat_map(|service| {
             let facts = message_kind(&service).and_then(|message| message.oneofs().next());
-            let facts: Vec<_> = facts.iter().flat_map(|oneof| oneof.fields()).collect();
+            let facts: Vec<_> = facts.iter().flat_map(OneofDescriptor::fields).collect();
             facts.into_iter().filter_map(move |fact| {
                 Some(PublicEvent {
                     service: service.name().to_owned(),

@@ -109,40 +109,45 @@ fn chosen(message: &DynamicMessage, oneof: &str) -> Option<(String, DynamicMessa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::order;
+    use crate::{
+        money::{Currency, TaxBasis},
+        proto::catalog,
+    };
 
-    fn paid() -> proto::Event {
-        let amount = proto::Money { minor: 12_500, currency: "GBP".to_owned() };
-        let paid = order::Paid { amount: Some(amount), ..Default::default() };
-        let kind = Some(order::order_event::Kind::Paid(paid));
+    fn created() -> proto::Event {
+        let currency = Currency::parse("GBP").expect("valid");
+        let price = Some(TaxBasis::Included.price(12_500, currency));
+        let product = catalog::Product { sku: "MUG".to_owned(), price, ..Default::default() };
+        let created = catalog::Created { product: Some(product), as_of: None };
+        let kind = Some(catalog::catalog_event::Kind::Created(created));
         proto::Event {
             id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
             shop: "acme".to_owned(),
-            aggregate_type: "order".to_owned(),
-            aggregate_id: "o-1".to_owned(),
+            aggregate_type: "product".to_owned(),
+            aggregate_id: "MUG".to_owned(),
             aggregate_version: 5,
             position: 81,
             time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 5_000_000 }),
-            body: Some(Body::Order(order::OrderEvent { kind })),
+            body: Some(Body::Catalog(catalog::CatalogEvent { kind })),
             ..Default::default()
         }
     }
 
     #[test]
     fn an_event_is_rendered_with_all_of_its_envelope() {
-        let event = paid().encode_to_vec();
+        let event = created().encode_to_vec();
         let rendered = render(&event).expect("it is public");
         assert_eq!(rendered["specversion"], "1.0");
-        assert_eq!(rendered["source"], "/shops/acme/order");
-        assert_eq!(rendered["type"], "order.paid");
-        assert_eq!(rendered["subject"], "o-1");
+        assert_eq!(rendered["source"], "/shops/acme/catalog");
+        assert_eq!(rendered["type"], "catalog.created");
+        assert_eq!(rendered["subject"], "MUG");
         assert_eq!(rendered["time"], "2023-11-14T22:13:20.005Z");
         assert_eq!(rendered["position"], "81");
         assert_eq!(
             (&rendered["actorkind"], &rendered["actorid"]),
-            (&"service".into(), &"order".into())
+            (&"service".into(), &"catalog".into())
         );
-        assert_eq!(rendered["data"]["amount"]["minor"], "12500");
+        assert_eq!(rendered["data"]["product"]["price"]["money"]["minor"], "12500");
         // Attribute names have lower-case letters and digits only (section 3.1 of the specification).
         let names = rendered.as_object().expect("an object").keys();
         for name in names {
@@ -152,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_same_bytes_are_the_same_text() {
-        let event = paid().encode_to_vec();
+        let event = created().encode_to_vec();
         let text = || render(&event).expect("it is public").to_string();
         assert_eq!(text(), text());
     }
@@ -162,7 +167,7 @@ mod tests {
         let kind =
             Some(protocol::proto::engine_event::Kind::Positions(protocol::proto::Positions {}));
         let body = Some(Body::Engine(protocol::proto::EngineEvent { kind }));
-        let event = proto::Event { body, ..paid() }.encode_to_vec();
+        let event = proto::Event { body, ..created() }.encode_to_vec();
         assert!(matches!(render(&event), Err(RenderError::NotPublic(_))));
         assert!(matches!(render(b"\xff"), Err(RenderError::Json(_))));
     }

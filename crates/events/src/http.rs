@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{CustomerId, Location, OrderId, Quantity, Reference, Sku},
-    money::{Currency, Money},
+    money::{Currency, Money, TaxBasis},
 };
 
 /// A product.
@@ -17,11 +17,22 @@ pub struct ProductView {
     /// The title, for people.
     pub title: String,
     /// The price of one unit.
-    pub price: Money,
+    pub price: PriceView,
     /// Whether it is sold.
     pub active: bool,
     /// Counts its changes, from 1.
     pub version: u64,
+}
+
+/// What something is sold for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceView {
+    /// The amount.
+    #[serde(flatten)]
+    pub money: Money,
+    /// Whether tax is in it.
+    #[serde(default)]
+    pub tax_basis: TaxBasis,
 }
 
 /// The stock of a SKU at a location.

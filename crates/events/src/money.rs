@@ -12,6 +12,81 @@ pub const MAX_UNIT_PRICE: i64 = 1_000_000_000_000;
 /// The highest total of one order, in minor units: sums over many orders stay below `i64::MAX`.
 pub const MAX_ORDER_TOTAL: i64 = 1_000_000_000_000_000;
 
+/// A rate of 100 %, in millionths.
+const WHOLE_PPM: i128 = 1_000_000;
+
+/// Whether tax is in a price.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaxBasis {
+    /// The price includes tax.
+    #[default]
+    Included,
+    /// Tax is added to the price.
+    Excluded,
+}
+
+impl TaxBasis {
+    /// Takes the wire form.
+    pub fn parse(basis: i32) -> Result<Self, ParseError> {
+        match proto::TaxBasis::try_from(basis) {
+            Ok(proto::TaxBasis::Included) => Ok(Self::Included),
+            Ok(proto::TaxBasis::Excluded) => Ok(Self::Excluded),
+            Ok(proto::TaxBasis::Unspecified) | Err(_) => {
+                let rule = "must be one that this version knows";
+                Err(ParseError::new("tax_basis", rule, &basis.to_string()))
+            }
+        }
+    }
+
+    /// A price of `minor` minor units on this basis, as it is on the wire.
+    pub fn price(self, minor: i64, currency: Currency) -> proto::Price {
+        let tax_basis = proto::TaxBasis::from(self).into();
+        proto::Price { money: Some(Money { minor, currency }.into()), tax_basis }
+    }
+
+    /// What is paid for `minor` minor units on this basis with this tax.
+    pub fn gross(self, minor: i128, tax: Option<&Tax>) -> i128 {
+        match self {
+            Self::Included => minor,
+            Self::Excluded => minor + tax.map_or(0, |tax| i128::from(tax.amount)),
+        }
+    }
+}
+
+impl From<TaxBasis> for proto::TaxBasis {
+    fn from(basis: TaxBasis) -> Self {
+        match basis {
+            TaxBasis::Included => Self::Included,
+            TaxBasis::Excluded => Self::Excluded,
+        }
+    }
+}
+
+/// A tax, as a caller gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tax {
+    /// The rate in millionths: 190,000 is 19 %.
+    pub rate_ppm: i64,
+    /// The amount in minor units.
+    pub amount: i64,
+}
+
+impl Tax {
+    /// Whether the amount follows from the rate, for `minor` minor units on that basis. Each of
+    /// `units` may have been rounded by itself, to either side, so it may differ by as many minor units.
+    pub fn is_of(&self, minor: i128, basis: TaxBasis, units: i64) -> bool {
+        let rate = i128::from(self.rate_ppm);
+        let (of, whole) = match basis {
+            TaxBasis::Included => (minor * rate, WHOLE_PPM + rate),
+            TaxBasis::Excluded => (minor * rate, WHOLE_PPM),
+        };
+        // Compared as fractions of `whole`, so that nothing is rounded here.
+        (i128::from(self.amount) * whole - of).abs() <= i128::from(units.max(1)) * whole
+    }
+}
+
 /// An ISO 4217 currency code: three capital letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -140,6 +215,19 @@ mod tests {
         assert_eq!(show(1_234_567, "KWD"), "1234.567 KWD");
         assert_eq!(show(100, "ABC"), "1.00 ABC");
         assert_eq!(show(i64::MIN, "GBP"), "-92233720368547758.08 GBP");
+    }
+
+    #[test]
+    fn a_tax_follows_from_its_rate_up_to_the_rounding_of_each_unit() {
+        let is = |amount, minor, basis, units| {
+            Tax { rate_ppm: 190_000, amount }.is_of(minor, basis, units)
+        };
+        // 19 % in 1,190 is 190; on 1,000 it is 190.
+        assert!(is(190, 1_190, TaxBasis::Included, 1) && is(190, 1_000, TaxBasis::Excluded, 1));
+        assert!(is(191, 1_190, TaxBasis::Included, 1) && !is(192, 1_190, TaxBasis::Included, 1));
+        assert!(is(192, 1_000, TaxBasis::Excluded, 2) && !is(188, 1_000, TaxBasis::Excluded, 1));
+        // Of a rebate the tax is below 0.
+        assert!(is(-190, -1_000, TaxBasis::Excluded, 1) && !is(190, -1_000, TaxBasis::Excluded, 1));
     }
 
     #[test]

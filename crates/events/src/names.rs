@@ -22,7 +22,7 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
         Body::Catalog(event) => match event.kind.as_ref()? {
             Catalog::Created(_) => "created",
             Catalog::Updated(_) => "updated",
-            Catalog::Discontinued(_) => "discontinued",
+            Catalog::Archived(_) => "archived",
         },
         Body::Inventory(event) => match event.kind.as_ref()? {
             Inventory::Counted(_) => "counted",

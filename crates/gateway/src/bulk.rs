@@ -381,7 +381,7 @@ mod tests {
         }
 
         fn outcomes(answer: Self::Answer) -> Result<Vec<LineOutcome>, UnknownResult> {
-            Ok(vec![APPLIED; answer.results.len()])
+            Ok(vec![APPLIED; answer.outcomes.len()])
         }
     }
 

@@ -6,10 +6,7 @@
 
 use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
-use events::{
-    money::{Currency, MAX_ORDER_TOTAL, MAX_UNIT_PRICE},
-    proto,
-};
+use events::money::{MAX_ORDER_TOTAL, MAX_UNIT_PRICE};
 use protocol::id::ParseError;
 
 use crate::{
@@ -268,15 +265,6 @@ pub(crate) fn flag(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Opt
         return None;
     };
     Some(*value)
-}
-
-/// Reads the price of a product.
-pub(crate) fn price(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::Money> {
-    object(node, path, errors, |fields| {
-        let minor = fields.required("minor", integer(unit_price));
-        let currency = fields.required("currency", text(Currency::parse_current));
-        Some(proto::Money { minor: minor?, currency: currency?.into() })
-    })
 }
 
 /// The rule of the price of a unit, in minor units.

@@ -32,6 +32,8 @@ pub(crate) enum Code {
     LinesRefused,
     TotalOutOfRange,
     TooLate,
+    StaleProduct,
+    VersionMismatch,
     Internal,
     Unavailable,
     NotReady,
@@ -48,7 +50,9 @@ impl Code {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ReferenceTaken | Self::TooLate => StatusCode::CONFLICT,
+            Self::ReferenceTaken | Self::TooLate | Self::StaleProduct | Self::VersionMismatch => {
+                StatusCode::CONFLICT
+            }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidFields
@@ -84,6 +88,8 @@ impl Code {
             Self::LinesRefused => ("lines_refused", "Some lines cannot be sold"),
             Self::TotalOutOfRange => ("total_out_of_range", "The order's total is out of range"),
             Self::TooLate => ("too_late", "The order can no longer be cancelled"),
+            Self::StaleProduct => ("stale", "The product changed later"),
+            Self::VersionMismatch => ("version_mismatch", "The product has another version"),
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),

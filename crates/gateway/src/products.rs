@@ -12,21 +12,24 @@ use axum::{
 use events::{
     http::ProductView,
     id::Sku,
+    money::{Currency, TaxBasis},
     proto::{
         self,
-        catalog::{self, ProductResult, PutProductsAnswer},
+        catalog::{
+            self, ProductOutcome, ProductResult, PutProductsAnswer, StoredProduct, WantedProduct,
+        },
     },
 };
-use protocol::{id::ParseError, subject::Lane};
+use protocol::{id::ParseError, subject::Lane, time::Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
     body::{JsonBytes, Media, media, read_json},
     bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
     extract::{RequestContext, SkuPath},
-    fields::{self, Errors, Fields, Path, flag, object, price, text, words},
+    fields::{self, Errors, Fields, Path, flag, integer, object, text, unit_price, words},
     json::Node,
-    problem::{Problem, RETRY_AFTER_S},
+    problem::{Code, Problem, RETRY_AFTER_S},
     services::{Page, Reply},
     state::AppState,
     view,
@@ -71,15 +74,9 @@ pub(crate) async fn put(
     let product = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| product(fields, Some(sku)))
     })?;
-    let shown = json!({
-        "sku": product.sku,
-        "title": product.title,
-        "price": {
-            "minor": product.price.as_ref().map(|price| price.minor),
-            "currency": product.price.as_ref().map(|price| &price.currency),
-        },
-        "active": product.active,
-    });
+    let expected_version = product.expected_version;
+    let stored = StoredProduct { product: product.product.clone(), version: 0 };
+    let shown = view::product(stored)?;
     let command = context.command(None, &bytes, Products::command(vec![product]));
     let command_id = command.id.clone();
     match state
@@ -87,7 +84,9 @@ pub(crate) async fn put(
         .send::<PutProductsAnswer>(Lane::Live, command, state.answer_timeout)
         .await?
     {
-        Reply::Answered(answer) => Ok(answer.mark(put_response(&answer.body, shown)?)),
+        Reply::Answered(answer) => {
+            Ok(answer.mark(put_response(&answer.body, shown, expected_version)?))
+        }
         Reply::Pending => {
             let retry_after = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
             let body = Json(json!({"command_id": command_id}));
@@ -98,18 +97,34 @@ pub(crate) async fn put(
 
 fn put_response(
     answer: &PutProductsAnswer,
-    mut shown: Value,
-) -> Result<impl IntoResponse + use<>, Problem> {
-    let result = answer.results().next().unwrap_or_default();
+    mut shown: ProductView,
+    expected_version: Option<u64>,
+) -> Result<Response, Problem> {
+    let ProductOutcome { result, version } = answer.outcomes.first().copied().unwrap_or_default();
+    let result = ProductResult::try_from(result).unwrap_or_default();
     let status = match result {
         ProductResult::Created => StatusCode::CREATED,
         ProductResult::Updated
-        | ProductResult::Discontinued
+        | ProductResult::Archived
         | ProductResult::Unchanged
         | ProductResult::Unspecified => StatusCode::OK,
+        ProductResult::Stale => {
+            let detail = "the product changed after `as_of`: read it, and send what shall be";
+            return Err(Problem::new(Code::StaleProduct, detail).with("version", version));
+        }
+        ProductResult::VersionMismatch => {
+            let expected = expected_version.unwrap_or_default();
+            let detail = format!(
+                "the product has version {version}, not {expected}: read it, and send what shall be"
+            );
+            let problem = Problem::new(Code::VersionMismatch, detail).with("version", version);
+            return Err(problem.with("expected_version", expected));
+        }
     };
-    shown["result"] = json!(outcome(result)?.result);
-    Ok((status, Json(shown)))
+    shown.version = version;
+    let mut body = serde_json::to_value(shown).map_err(|error| Problem::internal(&error))?;
+    body["result"] = json!(outcome(result)?.result);
+    Ok((status, Json(body)).into_response())
 }
 
 /// `POST /products`: many, as NDJSON or as `{"products": […]}`.
@@ -135,44 +150,50 @@ pub(crate) async fn post(
 struct Products;
 
 impl Upload for Products {
-    type Line = proto::catalog::Product;
+    type Line = WantedProduct;
     type Answer = PutProductsAnswer;
-    const COUNTS: &'static [&'static str] = &["accepted", bulk::REJECTED];
+    const COUNTS: &'static [&'static str] = &["accepted", "stale", bulk::REJECTED];
 
-    fn read(
-        node: &Node<'_>,
-        path: &Path<'_>,
-        errors: &mut Errors,
-    ) -> Option<proto::catalog::Product> {
+    fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<WantedProduct> {
         object(node, path, errors, |fields| product(fields, None))
     }
 
-    fn name(product: &proto::catalog::Product) -> LineName {
-        LineName { sku: product.sku.clone(), document: None }
+    fn name(wanted: &WantedProduct) -> LineName {
+        let sku = wanted.product.as_ref().map(|product| product.sku.clone());
+        LineName { sku: sku.unwrap_or_default(), document: None }
     }
 
-    fn command(products: Vec<proto::catalog::Product>) -> proto::command::Body {
+    fn command(products: Vec<WantedProduct>) -> proto::command::Body {
         proto::command::Body::PutProducts(proto::catalog::PutProducts { products })
     }
 
     fn outcomes(answer: PutProductsAnswer) -> Result<Vec<LineOutcome>, UnknownResult> {
-        answer.results().map(outcome).collect()
+        let results = answer.outcomes.iter().map(|it| ProductResult::try_from(it.result));
+        results.map(|result| outcome(result.unwrap_or_default())).collect()
     }
 }
 
 fn outcome(result: ProductResult) -> Result<LineOutcome, UnknownResult> {
-    let result = match result {
-        ProductResult::Created => "created",
-        ProductResult::Updated => "updated",
-        ProductResult::Discontinued => "discontinued",
-        ProductResult::Unchanged => "unchanged",
+    let (result, count, detail) = match result {
+        ProductResult::Created => ("created", "accepted", None),
+        ProductResult::Updated => ("updated", "accepted", None),
+        ProductResult::Archived => ("archived", "accepted", None),
+        ProductResult::Unchanged => ("unchanged", "accepted", None),
+        ProductResult::Stale => {
+            let detail = "the product changed after `as_of`: it was left as it is";
+            ("stale", "stale", Some(detail))
+        }
+        ProductResult::VersionMismatch => {
+            let detail = "the product has another version: read it, and send it again";
+            ("version_mismatch", bulk::REJECTED, Some(detail))
+        }
         ProductResult::Unspecified => return Err(UnknownResult),
     };
-    Ok(LineOutcome { result, count: "accepted", detail: None })
+    Ok(LineOutcome { result, count, detail })
 }
 
 /// Reads a product. Its SKU is a field unless the path names it.
-fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<proto::catalog::Product> {
+fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<WantedProduct> {
     let sku = match sku {
         Some(sku) => Some(sku),
         None => fields.required("sku", text(Sku::parse)),
@@ -180,7 +201,35 @@ fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<proto::catal
     let title = fields.required("title", text(title));
     let price = fields.required("price", price);
     let active = fields.optional("active", flag).unwrap_or(true);
-    Some(proto::catalog::Product { sku: sku?.into(), title: title?, price: Some(price?), active })
+    let as_of = fields.optional("as_of", text(Timestamp::parse_rfc3339));
+    let expected_version = fields.optional("expected_version", integer(version));
+    let product =
+        proto::catalog::Product { sku: sku?.into(), title: title?, price: Some(price?), active };
+    let as_of = as_of.map(Into::into);
+    Some(WantedProduct { product: Some(product), as_of, expected_version })
+}
+
+/// Reads a price: an amount, and whether tax is in it.
+fn price(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::Price> {
+    object(node, path, errors, |fields| {
+        let minor = fields.required("minor", integer(unit_price));
+        let currency = fields.required("currency", text(Currency::parse_current));
+        let basis = fields.optional("tax_basis", text(tax_basis)).unwrap_or_default();
+        Some(basis.price(minor?, currency?))
+    })
+}
+
+fn tax_basis(value: &str) -> Result<TaxBasis, ParseError> {
+    match value {
+        "included" => Ok(TaxBasis::Included),
+        "excluded" => Ok(TaxBasis::Excluded),
+        _ => Err(ParseError::new("tax_basis", "must be included or excluded", value)),
+    }
+}
+
+fn version(value: i64) -> Result<u64, ParseError> {
+    let rule = "must be 0 to 9223372036854775807";
+    u64::try_from(value).map_err(|_| ParseError::new("version", rule, &value.to_string()))
 }
 
 fn title(value: &str) -> Result<String, ParseError> {
@@ -195,23 +244,35 @@ mod tests {
     #[test]
     fn a_product_is_read() {
         let line = br#"{"sku":"A","title":"Mug","price":{"minor":199,"currency":"GBP"}}"#;
-        let price = Some(proto::Money { minor: 199, currency: "GBP".into() });
-        assert_eq!(
-            fields::line(line, Products::read),
-            Ok(proto::catalog::Product {
-                sku: "A".into(),
-                title: "Mug".into(),
-                price,
-                active: true
-            })
-        );
+        let currency = Currency::parse("GBP").expect("valid");
+        let product = proto::catalog::Product {
+            sku: "A".into(),
+            title: "Mug".into(),
+            price: Some(TaxBasis::Included.price(199, currency)),
+            active: true,
+        };
+        let wanted = WantedProduct { product: Some(product), ..Default::default() };
+        assert_eq!(fields::line(line, Products::read), Ok(wanted));
     }
 
     #[test]
     fn every_wrong_field_of_a_product_is_named() {
-        let line = br#"{"sku":"A B","title":"","price":{"minor":-1,"currency":"gbp"},"active":1}"#;
+        let line = br#"{"sku":"A B","title":"","price":{"minor":-1,"currency":"gbp",
+            "tax_basis":"net"},"active":1,"as_of":"today","expected_version":-1}"#;
         let errors = fields::line(line, Products::read).expect_err("is wrong");
         let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
-        assert_eq!(named, ["sku", "title", "price.minor", "price.currency", "active"]);
+        assert_eq!(
+            named,
+            [
+                "sku",
+                "title",
+                "price.minor",
+                "price.currency",
+                "price.tax_basis",
+                "active",
+                "as_of",
+                "expected_version"
+            ]
+        );
     }
 }

@@ -209,6 +209,7 @@ async fn an_upload_of_invalid_lines_is_answered_line_by_line() {
         document,
         serde_json::json!({
             "accepted": 0,
+            "stale": 0,
             "rejected": 3,
             "results": [
                 {"line": 0, "result": "rejected", "errors": [{

@@ -3,10 +3,11 @@
 use events::{
     http::{
         CancelReason, Cancellation, Charge, LevelView, OrderGroup, OrderLine, OrderStatus,
-        OrderTotals, OrderView, PaymentTotals, ProductView, Shortage, StepView, StockTotals,
+        OrderTotals, OrderView, PaymentTotals, PriceView, ProductView, Shortage, StepView,
+        StockTotals,
     },
     id::{CustomerId, Location, OrderId, Quantity, Reference, Sku},
-    money::Money,
+    money::{Money, TaxBasis},
     proto::{catalog, inventory, order, payment},
 };
 use protocol::{id::ParseError, time::Timestamp};
@@ -31,7 +32,9 @@ fn unknown(what: &'static str, value: i32) -> ViewError {
 /// A product.
 pub(crate) fn product(stored: catalog::StoredProduct) -> Result<ProductView, ViewError> {
     let catalog::Product { sku, title, price, active } = stored.product.unwrap_or_default();
-    let (sku, price) = (Sku::parse(&sku)?, Money::parse(price.as_ref())?);
+    let price = price.unwrap_or_default();
+    let (sku, money) = (Sku::parse(&sku)?, Money::parse(price.money.as_ref())?);
+    let price = PriceView { money, tax_basis: TaxBasis::parse(price.tax_basis)? };
     Ok(ProductView { sku, title, price, active, version: stored.version })
 }
 

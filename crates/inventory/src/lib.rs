@@ -43,11 +43,7 @@ impl Service for Inventory {
     const NAME: &'static str = "inventory";
     const SOURCES: &'static [Source] = &[
         Source { service: "order", events: &["placed", "authorized", "cancelled"], replica: false },
-        Source {
-            service: "catalog",
-            events: &["created", "updated", "discontinued"],
-            replica: true,
-        },
+        Source { service: "catalog", events: &["created", "updated", "archived"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
     const FORMAT: u32 = 1;

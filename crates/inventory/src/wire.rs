@@ -150,11 +150,12 @@ fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
             }
         }
         Body::Catalog(product) => {
-            let sku = match product.kind.ok_or(WireError::Missing("kind"))? {
-                Catalog::Created(created) => created.sku,
-                Catalog::Updated(updated) => updated.sku,
-                Catalog::Discontinued(discontinued) => discontinued.sku,
+            let product = match product.kind.ok_or(WireError::Missing("kind"))? {
+                Catalog::Created(created) => created.product,
+                Catalog::Updated(updated) => updated.after,
+                Catalog::Archived(archived) => archived.after,
             };
+            let sku = product.ok_or(WireError::Missing("product"))?.sku;
             Ok(Input::ProductKnown { sku: Sku::parse(&sku)? })
         }
         Body::Engine(_) | Body::Inventory(_) | Body::Payment(_) => Err(unexpected),

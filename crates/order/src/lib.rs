@@ -74,11 +74,7 @@ impl Service for Orders {
             events: &["authorized", "declined", "failed", "captured", "capture_failed"],
             replica: false,
         },
-        Source {
-            service: "catalog",
-            events: &["created", "updated", "discontinued"],
-            replica: true,
-        },
+        Source { service: "catalog", events: &["created", "updated", "archived"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
     const FORMAT: u32 = 1;

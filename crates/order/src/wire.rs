@@ -239,13 +239,15 @@ fn payment(kind: Payment) -> Result<Signal, WireError> {
 }
 
 fn product(kind: Catalog) -> Result<Input, WireError> {
-    let (sku, price, active) = match kind {
-        Catalog::Created(created) => (created.sku, created.price, created.active),
-        Catalog::Updated(updated) => (updated.sku, updated.price, true),
-        Catalog::Discontinued(discontinued) => (discontinued.sku, discontinued.price, false),
+    let product = match kind {
+        Catalog::Created(created) => created.product,
+        Catalog::Updated(updated) => updated.after,
+        Catalog::Archived(archived) => archived.after,
     };
-    let price = Price { price: Money::parse(price.as_ref())?, active };
-    Ok(Input::Priced { sku: Sku::parse(&sku)?, price })
+    let product = product.ok_or(WireError::Missing("product"))?;
+    let price = product.price.ok_or(WireError::Missing("price"))?;
+    let price = Price { price: Money::parse(price.money.as_ref())?, active: product.active };
+    Ok(Input::Priced { sku: Sku::parse(&product.sku)?, price })
 }
 
 fn line(line: &proto::order::Line) -> Result<OrderLine, ParseError> {

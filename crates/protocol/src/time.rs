@@ -40,6 +40,16 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// Takes its text, RFC 3339 with an offset, such as `2026-03-14T09:26:53Z`.
+    pub fn parse_rfc3339(text: &str) -> Result<Self, ParseError> {
+        let rule = "must be a time as RFC 3339 has it, such as 2026-03-14T09:26:53Z";
+        let time = DateTime::parse_from_rfc3339(text);
+        time.map(|time| Self(time.timestamp_millis()))
+            .map_err(|_| ParseError::new("time", rule, text))
+    }
+}
+
 impl From<Timestamp> for prost_types::Timestamp {
     fn from(time: Timestamp) -> Self {
         let nanos = time.0.rem_euclid(1000) * 1_000_000;

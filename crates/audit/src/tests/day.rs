@@ -51,7 +51,8 @@ impl Day {
 
     fn open_the_shop(&mut self) {
         for sku in ["A", "B"] {
-            let created = proto::catalog::ProductCreated { sku: sku.into(), ..Default::default() };
+            let product = Some(proto::catalog::Product { sku: sku.into(), ..Default::default() });
+            let created = proto::catalog::Created { product, ..Default::default() };
             let kind = Some(catalog_event::Kind::Created(created));
             let body = Body::Catalog(proto::catalog::CatalogEvent { kind });
             self.add("catalog", sku, "command.put_products", "products", body);

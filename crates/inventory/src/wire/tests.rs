@@ -136,12 +136,12 @@ fn the_lines_of_an_order_are_summed_for_each_sku() {
 #[test]
 fn whatever_the_catalogue_says_of_a_product_it_has_it() {
     use proto::catalog::catalog_event::Kind as Catalog;
-    let sku = String::from("a@b");
-    let created = proto::catalog::ProductCreated { sku: sku.clone(), ..Default::default() };
-    let updated = proto::catalog::ProductUpdated { sku: sku.clone(), ..Default::default() };
-    let discontinued = proto::catalog::ProductDiscontinued { sku, ..Default::default() };
-    for kind in
-        [Catalog::Created(created), Catalog::Updated(updated), Catalog::Discontinued(discontinued)]
+    let product = proto::catalog::Product { sku: "a@b".into(), ..Default::default() };
+    let after = Some(product);
+    let created = proto::catalog::Created { product: after.clone(), ..Default::default() };
+    let updated = proto::catalog::Updated { after: after.clone(), ..Default::default() };
+    let archived = proto::catalog::Archived { after, ..Default::default() };
+    for kind in [Catalog::Created(created), Catalog::Updated(updated), Catalog::Archived(archived)]
     {
         let body = proto::event::Body::Catalog(proto::catalog::CatalogEvent { kind: Some(kind) });
         let event = proto::Event { body: Some(body), ..Default::default() };
