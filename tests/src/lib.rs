@@ -144,10 +144,10 @@ impl Installation {
         settled
     }
 
-    /// The kinds of the events about the payment of an order, in their order.
+    /// The kinds of the events about the first payment of an order, in their order.
     pub async fn payment_steps(&self, order: &Value) -> Vec<String> {
-        let order = order["id"].as_str().expect("an order has an id");
-        kinds(&self.server, "PAYMENT-0", |event| event.aggregate_id == order).await
+        let payment = format!("{}-1", order["id"].as_str().expect("an order has an id"));
+        kinds(&self.server, "PAYMENT-0", |event| event.aggregate_id == payment).await
     }
 
     /// Stops the services, and checks that each database equals its log.

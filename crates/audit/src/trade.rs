@@ -86,7 +86,8 @@ struct OrderHistory {
     progress: Progress,
     /// The lines that it was placed with, by the number of the SKU.
     lines: Vec<(u32, i64)>,
-    payment: Option<Payment>,
+    /// By number.
+    payments: BTreeMap<u32, Payment>,
     reservation: Reservation,
 }
 
@@ -159,7 +160,12 @@ impl Trade {
         let Some(kind) = kind else {
             return self.findings.payments.add(format!("{position}: an event without a fact"));
         };
-        self.push(OrderKey::of(&event.aggregate_id), position, payment::step(kind));
+        // A payment's id is that of its order, and a number.
+        let Some((order, number)) = event.aggregate_id.rsplit_once('-') else {
+            return self.findings.payments.add(format!("{position}: a payment without a number"));
+        };
+        let order = OrderKey::of(order);
+        self.push(order, position, payment::step(kind, number.parse().unwrap_or(0)));
     }
 
     /// Takes in an event of the inventory.
@@ -274,7 +280,7 @@ impl OrderHistory {
                 self.reservation.apply(order, position, step, &mut findings.reservations);
             }
             Step::Payment(step) => {
-                let payment = self.payment.get_or_insert_default();
+                let payment = self.payments.entry(step.number).or_default();
                 payment.apply(position, step, &mut findings.payments);
             }
         }
@@ -282,17 +288,15 @@ impl OrderHistory {
 
     /// Compares what the three logs say of the order, and adds it to the sums.
     fn compare(self, order: OrderKey, traded: &mut Traded, sold: &mut [i64]) {
-        let Self { progress, lines, payment, reservation } = self;
+        let Self { progress, lines, payments, reservation } = self;
         let findings = &mut traded.findings;
-        if let Some(payment) = &payment {
-            payment.compare(order, &progress, &reservation, &mut findings.payments);
-            traded.money.add(payment);
-        }
+        payment::compare(order, &payments, &progress, &reservation, &mut findings.payments);
+        payments.values().for_each(|payment| traded.money.add(payment));
         findings.progress.expect(!reservation.is_held(), || {
             format!("units are still held for order {order}, with a deadline")
         });
         let Some((status, total)) = progress.outcome() else { return };
-        findings.payments.expect(status != Status::Paid || payment.is_some(), || {
+        findings.payments.expect(status != Status::Paid || !payments.is_empty(), || {
             format!("order {order} is paid, and there is no payment")
         });
         findings

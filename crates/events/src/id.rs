@@ -1,5 +1,7 @@
 //! Names and numbers of the contract that cannot be wrong: parsed once, where they enter.
 
+use std::fmt;
+
 use protocol::{id::ParseError, text_id, uuid_id};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +62,62 @@ uuid_id!(
     OrderId,
     "order id"
 );
+
+/// A payment: the order that is paid, and which of its payments it is. As text: `<order id>-<number>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PaymentId {
+    /// The order.
+    pub order_id: OrderId,
+    /// 1 for the first payment of the order, 2 for the next try, and so on.
+    pub number: u32,
+}
+
+impl PaymentId {
+    /// The first payment of an order.
+    pub fn first(order_id: OrderId) -> Self {
+        Self { order_id, number: 1 }
+    }
+
+    /// Takes an order id, a hyphen, and a number from 1 on.
+    pub fn parse(value: &str) -> Result<Self, ParseError> {
+        let error = || ParseError::new("payment id", "must be an order id, -, and a number", value);
+        let (order_id, number) = value.rsplit_once('-').ok_or_else(error)?;
+        // Each payment has one text: no sign, no leading zero.
+        if !number.starts_with(|first: char| matches!(first, '1'..='9')) {
+            return Err(error());
+        }
+        let order_id = OrderId::parse(order_id).map_err(|_| error())?;
+        Ok(Self { order_id, number: number.parse().map_err(|_| error())? })
+    }
+
+    /// The payment of the order that follows this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { number: self.number + 1, ..self }
+    }
+}
+
+impl fmt::Display for PaymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.order_id, self.number)
+    }
+}
+
+impl TryFrom<String> for PaymentId {
+    type Error = ParseError;
+
+    fn try_from(value: String) -> Result<Self, ParseError> {
+        Self::parse(&value)
+    }
+}
+
+impl From<PaymentId> for String {
+    fn from(id: PaymentId) -> String {
+        id.to_string()
+    }
+}
+
 /// A number of units that are ordered or held: 1 to 1,000,000,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "i64", into = "i64")]
@@ -107,5 +165,17 @@ mod tests {
         assert!(Sku::parse("").is_err());
         assert!(Quantity::parse(0).is_err());
         assert!(serde_json::from_str::<Sku>("\"a b\"").is_err());
+    }
+
+    #[test]
+    fn a_payment_id_is_that_of_its_order_with_a_number() {
+        let order = "018f4e6a-0000-7000-8000-000000000001";
+        let second = PaymentId::parse(&format!("{order}-2")).expect("valid");
+        assert_eq!((second.order_id.to_string().as_str(), second.number), (order, 2));
+        assert_eq!(second.to_string(), format!("{order}-2"));
+        assert_eq!(PaymentId::first(second.order_id).next(), second);
+        for wrong in ["", order, "x-1", &format!("{order}-0"), &format!("{order}-01")] {
+            assert!(PaymentId::parse(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -54,7 +54,6 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Payment::Voided(_) => "voided",
             Payment::RefundPending(_) => "refund_pending",
             Payment::Refunded(_) => "refunded",
-            Payment::Abandoned(_) => "abandoned",
             Payment::CancelRequested(_) => "cancel_requested",
         },
     })

@@ -19,6 +19,9 @@ pub struct EventFact {
     #[prost(string, tag = "3")]
     pub aggregate_id: String,
     /// See [`Event`].
+    #[prost(uint64, tag = "4")]
+    pub aggregate_version: u64,
+    /// See [`Event`].
     #[prost(oneof = "event::Body", tags = "15, 16, 17, 18, 19")]
     pub body: Option<event::Body>,
 }

@@ -7,7 +7,7 @@ mod tests;
 
 use engine::{Encoded, Wire, WireError};
 use events::{
-    id::{CustomerId, OrderId, Quantity, Reference, Sku},
+    id::{CustomerId, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Currency, MAX_UNIT_PRICE, Money},
     names,
     proto::{
@@ -55,7 +55,7 @@ impl Wire for Orders {
         match event.body.ok_or(WireError::Missing("body"))? {
             Body::Inventory(fact) => stock(fact.kind.ok_or(WireError::Missing("kind"))?),
             Body::Payment(fact) => {
-                let order_id = OrderId::parse(&event.aggregate_id)?;
+                let PaymentId { order_id, .. } = PaymentId::parse(&event.aggregate_id)?;
                 let signal = payment(fact.kind.ok_or(WireError::Missing("kind"))?)?;
                 Ok(Input::Signal { order_id, signal })
             }
@@ -65,7 +65,7 @@ impl Wire for Orders {
     }
 
     fn encode(event: &Event) -> Encoded {
-        let body = Body::Order(proto::order::OrderEvent { kind: Some(encode_fact(&event.fact)) });
+        let body = Body::Order(proto::order::OrderEvent { kind: Some(encode_fact(event)) });
         let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
         Encoded::new(name, envelope.encode_to_vec())
@@ -97,7 +97,9 @@ fn unexpected(body: &Body) -> WireError {
     WireError::Unexpected(names::event_name(body).unwrap_or("an event without a kind"))
 }
 
-fn encode_fact(fact: &Fact) -> Kind {
+fn encode_fact(Event { order_id, fact }: &Event) -> Kind {
+    // An order has one payment.
+    let payment_id = || PaymentId::first(*order_id).to_string();
     match fact {
         Fact::Placed { content, total, payment_method, reserve_by } => {
             Kind::Placed(proto::order::Placed {
@@ -116,13 +118,15 @@ fn encode_fact(fact: &Fact) -> Kind {
                 amount: Some((*amount).into()),
                 payment_method: payment_method.clone(),
                 due_by: Some((*due_by).into()),
+                payment_id: payment_id(),
             })
         }
         Fact::Authorized { allocate_by } => {
             Kind::Authorized(proto::order::Authorized { allocate_by: Some((*allocate_by).into()) })
         }
         Fact::Confirmed { amount } => {
-            Kind::Confirmed(proto::order::Confirmed { amount: Some((*amount).into()) })
+            let (amount, payment_id) = (Some((*amount).into()), payment_id());
+            Kind::Confirmed(proto::order::Confirmed { amount, payment_id })
         }
         Fact::Paid { amount } => Kind::Paid(proto::order::Paid { amount: Some((*amount).into()) }),
         Fact::Cancelled(cancellation) => Kind::Cancelled(cancellation_to_wire(cancellation)),
@@ -232,7 +236,6 @@ fn payment(kind: Payment) -> Result<Signal, WireError> {
         Payment::Voided(_) => "payment.voided",
         Payment::RefundPending(_) => "payment.refund_pending",
         Payment::Refunded(_) => "payment.refunded",
-        Payment::Abandoned(_) => "payment.abandoned",
         Payment::CancelRequested(_) => "payment.cancel_requested",
     };
     Err(WireError::Unexpected(unexpected))

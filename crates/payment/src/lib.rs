@@ -1,7 +1,7 @@
 //! The payment service: asks a payment provider for the money of orders, and gives it back.
 //!
 //! - `wire`: bytes to domain and back; the only file that sees protobuf;
-//! - `domain`: the rules, without I/O, clock or async; `domain/charge.rs` for a payment as it is;
+//! - `domain`: the rules, without I/O, clock or async; `domain/payment.rs` for a payment as it is;
 //! - `store`: the rows that it keeps;
 //! - `query`: the questions that it answers;
 //! - `operation`: what is asked of the provider, and how its outcome becomes certain;
@@ -12,7 +12,7 @@
 //! log, the engine has the operation that it announces carried out; the outcome comes back as an
 //! input and becomes `authorized`, `declined` or `failed`. `confirmed` leads in the same way to
 //! `captured`, and `cancelled` to `voided` or `refunded`, whatever it crosses. The aggregate is the
-//! order.
+//! payment, of which an order may have several.
 //!
 //! To ask something new of the provider: a task in `provider::Task`, its events in `proto/`, a
 //! status and the rules in `domain`; the compiler names the places in between. To add a provider: an

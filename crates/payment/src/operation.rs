@@ -14,15 +14,13 @@ use std::{
     time::Duration,
 };
 
-use engine::{
-    Attempt, Attempted, Cause, Context, Effects, InternalInput, Operation, OperationColumn, Row,
-};
-use events::id::OrderId;
-use protocol::{id::ParseError, time::Timestamp};
+use engine::{Attempt, Attempted, Cause, Context, Effects, InternalInput, OperationColumn, Row};
+use events::id::PaymentId;
+use protocol::time::Timestamp;
 
 use crate::{
     Payments,
-    domain::{Charge, Input, Outcome, Payment, Pending, Signal, Status},
+    domain::{Input, Operation, OperationKind, Outcome, Payment, Pending},
     provider::{Answer, Provider, ProviderError, Request, Task},
     store::PaymentRow,
 };
@@ -42,15 +40,15 @@ impl Effects for Payments {
     const OPERATION: OperationColumn =
         OperationColumn { table: PaymentRow::TABLE.name, column: "operation" };
 
-    fn destination(&self, _operation: &Operation) -> String {
+    fn destination(&self, _operation: &engine::Operation) -> String {
         format!("provider {}", Provider::NAME)
     }
 
-    fn context(operation: &Operation) -> Context {
+    fn context(operation: &engine::Operation) -> Context {
         Announced::read(operation).map(|announced| announced.context).unwrap_or_default()
     }
 
-    async fn execute(&self, operation: &Operation, attempt: Attempt) -> Attempted<Input> {
+    async fn execute(&self, operation: &engine::Operation, attempt: Attempt) -> Attempted<Input> {
         let id = &*operation.id;
         let announced = match Announced::read(operation) {
             Ok(announced) => announced,
@@ -154,7 +152,8 @@ fn next_attempt(operation_id: &str, attempt: Attempt) -> Timestamp {
 
 /// An operation that a payment announces.
 struct Announced {
-    order_id: OrderId,
+    payment_id: PaymentId,
+    operation: Operation,
     request: Request,
     /// What it continues.
     context: Context,
@@ -165,52 +164,42 @@ struct Announced {
 enum AnnouncedError {
     #[error("the row does not read")]
     Document(#[from] serde_json::Error),
-    #[error(transparent)]
-    Key(#[from] ParseError),
     #[error("the payment is {status} and announces no such operation")]
     Nothing { status: &'static str },
 }
 
 impl Announced {
-    fn read(operation: &Operation) -> Result<Self, AnnouncedError> {
+    fn read(operation: &engine::Operation) -> Result<Self, AnnouncedError> {
         let PaymentRow { payment, .. } = serde_json::from_str(&operation.document)?;
-        let order_id = OrderId::parse(&operation.key)?;
-        let status = payment.status();
-        Self::of(operation, order_id, payment).ok_or(AnnouncedError::Nothing { status })
+        let status = payment.status.as_str();
+        Self::of(operation, payment).ok_or(AnnouncedError::Nothing { status })
     }
 
-    fn of(operation: &Operation, order_id: OrderId, payment: Payment) -> Option<Self> {
-        let Payment::Begun(charge) = payment else { return None };
-        let Charge { status, payment_method, provider_reference, pending, .. } = charge;
-        let Pending { operation_id, amount, context } =
-            pending.filter(|pending| pending.operation_id == operation.id)?;
-        let task = match status {
-            Status::AuthorizationPending => Task::Authorize { payment_method },
-            Status::CapturePending => Task::Capture { provider_reference },
-            Status::VoidPending => Task::Void { provider_reference },
-            Status::RefundPending => Task::Refund { provider_reference },
-            Status::Authorized
-            | Status::Declined
-            | Status::Failed
-            | Status::Captured
-            | Status::CaptureFailed
-            | Status::Voided
-            | Status::Refunded => return None,
+    fn of(announced: &engine::Operation, payment: Payment) -> Option<Self> {
+        let operation_id = payment.pending_id().filter(|id| *id == announced.id)?;
+        let amount = payment.money(payment.pending_transaction()?.amount);
+        let Payment { id: payment_id, payment_method, provider_reference, pending, .. } = payment;
+        let Pending { operation, context } = pending?;
+        let task = match operation.kind {
+            OperationKind::Authorize => Task::Authorize { payment_method },
+            OperationKind::Capture => Task::Capture { provider_reference },
+            OperationKind::Void => Task::Void { provider_reference },
+            OperationKind::Refund => Task::Refund { provider_reference },
         };
-        let request = Request { operation_id, shop: operation.shop.clone(), amount, task };
-        Some(Self { order_id, request, context })
+        let request = Request { operation_id, shop: announced.shop.clone(), amount, task };
+        Some(Self { payment_id, operation, request, context })
     }
 
     /// The input that says what became of it.
     fn settled(self, outcome: Outcome) -> InternalInput<Input> {
-        let Self { order_id, request, context } = self;
+        let Self { payment_id, operation, request, context } = self;
         let Request { operation_id, shop, task, .. } = request;
         InternalInput {
             shop,
-            aggregate: order_id.to_string(),
-            cause: Cause { id: operation_id.clone(), kind: format!("operation.{}", task.as_str()) },
+            aggregate: payment_id.to_string(),
+            cause: Cause { id: operation_id, kind: format!("operation.{}", task.as_str()) },
             context,
-            input: Input { order_id, signal: Signal::Settled { operation_id, outcome } },
+            input: Input::Settled { payment_id, operation, outcome },
         }
     }
 }

@@ -7,7 +7,7 @@
 mod tests;
 
 use engine::{Queries, QueryError, documents};
-use events::id::OrderId;
+use events::id::{OrderId, PaymentId};
 use protocol::id::Shop;
 use sqlx::AnyPool;
 
@@ -19,8 +19,10 @@ use crate::{
 /// What the payment service can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// The payment of an order.
-    Payment(OrderId),
+    /// A payment.
+    Payment(PaymentId),
+    /// The payments of an order.
+    PaymentsOf(OrderId),
     /// The shop's money, by our log and by the provider's own ledger.
     Totals,
 }
@@ -28,13 +30,10 @@ pub enum Question {
 /// What a question finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// The payment of an order.
-    Payment {
-        /// The order.
-        order_id: OrderId,
-        /// Its payment.
-        row: PaymentRow,
-    },
+    /// A payment.
+    Payment(PaymentRow),
+    /// The payments of an order, by number.
+    Payments(Vec<PaymentRow>),
     /// The shop's money.
     Totals {
         /// By our log.
@@ -52,9 +51,12 @@ impl Queries for Payments {
         question: Question,
     ) -> Result<Option<Found>, QueryError> {
         match question {
-            Question::Payment(order_id) => {
-                let row = documents::get::<PaymentRow>(db, shop, order_id).await?;
-                Ok(row.map(|row| Found::Payment { order_id, row }))
+            Question::Payment(payment_id) => {
+                let row = documents::get::<PaymentRow>(db, shop, payment_id).await?;
+                Ok(row.map(Found::Payment))
+            }
+            Question::PaymentsOf(order_id) => {
+                Ok(Some(Found::Payments(store::of_order(db, shop, order_id).await?)))
             }
             Question::Totals => {
                 let ours = store::totals(db, shop).await?;

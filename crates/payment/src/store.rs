@@ -1,20 +1,20 @@
 //! The rows that the payment service keeps, and the sums over them.
 
-use engine::{Column, Row, Rows, StoreError, Table, Value};
-use events::id::OrderId;
+use engine::{Column, Row, Rows, StoreError, Table, Value, documents};
+use events::id::{OrderId, PaymentId};
 use protocol::id::Shop;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyPool, Row as _};
 
-use crate::domain::{Charge, Payment};
+use crate::domain::Payment;
 
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[PaymentRow::TABLE];
 
-/// The payments of one shop, by order.
-pub(crate) type Payments = Rows<OrderId, PaymentRow>;
+/// The payments of one shop.
+pub(crate) type Payments = Rows<PaymentId, PaymentRow>;
 
-/// The payment of an order, as the last event about it left it.
+/// A payment, as the last event about it left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentRow {
     /// Counts its events, from 1.
@@ -26,7 +26,7 @@ pub struct PaymentRow {
 impl Row for PaymentRow {
     const TABLE: Table = Table {
         name: "payment",
-        about: "The payment of an order, as the last event about it left it.",
+        about: "A payment of an order, as the last event about it left it.",
         columns: &[
             Column::text("operation"),
             Column::text("status"),
@@ -38,20 +38,30 @@ impl Row for PaymentRow {
     };
 
     fn columns(&self) -> Vec<Value> {
-        let charge = match &self.payment {
-            Payment::Abandoned => None,
-            Payment::Begun(charge) => Some(charge),
-        };
-        let pending = charge.and_then(|charge| charge.pending.as_ref());
-        let amount = |amount: fn(&Charge) -> i64| charge.map_or(0, amount).into();
+        let Self { payment, .. } = self;
         vec![
-            pending.map(|pending| pending.operation_id.clone()).into(),
-            self.payment.status().into(),
-            amount(Charge::held),
-            amount(|charge| charge.captured),
-            amount(|charge| charge.refunded),
+            payment.pending_id().into(),
+            payment.status.as_str().into(),
+            payment.held().into(),
+            payment.captured.into(),
+            payment.refunded.into(),
         ]
     }
+}
+
+/// The payments of an order, by number.
+pub(crate) async fn of_order(
+    db: &AnyPool,
+    shop: &Shop,
+    order_id: OrderId,
+) -> Result<Vec<PaymentRow>, StoreError> {
+    let mut payments = vec![];
+    let mut payment_id = PaymentId::first(order_id);
+    while let Some(row) = documents::get::<PaymentRow>(db, shop, payment_id).await? {
+        payments.push(row);
+        payment_id = payment_id.next();
+    }
+    Ok(payments)
 }
 
 /// The money of a shop by our log, in minor units.

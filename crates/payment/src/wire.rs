@@ -8,16 +8,18 @@ use std::convert::Infallible;
 
 use engine::{Encoded, Wire, WireError};
 use events::{
-    id::OrderId,
+    id::{OrderId, PaymentId},
     money::Money,
     names,
     proto::{self, event::Body, order::order_event, payment::payment_event::Kind},
 };
 use prost::Message;
+use protocol::id::ParseError;
 
 use crate::{
     Payments,
-    domain::{Event, Fact, Input, Signal},
+    domain::{After, Event, Fact, Input, Operation},
+    provider::Provider,
     query::{Found, Question},
 };
 
@@ -37,16 +39,20 @@ impl Wire for Payments {
 
     fn foreign(payload: &[u8]) -> Result<Input, WireError> {
         let event = proto::EventFact::decode(payload)?;
-        let signal = match event.body.ok_or(WireError::Missing("body"))? {
-            Body::Order(order) => signal(order.kind.ok_or(WireError::Missing("kind"))?)?,
-            other => return Err(unexpected(&other)),
-        };
-        Ok(Input { order_id: OrderId::parse(&event.aggregate_id)?, signal })
+        match event.body.ok_or(WireError::Missing("body"))? {
+            Body::Order(order) => {
+                let kind = order.kind.ok_or(WireError::Missing("kind"))?;
+                order_input(&event.aggregate_id, event.aggregate_version, kind)
+            }
+            other => Err(unexpected(&other)),
+        }
     }
 
     fn encode(event: &Event) -> Encoded {
-        let kind = encode_fact(event.fact.clone());
-        let body = Body::Payment(proto::payment::PaymentEvent { kind: Some(kind) });
+        let Event { payment_id, fact, after } = event;
+        let (kind, summary) = (encode_fact(*payment_id, fact), summary(*payment_id, after));
+        let (kind, summary) = (Some(kind), Some(summary));
+        let body = Body::Payment(proto::payment::PaymentEvent { kind, summary });
         let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
         Encoded::new(name, envelope.encode_to_vec())
@@ -54,11 +60,13 @@ impl Wire for Payments {
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
         let event = proto::EventFact::decode(payload)?;
-        let fact = match event.body.ok_or(WireError::Missing("body"))? {
-            Body::Payment(fact) => decode_fact(fact.kind.ok_or(WireError::Missing("kind"))?)?,
+        let (kind, summary) = match event.body.ok_or(WireError::Missing("body"))? {
+            Body::Payment(proto::payment::PaymentEvent { kind, summary }) => (kind, summary),
             other => return Err(unexpected(&other)),
         };
-        Ok(Event { order_id: OrderId::parse(&event.aggregate_id)?, fact })
+        let after = after(summary.ok_or(WireError::Missing("summary"))?)?;
+        let fact = decode_fact(kind.ok_or(WireError::Missing("kind"))?, &after)?;
+        Ok(Event { payment_id: PaymentId::parse(&event.aggregate_id)?, fact, after })
     }
 
     fn encode_answer(answer: &Infallible) -> Vec<u8> {
@@ -78,130 +86,150 @@ fn unexpected(body: &Body) -> WireError {
     WireError::Unexpected(names::event_name(body).unwrap_or("an event without a kind"))
 }
 
-fn signal(kind: order_event::Kind) -> Result<Signal, WireError> {
-    match kind {
-        order_event::Kind::PaymentDue(due) => Ok(Signal::PaymentDue {
+/// What an event of an order means to its payments. `version` is that of the order after it.
+fn order_input(order_id: &str, version: u64, kind: order_event::Kind) -> Result<Input, WireError> {
+    Ok(match kind {
+        order_event::Kind::PaymentDue(due) => Input::PaymentDue {
+            payment_id: PaymentId::parse(&due.payment_id)?,
             amount: Money::parse(due.amount.as_ref())?,
             payment_method: due.payment_method,
-        }),
-        order_event::Kind::Confirmed(confirmed) => {
-            Ok(Signal::Confirmed { amount: Money::parse(confirmed.amount.as_ref())? })
+        },
+        order_event::Kind::Confirmed(confirmed) => Input::Capture {
+            payment_id: PaymentId::parse(&confirmed.payment_id)?,
+            number: version as u32,
+            amount: Money::parse(confirmed.amount.as_ref())?,
+        },
+        order_event::Kind::Cancelled(_) => {
+            Input::OrderCancelled { order_id: OrderId::parse(order_id)? }
         }
-        order_event::Kind::Cancelled(_) => Ok(Signal::Cancelled),
         other @ (order_event::Kind::Placed(_)
         | order_event::Kind::Authorized(_)
         | order_event::Kind::Paid(_)) => {
-            Err(unexpected(&Body::Order(proto::order::OrderEvent { kind: Some(other) })))
+            let body = Body::Order(proto::order::OrderEvent { kind: Some(other) });
+            return Err(unexpected(&body));
         }
+    })
+}
+
+fn summary(payment_id: PaymentId, after: &After) -> proto::payment::PaymentSummary {
+    proto::payment::PaymentSummary {
+        order_id: payment_id.order_id.to_string(),
+        provider: Provider::NAME.to_owned(),
+        provider_reference: after.provider_reference.clone(),
+        authorized: Some(after.authorized.into()),
+        captured: Some(after.captured.into()),
+        refunded: Some(after.refunded.into()),
     }
 }
 
-fn encode_fact(fact: Fact) -> Kind {
+fn after(summary: proto::payment::PaymentSummary) -> Result<After, WireError> {
+    Ok(After {
+        provider_reference: summary.provider_reference,
+        authorized: Money::parse(summary.authorized.as_ref())?,
+        captured: Money::parse(summary.captured.as_ref())?,
+        refunded: Money::parse(summary.refunded.as_ref())?,
+    })
+}
+
+fn encode_fact(payment_id: PaymentId, fact: &Fact) -> Kind {
+    let id = |operation: &Operation| operation.id(payment_id);
+    let money = |amount: &Money| Some((*amount).into());
     match fact {
-        Fact::AuthorizationPending { operation_id, amount, payment_method } => {
-            let amount = Some(amount.into());
-            let pending =
-                proto::payment::AuthorizationPending { operation_id, amount, payment_method };
-            Kind::AuthorizationPending(pending)
-        }
-        Fact::Authorized { operation_id, provider_reference, amount } => {
-            let amount = Some(amount.into());
-            Kind::Authorized(proto::payment::Authorized {
-                operation_id,
-                provider_reference,
-                amount,
+        Fact::AuthorizationPending { operation, amount, payment_method } => {
+            Kind::AuthorizationPending(proto::payment::AuthorizationPending {
+                operation_id: id(operation),
+                amount: money(amount),
+                payment_method: payment_method.clone(),
             })
         }
-        Fact::Declined { operation_id, code } => {
+        // The provider's name for it is in the summary.
+        Fact::Authorized { operation, provider_reference: _, amount } => {
+            let (operation_id, amount) = (id(operation), money(amount));
+            Kind::Authorized(proto::payment::Authorized { operation_id, amount })
+        }
+        Fact::Declined { operation, code } => {
+            let (operation_id, code) = (id(operation), code.clone());
             Kind::Declined(proto::payment::Declined { operation_id, code })
         }
-        Fact::Failed { operation_id, detail } => {
+        Fact::Failed { operation, detail } => {
+            let (operation_id, detail) = (id(operation), detail.clone());
             Kind::Failed(proto::payment::Failed { operation_id, detail })
         }
-        Fact::CapturePending { operation_id, amount, provider_reference } => {
-            let amount = Some(amount.into());
-            Kind::CapturePending(proto::payment::CapturePending {
-                operation_id,
-                amount,
-                provider_reference,
-            })
+        Fact::CapturePending { operation, amount } => {
+            let (operation_id, amount) = (id(operation), money(amount));
+            Kind::CapturePending(proto::payment::CapturePending { operation_id, amount })
         }
-        Fact::Captured { operation_id, amount } => {
-            Kind::Captured(proto::payment::Captured { operation_id, amount: Some(amount.into()) })
+        Fact::Captured { operation, amount } => {
+            let (operation_id, amount) = (id(operation), money(amount));
+            Kind::Captured(proto::payment::Captured { operation_id, amount })
         }
-        Fact::CaptureFailed { operation_id, code } => {
+        Fact::CaptureFailed { operation, code } => {
+            let (operation_id, code) = (id(operation), code.clone());
             Kind::CaptureFailed(proto::payment::CaptureFailed { operation_id, code })
         }
-        Fact::VoidPending { operation_id, provider_reference, amount } => {
-            let amount = Some(amount.into());
-            Kind::VoidPending(proto::payment::VoidPending {
-                operation_id,
-                provider_reference,
-                amount,
-            })
+        Fact::VoidPending { operation, amount } => {
+            let (operation_id, amount) = (id(operation), money(amount));
+            Kind::VoidPending(proto::payment::VoidPending { operation_id, amount })
         }
-        Fact::Voided { operation_id } => Kind::Voided(proto::payment::Voided { operation_id }),
-        Fact::RefundPending { operation_id, provider_reference, amount } => {
-            let amount = Some(amount.into());
-            Kind::RefundPending(proto::payment::RefundPending {
-                operation_id,
-                provider_reference,
-                amount,
-            })
+        Fact::Voided { operation, amount } => {
+            let (operation_id, amount) = (id(operation), money(amount));
+            Kind::Voided(proto::payment::Voided { operation_id, amount })
         }
-        Fact::Refunded { operation_id, amount } => {
-            Kind::Refunded(proto::payment::Refunded { operation_id, amount: Some(amount.into()) })
+        Fact::RefundPending { operation, amount } => {
+            let (operation_id, amount) = (id(operation), money(amount));
+            Kind::RefundPending(proto::payment::RefundPending { operation_id, amount })
+        }
+        Fact::Refunded { operation, amount } => {
+            let (operation_id, amount) = (id(operation), money(amount));
+            Kind::Refunded(proto::payment::Refunded { operation_id, amount })
         }
         Fact::CancelRequested => Kind::CancelRequested(proto::payment::CancelRequested {}),
-        Fact::Abandoned => Kind::Abandoned(proto::payment::Abandoned {}),
     }
 }
 
-fn decode_fact(kind: Kind) -> Result<Fact, WireError> {
+fn decode_fact(kind: Kind, after: &After) -> Result<Fact, WireError> {
     let money = |amount: Option<proto::Money>| Money::parse(amount.as_ref());
+    let operation = |id: &str| Ok::<_, ParseError>(Operation::parse_id(id)?.1);
     Ok(match kind {
-        Kind::AuthorizationPending(pending) => Fact::AuthorizationPending {
-            operation_id: pending.operation_id,
-            amount: money(pending.amount)?,
-            payment_method: pending.payment_method,
+        Kind::AuthorizationPending(it) => Fact::AuthorizationPending {
+            operation: operation(&it.operation_id)?,
+            amount: money(it.amount)?,
+            payment_method: it.payment_method,
         },
-        Kind::Authorized(authorized) => Fact::Authorized {
-            operation_id: authorized.operation_id,
-            provider_reference: authorized.provider_reference,
-            amount: money(authorized.amount)?,
+        Kind::Authorized(it) => Fact::Authorized {
+            operation: operation(&it.operation_id)?,
+            provider_reference: after.provider_reference.clone(),
+            amount: money(it.amount)?,
         },
-        Kind::Declined(proto::payment::Declined { operation_id, code }) => {
-            Fact::Declined { operation_id, code }
+        Kind::Declined(it) => {
+            Fact::Declined { operation: operation(&it.operation_id)?, code: it.code }
         }
-        Kind::Failed(proto::payment::Failed { operation_id, detail }) => {
-            Fact::Failed { operation_id, detail }
+        Kind::Failed(it) => {
+            Fact::Failed { operation: operation(&it.operation_id)?, detail: it.detail }
         }
-        Kind::CapturePending(pending) => Fact::CapturePending {
-            operation_id: pending.operation_id,
-            amount: money(pending.amount)?,
-            provider_reference: pending.provider_reference,
+        Kind::CapturePending(it) => Fact::CapturePending {
+            operation: operation(&it.operation_id)?,
+            amount: money(it.amount)?,
         },
-        Kind::Captured(proto::payment::Captured { operation_id, amount }) => {
-            Fact::Captured { operation_id, amount: money(amount)? }
+        Kind::Captured(it) => {
+            Fact::Captured { operation: operation(&it.operation_id)?, amount: money(it.amount)? }
         }
-        Kind::CaptureFailed(proto::payment::CaptureFailed { operation_id, code }) => {
-            Fact::CaptureFailed { operation_id, code }
+        Kind::CaptureFailed(it) => {
+            Fact::CaptureFailed { operation: operation(&it.operation_id)?, code: it.code }
         }
-        Kind::VoidPending(pending) => Fact::VoidPending {
-            operation_id: pending.operation_id,
-            provider_reference: pending.provider_reference,
-            amount: money(pending.amount)?,
+        Kind::VoidPending(it) => {
+            Fact::VoidPending { operation: operation(&it.operation_id)?, amount: money(it.amount)? }
+        }
+        Kind::Voided(it) => {
+            Fact::Voided { operation: operation(&it.operation_id)?, amount: money(it.amount)? }
+        }
+        Kind::RefundPending(it) => Fact::RefundPending {
+            operation: operation(&it.operation_id)?,
+            amount: money(it.amount)?,
         },
-        Kind::Voided(proto::payment::Voided { operation_id }) => Fact::Voided { operation_id },
-        Kind::RefundPending(pending) => Fact::RefundPending {
-            operation_id: pending.operation_id,
-            provider_reference: pending.provider_reference,
-            amount: money(pending.amount)?,
-        },
-        Kind::Refunded(proto::payment::Refunded { operation_id, amount }) => {
-            Fact::Refunded { operation_id, amount: money(amount)? }
+        Kind::Refunded(it) => {
+            Fact::Refunded { operation: operation(&it.operation_id)?, amount: money(it.amount)? }
         }
         Kind::CancelRequested(proto::payment::CancelRequested {}) => Fact::CancelRequested,
-        Kind::Abandoned(proto::payment::Abandoned {}) => Fact::Abandoned,
     })
 }

@@ -299,7 +299,8 @@ async fn expect_all_ended(shop: &Shop, server: &TestServer) {
             log.iter().filter(|entry| entry.subject.rsplit('.').next() == Some(kind)).count()
         };
         captured = count("captured");
-        captured + count("abandoned") == ORDERS
+        captured as i64 == orders(&totals, &["paid"])
+            && orders(&totals, &["paid", "cancelled"]) == ORDERS as i64
     })
     .await;
     assert_eq!(captured, UNITS, "{totals}");

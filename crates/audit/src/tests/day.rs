@@ -87,7 +87,8 @@ impl Day {
         });
         let allocated =
             self.add("inventory", ANN, "order.authorized", &authorized, fact(allocated));
-        let confirmed = Order::Confirmed(proto::order::Confirmed { amount: money(400) });
+        let confirmed = proto::order::Confirmed { amount: money(400), ..Default::default() };
+        let confirmed = Order::Confirmed(confirmed);
         let confirmed = self.step(ANN, "inventory.allocated", &allocated, confirmed);
         let pending = Payment::CapturePending(proto::payment::CapturePending {
             operation_id: "ann:capture".into(),
@@ -110,13 +111,8 @@ impl Day {
         let refused =
             fact(Inventory::Refused(proto::inventory::Refused { order_id: BOB.into(), shortages }));
         let refused = self.add("inventory", BOB, "order.placed", &placed, refused);
-        let off = self.step(
-            BOB,
-            "inventory.refused",
-            &refused,
-            cancelled(order::CancelReason::OutOfStock),
-        );
-        self.pay(BOB, "order.cancelled", &off, Payment::Abandoned(proto::payment::Abandoned {}));
+        let off = cancelled(order::CancelReason::OutOfStock);
+        self.step(BOB, "inventory.refused", &refused, off);
     }
 
     fn cid_changes_his_mind(&mut self) {
@@ -144,7 +140,8 @@ impl Day {
             ..Default::default()
         });
         self.pay(CID, "operation.authorize", "cid:authorize", pending);
-        let voided = Payment::Voided(proto::payment::Voided { operation_id: "cid:void".into() });
+        let (operation_id, amount) = ("cid:void".into(), money(100));
+        let voided = Payment::Voided(proto::payment::Voided { operation_id, amount });
         self.pay(CID, "operation.void", "cid:void", voided);
     }
 
@@ -173,8 +170,8 @@ impl Day {
     }
 
     fn pay(&mut self, order: &str, kind: &str, cause: &str, step: Payment) -> String {
-        let body = Body::Payment(proto::payment::PaymentEvent { kind: Some(step) });
-        self.add("payment", order, kind, cause, body)
+        let body = Body::Payment(proto::payment::PaymentEvent { kind: Some(step), summary: None });
+        self.add("payment", &first_payment(order), kind, cause, body)
     }
 
     fn add(
@@ -216,7 +213,8 @@ impl Day {
         let all = self.logs.iter();
         let all =
             all.flat_map(|(service, log)| log.iter().map(|logged| (*service, logged.clone())));
-        all.filter(|(_, logged)| logged.event.aggregate_id == order).collect()
+        let ids = [order.to_owned(), first_payment(order)];
+        all.filter(|(_, logged)| ids.contains(&logged.event.aggregate_id)).collect()
     }
 
     pub(super) fn log(&mut self, service: &'static str) -> &mut Vec<Logged> {
@@ -225,15 +223,17 @@ impl Day {
 
     /// The first event of that kind of an aggregate.
     pub(super) fn event(&mut self, service: &'static str, kind: &str, of: &str) -> &mut Logged {
-        let found = self.log(service).iter_mut().find(|it| is(it, kind, of));
+        let of = aggregate(service, of);
+        let found = self.log(service).iter_mut().find(|it| is(it, kind, &of));
         found.unwrap_or_else(|| panic!("{service} has a {kind} of {of}"))
     }
 
     /// Takes an event out, as if it had never been.
     pub(super) fn remove(&mut self, service: &'static str, kind: &str, of: &str) {
         self.event(service, kind, of);
+        let of = aggregate(service, of);
         let log = self.log(service);
-        log.retain(|it| !is(it, kind, of));
+        log.retain(|it| !is(it, kind, &of));
         renumber(log);
     }
 
@@ -279,6 +279,16 @@ impl Day {
         }
         audit.finish(&self.outside)
     }
+}
+
+/// The aggregate that a service has of an order, or of what is named.
+fn aggregate(service: &str, of: &str) -> String {
+    if service == "payment" { first_payment(of) } else { of.to_owned() }
+}
+
+/// The first payment of an order.
+pub(super) fn first_payment(order: &str) -> String {
+    format!("{order}-1")
 }
 
 /// Numbers the events of a log as they would have been written.
@@ -432,7 +442,6 @@ pub(super) fn cancelled(reason: order::CancelReason) -> Order {
 fn granted(operation: &str, minor: i64) -> Payment {
     Payment::Authorized(proto::payment::Authorized {
         operation_id: operation.into(),
-        provider_reference: "ref".into(),
         amount: money(minor),
     })
 }

@@ -16,7 +16,7 @@ use events::{
 
 use super::{
     super::{Audit, Outside},
-    day::{Logged, fact, logged, received},
+    day::{Logged, fact, first_payment, logged, received},
 };
 
 /// The units that an order takes of the one SKU, and what they cost.
@@ -95,7 +95,10 @@ fn of_another_order(template: &Logged, order: usize) -> Logged {
     logged.positions.clear();
     let renamed = |id: &str| format!("{order:08x}-{id:0>27}");
     let event = &mut logged.event;
-    event.aggregate_id = id(order);
+    event.aggregate_id = match &event.body {
+        Some(Body::Payment(_)) => first_payment(&id(order)),
+        _ => id(order),
+    };
     event.id = renamed(&event.id);
     if let Some(cause) = &mut event.cause {
         cause.id = renamed(&cause.id);

@@ -136,9 +136,9 @@ impl Money {
         self.captured += payment.captured;
         self.refunded += payment.refunded;
         self.held += payment.held();
-        if payment.voided {
+        if let Some(voided) = payment.voided {
             self.voided.0 += 1;
-            self.voided.1 += payment.authorized.unwrap_or(0);
+            self.voided.1 += voided;
         }
     }
 

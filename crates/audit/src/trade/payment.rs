@@ -1,4 +1,6 @@
-//! The payment of an order by its log: what was authorised, captured, voided and refunded.
+//! The payments of an order by their log: what was authorised, captured, voided and refunded.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use events::proto::{self, payment::payment_event::Kind};
 
@@ -8,14 +10,16 @@ use super::{
 };
 use crate::{Findings, LogPosition, scratch::fingerprint};
 
-/// The payment of an order; amounts in minor units.
+/// A payment of an order; amounts in minor units.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Payment {
     pub(super) authorized: Option<i64>,
-    pub(super) voided: bool,
-    pub(super) captures: u32,
+    /// What was let go, if anything was.
+    pub(super) voided: Option<i64>,
     pub(super) captured: i64,
     pub(super) refunded: i64,
+    /// The operations by which money was captured: at most once each.
+    captures: BTreeSet<u64>,
     /// The operation whose outcome is awaited.
     pending: Option<u64>,
 }
@@ -23,7 +27,7 @@ pub(super) struct Payment {
 impl Payment {
     /// What is authorised and neither captured nor voided.
     pub(super) fn held(&self) -> i64 {
-        if self.voided || self.captures > 0 { 0 } else { self.authorized.unwrap_or(0) }
+        self.authorized.unwrap_or(0) - self.captured - self.voided.unwrap_or(0)
     }
 
     pub(super) fn apply(
@@ -61,20 +65,28 @@ impl Payment {
                 });
             }
             PaymentStepKind::Captured => {
-                self.captures += 1;
-                findings.expect(self.captures == 1, || {
-                    format!("{position}: money is captured for the {}. time", self.captures)
+                findings.expect(self.captures.insert(step.operation), || {
+                    format!("{position}: money is captured twice by one operation")
                 });
                 self.captured += step.amount;
-                let (captured, authorized) = (self.captured, self.authorized.unwrap_or(0));
-                findings.expect(captured <= authorized && !self.voided, || {
-                    format!("{position}: {captured} captured, {authorized} was authorised")
+                findings.expect(self.held() >= 0, || {
+                    let (captured, authorized) = (self.captured, self.authorized.unwrap_or(0));
+                    let voided = self.voided.unwrap_or(0);
+                    format!(
+                        "{position}: {captured} captured and {voided} voided, {authorized} was \
+                         authorised"
+                    )
                 });
             }
-            PaymentStepKind::VoidPending => findings.expect(self.captures == 0, || {
-                format!("{position}: asks to void what is captured")
+            PaymentStepKind::VoidPending => findings.expect(self.held() > 0, || {
+                format!("{position}: asks to void what is not set aside")
             }),
-            PaymentStepKind::Voided => self.voided = true,
+            PaymentStepKind::Voided => {
+                self.voided = Some(self.voided.unwrap_or(0) + step.amount);
+                findings.expect(self.held() >= 0, || {
+                    format!("{position}: {} voided, which is too much", step.amount)
+                });
+            }
             PaymentStepKind::Refunded => {
                 self.refunded += step.amount;
                 findings.expect(self.refunded <= self.captured, || {
@@ -85,40 +97,45 @@ impl Payment {
             | PaymentStepKind::Failed
             | PaymentStepKind::CaptureFailed
             | PaymentStepKind::RefundPending
-            | PaymentStepKind::Abandoned
             | PaymentStepKind::CancelRequested => {}
         }
     }
+}
 
-    /// Compares it with the order that it is for, and with the stock of that.
-    pub(super) fn compare(
-        &self,
-        order: OrderKey,
-        progress: &Progress,
-        reservation: &Reservation,
-        findings: &mut Findings,
-    ) {
-        let Some((status, total)) = progress.outcome() else {
-            return findings.add(format!("a payment of order {order}, which is in no log"));
-        };
-        let net = self.captured - self.refunded;
-        let due = if status == Status::Paid { total } else { 0 };
-        findings.expect(net == due, || {
-            format!("{net} kept of order {order}, which is {status:?}: {due} is due")
-        });
-        findings.expect(self.captures == 0 || reservation.was_allocated, || {
-            format!("the money of order {order} was captured without stock allocated to it")
-        });
-        findings.expect(self.captures == 0 || progress.was_confirmed, || {
-            format!("the money of order {order} was captured before it was confirmed")
-        });
-        findings.expect(self.held() == 0, || {
-            format!("{} are still authorised for order {order}", self.held())
-        });
-        findings.expect(self.pending.is_none(), || {
-            format!("the outcome of an operation for order {order} is not known")
-        });
+/// Compares the payments of an order with it, and with its stock.
+pub(super) fn compare(
+    order: OrderKey,
+    payments: &BTreeMap<u32, Payment>,
+    progress: &Progress,
+    reservation: &Reservation,
+    findings: &mut Findings,
+) {
+    if payments.is_empty() {
+        return;
     }
+    let Some((status, total)) = progress.outcome() else {
+        return findings.add(format!("a payment of order {order}, which is in no log"));
+    };
+    let sum = |of: fn(&Payment) -> i64| payments.values().map(of).sum::<i64>();
+    let net = sum(|payment| payment.captured - payment.refunded);
+    let due = if status == Status::Paid { total } else { 0 };
+    findings.expect(net == due, || {
+        format!("{net} kept of order {order}, which is {status:?}: {due} is due")
+    });
+    let was_captured = payments.values().any(|payment| !payment.captures.is_empty());
+    findings.expect(!was_captured || reservation.was_allocated, || {
+        format!("the money of order {order} was captured without stock allocated to it")
+    });
+    findings.expect(!was_captured || progress.was_confirmed, || {
+        format!("the money of order {order} was captured before it was confirmed")
+    });
+    let held = sum(Payment::held);
+    findings.expect(held == 0, || format!("{held} are still authorised for order {order}"));
+    findings.expect(payments.values().all(|payment| payment.pending.is_none()), || {
+        format!("the outcome of an operation for order {order} is not known")
+    });
+    let numbers = (1..).zip(payments.keys()).all(|(expected, number)| expected == *number);
+    findings.expect(numbers, || format!("the payments of order {order} have a gap"));
 }
 
 impl PaymentStepKind {
@@ -136,19 +153,18 @@ impl PaymentStepKind {
             | Self::CaptureFailed
             | Self::Voided
             | Self::Refunded
-            | Self::Abandoned
             | Self::CancelRequested => false,
         }
     }
 
     /// Whether the outcome of an operation is known now.
     fn ends(self) -> bool {
-        !self.begins() && !matches!(self, Self::Abandoned | Self::CancelRequested)
+        !self.begins() && self != Self::CancelRequested
     }
 }
 
 /// What an event of the payment service says.
-pub(super) fn step(kind: &Kind) -> Step {
+pub(super) fn step(kind: &Kind, number: u32) -> Step {
     let (kind, operation, amount) = match kind {
         Kind::AuthorizationPending(it) => {
             (PaymentStepKind::AuthorizationPending, it.operation_id.as_str(), None)
@@ -166,14 +182,13 @@ pub(super) fn step(kind: &Kind) -> Step {
         }
         Kind::CaptureFailed(it) => (PaymentStepKind::CaptureFailed, it.operation_id.as_str(), None),
         Kind::VoidPending(it) => (PaymentStepKind::VoidPending, it.operation_id.as_str(), None),
-        Kind::Voided(it) => (PaymentStepKind::Voided, it.operation_id.as_str(), None),
+        Kind::Voided(it) => (PaymentStepKind::Voided, it.operation_id.as_str(), it.amount.as_ref()),
         Kind::RefundPending(it) => (PaymentStepKind::RefundPending, it.operation_id.as_str(), None),
         Kind::Refunded(it) => {
             (PaymentStepKind::Refunded, it.operation_id.as_str(), it.amount.as_ref())
         }
-        Kind::Abandoned(_) => (PaymentStepKind::Abandoned, "", None),
         Kind::CancelRequested(_) => (PaymentStepKind::CancelRequested, "", None),
     };
     let amount = amount.map_or(0, |amount: &proto::Money| amount.minor);
-    Step::Payment(PaymentStep { kind, operation: fingerprint(operation), amount })
+    Step::Payment(PaymentStep { kind, number, operation: fingerprint(operation), amount })
 }

@@ -92,6 +92,8 @@ pub(super) enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PaymentStep {
     pub(super) kind: PaymentStepKind,
+    /// Which payment of the order it is.
+    pub(super) number: u32,
     /// The operation that begins or ends; 0 for none.
     pub(super) operation: u64,
     /// In minor units.
@@ -112,13 +114,12 @@ pub(super) enum PaymentStepKind {
     Voided,
     RefundPending,
     Refunded,
-    Abandoned,
     CancelRequested,
 }
 
 impl PaymentStepKind {
     /// All of them, by their number in a record.
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 12] = [
         Self::AuthorizationPending,
         Self::Authorized,
         Self::Declined,
@@ -130,7 +131,6 @@ impl PaymentStepKind {
         Self::Voided,
         Self::RefundPending,
         Self::Refunded,
-        Self::Abandoned,
         Self::CancelRequested,
     ];
 }
@@ -139,10 +139,10 @@ impl PaymentStepKind {
 const FIRST_PAYMENT: u8 = 32;
 
 impl Step {
-    /// The number of its kind, and two fields.
-    fn fields(self) -> (u8, i64, u64) {
+    /// The number of its kind, which payment it is about if any, and two fields.
+    fn fields(self) -> (u8, u32, i64, u64) {
         let amount_of = |amount: Option<i64>| (amount.unwrap_or(0), u64::from(amount.is_some()));
-        match self {
+        let (kind, first, second) = match self {
             Self::Placed { total, units } => (0, total, units),
             Self::Line { sku, quantity } => (1, quantity, sku.into()),
             Self::PaymentDue { amount } => (2, amount_of(amount).0, amount_of(amount).1),
@@ -155,14 +155,15 @@ impl Step {
             Self::Allocated { lines } => (9, 0, lines),
             Self::Lost => (10, 0, 0),
             Self::Released { lines, is_expired } => (11, is_expired.into(), lines),
-            Self::Payment(PaymentStep { kind, operation, amount }) => {
-                (FIRST_PAYMENT + kind as u8, amount, operation)
+            Self::Payment(PaymentStep { kind, number, operation, amount }) => {
+                return (FIRST_PAYMENT + kind as u8, number, amount, operation);
             }
-        }
+        };
+        (kind, 0, first, second)
     }
 
     /// The step with these fields; a number that no step has is `Lost`, which no code writes.
-    fn of_fields(kind: u8, first: i64, second: u64) -> Self {
+    fn of_fields(kind: u8, number: u32, first: i64, second: u64) -> Self {
         let amount = (second != 0).then_some(first);
         match kind {
             0 => Self::Placed { total: first, units: second },
@@ -179,6 +180,7 @@ impl Step {
             9 => Self::Allocated { lines: second },
             FIRST_PAYMENT.. => Self::Payment(PaymentStep {
                 kind: PaymentStepKind::ALL[usize::from(kind - FIRST_PAYMENT)],
+                number,
                 operation: second,
                 amount: first,
             }),
@@ -197,18 +199,19 @@ pub(super) struct StepRecord {
 }
 
 impl StepRecord {
-    pub(super) const SIZE: usize = 33 + PackedPosition::SIZE;
+    pub(super) const SIZE: usize = 37 + PackedPosition::SIZE;
 
     pub(super) fn write(&self) -> [u8; Self::SIZE] {
-        let (kind, first, second) = self.step.fields();
-        let order = self.order.to_bits();
-        Writer::new().u128(order).position(self.at).u8(kind).i64(first).u64(second).finish()
+        let (kind, number, first, second) = self.step.fields();
+        let record = Writer::new().u128(self.order.to_bits()).position(self.at);
+        record.u8(kind).u32(number).i64(first).u64(second).finish()
     }
 
     pub(super) fn read(record: &[u8; Self::SIZE]) -> Self {
         let mut from = Reader::new(record);
         let (order, at) = (OrderKey::from_bits(from.u128()), from.position());
-        Self { order, at, step: Step::of_fields(from.u8(), from.i64(), from.u64()) }
+        let step = Step::of_fields(from.u8(), from.u32(), from.i64(), from.u64());
+        Self { order, at, step }
     }
 }
 
@@ -244,7 +247,8 @@ mod tests {
     fn a_step_comes_back_as_it_was_written() {
         let at =
             LogNumbers::default().pack(LogPosition { service: "order", partition: 1, sequence: 2 });
-        let payment = |kind| Step::Payment(PaymentStep { kind, operation: 5, amount: -6 });
+        let payment =
+            |kind| Step::Payment(PaymentStep { kind, number: 2, operation: 5, amount: -6 });
         let steps = [
             Step::Placed { total: 1, units: u64::MAX },
             Step::Line { sku: u32::MAX, quantity: 2 },

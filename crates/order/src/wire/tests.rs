@@ -95,15 +95,16 @@ fn a_text_that_no_database_takes_is_made_harmless() {
 }
 
 #[test]
-fn an_answer_of_payment_concerns_the_order_that_its_envelope_names() {
+fn an_answer_of_payment_concerns_the_order_of_the_payment_that_its_envelope_names() {
     let captured = proto::payment::Captured {
         operation_id: "o".into(),
         amount: Some(proto::Money { minor: 5, currency: "GBP".into() }),
     };
     let event = proto::Event {
-        aggregate_id: ID.into(),
+        aggregate_id: format!("{ID}-1"),
         body: Some(Body::Payment(proto::payment::PaymentEvent {
             kind: Some(Payment::Captured(captured)),
+            summary: None,
         })),
         ..Default::default()
     };
@@ -113,6 +114,25 @@ fn an_answer_of_payment_concerns_the_order_that_its_envelope_names() {
         panic!("is a signal")
     };
     assert_eq!((order_id.to_string().as_str(), amount.minor), (ID, 5));
+}
+
+#[test]
+fn payment_is_asked_for_the_first_payment_of_the_order() {
+    let order_id = OrderId::parse(ID).unwrap();
+    let amount = Money { minor: 500, currency: Currency::parse("GBP").unwrap() };
+    let due_by = Timestamp::from_millis(0);
+    let due = Fact::PaymentDue { amount, payment_method: "card".into(), due_by };
+    for fact in [due, Fact::Confirmed { amount }] {
+        let encoded = Orders::encode(&Event { order_id, fact }).body;
+        let event = proto::Event::decode(&*encoded).unwrap();
+        let Some(Body::Order(event)) = event.body else { panic!("is of an order") };
+        let payment_id = match event.kind.unwrap() {
+            Kind::PaymentDue(due) => due.payment_id,
+            Kind::Confirmed(confirmed) => confirmed.payment_id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(payment_id, format!("{ID}-1"));
+    }
 }
 
 #[test]

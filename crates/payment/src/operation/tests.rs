@@ -7,9 +7,13 @@ use protocol::id::Shop;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{provider::Totals, simulator::Simulator};
+use crate::{
+    domain::{Status, Transaction, TransactionStatus},
+    provider::Totals,
+    simulator::Simulator,
+};
 
-const ORDER: &str = "018f4e6a-0000-7000-8000-000000000001";
+const PAYMENT: &str = "018f4e6a-0000-7000-8000-000000000001-1";
 /// Long enough that an answer which comes at all is never taken for lost.
 const TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a test waits for an answer that never comes.
@@ -63,7 +67,7 @@ async fn carry_out(provider: &Provider, request: &Request, may_be_known: bool) -
 }
 
 /// The operation as the engine finds it: by the row that announces it.
-fn operation(request: &Request) -> Operation {
+fn operation(request: &Request) -> engine::Operation {
     let (status, payment_method, provider_reference) = match request.task.clone() {
         Task::Authorize { payment_method } => {
             (Status::AuthorizationPending, payment_method, String::new())
@@ -78,37 +82,41 @@ fn operation(request: &Request) -> Operation {
             (Status::RefundPending, "card".into(), provider_reference)
         }
     };
-    let pending = Pending {
-        operation_id: request.operation_id.clone(),
-        amount: request.amount,
-        context: Context {
-            correlation_id: "c".into(),
-            traceparent: "t".into(),
-            tracestate: String::new(),
-        },
+    let (id, operation) = Operation::parse_id(&request.operation_id).expect("valid");
+    let transaction = Transaction {
+        operation,
+        amount: request.amount.minor,
+        status: TransactionStatus::Pending,
+        detail: String::new(),
+        at_ms: 0,
     };
-    let charge = Charge {
+    let context =
+        Context { correlation_id: "c".into(), traceparent: "t".into(), tracestate: String::new() };
+    let payment = Payment {
+        id,
         status,
         amount: request.amount,
         payment_method,
         provider_reference,
+        authorized: 0,
         captured: 0,
         refunded: 0,
-        cancel_requested: false,
-        pending: Some(pending),
+        is_cancelled: false,
+        transactions: vec![transaction],
+        pending: Some(Pending { operation, context }),
     };
-    let row = PaymentRow { version: 1, payment: Payment::Begun(charge) };
-    Operation {
+    let row = PaymentRow { version: 1, payment };
+    engine::Operation {
         id: request.operation_id.clone(),
         shop: request.shop.clone(),
-        key: ORDER.into(),
+        key: id.to_string(),
         document: serde_json::to_string(&row).expect("serialises"),
     }
 }
 
 fn outcome(input: InternalInput<Input>) -> Outcome {
-    match input.input.signal {
-        Signal::Settled { outcome, .. } => outcome,
+    match input.input {
+        Input::Settled { outcome, .. } => outcome,
         other => panic!("{other:?} says nothing of an outcome"),
     }
 }
@@ -127,7 +135,13 @@ fn pounds(minor: i64) -> Money {
 }
 
 fn request(task: Task) -> Request {
-    let operation_id = format!("{ORDER}:{}", task.as_str());
+    let name = match task {
+        Task::Authorize { .. } => "authorize",
+        Task::Capture { .. } => "capture-4",
+        Task::Void { .. } => "void",
+        Task::Refund { .. } => "refund-1",
+    };
+    let operation_id = format!("{PAYMENT}:{name}");
     Request { operation_id, shop: acme(), amount: pounds(500), task }
 }
 
@@ -136,7 +150,7 @@ fn authorize(payment_method: &str) -> Request {
 }
 
 fn reference() -> String {
-    format!("sim_{ORDER}:authorize")
+    format!("sim_{PAYMENT}:authorize")
 }
 
 fn capture() -> Request {
@@ -317,12 +331,13 @@ async fn an_outcome_continues_the_order() {
     let Attempted::Done(input) = attempted else { panic!("has no outcome") };
     let context =
         Context { correlation_id: "c".into(), traceparent: "t".into(), tracestate: String::new() };
-    assert_eq!((input.shop, input.aggregate.as_str(), input.context), (acme(), ORDER, context));
-    let id = format!("{ORDER}:authorize");
-    assert_eq!(input.cause, Cause { id: id.clone(), kind: "operation.authorize".into() });
-    let order_id = OrderId::parse(ORDER).expect("valid");
-    let signal = Signal::Settled { operation_id: id, outcome: approved() };
-    assert_eq!(input.input, Input { order_id, signal });
+    assert_eq!((input.shop, input.aggregate.as_str(), input.context), (acme(), PAYMENT, context));
+    let id = format!("{PAYMENT}:authorize");
+    assert_eq!(input.cause, Cause { id, kind: "operation.authorize".into() });
+    let payment_id = PaymentId::parse(PAYMENT).expect("valid");
+    let operation = Operation::first(OperationKind::Authorize);
+    let settled = Input::Settled { payment_id, operation, outcome: approved() };
+    assert_eq!(input.input, settled);
 }
 
 #[tokio::test]
@@ -332,9 +347,8 @@ async fn a_row_that_announces_no_operation_is_left_to_an_operator() {
     let attempt = Attempt { number: 1, may_be_known: true, now: NOW };
     let announced = operation(&authorize("card"));
     for operation in [
-        Operation { id: "another".into(), ..announced.clone() },
-        Operation { key: "no order".into(), ..announced.clone() },
-        Operation { document: "{}".into(), ..announced },
+        engine::Operation { id: "another".into(), ..announced.clone() },
+        engine::Operation { document: "{}".into(), ..announced },
     ] {
         let attempted = payments.execute(&operation, attempt).await;
         assert!(matches!(attempted, Attempted::RetryAt(_)), "{attempted:?}");

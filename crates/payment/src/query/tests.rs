@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     Settings,
-    domain::{Event, Fact, Input, Outcome, Signal},
+    domain::{After, Event, Fact, Input, Operation, OperationKind, Outcome},
     provider::{Answer, Request, Task},
 };
 
@@ -41,11 +41,22 @@ fn order(number: u8) -> OrderId {
     OrderId::parse(&format!("018f4e6a-0000-7000-8000-0000000000{number:02x}")).expect("valid")
 }
 
+fn payment(number: u8) -> PaymentId {
+    PaymentId::first(order(number))
+}
+
 fn pounds(minor: i64) -> Money {
     Money { minor, currency: Currency::parse("GBP").expect("valid") }
 }
 
-fn recorded(order_id: OrderId, version: u64, fact: Fact) -> Recorded<Event> {
+fn recorded(payment_id: PaymentId, version: u64, fact: Fact) -> Recorded<Event> {
+    let none = pounds(0);
+    let after = After {
+        provider_reference: String::new(),
+        authorized: none,
+        captured: none,
+        refunded: none,
+    };
     Recorded {
         id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
         shop: acme(),
@@ -54,46 +65,33 @@ fn recorded(order_id: OrderId, version: u64, fact: Fact) -> Recorded<Event> {
         actor: None,
         time: Timestamp::from_millis(0),
         cause: Cause::default(),
-        context: Context {
-            correlation_id: format!("c{version}"),
-            traceparent: "t".into(),
-            ..Context::default()
-        },
-        event: Event { order_id, fact },
+        context: Context { correlation_id: format!("c{version}"), ..Context::default() },
+        event: Event { payment_id, fact, after },
     }
 }
 
-fn id(task: &str) -> String {
-    format!("{}:{task}", order(1))
-}
+const AUTHORIZE: Operation = Operation::first(OperationKind::Authorize);
+const CAPTURE: Operation = Operation { kind: OperationKind::Capture, number: 4 };
+const REFUND: Operation = Operation::first(OperationKind::Refund);
 
 /// The life of a payment that is paid back in the end: every shape that a row can have.
 fn life() -> Vec<Fact> {
-    let reference = || "p\"1".to_owned();
     vec![
         Fact::AuthorizationPending {
-            operation_id: id("authorize"),
+            operation: AUTHORIZE,
             amount: pounds(500),
             payment_method: "sim:slow:5".into(),
         },
         Fact::CancelRequested,
         Fact::Authorized {
-            operation_id: id("authorize"),
-            provider_reference: reference(),
+            operation: AUTHORIZE,
+            provider_reference: "p\"1".into(),
             amount: pounds(500),
         },
-        Fact::CapturePending {
-            operation_id: id("capture"),
-            amount: pounds(450),
-            provider_reference: reference(),
-        },
-        Fact::Captured { operation_id: id("capture"), amount: pounds(450) },
-        Fact::RefundPending {
-            operation_id: id("refund"),
-            provider_reference: reference(),
-            amount: pounds(450),
-        },
-        Fact::Refunded { operation_id: id("refund"), amount: pounds(450) },
+        Fact::CapturePending { operation: CAPTURE, amount: pounds(500) },
+        Fact::Captured { operation: CAPTURE, amount: pounds(500) },
+        Fact::RefundPending { operation: REFUND, amount: pounds(500) },
+        Fact::Refunded { operation: REFUND, amount: pounds(500) },
     ]
 }
 
@@ -107,17 +105,17 @@ async fn payments(folder: &Path) -> Payments {
 }
 
 /// The row that these facts lead to.
-fn row_after(order_id: OrderId, facts: &[Fact]) -> PaymentRow {
+fn row_after(payment_id: PaymentId, facts: &[Fact]) -> PaymentRow {
     let mut state = store::Payments::default();
     for (version, fact) in (1..).zip(facts) {
-        Payments::apply(&mut state, &recorded(order_id, version, fact.clone()));
+        Payments::apply(&mut state, &recorded(payment_id, version, fact.clone()));
     }
-    state.get(&order_id).expect("has a payment").clone()
+    state.get(&payment_id).expect("has a payment").clone()
 }
 
 /// Puts a payment into the state that these facts lead to.
-async fn given(pool: &AnyPool, order_id: OrderId, facts: &[Fact]) {
-    let row = [(order_id.to_string(), row_after(order_id, facts))];
+async fn given(pool: &AnyPool, payment_id: PaymentId, facts: &[Fact]) {
+    let row = [(payment_id.to_string(), row_after(payment_id, facts))];
     let mut db = pool.acquire().await.expect("connects");
     documents::put(&mut db, &acme(), row).await.expect("writes");
 }
@@ -132,23 +130,22 @@ async fn ask<Q: Question>(pool: &AnyPool, payments: &Payments, question: Q) -> O
 #[test]
 fn an_operation_is_in_its_column_for_as_long_as_it_is_pending() {
     let operations: Vec<_> = (1..=life().len())
-        .map(|facts| row_after(order(1), &life()[..facts]).columns().swap_remove(0))
+        .map(|facts| row_after(payment(1), &life()[..facts]).columns().swap_remove(0))
         .collect();
-    let pending = |task| Column::from(Some(id(task)));
+    let pending = |operation: Operation| Column::from(Some(operation.id(payment(1))));
     let none = || Column::Text(None);
     assert_eq!(
         operations,
         [
-            pending("authorize"),
-            pending("authorize"),
+            pending(AUTHORIZE),
+            pending(AUTHORIZE),
             none(),
-            pending("capture"),
+            pending(CAPTURE),
             none(),
-            pending("refund"),
+            pending(REFUND),
             none(),
         ]
     );
-    assert_eq!(row_after(order(1), &[Fact::Abandoned]).columns()[0], none());
 }
 
 #[tokio::test]
@@ -171,58 +168,78 @@ async fn rows_read_back_from_their_documents_lead_to_the_same_decisions() {
 }
 
 fn random_input(random: &mut Random) -> Input {
-    let order_id = order(random.below(3) as u8);
-    let operation_id =
-        format!("{order_id}:{}", random.one_of(&["authorize", "capture", "void", "refund"]));
+    let payment_id =
+        PaymentId { number: 1 + random.below(2) as u32, ..payment(random.below(3) as u8) };
+    let operation = random.one_of(&["authorize", "capture-4", "void", "refund-1"]);
+    let operation = Operation::parse(operation).expect("valid");
     let outcome = match random.below(6) {
         0 => Outcome::Declined { code: "a \"code\"".into() },
         1 => Outcome::Failed { detail: "8 attempts".into() },
         _ => Outcome::Approved { provider_reference: "p\"1".into() },
     };
-    let signal = match random.below(36) {
-        0..6 => Signal::PaymentDue { amount: pounds(500), payment_method: "card".into() },
-        6..12 => Signal::Confirmed { amount: pounds(450) },
-        12 => Signal::Cancelled,
-        _ => Signal::Settled { operation_id, outcome },
-    };
-    Input { order_id, signal }
+    match random.below(36) {
+        0..6 => {
+            Input::PaymentDue { payment_id, amount: pounds(500), payment_method: "card".into() }
+        }
+        6..12 => Input::Capture { payment_id, number: 4, amount: pounds(450) },
+        12 => Input::OrderCancelled { order_id: payment_id.order_id },
+        _ => Input::Settled { payment_id, operation, outcome },
+    }
 }
 
 #[tokio::test]
-async fn a_payment_is_answered_by_its_order() {
+async fn a_payment_is_answered_with_its_transactions() {
     let (pool, folder) = database().await;
     let payments = payments(folder.path()).await;
-    given(&pool, order(1), &life()[..5]).await;
-    given(&pool, order(2), &[Fact::Abandoned]).await;
+    given(&pool, payment(1), &life()[..5]).await;
+    given(&pool, payment(1).next(), &life()[..1]).await;
+    given(&pool, payment(2), &life()[..1]).await;
 
-    let of = async |number| {
-        ask(&pool, &payments, payment::GetPayment { order_id: order(number).to_string() }).await
+    let question = payment::GetPayment { payment_id: payment(1).to_string() };
+    let captured = ask(&pool, &payments, question).await.expect("is known");
+    let transaction = |operation: Operation, kind: payment::TransactionKind| payment::Transaction {
+        operation_id: operation.id(payment(1)),
+        kind: kind.into(),
+        amount: Some(pounds(500).into()),
+        status: payment::TransactionStatus::Done.into(),
+        detail: String::new(),
+        time: Some(Timestamp::from_millis(0).into()),
     };
-    let begun = payment::Payment {
+    let expected = payment::Payment {
+        payment_id: payment(1).to_string(),
         order_id: order(1).to_string(),
         status: payment::PaymentStatus::Captured.into(),
         amount: Some(pounds(500).into()),
+        provider: "simulator".to_owned(),
         provider_reference: "p\"1".to_owned(),
-        captured: 450,
-        refunded: 0,
+        authorized: Some(pounds(500).into()),
+        captured: Some(pounds(500).into()),
+        refunded: Some(pounds(0).into()),
+        transactions: vec![
+            transaction(AUTHORIZE, payment::TransactionKind::Authorization),
+            transaction(CAPTURE, payment::TransactionKind::Capture),
+        ],
         version: 5,
     };
-    assert_eq!(of(1).await, Some(begun));
-    let abandoned = payment::Payment {
-        order_id: order(2).to_string(),
-        status: payment::PaymentStatus::Abandoned.into(),
-        version: 1,
-        ..Default::default()
+    assert_eq!(captured, expected);
+
+    let of = async |number| {
+        let question = payment::ListPayments { order_id: order(number).to_string() };
+        let payments = ask(&pool, &payments, question).await.expect("is answered").payments;
+        payments.into_iter().map(|payment| payment.payment_id).collect::<Vec<_>>()
     };
-    assert_eq!(of(2).await, Some(abandoned));
-    assert_eq!(of(3).await, None);
+    assert_eq!(of(1).await, [payment(1).to_string(), payment(1).next().to_string()]);
+    assert_eq!(of(2).await, [payment(2).to_string()]);
+    assert_eq!(of(3).await, [""; 0]);
+    let unknown = payment::GetPayment { payment_id: payment(3).to_string() };
+    assert_eq!(ask(&pool, &payments, unknown).await, None);
 }
 
 #[test]
 fn what_is_no_question_is_refused() {
     let nothing = payment::PaymentQuestion::default().encode_to_vec();
     assert!(matches!(Payments::question(&nothing), Err(WireError::Missing("question"))));
-    let wrong = payment::GetPayment { order_id: "no uuid".into() }.encode();
+    let wrong = payment::GetPayment { payment_id: "no uuid".into() }.encode();
     assert!(matches!(Payments::question(&wrong), Err(WireError::Parse(_))));
 }
 
@@ -233,12 +250,11 @@ async fn the_totals_are_beside_those_of_the_provider() {
     let totals = async || ask(&pool, &payments, payment::GetTotals {}).await;
     assert_eq!(totals().await, Some(payment::Totals::default()));
 
-    given(&pool, order(1), &life()).await;
-    given(&pool, order(2), &life()[..5]).await;
-    given(&pool, order(3), &life()[..4]).await;
-    given(&pool, order(4), &life()[..3]).await;
-    given(&pool, order(5), &life()[..1]).await;
-    given(&pool, order(6), &[Fact::Abandoned]).await;
+    given(&pool, payment(1), &life()).await;
+    given(&pool, payment(2), &life()[..5]).await;
+    given(&pool, payment(3), &life()[..4]).await;
+    given(&pool, payment(4), &life()[..3]).await;
+    given(&pool, payment(5), &life()[..1]).await;
     let request = Request {
         operation_id: "o:authorize".into(),
         shop: acme(),
@@ -249,8 +265,8 @@ async fn the_totals_are_beside_those_of_the_provider() {
     assert!(matches!(answer, Answer::Approved { .. }));
 
     let expected = payment::Totals {
-        captured: 900,
-        refunded: 450,
+        captured: 1000,
+        refunded: 500,
         authorized: 1000,
         pending: 2,
         provider_net: 0,

@@ -46,7 +46,7 @@ create table if not exists authorization (
     payment_method text not null,
     amount integer not null,
     currency text not null,
-    -- held, captured, voided.
+    -- held (as far as it was not captured), voided.
     status text not null,
     captured integer not null,
     refunded integer not null
@@ -206,7 +206,7 @@ pub(super) async fn save(
 pub(super) async fn totals(db: &mut SqliteConnection, shop: &Shop) -> Result<Totals, sqlx::Error> {
     let row = sqlx::query(
         "select coalesce(sum(captured - refunded), 0) as net,
-                coalesce(sum(case when status = 'held' then amount end), 0) as held
+                coalesce(sum(case when status = 'held' then amount - captured end), 0) as held
          from authorization
          where shop = $1",
     )

@@ -86,14 +86,22 @@ pub(super) struct Authorization {
     pub(super) refunded: i64,
 }
 
+impl Authorization {
+    /// What is set aside and neither taken nor let go, in minor units.
+    fn held(&self) -> i64 {
+        match self.status {
+            Status::Held => self.amount.minor - self.captured,
+            Status::Voided => 0,
+        }
+    }
+}
+
 /// The status of money that was authorised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// It is set aside.
+    /// It is set aside, as far as it was not taken.
     Held,
-    /// It was taken.
-    Captured,
-    /// It was let go.
+    /// What was not taken was let go.
     Voided,
 }
 
@@ -102,14 +110,13 @@ impl Status {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
-            Self::Captured => "captured",
             Self::Voided => "voided",
         }
     }
 
     /// Reads the status as it is in the ledger.
     pub(super) fn parse(status: &str) -> Option<Self> {
-        let all = [Self::Held, Self::Captured, Self::Voided];
+        let all = [Self::Held, Self::Voided];
         all.into_iter().find(|known| known.as_str() == status)
     }
 }
@@ -231,24 +238,23 @@ impl LedgerState {
                 request,
                 provider_reference,
                 |authorization, amount| match authorization.status {
-                    Status::Held if amount <= authorization.amount.minor => {
-                        authorization.status = Status::Captured;
-                        authorization.captured = amount;
+                    Status::Held if amount <= authorization.held() => {
+                        authorization.captured += amount;
                         Ok(())
                     }
+                    Status::Held if authorization.held() == 0 => Err("captured_already"),
                     Status::Held => Err("amount_too_large"),
-                    Status::Captured => Err("captured_already"),
                     Status::Voided => Err("voided"),
                 },
             ),
             Task::Void { provider_reference } => {
                 self.change(request, provider_reference, |authorization, _| {
                     match authorization.status {
+                        Status::Held if authorization.held() == 0 => Err("captured_already"),
                         Status::Held => {
                             authorization.status = Status::Voided;
                             Ok(())
                         }
-                        Status::Captured => Err("captured_already"),
                         Status::Voided => Err("voided"),
                     }
                 })

@@ -160,6 +160,24 @@ async fn a_declined_capture_leaves_the_money_set_aside() {
 }
 
 #[tokio::test]
+async fn what_is_set_aside_is_taken_in_parts_and_the_rest_let_go() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
+    let part = |number: u32, minor| {
+        let operation_id = format!("a:capture-{number}");
+        Request { operation_id, ..capture("a", minor) }
+    };
+    assert_eq!(provider.perform(&part(1, 200)).await, approved("a"));
+    assert_eq!(provider.perform(&part(2, 100)).await, approved("a"));
+    assert_eq!(money(&provider).await, (300, 200));
+    assert_eq!(provider.perform(&part(3, 201)).await, declined("amount_too_large"));
+    assert_eq!(provider.perform(&void("a", 200)).await, approved("a"));
+    assert_eq!(money(&provider).await, (300, 0));
+    assert_eq!(provider.perform(&part(4, 1)).await, declined("voided"));
+}
+
+#[tokio::test]
 async fn what_cannot_be_done_is_declined() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;

@@ -2,13 +2,15 @@
 
 use engine::WireError;
 use events::{
-    id::OrderId,
-    proto::payment::{self, PaymentStatus, payment_question::Question as Asked},
+    id::{OrderId, PaymentId},
+    proto::payment::{self, PaymentStatus, TransactionKind, payment_question::Question as Asked},
 };
 use prost::Message;
+use protocol::time::Timestamp;
 
 use crate::{
-    domain::{Charge, Payment, Status},
+    domain::{OperationKind, Payment, Status, Transaction, TransactionStatus},
+    provider::Provider,
     query::{Found, Question},
     store::PaymentRow,
 };
@@ -16,14 +18,19 @@ use crate::{
 pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
     let asked = payment::PaymentQuestion::decode(payload)?.question;
     Ok(match asked.ok_or(WireError::Missing("question"))? {
-        Asked::GetPayment(get) => Question::Payment(OrderId::parse(&get.order_id)?),
+        Asked::GetPayment(get) => Question::Payment(PaymentId::parse(&get.payment_id)?),
+        Asked::ListPayments(list) => Question::PaymentsOf(OrderId::parse(&list.order_id)?),
         Asked::GetTotals(payment::GetTotals {}) => Question::Totals,
     })
 }
 
 pub(super) fn encode(found: Found) -> Vec<u8> {
     match found {
-        Found::Payment { order_id, row } => encode_payment(order_id, row).encode_to_vec(),
+        Found::Payment(row) => encode_payment(row).encode_to_vec(),
+        Found::Payments(rows) => {
+            let payments = rows.into_iter().map(encode_payment).collect();
+            payment::Payments { payments }.encode_to_vec()
+        }
         Found::Totals { ours, theirs } => payment::Totals {
             captured: ours.captured,
             refunded: ours.refunded,
@@ -36,28 +43,51 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
     }
 }
 
-fn encode_payment(order_id: OrderId, row: PaymentRow) -> payment::Payment {
+fn encode_payment(row: PaymentRow) -> payment::Payment {
     let PaymentRow { version, payment } = row;
-    let order_id = order_id.to_string();
-    match payment {
-        Payment::Abandoned => payment::Payment {
-            order_id,
-            status: PaymentStatus::Abandoned.into(),
-            version,
-            ..Default::default()
-        },
-        Payment::Begun(charge) => {
-            let Charge { status, amount, provider_reference, captured, refunded, .. } = charge;
-            payment::Payment {
-                order_id,
-                status: encode_status(status).into(),
-                amount: Some(amount.into()),
-                provider_reference,
-                captured,
-                refunded,
-                version,
-            }
-        }
+    let transactions = payment.transactions.iter();
+    payment::Payment {
+        payment_id: payment.id.to_string(),
+        order_id: payment.id.order_id.to_string(),
+        status: encode_status(payment.status).into(),
+        amount: Some(payment.amount.into()),
+        provider: Provider::NAME.to_owned(),
+        authorized: Some(payment.money(payment.authorized).into()),
+        captured: Some(payment.money(payment.captured).into()),
+        refunded: Some(payment.money(payment.refunded).into()),
+        transactions: transactions.map(|it| encode_transaction(&payment, it)).collect(),
+        provider_reference: payment.provider_reference,
+        version,
+    }
+}
+
+fn encode_transaction(payment: &Payment, transaction: &Transaction) -> payment::Transaction {
+    let Transaction { operation, amount, status, detail, at_ms } = transaction;
+    payment::Transaction {
+        operation_id: operation.id(payment.id),
+        kind: encode_kind(operation.kind).into(),
+        amount: Some(payment.money(*amount).into()),
+        status: encode_transaction_status(*status).into(),
+        detail: detail.clone(),
+        time: Some(Timestamp::from_millis(*at_ms).into()),
+    }
+}
+
+fn encode_kind(kind: OperationKind) -> TransactionKind {
+    match kind {
+        OperationKind::Authorize => TransactionKind::Authorization,
+        OperationKind::Capture => TransactionKind::Capture,
+        OperationKind::Void => TransactionKind::Void,
+        OperationKind::Refund => TransactionKind::Refund,
+    }
+}
+
+fn encode_transaction_status(status: TransactionStatus) -> payment::TransactionStatus {
+    match status {
+        TransactionStatus::Pending => payment::TransactionStatus::Pending,
+        TransactionStatus::Done => payment::TransactionStatus::Done,
+        TransactionStatus::Refused => payment::TransactionStatus::Refused,
+        TransactionStatus::Failed => payment::TransactionStatus::Failed,
     }
 }
 

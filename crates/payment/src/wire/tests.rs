@@ -3,8 +3,10 @@
 use events::money::Currency;
 
 use super::*;
+use crate::domain::OperationKind;
 
 const ORDER: &str = "018f4e6a-0000-7000-8000-000000000001";
+const PAYMENT: &str = "018f4e6a-0000-7000-8000-000000000001-1";
 
 fn pounds(minor: i64) -> Money {
     Money { minor, currency: Currency::parse("GBP").expect("valid") }
@@ -13,6 +15,7 @@ fn pounds(minor: i64) -> Money {
 fn foreign(kind: order_event::Kind) -> Result<Input, WireError> {
     let event = proto::Event {
         aggregate_id: ORDER.into(),
+        aggregate_version: 4,
         body: Some(Body::Order(proto::order::OrderEvent { kind: Some(kind) })),
         ..Default::default()
     };
@@ -21,68 +24,84 @@ fn foreign(kind: order_event::Kind) -> Result<Input, WireError> {
 
 #[test]
 fn every_event_survives_the_wire() {
-    let operation_id = || "operation".to_owned();
-    let provider_reference = || "reference".to_owned();
+    let operation = |kind, number| Operation { kind, number };
+    let authorize = operation(OperationKind::Authorize, 1);
+    let capture = operation(OperationKind::Capture, 4);
+    let void = operation(OperationKind::Void, 1);
+    let refund = operation(OperationKind::Refund, 2);
     let amount = pounds(500);
     for fact in [
-        Fact::AuthorizationPending {
-            operation_id: operation_id(),
-            amount,
-            payment_method: "card".into(),
-        },
-        Fact::Authorized {
-            operation_id: operation_id(),
-            provider_reference: provider_reference(),
-            amount,
-        },
-        Fact::Declined { operation_id: operation_id(), code: "no".into() },
-        Fact::Failed { operation_id: operation_id(), detail: "tried".into() },
-        Fact::CapturePending {
-            operation_id: operation_id(),
-            amount,
-            provider_reference: provider_reference(),
-        },
-        Fact::Captured { operation_id: operation_id(), amount },
-        Fact::CaptureFailed { operation_id: operation_id(), code: "no".into() },
-        Fact::VoidPending {
-            operation_id: operation_id(),
-            provider_reference: provider_reference(),
-            amount,
-        },
-        Fact::Voided { operation_id: operation_id() },
-        Fact::RefundPending {
-            operation_id: operation_id(),
-            provider_reference: provider_reference(),
-            amount,
-        },
-        Fact::Refunded { operation_id: operation_id(), amount },
+        Fact::AuthorizationPending { operation: authorize, amount, payment_method: "card".into() },
+        Fact::Authorized { operation: authorize, provider_reference: "reference".into(), amount },
+        Fact::Declined { operation: authorize, code: "no".into() },
+        Fact::Failed { operation: authorize, detail: "tried".into() },
+        Fact::CapturePending { operation: capture, amount },
+        Fact::Captured { operation: capture, amount },
+        Fact::CaptureFailed { operation: capture, code: "no".into() },
+        Fact::VoidPending { operation: void, amount },
+        Fact::Voided { operation: void, amount },
+        Fact::RefundPending { operation: refund, amount },
+        Fact::Refunded { operation: refund, amount },
         Fact::CancelRequested,
-        Fact::Abandoned,
     ] {
-        let event = Event { order_id: OrderId::parse(ORDER).expect("valid"), fact };
-        let envelope = proto::Event { aggregate_id: ORDER.into(), ..Default::default() };
+        let after = After {
+            provider_reference: "reference".into(),
+            authorized: pounds(500),
+            captured: pounds(400),
+            refunded: pounds(0),
+        };
+        let event = Event { payment_id: PaymentId::parse(PAYMENT).expect("valid"), fact, after };
+        let envelope = proto::Event { aggregate_id: PAYMENT.into(), ..Default::default() };
         let payload = [envelope.encode_to_vec(), Payments::encode(&event).body].concat();
         assert_eq!(Payments::decode(&payload).expect("decodes"), event);
     }
 }
 
 #[test]
-fn what_an_order_says_becomes_a_signal() {
-    let amount = Some(pounds(500).into());
-    let due = proto::order::PaymentDue { amount, payment_method: "card".into(), due_by: None };
-    let input = foreign(order_event::Kind::PaymentDue(due)).expect("is handled");
-    assert_eq!(input.order_id.to_string(), ORDER);
-    let signal = Signal::PaymentDue { amount: pounds(500), payment_method: "card".into() };
-    assert_eq!(input.signal, signal);
+fn an_event_says_which_order_is_paid_and_by_whom() {
+    let after = After {
+        provider_reference: "reference".into(),
+        authorized: pounds(500),
+        captured: pounds(400),
+        refunded: pounds(100),
+    };
+    let payment_id = PaymentId::parse(PAYMENT).expect("valid");
+    let event = Event { payment_id, fact: Fact::CancelRequested, after };
+    let event = proto::Event::decode(&*Payments::encode(&event).body).expect("decodes");
+    let Some(Body::Payment(event)) = event.body else { panic!("is of a payment") };
+    let expected = proto::payment::PaymentSummary {
+        order_id: ORDER.into(),
+        provider: "simulator".into(),
+        provider_reference: "reference".into(),
+        authorized: Some(pounds(500).into()),
+        captured: Some(pounds(400).into()),
+        refunded: Some(pounds(100).into()),
+    };
+    assert_eq!(event.summary, Some(expected));
+}
 
-    let confirmed = proto::order::Confirmed { amount: Some(pounds(500).into()) };
-    let input = foreign(order_event::Kind::Confirmed(confirmed));
-    let signal = Signal::Confirmed { amount: pounds(500) };
-    assert_eq!(input.expect("is handled").signal, signal);
+#[test]
+fn what_an_order_says_becomes_an_input() {
+    let amount = Some(pounds(500).into());
+    let payment_id = PaymentId::parse(PAYMENT).expect("valid");
+    let due = proto::order::PaymentDue {
+        amount,
+        payment_method: "card".into(),
+        due_by: None,
+        payment_id: PAYMENT.into(),
+    };
+    let input = foreign(order_event::Kind::PaymentDue(due)).expect("is handled");
+    let (amount, payment_method) = (pounds(500), "card".into());
+    assert_eq!(input, Input::PaymentDue { payment_id, amount, payment_method });
+
+    let confirmed =
+        proto::order::Confirmed { amount: Some(pounds(500).into()), payment_id: PAYMENT.into() };
+    let input = foreign(order_event::Kind::Confirmed(confirmed)).expect("is handled");
+    assert_eq!(input, Input::Capture { payment_id, number: 4, amount });
 
     let cancelled = proto::order::Cancelled::default();
-    let input = foreign(order_event::Kind::Cancelled(cancelled));
-    assert_eq!(input.expect("is handled").signal, Signal::Cancelled);
+    let input = foreign(order_event::Kind::Cancelled(cancelled)).expect("is handled");
+    assert_eq!(input, Input::OrderCancelled { order_id: payment_id.order_id });
 }
 
 #[test]
@@ -91,8 +110,8 @@ fn what_is_not_for_payment_is_refused_by_name() {
     let error = foreign(placed).expect_err("is not handled");
     assert_eq!(error.to_string(), "placed is not handled by this version of the service");
 
-    let confirmed = order_event::Kind::Confirmed(proto::order::Confirmed::default());
-    let error = foreign(confirmed).expect_err("has no amount");
+    let confirmed = proto::order::Confirmed { payment_id: PAYMENT.into(), ..Default::default() };
+    let error = foreign(order_event::Kind::Confirmed(confirmed)).expect_err("has no amount");
     assert_eq!(error.to_string(), "money must be present, got \"\"");
 
     let body = proto::command::Body::CancelOrder(proto::order::CancelOrder::default());
