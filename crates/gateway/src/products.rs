@@ -148,7 +148,7 @@ impl Upload for Products {
     }
 
     fn name(product: &proto::catalog::Product) -> LineName {
-        LineName { sku: product.sku.clone(), document: None }
+        LineName { sku: product.sku.clone(), document: None, document_line: None }
     }
 
     fn command(products: Vec<proto::catalog::Product>) -> proto::command::Body {
