@@ -98,6 +98,7 @@ impl StockLog {
                 let change = |source| Change::Adjust { source, delta, on_hand };
                 self.observe_document(position, &id, adjusted.document.as_ref(), change);
             }
+            Some(Kind::Shipped(shipped)) => self.observe_shipped(position, shop, shipped),
             Some(Kind::Short(short)) => self.observe_short(position, shop, short),
             Some(kind) => self.observe_order(position, shop, aggregate, kind),
             None => self.findings.add(format!("{position}: an event without a fact")),
@@ -112,25 +113,45 @@ impl StockLog {
         document: Option<&Document>,
         change: impl FnOnce(Source) -> Change,
     ) {
-        let Some(Document { connector, id: document, sequence }) = document else {
+        let Some(Document { connector, id: document, sequence, line, epoch }) = document else {
             return self.findings.add(format!("{position}: {id} changes without a document"));
         };
         let at = self.numbers.pack(position);
-        let document = fingerprint((&id.shop, connector, document));
+        let document = fingerprint((&id.shop, connector, document, line));
         self.documents.push(document, &DocumentRecord { document, at }.write());
         let connector = self.connectors.number(connector.as_str(), |name| name.into());
-        self.push(position, id, change(Source { connector, sequence: *sequence }));
+        self.push(position, id, change(Source { connector, epoch: *epoch, sequence: *sequence }));
+    }
+
+    fn observe_shipped(&mut self, position: LogPosition, shop: &str, it: &inventory::Shipped) {
+        let id = StockId::new(shop, &it.sku, &it.location);
+        let order = OrderKey::of(&it.order_id);
+        let inventory::Shipped { quantity, on_hand, in_count, held, allocated, .. } = *it;
+        self.findings.expect(quantity == it.from_allocation + it.excess && it.excess >= 0, || {
+            format!(
+                "{position}: {quantity} units of {id} are not {} and {}",
+                it.from_allocation, it.excess
+            )
+        });
+        let change = |source| Change::Issue { source, quantity, on_hand, in_count };
+        self.observe_document(position, &id, it.document.as_ref(), change);
+        if it.from_allocation != 0 {
+            let was_held = self.held.contains(&order);
+            let quantity = it.from_allocation;
+            self.push(position, &id, Change::Take { order, quantity, was_held });
+        }
+        self.push(position, &id, Change::Promised { held, allocated });
     }
 
     fn observe_short(&mut self, position: LogPosition, shop: &str, short: &inventory::Short) {
         self.shorts += 1;
         let id = StockId::new(shop, &short.sku, &short.location);
-        let inventory::Short { on_hand, promised, .. } = *short;
+        let inventory::Short { on_hand, promised, truncated: is_truncated, .. } = *short;
         let mut orders: Vec<_> = short.order_ids.iter().map(|id| OrderKey::of(id)).collect();
         orders.sort_unstable();
         orders.dedup();
         let named = orders.len() as u32;
-        self.push(position, &id, Change::Short { on_hand, promised, orders: named });
+        self.push(position, &id, Change::Short { on_hand, promised, orders: named, is_truncated });
         for order in orders {
             self.push(position, &id, Change::ShortOrder { order });
         }
@@ -141,7 +162,7 @@ impl StockLog {
     fn observe_order(&mut self, position: LogPosition, shop: &str, order: &str, kind: &Kind) {
         let order = OrderKey::of(order);
         match kind {
-            Kind::Counted(_) | Kind::Adjusted(_) | Kind::Short(_) => {}
+            Kind::Counted(_) | Kind::Adjusted(_) | Kind::Shipped(_) | Kind::Short(_) => {}
             Kind::Reserved(event) => {
                 self.held.insert(order);
                 self.push_lines(position, shop, &event.lines, |quantity| Change::Hold {
@@ -332,7 +353,8 @@ impl Stock {
         }
     }
 
-    /// What is allocated is what was sold, and what the gateway reports is what the log says.
+    /// What is allocated or has left for its order is what was sold, and what the gateway reports is
+    /// what the log says.
     pub(super) fn reconciled(
         &self,
         sold: &BTreeMap<String, i64>,
@@ -342,7 +364,7 @@ impl Stock {
         let mut findings = lines.clone();
         let mut allocated: BTreeMap<&str, i64> = BTreeMap::new();
         for (id, level) in &self.levels {
-            *allocated.entry(&id.sku).or_default() += level.allocated;
+            *allocated.entry(&id.sku).or_default() += level.allocated + level.shipped;
         }
         allocated.retain(|_, units| *units != 0);
         let sold: BTreeMap<&str, i64> = sold.iter().map(|(sku, it)| (sku.as_str(), *it)).collect();
@@ -366,7 +388,8 @@ impl Stock {
         Check {
             looked_at: (sold.len() + outside.levels.len()) as u64,
             invariant: None,
-            claim: "the units allocated are the units sold, and the levels reported are those of the log",
+            claim: "the units allocated or shipped are the units sold, and the levels reported are those of \
+                    the log",
             evidence: format!(
                 "{} in {}",
                 count(sold.values().sum::<i64>(), "unit", "units"),
@@ -390,7 +413,7 @@ fn differing<'a>(
 /// The order that an event is about, if it is.
 fn order_of(kind: &Kind) -> Option<&str> {
     match kind {
-        Kind::Counted(_) | Kind::Adjusted(_) | Kind::Short(_) => None,
+        Kind::Counted(_) | Kind::Adjusted(_) | Kind::Shipped(_) | Kind::Short(_) => None,
         Kind::Reserved(event) => Some(&event.order_id),
         Kind::Refused(event) => Some(&event.order_id),
         Kind::Allocated(event) => Some(&event.order_id),

@@ -18,7 +18,7 @@ use events::{
 use protocol::proto::{EngineEvent, Parked, engine_event};
 
 use self::{
-    day::{ANN, BOB, CID, Day, cancelled, expired, fact, released, short},
+    day::{ANN, BOB, CID, Day, Logged, cancelled, expired, fact, released, shipped, short},
     long::LongLog,
 };
 
@@ -315,6 +315,68 @@ fn a_late_count_does_not_contain_newer_adjustments() {
     };
     check(|day| late_count(day, 12), &[]);
     check(|day| late_count(day, 10), &[4]);
+}
+
+/// Of `A`, of which 10 are on hand and 4 are allocated to Ann, units leave.
+#[track_caller]
+fn check_shipped(shipped: &[Logged], level: [i64; 2], broken: &[u8]) {
+    check(
+        |day| {
+            for shipped in shipped {
+                day.append("inventory", shipped.clone());
+            }
+            [day.outside.levels[0].on_hand, day.outside.levels[0].allocated] = level;
+        },
+        broken,
+    );
+}
+
+#[test]
+fn what_leaves_for_an_order_is_neither_on_hand_nor_promised() {
+    let parts = [shipped(ANN, 9, (1, 0), [9, 0, 3]), shipped(ANN, 10, (3, 0), [6, 0, 0])];
+    check_shipped(&parts, [6, 0], &[]);
+    check_shipped(&[shipped(ANN, 9, (4, 1), [5, 0, 0])], [5, 0], &[]);
+    check_shipped(&[shipped(CID, 9, (0, 2), [8, 0, 4])], [8, 4], &[]);
+}
+
+#[test]
+fn units_that_leave_and_stay_promised_break_invariant_4() {
+    check_shipped(&[shipped(ANN, 9, (0, 4), [6, 0, 4])], [6, 4], &[4]);
+    check_shipped(&[shipped(ANN, 9, (4, 0), [6, 0, 4])], [6, 0], &[4]);
+    // What Cid ships was promised to Ann.
+    check_shipped(&[shipped(CID, 9, (2, 0), [8, 0, 2])], [8, 2], &[4, RECONCILED]);
+}
+
+#[test]
+fn units_that_leave_and_stay_on_hand_break_invariant_4() {
+    check_shipped(&[shipped(ANN, 9, (4, 0), [10, 0, 0])], [10, 0], &[4]);
+}
+
+#[test]
+fn a_goods_issue_older_than_a_count_leaves_what_is_on_hand() {
+    // The count of the opening stock has the sequence 3.
+    let before = |is_in_count: bool, on_hand: i64| {
+        let mut shipped = shipped(ANN, 2, (4, 0), [on_hand, 0, 0]);
+        let Some(Body::Inventory(body)) = &mut shipped.event.body else { panic!("is a fact") };
+        let Some(Inventory::Shipped(fact)) = &mut body.kind else { panic!("is shipped") };
+        fact.in_count = is_in_count;
+        shipped
+    };
+    check_shipped(&[before(true, 10)], [10, 0], &[]);
+    check_shipped(&[before(false, 6)], [6, 0], &[4]);
+}
+
+#[test]
+fn what_leaves_beyond_what_is_there_needs_its_short() {
+    let taken = shipped(CID, 9, (0, 7), [3, 0, 4]);
+    check_shipped(std::slice::from_ref(&taken), [3, 4], &[4]);
+    check_shipped(&[taken, short("A", 3, 4, &[ANN])], [3, 4], &[]);
+}
+
+#[test]
+fn a_goods_issue_with_two_effects_breaks_invariant_2() {
+    let again = [shipped(ANN, 9, (1, 0), [9, 0, 3]), shipped(ANN, 9, (1, 0), [8, 0, 2])];
+    check_shipped(&again, [8, 2], &[2]);
 }
 
 #[test]

@@ -75,7 +75,7 @@ pub(super) struct TradeFindings {
 pub(super) struct Traded {
     pub(super) orders: Orders,
     pub(super) money: Money,
-    /// By SKU: the units of paid orders.
+    /// By SKU: the units of paid orders, and those of others that were shipped.
     pub(super) sold: BTreeMap<String, i64>,
     pub(super) findings: TradeFindings,
 }
@@ -175,8 +175,12 @@ impl Trade {
         event: &proto::Event,
         kind: &InventoryKind,
     ) {
-        if let Some(step) = reservation::step(kind) {
-            self.push(OrderKey::of(&event.aggregate_id), position, step);
+        let order = match kind {
+            InventoryKind::Shipped(shipped) => &shipped.order_id,
+            _ => &event.aggregate_id,
+        };
+        for step in reservation::steps(kind, |sku| self.sku(sku)) {
+            self.push(OrderKey::of(order), position, step);
         }
     }
 
@@ -276,6 +280,9 @@ impl OrderHistory {
             | Step::Refused
             | Step::Allocated { .. }
             | Step::Lost
+            | Step::ReservedLine { .. }
+            | Step::Shipped { .. }
+            | Step::Taken { .. }
             | Step::Released { .. } => {
                 self.reservation.apply(order, position, step, &mut findings.reservations);
             }
@@ -288,8 +295,9 @@ impl OrderHistory {
 
     /// Compares what the three logs say of the order, and adds it to the sums.
     fn compare(self, order: OrderKey, traded: &mut Traded, sold: &mut [i64]) {
-        let Self { progress, lines, payments, reservation } = self;
+        let Self { progress, lines, payments, mut reservation } = self;
         let findings = &mut traded.findings;
+        reservation.finish(order, &mut findings.reservations);
         payment::compare(order, &payments, &progress, &reservation, &mut findings.payments);
         payments.values().for_each(|payment| traded.money.add(payment));
         findings.progress.expect(!reservation.is_held(), || {
@@ -305,10 +313,10 @@ impl OrderHistory {
         findings.lines.expect(reservation.has_units_of(&progress), || {
             format!("other units are reserved for order {order} than it wants")
         });
-        if status == Status::Paid {
-            for (sku, quantity) in lines {
-                sold[sku as usize] += quantity;
-            }
+        // Of an order that is not paid, what has left nevertheless.
+        let sold_units = if status == Status::Paid { lines } else { reservation.shipped };
+        for (sku, quantity) in sold_units {
+            sold[sku as usize] += quantity;
         }
         if let Some(Acknowledged { is_cancelled: true, .. }) =
             traded.orders.add(order, status, total)

@@ -29,11 +29,18 @@ text_id!(
         && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 );
 text_id!(
-    /// The id of a stock line in its connector's system.
+    /// The id of a document in its connector's system.
     DocumentId,
     "document",
     "must be 1 to 128 visible ASCII characters without spaces",
     |s| (1..=128).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic())
+);
+text_id!(
+    /// A line of a document in its connector's system.
+    DocumentLine,
+    "line",
+    "must be 1 to 64 visible ASCII characters without spaces",
+    |s| (1..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic())
 );
 text_id!(
     /// The caller's own order number.

@@ -33,6 +33,7 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Inventory::Allocated(_) => "allocated",
             Inventory::Lost(_) => "lost",
             Inventory::Released(_) => "released",
+            Inventory::Shipped(_) => "shipped",
         },
         Body::Order(event) => match event.kind.as_ref()? {
             Order::Placed(_) => "placed",

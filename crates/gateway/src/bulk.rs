@@ -73,6 +73,8 @@ pub(crate) struct LineName {
     pub(crate) sku: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) document: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) document_line: Option<String>,
 }
 
 /// The outcome of a line.
@@ -373,7 +375,7 @@ mod tests {
         }
 
         fn name(line: &i64) -> LineName {
-            LineName { sku: line.to_string(), document: None }
+            LineName { sku: line.to_string(), document: None, document_line: None }
         }
 
         fn command(_lines: Vec<i64>) -> proto::command::Body {
@@ -388,7 +390,7 @@ mod tests {
     const APPLIED: LineOutcome = LineOutcome { result: "applied", count: "applied", detail: None };
 
     fn named(sku: &str) -> LineName {
-        LineName { sku: sku.to_owned(), document: None }
+        LineName { sku: sku.to_owned(), document: None, document_line: None }
     }
 
     fn wrong(detail: &str) -> Vec<FieldError> {

@@ -1,12 +1,12 @@
-//! `/v1/shops/{shop}/inventory`: takes counts and adjustments from ERP connectors, and shows stock
-//! levels.
+//! `/v1/shops/{shop}/inventory`: takes counts, adjustments and goods issues from ERP connectors, and
+//! shows stock levels.
 
 use std::sync::Arc;
 
 use axum::{Json, body::Body, extract::State, http::HeaderMap, response::Response};
 use events::{
     http::LevelView,
-    id::{Connector, DocumentId, Location, MAX_UNITS, Sku},
+    id::{Connector, DocumentId, DocumentLine, Location, MAX_UNITS, OrderId, Quantity, Sku},
     proto::{
         self,
         inventory::{RecordStockAnswer, StockResult, stock_document::Change},
@@ -30,6 +30,9 @@ use crate::{
 /// The longest reason, in characters: 500 adjustments fit a message of 1 MB, whatever their
 /// reasons.
 const MAX_REASON_LENGTH: usize = 200;
+
+/// The longest id of an order's line, in characters.
+const MAX_LINE_ID_LENGTH: usize = 64;
 
 /// `GET /inventory/{sku}`.
 pub(crate) async fn get(
@@ -110,8 +113,12 @@ impl Upload for Stock {
     }
 
     fn name(line: &proto::inventory::StockDocument) -> LineName {
-        let document = line.document.as_ref().map(|document| document.id.clone());
-        LineName { sku: line.sku.clone(), document }
+        let document = line.document.as_ref();
+        LineName {
+            sku: line.sku.clone(),
+            document: document.map(|document| document.id.clone()),
+            document_line: document.map(|it| it.line.clone()).filter(|line| !line.is_empty()),
+        }
     }
 
     fn command(lines: Vec<proto::inventory::StockDocument>) -> proto::command::Body {
@@ -140,6 +147,15 @@ fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
             let detail = "the units on hand would be out of range: send a count";
             ("out_of_range", bulk::REJECTED, Some(detail))
         }
+        StockResult::AppliedInExcess => {
+            let detail =
+                "more units were shipped than the order had: the rest was taken from what is free";
+            ("applied_in_excess", "applied", Some(detail))
+        }
+        StockResult::UnknownOrder => {
+            let detail = "there is no such order: send the line again when it is placed";
+            ("unknown_order", bulk::REJECTED, Some(detail))
+        }
         StockResult::Unspecified => return Err(UnknownResult),
     };
     Ok(LineOutcome { result, count, detail })
@@ -152,16 +168,19 @@ fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> 
     let change = match kind {
         Some(Kind::Count) => fields.required("quantity", integer(counted)).map(Change::Count),
         Some(Kind::Adjustment) => adjustment(fields),
+        Some(Kind::GoodsIssue) => goods_issue(fields),
         // Without its type it is not known which of these fields belong to the document, so that
         // an error about them would mislead: the only error is that of the type.
         None => {
-            fields.ignore(&["quantity", "delta", "reason"]);
+            fields.ignore(&["quantity", "delta", "reason", "order_id", "line_id"]);
             None
         }
     };
     let connector = fields.required("connector", text(Connector::parse));
     let document = fields.required("document", text(DocumentId::parse));
+    let document_line = fields.optional("document_line", text(DocumentLine::parse));
     let sequence = fields.required("sequence", integer(sequence));
+    let epoch = fields.optional("epoch", integer(epoch));
     let location = fields.optional("location", text(Location::parse));
     Some(proto::inventory::StockDocument {
         sku: sku?.into(),
@@ -170,6 +189,8 @@ fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> 
             connector: connector?.into(),
             id: document?.into(),
             sequence: sequence?,
+            line: document_line.map(DocumentLine::into).unwrap_or_default(),
+            epoch: epoch.unwrap_or_default(),
         }),
         change: Some(change?),
     })
@@ -181,17 +202,30 @@ fn adjustment(fields: &mut Fields<'_, '_>) -> Option<Change> {
     Some(Change::Adjustment(proto::inventory::Adjustment { delta: delta?, reason: reason? }))
 }
 
+fn goods_issue(fields: &mut Fields<'_, '_>) -> Option<Change> {
+    let order_id = fields.required("order_id", text(OrderId::parse));
+    let line_id = fields.optional("line_id", text(line_id));
+    let quantity = fields.required("quantity", integer(Quantity::parse));
+    Some(Change::GoodsIssue(proto::inventory::GoodsIssue {
+        order_id: order_id?.to_string(),
+        line_id: line_id.unwrap_or_default(),
+        quantity: quantity?.get(),
+    }))
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Count,
     Adjustment,
+    GoodsIssue,
 }
 
 fn kind(value: &str) -> Result<Kind, ParseError> {
     match value {
         "count" => Ok(Kind::Count),
         "adjustment" => Ok(Kind::Adjustment),
-        _ => Err(ParseError::new("type", "must be count or adjustment", value)),
+        "goods_issue" => Ok(Kind::GoodsIssue),
+        _ => Err(ParseError::new("type", "must be count, adjustment or goods_issue", value)),
     }
 }
 
@@ -206,6 +240,16 @@ fn delta(units: i64) -> Result<i64, ParseError> {
 fn sequence(number: i64) -> Result<u64, ParseError> {
     let rule = "must be 0 to 9223372036854775807";
     within("sequence", rule, 0..=i64::MAX, number).map(i64::unsigned_abs)
+}
+
+fn epoch(number: i64) -> Result<u32, ParseError> {
+    let refused = |_| ParseError::new("epoch", "must be 0 to 4294967295", &number.to_string());
+    u32::try_from(number).map_err(refused)
+}
+
+fn line_id(value: &str) -> Result<String, ParseError> {
+    let rule = "must be 1 to 64 characters without control characters";
+    words("line_id", rule, MAX_LINE_ID_LENGTH, value)
 }
 
 fn reason(value: &str) -> Result<String, ParseError> {
@@ -227,7 +271,8 @@ mod tests {
     #[test]
     fn a_count_and_an_adjustment_are_read() {
         let document = |id: &str, sequence| {
-            Some(proto::inventory::Document { connector: "erp".into(), id: id.into(), sequence })
+            let (connector, id) = ("erp".into(), id.into());
+            Some(proto::inventory::Document { connector, id, sequence, ..Default::default() })
         };
         let count = br#"{"type":"count","sku":"A","quantity":0,"connector":"erp","document":"D1",
             "sequence":7}"#;
@@ -255,6 +300,30 @@ mod tests {
     }
 
     #[test]
+    fn a_goods_issue_is_read() {
+        let issue = br#"{"type":"goods_issue","sku":"A","quantity":4,"connector":"erp",
+            "document":"GI-1","document_line":"10","sequence":7,"epoch":2,
+            "order_id":"018F0000-0000-7000-8000-000000000001","line_id":"1"}"#;
+        let order_id = "018f0000-0000-7000-8000-000000000001".into();
+        let issued = proto::inventory::GoodsIssue { order_id, line_id: "1".into(), quantity: 4 };
+        assert_eq!(
+            fields::line(issue, Stock::read),
+            Ok(proto::inventory::StockDocument {
+                sku: "A".into(),
+                location: "main".into(),
+                document: Some(proto::inventory::Document {
+                    connector: "erp".into(),
+                    id: "GI-1".into(),
+                    sequence: 7,
+                    line: "10".into(),
+                    epoch: 2,
+                }),
+                change: Some(Change::GoodsIssue(issued)),
+            })
+        );
+    }
+
+    #[test]
     fn every_wrong_field_of_a_line_is_named() {
         check("{}", &["type", "sku", "connector", "document", "sequence"]);
         check(
@@ -269,6 +338,11 @@ mod tests {
         check(
             r#"{"type":"adjustment","sku":"A","connector":"e","document":"d","sequence":1}"#,
             &["delta", "reason"],
+        );
+        check(
+            r#"{"type":"goods_issue","sku":"A","connector":"e","document":"d","sequence":1,
+                "order_id":"4711","line_id":"","quantity":0,"document_line":"a b","epoch":-1}"#,
+            &["order_id", "line_id", "quantity", "document_line", "epoch"],
         );
     }
 

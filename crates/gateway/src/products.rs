@@ -160,7 +160,7 @@ impl Upload for Products {
 
     fn name(wanted: &WantedProduct) -> LineName {
         let sku = wanted.product.as_ref().map(|product| product.sku.clone());
-        LineName { sku: sku.unwrap_or_default(), document: None }
+        LineName { sku: sku.unwrap_or_default(), document: None, document_line: None }
     }
 
     fn command(products: Vec<WantedProduct>) -> proto::command::Body {

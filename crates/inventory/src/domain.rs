@@ -10,7 +10,7 @@ pub(crate) mod tests;
 use std::{fmt, sync::Arc, time::Duration};
 
 use engine::{Aggregate, Decision, Recorded, Rows, Rules};
-use events::id::{Connector, DocumentId, Location, OrderId, Sku};
+use events::id::{Connector, DocumentId, DocumentLine, Location, OrderId, Sku};
 use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -86,18 +86,55 @@ pub struct Line {
 /// The lines of an order, one for each stock, by SKU. Shared by an event and the row it changes.
 pub(crate) type Lines = Arc<[Line]>;
 
-/// The name of a document: the same one has one effect.
+/// The name of a line of a document: the same one has one effect.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DocumentKey {
     /// The connector that pushed it.
     pub connector: Connector,
-    /// Its id in the connector's system.
+    /// The document's id in the connector's system.
     pub id: DocumentId,
+    /// The line; none for a document of one line.
+    pub line: Option<DocumentLine>,
 }
 
 impl fmt::Display for DocumentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.connector, self.id)
+        write!(f, "{}/{}", self.connector, self.id)?;
+        // Neither an id nor a line contains a space, so that no two names have the same text.
+        self.line.iter().try_for_each(|line| write!(f, " {line}"))
+    }
+}
+
+/// A connector's own ascending number. In JSON it is a number in the first epoch, and a pair in
+/// later ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "SequenceJson", into = "SequenceJson")]
+pub struct Sequence {
+    /// Which numbering it belongs to: all of a larger epoch is newer than all of a smaller one.
+    pub epoch: u32,
+    /// What is newer has the larger one.
+    pub number: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum SequenceJson {
+    First(i64),
+    Later(u32, i64),
+}
+
+impl From<SequenceJson> for Sequence {
+    fn from(json: SequenceJson) -> Self {
+        match json {
+            SequenceJson::First(number) => Self { epoch: 0, number },
+            SequenceJson::Later(epoch, number) => Self { epoch, number },
+        }
+    }
+}
+
+impl From<Sequence> for SequenceJson {
+    fn from(Sequence { epoch, number }: Sequence) -> Self {
+        if epoch == 0 { Self::First(number) } else { Self::Later(epoch, number) }
     }
 }
 
@@ -106,8 +143,8 @@ impl fmt::Display for DocumentKey {
 pub struct Document {
     /// Its name.
     pub key: DocumentKey,
-    /// The connector's own ascending number: what is newer has the larger one.
-    pub sequence: i64,
+    /// The connector's own ascending number.
+    pub sequence: Sequence,
 }
 
 /// What a document says about the units on hand.
@@ -118,6 +155,8 @@ pub enum Units {
     Counted(i64),
     /// They change by this.
     Added(i64),
+    /// So many have left for an order.
+    Issued(OrderId, i64),
 }
 
 /// A document that had its effect, without the words that came with it. Kept for good: the same
@@ -127,7 +166,7 @@ pub struct AppliedDocument {
     /// The stock that it was about.
     pub stock: StockId,
     /// The connector's own ascending number.
-    pub sequence: i64,
+    pub sequence: Sequence,
     /// What it said.
     pub units: Units,
 }
@@ -166,8 +205,10 @@ pub struct StockLine {
     pub document: Document,
     /// What it says.
     pub units: Units,
-    /// Why, in the connector's words; empty for a count.
+    /// Why an adjustment is made, in the connector's words; otherwise empty.
     pub reason: String,
+    /// The order's line that a goods issue is for, where the connector knows it; otherwise empty.
+    pub line_id: String,
 }
 
 /// What the inventory decides on.
@@ -252,7 +293,49 @@ pub enum StockFact {
         promised: i64,
         /// The orders that have them, the newest first, at most 1,000.
         order_ids: Vec<OrderId>,
+        /// Whether there are more.
+        is_truncated: bool,
     },
+    /// Units have left for an order.
+    Shipped {
+        /// Where the goods issue came from.
+        document: Document,
+        /// The order.
+        order_id: OrderId,
+        /// The order's line, where the connector knows it; otherwise empty.
+        line_id: String,
+        /// The units that have left.
+        quantity: i64,
+        /// Those of them that were held for the order or allocated to it.
+        from_allocation: i64,
+        /// Whether a newer count of the connector was made without them.
+        in_count: bool,
+        /// The units after it.
+        after: Level,
+    },
+}
+
+/// The units of a stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// On hand.
+    pub on_hand: i64,
+    /// Held for orders that are not yet paid for.
+    pub held: i64,
+    /// Allocated to orders.
+    pub allocated: i64,
+}
+
+impl Level {
+    /// The units that nobody was promised; below 0 when more is promised than there is.
+    pub(crate) fn free(self) -> i64 {
+        self.on_hand - self.promised()
+    }
+
+    /// The units that are held or allocated.
+    pub(crate) fn promised(self) -> i64 {
+        self.held + self.allocated
+    }
 }
 
 /// What happened to the reservation of an order.
@@ -334,6 +417,9 @@ impl Rules for Inventory {
         match &recorded.event {
             Event::Stock(_, StockFact::Counted { .. } | StockFact::Adjusted { .. }) => {
                 Some(Answer(vec![StockResult::Applied]))
+            }
+            Event::Stock(_, StockFact::Shipped { quantity, from_allocation, .. }) => {
+                Some(Answer(vec![stock::result_of_issue(*quantity, *from_allocation)]))
             }
             Event::Stock(_, StockFact::Short { .. }) | Event::Reservation(..) => None,
         }

@@ -7,8 +7,8 @@
 //! - `store`: the rows that it keeps, and the SQL of its lists;
 //! - `query`: the questions that it answers from its projection.
 //!
-//! `RecordStock` comes in from ERP connectors: counts and adjustments, each for itself. `counted`,
-//! `adjusted` and `short` go out; their aggregate is the stock, `<sku>@<location>`. From the order
+//! `RecordStock` comes in from ERP connectors: counts, adjustments and goods issues, each for itself.
+//! `counted`, `adjusted`, `shipped` and `short` go out; their aggregate is the stock, `<sku>@<location>`. From the order
 //! service come `placed`, `authorized` and `cancelled`; `reserved` or `refused`, `allocated` or
 //! `lost`, and `released` go out; their aggregate is the order. Both kinds change the same stock
 //! rows, and everything of a shop is decided by one worker: so nothing is promised twice. From the
@@ -46,6 +46,6 @@ impl Service for Inventory {
         Source { service: "catalog", events: &["created", "updated", "archived"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE];
 }

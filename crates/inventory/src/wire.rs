@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use engine::{Encoded, Wire, WireError};
 use events::{
-    id::{Connector, DocumentId, Location, OrderId, Quantity, Sku},
+    id::{Connector, DocumentId, DocumentLine, Location, OrderId, Quantity, Sku},
     names,
     proto::{
         self, AnswerBody, answer_body,
@@ -21,8 +21,8 @@ use protocol::{id::ParseError, time::Timestamp};
 use crate::{
     Inventory,
     domain::{
-        Answer, Document, DocumentKey, Event, Input, Line, Lines, ReleaseReason, ReservationFact,
-        Shortage, StockFact, StockId, StockLine, StockResult, Units,
+        Answer, Document, DocumentKey, Event, Input, Level, Line, Lines, ReleaseReason,
+        ReservationFact, Sequence, Shortage, StockFact, StockId, StockLine, StockResult, Units,
     },
     query::{Found, Question},
 };
@@ -81,6 +81,8 @@ fn encode_result(result: StockResult) -> proto::inventory::StockResult {
         StockResult::UnknownSku => proto::inventory::StockResult::UnknownSku,
         StockResult::DocumentReused => proto::inventory::StockResult::DocumentReused,
         StockResult::OutOfRange => proto::inventory::StockResult::OutOfRange,
+        StockResult::AppliedInExcess => proto::inventory::StockResult::AppliedInExcess,
+        StockResult::UnknownOrder => proto::inventory::StockResult::UnknownOrder,
     }
 }
 
@@ -104,16 +106,21 @@ fn command(command: proto::Command) -> Result<Input, WireError> {
 }
 
 fn stock_line(line: proto::inventory::StockDocument) -> Result<StockLine, WireError> {
-    let (units, reason) = match line.change.ok_or(WireError::Missing("change"))? {
-        Change::Count(quantity) => (Units::Counted(quantity), String::new()),
-        Change::Adjustment(adjustment) => (Units::Added(adjustment.delta), adjustment.reason),
+    let (mut reason, mut line_id) = (String::new(), String::new());
+    let units = match line.change.ok_or(WireError::Missing("change"))? {
+        Change::Count(quantity) => Units::Counted(quantity),
+        Change::Adjustment(adjustment) => {
+            reason = adjustment.reason;
+            Units::Added(adjustment.delta)
+        }
+        Change::GoodsIssue(issue) => {
+            line_id = issue.line_id;
+            let quantity = Quantity::parse(issue.quantity)?;
+            Units::Issued(OrderId::parse(&issue.order_id)?, quantity.get())
+        }
     };
-    Ok(StockLine {
-        stock: stock_id(&line.sku, &line.location)?,
-        document: document(line.document)?,
-        units,
-        reason,
-    })
+    let (stock, document) = (stock_id(&line.sku, &line.location)?, document(line.document)?);
+    Ok(StockLine { stock, document, units, reason, line_id })
 }
 
 fn stock_id(sku: &str, location: &str) -> Result<StockId, ParseError> {
@@ -121,13 +128,15 @@ fn stock_id(sku: &str, location: &str) -> Result<StockId, ParseError> {
 }
 
 fn document(document: Option<proto::inventory::Document>) -> Result<Document, WireError> {
-    let proto::inventory::Document { connector, id, sequence } =
+    let proto::inventory::Document { connector, id, sequence, line, epoch } =
         document.ok_or(WireError::Missing("document"))?;
-    let key = DocumentKey { connector: Connector::parse(&connector)?, id: DocumentId::parse(&id)? };
-    let sequence = i64::try_from(sequence).map_err(|_| {
+    let line = if line.is_empty() { None } else { Some(DocumentLine::parse(&line)?) };
+    let (connector, id) = (Connector::parse(&connector)?, DocumentId::parse(&id)?);
+    let number = i64::try_from(sequence).map_err(|_| {
         ParseError::new("sequence", "must be 0 to 9223372036854775807", &sequence.to_string())
     })?;
-    Ok(Document { key, sequence })
+    let key = DocumentKey { connector, id, line };
+    Ok(Document { key, sequence: Sequence { epoch, number } })
 }
 
 /// Turns an event of the order service or of the catalogue into an input.
@@ -202,20 +211,49 @@ fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
                 on_hand,
             })
         }
-        StockFact::Short { on_hand, promised, order_ids } => {
-            let order_ids = order_ids.iter().map(OrderId::to_string).collect();
-            let (on_hand, promised) = (*on_hand, *promised);
-            Kind::Short(proto::inventory::Short { sku, location, on_hand, promised, order_ids })
+        StockFact::Short { on_hand, promised, order_ids, is_truncated } => {
+            Kind::Short(proto::inventory::Short {
+                sku,
+                location,
+                on_hand: *on_hand,
+                promised: *promised,
+                order_ids: order_ids.iter().map(OrderId::to_string).collect(),
+                truncated: *is_truncated,
+            })
         }
+        StockFact::Shipped {
+            document,
+            order_id,
+            line_id,
+            quantity,
+            from_allocation,
+            in_count,
+            after,
+        } => Kind::Shipped(proto::inventory::Shipped {
+            sku,
+            location,
+            document: Some(encode_document(document)),
+            order_id: order_id.to_string(),
+            line_id: line_id.clone(),
+            quantity: *quantity,
+            from_allocation: *from_allocation,
+            excess: quantity - from_allocation,
+            in_count: *in_count,
+            on_hand: after.on_hand,
+            held: after.held,
+            allocated: after.allocated,
+        }),
     }
 }
 
 fn encode_document(document: &Document) -> proto::inventory::Document {
-    let DocumentKey { connector, id } = &document.key;
+    let Document { key: DocumentKey { connector, id, line }, sequence } = document;
     proto::inventory::Document {
         connector: connector.to_string(),
         id: id.to_string(),
-        sequence: document.sequence as u64,
+        sequence: sequence.number as u64,
+        line: line.as_ref().map(DocumentLine::to_string).unwrap_or_default(),
+        epoch: sequence.epoch,
     }
 }
 
@@ -294,8 +332,22 @@ fn decode(event: proto::EventFact) -> Result<Event, WireError> {
             let (on_hand, promised) = (short.on_hand, short.promised);
             let order_ids = short.order_ids.iter().map(|id| OrderId::parse(id));
             let order_ids = order_ids.collect::<Result<_, _>>()?;
-            let fact = StockFact::Short { on_hand, promised, order_ids };
+            let is_truncated = short.truncated;
+            let fact = StockFact::Short { on_hand, promised, order_ids, is_truncated };
             Ok(Event::Stock(stock_id(&short.sku, &short.location)?, fact))
+        }
+        Kind::Shipped(shipped) => {
+            let proto::inventory::Shipped { on_hand, held, allocated, .. } = shipped;
+            let fact = StockFact::Shipped {
+                document: document(shipped.document)?,
+                order_id: OrderId::parse(&shipped.order_id)?,
+                line_id: shipped.line_id,
+                quantity: shipped.quantity,
+                from_allocation: shipped.from_allocation,
+                in_count: shipped.in_count,
+                after: Level { on_hand, held, allocated },
+            };
+            Ok(Event::Stock(stock_id(&shipped.sku, &shipped.location)?, fact))
         }
         Kind::Reserved(reserved) => {
             let expires_at = Timestamp::parse(reserved.expires_at.as_ref())?;

@@ -215,6 +215,7 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
         Inventory::Adjusted(_) => return Err(WireError::Unexpected("inventory.adjusted")),
         Inventory::Short(_) => return Err(WireError::Unexpected("inventory.short")),
         Inventory::Released(_) => return Err(WireError::Unexpected("inventory.released")),
+        Inventory::Shipped(_) => return Err(WireError::Unexpected("inventory.shipped")),
     };
     Ok(Input::Signal { order_id: OrderId::parse(&order_id)?, signal })
 }

@@ -35,6 +35,8 @@ impl StockId {
 pub(super) struct Source {
     /// The connector, by its number.
     pub(super) connector: u32,
+    /// The numbering that the connector's sequence belongs to.
+    pub(super) epoch: u32,
     /// The sequence that the connector gave the document.
     pub(super) sequence: u64,
 }
@@ -54,11 +56,31 @@ pub(super) enum Change {
         delta: i64,
         on_hand: i64,
     },
+    /// A document says how many units left for an order; then there are `on_hand`. `in_count` as the
+    /// event has it.
+    Issue {
+        source: Source,
+        quantity: i64,
+        on_hand: i64,
+        in_count: bool,
+    },
+    /// So many of the units of `Issue`, which comes before it, were the order's.
+    Take {
+        order: OrderKey,
+        quantity: i64,
+        was_held: bool,
+    },
+    /// After `Issue` and `Take`, so many are held and allocated.
+    Promised {
+        held: i64,
+        allocated: i64,
+    },
     /// The ERP went below what is promised, to so many orders.
     Short {
         on_hand: i64,
         promised: i64,
         orders: u32,
+        is_truncated: bool,
     },
     /// One of these orders; they follow `Short`.
     ShortOrder {
@@ -88,13 +110,16 @@ pub(super) enum Change {
 impl Change {
     /// The number of its kind, and three fields.
     fn fields(self) -> (u8, u128, i64, i64) {
-        let of = |Source { connector, sequence }: Source| {
-            u128::from(connector) << 64 | u128::from(sequence)
+        let of = |Source { connector, epoch, sequence }: Source| {
+            u128::from(connector) << 96 | u128::from(epoch) << 64 | u128::from(sequence)
         };
         match self {
             Self::Count { source, quantity, on_hand } => (0, of(source), quantity, on_hand),
             Self::Adjust { source, delta, on_hand } => (1, of(source), delta, on_hand),
-            Self::Short { on_hand, promised, orders } => (2, orders.into(), on_hand, promised),
+            Self::Short { on_hand, promised, orders, is_truncated } => {
+                let orders = u128::from(is_truncated) << 64 | u128::from(orders);
+                (2, orders, on_hand, promised)
+            }
             Self::ShortOrder { order } => (3, order.to_bits(), 0, 0),
             Self::Hold { order, quantity } => (4, order.to_bits(), quantity, 0),
             Self::Allocate { order, quantity, was_held } => {
@@ -104,20 +129,39 @@ impl Change {
                 (6, order.to_bits(), quantity, was_held.into())
             }
             Self::Shortage { requested, available } => (7, 0, requested, available),
+            Self::Issue { source, quantity, on_hand, in_count: false } => {
+                (8, of(source), quantity, on_hand)
+            }
+            Self::Issue { source, quantity, on_hand, in_count: true } => {
+                (9, of(source), quantity, on_hand)
+            }
+            Self::Take { order, quantity, was_held } => {
+                (10, order.to_bits(), quantity, was_held.into())
+            }
+            Self::Promised { held, allocated } => (11, 0, held, allocated),
         }
     }
 
     fn of_fields(kind: u8, first: u128, second: i64, third: i64) -> Self {
-        let source = Source { connector: (first >> 64) as u32, sequence: first as u64 };
+        let (connector, epoch) = ((first >> 96) as u32, (first >> 64) as u32);
+        let source = Source { connector, epoch, sequence: first as u64 };
         let (order, quantity, was_held) = (OrderKey::from_bits(first), second, third != 0);
         match kind {
             0 => Self::Count { source, quantity, on_hand: third },
             1 => Self::Adjust { source, delta: second, on_hand: third },
-            2 => Self::Short { on_hand: second, promised: third, orders: first as u32 },
+            2 => Self::Short {
+                on_hand: second,
+                promised: third,
+                orders: first as u32,
+                is_truncated: first >> 64 != 0,
+            },
             3 => Self::ShortOrder { order },
             4 => Self::Hold { order, quantity },
             5 => Self::Allocate { order, quantity, was_held },
             6 => Self::Release { order, quantity, was_held },
+            8 | 9 => Self::Issue { source, quantity, on_hand: third, in_count: kind == 9 },
+            10 => Self::Take { order, quantity, was_held },
+            11 => Self::Promised { held: second, allocated: third },
             _ => Self::Shortage { requested: second, available: third },
         }
     }
@@ -179,12 +223,18 @@ mod tests {
             partition: 1,
             sequence: 2,
         });
-        let source = Source { connector: u32::MAX, sequence: u64::MAX };
+        let source = Source { connector: u32::MAX, epoch: u32::MAX, sequence: u64::MAX };
+        let (quantity, on_hand, order_units) = (3, -4, 2);
         let order = OrderKey::from_bits(u128::MAX);
         for change in [
             Change::Count { source, quantity: 1, on_hand: -2 },
             Change::Adjust { source, delta: -1, on_hand: i64::MIN },
-            Change::Short { on_hand: 1, promised: 2, orders: u32::MAX },
+            Change::Short { on_hand: 1, promised: 2, orders: u32::MAX, is_truncated: true },
+            Change::Short { on_hand: 1, promised: 2, orders: 0, is_truncated: false },
+            Change::Issue { source, quantity, on_hand, in_count: false },
+            Change::Issue { source, quantity, on_hand, in_count: true },
+            Change::Take { order, quantity: order_units, was_held: true },
+            Change::Promised { held: 1, allocated: 2 },
             Change::ShortOrder { order },
             Change::Hold { order, quantity: 5 },
             Change::Allocate { order, quantity: 5, was_held: true },

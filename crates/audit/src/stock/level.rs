@@ -1,9 +1,6 @@
 //! One stock: its units after every event of it, and what the documents of an ERP make of them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use super::change::{Change, Source, StockId};
 use crate::{Findings, LogPosition, trade::OrderKey};
@@ -20,9 +17,20 @@ pub struct Level {
     pub held: i64,
     /// Allocated to orders.
     pub allocated: i64,
+    /// What left for the orders that it was promised to.
+    pub shipped: i64,
+    /// What left for orders beyond what they were promised.
+    pub excess: i64,
+    /// What came and went otherwise: by adjustments, and by what counts found.
+    pub corrected: i64,
 }
 
 impl Level {
+    /// On hand, and promised to nobody.
+    fn free(&self) -> i64 {
+        self.on_hand - self.promised()
+    }
+
     /// Held and allocated together.
     pub fn promised(&self) -> i64 {
         self.held + self.allocated
@@ -36,8 +44,8 @@ pub(super) struct Fold {
     level: Level,
     /// Whether anything but a refusal named it.
     exists: bool,
-    /// The orders that have units of it, where an event names them.
-    orders: Option<HashSet<OrderKey>>,
+    /// The orders that have units of it and how many, where an event names them.
+    orders: Option<HashMap<OrderKey, i64>>,
     /// By connector: its documents.
     connectors: HashMap<u32, Documents>,
     /// Where the ERP went below what is promised, until `short` says so.
@@ -46,24 +54,33 @@ pub(super) struct Fold {
     is_short: bool,
     /// Where the last `short` is, whose orders follow.
     short_at: Option<LogPosition>,
+    /// The units that were free before the last goods issue.
+    free_before: i64,
+}
+
+impl Source {
+    /// By what its documents are newer or older.
+    fn order(self) -> (u32, u64) {
+        (self.epoch, self.sequence)
+    }
 }
 
 /// The documents of a connector for a stock: the sequence of its newest count, and the sequences and
 /// deltas of the adjustments that are newer.
 #[derive(Debug, Default)]
 struct Documents {
-    counted: Option<u64>,
-    adjusted: Vec<(u64, i64)>,
+    counted: Option<(u32, u64)>,
+    adjusted: Vec<((u32, u64), i64)>,
 }
 
 impl Documents {
     /// Whether the connector has counted after that sequence.
-    fn is_stale(&self, sequence: u64) -> bool {
+    fn is_stale(&self, sequence: (u32, u64)) -> bool {
         self.counted.is_some_and(|counted| sequence <= counted)
     }
 
     /// The units on hand after a count: it does not contain the adjustments that are newer.
-    fn count(&mut self, sequence: u64, quantity: i64) -> i64 {
+    fn count(&mut self, sequence: (u32, u64), quantity: i64) -> i64 {
         self.counted = Some(sequence);
         self.adjusted.retain(|(adjusted, _)| *adjusted > sequence);
         quantity + self.adjusted.iter().map(|(_, delta)| delta).sum::<i64>()
@@ -77,11 +94,12 @@ impl Fold {
             id,
             level: Level::default(),
             exists: false,
-            orders: has_short.then(HashSet::new),
+            orders: has_short.then(HashMap::new),
             connectors: HashMap::new(),
             unreported: None,
             is_short: false,
             short_at: None,
+            free_before: 0,
         }
     }
 
@@ -97,32 +115,50 @@ impl Fold {
         self.exists |= !matches!(change, Change::Shortage { .. });
         match change {
             Change::Count { source, quantity, on_hand } => {
-                let is_stale = self.documents(source).is_stale(source.sequence);
-                let expected = self.documents(source).count(source.sequence, quantity);
+                let is_stale = self.documents(source).is_stale(source.order());
+                let expected = self.documents(source).count(source.order(), quantity);
+                self.level.corrected += on_hand - self.level.on_hand;
                 let expected = (expected, is_stale);
                 self.document(position, on_hand, expected, findings, doubles);
             }
             Change::Adjust { source, delta, on_hand } => {
                 let documents = self.documents(source);
-                let is_stale = documents.is_stale(source.sequence);
-                documents.adjusted.push((source.sequence, delta));
+                let is_stale = documents.is_stale(source.order());
+                documents.adjusted.push((source.order(), delta));
+                self.level.corrected += delta;
                 let expected = (self.level.on_hand + delta, is_stale);
                 self.document(position, on_hand, expected, findings, doubles);
             }
-            Change::Short { on_hand, promised, orders } => {
-                self.short(position, (on_hand, promised), orders, findings);
+            Change::Issue { source, quantity, on_hand, in_count } => {
+                self.issue(position, source, quantity, (on_hand, in_count), findings);
+            }
+            Change::Take { order, quantity, was_held } => {
+                let of = if was_held { &mut self.level.held } else { &mut self.level.allocated };
+                *of -= quantity;
+                self.level.shipped += quantity;
+                self.level.excess -= quantity;
+                self.promise(order, -quantity);
+            }
+            Change::Promised { held, allocated } => {
+                self.promised(position, (held, allocated), findings);
+            }
+            Change::Short { on_hand, promised, orders, is_truncated } => {
+                self.short(position, (on_hand, promised), (orders, is_truncated), findings);
             }
             Change::ShortOrder { order } => self.short_order(order, findings),
             Change::Hold { order, quantity } => {
                 self.level.held += quantity;
-                self.promise(order);
+                self.promise(order, quantity);
                 self.moved(position, quantity, findings);
                 self.expect_units(position, findings);
             }
             Change::Allocate { order, quantity, was_held } => {
-                self.level.held -= if was_held { quantity } else { 0 };
                 self.level.allocated += quantity;
-                self.promise(order);
+                if was_held {
+                    self.level.held -= quantity;
+                } else {
+                    self.promise(order, quantity);
+                }
                 self.moved(position, quantity, findings);
                 if !was_held {
                     self.expect_units(position, findings);
@@ -131,9 +167,7 @@ impl Fold {
             Change::Release { order, quantity, was_held } => {
                 let of = if was_held { &mut self.level.held } else { &mut self.level.allocated };
                 *of -= quantity;
-                if let Some(orders) = &mut self.orders {
-                    orders.remove(&order);
-                }
+                self.promise(order, -quantity);
                 self.moved(position, quantity, findings);
                 let is_covered = self.level.promised() <= self.level.on_hand || self.is_short;
                 findings.expect(is_covered, || {
@@ -181,11 +215,57 @@ impl Fold {
         });
     }
 
+    /// Units have left for an order: a count that is newer was made without them.
+    fn issue(
+        &mut self,
+        position: LogPosition,
+        source: Source,
+        quantity: i64,
+        (on_hand, in_count): (i64, bool),
+        findings: &mut Findings,
+    ) {
+        self.expect_reported(position, findings);
+        self.free_before = self.level.free();
+        let documents = self.documents(source);
+        let is_counted = documents.is_stale(source.order());
+        if is_counted {
+            // The count that left them out took them off what was on hand.
+            self.level.corrected += quantity;
+        } else {
+            documents.adjusted.push((source.order(), -quantity));
+            self.level.on_hand -= quantity;
+        }
+        self.level.excess += quantity;
+        let (id, expected) = (&self.id, self.level.on_hand);
+        findings.expect(on_hand == expected && in_count == is_counted, || {
+            format!(
+                "{position}: {quantity} of {id} left, and {on_hand} are on hand, in a count: {in_count}; it \
+                 is {expected}, {is_counted}"
+            )
+        });
+        self.level.on_hand = on_hand;
+    }
+
+    /// The end of a goods issue: so many are promised now.
+    fn promised(&mut self, position: LogPosition, said: (i64, i64), findings: &mut Findings) {
+        let (id, level) = (&self.id, self.level);
+        findings.expect((level.held, level.allocated) == said, || {
+            format!("{position}: {said:?} of {id} are held and allocated; it is {level:?}")
+        });
+        findings.expect(level.held >= 0 && level.allocated >= 0, || {
+            format!("{position}: {id} has {level:?}")
+        });
+        if level.free() < self.free_before.min(0) {
+            self.unreported = Some(position);
+        }
+        self.is_short &= level.free() < 0;
+    }
+
     fn short(
         &mut self,
         position: LogPosition,
         units: (i64, i64),
-        orders: u32,
+        (orders, is_truncated): (u32, bool),
         findings: &mut Findings,
     ) {
         self.unreported = None;
@@ -196,7 +276,12 @@ impl Fold {
         findings.expect(known == units, || {
             format!("{position}: short says {units:?} of {id}; on hand and promised are {known:?}")
         });
-        let promised_to = self.orders.as_ref().map_or(0, HashSet::len);
+        let promised_to = self.orders.as_ref().map_or(0, HashMap::len);
+        findings.expect(is_truncated == (promised_to > MAX_SHORT_ORDERS), || {
+            format!(
+                "{position}: short says {is_truncated} of naming not all of {promised_to} orders"
+            )
+        });
         findings.expect(orders as usize == promised_to.min(MAX_SHORT_ORDERS), || {
             format!("{position}: short names {orders} orders; {id} is promised to {promised_to}")
         });
@@ -205,22 +290,26 @@ impl Fold {
 
     fn short_order(&mut self, order: OrderKey, findings: &mut Findings) {
         let Some(position) = self.short_at else { return };
-        let has_units = self.orders.as_ref().is_some_and(|orders| orders.contains(&order));
+        let has_units = self.orders.as_ref().is_some_and(|orders| orders.contains_key(&order));
         findings.expect(has_units, || {
             format!("{position}: short names order {order}, which has no units of {}", self.id)
         });
     }
 
-    fn promise(&mut self, order: OrderKey) {
-        if let Some(orders) = &mut self.orders {
-            orders.insert(order);
+    /// The order has so many units more, or fewer.
+    fn promise(&mut self, order: OrderKey, units: i64) {
+        let Some(orders) = &mut self.orders else { return };
+        let has = orders.entry(order).or_default();
+        *has += units;
+        if *has <= 0 {
+            orders.remove(&order);
         }
     }
 
     /// Units of an order have moved.
     fn moved(&mut self, position: LogPosition, quantity: i64, findings: &mut Findings) {
         self.expect_reported(position, findings);
-        let Level { on_hand, held, allocated } = self.level;
+        let Level { on_hand, held, allocated, .. } = self.level;
         self.is_short &= held + allocated > on_hand;
         findings.expect(held >= 0 && allocated >= 0 && quantity > 0, || {
             format!("{position}: {} has {held} held and {allocated} allocated", self.id)
@@ -249,6 +338,13 @@ impl Fold {
         if let Some(position) = self.unreported {
             findings.add(format!("{position}: {} fell short, and no event says so", self.id));
         }
+        let Level { on_hand, corrected, shipped, excess, .. } = self.level;
+        findings.expect(on_hand == corrected - shipped - excess, || {
+            let id = &self.id;
+            format!(
+                "{id}: {corrected} came, {shipped} and {excess} were shipped, {on_hand} are left"
+            )
+        });
         self.exists.then_some((self.id, self.level))
     }
 }

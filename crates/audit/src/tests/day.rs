@@ -344,7 +344,8 @@ fn money(minor: i64) -> Option<proto::Money> {
 
 #[expect(clippy::unnecessary_wraps, reason = "as it is in the messages")]
 fn document(id: &str, sequence: u64) -> Option<proto::inventory::Document> {
-    Some(proto::inventory::Document { connector: "erp".into(), id: id.into(), sequence })
+    let (connector, id) = ("erp".into(), id.into());
+    Some(proto::inventory::Document { connector, id, sequence, ..Default::default() })
 }
 
 fn count(sku: &str, quantity: i64, on_hand: i64, sequence: u64) -> Body {
@@ -395,8 +396,33 @@ pub(super) fn short(sku: &str, on_hand: i64, promised: i64, orders: &[&str]) -> 
         on_hand,
         promised,
         order_ids: orders.iter().map(|order| (*order).to_owned()).collect(),
+        truncated: false,
     });
     logged(&format!("{sku}@main"), fact(short))
+}
+
+/// Units of `A` leave for an order by the document with that sequence; it leaves them on hand, held and
+/// allocated.
+pub(super) fn shipped(
+    order: &str,
+    sequence: u64,
+    (from_allocation, excess): (i64, i64),
+    [on_hand, held, allocated]: [i64; 3],
+) -> Logged {
+    let shipped = Inventory::Shipped(proto::inventory::Shipped {
+        sku: "A".into(),
+        location: "main".into(),
+        document: document(&format!("GI-{sequence}"), sequence),
+        order_id: order.into(),
+        quantity: from_allocation + excess,
+        from_allocation,
+        excess,
+        on_hand,
+        held,
+        allocated,
+        ..Default::default()
+    });
+    logged("A@main", fact(shipped))
 }
 
 fn lines(lines: &[(&str, i64)]) -> Vec<proto::inventory::StockLine> {

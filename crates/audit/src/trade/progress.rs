@@ -84,6 +84,9 @@ impl Progress {
             Step::Cancelled { reason } => (Status::Cancelled(reason), None),
             Step::Line { .. }
             | Step::Reserved { .. }
+            | Step::ReservedLine { .. }
+            | Step::Shipped { .. }
+            | Step::Taken { .. }
             | Step::Refused
             | Step::Allocated { .. }
             | Step::Lost

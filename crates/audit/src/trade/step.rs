@@ -71,10 +71,14 @@ pub(super) enum Step {
     Cancelled {
         reason: CancelReason,
     },
-    /// Stock is held for it: the lines, and the units of each SKU.
+    /// Stock is held for it: the units of each SKU.
     Reserved {
-        lines: u64,
         units: u64,
+    },
+    /// The units that are held of a stock; after `Reserved`.
+    ReservedLine {
+        stock: u64,
+        quantity: i64,
     },
     Refused,
     Allocated {
@@ -84,6 +88,16 @@ pub(super) enum Step {
     Released {
         lines: u64,
         is_expired: bool,
+    },
+    /// Units of a stock have left for it.
+    Shipped {
+        stock: u64,
+        quantity: i64,
+    },
+    /// So many of them were its own, of a SKU by its number; after `Shipped`.
+    Taken {
+        sku: u32,
+        quantity: i64,
     },
     Payment(PaymentStep),
 }
@@ -150,11 +164,14 @@ impl Step {
             Self::Confirmed { amount } => (4, amount_of(amount).0, amount_of(amount).1),
             Self::Paid { amount } => (5, amount_of(amount).0, amount_of(amount).1),
             Self::Cancelled { reason } => (6, i64::from(i32::from(reason)), 0),
-            Self::Reserved { lines, units } => (7, lines as i64, units),
+            Self::Reserved { units } => (7, 0, units),
             Self::Refused => (8, 0, 0),
             Self::Allocated { lines } => (9, 0, lines),
             Self::Lost => (10, 0, 0),
             Self::Released { lines, is_expired } => (11, is_expired.into(), lines),
+            Self::ReservedLine { stock, quantity } => (12, quantity, stock),
+            Self::Shipped { stock, quantity } => (13, quantity, stock),
+            Self::Taken { sku, quantity } => (14, quantity, sku.into()),
             Self::Payment(PaymentStep { kind, number, operation, amount }) => {
                 return (FIRST_PAYMENT + kind as u8, number, amount, operation);
             }
@@ -175,7 +192,7 @@ impl Step {
             6 => {
                 Self::Cancelled { reason: CancelReason::try_from(first as i32).unwrap_or_default() }
             }
-            7 => Self::Reserved { lines: first as u64, units: second },
+            7 => Self::Reserved { units: second },
             8 => Self::Refused,
             9 => Self::Allocated { lines: second },
             FIRST_PAYMENT.. => Self::Payment(PaymentStep {
@@ -185,6 +202,9 @@ impl Step {
                 amount: first,
             }),
             11 => Self::Released { lines: second, is_expired: first != 0 },
+            12 => Self::ReservedLine { stock: second, quantity: first },
+            13 => Self::Shipped { stock: second, quantity: first },
+            14 => Self::Taken { sku: second as u32, quantity: first },
             _ => Self::Lost,
         }
     }
@@ -257,7 +277,10 @@ mod tests {
             Step::Confirmed { amount: Some(0) },
             Step::Paid { amount: Some(-3) },
             Step::Cancelled { reason: CancelReason::PaymentTimeout },
-            Step::Reserved { lines: u64::MAX, units: 4 },
+            Step::Reserved { units: 4 },
+            Step::ReservedLine { stock: u64::MAX, quantity: 5 },
+            Step::Shipped { stock: u64::MAX, quantity: 5 },
+            Step::Taken { sku: u32::MAX, quantity: 5 },
             Step::Refused,
             Step::Allocated { lines: u64::MAX },
             Step::Lost,

@@ -14,7 +14,7 @@ use std::{fmt, mem};
 use events::id::Connector;
 use serde::{Deserialize, Serialize};
 
-use super::{Document, State, StockId};
+use super::{Document, Sequence, State, StockId};
 
 /// The adjustments of a full chunk.
 pub(super) const CHUNK_ENTRIES: usize = 200;
@@ -61,7 +61,7 @@ pub struct Adjustments {
     chunks: Vec<ChunkSummary>,
     /// The largest sequence of an adjustment that was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    dropped: Option<i64>,
+    dropped: Option<Sequence>,
 }
 
 /// Some adjustments.
@@ -71,42 +71,42 @@ pub struct Chunk(Vec<Adjustment>);
 
 /// An adjustment: its sequence, and the units added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Adjustment(i64, i64);
+pub(super) struct Adjustment(Sequence, i64);
 
 /// What there is to know of a chunk without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ChunkSummary {
     number: u64,
-    oldest: i64,
-    newest: i64,
+    oldest: Sequence,
+    newest: Sequence,
     sum: i64,
 }
 
 impl Chunk {
     /// What the adjustments that are newer than `sequence` add.
-    fn newer_than(&self, sequence: i64) -> i64 {
+    fn newer_than(&self, sequence: Sequence) -> i64 {
         self.0.iter().filter(|adjustment| adjustment.0 > sequence).map(|a| a.1).sum()
     }
 
-    fn summary(&self, number: u64) -> ChunkSummary {
+    /// Its summary; none of an empty one.
+    fn summary(&self, number: u64) -> Option<ChunkSummary> {
         let sequences = self.0.iter().map(|adjustment| adjustment.0);
-        let oldest = sequences.clone().min().unwrap_or_default();
-        let newest = sequences.max().unwrap_or_default();
+        let (oldest, newest) = (sequences.clone().min()?, sequences.max()?);
         let sum = self.0.iter().map(|adjustment| adjustment.1).sum();
-        ChunkSummary { number, oldest, newest, sum }
+        Some(ChunkSummary { number, oldest, newest, sum })
     }
 }
 
 impl ChunkSummary {
     /// Whether some of its adjustments are newer than `sequence`, and perhaps not all.
-    fn is_divided_by(&self, sequence: i64) -> bool {
+    fn is_divided_by(&self, sequence: Sequence) -> bool {
         self.oldest <= sequence && sequence < self.newest
     }
 }
 
 /// What the adjustments of a connector that are newer than `sequence` add to a stock; `None` when
 /// some of them may have been dropped.
-pub(super) fn newer_than(state: &State, key: &AdjustmentsKey, sequence: i64) -> Option<i64> {
+pub(super) fn newer_than(state: &State, key: &AdjustmentsKey, sequence: Sequence) -> Option<i64> {
     let Some(row) = state.adjustments.get(key) else { return Some(0) };
     if row.dropped.is_some_and(|dropped| sequence < dropped) {
         return None;
@@ -125,7 +125,7 @@ pub(super) fn newer_than(state: &State, key: &AdjustmentsKey, sequence: i64) -> 
 }
 
 /// Copies into `draft` the rows of `state` that a line of this sequence looks at or changes.
-pub(super) fn copy(draft: &mut State, state: &State, key: &AdjustmentsKey, sequence: i64) {
+pub(super) fn copy(draft: &mut State, state: &State, key: &AdjustmentsKey, sequence: Sequence) {
     if draft.adjustments.get(key).is_none()
         && let Some(row) = state.adjustments.get(key)
     {
@@ -162,7 +162,7 @@ pub(super) fn add(
     }
     let full = mem::take(&mut row.last);
     let number = row.chunks.last().map_or(0, |chunk| chunk.number + 1);
-    row.chunks.push(full.summary(number));
+    row.chunks.extend(full.summary(number));
     if row.chunks.len() > MAX_CHUNKS {
         let ChunkSummary { number, newest, .. } = row.chunks.remove(0);
         row.dropped = row.dropped.max(Some(newest));
@@ -173,7 +173,7 @@ pub(super) fn add(
 
 /// Removes the adjustments that a count of the connector contains. Those of a chunk that it
 /// divides stay: no count that is taken from now on is older.
-pub(super) fn remove_counted(state: &mut State, key: &AdjustmentsKey, sequence: i64) {
+pub(super) fn remove_counted(state: &mut State, key: &AdjustmentsKey, sequence: Sequence) {
     let Some(row) = state.adjustments.change(key) else { return };
     row.last.0.retain(|adjustment| adjustment.0 > sequence);
     let (counted, left) = row.chunks.iter().partition(|chunk| chunk.newest <= sequence);

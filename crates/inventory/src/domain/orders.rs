@@ -108,12 +108,32 @@ pub(super) fn remove(state: &mut State, block: u64, stock: &StockId, order_id: O
     }
 }
 
-/// The orders that have units of a stock, the newest first, at most [`MAX_SHORT_ORDERS`].
-pub(super) fn promised_to(state: &State, id: &StockId) -> Vec<OrderId> {
-    let Some(stock) = state.stocks.get(id) else { return Vec::new() };
+/// Notes that an order of that block has fewer units of a stock, or none any more.
+pub(super) fn take(state: &mut State, block: u64, stock: &StockId, order_id: OrderId, units: i64) {
+    let key = BlockKey { block, stock: stock.clone() };
+    if let Some(OrderBlock { orders, .. }) = state.order_blocks.change(&key)
+        && let Ok(at) = orders.binary_search_by_key(&order_id, |(id, _)| *id)
+    {
+        orders[at].1 -= units;
+        if orders[at].1 <= 0 {
+            orders.remove(at);
+        }
+    }
+}
+
+/// The orders that have units of a stock, the newest first, at most [`MAX_SHORT_ORDERS`]; and
+/// whether there are more. `promised` is what they have together, and `units_of` what is left to
+/// an order of what its row says.
+pub(super) fn promised_to(
+    state: &State,
+    id: &StockId,
+    promised: i64,
+    units_of: impl Fn(OrderId) -> Option<i64>,
+) -> (Vec<OrderId>, bool) {
+    let Some(stock) = state.stocks.get(id) else { return (Vec::new(), false) };
     let mut blocks = stock.blocks.0.as_slice();
     let (mut order_ids, mut units) = (Vec::new(), 0);
-    while units < stock.promised() && !blocks.is_empty() {
+    while units < promised && !blocks.is_empty() {
         // All are looked up before one is read: so those that are not in memory are fetched
         // together.
         let rows: Vec<_> = blocks
@@ -121,14 +141,18 @@ pub(super) fn promised_to(state: &State, id: &StockId) -> Vec<OrderId> {
             .map(|block| state.order_blocks.get(&BlockKey { block: *block, stock: id.clone() }))
             .collect();
         for (order_id, of_order) in rows.iter().flatten().flat_map(|row| row.orders.iter().rev()) {
+            let of_order = units_of(*order_id).unwrap_or(*of_order);
+            if of_order == 0 {
+                continue;
+            }
+            if order_ids.len() == MAX_SHORT_ORDERS {
+                return (order_ids, true);
+            }
             order_ids.push(*order_id);
             units += of_order;
-            if order_ids.len() == MAX_SHORT_ORDERS {
-                return order_ids;
-            }
         }
         let Some(Some(OrderBlock { previous, .. })) = rows.last() else { break };
         blocks = previous;
     }
-    order_ids
+    (order_ids, false)
 }

@@ -5,7 +5,7 @@ use events::id::{OrderId, Sku};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Line, Lines, ReleaseReason, ReservationFact, State, Stock, orders};
+use super::{Line, Lines, ReleaseReason, ReservationFact, State, Stock, StockId, orders};
 
 /// A SKU that an order wanted and did not get.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Reservation {
     pub status: Status,
     /// Counts its events, from 1.
     pub version: u64,
-    /// What is held or allocated, or was; none when it was refused.
+    /// What is held or allocated, or was, less what was shipped; none when it was refused.
     #[serde(with = "shared_lines")]
     pub lines: Lines,
     /// When the hold runs out; none when nothing is held.
@@ -56,6 +56,16 @@ pub enum Status {
     Released,
 }
 
+impl Reservation {
+    /// The units of a stock that the order has: held for it, or allocated to it.
+    pub(super) fn units_of(&self, stock: &StockId) -> i64 {
+        if !self.status.has_units() {
+            return 0;
+        }
+        self.lines.iter().find(|line| line.stock == *stock).map_or(0, |line| line.units)
+    }
+}
+
 impl Status {
     /// Whether the order has its units.
     fn has_units(self) -> bool {
@@ -68,7 +78,7 @@ impl Status {
 
 impl Stock {
     /// The units of all orders of a status, where such orders have units.
-    fn units_of(&mut self, status: Status) -> Option<&mut i64> {
+    pub(super) fn units_of(&mut self, status: Status) -> Option<&mut i64> {
         match status {
             Status::Held => Some(&mut self.held),
             Status::Allocated => Some(&mut self.allocated),
@@ -143,6 +153,27 @@ pub(super) fn expire(state: &State, order_id: OrderId, now: Timestamp) -> Option
     deadline
         .filter(|deadline| *deadline <= now)
         .map(|_| ReservationFact::Released { lines: lines.clone(), reason })
+}
+
+/// Units that have left for the order: they are promised to it no longer. A hold that has run out
+/// does not take them again.
+pub(super) fn ship(state: &mut State, order_id: OrderId, stock: &StockId, quantity: i64) {
+    let Some(row) = state.reservations.change(&order_id) else { return };
+    let Some(of_stock) = row.lines.iter().find(|line| line.stock == *stock) else { return };
+    let taken = quantity.min(of_stock.units);
+    let left = row.lines.iter().filter_map(|line| {
+        let units = line.units - if line.stock == *stock { taken } else { 0 };
+        (units > 0).then(|| Line { stock: line.stock.clone(), units })
+    });
+    row.lines = left.collect();
+    let (status, block) = (row.status, row.block);
+    let Some(stock_row) = state.stocks.change(stock) else { return };
+    if let Some(sum) = stock_row.units_of(status) {
+        *sum -= taken;
+        if let Some(block) = block {
+            orders::take(state, block, stock, order_id, taken);
+        }
+    }
 }
 
 /// Each line that there is too little of.

@@ -1,15 +1,17 @@
-//! What an ERP records about the units on hand: counts and adjustments, each line for itself.
+//! What an ERP records about the units on hand: counts, adjustments and goods issues, each line for
+//! itself.
 
 use std::collections::BTreeMap;
 
 use engine::Decision;
-use events::id::{Connector, MAX_UNITS};
+use events::id::{Connector, MAX_UNITS, OrderId};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdjustmentsKey, AppliedDocument, Document, Event, State, StockFact, StockId, StockLine, Units,
-    adjustments,
+    AdjustmentsKey, AppliedDocument, Document, Event, Level, Sequence, State, StockFact, StockId,
+    StockLine, Units, adjustments,
     orders::{self, NewestBlocks},
+    reservation,
 };
 
 /// The stock of a SKU at a location. The first count or adjustment creates it.
@@ -31,14 +33,14 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// The units that are held or allocated.
-    pub(crate) fn promised(&self) -> i64 {
-        self.held + self.allocated
-    }
-
     /// The units that can be promised.
     pub(crate) fn available(&self) -> i64 {
-        (self.on_hand - self.promised()).max(0)
+        self.level().free().max(0)
+    }
+
+    /// Its units.
+    pub(crate) fn level(&self) -> Level {
+        Level { on_hand: self.on_hand, held: self.held, allocated: self.allocated }
     }
 
     /// What a connector last said.
@@ -52,10 +54,10 @@ impl Stock {
 pub struct Sequences {
     /// Its newest count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counted: Option<i64>,
-    /// Its newest adjustment.
+    pub counted: Option<Sequence>,
+    /// Its newest adjustment or goods issue that no count contains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub adjusted: Option<i64>,
+    pub adjusted: Option<Sequence>,
 }
 
 /// What the sender of stock lines is answered: what became of each, in the same order.
@@ -77,6 +79,10 @@ pub enum StockResult {
     DocumentReused,
     /// The units on hand would leave the range that can be represented.
     OutOfRange,
+    /// A goods issue took more units than the order had.
+    AppliedInExcess,
+    /// No order of that id was ever placed. Nothing is remembered.
+    UnknownOrder,
 }
 
 /// Stock lines: each has its effect, or its sender is answered why not.
@@ -89,29 +95,55 @@ pub(super) fn record(state: &State, lines: &[StockLine]) -> Decision<Event, Answ
     let mut results = Vec::with_capacity(lines.len());
     for line in lines {
         copy(&mut draft, state, line);
-        let facts = match decide(&draft, state, line) {
-            Ok(facts) => {
-                results.push(StockResult::Applied);
-                facts
-            }
+        let id = &line.stock;
+        let (result, fact) = match decide(&draft, line) {
+            Ok(effect) => effect,
             Err(why_not) => {
                 results.push(why_not);
                 continue;
             }
         };
-        for fact in facts {
-            let version = draft.stocks.get(&line.stock).map_or(0, |row| row.version) + 1;
-            apply(&mut draft, &line.stock, &fact, version);
-            events.push(Event::Stock(line.stock.clone(), fact));
+        results.push(result);
+        let before = level(&draft, id);
+        events.push(fold(&mut draft, id, fact));
+        let after = level(&draft, id);
+        if after.free() < before.free() && after.free() < 0 {
+            let fact = short(&draft, state, id, after);
+            events.push(fold(&mut draft, id, fact));
         }
     }
     Decision::answered(events, Answer(results))
 }
 
+fn level(draft: &State, id: &StockId) -> Level {
+    draft.stocks.get(id).map_or_else(|| Stock::default().level(), Stock::level)
+}
+
+fn fold(draft: &mut State, id: &StockId, fact: StockFact) -> Event {
+    let version = draft.stocks.get(id).map_or(0, |row| row.version) + 1;
+    apply(draft, id, &fact, version);
+    Event::Stock(id.clone(), fact)
+}
+
+/// More is promised than there is. Which orders have units is looked up in the state, and what is
+/// left to those that the lines shipped to in the draft.
+fn short(draft: &State, state: &State, id: &StockId, level: Level) -> StockFact {
+    let promised = level.promised();
+    let units_of = |order_id| draft.reservations.get(&order_id).map(|row| row.units_of(id));
+    let (order_ids, is_truncated) = orders::promised_to(state, id, promised, units_of);
+    StockFact::Short { on_hand: level.on_hand, promised, order_ids, is_truncated }
+}
+
 /// Copies into `draft` the rows of `state` that `line` looks at or changes, except those that an
 /// earlier line has copied. They are looked up in `state`, so that missing ones are noted there.
 fn copy(draft: &mut State, state: &State, line: &StockLine) {
-    let StockLine { stock: id, document: Document { key, sequence }, .. } = line;
+    let StockLine { stock: id, document: Document { key, sequence }, units, .. } = line;
+    if let Units::Issued(order_id, _) = units
+        && draft.reservations.get(order_id).is_none()
+        && let Some(row) = state.reservations.get(order_id)
+    {
+        draft.reservations.loaded(*order_id, row.clone());
+    }
     if draft.stocks.get(id).is_none()
         && let Some(row) = state.stocks.get(id)
     {
@@ -135,52 +167,107 @@ fn copy(draft: &mut State, state: &State, line: &StockLine) {
     }
 }
 
-/// Decides which facts follow from one stock line, or why it changes nothing.
-fn decide(draft: &State, state: &State, line: &StockLine) -> Result<Vec<StockFact>, StockResult> {
-    let StockLine { stock: id, document, units, reason } = line;
-    let Document { key, sequence } = document;
+/// What a line that has its effect comes to.
+type Effect = (StockResult, StockFact);
+
+/// Decides what one stock line comes to, or why it changes nothing.
+fn decide(draft: &State, line: &StockLine) -> Result<Effect, StockResult> {
+    let StockLine { stock: id, document, .. } = line;
     if draft.stocks.get(id).is_none() && draft.products.get(&id.sku).is_none() {
         return Err(StockResult::UnknownSku);
     }
-    match draft.documents.get(key) {
+    match draft.documents.get(&document.key) {
         Some(known) if *known == line.applied() => return Err(StockResult::Duplicate),
         Some(_) => return Err(StockResult::DocumentReused),
         None => {}
     }
     let nothing_yet = Stock::default();
     let stock = draft.stocks.get(id).unwrap_or(&nothing_yet);
-    let last = stock.last(&key.connector);
-    // A count contains every adjustment up to its own sequence.
-    if last.counted.is_some_and(|counted| *sequence <= counted) {
-        return Err(StockResult::Stale);
+    match line.units {
+        Units::Counted(quantity) => count(draft, stock, line, quantity),
+        Units::Added(delta) => adjust(stock, line, delta),
+        Units::Issued(order_id, quantity) => issue(draft, stock, line, order_id, quantity),
     }
-    let document = document.clone();
-    let (on_hand, fact) = match *units {
-        Units::Counted(quantity) => {
-            let is_late = last.adjusted.is_some_and(|adjusted| *sequence < adjusted);
-            let newer = if is_late {
-                let connector = key.connector.clone();
-                let key = AdjustmentsKey { stock: id.clone(), connector };
-                adjustments::newer_than(draft, &key, *sequence).ok_or(StockResult::Stale)?
-            } else {
-                0
-            };
-            let on_hand = in_range(quantity, newer)?;
-            (on_hand, StockFact::Counted { document, quantity, on_hand })
-        }
-        Units::Added(delta) => {
-            let on_hand = in_range(stock.on_hand, delta)?;
-            let reason = reason.clone();
-            (on_hand, StockFact::Adjusted { document, delta, reason, on_hand })
-        }
+}
+
+fn count(
+    draft: &State,
+    stock: &Stock,
+    line: &StockLine,
+    quantity: i64,
+) -> Result<Effect, StockResult> {
+    let StockLine { stock: id, document, .. } = line;
+    let Document { key, sequence } = document;
+    refuse_counted(stock, document)?;
+    let is_late = stock.last(&key.connector).adjusted.is_some_and(|adjusted| *sequence < adjusted);
+    let newer = if is_late {
+        let connector = key.connector.clone();
+        let key = AdjustmentsKey { stock: id.clone(), connector };
+        adjustments::newer_than(draft, &key, *sequence).ok_or(StockResult::Stale)?
+    } else {
+        0
     };
-    let mut facts = vec![fact];
-    if on_hand < stock.on_hand && on_hand < stock.promised() {
-        // No stock line changes which orders have units, so they are looked up in the state.
-        let order_ids = orders::promised_to(state, id);
-        facts.push(StockFact::Short { on_hand, promised: stock.promised(), order_ids });
+    let on_hand = in_range(quantity, newer)?;
+    let fact = StockFact::Counted { document: document.clone(), quantity, on_hand };
+    Ok((StockResult::Applied, fact))
+}
+
+fn adjust(stock: &Stock, line: &StockLine, delta: i64) -> Result<Effect, StockResult> {
+    let StockLine { document, reason, .. } = line;
+    refuse_counted(stock, document)?;
+    let on_hand = in_range(stock.on_hand, delta)?;
+    let (document, reason) = (document.clone(), reason.clone());
+    let fact = StockFact::Adjusted { document, delta, reason, on_hand };
+    Ok((StockResult::Applied, fact))
+}
+
+/// Units have left for an order, which cannot be undone by a refusal: all of them are off the units
+/// on hand, unless a count was made without them already. What the order had of them is promised no
+/// longer; the rest was free, or promised to others.
+fn issue(
+    draft: &State,
+    stock: &Stock,
+    line: &StockLine,
+    order_id: OrderId,
+    quantity: i64,
+) -> Result<Effect, StockResult> {
+    let StockLine { stock: id, document, line_id, .. } = line;
+    let order = draft.reservations.get(&order_id).ok_or(StockResult::UnknownOrder)?;
+    let from_allocation = order.units_of(id).min(quantity);
+    let in_count = is_counted(stock, document);
+    let mut after = stock.clone();
+    if !in_count {
+        after.on_hand = in_range(stock.on_hand, quantity.checked_neg().unwrap_or(i64::MIN))?;
     }
-    Ok(facts)
+    if let Some(sum) = after.units_of(order.status) {
+        *sum -= from_allocation;
+    }
+    let after = after.level();
+    let fact = StockFact::Shipped {
+        document: document.clone(),
+        order_id,
+        line_id: line_id.clone(),
+        quantity,
+        from_allocation,
+        in_count,
+        after,
+    };
+    Ok((result_of_issue(quantity, from_allocation), fact))
+}
+
+/// What became of a goods issue.
+pub(super) fn result_of_issue(quantity: i64, from_allocation: i64) -> StockResult {
+    if from_allocation < quantity { StockResult::AppliedInExcess } else { StockResult::Applied }
+}
+
+/// Whether the connector has counted after that document: the count contains it.
+fn is_counted(stock: &Stock, document: &Document) -> bool {
+    let counted = stock.last(&document.key.connector).counted;
+    counted.is_some_and(|counted| document.sequence <= counted)
+}
+
+fn refuse_counted(stock: &Stock, document: &Document) -> Result<(), StockResult> {
+    if is_counted(stock, document) { Err(StockResult::Stale) } else { Ok(()) }
 }
 
 /// `units` and `change` together, where that can be represented.
@@ -207,16 +294,30 @@ pub(super) fn apply(state: &mut State, id: &StockId, fact: &StockFact, version: 
             remember(state, id, document, Units::Counted(*quantity));
         }
         StockFact::Adjusted { document, delta, reason: _, on_hand } => {
-            let Document { key, sequence } = document;
             stock.on_hand = *on_hand;
-            let last = stock.connectors.entry(key.connector.clone()).or_default();
-            let is_first = last.adjusted.is_none();
-            last.adjusted = last.adjusted.max(Some(*sequence));
-            adjustments::add(state, id, document, *delta, is_first);
+            add(state, id, document, *delta);
             remember(state, id, document, Units::Added(*delta));
+        }
+        StockFact::Shipped { document, order_id, quantity, in_count, after, .. } => {
+            stock.on_hand = after.on_hand;
+            if !in_count {
+                add(state, id, document, -quantity);
+            }
+            reservation::ship(state, *order_id, id, *quantity);
+            remember(state, id, document, Units::Issued(*order_id, *quantity));
         }
         StockFact::Short { .. } => {}
     }
+}
+
+/// Keeps what a document changed, for a count that is late.
+fn add(state: &mut State, id: &StockId, document: &Document, delta: i64) {
+    let Document { key, sequence } = document;
+    let stock = state.stocks.change_or_default(id);
+    let last = stock.connectors.entry(key.connector.clone()).or_default();
+    let is_first = last.adjusted.is_none();
+    last.adjusted = last.adjusted.max(Some(*sequence));
+    adjustments::add(state, id, document, delta, is_first);
 }
 
 fn remember(state: &mut State, id: &StockId, document: &Document, units: Units) {

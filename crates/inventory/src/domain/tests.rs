@@ -1,6 +1,7 @@
 //! Given, when, then; and a long trade in which nothing may ever be promised twice.
 
 mod adjustments;
+mod goods_issues;
 mod orders;
 mod reservation;
 mod rows;
@@ -27,10 +28,16 @@ fn lines(lines: &[(&str, i64)]) -> Lines {
     lines.iter().map(|(sku, units)| Line { stock: stock(sku), units: *units }).collect()
 }
 
+/// A sequence of the first epoch.
+fn at(number: i64) -> Sequence {
+    Sequence { epoch: 0, number }
+}
+
 /// A document of the connector `erp`.
 fn document(id: &str, sequence: i64) -> Document {
     let connector = Connector::parse("erp").expect("valid");
-    Document { key: DocumentKey { connector, id: DocumentId::parse(id).expect("valid") }, sequence }
+    let key = DocumentKey { connector, id: DocumentId::parse(id).expect("valid"), line: None };
+    Document { key, sequence: at(sequence) }
 }
 
 fn reservation(order_id: OrderId, fact: ReservationFact) -> Event {

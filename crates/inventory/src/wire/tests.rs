@@ -13,7 +13,13 @@ fn order_id() -> OrderId {
 }
 
 fn from_erp() -> Document {
-    let wire = proto::inventory::Document { connector: "erp".into(), id: "D1".into(), sequence: 7 };
+    let wire = proto::inventory::Document {
+        connector: "erp".into(),
+        id: "D1".into(),
+        sequence: 7,
+        line: "10".into(),
+        epoch: 3,
+    };
     document(Some(wire)).expect("valid")
 }
 
@@ -22,8 +28,30 @@ fn every_event_survives_the_wire() {
     let document = from_erp();
     let stock_facts = [
         StockFact::Counted { document: document.clone(), quantity: 3, on_hand: -4 },
-        StockFact::Adjusted { document, delta: -5, reason: "damaged".into(), on_hand: 1 },
-        StockFact::Short { on_hand: 1, promised: 2, order_ids: vec![order_id()] },
+        StockFact::Adjusted {
+            document: document.clone(),
+            delta: -5,
+            reason: "damaged".into(),
+            on_hand: 1,
+        },
+        StockFact::Shipped {
+            document: Document {
+                key: DocumentKey { line: None, ..document.key.clone() },
+                ..document
+            },
+            order_id: order_id(),
+            line_id: "1".into(),
+            quantity: 5,
+            from_allocation: 4,
+            in_count: true,
+            after: Level { on_hand: -1, held: 2, allocated: 3 },
+        },
+        StockFact::Short {
+            on_hand: 1,
+            promised: 2,
+            order_ids: vec![order_id()],
+            is_truncated: true,
+        },
     ];
     let lines: Lines = [Line { stock: stock(), units: 2 }].into();
     let shortage = Shortage { sku: stock().sku, requested: 2, available: 1 };
@@ -48,7 +76,8 @@ fn every_event_survives_the_wire() {
 
 #[test]
 fn a_stocks_aggregate_is_its_sku_at_its_location() {
-    let fact = StockFact::Short { on_hand: 1, promised: 2, order_ids: vec![] };
+    let (order_ids, is_truncated) = (vec![], false);
+    let fact = StockFact::Short { on_hand: 1, promised: 2, order_ids, is_truncated };
     let aggregate = Inventory::aggregate(&Event::Stock(stock(), fact));
     assert_eq!(aggregate, Aggregate::new("stock", "a@b@main"));
 }
@@ -77,12 +106,29 @@ fn stock_lines_are_taken_as_they_are() {
         document: from_erp(),
         units: Units::Added(-2),
         reason: "damaged".into(),
+        line_id: String::new(),
     };
     let counted = StockLine { units: Units::Counted(-3), reason: String::new(), ..line.clone() };
     let count = proto::inventory::StockDocument { change: Some(Change::Count(-3)), ..pushed() };
+    let issued = StockLine {
+        units: Units::Issued(order_id(), 4),
+        reason: String::new(),
+        line_id: "1".into(),
+        ..line.clone()
+    };
+    let goods_issue = |quantity| proto::inventory::StockDocument {
+        change: Some(Change::GoodsIssue(proto::inventory::GoodsIssue {
+            order_id: order_id().to_string(),
+            line_id: "1".into(),
+            quantity,
+        })),
+        ..pushed()
+    };
     let taken = |line| Input::RecordStock { lines: vec![line] };
     assert_eq!(record(pushed(), 1).expect("is valid"), taken(line));
     assert_eq!(record(count, 1).expect("is valid"), taken(counted));
+    assert_eq!(record(goods_issue(4), 1).expect("is valid"), taken(issued));
+    assert!(record(goods_issue(0), 1).is_err(), "nothing has left");
 }
 
 #[test]
@@ -168,6 +214,8 @@ fn every_answer_is_a_message_of_the_contract() {
         (StockResult::UnknownSku, proto::inventory::StockResult::UnknownSku),
         (StockResult::DocumentReused, proto::inventory::StockResult::DocumentReused),
         (StockResult::OutOfRange, proto::inventory::StockResult::OutOfRange),
+        (StockResult::AppliedInExcess, proto::inventory::StockResult::AppliedInExcess),
+        (StockResult::UnknownOrder, proto::inventory::StockResult::UnknownOrder),
     ];
     let answer = Answer(results.iter().map(|(result, _)| *result).collect());
     let body = AnswerBody::decode(&*Inventory::encode_answer(&answer)).expect("reads");

@@ -76,6 +76,8 @@ pub struct SetupFigures {
     pub latencies: Vec<Latency>,
     /// Stock lines over HTTP.
     pub stock_lines: Option<Throughput>,
+    /// Goods issues of orders over HTTP.
+    pub goods_issues: Option<Throughput>,
     /// Databases that were rebuilt from their logs.
     pub rebuilds: Vec<Rebuild>,
     /// The memory under all of the above but the rebuilds.

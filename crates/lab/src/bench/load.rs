@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use client::Client;
 use engine::{Engine, Outcome};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use node::services::NAMES;
 use protocol::{
     command::OutgoingCommand,
@@ -42,6 +42,8 @@ const MAX_FLOOD_IN_FLIGHT: usize = 500;
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
 /// Stock lines of one request.
 const LINES_PER_REQUEST: usize = 5_000;
+/// Requests with goods issues that are under way at the same time.
+const GOODS_ISSUE_STREAMS: usize = 2;
 /// The seed of all orders.
 const SEED: u64 = 29;
 
@@ -220,6 +222,20 @@ impl Load {
         let took = started.elapsed();
         let messages = self.stored().await? - before;
         Ok(Throughput::new((each * shop::CONNECTORS.len()) as u64, took, messages))
+    }
+
+    /// What [`Load::sagas`] of that name and number ordered leaves by goods issues over HTTP, in two
+    /// streams of requests.
+    pub(super) async fn goods_issues(&self, name: &str, orders: u32) -> Result<Throughput> {
+        let lines = shop::goods_issues(&self.shop, name, orders, &mut Random::new(SEED));
+        let uploads: Vec<_> = lines.chunks(LINES_PER_REQUEST).map(<[_]>::concat).collect();
+        let before = self.stored().await?;
+        let started = Instant::now();
+        let pushing = stream::iter(uploads).map(|upload| self.push("inventory", upload));
+        pushing.buffer_unordered(GOODS_ISSUE_STREAMS).try_collect::<()>().await?;
+        let took = started.elapsed();
+        let messages = self.stored().await? - before;
+        Ok(Throughput::new(lines.len() as u64, took, messages))
     }
 
     /// Stock lines over HTTP, one request after the other, until it is stopped; returns how many.

@@ -62,6 +62,10 @@ pub(super) async fn measure(
         progress("stock lines over HTTP");
         figures.stock_lines = Some(load.lines(options.lines).await?);
     }
+    if options.measures(Part::GoodsIssues) {
+        progress("goods issues over HTTP");
+        figures.goods_issues = Some(load.goods_issues("inbox", options.sagas).await?);
+    }
     figures.memory_at_load = sampler.peak();
 
     if options.measures(Part::Rebuild) {

@@ -101,6 +101,8 @@ pub enum Part {
     Latency,
     /// Stock lines over HTTP
     Stock,
+    /// Goods issues over HTTP, for the orders of `sagas`, which it brings along
+    GoodsIssues,
     /// Rebuilding databases; needs the events of `sagas` and `stock`, which it brings along
     Rebuild,
     /// What traces and metrics cost
@@ -121,14 +123,26 @@ pub enum Format {
 impl Options {
     /// Whether a part is measured.
     fn measures(&self, part: Part) -> bool {
-        let is_needed =
-            matches!(part, Part::Sagas | Part::Stock) && self.only.contains(&Part::Rebuild);
+        let is_needed = match part {
+            Part::Sagas => {
+                [Part::Rebuild, Part::GoodsIssues].iter().any(|it| self.only.contains(it))
+            }
+            Part::Stock => self.only.contains(&Part::Rebuild),
+            _ => false,
+        };
         self.only.is_empty() || self.only.contains(&part) || is_needed
     }
 
     /// The setups in which the parts are measured that are measured in each.
     fn setups(&self) -> Vec<Setup> {
-        let parts = [Part::Sagas, Part::Orders, Part::Latency, Part::Stock, Part::Rebuild];
+        let parts = [
+            Part::Sagas,
+            Part::Orders,
+            Part::Latency,
+            Part::Stock,
+            Part::GoodsIssues,
+            Part::Rebuild,
+        ];
         if !parts.into_iter().any(|part| self.measures(part)) {
             return Vec::new();
         }

@@ -27,6 +27,8 @@ const ACCEPTED_P99_MS: f64 = 25.0;
 const SETTLED_P99_MS: f64 = 150.0;
 /// Stock lines a second over HTTP.
 const LINES_PER_S: f64 = 60_000.0;
+/// Goods issues a second over HTTP.
+const ISSUES_PER_S: f64 = 20_000.0;
 /// Events a second when the database of the orders is rebuilt.
 const REBUILD_PER_S: f64 = 250_000.0;
 /// Megabytes of everything together, at the load of the benchmark.
@@ -192,6 +194,9 @@ impl Table<'_> {
         }
         rows.push(self.row("stock lines over HTTP/s", Unit::Count, AtLeast(LINES_PER_S), |it| {
             it.throughput(it.stock_lines)
+        }));
+        rows.push(self.row("goods issues over HTTP/s", Unit::Count, AtLeast(ISSUES_PER_S), |it| {
+            it.throughput(it.goods_issues)
         }));
         for (service, expected) in [("order", AtLeast(REBUILD_PER_S)), ("inventory", Nothing)] {
             let name = format!("rebuild of {service}: events/s");

@@ -23,6 +23,8 @@ const REFUSED_PER_MILLE: usize = 30;
 const MOST_LINES: usize = 4;
 /// The connector of the opening stock.
 const CONNECTOR: &str = "bench-opening";
+/// The connector of the goods issues.
+const GOODS_ISSUE_CONNECTOR: &str = "bench-warehouse";
 /// The lines of a second connector are its own.
 pub(super) const CONNECTORS: [&str; 2] = ["bench-erp-1", "bench-erp-2"];
 
@@ -64,6 +66,36 @@ fn basket(random: &mut Random) -> Vec<(String, i64)> {
     basket
 }
 
+/// What the orders of that name were placed for, as goods issues of an ERP, one line of NDJSON each.
+/// `random` is as it was when they were placed; those that were refused have nothing to ship.
+pub(super) fn goods_issues(
+    shop: &Shop,
+    name: &str,
+    orders: u32,
+    random: &mut Random,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for number in 0..orders {
+        let basket = basket(random);
+        if basket.iter().any(|(sku, _)| sku == EMPTY) {
+            continue;
+        }
+        let order_id = order_id(shop, &key(name, number));
+        for (line, (sku, quantity)) in basket.into_iter().enumerate() {
+            let issue = json!({"type": "goods_issue", "sku": sku, "quantity": quantity,
+                "order_id": order_id, "connector": GOODS_ISSUE_CONNECTOR,
+                "document": format!("GI-{name}-{number}"), "document_line": line.to_string(),
+                "sequence": lines.len()});
+            lines.push(format!("{issue}\n"));
+        }
+    }
+    lines
+}
+
+fn order_id(shop: &Shop, key: &str) -> String {
+    CommandId::from_key(shop, &format!("{key}/order")).to_string()
+}
+
 /// The idempotency key of an order.
 pub(super) fn key(name: &str, number: u32) -> String {
     format!("{name}-{number}")
@@ -84,7 +116,7 @@ pub(super) fn command(
         unit_price: None,
     });
     let order = proto::order::PlaceOrder {
-        order_id: CommandId::from_key(shop, &format!("{key}/order")).to_string(),
+        order_id: order_id(shop, &key),
         reference: key.clone(),
         customer_id: format!("C-{}", number % 5_000),
         country: "GB".to_owned(),

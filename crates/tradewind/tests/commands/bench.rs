@@ -46,6 +46,7 @@ fn check_setup(figures: &Value) {
         "/latencies/0/accepted_p50_ms",
         "/latencies/1/settled_p99_ms",
         "/stock_lines/per_s",
+        "/goods_issues/per_s",
         "/rebuilds/0/read_per_s",
         "/rebuilds/1/events_per_s",
         "/memory_at_load/services_mb",
@@ -62,13 +63,14 @@ fn check_setup(figures: &Value) {
     // At least placed, and one end, for each order; an event for each stock line.
     assert!(count("/sagas/messages_per_s") > 2.0 * count("/sagas/per_s"), "{figures:#}");
     assert!(count("/stock_lines/messages_per_s") >= count("/stock_lines/per_s"), "{figures:#}");
+    assert!(count("/goods_issues/messages_per_s") >= count("/goods_issues/per_s"), "{figures:#}");
     assert!(count("/rebuilds/0/events") >= 410.0 * 2.0, "{figures:#}");
     assert!(count("/rebuilds/1/events") >= 1_000.0 + 410.0, "{figures:#}");
 }
 
 #[tokio::test]
 async fn every_figure_is_taken_on_one_server_and_on_three() {
-    let parts = "--only sagas,orders,latency,stock,rebuild";
+    let parts = "--only sagas,orders,latency,stock,goods-issues,rebuild";
     let report = bench(&format!("{parts} --on r1-sqlite,r3-sqlite")).await;
     let setups = report["setups"].as_array().expect("there are setups");
     let names: Vec<_> = setups.iter().map(|setup| &setup[0]).collect();
@@ -81,7 +83,7 @@ async fn every_figure_is_taken_on_one_server_and_on_three() {
 
 #[tokio::test]
 async fn every_figure_is_taken_on_postgres_where_it_is_installed() {
-    let parts = "--only sagas,orders,latency,stock,rebuild";
+    let parts = "--only sagas,orders,latency,stock,goods-issues,rebuild";
     let report = bench(&format!("{parts} --on r1-postgres")).await;
     let measured = &report["setups"][0][1];
     if let Some(reason) = measured["absent"].as_str() {

@@ -27,7 +27,11 @@ fn named(documents: &mut Documents, sku: &str, sequence: i64) -> (Vec<OrderId>, 
     let line = count(sku, &format!("D{sequence}"), sequence, -sequence);
     let (decision, times) = documents.decide(&record(&[line]), NOW);
     match decision.events.last() {
-        Some(Event::Stock(_, StockFact::Short { order_ids, .. })) => (order_ids.clone(), times),
+        Some(Event::Stock(_, StockFact::Short { order_ids, is_truncated, promised, .. })) => {
+            // Each of the orders has two units.
+            assert_eq!(*is_truncated, *promised > 2 * order_ids.len() as i64);
+            (order_ids.clone(), times)
+        }
         other => panic!("is not short: {other:?}"),
     }
 }

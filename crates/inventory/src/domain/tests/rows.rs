@@ -120,6 +120,24 @@ fn keys_and_documents_are_compact_and_readable() {
             },
         ),
         reserved(order(1), &[("A", 2)]),
+        Event::Stock(
+            stock("A"),
+            StockFact::Shipped {
+                document: Document {
+                    key: DocumentKey {
+                        line: Some(DocumentLine::parse("10").expect("valid")),
+                        ..document("GI-1", 3).key
+                    },
+                    sequence: Sequence { epoch: 1, number: 3 },
+                },
+                order_id: order(1),
+                line_id: "1".into(),
+                quantity: 1,
+                from_allocation: 1,
+                in_count: false,
+                after: Level { on_hand: 7, held: 1, allocated: 0 },
+            },
+        ),
     ] {
         fold(&mut state, &event);
     }
@@ -128,17 +146,18 @@ fn keys_and_documents_are_compact_and_readable() {
     let text: Vec<_> =
         documents.0.iter().map(|((table, key), row)| format!("{table} {key} {row}")).collect();
     let expected = [
-        r#"adjustments A@main/erp {"last":[[2,-1]]}"#,
+        r#"adjustments A@main/erp {"last":[[2,-1],[[1,3],-1]]}"#,
         r#"counters shop {"orders_held":1}"#,
         r#"document erp/D2 {"stock":"A@main","sequence":2,"units":{"added":-1}}"#,
+        r#"document erp/GI-1 10 {"stock":"A@main","sequence":[1,3],"units":{"issued":["018f0000-0000-7000-8000-000000000001",1]}}"#,
         r#"document erp/opening-A {"stock":"A@main","sequence":1,"units":{"counted":9}}"#,
-        r#"order_block 00000000/A@main {"orders":[["018f0000-0000-7000-8000-000000000001",2]]}"#,
+        r#"order_block 00000000/A@main {"orders":[["018f0000-0000-7000-8000-000000000001",1]]}"#,
         "product A {}",
         "product B {}",
         "product C {}",
         "product D {}",
-        r#"reservation 018f0000-0000-7000-8000-000000000001 {"status":"held","version":1,"lines":[{"stock":"A@main","units":2}],"deadline":"1970-01-01T00:31:40.000Z","block":0,"context":{"correlation_id":"request","traceparent":""}}"#,
-        r#"stock A@main {"on_hand":8,"held":2,"allocated":0,"version":2,"connectors":{"erp":{"counted":1,"adjusted":2}},"blocks":[0]}"#,
+        r#"reservation 018f0000-0000-7000-8000-000000000001 {"status":"held","version":1,"lines":[{"stock":"A@main","units":1}],"deadline":"1970-01-01T00:31:40.000Z","block":0,"context":{"correlation_id":"request","traceparent":""}}"#,
+        r#"stock A@main {"on_hand":7,"held":1,"allocated":0,"version":3,"connectors":{"erp":{"counted":1,"adjusted":[1,3]}},"blocks":[0]}"#,
     ];
     assert_eq!(text, expected);
 }

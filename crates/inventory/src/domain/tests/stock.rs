@@ -5,12 +5,13 @@ use events::id::MAX_UNITS;
 
 use super::{super::stock::Sequences, trade::Trade, *};
 
-fn line(sku: &str, id: &str, sequence: i64, units: Units) -> StockLine {
+pub(super) fn line(sku: &str, id: &str, sequence: i64, units: Units) -> StockLine {
     let reason = match units {
-        Units::Counted(_) => String::new(),
+        Units::Counted(_) | Units::Issued(..) => String::new(),
         Units::Added(_) => "because".to_owned(),
     };
-    StockLine { stock: stock(sku), document: document(id, sequence), units, reason }
+    let (stock, document, line_id) = (stock(sku), document(id, sequence), String::new());
+    StockLine { stock, document, units, reason, line_id }
 }
 
 pub(super) fn count(sku: &str, id: &str, sequence: i64, quantity: i64) -> StockLine {
@@ -27,17 +28,18 @@ pub(super) fn record(lines: &[StockLine]) -> Input {
 
 /// The event of a count or an adjustment that leaves `on_hand`.
 pub(super) fn event(line: StockLine, on_hand: i64) -> Event {
-    let StockLine { stock, document, units, reason } = line;
+    let StockLine { stock, document, units, reason, .. } = line;
     let fact = match units {
         Units::Counted(quantity) => StockFact::Counted { document, quantity, on_hand },
         Units::Added(delta) => StockFact::Adjusted { document, delta, reason, on_hand },
+        Units::Issued(..) => panic!("a goods issue has levels"),
     };
     Event::Stock(stock, fact)
 }
 
-fn short(sku: &str, on_hand: i64, promised: i64, order_ids: &[OrderId]) -> Event {
-    let order_ids = order_ids.to_vec();
-    Event::Stock(stock(sku), StockFact::Short { on_hand, promised, order_ids })
+pub(super) fn short(sku: &str, on_hand: i64, promised: i64, order_ids: &[OrderId]) -> Event {
+    let (order_ids, is_truncated) = (order_ids.to_vec(), false);
+    Event::Stock(stock(sku), StockFact::Short { on_hand, promised, order_ids, is_truncated })
 }
 
 #[test]
@@ -279,15 +281,51 @@ fn what_is_short_is_said_again_when_it_falls_further_and_not_when_it_rises() {
 }
 
 #[test]
-fn a_shortage_names_no_more_orders_than_a_message_can_carry() {
+fn a_shortage_names_no_more_orders_than_a_message_can_carry_and_says_that_there_are_more() {
     let mut given = vec![on_hand("A", 5_000)];
     given.extend((1..=1_500).map(|number| reserved(order(number), &[("A", 1)])));
     let counted = count("A", "D1", 2, 0);
-    let newest: Vec<OrderId> = (501..=1_500).rev().map(order).collect();
+    let order_ids: Vec<OrderId> = (501..=1_500).rev().map(order).collect();
+    let fact = StockFact::Short { on_hand: 0, promised: 1_500, order_ids, is_truncated: true };
     check(
         &given,
         &record(std::slice::from_ref(&counted)),
-        &answered(&[Applied], &[event(counted, 0), short("A", 0, 1_500, &newest)]),
+        &answered(&[Applied], &[event(counted, 0), Event::Stock(stock("A"), fact)]),
+    );
+}
+
+#[test]
+fn each_line_of_a_document_has_its_own_effect() {
+    let of = |line: &str, delta| {
+        let mut it = adjustment("A", "GR-1", 2, delta);
+        it.document.key.line = Some(DocumentLine::parse(line).expect("valid"));
+        it
+    };
+    let (whole, first, second) = (adjustment("A", "GR-1", 2, 1), of("1", 3), of("2", 4));
+    check(
+        &[on_hand("A", 5)],
+        &record(&[whole.clone(), first.clone(), second.clone(), of("1", 3), of("2", 5)]),
+        &answered(
+            &[Applied, Applied, Applied, Duplicate, DocumentReused],
+            &[event(whole, 6), event(first, 9), event(second, 13)],
+        ),
+    );
+}
+
+#[test]
+fn an_epoch_restarts_a_numbering_that_one_wrong_sequence_had_used_up() {
+    let in_epoch = |mut line: StockLine, epoch| {
+        line.document.sequence.epoch = epoch;
+        line
+    };
+    let wrong = event(count("A", "D1", 1_795_179_849_123, 9), 9);
+    let late = count("A", "D2", 2, 7);
+    let (next, older) = (in_epoch(late.clone(), 1), in_epoch(count("A", "D3", 1, 8), 1));
+    let newer = in_epoch(adjustment("A", "D4", 3, -2), 1);
+    check(
+        &[wrong],
+        &record(&[late, next.clone(), older, newer.clone()]),
+        &answered(&[Stale, Applied, Stale, Applied], &[event(next, 7), event(newer, 5)]),
     );
 }
 
@@ -344,6 +382,6 @@ fn versions_count_the_events_of_a_stock() {
     }
     let row = state.stocks.get(&stock("A")).expect("exists");
     assert_eq!((row.version, row.on_hand, row.held), (4, 3, 8));
-    let last = Sequences { counted: Some(2), adjusted: Some(3) };
+    let last = Sequences { counted: Some(at(2)), adjusted: Some(at(3)) };
     assert_eq!(row.connectors.values().collect::<Vec<_>>(), [&last]);
 }
