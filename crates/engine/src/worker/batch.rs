@@ -26,7 +26,7 @@ pub(crate) const MAX_INPUTS: usize = 500;
 /// Lines in one batch that new commands may bring (a bulk command carries many): what follows from a
 /// batch, and so the wait of what is behind it, is bounded by it.
 const MAX_NEW_LINES: usize = 1000;
-/// Of a batch, the most that replicas may take, so that a long catalogue does not hold up the rest.
+/// Of a batch, the most that replicas may take, so that a long log of another service does not hold up the rest.
 const MAX_REPLICA_INPUTS: usize = 200;
 /// Of a batch, the most that new commands may take while steps of sagas wait: what has begun goes on
 /// when more orders come than can be handled.

@@ -51,7 +51,8 @@ async fn every_route_answers() {
 }
 
 async fn products(api: &Client) {
-    let mug = json!({"title": "A mug", "price": {"minor": 950, "currency": "GBP"}});
+    let mug = json!({"title": "A mug",
+        "price": {"minor": 950, "currency": "GBP", "tax_basis": "excluded"}});
     for (body, status, result) in [
         (mug.clone(), 201, "created"),
         (mug.clone(), 200, "unchanged"),
