@@ -11,6 +11,7 @@ use super::{After, Fact};
 
 /// A payment of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the contract's word for the provider's token")]
 pub struct Payment {
     /// Its id.
     pub id: PaymentId,
