@@ -33,6 +33,13 @@ async fn a_day_of_trade_ends_with_every_invariant_intact() {
     assert!(!report.trade.cancelled.is_empty(), "{report}");
     assert!(report.audited.money.captured() > 0, "{report}");
     assert!(report.audited.money.voided().0 > 0, "{report}");
+    // The warehouse shipped most of it, some in two parts, and counted meanwhile.
+    let shipments = &report.shipments;
+    assert!(shipments.orders > 100 && shipments.in_parts > 10, "{report}");
+    assert!(shipments.counted > 0 && shipments.booked_late > 0, "{report}");
+    for answer in ["applied", "applied_in_excess", "duplicate", "unknown_order"] {
+        assert!(shipments.answers.counts.contains_key(answer), "{answer}: {report}");
+    }
     expect_fitting_outcomes(&report);
     let text = report.to_string();
     assert!(text.ends_with("Every order, every unit and every penny is accounted for."), "{text}");

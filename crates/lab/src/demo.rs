@@ -1,8 +1,8 @@
 //! A day of trade on this machine, and a report on it with every invariant checked.
 //!
 //! The shop's catalogue (`products`) is put there, the ERP (`erp`) counts the stock, customers
-//! (`plan`, `trade`) order over HTTP, and the day ends when nothing is on its way any more
-//! (`crate::settlements` notes when). Then the auditor (the crate `audit`) reads every event of every log with rules of
+//! (`plan`, `trade`) order over HTTP, and when nothing is on its way any more (`crate::settlements` notes
+//! when) the `warehouse` ships what is paid. Then the auditor (the crate `audit`) reads every event of every log with rules of
 //! its own, `checks` compares that with what the customers saw, and `report` shows it.
 //!
 //! To add something that customers do: a [`plan::Kind`], and what must be answered to it in `trade`.
@@ -14,6 +14,7 @@ pub mod plan;
 mod products;
 pub mod report;
 pub mod trade;
+pub mod warehouse;
 
 use std::{
     net::TcpListener,
@@ -150,15 +151,26 @@ pub async fn day(
     progress(phase("Settle", "until every order is paid or cancelled", started.elapsed()));
 
     let started = Instant::now();
+    let shipments = warehouse::ship(&api, trade.placed.keys().copied().collect()).await?;
+    let what = format!(
+        "{} left, {} in two parts; {} booked by the ERP",
+        count(shipments.orders, "order", "orders"),
+        shipments.in_parts,
+        count(shipments.answers.lines(), "line", "lines")
+    );
+    progress(phase("Ship", &what, started.elapsed()));
+
+    let started = Instant::now();
     let totals = api.totals().await?;
     let mut audited = checks::audit(&engine, &api, &shop, &trade, &totals).await?;
     let mut checks = std::mem::take(&mut audited.checks);
     checks.push(checks::race(&trade, racers, units));
-    checks.push(checks::answers(&trade, &opening, is_settled));
+    checks.push(checks::ledger(&audited, &totals, &shipments));
+    checks.push(checks::answers(&trade, [&opening, &shipments.answers], is_settled));
     let what = format!("{} read back", count(audited.events, "event", "events"));
     progress(phase("Check", &what, started.elapsed()));
     let (race, settled_at) = ((racers, units), settlements.so_far());
-    Ok(Report { sent, race, trade, opening, settled_at, totals, audited, checks })
+    Ok(Report { sent, race, trade, opening, shipments, settled_at, totals, audited, checks })
 }
 
 /// Puts the catalogue and the opening stock there.

@@ -6,8 +6,8 @@
 //! sums up what comes back and reads what the services count in the end, `checks` compares all of it, and `report`
 //! shows it. Where the logs can be read, the auditor (the crate `audit`) reads every event of them.
 //!
-//! The same files can be replayed again: orders and documents carry names, so what is known has no
-//! second effect. To check something more: a [`checks::Check`] in `checks`.
+//! The same files can be replayed again, and others that overlap with them: orders and documents carry
+//! names, so what is known has no second effect. To check something more: a [`checks::Check`] in `checks`.
 
 pub mod checks;
 pub mod invoices;
@@ -73,7 +73,7 @@ pub struct Options {
     /// Where the gateway is [default: where it listens by the settings]
     #[arg(long)]
     pub url: Option<String>,
-    /// The shop; it takes the replay of one set of files
+    /// The shop; it takes several replays, of other files as well
     #[arg(long, default_value = "retail", value_parser = Shop::parse)]
     pub shop: Shop,
     /// The number of orders that are on their way at the same time
@@ -148,7 +148,7 @@ pub async fn replay_embedded(
     let trade = trade(&api, options, plan).await?;
     let engine = Engine::connect_only(embedded.settings.engine()).await?;
     // What does not settle shows in the checks.
-    until_settled(&engine, &api, trade.placed.len() as u64).await?;
+    until_settled(&engine, &api, trade.orders()).await?;
     let mut report = reconcile(&api, options, plan, trade).await?;
 
     let started = Instant::now();
@@ -185,8 +185,8 @@ async fn trade(api: &Client, options: &Options, plan: &Plan) -> Result<Trade> {
 async fn reconcile(api: &Client, options: &Options, plan: &Plan, trade: Trade) -> Result<Report> {
     let Options { shop, stock, .. } = options;
     let started = Instant::now();
-    let observed = Observed::read(api, trade.placed.len() as u64).await?;
-    let reported = trade.order_sums.figures(plan, *stock, &observed);
+    let observed = Observed::read(api, trade.orders()).await?;
+    let reported = trade.order_sums.figures(plan, *stock, &trade, &observed);
     let checks = checks::checks(plan, &reported, *stock, &trade, &observed);
     let ends = plan.days.first_key_value().zip(plan.days.last_key_value());
     Ok(Report {

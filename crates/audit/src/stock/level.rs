@@ -21,8 +21,10 @@ pub struct Level {
     pub shipped: i64,
     /// What left for orders beyond what they were promised.
     pub excess: i64,
-    /// What came and went otherwise: by adjustments, and by what counts found.
-    pub corrected: i64,
+    /// What counts found, less what they missed.
+    pub counted: i64,
+    /// What adjustments added, less what they took.
+    pub adjusted: i64,
 }
 
 impl Level {
@@ -117,7 +119,7 @@ impl Fold {
             Change::Count { source, quantity, on_hand } => {
                 let is_stale = self.documents(source).is_stale(source.order());
                 let expected = self.documents(source).count(source.order(), quantity);
-                self.level.corrected += on_hand - self.level.on_hand;
+                self.level.counted += on_hand - self.level.on_hand;
                 let expected = (expected, is_stale);
                 self.document(position, on_hand, expected, findings, doubles);
             }
@@ -125,7 +127,7 @@ impl Fold {
                 let documents = self.documents(source);
                 let is_stale = documents.is_stale(source.order());
                 documents.adjusted.push((source.order(), delta));
-                self.level.corrected += delta;
+                self.level.adjusted += delta;
                 let expected = (self.level.on_hand + delta, is_stale);
                 self.document(position, on_hand, expected, findings, doubles);
             }
@@ -230,7 +232,7 @@ impl Fold {
         let is_counted = documents.is_stale(source.order());
         if is_counted {
             // The count that left them out took them off what was on hand.
-            self.level.corrected += quantity;
+            self.level.counted += quantity;
         } else {
             documents.adjusted.push((source.order(), -quantity));
             self.level.on_hand -= quantity;
@@ -338,11 +340,12 @@ impl Fold {
         if let Some(position) = self.unreported {
             findings.add(format!("{position}: {} fell short, and no event says so", self.id));
         }
-        let Level { on_hand, corrected, shipped, excess, .. } = self.level;
-        findings.expect(on_hand == corrected - shipped - excess, || {
+        let Level { on_hand, counted, adjusted, shipped, excess, .. } = self.level;
+        findings.expect(on_hand == counted + adjusted - shipped - excess, || {
             let id = &self.id;
             format!(
-                "{id}: {corrected} came, {shipped} and {excess} were shipped, {on_hand} are left"
+                "{id}: {counted} were counted and {adjusted} added, {shipped} and {excess} shipped; \
+                 {on_hand} are left"
             )
         });
         self.exists.then_some((self.id, self.level))

@@ -7,7 +7,7 @@ use engine::Engine;
 use node::services::{NAMES, verify_all};
 use protocol::id::Shop;
 
-use super::{erp::Answers, trade::Trade};
+use super::{erp::Answers, trade::Trade, warehouse::Shipments};
 
 /// Reads every log and compares it with what was seen from outside. Nothing may happen meanwhile.
 pub(super) async fn audit(
@@ -50,15 +50,69 @@ pub(super) fn race(trade: &Trade, racers: usize, units: usize) -> Check {
     }
 }
 
-/// Every request and every line of the ERP got the answer that it must get.
-pub(super) fn answers(trade: &Trade, opening: &Answers, is_settled: bool) -> Check {
+/// What was counted and received, less what left, is what is on hand: by the log and by the service.
+pub(super) fn ledger(audited: &Audited, totals: &Totals, shipments: &Shipments) -> Check {
+    let mut findings = shipments.wrong.clone();
+    let day = StockLedger::of(audited);
+    let StockLedger { counted, adjusted, shipped, excess, on_hand } = day;
+    findings.expect(counted + adjusted - shipped - excess == on_hand, || {
+        format!("the ledger of the day does not close: {day:?}")
+    });
+    findings.expect(on_hand == totals.inventory.on_hand, || {
+        format!("the inventory service has {}, the log {on_hand}", totals.inventory.on_hand)
+    });
+    Check {
+        looked_at: shipped.unsigned_abs(),
+        invariant: None,
+        claim: "the day's stock is a ledger that closes, counted while goods were on their way",
+        evidence: format!(
+            "{} shipped, {} counted meanwhile",
+            count(shipped.unsigned_abs(), "unit", "units"),
+            count(shipments.counted, "SKU", "SKUs")
+        ),
+        findings,
+    }
+}
+
+/// The units that came and went on a day.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct StockLedger {
+    /// What counts found, less what was missing.
+    pub(super) counted: i64,
+    /// What adjustments added, less what they took.
+    pub(super) adjusted: i64,
+    /// What left for its orders.
+    pub(super) shipped: i64,
+    /// What left for orders that did not have it.
+    pub(super) excess: i64,
+    /// What is there at the end.
+    pub(super) on_hand: i64,
+}
+
+impl StockLedger {
+    pub(super) fn of(audited: &Audited) -> Self {
+        audited.stock.levels().fold(Self::default(), |sum, (_, level)| Self {
+            counted: sum.counted + level.counted,
+            adjusted: sum.adjusted + level.adjusted,
+            shipped: sum.shipped + level.shipped,
+            excess: sum.excess + level.excess,
+            on_hand: sum.on_hand + level.on_hand,
+        })
+    }
+}
+
+/// Every request and every line of the ERP got the answer that it must get; `pushed` are lines before
+/// and after the trade.
+pub(super) fn answers(trade: &Trade, pushed: [&Answers; 2], is_settled: bool) -> Check {
     let mut findings = trade.wrong.clone();
-    findings.append(opening.wrong.clone());
+    for answers in pushed {
+        findings.append(answers.wrong.clone());
+    }
     findings.append(trade.erp.wrong.clone());
     findings.expect(is_settled, || "the day was not settled in time".to_owned());
     let requests = trade.placed.len() as u64 + trade.refused;
     let cancellations = trade.cancelled.len() as u64 + trade.too_late;
-    let lines = opening.lines() + trade.erp.lines();
+    let lines = pushed.iter().map(|it| it.lines()).sum::<u64>() + trade.erp.lines();
     Check {
         looked_at: requests + cancellations + lines,
         invariant: None,
@@ -103,16 +157,20 @@ mod tests {
     fn a_wrong_answer_is_found_wherever_it_was_given() {
         let nothing = || (Trade::default(), Answers::default());
         let (trade, opening) = nothing();
-        assert!(answers(&trade, &opening, true).holds());
-        assert!(!answers(&trade, &opening, false).holds(), "the day has no end");
+        assert!(answers(&trade, [&opening, &Answers::default()], true).holds());
+        assert!(
+            !answers(&trade, [&opening, &Answers::default()], false).holds(),
+            "the day has no end"
+        );
         let (mut trade, opening) = nothing();
         trade.wrong.add("500");
-        assert!(!answers(&trade, &opening, true).holds());
+        assert!(!answers(&trade, [&opening, &Answers::default()], true).holds());
         let (mut trade, opening) = nothing();
         trade.erp.wrong.add("stale");
-        assert!(!answers(&trade, &opening, true).holds());
+        assert!(!answers(&trade, [&opening, &Answers::default()], true).holds());
         let (trade, mut opening) = nothing();
         opening.wrong.add("applied");
-        assert!(!answers(&trade, &opening, true).holds());
+        assert!(!answers(&trade, [&opening, &Answers::default()], true).holds());
+        assert!(!answers(&trade, [&Answers::default(), &opening], true).holds());
     }
 }

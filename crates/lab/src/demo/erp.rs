@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use audit::Findings;
 use client::Client;
+use events::id::OrderId;
 use serde_json::{Value, json};
 
 use super::products::{PRODUCTS, RACE_SKU, SHORT_SKU, UNKNOWN_SKU};
@@ -24,7 +25,7 @@ struct Line {
 }
 
 /// Some lines that are pushed together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Push(Vec<Line>);
 
 /// What was answered.
@@ -107,6 +108,36 @@ impl Push {
             Self(broken.chain(again).collect()),
             Self(vec![found_missing]),
         ]
+    }
+
+    /// Adds units of a SKU that leave for an order, by a line of a document.
+    #[expect(clippy::too_many_arguments, reason = "a line of an ERP has so many fields")]
+    pub(super) fn goods_issue(
+        &mut self,
+        document: &str,
+        line: usize,
+        sequence: u64,
+        order: &OrderId,
+        sku: &str,
+        units: i64,
+        answer: &'static str,
+    ) {
+        let document = json!({
+            "type": "goods_issue",
+            "sku": sku,
+            "quantity": units,
+            "order_id": order,
+            "connector": CONNECTOR,
+            "document": document,
+            "document_line": line.to_string(),
+            "sequence": sequence,
+        });
+        self.0.push(Line { document, answer });
+    }
+
+    /// Adds a count.
+    pub(super) fn count(&mut self, sku: &str, units: i64, sequence: u64) {
+        self.0.push(applied(count(sku, units, sequence)));
     }
 
     /// Pushes the lines.

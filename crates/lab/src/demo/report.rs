@@ -13,7 +13,7 @@ use audit::{
 use client::Totals;
 use events::proto::order;
 
-use super::{erp::Answers, plan::Kind, trade::Trade};
+use super::{checks::StockLedger, erp::Answers, plan::Kind, trade::Trade, warehouse::Shipments};
 use crate::figures::{Latencies, rate, time};
 
 /// How a report is laid out: the width of its headings.
@@ -30,6 +30,8 @@ pub struct Report {
     pub trade: Trade,
     /// What the ERP was answered before the shop opened.
     pub opening: Answers,
+    /// What the warehouse shipped.
+    pub shipments: Shipments,
     /// By order: when it was settled, by the log.
     pub settled_at: HashMap<String, Instant>,
     /// What the gateway counts at the end.
@@ -182,6 +184,8 @@ impl Report {
         };
         writeln!(f, "  ERP before opening   {}", counts(&self.opening))?;
         writeln!(f, "  ERP during the day   {}", counts(&self.trade.erp))?;
+        writeln!(f, "  ERP in the evening   {}", counts(&self.shipments.answers))?;
+        self.write_ledger(f)?;
         let (mut on_hand, mut held, mut allocated) = (0, 0, 0);
         for (_, level) in self.audited.stock.levels() {
             on_hand += level.on_hand;
@@ -201,6 +205,37 @@ impl Report {
                 count(shorts, "document", "documents")
             ),
         }
+    }
+
+    /// The units of the day: what came, what left, and what is left of it.
+    fn write_ledger(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StockLedger { counted, adjusted, shipped, excess, on_hand } =
+            StockLedger::of(&self.audited);
+        for (name, units) in [
+            ("counted", counted),
+            ("received, less what broke", adjusted),
+            ("shipped for orders", -shipped),
+            ("shipped in excess", -excess),
+            ("on hand, which is the sum", on_hand),
+        ] {
+            writeln!(f, "  {name:<44}{:>10}", number(units))?;
+        }
+        let Shipments { orders, in_parts, tomorrow, missing, counted, booked_late, .. } =
+            &self.shipments;
+        writeln!(
+            f,
+            "  {} left, {} of them in two parts; {} tomorrow, {} not there",
+            count(*orders, "order", "orders"),
+            number(*in_parts),
+            number(*tomorrow),
+            count(*missing, "line", "lines")
+        )?;
+        writeln!(
+            f,
+            "  {} counted while goods were on their way: {} booked after the count",
+            count(*counted, "SKU", "SKUs"),
+            count(booked_late.unsigned_abs(), "unit", "units")
+        )
     }
 
     fn write_money(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -266,6 +301,7 @@ fn units(f: &mut fmt::Formatter<'_>, name: &str, units: [String; 3]) -> fmt::Res
 fn in_words(answer: &str) -> String {
     match answer {
         "unknown_sku" => "with an unknown SKU".to_owned(),
+        "unknown_order" => "for an unknown order".to_owned(),
         "document_reused" => "with a reused document id".to_owned(),
         other => other.replace('_', " "),
     }

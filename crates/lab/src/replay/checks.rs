@@ -75,9 +75,12 @@ pub(super) fn checks(
 
 fn orders(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<Check> {
     let orders = plan.figures.orders as i64;
-    let counted = |is_meant: fn(&OrderGroup) -> bool| -> i64 {
-        let groups = observed.totals.orders.groups.iter();
-        groups.filter(|group| is_meant(group)).map(|group| group.orders).sum()
+    // What was there before is not of this replay, except the orders that were known.
+    let counted = |is_meant: fn(&OrderGroup) -> bool, known: u64| -> i64 {
+        let sum = |groups: &[OrderGroup]| -> i64 {
+            groups.iter().filter(|group| is_meant(group)).map(|group| group.orders).sum()
+        };
+        sum(&observed.totals.orders.groups) - sum(&trade.before.orders.groups) + known as i64
     };
     let (paid, out_of_stock) = (trade.paid.orders as i64, trade.out_of_stock.orders as i64);
     let explained = out_of_stock - trade.wrong_shortages.count() as i64;
@@ -89,12 +92,12 @@ fn orders(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<
         }
     };
     let mut checks = vec![
-        Check::new("orders that the order service has", orders, counted(|_| true)),
+        Check::new("orders that the order service has", orders, counted(|_| true, trade.known)),
         ended.with(&trade.wrong_ends),
         Check::new(
             "orders that are paid, by the order service",
             paid,
-            counted(|group| group.status == OrderStatus::Paid),
+            counted(|group| group.status == OrderStatus::Paid, trade.known_paid.orders),
         ),
         Check::new(
             "orders that come back as they were sold, to the last line and penny",
@@ -112,9 +115,15 @@ fn orders(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<
 
 fn money(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<Check> {
     let totals = &observed.totals;
-    let paid = totals.orders.groups.iter().filter(|group| group.status == OrderStatus::Paid);
-    let paid = paid.map(|group| group.total).sum();
+    let paid = |groups: &[OrderGroup]| -> i64 {
+        let paid = groups.iter().filter(|group| group.status == OrderStatus::Paid);
+        paid.map(|group| group.total).sum()
+    };
+    // What was there before is not of this replay, except the orders that were known.
+    let known = trade.known_paid.total;
+    let paid = paid(&totals.orders.groups) - paid(&trade.before.orders.groups) + known;
     let payments = &totals.payments;
+    let captured = payments.captured - trade.before.payments.captured + known;
     let (claim, expected) = match stock {
         Stock::Ample => {
             ("money captured: the total of all invoices", plan.figures.order_total_pence)
@@ -122,7 +131,7 @@ fn money(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<C
         Stock::Tight => ("money captured: the total of the paid orders", trade.paid.total),
     };
     vec![
-        Check::money(claim, expected, payments.captured),
+        Check::money(claim, expected, captured),
         Check::money("money of the paid orders, by the order service", trade.paid.total, paid),
         Check::money(
             "money kept, by the payment provider's own ledger",
@@ -140,10 +149,14 @@ fn levels(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<
     let skus = plan.figures.skus as i64;
     let levels: HashMap<&str, &LevelView> =
         observed.levels.iter().map(|level| (level.sku.as_str(), level)).collect();
-    let sold = |sku: &str| trade.sold.get(sku).copied().unwrap_or(0);
+    let of = |units: &HashMap<String, i64>, sku: &str| units.get(sku).copied().unwrap_or(0);
     let none = || Check::new("", skus, 0);
-    let mut on_hand = Check { claim: "SKUs whose on-hand is opening + adjustments", ..none() };
-    let mut promised = Check { claim: "SKUs whose allocated units are those paid for", ..none() };
+    let mut on_hand =
+        Check { claim: "SKUs whose on-hand is opening + adjustments − units", ..none() };
+    let mut moved =
+        Check { claim: "SKUs whose on-hand changed by what the ERP booked now", ..none() };
+    let mut promised =
+        Check { claim: "SKUs of which nothing sold is left to be shipped", ..none() };
     let mut left = Check { claim: left_claim(stock), ..none() };
     let mut bounded = Check { claim: "SKUs that sold no more than they ever had", ..none() };
     let claim = "SKUs that ran out, of which no more can have been left than was reported";
@@ -153,34 +166,48 @@ fn levels(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<
             on_hand.findings.add(format!("{sku} has no stock level"));
             continue;
         };
-        on_hand.expect(sku, product.on_hand(stock), level.on_hand);
-        promised.expect(sku, sold(sku), level.allocated);
+        let (before, allocated) = trade.levels_before.get(&**sku).copied().unwrap_or_default();
+        let sold = of(&trade.sold, sku);
+        moved.expect(sku, before + of(&trade.moved, sku), level.on_hand);
+        on_hand.expect(sku, product.had(stock) - sold, level.on_hand);
+        promised.expect(sku, allocated, level.allocated);
         let gone = match stock {
             Stock::Ample => product.demand,
-            Stock::Tight => sold(sku),
+            Stock::Tight => sold,
         };
         // The ERP may have counted below what is sold.
-        left.expect(sku, (product.on_hand(stock) - gone).max(0), level.available);
-        bounded.expect_at_most(sku, ever_had(product, stock), level.allocated);
+        left.expect(sku, (product.had(stock) - gone).max(0), level.available);
+        bounded.expect_at_most(sku, ever_had(product, stock), sold);
         if let Some(reported) = trade.left.get(&**sku) {
             // Nothing that is sold comes back in a replay; only the ERP adds units.
-            short.expect_at_most(sku, *reported, level.on_hand - level.allocated - product.added);
+            short.expect_at_most(sku, *reported, level.on_hand - product.added);
         }
     }
     let documents = plan.documents() as i64;
+    let shipped = (trade.shipments.applied + trade.shipments.known) as i64;
     let mut checks = vec![
         Check::new("adjustments and returns of the ERP that are booked", documents, applied)
             .with(&trade.documents.refused),
-        Check::new("SKUs with a stock level", skus, observed.levels.len() as i64),
-        on_hand,
+        Check::new("lines of paid orders that are shipped", trade.sold_lines as i64, shipped)
+            .with(&trade.shipments.refused),
+        Check::new("SKUs with a stock level", skus, reported_levels(plan, observed)),
+        moved,
         promised,
-        left,
         Check::new("units held for orders that are not settled", 0, observed.totals.inventory.held),
     ];
-    if stock == Stock::Tight {
-        checks.extend([bounded, short]);
+    // What other files have brought and taken is not in these.
+    if !trade.follows_other_files {
+        checks.extend([on_hand, left]);
+        if stock == Stock::Tight {
+            checks.extend([bounded, short]);
+        }
     }
     checks
+}
+
+fn reported_levels(plan: &Plan, observed: &Observed) -> i64 {
+    let levels = observed.levels.iter();
+    levels.filter(|level| plan.products.contains_key(level.sku.as_str())).count() as i64
 }
 
 fn left_claim(stock: Stock) -> &'static str {

@@ -16,7 +16,10 @@ use events::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::plan::{Figures, Plan, Stock};
+use super::{
+    plan::{Figures, Plan, Stock},
+    trade::Trade,
+};
 
 /// How long the services may take until all of them know what the orders have come to.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -91,10 +94,22 @@ impl OrderSums {
 
     /// The figures of the plan, as the installation reports them. What it never gets to know stays as
     /// it is in the files.
-    pub(super) fn figures(&self, plan: &Plan, stock: Stock, observed: &Observed) -> Figures {
-        let levels = &observed.levels;
-        let products = levels.iter().filter_map(|level| plan.products.get(level.sku.as_str()));
-        let opening = products.map(|product| product.opening(stock)).sum::<i64>();
+    pub(super) fn figures(
+        &self,
+        plan: &Plan,
+        stock: Stock,
+        trade: &Trade,
+        observed: &Observed,
+    ) -> Figures {
+        let levels = observed.levels.iter();
+        let levels = levels.filter_map(|it| plan.products.get(it.sku.as_str()).map(|of| (it, of)));
+        let units = levels.clone().map(|(level, product)| level.on_hand - product.opening(stock));
+        // After other files the units on hand are those of all files.
+        let units_adjusted_net = if trade.follows_other_files {
+            trade.adjusted
+        } else {
+            units.sum::<i64>() + trade.shipped
+        };
         let files = &plan.figures;
         Figures {
             rows: files.rows,
@@ -106,9 +121,9 @@ impl OrderSums {
             return_lines: files.return_lines,
             ignored_invoices: files.ignored_invoices,
             customers: self.customers.len() as u64,
-            skus: levels.len() as u64,
+            skus: levels.count() as u64,
             sku_demand_max: self.demand.values().copied().max().unwrap_or(0),
-            units_adjusted_net: levels.iter().map(|it| it.on_hand).sum::<i64>() - opening,
+            units_adjusted_net,
             ..self.figures.clone()
         }
     }

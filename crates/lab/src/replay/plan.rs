@@ -29,8 +29,9 @@ use super::{
     rows,
 };
 
-/// The sequence of the first document after the opening counts, whose sequence is 1.
-const FIRST_SEQUENCE: u64 = 2;
+/// The day that the sequences of documents count from: all are larger than that of the opening
+/// counts, which is 1, and are the same whatever other files are replayed.
+const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("is a day");
 /// The most characters of a title and of a reason that the gateway takes.
 const MOST_CHARACTERS: usize = 200;
 
@@ -68,6 +69,16 @@ pub enum Stock {
     Tight,
 }
 
+impl Stock {
+    /// How many units there are of what is needed.
+    pub fn of(self, needed: i64) -> i64 {
+        match self {
+            Self::Ample => needed,
+            Self::Tight => needed * 70 / 100,
+        }
+    }
+}
+
 /// A product of the catalogue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Product {
@@ -86,15 +97,11 @@ pub struct Product {
 impl Product {
     /// The units that are counted before the first day.
     pub fn opening(&self, stock: Stock) -> i64 {
-        let ample = self.demand + self.taken;
-        match stock {
-            Stock::Ample => ample,
-            Stock::Tight => ample * 70 / 100,
-        }
+        stock.of(self.demand + self.taken)
     }
 
-    /// The units that are on hand at the end, as the ERP knows it: nothing has been shipped.
-    pub fn on_hand(&self, stock: Stock) -> i64 {
+    /// The units that there were in all: what is sold of them has left at the end.
+    pub fn had(&self, stock: Stock) -> i64 {
         self.opening(stock) + self.added - self.taken
     }
 }
@@ -146,10 +153,10 @@ impl Order {
 /// A stock adjustment of the ERP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// Its id: the invoice and the index of the line in it.
-    pub id: String,
-    /// Its place among all documents.
-    pub sequence: u64,
+    /// The invoice.
+    pub invoice: Text,
+    /// The index of the line in it.
+    pub line: usize,
     /// The product.
     pub sku: Text,
     /// The units that are added.
@@ -165,6 +172,25 @@ pub struct Day {
     pub orders: Vec<Order>,
     /// The adjustments and returns.
     pub documents: Vec<Document>,
+}
+
+impl Day {
+    /// The units of each product that its orders ask for, and that its adjustments take.
+    pub fn needs(&self) -> BTreeMap<Text, i64> {
+        let mut needs = BTreeMap::new();
+        for line in self.orders.iter().flat_map(|order| &order.lines) {
+            *needs.entry(line.sku.clone()).or_default() += line.quantity;
+        }
+        for document in self.documents.iter().filter(|document| document.delta < 0) {
+            *needs.entry(document.sku.clone()).or_default() -= document.delta;
+        }
+        needs
+    }
+}
+
+/// The connector's sequence of everything on a day.
+pub fn sequence(day: NaiveDate) -> u64 {
+    (day - EPOCH).num_days().unsigned_abs()
 }
 
 /// What a replay does.
@@ -205,10 +231,6 @@ impl Plan {
                 Kind::Return => plan.add_return(invoice),
                 Kind::Ignored => plan.figures.ignored_invoices += 1,
             }
-        }
-        let documents = plan.days.values_mut().flat_map(|day| &mut day.documents);
-        for (sequence, document) in (FIRST_SEQUENCE..).zip(documents) {
-            document.sequence = sequence;
         }
         let products = plan.products.values();
         plan.figures.skus = plan.products.len() as u64;
@@ -294,10 +316,8 @@ impl Plan {
             let product = self.products.entry(line.code.clone()).or_default();
             product.added += delta.max(0);
             product.taken += (-delta).max(0);
-            let id = format!("{}/{index}", invoice.number);
-            // Numbered when all documents are known.
-            let sequence = 0;
-            day.documents.push(Document { id, sequence, sku: line.code.clone(), delta, reason });
+            let (invoice, sku) = (invoice.number.clone(), line.code.clone());
+            day.documents.push(Document { invoice, line: index, sku, delta, reason });
         }
         (day.documents.len() - before) as u64
     }

@@ -28,32 +28,65 @@ impl Pushed {
     }
 }
 
-/// Pushes lines of NDJSON to a path below the shop until the outcome of each is known.
-pub(super) async fn push(client: &Client, path: &str, mut lines: Vec<String>) -> Result<Pushed> {
+/// What became of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LineOutcome {
+    /// It changed something.
+    Applied,
+    /// It had its effect before.
+    Known,
+    /// Its name was used for something else.
+    Reused,
+    /// It was refused for another reason.
+    Refused,
+}
+
+/// Pushes lines of NDJSON to a path below the shop until the outcome of each is known, and reports
+/// it to `each`, with what the line is about.
+pub(super) async fn push<T>(
+    client: &Client,
+    path: &str,
+    mut lines: Vec<(T, String)>,
+    mut each: impl FnMut(&T, LineOutcome),
+) -> Result<Pushed> {
     let mut pushed = Pushed::default();
     for _ in 0..MAX_PUSHES {
         if lines.is_empty() {
             return Ok(pushed);
         }
-        let results = client.push(path, lines.concat()).await?.results;
+        let body = lines.iter().map(|(_, line)| line.as_str()).collect();
+        let results = client.push(path, body).await?.results;
         let (sent, answered) = (lines.len(), results.len());
         ensure!(sent == answered, "{sent} lines of {path} were answered with {answered} results");
-        let results = lines.into_iter().zip(results);
-        lines = results.filter_map(|(line, result)| pushed.add(line, &result)).collect();
+        let mut pending = Vec::new();
+        for ((about, line), result) in lines.into_iter().zip(results) {
+            match pushed.add(&line, &result) {
+                Some(outcome) => each(&about, outcome),
+                None => pending.push((about, line)),
+            }
+        }
+        lines = pending;
     }
     bail!("{} lines of {path} are still without an outcome", lines.len())
 }
 
 impl Pushed {
-    /// Takes in the result of a line; gives the line back when it has none yet.
-    fn add(&mut self, line: String, result: &Value) -> Option<String> {
+    /// Takes in the result of a line; nothing when it has none yet.
+    fn add(&mut self, line: &str, result: &Value) -> Option<LineOutcome> {
         match result["result"].as_str().unwrap_or_default() {
-            "created" | "updated" | "applied" => self.applied += 1,
-            "unchanged" | "duplicate" => self.known += 1,
-            "pending" => return Some(line),
+            "created" | "updated" | "applied" => {
+                self.applied += 1;
+                return Some(LineOutcome::Applied);
+            }
+            "unchanged" | "duplicate" => {
+                self.known += 1;
+                return Some(LineOutcome::Known);
+            }
+            "pending" => return None,
             _ => self.refused.add(format!("{} was answered {result}", line.trim_end())),
         }
-        None
+        let is_reused = result["result"] == "document_reused";
+        Some(if is_reused { LineOutcome::Reused } else { LineOutcome::Refused })
     }
 }
 
@@ -65,16 +98,18 @@ mod tests {
 
     #[test]
     fn the_result_of_each_line_is_counted_and_what_has_none_comes_again() {
+        use LineOutcome::{Applied, Known, Refused, Reused};
         let mut pushed = Pushed::default();
-        let mut add = |result: &str| {
-            pushed.add("{}\n".to_owned(), &json!({"line": 0, "result": result})).is_some()
-        };
-        let again = ["created", "applied", "duplicate", "unchanged", "pending", "unknown_sku"]
+        let mut add = |result: &str| pushed.add("{}\n", &json!({"line": 0, "result": result}));
+        let outcomes = ["created", "applied", "duplicate", "unchanged", "pending", "unknown_sku"]
             .map(&mut add);
-        assert_eq!(again, [false, false, false, false, true, false]);
+        let expected = [Applied, Applied, Known, Known];
+        assert_eq!(outcomes[..4], expected.map(Some));
+        assert_eq!(outcomes[4..], [None, Some(Refused)]);
         // Documents are pushed in their order, so a stale one is a failure.
-        assert!(!add("stale"));
-        assert_eq!((pushed.applied, pushed.known, pushed.refused.count()), (2, 2, 2));
+        assert_eq!(add("stale"), Some(Refused));
+        assert_eq!(add("document_reused"), Some(Reused));
+        assert_eq!((pushed.applied, pushed.known, pushed.refused.count()), (2, 2, 3));
         assert!(pushed.refused.shown()[0].contains("unknown_sku"), "{:?}", pushed.refused);
         assert!(pushed.refused.shown()[1].contains("stale"), "{:?}", pushed.refused);
     }

@@ -98,8 +98,13 @@ impl Report {
     }
 
     fn json_of_the_run(&self) -> Map<String, Value> {
-        let Trade { catalogue, opening, documents, .. } = &self.trade;
-        let pushed = [("products", catalogue), ("opening", opening), ("documents", documents)];
+        let Trade { catalogue, opening, documents, shipments, .. } = &self.trade;
+        let pushed = [
+            ("products", catalogue),
+            ("opening", opening),
+            ("documents", documents),
+            ("shipments", shipments),
+        ];
         let pushed = pushed.map(|(name, pushed)| {
             let refused = pushed.refused.count();
             let counts =
@@ -214,12 +219,13 @@ impl Report {
     }
 
     fn write_stock(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Trade { catalogue, opening, documents, .. } = &self.trade;
+        let Trade { catalogue, opening, documents, shipments, .. } = &self.trade;
         heading(f, &format!("Catalogue and stock ({})", stock_name(self.stock)))?;
         let lines = [
             ("products", catalogue),
             ("opening counts", opening),
             ("adjustments and returns", documents),
+            ("lines shipped", shipments),
         ];
         for (name, pushed) in lines {
             let (applied, known) = (number(pushed.applied), number(pushed.known));
@@ -289,9 +295,7 @@ impl Report {
             heading(f, &text)?;
             self.audited.iter().try_for_each(|check| write!(f, "{check}"))?;
         }
-        let shipped = "  On-hand is what the ERP counts: nothing is shipped yet, so sold units \
-                       stay on hand,\n  allocated to its orders; what is left is on-hand less that.";
-        writeln!(f, "\n{shipped}\n")?;
+        writeln!(f)?;
         match self.broken() {
             0 => write!(f, "Every order, every unit and every penny is accounted for."),
             broken => {

@@ -1,13 +1,20 @@
-//! The trade itself: the catalogue and the opening stock, and then one day after another.
+//! The trade itself: the catalogue and the opening stock, and then one day after another. What a day
+//! sells is shipped in its evening, by goods issues of the ERP.
+//!
+//! A shop takes several replays. What is known is known: products by their SKU, orders by their
+//! references, lines of the ERP by their documents. The opening counts are those of the first replay;
+//! where they come out otherwise, other files were replayed before, and for each day whose orders are
+//! not known what that day needs is received.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
 use audit::Findings;
-use client::Client;
+use chrono::NaiveDate;
+use client::{Client, Totals};
 use events::{
     http::{OrderStatus, OrderView},
     id::OrderId,
@@ -17,10 +24,11 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::{
+    invoices::Text,
     observed::OrderSums,
     orders::{self, Outcome, Placed},
-    plan::{Day, Document, Order, Plan, Product, Stock, words},
-    pushes::{self, Pushed},
+    plan::{self, Day, Document, Order, Plan, Product, Stock, words},
+    pushes::{self, LineOutcome, Pushed},
 };
 use crate::figures::Latencies;
 
@@ -52,14 +60,30 @@ impl Group {
 pub struct Trade {
     /// The outcome of pushing the products.
     pub catalogue: Pushed,
-    /// The outcome of pushing the opening counts.
+    /// What the services counted before.
+    pub before: Totals,
+    /// By SKU: the units on hand before, and those allocated.
+    pub levels_before: HashMap<String, (i64, i64)>,
+    /// The outcome of pushing the opening counts, and what later files need beyond them.
     pub opening: Pushed,
+    /// Whether other files were replayed into the shop before.
+    pub follows_other_files: bool,
     /// The outcome of pushing the adjustments and returns.
     pub documents: Pushed,
+    /// The outcome of pushing the goods issues.
+    pub shipments: Pushed,
+    /// By SKU: the units by which lines of the ERP changed what is on hand.
+    pub moved: HashMap<String, i64>,
+    /// The units that adjustments and returns added, now or before.
+    pub adjusted: i64,
+    /// The units that goods issues took, now or before.
+    pub shipped: i64,
     /// Orders that were there before.
     pub known: u64,
     /// Orders that are paid.
     pub paid: Group,
+    /// Those of them that were there before.
+    pub known_paid: Group,
     /// Orders that were cancelled because there was too little stock.
     pub out_of_stock: Group,
     /// Orders that were cancelled for another reason.
@@ -74,6 +98,8 @@ pub struct Trade {
     pub order_sums: OrderSums,
     /// By SKU: the units on paid orders.
     pub sold: HashMap<String, i64>,
+    /// The lines of paid orders.
+    pub sold_lines: u64,
     /// By SKU: the fewest units available that the cancellation of an order names.
     pub left: HashMap<String, i64>,
     /// Orders that came back otherwise than they were sold.
@@ -111,7 +137,10 @@ pub(super) async fn trade(
     placing: Placing<'_>,
     bar: &ProgressBar,
 ) -> Result<Trade> {
-    let mut trade = Trade::default();
+    let levels = api.levels().await?.into_iter();
+    let levels_before = levels.map(|it| (it.sku.to_string(), (it.on_hand, it.allocated))).collect();
+    let before = api.totals().await?;
+    let mut trade = Trade { before, levels_before, ..Trade::default() };
     let started = Instant::now();
     trade.prepare(api, plan, stock).await?;
     trade.prepared_in = started.elapsed();
@@ -120,7 +149,7 @@ pub(super) async fn trade(
     for (number, (date, day)) in (1..).zip(&plan.days) {
         bar.set_message(format!("{date}, day {number} of {}", plan.days.len()));
         let opened = Instant::now();
-        trade.day(api, day, placing, bar).await?;
+        trade.day(api, (*date, day), placing, bar).await?;
         trade.days.record(opened.elapsed());
     }
     trade.traded_in = started.elapsed();
@@ -128,50 +157,169 @@ pub(super) async fn trade(
 }
 
 impl Trade {
+    /// How many orders the shop must have in the end.
+    pub(super) fn orders(&self) -> u64 {
+        let before: i64 = self.before.orders.groups.iter().map(|group| group.orders).sum();
+        before.unsigned_abs() + self.placed.len() as u64 - self.known
+    }
+
     async fn prepare(&mut self, api: &Client, plan: &Plan, stock: Stock) -> Result<()> {
-        let products = plan.products.iter().map(|(sku, product)| product_line(sku, product));
-        self.catalogue = pushes::push(api, "products", products.collect()).await?;
+        let (known, new): (Vec<_>, Vec<_>) =
+            plan.products.iter().partition(|(sku, _)| self.levels_before.contains_key(&***sku));
+        let products = new.iter().map(|(sku, product)| ((), product_line(sku, product)));
+        self.catalogue = pushes::push(api, "products", products.collect(), |(), _| ()).await?;
+        self.catalogue.known += known.len() as u64;
         if let Some(refused) = self.catalogue.refused.shown().first() {
             bail!("the catalogue does not take {refused}");
         }
-        let opening = plan.products.iter().map(|(sku, it)| opening_line(sku, it.opening(stock)));
-        self.opening = pushes::push(api, "inventory", opening.collect()).await?;
-        if let Some(refused) = self.opening.refused.shown().first() {
-            bail!(
-                "{} opening counts are refused; a shop takes one replay, of the same files with \
-                 the same stock: name another with --shop. The first is {refused}",
-                self.opening.refused.count()
-            );
+
+        let opening = plan.products.iter().map(|(sku, it)| {
+            let units = it.opening(stock);
+            ((sku, units), opening_line(sku, units))
+        });
+        let mut counted = HashSet::new();
+        let mut reused = 0;
+        let Self { levels_before, moved, .. } = self;
+        let mut pushed = pushes::push(
+            api,
+            "inventory",
+            opening.collect(),
+            |(sku, units), outcome| match outcome {
+                LineOutcome::Applied => {
+                    let before = levels_before.get(&***sku).map_or(0, |(on_hand, _)| *on_hand);
+                    *moved.entry(sku.to_string()).or_default() += units - before;
+                    counted.insert((*sku).clone());
+                }
+                LineOutcome::Reused => reused += 1,
+                LineOutcome::Known | LineOutcome::Refused => {}
+            },
+        )
+        .await?;
+        if reused > 0 {
+            if pushed.refused.count() > reused {
+                bail!("the opening counts are refused: {:?}", pushed.refused.shown());
+            }
+            // Those were counted when other files were replayed.
+            pushed.known += std::mem::take(&mut pushed.refused).count() as u64;
+            self.follows_other_files = true;
+        }
+        if let Some(refused) = pushed.refused.shown().first() {
+            bail!("the opening counts are refused, the first as {refused}");
+        }
+        self.opening = pushed;
+        if self.follows_other_files {
+            self.receive_new_days(api, plan, stock, &counted).await?;
         }
         Ok(())
+    }
+
+    /// Receives what the days need whose orders are not known, except the products that were just
+    /// `counted`: their counts contain it.
+    async fn receive_new_days(
+        &mut self,
+        api: &Client,
+        plan: &Plan,
+        stock: Stock,
+        counted: &HashSet<Text>,
+    ) -> Result<()> {
+        for (date, day) in &plan.days {
+            let is_known = match day.orders.first() {
+                Some(order) => api.order_by_reference(&order.invoice).await?.is_some(),
+                None => false,
+            };
+            if is_known {
+                continue;
+            }
+            let needs = day.needs().into_iter().filter(|(sku, _)| !counted.contains(sku));
+            let needs = needs.map(|(sku, needed)| (sku, stock.of(needed)));
+            let lines = needs.filter(|(_, units)| *units > 0).map(|(sku, units)| {
+                let line = receipt_line(*date, &sku, units);
+                ((sku, units), line)
+            });
+            let moved = &mut self.moved;
+            let pushed =
+                pushes::push(api, "inventory", lines.collect(), |(sku, units), outcome| {
+                    if outcome == LineOutcome::Applied {
+                        *moved.entry(sku.to_string()).or_default() += units;
+                    }
+                });
+            self.opening.append(pushed.await?);
+        }
+        match self.opening.refused.shown().first() {
+            Some(refused) => bail!("what a day needs is refused: {refused}"),
+            None => Ok(()),
+        }
     }
 
     async fn day(
         &mut self,
         api: &Client,
-        day: &Day,
+        (date, day): (NaiveDate, &Day),
         Placing { concurrency, key_prefix }: Placing<'_>,
         bar: &ProgressBar,
     ) -> Result<()> {
-        let documents = pushes::push(api, "inventory", day.documents.iter().map(line).collect());
+        let lines = day.documents.iter().map(|it| (it, line(date, it))).collect();
+        let (mut adjusted, mut booked) = (0, Vec::new());
+        let documents = pushes::push(api, "inventory", lines, |document, outcome| {
+            let Document { sku, delta, .. } = document;
+            match outcome {
+                LineOutcome::Applied => booked.push((sku, *delta)),
+                LineOutcome::Known => {}
+                LineOutcome::Reused | LineOutcome::Refused => return,
+            }
+            adjusted += delta;
+        });
         let placing = day.orders.iter().enumerate().map(|(index, order)| async move {
             let placed = orders::place(api, order, key_prefix, index % SAMPLE == 0).await?;
             anyhow::Ok((order, placed))
         });
         let mut placing = stream::iter(placing).buffer_unordered(concurrency);
+        let mut sold = Vec::new();
         let orders = async {
             while let Some((order, placed)) = placing.try_next().await? {
-                self.add(order, placed);
+                sold.extend(self.add(order, placed).map(|id| (id, order)));
                 bar.inc(1);
             }
             Ok(())
         };
         let (documents, ()) = try_join(documents, orders).await?;
         self.documents.append(documents);
+        self.adjusted += adjusted;
+        for (sku, delta) in booked {
+            *self.moved.entry(sku.to_string()).or_default() += delta;
+        }
+        self.ship(api, date, &sold).await
+    }
+
+    /// Ships what was sold: a goods issue for each order, with a line for each of its lines.
+    async fn ship(
+        &mut self,
+        api: &Client,
+        date: NaiveDate,
+        sold: &[(OrderId, &Order)],
+    ) -> Result<()> {
+        let lines = sold.iter().flat_map(|(id, order)| {
+            let lines = order.lines.iter().enumerate();
+            lines.map(move |(index, it)| (it, goods_issue_line(date, *id, order, index)))
+        });
+        let Self { moved, shipped, .. } = self;
+        let pushed = pushes::push(api, "inventory", lines.collect(), |line, outcome| {
+            match outcome {
+                LineOutcome::Applied => {
+                    *moved.entry(line.sku.to_string()).or_default() -= line.quantity;
+                }
+                LineOutcome::Known => {}
+                LineOutcome::Reused | LineOutcome::Refused => return,
+            }
+            *shipped += line.quantity;
+        });
+        let pushed = pushed.await?;
+        self.shipments.append(pushed);
         Ok(())
     }
 
-    fn add(&mut self, order: &Order, placed: Placed) {
+    /// Takes in what became of an order; its id when it is to be shipped.
+    fn add(&mut self, order: &Order, placed: Placed) -> Option<OrderId> {
         let Placed { outcome, is_known, accepted_after, settled_after } = placed;
         let view = match outcome {
             Outcome::Settled(view) => view,
@@ -179,10 +327,12 @@ impl Trade {
                 self.open += 1;
                 let (invoice, status) = (&order.invoice, view.status);
                 self.wrong_ends.add(format!("order {invoice} is still {status:?}"));
-                return self.compare(order, &view);
+                self.compare(order, &view);
+                return None;
             }
             Outcome::Rejected(why) => {
-                return self.wrong_ends.add(format!("order {} is rejected: {why}", order.invoice));
+                self.wrong_ends.add(format!("order {} is rejected: {why}", order.invoice));
+                return None;
             }
         };
         if is_known {
@@ -196,10 +346,14 @@ impl Trade {
         self.compare(order, &view);
         if view.status == OrderStatus::Paid {
             self.paid.add(view.total);
+            if is_known {
+                self.known_paid.add(view.total);
+            }
+            self.sold_lines += view.lines.len() as u64;
             for line in &view.lines {
                 *self.sold.entry(line.sku.to_string()).or_default() += line.quantity.get();
             }
-            return;
+            return Some(view.id);
         }
         self.cancelled.push(view.id);
         if orders::is_out_of_stock(&view) {
@@ -216,6 +370,7 @@ impl Trade {
             let (invoice, cancellation) = (&order.invoice, &view.cancellation);
             self.wrong_ends.add(format!("order {invoice} is cancelled: {cancellation:?}"));
         }
+        None
     }
 
     /// Compares an order with how it came back, and counts it as it did.
@@ -246,15 +401,46 @@ fn opening_line(sku: &str, units: i64) -> String {
     format!("{line}\n")
 }
 
-fn line(document: &Document) -> String {
+/// What a day needs that no opening count contains.
+fn receipt_line(date: NaiveDate, sku: &str, units: i64) -> String {
+    let line = json!({
+        "type": "adjustment",
+        "sku": sku,
+        "delta": units,
+        "reason": "received for the day",
+        "connector": CONNECTOR,
+        "document": format!("opening/{date}"),
+        "document_line": sku,
+        "sequence": plan::sequence(date),
+    });
+    format!("{line}\n")
+}
+
+fn line(date: NaiveDate, document: &Document) -> String {
     let line = json!({
         "type": "adjustment",
         "sku": &*document.sku,
         "delta": document.delta,
         "reason": document.reason,
         "connector": CONNECTOR,
-        "document": document.id,
-        "sequence": document.sequence,
+        "document": &*document.invoice,
+        "document_line": document.line.to_string(),
+        "sequence": plan::sequence(date),
+    });
+    format!("{line}\n")
+}
+
+fn goods_issue_line(date: NaiveDate, id: OrderId, order: &Order, index: usize) -> String {
+    let line = &order.lines[index];
+    let line = json!({
+        "type": "goods_issue",
+        "sku": &*line.sku,
+        "quantity": line.quantity,
+        "order_id": id,
+        "connector": CONNECTOR,
+        "document": format!("ship/{}", order.invoice),
+        "document_line": index.to_string(),
+        "sequence": plan::sequence(date),
     });
     format!("{line}\n")
 }

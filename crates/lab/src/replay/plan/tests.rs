@@ -34,8 +34,8 @@ fn outline(plan: &Plan) -> Vec<String> {
             let all: Vec<_> = lines.chain(charges).collect();
             outline.push(format!("order {}: {} = {}", order.invoice, all.join(" "), order.total));
         }
-        for Document { id, sequence, sku, delta, reason } in &day.documents {
-            outline.push(format!("document {id} #{sequence}: {sku} {delta:+} {reason}"));
+        for Document { invoice, line, sku, delta, reason } in &day.documents {
+            outline.push(format!("document {invoice}/{line}: {sku} {delta:+} {reason}"));
         }
     }
     outline
@@ -159,9 +159,9 @@ fn an_invoice_with_nothing_sold_is_adjustments_by_the_erp() {
             row("2", "10000", "sold at no price", -1, 10),
         ],
         &[
-            "document 1/0 #2: 10000 -38 damages",
-            "document 1/1 #3: 20000 +5 no reason given",
-            "document 2/0 #4: 10000 -1 sold at no price",
+            "document 1/0: 10000 -38 damages",
+            "document 1/1: 20000 +5 no reason given",
+            "document 2/0: 10000 -1 sold at no price",
         ],
         |figures| {
             figures.adjustment_invoices = 2;
@@ -180,7 +180,7 @@ fn a_return_puts_its_units_back() {
             row("C1", "D", "Discount", -1, 2750),
             row("C1", "20000", "B", 1, 10),
         ],
-        &["document C1/0 #2: 10000 +12 return C1", "document C1/2 #3: 20000 -1 return C1"],
+        &["document C1/0: 10000 +12 return C1", "document C1/2: 20000 -1 return C1"],
         |figures| {
             figures.return_invoices = 1;
             figures.return_lines = 2;
@@ -215,7 +215,7 @@ fn days_follow_one_another_and_documents_are_numbered_through_all_of_them() {
     let rows = [late, row("8", "10000", "lost", -2, 0)];
     assert_eq!(
         outline(&plan(&rows)),
-        ["document 8/0 #2: 10000 -2 lost", "document C9/0 #3: 10000 +1 return C9"]
+        ["document 8/0: 10000 -2 lost", "document C9/0: 10000 +1 return C9"]
     );
     let mut invoices = Invoices::default();
     let undated = on("yesterday", row("1", "10000", "A", 1, 10));
@@ -246,10 +246,12 @@ fn ample_stock_covers_demand_and_what_is_adjusted_away_and_tight_is_70_percent_o
     ]);
     let product = &plan.products["10000"];
     assert_eq!(product.opening(Stock::Ample), 109);
-    assert_eq!(product.on_hand(Stock::Ample), 140);
+    assert_eq!(product.had(Stock::Ample), 140);
     // 76.3 is not sold in parts.
     assert_eq!(product.opening(Stock::Tight), 76);
-    assert_eq!(product.on_hand(Stock::Tight), 107);
+    assert_eq!(product.had(Stock::Tight), 107);
+    let day = plan.days.values().next().expect("there is a day");
+    assert_eq!(day.needs(), BTreeMap::from([("10000".into(), 109)]));
 }
 
 #[test]
