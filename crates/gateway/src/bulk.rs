@@ -130,7 +130,7 @@ pub(crate) async fn list<U: Upload>(
     bytes: Bytes,
     lines: Vec<Result<U::Line, Vec<FieldError>>>,
 ) -> Result<Response, Problem> {
-    let _permit = state.concurrency.try_acquire(RequestClass::Upload)?;
+    let _permit = state.concurrency.try_acquire(RequestClass::Upload, context.shop.as_str())?;
     let mut lines = lines.into_iter().enumerate().peekable();
     let mut batches = Vec::new();
     while lines.peek().is_some() {

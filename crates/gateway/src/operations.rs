@@ -60,7 +60,7 @@ pub(crate) async fn totals(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
 ) -> Result<Json<Value>, Problem> {
-    let _permit = state.concurrency.try_acquire(RequestClass::Totals)?;
+    let _permit = state.concurrency.try_acquire(RequestClass::Totals, context.shop.as_str())?;
     let (services, shop) = (&state.services, &context.shop);
     let (orders, payments, inventory) = try_join3(
         services.query_all(shop, order::GetTotals {}),

@@ -198,7 +198,7 @@ impl Client {
         let reply = self.expect_reply(key.clone());
         let mut message = self.seal(&command, lane, partition, &shop);
         let store_deadline = deadline.max(Instant::now() + STORE_TIMEOUT);
-        let mut duplicate = self.store(partition, message.clone(), store_deadline).await?;
+        let mut duplicate = self.store(lane, &shop, message.clone(), store_deadline).await?;
         let mut superseded = 0;
         // What had no effect is decided anew. The inbox would drop it, so it gets another id there,
         // the same for all who send it again after that answer.
@@ -210,7 +210,7 @@ impl Client {
             superseded = answered.sequence;
             let id = format!("{}/{superseded}", message_id(&key));
             message.headers.insert("Nats-Msg-Id", id);
-            duplicate = self.store(partition, message, store_deadline).await?;
+            duplicate = self.store(lane, &shop, message, store_deadline).await?;
         }
         Ok(Written { key, shop, partition, duplicate, superseded, reply, deadline })
     }
@@ -218,11 +218,14 @@ impl Client {
     /// Stores a command in the inbox; tells whether it was there already.
     async fn store(
         &self,
-        partition: u32,
+        lane: Lane,
+        shop: &Shop,
         message: Outgoing,
         deadline: Instant,
     ) -> Result<bool, InboxError> {
-        let written = timeout_at(deadline, self.0.inboxes.write(partition, message)).await;
+        let partition = subject::partition(shop, self.0.partitions);
+        let writing = self.0.inboxes.write((partition, lane), shop.clone(), message);
+        let written = timeout_at(deadline, writing).await;
         written.unwrap_or_else(|_| Err(InboxError::silent()))
     }
 

@@ -160,8 +160,9 @@ impl<S: Service> Inputs<S> {
         self.held_until = None;
         self.take_ranked(Rank::Replica, MAX_REPLICA_INPUTS, &mut batch, &seen)?;
         self.settle(positions, &mut batch, |rank| rank == Rank::Replica);
-        for (source, position) in &batch.positions {
-            seen.set(source, position.clone());
+        // Shop by shop: what waits of one of them says nothing about the others.
+        for (_, stream) in self.streams.iter().filter(|(rank, _)| *rank == Rank::Replica) {
+            seen.set(stream.source(), stream.by_shop());
         }
         let limit = batch.inputs.len() + MAX_LIVE_INPUTS;
         self.take_ranked(Rank::Live, limit, &mut batch, &seen)?;
