@@ -234,7 +234,7 @@ async fn send_batch<U: Upload>(
         Lane::Live => state.answer_timeout,
         Lane::Bulk => BULK_ANSWER_TIMEOUT,
     };
-    match state.services.send::<U::Answer>(lane, command, timeout).await? {
+    match state.services.send::<U::Answer>(context, lane, command, timeout).await? {
         Reply::Answered(answer) => {
             let outcomes = U::outcomes(answer.body).map_err(|error| Problem::internal(&error))?;
             section(&names, &outcomes, Some(answer.replayed))

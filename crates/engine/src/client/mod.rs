@@ -155,6 +155,11 @@ impl Client {
         }))
     }
 
+    /// The partition of a shop.
+    pub fn partition(&self, shop: &Shop) -> u32 {
+        subject::partition(shop, self.0.partitions)
+    }
+
     /// Whether NATS is connected, and JetStream answers and stores.
     pub async fn ready(&self) -> Result<(), BrokerError> {
         if let Some(failure) = self.0.monitor.store_failure().await {
