@@ -236,12 +236,20 @@ impl Client {
 
     /// Waits for the answer to a command that is in the inbox.
     pub async fn answer(&self, written: Written) -> Outcome {
-        let Written { key, shop, partition, duplicate, superseded, reply, deadline } = written;
+        let Written { key, shop, partition, duplicate, superseded, mut reply, deadline } = written;
         let (service, _, id) = key;
         let ask_after = if duplicate { Duration::ZERO } else { REPLY_TIMEOUT };
-        let answered = match timeout_at(deadline.min(Instant::now() + ask_after), reply).await {
-            Ok(Ok(reply)) => Some(reply),
-            _ => self.ask_for_answer(&service, &shop, &id, superseded, deadline).await,
+        let ask_at = deadline.min(Instant::now() + ask_after);
+        let asking = async {
+            sleep_until(ask_at).await;
+            self.ask_for_answer(&service, &shop, &id, superseded, deadline).await
+        };
+        // A reply that comes late is still the better answer: what is found when the service is asked
+        // looks the same whether it was answered just now or long ago.
+        let answered = tokio::select! {
+            biased;
+            Ok(reply) = &mut reply => Some(reply),
+            found = asking => found,
         };
         let Some(reply) = answered else { return Outcome::Pending };
         self.note_position(&service, partition, reply.sequence);

@@ -40,8 +40,9 @@ const MAX_QUERIES: usize = 6;
 const MAX_QUERIES_OF_SHOP: usize = 4;
 /// Questions that wait for the projection or for a slot; the next ones are not looked at before.
 const MAX_WAITING: usize = 4_096;
-/// How long a question waits for the projection to come as far as it asks for.
-const POSITION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a question waits for the projection to come as far as it asks for. Shorter than its sender
+/// waits for the answer, which is 5 seconds.
+const POSITION_TIMEOUT: Duration = Duration::from_secs(3);
 /// The largest answer, in bytes: below the server's `max_payload` of 1 MiB.
 const MAX_ANSWER_BYTES: usize = 1_000_000;
 /// Parked inputs of one page.

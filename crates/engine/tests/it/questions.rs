@@ -68,7 +68,8 @@ async fn a_question_to_a_service_that_nobody_runs_says_that_it_is_silent(db: Db)
     assert!(matches!(&asked, Err(AskError::Silent { service }) if service == INTAKE), "{asked:?}");
 }
 
-/// More questions than are answered at once, which wait for an event that does not come.
+/// More questions than are answered at once wait for an event that does not come: behind them, another
+/// one would not be answered before its sender gives up.
 async fn questions_that_wait_for_a_position_hold_up_no_other(db: Db) {
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
@@ -81,8 +82,6 @@ async fn questions_that_wait_for_a_position_hold_up_no_other(db: Db) {
     for _ in 0..3 {
         assert!(account(&client, "A", answered.sequence).await.is_some());
     }
-    assert!((&mut waiting).now_or_never().is_none(), "they waited for nothing");
-    // Rather an older answer than none.
-    assert!(waiting.await.iter().all(Option::is_some));
+    drop(waiting);
     running.stop().await;
 }

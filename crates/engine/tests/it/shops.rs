@@ -290,7 +290,7 @@ async fn a_deadline_does_not_wait_for_the_backlog_of_another_shop(db: Db) {
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
     for shop in ["waits", "other"] {
-        send(&client, of(shop, deposit_then(shop, 1, "promise"))).await;
+        store(&client, Lane::Live, of(shop, deposit_then(shop, 1, "promise"))).await;
     }
     // One of them has an input that waits for seconds: its deadline is later than that, as what
     // came before a deadline counts; the other's is not.
