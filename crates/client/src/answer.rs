@@ -1,6 +1,6 @@
 //! What the gateway answers.
 
-use events::http::{OrderTotals, PaymentTotals, StockTotals};
+use events::http::{OrderTotals, PaymentTotals, Positions, StockTotals};
 use reqwest::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -14,6 +14,8 @@ pub struct Response {
     pub status: StatusCode,
     /// Whether the answer is that to an earlier request with the same idempotency key.
     pub replayed: bool,
+    /// How much of the services' logs the answer tells of; empty for a read.
+    pub position: Positions,
     /// How often the request was sent until this came.
     pub attempts: u32,
     /// The body; null when there is none.

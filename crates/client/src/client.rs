@@ -1,13 +1,16 @@
 //! One function for each route, and sending.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use backon::{ExponentialBuilder, Retryable};
 use events::{
-    http::{LevelView, OrderView},
+    http::{AFTER_HEADER, LevelView, OrderView, POSITION_HEADER, Positions},
     id::OrderId,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -30,7 +33,8 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Stock levels of one page.
 const LEVELS_PAGE: usize = 1_000;
 
-/// A client of one shop; cheap to clone.
+/// A client of one shop; cheap to clone. It reads what it wrote, whichever gateway answers: it and its
+/// clones carry the positions of the answers that they got.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -38,6 +42,7 @@ pub struct Client {
     shop: Url,
     api_key: SecretString,
     max_retries: usize,
+    seen: Arc<Mutex<Positions>>,
 }
 
 impl Client {
@@ -51,7 +56,8 @@ impl Client {
             .extend(["v1", "shops", shop]);
         let http =
             reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().map_err(Error::Setup)?;
-        Ok(Self { http, shop: base, api_key: api_key.into(), max_retries: MAX_RETRIES })
+        let (api_key, seen) = (api_key.into(), Arc::default());
+        Ok(Self { http, shop: base, api_key, max_retries: MAX_RETRIES, seen })
     }
 
     /// The same client, which sends each request once: for who measures, or handles each answer.
@@ -160,13 +166,23 @@ impl Client {
         if !parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(parameters);
         }
-        let request = self.http.request(Method::GET, url).bearer_auth(self.api_key.expose_secret());
+        let request = self.with_headers(self.http.request(Method::GET, url));
         self.send_until_answered(request).await?.read()
     }
 
     /// A request to a path below the shop.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, self.url(path)).bearer_auth(self.api_key.expose_secret())
+        self.with_headers(self.http.request(method, self.url(path)))
+    }
+
+    fn with_headers(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.bearer_auth(self.api_key.expose_secret());
+        let seen = self.seen();
+        if seen.is_empty() { request } else { request.header(AFTER_HEADER, seen.to_string()) }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Positions> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The address of a path below the shop; what is in the path is encoded where it must be.
@@ -183,6 +199,10 @@ impl Client {
         let response = request.send().await.map_err(Error::Unanswered)?;
         let status = response.status();
         let replayed = response.headers().contains_key("idempotency-replayed");
+        let position = response.headers().get(POSITION_HEADER);
+        let position = position.and_then(|value| value.to_str().ok()?.parse().ok());
+        let position: Positions = position.unwrap_or_default();
+        self.seen().add_all(&position);
         let body = response.bytes().await.map_err(Error::Unanswered)?;
         let body = match serde_json::from_slice(&body) {
             Ok(body) => body,
@@ -191,7 +211,7 @@ impl Client {
             Err(_) if !status.is_success() => String::from_utf8_lossy(&body).into(),
             Err(source) => return Err(Error::Unreadable { status, source }),
         };
-        Ok(Response { status, replayed, attempts: 1, body })
+        Ok(Response { status, replayed, position, attempts: 1, body })
     }
 
     /// Sends a request until the gateway answers it; returns the answer, whatever its status is

@@ -16,6 +16,7 @@
 //! | `worker` | [`Engine`], and the loop above for each partition that the process has claimed |
 //! | `client` | the sender's side: commands, questions, waiting for an event |
 //! | `metrics` | what a worker measures, by name |
+//! | `turns` | shops take turns, wherever what they want waits |
 //! | `operate` | rebuild, verify, parked inputs, the logs themselves |
 
 mod base64;
@@ -28,6 +29,7 @@ pub mod metrics;
 mod operate;
 mod projection;
 mod service;
+mod turns;
 mod worker;
 
 pub use client::{

@@ -1,9 +1,12 @@
 //! The JSON of the HTTP API, as the gateway writes it and the Rust client reads it. No service knows
 //! these types: between services and gateway there are messages of [`crate::proto`].
 
+mod positions;
+
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::positions::{AFTER_HEADER, POSITION_HEADER, Positions, PositionsError};
 use crate::{
     id::{CustomerId, Location, OrderId, Quantity, Reference, Sku},
     money::{Currency, Money, TaxBasis},

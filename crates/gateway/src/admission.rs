@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, header},
+    http::{HeaderMap, Uri, header},
     middleware::Next,
     response::Response,
 };
@@ -41,7 +41,7 @@ pub(crate) async fn limit_concurrency(
     let headers = request.headers();
     let is_ndjson = media(headers).is_ok_and(|media| media == Media::Ndjson);
     let class = RequestClass::of(request.method(), is_ndjson, prefer_wait(headers).is_some());
-    let permit = state.concurrency.try_acquire(class)?;
+    let permit = state.concurrency.try_acquire(class, shop(request.uri()))?;
     let response = next.run(request).await;
     if class != RequestClass::Upload {
         return Ok(response);
@@ -51,6 +51,12 @@ pub(crate) async fn limit_concurrency(
         let frames = body.into_data_stream();
         Body::from_stream(frames.inspect(move |_| _ = &permit))
     }))
+}
+
+/// The shop in the path of a request, as it stands there; empty where there is none.
+pub(crate) fn shop(uri: &Uri) -> &str {
+    let mut segments = uri.path().split('/').skip_while(|segment| *segment != "shops");
+    segments.nth(1).unwrap_or_default()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -63,6 +69,15 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn the_shop_is_that_of_the_path() {
+        for (path, expected) in
+            [("/shops/acme/orders", "acme"), ("/v1/shops/b", "b"), ("/shops/", ""), ("/other", "")]
+        {
+            assert_eq!(shop(&Uri::from_static(path)), expected, "{path}");
+        }
+    }
 
     #[test]
     fn the_key_is_that_of_the_bearer() {

@@ -1,5 +1,5 @@
 //! Uploads of many lines. Each line is validated by itself; the valid ones are sent in commands of up
-//! to 500 lines, several commands at once; the report has the result of every line, in order.
+//! to 100 lines, several commands at once; the report has the result of every line, in order.
 
 use std::{collections::BTreeMap, marker::PhantomData, pin::pin, time::Duration};
 
@@ -13,6 +13,7 @@ use events::{answers::CommandAnswer, proto};
 use futures::{Stream, TryStreamExt, stream};
 use protocol::subject::Lane;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::{
     body::{self, MAX_NDJSON_BYTES},
@@ -26,8 +27,9 @@ use crate::{
     state::AppState,
 };
 
-/// The most commands of an upload that are sent and not yet answered.
-const MAX_COMMANDS_IN_FLIGHT: usize = 4;
+/// The most commands of an upload that are sent and not yet answered: together as many lines as a
+/// service handles in two batches.
+const MAX_COMMANDS_IN_FLIGHT: usize = 20;
 /// How long the answer to a command of an upload is waited for. Longer than for other commands,
 /// which are handled first.
 const BULK_ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
@@ -130,9 +132,11 @@ pub(crate) async fn list<U: Upload>(
     bytes: Bytes,
     lines: Vec<Result<U::Line, Vec<FieldError>>>,
 ) -> Result<Response, Problem> {
-    let _permit = state.concurrency.try_acquire(RequestClass::Upload)?;
+    let _permit = state.concurrency.try_acquire(RequestClass::Upload, context.shop.as_str())?;
     let mut lines = lines.into_iter().enumerate().peekable();
     let mut batches = Vec::new();
+    // The fingerprint of each command is of the whole list: its bytes are not read for each anew.
+    let bytes = Bytes::copy_from_slice(&Sha256::digest(&bytes));
     while lines.peek().is_some() {
         let lines = lines.by_ref().take(MAX_CHUNK_LINES).collect();
         batches.push(Ok(Batch { part: Some(batches.len()), bytes: bytes.clone(), lines }));
@@ -234,7 +238,7 @@ async fn send_batch<U: Upload>(
         Lane::Live => state.answer_timeout,
         Lane::Bulk => BULK_ANSWER_TIMEOUT,
     };
-    match state.services.send::<U::Answer>(lane, command, timeout).await? {
+    match state.services.send::<U::Answer>(context, lane, command, timeout).await? {
         Reply::Answered(answer) => {
             let outcomes = U::outcomes(answer.body).map_err(|error| Problem::internal(&error))?;
             section(&names, &outcomes, Some(answer.replayed))
@@ -478,7 +482,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_lines_of_a_body_become_batches_with_their_numbers() {
-        let numbers: Vec<_> = (0..600).map(|number| (number % 11).to_string()).collect();
+        let count = MAX_CHUNK_LINES + 50;
+        let numbers: Vec<_> = (0..count).map(|number| (number % 11).to_string()).collect();
         let body = numbers.join("\n");
         let mut invalid = 0;
         let batches = lines::chunks(Body::from(body).into_data_stream());
@@ -488,13 +493,13 @@ mod tests {
             .await
             .expect("is small");
         let parts: Vec<_> = batches.iter().map(|batch| (batch.part, batch.lines.len())).collect();
-        assert_eq!(parts, [(Some(0), 500), (Some(1), 100)]);
+        assert_eq!(parts, [(Some(0), MAX_CHUNK_LINES), (Some(1), 50)]);
         let lines = batches.into_iter().flat_map(|batch| batch.lines);
         for (index, (number, line)) in lines.enumerate() {
             assert_eq!(number, index);
             assert_eq!(line.ok(), Some(index as i64 % 11).filter(|digit| *digit < 10));
         }
-        assert_eq!(invalid, 54, "every eleventh line is invalid");
+        assert_eq!(invalid, count / 11, "every eleventh line is invalid");
     }
 
     #[tokio::test]

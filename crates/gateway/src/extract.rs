@@ -1,7 +1,7 @@
 //! What is read from a request apart from its body: the shop, the SKU or the order in its path, the
 //! idempotency key, how long the client waits.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{
@@ -26,6 +26,7 @@ use tracing::Span;
 use crate::{
     fields::{Errors, Fields, Path, object, text},
     json::Node,
+    position::SeenPositions,
     problem::{Code, FieldError, Problem},
     services::Page,
     state::AppState,
@@ -52,6 +53,8 @@ static PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(crate) struct RequestContext {
     /// The shop that it is about.
     pub(crate) shop: Shop,
+    /// How much of the services' logs its client has seen.
+    pub(crate) seen: SeenPositions,
     /// How long the client waits for the order that it places to be paid or cancelled.
     pub(crate) wait: Option<Duration>,
     /// When its head had been read.
@@ -76,9 +79,12 @@ impl FromRequestParts<Arc<AppState>> for RequestContext {
             .chain_update("\n")
             .chain_update(path)
             .chain_update("\n");
+        let seen: SeenPositions = parts.extensions.get().cloned().unwrap_or_default();
+        seen.check(|| state.services.partition(&shop))?;
         let trace = parts.extensions.get::<TraceContext>().cloned();
         Ok(Self {
             shop,
+            seen,
             wait: prefer_wait(&parts.headers),
             received: Instant::now(),
             time: state.clock.now(),
@@ -111,7 +117,7 @@ impl RequestContext {
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
             actor: Some(Actor { kind: "api_key".to_owned(), id: API_KEY_ID.to_owned() }),
-            after: HashMap::new(),
+            after: self.seen.by_service(),
             body: Some(body),
         }
     }
@@ -290,6 +296,7 @@ mod tests {
     fn the_same_key_with_another_body_or_path_has_another_fingerprint() {
         let context = |path: &str, key: Option<&str>| RequestContext {
             shop: Shop::parse("acme").unwrap(),
+            seen: SeenPositions::default(),
             wait: None,
             received: Instant::now(),
             time: Timestamp::from_millis(7),

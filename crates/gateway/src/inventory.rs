@@ -41,7 +41,7 @@ pub(crate) async fn get(
     SkuPath(sku): SkuPath,
 ) -> Result<Json<LevelView>, Problem> {
     let question = proto::inventory::GetLevel { sku: sku.to_string() };
-    match state.services.query(&context.shop, question, 0).await? {
+    match state.services.query(&context, question).await? {
         Some(level) => Ok(Json(view::level(level)?)),
         None => Err(Problem::not_found("stock of", sku.as_str())),
     }
@@ -54,7 +54,7 @@ pub(crate) async fn list(
     page: Page,
 ) -> Result<Json<Value>, Problem> {
     let question = proto::inventory::ListLevels { after: page.after.clone(), limit: page.limit };
-    let found = state.services.query_all(&context.shop, question).await?.levels;
+    let found = state.services.query_all(&context, question).await?.levels;
     let levels = found.into_iter().map(view::level).collect::<Result<Vec<_>, _>>()?;
     let next = page.next(&levels, |level| &level.sku);
     Ok(Json(json!({"levels": levels, "next": next})))

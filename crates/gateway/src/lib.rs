@@ -14,6 +14,7 @@
 //! | `server`, `write_timeout` | the connections, and the clients that are too slow |
 //! | `trace`, `layers` | what surrounds every request: id, trace context, span, time limit, panics |
 //! | `admission`, `api_key`, `limits` | which requests are handled, and how many at once |
+//! | `position` | how much of the logs a client has seen: it reads what it wrote, through any gateway |
 //! | `extract` | the parts of a request besides its body: shop, idempotency key, preferences |
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
 //! | `state`, `services` | what the handlers share; requests to the services |
@@ -40,6 +41,7 @@ mod lines;
 pub mod metrics;
 mod operations;
 mod orders;
+mod position;
 mod problem;
 mod products;
 mod readiness;
@@ -170,6 +172,7 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .route("/shops/{shop}/totals", get(operations::totals))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn(position::carry_positions))
         .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
         .layer(middleware::from_fn_with_state(state.clone(), admission::authenticate));
     // The last layer is the outermost.

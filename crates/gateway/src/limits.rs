@@ -1,12 +1,16 @@
 //! How much the gateway does at once, and how long it waits for a client.
 //!
 //! Requests are counted by class, each class with a limit of its own: a class that has reached it
-//! is answered with 503, and takes nothing from the others.
+//! is answered with 503, and takes nothing from the others. Of a class, one shop has at most as many
+//! requests as it leaves free: beyond that it is answered with 429, and there is room for others.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::http::Method;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::{Code, Problem};
 
@@ -88,46 +92,103 @@ impl RequestClass {
     }
 }
 
-/// A semaphore for each class of requests.
+/// The requests of each class that are being handled.
 #[derive(Debug)]
 pub(crate) struct ConcurrencyLimits {
-    reads: Arc<Semaphore>,
-    commands: Arc<Semaphore>,
-    uploads: Arc<Semaphore>,
-    waits: Arc<Semaphore>,
-    totals: Arc<Semaphore>,
+    reads: Arc<Requests>,
+    commands: Arc<Requests>,
+    uploads: Arc<Requests>,
+    waits: Arc<Requests>,
+    totals: Arc<Requests>,
+}
+
+/// The requests of a class.
+#[derive(Debug)]
+struct Requests {
+    max: usize,
+    running: Mutex<Running>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    all: usize,
+    /// By shop, as the path names it. Shops of which there is none are absent.
+    by_shop: HashMap<Box<str>, usize>,
+}
+
+/// A request that is being handled, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    requests: Arc<Requests>,
+    shop: Box<str>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut running = self.requests.running();
+        running.all -= 1;
+        if let Some(count) = running.by_shop.get_mut(&self.shop) {
+            *count -= 1;
+            if *count == 0 {
+                running.by_shop.remove(&self.shop);
+            }
+        }
+    }
+}
+
+impl Requests {
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ConcurrencyLimits {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let requests = |max| Arc::new(Requests { max, running: Mutex::default() });
         Self {
-            reads: semaphore(limits.max_reads),
-            commands: semaphore(limits.max_commands),
-            uploads: semaphore(limits.max_uploads),
-            waits: semaphore(limits.max_waits),
-            totals: semaphore(limits.max_totals),
+            reads: requests(limits.max_reads),
+            commands: requests(limits.max_commands),
+            uploads: requests(limits.max_uploads),
+            waits: requests(limits.max_waits),
+            totals: requests(limits.max_totals),
         }
     }
 
-    /// Counts a request until the permit is dropped; refuses it when its class is at its limit.
-    pub(crate) fn try_acquire(&self, class: RequestClass) -> Result<OwnedSemaphorePermit, Problem> {
-        let semaphore = match class {
+    /// Counts a request of a shop until the permit is dropped; refuses it when its class is at its
+    /// limit, or the shop at its share of that.
+    pub(crate) fn try_acquire(&self, class: RequestClass, shop: &str) -> Result<Permit, Problem> {
+        let requests = match class {
             RequestClass::Read => &self.reads,
             RequestClass::Command => &self.commands,
             RequestClass::Upload => &self.uploads,
             RequestClass::Wait => &self.waits,
             RequestClass::Totals => &self.totals,
         };
-        semaphore.clone().try_acquire_owned().map_err(|_| {
+        let mut running = requests.running();
+        let free = requests.max.saturating_sub(running.all);
+        if free == 0 {
             let detail = format!("too many {} at once: send it again in a moment", class.name());
-            Problem::new(Code::Overloaded, detail)
-        })
+            return Err(Problem::new(Code::Overloaded, detail));
+        }
+        let of_shop = running.by_shop.get(shop).copied().unwrap_or_default();
+        if of_shop >= free {
+            let detail = format!(
+                "the shop has {of_shop} {} at once, and {free} are left for others: send it again \
+                 when some are answered",
+                class.name()
+            );
+            return Err(Problem::new(Code::TooManyRequests, detail));
+        }
+        running.all += 1;
+        running.by_shop.insert(shop.into(), of_shop + 1);
+        Ok(Permit { requests: requests.clone(), shop: shop.into() })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::{http::StatusCode, response::IntoResponse};
+
     use super::*;
 
     #[test]
@@ -154,12 +215,38 @@ mod tests {
                 ..Limits::default()
             };
             let limits = ConcurrencyLimits::new(&limits);
-            let permit = limits.try_acquire(full).expect("is the first");
+            let permit = limits.try_acquire(full, "a").expect("is the first");
             for class in classes {
-                assert_eq!(limits.try_acquire(class).is_ok(), class != full, "{class:?}");
+                assert_eq!(limits.try_acquire(class, "b").is_ok(), class != full, "{class:?}");
             }
             drop(permit);
-            assert!(limits.try_acquire(full).is_ok(), "{full:?} is counted for ever");
+            assert!(limits.try_acquire(full, "a").is_ok(), "{full:?} is counted for ever");
         }
+    }
+
+    #[test]
+    fn a_shop_leaves_as_many_requests_to_others_as_it_has() {
+        let limits = Limits { max_reads: 9, ..Limits::default() };
+        let limits = ConcurrencyLimits::new(&limits);
+        let mut permits = Vec::new();
+        let mut fill = |shop: &str| {
+            let before = permits.len();
+            let refused = loop {
+                match limits.try_acquire(RequestClass::Read, shop) {
+                    Ok(permit) => permits.push(permit),
+                    Err(refused) => break refused,
+                }
+            };
+            (permits.len() - before, refused.into_response().status())
+        };
+        // Of 9, 8, … 1 that are left at each: the last of all is anyone's who has none.
+        assert_eq!(fill("a"), (5, StatusCode::TOO_MANY_REQUESTS));
+        assert_eq!(fill("b"), (2, StatusCode::TOO_MANY_REQUESTS));
+        assert_eq!(fill("c"), (1, StatusCode::TOO_MANY_REQUESTS));
+        assert_eq!(fill("d"), (1, StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(fill("a"), (0, StatusCode::SERVICE_UNAVAILABLE));
+        drop(permits);
+        let running = limits.reads.running();
+        assert_eq!((running.all, running.by_shop.len()), (0, 0));
     }
 }

@@ -11,8 +11,9 @@ use crate::{
     problem::{Code, Problem},
 };
 
-/// The most lines of a chunk. A chunk becomes one command.
-pub(crate) const MAX_CHUNK_LINES: usize = 500;
+/// The most lines of a chunk. A chunk becomes one command, which a service handles at once: other
+/// shops wait for that long.
+pub(crate) const MAX_CHUNK_LINES: usize = 100;
 /// The longest line, in bytes: far more than any valid one has.
 const MAX_LINE_BYTES: usize = 16 * 1024;
 /// The most lines of a body.
@@ -202,12 +203,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_chunk_ends_after_500_lines() {
-        let body = "1\n".repeat(1001);
+    async fn a_chunk_ends_after_so_many_lines() {
+        let body = "1\n".repeat(MAX_CHUNK_LINES * 2 + 1);
         let lines = split(body.as_bytes(), 64).await.expect("is small");
         let parts: Vec<_> =
             (0..3).map(|part| lines.iter().filter(|(of, ..)| *of == part).count()).collect();
-        assert_eq!(parts, [500, 500, 1]);
+        assert_eq!(parts, [MAX_CHUNK_LINES, MAX_CHUNK_LINES, 1]);
         assert!(lines.iter().enumerate().all(|(index, (_, number, _))| index == *number));
     }
 

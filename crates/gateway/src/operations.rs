@@ -60,12 +60,12 @@ pub(crate) async fn totals(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
 ) -> Result<Json<Value>, Problem> {
-    let _permit = state.concurrency.try_acquire(RequestClass::Totals)?;
-    let (services, shop) = (&state.services, &context.shop);
+    let _permit = state.concurrency.try_acquire(RequestClass::Totals, context.shop.as_str())?;
+    let services = &state.services;
     let (orders, payments, inventory) = try_join3(
-        services.query_all(shop, order::GetTotals {}),
-        services.query_all(shop, payment::GetTotals {}),
-        services.query_all(shop, inventory::GetTotals {}),
+        services.query_all(&context, order::GetTotals {}),
+        services.query_all(&context, payment::GetTotals {}),
+        services.query_all(&context, inventory::GetTotals {}),
     )
     .await?;
     Ok(Json(json!({

@@ -43,7 +43,7 @@ pub(crate) async fn get(
     context: RequestContext,
     OrderPath(id): OrderPath,
 ) -> Result<Json<OrderView>, Problem> {
-    let order = find_order(&state, &context.shop, id, 0).await?;
+    let order = find_order(&state, &context, id).await?;
     order.map(Json).ok_or_else(|| unknown(id))
 }
 
@@ -54,7 +54,7 @@ pub(crate) async fn history(
     OrderPath(id): OrderPath,
 ) -> Result<Json<Value>, Problem> {
     let question = GetHistory { order_id: id.to_string() };
-    match state.services.query(&context.shop, question, 0).await? {
+    match state.services.query(&context, question).await? {
         Some(history) => Ok(Json(json!({"steps": view::history(history)?}))),
         None => Err(unknown(id)),
     }
@@ -68,7 +68,7 @@ pub(crate) async fn find(
 ) -> Result<Json<Value>, Problem> {
     let reference = query(&uri, |fields| fields.required("reference", text(Reference::parse)))?;
     let question = GetOrderByReference { reference: reference.into() };
-    let order = state.services.query(&context.shop, question, 0).await?;
+    let order = state.services.query(&context, question).await?;
     let order = order.map(view::order).transpose()?;
     Ok(Json(json!({"orders": Vec::from_iter(order)})))
 }
@@ -84,28 +84,26 @@ pub(crate) async fn cancel(
     order.order_id = id.to_string();
     let command = context.command(None, &bytes, Body::CancelOrder(order));
     let command_id = command.id.clone();
-    match state.services.send(Lane::Live, command, state.answer_timeout).await? {
+    match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
         Reply::Pending => Ok(pending(&context.shop, id, &command_id)),
         Reply::Answered(answer) => {
-            Ok(answer.mark(cancelled(&state, &context.shop, id, &answer, &command_id).await))
+            Ok(answer.mark(cancelled(&state, &context, id, &answer, &command_id).await))
         }
     }
 }
 
 async fn cancelled(
     state: &AppState,
-    shop: &Shop,
+    context: &RequestContext,
     id: OrderId,
     answer: &Answer<CancelOrderAnswer>,
     command_id: &str,
 ) -> Result<Response, Problem> {
     match &answer.body.outcome {
-        Some(Outcome::Cancelled(_)) => {
-            Ok(match find_order(state, shop, id, answer.sequence).await? {
-                Some(order) => Json(order).into_response(),
-                None => pending(shop, id, command_id),
-            })
-        }
+        Some(Outcome::Cancelled(_)) => Ok(match find_order(state, context, id).await? {
+            Some(order) => Json(order).into_response(),
+            None => pending(&context.shop, id, command_id),
+        }),
         Some(Outcome::TooLate(too_late)) => {
             let detail = "the payment of the order is confirmed: it can no longer be cancelled";
             let status = view::status(too_late.status)?;
@@ -119,12 +117,11 @@ async fn cancelled(
 /// The order, by a projection that reflects the log of the order service at least up to `at_least`.
 async fn find_order(
     state: &AppState,
-    shop: &Shop,
+    context: &RequestContext,
     id: OrderId,
-    at_least: u64,
 ) -> Result<Option<OrderView>, Problem> {
     let question = GetOrder { order_id: id.to_string() };
-    let order = state.services.query(shop, question, at_least).await?;
+    let order = state.services.query(context, question).await?;
     Ok(order.map(view::order).transpose()?)
 }
 

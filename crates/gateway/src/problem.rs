@@ -37,6 +37,7 @@ pub(crate) enum Code {
     Internal,
     Unavailable,
     NotReady,
+    TooManyRequests,
     Overloaded,
     TimedOut,
 }
@@ -54,6 +55,7 @@ impl Code {
                 StatusCode::CONFLICT
             }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidFields
             | Self::IdempotencyKeyReused
@@ -93,6 +95,9 @@ impl Code {
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),
+            Self::TooManyRequests => {
+                ("too_many_requests", "The shop has too many requests at once")
+            }
             Self::Overloaded => ("overloaded", "Too many requests at once"),
             Self::TimedOut => ("timed_out", "The request took too long"),
         }
@@ -224,7 +229,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
         }
         if status == StatusCode::UNAUTHORIZED {

@@ -45,7 +45,7 @@ pub(crate) async fn get(
     SkuPath(sku): SkuPath,
 ) -> Result<Json<ProductView>, Problem> {
     let question = catalog::GetProduct { sku: sku.to_string() };
-    match state.services.query(&context.shop, question, 0).await? {
+    match state.services.query(&context, question).await? {
         Some(product) => Ok(Json(view::product(product)?)),
         None => Err(Problem::not_found("product", sku.as_str())),
     }
@@ -58,7 +58,7 @@ pub(crate) async fn list(
     page: Page,
 ) -> Result<Json<Value>, Problem> {
     let question = catalog::ListProducts { after: page.after.clone(), limit: page.limit };
-    let stored = state.services.query_all(&context.shop, question).await?.products;
+    let stored = state.services.query_all(&context, question).await?.products;
     let products = stored.into_iter().map(view::product).collect::<Result<Vec<_>, _>>()?;
     let next = page.next(&products, |product| &product.sku);
     Ok(Json(json!({"products": products, "next": next})))
@@ -81,7 +81,7 @@ pub(crate) async fn put(
     let command_id = command.id.clone();
     match state
         .services
-        .send::<PutProductsAnswer>(Lane::Live, command, state.answer_timeout)
+        .send::<PutProductsAnswer>(&context, Lane::Live, command, state.answer_timeout)
         .await?
     {
         Reply::Answered(answer) => {

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
 use crate::{
+    extract::RequestContext,
     metrics,
     problem::{Code, Problem},
 };
@@ -84,8 +85,6 @@ pub(crate) enum Reply<A> {
 #[derive(Debug)]
 pub(crate) struct Answer<A> {
     pub(crate) body: A,
-    /// Its sequence in the service's log.
-    pub(crate) sequence: u64,
     /// Whether the command had been answered before.
     pub(crate) replayed: bool,
 }
@@ -116,17 +115,23 @@ impl Services {
         (self.client)()
     }
 
+    /// The partition of a shop.
+    pub(crate) fn partition(&self, shop: &Shop) -> u32 {
+        self.client().partition(shop)
+    }
+
     /// Sends a command and waits for its answer, for `answer_timeout` at most and no longer than a
-    /// drain allows.
+    /// drain allows. The client of the request will have seen the answer.
     pub(crate) async fn send<A: CommandAnswer>(
         &self,
+        context: &RequestContext,
         lane: Lane,
         command: proto::Command,
         answer_timeout: Duration,
     ) -> Result<Reply<A>, Problem> {
         let command =
             OutgoingCommand::try_from(command).map_err(|error| Problem::internal(&error))?;
-        let fingerprint = command.envelope.fingerprint.clone();
+        let (service, fingerprint) = (command.service, command.envelope.fingerprint.clone());
         let client = self.client();
         let outcome = tokio::select! {
             biased;
@@ -139,25 +144,25 @@ impl Services {
             Outcome::Pending => return Ok(Reply::Pending),
             Outcome::Answered(answered) => answered,
         };
+        context.seen.note(service, client.partition(&context.shop), answered.sequence);
         if answered.fingerprint != fingerprint {
             let detail = "use a new Idempotency-Key: this one was sent with another request";
             return Err(Problem::new(Code::IdempotencyKeyReused, detail));
         }
         Ok(Reply::Answered(Answer {
             body: read_answer(&answered.body)?,
-            sequence: answered.sequence,
             replayed: answered.repeated,
         }))
     }
 
-    /// Asks a service; `None` when there is no such thing. The answer reflects its log at least up to
-    /// the sequence `at_least`.
+    /// Asks a service; `None` when there is no such thing. The answer reflects its log at least as far
+    /// as the client of the request has seen it.
     pub(crate) async fn query<Q: Question>(
         &self,
-        shop: &Shop,
+        context: &RequestContext,
         question: Q,
-        at_least: u64,
     ) -> Result<Option<Q::Answer>, Problem> {
+        let (shop, at_least) = (&context.shop, context.seen.of_service(Q::SERVICE));
         let found = self.client().query(Q::SERVICE, shop, question.encode(), at_least).await;
         let found = found.map_err(|error| match error {
             AskError::Silent { .. } => Problem::unavailable(&error),
@@ -170,10 +175,10 @@ impl Services {
     /// Asks a service for what is always there.
     pub(crate) async fn query_all<Q: Question>(
         &self,
-        shop: &Shop,
+        context: &RequestContext,
         question: Q,
     ) -> Result<Q::Answer, Problem> {
-        Ok(self.query(shop, question, 0).await?.unwrap_or_default())
+        Ok(self.query(context, question).await?.unwrap_or_default())
     }
 
     /// Begins to wait for the final event of an order.

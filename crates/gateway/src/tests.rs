@@ -269,7 +269,7 @@ async fn check_full(
     others: Vec<Request<Body>>,
 ) {
     let state = state(&Settings { limits, ..settings() });
-    let _permit = state.concurrency.try_acquire(class).expect("nothing else runs");
+    let _permit = state.concurrency.try_acquire(class, "other").expect("nothing else runs");
     for request in refused {
         let (status, headers, document) = answer_of(routes(state.clone(), None), request).await;
         assert_eq!((status.as_u16(), &document["code"]), (503, &"overloaded".into()));
@@ -280,6 +280,20 @@ async fn check_full(
         let (status, _, document) = answer_of(routes(state.clone(), None), request).await;
         assert_ne!(document["code"], "overloaded", "{class:?}: {status}");
     }
+}
+
+#[tokio::test]
+async fn a_shop_with_half_of_the_requests_is_refused_and_another_handled() {
+    let limits = Limits { max_reads: 2, ..Limits::default() };
+    let state = state(&Settings { limits, ..settings() });
+    let _permit = state.concurrency.try_acquire(RequestClass::Read, "acme").expect("is the first");
+    let (status, headers, document) = answer_of(routes(state.clone(), None), read()).await;
+    assert_eq!((status.as_u16(), &document["code"]), (429, &"too_many_requests".into()));
+    assert_eq!(headers["retry-after"], "1");
+    // Beyond the limits, the handler panics for want of a service.
+    let other = request("GET", "/v1/shops/other/products/A", "");
+    let (status, ..) = answer_of(routes(state, None), other).await;
+    assert_eq!(status, 500);
 }
 
 const ORDER: &str = r#"{"currency":"GBP","lines":[{"sku":"A","quantity":1}]}"#;

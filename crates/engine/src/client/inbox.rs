@@ -1,27 +1,40 @@
 //! Writing into the inbox: commands of many senders go in together, with one fsync; a few go in one
 //! by one, which is sooner.
+//!
+//! Each lane of a partition has a writer of its own, so that no order waits for an import to be
+//! written. While a batch is written, what comes waits by shop; the next batch takes from the shops
+//! in turn, so that a shop with many commands holds up its own.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_nats::Client as Nats;
 use futures::{StreamExt, stream::FuturesUnordered};
+use protocol::{id::Shop, subject::Lane};
 use tokio::{
     sync::{OnceCell, mpsc, oneshot},
     time::{Instant, sleep},
 };
 
-use crate::jetstream::publish::{
-    DUPLICATE_IN_BATCH, MAX_PIPELINED, Outgoing, PublishError, is_storage_refusal, publish,
-    publish_within,
+use crate::{
+    jetstream::publish::{
+        DUPLICATE_IN_BATCH, MAX_PIPELINED, Outgoing, PublishError, is_storage_refusal, publish,
+        publish_within,
+    },
+    turns::Turns,
 };
 
-/// Commands that wait to be written; senders wait beyond that.
-const MAX_WAITING: usize = 1000;
+/// Commands that wait for their turn; senders wait beyond that. More than the gateway handles at
+/// once, so that only other senders ever do.
+const MAX_WAITING: usize = 4_096;
 /// Commands written at once.
 const MAX_TOGETHER: usize = 500;
+/// Bytes written at once, beside the last command: a batch of imported lines does not take long.
+const MAX_BYTES_TOGETHER: usize = 1 << 20;
 /// How long a command is tried while the server does not answer or is not ready.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long one try may take; short, because a server that hangs keeps what was sent to it.
@@ -56,7 +69,8 @@ impl InboxError {
 #[derive(Debug)]
 pub(crate) struct Inboxes {
     nats: Nats,
-    writers: Vec<OnceCell<mpsc::Sender<Waiting>>>,
+    live: Vec<OnceCell<mpsc::Sender<Waiting>>>,
+    bulk: Vec<OnceCell<mpsc::Sender<Waiting>>>,
     failure: Failure,
 }
 
@@ -64,15 +78,17 @@ pub(crate) struct Inboxes {
 type Failure = Arc<Mutex<Option<(Instant, InboxError)>>>;
 
 /// A command that waits to be written, and who wants to know whether it was a duplicate.
+#[derive(Debug)]
 struct Waiting {
+    shop: Shop,
     message: Outgoing,
     written: oneshot::Sender<Result<bool, InboxError>>,
 }
 
 impl Inboxes {
     pub(crate) fn new(nats: Nats, partitions: u32) -> Self {
-        let writers = (0..partitions).map(|_| OnceCell::new()).collect();
-        Self { nats, writers, failure: Failure::default() }
+        let writers = || (0..partitions).map(|_| OnceCell::new()).collect();
+        Self { nats, live: writers(), bulk: writers(), failure: Failure::default() }
     }
 
     /// Why no command could be written of late. Forgotten after a while: nobody may send any more
@@ -83,37 +99,98 @@ impl Inboxes {
         failure.as_ref().filter(is_recent).map(|(_, error)| error.clone())
     }
 
-    /// Writes a command; true when the inbox held it already.
+    /// Writes a command of a shop; true when the inbox held it already.
     pub(crate) async fn write(
         &self,
-        partition: u32,
+        (partition, lane): (u32, Lane),
+        shop: Shop,
         message: Outgoing,
     ) -> Result<bool, InboxError> {
         let gone = || InboxError::Unknown("the writer has stopped".to_owned());
-        let writer = self.writers[partition as usize]
+        let writers = match lane {
+            Lane::Live => &self.live,
+            Lane::Bulk => &self.bulk,
+        };
+        let writer = writers[partition as usize]
             .get_or_init(|| async {
-                let (queue, waiting) = mpsc::channel(MAX_WAITING);
-                tokio::spawn(write_all(self.nats.clone(), self.failure.clone(), waiting));
+                let (queue, arriving) = mpsc::channel(MAX_TOGETHER);
+                let (nats, failure) = (self.nats.clone(), self.failure.clone());
+                let writer = Writer { nats, failure, arriving, turns: Turns::default() };
+                tokio::spawn(writer.run());
                 queue
             })
             .await;
         let (written, outcome) = oneshot::channel();
-        writer.send(Waiting { message, written }).await.map_err(|_| gone())?;
+        writer.send(Waiting { shop, message, written }).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 }
 
-/// Writes what waits, together, until nobody can send any more.
-async fn write_all(nats: Nats, failure: Failure, mut waiting: mpsc::Receiver<Waiting>) {
-    let mut together = Vec::with_capacity(MAX_TOGETHER);
-    while waiting.recv_many(&mut together, MAX_TOGETHER).await > 0 {
-        let (messages, writers): (Vec<_>, Vec<_>) =
-            together.drain(..).map(|one| (one.message, one.written)).unzip();
-        let outcomes = write_together(&nats, messages).await;
-        note_failure(&failure, &outcomes);
-        for (writer, outcome) in writers.into_iter().zip(outcomes) {
-            writer.send(outcome).ok();
+/// Writes the commands of one lane.
+struct Writer {
+    nats: Nats,
+    failure: Failure,
+    arriving: mpsc::Receiver<Waiting>,
+    turns: Turns<Waiting>,
+}
+
+/// A batch that is being written.
+type Writing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Writer {
+    /// Writes what comes, a batch after the other, until nobody can send any more.
+    async fn run(mut self) {
+        let mut arrived = Vec::with_capacity(MAX_TOGETHER);
+        let mut writing: Option<Writing> = None;
+        let mut is_open = true;
+        loop {
+            if writing.is_none() {
+                writing = self.next_batch();
+            }
+            let is_writing = writing.is_some();
+            let has_room = is_open && self.turns.len() < MAX_WAITING;
+            tokio::select! {
+                () = finished(writing.as_mut()), if is_writing => writing = None,
+                // Dropped before it is ready, it has taken nothing.
+                received = self.arriving.recv_many(&mut arrived, MAX_TOGETHER), if has_room => {
+                    is_open = received > 0;
+                    for waiting in arrived.drain(..) {
+                        self.turns.push(waiting.shop.clone(), waiting);
+                    }
+                }
+                else => return,
+            }
         }
+    }
+
+    /// Begins to write what comes next; `None` when nothing waits.
+    fn next_batch(&mut self) -> Option<Writing> {
+        let (mut messages, mut senders, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while messages.len() < MAX_TOGETHER
+            && bytes < MAX_BYTES_TOGETHER
+            && let Some((_, Waiting { message, written, .. })) = self.turns.pop(|_| true)
+        {
+            bytes += message.payload.len();
+            messages.push(message);
+            senders.push(written);
+        }
+        if messages.is_empty() {
+            return None;
+        }
+        let (nats, failure) = (self.nats.clone(), self.failure.clone());
+        Some(Box::pin(async move {
+            let outcomes = write_together(&nats, messages).await;
+            note_failure(&failure, &outcomes);
+            for (sender, outcome) in senders.into_iter().zip(outcomes) {
+                sender.send(outcome).ok();
+            }
+        }))
+    }
+}
+
+async fn finished(writing: Option<&mut Writing>) {
+    if let Some(writing) = writing {
+        writing.await;
     }
 }
 
@@ -166,9 +243,11 @@ async fn write_each(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, In
 
 async fn write_one(nats: &Nats, message: Outgoing) -> Result<bool, InboxError> {
     let deadline = Instant::now() + WRITE_TIMEOUT;
+    let mut may_be_stored = false;
     loop {
         match publish_within(nats, vec![message.clone()], None, TRY_TIMEOUT).await {
-            Ok(stored) => return Ok(stored.duplicate),
+            // After silence, the message that the server knows most probably is this one.
+            Ok(stored) => return Ok(stored.duplicate && !may_be_stored),
             Err(PublishError::Refused { code, description }) if is_storage_refusal(code) => {
                 return Err(InboxError::Full(format!("{description} ({code})")));
             }
@@ -178,7 +257,10 @@ async fn write_one(nats: &Nats, message: Outgoing) -> Result<bool, InboxError> {
             Err(error) if Instant::now() >= deadline => {
                 return Err(InboxError::Unknown(error.to_string()));
             }
-            Err(_) => sleep(RETRY_PAUSE).await,
+            Err(error) => {
+                may_be_stored |= matches!(error, PublishError::Unknown(_));
+                sleep(RETRY_PAUSE).await;
+            }
         }
     }
 }

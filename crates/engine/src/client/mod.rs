@@ -155,6 +155,11 @@ impl Client {
         }))
     }
 
+    /// The partition of a shop.
+    pub fn partition(&self, shop: &Shop) -> u32 {
+        subject::partition(shop, self.0.partitions)
+    }
+
     /// Whether NATS is connected, and JetStream answers and stores.
     pub async fn ready(&self) -> Result<(), BrokerError> {
         if let Some(failure) = self.0.monitor.store_failure().await {
@@ -198,7 +203,7 @@ impl Client {
         let reply = self.expect_reply(key.clone());
         let mut message = self.seal(&command, lane, partition, &shop);
         let store_deadline = deadline.max(Instant::now() + STORE_TIMEOUT);
-        let mut duplicate = self.store(partition, message.clone(), store_deadline).await?;
+        let mut duplicate = self.store(lane, &shop, message.clone(), store_deadline).await?;
         let mut superseded = 0;
         // What had no effect is decided anew. The inbox would drop it, so it gets another id there,
         // the same for all who send it again after that answer.
@@ -210,7 +215,7 @@ impl Client {
             superseded = answered.sequence;
             let id = format!("{}/{superseded}", message_id(&key));
             message.headers.insert("Nats-Msg-Id", id);
-            duplicate = self.store(partition, message, store_deadline).await?;
+            duplicate = self.store(lane, &shop, message, store_deadline).await?;
         }
         Ok(Written { key, shop, partition, duplicate, superseded, reply, deadline })
     }
@@ -218,22 +223,33 @@ impl Client {
     /// Stores a command in the inbox; tells whether it was there already.
     async fn store(
         &self,
-        partition: u32,
+        lane: Lane,
+        shop: &Shop,
         message: Outgoing,
         deadline: Instant,
     ) -> Result<bool, InboxError> {
-        let written = timeout_at(deadline, self.0.inboxes.write(partition, message)).await;
+        let partition = subject::partition(shop, self.0.partitions);
+        let writing = self.0.inboxes.write((partition, lane), shop.clone(), message);
+        let written = timeout_at(deadline, writing).await;
         written.unwrap_or_else(|_| Err(InboxError::silent()))
     }
 
     /// Waits for the answer to a command that is in the inbox.
     pub async fn answer(&self, written: Written) -> Outcome {
-        let Written { key, shop, partition, duplicate, superseded, reply, deadline } = written;
+        let Written { key, shop, partition, duplicate, superseded, mut reply, deadline } = written;
         let (service, _, id) = key;
         let ask_after = if duplicate { Duration::ZERO } else { REPLY_TIMEOUT };
-        let answered = match timeout_at(deadline.min(Instant::now() + ask_after), reply).await {
-            Ok(Ok(reply)) => Some(reply),
-            _ => self.ask_for_answer(&service, &shop, &id, superseded, deadline).await,
+        let ask_at = deadline.min(Instant::now() + ask_after);
+        let asking = async {
+            sleep_until(ask_at).await;
+            self.ask_for_answer(&service, &shop, &id, superseded, deadline).await
+        };
+        // A reply that comes late is still the better answer: what is found when the service is asked
+        // looks the same whether it was answered just now or long ago.
+        let answered = tokio::select! {
+            biased;
+            Ok(reply) = &mut reply => Some(reply),
+            found = asking => found,
         };
         let Some(reply) = answered else { return Outcome::Pending };
         self.note_position(&service, partition, reply.sequence);

@@ -73,6 +73,9 @@ impl Engine {
         if let Location::Postgres(_) = self.config().database {
             let isolate = "set transaction isolation level repeatable read, read only";
             sqlx::query(isolate).execute(&mut *snapshot).await?;
+            // It is idle while the log is folded, however long that takes, and nobody waits for it.
+            let stay = "set local idle_in_transaction_session_timeout to 0";
+            sqlx::query(stay).execute(&mut *snapshot).await?;
         }
         let mut verified = Verified::default();
         for partition in 0..self.config().partitions {

@@ -26,7 +26,13 @@ pub(crate) const MAX_INPUTS: usize = 500;
 /// Lines in one batch that new commands may bring (a bulk command carries many): what follows from a
 /// batch, and so the wait of what is behind it, is bounded by it.
 const MAX_NEW_LINES: usize = 1000;
-/// Of a batch, the most that replicas may take, so that a long log of another service does not hold up the rest.
+/// The lines that bulk may bring into a batch while anything else comes as well. What comes next waits
+/// for the batch that is being handled, and is then handled together with bulk once more.
+const MAX_BULK_LINES_BESIDE: usize = 100;
+/// How long nothing else must have come for bulk to fill batches.
+const QUIET: Duration = Duration::from_secs(1);
+/// Of a batch, the most that replicas may take, so that a long log of another service does not hold up
+/// the rest.
 const MAX_REPLICA_INPUTS: usize = 200;
 /// Of a batch, the most that new commands may take while steps of sagas wait: what has begun goes on
 /// when more orders come than can be handled.
@@ -45,6 +51,25 @@ pub(crate) struct Inputs<S: Service> {
     wake: Arc<Notify>,
     /// The first of the commands that wait for a replica waits no longer than until then.
     held_until: Option<Instant>,
+    bulk: BulkShare,
+}
+
+/// How much of a batch bulk may fill.
+#[derive(Debug, Clone, Copy, Default)]
+struct BulkShare {
+    /// When a batch last had anything but bulk and replicas in it.
+    beside: Option<Instant>,
+}
+
+impl BulkShare {
+    /// The lines that bulk may bring into a batch, of which `free` are left by what else is in it.
+    fn lines(&mut self, is_alone: bool, now: Instant, free: usize) -> usize {
+        if !is_alone {
+            self.beside = Some(now);
+        }
+        let is_quiet = self.beside.is_none_or(|beside| now - beside >= QUIET);
+        if is_quiet { free } else { free.min(MAX_BULK_LINES_BESIDE) }
+    }
 }
 
 /// What comes first in a batch.
@@ -94,7 +119,8 @@ impl<S: Service> Inputs<S> {
             streams.push((rank, open(source.service, Some(source), selection)));
         }
         streams.push((Rank::Bulk, open("inbox.bulk", None, lane(Lane::Bulk))));
-        Self { streams, internal: VecDeque::new(), wake, held_until: None }
+        let (internal, bulk) = (VecDeque::new(), BulkShare::default());
+        Self { streams, internal, wake, held_until: None, bulk }
     }
 
     /// Hands in an input that came from no stream.
@@ -160,10 +186,12 @@ impl<S: Service> Inputs<S> {
         self.held_until = None;
         self.take_ranked(Rank::Replica, MAX_REPLICA_INPUTS, &mut batch, &seen)?;
         self.settle(positions, &mut batch, |rank| rank == Rank::Replica);
-        for (source, position) in &batch.positions {
-            seen.set(source, position.clone());
+        // Shop by shop: what waits of one of them says nothing about the others.
+        for (_, stream) in self.streams.iter().filter(|(rank, _)| *rank == Rank::Replica) {
+            seen.set(stream.source(), stream.by_shop());
         }
-        let limit = batch.inputs.len() + MAX_LIVE_INPUTS;
+        let replicas = batch.inputs.len();
+        let limit = replicas + MAX_LIVE_INPUTS;
         self.take_ranked(Rank::Live, limit, &mut batch, &seen)?;
         while batch.inputs.len() < MAX_INPUTS
             && let Some(input) = self.internal.pop_front()
@@ -172,6 +200,8 @@ impl<S: Service> Inputs<S> {
         }
         self.take_ranked(Rank::Saga, MAX_INPUTS, &mut batch, &seen)?;
         self.take_ranked(Rank::Live, MAX_INPUTS, &mut batch, &seen)?;
+        let is_alone = batch.inputs.len() == replicas;
+        batch.free_lines = self.bulk.lines(is_alone, Instant::now(), batch.free_lines);
         self.take_ranked(Rank::Bulk, MAX_INPUTS, &mut batch, &seen)?;
         self.settle(positions, &mut batch, |rank| rank != Rank::Replica);
         Ok(batch)
@@ -221,5 +251,20 @@ impl<S: Service> Batch<S> {
     /// Adds an input.
     pub(crate) fn push(&mut self, input: Input<S>) {
         self.inputs.push_back(input);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bulk_fills_batches_only_when_nothing_else_comes() {
+        let (mut bulk, start) = (BulkShare::default(), Instant::now());
+        assert_eq!(bulk.lines(true, start, MAX_NEW_LINES), MAX_NEW_LINES);
+        assert_eq!(bulk.lines(false, start, MAX_NEW_LINES), MAX_BULK_LINES_BESIDE);
+        assert_eq!(bulk.lines(true, start + QUIET / 2, MAX_NEW_LINES), MAX_BULK_LINES_BESIDE);
+        assert_eq!(bulk.lines(true, start + QUIET / 2, 7), 7);
+        assert_eq!(bulk.lines(true, start + QUIET, MAX_NEW_LINES), MAX_NEW_LINES);
     }
 }

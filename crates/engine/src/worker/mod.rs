@@ -17,6 +17,7 @@ pub(crate) mod projected;
 pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod run;
+pub(crate) mod slots;
 pub(crate) mod spans;
 pub(crate) mod status;
 pub(crate) mod stream;

@@ -3,7 +3,10 @@
 //! Rows are written now and then, so that those which change often are written once. A question
 //! never notices: it has everything written first that is in the log.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use tokio::sync::watch;
 
@@ -14,8 +17,48 @@ pub(crate) struct Projected {
     appended: AtomicU64,
     /// The rows hold the log up to here.
     reached: watch::Sender<u64>,
-    /// The furthest position that somebody waits for.
-    wanted: watch::Sender<u64>,
+    wanted: watch::Sender<Wanted>,
+}
+
+/// Up to where the rows are to be written without delay.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// The furthest position that the worker itself wants.
+    furthest: u64,
+    /// The positions that questions wait for, and how many do. Not their maximum: who asks may name
+    /// any, also one that the log will never reach, and that must not hide the others.
+    waiting: BTreeMap<u64, usize>,
+}
+
+impl Wanted {
+    /// Whether somebody wants a position that the rows, written up to `reached`, do not hold and the
+    /// log up to `last` does.
+    fn is_between(&self, reached: u64, last: u64) -> bool {
+        reached < last
+            && ((reached < self.furthest && self.furthest <= last)
+                || self.waiting.range(reached + 1..=last).next().is_some())
+    }
+}
+
+/// A question that waits for a position, until it is dropped.
+struct Waiting<'a> {
+    wanted: &'a watch::Sender<Wanted>,
+    position: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.wanted.send_if_modified(|wanted| {
+            if let Some(count) = wanted.waiting.get_mut(&self.position) {
+                *count -= 1;
+                if *count == 0 {
+                    wanted.waiting.remove(&self.position);
+                }
+            }
+            // Nobody waits for less being wanted.
+            false
+        });
+    }
 }
 
 impl Default for Projected {
@@ -23,7 +66,7 @@ impl Default for Projected {
         Self {
             appended: AtomicU64::new(0),
             reached: watch::Sender::new(0),
-            wanted: watch::Sender::new(0),
+            wanted: watch::Sender::new(Wanted::default()),
         }
     }
 }
@@ -48,8 +91,12 @@ impl Projected {
     /// Waits until the rows hold all that was appended, and the log up to `position`.
     pub(crate) async fn wait_for(&self, position: u64) {
         let position = position.max(self.appended());
-        self.want(position);
         let mut reached = self.reached.subscribe();
+        if *reached.borrow() >= position {
+            return;
+        }
+        self.wanted.send_modify(|wanted| *wanted.waiting.entry(position).or_default() += 1);
+        let _waiting = Waiting { wanted: &self.wanted, position };
         // The sender lives as long as `self`, so this ends only when the position is reached.
         reached.wait_for(|reached| *reached >= position).await.ok();
     }
@@ -57,8 +104,8 @@ impl Projected {
     /// Lets the rows be written as soon as the log has come up to `position`.
     pub(crate) fn want(&self, position: u64) {
         self.wanted.send_if_modified(|wanted| {
-            let is_further = position > *wanted;
-            *wanted = position.max(*wanted);
+            let is_further = position > wanted.furthest;
+            wanted.furthest = position.max(wanted.furthest);
             is_further
         });
     }
@@ -67,6 +114,41 @@ impl Projected {
     pub(crate) async fn is_wanted(&self, last: u64) {
         let reached = *self.reached.borrow();
         let mut wanted = self.wanted.subscribe();
-        wanted.wait_for(|wanted| *wanted > reached && *wanted <= last).await.ok();
+        wanted.wait_for(|wanted| wanted.is_between(reached, last)).await.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_position_that_is_never_reached_hides_no_other() {
+        let projected = Projected::default();
+        projected.append(5);
+        let mut never = Box::pin(projected.wait_for(u64::MAX));
+        assert!((&mut never).now_or_never().is_none());
+        assert!(projected.is_wanted(5).now_or_never().is_none(), "the log does not hold it");
+
+        let mut asks = Box::pin(projected.wait_for(4));
+        assert!((&mut asks).now_or_never().is_none());
+        assert!(projected.is_wanted(5).now_or_never().is_some());
+        projected.reach(5);
+        assert!((&mut asks).now_or_never().is_some());
+        assert!(projected.is_wanted(5).now_or_never().is_none());
+        drop((never, asks));
+        assert!(projected.wanted.borrow().waiting.is_empty());
+    }
+
+    #[test]
+    fn what_the_worker_wants_is_wanted_once_the_log_holds_it() {
+        let projected = Projected::default();
+        projected.want(3);
+        assert!(projected.is_wanted(2).now_or_never().is_none());
+        assert!(projected.is_wanted(3).now_or_never().is_some());
+        projected.reach(3);
+        assert!(projected.is_wanted(4).now_or_never().is_none());
     }
 }

@@ -31,13 +31,18 @@ use crate::{
         fold::panic_text,
         store,
     },
-    worker::{projected::Projected, reply},
+    worker::{projected::Projected, reply, slots::Slots},
 };
 
 /// Questions that are answered at the same time.
 const MAX_QUERIES: usize = 6;
-/// How long a question waits for the projection to come as far as it asks for.
-const POSITION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of these, the most of one shop.
+const MAX_QUERIES_OF_SHOP: usize = 4;
+/// Questions that wait for the projection or for a slot; the next ones are not looked at before.
+const MAX_WAITING: usize = 4_096;
+/// How long a question waits for the projection to come as far as it asks for. Shorter than its sender
+/// waits for the answer, which is 5 seconds.
+const POSITION_TIMEOUT: Duration = Duration::from_secs(3);
 /// The largest answer, in bytes: below the server's `max_payload` of 1 MiB.
 const MAX_ANSWER_BYTES: usize = 1_000_000;
 /// Parked inputs of one page.
@@ -95,24 +100,25 @@ impl<S: Service> Answering<S> {
             crate::Error::jetstream("subscribe to questions of", S::NAME, error)
         })?;
         let this = Arc::new(self);
-        let slots = Arc::new(Semaphore::new(MAX_QUERIES));
+        let slots = Slots::new(MAX_QUERIES, MAX_QUERIES_OF_SHOP);
+        let room = Arc::new(Semaphore::new(MAX_WAITING));
         let mut answering = JoinSet::new();
         while let Some(message) = questions.next().await {
             while answering.try_join_next().is_some() {}
-            let Ok(slot) = slots.clone().acquire_owned().await else { break };
-            let this = this.clone();
+            let Ok(waiting) = room.clone().acquire_owned().await else { break };
+            let (this, slots) = (this.clone(), slots.clone());
             answering.spawn(async move {
-                this.answer(message).await;
-                drop(slot);
+                this.answer(message, &slots).await;
+                drop(waiting);
             });
         }
         // Nobody would answer any more, and nobody would notice.
         Err(crate::Error::StepEnded("its subscription to questions ended".to_owned()))
     }
 
-    async fn answer(&self, message: Message) {
+    async fn answer(&self, message: Message, slots: &Arc<Slots>) {
         let Some(reply) = message.reply.clone() else { return };
-        let found = AssertUnwindSafe(self.find(&message)).catch_unwind().await;
+        let found = AssertUnwindSafe(self.find(&message, slots)).catch_unwind().await;
         let found = found.unwrap_or_else(|panic| Err(Failure::Panicked(panic_text(&*panic))));
         let found = found.and_then(|found| match found {
             Some(found) if found.len() > MAX_ANSWER_BYTES => Err(Failure::TooLarge(found.len())),
@@ -140,7 +146,11 @@ impl<S: Service> Answering<S> {
     }
 
     /// What the question finds, encoded.
-    async fn find(&self, message: &Message) -> Result<Option<Vec<u8>>, Failure> {
+    async fn find(
+        &self,
+        message: &Message,
+        slots: &Arc<Slots>,
+    ) -> Result<Option<Vec<u8>>, Failure> {
         let shop = message.subject.rsplit('.').next().and_then(|shop| Shop::parse(shop).ok());
         let shop = shop.unwrap_or_else(Shop::unknown);
         let query = proto::Query::decode(message.payload.clone()).map_err(WireError::from)?;
@@ -149,6 +159,8 @@ impl<S: Service> Answering<S> {
             // Rather a slightly older answer than none: the asker sees the version.
             tracing::debug!(subject = %message.subject, "answers from an older projection");
         }
+        // Not before: who waits for a position takes no slot from others.
+        let _slot = slots.acquire(&shop).await;
         match query.question.ok_or(WireError::Missing("question"))? {
             Question::Service(question) => {
                 let question = S::question(&question)?;

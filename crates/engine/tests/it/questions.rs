@@ -1,6 +1,7 @@
 //! Questions to whoever runs a partition, and why they are not answered.
 
 use engine::{AskError, Client};
+use futures::{FutureExt, future::join_all};
 use prost::Message;
 use protocol::proto::{
     Query, QueryFailureKind, QueryResponse, query_response::Outcome as QueryOutcome,
@@ -16,6 +17,7 @@ use crate::{
 testkit::on_both_databases!(
     a_question_that_cannot_be_answered_says_why,
     a_question_to_a_service_that_nobody_runs_says_that_it_is_silent,
+    questions_that_wait_for_a_position_hold_up_no_other,
 );
 
 /// The kind of failure with which a question to the ledger ends.
@@ -64,4 +66,22 @@ async fn a_question_to_a_service_that_nobody_runs_says_that_it_is_silent(db: Db)
     let client = rig.engine().await.client();
     let asked = client.query(INTAKE, &shop(), Vec::new(), 0).await;
     assert!(matches!(&asked, Err(AskError::Silent { service }) if service == INTAKE), "{asked:?}");
+}
+
+/// More questions than are answered at once wait for an event that does not come: behind them, another
+/// one would not be answered before its sender gives up.
+async fn questions_that_wait_for_a_position_hold_up_no_other(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    let answered = send(&client, deposit("A", 1)).await;
+    let mut waiting = Box::pin(join_all((0..20).map(|_| account(&client, "A", u64::MAX))));
+    // They are sent.
+    assert!((&mut waiting).now_or_never().is_none());
+    for _ in 0..3 {
+        assert!(account(&client, "A", answered.sequence).await.is_some());
+    }
+    drop(waiting);
+    running.stop().await;
 }

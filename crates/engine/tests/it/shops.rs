@@ -11,7 +11,7 @@ use std::{
 };
 
 use engine::{Client, Engine, Faults, Step};
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use protocol::subject::{Lane, POSITIONS_HEADER};
 use testkit::{Db, Entry, eventually};
 
@@ -22,6 +22,7 @@ use crate::{
 };
 
 testkit::on_both_databases!(
+    commands_of_one_shop_that_wait_to_be_stored_do_not_hold_up_another,
     a_backlog_of_one_shop_does_not_hold_up_another,
     an_import_of_one_shop_does_not_hold_up_that_of_another,
     every_crash_in_a_window_of_several_shops_loses_and_doubles_nothing,
@@ -82,6 +83,21 @@ fn wait_until_dropped(gate: &Mutex<Receiver<()>>) {
 
 async fn await_events(rig: &Rig, count: usize) {
     eventually("all are in the log", async || rig.log().await.len() >= count).await;
+}
+
+async fn commands_of_one_shop_that_wait_to_be_stored_do_not_hold_up_another(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let client = engine.client();
+    let flood = (0..BACKLOG).map(|number| of("flood", deposit("A", number as i64)));
+    let late = [of("late", deposit("A", 1)), of("late", deposit("A", 2))];
+    // All are sent at once, those of the other shop last.
+    join_all(flood.chain(late).map(|command| store(&client, Lane::Live, command))).await;
+    let mut shops = Vec::new();
+    let read = engine.read_inbox(0, |_, command: Command| shops.push(command.shop));
+    read.await.expect("it can be read");
+    let last = shops.iter().rposition(|shop| shop == "late").expect("it is stored");
+    assert!(last < BACKLOG / 2, "it was stored as number {last} of {}", shops.len());
 }
 
 async fn check_backlog(db: Db, lane: Lane) {
@@ -274,7 +290,7 @@ async fn a_deadline_does_not_wait_for_the_backlog_of_another_shop(db: Db) {
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
     for shop in ["waits", "other"] {
-        send(&client, of(shop, deposit_then(shop, 1, "promise"))).await;
+        store(&client, Lane::Live, of(shop, deposit_then(shop, 1, "promise"))).await;
     }
     // One of them has an input that waits for seconds: its deadline is later than that, as what
     // came before a deadline counts; the other's is not.

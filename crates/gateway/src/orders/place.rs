@@ -57,7 +57,7 @@ pub(crate) async fn post(
         Some(_) => Some(state.services.watch_order(&context.shop, id).await?),
         None => None,
     };
-    match state.services.send(Lane::Live, command, state.answer_timeout).await? {
+    match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
         Reply::Pending => Ok(pending(&context.shop, id, &command_id)),
         Reply::Answered(answer) => {
             let placing =
@@ -139,7 +139,7 @@ impl Placing<'_> {
         let shown = match (watch, self.context.wait, placed) {
             (Some(watch), Some(wait), _) => self.settled(id, answer, watch, wait).await,
             (_, _, Some(placed)) if !answer.replayed => Ok(Some(placed)),
-            _ => find_order(self.state, shop, id, answer.sequence).await,
+            _ => find_order(self.state, self.context, id).await,
         };
         let Ok(Some(order)) = shown else {
             tracing::warn!(order.id = %id, "an order is placed and cannot be read yet");
@@ -166,7 +166,7 @@ impl Placing<'_> {
         };
         if answer.replayed {
             // Its final event may have come before the watch began.
-            let order = find_order(state, &context.shop, id, answer.sequence).await?;
+            let order = find_order(state, context, id).await?;
             if order.as_ref().is_some_and(|order| order.status.is_final()) {
                 return Ok(order);
             }
@@ -176,7 +176,10 @@ impl Placing<'_> {
             sequence = watch.wait(rest) => sequence,
             () = state.shutdown.cancelled() => None,
         };
-        find_order(state, &context.shop, id, final_event.unwrap_or(answer.sequence)).await
+        if let Some(sequence) = final_event {
+            context.seen.note("order", state.services.partition(&context.shop), sequence);
+        }
+        find_order(state, context, id).await
     }
 }
 

@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use super::{
     Options,
-    figures::{Fairness, Setup},
+    figures::{Fairness, Latency, Setup},
+    load::Load,
     setup::{Environment, Installation},
 };
 
@@ -22,13 +23,16 @@ const CALM_RATE: u32 = 100;
 const BUSY_RATE: u32 = 1_000;
 
 /// Measures the latency of a shop alone, beside another one that pushes stock lines without a pause,
-/// and beside one that places 1,000 orders a second.
+/// and beside one that places 1,000 orders a second; and with the same load in another installation on
+/// the same machine, which shares nothing but cores and disks: that is what fairness cannot prevent.
 pub(super) async fn measure(environment: &Environment, options: &Options) -> Result<Fairness> {
     let progress = |what: &str| options.progress("fairness", what);
     progress("starting");
-    let installation = Installation::start(Setup::R1Sqlite, environment, "fairness", &[]).await?;
-    let calm = installation.load(CALM_SHOP).await?;
-    let busy = installation.load(&neighbour(environment.settings.partitions)?).await?;
+    let start =
+        async |name: &str| Installation::start(Setup::R1Sqlite, environment, name, &[]).await;
+    let installation = start("fairness").await?;
+    let neighbour = neighbour(environment.settings.partitions)?;
+    let (calm, busy) = (installation.load(CALM_SHOP).await?, installation.load(&neighbour).await?);
     calm.open().await?;
     busy.open().await?;
     let duration = Duration::from_secs(options.seconds.into());
@@ -39,32 +43,67 @@ pub(super) async fn measure(environment: &Environment, options: &Options) -> Res
     calm.quiet().await?;
     progress("a shop alone");
     let alone = calm.at_rate("alone", CALM_RATE, duration).await?;
-
     progress("beside a shop that pushes stock lines");
-    let (stop, stopped) = oneshot::channel();
-    let (lines, beside_lines) = tokio::join!(busy.lines_until(stopped), async {
-        let measured = calm.at_rate("beside-lines", CALM_RATE, duration).await;
-        stop.send(()).ok();
-        measured
-    });
-
-    calm.quiet().await?;
+    let (beside_lines, lines) = with_lines(&calm, &busy, "beside-lines", duration).await?;
     progress("beside a shop that places 1,000 orders a second");
-    let (accepted, beside_orders) = tokio::join!(
-        busy.flood("busy", BUSY_RATE, duration),
-        calm.at_rate("beside-orders", CALM_RATE, duration)
-    );
-    let accepted = accepted.context("place the orders of the other shop")?;
-    drop((calm, busy));
+    let (beside_orders, orders_accepted) =
+        with_orders(&calm, &busy, "beside-orders", duration).await?;
+
+    progress("starting another installation");
+    let other = start("fairness-apart").await?;
+    let apart = other.load(&neighbour).await?;
+    apart.open().await?;
+    progress("while stock lines are pushed there");
+    let (lines_apart, _) = with_lines(&calm, &apart, "lines-apart", duration).await?;
+    progress("while 1,000 orders a second are placed there");
+    let (orders_apart, _) = with_orders(&calm, &apart, "orders-apart", duration).await?;
+    drop((calm, busy, apart));
+    other.stop().await?;
     installation.stop().await?;
     Ok(Fairness {
         alone,
-        beside_lines: beside_lines?,
-        lines: lines.context("push the lines of the other shop")?,
-        beside_orders: beside_orders?,
+        beside_lines,
+        lines,
+        lines_apart,
+        beside_orders,
         orders_per_s: BUSY_RATE,
-        orders_accepted: accepted,
+        orders_accepted,
+        orders_apart,
     })
+}
+
+/// The latency of a shop while another one pushes stock lines, and how many those are.
+async fn with_lines(
+    calm: &Load,
+    busy: &Load,
+    name: &str,
+    duration: Duration,
+) -> Result<(Latency, u64)> {
+    let (stop, stopped) = oneshot::channel();
+    let (lines, measured) = tokio::join!(busy.lines_until(stopped), async {
+        let measured = calm.at_rate(name, CALM_RATE, duration).await;
+        stop.send(()).ok();
+        measured
+    });
+    let lines = lines.context("push the lines of the other shop")?;
+    busy.quiet().await?;
+    Ok((measured?, lines))
+}
+
+/// The latency of a shop while another one places orders, and how many of those are accepted.
+async fn with_orders(
+    calm: &Load,
+    busy: &Load,
+    name: &str,
+    duration: Duration,
+) -> Result<(Latency, u64)> {
+    let (accepted, measured) = tokio::join!(
+        busy.flood(name, BUSY_RATE, duration),
+        calm.at_rate(name, CALM_RATE, duration)
+    );
+    let accepted = accepted.context("place the orders of the other shop")?;
+    busy.quiet().await?;
+    Ok((measured?, accepted))
 }
 
 /// A shop in the partition of the calm one.

@@ -213,12 +213,16 @@ pub struct Fairness {
     pub beside_lines: Latency,
     /// The lines that it pushed meanwhile.
     pub lines: u64,
+    /// Another shop pushes stock lines in another installation on the same machine.
+    pub lines_apart: Latency,
     /// Another shop places orders.
     pub beside_orders: Latency,
     /// The orders that it placed a second.
     pub orders_per_s: u32,
     /// Those of them that were accepted, in all; the others were refused for overload.
     pub orders_accepted: u64,
+    /// Another shop places orders in another installation on the same machine.
+    pub orders_apart: Latency,
 }
 
 fn millis(latencies: &Latencies, percentile: f64) -> f64 {

@@ -362,16 +362,16 @@ impl fmt::Display for TelemetryCost {
 
 impl fmt::Display for Fairness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { alone, beside_lines, lines, beside_orders, orders_per_s, orders_accepted } =
-            self;
+        let Self { alone, beside_lines, beside_orders, .. } = self;
         writeln!(
             f,
             "Fairness: {} orders/s of one shop, alone; beside a shop that pushed {} stock lines; and beside one\n\
-             that placed {} orders/s, of which {} were accepted.",
+             that placed {} orders/s, of which {} were accepted. Elsewhere: with that load in another installation\n\
+             on the same machine.",
             alone.rate_per_s,
-            number(*lines),
-            number(*orders_per_s),
-            number(*orders_accepted)
+            number(self.lines),
+            number(self.orders_per_s),
+            number(self.orders_accepted)
         )?;
         let names = ["alone", "beside lines", "beside orders"];
         let mut head = format!("  {:<NAME_WIDTH$}{:>EXPECTED_WIDTH$}", "", "expected");
@@ -380,33 +380,38 @@ impl fmt::Display for Fairness {
             write!(head, "{name:>width$}  ")?;
         }
         writeln!(f, "{}", head.trim_end())?;
-        let all = [alone, beside_lines, beside_orders];
+        let with = [alone, beside_lines, beside_orders];
         let row = |name: &str, value: fn(&Latency) -> f64| Row {
             name: name.to_owned(),
             unit: Unit::Millis,
             expected: Expected::Nothing,
-            cells: all.map(|it| Cell::of(Some(value(it)))).into(),
-        };
-        let growth = |name: &str, value: fn(&Latency) -> f64| {
-            let growth = |it: &Latency| value(it) / value(alone) - 1.0;
-            Row {
-                name: name.to_owned(),
-                unit: Unit::Share,
-                expected: Expected::AtMost(FAIRNESS_GROWTH),
-                cells: [
-                    Cell::default(),
-                    Cell::of(Some(growth(beside_lines))),
-                    Cell::of(Some(growth(beside_orders))),
-                ]
-                .into(),
-            }
+            cells: with.map(|it| Cell::of(Some(value(it)))).into(),
         };
         writeln!(f, "{}", row("accepted, p50", |it| it.accepted_p50_ms))?;
         writeln!(f, "{}", row("accepted, p99", |it| it.accepted_p99_ms))?;
-        writeln!(f, "{}", growth("  more than alone", |it| it.accepted_p99_ms))?;
+        self.write_growth(f, |it| it.accepted_p99_ms)?;
+        writeln!(f)?;
         writeln!(f, "{}", row("settled, p50", |it| it.settled_p50_ms))?;
         writeln!(f, "{}", row("settled, p99", |it| it.settled_p99_ms))?;
-        write!(f, "{}", growth("  more than alone", |it| it.settled_p99_ms))
+        self.write_growth(f, |it| it.settled_p99_ms)
+    }
+}
+
+impl Fairness {
+    /// By how much a figure is larger than alone, with the load beside and elsewhere.
+    fn write_growth(&self, f: &mut fmt::Formatter<'_>, value: fn(&Latency) -> f64) -> fmt::Result {
+        let growth = |it: &Latency| Cell::of(Some(value(it) / value(&self.alone) - 1.0));
+        let row = |name: &str, expected, lines, orders| Row {
+            name: name.to_owned(),
+            unit: Unit::Share,
+            expected,
+            cells: vec![Cell::default(), growth(lines), growth(orders)],
+        };
+        let limit = Expected::AtMost(FAIRNESS_GROWTH);
+        let beside = row("  more than alone", limit, &self.beside_lines, &self.beside_orders);
+        let (lines, orders) = (&self.lines_apart, &self.orders_apart);
+        let apart = row("  with the load elsewhere", Expected::Nothing, lines, orders);
+        write!(f, "{beside}\n{apart}")
     }
 }
 
@@ -511,13 +516,18 @@ mod tests {
             alone: latency(100),
             beside_lines: latency(110),
             lines: 5_000,
+            lines_apart: latency(105),
             beside_orders: latency(130),
             orders_per_s: 1_000,
             orders_accepted: 900,
+            orders_apart: latency(120),
         };
         let text = fairness.to_string();
         let growth = text.lines().find(|line| line.contains("more than alone"));
         let growth = growth.expect("there is such a line");
         assert!(growth.contains("10.0 %        ✓    30.0 %        ✗"), "{growth}");
+        let apart = text.lines().find(|line| line.contains("with the load elsewhere"));
+        let apart = apart.expect("there is such a line");
+        assert!(apart.contains("5.0 %") && apart.contains("20.0 %"), "{apart}");
     }
 }
