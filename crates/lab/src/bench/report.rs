@@ -13,7 +13,7 @@ use self::row::{
     Cell, EXPECTED_WIDTH, Expected, MET, MISSED, NAME_WIDTH, RATIO_WIDTH, Row, Unit, VALUE_WIDTH,
 };
 use super::figures::{
-    Fairness, Figures, Latency, Measured, Memory, SetupFigures, TelemetryCost, Throughput,
+    Cost, Fairness, Figures, Latency, Measured, Memory, SetupFigures, TelemetryCost, Throughput,
 };
 use crate::figures::time;
 
@@ -230,28 +230,45 @@ fn write_measured<T: fmt::Display>(
 
 impl fmt::Display for TelemetryCost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let expected = Expected::AtMost(TELEMETRY_LOSS);
-        let (median, low, high) = (self.loss(50.0), self.loss(25.0), self.loss(75.0));
+        let Self { orders, by_default, every_trace } = self;
         writeln!(
             f,
-            "Telemetry: a trace of every request and all metrics, against none; {} pairs of {} orders, {} kB of\n\
-             spans exported.",
-            self.throughput_loss.len(),
-            number(self.orders),
-            number(self.exported_kb)
+            "Telemetry: all metrics, with the default share of traces and with a trace of every request, against\n\
+             none; {} rounds of {} orders each.",
+            by_default.throughput_loss.len(),
+            number(*orders)
         )?;
-        let row = |name: &str, expected, value| Row {
+        writeln!(f, "{}", head(&["default", "every trace"]))?;
+        let row = |name: &str, unit, expected, value: &dyn Fn(&Cost) -> Option<f64>| Row {
             name: name.to_owned(),
-            unit: Unit::Share,
+            unit,
             expected,
-            cells: vec![Cell::of(value)],
+            cells: [by_default, every_trace].map(|cost| Cell::of(value(cost))).into(),
         };
-        let loss = row("loss of orders/s: median of pairs", expected, Some(median));
-        let quartiles = format!("(quartiles {:.1} % and {:.1} %)", low * 100.0, high * 100.0);
-        writeln!(f, "{loss}  {quartiles}")?;
-        let growth = row("more CPU time of the services", Expected::Nothing, self.cpu_growth);
-        write!(f, "{growth}")
+        let loss = |name: &str, expected, percentile| {
+            row(name, Unit::Share, expected, &move |cost| Some(cost.loss(percentile)))
+        };
+        let none = Expected::Nothing;
+        writeln!(
+            f,
+            "{}",
+            loss("loss of orders/s: median", Expected::AtMost(TELEMETRY_LOSS), 50.0)
+        )?;
+        writeln!(f, "{}", loss("  first quartile", none, 25.0))?;
+        writeln!(f, "{}", loss("  third quartile", none, 75.0))?;
+        let growth = row("more CPU time of the services", Unit::Share, none, &|it| it.cpu_growth);
+        writeln!(f, "{growth}")?;
+        let exported = |cost: &Cost| Some(cost.exported_kb as f64 / 1000.0);
+        write!(f, "{}", row("spans exported", Unit::Megabytes, none, &exported))
     }
+}
+
+/// The first line of a table with these columns.
+fn head(columns: &[&str]) -> String {
+    let width = VALUE_WIDTH + RATIO_WIDTH;
+    let columns: String = columns.iter().map(|name| format!("{name:>width$}  ")).collect();
+    let head = format!("  {:<NAME_WIDTH$}{:>EXPECTED_WIDTH$}{columns}", "", "expected");
+    head.trim_end().to_owned()
 }
 
 impl fmt::Display for Fairness {
@@ -267,13 +284,7 @@ impl fmt::Display for Fairness {
             number(*orders_per_s),
             number(*orders_accepted)
         )?;
-        let names = ["alone", "beside lines", "beside orders"];
-        let mut head = format!("  {:<NAME_WIDTH$}{:>EXPECTED_WIDTH$}", "", "expected");
-        for name in names {
-            let width = VALUE_WIDTH + RATIO_WIDTH;
-            write!(head, "{name:>width$}  ")?;
-        }
-        writeln!(f, "{}", head.trim_end())?;
+        writeln!(f, "{}", head(&["alone", "beside lines", "beside orders"]))?;
         let all = [alone, beside_lines, beside_orders];
         let row = |name: &str, value: fn(&Latency) -> f64| Row {
             name: name.to_owned(),

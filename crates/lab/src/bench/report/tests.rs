@@ -72,15 +72,22 @@ fn what_was_not_measured_is_said_and_has_no_row() {
 }
 
 #[test]
-fn the_cost_of_telemetry_is_the_median_of_its_pairs() {
-    let cost = TelemetryCost {
-        throughput_loss: vec![0.01, 0.05, 0.02],
+fn the_cost_of_telemetry_is_the_median_of_its_rounds() {
+    let cost = |throughput_loss: [f64; 3], exported_kb| Cost {
+        throughput_loss: throughput_loss.into(),
         cpu_growth: Some(0.04),
+        exported_kb,
+    };
+    let cost = TelemetryCost {
         orders: 2_000,
-        exported_kb: 10,
+        by_default: cost([0.01, 0.05, 0.02], 1_000),
+        every_trace: cost([0.1, 0.12, 0.11], 10_000),
     };
     let text = cost.to_string();
-    assert!(text.contains("≤ 3 %     2.0 %        ✓  (quartiles 1.5 % and 3.5 %)"), "{text}");
+    let line = |name| text.lines().find(|line| line.contains(name)).expect("there is such a line");
+    assert!(line("median").ends_with("≤ 3 %     2.0 %        ✓    11.0 %        ✗"), "{text}");
+    assert!(line("first quartile").ends_with("1.5 %             10.5 %"), "{text}");
+    assert!(line("exported").ends_with("1 MB              10 MB"), "{text}");
 }
 
 #[test]
