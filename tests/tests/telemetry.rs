@@ -2,25 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
-use axum::{Router, body::Bytes, extract::State, routing::post};
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
-    common::v1::any_value::Value,
-    trace::v1::Span,
-};
-use prost::Message;
+use opentelemetry_proto::tonic::{common::v1::any_value::Value, trace::v1::Span};
 use telemetry::{LogFormat, Settings, Telemetry};
-use testkit::{Db, eventually};
+use testkit::{Collector, Db, eventually};
 use tests::{Installation, SHOP, order, stock};
-use tokio::{
-    net::TcpListener,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -52,34 +42,9 @@ const OF_FAILURES: [&str; 2] =
 /// How long spans may take to the collector.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a collector got.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
-
-impl Collector {
-    async fn start() -> (Self, SocketAddr) {
-        let collector = Self::default();
-        let routes = Router::new().route("/v1/traces", post(take)).with_state(collector.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        (collector, address)
-    }
-
-    /// The spans of the trace.
-    fn spans(&self) -> Vec<Span> {
-        let requests = self.0.lock().expect("nobody panicked");
-        let resources = requests.iter().flat_map(|request| &request.resource_spans);
-        let scopes = resources.flat_map(|resource| &resource.scope_spans);
-        let spans = scopes.flat_map(|scope| scope.spans.clone());
-        spans.filter(|span| hex(&span.trace_id) == TRACE).collect()
-    }
-}
-
-async fn take(State(collector): State<Collector>, body: Bytes) -> Vec<u8> {
-    let request = ExportTraceServiceRequest::decode(body).expect("is an export of traces");
-    collector.0.lock().expect("nobody panicked").push(request);
-    ExportTraceServiceResponse::default().encode_to_vec()
+/// The spans of the trace.
+fn spans_of_trace(collector: &Collector) -> Vec<Span> {
+    collector.spans().into_iter().filter(|span| hex(&span.trace_id) == TRACE).collect()
 }
 
 fn hex(id: &[u8]) -> String {
@@ -107,14 +72,14 @@ fn missing(spans: &[Span]) -> Vec<String> {
     expected.filter(|it| !there.contains(it)).map(|(name, kind)| format!("{name} {kind}")).collect()
 }
 
-fn start_telemetry(collector: SocketAddr) -> Telemetry {
+fn start_telemetry(collector: &Collector) -> Telemetry {
     let telemetry = telemetry::start(&Settings {
         service: "tradewind",
         version: "1.2.3",
         instance: "test".to_owned(),
         log: "error".to_owned(),
         log_format: LogFormat::Json,
-        otlp_endpoint: Some(format!("http://{collector}")),
+        otlp_endpoint: Some(collector.url()),
         trace_ratio: 0.0,
         metrics: true,
         metrics_listen: None,
@@ -126,8 +91,8 @@ fn start_telemetry(collector: SocketAddr) -> Telemetry {
 /// One test, because a process has one telemetry.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_one_trace_and_a_scrape_has_every_metric() {
-    let (collector, address) = Collector::start().await;
-    let telemetry = start_telemetry(address);
+    let collector = Collector::start().await;
+    let telemetry = start_telemetry(&collector);
     let metrics = telemetry.metrics();
     let db = Db::sqlite();
     let installation =
@@ -149,16 +114,16 @@ async fn an_order_is_one_trace_and_a_scrape_has_every_metric() {
     assert_eq!(placed["status"], "paid", "{placed}");
 
     let deadline = Instant::now() + EXPORT_TIMEOUT;
-    while !missing(&collector.spans()).is_empty() && Instant::now() < deadline {
+    while !missing(&spans_of_trace(&collector)).is_empty() && Instant::now() < deadline {
         sleep(Duration::from_millis(100)).await;
     }
-    let spans = collector.spans();
+    let spans = spans_of_trace(&collector);
     let names: Vec<_> = spans
         .iter()
         .map(|span| format!("{} {}", span.name, attribute(span, "input.kind")))
         .collect();
     assert_eq!(missing(&spans), [""; 0], "among {names:#?}");
-    is_one_tree(&collector.spans());
+    is_one_tree(&spans_of_trace(&collector));
     let metrics = format!("{}/metrics", installation.url());
     eventually("every metric has a series", async || {
         let text = reqwest::get(&metrics).await.expect("it answers").text().await.expect("is text");

@@ -14,35 +14,26 @@ use axum::{
     response::Response,
     routing::get,
 };
-use engine::metrics::{Kind, Metric};
-use metrics::{Gauge, Unit, gauge, histogram};
+use engine::metrics::Metric;
+use metrics::{Gauge, gauge, histogram};
 
 /// Time of a request.
-pub const REQUEST_DURATION: Metric = Metric {
-    name: "tradewind_http_request_duration_seconds",
-    kind: Kind::Histogram,
-    unit: Unit::Seconds,
-    labels: &["method", "route", "status"],
-    help: "Time from the headers of a request to those of its response.",
-};
+pub const REQUEST_DURATION: Metric = Metric::histogram_seconds(
+    "tradewind_http_request_duration_seconds",
+    &["method", "route", "status"],
+    "Time from the headers of a request to those of its response.",
+);
 
 /// Requests that are not yet answered.
-pub const REQUESTS_IN_FLIGHT: Metric = Metric {
-    name: "tradewind_http_requests_in_flight",
-    kind: Kind::Gauge,
-    unit: Unit::Count,
-    labels: &[],
-    help: "Requests that are not yet answered.",
-};
+pub const REQUESTS_IN_FLIGHT: Metric =
+    Metric::gauge("tradewind_http_requests_in_flight", &[], "Requests that are not yet answered.");
 
 /// Time of a write to the inbox.
-pub const INBOX_WRITE_DURATION: Metric = Metric {
-    name: "tradewind_inbox_write_duration_seconds",
-    kind: Kind::Histogram,
-    unit: Unit::Seconds,
-    labels: &[],
-    help: "Time that a write to the inbox took, until the server had acknowledged it.",
-};
+pub const INBOX_WRITE_DURATION: Metric = Metric::histogram_seconds(
+    "tradewind_inbox_write_duration_seconds",
+    &[],
+    "Time that a write to the inbox took, until the server had acknowledged it.",
+);
 
 /// All metrics of the gateway.
 pub const ALL: [Metric; 3] = [REQUEST_DURATION, REQUESTS_IN_FLIGHT, INBOX_WRITE_DURATION];

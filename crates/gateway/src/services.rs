@@ -21,7 +21,7 @@ use prost::Message;
 use protocol::{command::OutgoingCommand, id::Shop, subject::Lane};
 use tokio::time::{error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, Span, info_span};
 
 use crate::{
     extract::RequestContext,
@@ -221,16 +221,24 @@ async fn send_measured(
     command: OutgoingCommand,
     answer_timeout: Duration,
 ) -> Result<Outcome, SendError> {
-    let span = info_span!(
+    let span = inbox_span(&command);
+    let started = Instant::now();
+    let written = client.write(lane, command, answer_timeout).instrument(span).await?;
+    metrics::inbox_written(started.elapsed());
+    Ok(client.answer(written).await)
+}
+
+/// The span of a write to the inbox, if the trace of the command is recorded.
+fn inbox_span(command: &OutgoingCommand) -> Span {
+    if !trace_context::is_sampled(&command.envelope.traceparent) {
+        return Span::none();
+    }
+    info_span!(
         "gateway.inbox",
         command.id = command.envelope.id,
         command.kind = command.name,
         messaging.system = "nats",
         messaging.operation.type = "send",
         messaging.destination.name = "INBOX",
-    );
-    let started = Instant::now();
-    let written = client.write(lane, command, answer_timeout).instrument(span).await?;
-    metrics::inbox_written(started.elapsed());
-    Ok(client.answer(written).await)
+    )
 }

@@ -2,35 +2,26 @@
 
 use std::time::Duration;
 
-use engine::metrics::{Kind, Metric};
-use metrics::{Gauge, Unit, counter, gauge, histogram};
+use engine::metrics::Metric;
+use metrics::{Gauge, counter, gauge, histogram};
 
 /// Sagas under way.
-pub const SAGAS: Metric = Metric {
-    name: "tradewind_sagas",
-    kind: Kind::Gauge,
-    unit: Unit::Count,
-    labels: &["partition", "state"],
-    help: "Orders that are neither paid nor cancelled, by state.",
-};
+pub const SAGAS: Metric = Metric::gauge(
+    "tradewind_sagas",
+    &["partition", "state"],
+    "Orders that are neither paid nor cancelled, by state.",
+);
 
 /// Sagas that have ended.
-pub const SAGAS_ENDED: Metric = Metric {
-    name: "tradewind_sagas_total",
-    kind: Kind::Counter,
-    unit: Unit::Count,
-    labels: &["outcome"],
-    help: "Orders that were paid or cancelled.",
-};
+pub const SAGAS_ENDED: Metric =
+    Metric::counter("tradewind_sagas_total", &["outcome"], "Orders that were paid or cancelled.");
 
 /// The time that sagas took.
-pub const SAGA_DURATION: Metric = Metric {
-    name: "tradewind_saga_duration_seconds",
-    kind: Kind::Histogram,
-    unit: Unit::Seconds,
-    labels: &["outcome"],
-    help: "Time from the placing of an order to the event that it was paid or cancelled.",
-};
+pub const SAGA_DURATION: Metric = Metric::histogram_seconds(
+    "tradewind_saga_duration_seconds",
+    &["outcome"],
+    "Time from the placing of an order to the event that it was paid or cancelled.",
+);
 
 /// All metrics of the service.
 pub const ALL: [Metric; 3] = [SAGAS, SAGAS_ENDED, SAGA_DURATION];

@@ -6,12 +6,14 @@
 //! | `configured` | [`ConfiguredServer`]: servers as the files in nats/ configure them |
 //! | `db` | [`Db`]: private databases for each test, on `SQLite` or on Postgres |
 //! | `postgres` | the Postgres cluster behind it, one for all test processes |
+//! | `collector` | [`Collector`]: takes the spans that a process exports |
 //! | `log` | [`Entry`]: what is in a stream |
 //! | `small_disk` | [`SmallDisk`]: a disk that a test can fill |
 //!
 //! A test is one function from a [`Db`], which [`on_both_databases!`] makes two tests of. Nothing
 //! here sleeps for a fixed time until something is probably so: [`eventually`] looks until it is.
 
+mod collector;
 mod configured;
 mod db;
 mod log;
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+pub use collector::Collector;
 pub use configured::{ConfiguredServer, publish_much};
 pub use db::Db;
 pub use log::Entry;

@@ -84,12 +84,13 @@ pub fn tracestate_of(span: &Span) -> Option<String> {
 
 /// Tells whether the sender of `traceparent` records its trace, so that it is worth a span here.
 pub fn is_sampled(traceparent: &str) -> bool {
-    parse(traceparent, "").is_some_and(|context| context.is_sampled())
+    // Asked of every message, also where nothing is exported: the flag alone rules most out.
+    fields(traceparent).is_some_and(|fields| fields.flags.is_sampled() && fields.is_identified())
 }
 
 /// Tells whether `traceparent` can be attached.
 pub fn is_valid(traceparent: &str) -> bool {
-    parse(traceparent, "").is_some()
+    fields(traceparent).is_some_and(|fields| fields.is_identified())
 }
 
 fn with_context<T>(span: &Span, read: impl FnOnce(&SpanContext) -> T) -> Option<T> {
@@ -102,9 +103,22 @@ fn with_context<T>(span: &Span, read: impl FnOnce(&SpanContext) -> T) -> Option<
     context.is_valid().then(|| read(context))
 }
 
-/// Reads a `traceparent` as the recommendation of the W3C has it. A malformed `tracestate` is
-/// dropped, and the `traceparent` counts all the same.
-fn parse(traceparent: &str, tracestate: &str) -> Option<SpanContext> {
+/// The fields of a `traceparent`, of the right length and form.
+struct Fields<'a> {
+    trace: &'a str,
+    span: &'a str,
+    flags: TraceFlags,
+}
+
+impl Fields<'_> {
+    /// Whether both ids name something: zeros do not.
+    fn is_identified(&self) -> bool {
+        [self.trace, self.span].iter().all(|id| id.bytes().any(|digit| digit != b'0'))
+    }
+}
+
+/// Reads a `traceparent` as the recommendation of the W3C has it.
+fn fields(traceparent: &str) -> Option<Fields<'_>> {
     let mut fields = traceparent.split('-');
     let [version, trace, span, flags] = std::array::from_fn(|_| fields.next().unwrap_or(""));
     let may_have_more = version != VERSION;
@@ -115,6 +129,12 @@ fn parse(traceparent: &str, tracestate: &str) -> Option<SpanContext> {
         return None;
     }
     let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
+    Some(Fields { trace, span, flags })
+}
+
+/// Reads both texts. A malformed `tracestate` is dropped, and the `traceparent` counts all the same.
+fn parse(traceparent: &str, tracestate: &str) -> Option<SpanContext> {
+    let Fields { trace, span, flags } = fields(traceparent)?;
     let state = TraceState::from_str(tracestate).unwrap_or_default();
     let trace = TraceId::from_hex(trace).ok()?;
     let span = SpanId::from_hex(span).ok()?;

@@ -1,18 +1,15 @@
 //! A deadline passes only when everything that came before it has been handled.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::time::Duration;
 
-use engine::{Clock, Config, Engine};
 use futures::StreamExt;
-use protocol::{subject::Lane, time::Timestamp};
+use protocol::subject::Lane;
 use testkit::{Db, eventually};
 
 use crate::{
+    clock::ManualClock,
     ledger::Ledger,
-    rig::{Rig, Running, connect, deposit, deposit_then, kinds, send, store},
+    rig::{Rig, Running, deposit, deposit_then, kinds, send, store},
 };
 
 testkit::on_both_databases!(
@@ -21,29 +18,6 @@ testkit::on_both_databases!(
     what_waits_in_the_streams_counts_when_the_clock_jumps_forward,
     many_deadlines_pass_once_each_after_an_outage,
 );
-
-/// A clock that a test sets.
-#[derive(Clone)]
-struct ManualClock(Arc<AtomicI64>);
-
-impl ManualClock {
-    fn at_present() -> Self {
-        Self(Arc::new(AtomicI64::new(Clock::system().now().millis())))
-    }
-
-    fn clock(&self) -> Clock {
-        let millis = self.0.clone();
-        Clock::from(move || Timestamp::from_millis(millis.load(Ordering::SeqCst)))
-    }
-
-    fn forward_hours(&self, hours: i64) {
-        self.0.fetch_add(hours * 3_600_000, Ordering::SeqCst);
-    }
-}
-
-async fn engine_with(rig: &Rig, turned: &ManualClock) -> Engine {
-    connect(Config { clock: turned.clock(), ..rig.config() }).await
-}
 
 async fn await_lapse(rig: &Rig, account: &str) {
     eventually(&format!("the promise to {account} lapses"), async || {
@@ -56,8 +30,8 @@ async fn await_lapse(rig: &Rig, account: &str) {
 /// are overdue, and the service starts again. Nothing lapses before the deposit.
 async fn check_outage(db: Db, accounts: usize, backlog: usize) {
     let rig = Rig::start(db).await;
-    let turned = ManualClock::at_present();
-    let engine = engine_with(&rig, &turned).await;
+    let clock = ManualClock::at_present();
+    let engine = clock.engine(&rig).await;
     let running = Running::start(&engine, &Ledger::default());
     let names: Vec<_> = (0..accounts).map(|number| format!("account-{number}")).collect();
     for name in &names {
@@ -71,7 +45,7 @@ async fn check_outage(db: Db, accounts: usize, backlog: usize) {
     let stored = all.map(|name| store(&client, Lane::Live, deposit(name, 2)));
     await_all(stored).await;
 
-    turned.forward_hours(48);
+    clock.forward(Duration::from_hours(48));
     let running = Running::start(&engine, &Ledger::default());
     for name in &names {
         await_lapse(&rig, name).await;
@@ -98,8 +72,8 @@ async fn what_came_before_a_deadline_counts_behind_a_long_backlog(db: Db) {
 
 async fn what_waits_in_the_streams_counts_when_the_clock_jumps_forward(db: Db) {
     let rig = Rig::start(db).await;
-    let turned = ManualClock::at_present();
-    let engine = engine_with(&rig, &turned).await;
+    let clock = ManualClock::at_present();
+    let engine = clock.engine(&rig).await;
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
     let names: Vec<_> = (0..20).map(|number| format!("account-{number}")).collect();
@@ -108,7 +82,7 @@ async fn what_waits_in_the_streams_counts_when_the_clock_jumps_forward(db: Db) {
         send(&client, promise).await;
         store(&client, Lane::Live, deposit).await;
         // The deposit is in the stream, and may not have been read yet.
-        turned.forward_hours(1_000);
+        clock.forward(Duration::from_hours(1_000));
     }
     for name in &names {
         await_lapse(&rig, name).await;
@@ -123,8 +97,8 @@ async fn what_waits_in_the_streams_counts_when_the_clock_jumps_forward(db: Db) {
 async fn many_deadlines_pass_once_each_after_an_outage(db: Db) {
     const PROMISES: usize = 1_200;
     let rig = Rig::start(db).await;
-    let turned = ManualClock::at_present();
-    let engine = engine_with(&rig, &turned).await;
+    let clock = ManualClock::at_present();
+    let engine = clock.engine(&rig).await;
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
     let names: Vec<_> = (0..PROMISES).map(|number| format!("account-{number}")).collect();
@@ -134,7 +108,7 @@ async fn many_deadlines_pass_once_each_after_an_outage(db: Db) {
     await_all(promised).await;
     running.stop().await;
 
-    turned.forward_hours(48);
+    clock.forward(Duration::from_hours(48));
     let running = Running::start(&engine, &Ledger::default());
     eventually("all promises lapse", async || lapsed(&rig).await == PROMISES).await;
     let log = rig.check(&engine).await;

@@ -1,22 +1,19 @@
 //! An operation that fails costs the others nothing, and what is known of it survives a restart.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use engine::{Clock, Config};
 use futures::StreamExt;
-use protocol::{subject::Lane, time::Timestamp};
+use protocol::subject::Lane;
 use sqlx::{Executor, Row};
 use testkit::{Db, eventually};
 
 use crate::{
+    clock::ManualClock,
     contract::ACCOUNT,
     ledger::{Ledger, REFUSED_AMOUNT, UNLUCKY, UNLUCKY_AMOUNT},
     rig::{
-        Rig, Running, change_deposit, connect, deposit, deposit_lines, deposit_then, kinds, send,
-        store,
+        Rig, Running, change_deposit, deposit, deposit_lines, deposit_then, kinds, parked, redrive,
+        send, store,
     },
 };
 
@@ -66,12 +63,8 @@ async fn operations_that_are_refused_again_and_again_cost_the_others_nothing(db:
 
 async fn an_attempt_that_panics_is_made_again_later_and_stops_nothing(db: Db) {
     let rig = Rig::start(db).await;
-    let ahead_ms = Arc::new(AtomicI64::new(0));
-    let (turned, system) = (ahead_ms.clone(), Clock::system());
-    let clock = Clock::from(move || {
-        Timestamp::from_millis(system.now().millis() + turned.load(Ordering::SeqCst))
-    });
-    let engine = connect(Config { clock, ..rig.config() }).await;
+    let clock = ManualClock::at_present();
+    let engine = clock.engine(&rig).await;
     let ledger = Ledger::default();
     let running = Running::start(&engine, &ledger);
     let client = engine.client();
@@ -82,7 +75,7 @@ async fn an_attempt_that_panics_is_made_again_later_and_stops_nothing(db: Db) {
     send(&client, deposit_then("B", 5, "charge")).await;
     eventually("B is charged", async || is_charged(&rig, "B").await).await;
 
-    ahead_ms.store(61_000, Ordering::SeqCst);
+    clock.forward(Duration::from_secs(61));
     eventually("the next attempt was made", async || attempts(&rig).await == [2]).await;
     assert!(!is_charged(&rig, "A").await);
     rig.check(&engine).await;
@@ -101,13 +94,11 @@ async fn a_redrive_of_one_aggregate_does_not_begin_the_operation_of_another(db: 
     store(&client, Lane::Live, deposit_lines("B", &[(UNLUCKY, 2)])).await;
     store(&client, Lane::Live, deposit_lines("C", &[(UNLUCKY, 2)])).await;
     eventually("the provider is asked", async || ledger.charges().len() == 2).await;
-    let parked = async || client.parked(ACCOUNT, 0, None).await.expect("it is answered").parked;
-    eventually("two are parked", async || parked().await.len() == 2).await;
+    let rows = parked(&client, 2).await;
 
     ledger.broken.store(false, Ordering::Relaxed);
-    for row in parked().await {
-        let redriven = client.redrive(ACCOUNT, 0, &row.id, None).await.expect("it is redriven");
-        assert_eq!(redriven.handled, [row.id]);
+    for row in rows {
+        assert_eq!(redrive(&client, &row, None).await.handled, [row.id]);
     }
     ledger.provider.add_permits(2);
     for account in ["A", "C"] {

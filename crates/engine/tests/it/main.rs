@@ -1,6 +1,7 @@
 //! The engine against a real nats-server and real databases, with a small service of its own.
 
 mod answers;
+mod clock;
 mod commands;
 mod contract;
 mod copies;

@@ -11,8 +11,8 @@ use crate::{
     contract::{ACCOUNT, AccountAnswer, Command, Event, INTAKE, Task},
     ledger::{Ledger, UNLUCKY},
     rig::{
-        LIVE, Rig, Running, answer, counted, deposit, deposit_lines, deposit_then, deposits, kinds,
-        send, store,
+        self, LIVE, Rig, Running, answer, counted, deposit, deposit_lines, deposit_then, deposits,
+        kinds, redrive, send, store,
     },
 };
 
@@ -29,23 +29,14 @@ testkit::on_both_databases!(
 
 /// The parked inputs with their bytes, as soon as there are that many.
 async fn parked(client: &Client, count: usize) -> Vec<ParkedInput> {
-    eventually("the inputs are parked", async || {
-        client.parked(ACCOUNT, 0, None).await.is_ok_and(|page| page.parked.len() == count)
-    })
-    .await;
-    let page = client.parked(ACCOUNT, 0, None).await.expect("it is answered");
-    assert!(page.parked.iter().all(|row| row.payload.is_empty()), "a list carries no bytes");
+    let rows = rig::parked(client, count).await;
+    assert!(rows.iter().all(|row| row.payload.is_empty()), "a list carries no bytes");
     let mut parked = Vec::new();
-    for row in page.parked {
+    for row in rows {
         let row = client.parked_input(ACCOUNT, &row.id).await.expect("it is answered");
         parked.push(row.expect("it is parked"));
     }
     parked
-}
-
-async fn redrive(client: &Client, parked: &ParkedInput, edited: Option<Vec<u8>>) -> Redriving {
-    let redriven = client.redrive(ACCOUNT, 0, &parked.id, edited.as_deref()).await;
-    redriven.expect("it can be redriven")
 }
 
 async fn what_cannot_be_read_is_parked_and_its_aggregate_waits_behind_it_in_order(db: Db) {

@@ -1,17 +1,18 @@
 //! What is too large, too many or refused by a database is parked with its reason; what is parked
 //! can be shown and handled again, whatever its size.
 
-use engine::ParkedInput;
+use std::sync::atomic::Ordering;
+
 use prost::Message;
 use protocol::subject::Lane;
-use std::sync::atomic::Ordering;
 use testkit::{Db, eventually};
 
 use crate::{
     contract::{ACCOUNT, Command, Event},
     ledger::{HUGE_AMOUNT, Ledger, UNLUCKY},
     rig::{
-        LIVE, Rig, Running, change_deposit, counted, deposit, deposit_lines, deposits, send, store,
+        LIVE, Rig, Running, change_deposit, counted, deposit, deposit_lines, deposits, parked,
+        redrive, send, store,
     },
 };
 
@@ -27,20 +28,20 @@ testkit::on_both_databases!(
 );
 
 /// Commands for `count` accounts around one that is parked for `reason`, all in one batch.
-async fn check_parked(db: Db, parked: Command, reason: &str) {
+async fn check_parked(db: Db, command: Command, reason: &str) {
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
     let client = engine.client();
     for amount in 1..=3 {
         store(&client, Lane::Live, deposit("before", amount)).await;
     }
-    store(&client, Lane::Live, parked).await;
+    store(&client, Lane::Live, command).await;
     for amount in 1..=3 {
         store(&client, Lane::Live, deposit("after", amount)).await;
     }
     let running = Running::start(&engine, &Ledger::default());
     send(&client, deposit("after", 4)).await;
-    let rows = parked_rows(&rig, 1).await;
+    let rows = parked(&client, 1).await;
     assert_eq!(rows[0].reason, reason);
     let log = rig.check(&engine).await;
     assert_eq!(deposits(&log, "before"), [1, 2, 3]);
@@ -48,18 +49,6 @@ async fn check_parked(db: Db, parked: Command, reason: &str) {
     running.stop().await;
     engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
     rig.check(&engine).await;
-}
-
-/// A page of what is parked, as soon as there are that many on it.
-async fn parked_rows(rig: &Rig, count: usize) -> Vec<ParkedInput> {
-    let engine = rig.engine().await;
-    let client = engine.client();
-    let page = async || client.parked(ACCOUNT, 0, None).await;
-    eventually("they are parked", async || {
-        page().await.is_ok_and(|page| page.parked.len() == count)
-    })
-    .await;
-    page().await.expect("it is answered").parked
 }
 
 async fn an_event_that_is_too_large_is_parked_and_the_rest_of_its_batch_handled(db: Db) {
@@ -72,7 +61,7 @@ async fn an_event_that_is_too_large_is_parked_and_the_rest_of_its_batch_handled(
     store(&client, Lane::Live, deposit("after", 1)).await;
     let running = Running::start(&engine, &Ledger::default());
     send(&client, deposit("after", 2)).await;
-    let rows = parked_rows(&rig, 1).await;
+    let rows = parked(&client, 1).await;
     assert!(rows[0].reason.starts_with(reason), "{}", rows[0].reason);
     assert!(rows[0].reason.ends_with("bytes, and 1000000 are the most"), "{}", rows[0].reason);
     let log = rig.check(&engine).await;
@@ -120,14 +109,13 @@ async fn the_largest_message_that_is_parked_can_be_shown_and_redriven(db: Db) {
     let payload = command.encode_to_vec();
     assert!(payload.len() > LARGEST - 100 && payload.len() <= LARGEST, "{}", payload.len());
     rig.write(LIVE, "A", payload.clone()).await;
-    let id = parked_rows(&rig, 1).await.remove(0).id;
-    let shown = client.parked_input(ACCOUNT, &id).await.expect("it can be shown");
+    let row = parked(&client, 1).await.remove(0);
+    let shown = client.parked_input(ACCOUNT, &row.id).await.expect("it can be shown");
     let shown = shown.expect("it is parked");
     assert!(shown.payload == payload, "its bytes are as they came");
 
     ledger.broken.store(false, Ordering::Relaxed);
-    let redriven = client.redrive(ACCOUNT, 0, &id, None).await.expect("it can be redriven");
-    assert_eq!(redriven.handled, [id]);
+    assert_eq!(redrive(&client, &row, None).await.handled, [row.id]);
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
     running.stop().await;
 }
@@ -184,19 +172,15 @@ async fn what_is_redriven_keeps_its_trace(db: Db) {
         body: Some(counted(1, 1)),
         ..Default::default()
     };
-    eventually("they are parked", async || {
-        client.parked(ACCOUNT, 0, None).await.is_ok_and(|page| page.parked.len() == 2)
-    })
-    .await;
+    parked(&client, 2).await;
     rig.write("intake.0.acme.counted", "A", event.encode_to_vec()).await;
-    let rows = parked_rows(&rig, 3).await;
+    let rows = parked(&client, 3).await;
     assert!(rows.iter().all(|row| row.traceparent == TRACE), "{rows:?}");
 
     ledger.broken.store(false, Ordering::Relaxed);
     // As it came, and edited by somebody who knows nothing of traces.
-    client.redrive(ACCOUNT, 0, &rows[0].id, None).await.expect("it can be redriven");
-    let edited = deposit("B", 6).encode_to_vec();
-    client.redrive(ACCOUNT, 0, &rows[1].id, Some(&edited)).await.expect("it can be redriven");
+    redrive(&client, &rows[0], None).await;
+    redrive(&client, &rows[1], Some(deposit("B", 6).encode_to_vec())).await;
     let log = rig.check(&engine).await;
     assert_eq!((deposits(&log, "A"), deposits(&log, "B")), (vec![5, 1], vec![6]));
     for entry in &log {
@@ -215,10 +199,9 @@ async fn a_command_with_the_most_events_can_be_redriven(db: Db) {
     let mut lines = vec![("any", 1); 997];
     lines.push((UNLUCKY, 1));
     store(&client, Lane::Live, deposit_lines("A", &lines)).await;
-    let id = parked_rows(&rig, 1).await.remove(0).id;
+    let row = parked(&client, 1).await.remove(0);
     ledger.broken.store(false, Ordering::Relaxed);
-    let redriven = client.redrive(ACCOUNT, 0, &id, None).await.expect("it can be redriven");
-    assert_eq!(redriven.handled, [id]);
+    assert_eq!(redrive(&client, &row, None).await.handled, [row.id]);
     assert_eq!(deposits(&rig.check(&engine).await, "A").len(), 998);
     running.stop().await;
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_nats::{HeaderMap, Request};
-use engine::{Answered, Client, Config, Engine, Error, Faults, Outcome};
+use engine::{Answered, Client, Config, Engine, Error, Faults, Outcome, ParkedInput, Redriving};
 use futures::TryStreamExt;
 use prost::Message;
 use protocol::{
@@ -363,4 +363,24 @@ fn settled_command(event: &Event) -> Option<&str> {
     }
     let cause = event.cause.as_ref().filter(|cause| !cause.fingerprint.is_empty())?;
     Some(&cause.id)
+}
+
+/// A page of what is parked, as soon as there are that many on it.
+pub(crate) async fn parked(client: &Client, count: usize) -> Vec<ParkedInput> {
+    let page = async || client.parked(ACCOUNT, 0, None).await;
+    eventually("the inputs are parked", async || {
+        page().await.is_ok_and(|page| page.parked.len() == count)
+    })
+    .await;
+    page().await.expect("it is answered").parked
+}
+
+/// Lets what is parked for the aggregate of that row be handled again, the first with other bytes.
+pub(crate) async fn redrive(
+    client: &Client,
+    parked: &ParkedInput,
+    edited: Option<Vec<u8>>,
+) -> Redriving {
+    let redriven = client.redrive(ACCOUNT, 0, &parked.id, edited.as_deref()).await;
+    redriven.expect("it can be redriven")
 }

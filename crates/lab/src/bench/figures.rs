@@ -177,27 +177,36 @@ pub struct Rebuild {
     pub read_per_s: f64,
 }
 
-/// What traces and metrics cost: runs without and with them, in pairs.
+/// What traces and metrics cost: rounds of runs, one without and one with each of two settings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TelemetryCost {
-    /// Of each pair: the share of the throughput that was lost; negative if it was gained.
-    pub throughput_loss: Vec<f64>,
-    /// By how much more time of the processors the services took for the same orders, over all
-    /// pairs; absent where the system does not say.
-    pub cpu_growth: Option<f64>,
     /// The orders of each run.
     pub orders: u64,
+    /// With the settings of the program: metrics, and the default share of traces.
+    pub by_default: Cost,
+    /// With metrics and a trace of every request.
+    pub every_trace: Cost,
+}
+
+/// What one setting costs, against none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Cost {
+    /// Of each round: the share of the throughput that was lost; negative if it was gained.
+    pub throughput_loss: Vec<f64>,
+    /// By how much more time of the processors the services took for the same orders, over all
+    /// rounds; absent where the system does not say.
+    pub cpu_growth: Option<f64>,
     /// The kilobytes of spans that were exported.
     pub exported_kb: u64,
 }
 
-impl TelemetryCost {
-    /// The loss of throughput that so many of a hundred pairs did not exceed.
+impl Cost {
+    /// The loss of throughput that so many of a hundred rounds did not exceed.
     pub fn loss(&self, percentile: f64) -> f64 {
         let mut losses = self.throughput_loss.clone();
         losses.sort_by(f64::total_cmp);
         let Some(last) = losses.len().checked_sub(1) else { return 0.0 };
-        // Between two pairs, the mean of both, by their distance.
+        // Between two rounds, the mean of both, by their distance.
         let at = percentile / 100.0 * last as f64;
         let (low, high) = (losses[at.floor() as usize], losses[at.ceil() as usize]);
         low + (high - low) * at.fract()
@@ -234,13 +243,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loss_is_the_median_of_the_pairs() {
-        let of = |throughput_loss: &[f64]| TelemetryCost {
-            throughput_loss: throughput_loss.to_vec(),
-            cpu_growth: None,
-            orders: 1,
-            exported_kb: 1,
-        };
+    fn the_loss_is_the_median_of_the_rounds() {
+        let of = |losses: &[f64]| Cost { throughput_loss: losses.to_vec(), ..Cost::default() };
         assert!((of(&[0.04, -0.01, 0.02]).loss(50.0) - 0.02).abs() < 1e-9);
         assert!((of(&[0.04, 0.02]).loss(50.0) - 0.03).abs() < 1e-9);
         assert!((of(&[0.04, 0.02]).loss(100.0) - 0.04).abs() < 1e-9);

@@ -79,9 +79,9 @@ pub struct Options {
     /// The number of stock lines that an ERP pushes over HTTP
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1_000..))]
     pub lines: u32,
-    /// The number of pairs of runs, without and with telemetry, whose throughput is compared
+    /// The number of rounds of runs, without and with telemetry, whose throughput is compared
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub pairs: u32,
+    pub rounds: u32,
     /// The folder for all data of the benchmark; made if it is missing, emptied at each run
     #[arg(long, value_name = "FOLDER", default_value = ".data/bench")]
     pub data: PathBuf,
@@ -156,7 +156,7 @@ impl Options {
             for load in [&mut self.sagas, &mut self.orders, &mut self.lines, &mut self.seconds] {
                 *load = load.div_ceil(QUICK_DIVISOR);
             }
-            self.pairs = self.pairs.div_ceil(2);
+            self.rounds = self.rounds.div_ceil(2);
         }
         self
     }

@@ -1,5 +1,7 @@
 //! The figures as tables, beside what is expected of a machine with two cores.
 
+mod row;
+
 use std::{
     fmt::{self, Write},
     time::Duration,
@@ -7,8 +9,11 @@ use std::{
 
 use audit::text::number;
 
+use self::row::{
+    Cell, EXPECTED_WIDTH, Expected, MET, MISSED, NAME_WIDTH, RATIO_WIDTH, Row, Unit, VALUE_WIDTH,
+};
 use super::figures::{
-    Fairness, Figures, Latency, Measured, Memory, SetupFigures, TelemetryCost, Throughput,
+    Cost, Fairness, Figures, Latency, Measured, Memory, SetupFigures, TelemetryCost, Throughput,
 };
 use crate::figures::time;
 
@@ -37,117 +42,6 @@ const MEMORY_MB: f64 = 300.0;
 const TELEMETRY_LOSS: f64 = 0.03;
 /// By how much the load of one shop may raise the p99 of another.
 const FAIRNESS_GROWTH: f64 = 0.2;
-
-/// The columns: name, expectation, and one for each setup.
-const NAME_WIDTH: usize = 34;
-const EXPECTED_WIDTH: usize = 10;
-const VALUE_WIDTH: usize = 10;
-const RATIO_WIDTH: usize = 7;
-/// Shown behind a figure that has an expectation.
-const MET: &str = "✓";
-const MISSED: &str = "✗";
-
-/// How a figure is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    Count,
-    Share,
-    Millis,
-    Megabytes,
-}
-
-impl Unit {
-    fn show(self, value: f64) -> String {
-        match self {
-            Self::Count => number(value.round() as i64),
-            Self::Share => format!("{:.1} %", value * 100.0),
-            Self::Millis => time(Duration::from_secs_f64(value.max(0.0) / 1000.0)),
-            Self::Megabytes => format!("{} MB", number(value.round() as i64)),
-        }
-    }
-}
-
-/// What is expected of a figure.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Expected {
-    Nothing,
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Expected {
-    fn show(self, unit: Unit) -> String {
-        // As short as they were set: 50 %, and not 50.0 %.
-        let show = |value: f64| unit.show(value).replace(".0 ", " ");
-        match self {
-            Self::Nothing => String::new(),
-            Self::AtLeast(least) => format!("≥ {}", show(least)),
-            Self::AtMost(most) => format!("≤ {}", show(most)),
-        }
-    }
-
-    /// The mark behind a figure.
-    fn mark(self, value: f64) -> &'static str {
-        let is_met = match self {
-            Self::Nothing => return "",
-            Self::AtLeast(least) => value >= least,
-            Self::AtMost(most) => value <= most,
-        };
-        if is_met { MET } else { MISSED }
-    }
-}
-
-/// A figure, and its ratio to the limit that was measured in the same run.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Cell {
-    value: Option<f64>,
-    ratio: String,
-}
-
-impl Cell {
-    fn of(value: Option<f64>) -> Self {
-        Self { value, ratio: String::new() }
-    }
-
-    /// A throughput as a share of the limit.
-    fn share(value: f64, share: f64) -> Self {
-        Self { value: Some(value), ratio: format!("{:.0} %", share * 100.0) }
-    }
-
-    /// A time as a multiple of the limit.
-    fn times(value: f64, limit: f64) -> Self {
-        Self { value: Some(value), ratio: format!("{:.1} ×", value / limit) }
-    }
-}
-
-/// A line of the table, with a cell for each setup.
-#[derive(Debug)]
-struct Row {
-    name: String,
-    unit: Unit,
-    expected: Expected,
-    cells: Vec<Cell>,
-}
-
-impl Row {
-    /// Whether nobody measured it.
-    fn is_empty(&self) -> bool {
-        self.cells.iter().all(|cell| cell.value.is_none())
-    }
-}
-
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, unit, expected, cells } = self;
-        let mut line = format!("  {name:<NAME_WIDTH$}{:>EXPECTED_WIDTH$}", expected.show(*unit));
-        for Cell { value, ratio } in cells {
-            let shown = value.map_or_else(|| "–".to_owned(), |value| unit.show(value));
-            let mark = value.map_or("", |value| expected.mark(value));
-            write!(line, "{shown:>VALUE_WIDTH$}{ratio:>RATIO_WIDTH$}{mark:>2}")?;
-        }
-        f.write_str(line.trim_end())
-    }
-}
 
 /// The rows of the table, from the figures of each setup.
 struct Table<'a>(Vec<Option<&'a SetupFigures>>);
@@ -336,28 +230,45 @@ fn write_measured<T: fmt::Display>(
 
 impl fmt::Display for TelemetryCost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let expected = Expected::AtMost(TELEMETRY_LOSS);
-        let (median, low, high) = (self.loss(50.0), self.loss(25.0), self.loss(75.0));
+        let Self { orders, by_default, every_trace } = self;
         writeln!(
             f,
-            "Telemetry: a trace of every request and all metrics, against none; {} pairs of {} orders, {} kB of\n\
-             spans exported.",
-            self.throughput_loss.len(),
-            number(self.orders),
-            number(self.exported_kb)
+            "Telemetry: all metrics, with the default share of traces and with a trace of every request, against\n\
+             none; {} rounds of {} orders each.",
+            by_default.throughput_loss.len(),
+            number(*orders)
         )?;
-        let row = |name: &str, expected, value| Row {
+        writeln!(f, "{}", head(&["default", "every trace"]))?;
+        let row = |name: &str, unit, expected, value: &dyn Fn(&Cost) -> Option<f64>| Row {
             name: name.to_owned(),
-            unit: Unit::Share,
+            unit,
             expected,
-            cells: vec![Cell::of(value)],
+            cells: [by_default, every_trace].map(|cost| Cell::of(value(cost))).into(),
         };
-        let loss = row("loss of orders/s: median of pairs", expected, Some(median));
-        let quartiles = format!("(quartiles {:.1} % and {:.1} %)", low * 100.0, high * 100.0);
-        writeln!(f, "{loss}  {quartiles}")?;
-        let growth = row("more CPU time of the services", Expected::Nothing, self.cpu_growth);
-        write!(f, "{growth}")
+        let loss = |name: &str, expected, percentile| {
+            row(name, Unit::Share, expected, &move |cost| Some(cost.loss(percentile)))
+        };
+        let none = Expected::Nothing;
+        writeln!(
+            f,
+            "{}",
+            loss("loss of orders/s: median", Expected::AtMost(TELEMETRY_LOSS), 50.0)
+        )?;
+        writeln!(f, "{}", loss("  first quartile", none, 25.0))?;
+        writeln!(f, "{}", loss("  third quartile", none, 75.0))?;
+        let growth = row("more CPU time of the services", Unit::Share, none, &|it| it.cpu_growth);
+        writeln!(f, "{growth}")?;
+        let exported = |cost: &Cost| Some(cost.exported_kb as f64 / 1000.0);
+        write!(f, "{}", row("spans exported", Unit::Megabytes, none, &exported))
     }
+}
+
+/// The first line of a table with these columns.
+fn head(columns: &[&str]) -> String {
+    let width = VALUE_WIDTH + RATIO_WIDTH;
+    let columns: String = columns.iter().map(|name| format!("{name:>width$}  ")).collect();
+    let head = format!("  {:<NAME_WIDTH$}{:>EXPECTED_WIDTH$}{columns}", "", "expected");
+    head.trim_end().to_owned()
 }
 
 impl fmt::Display for Fairness {
@@ -373,13 +284,7 @@ impl fmt::Display for Fairness {
             number(self.orders_per_s),
             number(self.orders_accepted)
         )?;
-        let names = ["alone", "beside lines", "beside orders"];
-        let mut head = format!("  {:<NAME_WIDTH$}{:>EXPECTED_WIDTH$}", "", "expected");
-        for name in names {
-            let width = VALUE_WIDTH + RATIO_WIDTH;
-            write!(head, "{name:>width$}  ")?;
-        }
-        writeln!(f, "{}", head.trim_end())?;
+        writeln!(f, "{}", head(&["alone", "beside lines", "beside orders"]))?;
         let with = [alone, beside_lines, beside_orders];
         let row = |name: &str, value: fn(&Latency) -> f64| Row {
             name: name.to_owned(),
@@ -416,118 +321,4 @@ impl Fairness {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        bench::figures::{Limits, Rebuild, Setup},
-        figures::Latencies,
-    };
-
-    fn figures() -> Figures {
-        let mut latencies = Latencies::default();
-        latencies.record(Duration::from_millis(80));
-        let mut raw = Latencies::default();
-        raw.record(Duration::from_millis(2));
-        let second = Duration::from_secs(1);
-        let measured = SetupFigures {
-            limits: Limits::new(40_000.0, &raw),
-            sagas: Some(Throughput::new(5_000, second, 20_000)),
-            orders: Some(Throughput::new(500, second, 5_200)),
-            latencies: vec![
-                Latency::new(300, &latencies, &latencies),
-                Latency::new(500, &latencies, &latencies),
-            ],
-            rebuilds: vec![Rebuild {
-                service: "order",
-                events: 300_000,
-                events_per_s: 300_000.0,
-                read_per_s: 600_000.0,
-            }],
-            memory_at_load: Some(Memory { total_mb: 250, services_mb: 250, ..Memory::default() }),
-            ..SetupFigures::default()
-        };
-        let absent = Measured::Absent("Postgres is not installed".to_owned());
-        Figures {
-            setups: vec![
-                (Setup::R1Sqlite, Measured::Figures(measured)),
-                (Setup::R1Postgres, absent),
-            ],
-            seconds: 60.0,
-            ..Figures::default()
-        }
-    }
-
-    #[track_caller]
-    fn line(figures: &Figures, name: &str) -> String {
-        let text = figures.to_string();
-        let line = text.lines().find(|line| line.contains(name));
-        line.unwrap_or_else(|| panic!("{name} is not in {text}")).to_owned()
-    }
-
-    #[test]
-    fn figures_stand_beside_what_is_expected_and_the_limit() {
-        let figures = figures();
-        assert_eq!(
-            line(&figures, "orders through the inbox"),
-            "  orders through the inbox/s           ≥ 4,000     5,000   50 % ✓         –"
-        );
-        assert!(line(&figures, "of the limit").contains("≥ 50 %    50.0 %        ✓"));
-        assert!(line(&figures, "orders over HTTP").contains("500   13 % ✗"));
-        assert!(line(&figures, "at 500 orders/s: accepted, p99").contains("80 ms 40.0 × ✗"));
-        assert!(line(&figures, "at 500 orders/s: settled, p99").contains('✓'));
-        assert!(!line(&figures, "at 300 orders/s: accepted, p99").contains('✗'));
-        assert!(line(&figures, "rebuild of order").contains("300,000   50 % ✓"));
-        assert!(line(&figures, "everything together").contains("250 MB        ✓"));
-    }
-
-    #[test]
-    fn what_was_not_measured_is_said_and_has_no_row() {
-        let figures = figures();
-        assert!(figures.is_complete());
-        assert!(line(&figures, "R1, Postgres: not").ends_with("Postgres is not installed"));
-        let text = figures.to_string();
-        assert!(!text.contains("stock lines"), "{text}");
-        assert!(!text.contains("memory: Postgres"), "{text}");
-        let failed = Figures { fairness: Some(Measured::Failed("lost".to_owned())), ..figures };
-        assert!(!failed.is_complete());
-        assert_eq!(line(&failed, "Fairness"), "Fairness: not measured: lost");
-    }
-
-    #[test]
-    fn the_cost_of_telemetry_is_the_median_of_its_pairs() {
-        let cost = TelemetryCost {
-            throughput_loss: vec![0.01, 0.05, 0.02],
-            cpu_growth: Some(0.04),
-            orders: 2_000,
-            exported_kb: 10,
-        };
-        let text = cost.to_string();
-        assert!(text.contains("≤ 3 %     2.0 %        ✓  (quartiles 1.5 % and 3.5 %)"), "{text}");
-    }
-
-    #[test]
-    fn a_shop_that_slows_another_down_is_shown() {
-        let latency = |millis| {
-            let mut latencies = Latencies::default();
-            latencies.record(Duration::from_millis(millis));
-            Latency::new(100, &latencies, &latencies)
-        };
-        let fairness = Fairness {
-            alone: latency(100),
-            beside_lines: latency(110),
-            lines: 5_000,
-            lines_apart: latency(105),
-            beside_orders: latency(130),
-            orders_per_s: 1_000,
-            orders_accepted: 900,
-            orders_apart: latency(120),
-        };
-        let text = fairness.to_string();
-        let growth = text.lines().find(|line| line.contains("more than alone"));
-        let growth = growth.expect("there is such a line");
-        assert!(growth.contains("10.0 %        ✓    30.0 %        ✗"), "{growth}");
-        let apart = text.lines().find(|line| line.contains("with the load elsewhere"));
-        let apart = apart.expect("there is such a line");
-        assert!(apart.contains("5.0 %") && apart.contains("20.0 %"), "{apart}");
-    }
-}
+mod tests;

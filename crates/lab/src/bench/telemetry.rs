@@ -1,5 +1,6 @@
-//! What traces and metrics cost: two installations of one kind, one without and one with them, which
-//! take the same orders in turn. So whatever else happens on the machine meets both alike.
+//! What traces and metrics cost: three installations of one kind, one without them, one with the
+//! default share of traces and one with all, which take the same orders in turn. So whatever else
+//! happens on the machine affects all alike.
 
 use std::{
     sync::{
@@ -16,18 +17,19 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Options,
-    figures::{Setup, TelemetryCost},
+    figures::{Cost, Setup, TelemetryCost},
     load::Load,
     measure::SHOP,
     setup::{Environment, Installation},
 };
 
+/// The installations.
+const SIDES: usize = 3;
 /// The orders of a run, as a share of those of the part `orders`.
 const ORDERS_DIVISOR: u32 = 5;
-/// The orders before the first pair, so that both installations have met each kind.
+/// The orders before the first round, so that all installations have met each kind.
 const WARM_UP_ORDERS: u32 = 500;
 /// How long after a run the last of its spans are exported: the exporter's interval, and a little.
-/// The other installation has the processors meanwhile.
 const EXPORT_PAUSE: Duration = Duration::from_millis(1_200);
 
 /// An installation and what is measured of it.
@@ -37,42 +39,59 @@ struct Side {
     cpu_ticks: Option<u64>,
 }
 
-/// Compares an installation without telemetry with one with traces of every request, exported to
-/// this process, and metrics.
+/// Compares an installation without telemetry with two that export traces to this process and
+/// record metrics: one with the default share of traces, one with a trace of every request.
 pub(super) async fn measure(environment: &Environment, options: &Options) -> Result<TelemetryCost> {
     let progress = |what: &str| options.progress("telemetry", what);
-    progress("starting two installations");
-    let collector = Collector::start().await?;
-    let mut without = Side::start(environment, "without", &["--no-metrics"]).await?;
-    let endpoint = ["--otlp-endpoint", &collector.url];
-    let mut with = Side::start(environment, "with", &endpoint).await?;
+    progress("starting three installations");
+    let (some, all) = (Collector::start().await?, Collector::start().await?);
+    let every_trace = ["--otlp-endpoint", &all.url, "--trace-ratio", "1"];
+    let mut sides = [
+        Side::start(environment, "without", &["--no-metrics"]).await?,
+        Side::start(environment, "default", &["--otlp-endpoint", &some.url]).await?,
+        Side::start(environment, "every-trace", &every_trace).await?,
+    ];
     let orders = options.orders.div_ceil(ORDERS_DIVISOR);
-    for side in [&mut without, &mut with] {
+    for side in &mut sides {
         side.run("warm-up", WARM_UP_ORDERS.min(orders), options.clients).await?;
         side.cpu_ticks = Some(0);
     }
     progress("orders over HTTP, without and with it in turn");
-    let mut throughput_loss = Vec::new();
-    for pair in 0..options.pairs {
-        let name = format!("pair-{pair}");
-        // Each goes first in every second pair: what slows the machine down over time, or is slow
-        // after a pause, then falls on both.
-        let (off, on) = if pair % 2 == 0 {
-            let off = without.run(&name, orders, options.clients).await?;
-            (off, with.run(&name, orders, options.clients).await?)
-        } else {
-            let on = with.run(&name, orders, options.clients).await?;
-            (without.run(&name, orders, options.clients).await?, on)
-        };
-        throughput_loss.push(1.0 - on / off);
+    let mut losses = [Vec::new(), Vec::new()];
+    for round in 0..options.rounds {
+        let name = format!("round-{round}");
+        let mut per_s = [0.0; SIDES];
+        for index in turns(round) {
+            per_s[index] = sides[index].run(&name, orders, options.clients).await?;
+        }
+        let [without, with @ ..] = per_s;
+        for (losses, with) in losses.iter_mut().zip(with) {
+            losses.push(1.0 - with / without);
+        }
     }
-    let exported_kb = collector.received.load(Ordering::Relaxed) / 1000;
-    ensure!(exported_kb > 0, "no span was exported");
-    let cpu = without.cpu_ticks.zip(with.cpu_ticks).filter(|(without, _)| *without > 0);
-    let cpu_growth = cpu.map(|(without, with)| with as f64 / without as f64 - 1.0);
-    without.stop().await?;
-    with.stop().await?;
-    Ok(TelemetryCost { throughput_loss, cpu_growth, orders: orders.into(), exported_kb })
+    let [without, by_default, every_trace] = &sides;
+    let [default_loss, every_loss] = losses;
+    let cost = TelemetryCost {
+        orders: orders.into(),
+        by_default: by_default.cost(without, default_loss, &some)?,
+        every_trace: every_trace.cost(without, every_loss, &all)?,
+    };
+    for side in sides {
+        side.stop().await?;
+    }
+    Ok(cost)
+}
+
+/// The order in which the installations run in a round. Each is first, second and last equally
+/// often, before and after each other: what slows the machine down over time, or is slow after a
+/// pause, then falls on all.
+fn turns(round: u32) -> [usize; SIDES] {
+    let mut turns = [0, 1, 2];
+    turns.rotate_left(round as usize % SIDES);
+    if round as usize / SIDES % 2 == 1 {
+        turns.reverse();
+    }
+    turns
 }
 
 impl Side {
@@ -89,6 +108,15 @@ impl Side {
         let Self { installation, load, .. } = self;
         drop(load);
         installation.stop().await
+    }
+
+    /// What it costs more than the one without telemetry.
+    fn cost(&self, without: &Self, throughput_loss: Vec<f64>, spans: &Collector) -> Result<Cost> {
+        let exported_kb = spans.received.load(Ordering::Relaxed) / 1000;
+        ensure!(exported_kb > 0, "no span was exported");
+        let cpu = without.cpu_ticks.zip(self.cpu_ticks).filter(|(without, _)| *without > 0);
+        let cpu_growth = cpu.map(|(without, with)| with as f64 / without as f64 - 1.0);
+        Ok(Cost { throughput_loss, cpu_growth, exported_kb })
     }
 
     /// Takes so many orders; returns those that were settled in a second.
@@ -131,5 +159,19 @@ impl Collector {
             }
         });
         Ok(Self { url, received, _serving: AbortOnDropHandle::new(serving) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_installation_has_each_turn_equally_often() {
+        for position in 0..SIDES {
+            let mut counts = [0; SIDES];
+            (0..6).for_each(|round| counts[turns(round)[position]] += 1);
+            assert_eq!(counts, [2; SIDES], "at {position}");
+        }
     }
 }

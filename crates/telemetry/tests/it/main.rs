@@ -1,60 +1,17 @@
 //! A process that starts its telemetry, records, and stops: seen by a collector and by a scrape.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use data_encoding::HEXLOWER;
 use metrics::{counter, describe_counter};
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
-    trace::v1::Span,
-};
-use prost::Message;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use telemetry::{LogFormat, Settings};
-use tokio::{net::TcpListener, task::spawn_blocking};
+use testkit::Collector;
+use tokio::task::spawn_blocking;
 use tracing::info_span;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
-
-/// What a collector got: attributes of the process, and spans.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
-
-impl Collector {
-    async fn start() -> (Self, SocketAddr) {
-        let collector = Self::default();
-        let routes = Router::new().route("/v1/traces", post(take)).with_state(collector.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        (collector, address)
-    }
-
-    fn spans(&self) -> Vec<Span> {
-        let requests = self.0.lock().expect("nobody panicked");
-        let resources = requests.iter().flat_map(|request| &request.resource_spans);
-        let scopes = resources.flat_map(|resource| &resource.scope_spans);
-        scopes.flat_map(|scope| scope.spans.clone()).collect()
-    }
-
-    /// The attributes of the process that sent the first request.
-    fn resource(&self) -> String {
-        let requests = self.0.lock().expect("nobody panicked");
-        format!("{:?}", requests[0].resource_spans[0].resource)
-    }
-}
-
-async fn take(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> Vec<u8> {
-    assert_eq!(headers["content-type"], "application/x-protobuf");
-    let request = ExportTraceServiceRequest::decode(body).expect("is an export of traces");
-    collector.0.lock().expect("nobody panicked").push(request);
-    ExportTraceServiceResponse::default().encode_to_vec()
-}
 
 fn settings() -> Settings {
     Settings {
@@ -78,8 +35,8 @@ fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
 /// One test, because a process has one telemetry.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_gets_the_spans_of_a_trace_and_a_scrape_the_metrics() {
-    let (collector, address) = Collector::start().await;
-    let settings = Settings { otlp_endpoint: Some(format!("http://{address}")), ..settings() };
+    let collector = Collector::start().await;
+    let settings = Settings { otlp_endpoint: Some(collector.url()), ..settings() };
     let telemetry = telemetry::start(&settings).expect("it starts");
     assert!(telemetry::start(&settings).is_err(), "a process has one telemetry");
 

@@ -14,7 +14,7 @@ const BENCH_TIMEOUT: Duration = Duration::from_mins(3);
 async fn bench(arguments: &str) -> Value {
     let folder = tempfile::tempdir().expect("a private folder");
     let load = "bench --report json --sagas 200 --orders 100 --clients 8 --rates 50,60 --seconds 1 \
-                --lines 1000 --pairs 1";
+                --lines 1000 --rounds 1";
     let arguments: Vec<&str> =
         load.split_whitespace().chain(arguments.split_whitespace()).collect();
     let mut command = bare(&arguments);

@@ -1,0 +1,60 @@
+use async_nats::jetstream::stream::Compression;
+
+use super::*;
+
+const SERVICES: &[&str] = &["ledger", "tally"];
+
+fn names(installation: Installation) -> Vec<String> {
+    let wanted = wanted(installation).expect("the definitions parse");
+    wanted.into_iter().map(|config| config.name).collect()
+}
+
+#[test]
+fn every_partition_has_its_streams() {
+    let two =
+        Installation { partitions: 2, replicas: 1, integrator_streams: false, services: SERVICES };
+    assert_eq!(
+        names(two),
+        ["LEDGER-0", "LEDGER-1", "TALLY-0", "TALLY-1", "INBOX-0", "INBOX-1", "LEASES"]
+    );
+    let with = names(Installation { integrator_streams: true, ..two });
+    assert_eq!(with[7..], ["LEDGERS", "TALLIES"]);
+}
+
+#[test]
+fn a_difference_names_the_setting_and_both_values() {
+    let one =
+        Installation { partitions: 1, replicas: 1, integrator_streams: false, services: SERVICES };
+    let wanted = wanted(one).expect("the definitions parse");
+    let inbox = wanted.iter().find(|c| c.name == "INBOX-0").expect("there is an inbox");
+    let differences = |other| compare(&other, inbox).expect("both have a JSON form");
+    assert_eq!(differences(inbox.clone()), Vec::<String>::new());
+    let other = Config { max_age: Duration::from_mins(1), ..inbox.clone() };
+    assert_eq!(differences(other), ["max_age: is 60s, should be 604800s"]);
+    let other = Config { no_ack: true, max_message_size: 100, sealed: true, ..inbox.clone() };
+    assert_eq!(
+        differences(other),
+        [
+            "max_msg_size: is 100, should be 786432",
+            "no_ack: is true, should be unset",
+            "sealed: is true, should be unset",
+        ]
+    );
+}
+
+#[test]
+fn what_the_server_adds_is_no_difference() {
+    let one =
+        Installation { partitions: 1, replicas: 1, integrator_streams: false, services: SERVICES };
+    let wanted = wanted(one).expect("the definitions parse");
+    let mut with_more = wanted[0].clone();
+    with_more.compression = Some(Compression::None);
+    with_more.metadata.insert("_nats.level".to_owned(), "2".to_owned());
+    assert_eq!(compare(&with_more, &wanted[0]).expect("have a JSON form"), Vec::<String>::new());
+    with_more.compression = Some(Compression::S2);
+    with_more.metadata.insert("owner".to_owned(), "me".to_owned());
+    assert_eq!(
+        compare(&with_more, &wanted[0]).expect("have a JSON form"),
+        ["compression: is \"s2\", should be unset", "metadata.owner: is \"me\", should be unset"]
+    );
+}

@@ -1,0 +1,171 @@
+//! The report on an upload: the result of every line, in order, and how many there are of each.
+
+use std::{collections::BTreeMap, marker::PhantomData};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures::stream;
+use serde::Serialize;
+
+use super::Upload;
+use crate::{
+    problem::{FieldError, Problem, RETRY_AFTER_S},
+    services::mark_replayed,
+};
+
+/// What identifies a line in the report, besides its number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct LineName {
+    pub(crate) sku: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) document: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) document_line: Option<String>,
+}
+
+/// The outcome of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineOutcome {
+    pub(crate) result: &'static str,
+    /// The count that it adds to.
+    pub(crate) count: &'static str,
+    pub(crate) detail: Option<&'static str>,
+}
+
+/// The count of lines that had no effect because of an error.
+pub(crate) const REJECTED: &str = "rejected";
+const PENDING: &str = "pending";
+
+impl LineOutcome {
+    const REJECTED: Self = Self { result: REJECTED, count: REJECTED, detail: None };
+    pub(super) const PENDING: Self = Self {
+        result: PENDING,
+        count: PENDING,
+        detail: Some("stored, and not answered in time: send the request again to see the result"),
+    };
+}
+
+/// The section of a report about the lines of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Section {
+    /// The results as JSON, separated by commas.
+    json: Vec<u8>,
+    counts: BTreeMap<&'static str, usize>,
+    /// Whether the command had been answered before; `None` when no line was sent.
+    replayed: Option<bool>,
+}
+
+/// A service answered with too few results, or too many.
+#[derive(Debug, thiserror::Error)]
+#[error("the service answered {lines} lines with {results} results")]
+struct ResultCountMismatch {
+    lines: usize,
+    results: usize,
+}
+
+#[derive(Serialize)]
+struct LineResult<'a> {
+    line: usize,
+    #[serde(flatten)]
+    name: Option<&'a LineName>,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+/// Pairs the lines that were sent with their outcomes, and the others with their errors.
+pub(super) fn section(
+    names: &[(usize, Result<LineName, Vec<FieldError>>)],
+    outcomes: &[LineOutcome],
+    replayed: Option<bool>,
+) -> Result<Section, Problem> {
+    let sent = names.iter().filter(|(_, name)| name.is_ok()).count();
+    if sent != outcomes.len() {
+        return Err(Problem::internal(&ResultCountMismatch {
+            lines: sent,
+            results: outcomes.len(),
+        }));
+    }
+    let mut section = Section { replayed, ..Section::default() };
+    let mut outcomes = outcomes.iter().copied();
+    for (line, name) in names {
+        let (name, errors, outcome) = match name {
+            Ok(name) => {
+                (Some(name), [].as_slice(), outcomes.next().unwrap_or(LineOutcome::PENDING))
+            }
+            Err(errors) => (None, errors.as_slice(), LineOutcome::REJECTED),
+        };
+        let LineOutcome { result, count, detail } = outcome;
+        *section.counts.entry(count).or_default() += 1;
+        if !section.json.is_empty() {
+            section.json.push(b',');
+        }
+        let result = LineResult { line: *line, name, result, detail, errors };
+        serde_json::to_writer(&mut section.json, &result).map_err(|e| Problem::internal(&e))?;
+    }
+    Ok(section)
+}
+
+/// The response to an upload.
+pub(super) struct Report<U> {
+    sections: Vec<Bytes>,
+    counts: BTreeMap<&'static str, usize>,
+    replayed: Option<bool>,
+    upload: PhantomData<U>,
+}
+
+impl<U> Default for Report<U> {
+    fn default() -> Self {
+        Self { sections: Vec::new(), counts: BTreeMap::new(), replayed: None, upload: PhantomData }
+    }
+}
+
+impl<U: Upload> Report<U> {
+    pub(super) fn add(&mut self, section: Section) {
+        if !self.sections.is_empty() {
+            self.sections.push(Bytes::from_static(b","));
+        }
+        self.sections.push(section.json.into());
+        for (name, count) in section.counts {
+            *self.counts.entry(name).or_default() += count;
+        }
+        if let Some(replayed) = section.replayed {
+            self.replayed = Some(replayed && self.replayed.unwrap_or(true));
+        }
+    }
+
+    /// The report as JSON, section by section.
+    fn json(self) -> impl Iterator<Item = Bytes> {
+        let count = |name: &&str| self.counts.get(name).copied().unwrap_or_default();
+        let is_reported = |name: &&'static str| *name != PENDING || count(name) > 0;
+        let names = U::COUNTS.iter().copied().chain([PENDING]).filter(is_reported);
+        let counts: Vec<_> = names.map(|name| format!("\"{name}\":{},", count(&name))).collect();
+        let head = Bytes::from(format!("{{{}\"results\":[", counts.concat()));
+        [head].into_iter().chain(self.sections).chain([Bytes::from_static(b"]}")])
+    }
+}
+
+impl<U: Upload> IntoResponse for Report<U> {
+    fn into_response(self) -> Response {
+        let is_pending = self.counts.contains_key(PENDING);
+        let is_replayed = self.replayed == Some(true);
+        let sections: Vec<_> = self.json().map(Ok::<_, std::convert::Infallible>).collect();
+        let mut response = Body::from_stream(stream::iter(sections)).into_response();
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        if is_pending {
+            *response.status_mut() = StatusCode::ACCEPTED;
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+        }
+        if is_replayed {
+            mark_replayed(&mut response);
+        }
+        response
+    }
+}

@@ -1,0 +1,159 @@
+//! What is reported on an upload, and how its lines become commands.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// An upload of numbers below 10.
+#[derive(Debug)]
+struct Digits;
+
+impl Upload for Digits {
+    type Line = i64;
+    type Answer = proto::catalog::PutProductsAnswer;
+    const COUNTS: &'static [&'static str] = &["applied", REJECTED];
+
+    fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<i64> {
+        let digit = |value| fields::within("digit", "must be 0 to 9", 0..=9, value);
+        fields::integer(digit)(node, path, errors)
+    }
+
+    fn name(line: &i64) -> LineName {
+        LineName { sku: line.to_string(), document: None, document_line: None }
+    }
+
+    fn command(_lines: Vec<i64>) -> proto::command::Body {
+        proto::command::Body::PutProducts(proto::catalog::PutProducts::default())
+    }
+
+    fn outcomes(answer: Self::Answer) -> Result<Vec<LineOutcome>, UnknownResult> {
+        Ok(vec![APPLIED; answer.outcomes.len()])
+    }
+}
+
+const APPLIED: LineOutcome = LineOutcome { result: "applied", count: "applied", detail: None };
+
+fn named(sku: &str) -> LineName {
+    LineName { sku: sku.to_owned(), document: None, document_line: None }
+}
+
+fn wrong(detail: &str) -> Vec<FieldError> {
+    vec![FieldError { field: String::new(), detail: detail.to_owned() }]
+}
+
+#[track_caller]
+fn check(sections: Vec<Section>, status: StatusCode, replayed: bool, document: &Value) {
+    let mut report = Report::<Digits>::default();
+    for section in sections {
+        report.add(section);
+    }
+    let response = report.into_response();
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers().contains_key("idempotency-replayed"), replayed);
+    assert_eq!(response.headers().contains_key("retry-after"), status == StatusCode::ACCEPTED);
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX);
+    let body = futures::executor::block_on(body).expect("is in memory");
+    assert_eq!(serde_json::from_slice::<Value>(&body).expect("is JSON"), *document);
+}
+
+#[test]
+fn results_are_in_the_order_of_the_lines_and_counted() {
+    let first = vec![(0, Ok(named("1"))), (1, Err(wrong("bad"))), (3, Ok(named("2")))];
+    let second = vec![(4, Ok(named("3")))];
+    check(
+        vec![
+            section(&first, &[APPLIED; 2], Some(true)).expect("fits"),
+            section(&second, &[APPLIED], Some(false)).expect("fits"),
+        ],
+        StatusCode::OK,
+        false,
+        &json!({
+            "applied": 3,
+            "rejected": 1,
+            "results": [
+                {"line": 0, "sku": "1", "result": "applied"},
+                {"line": 1, "result": "rejected", "errors": [{"field": "", "detail": "bad"}]},
+                {"line": 3, "sku": "2", "result": "applied"},
+                {"line": 4, "sku": "3", "result": "applied"},
+            ],
+        }),
+    );
+}
+
+#[test]
+fn an_upload_is_replayed_when_all_its_commands_are() {
+    let again = || section(&[(0, Ok(named("1")))], &[APPLIED], Some(true)).expect("fits");
+    let unsent = section(&[(1, Err(wrong("bad")))], &[], None).expect("fits");
+    let results = json!([
+        {"line": 0, "sku": "1", "result": "applied"},
+        {"line": 1, "result": "rejected", "errors": [{"field": "", "detail": "bad"}]},
+    ]);
+    let document = json!({"applied": 1, "rejected": 1, "results": results});
+    check(vec![again(), unsent], StatusCode::OK, true, &document);
+    let nothing = json!({"applied": 0, "rejected": 0, "results": []});
+    check(vec![], StatusCode::OK, false, &nothing);
+}
+
+#[test]
+fn lines_without_an_answer_in_time_are_pending() {
+    check(
+        vec![section(&[(0, Ok(named("1")))], &[LineOutcome::PENDING], Some(false)).expect("fits")],
+        StatusCode::ACCEPTED,
+        false,
+        &json!({
+            "applied": 0,
+            "rejected": 0,
+            "pending": 1,
+            "results": [
+                {"line": 0, "sku": "1", "result": "pending", "detail": LineOutcome::PENDING.detail},
+            ],
+        }),
+    );
+}
+
+#[test]
+fn an_answer_with_another_number_of_results_is_a_problem() {
+    assert!(section(&[(0, Ok(named("1")))], &[], Some(false)).is_err());
+    assert!(section(&[(0, Ok(named("1")))], &[APPLIED; 2], Some(false)).is_err());
+}
+
+#[tokio::test]
+async fn the_lines_of_a_body_become_batches_with_their_numbers() {
+    let count = MAX_CHUNK_LINES + 50;
+    let numbers: Vec<_> = (0..count).map(|number| (number % 11).to_string()).collect();
+    let body = numbers.join("\n");
+    let mut invalid = 0;
+    let batches = lines::chunks(Body::from(body).into_data_stream());
+    let batches: Vec<_> = batches
+        .map_ok(|chunk| read_chunk::<Digits>(chunk, &mut invalid))
+        .try_collect()
+        .await
+        .expect("is small");
+    let parts: Vec<_> = batches.iter().map(|batch| (batch.part, batch.lines.len())).collect();
+    assert_eq!(parts, [(Some(0), MAX_CHUNK_LINES), (Some(1), 50)]);
+    let lines = batches.into_iter().flat_map(|batch| batch.lines);
+    for (index, (number, line)) in lines.enumerate() {
+        assert_eq!(number, index);
+        assert_eq!(line.ok(), Some(index as i64 % 11).filter(|digit| *digit < 10));
+    }
+    assert_eq!(invalid, count / 11, "every eleventh line is invalid");
+}
+
+#[tokio::test]
+async fn only_the_first_invalid_lines_are_reported_with_their_errors() {
+    let mut invalid = MAX_LINES_WITH_ERRORS - 1;
+    let chunks: Vec<_> = lines::chunks(Body::from("10\n11").into_data_stream())
+        .try_collect()
+        .await
+        .expect("is small");
+    let batches = chunks.into_iter().map(|chunk| read_chunk::<Digits>(chunk, &mut invalid));
+    let details: Vec<_> = batches
+        .flat_map(|batch| batch.lines)
+        .map(|(_, line)| line.expect_err("is wrong")[0].detail.clone())
+        .collect();
+    assert_eq!(
+        details,
+        ["digit must be 0 to 9, got \"10\"", "invalid, like 10000 lines before it"]
+    );
+}
