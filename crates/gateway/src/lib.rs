@@ -33,6 +33,7 @@ mod body;
 mod bulk;
 mod extract;
 mod fields;
+mod head_timeout;
 mod inventory;
 mod json;
 mod layers;

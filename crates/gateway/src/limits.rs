@@ -29,10 +29,11 @@ pub struct Limits {
     pub max_waits: usize,
     /// The most requests for totals at once. Each scans tables.
     pub max_totals: usize,
-    /// How long the head of the first request of a connection may take.
+    /// How long the head of a request may take: of the first one from the beginning of the connection,
+    /// of a later one from its first byte.
     pub header_read_timeout: Duration,
-    /// How long the next request of a connection may take, from the response before it to the end
-    /// of its head. Longer than proxies keep an idle connection, which is 60 s with many.
+    /// How long a connection may be idle between two requests. Longer than proxies keep an idle
+    /// connection, which is 60 s with many.
     pub keep_alive_timeout: Duration,
     /// How long the gateway waits for the next bytes of a body.
     pub body_read_timeout: Duration,

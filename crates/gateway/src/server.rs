@@ -2,13 +2,13 @@
 //!
 //! | a client that | is given up after |
 //! |---|---|
-//! | sends no request, or its head slowly | `header_read_timeout` |
-//! | sends no further request, or its head slowly | `keep_alive_timeout` |
+//! | sends no first request, or the head of any slowly | `header_read_timeout` |
+//! | sends no further request | `keep_alive_timeout` |
 //! | does not receive the response | `write_timeout` |
 //!
 //! The layers of the router do the rest: `body_read_timeout` and `request_timeout`.
 
-use std::{future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request};
 use hyper::{
@@ -28,7 +28,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::{limits::Limits, write_timeout::WriteTimeout};
+use crate::{
+    head_timeout::{HeadTimeout, LastOfRequest, Observed},
+    limits::Limits,
+    write_timeout::WriteTimeout,
+};
 
 /// The pause after the operating system refused a connection, which it does when the process has
 /// too many open files.
@@ -85,26 +89,25 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         warn!(%error, "responses on a connection may be delayed");
     }
-    let stream = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout));
-    let begun = CancellationToken::new();
+    let head = HeadTimeout::new();
+    let stream = Observed::new(WriteTimeout::new(stream, limits.write_timeout), head.clone());
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
-        begun.cancel();
-        router.call(request)
+        let in_request = head.begin_request();
+        let response = router.call(request);
+        async move {
+            let response = response.await?;
+            Ok::<_, Infallible>(response.map(|body| LastOfRequest::new(body, in_request)))
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             // hyper counts from the response before to the end of the next head.
             .header_read_timeout(limits.keep_alive_timeout)
-            .serve_connection(stream, service)
+            .serve_connection(TokioIo::new(stream), service)
     );
-    let mut first_head_timeout = pin!(async {
-        tokio::select! {
-            () = begun.cancelled() => pending().await,
-            () = sleep(limits.header_read_timeout) => {}
-        }
-    });
+    let mut head_timeout = pin!(head.clone().is_over(limits.header_read_timeout));
     let mut drains = false;
     // hyper keeps its progress in `connection`: polling it again after another branch loses nothing.
     loop {
@@ -115,7 +118,7 @@ async fn serve_connection(
                 }
                 return;
             }
-            () = first_head_timeout.as_mut() => return,
+            () = head_timeout.as_mut() => return,
             () = shutdown.cancelled(), if !drains => {
                 drains = true;
                 connection.as_mut().graceful_shutdown();
