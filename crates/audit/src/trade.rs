@@ -299,7 +299,9 @@ impl OrderHistory {
         let findings = &mut traded.findings;
         reservation.finish(order, &mut findings.reservations);
         payment::compare(order, &payments, &progress, &reservation, &mut findings.payments);
-        payments.values().for_each(|payment| traded.money.add(payment));
+        for payment in payments.values() {
+            traded.money.add(payment);
+        }
         findings.progress.expect(!reservation.is_held(), || {
             format!("units are still held for order {order}, with a deadline")
         });

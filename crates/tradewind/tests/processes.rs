@@ -295,10 +295,8 @@ async fn expect_all_ended(shop: &Shop, server: &TestServer) {
             return false;
         }
         let log = server.events::<events::proto::Event>("PAYMENT-0").await;
-        let count = |kind: &str| {
-            log.iter().filter(|entry| entry.subject.rsplit('.').next() == Some(kind)).count()
-        };
-        captured = count("captured");
+        let is_capture = |subject: &str| subject.rsplit('.').next() == Some("captured");
+        captured = log.iter().filter(|entry| is_capture(&entry.subject)).count();
         captured as i64 == orders(&totals, &["paid"])
             && orders(&totals, &["paid", "cancelled"]) == ORDERS as i64
     })
@@ -311,7 +309,7 @@ async fn expect_all_ended(shop: &Shop, server: &TestServer) {
     let taken = 300 * UNITS;
     assert_eq!(
         totals["payments"],
-        json!({"captured": taken, "refunded": 0, "authorized": 0, "pending": 0,
+        json!({"captured": taken, "refunded": 0, "authorized": 0, "pending": 0, "stuck": 0,
             "provider_net": taken, "provider_held": 0})
     );
 }
