@@ -194,7 +194,7 @@ pub async fn settle(api: &Client, order: &Value, key: &str) -> Response {
 
 /// The totals of payments of which so much was taken, and nothing is on its way.
 pub fn captured(minor: i64) -> Value {
-    json!({"captured": minor, "refunded": 0, "authorized": 0, "pending": 0,
+    json!({"captured": minor, "refunded": 0, "authorized": 0, "pending": 0, "stuck": 0,
         "provider_net": minor, "provider_held": 0})
 }
 

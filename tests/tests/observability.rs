@@ -74,8 +74,11 @@ fn prometheus_accepts_the_alert_rules() {
 }
 
 fn metrics() -> BTreeMap<&'static str, Metric> {
-    let all =
-        engine::metrics::ALL.into_iter().chain(gateway::metrics::ALL).chain(order::metrics::ALL);
+    let all = engine::metrics::ALL
+        .into_iter()
+        .chain(gateway::metrics::ALL)
+        .chain(order::metrics::ALL)
+        .chain(payment::metrics::ALL);
     all.map(|metric| (metric.name, metric)).collect()
 }
 

@@ -146,8 +146,11 @@ fn is_one_tree(spans: &[Span]) {
 
 /// The metrics without a series, of those that an order that is paid must have.
 fn unmeasured(text: &str) -> Vec<&'static str> {
-    let all =
-        engine::metrics::ALL.into_iter().chain(gateway::metrics::ALL).chain(order::metrics::ALL);
+    let all = engine::metrics::ALL
+        .into_iter()
+        .chain(gateway::metrics::ALL)
+        .chain(order::metrics::ALL)
+        .chain(payment::metrics::ALL);
     let names = all.map(|metric| metric.name).filter(|name| !OF_FAILURES.contains(name));
     names.filter(|name| !text.contains(&format!("# TYPE {name} "))).collect()
 }

@@ -5,6 +5,7 @@ use crate::proto::{
     catalog::PutProductsAnswer,
     inventory::RecordStockAnswer,
     order::{CancelOrderAnswer, PlaceOrderAnswer},
+    payment::SettlePaymentAnswer,
 };
 
 /// The answer to a command of one kind.
@@ -35,4 +36,5 @@ answers! {
     RecordStockAnswer => RecordStock,
     PlaceOrderAnswer => PlaceOrder,
     CancelOrderAnswer => CancelOrder,
+    SettlePaymentAnswer => SettlePayment,
 }

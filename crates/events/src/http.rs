@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::positions::{AFTER_HEADER, POSITION_HEADER, Positions, PositionsError};
 use crate::{
-    id::{CustomerId, Location, OrderId, Quantity, Reference, Sku},
+    id::{CustomerId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Currency, Money, TaxBasis},
 };
 
@@ -263,6 +263,57 @@ pub struct OrderGroup {
     pub total: i64,
 }
 
+/// A payment of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentView {
+    /// Its id.
+    pub id: PaymentId,
+    /// The order that is paid.
+    pub order_id: OrderId,
+    /// Its status, for example `captured`.
+    pub status: String,
+    /// What the order asks for, in minor units.
+    pub amount: i64,
+    /// The currency of all amounts.
+    pub currency: Currency,
+    /// The payment provider.
+    pub provider: String,
+    /// The provider's name for the authorisation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub provider_reference: String,
+    /// What was authorised, less what was voided, in minor units.
+    pub authorized: i64,
+    /// What was captured, in minor units.
+    pub captured: i64,
+    /// What was paid back, in minor units.
+    pub refunded: i64,
+    /// Why an operation of it cannot be brought to an end without an operator, if one cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
+    /// What was asked of the provider, in order.
+    pub transactions: Vec<TransactionView>,
+    /// Counts its events, from 1.
+    pub version: u64,
+}
+
+/// What was asked of a payment provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransactionView {
+    /// The idempotency key and our reference at the provider.
+    pub operation_id: String,
+    /// What was asked: `authorization`, `capture`, `void`, `refund`.
+    pub kind: String,
+    /// The amount in minor units.
+    pub amount: i64,
+    /// What has become of it: `pending`, `uncertain`, `stuck`, `done`, `refused`, `failed`, `given_up`.
+    pub status: String,
+    /// The provider's code, or how it failed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// When it was decided.
+    pub time: Timestamp,
+}
+
 /// What payments counts over a shop.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentTotals {
@@ -274,6 +325,9 @@ pub struct PaymentTotals {
     pub authorized: i64,
     /// Operations whose outcome is not known yet.
     pub pending: i64,
+    /// Payments with an operation that an operator has to settle.
+    #[serde(default)]
+    pub stuck: i64,
     /// What the provider's own ledger says was captured, less what it paid back.
     pub provider_net: i64,
     /// What the provider's own ledger holds authorised and neither captured nor voided.

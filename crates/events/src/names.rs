@@ -56,6 +56,9 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Payment::RefundPending(_) => "refund_pending",
             Payment::Refunded(_) => "refunded",
             Payment::CancelRequested(_) => "cancel_requested",
+            Payment::Uncertain(_) => "uncertain",
+            Payment::Stuck(_) => "stuck",
+            Payment::SettledByOperator(_) => "settled_by_operator",
         },
     })
 }
@@ -79,6 +82,7 @@ pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
         CommandBody::RecordStock(_) => ("inventory", "record_stock"),
         CommandBody::PlaceOrder(_) => ("order", "place_order"),
         CommandBody::CancelOrder(_) => ("order", "cancel_order"),
+        CommandBody::SettlePayment(_) => ("payment", "settle_payment"),
     }
 }
 
@@ -96,6 +100,7 @@ impl TryFrom<proto::Command> for OutgoingCommand {
         let aggregate = match &body {
             CommandBody::PlaceOrder(order) => order.order_id.clone(),
             CommandBody::CancelOrder(order) => order.order_id.clone(),
+            CommandBody::SettlePayment(settle) => settle.payment_id.clone(),
             // Many aggregates at once; nothing else waits for these.
             CommandBody::PutProducts(_) | CommandBody::RecordStock(_) => command.id.clone(),
         };

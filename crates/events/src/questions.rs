@@ -51,5 +51,6 @@ questions!("order", order::OrderQuestion, order_question:
 questions!("payment", payment::PaymentQuestion, payment_question:
     GetPayment => Payment,
     ListPayments => Payments,
+    ListStuckPayments => Payments,
     GetTotals => Totals,
 );

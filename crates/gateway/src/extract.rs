@@ -150,7 +150,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OrderPath {
     }
 }
 
-async fn path_parameter<T, S: Send + Sync>(
+pub(crate) async fn path_parameter<T, S: Send + Sync>(
     parts: &mut Parts,
     state: &S,
     name: &str,
@@ -193,7 +193,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
     }
 }
 
-fn page_length(text: &str) -> Result<u32, ParseError> {
+/// Reads the length of a page.
+pub(crate) fn page_length(text: &str) -> Result<u32, ParseError> {
     let error = || ParseError::new("limit", "must be 1 to 1000", text);
     text.parse().ok().filter(|limit| (1..=MAX_PAGE_LENGTH).contains(limit)).ok_or_else(error)
 }

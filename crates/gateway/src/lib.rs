@@ -19,7 +19,7 @@
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
 //! | `state`, `services` | what the handlers share; requests to the services |
 //! | `problem` | the problem documents of RFC 9457 |
-//! | `products`, `inventory`, `orders`, `operations` | the routes |
+//! | `products`, `inventory`, `orders`, `payments`, `operations` | the routes |
 //! | `readiness` | what `/readyz` reports |
 //! | `metrics` | what is measured of requests, and the route that shows it |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
@@ -42,6 +42,7 @@ mod lines;
 pub mod metrics;
 mod operations;
 mod orders;
+mod payments;
 mod position;
 mod problem;
 mod products;
@@ -170,6 +171,9 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .route("/shops/{shop}/orders/{id}", get(orders::get))
         .route("/shops/{shop}/orders/{id}/history", get(orders::history))
         .route("/shops/{shop}/orders/{id}/cancel", post(orders::cancel))
+        .route("/shops/{shop}/orders/{id}/payments", get(payments::of_order))
+        .route("/shops/{shop}/payments/stuck", get(payments::stuck))
+        .route("/shops/{shop}/payments/{payment_id}", get(payments::get))
         .route("/shops/{shop}/totals", get(operations::totals))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

@@ -3,12 +3,12 @@
 use events::{
     http::{
         CancelReason, Cancellation, Charge, LevelView, OrderGroup, OrderLine, OrderStatus,
-        OrderTotals, OrderView, PaymentTotals, PriceView, ProductView, Shortage, StepView,
-        StockTotals,
+        OrderTotals, OrderView, PaymentTotals, PaymentView, PriceView, ProductView, Shortage, StepView,
+        StockTotals, TransactionView,
     },
-    id::{CustomerId, Location, OrderId, Quantity, Reference, Sku},
+    id::{CustomerId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Money, TaxBasis},
-    proto::{catalog, inventory, order, payment},
+    proto::{self, catalog, inventory, order, payment},
 };
 use protocol::{id::ParseError, time::Timestamp};
 
@@ -142,11 +142,64 @@ pub(crate) fn order_totals(totals: order::Totals) -> Result<OrderTotals, ViewErr
     Ok(OrderTotals { groups: totals.groups.into_iter().map(group).collect::<Result<_, _>>()? })
 }
 
+/// A payment.
+pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewError> {
+    let amount = Money::parse(payment.amount.as_ref())?;
+    let minor = |money: Option<&proto::Money>| money.map_or(0, |money| money.minor);
+    let stuck = payment.stuck_reason();
+    Ok(PaymentView {
+        id: PaymentId::parse(&payment.payment_id)?,
+        order_id: OrderId::parse(&payment.order_id)?,
+        status: name(payment.status().as_str_name(), "PAYMENT_STATUS_", payment.status),
+        amount: amount.minor,
+        currency: amount.currency,
+        authorized: minor(payment.authorized.as_ref()),
+        captured: minor(payment.captured.as_ref()),
+        refunded: minor(payment.refunded.as_ref()),
+        stuck: (stuck != payment::StuckReason::Unspecified)
+            .then(|| name(stuck.as_str_name(), "STUCK_REASON_", payment.stuck_reason)),
+        provider: payment.provider,
+        provider_reference: payment.provider_reference,
+        transactions: payment
+            .transactions
+            .into_iter()
+            .map(transaction)
+            .collect::<Result<_, _>>()?,
+        version: payment.version,
+    })
+}
+
+fn transaction(transaction: payment::Transaction) -> Result<TransactionView, ViewError> {
+    let (kind, status) = (transaction.kind(), transaction.status());
+    Ok(TransactionView {
+        kind: name(kind.as_str_name(), "TRANSACTION_KIND_", transaction.kind),
+        amount: transaction.amount.as_ref().map_or(0, |amount| amount.minor),
+        status: name(status.as_str_name(), "TRANSACTION_STATUS_", transaction.status),
+        operation_id: transaction.operation_id,
+        detail: transaction.detail,
+        time: Timestamp::parse(transaction.time.as_ref())?,
+    })
+}
+
+/// A value of an enumeration by its name; one that a newer version has added by its number.
+fn name(name: &str, prefix: &str, number: i32) -> String {
+    match name.strip_prefix(prefix) {
+        Some("UNSPECIFIED") | None => number.to_string(),
+        Some(name) => name.to_lowercase(),
+    }
+}
+
 /// The money in sums.
 pub(crate) fn payment_totals(totals: payment::Totals) -> PaymentTotals {
-    let payment::Totals { captured, refunded, authorized, pending, provider_net, provider_held } =
-        totals;
-    PaymentTotals { captured, refunded, authorized, pending, provider_net, provider_held }
+    PaymentTotals {
+        captured: totals.captured,
+        refunded: totals.refunded,
+        authorized: totals.authorized,
+        pending: totals.pending,
+        stuck: totals.stuck,
+        provider_net: totals.provider_net,
+        provider_held: totals.provider_held,
+    }
 }
 
 /// The stock in sums.

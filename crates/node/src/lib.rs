@@ -19,4 +19,5 @@ pub fn describe_metrics() {
     engine::metrics::describe();
     gateway::metrics::describe();
     order::metrics::describe();
+    payment::metrics::describe();
 }

@@ -34,6 +34,11 @@ pub static SERVICES: [Service; 4] = [
             simulator_folder: settings.provider_dir.clone(),
             simulator_latency: settings.provider_latency,
             timeout: settings.provider_timeout,
+            policy: payment::LookupPolicy {
+                lookup_interval: settings.provider_lookup_interval,
+                late_window: settings.provider_late_window,
+                stuck_after: settings.payment_stuck_after,
+            },
         };
         Box::pin(async move {
             let payments = payment::service(&settings).await?;

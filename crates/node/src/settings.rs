@@ -111,6 +111,23 @@ pub struct Settings {
           value_parser = value::duration)]
     pub provider_timeout: Duration,
 
+    /// How long the payment service waits before it looks up again what has become of an operation
+    /// without an answer; each further pause is twice as long, up to 16 times
+    #[arg(long, global = true, env = "TRADEWIND_PROVIDER_LOOKUP_INTERVAL", default_value = "30s",
+          value_parser = value::duration)]
+    pub provider_lookup_interval: Duration,
+
+    /// For how long the provider may carry out a call that it did not answer; more than
+    /// --provider-timeout
+    #[arg(long, global = true, env = "TRADEWIND_PROVIDER_LATE_WINDOW", default_value = "15m",
+          value_parser = value::duration)]
+    pub provider_late_window: Duration,
+
+    /// After how long without an answer an operation is for an operator to settle
+    #[arg(long, global = true, env = "TRADEWIND_PAYMENT_STUCK_AFTER", default_value = "1h",
+          value_parser = value::duration)]
+    pub payment_stuck_after: Duration,
+
     /// The file with the identity of this process: after a crash, the next process that uses it need
     /// not wait [default: node-id in the folder of the SQLite files; none with Postgres]
     #[arg(long, global = true, env = "TRADEWIND_IDENTITY_FILE", value_name = "FILE")]

@@ -238,6 +238,9 @@ fn payment(kind: Payment) -> Result<Signal, WireError> {
         Payment::RefundPending(_) => "payment.refund_pending",
         Payment::Refunded(_) => "payment.refunded",
         Payment::CancelRequested(_) => "payment.cancel_requested",
+        Payment::Uncertain(_) => "payment.uncertain",
+        Payment::Stuck(_) => "payment.stuck",
+        Payment::SettledByOperator(_) => "payment.settled_by_operator",
     };
     Err(WireError::Unexpected(unexpected))
 }

@@ -8,14 +8,16 @@
 //! | has taken money | – | – | `cancel_requested`, `refund_pending` |
 //! | anything else | – | – | – |
 //!
+//! An operation whose outcome does not become known is `uncertain`, never failed, and is looked up on;
+//! one that cannot be brought to an end is `stuck`, until an operator settles it.
+//!
 //! `decide` has the rules, `payment` a payment as it is.
 
+mod answer;
 mod decide;
 mod payment;
 #[cfg(test)]
 mod tests;
-
-use std::convert::Infallible;
 
 use engine::{Aggregate, Decision, Recorded, Rules};
 use events::{
@@ -24,8 +26,12 @@ use events::{
 };
 use protocol::time::Timestamp;
 
-pub(crate) use self::payment::{
-    Operation, OperationKind, Payment, Pending, Status, Transaction, TransactionStatus,
+pub(crate) use self::{
+    answer::{Answer, SettleAnswer},
+    payment::{
+        Operation, OperationKind, Payment, Pending, Resolution, Status, StuckReason, Transaction,
+        TransactionStatus, Trouble,
+    },
 };
 use crate::{
     Payments,
@@ -43,6 +49,8 @@ pub enum Input {
         amount: Money,
         /// The payment provider's token.
         payment_method: String,
+        /// When the order is cancelled if the payment has not answered.
+        due_by: Timestamp,
     },
     /// What is authorised is to be captured, or a part of it.
     Capture {
@@ -58,7 +66,7 @@ pub enum Input {
         /// The order.
         order_id: OrderId,
     },
-    /// What became of an operation is certain.
+    /// Something is known of an operation.
     Settled {
         /// The payment.
         payment_id: PaymentId,
@@ -67,9 +75,18 @@ pub enum Input {
         /// What became of it.
         outcome: Outcome,
     },
+    /// An operator settles an operation that is uncertain or stuck.
+    SettledByOperator {
+        /// The payment.
+        payment_id: PaymentId,
+        /// What is done about it.
+        resolution: Resolution,
+        /// Why. Who says so is in the envelope.
+        reason: String,
+    },
 }
 
-/// What became of an operation, for certain.
+/// What became of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The provider did it.
@@ -86,6 +103,13 @@ pub enum Outcome {
     Failed {
         /// What was tried and how it failed.
         detail: String,
+    },
+    /// The provider knows the operation with other parameters.
+    Conflict,
+    /// The provider does not say.
+    Silent {
+        /// Whether it has not for so long that an operator is needed.
+        for_long: bool,
     },
 }
 
@@ -117,7 +141,12 @@ pub struct After {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
     /// The provider is about to be asked to authorise.
-    AuthorizationPending { operation: Operation, amount: Money, payment_method: String },
+    AuthorizationPending {
+        operation: Operation,
+        amount: Money,
+        payment_method: String,
+        due_by: Timestamp,
+    },
     /// The provider authorised the amount.
     Authorized { operation: Operation, provider_reference: String, amount: Money },
     /// The provider declined to authorise.
@@ -140,6 +169,17 @@ pub enum Fact {
     Refunded { operation: Operation, amount: Money },
     /// The order is cancelled: everything is to be given back.
     CancelRequested,
+    /// The provider does not say what has become of an operation that was begun at `since`.
+    Uncertain { operation: Operation, since: Timestamp },
+    /// An operation that was begun at `since` cannot be brought to an end without an operator.
+    Stuck { operation: Operation, reason: StuckReason, detail: String, since: Timestamp },
+    /// An operator has settled an operation that was uncertain or stuck.
+    SettledByOperator {
+        operation: Operation,
+        amount: Money,
+        resolution: Resolution,
+        reason: String,
+    },
 }
 
 impl Rules for Payments {
@@ -158,15 +198,15 @@ impl Rules for Payments {
         payments: &Self::State,
         input: &Input,
         now: Timestamp,
-    ) -> Decision<Event, Infallible> {
-        Decision::events(decide::decide(payments, input, now))
+    ) -> Decision<Event, Answer> {
+        decide::decide(payments, input, now)
     }
 
     fn apply(payments: &mut Self::State, recorded: &Recorded<Event>) {
         let Recorded { event, version, time, context, .. } = recorded;
         let Event { payment_id, fact, .. } = event;
-        if let Fact::AuthorizationPending { amount, payment_method, .. } = fact {
-            let payment = Payment::begin(*payment_id, *amount, payment_method);
+        if let Fact::AuthorizationPending { amount, payment_method, due_by, .. } = fact {
+            let payment = Payment::begin(*payment_id, *amount, payment_method, *due_by);
             payments.put(*payment_id, PaymentRow { version: 0, payment });
         }
         if let Some(row) = payments.change(payment_id) {

@@ -5,6 +5,7 @@
 //! - `store`: the rows that it keeps;
 //! - `query`: the questions that it answers;
 //! - `operation`: what is asked of the provider, and how its outcome becomes certain;
+//! - `metrics`: what is measured: the payments that do not come to an end;
 //! - `provider`: the provider as we see it; `simulator`: the one that there is, and the table of how
 //!   a payment method makes it behave.
 //!
@@ -19,6 +20,7 @@
 //! arm in `provider`.
 
 mod domain;
+pub mod metrics;
 mod operation;
 mod provider;
 mod query;
@@ -30,6 +32,7 @@ use std::{path::PathBuf, time::Duration};
 
 use engine::{Definition, Service, Source, Table};
 
+pub use self::operation::LookupPolicy;
 use self::{provider::Provider, simulator::Simulator};
 
 /// What an installation may choose.
@@ -41,6 +44,8 @@ pub struct Settings {
     pub simulator_latency: Duration,
     /// How long an answer of the provider is waited for, before it is asked what became of the call.
     pub timeout: Duration,
+    /// How long the provider is waited for in all.
+    pub policy: LookupPolicy,
 }
 
 /// The provider cannot be used.
@@ -65,6 +70,7 @@ pub async fn service(settings: &Settings) -> Result<Definition<Payments>, Error>
 #[derive(Debug, Clone)]
 pub struct Payments {
     provider: Provider,
+    policy: LookupPolicy,
 }
 
 impl Payments {
@@ -74,7 +80,8 @@ impl Payments {
         let simulator = Simulator::open(&file, settings.simulator_latency).await;
         let simulator = simulator
             .map_err(|source| Error::OpenLedger { file: file.display().to_string(), source })?;
-        Ok(Self { provider: Provider::new(simulator, settings.timeout) })
+        let provider = Provider::new(simulator, settings.timeout);
+        Ok(Self { provider, policy: settings.policy })
     }
 }
 

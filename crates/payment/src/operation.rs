@@ -5,6 +5,11 @@
 //! call without an answer), it is first asked what became of it, and only what it knows nothing of
 //! is asked for again, with the same idempotency key: so nothing is charged twice, and an uncertain
 //! outcome is never called a failure.
+//!
+//! What the order has no use for any more (see [`Payment::look_up_only_from`]) is not asked for, only
+//! looked up: it has failed when the provider has not heard of it, for as long as a call that it never
+//! answered may still be carried out. After some attempts without an answer the operation is uncertain
+//! and is looked up at longer pauses; when it has been silent for long, it is stuck.
 
 #[cfg(test)]
 mod tests;
@@ -20,21 +25,36 @@ use protocol::time::Timestamp;
 
 use crate::{
     Payments,
-    domain::{Input, Operation, OperationKind, Outcome, Payment, Pending},
+    domain::{Input, Operation, OperationKind, Outcome, Payment, Pending, Trouble},
     provider::{Answer, Provider, ProviderError, Request, Task},
     store::PaymentRow,
 };
 
-/// After so many attempts to authorise, of which the provider has carried out none, the payment has
-/// failed: they take 13 s, short against the time that an order waits for its payment. Money that
-/// is promised or owed is moved however long it takes.
-const MAX_AUTHORIZE_ATTEMPTS: u32 = 8;
+/// After so many attempts without an answer an operation is uncertain: they take 13 s, short against
+/// the time that an order waits for its payment. An authorisation whose attempts were all answered and
+/// none carried out has failed then.
+const MAX_ATTEMPTS: u32 = 8;
 /// The pause after the first attempt without an answer; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause of an operation that is uncertain or stuck, as a multiple of the first.
+const MAX_LOOKUP_FACTOR: u32 = 16;
 /// The pause after what only an operator can settle.
 const OPERATOR_PAUSE: Duration = Duration::from_mins(10);
+
+/// How long the payment service waits for the provider, and when it takes an operation for stuck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookupPolicy {
+    /// The pause after the first look-up of an operation that is uncertain; each further one is twice as
+    /// long, up to 16 times.
+    pub lookup_interval: Duration,
+    /// For how long the provider may carry out a call that it has not answered. Longer than the timeout
+    /// of a call.
+    pub late_window: Duration,
+    /// After how long an operation without an answer is stuck.
+    pub stuck_after: Duration,
+}
 
 impl Effects for Payments {
     const OPERATION: OperationColumn =
@@ -57,92 +77,119 @@ impl Effects for Payments {
                 return Attempted::RetryAt(attempt.now + OPERATOR_PAUSE);
             }
         };
-        match ask(&self.provider, &announced.request, attempt).await {
-            Ok(outcome) => Attempted::Done(announced.settled(outcome)),
-            Err(NoOutcome::Refused) => {
-                tracing::error!(operation.id = id, "the provider refuses to give money back");
-                Attempted::RetryAt(next_attempt(id, attempt))
+        let policy = &self.policy;
+        match ask(&self.provider, &announced, attempt, policy).await {
+            Asked::Answered(outcome) => Attempted::Done(announced.settled(outcome)),
+            Asked::Nothing { certain_at } => {
+                let next = next_attempt(id, attempt, announced.trouble, policy);
+                Attempted::RetryAt(next.min(certain_at))
             }
-            Err(NoOutcome::Provider(error @ ProviderError::KeyReused)) => {
-                tracing::error!(operation.id = id, %error, "the operation cannot be carried out");
-                Attempted::RetryAt(attempt.now + OPERATOR_PAUSE)
-            }
-            Err(NoOutcome::Provider(error)) => {
+            Asked::Silent(error) => {
                 let number = attempt.number;
                 tracing::warn!(operation.id = id, attempt = number, %error, "no answer");
-                Attempted::RetryAt(next_attempt(id, attempt))
+                match announced.after_silence(attempt, policy) {
+                    Some(outcome) => Attempted::Done(announced.settled(outcome)),
+                    None => {
+                        Attempted::RetryAt(next_attempt(id, attempt, announced.trouble, policy))
+                    }
+                }
             }
         }
     }
 }
 
-/// Why the outcome of an operation is not known after an attempt.
-enum NoOutcome {
+/// What comes of one attempt.
+enum Asked {
+    /// The outcome is certain.
+    Answered(Outcome),
+    /// The provider has done nothing so far, and is not asked to; it is certain at that time that it
+    /// will not.
+    Nothing { certain_at: Timestamp },
     /// The provider gave no answer.
-    Provider(ProviderError),
-    /// Money that must be given back is not. An operator has to talk to the provider, which is
-    /// asked again until it is.
-    Refused,
-}
-
-impl From<ProviderError> for NoOutcome {
-    fn from(error: ProviderError) -> Self {
-        Self::Provider(error)
-    }
+    Silent(ProviderError),
 }
 
 /// Makes one attempt.
 async fn ask(
     provider: &Provider,
-    request: &Request,
+    announced: &Announced,
     attempt: Attempt,
-) -> Result<Outcome, NoOutcome> {
-    let authorizes = match &request.task {
-        Task::Authorize { .. } => true,
-        Task::Capture { .. } | Task::Void { .. } | Task::Refund { .. } => false,
-    };
-    let found = if attempt.may_be_known { provider.find(request).await } else { Ok(None) };
-    let answered = match found {
-        Ok(Some(answer)) => Ok(answer),
-        Ok(None) => provider.perform(request).await,
-        Err(ProviderError::KeyReused) => Err(ProviderError::KeyReused),
+    policy: &LookupPolicy,
+) -> Asked {
+    let request = &announced.request;
+    let may_be_known = attempt.may_be_known || announced.trouble.is_some();
+    let found = if may_be_known { provider.find(request).await } else { Ok(None) };
+    let answer = match found {
+        Ok(Some(answer)) => return Asked::Answered(outcome(answer)),
+        Ok(None) => match announced.look_up_only_from {
+            Some(from) if from <= attempt.now => {
+                return looked_up(from, may_be_known, attempt.now, policy);
+            }
+            _ => provider.perform(request).await,
+        },
         // While the provider cannot be asked what it has done, no attempt is the last.
-        Err(error) => return Err(error.into()),
+        Err(error) => Err(error),
     };
-    let answer = match answered {
-        Err(ProviderError::KeyReused) if authorizes => {
-            let detail = ProviderError::KeyReused.to_string();
-            return Ok(Outcome::Failed { detail });
+    match answer {
+        Ok(answer) => Asked::Answered(outcome(answer)),
+        Err(ProviderError::KeyReused) => Asked::Answered(Outcome::Conflict),
+        // It says itself that it has failed; certain once it says so as well of the calls before.
+        Err(ProviderError::Failed) if announced.has_failed(attempt) => {
+            match provider.find(request).await {
+                Ok(Some(answer)) => Asked::Answered(outcome(answer)),
+                Ok(None) => {
+                    let number = attempt.number;
+                    let detail =
+                        format!("{number} attempts, none of which the provider carried out");
+                    Asked::Answered(Outcome::Failed { detail })
+                }
+                Err(error) => Asked::Silent(error),
+            }
         }
-        // The payment has failed once the provider says that it has done nothing, and only then.
-        Err(_) if authorizes && attempt.number >= MAX_AUTHORIZE_ATTEMPTS => {
-            let Some(answer) = provider.find(request).await? else {
-                let number = attempt.number;
-                let detail = format!("{number} attempts, none of which the provider carried out");
-                return Ok(Outcome::Failed { detail });
-            };
-            answer
-        }
-        answered => answered?,
+        Err(error) => Asked::Silent(error),
+    }
+}
+
+/// What follows when the provider knows nothing of an operation that is not to be begun any more.
+fn looked_up(from: Timestamp, may_be_known: bool, now: Timestamp, policy: &LookupPolicy) -> Asked {
+    let certain_at = from + policy.late_window;
+    let detail = if !may_be_known {
+        "the order had no use for it before the provider was asked"
+    } else if certain_at <= now {
+        "the order has no use for it any more, and the provider has not carried it out"
+    } else {
+        return Asked::Nothing { certain_at };
     };
-    match (&request.task, answer) {
-        (_, Answer::Approved { provider_reference }) => {
-            Ok(Outcome::Approved { provider_reference })
-        }
-        (Task::Authorize { .. } | Task::Capture { .. }, Answer::Declined { code }) => {
-            Ok(Outcome::Declined { code })
-        }
-        (Task::Void { .. } | Task::Refund { .. }, Answer::Declined { .. }) => {
-            Err(NoOutcome::Refused)
-        }
+    Asked::Answered(Outcome::Failed { detail: detail.to_owned() })
+}
+
+fn outcome(answer: Answer) -> Outcome {
+    match answer {
+        Answer::Approved { provider_reference } => Outcome::Approved { provider_reference },
+        Answer::Declined { code } => Outcome::Declined { code },
     }
 }
 
 /// When the next attempt is made: after a pause that doubles with each attempt, changed by up to a
 /// quarter so that operations which failed together are not tried again together.
-fn next_attempt(operation_id: &str, attempt: Attempt) -> Timestamp {
+fn next_attempt(
+    operation_id: &str,
+    attempt: Attempt,
+    trouble: Option<Trouble>,
+    policy: &LookupPolicy,
+) -> Timestamp {
+    let (first, longest) = match trouble {
+        None => (FIRST_PAUSE, MAX_PAUSE),
+        Some(Trouble::Uncertain) => {
+            (policy.lookup_interval, policy.lookup_interval * MAX_LOOKUP_FACTOR)
+        }
+        Some(Trouble::Stuck(_)) => {
+            let longest = policy.lookup_interval * MAX_LOOKUP_FACTOR;
+            (longest, longest)
+        }
+    };
     let doublings = attempt.number.saturating_sub(1).min(16);
-    let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(MAX_PAUSE);
+    let pause = first.saturating_mul(1 << doublings).min(longest);
     // A hash with fixed keys, so that an attempt has the same pause in each run.
     let mut hasher = DefaultHasher::new();
     (operation_id, attempt.number).hash(&mut hasher);
@@ -157,6 +204,11 @@ struct Announced {
     request: Request,
     /// What it continues.
     context: Context,
+    /// When it was decided.
+    since: Timestamp,
+    trouble: Option<Trouble>,
+    /// See [`Payment::look_up_only_from`].
+    look_up_only_from: Option<Timestamp>,
 }
 
 /// A row that does not announce the operation for which it was fetched.
@@ -176,23 +228,44 @@ impl Announced {
     }
 
     fn of(announced: &engine::Operation, payment: Payment) -> Option<Self> {
-        let operation_id = payment.pending_id().filter(|id| *id == announced.id)?;
-        let amount = payment.money(payment.pending_transaction()?.amount);
+        payment.pending_id().filter(|id| *id == announced.id)?;
+        let transaction = payment.pending_transaction()?;
+        let (amount, since) = (payment.money(transaction.amount), transaction.at_ms);
+        let look_up_only_from = payment.look_up_only_from();
         let Payment { id: payment_id, payment_method, provider_reference, pending, .. } = payment;
-        let Pending { operation, context } = pending?;
+        let Pending { operation, context, trouble, .. } = pending?;
         let task = match operation.kind {
             OperationKind::Authorize => Task::Authorize { payment_method },
             OperationKind::Capture => Task::Capture { provider_reference },
             OperationKind::Void => Task::Void { provider_reference },
             OperationKind::Refund => Task::Refund { provider_reference },
         };
-        let request = Request { operation_id, shop: announced.shop.clone(), amount, task };
-        Some(Self { payment_id, operation, request, context })
+        let (operation_id, shop) = (operation.id(payment_id), announced.shop.clone());
+        let request = Request { operation_id, shop, amount, task };
+        let since = Timestamp::from_millis(since);
+        Some(Self { payment_id, operation, request, context, since, trouble, look_up_only_from })
+    }
+
+    /// Whether an attempt that the provider answered with a failure is the last one.
+    fn has_failed(&self, attempt: Attempt) -> bool {
+        let was_tried_often = attempt.number >= MAX_ATTEMPTS || self.trouble.is_some();
+        self.operation.kind == OperationKind::Authorize && was_tried_often
+    }
+
+    /// What follows from an attempt without an answer, if anything does.
+    fn after_silence(&self, attempt: Attempt, policy: &LookupPolicy) -> Option<Outcome> {
+        let is_for_long = self.since + policy.stuck_after <= attempt.now;
+        match self.trouble {
+            Some(Trouble::Stuck(_)) => None,
+            _ if is_for_long => Some(Outcome::Silent { for_long: true }),
+            None if attempt.number >= MAX_ATTEMPTS => Some(Outcome::Silent { for_long: false }),
+            None | Some(Trouble::Uncertain) => None,
+        }
     }
 
     /// The input that says what became of it.
     fn settled(self, outcome: Outcome) -> InternalInput<Input> {
-        let Self { payment_id, operation, request, context } = self;
+        let Self { payment_id, operation, request, context, .. } = self;
         let Request { operation_id, shop, task, .. } = request;
         InternalInput {
             shop,

@@ -6,23 +6,31 @@
 #[cfg(test)]
 mod tests;
 
+use ::metrics::Gauge;
 use engine::{Queries, QueryError, documents};
 use events::id::{OrderId, PaymentId};
 use protocol::id::Shop;
 use sqlx::AnyPool;
 
 use crate::{
-    Payments, provider,
+    Payments, metrics, provider,
     store::{self, PaymentRow, Totals},
 };
 
 /// What the payment service can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
     /// A payment.
     Payment(PaymentId),
     /// The payments of an order.
     PaymentsOf(OrderId),
+    /// The payments with an operation that is stuck, by id.
+    Stuck {
+        /// The payment after which the page begins; empty for the first page.
+        after: String,
+        /// How many at most.
+        limit: u32,
+    },
     /// The shop's money, by our log and by the provider's own ledger.
     Totals,
 }
@@ -30,10 +38,10 @@ pub enum Question {
 /// What a question finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// A payment.
-    Payment(PaymentRow),
-    /// The payments of an order, by number.
-    Payments(Vec<PaymentRow>),
+    /// A payment, and its shop.
+    Payment(String, Box<PaymentRow>),
+    /// Payments, each with its shop.
+    Payments(Vec<(String, PaymentRow)>),
     /// The shop's money.
     Totals {
         /// By our log.
@@ -52,11 +60,20 @@ impl Queries for Payments {
     ) -> Result<Option<Found>, QueryError> {
         match question {
             Question::Payment(payment_id) => {
+                if *shop == Shop::unknown() {
+                    let found = store::of_any_shop(db, payment_id).await?;
+                    return Ok(found.map(|(shop, row)| Found::Payment(shop, Box::new(row))));
+                }
                 let row = documents::get::<PaymentRow>(db, shop, payment_id).await?;
-                Ok(row.map(Found::Payment))
+                Ok(row.map(|row| Found::Payment(shop.to_string(), Box::new(row))))
             }
             Question::PaymentsOf(order_id) => {
-                Ok(Some(Found::Payments(store::of_order(db, shop, order_id).await?)))
+                let rows = store::of_order(db, shop, order_id).await?;
+                let rows = rows.into_iter().map(|row| (shop.to_string(), row));
+                Ok(Some(Found::Payments(rows.collect())))
+            }
+            Question::Stuck { after, limit } => {
+                Ok(Some(Found::Payments(store::stuck(db, shop, &after, limit).await?)))
             }
             Question::Totals => {
                 let ours = store::totals(db, shop).await?;
@@ -65,5 +82,13 @@ impl Queries for Payments {
                 Ok(Some(Found::Totals { ours, theirs }))
             }
         }
+    }
+
+    async fn count(&self, db: &AnyPool, partition: u32) -> Result<Vec<(Gauge, u64)>, QueryError> {
+        let (uncertain, stuck) = store::count_trouble(db, partition).await?;
+        Ok(vec![
+            (metrics::of_partition(&metrics::UNCERTAIN, partition), uncertain),
+            (metrics::of_partition(&metrics::STUCK, partition), stuck),
+        ])
     }
 }

@@ -20,8 +20,7 @@
 //!
 //! These are about the authorisation; what follows is approved. `sim:capture_…`, `sim:void_…` and
 //! `sim:refund_…` approve the authorisation and behave so in that operation, for example
-//! `sim:capture_decline:expired`; only a void and a refund cannot be declined. Another `sim:` is
-//! declined as `invalid_payment_method`.
+//! `sim:capture_decline:expired`. Another `sim:` is declined as `invalid_payment_method`.
 //!
 //! How a call flows: a [`Simulator`] sends it to the one task of its process that owns the
 //! connection to the ledger. That takes all calls that wait, reads what they touch, lets [`state`]

@@ -4,7 +4,7 @@ use engine::{Column, Row, Rows, StoreError, Table, Value, documents};
 use events::id::{OrderId, PaymentId};
 use protocol::id::Shop;
 use serde::{Deserialize, Serialize};
-use sqlx::{AnyPool, Row as _};
+use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 use crate::domain::Payment;
 
@@ -33,8 +33,12 @@ impl Row for PaymentRow {
             Column::integer("authorized"),
             Column::integer("captured"),
             Column::integer("refunded"),
+            Column::text("trouble"),
         ],
-        indexes: &["(partition, operation) where operation is not null"],
+        indexes: &[
+            "(partition, operation) where operation is not null",
+            "(trouble, key) where trouble is not null",
+        ],
     };
 
     fn columns(&self) -> Vec<Value> {
@@ -45,8 +49,58 @@ impl Row for PaymentRow {
             payment.held().into(),
             payment.captured.into(),
             payment.refunded.into(),
+            payment.trouble().map(|trouble| trouble.as_str().to_owned()).into(),
         ]
     }
+}
+
+/// The payments whose operation is stuck, of a shop, or of all for [`Shop::unknown`]; by id, a page at a
+/// time: those after the payment `after`. With their shops.
+pub(crate) async fn stuck(
+    db: &AnyPool,
+    shop: &Shop,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<(String, PaymentRow)>, StoreError> {
+    let rows = sqlx::query(
+        "select shop, key, document from payment \
+         where trouble = 'stuck' and (shop = $1 or $1 = $2) and key > $3 order by key limit $4",
+    )
+    .bind(shop.as_str().to_owned())
+    .bind(Shop::unknown().as_str().to_owned())
+    .bind(after.to_owned())
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await?;
+    let read = |row: &AnyRow| Ok((row.try_get("shop")?, documents::read::<PaymentRow>(row)?.1));
+    rows.iter().map(read).collect()
+}
+
+/// The payment of that id, whatever its shop, with that: for an operator who knows the id alone.
+pub(crate) async fn of_any_shop(
+    db: &AnyPool,
+    payment_id: PaymentId,
+) -> Result<Option<(String, PaymentRow)>, StoreError> {
+    let row = sqlx::query("select shop, key, document from payment where key = $1 limit 1")
+        .bind(payment_id.to_string())
+        .fetch_optional(db)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some((row.try_get("shop")?, documents::read::<PaymentRow>(&row)?.1)))
+}
+
+/// How many payments of a partition have an operation that is uncertain, and one that is stuck.
+pub(crate) async fn count_trouble(db: &AnyPool, partition: u32) -> Result<(u64, u64), StoreError> {
+    let row = sqlx::query(
+        "select count(*) filter (where trouble = 'uncertain') as uncertain, \
+                count(*) filter (where trouble = 'stuck') as stuck \
+         from payment where partition = $1 and trouble is not null",
+    )
+    .bind(i64::from(partition))
+    .fetch_one(db)
+    .await?;
+    let count = |column: &str| Ok::<_, StoreError>(row.try_get::<i64, _>(column)? as u64);
+    Ok((count("uncertain")?, count("stuck")?))
 }
 
 /// The payments of an order, by number.
@@ -75,6 +129,8 @@ pub struct Totals {
     pub authorized: i64,
     /// Operations whose outcome is not known yet.
     pub pending: i64,
+    /// Those of them that are stuck, or that are not carried out any more without an operator.
+    pub stuck: i64,
 }
 
 /// Adds up the shop's payments.
@@ -83,7 +139,8 @@ pub(crate) async fn totals(db: &AnyPool, shop: &Shop) -> Result<Totals, StoreErr
         "select cast(coalesce(sum(captured), 0) as bigint) as captured, \
                 cast(coalesce(sum(refunded), 0) as bigint) as refunded, \
                 cast(coalesce(sum(authorized), 0) as bigint) as authorized, \
-                count(operation) as pending \
+                count(operation) as pending, \
+                count(*) filter (where trouble = 'stuck') as stuck \
          from payment where shop = $1",
     )
     .bind(shop.as_str().to_owned())
@@ -94,5 +151,6 @@ pub(crate) async fn totals(db: &AnyPool, shop: &Shop) -> Result<Totals, StoreErr
         refunded: row.try_get("refunded")?,
         authorized: row.try_get("authorized")?,
         pending: row.try_get("pending")?,
+        stuck: row.try_get("stuck")?,
     })
 }

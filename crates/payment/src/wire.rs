@@ -1,40 +1,47 @@
 //! Bytes to domain and back: the only file that sees protobuf.
 
+mod answers;
+mod facts;
 mod questions;
 #[cfg(test)]
 mod tests;
-
-use std::convert::Infallible;
 
 use engine::{Encoded, Wire, WireError};
 use events::{
     id::{OrderId, PaymentId},
     money::Money,
     names,
-    proto::{self, event::Body, order::order_event, payment::payment_event::Kind},
+    proto::{self, command::Body as Command, event::Body, order::order_event},
 };
 use prost::Message;
-use protocol::id::ParseError;
+use protocol::time::Timestamp;
 
 use crate::{
     Payments,
-    domain::{After, Event, Fact, Input, Operation},
+    domain::{After, Answer, Event, Input},
     provider::Provider,
     query::{Found, Question},
 };
 
+/// The most characters of a free text that are kept.
+const MAX_TEXT_CHARS: usize = 1_000;
+
 impl Wire for Payments {
     type Input = Input;
     type Event = Event;
-    /// Nobody sends it commands.
-    type Answer = Infallible;
+    type Answer = Answer;
     type Question = Question;
     type Found = Found;
 
-    /// Refuses what it gets: payments follow from orders alone.
     fn command(payload: &[u8]) -> Result<Input, WireError> {
-        let body = proto::Command::decode(payload)?.body.ok_or(WireError::Missing("body"))?;
-        Err(WireError::Unexpected(names::command_name(&body).1))
+        match proto::Command::decode(payload)?.body.ok_or(WireError::Missing("body"))? {
+            Command::SettlePayment(settle) => Ok(Input::SettledByOperator {
+                payment_id: PaymentId::parse(&settle.payment_id)?,
+                resolution: facts::resolution(settle.resolution())?,
+                reason: text(&settle.reason),
+            }),
+            other => Err(WireError::Unexpected(names::command_name(&other).1)),
+        }
     }
 
     fn foreign(payload: &[u8]) -> Result<Input, WireError> {
@@ -50,7 +57,7 @@ impl Wire for Payments {
 
     fn encode(event: &Event) -> Encoded {
         let Event { payment_id, fact, after } = event;
-        let (kind, summary) = (encode_fact(*payment_id, fact), summary(*payment_id, after));
+        let (kind, summary) = (facts::encode(*payment_id, fact), summary(*payment_id, after));
         let (kind, summary) = (Some(kind), Some(summary));
         let body = Body::Payment(proto::payment::PaymentEvent { kind, summary });
         let name = names::event_name(&body).unwrap_or_default();
@@ -65,12 +72,12 @@ impl Wire for Payments {
             other => return Err(unexpected(&other)),
         };
         let after = after(summary.ok_or(WireError::Missing("summary"))?)?;
-        let fact = decode_fact(kind.ok_or(WireError::Missing("kind"))?, &after)?;
+        let fact = facts::decode(kind.ok_or(WireError::Missing("kind"))?, &after)?;
         Ok(Event { payment_id: PaymentId::parse(&event.aggregate_id)?, fact, after })
     }
 
-    fn encode_answer(answer: &Infallible) -> Vec<u8> {
-        match *answer {}
+    fn encode_answer(answer: &Answer) -> Vec<u8> {
+        answers::encode(answer)
     }
 
     fn question(payload: &[u8]) -> Result<Question, WireError> {
@@ -93,6 +100,7 @@ fn order_input(order_id: &str, version: u64, kind: order_event::Kind) -> Result<
             payment_id: PaymentId::parse(&due.payment_id)?,
             amount: Money::parse(due.amount.as_ref())?,
             payment_method: due.payment_method,
+            due_by: Timestamp::parse(due.due_by.as_ref())?,
         },
         order_event::Kind::Confirmed(confirmed) => Input::Capture {
             payment_id: PaymentId::parse(&confirmed.payment_id)?,
@@ -131,105 +139,9 @@ fn after(summary: proto::payment::PaymentSummary) -> Result<After, WireError> {
     })
 }
 
-fn encode_fact(payment_id: PaymentId, fact: &Fact) -> Kind {
-    let id = |operation: &Operation| operation.id(payment_id);
-    let money = |amount: &Money| Some((*amount).into());
-    match fact {
-        Fact::AuthorizationPending { operation, amount, payment_method } => {
-            Kind::AuthorizationPending(proto::payment::AuthorizationPending {
-                operation_id: id(operation),
-                amount: money(amount),
-                payment_method: payment_method.clone(),
-            })
-        }
-        // The provider's name for it is in the summary.
-        Fact::Authorized { operation, provider_reference: _, amount } => {
-            let (operation_id, amount) = (id(operation), money(amount));
-            Kind::Authorized(proto::payment::Authorized { operation_id, amount })
-        }
-        Fact::Declined { operation, code } => {
-            let (operation_id, code) = (id(operation), code.clone());
-            Kind::Declined(proto::payment::Declined { operation_id, code })
-        }
-        Fact::Failed { operation, detail } => {
-            let (operation_id, detail) = (id(operation), detail.clone());
-            Kind::Failed(proto::payment::Failed { operation_id, detail })
-        }
-        Fact::CapturePending { operation, amount } => {
-            let (operation_id, amount) = (id(operation), money(amount));
-            Kind::CapturePending(proto::payment::CapturePending { operation_id, amount })
-        }
-        Fact::Captured { operation, amount } => {
-            let (operation_id, amount) = (id(operation), money(amount));
-            Kind::Captured(proto::payment::Captured { operation_id, amount })
-        }
-        Fact::CaptureFailed { operation, code } => {
-            let (operation_id, code) = (id(operation), code.clone());
-            Kind::CaptureFailed(proto::payment::CaptureFailed { operation_id, code })
-        }
-        Fact::VoidPending { operation, amount } => {
-            let (operation_id, amount) = (id(operation), money(amount));
-            Kind::VoidPending(proto::payment::VoidPending { operation_id, amount })
-        }
-        Fact::Voided { operation, amount } => {
-            let (operation_id, amount) = (id(operation), money(amount));
-            Kind::Voided(proto::payment::Voided { operation_id, amount })
-        }
-        Fact::RefundPending { operation, amount } => {
-            let (operation_id, amount) = (id(operation), money(amount));
-            Kind::RefundPending(proto::payment::RefundPending { operation_id, amount })
-        }
-        Fact::Refunded { operation, amount } => {
-            let (operation_id, amount) = (id(operation), money(amount));
-            Kind::Refunded(proto::payment::Refunded { operation_id, amount })
-        }
-        Fact::CancelRequested => Kind::CancelRequested(proto::payment::CancelRequested {}),
-    }
-}
-
-fn decode_fact(kind: Kind, after: &After) -> Result<Fact, WireError> {
-    let money = |amount: Option<proto::Money>| Money::parse(amount.as_ref());
-    let operation = |id: &str| Ok::<_, ParseError>(Operation::parse_id(id)?.1);
-    Ok(match kind {
-        Kind::AuthorizationPending(it) => Fact::AuthorizationPending {
-            operation: operation(&it.operation_id)?,
-            amount: money(it.amount)?,
-            payment_method: it.payment_method,
-        },
-        Kind::Authorized(it) => Fact::Authorized {
-            operation: operation(&it.operation_id)?,
-            provider_reference: after.provider_reference.clone(),
-            amount: money(it.amount)?,
-        },
-        Kind::Declined(it) => {
-            Fact::Declined { operation: operation(&it.operation_id)?, code: it.code }
-        }
-        Kind::Failed(it) => {
-            Fact::Failed { operation: operation(&it.operation_id)?, detail: it.detail }
-        }
-        Kind::CapturePending(it) => Fact::CapturePending {
-            operation: operation(&it.operation_id)?,
-            amount: money(it.amount)?,
-        },
-        Kind::Captured(it) => {
-            Fact::Captured { operation: operation(&it.operation_id)?, amount: money(it.amount)? }
-        }
-        Kind::CaptureFailed(it) => {
-            Fact::CaptureFailed { operation: operation(&it.operation_id)?, code: it.code }
-        }
-        Kind::VoidPending(it) => {
-            Fact::VoidPending { operation: operation(&it.operation_id)?, amount: money(it.amount)? }
-        }
-        Kind::Voided(it) => {
-            Fact::Voided { operation: operation(&it.operation_id)?, amount: money(it.amount)? }
-        }
-        Kind::RefundPending(it) => Fact::RefundPending {
-            operation: operation(&it.operation_id)?,
-            amount: money(it.amount)?,
-        },
-        Kind::Refunded(it) => {
-            Fact::Refunded { operation: operation(&it.operation_id)?, amount: money(it.amount)? }
-        }
-        Kind::CancelRequested(proto::payment::CancelRequested {}) => Fact::CancelRequested,
-    })
+/// A free text as it can be stored: Postgres takes no NUL, and a text without an end would not fit
+/// into an event.
+fn text(value: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    value.chars().take(MAX_TEXT_CHARS).map(printable).collect()
 }

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use clap::{
-    Parser, Subcommand,
-    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+    Args, Parser, Subcommand,
+    builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser},
 };
+use events::id::PaymentId;
 use lab::{bench, demo, failover, replay};
 use node::{
     serve::Component,
     services::{SERVICES, Service},
     settings::Settings,
 };
+use protocol::id::Shop;
 
 /// What the commands say that start a nats-server of their own.
 const NATS_SERVER: &str = "Environment:\n  NATS_SERVER  The nats-server to start, 2.12 or newer \
@@ -60,6 +62,9 @@ pub(crate) enum Command {
     /// Show how far services have read their inputs, or move one position
     #[command(subcommand)]
     Positions(Positions),
+    /// Look at payments that do not come to an end without an operator, and settle them
+    #[command(subcommand)]
+    Payments(Payments),
     /// Compare the streams with their definitions, or change them
     #[command(subcommand)]
     Streams(Streams),
@@ -144,6 +149,47 @@ pub(crate) enum Positions {
         #[arg(long, default_value = "")]
         reason: String,
     },
+}
+
+/// What is done about payments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Payments {
+    /// List the payments with an operation that is stuck
+    Stuck {
+        /// The shop; all when none is named
+        #[arg(long, value_parser = Shop::parse)]
+        shop: Option<Shop>,
+    },
+    /// Settle the operation of a payment that is uncertain or stuck
+    Settle {
+        /// The payment
+        #[arg(value_parser = PaymentId::parse)]
+        payment: PaymentId,
+        /// What becomes of the operation
+        #[command(flatten)]
+        resolution: Resolution,
+        /// Why, for those who read the log later
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+        reason: String,
+        /// Who decides this
+        #[arg(long, env = "USER", default_value = "unknown")]
+        operator: String,
+    },
+}
+
+/// What becomes of an operation.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Resolution {
+    /// It was done elsewhere, for example in the provider's own user interface
+    #[arg(long)]
+    pub(crate) done_elsewhere: bool,
+    /// It is tried again
+    #[arg(long)]
+    pub(crate) retry: bool,
+    /// It will not be done: a capture counts as refused, what was to be paid back or let go is left
+    #[arg(long)]
+    pub(crate) give_up: bool,
 }
 
 /// What is done about streams.

@@ -309,7 +309,7 @@ async fn expect_all_ended(shop: &Shop, server: &TestServer) {
     let taken = 300 * UNITS;
     assert_eq!(
         totals["payments"],
-        json!({"captured": taken, "refunded": 0, "authorized": 0, "pending": 0,
+        json!({"captured": taken, "refunded": 0, "authorized": 0, "pending": 0, "stuck": 0,
             "provider_net": taken, "provider_held": 0})
     );
 }

@@ -128,6 +128,8 @@ pub struct Money {
     voided: (u64, i64),
     /// Authorised and neither captured nor voided.
     held: i64,
+    /// Authorised, and given up by an operator: the provider may hold it for some time.
+    given_up: i64,
 }
 
 impl Money {
@@ -136,6 +138,7 @@ impl Money {
         self.captured += payment.captured;
         self.refunded += payment.refunded;
         self.held += payment.held();
+        self.given_up += payment.given_up_hold;
         if let Some(voided) = payment.voided {
             self.voided.0 += 1;
             self.voided.1 += voided;
@@ -169,7 +172,7 @@ impl Money {
         findings.expect(net == outside.provider_net, || {
             format!("the log says {net}, the provider's ledger {}", outside.provider_net)
         });
-        let held = self.held;
+        let held = self.held + self.given_up;
         findings.expect(held == outside.provider_held, || {
             format!("authorised: {held} by the log, {} by the provider", outside.provider_held)
         });

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use events::proto::{self, payment::payment_event::Kind};
+use events::proto::{
+    self,
+    payment::{self, payment_event::Kind},
+};
 
 use super::{
     Progress, Reservation, Status,
@@ -20,14 +23,20 @@ pub(super) struct Payment {
     pub(super) refunded: i64,
     /// The operations by which money was captured: at most once each.
     captures: BTreeSet<u64>,
+    /// What operators have given up to void, and to pay back.
+    pub(super) given_up_hold: i64,
+    given_up_refund: i64,
     /// The operation whose outcome is awaited.
     pending: Option<u64>,
+    /// Whether another operation may follow without an outcome of that one.
+    is_retried: bool,
 }
 
 impl Payment {
     /// What is authorised and neither captured nor voided.
     pub(super) fn held(&self) -> i64 {
-        self.authorized.unwrap_or(0) - self.captured - self.voided.unwrap_or(0)
+        let left = self.voided.unwrap_or(0) + self.given_up_hold;
+        self.authorized.unwrap_or(0) - self.captured - left
     }
 
     pub(super) fn apply(
@@ -37,9 +46,10 @@ impl Payment {
         findings: &mut Findings,
     ) {
         if step.kind.begins() {
-            findings.expect(self.pending.is_none(), || {
+            findings.expect(self.pending.is_none() || self.is_retried, || {
                 format!("{position}: an operation begins while another is open")
             });
+            self.is_retried = false;
             self.pending = Some(step.operation);
         }
         if step.kind.ends() {
@@ -97,7 +107,13 @@ impl Payment {
             | PaymentStepKind::Failed
             | PaymentStepKind::CaptureFailed
             | PaymentStepKind::RefundPending
-            | PaymentStepKind::CancelRequested => {}
+            | PaymentStepKind::CancelRequested
+            | PaymentStepKind::Uncertain
+            | PaymentStepKind::Stuck
+            | PaymentStepKind::SettledByOperator => {}
+            PaymentStepKind::Retried => self.is_retried = true,
+            PaymentStepKind::VoidGivenUp => self.given_up_hold += step.amount,
+            PaymentStepKind::RefundGivenUp => self.given_up_refund += step.amount,
         }
     }
 }
@@ -117,7 +133,7 @@ pub(super) fn compare(
         return findings.add(format!("a payment of order {order}, which is in no log"));
     };
     let sum = |of: fn(&Payment) -> i64| payments.values().map(of).sum::<i64>();
-    let net = sum(|payment| payment.captured - payment.refunded);
+    let net = sum(|payment| payment.captured - payment.refunded - payment.given_up_refund);
     let due = if status == Status::Paid { total } else { 0 };
     findings.expect(net == due, || {
         format!("{net} kept of order {order}, which is {status:?}: {due} is due")
@@ -153,13 +169,27 @@ impl PaymentStepKind {
             | Self::CaptureFailed
             | Self::Voided
             | Self::Refunded
-            | Self::CancelRequested => false,
+            | Self::CancelRequested
+            | Self::Uncertain
+            | Self::Stuck
+            | Self::SettledByOperator
+            | Self::Retried
+            | Self::VoidGivenUp
+            | Self::RefundGivenUp => false,
         }
     }
 
     /// Whether the outcome of an operation is known now.
     fn ends(self) -> bool {
-        !self.begins() && self != Self::CancelRequested
+        let leaves_it_open = matches!(
+            self,
+            Self::CancelRequested
+                | Self::Uncertain
+                | Self::Stuck
+                | Self::SettledByOperator
+                | Self::Retried
+        );
+        !self.begins() && !leaves_it_open
     }
 }
 
@@ -188,7 +218,27 @@ pub(super) fn step(kind: &Kind, number: u32) -> Step {
             (PaymentStepKind::Refunded, it.operation_id.as_str(), it.amount.as_ref())
         }
         Kind::CancelRequested(_) => (PaymentStepKind::CancelRequested, "", None),
+        Kind::Uncertain(it) => (PaymentStepKind::Uncertain, it.operation_id.as_str(), None),
+        Kind::Stuck(it) => (PaymentStepKind::Stuck, it.operation_id.as_str(), None),
+        Kind::SettledByOperator(it) => (settled(it), it.operation_id.as_str(), it.amount.as_ref()),
     };
     let amount = amount.map_or(0, |amount: &proto::Money| amount.minor);
     Step::Payment(PaymentStep { kind, number, operation: fingerprint(operation), amount })
+}
+
+/// What an operator's decision means to the operation.
+fn settled(event: &payment::SettledByOperator) -> PaymentStepKind {
+    let operation = event.operation_id.rsplit(':').next().unwrap_or_default();
+    match event.resolution() {
+        payment::Resolution::Retry => PaymentStepKind::Retried,
+        payment::Resolution::GiveUp if operation.starts_with("void") => {
+            PaymentStepKind::VoidGivenUp
+        }
+        payment::Resolution::GiveUp if operation.starts_with("refund") => {
+            PaymentStepKind::RefundGivenUp
+        }
+        payment::Resolution::GiveUp
+        | payment::Resolution::DoneElsewhere
+        | payment::Resolution::Unspecified => PaymentStepKind::SettledByOperator,
+    }
 }

@@ -129,11 +129,21 @@ pub(super) enum PaymentStepKind {
     RefundPending,
     Refunded,
     CancelRequested,
+    Uncertain,
+    /// An operation waits for an operator.
+    Stuck,
+    /// An operator says that it was done elsewhere, or that a capture or authorisation is given up: the
+    /// outcome follows.
+    SettledByOperator,
+    /// An operator lets it be tried again, perhaps as another operation.
+    Retried,
+    VoidGivenUp,
+    RefundGivenUp,
 }
 
 impl PaymentStepKind {
     /// All of them, by their number in a record.
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 18] = [
         Self::AuthorizationPending,
         Self::Authorized,
         Self::Declined,
@@ -146,6 +156,12 @@ impl PaymentStepKind {
         Self::RefundPending,
         Self::Refunded,
         Self::CancelRequested,
+        Self::Uncertain,
+        Self::Stuck,
+        Self::SettledByOperator,
+        Self::Retried,
+        Self::VoidGivenUp,
+        Self::RefundGivenUp,
     ];
 }
 

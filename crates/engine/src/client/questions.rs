@@ -76,6 +76,19 @@ impl Client {
         self.ask(service, partition, shop, Query { at_least, question }).await
     }
 
+    /// Asks a service about all shops whose rows are where those of a partition are: the question comes
+    /// with the shop [`Shop::unknown`]. Partitions that share a database answer alike.
+    pub async fn query_partition(
+        &self,
+        service: &str,
+        partition: u32,
+        question: Vec<u8>,
+    ) -> Result<Option<Bytes>, AskError> {
+        let question = Some(Question::Service(question));
+        let query = Query { at_least: self.position(service, partition), question };
+        self.ask(service, partition, &Shop::unknown(), query).await
+    }
+
     /// Asks whoever runs a partition.
     async fn ask(
         &self,

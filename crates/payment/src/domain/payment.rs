@@ -30,9 +30,18 @@ pub struct Payment {
     pub captured: i64,
     /// What was paid back, in minor units.
     pub refunded: i64,
-    /// Whether everything is to be given back, since the order is cancelled.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub is_cancelled: bool,
+    /// When the order is cancelled if the payment has not answered, in milliseconds since 1970: nothing
+    /// is authorised after that.
+    pub due_by_ms: i64,
+    /// When the order was cancelled, in milliseconds since 1970: from then on everything is given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_at_ms: Option<i64>,
+    /// What an operator has given up to let go, in minor units.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub given_up_hold: i64,
+    /// What an operator has given up to pay back for the cancelled order, in minor units.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub given_up_refund: i64,
     /// What was asked of the provider, in order.
     pub transactions: Vec<Transaction>,
     /// The operation whose outcome is not known yet.
@@ -62,12 +71,18 @@ pub struct Transaction {
 pub enum TransactionStatus {
     /// Its outcome is not known yet.
     Pending,
-    /// The provider did it.
+    /// The provider does not say what has become of it, and is asked again.
+    Uncertain,
+    /// It cannot be brought to an end without an operator.
+    Stuck,
+    /// The provider did it, or an operator did it elsewhere.
     Done,
     /// The provider refused.
     Refused,
     /// The provider certainly did nothing.
     Failed,
+    /// An operator has given it up.
+    GivenUp,
 }
 
 /// An operation whose outcome is not known yet.
@@ -77,6 +92,45 @@ pub struct Pending {
     pub operation: Operation,
     /// What it continues.
     pub context: Context,
+    /// Counts what has changed about how it is carried out, from 0: see [`Payment::pending_id`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub round: i64,
+    /// Why it is not simply carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+}
+
+/// Why an operation is not simply carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// The provider does not say what has become of it.
+    Uncertain,
+    /// It cannot be brought to an end without an operator.
+    Stuck(StuckReason),
+}
+
+/// Why an operation cannot be brought to an end without an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StuckReason {
+    /// The provider has not said for long what has become of it. It is still asked now and then.
+    NoAnswer,
+    /// The provider refuses what must be done. It is not asked again.
+    Refused,
+    /// The provider knows the operation with other parameters. It is not asked again.
+    Conflict,
+}
+
+/// What an operator decides about an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// It was done elsewhere, for example in the provider's own user interface.
+    DoneElsewhere,
+    /// It is to be tried again.
+    Retry,
+    /// It will not be done.
+    GiveUp,
 }
 
 /// The name of an operation within its payment, for example `authorize` or `capture-4`. With the id of
@@ -130,6 +184,8 @@ pub enum Status {
     RefundPending,
     /// An amount is paid back.
     Refunded,
+    /// An operator has given up to void or to pay back.
+    GivenUp,
 }
 
 impl Status {
@@ -147,13 +203,29 @@ impl Status {
             Self::Voided => "voided",
             Self::RefundPending => "refund_pending",
             Self::Refunded => "refunded",
+            Self::GivenUp => "given_up",
+        }
+    }
+}
+
+impl Trouble {
+    /// The kind as it is in the database.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Uncertain => "uncertain",
+            Self::Stuck(_) => "stuck",
         }
     }
 }
 
 impl Payment {
     /// A payment that has just begun.
-    pub(super) fn begin(id: PaymentId, amount: Money, payment_method: &str) -> Self {
+    pub(super) fn begin(
+        id: PaymentId,
+        amount: Money,
+        payment_method: &str,
+        due_by: Timestamp,
+    ) -> Self {
         Self {
             id,
             status: Status::AuthorizationPending,
@@ -163,20 +235,42 @@ impl Payment {
             authorized: 0,
             captured: 0,
             refunded: 0,
-            is_cancelled: false,
+            due_by_ms: due_by.millis(),
+            cancelled_at_ms: None,
+            given_up_hold: 0,
+            given_up_refund: 0,
             transactions: vec![],
             pending: None,
         }
     }
 
-    /// What is authorised and neither captured nor let go, in minor units.
+    /// What is authorised and neither captured, let go nor given up, in minor units.
     pub(crate) fn held(&self) -> i64 {
-        self.authorized - self.captured
+        self.authorized - self.captured - self.given_up_hold
     }
 
-    /// What is taken and not paid back, in minor units.
+    /// What is taken and neither paid back nor given up, in minor units.
     pub(crate) fn kept(&self) -> i64 {
-        self.captured - self.refunded
+        self.captured - self.refunded - self.given_up_refund
+    }
+
+    /// Whether the order is cancelled, and everything is given back.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled_at_ms.is_some()
+    }
+
+    /// From when on the pending operation is no longer asked for, but only looked up: what the order
+    /// has no use for any more is not begun.
+    pub(crate) fn look_up_only_from(&self) -> Option<Timestamp> {
+        let cancelled_at = self.cancelled_at_ms;
+        let from = match self.pending.as_ref()?.operation.kind {
+            OperationKind::Authorize => {
+                Some(cancelled_at.map_or(self.due_by_ms, |at| at.min(self.due_by_ms)))
+            }
+            OperationKind::Capture => cancelled_at,
+            OperationKind::Void | OperationKind::Refund => None,
+        };
+        from.map(Timestamp::from_millis)
     }
 
     /// An amount in the currency of the payment.
@@ -184,9 +278,22 @@ impl Payment {
         Money { minor, ..self.amount }
     }
 
-    /// The idempotency key of the operation whose outcome is not known yet.
+    /// By which name the operation whose outcome is not known yet is carried out: its idempotency key,
+    /// and after the first round a number, so that each round has attempts and pauses of its own. `None`
+    /// as well when it waits for an operator.
     pub(crate) fn pending_id(&self) -> Option<String> {
-        self.pending.as_ref().map(|pending| pending.operation.id(self.id))
+        let Pending { operation, round, trouble, .. } = self.pending.as_ref()?;
+        let id = operation.id(self.id);
+        match trouble {
+            Some(Trouble::Stuck(StuckReason::Refused | StuckReason::Conflict)) => None,
+            _ if *round == 0 => Some(id),
+            _ => Some(format!("{id}~{round}")),
+        }
+    }
+
+    /// Why the operation whose outcome is not known yet is not simply carried out.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.pending.as_ref()?.trouble
     }
 
     /// The transaction whose outcome is not known yet.
@@ -256,7 +363,54 @@ impl Payment {
             Fact::CaptureFailed { operation, code } => {
                 self.ends(Status::CaptureFailed, *operation, TransactionStatus::Refused, code);
             }
-            Fact::CancelRequested => self.is_cancelled = true,
+            Fact::CancelRequested => self.cancelled_at_ms = Some(time.millis()),
+            Fact::Uncertain { operation, .. } => {
+                self.in_trouble(Trouble::Uncertain);
+                self.mark(*operation, TransactionStatus::Uncertain, "");
+            }
+            Fact::Stuck { operation, reason, detail, .. } => {
+                self.in_trouble(Trouble::Stuck(*reason));
+                self.mark(*operation, TransactionStatus::Stuck, detail);
+            }
+            Fact::SettledByOperator { operation, amount, resolution, .. } => {
+                self.settled_by_operator(*operation, *amount, *resolution);
+            }
+        }
+    }
+
+    fn in_trouble(&mut self, trouble: Trouble) {
+        if let Some(pending) = &mut self.pending {
+            pending.trouble = Some(trouble);
+            pending.round += 1;
+        }
+    }
+
+    /// What follows at once says what becomes of an operation that was done elsewhere, and of a capture
+    /// or an authorisation that is given up.
+    fn settled_by_operator(&mut self, operation: Operation, amount: Money, how: Resolution) {
+        match (how, operation.kind, self.trouble()) {
+            (
+                Resolution::Retry,
+                OperationKind::Void | OperationKind::Refund,
+                Some(Trouble::Stuck(StuckReason::Refused | StuckReason::Conflict)),
+            ) => {
+                // The provider gives the same answer to the same key: another operation follows.
+                self.mark(operation, TransactionStatus::Refused, "");
+                self.pending = None;
+            }
+            (Resolution::Retry, ..) => self.in_trouble(Trouble::Uncertain),
+            (Resolution::GiveUp, OperationKind::Void, _) => {
+                self.given_up_hold += amount.minor;
+                self.ends(Status::GivenUp, operation, TransactionStatus::GivenUp, "");
+            }
+            (Resolution::GiveUp, OperationKind::Refund, _) => {
+                if self.is_cancelled() {
+                    self.given_up_refund += amount.minor;
+                }
+                self.ends(Status::GivenUp, operation, TransactionStatus::GivenUp, "");
+            }
+            (Resolution::GiveUp, OperationKind::Authorize | OperationKind::Capture, _)
+            | (Resolution::DoneElsewhere, ..) => {}
         }
     }
 
@@ -276,7 +430,8 @@ impl Payment {
             detail: String::new(),
             at_ms: time.millis(),
         });
-        self.pending = Some(Pending { operation, context: context.clone() });
+        let context = context.clone();
+        self.pending = Some(Pending { operation, context, round: 0, trouble: None });
     }
 
     fn ends(
@@ -288,9 +443,15 @@ impl Payment {
     ) {
         self.status = status;
         self.pending = None;
+        self.mark(operation, outcome, detail);
+    }
+
+    fn mark(&mut self, operation: Operation, status: TransactionStatus, detail: &str) {
         if let Some(known) = self.transactions.iter_mut().rfind(|it| it.operation == operation) {
-            known.status = outcome;
-            detail.clone_into(&mut known.detail);
+            known.status = status;
+            if !detail.is_empty() {
+                detail.clone_into(&mut known.detail);
+            }
         }
     }
 }
@@ -369,6 +530,6 @@ impl From<Operation> for String {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "called by serde")]
-fn is_false(value: &bool) -> bool {
-    !value
+fn is_zero(value: &i64) -> bool {
+    *value == 0
 }

@@ -15,6 +15,7 @@ use crate::store::Payments as State;
 
 const ORDER: &str = "018f4e6a-0000-7000-8000-000000000001";
 const NOW: Timestamp = Timestamp::from_millis(0);
+const DUE_BY: Timestamp = Timestamp::from_millis(600_000);
 const AUTHORIZE: Operation = Operation::first(OperationKind::Authorize);
 /// The order's version when it is confirmed.
 const CAPTURE: Operation = Operation { kind: OperationKind::Capture, number: 4 };
@@ -40,6 +41,7 @@ fn authorization_pending() -> Fact {
         operation: AUTHORIZE,
         amount: pounds(500),
         payment_method: "card".into(),
+        due_by: DUE_BY,
     }
 }
 
@@ -90,7 +92,8 @@ fn payment_due() -> Input {
 }
 
 fn payment_due_of(payment_id: PaymentId) -> Input {
-    Input::PaymentDue { payment_id, amount: pounds(500), payment_method: "card".into() }
+    let payment_method = "card".into();
+    Input::PaymentDue { payment_id, amount: pounds(500), payment_method, due_by: DUE_BY }
 }
 
 fn confirmed() -> Input {
@@ -115,6 +118,28 @@ fn declines(operation: Operation, code: &str) -> Input {
 
 fn fails(operation: Operation) -> Input {
     settled(operation, Outcome::Failed { detail: "8 attempts".into() })
+}
+
+fn silent(operation: Operation, for_long: bool) -> Input {
+    settled(operation, Outcome::Silent { for_long })
+}
+
+fn settles(resolution: Resolution) -> Input {
+    let reason = "called the provider".into();
+    Input::SettledByOperator { payment_id: first(), resolution, reason }
+}
+
+fn uncertain(operation: Operation) -> Fact {
+    Fact::Uncertain { operation, since: NOW }
+}
+
+fn stuck(operation: Operation, reason: StuckReason, detail: &str) -> Fact {
+    Fact::Stuck { operation, reason, detail: detail.into(), since: NOW }
+}
+
+fn settled_by_operator(operation: Operation, resolution: Resolution) -> Fact {
+    let reason = "called the provider".into();
+    Fact::SettledByOperator { operation, amount: pounds(500), resolution, reason }
 }
 
 fn fold(payments: &mut State, event: Event) {
@@ -155,7 +180,7 @@ fn history(facts: &[Fact]) -> State {
 
 /// What follows; each event says what the payment is like after it.
 fn handle(payments: &mut State, input: &Input) -> Vec<Event> {
-    let events = decide(payments, input, NOW);
+    let events = decide(payments, input, NOW).events;
     for event in &events {
         fold(payments, event.clone());
         assert_eq!(event.after, payment_of(payments, event.payment_id).after(), "{event:?}");
@@ -169,6 +194,10 @@ fn facts(events: &[Event]) -> Vec<Fact> {
 
 fn payment_of(payments: &State, payment_id: PaymentId) -> &Payment {
     &payments.get(&payment_id).expect("has a payment").payment
+}
+
+fn answer(given: &[Fact], input: &Input) -> Option<Answer> {
+    decide(&history(given), input, NOW).answer
 }
 
 fn pending(payments: &State) -> Option<Operation> {
@@ -209,7 +238,139 @@ fn histories() -> Vec<Vec<Fact>> {
         letting_go,
         [&paying_back[..], &[refunded()]].concat(),
         paying_back,
+        vec![authorization_pending(), uncertain(AUTHORIZE)],
+        vec![authorization_pending(), uncertain(AUTHORIZE), Fact::CancelRequested],
+        capture_stuck(),
+        void_stuck(),
+        refund_stuck(),
     ]
+}
+
+fn capture_stuck() -> Vec<Fact> {
+    let no_answer = stuck(CAPTURE, StuckReason::NoAnswer, "");
+    vec![authorization_pending(), authorized(), capture_pending(), uncertain(CAPTURE), no_answer]
+}
+
+fn void_stuck() -> Vec<Fact> {
+    let refused = stuck(VOID, StuckReason::Refused, "unknown_authorization");
+    vec![authorization_pending(), authorized(), Fact::CancelRequested, void_pending(), refused]
+}
+
+fn refund_stuck() -> Vec<Fact> {
+    let refused = stuck(REFUND, StuckReason::Refused, "account_closed");
+    let taken = vec![authorization_pending(), authorized(), capture_pending(), captured()];
+    [taken, vec![Fact::CancelRequested, refund_pending(), refused]].concat()
+}
+
+#[test]
+fn silence_is_uncertain_and_never_a_failure() {
+    let given = [authorization_pending()];
+    check(&given, &silent(AUTHORIZE, false), &[uncertain(AUTHORIZE)]);
+    let given = [authorization_pending(), uncertain(AUTHORIZE)];
+    check(&given, &approves(AUTHORIZE), &[authorized()]);
+    check(&given, &cancelled(), &[Fact::CancelRequested]);
+    let given = [&given[..], &[Fact::CancelRequested]].concat();
+    check(&given, &approves(AUTHORIZE), &[authorized(), void_pending()]);
+    check(&given, &fails(AUTHORIZE), &[failed()]);
+}
+
+#[test]
+fn silence_for_long_is_for_an_operator() {
+    let given = [authorization_pending(), authorized(), capture_pending(), uncertain(CAPTURE)];
+    let payments =
+        check(&given, &silent(CAPTURE, true), &[stuck(CAPTURE, StuckReason::NoAnswer, "")]);
+    let payment = payment_of(&payments, first());
+    let id = format!("{ORDER}-1:capture-4~2");
+    assert_eq!(payment.pending_id(), Some(id), "it is asked for now and then");
+    check(&capture_stuck(), &approves(CAPTURE), &[captured()]);
+}
+
+#[test]
+fn money_that_the_provider_refuses_to_give_back_is_for_an_operator() {
+    for (given, operation, code) in
+        [(void_stuck(), VOID, "unknown_authorization"), (refund_stuck(), REFUND, "account_closed")]
+    {
+        let (last, given) = given.split_last().expect("is stuck");
+        let payments = check(given, &declines(operation, code), std::slice::from_ref(last));
+        let payment = payment_of(&payments, first());
+        assert_eq!(payment.pending_id(), None, "the provider would say the same again");
+        assert_eq!(payment.trouble(), Some(Trouble::Stuck(StuckReason::Refused)));
+    }
+}
+
+#[test]
+fn an_operator_lets_it_be_tried_again() {
+    let second = |kind| Operation { kind, number: 2 };
+    let void = second(OperationKind::Void);
+    let again = Fact::VoidPending { operation: void, amount: pounds(500) };
+    check_settled(&void_stuck(), Resolution::Retry, VOID, &[again]);
+    let refund = second(OperationKind::Refund);
+    let again = Fact::RefundPending { operation: refund, amount: pounds(500) };
+    check_settled(&refund_stuck(), Resolution::Retry, REFUND, &[again]);
+    let payments = check_settled(&capture_stuck(), Resolution::Retry, CAPTURE, &[]);
+    let id = format!("{ORDER}-1:capture-4~3");
+    assert_eq!(payment_of(&payments, first()).pending_id(), Some(id), "under the same key");
+}
+
+#[test]
+fn an_operator_says_that_it_was_done_elsewhere() {
+    check_settled(&capture_stuck(), Resolution::DoneElsewhere, CAPTURE, &[captured()]);
+    check_settled(&void_stuck(), Resolution::DoneElsewhere, VOID, &[voided()]);
+    check_settled(&refund_stuck(), Resolution::DoneElsewhere, REFUND, &[refunded()]);
+}
+
+#[test]
+fn an_operator_gives_it_up() {
+    let refused = Fact::CaptureFailed { operation: CAPTURE, code: "given_up".into() };
+    check_settled(&capture_stuck(), Resolution::GiveUp, CAPTURE, &[refused]);
+    for (given, operation) in [(void_stuck(), VOID), (refund_stuck(), REFUND)] {
+        let mut payments = check_settled(&given, Resolution::GiveUp, operation, &[]);
+        let payment = payment_of(&payments, first());
+        assert_eq!((payment.held(), payment.kept()), (0, 0));
+        assert_eq!(facts(&handle(&mut payments, &cancelled())), [], "it is over");
+    }
+}
+
+/// What follows when an operator settles what is stuck, after the fact that he did.
+#[track_caller]
+fn check_settled(
+    given: &[Fact],
+    resolution: Resolution,
+    operation: Operation,
+    then: &[Fact],
+) -> State {
+    let mut payments = history(given);
+    let settled = decide(&payments, &settles(resolution), NOW);
+    let answer = SettleAnswer::Settled { payment_id: first(), operation };
+    assert_eq!(settled.answer, Some(answer.into()));
+    let expected = [&[settled_by_operator(operation, resolution)], then].concat();
+    assert_eq!(facts(&settled.events), expected);
+    handle(&mut payments, &settles(resolution));
+    payments
+}
+
+#[test]
+fn what_is_on_its_way_is_not_for_an_operator() {
+    let not_stuck = Some(SettleAnswer::NotStuck.into());
+    assert_eq!(answer(&[authorization_pending()], &settles(Resolution::GiveUp)), not_stuck);
+    let over = [authorization_pending(), declined()];
+    assert_eq!(answer(&over, &settles(Resolution::Retry)), not_stuck);
+    let not_found = Some(SettleAnswer::NotFound.into());
+    assert_eq!(answer(&[], &settles(Resolution::Retry)), not_found);
+    let unknown = [authorization_pending(), uncertain(AUTHORIZE)];
+    let not_applicable = Some(SettleAnswer::NotApplicable.into());
+    assert_eq!(answer(&unknown, &settles(Resolution::DoneElsewhere)), not_applicable);
+}
+
+#[test]
+fn what_the_order_has_no_use_for_is_only_looked_up() {
+    let from = |given: &[Fact]| payment_of(&history(given), first()).look_up_only_from();
+    assert_eq!(from(&[authorization_pending()]), Some(DUE_BY));
+    assert_eq!(from(&[authorization_pending(), Fact::CancelRequested]), Some(NOW));
+    let taking = [authorization_pending(), authorized(), capture_pending()];
+    assert_eq!(from(&taking), None);
+    assert_eq!(from(&[&taking[..], &[Fact::CancelRequested]].concat()), Some(NOW));
+    assert_eq!(from(&void_stuck()[..4]), None, "what is owed is given back, whatever happens");
 }
 
 #[test]
@@ -418,8 +579,12 @@ fn after_a_cancellation_no_money_stays_whatever_the_provider_answers() {
         let mut payments = history(&given);
         handle(&mut payments, &cancelled());
         // The provider approves whatever it is asked: what was pending, and what that leads to.
-        for _ in 0..3 {
+        for _ in 0..4 {
             let Some(pending) = pending(&payments) else { break };
+            if payment_of(&payments, first()).pending_id().is_none() {
+                handle(&mut payments, &settles(Resolution::Retry));
+                continue;
+            }
             handle(&mut payments, &approves(pending));
         }
         let Some(PaymentRow { payment, .. }) = payments.get(&first()) else {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    domain::{Status, Transaction, TransactionStatus},
+    domain::{Status, StuckReason, Transaction, TransactionStatus},
     provider::Totals,
     simulator::Simulator,
 };
@@ -54,12 +54,31 @@ impl TestProvider {
     }
 }
 
+const POLICY: LookupPolicy = LookupPolicy {
+    lookup_interval: Duration::from_secs(30),
+    late_window: Duration::from_mins(15),
+    stuck_after: Duration::from_hours(1),
+};
+
+fn payments(provider: &Provider) -> Payments {
+    Payments { provider: provider.clone(), policy: POLICY }
+}
+
+/// Makes attempts until the outcome is certain; in between the operation becomes uncertain, as often as
+/// the provider is silent.
 async fn carry_out(provider: &Provider, request: &Request, may_be_known: bool) -> Outcome {
-    let payments = Payments { provider: provider.clone() };
-    for number in 1..=MAX_ATTEMPTS {
+    let (mut number, mut trouble) = (0, None);
+    for _ in 0..MAX_ATTEMPTS {
+        number += 1;
         let attempt = Attempt { number, may_be_known: may_be_known || number > 1, now: NOW };
-        match payments.execute(&operation(request), attempt).await {
-            Attempted::Done(input) => return outcome(input),
+        match payments(provider).execute(&operation_in(request, trouble), attempt).await {
+            Attempted::Done(input) => match outcome(input) {
+                Outcome::Silent { for_long } => {
+                    assert!(!for_long, "it is not even a moment old");
+                    (number, trouble) = (0, Some(Trouble::Uncertain));
+                }
+                outcome => return outcome,
+            },
             Attempted::RetryAt(time) => assert!(time > NOW, "attempt {number} has no pause"),
         }
     }
@@ -68,6 +87,23 @@ async fn carry_out(provider: &Provider, request: &Request, may_be_known: bool) -
 
 /// The operation as the engine finds it: by the row that announces it.
 fn operation(request: &Request) -> engine::Operation {
+    operation_in(request, None)
+}
+
+fn operation_in(request: &Request, trouble: Option<Trouble>) -> engine::Operation {
+    announced(payment_of(request, trouble), request)
+}
+
+fn announced(payment: Payment, request: &Request) -> engine::Operation {
+    engine::Operation {
+        id: payment.pending_id().expect("is carried out"),
+        shop: request.shop.clone(),
+        key: payment.id.to_string(),
+        document: serde_json::to_string(&PaymentRow { version: 1, payment }).expect("serialises"),
+    }
+}
+
+fn payment_of(request: &Request, trouble: Option<Trouble>) -> Payment {
     let (status, payment_method, provider_reference) = match request.task.clone() {
         Task::Authorize { payment_method } => {
             (Status::AuthorizationPending, payment_method, String::new())
@@ -88,11 +124,12 @@ fn operation(request: &Request) -> engine::Operation {
         amount: request.amount.minor,
         status: TransactionStatus::Pending,
         detail: String::new(),
-        at_ms: 0,
+        at_ms: NOW.millis(),
     };
     let context =
         Context { correlation_id: "c".into(), traceparent: "t".into(), tracestate: String::new() };
-    let payment = Payment {
+    let round = i64::from(trouble.is_some());
+    Payment {
         id,
         status,
         amount: request.amount,
@@ -101,16 +138,12 @@ fn operation(request: &Request) -> engine::Operation {
         authorized: 0,
         captured: 0,
         refunded: 0,
-        is_cancelled: false,
+        due_by_ms: i64::MAX,
+        cancelled_at_ms: None,
+        given_up_hold: 0,
+        given_up_refund: 0,
         transactions: vec![transaction],
-        pending: Some(Pending { operation, context }),
-    };
-    let row = PaymentRow { version: 1, payment };
-    engine::Operation {
-        id: request.operation_id.clone(),
-        shop: request.shop.clone(),
-        key: id.to_string(),
-        document: serde_json::to_string(&row).expect("serialises"),
+        pending: Some(Pending { operation, context, round, trouble }),
     }
 }
 
@@ -286,20 +319,19 @@ async fn an_operation_that_the_provider_knows_with_other_parameters_is_not_retri
     let simulated = TestProvider::new(TIMEOUT).await;
     assert_eq!(simulated.carry_out(&authorize("card")).await, approved());
     assert_eq!(simulated.carry_out(&capture()).await, approved());
-    let payments = Payments { provider: simulated.provider.clone() };
+    let payments = payments(&simulated.provider);
 
     let other = Request { amount: pounds(499), ..authorize("card") };
-    let detail = "the provider knows the operation with other parameters".to_owned();
     for may_be_known in [false, true] {
         let attempt = Attempt { number: 1, may_be_known, now: NOW };
         let attempted = payments.execute(&operation(&other), attempt).await;
         let Attempted::Done(input) = attempted else { panic!("is retried") };
-        assert_eq!(outcome(input), Outcome::Failed { detail: detail.clone() });
+        assert_eq!(outcome(input), Outcome::Conflict);
 
         let other = Request { amount: pounds(499), ..capture() };
         let attempted = payments.execute(&operation(&other), attempt).await;
-        let Attempted::RetryAt(time) = attempted else { panic!("has an outcome") };
-        assert_eq!(time, NOW + Duration::from_mins(10), "an operator has time to look");
+        let Attempted::Done(input) = attempted else { panic!("is retried") };
+        assert_eq!(outcome(input), Outcome::Conflict);
     }
     assert_eq!(simulated.money().await, (500, 0));
 }
@@ -307,7 +339,19 @@ async fn an_operation_that_the_provider_knows_with_other_parameters_is_not_retri
 #[test]
 fn pauses_double_up_to_their_limit_and_differ_between_operations() {
     let attempt = |number| Attempt { number, may_be_known: true, now: NOW };
-    let pause = |id: &str, number| next_attempt(id, attempt(number)).millis() - NOW.millis();
+    let pause_in = |id: &str, number, trouble| {
+        next_attempt(id, attempt(number), trouble, &POLICY).millis() - NOW.millis()
+    };
+    let pause = |id: &str, number| pause_in(id, number, None);
+    for (number, trouble, whole) in [
+        (1, Trouble::Uncertain, 30_000),
+        (2, Trouble::Uncertain, 60_000),
+        (9, Trouble::Uncertain, 480_000),
+        (1, Trouble::Stuck(StuckReason::NoAnswer), 480_000),
+    ] {
+        let pause = pause_in("a", number, Some(trouble));
+        assert!((whole * 3 / 4..=whole * 5 / 4).contains(&pause), "{number}: {pause}");
+    }
     for (number, whole) in
         [(1, 50), (2, 100), (3, 200), (8, 6_400), (11, 30_000), (u32::MAX, 30_000)]
     {
@@ -322,10 +366,88 @@ fn pauses_double_up_to_their_limit_and_differ_between_operations() {
     assert!(pauses.len() > 10, "{pauses:?}");
 }
 
+/// Makes one attempt at an authorisation whose order was cancelled at `NOW`.
+async fn of_a_cancelled_order(
+    provider: &Provider,
+    request: &Request,
+    may_be_known: bool,
+    now: Timestamp,
+) -> Attempted<Input> {
+    let cancelled = Payment { cancelled_at_ms: Some(NOW.millis()), ..payment_of(request, None) };
+    let attempt = Attempt { number: 1, may_be_known, now };
+    payments(provider).execute(&announced(cancelled, request), attempt).await
+}
+
+#[tokio::test]
+async fn what_the_order_has_no_use_for_is_not_asked_for() {
+    let simulated = TestProvider::new(TIMEOUT).await;
+    let request = authorize("card");
+    let never_asked = of_a_cancelled_order(&simulated.provider, &request, false, NOW).await;
+    let Attempted::Done(input) = never_asked else { panic!("is certain") };
+    assert!(matches!(outcome(input), Outcome::Failed { .. }));
+
+    // A call may be on its way that the provider has not carried out yet.
+    let perhaps_asked = of_a_cancelled_order(&simulated.provider, &request, true, NOW).await;
+    let Attempted::RetryAt(time) = perhaps_asked else { panic!("is not certain") };
+    assert!(NOW < time && time <= NOW + POLICY.late_window, "{time}");
+    let later = NOW + POLICY.late_window;
+    let never_done = of_a_cancelled_order(&simulated.provider, &request, true, later).await;
+    let Attempted::Done(input) = never_done else { panic!("is certain by now") };
+    assert!(matches!(outcome(input), Outcome::Failed { .. }));
+    assert_eq!(simulated.money().await, (0, 0), "the provider was never asked to authorise");
+}
+
+#[tokio::test]
+async fn what_the_provider_did_before_the_order_was_cancelled_is_found() {
+    let simulated = TestProvider::new(SHORT).await;
+    let request = authorize("sim:lost");
+    let lost = simulated.provider.perform(&request).await;
+    assert_eq!(lost, Err(ProviderError::Timeout));
+    let found = of_a_cancelled_order(&simulated.provider, &request, true, NOW).await;
+    let Attempted::Done(input) = found else { panic!("is known") };
+    assert_eq!(outcome(input), approved());
+}
+
+#[tokio::test]
+async fn an_authorisation_that_is_overdue_is_not_asked_for() {
+    let simulated = TestProvider::new(TIMEOUT).await;
+    let request = authorize("card");
+    let overdue = Payment { due_by_ms: NOW.millis(), ..payment_of(&request, None) };
+    let attempt = Attempt { number: 1, may_be_known: false, now: NOW };
+    let provider = &simulated.provider;
+    let attempted = payments(provider).execute(&announced(overdue, &request), attempt).await;
+    let Attempted::Done(input) = attempted else { panic!("is certain") };
+    assert!(matches!(outcome(input), Outcome::Failed { .. }));
+    assert_eq!(simulated.money().await, (0, 0));
+}
+
+#[tokio::test]
+async fn an_operation_without_an_answer_is_uncertain_and_after_long_stuck() {
+    let simulated = TestProvider::new(TIMEOUT).await;
+    let request = authorize("sim:outage:1000");
+    let attempt = async |number, trouble, now| {
+        let attempt = Attempt { number, may_be_known: true, now };
+        let operation = operation_in(&request, trouble);
+        match payments(&simulated.provider).execute(&operation, attempt).await {
+            Attempted::Done(input) => Some(outcome(input)),
+            Attempted::RetryAt(_) => None,
+        }
+    };
+    assert_eq!(attempt(7, None, NOW).await, None);
+    assert_eq!(attempt(8, None, NOW).await, Some(Outcome::Silent { for_long: false }));
+    let uncertain = Some(Trouble::Uncertain);
+    assert_eq!(attempt(20, uncertain, NOW).await, None);
+    let later = NOW + POLICY.stuck_after;
+    let for_long = Some(Outcome::Silent { for_long: true });
+    assert_eq!(attempt(20, uncertain, later).await, for_long);
+    let stuck = Some(Trouble::Stuck(StuckReason::NoAnswer));
+    assert_eq!(attempt(20, stuck, later).await, None, "it is looked up on");
+}
+
 #[tokio::test]
 async fn an_outcome_continues_the_order() {
     let simulated = TestProvider::new(TIMEOUT).await;
-    let payments = Payments { provider: simulated.provider.clone() };
+    let payments = payments(&simulated.provider);
     let attempt = Attempt { number: 1, may_be_known: false, now: NOW };
     let attempted = payments.execute(&operation(&authorize("card")), attempt).await;
     let Attempted::Done(input) = attempted else { panic!("has no outcome") };
@@ -343,7 +465,7 @@ async fn an_outcome_continues_the_order() {
 #[tokio::test]
 async fn a_row_that_announces_no_operation_is_left_to_an_operator() {
     let simulated = TestProvider::new(TIMEOUT).await;
-    let payments = Payments { provider: simulated.provider.clone() };
+    let payments = payments(&simulated.provider);
     let attempt = Attempt { number: 1, may_be_known: true, now: NOW };
     let announced = operation(&authorize("card"));
     for operation in [

@@ -16,8 +16,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Settings,
-    domain::{After, Event, Fact, Input, Operation, OperationKind, Outcome},
+    LookupPolicy, Settings,
+    domain::{
+        After, Event, Fact, Input, Operation, OperationKind, Outcome, Resolution, StuckReason,
+    },
     provider::{Answer, Request, Task},
 };
 
@@ -81,6 +83,7 @@ fn life() -> Vec<Fact> {
             operation: AUTHORIZE,
             amount: pounds(500),
             payment_method: "sim:slow:5".into(),
+            due_by: Timestamp::from_millis(9),
         },
         Fact::CancelRequested,
         Fact::Authorized {
@@ -100,6 +103,11 @@ async fn payments(folder: &Path) -> Payments {
         simulator_folder: folder.to_owned(),
         simulator_latency: Duration::ZERO,
         timeout: Duration::from_mins(1),
+        policy: LookupPolicy {
+            lookup_interval: Duration::from_secs(1),
+            late_window: Duration::from_secs(1),
+            stuck_after: Duration::from_secs(1),
+        },
     };
     Payments::open(&settings).await.expect("opens")
 }
@@ -172,17 +180,32 @@ fn random_input(random: &mut Random) -> Input {
         PaymentId { number: 1 + random.below(2) as u32, ..payment(random.below(3) as u8) };
     let operation = random.one_of(&["authorize", "capture-4", "void", "refund-1"]);
     let operation = Operation::parse(operation).expect("valid");
-    let outcome = match random.below(6) {
+    let outcome = match random.below(9) {
+        2 => Outcome::Conflict,
+        3 => Outcome::Silent { for_long: false },
+        4 => Outcome::Silent { for_long: true },
         0 => Outcome::Declined { code: "a \"code\"".into() },
         1 => Outcome::Failed { detail: "8 attempts".into() },
         _ => Outcome::Approved { provider_reference: "p\"1".into() },
     };
     match random.below(36) {
-        0..6 => {
-            Input::PaymentDue { payment_id, amount: pounds(500), payment_method: "card".into() }
-        }
+        0..6 => Input::PaymentDue {
+            payment_id,
+            amount: pounds(500),
+            payment_method: "card".into(),
+            due_by: Timestamp::from_millis(9),
+        },
         6..12 => Input::Capture { payment_id, number: 4, amount: pounds(450) },
         12 => Input::OrderCancelled { order_id: payment_id.order_id },
+        13..16 => Input::SettledByOperator {
+            payment_id,
+            resolution: random.one_of(&[
+                Resolution::Retry,
+                Resolution::DoneElsewhere,
+                Resolution::GiveUp,
+            ]),
+            reason: "a \"reason\"".into(),
+        },
         _ => Input::Settled { payment_id, operation, outcome },
     }
 }
@@ -206,6 +229,8 @@ async fn a_payment_is_answered_with_its_transactions() {
         time: Some(Timestamp::from_millis(0).into()),
     };
     let expected = payment::Payment {
+        shop: "acme".to_owned(),
+        stuck_reason: payment::StuckReason::Unspecified.into(),
         payment_id: payment(1).to_string(),
         order_id: order(1).to_string(),
         status: payment::PaymentStatus::Captured.into(),
@@ -233,6 +258,45 @@ async fn a_payment_is_answered_with_its_transactions() {
     assert_eq!(of(3).await, [""; 0]);
     let unknown = payment::GetPayment { payment_id: payment(3).to_string() };
     assert_eq!(ask(&pool, &payments, unknown).await, None);
+}
+
+#[tokio::test]
+async fn what_is_stuck_is_listed_and_counted() {
+    let (pool, folder) = database().await;
+    let payments = payments(folder.path()).await;
+    let uncertain = Fact::Uncertain { operation: AUTHORIZE, since: Timestamp::from_millis(0) };
+    let stuck = Fact::Stuck {
+        operation: AUTHORIZE,
+        reason: StuckReason::NoAnswer,
+        detail: String::new(),
+        since: Timestamp::from_millis(0),
+    };
+    let begun = life()[..1].to_vec();
+    given(&pool, payment(1), &begun).await;
+    given(&pool, payment(2), &[begun.clone(), vec![uncertain.clone()]].concat()).await;
+    for number in [3, 4, 5] {
+        let stuck = [begun.clone(), vec![uncertain.clone(), stuck.clone()]].concat();
+        given(&pool, payment(number), &stuck).await;
+    }
+    let list = async |after: String, limit| {
+        let question = payment::ListStuckPayments { after, limit };
+        let page = ask(&pool, &payments, question).await.expect("is answered").payments;
+        page.into_iter().map(|it| (it.payment_id.clone(), it.stuck_reason())).collect::<Vec<_>>()
+    };
+    let of = |number| (payment(number).to_string(), payment::StuckReason::NoAnswer);
+    assert_eq!(list(String::new(), 2).await, [of(3), of(4)]);
+    assert_eq!(list(payment(4).to_string(), 2).await, [of(5)]);
+    assert_eq!(store::count_trouble(&pool, 0).await.expect("counts"), (1, 3));
+    let totals = ask(&pool, &payments, payment::GetTotals {}).await.expect("is answered");
+    assert_eq!((totals.pending, totals.stuck), (5, 3));
+
+    let of_all = super::Question::Stuck { after: String::new(), limit: 10 };
+    let found = payments.query(&pool, &Shop::unknown(), of_all).await.expect("answers");
+    let Some(Found::Payments(rows)) = found else { panic!("{found:?}") };
+    assert!(rows.len() == 3 && rows.iter().all(|(shop, _)| shop == "acme"), "{rows:?}");
+    let found = payments.query(&pool, &Shop::unknown(), super::Question::Payment(payment(1))).await;
+    let Ok(Some(Found::Payment(shop, _))) = found else { panic!("{found:?}") };
+    assert_eq!(shop, "acme");
 }
 
 #[test]
@@ -269,6 +333,7 @@ async fn the_totals_are_beside_those_of_the_provider() {
         refunded: 500,
         authorized: 1000,
         pending: 2,
+        stuck: 0,
         provider_net: 0,
         provider_held: 700,
     };

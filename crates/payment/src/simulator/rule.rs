@@ -60,9 +60,7 @@ fn parse(script: &str) -> Option<(&'static str, Rule)> {
     };
     let rule = match (verb, argument) {
         ("approve", None) => Rule::Approve,
-        ("decline", Some(code)) if !code.is_empty() && matches!(name, "authorize" | "capture") => {
-            Rule::Decline { code: code.to_owned() }
-        }
+        ("decline", Some(code)) if !code.is_empty() => Rule::Decline { code: code.to_owned() },
         ("slow", Some(millis)) => Rule::Slow(Duration::from_millis(millis.parse().ok()?)),
         ("lost", None) => Rule::Lost,
         ("error", Some(times)) => Rule::Error { times: times.parse().ok()? },
@@ -108,6 +106,7 @@ mod tests {
             ("sim:decline:insufficient_funds", capture(), Rule::Approve),
             ("sim:capture_decline:expired", authorize(), Rule::Approve),
             ("sim:capture_decline:expired", capture(), declined("expired")),
+            ("sim:void_decline:no", void(), declined("no")),
             ("sim:slow:1500", authorize(), slow.clone()),
             ("sim:void_slow:1500", void(), slow),
             ("sim:lost", authorize(), Rule::Lost),
@@ -121,15 +120,9 @@ mod tests {
 
     #[test]
     fn a_script_that_is_none_is_declined() {
-        for method in [
-            "sim:",
-            "sim:declien:x",
-            "sim:decline",
-            "sim:decline:",
-            "sim:slow:soon",
-            "sim:lost:1",
-            "sim:void_decline:no",
-        ] {
+        for method in
+            ["sim:", "sim:declien:x", "sim:decline", "sim:decline:", "sim:slow:soon", "sim:lost:1"]
+        {
             assert_eq!(Rule::of(method, &authorize()), declined(INVALID), "{method:?}");
         }
     }

@@ -9,26 +9,33 @@ use prost::Message;
 use protocol::time::Timestamp;
 
 use crate::{
-    domain::{OperationKind, Payment, Status, Transaction, TransactionStatus},
+    domain::{OperationKind, Payment, Status, Transaction, TransactionStatus, Trouble},
     provider::Provider,
     query::{Found, Question},
     store::PaymentRow,
+    wire::facts::encode_stuck_reason,
 };
+
+/// The most payments of one page.
+const MAX_PAGE: u32 = 1_000;
 
 pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
     let asked = payment::PaymentQuestion::decode(payload)?.question;
     Ok(match asked.ok_or(WireError::Missing("question"))? {
         Asked::GetPayment(get) => Question::Payment(PaymentId::parse(&get.payment_id)?),
         Asked::ListPayments(list) => Question::PaymentsOf(OrderId::parse(&list.order_id)?),
+        Asked::ListStuckPayments(list) => {
+            Question::Stuck { after: list.after, limit: list.limit.clamp(1, MAX_PAGE) }
+        }
         Asked::GetTotals(payment::GetTotals {}) => Question::Totals,
     })
 }
 
 pub(super) fn encode(found: Found) -> Vec<u8> {
     match found {
-        Found::Payment(row) => encode_payment(row).encode_to_vec(),
+        Found::Payment(shop, row) => encode_payment(shop, *row).encode_to_vec(),
         Found::Payments(rows) => {
-            let payments = rows.into_iter().map(encode_payment).collect();
+            let payments = rows.into_iter().map(|(shop, row)| encode_payment(shop, row)).collect();
             payment::Payments { payments }.encode_to_vec()
         }
         Found::Totals { ours, theirs } => payment::Totals {
@@ -36,6 +43,7 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
             refunded: ours.refunded,
             authorized: ours.authorized,
             pending: ours.pending,
+            stuck: ours.stuck,
             provider_net: theirs.net,
             provider_held: theirs.held,
         }
@@ -43,10 +51,11 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
     }
 }
 
-fn encode_payment(row: PaymentRow) -> payment::Payment {
+fn encode_payment(shop: String, row: PaymentRow) -> payment::Payment {
     let PaymentRow { version, payment } = row;
     let transactions = payment.transactions.iter();
     payment::Payment {
+        shop,
         payment_id: payment.id.to_string(),
         order_id: payment.id.order_id.to_string(),
         status: encode_status(payment.status).into(),
@@ -56,6 +65,10 @@ fn encode_payment(row: PaymentRow) -> payment::Payment {
         captured: Some(payment.money(payment.captured).into()),
         refunded: Some(payment.money(payment.refunded).into()),
         transactions: transactions.map(|it| encode_transaction(&payment, it)).collect(),
+        stuck_reason: match payment.trouble() {
+            Some(Trouble::Stuck(reason)) => encode_stuck_reason(reason).into(),
+            Some(Trouble::Uncertain) | None => payment::StuckReason::Unspecified.into(),
+        },
         provider_reference: payment.provider_reference,
         version,
     }
@@ -85,6 +98,9 @@ fn encode_kind(kind: OperationKind) -> TransactionKind {
 fn encode_transaction_status(status: TransactionStatus) -> payment::TransactionStatus {
     match status {
         TransactionStatus::Pending => payment::TransactionStatus::Pending,
+        TransactionStatus::Uncertain => payment::TransactionStatus::Uncertain,
+        TransactionStatus::Stuck => payment::TransactionStatus::Stuck,
+        TransactionStatus::GivenUp => payment::TransactionStatus::GivenUp,
         TransactionStatus::Done => payment::TransactionStatus::Done,
         TransactionStatus::Refused => payment::TransactionStatus::Refused,
         TransactionStatus::Failed => payment::TransactionStatus::Failed,
@@ -104,5 +120,6 @@ fn encode_status(status: Status) -> PaymentStatus {
         Status::Voided => PaymentStatus::Voided,
         Status::RefundPending => PaymentStatus::RefundPending,
         Status::Refunded => PaymentStatus::Refunded,
+        Status::GivenUp => PaymentStatus::GivenUp,
     }
 }

@@ -3,7 +3,7 @@
 use events::money::Currency;
 
 use super::*;
-use crate::domain::OperationKind;
+use crate::domain::{Fact, Operation, OperationKind, Resolution, SettleAnswer, StuckReason};
 
 const ORDER: &str = "018f4e6a-0000-7000-8000-000000000001";
 const PAYMENT: &str = "018f4e6a-0000-7000-8000-000000000001-1";
@@ -30,8 +30,21 @@ fn every_event_survives_the_wire() {
     let void = operation(OperationKind::Void, 1);
     let refund = operation(OperationKind::Refund, 2);
     let amount = pounds(500);
+    let stuck = |reason| {
+        let since = Timestamp::from_millis(1);
+        Fact::Stuck { operation: void, reason, detail: "no".into(), since }
+    };
+    let settled = |resolution| {
+        let reason = "known".into();
+        Fact::SettledByOperator { operation: refund, amount, resolution, reason }
+    };
     for fact in [
-        Fact::AuthorizationPending { operation: authorize, amount, payment_method: "card".into() },
+        Fact::AuthorizationPending {
+            operation: authorize,
+            amount,
+            payment_method: "card".into(),
+            due_by: Timestamp::from_millis(7),
+        },
         Fact::Authorized { operation: authorize, provider_reference: "reference".into(), amount },
         Fact::Declined { operation: authorize, code: "no".into() },
         Fact::Failed { operation: authorize, detail: "tried".into() },
@@ -43,6 +56,13 @@ fn every_event_survives_the_wire() {
         Fact::RefundPending { operation: refund, amount },
         Fact::Refunded { operation: refund, amount },
         Fact::CancelRequested,
+        Fact::Uncertain { operation: authorize, since: Timestamp::from_millis(1) },
+        stuck(StuckReason::NoAnswer),
+        stuck(StuckReason::Refused),
+        stuck(StuckReason::Conflict),
+        settled(Resolution::DoneElsewhere),
+        settled(Resolution::Retry),
+        settled(Resolution::GiveUp),
     ] {
         let after = After {
             provider_reference: "reference".into(),
@@ -87,12 +107,13 @@ fn what_an_order_says_becomes_an_input() {
     let due = proto::order::PaymentDue {
         amount,
         payment_method: "card".into(),
-        due_by: None,
+        due_by: Some(Timestamp::from_millis(7).into()),
         payment_id: PAYMENT.into(),
     };
     let input = foreign(order_event::Kind::PaymentDue(due)).expect("is handled");
     let (amount, payment_method) = (pounds(500), "card".into());
-    assert_eq!(input, Input::PaymentDue { payment_id, amount, payment_method });
+    let due_by = Timestamp::from_millis(7);
+    assert_eq!(input, Input::PaymentDue { payment_id, amount, payment_method, due_by });
 
     let confirmed =
         proto::order::Confirmed { amount: Some(pounds(500).into()), payment_id: PAYMENT.into() };
@@ -102,6 +123,38 @@ fn what_an_order_says_becomes_an_input() {
     let cancelled = proto::order::Cancelled::default();
     let input = foreign(order_event::Kind::Cancelled(cancelled)).expect("is handled");
     assert_eq!(input, Input::OrderCancelled { order_id: payment_id.order_id });
+}
+
+#[test]
+fn an_operator_is_answered_with_a_message_of_the_contract() {
+    use events::{
+        answers::CommandAnswer,
+        proto::payment::{SettlePaymentAnswer, settle_payment_answer::Outcome},
+    };
+    let settle = proto::payment::SettlePayment {
+        payment_id: PAYMENT.into(),
+        resolution: proto::payment::Resolution::GiveUp.into(),
+        reason: "written off\0".into(),
+    };
+    let body = Some(proto::command::Body::SettlePayment(settle));
+    let command = proto::Command { body, ..Default::default() }.encode_to_vec();
+    let payment_id = PaymentId::parse(PAYMENT).expect("valid");
+    let (resolution, reason) = (Resolution::GiveUp, "written off ".into());
+    let expected = Input::SettledByOperator { payment_id, resolution, reason };
+    assert_eq!(Payments::command(&command).expect("is a command"), expected);
+
+    let read = |answer: SettleAnswer| {
+        let body = Payments::encode_answer(&answer.into());
+        let answer = proto::AnswerBody::decode(&*body).expect("decodes").answer;
+        SettlePaymentAnswer::take(answer.expect("is there")).and_then(|it| it.outcome)
+    };
+    let operation = Operation::parse("void").expect("valid");
+    let settled = read(SettleAnswer::Settled { payment_id, operation });
+    let Some(Outcome::Settled(settled)) = settled else { panic!("{settled:?}") };
+    assert_eq!(settled.operation_id, format!("{PAYMENT}:void"));
+    assert!(matches!(read(SettleAnswer::NotFound), Some(Outcome::NotFound(_))));
+    assert!(matches!(read(SettleAnswer::NotStuck), Some(Outcome::NotStuck(_))));
+    assert!(matches!(read(SettleAnswer::NotApplicable), Some(Outcome::NotApplicable(_))));
 }
 
 #[test]

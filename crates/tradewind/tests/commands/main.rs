@@ -3,6 +3,7 @@
 mod bench;
 mod drain;
 mod operator;
+mod payments;
 mod rig;
 mod routes;
 mod settings;

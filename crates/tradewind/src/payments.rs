@@ -1,0 +1,194 @@
+//! What an operator does about payments that do not come to an end by themselves.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use engine::{Client, Engine, Outcome};
+use events::{
+    answers::CommandAnswer,
+    id::PaymentId,
+    money::Money,
+    proto::{
+        self, AnswerBody,
+        payment::{
+            GetPayment, ListStuckPayments, Payment, Payments as Page, SettlePayment,
+            SettlePaymentAnswer, TransactionStatus, settle_payment_answer::Outcome as Settled,
+        },
+    },
+    questions::Question,
+};
+use node::{say, settings::Settings};
+use prost::Message;
+use protocol::{
+    command::OutgoingCommand,
+    id::{CommandId, Shop, fingerprint},
+    proto::Actor,
+    subject::Lane,
+    time::Timestamp,
+};
+
+use crate::cli::{Payments, Resolution};
+
+/// The service that is asked.
+const SERVICE: &str = "payment";
+/// How many payments are asked for at once.
+const PAGE_LENGTH: u32 = 1_000;
+/// How long the answer to a settlement is waited for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `tradewind payments …`.
+pub(crate) async fn run(settings: &Settings, what: &Payments) -> Result<()> {
+    let engine = Engine::connect_only(settings.engine()).await?;
+    let (client, partitions) = (engine.client(), engine.config().partitions);
+    match what {
+        Payments::Stuck { shop } => {
+            let stuck = match shop {
+                Some(shop) => stuck_of_shop(&client, shop).await?,
+                None => stuck_of_all(&client, partitions).await?,
+            };
+            stuck.iter().for_each(print);
+            say!("{} stuck", stuck.len());
+            Ok(())
+        }
+        Payments::Settle { payment, resolution, reason, operator } => {
+            let found = find(&client, partitions, *payment).await?;
+            let Some(found) = found else { bail!("there is no payment {payment}") };
+            settle(&client, &found, *resolution, reason, operator).await
+        }
+    }
+}
+
+/// A question that a service is asked, as bytes, and what comes back.
+enum Asked<'a> {
+    Shop(&'a Shop),
+    Partition(u32),
+}
+
+async fn ask<Q: Question>(
+    client: &Client,
+    whom: &Asked<'_>,
+    question: Q,
+) -> Result<Option<Q::Answer>> {
+    let question = question.encode();
+    let found = match whom {
+        Asked::Shop(shop) => client.query(SERVICE, shop, question, 0).await?,
+        Asked::Partition(partition) => {
+            client.query_partition(SERVICE, *partition, question).await?
+        }
+    };
+    found.map(|bytes| Q::Answer::decode(bytes).context("read the answer")).transpose()
+}
+
+async fn stuck_of_shop(client: &Client, shop: &Shop) -> Result<Vec<Payment>> {
+    stuck(client, &Asked::Shop(shop)).await
+}
+
+/// What is stuck in all partitions; those that share a database answer alike.
+async fn stuck_of_all(client: &Client, partitions: u32) -> Result<Vec<Payment>> {
+    let mut all = BTreeMap::new();
+    for partition in 0..partitions {
+        for payment in stuck(client, &Asked::Partition(partition)).await? {
+            all.insert((payment.shop.clone(), payment.payment_id.clone()), payment);
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+async fn stuck(client: &Client, whom: &Asked<'_>) -> Result<Vec<Payment>> {
+    let mut all: Vec<Payment> = Vec::new();
+    loop {
+        let after = all.last().map(|last| last.payment_id.clone()).unwrap_or_default();
+        let question = ListStuckPayments { after, limit: PAGE_LENGTH };
+        let Page { payments } = ask(client, whom, question).await?.unwrap_or_default();
+        let is_last = payments.len() < PAGE_LENGTH as usize;
+        all.extend(payments);
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+async fn find(client: &Client, partitions: u32, id: PaymentId) -> Result<Option<Payment>> {
+    for partition in 0..partitions {
+        let question = GetPayment { payment_id: id.to_string() };
+        if let Some(found) = ask(client, &Asked::Partition(partition), question).await? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Prints a payment with the operation that is stuck.
+fn print(payment: &Payment) {
+    let Some(stuck) = payment
+        .transactions
+        .iter()
+        .rfind(|transaction| transaction.status() == TransactionStatus::Stuck)
+    else {
+        return;
+    };
+    let amount = Money::parse(stuck.amount.as_ref()).map(|amount| amount.to_string());
+    let since = Timestamp::parse(stuck.time.as_ref()).unwrap_or_default();
+    let reason = payment.stuck_reason().as_str_name();
+    let reason = reason.trim_start_matches("STUCK_REASON_").to_lowercase();
+    say!(
+        "{}  {}  since {since}  {}  {reason} {}",
+        payment.shop,
+        stuck.operation_id,
+        amount.unwrap_or_default(),
+        stuck.detail
+    );
+}
+
+async fn settle(
+    client: &Client,
+    payment: &Payment,
+    resolution: Resolution,
+    reason: &str,
+    operator: &str,
+) -> Result<()> {
+    let id = &payment.payment_id;
+    let shop = Shop::parse(&payment.shop).context("read the shop of the payment")?;
+    let settle = SettlePayment {
+        payment_id: id.clone(),
+        resolution: wire(resolution).into(),
+        reason: reason.to_owned(),
+    };
+    // The same settlement of the same version of the payment is the same command.
+    let key = format!("operator/settle/{id}/{}", payment.version);
+    let command = proto::Command {
+        id: CommandId::from_key(&shop, &key).to_string(),
+        shop: shop.to_string(),
+        fingerprint: fingerprint(&settle.encode_to_vec()),
+        actor: Some(Actor { kind: "operator".to_owned(), id: operator.to_owned() }),
+        body: Some(proto::command::Body::SettlePayment(settle)),
+        ..Default::default()
+    };
+    let command = OutgoingCommand::try_from(command)?;
+    let Outcome::Answered(answered) = client.send(Lane::Live, command, ANSWER_TIMEOUT).await?
+    else {
+        bail!("the settlement is stored and not yet handled: see `tradewind payments stuck`");
+    };
+    let answer = AnswerBody::decode(&*answered.body).context("read the answer")?.answer;
+    match answer.and_then(SettlePaymentAnswer::take).and_then(|answer| answer.outcome) {
+        Some(Settled::Settled(settled)) => {
+            say!("settled {}", settled.operation_id);
+            Ok(())
+        }
+        Some(Settled::NotFound(_)) => bail!("there is no payment {id}"),
+        Some(Settled::NotStuck(_)) => bail!("no operation of {id} is uncertain or stuck"),
+        Some(Settled::NotApplicable(_)) => bail!(
+            "an authorisation that was done elsewhere cannot be taken over: --retry looks it up, \
+             --give-up ends the payment"
+        ),
+        None => bail!("the answer is of a newer version"),
+    }
+}
+
+fn wire(resolution: Resolution) -> proto::payment::Resolution {
+    match resolution {
+        Resolution { done_elsewhere: true, .. } => proto::payment::Resolution::DoneElsewhere,
+        Resolution { retry: true, .. } => proto::payment::Resolution::Retry,
+        Resolution { .. } => proto::payment::Resolution::GiveUp,
+    }
+}
