@@ -62,7 +62,7 @@ impl HeadTimeout {
     }
 
     /// Waits until a head has taken longer than the timeout.
-    pub(crate) async fn is_over(self, timeout: Duration) {
+    pub(crate) async fn until_over(self, timeout: Duration) {
         let mut phase = self.0.subscribe();
         loop {
             let is_head = *phase.borrow_and_update() == Phase::Head;

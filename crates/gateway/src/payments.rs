@@ -43,7 +43,7 @@ pub(crate) async fn of_order(
     OrderPath(id): OrderPath,
 ) -> Result<Json<Value>, Problem> {
     let question = ListPayments { order_id: id.to_string() };
-    let payments = state.services.query_all(&context.shop, question).await?;
+    let payments = state.services.query_all(&context, question).await?;
     Ok(Json(json!({"payments": shown(payments)?})))
 }
 
@@ -54,7 +54,7 @@ pub(crate) async fn get(
     PaymentPath(id): PaymentPath,
 ) -> Result<Json<PaymentView>, Problem> {
     let question = GetPayment { payment_id: id.to_string() };
-    let payment = state.services.query(&context.shop, question, 0).await?;
+    let payment = state.services.query(&context, question).await?;
     let payment = payment.map(view::payment).transpose()?;
     payment.map(Json).ok_or_else(|| Problem::not_found("payment", &id.to_string()))
 }
@@ -74,7 +74,7 @@ pub(crate) async fn stuck(
         })
     })?;
     let limit = question.limit as usize;
-    let payments = shown(state.services.query_all(&context.shop, question).await?)?;
+    let payments = shown(state.services.query_all(&context, question).await?)?;
     let next = payments.last().filter(|_| payments.len() >= limit).map(|last| last.id);
     Ok(Json(json!({"payments": payments, "next": next})))
 }

@@ -107,7 +107,7 @@ async fn serve_connection(
             .header_read_timeout(limits.keep_alive_timeout)
             .serve_connection(TokioIo::new(stream), service)
     );
-    let mut head_timeout = pin!(head.clone().is_over(limits.header_read_timeout));
+    let mut head_timeout = pin!(head.clone().until_over(limits.header_read_timeout));
     let mut drains = false;
     // hyper keeps its progress in `connection`: polling it again after another branch loses nothing.
     loop {

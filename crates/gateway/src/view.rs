@@ -3,8 +3,8 @@
 use events::{
     http::{
         CancelReason, Cancellation, Charge, LevelView, OrderGroup, OrderLine, OrderStatus,
-        OrderTotals, OrderView, PaymentTotals, PaymentView, PriceView, ProductView, Shortage, StepView,
-        StockTotals, TransactionView,
+        OrderTotals, OrderView, PaymentTotals, PaymentView, PriceView, ProductView, Shortage,
+        StepView, StockTotals, TransactionView,
     },
     id::{CustomerId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Money, TaxBasis},

@@ -201,7 +201,7 @@ async fn measure(environment: &Environment, options: &Options) -> Result<Figures
         figures.setups.push((setup, measured));
     }
     if options.measures(Part::Telemetry) {
-        figures.telemetry = Some(attempt(telemetry::measure(environment, options)).await);
+        figures.telemetry = Some(Box::pin(attempt(telemetry::measure(environment, options))).await);
     }
     if options.measures(Part::Fairness) {
         figures.fairness = Some(attempt(fairness::measure(environment, options)).await);

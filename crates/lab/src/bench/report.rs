@@ -266,8 +266,10 @@ impl fmt::Display for TelemetryCost {
 /// The first line of a table with these columns.
 fn head(columns: &[&str]) -> String {
     let width = VALUE_WIDTH + RATIO_WIDTH;
-    let columns: String = columns.iter().map(|name| format!("{name:>width$}  ")).collect();
-    let head = format!("  {:<NAME_WIDTH$}{:>EXPECTED_WIDTH$}{columns}", "", "expected");
+    let mut head = format!("  {:<NAME_WIDTH$}{:>EXPECTED_WIDTH$}", "", "expected");
+    for name in columns {
+        head.extend([format!("{name:>width$}"), "  ".to_owned()]);
+    }
     head.trim_end().to_owned()
 }
 
