@@ -1,7 +1,7 @@
 //! Writing into the inbox: commands of many senders go in together, with one fsync; a few go in one
 //! by one, which is sooner.
 //!
-//! Each lane of a partition has a writer of its own, so that no order waits for an import to be
+//! Each lane of a partition has a writer of its own, so that nothing live waits for an import to be
 //! written. While a batch is written, what comes waits by shop; the next batch takes from the shops
 //! in turn, so that a shop with many commands holds up its own.
 

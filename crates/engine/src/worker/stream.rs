@@ -253,7 +253,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The filter for one shop of a filter for all: `inbox.0.live.order.>`, `order.0.*.placed`.
+/// The filter for one shop of a filter for all: `inbox.0.live.till.>`, `till.0.*.sold`.
 fn of_shop(filter: &str, shop: &Shop) -> String {
     match filter.strip_suffix(".>") {
         Some(before) => format!("{before}.{shop}.>"),
@@ -288,9 +288,9 @@ mod tests {
     fn a_filter_for_all_shops_becomes_one_for_a_shop() {
         let shop = Shop::parse("acme").expect("it is one");
         for (all, one) in [
-            ("inbox.0.live.order.>", "inbox.0.live.order.acme.>"),
-            ("order.0.*.placed", "order.0.acme.placed"),
-            ("catalog.3.>", "catalog.3.acme.>"),
+            ("inbox.0.live.till.>", "inbox.0.live.till.acme.>"),
+            ("till.0.*.sold", "till.0.acme.sold"),
+            ("tariff.3.>", "tariff.3.acme.>"),
         ] {
             assert_eq!(of_shop(all, &shop), one);
         }
