@@ -49,6 +49,10 @@ const SHOP: &str = "harbour";
 const PAYMENT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long the payment service waits for the provider before it asks what became of its call.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it looks up what became of a call without an answer, at first.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
+/// For how long the provider may carry out a call that it did not answer: longer than its slowest.
+const LATE_WINDOW: Duration = Duration::from_secs(10);
 /// The exit code of a process that was interrupted.
 const EXIT_INTERRUPTED: u8 = 130;
 
@@ -108,6 +112,8 @@ pub fn for_a_day(settings: &Settings) -> Settings {
     let mut settings = Settings {
         payment_timeout: PAYMENT_TIMEOUT,
         provider_timeout: PROVIDER_TIMEOUT,
+        provider_lookup_interval: LOOKUP_INTERVAL,
+        provider_late_window: LATE_WINDOW,
         ..settings.clone()
     };
     settings.listen.set_ip([127, 0, 0, 1].into());
