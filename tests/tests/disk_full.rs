@@ -107,7 +107,7 @@ fn is_named(error: &Value, reason: &str) -> bool {
 async fn paid(api: &Client) -> u64 {
     let totals: Value = api.get("totals").await.unwrap_or_default();
     let groups = totals["orders"]["groups"].as_array().into_iter().flatten();
-    let paid = groups.filter(|group| group["status"] == "paid");
+    let paid = groups.filter(|group| group["payment_status"] == "paid");
     paid.map(|group| group["orders"].as_u64().unwrap_or(0)).sum()
 }
 

@@ -186,7 +186,7 @@ impl Shop {
         eventually(&what, async || {
             let totals: Value = self.api.get("totals").await.unwrap_or_default();
             let groups = totals["orders"]["groups"].as_array().into_iter().flatten();
-            let paid = groups.filter(|group| group["status"] == "paid");
+            let paid = groups.filter(|group| group["payment_status"] == "paid");
             paid.map(|group| group["orders"].as_u64().unwrap_or(0)).sum::<u64>() == self.accepted
         })
         .await;

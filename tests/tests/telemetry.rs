@@ -111,7 +111,7 @@ async fn an_order_is_one_trace_and_a_scrape_has_every_metric() {
         .await
         .expect("it answers");
     let placed: serde_json::Value = placed.json().await.expect("is JSON");
-    assert_eq!(placed["status"], "paid", "{placed}");
+    assert_eq!(placed["payment_status"], "paid", "{placed}");
 
     let deadline = Instant::now() + EXPORT_TIMEOUT;
     while !missing(&spans_of_trace(&collector)).is_empty() && Instant::now() < deadline {

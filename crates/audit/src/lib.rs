@@ -161,7 +161,8 @@ impl Audit {
                 }
             }
             Some(Body::Order(body)) => {
-                self.trade.observe_order(position, event, body.kind.as_ref());
+                let (summary, kind) = (body.summary.as_ref(), body.kind.as_ref());
+                self.trade.observe_order(position, event, summary, kind);
             }
             Some(Body::Payment(body)) => {
                 self.trade.observe_payment(position, event, body.kind.as_ref());

@@ -183,10 +183,44 @@ fn a_stale_document_with_an_effect_breaks_invariant_2() {
 fn a_reference_of_two_orders_breaks_invariant_2() {
     check(
         |day| {
-            let Order::Placed(placed) = day.order("placed", BOB) else { panic!("is placed") };
-            placed.reference = "R-1".into();
+            day.summary("placed", BOB).reference = "R-1".into();
         },
         &[2],
+    );
+}
+
+#[test]
+fn a_cancelled_order_gives_its_reference_back() {
+    let order_again = |day: &mut Day, of: &str| {
+        let reference = day.summary("placed", of).reference.clone();
+        // Dan comes after all others.
+        day.place(day::DAN, &reference, &[("B", 1, 100)]);
+        let off = cancelled(order::CancelReason::Requested);
+        day.step(day::DAN, "command.cancel_order", "cancel-dan", off);
+        day.answer("order", "cancel-dan");
+    };
+    check(|day| order_again(day, BOB), &[]);
+    check(|day| order_again(day, ANN), &[2]);
+}
+
+#[test]
+fn a_number_that_is_missing_breaks_invariant_6() {
+    check(|day| day.summary("placed", BOB).number = 7, &[6]);
+}
+
+#[test]
+fn a_status_that_does_not_follow_breaks_invariant_6() {
+    check(
+        |day| day.summary("paid", ANN).payment_status = order::PaymentStatus::Authorized.into(),
+        &[6],
+    );
+    check(|day| day.summary("confirmed", ANN).status = order::OrderStatus::Placed.into(), &[6]);
+    check(
+        |day| {
+            let partial = order::FulfilmentStatus::Partial.into();
+            day.summary("cancelled", BOB).fulfilment_status = partial;
+        },
+        &[6],
     );
 }
 
@@ -440,6 +474,9 @@ fn a_cancelled_order_whose_money_is_kept_breaks_invariant_5() {
     check(
         |day| {
             *day.order("paid", ANN) = cancelled(order::CancelReason::CaptureFailed);
+            let summary = day.summary("cancelled", ANN);
+            summary.status = order::OrderStatus::Cancelled.into();
+            summary.payment_status = order::PaymentStatus::Authorized.into();
             let mut freed = day::logged(ANN, fact(released(ANN, &[("A", 4)])));
             freed.event.cause = None;
             day.append("inventory", freed);
@@ -468,14 +505,25 @@ fn an_order_that_does_not_end_breaks_invariant_6() {
 }
 
 #[test]
+fn a_paid_order_that_is_cancelled_gives_money_and_units_back() {
+    check(
+        |day| {
+            let off = cancelled(order::CancelReason::Requested);
+            day.step(ANN, "command.cancel_order", "cancel-ann", off);
+            day.answer("order", "cancel-ann");
+        },
+        // Its money is kept, and its units with it.
+        &[5, RECONCILED],
+    );
+}
+
+#[test]
 fn an_order_that_ends_twice_breaks_invariant_6() {
     check(
         |day| {
-            let mut end = day::logged(ANN, fact(cancelled(order::CancelReason::Requested)));
-            end.event.cause = None;
-            day.append("order", end);
+            let off = cancelled(order::CancelReason::PaymentTimeout);
+            day.step(ANN, "timer.payment_deadline", "", off);
         },
-        // Its money is kept, and its units with it.
         &[5, 6, RECONCILED],
     );
 }
@@ -522,7 +570,8 @@ fn units_that_are_allocated_and_not_sold_are_found() {
         |day| {
             let Order::Placed(placed) = day.order("placed", ANN) else { panic!("is placed") };
             placed.lines[0].quantity = 2;
-            placed.lines[0].unit_price = 200;
+            let price = placed.lines[0].unit_price.as_mut().expect("has one");
+            price.money.as_mut().expect("has one").minor = 200;
         },
         &[RECONCILED],
     );

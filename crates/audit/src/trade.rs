@@ -5,6 +5,7 @@
 //! that of its payment, `reservation` what it has of the stock, and what must agree is compared. So the
 //! memory holds a part of the orders at a time, and every step of each of them is checked.
 
+mod amount;
 mod outcome;
 mod payment;
 mod progress;
@@ -29,7 +30,7 @@ use self::{
     payment::Payment,
     progress::Progress,
     reservation::Reservation,
-    step::{ReferenceRecord, Step, StepRecord},
+    step::{ReferenceRecord, Step, StepRecord, Told},
 };
 pub use self::{
     outcome::{Money, Orders},
@@ -50,6 +51,8 @@ pub(super) struct Trade {
     references: Scratch<{ ReferenceRecord::SIZE }>,
     /// By SKU: its number.
     skus: HashMap<Box<str>, u32>,
+    /// By shop: the number of its last order.
+    last_numbers: HashMap<Box<str>, u64>,
     findings: TradeFindings,
 }
 
@@ -97,29 +100,27 @@ impl Trade {
         &mut self,
         position: LogPosition,
         event: &proto::Event,
+        summary: Option<&order::Summary>,
         kind: Option<&OrderKind>,
     ) {
         let order = OrderKey::of(&event.aggregate_id);
-        let amount = |amount: Option<&proto::Money>| amount.map(|amount| amount.minor);
-        let step = match kind {
+        let summary = summary.cloned().unwrap_or_default();
+        match kind {
             Some(OrderKind::Placed(placed)) => {
-                return self.observe_placed(position, event, order, placed);
+                self.observe_placed(position, event, order, &summary, placed);
             }
-            Some(OrderKind::PaymentDue(due)) => {
-                Step::PaymentDue { amount: amount(due.amount.as_ref()) }
+            Some(kind) => {
+                if let OrderKind::Cancelled(_) = kind {
+                    self.push_reference(position, event, order, &summary, false);
+                }
+                self.push(order, position, progress_step(kind));
             }
-            Some(OrderKind::Authorized(_)) => Step::Authorized,
-            Some(OrderKind::Confirmed(confirmed)) => {
-                Step::Confirmed { amount: amount(confirmed.amount.as_ref()) }
-            }
-            Some(OrderKind::Paid(paid)) => Step::Paid { amount: amount(paid.amount.as_ref()) },
-            Some(OrderKind::Cancelled(cancelled)) => Step::Cancelled { reason: cancelled.reason() },
             None => {
                 let finding = format!("{position}: an event without a fact");
                 return self.findings.progress.add(finding);
             }
-        };
-        self.push(order, position, step);
+        }
+        self.push(order, position, Step::Told(Told::by(&summary)));
     }
 
     fn observe_placed(
@@ -127,19 +128,25 @@ impl Trade {
         position: LogPosition,
         event: &proto::Event,
         order: OrderKey,
+        summary: &order::Summary,
         placed: &order::Placed,
     ) {
-        let goods: i64 = placed.lines.iter().map(|line| line.quantity * line.unit_price).sum();
-        let charges: i64 = placed.charges.iter().map(|charge| charge.amount).sum();
-        let total = placed.total.as_ref().map_or(0, |total| total.minor);
-        self.findings.progress.expect(total == goods + charges, || {
-            format!("{position}: order {order} says {total} and adds up to {}", goods + charges)
+        let due = amount::of_order(placed);
+        let total = summary.total.as_ref().map_or(0, |total| total.minor);
+        self.findings.progress.expect(i128::from(total) == due, || {
+            format!("{position}: order {order} says {total} and adds up to {due}")
         });
-        if !placed.reference.is_empty() {
-            let reference = fingerprint((&event.shop, &placed.reference));
-            let at = self.numbers.pack(position);
-            self.references.push(reference, &ReferenceRecord { reference, order, at }.write());
-        }
+        let last = self.last_numbers.entry(event.shop.as_str().into()).or_default();
+        *last += 1;
+        let expected = *last;
+        self.findings.progress.expect(summary.number == expected, || {
+            format!(
+                "{position}: order {order} has number {} after {}",
+                summary.number,
+                expected - 1
+            )
+        });
+        self.push_reference(position, event, order, summary, true);
         let lines = placed.lines.iter().map(|line| (line.sku.as_str(), line.quantity));
         let units = units_by_sku(lines.clone());
         let step = Step::Placed { total, units: fingerprint(&units) };
@@ -147,6 +154,22 @@ impl Trade {
         for (sku, quantity) in units {
             let sku = self.sku(sku);
             self.push(order, position, Step::Line { sku, quantity });
+        }
+    }
+
+    fn push_reference(
+        &mut self,
+        position: LogPosition,
+        event: &proto::Event,
+        order: OrderKey,
+        summary: &order::Summary,
+        is_taken: bool,
+    ) {
+        if !summary.reference.is_empty() {
+            let reference = fingerprint((&event.shop, &summary.reference));
+            let at = self.numbers.pack(position);
+            let record = ReferenceRecord { reference, order, is_taken, at };
+            self.references.push(reference, &record.write());
         }
     }
 
@@ -223,13 +246,18 @@ impl Trade {
         traded
     }
 
-    /// Each reference of a shop is that of one order.
+    /// Each reference of a shop is that of one order that is not cancelled.
     fn compare_references(&mut self, traded: &mut Traded) -> io::Result<()> {
         for bucket in Scratch::<{ ReferenceRecord::SIZE }>::numbers() {
             let mut references = self.references.read(bucket, ReferenceRecord::read)?;
+            // Those of a reference stay in the order of the log.
             references.sort_by_key(|it| it.reference);
-            for pair in references.windows(2).filter(|pair| pair[0].reference == pair[1].reference)
-            {
+            let pairs = references.windows(2);
+            let is_double = |pair: &&[ReferenceRecord]| {
+                let [first, second] = pair else { return false };
+                first.reference == second.reference && first.is_taken && second.is_taken
+            };
+            for pair in pairs.filter(is_double) {
                 let (position, order) = (self.numbers.unpack(pair[1].at), pair[1].order);
                 let first = pair[0].order;
                 let finding = format!("{position}: order {order} has the reference of {first}");
@@ -270,10 +298,21 @@ impl OrderHistory {
                 self.lines.clear();
                 self.progress.apply(order, position, step, findings);
             }
-            Step::Line { sku, quantity } => self.lines.push((sku, quantity)),
-            Step::PaymentDue { .. }
-            | Step::Authorized
+            Step::Line { sku, quantity } => {
+                self.lines.push((sku, quantity));
+                self.progress.add_line(quantity);
+            }
+            Step::Told(_)
+            | Step::PaymentDue { .. }
+            | Step::PaymentFailed
+            | Step::ActionRequired
+            | Step::Authorized { .. }
             | Step::Confirmed { .. }
+            | Step::Captured { .. }
+            | Step::OrderShipped { .. }
+            | Step::Completed
+            | Step::Refunded { .. }
+            | Step::Hold { .. }
             | Step::Paid { .. }
             | Step::Cancelled { .. } => self.progress.apply(order, position, step, findings),
             Step::Reserved { .. }
@@ -316,7 +355,7 @@ impl OrderHistory {
             format!("other units are reserved for order {order} than it wants")
         });
         // Of an order that is not paid, what has left nevertheless.
-        let sold_units = if status == Status::Paid { lines } else { reservation.shipped };
+        let sold_units = if status.stands() { lines } else { reservation.shipped };
         for (sku, quantity) in sold_units {
             sold[sku as usize] += quantity;
         }
@@ -337,4 +376,37 @@ fn units_by_sku<'a>(lines: impl Iterator<Item = (&'a str, i64)>) -> BTreeMap<&'a
         *units.entry(sku).or_default() += quantity;
     }
     units
+}
+
+/// What an event of an order says of its course.
+fn progress_step(kind: &OrderKind) -> Step {
+    let amount = |amount: Option<&proto::Money>| amount.map(|amount| amount.minor);
+    match kind {
+        // Taken in with its lines.
+        OrderKind::Placed(_) => Step::Placed { total: 0, units: 0 },
+        OrderKind::PaymentDue(due) => Step::PaymentDue { amount: amount(due.amount.as_ref()) },
+        OrderKind::PaymentFailed(_) => Step::PaymentFailed,
+        OrderKind::ActionRequired(_) => Step::ActionRequired,
+        OrderKind::Authorized(authorized) => {
+            Step::Authorized { by_payment: !authorized.payment_id.is_empty() }
+        }
+        OrderKind::Confirmed(confirmed) => {
+            Step::Confirmed { capture: amount(confirmed.capture.as_ref()) }
+        }
+        OrderKind::PartCaptured(captured) => {
+            Step::Captured { amount: amount(captured.amount.as_ref()).unwrap_or(0) }
+        }
+        OrderKind::Paid(paid) => Step::Paid { amount: amount(paid.amount.as_ref()) },
+        OrderKind::Shipped(shipped) => Step::OrderShipped {
+            units: shipped.lines.iter().map(|line| line.quantity).sum(),
+            capture: amount(shipped.capture.as_ref()).unwrap_or(0),
+        },
+        OrderKind::Completed(_) => Step::Completed,
+        OrderKind::Refunded(refunded) => {
+            Step::Refunded { amount: amount(refunded.amount.as_ref()).unwrap_or(0) }
+        }
+        OrderKind::PutOnHold(_) => Step::Hold { is_on: true },
+        OrderKind::TakenOffHold(_) => Step::Hold { is_on: false },
+        OrderKind::Cancelled(cancelled) => Step::Cancelled { reason: cancelled.reason() },
+    }
 }

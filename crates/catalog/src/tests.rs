@@ -254,7 +254,8 @@ fn a_message_for_another_service_is_refused_by_name() {
     assert_eq!(error, "cancel_order is not handled by this version of the service");
 
     let kind = proto::order::order_event::Kind::Paid(proto::order::Paid::default());
-    let body = proto::event::Body::Order(proto::order::OrderEvent { kind: Some(kind) });
+    let body =
+        proto::event::Body::Order(proto::order::OrderEvent { summary: None, kind: Some(kind) });
     let event = proto::Event { body: Some(body), ..Default::default() }.encode_to_vec();
     assert!(matches!(Catalog::foreign(&event), Err(WireError::Unexpected(_))));
     assert!(matches!(Catalog::decode(&event), Err(WireError::Unexpected(_))));

@@ -1,6 +1,6 @@
 //! What the gateway answers.
 
-use events::http::{OrderTotals, PaymentTotals, Positions, StockTotals};
+use events::http::{OrderGroup, OrderTotals, PaymentTotals, Positions, StockTotals};
 use reqwest::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -77,7 +77,7 @@ impl Totals {
     pub fn are_settled(&self, orders: u64) -> bool {
         let groups = &self.orders.groups;
         let ended = groups.iter().map(|group| group.orders).sum::<i64>();
-        groups.iter().all(|group| group.status.is_final())
+        groups.iter().all(OrderGroup::is_settled)
             && ended >= orders as i64
             && self.unsettled_payments() == 0
             && self.inventory.held == 0

@@ -4,7 +4,7 @@ use crate::proto::{
     answer_body::Answer,
     catalog::PutProductsAnswer,
     inventory::RecordStockAnswer,
-    order::{CancelOrderAnswer, PlaceOrderAnswer},
+    order::{CancelOrderAnswer, PlaceOrderAnswer, ReleaseOrderAnswer, StartPaymentAnswer},
     payment::SettlePaymentAnswer,
 };
 
@@ -37,4 +37,6 @@ answers! {
     PlaceOrderAnswer => PlaceOrder,
     CancelOrderAnswer => CancelOrder,
     SettlePaymentAnswer => SettlePayment,
+    StartPaymentAnswer => StartPayment,
+    ReleaseOrderAnswer => ReleaseOrder,
 }

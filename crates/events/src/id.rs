@@ -57,6 +57,21 @@ text_id!(
     |s| (1..=128).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic())
 );
 
+text_id!(
+    /// A line of an order, unique in it: the caller's name for it, or its number from 1.
+    LineId,
+    "line_id",
+    "must be 1 to 64 visible ASCII characters without spaces",
+    |s| (1..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic())
+);
+
+impl LineId {
+    /// The id of a line that was given none: its number in the order, from 1.
+    pub fn numbered(index: usize) -> Self {
+        Self((index + 1).to_string().into())
+    }
+}
+
 impl Location {
     /// The one location that there is for now.
     pub fn main() -> Self {

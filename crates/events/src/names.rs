@@ -12,8 +12,13 @@ use crate::proto::{
     payment::payment_event::Kind as Payment,
 };
 
-/// The names of the events that settle an order: nothing follows them.
+/// The names of the events that settle an order: it is paid or cancelled.
 pub const ORDER_SETTLING_EVENTS: [&str; 2] = ["paid", "cancelled"];
+
+/// The names of the events that end a customer's wait: the order is settled, or it waits for the
+/// customer.
+pub const ORDER_AWAITED_EVENTS: [&str; 4] =
+    ["paid", "cancelled", "payment_failed", "action_required"];
 
 /// The name of the event in an envelope.
 pub fn event_name(body: &Body) -> Option<&'static str> {
@@ -38,9 +43,17 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
         Body::Order(event) => match event.kind.as_ref()? {
             Order::Placed(_) => "placed",
             Order::PaymentDue(_) => "payment_due",
+            Order::PaymentFailed(_) => "payment_failed",
+            Order::ActionRequired(_) => "action_required",
             Order::Authorized(_) => "authorized",
             Order::Confirmed(_) => "confirmed",
+            Order::PartCaptured(_) => "part_captured",
             Order::Paid(_) => "paid",
+            Order::Shipped(_) => "shipped",
+            Order::Completed(_) => "completed",
+            Order::Refunded(_) => "refunded",
+            Order::PutOnHold(_) => "put_on_hold",
+            Order::TakenOffHold(_) => "taken_off_hold",
             Order::Cancelled(_) => "cancelled",
         },
         Body::Payment(event) => match event.kind.as_ref()? {
@@ -83,6 +96,8 @@ pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
         CommandBody::PlaceOrder(_) => ("order", "place_order"),
         CommandBody::CancelOrder(_) => ("order", "cancel_order"),
         CommandBody::SettlePayment(_) => ("payment", "settle_payment"),
+        CommandBody::StartPayment(_) => ("order", "start_payment"),
+        CommandBody::ReleaseOrder(_) => ("order", "release_order"),
     }
 }
 
@@ -101,6 +116,8 @@ impl TryFrom<proto::Command> for OutgoingCommand {
             CommandBody::PlaceOrder(order) => order.order_id.clone(),
             CommandBody::CancelOrder(order) => order.order_id.clone(),
             CommandBody::SettlePayment(settle) => settle.payment_id.clone(),
+            CommandBody::StartPayment(payment) => payment.order_id.clone(),
+            CommandBody::ReleaseOrder(order) => order.order_id.clone(),
             // Many aggregates at once; nothing else waits for these.
             CommandBody::PutProducts(_) | CommandBody::RecordStock(_) => command.id.clone(),
         };
@@ -124,13 +141,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_settling_events_bear_their_names() {
-        let name = |kind| event_name(&Body::Order(proto::order::OrderEvent { kind: Some(kind) }));
+    fn the_awaited_events_bear_their_names() {
+        let name = |kind| {
+            event_name(&Body::Order(proto::order::OrderEvent { summary: None, kind: Some(kind) }))
+        };
         let kinds = [
             Order::Paid(proto::order::Paid::default()),
             Order::Cancelled(proto::order::Cancelled::default()),
+            Order::PaymentFailed(proto::order::PaymentFailed::default()),
+            Order::ActionRequired(proto::order::ActionRequired::default()),
         ];
-        assert_eq!(kinds.map(name), ORDER_SETTLING_EVENTS.map(Some));
+        assert_eq!(kinds.map(name), ORDER_AWAITED_EVENTS.map(Some));
+        assert_eq!(ORDER_AWAITED_EVENTS[..2], ORDER_SETTLING_EVENTS);
     }
 
     #[test]

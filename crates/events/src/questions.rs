@@ -47,6 +47,7 @@ questions!("order", order::OrderQuestion, order_question:
     GetOrderByReference => Order,
     GetHistory => History,
     GetTotals => Totals,
+    ListOnHold => Orders,
 );
 questions!("payment", payment::PaymentQuestion, payment_question:
     GetPayment => Payment,

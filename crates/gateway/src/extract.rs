@@ -38,7 +38,7 @@ const MAX_IDEMPOTENCY_KEY_LENGTH: usize = 255;
 /// The longest wait that a client can ask for with `Prefer: wait`.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 /// The length of a page when the client names none.
-const DEFAULT_PAGE_LENGTH: u32 = 100;
+pub(crate) const DEFAULT_PAGE_LENGTH: u32 = 100;
 /// The longest page.
 const MAX_PAGE_LENGTH: u32 = 1000;
 

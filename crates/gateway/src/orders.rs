@@ -1,5 +1,6 @@
-//! `/v1/shops/{shop}/orders`: places, shows, finds and cancels orders.
+//! `/v1/shops/{shop}/orders`: places, shows, finds, pays and cancels orders, and takes them off hold.
 
+mod payment;
 mod place;
 mod read;
 
@@ -17,24 +18,28 @@ use events::{
     proto::{
         command::Body,
         order::{
-            CancelOrderAnswer, GetHistory, GetOrder, GetOrderByReference,
-            cancel_order_answer::Outcome,
+            CancelOrder, CancelOrderAnswer, GetHistory, GetOrder, GetOrderByReference, ListOnHold,
+            ReleaseOrder, ReleaseOrderAnswer, cancel_order_answer::Outcome, release_order_answer,
         },
     },
 };
-use protocol::{id::Shop, subject::Lane};
+use protocol::{
+    id::{ParseError, Shop},
+    subject::Lane,
+};
 use serde_json::{Value, json};
 
 use crate::{
     body::JsonBytes,
-    extract::{OrderPath, RequestContext, query},
-    fields::text,
+    extract::{DEFAULT_PAGE_LENGTH, OrderPath, RequestContext, page_length, query},
+    fields::{Fields, text},
     problem::{Code, Problem, RETRY_AFTER_S},
     services::{Answer, AnswerError, Reply},
     state::AppState,
     view,
 };
 
+pub(crate) use payment::start as start_payment;
 pub(crate) use place::post;
 
 /// `GET /orders/{id}`.
@@ -60,17 +65,62 @@ pub(crate) async fn history(
     }
 }
 
-/// `GET /orders?reference=R`: the one order with that reference, or none.
+/// `GET /orders?reference=R`: the last order with that reference, or none. `GET /orders?on_hold=true`: the
+/// orders that are on hold, by id, page by page.
 pub(crate) async fn find(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
-    let reference = query(&uri, |fields| fields.required("reference", text(Reference::parse)))?;
-    let question = GetOrderByReference { reference: reference.into() };
-    let order = state.services.query(&context, question).await?;
-    let order = order.map(view::order).transpose()?;
-    Ok(Json(json!({"orders": Vec::from_iter(order)})))
+    match query(&uri, search)? {
+        Search::Reference(reference) => {
+            let question = GetOrderByReference { reference: reference.into() };
+            let order = state.services.query(&context, question).await?;
+            let order = order.map(view::order).transpose()?;
+            Ok(Json(json!({"orders": Vec::from_iter(order)})))
+        }
+        Search::OnHold { after, limit } => {
+            let after = after.map(|id| id.to_string()).unwrap_or_default();
+            let question = ListOnHold { after, limit };
+            let found = state.services.query_all(&context, question).await?.orders;
+            let is_full = found.len() >= limit as usize;
+            let orders = found.into_iter().map(view::order).collect::<Result<Vec<_>, _>>()?;
+            let next = orders.last().filter(|_| is_full).map(|last| last.id);
+            Ok(Json(json!({"orders": orders, "next": next})))
+        }
+    }
+}
+
+/// Which orders are looked for.
+enum Search {
+    /// That of a reference.
+    Reference(Reference),
+    /// Those that are on hold, after this one.
+    OnHold { after: Option<OrderId>, limit: u32 },
+}
+
+fn search(fields: &mut Fields<'_, '_>) -> Option<Search> {
+    let reference = fields.optional("reference", text(Reference::parse));
+    let on_hold = fields.optional("on_hold", text(is_true));
+    let after = fields.optional("after", text(OrderId::parse));
+    let limit = fields.optional("limit", text(page_length));
+    match (reference, on_hold) {
+        (Some(reference), None) => Some(Search::Reference(reference)),
+        (None, Some(())) => {
+            Some(Search::OnHold { after, limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH) })
+        }
+        _ => {
+            fields.wrong("reference", "either reference or on_hold=true must be given");
+            None
+        }
+    }
+}
+
+fn is_true(value: &str) -> Result<(), ParseError> {
+    match value {
+        "true" => Ok(()),
+        _ => Err(ParseError::new("on_hold", "must be true", value)),
+    }
 }
 
 /// `POST /orders/{id}/cancel`.
@@ -80,8 +130,7 @@ pub(crate) async fn cancel(
     OrderPath(id): OrderPath,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let mut order = read::cancel_order(&bytes)?;
-    order.order_id = id.to_string();
+    let order = CancelOrder { order_id: id.to_string(), note: read::note_of(&bytes)? };
     let command = context.command(None, &bytes, Body::CancelOrder(order));
     let command_id = command.id.clone();
     match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
@@ -89,6 +138,45 @@ pub(crate) async fn cancel(
         Reply::Answered(answer) => {
             Ok(answer.mark(cancelled(&state, &context, id, &answer, &command_id).await))
         }
+    }
+}
+
+/// `POST /orders/{id}/release`: takes an order off hold.
+pub(crate) async fn release(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    OrderPath(id): OrderPath,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Response, Problem> {
+    let order = ReleaseOrder { order_id: id.to_string(), note: read::note_of(&bytes)? };
+    let command = context.command(None, &bytes, Body::ReleaseOrder(order));
+    let command_id = command.id.clone();
+    let reply: Reply<ReleaseOrderAnswer> =
+        state.services.send(&context, Lane::Live, command, state.answer_timeout).await?;
+    let answer = match reply {
+        Reply::Pending => return Ok(pending(&context.shop, id, &command_id)),
+        Reply::Answered(answer) => answer,
+    };
+    let response = match &answer.body.outcome {
+        Some(release_order_answer::Outcome::Released(_)) => {
+            Ok(shown(&state, &context, id, &command_id).await)
+        }
+        Some(release_order_answer::Outcome::NotFound(_)) => Err(unknown(id)),
+        None => Err(AnswerError::Unknown.into()),
+    };
+    Ok(answer.mark(response))
+}
+
+/// The order after a command that had its effect; if it cannot be read, its location.
+async fn shown(
+    state: &AppState,
+    context: &RequestContext,
+    id: OrderId,
+    command_id: &str,
+) -> Response {
+    match find_order(state, context, id).await {
+        Ok(Some(order)) => Json(order).into_response(),
+        Ok(None) | Err(_) => pending(&context.shop, id, command_id),
     }
 }
 
@@ -100,14 +188,14 @@ async fn cancelled(
     command_id: &str,
 ) -> Result<Response, Problem> {
     match &answer.body.outcome {
-        Some(Outcome::Cancelled(_)) => Ok(match find_order(state, context, id).await? {
-            Some(order) => Json(order).into_response(),
-            None => pending(&context.shop, id, command_id),
-        }),
+        Some(Outcome::Cancelled(_)) => Ok(shown(state, context, id, command_id).await),
         Some(Outcome::TooLate(too_late)) => {
-            let detail = "the payment of the order is confirmed: it can no longer be cancelled";
+            let detail = "a part of the order has shipped: it can no longer be cancelled";
             let status = view::status(too_late.status)?;
-            Err(Problem::new(Code::TooLate, detail).with("order_status", status.as_str()))
+            let fulfilment_status = view::fulfilment_status(too_late.fulfilment_status)?;
+            Err(Problem::new(Code::TooLate, detail)
+                .with("order_status", status.as_str())
+                .with("fulfilment_status", fulfilment_status.as_str()))
         }
         Some(Outcome::NotFound(_)) => Err(unknown(id)),
         None => Err(AnswerError::Unknown.into()),

@@ -31,6 +31,9 @@ pub(crate) enum Code {
     ReferenceTaken,
     LinesRefused,
     TotalOutOfRange,
+    TotalMismatch,
+    OnAccountRefused,
+    PaymentNotDue,
     TooLate,
     StaleProduct,
     VersionMismatch,
@@ -51,16 +54,20 @@ impl Code {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ReferenceTaken | Self::TooLate | Self::StaleProduct | Self::VersionMismatch => {
-                StatusCode::CONFLICT
-            }
+            Self::ReferenceTaken
+            | Self::TotalMismatch
+            | Self::PaymentNotDue
+            | Self::TooLate
+            | Self::StaleProduct
+            | Self::VersionMismatch => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidFields
             | Self::IdempotencyKeyReused
             | Self::LinesRefused
-            | Self::TotalOutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
+            | Self::TotalOutOfRange
+            | Self::OnAccountRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable | Self::NotReady | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -89,6 +96,9 @@ impl Code {
             Self::ReferenceTaken => ("reference_taken", "The reference is in use"),
             Self::LinesRefused => ("lines_refused", "Some lines cannot be sold"),
             Self::TotalOutOfRange => ("total_out_of_range", "The order's total is out of range"),
+            Self::TotalMismatch => ("total_mismatch", "The order costs something else"),
+            Self::OnAccountRefused => ("on_account_refused", "The shop sells nothing on account"),
+            Self::PaymentNotDue => ("payment_not_due", "No payment of the order is due"),
             Self::TooLate => ("too_late", "The order can no longer be cancelled"),
             Self::StaleProduct => ("stale", "The product changed later"),
             Self::VersionMismatch => ("version_mismatch", "The product has another version"),

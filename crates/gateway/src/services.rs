@@ -13,7 +13,7 @@ use engine::{AskError, Client, Outcome, SendError, Watch};
 use events::{
     answers::CommandAnswer,
     id::{OrderId, Sku},
-    names::ORDER_SETTLING_EVENTS,
+    names::ORDER_AWAITED_EVENTS,
     proto,
     questions::Question,
 };
@@ -181,10 +181,10 @@ impl Services {
         Ok(self.query(context, question).await?.unwrap_or_default())
     }
 
-    /// Begins to wait for the final event of an order.
+    /// Begins to wait for the event that settles an order, or lets it wait for its customer.
     pub(crate) async fn watch_order(&self, shop: &Shop, order: OrderId) -> Result<Watch, Problem> {
         let watch =
-            self.client().watch("order", &ORDER_SETTLING_EVENTS, shop, &order.to_string()).await;
+            self.client().watch("order", &ORDER_AWAITED_EVENTS, shop, &order.to_string()).await;
         watch.map_err(|error| Problem::unavailable(&error))
     }
 

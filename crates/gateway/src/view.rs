@@ -2,12 +2,13 @@
 
 use events::{
     http::{
-        CancelReason, Cancellation, Charge, LevelView, OrderGroup, OrderLine, OrderStatus,
-        OrderTotals, OrderView, PaymentTotals, PaymentView, PriceView, ProductView, Shortage,
-        StepView, StockTotals, TransactionView,
+        CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, LevelView,
+        OrderGroup, OrderLine, OrderPaymentView, OrderStatus, OrderTotals, OrderView,
+        PaymentAction, PaymentFailure, PaymentStatus, PaymentTotals, PaymentView, PriceView,
+        ProductView, Shortage, StepView, StockTotals, TransactionView,
     },
-    id::{CustomerId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
-    money::{Money, TaxBasis},
+    id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
+    money::{Money, Tax, TaxBasis},
     proto::{self, catalog, inventory, order, payment},
 };
 use protocol::{id::ParseError, time::Timestamp};
@@ -47,17 +48,26 @@ pub(crate) fn level(level: inventory::Level) -> Result<LevelView, ViewError> {
 
 /// An order.
 pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
-    let Money { minor, currency } = Money::parse(order.total.as_ref())?;
+    let summary = order.summary.unwrap_or_default();
+    let Money { minor, currency } = Money::parse(summary.total.as_ref())?;
+    let shipped = order.shipped.iter().copied().chain(std::iter::repeat(0));
+    let lines = order.lines.into_iter().zip(shipped);
     Ok(OrderView {
         id: OrderId::parse(&order.order_id)?,
-        reference: order.reference.as_deref().map(Reference::parse).transpose()?,
-        status: status(order.status)?,
-        customer_id: order.customer_id.as_deref().map(CustomerId::parse).transpose()?,
+        number: summary.number,
+        reference: optional(&summary.reference, Reference::parse)?,
+        status: status(summary.status)?,
+        payment_status: payment_status(summary.payment_status)?,
+        fulfilment_status: fulfilment_status(summary.fulfilment_status)?,
+        customer_id: optional(&summary.customer_id, CustomerId::parse)?,
         country: order.country,
-        lines: order.lines.iter().map(line).collect::<Result<_, _>>()?,
-        charges: order.charges.into_iter().map(charge).collect(),
+        tax_basis: TaxBasis::parse(order.tax_basis)?,
+        lines: lines.map(|(it, shipped)| line(it, shipped)).collect::<Result<_, _>>()?,
+        charges: order.charges.into_iter().map(charge).collect::<Result<_, _>>()?,
         total: minor,
         currency,
+        payments: order.payments.into_iter().map(order_payment).collect::<Result<_, _>>()?,
+        hold: order.hold.as_ref().map(hold).transpose()?,
         cancellation: order.cancellation.map(cancellation).transpose()?,
         placed_at: Timestamp::parse(order.placed_at.as_ref())?,
         updated_at: Timestamp::parse(order.updated_at.as_ref())?,
@@ -65,17 +75,73 @@ pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
     })
 }
 
-fn line(line: &order::Line) -> Result<OrderLine, ViewError> {
-    let (sku, quantity) = (Sku::parse(&line.sku)?, Quantity::parse(line.quantity)?);
-    Ok(OrderLine { sku, quantity, unit_price: line.unit_price })
+/// A text that is absent when it is empty.
+fn optional<T>(
+    value: &str,
+    parse: fn(&str) -> Result<T, ParseError>,
+) -> Result<Option<T>, ParseError> {
+    if value.is_empty() { Ok(None) } else { parse(value).map(Some) }
 }
 
-/// A charge.
-pub(crate) fn charge(charge: order::Charge) -> Charge {
-    Charge { code: charge.code, amount: charge.amount }
+fn line(line: order::Line, shipped: i64) -> Result<OrderLine, ViewError> {
+    let discount = |it: order::Discount| {
+        let amount = Money::parse(it.amount.as_ref())?.minor;
+        Ok::<_, ViewError>(Discount { code: it.code, amount })
+    };
+    Ok(OrderLine {
+        line_id: LineId::parse(&line.line_id)?,
+        sku: Sku::parse(&line.sku)?,
+        title: line.title,
+        quantity: Quantity::parse(line.quantity)?,
+        unit_price: price(line.unit_price.as_ref())?,
+        discounts: line.discounts.into_iter().map(discount).collect::<Result<_, _>>()?,
+        tax: line.tax.as_ref().map(tax).transpose()?,
+        shipped,
+    })
 }
 
-fn cancellation(cancelled: order::Cancelled) -> Result<Cancellation, ViewError> {
+fn price(price: Option<&proto::Price>) -> Result<i64, ViewError> {
+    Ok(Money::parse(price.and_then(|price| price.money.as_ref()))?.minor)
+}
+
+fn tax(tax: &order::Tax) -> Result<Tax, ViewError> {
+    Ok(Tax { rate_ppm: tax.rate_ppm, amount: Money::parse(tax.amount.as_ref())?.minor })
+}
+
+fn charge(charge: order::Charge) -> Result<Charge, ViewError> {
+    let (amount, tax) = (price(charge.price.as_ref())?, charge.tax.as_ref().map(tax));
+    Ok(Charge { code: charge.code, amount, tax: tax.transpose()? })
+}
+
+fn order_payment(payment: order::OrderPayment) -> Result<OrderPaymentView, ViewError> {
+    let failure = |it: order::PaymentFailed| PaymentFailure { code: it.code, detail: it.detail };
+    let action = |it: order::ActionRequired| {
+        let expires_at = it.expires_at.as_ref().map(|time| Timestamp::parse(Some(time)));
+        let expires_at = expires_at.transpose()?;
+        Ok::<_, ViewError>(PaymentAction { url: it.url, data: it.data, expires_at })
+    };
+    Ok(OrderPaymentView {
+        id: PaymentId::parse(&payment.payment_id)?,
+        status: payment_status(payment.status)?,
+        captured: payment.captured,
+        refunded: payment.refunded,
+        failure: payment.failure.map(failure),
+        action: payment.action.map(action).transpose()?,
+    })
+}
+
+fn hold(hold: &order::PutOnHold) -> Result<HoldView, ViewError> {
+    let reason = match order::HoldReason::try_from(hold.reason) {
+        Ok(order::HoldReason::StockShort) => "stock_short".to_owned(),
+        Ok(order::HoldReason::Unspecified) | Err(_) => {
+            return Err(unknown("hold reason", hold.reason));
+        }
+    };
+    let (sku, location) = (Sku::parse(&hold.sku)?, Location::parse(&hold.location)?);
+    Ok(HoldView { reason, sku, location })
+}
+
+fn cancellation(cancelled: order::Cancellation) -> Result<Cancellation, ViewError> {
     let shortage = |it: order::Shortage| {
         let sku = Sku::parse(&it.sku)?;
         Ok::<_, ViewError>(Shortage { sku, requested: it.requested, available: it.available })
@@ -107,12 +173,38 @@ pub(crate) fn status(status: i32) -> Result<OrderStatus, ViewError> {
     use order::OrderStatus as Wire;
     match Wire::try_from(status) {
         Ok(Wire::Placed) => Ok(OrderStatus::Placed),
-        Ok(Wire::PaymentDue) => Ok(OrderStatus::PaymentDue),
-        Ok(Wire::Authorized) => Ok(OrderStatus::Authorized),
         Ok(Wire::Confirmed) => Ok(OrderStatus::Confirmed),
-        Ok(Wire::Paid) => Ok(OrderStatus::Paid),
+        Ok(Wire::Completed) => Ok(OrderStatus::Completed),
         Ok(Wire::Cancelled) => Ok(OrderStatus::Cancelled),
         Ok(Wire::Unspecified) | Err(_) => Err(unknown("status", status)),
+    }
+}
+
+/// What is paid of an order.
+pub(crate) fn payment_status(status: i32) -> Result<PaymentStatus, ViewError> {
+    use order::PaymentStatus as Wire;
+    match Wire::try_from(status) {
+        Ok(Wire::Pending) => Ok(PaymentStatus::Pending),
+        Ok(Wire::ActionRequired) => Ok(PaymentStatus::ActionRequired),
+        Ok(Wire::Authorized) => Ok(PaymentStatus::Authorized),
+        Ok(Wire::Paid) => Ok(PaymentStatus::Paid),
+        Ok(Wire::PartiallyRefunded) => Ok(PaymentStatus::PartiallyRefunded),
+        Ok(Wire::Refunded) => Ok(PaymentStatus::Refunded),
+        Ok(Wire::Failed) => Ok(PaymentStatus::Failed),
+        Ok(Wire::Unspecified) | Err(_) => Err(unknown("payment status", status)),
+    }
+}
+
+/// What of an order has shipped.
+pub(crate) fn fulfilment_status(status: i32) -> Result<FulfilmentStatus, ViewError> {
+    use order::FulfilmentStatus as Wire;
+    match Wire::try_from(status) {
+        Ok(Wire::Unfulfilled) => Ok(FulfilmentStatus::Unfulfilled),
+        Ok(Wire::Partial) => Ok(FulfilmentStatus::Partial),
+        Ok(Wire::Fulfilled) => Ok(FulfilmentStatus::Fulfilled),
+        Ok(Wire::PartiallyReturned) => Ok(FulfilmentStatus::PartiallyReturned),
+        Ok(Wire::Returned) => Ok(FulfilmentStatus::Returned),
+        Ok(Wire::Unspecified) | Err(_) => Err(unknown("fulfilment status", status)),
     }
 }
 
@@ -129,6 +221,7 @@ fn reason(reason: i32) -> Result<Option<CancelReason>, ViewError> {
         Ok(Wire::PaymentTimeout) => Ok(Some(CancelReason::PaymentTimeout)),
         Ok(Wire::StockLost) => Ok(Some(CancelReason::StockLost)),
         Ok(Wire::CaptureFailed) => Ok(Some(CancelReason::CaptureFailed)),
+        Ok(Wire::StockShort) => Ok(Some(CancelReason::StockShort)),
         Err(_) => Err(unknown("reason", reason)),
     }
 }
@@ -136,8 +229,14 @@ fn reason(reason: i32) -> Result<Option<CancelReason>, ViewError> {
 /// The orders in sums.
 pub(crate) fn order_totals(totals: order::Totals) -> Result<OrderTotals, ViewError> {
     let group = |group: order::TotalsGroup| {
-        let (status, reason) = (status(group.status)?, reason(group.reason)?);
-        Ok::<_, ViewError>(OrderGroup { status, reason, orders: group.orders, total: group.total })
+        Ok::<_, ViewError>(OrderGroup {
+            status: status(group.status)?,
+            payment_status: payment_status(group.payment_status)?,
+            fulfilment_status: fulfilment_status(group.fulfilment_status)?,
+            reason: reason(group.reason)?,
+            orders: group.orders,
+            total: group.total,
+        })
     };
     Ok(OrderTotals { groups: totals.groups.into_iter().map(group).collect::<Result<_, _>>()? })
 }
@@ -216,12 +315,22 @@ mod tests {
 
     #[test]
     fn every_status_and_reason_is_shown_under_its_name() {
-        for number in 1..=6 {
+        for number in 1..=4 {
             let wire = order::OrderStatus::try_from(number).expect("is one").as_str_name();
             let shown = status(number).expect("is known").as_str().to_uppercase();
             assert_eq!(wire, format!("ORDER_STATUS_{shown}"));
         }
-        for number in 1..=8 {
+        for number in 1..=7 {
+            let wire = order::PaymentStatus::try_from(number).expect("is one").as_str_name();
+            let shown = payment_status(number).expect("is known").as_str().to_uppercase();
+            assert_eq!(wire, format!("PAYMENT_STATUS_{shown}"));
+        }
+        for number in 1..=5 {
+            let wire = order::FulfilmentStatus::try_from(number).expect("is one").as_str_name();
+            let shown = fulfilment_status(number).expect("is known").as_str().to_uppercase();
+            assert_eq!(wire, format!("FULFILMENT_STATUS_{shown}"));
+        }
+        for number in 1..=9 {
             let wire = order::CancelReason::try_from(number).expect("is one").as_str_name();
             let shown = reason(number).expect("is known").expect("is given");
             assert_eq!(wire, format!("CANCEL_REASON_{}", shown.as_str().to_uppercase()));
@@ -230,17 +339,66 @@ mod tests {
         assert!(status(0).is_err() && status(99).is_err() && reason(99).is_err());
     }
 
-    #[test]
-    fn an_order_is_shown_with_why_it_is_cancelled() {
+    fn gbp(minor: i64) -> Option<proto::Money> {
+        Some(proto::Money { minor, currency: "GBP".into() })
+    }
+
+    fn excluding_tax(minor: i64) -> Option<proto::Price> {
+        let tax_basis = proto::TaxBasis::Excluded.into();
+        Some(proto::Price { money: gbp(minor), tax_basis })
+    }
+
+    fn cancelled_order() -> order::Order {
+        let id = "018f0000-0000-7000-8000-000000000001";
+        let failure = order::PaymentFailed { code: "declined".into(), ..Default::default() };
+        let action = order::ActionRequired { url: "https://3ds".into(), ..Default::default() };
         let shortage = order::Shortage { sku: "A".into(), requested: 2, available: 1 };
-        let wire = order::Order {
-            order_id: "018f0000-0000-7000-8000-000000000001".into(),
-            reference: Some("PO 1".into()),
-            status: order::OrderStatus::Cancelled.into(),
-            lines: vec![order::Line { sku: "A".into(), quantity: 2, unit_price: 250 }],
-            charges: vec![order::Charge { code: "POST".into(), amount: 100 }],
-            total: Some(events::proto::Money { minor: 600, currency: "GBP".into() }),
-            cancellation: Some(order::Cancelled {
+        order::Order {
+            order_id: id.into(),
+            summary: Some(order::Summary {
+                number: 7,
+                reference: "PO 1".into(),
+                customer_id: String::new(),
+                total: gbp(690),
+                status: order::OrderStatus::Cancelled.into(),
+                payment_status: order::PaymentStatus::ActionRequired.into(),
+                fulfilment_status: order::FulfilmentStatus::Unfulfilled.into(),
+            }),
+            tax_basis: proto::TaxBasis::Excluded.into(),
+            lines: vec![order::Line {
+                line_id: "a".into(),
+                sku: "A".into(),
+                title: "Mug".into(),
+                quantity: 2,
+                unit_price: excluding_tax(250),
+                discounts: vec![order::Discount { code: "SUMMER".into(), amount: gbp(50) }],
+                tax: Some(order::Tax { rate_ppm: 200_000, amount: gbp(90) }),
+            }],
+            charges: vec![order::Charge {
+                code: "POST".into(),
+                price: excluding_tax(150),
+                tax: None,
+            }],
+            payments: vec![
+                order::OrderPayment {
+                    payment_id: format!("{id}-1"),
+                    status: order::PaymentStatus::Failed.into(),
+                    failure: Some(failure),
+                    ..Default::default()
+                },
+                order::OrderPayment {
+                    payment_id: format!("{id}-2"),
+                    status: order::PaymentStatus::ActionRequired.into(),
+                    action: Some(action),
+                    ..Default::default()
+                },
+            ],
+            hold: Some(order::PutOnHold {
+                reason: order::HoldReason::StockShort.into(),
+                sku: "A".into(),
+                location: "main".into(),
+            }),
+            cancellation: Some(order::Cancellation {
                 reason: order::CancelReason::OutOfStock.into(),
                 detail: String::new(),
                 shortages: vec![shortage],
@@ -249,18 +407,38 @@ mod tests {
             updated_at: Some(Timestamp::from_millis(2).into()),
             version: 2,
             ..Default::default()
-        };
+        }
+    }
+
+    #[test]
+    fn an_order_is_shown_with_all_that_is_known_of_it() {
+        let wire = cancelled_order();
         let shown = serde_json::to_value(order(wire.clone()).expect("is shown"));
         assert_eq!(
             shown.expect("is JSON"),
             json!({
                 "id": "018f0000-0000-7000-8000-000000000001",
+                "number": 7,
                 "reference": "PO 1",
                 "status": "cancelled",
-                "lines": [{"sku": "A", "quantity": 2, "unit_price": 250}],
-                "charges": [{"code": "POST", "amount": 100}],
-                "total": 600,
+                "payment_status": "action_required",
+                "fulfilment_status": "unfulfilled",
+                "tax_basis": "excluded",
+                "lines": [{
+                    "line_id": "a", "sku": "A", "title": "Mug", "quantity": 2, "unit_price": 250,
+                    "discounts": [{"code": "SUMMER", "amount": 50}],
+                    "tax": {"rate_ppm": 200_000, "amount": 90}, "shipped": 0,
+                }],
+                "charges": [{"code": "POST", "amount": 150}],
+                "total": 690,
                 "currency": "GBP",
+                "payments": [
+                    {"id": "018f0000-0000-7000-8000-000000000001-1", "status": "failed",
+                     "captured": 0, "refunded": 0, "failure": {"code": "declined"}},
+                    {"id": "018f0000-0000-7000-8000-000000000001-2", "status": "action_required",
+                     "captured": 0, "refunded": 0, "action": {"url": "https://3ds"}},
+                ],
+                "hold": {"reason": "stock_short", "sku": "A", "location": "main"},
                 "cancellation": {
                     "reason": "out_of_stock",
                     "shortages": [{"sku": "A", "requested": 2, "available": 1}],
@@ -270,6 +448,10 @@ mod tests {
                 "version": 2,
             })
         );
-        assert!(order(order::Order { status: 99, ..wire }).is_err());
+        let shipped = order(order::Order { shipped: vec![2], ..wire.clone() }).expect("is shown");
+        assert_eq!(shipped.lines[0].shipped, 2);
+        let mut unknown = wire;
+        unknown.summary.as_mut().expect("is there").status = 99;
+        assert!(order(unknown).is_err());
     }
 }

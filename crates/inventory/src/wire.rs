@@ -153,7 +153,17 @@ fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
                 }
                 Order::Authorized(_) => Ok(Input::Authorized { order_id }),
                 Order::Cancelled(_) => Ok(Input::Cancelled { order_id }),
-                Order::PaymentDue(_) | Order::Confirmed(_) | Order::Paid(_) => Err(unexpected),
+                Order::PaymentDue(_)
+                | Order::PaymentFailed(_)
+                | Order::ActionRequired(_)
+                | Order::Confirmed(_)
+                | Order::PartCaptured(_)
+                | Order::Paid(_)
+                | Order::Shipped(_)
+                | Order::Completed(_)
+                | Order::Refunded(_)
+                | Order::PutOnHold(_)
+                | Order::TakenOffHold(_) => Err(unexpected),
             }
         }
         Body::Catalog(product) => {

@@ -47,6 +47,8 @@ use crate::{settled::until_settled, settlements::SettlementTimes};
 const SHOP: &str = "harbour";
 /// How long an order waits for its payment: short, so that a day does not take one.
 const PAYMENT_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long stock is held for an order: as long waits one whose card was declined for another payment.
+const HOLD_TTL: Duration = Duration::from_secs(8);
 /// How long the payment service waits for the provider before it asks what became of its call.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it looks up what became of a call without an answer, at first.
@@ -111,6 +113,7 @@ async fn show_day(embedded: &Embedded, options: &Options) -> Result<Report> {
 pub fn for_a_day(settings: &Settings) -> Settings {
     let mut settings = Settings {
         payment_timeout: PAYMENT_TIMEOUT,
+        hold_ttl: HOLD_TTL,
         provider_timeout: PROVIDER_TIMEOUT,
         provider_lookup_interval: LOOKUP_INTERVAL,
         provider_late_window: LATE_WINDOW,

@@ -26,6 +26,7 @@ pub static SERVICES: [Service; 4] = [
             reservation_timeout: settings.reservation_timeout,
             payment_timeout: settings.payment_timeout,
             allocation_timeout: settings.allocation_timeout,
+            ..order::Policy::default()
         };
         Box::pin(async move { Ok(engine.run(order::service(policy), shutdown).await?) })
     }),

@@ -2,7 +2,12 @@
 
 mod answer;
 mod order;
+mod place;
 mod price;
+mod saga;
+mod shipment;
+mod short;
+mod status;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -10,23 +15,32 @@ use std::time::Duration;
 
 use engine::{AfterAppend, Aggregate, Decision, Recorded, Rules};
 use events::{
-    id::{CustomerId, OrderId, Quantity, Reference, Sku},
-    money::{Currency, Money},
+    id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
+    money::{Currency, Money, Tax, TaxBasis},
 };
 use protocol::time::Timestamp;
-use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    answer::{Answer, CancelAnswer, LineProblem, LineProblemCode, PlaceAnswer},
-    order::{CancelReason, Cancellation, Charge, OrderLine, OrderStatus, Shortage},
+    answer::{
+        Answer, CancelAnswer, LineProblem, LineProblemCode, PlaceAnswer, ReleaseAnswer,
+        StartPaymentAnswer,
+    },
+    order::{
+        Action, CancelReason, Cancellation, Charge, Discount, Failure, Hold, Lines, OrderLine,
+        ShippedLine, Shortage,
+    },
+    status::{Awaits, EventName, FulfilmentStatus, OrderStatus, PaymentStatus, Statuses},
 };
 use crate::{
-    Orders, Policy,
+    CapturePolicy, Orders,
     metrics::{self, Outcome},
-    store::{
-        Order, OrderCancellation, OrderContent, OrderHistory, Price, ReferencedOrder, Shop, Step,
-    },
+    store::{Order, OrderContent, Product, Shop},
 };
+
+/// The payment method of an order for which nothing is taken here: the shop sends an invoice.
+pub(crate) const ON_ACCOUNT: &str = "on_account";
+/// The most lines that an event repeats.
+const MAX_REPEATED_LINES: usize = 500;
 
 /// What the order service decides on.
 #[derive(Debug, Clone)]
@@ -35,10 +49,18 @@ pub enum Input {
     Place(Request),
     /// Somebody wants an order to be cancelled.
     Cancel { order_id: OrderId, note: String },
+    /// A customer wants to pay anew.
+    StartPayment { order_id: OrderId, payment_method: String },
+    /// Somebody wants an order to be taken off hold.
+    Release { order_id: OrderId, note: String },
     /// Something that an order waits for has come.
     Signal { order_id: OrderId, signal: Signal },
+    /// Units that belonged to an order have left a location.
+    Shipped(Shipment),
+    /// More is promised of a stock than there is.
+    Short { sku: Sku, location: Location, missing: i64, order_ids: Vec<OrderId> },
     /// The catalogue changed: for the replica.
-    Priced { sku: Sku, price: Price },
+    ProductChanged { sku: Sku, product: Product },
 }
 
 /// An order as a customer wants it.
@@ -49,41 +71,63 @@ pub struct Request {
     pub(crate) customer_id: Option<CustomerId>,
     pub(crate) country: String,
     pub(crate) currency: Currency,
+    pub(crate) tax_basis: TaxBasis,
     pub(crate) lines: Vec<RequestedLine>,
     pub(crate) charges: Vec<Charge>,
     pub(crate) payment_method: String,
+    /// What the buyer was shown, in minor units.
+    pub(crate) expected_total: Option<i64>,
 }
 
-/// One SKU that a customer wants.
+/// One line that a customer wants.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestedLine {
+    pub(crate) line_id: LineId,
     pub(crate) sku: Sku,
     pub(crate) quantity: Quantity,
     /// The price as sold; the catalogue's where there is none.
     pub(crate) unit_price: Option<i64>,
+    pub(crate) discounts: Vec<Discount>,
+    pub(crate) tax: Option<Tax>,
 }
 
-/// What moves an order on: what inventory or payment say, or a deadline.
+/// Units of a SKU that belonged to an order and have left a location.
+#[derive(Debug, Clone)]
+pub struct Shipment {
+    pub(crate) order_id: OrderId,
+    /// The line that they were for, where it is known.
+    pub(crate) line_id: Option<LineId>,
+    pub(crate) sku: Sku,
+    pub(crate) location: Location,
+    pub(crate) quantity: i64,
+}
+
+/// What moves an order on: what inventory or payment say, or a deadline. Payments are numbered in
+/// their order, from 1.
 #[derive(Debug, Clone)]
 pub enum Signal {
-    /// Inventory holds all lines.
-    Reserved,
+    /// Inventory holds all lines until then.
+    Reserved { held_until: Timestamp },
     /// Inventory holds nothing, since there is too little.
     Refused { shortages: Vec<Shortage> },
     /// Payment authorised the total.
-    Authorized,
+    Authorized { payment: u32 },
     /// The payment was declined.
-    Declined { code: String },
+    Declined { payment: u32, code: String },
     /// The payment could not be carried out.
-    Failed { detail: String },
+    Failed { payment: u32, detail: String },
+    /// The customer must do something before the payment goes on.
+    ActionRequired { payment: u32, action: Action },
     /// What inventory held now belongs to the order.
     Allocated,
     /// The hold had run out, and the units are gone.
     Lost { shortages: Vec<Shortage> },
-    /// The money is taken.
-    Captured { amount: Money },
+    /// Money is taken.
+    Captured { payment: u32, amount: Money },
     /// The money could not be taken.
-    CaptureFailed { code: String },
+    CaptureFailed { payment: u32, code: String },
+    /// Money is paid back.
+    Refunded { payment: u32, refund_id: String, amount: Money },
     /// This deadline has passed.
     DeadlinePassed { deadline: Timestamp },
 }
@@ -92,36 +136,93 @@ pub enum Signal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub(crate) order_id: OrderId,
+    pub(crate) summary: Summary,
     pub(crate) fact: Fact,
 }
 
-/// What can happen to an order.
+/// An order in short, as it is after an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) number: u64,
+    pub(crate) reference: Option<Reference>,
+    pub(crate) customer_id: Option<CustomerId>,
+    pub(crate) total: Money,
+    pub(crate) statuses: Statuses,
+}
+
+/// What can happen to an order. A `payment` is the number of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fact {
     /// A customer placed it.
-    Placed { content: OrderContent, total: Money, payment_method: String, reserve_by: Timestamp },
-    /// Its stock is held.
-    PaymentDue { amount: Money, payment_method: String, due_by: Timestamp },
-    /// Its payment is authorised.
-    Authorized { allocate_by: Timestamp },
-    /// Its stock is allocated; its payment is captured next.
-    Confirmed { amount: Money },
-    /// Its money is captured.
-    Paid { amount: Money },
-    /// It is cancelled.
-    Cancelled(Cancellation),
+    Placed {
+        country: String,
+        tax_basis: TaxBasis,
+        lines: Lines,
+        charges: Vec<Charge>,
+        payment_method: String,
+        reserve_by: Timestamp,
+    },
+    /// Its stock is held until then, and a payment is to be made.
+    PaymentDue {
+        payment: u32,
+        amount: Money,
+        payment_method: String,
+        due_by: Timestamp,
+        held_until: Timestamp,
+        capture_policy: CapturePolicy,
+    },
+    /// The payment failed. Until then another one may be started; never when it failed to be captured.
+    PaymentFailed { payment: u32, failure: Failure, retry_until: Option<Timestamp> },
+    /// The customer must do something before the payment goes on.
+    ActionRequired { payment: u32, action: Action },
+    /// Its payment is authorised, or none is needed.
+    Authorized { payment: Option<u32>, allocate_by: Timestamp },
+    /// Its stock is allocated.
+    Confirmed { payment: Option<u32>, capture: Option<Money> },
+    /// A part of its money is captured.
+    PartCaptured { payment: u32, amount: Money, captured: Money },
+    /// It is paid.
+    Paid { payment: Option<u32>, amount: Money, listed: ListedLines },
+    /// Units have left a location.
+    Shipped {
+        lines: Vec<ShippedLine>,
+        location: Location,
+        capture: Option<(u32, Money)>,
+        fulfilment: FulfilmentStatus,
+    },
+    /// All has shipped and is paid.
+    Completed,
+    /// Money is refunded; the sums are those of the order.
+    Refunded { payment: u32, refund_id: String, amount: Money, captured: Money, refunded: Money },
+    /// It is not to be shipped for now.
+    PutOnHold(Hold),
+    /// It may be shipped again.
+    TakenOffHold { note: String },
+    /// It is cancelled, with so many payments.
+    Cancelled { cancellation: Cancellation, listed: ListedLines, payments: u32 },
 }
 
-/// The name of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum EventName {
-    Placed,
-    PaymentDue,
-    Authorized,
-    Confirmed,
-    Paid,
-    Cancelled,
+/// The lines of an order as an event repeats them: none when there are more than
+/// [`MAX_REPEATED_LINES`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedLines {
+    pub(crate) lines: Lines,
+    pub(crate) count: u32,
+    /// Whether tax is in their prices.
+    pub(crate) basis: TaxBasis,
+    /// The position of `placed`, which has all of them, in the log.
+    pub(crate) placed_position: u64,
+}
+
+impl ListedLines {
+    pub(crate) fn of(content: &OrderContent) -> Self {
+        let all = &content.lines;
+        let lines = if all.len() > MAX_REPEATED_LINES { Lines::default() } else { all.clone() };
+        // The basis of no price is read back as the default one.
+        let basis = if lines.is_empty() { TaxBasis::default() } else { content.tax_basis };
+        let placed_position = content.placed_position;
+        Self { lines, count: all.len() as u32, basis, placed_position }
+    }
 }
 
 impl Rules for Orders {
@@ -138,21 +239,35 @@ impl Rules for Orders {
     fn weight(input: &Input) -> usize {
         match input {
             Input::Place(request) => request.lines.len().max(1),
-            Input::Cancel { .. } | Input::Signal { .. } | Input::Priced { .. } => 1,
+            Input::Cancel { .. }
+            | Input::StartPayment { .. }
+            | Input::Release { .. }
+            | Input::Signal { .. }
+            | Input::Shipped(_)
+            | Input::Short { .. }
+            | Input::ProductChanged { .. } => 1,
         }
     }
 
     fn decide(&self, state: &Shop, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
         match input {
-            Input::Place(request) => place(&self.policy, state, request, now),
-            Input::Cancel { order_id, note } => cancel(state, *order_id, note),
-            Input::Signal { order_id, signal } => {
-                let order = state.order(order_id);
-                let fact = order.and_then(|order| proceed(&self.policy, order, signal, now));
-                let event = fact.map(|fact| Event { order_id: *order_id, fact });
-                Decision::events(event.into_iter().collect())
+            Input::Place(request) => place::place(&self.policy, state, request, now),
+            Input::Cancel { order_id, note } => saga::cancel(state, *order_id, note),
+            Input::StartPayment { order_id, payment_method } => {
+                saga::start_payment(&self.policy, state, *order_id, payment_method, now)
             }
-            Input::Priced { .. } => Decision::nothing(),
+            Input::Release { order_id, note } => short::release(state, *order_id, note),
+            Input::Signal { order_id, signal } => {
+                let Some(known) = state.order(order_id) else { return Decision::nothing() };
+                let facts = saga::proceed(&self.policy, &known, signal, now);
+                Decision::events(known.events(facts))
+            }
+            Input::Shipped(shipment) => Decision::events(shipment::ship(state, shipment)),
+            Input::Short { sku, location, missing, order_ids } => {
+                let rule = self.policy.short_rule;
+                Decision::events(short::hold(rule, state, (sku, location), *missing, order_ids))
+            }
+            Input::ProductChanged { .. } => Decision::nothing(),
         }
     }
 
@@ -161,241 +276,151 @@ impl Rules for Orders {
     }
 
     fn after_append(state: &Shop, event: &Event, now: Timestamp) -> Option<AfterAppend> {
-        let outcome = match event.fact {
-            Fact::Paid { .. } => Outcome::Paid,
-            Fact::Cancelled(_) => Outcome::Cancelled,
-            Fact::Placed { .. }
-            | Fact::PaymentDue { .. }
-            | Fact::Authorized { .. }
-            | Fact::Confirmed { .. } => return None,
-        };
-        let placed_at = state.orders.get(&event.order_id)?.placed_at;
-        let took = (now.millis() - placed_at.millis()).max(0) as u64;
+        let order = state.orders.get(&event.order_id)?;
+        let outcome = event.fact.outcome().filter(|_| !order.is_settled())?;
+        let took = (now.millis() - order.placed_at.millis()).max(0) as u64;
         Some(Box::new(move || metrics::ended(outcome, Duration::from_millis(took))))
     }
 
     fn apply(state: &mut Shop, recorded: &Recorded<Event>) {
-        let Event { order_id, fact } = &recorded.event;
-        match fact {
-            Fact::Placed { content, total, payment_method, reserve_by } => {
-                let order = Order {
-                    status: fact.status(),
-                    version: recorded.version,
-                    total: *total,
-                    payment_method: payment_method.clone(),
-                    reason: None,
-                    deadline: Some(*reserve_by),
-                    context: recorded.context.clone(),
-                    placed_at: recorded.time,
-                    updated_at: recorded.time,
-                };
-                state.orders.put(*order_id, order);
-                state.histories.put(*order_id, OrderHistory(vec![step(recorded)]));
-                if let Some(reference) = &content.reference {
-                    state.references.put(reference.clone(), ReferencedOrder(*order_id));
-                }
-                state.contents.put(*order_id, content.clone());
-            }
-            Fact::PaymentDue { due_by, .. } => advance(state, recorded, Some(*due_by)),
-            Fact::Authorized { allocate_by } => advance(state, recorded, Some(*allocate_by)),
-            // From here on nothing is awaited in time: money may have moved, or it is over.
-            Fact::Confirmed { .. } | Fact::Paid { .. } => advance(state, recorded, None),
-            Fact::Cancelled(cancellation) => {
-                advance(state, recorded, None);
-                if let Some(order) = state.orders.change(order_id) {
-                    order.reason = Some(cancellation.reason);
-                }
-                state.cancellations.put(*order_id, OrderCancellation(cancellation.clone()));
-            }
-        }
+        state.fold(recorded);
     }
 
     fn replicate(state: &mut Shop, input: &Input) {
         match input {
-            Input::Priced { sku, price } => state.prices.put(sku.clone(), price.clone()),
-            Input::Place(_) | Input::Cancel { .. } | Input::Signal { .. } => {}
+            Input::ProductChanged { sku, product } => {
+                state.products.put(sku.clone(), product.clone());
+            }
+            Input::Place(_)
+            | Input::Cancel { .. }
+            | Input::StartPayment { .. }
+            | Input::Release { .. }
+            | Input::Signal { .. }
+            | Input::Shipped(_)
+            | Input::Short { .. } => {}
         }
     }
 }
 
-/// Brings an order to the status that a fact leads to. A log begins each order with `placed`, so
-/// there is one.
-fn advance(state: &mut Shop, recorded: &Recorded<Event>, deadline: Option<Timestamp>) {
-    let order_id = &recorded.event.order_id;
-    if let Some(order) = state.orders.change(order_id) {
-        order.status = recorded.event.fact.status();
-        order.version = recorded.version;
-        order.deadline = deadline;
-        order.updated_at = recorded.time;
+/// An order about which something is decided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) id: OrderId,
+    pub(crate) order: &'a Order,
+    pub(crate) content: &'a OrderContent,
+}
+
+impl Known<'_> {
+    /// The events of these facts, one after the other.
+    pub(crate) fn events(&self, facts: Vec<Fact>) -> Vec<Event> {
+        let mut statuses = self.order.statuses;
+        let event = |fact: Fact| {
+            statuses = fact.statuses(statuses);
+            let OrderContent { number, reference, customer_id, .. } = self.content;
+            let summary = Summary {
+                number: *number,
+                reference: reference.clone(),
+                customer_id: customer_id.clone(),
+                total: self.order.total,
+                statuses,
+            };
+            Event { order_id: self.id, summary, fact }
+        };
+        facts.into_iter().map(event).collect()
     }
-    if let Some(OrderHistory(steps)) = state.histories.change(order_id) {
-        steps.push(step(recorded));
+
+    /// That it is cancelled.
+    pub(crate) fn cancelled(
+        &self,
+        reason: CancelReason,
+        detail: &str,
+        shortages: &[Shortage],
+    ) -> Fact {
+        Fact::Cancelled {
+            cancellation: Cancellation {
+                reason,
+                detail: detail.to_owned(),
+                shortages: shortages.to_vec(),
+            },
+            listed: ListedLines::of(self.content),
+            payments: self.order.last_payment(),
+        }
     }
-}
 
-fn step(recorded: &Recorded<Event>) -> Step {
-    let (event, cause) = (recorded.event.fact.name(), &recorded.cause);
-    Step(event, recorded.time.millis(), cause.kind.clone(), cause.id.clone())
-}
-
-/// Places an order whose lines can all be sold; what was placed before stays as it is.
-fn place(
-    policy: &Policy,
-    state: &Shop,
-    request: &Request,
-    now: Timestamp,
-) -> Decision<Event, Answer> {
-    let refused = |answer: PlaceAnswer| Decision::answered(vec![], answer.into());
-    let order_id = request.order_id;
-    if state.orders.get(&order_id).is_some() {
-        return refused(PlaceAnswer::PlacedBefore { order_id });
+    /// Its payment of that number.
+    pub(crate) fn payment_id(&self, number: u32) -> PaymentId {
+        PaymentId { order_id: self.id, number }
     }
-    if let Some(first) = request.reference.as_ref().and_then(|it| state.references.get(it)) {
-        return refused(PlaceAnswer::ReferenceTaken { order_id: first.0 });
-    }
-    let lines = match price::lines(&state.prices, request) {
-        Ok(lines) => lines,
-        Err(problems) => return refused(PlaceAnswer::Refused { problems }),
-    };
-    let Some(total) = price::total(&lines, &request.charges) else {
-        return refused(PlaceAnswer::TotalOutOfRange);
-    };
-
-    let total = Money { minor: total, currency: request.currency };
-    let unit_prices = lines.iter().map(|line| line.unit_price).collect();
-    let content = OrderContent {
-        reference: request.reference.clone(),
-        customer_id: request.customer_id.clone(),
-        country: request.country.clone(),
-        lines,
-        charges: request.charges.clone(),
-    };
-    let payment_method = request.payment_method.clone();
-    let reserve_by = now + policy.reservation_timeout;
-    let fact = Fact::Placed { content, total, payment_method, reserve_by };
-    let placed = PlaceAnswer::Placed { order_id, total, unit_prices, placed_at: now };
-    Decision::answered(vec![Event { order_id, fact }], placed.into())
-}
-
-/// Cancels an order that is not yet confirmed.
-fn cancel(state: &Shop, order_id: OrderId, note: &str) -> Decision<Event, Answer> {
-    let (fact, answer) = match state.order(&order_id).map(|order| order.status) {
-        None => (None, CancelAnswer::NotFound),
-        Some(OrderStatus::Placed | OrderStatus::PaymentDue | OrderStatus::Authorized) => {
-            (Some(cancelled(CancelReason::Requested, note, &[])), CancelAnswer::Cancelled)
-        }
-        Some(OrderStatus::Cancelled) => (None, CancelAnswer::Cancelled),
-        Some(status @ (OrderStatus::Confirmed | OrderStatus::Paid)) => {
-            (None, CancelAnswer::TooLate { status })
-        }
-    };
-    let event = fact.map(|fact| Event { order_id, fact });
-    Decision::answered(event.into_iter().collect(), answer.into())
-}
-
-/// The next fact of an order, when it waits for this signal.
-fn proceed(policy: &Policy, order: &Order, signal: &Signal, now: Timestamp) -> Option<Fact> {
-    let fact = match (order.status, signal) {
-        (OrderStatus::Placed, Signal::Reserved) => Fact::PaymentDue {
-            amount: order.total,
-            payment_method: order.payment_method.clone(),
-            due_by: now + policy.payment_timeout,
-        },
-        (OrderStatus::Placed, Signal::Refused { shortages }) => {
-            cancelled(CancelReason::OutOfStock, "", shortages)
-        }
-        (OrderStatus::PaymentDue, Signal::Authorized) => {
-            Fact::Authorized { allocate_by: now + policy.allocation_timeout }
-        }
-        (OrderStatus::PaymentDue, Signal::Declined { code }) => {
-            cancelled(CancelReason::PaymentDeclined, code, &[])
-        }
-        (OrderStatus::PaymentDue, Signal::Failed { detail }) => {
-            cancelled(CancelReason::PaymentFailed, detail, &[])
-        }
-        (OrderStatus::Authorized, Signal::Allocated) => Fact::Confirmed { amount: order.total },
-        (OrderStatus::Authorized, Signal::Lost { shortages }) => {
-            cancelled(CancelReason::StockLost, "", shortages)
-        }
-        (OrderStatus::Confirmed, Signal::Captured { amount }) => Fact::Paid { amount: *amount },
-        (OrderStatus::Confirmed, Signal::CaptureFailed { code }) => {
-            cancelled(CancelReason::CaptureFailed, code, &[])
-        }
-        (status, Signal::DeadlinePassed { deadline }) if order.deadline == Some(*deadline) => {
-            cancelled(timeout(status)?, "", &[])
-        }
-        // The order has moved on. Inventory and payment give back what they hold when they read
-        // that it is cancelled.
-        (
-            _,
-            Signal::Reserved
-            | Signal::Refused { .. }
-            | Signal::Authorized
-            | Signal::Declined { .. }
-            | Signal::Failed { .. }
-            | Signal::Allocated
-            | Signal::Lost { .. }
-            | Signal::Captured { .. }
-            | Signal::CaptureFailed { .. }
-            | Signal::DeadlinePassed { .. },
-        ) => return None,
-    };
-    Some(fact)
-}
-
-/// Who let the deadline of an order pass.
-fn timeout(status: OrderStatus) -> Option<CancelReason> {
-    match status {
-        OrderStatus::Placed | OrderStatus::Authorized => Some(CancelReason::StockTimeout),
-        OrderStatus::PaymentDue => Some(CancelReason::PaymentTimeout),
-        OrderStatus::Confirmed | OrderStatus::Paid | OrderStatus::Cancelled => None,
-    }
-}
-
-fn cancelled(reason: CancelReason, detail: &str, shortages: &[Shortage]) -> Fact {
-    Fact::Cancelled(Cancellation {
-        reason,
-        detail: detail.to_owned(),
-        shortages: shortages.to_vec(),
-    })
 }
 
 impl Fact {
+    /// The statuses that it leads to.
+    pub(crate) fn statuses(&self, before: Statuses) -> Statuses {
+        match self {
+            Self::Placed { lines, .. } => Statuses::placed(lines),
+            Self::PaymentDue { .. } => before.with_payment(PaymentStatus::Pending),
+            Self::PaymentFailed { .. } => before.with_payment(PaymentStatus::Failed),
+            Self::ActionRequired { .. } => before.with_payment(PaymentStatus::ActionRequired),
+            Self::Authorized { payment: Some(_), .. } => {
+                before.with_payment(PaymentStatus::Authorized)
+            }
+            Self::Confirmed { .. } => before.with_order(OrderStatus::Confirmed),
+            Self::Paid { .. } => before.with_payment(PaymentStatus::Paid),
+            Self::Shipped { fulfilment, .. } => before.with_fulfilment(*fulfilment),
+            Self::Completed => before.with_order(OrderStatus::Completed),
+            Self::Refunded { captured, refunded, .. } => {
+                before.with_payment(if refunded.minor < captured.minor {
+                    PaymentStatus::PartiallyRefunded
+                } else {
+                    PaymentStatus::Refunded
+                })
+            }
+            Self::Cancelled { .. } => before.with_order(OrderStatus::Cancelled),
+            Self::Authorized { payment: None, .. }
+            | Self::PartCaptured { .. }
+            | Self::PutOnHold(_)
+            | Self::TakenOffHold { .. } => before,
+        }
+    }
+
     /// The name of the event.
     pub(crate) fn name(&self) -> EventName {
         match self {
             Self::Placed { .. } => EventName::Placed,
             Self::PaymentDue { .. } => EventName::PaymentDue,
+            Self::PaymentFailed { .. } => EventName::PaymentFailed,
+            Self::ActionRequired { .. } => EventName::ActionRequired,
             Self::Authorized { .. } => EventName::Authorized,
             Self::Confirmed { .. } => EventName::Confirmed,
+            Self::PartCaptured { .. } => EventName::PartCaptured,
             Self::Paid { .. } => EventName::Paid,
-            Self::Cancelled(_) => EventName::Cancelled,
+            Self::Shipped { .. } => EventName::Shipped,
+            Self::Completed => EventName::Completed,
+            Self::Refunded { .. } => EventName::Refunded,
+            Self::PutOnHold(_) => EventName::PutOnHold,
+            Self::TakenOffHold { .. } => EventName::TakenOffHold,
+            Self::Cancelled { .. } => EventName::Cancelled,
         }
     }
 
-    /// The status that it leads to.
-    pub(crate) fn status(&self) -> OrderStatus {
+    /// How the saga of an order ends with it, if it does.
+    fn outcome(&self) -> Option<Outcome> {
         match self {
-            Self::Placed { .. } => OrderStatus::Placed,
-            Self::PaymentDue { .. } => OrderStatus::PaymentDue,
-            Self::Authorized { .. } => OrderStatus::Authorized,
-            Self::Confirmed { .. } => OrderStatus::Confirmed,
-            Self::Paid { .. } => OrderStatus::Paid,
-            Self::Cancelled(_) => OrderStatus::Cancelled,
-        }
-    }
-}
-
-impl EventName {
-    /// The name as it is in subjects and in the history.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Placed => "placed",
-            Self::PaymentDue => "payment_due",
-            Self::Authorized => "authorized",
-            Self::Confirmed => "confirmed",
-            Self::Paid => "paid",
-            Self::Cancelled => "cancelled",
+            Self::Paid { .. } => Some(Outcome::Paid),
+            Self::Cancelled { .. } => Some(Outcome::Cancelled),
+            Self::Confirmed { capture: None, .. } => Some(Outcome::Confirmed),
+            Self::Placed { .. }
+            | Self::PaymentDue { .. }
+            | Self::PaymentFailed { .. }
+            | Self::ActionRequired { .. }
+            | Self::Authorized { .. }
+            | Self::Confirmed { capture: Some(_), .. }
+            | Self::PartCaptured { .. }
+            | Self::Shipped { .. }
+            | Self::Completed
+            | Self::Refunded { .. }
+            | Self::PutOnHold(_)
+            | Self::TakenOffHold { .. } => None,
         }
     }
 }

@@ -1,22 +1,29 @@
-//! The order service: the process manager of the saga that brings every order to paid or cancelled.
+//! The order service: the process manager of the saga that brings every order to paid or cancelled, and what follows.
 //!
 //! How an order flows: the gateway's `PlaceOrder` becomes `placed`; from there on each answer of
 //! inventory or payment is turned into the next event of the order, which the two read in turn.
 //!
 //! | event of the order | awaited | by | next |
 //! |---|---|---|---|
-//! | `placed` | inventory `reserved`, `refused` | `reserve_by` | `payment_due`, `cancelled` |
-//! | `payment_due` | payment `authorized`, `declined`, `failed` | `due_by` | `authorized`, `cancelled` |
+//! | `placed` | inventory `reserved`, `refused` | `reserve_by` | `payment_due`, `authorized`, `cancelled` |
+//! | `payment_due` | payment `authorized`, `declined`, `failed` | `due_by` | `authorized`, `payment_failed`, `cancelled` |
+//! | `payment_failed` | the command `StartPayment` | `retry_until` | `payment_due`, `cancelled` |
 //! | `authorized` | inventory `allocated`, `lost` | `allocate_by` | `confirmed`, `cancelled` |
 //! | `confirmed` | payment `captured`, `capture_failed` | – | `paid`, `cancelled` |
 //!
-//! Until it is confirmed, the order can also be cancelled on request. An answer that comes when
-//! the order has moved on changes nothing here: inventory and payment give back what they hold as
-//! soon as they read `cancelled`. After `confirmed` there is no deadline, since money may have moved.
+//! An order that costs nothing, or is on account, goes from `placed` straight to `authorized`. Where money
+//! is captured by shipment, `shipped` asks for it rather than `confirmed`.
+//!
+//! Until something of it has shipped, an order can also be cancelled on request. An answer that comes when
+//! the order has moved on changes nothing here: inventory and payment give back what they hold as soon as
+//! they read `cancelled`. After `confirmed` there is no deadline, since money may have moved.
+//!
+//! Every event says what the three statuses of the order are after it. They are decided once, by
+//! `Fact::statuses`, and `apply` takes them from the event.
 //!
 //! Where to find what: `wire` parses messages, `domain` holds the rules, `store` the rows and the
 //! deadlines, `query` the questions. To add a step: a message in `proto/`, a `Fact`, an arm in
-//! `domain::proceed` and in `apply`; what is missing then fails to compile.
+//! `domain::saga::proceed` and in `Order::fold`; what is missing then fails to compile.
 
 mod domain;
 pub mod metrics;
@@ -37,6 +44,35 @@ pub struct Policy {
     pub payment_timeout: Duration,
     /// For inventory to allocate what it held.
     pub allocation_timeout: Duration,
+    /// When authorised money is captured.
+    pub capture: CapturePolicy,
+    /// Whether orders may be placed on account.
+    pub on_account: bool,
+    /// What is done with orders when more is promised of a stock than there is.
+    pub short_rule: ShortRule,
+}
+
+/// When the authorised money of an order is captured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CapturePolicy {
+    /// In full, as soon as the order is confirmed.
+    #[default]
+    OnConfirmation,
+    /// With each shipment, for what it contains.
+    OnShipment,
+}
+
+/// What is done with the newest orders that cannot be served, when more is promised of a stock than there
+/// is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ShortRule {
+    /// They are put on hold.
+    #[default]
+    Hold,
+    /// They are cancelled; those of which a part has shipped are put on hold.
+    Cancel,
+    /// Nothing.
+    Nothing,
 }
 
 impl Default for Policy {
@@ -45,6 +81,9 @@ impl Default for Policy {
             reservation_timeout: Duration::from_mins(5),
             payment_timeout: Duration::from_mins(10),
             allocation_timeout: Duration::from_mins(5),
+            capture: CapturePolicy::default(),
+            on_account: false,
+            short_rule: ShortRule::default(),
         }
     }
 }
@@ -66,17 +105,17 @@ impl Service for Orders {
     const SOURCES: &'static [Source] = &[
         Source {
             service: "inventory",
-            events: &["reserved", "refused", "allocated", "lost"],
+            events: &["reserved", "refused", "allocated", "lost", "short", "shipped"],
             replica: false,
         },
         Source {
             service: "payment",
-            events: &["authorized", "declined", "failed", "captured", "capture_failed"],
+            events: &["authorized", "declined", "failed", "captured", "capture_failed", "refunded"],
             replica: false,
         },
         Source { service: "catalog", events: &["created", "updated", "archived"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::DEADLINE];
 }

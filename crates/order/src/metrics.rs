@@ -9,18 +9,22 @@ use metrics::{Gauge, counter, gauge, histogram};
 pub const SAGAS: Metric = Metric::gauge(
     "tradewind_sagas",
     &["partition", "state"],
-    "Orders that are neither paid nor cancelled, by state.",
+    "Orders that wait for an answer of inventory or payment, by what they wait for.",
 );
 
 /// Sagas that have ended.
 pub const SAGAS_ENDED: Metric =
-    Metric::counter("tradewind_sagas_total", &["outcome"], "Orders that were paid or cancelled.");
+    Metric::counter(
+    "tradewind_sagas_total",
+    &["outcome"],
+    "Orders that were paid, cancelled, or confirmed without being paid at once.",
+);
 
 /// The time that sagas took.
 pub const SAGA_DURATION: Metric = Metric::histogram_seconds(
     "tradewind_saga_duration_seconds",
     &["outcome"],
-    "Time from the placing of an order to the event that it was paid or cancelled.",
+    "Time from the placing of an order to the event that settled it.",
 );
 
 /// All metrics of the service.
@@ -31,6 +35,8 @@ pub const ALL: [Metric; 3] = [SAGAS, SAGAS_ENDED, SAGA_DURATION];
 pub(crate) enum Outcome {
     /// The order is paid.
     Paid,
+    /// The order is confirmed, and is paid when it ships, or on account.
+    Confirmed,
     /// The order is cancelled.
     Cancelled,
 }
@@ -45,6 +51,7 @@ pub fn describe() {
 pub(crate) fn ended(outcome: Outcome, took: Duration) {
     let outcome = match outcome {
         Outcome::Paid => "paid",
+        Outcome::Confirmed => "confirmed",
         Outcome::Cancelled => "cancelled",
     };
     counter!(SAGAS_ENDED.name, "outcome" => outcome).increment(1);

@@ -12,14 +12,12 @@ use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 use crate::{
     Orders,
-    domain::{CancelReason, Cancellation, OrderStatus},
+    domain::{Awaits, CancelReason, Cancellation, FulfilmentStatus, Statuses},
     metrics,
-    store::{Order, OrderCancellation, OrderContent, OrderHistory, ReferencedOrder, Step},
+    store::{
+        Order, OrderCancellation, OrderContent, OrderHistory, OrderShipped, ReferencedOrder, Step,
+    },
 };
-
-/// The statuses of an order that is neither paid nor cancelled; an index holds these orders.
-const UNDER_WAY: [OrderStatus; 4] =
-    [OrderStatus::Placed, OrderStatus::PaymentDue, OrderStatus::Authorized, OrderStatus::Confirmed];
 
 /// What the order service can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +28,10 @@ pub enum Question {
     ByReference(Reference),
     /// The events of an order, from its beginning.
     History(OrderId),
-    /// How many orders of the shop have which status, and their totals.
+    /// How many orders of the shop have which statuses, and their totals.
     Totals,
+    /// So many orders that are on hold, by id from the one after this one.
+    OnHold(String, u32),
 }
 
 /// What a question finds.
@@ -43,6 +43,8 @@ pub enum Found {
     History(Vec<Step>),
     /// The orders in sums.
     Totals(Vec<Group>),
+    /// Orders, by id.
+    Orders(Vec<FoundOrder>),
 }
 
 /// An order with all that was ordered.
@@ -54,15 +56,17 @@ pub struct FoundOrder {
     pub order: Order,
     /// What was ordered.
     pub content: OrderContent,
+    /// The units of each line that have shipped; empty when none have.
+    pub shipped: Vec<i64>,
     /// Why it is cancelled, when it is.
     pub cancellation: Option<Cancellation>,
 }
 
-/// The orders of one status, and of one reason where they are cancelled.
+/// The orders of the same statuses, and of one reason where they are cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group {
-    /// Their status.
-    pub status: OrderStatus,
+    /// Their statuses.
+    pub statuses: Statuses,
     /// Why they are cancelled, when they are.
     pub reason: Option<CancelReason>,
     /// How many there are.
@@ -73,21 +77,20 @@ pub struct Group {
 
 impl Queries for Orders {
     async fn count(&self, db: &AnyPool, partition: u32) -> Result<Vec<(Gauge, u64)>, QueryError> {
-        let mut counts = UNDER_WAY.map(|status| (status.as_str(), 0));
+        let mut counts = Awaits::ANSWERS.map(|state| (state.as_str(), 0));
         let rows = sqlx::query(
-            "select status, count(*) as orders from orders \
-             where partition = $1 and status in ('placed', 'payment_due', 'authorized', 'confirmed') \
-             group by status",
+            "select awaits, count(*) as orders from orders \
+             where partition = $1 and awaits is not null group by awaits",
         )
         .bind(i64::from(partition))
         .fetch_all(db)
         .await?;
         for row in &rows {
-            let status: String = row.try_get("status")?;
+            let state: String = row.try_get("awaits")?;
             let orders = row.try_get::<i64, _>("orders")? as u64;
-            counts.iter_mut().filter(|(known, _)| *known == status).for_each(|it| it.1 = orders);
+            counts.iter_mut().filter(|(known, _)| *known == state).for_each(|it| it.1 = orders);
         }
-        let gauge = |(status, orders)| (metrics::under_way(partition, status), orders);
+        let gauge = |(state, orders)| (metrics::under_way(partition, state), orders);
         Ok(counts.into_iter().map(gauge).collect())
     }
 
@@ -101,7 +104,7 @@ impl Queries for Orders {
             async |id| Ok(order(db, shop, id).await?.map(|found| Found::Order(Box::new(found))));
         match question {
             Question::Order(id) => of(id).await,
-            // The order of a reference never changes, so that both statements see the same one.
+            // It may be cancelled, and another one have its reference, when the second statement runs.
             Question::ByReference(reference) => match documents::get(db, shop, reference).await? {
                 Some(ReferencedOrder(id)) => of(id).await,
                 None => Ok(None),
@@ -111,6 +114,9 @@ impl Queries for Orders {
                 Ok(history.map(|OrderHistory(steps)| Found::History(steps)))
             }
             Question::Totals => Ok(Some(Found::Totals(totals(db, shop).await?))),
+            Question::OnHold(after, limit) => {
+                Ok(Some(Found::Orders(on_hold(db, shop, &after, limit).await?)))
+            }
         }
     }
 }
@@ -123,19 +129,57 @@ async fn order(db: &AnyPool, shop: &Shop, id: OrderId) -> Result<Option<FoundOrd
     let Some(content) = documents::get::<OrderContent>(db, shop, id).await? else {
         return Ok(None);
     };
+    let shipped = match order.statuses.2 {
+        FulfilmentStatus::Unfulfilled => None,
+        FulfilmentStatus::Partial
+        | FulfilmentStatus::Fulfilled
+        | FulfilmentStatus::PartiallyReturned
+        | FulfilmentStatus::Returned => documents::get::<OrderShipped>(db, shop, id).await?,
+    };
+    let shipped = shipped.map(|OrderShipped(units)| units).unwrap_or_default();
     let cancellation = match order.reason {
         Some(_) => documents::get::<OrderCancellation>(db, shop, id).await?,
         None => None,
     };
     let cancellation = cancellation.map(|OrderCancellation(cancellation)| cancellation);
-    Ok(Some(FoundOrder { id, order, content, cancellation }))
+    Ok(Some(FoundOrder { id, order, content, shipped, cancellation }))
+}
+
+/// The orders of a shop that are on hold, by id.
+async fn on_hold(
+    db: &AnyPool,
+    shop: &Shop,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<FoundOrder>, StoreError> {
+    let rows = sqlx::query(
+        "select key from orders where shop = $1 and key > $2 and on_hold is not null \
+         order by key limit $3",
+    )
+    .bind(shop.as_str().to_owned())
+    .bind(after.to_owned())
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await?;
+    let mut orders = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let key: String = row.try_get("key")?;
+        let id = OrderId::parse(&key).map_err(|error| StoreError::Unreadable {
+            table: Order::TABLE.name.to_owned(),
+            key,
+            source: serde_json::Error::custom(error),
+        })?;
+        // One that was taken off hold meanwhile is not on the list.
+        orders.extend(order(db, shop, id).await?.filter(|found| found.order.hold.is_some()));
+    }
+    Ok(orders)
 }
 
 /// How many orders of a shop have which status, and their totals.
 async fn totals(db: &AnyPool, shop: &Shop) -> Result<Vec<Group>, StoreError> {
     let rows = sqlx::query(
-        "select status, reason, count(*) as orders, cast(sum(total) as bigint) as total \
-         from orders where shop = $1 group by status, reason order by status, reason",
+        "select statuses, reason, count(*) as orders, cast(sum(total) as bigint) as total \
+         from orders where shop = $1 group by statuses, reason order by statuses, reason",
     )
     .bind(shop.as_str().to_owned())
     .fetch_all(db)
@@ -144,18 +188,17 @@ async fn totals(db: &AnyPool, shop: &Shop) -> Result<Vec<Group>, StoreError> {
 }
 
 fn group(row: &AnyRow) -> Result<Group, StoreError> {
-    let status: String = row.try_get("status")?;
+    let statuses: String = row.try_get("statuses")?;
     let reason: Option<String> = row.try_get("reason")?;
     let unknown = |value: &str| StoreError::Unreadable {
         table: Order::TABLE.name.to_owned(),
-        key: format!("{status} {reason:?}"),
+        key: format!("{statuses} {reason:?}"),
         source: serde_json::Error::custom(format!("{value:?} is unknown to this version")),
     };
-    let known_status = OrderStatus::ALL.into_iter().find(|known| known.as_str() == status);
     let known_reason = |text: &str| CancelReason::ALL.into_iter().find(|it| it.as_str() == text);
     let reason_of = |text: &String| known_reason(text).ok_or_else(|| unknown(text));
     Ok(Group {
-        status: known_status.ok_or_else(|| unknown(&status))?,
+        statuses: Statuses::parse(&statuses).ok_or_else(|| unknown(&statuses))?,
         reason: reason.as_ref().map(reason_of).transpose()?,
         orders: row.try_get("orders")?,
         total: row.try_get("total")?,

@@ -61,6 +61,8 @@ pub enum Input {
         /// The amount to capture.
         amount: Money,
     },
+    /// An order is confirmed or ships, and nothing is to be captured for it.
+    NothingToCapture,
     /// An order is cancelled: what was taken or set aside for it is to be given back.
     OrderCancelled {
         /// The order.

@@ -89,7 +89,7 @@ impl Service for Payments {
     const NAME: &'static str = "payment";
     const SOURCES: &'static [Source] = &[Source {
         service: "order",
-        events: &["payment_due", "confirmed", "cancelled"],
+        events: &["payment_due", "confirmed", "shipped", "cancelled"],
         replica: false,
     }];
     const TABLES: &'static [Table] = store::TABLES;

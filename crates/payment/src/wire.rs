@@ -102,20 +102,38 @@ fn order_input(order_id: &str, version: u64, kind: order_event::Kind) -> Result<
             payment_method: due.payment_method,
             due_by: Timestamp::parse(due.due_by.as_ref())?,
         },
-        order_event::Kind::Confirmed(confirmed) => Input::Capture {
-            payment_id: PaymentId::parse(&confirmed.payment_id)?,
-            number: version as u32,
-            amount: Money::parse(confirmed.amount.as_ref())?,
-        },
+        order_event::Kind::Confirmed(it) => capture(&it.payment_id, version, it.capture.as_ref())?,
+        order_event::Kind::Shipped(it) => capture(&it.payment_id, version, it.capture.as_ref())?,
         order_event::Kind::Cancelled(_) => {
             Input::OrderCancelled { order_id: OrderId::parse(order_id)? }
         }
         other @ (order_event::Kind::Placed(_)
+        | order_event::Kind::PaymentFailed(_)
+        | order_event::Kind::ActionRequired(_)
         | order_event::Kind::Authorized(_)
-        | order_event::Kind::Paid(_)) => {
-            let body = Body::Order(proto::order::OrderEvent { kind: Some(other) });
+        | order_event::Kind::PartCaptured(_)
+        | order_event::Kind::Paid(_)
+        | order_event::Kind::Completed(_)
+        | order_event::Kind::Refunded(_)
+        | order_event::Kind::PutOnHold(_)
+        | order_event::Kind::TakenOffHold(_)) => {
+            let body = Body::Order(proto::order::OrderEvent { kind: Some(other), summary: None });
             return Err(unexpected(&body));
         }
+    })
+}
+
+/// What is to be captured, if something is.
+fn capture(
+    payment_id: &str,
+    version: u64,
+    amount: Option<&proto::Money>,
+) -> Result<Input, WireError> {
+    let Some(amount) = amount else { return Ok(Input::NothingToCapture) };
+    Ok(Input::Capture {
+        payment_id: PaymentId::parse(payment_id)?,
+        number: version as u32,
+        amount: Money::parse(Some(amount))?,
     })
 }
 

@@ -25,10 +25,13 @@ pub(super) type Logged = engine::Logged<proto::Event>;
 pub(super) const ANN: &str = "00000000-0000-0000-0000-00000000000a";
 pub(super) const BOB: &str = "00000000-0000-0000-0000-00000000000b";
 pub(super) const CID: &str = "00000000-0000-0000-0000-00000000000c";
+pub(super) const DAN: &str = "00000000-0000-0000-0000-00000000000d";
 
 /// The logs, and what was seen from outside.
 pub(super) struct Day {
     logs: BTreeMap<&'static str, Vec<Logged>>,
+    /// By order: what its last event says of it.
+    summaries: BTreeMap<String, order::Summary>,
     pub(super) commands: Vec<String>,
     pub(super) outside: Outside,
 }
@@ -36,7 +39,12 @@ pub(super) struct Day {
 impl Day {
     /// A day on which everything is as it should be.
     pub(super) fn in_order() -> Self {
-        let mut day = Self { logs: BTreeMap::new(), commands: vec![], outside: outside() };
+        let mut day = Self {
+            logs: BTreeMap::new(),
+            summaries: BTreeMap::new(),
+            commands: vec![],
+            outside: outside(),
+        };
         day.open_the_shop();
         day.ann_buys();
         day.bob_wants_too_much();
@@ -79,7 +87,10 @@ impl Day {
             ANN,
             "payment.authorized",
             &granted,
-            Order::Authorized(proto::order::Authorized::default()),
+            Order::Authorized(proto::order::Authorized {
+                payment_id: format!("{ANN}-1"),
+                ..Default::default()
+            }),
         );
         let allocated = Inventory::Allocated(proto::inventory::Allocated {
             order_id: ANN.into(),
@@ -87,8 +98,8 @@ impl Day {
         });
         let allocated =
             self.add("inventory", ANN, "order.authorized", &authorized, fact(allocated));
-        let confirmed = proto::order::Confirmed { amount: money(400), ..Default::default() };
-        let confirmed = Order::Confirmed(confirmed);
+        let confirmed =
+            Order::Confirmed(proto::order::Confirmed { capture: money(400), ..Default::default() });
         let confirmed = self.step(ANN, "inventory.allocated", &allocated, confirmed);
         let pending = Payment::CapturePending(proto::payment::CapturePending {
             operation_id: "ann:capture".into(),
@@ -100,7 +111,7 @@ impl Day {
             amount: money(400),
         });
         let captured = self.pay(ANN, "operation.capture", "ann:capture", captured);
-        let paid = Order::Paid(proto::order::Paid { amount: money(400) });
+        let paid = Order::Paid(proto::order::Paid { amount: money(400), ..Default::default() });
         self.step(ANN, "payment.captured", &captured, paid);
     }
 
@@ -145,27 +156,52 @@ impl Day {
         self.pay(CID, "operation.void", "cid:void", voided);
     }
 
-    fn place(&mut self, order: &str, reference: &str, wanted: &[(&str, i64, i64)]) -> String {
+    pub(super) fn place(
+        &mut self,
+        order: &str,
+        reference: &str,
+        wanted: &[(&str, i64, i64)],
+    ) -> String {
         let lines = wanted.iter().map(|(sku, quantity, unit_price)| proto::order::Line {
             sku: (*sku).into(),
             quantity: *quantity,
-            unit_price: *unit_price,
+            unit_price: Some(proto::Price {
+                money: money(*unit_price),
+                tax_basis: proto::TaxBasis::Included.into(),
+            }),
+            ..Default::default()
         });
+        let placed = proto::order::Placed { lines: lines.collect(), ..Default::default() };
         let total = wanted.iter().map(|(_, quantity, price)| quantity * price).sum();
-        let placed = proto::order::Placed {
+        let summary = order::Summary {
+            number: self.summaries.len() as u64 + 1,
             reference: reference.into(),
-            lines: lines.collect(),
             total: money(total),
+            status: order::OrderStatus::Placed.into(),
+            payment_status: order::PaymentStatus::Pending.into(),
+            fulfilment_status: order::FulfilmentStatus::Unfulfilled.into(),
             ..Default::default()
         };
+        self.summaries.insert(order.to_owned(), summary);
         let command = format!("place-{reference}");
         let id = self.step(order, "command.place_order", &command, Order::Placed(placed));
         self.answer("order", &command);
         id
     }
 
-    fn step(&mut self, order: &str, kind: &str, cause: &str, step: Order) -> String {
-        let body = Body::Order(proto::order::OrderEvent { kind: Some(step) });
+    pub(super) fn step(&mut self, order: &str, kind: &str, cause: &str, step: Order) -> String {
+        let summary = self.summaries.get_mut(order).expect("is placed");
+        match &step {
+            Order::Authorized(_) => {
+                summary.payment_status = order::PaymentStatus::Authorized.into();
+            }
+            Order::Confirmed(_) => summary.status = order::OrderStatus::Confirmed.into(),
+            Order::Paid(_) => summary.payment_status = order::PaymentStatus::Paid.into(),
+            Order::Cancelled(_) => summary.status = order::OrderStatus::Cancelled.into(),
+            _ => {}
+        }
+        let summary = Some(summary.clone());
+        let body = Body::Order(proto::order::OrderEvent { summary, kind: Some(step) });
         self.add("order", order, kind, cause, body)
     }
 
@@ -201,7 +237,7 @@ impl Day {
     }
 
     /// The last event of a service answers a command.
-    fn answer(&mut self, service: &'static str, command: &str) {
+    pub(super) fn answer(&mut self, service: &'static str, command: &str) {
         let last = self.log(service).last_mut().expect("has events");
         let cause = last.event.cause.get_or_insert_default();
         (cause.id, cause.fingerprint) = (command.into(), "a fingerprint".into());
@@ -249,6 +285,13 @@ impl Day {
     pub(super) fn order(&mut self, kind: &str, of: &str) -> &mut Order {
         match &mut self.event("order", kind, of).event.body {
             Some(Body::Order(body)) => body.kind.as_mut().expect("has a fact"),
+            other => panic!("is of an order: {other:?}"),
+        }
+    }
+
+    pub(super) fn summary(&mut self, kind: &str, of: &str) -> &mut order::Summary {
+        match &mut self.event("order", kind, of).event.body {
+            Some(Body::Order(body)) => body.summary.as_mut().expect("has one"),
             other => panic!("is of an order: {other:?}"),
         }
     }
@@ -485,7 +528,7 @@ impl Fact for Inventory {
 
 impl Fact for Order {
     fn body(self) -> Body {
-        Body::Order(proto::order::OrderEvent { kind: Some(self) })
+        Body::Order(proto::order::OrderEvent { kind: Some(self), summary: None })
     }
 }
 

@@ -10,7 +10,7 @@ use events::{
     proto::{
         event::Body,
         inventory::{InventoryEvent, inventory_event::Kind as Inventory},
-        order::{OrderEvent, order_event::Kind as Order},
+        order::OrderEvent,
     },
 };
 
@@ -107,8 +107,9 @@ fn of_another_order(template: &Logged, order: usize) -> Logged {
         cause.id = command(order);
     }
     match &mut event.body {
-        Some(Body::Order(OrderEvent { kind: Some(Order::Placed(placed)) })) => {
-            placed.reference = format!("R-{order}");
+        Some(Body::Order(OrderEvent { summary: Some(summary), .. })) => {
+            summary.number = order as u64 + 1;
+            summary.reference = format!("R-{order}");
         }
         Some(Body::Inventory(InventoryEvent { kind: Some(kind) })) => match kind {
             Inventory::Reserved(reserved) => reserved.order_id = id(order),

@@ -1,10 +1,11 @@
-//! The course of an order by its own log: from `placed` to one end, and nothing after that.
+//! The course of an order by its own log: from `placed` to one end, and what follows that. The three
+//! statuses that its events tell are derived here once more, by rules of the auditor's own.
 
-use events::proto::order::CancelReason;
+use events::proto::order::{CancelReason, FulfilmentStatus, OrderStatus, PaymentStatus};
 
 use super::{
     TradeFindings,
-    step::{OrderKey, Step},
+    step::{OrderKey, Step, Told},
 };
 use crate::LogPosition;
 
@@ -15,10 +16,14 @@ pub enum Status {
     Placed,
     /// It waits for its payment.
     PaymentDue,
+    /// Its payment failed, and another one may be made.
+    PaymentFailed,
     /// It waits for its stock to be allocated.
     Authorized,
     /// It waits for the money to be captured.
     Confirmed,
+    /// It is confirmed, and is paid when it ships, or on account.
+    AwaitsShipment,
     /// It is paid.
     Paid,
     /// It is cancelled.
@@ -28,9 +33,18 @@ pub enum Status {
 impl Status {
     pub(super) fn is_end(self) -> bool {
         match self {
-            Self::Paid | Self::Cancelled(_) => true,
-            Self::Placed | Self::PaymentDue | Self::Authorized | Self::Confirmed => false,
+            Self::Paid | Self::AwaitsShipment | Self::Cancelled(_) => true,
+            Self::Placed
+            | Self::PaymentDue
+            | Self::PaymentFailed
+            | Self::Authorized
+            | Self::Confirmed => false,
         }
+    }
+
+    /// Whether the order stands: its units are its own.
+    pub(super) fn stands(self) -> bool {
+        matches!(self, Self::Paid | Self::AwaitsShipment)
     }
 }
 
@@ -46,8 +60,17 @@ pub(super) struct Progress {
 struct Placed {
     status: Status,
     total: i64,
-    /// The units of each SKU.
+    /// The units of each SKU, as their fingerprint.
     units: u64,
+    /// The units of all lines, and those that have shipped.
+    wanted: i64,
+    shipped: i64,
+    captured: i64,
+    refunded: i64,
+    /// What payment was asked to capture.
+    requested: i64,
+    is_on_hold: bool,
+    told: Told,
 }
 
 impl Progress {
@@ -56,9 +79,32 @@ impl Progress {
         self.placed.as_ref().map(|placed| (placed.status, placed.total))
     }
 
+    /// What is kept of its money in the end, in minor units.
+    pub(super) fn kept(&self) -> i64 {
+        match &self.placed {
+            Some(placed) if !matches!(placed.status, Status::Cancelled(_)) => {
+                placed.captured - placed.refunded
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether money is still to be captured when it ships.
+    pub(super) fn is_captured_later(&self) -> bool {
+        self.placed.as_ref().is_some_and(|placed| placed.status == Status::AwaitsShipment)
+    }
+
     /// The fingerprint of the units that it wants of each SKU.
     pub(super) fn units(&self) -> Option<u64> {
         self.placed.as_ref().map(|placed| placed.units)
+    }
+
+    /// A line of the order, after `Placed`.
+    pub(super) fn add_line(&mut self, quantity: i64) {
+        if let Some(placed) = &mut self.placed {
+            placed.wanted += quantity;
+            placed.told.fulfilment = FulfilmentStatus::Unfulfilled;
+        }
     }
 
     pub(super) fn apply(
@@ -68,21 +114,122 @@ impl Progress {
         step: Step,
         findings: &mut TradeFindings,
     ) {
-        let (status, amount) = match step {
-            Step::Placed { total, units } => {
-                findings.doubles.expect(self.placed.is_none(), || {
-                    format!("{position}: order {order} is placed again")
-                });
-                self.placed = Some(Placed { status: Status::Placed, total, units });
-                self.was_confirmed = false;
-                return;
+        if let Step::Placed { total, units } = step {
+            findings.doubles.expect(self.placed.is_none(), || {
+                format!("{position}: order {order} is placed again")
+            });
+            self.placed = Some(Placed::new(total, units));
+            self.was_confirmed = false;
+            return;
+        }
+        let findings = &mut findings.progress;
+        let Some(placed) = &mut self.placed else {
+            return findings.add(format!("{position}: order {order} was never placed"));
+        };
+        if let Step::Told(told) = step {
+            return findings.expect(told == placed.told, || {
+                format!(
+                    "{position}: order {order} is {:?}, and is told to be {told:?}",
+                    placed.told
+                )
+            });
+        }
+        let before = placed.status;
+        let wrong = placed.fold(step);
+        let status = placed.status;
+        findings.expect(wrong.is_none(), || {
+            let wrong = wrong.unwrap_or_default();
+            format!("{position}: {step:?} of order {order}, which is {before:?}: {wrong}")
+        });
+        self.was_confirmed |= matches!(status, Status::Confirmed | Status::AwaitsShipment);
+    }
+}
+
+impl Placed {
+    fn new(total: i64, units: u64) -> Self {
+        let told = Told {
+            status: OrderStatus::Placed,
+            payment: PaymentStatus::Pending,
+            // Of nothing, all has shipped.
+            fulfilment: FulfilmentStatus::Fulfilled,
+        };
+        Self {
+            status: Status::Placed,
+            total,
+            units,
+            wanted: 0,
+            shipped: 0,
+            captured: 0,
+            refunded: 0,
+            requested: 0,
+            is_on_hold: false,
+            told,
+        }
+    }
+
+    /// Folds an event into the order; what is wrong with it, if something is.
+    fn fold(&mut self, step: Step) -> Option<&'static str> {
+        match step {
+            Step::PaymentDue { amount } => {
+                self.told.payment = PaymentStatus::Pending;
+                let is_total = amount == Some(self.total);
+                self.go(Status::PaymentDue).or((!is_total).then_some("another amount"))
             }
-            Step::PaymentDue { amount } => (Status::PaymentDue, Some(amount)),
-            Step::Authorized => (Status::Authorized, None),
-            Step::Confirmed { amount } => (Status::Confirmed, Some(amount)),
-            Step::Paid { amount } => (Status::Paid, Some(amount)),
-            Step::Cancelled { reason } => (Status::Cancelled(reason), None),
-            Step::Line { .. }
+            Step::PaymentFailed => {
+                self.told.payment = PaymentStatus::Failed;
+                // What is not captured after a shipment leaves the order where it is.
+                if self.status.stands() { None } else { self.go(Status::PaymentFailed) }
+            }
+            Step::ActionRequired => {
+                self.told.payment = PaymentStatus::ActionRequired;
+                (self.status != Status::PaymentDue).then_some("no payment is open")
+            }
+            Step::Authorized { by_payment } => {
+                if by_payment {
+                    self.told.payment = PaymentStatus::Authorized;
+                }
+                let is_from = if by_payment { Status::PaymentDue } else { Status::Placed };
+                let wrong = (self.status != is_from).then_some("not the step before it");
+                self.status = Status::Authorized;
+                wrong
+            }
+            Step::Confirmed { capture } => self.confirm(capture),
+            Step::Captured { amount } => {
+                self.captured += amount;
+                (self.captured >= self.total).then_some("all is captured")
+            }
+            Step::Paid { amount } => {
+                self.captured = amount.unwrap_or(0);
+                self.told.payment = PaymentStatus::Paid;
+                let wrong = (amount != Some(self.total)).then_some("another amount");
+                self.go(Status::Paid).or(wrong)
+            }
+            Step::OrderShipped { units, capture } => self.ship(units, capture),
+            Step::Completed => self.complete(),
+            Step::Refunded { amount } => {
+                self.refunded += amount;
+                self.told.payment = if self.refunded < self.captured {
+                    PaymentStatus::PartiallyRefunded
+                } else {
+                    PaymentStatus::Refunded
+                };
+                let is_cancelled = matches!(self.status, Status::Cancelled(_));
+                (!is_cancelled && self.refunded > self.captured).then_some("more than captured")
+            }
+            Step::Hold { is_on } => {
+                let wrong = (self.is_on_hold == is_on).then_some("as it was");
+                self.is_on_hold = is_on;
+                wrong
+            }
+            Step::Cancelled { reason } => {
+                self.told.status = OrderStatus::Cancelled;
+                self.is_on_hold = false;
+                let is_shipped = self.wanted > 0 && self.shipped > 0;
+                self.go(Status::Cancelled(reason)).or(is_shipped.then_some("a part has shipped"))
+            }
+            Step::Placed { .. }
+            | Step::Line { .. }
+            | Step::Told(_)
             | Step::Reserved { .. }
             | Step::ReservedLine { .. }
             | Step::Shipped { .. }
@@ -91,33 +238,64 @@ impl Progress {
             | Step::Allocated { .. }
             | Step::Lost
             | Step::Released { .. }
-            | Step::Payment(_) => return,
+            | Step::Payment(_) => None,
+        }
+    }
+
+    fn go(&mut self, to: Status) -> Option<&'static str> {
+        let follows = follows(self.status, to);
+        self.status = to;
+        (!follows).then_some("not the step before it")
+    }
+
+    fn confirm(&mut self, capture: Option<i64>) -> Option<&'static str> {
+        self.told.status = OrderStatus::Confirmed;
+        self.requested = capture.unwrap_or(0);
+        let to = match capture {
+            None if self.total > 0 => Status::AwaitsShipment,
+            _ => Status::Confirmed,
         };
-        let findings = &mut findings.progress;
-        let Some(placed) = &mut self.placed else {
-            return findings.add(format!("{position}: order {order} was never placed"));
-        };
-        findings.expect(amount.is_none_or(|amount| amount == Some(placed.total)), || {
-            format!("{position}: {amount:?} for order {order}, which costs {}", placed.total)
-        });
-        findings.expect(follows(placed.status, status), || {
-            format!("{position}: order {order} goes from {:?} to {status:?}", placed.status)
-        });
-        placed.status = status;
-        self.was_confirmed |= status == Status::Confirmed;
+        let wrong = capture.is_some_and(|amount| amount != self.total).then_some("another amount");
+        self.go(to).or(wrong)
+    }
+
+    fn ship(&mut self, units: i64, capture: i64) -> Option<&'static str> {
+        self.shipped += units;
+        self.requested += capture;
+        let is_all = self.shipped == self.wanted;
+        self.told.fulfilment =
+            if is_all { FulfilmentStatus::Fulfilled } else { FulfilmentStatus::Partial };
+        self.is_on_hold &= !is_all;
+        let wrong = (units <= 0 || self.shipped > self.wanted).then_some("more than it wants");
+        wrong.or((self.requested > self.total).then_some("asks to capture more than it costs"))
+    }
+
+    fn complete(&mut self) -> Option<&'static str> {
+        let was_confirmed = self.told.status == OrderStatus::Confirmed;
+        self.told.status = OrderStatus::Completed;
+        let is_all = self.shipped == self.wanted;
+        (!was_confirmed || !is_all || !self.status.stands()).then_some("it is not complete")
     }
 }
 
 /// Whether the saga has such a step.
 fn follows(from: Status, to: Status) -> bool {
     match (from, to) {
-        (Status::Placed, Status::PaymentDue)
-        | (Status::PaymentDue, Status::Authorized)
-        | (Status::Authorized, Status::Confirmed)
-        | (Status::Confirmed, Status::Paid)
-        | (Status::Placed | Status::PaymentDue | Status::Authorized, Status::Cancelled(_)) => true,
-        // Once it is confirmed, only the money can fail.
-        (Status::Confirmed, Status::Cancelled(reason)) => reason == CancelReason::CaptureFailed,
+        (Status::Placed | Status::PaymentFailed, Status::PaymentDue)
+        | (Status::PaymentDue, Status::PaymentFailed)
+        | (Status::Authorized, Status::Confirmed | Status::AwaitsShipment)
+        | (Status::Confirmed | Status::AwaitsShipment, Status::Paid)
+        | (
+            Status::Placed | Status::PaymentDue | Status::PaymentFailed | Status::Authorized,
+            Status::Cancelled(_),
+        ) => true,
+        // Once it is confirmed, nothing runs out of time any more.
+        (Status::Confirmed | Status::AwaitsShipment | Status::Paid, Status::Cancelled(reason)) => {
+            matches!(
+                reason,
+                CancelReason::Requested | CancelReason::CaptureFailed | CancelReason::StockShort
+            )
+        }
         _ => false,
     }
 }

@@ -116,9 +116,17 @@ impl Reservation {
             }
             Step::Placed { .. }
             | Step::Line { .. }
+            | Step::Told(_)
             | Step::PaymentDue { .. }
-            | Step::Authorized
+            | Step::PaymentFailed
+            | Step::ActionRequired
+            | Step::Authorized { .. }
             | Step::Confirmed { .. }
+            | Step::Captured { .. }
+            | Step::OrderShipped { .. }
+            | Step::Completed
+            | Step::Refunded { .. }
+            | Step::Hold { .. }
             | Step::Paid { .. }
             | Step::Cancelled { .. }
             | Step::Payment(_) => return,

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use events::{id::OrderId, proto::order::CancelReason};
+use events::{
+    id::OrderId,
+    proto::order::{CancelReason, FulfilmentStatus, OrderStatus, PaymentStatus, Summary},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -61,10 +64,33 @@ pub(super) enum Step {
     PaymentDue {
         amount: Option<i64>,
     },
-    Authorized,
-    Confirmed {
-        amount: Option<i64>,
+    PaymentFailed,
+    ActionRequired,
+    Authorized {
+        by_payment: bool,
     },
+    Confirmed {
+        capture: Option<i64>,
+    },
+    /// A part of its money is captured.
+    Captured {
+        amount: i64,
+    },
+    /// So many units have shipped, and so much is to be captured for them.
+    OrderShipped {
+        units: i64,
+        capture: i64,
+    },
+    Completed,
+    Refunded {
+        amount: i64,
+    },
+    /// It is put on hold, or taken off.
+    Hold {
+        is_on: bool,
+    },
+    /// The statuses that the event before tells.
+    Told(Told),
     Paid {
         amount: Option<i64>,
     },
@@ -100,6 +126,40 @@ pub(super) enum Step {
         quantity: i64,
     },
     Payment(PaymentStep),
+}
+
+/// The statuses of an order that an event of it tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) status: OrderStatus,
+    pub(super) payment: PaymentStatus,
+    pub(super) fulfilment: FulfilmentStatus,
+}
+
+impl Told {
+    pub(super) fn by(summary: &Summary) -> Self {
+        Self {
+            status: summary.status(),
+            payment: summary.payment_status(),
+            fulfilment: summary.fulfilment_status(),
+        }
+    }
+
+    fn to_bits(self) -> i64 {
+        let Self { status, payment, fulfilment } = self;
+        i64::from(status as i32) << 16
+            | i64::from(payment as i32) << 8
+            | i64::from(fulfilment as i32)
+    }
+
+    fn from_bits(bits: i64) -> Self {
+        let byte = |shift: u32| (bits >> shift) as i32 & 0xff;
+        Self {
+            status: OrderStatus::try_from(byte(16)).unwrap_or_default(),
+            payment: PaymentStatus::try_from(byte(8)).unwrap_or_default(),
+            fulfilment: FulfilmentStatus::try_from(byte(0)).unwrap_or_default(),
+        }
+    }
 }
 
 /// What an event says of the payment of an order.
@@ -176,8 +236,16 @@ impl Step {
             Self::Placed { total, units } => (0, total, units),
             Self::Line { sku, quantity } => (1, quantity, sku.into()),
             Self::PaymentDue { amount } => (2, amount_of(amount).0, amount_of(amount).1),
-            Self::Authorized => (3, 0, 0),
-            Self::Confirmed { amount } => (4, amount_of(amount).0, amount_of(amount).1),
+            Self::Authorized { by_payment } => (3, by_payment.into(), 0),
+            Self::Confirmed { capture } => (4, amount_of(capture).0, amount_of(capture).1),
+            Self::PaymentFailed => (16, 0, 0),
+            Self::ActionRequired => (17, 0, 0),
+            Self::Captured { amount } => (18, amount, 0),
+            Self::OrderShipped { units, capture } => (19, units, capture as u64),
+            Self::Completed => (20, 0, 0),
+            Self::Refunded { amount } => (21, amount, 0),
+            Self::Hold { is_on } => (22, is_on.into(), 0),
+            Self::Told(told) => (23, told.to_bits(), 0),
             Self::Paid { amount } => (5, amount_of(amount).0, amount_of(amount).1),
             Self::Cancelled { reason } => (6, i64::from(i32::from(reason)), 0),
             Self::Reserved { units } => (7, 0, units),
@@ -202,8 +270,8 @@ impl Step {
             0 => Self::Placed { total: first, units: second },
             1 => Self::Line { sku: second as u32, quantity: first },
             2 => Self::PaymentDue { amount },
-            3 => Self::Authorized,
-            4 => Self::Confirmed { amount },
+            3 => Self::Authorized { by_payment: first != 0 },
+            4 => Self::Confirmed { capture: amount },
             5 => Self::Paid { amount },
             6 => {
                 Self::Cancelled { reason: CancelReason::try_from(first as i32).unwrap_or_default() }
@@ -211,6 +279,14 @@ impl Step {
             7 => Self::Reserved { units: second },
             8 => Self::Refused,
             9 => Self::Allocated { lines: second },
+            16 => Self::PaymentFailed,
+            17 => Self::ActionRequired,
+            18 => Self::Captured { amount: first },
+            19 => Self::OrderShipped { units: first, capture: second as i64 },
+            20 => Self::Completed,
+            21 => Self::Refunded { amount: first },
+            22 => Self::Hold { is_on: first != 0 },
+            23 => Self::Told(Told::from_bits(first)),
             FIRST_PAYMENT.. => Self::Payment(PaymentStep {
                 kind: PaymentStepKind::ALL[usize::from(kind - FIRST_PAYMENT)],
                 number,
@@ -251,26 +327,28 @@ impl StepRecord {
     }
 }
 
-/// The reference of an order.
+/// An order takes a reference, or gives it back when it is cancelled.
 #[derive(Debug)]
 pub(super) struct ReferenceRecord {
     pub(super) reference: u64,
     pub(super) order: OrderKey,
+    pub(super) is_taken: bool,
     pub(super) at: PackedPosition,
 }
 
 impl ReferenceRecord {
-    pub(super) const SIZE: usize = 24 + PackedPosition::SIZE;
+    pub(super) const SIZE: usize = 25 + PackedPosition::SIZE;
 
     pub(super) fn write(&self) -> [u8; Self::SIZE] {
-        let Self { reference, order, at } = self;
-        Writer::new().u64(*reference).u128(order.to_bits()).position(*at).finish()
+        let Self { reference, order, is_taken, at } = self;
+        let record = Writer::new().u64(*reference).u128(order.to_bits());
+        record.u8((*is_taken).into()).position(*at).finish()
     }
 
     pub(super) fn read(record: &[u8; Self::SIZE]) -> Self {
         let mut from = Reader::new(record);
         let (reference, order) = (from.u64(), OrderKey::from_bits(from.u128()));
-        Self { reference, order, at: from.position() }
+        Self { reference, order, is_taken: from.u8() != 0, at: from.position() }
     }
 }
 
@@ -289,8 +367,23 @@ mod tests {
             Step::Placed { total: 1, units: u64::MAX },
             Step::Line { sku: u32::MAX, quantity: 2 },
             Step::PaymentDue { amount: None },
-            Step::Authorized,
-            Step::Confirmed { amount: Some(0) },
+            Step::Authorized { by_payment: true },
+            Step::Authorized { by_payment: false },
+            Step::Confirmed { capture: Some(0) },
+            Step::Confirmed { capture: None },
+            Step::PaymentFailed,
+            Step::ActionRequired,
+            Step::Captured { amount: 8 },
+            Step::OrderShipped { units: 2, capture: 9 },
+            Step::Completed,
+            Step::Refunded { amount: 7 },
+            Step::Hold { is_on: true },
+            Step::Hold { is_on: false },
+            Step::Told(Told {
+                status: OrderStatus::Cancelled,
+                payment: PaymentStatus::PartiallyRefunded,
+                fulfilment: FulfilmentStatus::Returned,
+            }),
             Step::Paid { amount: Some(-3) },
             Step::Cancelled { reason: CancelReason::PaymentTimeout },
             Step::Reserved { units: 4 },

@@ -1,5 +1,5 @@
 //! `POST /orders`: places an order and, if the client asks for that, waits until it is paid or
-//! cancelled.
+//! cancelled, or waits for its customer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use events::{
         order::{LineProblem, LineProblemCode, PlaceOrderAnswer, place_order_answer::Outcome},
     },
 };
-use protocol::{id::ParseError, subject::Lane, time::Timestamp};
+use protocol::{id::ParseError, subject::Lane};
 use uuid::Uuid;
 
 use super::{find_order, location, pending, read};
@@ -38,7 +38,8 @@ static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appl
 
 /// `POST /orders`.
 ///
-/// Answers as soon as the order is placed; with `Prefer: wait` as soon as it is paid or cancelled.
+/// Answers as soon as the order is placed; with `Prefer: wait` as soon as it is paid or cancelled, its
+/// payment has failed, or the customer must do something.
 pub(crate) async fn post(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -97,9 +98,7 @@ impl Placing<'_> {
         match answer.body.outcome.as_ref().ok_or(AnswerError::Unknown)? {
             Outcome::Placed(placed) => {
                 let id = parsed(OrderId::parse(&placed.order_id))?;
-                let total = parsed(Money::parse(placed.total.as_ref()))?;
-                let placed_at = parsed(Timestamp::parse(placed.placed_at.as_ref()))?;
-                let shown = self.order.placed(id, total, &placed.unit_prices, placed_at);
+                let shown = parsed(self.order.placed(placed))?;
                 Ok(self.placed(id, answer, shown, watch).await)
             }
             Outcome::PlacedBefore(before) => {
@@ -121,6 +120,25 @@ impl Placing<'_> {
                 let errors = ["lines", "charges"]
                     .map(|field| FieldError { field: field.to_owned(), detail: detail.clone() });
                 Err(Problem::new(Code::TotalOutOfRange, detail).naming(errors.into()))
+            }
+            Outcome::TotalMismatch(mismatch) => {
+                let expected = parsed(Money::parse(mismatch.expected.as_ref()))?;
+                let total = parsed(Money::parse(mismatch.total.as_ref()))?;
+                let detail =
+                    "show the buyer the total, and send the order with it as expected_total";
+                let error =
+                    FieldError { field: "expected_total".to_owned(), detail: detail.to_owned() };
+                Err(Problem::new(Code::TotalMismatch, detail)
+                    .naming(vec![error])
+                    .with("expected_total", expected.minor)
+                    .with("total", total.minor)
+                    .with("currency", total.currency.as_str()))
+            }
+            Outcome::OnAccountRefused(_) => {
+                let detail = "the shop sells nothing on account: use another payment method";
+                let error =
+                    FieldError { field: "payment_method".to_owned(), detail: detail.to_owned() };
+                Err(Problem::new(Code::OnAccountRefused, detail).naming(vec![error]))
             }
         }
     }
@@ -150,7 +168,7 @@ impl Placing<'_> {
         (StatusCode::CREATED, location, preference, Json(order)).into_response()
     }
 
-    /// The order once it is paid or cancelled, or as it is when the wait is over.
+    /// The order once it is settled or waits for its customer, or as it is when the wait is over.
     async fn settled(
         &self,
         id: OrderId,
@@ -167,7 +185,7 @@ impl Placing<'_> {
         if answer.replayed {
             // Its final event may have come before the watch began.
             let order = find_order(state, context, id).await?;
-            if order.as_ref().is_some_and(|order| order.status.is_final()) {
+            if order.as_ref().is_some_and(OrderView::is_settled) {
                 return Ok(order);
             }
         }
@@ -208,9 +226,27 @@ fn line_error(problem: &LineProblem) -> FieldError {
         LineProblemCode::OtherCurrency => {
             format!("the price of {sku} is in another currency than the order")
         }
+        LineProblemCode::OtherTaxBasis => {
+            format!("the price of {sku} is on another tax_basis than the order")
+        }
+        LineProblemCode::DiscountTooLarge => {
+            format!("the discounts of {sku} are more than the line costs")
+        }
+        LineProblemCode::TaxMismatch => {
+            format!("the amount of the tax of {sku} does not follow from its rate")
+        }
         LineProblemCode::Unspecified => format!("{sku} cannot be sold"),
     };
-    FieldError { field: format!("lines[{line}].sku"), detail }
+    let field = match problem.code() {
+        LineProblemCode::DiscountTooLarge => "discounts",
+        LineProblemCode::TaxMismatch => "tax.amount",
+        LineProblemCode::UnknownSku
+        | LineProblemCode::Discontinued
+        | LineProblemCode::OtherCurrency
+        | LineProblemCode::OtherTaxBasis
+        | LineProblemCode::Unspecified => "sku",
+    };
+    FieldError { field: format!("lines[{line}].{field}"), detail }
 }
 
 #[cfg(test)]
@@ -242,6 +278,8 @@ mod tests {
         assert_eq!(error(0, LineProblemCode::UnknownSku).field, "lines[0].sku");
         assert_eq!(error(7, LineProblemCode::Discontinued).field, "lines[7].sku");
         assert_eq!(error(7, LineProblemCode::Discontinued).detail, "A is no longer sold");
+        assert_eq!(error(7, LineProblemCode::TaxMismatch).field, "lines[7].tax.amount");
+        assert_eq!(error(7, LineProblemCode::DiscountTooLarge).field, "lines[7].discounts");
         assert_eq!(
             error(1, LineProblemCode::OtherCurrency).detail,
             "the price of A is in another currency than the order"

@@ -152,7 +152,10 @@ fn a_stock_line_that_breaks_a_rule_is_refused_by_name() {
 fn of_order(kind: proto::order::order_event::Kind) -> Result<Input, WireError> {
     let event = proto::Event {
         aggregate_id: order_id().to_string(),
-        body: Some(proto::event::Body::Order(proto::order::OrderEvent { kind: Some(kind) })),
+        body: Some(proto::event::Body::Order(proto::order::OrderEvent {
+            kind: Some(kind),
+            summary: None,
+        })),
         ..Default::default()
     };
     Inventory::foreign(&event.encode_to_vec())
@@ -161,8 +164,11 @@ fn of_order(kind: proto::order::order_event::Kind) -> Result<Input, WireError> {
 #[test]
 fn the_lines_of_an_order_are_summed_for_each_sku() {
     use proto::order::order_event::Kind as Order;
-    let line =
-        |sku: &str, quantity| proto::order::Line { sku: sku.into(), quantity, unit_price: 1 };
+    let line = |sku: &str, quantity| proto::order::Line {
+        sku: sku.into(),
+        quantity,
+        ..Default::default()
+    };
     let placed = |lines| Order::Placed(proto::order::Placed { lines, ..Default::default() });
     let input = of_order(placed(vec![line("b", 1), line("a", 2), line("b", 3)]));
     let line_of = |sku, units| Line { stock: stock_id(sku, "main").expect("valid"), units };

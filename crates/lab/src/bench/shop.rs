@@ -1,6 +1,6 @@
 //! The shop of the benchmark: what it sells, and who orders what.
 
-use events::proto::{self, command::Body};
+use events::proto::{self, TaxBasis, command::Body};
 use protocol::{
     id::{CommandId, Shop},
     time::Timestamp,
@@ -113,7 +113,7 @@ pub(super) fn command(
     let lines = basket(random).into_iter().map(|(sku, quantity)| proto::order::RequestedLine {
         sku,
         quantity,
-        unit_price: None,
+        ..Default::default()
     });
     let order = proto::order::PlaceOrder {
         order_id: order_id(shop, &key),
@@ -121,9 +121,10 @@ pub(super) fn command(
         customer_id: format!("C-{}", number % 5_000),
         country: "GB".to_owned(),
         currency: "GBP".to_owned(),
+        tax_basis: TaxBasis::Included.into(),
         lines: lines.collect(),
-        charges: vec![],
         payment_method: "card".to_owned(),
+        ..Default::default()
     };
     proto::Command {
         id: CommandId::from_key(shop, &key).to_string(),

@@ -311,9 +311,12 @@ fn in_words(answer: &str) -> String {
 fn outcome(status: Status) -> (bool, &'static str) {
     let words = match status {
         Status::Paid => return (false, "paid"),
-        Status::Placed | Status::PaymentDue | Status::Authorized | Status::Confirmed => {
-            "not settled"
-        }
+        Status::AwaitsShipment => return (false, "confirmed"),
+        Status::Placed
+        | Status::PaymentDue
+        | Status::PaymentFailed
+        | Status::Authorized
+        | Status::Confirmed => "not settled",
         Status::Cancelled(reason) => match reason {
             order::CancelReason::Unspecified => "cancelled: no reason given",
             order::CancelReason::Requested => "cancelled: by the customer",
@@ -324,6 +327,7 @@ fn outcome(status: Status) -> (bool, &'static str) {
             order::CancelReason::PaymentTimeout => "cancelled: payment timeout",
             order::CancelReason::StockLost => "cancelled: hold expired",
             order::CancelReason::CaptureFailed => "cancelled: capture failed",
+            order::CancelReason::StockShort => "cancelled: stock short",
         },
     };
     (true, words)

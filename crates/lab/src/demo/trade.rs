@@ -217,13 +217,13 @@ impl Trade {
         let body = &response.body;
         let cancellation = &body["cancellation"];
         let shortage = &cancellation["shortages"][0];
+        let is_paid = body["payment_status"] == "paid";
         let is_late = match body["status"].as_str() {
             Some("cancelled") => cancellation["reason"].as_str().is_some_and(is_for_time),
-            Some("paid") => false,
-            // It had no end while the customer waited.
-            _ => true,
+            // Else it had no end while the customer waited.
+            _ => !is_paid,
         };
-        if body["status"] == "paid" {
+        if is_paid {
             self.winners += 1;
         } else if is_late {
             self.slow += 1;

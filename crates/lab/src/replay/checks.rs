@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use audit::Findings;
-use events::http::{LevelView, OrderGroup, OrderStatus};
+use events::http::{LevelView, OrderGroup};
 
 use super::{
     observed::Observed,
@@ -97,7 +97,7 @@ fn orders(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<
         Check::new(
             "orders that are paid, by the order service",
             paid,
-            counted(|group| group.status == OrderStatus::Paid, trade.known_paid.orders),
+            counted(OrderGroup::is_paid, trade.known_paid.orders),
         ),
         Check::new(
             "orders that come back as they were sold, to the last line and penny",
@@ -116,7 +116,7 @@ fn orders(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<
 fn money(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<Check> {
     let totals = &observed.totals;
     let paid = |groups: &[OrderGroup]| -> i64 {
-        let paid = groups.iter().filter(|group| group.status == OrderStatus::Paid);
+        let paid = groups.iter().filter(|group| group.is_paid());
         paid.map(|group| group.total).sum()
     };
     // What was there before is not of this replay, except the orders that were known.

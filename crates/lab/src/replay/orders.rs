@@ -136,7 +136,7 @@ pub(super) async fn place(
         wait = Some(SETTLE_TIMEOUT);
         let outcome = match read(client, response).await? {
             Answer::Rejected(why) => Outcome::Rejected(why),
-            Answer::Order(view) if view.status.is_final() => Outcome::Settled(view),
+            Answer::Order(view) if view.is_settled() => Outcome::Settled(view),
             Answer::Order(view) => {
                 if status == StatusCode::CONFLICT {
                     sleep(POLL_INTERVAL).await;
@@ -229,11 +229,18 @@ mod tests {
 
     /// The order as it comes back when it is paid.
     fn paid() -> Value {
-        let line = |sku, units| json!({"sku": sku, "quantity": units, "unit_price": 250});
+        let line = |sku, units| {
+            let line_id = sku;
+            json!({"line_id": line_id, "sku": sku, "quantity": units, "unit_price": 250})
+        };
         json!({
             "id": "00000000-0000-0000-0000-00000000000a",
             "reference": "536365",
-            "status": "paid",
+            "number": 1,
+            "status": "confirmed",
+            "payment_status": "paid",
+            "fulfilment_status": "unfulfilled",
+            "tax_basis": "included",
             "customer_id": "17850",
             "country": "United Kingdom",
             "lines": [line("A", 2), line("B", 1), line("A", 3)],

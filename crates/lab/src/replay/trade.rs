@@ -344,7 +344,7 @@ impl Trade {
             }
         }
         self.compare(order, &view);
-        if view.status == OrderStatus::Paid {
+        if view.status != OrderStatus::Cancelled {
             self.paid.add(view.total);
             if is_known {
                 self.known_paid.add(view.total);

@@ -1,54 +1,151 @@
 //! What an order is made of.
 
-use events::id::{Quantity, Sku};
-use serde::{Deserialize, Serialize};
+use std::{ops::Deref, sync::Arc};
 
-/// The status of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OrderStatus {
-    /// Waits for its stock to be held.
-    Placed,
-    /// Waits for its payment to be authorised.
-    PaymentDue,
-    /// Waits for its stock to be allocated.
-    Authorized,
-    /// Stands; its payment is being captured.
-    Confirmed,
-    /// Paid: the end of the saga.
-    Paid,
-    /// Cancelled: the end of the saga.
-    Cancelled,
+use events::{
+    id::{LineId, Location, Quantity, Sku},
+    money::{Tax, TaxBasis},
+};
+use protocol::time::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The lines of an order. They never change, and are shared rather than copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lines(Arc<[OrderLine]>);
+
+impl Deref for Lines {
+    type Target = [OrderLine];
+
+    fn deref(&self) -> &[OrderLine] {
+        &self.0
+    }
 }
 
-impl OrderStatus {
-    /// Every status, in the order of the saga.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Placed,
-        Self::PaymentDue,
-        Self::Authorized,
-        Self::Confirmed,
-        Self::Paid,
-        Self::Cancelled,
-    ];
+impl FromIterator<OrderLine> for Lines {
+    fn from_iter<I: IntoIterator<Item = OrderLine>>(lines: I) -> Self {
+        Self(lines.into_iter().collect())
+    }
+}
 
-    /// The status as it is in the database and in metrics.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Placed => "placed",
-            Self::PaymentDue => "payment_due",
-            Self::Authorized => "authorized",
-            Self::Confirmed => "confirmed",
-            Self::Paid => "paid",
-            Self::Cancelled => "cancelled",
-        }
+impl Default for Lines {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl Serialize for Lines {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Lines {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(|lines| Self(lines.into()))
+    }
+}
+
+/// One line of an order; amounts in the minor unit of the order's currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrderLine {
+    /// Identifies it in its order.
+    pub line_id: LineId,
+    /// The stock keeping unit.
+    pub sku: Sku,
+    /// The title as sold.
+    pub title: String,
+    /// The units.
+    pub quantity: Quantity,
+    /// The price of one unit as sold.
+    pub unit_price: i64,
+    /// What it costs less, each with its cause.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discounts: Vec<Discount>,
+    /// The tax on it after its discounts, as the caller gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax: Option<Tax>,
+}
+
+impl OrderLine {
+    /// What it costs after its discounts, before a tax that is not in the price.
+    pub(crate) fn net(&self) -> i128 {
+        let discounts: i128 = self.discounts.iter().map(|it| i128::from(it.amount)).sum();
+        i128::from(self.quantity.get()) * i128::from(self.unit_price) - discounts
     }
 
-    /// Whether nothing follows it.
-    #[cfg(test)]
-    pub(crate) fn is_final(self) -> bool {
-        matches!(self, Self::Paid | Self::Cancelled)
+    /// What is paid for it.
+    pub(crate) fn gross(&self, basis: TaxBasis) -> i128 {
+        basis.gross(self.net(), self.tax.as_ref())
     }
+}
+
+/// What a line costs less.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Discount {
+    /// Why, for example `SUMMER`.
+    pub code: String,
+    /// The amount for the whole line.
+    pub amount: i64,
+}
+
+/// Money that is not for goods: shipping, a fee.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Charge {
+    /// What it is for, for example `POST`.
+    pub code: String,
+    /// The amount in the minor unit of the order's currency.
+    pub amount: i64,
+    /// The tax on it, as the caller gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax: Option<Tax>,
+}
+
+impl Charge {
+    /// What is paid for it.
+    pub(crate) fn gross(&self, basis: TaxBasis) -> i128 {
+        basis.gross(i128::from(self.amount), self.tax.as_ref())
+    }
+}
+
+/// Units of a line that have left a location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShippedLine {
+    /// The line.
+    pub line_id: LineId,
+    /// Its SKU.
+    pub sku: Sku,
+    /// The units.
+    pub quantity: i64,
+}
+
+/// Why an order is on hold: the stock was corrected below what is promised, and is not enough for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hold {
+    /// What there is too little of.
+    pub sku: Sku,
+    /// Where.
+    pub location: Location,
+}
+
+/// Why a payment failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// The provider's code; empty when it was not the provider that refused.
+    pub code: String,
+    /// More about it, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// What the customer must do before a payment goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// Where it is done; empty when the client does without.
+    pub url: String,
+    /// What the provider's client needs for it; empty for nothing.
+    pub data: String,
+    /// Until when it can be done, where the provider says so.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Why an order is cancelled.
@@ -61,9 +158,9 @@ pub enum CancelReason {
     OutOfStock,
     /// The stock did not answer in time.
     StockTimeout,
-    /// The payment was declined.
+    /// The payment was declined, and no other one was made in time.
     PaymentDeclined,
-    /// The payment could not be carried out.
+    /// The payment could not be carried out, and no other one was made in time.
     PaymentFailed,
     /// The payment did not answer in time.
     PaymentTimeout,
@@ -71,11 +168,13 @@ pub enum CancelReason {
     StockLost,
     /// The authorised money could not be captured.
     CaptureFailed,
+    /// The stock was corrected below what is promised.
+    StockShort,
 }
 
 impl CancelReason {
     /// Every reason.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Requested,
         Self::OutOfStock,
         Self::StockTimeout,
@@ -84,6 +183,7 @@ impl CancelReason {
         Self::PaymentTimeout,
         Self::StockLost,
         Self::CaptureFailed,
+        Self::StockShort,
     ];
 
     /// The reason as it is in the database.
@@ -97,28 +197,9 @@ impl CancelReason {
             Self::PaymentTimeout => "payment_timeout",
             Self::StockLost => "stock_lost",
             Self::CaptureFailed => "capture_failed",
+            Self::StockShort => "stock_short",
         }
     }
-}
-
-/// One SKU of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OrderLine {
-    /// The stock keeping unit.
-    pub sku: Sku,
-    /// The units.
-    pub quantity: Quantity,
-    /// The price of one unit as sold, in the minor unit of the order's currency.
-    pub unit_price: i64,
-}
-
-/// Money that is not for goods: shipping, a fee.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Charge {
-    /// What it is for, for example `POST`.
-    pub code: String,
-    /// The amount in the minor unit of the order's currency.
-    pub amount: i64,
 }
 
 /// Why an order is cancelled.

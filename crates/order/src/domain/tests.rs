@@ -1,9 +1,13 @@
 //! The rules of the order service, given, when, then.
 
+mod placing;
+mod saga;
+mod shipping;
+
 use engine::{Cause, Context, Decision, Recorded, Rules};
 use events::{
-    id::{OrderId, Quantity, Reference, Sku},
-    money::{Currency, MAX_ORDER_TOTAL, MAX_UNIT_PRICE, Money},
+    id::{LineId, Location, OrderId, Quantity, Reference, Sku},
+    money::{Currency, Money, TaxBasis},
 };
 use protocol::{
     id::{EventId, Shop},
@@ -11,367 +15,42 @@ use protocol::{
 };
 
 use super::{
-    Answer, CancelAnswer, CancelReason, Cancellation, Charge, Event, Fact, Input, LineProblem,
-    LineProblemCode, OrderLine, OrderStatus, PlaceAnswer, Request, RequestedLine, Shortage, Signal,
+    Action, Answer, CancelReason, Cancellation, Charge, Event, Fact, Failure, FulfilmentStatus,
+    Hold, Input, Lines, ListedLines, OrderLine, OrderStatus, PaymentStatus, Request, RequestedLine,
+    Shipment, ShippedLine, Shortage, Signal, Statuses, Summary,
 };
 use crate::{
-    Orders, Policy,
-    store::{OrderContent, Price, Shop as State},
+    CapturePolicy, Orders, Policy, ShortRule,
+    store::{Product, Shop as State},
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_300_000_000_000);
 pub(crate) const RESERVE_BY: Timestamp = Timestamp::from_millis(1_300_000_300_000);
 pub(crate) const DUE_BY: Timestamp = Timestamp::from_millis(1_300_000_600_000);
 pub(crate) const ALLOCATE_BY: Timestamp = RESERVE_BY;
+pub(crate) const HELD_UNTIL: Timestamp = Timestamp::from_millis(1_300_000_900_000);
 
-#[test]
-fn an_order_is_placed_at_the_prices_of_the_catalogue() {
-    check(
-        &[],
-        &Input::Place(request(ANN)),
-        &answered(&[placed(ANN)], placed_answer(700, &[250, 100])),
-    );
-}
-
-fn placed_answer(total: i64, unit_prices: &[i64]) -> PlaceAnswer {
-    PlaceAnswer::Placed {
-        order_id: ANN,
-        total: gbp(total),
-        unit_prices: unit_prices.to_vec(),
-        placed_at: NOW,
-    }
-}
-
-#[test]
-fn a_price_as_sold_replaces_the_catalogues_whatever_its_currency() {
-    let mut wanted = request(ANN);
-    wanted.lines = vec![line("A", 2, Some(199)), line("EURO", 1, Some(0))];
-    wanted.charges = vec![Charge { code: "POST".into(), amount: 300 }];
-    let content = OrderContent {
-        lines: vec![sold("A", 2, 199), sold("EURO", 1, 0)],
-        charges: wanted.charges.clone(),
-        ..content()
-    };
-    let fact = Fact::Placed {
-        content,
-        total: gbp(698),
-        payment_method: "card".into(),
-        reserve_by: RESERVE_BY,
-    };
-    check(
-        &[],
-        &Input::Place(wanted),
-        &answered(&[Event { order_id: ANN, fact }], placed_answer(698, &[199, 0])),
-    );
-}
-
-#[test]
-fn everything_that_is_wrong_with_the_lines_is_answered_at_once() {
-    let mut wanted = request(ANN);
-    wanted.lines = vec![
-        line("NEW", 1, Some(5)),
-        line("A", 1, None),
-        line("GONE", 1, Some(5)),
-        line("EURO", 1, None),
-    ];
-    let problem = |line, sku, code| LineProblem { line, sku: self::sku(sku), code };
-    let problems = vec![
-        problem(0, "NEW", LineProblemCode::UnknownSku),
-        problem(2, "GONE", LineProblemCode::Discontinued),
-        problem(3, "EURO", LineProblemCode::OtherCurrency),
-    ];
-    let refused = answered(&[], PlaceAnswer::Refused { problems });
-    check(&[], &Input::Place(wanted), &refused);
-}
-
-#[test]
-fn a_reference_is_used_once_in_a_shop_for_good() {
-    let taken = answered(&[], PlaceAnswer::ReferenceTaken { order_id: ANN });
-    let mut history = vec![referenced(ANN, "PO 1")];
-    let mut wanted = request(BOB);
-    wanted.reference = Some(Reference::parse("PO 1").unwrap());
-    check(&history, &Input::Place(wanted.clone()), &taken);
-    history.push(cancelled(ANN, CancelReason::Requested, "", &[]));
-    check(&history, &Input::Place(wanted), &taken);
-}
-
-#[test]
-fn an_order_that_is_placed_again_stays_as_it_is() {
-    let before = answered(&[], PlaceAnswer::PlacedBefore { order_id: ANN });
-    let mut wanted = request(ANN);
-    check(&[placed(ANN)], &Input::Place(wanted.clone()), &before);
-    wanted.reference = Some(Reference::parse("PO 1").unwrap());
-    check(&[referenced(ANN, "PO 1")], &Input::Place(wanted), &before);
-}
-
-#[test]
-fn a_total_below_zero_or_beyond_reason_is_refused() {
-    let refused = answered(&[], PlaceAnswer::TotalOutOfRange);
-    let discount = |amount| {
-        let charges = vec![Charge { code: "D".into(), amount }];
-        Input::Place(Request { charges, ..request(ANN) })
-    };
-    check(&[], &discount(-701), &refused);
-    check(&[], &discount(i64::MAX), &refused);
-    check(&[], &discount(MAX_ORDER_TOTAL - 699), &refused);
-    let lines = vec![line("A", 1_000_000_000, Some(MAX_UNIT_PRICE)); 2_000];
-    check(&[], &Input::Place(Request { lines, ..request(ANN) }), &refused);
-
-    let state = fold(&[]);
-    for amount in [-700, MAX_ORDER_TOTAL - 700] {
-        let decision = decide(&state, &discount(amount));
-        assert_eq!(decision.events.len(), 1, "a charge of {amount} was refused");
-    }
-}
-
-#[test]
-fn an_order_of_nothing_but_free_lines_goes_the_same_way() {
-    let lines = vec![line("A", 1, Some(0))];
-    let mut state = fold(&[]);
-    let mut log = Vec::new();
-    run(&mut state, &mut log, &Input::Place(Request { lines, ..request(ANN) }));
-    for signal in happy_path() {
-        run(&mut state, &mut log, &Input::Signal { order_id: ANN, signal });
-    }
-    assert_eq!(log.last().map(|event| event.fact.status()), Some(OrderStatus::Paid));
-}
-
-#[test]
-fn payment_is_due_when_the_stock_is_held() {
-    check(&[placed(ANN)], &signal(ANN, Signal::Reserved), &events(&[payment_due(ANN)]));
-}
-
-#[test]
-fn too_little_stock_cancels_and_names_what_was_short() {
-    let shortages = vec![shortage("A", 2, 1)];
-    check(
-        &[placed(ANN)],
-        &signal(ANN, Signal::Refused { shortages: shortages.clone() }),
-        &events(&[cancelled(ANN, CancelReason::OutOfStock, "", &shortages)]),
-    );
-}
-
-#[test]
-fn stock_that_does_not_answer_in_time_cancels() {
-    let deadline = RESERVE_BY;
-    check(
-        &[placed(ANN)],
-        &signal(ANN, Signal::DeadlinePassed { deadline }),
-        &events(&[cancelled(ANN, CancelReason::StockTimeout, "", &[])]),
-    );
-}
-
-#[test]
-fn an_authorised_payment_has_the_stock_allocated() {
-    check(
-        &[placed(ANN), payment_due(ANN)],
-        &signal(ANN, Signal::Authorized),
-        &events(&[authorized(ANN)]),
-    );
-}
-
-#[test]
-fn a_declined_payment_cancels_with_the_providers_code() {
-    check(
-        &[placed(ANN), payment_due(ANN)],
-        &signal(ANN, Signal::Declined { code: "insufficient_funds".into() }),
-        &events(&[cancelled(ANN, CancelReason::PaymentDeclined, "insufficient_funds", &[])]),
-    );
-}
-
-#[test]
-fn a_payment_that_cannot_be_carried_out_cancels() {
-    check(
-        &[placed(ANN), payment_due(ANN)],
-        &signal(ANN, Signal::Failed { detail: "no route".into() }),
-        &events(&[cancelled(ANN, CancelReason::PaymentFailed, "no route", &[])]),
-    );
-}
-
-#[test]
-fn a_payment_that_does_not_answer_in_time_cancels() {
-    check(
-        &[placed(ANN), payment_due(ANN)],
-        &signal(ANN, Signal::DeadlinePassed { deadline: DUE_BY }),
-        &events(&[cancelled(ANN, CancelReason::PaymentTimeout, "", &[])]),
-    );
-}
-
-#[test]
-fn allocated_stock_confirms() {
-    check(
-        &[placed(ANN), payment_due(ANN), authorized(ANN)],
-        &signal(ANN, Signal::Allocated),
-        &events(&[confirmed(ANN)]),
-    );
-}
-
-#[test]
-fn lost_stock_cancels_and_names_what_was_short() {
-    let shortages = vec![shortage("A", 2, 0)];
-    check(
-        &[placed(ANN), payment_due(ANN), authorized(ANN)],
-        &signal(ANN, Signal::Lost { shortages: shortages.clone() }),
-        &events(&[cancelled(ANN, CancelReason::StockLost, "", &shortages)]),
-    );
-}
-
-#[test]
-fn stock_that_is_not_allocated_in_time_cancels() {
-    check(
-        &[placed(ANN), payment_due(ANN), authorized(ANN)],
-        &signal(ANN, Signal::DeadlinePassed { deadline: ALLOCATE_BY }),
-        &events(&[cancelled(ANN, CancelReason::StockTimeout, "", &[])]),
-    );
-}
-
-#[test]
-fn captured_money_pays() {
-    check(
-        &[placed(ANN), payment_due(ANN), authorized(ANN), confirmed(ANN)],
-        &signal(ANN, Signal::Captured { amount: gbp(700) }),
-        &events(&[paid(ANN)]),
-    );
-}
-
-#[test]
-fn money_that_cannot_be_captured_cancels() {
-    check(
-        &[placed(ANN), payment_due(ANN), authorized(ANN), confirmed(ANN)],
-        &signal(ANN, Signal::CaptureFailed { code: "expired".into() }),
-        &events(&[cancelled(ANN, CancelReason::CaptureFailed, "expired", &[])]),
-    );
-}
-
-#[test]
-fn an_order_is_cancelled_on_request_until_it_is_confirmed() {
-    let saga = [placed(ANN), payment_due(ANN), authorized(ANN), confirmed(ANN), paid(ANN)];
-    for steps in 1..=3 {
-        check(
-            &saga[..steps],
-            &cancel(ANN, "changed my mind"),
-            &answered(
-                &[cancelled(ANN, CancelReason::Requested, "changed my mind", &[])],
-                CancelAnswer::Cancelled,
-            ),
-        );
-    }
-    for (steps, status) in [(4, OrderStatus::Confirmed), (5, OrderStatus::Paid)] {
-        let too_late = CancelAnswer::TooLate { status };
-        check(&saga[..steps], &cancel(ANN, ""), &answered(&[], too_late));
-    }
-}
-
-#[test]
-fn cancelling_what_is_cancelled_or_unknown_changes_nothing() {
-    check(
-        &[placed(ANN), cancelled(ANN, CancelReason::OutOfStock, "", &[])],
-        &cancel(ANN, "me too"),
-        &answered(&[], CancelAnswer::Cancelled),
-    );
-    check(&[placed(ANN)], &cancel(BOB, ""), &answered(&[], CancelAnswer::NotFound));
-}
-
-#[test]
-fn an_answer_about_an_order_that_nobody_knows_changes_nothing() {
-    for signal in every_signal(RESERVE_BY) {
-        check(&[placed(ANN)], &self::signal(BOB, signal), &Decision::nothing());
-    }
-}
-
-#[test]
-fn a_deadline_that_is_no_longer_in_place_changes_nothing() {
-    for deadline in [RESERVE_BY, NOW] {
-        check(
-            &[placed(ANN), payment_due(ANN)],
-            &signal(ANN, Signal::DeadlinePassed { deadline }),
-            &Decision::nothing(),
-        );
-    }
-}
-
-#[test]
-fn the_price_list_follows_the_catalogue() {
-    let mut state = fold(&[]);
-    let mut put = |minor, active| {
-        let price = Price { price: gbp(minor), active };
-        Orders::replicate(&mut state, &Input::Priced { sku: sku("NEW"), price: price.clone() });
-        assert_eq!(state.prices.get(&sku("NEW")), Some(&price));
-    };
-    put(5, true);
-    put(6, false);
-}
-
-#[test]
-fn every_way_through_the_saga_ends_once_whatever_comes_late_or_twice() {
-    let mut finals = Vec::new();
-    check_every_continuation(&[placed(ANN)], &mut finals);
-    finals.sort_by_key(|event| format!("{event:?}"));
-    // Three cancelled steps of three reasons each and a request, a capture that fails, and paid.
-    let paid = finals.iter().filter(|event| event.fact.status() == OrderStatus::Paid).count();
-    assert_eq!((paid, finals.len()), (1, 3 + 4 + 3 + 1 + 1));
-}
-
-#[test]
-fn the_whole_saga_fed_twice_in_every_late_position_is_the_saga() {
-    let mut inputs = vec![Input::Place(request(ANN))];
-    inputs.extend(happy_path().map(|signal| Input::Signal { order_id: ANN, signal }));
-    let once = [placed(ANN), payment_due(ANN), authorized(ANN), confirmed(ANN), paid(ANN)];
-
-    let mut state = fold(&[]);
-    let mut log = Vec::new();
-    for (index, input) in inputs.iter().enumerate() {
-        run(&mut state, &mut log, input);
-        // Everything that has come so far comes again.
-        for late in &inputs[..=index] {
-            run(&mut state, &mut log, late);
-        }
-        assert_eq!(log, once[..=index]);
-    }
-}
-
-/// Tries every input on every state that an order can reach, each of them twice. Each way must
-/// end in one final event, after which nothing follows and no deadline is left.
-#[track_caller]
-fn check_every_continuation(history: &[Event], finals: &mut Vec<Event>) {
-    let state = fold(history);
-    let order = state.orders.get(&ANN).expect("is placed");
-    assert_eq!(order.version, history.len() as u64, "versions have a gap");
-    let terminal = history.iter().filter(|event| event.fact.status().is_final()).count();
-    assert_eq!(terminal, usize::from(order.status.is_final()), "{history:?}");
-    let awaited = !order.status.is_final() && order.status != OrderStatus::Confirmed;
-    assert_eq!(order.deadline.is_some(), awaited, "{history:?}");
-    if order.status.is_final() {
-        finals.extend(history.last().cloned());
-    }
-
-    let mut inputs = vec![Input::Place(request(ANN)), cancel(ANN, "")];
-    let deadline = order.deadline.unwrap_or(RESERVE_BY);
-    inputs.extend(every_signal(deadline).into_iter().map(|signal| self::signal(ANN, signal)));
-    for input in inputs {
-        let mut state = fold(history);
-        let mut log = history.to_vec();
-        run(&mut state, &mut log, &input);
-        let once = log.clone();
-        run(&mut state, &mut log, &input);
-        assert_eq!(log, once, "{input:?} had an effect twice");
-        if log.len() > history.len() {
-            assert!(!order.status.is_final(), "{input:?} changed a final order");
-            assert_eq!(log.len(), history.len() + 1, "{input:?}");
-            check_every_continuation(&log, finals);
-        }
-    }
+/// Orders with other settings than the default ones.
+pub(crate) fn orders(change: impl FnOnce(&mut Policy)) -> Orders {
+    let mut policy = Policy::default();
+    change(&mut policy);
+    Orders { policy }
 }
 
 fn decide(state: &State, input: &Input) -> Decision<Event, Answer> {
-    Orders { policy: Policy::default() }.decide(state, input, NOW)
+    orders(|_| ()).decide(state, input, NOW)
 }
 
 /// Decides on an input and folds what follows.
 fn run(state: &mut State, log: &mut Vec<Event>, input: &Input) {
-    for event in decide(state, input).events {
+    run_with(&orders(|_| ()), state, log, input);
+}
+
+fn run_with(orders: &Orders, state: &mut State, log: &mut Vec<Event>, input: &Input) {
+    for event in orders.decide(state, input, NOW).events {
+        let version = Orders::version(state, &event) + 1;
         log.push(event.clone());
-        Orders::apply(state, &recorded(event, log.len() as u64));
+        Orders::apply(state, &recorded(event, version));
     }
 }
 
@@ -380,9 +59,9 @@ fn check(given: &[Event], when: &Input, then: &Decision<Event, Answer>) {
     assert_eq!(&decide(&fold(given), when), then);
 }
 
-/// The state after a history of one order, in a shop whose price list has `A` and `B` in pounds,
-/// `EURO` in euros, and `GONE`, which is no longer sold.
-fn fold(history: &[Event]) -> State {
+/// The state after a history, in a shop whose catalogue has `A` and `B` in pounds, `EURO` in euros, and
+/// `GONE`, which is no longer sold.
+pub(crate) fn fold(history: &[Event]) -> State {
     let mut state = State::default();
     for (name, minor, currency, active) in [
         ("A", 250, "GBP", true),
@@ -391,13 +70,13 @@ fn fold(history: &[Event]) -> State {
         ("GONE", 1, "GBP", false),
     ] {
         let price = Money { minor, currency: Currency::parse(currency).unwrap() };
-        Orders::replicate(
-            &mut state,
-            &Input::Priced { sku: sku(name), price: Price { price, active } },
-        );
+        let tax_basis = TaxBasis::Included;
+        let product = Product { title: format!("{name}, a title"), price, tax_basis, active };
+        Orders::replicate(&mut state, &Input::ProductChanged { sku: sku(name), product });
     }
-    for (index, event) in history.iter().enumerate() {
-        Orders::apply(&mut state, &recorded(event.clone(), index as u64 + 1));
+    for event in history {
+        let version = Orders::version(&state, event) + 1;
+        Orders::apply(&mut state, &recorded(event.clone(), version));
     }
     state
 }
@@ -423,6 +102,7 @@ pub(crate) fn recorded(event: Event, version: u64) -> Recorded<Event> {
 
 pub(crate) const ANN: OrderId = id(1);
 pub(crate) const BOB: OrderId = id(2);
+pub(crate) const CID: OrderId = id(3);
 
 const fn id(number: u128) -> OrderId {
     OrderId(uuid::Uuid::from_u128(number))
@@ -436,19 +116,35 @@ pub(crate) fn gbp(minor: i64) -> Money {
     Money { minor, currency: Currency::parse("GBP").unwrap() }
 }
 
+/// A line with the id of its SKU.
 pub(crate) fn line(name: &str, units: i64, unit_price: Option<i64>) -> RequestedLine {
-    RequestedLine { sku: sku(name), quantity: Quantity::parse(units).unwrap(), unit_price }
+    RequestedLine {
+        line_id: LineId::parse(name).unwrap(),
+        sku: sku(name),
+        quantity: Quantity::parse(units).unwrap(),
+        unit_price,
+        discounts: vec![],
+        tax: None,
+    }
 }
 
 fn sold(name: &str, units: i64, unit_price: i64) -> OrderLine {
-    OrderLine { sku: sku(name), quantity: Quantity::parse(units).unwrap(), unit_price }
+    OrderLine {
+        line_id: LineId::parse(name).unwrap(),
+        sku: sku(name),
+        title: format!("{name}, a title"),
+        quantity: Quantity::parse(units).unwrap(),
+        unit_price,
+        discounts: vec![],
+        tax: None,
+    }
 }
 
 pub(crate) fn shortage(name: &str, requested: i64, available: i64) -> Shortage {
     Shortage { sku: sku(name), requested, available }
 }
 
-/// An order of 2 `A` and 2 `B`, £7.00 by the price list.
+/// An order of 2 `A` and 2 `B`, £7.00 by the catalogue.
 pub(crate) fn request(order_id: OrderId) -> Request {
     Request {
         order_id,
@@ -456,67 +152,169 @@ pub(crate) fn request(order_id: OrderId) -> Request {
         customer_id: None,
         country: "France".into(),
         currency: Currency::parse("GBP").unwrap(),
+        tax_basis: TaxBasis::Included,
         lines: vec![line("A", 2, None), line("B", 2, None)],
         charges: vec![],
         payment_method: "card".into(),
+        expected_total: None,
     }
 }
 
-fn content() -> OrderContent {
-    OrderContent {
-        reference: None,
-        customer_id: None,
-        country: "France".into(),
-        lines: vec![sold("A", 2, 250), sold("B", 2, 100)],
-        charges: vec![],
-    }
+pub(crate) fn lines() -> Lines {
+    [sold("A", 2, 250), sold("B", 2, 100)].into_iter().collect()
 }
 
-fn placed_with(order_id: OrderId, content: OrderContent) -> Event {
-    let payment_method = "card".into();
-    let fact = Fact::Placed { content, total: gbp(700), payment_method, reserve_by: RESERVE_BY };
-    Event { order_id, fact }
+pub(crate) fn listed() -> ListedLines {
+    ListedLines { lines: lines(), count: 2, basis: TaxBasis::Included, placed_position: 1 }
 }
 
-pub(crate) fn placed(order_id: OrderId) -> Event {
-    placed_with(order_id, content())
-}
-
-pub(crate) fn referenced(order_id: OrderId, reference: &str) -> Event {
-    let reference = Some(Reference::parse(reference).unwrap());
-    placed_with(order_id, OrderContent { reference, ..content() })
-}
-
-pub(crate) fn payment_due(order_id: OrderId) -> Event {
-    let payment_method = "card".into();
-    let fact = Fact::PaymentDue { amount: gbp(700), payment_method, due_by: DUE_BY };
-    Event { order_id, fact }
-}
-
-pub(crate) fn authorized(order_id: OrderId) -> Event {
-    Event { order_id, fact: Fact::Authorized { allocate_by: ALLOCATE_BY } }
-}
-
-pub(crate) fn confirmed(order_id: OrderId) -> Event {
-    Event { order_id, fact: Fact::Confirmed { amount: gbp(700) } }
-}
-
-pub(crate) fn paid(order_id: OrderId) -> Event {
-    Event { order_id, fact: Fact::Paid { amount: gbp(700) } }
-}
-
-pub(crate) fn cancelled(
+/// The history of an order of 2 `A` and 2 `B`, event by event: each carries the statuses that follow.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
     order_id: OrderId,
-    reason: CancelReason,
-    detail: &str,
-    shortages: &[Shortage],
-) -> Event {
-    let cancellation =
-        Cancellation { reason, detail: detail.into(), shortages: shortages.to_vec() };
-    Event { order_id, fact: Fact::Cancelled(cancellation) }
+    summary: Summary,
+    pub(crate) events: Vec<Event>,
 }
 
-fn signal(order_id: OrderId, signal: Signal) -> Input {
+impl History {
+    /// It is placed as the shop's first order.
+    pub(crate) fn placed(order_id: OrderId) -> Self {
+        Self::placed_as(order_id, 1, None)
+    }
+
+    pub(crate) fn placed_as(order_id: OrderId, number: u64, reference: Option<&str>) -> Self {
+        Self::placed_for(order_id, number, reference, gbp(700), "card")
+    }
+
+    pub(crate) fn placed_for(
+        order_id: OrderId,
+        number: u64,
+        reference: Option<&str>,
+        total: Money,
+        payment_method: &str,
+    ) -> Self {
+        let fact = Fact::Placed {
+            country: "France".into(),
+            tax_basis: TaxBasis::Included,
+            lines: lines(),
+            charges: vec![],
+            payment_method: payment_method.into(),
+            reserve_by: RESERVE_BY,
+        };
+        let statuses =
+            Statuses(OrderStatus::Placed, PaymentStatus::Pending, FulfilmentStatus::Unfulfilled);
+        let reference = reference.map(|text| Reference::parse(text).unwrap());
+        let summary = Summary { number, reference, customer_id: None, total, statuses };
+        Self { order_id, summary, events: vec![] }.then(fact, statuses)
+    }
+
+    /// An event after which it has these statuses.
+    pub(crate) fn then(mut self, fact: Fact, statuses: Statuses) -> Self {
+        self.summary.statuses = statuses;
+        let summary = self.summary.clone();
+        self.events.push(Event { order_id: self.order_id, summary, fact });
+        self
+    }
+
+    pub(crate) fn order(self, fact: Fact, status: OrderStatus) -> Self {
+        let statuses = self.summary.statuses.with_order(status);
+        self.then(fact, statuses)
+    }
+
+    pub(crate) fn payment(self, fact: Fact, status: PaymentStatus) -> Self {
+        let statuses = self.summary.statuses.with_payment(status);
+        self.then(fact, statuses)
+    }
+
+    pub(crate) fn payment_due(self) -> Self {
+        self.payment_due_again(1, "card", DUE_BY)
+    }
+
+    pub(crate) fn payment_due_again(self, payment: u32, method: &str, due_by: Timestamp) -> Self {
+        let fact = Fact::PaymentDue {
+            payment,
+            amount: gbp(700),
+            payment_method: method.into(),
+            due_by,
+            held_until: HELD_UNTIL,
+            capture_policy: CapturePolicy::OnConfirmation,
+        };
+        self.payment(fact, PaymentStatus::Pending)
+    }
+
+    pub(crate) fn declined(self, payment: u32) -> Self {
+        let failure = Failure { code: "declined".into(), detail: String::new() };
+        let fact = Fact::PaymentFailed { payment, failure, retry_until: Some(HELD_UNTIL) };
+        self.payment(fact, PaymentStatus::Failed)
+    }
+
+    pub(crate) fn authorized(self) -> Self {
+        let fact = Fact::Authorized { payment: Some(1), allocate_by: ALLOCATE_BY };
+        self.payment(fact, PaymentStatus::Authorized)
+    }
+
+    pub(crate) fn confirmed(self) -> Self {
+        let fact = Fact::Confirmed { payment: Some(1), capture: Some(gbp(700)) };
+        self.order(fact, OrderStatus::Confirmed)
+    }
+
+    pub(crate) fn paid(self) -> Self {
+        let fact = Fact::Paid { payment: Some(1), amount: gbp(700), listed: listed() };
+        self.payment(fact, PaymentStatus::Paid)
+    }
+
+    pub(crate) fn cancelled(
+        self,
+        reason: CancelReason,
+        detail: &str,
+        shortages: &[Shortage],
+    ) -> Self {
+        let payments = self
+            .events
+            .iter()
+            .filter(|event| matches!(event.fact, Fact::PaymentDue { .. }))
+            .count() as u32;
+        let fact = Fact::Cancelled {
+            cancellation: Cancellation {
+                reason,
+                detail: detail.into(),
+                shortages: shortages.to_vec(),
+            },
+            listed: listed(),
+            payments,
+        };
+        self.order(fact, OrderStatus::Cancelled)
+    }
+
+    pub(crate) fn on_hold(self) -> Self {
+        let statuses = self.summary.statuses;
+        self.then(Fact::PutOnHold(Hold { sku: sku("A"), location: main_location() }), statuses)
+    }
+
+    /// It was placed, and so on until it was paid.
+    pub(crate) fn paid_order() -> Self {
+        Self::placed(ANN).payment_due().authorized().confirmed().paid()
+    }
+
+    /// The last event.
+    fn last(&self) -> Event {
+        self.events.last().cloned().expect("is placed")
+    }
+}
+
+/// Given this history, the input leads to the events by which `after` is longer.
+#[track_caller]
+fn leads_to(given: &History, when: &Input, after: &History) {
+    assert_eq!(after.events[..given.events.len()], given.events);
+    check(&given.events, when, &Decision::events(after.events[given.events.len()..].to_vec()));
+}
+
+#[track_caller]
+fn leads_to_nothing(given: &History, when: &Input) {
+    check(&given.events, when, &Decision::nothing());
+}
+
+pub(crate) fn signal(order_id: OrderId, signal: Signal) -> Input {
     Input::Signal { order_id, signal }
 }
 
@@ -526,28 +324,34 @@ fn cancel(order_id: OrderId, note: &str) -> Input {
 
 /// The answers that bring an order to paid.
 pub(crate) fn happy_path() -> [Signal; 4] {
-    let amount = gbp(700);
-    [Signal::Reserved, Signal::Authorized, Signal::Allocated, Signal::Captured { amount }]
+    [
+        Signal::Reserved { held_until: HELD_UNTIL },
+        Signal::Authorized { payment: 1 },
+        Signal::Allocated,
+        Signal::Captured { payment: 1, amount: gbp(700) },
+    ]
 }
 
 pub(crate) fn every_signal(deadline: Timestamp) -> Vec<Signal> {
     let shortages = vec![shortage("A", 2, 1)];
+    let action = Action { url: "https://3ds".into(), data: String::new(), expires_at: None };
     let mut signals = happy_path().to_vec();
     signals.extend([
         Signal::Refused { shortages: shortages.clone() },
-        Signal::Declined { code: "declined".into() },
-        Signal::Failed { detail: "failed".into() },
+        Signal::Declined { payment: 1, code: "declined".into() },
+        Signal::Failed { payment: 1, detail: "failed".into() },
+        Signal::ActionRequired { payment: 1, action },
         Signal::Lost { shortages },
-        Signal::CaptureFailed { code: "expired".into() },
+        Signal::CaptureFailed { payment: 1, code: "expired".into() },
         Signal::DeadlinePassed { deadline },
     ]);
     signals
 }
 
-fn events(events: &[Event]) -> Decision<Event, Answer> {
-    Decision::events(events.to_vec())
-}
-
 fn answered(events: &[Event], answer: impl Into<Answer>) -> Decision<Event, Answer> {
     Decision::answered(events.to_vec(), answer.into())
+}
+
+fn main_location() -> Location {
+    Location::main()
 }

@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 use engine::{Queries, Row, Rules, Wire, WireError, documents};
 use events::{
     id::OrderId,
-    proto::order::{self, GetHistory, GetOrder, GetOrderByReference, GetTotals, TotalsGroup},
+    proto::{
+        Price, TaxBasis,
+        order::{
+            self, GetHistory, GetOrder, GetOrderByReference, GetTotals, ListOnHold, TotalsGroup,
+        },
+    },
     questions::Question,
 };
 use prost::Message;
@@ -16,38 +21,77 @@ use crate::{
     Orders, Policy,
     domain::{
         CancelReason, Event,
-        tests::{
-            ANN, BOB, authorized, cancelled, confirmed, paid, payment_due, placed, recorded,
-            referenced, shortage,
-        },
+        tests::{ANN, BOB, CID, History, recorded, shortage},
     },
     store::{self, ReferencedOrder, TABLES},
 };
 
+fn gbp(minor: i64) -> Option<events::proto::Money> {
+    Some(events::proto::Money { minor, currency: "GBP".to_owned() })
+}
+
+fn price(minor: i64) -> Option<Price> {
+    Some(Price { money: gbp(minor), tax_basis: TaxBasis::Included.into() })
+}
+
 #[tokio::test]
-async fn an_order_reads_as_it_was_placed_with_why_it_is_cancelled() {
+async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
     let database = Database::open().await;
-    let cancelled = cancelled(ANN, CancelReason::OutOfStock, "", &[shortage("A", 2, 1)]);
-    database.fold(&[(referenced(ANN, "PO \"1\" ü"), 1), (cancelled, 2)]).await;
-    let line = |sku: &str, unit_price| order::Line { sku: sku.into(), quantity: 2, unit_price };
-    let shortage = order::Shortage { sku: "A".into(), requested: 2, available: 1 };
+    let shortages = [shortage("A", 2, 1)];
+    let history = History::placed_as(ANN, 7, Some("PO \"1\" ü"))
+        .payment_due()
+        .declined(1)
+        .cancelled(CancelReason::OutOfStock, "", &shortages);
+    database.fold(&history.events).await;
+    let line = |sku: &str, unit_price| order::Line {
+        line_id: sku.into(),
+        sku: sku.into(),
+        title: format!("{sku}, a title"),
+        quantity: 2,
+        unit_price: price(unit_price),
+        discounts: vec![],
+        tax: None,
+    };
+    let payment_id = format!("{ANN}-1");
+    let failure = order::PaymentFailed {
+        payment_id: payment_id.clone(),
+        code: "declined".into(),
+        detail: String::new(),
+        retry_until: None,
+    };
     let expected = order::Order {
         order_id: ANN.to_string(),
-        reference: Some("PO \"1\" ü".to_owned()),
-        status: order::OrderStatus::Cancelled.into(),
-        customer_id: None,
+        summary: Some(order::Summary {
+            number: 7,
+            reference: "PO \"1\" ü".to_owned(),
+            customer_id: String::new(),
+            total: gbp(700),
+            status: order::OrderStatus::Cancelled.into(),
+            payment_status: order::PaymentStatus::Failed.into(),
+            fulfilment_status: order::FulfilmentStatus::Unfulfilled.into(),
+        }),
         country: "France".to_owned(),
+        tax_basis: TaxBasis::Included.into(),
         lines: vec![line("A", 250), line("B", 100)],
+        shipped: vec![],
         charges: vec![],
-        total: Some(events::proto::Money { minor: 700, currency: "GBP".to_owned() }),
-        cancellation: Some(order::Cancelled {
+        payments: vec![order::OrderPayment {
+            payment_id,
+            status: order::PaymentStatus::Failed.into(),
+            captured: 0,
+            refunded: 0,
+            failure: Some(failure),
+            action: None,
+        }],
+        hold: None,
+        cancellation: Some(order::Cancellation {
             reason: order::CancelReason::OutOfStock.into(),
             detail: String::new(),
-            shortages: vec![shortage],
+            shortages: vec![order::Shortage { sku: "A".into(), requested: 2, available: 1 }],
         }),
         placed_at: Some(time(1)),
-        updated_at: Some(time(2)),
-        version: 2,
+        updated_at: Some(time(4)),
+        version: 4,
     };
     let of = |id: OrderId| GetOrder { order_id: id.to_string() };
     let referenced = |reference: &str| GetOrderByReference { reference: reference.to_owned() };
@@ -60,7 +104,7 @@ async fn an_order_reads_as_it_was_placed_with_why_it_is_cancelled() {
 #[tokio::test]
 async fn the_history_has_each_event_with_time_and_cause() {
     let database = Database::open().await;
-    database.fold(&[(placed(ANN), 1), (payment_due(ANN), 2)]).await;
+    database.fold(&History::placed(ANN).payment_due().events).await;
     let step = |version: u64, event: &str| order::Step {
         version,
         event: event.to_owned(),
@@ -78,27 +122,58 @@ async fn the_history_has_each_event_with_time_and_cause() {
 }
 
 #[tokio::test]
-async fn orders_are_counted_by_status_and_reason() {
+async fn orders_are_counted_by_statuses_and_reason() {
     let database = Database::open().await;
     assert_eq!(database.ask(GetTotals {}).await, Some(order::Totals::default()));
     let reasons = [CancelReason::Requested, CancelReason::OutOfStock, CancelReason::Requested];
     for (number, reason) in reasons.into_iter().enumerate() {
         let id = OrderId(uuid::Uuid::from_u128(number as u128 + 10));
-        database.fold(&[(placed(id), 1), (cancelled(id, reason, "", &[]), 2)]).await;
+        database.fold(&History::placed(id).cancelled(reason, "", &[]).events).await;
     }
-    let all = [placed(ANN), payment_due(ANN), authorized(ANN), confirmed(ANN), paid(ANN)];
-    let all: Vec<_> = all.into_iter().zip(1..).collect();
-    database.fold(&all).await;
-    let group = |status: order::OrderStatus, reason: order::CancelReason, orders, total| {
-        TotalsGroup { status: status.into(), reason: reason.into(), orders, total }
+    database.fold(&History::paid_order().events).await;
+    let group =
+        |status: order::OrderStatus, payment: order::PaymentStatus, reason, orders| TotalsGroup {
+            status: status.into(),
+            payment_status: payment.into(),
+            fulfilment_status: order::FulfilmentStatus::Unfulfilled.into(),
+            reason: order::CancelReason::into(reason),
+            orders,
+            total: orders * 700,
+        };
+    let cancelled = |reason, orders| {
+        group(order::OrderStatus::Cancelled, order::PaymentStatus::Pending, reason, orders)
     };
-    let cancelled = order::OrderStatus::Cancelled;
     let groups = vec![
-        group(cancelled, order::CancelReason::OutOfStock, 1, 700),
-        group(cancelled, order::CancelReason::Requested, 2, 1400),
-        group(order::OrderStatus::Paid, order::CancelReason::Unspecified, 1, 700),
+        cancelled(order::CancelReason::OutOfStock, 1),
+        cancelled(order::CancelReason::Requested, 2),
+        group(
+            order::OrderStatus::Confirmed,
+            order::PaymentStatus::Paid,
+            order::CancelReason::Unspecified,
+            1,
+        ),
     ];
     assert_eq!(database.ask(GetTotals {}).await, Some(order::Totals { groups }));
+}
+
+#[tokio::test]
+async fn the_orders_on_hold_are_listed_page_by_page() {
+    let database = Database::open().await;
+    for (id, number) in [(ANN, 1), (BOB, 2), (CID, 3)] {
+        let history = History::placed_as(id, number, None);
+        let history = if id == BOB { history } else { history.on_hold() };
+        database.fold(&history.events).await;
+    }
+    let page = async |after: &str, limit| {
+        let question = ListOnHold { after: after.to_owned(), limit };
+        let orders = database.ask(question).await.unwrap_or_default().orders;
+        orders.into_iter().map(|order| order.order_id).collect::<Vec<_>>()
+    };
+    let (ann, cid) = (ANN.to_string(), CID.to_string());
+    assert_eq!(page("", 100).await, [ann.clone(), cid.clone()]);
+    assert_eq!(page("", 1).await, [ann.clone()]);
+    assert_eq!(page(&ann, 1).await, [cid.clone()]);
+    assert_eq!(page(&cid, 1).await, Vec::<String>::new());
 }
 
 #[test]
@@ -141,13 +216,13 @@ impl Database {
         Self { pool, _folder: folder }
     }
 
-    /// Writes the rows that follow from these events with their versions.
-    async fn fold(&self, events: &[(Event, u64)]) {
+    /// Writes the rows that follow from these events of an order.
+    async fn fold(&self, events: &[Event]) {
         let mut state = store::Shop::default();
-        for (event, version) in events {
-            Orders::apply(&mut state, &recorded(event.clone(), *version));
+        for (event, version) in events.iter().zip(1..) {
+            Orders::apply(&mut state, &recorded(event.clone(), version));
         }
-        for id in events.iter().map(|(event, _)| event.order_id).collect::<BTreeSet<_>>() {
+        for id in events.iter().map(|event| event.order_id).collect::<BTreeSet<_>>() {
             self.put(&id, state.orders.get(&id)).await;
             self.put(&id, state.cancellations.get(&id)).await;
             self.put(&id, state.histories.get(&id)).await;

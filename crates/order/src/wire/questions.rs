@@ -2,17 +2,27 @@
 
 use engine::WireError;
 use events::{
-    id::{OrderId, Reference},
-    proto::order::{self, order_question::Question as Asked},
+    id::{OrderId, PaymentId, Reference},
+    proto::{
+        TaxBasis,
+        order::{self, order_question::Question as Asked},
+    },
 };
 use prost::Message;
 use protocol::proto::Cause;
 
-use super::{cancellation_to_wire, charge_to_wire, line_to_wire, reason_to_wire, status_to_wire};
-use crate::{
-    query::{Found, FoundOrder, Group, Question},
-    store::{Order, OrderContent, Step},
+use super::{
+    facts::{self, Terms},
+    fulfilment_status_to_wire, payment_status_to_wire, reason_to_wire, status_to_wire,
 };
+use crate::{
+    domain::{Cancellation, Statuses, Summary},
+    query::{Found, FoundOrder, Group, Question},
+    store::{Order, OrderContent, OrderPayment, Step},
+};
+
+/// The most orders of one answer.
+const MAX_ORDERS: u32 = 1_000;
 
 pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
     let asked = order::OrderQuestion::decode(payload)?.question;
@@ -21,6 +31,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
         Asked::GetOrderByReference(get) => Question::ByReference(Reference::parse(&get.reference)?),
         Asked::GetHistory(get) => Question::History(OrderId::parse(&get.order_id)?),
         Asked::GetTotals(order::GetTotals {}) => Question::Totals,
+        Asked::ListOnHold(list) => Question::OnHold(list.after, list.limit.clamp(1, MAX_ORDERS)),
     })
 }
 
@@ -35,26 +46,57 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
         Found::Totals(groups) => {
             order::Totals { groups: groups.iter().map(encode_group).collect() }.encode_to_vec()
         }
+        Found::Orders(orders) => {
+            order::Orders { orders: orders.into_iter().map(encode_order).collect() }.encode_to_vec()
+        }
     }
 }
 
 fn encode_order(found: FoundOrder) -> order::Order {
-    let FoundOrder { id, order, content, cancellation } = found;
-    let Order { status, version, total, placed_at, updated_at, .. } = order;
-    let OrderContent { reference, customer_id, country, lines, charges } = content;
+    let FoundOrder { id, order, content, shipped, cancellation } = found;
+    let Order { statuses, version, total, payments, hold, placed_at, updated_at, .. } = order;
+    let OrderContent { number, reference, customer_id, country, tax_basis, lines, charges, .. } =
+        content;
+    let terms = Terms { currency: total.currency, basis: tax_basis };
+    let payment_id = |number| PaymentId { order_id: id, number }.to_string();
+    let payments = (1..).zip(&payments);
+    let summary = Summary { number, reference, customer_id, total, statuses };
     order::Order {
         order_id: id.to_string(),
-        reference: reference.map(String::from),
-        status: status_to_wire(status).into(),
-        customer_id: customer_id.map(String::from),
+        summary: Some(facts::summary_to_wire(&summary)),
         country,
-        lines: lines.iter().map(line_to_wire).collect(),
-        charges: charges.iter().map(charge_to_wire).collect(),
-        total: Some(total.into()),
-        cancellation: cancellation.as_ref().map(cancellation_to_wire),
+        tax_basis: TaxBasis::from(tax_basis).into(),
+        lines: facts::lines_to_wire(&lines, terms),
+        shipped,
+        charges: facts::charges_to_wire(&charges, terms),
+        payments: payments.map(|(number, it)| encode_payment(payment_id(number), it)).collect(),
+        hold: hold.as_ref().map(facts::hold_to_wire),
+        cancellation: cancellation.as_ref().map(encode_cancellation),
         placed_at: Some(placed_at.into()),
         updated_at: Some(updated_at.into()),
         version,
+    }
+}
+
+fn encode_payment(payment_id: String, payment: &OrderPayment) -> order::OrderPayment {
+    let OrderPayment { status, captured, refunded, failure, action } = payment;
+    let failure = failure.as_ref().map(|it| facts::payment_failed(payment_id.clone(), it, None));
+    let action = action.as_ref().map(|it| facts::action_required(payment_id.clone(), it));
+    order::OrderPayment {
+        payment_id,
+        status: payment_status_to_wire(*status).into(),
+        captured: *captured,
+        refunded: *refunded,
+        failure,
+        action,
+    }
+}
+
+fn encode_cancellation(cancellation: &Cancellation) -> order::Cancellation {
+    order::Cancellation {
+        reason: reason_to_wire(cancellation.reason).into(),
+        detail: cancellation.detail.clone(),
+        shortages: cancellation.shortages.iter().map(facts::shortage_to_wire).collect(),
     }
 }
 
@@ -69,8 +111,11 @@ fn encode_step(version: u64, step: Step) -> order::Step {
 }
 
 fn encode_group(group: &Group) -> order::TotalsGroup {
+    let Statuses(status, payment_status, fulfilment_status) = group.statuses;
     order::TotalsGroup {
-        status: status_to_wire(group.status).into(),
+        status: status_to_wire(status).into(),
+        payment_status: payment_status_to_wire(payment_status).into(),
+        fulfilment_status: fulfilment_status_to_wire(fulfilment_status).into(),
         reason: group.reason.map_or(order::CancelReason::Unspecified, reason_to_wire).into(),
         orders: group.orders,
         total: group.total,

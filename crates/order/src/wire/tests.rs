@@ -1,7 +1,24 @@
 //! Messages read and written.
 
+use events::{
+    id::{LineId, Location, PaymentId, Quantity, Reference, Sku},
+    money::{Currency, MAX_UNIT_PRICE, Money, Tax, TaxBasis},
+    proto::{
+        command::Body as Command, inventory::inventory_event::Kind as Inventory,
+        payment::payment_event::Kind as Payment,
+    },
+};
+use protocol::time::Timestamp;
+
 use super::*;
-use crate::domain::{CancelAnswer, LineProblem, LineProblemCode, PlaceAnswer};
+use crate::{
+    CapturePolicy,
+    domain::{
+        Action, CancelAnswer, Cancellation, Charge, Discount, Fact, Failure, Hold, LineProblem,
+        LineProblemCode, Lines, ListedLines, OrderLine, PlaceAnswer, ReleaseAnswer, ShippedLine,
+        Signal, StartPaymentAnswer, Statuses, Summary,
+    },
+};
 
 const ID: &str = "018f0000-0000-7000-8000-000000000001";
 
@@ -10,10 +27,12 @@ fn wire_request() -> proto::order::PlaceOrder {
         order_id: ID.into(),
         reference: "PO 1".into(),
         currency: "GBP".into(),
+        tax_basis: proto::TaxBasis::Included.into(),
         lines: vec![proto::order::RequestedLine {
             sku: "A".into(),
             quantity: 2,
             unit_price: Some(250),
+            ..Default::default()
         }],
         payment_method: "card".into(),
         ..Default::default()
@@ -25,52 +44,162 @@ fn place(order: proto::order::PlaceOrder) -> Result<Input, WireError> {
     Orders::command(&proto::Command { body, ..Default::default() }.encode_to_vec())
 }
 
-#[test]
-fn every_event_survives_the_way_through_the_wire() {
-    let money = Money { minor: 500, currency: Currency::parse("GBP").unwrap() };
-    let at = Timestamp::from_millis(1_300_000_000_123);
-    let content = OrderContent {
-        reference: Some(Reference::parse("PO 1").unwrap()),
-        customer_id: None,
-        country: "France".into(),
-        lines: vec![OrderLine {
-            sku: Sku::parse("A").unwrap(),
-            quantity: Quantity::parse(2).unwrap(),
-            unit_price: 250,
-        }],
-        charges: vec![Charge { code: "POST".into(), amount: -3 }],
+fn gbp(minor: i64) -> Money {
+    Money { minor, currency: Currency::parse("GBP").unwrap() }
+}
+
+fn lines() -> Lines {
+    let line = OrderLine {
+        line_id: LineId::parse("x").unwrap(),
+        sku: Sku::parse("A").unwrap(),
+        title: "Mug".into(),
+        quantity: Quantity::parse(2).unwrap(),
+        unit_price: 250,
+        discounts: vec![Discount { code: "SUMMER".into(), amount: 50 }],
+        tax: Some(Tax { rate_ppm: 200_000, amount: 90 }),
     };
-    let cancelled = |reason| {
-        Fact::Cancelled(Cancellation {
+    [line].into_iter().collect()
+}
+
+fn facts() -> Vec<Fact> {
+    let at = Timestamp::from_millis(1_300_000_000_123);
+    let basis = TaxBasis::Excluded;
+    let listed = ListedLines { lines: lines(), count: 1, basis, placed_position: 7 };
+    let method = "card".to_owned();
+    let cancelled = |reason| Fact::Cancelled {
+        cancellation: Cancellation {
             reason,
             detail: "why".into(),
             shortages: vec![Shortage { sku: Sku::parse("A").unwrap(), requested: 2, available: 1 }],
-        })
+        },
+        listed: listed.clone(),
+        payments: 2,
     };
-    let method = "card".to_owned();
-    let facts = [
-        Fact::Placed { content, total: money, payment_method: method.clone(), reserve_by: at },
-        Fact::PaymentDue { amount: money, payment_method: method, due_by: at },
-        Fact::Authorized { allocate_by: at },
-        Fact::Confirmed { amount: money },
-        Fact::Paid { amount: money },
-        cancelled(CancelReason::Requested),
-        cancelled(CancelReason::OutOfStock),
-        cancelled(CancelReason::StockTimeout),
-        cancelled(CancelReason::PaymentDeclined),
-        cancelled(CancelReason::PaymentFailed),
-        cancelled(CancelReason::PaymentTimeout),
-        cancelled(CancelReason::StockLost),
-        cancelled(CancelReason::CaptureFailed),
+    let shipped = ShippedLine {
+        line_id: LineId::parse("x").unwrap(),
+        sku: Sku::parse("A").unwrap(),
+        quantity: 1,
+    };
+    let failure = Failure { code: "declined".into(), detail: "why".into() };
+    let action = Action { url: "https://3ds".into(), data: "t".into(), expires_at: Some(at) };
+    let mut facts = vec![
+        Fact::Placed {
+            country: "France".into(),
+            tax_basis: basis,
+            lines: lines(),
+            charges: vec![Charge {
+                code: "POST".into(),
+                amount: -3,
+                tax: Some(Tax { rate_ppm: 1, amount: 0 }),
+            }],
+            payment_method: method.clone(),
+            reserve_by: at,
+        },
+        Fact::PaymentDue {
+            payment: 2,
+            amount: gbp(500),
+            payment_method: method,
+            due_by: at,
+            held_until: at,
+            capture_policy: CapturePolicy::OnShipment,
+        },
+        Fact::PaymentFailed { payment: 1, failure: failure.clone(), retry_until: Some(at) },
+        Fact::PaymentFailed { payment: 1, failure, retry_until: None },
+        Fact::ActionRequired { payment: 1, action },
+        Fact::Authorized { payment: Some(1), allocate_by: at },
+        Fact::Authorized { payment: None, allocate_by: at },
+        Fact::Confirmed { payment: Some(1), capture: Some(gbp(500)) },
+        Fact::Confirmed { payment: None, capture: None },
+        Fact::PartCaptured { payment: 1, amount: gbp(200), captured: gbp(300) },
+        Fact::Paid { payment: Some(1), amount: gbp(500), listed: listed.clone() },
+        Fact::Shipped {
+            lines: vec![shipped],
+            location: Location::main(),
+            capture: Some((1, gbp(250))),
+            fulfilment: FulfilmentStatus::Partial,
+        },
+        Fact::Completed,
+        Fact::Refunded {
+            payment: 1,
+            refund_id: "r".into(),
+            amount: gbp(1),
+            captured: gbp(500),
+            refunded: gbp(2),
+        },
+        Fact::PutOnHold(Hold { sku: Sku::parse("A").unwrap(), location: Location::main() }),
+        Fact::TakenOffHold { note: "found".into() },
     ];
-    for fact in facts {
-        let event = Event { order_id: OrderId::parse(ID).unwrap(), fact };
+    facts.extend(CancelReason::ALL.map(cancelled));
+    facts
+}
+
+#[test]
+fn every_event_survives_the_way_through_the_wire() {
+    for fact in facts() {
+        let summary = Summary {
+            number: 7,
+            reference: Some(Reference::parse("PO 1").unwrap()),
+            customer_id: None,
+            total: gbp(500),
+            statuses: Statuses(
+                OrderStatus::Confirmed,
+                PaymentStatus::Authorized,
+                FulfilmentStatus::Partial,
+            ),
+        };
+        let event = Event { order_id: OrderId::parse(ID).unwrap(), summary, fact };
         let encoded = Orders::encode(&event);
         let envelope = proto::Event { aggregate_id: ID.into(), ..Default::default() };
         let payload = [envelope.encode_to_vec(), encoded.body].concat();
         assert_eq!(Orders::decode(&payload).unwrap(), event);
         assert_eq!(encoded.name, event.fact.name().as_str());
     }
+}
+
+#[test]
+fn every_status_has_the_name_of_the_contract() {
+    for status in OrderStatus::ALL {
+        let name = status_to_wire(status).as_str_name().to_lowercase();
+        assert_eq!(name, format!("order_status_{}", status.as_str()));
+        assert_eq!(super::status(status_to_wire(status).into()).unwrap(), status);
+    }
+    for status in PaymentStatus::ALL {
+        let name = payment_status_to_wire(status).as_str_name().to_lowercase();
+        assert_eq!(name, format!("payment_status_{}", status.as_str()));
+    }
+    for status in FulfilmentStatus::ALL {
+        let name = fulfilment_status_to_wire(status).as_str_name().to_lowercase();
+        assert_eq!(name, format!("fulfilment_status_{}", status.as_str()));
+    }
+    assert!(super::status(0).is_err() && super::status(99).is_err());
+}
+
+#[test]
+fn a_line_without_an_id_has_its_number() {
+    let mut order = wire_request();
+    order.lines.push(proto::order::RequestedLine { line_id: "x".into(), ..order.lines[0].clone() });
+    let Ok(Input::Place(request)) = place(order) else { panic!("is a valid order") };
+    let ids: Vec<_> = request.lines.iter().map(|line| line.line_id.as_str()).collect();
+    assert_eq!(ids, ["1", "x"]);
+}
+
+#[test]
+fn a_title_is_shortened_between_characters() {
+    let product = proto::catalog::Product {
+        sku: "A".into(),
+        title: "é".repeat(500),
+        price: Some(TaxBasis::Included.price(5, Currency::parse("GBP").unwrap())),
+        active: true,
+        ..Default::default()
+    };
+    let created = proto::catalog::Created { product: Some(product), ..Default::default() };
+    let kind = Some(proto::catalog::catalog_event::Kind::Created(created));
+    let body = Some(Body::Catalog(proto::catalog::CatalogEvent { kind }));
+    let event = proto::Event { body, ..Default::default() };
+    let Ok(Input::ProductChanged { product, .. }) = Orders::foreign(&event.encode_to_vec()) else {
+        panic!("is a product")
+    };
+    assert_eq!(product.title, "é".repeat(80));
 }
 
 #[test]
@@ -108,31 +237,37 @@ fn an_answer_of_payment_concerns_the_order_of_the_payment_that_its_envelope_name
         })),
         ..Default::default()
     };
-    let Ok(Input::Signal { order_id, signal: Signal::Captured { amount } }) =
-        Orders::foreign(&event.encode_to_vec())
-    else {
-        panic!("is a signal")
-    };
-    assert_eq!((order_id.to_string().as_str(), amount.minor), (ID, 5));
+    for (aggregate_id, number) in [(format!("{ID}-1"), 1), (format!("{ID}-2"), 2)] {
+        let event = proto::Event { aggregate_id, ..event.clone() };
+        let Ok(Input::Signal { order_id, signal: Signal::Captured { payment, amount } }) =
+            Orders::foreign(&event.encode_to_vec())
+        else {
+            panic!("is a signal")
+        };
+        assert_eq!((order_id.to_string().as_str(), payment, amount.minor), (ID, number, 5));
+    }
 }
 
 #[test]
-fn payment_is_asked_for_the_first_payment_of_the_order() {
-    let order_id = OrderId::parse(ID).unwrap();
-    let amount = Money { minor: 500, currency: Currency::parse("GBP").unwrap() };
-    let due_by = Timestamp::from_millis(0);
-    let due = Fact::PaymentDue { amount, payment_method: "card".into(), due_by };
-    for fact in [due, Fact::Confirmed { amount }] {
-        let encoded = Orders::encode(&Event { order_id, fact }).body;
-        let event = proto::Event::decode(&*encoded).unwrap();
-        let Some(Body::Order(event)) = event.body else { panic!("is of an order") };
-        let payment_id = match event.kind.unwrap() {
-            Kind::PaymentDue(due) => due.payment_id,
-            Kind::Confirmed(confirmed) => confirmed.payment_id,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(payment_id, format!("{ID}-1"));
-    }
+fn what_was_allocated_and_has_left_is_a_shipment_of_the_order() {
+    let shipped = proto::inventory::Shipped {
+        sku: "A".into(),
+        location: "main".into(),
+        order_id: ID.into(),
+        line_id: "x".into(),
+        quantity: 5,
+        from_allocation: 3,
+        excess: 2,
+        ..Default::default()
+    };
+    let kind = Some(Inventory::Shipped(shipped));
+    let body = Some(Body::Inventory(proto::inventory::InventoryEvent { kind }));
+    let event = proto::Event { body, ..Default::default() };
+    let Ok(Input::Shipped(shipment)) = Orders::foreign(&event.encode_to_vec()) else {
+        panic!("is a shipment")
+    };
+    assert_eq!((shipment.order_id.to_string().as_str(), shipment.quantity), (ID, 3));
+    assert_eq!(shipment.line_id, Some(LineId::parse("x").unwrap()));
 }
 
 #[test]
@@ -152,7 +287,9 @@ fn every_answer_is_a_message_of_the_contract() {
     use events::{
         answers::CommandAnswer,
         proto::order::{
-            CancelOrderAnswer, PlaceOrderAnswer, cancel_order_answer, place_order_answer,
+            CancelOrderAnswer, PlaceOrderAnswer, ReleaseOrderAnswer,
+            StartPaymentAnswer as Starting, cancel_order_answer as cancel,
+            place_order_answer as place, release_order_answer, start_payment_answer as start,
         },
     };
     fn read<A: CommandAnswer>(answer: impl Into<Answer>) -> A {
@@ -161,64 +298,103 @@ fn every_answer_is_a_message_of_the_contract() {
     }
     let placing = |answer| read::<PlaceOrderAnswer>(answer).outcome.unwrap();
     let cancelling = |answer| read::<CancelOrderAnswer>(answer).outcome.unwrap();
+    let starting = |answer| read::<Starting>(answer).outcome.unwrap();
+    let releasing = |answer| read::<ReleaseOrderAnswer>(answer).outcome.unwrap();
     let order_id = OrderId::parse(ID).unwrap();
-    let total = Money { minor: 500, currency: Currency::parse("GBP").unwrap() };
-    let placed_at = Timestamp::from_millis(1_300_000_000_123);
-    let placed = PlaceAnswer::Placed { order_id, total, unit_prices: vec![250], placed_at };
-    assert_eq!(
-        placing(placed),
-        place_order_answer::Outcome::Placed(place_order_answer::Placed {
-            order_id: ID.into(),
-            total: Some(total.into()),
-            unit_prices: vec![250],
-            placed_at: Some(placed_at.into()),
-        })
-    );
+    let (total, at) = (gbp(500), Timestamp::from_millis(1_300_000_000_123));
+    let titles = vec!["Mug".to_owned()];
+    let placed = PlaceAnswer::Placed {
+        order_id,
+        number: 7,
+        total,
+        unit_prices: vec![250],
+        titles: titles.clone(),
+        placed_at: at,
+    };
+    let expected = place::Outcome::Placed(place::Placed {
+        order_id: ID.into(),
+        number: 7,
+        total: Some(total.into()),
+        unit_prices: vec![250],
+        titles,
+        placed_at: Some(at.into()),
+    });
+    assert_eq!(placing(placed), expected);
+    let before = place::PlacedBefore { order_id: ID.into() };
     assert_eq!(
         placing(PlaceAnswer::PlacedBefore { order_id }),
-        place_order_answer::Outcome::PlacedBefore(place_order_answer::PlacedBefore {
-            order_id: ID.into()
-        })
+        place::Outcome::PlacedBefore(before)
     );
+    let taken = place::ReferenceTaken { order_id: ID.into() };
     assert_eq!(
         placing(PlaceAnswer::ReferenceTaken { order_id }),
-        place_order_answer::Outcome::ReferenceTaken(place_order_answer::ReferenceTaken {
-            order_id: ID.into()
-        })
+        place::Outcome::ReferenceTaken(taken)
     );
     let codes = [
         (LineProblemCode::UnknownSku, proto::order::LineProblemCode::UnknownSku),
         (LineProblemCode::Discontinued, proto::order::LineProblemCode::Discontinued),
         (LineProblemCode::OtherCurrency, proto::order::LineProblemCode::OtherCurrency),
+        (LineProblemCode::OtherTaxBasis, proto::order::LineProblemCode::OtherTaxBasis),
+        (LineProblemCode::DiscountTooLarge, proto::order::LineProblemCode::DiscountTooLarge),
+        (LineProblemCode::TaxMismatch, proto::order::LineProblemCode::TaxMismatch),
     ];
     for (code, wire) in codes {
         let problems = vec![LineProblem { line: 3, sku: Sku::parse("A").unwrap(), code }];
         let problem = proto::order::LineProblem { line: 3, sku: "A".into(), code: wire.into() };
-        assert_eq!(
-            placing(PlaceAnswer::Refused { problems }),
-            place_order_answer::Outcome::Refused(place_order_answer::Refused {
-                problems: vec![problem]
-            })
-        );
+        let refused = place::Outcome::Refused(place::Refused { problems: vec![problem] });
+        assert_eq!(placing(PlaceAnswer::Refused { problems }), refused);
     }
     assert_eq!(
         placing(PlaceAnswer::TotalOutOfRange),
-        place_order_answer::Outcome::TotalOutOfRange(place_order_answer::TotalOutOfRange {})
+        place::Outcome::TotalOutOfRange(place::TotalOutOfRange {})
     );
+    let mismatch =
+        place::TotalMismatch { expected: Some(gbp(1).into()), total: Some(total.into()) };
+    assert_eq!(
+        placing(PlaceAnswer::TotalMismatch { expected: gbp(1), total }),
+        place::Outcome::TotalMismatch(mismatch)
+    );
+    assert_eq!(
+        placing(PlaceAnswer::OnAccountRefused),
+        place::Outcome::OnAccountRefused(place::OnAccountRefused {})
+    );
+    let statuses =
+        Statuses(OrderStatus::Completed, PaymentStatus::Paid, FulfilmentStatus::Fulfilled);
+    let too_late = cancel::TooLate {
+        status: proto::order::OrderStatus::Completed.into(),
+        fulfilment_status: proto::order::FulfilmentStatus::Fulfilled.into(),
+    };
+    assert_eq!(cancelling(CancelAnswer::TooLate { statuses }), cancel::Outcome::TooLate(too_late));
     assert_eq!(
         cancelling(CancelAnswer::Cancelled),
-        cancel_order_answer::Outcome::Cancelled(cancel_order_answer::Cancelled {})
+        cancel::Outcome::Cancelled(cancel::Cancelled {})
+    );
+    assert_eq!(cancelling(CancelAnswer::NotFound), cancel::Outcome::NotFound(cancel::NotFound {}));
+    let payment_id = PaymentId { order_id, number: 2 };
+    let started = start::Started {
+        payment_id: format!("{ID}-2"),
+        amount: Some(total.into()),
+        due_by: Some(at.into()),
+    };
+    assert_eq!(
+        starting(StartPaymentAnswer::Started { payment_id, amount: total, due_by: at }),
+        start::Outcome::Started(started)
+    );
+    let not_due = start::NotDue {
+        status: proto::order::OrderStatus::Completed.into(),
+        payment_status: proto::order::PaymentStatus::Paid.into(),
+    };
+    assert_eq!(starting(StartPaymentAnswer::NotDue { statuses }), start::Outcome::NotDue(not_due));
+    assert_eq!(
+        starting(StartPaymentAnswer::NotFound),
+        start::Outcome::NotFound(start::NotFound {})
     );
     assert_eq!(
-        cancelling(CancelAnswer::NotFound),
-        cancel_order_answer::Outcome::NotFound(cancel_order_answer::NotFound {})
+        releasing(ReleaseAnswer::Released),
+        release_order_answer::Outcome::Released(release_order_answer::Released {})
     );
-    for status in OrderStatus::ALL {
-        let too_late = cancelling(CancelAnswer::TooLate { status });
-        let cancel_order_answer::Outcome::TooLate(too_late) = too_late else {
-            panic!("{too_late:?}")
-        };
-        let name = too_late.status().as_str_name().to_lowercase();
-        assert_eq!(name, format!("order_status_{}", status.as_str()));
-    }
+    assert_eq!(
+        releasing(ReleaseAnswer::NotFound),
+        release_order_answer::Outcome::NotFound(release_order_answer::NotFound {})
+    );
 }

@@ -30,6 +30,7 @@ pub(super) fn decide(
             let operation = Operation { kind: OperationKind::Capture, number };
             of_payment(payments, *payment_id, now, |deciding| deciding.capture(operation, *amount))
         }
+        Input::NothingToCapture => vec![],
         Input::OrderCancelled { order_id } => cancel(payments, *order_id, now),
         Input::Settled { payment_id, operation, outcome } => {
             of_payment(payments, *payment_id, now, |deciding| deciding.settle(*operation, outcome))

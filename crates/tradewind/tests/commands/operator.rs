@@ -96,7 +96,7 @@ async fn databases_are_verified_and_rebuilt() {
         .place(&order, "key-1", Some(SETTLE_TIMEOUT))
         .await
         .expect("it is answered");
-    assert_eq!(placed.body["status"], "paid", "{}", placed.body);
+    assert_eq!(placed.body["payment_status"], "paid", "{}", placed.body);
     let verified = installation.run(&["verify"]).await;
     check(&verified, 0, &["catalog", "inventory", "order", "payment"], &[]);
     assert_eq!(verified.out.matches(": equal").count(), 4, "{}", verified.out);

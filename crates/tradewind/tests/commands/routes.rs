@@ -78,7 +78,7 @@ async fn orders(api: &Client) {
     let order = json!({"reference": "R-1", "currency": "GBP",
         "lines": [{"sku": "LAMP", "quantity": 2}]});
     let placed = api.place(&order, "key-1", Some(SETTLE_TIMEOUT)).await.expect("it is answered");
-    assert_eq!((placed.status.as_u16(), &placed.body["status"]), (201, &json!("paid")));
+    assert_eq!((placed.status.as_u16(), &placed.body["payment_status"]), (201, &json!("paid")));
     let id = placed.body["id"].as_str().expect("it has an id").to_owned();
     assert!(api.place(&order, "key-1", None).await.expect("it is answered").replayed);
 

@@ -1,5 +1,8 @@
 use client::Totals;
-use events::http::{CancelReason, OrderTotals, OrderView, PaymentTotals, StockTotals};
+use events::http::{
+    CancelReason, FulfilmentStatus, OrderStatus, OrderTotals, OrderView, PaymentStatus,
+    PaymentTotals, StockTotals,
+};
 use serde_json::json;
 
 use super::*;
@@ -33,9 +36,10 @@ fn plan() -> Plan {
 /// An order as it comes back.
 fn order(id: &str, units: i64) -> OrderView {
     let order = json!({
-        "id": format!("00000000-0000-0000-0000-00000000000{id}"), "status": "paid",
+        "id": format!("00000000-0000-0000-0000-00000000000{id}"), "number": 1, "status": "confirmed", "payment_status": "paid",
+        "fulfilment_status": "unfulfilled", "tax_basis": "included",
         "country": "France", "currency": "GBP", "charges": [], "total": units * 5, "version": 5,
-        "lines": [{"sku": "10000", "quantity": units, "unit_price": 5}],
+        "lines": [{"line_id": "1", "sku": "10000", "quantity": units, "unit_price": 5}],
         "placed_at": "2010-12-01T08:26:00.000Z", "updated_at": "2010-12-01T08:26:01.000Z",
     });
     serde_json::from_value(order).expect("is an order")
@@ -66,14 +70,16 @@ fn agreeing(stock: Stock, paid: Group, out_of_stock: Group, units: i64) -> (Trad
         "sku": "10000", "location": "main", "on_hand": on_hand, "held": 0, "allocated": 0,
         "available": on_hand.max(0), "version": 3,
     });
-    let group = |status, reason, group: Group| OrderGroup {
+    let group = |status, reason: Option<CancelReason>, group: Group| OrderGroup {
         status,
+        payment_status: if reason.is_some() { PaymentStatus::Pending } else { PaymentStatus::Paid },
+        fulfilment_status: FulfilmentStatus::Unfulfilled,
         reason,
         orders: group.orders as i64,
         total: group.total,
     };
     let groups = vec![
-        group(OrderStatus::Paid, None, paid),
+        group(OrderStatus::Confirmed, None, paid),
         group(OrderStatus::Cancelled, Some(CancelReason::OutOfStock), out_of_stock),
     ];
     let payments =

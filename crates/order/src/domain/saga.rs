@@ -1,0 +1,243 @@
+//! How an order goes from one step to the next, until it is paid or cancelled.
+
+use engine::Decision;
+use events::{id::OrderId, money::Money};
+use protocol::time::Timestamp;
+
+use super::{
+    Answer, Awaits, CancelAnswer, CancelReason, Event, Fact, Failure, FulfilmentStatus, Known,
+    ListedLines, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer,
+};
+use crate::{CapturePolicy, Policy, store::Shop};
+
+/// The next facts of an order, when it waits for this signal.
+pub(super) fn proceed(
+    policy: &Policy,
+    known: &Known<'_>,
+    signal: &Signal,
+    now: Timestamp,
+) -> Vec<Fact> {
+    let order = known.order;
+    let is_current = |payment: &u32| *payment == order.last_payment() && order.is_payment_open();
+    match (order.awaits, signal) {
+        (Awaits::Hold, Signal::Reserved { held_until }) => {
+            if order.needs_payment() {
+                vec![payment_due(policy, known, &order.payment_method, *held_until, now)]
+            } else {
+                vec![authorized(policy, None, now)]
+            }
+        }
+        (Awaits::Hold, Signal::Refused { shortages }) => {
+            vec![known.cancelled(CancelReason::OutOfStock, "", shortages)]
+        }
+        (Awaits::Payment, Signal::Authorized { payment }) if is_current(payment) => {
+            vec![authorized(policy, Some(*payment), now)]
+        }
+        (Awaits::Payment, Signal::Declined { payment, code }) if is_current(payment) => {
+            let failure = Failure { code: code.clone(), detail: String::new() };
+            vec![payment_failed(known, failure, now)]
+        }
+        (Awaits::Payment, Signal::Failed { payment, detail }) if is_current(payment) => {
+            let failure = Failure { code: String::new(), detail: detail.clone() };
+            vec![payment_failed(known, failure, now)]
+        }
+        (Awaits::Payment, Signal::ActionRequired { payment, action }) if is_current(payment) => {
+            vec![Fact::ActionRequired { payment: *payment, action: action.clone() }]
+        }
+        (Awaits::Allocation, Signal::Allocated) => confirmed(policy, known),
+        (Awaits::Allocation, Signal::Lost { shortages }) => {
+            vec![known.cancelled(CancelReason::StockLost, "", shortages)]
+        }
+        (Awaits::Capture, Signal::Captured { payment, amount }) => {
+            captured(known, *payment, *amount)
+        }
+        (Awaits::Capture, Signal::CaptureFailed { payment, code }) => {
+            vec![capture_failed(known, *payment, code)]
+        }
+        (_, Signal::Refunded { payment, refund_id, amount }) => {
+            refunded(known, *payment, refund_id, *amount).into_iter().collect()
+        }
+        (awaits, Signal::DeadlinePassed { deadline }) if order.deadline == Some(*deadline) => {
+            timed_out(known, awaits).into_iter().collect()
+        }
+        // The order has moved on. Inventory and payment give back what they hold when they read
+        // that it is cancelled.
+        (
+            _,
+            Signal::Reserved { .. }
+            | Signal::Refused { .. }
+            | Signal::Authorized { .. }
+            | Signal::Declined { .. }
+            | Signal::Failed { .. }
+            | Signal::ActionRequired { .. }
+            | Signal::Allocated
+            | Signal::Lost { .. }
+            | Signal::Captured { .. }
+            | Signal::CaptureFailed { .. }
+            | Signal::DeadlinePassed { .. },
+        ) => vec![],
+    }
+}
+
+/// Cancels an order of which nothing has shipped.
+pub(super) fn cancel(state: &Shop, order_id: OrderId, note: &str) -> Decision<Event, Answer> {
+    let Some(known) = state.order(&order_id) else {
+        return Decision::answered(vec![], CancelAnswer::NotFound.into());
+    };
+    let statuses = known.order.statuses;
+    let (facts, answer) = match statuses.0 {
+        OrderStatus::Cancelled => (vec![], CancelAnswer::Cancelled),
+        OrderStatus::Placed | OrderStatus::Confirmed if known.is_unshipped() => {
+            (vec![known.cancelled(CancelReason::Requested, note, &[])], CancelAnswer::Cancelled)
+        }
+        OrderStatus::Placed | OrderStatus::Confirmed | OrderStatus::Completed => {
+            (vec![], CancelAnswer::TooLate { statuses })
+        }
+    };
+    Decision::answered(known.events(facts), answer.into())
+}
+
+/// Starts another payment of an order whose last one failed, while the stock is held.
+pub(super) fn start_payment(
+    policy: &Policy,
+    state: &Shop,
+    order_id: OrderId,
+    payment_method: &str,
+    now: Timestamp,
+) -> Decision<Event, Answer> {
+    let Some(known) = state.order(&order_id) else {
+        return Decision::answered(vec![], StartPaymentAnswer::NotFound.into());
+    };
+    let order = known.order;
+    let has_failed = order.awaits == Awaits::Payment && order.statuses.1 == PaymentStatus::Failed;
+    let Some(held_until) = order.held_until.filter(|until| has_failed && *until > now) else {
+        let answer = StartPaymentAnswer::NotDue { statuses: order.statuses };
+        return Decision::answered(vec![], answer.into());
+    };
+    let payment_id = known.payment_id(order.last_payment() + 1);
+    let amount = order.total;
+    let fact = payment_due(policy, &known, payment_method, held_until, now);
+    let due_by = match &fact {
+        Fact::PaymentDue { due_by, .. } => *due_by,
+        _ => held_until,
+    };
+    let answer = StartPaymentAnswer::Started { payment_id, amount, due_by };
+    Decision::answered(known.events(vec![fact]), answer.into())
+}
+
+/// The next payment of an order. After the first, it must be authorised while the stock is held.
+fn payment_due(
+    policy: &Policy,
+    known: &Known<'_>,
+    payment_method: &str,
+    held_until: Timestamp,
+    now: Timestamp,
+) -> Fact {
+    let payment = known.order.last_payment() + 1;
+    let due_by = now + policy.payment_timeout;
+    Fact::PaymentDue {
+        payment,
+        amount: known.order.total,
+        payment_method: payment_method.to_owned(),
+        due_by: if payment == 1 { due_by } else { due_by.min(held_until) },
+        held_until,
+        capture_policy: policy.capture,
+    }
+}
+
+fn authorized(policy: &Policy, payment: Option<u32>, now: Timestamp) -> Fact {
+    Fact::Authorized { payment, allocate_by: now + policy.allocation_timeout }
+}
+
+/// A payment failed: another one may be made while the stock is held.
+fn payment_failed(known: &Known<'_>, failure: Failure, now: Timestamp) -> Fact {
+    match known.order.held_until.filter(|until| *until > now) {
+        Some(until) => {
+            let payment = known.order.last_payment();
+            Fact::PaymentFailed { payment, failure, retry_until: Some(until) }
+        }
+        None => given_up(known, &failure),
+    }
+}
+
+/// No payment was made in time after this one failed.
+fn given_up(known: &Known<'_>, failure: &Failure) -> Fact {
+    if failure.code.is_empty() {
+        known.cancelled(CancelReason::PaymentFailed, &failure.detail, &[])
+    } else {
+        known.cancelled(CancelReason::PaymentDeclined, &failure.code, &[])
+    }
+}
+
+fn confirmed(policy: &Policy, known: &Known<'_>) -> Vec<Fact> {
+    let order = known.order;
+    let payment = Some(order.last_payment()).filter(|number| *number > 0);
+    // What has left before it was confirmed is not shipped again.
+    let is_shipped = order.statuses.2 == FulfilmentStatus::Fulfilled;
+    let is_captured_now = policy.capture == CapturePolicy::OnConfirmation || is_shipped;
+    let capture = payment.filter(|_| is_captured_now).map(|_| order.total);
+    let mut facts = vec![Fact::Confirmed { payment, capture }];
+    if order.total.minor == 0 {
+        facts.push(paid(known, None, order.total));
+    }
+    if capture.is_none() && !order.needs_payment() {
+        facts.extend(completed(known));
+    }
+    facts
+}
+
+fn captured(known: &Known<'_>, payment: u32, amount: Money) -> Vec<Fact> {
+    let total = known.order.total;
+    let captured = Money { minor: known.order.captured() + amount.minor, ..total };
+    if captured.minor < total.minor {
+        return vec![Fact::PartCaptured { payment, amount, captured }];
+    }
+    let mut facts = vec![paid(known, Some(payment), captured)];
+    facts.extend(completed(known));
+    facts
+}
+
+fn paid(known: &Known<'_>, payment: Option<u32>, amount: Money) -> Fact {
+    Fact::Paid { payment, amount, listed: ListedLines::of(known.content) }
+}
+
+/// That an order which is paid now is completed, when nothing is left to be shipped.
+fn completed(known: &Known<'_>) -> Option<Fact> {
+    (known.order.statuses.2 == FulfilmentStatus::Fulfilled).then_some(Fact::Completed)
+}
+
+/// The money could not be taken. What has shipped is not cancelled any more.
+fn capture_failed(known: &Known<'_>, payment: u32, code: &str) -> Fact {
+    if known.is_unshipped() {
+        return known.cancelled(CancelReason::CaptureFailed, code, &[]);
+    }
+    let failure = Failure { code: code.to_owned(), detail: String::new() };
+    Fact::PaymentFailed { payment, failure, retry_until: None }
+}
+
+fn refunded(known: &Known<'_>, payment: u32, refund_id: &str, amount: Money) -> Option<Fact> {
+    let order = known.order;
+    let refunded = order.refunded() + amount.minor;
+    (1..=order.last_payment()).contains(&payment).then(|| Fact::Refunded {
+        payment,
+        refund_id: refund_id.to_owned(),
+        amount,
+        // What was captured when the order was already cancelled was not noted here.
+        captured: Money { minor: order.captured().max(refunded), ..amount },
+        refunded: Money { minor: refunded, ..amount },
+    })
+}
+
+/// What follows when nobody has answered in time.
+fn timed_out(known: &Known<'_>, awaits: Awaits) -> Option<Fact> {
+    match awaits {
+        Awaits::Hold | Awaits::Allocation => {
+            Some(known.cancelled(CancelReason::StockTimeout, "", &[]))
+        }
+        Awaits::Payment => Some(match known.order.last_failure() {
+            Some(failure) => given_up(known, failure),
+            None => known.cancelled(CancelReason::PaymentTimeout, "", &[]),
+        }),
+        Awaits::Capture | Awaits::Nothing => None,
+    }
+}

@@ -1,0 +1,95 @@
+//! What has shipped of an order, and what is captured for it.
+
+use events::{id::LineId, money::Money};
+
+use super::{
+    Event, Fact, FulfilmentStatus, Known, OrderLine, OrderStatus, PaymentStatus, Shipment,
+    ShippedLine,
+};
+use crate::store::Shop;
+
+impl Known<'_> {
+    /// Whether nothing of it has shipped.
+    pub(super) fn is_unshipped(&self) -> bool {
+        self.content.lines.is_empty() || self.order.statuses.2 == FulfilmentStatus::Unfulfilled
+    }
+}
+
+/// Notes that units of an order have left a location. They are taken off the line that is named, and
+/// then off the first lines of the SKU: what is more than these want is not of this order.
+pub(super) fn ship(state: &Shop, shipment: &Shipment) -> Vec<Event> {
+    let before = state.shipped(&shipment.order_id);
+    let Some(known) = state.order(&shipment.order_id) else { return vec![] };
+    let lines = &known.content.lines;
+    let mut shipped = before.map_or_else(|| vec![0; lines.len()], |shipped| shipped.0.clone());
+    let units = distribute(lines, &mut shipped, shipment);
+    if units.is_empty() {
+        return vec![];
+    }
+    let is_all = lines.iter().zip(&shipped).all(|(line, units)| line.quantity.get() == *units);
+    let fulfilment = if is_all { FulfilmentStatus::Fulfilled } else { FulfilmentStatus::Partial };
+    let capture = capture(&known, &shipped, is_all);
+    let is_settled = capture.is_none() && is_nothing_due(&known);
+    let location = shipment.location.clone();
+    let mut facts = vec![Fact::Shipped { lines: units, location, capture, fulfilment }];
+    if is_all && is_settled && known.order.statuses.0 == OrderStatus::Confirmed {
+        facts.push(Fact::Completed);
+    }
+    known.events(facts)
+}
+
+fn distribute(lines: &[OrderLine], shipped: &mut [i64], shipment: &Shipment) -> Vec<ShippedLine> {
+    let Shipment { line_id, sku, quantity, .. } = shipment;
+    let is_named =
+        |line: &OrderLine| line_id.as_ref().is_some_and(|id: &LineId| line.line_id == *id);
+    let of_sku = |named: bool| {
+        lines
+            .iter()
+            .enumerate()
+            .filter(move |(_, line)| line.sku == *sku && is_named(line) == named)
+            .map(|(index, _)| index)
+    };
+    let mut rest = *quantity;
+    let mut units = Vec::new();
+    for index in of_sku(true).chain(of_sku(false)) {
+        let line = &lines[index];
+        let taken = rest.min(line.quantity.get() - shipped[index]);
+        if taken > 0 {
+            rest -= taken;
+            shipped[index] += taken;
+            let (line_id, sku) = (line.line_id.clone(), line.sku.clone());
+            units.push(ShippedLine { line_id, sku, quantity: taken });
+        }
+    }
+    units
+}
+
+/// What is captured with a shipment, when the money of the order is captured by shipment: what has
+/// shipped by then, and the charges, less what was asked for before; with the last one all that is left.
+fn capture(known: &Known<'_>, shipped: &[i64], is_all: bool) -> Option<(u32, Money)> {
+    let order = known.order;
+    if order.statuses.0 != OrderStatus::Confirmed || order.statuses.1 != PaymentStatus::Authorized {
+        return None;
+    }
+    let basis = known.content.tax_basis;
+    let value_of = |(line, units): (&OrderLine, &i64)| {
+        line.gross(basis) * i128::from(*units) / i128::from(line.quantity.get())
+    };
+    let goods: i128 = known.content.lines.iter().zip(shipped).map(value_of).sum();
+    let charges: i128 = known.content.charges.iter().map(|charge| charge.gross(basis)).sum();
+    let total = order.total.minor;
+    let value = i64::try_from(goods + charges).unwrap_or(total).clamp(0, total);
+    let due = if is_all { total } else { value } - order.capture_requested;
+    (due > 0).then(|| (order.last_payment(), Money { minor: due, ..order.total }))
+}
+
+/// Whether the order is paid, or nothing is taken for it here.
+fn is_nothing_due(known: &Known<'_>) -> bool {
+    match known.order.statuses.1 {
+        PaymentStatus::Paid | PaymentStatus::PartiallyRefunded | PaymentStatus::Refunded => true,
+        PaymentStatus::Pending
+        | PaymentStatus::ActionRequired
+        | PaymentStatus::Authorized
+        | PaymentStatus::Failed => !known.order.needs_payment(),
+    }
+}

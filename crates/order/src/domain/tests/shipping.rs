@@ -1,0 +1,171 @@
+//! What ships, what is captured for it, and what cannot be shipped.
+
+use super::*;
+use crate::domain::{CancelAnswer, ReleaseAnswer};
+
+fn shipment(name: &str, units: i64, line_id: Option<&str>) -> Input {
+    Input::Shipped(Shipment {
+        order_id: ANN,
+        line_id: line_id.map(|id| LineId::parse(id).unwrap()),
+        sku: sku(name),
+        location: main_location(),
+        quantity: units,
+    })
+}
+
+fn short(missing: i64, order_ids: &[OrderId]) -> Input {
+    let (sku, location) = (sku("A"), main_location());
+    Input::Short { sku, location, missing, order_ids: order_ids.to_vec() }
+}
+
+impl History {
+    fn shipped(self, units: &[(&str, i64)], fulfilment: FulfilmentStatus) -> Self {
+        self.shipped_and_captured(units, None, fulfilment)
+    }
+
+    fn shipped_and_captured(
+        self,
+        units: &[(&str, i64)],
+        capture: Option<i64>,
+        fulfilment: FulfilmentStatus,
+    ) -> Self {
+        let line = |(name, quantity): &(&str, i64)| ShippedLine {
+            line_id: LineId::parse(name).unwrap(),
+            sku: sku(name),
+            quantity: *quantity,
+        };
+        let fact = Fact::Shipped {
+            lines: units.iter().map(line).collect(),
+            location: main_location(),
+            capture: capture.map(|amount| (1, gbp(amount))),
+            fulfilment,
+        };
+        let statuses = self.summary.statuses.with_fulfilment(fulfilment);
+        self.then(fact, statuses)
+    }
+
+    fn completed(self) -> Self {
+        self.order(Fact::Completed, OrderStatus::Completed)
+    }
+}
+
+#[test]
+fn a_paid_order_is_completed_when_all_of_it_has_shipped() {
+    let paid = History::paid_order();
+    let part = paid.clone().shipped(&[("A", 1)], FulfilmentStatus::Partial);
+    leads_to(&paid, &shipment("A", 1, None), &part);
+    let more = part.clone().shipped(&[("B", 2)], FulfilmentStatus::Partial);
+    leads_to(&part, &shipment("B", 2, Some("B")), &more);
+    let all = more.clone().shipped(&[("A", 1)], FulfilmentStatus::Fulfilled).completed();
+    // What is more than the line wants is not of this order.
+    leads_to(&more, &shipment("A", 7, Some("A")), &all);
+    leads_to_nothing(&all, &shipment("A", 1, None));
+    leads_to_nothing(&paid, &shipment("C", 1, None));
+}
+
+#[test]
+fn what_has_shipped_is_not_cancelled_any_more() {
+    let given = History::paid_order().shipped(&[("A", 1)], FulfilmentStatus::Partial);
+    let statuses = given.summary.statuses;
+    check(&given.events, &cancel(ANN, ""), &answered(&[], CancelAnswer::TooLate { statuses }));
+    let given = given.shipped(&[("A", 1), ("B", 2)], FulfilmentStatus::Fulfilled).completed();
+    let statuses = given.summary.statuses;
+    check(&given.events, &cancel(ANN, ""), &answered(&[], CancelAnswer::TooLate { statuses }));
+}
+
+#[test]
+fn an_order_on_account_is_completed_when_all_of_it_has_shipped() {
+    let authorized = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY };
+    let confirmed = Fact::Confirmed { payment: None, capture: None };
+    let given = History::placed_for(ANN, 1, None, gbp(700), "on_account")
+        .payment(authorized, PaymentStatus::Pending)
+        .order(confirmed, OrderStatus::Confirmed)
+        .shipped(&[("A", 2)], FulfilmentStatus::Partial);
+    let after = given.clone().shipped(&[("B", 2)], FulfilmentStatus::Fulfilled).completed();
+    leads_to(&given, &shipment("B", 2, None), &after);
+}
+
+#[test]
+fn money_is_captured_by_shipment_where_the_shop_wants_that() {
+    let orders = orders(|policy| policy.capture = CapturePolicy::OnShipment);
+    let mut state = fold(&[]);
+    let mut log = Vec::new();
+    let charges = vec![Charge { code: "POST".into(), amount: 99, tax: None }];
+    let input = Input::Place(Request { charges, ..request(ANN) });
+    run_with(&orders, &mut state, &mut log, &input);
+    let [held, authorized, allocated, _] = happy_path();
+    for it in [held, authorized, allocated] {
+        run_with(&orders, &mut state, &mut log, &signal(ANN, it));
+    }
+    let last = |log: &[Event]| log.last().expect("is placed").clone();
+    assert_eq!(last(&log).fact, Fact::Confirmed { payment: Some(1), capture: None });
+
+    // The charges go with the first shipment; what is left, with the last.
+    let captured = |amount| signal(ANN, Signal::Captured { payment: 1, amount: gbp(amount) });
+    let requested = |log: &[Event]| match last(log).fact {
+        Fact::Shipped { capture: Some((1, amount)), .. } => amount.minor,
+        other => panic!("captures nothing: {other:?}"),
+    };
+    run_with(&orders, &mut state, &mut log, &shipment("A", 1, None));
+    assert_eq!(requested(&log), 349);
+    run_with(&orders, &mut state, &mut log, &captured(349));
+    let part = Fact::PartCaptured { payment: 1, amount: gbp(349), captured: gbp(349) };
+    assert_eq!(last(&log).fact, part);
+    run_with(&orders, &mut state, &mut log, &shipment("A", 1, None));
+    run_with(&orders, &mut state, &mut log, &shipment("B", 2, None));
+    assert_eq!(requested(&log), 200);
+    run_with(&orders, &mut state, &mut log, &captured(250));
+    assert_eq!(last(&log).summary.statuses.1, PaymentStatus::Authorized);
+    run_with(&orders, &mut state, &mut log, &captured(200));
+    let names: Vec<_> = log.iter().map(|event| event.fact.name().as_str()).collect();
+    assert_eq!(names[names.len() - 2..], ["paid", "completed"]);
+    let order = state.orders.get(&ANN).expect("is placed");
+    assert_eq!((order.captured(), order.capture_requested), (799, 799));
+}
+
+#[test]
+fn the_newest_orders_that_cannot_be_served_are_put_on_hold() {
+    let histories = [(ANN, 1), (BOB, 2), (CID, 3)].map(|(id, number)| {
+        History::placed_as(id, number, None).payment_due().authorized().confirmed().paid()
+    });
+    let given: Vec<_> = histories.iter().flat_map(|it| it.events.clone()).collect();
+    let [_, bob, cid] = histories;
+    let newest_first = [CID, BOB, ANN];
+    let held = [cid.clone().on_hold().last(), bob.clone().on_hold().last()];
+    check(&given, &short(3, &newest_first), &Decision::events(held.to_vec()));
+    check(&given, &short(2, &newest_first), &Decision::events(vec![held[0].clone()]));
+    check(&given, &short(0, &newest_first), &Decision::nothing());
+    // What is on hold already counts.
+    let given = [given, vec![held[0].clone()]].concat();
+    check(&given, &short(2, &newest_first), &Decision::nothing());
+    check(&given, &short(3, &newest_first), &Decision::events(vec![held[1].clone()]));
+    // What has shipped needs no stock.
+    let shipped = cid.on_hold().shipped(&[("A", 2)], FulfilmentStatus::Partial);
+    let given = [given, vec![shipped.last()]].concat();
+    check(&given, &short(2, &newest_first), &Decision::events(vec![held[1].clone()]));
+}
+
+#[test]
+fn the_shop_may_cancel_what_cannot_be_served_or_do_nothing() {
+    let paid = History::paid_order();
+    let with = |rule| {
+        let orders = orders(|policy| policy.short_rule = rule);
+        orders.decide(&fold(&paid.events), &short(1, &[ANN]), NOW).events
+    };
+    let shortages = [shortage("A", 2, 0)];
+    let cancelled = paid.clone().cancelled(CancelReason::StockShort, "", &shortages);
+    assert_eq!(with(ShortRule::Cancel), [cancelled.last()]);
+    assert_eq!(with(ShortRule::Hold), [paid.clone().on_hold().last()]);
+    assert_eq!(with(ShortRule::Nothing), []);
+}
+
+#[test]
+fn the_merchant_takes_an_order_off_hold() {
+    let release = |order_id| Input::Release { order_id, note: "found".into() };
+    let given = History::paid_order().on_hold();
+    let statuses = given.summary.statuses;
+    let after = given.clone().then(Fact::TakenOffHold { note: "found".into() }, statuses);
+    check(&given.events, &release(ANN), &answered(&[after.last()], ReleaseAnswer::Released));
+    check(&after.events, &release(ANN), &answered(&[], ReleaseAnswer::Released));
+    check(&after.events, &release(BOB), &answered(&[], ReleaseAnswer::NotFound));
+}

@@ -1,0 +1,66 @@
+//! Commands.
+
+use engine::WireError;
+use events::{
+    id::{CustomerId, LineId, OrderId, Quantity, Reference, Sku},
+    money::{Currency, MAX_UNIT_PRICE, TaxBasis},
+    names,
+    proto::{self, command::Body as Command, order},
+};
+use prost::Message;
+use protocol::id::ParseError;
+
+use super::{facts, parsed, text};
+use crate::domain::{Charge, Discount, Input, Request, RequestedLine};
+
+pub(super) fn decode(payload: &[u8]) -> Result<Input, WireError> {
+    match proto::Command::decode(payload)?.body.ok_or(WireError::Missing("body"))? {
+        Command::PlaceOrder(order) => Ok(Input::Place(request(order)?)),
+        Command::CancelOrder(order) => {
+            let (order_id, note) = (OrderId::parse(&order.order_id)?, text(&order.note));
+            Ok(Input::Cancel { order_id, note })
+        }
+        Command::StartPayment(payment) => Ok(Input::StartPayment {
+            order_id: OrderId::parse(&payment.order_id)?,
+            payment_method: text(&payment.payment_method),
+        }),
+        Command::ReleaseOrder(order) => {
+            let (order_id, note) = (OrderId::parse(&order.order_id)?, text(&order.note));
+            Ok(Input::Release { order_id, note })
+        }
+        other => Err(WireError::Unexpected(names::command_name(&other).1)),
+    }
+}
+
+fn request(order: order::PlaceOrder) -> Result<Request, WireError> {
+    let charge = |it| facts::charge(it).map(|it| Charge { code: text(&it.code), ..it });
+    let lines = order.lines.into_iter().enumerate();
+    Ok(Request {
+        order_id: OrderId::parse(&order.order_id)?,
+        reference: parsed(&order.reference, Reference::parse)?,
+        customer_id: parsed(&order.customer_id, CustomerId::parse)?,
+        country: text(&order.country),
+        currency: Currency::parse(&order.currency)?,
+        tax_basis: TaxBasis::parse(order.tax_basis)?,
+        lines: lines.map(|(index, line)| requested_line(index, line)).collect::<Result<_, _>>()?,
+        charges: order.charges.into_iter().map(charge).collect::<Result<_, _>>()?,
+        payment_method: text(&order.payment_method),
+        expected_total: order.expected_total,
+    })
+}
+
+fn requested_line(index: usize, line: order::RequestedLine) -> Result<RequestedLine, ParseError> {
+    let unit_price = line.unit_price.map(|price| match price {
+        0..=MAX_UNIT_PRICE => Ok(price),
+        _ => Err(ParseError::new("unit_price", "must be 0 to 1000000000000", &price.to_string())),
+    });
+    let discount = |it| facts::discount(it).map(|it| Discount { code: text(&it.code), ..it });
+    Ok(RequestedLine {
+        line_id: parsed(&line.line_id, LineId::parse)?.unwrap_or_else(|| LineId::numbered(index)),
+        sku: Sku::parse(&line.sku)?,
+        quantity: Quantity::parse(line.quantity)?,
+        unit_price: unit_price.transpose()?,
+        discounts: line.discounts.into_iter().map(discount).collect::<Result<_, _>>()?,
+        tax: line.tax.as_ref().map(facts::tax).transpose()?,
+    })
+}

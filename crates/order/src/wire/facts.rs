@@ -1,0 +1,406 @@
+//! The events of orders.
+
+use engine::WireError;
+use events::{
+    id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
+    money::{Currency, Money, Tax, TaxBasis},
+    proto::{
+        self,
+        order::{self, order_event::Kind},
+    },
+};
+use protocol::{id::ParseError, time::Timestamp};
+
+use super::{
+    fulfilment_status, fulfilment_status_to_wire, optional, parsed, payment_status,
+    payment_status_to_wire, reason, reason_to_wire, shortage, status, status_to_wire,
+};
+use crate::{
+    CapturePolicy,
+    domain::{
+        Action, Cancellation, Charge, Discount, Event, Fact, Failure, Hold, Lines, ListedLines,
+        OrderLine, ShippedLine, Shortage, Statuses, Summary,
+    },
+};
+
+/// How amounts of an order are written: all are in one currency, and all its prices on one basis.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) currency: Currency,
+    pub(super) basis: TaxBasis,
+}
+
+pub(super) fn encode(event: &Event) -> order::OrderEvent {
+    let kind = Some(encode_fact(event));
+    order::OrderEvent { summary: Some(summary_to_wire(&event.summary)), kind }
+}
+
+fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
+    let currency = summary.total.currency;
+    let id = |number: u32| PaymentId { order_id: *order_id, number }.to_string();
+    let id_if_any = |number: Option<u32>| number.map(id).unwrap_or_default();
+    match fact {
+        Fact::Placed { country, tax_basis, lines, charges, payment_method, reserve_by } => {
+            let terms = Terms { currency, basis: *tax_basis };
+            Kind::Placed(order::Placed {
+                country: country.clone(),
+                lines: lines_to_wire(lines, terms),
+                charges: charges_to_wire(charges, terms),
+                payment_method: payment_method.clone(),
+                reserve_by: Some((*reserve_by).into()),
+            })
+        }
+        Fact::PaymentDue {
+            payment,
+            amount,
+            payment_method,
+            due_by,
+            held_until,
+            capture_policy,
+        } => Kind::PaymentDue(order::PaymentDue {
+            payment_id: id(*payment),
+            amount: Some((*amount).into()),
+            payment_method: payment_method.clone(),
+            due_by: Some((*due_by).into()),
+            held_until: Some((*held_until).into()),
+            capture_policy: capture_policy_to_wire(*capture_policy).into(),
+        }),
+        Fact::PaymentFailed { payment, failure, retry_until } => {
+            Kind::PaymentFailed(payment_failed(id(*payment), failure, *retry_until))
+        }
+        Fact::ActionRequired { payment, action } => {
+            Kind::ActionRequired(action_required(id(*payment), action))
+        }
+        Fact::Authorized { payment, allocate_by } => Kind::Authorized(order::Authorized {
+            payment_id: id_if_any(*payment),
+            allocate_by: Some((*allocate_by).into()),
+        }),
+        Fact::Confirmed { payment, capture } => Kind::Confirmed(order::Confirmed {
+            payment_id: id_if_any(*payment),
+            capture: capture.map(Into::into),
+        }),
+        Fact::PartCaptured { payment, amount, captured } => {
+            Kind::PartCaptured(order::PartCaptured {
+                payment_id: id(*payment),
+                amount: Some((*amount).into()),
+                captured: Some((*captured).into()),
+            })
+        }
+        Fact::Paid { payment, amount, listed } => Kind::Paid(order::Paid {
+            payment_id: id_if_any(*payment),
+            amount: Some((*amount).into()),
+            lines: lines_to_wire(&listed.lines, Terms { currency, basis: listed.basis }),
+            line_count: listed.count,
+            placed_position: listed.placed_position,
+        }),
+        Fact::Shipped { lines, location, capture, .. } => Kind::Shipped(order::Shipped {
+            lines: lines.iter().map(shipped_line_to_wire).collect(),
+            location: location.to_string(),
+            payment_id: id_if_any(capture.map(|(payment, _)| payment)),
+            capture: capture.map(|(_, amount)| amount.into()),
+        }),
+        Fact::Completed => Kind::Completed(order::Completed {}),
+        Fact::Refunded { payment, refund_id, amount, captured, refunded } => {
+            Kind::Refunded(order::Refunded {
+                payment_id: id(*payment),
+                refund_id: refund_id.clone(),
+                amount: Some((*amount).into()),
+                captured: Some((*captured).into()),
+                refunded: Some((*refunded).into()),
+            })
+        }
+        Fact::PutOnHold(hold) => Kind::PutOnHold(hold_to_wire(hold)),
+        Fact::TakenOffHold { note } => {
+            Kind::TakenOffHold(order::TakenOffHold { note: note.clone() })
+        }
+        Fact::Cancelled { cancellation, listed, payments } => Kind::Cancelled(order::Cancelled {
+            reason: reason_to_wire(cancellation.reason).into(),
+            detail: cancellation.detail.clone(),
+            shortages: cancellation.shortages.iter().map(shortage_to_wire).collect(),
+            lines: lines_to_wire(&listed.lines, Terms { currency, basis: listed.basis }),
+            line_count: listed.count,
+            placed_position: listed.placed_position,
+            payment_ids: (1..=*payments).map(id).collect(),
+        }),
+    }
+}
+
+pub(super) fn decode(order_id: OrderId, event: order::OrderEvent) -> Result<Event, WireError> {
+    let summary = summary(event.summary.as_ref().ok_or(WireError::Missing("summary"))?)?;
+    let fact = decode_fact(&summary, event.kind.ok_or(WireError::Missing("kind"))?)?;
+    Ok(Event { order_id, summary, fact })
+}
+
+fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
+    Ok(match kind {
+        Kind::Placed(placed) => decode_placed(placed)?,
+        Kind::PaymentDue(due) => Fact::PaymentDue {
+            payment: number(&due.payment_id)?,
+            amount: Money::parse(due.amount.as_ref())?,
+            due_by: Timestamp::parse(due.due_by.as_ref())?,
+            held_until: Timestamp::parse(due.held_until.as_ref())?,
+            capture_policy: capture_policy(due.capture_policy),
+            payment_method: due.payment_method,
+        },
+        Kind::PaymentFailed(failed) => Fact::PaymentFailed {
+            payment: number(&failed.payment_id)?,
+            failure: Failure { code: failed.code, detail: failed.detail },
+            retry_until: time_if_any(failed.retry_until.as_ref())?,
+        },
+        Kind::ActionRequired(required) => {
+            let expires_at = time_if_any(required.expires_at.as_ref())?;
+            let action = Action { url: required.url, data: required.data, expires_at };
+            Fact::ActionRequired { payment: number(&required.payment_id)?, action }
+        }
+        Kind::Authorized(authorized) => Fact::Authorized {
+            payment: number_if_any(&authorized.payment_id)?,
+            allocate_by: Timestamp::parse(authorized.allocate_by.as_ref())?,
+        },
+        Kind::Confirmed(confirmed) => Fact::Confirmed {
+            payment: number_if_any(&confirmed.payment_id)?,
+            capture: money_if_any(confirmed.capture.as_ref())?,
+        },
+        Kind::PartCaptured(captured) => Fact::PartCaptured {
+            payment: number(&captured.payment_id)?,
+            amount: Money::parse(captured.amount.as_ref())?,
+            captured: Money::parse(captured.captured.as_ref())?,
+        },
+        Kind::Paid(paid) => Fact::Paid {
+            payment: number_if_any(&paid.payment_id)?,
+            amount: Money::parse(paid.amount.as_ref())?,
+            listed: listed(paid.lines, paid.line_count, paid.placed_position)?,
+        },
+        Kind::Shipped(shipped) => decode_shipped(summary, shipped)?,
+        Kind::Completed(order::Completed {}) => Fact::Completed,
+        Kind::Refunded(refunded) => Fact::Refunded {
+            payment: number(&refunded.payment_id)?,
+            amount: Money::parse(refunded.amount.as_ref())?,
+            captured: Money::parse(refunded.captured.as_ref())?,
+            refunded: Money::parse(refunded.refunded.as_ref())?,
+            refund_id: refunded.refund_id,
+        },
+        Kind::PutOnHold(hold) => Fact::PutOnHold(Hold {
+            sku: Sku::parse(&hold.sku)?,
+            location: Location::parse(&hold.location)?,
+        }),
+        Kind::TakenOffHold(taken) => Fact::TakenOffHold { note: taken.note },
+        Kind::Cancelled(cancelled) => Fact::Cancelled {
+            cancellation: Cancellation {
+                reason: reason(cancelled.reason)?,
+                detail: cancelled.detail,
+                shortages: shortages(&cancelled.shortages)?,
+            },
+            listed: listed(cancelled.lines, cancelled.line_count, cancelled.placed_position)?,
+            payments: cancelled.payment_ids.len() as u32,
+        },
+    })
+}
+
+fn decode_placed(placed: order::Placed) -> Result<Fact, WireError> {
+    let prices = placed.lines.iter().map(|it| it.unit_price.as_ref());
+    let prices = prices.chain(placed.charges.iter().map(|it| it.price.as_ref()));
+    Ok(Fact::Placed {
+        country: placed.country,
+        // All prices of an order are on one basis.
+        tax_basis: basis_of(prices)?,
+        lines: lines(placed.lines)?,
+        charges: placed.charges.into_iter().map(charge).collect::<Result<_, _>>()?,
+        payment_method: placed.payment_method,
+        reserve_by: Timestamp::parse(placed.reserve_by.as_ref())?,
+    })
+}
+
+fn decode_shipped(summary: &Summary, shipped: order::Shipped) -> Result<Fact, WireError> {
+    let amount = money_if_any(shipped.capture.as_ref())?;
+    let payment = number_if_any(&shipped.payment_id)?;
+    Ok(Fact::Shipped {
+        lines: shipped.lines.iter().map(shipped_line).collect::<Result<_, _>>()?,
+        location: Location::parse(&shipped.location)?,
+        capture: payment.zip(amount),
+        fulfilment: summary.statuses.2,
+    })
+}
+
+fn summary(summary: &order::Summary) -> Result<Summary, ParseError> {
+    Ok(Summary {
+        number: summary.number,
+        reference: parsed(&summary.reference, Reference::parse)?,
+        customer_id: parsed(&summary.customer_id, CustomerId::parse)?,
+        total: Money::parse(summary.total.as_ref())?,
+        statuses: Statuses(
+            status(summary.status)?,
+            payment_status(summary.payment_status)?,
+            fulfilment_status(summary.fulfilment_status)?,
+        ),
+    })
+}
+
+pub(super) fn summary_to_wire(summary: &Summary) -> order::Summary {
+    let Statuses(status, payment_status, fulfilment_status) = summary.statuses;
+    order::Summary {
+        number: summary.number,
+        reference: optional(summary.reference.as_ref()),
+        customer_id: optional(summary.customer_id.as_ref()),
+        total: Some(summary.total.into()),
+        status: status_to_wire(status).into(),
+        payment_status: payment_status_to_wire(payment_status).into(),
+        fulfilment_status: fulfilment_status_to_wire(fulfilment_status).into(),
+    }
+}
+
+fn lines(lines: Vec<order::Line>) -> Result<Lines, ParseError> {
+    lines.into_iter().map(line).collect()
+}
+
+fn listed(
+    wire: Vec<order::Line>,
+    count: u32,
+    placed_position: u64,
+) -> Result<ListedLines, ParseError> {
+    let basis = basis_of(wire.iter().map(|it| it.unit_price.as_ref()))?;
+    Ok(ListedLines { lines: lines(wire)?, count, basis, placed_position })
+}
+
+/// The basis of these prices, which are all on one; that of no price does not matter.
+fn basis_of<'a>(
+    mut prices: impl Iterator<Item = Option<&'a proto::Price>>,
+) -> Result<TaxBasis, ParseError> {
+    prices.next().flatten().map_or(Ok(TaxBasis::default()), |it| TaxBasis::parse(it.tax_basis))
+}
+
+fn line(line: order::Line) -> Result<OrderLine, ParseError> {
+    Ok(OrderLine {
+        line_id: LineId::parse(&line.line_id)?,
+        sku: Sku::parse(&line.sku)?,
+        title: line.title,
+        quantity: Quantity::parse(line.quantity)?,
+        unit_price: amount_of(line.unit_price.as_ref())?,
+        discounts: line.discounts.into_iter().map(discount).collect::<Result<_, _>>()?,
+        tax: line.tax.as_ref().map(tax).transpose()?,
+    })
+}
+
+pub(super) fn lines_to_wire(lines: &[OrderLine], terms: Terms) -> Vec<order::Line> {
+    let line = |line: &OrderLine| order::Line {
+        line_id: line.line_id.to_string(),
+        sku: line.sku.to_string(),
+        title: line.title.clone(),
+        quantity: line.quantity.get(),
+        unit_price: Some(terms.basis.price(line.unit_price, terms.currency)),
+        discounts: line.discounts.iter().map(|it| discount_to_wire(it, terms)).collect(),
+        tax: line.tax.map(|it| tax_to_wire(it, terms)),
+    };
+    lines.iter().map(line).collect()
+}
+
+pub(super) fn discount(discount: order::Discount) -> Result<Discount, ParseError> {
+    let amount = Money::parse(discount.amount.as_ref())?.minor;
+    Ok(Discount { code: discount.code, amount })
+}
+
+fn discount_to_wire(discount: &Discount, terms: Terms) -> order::Discount {
+    let amount = Money { minor: discount.amount, currency: terms.currency };
+    order::Discount { code: discount.code.clone(), amount: Some(amount.into()) }
+}
+
+pub(super) fn tax(tax: &order::Tax) -> Result<Tax, ParseError> {
+    Ok(Tax { rate_ppm: tax.rate_ppm, amount: Money::parse(tax.amount.as_ref())?.minor })
+}
+
+fn tax_to_wire(tax: Tax, terms: Terms) -> order::Tax {
+    let amount = Money { minor: tax.amount, currency: terms.currency };
+    order::Tax { rate_ppm: tax.rate_ppm, amount: Some(amount.into()) }
+}
+
+pub(super) fn charge(charge: order::Charge) -> Result<Charge, ParseError> {
+    let (amount, tax) = (amount_of(charge.price.as_ref())?, charge.tax.as_ref().map(tax));
+    Ok(Charge { code: charge.code, amount, tax: tax.transpose()? })
+}
+
+pub(super) fn charges_to_wire(charges: &[Charge], terms: Terms) -> Vec<order::Charge> {
+    let charge = |charge: &Charge| order::Charge {
+        code: charge.code.clone(),
+        price: Some(terms.basis.price(charge.amount, terms.currency)),
+        tax: charge.tax.map(|it| tax_to_wire(it, terms)),
+    };
+    charges.iter().map(charge).collect()
+}
+
+fn amount_of(price: Option<&proto::Price>) -> Result<i64, ParseError> {
+    Ok(Money::parse(price.and_then(|price| price.money.as_ref()))?.minor)
+}
+
+fn shipped_line(line: &order::ShippedLine) -> Result<ShippedLine, ParseError> {
+    let (line_id, sku) = (LineId::parse(&line.line_id)?, Sku::parse(&line.sku)?);
+    Ok(ShippedLine { line_id, sku, quantity: line.quantity })
+}
+
+fn shipped_line_to_wire(line: &ShippedLine) -> order::ShippedLine {
+    let (line_id, sku) = (line.line_id.to_string(), line.sku.to_string());
+    order::ShippedLine { line_id, sku, quantity: line.quantity }
+}
+
+pub(super) fn payment_failed(
+    payment_id: String,
+    failure: &Failure,
+    retry_until: Option<Timestamp>,
+) -> order::PaymentFailed {
+    let Failure { code, detail } = failure.clone();
+    order::PaymentFailed { payment_id, code, detail, retry_until: retry_until.map(Into::into) }
+}
+
+pub(super) fn action_required(payment_id: String, action: &Action) -> order::ActionRequired {
+    let Action { url, data, expires_at } = action.clone();
+    order::ActionRequired { payment_id, url, data, expires_at: expires_at.map(Into::into) }
+}
+
+pub(super) fn hold_to_wire(hold: &Hold) -> order::PutOnHold {
+    let (sku, location) = (hold.sku.to_string(), hold.location.to_string());
+    order::PutOnHold { reason: order::HoldReason::StockShort.into(), sku, location }
+}
+
+fn shortages(shortages: &[order::Shortage]) -> Result<Vec<Shortage>, ParseError> {
+    shortages.iter().map(|it| shortage(&it.sku, it.requested, it.available)).collect()
+}
+
+pub(super) fn shortage_to_wire(shortage: &Shortage) -> order::Shortage {
+    order::Shortage {
+        sku: shortage.sku.to_string(),
+        requested: shortage.requested,
+        available: shortage.available,
+    }
+}
+
+/// The number of a payment in its order, which is that of the event.
+fn number(payment_id: &str) -> Result<u32, ParseError> {
+    PaymentId::parse(payment_id).map(|id| id.number)
+}
+
+fn number_if_any(payment_id: &str) -> Result<Option<u32>, ParseError> {
+    parsed(payment_id, PaymentId::parse).map(|id| id.map(|id| id.number))
+}
+
+fn money_if_any(amount: Option<&proto::Money>) -> Result<Option<Money>, ParseError> {
+    amount.map(|amount| Money::parse(Some(amount))).transpose()
+}
+
+fn time_if_any(time: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, ParseError> {
+    time.map(|time| Timestamp::parse(Some(time))).transpose()
+}
+
+/// A policy that this version does not know is read as the default one: it is information only.
+fn capture_policy(policy: i32) -> CapturePolicy {
+    match proto::CapturePolicy::try_from(policy) {
+        Ok(proto::CapturePolicy::OnShipment) => CapturePolicy::OnShipment,
+        Ok(proto::CapturePolicy::OnConfirmation | proto::CapturePolicy::Unspecified) | Err(_) => {
+            CapturePolicy::OnConfirmation
+        }
+    }
+}
+
+fn capture_policy_to_wire(policy: CapturePolicy) -> proto::CapturePolicy {
+    match policy {
+        CapturePolicy::OnConfirmation => proto::CapturePolicy::OnConfirmation,
+        CapturePolicy::OnShipment => proto::CapturePolicy::OnShipment,
+    }
+}

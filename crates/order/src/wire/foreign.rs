@@ -1,0 +1,137 @@
+//! Events of inventory, payment and catalogue.
+
+use engine::WireError;
+use events::{
+    id::{LineId, Location, OrderId, PaymentId, Sku},
+    money::{Money, TaxBasis},
+    proto::{
+        self, catalog::catalog_event::Kind as Catalog, event::Body,
+        inventory::inventory_event::Kind as Inventory, payment::payment_event::Kind as Payment,
+    },
+};
+use prost::Message;
+use protocol::{id::ParseError, time::Timestamp};
+
+use super::{parsed, shortage, text, unexpected};
+use crate::{
+    domain::{Input, Shipment, Shortage, Signal},
+    store::Product,
+};
+
+/// The most bytes of a title that a line keeps: an order of the most lines still fits into an event.
+const MAX_TITLE_BYTES: usize = 160;
+
+pub(super) fn decode(payload: &[u8]) -> Result<Input, WireError> {
+    let event = proto::EventFact::decode(payload)?;
+    match event.body.ok_or(WireError::Missing("body"))? {
+        Body::Inventory(fact) => stock(fact.kind.ok_or(WireError::Missing("kind"))?),
+        Body::Payment(fact) => {
+            let PaymentId { order_id, number } = PaymentId::parse(&event.aggregate_id)?;
+            let signal = payment(number, fact.kind.ok_or(WireError::Missing("kind"))?)?;
+            Ok(Input::Signal { order_id, signal })
+        }
+        Body::Catalog(fact) => product(fact.kind.ok_or(WireError::Missing("kind"))?),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn stock(kind: Inventory) -> Result<Input, WireError> {
+    let (order_id, signal) = match kind {
+        Inventory::Reserved(reserved) => {
+            let held_until = Timestamp::parse(reserved.expires_at.as_ref())?;
+            (reserved.order_id, Signal::Reserved { held_until })
+        }
+        Inventory::Refused(refused) => {
+            let shortages = shortages(&refused.shortages)?;
+            (refused.order_id, Signal::Refused { shortages })
+        }
+        Inventory::Allocated(allocated) => (allocated.order_id, Signal::Allocated),
+        Inventory::Lost(lost) => {
+            let shortages = shortages(&lost.shortages)?;
+            (lost.order_id, Signal::Lost { shortages })
+        }
+        Inventory::Short(short) => {
+            let order_ids = short.order_ids.iter().map(|id| OrderId::parse(id));
+            return Ok(Input::Short {
+                sku: Sku::parse(&short.sku)?,
+                location: Location::parse(&short.location)?,
+                missing: short.promised - short.on_hand,
+                order_ids: order_ids.collect::<Result<_, _>>()?,
+            });
+        }
+        Inventory::Shipped(shipped) => {
+            return Ok(Input::Shipped(Shipment {
+                order_id: OrderId::parse(&shipped.order_id)?,
+                line_id: parsed(&shipped.line_id, LineId::parse)?,
+                sku: Sku::parse(&shipped.sku)?,
+                location: Location::parse(&shipped.location)?,
+                // What is in excess was not of this order.
+                quantity: shipped.from_allocation,
+            }));
+        }
+        Inventory::Counted(_) => return Err(WireError::Unexpected("inventory.counted")),
+        Inventory::Adjusted(_) => return Err(WireError::Unexpected("inventory.adjusted")),
+        Inventory::Released(_) => return Err(WireError::Unexpected("inventory.released")),
+    };
+    Ok(Input::Signal { order_id: OrderId::parse(&order_id)?, signal })
+}
+
+fn payment(payment: u32, kind: Payment) -> Result<Signal, WireError> {
+    let unexpected = match kind {
+        Payment::Authorized(_) => return Ok(Signal::Authorized { payment }),
+        Payment::Declined(declined) => {
+            return Ok(Signal::Declined { payment, code: text(&declined.code) });
+        }
+        Payment::Failed(failed) => {
+            return Ok(Signal::Failed { payment, detail: text(&failed.detail) });
+        }
+        Payment::Captured(captured) => {
+            let amount = Money::parse(captured.amount.as_ref())?;
+            return Ok(Signal::Captured { payment, amount });
+        }
+        Payment::CaptureFailed(failed) => {
+            return Ok(Signal::CaptureFailed { payment, code: text(&failed.code) });
+        }
+        Payment::Refunded(refunded) => {
+            let amount = Money::parse(refunded.amount.as_ref())?;
+            return Ok(Signal::Refunded { payment, refund_id: String::new(), amount });
+        }
+        Payment::AuthorizationPending(_) => "payment.authorization_pending",
+        Payment::CapturePending(_) => "payment.capture_pending",
+        Payment::VoidPending(_) => "payment.void_pending",
+        Payment::Voided(_) => "payment.voided",
+        Payment::RefundPending(_) => "payment.refund_pending",
+        Payment::CancelRequested(_) => "payment.cancel_requested",
+        Payment::Uncertain(_) => "payment.uncertain",
+        Payment::Stuck(_) => "payment.stuck",
+        Payment::SettledByOperator(_) => "payment.settled_by_operator",
+    };
+    Err(WireError::Unexpected(unexpected))
+}
+
+fn product(kind: Catalog) -> Result<Input, WireError> {
+    let product = match kind {
+        Catalog::Created(created) => created.product,
+        Catalog::Updated(updated) => updated.after,
+        Catalog::Archived(archived) => archived.after,
+    };
+    let product = product.ok_or(WireError::Missing("product"))?;
+    let price = product.price.ok_or(WireError::Missing("price"))?;
+    let sku = Sku::parse(&product.sku)?;
+    let product = Product {
+        title: shortened(product.title),
+        price: Money::parse(price.money.as_ref())?,
+        tax_basis: TaxBasis::parse(price.tax_basis)?,
+        active: product.active,
+    };
+    Ok(Input::ProductChanged { sku, product })
+}
+
+fn shortened(mut title: String) -> String {
+    title.truncate(title.floor_char_boundary(MAX_TITLE_BYTES));
+    title
+}
+
+fn shortages(shortages: &[proto::inventory::Shortage]) -> Result<Vec<Shortage>, ParseError> {
+    shortages.iter().map(|it| shortage(&it.sku, it.requested, it.available)).collect()
+}
