@@ -339,10 +339,12 @@ mod tests {
         assert!(status(0).is_err() && status(99).is_err() && reason(99).is_err());
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as it is in the fields of messages")]
     fn gbp(minor: i64) -> Option<proto::Money> {
         Some(proto::Money { minor, currency: "GBP".into() })
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as it is in the fields of messages")]
     fn excluding_tax(minor: i64) -> Option<proto::Price> {
         let tax_basis = proto::TaxBasis::Excluded.into();
         Some(proto::Price { money: gbp(minor), tax_basis })

@@ -13,8 +13,7 @@ pub const SAGAS: Metric = Metric::gauge(
 );
 
 /// Sagas that have ended.
-pub const SAGAS_ENDED: Metric =
-    Metric::counter(
+pub const SAGAS_ENDED: Metric = Metric::counter(
     "tradewind_sagas_total",
     &["outcome"],
     "Orders that were paid, cancelled, or confirmed without being paid at once.",

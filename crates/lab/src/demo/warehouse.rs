@@ -82,7 +82,7 @@ pub(super) async fn ship(api: &Client, placed: Vec<OrderId>) -> Result<Shipments
         .await
         .context("read the orders")?;
     let (paid, other): (Vec<_>, Vec<_>) =
-        orders.into_iter().partition(|order| order.status == OrderStatus::Paid);
+        orders.into_iter().partition(|order| order.status != OrderStatus::Cancelled);
     let mut shipments = Shipments::default();
     let left = on_hand(api).await?;
     let most = left.iter().max_by_key(|(sku, units)| (**units, sku.as_str()));

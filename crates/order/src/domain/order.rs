@@ -10,7 +10,7 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The lines of an order. They never change, and are shared rather than copied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Default, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lines(Arc<[OrderLine]>);
 
 impl Deref for Lines {
@@ -24,12 +24,6 @@ impl Deref for Lines {
 impl FromIterator<OrderLine> for Lines {
     fn from_iter<I: IntoIterator<Item = OrderLine>>(lines: I) -> Self {
         Self(lines.into_iter().collect())
-    }
-}
-
-impl Default for Lines {
-    fn default() -> Self {
-        Self(Arc::default())
     }
 }
 

@@ -94,8 +94,8 @@ impl Order {
     /// Folds a fact into what the order waits for, and into its payments.
     fn fold(&mut self, fact: &Fact) {
         match fact {
-            // With it an order begins.
-            Fact::Placed { .. } => {}
+            // With one an order begins, with the other nothing is awaited any more.
+            Fact::Placed { .. } | Fact::Completed => {}
             Fact::PaymentDue { payment_method, due_by, held_until, .. } => {
                 self.payment_method.clone_from(payment_method);
                 self.payments.push(OrderPayment::begun());
@@ -163,7 +163,6 @@ impl Order {
             }
             Fact::PutOnHold(hold) => self.hold = Some(hold.clone()),
             Fact::TakenOffHold { .. } => self.hold = None,
-            Fact::Completed => {}
             Fact::Cancelled { cancellation, .. } => {
                 self.reason = Some(cancellation.reason);
                 self.hold = None;

@@ -170,7 +170,7 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
             amount: Money::parse(paid.amount.as_ref())?,
             listed: listed(paid.lines, paid.line_count, paid.placed_position)?,
         },
-        Kind::Shipped(shipped) => decode_shipped(summary, shipped)?,
+        Kind::Shipped(shipped) => decode_shipped(summary, &shipped)?,
         Kind::Completed(order::Completed {}) => Fact::Completed,
         Kind::Refunded(refunded) => Fact::Refunded {
             payment: number(&refunded.payment_id)?,
@@ -210,7 +210,7 @@ fn decode_placed(placed: order::Placed) -> Result<Fact, WireError> {
     })
 }
 
-fn decode_shipped(summary: &Summary, shipped: order::Shipped) -> Result<Fact, WireError> {
+fn decode_shipped(summary: &Summary, shipped: &order::Shipped) -> Result<Fact, WireError> {
     let amount = money_if_any(shipped.capture.as_ref())?;
     let payment = number_if_any(&shipped.payment_id)?;
     Ok(Fact::Shipped {
