@@ -290,10 +290,26 @@ pub struct PaymentView {
     /// Why an operation of it cannot be brought to an end without an operator, if one cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck: Option<String>,
+    /// What the customer has to do before the payment goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<PaymentAction>,
     /// What was asked of the provider, in order.
     pub transactions: Vec<TransactionView>,
     /// Counts its events, from 1.
     pub version: u64,
+}
+
+/// What a customer has to do before a payment goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentAction {
+    /// Where it is done.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// What the provider's client needs for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub data: String,
+    /// Until when.
+    pub expires_at: Timestamp,
 }
 
 /// What was asked of a payment provider.
@@ -310,6 +326,12 @@ pub struct TransactionView {
     /// The provider's code, or how it failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// The refund that it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refund_id: String,
+    /// Why, as whoever asked for the refund said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
     /// When it was decided.
     pub time: Timestamp,
 }

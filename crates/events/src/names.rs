@@ -59,6 +59,9 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Payment::Uncertain(_) => "uncertain",
             Payment::Stuck(_) => "stuck",
             Payment::SettledByOperator(_) => "settled_by_operator",
+            Payment::ActionRequired(_) => "action_required",
+            Payment::CaptureRequested(_) => "capture_requested",
+            Payment::RefundRequested(_) => "refund_requested",
         },
     })
 }
@@ -82,6 +85,7 @@ pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
         CommandBody::RecordStock(_) => ("inventory", "record_stock"),
         CommandBody::PlaceOrder(_) => ("order", "place_order"),
         CommandBody::CancelOrder(_) => ("order", "cancel_order"),
+        CommandBody::RefundPayment(_) => ("payment", "refund_payment"),
         CommandBody::SettlePayment(_) => ("payment", "settle_payment"),
     }
 }
@@ -100,6 +104,7 @@ impl TryFrom<proto::Command> for OutgoingCommand {
         let aggregate = match &body {
             CommandBody::PlaceOrder(order) => order.order_id.clone(),
             CommandBody::CancelOrder(order) => order.order_id.clone(),
+            CommandBody::RefundPayment(refund) => refund.order_id.clone(),
             CommandBody::SettlePayment(settle) => settle.payment_id.clone(),
             // Many aggregates at once; nothing else waits for these.
             CommandBody::PutProducts(_) | CommandBody::RecordStock(_) => command.id.clone(),

@@ -172,6 +172,7 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .route("/shops/{shop}/orders/{id}/history", get(orders::history))
         .route("/shops/{shop}/orders/{id}/cancel", post(orders::cancel))
         .route("/shops/{shop}/orders/{id}/payments", get(payments::of_order))
+        .route("/shops/{shop}/orders/{id}/refunds", post(payments::refund))
         .route("/shops/{shop}/payments/stuck", get(payments::stuck))
         .route("/shops/{shop}/payments/{payment_id}", get(payments::get))
         .route("/shops/{shop}/totals", get(operations::totals))

@@ -32,6 +32,8 @@ pub(crate) enum Code {
     LinesRefused,
     TotalOutOfRange,
     TooLate,
+    NothingToRefund,
+    RefundTooLarge,
     StaleProduct,
     VersionMismatch,
     Internal,
@@ -51,15 +53,18 @@ impl Code {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ReferenceTaken | Self::TooLate | Self::StaleProduct | Self::VersionMismatch => {
-                StatusCode::CONFLICT
-            }
+            Self::ReferenceTaken
+            | Self::TooLate
+            | Self::NothingToRefund
+            | Self::StaleProduct
+            | Self::VersionMismatch => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidFields
             | Self::IdempotencyKeyReused
             | Self::LinesRefused
+            | Self::RefundTooLarge
             | Self::TotalOutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable | Self::NotReady | Self::Overloaded => {
@@ -92,6 +97,8 @@ impl Code {
             Self::TooLate => ("too_late", "The order can no longer be cancelled"),
             Self::StaleProduct => ("stale", "The product changed later"),
             Self::VersionMismatch => ("version_mismatch", "The product has another version"),
+            Self::NothingToRefund => ("nothing_to_refund", "Nothing can be paid back"),
+            Self::RefundTooLarge => ("refund_too_large", "So much cannot be paid back"),
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),

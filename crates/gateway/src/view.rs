@@ -3,8 +3,8 @@
 use events::{
     http::{
         CancelReason, Cancellation, Charge, LevelView, OrderGroup, OrderLine, OrderStatus,
-        OrderTotals, OrderView, PaymentTotals, PaymentView, PriceView, ProductView, Shortage,
-        StepView, StockTotals, TransactionView,
+        OrderTotals, OrderView, PaymentAction, PaymentTotals, PaymentView, PriceView, ProductView,
+        Shortage, StepView, StockTotals, TransactionView,
     },
     id::{CustomerId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Money, TaxBasis},
@@ -160,6 +160,7 @@ pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewErro
             .then(|| name(stuck.as_str_name(), "STUCK_REASON_", payment.stuck_reason)),
         provider: payment.provider,
         provider_reference: payment.provider_reference,
+        action: payment.action.map(action).transpose()?,
         transactions: payment
             .transactions
             .into_iter()
@@ -167,6 +168,11 @@ pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewErro
             .collect::<Result<_, _>>()?,
         version: payment.version,
     })
+}
+
+fn action(action: payment::Action) -> Result<PaymentAction, ViewError> {
+    let expires_at = Timestamp::parse(action.expires_at.as_ref())?;
+    Ok(PaymentAction { url: action.url, data: action.data, expires_at })
 }
 
 fn transaction(transaction: payment::Transaction) -> Result<TransactionView, ViewError> {
@@ -177,6 +183,8 @@ fn transaction(transaction: payment::Transaction) -> Result<TransactionView, Vie
         status: name(status.as_str_name(), "TRANSACTION_STATUS_", transaction.status),
         operation_id: transaction.operation_id,
         detail: transaction.detail,
+        refund_id: transaction.refund_id,
+        reason: transaction.reason,
         time: Timestamp::parse(transaction.time.as_ref())?,
     })
 }

@@ -241,6 +241,9 @@ fn payment(kind: Payment) -> Result<Signal, WireError> {
         Payment::Uncertain(_) => "payment.uncertain",
         Payment::Stuck(_) => "payment.stuck",
         Payment::SettledByOperator(_) => "payment.settled_by_operator",
+        Payment::ActionRequired(_) => "payment.action_required",
+        Payment::CaptureRequested(_) => "payment.capture_requested",
+        Payment::RefundRequested(_) => "payment.refund_requested",
     };
     Err(WireError::Unexpected(unexpected))
 }
