@@ -225,7 +225,7 @@ async fn what_cannot_be_served_is_put_on_hold_until_the_merchant_decides(db: Db)
         "document": "recount", "sequence": 2});
     api.push("inventory", count.to_string()).await.expect("the count is pushed");
     let on_hold = async || {
-        let listed: Value = api.get("orders?on_hold=true").await.expect("the list");
+        let listed: Value = api.query("orders", &[("on_hold", "true")]).await.expect("the list");
         let orders = listed["orders"].as_array().expect("is a list").clone();
         orders.iter().map(|it| it["id"].as_str().unwrap_or("").to_owned()).collect::<HashSet<_>>()
     };

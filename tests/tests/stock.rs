@@ -27,7 +27,7 @@ async fn what_an_erp_ships_is_counted_once(db: Db) {
     let api = installation.api();
     stock(&api, "MUG", 10).await;
     let paid = settle(&api, &order("MUG", 4, "card"), "first").await;
-    assert_eq!(paid.body["status"], "paid", "{}", paid.body);
+    assert_eq!(paid.body["payment_status"], "paid", "{}", paid.body);
     assert_eq!(units(&api, "MUG").await, [10, 0, 4, 6]);
 
     let line = |line: &str, sequence: u64, order_id: &Value, quantity: i64| {

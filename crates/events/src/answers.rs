@@ -5,7 +5,7 @@ use crate::proto::{
     catalog::PutProductsAnswer,
     inventory::RecordStockAnswer,
     order::{CancelOrderAnswer, PlaceOrderAnswer, ReleaseOrderAnswer, StartPaymentAnswer},
-    payment::SettlePaymentAnswer,
+    payment::{RefundPaymentAnswer, SettlePaymentAnswer},
 };
 
 /// The answer to a command of one kind.
@@ -36,6 +36,7 @@ answers! {
     RecordStockAnswer => RecordStock,
     PlaceOrderAnswer => PlaceOrder,
     CancelOrderAnswer => CancelOrder,
+    RefundPaymentAnswer => RefundPayment,
     SettlePaymentAnswer => SettlePayment,
     StartPaymentAnswer => StartPayment,
     ReleaseOrderAnswer => ReleaseOrder,

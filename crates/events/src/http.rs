@@ -448,6 +448,9 @@ pub struct PaymentView {
     /// Why an operation of it cannot be brought to an end without an operator, if one cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck: Option<String>,
+    /// What the customer has to do before the payment goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<PaymentAction>,
     /// What was asked of the provider, in order.
     pub transactions: Vec<TransactionView>,
     /// Counts its events, from 1.
@@ -468,6 +471,12 @@ pub struct TransactionView {
     /// The provider's code, or how it failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// The refund that it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refund_id: String,
+    /// Why, as whoever asked for the refund said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
     /// When it was decided.
     pub time: Timestamp,
 }

@@ -72,6 +72,9 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Payment::Uncertain(_) => "uncertain",
             Payment::Stuck(_) => "stuck",
             Payment::SettledByOperator(_) => "settled_by_operator",
+            Payment::ActionRequired(_) => "action_required",
+            Payment::CaptureRequested(_) => "capture_requested",
+            Payment::RefundRequested(_) => "refund_requested",
         },
     })
 }
@@ -95,6 +98,7 @@ pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
         CommandBody::RecordStock(_) => ("inventory", "record_stock"),
         CommandBody::PlaceOrder(_) => ("order", "place_order"),
         CommandBody::CancelOrder(_) => ("order", "cancel_order"),
+        CommandBody::RefundPayment(_) => ("payment", "refund_payment"),
         CommandBody::SettlePayment(_) => ("payment", "settle_payment"),
         CommandBody::StartPayment(_) => ("order", "start_payment"),
         CommandBody::ReleaseOrder(_) => ("order", "release_order"),
@@ -115,6 +119,7 @@ impl TryFrom<proto::Command> for OutgoingCommand {
         let aggregate = match &body {
             CommandBody::PlaceOrder(order) => order.order_id.clone(),
             CommandBody::CancelOrder(order) => order.order_id.clone(),
+            CommandBody::RefundPayment(refund) => refund.order_id.clone(),
             CommandBody::SettlePayment(settle) => settle.payment_id.clone(),
             CommandBody::StartPayment(payment) => payment.order_id.clone(),
             CommandBody::ReleaseOrder(order) => order.order_id.clone(),

@@ -176,6 +176,7 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
             "/shops/{shop}/orders/{id}/payments",
             get(payments::of_order).post(orders::start_payment),
         )
+        .route("/shops/{shop}/orders/{id}/refunds", post(payments::refund))
         .route("/shops/{shop}/payments/stuck", get(payments::stuck))
         .route("/shops/{shop}/payments/{payment_id}", get(payments::get))
         .route("/shops/{shop}/totals", get(operations::totals))

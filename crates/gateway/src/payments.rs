@@ -1,23 +1,39 @@
-//! `/v1/shops/{shop}/payments` and `/orders/{id}/payments`: shows payments.
+//! `/v1/shops/{shop}/payments` and `/orders/{id}/payments`: shows payments, and pays back.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{Uri, request::Parts},
+    http::{StatusCode, Uri, header, request::Parts},
+    response::{IntoResponse, Response},
 };
 use events::{
     http::PaymentView,
-    id::PaymentId,
-    proto::payment::{GetPayment, ListPayments, ListStuckPayments, Payments},
+    id::{OrderId, PaymentId},
+    money::{Currency, MAX_ORDER_TOTAL},
+    proto::{
+        self,
+        command::Body,
+        payment::{
+            GetPayment, ListPayments, ListStuckPayments, Payments, RefundPayment,
+            RefundPaymentAnswer, refund_payment_answer::Outcome,
+        },
+    },
+};
+use protocol::{
+    id::{ParseError, Shop},
+    subject::Lane,
 };
 use serde_json::{Value, json};
 
 use crate::{
+    body::JsonBytes,
     extract::{OrderPath, RequestContext, page_length, path_parameter, query},
-    fields::text,
-    problem::Problem,
+    fields::{self, Errors, Path, integer, object, text, within, words},
+    json::Node,
+    problem::{Code, FieldError, Problem, RETRY_AFTER_S},
+    services::{Answer, AnswerError, Reply},
     state::AppState,
     view::{self, ViewError},
 };
@@ -77,6 +93,104 @@ pub(crate) async fn stuck(
     let payments = shown(state.services.query_all(&context, question).await?)?;
     let next = payments.last().filter(|_| payments.len() >= limit).map(|last| last.id);
     Ok(Json(json!({"payments": payments, "next": next})))
+}
+
+/// `POST /orders/{id}/refunds`: pays an amount back.
+pub(crate) async fn refund(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    OrderPath(id): OrderPath,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Response, Problem> {
+    let mut refund = read_refund(&bytes)?;
+    refund.order_id = id.to_string();
+    let mut command = context.command(None, &bytes, Body::RefundPayment(refund));
+    // The same request under the same idempotency key is the same refund.
+    let refund_id = command.id.clone();
+    if let Some(Body::RefundPayment(refund)) = &mut command.body {
+        refund.refund_id.clone_from(&refund_id);
+    }
+    match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
+        Reply::Pending => Ok(pending(id, &refund_id)),
+        Reply::Answered(answer) => {
+            Ok(answer.mark(refunded(&context.shop, id, &refund_id, &answer)))
+        }
+    }
+}
+
+fn refunded(
+    shop: &Shop,
+    order_id: OrderId,
+    refund_id: &str,
+    answer: &Answer<RefundPaymentAnswer>,
+) -> Result<Response, Problem> {
+    match answer.body.outcome.as_ref().ok_or(AnswerError::Unknown)? {
+        Outcome::Accepted(accepted) => {
+            let payment_id = &accepted.payment_id;
+            let location = format!("/v1/shops/{shop}/payments/{payment_id}");
+            let body = json!({"refund_id": refund_id, "payment_id": payment_id,
+                "order_id": order_id});
+            Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
+        }
+        Outcome::NothingToRefund(_) => {
+            let detail = "the order has no such payment, or none of which anything is captured";
+            Err(Problem::new(Code::NothingToRefund, detail))
+        }
+        Outcome::TooLarge(too_large) => {
+            let refundable = too_large.refundable.clone().unwrap_or_default();
+            let detail = format!(
+                "at most {} {} in minor units can be paid back of this payment",
+                refundable.minor, refundable.currency
+            );
+            let error = FieldError { field: "amount".to_owned(), detail: detail.clone() };
+            let refundable = json!({"minor": refundable.minor, "currency": refundable.currency});
+            Err(Problem::new(Code::RefundTooLarge, detail)
+                .naming(vec![error])
+                .with("payment_id", too_large.payment_id.clone())
+                .with("refundable", refundable))
+        }
+    }
+}
+
+/// The response for a refund that is stored and not yet decided on: it will be in the order's payments.
+fn pending(order_id: OrderId, refund_id: &str) -> Response {
+    let headers = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
+    let body = json!({"command_id": refund_id, "refund_id": refund_id, "order_id": order_id});
+    (StatusCode::ACCEPTED, headers, Json(body)).into_response()
+}
+
+/// Reads a refund. The order and the refund's id are left empty.
+fn read_refund(bytes: &[u8]) -> Result<RefundPayment, Problem> {
+    fields::body(bytes, |node, path, errors| {
+        object(node, path, errors, |fields| {
+            let amount = fields.required("amount", money);
+            let reason = fields.required("reason", text(reason));
+            let payment_id = fields.optional("payment_id", text(PaymentId::parse));
+            Some(RefundPayment {
+                amount: Some(amount?),
+                reason: reason?,
+                payment_id: payment_id.map(String::from).unwrap_or_default(),
+                ..Default::default()
+            })
+        })
+    })
+}
+
+fn money(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::Money> {
+    object(node, path, errors, |fields| {
+        let minor = fields.required("minor", integer(refund_amount));
+        let currency = fields.required("currency", text(Currency::parse_current));
+        Some(proto::Money { minor: minor?, currency: currency?.into() })
+    })
+}
+
+/// The rule of an amount that is paid back, in minor units.
+fn refund_amount(minor: i64) -> Result<i64, ParseError> {
+    within("a refund", "must be 1 to 1000000000000000", 1..=MAX_ORDER_TOTAL, minor)
+}
+
+fn reason(value: &str) -> Result<String, ParseError> {
+    words("reason", "must be 1 to 200 characters without control characters", 200, value)
 }
 
 fn shown(payments: Payments) -> Result<Vec<PaymentView>, ViewError> {

@@ -35,6 +35,8 @@ pub(crate) enum Code {
     OnAccountRefused,
     PaymentNotDue,
     TooLate,
+    NothingToRefund,
+    RefundTooLarge,
     StaleProduct,
     VersionMismatch,
     Internal,
@@ -58,6 +60,7 @@ impl Code {
             | Self::TotalMismatch
             | Self::PaymentNotDue
             | Self::TooLate
+            | Self::NothingToRefund
             | Self::StaleProduct
             | Self::VersionMismatch => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -67,6 +70,7 @@ impl Code {
             | Self::IdempotencyKeyReused
             | Self::LinesRefused
             | Self::TotalOutOfRange
+            | Self::RefundTooLarge
             | Self::OnAccountRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable | Self::NotReady | Self::Overloaded => {
@@ -102,6 +106,8 @@ impl Code {
             Self::TooLate => ("too_late", "The order can no longer be cancelled"),
             Self::StaleProduct => ("stale", "The product changed later"),
             Self::VersionMismatch => ("version_mismatch", "The product has another version"),
+            Self::NothingToRefund => ("nothing_to_refund", "Nothing can be paid back"),
+            Self::RefundTooLarge => ("refund_too_large", "So much cannot be paid back"),
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),

@@ -259,6 +259,7 @@ pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewErro
             .then(|| name(stuck.as_str_name(), "STUCK_REASON_", payment.stuck_reason)),
         provider: payment.provider,
         provider_reference: payment.provider_reference,
+        action: payment.action.map(action).transpose()?,
         transactions: payment
             .transactions
             .into_iter()
@@ -266,6 +267,11 @@ pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewErro
             .collect::<Result<_, _>>()?,
         version: payment.version,
     })
+}
+
+fn action(action: payment::Action) -> Result<PaymentAction, ViewError> {
+    let expires_at = Timestamp::parse(action.expires_at.as_ref())?;
+    Ok(PaymentAction { url: action.url, data: action.data, expires_at: Some(expires_at) })
 }
 
 fn transaction(transaction: payment::Transaction) -> Result<TransactionView, ViewError> {
@@ -276,6 +282,8 @@ fn transaction(transaction: payment::Transaction) -> Result<TransactionView, Vie
         status: name(status.as_str_name(), "TRANSACTION_STATUS_", transaction.status),
         operation_id: transaction.operation_id,
         detail: transaction.detail,
+        refund_id: transaction.refund_id,
+        reason: transaction.reason,
         time: Timestamp::parse(transaction.time.as_ref())?,
     })
 }

@@ -110,7 +110,15 @@ impl Service for Orders {
         },
         Source {
             service: "payment",
-            events: &["authorized", "declined", "failed", "captured", "capture_failed", "refunded"],
+            events: &[
+                "action_required",
+                "authorized",
+                "declined",
+                "failed",
+                "captured",
+                "capture_failed",
+                "refunded",
+            ],
             replica: false,
         },
         Source { service: "catalog", events: &["created", "updated", "archived"], replica: true },

@@ -161,6 +161,11 @@ impl Order {
         matches!(status, Some(PaymentStatus::Pending | PaymentStatus::ActionRequired))
     }
 
+    /// Whether the customer is known to be asked for this already.
+    pub(crate) fn is_asking_for(&self, action: &Action) -> bool {
+        self.payments.last().is_some_and(|payment| payment.action.as_ref() == Some(action))
+    }
+
     /// Why the last payment failed, if it did.
     pub(crate) fn last_failure(&self) -> Option<&Failure> {
         self.payments.last()?.failure.as_ref()

@@ -8,6 +8,10 @@
 //! | has taken money | – | – | `cancel_requested`, `refund_pending` |
 //! | anything else | – | – | – |
 //!
+//! One operation of a payment is pending at a time: what is to be captured or refunded meanwhile is
+//! requested, and begins when nothing is pending any more. An earlier payment of an order is cancelled
+//! when a later one begins.
+//!
 //! An operation whose outcome does not become known is `uncertain`, never failed, and is looked up on;
 //! one that cannot be brought to an end is `stuck`, until an operator settles it.
 //!
@@ -26,11 +30,13 @@ use events::{
 };
 use protocol::time::Timestamp;
 
+#[cfg(test)]
+pub(crate) use self::payment::Action;
 pub(crate) use self::{
-    answer::{Answer, SettleAnswer},
+    answer::{Answer, RefundAnswer, SettleAnswer},
     payment::{
-        Operation, OperationKind, Payment, Pending, Resolution, Status, StuckReason, Transaction,
-        TransactionStatus, Trouble,
+        Operation, OperationKind, Payment, Pending, Refund, Resolution, Status, StuckReason,
+        Transaction, TransactionStatus, Trouble,
     },
 };
 use crate::{
@@ -77,6 +83,17 @@ pub enum Input {
         /// What became of it.
         outcome: Outcome,
     },
+    /// An amount is to be paid back.
+    Refund {
+        /// The order.
+        order_id: OrderId,
+        /// The payment; the last one with money to be paid back when none is named.
+        payment_id: Option<PaymentId>,
+        /// The amount.
+        amount: Money,
+        /// Its id and the reason.
+        refund: Refund,
+    },
     /// An operator settles an operation that is uncertain or stuck.
     SettledByOperator {
         /// The payment.
@@ -105,6 +122,15 @@ pub enum Outcome {
     Failed {
         /// What was tried and how it failed.
         detail: String,
+    },
+    /// The customer has to do something first.
+    ActionRequired {
+        /// Where it is done; empty when the client does without.
+        url: String,
+        /// What the provider's client needs for it; empty for nothing.
+        data: String,
+        /// Until when.
+        expires_at: Timestamp,
     },
     /// The provider knows the operation with other parameters.
     Conflict,
@@ -149,6 +175,8 @@ pub enum Fact {
         payment_method: String,
         due_by: Timestamp,
     },
+    /// The customer has to do something before the provider authorises.
+    ActionRequired { operation: Operation, url: String, data: String, expires_at: Timestamp },
     /// The provider authorised the amount.
     Authorized { operation: Operation, provider_reference: String, amount: Money },
     /// The provider declined to authorise.
@@ -166,9 +194,13 @@ pub enum Fact {
     /// The provider let the amount go.
     Voided { operation: Operation, amount: Money },
     /// The provider is about to be asked to pay back.
-    RefundPending { operation: Operation, amount: Money },
-    /// The provider paid back.
-    Refunded { operation: Operation, amount: Money },
+    RefundPending { operation: Operation, amount: Money, refund: Refund },
+    /// The provider paid back. `refund_id` is empty for what a cancelled order gets back.
+    Refunded { operation: Operation, amount: Money, refund_id: String },
+    /// An amount is to be taken when nothing is pending any more.
+    CaptureRequested { operation: Operation, amount: Money },
+    /// An amount is to be paid back when nothing is pending any more.
+    RefundRequested { amount: Money, refund: Refund },
     /// The order is cancelled: everything is to be given back.
     CancelRequested,
     /// The provider does not say what has become of an operation that was begun at `since`.

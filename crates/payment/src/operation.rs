@@ -40,6 +40,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause of an operation that is uncertain or stuck, as a multiple of the first.
 const MAX_LOOKUP_FACTOR: u32 = 16;
+/// The longest pause between two look-ups of an authorisation for which the customer has to do something.
+const ACTION_PAUSE: Duration = Duration::from_secs(2);
 /// The pause after what only an operator can settle.
 const OPERATOR_PAUSE: Duration = Duration::from_mins(10);
 
@@ -79,6 +81,11 @@ impl Effects for Payments {
         };
         let policy = &self.policy;
         match ask(&self.provider, &announced, attempt, policy).await {
+            // It is known already that the customer has to do something.
+            Asked::Answered(Outcome::ActionRequired { .. }) if announced.awaits_action => {
+                let pause = ACTION_PAUSE.min(policy.lookup_interval);
+                Attempted::RetryAt(attempt.now + pause)
+            }
             Asked::Answered(outcome) => Attempted::Done(announced.settled(outcome)),
             Asked::Nothing { certain_at } => {
                 let next = next_attempt(id, attempt, announced.trouble, policy);
@@ -117,7 +124,8 @@ async fn ask(
     policy: &LookupPolicy,
 ) -> Asked {
     let request = &announced.request;
-    let may_be_known = attempt.may_be_known || announced.trouble.is_some();
+    let may_be_known =
+        attempt.may_be_known || announced.trouble.is_some() || announced.awaits_action;
     let found = if may_be_known { provider.find(request).await } else { Ok(None) };
     let answer = match found {
         Ok(Some(answer)) => return Asked::Answered(outcome(answer)),
@@ -167,6 +175,9 @@ fn outcome(answer: Answer) -> Outcome {
     match answer {
         Answer::Approved { provider_reference } => Outcome::Approved { provider_reference },
         Answer::Declined { code } => Outcome::Declined { code },
+        Answer::ActionRequired { url, data, expires_at } => {
+            Outcome::ActionRequired { url, data, expires_at }
+        }
     }
 }
 
@@ -207,6 +218,8 @@ struct Announced {
     /// When it was decided.
     since: Timestamp,
     trouble: Option<Trouble>,
+    /// Whether the customer has to do something first.
+    awaits_action: bool,
     /// See [`Payment::look_up_only_from`].
     look_up_only_from: Option<Timestamp>,
 }
@@ -232,6 +245,7 @@ impl Announced {
         let transaction = payment.pending_transaction()?;
         let (amount, since) = (payment.money(transaction.amount), transaction.at_ms);
         let look_up_only_from = payment.look_up_only_from();
+        let awaits_action = payment.action.is_some();
         let Payment { id: payment_id, payment_method, provider_reference, pending, .. } = payment;
         let Pending { operation, context, trouble, .. } = pending?;
         let task = match operation.kind {
@@ -243,7 +257,16 @@ impl Announced {
         let (operation_id, shop) = (operation.id(payment_id), announced.shop.clone());
         let request = Request { operation_id, shop, amount, task };
         let since = Timestamp::from_millis(since);
-        Some(Self { payment_id, operation, request, context, since, trouble, look_up_only_from })
+        Some(Self {
+            payment_id,
+            operation,
+            request,
+            context,
+            since,
+            trouble,
+            awaits_action,
+            look_up_only_from,
+        })
     }
 
     /// Whether an attempt that the provider answered with a failure is the last one.

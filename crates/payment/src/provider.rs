@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use events::money::Money;
-use protocol::id::Shop;
+use protocol::{id::Shop, time::Timestamp};
 use tokio::time::timeout;
 
 use crate::simulator::Simulator;
@@ -61,7 +61,8 @@ impl Task {
     }
 }
 
-/// What the provider says became of an operation; it stays so.
+/// What the provider says became of an operation; it stays so, unless the customer has to do something
+/// first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// It is done.
@@ -73,6 +74,15 @@ pub(crate) enum Answer {
     Declined {
         /// The provider's code.
         code: String,
+    },
+    /// The customer has to do something before it is authorised.
+    ActionRequired {
+        /// Where it is done; empty when the client does without.
+        url: String,
+        /// What the provider's client needs for it; empty for nothing.
+        data: String,
+        /// Until when.
+        expires_at: Timestamp,
     },
 }
 

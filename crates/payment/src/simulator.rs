@@ -15,6 +15,7 @@
 //! | `sim:decline:<code>` | declines with that code |
 //! | `sim:slow:<ms>` | approves at once, answers that much later |
 //! | `sim:lost` | approves, and the answer is lost: the first call never returns |
+//! | `sim:action:<n>` | asks for an action of the customer, who has done it at the `n`-th look-up; declines after 15 minutes |
 //! | `sim:error:<n>` | fails `n` times, doing nothing, before it approves |
 //! | `sim:outage:<n>` | cannot be reached by the first `n` calls, queries included |
 //!
@@ -35,7 +36,7 @@ mod tests;
 
 use std::{path::Path, time::Duration};
 
-use protocol::id::Shop;
+use protocol::{id::Shop, time::Timestamp};
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -81,6 +82,12 @@ impl Simulator {
         let (calls, queue) = mpsc::channel(MAX_WAITING_CALLS);
         tokio::spawn(work(ledger, queue));
         Ok(Self { calls, latency })
+    }
+
+    /// The provider's own clock.
+    #[expect(clippy::disallowed_methods, reason = "the provider is a system of its own")]
+    fn now() -> Timestamp {
+        Timestamp::now()
     }
 
     /// Does what is asked, once for each key.
@@ -135,6 +142,7 @@ async fn answer(ledger: &mut SqliteConnection, calls: &mut Vec<Call>) -> Result<
     // Immediate: what is read stays true until it is written, whoever else is connected.
     let mut transaction = ledger.begin_with("begin immediate").await?;
     let mut state = ledger::load(&mut transaction, calls.iter().filter_map(Call::request)).await?;
+    state.now = Simulator::now();
     let mut answers: Vec<Box<dyn FnOnce() + Send>> = Vec::with_capacity(calls.len());
     let mut totals = Vec::new();
     for call in calls.drain(..) {

@@ -14,11 +14,11 @@ use events::{
     proto::{self, command::Body as Command, event::Body, order::order_event},
 };
 use prost::Message;
-use protocol::time::Timestamp;
+use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Payments,
-    domain::{After, Answer, Event, Input},
+    domain::{After, Answer, Event, Input, Refund},
     provider::Provider,
     query::{Found, Question},
 };
@@ -35,6 +35,15 @@ impl Wire for Payments {
 
     fn command(payload: &[u8]) -> Result<Input, WireError> {
         match proto::Command::decode(payload)?.body.ok_or(WireError::Missing("body"))? {
+            Command::RefundPayment(refund) => Ok(Input::Refund {
+                order_id: OrderId::parse(&refund.order_id)?,
+                payment_id: match &*refund.payment_id {
+                    "" => None,
+                    id => Some(PaymentId::parse(id)?),
+                },
+                amount: Money::parse(refund.amount.as_ref())?,
+                refund: Refund { id: refund_id(&refund.refund_id)?, reason: text(&refund.reason) },
+            }),
             Command::SettlePayment(settle) => Ok(Input::SettledByOperator {
                 payment_id: PaymentId::parse(&settle.payment_id)?,
                 resolution: facts::resolution(settle.resolution())?,
@@ -155,6 +164,14 @@ fn after(summary: proto::payment::PaymentSummary) -> Result<After, WireError> {
         captured: Money::parse(summary.captured.as_ref())?,
         refunded: Money::parse(summary.refunded.as_ref())?,
     })
+}
+
+/// A refund's id must be there: without one, an amount is what a cancelled order gets back.
+fn refund_id(id: &str) -> Result<String, ParseError> {
+    match id {
+        "" => Err(ParseError::new("refund id", "must not be empty", id)),
+        id => Ok(text(id)),
+    }
 }
 
 /// A free text as it can be stored: Postgres takes no NUL, and a text without an end would not fit

@@ -183,7 +183,7 @@ impl Day {
             ..Default::default()
         };
         self.summaries.insert(order.to_owned(), summary);
-        let command = format!("place-{reference}");
+        let command = format!("place-{order}");
         let id = self.step(order, "command.place_order", &command, Order::Placed(placed));
         self.answer("order", &command);
         id

@@ -21,6 +21,8 @@ pub(super) struct Payment {
     pub(super) voided: Option<i64>,
     pub(super) captured: i64,
     pub(super) refunded: i64,
+    /// The part of it that somebody asked for, beside what a cancelled order gets back.
+    refunded_on_request: i64,
     /// The operations by which money was captured: at most once each.
     captures: BTreeSet<u64>,
     /// What operators have given up to void, and to pay back.
@@ -97,7 +99,10 @@ impl Payment {
                     format!("{position}: {} voided, which is too much", step.amount)
                 });
             }
-            PaymentStepKind::Refunded => {
+            PaymentStepKind::Refunded | PaymentStepKind::RefundedOnRequest => {
+                if step.kind == PaymentStepKind::RefundedOnRequest {
+                    self.refunded_on_request += step.amount;
+                }
                 self.refunded += step.amount;
                 findings.expect(self.refunded <= self.captured, || {
                     format!("{position}: {} refunded of {}", self.refunded, self.captured)
@@ -110,7 +115,8 @@ impl Payment {
             | PaymentStepKind::CancelRequested
             | PaymentStepKind::Uncertain
             | PaymentStepKind::Stuck
-            | PaymentStepKind::SettledByOperator => {}
+            | PaymentStepKind::SettledByOperator
+            | PaymentStepKind::Noted => {}
             PaymentStepKind::Retried => self.is_retried = true,
             PaymentStepKind::VoidGivenUp => self.given_up_hold += step.amount,
             PaymentStepKind::RefundGivenUp => self.given_up_refund += step.amount,
@@ -171,13 +177,15 @@ impl PaymentStepKind {
             | Self::CaptureFailed
             | Self::Voided
             | Self::Refunded
+            | Self::RefundedOnRequest
             | Self::CancelRequested
             | Self::Uncertain
             | Self::Stuck
             | Self::SettledByOperator
             | Self::Retried
             | Self::VoidGivenUp
-            | Self::RefundGivenUp => false,
+            | Self::RefundGivenUp
+            | Self::Noted => false,
         }
     }
 
@@ -190,6 +198,7 @@ impl PaymentStepKind {
                 | Self::Stuck
                 | Self::SettledByOperator
                 | Self::Retried
+                | Self::Noted
         );
         !self.begins() && !leaves_it_open
     }
@@ -217,11 +226,19 @@ pub(super) fn step(kind: &Kind, number: u32) -> Step {
         Kind::Voided(it) => (PaymentStepKind::Voided, it.operation_id.as_str(), it.amount.as_ref()),
         Kind::RefundPending(it) => (PaymentStepKind::RefundPending, it.operation_id.as_str(), None),
         Kind::Refunded(it) => {
-            (PaymentStepKind::Refunded, it.operation_id.as_str(), it.amount.as_ref())
+            let kind = if it.refund_id.is_empty() {
+                PaymentStepKind::Refunded
+            } else {
+                PaymentStepKind::RefundedOnRequest
+            };
+            (kind, it.operation_id.as_str(), it.amount.as_ref())
         }
         Kind::CancelRequested(_) => (PaymentStepKind::CancelRequested, "", None),
         Kind::Uncertain(it) => (PaymentStepKind::Uncertain, it.operation_id.as_str(), None),
         Kind::Stuck(it) => (PaymentStepKind::Stuck, it.operation_id.as_str(), None),
+        Kind::ActionRequired(_) | Kind::CaptureRequested(_) | Kind::RefundRequested(_) => {
+            (PaymentStepKind::Noted, "", None)
+        }
         Kind::SettledByOperator(it) => (settled(it), it.operation_id.as_str(), it.amount.as_ref()),
     };
     let amount = amount.map_or(0, |amount: &proto::Money| amount.minor);

@@ -199,11 +199,15 @@ pub(super) enum PaymentStepKind {
     Retried,
     VoidGivenUp,
     RefundGivenUp,
+    /// Something is noted that changes no sum: an action of the customer, what is to be done later.
+    Noted,
+    /// An amount was paid back that somebody asked for, beside what a cancelled order gets back.
+    RefundedOnRequest,
 }
 
 impl PaymentStepKind {
     /// All of them, by their number in a record.
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::AuthorizationPending,
         Self::Authorized,
         Self::Declined,
@@ -222,6 +226,8 @@ impl PaymentStepKind {
         Self::Retried,
         Self::VoidGivenUp,
         Self::RefundGivenUp,
+        Self::Noted,
+        Self::RefundedOnRequest,
     ];
 }
 

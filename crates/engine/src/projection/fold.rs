@@ -219,7 +219,10 @@ impl<S: Service> Projection<S> {
     /// are in no log.
     fn durable_positions(&self) -> Positions {
         let mut positions = self.fenced.clone();
-        positions.set(LOG, self.last());
+        // A row of nothing would differ from what an empty log is folded to.
+        if self.last() > 0 {
+            positions.set(LOG, self.last());
+        }
         for source in S::SOURCES.iter().filter(|source| source.replica) {
             positions.set(source.service, self.positions.position(source.service));
         }

@@ -41,7 +41,9 @@ pub(super) fn proceed(
             let failure = Failure { code: String::new(), detail: detail.clone() };
             vec![payment_failed(known, failure, now)]
         }
-        (Awaits::Payment, Signal::ActionRequired { payment, action }) if is_current(payment) => {
+        (Awaits::Payment, Signal::ActionRequired { payment, action })
+            if is_current(payment) && !order.is_asking_for(action) =>
+        {
             vec![Fact::ActionRequired { payment: *payment, action: action.clone() }]
         }
         (Awaits::Allocation, Signal::Allocated) => confirmed(policy, known),

@@ -14,7 +14,7 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use super::{parsed, shortage, text, unexpected};
 use crate::{
-    domain::{Input, Shipment, Shortage, Signal},
+    domain::{Action, Input, Shipment, Shortage, Signal},
     store::Product,
 };
 
@@ -94,8 +94,20 @@ fn payment(payment: u32, kind: Payment) -> Result<Signal, WireError> {
         }
         Payment::Refunded(refunded) => {
             let amount = Money::parse(refunded.amount.as_ref())?;
-            return Ok(Signal::Refunded { payment, refund_id: String::new(), amount });
+            let refund_id = text(&refunded.refund_id);
+            return Ok(Signal::Refunded { payment, refund_id, amount });
         }
+        Payment::ActionRequired(required) => {
+            let expires_at = required.expires_at.as_ref();
+            let action = Action {
+                url: text(&required.url),
+                data: text(&required.data),
+                expires_at: expires_at.map(|at| Timestamp::parse(Some(at))).transpose()?,
+            };
+            return Ok(Signal::ActionRequired { payment, action });
+        }
+        Payment::CaptureRequested(_) => "payment.capture_requested",
+        Payment::RefundRequested(_) => "payment.refund_requested",
         Payment::AuthorizationPending(_) => "payment.authorization_pending",
         Payment::CapturePending(_) => "payment.capture_pending",
         Payment::VoidPending(_) => "payment.void_pending",

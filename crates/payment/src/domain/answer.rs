@@ -1,14 +1,41 @@
 //! What the sender of a command is answered.
 
-use events::id::PaymentId;
+use events::{id::PaymentId, money::Money};
 
 use super::Operation;
 
 /// The answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
+    /// To a refund.
+    Refund(RefundAnswer),
     /// To an operator's settlement.
     Settle(SettleAnswer),
+}
+
+/// The answer to a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefundAnswer {
+    /// The amount is paid back, or will be when nothing else is pending.
+    Accepted {
+        /// The payment.
+        payment_id: PaymentId,
+    },
+    /// The order has no such payment, or none with money to be paid back.
+    NotFound,
+    /// Less can be paid back, or the amount is not above 0. The payment is in that currency.
+    TooLarge {
+        /// The payment.
+        payment_id: PaymentId,
+        /// What can be paid back.
+        refundable: Money,
+    },
+}
+
+impl From<RefundAnswer> for Answer {
+    fn from(answer: RefundAnswer) -> Self {
+        Self::Refund(answer)
+    }
 }
 
 /// The answer to an operator's settlement of an operation.

@@ -8,8 +8,8 @@ use events::{
 use protocol::time::Timestamp;
 
 use super::{
-    Answer, Event, Fact, Input, Operation, OperationKind, Outcome, Payment, Resolution,
-    SettleAnswer, StuckReason, Trouble,
+    Answer, Event, Fact, Input, Operation, OperationKind, Outcome, Payment, Refund, RefundAnswer,
+    Resolution, SettleAnswer, Status, StuckReason, Trouble, payment::Wanted,
 };
 use crate::store::{self, PaymentRow};
 
@@ -35,6 +35,17 @@ pub(super) fn decide(
         Input::Settled { payment_id, operation, outcome } => {
             of_payment(payments, *payment_id, now, |deciding| deciding.settle(*operation, outcome))
         }
+        Input::Refund { order_id, payment_id, amount, refund } => {
+            let payment_id = payment_id.or_else(|| with_money(payments, *order_id));
+            let payment_id = payment_id.filter(|id| id.order_id == *order_id);
+            let mut answer = RefundAnswer::NotFound;
+            let events = payment_id.map(|payment_id| {
+                of_payment(payments, payment_id, now, |deciding| {
+                    answer = deciding.refund(*amount, refund);
+                })
+            });
+            return Decision::answered(events.unwrap_or_default(), answer.into());
+        }
         Input::SettledByOperator { payment_id, resolution, reason } => {
             let mut answer = SettleAnswer::NotFound;
             let events = of_payment(payments, *payment_id, now, |deciding| {
@@ -57,8 +68,14 @@ fn begin(
     if payments.get(&payment_id).is_some() {
         return vec![];
     }
+    // What an earlier payment still grants is not wanted any more.
+    let mut events = vec![];
+    for number in 1..payment_id.number {
+        let earlier = PaymentId { number, ..payment_id };
+        events.extend(of_payment(payments, earlier, now, Deciding::cancel));
+    }
     let payment = Payment::begin(payment_id, amount, payment_method, due_by);
-    let mut deciding = Deciding { payment, now, events: vec![] };
+    let mut deciding = Deciding { payment, now, events };
     deciding.add(Fact::AuthorizationPending {
         operation: Operation::first(OperationKind::Authorize),
         amount,
@@ -78,6 +95,19 @@ fn cancel(payments: &store::Payments, order_id: OrderId, now: Timestamp) -> Vec<
         payment_id = payment_id.next();
     }
     events
+}
+
+/// The last payment of an order of which something can be paid back.
+fn with_money(payments: &store::Payments, order_id: OrderId) -> Option<PaymentId> {
+    let mut found = None;
+    let mut payment_id = PaymentId::first(order_id);
+    while let Some(row) = payments.get(&payment_id) {
+        if row.payment.kept() > 0 {
+            found = Some(payment_id);
+        }
+        payment_id = payment_id.next();
+    }
+    found
 }
 
 fn of_payment(
@@ -108,13 +138,39 @@ impl Deciding {
 
     fn capture(&mut self, operation: Operation, amount: Money) {
         let payment = &self.payment;
-        // The order confirms only what is authorised. So nothing is pending, or the order was cancelled
-        // as well, which wins.
-        let is_possible =
-            payment.pending.is_none() && !payment.is_cancelled() && payment.held() > 0;
-        if is_possible && payment.transaction(operation).is_none() {
-            self.add(Fact::CapturePending { operation, amount });
+        // A cancellation wins.
+        if payment.is_cancelled() || payment.held() <= 0 || payment.knows_capture(operation) {
+            return;
         }
+        self.add(match &payment.pending {
+            None => Fact::CapturePending { operation, amount },
+            Some(_) => Fact::CaptureRequested { operation, amount },
+        });
+    }
+
+    fn refund(&mut self, amount: Money, refund: &Refund) -> RefundAnswer {
+        let payment = &self.payment;
+        let payment_id = payment.id;
+        if payment.knows_refund(&refund.id) {
+            return RefundAnswer::Accepted { payment_id };
+        }
+        // What a cancelled order has paid is paid back as it is.
+        let refundable = if payment.is_cancelled() { 0 } else { payment.refundable() };
+        let refundable = payment.money(refundable);
+        let is_possible = amount.currency == refundable.currency
+            && (1..=refundable.minor).contains(&amount.minor);
+        if !is_possible {
+            return RefundAnswer::TooLarge { payment_id, refundable };
+        }
+        let refund = refund.clone();
+        self.add(match &payment.pending {
+            None => {
+                let operation = payment.next_operation(OperationKind::Refund);
+                Fact::RefundPending { operation, amount, refund }
+            }
+            Some(_) => Fact::RefundRequested { amount, refund },
+        });
+        RefundAnswer::Accepted { payment_id }
     }
 
     fn cancel(&mut self) {
@@ -125,23 +181,38 @@ impl Deciding {
         }
         self.add(Fact::CancelRequested);
         // What the provider will answer to what is pending is open: its outcome comes first.
-        self.give_back();
+        self.proceed();
     }
 
-    /// Begins the next operation that gives something back, if nothing is pending.
-    fn give_back(&mut self) {
+    /// Begins what is to be done next, if nothing is pending.
+    fn proceed(&mut self) {
         let payment = &self.payment;
         if payment.pending.is_some() {
             return;
         }
-        if payment.held() > 0 {
+        if !payment.is_cancelled() {
+            let next = payment.wanted.first().map(|wanted| match wanted {
+                Wanted::Capture { operation, amount } => {
+                    let amount = payment.money(*amount);
+                    Fact::CapturePending { operation: *operation, amount }
+                }
+                Wanted::Refund { refund, amount } => Fact::RefundPending {
+                    operation: payment.next_operation(OperationKind::Refund),
+                    amount: payment.money(*amount),
+                    refund: refund.clone(),
+                },
+            });
+            if let Some(next) = next {
+                self.add(next);
+            }
+        } else if payment.held() > 0 {
             let operation = payment.next_operation(OperationKind::Void);
             let amount = payment.money(payment.held());
             self.add(Fact::VoidPending { operation, amount });
         } else if payment.kept() > 0 {
             let operation = payment.next_operation(OperationKind::Refund);
-            let amount = payment.money(payment.kept());
-            self.add(Fact::RefundPending { operation, amount });
+            let (amount, refund) = (payment.money(payment.kept()), Refund::default());
+            self.add(Fact::RefundPending { operation, amount, refund });
         }
     }
 
@@ -152,17 +223,20 @@ impl Deciding {
         };
         let amount = self.payment.money(pending.amount);
         let since = Timestamp::from_millis(pending.at_ms);
-        if let Some(fact) = settled(operation, amount, outcome) {
+        if let Some(fact) = settled(operation, amount, &pending.refund, outcome) {
             self.add(fact);
+        } else if let Outcome::ActionRequired { url, data, expires_at } = outcome
+            && self.payment.status != Status::ActionRequired
+        {
+            let (url, data, expires_at) = (url.clone(), data.clone(), *expires_at);
+            self.add(Fact::ActionRequired { operation, url, data, expires_at });
         } else if let Some(fact) = in_trouble(operation, since, outcome)
             && !is_known(&fact, self.payment.trouble())
         {
             self.add(fact);
         }
-        if self.payment.is_cancelled() {
-            // The cancellation came first: what the provider has now granted is given back at once.
-            self.give_back();
-        }
+        // If a cancellation came first, what the provider has now granted is given back at once.
+        self.proceed();
     }
 
     fn settle_by_operator(&mut self, resolution: Resolution, reason: &str) -> SettleAnswer {
@@ -170,6 +244,7 @@ impl Deciding {
             return SettleAnswer::NotStuck;
         };
         let (operation, amount) = (pending.operation, self.payment.money(pending.amount));
+        let refund = pending.refund.clone();
         if self.payment.trouble().is_none() {
             return SettleAnswer::NotStuck;
         }
@@ -184,7 +259,7 @@ impl Deciding {
                 Some(Fact::Voided { operation, amount })
             }
             (Resolution::DoneElsewhere, OperationKind::Refund) => {
-                Some(Fact::Refunded { operation, amount })
+                Some(Fact::Refunded { operation, amount, refund_id: refund.id.clone() })
             }
             (Resolution::GiveUp, OperationKind::Authorize) => {
                 Some(Fact::Failed { operation, detail: GIVEN_UP.to_owned() })
@@ -202,20 +277,19 @@ impl Deciding {
         }
         match (resolution, operation.kind) {
             (Resolution::Retry, OperationKind::Void | OperationKind::Refund) => {
-                self.give_back_again(operation.kind, amount);
+                self.give_back_again(operation.kind, amount, refund);
             }
-            _ if self.payment.is_cancelled() => self.give_back(),
-            _ => {}
+            _ => self.proceed(),
         }
         SettleAnswer::Settled { payment_id: self.payment.id, operation }
     }
 
     /// Begins an operation anew that the provider has refused, with a key of its own.
-    fn give_back_again(&mut self, kind: OperationKind, amount: Money) {
+    fn give_back_again(&mut self, kind: OperationKind, amount: Money, refund: Refund) {
         if self.payment.pending.is_none() {
             let operation = self.payment.next_operation(kind);
             self.add(match kind {
-                OperationKind::Refund => Fact::RefundPending { operation, amount },
+                OperationKind::Refund => Fact::RefundPending { operation, amount, refund },
                 _ => Fact::VoidPending { operation, amount },
             });
         }
@@ -234,7 +308,12 @@ fn is_known(fact: &Fact, trouble: Option<Trouble>) -> bool {
 }
 
 /// The fact that an operation has ended.
-fn settled(operation: Operation, amount: Money, outcome: &Outcome) -> Option<Fact> {
+fn settled(
+    operation: Operation,
+    amount: Money,
+    refund: &Refund,
+    outcome: &Outcome,
+) -> Option<Fact> {
     let fact = match (operation.kind, outcome) {
         (OperationKind::Authorize, Outcome::Approved { provider_reference }) => {
             let provider_reference = provider_reference.clone();
@@ -259,8 +338,10 @@ fn settled(operation: Operation, amount: Money, outcome: &Outcome) -> Option<Fac
             Fact::CaptureFailed { operation, code: "not_carried_out".to_owned() }
         }
         (OperationKind::Void, Outcome::Approved { .. }) => Fact::Voided { operation, amount },
-        (OperationKind::Refund, Outcome::Approved { .. }) => Fact::Refunded { operation, amount },
-        (_, Outcome::Silent { .. })
+        (OperationKind::Refund, Outcome::Approved { .. }) => {
+            Fact::Refunded { operation, amount, refund_id: refund.id.clone() }
+        }
+        (_, Outcome::Silent { .. } | Outcome::ActionRequired { .. })
         | (OperationKind::Capture, Outcome::Conflict)
         | (
             OperationKind::Void | OperationKind::Refund,
@@ -278,7 +359,7 @@ fn in_trouble(operation: Operation, since: Timestamp, outcome: &Outcome) -> Opti
         Outcome::Declined { code } => (StuckReason::Refused, code.clone()),
         Outcome::Failed { detail } => (StuckReason::Refused, detail.clone()),
         Outcome::Conflict => (StuckReason::Conflict, String::new()),
-        Outcome::Approved { .. } => return None,
+        Outcome::Approved { .. } | Outcome::ActionRequired { .. } => return None,
     };
     Some(Fact::Stuck { operation, reason, detail, since })
 }

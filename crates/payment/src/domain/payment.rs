@@ -42,11 +42,63 @@ pub struct Payment {
     /// What an operator has given up to pay back for the cancelled order, in minor units.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub given_up_refund: i64,
+    /// What the customer has to do before the payment goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
     /// What was asked of the provider, in order.
     pub transactions: Vec<Transaction>,
+    /// What is to be asked of the provider when nothing is pending any more, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted: Vec<Wanted>,
     /// The operation whose outcome is not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
+}
+
+/// What the customer has to do, for example at a bank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// Where it is done; empty when the client does without.
+    pub url: String,
+    /// What the provider's client needs for it; empty for nothing.
+    pub data: String,
+    /// Until when, in milliseconds since 1970.
+    pub expires_at_ms: i64,
+}
+
+/// What is to be asked of the provider when nothing is pending any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// To take an amount.
+    Capture {
+        /// The operation.
+        operation: Operation,
+        /// The amount in minor units.
+        amount: i64,
+    },
+    /// To pay an amount back.
+    Refund {
+        /// The refund.
+        refund: Refund,
+        /// The amount in minor units.
+        amount: i64,
+    },
+}
+
+/// Which refund an amount is paid back for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    /// Its id, given by who asked for it; empty for what a cancelled order gets back.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Refund {
+    fn is_of_cancellation(&self) -> bool {
+        self.id.is_empty()
+    }
 }
 
 /// What was asked of the provider.
@@ -63,6 +115,9 @@ pub struct Transaction {
     pub detail: String,
     /// When it was decided, in milliseconds since 1970.
     pub at_ms: i64,
+    /// Which refund it is for.
+    #[serde(default, skip_serializing_if = "Refund::is_of_cancellation")]
+    pub refund: Refund,
 }
 
 /// What has become of a transaction.
@@ -164,6 +219,8 @@ pub enum OperationKind {
 pub enum Status {
     /// The provider is asked to authorise.
     AuthorizationPending,
+    /// The customer has to do something before the provider authorises.
+    ActionRequired,
     /// The amount is set aside, not yet taken.
     Authorized,
     /// The provider declined to authorise.
@@ -193,6 +250,7 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AuthorizationPending => "authorization_pending",
+            Self::ActionRequired => "action_required",
             Self::Authorized => "authorized",
             Self::Declined => "declined",
             Self::Failed => "failed",
@@ -239,7 +297,9 @@ impl Payment {
             cancelled_at_ms: None,
             given_up_hold: 0,
             given_up_refund: 0,
+            action: None,
             transactions: vec![],
+            wanted: vec![],
             pending: None,
         }
     }
@@ -252,6 +312,36 @@ impl Payment {
     /// What is taken and neither paid back nor given up, in minor units.
     pub(crate) fn kept(&self) -> i64 {
         self.captured - self.refunded - self.given_up_refund
+    }
+
+    /// What can be paid back beside what is being paid back or is to be, in minor units.
+    pub(crate) fn refundable(&self) -> i64 {
+        let pending = self.pending_transaction();
+        let pending = pending.filter(|it| it.operation.kind == OperationKind::Refund);
+        let wanted = self.wanted.iter().map(|wanted| match wanted {
+            Wanted::Refund { amount, .. } => *amount,
+            Wanted::Capture { .. } => 0,
+        });
+        self.kept() - pending.map_or(0, |pending| pending.amount) - wanted.sum::<i64>()
+    }
+
+    /// Whether that refund was asked for.
+    pub(super) fn knows_refund(&self, id: &str) -> bool {
+        let is_wanted = |wanted: &Wanted| match wanted {
+            Wanted::Refund { refund, .. } => refund.id == id,
+            Wanted::Capture { .. } => false,
+        };
+        self.transactions.iter().any(|known| known.refund.id == id)
+            || self.wanted.iter().any(is_wanted)
+    }
+
+    /// Whether that capture was asked for.
+    pub(super) fn knows_capture(&self, capture: Operation) -> bool {
+        let is_wanted = |wanted: &Wanted| match wanted {
+            Wanted::Capture { operation, .. } => *operation == capture,
+            Wanted::Refund { .. } => false,
+        };
+        self.transaction(capture).is_some() || self.wanted.iter().any(is_wanted)
     }
 
     /// Whether the order is cancelled, and everything is given back.
@@ -330,12 +420,42 @@ impl Payment {
             }
             Fact::CapturePending { operation, amount } => {
                 self.begins(Status::CapturePending, *operation, *amount, time, context);
+                self.wanted.retain(|wanted| match wanted {
+                    Wanted::Capture { operation: known, .. } => known != operation,
+                    Wanted::Refund { .. } => true,
+                });
             }
             Fact::VoidPending { operation, amount } => {
                 self.begins(Status::VoidPending, *operation, *amount, time, context);
             }
-            Fact::RefundPending { operation, amount } => {
+            Fact::RefundPending { operation, amount, refund } => {
                 self.begins(Status::RefundPending, *operation, *amount, time, context);
+                if let Some(begun) = self.transactions.last_mut() {
+                    begun.refund.clone_from(refund);
+                }
+                self.wanted.retain(|wanted| match wanted {
+                    Wanted::Refund { refund: known, .. } => known.id != refund.id,
+                    Wanted::Capture { .. } => true,
+                });
+            }
+            Fact::CaptureRequested { operation, amount } => {
+                let (operation, amount) = (*operation, amount.minor);
+                self.wanted.push(Wanted::Capture { operation, amount });
+            }
+            Fact::RefundRequested { amount, refund } => {
+                let (refund, amount) = (refund.clone(), amount.minor);
+                self.wanted.push(Wanted::Refund { refund, amount });
+            }
+            Fact::ActionRequired { url, data, expires_at, .. } => {
+                self.status = Status::ActionRequired;
+                self.action = Some(Action {
+                    url: url.clone(),
+                    data: data.clone(),
+                    expires_at_ms: expires_at.millis(),
+                });
+                if let Some(pending) = &mut self.pending {
+                    pending.round += 1;
+                }
             }
             Fact::Authorized { operation, provider_reference, amount } => {
                 self.ends(Status::Authorized, *operation, TransactionStatus::Done, "");
@@ -350,7 +470,7 @@ impl Payment {
                 self.ends(Status::Voided, *operation, TransactionStatus::Done, "");
                 self.authorized -= amount.minor;
             }
-            Fact::Refunded { operation, amount } => {
+            Fact::Refunded { operation, amount, .. } => {
                 self.ends(Status::Refunded, *operation, TransactionStatus::Done, "");
                 self.refunded += amount.minor;
             }
@@ -363,7 +483,11 @@ impl Payment {
             Fact::CaptureFailed { operation, code } => {
                 self.ends(Status::CaptureFailed, *operation, TransactionStatus::Refused, code);
             }
-            Fact::CancelRequested => self.cancelled_at_ms = Some(time.millis()),
+            Fact::CancelRequested => {
+                self.cancelled_at_ms = Some(time.millis());
+                // All of it is given back.
+                self.wanted.clear();
+            }
             Fact::Uncertain { operation, .. } => {
                 self.in_trouble(Trouble::Uncertain);
                 self.mark(*operation, TransactionStatus::Uncertain, "");
@@ -429,6 +553,7 @@ impl Payment {
             status: TransactionStatus::Pending,
             detail: String::new(),
             at_ms: time.millis(),
+            refund: Refund::default(),
         });
         let context = context.clone();
         self.pending = Some(Pending { operation, context, round: 0, trouble: None });
@@ -443,6 +568,7 @@ impl Payment {
     ) {
         self.status = status;
         self.pending = None;
+        self.action = None;
         self.mark(operation, outcome, detail);
     }
 

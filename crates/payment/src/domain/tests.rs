@@ -78,11 +78,11 @@ fn voided() -> Fact {
 }
 
 fn refund_pending() -> Fact {
-    Fact::RefundPending { operation: REFUND, amount: pounds(500) }
+    Fact::RefundPending { operation: REFUND, amount: pounds(500), refund: Refund::default() }
 }
 
 fn refunded() -> Fact {
-    Fact::Refunded { operation: REFUND, amount: pounds(500) }
+    Fact::Refunded { operation: REFUND, amount: pounds(500), refund_id: String::new() }
 }
 
 // What comes.
@@ -243,6 +243,10 @@ fn histories() -> Vec<Vec<Fact>> {
         capture_stuck(),
         void_stuck(),
         refund_stuck(),
+        vec![authorization_pending(), action_required()],
+        [self::taken(), vec![part_pending("R1", 1, 200)]].concat(),
+        [self::taken(), vec![part_pending("R1", 1, 200), part_requested("R2", 100)]].concat(),
+        vec![authorization_pending(), authorized(), capturing(2, 100), capture_requested(3, 50)],
     ]
 }
 
@@ -260,6 +264,150 @@ fn refund_stuck() -> Vec<Fact> {
     let refused = stuck(REFUND, StuckReason::Refused, "account_closed");
     let taken = vec![authorization_pending(), authorized(), capture_pending(), captured()];
     [taken, vec![Fact::CancelRequested, refund_pending(), refused]].concat()
+}
+
+fn action_required() -> Fact {
+    let url = "https://bank.example/confirm".to_owned();
+    Fact::ActionRequired { operation: AUTHORIZE, url, data: String::new(), expires_at: DUE_BY }
+}
+
+fn taken() -> Vec<Fact> {
+    vec![authorization_pending(), authorized(), capture_pending(), captured()]
+}
+
+fn capturing(number: u32, minor: i64) -> Fact {
+    let operation = Operation { kind: OperationKind::Capture, number };
+    Fact::CapturePending { operation, amount: pounds(minor) }
+}
+
+fn capture_requested(number: u32, minor: i64) -> Fact {
+    let operation = Operation { kind: OperationKind::Capture, number };
+    Fact::CaptureRequested { operation, amount: pounds(minor) }
+}
+
+fn part_captured(number: u32, minor: i64) -> Fact {
+    let operation = Operation { kind: OperationKind::Capture, number };
+    Fact::Captured { operation, amount: pounds(minor) }
+}
+
+fn part(id: &str) -> Refund {
+    Refund { id: id.into(), reason: "came broken".into() }
+}
+
+fn part_pending(id: &str, number: u32, minor: i64) -> Fact {
+    let operation = Operation { kind: OperationKind::Refund, number };
+    Fact::RefundPending { operation, amount: pounds(minor), refund: part(id) }
+}
+
+fn part_requested(id: &str, minor: i64) -> Fact {
+    Fact::RefundRequested { amount: pounds(minor), refund: part(id) }
+}
+
+fn part_refunded(id: &str, number: u32, minor: i64) -> Fact {
+    let operation = Operation { kind: OperationKind::Refund, number };
+    Fact::Refunded { operation, amount: pounds(minor), refund_id: id.into() }
+}
+
+fn refund_of(id: &str, minor: i64) -> Input {
+    let (order_id, amount, refund) = (order_id(), pounds(minor), part(id));
+    Input::Refund { order_id, payment_id: None, amount, refund }
+}
+
+fn capture_of(number: u32, minor: i64) -> Input {
+    Input::Capture { payment_id: first(), number, amount: pounds(minor) }
+}
+
+#[test]
+fn what_is_authorised_is_captured_in_parts_one_after_the_other() {
+    let given = [authorization_pending(), authorized()];
+    check(&given, &capture_of(2, 100), &[capturing(2, 100)]);
+    let given = [&given[..], &[capturing(2, 100)]].concat();
+    check(&given, &capture_of(3, 50), &[capture_requested(3, 50)]);
+    let given = [&given[..], &[capture_requested(3, 50)]].concat();
+    let part = Operation { kind: OperationKind::Capture, number: 2 };
+    let then = [part_captured(2, 100), capturing(3, 50)];
+    let payments = check(&given, &approves(part), &then);
+    let payment = payment_of(&payments, first());
+    assert_eq!((payment.captured, payment.held(), payment.wanted.len()), (100, 400, 0));
+    // What was only requested is not captured once the order is cancelled.
+    let given = [&given[..], &[Fact::CancelRequested]].concat();
+    let void = Fact::VoidPending { operation: VOID, amount: pounds(400) };
+    check(&given, &approves(part), &[part_captured(2, 100), void]);
+}
+
+#[test]
+fn what_is_captured_is_refunded_in_parts_and_never_more_than_that() {
+    check(&taken(), &refund_of("R1", 200), &[part_pending("R1", 1, 200)]);
+    let given = [taken(), vec![part_pending("R1", 1, 200)]].concat();
+    check(&given, &refund_of("R2", 100), &[part_requested("R2", 100)]);
+    let given = [given, vec![part_requested("R2", 100)]].concat();
+    let first_part = Operation { kind: OperationKind::Refund, number: 1 };
+    let then = [part_refunded("R1", 1, 200), part_pending("R2", 2, 100)];
+    check(&given, &approves(first_part), &then);
+
+    let accepted = Some(RefundAnswer::Accepted { payment_id: first() }.into());
+    assert_eq!(answer(&given, &refund_of("R3", 200)), accepted, "the rest");
+    assert_eq!(answer(&given, &refund_of("R2", 100)), accepted, "the same again");
+    let refundable = pounds(200);
+    let too_large = RefundAnswer::TooLarge { payment_id: first(), refundable };
+    assert_eq!(answer(&given, &refund_of("R3", 201)), Some(too_large.into()));
+    assert_eq!(answer(&given, &refund_of("R3", 0)), Some(too_large.into()));
+    let euros = Money { minor: 1, currency: Currency::parse("EUR").expect("valid") };
+    let in_euros = Input::Refund {
+        order_id: order_id(),
+        payment_id: Some(first()),
+        amount: euros,
+        refund: part("R3"),
+    };
+    assert_eq!(answer(&given, &in_euros), Some(too_large.into()));
+    let nothing = Some(RefundAnswer::NotFound.into());
+    assert_eq!(answer(&[], &refund_of("R1", 1)), nothing);
+    assert_eq!(answer(&[authorization_pending(), authorized()], &refund_of("R1", 1)), nothing);
+}
+
+#[test]
+fn a_cancelled_order_gets_back_what_no_refund_has_paid_back() {
+    let given = [taken(), vec![part_pending("R1", 1, 200)]].concat();
+    check(&given, &cancelled(), &[Fact::CancelRequested]);
+    let given = [given, vec![Fact::CancelRequested]].concat();
+    let first_part = Operation { kind: OperationKind::Refund, number: 1 };
+    let rest = Fact::RefundPending {
+        operation: Operation { kind: OperationKind::Refund, number: 2 },
+        amount: pounds(300),
+        refund: Refund::default(),
+    };
+    check(&given, &approves(first_part), &[part_refunded("R1", 1, 200), rest]);
+    let none = RefundAnswer::TooLarge { payment_id: first(), refundable: pounds(0) };
+    assert_eq!(answer(&given, &refund_of("R2", 1)), Some(none.into()));
+}
+
+#[test]
+fn an_action_of_the_customer_is_a_state_with_what_the_client_needs() {
+    let Fact::ActionRequired { url, data, expires_at, .. } = action_required() else {
+        panic!("is an action")
+    };
+    let asks = settled(AUTHORIZE, Outcome::ActionRequired { url, data, expires_at });
+    let payments = check(&[authorization_pending()], &asks, &[action_required()]);
+    let payment = payment_of(&payments, first());
+    assert_eq!(payment.status, Status::ActionRequired);
+    assert!(payment.action.is_some() && payment.pending_id().is_some(), "it is looked up on");
+    let given = [authorization_pending(), action_required()];
+    let payments = check(&given, &approves(AUTHORIZE), &[authorized()]);
+    assert_eq!(payment_of(&payments, first()).action, None);
+    check(&given, &declines(AUTHORIZE, "insufficient_funds"), &[declined()]);
+    check(&given, &cancelled(), &[Fact::CancelRequested]);
+}
+
+#[test]
+fn a_later_payment_takes_the_place_of_an_earlier_one() {
+    let second = first().next();
+    let mut payments = history(&[authorization_pending(), uncertain(AUTHORIZE)]);
+    let events = handle(&mut payments, &payment_due_of(second));
+    assert_eq!(facts(&events), [Fact::CancelRequested, authorization_pending()]);
+    assert_eq!(events.iter().map(|it| it.payment_id).collect::<Vec<_>>(), [first(), second]);
+    // What turns up late of the first is given back.
+    let late = facts(&handle(&mut payments, &approves(AUTHORIZE)));
+    assert_eq!(late, [authorized(), void_pending()]);
 }
 
 #[test]
@@ -305,7 +453,8 @@ fn an_operator_lets_it_be_tried_again() {
     let again = Fact::VoidPending { operation: void, amount: pounds(500) };
     check_settled(&void_stuck(), Resolution::Retry, VOID, &[again]);
     let refund = second(OperationKind::Refund);
-    let again = Fact::RefundPending { operation: refund, amount: pounds(500) };
+    let (amount, whole) = (pounds(500), Refund::default());
+    let again = Fact::RefundPending { operation: refund, amount, refund: whole };
     check_settled(&refund_stuck(), Resolution::Retry, REFUND, &[again]);
     let payments = check_settled(&capture_stuck(), Resolution::Retry, CAPTURE, &[]);
     let id = format!("{ORDER}-1:capture-4~3");
@@ -507,7 +656,8 @@ fn what_is_captured_in_part_is_voided_and_refunded_when_the_order_is_cancelled()
     let taken = Fact::Captured { operation: CAPTURE, amount: pounds(450) };
     let void = Fact::VoidPending { operation: VOID, amount: pounds(50) };
     let let_go = Fact::Voided { operation: VOID, amount: pounds(50) };
-    let refund = Fact::RefundPending { operation: REFUND, amount: pounds(450) };
+    let whole = Refund::default();
+    let refund = Fact::RefundPending { operation: REFUND, amount: pounds(450), refund: whole };
     let given = [authorization_pending(), authorized()];
     check(&given, &part, std::slice::from_ref(&pending));
     let given = [&given[..], &[pending]].concat();

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    domain::{Status, StuckReason, Transaction, TransactionStatus},
+    domain::{Action, Refund, Status, StuckReason, Transaction, TransactionStatus},
     provider::Totals,
     simulator::Simulator,
 };
@@ -125,6 +125,7 @@ fn payment_of(request: &Request, trouble: Option<Trouble>) -> Payment {
         status: TransactionStatus::Pending,
         detail: String::new(),
         at_ms: NOW.millis(),
+        refund: Refund::default(),
     };
     let context =
         Context { correlation_id: "c".into(), traceparent: "t".into(), tracestate: String::new() };
@@ -142,7 +143,9 @@ fn payment_of(request: &Request, trouble: Option<Trouble>) -> Payment {
         cancelled_at_ms: None,
         given_up_hold: 0,
         given_up_refund: 0,
+        action: None,
         transactions: vec![transaction],
+        wanted: vec![],
         pending: Some(Pending { operation, context, round, trouble }),
     }
 }
@@ -419,6 +422,28 @@ async fn an_authorisation_that_is_overdue_is_not_asked_for() {
     let Attempted::Done(input) = attempted else { panic!("is certain") };
     assert!(matches!(outcome(input), Outcome::Failed { .. }));
     assert_eq!(simulated.money().await, (0, 0));
+}
+
+#[tokio::test]
+async fn an_authorisation_that_needs_the_customer_is_looked_up_until_he_has_done_it() {
+    let simulated = TestProvider::new(TIMEOUT).await;
+    let request = authorize("sim:action:2");
+    let attempt = Attempt { number: 1, may_be_known: false, now: NOW };
+    let asked = payments(&simulated.provider).execute(&operation(&request), attempt).await;
+    let Attempted::Done(input) = asked else { panic!("is told") };
+    let Outcome::ActionRequired { url, data, expires_at } = outcome(input) else {
+        panic!("is told to do something")
+    };
+    assert!(url.starts_with("https://"), "{url}");
+    assert_eq!(simulated.money().await, (0, 0));
+
+    let action = Some(Action { url, data, expires_at_ms: expires_at.millis() });
+    let announced = announced(Payment { action, ..payment_of(&request, None) }, &request);
+    let lookup = async || payments(&simulated.provider).execute(&announced, attempt).await;
+    assert!(matches!(lookup().await, Attempted::RetryAt(time) if time > NOW));
+    let Attempted::Done(input) = lookup().await else { panic!("he has done it") };
+    assert_eq!(outcome(input), approved());
+    assert_eq!(simulated.money().await, (0, 500));
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ use super::*;
 use crate::{
     LookupPolicy, Settings,
     domain::{
-        After, Event, Fact, Input, Operation, OperationKind, Outcome, Resolution, StuckReason,
+        After, Event, Fact, Input, Operation, OperationKind, Outcome, Refund, Resolution,
+        StuckReason,
     },
     provider::{Answer, Request, Task},
 };
@@ -93,8 +94,12 @@ fn life() -> Vec<Fact> {
         },
         Fact::CapturePending { operation: CAPTURE, amount: pounds(500) },
         Fact::Captured { operation: CAPTURE, amount: pounds(500) },
-        Fact::RefundPending { operation: REFUND, amount: pounds(500) },
-        Fact::Refunded { operation: REFUND, amount: pounds(500) },
+        Fact::RefundPending {
+            operation: REFUND,
+            amount: pounds(500),
+            refund: Refund { id: "R".into(), reason: "a \"reason\"".into() },
+        },
+        Fact::Refunded { operation: REFUND, amount: pounds(500), refund_id: "R".into() },
     ]
 }
 
@@ -182,6 +187,11 @@ fn random_input(random: &mut Random) -> Input {
     let operation = Operation::parse(operation).expect("valid");
     let outcome = match random.below(9) {
         2 => Outcome::Conflict,
+        5 => Outcome::ActionRequired {
+            url: "https://bank.example".into(),
+            data: "\"".into(),
+            expires_at: Timestamp::from_millis(5),
+        },
         3 => Outcome::Silent { for_long: false },
         4 => Outcome::Silent { for_long: true },
         0 => Outcome::Declined { code: "a \"code\"".into() },
@@ -196,6 +206,12 @@ fn random_input(random: &mut Random) -> Input {
             due_by: Timestamp::from_millis(9),
         },
         6..12 => Input::Capture { payment_id, number: 4, amount: pounds(450) },
+        16..19 => Input::Refund {
+            order_id: payment_id.order_id,
+            payment_id: random.one_of(&[None, Some(payment_id)]),
+            amount: pounds(100),
+            refund: Refund { id: random.one_of(&["R1".into(), "R2".into()]), reason: "x".into() },
+        },
         12 => Input::OrderCancelled { order_id: payment_id.order_id },
         13..16 => Input::SettledByOperator {
             payment_id,
@@ -226,10 +242,13 @@ async fn a_payment_is_answered_with_its_transactions() {
         amount: Some(pounds(500).into()),
         status: payment::TransactionStatus::Done.into(),
         detail: String::new(),
+        refund_id: String::new(),
+        reason: String::new(),
         time: Some(Timestamp::from_millis(0).into()),
     };
     let expected = payment::Payment {
         shop: "acme".to_owned(),
+        action: None,
         stuck_reason: payment::StuckReason::Unspecified.into(),
         payment_id: payment(1).to_string(),
         order_id: order(1).to_string(),

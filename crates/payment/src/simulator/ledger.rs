@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use events::money::{Currency, Money};
-use protocol::id::Shop;
+use protocol::{id::Shop, time::Timestamp};
 use serde_json::json;
 use sqlx::{
     ConnectOptions as _, Row as _, SqliteConnection,
@@ -37,7 +37,9 @@ create table if not exists operation (
     -- approved or declined; null when there was no answer yet.
     outcome text,
     -- The authorisation that was approved, or the code of the refusal.
-    detail text
+    detail text,
+    -- When it was first asked for, in milliseconds since 1970.
+    at_ms integer not null
 ) strict;
 -- A row is money that was set aside.
 create table if not exists authorization (
@@ -113,7 +115,7 @@ pub(super) async fn load(
 
     let mut state = LedgerState::default();
     let rows = sqlx::query(
-        "select operation_id, shop, task, target, amount, currency, missed, outcome, detail
+        "select operation_id, shop, task, target, amount, currency, missed, outcome, detail, at_ms
          from jsonb_each($1) join operation on operation_id = value",
     )
     .bind(json!(ids).to_string())
@@ -144,25 +146,28 @@ pub(super) async fn save(
     let operations: Vec<_> = state
         .operations
         .changed()
-        .map(|(id, Operation { request, missed, answer })| {
+        .map(|(id, Operation { request, missed, answer, at })| {
             let Request { operation_id: _, shop, amount, task } = request;
             let (outcome, detail) = match answer {
-                None => (None, None),
+                // What the customer has to do follows from the request.
+                None | Some(Answer::ActionRequired { .. }) => (None, None),
                 Some(Answer::Approved { provider_reference }) => {
                     (Some("approved"), Some(provider_reference))
                 }
                 Some(Answer::Declined { code }) => (Some("declined"), Some(code)),
             };
             let (task, target) = (task.as_str(), target(task));
-            json!([id, shop, task, target, amount.minor, amount.currency, missed, outcome, detail])
+            let Money { minor, currency } = amount;
+            let at_ms = at.millis();
+            json!([id, shop, task, target, minor, currency, missed, outcome, detail, at_ms])
         })
         .collect();
     if !operations.is_empty() {
         sqlx::query(
             "insert into operation (operation_id, shop, task, target, amount, currency, missed,
-                                    outcome, detail)
+                                    outcome, detail, at_ms)
              select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6,
-                    value->>7, value->>8
+                    value->>7, value->>8, value->>9
              from jsonb_each($1)
              where true
              on conflict (operation_id) do update set
@@ -236,7 +241,8 @@ fn operation(row: &SqliteRow) -> Result<Operation, sqlx::Error> {
     };
     let operation_id = row.try_get("operation_id")?;
     let request = Request { operation_id, shop: shop(row)?, amount: amount(row)?, task };
-    Ok(Operation { request, missed: row.try_get("missed")?, answer })
+    let at = Timestamp::from_millis(row.try_get("at_ms")?);
+    Ok(Operation { request, missed: row.try_get("missed")?, answer, at })
 }
 
 fn authorization(row: &SqliteRow) -> Result<Authorization, sqlx::Error> {

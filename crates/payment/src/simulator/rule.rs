@@ -22,6 +22,11 @@ pub(super) enum Rule {
     Slow(Duration),
     /// It does it, and the answer is lost.
     Lost,
+    /// The customer has to do something first, and has done it at a later look-up.
+    Action {
+        /// At which.
+        lookups: i64,
+    },
     /// The first calls fail, doing nothing.
     Error {
         /// So many.
@@ -63,6 +68,9 @@ fn parse(script: &str) -> Option<(&'static str, Rule)> {
         ("decline", Some(code)) if !code.is_empty() => Rule::Decline { code: code.to_owned() },
         ("slow", Some(millis)) => Rule::Slow(Duration::from_millis(millis.parse().ok()?)),
         ("lost", None) => Rule::Lost,
+        ("action", Some(lookups)) if name == "authorize" => {
+            Rule::Action { lookups: lookups.parse().ok()? }
+        }
         ("error", Some(times)) => Rule::Error { times: times.parse().ok()? },
         ("outage", Some(times)) => Rule::Outage { times: times.parse().ok()? },
         _ => return None,
@@ -110,6 +118,7 @@ mod tests {
             ("sim:slow:1500", authorize(), slow.clone()),
             ("sim:void_slow:1500", void(), slow),
             ("sim:lost", authorize(), Rule::Lost),
+            ("sim:action:2", authorize(), Rule::Action { lookups: 2 }),
             ("sim:capture_lost", capture(), Rule::Lost),
             ("sim:error:3", authorize(), Rule::Error { times: 3 }),
             ("sim:void_outage:2", void(), Rule::Outage { times: 2 }),
@@ -120,9 +129,16 @@ mod tests {
 
     #[test]
     fn a_script_that_is_none_is_declined() {
-        for method in
-            ["sim:", "sim:declien:x", "sim:decline", "sim:decline:", "sim:slow:soon", "sim:lost:1"]
-        {
+        for method in [
+            "sim:",
+            "sim:declien:x",
+            "sim:decline",
+            "sim:decline:",
+            "sim:slow:soon",
+            "sim:lost:1",
+            "sim:action",
+            "sim:void_action:1",
+        ] {
             assert_eq!(Rule::of(method, &authorize()), declined(INVALID), "{method:?}");
         }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use events::money::Money;
-use protocol::id::Shop;
+use protocol::{id::Shop, time::Timestamp};
 
 use super::rule::Rule;
 use crate::provider::{Answer, ProviderError, Request, Task};
@@ -15,6 +15,8 @@ use crate::provider::{Answer, ProviderError, Request, Task};
 /// The part of the ledger that some calls touch.
 #[derive(Debug, Default)]
 pub(super) struct LedgerState {
+    /// When the calls are answered.
+    pub(super) now: Timestamp,
     /// What is kept of each key.
     pub(super) operations: Records<Operation>,
     /// The money set aside, by the provider's name for it.
@@ -71,6 +73,8 @@ pub(super) struct Operation {
     pub(super) missed: i64,
     /// What was answered; nothing when only such calls came so far.
     pub(super) answer: Option<Answer>,
+    /// When it was first asked for.
+    pub(super) at: Timestamp,
 }
 
 /// Money that was set aside.
@@ -139,6 +143,15 @@ pub(super) enum Delivery {
     Lost,
 }
 
+/// How long the customer has for an action.
+const ACTION_TTL: Duration = Duration::from_mins(15);
+
+/// What the customer has to do for an authorisation that was asked for at `at`.
+fn action(request: &Request, at: Timestamp) -> Answer {
+    let url = format!("https://bank.example/confirm/{}", request.operation_id);
+    Answer::ActionRequired { url, data: String::new(), expires_at: at + ACTION_TTL }
+}
+
 impl LedgerState {
     /// Does what is asked, unless it was done under that key before.
     pub(super) fn perform(&mut self, request: &Request) -> Result<Reply, ProviderError> {
@@ -150,6 +163,11 @@ impl LedgerState {
             Rule::Approve | Rule::Decline { .. } => Delivery::AtOnce,
             Rule::Slow(delay) => Delivery::Late(*delay),
             Rule::Lost => Delivery::Lost,
+            Rule::Action { .. } => {
+                let at = self.at(request);
+                self.note(request, 0, None);
+                return Ok(Reply { answer: action(request, at), delivery: Delivery::AtOnce });
+            }
             Rule::Error { times } => {
                 self.miss(request, *times, ProviderError::Failed)?;
                 Delivery::AtOnce
@@ -164,26 +182,59 @@ impl LedgerState {
             Rule::Approve
             | Rule::Slow(_)
             | Rule::Lost
+            | Rule::Action { .. }
             | Rule::Error { .. }
             | Rule::Outage { .. } => self.carry_out(request),
         };
-        let missed = self.missed(request);
-        let operation =
-            Operation { request: request.clone(), missed, answer: Some(answer.clone()) };
-        self.operations.put(request.operation_id.clone(), operation);
+        self.note(request, self.missed(request), Some(answer.clone()));
         Ok(Reply { answer, delivery })
+    }
+
+    /// Keeps what is known of a key.
+    fn note(&mut self, request: &Request, missed: i64, answer: Option<Answer>) {
+        let at = self.at(request);
+        let operation = Operation { request: request.clone(), missed, answer, at };
+        self.operations.put(request.operation_id.clone(), operation);
+    }
+
+    /// When it was first asked for.
+    fn at(&self, request: &Request) -> Timestamp {
+        self.operations.get(&request.operation_id).map_or(self.now, |known| known.at)
     }
 
     /// Tells what became of what was asked under that key.
     pub(super) fn find(&mut self, request: &Request) -> Result<Option<Answer>, ProviderError> {
         let answer = self.known(request)?;
-        if answer.is_none()
-            && self.operations.get(&request.operation_id).is_some()
-            && let Rule::Outage { times } = self.rule(request)
-        {
-            self.miss(request, times, ProviderError::Unreachable)?;
+        if answer.is_some() || self.operations.get(&request.operation_id).is_none() {
+            return Ok(answer);
         }
-        Ok(answer)
+        match self.rule(request) {
+            Rule::Outage { times } => {
+                self.miss(request, times, ProviderError::Unreachable)?;
+                Ok(None)
+            }
+            Rule::Action { lookups } => Ok(Some(self.look_for_action(request, lookups))),
+            Rule::Approve
+            | Rule::Decline { .. }
+            | Rule::Slow(_)
+            | Rule::Lost
+            | Rule::Error { .. } => Ok(None),
+        }
+    }
+
+    /// Whether the customer has done what he had to.
+    fn look_for_action(&mut self, request: &Request, lookups: i64) -> Answer {
+        let (at, seen) = (self.at(request), self.missed(request) + 1);
+        let answer = if at + ACTION_TTL <= self.now {
+            Answer::Declined { code: "action_expired".into() }
+        } else if seen >= lookups {
+            self.carry_out(request)
+        } else {
+            self.note(request, seen, None);
+            return action(request, at);
+        };
+        self.note(request, seen, Some(answer.clone()));
+        answer
     }
 
     /// What was answered to that request; an error if its key belongs to another one.
@@ -225,8 +276,7 @@ impl LedgerState {
         if missed >= times {
             return Ok(());
         }
-        let operation = Operation { request: request.clone(), missed: missed + 1, answer: None };
-        self.operations.put(request.operation_id.clone(), operation);
+        self.note(request, missed + 1, None);
         Err(error)
     }
 

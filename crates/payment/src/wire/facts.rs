@@ -8,7 +8,7 @@ use events::{
 };
 use protocol::{id::ParseError, time::Timestamp};
 
-use crate::domain::{After, Fact, Operation, Resolution, StuckReason};
+use crate::domain::{After, Fact, Operation, Refund, Resolution, StuckReason};
 
 pub(super) fn encode(payment_id: PaymentId, fact: &Fact) -> Kind {
     let id = |operation: &Operation| operation.id(payment_id);
@@ -55,13 +55,39 @@ pub(super) fn encode(payment_id: PaymentId, fact: &Fact) -> Kind {
             let (operation_id, amount) = (id(operation), money(amount));
             Kind::Voided(proto::payment::Voided { operation_id, amount })
         }
-        Fact::RefundPending { operation, amount } => {
-            let (operation_id, amount) = (id(operation), money(amount));
-            Kind::RefundPending(proto::payment::RefundPending { operation_id, amount })
+        Fact::RefundPending { operation, amount, refund } => {
+            Kind::RefundPending(proto::payment::RefundPending {
+                operation_id: id(operation),
+                amount: money(amount),
+                refund_id: refund.id.clone(),
+                reason: refund.reason.clone(),
+            })
         }
-        Fact::Refunded { operation, amount } => {
+        Fact::Refunded { operation, amount, refund_id } => {
+            Kind::Refunded(proto::payment::Refunded {
+                operation_id: id(operation),
+                amount: money(amount),
+                refund_id: refund_id.clone(),
+            })
+        }
+        Fact::CaptureRequested { operation, amount } => {
             let (operation_id, amount) = (id(operation), money(amount));
-            Kind::Refunded(proto::payment::Refunded { operation_id, amount })
+            Kind::CaptureRequested(proto::payment::CaptureRequested { operation_id, amount })
+        }
+        Fact::RefundRequested { amount, refund } => {
+            Kind::RefundRequested(proto::payment::RefundRequested {
+                refund_id: refund.id.clone(),
+                amount: money(amount),
+                reason: refund.reason.clone(),
+            })
+        }
+        Fact::ActionRequired { operation, url, data, expires_at } => {
+            Kind::ActionRequired(proto::payment::ActionRequired {
+                operation_id: id(operation),
+                url: url.clone(),
+                data: data.clone(),
+                expires_at: Some((*expires_at).into()),
+            })
         }
         Fact::CancelRequested => Kind::CancelRequested(proto::payment::CancelRequested {}),
         Fact::Uncertain { operation, since } => {
@@ -125,10 +151,27 @@ pub(super) fn decode(kind: Kind, after: &After) -> Result<Fact, WireError> {
         Kind::RefundPending(it) => Fact::RefundPending {
             operation: operation(&it.operation_id)?,
             amount: money(it.amount)?,
+            refund: Refund { id: it.refund_id, reason: it.reason },
         },
-        Kind::Refunded(it) => {
-            Fact::Refunded { operation: operation(&it.operation_id)?, amount: money(it.amount)? }
-        }
+        Kind::Refunded(it) => Fact::Refunded {
+            operation: operation(&it.operation_id)?,
+            amount: money(it.amount)?,
+            refund_id: it.refund_id,
+        },
+        Kind::CaptureRequested(it) => Fact::CaptureRequested {
+            operation: operation(&it.operation_id)?,
+            amount: money(it.amount)?,
+        },
+        Kind::RefundRequested(it) => Fact::RefundRequested {
+            amount: money(it.amount)?,
+            refund: Refund { id: it.refund_id, reason: it.reason },
+        },
+        Kind::ActionRequired(it) => Fact::ActionRequired {
+            operation: operation(&it.operation_id)?,
+            expires_at: Timestamp::parse(it.expires_at.as_ref())?,
+            url: it.url,
+            data: it.data,
+        },
         Kind::CancelRequested(proto::payment::CancelRequested {}) => Fact::CancelRequested,
         Kind::Uncertain(it) => Fact::Uncertain {
             operation: operation(&it.operation_id)?,

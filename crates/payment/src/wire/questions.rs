@@ -54,6 +54,11 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
 fn encode_payment(shop: String, row: PaymentRow) -> payment::Payment {
     let PaymentRow { version, payment } = row;
     let transactions = payment.transactions.iter();
+    let action = payment.action.as_ref().map(|action| payment::Action {
+        url: action.url.clone(),
+        data: action.data.clone(),
+        expires_at: Some(Timestamp::from_millis(action.expires_at_ms).into()),
+    });
     payment::Payment {
         shop,
         payment_id: payment.id.to_string(),
@@ -70,12 +75,13 @@ fn encode_payment(shop: String, row: PaymentRow) -> payment::Payment {
             Some(Trouble::Uncertain) | None => payment::StuckReason::Unspecified.into(),
         },
         provider_reference: payment.provider_reference,
+        action,
         version,
     }
 }
 
 fn encode_transaction(payment: &Payment, transaction: &Transaction) -> payment::Transaction {
-    let Transaction { operation, amount, status, detail, at_ms } = transaction;
+    let Transaction { operation, amount, status, detail, at_ms, refund } = transaction;
     payment::Transaction {
         operation_id: operation.id(payment.id),
         kind: encode_kind(operation.kind).into(),
@@ -83,6 +89,8 @@ fn encode_transaction(payment: &Payment, transaction: &Transaction) -> payment::
         status: encode_transaction_status(*status).into(),
         detail: detail.clone(),
         time: Some(Timestamp::from_millis(*at_ms).into()),
+        refund_id: refund.id.clone(),
+        reason: refund.reason.clone(),
     }
 }
 
@@ -110,6 +118,7 @@ fn encode_transaction_status(status: TransactionStatus) -> payment::TransactionS
 fn encode_status(status: Status) -> PaymentStatus {
     match status {
         Status::AuthorizationPending => PaymentStatus::AuthorizationPending,
+        Status::ActionRequired => PaymentStatus::ActionRequired,
         Status::Authorized => PaymentStatus::Authorized,
         Status::Declined => PaymentStatus::Declined,
         Status::Failed => PaymentStatus::Failed,

@@ -30,6 +30,7 @@ fn every_event_survives_the_wire() {
     let void = operation(OperationKind::Void, 1);
     let refund = operation(OperationKind::Refund, 2);
     let amount = pounds(500);
+    let named = Refund { id: "R".into(), reason: "broken".into() };
     let stuck = |reason| {
         let since = Timestamp::from_millis(1);
         Fact::Stuck { operation: void, reason, detail: "no".into(), since }
@@ -53,8 +54,16 @@ fn every_event_survives_the_wire() {
         Fact::CaptureFailed { operation: capture, code: "no".into() },
         Fact::VoidPending { operation: void, amount },
         Fact::Voided { operation: void, amount },
-        Fact::RefundPending { operation: refund, amount },
-        Fact::Refunded { operation: refund, amount },
+        Fact::RefundPending { operation: refund, amount, refund: named.clone() },
+        Fact::Refunded { operation: refund, amount, refund_id: "R".into() },
+        Fact::CaptureRequested { operation: capture, amount },
+        Fact::RefundRequested { amount, refund: named },
+        Fact::ActionRequired {
+            operation: authorize,
+            url: "https://bank.example".into(),
+            data: "token".into(),
+            expires_at: Timestamp::from_millis(3),
+        },
         Fact::CancelRequested,
         Fact::Uncertain { operation: authorize, since: Timestamp::from_millis(1) },
         stuck(StuckReason::NoAnswer),
@@ -166,6 +175,30 @@ fn an_operator_is_answered_with_a_message_of_the_contract() {
     assert!(matches!(read(SettleAnswer::NotFound), Some(Outcome::NotFound(_))));
     assert!(matches!(read(SettleAnswer::NotStuck), Some(Outcome::NotStuck(_))));
     assert!(matches!(read(SettleAnswer::NotApplicable), Some(Outcome::NotApplicable(_))));
+}
+
+#[test]
+fn a_refund_without_a_name_is_refused() {
+    let refund = proto::payment::RefundPayment {
+        order_id: ORDER.into(),
+        payment_id: String::new(),
+        refund_id: "R".into(),
+        amount: Some(pounds(5).into()),
+        reason: "broken".into(),
+    };
+    let read = |refund: proto::payment::RefundPayment| {
+        let body = Some(proto::command::Body::RefundPayment(refund));
+        Payments::command(&proto::Command { body, ..Default::default() }.encode_to_vec())
+    };
+    let expected = Input::Refund {
+        order_id: OrderId::parse(ORDER).expect("valid"),
+        payment_id: None,
+        amount: pounds(5),
+        refund: Refund { id: "R".into(), reason: "broken".into() },
+    };
+    assert_eq!(read(refund.clone()).expect("is a command"), expected);
+    let nameless = proto::payment::RefundPayment { refund_id: String::new(), ..refund };
+    assert!(matches!(read(nameless), Err(WireError::Parse(_))));
 }
 
 #[test]
