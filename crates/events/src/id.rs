@@ -58,7 +58,7 @@ text_id!(
 );
 
 impl Location {
-    /// The one location that there is for now.
+    /// The location that every shop has from the beginning.
     pub fn main() -> Self {
         Self("main".into())
     }

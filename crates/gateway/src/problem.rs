@@ -34,6 +34,7 @@ pub(crate) enum Code {
     TooLate,
     StaleProduct,
     VersionMismatch,
+    TooManyLocations,
     Internal,
     Unavailable,
     NotReady,
@@ -51,9 +52,11 @@ impl Code {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ReferenceTaken | Self::TooLate | Self::StaleProduct | Self::VersionMismatch => {
-                StatusCode::CONFLICT
-            }
+            Self::ReferenceTaken
+            | Self::TooLate
+            | Self::StaleProduct
+            | Self::VersionMismatch
+            | Self::TooManyLocations => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -92,6 +95,9 @@ impl Code {
             Self::TooLate => ("too_late", "The order can no longer be cancelled"),
             Self::StaleProduct => ("stale", "The product changed later"),
             Self::VersionMismatch => ("version_mismatch", "The product has another version"),
+            Self::TooManyLocations => {
+                ("too_many_locations", "The shop has as many locations as one may have")
+            }
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),

@@ -216,6 +216,15 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
         Inventory::Short(_) => return Err(WireError::Unexpected("inventory.short")),
         Inventory::Released(_) => return Err(WireError::Unexpected("inventory.released")),
         Inventory::Shipped(_) => return Err(WireError::Unexpected("inventory.shipped")),
+        Inventory::LocationCreated(_) => {
+            return Err(WireError::Unexpected("inventory.location_created"));
+        }
+        Inventory::LocationChanged(_) => {
+            return Err(WireError::Unexpected("inventory.location_changed"));
+        }
+        Inventory::LimitsChanged(_) => {
+            return Err(WireError::Unexpected("inventory.limits_changed"));
+        }
     };
     Ok(Input::Signal { order_id: OrderId::parse(&order_id)?, signal })
 }
