@@ -36,6 +36,7 @@ async fn a_day_of_trade_ends_with_every_invariant_intact() {
     // The warehouse shipped most of it, some in two parts, and counted meanwhile.
     let shipments = &report.shipments;
     assert!(shipments.orders > 100 && shipments.in_parts > 10, "{report}");
+    assert_eq!(shipments.units.len(), 2, "from both locations: {report}");
     assert!(shipments.counted > 0 && shipments.booked_late > 0, "{report}");
     for answer in ["applied", "applied_in_excess", "duplicate", "unknown_order"] {
         assert!(shipments.answers.counts.contains_key(answer), "{answer}: {report}");

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use testkit::{Db, on_both_databases};
 use tests::{Installation, order, settle, stock};
 
-on_both_databases!(what_an_erp_ships_is_counted_once,);
+on_both_databases!(
+    what_an_erp_ships_is_counted_once,
+    an_order_is_served_from_the_first_location_that_has_all_of_it,
+);
 
 /// What was answered to stock lines, one after the other.
 async fn push(api: &Client, lines: Value) -> Vec<String> {
@@ -50,9 +53,105 @@ async fn what_an_erp_ships_is_counted_once(db: Db) {
     assert_eq!(push(&api, more).await, ["applied_in_excess", "unknown_order"]);
     assert_eq!(units(&api, "MUG").await, [5, 0, 0, 5]);
 
+    // Each unit can be traced, the newest first.
+    let path = "inventory/MUG/movements";
+    let page: Value = api.query(path, &[("limit", "3")]).await.expect("the movements");
+    let rest: Value = api.query(path, &[("before", "3")]).await.expect("the movements");
+    let shown = |page: &Value| -> Vec<(String, i64, i64)> {
+        let movements = page["movements"].as_array().expect("a list").iter();
+        let units = |it: &Value, name: &str| it[name].as_i64().expect("units");
+        movements
+            .map(|it| {
+                let kind = it["type"].as_str().expect("a type").to_owned();
+                (kind, units(it, "moved"), units(it, "on_hand"))
+            })
+            .collect()
+    };
+    let movement = |kind: &str, moved, on_hand| (kind.to_owned(), moved, on_hand);
+    assert_eq!(
+        shown(&page),
+        [movement("goods_issue", -1, 5), movement("count", 0, 6), movement("goods_issue", -3, 6)]
+    );
+    assert_eq!(page["next"], 3, "{page}");
+    assert_eq!(shown(&rest), [movement("goods_issue", -1, 9), movement("count", 10, 10)]);
+    let traced = &page["movements"][2];
+    assert_eq!((&traced["order_id"], &traced["document"]), (id, &json!("GI-1")), "{traced}");
+    assert_eq!(traced["document_line"], "2");
+
     let is_fact = |event: &Event| matches!(event.body, Some(Body::Inventory(_)));
     let events = tests::kinds(&installation.server, "INVENTORY-0", is_fact).await;
     let stock = ["counted", "reserved", "allocated", "shipped", "shipped", "counted", "shipped"];
     assert_eq!(events, stock);
+    installation.stop_and_verify().await;
+}
+
+async fn put(api: &Client, path: &str, body: Value) -> (u16, Value) {
+    let request = api.request(reqwest::Method::PUT, path).json(&body);
+    let answer = api.send(request).await.expect("an answer");
+    (answer.status.as_u16(), answer.body)
+}
+
+async fn an_order_is_served_from_the_first_location_that_has_all_of_it(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "MUG", 2).await;
+    let at_berlin = |document: &str, quantity: i64, sequence: u64| {
+        json!({"type": "count", "sku": "MUG", "location": "berlin", "quantity": quantity,
+            "connector": "berlin", "document": document, "sequence": sequence})
+    };
+    let counted = at_berlin("C-1", 5, 1);
+    assert_eq!(push(&api, json!([counted.clone()])).await, ["unknown_location"]);
+    let store = json!({"kind": "store", "priority": 10, "country": "DE"});
+    for (status, result) in [(201, "created"), (200, "unchanged")] {
+        let (got, body) = put(&api, "locations/berlin", store.clone()).await;
+        assert_eq!((got, &body["result"]), (status, &json!(result)), "{body}");
+    }
+    let locations: Value = api.get("locations").await.expect("the locations");
+    let codes: Vec<_> = locations["locations"].as_array().expect("a list").iter().collect();
+    assert_eq!(
+        (codes[0]["code"].as_str(), codes[1]["code"].as_str()),
+        (Some("berlin"), Some("main"))
+    );
+    let berlin: Value = api.get("locations/berlin").await.expect("the location");
+    assert_eq!((&berlin["kind"], &berlin["version"]), (&json!("store"), &json!(1)), "{berlin}");
+    assert_eq!(push(&api, json!([counted])).await, ["applied"]);
+
+    // It comes before `main`, and has all of it.
+    let paid = settle(&api, &order("MUG", 4, "card"), "first").await;
+    assert_eq!(paid.body["status"], "paid", "{}", paid.body);
+    assert_eq!(units(&api, "MUG").await, [7, 0, 4, 3]);
+    let level: Value = api.get("inventory/MUG").await.expect("the level");
+    let allocated = |at: usize| level["locations"][at]["allocated"].as_i64();
+    assert_eq!((allocated(0), allocated(1)), (Some(4), Some(0)), "{level}");
+    let issue = json!({"type": "goods_issue", "sku": "MUG", "location": "berlin", "quantity": 4,
+        "order_id": paid.body["id"], "connector": "berlin", "document": "GI-1", "sequence": 2});
+    assert_eq!(push(&api, json!([issue])).await, ["applied"]);
+    assert_eq!(units(&api, "MUG").await, [3, 0, 0, 3]);
+
+    // One is kept back at Berlin, and no order is served from both.
+    let limits = json!({"location": "berlin", "safety_stock": 1, "backorder_limit": 0});
+    let (status, body) = put(&api, "inventory/MUG/limits", limits).await;
+    assert_eq!((status, &body["result"]), (200, &json!("changed")), "{body}");
+    assert_eq!(units(&api, "MUG").await, [3, 0, 0, 2]);
+    let refused = settle(&api, &order("MUG", 3, "card"), "second").await;
+    let cancellation = &refused.body["cancellation"];
+    assert_eq!(cancellation["reason"], "out_of_stock", "{}", refused.body);
+    assert_eq!(cancellation["shortages"][0]["available"], 2, "{cancellation}");
+
+    let mut expecting = at_berlin("C-2", 3, 3);
+    expecting["expected"] = json!(2);
+    let request =
+        api.request(reqwest::Method::POST, "inventory").json(&json!({"lines": [expecting]}));
+    let answer = api.send(request).await.expect("an answer").body;
+    let result = &answer["results"][0];
+    assert_eq!(
+        (&result["result"], &result["on_hand"]),
+        (&json!("mismatch"), &json!(1)),
+        "{answer}"
+    );
+
+    let page: Value = api.query("inventory", &[("limit", "1")]).await.expect("a page");
+    assert_eq!(page["next"], "MUG@berlin", "{page}");
+    assert_eq!(api.levels().await.expect("all levels").len(), 2);
     installation.stop_and_verify().await;
 }

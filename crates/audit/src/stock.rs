@@ -18,6 +18,8 @@ use events::proto::{
     inventory::{self, Document, StockLine, inventory_event::Kind},
 };
 
+use protocol::time::Timestamp;
+
 pub use self::{change::StockId, level::Level};
 use self::{
     change::{Change, ChangeRecord, DocumentRecord, Source},
@@ -31,7 +33,7 @@ use super::{
 };
 use crate::text::count;
 
-/// The location of what an order wants.
+/// The location that every shop has from the beginning.
 const MAIN: &str = "main";
 
 /// All stock, while its log is read.
@@ -45,6 +47,10 @@ pub(super) struct StockLog {
     documents: Scratch<{ DocumentRecord::SIZE }>,
     /// The orders for which units are held; whether an order may have them shows at the end.
     held: HashSet<OrderKey>,
+    /// When the event at hand was decided, in milliseconds.
+    now: i64,
+    /// The locations that were put, by shop.
+    locations: HashSet<(String, String)>,
     shorts: u64,
     refused: u64,
     events: u64,
@@ -81,6 +87,7 @@ impl StockLog {
         kind: Option<&Kind>,
     ) {
         self.events += 1;
+        self.now = Timestamp::parse(event.time.as_ref()).unwrap_or_default().millis();
         let (shop, aggregate) = (&event.shop, &event.aggregate_id);
         let named = kind.and_then(order_of).unwrap_or(aggregate);
         self.findings
@@ -99,6 +106,15 @@ impl StockLog {
                 self.observe_document(position, &id, adjusted.document.as_ref(), change);
             }
             Some(Kind::Shipped(shipped)) => self.observe_shipped(position, shop, shipped),
+            Some(Kind::LimitsChanged(changed)) => {
+                let id = StockId::new(shop, &changed.sku, &changed.location);
+                let inventory::StockLimits { safety_stock, backorder_limit } =
+                    changed.after.unwrap_or_default();
+                self.push(position, &id, Change::Limits { safety_stock, backorder_limit });
+            }
+            Some(Kind::LocationCreated(_) | Kind::LocationChanged(_)) => {
+                self.locations.insert((shop.clone(), aggregate.clone()));
+            }
             Some(Kind::Short(short)) => self.observe_short(position, shop, short),
             Some(kind) => self.observe_order(position, shop, aggregate, kind),
             None => self.findings.add(format!("{position}: an event without a fact")),
@@ -113,14 +129,25 @@ impl StockLog {
         document: Option<&Document>,
         change: impl FnOnce(Source) -> Change,
     ) {
-        let Some(Document { connector, id: document, sequence, line, epoch }) = document else {
+        let Some(Document { connector, id: document, sequence, line, epoch, occurred_at }) =
+            document
+        else {
             return self.findings.add(format!("{position}: {id} changes without a document"));
         };
         let at = self.numbers.pack(position);
         let document = fingerprint((&id.shop, connector, document, line));
         self.documents.push(document, &DocumentRecord { document, at }.write());
+        let is_known =
+            id.location == MAIN || self.locations.contains(&(id.shop.clone(), id.location.clone()));
+        self.findings
+            .expect(is_known, || format!("{position}: {id} is at no location of the shop"));
+        let occurred_at = occurred_at.and_then(|time| Timestamp::parse(Some(&time)).ok());
         let connector = self.connectors.number(connector.as_str(), |name| name.into());
-        self.push(position, id, change(Source { connector, epoch: *epoch, sequence: *sequence }));
+        let change = change(Source { connector, epoch: *epoch, sequence: *sequence });
+        // A count that does not say as of when is of the moment when it came.
+        let unsaid = if matches!(change, Change::Count { .. }) { i64::MAX } else { self.now };
+        let time = occurred_at.map_or(unsaid, |time| time.millis().min(self.now));
+        self.push_at(position, id, time, change);
     }
 
     fn observe_shipped(&mut self, position: LogPosition, shop: &str, it: &inventory::Shipped) {
@@ -162,7 +189,13 @@ impl StockLog {
     fn observe_order(&mut self, position: LogPosition, shop: &str, order: &str, kind: &Kind) {
         let order = OrderKey::of(order);
         match kind {
-            Kind::Counted(_) | Kind::Adjusted(_) | Kind::Shipped(_) | Kind::Short(_) => {}
+            Kind::Counted(_)
+            | Kind::Adjusted(_)
+            | Kind::Shipped(_)
+            | Kind::LimitsChanged(_)
+            | Kind::LocationCreated(_)
+            | Kind::LocationChanged(_)
+            | Kind::Short(_) => {}
             Kind::Reserved(event) => {
                 self.held.insert(order);
                 self.push_lines(position, shop, &event.lines, |quantity| Change::Hold {
@@ -219,16 +252,27 @@ impl StockLog {
         self.findings
             .expect(!shortages.is_empty(), || format!("{position}: refused, with no reason"));
         for shortage in shortages {
-            let inventory::Shortage { requested, available, .. } = *shortage;
-            let id = StockId::new(shop, &shortage.sku, MAIN);
-            self.push(position, &id, Change::Shortage { requested, available });
+            let inventory::Shortage { sku, requested, available, location } = shortage;
+            self.findings.expect(requested > available, || {
+                format!("{position}: refuses {requested} of {sku}, of which {available} are free")
+            });
+            // What is free at all locations together is of no stock.
+            if !location.is_empty() {
+                let (requested, available) = (*requested, *available);
+                let id = StockId::new(shop, sku, location);
+                self.push(position, &id, Change::Shortage { requested, available });
+            }
         }
     }
 
     fn push(&mut self, position: LogPosition, id: &StockId, change: Change) {
+        self.push_at(position, id, self.now, change);
+    }
+
+    fn push_at(&mut self, position: LogPosition, id: &StockId, time: i64, change: Change) {
         let at = self.numbers.pack(position);
         let stock = self.stocks.number(id, |id| Arc::new(id.clone()));
-        self.changes.push(stock.into(), &ChangeRecord { stock, at, change }.write());
+        self.changes.push(stock.into(), &ChangeRecord { stock, at, time, change }.write());
     }
 
     /// Folds one stock after the other.
@@ -279,12 +323,12 @@ impl StockLog {
             })?;
             let mut folds: BTreeMap<u32, Fold> = BTreeMap::new();
             self.changes.each(bucket, |record| {
-                let ChangeRecord { stock: number, at, change } = ChangeRecord::read(record);
+                let ChangeRecord { stock: number, at, time, change } = ChangeRecord::read(record);
                 let fold = folds.entry(number).or_insert_with(|| {
                     Fold::new(ids[number as usize].clone(), with_short.contains(&number))
                 });
                 let position = self.numbers.unpack(at);
-                fold.apply(position, change, &mut stock.findings, &mut stock.doubles);
+                fold.apply(position, (time, change), &mut stock.findings, &mut stock.doubles);
             })?;
             for fold in folds.into_values() {
                 stock.levels.extend(fold.finish(&mut stock.findings));
@@ -413,7 +457,13 @@ fn differing<'a>(
 /// The order that an event is about, if it is.
 fn order_of(kind: &Kind) -> Option<&str> {
     match kind {
-        Kind::Counted(_) | Kind::Adjusted(_) | Kind::Shipped(_) | Kind::Short(_) => None,
+        Kind::Counted(_)
+        | Kind::Adjusted(_)
+        | Kind::Shipped(_)
+        | Kind::LimitsChanged(_)
+        | Kind::LocationCreated(_)
+        | Kind::LocationChanged(_)
+        | Kind::Short(_) => None,
         Kind::Reserved(event) => Some(&event.order_id),
         Kind::Refused(event) => Some(&event.order_id),
         Kind::Allocated(event) => Some(&event.order_id),

@@ -3,7 +3,7 @@
 use crate::proto::{
     answer_body::Answer,
     catalog::PutProductsAnswer,
-    inventory::RecordStockAnswer,
+    inventory::{PutLocationAnswer, RecordStockAnswer, SetStockLimitsAnswer},
     order::{CancelOrderAnswer, PlaceOrderAnswer, ReleaseOrderAnswer, StartPaymentAnswer},
     payment::{RefundPaymentAnswer, SettlePaymentAnswer},
 };
@@ -34,6 +34,8 @@ macro_rules! answers {
 answers! {
     PutProductsAnswer => PutProducts,
     RecordStockAnswer => RecordStock,
+    PutLocationAnswer => PutLocation,
+    SetStockLimitsAnswer => SetStockLimits,
     PlaceOrderAnswer => PlaceOrder,
     CancelOrderAnswer => CancelOrder,
     RefundPaymentAnswer => RefundPayment,

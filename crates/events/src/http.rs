@@ -51,9 +51,84 @@ pub struct LevelView {
     pub held: i64,
     /// The units that belong to orders.
     pub allocated: i64,
-    /// The units that can be sold: on hand, less what is held and allocated; never below 0.
+    /// The units that can be sold: on hand, less the safety stock and what is held and allocated, and
+    /// the backorder limit above that; never below 0.
     pub available: i64,
     /// Counts the changes by the ERP, from 1.
+    pub version: u64,
+    /// The units that are kept back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub safety_stock: i64,
+    /// The units that are sold beyond those on hand.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub backorder_limit: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(units: &i64) -> bool {
+    *units == 0
+}
+
+/// What changed the units on hand of a SKU at a location.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovementView {
+    /// The version of the stock after it.
+    pub version: u64,
+    /// `count`, `adjustment` or `goods_issue`, as the ERP sent it.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// By how many units there are more on hand than before.
+    pub moved: i64,
+    /// The units on hand after it.
+    pub on_hand: i64,
+    /// The order for which units left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<OrderId>,
+    /// The connector that pushed it.
+    pub connector: String,
+    /// The document.
+    pub document: String,
+    /// The line of the document, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_line: Option<String>,
+    /// When it happened; when it came, where the connector did not say.
+    pub time: Timestamp,
+}
+
+/// The stock of a SKU at all its locations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StockView {
+    /// The stock keeping unit.
+    pub sku: Sku,
+    /// The units on hand.
+    pub on_hand: i64,
+    /// The units held for orders that are not yet paid for.
+    pub held: i64,
+    /// The units that belong to orders.
+    pub allocated: i64,
+    /// The units that can be sold, at the locations from which orders are served.
+    pub available: i64,
+    /// The same by location.
+    pub locations: Vec<LevelView>,
+}
+
+/// A location.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocationView {
+    /// Its code.
+    pub code: Location,
+    /// `warehouse`, `store` or `other`.
+    pub kind: String,
+    /// Orders are served from the locations with the smallest numbers first.
+    pub priority: u32,
+    /// Whether orders are served from it.
+    pub fulfils_online: bool,
+    /// Its country as ISO 3166-1 alpha-2; empty when it is not given.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub country: String,
+    /// Whether it is in use.
+    pub active: bool,
+    /// Counts its changes, from 1; 0 for `main` as it is from the beginning.
     pub version: u64,
 }
 

@@ -73,7 +73,7 @@ impl LineId {
 }
 
 impl Location {
-    /// The one location that there is for now.
+    /// The location that every shop has from the beginning.
     pub fn main() -> Self {
         Self("main".into())
     }

@@ -39,6 +39,9 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Inventory::Lost(_) => "lost",
             Inventory::Released(_) => "released",
             Inventory::Shipped(_) => "shipped",
+            Inventory::LocationCreated(_) => "location_created",
+            Inventory::LocationChanged(_) => "location_changed",
+            Inventory::LimitsChanged(_) => "limits_changed",
         },
         Body::Order(event) => match event.kind.as_ref()? {
             Order::Placed(_) => "placed",
@@ -96,6 +99,8 @@ pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
     match body {
         CommandBody::PutProducts(_) => ("catalog", "put_products"),
         CommandBody::RecordStock(_) => ("inventory", "record_stock"),
+        CommandBody::PutLocation(_) => ("inventory", "put_location"),
+        CommandBody::SetStockLimits(_) => ("inventory", "set_stock_limits"),
         CommandBody::PlaceOrder(_) => ("order", "place_order"),
         CommandBody::CancelOrder(_) => ("order", "cancel_order"),
         CommandBody::RefundPayment(_) => ("payment", "refund_payment"),
@@ -123,8 +128,11 @@ impl TryFrom<proto::Command> for OutgoingCommand {
             CommandBody::SettlePayment(settle) => settle.payment_id.clone(),
             CommandBody::StartPayment(payment) => payment.order_id.clone(),
             CommandBody::ReleaseOrder(order) => order.order_id.clone(),
-            // Many aggregates at once; nothing else waits for these.
-            CommandBody::PutProducts(_) | CommandBody::RecordStock(_) => command.id.clone(),
+            // Many aggregates at once, or one that nothing else waits for.
+            CommandBody::PutProducts(_)
+            | CommandBody::RecordStock(_)
+            | CommandBody::PutLocation(_)
+            | CommandBody::SetStockLimits(_) => command.id.clone(),
         };
         let body = proto::Command { body: Some(body), ..Default::default() }.encode_to_vec();
         let envelope = CommandEnvelope {

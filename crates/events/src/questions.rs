@@ -38,8 +38,10 @@ questions!("catalog", catalog::CatalogQuestion, catalog_question:
     ListProducts => StoredProducts,
 );
 questions!("inventory", inventory::InventoryQuestion, inventory_question:
-    GetLevel => Level,
+    GetLevels => Levels,
     ListLevels => Levels,
+    ListLocations => Locations,
+    ListMovements => Movements,
     GetTotals => Totals,
 );
 questions!("order", order::OrderQuestion, order_question:

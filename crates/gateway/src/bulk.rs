@@ -16,7 +16,7 @@ use futures::{Stream, TryStreamExt, stream};
 use protocol::subject::Lane;
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::report::{LineName, LineOutcome, REJECTED};
+pub(crate) use self::report::{LineName, LineOutcome, Mismatch, REJECTED};
 use self::report::{Report, Section, section};
 use crate::{
     body::{self, MAX_NDJSON_BYTES},

@@ -11,7 +11,8 @@ use axum::{
     http::{HeaderMap, HeaderName, Uri, request::Parts},
 };
 use events::{
-    id::{OrderId, Sku},
+    http::{LevelView, MovementView},
+    id::{Location, OrderId, Sku},
     proto,
 };
 use protocol::{
@@ -139,6 +140,17 @@ impl<S: Send + Sync> FromRequestParts<S> for SkuPath {
     }
 }
 
+/// A location's code in the path.
+pub(crate) struct LocationPath(pub(crate) Location);
+
+impl<S: Send + Sync> FromRequestParts<S> for LocationPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path_parameter(parts, state, "code", Location::parse).await.map(Self)
+    }
+}
+
 /// An order's id in the path.
 pub(crate) struct OrderPath(pub(crate) OrderId);
 
@@ -197,6 +209,87 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 pub(crate) fn page_length(text: &str) -> Result<u32, ParseError> {
     let error = || ParseError::new("limit", "must be 1 to 1000", text);
     text.parse().ok().filter(|limit| (1..=MAX_PAGE_LENGTH).contains(limit)).ok_or_else(error)
+}
+
+/// The part of the stock levels that a client asks for: `after` is what `next` of the page before says,
+/// `<sku>@<location>`.
+#[derive(Debug)]
+pub(crate) struct LevelPage {
+    /// The SKU of the last level of the page before; empty for the first page.
+    pub(crate) after: String,
+    /// Its location.
+    pub(crate) after_location: String,
+    pub(crate) limit: u32,
+}
+
+impl LevelPage {
+    /// What the next page begins after, when there may be one.
+    pub(crate) fn next(&self, levels: &[LevelView]) -> Option<String> {
+        let is_full = levels.len() >= self.limit as usize;
+        let last = levels.last().filter(|_| is_full)?;
+        Some(format!("{}@{}", last.sku, last.location))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for LevelPage {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        query(&parts.uri, |fields| {
+            let after = fields.optional("after", text(level_cursor));
+            let limit = fields.optional("limit", text(page_length));
+            let (after, after_location) = after.unwrap_or_default();
+            let limit = limit.unwrap_or(DEFAULT_PAGE_LENGTH);
+            Some(Self { after, after_location, limit })
+        })
+    }
+}
+
+/// The part of the movements of a SKU that a client asks for.
+#[derive(Debug)]
+pub(crate) struct MovementPage {
+    pub(crate) location: Location,
+    /// What `next` of the page before says; 0 for the first page.
+    pub(crate) before: u64,
+    pub(crate) limit: u32,
+}
+
+impl MovementPage {
+    /// The version before which the next page begins, when there may be one.
+    pub(crate) fn next(&self, movements: &[MovementView]) -> Option<u64> {
+        let is_full = movements.len() >= self.limit as usize;
+        movements.last().filter(|_| is_full).map(|last| last.version)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for MovementPage {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        query(&parts.uri, |fields| {
+            let location = fields.optional("location", text(Location::parse));
+            let before = fields.optional("before", text(version));
+            let limit = fields.optional("limit", text(page_length));
+            Some(Self {
+                location: location.unwrap_or_else(Location::main),
+                before: before.unwrap_or_default(),
+                limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
+            })
+        })
+    }
+}
+
+fn version(text: &str) -> Result<u64, ParseError> {
+    let error = |_| ParseError::new("before", "must be the `next` of the page before", text);
+    text.parse().map_err(error)
+}
+
+/// A SKU, and a location of it.
+fn level_cursor(text: &str) -> Result<(String, String), ParseError> {
+    let error = || ParseError::new("after", "must be the `next` of the page before", text);
+    let (sku, location) = text.rsplit_once('@').ok_or_else(error)?;
+    let (sku, location) = (Sku::parse(sku), Location::parse(location));
+    Ok((sku.map_err(|_| error())?.into(), location.map_err(|_| error())?.into()))
 }
 
 /// Reads the parameters of a query, like the text fields of a body.

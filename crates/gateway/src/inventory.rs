@@ -5,24 +5,24 @@ use std::sync::Arc;
 
 use axum::{Json, body::Body, extract::State, http::HeaderMap, response::Response};
 use events::{
-    http::LevelView,
+    http::StockView,
     id::{Connector, DocumentId, DocumentLine, Location, MAX_UNITS, OrderId, Quantity, Sku},
     proto::{
         self,
-        inventory::{RecordStockAnswer, StockResult, stock_document::Change},
+        inventory::{Mismatch, RecordStockAnswer, StockResult, stock_document::Change},
     },
 };
-use protocol::id::ParseError;
+use protocol::{id::ParseError, time::Timestamp};
+use serde::{Deserialize, de::value::StrDeserializer};
 use serde_json::{Value, json};
 
 use crate::{
     body::{Media, media, read_json},
     bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
-    extract::{RequestContext, SkuPath},
+    extract::{LevelPage, MovementPage, RequestContext, SkuPath},
     fields::{self, Errors, Fields, Path, integer, object, text, within, words},
     json::Node,
     problem::{FieldError, Problem},
-    services::Page,
     state::AppState,
     view,
 };
@@ -39,30 +39,55 @@ pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
-) -> Result<Json<LevelView>, Problem> {
-    let question = proto::inventory::GetLevel { sku: sku.to_string() };
+) -> Result<Json<StockView>, Problem> {
+    let question = proto::inventory::GetLevels { sku: sku.to_string() };
     match state.services.query(&context, question).await? {
-        Some(level) => Ok(Json(view::level(level)?)),
+        Some(found) => Ok(Json(view::stock(sku, &found.levels)?)),
         None => Err(Problem::not_found("stock of", sku.as_str())),
     }
 }
 
-/// `GET /inventory?after=SKU&limit=100`.
+/// `GET /inventory/{sku}/movements?location=main&before=VERSION&limit=100`.
+pub(crate) async fn movements(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    SkuPath(sku): SkuPath,
+    page: MovementPage,
+) -> Result<Json<Value>, Problem> {
+    let MovementPage { location, before, limit } = &page;
+    let question = proto::inventory::ListMovements {
+        sku: sku.to_string(),
+        location: location.to_string(),
+        before: *before,
+        limit: *limit,
+    };
+    let found = state.services.query_all(&context, question).await?.movements;
+    let movements = found.into_iter().map(view::movement).collect::<Result<Vec<_>, _>>()?;
+    let next = page.next(&movements);
+    Ok(Json(json!({"sku": sku, "location": location, "movements": movements, "next": next})))
+}
+
+/// `GET /inventory?after=SKU@LOCATION&limit=100`.
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
-    page: Page,
+    page: LevelPage,
 ) -> Result<Json<Value>, Problem> {
-    let question = proto::inventory::ListLevels { after: page.after.clone(), limit: page.limit };
+    let LevelPage { after, after_location, limit } = &page;
+    let question = proto::inventory::ListLevels {
+        after: after.clone(),
+        limit: *limit,
+        after_location: after_location.clone(),
+    };
     let found = state.services.query_all(&context, question).await?.levels;
-    let levels = found.into_iter().map(view::level).collect::<Result<Vec<_>, _>>()?;
-    let next = page.next(&levels, |level| &level.sku);
+    let levels = found.iter().map(view::level).collect::<Result<Vec<_>, _>>()?;
+    let next = page.next(&levels);
     Ok(Json(json!({"levels": levels, "next": next})))
 }
 
 /// A JSON body: one stock document or a list.
 enum JsonBody {
-    One(proto::inventory::StockDocument),
+    One(Box<proto::inventory::StockDocument>),
     Many(Vec<Result<proto::inventory::StockDocument, Vec<FieldError>>>),
 }
 
@@ -78,7 +103,7 @@ pub(crate) async fn post(
     }
     let bytes = read_json(&headers, body).await?;
     match fields::body(&bytes, json_body)? {
-        JsonBody::One(line) => bulk::single::<Stock>(&state, &context, bytes, line).await,
+        JsonBody::One(line) => bulk::single::<Stock>(&state, &context, bytes, *line).await,
         JsonBody::Many(lines) => bulk::list::<Stock>(&state, &context, bytes, lines).await,
     }
 }
@@ -92,7 +117,7 @@ fn json_body(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Js
         object(node, path, errors, |fields| bulk::items::<Stock>(fields, "lines"))
             .map(JsonBody::Many)
     } else {
-        Stock::read(node, path, errors).map(JsonBody::One)
+        Stock::read(node, path, errors).map(Box::new).map(JsonBody::One)
     }
 }
 
@@ -126,7 +151,13 @@ impl Upload for Stock {
     }
 
     fn outcomes(answer: RecordStockAnswer) -> Result<Vec<LineOutcome>, UnknownResult> {
-        answer.results().map(outcome).collect()
+        let mut outcomes = answer.results().map(outcome).collect::<Result<Vec<_>, _>>()?;
+        for Mismatch { line, expected, on_hand } in answer.mismatches {
+            if let Some(outcome) = outcomes.get_mut(line as usize) {
+                outcome.mismatch = Some(bulk::Mismatch { expected, on_hand });
+            }
+        }
+        Ok(outcomes)
     }
 }
 
@@ -156,26 +187,46 @@ fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
             let detail = "there is no such order: send the line again when it is placed";
             ("unknown_order", bulk::REJECTED, Some(detail))
         }
+        StockResult::UnknownLocation => {
+            let detail = "the shop has no such location: put it, and send the line again";
+            ("unknown_location", bulk::REJECTED, Some(detail))
+        }
+        StockResult::Mismatch => {
+            let detail = "other units are on hand than the line expects";
+            ("mismatch", bulk::REJECTED, Some(detail))
+        }
         StockResult::Unspecified => return Err(UnknownResult),
     };
-    Ok(LineOutcome { result, count, detail })
+    Ok(LineOutcome::new(result, count, detail))
 }
 
 /// Reads a stock document.
 fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> {
     let kind = fields.required("type", text(kind));
     let sku = fields.required("sku", text(Sku::parse));
+    let (mut occurred_at, mut expected) = (None, None);
     let change = match kind {
-        Some(Kind::Count) => fields.required("quantity", integer(counted)).map(Change::Count),
+        Some(Kind::Count) => {
+            occurred_at = fields.optional("as_of", text(time));
+            expected = fields.optional("expected", integer(on_hand));
+            fields.required("quantity", integer(counted)).map(Change::Count)
+        }
         Some(Kind::Adjustment) => adjustment(fields),
         Some(Kind::GoodsIssue) => goods_issue(fields),
         // Without its type it is not known which of these fields belong to the document, so that
         // an error about them would mislead: the only error is that of the type.
         None => {
             fields.ignore(&["quantity", "delta", "reason", "order_id", "line_id"]);
+            fields.ignore(&["as_of", "occurred_at", "expected"]);
             None
         }
     };
+    if matches!(kind, Some(Kind::Adjustment | Kind::GoodsIssue)) {
+        occurred_at = fields.optional("occurred_at", text(time));
+    }
+    if matches!(kind, Some(Kind::Adjustment)) {
+        expected = fields.optional("expected", integer(on_hand));
+    }
     let connector = fields.required("connector", text(Connector::parse));
     let document = fields.required("document", text(DocumentId::parse));
     let document_line = fields.optional("document_line", text(DocumentLine::parse));
@@ -191,8 +242,10 @@ fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> 
             sequence: sequence?,
             line: document_line.map(DocumentLine::into).unwrap_or_default(),
             epoch: epoch.unwrap_or_default(),
+            occurred_at: occurred_at.map(Into::into),
         }),
         change: Some(change?),
+        expected,
     })
 }
 
@@ -242,6 +295,17 @@ fn sequence(number: i64) -> Result<u64, ParseError> {
     within("sequence", rule, 0..=i64::MAX, number).map(i64::unsigned_abs)
 }
 
+/// The units on hand that a line expects; below 0 when more was taken than there was.
+fn on_hand(units: i64) -> Result<i64, ParseError> {
+    within("expected", "must be -1000000000 to 1000000000", -MAX_UNITS..=MAX_UNITS, units)
+}
+
+fn time(text: &str) -> Result<Timestamp, ParseError> {
+    let read = StrDeserializer::<serde::de::value::Error>::new(text);
+    Timestamp::deserialize(read)
+        .map_err(|_| ParseError::new("a time", "must be as in RFC 3339", text))
+}
+
 fn epoch(number: i64) -> Result<u32, ParseError> {
     let refused = |_| ParseError::new("epoch", "must be 0 to 4294967295", &number.to_string());
     u32::try_from(number).map_err(refused)
@@ -283,10 +347,11 @@ mod tests {
                 location: "main".into(),
                 document: document("D1", 7),
                 change: Some(Change::Count(0)),
+                expected: None,
             })
         );
         let adjustment = br#"{"type":"adjustment","sku":"A","delta":-3,"reason":"damaged",
-            "connector":"erp","document":"D2","sequence":8,"location":"shelf"}"#;
+            "connector":"erp","document":"D2","sequence":8,"location":"shelf","expected":-2}"#;
         let change = proto::inventory::Adjustment { delta: -3, reason: "damaged".into() };
         assert_eq!(
             fields::line(adjustment, Stock::read),
@@ -295,7 +360,23 @@ mod tests {
                 location: "shelf".into(),
                 document: document("D2", 8),
                 change: Some(Change::Adjustment(change)),
+                expected: Some(-2),
             })
+        );
+    }
+
+    #[test]
+    fn a_line_may_say_when_it_happened() {
+        let count = br#"{"type":"count","sku":"A","quantity":3,"connector":"erp","document":"D1",
+            "sequence":7,"as_of":"2026-11-21T09:30:00.250+01:00","expected":5}"#;
+        let line = fields::line(count, Stock::read).expect("is valid");
+        let time = line.document.expect("is there").occurred_at;
+        assert_eq!(time, Some(Timestamp::from_millis(1_795_249_800_250).into()));
+        assert_eq!(line.expected, Some(5));
+        check(
+            r#"{"type":"adjustment","sku":"A","delta":1,"reason":"r","connector":"e","document":"d",
+                "sequence":1,"occurred_at":"yesterday","as_of":"2026-11-21T09:30:00Z"}"#,
+            &["occurred_at", "as_of"],
         );
     }
 
@@ -317,8 +398,10 @@ mod tests {
                     sequence: 7,
                     line: "10".into(),
                     epoch: 2,
+                    occurred_at: None,
                 }),
                 change: Some(Change::GoodsIssue(issued)),
+                expected: None,
             })
         );
     }

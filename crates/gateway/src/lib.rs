@@ -19,7 +19,7 @@
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
 //! | `state`, `services` | what the handlers share; requests to the services |
 //! | `problem` | the problem documents of RFC 9457 |
-//! | `products`, `inventory`, `orders`, `payments`, `operations` | the routes |
+//! | `products`, `inventory`, `locations`, `orders`, `payments`, `operations` | the routes |
 //! | `readiness` | what `/readyz` reports |
 //! | `metrics` | what is measured of requests, and the route that shows it |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
@@ -39,6 +39,7 @@ mod json;
 mod layers;
 mod limits;
 mod lines;
+mod locations;
 pub mod metrics;
 mod operations;
 mod orders;
@@ -62,7 +63,7 @@ use axum::{
     extract::OriginalUri,
     http::Method,
     middleware,
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use engine::{Clock, Engine};
 use secrecy::SecretString;
@@ -167,6 +168,10 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .route("/shops/{shop}/products/{sku}", get(products::get).put(products::put))
         .route("/shops/{shop}/inventory", get(inventory::list).post(inventory::post))
         .route("/shops/{shop}/inventory/{sku}", get(inventory::get))
+        .route("/shops/{shop}/inventory/{sku}/movements", get(inventory::movements))
+        .route("/shops/{shop}/inventory/{sku}/limits", put(locations::put_limits))
+        .route("/shops/{shop}/locations", get(locations::list))
+        .route("/shops/{shop}/locations/{code}", get(locations::get).put(locations::put))
         .route("/shops/{shop}/orders", get(orders::find).post(orders::post))
         .route("/shops/{shop}/orders/{id}", get(orders::get))
         .route("/shops/{shop}/orders/{id}/history", get(orders::history))

@@ -39,6 +39,7 @@ pub(crate) enum Code {
     RefundTooLarge,
     StaleProduct,
     VersionMismatch,
+    TooManyLocations,
     Internal,
     Unavailable,
     NotReady,
@@ -62,7 +63,8 @@ impl Code {
             | Self::TooLate
             | Self::NothingToRefund
             | Self::StaleProduct
-            | Self::VersionMismatch => StatusCode::CONFLICT,
+            | Self::VersionMismatch
+            | Self::TooManyLocations => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -108,6 +110,9 @@ impl Code {
             Self::VersionMismatch => ("version_mismatch", "The product has another version"),
             Self::NothingToRefund => ("nothing_to_refund", "Nothing can be paid back"),
             Self::RefundTooLarge => ("refund_too_large", "So much cannot be paid back"),
+            Self::TooManyLocations => {
+                ("too_many_locations", "The shop has as many locations as one may have")
+            }
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),

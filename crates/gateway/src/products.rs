@@ -189,7 +189,7 @@ fn outcome(result: ProductResult) -> Result<LineOutcome, UnknownResult> {
         }
         ProductResult::Unspecified => return Err(UnknownResult),
     };
-    Ok(LineOutcome { result, count, detail })
+    Ok(LineOutcome::new(result, count, detail))
 }
 
 /// Reads a product. Its SKU is a field unless the path names it.

@@ -3,9 +3,10 @@
 use events::{
     http::{
         CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, LevelView,
-        OrderGroup, OrderLine, OrderPaymentView, OrderStatus, OrderTotals, OrderView,
-        PaymentAction, PaymentFailure, PaymentStatus, PaymentTotals, PaymentView, PriceView,
-        ProductView, Shortage, StepView, StockTotals, TransactionView,
+        LocationView, MovementView, OrderGroup, OrderLine, OrderPaymentView, OrderStatus,
+        OrderTotals, OrderView, PaymentAction, PaymentFailure, PaymentStatus, PaymentTotals,
+        PaymentView, PriceView, ProductView, Shortage, StepView, StockTotals, StockView,
+        TransactionView,
     },
     id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Money, Tax, TaxBasis},
@@ -39,11 +40,81 @@ pub(crate) fn product(stored: catalog::StoredProduct) -> Result<ProductView, Vie
     Ok(ProductView { sku, title, price, active, version: stored.version })
 }
 
-/// The stock of a SKU.
-pub(crate) fn level(level: inventory::Level) -> Result<LevelView, ViewError> {
-    let inventory::Level { sku, location, on_hand, held, allocated, available, version } = level;
-    let (sku, location) = (Sku::parse(&sku)?, Location::parse(&location)?);
-    Ok(LevelView { sku, location, on_hand, held, allocated, available, version })
+/// The stock of a SKU at a location.
+pub(crate) fn level(level: &inventory::Level) -> Result<LevelView, ViewError> {
+    let limits = level.limits.unwrap_or_default();
+    let inventory::StockLimits { safety_stock, backorder_limit } = limits;
+    Ok(LevelView {
+        sku: Sku::parse(&level.sku)?,
+        location: Location::parse(&level.location)?,
+        on_hand: level.on_hand,
+        held: level.held,
+        allocated: level.allocated,
+        available: level.available,
+        version: level.version,
+        safety_stock,
+        backorder_limit,
+    })
+}
+
+/// The stock of a SKU at all its locations.
+pub(crate) fn stock(sku: Sku, levels: &[inventory::Level]) -> Result<StockView, ViewError> {
+    let sum = |units: fn(&inventory::Level) -> i64| levels.iter().map(units).sum();
+    Ok(StockView {
+        sku,
+        on_hand: sum(|level| level.on_hand),
+        held: sum(|level| level.held),
+        allocated: sum(|level| level.allocated),
+        available: sum(|level| if level.fulfils_online { level.available } else { 0 }),
+        locations: levels.iter().map(level).collect::<Result<_, _>>()?,
+    })
+}
+
+/// What changed the units on hand.
+pub(crate) fn movement(movement: inventory::Movement) -> Result<MovementView, ViewError> {
+    use inventory::movement::Change;
+    let inventory::Movement { version, document, change, moved, on_hand } = movement;
+    let document = document.unwrap_or_default();
+    let (kind, order_id) = match change {
+        Some(Change::Count(_)) => ("count", None),
+        Some(Change::Adjustment(_)) => ("adjustment", None),
+        Some(Change::GoodsIssue(issue)) => ("goods_issue", Some(OrderId::parse(&issue.order_id)?)),
+        None => ("other", None),
+    };
+    Ok(MovementView {
+        version,
+        kind: kind.to_owned(),
+        moved,
+        on_hand,
+        order_id,
+        connector: document.connector,
+        document: document.id,
+        document_line: Some(document.line).filter(|line| !line.is_empty()),
+        time: Timestamp::parse(document.occurred_at.as_ref())?,
+    })
+}
+
+/// A location.
+pub(crate) fn location(stored: inventory::StoredLocation) -> Result<LocationView, ViewError> {
+    let location = stored.location.unwrap_or_default();
+    Ok(LocationView {
+        code: Location::parse(&stored.code)?,
+        kind: location_kind(location.kind()).to_owned(),
+        priority: location.priority,
+        fulfils_online: location.fulfils_online,
+        country: location.country,
+        active: location.active,
+        version: stored.version,
+    })
+}
+
+/// What a location is, in JSON.
+pub(crate) fn location_kind(kind: inventory::LocationKind) -> &'static str {
+    match kind {
+        inventory::LocationKind::Warehouse => "warehouse",
+        inventory::LocationKind::Store => "store",
+        inventory::LocationKind::Other | inventory::LocationKind::Unspecified => "other",
+    }
 }
 
 /// An order.

@@ -1,6 +1,7 @@
 //! What the inventory decides. No I/O, no clock, no async.
 
 mod adjustments;
+mod locations;
 mod orders;
 mod reservation;
 mod stock;
@@ -15,9 +16,13 @@ use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use adjustments::{Adjustments, AdjustmentsKey, Chunk, ChunkKey};
+pub(crate) use locations::{
+    LocationDetails, LocationFact, LocationKind, LocationResult, LocationRow, Locations,
+    LocationsKey, Wanted,
+};
 pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
 pub(crate) use reservation::{Reservation, Shortage};
-pub(crate) use stock::{Answer, Stock, StockResult};
+pub(crate) use stock::{Answer, Limits, LimitsResult, Stock, StockResult};
 
 use crate::Inventory;
 
@@ -26,11 +31,13 @@ use crate::Inventory;
 pub struct Policy {
     /// How long units are held for an order whose payment is not authorised yet.
     pub hold_ttl: Duration,
+    /// Whether an order may be served from several locations.
+    pub split_shipments: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { hold_ttl: Duration::from_mins(15) }
+        Self { hold_ttl: Duration::from_mins(15), split_shipments: false }
     }
 }
 
@@ -83,7 +90,7 @@ pub struct Line {
     pub units: i64,
 }
 
-/// The lines of an order, one for each stock, by SKU. Shared by an event and the row it changes.
+/// The lines of an order, one for each stock. Shared by an event and the row it changes.
 pub(crate) type Lines = Arc<[Line]>;
 
 /// The name of a line of a document: the same one has one effect.
@@ -95,6 +102,21 @@ pub struct DocumentKey {
     pub id: DocumentId,
     /// The line; none for a document of one line.
     pub line: Option<DocumentLine>,
+}
+
+impl DocumentKey {
+    /// Takes its text.
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+        let parts = text.split_once('/');
+        let rule = "must be <connector>/<document>";
+        let (connector, rest) = parts.ok_or_else(|| ParseError::new("document", rule, text))?;
+        let (id, line) = rest.split_once(' ').map_or((rest, None), |(id, line)| (id, Some(line)));
+        Ok(Self {
+            connector: Connector::parse(connector)?,
+            id: DocumentId::parse(id)?,
+            line: line.map(DocumentLine::parse).transpose()?,
+        })
+    }
 }
 
 impl fmt::Display for DocumentKey {
@@ -145,6 +167,15 @@ pub struct Document {
     pub key: DocumentKey,
     /// The connector's own ascending number.
     pub sequence: Sequence,
+    /// When it happened, by the connector; of a count, the time as of which it was counted.
+    pub occurred_at: Option<Timestamp>,
+}
+
+impl Document {
+    /// When it happened: as its connector says, though not after `now`, when it came.
+    pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
+        self.occurred_at.map_or(now, |time| time.min(now))
+    }
 }
 
 /// What a document says about the units on hand.
@@ -159,8 +190,8 @@ pub enum Units {
     Issued(OrderId, i64),
 }
 
-/// A document that had its effect, without the words that came with it. Kept for good: the same
-/// document never has another effect.
+/// A line of a document that had its effect, without the words that came with it: a movement of its
+/// stock. Kept for good: the same line never has another effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedDocument {
     /// The stock that it was about.
@@ -169,6 +200,14 @@ pub struct AppliedDocument {
     pub sequence: Sequence,
     /// What it said.
     pub units: Units,
+    /// The version of the stock after it.
+    pub version: u64,
+    /// The units on hand after it.
+    pub on_hand: i64,
+    /// By how many units they are more than before.
+    pub moved: i64,
+    /// When it happened, in milliseconds since 1970.
+    pub time: i64,
 }
 
 /// A product that the catalogue has, sold or not.
@@ -180,6 +219,8 @@ pub struct Product {}
 pub struct State {
     /// The replica of the catalogue: which SKUs there are.
     pub products: Rows<Sku, Product>,
+    /// The locations.
+    pub locations: Rows<LocationsKey, Locations>,
     /// What there is, and how much of it is promised.
     pub stocks: Rows<StockId, Stock>,
     /// The documents that had their effect.
@@ -205,6 +246,8 @@ pub struct StockLine {
     pub document: Document,
     /// What it says.
     pub units: Units,
+    /// The units on hand that the connector expects before it; where there are others, nothing changes.
+    pub expected: Option<i64>,
     /// Why an adjustment is made, in the connector's words; otherwise empty.
     pub reason: String,
     /// The order's line that a goods issue is for, where the connector knows it; otherwise empty.
@@ -220,12 +263,26 @@ pub enum Input {
         /// The lines.
         lines: Vec<StockLine>,
     },
+    /// A location is created, or brought into a state.
+    PutLocation {
+        /// Its code.
+        code: Location,
+        /// What it is to be.
+        details: LocationDetails,
+    },
+    /// The limits of a stock are set.
+    SetLimits {
+        /// The stock.
+        stock: StockId,
+        /// The limits.
+        limits: Limits,
+    },
     /// A customer placed an order.
     Placed {
         /// The order.
         order_id: OrderId,
         /// What is ordered.
-        lines: Lines,
+        wanted: Wanted,
     },
     /// The payment of an order is authorised.
     Authorized {
@@ -260,6 +317,8 @@ pub enum Event {
     Stock(StockId, StockFact),
     /// To the reservation of an order.
     Reservation(OrderId, ReservationFact),
+    /// To a location.
+    Location(Location, LocationFact),
 }
 
 /// What happened to a stock.
@@ -284,6 +343,13 @@ pub enum StockFact {
         reason: String,
         /// The units on hand after it.
         on_hand: i64,
+    },
+    /// Other units are sold, or not.
+    LimitsChanged {
+        /// The limits before.
+        before: Limits,
+        /// The limits now.
+        after: Limits,
     },
     /// More is promised than there is, because the ERP went below it.
     Short {
@@ -316,7 +382,7 @@ pub enum StockFact {
 }
 
 /// The units of a stock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Level {
     /// On hand.
     pub on_hand: i64,
@@ -388,6 +454,7 @@ impl Rules for Inventory {
         match event {
             Event::Stock(id, _) => Aggregate::new("stock", id),
             Event::Reservation(id, _) => Aggregate::new("reservation", id),
+            Event::Location(code, _) => Aggregate::new("location", code),
         }
     }
 
@@ -395,14 +462,17 @@ impl Rules for Inventory {
         match event {
             Event::Stock(id, _) => state.stocks.get(id).map_or(0, |row| row.version),
             Event::Reservation(id, _) => state.reservations.get(id).map_or(0, |row| row.version),
+            Event::Location(code, _) => locations::version(state, code),
         }
     }
 
     fn weight(input: &Input) -> usize {
         match input {
             Input::RecordStock { lines } => lines.len(),
-            Input::Placed { lines, .. } => lines.len().div_ceil(ORDER_LINES_PER_WEIGHT).max(1),
-            Input::Authorized { .. }
+            Input::Placed { wanted, .. } => wanted.len().div_ceil(ORDER_LINES_PER_WEIGHT).max(1),
+            Input::PutLocation { .. }
+            | Input::SetLimits { .. }
+            | Input::Authorized { .. }
             | Input::Cancelled { .. }
             | Input::HoldDue { .. }
             | Input::ProductKnown { .. } => 1,
@@ -416,10 +486,19 @@ impl Rules for Inventory {
     fn implied_answer(recorded: &Recorded<Event>) -> Option<Answer> {
         match &recorded.event {
             Event::Stock(_, StockFact::Counted { .. } | StockFact::Adjusted { .. }) => {
-                Some(Answer(vec![StockResult::Applied]))
+                Some(Answer::Stock(vec![StockResult::Applied]))
             }
             Event::Stock(_, StockFact::Shipped { quantity, from_allocation, .. }) => {
-                Some(Answer(vec![stock::result_of_issue(*quantity, *from_allocation)]))
+                Some(Answer::Stock(vec![stock::result_of_issue(*quantity, *from_allocation)]))
+            }
+            Event::Stock(_, StockFact::LimitsChanged { .. }) => {
+                Some(Answer::Limits(LimitsResult::Changed))
+            }
+            Event::Location(_, LocationFact::Created(_)) => {
+                Some(Answer::Location(LocationResult::Created))
+            }
+            Event::Location(_, LocationFact::Changed { .. }) => {
+                Some(Answer::Location(LocationResult::Changed))
             }
             Event::Stock(_, StockFact::Short { .. }) | Event::Reservation(..) => None,
         }
@@ -427,10 +506,13 @@ impl Rules for Inventory {
 
     fn apply(state: &mut State, recorded: &Recorded<Event>) {
         match &recorded.event {
-            Event::Stock(id, fact) => stock::apply(state, id, fact, recorded.version),
+            Event::Stock(id, fact) => {
+                stock::apply(state, id, fact, recorded.version, recorded.time);
+            }
             Event::Reservation(id, fact) => {
                 reservation::apply(state, *id, fact, recorded.version, &recorded.context);
             }
+            Event::Location(code, fact) => locations::apply(state, code, fact, recorded.version),
         }
     }
 
@@ -443,6 +525,8 @@ impl Rules for Inventory {
             }
             // The engine gives only the catalogue's events to `replicate`.
             Input::RecordStock { .. }
+            | Input::PutLocation { .. }
+            | Input::SetLimits { .. }
             | Input::Placed { .. }
             | Input::Authorized { .. }
             | Input::Cancelled { .. }
@@ -454,10 +538,12 @@ impl Rules for Inventory {
 /// Decides which facts follow from `input`, and the answer to its sender.
 fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
     let (order_id, fact) = match input {
-        Input::RecordStock { lines } => return stock::record(state, lines),
+        Input::RecordStock { lines } => return stock::record(state, lines, now),
+        Input::PutLocation { code, details } => return locations::put(state, code, details),
+        Input::SetLimits { stock, limits } => return stock::set_limits(state, stock, *limits),
         Input::ProductKnown { .. } => return Decision::nothing(),
-        Input::Placed { order_id, lines } => {
-            (order_id, reservation::hold(state, *order_id, lines, now + policy.hold_ttl))
+        Input::Placed { order_id, wanted } => {
+            (order_id, reservation::hold(policy, state, *order_id, wanted, now))
         }
         Input::Authorized { order_id } => (order_id, reservation::allocate(state, *order_id)),
         Input::Cancelled { order_id } => (order_id, reservation::cancel(state, *order_id)),

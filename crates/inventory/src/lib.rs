@@ -2,8 +2,9 @@
 //!
 //! - `wire`: bytes to domain and back; the only file that sees protobuf;
 //! - `domain`: the rules, without I/O, clock or async; `domain/stock.rs` for what ERPs record,
-//!   `domain/adjustments.rs` for what a late count needs, `domain/reservation.rs` for what orders
-//!   ask, `domain/orders.rs` for which orders have units of a stock;
+//!   `domain/adjustments.rs` for what a late count needs, `domain/locations.rs` for the locations and
+//!   which of them serve an order, `domain/reservation.rs` for what orders ask, `domain/orders.rs` for
+//!   which orders have units of a stock;
 //! - `store`: the rows that it keeps, and the SQL of its lists;
 //! - `query`: the questions that it answers from its projection.
 //!
@@ -13,6 +14,9 @@
 //! `lost`, and `released` go out; their aggregate is the order. Both kinds change the same stock
 //! rows, and everything of a shop is decided by one worker: so nothing is promised twice. From the
 //! catalogue comes which SKUs there are.
+//!
+//! `PutLocation` and `SetStockLimits` come in from the merchant; `location_created`,
+//! `location_changed` (of the location) and `limits_changed` (of the stock) go out.
 //!
 //! To add a fact: add it to `proto/` and to `domain::StockFact` or `domain::ReservationFact`; the
 //! compiler names what else has to know it. To add a field to a row: add it to its struct, and
@@ -46,6 +50,6 @@ impl Service for Inventory {
         Source { service: "catalog", events: &["created", "updated", "archived"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE];
 }

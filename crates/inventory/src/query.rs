@@ -7,6 +7,7 @@ use sqlx::AnyPool;
 
 use crate::{
     Inventory,
+    domain::{AppliedDocument, DocumentKey, Locations, StockId},
     store::{self, Level, Totals},
 };
 
@@ -16,28 +17,43 @@ const MAX_PAGE: u32 = 1_000;
 /// What the inventory can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    /// The stock of a SKU at the main location; nothing where none was ever counted.
-    Level(Sku),
-    /// The same for at most `limit` SKUs behind `after`, by SKU.
+    /// The stock of a SKU at all locations; nothing where there never was any.
+    LevelsOf(Sku),
+    /// The stock of at most `limit` SKUs and locations behind `after`, by SKU and location.
     Levels {
-        /// Empty: from the first.
+        /// The SKU; empty: from the first.
         after: String,
+        /// A location of that SKU; empty: from the next SKU.
+        after_location: String,
         /// 1,000 at most; 0: as many as that.
         limit: u32,
     },
     /// The units of the shop in sums, at all locations.
     Totals,
+    /// The locations.
+    Locations,
+    /// At most `limit` movements of a stock before a version of it, the newest first.
+    Movements {
+        /// The stock.
+        stock: StockId,
+        /// 0: the newest.
+        before: u64,
+        /// 1,000 at most; 0: as many as that.
+        limit: u32,
+    },
 }
 
 /// What a question finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// The stock of a SKU.
-    Level(Level),
-    /// That of some SKUs, by SKU.
+    /// The stock of some SKUs, by SKU and location.
     Levels(Vec<Level>),
     /// The sums.
     Totals(Totals),
+    /// The locations.
+    Locations(Locations),
+    /// The movements of a stock, the newest first.
+    Movements(Vec<(DocumentKey, AppliedDocument)>),
 }
 
 impl Queries for Inventory {
@@ -48,12 +64,25 @@ impl Queries for Inventory {
         question: Question,
     ) -> Result<Option<Found>, QueryError> {
         match question {
-            Question::Level(sku) => Ok(store::level(db, shop, sku).await?.map(Found::Level)),
-            Question::Levels { after, limit } => {
-                let levels = store::levels(db, shop, &after, page_limit(limit)).await?;
+            Question::LevelsOf(sku) => {
+                let levels = store::levels_of(db, shop, &sku).await?;
+                Ok((!levels.is_empty()).then_some(Found::Levels(levels)))
+            }
+            Question::Levels { after, after_location, limit } => {
+                let after = (&*after, &*after_location);
+                let levels = store::levels(db, shop, after, page_limit(limit)).await?;
                 Ok(Some(Found::Levels(levels)))
             }
             Question::Totals => Ok(Some(Found::Totals(store::totals(db, shop).await?))),
+            Question::Movements { stock, before, limit } => {
+                let before = i64::try_from(before).ok().filter(|it| *it > 0).unwrap_or(i64::MAX);
+                let rows = store::movements(db, shop, &stock, before, page_limit(limit)).await?;
+                let named = |(key, row): (String, AppliedDocument)| {
+                    DocumentKey::parse(&key).ok().map(|key| (key, row))
+                };
+                Ok(Some(Found::Movements(rows.into_iter().filter_map(named).collect())))
+            }
+            Question::Locations => Ok(Some(Found::Locations(store::locations(db, shop).await?))),
         }
     }
 }

@@ -4,14 +4,14 @@
 mod tests;
 
 use engine::{AnyRows, Column, Row, StoreError, Table, Timer, TimerInput, Value, documents};
-use events::id::{Location, OrderId, Sku};
+use events::id::{OrderId, Sku};
 use protocol::id::Shop;
 use serde::de::Error as _;
-use sqlx::{AnyPool, Row as _};
+use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 use crate::domain::{
-    Adjustments, AppliedDocument, Chunk, Counters, Input, OrderBlock, Product, Reservation, State,
-    Stock, StockId,
+    Adjustments, AppliedDocument, Chunk, Counters, Input, Limits, Locations, LocationsKey,
+    OrderBlock, Product, Reservation, State, Stock, StockId,
 };
 
 /// The SKU in the key of a stock, `<sku>@<location>`: what is left without the characters of a
@@ -22,9 +22,17 @@ macro_rules! sku_of_key {
     };
 }
 
+/// The location in the key of a stock: what is behind its SKU and the `@`.
+macro_rules! location_of_key {
+    () => {
+        "substr(key, 1 + length(rtrim(key, 'abcdefghijklmnopqrstuvwxyz0123456789-')))"
+    };
+}
+
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[
     Product::TABLE,
+    Locations::TABLE,
     Stock::TABLE,
     AppliedDocument::TABLE,
     Adjustments::TABLE,
@@ -48,6 +56,7 @@ impl engine::State for State {
     fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
         let Self {
             products,
+            locations,
             stocks,
             documents,
             adjustments,
@@ -56,7 +65,17 @@ impl engine::State for State {
             order_blocks,
             counters,
         } = self;
-        vec![products, stocks, documents, adjustments, chunks, reservations, order_blocks, counters]
+        vec![
+            products,
+            locations,
+            stocks,
+            documents,
+            adjustments,
+            chunks,
+            reservations,
+            order_blocks,
+            counters,
+        ]
     }
 }
 
@@ -69,6 +88,11 @@ impl Row for Product {
     };
 }
 
+impl Row for Locations {
+    const TABLE: Table =
+        Table { name: "locations", about: "The locations of a shop.", columns: &[], indexes: &[] };
+}
+
 impl Row for Stock {
     const TABLE: Table = Table {
         name: "stock",
@@ -77,22 +101,33 @@ impl Row for Stock {
             Column::integer("on_hand"),
             Column::integer("held"),
             Column::integer("allocated"),
+            Column::integer("backorder_limit"),
         ],
         indexes: &[concat!("(shop, ", sku_of_key!(), ")")],
     };
 
     fn columns(&self) -> Vec<Value> {
-        vec![self.on_hand.into(), self.held.into(), self.allocated.into()]
+        vec![
+            self.on_hand.into(),
+            self.held.into(),
+            self.allocated.into(),
+            self.limits.backorder_limit.into(),
+        ]
     }
 }
 
 impl Row for AppliedDocument {
     const TABLE: Table = Table {
         name: "document",
-        about: "A stock line of an ERP that had its effect.",
-        columns: &[],
-        indexes: &[],
+        about: "A stock line of an ERP that had its effect: a movement of its stock.",
+        columns: &[Column::text("stock"), Column::integer("stock_version")],
+        indexes: &["(shop, stock, stock_version)"],
     };
+
+    fn columns(&self) -> Vec<Value> {
+        let version = i64::try_from(self.version).unwrap_or(i64::MAX);
+        vec![Some(self.stock.to_string()).into(), version.into()]
+    }
 }
 
 impl Row for Adjustments {
@@ -165,47 +200,85 @@ pub struct Level {
     pub(crate) allocated: i64,
     pub(crate) available: i64,
     pub(crate) version: u64,
+    pub(crate) limits: Limits,
+    /// Whether orders are served from the location.
+    pub(crate) serves_orders: bool,
 }
 
 impl Level {
-    fn new(id: StockId, stock: &Stock) -> Self {
-        let Stock { on_hand, held, allocated, version, .. } = *stock;
-        Self { id, on_hand, held, allocated, available: stock.available(), version }
+    fn new(id: StockId, stock: &Stock, locations: &Locations) -> Self {
+        let Stock { on_hand, held, allocated, version, limits, .. } = *stock;
+        let location = locations.all().remove(&id.location);
+        let serves_orders = location.is_some_and(|row| row.details.serves_orders());
+        let available = stock.available();
+        Self { id, on_hand, held, allocated, available, version, limits, serves_orders }
     }
 }
 
-/// The stock of a SKU at the main location.
-pub(crate) async fn level(
-    db: &AnyPool,
-    shop: &Shop,
-    sku: Sku,
-) -> Result<Option<Level>, StoreError> {
-    let id = StockId { sku, location: Location::main() };
-    let stock = documents::get::<Stock>(db, shop, &id).await?;
-    Ok(stock.map(|stock| Level::new(id, &stock)))
+/// The locations of a shop.
+pub(crate) async fn locations(db: &AnyPool, shop: &Shop) -> Result<Locations, StoreError> {
+    let locations = documents::get::<Locations>(db, shop, &LocationsKey).await?;
+    Ok(locations.unwrap_or_default())
 }
 
-/// The stock of at most `limit` SKUs larger than `after` at the main location, by SKU.
-pub(crate) async fn levels(
+/// The stock of a SKU at all locations, by location.
+pub(crate) async fn levels_of(
     db: &AnyPool,
     shop: &Shop,
-    after: &str,
-    limit: i64,
+    sku: &Sku,
 ) -> Result<Vec<Level>, StoreError> {
     const STATEMENT: &str = concat!(
         "select key, document from stock where shop = $1 and ",
         sku_of_key!(),
-        " > $2 and key like $3 order by ",
+        " = $2 order by ",
+        location_of_key!(),
+    );
+    let query = sqlx::query(STATEMENT).bind(shop.as_str()).bind(sku.as_str());
+    read_levels(&query.fetch_all(db).await?, &locations(db, shop).await?)
+}
+
+/// The stock of at most `limit` SKUs and locations behind a SKU and one of its locations, by SKU and
+/// location. Without a location the list begins with the next SKU.
+pub(crate) async fn levels(
+    db: &AnyPool,
+    shop: &Shop,
+    (after, location): (&str, &str),
+    limit: i64,
+) -> Result<Vec<Level>, StoreError> {
+    const STATEMENT: &str = concat!(
+        "select key, document from stock where shop = $1 and (",
         sku_of_key!(),
+        " > $2 or (",
+        sku_of_key!(),
+        " = $2 and $3 <> '' and ",
+        location_of_key!(),
+        " > $3)) order by ",
+        sku_of_key!(),
+        ", ",
+        location_of_key!(),
         " limit $4"
     );
-    let rows = sqlx::query(STATEMENT)
-        .bind(shop.as_str())
-        .bind(after)
-        .bind(format!("%@{}", Location::main()))
-        .bind(limit)
-        .fetch_all(db)
-        .await?;
+    let query = sqlx::query(STATEMENT).bind(shop.as_str()).bind(after).bind(location).bind(limit);
+    read_levels(&query.fetch_all(db).await?, &locations(db, shop).await?)
+}
+
+/// At most `limit` movements of a stock before a version of it, the newest first: each with its name.
+pub(crate) async fn movements(
+    db: &AnyPool,
+    shop: &Shop,
+    stock: &StockId,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<(String, AppliedDocument)>, StoreError> {
+    const STATEMENT: &str = "select key, document from document
+         where shop = $1 and stock = $2 and stock_version < $3
+         order by stock_version desc limit $4";
+    let query = sqlx::query(STATEMENT).bind(shop.as_str()).bind(stock.to_string());
+    let rows = query.bind(before).bind(limit).fetch_all(db).await?;
+    rows.iter().map(documents::read::<AppliedDocument>).collect()
+}
+
+fn read_levels(rows: &[AnyRow], locations: &Locations) -> Result<Vec<Level>, StoreError> {
     let level = |row| {
         let (key, stock) = documents::read::<Stock>(row)?;
         let id = StockId::parse(&key).map_err(|error| StoreError::Unreadable {
@@ -213,7 +286,7 @@ pub(crate) async fn levels(
             key,
             source: serde_json::Error::custom(error),
         })?;
-        Ok(Level::new(id, &stock))
+        Ok(Level::new(id, &stock, locations))
     };
     rows.iter().map(level).collect()
 }
@@ -227,7 +300,7 @@ pub(crate) async fn totals(db: &AnyPool, shop: &Shop) -> Result<Totals, StoreErr
                 count(distinct ",
         sku_of_key!(),
         ") as skus,
-                count(distinct case when held + allocated > on_hand then ",
+                count(distinct case when held + allocated > on_hand + backorder_limit then ",
         sku_of_key!(),
         " end) as oversold_skus
          from stock

@@ -21,8 +21,10 @@ use protocol::{id::ParseError, time::Timestamp};
 use crate::{
     Inventory,
     domain::{
-        Answer, Document, DocumentKey, Event, Input, Level, Line, Lines, ReleaseReason,
+        Answer, Document, DocumentKey, Event, Input, Level, Limits, LimitsResult, Line, Lines,
+        LocationDetails, LocationFact, LocationKind, LocationResult, ReleaseReason,
         ReservationFact, Sequence, Shortage, StockFact, StockId, StockLine, StockResult, Units,
+        Wanted,
     },
     query::{Found, Question},
 };
@@ -46,22 +48,19 @@ impl Wire for Inventory {
         foreign(proto::EventFact::decode(payload)?)
     }
 
-    fn encode(event: &Event) -> Encoded {
-        let body = encode(event);
+    fn encode(fact: &Event) -> Encoded {
+        let body = encode(fact);
         let name = names::event_name(&body).unwrap_or_default();
         let event = proto::Event { body: Some(body), ..Default::default() };
-        Encoded::new(name, event.encode_to_vec())
+        Encoded { occurred_at: occurred_at(fact), ..Encoded::new(name, event.encode_to_vec()) }
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
         decode(proto::EventFact::decode(payload)?)
     }
 
-    fn encode_answer(Answer(results): &Answer) -> Vec<u8> {
-        let results = results.iter().map(|result| encode_result(*result).into()).collect();
-        let answer = proto::inventory::RecordStockAnswer { results };
-        let answer = Some(answer_body::Answer::RecordStock(answer));
-        AnswerBody { answer }.encode_to_vec()
+    fn encode_answer(answer: &Answer) -> Vec<u8> {
+        AnswerBody { answer: Some(encode_answer(answer)) }.encode_to_vec()
     }
 
     fn question(payload: &[u8]) -> Result<Question, WireError> {
@@ -70,6 +69,59 @@ impl Wire for Inventory {
 
     fn encode_found(found: Found) -> Vec<u8> {
         questions::encode(found)
+    }
+}
+
+/// When an event happened, where its connector says so.
+fn occurred_at(event: &Event) -> Option<Timestamp> {
+    match event {
+        Event::Stock(
+            _,
+            StockFact::Counted { document, .. }
+            | StockFact::Adjusted { document, .. }
+            | StockFact::Shipped { document, .. },
+        ) => document.occurred_at,
+        Event::Stock(_, StockFact::LimitsChanged { .. } | StockFact::Short { .. })
+        | Event::Reservation(..)
+        | Event::Location(..) => None,
+    }
+}
+
+fn encode_answer(answer: &Answer) -> answer_body::Answer {
+    match answer {
+        Answer::Stock(results) => {
+            let mismatch = |(line, result): (usize, &StockResult)| match *result {
+                StockResult::Mismatch { expected, on_hand } => {
+                    Some(proto::inventory::Mismatch { line: line as u32, expected, on_hand })
+                }
+                _ => None,
+            };
+            answer_body::Answer::RecordStock(proto::inventory::RecordStockAnswer {
+                mismatches: results.iter().enumerate().filter_map(mismatch).collect(),
+                results: results.iter().map(|result| encode_result(*result).into()).collect(),
+            })
+        }
+        Answer::Location(result) => {
+            let result = match result {
+                LocationResult::Created => proto::inventory::LocationResult::Created,
+                LocationResult::Changed => proto::inventory::LocationResult::Changed,
+                LocationResult::Unchanged => proto::inventory::LocationResult::Unchanged,
+                LocationResult::TooMany => proto::inventory::LocationResult::TooMany,
+            };
+            let result = result.into();
+            answer_body::Answer::PutLocation(proto::inventory::PutLocationAnswer { result })
+        }
+        Answer::Limits(result) => {
+            use proto::inventory::StockLimitsResult as Wire;
+            let result = match result {
+                LimitsResult::Changed => Wire::Changed,
+                LimitsResult::Unchanged => Wire::Unchanged,
+                LimitsResult::UnknownSku => Wire::UnknownSku,
+                LimitsResult::UnknownLocation => Wire::UnknownLocation,
+            };
+            let result = result.into();
+            answer_body::Answer::SetStockLimits(proto::inventory::SetStockLimitsAnswer { result })
+        }
     }
 }
 
@@ -83,6 +135,8 @@ fn encode_result(result: StockResult) -> proto::inventory::StockResult {
         StockResult::OutOfRange => proto::inventory::StockResult::OutOfRange,
         StockResult::AppliedInExcess => proto::inventory::StockResult::AppliedInExcess,
         StockResult::UnknownOrder => proto::inventory::StockResult::UnknownOrder,
+        StockResult::UnknownLocation => proto::inventory::StockResult::UnknownLocation,
+        StockResult::Mismatch { .. } => proto::inventory::StockResult::Mismatch,
     }
 }
 
@@ -99,6 +153,14 @@ fn command(command: proto::Command) -> Result<Input, WireError> {
             let lines = lines.into_iter().map(stock_line).collect::<Result<_, _>>()?;
             Ok(Input::RecordStock { lines })
         }
+        Body::PutLocation(put) => Ok(Input::PutLocation {
+            code: Location::parse(&put.code)?,
+            details: location(put.location)?,
+        }),
+        Body::SetStockLimits(set) => Ok(Input::SetLimits {
+            stock: stock_id(&set.sku, &set.location)?,
+            limits: limits(set.limits),
+        }),
         other => Err(WireError::Unexpected(names::command_name(&other).1)),
     }
 }
@@ -118,7 +180,41 @@ fn stock_line(line: proto::inventory::StockDocument) -> Result<StockLine, WireEr
         }
     };
     let (stock, document) = (stock_id(&line.sku, &line.location)?, document(line.document)?);
-    Ok(StockLine { stock, document, units, reason, line_id })
+    Ok(StockLine { stock, document, units, expected: line.expected, reason, line_id })
+}
+
+fn location(location: Option<proto::inventory::Location>) -> Result<LocationDetails, WireError> {
+    use proto::inventory::LocationKind as Wire;
+    let location = location.ok_or(WireError::Missing("location"))?;
+    let kind = match location.kind() {
+        Wire::Warehouse => LocationKind::Warehouse,
+        Wire::Store => LocationKind::Store,
+        // What a later version adds is something else for this one.
+        Wire::Other | Wire::Unspecified => LocationKind::Other,
+    };
+    let proto::inventory::Location { priority, fulfils_online, country, active, .. } = location;
+    Ok(LocationDetails { kind, priority, fulfils_online, country, active })
+}
+
+pub(super) fn encode_location(details: &LocationDetails) -> proto::inventory::Location {
+    let kind = match details.kind {
+        LocationKind::Warehouse => proto::inventory::LocationKind::Warehouse,
+        LocationKind::Store => proto::inventory::LocationKind::Store,
+        LocationKind::Other => proto::inventory::LocationKind::Other,
+    };
+    let LocationDetails { priority, fulfils_online, country, active, .. } = details.clone();
+    proto::inventory::Location { kind: kind.into(), priority, fulfils_online, country, active }
+}
+
+fn limits(limits: Option<proto::inventory::StockLimits>) -> Limits {
+    let proto::inventory::StockLimits { safety_stock, backorder_limit } =
+        limits.unwrap_or_default();
+    Limits { safety_stock, backorder_limit }
+}
+
+pub(super) fn encode_limits(limits: Limits) -> proto::inventory::StockLimits {
+    let Limits { safety_stock, backorder_limit } = limits;
+    proto::inventory::StockLimits { safety_stock, backorder_limit }
 }
 
 fn stock_id(sku: &str, location: &str) -> Result<StockId, ParseError> {
@@ -126,15 +222,16 @@ fn stock_id(sku: &str, location: &str) -> Result<StockId, ParseError> {
 }
 
 fn document(document: Option<proto::inventory::Document>) -> Result<Document, WireError> {
-    let proto::inventory::Document { connector, id, sequence, line, epoch } =
+    let proto::inventory::Document { connector, id, sequence, line, epoch, occurred_at } =
         document.ok_or(WireError::Missing("document"))?;
+    let occurred_at = occurred_at.map(|time| Timestamp::parse(Some(&time))).transpose()?;
     let line = if line.is_empty() { None } else { Some(DocumentLine::parse(&line)?) };
     let (connector, id) = (Connector::parse(&connector)?, DocumentId::parse(&id)?);
     let number = i64::try_from(sequence).map_err(|_| {
         ParseError::new("sequence", "must be 0 to 9223372036854775807", &sequence.to_string())
     })?;
     let key = DocumentKey { connector, id, line };
-    Ok(Document { key, sequence: Sequence { epoch, number } })
+    Ok(Document { key, sequence: Sequence { epoch, number }, occurred_at })
 }
 
 /// Turns an event of the order service or of the catalogue into an input.
@@ -149,7 +246,7 @@ fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
             let order_id = OrderId::parse(&event.aggregate_id)?;
             match order.kind.ok_or(WireError::Missing("kind"))? {
                 Order::Placed(placed) => {
-                    Ok(Input::Placed { order_id, lines: ordered(&placed.lines)? })
+                    Ok(Input::Placed { order_id, wanted: ordered(&placed.lines)? })
                 }
                 Order::Authorized(_) => Ok(Input::Authorized { order_id }),
                 Order::Cancelled(_) => Ok(Input::Cancelled { order_id }),
@@ -179,15 +276,13 @@ fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
     }
 }
 
-/// What is ordered, one line for each SKU, by SKU. Orders are filled from the main location.
-fn ordered(lines: &[proto::order::Line]) -> Result<Lines, ParseError> {
+/// What is ordered, one entry for each SKU, by SKU.
+fn ordered(lines: &[proto::order::Line]) -> Result<Wanted, ParseError> {
     let mut units: BTreeMap<Sku, i64> = BTreeMap::new();
     for line in lines {
         *units.entry(Sku::parse(&line.sku)?).or_default() += Quantity::parse(line.quantity)?.get();
     }
-    let main = Location::main();
-    let line = |(sku, units)| Line { stock: StockId { sku, location: main.clone() }, units };
-    Ok(units.into_iter().map(line).collect())
+    Ok(units.into_iter().collect())
 }
 
 /// Turns an event into its wire form.
@@ -195,8 +290,23 @@ fn encode(event: &Event) -> proto::event::Body {
     let kind = match event {
         Event::Stock(id, fact) => encode_stock(id, fact),
         Event::Reservation(order_id, fact) => encode_reservation(*order_id, fact),
+        Event::Location(code, fact) => encode_location_fact(code, fact),
     };
     proto::event::Body::Inventory(proto::inventory::InventoryEvent { kind: Some(kind) })
+}
+
+fn encode_location_fact(code: &Location, fact: &LocationFact) -> Kind {
+    let code = code.to_string();
+    match fact {
+        LocationFact::Created(details) => {
+            let location = Some(encode_location(details));
+            Kind::LocationCreated(proto::inventory::LocationCreated { code, location })
+        }
+        LocationFact::Changed { before, after } => {
+            let (before, after) = (Some(encode_location(before)), Some(encode_location(after)));
+            Kind::LocationChanged(proto::inventory::LocationChanged { code, before, after })
+        }
+    }
 }
 
 fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
@@ -218,6 +328,10 @@ fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
                 reason,
                 on_hand,
             })
+        }
+        StockFact::LimitsChanged { before, after } => {
+            let (before, after) = (Some(encode_limits(*before)), Some(encode_limits(*after)));
+            Kind::LimitsChanged(proto::inventory::LimitsChanged { sku, location, before, after })
         }
         StockFact::Short { on_hand, promised, order_ids, is_truncated } => {
             Kind::Short(proto::inventory::Short {
@@ -255,13 +369,14 @@ fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
 }
 
 fn encode_document(document: &Document) -> proto::inventory::Document {
-    let Document { key: DocumentKey { connector, id, line }, sequence } = document;
+    let Document { key: DocumentKey { connector, id, line }, sequence, occurred_at } = document;
     proto::inventory::Document {
         connector: connector.to_string(),
         id: id.to_string(),
         sequence: sequence.number as u64,
         line: line.as_ref().map(DocumentLine::to_string).unwrap_or_default(),
         epoch: sequence.epoch,
+        occurred_at: occurred_at.map(Into::into),
     }
 }
 
@@ -307,6 +422,7 @@ fn encode_shortages(shortages: &[Shortage]) -> Vec<proto::inventory::Shortage> {
         sku: shortage.sku.to_string(),
         requested: shortage.requested,
         available: shortage.available,
+        location: shortage.location.as_ref().map(Location::to_string).unwrap_or_default(),
     };
     shortages.iter().map(shortage).collect()
 }
@@ -357,6 +473,20 @@ fn decode(event: proto::EventFact) -> Result<Event, WireError> {
             };
             Ok(Event::Stock(stock_id(&shipped.sku, &shipped.location)?, fact))
         }
+        Kind::LocationCreated(created) => {
+            let fact = LocationFact::Created(location(created.location)?);
+            Ok(Event::Location(Location::parse(&created.code)?, fact))
+        }
+        Kind::LocationChanged(changed) => {
+            let (before, after) = (location(changed.before)?, location(changed.after)?);
+            let fact = LocationFact::Changed { before, after };
+            Ok(Event::Location(Location::parse(&changed.code)?, fact))
+        }
+        Kind::LimitsChanged(changed) => {
+            let (before, after) = (limits(changed.before), limits(changed.after));
+            let fact = StockFact::LimitsChanged { before, after };
+            Ok(Event::Stock(stock_id(&changed.sku, &changed.location)?, fact))
+        }
         Kind::Reserved(reserved) => {
             let expires_at = Timestamp::parse(reserved.expires_at.as_ref())?;
             let lines = decode_lines(reserved.lines)?;
@@ -400,8 +530,9 @@ fn decode_lines(lines: Vec<proto::inventory::StockLine>) -> Result<Lines, ParseE
 fn decode_shortages(
     shortages: Vec<proto::inventory::Shortage>,
 ) -> Result<Vec<Shortage>, ParseError> {
-    let shortage = |proto::inventory::Shortage { sku, requested, available }| {
-        Ok(Shortage { sku: Sku::parse(&sku)?, requested, available })
+    let shortage = |proto::inventory::Shortage { sku, requested, available, location }| {
+        let location = if location.is_empty() { None } else { Some(Location::parse(&location)?) };
+        Ok(Shortage { sku: Sku::parse(&sku)?, requested, available, location })
     };
     shortages.into_iter().map(shortage).collect()
 }

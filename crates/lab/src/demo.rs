@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use audit::text::count;
 use clap::Args;
 use client::Client;
@@ -33,10 +33,11 @@ use node::{
     data_folder::DataFolder, embedded::Embedded, say, settings::Settings, terminal::interrupted,
 };
 use protocol::{id::Shop, subject};
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use self::{
-    erp::{Answers, Push},
+    erp::{Answers, Push, QUAY},
     plan::Plan,
     products::{DISCONTINUED_SKU, PRODUCTS},
     report::{Report, phase},
@@ -160,7 +161,8 @@ pub async fn day(
     progress(phase("Settle", "until every order is paid or cancelled", started.elapsed()));
 
     let started = Instant::now();
-    let shipments = warehouse::ship(&api, trade.placed.keys().copied().collect()).await?;
+    let cancelled = trade.cancelled.first().copied();
+    let shipments = warehouse::ship(&api, (&engine, partition, &shop), cancelled).await?;
     let what = format!(
         "{} left, {} in two parts; {} booked by the ERP",
         count(shipments.orders, "order", "orders"),
@@ -204,8 +206,15 @@ async fn open(
     progress(phase("Catalogue", &what, started.elapsed()));
 
     let started = Instant::now();
+    let quay = json!({"kind": "store", "priority": 200, "country": "GB"});
+    let request = api.request(Method::PUT, &format!("locations/{QUAY}")).json(&quay);
+    let put = api.send(request).await.context("put the second location")?;
+    ensure!(put.status == StatusCode::CREATED, "the second location is refused: {}", put.body);
     let answers = Push::opening(orders, race_units).send(api).await.context("push the stock")?;
-    let what = format!("{} pushed by the ERP connector", count(answers.lines(), "line", "lines"));
+    let what = format!(
+        "{} pushed by the ERP connector, of 2 locations",
+        count(answers.lines(), "line", "lines")
+    );
     progress(phase("Stock", &what, started.elapsed()));
     Ok(answers)
 }

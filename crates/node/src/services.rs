@@ -18,7 +18,7 @@ pub static SERVICES: [Service; 4] = [
         Box::pin(async move { Ok(engine.run(catalog::service(), shutdown).await?) })
     }),
     Service::new::<inventory::Inventory>("Stock", |engine, settings, shutdown| {
-        let policy = inventory::Policy { hold_ttl: settings.hold_ttl };
+        let policy = inventory::Policy { hold_ttl: settings.hold_ttl, ..Default::default() };
         Box::pin(async move { Ok(engine.run(inventory::service(policy), shutdown).await?) })
     }),
     Service::new::<order::Orders>("Orders: the saga", |engine, settings, shutdown| {

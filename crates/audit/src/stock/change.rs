@@ -44,11 +44,16 @@ pub(super) struct Source {
 /// What an event says of a stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// A document says how many units there are; then there are `on_hand`.
+    /// A document says how many units there were; then there are `on_hand`.
     Count {
         source: Source,
         quantity: i64,
         on_hand: i64,
+    },
+    /// Other units are sold.
+    Limits {
+        safety_stock: i64,
+        backorder_limit: i64,
     },
     /// A document says how many units came or went; then there are `on_hand`.
     Adjust {
@@ -139,6 +144,9 @@ impl Change {
                 (10, order.to_bits(), quantity, was_held.into())
             }
             Self::Promised { held, allocated } => (11, 0, held, allocated),
+            Self::Limits { safety_stock, backorder_limit } => {
+                (12, 0, safety_stock, backorder_limit)
+            }
         }
     }
 
@@ -162,6 +170,7 @@ impl Change {
             8 | 9 => Self::Issue { source, quantity, on_hand: third, in_count: kind == 9 },
             10 => Self::Take { order, quantity, was_held },
             11 => Self::Promised { held: second, allocated: third },
+            12 => Self::Limits { safety_stock: second, backorder_limit: third },
             _ => Self::Shortage { requested: second, available: third },
         }
     }
@@ -172,22 +181,25 @@ impl Change {
 pub(super) struct ChangeRecord {
     pub(super) stock: u32,
     pub(super) at: PackedPosition,
+    /// When it happened, in milliseconds; of a count that does not say, later than everything.
+    pub(super) time: i64,
     pub(super) change: Change,
 }
 
 impl ChangeRecord {
-    pub(super) const SIZE: usize = 37 + PackedPosition::SIZE;
+    pub(super) const SIZE: usize = 45 + PackedPosition::SIZE;
 
     pub(super) fn write(&self) -> [u8; Self::SIZE] {
         let (kind, first, second, third) = self.change.fields();
         let record = Writer::new().u32(self.stock).position(self.at);
-        record.u8(kind).u128(first).i64(second).i64(third).finish()
+        record.u8(kind).u128(first).i64(second).i64(third).i64(self.time).finish()
     }
 
     pub(super) fn read(record: &[u8; Self::SIZE]) -> Self {
         let mut from = Reader::new(record);
         let (stock, at, kind) = (from.u32(), from.position(), from.u8());
-        Self { stock, at, change: Change::of_fields(kind, from.u128(), from.i64(), from.i64()) }
+        let change = Change::of_fields(kind, from.u128(), from.i64(), from.i64());
+        Self { stock, at, time: from.i64(), change }
     }
 }
 
@@ -235,13 +247,14 @@ mod tests {
             Change::Issue { source, quantity, on_hand, in_count: true },
             Change::Take { order, quantity: order_units, was_held: true },
             Change::Promised { held: 1, allocated: 2 },
+            Change::Limits { safety_stock: 3, backorder_limit: 4 },
             Change::ShortOrder { order },
             Change::Hold { order, quantity: 5 },
             Change::Allocate { order, quantity: 5, was_held: true },
             Change::Release { order, quantity: 5, was_held: false },
             Change::Shortage { requested: 9, available: 6 },
         ] {
-            let record = ChangeRecord { stock: 7, at, change };
+            let record = ChangeRecord { stock: 7, at, time: -5, change };
             assert_eq!(ChangeRecord::read(&record.write()), record);
         }
     }

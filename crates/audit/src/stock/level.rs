@@ -28,11 +28,6 @@ pub struct Level {
 }
 
 impl Level {
-    /// On hand, and promised to nobody.
-    fn free(&self) -> i64 {
-        self.on_hand - self.promised()
-    }
-
     /// Held and allocated together.
     pub fn promised(&self) -> i64 {
         self.held + self.allocated
@@ -58,6 +53,11 @@ pub(super) struct Fold {
     short_at: Option<LogPosition>,
     /// The units that were free before the last goods issue.
     free_before: i64,
+    /// The units of it that are kept back, and those that are sold beyond what is on hand.
+    safety_stock: i64,
+    backorder_limit: i64,
+    /// Whether fewer units may be sold than before: then more may be promised than may be sold now.
+    were_limits_lowered: bool,
 }
 
 impl Source {
@@ -72,7 +72,8 @@ impl Source {
 #[derive(Debug, Default)]
 struct Documents {
     counted: Option<(u32, u64)>,
-    adjusted: Vec<((u32, u64), i64)>,
+    /// With the time of each.
+    adjusted: Vec<((u32, u64), i64, i64)>,
 }
 
 impl Documents {
@@ -84,8 +85,8 @@ impl Documents {
     /// The units on hand after a count: it does not contain the adjustments that are newer.
     fn count(&mut self, sequence: (u32, u64), quantity: i64) -> i64 {
         self.counted = Some(sequence);
-        self.adjusted.retain(|(adjusted, _)| *adjusted > sequence);
-        quantity + self.adjusted.iter().map(|(_, delta)| delta).sum::<i64>()
+        self.adjusted.retain(|(adjusted, ..)| *adjusted > sequence);
+        quantity + self.adjusted.iter().map(|(_, delta, _)| delta).sum::<i64>()
     }
 }
 
@@ -102,6 +103,9 @@ impl Fold {
             is_short: false,
             short_at: None,
             free_before: 0,
+            safety_stock: 0,
+            backorder_limit: 0,
+            were_limits_lowered: false,
         }
     }
 
@@ -110,7 +114,7 @@ impl Fold {
     pub(super) fn apply(
         &mut self,
         position: LogPosition,
-        change: Change,
+        (time, change): (i64, Change),
         findings: &mut Findings,
         doubles: &mut Findings,
     ) {
@@ -118,6 +122,12 @@ impl Fold {
         match change {
             Change::Count { source, quantity, on_hand } => {
                 let is_stale = self.documents(source).is_stale(source.order());
+                // What other connectors changed later comes on top.
+                let others =
+                    self.connectors.iter().filter(|(other, _)| **other != source.connector);
+                let later = others.flat_map(|(_, documents)| &documents.adjusted);
+                let later = later.filter(|(_, _, at)| *at > time).map(|(_, delta, _)| delta);
+                let quantity = quantity + later.sum::<i64>();
                 let expected = self.documents(source).count(source.order(), quantity);
                 self.level.counted += on_hand - self.level.on_hand;
                 let expected = (expected, is_stale);
@@ -126,13 +136,18 @@ impl Fold {
             Change::Adjust { source, delta, on_hand } => {
                 let documents = self.documents(source);
                 let is_stale = documents.is_stale(source.order());
-                documents.adjusted.push((source.order(), delta));
+                documents.adjusted.push((source.order(), delta, time));
                 self.level.adjusted += delta;
                 let expected = (self.level.on_hand + delta, is_stale);
                 self.document(position, on_hand, expected, findings, doubles);
             }
             Change::Issue { source, quantity, on_hand, in_count } => {
-                self.issue(position, source, quantity, (on_hand, in_count), findings);
+                self.issue(position, (source, time), quantity, (on_hand, in_count), findings);
+            }
+            Change::Limits { safety_stock, backorder_limit } => {
+                self.expect_reported(position, findings);
+                self.were_limits_lowered |= backorder_limit < self.backorder_limit;
+                (self.safety_stock, self.backorder_limit) = (safety_stock, backorder_limit);
             }
             Change::Take { order, quantity, was_held } => {
                 let of = if was_held { &mut self.level.held } else { &mut self.level.allocated };
@@ -171,13 +186,13 @@ impl Fold {
                 *of -= quantity;
                 self.promise(order, -quantity);
                 self.moved(position, quantity, findings);
-                let is_covered = self.level.promised() <= self.level.on_hand || self.is_short;
+                let is_covered = self.free() >= 0 || self.is_short || self.were_limits_lowered;
                 findings.expect(is_covered, || {
                     format!("{position}: {} is oversold and nobody said so", self.id)
                 });
             }
             Change::Shortage { requested, available } => {
-                let free = self.level.on_hand - self.level.promised();
+                let free = self.free() - self.safety_stock;
                 findings.expect(available == free.max(0) && requested > available, || {
                     format!(
                         "{position}: refuses {requested} of {}, of which {available} are free; it \
@@ -187,6 +202,11 @@ impl Fold {
                 });
             }
         }
+    }
+
+    /// The units that may still be promised.
+    fn free(&self) -> i64 {
+        self.level.on_hand - self.level.promised() + self.backorder_limit
     }
 
     fn documents(&mut self, source: Source) -> &mut Documents {
@@ -203,12 +223,13 @@ impl Fold {
         doubles: &mut Findings,
     ) {
         self.expect_reported(position, findings);
-        let (id, promised) = (&self.id, self.level.promised());
-        if on_hand < self.level.on_hand && on_hand < promised {
+        let fell = on_hand < self.level.on_hand;
+        self.level.on_hand = on_hand;
+        let (id, is_beyond) = (&self.id, self.free() < 0);
+        if fell && is_beyond {
             self.unreported = Some(position);
         }
-        self.level.on_hand = on_hand;
-        self.is_short &= promised > on_hand;
+        self.is_short &= is_beyond;
         doubles.expect(!is_stale, || {
             format!("{position}: a document is older than a count and changed {id}")
         });
@@ -221,20 +242,20 @@ impl Fold {
     fn issue(
         &mut self,
         position: LogPosition,
-        source: Source,
+        (source, time): (Source, i64),
         quantity: i64,
         (on_hand, in_count): (i64, bool),
         findings: &mut Findings,
     ) {
         self.expect_reported(position, findings);
-        self.free_before = self.level.free();
+        self.free_before = self.free();
         let documents = self.documents(source);
         let is_counted = documents.is_stale(source.order());
         if is_counted {
             // The count that left them out took them off what was on hand.
             self.level.counted += quantity;
         } else {
-            documents.adjusted.push((source.order(), -quantity));
+            documents.adjusted.push((source.order(), -quantity, time));
             self.level.on_hand -= quantity;
         }
         self.level.excess += quantity;
@@ -257,10 +278,10 @@ impl Fold {
         findings.expect(level.held >= 0 && level.allocated >= 0, || {
             format!("{position}: {id} has {level:?}")
         });
-        if level.free() < self.free_before.min(0) {
+        if self.free() < self.free_before.min(0) {
             self.unreported = Some(position);
         }
-        self.is_short &= level.free() < 0;
+        self.is_short &= self.free() < 0;
     }
 
     fn short(
@@ -273,7 +294,7 @@ impl Fold {
         self.unreported = None;
         let id = &self.id;
         let known = (self.level.on_hand, self.level.promised());
-        self.is_short = known.1 > known.0;
+        self.is_short = self.free() < 0;
         findings.expect(self.is_short, || format!("{position}: {id} is not short"));
         findings.expect(known == units, || {
             format!("{position}: short says {units:?} of {id}; on hand and promised are {known:?}")
@@ -311,8 +332,8 @@ impl Fold {
     /// Units of an order have moved.
     fn moved(&mut self, position: LogPosition, quantity: i64, findings: &mut Findings) {
         self.expect_reported(position, findings);
-        let Level { on_hand, held, allocated, .. } = self.level;
-        self.is_short &= held + allocated > on_hand;
+        let Level { held, allocated, .. } = self.level;
+        self.is_short &= self.free() < 0;
         findings.expect(held >= 0 && allocated >= 0 && quantity > 0, || {
             format!("{position}: {} has {held} held and {allocated} allocated", self.id)
         });
@@ -321,7 +342,7 @@ impl Fold {
     /// What is promised now was there to be promised, whatever the ERP did before.
     fn expect_units(&self, position: LogPosition, findings: &mut Findings) {
         let (on_hand, promised) = (self.level.on_hand, self.level.promised());
-        findings.expect(promised <= on_hand, || {
+        findings.expect(self.free() >= 0, || {
             format!("{position}: {} is oversold: {promised} promised of {on_hand}", self.id)
         });
     }

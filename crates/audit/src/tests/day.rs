@@ -117,8 +117,12 @@ impl Day {
 
     fn bob_wants_too_much(&mut self) {
         let placed = self.place(BOB, "R-2", &[("A", 9, 100)]);
-        let shortages =
-            vec![proto::inventory::Shortage { sku: "A".into(), requested: 9, available: 6 }];
+        let shortages = vec![proto::inventory::Shortage {
+            sku: "A".into(),
+            requested: 9,
+            available: 6,
+            location: "main".into(),
+        }];
         let refused =
             fact(Inventory::Refused(proto::inventory::Refused { order_id: BOB.into(), shortages }));
         let refused = self.add("inventory", BOB, "order.placed", &placed, refused);
@@ -359,6 +363,8 @@ fn outside() -> Outside {
         allocated,
         available: on_hand - allocated,
         version: 1,
+        safety_stock: 0,
+        backorder_limit: 0,
     };
     Outside {
         placed: vec![order(ANN), order(BOB), order(CID)],

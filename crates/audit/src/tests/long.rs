@@ -68,6 +68,8 @@ impl LongLog {
             allocated: units,
             available: 0,
             version: 1,
+            safety_stock: 0,
+            backorder_limit: 0,
         };
         let id = |order| OrderId::parse(&id(order)).expect("a UUID");
         Outside {

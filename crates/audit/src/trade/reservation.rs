@@ -174,7 +174,12 @@ fn decided_again(position: LogPosition, order: OrderKey, before: Option<State>) 
 /// What an event of the inventory says of an order; nothing if it is of a stock. `sku` numbers a SKU.
 pub(super) fn steps(kind: &Kind, mut sku: impl FnMut(&str) -> u32) -> Vec<Step> {
     match kind {
-        Kind::Counted(_) | Kind::Adjusted(_) | Kind::Short(_) => vec![],
+        Kind::Counted(_)
+        | Kind::Adjusted(_)
+        | Kind::LimitsChanged(_)
+        | Kind::LocationCreated(_)
+        | Kind::LocationChanged(_)
+        | Kind::Short(_) => vec![],
         Kind::Reserved(event) => {
             let units = event.lines.iter().map(|line| (line.sku.as_str(), line.quantity));
             let units = fingerprint(units_by_sku(units));

@@ -34,6 +34,15 @@ pub(crate) struct LineOutcome {
     /// The count that it adds to.
     pub(crate) count: &'static str,
     pub(crate) detail: Option<&'static str>,
+    /// The units on hand that the line expected, and those that there are, where they differ.
+    pub(crate) mismatch: Option<Mismatch>,
+}
+
+/// Other units on hand than a line expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Mismatch {
+    pub(crate) expected: i64,
+    pub(crate) on_hand: i64,
 }
 
 /// The count of lines that had no effect because of an error.
@@ -41,12 +50,21 @@ pub(crate) const REJECTED: &str = "rejected";
 const PENDING: &str = "pending";
 
 impl LineOutcome {
-    const REJECTED: Self = Self { result: REJECTED, count: REJECTED, detail: None };
-    pub(super) const PENDING: Self = Self {
-        result: PENDING,
-        count: PENDING,
-        detail: Some("stored, and not answered in time: send the request again to see the result"),
-    };
+    const REJECTED: Self = Self::new(REJECTED, REJECTED, None);
+    pub(super) const PENDING: Self = Self::new(
+        PENDING,
+        PENDING,
+        Some("stored, and not answered in time: send the request again to see the result"),
+    );
+
+    /// An outcome that says no values.
+    pub(crate) const fn new(
+        result: &'static str,
+        count: &'static str,
+        detail: Option<&'static str>,
+    ) -> Self {
+        Self { result, count, detail, mismatch: None }
+    }
 }
 
 /// The section of a report about the lines of a batch.
@@ -75,6 +93,8 @@ struct LineResult<'a> {
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    mismatch: Option<Mismatch>,
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     errors: &'a [FieldError],
 }
@@ -101,12 +121,12 @@ pub(super) fn section(
             }
             Err(errors) => (None, errors.as_slice(), LineOutcome::REJECTED),
         };
-        let LineOutcome { result, count, detail } = outcome;
+        let LineOutcome { result, count, detail, mismatch } = outcome;
         *section.counts.entry(count).or_default() += 1;
         if !section.json.is_empty() {
             section.json.push(b',');
         }
-        let result = LineResult { line: *line, name, result, detail, errors };
+        let result = LineResult { line: *line, name, result, detail, mismatch, errors };
         serde_json::to_writer(&mut section.json, &result).map_err(|e| Problem::internal(&e))?;
     }
     Ok(section)

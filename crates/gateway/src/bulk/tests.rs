@@ -32,7 +32,7 @@ impl Upload for Digits {
     }
 }
 
-const APPLIED: LineOutcome = LineOutcome { result: "applied", count: "applied", detail: None };
+const APPLIED: LineOutcome = LineOutcome::new("applied", "applied", None);
 
 fn named(sku: &str) -> LineName {
     LineName { sku: sku.to_owned(), document: None, document_line: None }

@@ -1,7 +1,8 @@
 //! The adjustments of a stock that a late count needs.
 //!
 //! A count says how many units there were at its sequence. When adjustments of its connector that
-//! are newer came before it, what they changed is added to it. So the adjustments since the last
+//! are newer came before it, what they changed is added to it; and so is what other connectors changed
+//! after the time as of which it was counted. So the adjustments since the last
 //! count are kept: the last ones in one small row, which every adjustment writes, and those before
 //! in chunks, which are written once. A count removes what it contains.
 //!
@@ -12,6 +13,7 @@
 use std::{fmt, mem};
 
 use events::id::Connector;
+use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Document, Sequence, State, StockId};
@@ -62,6 +64,9 @@ pub struct Adjustments {
     /// The largest sequence of an adjustment that was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dropped: Option<Sequence>,
+    /// The latest time of an adjustment that was dropped, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dropped_at: Option<i64>,
 }
 
 /// Some adjustments.
@@ -69,9 +74,9 @@ pub struct Adjustments {
 #[serde(transparent)]
 pub struct Chunk(Vec<Adjustment>);
 
-/// An adjustment: its sequence, and the units added.
+/// An adjustment: its sequence, the units added, and when, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Adjustment(Sequence, i64);
+pub(super) struct Adjustment(Sequence, i64, i64);
 
 /// What there is to know of a chunk without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,12 +85,14 @@ pub(super) struct ChunkSummary {
     oldest: Sequence,
     newest: Sequence,
     sum: i64,
+    first_at: i64,
+    last_at: i64,
 }
 
 impl Chunk {
-    /// What the adjustments that are newer than `sequence` add.
-    fn newer_than(&self, sequence: Sequence) -> i64 {
-        self.0.iter().filter(|adjustment| adjustment.0 > sequence).map(|a| a.1).sum()
+    /// What the adjustments behind that point add.
+    fn after(&self, point: Point) -> i64 {
+        self.0.iter().filter(|adjustment| point.is_before(adjustment)).map(|a| a.1).sum()
     }
 
     /// Its summary; none of an empty one.
@@ -93,46 +100,84 @@ impl Chunk {
         let sequences = self.0.iter().map(|adjustment| adjustment.0);
         let (oldest, newest) = (sequences.clone().min()?, sequences.max()?);
         let sum = self.0.iter().map(|adjustment| adjustment.1).sum();
-        Some(ChunkSummary { number, oldest, newest, sum })
+        let times = self.0.iter().map(|adjustment| adjustment.2);
+        let (first_at, last_at) = (times.clone().min()?, times.max()?);
+        Some(ChunkSummary { number, oldest, newest, sum, first_at, last_at })
     }
 }
 
-impl ChunkSummary {
-    /// Whether some of its adjustments are newer than `sequence`, and perhaps not all.
-    fn is_divided_by(&self, sequence: Sequence) -> bool {
-        self.oldest <= sequence && sequence < self.newest
+/// A point in the adjustments of a connector: some are behind it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Point {
+    /// By the connector's own sequence.
+    Sequence(Sequence),
+    /// By when they happened.
+    Time(Timestamp),
+}
+
+impl Point {
+    fn is_before(self, adjustment: &Adjustment) -> bool {
+        match self {
+            Self::Sequence(sequence) => adjustment.0 > sequence,
+            Self::Time(time) => adjustment.2 > time.millis(),
+        }
+    }
+
+    /// Whether some adjustments of a chunk are behind it, and perhaps not all.
+    fn divides(self, chunk: &ChunkSummary) -> bool {
+        match self {
+            Self::Sequence(sequence) => chunk.oldest <= sequence && sequence < chunk.newest,
+            Self::Time(time) => (chunk.first_at..chunk.last_at).contains(&time.millis()),
+        }
+    }
+
+    /// Whether all adjustments of a chunk are before it.
+    fn is_behind(self, chunk: &ChunkSummary) -> bool {
+        match self {
+            Self::Sequence(sequence) => chunk.newest <= sequence,
+            Self::Time(time) => chunk.last_at <= time.millis(),
+        }
+    }
+
+    /// Whether adjustments behind it may have been dropped.
+    fn is_dropped(self, row: &Adjustments) -> bool {
+        match self {
+            Self::Sequence(sequence) => row.dropped.is_some_and(|dropped| sequence < dropped),
+            Self::Time(time) => row.dropped_at.is_some_and(|dropped| time.millis() < dropped),
+        }
     }
 }
 
-/// What the adjustments of a connector that are newer than `sequence` add to a stock; `None` when
-/// some of them may have been dropped.
-pub(super) fn newer_than(state: &State, key: &AdjustmentsKey, sequence: Sequence) -> Option<i64> {
+/// What the adjustments of a connector behind a point add to a stock; `None` when some of them may
+/// have been dropped.
+pub(super) fn after(state: &State, key: &AdjustmentsKey, point: Point) -> Option<i64> {
     let Some(row) = state.adjustments.get(key) else { return Some(0) };
-    if row.dropped.is_some_and(|dropped| sequence < dropped) {
+    if point.is_dropped(row) {
         return None;
     }
     let chunks = row.chunks.iter().map(|chunk| {
-        if chunk.is_divided_by(sequence) {
+        if point.divides(chunk) {
             let key = ChunkKey { adjustments: key.clone(), number: chunk.number };
-            state.chunks.get(&key).map_or(0, |chunk| chunk.newer_than(sequence))
-        } else if chunk.newest <= sequence {
+            state.chunks.get(&key).map_or(0, |chunk| chunk.after(point))
+        } else if point.is_behind(chunk) {
             0
         } else {
             chunk.sum
         }
     });
-    Some(row.last.newer_than(sequence) + chunks.sum::<i64>())
+    Some(row.last.after(point) + chunks.sum::<i64>())
 }
 
-/// Copies into `draft` the rows of `state` that a line of this sequence looks at or changes.
-pub(super) fn copy(draft: &mut State, state: &State, key: &AdjustmentsKey, sequence: Sequence) {
+/// Copies into `draft` the rows of `state` that a line at this point looks at or changes.
+pub(super) fn copy(draft: &mut State, state: &State, key: &AdjustmentsKey, point: Point) {
     if draft.adjustments.get(key).is_none()
         && let Some(row) = state.adjustments.get(key)
     {
         draft.adjustments.loaded(key.clone(), row.clone());
     }
     let Some(row) = draft.adjustments.get(key) else { return };
-    for chunk in row.chunks.iter().filter(|chunk| chunk.is_divided_by(sequence)) {
+    let divided: Vec<_> = row.chunks.iter().filter(|chunk| point.divides(chunk)).collect();
+    for chunk in divided {
         let key = ChunkKey { adjustments: key.clone(), number: chunk.number };
         if draft.chunks.get(&key).is_none()
             && let Some(chunk) = state.chunks.get(&key)
@@ -148,7 +193,7 @@ pub(super) fn add(
     state: &mut State,
     stock: &StockId,
     document: &Document,
-    delta: i64,
+    (delta, time): (i64, Timestamp),
     is_first: bool,
 ) {
     let key = AdjustmentsKey { stock: stock.clone(), connector: document.key.connector.clone() };
@@ -156,7 +201,7 @@ pub(super) fn add(
         state.adjustments.put(key.clone(), Adjustments::default());
     }
     let row = state.adjustments.change_or_default(&key);
-    row.last.0.push(Adjustment(document.sequence, delta));
+    row.last.0.push(Adjustment(document.sequence, delta, time.millis()));
     if row.last.0.len() < CHUNK_ENTRIES {
         return;
     }
@@ -164,8 +209,9 @@ pub(super) fn add(
     let number = row.chunks.last().map_or(0, |chunk| chunk.number + 1);
     row.chunks.extend(full.summary(number));
     if row.chunks.len() > MAX_CHUNKS {
-        let ChunkSummary { number, newest, .. } = row.chunks.remove(0);
+        let ChunkSummary { number, newest, last_at, .. } = row.chunks.remove(0);
         row.dropped = row.dropped.max(Some(newest));
+        row.dropped_at = row.dropped_at.max(Some(last_at));
         state.chunks.remove(&ChunkKey { adjustments: key.clone(), number });
     }
     state.chunks.put(ChunkKey { adjustments: key, number }, full);

@@ -39,7 +39,8 @@ impl fmt::Display for BlockKey {
 /// The orders of one block that have units of one stock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderBlock {
-    /// The orders and their units, by id: ids ascend with time.
+    /// The orders and their units, in the order in which they came: an id that follows from an
+    /// idempotency key says nothing of the time.
     orders: Vec<(OrderId, i64)>,
     /// The blocks before this one that have a row for the stock, the newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -94,9 +95,9 @@ pub(super) fn add(state: &mut State, block: u64, stock: &StockId, order_id: Orde
         return;
     }
     if let Some(OrderBlock { orders, .. }) = state.order_blocks.change(&key)
-        && let Err(at) = orders.binary_search_by_key(&order_id, |(id, _)| *id)
+        && orders.iter().all(|(id, _)| *id != order_id)
     {
-        orders.insert(at, (order_id, units));
+        orders.push((order_id, units));
     }
 }
 
@@ -112,7 +113,7 @@ pub(super) fn remove(state: &mut State, block: u64, stock: &StockId, order_id: O
 pub(super) fn take(state: &mut State, block: u64, stock: &StockId, order_id: OrderId, units: i64) {
     let key = BlockKey { block, stock: stock.clone() };
     if let Some(OrderBlock { orders, .. }) = state.order_blocks.change(&key)
-        && let Ok(at) = orders.binary_search_by_key(&order_id, |(id, _)| *id)
+        && let Some(at) = orders.iter().position(|(id, _)| *id == order_id)
     {
         orders[at].1 -= units;
         if orders[at].1 <= 0 {

@@ -1,11 +1,14 @@
 //! What the stock does for an order: hold, allocate, release; all lines or none.
 
 use engine::Context;
-use events::id::{OrderId, Sku};
+use events::id::{Location, OrderId, Sku};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Line, Lines, ReleaseReason, ReservationFact, State, Stock, StockId, orders};
+use super::{
+    Line, Lines, Policy, ReleaseReason, ReservationFact, State, Stock, StockId, Wanted, locations,
+    orders,
+};
 
 /// A SKU that an order wanted and did not get.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Shortage {
     pub requested: i64,
     /// The units that were free.
     pub available: i64,
+    /// Where they were free; none: at all locations together.
+    pub location: Option<Location>,
 }
 
 /// What was done for an order.
@@ -104,19 +109,18 @@ mod shared_lines {
 
 /// A placed order: hold all of it, or nothing.
 pub(super) fn hold(
+    policy: Policy,
     state: &State,
     order_id: OrderId,
-    lines: &Lines,
-    expires_at: Timestamp,
+    wanted: &Wanted,
+    now: Timestamp,
 ) -> Option<ReservationFact> {
     if state.reservations.get(&order_id).is_some() {
         return None;
     }
-    let shortages = shortages(state, lines);
-    Some(if shortages.is_empty() {
-        ReservationFact::Reserved { lines: lines.clone(), expires_at }
-    } else {
-        ReservationFact::Refused { shortages }
+    Some(match locations::source(state, wanted, policy.split_shipments) {
+        Ok(lines) => ReservationFact::Reserved { lines, expires_at: now + policy.hold_ttl },
+        Err(shortages) => ReservationFact::Refused { shortages },
     })
 }
 
@@ -187,6 +191,7 @@ fn shortages(state: &State, lines: &Lines) -> Vec<Shortage> {
             sku: line.stock.sku.clone(),
             requested: line.units,
             available,
+            location: Some(line.stock.location.clone()),
         })
         .collect()
 }

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use engine::Decision;
 use events::id::{Connector, MAX_UNITS, OrderId};
+use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdjustmentsKey, AppliedDocument, Document, Event, Level, Sequence, State, StockFact, StockId,
-    StockLine, Units, adjustments,
+    AdjustmentsKey, AppliedDocument, Document, Event, Level, LocationResult, Sequence, State,
+    StockFact, StockId, StockLine, Units,
+    adjustments::{self, Point},
+    locations,
     orders::{self, NewestBlocks},
     reservation,
 };
@@ -25,6 +28,9 @@ pub struct Stock {
     pub allocated: i64,
     /// Counts what the ERP changed and what fell short, from 1; not what orders hold.
     pub version: u64,
+    /// Which units are sold.
+    #[serde(default, skip_serializing_if = "Limits::are_none")]
+    pub limits: Limits,
     /// What each connector last said.
     pub connectors: BTreeMap<Connector, Sequences>,
     /// Where to find the orders that have units of it.
@@ -32,15 +38,39 @@ pub struct Stock {
     pub blocks: NewestBlocks,
 }
 
+impl Limits {
+    fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Stock {
     /// The units that can be promised.
     pub(crate) fn available(&self) -> i64 {
-        self.level().free().max(0)
+        (self.uncommitted() - self.limits.safety_stock).max(0)
+    }
+
+    /// The units that nobody was promised, with those that may be promised beyond what is on hand;
+    /// below 0 when more is promised than may be.
+    fn uncommitted(&self) -> i64 {
+        self.level().free() + self.limits.backorder_limit
     }
 
     /// Its units.
     pub(crate) fn level(&self) -> Level {
         Level { on_hand: self.on_hand, held: self.held, allocated: self.allocated }
+    }
+
+    /// The other connectors that have adjusted it.
+    fn others_that_adjusted(&self, connector: &Connector) -> impl Iterator<Item = &Connector> {
+        let others = self.connectors.iter().filter(move |(other, _)| *other != connector);
+        others.filter(|(_, last)| last.adjusted.is_some()).map(|(other, _)| other)
+    }
+
+    /// Whether another connector has counted as of that time, or a later one.
+    fn was_counted_by_another(&self, connector: &Connector, time: Timestamp) -> bool {
+        let mut others = self.connectors.iter().filter(|(other, _)| *other != connector);
+        others.any(|(_, last)| last.as_of.is_some_and(|as_of| as_of >= time.millis()))
     }
 
     /// What a connector last said.
@@ -49,20 +79,59 @@ impl Stock {
     }
 }
 
+/// Which units of a stock are sold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The units that are kept back: so many of those on hand are not sold.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub safety_stock: i64,
+    /// The units that are sold beyond those on hand.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub backorder_limit: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(units: &i64) -> bool {
+    *units == 0
+}
+
+/// What became of the limits of a stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitsResult {
+    /// They were others before.
+    Changed,
+    /// They were the same before.
+    Unchanged,
+    /// The catalogue has no such product.
+    UnknownSku,
+    /// The shop has no such location.
+    UnknownLocation,
+}
+
 /// What a connector last said about a stock, by its own sequence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequences {
     /// Its newest count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<Sequence>,
+    /// The time as of which that was counted, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<i64>,
     /// Its newest adjustment or goods issue that no count contains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adjusted: Option<Sequence>,
 }
 
-/// What the sender of stock lines is answered: what became of each, in the same order.
+/// What the sender of a command is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer(pub Vec<StockResult>);
+pub enum Answer {
+    /// Of stock lines: what became of each, in the same order.
+    Stock(Vec<StockResult>),
+    /// Of a location.
+    Location(LocationResult),
+    /// Of the limits of a stock.
+    Limits(LimitsResult),
+}
 
 /// What became of a stock line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,20 +152,33 @@ pub enum StockResult {
     AppliedInExcess,
     /// No order of that id was ever placed. Nothing is remembered.
     UnknownOrder,
+    /// The shop has no such location. Nothing is remembered.
+    UnknownLocation,
+    /// It expected other units on hand than there are.
+    Mismatch {
+        /// The units that it expected.
+        expected: i64,
+        /// The units on hand.
+        on_hand: i64,
+    },
 }
 
 /// Stock lines: each has its effect, or its sender is answered why not.
 ///
 /// The lines are decided one by one on a draft, into which the facts of the earlier ones are
 /// folded as they will be into the state.
-pub(super) fn record(state: &State, lines: &[StockLine]) -> Decision<Event, Answer> {
+pub(super) fn record(
+    state: &State,
+    lines: &[StockLine],
+    now: Timestamp,
+) -> Decision<Event, Answer> {
     let mut draft = State::default();
     let mut events = Vec::with_capacity(lines.len());
     let mut results = Vec::with_capacity(lines.len());
     for line in lines {
         copy(&mut draft, state, line);
         let id = &line.stock;
-        let (result, fact) = match decide(&draft, line) {
+        let (result, fact) = match decide(&draft, state, line, now) {
             Ok(effect) => effect,
             Err(why_not) => {
                 results.push(why_not);
@@ -104,25 +186,41 @@ pub(super) fn record(state: &State, lines: &[StockLine]) -> Decision<Event, Answ
             }
         };
         results.push(result);
-        let before = level(&draft, id);
-        events.push(fold(&mut draft, id, fact));
-        let after = level(&draft, id);
-        if after.free() < before.free() && after.free() < 0 {
-            let fact = short(&draft, state, id, after);
-            events.push(fold(&mut draft, id, fact));
+        let uncommitted = |draft: &State| draft.stocks.get(id).map_or(0, Stock::uncommitted);
+        let before = uncommitted(&draft);
+        events.push(fold(&mut draft, id, fact, now));
+        let after = uncommitted(&draft);
+        if after < before && after < 0 {
+            let level = draft.stocks.get(id).map(Stock::level).unwrap_or_default();
+            let fact = short(&draft, state, id, level);
+            events.push(fold(&mut draft, id, fact, now));
         }
     }
-    Decision::answered(events, Answer(results))
+    Decision::answered(events, Answer::Stock(results))
 }
 
-fn level(draft: &State, id: &StockId) -> Level {
-    draft.stocks.get(id).map_or_else(|| Stock::default().level(), Stock::level)
-}
-
-fn fold(draft: &mut State, id: &StockId, fact: StockFact) -> Event {
+fn fold(draft: &mut State, id: &StockId, fact: StockFact, now: Timestamp) -> Event {
     let version = draft.stocks.get(id).map_or(0, |row| row.version) + 1;
-    apply(draft, id, &fact, version);
+    apply(draft, id, &fact, version, now);
     Event::Stock(id.clone(), fact)
+}
+
+/// Sets which units of a stock are sold. What was promised before stays promised.
+pub(super) fn set_limits(state: &State, id: &StockId, after: Limits) -> Decision<Event, Answer> {
+    let stock = state.stocks.get(id);
+    let before = stock.map(|stock| stock.limits).unwrap_or_default();
+    let refused = |result| Decision::answered(vec![], Answer::Limits(result));
+    if stock.is_none() && state.products.get(&id.sku).is_none() {
+        return refused(LimitsResult::UnknownSku);
+    }
+    if !locations::exists(state, &id.location) {
+        return refused(LimitsResult::UnknownLocation);
+    }
+    if before == after {
+        return refused(LimitsResult::Unchanged);
+    }
+    let event = Event::Stock(id.clone(), StockFact::LimitsChanged { before, after });
+    Decision::answered(vec![event], Answer::Limits(LimitsResult::Changed))
 }
 
 /// More is promised than there is. Which orders have units is looked up in the state, and what is
@@ -137,7 +235,8 @@ fn short(draft: &State, state: &State, id: &StockId, level: Level) -> StockFact 
 /// Copies into `draft` the rows of `state` that `line` looks at or changes, except those that an
 /// earlier line has copied. They are looked up in `state`, so that missing ones are noted there.
 fn copy(draft: &mut State, state: &State, line: &StockLine) {
-    let StockLine { stock: id, document: Document { key, sequence }, units, .. } = line;
+    let StockLine { stock: id, document, units, .. } = line;
+    let Document { key, sequence, occurred_at } = document;
     if let Units::Issued(order_id, _) = units
         && draft.reservations.get(order_id).is_none()
         && let Some(row) = state.reservations.get(order_id)
@@ -161,9 +260,17 @@ fn copy(draft: &mut State, state: &State, line: &StockLine) {
         }
         return;
     };
+    let mut looked_at = Vec::new();
     if stock.last(&key.connector).adjusted.is_some() {
-        let key = AdjustmentsKey { stock: id.clone(), connector: key.connector.clone() };
-        adjustments::copy(draft, state, &key, *sequence);
+        looked_at.push((key.connector.clone(), Point::Sequence(*sequence)));
+    }
+    if let (Units::Counted(_), Some(time)) = (units, occurred_at) {
+        let others = stock.others_that_adjusted(&key.connector);
+        looked_at.extend(others.map(|connector| (connector.clone(), Point::Time(*time))));
+    }
+    for (connector, point) in looked_at {
+        let key = AdjustmentsKey { stock: id.clone(), connector };
+        adjustments::copy(draft, state, &key, point);
     }
 }
 
@@ -171,20 +278,32 @@ fn copy(draft: &mut State, state: &State, line: &StockLine) {
 type Effect = (StockResult, StockFact);
 
 /// Decides what one stock line comes to, or why it changes nothing.
-fn decide(draft: &State, line: &StockLine) -> Result<Effect, StockResult> {
+fn decide(
+    draft: &State,
+    state: &State,
+    line: &StockLine,
+    now: Timestamp,
+) -> Result<Effect, StockResult> {
     let StockLine { stock: id, document, .. } = line;
     if draft.stocks.get(id).is_none() && draft.products.get(&id.sku).is_none() {
         return Err(StockResult::UnknownSku);
     }
+    // No stock line changes which locations there are.
+    if !locations::exists(state, &id.location) {
+        return Err(StockResult::UnknownLocation);
+    }
     match draft.documents.get(&document.key) {
-        Some(known) if *known == line.applied() => return Err(StockResult::Duplicate),
+        Some(known) if known.is_of(line) => return Err(StockResult::Duplicate),
         Some(_) => return Err(StockResult::DocumentReused),
         None => {}
     }
     let nothing_yet = Stock::default();
     let stock = draft.stocks.get(id).unwrap_or(&nothing_yet);
+    if let Some(expected) = line.expected.filter(|expected| *expected != stock.on_hand) {
+        return Err(StockResult::Mismatch { expected, on_hand: stock.on_hand });
+    }
     match line.units {
-        Units::Counted(quantity) => count(draft, stock, line, quantity),
+        Units::Counted(quantity) => count(draft, stock, line, quantity, now),
         Units::Added(delta) => adjust(stock, line, delta),
         Units::Issued(order_id, quantity) => issue(draft, stock, line, order_id, quantity),
     }
@@ -195,18 +314,26 @@ fn count(
     stock: &Stock,
     line: &StockLine,
     quantity: i64,
+    now: Timestamp,
 ) -> Result<Effect, StockResult> {
     let StockLine { stock: id, document, .. } = line;
-    let Document { key, sequence } = document;
+    let Document { key, sequence, occurred_at } = document;
     refuse_counted(stock, document)?;
-    let is_late = stock.last(&key.connector).adjusted.is_some_and(|adjusted| *sequence < adjusted);
-    let newer = if is_late {
-        let connector = key.connector.clone();
-        let key = AdjustmentsKey { stock: id.clone(), connector };
-        adjustments::newer_than(draft, &key, *sequence).ok_or(StockResult::Stale)?
-    } else {
-        0
+    let after = |connector: &Connector, point| {
+        let key = AdjustmentsKey { stock: id.clone(), connector: connector.clone() };
+        adjustments::after(draft, &key, point).ok_or(StockResult::Stale)
     };
+    let is_late = stock.last(&key.connector).adjusted.is_some_and(|adjusted| *sequence < adjusted);
+    let mut newer = if is_late { after(&key.connector, Point::Sequence(*sequence))? } else { 0 };
+    if occurred_at.is_some() {
+        let time = document.time(now);
+        if stock.was_counted_by_another(&key.connector, time) {
+            return Err(StockResult::Stale);
+        }
+        for connector in stock.others_that_adjusted(&key.connector) {
+            newer += after(connector, Point::Time(time))?;
+        }
+    }
     let on_hand = in_range(quantity, newer)?;
     let fact = StockFact::Counted { document: document.clone(), quantity, on_hand };
     Ok((StockResult::Applied, fact))
@@ -276,59 +403,85 @@ fn in_range(units: i64, change: i64) -> Result<i64, StockResult> {
     sum.ok_or(StockResult::OutOfRange)
 }
 
-/// Folds a fact about a stock into the state.
-pub(super) fn apply(state: &mut State, id: &StockId, fact: &StockFact, version: u64) {
+/// Folds a fact about a stock that was decided at `now` into the state.
+pub(super) fn apply(
+    state: &mut State,
+    id: &StockId,
+    fact: &StockFact,
+    version: u64,
+    now: Timestamp,
+) {
     let stock = state.stocks.change_or_default(id);
     stock.version = version;
+    let before = (stock.on_hand, now);
     match fact {
         StockFact::Counted { document, quantity, on_hand } => {
-            let Document { key, sequence } = document;
+            let Document { key, sequence, .. } = document;
             stock.on_hand = *on_hand;
             let last = stock.connectors.entry(key.connector.clone()).or_default();
             last.counted = Some(*sequence);
+            last.as_of = Some(document.time(now).millis());
             if last.adjusted.is_some() {
                 let connector = key.connector.clone();
                 let key = AdjustmentsKey { stock: id.clone(), connector };
                 adjustments::remove_counted(state, &key, *sequence);
             }
-            remember(state, id, document, Units::Counted(*quantity));
+            remember(state, id, document, Units::Counted(*quantity), before);
         }
         StockFact::Adjusted { document, delta, reason: _, on_hand } => {
             stock.on_hand = *on_hand;
-            add(state, id, document, *delta);
-            remember(state, id, document, Units::Added(*delta));
+            add(state, id, document, (*delta, now));
+            remember(state, id, document, Units::Added(*delta), before);
         }
         StockFact::Shipped { document, order_id, quantity, in_count, after, .. } => {
             stock.on_hand = after.on_hand;
             if !in_count {
-                add(state, id, document, -quantity);
+                add(state, id, document, (-quantity, now));
             }
             reservation::ship(state, *order_id, id, *quantity);
-            remember(state, id, document, Units::Issued(*order_id, *quantity));
+            remember(state, id, document, Units::Issued(*order_id, *quantity), before);
         }
+        StockFact::LimitsChanged { after, .. } => stock.limits = *after,
         StockFact::Short { .. } => {}
     }
 }
 
 /// Keeps what a document changed, for a count that is late.
-fn add(state: &mut State, id: &StockId, document: &Document, delta: i64) {
-    let Document { key, sequence } = document;
+fn add(state: &mut State, id: &StockId, document: &Document, (delta, now): (i64, Timestamp)) {
+    let Document { key, sequence, .. } = document;
     let stock = state.stocks.change_or_default(id);
     let last = stock.connectors.entry(key.connector.clone()).or_default();
     let is_first = last.adjusted.is_none();
     last.adjusted = last.adjusted.max(Some(*sequence));
-    adjustments::add(state, id, document, delta, is_first);
+    adjustments::add(state, id, document, (delta, document.time(now)), is_first);
 }
 
-fn remember(state: &mut State, id: &StockId, document: &Document, units: Units) {
-    let row = AppliedDocument { stock: id.clone(), sequence: document.sequence, units };
+/// Keeps a line that had its effect, with what it changed: the units on hand were `before`.
+fn remember(
+    state: &mut State,
+    id: &StockId,
+    document: &Document,
+    units: Units,
+    (before, now): (i64, Timestamp),
+) {
+    let (version, on_hand) =
+        state.stocks.get(id).map_or((0, 0), |stock| (stock.version, stock.on_hand));
+    let row = AppliedDocument {
+        stock: id.clone(),
+        sequence: document.sequence,
+        units,
+        version,
+        on_hand,
+        moved: on_hand - before,
+        time: document.time(now).millis(),
+    };
     state.documents.put(document.key.clone(), row);
 }
 
-impl StockLine {
-    /// What is kept of it once it had its effect.
-    fn applied(&self) -> AppliedDocument {
-        let sequence = self.document.sequence;
-        AppliedDocument { stock: self.stock.clone(), sequence, units: self.units }
+impl AppliedDocument {
+    /// Whether it is that line.
+    fn is_of(&self, line: &StockLine) -> bool {
+        let StockLine { stock, document, units, .. } = line;
+        (&self.stock, self.sequence, self.units) == (stock, document.sequence, *units)
     }
 }

@@ -2,6 +2,7 @@
 
 mod adjustments;
 mod goods_issues;
+mod locations;
 mod orders;
 mod reservation;
 mod rows;
@@ -37,7 +38,12 @@ fn at(number: i64) -> Sequence {
 fn document(id: &str, sequence: i64) -> Document {
     let connector = Connector::parse("erp").expect("valid");
     let key = DocumentKey { connector, id: DocumentId::parse(id).expect("valid"), line: None };
-    Document { key, sequence: at(sequence) }
+    Document { key, sequence: at(sequence), occurred_at: None }
+}
+
+/// What an order asks for.
+fn wanted(of: &[(&str, i64)]) -> Wanted {
+    of.iter().map(|(sku, units)| (stock(sku).sku, *units)).collect()
 }
 
 fn reservation(order_id: OrderId, fact: ReservationFact) -> Event {
@@ -70,7 +76,7 @@ fn facts(events: &[Event]) -> Decision<Event, Answer> {
 
 /// What follows from stock lines, and the answer to their sender.
 fn answered(results: &[StockResult], events: &[Event]) -> Decision<Event, Answer> {
-    Decision::answered(events.to_vec(), Answer(results.to_vec()))
+    Decision::answered(events.to_vec(), Answer::Stock(results.to_vec()))
 }
 
 /// The SKUs `A` to `D` are in the catalogue.
@@ -83,13 +89,17 @@ fn catalogue() -> State {
 }
 
 fn fold(state: &mut State, event: &Event) -> Recorded<Event> {
+    fold_at(state, event, NOW)
+}
+
+fn fold_at(state: &mut State, event: &Event, time: Timestamp) -> Recorded<Event> {
     let recorded = Recorded {
         id: EventId(order(0).0),
         shop: Shop::parse("acme").expect("valid"),
         version: Inventory::version(state, event) + 1,
         position: 1,
         actor: None,
-        time: NOW,
+        time,
         cause: Cause::default(),
         context: Context {
             correlation_id: "request".into(),

@@ -2,7 +2,7 @@
 
 use engine::{Context, Queries as _, Rules, Wire, WireError};
 use events::{
-    proto::inventory::{self, GetLevel, GetTotals, ListLevels, Totals},
+    proto::inventory::{self, GetLevels, GetTotals, ListLevels, ListLocations, Totals},
     questions::Question,
 };
 use prost::Message;
@@ -46,12 +46,16 @@ async fn ask<Q: Question>(db: &AnyPool, question: Q) -> Option<Q::Answer> {
     ask_of(&shop("acme"), db, question).await
 }
 
-fn level(sku: &str) -> GetLevel {
-    GetLevel { sku: sku.to_owned() }
+fn level(sku: &str) -> GetLevels {
+    GetLevels { sku: sku.to_owned() }
 }
 
 fn levels(after: &str, limit: u32) -> ListLevels {
-    ListLevels { after: after.to_owned(), limit }
+    levels_behind(after, "", limit)
+}
+
+fn levels_behind(after: &str, location: &str, limit: u32) -> ListLevels {
+    ListLevels { after: after.to_owned(), limit, after_location: location.to_owned() }
 }
 
 #[tokio::test]
@@ -70,14 +74,27 @@ async fn questions_are_answered_from_the_shops_own_rows() {
         allocated,
         available,
         version: 1,
+        limits: Some(inventory::StockLimits::default()),
+        fulfils_online: true,
+    };
+    let attic = inventory::Level {
+        location: "attic".to_owned(),
+        // No such location was put: nobody is served from there.
+        fulfils_online: false,
+        ..main("A", [100, 0, 0, 100])
     };
     let (a, b) = (main("A", [9, 2, 3, 4]), main("B", [4, 5, 0, 0]));
     let page = |levels: &[inventory::Level]| Some(inventory::Levels { levels: levels.to_vec() });
-    assert_eq!(ask(&db, level("A")).await, Some(a.clone()));
+    assert_eq!(ask(&db, level("A")).await, page(&[attic.clone(), a.clone()]));
     assert_eq!(ask(&db, level("C")).await, None);
-    assert_eq!(ask(&db, levels("", 0)).await, page(&[a.clone(), b.clone()]));
-    assert_eq!(ask(&db, levels("", 1)).await, page(&[a]));
+    assert_eq!(ask(&db, levels("", 0)).await, page(&[attic.clone(), a.clone(), b.clone()]));
+    assert_eq!(ask(&db, levels("", 1)).await, page(&[attic]));
+    assert_eq!(ask(&db, levels_behind("A", "attic", 0)).await, page(&[a, b.clone()]));
+    assert_eq!(ask(&db, levels_behind("A", "main", 0)).await, page(std::slice::from_ref(&b)));
     assert_eq!(ask(&db, levels("A", 0)).await, page(&[b]));
+    let locations = ask(&db, ListLocations {}).await.expect("answers").locations;
+    let codes: Vec<_> = locations.iter().map(|it| (it.code.as_str(), it.version)).collect();
+    assert_eq!(codes, [("main", 0)]);
     let totals = Totals { on_hand: 113, held: 7, allocated: 3, skus: 2, oversold_skus: 1 };
     assert_eq!(ask(&db, GetTotals {}).await, Some(totals));
     assert_eq!(ask_of(&shop("other"), &db, levels("", 0)).await, page(&[]));

@@ -3,12 +3,14 @@
 use engine::WireError;
 use events::{
     id::Sku,
-    proto::inventory::{self, inventory_question::Question as Asked},
+    proto::inventory::{self, inventory_question::Question as Asked, movement::Change},
 };
 use prost::Message as _;
+use protocol::time::Timestamp;
 
+use super::{encode_limits, encode_location};
 use crate::{
-    domain::StockId,
+    domain::{AppliedDocument, DocumentKey, LocationRow, StockId, Units},
     query::{Found, Question},
     store::{Level, Totals},
 };
@@ -16,18 +18,38 @@ use crate::{
 pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
     let asked = inventory::InventoryQuestion::decode(payload)?.question;
     Ok(match asked.ok_or(WireError::Missing("question"))? {
-        Asked::GetLevel(get) => Question::Level(Sku::parse(&get.sku)?),
-        Asked::ListLevels(list) => Question::Levels { after: list.after, limit: list.limit },
+        Asked::GetLevels(get) => Question::LevelsOf(Sku::parse(&get.sku)?),
+        Asked::ListLevels(inventory::ListLevels { after, limit, after_location }) => {
+            Question::Levels { after, after_location, limit }
+        }
+        Asked::ListLocations(inventory::ListLocations {}) => Question::Locations,
+        Asked::ListMovements(list) => Question::Movements {
+            stock: super::stock_id(&list.sku, &list.location)?,
+            before: list.before,
+            limit: list.limit,
+        },
         Asked::GetTotals(inventory::GetTotals {}) => Question::Totals,
     })
 }
 
 pub(super) fn encode(found: Found) -> Vec<u8> {
     match found {
-        Found::Level(it) => level(it).encode_to_vec(),
         Found::Levels(levels) => {
             let levels = levels.into_iter().map(level).collect();
             inventory::Levels { levels }.encode_to_vec()
+        }
+        Found::Movements(movements) => {
+            let movements = movements.into_iter().map(movement).collect();
+            inventory::Movements { movements }.encode_to_vec()
+        }
+        Found::Locations(locations) => {
+            let location = |(code, row)| {
+                let LocationRow { details, version } = row;
+                let (code, location) = (String::from(code), Some(encode_location(&details)));
+                inventory::StoredLocation { code, location, version }
+            };
+            let locations = locations.all().into_iter().map(location).collect();
+            inventory::Locations { locations }.encode_to_vec()
         }
         Found::Totals(Totals { on_hand, held, allocated, skus, oversold_skus }) => {
             inventory::Totals { on_hand, held, allocated, skus, oversold_skus }.encode_to_vec()
@@ -35,9 +57,44 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
     }
 }
 
+fn movement((key, row): (DocumentKey, AppliedDocument)) -> inventory::Movement {
+    let change = match row.units {
+        Units::Counted(quantity) => Change::Count(quantity),
+        Units::Added(delta) => Change::Adjustment(delta),
+        Units::Issued(order_id, quantity) => {
+            let order_id = order_id.to_string();
+            Change::GoodsIssue(inventory::GoodsIssue { order_id, quantity, ..Default::default() })
+        }
+    };
+    inventory::Movement {
+        version: row.version,
+        document: Some(inventory::Document {
+            connector: key.connector.into(),
+            id: key.id.into(),
+            sequence: row.sequence.number.unsigned_abs(),
+            line: key.line.map(String::from).unwrap_or_default(),
+            epoch: row.sequence.epoch,
+            occurred_at: Some(Timestamp::from_millis(row.time).into()),
+        }),
+        change: Some(change),
+        moved: row.moved,
+        on_hand: row.on_hand,
+    }
+}
+
 fn level(level: Level) -> inventory::Level {
-    let Level { id, on_hand, held, allocated, available, version } = level;
+    let Level { id, on_hand, held, allocated, available, version, limits, serves_orders } = level;
     let StockId { sku, location } = id;
     let (sku, location) = (sku.into(), location.into());
-    inventory::Level { sku, location, on_hand, held, allocated, available, version }
+    inventory::Level {
+        sku,
+        location,
+        on_hand,
+        held,
+        allocated,
+        available,
+        version,
+        limits: Some(encode_limits(limits)),
+        fulfils_online: serves_orders,
+    }
 }

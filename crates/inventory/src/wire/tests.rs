@@ -19,6 +19,7 @@ fn from_erp() -> Document {
         sequence: 7,
         line: "10".into(),
         epoch: 3,
+        occurred_at: Some(Timestamp::from_millis(1_795_179_849_123).into()),
     };
     document(Some(wire)).expect("valid")
 }
@@ -52,24 +53,46 @@ fn every_event_survives_the_wire() {
             order_ids: vec![order_id()],
             is_truncated: true,
         },
+        StockFact::LimitsChanged {
+            before: Limits::default(),
+            after: Limits { safety_stock: 3, backorder_limit: 4 },
+        },
     ];
     let lines: Lines = [Line { stock: stock(), units: 2 }].into();
-    let shortage = Shortage { sku: stock().sku, requested: 2, available: 1 };
+    let location = Some(stock().location);
+    let shortage = Shortage { sku: stock().sku, requested: 2, available: 1, location };
+    let anywhere = Shortage { location: None, ..shortage.clone() };
     let facts = [
         ReservationFact::Reserved {
             lines: lines.clone(),
             expires_at: Timestamp::from_millis(1_795_179_849_123),
         },
-        ReservationFact::Refused { shortages: vec![shortage.clone()] },
+        ReservationFact::Refused { shortages: vec![shortage.clone(), anywhere] },
         ReservationFact::Allocated { lines: lines.clone() },
         ReservationFact::Lost { shortages: vec![shortage] },
         ReservationFact::Released { lines: lines.clone(), reason: ReleaseReason::Cancelled },
         ReservationFact::Released { lines, reason: ReleaseReason::Expired },
     ];
     let events = stock_facts.map(|fact| Event::Stock(stock(), fact)).into_iter();
-    for event in events.chain(facts.map(|fact| Event::Reservation(order_id(), fact))) {
-        let Encoded { name, body, .. } = Inventory::encode(&event);
+    let details = LocationDetails::main();
+    let other = LocationDetails {
+        kind: LocationKind::Store,
+        priority: 7,
+        fulfils_online: false,
+        country: "DE".into(),
+        active: false,
+    };
+    let locations = [
+        LocationFact::Created(details.clone()),
+        LocationFact::Changed { before: details, after: other },
+    ];
+    let locations = locations.map(|fact| Event::Location(stock().location, fact));
+    let reservations = facts.map(|fact| Event::Reservation(order_id(), fact));
+    for event in events.chain(reservations).chain(locations) {
+        let Encoded { name, occurred_at, body } = Inventory::encode(&event);
         assert!(!name.is_empty(), "{event:?} has a name");
+        let says = ["counted", "adjusted", "shipped"].contains(&name);
+        assert_eq!(occurred_at.is_some(), says, "{event:?}");
         assert_eq!(Inventory::decode(&body).expect("decodes"), event);
     }
 }
@@ -96,6 +119,7 @@ fn pushed() -> proto::inventory::StockDocument {
         location: "main".into(),
         document: Some(encode_document(&from_erp())),
         change: Some(Change::Adjustment(adjustment)),
+        expected: Some(-4),
     }
 }
 
@@ -105,6 +129,7 @@ fn stock_lines_are_taken_as_they_are() {
         stock: stock(),
         document: from_erp(),
         units: Units::Added(-2),
+        expected: Some(-4),
         reason: "damaged".into(),
         line_id: String::new(),
     };
@@ -171,9 +196,9 @@ fn the_lines_of_an_order_are_summed_for_each_sku() {
     };
     let placed = |lines| Order::Placed(proto::order::Placed { lines, ..Default::default() });
     let input = of_order(placed(vec![line("b", 1), line("a", 2), line("b", 3)]));
-    let line_of = |sku, units| Line { stock: stock_id(sku, "main").expect("valid"), units };
-    let lines = [line_of("a", 2), line_of("b", 4)].into();
-    assert_eq!(input.expect("is valid"), Input::Placed { order_id: order_id(), lines });
+    let sku = |sku| Sku::parse(sku).expect("valid");
+    let wanted = [(sku("a"), 2), (sku("b"), 4)].into();
+    assert_eq!(input.expect("is valid"), Input::Placed { order_id: order_id(), wanted });
     assert!(of_order(placed(vec![line("a", 0)])).is_err(), "no units");
 
     let order_id = order_id();
@@ -222,10 +247,19 @@ fn every_answer_is_a_message_of_the_contract() {
         (StockResult::OutOfRange, proto::inventory::StockResult::OutOfRange),
         (StockResult::AppliedInExcess, proto::inventory::StockResult::AppliedInExcess),
         (StockResult::UnknownOrder, proto::inventory::StockResult::UnknownOrder),
+        (StockResult::UnknownLocation, proto::inventory::StockResult::UnknownLocation),
+        (
+            StockResult::Mismatch { expected: 5, on_hand: -6 },
+            proto::inventory::StockResult::Mismatch,
+        ),
     ];
-    let answer = Answer(results.iter().map(|(result, _)| *result).collect());
+    let answer = Answer::Stock(results.iter().map(|(result, _)| *result).collect());
     let body = AnswerBody::decode(&*Inventory::encode_answer(&answer)).expect("reads");
     let answer = proto::inventory::RecordStockAnswer::take(body.answer.expect("is there"));
     let expected: Vec<i32> = results.iter().map(|(_, wire)| (*wire).into()).collect();
-    assert_eq!(answer.expect("is of stock lines").results, expected);
+    let answer = answer.expect("is of stock lines");
+    assert_eq!(answer.results, expected);
+    let line = results.len() as u32 - 1;
+    let mismatch = proto::inventory::Mismatch { line, expected: 5, on_hand: -6 };
+    assert_eq!(answer.mismatches, [mismatch]);
 }

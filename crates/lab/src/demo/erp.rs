@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use audit::Findings;
 use client::Client;
-use events::id::OrderId;
 use serde_json::{Value, json};
 
 use super::products::{PRODUCTS, RACE_SKU, SHORT_SKU, UNKNOWN_SKU};
 
+/// The second location of the shop: a store, from which orders are served after the warehouse.
+pub(super) const QUAY: &str = "quay";
+/// One product in so many is there, the best-selling one too.
+const QUAY_HAS: u64 = 3;
 /// The connector's name.
 const CONNECTOR: &str = "warehouse-erp";
 /// So many orders are what the opening stock of the products is for.
@@ -22,6 +25,18 @@ const DAY: u64 = 10_000;
 struct Line {
     document: Value,
     answer: &'static str,
+}
+
+/// Units of an order that leave, by a line of a document.
+#[derive(Debug, Clone)]
+pub(super) struct GoodsIssue {
+    pub(super) order: String,
+    pub(super) line: usize,
+    /// The SKU, and the location that it leaves.
+    pub(super) stock: (String, String),
+    pub(super) units: i64,
+    pub(super) document: String,
+    pub(super) sequence: u64,
 }
 
 /// Some lines that are pushed together.
@@ -61,6 +76,10 @@ impl Push {
         for (sequence, product) in (100..).zip(sold) {
             let units = (product.opening * orders as i64).div_euclid(OPENING_IS_FOR).max(2);
             lines.push(applied(count(product.sku, units, sequence)));
+            // Some of the products are at the quay as well.
+            if sequence % QUAY_HAS == 1 {
+                lines.push(applied(at(QUAY, count(product.sku, units / 4 + 2, sequence))));
+            }
             // Every eighth document is sent again: it has one effect.
             if sequence % 8 == 0 {
                 lines.push(Line {
@@ -110,21 +129,13 @@ impl Push {
         ]
     }
 
-    /// Adds units of a SKU that leave for an order, by a line of a document.
-    #[expect(clippy::too_many_arguments, reason = "a line of an ERP has so many fields")]
-    pub(super) fn goods_issue(
-        &mut self,
-        document: &str,
-        line: usize,
-        sequence: u64,
-        order: &OrderId,
-        sku: &str,
-        units: i64,
-        answer: &'static str,
-    ) {
+    /// Adds units that leave for an order.
+    pub(super) fn goods_issue(&mut self, issue: &GoodsIssue, answer: &'static str) {
+        let GoodsIssue { order, line, stock: (sku, location), units, document, sequence } = issue;
         let document = json!({
             "type": "goods_issue",
             "sku": sku,
+            "location": location,
             "quantity": units,
             "order_id": order,
             "connector": CONNECTOR,
@@ -135,9 +146,9 @@ impl Push {
         self.0.push(Line { document, answer });
     }
 
-    /// Adds a count.
-    pub(super) fn count(&mut self, sku: &str, units: i64, sequence: u64) {
-        self.0.push(applied(count(sku, units, sequence)));
+    /// Adds a count of a SKU at a location.
+    pub(super) fn count(&mut self, (sku, location): &(String, String), units: i64, sequence: u64) {
+        self.0.push(applied(at(location, count(sku, units, sequence))));
     }
 
     /// Pushes the lines.
@@ -162,6 +173,15 @@ impl Push {
 
 fn applied(document: Value) -> Line {
     Line { document, answer: "applied" }
+}
+
+/// The same at another location than the warehouse.
+fn at(location: &str, mut document: Value) -> Value {
+    document["location"] = json!(location);
+    if let Some(id) = document["document"].as_str() {
+        document["document"] = json!(format!("{id}-{location}"));
+    }
+    document
 }
 
 fn count(sku: &str, quantity: i64, sequence: u64) -> Value {
@@ -202,7 +222,10 @@ mod tests {
     fn the_opening_shows_every_answer() {
         let push = Push::opening(2_000, 20);
         let answers = answers(&push);
-        assert_eq!(answers.get("applied"), Some(&(PRODUCTS.len() - 2 + 2)), "{answers:?}");
+        let at_quay = push.0.iter().filter(|line| line.document["location"] == QUAY).count();
+        assert!(at_quay > PRODUCTS.len() / 4, "{at_quay} at the quay");
+        let applied = PRODUCTS.len() - 2 + 2 + at_quay;
+        assert_eq!(answers.get("applied"), Some(&applied), "{answers:?}");
         for other in ["duplicate", "stale", "document_reused", "unknown_sku"] {
             assert!(answers.contains_key(other), "{other}: {answers:?}");
         }

@@ -230,6 +230,9 @@ impl Report {
             number(*tomorrow),
             count(*missing, "line", "lines")
         )?;
+        for (location, units) in &self.shipments.units {
+            writeln!(f, "  {:<44}{:>10}", format!("left {location}"), number(*units))?;
+        }
         writeln!(
             f,
             "  {} counted while goods were on their way: {} booked after the count",

@@ -1,24 +1,28 @@
 //! The warehouse: in the evening it ships what is paid, as far as it is there, and the ERP books it by
 //! goods issues.
 //!
-//! Most orders leave in one part, some in two. Between the two parts the ERP counts some products: a
-//! part of what has left by then is booked only afterwards, with an older sequence than the count.
+//! What is to leave, and from which location, it reads in the inventory's log: what is allocated. Most
+//! orders leave in one part, some in two. Between the two parts the ERP counts some products: a part of
+//! what has left by then is booked only afterwards, with an older sequence than the count.
 
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
 use audit::Findings;
 use client::Client;
+use engine::{Engine, Logged};
 use events::{
-    http::{OrderStatus, OrderView},
     id::OrderId,
+    proto::{
+        Event,
+        event::Body,
+        inventory::{StockLine, inventory_event::Kind},
+    },
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use protocol::id::Shop;
 
-use super::erp::{Answers, Push};
+use super::erp::{Answers, GoodsIssue, Push};
 
-/// Orders that are read at the same time.
-const MAX_READS: usize = 32;
 /// One order in so many leaves tomorrow.
 const TOMORROW: usize = 20;
 /// One order in so many leaves in two parts.
@@ -27,12 +31,15 @@ const IN_PARTS: usize = 4;
 const BOOKED_LATE: usize = 2;
 /// One goods issue in so many is pushed again.
 const REPEATED: usize = 25;
-/// The products that are counted in between, at most.
+/// The stocks that are counted in between, at most.
 const MAX_COUNTED: usize = 8;
 /// The sequences of the evening: of the first parts, of the counts, and of the second parts.
 const FIRST: u64 = 1_000_000;
 const COUNT: u64 = 2_000_000;
 const SECOND: u64 = 3_000_000;
+
+/// A SKU and a location.
+type Stock = (String, String);
 
 /// What left.
 #[derive(Debug, Default)]
@@ -45,80 +52,71 @@ pub struct Shipments {
     pub tomorrow: u64,
     /// Lines of orders that stay, because the warehouse has too little.
     pub missing: u64,
-    /// Products that were counted in between.
+    /// Stocks that were counted in between.
     pub counted: u64,
     /// Units that had left before they were counted, and were booked afterwards.
     pub booked_late: i64,
+    /// By location: the units that left.
+    pub units: BTreeMap<String, i64>,
     /// What the ERP was answered.
     pub answers: Answers,
-    /// Products that have other units on hand than were counted, less what left since.
+    /// Stocks that have other units on hand than were counted, less what left since.
     pub wrong: Findings,
 }
 
-/// Units of a line of an order that leave together.
-#[derive(Debug)]
-struct Part<'a> {
-    order: &'a OrderView,
-    line: usize,
-    units: i64,
-    /// Its document, and the number of the order among those that leave.
-    document: String,
-    sequence: u64,
-}
-
-impl Part<'_> {
-    fn sku(&self) -> &str {
-        self.order.lines[self.line].sku.as_str()
-    }
-}
-
-/// Ships what is paid of these orders.
-pub(super) async fn ship(api: &Client, placed: Vec<OrderId>) -> Result<Shipments> {
-    let reading = placed.into_iter().map(|id| api.order(id));
-    let orders: Vec<_> = stream::iter(reading)
-        .buffered(MAX_READS)
-        .try_filter_map(|order| std::future::ready(Ok(order)))
-        .try_collect()
-        .await
-        .context("read the orders")?;
-    let (paid, other): (Vec<_>, Vec<_>) =
-        orders.into_iter().partition(|order| order.status != OrderStatus::Cancelled);
+/// Ships what is allocated to orders of the shop. `cancelled` is one that is off: a parcel leaves for it
+/// by mistake.
+pub(super) async fn ship(
+    api: &Client,
+    (engine, partition, shop): (&Engine, u32, &Shop),
+    cancelled: Option<OrderId>,
+) -> Result<Shipments> {
+    let allocated = allocated(engine, partition, shop).await.context("read what is allocated")?;
     let mut shipments = Shipments::default();
     let left = on_hand(api).await?;
-    let most = left.iter().max_by_key(|(sku, units)| (**units, sku.as_str()));
-    let most = most.map(|(sku, _)| sku.clone()).unwrap_or_default();
-    let (first, second) = shipments.plan(&paid, left);
+    let most = left.iter().max_by_key(|(stock, units)| (**units, *stock));
+    let most = most.map(|(stock, _)| stock.clone()).unwrap_or_default();
+    let (first, second) = shipments.plan(&allocated, left);
 
     let mut push = Push::default();
     for part in &first {
-        issue(&mut push, part, "applied");
+        push.goods_issue(part, "applied");
     }
     // A parcel leaves for an order that was cancelled, and the ERP books one for an order that nobody
     // placed.
-    if let Some(cancelled) = other.first() {
-        push.goods_issue("GI-WRONG", 0, FIRST, &cancelled.id, &most, 1, "applied_in_excess");
+    let wrong = |document: &str, order: String| GoodsIssue {
+        order,
+        line: 0,
+        stock: most.clone(),
+        units: 1,
+        document: document.to_owned(),
+        sequence: FIRST,
+    };
+    if let Some(cancelled) = cancelled {
+        push.goods_issue(&wrong("GI-WRONG", cancelled.to_string()), "applied_in_excess");
+        *shipments.units.entry(most.1.clone()).or_default() += 1;
     }
-    let nobody = OrderId(uuid::Uuid::from_u128(1));
-    push.goods_issue("GI-NOBODY", 0, FIRST, &nobody, &most, 1, "unknown_order");
+    let nobody = OrderId(uuid::Uuid::from_u128(1)).to_string();
+    push.goods_issue(&wrong("GI-NOBODY", nobody), "unknown_order");
     shipments.answers.append(push.send(api).await.context("ship the first parts")?);
 
     let counted = shipments.count(api, &second).await?;
     let mut push = Push::default();
     for part in &second {
-        issue(&mut push, part, "applied");
+        push.goods_issue(part, "applied");
     }
     for part in first.iter().step_by(REPEATED) {
-        issue(&mut push, part, "duplicate");
+        push.goods_issue(part, "duplicate");
     }
     shipments.answers.append(push.send(api).await.context("ship the second parts")?);
 
     let left = on_hand(api).await?;
-    for (sku, units) in counted {
-        let since = second.iter().filter(|part| part.sku() == sku && part.sequence > COUNT);
+    for (stock, units) in counted {
+        let since = second.iter().filter(|part| part.stock == stock && part.sequence > COUNT);
         let expected = units - since.map(|part| part.units).sum::<i64>();
-        let found = left.get(&sku).copied().unwrap_or_default();
+        let found = left.get(&stock).copied().unwrap_or_default();
         shipments.wrong.expect(found == expected, || {
-            format!("{sku} was counted while goods were on their way: {found}, not {expected}")
+            format!("{stock:?} was counted while goods were on their way: {found}, not {expected}")
         });
     }
     Ok(shipments)
@@ -126,13 +124,13 @@ pub(super) async fn ship(api: &Client, placed: Vec<OrderId>) -> Result<Shipments
 
 impl Shipments {
     /// What leaves in the first and in the second parts, as far as it is there.
-    fn plan<'a>(
+    fn plan(
         &mut self,
-        paid: &'a [OrderView],
-        mut left: HashMap<String, i64>,
-    ) -> (Vec<Part<'a>>, Vec<Part<'a>>) {
+        allocated: &BTreeMap<String, Vec<StockLine>>,
+        mut left: HashMap<Stock, i64>,
+    ) -> (Vec<GoodsIssue>, Vec<GoodsIssue>) {
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        for (number, order) in paid.iter().enumerate() {
+        for (number, (order, lines)) in allocated.iter().enumerate() {
             if number % TOMORROW == TOMORROW - 1 {
                 self.tomorrow += 1;
                 continue;
@@ -141,52 +139,56 @@ impl Shipments {
             let is_late = number % (IN_PARTS * BOOKED_LATE) == 0;
             let at = number as u64;
             let second_sequence = if is_late { FIRST + at } else { SECOND + at };
-            let (before, second_before) = (first.len(), second.len());
-            for (line, it) in order.lines.iter().enumerate() {
-                let quantity = it.quantity.get();
-                let left = left.entry(it.sku.to_string()).or_default();
-                if *left < quantity {
+            let before = (first.len(), second.len());
+            for (line, it) in lines.iter().enumerate() {
+                let stock = (it.sku.clone(), it.location.clone());
+                let left = left.entry(stock.clone()).or_default();
+                if *left < it.quantity {
                     self.missing += 1;
                     continue;
                 }
-                *left -= quantity;
+                *left -= it.quantity;
+                *self.units.entry(it.location.clone()).or_default() += it.quantity;
                 // Half of the units, or every other line.
-                let later = if is_in_parts { i64::midpoint(quantity, line as i64 % 2) } else { 0 };
+                let later =
+                    if is_in_parts { i64::midpoint(it.quantity, line as i64 % 2) } else { 0 };
                 for (parts, units, part, sequence) in [
-                    (&mut first, quantity - later, 1, FIRST + at),
+                    (&mut first, it.quantity - later, 1, FIRST + at),
                     (&mut second, later, 2, second_sequence),
                 ] {
                     if units > 0 {
+                        let (order, stock) = (order.clone(), stock.clone());
                         let document = format!("GI-{number}-{part}");
-                        parts.push(Part { order, line, units, document, sequence });
+                        parts.push(GoodsIssue { order, line, stock, units, document, sequence });
                     }
                 }
             }
-            let in_second = second.len() - second_before;
-            self.orders += u64::from(first.len() - before + in_second > 0);
-            self.in_parts += u64::from(first.len() > before && in_second > 0);
+            let (in_first, in_second) = (first.len() > before.0, second.len() > before.1);
+            self.orders += u64::from(in_first || in_second);
+            self.in_parts += u64::from(in_first && in_second);
         }
         (first, second)
     }
 
-    /// Counts products of which units have left that are booked afterwards; as many as there are then.
-    async fn count(&mut self, api: &Client, second: &[Part<'_>]) -> Result<BTreeMap<String, i64>> {
-        let mut late: BTreeMap<&str, i64> = BTreeMap::new();
+    /// Counts stocks of which units have left that are booked afterwards; as many as there are then.
+    async fn count(&mut self, api: &Client, second: &[GoodsIssue]) -> Result<BTreeMap<Stock, i64>> {
+        let mut late: BTreeMap<&Stock, i64> = BTreeMap::new();
         for part in second.iter().filter(|part| part.sequence < COUNT) {
-            *late.entry(part.sku()).or_default() += part.units;
+            *late.entry(&part.stock).or_default() += part.units;
         }
         let levels = api.levels().await?;
         let mut push = Push::default();
         let mut counted = BTreeMap::new();
         for level in levels {
-            let Some(units) = late.get(level.sku.as_str()) else { continue };
+            let stock = (level.sku.to_string(), level.location.to_string());
+            let Some(units) = late.get(&stock) else { continue };
             // Where all is promised, the count would fall short until the goods issues are booked.
             if level.available < *units || counted.len() == MAX_COUNTED {
                 continue;
             }
             let there = level.on_hand - units;
-            push.count(level.sku.as_str(), there, COUNT);
-            counted.insert(level.sku.to_string(), there);
+            push.count(&stock, there, COUNT);
+            counted.insert(stock, there);
             self.booked_late += units;
         }
         self.counted = counted.len() as u64;
@@ -195,12 +197,31 @@ impl Shipments {
     }
 }
 
-fn issue(push: &mut Push, part: &Part<'_>, answer: &'static str) {
-    let Part { order, line, units, document, sequence } = part;
-    push.goods_issue(document, *line, *sequence, &order.id, part.sku(), *units, answer);
+/// By order: what is allocated to it, by the inventory's log.
+async fn allocated(
+    engine: &Engine,
+    partition: u32,
+    shop: &Shop,
+) -> Result<BTreeMap<String, Vec<StockLine>>> {
+    let mut allocated = BTreeMap::new();
+    let each = |logged: Logged<Event>| {
+        if logged.event.shop != shop.as_str() {
+            return;
+        }
+        let Some(Body::Inventory(event)) = logged.event.body else { return };
+        match event.kind {
+            Some(Kind::Allocated(it)) => _ = allocated.insert(it.order_id, it.lines),
+            Some(Kind::Released(it)) => _ = allocated.remove(&it.order_id),
+            _ => {}
+        }
+    };
+    engine.read_log("inventory", partition, each).await?;
+    Ok(allocated)
 }
 
-async fn on_hand(api: &Client) -> Result<HashMap<String, i64>> {
+async fn on_hand(api: &Client) -> Result<HashMap<Stock, i64>> {
     let levels = api.levels().await.context("read the levels")?;
-    Ok(levels.into_iter().map(|level| (level.sku.to_string(), level.on_hand)).collect())
+    let stock =
+        |level: &events::http::LevelView| (level.sku.to_string(), level.location.to_string());
+    Ok(levels.iter().map(|level| (stock(level), level.on_hand)).collect())
 }

@@ -72,6 +72,15 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
         Inventory::Counted(_) => return Err(WireError::Unexpected("inventory.counted")),
         Inventory::Adjusted(_) => return Err(WireError::Unexpected("inventory.adjusted")),
         Inventory::Released(_) => return Err(WireError::Unexpected("inventory.released")),
+        Inventory::LocationCreated(_) => {
+            return Err(WireError::Unexpected("inventory.location_created"));
+        }
+        Inventory::LocationChanged(_) => {
+            return Err(WireError::Unexpected("inventory.location_changed"));
+        }
+        Inventory::LimitsChanged(_) => {
+            return Err(WireError::Unexpected("inventory.limits_changed"));
+        }
     };
     Ok(Input::Signal { order_id: OrderId::parse(&order_id)?, signal })
 }

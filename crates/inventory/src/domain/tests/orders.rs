@@ -61,7 +61,7 @@ fn only_orders_that_have_units_are_named_and_those_that_take_them_again() {
     for order_id in [first, second] {
         documents.decide(&Input::HoldDue { order_id }, due);
     }
-    documents.decide(&Input::Placed { order_id: order(9_999), lines: lines(&[("A", 1)]) }, NOW);
+    documents.decide(&Input::Placed { order_id: order(9_999), wanted: wanted(&[("A", 1)]) }, NOW);
     assert_eq!(named(&mut documents, "A", 2).0, [order(9_999)]);
 
     let mut documents = held(3 * BLOCK_ORDERS, &[1, BLOCK_ORDERS + 1]);

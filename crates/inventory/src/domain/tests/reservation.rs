@@ -4,8 +4,8 @@ use engine::AnyRows as _;
 
 use super::*;
 
-fn placed(order_id: OrderId, of: &[(&str, i64)]) -> Input {
-    Input::Placed { order_id, lines: lines(of) }
+pub(super) fn placed(order_id: OrderId, of: &[(&str, i64)]) -> Input {
+    Input::Placed { order_id, wanted: wanted(of) }
 }
 
 fn refused(order_id: OrderId, shortages: &[(&str, i64, i64)]) -> Event {
@@ -21,6 +21,7 @@ fn shortages_of(shortages: &[(&str, i64, i64)]) -> Vec<Shortage> {
         sku: stock(sku).sku,
         requested,
         available,
+        location: Some(Location::main()),
     };
     shortages.iter().map(shortage).collect()
 }

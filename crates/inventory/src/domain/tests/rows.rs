@@ -129,6 +129,7 @@ fn keys_and_documents_are_compact_and_readable() {
                         ..document("GI-1", 3).key
                     },
                     sequence: Sequence { epoch: 1, number: 3 },
+                    occurred_at: None,
                 },
                 order_id: order(1),
                 line_id: "1".into(),
@@ -146,18 +147,18 @@ fn keys_and_documents_are_compact_and_readable() {
     let text: Vec<_> =
         documents.0.iter().map(|((table, key), row)| format!("{table} {key} {row}")).collect();
     let expected = [
-        r#"adjustments A@main/erp {"last":[[2,-1],[[1,3],-1]]}"#,
+        r#"adjustments A@main/erp {"last":[[2,-1,1000000],[[1,3],-1,1000000]]}"#,
         r#"counters shop {"orders_held":1}"#,
-        r#"document erp/D2 {"stock":"A@main","sequence":2,"units":{"added":-1}}"#,
-        r#"document erp/GI-1 10 {"stock":"A@main","sequence":[1,3],"units":{"issued":["018f0000-0000-7000-8000-000000000001",1]}}"#,
-        r#"document erp/opening-A {"stock":"A@main","sequence":1,"units":{"counted":9}}"#,
+        r#"document erp/D2 {"stock":"A@main","sequence":2,"units":{"added":-1},"version":2,"on_hand":8,"moved":-1,"time":1000000}"#,
+        r#"document erp/GI-1 10 {"stock":"A@main","sequence":[1,3],"units":{"issued":["018f0000-0000-7000-8000-000000000001",1]},"version":3,"on_hand":7,"moved":-1,"time":1000000}"#,
+        r#"document erp/opening-A {"stock":"A@main","sequence":1,"units":{"counted":9},"version":1,"on_hand":9,"moved":9,"time":1000000}"#,
         r#"order_block 00000000/A@main {"orders":[["018f0000-0000-7000-8000-000000000001",1]]}"#,
         "product A {}",
         "product B {}",
         "product C {}",
         "product D {}",
         r#"reservation 018f0000-0000-7000-8000-000000000001 {"status":"held","version":1,"lines":[{"stock":"A@main","units":1}],"deadline":"1970-01-01T00:31:40.000Z","block":0,"context":{"correlation_id":"request","traceparent":""}}"#,
-        r#"stock A@main {"on_hand":7,"held":1,"allocated":0,"version":3,"connectors":{"erp":{"counted":1,"adjusted":[1,3]}},"blocks":[0]}"#,
+        r#"stock A@main {"on_hand":7,"held":1,"allocated":0,"version":3,"connectors":{"erp":{"counted":1,"as_of":1000000,"adjusted":[1,3]}},"blocks":[0]}"#,
     ];
     assert_eq!(text, expected);
 }

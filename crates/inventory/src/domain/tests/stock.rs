@@ -3,7 +3,7 @@
 use StockResult::{Applied, DocumentReused, Duplicate, OutOfRange, Stale, UnknownSku};
 use events::id::MAX_UNITS;
 
-use super::{super::stock::Sequences, trade::Trade, *};
+use super::{super::stock::Sequences, locations, trade::Trade, *};
 
 pub(super) fn line(sku: &str, id: &str, sequence: i64, units: Units) -> StockLine {
     let reason = match units {
@@ -11,7 +11,7 @@ pub(super) fn line(sku: &str, id: &str, sequence: i64, units: Units) -> StockLin
         Units::Added(_) => "because".to_owned(),
     };
     let (stock, document, line_id) = (stock(sku), document(id, sequence), String::new());
-    StockLine { stock, document, units, reason, line_id }
+    StockLine { stock, document, units, expected: None, reason, line_id }
 }
 
 pub(super) fn count(sku: &str, id: &str, sequence: i64, quantity: i64) -> StockLine {
@@ -117,10 +117,12 @@ fn another_reason_does_not_make_another_document() {
 
 #[test]
 fn a_documents_id_cannot_be_used_again_for_something_else() {
-    let elsewhere = StockId { location: Location::parse("attic").expect("valid"), ..stock("A") };
+    let attic = locations::code("attic");
+    let elsewhere = StockId { location: attic.clone(), ..stock("A") };
     let elsewhere = StockLine { stock: elsewhere, ..adjustment("A", "D1", 2, 3) };
+    let created = LocationFact::Created(LocationDetails::main());
     check(
-        &[on_hand("A", 5), event(adjustment("A", "D1", 2, 3), 8)],
+        &[Event::Location(attic, created), on_hand("A", 5), event(adjustment("A", "D1", 2, 3), 8)],
         &record(&[
             adjustment("A", "D1", 2, 4),
             adjustment("A", "D1", 3, 3),
@@ -329,13 +331,95 @@ fn an_epoch_restarts_a_numbering_that_one_wrong_sequence_had_used_up() {
     );
 }
 
+/// A line of the connector `till`.
+fn of_till(mut line: StockLine) -> StockLine {
+    line.document.key.connector = Connector::parse("till").expect("valid");
+    line
+}
+
+/// The line as of so many milliseconds before now, or for a till: when it happened.
+fn before_now(mut line: StockLine, millis: i64) -> StockLine {
+    line.document.occurred_at = Some(Timestamp::from_millis(NOW.millis() - millis));
+    line
+}
+
+#[test]
+fn a_count_keeps_what_other_connectors_changed_after_the_time_as_of_which_it_was_made() {
+    let sold =
+        |id: &str, sequence, millis| of_till(before_now(adjustment("A", id, sequence, -1), millis));
+    let given = [
+        event(count("A", "C1", 1, 10), 10),
+        event(sold("T1", 1, 500), 9),
+        event(sold("T2", 2, 300), 8),
+        event(sold("T3", 3, 100), 7),
+        event(before_now(adjustment("A", "D2", 2, 4), 100), 11),
+    ];
+    // What its own connector changed before, by its sequence, is in it, whenever that was.
+    let counted = before_now(count("A", "C3", 3, 20), 300);
+    check(
+        &given,
+        &record(std::slice::from_ref(&counted)),
+        &answered(&[Applied], &[event(counted, 19)]),
+    );
+    let of_now = count("A", "C3", 3, 20);
+    check(
+        &given,
+        &record(std::slice::from_ref(&of_now)),
+        &answered(&[Applied], &[event(of_now, 20)]),
+    );
+}
+
+#[test]
+fn a_count_as_of_a_time_before_that_of_another_connector_is_stale() {
+    let theirs = of_till(before_now(count("A", "T1", 1, 9), 200));
+    check(
+        &[event(theirs, 9)],
+        &record(&[
+            before_now(count("A", "C1", 1, 5), 200),
+            before_now(count("A", "C2", 2, 6), 201),
+            before_now(count("A", "C3", 3, 7), 199),
+        ]),
+        &answered(&[Stale, Stale, Applied], &[event(before_now(count("A", "C3", 3, 7), 199), 7)]),
+    );
+}
+
+#[test]
+fn a_time_to_come_is_that_when_the_line_came() {
+    let ahead = |line| before_now(line, -1_000_000);
+    let (first, second) = (ahead(count("A", "C1", 1, 5)), of_till(count("A", "T1", 1, 6)));
+    let second = before_now(second, -1);
+    let mut state = catalogue();
+    let input = record(&[first]);
+    for event in decide(Policy::default(), &state, &input, NOW).events {
+        fold(&mut state, &event);
+    }
+    let later = Timestamp::from_millis(NOW.millis() + 1);
+    let decision = decide(Policy::default(), &state, &record(std::slice::from_ref(&second)), later);
+    assert_eq!(decision, answered(&[Applied], &[event(second, 6)]));
+}
+
+#[test]
+fn a_line_that_expects_other_units_changes_nothing_and_names_both_values() {
+    let expects = |expected, line: StockLine| StockLine { expected: Some(expected), ..line };
+    let (right, taken) =
+        (expects(5, count("A", "D2", 3, 7)), expects(7, adjustment("A", "D3", 4, -1)));
+    check(
+        &[on_hand("A", 5)],
+        &record(&[expects(4, count("A", "D1", 2, 9)), right.clone(), taken.clone()]),
+        &answered(
+            &[StockResult::Mismatch { expected: 4, on_hand: 5 }, Applied, Applied],
+            &[event(right, 7), event(taken, 6)],
+        ),
+    );
+}
+
 #[test]
 fn lines_weigh_what_they_cost() {
     let lines = [count("A", "D1", 1, 1), count("B", "D2", 2, 1)];
     assert_eq!(Inventory::weight(&record(&lines)), 2);
     let placed = |count: usize| Input::Placed {
         order_id: order(1),
-        lines: std::iter::repeat_n(Line { stock: stock("A"), units: 1 }, count).collect(),
+        wanted: std::iter::repeat_n((stock("A").sku, 1), count).collect(),
     };
     assert_eq!(
         [0, 1, 32, 33, 2_000].map(|lines| Inventory::weight(&placed(lines))),
@@ -357,13 +441,17 @@ fn lines_of_one_command_are_decided_as_if_each_came_by_itself() {
             for line in together {
                 let line = record(std::slice::from_ref(line));
                 let decision = decide(Policy::default(), &by_themselves, &line, now);
-                decision.events.iter().for_each(|event| drop(fold(&mut by_themselves, event)));
+                for event in &decision.events {
+                    fold_at(&mut by_themselves, event, now);
+                }
                 events.extend(decision.events);
             }
             assert_eq!(decision.events, events, "{together:?}");
             lines += together.len();
         }
-        decision.events.iter().for_each(|event| drop(fold(&mut state, event)));
+        for event in &decision.events {
+            fold_at(&mut state, event, now);
+        }
     }
     assert!(lines > 500, "{lines} lines");
 }
@@ -382,6 +470,7 @@ fn versions_count_the_events_of_a_stock() {
     }
     let row = state.stocks.get(&stock("A")).expect("exists");
     assert_eq!((row.version, row.on_hand, row.held), (4, 3, 8));
-    let last = Sequences { counted: Some(at(2)), adjusted: Some(at(3)) };
+    let as_of = Some(NOW.millis());
+    let last = Sequences { counted: Some(at(2)), as_of, adjusted: Some(at(3)) };
     assert_eq!(row.connectors.values().collect::<Vec<_>>(), [&last]);
 }

@@ -83,8 +83,8 @@ impl Trade {
         for _ in 0..self.below(4) {
             *units.entry(self.sku()).or_insert(0) += 1 + self.below(8);
         }
-        let lines = units.into_iter().map(|(stock, units)| Line { stock, units }).collect();
-        Input::Placed { order_id, lines }
+        let wanted = units.into_iter().map(|(stock, units): (StockId, i64)| (stock.sku, units));
+        Input::Placed { order_id, wanted: wanted.collect() }
     }
 
     fn record(&mut self) -> Input {
@@ -110,7 +110,12 @@ impl Trade {
             _ => Units::Added(self.below(50) - 15),
         };
         let (reason, line_id) = (String::new(), String::new());
-        let line = StockLine { stock: self.sku(), document, units, reason, line_id };
+        if self.below(3) == 0 {
+            let ago = self.below(300_000);
+            document.occurred_at = Some(Timestamp::from_millis(self.now - ago));
+        }
+        let expected = None;
+        let line = StockLine { stock: self.sku(), document, units, expected, reason, line_id };
         self.pushed.push(line.clone());
         line
     }
@@ -161,6 +166,7 @@ fn fold_and_check(state: &mut State, event: &Event, orders: &[OrderId]) {
         assert_eq!((row.held, row.allocated), (held, allocated), "{id} after {event:?}");
         assert!(row.held >= 0 && row.allocated >= 0, "{id} after {event:?}");
         match event {
+            Event::Location(..) => {}
             Event::Reservation(..) => assert!(
                 promised_of(row) <= row.on_hand.max(promised_of(&before)),
                 "{id}: {event:?} promised what is not there"
@@ -196,7 +202,7 @@ fn nothing_is_promised_twice_and_what_falls_short_is_said() {
             };
             let before = match event {
                 Event::Stock(id, _) => free(&state, id),
-                Event::Reservation(..) => 0,
+                Event::Reservation(..) | Event::Location(..) => 0,
             };
             fold_and_check(&mut state, event, &trade.placed);
             let Event::Stock(
@@ -229,6 +235,8 @@ fn kind(event: &Event) -> &'static str {
         }
         Event::Stock(_, StockFact::Shipped { .. }) => "shipped in excess",
         Event::Stock(_, StockFact::Short { .. }) => "short",
+        Event::Stock(_, StockFact::LimitsChanged { .. }) => "limits changed",
+        Event::Location(..) => "location",
         Event::Reservation(_, ReservationFact::Reserved { .. }) => "reserved",
         Event::Reservation(_, ReservationFact::Refused { .. }) => "refused",
         Event::Reservation(_, ReservationFact::Allocated { .. }) => "allocated",

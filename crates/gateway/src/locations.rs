@@ -1,0 +1,269 @@
+//! `/v1/shops/{shop}/locations`, and the limits of the stock at them.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use events::{
+    http::LocationView,
+    id::{Location, MAX_UNITS, Sku},
+    proto::{
+        command,
+        inventory::{
+            self, LocationKind, LocationResult, PutLocationAnswer, SetStockLimitsAnswer,
+            StockLimitsResult,
+        },
+    },
+};
+use protocol::{id::ParseError, subject::Lane};
+use serde_json::{Value, json};
+
+use crate::{
+    body::JsonBytes,
+    bulk::UnknownResult,
+    extract::{LocationPath, RequestContext, SkuPath},
+    fields::{self, Fields, flag, integer, object, text, within},
+    problem::{Code, FieldError, Problem, RETRY_AFTER_S},
+    services::Reply,
+    state::AppState,
+    view,
+};
+
+/// The priority of a location for which none is given.
+const DEFAULT_PRIORITY: u32 = 100;
+
+/// `GET /locations`.
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({"locations": read(&state, &context).await?})))
+}
+
+/// `GET /locations/{code}`.
+pub(crate) async fn get(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    LocationPath(code): LocationPath,
+) -> Result<Json<LocationView>, Problem> {
+    let found = read(&state, &context).await?.into_iter().find(|it| it.code == code);
+    found.map(Json).ok_or_else(|| Problem::not_found("location", code.as_str()))
+}
+
+async fn read(state: &AppState, context: &RequestContext) -> Result<Vec<LocationView>, Problem> {
+    let question = inventory::ListLocations {};
+    let locations = state.services.query_all(context, question).await?.locations;
+    Ok(locations.into_iter().map(view::location).collect::<Result<_, _>>()?)
+}
+
+/// `PUT /locations/{code}`.
+pub(crate) async fn put(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    LocationPath(code): LocationPath,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Response, Problem> {
+    let location = fields::body(&bytes, |node, path, errors| {
+        object(node, path, errors, |fields| Some(location(fields)))
+    })?;
+    let (kind, country) = (location.kind(), location.country.clone());
+    let mut shown = json!({
+        "code": code,
+        "kind": view::location_kind(kind),
+        "priority": location.priority,
+        "fulfils_online": location.fulfils_online,
+        "active": location.active,
+    });
+    if !country.is_empty() {
+        shown["country"] = json!(country);
+    }
+    let put = inventory::PutLocation { code: code.to_string(), location: Some(location) };
+    let command = context.command(None, &bytes, command::Body::PutLocation(put));
+    let command_id = command.id.clone();
+    let services = &state.services;
+    let reply =
+        services.send::<PutLocationAnswer>(&context, Lane::Live, command, state.answer_timeout);
+    let answer = match reply.await? {
+        Reply::Answered(answer) => answer,
+        Reply::Pending => return Ok(pending(&command_id)),
+    };
+    let (status, result) = match answer.body.result() {
+        LocationResult::Created => (StatusCode::CREATED, "created"),
+        LocationResult::Changed => (StatusCode::OK, "changed"),
+        LocationResult::Unchanged => (StatusCode::OK, "unchanged"),
+        LocationResult::TooMany => {
+            let detail = "the shop has as many locations as one may have".to_owned();
+            return Err(Problem::new(Code::TooManyLocations, detail));
+        }
+        LocationResult::Unspecified => return Err(UnknownResult.into()),
+    };
+    shown["result"] = json!(result);
+    Ok(answer.mark((status, Json(shown))))
+}
+
+/// Reads a location.
+fn location(fields: &mut Fields<'_, '_>) -> inventory::Location {
+    let kind = fields.optional("kind", text(kind)).unwrap_or(LocationKind::Warehouse);
+    let priority = fields.optional("priority", integer(priority)).unwrap_or(DEFAULT_PRIORITY);
+    let fulfils_online = fields.optional("fulfils_online", flag).unwrap_or(true);
+    let country = fields.optional("country", text(country)).unwrap_or_default();
+    let active = fields.optional("active", flag).unwrap_or(true);
+    let kind = kind.into();
+    inventory::Location { kind, priority, fulfils_online, country, active }
+}
+
+fn kind(value: &str) -> Result<LocationKind, ParseError> {
+    match value {
+        "warehouse" => Ok(LocationKind::Warehouse),
+        "store" => Ok(LocationKind::Store),
+        "other" => Ok(LocationKind::Other),
+        _ => Err(ParseError::new("kind", "must be warehouse, store or other", value)),
+    }
+}
+
+fn priority(number: i64) -> Result<u32, ParseError> {
+    let refused = |_| ParseError::new("priority", "must be 0 to 4294967295", &number.to_string());
+    u32::try_from(number).map_err(refused)
+}
+
+fn country(value: &str) -> Result<String, ParseError> {
+    let is_code = value.len() == 2 && value.bytes().all(|byte| byte.is_ascii_uppercase());
+    let rule = "must be a code of ISO 3166-1, two upper-case letters";
+    if is_code { Ok(value.to_owned()) } else { Err(ParseError::new("country", rule, value)) }
+}
+
+/// `PUT /inventory/{sku}/limits`.
+pub(crate) async fn put_limits(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    SkuPath(sku): SkuPath,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Response, Problem> {
+    let (location, limits) =
+        fields::body(&bytes, |node, path, errors| object(node, path, errors, limits))?;
+    let set = inventory::SetStockLimits {
+        sku: sku.to_string(),
+        location: location.to_string(),
+        limits: Some(limits),
+    };
+    let command = context.command(None, &bytes, command::Body::SetStockLimits(set));
+    let command_id = command.id.clone();
+    let services = &state.services;
+    let reply =
+        services.send::<SetStockLimitsAnswer>(&context, Lane::Live, command, state.answer_timeout);
+    let answer = match reply.await? {
+        Reply::Answered(answer) => answer,
+        Reply::Pending => return Ok(pending(&command_id)),
+    };
+    let result = match answer.body.result() {
+        StockLimitsResult::Changed => "changed",
+        StockLimitsResult::Unchanged => "unchanged",
+        StockLimitsResult::UnknownSku => return Err(Problem::not_found("product", sku.as_str())),
+        StockLimitsResult::UnknownLocation => return Err(unknown_location(&location)),
+        StockLimitsResult::Unspecified => return Err(UnknownResult.into()),
+    };
+    Ok(answer.mark(Json(limits_view(&sku, &location, limits, result))))
+}
+
+fn limits_view(
+    sku: &Sku,
+    location: &Location,
+    limits: inventory::StockLimits,
+    result: &str,
+) -> Value {
+    json!({
+        "sku": sku,
+        "location": location,
+        "safety_stock": limits.safety_stock,
+        "backorder_limit": limits.backorder_limit,
+        "result": result,
+    })
+}
+
+/// Reads the limits of a stock, and its location.
+fn limits(fields: &mut Fields<'_, '_>) -> Option<(Location, inventory::StockLimits)> {
+    let location = fields.optional("location", text(Location::parse));
+    let safety_stock = fields.required("safety_stock", integer(units("safety_stock")));
+    let backorder_limit = fields.required("backorder_limit", integer(units("backorder_limit")));
+    let limits =
+        inventory::StockLimits { safety_stock: safety_stock?, backorder_limit: backorder_limit? };
+    Some((location.unwrap_or_else(Location::main), limits))
+}
+
+fn units(what: &'static str) -> impl FnOnce(i64) -> Result<i64, ParseError> {
+    move |units| within(what, "must be 0 to 1000000000", 0..=MAX_UNITS, units)
+}
+
+/// A location that the shop does not have.
+fn unknown_location(code: &Location) -> Problem {
+    let detail = format!("the shop has no location {code}");
+    Problem::fields(vec![FieldError { field: "location".to_owned(), detail }])
+}
+
+fn pending(command_id: &str) -> Response {
+    let retry_after = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
+    (StatusCode::ACCEPTED, retry_after, Json(json!({"command_id": command_id}))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn read_location(body: &str) -> Result<inventory::Location, Vec<String>> {
+        let read = fields::line(body.as_bytes(), |node, path, errors| {
+            object(node, path, errors, |fields| Some(location(fields)))
+        });
+        read.map_err(|errors| errors.into_iter().map(|error| error.field).collect())
+    }
+
+    #[test]
+    fn a_location_has_what_is_said_and_otherwise_serves_orders() {
+        let store = r#"{"kind":"store","priority":7,"fulfils_online":false,"country":"DE",
+            "active":false}"#;
+        let expected = inventory::Location {
+            kind: LocationKind::Store.into(),
+            priority: 7,
+            fulfils_online: false,
+            country: "DE".into(),
+            active: false,
+        };
+        assert_eq!(read_location(store), Ok(expected));
+        let usual = inventory::Location {
+            kind: LocationKind::Warehouse.into(),
+            priority: 100,
+            fulfils_online: true,
+            country: String::new(),
+            active: true,
+        };
+        assert_eq!(read_location("{}"), Ok(usual));
+    }
+
+    #[test]
+    fn every_wrong_field_of_a_location_is_named() {
+        let wrong = r#"{"kind":"shed","priority":-1,"fulfils_online":1,"country":"Germany",
+            "active":"yes","more":1}"#;
+        let names = ["kind", "priority", "fulfils_online", "country", "active", "more"];
+        assert_eq!(read_location(wrong), Err(names.map(str::to_owned).to_vec()));
+    }
+
+    #[test]
+    fn limits_are_units_of_a_location() {
+        let read = |body: &str| {
+            fields::line(body.as_bytes(), |node, path, errors| object(node, path, errors, limits))
+        };
+        let (location, limits) =
+            read(r#"{"safety_stock":2,"backorder_limit":5}"#).expect("is valid");
+        assert_eq!(
+            (location, limits.safety_stock, limits.backorder_limit),
+            (Location::main(), 2, 5)
+        );
+        let errors = read(r#"{"location":"X","safety_stock":-1}"#).expect_err("is wrong");
+        let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(named, ["location", "safety_stock", "backorder_limit"]);
+    }
+}

@@ -1,0 +1,221 @@
+//! Several locations: which of them there are, and which of them serve an order.
+
+use StockResult::{Applied, UnknownLocation};
+
+use super::{
+    super::{locations::MAX_LOCATIONS, stock::Limits},
+    reservation::placed,
+    stock::{count, record},
+    *,
+};
+
+pub(super) fn code(code: &str) -> Location {
+    Location::parse(code).expect("valid")
+}
+
+fn details(priority: u32) -> LocationDetails {
+    LocationDetails { priority, ..LocationDetails::main() }
+}
+
+fn put(location: &str, details: &LocationDetails) -> Input {
+    Input::PutLocation { code: code(location), details: details.clone() }
+}
+
+fn created(location: &str, details: &LocationDetails) -> Event {
+    Event::Location(code(location), LocationFact::Created(details.clone()))
+}
+
+fn answer(result: LocationResult, events: &[Event]) -> Decision<Event, Answer> {
+    Decision::answered(events.to_vec(), Answer::Location(result))
+}
+
+fn at_location(sku: &str, location: &str) -> StockId {
+    StockId { location: code(location), ..super::stock(sku) }
+}
+
+/// The opening count of a SKU at a location.
+fn opening(sku: &str, location: &str, units: i64) -> Event {
+    let document = document(&format!("opening-{sku}-{location}"), 1);
+    let fact = StockFact::Counted { document, quantity: units, on_hand: units };
+    Event::Stock(at_location(sku, location), fact)
+}
+
+fn lines_at(lines: &[(&str, &str, i64)]) -> Lines {
+    let line = |(sku, location, units): &(&str, &str, i64)| Line {
+        stock: at_location(sku, location),
+        units: *units,
+    };
+    lines.iter().map(line).collect()
+}
+
+fn reserved_at(order_id: OrderId, lines: &[(&str, &str, i64)]) -> Event {
+    let expires_at = NOW + Policy::default().hold_ttl;
+    reservation(order_id, ReservationFact::Reserved { lines: lines_at(lines), expires_at })
+}
+
+fn refused(order_id: OrderId, shortages: &[(&str, i64, i64, Option<&str>)]) -> Event {
+    let shortage = |(sku, requested, available, location): &(&str, i64, i64, Option<&str>)| {
+        let (sku, location) = (super::stock(sku).sku, location.map(code));
+        Shortage { sku, requested: *requested, available: *available, location }
+    };
+    let shortages = shortages.iter().map(shortage).collect();
+    reservation(order_id, ReservationFact::Refused { shortages })
+}
+
+/// `berlin` comes before `main`, and `attic` serves nobody.
+fn places() -> Vec<Event> {
+    let attic = LocationDetails { fulfils_online: false, ..details(1) };
+    vec![created("berlin", &details(50)), created("attic", &attic)]
+}
+
+/// What follows from an order after these events, where orders may be split.
+#[track_caller]
+fn check_split(given: &[Event], when: &Input, then: &[Event]) {
+    let mut state = catalogue();
+    for event in given {
+        fold(&mut state, event);
+    }
+    let policy = Policy { split_shipments: true, ..Policy::default() };
+    assert_eq!(decide(policy, &state, when, NOW).events, then);
+}
+
+#[test]
+fn a_location_is_created_changed_and_left_as_it_is() {
+    let (first, second) = (details(7), LocationDetails { active: false, ..details(7) });
+    let new = created("berlin", &first);
+    let input = put("berlin", &first);
+    check(&[], &input, &answer(LocationResult::Created, std::slice::from_ref(&new)));
+    check(std::slice::from_ref(&new), &input, &answer(LocationResult::Unchanged, &[]));
+    let fact = LocationFact::Changed { before: first, after: second.clone() };
+    let changed = Event::Location(code("berlin"), fact);
+    check(
+        std::slice::from_ref(&new),
+        &put("berlin", &second),
+        &answer(LocationResult::Changed, std::slice::from_ref(&changed)),
+    );
+    let mut state = catalogue();
+    fold(&mut state, &new);
+    fold(&mut state, &changed);
+    assert_eq!(Inventory::version(&state, &changed), 2);
+}
+
+#[test]
+fn main_is_there_from_the_beginning() {
+    let same = LocationDetails::main();
+    check(&[], &put("main", &same), &answer(LocationResult::Unchanged, &[]));
+    let after = details(7);
+    let fact = LocationFact::Changed { before: same, after: after.clone() };
+    let changed = Event::Location(Location::main(), fact);
+    check(&[], &put("main", &after), &answer(LocationResult::Changed, &[changed]));
+}
+
+#[test]
+fn a_shop_has_no_more_locations_than_a_row_can_hold() {
+    let given: Vec<_> =
+        (0..MAX_LOCATIONS).map(|number| created(&format!("l{number}"), &details(1))).collect();
+    check(&given, &put("more", &details(1)), &answer(LocationResult::TooMany, &[]));
+}
+
+#[test]
+fn stock_at_a_location_that_the_shop_does_not_have_is_refused_by_name() {
+    let line = StockLine { stock: at_location("A", "berlin"), ..count("A", "D1", 1, 5) };
+    let input = record(std::slice::from_ref(&line));
+    check(&[], &input, &answered(&[UnknownLocation], &[]));
+    let fact = StockFact::Counted { document: line.document, quantity: 5, on_hand: 5 };
+    let counted = Event::Stock(line.stock, fact);
+    check(&[created("berlin", &details(1))], &input, &answered(&[Applied], &[counted]));
+}
+
+#[test]
+fn an_order_is_served_from_the_first_location_that_has_all_of_it() {
+    let mut given = places();
+    given.extend([opening("A", "main", 5), opening("A", "attic", 50), opening("A", "berlin", 3)]);
+    given.extend([opening("B", "main", 5), opening("B", "berlin", 1)]);
+    let of = |lines: &[(&str, &str, i64)]| facts(&[reserved_at(order(1), lines)]);
+    check(&given, &placed(order(1), &[("A", 3)]), &of(&[("A", "berlin", 3)]));
+    check(&given, &placed(order(1), &[("A", 4)]), &of(&[("A", "main", 4)]));
+    let both = placed(order(1), &[("A", 1), ("B", 2)]);
+    check(&given, &both, &of(&[("A", "main", 1), ("B", "main", 2)]));
+}
+
+#[test]
+fn an_order_that_no_location_has_all_of_names_what_is_missing_where_least_is() {
+    let mut given = places();
+    given.extend([opening("A", "main", 5), opening("A", "berlin", 3), opening("B", "berlin", 9)]);
+    let (six, two) = (placed(order(1), &[("A", 6)]), placed(order(1), &[("A", 5), ("B", 3)]));
+    check(&given, &six, &facts(&[refused(order(1), &[("A", 6, 5, Some("main"))])]));
+    check(&given, &two, &facts(&[refused(order(1), &[("A", 5, 3, Some("berlin"))])]));
+}
+
+#[test]
+fn an_order_that_may_be_split_is_served_from_the_first_locations_that_have_some() {
+    let mut given = places();
+    given.extend([opening("A", "main", 5), opening("A", "berlin", 3), opening("B", "berlin", 9)]);
+    check_split(
+        &given,
+        &placed(order(1), &[("A", 7), ("B", 2)]),
+        &[reserved_at(order(1), &[("A", "berlin", 3), ("A", "main", 4), ("B", "berlin", 2)])],
+    );
+    let whole = placed(order(1), &[("A", 4)]);
+    check_split(&given, &whole, &[reserved_at(order(1), &[("A", "main", 4)])]);
+    let too_much = placed(order(1), &[("A", 9)]);
+    check_split(&given, &too_much, &[refused(order(1), &[("A", 9, 8, None)])]);
+}
+
+#[test]
+fn a_location_that_is_not_in_use_serves_nobody() {
+    let before = LocationDetails::main();
+    let after = LocationDetails { active: false, ..before.clone() };
+    let closed = Event::Location(Location::main(), LocationFact::Changed { before, after });
+    check(
+        &[on_hand("A", 5), closed.clone()],
+        &placed(order(1), &[("A", 1)]),
+        &facts(&[refused(order(1), &[("A", 1, 0, None)])]),
+    );
+    check(&[closed], &placed(order(1), &[]), &facts(&[reserved(order(1), &[])]));
+}
+
+#[test]
+fn safety_stock_is_not_sold_and_a_backorder_limit_is_sold_beyond_what_is_there() {
+    let limited = |safety_stock, backorder_limit| {
+        let after = Limits { safety_stock, backorder_limit };
+        Event::Stock(stock("A"), StockFact::LimitsChanged { before: Limits::default(), after })
+    };
+    let six = placed(order(1), &[("A", 6)]);
+    let main = Some("main");
+    check(
+        &[on_hand("A", 7), limited(2, 0)],
+        &six,
+        &facts(&[refused(order(1), &[("A", 6, 5, main)])]),
+    );
+    check(&[on_hand("A", 4), limited(0, 2)], &six, &facts(&[reserved(order(1), &[("A", 6)])]));
+    check(
+        &[on_hand("A", 4), limited(1, 2)],
+        &six,
+        &facts(&[refused(order(1), &[("A", 6, 5, main)])]),
+    );
+    // What may be sold beyond what is there is not short.
+    let sold = [on_hand("A", 4), limited(0, 2), reserved(order(1), &[("A", 5)])];
+    let (fewer, short) = (count("A", "D1", 2, 3), count("A", "D1", 2, 2));
+    let counted = |line: &StockLine| super::stock::event(line.clone(), 5 - 2);
+    check(&sold, &record(std::slice::from_ref(&fewer)), &answered(&[Applied], &[counted(&fewer)]));
+    let counted = super::stock::event(short.clone(), 2);
+    let says = super::stock::short("A", 2, 5, &[order(1)]);
+    check(&sold, &record(&[short]), &answered(&[Applied], &[counted, says]));
+}
+
+#[test]
+fn limits_are_set_for_what_there_is() {
+    let limits = Limits { safety_stock: 2, backorder_limit: 1 };
+    let set = |stock: StockId| Input::SetLimits { stock, limits };
+    let answer =
+        |result, events: &[Event]| Decision::answered(events.to_vec(), Answer::Limits(result));
+    let fact = StockFact::LimitsChanged { before: Limits::default(), after: limits };
+    let changed = Event::Stock(stock("A"), fact);
+    let events = std::slice::from_ref(&changed);
+    check(&[], &set(stock("A")), &answer(LimitsResult::Changed, events));
+    check(events, &set(stock("A")), &answer(LimitsResult::Unchanged, &[]));
+    check(&[], &set(stock("X")), &answer(LimitsResult::UnknownSku, &[]));
+    let nowhere = set(at_location("A", "berlin"));
+    check(&[], &nowhere, &answer(LimitsResult::UnknownLocation, &[]));
+}
