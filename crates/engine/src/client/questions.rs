@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Client, ParkedInput, ParkedPage, Position, Redriving, WireError, client::QUERY_RETRY_PAUSE,
-    jetstream::retry::jittered, operate::parked::MAX_PARKED_PART,
+    jetstream::retry::jittered, operate::parked::{MAX_INPUT_BYTES, MAX_PARKED_PART},
 };
 
 /// How long a question is tried while nobody runs the partition.
@@ -246,7 +246,7 @@ impl Client {
     }
 
     /// Lets what is parked for an aggregate be handled again, in order. `id` is the first of them;
-    /// `edited` its bytes as they should have been.
+    /// `edited` its bytes as they should have been, at most as many as the inbox takes.
     pub async fn redrive(
         &self,
         service: &str,
@@ -254,6 +254,15 @@ impl Client {
         id: &str,
         edited: Option<&[u8]>,
     ) -> Result<Redriving, AskError> {
+        if let Some(bytes) = edited.map(<[u8]>::len).filter(|bytes| *bytes > MAX_INPUT_BYTES) {
+            return Err(AskError::Failed {
+                service: service.to_owned(),
+                kind: QueryFailureKind::Refused,
+                detail: format!(
+                    "the edited message has {bytes} bytes, and {MAX_INPUT_BYTES} are the most"
+                ),
+            });
+        }
         let redrive = proto::Redrive { id: id.to_owned(), edited: edited.map(<[u8]>::to_vec) };
         let question = OfEngine::Redrive(redrive);
         let outcome: proto::RedriveOutcome =
