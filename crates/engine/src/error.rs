@@ -88,6 +88,20 @@ pub enum Error {
         /// The last sequence of the stream.
         last: u64,
     },
+    /// A stream is not the one in which the position was reached.
+    #[error(
+        "{stream} was created anew since {service} handled it up to {position}: what it holds up to \
+         there was never handled; restore the stream that was lost, or continue with the stream as \
+         it is with `tradewind positions reset {service} PARTITION SOURCE`"
+    )]
+    StreamReplaced {
+        /// The service that reads the stream.
+        service: &'static str,
+        /// The stream.
+        stream: String,
+        /// The last sequence handled of the stream before it.
+        position: u64,
+    },
     /// The log ends before what was folded of it: going on would contradict what was answered.
     #[error(
         "{stream} ends at {last}, but the projection of {service} holds it up to {position}: the \
@@ -255,9 +269,10 @@ impl Error {
     /// Why the partition failed, for metrics.
     pub(crate) fn cause(&self) -> RestartCause {
         match self {
-            Self::InputsLost { .. } | Self::PositionBeyondEnd { .. } | Self::LogLost { .. } => {
-                RestartCause::Position
-            }
+            Self::InputsLost { .. }
+            | Self::PositionBeyondEnd { .. }
+            | Self::StreamReplaced { .. }
+            | Self::LogLost { .. } => RestartCause::Position,
             Self::Fenced { .. } | Self::Superseded { .. } => RestartCause::Fenced,
             Self::LeaseLost { .. } | Self::LeaseHeld { .. } => RestartCause::LeaseLost,
             Self::Unreadable { .. } | Self::Undecodable { .. } | Self::Version { .. } => {

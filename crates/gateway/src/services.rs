@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderName, HeaderValue},
     response::{IntoResponse, Response},
 };
-use engine::{AskError, Client, Outcome, SendError, Watch};
+use engine::{Client, Outcome, SendError, Watch};
 use events::{
     answers::CommandAnswer,
     id::{OrderId, Sku},
@@ -164,9 +164,9 @@ impl Services {
     ) -> Result<Option<Q::Answer>, Problem> {
         let (shop, at_least) = (&context.shop, context.seen.of_service(Q::SERVICE));
         let found = self.client().query(Q::SERVICE, shop, question.encode(), at_least).await;
-        let found = found.map_err(|error| match error {
-            AskError::Silent { .. } => Problem::unavailable(&error),
-            AskError::Failed { .. } | AskError::Unreadable { .. } => Problem::internal(&error),
+        let found = found.map_err(|error| {
+            let is_temporary = error.is_unavailable();
+            if is_temporary { Problem::unavailable(&error) } else { Problem::internal(&error) }
         })?;
         let read = found.map(<Q::Answer as Message>::decode).transpose();
         read.map_err(|error| Problem::internal(&error))

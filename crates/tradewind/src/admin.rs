@@ -197,6 +197,9 @@ async fn list_parked(
             match list_partition(client, service, partition).await {
                 Ok(listed) => count += listed,
                 Err(AskError::Silent { .. }) => silent.push(format!("{service}-{partition}")),
+                Err(error) if error.is_unavailable() => {
+                    silent.push(format!("{service}-{partition} ({error})"));
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -241,7 +244,8 @@ async fn find_parked(client: &Client, id: &str) -> Result<(&'static str, ParkedI
         match client.parked_input(service, id).await {
             Ok(Some(row)) => return Ok((service, row)),
             Ok(None) => {}
-            Err(AskError::Silent { .. }) => silent.push(service),
+            Err(AskError::Silent { .. }) => silent.push(service.to_owned()),
+            Err(error) if error.is_unavailable() => silent.push(error.to_string()),
             Err(error) => return Err(error.into()),
         }
     }

@@ -16,8 +16,10 @@ use protocol::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Client, ParkedInput, ParkedPage, Position, Redriving, WireError, client::QUERY_RETRY_PAUSE,
-    jetstream::retry::jittered, operate::parked::MAX_PARKED_PART,
+    Client, ParkedInput, ParkedPage, Position, Redriving, WireError,
+    client::QUERY_RETRY_PAUSE,
+    jetstream::retry::jittered,
+    operate::parked::{MAX_INPUT_BYTES, MAX_PARKED_PART},
 };
 
 /// How long a question is tried while nobody runs the partition.
@@ -53,6 +55,11 @@ pub enum AskError {
 }
 
 impl AskError {
+    /// Whether the same question may be answered later.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Silent { .. } | Self::Failed { kind: QueryFailureKind::NotReady, .. })
+    }
+
     /// Whether the service refused what an operator asked for.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Failed { kind: QueryFailureKind::Refused, .. })
@@ -234,19 +241,18 @@ impl Client {
         Ok(())
     }
 
-    /// Whether a partition is being rebuilt.
-    pub(crate) async fn is_rebuilding(
+    /// How the rebuild of a partition is that was asked for last.
+    pub(crate) async fn rebuild_state(
         &self,
         service: &str,
         partition: u32,
-    ) -> Result<bool, AskError> {
+    ) -> Result<proto::RebuildState, AskError> {
         let question = OfEngine::GetRebuild(proto::GetRebuild {});
-        let state: proto::RebuildState = self.ask_partition(service, partition, question).await?;
-        Ok(state.is_rebuilding)
+        self.ask_partition(service, partition, question).await
     }
 
     /// Lets what is parked for an aggregate be handled again, in order. `id` is the first of them;
-    /// `edited` its bytes as they should have been.
+    /// `edited` its bytes as they should have been, at most as many as the inbox takes.
     pub async fn redrive(
         &self,
         service: &str,
@@ -254,6 +260,15 @@ impl Client {
         id: &str,
         edited: Option<&[u8]>,
     ) -> Result<Redriving, AskError> {
+        if let Some(bytes) = edited.map(<[u8]>::len).filter(|bytes| *bytes > MAX_INPUT_BYTES) {
+            return Err(AskError::Failed {
+                service: service.to_owned(),
+                kind: QueryFailureKind::Refused,
+                detail: format!(
+                    "the edited message has {bytes} bytes, and {MAX_INPUT_BYTES} are the most"
+                ),
+            });
+        }
         let redrive = proto::Redrive { id: id.to_owned(), edited: edited.map(<[u8]>::to_vec) };
         let question = OfEngine::Redrive(redrive);
         let outcome: proto::RedriveOutcome =

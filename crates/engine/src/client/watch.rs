@@ -103,7 +103,7 @@ impl Watches {
             events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect();
         let mut queue = follow(
             self.context.clone(),
-            Selection { stream, filters, starts_at_first: false },
+            Selection::new(stream, filters),
             position,
             service,
             Arc::new(Notify::new()),

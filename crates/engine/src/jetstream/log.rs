@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{Context, stream::RawMessageErrorKind};
+use async_nats::jetstream::{
+    Context,
+    stream::{Info, RawMessageErrorKind},
+};
 use futures::future::join_all;
 use prost::Message;
 use protocol::{proto, subject::POSITIONS_HEADER, time::Timestamp};
@@ -262,12 +265,16 @@ async fn ends_batch(context: &Context, stream: &str, sequence: u64) -> Result<bo
     }
 }
 
+/// A stream, as its leader describes it.
+pub(crate) async fn info(context: &Context, stream: &str) -> Result<Info, Error> {
+    let found = repeated(|| context.get_stream(stream)).await;
+    let found = found.map_err(|error| Error::jetstream("inspect", stream, error))?;
+    Ok(found.cached_info().clone())
+}
+
 /// The last sequence of a stream, as its leader's summary has it, and when it was written.
 async fn inspect(context: &Context, stream: &str) -> Result<(u64, Timestamp), Error> {
-    let stream = repeated(|| context.get_stream(stream))
-        .await
-        .map_err(|error| Error::jetstream("inspect", stream, error))?;
-    let info = stream.cached_info();
+    let info = info(context, stream).await?;
     let written = info.created.max(info.state.last_timestamp).unix_timestamp_nanos();
     Ok((info.state.last_sequence, Timestamp::from_millis((written / 1_000_000) as i64)))
 }

@@ -115,8 +115,7 @@ impl Engine {
         reader: &'static str,
     ) -> Result<mpsc::Receiver<Result<Vec<StoredMessage>, Error>>, Error> {
         let end = last_sequence(self.context(), stream).await?;
-        let selection =
-            Selection { stream: stream.to_owned(), filters: Vec::new(), starts_at_first: true };
+        let selection = Selection { starts_at_first: true, ..Selection::new(stream, Vec::new()) };
         Ok(read_range(self.context().clone(), selection, 0, end, reader, CHUNK))
     }
 
@@ -133,7 +132,7 @@ impl Engine {
         let stream = streams::log(service, partition);
         let filters =
             events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect();
-        let selection = Selection { stream: stream.clone(), filters, starts_at_first: false };
+        let selection = Selection::new(&stream, filters);
         let wake = Arc::new(Notify::new());
         let context = self.context().clone();
         let mut arriving = follow(context, selection, after, service, wake, shutdown.clone());

@@ -38,6 +38,10 @@ pub struct Redriving {
 /// The bytes of a parked input in one answer.
 pub(crate) const MAX_PARKED_PART: usize = 400_000;
 
+/// The largest message that the inbox takes, in bytes. A larger input comes from another service's
+/// log, and is parked without its bytes: they are read there. An edited one is not larger either.
+pub(crate) const MAX_INPUT_BYTES: usize = 786_432;
+
 /// A page of parked inputs, without their bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedPage {

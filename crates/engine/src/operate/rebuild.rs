@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::{join_all, select_all, try_join_all};
+use protocol::proto;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -95,13 +96,17 @@ impl Engine {
         let started = Instant::now();
         for partition in 0..self.config().partitions {
             self.client().rebuild(S::NAME, partition).await.map_err(|error| refused(&error))?;
-            while self
-                .client()
-                .is_rebuilding(S::NAME, partition)
-                .await
-                .map_err(|error| refused(&error))?
-            {
+            let error = loop {
+                let state = self.client().rebuild_state(S::NAME, partition).await;
+                let proto::RebuildState { is_rebuilding, error } =
+                    state.map_err(|error| refused(&error))?;
+                if !is_rebuilding {
+                    break error;
+                }
                 sleep(POLL_INTERVAL).await;
+            };
+            if !error.is_empty() {
+                return Err(Error::Refused(format!("{}-{partition}: {error}", S::NAME)));
             }
         }
         Ok(Rebuilt { events: 0, folding: started.elapsed() })

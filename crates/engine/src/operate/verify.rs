@@ -10,7 +10,7 @@ use sqlx::{
 
 use crate::{
     Engine, Error, Location, Service, StoreError,
-    jetstream::log::last_sequence,
+    jetstream::{log::info, reader::Recorded, streams},
     operate::rebuild::Scratch,
     projection::{
         database::Database,
@@ -80,7 +80,7 @@ impl Engine {
         let mut verified = Verified::default();
         for partition in 0..self.config().partitions {
             let positions = store::positions(&mut snapshot, partition).await?;
-            self.check_ends::<S>(partition, &positions).await?;
+            self.check_positions::<S>(partition, &positions).await?;
             let mut scratch = self.scratch::<S>(partition).await?;
             let compared = self.verify_partition(
                 &live,
@@ -96,17 +96,24 @@ impl Engine {
         Ok(verified)
     }
 
-    /// A position beyond the end of its stream would wait for ever.
-    async fn check_ends<S: Service>(
+    /// A position beyond the end of its stream would wait for ever, and one of a stream that was
+    /// replaced would pass over messages.
+    async fn check_positions<S: Service>(
         &self,
         partition: u32,
         positions: &Positions,
     ) -> Result<(), Error> {
+        let log = streams::log(S::NAME, partition);
         for (source, stream) in inputs::sources::<S>(partition) {
             let (service, position) = (S::NAME, positions.sequence(source));
-            let last = last_sequence(self.context(), &stream).await?;
+            let info = info(self.context(), &stream).await?;
+            let last = info.state.last_sequence;
             if position > last {
                 return Err(Error::PositionBeyondEnd { service, stream, position, last });
+            }
+            let recorded = Recorded::of(log.clone(), S::NAME, partition, source);
+            if position > 0 && recorded.is_older_than(self.context(), info.created).await? {
+                return Err(Error::StreamReplaced { service, stream, position });
             }
         }
         Ok(())

@@ -156,7 +156,7 @@ pub(crate) async fn is_voided(
     let stream = streams::log(service, partition);
     let end = last_sequence(context, &stream).await?;
     let filters = vec![format!("engine.{service}.{partition}.voided")];
-    let selection = Selection { stream, filters, starts_at_first: false };
+    let selection = Selection::new(stream, filters);
     let mut chunks = read_range(context.clone(), selection, message.sequence, end, service, CHUNK);
     while let Some(chunk) = chunks.recv().await {
         for later in chunk? {
@@ -183,8 +183,7 @@ pub(crate) async fn read_one(
     if sequence > last_sequence(context, stream).await? {
         return Err(missing());
     }
-    let selection =
-        Selection { stream: stream.to_owned(), filters: Vec::new(), starts_at_first: false };
+    let selection = Selection::new(stream, Vec::new());
     let before = sequence.saturating_sub(1);
     let mut chunks = read_range(context.clone(), selection, before, sequence, service, 1);
     while let Some(chunk) = chunks.recv().await {

@@ -93,8 +93,7 @@ pub(crate) async fn fold_log<S: Service>(
         return Ok(0);
     }
     let stream = streams::log(S::NAME, projection.partition);
-    let selection =
-        Selection { stream: stream.clone(), filters: Vec::new(), starts_at_first: false };
+    let selection = Selection::new(&stream, Vec::new());
     let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
     let mut writer = Writer::new(pool, projection);
     let mut folded = 0;
@@ -243,7 +242,7 @@ pub(crate) async fn fold_replicas<S: Service>(
         }
         let stream = streams::log(source.service, projection.partition);
         let filters = inputs::filters(source, projection.partition);
-        let selection = Selection { stream, filters, starts_at_first: false };
+        let selection = Selection::new(stream, filters);
         let (begin, end) = (from.of_all(), to.sequence);
         let mut chunks = read_range(context.clone(), selection, begin, end, S::NAME, CHUNK);
         while let Some(chunk) = chunks.recv().await {

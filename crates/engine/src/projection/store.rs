@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use protocol::id::Shop;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Row as _};
 
 use crate::{
@@ -68,16 +69,19 @@ pub(crate) async fn days(
         .collect()
 }
 
-/// What is parked in a partition, without the bytes.
+/// What is parked in a partition, by aggregate. Reads no documents: the bytes of all that is parked
+/// may be more than fits into memory.
 pub(crate) async fn blocked(db: &mut AnyConnection, partition: u32) -> Result<Blocked, StoreError> {
-    let rows = sqlx::query("select key, document from engine_parked where partition = $1")
-        .bind(i64::from(partition))
-        .fetch_all(db)
-        .await?;
+    let rows =
+        sqlx::query("select key, shop, aggregate_id from engine_parked where partition = $1")
+            .bind(i64::from(partition))
+            .fetch_all(db)
+            .await?;
     let mut blocked = Blocked::default();
     for row in &rows {
-        let (id, row) = documents::read::<ParkedRow>(row)?;
-        blocked.insert(id, (row.shop, row.aggregate_id));
+        let shop: String = row.try_get("shop")?;
+        let Ok(shop) = Shop::parse(&shop) else { continue };
+        blocked.insert(row.try_get("key")?, (shop, row.try_get("aggregate_id")?));
     }
     Ok(blocked)
 }

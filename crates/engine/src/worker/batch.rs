@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, InternalInput, Service,
-    jetstream::{reader::Selection, streams},
+    jetstream::{
+        reader::{Recorded, Selection},
+        streams,
+    },
     projection::positions::{Position, Positions},
     worker::{
         inputs::{Input, filters},
@@ -101,7 +104,10 @@ impl<S: Service> Inputs<S> {
         let wake = Arc::new(Notify::new());
         let reading =
             Reading { context: context.clone(), wake: wake.clone(), shutdown: shutdown.clone() };
-        let open = |source: &'static str, wanted, selection| {
+        let log = streams::log(S::NAME, partition);
+        let open = |source: &'static str, wanted, selection: Selection| {
+            let recorded = Recorded::of(log.clone(), S::NAME, partition, source);
+            let selection = Selection { recorded: Some(recorded), ..selection };
             let position = positions.position(source);
             InputStream::open(reading.clone(), source, wanted, selection, position)
         };
@@ -109,13 +115,14 @@ impl<S: Service> Inputs<S> {
             stream: streams::inbox(partition),
             filters: vec![format!("inbox.{partition}.{}.{}.>", lane.as_str(), S::NAME)],
             starts_at_first: true,
+            recorded: None,
         };
         let mut streams = vec![(Rank::Live, open("inbox.live", None, lane(Lane::Live)))];
         for source in S::SOURCES {
             let rank = if source.replica { Rank::Replica } else { Rank::Saga };
             let stream = streams::log(source.service, partition);
             let filters = filters(source, partition);
-            let selection = Selection { stream, filters, starts_at_first: false };
+            let selection = Selection::new(stream, filters);
             streams.push((rank, open(source.service, Some(source), selection)));
         }
         streams.push((Rank::Bulk, open("inbox.bulk", None, lane(Lane::Bulk))));

@@ -24,6 +24,7 @@ use crate::{
         publish::{MAX_BATCH, MAX_PIPELINED, Outgoing},
     },
     metrics::PartitionMetrics,
+    operate::parked::MAX_INPUT_BYTES,
     projection::{
         engine_rows::AnswerRow,
         fold::{Changes, FoldError, Projection, implied_answer, panic_text},
@@ -46,8 +47,6 @@ use crate::{
 const MAX_EVENTS_PER_INPUT: usize = MAX_BATCH - 2;
 /// The largest event, in bytes: below the server's `max_payload` of 1 MiB, with space for headers.
 const MAX_EVENT_BYTES: usize = 1_000_000;
-/// The largest input whose bytes are parked with it, in bytes; a larger one is read in its stream.
-const MAX_PARKED_BYTES: usize = 786_432;
 /// The most characters of a text that is kept with a parked input.
 const MAX_PARKED_TEXT_CHARS: usize = 1_000;
 /// The bytes of one atomic batch, so that the server need not hold more at once.
@@ -506,7 +505,7 @@ impl<'a, S: Service> Planner<'a, S> {
             reason,
             "parked an input"
         );
-        let is_in_source = input.payload.len() > MAX_PARKED_BYTES;
+        let is_in_source = input.payload.len() > MAX_INPUT_BYTES;
         let parked = proto::Parked {
             source: input.source.to_owned(),
             sequence: input.sequence,

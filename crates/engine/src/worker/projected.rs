@@ -15,8 +15,9 @@ use tokio::sync::watch;
 pub(crate) struct Projected {
     /// The last event that was appended.
     appended: AtomicU64,
-    /// The rows hold the log up to here.
-    reached: watch::Sender<u64>,
+    /// The rows hold the log up to here; absent until they are brought up to it for the first time:
+    /// what they hold before may be a part of it.
+    reached: watch::Sender<Option<u64>>,
     wanted: watch::Sender<Wanted>,
 }
 
@@ -65,7 +66,7 @@ impl Default for Projected {
     fn default() -> Self {
         Self {
             appended: AtomicU64::new(0),
-            reached: watch::Sender::new(0),
+            reached: watch::Sender::new(None),
             wanted: watch::Sender::new(Wanted::default()),
         }
     }
@@ -85,20 +86,32 @@ impl Projected {
     /// Says that the rows hold the log up to `position`.
     pub(crate) fn reach(&self, position: u64) {
         self.append(position);
-        self.reached.send_replace(position);
+        self.reached.send_replace(Some(position));
+    }
+
+    /// Whether the rows hold all of the log, but for the last of it.
+    pub(crate) fn has_reached_log(&self) -> bool {
+        self.reached.borrow().is_some()
+    }
+
+    /// The rows are brought up to another log.
+    pub(crate) fn restart(&self) {
+        self.appended.store(0, Ordering::Relaxed);
+        self.wanted.send_modify(|wanted| wanted.furthest = 0);
+        self.reached.send_replace(None);
     }
 
     /// Waits until the rows hold all that was appended, and the log up to `position`.
     pub(crate) async fn wait_for(&self, position: u64) {
         let position = position.max(self.appended());
         let mut reached = self.reached.subscribe();
-        if *reached.borrow() >= position {
+        if reached.borrow().is_some_and(|reached| reached >= position) {
             return;
         }
         self.wanted.send_modify(|wanted| *wanted.waiting.entry(position).or_default() += 1);
         let _waiting = Waiting { wanted: &self.wanted, position };
         // The sender lives as long as `self`, so this ends only when the position is reached.
-        reached.wait_for(|reached| *reached >= position).await.ok();
+        reached.wait_for(|reached| reached.is_some_and(|reached| reached >= position)).await.ok();
     }
 
     /// Lets the rows be written as soon as the log has come up to `position`.
@@ -112,7 +125,7 @@ impl Projected {
 
     /// Waits until somebody wants a position that the rows do not hold and the log up to `last` does.
     pub(crate) async fn is_wanted(&self, last: u64) {
-        let reached = *self.reached.borrow();
+        let reached = self.reached.borrow().unwrap_or(0);
         let mut wanted = self.wanted.subscribe();
         wanted.wait_for(|wanted| wanted.is_between(reached, last)).await.ok();
     }
@@ -150,5 +163,16 @@ mod tests {
         assert!(projected.is_wanted(3).now_or_never().is_some());
         projected.reach(3);
         assert!(projected.is_wanted(4).now_or_never().is_none());
+    }
+
+    #[test]
+    fn nothing_is_answered_before_the_rows_are_brought_up_to_the_log() {
+        let projected = Projected::default();
+        let mut asks = Box::pin(projected.wait_for(0));
+        assert!((&mut asks).now_or_never().is_none());
+        projected.reach(0);
+        assert!((&mut asks).now_or_never().is_some());
+        projected.restart();
+        assert!(projected.wait_for(0).now_or_never().is_none());
     }
 }

@@ -16,7 +16,7 @@ use protocol::{
 };
 use sqlx::AnyPool;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::timeout,
 };
@@ -31,7 +31,7 @@ use crate::{
         fold::panic_text,
         store,
     },
-    worker::{projected::Projected, reply, slots::Slots},
+    worker::{projected::Projected, rebuilds::Rebuilds, reply, slots::Slots},
 };
 
 /// Questions that are answered at the same time.
@@ -66,6 +66,9 @@ enum Failure {
     /// What an operator wants is not possible.
     #[error("{0}")]
     Refused(String),
+    /// The rows are being brought up to the log, or cannot be.
+    #[error("{0}")]
+    NotReady(String),
 }
 
 impl Failure {
@@ -75,6 +78,7 @@ impl Failure {
             Self::Failed(_) | Self::Panicked(_) => QueryFailureKind::Failed,
             Self::TooLarge(_) => QueryFailureKind::TooLarge,
             Self::Refused(_) => QueryFailureKind::Refused,
+            Self::NotReady(_) => QueryFailureKind::NotReady,
         }
     }
 }
@@ -87,9 +91,9 @@ pub(crate) struct Answering<S: Service> {
     pub(crate) pool: AnyPool,
     pub(crate) projected: Arc<Projected>,
     pub(crate) redrives: mpsc::Sender<RedriveRequest>,
-    pub(crate) rebuilds: mpsc::Sender<()>,
-    /// Whether a rebuild is under way.
-    pub(crate) is_rebuilding: watch::Receiver<bool>,
+    pub(crate) rebuilds: Arc<Rebuilds>,
+    /// Why the partition cannot go on; absent while it is not known to fail.
+    pub(crate) failing: Option<String>,
 }
 
 impl<S: Service> Answering<S> {
@@ -154,14 +158,16 @@ impl<S: Service> Answering<S> {
         let shop = message.subject.rsplit('.').next().and_then(|shop| Shop::parse(shop).ok());
         let shop = shop.unwrap_or_else(Shop::unknown);
         let query = proto::Query::decode(message.payload.clone()).map_err(WireError::from)?;
-        let wait = self.projected.wait_for(query.at_least);
-        if timeout(POSITION_TIMEOUT, wait).await.is_err() {
-            // Rather a slightly older answer than none: the asker sees the version.
-            tracing::debug!(subject = %message.subject, "answers from an older projection");
+        let question = query.question.ok_or(WireError::Missing("question"))?;
+        if let Question::Engine(question) = &question
+            && let Some(state) = self.rebuild(question)
+        {
+            return Ok(Some(state.encode_to_vec()));
         }
+        self.wait_for(query.at_least, &message.subject).await?;
         // Not before: who waits for a position takes no slot from others.
         let _slot = slots.acquire(&shop).await;
-        match query.question.ok_or(WireError::Missing("question"))? {
+        match question {
             Question::Service(question) => {
                 let question = S::question(&question)?;
                 let found = self.service.query(&self.pool, &shop, question).await?;
@@ -172,6 +178,36 @@ impl<S: Service> Answering<S> {
                 self.find_of_engine(&shop, question).await
             }
         }
+    }
+
+    /// Waits until the rows hold what the question asks for.
+    async fn wait_for(&self, position: u64, subject: &str) -> Result<(), Failure> {
+        if let Some(reason) = &self.failing {
+            return Err(Failure::NotReady(reason.clone()));
+        }
+        if timeout(POSITION_TIMEOUT, self.projected.wait_for(position)).await.is_err() {
+            if !self.projected.has_reached_log() {
+                let reason = "the rows are being brought up to the log".to_owned();
+                return Err(Failure::NotReady(reason));
+            }
+            // Rather a slightly older answer than none: the asker sees the version.
+            tracing::debug!(subject, "answers from an older projection");
+        }
+        Ok(())
+    }
+
+    /// How a rebuild is, if the question is of one; also while the partition fails, because a rebuild
+    /// may be what mends it.
+    fn rebuild(
+        &self,
+        proto::EngineQuestion { question }: &proto::EngineQuestion,
+    ) -> Option<proto::RebuildState> {
+        match question {
+            Some(EngineQuestion::StartRebuild(_)) => self.rebuilds.request(),
+            Some(EngineQuestion::GetRebuild(_)) => {}
+            _ => return None,
+        }
+        Some(self.rebuilds.state())
     }
 
     async fn find_of_engine(
@@ -201,21 +237,11 @@ impl<S: Service> Answering<S> {
                 let row = parked.into_iter().find(|row| row.id == id);
                 row.map(|row| row.part(offset as usize).encode_to_vec())
             }
-            EngineQuestion::StartRebuild(_) => {
-                // A second one, while one is under way, is the same.
-                let is_rebuilding = self.rebuilds.try_send(()).is_ok() || self.is_rebuilding();
-                Some(proto::RebuildState { is_rebuilding }.encode_to_vec())
-            }
-            EngineQuestion::GetRebuild(_) => {
-                let is_rebuilding = self.is_rebuilding();
-                Some(proto::RebuildState { is_rebuilding }.encode_to_vec())
+            EngineQuestion::StartRebuild(_) | EngineQuestion::GetRebuild(_) => {
+                Some(self.rebuilds.state().encode_to_vec())
             }
             EngineQuestion::Redrive(redrive) => Some(self.redrive(redrive).await?.encode_to_vec()),
         })
-    }
-
-    fn is_rebuilding(&self) -> bool {
-        self.rebuilds.capacity() == 0 || *self.is_rebuilding.borrow()
     }
 
     async fn parked_page(&self, after: u64) -> Result<proto::ParkedInputs, QueryError> {

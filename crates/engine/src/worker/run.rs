@@ -1,62 +1,31 @@
 //! The engine of a process: the connection, the streams, and the workers of its services.
 
 use std::{
-    panic::AssertUnwindSafe,
     path::PathBuf,
-    pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use async_nats::{Client as Nats, jetstream::Context};
-use futures::FutureExt;
-use metrics::Gauge;
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Client, Clock, Definition, Error, Faults, Location, PartitionState, PartitionStatus, Service,
-    error::describe,
+    Client, Clock, Definition, Error, Faults, Location, PartitionStatus, Service,
     jetstream::{
         connect::{connect, warn_unless_synced},
-        log::watch_end,
-        membership::{ClaimLost, Membership},
+        membership::Membership,
         monitor::Monitor,
-        retry::{jittered, until_started},
+        retry::until_started,
         streams::{self, Difference, Installation},
     },
-    metrics::PartitionMetrics,
-    operate::parked::RedriveRequest,
-    projection::{
-        database::{Database, Format},
-        fold::panic_text,
-    },
-    worker::{
-        partition::{Setup, Worker},
-        projected::Projected,
-        query::Answering,
-        status::Statuses,
-    },
+    projection::database::{Database, Format},
+    worker::{status::Statuses, supervisor::Supervisor},
 };
 
-/// The pause before a worker that failed recovers and goes on; each further failure doubles it.
-const RESTART_PAUSE: Duration = Duration::from_millis(100);
-/// The longest such pause.
-const MAX_RESTART_PAUSE: Duration = Duration::from_secs(15);
-/// A worker that ran as long has not failed again, but for the first time.
-const STABLE_AFTER: Duration = Duration::from_secs(30);
 /// How long the streams are looked for at least, once NATS is connected: as long as the election of
 /// a leader may take.
 const STREAMS_TIMEOUT: Duration = Duration::from_secs(10);
-/// Redrives that wait for the worker.
-const MAX_REDRIVES: usize = 16;
-
-/// How often what a projection holds is counted.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How a process takes part in an installation.
 #[derive(Debug, Clone)]
@@ -153,6 +122,14 @@ impl Engine {
         Ok(self.membership.get_or_init(join))
     }
 
+    pub(crate) fn nats(&self) -> &Nats {
+        &self.nats
+    }
+
+    pub(crate) fn statuses(&self) -> &Statuses {
+        &self.statuses
+    }
+
     pub(crate) fn monitor(&self) -> &Monitor {
         &self.monitor
     }
@@ -199,11 +176,9 @@ impl Engine {
         // Each is a task of its own, so that they use all cores. They end with this set.
         let mut running = JoinSet::new();
         for partition in 0..self.config.partitions {
-            let (engine, shutdown) = (self.clone(), shutdown.clone());
-            let (definition, database) = (definition.clone(), database.clone());
-            running.spawn(async move {
-                engine.run_partition(&definition, &database, partition, &shutdown).await
-            });
+            let supervisor = Supervisor::new(self, &definition, &database, partition);
+            let shutdown = shutdown.clone();
+            running.spawn(async move { supervisor.run(&shutdown).await });
         }
         let ended = async {
             let mut was_stopped = false;
@@ -243,187 +218,6 @@ impl Engine {
         until_started(self.config.start_timeout, "the database", open).await
     }
 
-    /// Runs a partition whenever this process has claimed it. When something fails, it recovers
-    /// from the log, again and again, with pauses that become longer. Returns on shutdown, or with
-    /// the fault by which a test stopped it.
-    async fn run_partition<S: Service>(
-        &self,
-        definition: &Definition<S>,
-        database: &Database,
-        partition: u32,
-        shutdown: &CancellationToken,
-    ) -> Option<Error> {
-        let metrics = Arc::new(PartitionMetrics::new(S::NAME, partition));
-        let mut failures = 0;
-        loop {
-            self.statuses.set(S::NAME, partition, PartitionState::Waiting, &metrics);
-            let started = Instant::now();
-            let run = self.run_claimed(definition, database, partition, &metrics, shutdown);
-            let outcome = AssertUnwindSafe(run).catch_unwind().await;
-            let error = match outcome {
-                Ok(Ok(())) if shutdown.is_cancelled() => return None,
-                // The partition was handed over; it may come back.
-                Ok(Ok(())) => continue,
-                Ok(Err(error @ Error::Stopped(_))) => return Some(error),
-                Ok(Err(error)) => error,
-                Err(panic) => Error::StepEnded(panic_text(&*panic)),
-            };
-            failures = if started.elapsed() > STABLE_AFTER { 1 } else { failures + 1 };
-            self.report_failure::<S>(partition, &error, failures, &metrics);
-            let pause = jittered(RESTART_PAUSE.saturating_mul(1 << (failures - 1).min(16)));
-            let pause = pause.min(MAX_RESTART_PAUSE);
-            shutdown.run_until_cancelled(sleep(pause)).await?;
-        }
-    }
-
-    fn report_failure<S: Service>(
-        &self,
-        partition: u32,
-        error: &Error,
-        failures: u32,
-        metrics: &PartitionMetrics,
-    ) {
-        let service = S::NAME;
-        let reason = describe(error);
-        metrics.restarted(error.cause());
-        if error.is_expected() && failures == 1 {
-            tracing::warn!(service, partition, error = reason, "recovers from the log");
-        } else {
-            tracing::error!(
-                service,
-                partition,
-                failures,
-                error = reason,
-                "the partition cannot go on, and tries again"
-            );
-        }
-        let state = PartitionState::Failing { reason, failures };
-        self.statuses.set(service, partition, state, metrics);
-    }
-
-    /// Claims a partition and runs it until `shutdown`, or until it is handed over.
-    async fn run_claimed<S: Service>(
-        &self,
-        definition: &Definition<S>,
-        database: &Database,
-        partition: u32,
-        metrics: &Arc<PartitionMetrics>,
-        shutdown: &CancellationToken,
-    ) -> Result<(), Error> {
-        let claim = self.membership()?.claim(S::NAME, partition, self.config.partitions);
-        let Some(claim) = shutdown.run_until_cancelled(claim).await else { return Ok(()) };
-        let stop = shutdown.child_token();
-        let mut worker = Box::pin(self.run_worker(definition, database, partition, metrics, &stop));
-        let outcome = tokio::select! {
-            outcome = &mut worker => outcome,
-            outcome = measure(&*definition.service, database, partition) => outcome,
-            lost = claim.lost() => match lost {
-                ClaimLost::TakenOver => return Err(claim.taken_over()),
-                ClaimLost::HandOver => {
-                    tracing::info!(service = S::NAME, partition, "hands over to another process");
-                    stop.cancel();
-                    worker.await
-                }
-            },
-        };
-        match &outcome {
-            // A worker that a test stopped stands for a killed one: it gives nothing back. One that
-            // failed tries again here: another process would fail in the same way.
-            Err(_) => {}
-            Ok(()) => claim.release().await,
-        }
-        outcome
-    }
-
-    /// Runs a partition without a claim, and rebuilds it when an operator asks. Two at once waste
-    /// work and harm nothing.
-    async fn run_worker<S: Service>(
-        &self,
-        definition: &Definition<S>,
-        database: &Database,
-        partition: u32,
-        metrics: &Arc<PartitionMetrics>,
-        shutdown: &CancellationToken,
-    ) -> Result<(), Error> {
-        let stream = streams::log(S::NAME, partition);
-        let projected = Arc::new(Projected::default());
-        let (redrive, mut redrives) = mpsc::channel::<RedriveRequest>(MAX_REDRIVES);
-        let (rebuild, mut rebuilds) = mpsc::channel(1);
-        let (rebuilding_is, is_rebuilding) = watch::channel(false);
-        let setup = Setup {
-            service: definition.service.clone(),
-            effects: definition.effects,
-            partition,
-            client: self.nats.clone(),
-            context: self.context.clone(),
-            monitor: self.monitor.clone(),
-            database: database.clone(),
-            faults: self.config.faults.clone(),
-            clock: self.config.clock.clone(),
-            projected: projected.clone(),
-            metrics: metrics.clone(),
-        };
-        let answering = Answering {
-            service: definition.service.clone(),
-            partition,
-            client: self.nats.clone(),
-            pool: database.pool.clone(),
-            projected: projected.clone(),
-            redrives: redrive,
-            rebuilds: rebuild,
-            is_rebuilding,
-        };
-        let mut answering = pin!(answering.run());
-        loop {
-            self.statuses.set(S::NAME, partition, PartitionState::Recovering, metrics);
-            let recovering = shutdown.run_until_cancelled(Worker::recover(&setup));
-            let worker = tokio::select! {
-                worker = recovering => worker,
-                outcome = &mut answering => return outcome,
-            };
-            let Some(worker) = worker else { return Ok(()) };
-            let worker = worker?;
-            self.statuses.set(S::NAME, partition, PartitionState::Held, metrics);
-            let stop = shutdown.child_token();
-            let rebuilding = async {
-                let Some(()) = rebuilds.recv().await else { return std::future::pending().await };
-                rebuilding_is.send_replace(true);
-                let built = self.build_beside::<S>(partition).await;
-                stop.cancel();
-                built
-            };
-            let running = async {
-                let outcome = worker.run(&mut redrives, &stop).await;
-                // However it ended, nobody waits for a rebuild any more.
-                stop.cancel();
-                outcome
-            };
-            let both = async { tokio::join!(running, stop.run_until_cancelled(rebuilding)) };
-            let (outcome, built) = tokio::select! {
-                ended = both => ended,
-                outcome = &mut answering => return outcome,
-                foreign = watch_end(&self.context, &stream, || projected.appended()) => {
-                    return Err(foreign);
-                }
-            };
-            outcome?;
-            match built {
-                Some(Ok(scratch)) if !shutdown.is_cancelled() => {
-                    self.swap_in::<S>(database, scratch, partition).await?;
-                }
-                Some(Err(error)) => {
-                    let (service, error) = (S::NAME, describe(&error));
-                    tracing::error!(service, partition, error, "could not rebuild the partition");
-                }
-                _ => {}
-            }
-            rebuilding_is.send_replace(false);
-            if shutdown.is_cancelled() {
-                return Ok(());
-            }
-        }
-    }
-
     /// Runs a service in one partition without a claim, for the test that two workers at once do
     /// no harm. A failure that only an operator can mend is returned.
     pub async fn run_unclaimed<S: Service>(
@@ -432,44 +226,6 @@ impl Engine {
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
         let database = self.open_database::<S>().await?;
-        let metrics = Arc::new(PartitionMetrics::new(S::NAME, 0));
-        loop {
-            let running = self.run_worker(&definition, &database, 0, &metrics, &shutdown);
-            match Box::pin(running).await {
-                Err(error) if error.is_expected() => sleep(RESTART_PAUSE).await,
-                outcome => return outcome,
-            }
-        }
-    }
-}
-
-/// Gauges of a service, which go to 0 when the process gives the partition up.
-#[derive(Default)]
-struct Measured(Vec<Gauge>);
-
-impl Drop for Measured {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|gauge| gauge.set(0.0));
-    }
-}
-
-/// Counts what the projection of a partition holds, again and again.
-async fn measure<S: Service>(
-    service: &S,
-    database: &Database,
-    partition: u32,
-) -> Result<(), Error> {
-    let mut measured = Measured::default();
-    loop {
-        match service.count(&database.pool, partition).await {
-            Ok(counts) => {
-                for (gauge, count) in &counts {
-                    gauge.set(*count as f64);
-                }
-                measured.0 = counts.into_iter().map(|(gauge, _)| gauge).collect();
-            }
-            Err(error) => tracing::debug!(service = S::NAME, partition, %error, "cannot count"),
-        }
-        sleep(MEASURE_INTERVAL).await;
+        Supervisor::new(self, &definition, &database, 0).run_unclaimed(&shutdown).await
     }
 }

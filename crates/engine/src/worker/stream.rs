@@ -239,7 +239,8 @@ impl<S: Service> Shared<S> {
 
     /// The messages of one shop; those whose subject names none cannot be told apart by the server.
     fn selection_of(&self, shop: &Shop) -> Selection {
-        let mut selection = Selection { starts_at_first: false, ..self.selection.clone() };
+        let Selection { stream, filters, .. } = self.selection.clone();
+        let mut selection = Selection::new(stream, filters);
         if *shop != Shop::unknown() {
             for filter in &mut selection.filters {
                 *filter = of_shop(filter, shop);

@@ -22,6 +22,7 @@ testkit::on_both_databases!(
     a_key_that_is_too_long_is_parked_and_the_rest_of_its_batch_handled,
     what_leads_to_too_many_events_is_parked_and_the_rest_of_its_batch_handled,
     the_largest_message_that_is_parked_can_be_shown_and_redriven,
+    the_largest_message_that_the_inbox_takes_can_be_the_edited_one,
     a_long_list_of_what_is_parked_is_paged,
     what_is_redriven_keeps_its_trace,
     a_command_with_the_most_events_can_be_redriven,
@@ -99,15 +100,7 @@ async fn the_largest_message_that_is_parked_can_be_shown_and_redriven(db: Db) {
     ledger.broken.store(true, Ordering::Relaxed);
     let running = Running::start(&engine, &ledger);
     let client = engine.client();
-    let unlucky = deposit_lines("A", &[(UNLUCKY, 5)]);
-    let too_large =
-        change_deposit(unlucky.clone(), |deposit| deposit.then = "x".repeat(LARGEST - 20))
-            .encoded_len();
-    let command = change_deposit(unlucky, |deposit| {
-        deposit.then = "x".repeat(LARGEST - 20 - (too_large - LARGEST));
-    });
-    let payload = command.encode_to_vec();
-    assert!(payload.len() > LARGEST - 100 && payload.len() <= LARGEST, "{}", payload.len());
+    let payload = deposit_of_size(deposit_lines("A", &[(UNLUCKY, 5)]), LARGEST);
     rig.write(LIVE, "A", payload.clone()).await;
     let row = parked(&client, 1).await.remove(0);
     let shown = client.parked_input(ACCOUNT, &row.id).await.expect("it can be shown");
@@ -116,6 +109,36 @@ async fn the_largest_message_that_is_parked_can_be_shown_and_redriven(db: Db) {
 
     ledger.broken.store(false, Ordering::Relaxed);
     assert_eq!(redrive(&client, &row, None).await.handled, [row.id]);
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
+    running.stop().await;
+}
+
+/// A deposit that has so many bytes, or a few less.
+fn deposit_of_size(deposit: Command, bytes: usize) -> Vec<u8> {
+    let with = |length| change_deposit(deposit.clone(), |it| it.then = "x".repeat(length));
+    let excess = with(bytes).encoded_len() - bytes;
+    let payload = with(bytes - excess).encode_to_vec();
+    assert!(payload.len() > bytes - 100 && payload.len() <= bytes, "{}", payload.len());
+    payload
+}
+
+async fn the_largest_message_that_the_inbox_takes_can_be_the_edited_one(db: Db) {
+    /// `max_message_size` of the inbox.
+    const LARGEST: usize = 786_432;
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    rig.write(LIVE, "A", vec![0xff; LARGEST - 200]).await;
+    let id = parked_rows(&rig, 1).await.remove(0).id;
+    let redrive = async |edited: Vec<u8>| client.redrive(ACCOUNT, 0, &id, Some(&edited)).await;
+    let refused = redrive(vec![0; LARGEST + 1]).await.expect_err("it is too large");
+    assert!(refused.is_refused(), "{refused:?}");
+    let limit = "the edited message has 786433 bytes, and 786432 are the most";
+    assert!(refused.to_string().contains(limit), "{refused}");
+
+    let redriven = redrive(deposit_of_size(deposit("A", 5), LARGEST)).await;
+    assert_eq!(redriven.expect("it can be redriven").handled, [id.clone()]);
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
     running.stop().await;
 }

@@ -12,6 +12,8 @@ use crate::{
 testkit::on_both_databases!(
     an_inbox_that_was_created_anew_while_nobody_ran_is_named_until_its_position_is_reset,
     an_inbox_that_is_created_anew_while_the_service_runs_is_named_until_its_position_is_reset,
+    an_inbox_that_was_created_anew_and_has_passed_the_position_is_named_until_that_is_reset,
+    an_inbox_that_is_created_anew_and_passes_the_position_while_the_service_runs_is_named,
     a_position_in_a_stream_that_nobody_reads_cannot_be_reset,
     verify_creates_no_stream_that_is_missing,
 );
@@ -21,27 +23,30 @@ const INBOX: &str = "INBOX-0";
 /// Commands in the inbox that is lost.
 const HANDLED: i64 = 5;
 
-async fn await_failing(engine: &Engine) {
+const BEYOND_END: &str = "INBOX-0 ends at 0, but account has handled it up to 5";
+const REPLACED: &str = "INBOX-0 was created anew since account handled it up to 5";
+
+async fn await_failing(engine: &Engine, why: &str) {
     eventually("the partition is named", async || {
         engine.partitions().iter().any(|status| {
             matches!(&status.state, PartitionState::Failing { reason, .. }
-                if reason.starts_with("INBOX-0 ends at 0, but account has handled it up to 5"))
+                if reason.starts_with(why))
         })
     })
     .await;
 }
 
+async fn reset(engine: &Engine) {
+    for source in ["inbox.live", "inbox.bulk"] {
+        let reset = OPERATOR.reset_position(engine, 0, source, 0, "the inbox was lost").await;
+        reset.expect("it can be reset");
+    }
+}
+
 async fn resolve(rig: &Rig, engine: &Engine) {
     let error = OPERATOR.verify(engine).await.expect_err("the position is beyond the end");
     assert!(matches!(error, Error::PositionBeyondEnd { position: 5, last: 0, .. }), "{error:?}");
-    OPERATOR
-        .reset_position(engine, 0, "inbox.live", 0, "the inbox was lost")
-        .await
-        .expect("it can be reset");
-    OPERATOR
-        .reset_position(engine, 0, "inbox.bulk", 0, "the inbox was lost")
-        .await
-        .expect("it can be reset");
+    reset(engine).await;
     store(&engine.client(), Lane::Live, deposit("A", 7)).await;
     eventually("it is handled", async || deposits(&rig.log().await, "A").last() == Some(&7)).await;
     send(&engine.client(), deposit("A", 8)).await;
@@ -61,7 +66,7 @@ async fn an_inbox_that_was_created_anew_while_nobody_ran_is_named_until_its_posi
     running.stop().await;
     rig.create_anew(INBOX).await;
     let running = Running::start_claimed(&engine, &Ledger::default());
-    await_failing(&engine).await;
+    await_failing(&engine, BEYOND_END).await;
     resolve(&rig, &engine).await;
     running.stop().await;
     OPERATOR.rebuild(&engine).await.expect("it can be rebuilt");
@@ -78,8 +83,62 @@ async fn an_inbox_that_is_created_anew_while_the_service_runs_is_named_until_its
         send(&engine.client(), deposit("A", amount)).await;
     }
     rig.create_anew(INBOX).await;
-    await_failing(&engine).await;
+    await_failing(&engine, BEYOND_END).await;
     resolve(&rig, &engine).await;
+    running.stop().await;
+}
+
+/// Puts more commands into an inbox that was created anew than were handled of the one before it.
+async fn pass_position(engine: &Engine) {
+    for amount in HANDLED + 1..=2 * HANDLED + 2 {
+        store(&engine.client(), Lane::Live, deposit("A", amount)).await;
+    }
+}
+
+async fn resolve_replaced(rig: &Rig, engine: &Engine) {
+    let error = OPERATOR.verify(engine).await.expect_err("the stream is another one");
+    assert!(matches!(error, Error::StreamReplaced { position: 5, .. }), "{error:?}");
+    reset(engine).await;
+    let all: Vec<_> = (1..=2 * HANDLED + 2).collect();
+    eventually("all is handled", async || deposits(&rig.log().await, "A") == all).await;
+    rig.check(engine).await;
+}
+
+async fn an_inbox_that_was_created_anew_and_has_passed_the_position_is_named_until_that_is_reset(
+    db: Db,
+) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    for amount in 1..=HANDLED {
+        send(&engine.client(), deposit("A", amount)).await;
+    }
+    running.stop().await;
+    rig.create_anew(INBOX).await;
+    pass_position(&engine).await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    await_failing(&engine, REPLACED).await;
+    resolve_replaced(&rig, &engine).await;
+    running.stop().await;
+    // What was reset is not in doubt again.
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    send(&engine.client(), deposit("A", 100)).await;
+    running.stop().await;
+}
+
+async fn an_inbox_that_is_created_anew_and_passes_the_position_while_the_service_runs_is_named(
+    db: Db,
+) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    for amount in 1..=HANDLED {
+        send(&engine.client(), deposit("A", amount)).await;
+    }
+    rig.create_anew(INBOX).await;
+    pass_position(&engine).await;
+    await_failing(&engine, REPLACED).await;
+    resolve_replaced(&rig, &engine).await;
     running.stop().await;
 }
 

@@ -1,12 +1,12 @@
 //! Questions to whoever runs a partition, and why they are not answered.
 
-use engine::{AskError, Client};
+use engine::{AskError, Client, Operator};
 use futures::{FutureExt, future::join_all};
 use prost::Message;
 use protocol::proto::{
     Query, QueryFailureKind, QueryResponse, query_response::Outcome as QueryOutcome,
 };
-use testkit::Db;
+use testkit::{Db, eventually};
 
 use crate::{
     contract::{ACCOUNT, GetAccount, INTAKE},
@@ -18,6 +18,7 @@ testkit::on_both_databases!(
     a_question_that_cannot_be_answered_says_why,
     a_question_to_a_service_that_nobody_runs_says_that_it_is_silent,
     questions_that_wait_for_a_position_hold_up_no_other,
+    a_question_is_not_answered_from_rows_that_hold_a_part_of_the_log,
 );
 
 /// The kind of failure with which a question to the ledger ends.
@@ -83,5 +84,39 @@ async fn questions_that_wait_for_a_position_hold_up_no_other(db: Db) {
         assert!(account(&client, "A", answered.sequence).await.is_some());
     }
     drop(waiting);
+    running.stop().await;
+}
+
+async fn a_question_is_not_answered_from_rows_that_hold_a_part_of_the_log(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    send(&engine.client(), deposit("A", 1)).await;
+    running.stop().await;
+    let sequence = rig.write("account.0.acme.charged", "A", b"no event".to_vec()).await;
+
+    // Its rows are folded anew, and cannot be.
+    let elsewhere = rig.engine_elsewhere().await;
+    let running = Running::start_claimed(&elsewhere, &Ledger::default());
+    let client = elsewhere.client();
+    let ask = async || {
+        let question = GetAccount { account: "A".to_owned(), padding: 0 }.encode_to_vec();
+        client.query(ACCOUNT, &shop(), question, 0).await
+    };
+    let mut not_ready = 0;
+    while not_ready < 5 {
+        match ask().await {
+            Err(AskError::Failed { kind: QueryFailureKind::NotReady, detail, .. }) => {
+                assert!(detail.contains("tradewind log void account 0"), "{detail}");
+                not_ready += 1;
+            }
+            // It failed just then.
+            Err(AskError::Silent { .. }) => {}
+            asked => panic!("{asked:?}"),
+        }
+    }
+    let operator = Operator::of::<Ledger>();
+    operator.void_message(&engine, 0, sequence, "it is no event").await.expect("it is voided");
+    eventually("it is answered", async || matches!(ask().await, Ok(Some(_)))).await;
     running.stop().await;
 }

@@ -1,16 +1,19 @@
 //! The projection is what the log says, and one that is not is found.
 
+use engine::{Engine, Error, PartitionState};
 use sqlx::{AnyConnection, Executor, Row};
-use testkit::Db;
+use testkit::{Db, eventually};
 
 use crate::{
     contract::ACCOUNT,
     ledger::Ledger,
-    rig::{Rig, Running, deposit, deposit_then, send},
+    rig::{LOG, Rig, Running, deposit, deposit_then, send},
 };
 
 testkit::on_both_databases!(
     a_log_that_has_lost_its_end_stops_the_worker,
+    a_partition_that_fails_is_rebuilt_when_an_operator_asks,
+    a_rebuild_that_fails_says_why,
     a_rebuilt_projection_is_the_live_one,
     a_projection_that_is_lost_is_folded_at_the_next_start,
     a_row_that_was_changed_by_hand_is_named,
@@ -175,4 +178,45 @@ async fn every_row_that_differs_is_counted_and_null_is_told_from_a_text(db: Db) 
     let first = &verified.mismatches[0];
     assert!(first.live.as_ref().is_some_and(|row| row.contains(shown)), "{first:?}");
     assert!(first.folded.as_ref().is_some_and(|row| row.contains("=null")), "{first:?}");
+}
+
+async fn await_failing(engine: &Engine, reason: &str) {
+    eventually("the partition is named", async || {
+        engine.partitions().iter().any(|status| {
+            matches!(&status.state, PartitionState::Failing { reason: why, .. }
+                if why.starts_with(reason))
+        })
+    })
+    .await;
+}
+
+async fn a_partition_that_fails_is_rebuilt_when_an_operator_asks(db: Db) {
+    let rig = Rig::start(db).await;
+    fill(&rig).await;
+    rig.create_anew(LOG).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    await_failing(&engine, "ACCOUNT-0 ends at 0, but the projection of account holds it").await;
+
+    let operators = rig.engine().await;
+    operators.rebuild::<Ledger>().await.expect("it is rebuilt");
+    // The positions in the inbox went with the log, so the commands in it are handled again.
+    send(&engine.client(), deposit("A", 1)).await;
+    rig.check(&engine).await;
+    running.stop().await;
+}
+
+async fn a_rebuild_that_fails_says_why(db: Db) {
+    let rig = Rig::start(db).await;
+    fill(&rig).await;
+    let sequence = rig.write("account.0.acme.charged", "A", b"no event".to_vec()).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    await_failing(&engine, "ACCOUNT-0 holds a message").await;
+    let operators = rig.engine().await;
+    let refused = operators.rebuild::<Ledger>().await;
+    let Err(Error::Refused(reason)) = refused else { panic!("{refused:?}") };
+    let way_out = format!("`tradewind log void account 0 {sequence}`");
+    assert!(reason.starts_with("account-0: ") && reason.contains(&way_out), "{reason}");
+    running.stop().await;
 }

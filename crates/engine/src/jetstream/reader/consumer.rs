@@ -19,12 +19,12 @@ use async_nats::{
     jetstream::{
         Context,
         consumer::{AckPolicy, DeliverPolicy, pull},
-        stream::State,
+        stream::Info,
     },
 };
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{
@@ -40,14 +40,44 @@ const REFILL_MESSAGES: u64 = REQUEST_MESSAGES / 2;
 /// Bytes that one request asks for, at least; twice the largest message if that is more, because a
 /// request for fewer bytes than a message has never gets it. At most three requests are open.
 const MIN_REQUEST_BYTES: u64 = 4 * 1024 * 1024;
-/// How long a request is open.
-const REQUEST_EXPIRES: Duration = Duration::from_secs(5);
-/// How often the server reports that it has nothing to deliver.
-pub(super) const HEARTBEAT: Duration = Duration::from_millis(500);
-/// Two heartbeats were missed: the consumer, its server or the connection is gone.
-const SILENCE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long nothing must have come until a reader counts as idle.
+const IDLE_AFTER: Duration = Duration::from_secs(30);
+
 /// How long the server keeps a consumer that nobody reads.
 const INACTIVE_THRESHOLD: Duration = Duration::from_secs(30);
+
+/// How long a request is open, and how often the server reports meanwhile that it has nothing to
+/// deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    expires: Duration,
+    heartbeat: Duration,
+}
+
+impl Pace {
+    /// Of a reader to which something has come of late: its positions follow what others read.
+    const BUSY: Self =
+        Self { expires: Duration::from_secs(5), heartbeat: Duration::from_millis(500) };
+    /// Of one to which nothing has come for [`IDLE_AFTER`]: an installation has many of them, and
+    /// only that a consumer was lost is noticed later.
+    const IDLE: Self = Self { expires: Duration::from_secs(30), heartbeat: Duration::from_secs(2) };
+
+    /// How long nothing may come: two heartbeats were missed, so the consumer, its server or the
+    /// connection is gone.
+    const fn silence_timeout(self) -> Duration {
+        self.heartbeat.saturating_mul(3)
+    }
+
+    fn request(self, max_payload: u64) -> Bytes {
+        let request = serde_json::json!({
+            "batch": REQUEST_MESSAGES,
+            "max_bytes": MIN_REQUEST_BYTES.max(2 * max_payload),
+            "expires": self.expires.as_nanos() as u64,
+            "idle_heartbeat": self.heartbeat.as_nanos() as u64,
+        });
+        Bytes::from(request.to_string())
+    }
+}
 
 /// What a consumer reports.
 #[derive(Debug)]
@@ -65,8 +95,8 @@ pub(super) enum Interruption {
     Gap { before: u64, received: u64 },
     #[error("the consumer has delivered {delivered} messages, {received} arrived")]
     TailLost { delivered: u64, received: u64 },
-    #[error("neither a message nor a heartbeat for {SILENCE_TIMEOUT:?}")]
-    Silence,
+    #[error("neither a message nor a heartbeat for {0:?}")]
+    Silence(Duration),
     #[error("the server ended the consumer: {status} {description}")]
     Ended { status: u16, description: String },
     #[error("the subscription was closed")]
@@ -85,9 +115,16 @@ pub(super) struct Consumer {
     client: Client,
     stream: String,
     name: String,
+    /// The server of the cluster that it is on.
+    server: Option<String>,
     inbox: String,
     signals: Subscriber,
-    request: Bytes,
+    /// That of the last request.
+    pace: Pace,
+    /// Since when nothing has come but heartbeats that say so.
+    idle_since: Instant,
+    /// How far the last heartbeat said that the consumer is in the stream.
+    passed: u64,
     /// Messages that open requests may still bring.
     requested: u64,
     /// The consumer's sequence of the last message that arrived.
@@ -101,7 +138,7 @@ impl Consumer {
         context: &Context,
         selection: &Selection,
         next: u64,
-    ) -> Result<(Self, State), Error> {
+    ) -> Result<(Self, Info), Error> {
         let stream = &selection.stream;
         let config = pull::Config {
             // With a name, the same consumer is created however often the request is made.
@@ -128,16 +165,24 @@ impl Consumer {
             .await
             .map_err(|error| Error::jetstream("subscribe to a consumer on", stream, error))?;
         let consumer = Self {
-            request: request(client.max_payload() as u64),
+            pace: Pace::BUSY,
+            idle_since: Instant::now(),
+            passed: next.saturating_sub(1),
             client,
             stream: stream.clone(),
             name: created.cached_info().name.clone(),
+            server: created.cached_info().cluster.as_ref().and_then(|it| it.leader.clone()),
             inbox,
             signals,
             requested: 0,
             received: 0,
         };
-        Ok((consumer, info.cached_info().state.clone()))
+        Ok((consumer, info.cached_info().clone()))
+    }
+
+    /// The server of the cluster that it is on.
+    pub(super) fn server(&self) -> Option<&str> {
+        self.server.as_deref()
     }
 
     /// Waits for the next message or heartbeat.
@@ -146,8 +191,10 @@ impl Consumer {
             if self.requested <= REFILL_MESSAGES {
                 self.request().await?;
             }
-            let signal = timeout(SILENCE_TIMEOUT, self.signals.next()).await;
-            let signal = signal.map_err(|_| Interruption::Silence)?.ok_or(Interruption::Closed)?;
+            let silence = self.pace.silence_timeout();
+            let signal = timeout(silence, self.signals.next()).await;
+            let signal = signal.map_err(|_| Interruption::Silence(silence))?;
+            let signal = signal.ok_or(Interruption::Closed)?;
             match Signal::read(signal) {
                 Signal::Message { consumer_sequence, message } => {
                     if consumer_sequence != self.received + 1 {
@@ -155,6 +202,7 @@ impl Consumer {
                         return Err(Interruption::Gap { before, received });
                     }
                     self.received = consumer_sequence;
+                    self.idle_since = Instant::now();
                     self.requested = self.requested.saturating_sub(1);
                     return Ok(Report::Message(message));
                 }
@@ -164,6 +212,10 @@ impl Consumer {
                     if consumer_sequence != self.received {
                         let (delivered, received) = (consumer_sequence, self.received);
                         return Err(Interruption::TailLost { delivered, received });
+                    }
+                    if stream_sequence > self.passed {
+                        self.passed = stream_sequence;
+                        self.idle_since = Instant::now();
                     }
                     return Ok(Report::Passed(stream_sequence));
                 }
@@ -181,8 +233,10 @@ impl Consumer {
 
     async fn request(&mut self) -> Result<(), Interruption> {
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name);
-        let (inbox, request) = (self.inbox.clone(), self.request.clone());
-        self.client.publish_with_reply(subject, inbox, request).await?;
+        let is_idle = self.idle_since.elapsed() >= IDLE_AFTER;
+        self.pace = if is_idle { Pace::IDLE } else { Pace::BUSY };
+        let request = self.pace.request(self.client.max_payload() as u64);
+        self.client.publish_with_reply(subject, self.inbox.clone(), request).await?;
         self.requested += REQUEST_MESSAGES;
         Ok(())
     }
@@ -201,12 +255,36 @@ fn new_name() -> String {
     Uuid::now_v7().simple().to_string()
 }
 
-fn request(max_payload: u64) -> Bytes {
-    let request = serde_json::json!({
-        "batch": REQUEST_MESSAGES,
-        "max_bytes": MIN_REQUEST_BYTES.max(2 * max_payload),
-        "expires": REQUEST_EXPIRES.as_nanos() as u64,
-        "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
-    });
-    Bytes::from(request.to_string())
+#[cfg(test)]
+mod tests {
+    use async_nats::jetstream::stream;
+    use testkit::TestServer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_reader_is_told_less_often_and_gets_messages_as_soon() {
+        let server = TestServer::start().await;
+        let context = server.jetstream().await;
+        let config = stream::Config {
+            name: "S".to_owned(),
+            subjects: vec!["s".to_owned()],
+            ..Default::default()
+        };
+        context.create_stream(config).await.expect("it is created");
+        let selection = Selection::new("S", Vec::new());
+        let created = Consumer::create(&context, &selection, 1).await;
+        let (mut consumer, _) = created.expect("it is created");
+        consumer.idle_since = Instant::now().checked_sub(IDLE_AFTER).expect("long ago");
+        let began = Instant::now();
+        assert!(matches!(consumer.next().await, Ok(Report::Passed(0))));
+        assert!(began.elapsed() > Pace::BUSY.silence_timeout(), "{:?}", began.elapsed());
+        assert_eq!(consumer.pace, Pace::IDLE);
+
+        context.publish("s", "x".into()).await.expect("it is sent").await.expect("it is stored");
+        assert!(matches!(consumer.next().await, Ok(Report::Message(_))));
+        consumer.requested = 0;
+        assert!(matches!(consumer.next().await, Ok(Report::Passed(1))));
+        assert_eq!(consumer.pace, Pace::BUSY);
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{Context, context::ContextBuilder, stream::State};
+use async_nats::{
+    datetime::DateTime,
+    jetstream::{Context, context::ContextBuilder, stream::Info},
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -18,6 +21,8 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(1);
 const LONG_CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tries with the short timeout.
 const MAX_SHORT_TRIES: u32 = 5;
+/// How often a consumer is created, at most, to have one on another server.
+const MAX_DRAWS: u32 = 4;
 /// The pause before the next try.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long a consumer may report nothing new although the stream holds more: its replica lags, and
@@ -42,6 +47,10 @@ pub(super) struct Cursor {
     /// The first sequence that was neither delivered nor passed.
     next: u64,
     consumer: Option<Consumer>,
+    /// The server whose consumer brought nothing: another one may.
+    avoided: Option<String>,
+    /// When the stream was created, as the first consumer found it.
+    created: Option<DateTime>,
     /// Interruptions since a consumer last reported.
     interruptions: u32,
     cause: String,
@@ -71,6 +80,8 @@ impl Cursor {
             service,
             next: position + 1,
             consumer: None,
+            avoided: None,
+            created: None,
             interruptions: 0,
             cause: "nothing arrived".to_owned(),
             known_end,
@@ -124,6 +135,10 @@ impl Cursor {
 
     /// Gives the consumer up; the next one begins at the first message not seen.
     async fn interrupt(&mut self, interruption: &Interruption) {
+        if let Interruption::Lagging(_) | Interruption::Silence(_) = interruption {
+            let server = self.consumer.as_ref().and_then(Consumer::server);
+            self.avoided = server.map(str::to_owned);
+        }
         self.close().await;
         self.pause(describe(interruption)).await;
     }
@@ -189,7 +204,20 @@ impl Cursor {
         sleep(PAUSE).await;
     }
 
+    /// Creates a consumer, if possible on another server than the one that is avoided. Where it is
+    /// created, chance decides.
     async fn create(&mut self) -> Result<Consumer, Error> {
+        for _ in 1..MAX_DRAWS {
+            let consumer = self.create_anywhere().await?;
+            if self.avoided.is_none() || consumer.server() != self.avoided.as_deref() {
+                return Ok(consumer);
+            }
+            consumer.close().await;
+        }
+        self.create_anywhere().await
+    }
+
+    async fn create_anywhere(&mut self) -> Result<Consumer, Error> {
         let is_short = self.interruptions < MAX_SHORT_TRIES;
         let limit = if is_short { CREATE_TIMEOUT } else { LONG_CREATE_TIMEOUT };
         let context = ContextBuilder::new().timeout(limit).build(self.context.client());
@@ -198,8 +226,8 @@ impl Cursor {
             let problem = format!("no answer within {limit:?}");
             return Err(Error::jetstream("create a consumer on", self.stream(), problem));
         };
-        let (consumer, state) = created?;
-        if let Err(error) = self.compare(&state) {
+        let (consumer, info) = created?;
+        if let Err(error) = self.compare(&info).await {
             consumer.close().await;
             return Err(error);
         }
@@ -207,7 +235,8 @@ impl Cursor {
     }
 
     /// Compares the position with the stream, as its leader describes it.
-    fn compare(&mut self, state: &State) -> Result<(), Error> {
+    async fn compare(&mut self, info: &Info) -> Result<(), Error> {
+        let state = &info.state;
         let (service, stream) = (self.service, self.selection.stream.clone());
         let (position, first, last) = (self.position(), state.first_sequence, state.last_sequence);
         if self.selection.starts_at_first && self.next == 1 && first > 1 {
@@ -220,7 +249,7 @@ impl Cursor {
         }
         if position <= last {
             self.beyond_end = None;
-            return Ok(());
+            return self.compare_origin(info.created).await;
         }
         let (since, tries) = self.beyond_end.get_or_insert((Instant::now(), 0));
         *tries += 1;
@@ -230,8 +259,71 @@ impl Cursor {
         let seen = format!("it ends at {last}, the position is {position}; looks again");
         Err(Error::jetstream("read on in", &stream, seen))
     }
+
+    /// Compares the stream with the one in which the position was reached.
+    async fn compare_origin(&mut self, created: DateTime) -> Result<(), Error> {
+        let (service, position) = (self.service, self.position());
+        let is_replaced = match (self.created, &self.selection.recorded) {
+            _ if position == 0 => false,
+            (Some(known), _) => known != created,
+            (None, Some(recorded)) => recorded.is_older_than(&self.context, created).await?,
+            (None, None) => false,
+        };
+        if is_replaced {
+            let stream = self.selection.stream.clone();
+            return Err(Error::StreamReplaced { service, stream, position });
+        }
+        self.created = Some(created);
+        Ok(())
+    }
 }
 
 fn is_final(error: &Error) -> bool {
-    matches!(error, Error::InputsLost { .. } | Error::PositionBeyondEnd { .. })
+    matches!(
+        error,
+        Error::InputsLost { .. } | Error::PositionBeyondEnd { .. } | Error::StreamReplaced { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::jetstream::stream::Config;
+    use testkit::{ConfiguredServer, eventually};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reader_goes_to_another_server_than_the_one_that_brought_nothing() {
+        const CREATED: usize = 40;
+        let servers = ConfiguredServer::cluster().await;
+        let context = ConfiguredServer::jetstream(&servers).await;
+        let config = Config {
+            name: "S".to_owned(),
+            subjects: vec!["s".to_owned()],
+            num_replicas: 3,
+            ..Default::default()
+        };
+        eventually("the stream is created", async || {
+            context.create_stream(config.clone()).await.is_ok()
+        })
+        .await;
+        let selection = Selection::new("S", Vec::new());
+        let mut cursor = Cursor::new(context, selection, 0, 0, "reader");
+        let mut avoided = None;
+        eventually("there is a consumer", async || {
+            let created = cursor.create().await.ok();
+            avoided = created.and_then(|consumer| consumer.server().map(str::to_owned));
+            avoided.is_some()
+        })
+        .await;
+        cursor.avoided = avoided;
+        let mut there = 0;
+        for _ in 0..CREATED {
+            let consumer = cursor.create().await.expect("it is created");
+            there += usize::from(consumer.server() == cursor.avoided.as_deref());
+            consumer.close().await;
+        }
+        // One of 81 draws each time; without the draws it would be one of three.
+        assert!(there <= CREATED / 8, "{there} of {CREATED}");
+    }
 }

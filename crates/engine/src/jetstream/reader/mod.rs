@@ -5,6 +5,7 @@
 //! | `message` | takes apart what arrives: messages, heartbeats, other status messages |
 //! | `consumer` | one ephemeral pull consumer: requests that overlap, and nothing lost unnoticed |
 //! | `cursor` | a position that moves on, whatever happens to consumers |
+//! | `origin` | whether a stream is still the one in which a position was reached |
 //! | `range` | [`read_range`]: a part of a stream, in chunks |
 //!
 //! Whatever goes wrong with a consumer (a gap, missed heartbeats, a server that restarts), it is
@@ -15,6 +16,7 @@
 mod consumer;
 mod cursor;
 mod message;
+mod origin;
 mod range;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use self::{consumer::Report, cursor::Cursor};
 pub(crate) use self::{
     message::StoredMessage,
+    origin::Recorded,
     range::{read_range, read_some},
 };
 use crate::Error;
@@ -49,6 +52,16 @@ pub(crate) struct Selection {
     /// Whether a reader without a position begins at the first message that retention has left,
     /// rather than to fail because messages before it are gone.
     pub(crate) starts_at_first: bool,
+    /// Where the positions are recorded at which readers begin; absent when they are of no account
+    /// once the stream is another one.
+    pub(crate) recorded: Option<Recorded>,
+}
+
+impl Selection {
+    /// Those messages, from exactly the position on that a reader is given.
+    pub(crate) fn new(stream: impl Into<String>, filters: Vec<String>) -> Self {
+        Self { stream: stream.into(), filters, starts_at_first: false, recorded: None }
+    }
 }
 
 /// What a reader delivers.

@@ -25,7 +25,7 @@ use crate::Error;
 const STREAM: &str = "S";
 const SERVICE: &str = "reader";
 /// How long a delivery may take that is going to come.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 async fn create_stream(context: &Context, num_replicas: usize) -> bool {
     let subjects = vec!["s.>".to_owned()];
@@ -48,11 +48,7 @@ async fn publish(context: &Context, subject: &str) -> u64 {
 }
 
 fn only(filters: &[&str]) -> Selection {
-    Selection {
-        stream: STREAM.to_owned(),
-        filters: filters.iter().map(|&filter| filter.to_owned()).collect(),
-        starts_at_first: false,
-    }
+    Selection::new(STREAM, filters.iter().map(|&filter| filter.to_owned()).collect())
 }
 
 /// A reader that stops when it is dropped.

@@ -1,0 +1,321 @@
+//! One partition of a service in this process: claimed, kept going when it fails, rebuilt.
+
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use metrics::Gauge;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Definition, Engine, Error, PartitionState, Service,
+    error::describe,
+    jetstream::{log::watch_end, membership::ClaimLost, retry::jittered, streams},
+    metrics::PartitionMetrics,
+    operate::parked::RedriveRequest,
+    projection::{database::Database, fold::panic_text},
+    worker::{
+        partition::{Setup, Worker},
+        projected::Projected,
+        query::Answering,
+        rebuilds::Rebuilds,
+    },
+};
+
+/// The pause before a worker that failed recovers and goes on; each further failure doubles it.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const MAX_RESTART_PAUSE: Duration = Duration::from_secs(15);
+/// A worker that ran as long has not failed again, but for the first time.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
+/// Redrives that wait for the worker.
+const MAX_REDRIVES: usize = 16;
+/// How often what a projection holds is counted.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A partition, and what its worker and who answers questions share.
+pub(crate) struct Supervisor<S: Service> {
+    engine: Engine,
+    definition: Definition<S>,
+    database: Database,
+    partition: u32,
+    metrics: Arc<PartitionMetrics>,
+    projected: Arc<Projected>,
+    rebuilds: Arc<Rebuilds>,
+    redrive: mpsc::Sender<RedriveRequest>,
+    redrives: mpsc::Receiver<RedriveRequest>,
+}
+
+impl<S: Service> Supervisor<S> {
+    pub(crate) fn new(
+        engine: &Engine,
+        definition: &Definition<S>,
+        database: &Database,
+        partition: u32,
+    ) -> Self {
+        let (redrive, redrives) = mpsc::channel(MAX_REDRIVES);
+        Self {
+            engine: engine.clone(),
+            definition: definition.clone(),
+            database: database.clone(),
+            partition,
+            metrics: Arc::new(PartitionMetrics::new(S::NAME, partition)),
+            projected: Arc::default(),
+            rebuilds: Arc::default(),
+            redrive,
+            redrives,
+        }
+    }
+
+    /// Runs the partition whenever this process has claimed it. When something fails, it recovers
+    /// from the log, again and again, with pauses that become longer. Returns on shutdown, or with
+    /// the fault by which a test stopped it.
+    pub(crate) async fn run(mut self, shutdown: &CancellationToken) -> Option<Error> {
+        let mut failures = 0;
+        loop {
+            self.set(PartitionState::Waiting);
+            let started = Instant::now();
+            let outcome = AssertUnwindSafe(self.run_claimed(shutdown)).catch_unwind().await;
+            let error = match outcome {
+                Ok(Ok(())) if shutdown.is_cancelled() => return None,
+                Ok(Ok(())) => {
+                    // The partition was handed over. When it comes back, the rows are old.
+                    self.projected = Arc::default();
+                    continue;
+                }
+                Ok(Err(error @ Error::Stopped(_))) => return Some(error),
+                Ok(Err(error)) => error,
+                Err(panic) => Error::StepEnded(panic_text(&*panic)),
+            };
+            self.rebuilds.end(Err(describe(&error)));
+            if let Error::LeaseLost { .. } = error {
+                self.projected = Arc::default();
+            }
+            failures = if started.elapsed() > STABLE_AFTER { 1 } else { failures + 1 };
+            self.report_failure(&error, failures);
+            let pause = jittered(RESTART_PAUSE.saturating_mul(1 << (failures - 1).min(16)));
+            let pause = self.pause(&error, pause.min(MAX_RESTART_PAUSE));
+            shutdown.run_until_cancelled(pause).await?;
+        }
+    }
+
+    /// Waits before the next try. Who asks meanwhile is told why there is no answer, rather than to
+    /// wait for one; a rebuild is begun at once.
+    async fn pause(&self, error: &Error, pause: Duration) {
+        // What is expected is over soon, or the partition is another process's now.
+        if error.is_expected() {
+            return sleep(pause).await;
+        }
+        let answering = self.answering(Some(describe(error)));
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = self.rebuilds.requested() => {}
+            _ = answering.run() => {}
+        }
+    }
+
+    fn report_failure(&self, error: &Error, failures: u32) {
+        let (service, partition) = (S::NAME, self.partition);
+        let reason = describe(error);
+        self.metrics.restarted(error.cause());
+        if error.is_expected() && failures == 1 {
+            tracing::warn!(service, partition, error = reason, "recovers from the log");
+        } else {
+            tracing::error!(
+                service,
+                partition,
+                failures,
+                error = reason,
+                "the partition cannot go on, and tries again"
+            );
+        }
+        self.set(PartitionState::Failing { reason, failures });
+    }
+
+    fn set(&self, state: PartitionState) {
+        self.engine.statuses().set(S::NAME, self.partition, state, &self.metrics);
+    }
+
+    /// Claims the partition and runs it until `shutdown`, or until it is handed over.
+    async fn run_claimed(&mut self, shutdown: &CancellationToken) -> Result<(), Error> {
+        let (engine, partition) = (self.engine.clone(), self.partition);
+        let membership = engine.membership()?;
+        let claim = membership.claim(S::NAME, partition, engine.config().partitions);
+        let Some(claim) = shutdown.run_until_cancelled(claim).await else { return Ok(()) };
+        let stop = shutdown.child_token();
+        let (service, database) = (self.definition.service.clone(), self.database.clone());
+        let mut worker = Box::pin(self.run_worker(&stop));
+        let outcome = tokio::select! {
+            outcome = &mut worker => outcome,
+            outcome = measure(&*service, &database, partition) => outcome,
+            lost = claim.lost() => match lost {
+                ClaimLost::TakenOver => return Err(claim.taken_over()),
+                ClaimLost::HandOver => {
+                    tracing::info!(service = S::NAME, partition, "hands over to another process");
+                    stop.cancel();
+                    worker.await
+                }
+            },
+        };
+        match &outcome {
+            // A worker that a test stopped stands for a killed one: it gives nothing back. One that
+            // failed tries again here: another process would fail in the same way.
+            Err(_) => {}
+            Ok(()) => claim.release().await,
+        }
+        outcome
+    }
+
+    /// Runs the partition without a claim, and rebuilds it when an operator asks. Two at once waste
+    /// work and harm nothing.
+    async fn run_worker(&mut self, shutdown: &CancellationToken) -> Result<(), Error> {
+        let stream = streams::log(S::NAME, self.partition);
+        let setup = self.setup();
+        let answering = self.answering(None);
+        let mut answering = pin!(answering.run());
+        loop {
+            self.set(PartitionState::Recovering);
+            let recovering = shutdown.run_until_cancelled(async {
+                // Before it recovers, which may fail because of what a rebuild mends.
+                if self.rebuilds.is_requested() {
+                    self.rebuild_first().await?;
+                }
+                Worker::recover(&setup).await
+            });
+            let worker = tokio::select! {
+                worker = recovering => worker,
+                outcome = &mut answering => return outcome,
+            };
+            let Some(worker) = worker else { return Ok(()) };
+            let worker = worker?;
+            self.set(PartitionState::Held);
+            let stop = shutdown.child_token();
+            let rebuilding = async {
+                self.rebuilds.requested().await;
+                self.rebuilds.begin();
+                let built = self.engine.build_beside::<S>(self.partition).await;
+                stop.cancel();
+                built
+            };
+            let redrives = &mut self.redrives;
+            let running = async {
+                let outcome = worker.run(redrives, &stop).await;
+                // However it ended, nobody waits for a rebuild any more.
+                stop.cancel();
+                outcome
+            };
+            let both = async { tokio::join!(running, stop.run_until_cancelled(rebuilding)) };
+            let appended = || setup.projected.appended();
+            let (outcome, built) = tokio::select! {
+                ended = both => ended,
+                outcome = &mut answering => return outcome,
+                foreign = watch_end(&setup.context, &stream, appended) => return Err(foreign),
+            };
+            outcome?;
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
+            match built {
+                Some(Ok(scratch)) => {
+                    self.engine.swap_in::<S>(&self.database, scratch, self.partition).await?;
+                    self.end_rebuild(&Ok(()));
+                }
+                Some(Err(error)) => self.end_rebuild(&Err(error)),
+                None => {}
+            }
+        }
+    }
+
+    /// Rebuilds a partition that does not run. The rows may be of a log that was longer.
+    async fn rebuild_first(&self) -> Result<(), Error> {
+        self.rebuilds.begin();
+        let scratch = self.engine.build_beside::<S>(self.partition).await?;
+        self.engine.swap_in::<S>(&self.database, scratch, self.partition).await?;
+        self.projected.restart();
+        self.end_rebuild(&Ok(()));
+        Ok(())
+    }
+
+    fn end_rebuild(&self, rebuilt: &Result<(), Error>) {
+        if let Err(error) = rebuilt {
+            let (service, partition, error) = (S::NAME, self.partition, describe(error));
+            tracing::error!(service, partition, error, "could not rebuild the partition");
+        }
+        self.rebuilds.end(rebuilt.as_ref().copied().map_err(|error| describe(error)));
+    }
+
+    fn setup(&self) -> Setup<S> {
+        let config = self.engine.config();
+        Setup {
+            service: self.definition.service.clone(),
+            effects: self.definition.effects,
+            partition: self.partition,
+            client: self.engine.nats().clone(),
+            context: self.engine.context().clone(),
+            monitor: self.engine.monitor().clone(),
+            database: self.database.clone(),
+            faults: config.faults.clone(),
+            clock: config.clock.clone(),
+            projected: self.projected.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// What answers questions; while the partition fails, with the reason.
+    fn answering(&self, failing: Option<String>) -> Answering<S> {
+        Answering {
+            service: self.definition.service.clone(),
+            partition: self.partition,
+            client: self.engine.nats().clone(),
+            pool: self.database.pool.clone(),
+            projected: self.projected.clone(),
+            redrives: self.redrive.clone(),
+            rebuilds: self.rebuilds.clone(),
+            failing,
+        }
+    }
+
+    /// Runs the partition without a claim, until a failure that is not expected.
+    pub(crate) async fn run_unclaimed(mut self, shutdown: &CancellationToken) -> Result<(), Error> {
+        loop {
+            match Box::pin(self.run_worker(shutdown)).await {
+                Err(error) if error.is_expected() => sleep(RESTART_PAUSE).await,
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// Gauges of a service, which go to 0 when the process gives the partition up.
+#[derive(Default)]
+struct Measured(Vec<Gauge>);
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|gauge| gauge.set(0.0));
+    }
+}
+
+/// Counts what the projection of a partition holds, again and again.
+async fn measure<S: Service>(
+    service: &S,
+    database: &Database,
+    partition: u32,
+) -> Result<(), Error> {
+    let mut measured = Measured::default();
+    loop {
+        match service.count(&database.pool, partition).await {
+            Ok(counts) => {
+                for (gauge, count) in &counts {
+                    gauge.set(*count as f64);
+                }
+                measured.0 = counts.into_iter().map(|(gauge, _)| gauge).collect();
+            }
+            Err(error) => tracing::debug!(service = S::NAME, partition, %error, "cannot count"),
+        }
+        sleep(MEASURE_INTERVAL).await;
+    }
+}
