@@ -53,5 +53,6 @@ questions!("payment", payment::PaymentQuestion, payment_question:
     GetPayment => Payment,
     ListPayments => Payments,
     ListStuckPayments => Payments,
+    Reconcile => Reconciliation,
     GetTotals => Totals,
 );
