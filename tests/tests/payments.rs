@@ -7,12 +7,13 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, eventually, on_both_databases};
-use tests::{Installation, captured, kinds, order, settle, stock};
+use tests::{Installation, SHORT, captured, kinds, order, settle, stock};
 
 on_both_databases!(
     orders_that_time_out_while_the_provider_is_down_are_never_authorised,
     a_paid_order_is_refunded_in_parts_and_never_more_than_it_paid,
     a_payment_that_needs_the_customer_goes_on_when_he_has_done_it,
+    what_the_provider_does_late_is_found_by_a_reconciliation_and_given_back,
 );
 
 /// How many orders the provider has no time for.
@@ -112,5 +113,27 @@ async fn a_payment_that_needs_the_customer_goes_on_when_he_has_done_it(db: Db) {
     let steps = ["authorization_pending", "action_required", "authorized"];
     let all = installation.payment_steps(&placed.body).await;
     assert_eq!(all[..3], steps, "{all:?}");
+    installation.stop_and_verify().await;
+}
+
+async fn what_the_provider_does_late_is_found_by_a_reconciliation_and_given_back(db: Db) {
+    let installation = Installation::start(&db, |settings| {
+        settings.payment_timeout = SHORT;
+        settings.provider_timeout = Duration::from_millis(200);
+        settings.provider_lookup_interval = Duration::from_millis(200);
+        // The provider is slower than we believe.
+        settings.provider_late_window = Duration::from_millis(500);
+        settings.reconciliation_interval = Duration::from_secs(10);
+    })
+    .await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let settled = settle(&api, &order("MUG", 2, "sim:late:5000"), "late").await.body;
+    assert_eq!(settled["cancellation"]["reason"], "payment_timeout", "{settled}");
+    // The payment has failed, the provider authorises after that, and the job finds it.
+    assert_eq!(installation.settled_payments(&[("voided", 1)]).await, captured(0));
+    let steps = installation.payment_steps(&settled).await;
+    let last = &steps[steps.len() - 4..];
+    assert_eq!(last, ["failed", "turned_up", "void_pending", "voided"], "{steps:?}");
     installation.stop_and_verify().await;
 }

@@ -78,6 +78,7 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Payment::ActionRequired(_) => "action_required",
             Payment::CaptureRequested(_) => "capture_requested",
             Payment::RefundRequested(_) => "refund_requested",
+            Payment::TurnedUp(_) => "turned_up",
         },
     })
 }
@@ -104,6 +105,7 @@ pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
         CommandBody::PlaceOrder(_) => ("order", "place_order"),
         CommandBody::CancelOrder(_) => ("order", "cancel_order"),
         CommandBody::RefundPayment(_) => ("payment", "refund_payment"),
+        CommandBody::MendPayment(_) => ("payment", "mend_payment"),
         CommandBody::SettlePayment(_) => ("payment", "settle_payment"),
         CommandBody::StartPayment(_) => ("order", "start_payment"),
         CommandBody::ReleaseOrder(_) => ("order", "release_order"),
@@ -125,6 +127,7 @@ impl TryFrom<proto::Command> for OutgoingCommand {
             CommandBody::PlaceOrder(order) => order.order_id.clone(),
             CommandBody::CancelOrder(order) => order.order_id.clone(),
             CommandBody::RefundPayment(refund) => refund.order_id.clone(),
+            CommandBody::MendPayment(mend) => mend.operation_id.clone(),
             CommandBody::SettlePayment(settle) => settle.payment_id.clone(),
             CommandBody::StartPayment(payment) => payment.order_id.clone(),
             CommandBody::ReleaseOrder(order) => order.order_id.clone(),

@@ -55,5 +55,6 @@ questions!("payment", payment::PaymentQuestion, payment_question:
     GetPayment => Payment,
     ListPayments => Payments,
     ListStuckPayments => Payments,
+    Reconcile => Reconciliation,
     GetTotals => Totals,
 );

@@ -183,6 +183,7 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         )
         .route("/shops/{shop}/orders/{id}/refunds", post(payments::refund))
         .route("/shops/{shop}/payments/stuck", get(payments::stuck))
+        .route("/shops/{shop}/payments/reconciliation", get(payments::reconciliation))
         .route("/shops/{shop}/payments/{payment_id}", get(payments::get))
         .route("/shops/{shop}/totals", get(operations::totals))
         .fallback(no_route)

@@ -16,7 +16,7 @@ use events::{
         self,
         command::Body,
         payment::{
-            GetPayment, ListPayments, ListStuckPayments, Payments, RefundPayment,
+            GetPayment, ListPayments, ListStuckPayments, Payments, Reconcile, RefundPayment,
             RefundPaymentAnswer, refund_payment_answer::Outcome,
         },
     },
@@ -24,6 +24,7 @@ use events::{
 use protocol::{
     id::{ParseError, Shop},
     subject::Lane,
+    time::Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -93,6 +94,27 @@ pub(crate) async fn stuck(
     let payments = shown(state.services.query_all(&context, question).await?)?;
     let next = payments.last().filter(|_| payments.len() >= limit).map(|last| last.id);
     Ok(Json(json!({"payments": payments, "next": next})))
+}
+
+/// `GET /payments/reconciliation?from=T&until=T`: the provider's own list beside our log.
+pub(crate) async fn reconciliation(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    let question = query(&uri, |fields| {
+        let from = fields.required("from", text(time));
+        let until = fields.required("until", text(time));
+        Some(Reconcile { from: Some(from?.into()), until: Some(until?.into()) })
+    })?;
+    let found = state.services.query_all(&context, question).await?;
+    let differences: Vec<_> = found.differences.iter().map(view::difference).collect();
+    Ok(Json(json!({"compared": found.compared, "differences": differences})))
+}
+
+fn time(value: &str) -> Result<Timestamp, ParseError> {
+    let error = || ParseError::new("time", "must be RFC 3339, such as 2026-11-20T15:28:14Z", value);
+    serde_json::from_value(Value::from(value)).map_err(|_| error())
 }
 
 /// `POST /orders/{id}/refunds`: pays an amount back.

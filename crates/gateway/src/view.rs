@@ -340,6 +340,18 @@ pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewErro
     })
 }
 
+/// A difference between the provider's list and our log.
+pub(crate) fn difference(difference: &payment::Difference) -> serde_json::Value {
+    let amount = difference.amount.clone().unwrap_or_default();
+    serde_json::json!({
+        "kind": name(difference.kind().as_str_name(), "DIFFERENCE_KIND_", difference.kind),
+        "operation_id": difference.operation_id,
+        "amount": {"minor": amount.minor, "currency": amount.currency},
+        "provider_reference": difference.provider_reference,
+        "mendable": difference.mendable,
+    })
+}
+
 fn action(action: payment::Action) -> Result<PaymentAction, ViewError> {
     let expires_at = Timestamp::parse(action.expires_at.as_ref())?;
     Ok(PaymentAction { url: action.url, data: action.data, expires_at: Some(expires_at) })

@@ -31,6 +31,11 @@ pub static SERVICES: [Service; 4] = [
         Box::pin(async move { Ok(engine.run(order::service(policy), shutdown).await?) })
     }),
     Service::new::<payment::Payments>("Payments", |engine, settings, shutdown| {
+        let reconciling = payment::Reconciling {
+            interval: settings.reconciliation_interval,
+            settling: settings.provider_late_window,
+            mends: !settings.reconciliation_reports_only,
+        };
         let settings = payment::Settings {
             simulator_folder: settings.provider_dir.clone(),
             simulator_latency: settings.provider_latency,
@@ -43,7 +48,12 @@ pub static SERVICES: [Service; 4] = [
         };
         Box::pin(async move {
             let payments = payment::service(&settings).await?;
-            Ok(engine.run(payments, shutdown).await?)
+            let (client, clock) = (engine.client(), engine.config().clock.clone());
+            let job = payments.service().clone().reconcile(client, clock, reconciling);
+            tokio::select! {
+                ended = engine.run(payments, shutdown) => Ok(ended?),
+                () = job => Ok(()),
+            }
         })
     }),
 ];

@@ -128,6 +128,16 @@ pub struct Settings {
           value_parser = value::duration)]
     pub payment_stuck_after: Duration,
 
+    /// How often the provider's list of transactions is compared with our log
+    #[arg(long, global = true, env = "TRADEWIND_RECONCILIATION_INTERVAL", default_value = "1h",
+          value_parser = value::duration)]
+    pub reconciliation_interval: Duration,
+
+    /// Only report what differs; otherwise what the provider has set aside or taken and we do not know of
+    /// is given back
+    #[arg(long, global = true, env = "TRADEWIND_RECONCILIATION_REPORTS_ONLY")]
+    pub reconciliation_reports_only: bool,
+
     /// The file with the identity of this process: after a crash, the next process that uses it need
     /// not wait [default: node-id in the folder of the SQLite files; none with Postgres]
     #[arg(long, global = true, env = "TRADEWIND_IDENTITY_FILE", value_name = "FILE")]

@@ -35,8 +35,8 @@ pub(crate) use self::payment::Action;
 pub(crate) use self::{
     answer::{Answer, RefundAnswer, SettleAnswer},
     payment::{
-        Operation, OperationKind, Payment, Pending, Refund, Resolution, Status, StuckReason,
-        Transaction, TransactionStatus, Trouble,
+        DONE_ELSEWHERE, Operation, OperationKind, Payment, Pending, Refund, Resolution, Status,
+        StuckReason, Transaction, TransactionStatus, Trouble,
     },
 };
 use crate::{
@@ -93,6 +93,17 @@ pub enum Input {
         amount: Money,
         /// Its id and the reason.
         refund: Refund,
+    },
+    /// The provider's list has what we do not know of: it is given back.
+    TurnedUp {
+        /// The payment.
+        payment_id: PaymentId,
+        /// The operation.
+        operation: Operation,
+        /// The amount by the provider's list.
+        amount: Money,
+        /// The provider's name for the authorisation.
+        provider_reference: String,
     },
     /// An operator settles an operation that is uncertain or stuck.
     SettledByOperator {
@@ -199,6 +210,8 @@ pub enum Fact {
     Refunded { operation: Operation, amount: Money, refund_id: String },
     /// An amount is to be taken when nothing is pending any more.
     CaptureRequested { operation: Operation, amount: Money },
+    /// The provider has set aside or taken what we did not know of.
+    TurnedUp { operation: Operation, amount: Money, provider_reference: String },
     /// An amount is to be paid back when nothing is pending any more.
     RefundRequested { amount: Money, refund: Refund },
     /// The order is cancelled: everything is to be given back.
@@ -241,6 +254,12 @@ impl Rules for Payments {
         let Event { payment_id, fact, .. } = event;
         if let Fact::AuthorizationPending { amount, payment_method, due_by, .. } = fact {
             let payment = Payment::begin(*payment_id, *amount, payment_method, *due_by);
+            payments.put(*payment_id, PaymentRow { version: 0, payment });
+        }
+        if let Fact::TurnedUp { amount, .. } = fact
+            && payments.get(payment_id).is_none()
+        {
+            let payment = Payment::begin(*payment_id, *amount, "", *time);
             payments.put(*payment_id, PaymentRow { version: 0, payment });
         }
         if let Some(row) = payments.change(payment_id) {

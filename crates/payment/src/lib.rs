@@ -6,6 +6,7 @@
 //! - `query`: the questions that it answers;
 //! - `operation`: what is asked of the provider, and how its outcome becomes certain;
 //! - `metrics`: what is measured: the payments that do not come to an end;
+//! - `reconcile`: the provider's own list beside our log; `job` does so now and then;
 //! - `provider`: the provider as we see it; `simulator`: the one that there is, and the table of how
 //!   a payment method makes it behave.
 //!
@@ -20,10 +21,12 @@
 //! arm in `provider`.
 
 mod domain;
+mod job;
 pub mod metrics;
 mod operation;
 mod provider;
 mod query;
+mod reconcile;
 mod simulator;
 mod store;
 mod wire;
@@ -32,7 +35,7 @@ use std::{path::PathBuf, time::Duration};
 
 use engine::{Definition, Service, Source, Table};
 
-pub use self::operation::LookupPolicy;
+pub use self::{job::Reconciling, operation::LookupPolicy};
 use self::{provider::Provider, simulator::Simulator};
 
 /// What an installation may choose.

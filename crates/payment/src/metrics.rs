@@ -21,8 +21,17 @@ pub const STUCK: Metric = Metric {
     help: "Payments with an operation that an operator has to settle.",
 };
 
+/// Differences between the provider's list and our log.
+pub const DIFFERENCES: Metric = Metric {
+    name: "tradewind_payment_differences",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    labels: &[],
+    help: "Differences between the provider's list and our log that the last reconciliation found.",
+};
+
 /// All metrics of the service.
-pub const ALL: [Metric; 2] = [UNCERTAIN, STUCK];
+pub const ALL: [Metric; 3] = [UNCERTAIN, STUCK, DIFFERENCES];
 
 /// Gives the recorder of this process all help texts. Called once, after the recorder is there.
 pub fn describe() {

@@ -95,6 +95,36 @@ pub struct Totals {
     pub(crate) held: i64,
 }
 
+/// What the provider is to list of its transactions.
+#[derive(Debug, Clone)]
+pub(crate) struct List {
+    /// Of this shop.
+    pub(crate) shop: Shop,
+    /// Asked for at that time or later.
+    pub(crate) from: Timestamp,
+    /// Asked for before that time.
+    pub(crate) until: Timestamp,
+    /// The last one of the page before: when it was asked for, and its key.
+    pub(crate) after: Option<(Timestamp, String)>,
+    /// How many at most.
+    pub(crate) limit: u32,
+}
+
+/// What the provider has done, by its own list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Transaction {
+    /// The idempotency key.
+    pub(crate) operation_id: String,
+    /// What was done.
+    pub(crate) task: String,
+    /// The amount.
+    pub(crate) amount: Money,
+    /// The provider's name for the authorisation.
+    pub(crate) provider_reference: String,
+    /// When it was asked for.
+    pub(crate) at: Timestamp,
+}
+
 /// The provider gave no answer. Only a query can say whether it did what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProviderError {
@@ -138,6 +168,21 @@ impl Provider {
     /// That is certain for every request that this process has sent before, answered or not.
     pub(crate) async fn find(&self, request: &Request) -> Result<Option<Answer>, ProviderError> {
         let answer = timeout(self.timeout, self.simulator.find(request));
+        answer.await.unwrap_or(Err(ProviderError::Timeout))
+    }
+
+    /// Asks for a page of what the provider has done.
+    pub(crate) async fn transactions(
+        &self,
+        list: &List,
+    ) -> Result<Vec<Transaction>, ProviderError> {
+        let answer = timeout(self.timeout, self.simulator.transactions(list));
+        answer.await.unwrap_or(Err(ProviderError::Timeout))
+    }
+
+    /// Asks for the shops for which something was asked since then.
+    pub(crate) async fn shops(&self, since: Timestamp) -> Result<Vec<Shop>, ProviderError> {
+        let answer = timeout(self.timeout, self.simulator.shops(since));
         answer.await.unwrap_or(Err(ProviderError::Timeout))
     }
 

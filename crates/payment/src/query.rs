@@ -9,11 +9,12 @@ mod tests;
 use ::metrics::Gauge;
 use engine::{Queries, QueryError, documents};
 use events::id::{OrderId, PaymentId};
-use protocol::id::Shop;
+use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
 
 use crate::{
     Payments, metrics, provider,
+    reconcile::{Reconciliation, reconcile},
     store::{self, PaymentRow, Totals},
 };
 
@@ -33,6 +34,13 @@ pub enum Question {
     },
     /// The shop's money, by our log and by the provider's own ledger.
     Totals,
+    /// What the provider has done for the shop in that time, beside our log.
+    Reconcile {
+        /// From that time on.
+        from: Timestamp,
+        /// Before that time.
+        until: Timestamp,
+    },
 }
 
 /// What a question finds.
@@ -42,6 +50,8 @@ pub enum Found {
     Payment(String, Box<PaymentRow>),
     /// Payments, each with its shop.
     Payments(Vec<(String, PaymentRow)>),
+    /// What came of a reconciliation.
+    Reconciled(Reconciliation),
     /// The shop's money.
     Totals {
         /// By our log.
@@ -74,6 +84,10 @@ impl Queries for Payments {
             }
             Question::Stuck { after, limit } => {
                 Ok(Some(Found::Payments(store::stuck(db, shop, &after, limit).await?)))
+            }
+            Question::Reconcile { from, until } => {
+                let found = reconcile(&self.provider, db, shop, from, until).await?;
+                Ok(Some(Found::Reconciled(found)))
             }
             Question::Totals => {
                 let ours = store::totals(db, shop).await?;

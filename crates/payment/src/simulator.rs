@@ -16,12 +16,14 @@
 //! | `sim:slow:<ms>` | approves at once, answers that much later |
 //! | `sim:lost` | approves, and the answer is lost: the first call never returns |
 //! | `sim:action:<n>` | asks for an action of the customer, who has done it at the `n`-th look-up; declines after 15 minutes |
+//! | `sim:late:<ms>` | never answers the call, and approves that much later |
 //! | `sim:error:<n>` | fails `n` times, doing nothing, before it approves |
 //! | `sim:outage:<n>` | cannot be reached by the first `n` calls, queries included |
 //!
 //! These are about the authorisation; what follows is approved. `sim:capture_…`, `sim:void_…` and
 //! `sim:refund_…` approve the authorisation and behave so in that operation, for example
-//! `sim:capture_decline:expired`. Another `sim:` is declined as `invalid_payment_method`.
+//! `sim:capture_decline:expired`; with `sim:void_forget` and the like the provider has forgotten by then
+//! what it authorised. Another `sim:` is declined as `invalid_payment_method`.
 //!
 //! How a call flows: a [`Simulator`] sends it to the one task of its process that owns the
 //! connection to the ledger. That takes all calls that wait, reads what they touch, lets [`state`]
@@ -44,7 +46,7 @@ use tokio::{
 };
 
 use self::state::{Delivery, Reply};
-use crate::provider::{Answer, ProviderError, Request, Totals};
+use crate::provider::{Answer, List, ProviderError, Request, Totals, Transaction};
 
 /// Calls that wait for the ledger; callers beyond that wait.
 const MAX_WAITING_CALLS: usize = 1_024;
@@ -63,14 +65,21 @@ enum Call {
     Perform(Request, oneshot::Sender<Result<Reply, ProviderError>>),
     Find(Request, oneshot::Sender<Result<Option<Answer>, ProviderError>>),
     Totals(Shop, oneshot::Sender<Result<Totals, ProviderError>>),
+    List(List, oneshot::Sender<Result<Vec<Transaction>, ProviderError>>),
+    Shops(Timestamp, oneshot::Sender<Result<Vec<Shop>, ProviderError>>),
 }
 
 impl Call {
     fn request(&self) -> Option<&Request> {
         match self {
             Self::Perform(request, _) | Self::Find(request, _) => Some(request),
-            Self::Totals(..) => None,
+            Self::Totals(..) | Self::List(..) | Self::Shops(..) => None,
         }
+    }
+
+    /// Whether it sees what the provider does when nobody asks for it.
+    fn is_report(&self) -> bool {
+        matches!(self, Self::Totals(..) | Self::List(..))
     }
 }
 
@@ -115,6 +124,19 @@ impl Simulator {
         self.call(|reply| Call::Totals(shop.clone(), reply)).await
     }
 
+    /// What was done for a shop, by the time when it was asked for; a page of it.
+    pub(crate) async fn transactions(
+        &self,
+        list: &List,
+    ) -> Result<Vec<Transaction>, ProviderError> {
+        self.call(|reply| Call::List(list.clone(), reply)).await
+    }
+
+    /// The shops for which something was asked since then.
+    pub(crate) async fn shops(&self, since: Timestamp) -> Result<Vec<Shop>, ProviderError> {
+        self.call(|reply| Call::Shops(since, reply)).await
+    }
+
     async fn call<T>(
         &self,
         call: impl FnOnce(oneshot::Sender<Result<T, ProviderError>>) -> Call,
@@ -141,10 +163,20 @@ async fn work(mut ledger: SqliteConnection, mut queue: mpsc::Receiver<Call>) {
 async fn answer(ledger: &mut SqliteConnection, calls: &mut Vec<Call>) -> Result<(), sqlx::Error> {
     // Immediate: what is read stays true until it is written, whoever else is connected.
     let mut transaction = ledger.begin_with("begin immediate").await?;
-    let mut state = ledger::load(&mut transaction, calls.iter().filter_map(Call::request)).await?;
-    state.now = Simulator::now();
+    let now = Simulator::now();
+    let due = if calls.iter().any(Call::is_report) {
+        ledger::due(&mut transaction, now).await?
+    } else {
+        vec![]
+    };
+    let touched = calls.iter().filter_map(Call::request).chain(&due);
+    let mut state = ledger::load(&mut transaction, touched).await?;
+    state.now = now;
+    for request in &due {
+        state.find(request).ok();
+    }
     let mut answers: Vec<Box<dyn FnOnce() + Send>> = Vec::with_capacity(calls.len());
-    let mut totals = Vec::new();
+    let (mut totals, mut lists, mut shops) = (Vec::new(), Vec::new(), Vec::new());
     for call in calls.drain(..) {
         match call {
             Call::Perform(request, caller) => {
@@ -156,12 +188,22 @@ async fn answer(ledger: &mut SqliteConnection, calls: &mut Vec<Call>) -> Result<
                 answers.push(Box::new(move || _ = caller.send(found)));
             }
             Call::Totals(shop, caller) => totals.push((shop, caller)),
+            Call::List(list, caller) => lists.push((list, caller)),
+            Call::Shops(since, caller) => shops.push((since, caller)),
         }
     }
     ledger::save(&mut transaction, &state).await?;
     for (shop, caller) in totals {
         let totals = ledger::totals(&mut transaction, &shop).await?;
         answers.push(Box::new(move || _ = caller.send(Ok(totals))));
+    }
+    for (list, caller) in lists {
+        let listed = ledger::transactions(&mut transaction, &list).await?;
+        answers.push(Box::new(move || _ = caller.send(Ok(listed))));
+    }
+    for (since, caller) in shops {
+        let found = ledger::shops(&mut transaction, since).await?;
+        answers.push(Box::new(move || _ = caller.send(Ok(found))));
     }
     transaction.commit().await?;
     for answer in answers {

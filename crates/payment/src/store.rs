@@ -103,6 +103,24 @@ pub(crate) async fn count_trouble(db: &AnyPool, partition: u32) -> Result<(u64, 
     Ok((count("uncertain")?, count("stuck")?))
 }
 
+/// A page of the payments of a shop, by id: those after the payment `after`.
+pub(crate) async fn page(
+    db: &AnyPool,
+    shop: &Shop,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<PaymentRow>, StoreError> {
+    let rows = sqlx::query(
+        "select key, document from payment where shop = $1 and key > $2 order by key limit $3",
+    )
+    .bind(shop.as_str().to_owned())
+    .bind(after.to_owned())
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok(documents::read::<PaymentRow>(row)?.1)).collect()
+}
+
 /// The payments of an order, by number.
 pub(crate) async fn of_order(
     db: &AnyPool,

@@ -18,7 +18,7 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Payments,
-    domain::{After, Answer, Event, Input, Refund},
+    domain::{After, Answer, Event, Input, Operation, Refund},
     provider::Provider,
     query::{Found, Question},
 };
@@ -44,6 +44,15 @@ impl Wire for Payments {
                 amount: Money::parse(refund.amount.as_ref())?,
                 refund: Refund { id: refund_id(&refund.refund_id)?, reason: text(&refund.reason) },
             }),
+            Command::MendPayment(mend) => {
+                let (payment_id, operation) = Operation::parse_id(&mend.operation_id)?;
+                Ok(Input::TurnedUp {
+                    payment_id,
+                    operation,
+                    amount: Money::parse(mend.amount.as_ref())?,
+                    provider_reference: text(&mend.provider_reference),
+                })
+            }
             Command::SettlePayment(settle) => Ok(Input::SettledByOperator {
                 payment_id: PaymentId::parse(&settle.payment_id)?,
                 resolution: facts::resolution(settle.resolution())?,

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand,
@@ -159,6 +159,15 @@ pub(crate) enum Payments {
         /// The shop; all when none is named
         #[arg(long, value_parser = Shop::parse)]
         shop: Option<Shop>,
+    },
+    /// Compare what the provider has done for a shop with our log; fails when something differs
+    Reconcile {
+        /// The shop
+        #[arg(value_parser = Shop::parse)]
+        shop: Shop,
+        /// How far back
+        #[arg(long, default_value = "1d", value_parser = humantime::parse_duration)]
+        last: Duration,
     },
     /// Settle the operation of a payment that is uncertain or stuck
     Settle {

@@ -11,7 +11,7 @@ use events::{
     proto::{
         self, AnswerBody,
         payment::{
-            GetPayment, ListStuckPayments, Payment, Payments as Page, SettlePayment,
+            GetPayment, ListStuckPayments, Payment, Payments as Page, Reconcile, SettlePayment,
             SettlePaymentAnswer, TransactionStatus, settle_payment_answer::Outcome as Settled,
         },
     },
@@ -50,6 +50,7 @@ pub(crate) async fn run(settings: &Settings, what: &Payments) -> Result<()> {
             say!("{} stuck", stuck.len());
             Ok(())
         }
+        Payments::Reconcile { shop, last } => reconcile(&client, shop, *last).await,
         Payments::Settle { payment, resolution, reason, operator } => {
             let found = find(&client, partitions, *payment).await?;
             let Some(found) = found else { bail!("there is no payment {payment}") };
@@ -106,6 +107,31 @@ async fn stuck(client: &Client, whom: &Asked<'_>) -> Result<Vec<Payment>> {
             return Ok(all);
         }
     }
+}
+
+/// Prints how the provider's list of late differs from our log.
+#[expect(clippy::disallowed_methods, reason = "an operator's command begins now")]
+async fn reconcile(client: &Client, shop: &Shop, last: Duration) -> Result<()> {
+    let now = Timestamp::now();
+    let from = Timestamp::from_millis(now.millis() - last.as_millis() as i64);
+    let question = Reconcile { from: Some(from.into()), until: Some(now.into()) };
+    let found = ask(client, &Asked::Shop(shop), question).await?.unwrap_or_default();
+    for difference in &found.differences {
+        let kind = difference.kind().as_str_name().trim_start_matches("DIFFERENCE_KIND_");
+        let amount = Money::parse(difference.amount.as_ref()).map(|amount| amount.to_string());
+        say!(
+            "{}  {}  {}  {}",
+            kind.to_lowercase(),
+            difference.operation_id,
+            amount.unwrap_or_default(),
+            difference.provider_reference
+        );
+    }
+    say!("{} compared, {} differ", found.compared, found.differences.len());
+    if !found.differences.is_empty() {
+        bail!("the provider's list and our log differ");
+    }
+    Ok(())
 }
 
 async fn find(client: &Client, partitions: u32, id: PaymentId) -> Result<Option<Payment>> {

@@ -117,6 +117,10 @@ impl Payment {
             | PaymentStepKind::Stuck
             | PaymentStepKind::SettledByOperator
             | PaymentStepKind::Noted => {}
+            PaymentStepKind::TurnedUpAuthorized => {
+                self.authorized = Some(self.authorized.unwrap_or(0) + step.amount);
+            }
+            PaymentStepKind::TurnedUpCaptured => self.captured += step.amount,
             PaymentStepKind::Retried => self.is_retried = true,
             PaymentStepKind::VoidGivenUp => self.given_up_hold += step.amount,
             PaymentStepKind::RefundGivenUp => self.given_up_refund += step.amount,
@@ -185,7 +189,9 @@ impl PaymentStepKind {
             | Self::Retried
             | Self::VoidGivenUp
             | Self::RefundGivenUp
-            | Self::Noted => false,
+            | Self::Noted
+            | Self::TurnedUpAuthorized
+            | Self::TurnedUpCaptured => false,
         }
     }
 
@@ -199,6 +205,8 @@ impl PaymentStepKind {
                 | Self::SettledByOperator
                 | Self::Retried
                 | Self::Noted
+                | Self::TurnedUpAuthorized
+                | Self::TurnedUpCaptured
         );
         !self.begins() && !leaves_it_open
     }
@@ -236,6 +244,15 @@ pub(super) fn step(kind: &Kind, number: u32) -> Step {
         Kind::CancelRequested(_) => (PaymentStepKind::CancelRequested, "", None),
         Kind::Uncertain(it) => (PaymentStepKind::Uncertain, it.operation_id.as_str(), None),
         Kind::Stuck(it) => (PaymentStepKind::Stuck, it.operation_id.as_str(), None),
+        Kind::TurnedUp(it) => {
+            let is_capture = it.operation_id.contains(":capture-");
+            let kind = if is_capture {
+                PaymentStepKind::TurnedUpCaptured
+            } else {
+                PaymentStepKind::TurnedUpAuthorized
+            };
+            (kind, it.operation_id.as_str(), it.amount.as_ref())
+        }
         Kind::ActionRequired(_) | Kind::CaptureRequested(_) | Kind::RefundRequested(_) => {
             (PaymentStepKind::Noted, "", None)
         }

@@ -203,11 +203,15 @@ pub(super) enum PaymentStepKind {
     Noted,
     /// An amount was paid back that somebody asked for, beside what a cancelled order gets back.
     RefundedOnRequest,
+    /// The provider has set aside what the log did not know of.
+    TurnedUpAuthorized,
+    /// The provider has taken what the log did not know of.
+    TurnedUpCaptured,
 }
 
 impl PaymentStepKind {
     /// All of them, by their number in a record.
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 22] = [
         Self::AuthorizationPending,
         Self::Authorized,
         Self::Declined,
@@ -228,6 +232,8 @@ impl PaymentStepKind {
         Self::RefundGivenUp,
         Self::Noted,
         Self::RefundedOnRequest,
+        Self::TurnedUpAuthorized,
+        Self::TurnedUpCaptured,
     ];
 }
 

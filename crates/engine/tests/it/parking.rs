@@ -130,7 +130,7 @@ async fn the_largest_message_that_the_inbox_takes_can_be_the_edited_one(db: Db) 
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
     rig.write(LIVE, "A", vec![0xff; LARGEST - 200]).await;
-    let id = parked_rows(&rig, 1).await.remove(0).id;
+    let id = parked(&client, 1).await.remove(0).id;
     let redrive = async |edited: Vec<u8>| client.redrive(ACCOUNT, 0, &id, Some(&edited)).await;
     let refused = redrive(vec![0; LARGEST + 1]).await.expect_err("it is too large");
     assert!(refused.is_refused(), "{refused:?}");

@@ -126,6 +126,7 @@ fn payment(payment: u32, kind: Payment) -> Result<Signal, WireError> {
         Payment::Uncertain(_) => "payment.uncertain",
         Payment::Stuck(_) => "payment.stuck",
         Payment::SettledByOperator(_) => "payment.settled_by_operator",
+        Payment::TurnedUp(_) => "payment.turned_up",
     };
     Err(WireError::Unexpected(unexpected))
 }

@@ -9,7 +9,7 @@ use protocol::time::Timestamp;
 
 use super::{
     Answer, Event, Fact, Input, Operation, OperationKind, Outcome, Payment, Refund, RefundAnswer,
-    Resolution, SettleAnswer, Status, StuckReason, Trouble, payment::Wanted,
+    Resolution, SettleAnswer, Status, StuckReason, TransactionStatus, Trouble, payment::Wanted,
 };
 use crate::store::{self, PaymentRow};
 
@@ -45,6 +45,9 @@ pub(super) fn decide(
                 })
             });
             return Decision::answered(events.unwrap_or_default(), answer.into());
+        }
+        Input::TurnedUp { payment_id, operation, amount, provider_reference } => {
+            turn_up(payments, *payment_id, *operation, *amount, provider_reference, now)
         }
         Input::SettledByOperator { payment_id, resolution, reason } => {
             let mut answer = SettleAnswer::NotFound;
@@ -95,6 +98,38 @@ fn cancel(payments: &store::Payments, order_id: OrderId, now: Timestamp) -> Vec<
         payment_id = payment_id.next();
     }
     events
+}
+
+/// Takes over what the provider's list has of a payment and our log has not, to give it back. What is
+/// pending is looked up anyway.
+fn turn_up(
+    payments: &store::Payments,
+    payment_id: PaymentId,
+    operation: Operation,
+    amount: Money,
+    provider_reference: &str,
+    now: Timestamp,
+) -> Vec<Event> {
+    let payment = match payments.get(&payment_id) {
+        Some(row) => row.payment.clone(),
+        None => Payment::begin(payment_id, amount, "", now),
+    };
+    let is_unknown = payment.transaction(operation).is_none_or(|known| match known.status {
+        TransactionStatus::Refused | TransactionStatus::Failed | TransactionStatus::GivenUp => true,
+        TransactionStatus::Pending
+        | TransactionStatus::Uncertain
+        | TransactionStatus::Stuck
+        | TransactionStatus::Done => false,
+    });
+    let takes = matches!(operation.kind, OperationKind::Authorize | OperationKind::Capture);
+    if !is_unknown || !takes || amount.currency != payment.amount.currency {
+        return vec![];
+    }
+    let mut deciding = Deciding { payment, now, events: vec![] };
+    let provider_reference = provider_reference.to_owned();
+    deciding.add(Fact::TurnedUp { operation, amount, provider_reference });
+    deciding.proceed();
+    deciding.events
 }
 
 /// The last payment of an order of which something can be paid back.

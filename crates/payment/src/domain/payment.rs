@@ -155,6 +155,9 @@ pub struct Pending {
     pub trouble: Option<Trouble>,
 }
 
+/// The detail of an operation that was done elsewhere, as an operator says.
+pub(crate) const DONE_ELSEWHERE: &str = "done_elsewhere";
+
 /// Why an operation is not simply carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -438,6 +441,9 @@ impl Payment {
                     Wanted::Capture { .. } => true,
                 });
             }
+            Fact::TurnedUp { operation, amount, provider_reference } => {
+                self.turned_up(*operation, *amount, provider_reference, time);
+            }
             Fact::CaptureRequested { operation, amount } => {
                 let (operation, amount) = (*operation, amount.minor);
                 self.wanted.push(Wanted::Capture { operation, amount });
@@ -502,6 +508,33 @@ impl Payment {
         }
     }
 
+    fn turned_up(&mut self, operation: Operation, amount: Money, reference: &str, time: Timestamp) {
+        reference.clone_into(&mut self.provider_reference);
+        match operation.kind {
+            OperationKind::Capture => {
+                self.status = Status::Captured;
+                self.captured += amount.minor;
+            }
+            OperationKind::Authorize | OperationKind::Void | OperationKind::Refund => {
+                self.status = Status::Authorized;
+                self.authorized += amount.minor;
+            }
+        }
+        if self.transaction(operation).is_none() {
+            self.transactions.push(Transaction {
+                operation,
+                amount: amount.minor,
+                status: TransactionStatus::Done,
+                detail: String::new(),
+                at_ms: time.millis(),
+                refund: Refund::default(),
+            });
+        }
+        self.mark(operation, TransactionStatus::Done, "turned_up");
+        self.cancelled_at_ms.get_or_insert(time.millis());
+        self.wanted.clear();
+    }
+
     fn in_trouble(&mut self, trouble: Trouble) {
         if let Some(pending) = &mut self.pending {
             pending.trouble = Some(trouble);
@@ -533,8 +566,10 @@ impl Payment {
                 }
                 self.ends(Status::GivenUp, operation, TransactionStatus::GivenUp, "");
             }
-            (Resolution::GiveUp, OperationKind::Authorize | OperationKind::Capture, _)
-            | (Resolution::DoneElsewhere, ..) => {}
+            (Resolution::DoneElsewhere, ..) => {
+                self.mark(operation, TransactionStatus::Stuck, DONE_ELSEWHERE);
+            }
+            (Resolution::GiveUp, OperationKind::Authorize | OperationKind::Capture, _) => {}
         }
     }
 

@@ -398,6 +398,30 @@ fn an_action_of_the_customer_is_a_state_with_what_the_client_needs() {
     check(&given, &cancelled(), &[Fact::CancelRequested]);
 }
 
+fn turns_up(operation: Operation) -> Input {
+    let (payment_id, amount) = (first(), pounds(500));
+    Input::TurnedUp { payment_id, operation, amount, provider_reference: "p1".into() }
+}
+
+#[test]
+fn what_turns_up_at_the_provider_is_given_back() {
+    let turned_up = |operation| Fact::TurnedUp {
+        operation,
+        amount: pounds(500),
+        provider_reference: "p1".into(),
+    };
+    let then = [turned_up(AUTHORIZE), void_pending()];
+    check(&[], &turns_up(AUTHORIZE), &then);
+    check(&[authorization_pending(), failed()], &turns_up(AUTHORIZE), &then);
+    let not_taken = [authorization_pending(), authorized(), capture_pending(), capture_failed()];
+    let then = [turned_up(CAPTURE), refund_pending()];
+    check(&not_taken, &turns_up(CAPTURE), &then);
+    // What is pending is looked up, and what is known is known.
+    check(&[authorization_pending()], &turns_up(AUTHORIZE), &[]);
+    check(&[authorization_pending(), authorized()], &turns_up(AUTHORIZE), &[]);
+    check(&[], &turns_up(VOID), &[]);
+}
+
 #[test]
 fn a_later_payment_takes_the_place_of_an_earlier_one() {
     let second = first().next();

@@ -11,7 +11,7 @@ use sqlx::{
 };
 
 use super::state::{Authorization, LedgerState, Operation, Status};
-use crate::provider::{Answer, Request, Task, Totals};
+use crate::provider::{Answer, List, Request, Task, Totals, Transaction};
 
 /// How long a transaction waits for that of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,8 +39,12 @@ create table if not exists operation (
     -- The authorisation that was approved, or the code of the refusal.
     detail text,
     -- When it was first asked for, in milliseconds since 1970.
-    at_ms integer not null
+    at_ms integer not null,
+    -- When it is carried out, in milliseconds since 1970, if that is later.
+    due_ms integer
 ) strict;
+create index if not exists operation_due on operation (due_ms) where outcome is null;
+create index if not exists operation_at on operation (shop, at_ms, operation_id);
 -- A row is money that was set aside.
 create table if not exists authorization (
     reference text primary key,
@@ -48,7 +52,7 @@ create table if not exists authorization (
     payment_method text not null,
     amount integer not null,
     currency text not null,
-    -- held (as far as it was not captured), voided.
+    -- held (as far as it was not captured), voided, forgotten.
     status text not null,
     captured integer not null,
     refunded integer not null
@@ -146,7 +150,8 @@ pub(super) async fn save(
     let operations: Vec<_> = state
         .operations
         .changed()
-        .map(|(id, Operation { request, missed, answer, at })| {
+        .map(|(id, known)| {
+            let Operation { request, missed, answer, at } = known;
             let Request { operation_id: _, shop, amount, task } = request;
             let (outcome, detail) = match answer {
                 // What the customer has to do follows from the request.
@@ -158,16 +163,16 @@ pub(super) async fn save(
             };
             let (task, target) = (task.as_str(), target(task));
             let Money { minor, currency } = amount;
-            let at_ms = at.millis();
-            json!([id, shop, task, target, minor, currency, missed, outcome, detail, at_ms])
+            let (at_ms, due_ms) = (at.millis(), state.due(known).map(Timestamp::millis));
+            json!([id, shop, task, target, minor, currency, missed, outcome, detail, at_ms, due_ms])
         })
         .collect();
     if !operations.is_empty() {
         sqlx::query(
             "insert into operation (operation_id, shop, task, target, amount, currency, missed,
-                                    outcome, detail, at_ms)
+                                    outcome, detail, at_ms, due_ms)
              select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6,
-                    value->>7, value->>8, value->>9
+                    value->>7, value->>8, value->>9, value->>10
              from jsonb_each($1)
              where true
              on conflict (operation_id) do update set
@@ -213,12 +218,73 @@ pub(super) async fn totals(db: &mut SqliteConnection, shop: &Shop) -> Result<Tot
         "select coalesce(sum(captured - refunded), 0) as net,
                 coalesce(sum(case when status = 'held' then amount - captured end), 0) as held
          from authorization
-         where shop = $1",
+         where shop = $1 and status <> 'forgotten'",
     )
     .bind(shop.as_str())
     .fetch_one(db)
     .await?;
     Ok(Totals { net: row.try_get("net")?, held: row.try_get("held")? })
+}
+
+/// What is to be carried out by now, though nobody asks for it any more.
+pub(super) async fn due(
+    db: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<Vec<Request>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select operation_id, shop, task, target, amount, currency, missed, outcome, detail, at_ms
+         from operation where outcome is null and due_ms <= $1",
+    )
+    .bind(now.millis())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok(operation(row)?.request)).collect()
+}
+
+/// What was done for a shop, by the time when it was asked for.
+pub(super) async fn transactions(
+    db: &mut SqliteConnection,
+    list: &List,
+) -> Result<Vec<Transaction>, sqlx::Error> {
+    let List { shop, from, until, after, limit } = list;
+    let rows = sqlx::query(
+        "select operation.operation_id, operation.task, operation.amount, operation.currency,
+                operation.detail, operation.at_ms
+         from operation join authorization on reference = detail
+         where operation.shop = $1 and at_ms >= $2 and at_ms < $3 and outcome = 'approved'
+               and status <> 'forgotten' and (at_ms, operation_id) > ($4, $5)
+         order by at_ms, operation_id limit $6",
+    )
+    .bind(shop.as_str())
+    .bind(from.millis())
+    .bind(until.millis())
+    .bind(after.as_ref().map_or(i64::MIN, |(at, _)| at.millis()))
+    .bind(after.as_ref().map_or("", |(_, id)| id))
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    let read = |row: &SqliteRow| {
+        Ok(Transaction {
+            operation_id: row.try_get("operation_id")?,
+            task: row.try_get("task")?,
+            amount: amount(row)?,
+            provider_reference: row.try_get("detail")?,
+            at: Timestamp::from_millis(row.try_get("at_ms")?),
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// The shops for which something was asked since then.
+pub(super) async fn shops(
+    db: &mut SqliteConnection,
+    since: Timestamp,
+) -> Result<Vec<Shop>, sqlx::Error> {
+    let rows = sqlx::query("select distinct shop from operation where at_ms >= $1 order by shop")
+        .bind(since.millis())
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(shop).collect()
 }
 
 fn operation(row: &SqliteRow) -> Result<Operation, sqlx::Error> {

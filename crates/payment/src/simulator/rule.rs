@@ -22,6 +22,10 @@ pub(super) enum Rule {
     Slow(Duration),
     /// It does it, and the answer is lost.
     Lost,
+    /// It says nothing, and does it this much later.
+    Late(Duration),
+    /// It has forgotten what it once authorised.
+    Forget,
     /// The customer has to do something first, and has done it at a later look-up.
     Action {
         /// At which.
@@ -68,6 +72,8 @@ fn parse(script: &str) -> Option<(&'static str, Rule)> {
         ("decline", Some(code)) if !code.is_empty() => Rule::Decline { code: code.to_owned() },
         ("slow", Some(millis)) => Rule::Slow(Duration::from_millis(millis.parse().ok()?)),
         ("lost", None) => Rule::Lost,
+        ("late", Some(millis)) => Rule::Late(Duration::from_millis(millis.parse().ok()?)),
+        ("forget", None) if name != "authorize" => Rule::Forget,
         ("action", Some(lookups)) if name == "authorize" => {
             Rule::Action { lookups: lookups.parse().ok()? }
         }
@@ -118,6 +124,8 @@ mod tests {
             ("sim:slow:1500", authorize(), slow.clone()),
             ("sim:void_slow:1500", void(), slow),
             ("sim:lost", authorize(), Rule::Lost),
+            ("sim:late:1500", authorize(), Rule::Late(Duration::from_millis(1_500))),
+            ("sim:void_forget", void(), Rule::Forget),
             ("sim:action:2", authorize(), Rule::Action { lookups: 2 }),
             ("sim:capture_lost", capture(), Rule::Lost),
             ("sim:error:3", authorize(), Rule::Error { times: 3 }),
@@ -137,6 +145,7 @@ mod tests {
             "sim:slow:soon",
             "sim:lost:1",
             "sim:action",
+            "sim:forget",
             "sim:void_action:1",
         ] {
             assert_eq!(Rule::of(method, &authorize()), declined(INVALID), "{method:?}");

@@ -95,7 +95,7 @@ impl Authorization {
     fn held(&self) -> i64 {
         match self.status {
             Status::Held => self.amount.minor - self.captured,
-            Status::Voided => 0,
+            Status::Voided | Status::Forgotten => 0,
         }
     }
 }
@@ -107,6 +107,8 @@ pub(super) enum Status {
     Held,
     /// What was not taken was let go.
     Voided,
+    /// The provider knows nothing of it any more.
+    Forgotten,
 }
 
 impl Status {
@@ -115,12 +117,13 @@ impl Status {
         match self {
             Self::Held => "held",
             Self::Voided => "voided",
+            Self::Forgotten => "forgotten",
         }
     }
 
     /// Reads the status as it is in the ledger.
     pub(super) fn parse(status: &str) -> Option<Self> {
-        let all = [Self::Held, Self::Voided];
+        let all = [Self::Held, Self::Voided, Self::Forgotten];
         all.into_iter().find(|known| known.as_str() == status)
     }
 }
@@ -143,6 +146,8 @@ pub(super) enum Delivery {
     Lost,
 }
 
+/// The code of an authorisation that the provider does not know.
+const UNKNOWN: &str = "unknown_authorization";
 /// How long the customer has for an action.
 const ACTION_TTL: Duration = Duration::from_mins(15);
 
@@ -163,6 +168,17 @@ impl LedgerState {
             Rule::Approve | Rule::Decline { .. } => Delivery::AtOnce,
             Rule::Slow(delay) => Delivery::Late(*delay),
             Rule::Lost => Delivery::Lost,
+            Rule::Late(delay) if self.at(request) + *delay <= self.now => Delivery::AtOnce,
+            Rule::Late(_) => {
+                self.note(request, 0, None);
+                // Nobody sees this answer.
+                let answer = Answer::Declined { code: String::new() };
+                return Ok(Reply { answer, delivery: Delivery::Lost });
+            }
+            Rule::Forget => {
+                self.forget(request);
+                Delivery::AtOnce
+            }
             Rule::Action { .. } => {
                 let at = self.at(request);
                 self.note(request, 0, None);
@@ -182,12 +198,33 @@ impl LedgerState {
             Rule::Approve
             | Rule::Slow(_)
             | Rule::Lost
+            | Rule::Late(_)
+            | Rule::Forget
             | Rule::Action { .. }
             | Rule::Error { .. }
             | Rule::Outage { .. } => self.carry_out(request),
         };
         self.note(request, self.missed(request), Some(answer.clone()));
         Ok(Reply { answer, delivery })
+    }
+
+    /// Lets the provider forget what it authorised.
+    fn forget(&mut self, request: &Request) {
+        if let Task::Capture { provider_reference }
+        | Task::Void { provider_reference }
+        | Task::Refund { provider_reference } = &request.task
+            && let Some(authorization) = self.authorizations.change(provider_reference)
+        {
+            authorization.status = Status::Forgotten;
+        }
+    }
+
+    /// When what was asked for is carried out, if that is later than it was asked for.
+    pub(super) fn due(&self, operation: &Operation) -> Option<Timestamp> {
+        match self.rule(&operation.request) {
+            Rule::Late(delay) if operation.answer.is_none() => Some(operation.at + delay),
+            _ => None,
+        }
     }
 
     /// Keeps what is known of a key.
@@ -214,10 +251,17 @@ impl LedgerState {
                 Ok(None)
             }
             Rule::Action { lookups } => Ok(Some(self.look_for_action(request, lookups))),
+            Rule::Late(delay) if self.at(request) + delay <= self.now => {
+                let answer = self.carry_out(request);
+                self.note(request, 0, Some(answer.clone()));
+                Ok(Some(answer))
+            }
             Rule::Approve
             | Rule::Decline { .. }
             | Rule::Slow(_)
             | Rule::Lost
+            | Rule::Late(_)
+            | Rule::Forget
             | Rule::Error { .. } => Ok(None),
         }
     }
@@ -295,6 +339,7 @@ impl LedgerState {
                     Status::Held if authorization.held() == 0 => Err("captured_already"),
                     Status::Held => Err("amount_too_large"),
                     Status::Voided => Err("voided"),
+                    Status::Forgotten => Err(UNKNOWN),
                 },
             ),
             Task::Void { provider_reference } => {
@@ -306,11 +351,15 @@ impl LedgerState {
                             Ok(())
                         }
                         Status::Voided => Err("voided"),
+                        Status::Forgotten => Err(UNKNOWN),
                     }
                 })
             }
             Task::Refund { provider_reference } => {
                 self.change(request, provider_reference, |authorization, amount| {
+                    if authorization.status == Status::Forgotten {
+                        return Err(UNKNOWN);
+                    }
                     if amount > authorization.captured - authorization.refunded {
                         return Err("amount_too_large");
                     }

@@ -177,6 +177,58 @@ async fn what_is_set_aside_is_taken_in_parts_and_the_rest_let_go() {
     assert_eq!(provider.perform(&part(4, 1)).await, declined("voided"));
 }
 
+async fn listed(provider: &Provider, after: Option<(Timestamp, String)>) -> Vec<Transaction> {
+    let (from, until) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX));
+    let list = List { shop: acme(), from, until, after, limit: 2 };
+    provider.transactions(&list).await.expect("answers")
+}
+
+#[tokio::test]
+async fn what_was_done_is_listed_page_by_page() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
+    assert_eq!(provider.perform(&authorize("b", 1, "sim:decline:no")).await, declined("no"));
+    assert_eq!(provider.perform(&capture("a", 500)).await, approved("a"));
+    assert_eq!(provider.perform(&refund("a", 200)).await, approved("a"));
+    let first = listed(&provider, None).await;
+    let last = first.last().expect("is full");
+    let second = listed(&provider, Some((last.at, last.operation_id.clone()))).await;
+    let all: Vec<_> = [first, second].concat();
+    let mut shown: Vec<_> = all.iter().map(|it| (it.task.as_str(), it.amount.minor)).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, [("authorize", 500), ("capture", 500), ("refund", 200)]);
+    assert!(all.iter().all(|it| it.provider_reference == reference("a")), "{all:?}");
+    assert_eq!(provider.shops(Timestamp::from_millis(0)).await, Ok(vec![acme()]));
+}
+
+#[tokio::test]
+async fn a_call_that_is_carried_out_late_is_unknown_until_then() {
+    let (_folder, file) = folder();
+    let (hasty, patient) = hasty_and_patient(&file).await;
+    let request = authorize("a", 500, "sim:late:600000");
+    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout));
+    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout), "nor the second");
+    assert_eq!(patient.find(&request).await, Ok(None));
+    assert_eq!(money(&patient).await, (0, 0));
+    let request = authorize("b", 300, "sim:late:1");
+    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout));
+    assert_eq!(money(&patient).await, (0, 300), "though nobody has asked for it since");
+    assert_eq!(patient.find(&request).await, approved("b").map(Some));
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_neither_done_nor_listed() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    let request = authorize("a", 500, "sim:void_forget");
+    assert_eq!(provider.perform(&request).await, approved("a"));
+    assert_eq!(listed(&provider, None).await.len(), 1);
+    assert_eq!(provider.perform(&void("a", 500)).await, declined("unknown_authorization"));
+    assert_eq!(listed(&provider, None).await, []);
+    assert_eq!(money(&provider).await, (0, 0));
+}
+
 #[tokio::test]
 async fn what_cannot_be_done_is_declined() {
     let (_folder, file) = folder();

@@ -10,6 +10,7 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use crate::domain::{After, Fact, Operation, Refund, Resolution, StuckReason};
 
+#[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 pub(super) fn encode(payment_id: PaymentId, fact: &Fact) -> Kind {
     let id = |operation: &Operation| operation.id(payment_id);
     let money = |amount: &Money| Some((*amount).into());
@@ -69,6 +70,10 @@ pub(super) fn encode(payment_id: PaymentId, fact: &Fact) -> Kind {
                 amount: money(amount),
                 refund_id: refund_id.clone(),
             })
+        }
+        Fact::TurnedUp { operation, amount, provider_reference: _ } => {
+            let (operation_id, amount) = (id(operation), money(amount));
+            Kind::TurnedUp(proto::payment::TurnedUp { operation_id, amount })
         }
         Fact::CaptureRequested { operation, amount } => {
             let (operation_id, amount) = (id(operation), money(amount));
@@ -157,6 +162,11 @@ pub(super) fn decode(kind: Kind, after: &After) -> Result<Fact, WireError> {
             operation: operation(&it.operation_id)?,
             amount: money(it.amount)?,
             refund_id: it.refund_id,
+        },
+        Kind::TurnedUp(it) => Fact::TurnedUp {
+            operation: operation(&it.operation_id)?,
+            amount: money(it.amount)?,
+            provider_reference: after.provider_reference.clone(),
         },
         Kind::CaptureRequested(it) => Fact::CaptureRequested {
             operation: operation(&it.operation_id)?,

@@ -12,6 +12,7 @@ use crate::{
     domain::{OperationKind, Payment, Status, Transaction, TransactionStatus, Trouble},
     provider::Provider,
     query::{Found, Question},
+    reconcile::{Difference, DifferenceKind},
     store::PaymentRow,
     wire::facts::encode_stuck_reason,
 };
@@ -28,6 +29,10 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
             Question::Stuck { after: list.after, limit: list.limit.clamp(1, MAX_PAGE) }
         }
         Asked::GetTotals(payment::GetTotals {}) => Question::Totals,
+        Asked::Reconcile(reconcile) => Question::Reconcile {
+            from: Timestamp::parse(reconcile.from.as_ref())?,
+            until: Timestamp::parse(reconcile.until.as_ref())?,
+        },
     })
 }
 
@@ -38,6 +43,11 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
             let payments = rows.into_iter().map(|(shop, row)| encode_payment(shop, row)).collect();
             payment::Payments { payments }.encode_to_vec()
         }
+        Found::Reconciled(found) => payment::Reconciliation {
+            compared: found.compared,
+            differences: found.differences.into_iter().map(encode_difference).collect(),
+        }
+        .encode_to_vec(),
         Found::Totals { ours, theirs } => payment::Totals {
             captured: ours.captured,
             refunded: ours.refunded,
@@ -48,6 +58,21 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
             provider_held: theirs.held,
         }
         .encode_to_vec(),
+    }
+}
+
+fn encode_difference(difference: Difference) -> payment::Difference {
+    let kind = match difference.kind {
+        DifferenceKind::UnknownToUs => payment::DifferenceKind::UnknownToUs,
+        DifferenceKind::UnknownToProvider => payment::DifferenceKind::UnknownToProvider,
+        DifferenceKind::AmountDiffers => payment::DifferenceKind::AmountDiffers,
+    };
+    payment::Difference {
+        kind: kind.into(),
+        mendable: difference.mendable().is_some(),
+        operation_id: difference.operation_id,
+        amount: Some(difference.amount.into()),
+        provider_reference: difference.provider_reference,
     }
 }
 

@@ -57,6 +57,7 @@ fn every_event_survives_the_wire() {
         Fact::RefundPending { operation: refund, amount, refund: named.clone() },
         Fact::Refunded { operation: refund, amount, refund_id: "R".into() },
         Fact::CaptureRequested { operation: capture, amount },
+        Fact::TurnedUp { operation: capture, amount, provider_reference: "reference".into() },
         Fact::RefundRequested { amount, refund: named },
         Fact::ActionRequired {
             operation: authorize,
