@@ -100,7 +100,7 @@ async fn the_largest_message_that_is_parked_can_be_shown_and_redriven(db: Db) {
     ledger.broken.store(true, Ordering::Relaxed);
     let running = Running::start(&engine, &ledger);
     let client = engine.client();
-    let payload = deposit_of_size(deposit_lines("A", &[(UNLUCKY, 5)]), LARGEST);
+    let payload = deposit_of_size(&deposit_lines("A", &[(UNLUCKY, 5)]), LARGEST);
     rig.write(LIVE, "A", payload.clone()).await;
     let row = parked(&client, 1).await.remove(0);
     let shown = client.parked_input(ACCOUNT, &row.id).await.expect("it can be shown");
@@ -114,7 +114,7 @@ async fn the_largest_message_that_is_parked_can_be_shown_and_redriven(db: Db) {
 }
 
 /// A deposit that has so many bytes, or a few less.
-fn deposit_of_size(deposit: Command, bytes: usize) -> Vec<u8> {
+fn deposit_of_size(deposit: &Command, bytes: usize) -> Vec<u8> {
     let with = |length| change_deposit(deposit.clone(), |it| it.then = "x".repeat(length));
     let excess = with(bytes).encoded_len() - bytes;
     let payload = with(bytes - excess).encode_to_vec();
@@ -137,8 +137,8 @@ async fn the_largest_message_that_the_inbox_takes_can_be_the_edited_one(db: Db) 
     let limit = "the edited message has 786433 bytes, and 786432 are the most";
     assert!(refused.to_string().contains(limit), "{refused}");
 
-    let redriven = redrive(deposit_of_size(deposit("A", 5), LARGEST)).await;
-    assert_eq!(redriven.expect("it can be redriven").handled, [id.clone()]);
+    let redriven = redrive(deposit_of_size(&deposit("A", 5), LARGEST)).await;
+    assert_eq!(redriven.expect("it can be redriven").handled, std::slice::from_ref(&id));
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
     running.stop().await;
 }
