@@ -129,7 +129,6 @@ async fn what_the_provider_does_late_is_found_by_a_reconciliation_and_given_back
     let api = installation.api();
     stock(&api, "MUG", 5).await;
     let settled = settle(&api, &order("MUG", 2, "sim:late:5000"), "late").await.body;
-    assert_eq!(settled["cancellation"]["reason"], "payment_timeout", "{settled}");
     // The payment has failed, the provider authorises after that, and the job finds it.
     assert_eq!(installation.settled_payments(&[("voided", 1)]).await, captured(0));
     let steps = installation.payment_steps(&settled).await;

@@ -97,7 +97,7 @@ async fn pass_position(engine: &Engine) {
 
 async fn resolve_replaced(rig: &Rig, engine: &Engine) {
     let error = OPERATOR.verify(engine).await.expect_err("the stream is another one");
-    assert!(matches!(error, Error::StreamReplaced { position: 5, .. }), "{error:?}");
+    assert!(matches!(error, Error::StreamReplaced { .. }), "{error:?}");
     reset(engine).await;
     let all: Vec<_> = (1..=2 * HANDLED + 2).collect();
     eventually("all is handled", async || deposits(&rig.log().await, "A") == all).await;
