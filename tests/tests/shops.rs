@@ -105,7 +105,7 @@ async fn an_order_can_be_placed_right_after_its_shop_was_created() {
     let api = installation.api();
     tests::stock(&api, "MUG", 5).await;
     let placed = settle(&api, &order("MUG", 2, "card"), "first").await;
-    assert_eq!(placed.body["status"], "paid", "{}", placed.body);
+    assert_eq!(placed.body["payment_status"], "paid", "{}", placed.body);
     installation.stop_and_verify().await;
 }
 
@@ -130,7 +130,7 @@ async fn a_suspended_shop_is_refused_and_goes_on_when_it_is_resumed() {
     send(&installation, "018f0000-0000-7000-8000-000000000002", resume).await;
     let gateway = Gateway::start(&installation).await;
     let placed = settle(&gateway.api(tests::SHOP), &order("MUG", 2, "card"), "resumed").await;
-    assert_eq!(placed.body["status"], "paid", "{}", placed.body);
+    assert_eq!(placed.body["payment_status"], "paid", "{}", placed.body);
     gateway.stop().await;
     installation.stop_and_verify().await;
 }
