@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "tradewind/inventory/v1/queries.proto",
             "tradewind/order/v1/queries.proto",
             "tradewind/payment/v1/queries.proto",
+            "tradewind/shop/v1/queries.proto",
         ],
         [&root],
     )?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use client::{Client, Response};
 use engine::{Engine, Location};
-use events::proto;
+use events::{proto, shop};
 use node::{
     serve::{self, Component, MetricsSource},
     services,
@@ -167,8 +167,9 @@ pub async fn verify_all(settings: &Settings) {
     }
 }
 
-/// Puts a product and counts its units.
+/// Creates the shop, puts a product and counts its units.
 pub async fn stock(api: &Client, sku: &str, units: i64) {
+    api.create_shop(&shop::Settings::default()).await.expect("the shop is created");
     let product =
         json!({"sku": sku, "title": sku, "price": {"minor": 250, "currency": "GBP"}}).to_string();
     let pushed = api.push("products", product).await.expect("the product is pushed");

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-const SERVICES: [&str; 4] = ["catalog", "inventory", "order", "payment"];
+const SERVICES: [&str; 5] = ["catalog", "inventory", "order", "payment", "shop"];
 const SECTION: &str = "[workspace.dependencies]";
 const CODE_MAP: &str = "## Code map";
 
@@ -69,13 +69,13 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 fn service_names(text: &str) -> Vec<String> {
     let forms = |service: &str| {
         let upper = service.to_uppercase();
-        [
-            format!("\"{service}\""),
-            format!("\"{service}."),
-            format!("live.{service}."),
-            format!("{upper}-"),
-            format!("{upper}S\""),
-        ]
+        let mut forms =
+            vec![format!("live.{service}."), format!("{upper}-"), format!("{upper}S\"")];
+        // A shop is the engine's own word, too: the tenant of every message.
+        if service != "shop" {
+            forms.extend([format!("\"{service}\""), format!("\"{service}.")]);
+        }
+        forms
     };
     let forms = SERVICES.into_iter().flat_map(forms);
     let words = ["catalog", "inventory", "payment", "sku", "PlaceOrder", "place_order"];
@@ -89,6 +89,7 @@ fn a_service_is_found_by_its_name_and_an_order_of_rows_is_none() {
     assert_eq!(service_names("rows in order, `order by key`, an order"), none);
     assert_eq!(service_names("query(\"order\")"), ["\"order\""]);
     assert_eq!(service_names("ORDER-0"), ["ORDER-"]);
+    assert_eq!(service_names("SHOP-0 of \"shop\""), ["SHOP-"]);
     assert_eq!(service_names("inbox.0.live.order.acme.x"), ["live.order."]);
     assert_eq!(service_names("the catalogue"), ["catalog"]);
 }
@@ -201,6 +202,7 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
                 "order",
                 "payment",
                 "protocol",
+                "shop",
             ],
             "node runs services, and knows nobody who runs it",
         )),

@@ -10,8 +10,9 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use events::{
-    http::{AFTER_HEADER, LevelView, OrderView, POSITION_HEADER, Positions},
+    http::{AFTER_HEADER, LevelView, OrderView, POSITION_HEADER, Positions, ShopView},
     id::OrderId,
+    shop::Settings,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -64,6 +65,27 @@ impl Client {
     #[must_use]
     pub fn without_retries(self) -> Self {
         Self { max_retries: 0, ..self }
+    }
+
+    /// Creates the shop, unless it is there already: then it keeps its settings.
+    pub async fn create_shop(&self, settings: &Settings) -> Result<(), Error> {
+        let request = self.to_shop(Method::PUT).header("if-none-match", "*").json(settings);
+        let response = self.send_until_answered(request).await?;
+        if response.status == StatusCode::PRECONDITION_FAILED {
+            return Ok(());
+        }
+        response.read::<ShopView>().map(|_| ())
+    }
+
+    /// Creates the shop, or gives it these settings.
+    pub async fn put_shop(&self, settings: &Settings) -> Result<ShopView, Error> {
+        let request = self.to_shop(Method::PUT).json(settings);
+        self.send_until_answered(request).await?.read()
+    }
+
+    /// The shop.
+    pub async fn shop(&self) -> Result<ShopView, Error> {
+        self.send_until_answered(self.to_shop(Method::GET)).await?.read()
     }
 
     /// Pushes lines of NDJSON to `products` or `inventory`. Lines that were pushed before have no
@@ -168,6 +190,11 @@ impl Client {
         }
         let request = self.with_headers(self.http.request(Method::GET, url));
         self.send_until_answered(request).await?.read()
+    }
+
+    /// A request to the shop itself.
+    pub fn to_shop(&self, method: Method) -> RequestBuilder {
+        self.http.request(method, self.shop.clone()).bearer_auth(self.api_key.expose_secret())
     }
 
     /// A request to a path below the shop.

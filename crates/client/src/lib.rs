@@ -5,9 +5,10 @@
 //! use std::time::Duration;
 //!
 //! use client::{Client, NewOrder, OrderLine};
-//! use events::http::OrderView;
+//! use events::{http::OrderView, shop::Settings};
 //!
 //! let client = Client::new("http://127.0.0.1:8080", "change-me", "acme")?;
+//! client.create_shop(&Settings::default()).await?;
 //! let line = OrderLine { sku: "MUG".to_owned(), quantity: 2, unit_price: None };
 //! let order = NewOrder { lines: vec![line], ..NewOrder::in_currency("GBP") };
 //! let answer = client.place(&order, "checkout-17", Some(Duration::from_secs(10))).await?;

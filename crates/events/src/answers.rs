@@ -6,6 +6,7 @@ use crate::proto::{
     inventory::{PutLocationAnswer, RecordStockAnswer, SetStockLimitsAnswer},
     order::{CancelOrderAnswer, PlaceOrderAnswer, ReleaseOrderAnswer, StartPaymentAnswer},
     payment::{RefundPaymentAnswer, SettlePaymentAnswer},
+    shop::{ChangeShopAnswer, CreateShopAnswer, ResumeShopAnswer, SuspendShopAnswer},
 };
 
 /// The answer to a command of one kind.
@@ -42,4 +43,8 @@ answers! {
     SettlePaymentAnswer => SettlePayment,
     StartPaymentAnswer => StartPayment,
     ReleaseOrderAnswer => ReleaseOrder,
+    CreateShopAnswer => CreateShop,
+    ChangeShopAnswer => ChangeShop,
+    SuspendShopAnswer => SuspendShop,
+    ResumeShopAnswer => ResumeShop,
 }

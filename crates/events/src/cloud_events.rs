@@ -93,6 +93,8 @@ pub fn render(bytes: &[u8]) -> Result<Value, RenderError> {
 fn fact(event: &DynamicMessage) -> Option<(String, DynamicMessage)> {
     let (service, of_service) = chosen(event, "body")?;
     let (_, fact) = chosen(&of_service, "kind")?;
+    // The envelope has a field `shop` of its own.
+    let service = service.trim_end_matches("_event").to_owned();
     Some((service, fact))
 }
 
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
     use crate::{
         money::{Currency, TaxBasis},
-        proto::catalog,
+        proto::{catalog, shop},
     };
 
     fn created() -> proto::Event {
@@ -153,6 +155,19 @@ mod tests {
         for name in names {
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{name}");
         }
+    }
+
+    #[test]
+    fn an_event_of_a_shop_names_its_service() {
+        let kind = Some(shop::shop_event::Kind::Resumed(shop::Resumed::default()));
+        let body = Some(Body::ShopEvent(shop::ShopEvent { kind }));
+        let rendered =
+            render(&proto::Event { body, ..created() }.encode_to_vec()).expect("is public");
+        assert_eq!(rendered["type"], "shop.resumed");
+        assert_eq!(
+            (&rendered["source"], &rendered["shop"]),
+            (&"/shops/acme/shop".into(), &"acme".into())
+        );
     }
 
     #[test]

@@ -3,13 +3,14 @@
 
 mod positions;
 
-use protocol::time::Timestamp;
+use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::positions::{AFTER_HEADER, POSITION_HEADER, Positions, PositionsError};
 use crate::{
     id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Currency, Money, Tax, TaxBasis},
+    shop::Settings,
 };
 
 /// A product.
@@ -36,6 +37,23 @@ pub struct PriceView {
     /// Whether tax is in it.
     #[serde(default)]
     pub tax_basis: TaxBasis,
+}
+
+/// A shop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShopView {
+    /// Its name.
+    pub name: Shop,
+    /// Whether it takes no requests.
+    pub suspended: bool,
+    /// How it works: what is put to change it.
+    pub settings: Settings,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Counts its changes, from 1.
+    pub version: u64,
 }
 
 /// The stock of a SKU at a location.

@@ -6,6 +6,7 @@
 //!   every event, [`proto::Command`] of every command;
 //! - [`names`]: their names, as they are in subjects;
 //! - [`id`], [`money`]: values that cannot be wrong, parsed once at the edge;
+//! - [`shop`]: the settings of a shop;
 //! - [`answers`] and [`questions`]: which message answers which command and which question;
 //! - [`http`]: the JSON of the HTTP API, for those who read it in Rust;
 //! - [`catalogue`]: what public events there are, with their documentation and JSON Schemas;
@@ -26,3 +27,4 @@ pub mod money;
 pub mod names;
 pub mod proto;
 pub mod questions;
+pub mod shop;

@@ -9,7 +9,7 @@ use protocol::{
 use crate::proto::{
     self, catalog::catalog_event::Kind as Catalog, command::Body as CommandBody, event::Body,
     inventory::inventory_event::Kind as Inventory, order::order_event::Kind as Order,
-    payment::payment_event::Kind as Payment,
+    payment::payment_event::Kind as Payment, shop::shop_event::Kind as Shop,
 };
 
 /// The names of the events that settle an order: it is paid or cancelled.
@@ -80,6 +80,12 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Payment::RefundRequested(_) => "refund_requested",
             Payment::TurnedUp(_) => "turned_up",
         },
+        Body::ShopEvent(event) => match event.kind.as_ref()? {
+            Shop::Created(_) => "created",
+            Shop::Changed(_) => "changed",
+            Shop::Suspended(_) => "suspended",
+            Shop::Resumed(_) => "resumed",
+        },
     })
 }
 
@@ -109,6 +115,10 @@ pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
         CommandBody::SettlePayment(_) => ("payment", "settle_payment"),
         CommandBody::StartPayment(_) => ("order", "start_payment"),
         CommandBody::ReleaseOrder(_) => ("order", "release_order"),
+        CommandBody::CreateShop(_) => ("shop", "create_shop"),
+        CommandBody::ChangeShop(_) => ("shop", "change_shop"),
+        CommandBody::SuspendShop(_) => ("shop", "suspend_shop"),
+        CommandBody::ResumeShop(_) => ("shop", "resume_shop"),
     }
 }
 
@@ -131,6 +141,10 @@ impl TryFrom<proto::Command> for OutgoingCommand {
             CommandBody::SettlePayment(settle) => settle.payment_id.clone(),
             CommandBody::StartPayment(payment) => payment.order_id.clone(),
             CommandBody::ReleaseOrder(order) => order.order_id.clone(),
+            CommandBody::CreateShop(_)
+            | CommandBody::ChangeShop(_)
+            | CommandBody::SuspendShop(_)
+            | CommandBody::ResumeShop(_) => command.shop.clone(),
             // Many aggregates at once, or one that nothing else waits for.
             CommandBody::PutProducts(_)
             | CommandBody::RecordStock(_)

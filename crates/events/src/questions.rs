@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::proto::{catalog, inventory, order, payment};
+use crate::proto::{catalog, inventory, order, payment, shop};
 
 /// A question to a service about a shop. That there is no such thing is an answer as well.
 pub trait Question {
@@ -57,4 +57,8 @@ questions!("payment", payment::PaymentQuestion, payment_question:
     ListStuckPayments => Payments,
     Reconcile => Reconciliation,
     GetTotals => Totals,
+);
+questions!("shop", shop::ShopQuestion, shop_question:
+    GetShop => Shop,
+    ListShops => Shops,
 );

@@ -10,11 +10,9 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use events::{answers::CommandAnswer, proto};
 use futures::{Stream, TryStreamExt, stream};
 use protocol::subject::Lane;
-use sha2::{Digest, Sha256};
 
 pub(crate) use self::report::{LineName, LineOutcome, Mismatch, REJECTED};
 use self::report::{Report, Section, section};
@@ -76,8 +74,6 @@ impl From<UnknownResult> for Problem {
 struct Batch<L> {
     /// Its number among the commands of the request; `None` when it is the only one.
     part: Option<usize>,
-    /// The part of the body from which the fingerprint is computed.
-    bytes: Bytes,
     /// The number of each line, and the line or its errors.
     lines: Vec<(usize, Result<L, Vec<FieldError>>)>,
 }
@@ -91,7 +87,7 @@ pub(crate) async fn ndjson<U: Upload>(
 ) -> Result<Response, Problem> {
     let frames = body::open(headers, body, MAX_NDJSON_BYTES).await?;
     let mut invalid = 0;
-    let batches = lines::chunks(frames).map_ok(|chunk| read_chunk::<U>(chunk, &mut invalid));
+    let batches = lines::chunks(frames).map_ok(|chunk| read_chunk::<U>(&chunk, &mut invalid));
     send_all::<U>(state, context, Lane::Bulk, batches).await
 }
 
@@ -100,17 +96,14 @@ pub(crate) async fn ndjson<U: Upload>(
 pub(crate) async fn list<U: Upload>(
     state: &AppState,
     context: &RequestContext,
-    bytes: Bytes,
     lines: Vec<Result<U::Line, Vec<FieldError>>>,
 ) -> Result<Response, Problem> {
     let _permit = state.concurrency.try_acquire(RequestClass::Upload, context.shop.as_str())?;
     let mut lines = lines.into_iter().enumerate().peekable();
     let mut batches = Vec::new();
-    // The fingerprint of each command is of the whole list: its bytes are not read for each anew.
-    let bytes = Bytes::copy_from_slice(&Sha256::digest(&bytes));
     while lines.peek().is_some() {
         let lines = lines.by_ref().take(MAX_CHUNK_LINES).collect();
-        batches.push(Ok(Batch { part: Some(batches.len()), bytes: bytes.clone(), lines }));
+        batches.push(Ok(Batch { part: Some(batches.len()), lines }));
     }
     send_all::<U>(state, context, Lane::Bulk, stream::iter(batches)).await
 }
@@ -119,10 +112,9 @@ pub(crate) async fn list<U: Upload>(
 pub(crate) async fn single<U: Upload>(
     state: &AppState,
     context: &RequestContext,
-    bytes: Bytes,
     line: U::Line,
 ) -> Result<Response, Problem> {
-    let batch = Batch { part: None, bytes, lines: vec![(0, Ok(line))] };
+    let batch = Batch { part: None, lines: vec![(0, Ok(line))] };
     send_all::<U>(state, context, Lane::Live, stream::iter([Ok(batch)])).await
 }
 
@@ -140,7 +132,7 @@ pub(crate) fn items<U: Upload>(
 }
 
 /// Reads the lines of a chunk. `invalid` counts the invalid ones of the whole body.
-fn read_chunk<U: Upload>(chunk: Chunk, invalid: &mut usize) -> Batch<U::Line> {
+fn read_chunk<U: Upload>(chunk: &Chunk, invalid: &mut usize) -> Batch<U::Line> {
     let error = |detail| vec![FieldError { field: String::new(), detail }];
     let read = |(number, text): (usize, Option<&[u8]>)| {
         let line = match text {
@@ -153,7 +145,7 @@ fn read_chunk<U: Upload>(chunk: Chunk, invalid: &mut usize) -> Batch<U::Line> {
         (number, line.map_err(|errors| if is_reported { errors } else { summary() }))
     };
     let lines = chunk.lines().map(read).collect();
-    Batch { part: Some(chunk.part), bytes: chunk.bytes.into(), lines }
+    Batch { part: Some(chunk.part), lines }
 }
 
 /// Sends each batch and reports on all of them.
@@ -194,7 +186,7 @@ async fn send_batch<U: Upload>(
     }
 
     let count = valid.len();
-    let command = context.command(batch.part, &batch.bytes, U::command(valid));
+    let command = context.command(batch.part, U::command(valid));
     let timeout = match lane {
         Lane::Live => state.answer_timeout,
         Lane::Bulk => BULK_ANSWER_TIMEOUT,

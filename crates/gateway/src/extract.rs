@@ -4,10 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{
-        FromRequestParts, OriginalUri, Query, RawPathParams, path::ErrorKind,
-        rejection::PathRejection,
-    },
+    extract::{FromRequestParts, Query, RawPathParams, path::ErrorKind, rejection::PathRejection},
     http::{HeaderMap, HeaderName, Uri, request::Parts},
 };
 use events::{
@@ -15,17 +12,17 @@ use events::{
     id::{Location, OrderId, Sku},
     proto,
 };
+use prost::Message;
 use protocol::{
-    id::{CommandId, ParseError, Shop, hex},
+    id::{CommandId, ParseError, Shop, fingerprint},
     proto::Actor,
     time::Timestamp,
 };
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::Span;
 
 use crate::{
-    fields::{Errors, Fields, Path, object, text},
+    fields::{Errors, Fields, Path, code, object, text},
     json::Node,
     position::SeenPositions,
     problem::{Code, FieldError, Problem},
@@ -64,22 +61,17 @@ pub(crate) struct RequestContext {
     time: Timestamp,
     trace: TraceContext,
     idempotency_key: Option<String>,
-    /// The digest of the method and the path; the fingerprint of a command adds its body.
-    digest: Sha256,
 }
 
 impl FromRequestParts<Arc<AppState>> for RequestContext {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Problem> {
-        let shop = path_parameter(parts, state, "shop", Shop::parse).await?;
+        let shop = match parts.extensions.get::<Shop>() {
+            Some(shop) => shop.clone(),
+            None => shop_parameter(parts, state).await?,
+        };
         Span::current().record("shop.name", shop.as_str());
-        let path = parts.extensions.get().map_or(&parts.uri, |OriginalUri(uri)| uri).path();
-        let digest = Sha256::new()
-            .chain_update(parts.method.as_str())
-            .chain_update("\n")
-            .chain_update(path)
-            .chain_update("\n");
         let seen: SeenPositions = parts.extensions.get().cloned().unwrap_or_default();
         seen.check(|| state.services.partition(&shop))?;
         let trace = parts.extensions.get::<TraceContext>().cloned();
@@ -91,35 +83,38 @@ impl FromRequestParts<Arc<AppState>> for RequestContext {
             time: state.clock.now(),
             trace: trace.unwrap_or_default(),
             idempotency_key: idempotency_key(&parts.headers)?,
-            digest,
         })
     }
 }
 
 impl RequestContext {
-    /// The command for `bytes` of the body. `part` numbers the commands of a request that leads to
-    /// several, and is `None` for the only one.
+    /// The command of a request. `part` numbers the commands of one that leads to several, and is
+    /// `None` for the only one.
+    ///
+    /// The fingerprint is that of the command, not of the bytes that were sent: the same JSON written
+    /// in another way, or with defaults written out, is the same request.
     pub(crate) fn command(
         &self,
         part: Option<usize>,
-        bytes: &[u8],
         body: proto::command::Body,
     ) -> proto::Command {
         let id = match (&self.idempotency_key, part) {
             (None, _) => CommandId(new_id()),
             (Some(key), None) => CommandId::from_key(&self.shop, key),
-            (Some(key), Some(part)) => CommandId::from_key(&self.shop, &format!("{key}/{part}")),
+            // No key of a caller has a space, so none is that of a part of another.
+            (Some(key), Some(part)) => CommandId::from_key(&self.shop, &format!("{key} {part}")),
         };
+        let content = proto::Command { body: Some(body), ..Default::default() };
         proto::Command {
             id: id.to_string(),
             shop: self.shop.to_string(),
             time: Some(self.time.into()),
-            fingerprint: hex(&self.digest.clone().chain_update(bytes).finalize()),
+            fingerprint: fingerprint(&content.encode_to_vec()),
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
             actor: Some(Actor { kind: "api_key".to_owned(), id: API_KEY_ID.to_owned() }),
             after: self.seen.by_service(),
-            body: Some(body),
+            ..content
         }
     }
 
@@ -127,6 +122,14 @@ impl RequestContext {
     pub(crate) fn is_keyed(&self) -> bool {
         self.idempotency_key.is_some()
     }
+}
+
+/// The shop in the path.
+pub(crate) async fn shop_parameter<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<Shop, Problem> {
+    path_parameter(parts, state, "shop", Shop::parse).await
 }
 
 /// A SKU in the path.
@@ -195,7 +198,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         query(&parts.uri, |fields| {
-            let after = fields.optional("after", text(Sku::parse));
+            let after = fields.optional("after", code(Sku::parse));
             let limit = fields.optional("limit", text(page_length));
             Some(Self {
                 after: after.map(String::from).unwrap_or_default(),
@@ -236,7 +239,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LevelPage {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         query(&parts.uri, |fields| {
-            let after = fields.optional("after", text(level_cursor));
+            let after = fields.optional("after", code(level_cursor));
             let limit = fields.optional("limit", text(page_length));
             let (after, after_location) = after.unwrap_or_default();
             let limit = limit.unwrap_or(DEFAULT_PAGE_LENGTH);
@@ -387,8 +390,8 @@ mod tests {
     }
 
     #[test]
-    fn the_same_key_with_another_body_or_path_has_another_fingerprint() {
-        let context = |path: &str, key: Option<&str>| RequestContext {
+    fn the_same_key_with_another_request_has_another_fingerprint() {
+        let context = |key: Option<&str>| RequestContext {
             shop: Shop::parse("acme").unwrap(),
             seen: SeenPositions::default(),
             wait: None,
@@ -396,24 +399,51 @@ mod tests {
             time: Timestamp::from_millis(7),
             trace: TraceContext::default(),
             idempotency_key: key.map(str::to_owned),
-            digest: Sha256::new().chain_update(path),
         };
-        let body = || proto::command::Body::CancelOrder(proto::order::CancelOrder::default());
-        let command = |path, key, part, bytes| context(path, key).command(part, bytes, body());
+        let cancel = |order: &str, note: &str| {
+            let (order_id, note) = (order.to_owned(), note.to_owned());
+            proto::command::Body::CancelOrder(proto::order::CancelOrder { order_id, note })
+        };
+        let command = |key, part, body| context(key).command(part, body);
 
-        let first = command("a", Some("k"), None, b"1");
+        let first = command(Some("k"), None, cancel("1", ""));
         assert_eq!(first.time, Some(Timestamp::from_millis(7).into()));
-        assert_eq!(first.fingerprint, protocol::id::fingerprint(b"a1"));
-        let again = command("a", Some("k"), None, b"1");
+        assert_eq!(first.fingerprint.len(), 64);
+        let again = command(Some("k"), None, cancel("1", ""));
         assert_eq!((&again.id, &again.fingerprint), (&first.id, &first.fingerprint));
-        let other_body = command("a", Some("k"), None, b"2");
-        assert_eq!(other_body.id, first.id);
-        assert_ne!(other_body.fingerprint, first.fingerprint);
-        assert_ne!(command("b", Some("k"), None, b"1").fingerprint, first.fingerprint);
+        for other in [cancel("2", ""), cancel("1", "a note")] {
+            let other = command(Some("k"), None, other);
+            assert_eq!(other.id, first.id);
+            assert_ne!(other.fingerprint, first.fingerprint);
+        }
+        // An empty message of another kind is another request.
+        let none = |body| command(Some("k"), None, body).fingerprint;
+        let products = proto::command::Body::PutProducts(proto::catalog::PutProducts::default());
+        assert_ne!(none(products), none(cancel("", "")));
+        assert_ne!(
+            command(None, None, cancel("1", "")).id,
+            command(None, None, cancel("1", "")).id
+        );
+    }
 
-        let part = command("a", Some("k"), Some(1), b"1");
-        assert_eq!(part.id, command("a", Some("k/1"), None, b"1").id);
-        assert_ne!(part.id, first.id);
-        assert_ne!(command("a", None, None, b"1").id, command("a", None, None, b"1").id);
+    #[test]
+    fn a_part_of_a_request_has_an_id_that_no_key_has() {
+        let context = |key: &str| RequestContext {
+            shop: Shop::parse("acme").unwrap(),
+            seen: SeenPositions::default(),
+            wait: None,
+            received: Instant::now(),
+            time: Timestamp::from_millis(7),
+            trace: TraceContext::default(),
+            idempotency_key: Some(key.to_owned()),
+        };
+        let id = |key, part| {
+            let body = proto::command::Body::CancelOrder(proto::order::CancelOrder::default());
+            context(key).command(part, body).id
+        };
+        assert_eq!(id("k", Some(1)), id("k", Some(1)));
+        let others = [id("k", None), id("k", Some(2)), id("k/1", None), id("k-1", None)];
+        assert!(!others.contains(&id("k", Some(1))));
+        assert_ne!(id("k/1", Some(1)), id("k", Some(11)));
     }
 }

@@ -10,6 +10,7 @@ use events::money::{MAX_ORDER_TOTAL, MAX_UNIT_PRICE};
 use protocol::id::ParseError;
 
 use crate::{
+    card_numbers::holds_card_number,
     json::{Malformed, Node},
     problem::{Code, FieldError, Problem},
 };
@@ -232,8 +233,24 @@ pub(crate) fn list<'r, 'a: 'r, T>(
     }
 }
 
-/// Reads text by a rule.
+/// Reads text by a rule. The number of a payment card is refused in it, and not shown.
 pub(crate) fn text<T>(
+    parse: impl FnOnce(&str) -> Result<T, ParseError>,
+) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T> {
+    move |node, path, errors| {
+        if let Node::Text(value) = node
+            && holds_card_number(value)
+        {
+            let name = path.name();
+            errors.add(path, format_args!("{name} must not hold the number of a payment card"));
+            return None;
+        }
+        code(parse)(node, path, errors)
+    }
+}
+
+/// Reads text that machines write, by a rule: a bar code may look like the number of a card.
+pub(crate) fn code<T>(
     parse: impl FnOnce(&str) -> Result<T, ParseError>,
 ) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T> {
     move |node, path, errors| {
@@ -322,7 +339,7 @@ mod tests {
                 "lines",
                 list(3, |node, path, errors| {
                     object(node, path, errors, |fields| {
-                        let sku = fields.required("sku", text(Sku::parse));
+                        let sku = fields.required("sku", code(Sku::parse));
                         let quantity = fields.required("quantity", integer(Quantity::parse));
                         Some((sku?, quantity?))
                     })

@@ -20,7 +20,7 @@ use crate::{
     body::{Media, media, read_json},
     bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
     extract::{LevelPage, MovementPage, RequestContext, SkuPath},
-    fields::{self, Errors, Fields, Path, integer, object, text, within, words},
+    fields::{self, Errors, Fields, Path, code, integer, object, text, within, words},
     json::Node,
     problem::{FieldError, Problem},
     state::AppState,
@@ -103,8 +103,8 @@ pub(crate) async fn post(
     }
     let bytes = read_json(&headers, body).await?;
     match fields::body(&bytes, json_body)? {
-        JsonBody::One(line) => bulk::single::<Stock>(&state, &context, bytes, *line).await,
-        JsonBody::Many(lines) => bulk::list::<Stock>(&state, &context, bytes, lines).await,
+        JsonBody::One(line) => bulk::single::<Stock>(&state, &context, *line).await,
+        JsonBody::Many(lines) => bulk::list::<Stock>(&state, &context, lines).await,
     }
 }
 
@@ -203,7 +203,7 @@ fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
 /// Reads a stock document.
 fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> {
     let kind = fields.required("type", text(kind));
-    let sku = fields.required("sku", text(Sku::parse));
+    let sku = fields.required("sku", code(Sku::parse));
     let (mut occurred_at, mut expected) = (None, None);
     let change = match kind {
         Some(Kind::Count) => {
@@ -228,8 +228,8 @@ fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> 
         expected = fields.optional("expected", integer(on_hand));
     }
     let connector = fields.required("connector", text(Connector::parse));
-    let document = fields.required("document", text(DocumentId::parse));
-    let document_line = fields.optional("document_line", text(DocumentLine::parse));
+    let document = fields.required("document", code(DocumentId::parse));
+    let document_line = fields.optional("document_line", code(DocumentLine::parse));
     let sequence = fields.required("sequence", integer(sequence));
     let epoch = fields.optional("epoch", integer(epoch));
     let location = fields.optional("location", text(Location::parse));
@@ -257,7 +257,7 @@ fn adjustment(fields: &mut Fields<'_, '_>) -> Option<Change> {
 
 fn goods_issue(fields: &mut Fields<'_, '_>) -> Option<Change> {
     let order_id = fields.required("order_id", text(OrderId::parse));
-    let line_id = fields.optional("line_id", text(line_id));
+    let line_id = fields.optional("line_id", code(line_id));
     let quantity = fields.required("quantity", integer(Quantity::parse));
     Some(Change::GoodsIssue(proto::inventory::GoodsIssue {
         order_id: order_id?.to_string(),
@@ -426,6 +426,15 @@ mod tests {
             r#"{"type":"goods_issue","sku":"A","connector":"e","document":"d","sequence":1,
                 "order_id":"4711","line_id":"","quantity":0,"document_line":"a b","epoch":-1}"#,
             &["order_id", "line_id", "quantity", "document_line", "epoch"],
+        );
+    }
+
+    #[test]
+    fn a_reason_holds_no_number_of_a_card_and_a_bar_code_is_a_sku() {
+        check(
+            r#"{"type":"adjustment","sku":"5012345601090","connector":"e","document":"5555555555554444",
+                "sequence":1,"delta":1,"reason":"paid by 5555555555554444"}"#,
+            &["reason"],
         );
     }
 

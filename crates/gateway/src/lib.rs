@@ -13,29 +13,34 @@
 //! |---|---|
 //! | `server`, `write_timeout` | the connections, and the clients that are too slow |
 //! | `trace`, `layers` | what surrounds every request: id, trace context, span, time limit, panics |
+//! | `known_shops` | which shops there are: a request to another one is refused |
 //! | `admission`, `api_key`, `limits` | which requests are handled, and how many at once |
 //! | `position` | how much of the logs a client has seen: it reads what it wrote, through any gateway |
 //! | `extract` | the parts of a request besides its body: shop, idempotency key, preferences |
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
+//! | `card_numbers` | numbers of payment cards, which no text may hold |
 //! | `state`, `services` | what the handlers share; requests to the services |
 //! | `problem` | the problem documents of RFC 9457 |
-//! | `products`, `inventory`, `locations`, `orders`, `payments`, `operations` | the routes |
+//! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `operations` | the routes |
 //! | `readiness` | what `/readyz` reports |
 //! | `metrics` | what is measured of requests, and the route that shows it |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
 //!
 //! To add a route: write its handler in the module of its resource, read its body with `fields`,
-//! send a command or a query through `Services`, and add it to `routes` below.
+//! send a command or a query through `Services`, and add it to `routes` below: below a
+//! shop to `of_shop`, so that it is refused when there is no such shop.
 
 mod admission;
 mod api_key;
 mod body;
 mod bulk;
+mod card_numbers;
 mod extract;
 mod fields;
 mod head_timeout;
 mod inventory;
 mod json;
+mod known_shops;
 mod layers;
 mod limits;
 mod lines;
@@ -50,6 +55,7 @@ mod products;
 mod readiness;
 mod server;
 mod services;
+mod shops;
 mod state;
 mod trace;
 mod view;
@@ -163,7 +169,7 @@ pub async fn run(
 
 fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
     let shown = metrics.map(|render| metrics::routes(move || render()));
-    let v1 = Router::new()
+    let of_shop = Router::new()
         .route("/shops/{shop}/products", get(products::list).post(products::post))
         .route("/shops/{shop}/products/{sku}", get(products::get).put(products::put))
         .route("/shops/{shop}/inventory", get(inventory::list).post(inventory::post))
@@ -186,6 +192,11 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .route("/shops/{shop}/payments/reconciliation", get(payments::reconciliation))
         .route("/shops/{shop}/payments/{payment_id}", get(payments::get))
         .route("/shops/{shop}/totals", get(operations::totals))
+        .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));
+    let v1 = Router::new()
+        .route("/shops", get(shops::list_all))
+        .route("/shops/{shop}", get(shops::get).put(shops::put))
+        .merge(of_shop)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn(position::carry_positions))

@@ -82,7 +82,7 @@ pub(crate) async fn put(
         shown["country"] = json!(country);
     }
     let put = inventory::PutLocation { code: code.to_string(), location: Some(location) };
-    let command = context.command(None, &bytes, command::Body::PutLocation(put));
+    let command = context.command(None, command::Body::PutLocation(put));
     let command_id = command.id.clone();
     let services = &state.services;
     let reply =
@@ -150,7 +150,7 @@ pub(crate) async fn put_limits(
         location: location.to_string(),
         limits: Some(limits),
     };
-    let command = context.command(None, &bytes, command::Body::SetStockLimits(set));
+    let command = context.command(None, command::Body::SetStockLimits(set));
     let command_id = command.id.clone();
     let services = &state.services;
     let reply =

@@ -131,7 +131,7 @@ pub(crate) async fn cancel(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
     let order = CancelOrder { order_id: id.to_string(), note: read::note_of(&bytes)? };
-    let command = context.command(None, &bytes, Body::CancelOrder(order));
+    let command = context.command(None, Body::CancelOrder(order));
     let command_id = command.id.clone();
     match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
         Reply::Pending => Ok(pending(&context.shop, id, &command_id)),
@@ -149,7 +149,7 @@ pub(crate) async fn release(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
     let order = ReleaseOrder { order_id: id.to_string(), note: read::note_of(&bytes)? };
-    let command = context.command(None, &bytes, Body::ReleaseOrder(order));
+    let command = context.command(None, Body::ReleaseOrder(order));
     let command_id = command.id.clone();
     let reply: Reply<ReleaseOrderAnswer> =
         state.services.send(&context, Lane::Live, command, state.answer_timeout).await?;

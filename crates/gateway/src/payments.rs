@@ -126,7 +126,7 @@ pub(crate) async fn refund(
 ) -> Result<Response, Problem> {
     let mut refund = read_refund(&bytes)?;
     refund.order_id = id.to_string();
-    let mut command = context.command(None, &bytes, Body::RefundPayment(refund));
+    let mut command = context.command(None, Body::RefundPayment(refund));
     // The same request under the same idempotency key is the same refund.
     let refund_id = command.id.clone();
     if let Some(Body::RefundPayment(refund)) = &mut command.body {

@@ -20,6 +20,8 @@ pub(crate) const RETRY_AFTER_S: u64 = 1;
 pub(crate) enum Code {
     Unauthorized,
     NotFound,
+    UnknownShop,
+    ShopSuspended,
     MethodNotAllowed,
     MalformedJson,
     IncompleteBody,
@@ -40,6 +42,7 @@ pub(crate) enum Code {
     StaleProduct,
     VersionMismatch,
     TooManyLocations,
+    PreconditionFailed,
     Internal,
     Unavailable,
     NotReady,
@@ -55,7 +58,9 @@ impl Code {
                 StatusCode::BAD_REQUEST
             }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownShop => StatusCode::NOT_FOUND,
+            Self::ShopSuspended => StatusCode::FORBIDDEN,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ReferenceTaken
             | Self::TotalMismatch
@@ -87,6 +92,8 @@ impl Code {
         match self {
             Self::Unauthorized => ("unauthorized", "The API key is missing or wrong"),
             Self::NotFound => ("not_found", "Not found"),
+            Self::ShopSuspended => ("shop_suspended", "The shop is suspended"),
+            Self::UnknownShop => ("unknown_shop", "There is no such shop"),
             Self::MethodNotAllowed => ("method_not_allowed", "The route does not have this method"),
             Self::MalformedJson => ("malformed_json", "The body is not valid JSON"),
             Self::IncompleteBody => ("incomplete_body", "The body is incomplete"),
@@ -112,6 +119,9 @@ impl Code {
             Self::RefundTooLarge => ("refund_too_large", "So much cannot be paid back"),
             Self::TooManyLocations => {
                 ("too_many_locations", "The shop has as many locations as one may have")
+            }
+            Self::PreconditionFailed => {
+                ("precondition_failed", "The condition of the request does not hold")
             }
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),

@@ -27,7 +27,7 @@ use crate::{
     body::{JsonBytes, Media, media, read_json},
     bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
     extract::{RequestContext, SkuPath},
-    fields::{self, Errors, Fields, Path, flag, integer, object, text, unit_price, words},
+    fields::{self, Errors, Fields, Path, code, flag, integer, object, text, unit_price, words},
     json::Node,
     problem::{Code, Problem, RETRY_AFTER_S},
     services::{Page, Reply},
@@ -77,7 +77,7 @@ pub(crate) async fn put(
     let expected_version = product.expected_version;
     let stored = StoredProduct { product: product.product.clone(), version: 0 };
     let shown = view::product(stored)?;
-    let command = context.command(None, &bytes, Products::command(vec![product]));
+    let command = context.command(None, Products::command(vec![product]));
     let command_id = command.id.clone();
     match state
         .services
@@ -141,7 +141,7 @@ pub(crate) async fn post(
             let lines = fields::body(&bytes, |node, path, errors| {
                 object(node, path, errors, |fields| bulk::items::<Products>(fields, "products"))
             })?;
-            bulk::list::<Products>(&state, &context, bytes, lines).await
+            bulk::list::<Products>(&state, &context, lines).await
         }
     }
 }
@@ -196,7 +196,7 @@ fn outcome(result: ProductResult) -> Result<LineOutcome, UnknownResult> {
 fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<WantedProduct> {
     let sku = match sku {
         Some(sku) => Some(sku),
-        None => fields.required("sku", text(Sku::parse)),
+        None => fields.required("sku", code(Sku::parse)),
     };
     let title = fields.required("title", text(title));
     let price = fields.required("price", price);
@@ -253,6 +253,15 @@ mod tests {
         };
         let wanted = WantedProduct { product: Some(product), ..Default::default() };
         assert_eq!(fields::line(line, Products::read), Ok(wanted));
+    }
+
+    #[test]
+    fn a_title_holds_no_number_of_a_card() {
+        let line = br#"{"sku":"4111111111111111","title":"4111 1111 1111 1111",
+            "price":{"minor":1,"currency":"GBP"}}"#;
+        let errors = fields::line(line, Products::read).expect_err("is wrong");
+        let expected = "title must not hold the number of a payment card";
+        assert_eq!((errors.len(), &*errors[0].detail), (1, expected));
     }
 
     #[test]

@@ -9,14 +9,15 @@ use axum::{
     http::{HeaderName, HeaderValue},
     response::{IntoResponse, Response},
 };
-use engine::{Client, Outcome, SendError, Watch};
+use engine::{AskError, Client, Outcome, SendError, Watch};
 use events::{
     answers::CommandAnswer,
     id::{OrderId, Sku},
     names::ORDER_AWAITED_EVENTS,
-    proto,
+    proto::{self, shop},
     questions::Question,
 };
+use futures::future::try_join_all;
 use prost::Message;
 use protocol::{command::OutgoingCommand, id::Shop, subject::Lane};
 use tokio::time::{error::Elapsed, timeout};
@@ -162,12 +163,18 @@ impl Services {
         context: &RequestContext,
         question: Q,
     ) -> Result<Option<Q::Answer>, Problem> {
-        let (shop, at_least) = (&context.shop, context.seen.of_service(Q::SERVICE));
+        self.ask(&context.shop, question, context.seen.of_service(Q::SERVICE)).await
+    }
+
+    /// Asks a service; the answer reflects its log at least up to the sequence `at_least`.
+    pub(crate) async fn ask<Q: Question>(
+        &self,
+        shop: &Shop,
+        question: Q,
+        at_least: u64,
+    ) -> Result<Option<Q::Answer>, Problem> {
         let found = self.client().query(Q::SERVICE, shop, question.encode(), at_least).await;
-        let found = found.map_err(|error| {
-            let is_temporary = error.is_unavailable();
-            if is_temporary { Problem::unavailable(&error) } else { Problem::internal(&error) }
-        })?;
+        let found = found.map_err(|error| ask_problem(&error))?;
         let read = found.map(<Q::Answer as Message>::decode).transpose();
         read.map_err(|error| Problem::internal(&error))
     }
@@ -181,6 +188,26 @@ impl Services {
         Ok(self.query(context, question).await?.unwrap_or_default())
     }
 
+    /// At most `limit` shops behind the name `after`, by name, of all partitions; and whether others
+    /// follow.
+    pub(crate) async fn shops(
+        &self,
+        after: String,
+        limit: u32,
+    ) -> Result<(Vec<shop::Shop>, bool), Problem> {
+        let client = self.client();
+        let pages = (0..client.partitions()).map(|partition| {
+            let question = shop::ListShops { partition, after: after.clone(), limit };
+            let client = &client;
+            async move {
+                let found = client.query_partition("shop", partition, question.encode()).await;
+                let found = found.map_err(|error| ask_problem(&error))?.unwrap_or_default();
+                shop::Shops::decode(found).map_err(|error| Problem::internal(&error))
+            }
+        });
+        Ok(merge(try_join_all(pages).await?, limit as usize))
+    }
+
     /// Begins to wait for the event that settles an order, or lets it wait for its customer.
     pub(crate) async fn watch_order(&self, shop: &Shop, order: OrderId) -> Result<Watch, Problem> {
         let watch =
@@ -192,6 +219,24 @@ impl Services {
     pub(crate) async fn ask_broker(&self) -> Result<(), BrokerError> {
         Ok(timeout(BROKER_CHECK_TIMEOUT, self.client().ready()).await??)
     }
+}
+
+/// One page out of those of all partitions, by name; and whether others follow.
+fn merge(pages: Vec<shop::Shops>, limit: usize) -> (Vec<shop::Shop>, bool) {
+    // What follows the last shop of such a page is not known, so the list ends there.
+    let cut = pages.iter().filter(|page| page.has_more);
+    let end = cut.filter_map(|page| page.shops.last()).map(|shop| shop.name.clone()).min();
+    let mut shops: Vec<_> = pages.into_iter().flat_map(|page| page.shops).collect();
+    shops.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let all = shops.len();
+    shops.retain(|shop| end.as_ref().is_none_or(|end| shop.name <= *end));
+    shops.truncate(limit);
+    let has_more = end.is_some() || shops.len() < all;
+    (shops, has_more)
+}
+
+fn ask_problem(error: &AskError) -> Problem {
+    if error.is_unavailable() { Problem::unavailable(error) } else { Problem::internal(error) }
 }
 
 /// An answer that is not what the command is answered with.
@@ -241,4 +286,27 @@ fn inbox_span(command: &OutgoingCommand) -> Span {
         messaging.operation.type = "send",
         messaging.destination.name = "INBOX",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_of_all_partitions_become_one_by_name() {
+        let page = |names: &[&str], has_more| {
+            let shop = |name: &&str| shop::Shop { name: (*name).to_owned(), ..Default::default() };
+            shop::Shops { shops: names.iter().map(shop).collect(), has_more }
+        };
+        let merged = |pages, limit| {
+            let (shops, has_more) = merge(pages, limit);
+            let names: Vec<_> = shops.into_iter().map(|shop| shop.name).collect();
+            (names.join(" "), has_more)
+        };
+        let all = || vec![page(&["b", "d"], false), page(&[], false), page(&["a", "c"], false)];
+        assert_eq!(merged(all(), 9), ("a b c d".to_owned(), false));
+        assert_eq!(merged(all(), 3), ("a b c".to_owned(), true));
+        let cut = vec![page(&["b", "d"], false), page(&["a", "c"], true)];
+        assert_eq!(merged(cut, 9), ("a b c".to_owned(), true), "d may not follow c");
+    }
 }

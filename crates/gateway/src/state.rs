@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Settings,
     api_key::{ApiKey, ApiKeyError},
+    known_shops::KnownShops,
     limits::{ConcurrencyLimits, Limits},
     readiness::ReadinessCheck,
     services::Services,
@@ -19,6 +20,8 @@ pub(crate) struct AppState {
     pub(crate) limits: Limits,
     pub(crate) concurrency: ConcurrencyLimits,
     pub(crate) services: Services,
+    /// The shops that are known.
+    pub(crate) shops: KnownShops,
     pub(crate) readiness: ReadinessCheck,
     /// How long the answer of a service is waited for.
     pub(crate) answer_timeout: Duration,
@@ -47,6 +50,7 @@ impl AppState {
             concurrency: ConcurrencyLimits::new(&settings.limits),
             limits: settings.limits.clone(),
             services: Services::new(client),
+            shops: KnownShops::default(),
             readiness: ReadinessCheck::new(settings.readiness.clone()),
             answer_timeout: settings.answer_timeout,
             clock: settings.clock.clone(),

@@ -29,7 +29,11 @@ fn settings() -> Settings {
 /// The state of a gateway whose handlers panic when they need a service.
 fn state(settings: &Settings) -> Arc<AppState> {
     let client = || panic!("a request that had to be refused reached a service");
-    Arc::new(AppState::new(client, settings, CancellationToken::new()).expect("the key is valid"))
+    let state = AppState::new(client, settings, CancellationToken::new());
+    let state = state.expect("the key is valid");
+    let acme = protocol::id::Shop::parse("acme").expect("valid");
+    state.shops.remember(&acme, 1, false, tokio::time::Instant::now());
+    Arc::new(state)
 }
 
 async fn answer(request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
@@ -101,6 +105,24 @@ async fn an_unknown_route_is_not_found() {
     let detail = "there is no route /v1/shops/acme/nothing: docs/http.md lists all";
     assert_eq!(document["detail"], detail);
     refused(request("GET", "/v2/shops/acme/orders", ""), 404, "not_found", &[]).await;
+}
+
+#[tokio::test]
+async fn a_suspended_shop_is_refused_on_every_route_below_it() {
+    let state = state(&settings());
+    let acme = protocol::id::Shop::parse("acme").expect("valid");
+    state.shops.remember(&acme, 2, true, tokio::time::Instant::now());
+    for (method, path) in [
+        ("GET", "products"),
+        ("PUT", "products/A"),
+        ("POST", "inventory"),
+        ("POST", "orders"),
+        ("GET", "totals"),
+    ] {
+        let request = request(method, &format!("/v1/shops/acme/{path}"), "{}");
+        let (status, _, document) = answer_of(routes(state.clone(), None), request).await;
+        assert_eq!((status.as_u16(), &document["code"]), (403, &"shop_suspended".into()), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -5,14 +5,18 @@ use events::{
         CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, LevelView,
         LocationView, MovementView, OrderGroup, OrderLine, OrderPaymentView, OrderStatus,
         OrderTotals, OrderView, PaymentAction, PaymentFailure, PaymentStatus, PaymentTotals,
-        PaymentView, PriceView, ProductView, Shortage, StepView, StockTotals, StockView,
+        PaymentView, PriceView, ProductView, ShopView, Shortage, StepView, StockTotals, StockView,
         TransactionView,
     },
     id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Money, Tax, TaxBasis},
-    proto::{self, catalog, inventory, order, payment},
+    proto::{self, catalog, inventory, order, payment, shop},
+    shop::Settings,
 };
-use protocol::{id::ParseError, time::Timestamp};
+use protocol::{
+    id::{ParseError, Shop},
+    time::Timestamp,
+};
 
 use crate::problem::Problem;
 
@@ -115,6 +119,19 @@ pub(crate) fn location_kind(kind: inventory::LocationKind) -> &'static str {
         inventory::LocationKind::Store => "store",
         inventory::LocationKind::Other | inventory::LocationKind::Unspecified => "other",
     }
+}
+
+/// A shop.
+pub(crate) fn shop(shop: shop::Shop) -> Result<ShopView, ViewError> {
+    let shop::Shop { name, settings, suspended, version, created_at, updated_at } = shop;
+    Ok(ShopView {
+        name: Shop::parse(&name)?,
+        suspended,
+        settings: Settings::read(&settings.unwrap_or_default())?,
+        created_at: Timestamp::parse(created_at.as_ref())?,
+        updated_at: Timestamp::parse(updated_at.as_ref())?,
+        version,
+    })
 }
 
 /// An order.

@@ -272,7 +272,9 @@ fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
             let sku = product.ok_or(WireError::Missing("product"))?.sku;
             Ok(Input::ProductKnown { sku: Sku::parse(&sku)? })
         }
-        Body::Engine(_) | Body::Inventory(_) | Body::Payment(_) => Err(unexpected),
+        Body::Engine(_) | Body::Inventory(_) | Body::Payment(_) | Body::ShopEvent(_) => {
+            Err(unexpected)
+        }
     }
 }
 
@@ -432,7 +434,7 @@ fn decode(event: proto::EventFact) -> Result<Event, WireError> {
     use proto::event::Body;
     let event = match event.body.ok_or(WireError::Missing("body"))? {
         Body::Inventory(event) => event,
-        other @ (Body::Engine(_) | Body::Catalog(_) | Body::Order(_) | Body::Payment(_)) => {
+        other => {
             return Err(WireError::Unexpected(names::event_name(&other).unwrap_or("no kind")));
         }
     };

@@ -28,6 +28,7 @@ use audit::text::count;
 use clap::Args;
 use client::Client;
 use engine::Engine;
+use events::{money::Currency, shop};
 use indicatif::{ProgressBar, ProgressStyle};
 use node::{
     data_folder::DataFolder, embedded::Embedded, say, settings::Settings, terminal::interrupted,
@@ -184,13 +185,15 @@ pub async fn day(
     Ok(Report { sent, race, trade, opening, shipments, settled_at, totals, audited, checks })
 }
 
-/// Puts the catalogue and the opening stock there.
+/// Creates the shop, and puts the catalogue and the opening stock there.
 async fn open(
     api: &Client,
     orders: usize,
     race_units: usize,
     progress: impl Fn(String),
 ) -> Result<Answers> {
+    let gbp = shop::Settings { currency: Currency::parse("GBP").ok(), ..Default::default() };
+    api.create_shop(&gbp).await.context("create the shop")?;
     let started = Instant::now();
     let line = |sku: &str, title: &str, price: i64, active: bool| {
         let price = json!({"minor": price, "currency": "GBP"});

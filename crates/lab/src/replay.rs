@@ -31,6 +31,7 @@ use audit::{Audit, Outside};
 use clap::{Args, ValueEnum};
 use client::Client;
 use engine::Engine;
+use events::{money::Currency, shop};
 use indicatif::{ProgressBar, ProgressStyle};
 use node::{
     data_folder::DataFolder,
@@ -176,6 +177,8 @@ pub async fn replay(url: &str, key: &str, options: &Options, plan: &Plan) -> Res
 async fn trade(api: &Client, options: &Options, plan: &Plan) -> Result<Trade> {
     let Options { stock, concurrency, key_prefix, .. } = options;
     let placing = Placing { concurrency: usize::from(*concurrency), key_prefix };
+    let gbp = shop::Settings { currency: Currency::parse("GBP").ok(), ..Default::default() };
+    api.create_shop(&gbp).await.context("create the shop")?;
     let bar = bar(plan.figures.orders);
     let trade = trade::trade(api, plan, *stock, placing, &bar).await;
     bar.finish_and_clear();

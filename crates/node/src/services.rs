@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::Settings;
 
 /// All services, in the order in which they are run and shown.
-pub static SERVICES: [Service; 4] = [
+pub static SERVICES: [Service; 5] = [
+    Service::new::<shop::Shops>("Shops and their settings", |engine, _, shutdown| {
+        Box::pin(async move { Ok(engine.run(shop::service(), shutdown).await?) })
+    }),
     Service::new::<catalog::Catalog>("Products and prices", |engine, _, shutdown| {
         Box::pin(async move { Ok(engine.run(catalog::service(), shutdown).await?) })
     }),

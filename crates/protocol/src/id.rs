@@ -105,14 +105,23 @@ text_id!(
     /// A shop (tenant); part of subjects.
     Shop,
     "shop",
-    "must be 1 to 63 lower-case letters, digits or hyphens",
+    "must be 1 to 63 lower-case letters, digits or hyphens, the first of them no hyphen",
     |s| (1..=63).contains(&s.len())
+        && !s.starts_with('-')
         && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 );
+/// Where a message names its shop and there is none.
+const NO_SHOP: &str = "-";
+
 impl Shop {
-    /// Used as the shop of a message whose subject names none.
+    /// Used as the shop of a message whose subject names none. No shop can be called so.
     pub fn unknown() -> Self {
-        Self("-".into())
+        Self(NO_SHOP.into())
+    }
+
+    /// Reads what the engine wrote: the name of a shop, or that of [`Shop::unknown`].
+    pub fn parse_or_unknown(value: &str) -> Result<Self, ParseError> {
+        if value == NO_SHOP { Ok(Self::unknown()) } else { Self::parse(value) }
     }
 }
 
@@ -154,10 +163,22 @@ mod tests {
         let error = Shop::parse("Acme Ltd").expect_err("has capitals and a space");
         assert_eq!(
             error.to_string(),
-            "shop must be 1 to 63 lower-case letters, digits or hyphens, got \"Acme Ltd\""
+            "shop must be 1 to 63 lower-case letters, digits or hyphens, the first of them no hyphen, \
+             got \"Acme Ltd\""
         );
+        assert!(Shop::parse("a-1-").is_ok() && Shop::parse("1").is_ok());
         assert!(serde_json::from_str::<Shop>("\"a b\"").is_err());
         assert!(EventId::parse("no uuid").is_err());
+    }
+
+    #[test]
+    fn no_shop_is_called_as_if_there_were_none() {
+        for name in ["-", "-a", "--"] {
+            assert!(Shop::parse(name).is_err(), "{name:?} passed");
+        }
+        assert_eq!(Shop::parse_or_unknown("-"), Ok(Shop::unknown()));
+        assert_eq!(Shop::parse_or_unknown("acme"), Shop::parse("acme"));
+        assert!(Shop::parse_or_unknown("-a").is_err());
     }
 
     #[test]

@@ -15,6 +15,8 @@ use node::{
 };
 use protocol::id::Shop;
 
+use crate::shops::Shops;
+
 /// What the commands say that start a nats-server of their own.
 const NATS_SERVER: &str = "Environment:\n  NATS_SERVER  The nats-server to start, 2.12 or newer \
                            [default: the one on the PATH]";
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     /// Look at payments that do not come to an end without an operator, and settle them
     #[command(subcommand)]
     Payments(Payments),
+    /// Create, show, change, suspend and resume shops
+    #[command(subcommand)]
+    Shops(Shops),
     /// Compare the streams with their definitions, or change them
     #[command(subcommand)]
     Streams(Streams),

@@ -3,12 +3,14 @@
 //! - `cli`: the command line;
 //! - `admin`: what an operator does: rebuild, verify, parked inputs, streams;
 //! - `payments`: what an operator does about payments that do not come to an end;
+//! - `shops`: what an operator does with shops;
 //! - the crate `node`: settings, and running services;
 //! - the crate `lab`: demo, benchmark, replay.
 
 mod admin;
 mod cli;
 mod payments;
+mod shops;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
@@ -104,6 +106,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Log(_)
         | Command::Positions(_)
         | Command::Payments(_)
+        | Command::Shops(_)
         | Command::Streams(_) => "info,async_nats=warn",
         Command::Replay(_) | Command::Bench(_) => "warn",
         // Connections are lost on purpose.
@@ -136,6 +139,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Log(what) => admin::print_log(&settings, &what).await?,
         Command::Positions(what) => admin::print_positions(&settings, &what).await?,
         Command::Payments(what) => payments::run(&settings, &what).await?,
+        Command::Shops(what) => shops::print_shops(&settings, &what).await?,
         Command::Streams(what) => admin::print_streams(&settings, what).await?,
         Command::Replay(Replay::Retail(options)) => {
             return Box::pin(replay::run(&settings, options)).await;

@@ -10,6 +10,7 @@ use std::{
 
 use client::Client;
 use engine::{Engine, Location};
+use events::shop;
 use futures::future::join_all;
 use node::{services, settings::Settings};
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ const WAIT: Duration = Duration::from_secs(5);
 const PROVIDER_LATENCY: &str = "200ms";
 /// The pause between two updates of the product.
 const UPDATE_PAUSE: Duration = Duration::from_millis(20);
-const SERVICES: [&str; 5] = ["catalog", "inventory", "order", "payment", "gateway"];
+const SERVICES: [&str; 6] = ["shop", "catalog", "inventory", "order", "payment", "gateway"];
 
 struct Processes {
     settings: Settings,
@@ -133,6 +134,9 @@ struct Shop {
     /// Updates of the product that are asked for, and those that are taken.
     updated: AtomicUsize,
     taken: AtomicUsize,
+    /// Changes of the shop that are asked for, and those that are made.
+    changed: AtomicUsize,
+    made: AtomicUsize,
 }
 
 impl Shop {
@@ -143,6 +147,7 @@ impl Shop {
     }
 
     async fn open(&self) {
+        self.change().await;
         self.update().await;
         let count = json!({"type": "count", "sku": "MUG", "quantity": UNITS, "connector": "erp",
             "document": "opening", "sequence": 1});
@@ -188,6 +193,18 @@ impl Shop {
         self.taken.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Gives the shop another setting, again and again, until it has it.
+    async fn change(&self) {
+        let number = self.changed.fetch_add(1, Ordering::Relaxed) + 1;
+        let countries = vec![format!("Island {number}")];
+        let settings = shop::Settings { countries, ..shop::Settings::default() };
+        eventually("the shop is changed", async || {
+            self.api().put_shop(&settings).await.is_ok_and(|shop| shop.settings == settings)
+        })
+        .await;
+        self.made.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether there is something that the service has to do.
     async fn has_work_for(&self, service: &str) -> bool {
         let more = |begun: &AtomicUsize, done: &AtomicUsize| {
@@ -195,6 +212,7 @@ impl Shop {
         };
         match service {
             "catalog" => more(&self.updated, &self.taken),
+            "shop" => more(&self.changed, &self.made),
             "gateway" => more(&self.ordered, &self.ended),
             _ => {
                 let totals: Value = self.api().get("totals").await.unwrap_or_default();
@@ -227,19 +245,19 @@ async fn each_process_is_killed_in_turn_and_every_order_settles_once(db: Db) {
     let mut server = TestServer::start().await;
     let folder = TempDir::new().expect("a temporary folder");
     let settings = settings(&server, &db, &folder);
-    // One process makes the streams; five at once may, too, but drift is not what is tested.
+    // One process makes the streams; six at once may, too, but drift is not what is tested.
     let engine = Engine::connect(settings.engine()).await.expect("it connects");
     let (sender, mut url) = watch::channel(String::new());
     let mut processes = Processes::start(settings, sender);
     url.wait_for(|url| !url.is_empty()).await.expect("the gateway listens");
-    let [ordered, ended, updated, taken] = [(); 4].map(|()| AtomicUsize::new(0));
-    let shop = Shop { url, ordered, ended, updated, taken };
+    let [ordered, ended, updated, taken, changed, made] = [(); 6].map(|()| AtomicUsize::new(0));
+    let shop = Shop { url, ordered, ended, updated, taken, changed, made };
     shop.open().await;
 
     let is_over = AtomicBool::new(false);
     let pushing = async {
         while !is_over.load(Ordering::Relaxed) {
-            shop.update().await;
+            tokio::join!(shop.update(), shop.change());
             sleep(UPDATE_PAUSE).await;
         }
     };
@@ -267,13 +285,16 @@ async fn each_process_is_killed_in_turn_and_every_order_settles_once(db: Db) {
     let last = shop.updated.load(Ordering::Relaxed);
     assert_eq!(product["title"], format!("A mug of the {last}. kiln"));
     assert_eq!(product["version"], last, "each update had its effect once");
+    let version = shop.api().shop().await.expect("the shop").version;
+    let last = shop.changed.load(Ordering::Relaxed);
+    assert_eq!(version, last as u64, "each change had its effect once");
     processes.expect_alive();
     for (service, verified) in services::verify_all(&engine).await.expect("it can be verified") {
         assert_eq!(verified.mismatches, [], "{service} differs from its log");
     }
 }
 
-/// Six steps through the trade: kills each process once, in the middle of its work, and then the
+/// Seven steps through the trade: kills each process once, in the middle of its work, and then the
 /// server itself.
 async fn kill_all(processes: &mut Processes, server: &mut TestServer, shop: &Shop) {
     let step = ORDERS / (SERVICES.len() + 2);

@@ -160,6 +160,11 @@ impl Client {
         subject::partition(shop, self.0.partitions)
     }
 
+    /// How many partitions the installation has.
+    pub fn partitions(&self) -> u32 {
+        self.0.partitions
+    }
+
     /// Whether NATS is connected, and JetStream answers and stores.
     pub async fn ready(&self) -> Result<(), BrokerError> {
         if let Some(failure) = self.0.monitor.store_failure().await {

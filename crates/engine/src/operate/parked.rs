@@ -107,7 +107,7 @@ impl TryFrom<proto::ParkedInput> for ParkedInput {
         Ok(Self {
             id: input.id,
             partition: input.partition,
-            shop: Shop::parse(&input.shop)?,
+            shop: Shop::parse_or_unknown(&input.shop)?,
             aggregate_id: input.aggregate_id,
             source: input.source,
             sequence: input.sequence,

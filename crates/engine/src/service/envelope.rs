@@ -78,7 +78,7 @@ pub(crate) fn open<S: Service>(payload: &[u8]) -> Result<Opened<S::Event>, WireE
     let cause = envelope.cause.unwrap_or_default();
     let recorded = Recorded {
         id: EventId::parse(&envelope.id)?,
-        shop: Shop::parse(&envelope.shop)?,
+        shop: Shop::parse_or_unknown(&envelope.shop)?,
         version: envelope.aggregate_version,
         position: envelope.position,
         time: Timestamp::parse(envelope.time.as_ref())?,
@@ -107,7 +107,7 @@ pub(crate) fn open_foreign(payload: &[u8]) -> Result<ForeignEvent, WireError> {
     let Envelope { id, shop, aggregate_id, correlation_id, traceparent, tracestate, .. } =
         Envelope::decode(payload)?;
     let context = Context { correlation_id, traceparent, tracestate };
-    Ok(ForeignEvent { id, shop: Shop::parse(&shop)?, aggregate: aggregate_id, context })
+    Ok(ForeignEvent { id, shop: Shop::parse_or_unknown(&shop)?, aggregate: aggregate_id, context })
 }
 
 impl Recorded<()> {

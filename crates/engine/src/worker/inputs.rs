@@ -112,7 +112,7 @@ impl<S: Service> Input<S> {
     pub(crate) fn read(source: &'static str, message: StoredMessage) -> Self {
         let is_command = message.subject.starts_with("inbox.");
         let token = message.subject.split('.').nth(if is_command { 4 } else { 2 });
-        let shop = token.and_then(|token| Shop::parse(token).ok());
+        let shop = token.and_then(|token| Shop::parse_or_unknown(token).ok());
         let mut input = Self {
             source,
             sequence: message.sequence,

@@ -126,7 +126,7 @@ async fn the_lines_of_a_body_become_batches_with_their_numbers() {
     let mut invalid = 0;
     let batches = lines::chunks(Body::from(body).into_data_stream());
     let batches: Vec<_> = batches
-        .map_ok(|chunk| read_chunk::<Digits>(chunk, &mut invalid))
+        .map_ok(|chunk| read_chunk::<Digits>(&chunk, &mut invalid))
         .try_collect()
         .await
         .expect("is small");
@@ -147,7 +147,7 @@ async fn only_the_first_invalid_lines_are_reported_with_their_errors() {
         .try_collect()
         .await
         .expect("is small");
-    let batches = chunks.into_iter().map(|chunk| read_chunk::<Digits>(chunk, &mut invalid));
+    let batches = chunks.into_iter().map(|chunk| read_chunk::<Digits>(&chunk, &mut invalid));
     let details: Vec<_> = batches
         .flat_map(|batch| batch.lines)
         .map(|(_, line)| line.expect_err("is wrong")[0].detail.clone())

@@ -38,7 +38,7 @@ pub(crate) async fn start(
 ) -> Result<Response, Problem> {
     let payment_method = read::payment(&bytes)?;
     let payment = StartPayment { order_id: id.to_string(), payment_method };
-    let command = context.command(None, &bytes, Body::StartPayment(payment));
+    let command = context.command(None, Body::StartPayment(payment));
     let command_id = command.id.clone();
     match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
         Reply::Pending => Ok(pending(&context.shop, id, &command_id)),

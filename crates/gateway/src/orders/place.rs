@@ -46,7 +46,7 @@ pub(crate) async fn post(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
     let order = read::place_order(&bytes)?;
-    let mut command = context.command(None, &bytes, Body::PlaceOrder(order.command()));
+    let mut command = context.command(None, Body::PlaceOrder(order.command()));
     let id = order_id(&command, context.is_keyed());
     if let Some(Body::PlaceOrder(order)) = &mut command.body {
         order.order_id = id.to_string();

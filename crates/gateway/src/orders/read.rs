@@ -12,8 +12,8 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     fields::{
-        self, Errors, Fields, Path, charge_amount, integer, list, object, text, unit_price, within,
-        words,
+        self, Errors, Fields, Path, charge_amount, code, integer, list, object, text, unit_price,
+        within, words,
     },
     json::Node,
     problem::Problem,
@@ -225,8 +225,8 @@ impl NewOrder {
 
 fn line(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<NewLine> {
     object(node, path, errors, |fields| {
-        let line_id = fields.optional("line_id", text(LineId::parse));
-        let sku = fields.required("sku", text(Sku::parse));
+        let line_id = fields.optional("line_id", code(LineId::parse));
+        let sku = fields.required("sku", code(Sku::parse));
         let quantity = fields.required("quantity", integer(Quantity::parse));
         let unit_price = fields.optional("unit_price", integer(unit_price));
         let discounts = fields.optional("discounts", list(MAX_DISCOUNTS, discount));
@@ -427,6 +427,23 @@ mod tests {
                 "coupon",
             ],
         );
+    }
+
+    #[test]
+    fn the_number_of_a_card_is_refused_in_every_text_of_an_order() {
+        let card = "5555 5555 5555 4444";
+        check(
+            &json!({
+                "reference": card, "customer_id": "5555555555554444", "country": card,
+                "currency": "GBP", "lines": [{"sku": "5555555555554444", "quantity": 1}],
+                "charges": [{"code": "POST", "amount": 1}, {"code": card, "amount": 1}],
+                "payment_method": card,
+            }),
+            &["reference", "customer_id", "country", "charges[1].code", "payment_method"],
+        );
+        let problem = note_of(br#"{"note":"card 4111-1111-1111-1111"}"#).expect_err("is wrong");
+        assert!(!format!("{problem:?}").contains("4111"), "the number is not shown");
+        assert_eq!(named(problem), ["note"]);
     }
 
     #[test]

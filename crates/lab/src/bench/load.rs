@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use client::Client;
 use engine::{Engine, Outcome};
+use events::shop::Settings;
 use futures::{StreamExt, TryStreamExt, stream};
 use node::services::NAMES;
 use protocol::{
@@ -57,8 +58,9 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Puts the catalogue and the stock there.
+    /// Creates the shop, and puts the catalogue and the stock there.
     pub(super) async fn open(&self) -> Result<()> {
+        self.api.create_shop(&Settings::default()).await.context("create the shop")?;
         self.push("products", shop::products()).await.context("put the catalogue there")?;
         self.push("inventory", shop::stock()).await.context("put the stock there")?;
         self.quiet().await

@@ -12,6 +12,7 @@ use engine::Engine;
 use events::{
     names::{ORDER_SETTLING_EVENTS, event_name},
     proto,
+    shop::Settings,
 };
 use protocol::id::{CommandId, Shop};
 use serde_json::json;
@@ -32,8 +33,9 @@ const ORDER_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long nothing may be settled at the end before the rest counts as lost.
 const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Puts the product and its stock there.
+/// Creates the shop, and puts the product and its stock there.
 pub(super) async fn stock(client: &Client) -> Result<()> {
+    client.create_shop(&Settings::default()).await?;
     let product = json!({"sku": SKU, "title": "Product",
         "price": {"minor": 1_250, "currency": "GBP"}});
     let stock = json!({"type": "count", "sku": SKU, "quantity": UNITS, "sequence": 1,

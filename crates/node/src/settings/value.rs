@@ -9,7 +9,7 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// How much is logged.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Whose logs there are: ours, and those of the libraries that have some.
-const TARGETS: [&str; 22] = [
+const TARGETS: [&str; 23] = [
     "tradewind",
     "engine",
     "gateway",
@@ -17,6 +17,7 @@ const TARGETS: [&str; 22] = [
     "inventory",
     "order",
     "payment",
+    "shop",
     "events",
     "async_nats",
     "axum",

@@ -103,8 +103,10 @@ async fn what_is_in_flight_is_answered_while_the_workers_still_run() {
 async fn what_no_worker_answers_is_stored_and_reported_as_pending() {
     const LIMIT: Duration = Duration::from_secs(4);
     let installation = Installation::new().await;
-    let arguments = ["serve", "gateway", "--answer-timeout", "60s", "--drain-timeout", "4s"];
+    let arguments =
+        ["serve", "shop", "gateway", "--answer-timeout", "60s", "--drain-timeout", "4s"];
     let mut serving = installation.serve(&arguments).await;
+    installation.create_shop().await;
     let mut sent = InFlight::begin(&installation, &order("card"), "").await;
     sent.send_body().await;
     let mut unread = InFlight::begin(&installation, &order("card"), "").await;
@@ -122,7 +124,7 @@ async fn what_no_worker_answers_is_stored_and_reported_as_pending() {
 
     let inbox =
         installation.server.jetstream().await.get_stream("INBOX-0").await.expect("it is there");
-    assert_eq!(inbox.cached_info().state.messages, 2);
+    assert_eq!(inbox.cached_info().state.messages, 3, "the shop, and the orders");
 }
 
 #[tokio::test(flavor = "multi_thread")]

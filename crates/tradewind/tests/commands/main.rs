@@ -7,3 +7,4 @@ mod payments;
 mod rig;
 mod routes;
 mod settings;
+mod shops;

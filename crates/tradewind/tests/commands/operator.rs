@@ -43,12 +43,12 @@ async fn streams_are_compared_and_changed() {
         &installation.run(&["streams", "diff"]).await,
         1,
         &["ORDER-0: missing"],
-        &["6 streams differ"],
+        &["7 streams differ"],
     );
     check(
         &installation.run(&["streams", "apply"]).await,
         0,
-        &["created", "6 streams changed"],
+        &["created", "7 streams changed"],
         &[],
     );
     let defined = &["all streams are as defined"];
@@ -74,14 +74,14 @@ async fn streams_are_compared_and_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_creates_no_stream_and_names_those_that_are_missing() {
     let installation = Installation::new().await;
-    let missing = "no stream CATALOG-0, INVENTORY-0, ORDER-0, PAYMENT-0";
+    let missing = "no stream SHOP-0, CATALOG-0, INVENTORY-0, ORDER-0, PAYMENT-0";
     check(&installation.run(&["verify"]).await, 1, &[], &[missing]);
     check(&installation.run(&["verify", "order"]).await, 1, &[], &["no stream ORDER-0"]);
     check(
         &installation.run(&["streams", "diff"]).await,
         1,
         &["ORDER-0: missing"],
-        &["6 streams differ"],
+        &["7 streams differ"],
     );
 }
 
@@ -98,8 +98,8 @@ async fn databases_are_verified_and_rebuilt() {
         .expect("it is answered");
     assert_eq!(placed.body["payment_status"], "paid", "{}", placed.body);
     let verified = installation.run(&["verify"]).await;
-    check(&verified, 0, &["catalog", "inventory", "order", "payment"], &[]);
-    assert_eq!(verified.out.matches(": equal").count(), 4, "{}", verified.out);
+    check(&verified, 0, &["shop", "catalog", "inventory", "order", "payment"], &[]);
+    assert_eq!(verified.out.matches(": equal").count(), 5, "{}", verified.out);
     check(&installation.run(&["rebuild", "order"]).await, 0, &["order: rebuilt in"], &[]);
     serving.stop().await;
 
@@ -110,7 +110,7 @@ async fn databases_are_verified_and_rebuilt() {
     check(&installation.run(&["rebuild", "catalog"]).await, 0, &["catalog: 1 events in"], &[]);
     check(&installation.run(&["rebuild", "order"]).await, 0, &["order: 5 events in"], &[]);
     let verified = installation.run(&["verify"]).await;
-    assert_eq!(verified.out.matches(": equal").count(), 4, "{verified:?}");
+    assert_eq!(verified.out.matches(": equal").count(), 5, "{verified:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,8 +165,8 @@ async fn who_does_not_answer_is_named_and_the_others_are_listed() {
     .await;
     assert_eq!(listed.code, Some(0), "{listed:?}");
     let id = listed.out.split(' ').next().expect("it has an id").to_owned();
-    let silent = "no answer from catalog, inventory, payment";
-    let silent_partitions = "no answer from catalog-0, inventory-0, payment-0";
+    let silent = "no answer from shop, catalog, inventory, payment";
+    let silent_partitions = "no answer from shop-0, catalog-0, inventory-0, payment-0";
     check(
         &installation.run(&["parked", "list"]).await,
         1,

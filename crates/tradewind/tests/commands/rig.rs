@@ -8,6 +8,7 @@ use std::{
 
 use client::Client;
 use engine::Location;
+use events::shop::Settings;
 use serde_json::json;
 use tempfile::TempDir;
 use testkit::{Db, TestServer, eventually};
@@ -100,8 +101,15 @@ impl Installation {
             .without_retries()
     }
 
-    /// Puts a product there, and units of it.
+    /// Creates the shop.
+    pub(crate) async fn create_shop(&self) {
+        let created = self.api().create_shop(&Settings::default()).await;
+        created.expect("the shop is created");
+    }
+
+    /// Creates the shop, puts a product there, and units of it.
     pub(crate) async fn stock(&self, sku: &str, units: i64) {
+        self.create_shop().await;
         let product = json!({"sku": sku, "title": sku, "price": {"minor": 250, "currency": "GBP"}});
         let pushed = self.api().push("products", product.to_string()).await;
         assert_eq!(pushed.expect("it is pushed").rejected, 0);

@@ -41,11 +41,14 @@ async fn every_route_answers() {
         let body: Value = answer.json().await.expect("it has a body");
         assert_eq!(body["status"], status);
     }
+    check(&get(&api, "totals").await, 404, "unknown_shop", &[]);
+    installation.create_shop().await;
     products(&api).await;
     installation.stock("LAMP", 5).await;
     let level = get(&api, "inventory/LAMP").await.body;
     assert_eq!((&level["on_hand"], &level["available"]), (&json!(5), &json!(5)), "{level}");
     orders(&api).await;
+    keys(&api).await;
     refusals(&api).await;
     serving.stop().await;
 }
@@ -99,6 +102,40 @@ async fn orders(api: &Client) {
     check(&cancel, 409, "too_late", &[]);
     let totals = get(api, "totals").await.body;
     assert_eq!(totals["inventory"]["allocated"], 2, "{totals}");
+}
+
+/// A request under a key that came before.
+async fn under_key(api: &Client, method: Method, path: &str, key: &str, body: &str) -> Response {
+    let request = api.request(method, path).header("idempotency-key", key);
+    let request = request.header("content-type", "application/json").body(body.to_owned());
+    api.send(request).await.expect("it is answered")
+}
+
+async fn keys(api: &Client) {
+    let written = [
+        r#"{"reference":"R-9","currency":"GBP","lines":[{"sku":"LAMP","quantity":1}]}"#,
+        r#"{ "lines": [ {"quantity":1, "sku":"\u004cAMP"} ], "currency":"GBP", "reference":"R-9" }"#,
+        r#"{"reference":"R-9","currency":"GBP","lines":[{"sku":"LAMP","quantity":1,"unit_price":null}],
+            "charges":[],"payment_method":"card"}"#,
+    ];
+    for (body, replayed) in written.into_iter().zip([false, true, true]) {
+        let placed = under_key(api, Method::POST, "orders", "key-9", body).await;
+        assert_eq!((placed.status.as_u16(), placed.replayed), (201, replayed), "{}", placed.body);
+    }
+    let other = written[0].replace("\"quantity\":1", "\"quantity\":2");
+    let other = under_key(api, Method::POST, "orders", "key-9", &other).await;
+    check(&other, 422, "idempotency_key_reused", &[]);
+
+    // The parts of a request have ids of their own.
+    let products =
+        r#"{"products":[{"sku":"JUG","title":"A jug","price":{"minor":1,"currency":"GBP"}}]}"#;
+    let put = under_key(api, Method::POST, "products", "bulk", products).await;
+    assert_eq!((put.status.as_u16(), put.replayed), (200, false), "{}", put.body);
+    for key in ["bulk/0", "bulk-0"] {
+        let pot = r#"{"title":"A pot","price":{"minor":1,"currency":"GBP"}}"#;
+        let put = under_key(api, Method::PUT, "products/POT", key, pot).await;
+        assert!(put.status.is_success() && !put.replayed, "{key}: {}", put.body);
+    }
 }
 
 async fn refusals(api: &Client) {

@@ -1,0 +1,406 @@
+//! `/v1/shops`: creates, changes and shows shops.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderName, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use events::{
+    http::ShopView,
+    id::Location,
+    money::{Currency, TaxBasis},
+    proto::{
+        command::Body,
+        shop::{self, ChangeShop, ChangeShopAnswer, CreateShop, CreateShopAnswer, ShopResult},
+    },
+    shop::{Capture, MAX_COUNTRIES, Settings, ShortRule, country, seconds},
+};
+use protocol::{
+    id::{ParseError, Shop},
+    subject::Lane,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    body::JsonBytes,
+    extract::{RequestContext, page_length, query},
+    fields::{self, Fields, flag, integer, list, object, text},
+    problem::{Code, FieldError, Problem, RETRY_AFTER_S},
+    services::{Answer, AnswerError, Reply},
+    state::AppState,
+    view,
+};
+
+/// The length of a page when the client names none.
+const DEFAULT_PAGE_LENGTH: u32 = 100;
+/// The part of a request that creates the shop, and the one that changes it: the same request under
+/// the same idempotency key leads to the same commands.
+const CREATE_PART: usize = 0;
+const CHANGE_PART: usize = 1;
+
+/// `GET /v1/shops/{shop}`.
+pub(crate) async fn get(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+) -> Result<Response, Problem> {
+    match state.services.query(&context, shop::GetShop {}).await? {
+        Some(shop) => {
+            let view = view::shop(shop)?;
+            Ok(([entity_tag(view.version)], Json(view)).into_response())
+        }
+        None => Err(unknown(&context.shop)),
+    }
+}
+
+/// `GET /v1/shops?after=NAME&limit=100`.
+pub(crate) async fn list_all(
+    State(state): State<Arc<AppState>>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    let (after, limit) = query(&uri, |fields| {
+        let after = fields.optional("after", text(Shop::parse));
+        let limit = fields.optional("limit", text(page_length));
+        Some((after.map(String::from), limit.unwrap_or(DEFAULT_PAGE_LENGTH)))
+    })?;
+    let (shops, has_more) = state.services.shops(after.unwrap_or_default(), limit).await?;
+    let next = shops.last().filter(|_| has_more).map(|shop| shop.name.clone());
+    let shops = shops.into_iter().map(view::shop).collect::<Result<Vec<_>, _>>()?;
+    Ok(Json(json!({"shops": shops, "next": next})))
+}
+
+/// `PUT /v1/shops/{shop}`: creates the shop, or gives it these settings.
+pub(crate) async fn put(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    headers: HeaderMap,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Response, Problem> {
+    let condition = Condition::read(&headers)?;
+    let settings = fields::body(&bytes, |node, path, errors| {
+        object(node, path, errors, |fields| Some(settings(fields)))
+    })?;
+    let put = Put { state: &state, context: &context, settings };
+    match condition {
+        Condition::None => match put.create().await? {
+            Reply::Answered(answer) if answer.body.result() == ShopResult::Exists => {
+                put.respond_to_change(put.change(None).await?)
+            }
+            reply => put.respond_to_create(reply, false),
+        },
+        Condition::IsNew => put.respond_to_create(put.create().await?, true),
+        Condition::Exists => put.respond_to_change(put.change(None).await?),
+        Condition::Version(version) => put.respond_to_change(put.change(Some(version)).await?),
+    }
+}
+
+/// When a shop is to be put.
+#[derive(Debug, PartialEq, Eq)]
+enum Condition {
+    /// In any case.
+    None,
+    /// If there is none of that name: `If-None-Match: *`.
+    IsNew,
+    /// If there is one: `If-Match: *`.
+    Exists,
+    /// If it has this version: `If-Match: "7"`.
+    Version(u64),
+}
+
+impl Condition {
+    fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+        let wrong = |name: &HeaderName, detail: &str| {
+            let error = FieldError { field: name.to_string(), detail: detail.to_owned() };
+            Problem::new(Code::InvalidHeader, detail.to_owned()).naming(vec![error])
+        };
+        let value = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+        let version = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+        match (value(header::IF_NONE_MATCH), value(header::IF_MATCH)) {
+            (None, None) => Ok(Self::None),
+            (Some("*"), None) => Ok(Self::IsNew),
+            (None, Some("*")) => Ok(Self::Exists),
+            (None, Some(tag)) => match version(tag) {
+                Some(version) => Ok(Self::Version(version)),
+                None => Err(wrong(
+                    &header::IF_MATCH,
+                    "If-Match must be * or the ETag of a response, such as \"7\"",
+                )),
+            },
+            (Some(_), None) => Err(wrong(&header::IF_NONE_MATCH, "If-None-Match must be *")),
+            (Some(_), Some(_)) => {
+                Err(wrong(&header::IF_MATCH, "send If-Match or If-None-Match, not both"))
+            }
+        }
+    }
+}
+
+/// A shop that is put.
+struct Put<'a> {
+    state: &'a AppState,
+    context: &'a RequestContext,
+    settings: Settings,
+}
+
+impl Put<'_> {
+    async fn create(&self) -> Result<Reply<CreateShopAnswer>, Problem> {
+        let create = CreateShop { settings: Some(self.settings.clone().into()) };
+        let body = Body::CreateShop(create);
+        let command = self.context.command(Some(CREATE_PART), body);
+        let timeout = self.state.answer_timeout;
+        self.state.services.send(self.context, Lane::Live, command, timeout).await
+    }
+
+    async fn change(
+        &self,
+        expected_version: Option<u64>,
+    ) -> Result<Reply<ChangeShopAnswer>, Problem> {
+        let settings = Some(self.settings.clone().into());
+        let body = Body::ChangeShop(ChangeShop { settings, expected_version });
+        let command = self.context.command(Some(CHANGE_PART), body);
+        let timeout = self.state.answer_timeout;
+        self.state.services.send(self.context, Lane::Live, command, timeout).await
+    }
+
+    fn respond_to_create(
+        &self,
+        reply: Reply<CreateShopAnswer>,
+        must_be_new: bool,
+    ) -> Result<Response, Problem> {
+        let Reply::Answered(answer) = reply else { return Ok(self.pending()) };
+        let CreateShopAnswer { shop, .. } = answer.body.clone();
+        match answer.body.result() {
+            ShopResult::Created => self.shown(StatusCode::CREATED, "created", shop, &answer),
+            ShopResult::Unchanged if !must_be_new => {
+                self.shown(StatusCode::OK, "unchanged", shop, &answer)
+            }
+            ShopResult::Unchanged | ShopResult::Exists => {
+                Err(self.precondition_failed(shop.as_ref()))
+            }
+            ShopResult::Unspecified
+            | ShopResult::Changed
+            | ShopResult::Unknown
+            | ShopResult::OtherVersion => Err(AnswerError::Unknown.into()),
+        }
+    }
+
+    fn respond_to_change(&self, reply: Reply<ChangeShopAnswer>) -> Result<Response, Problem> {
+        let Reply::Answered(answer) = reply else { return Ok(self.pending()) };
+        let ChangeShopAnswer { shop, .. } = answer.body.clone();
+        match answer.body.result() {
+            ShopResult::Changed => self.shown(StatusCode::OK, "changed", shop, &answer),
+            ShopResult::Unchanged => self.shown(StatusCode::OK, "unchanged", shop, &answer),
+            ShopResult::Unknown | ShopResult::OtherVersion => {
+                Err(self.precondition_failed(shop.as_ref()))
+            }
+            ShopResult::Unspecified | ShopResult::Created | ShopResult::Exists => {
+                Err(AnswerError::Unknown.into())
+            }
+        }
+    }
+
+    /// The response with the shop as it is. It is known to this gateway from now on.
+    fn shown<A>(
+        &self,
+        status: StatusCode,
+        result: &'static str,
+        shop: Option<shop::Shop>,
+        answer: &Answer<A>,
+    ) -> Result<Response, Problem> {
+        let shop = view::shop(shop.ok_or(AnswerError::Unknown)?)?;
+        if !answer.replayed {
+            let (version, suspended) = (shop.version, shop.suspended);
+            self.state.shops.remember(&shop.name, version, suspended, self.context.received);
+        }
+        let tag = entity_tag(shop.version);
+        Ok(answer.mark((status, [tag], Json(Shown { shop, result }))))
+    }
+
+    fn precondition_failed(&self, shop: Option<&shop::Shop>) -> Problem {
+        let name = &self.context.shop;
+        let Some(shop::Shop { version, .. }) = shop else {
+            let detail = format!("there is no shop {name}: send no If-Match to create it");
+            return Problem::new(Code::PreconditionFailed, detail);
+        };
+        let detail = format!(
+            "the shop {name} exists and has the version {version}: read it, and send its ETag as \
+             If-Match"
+        );
+        Problem::new(Code::PreconditionFailed, detail).with("version", *version)
+    }
+
+    fn pending(&self) -> Response {
+        let retry_after = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
+        let body = Json(json!({"shop": self.context.shop}));
+        (StatusCode::ACCEPTED, retry_after, body).into_response()
+    }
+}
+
+/// A shop, and what a request made of it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    shop: ShopView,
+    result: &'static str,
+}
+
+fn entity_tag(version: u64) -> (HeaderName, String) {
+    (header::ETAG, format!("\"{version}\""))
+}
+
+/// There is no such shop.
+pub(crate) fn unknown(shop: &Shop) -> Problem {
+    let detail = format!(
+        "there is no shop {shop}: create it with PUT /v1/shops/{shop} or `tradewind shops create \
+         {shop}`, or correct its name"
+    );
+    Problem::new(Code::UnknownShop, detail)
+}
+
+/// Reads all settings; those that are absent have their defaults.
+fn settings(fields: &mut Fields<'_, '_>) -> Settings {
+    let default = Settings::default();
+    let countries = fields.optional(
+        "countries",
+        list(MAX_COUNTRIES, |node, path, errors| text(country)(node, path, errors)),
+    );
+    let mut countries = countries.unwrap_or_default();
+    countries.sort_unstable();
+    countries.dedup();
+    Settings {
+        currency: fields.optional("currency", text(Currency::parse_current)),
+        countries,
+        tax_basis: fields.optional("tax_basis", text(tax_basis)).unwrap_or_default(),
+        capture: fields.optional("capture", text(capture)).unwrap_or_default(),
+        split_shipments: fields.optional("split_shipments", flag).unwrap_or_default(),
+        hold_seconds: fields.optional("hold_seconds", integer(duration)),
+        payment_seconds: fields.optional("payment_seconds", integer(duration)),
+        default_location: fields
+            .optional("default_location", text(Location::parse))
+            .unwrap_or(default.default_location),
+        short_rule: fields.optional("short_rule", text(short_rule)).unwrap_or_default(),
+        on_account: fields.optional("on_account", flag).unwrap_or_default(),
+    }
+}
+
+fn duration(value: i64) -> Result<u32, ParseError> {
+    seconds(u32::try_from(value).unwrap_or(0))
+        .map_err(|error| ParseError::new(error.what, error.rule, &value.to_string()))
+}
+
+fn tax_basis(name: &str) -> Result<TaxBasis, ParseError> {
+    match name {
+        "included" => Ok(TaxBasis::Included),
+        "excluded" => Ok(TaxBasis::Excluded),
+        _ => Err(ParseError::new("tax_basis", "must be included or excluded", name)),
+    }
+}
+
+fn capture(name: &str) -> Result<Capture, ParseError> {
+    match name {
+        "on_confirmation" => Ok(Capture::OnConfirmation),
+        "on_shipment" => Ok(Capture::OnShipment),
+        _ => Err(ParseError::new("capture", "must be on_confirmation or on_shipment", name)),
+    }
+}
+
+fn short_rule(name: &str) -> Result<ShortRule, ParseError> {
+    match name {
+        "hold" => Ok(ShortRule::Hold),
+        "cancel" => Ok(ShortRule::Cancel),
+        "nothing" => Ok(ShortRule::Nothing),
+        _ => Err(ParseError::new("short_rule", "must be hold, cancel or nothing", name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn read(body: &Value) -> Result<Settings, Problem> {
+        let bytes = body.to_string();
+        fields::body(bytes.as_bytes(), |node, path, errors| {
+            object(node, path, errors, |fields| Some(settings(fields)))
+        })
+    }
+
+    #[test]
+    fn what_is_shown_of_settings_is_what_is_put() {
+        let other = Settings {
+            currency: Currency::parse("EUR").ok(),
+            countries: vec!["DE".into(), "FR".into()],
+            tax_basis: TaxBasis::Excluded,
+            capture: Capture::OnShipment,
+            split_shipments: true,
+            hold_seconds: Some(600),
+            payment_seconds: Some(60),
+            default_location: Location::parse("berlin").expect("valid"),
+            short_rule: ShortRule::Cancel,
+            on_account: true,
+        };
+        for settings in [other, Settings::default()] {
+            let shown = serde_json::to_value(&settings).expect("serialises");
+            assert_eq!(read(&shown).expect("reads"), settings);
+        }
+        assert_eq!(read(&json!({})).expect("reads"), Settings::default());
+        let twice = read(&json!({"countries": ["FR", "DE", "FR"]})).expect("reads");
+        assert_eq!(twice.countries, ["DE", "FR"]);
+    }
+
+    #[test]
+    fn every_wrong_setting_is_named() {
+        let body = json!({
+            "currency": "gbp", "countries": ["", 7], "tax_basis": "net", "capture": "later",
+            "split_shipments": 1, "hold_seconds": 0, "payment_seconds": 2_592_001,
+            "default_location": "Berlin", "short_rule": "ignore", "on_account": "no", "colour": 1,
+        });
+        let problem = read(&body).expect_err("is wrong");
+        let body = axum::body::to_bytes(problem.into_response().into_body(), usize::MAX);
+        let body = futures::executor::block_on(body).expect("is in memory");
+        let document: Value = serde_json::from_slice(&body).expect("is JSON");
+        let errors = document["errors"].as_array().expect("are named");
+        let mut named: Vec<_> =
+            errors.iter().map(|error| error["field"].as_str().expect("is text")).collect();
+        named.sort_unstable();
+        let expected = [
+            "capture",
+            "colour",
+            "countries[0]",
+            "countries[1]",
+            "currency",
+            "default_location",
+            "hold_seconds",
+            "on_account",
+            "payment_seconds",
+            "short_rule",
+            "split_shipments",
+            "tax_basis",
+        ];
+        assert_eq!(named, expected);
+    }
+
+    #[test]
+    fn the_condition_is_in_the_headers() {
+        let of = |headers: &[(HeaderName, &'static str)]| {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+                .collect();
+            Condition::read(&headers).ok()
+        };
+        let (new, known) = (header::IF_NONE_MATCH, header::IF_MATCH);
+        assert_eq!(of(&[]), Some(Condition::None));
+        assert_eq!(of(&[(new.clone(), "*")]), Some(Condition::IsNew));
+        assert_eq!(of(&[(known.clone(), "*")]), Some(Condition::Exists));
+        assert_eq!(of(&[(known.clone(), "\"7\"")]), Some(Condition::Version(7)));
+        for wrong in ["7", "\"x\"", "W/\"7\"", ""] {
+            assert_eq!(of(&[(known.clone(), wrong)]), None, "{wrong:?}");
+        }
+        assert_eq!(of(&[(new.clone(), "\"7\"")]), None);
+        assert_eq!(of(&[(new, "*"), (known, "*")]), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! Bytes to domain and back: the only file that sees protobuf.
+
+use engine::{Encoded, WireError};
+use events::{
+    names,
+    proto::{
+        self, AnswerBody, answer_body,
+        event::Body,
+        shop::{self, shop_event::Kind, shop_question},
+    },
+    shop::Settings,
+};
+use prost::Message;
+use protocol::id::{ParseError, Shop};
+
+use crate::{
+    Shops,
+    domain::{Answer, Command, Event, Fact, Input, Outcome, Request},
+    query::{Found, Question},
+    store::ShopRow,
+};
+
+/// The most bytes of a page of shops: with what is around them they stay below the largest message of a
+/// NATS server.
+const MAX_PAGE_BYTES: usize = 500_000;
+/// The longest reason, in characters.
+const MAX_REASON_LENGTH: usize = 500;
+
+impl engine::Wire for Shops {
+    type Input = Input;
+    type Event = Event;
+    type Answer = Answer;
+    type Question = Question;
+    type Found = Found;
+
+    fn command(payload: &[u8]) -> Result<Input, WireError> {
+        use proto::command::Body;
+        let command = proto::Command::decode(payload)?;
+        let request = match command.body.ok_or(WireError::Missing("body"))? {
+            Body::CreateShop(create) => {
+                Request::Create { settings: Settings::parse(create.settings.as_ref())? }
+            }
+            Body::ChangeShop(change) => Request::Change {
+                settings: Settings::parse(change.settings.as_ref())?,
+                expected_version: change.expected_version,
+            },
+            Body::SuspendShop(suspend) => Request::Suspend { reason: reason(suspend.reason)? },
+            Body::ResumeShop(resume) => Request::Resume { reason: reason(resume.reason)? },
+            other => return Err(WireError::Unexpected(names::command_name(&other).1)),
+        };
+        Ok(Input { name: Shop::parse(&command.shop)?, request })
+    }
+
+    fn foreign(_payload: &[u8]) -> Result<Input, WireError> {
+        Err(WireError::Unexpected("an event of another service"))
+    }
+
+    fn encode(event: &Event) -> Encoded {
+        let kind = match event.fact.clone() {
+            Fact::Created { settings } => {
+                Kind::Created(shop::Created { settings: Some(settings.into()) })
+            }
+            Fact::Changed { before, after } => Kind::Changed(shop::Changed {
+                before: Some(before.into()),
+                after: Some(after.into()),
+            }),
+            Fact::Suspended { reason } => Kind::Suspended(shop::Suspended { reason }),
+            Fact::Resumed { reason } => Kind::Resumed(shop::Resumed { reason }),
+        };
+        let body = Body::ShopEvent(shop::ShopEvent { kind: Some(kind) });
+        let name = names::event_name(&body).unwrap_or_default();
+        let envelope = proto::Event { body: Some(body), ..Default::default() };
+        Encoded::new(name, envelope.encode_to_vec())
+    }
+
+    fn decode(payload: &[u8]) -> Result<Event, WireError> {
+        let event = proto::EventFact::decode(payload)?;
+        let body = event.body.ok_or(WireError::Missing("body"))?;
+        let Body::ShopEvent(shop::ShopEvent { kind: Some(kind) }) = body else {
+            return Err(WireError::Unexpected("an event that is not a shop's"));
+        };
+        let fact = match kind {
+            Kind::Created(it) => Fact::Created { settings: read(it.settings.as_ref())? },
+            Kind::Changed(it) => {
+                Fact::Changed { before: read(it.before.as_ref())?, after: read(it.after.as_ref())? }
+            }
+            Kind::Suspended(it) => Fact::Suspended { reason: it.reason },
+            Kind::Resumed(it) => Fact::Resumed { reason: it.reason },
+        };
+        Ok(Event { name: Shop::parse(&event.aggregate_id)?, fact })
+    }
+
+    fn encode_answer(answer: &Answer) -> Vec<u8> {
+        use answer_body::Answer as Body;
+        let result = match answer.outcome {
+            Outcome::Created => shop::ShopResult::Created,
+            Outcome::Changed => shop::ShopResult::Changed,
+            Outcome::Unchanged => shop::ShopResult::Unchanged,
+            Outcome::Exists => shop::ShopResult::Exists,
+            Outcome::Unknown => shop::ShopResult::Unknown,
+            Outcome::OtherVersion => shop::ShopResult::OtherVersion,
+        };
+        let result = result.into();
+        let shop = answer.shop.clone().map(|(name, row)| stored(name.into(), row));
+        let answer = match answer.to {
+            Command::Create => Body::CreateShop(shop::CreateShopAnswer { result, shop }),
+            Command::Change => Body::ChangeShop(shop::ChangeShopAnswer { result, shop }),
+            Command::Suspend => Body::SuspendShop(shop::SuspendShopAnswer { result, shop }),
+            Command::Resume => Body::ResumeShop(shop::ResumeShopAnswer { result, shop }),
+        };
+        AnswerBody { answer: Some(answer) }.encode_to_vec()
+    }
+
+    fn question(payload: &[u8]) -> Result<Question, WireError> {
+        use shop_question::Question as Asked;
+        let asked = shop::ShopQuestion::decode(payload)?.question;
+        Ok(match asked.ok_or(WireError::Missing("question"))? {
+            Asked::GetShop(shop::GetShop {}) => Question::Shop,
+            Asked::ListShops(shop::ListShops { partition, after, limit }) => {
+                Question::Shops { partition, after, limit }
+            }
+        })
+    }
+
+    fn encode_found(found: Found) -> Vec<u8> {
+        match found {
+            Found::Shop(name, row) => stored(name, row).encode_to_vec(),
+            Found::Shops { shops, has_more } => page(shops, has_more).encode_to_vec(),
+        }
+    }
+}
+
+/// As many of the shops as fit into a message.
+fn page(rows: Vec<(String, ShopRow)>, mut has_more: bool) -> shop::Shops {
+    let (mut shops, mut bytes) = (Vec::with_capacity(rows.len()), 0);
+    for (name, row) in rows {
+        let shop = stored(name, row);
+        bytes += shop.encoded_len();
+        if bytes > MAX_PAGE_BYTES && !shops.is_empty() {
+            has_more = true;
+            break;
+        }
+        shops.push(shop);
+    }
+    shop::Shops { shops, has_more }
+}
+
+fn stored(name: String, row: ShopRow) -> shop::Shop {
+    let ShopRow { settings, suspended, version, created_at, updated_at } = row;
+    shop::Shop {
+        name,
+        settings: Some(settings.into()),
+        suspended,
+        version,
+        created_at: Some(created_at.into()),
+        updated_at: Some(updated_at.into()),
+    }
+}
+
+fn read(settings: Option<&shop::Settings>) -> Result<Settings, WireError> {
+    Ok(Settings::read(settings.ok_or(WireError::Missing("settings"))?)?)
+}
+
+fn reason(reason: String) -> Result<String, WireError> {
+    if reason.chars().count() > MAX_REASON_LENGTH || reason.chars().any(char::is_control) {
+        let rule = "must be at most 500 characters without control characters";
+        return Err(ParseError::new("reason", rule, &reason).into());
+    }
+    Ok(reason)
+}
