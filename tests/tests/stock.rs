@@ -118,7 +118,7 @@ async fn an_order_is_served_from_the_first_location_that_has_all_of_it(db: Db) {
 
     // It comes before `main`, and has all of it.
     let paid = settle(&api, &order("MUG", 4, "card"), "first").await;
-    assert_eq!(paid.body["status"], "paid", "{}", paid.body);
+    assert_eq!(paid.body["payment_status"], "paid", "{}", paid.body);
     assert_eq!(units(&api, "MUG").await, [7, 0, 4, 3]);
     let level: Value = api.get("inventory/MUG").await.expect("the level");
     let allocated = |at: usize| level["locations"][at]["allocated"].as_i64();
