@@ -35,9 +35,12 @@ const SPANS: [(&str, &str); 12] = [
 /// Spans of batches, which are part of the trace as long as all their inputs are.
 const SPANS_OF_BATCHES: [&str; 3] = ["batch", "publish", "project"];
 
-/// Metrics that have a series only when something goes wrong.
-const OF_FAILURES: [&str; 2] =
-    [engine::metrics::REPLICA_ERRORS.name, engine::metrics::PARTITION_RESTARTS.name];
+/// Metrics that have a series only when something goes wrong, or after the first reconciliation.
+const OF_FAILURES: [&str; 3] = [
+    engine::metrics::REPLICA_ERRORS.name,
+    engine::metrics::PARTITION_RESTARTS.name,
+    payment::metrics::DIFFERENCES.name,
+];
 
 /// How long spans may take to the collector.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -101,8 +101,10 @@ async fn the_cost_of_telemetry_and_of_another_shop_is_measured() {
     let report = bench("--only telemetry,fairness").await;
     assert_eq!(report["setups"].as_array().map(Vec::len), Some(0), "{report:#}");
     let telemetry = &report["telemetry"]["figures"];
-    assert_eq!(telemetry["throughput_loss"].as_array().map(Vec::len), Some(1), "{telemetry:#}");
-    positive(telemetry, "/exported_kb");
+    for cost in [&telemetry["by_default"], &telemetry["every_trace"]] {
+        assert_eq!(cost["throughput_loss"].as_array().map(Vec::len), Some(1), "{telemetry:#}");
+    }
+    positive(telemetry, "/every_trace/exported_kb");
     let fairness = &report["fairness"]["figures"];
     for path in ["/alone/settled_p99_ms", "/beside_lines/settled_p99_ms", "/lines"] {
         positive(fairness, path);

@@ -28,6 +28,7 @@ fn wrong_order() -> (String, Vec<u8>) {
             "orderId": "01a1f992-9272-720c-82e9-ef07a878d950",
             "reference": "R-17",
             "currency": "GBP",
+            "taxBasis": "TAX_BASIS_INCLUDED",
             "lines": [{"sku": "MUG", "quantity": "-2"}],
             "paymentMethod": "card",
         },
