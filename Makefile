@@ -43,6 +43,10 @@ test: cargo lints nats-server ## Check the formatting, run clippy with warnings 
 proto: cargo ## Take proto/ over into proto/committed.binpb, if it is compatible; UPDATE=breaking takes over anything.
 	UPDATE_COMMITTED_PROTO=$(UPDATE) cargo test --package events --test compatibility -- --exact proto_keeps_what_was_committed
 
+.PHONY: docs
+docs: cargo nats-server ## Write docs/events.md and docs/asyncapi.json anew, from proto/ and the events of a run.
+	@$(WITH_NATS_SERVER) UPDATE_DOCS=1 cargo test --package tests --test contract_docs
+
 .PHONY: release
 release: cargo
 	cargo build --release --package tradewind

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use client::{Client, Response};
-use engine::{Engine, Location};
+use engine::{Clock, Engine, Location, Outcome};
 use events::{proto, shop};
 use node::{
     serve::{self, Component, MetricsSource},
     services,
     settings::Settings,
 };
+use protocol::{command::OutgoingCommand, subject::Lane};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Db, TestServer, eventually};
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 pub const SHOP: &str = "acme";
 /// How long a request waits until an order is settled.
 const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long an operator waits for an answer.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All services in this process, on a private server and private databases.
 pub struct Installation {
@@ -148,6 +151,22 @@ impl Installation {
     pub async fn payment_steps(&self, order: &Value) -> Vec<String> {
         let payment = format!("{}-1", order["id"].as_str().expect("an order has an id"));
         kinds(&self.server, "PAYMENT-0", |event| event.aggregate_id == payment).await
+    }
+
+    /// Sends a command as an operator does, and waits until it is answered.
+    pub async fn send(&self, id: &str, body: proto::command::Body) {
+        let engine = Engine::connect_only(self.settings.engine()).await.expect("it connects");
+        let command = proto::Command {
+            id: id.to_owned(),
+            shop: SHOP.to_owned(),
+            time: Some(Clock::system().now().into()),
+            fingerprint: "f".to_owned(),
+            body: Some(body),
+            ..Default::default()
+        };
+        let command = OutgoingCommand::try_from(command).expect("it has a body");
+        let outcome = engine.client().send(Lane::Live, command, COMMAND_TIMEOUT).await;
+        assert!(matches!(outcome, Ok(Outcome::Answered(_))), "{outcome:?}");
     }
 
     /// Stops the services, and checks that each database equals its log.

@@ -93,3 +93,20 @@ fn line(service: &str, event: &events::proto::Event) -> Value {
         "position": event.position.to_string(),
     })
 }
+
+#[test]
+fn the_asyncapi_document_is_valid() {
+    let folder = match generate() {
+        Ok(folder) => folder,
+        Err(reason) => return eprintln!("skipped: the parser cannot be had: {reason}"),
+    };
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/asyncapi.json");
+    let output = Command::new("node")
+        .args(["check_asyncapi.mjs", document])
+        .current_dir(folder)
+        .output()
+        .expect("node runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let expected = format!("3.0.0 {} messages", events::catalogue::public_events().len());
+    assert_eq!(printed.trim(), expected, "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,15 +1,11 @@
 //! Shops: a request to one that there is not, or that is suspended, is refused by every gateway.
 
-use std::time::Duration;
-
 use client::Client;
-use engine::{Clock, Engine, Outcome};
 use events::{
     proto::{self, command::Body},
     shop::Settings,
 };
 use node::serve::{self, Component};
-use protocol::{command::OutgoingCommand, subject::Lane};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Db;
@@ -115,7 +111,7 @@ async fn a_suspended_shop_is_refused_and_goes_on_when_it_is_resumed() {
     let installation = Installation::start(&db, |_| {}).await;
     tests::stock(&installation.api(), "MUG", 5).await;
     let suspend = Body::SuspendShop(proto::shop::SuspendShop { reason: "a test".into() });
-    send(&installation, "018f0000-0000-7000-8000-000000000001", suspend).await;
+    installation.send("018f0000-0000-7000-8000-000000000001", suspend).await;
     // Knows nothing of the shop, and asks.
     let gateway = Gateway::start(&installation).await;
     for (method, path) in routes() {
@@ -127,26 +123,10 @@ async fn a_suspended_shop_is_refused_and_goes_on_when_it_is_resumed() {
     gateway.stop().await;
 
     let resume = Body::ResumeShop(proto::shop::ResumeShop::default());
-    send(&installation, "018f0000-0000-7000-8000-000000000002", resume).await;
+    installation.send("018f0000-0000-7000-8000-000000000002", resume).await;
     let gateway = Gateway::start(&installation).await;
     let placed = settle(&gateway.api(tests::SHOP), &order("MUG", 2, "card"), "resumed").await;
     assert_eq!(placed.body["payment_status"], "paid", "{}", placed.body);
     gateway.stop().await;
     installation.stop_and_verify().await;
-}
-
-/// Sends a command as an operator does.
-async fn send(installation: &Installation, id: &str, body: Body) {
-    let engine = Engine::connect_only(installation.settings.engine()).await.expect("it connects");
-    let command = proto::Command {
-        id: id.to_owned(),
-        shop: tests::SHOP.to_owned(),
-        time: Some(Clock::system().now().into()),
-        fingerprint: "f".to_owned(),
-        body: Some(body),
-        ..Default::default()
-    };
-    let command = OutgoingCommand::try_from(command).expect("it has a body");
-    let outcome = engine.client().send(Lane::Live, command, Duration::from_secs(30)).await;
-    assert!(matches!(outcome, Ok(Outcome::Answered(_))), "{outcome:?}");
 }

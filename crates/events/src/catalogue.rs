@@ -16,6 +16,8 @@ use crate::json::POOL;
 pub struct PublicEvent {
     /// The service that writes it.
     pub service: String,
+    /// The member of the envelope's `body` that holds it, by its name in JSON.
+    pub body: String,
     /// Its name: the last token of its subject.
     pub name: String,
     /// When it happens and what follows, in words.
@@ -85,7 +87,8 @@ fn read_events() -> Vec<PublicEvent> {
             let facts: Vec<_> = facts.iter().flat_map(OneofDescriptor::fields).collect();
             facts.into_iter().filter_map(move |fact| {
                 Some(PublicEvent {
-                    service: service.name().to_owned(),
+                    service: service_of(service.name()).to_owned(),
+                    body: service.json_name().to_owned(),
                     name: fact.name().to_owned(),
                     description: comment(&fact.parent_message().parent_file(), fact.path()),
                     message: describe(&message_kind(&fact)?),
@@ -204,6 +207,12 @@ fn value_schema(
     }
 }
 
+/// The service whose events a member of the envelope's `body` holds. The member is called as the service
+/// is, but for `shop`: the envelope has a field of that name.
+pub(crate) fn service_of(body: &str) -> &str {
+    body.trim_end_matches("_event")
+}
+
 fn message_kind(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     match field.kind() {
         Kind::Message(message) => Some(message),
@@ -276,6 +285,8 @@ mod tests {
         }
         assert!(events.iter().all(|event| event.service != "engine"));
         assert!(events.iter().any(|event| event.event_type() == "order.paid"));
+        let shop = events.iter().find(|event| event.event_type() == "shop.created");
+        assert_eq!(shop.map(|event| event.body.as_str()), Some("shopEvent"));
     }
 
     #[test]

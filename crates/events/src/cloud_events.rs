@@ -20,6 +20,7 @@ use prost_reflect::{DynamicMessage, ReflectMessage, Value as Field};
 use serde_json::{Map, Value};
 
 use crate::{
+    catalogue::service_of,
     json::{JsonError, message},
     names::event_name,
     proto::{self, event::Body},
@@ -93,9 +94,7 @@ pub fn render(bytes: &[u8]) -> Result<Value, RenderError> {
 fn fact(event: &DynamicMessage) -> Option<(String, DynamicMessage)> {
     let (service, of_service) = chosen(event, "body")?;
     let (_, fact) = chosen(&of_service, "kind")?;
-    // The envelope has a field `shop` of its own.
-    let service = service.trim_end_matches("_event").to_owned();
-    Some((service, fact))
+    Some((service_of(&service).to_owned(), fact))
 }
 
 /// The member of a `oneof` that is set, with its name.

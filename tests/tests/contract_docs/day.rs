@@ -1,0 +1,139 @@
+//! A day of a shop: orders are placed, paid, declined, shipped, refunded; the ERP counts and ships.
+
+use client::{Client, Response};
+use events::{
+    proto::{
+        command::Body,
+        payment::{Resolution, SettlePayment},
+        shop,
+    },
+    shop::Settings,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{Db, eventually};
+use tests::{Installation, order, settle, stock};
+
+use crate::trouble::happened;
+
+pub(super) async fn run(db: &Db) -> Installation {
+    let installation = Installation::start(db, |_| {}).await;
+    let api = installation.api();
+    set_up(&api).await;
+    sell(&api).await;
+    ship_and_refund(&api).await;
+    count_below_what_is_promised(&api).await;
+    refuse_to_refund(&installation, &api).await;
+    let suspend = Body::SuspendShop(shop::SuspendShop { reason: "closed for stocktaking".into() });
+    installation.send("018f0000-0000-7000-8000-000000000001", suspend).await;
+    let resume = Body::ResumeShop(shop::ResumeShop { reason: "open again".into() });
+    installation.send("018f0000-0000-7000-8000-000000000002", resume).await;
+    installation
+}
+
+async fn set_up(api: &Client) {
+    stock(api, "MUG", 10).await;
+    let settings = Settings { countries: vec!["GB".into(), "IE".into()], ..Settings::default() };
+    api.put_shop(&settings).await.expect("the settings change");
+    for priority in [20, 10] {
+        let store = json!({"kind": "store", "priority": priority, "country": "GB"});
+        send(api, Method::PUT, "locations/london", &store).await;
+    }
+    let limits = json!({"location": "main", "safety_stock": 1, "backorder_limit": 0});
+    send(api, Method::PUT, "inventory/MUG/limits", &limits).await;
+    for (title, active) in [("A cup", true), ("A blue cup", true), ("A blue cup", false)] {
+        let product = json!({"sku": "CUP", "title": title, "active": active,
+            "price": {"minor": 1_250, "currency": "GBP"}});
+        let pushed = api.push("products", product.to_string()).await.expect("it is pushed");
+        assert_eq!(pushed.rejected, 0, "{pushed:?}");
+    }
+    push(
+        api,
+        json!({"type": "adjustment", "sku": "MUG", "delta": -1, "connector": "erp",
+        "document": "loss", "sequence": 2, "reason": "broken"}),
+    )
+    .await;
+}
+
+async fn sell(api: &Client) {
+    settle(api, &order("MUG", 2, "card"), "paid").await;
+    settle(api, &order("MUG", 900, "card"), "out-of-stock").await;
+    let declined =
+        settle(api, &order("MUG", 1, "sim:decline:insufficient_funds"), "declined").await;
+    cancel(api, &declined.body).await;
+    settle(api, &order("MUG", 1, "sim:capture_decline:expired"), "not-captured").await;
+    settle(api, &order("MUG", 1, "sim:action:1"), "at-the-bank").await;
+}
+
+/// Ships an order, as an ERP books it, and refunds two parts of it, the second while the first is pending.
+async fn ship_and_refund(api: &Client) {
+    let paid = settle(api, &order("MUG", 2, "sim:refund_slow:2000"), "shipped").await.body;
+    push(
+        api,
+        json!({"type": "goods_issue", "sku": "MUG", "quantity": 2, "order_id": paid["id"],
+        "connector": "erp", "document": "GI-1", "document_line": "1", "sequence": 3}),
+    )
+    .await;
+    until(api, &paid, |order| order["status"] == "completed").await;
+    for (minor, reason) in [(100, "came broken"), (50, "came late")] {
+        let refund = json!({"amount": {"minor": minor, "currency": "GBP"}, "reason": reason});
+        send(api, Method::POST, &path(&paid, "/refunds"), &refund).await;
+    }
+    until(api, &paid, |order| order["payments"][0]["refunded"] == 150).await;
+}
+
+async fn count_below_what_is_promised(api: &Client) {
+    stock(api, "POT", 2).await;
+    let paid = settle(api, &order("POT", 2, "card"), "pots").await.body;
+    push(
+        api,
+        json!({"type": "count", "sku": "POT", "quantity": 1, "connector": "erp",
+        "document": "recount", "sequence": 4}),
+    )
+    .await;
+    until(api, &paid, |order| !order["hold"].is_null()).await;
+    send(api, Method::POST, &path(&paid, "/release"), &json!({"note": "found"})).await;
+    cancel(api, &paid).await;
+    until(api, &paid, |order| order["payment_status"] == "refunded").await;
+}
+
+/// The provider does not pay back, until an operator settles it.
+async fn refuse_to_refund(installation: &Installation, api: &Client) {
+    let method = "sim:refund_decline:account_closed";
+    let paid = settle(api, &order("MUG", 1, method), "closed").await.body;
+    cancel(api, &paid).await;
+    happened(installation, "PAYMENT-0", "stuck").await;
+    let settle = Body::SettlePayment(SettlePayment {
+        payment_id: format!("{}-1", paid["id"].as_str().expect("an id")),
+        resolution: Resolution::DoneElsewhere.into(),
+        reason: "paid back by bank transfer".into(),
+    });
+    installation.send("018f0000-0000-7000-8000-000000000003", settle).await;
+}
+
+async fn cancel(api: &Client, order: &Value) {
+    send(api, Method::POST, &path(order, "/cancel"), &json!({})).await;
+}
+
+async fn until(api: &Client, order: &Value, holds: impl Fn(&Value) -> bool) {
+    let path = path(order, "");
+    eventually("the order has gone on", async || {
+        holds(&api.get::<Value>(&path).await.expect("the order"))
+    })
+    .await;
+}
+
+fn path(order: &Value, rest: &str) -> String {
+    format!("orders/{}{rest}", order["id"].as_str().expect("an id"))
+}
+
+async fn send(api: &Client, method: Method, path: &str, body: &Value) -> Response {
+    let answer = api.send(api.request(method, path).json(body)).await.expect("an answer");
+    assert!(answer.status.is_success(), "{path}: {}", answer.body);
+    answer
+}
+
+async fn push(api: &Client, line: Value) {
+    let pushed = api.push("inventory", line.to_string()).await.expect("it is pushed");
+    assert_eq!((pushed.applied, pushed.rejected), (1, 0), "{pushed:?}");
+}
