@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use engine::{Aggregate, Decision, Recorded, Rows, Rules};
+use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
 use events::{
     id::Sku,
     money::{Money, TaxBasis},
@@ -111,8 +111,8 @@ impl Rules for Catalog {
         Aggregate::new("product", &event.product.sku)
     }
 
-    fn version(products: &Self::State, event: &Event) -> u64 {
-        products.get(&event.product.sku).map_or(0, |row| row.version)
+    fn revision(products: &Self::State, event: &Event) -> Revision {
+        products.get(&event.product.sku).map(|row| row.revision).unwrap_or_default()
     }
 
     fn weight(Input::Put(products): &Input) -> usize {
@@ -133,15 +133,15 @@ impl Rules for Catalog {
             let sku = &wanted.product.sku;
             let known = changed.get(sku).or_else(|| products.get(sku));
             let (fact, result) = compare(known, wanted);
-            let mut version = known.map_or(0, |row| row.version);
+            let mut revision = known.map(|row| row.revision).unwrap_or_default();
             if let Some(fact) = fact {
-                version += 1;
+                revision.version += 1;
                 let Wanted { product, as_of, .. } = wanted.clone();
                 let as_of = known.map_or(as_of, |row| as_of.max(row.as_of));
-                changed.insert(sku, ProductRow { product: product.clone(), version, as_of });
+                changed.insert(sku, ProductRow { product: product.clone(), revision, as_of });
                 events.push(Event { fact, product, as_of });
             }
-            outcomes.push(Outcome { result, version });
+            outcomes.push(Outcome { result, version: revision.version });
         }
         Decision::answered(events, Answer(outcomes))
     }
@@ -157,14 +157,14 @@ impl Rules for Catalog {
 
     fn apply(products: &mut Self::State, recorded: &Recorded<Event>) {
         let Event { product, as_of, .. } = recorded.event.clone();
-        let row = ProductRow { version: recorded.version, as_of, product };
+        let row = ProductRow { revision: recorded.revision(), as_of, product };
         products.put(row.product.sku.clone(), row);
     }
 }
 
 /// What brings a product into the state `wanted`, and what its sender is answered.
 fn compare(known: Option<&ProductRow>, wanted: &Wanted) -> (Option<Fact>, ProductResult) {
-    let version = known.map_or(0, |row| row.version);
+    let version = known.map_or(0, |row| row.revision.version);
     if wanted.expected_version.is_some_and(|expected| expected != version) {
         return (None, ProductResult::VersionMismatch);
     }

@@ -1,6 +1,6 @@
 //! The questions that the catalogue answers from its projection.
 
-use engine::{Queries, QueryError, documents};
+use engine::{Queries, QueryError, Revision, documents};
 use events::id::Sku;
 use protocol::id::Shop;
 use sqlx::AnyPool;
@@ -34,6 +34,17 @@ pub enum Found {
 }
 
 impl Queries for Catalog {
+    async fn revision_of(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        _kind: &str,
+        id: &str,
+    ) -> Result<Option<Revision>, QueryError> {
+        let row = documents::get::<ProductRow>(db, shop, id).await?;
+        Ok(row.map(|row| row.revision))
+    }
+
     async fn query(
         &self,
         db: &AnyPool,

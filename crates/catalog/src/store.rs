@@ -1,6 +1,6 @@
 //! The rows that the catalogue keeps.
 
-use engine::{Row, Table};
+use engine::{Revision, Row, Table};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +15,8 @@ pub struct ProductRow {
     /// The product.
     #[serde(flatten)]
     pub product: Product,
-    /// Counts its events, from 1.
-    pub version: u64,
+    /// Its version, and where its last event is.
+    pub revision: Revision,
     /// When what the sender of the last change knew was so.
     pub as_of: Timestamp,
 }

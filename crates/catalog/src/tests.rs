@@ -69,7 +69,7 @@ fn fold(products: &mut Rows<Sku, ProductRow>, event: Event) {
     let recorded = Recorded {
         id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
         shop: Shop::parse("acme").expect("valid"),
-        version: Catalog::version(products, &event) + 1,
+        version: Catalog::revision(products, &event).version + 1,
         position: 1,
         actor: None,
         time: NOW,
@@ -184,7 +184,10 @@ fn versions_count_the_events_of_a_sku() {
         }
     }
     let row = products.get(&sku("A")).expect("exists");
-    assert_eq!(row, &ProductRow { product: mug("A", 300, true), version: 3, as_of: NOW });
+    assert_eq!(
+        row,
+        &ProductRow { product: mug("A", 300, true), revision: (3, 1).into(), as_of: NOW }
+    );
 }
 
 #[test]
@@ -288,7 +291,7 @@ async fn ask<Q: Question>(db: &AnyPool, question: Q) -> Option<Q::Answer> {
 
 #[tokio::test]
 async fn questions_are_answered_from_the_shops_own_rows() {
-    let row = |product, version| ProductRow { product, version, as_of: NOW };
+    let row = |product, version| ProductRow { product, revision: (version, 1).into(), as_of: NOW };
     let (db, _folder) = database(&[
         ("acme", row(mug("A", 300, true), 1)),
         ("acme", row(mug("B", 500, false), 2)),

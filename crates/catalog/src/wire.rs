@@ -121,7 +121,7 @@ impl engine::Wire for Catalog {
 }
 
 fn stored(row: &ProductRow) -> catalog::StoredProduct {
-    catalog::StoredProduct { product: Some(to_wire(&row.product)), version: row.version }
+    catalog::StoredProduct { product: Some(to_wire(&row.product)), version: row.revision.version }
 }
 
 fn wanted(product: proto::catalog::WantedProduct, sent_at: Timestamp) -> Result<Wanted, WireError> {

@@ -11,7 +11,7 @@
 //! | `data` | the fact, as protobuf JSON |
 //!
 //! The rest of the envelope are extension attributes, whose names have letters and digits only: `shop`,
-//! `position`, `aggregatetype`, `aggregateversion`, `occurredat`, `actorkind`, `actorid`, `causekind`,
+//! `position`, `previousposition`, `aggregatetype`, `aggregateversion`, `occurredat`, `actorkind`, `actorid`, `causekind`,
 //! `causeid`, `correlationid`, `traceparent`, `tracestate`. Numbers of 64 bits are texts, as in
 //! protobuf JSON, since JavaScript rounds them.
 
@@ -84,6 +84,9 @@ pub fn render(bytes: &[u8]) -> Result<Value, RenderError> {
     put("causekind", cause.kind);
     put("causeid", cause.id);
     put("correlationid", event.correlation_id);
+    if event.previous_position > 0 {
+        put("previousposition", event.previous_position.to_string());
+    }
     put("traceparent", event.traceparent);
     put("tracestate", event.tracestate);
     rendered.insert("data".to_owned(), data);

@@ -474,21 +474,6 @@ fn is_settled(status: OrderStatus, payment_status: PaymentStatus) -> bool {
     is_paid || matches!(status, OrderStatus::Completed | OrderStatus::Cancelled)
 }
 
-/// One step in the history of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepView {
-    /// The order's version after it.
-    pub version: u64,
-    /// The event, for example `payment_due`.
-    pub event: String,
-    /// When it was decided.
-    pub time: Timestamp,
-    /// What caused it, for example `inventory.reserved`.
-    pub cause: String,
-    /// The id of the event or command that caused it; empty for a timer.
-    pub cause_id: String,
-}
-
 /// What a service counts over a shop, for reports and checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderTotals {

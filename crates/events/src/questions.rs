@@ -47,7 +47,6 @@ questions!("inventory", inventory::InventoryQuestion, inventory_question:
 questions!("order", order::OrderQuestion, order_question:
     GetOrder => Order,
     GetOrderByReference => Order,
-    GetHistory => History,
     GetTotals => Totals,
     ListOnHold => Orders,
 );

@@ -57,7 +57,7 @@ where
             let decision = service.decide(state, input, now);
             for event in &decision.events {
                 number += 1;
-                let version = S::version(state, event) + 1;
+                let version = S::revision(state, event).version + 1;
                 S::apply(state, &recorded::<S>(event, version, number, now));
             }
             decision

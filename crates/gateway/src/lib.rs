@@ -38,6 +38,7 @@ mod card_numbers;
 mod extract;
 mod fields;
 mod head_timeout;
+mod history;
 mod inventory;
 mod json;
 mod known_shops;
@@ -172,15 +173,19 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
     let of_shop = Router::new()
         .route("/shops/{shop}/products", get(products::list).post(products::post))
         .route("/shops/{shop}/products/{sku}", get(products::get).put(products::put))
+        .route("/shops/{shop}/products/{sku}/history", get(history::of_product))
         .route("/shops/{shop}/inventory", get(inventory::list).post(inventory::post))
         .route("/shops/{shop}/inventory/{sku}", get(inventory::get))
+        .route("/shops/{shop}/inventory/{sku}/history", get(history::of_stock))
         .route("/shops/{shop}/inventory/{sku}/movements", get(inventory::movements))
         .route("/shops/{shop}/inventory/{sku}/limits", put(locations::put_limits))
         .route("/shops/{shop}/locations", get(locations::list))
         .route("/shops/{shop}/locations/{code}", get(locations::get).put(locations::put))
+        .route("/shops/{shop}/locations/{code}/history", get(history::of_location))
         .route("/shops/{shop}/orders", get(orders::find).post(orders::post))
         .route("/shops/{shop}/orders/{id}", get(orders::get))
-        .route("/shops/{shop}/orders/{id}/history", get(orders::history))
+        .route("/shops/{shop}/orders/{id}/history", get(history::of_order))
+        .route("/shops/{shop}/orders/{id}/reservation/history", get(history::of_reservation))
         .route("/shops/{shop}/orders/{id}/cancel", post(orders::cancel))
         .route("/shops/{shop}/orders/{id}/release", post(orders::release))
         .route(
@@ -191,6 +196,8 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .route("/shops/{shop}/payments/stuck", get(payments::stuck))
         .route("/shops/{shop}/payments/reconciliation", get(payments::reconciliation))
         .route("/shops/{shop}/payments/{payment_id}", get(payments::get))
+        .route("/shops/{shop}/payments/{payment_id}/history", get(history::of_payment))
+        .route("/shops/{shop}/history", get(history::of_shop))
         .route("/shops/{shop}/totals", get(operations::totals))
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));
     let v1 = Router::new()

@@ -18,7 +18,7 @@ use events::{
     proto::{
         command::Body,
         order::{
-            CancelOrder, CancelOrderAnswer, GetHistory, GetOrder, GetOrderByReference, ListOnHold,
+            CancelOrder, CancelOrderAnswer, GetOrder, GetOrderByReference, ListOnHold,
             ReleaseOrder, ReleaseOrderAnswer, cancel_order_answer::Outcome, release_order_answer,
         },
     },
@@ -50,19 +50,6 @@ pub(crate) async fn get(
 ) -> Result<Json<OrderView>, Problem> {
     let order = find_order(&state, &context, id).await?;
     order.map(Json).ok_or_else(|| unknown(id))
-}
-
-/// `GET /orders/{id}/history`.
-pub(crate) async fn history(
-    State(state): State<Arc<AppState>>,
-    context: RequestContext,
-    OrderPath(id): OrderPath,
-) -> Result<Json<Value>, Problem> {
-    let question = GetHistory { order_id: id.to_string() };
-    match state.services.query(&context, question).await? {
-        Some(history) => Ok(Json(json!({"steps": view::history(history)?}))),
-        None => Err(unknown(id)),
-    }
 }
 
 /// `GET /orders?reference=R`: the last order with that reference, or none. `GET /orders?on_hold=true`: the

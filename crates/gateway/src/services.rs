@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderName, HeaderValue},
     response::{IntoResponse, Response},
 };
-use engine::{AskError, Client, Outcome, SendError, Watch};
+use engine::{Aggregate, AskError, Client, Outcome, SendError, Watch};
 use events::{
     answers::CommandAnswer,
     id::{OrderId, Sku},
@@ -177,6 +177,20 @@ impl Services {
         let found = found.map_err(|error| ask_problem(&error))?;
         let read = found.map(<Q::Answer as Message>::decode).transpose();
         read.map_err(|error| Problem::internal(&error))
+    }
+
+    /// Events of an aggregate, the newest first, and where the next page begins; `None` when there is no
+    /// such aggregate. They reflect the service's log at least as far as the client has seen it.
+    pub(crate) async fn history(
+        &self,
+        context: &RequestContext,
+        service: &str,
+        aggregate: &Aggregate,
+        page: (u64, u32),
+    ) -> Result<Option<(Vec<Vec<u8>>, u64)>, Problem> {
+        let at_least = context.seen.of_service(service);
+        let found = self.client().history(service, &context.shop, aggregate, page, at_least).await;
+        found.map_err(|error| ask_problem(&error))
     }
 
     /// Asks a service for what is always there.

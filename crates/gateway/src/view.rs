@@ -5,7 +5,7 @@ use events::{
         CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, LevelView,
         LocationView, MovementView, OrderGroup, OrderLine, OrderPaymentView, OrderStatus,
         OrderTotals, OrderView, PaymentAction, PaymentFailure, PaymentStatus, PaymentTotals,
-        PaymentView, PriceView, ProductView, ShopView, Shortage, StepView, StockTotals, StockView,
+        PaymentView, PriceView, ProductView, ShopView, Shortage, StockTotals, StockView,
         TransactionView,
     },
     id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
@@ -239,21 +239,6 @@ fn cancellation(cancelled: order::Cancellation) -> Result<Cancellation, ViewErro
         detail: cancelled.detail,
         shortages: cancelled.shortages.into_iter().map(shortage).collect::<Result<_, _>>()?,
     })
-}
-
-/// The events of an order.
-pub(crate) fn history(history: order::History) -> Result<Vec<StepView>, ViewError> {
-    let step = |step: order::Step| {
-        let cause = step.cause.unwrap_or_default();
-        Ok(StepView {
-            version: step.version,
-            event: step.event,
-            time: Timestamp::parse(step.time.as_ref())?,
-            cause: cause.kind,
-            cause_id: cause.id,
-        })
-    };
-    history.steps.into_iter().map(step).collect()
 }
 
 /// The status of an order.

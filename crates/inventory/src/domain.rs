@@ -10,7 +10,7 @@ pub(crate) mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use engine::{Aggregate, Decision, Recorded, Rows, Rules};
+use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
 use events::id::{Connector, DocumentId, DocumentLine, Location, OrderId, Sku};
 use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
@@ -458,12 +458,13 @@ impl Rules for Inventory {
         }
     }
 
-    fn version(state: &State, event: &Event) -> u64 {
-        match event {
-            Event::Stock(id, _) => state.stocks.get(id).map_or(0, |row| row.version),
-            Event::Reservation(id, _) => state.reservations.get(id).map_or(0, |row| row.version),
-            Event::Location(code, _) => locations::version(state, code),
-        }
+    fn revision(state: &State, event: &Event) -> Revision {
+        let revision = match event {
+            Event::Stock(id, _) => state.stocks.get(id).map(|row| row.revision),
+            Event::Reservation(id, _) => state.reservations.get(id).map(|row| row.revision),
+            Event::Location(code, _) => locations::revision(state, code),
+        };
+        revision.unwrap_or_default()
     }
 
     fn weight(input: &Input) -> usize {
@@ -505,14 +506,13 @@ impl Rules for Inventory {
     }
 
     fn apply(state: &mut State, recorded: &Recorded<Event>) {
+        let revision = recorded.revision();
         match &recorded.event {
-            Event::Stock(id, fact) => {
-                stock::apply(state, id, fact, recorded.version, recorded.time);
-            }
+            Event::Stock(id, fact) => stock::apply(state, id, fact, revision, recorded.time),
             Event::Reservation(id, fact) => {
-                reservation::apply(state, *id, fact, recorded.version, &recorded.context);
+                reservation::apply(state, *id, fact, revision, &recorded.context);
             }
-            Event::Location(code, fact) => locations::apply(state, code, fact, recorded.version),
+            Event::Location(code, fact) => locations::apply(state, code, fact, revision),
         }
     }
 

@@ -1,13 +1,13 @@
 //! The questions that the inventory answers from its projection.
 
-use engine::{Queries, QueryError};
-use events::id::Sku;
+use engine::{Queries, QueryError, Revision, documents};
+use events::id::{Location, Sku};
 use protocol::id::Shop;
 use sqlx::AnyPool;
 
 use crate::{
     Inventory,
-    domain::{AppliedDocument, DocumentKey, Locations, StockId},
+    domain::{AppliedDocument, DocumentKey, Locations, Reservation, Stock, StockId},
     store::{self, Level, Totals},
 };
 
@@ -57,6 +57,27 @@ pub enum Found {
 }
 
 impl Queries for Inventory {
+    async fn revision_of(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        kind: &str,
+        id: &str,
+    ) -> Result<Option<Revision>, QueryError> {
+        Ok(match kind {
+            "stock" => documents::get::<Stock>(db, shop, id).await?.map(|row| row.revision),
+            "reservation" => {
+                documents::get::<Reservation>(db, shop, id).await?.map(|row| row.revision)
+            }
+            "location" => {
+                let Locations(rows) = store::locations(db, shop).await?;
+                let code = Location::parse(id).ok();
+                code.and_then(|code| rows.get(&code).map(|row| row.revision))
+            }
+            _ => None,
+        })
+    }
+
     async fn query(
         &self,
         db: &AnyPool,

@@ -207,10 +207,11 @@ pub struct Level {
 
 impl Level {
     fn new(id: StockId, stock: &Stock, locations: &Locations) -> Self {
-        let Stock { on_hand, held, allocated, version, limits, .. } = *stock;
+        let Stock { on_hand, held, allocated, revision, limits, .. } = *stock;
         let location = locations.all().remove(&id.location);
         let serves_orders = location.is_some_and(|row| row.details.serves_orders());
         let available = stock.available();
+        let version = revision.version;
         Self { id, on_hand, held, allocated, available, version, limits, serves_orders }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) mod tests;
 
 use std::time::Duration;
 
-use engine::{AfterAppend, Aggregate, Decision, Recorded, Rules};
+use engine::{AfterAppend, Aggregate, Decision, Recorded, Revision, Rules};
 use events::{
     id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Currency, Money, Tax, TaxBasis},
@@ -29,7 +29,7 @@ pub(crate) use self::{
         Action, CancelReason, Cancellation, Charge, Discount, Failure, Hold, Lines, OrderLine,
         ShippedLine, Shortage,
     },
-    status::{Awaits, EventName, FulfilmentStatus, OrderStatus, PaymentStatus, Statuses},
+    status::{Awaits, FulfilmentStatus, OrderStatus, PaymentStatus, Statuses},
 };
 use crate::{
     CapturePolicy, Orders,
@@ -232,8 +232,8 @@ impl Rules for Orders {
         Aggregate::new("order", event.order_id)
     }
 
-    fn version(state: &Shop, event: &Event) -> u64 {
-        state.orders.get(&event.order_id).map_or(0, |order| order.version)
+    fn revision(state: &Shop, event: &Event) -> Revision {
+        state.orders.get(&event.order_id).map(|order| order.revision).unwrap_or_default()
     }
 
     fn weight(input: &Input) -> usize {
@@ -380,26 +380,6 @@ impl Fact {
             | Self::PartCaptured { .. }
             | Self::PutOnHold(_)
             | Self::TakenOffHold { .. } => before,
-        }
-    }
-
-    /// The name of the event.
-    pub(crate) fn name(&self) -> EventName {
-        match self {
-            Self::Placed { .. } => EventName::Placed,
-            Self::PaymentDue { .. } => EventName::PaymentDue,
-            Self::PaymentFailed { .. } => EventName::PaymentFailed,
-            Self::ActionRequired { .. } => EventName::ActionRequired,
-            Self::Authorized { .. } => EventName::Authorized,
-            Self::Confirmed { .. } => EventName::Confirmed,
-            Self::PartCaptured { .. } => EventName::PartCaptured,
-            Self::Paid { .. } => EventName::Paid,
-            Self::Shipped { .. } => EventName::Shipped,
-            Self::Completed => EventName::Completed,
-            Self::Refunded { .. } => EventName::Refunded,
-            Self::PutOnHold(_) => EventName::PutOnHold,
-            Self::TakenOffHold { .. } => EventName::TakenOffHold,
-            Self::Cancelled { .. } => EventName::Cancelled,
         }
     }
 

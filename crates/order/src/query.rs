@@ -4,7 +4,7 @@
 mod tests;
 
 use ::metrics::Gauge;
-use engine::{Queries, QueryError, Row as _, StoreError, documents};
+use engine::{Queries, QueryError, Revision, Row as _, StoreError, documents};
 use events::id::{OrderId, Reference};
 use protocol::id::Shop;
 use serde::de::Error as _;
@@ -14,9 +14,7 @@ use crate::{
     Orders,
     domain::{Awaits, CancelReason, Cancellation, FulfilmentStatus, Statuses},
     metrics,
-    store::{
-        Order, OrderCancellation, OrderContent, OrderHistory, OrderShipped, ReferencedOrder, Step,
-    },
+    store::{Order, OrderCancellation, OrderContent, OrderShipped, ReferencedOrder},
 };
 
 /// What the order service can be asked.
@@ -26,8 +24,6 @@ pub enum Question {
     Order(OrderId),
     /// The same, by the caller's own order number.
     ByReference(Reference),
-    /// The events of an order, from its beginning.
-    History(OrderId),
     /// How many orders of the shop have which statuses, and their totals.
     Totals,
     /// So many orders that are on hold, by id from the one after this one.
@@ -39,8 +35,6 @@ pub enum Question {
 pub enum Found {
     /// An order.
     Order(Box<FoundOrder>),
-    /// The events of an order: the n-th led to version n.
-    History(Vec<Step>),
     /// The orders in sums.
     Totals(Vec<Group>),
     /// Orders, by id.
@@ -94,6 +88,17 @@ impl Queries for Orders {
         Ok(counts.into_iter().map(gauge).collect())
     }
 
+    async fn revision_of(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        _kind: &str,
+        id: &str,
+    ) -> Result<Option<Revision>, QueryError> {
+        let order = documents::get::<Order>(db, shop, id).await?;
+        Ok(order.map(|order| order.revision))
+    }
+
     async fn query(
         &self,
         db: &AnyPool,
@@ -109,10 +114,6 @@ impl Queries for Orders {
                 Some(ReferencedOrder(id)) => of(id).await,
                 None => Ok(None),
             },
-            Question::History(id) => {
-                let history: Option<OrderHistory> = documents::get(db, shop, id).await?;
-                Ok(history.map(|OrderHistory(steps)| Found::History(steps)))
-            }
             Question::Totals => Ok(Some(Found::Totals(totals(db, shop).await?))),
             Question::OnHold(after, limit) => {
                 Ok(Some(Found::Orders(on_hold(db, shop, &after, limit).await?)))

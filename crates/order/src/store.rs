@@ -6,7 +6,9 @@ mod tests;
 
 use std::fmt;
 
-use engine::{AnyRows, Column, Context, Row, Rows, State, Table, Timer, TimerInput, Value};
+use engine::{
+    AnyRows, Column, Context, Revision, Row, Rows, State, Table, Timer, TimerInput, Value,
+};
 use events::{
     id::{CustomerId, OrderId, Reference, Sku},
     money::{Money, TaxBasis},
@@ -15,8 +17,8 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize, de::Error as _};
 
 use crate::domain::{
-    Action, Awaits, CancelReason, Cancellation, Charge, EventName, Failure, Hold, Input, Known,
-    Lines, ON_ACCOUNT, OrderStatus, PaymentStatus, Signal, Statuses,
+    Action, Awaits, CancelReason, Cancellation, Charge, Failure, Hold, Input, Known, Lines,
+    ON_ACCOUNT, OrderStatus, PaymentStatus, Signal, Statuses,
 };
 
 /// The tables of the projection.
@@ -24,7 +26,6 @@ pub(crate) const TABLES: &[Table] = &[
     Order::TABLE,
     OrderContent::TABLE,
     OrderCancellation::TABLE,
-    OrderHistory::TABLE,
     OrderShipped::TABLE,
     ReferencedOrder::TABLE,
     OrderNumber::TABLE,
@@ -43,7 +44,6 @@ pub struct Shop {
     pub(crate) contents: Rows<OrderId, OrderContent>,
     /// Written when an order is cancelled, and never looked at by a decision.
     pub(crate) cancellations: Rows<OrderId, OrderCancellation>,
-    pub(crate) histories: Rows<OrderId, OrderHistory>,
     pub(crate) shipped: Rows<OrderId, OrderShipped>,
     pub(crate) references: Rows<Reference, ReferencedOrder>,
     pub(crate) numbers: Rows<NumberKey, OrderNumber>,
@@ -54,9 +54,7 @@ pub struct Shop {
 impl Shop {
     /// An order about which something is to be decided.
     pub(crate) fn order(&self, order_id: &OrderId) -> Option<Known<'_>> {
-        // What follows is appended to the history, and says what the content is: looked up here,
-        // they are fetched with the order.
-        self.histories.get(order_id);
+        // What follows says what the content is: looked up here, it is fetched with the order.
         let content = self.contents.get(order_id);
         let order = self.orders.get(order_id)?;
         Some(Known { id: *order_id, order, content: content? })
@@ -75,17 +73,8 @@ impl Shop {
 
 impl State for Shop {
     fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
-        let Self {
-            orders,
-            contents,
-            cancellations,
-            histories,
-            shipped,
-            references,
-            numbers,
-            products,
-        } = self;
-        vec![orders, contents, cancellations, histories, shipped, references, numbers, products]
+        let Self { orders, contents, cancellations, shipped, references, numbers, products } = self;
+        vec![orders, contents, cancellations, shipped, references, numbers, products]
     }
 }
 
@@ -94,7 +83,8 @@ impl State for Shop {
 pub struct Order {
     pub(crate) statuses: Statuses,
     pub(crate) awaits: Awaits,
-    pub(crate) version: u64,
+    /// Its version, and where its last event is.
+    pub(crate) revision: Revision,
     /// Lines and charges together.
     pub(crate) total: Money,
     /// How it is paid: by the last payment, or the next one.
@@ -256,22 +246,6 @@ pub(crate) struct OrderCancellation(pub(crate) Cancellation);
 impl Row for OrderCancellation {
     const TABLE: Table =
         table("order_cancellation", "Why an order is cancelled. Written once, when it is.");
-}
-
-/// The events of an order, from its beginning: the n-th led to version n.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OrderHistory(pub(crate) Vec<Step>);
-
-/// An event of an order: its name, when it was decided in milliseconds since 1970, what caused it,
-/// and the id of that. A tuple, since the whole history is written with each event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step(pub(crate) EventName, pub(crate) i64, pub(crate) String, pub(crate) String);
-
-impl Row for OrderHistory {
-    const TABLE: Table = table(
-        "order_history",
-        "The events of an order: [event, ms, cause, id of the cause] for each version from 1.",
-    );
 }
 
 /// The units of each line of an order that have shipped.

@@ -23,7 +23,7 @@ mod payment;
 #[cfg(test)]
 mod tests;
 
-use engine::{Aggregate, Decision, Recorded, Rules};
+use engine::{Aggregate, Decision, Recorded, Revision, Rules};
 use events::{
     id::{OrderId, PaymentId},
     money::Money,
@@ -236,8 +236,8 @@ impl Rules for Payments {
         Aggregate::new("payment", event.payment_id)
     }
 
-    fn version(payments: &Self::State, event: &Event) -> u64 {
-        payments.get(&event.payment_id).map_or(0, |row| row.version)
+    fn revision(payments: &Self::State, event: &Event) -> Revision {
+        payments.get(&event.payment_id).map(|row| row.revision).unwrap_or_default()
     }
 
     fn decide(
@@ -250,20 +250,20 @@ impl Rules for Payments {
     }
 
     fn apply(payments: &mut Self::State, recorded: &Recorded<Event>) {
-        let Recorded { event, version, time, context, .. } = recorded;
+        let Recorded { event, time, context, .. } = recorded;
         let Event { payment_id, fact, .. } = event;
         if let Fact::AuthorizationPending { amount, payment_method, due_by, .. } = fact {
             let payment = Payment::begin(*payment_id, *amount, payment_method, *due_by);
-            payments.put(*payment_id, PaymentRow { version: 0, payment });
+            payments.put(*payment_id, PaymentRow { revision: Revision::default(), payment });
         }
         if let Fact::TurnedUp { amount, .. } = fact
             && payments.get(payment_id).is_none()
         {
             let payment = Payment::begin(*payment_id, *amount, "", *time);
-            payments.put(*payment_id, PaymentRow { version: 0, payment });
+            payments.put(*payment_id, PaymentRow { revision: Revision::default(), payment });
         }
         if let Some(row) = payments.change(payment_id) {
-            row.version = *version;
+            row.revision = recorded.revision();
             row.payment.fold(fact, *time, context);
         }
     }

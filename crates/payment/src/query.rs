@@ -7,7 +7,7 @@
 mod tests;
 
 use ::metrics::Gauge;
-use engine::{Queries, QueryError, documents};
+use engine::{Queries, QueryError, Revision, documents};
 use events::id::{OrderId, PaymentId};
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
@@ -96,6 +96,17 @@ impl Queries for Payments {
                 Ok(Some(Found::Totals { ours, theirs }))
             }
         }
+    }
+
+    async fn revision_of(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        _kind: &str,
+        id: &str,
+    ) -> Result<Option<Revision>, QueryError> {
+        let row = documents::get::<PaymentRow>(db, shop, id).await?;
+        Ok(row.map(|row| row.revision))
     }
 
     async fn count(&self, db: &AnyPool, partition: u32) -> Result<Vec<(Gauge, u64)>, QueryError> {

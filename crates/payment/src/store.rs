@@ -1,6 +1,6 @@
 //! The rows that the payment service keeps, and the sums over them.
 
-use engine::{Column, Row, Rows, StoreError, Table, Value, documents};
+use engine::{Column, Revision, Row, Rows, StoreError, Table, Value, documents};
 use events::id::{OrderId, PaymentId};
 use protocol::id::Shop;
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,8 @@ pub(crate) type Payments = Rows<PaymentId, PaymentRow>;
 /// A payment, as the last event about it left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentRow {
-    /// Counts its events, from 1.
-    pub version: u64,
+    /// Its version, and where its last event is.
+    pub revision: Revision,
     /// The payment as it is.
     pub payment: Payment,
 }

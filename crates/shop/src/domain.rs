@@ -1,6 +1,6 @@
 //! What the shop service decides. No I/O, no clock, no async.
 
-use engine::{Aggregate, Decision, Recorded, Rows, Rules};
+use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
 use events::shop::Settings;
 use protocol::{id::Shop, time::Timestamp};
 
@@ -126,8 +126,8 @@ impl Rules for Shops {
         Aggregate::new("shop", &event.name)
     }
 
-    fn version(shops: &Self::State, event: &Event) -> u64 {
-        shops.get(&event.name).map_or(0, |row| row.version)
+    fn revision(shops: &Self::State, event: &Event) -> Revision {
+        shops.get(&event.name).map(|row| row.revision).unwrap_or_default()
     }
 
     fn decide(
@@ -139,7 +139,11 @@ impl Rules for Shops {
         let known = shops.get(&input.name);
         let (fact, outcome) = follow(known, &input.request);
         let shop = match &fact {
-            Some(fact) => Some(after(known, fact, known.map_or(0, |row| row.version) + 1, now)),
+            Some(fact) => {
+                let mut revision = known.map(|row| row.revision).unwrap_or_default();
+                revision.version += 1;
+                Some(after(known, fact, revision, now))
+            }
             None => known.cloned(),
         };
         let answer = Answer {
@@ -153,7 +157,7 @@ impl Rules for Shops {
 
     fn apply(shops: &mut Self::State, recorded: &Recorded<Event>) {
         let Event { name, fact } = &recorded.event;
-        let row = after(shops.get(name), fact, recorded.version, recorded.time);
+        let row = after(shops.get(name), fact, recorded.revision(), recorded.time);
         shops.put(name.clone(), row);
     }
 }
@@ -173,7 +177,9 @@ fn follow(known: Option<&ShopRow>, request: &Request) -> (Option<Fact>, Outcome)
     match request {
         Request::Create { settings } if *settings == shop.settings => (None, Outcome::Unchanged),
         Request::Create { .. } => (None, Outcome::Exists),
-        Request::Change { expected_version: Some(expected), .. } if *expected != shop.version => {
+        Request::Change { expected_version: Some(expected), .. }
+            if *expected != shop.revision.version =>
+        {
             (None, Outcome::OtherVersion)
         }
         Request::Change { settings, .. } if *settings == shop.settings => {
@@ -204,11 +210,11 @@ fn command(request: &Request) -> Command {
 }
 
 /// The shop after a fact.
-fn after(known: Option<&ShopRow>, fact: &Fact, version: u64, time: Timestamp) -> ShopRow {
+fn after(known: Option<&ShopRow>, fact: &Fact, revision: Revision, time: Timestamp) -> ShopRow {
     let new = || ShopRow {
         settings: Settings::default(),
         suspended: false,
-        version: 0,
+        revision: Revision::default(),
         created_at: time,
         updated_at: time,
     };
@@ -219,6 +225,6 @@ fn after(known: Option<&ShopRow>, fact: &Fact, version: u64, time: Timestamp) ->
         Fact::Suspended { .. } => row.suspended = true,
         Fact::Resumed { .. } => row.suspended = false,
     }
-    (row.version, row.updated_at) = (version, time);
+    (row.revision, row.updated_at) = (revision, time);
     row
 }

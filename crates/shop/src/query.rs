@@ -1,6 +1,6 @@
 //! The questions that the shop service answers from its projection.
 
-use engine::{Queries, QueryError, documents};
+use engine::{Queries, QueryError, Revision, documents};
 use protocol::id::Shop;
 use sqlx::AnyPool;
 
@@ -43,6 +43,17 @@ pub enum Found {
 }
 
 impl Queries for Shops {
+    async fn revision_of(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        _kind: &str,
+        id: &str,
+    ) -> Result<Option<Revision>, QueryError> {
+        let row = documents::get::<ShopRow>(db, shop, id).await?;
+        Ok(row.map(|row| row.revision))
+    }
+
     async fn query(
         &self,
         db: &AnyPool,

@@ -1,6 +1,6 @@
 //! The rows that the shop service keeps, and the SQL of its list.
 
-use engine::{Row, StoreError, Table, documents};
+use engine::{Revision, Row, StoreError, Table, documents};
 use events::shop::Settings;
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,8 @@ pub struct ShopRow {
     pub settings: Settings,
     /// Whether it takes no requests.
     pub suspended: bool,
-    /// Counts its events, from 1.
-    pub version: u64,
+    /// Its version, and where its last event is.
+    pub revision: Revision,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.

@@ -74,7 +74,7 @@ fn fold(shops: &mut Rows<Shop, ShopRow>, fact: Fact) {
     let recorded = Recorded {
         id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
         shop: acme(),
-        version: Shops::version(shops, &event) + 1,
+        version: Shops::revision(shops, &event).version + 1,
         position: 1,
         actor: None,
         time: NOW,
@@ -101,7 +101,13 @@ fn check(given: &[Fact], when: Request, then: Option<Fact>, answered: Outcome) {
     for event in decision.events {
         fold(&mut shops, event.fact);
     }
-    assert_eq!(answer.shop, shops.get(&acme()).map(|row| (acme(), row.clone())));
+    // Where its last event is, is known when that is in the log.
+    let without_position = |(name, mut row): (Shop, ShopRow)| {
+        row.revision.position = 0;
+        (name, row)
+    };
+    let expected = shops.get(&acme()).map(|row| (acme(), row.clone()));
+    assert_eq!(answer.shop.map(without_position), expected.map(without_position));
 }
 
 #[test]
@@ -148,7 +154,7 @@ fn a_change_does_not_resume_a_suspended_shop() {
         fold(&mut shops, fact);
     }
     let row = shops.get(&acme()).expect("exists");
-    assert_eq!((row.suspended, &row.settings, row.version), (true, &after, 3));
+    assert_eq!((row.suspended, &row.settings, row.revision.version), (true, &after, 3));
 }
 
 #[test]
@@ -245,7 +251,7 @@ fn every_answer_is_a_message_of_the_contract() {
     let row = ShopRow {
         settings: selling_in("GBP"),
         suspended: true,
-        version: 3,
+        revision: (3, 3).into(),
         created_at: NOW,
         updated_at: NOW,
     };
@@ -294,7 +300,7 @@ async fn database(names: &[&str]) -> (AnyPool, TempDir) {
         let row = ShopRow {
             settings: Settings::default(),
             suspended: false,
-            version: 1,
+            revision: (1, 1).into(),
             created_at: NOW,
             updated_at: NOW,
         };
@@ -336,7 +342,7 @@ fn a_page_ends_before_it_is_too_large_for_a_message() {
     let row = ShopRow {
         settings: Settings { countries, ..Settings::default() },
         suspended: false,
-        version: 1,
+        revision: (1, 1).into(),
         created_at: NOW,
         updated_at: NOW,
     };

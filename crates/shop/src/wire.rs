@@ -146,12 +146,12 @@ fn page(rows: Vec<(String, ShopRow)>, mut has_more: bool) -> shop::Shops {
 }
 
 fn stored(name: String, row: ShopRow) -> shop::Shop {
-    let ShopRow { settings, suspended, version, created_at, updated_at } = row;
+    let ShopRow { settings, suspended, revision, created_at, updated_at } = row;
     shop::Shop {
         name,
         settings: Some(settings.into()),
         suspended,
-        version,
+        version: revision.version,
         created_at: Some(created_at.into()),
         updated_at: Some(updated_at.into()),
     }

@@ -16,7 +16,7 @@ use protocol::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Client, ParkedInput, ParkedPage, Position, Redriving, WireError,
+    Aggregate, Client, ParkedInput, ParkedPage, Position, Redriving, WireError,
     client::QUERY_RETRY_PAUSE,
     jetstream::retry::jittered,
     operate::parked::{MAX_INPUT_BYTES, MAX_PARKED_PART},
@@ -168,6 +168,32 @@ impl Client {
         let partition = subject::partition(shop, self.0.partitions);
         let question = OfEngine::GetReply(proto::GetReply { command_id: command.to_owned() });
         self.ask_engine(service, partition, shop, question).await
+    }
+
+    /// Events of an aggregate as they are in the log, the newest first, and the `next` of the page: that
+    /// is `before` of the next one, 0 when there is none. `None` when there is no such aggregate. What is
+    /// found holds the service's own log up to `at_least`.
+    pub async fn history(
+        &self,
+        service: &str,
+        shop: &Shop,
+        aggregate: &Aggregate,
+        (before, limit): (u64, u32),
+        at_least: u64,
+    ) -> Result<Option<(Vec<Vec<u8>>, u64)>, AskError> {
+        let partition = subject::partition(shop, self.0.partitions);
+        let question = OfEngine::GetHistory(proto::GetHistory {
+            aggregate_type: aggregate.kind.to_owned(),
+            aggregate_id: aggregate.id.clone(),
+            before,
+            limit,
+        });
+        let question = Some(Question::Engine(EngineQuestion { question: Some(question) }));
+        let at_least = at_least.max(self.position(service, partition));
+        let found = self.ask(service, partition, shop, Query { at_least, question }).await?;
+        let Some(found) = found else { return Ok(None) };
+        let history = proto::History::decode(found).map_err(|error| unreadable(service, error))?;
+        Ok(Some((history.events, history.next)))
     }
 
     /// Where each partition of a service stands: by source, how far it is handled.

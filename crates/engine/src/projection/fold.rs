@@ -12,7 +12,7 @@ use foldhash::{HashMap, HashMapExt};
 use protocol::{id::Shop, proto::engine_event::Kind};
 
 use crate::{
-    AnyRows, Recorded, Service, State, StoreError, WireError,
+    AnyRows, Recorded, Revision, Service, State, StoreError, WireError,
     projection::{
         documents::{self, TableChanges},
         engine_rows::{AnswerRow, ParkedRow, ShopState},
@@ -234,7 +234,7 @@ impl<S: Service> Projection<S> {
         let envelope::Opened { recorded, aggregate, fingerprint } = opened;
         // First: an event that is out of order leaves no trace, so that an operator can void it.
         if let Content::Event(event) = &recorded.event {
-            let version = S::version(&self.state(&recorded.shop).service, event);
+            let Revision { version, .. } = S::revision(&self.state(&recorded.shop).service, event);
             if recorded.version != version + 1 {
                 let next = recorded.version;
                 return Err(FoldError::Version { aggregate, version, next });

@@ -36,11 +36,13 @@ pub(crate) struct Contents {
     pub(crate) event: Option<Encoded>,
     /// The fingerprint of the command that the event answers by itself.
     pub(crate) fingerprint: String,
+    /// The position of the aggregate's event before; 0 for its first.
+    pub(crate) previous_position: u64,
 }
 
 /// Writes an event of the service, or of the engine.
 pub(crate) fn seal<E>(recorded: &Recorded<E>, contents: Contents) -> Vec<u8> {
-    let Contents { aggregate, engine, event, fingerprint } = contents;
+    let Contents { aggregate, engine, event, fingerprint, previous_position } = contents;
     let envelope = Envelope {
         id: recorded.id.to_string(),
         shop: recorded.shop.to_string(),
@@ -59,6 +61,7 @@ pub(crate) fn seal<E>(recorded: &Recorded<E>, contents: Contents) -> Vec<u8> {
         correlation_id: recorded.context.correlation_id.clone(),
         traceparent: recorded.context.traceparent.clone(),
         tracestate: recorded.context.tracestate.clone(),
+        previous_position,
         engine: engine.map(|kind| proto::EngineEvent { kind: Some(kind) }),
     };
     let mut bytes = envelope.encode_to_vec();

@@ -111,6 +111,29 @@ impl Aggregate {
     }
 }
 
+/// Where an aggregate stands: how many events it has, and where the last of them is. A row of the
+/// aggregate keeps it, so that its history is found without an index.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub struct Revision {
+    /// The version of the aggregate: counts its events, from 1; 0 before the first.
+    pub version: u64,
+    /// The position of its last event in the log; 0 before the first.
+    pub position: u64,
+}
+
+impl From<(u64, u64)> for Revision {
+    fn from((version, position): (u64, u64)) -> Self {
+        Self { version, position }
+    }
+}
+
+impl From<Revision> for (u64, u64) {
+    fn from(Revision { version, position }: Revision) -> Self {
+        (version, position)
+    }
+}
+
 /// The rules of a service. All functions are pure and total.
 pub trait Rules: Wire {
     /// The rows of one shop.
@@ -118,8 +141,8 @@ pub trait Rules: Wire {
 
     /// The aggregate that an event belongs to.
     fn aggregate(event: &Self::Event) -> Aggregate;
-    /// The version of that aggregate so far; 0 when it does not exist yet.
-    fn version(state: &Self::State, event: &Self::Event) -> u64;
+    /// Where that aggregate stands so far.
+    fn revision(state: &Self::State, event: &Self::Event) -> Revision;
     /// How many lines an input carries: a batch is limited by their sum.
     fn weight(_input: &Self::Input) -> usize {
         1
@@ -178,6 +201,16 @@ pub trait Queries: Wire {
         shop: &Shop,
         question: Self::Question,
     ) -> impl Future<Output = Result<Option<Self::Found>, QueryError>> + Send;
+
+    /// Where an aggregate stands; `None` when there is none of that kind and id. Its history is read
+    /// from there backwards.
+    fn revision_of(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        kind: &str,
+        id: &str,
+    ) -> impl Future<Output = Result<Option<Revision>, QueryError>> + Send;
 
     /// Counts what the projection of a partition holds, for gauges of the service. Called every few
     /// seconds by the process that runs the partition; the gauges go to 0 when it gives it up.
@@ -341,6 +374,13 @@ pub struct Recorded<E> {
     pub context: Context,
     /// The fact.
     pub event: E,
+}
+
+impl<E> Recorded<E> {
+    /// Where its aggregate stands after it.
+    pub fn revision(&self) -> Revision {
+        Revision { version: self.version, position: self.position }
+    }
 }
 
 /// What caused an event.

@@ -10,6 +10,7 @@
 pub(crate) mod batch;
 pub(crate) mod effects;
 pub(crate) mod faults;
+pub(crate) mod history;
 pub(crate) mod inputs;
 pub(crate) mod partition;
 pub(crate) mod pipeline;

@@ -391,14 +391,19 @@ impl<'a, S: Service> Planner<'a, S> {
         let state = &self.projection.state(&input.shop).service;
         let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let after_append = S::after_append(state, &event, self.now);
-            (S::version(state, &event), S::aggregate(&event), S::encode(&event), after_append)
+            (S::revision(state, &event), S::aggregate(&event), S::encode(&event), after_append)
         }));
-        let (version, aggregate, encoded, after_append) =
+        let (revision, aggregate, encoded, after_append) =
             made.map_err(|panic| panic_text(&*panic))?;
-        let recorded = self.recorded(input, version + 1, event);
+        let recorded = self.recorded(input, revision.version + 1, event);
         let name = encoded.name;
-        let fingerprint = fingerprint.to_owned();
-        let contents = Contents { aggregate, event: Some(encoded), fingerprint, engine: None };
+        let contents = Contents {
+            aggregate,
+            engine: None,
+            event: Some(encoded),
+            fingerprint: fingerprint.to_owned(),
+            previous_position: revision.position,
+        };
         let subject = subject::event(S::NAME, self.projection.partition, &input.shop, name);
         self.fold(subject, name, envelope::seal(&recorded, contents))?;
         self.after_append.extend(after_append);

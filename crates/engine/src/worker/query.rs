@@ -4,7 +4,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use async_nats::{Client, Message};
+use async_nats::{Client, Message, jetstream};
 use futures::{FutureExt, StreamExt};
 use prost::Message as _;
 use protocol::{
@@ -22,8 +22,9 @@ use tokio::{
 };
 
 use crate::{
-    QueryError, Service, WireError,
+    QueryError, Revision, Service, WireError,
     error::describe,
+    jetstream::streams,
     operate::parked::RedriveRequest,
     projection::{
         documents,
@@ -31,7 +32,7 @@ use crate::{
         fold::panic_text,
         store,
     },
-    worker::{projected::Projected, rebuilds::Rebuilds, reply, slots::Slots},
+    worker::{history, projected::Projected, rebuilds::Rebuilds, reply, slots::Slots},
 };
 
 /// Questions that are answered at the same time.
@@ -229,6 +230,10 @@ impl<S: Service> Answering<S> {
                 let positions = positions.map(|(source, at)| (source, at.into())).collect();
                 Some(proto::SourcePositions { positions }.encode_to_vec())
             }
+            EngineQuestion::GetHistory(question) => {
+                let history = self.history(shop, question).await?;
+                history.map(|history| history.encode_to_vec())
+            }
             EngineQuestion::ListParked(proto::ListParked { after }) => {
                 Some(self.parked_page(after).await?.encode_to_vec())
             }
@@ -242,6 +247,23 @@ impl<S: Service> Answering<S> {
             }
             EngineQuestion::Redrive(redrive) => Some(self.redrive(redrive).await?.encode_to_vec()),
         })
+    }
+
+    async fn history(
+        &self,
+        shop: &Shop,
+        question: proto::GetHistory,
+    ) -> Result<Option<proto::History>, QueryError> {
+        let proto::GetHistory { aggregate_type, aggregate_id, before, limit } = question;
+        let known =
+            self.service.revision_of(&self.pool, shop, &aggregate_type, &aggregate_id).await?;
+        let Some(Revision { position, .. }) = known else { return Ok(None) };
+        let log = streams::log(S::NAME, self.partition);
+        let aggregate = (shop.as_str(), aggregate_type.as_str(), aggregate_id.as_str());
+        let from = if before == 0 { position } else { before };
+        let context = jetstream::new(self.client.clone());
+        let history = history::read(&context, &log, aggregate, from, limit).await;
+        Ok(Some(history.map_err(|error| QueryError::Outside(error.into()))?))
     }
 
     async fn parked_page(&self, after: u64) -> Result<proto::ParkedInputs, QueryError> {

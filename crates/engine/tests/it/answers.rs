@@ -54,6 +54,9 @@ async fn an_answer_is_forgotten_after_eight_days_and_a_later_one_is_kept(db: Db)
     let running = Running::start(&engine, &Ledger::default());
     let answered = send(&engine.client(), again).await;
     assert_eq!((&*answered.body, answered.repeated), (&b"3"[..], true));
+    // What was forgotten with that is gone from the database as well.
+    running.stop().await;
+    let running = Running::start(&engine, &Ledger::default());
     let answered = send(&engine.client(), forgotten).await;
     assert_ne!(&*answered.body, b"2", "it is answered anew");
     // Nothing follows from this one, so that its answer is an event of its own, for the second time.

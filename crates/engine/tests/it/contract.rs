@@ -48,6 +48,8 @@ pub(crate) struct Event {
     pub(crate) occurred_at: Option<Timestamp>,
     #[prost(message, optional, tag = "12")]
     pub(crate) actor: Option<Actor>,
+    #[prost(uint64, tag = "14")]
+    pub(crate) previous_position: u64,
     #[prost(oneof = "Body", tags = "15, 16, 17, 18, 19, 20, 21, 30, 40, 41, 42")]
     pub(crate) body: Option<Body>,
 }

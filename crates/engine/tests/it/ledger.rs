@@ -16,8 +16,8 @@ use std::{
 
 use engine::{
     Aggregate, Attempt, Attempted, Cause, Column, Context, Decision, Definition, Effects, Encoded,
-    InternalInput, Operation, OperationColumn, Queries, QueryError, Recorded, Row, Rows, Rules,
-    Service, Source, Table, Timer, TimerInput, Value as Cell, Wire, WireError, documents,
+    InternalInput, Operation, OperationColumn, Queries, QueryError, Recorded, Revision, Row, Rows,
+    Rules, Service, Source, Table, Timer, TimerInput, Value as Cell, Wire, WireError, documents,
 };
 use prost::Message;
 use protocol::{id::Shop, time::Timestamp};
@@ -147,7 +147,7 @@ enum Fact {
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Account {
-    version: u64,
+    revision: Revision,
     balance: i64,
     deposits: i64,
     deadline: Option<Timestamp>,
@@ -265,9 +265,9 @@ impl Rules for Ledger {
         Aggregate::new("account", &event.account)
     }
 
-    fn version(state: &State, event: &Event) -> u64 {
-        panic_where(&event.account, "version");
-        state.accounts.get(&event.account).map_or(0, |account| account.version)
+    fn revision(state: &State, event: &Event) -> Revision {
+        panic_where(&event.account, "revision");
+        state.accounts.get(&event.account).map(|account| account.revision).unwrap_or_default()
     }
 
     fn implied_answer(recorded: &Recorded<Event>) -> Option<AccountAnswer> {
@@ -309,7 +309,7 @@ impl Rules for Ledger {
 
     fn apply(state: &mut State, event: &Recorded<Event>) {
         let account = state.accounts.change_or_default(&event.event.account);
-        account.version = event.version;
+        account.revision = event.revision();
         match event.event.fact {
             Fact::Deposited { amount, .. } => {
                 assert!(amount != UNLUCKY_AMOUNT, "an unlucky amount");
@@ -374,6 +374,17 @@ impl Effects for Ledger {
 }
 
 impl Queries for Ledger {
+    async fn revision_of(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        _kind: &str,
+        id: &str,
+    ) -> Result<Option<Revision>, QueryError> {
+        let account = documents::get::<Account>(db, shop, id).await?;
+        Ok(account.map(|account| account.revision))
+    }
+
     async fn query(
         &self,
         db: &AnyPool,
@@ -382,10 +393,10 @@ impl Queries for Ledger {
     ) -> Result<Option<FoundAccount>, QueryError> {
         panic_where(&question.account, "query");
         let account = documents::get::<Account>(db, shop, question.account).await?;
-        Ok(account.map(|Account { balance, deposits, version, .. }| FoundAccount {
+        Ok(account.map(|Account { balance, deposits, revision, .. }| FoundAccount {
             balance,
             deposits,
-            version,
+            version: revision.version,
             padding: "x".repeat(question.padding as usize),
         }))
     }

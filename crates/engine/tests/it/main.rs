@@ -8,6 +8,7 @@ mod copies;
 mod crashes;
 mod deadlines;
 mod effects;
+mod history;
 mod leases;
 mod ledger;
 mod live_rebuild;

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use engine::{
-    Aggregate, Column, Decision, Definition, Encoded, Queries, QueryError, Recorded, Row, Rows,
-    Rules, Service, Source, Table, Value as Cell, Wire, WireError,
+    Aggregate, Column, Decision, Definition, Encoded, Queries, QueryError, Recorded, Revision, Row,
+    Rows, Rules, Service, Source, Table, Value as Cell, Wire, WireError,
 };
 use prost::Message;
 use protocol::{id::Shop, time::Timestamp};
@@ -19,7 +19,7 @@ pub(crate) struct Other<const FORMAT: u32 = 1>;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Count {
-    version: u64,
+    revision: Revision,
     /// In the second format an event counts ten times.
     counted: i64,
 }
@@ -90,8 +90,8 @@ impl<const FORMAT: u32> Rules for Other<FORMAT> {
         Aggregate::new("item", event)
     }
 
-    fn version(state: &Self::State, event: &String) -> u64 {
-        state.get(event).map_or(0, |count| count.version)
+    fn revision(state: &Self::State, event: &String) -> Revision {
+        state.get(event).map(|count| count.revision).unwrap_or_default()
     }
 
     fn decide(&self, _: &Self::State, _: &String, _: Timestamp) -> Decision<String, Infallible> {
@@ -100,12 +100,22 @@ impl<const FORMAT: u32> Rules for Other<FORMAT> {
 
     fn apply(state: &mut Self::State, event: &Recorded<String>) {
         let count = state.change_or_default(&event.event);
-        count.version = event.version;
+        count.revision = event.revision();
         count.counted += if FORMAT == 1 { 1 } else { 10 };
     }
 }
 
 impl<const FORMAT: u32> Queries for Other<FORMAT> {
+    async fn revision_of(
+        &self,
+        _db: &AnyPool,
+        _shop: &Shop,
+        _kind: &str,
+        _id: &str,
+    ) -> Result<Option<Revision>, QueryError> {
+        Ok(None)
+    }
+
     async fn query(
         &self,
         _db: &AnyPool,

@@ -27,7 +27,7 @@ async fn parked(client: &Client) -> Vec<(String, String)> {
 }
 
 async fn a_function_that_panics_parks_its_input_and_nothing_else(db: Db) {
-    const PARKING: &[&str] = &["command", "decide", "version", "aggregate", "encode", "decode"];
+    const PARKING: &[&str] = &["command", "decide", "revision", "aggregate", "encode", "decode"];
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
     let running = Running::start(&engine, &Ledger::default());

@@ -8,7 +8,9 @@ use std::{
 };
 
 use async_nats::{HeaderMap, Request};
-use engine::{Answered, Client, Config, Engine, Error, Faults, Outcome, ParkedInput, Redriving};
+use engine::{
+    Answered, Client, Config, Engine, Error, Faults, Outcome, ParkedInput, Redriving, Revision,
+};
 use futures::TryStreamExt;
 use prost::Message;
 use protocol::{
@@ -154,15 +156,18 @@ impl Rig {
     /// log.
     pub(crate) async fn check(&self, engine: &Engine) -> Vec<Entry<Event>> {
         let log = self.log().await;
-        let mut versions: HashMap<_, u64> = HashMap::new();
+        let mut revisions: HashMap<_, Revision> = HashMap::new();
         let mut answers: HashMap<_, u64> = HashMap::new();
         for (index, entry) in log.iter().enumerate() {
             assert_eq!(entry.sequence, index as u64 + 1, "the log has a gap");
             let event = &entry.event;
-            let version = versions.entry((&event.shop, &event.aggregate_id)).or_default();
-            *version += 1;
-            assert_eq!(event.aggregate_version, *version, "{event:?}");
+            let revision = revisions.entry((&event.shop, &event.aggregate_id)).or_default();
+            assert_eq!(event.aggregate_version, revision.version + 1, "{event:?}");
             assert_eq!(event.position, entry.sequence, "{event:?}");
+            if !entry.subject.starts_with("engine.") {
+                assert_eq!(event.previous_position, revision.position, "{event:?}");
+            }
+            *revision = Revision { version: event.aggregate_version, position: event.position };
             if let Some(command) = settled_command(event) {
                 let times = answers.entry((&event.shop, command)).or_default();
                 *times += 1;

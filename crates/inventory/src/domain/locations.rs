@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use engine::Decision;
+use engine::{Decision, Revision};
 use events::id::{Location, Sku};
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +24,8 @@ pub struct LocationRow {
     /// What it is.
     #[serde(flatten)]
     pub details: LocationDetails,
-    /// Counts its changes, from 1.
-    pub version: u64,
+    /// Its version, and where its last event is.
+    pub revision: Revision,
 }
 
 /// What a location is.
@@ -115,8 +115,10 @@ impl Locations {
     /// All locations, by code, with `main` as it is from the beginning unless it was put.
     pub(crate) fn all(&self) -> BTreeMap<Location, LocationRow> {
         let mut all = self.0.clone();
-        all.entry(Location::main())
-            .or_insert_with(|| LocationRow { details: LocationDetails::main(), version: 0 });
+        all.entry(Location::main()).or_insert_with(|| LocationRow {
+            details: LocationDetails::main(),
+            revision: Revision::default(),
+        });
         all
     }
 }
@@ -127,10 +129,9 @@ pub(super) fn exists(state: &State, code: &Location) -> bool {
         || state.locations.get(&LocationsKey).is_some_and(|row| row.0.contains_key(code))
 }
 
-/// The version of a location.
-pub(super) fn version(state: &State, code: &Location) -> u64 {
-    let row = state.locations.get(&LocationsKey).and_then(|row| row.0.get(code));
-    row.map_or(0, |row| row.version)
+/// Where a location stands.
+pub(super) fn revision(state: &State, code: &Location) -> Option<Revision> {
+    state.locations.get(&LocationsKey)?.0.get(code).map(|row| row.revision)
 }
 
 /// Creates a location, or brings it into the given state.
@@ -157,10 +158,10 @@ pub(super) fn put(
 }
 
 /// Folds a fact about a location into the state.
-pub(super) fn apply(state: &mut State, code: &Location, fact: &LocationFact, version: u64) {
+pub(super) fn apply(state: &mut State, code: &Location, fact: &LocationFact, revision: Revision) {
     let (LocationFact::Created(details) | LocationFact::Changed { after: details, .. }) = fact;
     let Locations(rows) = state.locations.change_or_default(&LocationsKey);
-    rows.insert(code.clone(), LocationRow { details: details.clone(), version });
+    rows.insert(code.clone(), LocationRow { details: details.clone(), revision });
 }
 
 /// What an order wants, one entry for each SKU, by SKU. Shared by copies of an input.

@@ -1,6 +1,6 @@
 //! What the stock does for an order: hold, allocate, release; all lines or none.
 
-use engine::Context;
+use engine::{Context, Revision};
 use events::id::{Location, OrderId, Sku};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,8 +28,8 @@ pub struct Shortage {
 pub struct Reservation {
     /// Its state.
     pub status: Status,
-    /// Counts its events, from 1.
-    pub version: u64,
+    /// Its version, and where its last event is.
+    pub revision: Revision,
     /// What is held or allocated, or was, less what was shipped; none when it was refused.
     #[serde(with = "shared_lines")]
     pub lines: Lines,
@@ -201,7 +201,7 @@ pub(super) fn apply(
     state: &mut State,
     order_id: OrderId,
     fact: &ReservationFact,
-    version: u64,
+    revision: Revision,
     context: &Context,
 ) {
     let context = || context.clone();
@@ -211,34 +211,34 @@ pub(super) fn apply(
             move_units(state, order_id, lines, block, None, Status::Held);
             let (status, lines, deadline) = (Status::Held, lines.clone(), Some(*expires_at));
             let (block, context) = (Some(block), context());
-            let row = Reservation { status, version, lines, deadline, block, context };
+            let row = Reservation { status, revision, lines, deadline, block, context };
             state.reservations.put(order_id, row);
         }
         ReservationFact::Refused { .. } => {
             let (status, lines, context) = (Status::Refused, Lines::default(), context());
             let (deadline, block) = (None, None);
-            let row = Reservation { status, version, lines, deadline, block, context };
+            let row = Reservation { status, revision, lines, deadline, block, context };
             state.reservations.put(order_id, row);
         }
         ReservationFact::Allocated { .. } => {
-            change_status(state, order_id, Status::Allocated, version);
+            change_status(state, order_id, Status::Allocated, revision);
         }
-        ReservationFact::Lost { .. } => change_status(state, order_id, Status::Lost, version),
+        ReservationFact::Lost { .. } => change_status(state, order_id, Status::Lost, revision),
         ReservationFact::Released { reason: ReleaseReason::Cancelled, .. } => {
-            change_status(state, order_id, Status::Released, version);
+            change_status(state, order_id, Status::Released, revision);
         }
         ReservationFact::Released { reason: ReleaseReason::Expired, .. } => {
-            change_status(state, order_id, Status::Expired, version);
+            change_status(state, order_id, Status::Expired, revision);
         }
     }
 }
 
 /// Takes a reservation to a status that has no deadline, with its units.
-fn change_status(state: &mut State, order_id: OrderId, after: Status, version: u64) {
+fn change_status(state: &mut State, order_id: OrderId, after: Status, revision: Revision) {
     let Some(row) = state.reservations.change(&order_id) else { return };
     let before = row.status;
     row.status = after;
-    row.version = version;
+    row.revision = revision;
     row.deadline = None;
     let lines = row.lines.clone();
     if let Some(block) = row.block {

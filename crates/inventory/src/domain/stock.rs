@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::Decision;
+use engine::{Decision, Revision};
 use events::id::{Connector, MAX_UNITS, OrderId};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -26,8 +26,9 @@ pub struct Stock {
     pub held: i64,
     /// The units that belong to orders.
     pub allocated: i64,
-    /// Counts what the ERP changed and what fell short, from 1; not what orders hold.
-    pub version: u64,
+    /// Its version, which counts what the ERP changed and what fell short and not what orders hold, and
+    /// where its last event is.
+    pub revision: Revision,
     /// Which units are sold.
     #[serde(default, skip_serializing_if = "Limits::are_none")]
     pub limits: Limits,
@@ -200,8 +201,9 @@ pub(super) fn record(
 }
 
 fn fold(draft: &mut State, id: &StockId, fact: StockFact, now: Timestamp) -> Event {
-    let version = draft.stocks.get(id).map_or(0, |row| row.version) + 1;
-    apply(draft, id, &fact, version, now);
+    let mut revision = draft.stocks.get(id).map(|row| row.revision).unwrap_or_default();
+    revision.version += 1;
+    apply(draft, id, &fact, revision, now);
     Event::Stock(id.clone(), fact)
 }
 
@@ -408,11 +410,11 @@ pub(super) fn apply(
     state: &mut State,
     id: &StockId,
     fact: &StockFact,
-    version: u64,
+    revision: Revision,
     now: Timestamp,
 ) {
     let stock = state.stocks.change_or_default(id);
-    stock.version = version;
+    stock.revision = revision;
     let before = (stock.on_hand, now);
     match fact {
         StockFact::Counted { document, quantity, on_hand } => {
@@ -465,7 +467,7 @@ fn remember(
     (before, now): (i64, Timestamp),
 ) {
     let (version, on_hand) =
-        state.stocks.get(id).map_or((0, 0), |stock| (stock.version, stock.on_hand));
+        state.stocks.get(id).map_or((0, 0), |stock| (stock.revision.version, stock.on_hand));
     let row = AppliedDocument {
         stock: id.clone(),
         sequence: document.sequence,

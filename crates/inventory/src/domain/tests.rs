@@ -96,7 +96,7 @@ fn fold_at(state: &mut State, event: &Event, time: Timestamp) -> Recorded<Event>
     let recorded = Recorded {
         id: EventId(order(0).0),
         shop: Shop::parse("acme").expect("valid"),
-        version: Inventory::version(state, event) + 1,
+        version: Inventory::revision(state, event).version + 1,
         position: 1,
         actor: None,
         time,

@@ -31,7 +31,7 @@ fn shop(name: &str) -> Shop {
 }
 
 fn stock(on_hand: i64, held: i64, allocated: i64) -> Stock {
-    Stock { on_hand, held, allocated, version: 1, ..Stock::default() }
+    Stock { on_hand, held, allocated, revision: (1, 1).into(), ..Stock::default() }
 }
 
 /// Asks by way of the wire, as the gateway does.
@@ -140,7 +140,7 @@ fn a_passed_deadline_is_an_input_that_continues_the_request() {
         traceparent: "trace".into(),
         tracestate: String::new(),
     };
-    let row = json!({ "status": "held", "version": 1, "lines": [], "block": 0,
+    let row = json!({ "status": "held", "revision": [1, 1], "lines": [], "block": 0,
                       "deadline": "1970-01-01T00:15:00.000Z", "context": context });
     let due = (HOLD_DEADLINE.input)(key, &row.to_string()).expect("reads");
     assert_eq!((due.kind, &due.context), ("timer.hold_deadline", &context));

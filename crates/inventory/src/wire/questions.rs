@@ -44,9 +44,9 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
         }
         Found::Locations(locations) => {
             let location = |(code, row)| {
-                let LocationRow { details, version } = row;
+                let LocationRow { details, revision } = row;
                 let (code, location) = (String::from(code), Some(encode_location(&details)));
-                inventory::StoredLocation { code, location, version }
+                inventory::StoredLocation { code, location, version: revision.version }
             };
             let locations = locations.all().into_iter().map(location).collect();
             inventory::Locations { locations }.encode_to_vec()

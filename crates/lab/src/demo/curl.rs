@@ -16,7 +16,7 @@ It is still running; Ctrl-C stops it. Paste this into another terminal:
 SHOP={url}/v1/shops/{shop}
 call() { curl -sS -w '\n' -H 'authorization: Bearer {key}' -H 'content-type: application/json' "$@"; }
 
-# A paid order, and its history step by step
+# A paid order, and its events
 call $SHOP/orders/{order}
 call $SHOP/orders/{order}/history
 

@@ -146,40 +146,6 @@ names!(
     }
 );
 
-names!(
-    /// The name of an event.
-    pub(crate) enum EventName {
-        /// See [`super::Fact::Placed`]; the others likewise.
-        Placed => "placed",
-        /// A payment is to be made.
-        PaymentDue => "payment_due",
-        /// A payment failed.
-        PaymentFailed => "payment_failed",
-        /// The customer must do something.
-        ActionRequired => "action_required",
-        /// The payment is authorised.
-        Authorized => "authorized",
-        /// The stock is allocated.
-        Confirmed => "confirmed",
-        /// A part is captured.
-        PartCaptured => "part_captured",
-        /// All is paid.
-        Paid => "paid",
-        /// Units have left.
-        Shipped => "shipped",
-        /// All has shipped and is paid.
-        Completed => "completed",
-        /// Money is refunded.
-        Refunded => "refunded",
-        /// It is not to be shipped for now.
-        PutOnHold => "put_on_hold",
-        /// It may be shipped again.
-        TakenOffHold => "taken_off_hold",
-        /// It is cancelled.
-        Cancelled => "cancelled",
-    }
-);
-
 impl OrderStatus {
     /// Every value.
     pub(crate) const ALL: [Self; 4] =

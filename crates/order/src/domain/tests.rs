@@ -48,7 +48,7 @@ fn run(state: &mut State, log: &mut Vec<Event>, input: &Input) {
 
 fn run_with(orders: &Orders, state: &mut State, log: &mut Vec<Event>, input: &Input) {
     for event in orders.decide(state, input, NOW).events {
-        let version = Orders::version(state, &event) + 1;
+        let version = Orders::revision(state, &event).version + 1;
         log.push(event.clone());
         Orders::apply(state, &recorded(event, version));
     }
@@ -75,7 +75,7 @@ pub(crate) fn fold(history: &[Event]) -> State {
         Orders::replicate(&mut state, &Input::ProductChanged { sku: sku(name), product });
     }
     for event in history {
-        let version = Orders::version(&state, event) + 1;
+        let version = Orders::revision(&state, event).version + 1;
         Orders::apply(&mut state, &recorded(event.clone(), version));
     }
     state

@@ -7,14 +7,12 @@ use events::{
     id::OrderId,
     proto::{
         Price, TaxBasis,
-        order::{
-            self, GetHistory, GetOrder, GetOrderByReference, GetTotals, ListOnHold, TotalsGroup,
-        },
+        order::{self, GetOrder, GetOrderByReference, GetTotals, ListOnHold, TotalsGroup},
     },
     questions::Question,
 };
 use prost::Message;
-use protocol::{id::Shop, proto::Cause, time::Timestamp};
+use protocol::{id::Shop, time::Timestamp};
 use sqlx::{AnyPool, any::AnyPoolOptions};
 
 use crate::{
@@ -104,23 +102,14 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
 }
 
 #[tokio::test]
-async fn the_history_has_each_event_with_time_and_cause() {
+async fn an_order_says_where_its_last_event_is() {
     let database = Database::open().await;
     database.fold(&History::placed(ANN).payment_due().events).await;
-    let step = |version: u64, event: &str| order::Step {
-        version,
-        event: event.to_owned(),
-        time: Some(time(version as i64)),
-        cause: Some(Cause {
-            id: format!("cause-{version}"),
-            kind: "test.cause".to_owned(),
-            ..Default::default()
-        }),
+    let of = async |id: OrderId| {
+        orders().revision_of(&database.pool, &shop(), "order", &id.to_string()).await.unwrap()
     };
-    let steps = vec![step(1, "placed"), step(2, "payment_due")];
-    let of = |id: OrderId| GetHistory { order_id: id.to_string() };
-    assert_eq!(database.ask(of(ANN)).await, Some(order::History { steps }));
-    assert_eq!(database.ask(of(BOB)).await, None);
+    assert_eq!(of(ANN).await.map(|revision| revision.version), Some(2));
+    assert_eq!(of(BOB).await, None);
 }
 
 #[tokio::test]
@@ -227,7 +216,6 @@ impl Database {
         for id in events.iter().map(|event| event.order_id).collect::<BTreeSet<_>>() {
             self.put(&id, state.orders.get(&id)).await;
             self.put(&id, state.cancellations.get(&id)).await;
-            self.put(&id, state.histories.get(&id)).await;
             let content = state.contents.get(&id);
             self.put(&id, content).await;
             if let Some(reference) = content.and_then(|content| content.reference.as_ref()) {

@@ -4,8 +4,8 @@ use engine::Recorded;
 use protocol::time::Timestamp;
 
 use super::{
-    NumberKey, Order, OrderCancellation, OrderContent, OrderHistory, OrderNumber, OrderPayment,
-    OrderShipped, ReferencedOrder, Shop, Step,
+    NumberKey, Order, OrderCancellation, OrderContent, OrderNumber, OrderPayment, OrderShipped,
+    ReferencedOrder, Shop,
 };
 use crate::domain::{Awaits, Event, Fact, FulfilmentStatus, PaymentStatus, ShippedLine, Summary};
 
@@ -19,12 +19,9 @@ impl Shop {
         // A log begins each order with `placed`, so there is one.
         if let Some(order) = self.orders.change(order_id) {
             order.statuses = summary.statuses;
-            order.version = recorded.version;
+            order.revision = recorded.revision();
             order.updated_at = recorded.time;
             order.fold(fact);
-        }
-        if let Some(OrderHistory(steps)) = self.histories.change(order_id) {
-            steps.push(step(recorded));
         }
         match fact {
             Fact::Cancelled { cancellation, .. } => {
@@ -45,7 +42,7 @@ impl Shop {
         let order = Order {
             statuses: *statuses,
             awaits: Awaits::Hold,
-            version: recorded.version,
+            revision: recorded.revision(),
             total: *total,
             payment_method: payment_method.clone(),
             payments: Vec::new(),
@@ -70,7 +67,6 @@ impl Shop {
         };
         self.orders.put(*order_id, order);
         self.contents.put(*order_id, content);
-        self.histories.put(*order_id, OrderHistory(vec![step(recorded)]));
         self.numbers.put(NumberKey, OrderNumber(*number));
         if let Some(reference) = reference {
             self.references.put(reference.clone(), ReferencedOrder(*order_id));
@@ -201,9 +197,4 @@ impl OrderPayment {
             action: None,
         }
     }
-}
-
-fn step(recorded: &Recorded<Event>) -> Step {
-    let (event, cause) = (recorded.event.fact.name(), &recorded.cause);
-    Step(event, recorded.time.millis(), cause.kind.clone(), cause.id.clone())
 }

@@ -9,7 +9,6 @@ use events::{
     },
 };
 use prost::Message;
-use protocol::proto::Cause;
 
 use super::{
     facts::{self, Terms},
@@ -18,7 +17,7 @@ use super::{
 use crate::{
     domain::{Cancellation, Statuses, Summary},
     query::{Found, FoundOrder, Group, Question},
-    store::{Order, OrderContent, OrderPayment, Step},
+    store::{Order, OrderContent, OrderPayment},
 };
 
 /// The most orders of one answer.
@@ -29,7 +28,6 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
     Ok(match asked.ok_or(WireError::Missing("question"))? {
         Asked::GetOrder(get) => Question::Order(OrderId::parse(&get.order_id)?),
         Asked::GetOrderByReference(get) => Question::ByReference(Reference::parse(&get.reference)?),
-        Asked::GetHistory(get) => Question::History(OrderId::parse(&get.order_id)?),
         Asked::GetTotals(order::GetTotals {}) => Question::Totals,
         Asked::ListOnHold(list) => Question::OnHold(list.after, list.limit.clamp(1, MAX_ORDERS)),
     })
@@ -38,11 +36,6 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
 pub(super) fn encode(found: Found) -> Vec<u8> {
     match found {
         Found::Order(found) => encode_order(*found).encode_to_vec(),
-        Found::History(steps) => {
-            let steps =
-                (1..).zip(steps).map(|(version, step)| encode_step(version, step)).collect();
-            order::History { steps }.encode_to_vec()
-        }
         Found::Totals(groups) => {
             order::Totals { groups: groups.iter().map(encode_group).collect() }.encode_to_vec()
         }
@@ -54,7 +47,7 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
 
 fn encode_order(found: FoundOrder) -> order::Order {
     let FoundOrder { id, order, content, shipped, cancellation } = found;
-    let Order { statuses, version, total, payments, hold, placed_at, updated_at, .. } = order;
+    let Order { statuses, revision, total, payments, hold, placed_at, updated_at, .. } = order;
     let OrderContent { number, reference, customer_id, country, tax_basis, lines, charges, .. } =
         content;
     let terms = Terms { currency: total.currency, basis: tax_basis };
@@ -74,7 +67,7 @@ fn encode_order(found: FoundOrder) -> order::Order {
         cancellation: cancellation.as_ref().map(encode_cancellation),
         placed_at: Some(placed_at.into()),
         updated_at: Some(updated_at.into()),
-        version,
+        version: revision.version,
     }
 }
 
@@ -97,16 +90,6 @@ fn encode_cancellation(cancellation: &Cancellation) -> order::Cancellation {
         reason: reason_to_wire(cancellation.reason).into(),
         detail: cancellation.detail.clone(),
         shortages: cancellation.shortages.iter().map(facts::shortage_to_wire).collect(),
-    }
-}
-
-fn encode_step(version: u64, step: Step) -> order::Step {
-    let Step(event, millis, kind, id) = step;
-    order::Step {
-        version,
-        event: event.as_str().to_owned(),
-        time: Some(protocol::time::Timestamp::from_millis(millis).into()),
-        cause: Some(Cause { id, kind, ..Default::default() }),
     }
 }
 

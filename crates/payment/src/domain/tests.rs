@@ -143,7 +143,7 @@ fn settled_by_operator(operation: Operation, resolution: Resolution) -> Fact {
 }
 
 fn fold(payments: &mut State, event: Event) {
-    let version = payments.get(&event.payment_id).map_or(0, |row| row.version) + 1;
+    let version = payments.get(&event.payment_id).map_or(0, |row| row.revision.version) + 1;
     let recorded = Recorded {
         id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
         shop: Shop::parse("acme").expect("valid"),
@@ -577,7 +577,7 @@ fn an_approved_capture_is_captured() {
     let payments = check(&given, &approves(CAPTURE), &[captured()]);
     let row = payments.get(&first()).expect("has a payment");
     let Payment { authorized, captured, refunded, pending, .. } = &row.payment;
-    assert_eq!((authorized, captured, refunded, row.version), (&500, &500, &0, 4));
+    assert_eq!((authorized, captured, refunded, row.revision.version), (&500, &500, &0, 4));
     assert_eq!(*pending, None);
 }
 

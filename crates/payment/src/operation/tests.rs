@@ -99,7 +99,8 @@ fn announced(payment: Payment, request: &Request) -> engine::Operation {
         id: payment.pending_id().expect("is carried out"),
         shop: request.shop.clone(),
         key: payment.id.to_string(),
-        document: serde_json::to_string(&PaymentRow { version: 1, payment }).expect("serialises"),
+        document: serde_json::to_string(&PaymentRow { revision: (1, 1).into(), payment })
+            .expect("serialises"),
     }
 }
 

@@ -77,7 +77,7 @@ fn encode_difference(difference: Difference) -> payment::Difference {
 }
 
 fn encode_payment(shop: String, row: PaymentRow) -> payment::Payment {
-    let PaymentRow { version, payment } = row;
+    let PaymentRow { revision, payment } = row;
     let transactions = payment.transactions.iter();
     let action = payment.action.as_ref().map(|action| payment::Action {
         url: action.url.clone(),
@@ -101,7 +101,7 @@ fn encode_payment(shop: String, row: PaymentRow) -> payment::Payment {
         },
         provider_reference: payment.provider_reference,
         action,
-        version,
+        version: revision.version,
     }
 }
 

@@ -92,11 +92,31 @@ async fn orders(api: &Client) {
     assert_eq!(get(api, &format!("orders/{id}")).await.body["total"], 500);
 
     let history = get(api, &format!("orders/{id}/history")).await.body;
-    let steps = history["steps"].as_array().expect("there are steps");
-    let events: Vec<_> = steps.iter().map(|step| step["event"].as_str().unwrap_or("")).collect();
-    assert_eq!(events, ["placed", "payment_due", "authorized", "confirmed", "paid"]);
-    let versions: Vec<_> = steps.iter().map(|step| step["version"].as_u64()).collect();
-    assert_eq!(versions, [1, 2, 3, 4, 5].map(Some));
+    let events = history["events"].as_array().expect("there are events");
+    let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap_or("")).collect();
+    let expected = ["paid", "confirmed", "authorized", "payment_due", "placed"];
+    assert_eq!(kinds, expected.map(|kind| format!("order.{kind}")));
+    let versions: Vec<_> = events.iter().map(|event| event["aggregateversion"].as_str()).collect();
+    assert_eq!(versions, ["5", "4", "3", "2", "1"].map(Some));
+    assert_eq!(history["next"], Value::Null);
+    let positions: Vec<_> = events.iter().map(|it| it["position"].as_str().unwrap_or("")).collect();
+    let page = [("limit", "2"), ("before", positions[1])];
+    let page: Value =
+        api.query(&format!("orders/{id}/history"), &page).await.expect("it is answered");
+    assert_eq!((&page["events"][0], &page["events"][1]), (&events[1], &events[2]));
+    assert_eq!(page["next"].to_string(), positions[3]);
+    let of_others = [
+        ("payments", format!("payments/{id}-1/history"), "payment.captured"),
+        ("reservation", format!("orders/{id}/reservation/history"), "inventory.allocated"),
+        ("stock", "inventory/LAMP/history".to_owned(), "inventory.counted"),
+        ("product", "products/LAMP/history".to_owned(), "catalog."),
+        ("shop", "history".to_owned(), "shop."),
+    ];
+    for (of, path, newest) in of_others {
+        let found = get(api, &path).await.body;
+        let kind = found["events"][0]["type"].as_str().unwrap_or("");
+        assert!(kind.starts_with(newest), "{of}: {found}");
+    }
 
     let cancel = send(api, Method::POST, &format!("orders/{id}/cancel"), &json!({})).await;
     assert_eq!((cancel.status.as_u16(), &cancel.body["status"]), (200, &json!("cancelled")));

@@ -69,9 +69,12 @@ fn what_is_shipped_is_neither_on_hand_nor_promised() {
     );
     let (state, _) = after(&paid(), &[line]);
     let row = state.stocks.get(&stock("A")).expect("exists");
-    assert_eq!((row.available(), row.version), (6, 2));
+    assert_eq!((row.available(), row.revision.version), (6, 2));
     let order = state.reservations.get(&order(1)).expect("exists");
-    assert_eq!((order.status, order.lines.len(), order.version), (Status::Allocated, 0, 2));
+    assert_eq!(
+        (order.status, order.lines.len(), order.revision.version),
+        (Status::Allocated, 0, 2)
+    );
 }
 
 #[test]

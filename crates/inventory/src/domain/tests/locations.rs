@@ -96,7 +96,7 @@ fn a_location_is_created_changed_and_left_as_it_is() {
     let mut state = catalogue();
     fold(&mut state, &new);
     fold(&mut state, &changed);
-    assert_eq!(Inventory::version(&state, &changed), 2);
+    assert_eq!(Inventory::revision(&state, &changed).version, 2);
 }
 
 #[test]

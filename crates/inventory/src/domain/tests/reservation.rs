@@ -224,15 +224,15 @@ fn a_row_holds_its_status_its_lines_and_the_context_of_its_request() {
         fold(&mut state, &event);
     }
     let stock = state.stocks.get(&stock("A")).expect("exists");
-    assert_eq!((stock.on_hand, stock.held, stock.allocated, stock.version), (9, 2, 3, 1));
+    assert_eq!((stock.on_hand, stock.held, stock.allocated, stock.revision.version), (9, 2, 3, 1));
     assert_eq!(state.counters.get(&CountersKey).map(|row| row.orders_held), Some(2));
 
     let held = state.reservations.get(&order(1)).expect("exists");
-    assert_eq!((held.status, held.version), (Status::Held, 1));
+    assert_eq!((held.status, held.revision.version), (Status::Held, 1));
     assert_eq!(held.deadline, Some(NOW + Policy::default().hold_ttl));
     assert_eq!(held.context.correlation_id, "request");
     let allocated = state.reservations.get(&order(2)).expect("exists");
-    assert_eq!((allocated.status, allocated.version), (Status::Allocated, 2));
+    assert_eq!((allocated.status, allocated.revision.version), (Status::Allocated, 2));
     assert_eq!(allocated.deadline, None);
     assert_eq!(allocated.lines, lines(&[("A", 3)]));
 }

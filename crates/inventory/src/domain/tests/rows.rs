@@ -157,8 +157,8 @@ fn keys_and_documents_are_compact_and_readable() {
         "product B {}",
         "product C {}",
         "product D {}",
-        r#"reservation 018f0000-0000-7000-8000-000000000001 {"status":"held","version":1,"lines":[{"stock":"A@main","units":1}],"deadline":"1970-01-01T00:31:40.000Z","block":0,"context":{"correlation_id":"request","traceparent":""}}"#,
-        r#"stock A@main {"on_hand":7,"held":1,"allocated":0,"version":3,"connectors":{"erp":{"counted":1,"as_of":1000000,"adjusted":[1,3]}},"blocks":[0]}"#,
+        r#"reservation 018f0000-0000-7000-8000-000000000001 {"status":"held","revision":[1,1],"lines":[{"stock":"A@main","units":1}],"deadline":"1970-01-01T00:31:40.000Z","block":0,"context":{"correlation_id":"request","traceparent":""}}"#,
+        r#"stock A@main {"on_hand":7,"held":1,"allocated":0,"revision":[3,1],"connectors":{"erp":{"counted":1,"as_of":1000000,"adjusted":[1,3]}},"blocks":[0]}"#,
     ];
     assert_eq!(text, expected);
 }

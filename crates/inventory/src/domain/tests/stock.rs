@@ -469,7 +469,7 @@ fn versions_count_the_events_of_a_stock() {
         fold(&mut state, &event);
     }
     let row = state.stocks.get(&stock("A")).expect("exists");
-    assert_eq!((row.version, row.on_hand, row.held), (4, 3, 8));
+    assert_eq!((row.revision.version, row.on_hand, row.held), (4, 3, 8));
     let as_of = Some(NOW.millis());
     let last = Sequences { counted: Some(at(2)), as_of, adjusted: Some(at(3)) };
     assert_eq!(row.connectors.values().collect::<Vec<_>>(), [&last]);

@@ -154,9 +154,9 @@ fn promised_of(stock: &Stock) -> i64 {
 #[track_caller]
 fn fold_and_check(state: &mut State, event: &Event, orders: &[OrderId]) {
     let before = SKUS.map(|sku| state.stocks.get(&stock(sku)).cloned().unwrap_or_default());
-    let version = Inventory::version(state, event);
+    let version = Inventory::revision(state, event).version;
     fold(state, event);
-    assert_eq!(Inventory::version(state, event), version + 1, "versions are contiguous");
+    assert_eq!(Inventory::revision(state, event).version, version + 1, "versions are contiguous");
 
     let promised = promised(state, orders);
     for (sku, before) in SKUS.iter().zip(before) {

@@ -254,7 +254,7 @@ fn every_way_through_the_saga_ends_once_whatever_comes_late_or_twice() {
 fn check_every_continuation(history: &[Event], ends: &mut Vec<Statuses>) {
     let state = fold(history);
     let order = state.orders.get(&ANN).expect("is placed");
-    assert_eq!(order.version, history.len() as u64, "versions have a gap");
+    assert_eq!(order.revision.version, history.len() as u64, "versions have a gap");
     assert_eq!(order.statuses, history.last().expect("is placed").summary.statuses);
     let awaited = matches!(order.awaits, Awaits::Hold | Awaits::Payment | Awaits::Allocation);
     assert_eq!(order.deadline.is_some(), awaited, "{history:?}");

@@ -1,6 +1,8 @@
 //! What ships, what is captured for it, and what cannot be shipped.
 
 use super::*;
+use engine::Wire as _;
+
 use crate::domain::{CancelAnswer, ReleaseAnswer};
 
 fn shipment(name: &str, units: i64, line_id: Option<&str>) -> Input {
@@ -117,7 +119,7 @@ fn money_is_captured_by_shipment_where_the_shop_wants_that() {
     run_with(&orders, &mut state, &mut log, &captured(250));
     assert_eq!(last(&log).summary.statuses.1, PaymentStatus::Authorized);
     run_with(&orders, &mut state, &mut log, &captured(200));
-    let names: Vec<_> = log.iter().map(|event| event.fact.name().as_str()).collect();
+    let names: Vec<_> = log.iter().map(|event| Orders::encode(event).name).collect();
     assert_eq!(names[names.len() - 2..], ["paid", "completed"]);
     let order = state.orders.get(&ANN).expect("is placed");
     assert_eq!((order.captured(), order.capture_requested), (799, 799));
