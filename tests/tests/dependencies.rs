@@ -27,6 +27,7 @@ fn dependencies_keep_to_the_architecture() {
         "postgres-server",
         "protocol",
         "testkit",
+        "webhook-http",
     ];
     for name in SERVICES.iter().chain(&others) {
         assert!(
@@ -176,6 +177,9 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
         "postgres-server" => {
             Some((&[], "postgres-server starts a server, and knows nobody of ours"))
         }
+        "webhook-http" => {
+            Some((&[], "webhook-http makes HTTP requests, and knows no event and nobody of ours"))
+        }
         "testkit" => Some((
             &["engine", "postgres-server", "protocol"],
             "the tests of engine use it: it knows no contract and no service",
@@ -207,8 +211,17 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
             "node runs services, and knows nobody who runs it",
         )),
         "lab" => Some((
-            &["audit", "client", "engine", "events", "node", "postgres-server", "protocol"],
-            "lab reaches services through node and client alone",
+            &[
+                "audit",
+                "client",
+                "engine",
+                "events",
+                "node",
+                "postgres-server",
+                "protocol",
+                "webhook-http",
+            ],
+            "lab reaches services through node and client alone, and measures what sends webhooks",
         )),
         "tradewind" => Some((
             &["client", "engine", "events", "lab", "node", "protocol", "telemetry"],
@@ -358,6 +371,7 @@ fn allows(name: &str, dependency: &str, is_normal: bool) -> bool {
         "testkit",
         "trace-context",
         "tradewind",
+        "webhook-http",
     ];
     let mut crates: BTreeMap<_, _> = ours.map(|it| (it.to_owned(), Vec::new())).into();
     crates.insert(name.to_owned(), vec![Dependency { name: dependency.to_owned(), is_normal }]);
@@ -463,6 +477,16 @@ fn services_are_reached_through_node() {
     for other in ["lab", "tradewind", "client", "audit"] {
         must_not("node", other);
     }
+}
+
+#[test]
+fn what_sends_webhooks_knows_nobody() {
+    for other in ["engine", "events", "protocol", "client", "order", "async-nats"] {
+        must_not("webhook-http", other);
+    }
+    assert!(allows("webhook-http", "testkit", false));
+    may("lab", "webhook-http");
+    must_not("tradewind", "webhook-http");
 }
 
 #[test]

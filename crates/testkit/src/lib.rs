@@ -8,6 +8,9 @@
 //! | `postgres` | the Postgres cluster behind it, one for all test processes |
 //! | `collector` | [`Collector`]: takes the spans that a process exports |
 //! | `log` | [`Entry`]: what is in a stream |
+//! | `receiver` | [`Receiver`]: takes webhooks, and misbehaves as a test wants it; [`RawReceiver`]: worse |
+//! | `tls` | [`Authority`]: certificates for it, good and bad ones |
+//! | `dns` | [`DnsServer`]: a name server whose answers a test changes |
 //! | `small_disk` | [`SmallDisk`]: a disk that a test can fill |
 //!
 //! A test is one function from a [`Db`], which [`on_both_databases!`] makes two tests of. Nothing
@@ -16,10 +19,13 @@
 mod collector;
 mod configured;
 mod db;
+mod dns;
 mod log;
 mod nats;
 mod postgres;
+mod receiver;
 mod small_disk;
+mod tls;
 
 use std::time::Duration;
 
@@ -28,9 +34,12 @@ use tokio::time::{Instant, sleep};
 pub use collector::Collector;
 pub use configured::{ConfiguredServer, publish_much};
 pub use db::Db;
+pub use dns::DnsServer;
 pub use log::Entry;
 pub use nats::{TestServer, nats_server};
+pub use receiver::{Behaviour, RawBehaviour, RawReceiver, Received, Receiver};
 pub use small_disk::SmallDisk;
+pub use tls::Authority;
 
 /// How long [`eventually`] looks: far longer than anything takes that works, on a busy machine.
 const EVENTUALLY_TIMEOUT: Duration = Duration::from_secs(30);
