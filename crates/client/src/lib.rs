@@ -23,12 +23,14 @@
 //! What else the gateway refuses is an [`Error::Problem`], with the code of docs/http.md.
 //!
 //! - `client`: [`Client`], one function for each route, and sending;
-//! - `request`: what is sent; `answer`: what comes back; `error`: what can fail.
+//! - `request`: what is sent; `answer`: what comes back; `error`: what can fail;
+//! - [`webhooks`]: receiving what the services send by themselves.
 
 mod answer;
 mod client;
 mod error;
 mod request;
+pub mod webhooks;
 
 pub use self::{
     answer::{PushResult, Response, Totals},
