@@ -40,6 +40,9 @@ pub(crate) struct Projection<S: Service> {
     pub(crate) blocked: Blocked,
     /// The days on which events were decided, the newest last, each with its first sequence.
     pub(crate) days: VecDeque<(i64, u64)>,
+    /// Answers before this sequence are forgotten by an event that is folded next: they are not kept at
+    /// all. 0 for the live worker.
+    pub(crate) forgotten_later: u64,
     /// Answers before this sequence have been forgotten since the last [`Self::take_changes`].
     forgotten: Option<u64>,
     /// Whether a day is new since the last [`Self::take_changes`].
@@ -138,6 +141,7 @@ impl<S: Service> Projection<S> {
             positions,
             blocked: Blocked::default(),
             days: VecDeque::new(),
+            forgotten_later: 0,
             forgotten: None,
             has_new_day: false,
             batch: 0,
@@ -266,6 +270,9 @@ impl<S: Service> Projection<S> {
         fingerprint: String,
         sequence: u64,
     ) {
+        if sequence < self.forgotten_later {
+            return;
+        }
         let body = implied_answer::<S>(recorded);
         let row = AnswerRow { fingerprint, body, sequence, has_effect: true };
         self.state(&recorded.shop).answers.put(recorded.cause.id.clone(), row);
@@ -274,6 +281,7 @@ impl<S: Service> Projection<S> {
     fn fold_engine_event(&mut self, recorded: Recorded<()>, kind: Kind, sequence: u64) {
         match kind {
             Kind::Positions(_) | Kind::Voided(_) => {}
+            Kind::Answered(_) if sequence < self.forgotten_later => {}
             Kind::Answered(answered) => {
                 let answers = &mut self.state(&recorded.shop).answers;
                 answers.put(answered.command_id.clone(), (answered, sequence).into());

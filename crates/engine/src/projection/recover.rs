@@ -1,9 +1,13 @@
 //! Bringing a projection up to its log: from zero it is a rebuild, after a crash it is one batch, for
 //! `verify` it goes into a scratch database. One code path.
 
-use async_nats::jetstream::Context;
+use async_nats::jetstream::{Context, stream::LastRawMessageErrorKind};
 use prost::Message;
-use protocol::{id::Shop, proto};
+use protocol::{
+    id::Shop,
+    proto::{self, engine_event::Kind},
+    subject,
+};
 use sqlx::AnyPool;
 use tokio::task::JoinHandle;
 
@@ -11,6 +15,7 @@ use crate::{
     Error, Service, Source, State,
     jetstream::{
         reader::{Selection, StoredMessage, read_range},
+        retry::repeated,
         streams,
     },
     operate::void,
@@ -93,6 +98,7 @@ pub(crate) async fn fold_log<S: Service>(
         return Ok(0);
     }
     let stream = streams::log(S::NAME, projection.partition);
+    projection.forgotten_later = forgotten_until::<S>(context, projection.partition, end).await?;
     let selection = Selection::new(&stream, Vec::new());
     let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
     let mut writer = Writer::new(pool, projection);
@@ -114,7 +120,31 @@ pub(crate) async fn fold_log<S: Service>(
     }
     commit(projection, &mut writer).await?;
     writer.finish().await?;
+    projection.forgotten_later = 0;
     Ok(projection.last() - from)
+}
+
+/// The sequence before which the log, up to `end`, forgets answers to commands: a fold of it need not
+/// write them first. 0 when it forgets none.
+async fn forgotten_until<S: Service>(
+    context: &Context,
+    partition: u32,
+    end: u64,
+) -> Result<u64, Error> {
+    let log = streams::log(S::NAME, partition);
+    let failed = |error: String| Error::jetstream("look for forgotten answers in", &log, error);
+    let stream = context.get_stream_no_info(&log).await.map_err(|e| failed(e.to_string()))?;
+    let subject = subject::engine_event(S::NAME, partition, "answers_forgotten");
+    let message = match repeated(|| stream.get_last_raw_message_by_subject(&subject)).await {
+        Ok(message) => message,
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(0),
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    let envelope = proto::Envelope::decode(message.payload).ok();
+    match envelope.and_then(|envelope| envelope.engine?.kind) {
+        Some(Kind::AnswersForgotten(forgotten)) if message.sequence <= end => Ok(forgotten.before),
+        _ => Ok(0),
+    }
 }
 
 async fn commit<S: Service>(
