@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "tradewind/commands/v1/command.proto",
             "tradewind/catalog/v1/queries.proto",
             "tradewind/inventory/v1/queries.proto",
+            "tradewind/notify/v1/queries.proto",
             "tradewind/order/v1/queries.proto",
             "tradewind/payment/v1/queries.proto",
             "tradewind/shop/v1/queries.proto",

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-const SERVICES: [&str; 5] = ["catalog", "inventory", "order", "payment", "shop"];
+const SERVICES: [&str; 6] = ["catalog", "inventory", "notify", "order", "payment", "shop"];
 const SECTION: &str = "[workspace.dependencies]";
 const CODE_MAP: &str = "## Code map";
 
@@ -203,6 +203,7 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
                 "gateway",
                 "catalog",
                 "inventory",
+                "notify",
                 "order",
                 "payment",
                 "protocol",

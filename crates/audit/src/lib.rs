@@ -167,7 +167,8 @@ impl Audit {
             Some(Body::Payment(body)) => {
                 self.trade.observe_payment(position, event, body.kind.as_ref());
             }
-            Some(Body::Catalog(_) | Body::ShopEvent(_) | Body::Engine(_)) | None => {}
+            Some(Body::Catalog(_) | Body::ShopEvent(_) | Body::Engine(_) | Body::Notify(_))
+            | None => {}
         }
     }
 

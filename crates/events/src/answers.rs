@@ -4,6 +4,7 @@ use crate::proto::{
     answer_body::Answer,
     catalog::PutProductsAnswer,
     inventory::{PutLocationAnswer, RecordStockAnswer, SetStockLimitsAnswer},
+    notify::ChangeWebhooksAnswer,
     order::{CancelOrderAnswer, PlaceOrderAnswer, ReleaseOrderAnswer, StartPaymentAnswer},
     payment::{RefundPaymentAnswer, SettlePaymentAnswer},
     shop::{ChangeShopAnswer, CreateShopAnswer, ResumeShopAnswer, SuspendShopAnswer},
@@ -47,4 +48,5 @@ answers! {
     ChangeShopAnswer => ChangeShop,
     SuspendShopAnswer => SuspendShop,
     ResumeShopAnswer => ResumeShop,
+    ChangeWebhooksAnswer => ChangeWebhooks,
 }

@@ -68,6 +68,9 @@ impl PublicEvent {
     }
 }
 
+/// Whose facts are not public: the engine's, and those about the delivery of the others.
+const INTERNAL: [&str; 2] = ["engine", "notify"];
+
 /// Every kind of public event, by service, in the order of the files.
 pub fn public_events() -> &'static [PublicEvent] {
     static EVENTS: LazyLock<Vec<PublicEvent>> = LazyLock::new(read_events);
@@ -81,7 +84,7 @@ fn read_events() -> Vec<PublicEvent> {
     let bodies = envelope.oneofs().find(|oneof| oneof.name() == "body");
     let services = bodies.into_iter().flat_map(|oneof| oneof.fields().collect::<Vec<_>>());
     services
-        .filter(|service| service.name() != "engine")
+        .filter(|service| !INTERNAL.contains(&service.name()))
         .flat_map(|service| {
             let facts = message_kind(&service).and_then(|message| message.oneofs().next());
             let facts: Vec<_> = facts.iter().flat_map(OneofDescriptor::fields).collect();

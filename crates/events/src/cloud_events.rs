@@ -47,7 +47,8 @@ pub fn render(bytes: &[u8]) -> Result<Value, RenderError> {
     let event = proto::Event::decode(bytes)
         .map_err(|source| JsonError::Decode { message: EVENT.to_owned(), source })?;
     let not_public = || RenderError::NotPublic(event.id.clone());
-    let body = event.body.as_ref().filter(|body| !matches!(body, Body::Engine(_)));
+    let body =
+        event.body.as_ref().filter(|body| !matches!(body, Body::Engine(_) | Body::Notify(_)));
     let name = body.and_then(event_name).ok_or_else(not_public)?;
     let decoded = message(EVENT, bytes)?;
     let (service, fact) = fact(&decoded).ok_or_else(not_public)?;

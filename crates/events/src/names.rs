@@ -8,8 +8,9 @@ use protocol::{
 
 use crate::proto::{
     self, catalog::catalog_event::Kind as Catalog, command::Body as CommandBody, event::Body,
-    inventory::inventory_event::Kind as Inventory, order::order_event::Kind as Order,
-    payment::payment_event::Kind as Payment, shop::shop_event::Kind as Shop,
+    inventory::inventory_event::Kind as Inventory, notify::notify_event::Kind as Notify,
+    order::order_event::Kind as Order, payment::payment_event::Kind as Payment,
+    shop::shop_event::Kind as Shop,
 };
 
 /// The names of the events that settle an order: it is paid or cancelled.
@@ -19,6 +20,72 @@ pub const ORDER_SETTLING_EVENTS: [&str; 2] = ["paid", "cancelled"];
 /// customer.
 pub const ORDER_AWAITED_EVENTS: [&str; 4] =
     ["paid", "cancelled", "payment_failed", "action_required"];
+
+/// The public events of every service, for whoever reads all of them: the service, and the names of its events.
+pub const PUBLIC_EVENTS: [(&str, &[&str]); 5] = [
+    ("catalog", &["created", "updated", "archived"]),
+    (
+        "inventory",
+        &[
+            "counted",
+            "adjusted",
+            "short",
+            "reserved",
+            "refused",
+            "allocated",
+            "lost",
+            "released",
+            "shipped",
+            "location_created",
+            "location_changed",
+            "limits_changed",
+        ],
+    ),
+    (
+        "order",
+        &[
+            "placed",
+            "payment_due",
+            "payment_failed",
+            "action_required",
+            "authorized",
+            "confirmed",
+            "part_captured",
+            "paid",
+            "shipped",
+            "completed",
+            "refunded",
+            "put_on_hold",
+            "taken_off_hold",
+            "cancelled",
+        ],
+    ),
+    (
+        "payment",
+        &[
+            "authorization_pending",
+            "authorized",
+            "declined",
+            "failed",
+            "capture_pending",
+            "captured",
+            "capture_failed",
+            "void_pending",
+            "voided",
+            "refund_pending",
+            "refunded",
+            "cancel_requested",
+            "uncertain",
+            "stuck",
+            "settled_by_operator",
+            "action_required",
+            "capture_requested",
+            "refund_requested",
+            "turned_up",
+        ],
+    ),
+    ("shop", &["created", "changed", "suspended", "resumed"]),
+];
 
 /// The name of the event in an envelope.
 pub fn event_name(body: &Body) -> Option<&'static str> {
@@ -86,6 +153,21 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Shop::Suspended(_) => "suspended",
             Shop::Resumed(_) => "resumed",
         },
+        Body::Notify(event) => match event.kind.as_ref()? {
+            Notify::EndpointCreated(_) => "endpoint_created",
+            Notify::EndpointChanged(_) => "endpoint_changed",
+            Notify::EndpointDisabled(_) => "endpoint_disabled",
+            Notify::EndpointEnabled(_) => "endpoint_enabled",
+            Notify::EndpointDeleted(_) => "endpoint_deleted",
+            Notify::SecretRotated(_) => "secret_rotated",
+            Notify::FailureWarned(_) => "failure_warned",
+            Notify::Scheduled(_) => "scheduled",
+            Notify::Attempted(_) => "attempted",
+            Notify::TestScheduled(_) => "test_scheduled",
+            Notify::ReplayStarted(_) => "replay_started",
+            Notify::ReplayCancelled(_) => "replay_cancelled",
+            Notify::DeliveryAborted(_) => "delivery_aborted",
+        },
     })
 }
 
@@ -119,6 +201,7 @@ pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
         CommandBody::ChangeShop(_) => ("shop", "change_shop"),
         CommandBody::SuspendShop(_) => ("shop", "suspend_shop"),
         CommandBody::ResumeShop(_) => ("shop", "resume_shop"),
+        CommandBody::ChangeWebhooks(_) => ("notify", "change_webhooks"),
     }
 }
 
@@ -145,6 +228,7 @@ impl TryFrom<proto::Command> for OutgoingCommand {
             | CommandBody::ChangeShop(_)
             | CommandBody::SuspendShop(_)
             | CommandBody::ResumeShop(_) => command.shop.clone(),
+            CommandBody::ChangeWebhooks(webhooks) => webhooks.endpoint_id.clone(),
             // Many aggregates at once, or one that nothing else waits for.
             CommandBody::PutProducts(_)
             | CommandBody::RecordStock(_)
@@ -169,6 +253,21 @@ impl TryFrom<proto::Command> for OutgoingCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_public_events_are_those_of_the_catalogue() {
+        let catalogued = crate::catalogue::public_events().iter();
+        let catalogued = catalogued.map(crate::catalogue::PublicEvent::event_type);
+        let named = PUBLIC_EVENTS.iter().flat_map(|(service, events)| {
+            events.iter().map(move |event| format!("{service}.{event}"))
+        });
+        let sorted = |types: &mut dyn Iterator<Item = String>| {
+            let mut types: Vec<_> = types.collect();
+            types.sort();
+            types
+        };
+        assert_eq!(sorted(&mut named.into_iter()), sorted(&mut catalogued.into_iter()));
+    }
 
     #[test]
     fn the_awaited_events_bear_their_names() {

@@ -8,7 +8,8 @@ mod generated {
 
 pub use generated::tradewind::{
     catalog::v1 as catalog, commands::v1::*, common::v1::*, events::v1::*,
-    inventory::v1 as inventory, order::v1 as order, payment::v1 as payment, shop::v1 as shop,
+    inventory::v1 as inventory, notify::v1 as notify, order::v1 as order, payment::v1 as payment,
+    shop::v1 as shop,
 };
 
 /// What a service reads of an [`Event`]: the fact and its aggregate. The rest of the envelope is the
@@ -22,7 +23,7 @@ pub struct EventFact {
     #[prost(uint64, tag = "4")]
     pub aggregate_version: u64,
     /// See [`Event`].
-    #[prost(oneof = "event::Body", tags = "15, 16, 17, 18, 19, 20")]
+    #[prost(oneof = "event::Body", tags = "15, 16, 17, 18, 19, 20, 21")]
     pub body: Option<event::Body>,
 }
 

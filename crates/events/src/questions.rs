@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::proto::{catalog, inventory, order, payment, shop};
+use crate::proto::{catalog, inventory, notify, order, payment, shop};
 
 /// A question to a service about a shop. That there is no such thing is an answer as well.
 pub trait Question {
@@ -43,6 +43,12 @@ questions!("inventory", inventory::InventoryQuestion, inventory_question:
     ListLocations => Locations,
     ListMovements => Movements,
     GetTotals => Totals,
+);
+questions!("notify", notify::NotifyQuestion, notify_question:
+    GetEndpoint => Endpoint,
+    ListEndpoints => Endpoints,
+    ListDeliveries => Deliveries,
+    GetProof => Proof,
 );
 questions!("order", order::OrderQuestion, order_question:
     GetOrder => Order,

@@ -272,9 +272,11 @@ fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
             let sku = product.ok_or(WireError::Missing("product"))?.sku;
             Ok(Input::ProductKnown { sku: Sku::parse(&sku)? })
         }
-        Body::Engine(_) | Body::Inventory(_) | Body::Payment(_) | Body::ShopEvent(_) => {
-            Err(unexpected)
-        }
+        Body::Engine(_)
+        | Body::Inventory(_)
+        | Body::Payment(_)
+        | Body::ShopEvent(_)
+        | Body::Notify(_) => Err(unexpected),
     }
 }
 

@@ -60,7 +60,7 @@ pub struct LookupPolicy {
 
 impl Effects for Payments {
     const OPERATION: OperationColumn =
-        OperationColumn { table: PaymentRow::TABLE.name, column: "operation" };
+        OperationColumn { table: PaymentRow::TABLE.name, column: "operation", due: None };
 
     fn destination(&self, _operation: &engine::Operation) -> String {
         format!("provider {}", Provider::NAME)

@@ -25,6 +25,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::AnyPool;
+use tokio::sync::watch;
 
 pub(crate) use self::table::MAX_KEY_BYTES;
 pub use self::{
@@ -147,6 +148,12 @@ pub trait Rules: Wire {
     fn weight(_input: &Self::Input) -> usize {
         1
     }
+    /// Takes the next event of the same source and shop into `input`, so that both are decided on as
+    /// one input; `false` where each is one by itself. When a decision on several fails, they are
+    /// decided on one by one.
+    fn merge(_input: &mut Self::Input, _next: &Self::Input) -> bool {
+        false
+    }
     /// Decides which facts follow from `input`. May run several times for one input, each time
     /// with more rows in memory; only the last run counts.
     fn decide(
@@ -255,10 +262,13 @@ pub struct OperationColumn {
     pub table: &'static str,
     /// The column: null when nothing is pending.
     pub column: &'static str,
+    /// An integer column that says when the operation is due, in milliseconds since 1970: an attempt is
+    /// made no sooner, and a row that changes it moves an operation that waits. Absent: at once.
+    pub due: Option<&'static str>,
 }
 
 /// Something that is to be asked of the outside world.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Operation {
     /// Its id: the idempotency key of all attempts.
     pub id: String,
@@ -268,6 +278,38 @@ pub struct Operation {
     pub key: String,
     /// The row, as JSON.
     pub document: String,
+    /// The row as it changes while an attempt is made, and the database that it is in.
+    pub live: LiveRow,
+}
+
+/// A row that announces an operation, while an attempt at it is made.
+#[derive(Debug, Clone, Default)]
+pub struct LiveRow {
+    documents: Option<watch::Receiver<String>>,
+    db: Option<AnyPool>,
+}
+
+impl LiveRow {
+    pub(crate) fn new(documents: watch::Receiver<String>, db: AnyPool) -> Self {
+        Self { documents: Some(documents), db: Some(db) }
+    }
+
+    /// The projection of the service, for rows of other tables. It is behind the row itself by what was
+    /// not written yet. Absent where no engine runs the attempt.
+    pub fn db(&self) -> Option<&AnyPool> {
+        self.db.as_ref()
+    }
+
+    /// Waits for the row to change; yields it as JSON. Never returns for one that no longer announces
+    /// the operation.
+    pub async fn changed(&mut self) -> String {
+        if let Some(documents) = &mut self.documents
+            && documents.changed().await.is_ok()
+        {
+            return documents.borrow_and_update().clone();
+        }
+        std::future::pending().await
+    }
 }
 
 /// Which attempt is made.

@@ -15,12 +15,12 @@ use std::{
 use futures::FutureExt;
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tracing::{Instrument, Span};
 
 use crate::{
-    Attempt, Attempted, Clock, Context, Effects, InternalInput, Operation, OperationColumn,
-    StoreError,
+    Attempt, Attempted, Clock, Context, Document, Effects, InternalInput, LiveRow, Operation,
+    OperationColumn, StoreError,
     projection::{documents::TableChanges, fold::panic_text},
     service::Value,
     worker::spans,
@@ -91,6 +91,10 @@ type Lane = (Shop, String);
 
 struct Pending {
     operation: Operation,
+    /// Tells an attempt that runs how the row changes.
+    documents: watch::Sender<String>,
+    /// When it is due, while it waits.
+    due: Timestamp,
     lane: Lane,
     attempts: u32,
     may_be_known: bool,
@@ -105,6 +109,34 @@ enum PendingState {
     Running,
     /// Its outcome is handed in; the event that settles it has yet to be decided.
     Done,
+}
+
+/// What a row announces.
+struct Announced {
+    id: String,
+    document: String,
+    /// When it is due, where the row says so.
+    due: Option<Timestamp>,
+}
+
+/// Reads what a row announces from its columns: the operation, and when it is due.
+fn announced(
+    row: &dyn Document,
+    column: usize,
+    due: Option<usize>,
+) -> Result<Option<Announced>, StoreError> {
+    let mut columns = row.columns();
+    let due = due.and_then(|at| match columns.get(at) {
+        Some(Value::Integer(Some(due))) => Some(Timestamp::from_millis(*due)),
+        _ => None,
+    });
+    match columns.get_mut(column) {
+        Some(Value::Text(Some(id))) => {
+            let id = std::mem::take(id);
+            Ok(Some(Announced { id, document: row.to_json()?, due }))
+        }
+        _ => Ok(None),
+    }
 }
 
 enum Finished<I> {
@@ -142,10 +174,11 @@ impl<S: crate::Service> Operations<S> {
     }
 
     async fn load(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        let OperationColumn { table, column } = self.effects.column;
+        let OperationColumn { table, column, due } = self.effects.column;
+        let row_due = due.map_or("cast(null as bigint)".to_owned(), |due| format!("t.{due}"));
         let statement = format!(
             "select t.shop as shop, t.key as key, t.document as document, t.{column} as operation, \
-             a.attempts as attempts, a.due_at as due_at from {table} t \
+             {row_due} as row_due, a.attempts as attempts, a.due_at as due_at from {table} t \
              left join engine_attempt a on a.operation = t.{column} \
              where t.partition = $1 and t.{column} is not null order by t.shop, t.key"
         );
@@ -165,15 +198,15 @@ impl<S: crate::Service> Operations<S> {
         for row in &rows {
             let shop: String = row.try_get("shop")?;
             let Ok(shop) = Shop::parse(&shop) else { continue };
-            let operation = Operation {
+            let announced = Announced {
                 id: row.try_get("operation")?,
-                shop,
-                key: row.try_get("key")?,
                 document: row.try_get("document")?,
+                due: row.try_get::<Option<i64>, _>("row_due")?.map(Timestamp::from_millis),
             };
             let attempts = row.try_get::<Option<i64>, _>("attempts")?.unwrap_or(0) as u32;
-            let due = row.try_get::<Option<i64>, _>("due_at")?.map(Timestamp::from_millis);
-            self.add(operation, attempts, true, due.unwrap_or(now), now);
+            let retry = row.try_get::<Option<i64>, _>("due_at")?.map(Timestamp::from_millis);
+            let due = retry.or(announced.due).unwrap_or(now);
+            self.add((shop, row.try_get("key")?), announced, attempts, true, due, now);
         }
         Ok(())
     }
@@ -184,20 +217,14 @@ impl<S: crate::Service> Operations<S> {
         changes: &[TableChanges],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let OperationColumn { table, column } = self.effects.column;
+        let OperationColumn { table, column, due } = self.effects.column;
         for changed in changes.iter().filter(|changes| changes.table.name == table) {
-            let Some(at) = changed.table.columns.iter().position(|known| known.name == column)
-            else {
-                continue;
-            };
+            let index = |name| changed.table.columns.iter().position(|known| known.name == name);
+            let Some(at) = index(column) else { continue };
+            let due_at = due.and_then(index);
             for (shop, row) in &changed.rows {
-                let announced =
-                    row.row.as_ref().and_then(|row| match row.columns().into_iter().nth(at) {
-                        Some(Value::Text(Some(id))) => Some((id, row)),
-                        _ => None,
-                    });
-                let announced = match announced {
-                    Some((id, row)) => Some((id, row.to_json()?)),
+                let announced = match &row.row {
+                    Some(row) => announced(&**row, at, due_at)?,
                     None => None,
                 };
                 self.follow_row(shop, &row.key, announced, now);
@@ -206,27 +233,17 @@ impl<S: crate::Service> Operations<S> {
         Ok(())
     }
 
-    fn follow_row(
-        &mut self,
-        shop: &Shop,
-        key: &str,
-        announced: Option<(String, String)>,
-        now: Timestamp,
-    ) {
-        let place = (shop.clone(), key.to_owned());
-        let known = self.by_row.get(&place).cloned();
+    fn follow_row(&mut self, shop: &Shop, key: &str, announced: Option<Announced>, now: Timestamp) {
+        let row = (shop.clone(), key.to_owned());
+        let known = self.by_row.get(&row).cloned();
         match announced {
-            Some((id, document)) if known.as_ref() == Some(&id) => {
-                if let Some(pending) = self.pending.get_mut(&id) {
-                    pending.operation.document = document;
-                }
-            }
-            Some((id, document)) => {
+            Some(announced) if known.as_ref() == Some(&announced.id) => self.change(announced),
+            Some(announced) => {
                 if let Some(id) = known {
                     self.remove(&id);
                 }
-                let (shop, key) = place;
-                self.add(Operation { id, shop, key, document }, 0, false, now, now);
+                let due = announced.due.unwrap_or(now);
+                self.add(row, announced, 0, false, due, now);
             }
             None => {
                 if let Some(id) = known {
@@ -236,14 +253,35 @@ impl<S: crate::Service> Operations<S> {
         }
     }
 
+    /// Takes over how a row has changed that announces the same operation as before.
+    fn change(&mut self, announced: Announced) {
+        let Announced { id, document, due } = announced;
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        pending.documents.send_replace(document.clone());
+        pending.operation.document = document;
+        if let Some(due) = due
+            && pending.state == PendingState::Waiting
+            && due != pending.due
+        {
+            self.due.remove(&(pending.due, id.clone()));
+            pending.due = due;
+            self.due.insert((due, id));
+        }
+    }
+
     fn add(
         &mut self,
-        operation: Operation,
+        (shop, key): (Shop, String),
+        announced: Announced,
         attempts: u32,
         may_be_known: bool,
         due: Timestamp,
         now: Timestamp,
     ) {
+        let Announced { id, document, .. } = announced;
+        let (documents, following) = watch::channel(document.clone());
+        let live = LiveRow::new(following, self.pool.clone());
+        let operation = Operation { id, shop, key, document, live };
         let destination = catch_unwind(AssertUnwindSafe(|| {
             (self.effects.destination)(&self.service, &operation)
         }));
@@ -251,7 +289,9 @@ impl<S: crate::Service> Operations<S> {
         let id = operation.id.clone();
         self.by_row.insert((operation.shop.clone(), operation.key.clone()), id.clone());
         let state = PendingState::Waiting;
-        let pending = Pending { operation, lane, attempts, may_be_known, state, since: now };
+        let since = now;
+        let pending =
+            Pending { operation, documents, due, lane, attempts, may_be_known, state, since };
         self.pending.insert(id.clone(), pending);
         self.due.insert((due, id));
     }
@@ -274,6 +314,7 @@ impl<S: crate::Service> Operations<S> {
         {
             pending.state = PendingState::Waiting;
             pending.may_be_known = true;
+            pending.due = now;
             self.due.insert((now, id));
         }
     }
@@ -376,6 +417,7 @@ impl<S: crate::Service> Operations<S> {
     fn retry(&mut self, id: &str, due: Timestamp) {
         let Some(pending) = self.pending.get_mut(id) else { return };
         pending.state = PendingState::Waiting;
+        pending.due = due;
         self.unsaved.insert(id.to_owned(), (pending.attempts, due));
         self.due.insert((due, id.to_owned()));
     }

@@ -1,5 +1,7 @@
 //! Inputs: what a worker decides on, from wherever it came.
 
+use std::collections::{HashSet, VecDeque};
+
 use prost::Message;
 use protocol::{
     id::{CommandId, Shop, hex},
@@ -41,6 +43,8 @@ pub(crate) struct Input<S: Service> {
     pub(crate) payload: bytes::Bytes,
     /// Present when an operator redrives it.
     pub(crate) redriven: Option<Redriven>,
+    /// The inputs before this one that are decided on together with it, in order.
+    pub(crate) merged: Vec<Input<S>>,
 }
 
 /// A parked input that is handled again.
@@ -126,6 +130,7 @@ impl<S: Service> Input<S> {
             subject: message.subject,
             payload: message.payload,
             redriven: None,
+            merged: Vec::new(),
         };
         if shop.is_some() {
             let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -185,6 +190,72 @@ impl<S: Service> Input<S> {
             content: Content::Decide(input.input),
             payload: bytes::Bytes::new(),
             redriven: None,
+            merged: Vec::new(),
+        }
+    }
+
+    /// How many messages it stands for.
+    pub(crate) fn messages(&self) -> usize {
+        self.merged.len() + 1
+    }
+
+    /// Takes the next input in, when the service decides on both at once; hands it back otherwise.
+    fn merge(&mut self, mut next: Self) -> Option<Self> {
+        let may = self.source == next.source
+            && self.source != INTERNAL
+            && self.shop == next.shop
+            && self.command.is_none()
+            && next.command.is_none();
+        let (Content::Decide(input), Content::Decide(following)) =
+            (&mut self.content, &next.content)
+        else {
+            return Some(next);
+        };
+        if !may {
+            return Some(next);
+        }
+        let merge = std::panic::AssertUnwindSafe(|| S::merge(input, following));
+        match std::panic::catch_unwind(merge) {
+            Ok(true) => {}
+            Ok(false) => return Some(next),
+            Err(panic) if self.merged.is_empty() => {
+                tracing::error!(
+                    subject = self.subject,
+                    reason = panic_text(&*panic),
+                    "cannot merge"
+                );
+                self.read_again();
+                return Some(next);
+            }
+            // It is handled by its parts.
+            Err(panic) => {
+                self.content = Content::Unreadable(panic_text(&*panic));
+                return Some(next);
+            }
+        }
+        // The next one stands for all: what is handled with it is handled up to there.
+        std::mem::swap(&mut self.content, &mut next.content);
+        let merged = std::mem::take(&mut self.merged);
+        let before = std::mem::replace(self, next);
+        self.merged = merged;
+        self.merged.push(Self { content: Content::Resume, ..before });
+        None
+    }
+
+    /// The inputs that were merged, each by itself again.
+    pub(crate) fn split(mut self) -> Vec<Self> {
+        let mut parts = std::mem::take(&mut self.merged);
+        parts.push(self);
+        parts.iter_mut().for_each(Self::read_again);
+        parts
+    }
+
+    fn read_again(&mut self) {
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.read_event()));
+        match read {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.content = Content::Unreadable(describe(&error)),
+            Err(panic) => self.content = Content::Unreadable(panic_text(&*panic)),
         }
     }
 
@@ -198,6 +269,29 @@ impl<S: Service> Input<S> {
             Content::Unreadable(_) | Content::Resume => 1,
         }
     }
+}
+
+/// Merges inputs that follow each other and that the service decides on at once. A shop of which
+/// something is parked, or will be, is left alone: what follows is parked behind that, one by one.
+pub(crate) fn merge<S: Service>(
+    inputs: VecDeque<Input<S>>,
+    is_blocked: impl Fn(&Shop, &str) -> bool,
+) -> VecDeque<Input<S>> {
+    let parks = |input: &Input<S>| {
+        !matches!(input.content, Content::Decide(_)) || is_blocked(&input.shop, &input.aggregate)
+    };
+    let left_alone: HashSet<Shop> =
+        inputs.iter().filter(|input| parks(input)).map(|input| input.shop.clone()).collect();
+    let mut merged: VecDeque<Input<S>> = VecDeque::with_capacity(inputs.len());
+    for input in inputs {
+        let last = merged.back_mut().filter(|_| !left_alone.contains(&input.shop));
+        let alone = match last {
+            Some(last) => last.merge(input),
+            None => Some(input),
+        };
+        merged.extend(alone);
+    }
+    merged
 }
 
 /// The name of the message on a subject, as causes name it: `<service>.<event>`.

@@ -203,13 +203,14 @@ impl<'a, S: Service> Worker<'a, S> {
     }
 
     /// Decides on a batch and hands the plan on.
-    async fn handle(&mut self, mut batch: Batch<S>) -> Result<Option<BatchOutcome>, Error> {
+    async fn handle(&mut self, batch: Batch<S>) -> Result<Option<BatchOutcome>, Error> {
         let started = Instant::now();
         let now = self.setup.clock.now();
         let pool = &self.setup.database.pool;
         let Setup { service, metrics, .. } = self.setup;
         let planner = Planner::new(&**service, &mut self.projection, now, metrics);
-        let plan = planner.plan(batch.inputs.make_contiguous(), pool).await?;
+        let sources: Vec<_> = batch.inputs.iter().map(|input| input.source).collect();
+        let plan = planner.plan(batch.inputs, pool).await?;
         // Not before: no event of the batch may carry a position behind the inputs of a later one.
         for (source, position) in batch.positions {
             self.projection.positions.set(source, position);
@@ -217,8 +218,8 @@ impl<'a, S: Service> Worker<'a, S> {
         metrics.batch(plan.inputs);
         metrics.step(BatchStep::Load, plan.loading);
         metrics.step(BatchStep::Decide, started.elapsed().saturating_sub(plan.loading));
-        for input in &batch.inputs {
-            if let Some(source) = self.sources.get(input.source) {
+        for source in sources {
+            if let Some(source) = self.sources.get(source) {
                 source.handled(1);
             }
         }

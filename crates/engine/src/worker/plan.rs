@@ -2,7 +2,7 @@
 //! send. Everything happens in memory, except that rows which the rules look for are fetched.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -36,7 +36,7 @@ use crate::{
         envelope::{self, Contents},
     },
     worker::{
-        inputs::{Command, Content, INTERNAL, Input},
+        inputs::{Command, Content, INTERNAL, Input, merge},
         reply,
         spans::{self, BatchSpan},
     },
@@ -85,6 +85,8 @@ enum Handled {
     Done,
     /// A row that a rule looked for is not in memory.
     Missing,
+    /// It stands for several, and failed: each is to be handled by itself.
+    Failed,
 }
 
 /// Plans one batch.
@@ -144,10 +146,14 @@ impl<'a, S: Service> Planner<'a, S> {
     /// they miss is fetched with the same statements.
     pub(crate) async fn plan(
         mut self,
-        inputs: &[Input<S>],
+        inputs: VecDeque<Input<S>>,
         pool: &AnyPool,
     ) -> Result<BatchPlan, Error> {
-        self.plan.span = BatchSpan::new(self.projection.partition, inputs);
+        let blocked = &self.projection.blocked;
+        let merged = merge(inputs, |shop, aggregate| blocked.contains(shop, aggregate));
+        let mut inputs = Vec::from(merged);
+        self.plan.inputs = inputs.iter().map(Input::messages).sum();
+        self.plan.span = BatchSpan::new(self.projection.partition, &inputs);
         let (mut index, mut fetches) = (0, 0);
         let mut span = None;
         while index < inputs.len() {
@@ -159,6 +165,11 @@ impl<'a, S: Service> Planner<'a, S> {
                     span = None;
                     self.finish_input(&inputs[index]);
                     (index, fetches) = (index + 1, 0);
+                }
+                Handled::Failed => {
+                    span = None;
+                    let parts = inputs.remove(index).split();
+                    inputs.splice(index..index, parts);
                 }
                 Handled::Missing => {
                     fetches += 1;
@@ -178,7 +189,6 @@ impl<'a, S: Service> Planner<'a, S> {
         self.traceparent = None;
         self.forget_answers();
         self.close_part();
-        self.plan.inputs = inputs.len();
         Ok(self.finish())
     }
 
@@ -224,6 +234,9 @@ impl<'a, S: Service> Planner<'a, S> {
                 tracing::error!(subject = input.subject, reason, "cannot even park an input");
                 return Handled::Done;
             }
+            if !input.merged.is_empty() {
+                return Handled::Failed;
+            }
             self.failed.insert(index, reason);
         }
     }
@@ -252,6 +265,7 @@ impl<'a, S: Service> Planner<'a, S> {
             return Ok(());
         }
         match &input.content {
+            Content::Unreadable(reason) if !input.merged.is_empty() => Err(reason.clone()),
             Content::Unreadable(reason) => self.park(input, reason),
             Content::Resume => self.record_redriven(input),
             Content::Decide(decidable) => self.decide(input, decidable),
@@ -664,6 +678,7 @@ impl<S: Service> Input<S> {
             subject: String::new(),
             payload: bytes::Bytes::new(),
             redriven: None,
+            merged: Vec::new(),
         }
     }
 }

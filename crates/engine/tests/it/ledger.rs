@@ -39,6 +39,8 @@ pub(crate) const UNLUCKY_BALANCE: i64 = 13_131;
 pub(crate) const REFUSED_AMOUNT: i64 = 4_040;
 /// An event of this amount takes more than a message of the server may have.
 pub(crate) const HUGE_AMOUNT: i64 = 1_000_001;
+/// What is counted for this account is deposited at once, as far as it comes at once.
+pub(crate) const POOLED: &str = "pooled";
 /// How long a promise holds.
 const PROMISE_HOLDS: Duration = Duration::from_millis(300);
 
@@ -295,6 +297,23 @@ impl Rules for Ledger {
         }
     }
 
+    fn merge(input: &mut Input, next: &Input) -> bool {
+        let (
+            Input::Counted { account, units, times: 1 },
+            Input::Counted { account: same, units: more, times: 1 },
+        ) = (input, next)
+        else {
+            return false;
+        };
+        let is_merged = account == same && account == POOLED;
+        if is_merged {
+            // One that fails makes all of them fail.
+            let is_unlucky = *units == UNLUCKY_AMOUNT || *more == UNLUCKY_AMOUNT;
+            *units = if is_unlucky { UNLUCKY_AMOUNT } else { *units + more };
+        }
+        is_merged
+    }
+
     fn decide(
         &self,
         state: &State,
@@ -344,7 +363,8 @@ impl Rules for Ledger {
 }
 
 impl Effects for Ledger {
-    const OPERATION: OperationColumn = OperationColumn { table: "account", column: "charge" };
+    const OPERATION: OperationColumn =
+        OperationColumn { table: "account", column: "charge", due: None };
 
     fn destination(&self, _operation: &Operation) -> String {
         "provider".to_owned()

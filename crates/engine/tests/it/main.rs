@@ -12,6 +12,7 @@ mod history;
 mod leases;
 mod ledger;
 mod live_rebuild;
+mod merging;
 mod operations;
 mod other;
 mod panics;

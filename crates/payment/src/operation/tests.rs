@@ -101,6 +101,7 @@ fn announced(payment: Payment, request: &Request) -> engine::Operation {
         key: payment.id.to_string(),
         document: serde_json::to_string(&PaymentRow { revision: (1, 1).into(), payment })
             .expect("serialises"),
+        live: engine::LiveRow::default(),
     }
 }
 

@@ -1,0 +1,401 @@
+//! What the service decides. No I/O, no clock, no async.
+
+mod apply;
+mod decide;
+pub(crate) mod endpoint;
+pub(crate) mod filter;
+pub(crate) mod health;
+pub(crate) mod schedule;
+pub(crate) mod sequence;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use engine::{Aggregate, Decision, Recorded, Revision, Rules};
+use protocol::time::Timestamp;
+
+pub(crate) use self::endpoint::{DisabledReason, Endpoint, Run, SealedValue, Selection, Settings};
+use crate::{
+    Notify,
+    store::{SCHEDULE, State},
+};
+
+/// The type of a test delivery.
+pub(crate) const TEST_EVENT_TYPE: &str = "webhook.test";
+
+/// What the service decides on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Somebody asks for something.
+    Command {
+        /// The endpoint.
+        endpoint_id: String,
+        /// What is asked for.
+        request: Request,
+    },
+    /// Other services have published events, one after the other.
+    Published(Published),
+    /// Deliveries were attempted.
+    Attempted {
+        /// The endpoint.
+        endpoint_id: String,
+        /// What came of it.
+        round: Round,
+    },
+}
+
+/// What can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// To create the endpoint.
+    Create {
+        /// How it is to work.
+        settings: Settings,
+        /// Its secret.
+        secret: SealedValue,
+    },
+    /// To give it other settings.
+    Change {
+        /// How it is to work.
+        settings: Settings,
+        /// The only version at which it is changed; `None`: at any.
+        expected_version: Option<u64>,
+    },
+    /// To send it nothing any more.
+    Disable {
+        /// Why, for people.
+        note: String,
+    },
+    /// To send to it again.
+    Enable {
+        /// Whether what was held meanwhile is delivered.
+        deliver_held: bool,
+    },
+    /// To remove it.
+    Delete,
+    /// To give it a new secret.
+    RotateSecret {
+        /// The new secret.
+        secret: SealedValue,
+        /// How long the secrets before it sign as well.
+        keep_old: Duration,
+    },
+    /// To send a test delivery.
+    SendTest,
+    /// To send deliveries once more.
+    StartReplay {
+        /// Identifies it.
+        id: String,
+        /// The first `endpoint_seq`; 0: the first that there is.
+        from: u64,
+        /// The last `endpoint_seq`; 0: the last that there is.
+        to: u64,
+        /// Which deliveries between them.
+        selection: Selection,
+    },
+    /// To stop doing so.
+    CancelReplay {
+        /// The replay.
+        id: String,
+    },
+    /// Not to attempt a delivery any more.
+    AbortDelivery {
+        /// Which.
+        seq: u64,
+    },
+}
+
+/// Public events of one service, in the order of its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The service.
+    pub service: &'static str,
+    /// The events.
+    pub events: Vec<PublishedEvent>,
+}
+
+/// A public event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedEvent {
+    /// Its sequence in the log of its service.
+    pub position: u64,
+    /// Its type, such as `order.paid`.
+    pub event_type: String,
+}
+
+/// What came of attempts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Round {
+    /// What was delivered: runs of numbers, by the first and the last of each.
+    pub delivered: Vec<(u64, u64)>,
+    /// What failed.
+    pub failed: Vec<Failed>,
+    /// What has to wait behind an earlier delivery of the same aggregate: its number, and the aggregate.
+    pub behind: Vec<(u64, String)>,
+    /// Why the endpoint is to be disabled, if it asks for that.
+    pub disable: Option<DisabledReason>,
+    /// How far replays have got.
+    pub replays: Vec<ReplayProgress>,
+    /// The sequence of the record of the attempts; 0 when there is none.
+    pub record: u64,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Which delivery.
+    pub seq: u64,
+    /// What went wrong.
+    pub error_class: String,
+    /// The HTTP status; 0 without an answer.
+    pub status: u16,
+    /// Whether the endpoint is overloaded.
+    pub is_overloaded: bool,
+    /// How long the endpoint asked to wait.
+    pub retry_after: Option<Duration>,
+    /// Whether the endpoint asked that it is not sent again.
+    pub is_aborted: bool,
+    /// The aggregate whose later events wait for it; empty where none do.
+    pub key: String,
+}
+
+/// How far a replay has got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayProgress {
+    /// The replay.
+    pub id: String,
+    /// The last `endpoint_seq` that it has handled.
+    pub through: u64,
+    /// How many it has sent.
+    pub sent: u64,
+}
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The endpoint; empty for what is scheduled.
+    pub endpoint_id: String,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// The endpoint came into being.
+    Created {
+        /// How it works.
+        settings: Settings,
+        /// Its secret.
+        secret: SealedValue,
+    },
+    /// Its settings changed.
+    Changed {
+        /// How it worked.
+        before: Settings,
+        /// How it works from then on.
+        after: Settings,
+    },
+    /// It is sent nothing any more.
+    Disabled {
+        /// Why.
+        reason: DisabledReason,
+        /// Why, for people.
+        note: String,
+    },
+    /// It is sent to again.
+    Enabled {
+        /// Whether what was held meanwhile is delivered.
+        deliver_held: bool,
+    },
+    /// It exists no more.
+    Deleted,
+    /// It has a new secret.
+    SecretRotated {
+        /// The new secret.
+        secret: SealedValue,
+        /// Until when the secrets before it sign as well.
+        old_expire_at: Timestamp,
+    },
+    /// It will be disabled if it goes on to fail.
+    FailureWarned {
+        /// When the first of the failures was.
+        since: Timestamp,
+    },
+    /// Events were scheduled for the endpoints that they match.
+    Scheduled(Scheduled),
+    /// Deliveries were attempted.
+    Attempted(Attempted),
+    /// A test delivery was scheduled.
+    TestScheduled {
+        /// Its `endpoint_seq`.
+        seq: u64,
+    },
+    /// Deliveries are sent once more.
+    ReplayStarted {
+        /// Identifies the replay.
+        id: String,
+        /// The first `endpoint_seq`.
+        from: u64,
+        /// The last `endpoint_seq`.
+        to: u64,
+        /// Which deliveries between them.
+        selection: Selection,
+    },
+    /// A replay was cancelled.
+    ReplayCancelled {
+        /// The replay.
+        id: String,
+    },
+    /// A delivery that waited is not attempted any more.
+    DeliveryAborted {
+        /// Which.
+        seq: u64,
+    },
+}
+
+/// Events that were scheduled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The service that wrote them.
+    pub service: String,
+    /// The positions of the events in its log, ascending.
+    pub positions: Vec<u64>,
+    /// The type of each.
+    pub types: Vec<String>,
+    /// The endpoints that they match.
+    pub matches: Vec<Match>,
+}
+
+/// Which of the scheduled events match an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// The endpoint.
+    pub endpoint_id: String,
+    /// The `endpoint_seq` of the first.
+    pub first_seq: u64,
+    /// Their indexes among the scheduled events, ascending.
+    pub indexes: Vec<u32>,
+}
+
+/// Deliveries that were attempted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempted {
+    /// Counts these events of the endpoint, from 1.
+    pub round: u64,
+    /// What was delivered: runs of numbers, by the first and the last of each.
+    pub delivered: Vec<(u64, u64)>,
+    /// What failed.
+    pub failures: Vec<Failure>,
+    /// What has to wait behind an earlier delivery of the same aggregate.
+    pub behind: Vec<(u64, String)>,
+    /// How far replays have got.
+    pub replays: Vec<ReplayProgress>,
+    /// The sequence of the record of the attempts; 0 when there is none.
+    pub record: u64,
+    /// Whether the endpoint is overloaded.
+    pub is_overloaded: bool,
+}
+
+/// An attempt that failed, and what follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which delivery.
+    pub seq: u64,
+    /// Counts its attempts, from 1.
+    pub attempt: u32,
+    /// What went wrong.
+    pub error_class: String,
+    /// The HTTP status; 0 without an answer.
+    pub status: u16,
+    /// When it is tried again; `None` when it is not.
+    pub due_at: Option<Timestamp>,
+    /// Whether the endpoint asked that it is not sent again.
+    pub is_aborted: bool,
+    /// The aggregate whose later events wait for it; empty where none do.
+    pub key: String,
+}
+
+/// What the sender of a command is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The endpoint from then on; `None` when there is none.
+    pub endpoint: Option<(String, Endpoint)>,
+    /// The `endpoint_seq` of the test delivery; 0 without one.
+    pub seq: u64,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The endpoint is new.
+    Created,
+    /// It is done.
+    Changed,
+    /// It was so already.
+    Unchanged,
+    /// There is one of that id.
+    Exists,
+    /// There is no such endpoint, replay or delivery.
+    Unknown,
+    /// It has another version than was expected.
+    OtherVersion,
+    /// There are as many already as there may be.
+    TooMany,
+    /// It is disabled, so that nothing can be sent to it.
+    Disabled,
+}
+
+impl Rules for Notify {
+    type State = State;
+
+    fn aggregate(event: &Event) -> Aggregate {
+        match event.fact {
+            Fact::Scheduled(_) => Aggregate::new("schedule", SCHEDULE),
+            _ => Aggregate::new("endpoint", &event.endpoint_id),
+        }
+    }
+
+    fn revision(state: &State, event: &Event) -> Revision {
+        let revision = match event.fact {
+            Fact::Scheduled(_) => {
+                state.schedule.get(&SCHEDULE.to_owned()).map(|schedule| schedule.revision)
+            }
+            _ => state.endpoints.get(&event.endpoint_id).map(|row| row.endpoint.revision),
+        };
+        revision.unwrap_or_default()
+    }
+
+    /// Events of one log are scheduled together: with one event, whatever their number.
+    fn merge(input: &mut Input, next: &Input) -> bool {
+        let (Input::Published(published), Input::Published(next)) = (input, next) else {
+            return false;
+        };
+        let is_merged = published.service == next.service;
+        if is_merged {
+            published.events.extend(next.events.iter().cloned());
+        }
+        is_merged
+    }
+
+    fn decide(&self, state: &State, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
+        match input {
+            Input::Command { endpoint_id, request } => {
+                decide::command(state, endpoint_id, request, now)
+            }
+            Input::Published(published) => {
+                Decision::events(Vec::from_iter(decide::published(state, published)))
+            }
+            Input::Attempted { endpoint_id, round } => {
+                Decision::events(decide::attempted(state, endpoint_id, round, now))
+            }
+        }
+    }
+
+    fn apply(state: &mut State, event: &Recorded<Event>) {
+        apply::apply(state, event);
+    }
+}

@@ -1,0 +1,594 @@
+//! The rules, given what happened, when something comes, then this follows. Each history also goes
+//! through the wire, and through rows that are read back from their documents.
+
+use std::time::Duration;
+
+use engine::Rules;
+use foldkit::{Projections, Random};
+use protocol::time::Timestamp;
+
+use super::{
+    endpoint::{Ledger, Ordering, Payload, Replay, ReplayState},
+    filter::Filter,
+    *,
+};
+use crate::store::{EndpointRow, FailureRow, FailureState, QueueRow, numbered};
+
+const START: i64 = 1_300_000_000_000;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(START + seconds * 1_000)
+}
+
+fn sealed(text: &str) -> SealedValue {
+    SealedValue { key_name: "key-1".to_owned(), ciphertext: text.into() }
+}
+
+fn settings(filters: &[&str], ordering: Ordering) -> Settings {
+    Settings {
+        url: "https://example.com/hooks".to_owned(),
+        event_types: filters.iter().map(|it| Filter::parse(it).expect("valid")).collect(),
+        description: String::new(),
+        ordering,
+        payload: Payload::Full,
+        max_per_second: None,
+        max_in_flight: None,
+        headers: Vec::new(),
+        retry_pauses_s: Vec::new(),
+    }
+}
+
+/// A service with its rows, whose clock is turned by hand.
+struct Rig {
+    projections: Projections<Notify>,
+    state: State,
+    number: u64,
+    now: Timestamp,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let mut state = State::default();
+        for rows in engine::State::tables(&mut state) {
+            rows.set_complete(true);
+        }
+        let projections = Projections::new(Notify);
+        Self { projections, state, number: 0, now: at(0) }
+    }
+
+    /// One endpoint `ep` that wants these events.
+    fn with(filters: &[&str], ordering: Ordering) -> Self {
+        let mut rig = Self::new();
+        rig.create("ep", filters, ordering);
+        rig
+    }
+
+    fn create(&mut self, id: &str, filters: &[&str], ordering: Ordering) {
+        let request =
+            Request::Create { settings: settings(filters, ordering), secret: sealed("first") };
+        assert_eq!(self.ask_of(id, request).0, Outcome::Created);
+    }
+
+    /// Handles an input, and yields the facts.
+    fn handle(&mut self, input: &Input) -> Vec<Fact> {
+        let decision = Notify.decide(&self.state, input, self.now);
+        for event in &decision.events {
+            self.number += 1;
+            let recorded = engine::Recorded {
+                id: protocol::id::EventId(uuid::Uuid::from_u128(self.number.into())),
+                shop: protocol::id::Shop::unknown(),
+                version: Notify::revision(&self.state, event).version + 1,
+                position: self.number,
+                time: self.now,
+                actor: None,
+                cause: engine::Cause::default(),
+                context: engine::Context::default(),
+                event: event.clone(),
+            };
+            Notify::apply(&mut self.state, &recorded);
+        }
+        let followed = self.projections.handle(input, self.now);
+        assert_eq!(followed, decision.events);
+        self.check();
+        followed.into_iter().map(|event| event.fact).collect()
+    }
+
+    /// What the ledger counts is what the rows say.
+    fn check(&self) {
+        let Some(row) = self.state.endpoints.get(&"ep".to_owned()) else { return };
+        let ledger = &row.endpoint.ledger;
+        let failures: Vec<_> = (1..=ledger.last_seq)
+            .filter_map(|seq| self.failure(seq).map(|row| row.state))
+            .collect();
+        let count = |state: &str| {
+            failures.iter().filter(|failure| failure.as_str() == state).count() as u64
+        };
+        assert_eq!(ledger.retrying(), count("retry_at"));
+        assert_eq!(ledger.behind, count("held_behind"));
+        assert_eq!(ledger.exhausted, count("exhausted"));
+        assert_eq!(ledger.aborted, count("aborted"));
+        assert!((1..=ledger.last_seq).all(|seq| {
+            !(ledger.attempted.contains(seq) && ledger.held.contains(seq))
+                && (self.failure(seq).is_none() || ledger.attempted.contains(seq))
+        }));
+    }
+
+    fn ask_of(&mut self, id: &str, request: Request) -> (Outcome, Vec<Fact>) {
+        let input = Input::Command { endpoint_id: id.to_owned(), request };
+        let decision = Notify.decide(&self.state, &input, self.now);
+        let answer = decision.answer.expect("it is answered");
+        let facts = self.handle(&input);
+        (answer.outcome, facts)
+    }
+
+    fn ask(&mut self, request: Request) -> Outcome {
+        self.ask_of("ep", request).0
+    }
+
+    fn publish(&mut self, events: &[(u64, &str)]) -> Vec<Fact> {
+        let events = events.iter().map(|(position, event_type)| PublishedEvent {
+            position: *position,
+            event_type: (*event_type).to_owned(),
+        });
+        let events = events.collect();
+        self.handle(&Input::Published(Published { service: "order", events }))
+    }
+
+    /// Publishes so many events that the endpoint wants.
+    fn publish_many(&mut self, count: u64) {
+        let first = self.ledger().last_seq + 1;
+        let events: Vec<_> = (first..first + count).map(|seq| (seq, "order.paid")).collect();
+        self.publish(&events);
+    }
+
+    fn attempt(&mut self, round: Round) -> Vec<Fact> {
+        self.handle(&Input::Attempted { endpoint_id: "ep".to_owned(), round })
+    }
+
+    fn deliver(&mut self, first: u64, last: u64) {
+        self.attempt(Round { delivered: vec![(first, last)], ..Round::default() });
+    }
+
+    fn fail(&mut self, seq: u64) -> Option<Timestamp> {
+        self.fail_with(Failed { seq, ..failed() })
+    }
+
+    fn fail_with(&mut self, failed: Failed) -> Option<Timestamp> {
+        let facts = self.attempt(Round { failed: vec![failed], ..Round::default() });
+        match facts.first() {
+            Some(Fact::Attempted(attempted)) => attempted.failures[0].due_at,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn row(&self) -> &EndpointRow {
+        self.state.endpoints.get(&"ep".to_owned()).expect("it exists")
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.row().endpoint.ledger
+    }
+
+    fn failure(&self, seq: u64) -> Option<&FailureRow> {
+        self.state.failures.get(&numbered("ep", seq))
+    }
+
+    fn state_of(&self, seq: u64) -> &'static str {
+        self.failure(seq).map_or("none", |row| row.state.as_str())
+    }
+
+    /// When something is due, in seconds from the start; `None` when nothing is.
+    fn due(&self) -> Option<i64> {
+        self.row().endpoint.due().map(|due| (due.millis() - START).max(0) / 1_000)
+    }
+
+    fn wait_for(&mut self, due: Option<Timestamp>) {
+        self.now = due.expect("it is tried again");
+    }
+}
+
+fn failed() -> Failed {
+    Failed {
+        seq: 0,
+        error_class: "status".to_owned(),
+        status: 500,
+        is_overloaded: false,
+        retry_after: None,
+        is_aborted: false,
+        key: String::new(),
+    }
+}
+
+fn scheduled(facts: &[Fact]) -> &Scheduled {
+    match facts {
+        [Fact::Scheduled(scheduled)] => scheduled,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_endpoint_numbers_what_it_wants_from_one_without_gaps() {
+    let mut rig = Rig::new();
+    rig.create("paid", &["order.paid"], Ordering::Parallel);
+    rig.create("all", &["*"], Ordering::Parallel);
+    rig.create("stock", &["inventory.*"], Ordering::Parallel);
+    let facts = rig.publish(&[(3, "order.placed"), (4, "order.paid"), (7, "order.paid")]);
+    let first = scheduled(&facts);
+    assert_eq!(first.positions, [3, 4, 7]);
+    let matched = |scheduled: &Scheduled| {
+        let matches = scheduled.matches.iter();
+        matches
+            .map(|it| (it.endpoint_id.clone(), it.first_seq, it.indexes.clone()))
+            .collect::<Vec<_>>()
+    };
+    let is = |id: &str, seq, indexes: &[u32]| (id.to_owned(), seq, indexes.to_vec());
+    assert_eq!(matched(first), [is("paid", 1, &[1, 2]), is("all", 1, &[0, 1, 2])]);
+    let facts = rig.publish(&[(8, "order.paid")]);
+    assert_eq!(matched(scheduled(&facts)), [is("paid", 3, &[0]), is("all", 4, &[0])]);
+}
+
+#[test]
+fn what_no_endpoint_wants_leaves_no_trace() {
+    let mut rig = Rig::with(&["order.paid"], Ordering::Parallel);
+    assert_eq!(rig.publish(&[(1, "order.placed")]), []);
+    let facts = rig.publish(&[(2, "order.placed"), (3, "order.paid"), (4, "order.placed")]);
+    assert_eq!(scheduled(&facts).positions, [3]);
+}
+
+#[test]
+fn an_endpoint_is_sent_what_is_published_after_it_was_created() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(3);
+    rig.create("late", &["*"], Ordering::Parallel);
+    let facts = rig.publish(&[(4, "order.paid")]);
+    let late = &scheduled(&facts).matches[1];
+    assert_eq!((&*late.endpoint_id, late.first_seq), ("late", 1));
+}
+
+#[test]
+fn delivered_through_a_number_is_one_run() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(100);
+    assert_eq!(rig.due(), Some(0));
+    rig.deliver(2, 60);
+    rig.deliver(1, 1);
+    rig.deliver(61, 100);
+    let ledger = rig.ledger();
+    assert_eq!(ledger.attempted.runs().collect::<Vec<_>>(), [(1, 100)]);
+    assert_eq!((ledger.delivered(), ledger.fresh(), ledger.window.len()), (100, 0, 0));
+    assert_eq!((rig.due(), rig.row().endpoint.operation("ep")), (None, None));
+}
+
+#[test]
+fn a_failed_delivery_is_tried_ten_times_and_holds_up_no_other() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(2);
+    for attempt in 1..=9 {
+        let due = rig.fail(1);
+        assert_eq!(rig.failure(1).expect("it failed").attempts, attempt);
+        assert_eq!(rig.due(), Some(0), "the second is not attempted");
+        rig.wait_for(due);
+    }
+    assert!(rig.now >= at(75 * 3_600), "75.6 hours");
+    assert_eq!(rig.fail(1), None);
+    assert_eq!(rig.state_of(1), "exhausted");
+    rig.deliver(2, 2);
+    assert_eq!((rig.ledger().exhausted, rig.ledger().delivered(), rig.due()), (1, 1, None));
+}
+
+#[test]
+fn a_retry_that_succeeds_leaves_no_trace() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(1);
+    let due = rig.fail(1);
+    assert_eq!(rig.row().endpoint.due(), due);
+    rig.deliver(1, 1);
+    assert_eq!((rig.state_of(1), rig.due(), rig.ledger().delivered()), ("none", None, 1));
+}
+
+#[test]
+fn what_the_endpoint_does_not_want_again_is_not_sent_again() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(1);
+    assert_eq!(rig.fail_with(Failed { seq: 1, is_aborted: true, ..failed() }), None);
+    assert_eq!((rig.state_of(1), rig.ledger().aborted), ("aborted", 1));
+}
+
+#[test]
+fn an_endpoint_that_is_gone_is_disabled() {
+    for reason in [DisabledReason::Gone, DisabledReason::Instructed] {
+        let mut rig = Rig::with(&["*"], Ordering::Parallel);
+        rig.publish_many(2);
+        let round = Round {
+            failed: vec![Failed { seq: 1, ..failed() }],
+            disable: Some(reason),
+            ..Round::default()
+        };
+        let facts = rig.attempt(round);
+        assert!(
+            matches!(&facts[1], Fact::Disabled { reason: is, .. } if *is == reason),
+            "{facts:?}"
+        );
+        assert_eq!((rig.row().endpoint.disabled, rig.due()), (Some(reason), None));
+    }
+}
+
+#[test]
+fn an_endpoint_that_only_fails_is_warned_and_then_disabled() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(10);
+    rig.fail(1);
+    rig.fail(2);
+    rig.now = at(61 * 3_600);
+    let facts =
+        rig.attempt(Round { failed: vec![Failed { seq: 3, ..failed() }], ..Round::default() });
+    assert_eq!(facts[1], Fact::FailureWarned { since: at(0) });
+    let facts =
+        rig.attempt(Round { failed: vec![Failed { seq: 4, ..failed() }], ..Round::default() });
+    assert_eq!(facts.len(), 1, "it is said once");
+    rig.now = at(120 * 3_600);
+    let facts =
+        rig.attempt(Round { failed: vec![Failed { seq: 5, ..failed() }], ..Round::default() });
+    assert!(
+        matches!(facts[1], Fact::Disabled { reason: DisabledReason::Failing, .. }),
+        "{facts:?}"
+    );
+}
+
+#[test]
+fn what_comes_while_an_endpoint_is_disabled_is_held_and_not_lost() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(2);
+    rig.deliver(1, 1);
+    assert_eq!(rig.ask(Request::Disable { note: String::new() }), Outcome::Changed);
+    rig.publish_many(3);
+    assert_eq!((rig.ledger().last_seq, rig.due()), (5, None));
+    assert_eq!(rig.ask(Request::Enable { deliver_held: false }), Outcome::Changed);
+    assert_eq!((rig.ledger().held.len(), rig.due()), (4, None));
+    rig.publish_many(1);
+    assert_eq!(rig.ledger().fresh_within(1, 9), [(6, 6)]);
+    let replay = |selection| Request::StartReplay { id: "r".into(), from: 0, to: 0, selection };
+    assert_eq!(rig.ask(replay(Selection::Missing)), Outcome::Changed);
+    assert_eq!(rig.ledger().fresh_within(1, 9), [(2, 6)]);
+    rig.deliver(2, 4);
+    assert_eq!(rig.ledger().replays[0].through, 4);
+    rig.deliver(5, 6);
+    assert_eq!(rig.ledger().replays[0].state, ReplayState::Done);
+}
+
+#[test]
+fn an_endpoint_that_is_enabled_can_be_sent_what_was_held() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.ask(Request::Disable { note: String::new() });
+    rig.publish_many(3);
+    rig.ask(Request::Enable { deliver_held: true });
+    assert_eq!(rig.ledger().fresh_within(1, 3), [(1, 3)]);
+    assert_eq!(rig.ledger().health.limit, 1, "one delivery at first");
+    rig.deliver(1, 1);
+    assert_eq!(rig.ledger().health.limit, 2);
+}
+
+#[test]
+fn nothing_is_sent_while_most_requests_fail_and_no_attempt_is_used_up() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(20);
+    let failures = (1..=10).map(|seq| Failed { seq, ..failed() }).collect();
+    rig.attempt(Round { failed: failures, ..Round::default() });
+    assert_eq!(rig.due(), Some(30), "neither what was not attempted nor the retries");
+    rig.now = at(30);
+    rig.deliver(11, 11);
+    assert_eq!(rig.due(), Some(0));
+    assert_eq!(rig.failure(1).expect("it failed").attempts, 1);
+}
+
+#[test]
+fn deliveries_in_order_wait_for_the_one_that_failed() {
+    let mut rig = Rig::with(&["*"], Ordering::Fifo);
+    rig.publish_many(3);
+    let due = rig.fail(1);
+    assert_eq!(rig.row().endpoint.due(), due, "the second waits for the first");
+    rig.wait_for(due);
+    rig.deliver(1, 1);
+    assert_eq!(rig.due(), Some(0));
+}
+
+#[test]
+fn deliveries_of_one_aggregate_wait_for_each_other_and_others_do_not() {
+    let mut rig = Rig::with(&["*"], Ordering::PerKey);
+    rig.publish_many(5);
+    let key = || "order-1".to_owned();
+    rig.fail_with(Failed { seq: 1, key: key(), ..failed() });
+    rig.attempt(Round {
+        delivered: vec![(4, 5)],
+        behind: vec![(2, key()), (3, key())],
+        ..Round::default()
+    });
+    assert_eq!(
+        [rig.state_of(1), rig.state_of(2), rig.state_of(3)],
+        ["retry_at", "held_behind", "held_behind"]
+    );
+    assert_eq!(rig.ledger().delivered(), 2);
+    rig.deliver(1, 1);
+    assert_eq!([rig.state_of(2), rig.state_of(3)], ["retry_at", "held_behind"]);
+    assert_eq!(rig.failure(2).map(|row| row.attempts), Some(0));
+    // The next one goes as well when the one before is given up.
+    assert_eq!(rig.ask(Request::AbortDelivery { seq: 2 }), Outcome::Changed);
+    assert_eq!([rig.state_of(2), rig.state_of(3)], ["aborted", "retry_at"]);
+    rig.deliver(3, 3);
+    assert_eq!(rig.state.queues.get(&"ep/order-1".to_owned()), None::<&QueueRow>);
+    assert_eq!(rig.due(), None);
+}
+
+#[test]
+fn what_comes_behind_a_delivery_that_has_just_succeeded_is_due_at_once() {
+    let mut rig = Rig::with(&["*"], Ordering::PerKey);
+    rig.publish_many(2);
+    rig.fail_with(Failed { seq: 1, key: "order-1".into(), ..failed() });
+    rig.attempt(Round {
+        delivered: vec![(1, 1)],
+        behind: vec![(2, "order-1".into())],
+        ..Round::default()
+    });
+    let state = rig.failure(2).map(|row| row.state);
+    assert_eq!(state, Some(FailureState::Retry { due: at(0) }));
+}
+
+#[test]
+fn an_old_secret_signs_for_a_day_and_there_are_ten_at_most() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    let rotate = |name: &str, hours| Request::RotateSecret {
+        secret: sealed(name),
+        keep_old: Duration::from_hours(hours),
+    };
+    assert_eq!(rig.ask(rotate("second", 24)), Outcome::Changed);
+    let signing = |rig: &Rig, now| {
+        let signing = rig.row().endpoint.signing(now).map(|it| it.ciphertext.clone());
+        signing.map(|text| String::from_utf8(text).expect("a text")).collect::<Vec<_>>()
+    };
+    assert_eq!(signing(&rig, at(24 * 3_600 - 1)), ["second", "first"]);
+    assert_eq!(signing(&rig, at(24 * 3_600)), ["second"]);
+    for number in 3..=10 {
+        assert_eq!(rig.ask(rotate(&number.to_string(), 24)), Outcome::Changed);
+    }
+    assert_eq!(signing(&rig, at(0)).len(), 10);
+    assert_eq!(rig.ask(rotate("one too many", 24)), Outcome::TooMany);
+    assert_eq!(rig.ask(rotate("the only one", 0)), Outcome::Changed);
+    assert_eq!(signing(&rig, at(0)), ["the only one"]);
+    rig.now = at(0);
+}
+
+#[test]
+fn a_change_that_was_made_for_another_version_changes_nothing() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    let change = |filter: &str, expected_version| Request::Change {
+        settings: settings(&[filter], Ordering::Parallel),
+        expected_version,
+    };
+    assert_eq!(rig.ask(change("*", Some(1))), Outcome::Unchanged);
+    assert_eq!(rig.ask(change("order.*", Some(1))), Outcome::Changed);
+    assert_eq!(rig.ask(change("stock.*", Some(1))), Outcome::OtherVersion);
+    rig.publish_many(3);
+    assert_eq!(rig.ask(change("stock.*", Some(2))), Outcome::Changed, "deliveries are no change");
+}
+
+#[test]
+fn a_deleted_endpoint_is_sent_nothing_and_its_id_is_not_given_out_again() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(3);
+    assert_eq!(rig.ask(Request::Delete), Outcome::Changed);
+    assert_eq!(rig.due(), None);
+    assert_eq!(rig.publish(&[(9, "order.paid")]), []);
+    assert_eq!(rig.ask(Request::Delete), Outcome::Unknown);
+    assert_eq!(rig.attempt(Round { delivered: vec![(1, 1)], ..Round::default() }), []);
+    let secret = sealed("x");
+    let create = Request::Create { settings: settings(&["*"], Ordering::Parallel), secret };
+    assert_eq!(rig.ask(create), Outcome::Exists);
+}
+
+#[test]
+fn a_test_delivery_has_a_number_like_any_other() {
+    let mut rig = Rig::with(&["order.paid"], Ordering::Parallel);
+    rig.publish_many(1);
+    assert_eq!(rig.ask_of("ep", Request::SendTest).1, [Fact::TestScheduled { seq: 2 }]);
+    rig.publish(&[(9, "order.paid")]);
+    assert_eq!(rig.ledger().last_seq, 3);
+    let run = &rig.ledger().window[1];
+    assert_eq!((&*run.service, run.position(2), run.position(3)), ("notify", Some(3), None));
+    rig.ask(Request::Disable { note: String::new() });
+    assert_eq!(rig.ask(Request::SendTest), Outcome::Disabled);
+}
+
+#[test]
+fn a_replay_goes_on_where_it_was_and_can_be_cancelled() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(10);
+    rig.deliver(1, 10);
+    let replay = |id: &str, from, to| Request::StartReplay {
+        id: id.into(),
+        from,
+        to,
+        selection: Selection::All,
+    };
+    assert_eq!(rig.ask(replay("a", 3, 99)), Outcome::Changed);
+    assert_eq!(rig.ask(replay("a", 3, 99)), Outcome::Unchanged);
+    assert_eq!(rig.ask(replay("none", 11, 0)), Outcome::Unknown);
+    assert_eq!(rig.due(), Some(0));
+    let progress = |through| ReplayProgress { id: "a".into(), through, sent: 3 };
+    rig.attempt(Round { delivered: vec![(3, 5)], replays: vec![progress(5)], ..Round::default() });
+    let Replay { through, to, sent, .. } = rig.ledger().replays[0].clone();
+    assert_eq!((through, to, sent), (5, 10, 3));
+    // What fails in a replay is tried again like anything that fails.
+    rig.fail(6);
+    assert_eq!(rig.ledger().delivered(), 9);
+    assert_eq!(rig.ask(Request::CancelReplay { id: "a".into() }), Outcome::Changed);
+    assert_eq!(rig.ask(Request::CancelReplay { id: "a".into() }), Outcome::Unchanged);
+    assert_eq!(rig.ask(Request::CancelReplay { id: "b".into() }), Outcome::Unknown);
+    assert!(rig.ledger().running_replays().next().is_none());
+}
+
+#[test]
+fn the_events_of_a_long_backlog_are_not_in_the_row_of_the_endpoint() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    for _ in 0..30 {
+        rig.publish_many(500);
+    }
+    let in_window: u64 = rig.ledger().window.iter().map(Run::len).sum();
+    assert_eq!((rig.ledger().last_seq, in_window), (15_000, 2_000));
+    let document = serde_json::to_string(rig.row()).expect("it serialises");
+    assert!(document.len() < 2_000, "{}", document.len());
+}
+
+#[test]
+fn a_thousand_deliveries_take_few_bytes_in_the_log() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    let types = ["order.placed", "order.paid", "order.paid", "order.shipped"];
+    let events: Vec<_> = (1..=500).map(|seq| (seq * 2, types[seq as usize % 4])).collect();
+    let facts = rig.publish(&events);
+    let bytes = |fact: &Fact| {
+        let event = Event { endpoint_id: "ep".into(), fact: fact.clone() };
+        <Notify as engine::Wire>::encode(&event).body.len()
+    };
+    assert!(bytes(&facts[0]) < 500 * 8, "{}", bytes(&facts[0]));
+    let facts = rig.attempt(Round { delivered: vec![(1, 500)], ..Round::default() });
+    assert!(bytes(&facts[0]) < 40, "{}", bytes(&facts[0]));
+}
+
+#[test]
+fn a_random_history_ends_in_the_same_rows_however_it_is_folded() {
+    for seed in 1..=40 {
+        let mut random = Random::new(seed);
+        let ordering = random.one_of(&[Ordering::Parallel, Ordering::PerKey, Ordering::Fifo]);
+        let mut rig = Rig::with(&["order.*"], ordering);
+        for step in 0..60 {
+            rig.now = at(step * 40);
+            let last = rig.ledger().last_seq;
+            let seq = random.below(last + 2) + 1;
+            let key = random.one_of(&["", "a", "b"]).to_owned();
+            match random.below(12) {
+                0..=3 => rig.publish_many(random.below(5) + 1),
+                4 | 5 if last > 0 => {
+                    let first = random.below(last) + 1;
+                    rig.deliver(first, (first + random.below(4)).min(last));
+                }
+                6 => {
+                    let is_aborted = random.below(4) == 0;
+                    let failed = Failed { seq, is_aborted, key, ..failed() };
+                    rig.attempt(Round { failed: vec![failed], ..Round::default() });
+                }
+                7 if !key.is_empty() && seq <= last => {
+                    rig.attempt(Round { behind: vec![(seq, key)], ..Round::default() });
+                }
+                8 => drop(rig.ask(Request::Disable { note: String::new() })),
+                9 => drop(rig.ask(Request::Enable { deliver_held: random.below(2) == 0 })),
+                10 => {
+                    let selection =
+                        random.one_of(&[Selection::Missing, Selection::Failed, Selection::All]);
+                    let id = format!("r{step}");
+                    rig.ask(Request::StartReplay { id, from: 0, to: seq, selection });
+                }
+                _ => drop(rig.ask(Request::AbortDelivery { seq })),
+            }
+        }
+        rig.projections.finish();
+    }
+}

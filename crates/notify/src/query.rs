@@ -1,0 +1,362 @@
+//! The questions that the service answers from its projection.
+
+use engine::{Queries, QueryError, Revision, StoreError, documents};
+use protocol::{id::Shop, time::Timestamp};
+use sqlx::AnyPool;
+
+use crate::{
+    Notify,
+    domain::{Endpoint, filter::Filter},
+    store::{EndpointRow, FailureRow, FailureState, RunRow, SCHEDULE, Schedule},
+};
+
+/// The most deliveries of a page.
+const MAX_PAGE: u32 = 1_000;
+/// The deliveries of a page, unless somebody says otherwise.
+const DEFAULT_PAGE: u32 = 100;
+/// The most deliveries that are looked at for one page of those that match a filter.
+const MAX_SCANNED: u64 = 20_000;
+
+/// What the service can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// An endpoint.
+    Endpoint {
+        /// Its id.
+        id: String,
+    },
+    /// The endpoints of the shop.
+    Endpoints,
+    /// Deliveries to an endpoint.
+    Deliveries {
+        /// Which.
+        range: Range,
+        /// The state that they have.
+        state: Option<String>,
+        /// The types of their events.
+        filter: Option<Filter>,
+        /// 1,000 at most; 0: 100.
+        limit: u32,
+    },
+    /// How many events matched an endpoint, and what became of them.
+    Proof(Range),
+}
+
+/// Deliveries to an endpoint, by `endpoint_seq`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// The endpoint.
+    pub id: String,
+    /// The first; 0: the first that there is.
+    pub from: u64,
+    /// The last; 0: the last that there is.
+    pub to: u64,
+}
+
+/// What a question finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// An endpoint, with its id.
+    Endpoint(Box<(String, Endpoint)>),
+    /// Endpoints, in the order of their creation.
+    Endpoints(Vec<(String, Endpoint)>),
+    /// Deliveries.
+    Deliveries {
+        /// By `endpoint_seq`.
+        deliveries: Vec<Delivery>,
+        /// From where the list goes on; 0 at the end.
+        next: u64,
+    },
+    /// How many events matched an endpoint, and what became of them.
+    Proof(Proof),
+}
+
+/// A delivery as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its `endpoint_seq`.
+    pub seq: u64,
+    /// The type of its event.
+    pub event_type: String,
+    /// The service that wrote the event.
+    pub service: String,
+    /// The position of the event in its log.
+    pub position: u64,
+    /// Its state, by name.
+    pub state: &'static str,
+    /// How many attempts have failed.
+    pub failed_attempts: u32,
+    /// When it is tried again.
+    pub due_at: Option<Timestamp>,
+    /// What went wrong last.
+    pub error_class: String,
+    /// The HTTP status of the last failure.
+    pub status: u16,
+    /// When it was scheduled.
+    pub scheduled_at: Timestamp,
+}
+
+/// See [`Question::Proof`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The first `endpoint_seq`.
+    pub from: u64,
+    /// The last `endpoint_seq`.
+    pub to: u64,
+    /// How many events matched.
+    pub matched: u64,
+    /// How many of them were sent at least once.
+    pub sent: u64,
+    /// How many of them the endpoint has accepted.
+    pub delivered: u64,
+    /// Some of those that it has not accepted.
+    pub open: Vec<Delivery>,
+    /// Whether there are more of those.
+    pub has_more: bool,
+}
+
+impl Queries for Notify {
+    async fn revision_of(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        kind: &str,
+        id: &str,
+    ) -> Result<Option<Revision>, QueryError> {
+        if kind == "schedule" {
+            let schedule = documents::get::<Schedule>(db, shop, SCHEDULE).await?;
+            return Ok(schedule.map(|schedule| schedule.revision));
+        }
+        let row = documents::get::<EndpointRow>(db, shop, id).await?;
+        Ok(row.map(|row| row.endpoint.revision))
+    }
+
+    async fn query(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        question: Question,
+    ) -> Result<Option<Found>, QueryError> {
+        match question {
+            Question::Endpoint { id } => {
+                let row = endpoint(db, shop, &id).await?;
+                Ok(row.map(|endpoint| Found::Endpoint(Box::new((id, endpoint)))))
+            }
+            Question::Endpoints => {
+                let ids = documents::get::<Schedule>(db, shop, SCHEDULE).await?.unwrap_or_default();
+                let mut endpoints = Vec::new();
+                for id in ids.endpoint_ids {
+                    endpoints.extend(endpoint(db, shop, &id).await?.map(|endpoint| (id, endpoint)));
+                }
+                Ok(Some(Found::Endpoints(endpoints)))
+            }
+            Question::Deliveries { range, state, filter, limit } => {
+                let Some(endpoint) = endpoint(db, shop, &range.id).await? else { return Ok(None) };
+                let limit = if limit == 0 { DEFAULT_PAGE } else { limit.min(MAX_PAGE) };
+                let wanted = Wanted { state: state.as_deref(), filter: filter.as_ref(), limit };
+                let found = deliveries(db, shop, &endpoint, &range, wanted).await?;
+                let (deliveries, next) = found;
+                Ok(Some(Found::Deliveries { deliveries, next }))
+            }
+            Question::Proof(range) => {
+                let Some(endpoint) = endpoint(db, shop, &range.id).await? else { return Ok(None) };
+                Ok(Some(Found::Proof(proof(db, shop, &endpoint, range).await?)))
+            }
+        }
+    }
+}
+
+async fn endpoint(db: &AnyPool, shop: &Shop, id: &str) -> Result<Option<Endpoint>, StoreError> {
+    let row = documents::get::<EndpointRow>(db, shop, id).await?;
+    Ok(row.map(|row| row.endpoint).filter(|endpoint| !endpoint.is_deleted))
+}
+
+/// Which deliveries are listed.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'a> {
+    state: Option<&'a str>,
+    filter: Option<&'a Filter>,
+    limit: u32,
+}
+
+/// A page of deliveries, and from where the list goes on.
+async fn deliveries(
+    db: &AnyPool,
+    shop: &Shop,
+    endpoint: &Endpoint,
+    range: &Range,
+    wanted: Wanted<'_>,
+) -> Result<(Vec<Delivery>, u64), StoreError> {
+    let last = endpoint.ledger.last_seq;
+    let to = if range.to == 0 { last } else { range.to.min(last) };
+    let (mut next, mut found) = (range.from.max(1), Vec::new());
+    let first = next;
+    while next <= to {
+        if found.len() >= wanted.limit as usize || next - first >= MAX_SCANNED {
+            return Ok((found, next));
+        }
+        let Some(row) = run_with(db, shop, &range.id, next).await? else { break };
+        let until = row.run.last().min(to).min(next + u64::from(MAX_PAGE) - 1);
+        let failures = failures(db, shop, &range.id, next, until).await?;
+        for seq in next..=until {
+            let failure = failures.iter().find(|failure| failure.seq == seq);
+            let Some(delivery) = delivery(endpoint, &row, seq, failure) else { continue };
+            let is_wanted = wanted.state.is_none_or(|state| state == delivery.state)
+                && wanted.filter.is_none_or(|filter| filter.matches(&delivery.event_type));
+            if is_wanted && found.len() < wanted.limit as usize {
+                found.push(delivery);
+            } else if is_wanted {
+                return Ok((found, seq));
+            }
+        }
+        next = until + 1;
+    }
+    Ok((found, 0))
+}
+
+fn delivery(
+    endpoint: &Endpoint,
+    row: &RunRow,
+    seq: u64,
+    failure: Option<&FailureRow>,
+) -> Option<Delivery> {
+    let ledger = &endpoint.ledger;
+    let state = match failure {
+        Some(failure) => failure.state.as_str(),
+        None if ledger.attempted.contains(seq) => "delivered",
+        None if ledger.held.contains(seq) || endpoint.disabled.is_some() => "held",
+        None => "pending",
+    };
+    let mut index = seq - row.run.first;
+    let event_type = row.types.iter().find(|(_, len)| {
+        let is_here = index < u64::from(*len);
+        index = index.saturating_sub(u64::from(*len));
+        is_here
+    });
+    Some(Delivery {
+        seq,
+        event_type: event_type?.0.clone(),
+        service: row.run.service.clone(),
+        position: row.run.position(seq)?,
+        state,
+        failed_attempts: failure.map_or(0, |failure| failure.attempts),
+        due_at: failure.and_then(|failure| match failure.state {
+            FailureState::Retry { due } => Some(due),
+            FailureState::Behind | FailureState::Exhausted | FailureState::Aborted => None,
+        }),
+        error_class: failure.map_or_else(String::new, |failure| failure.error_class.clone()),
+        status: failure.map_or(0, |failure| failure.status),
+        scheduled_at: row.at,
+    })
+}
+
+async fn proof(
+    db: &AnyPool,
+    shop: &Shop,
+    endpoint: &Endpoint,
+    range: Range,
+) -> Result<Proof, StoreError> {
+    let ledger = &endpoint.ledger;
+    let to = if range.to == 0 { ledger.last_seq } else { range.to.min(ledger.last_seq) };
+    let from = range.from.max(1);
+    if from > to {
+        let (open, has_more) = (Vec::new(), false);
+        return Ok(Proof { from, to, matched: 0, sent: 0, delivered: 0, open, has_more });
+    }
+    let attempted = ledger.attempted.len_within(from, to);
+    let (unsent, failed) = count_failures(db, shop, &range.id, from, to).await?;
+    let gaps = ledger.attempted.gaps(from, to);
+    // At most a page of what is open is looked at: failures, and what was not attempted.
+    let mut open = Vec::new();
+    let mut waiting: Vec<u64> =
+        failures(db, shop, &range.id, from, to).await?.iter().map(|failure| failure.seq).collect();
+    let most = MAX_PAGE as usize + 1;
+    waiting.extend(gaps.iter().flat_map(|(first, last)| *first..=*last).take(most));
+    waiting.sort_unstable();
+    let has_more = waiting.len() > MAX_PAGE as usize;
+    waiting.truncate(MAX_PAGE as usize);
+    let mut row: Option<RunRow> = None;
+    for seq in waiting {
+        if row.as_ref().is_none_or(|row| row.run.last() < seq || seq < row.run.first) {
+            row = run_with(db, shop, &range.id, seq).await?;
+        }
+        let failure = failures(db, shop, &range.id, seq, seq).await?;
+        let found = row.as_ref().and_then(|row| delivery(endpoint, row, seq, failure.first()));
+        open.extend(found);
+    }
+    Ok(Proof {
+        from,
+        to,
+        matched: to - from + 1,
+        sent: attempted.saturating_sub(unsent),
+        delivered: attempted.saturating_sub(failed),
+        open,
+        has_more,
+    })
+}
+
+/// The deliveries among which one is that were scheduled at once.
+pub(crate) async fn run_with(
+    db: &AnyPool,
+    shop: &Shop,
+    id: &str,
+    seq: u64,
+) -> Result<Option<RunRow>, StoreError> {
+    let row = sqlx::query(
+        "select key, document from run where shop = $1 and endpoint = $2 and last_seq >= $3 \
+         order by last_seq limit 1",
+    )
+    .bind(shop.as_str().to_owned())
+    .bind(id.to_owned())
+    .bind(seq as i64)
+    .fetch_optional(db)
+    .await?;
+    let row = row.map(|row| documents::read::<RunRow>(&row)).transpose()?.map(|(_, row)| row);
+    Ok(row.filter(|row| row.run.first <= seq))
+}
+
+/// What is not delivered of some deliveries though its turn has come; a page of it at most.
+async fn failures(
+    db: &AnyPool,
+    shop: &Shop,
+    id: &str,
+    from: u64,
+    to: u64,
+) -> Result<Vec<FailureRow>, StoreError> {
+    let rows = sqlx::query(
+        "select key, document from failure where shop = $1 and endpoint = $2 and seq >= $3 \
+         and seq <= $4 order by seq limit $5",
+    )
+    .bind(shop.as_str().to_owned())
+    .bind(id.to_owned())
+    .bind(from as i64)
+    .bind(to as i64)
+    .bind(i64::from(MAX_PAGE) + 1)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok(documents::read::<FailureRow>(row)?.1)).collect()
+}
+
+/// How many of some deliveries wait behind another without an attempt, and how many are not delivered
+/// though their turn has come.
+async fn count_failures(
+    db: &AnyPool,
+    shop: &Shop,
+    id: &str,
+    from: u64,
+    to: u64,
+) -> Result<(u64, u64), StoreError> {
+    use sqlx::Row as _;
+    let row = sqlx::query(
+        "select count(*) filter (where state = 'held_behind') as unsent, count(*) as failed \
+         from failure where shop = $1 and endpoint = $2 and seq >= $3 and seq <= $4",
+    )
+    .bind(shop.as_str().to_owned())
+    .bind(id.to_owned())
+    .bind(from as i64)
+    .bind(to as i64)
+    .fetch_one(db)
+    .await?;
+    let count = |name: &str| Ok::<_, StoreError>(row.try_get::<i64, _>(name)? as u64);
+    Ok((count("unsent")?, count("failed")?))
+}

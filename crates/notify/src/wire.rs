@@ -1,0 +1,167 @@
+//! Bytes to domain and back: the only file that sees protobuf.
+
+mod facts;
+mod questions;
+mod settings;
+
+use engine::{Encoded, Wire, WireError};
+use events::{
+    names::{PUBLIC_EVENTS, event_name},
+    proto::{
+        self, AnswerBody, answer_body, command::Body as Command, event::Body, notify,
+        notify::change_webhooks::Request as Asked,
+    },
+};
+use prost::Message;
+use protocol::id::ParseError;
+
+use crate::{
+    Notify,
+    domain::{Answer, Event, Input, Outcome, Published, PublishedEvent, Request},
+    query::{Found, Question},
+};
+
+/// The most characters of a note or a description.
+const MAX_TEXT_LENGTH: usize = 500;
+/// The most characters of an id.
+const MAX_ID_LENGTH: usize = 64;
+
+impl Wire for Notify {
+    type Input = Input;
+    type Event = Event;
+    type Answer = Answer;
+    type Question = Question;
+    type Found = Found;
+
+    fn command(payload: &[u8]) -> Result<Input, WireError> {
+        let command = proto::Command::decode(payload)?;
+        match command.body.ok_or(WireError::Missing("body"))? {
+            Command::ChangeWebhooks(notify::ChangeWebhooks { endpoint_id, request }) => {
+                let request = request.ok_or(WireError::Missing("request"))?;
+                Ok(Input::Command { endpoint_id: id(&endpoint_id)?, request: asked(request)? })
+            }
+            other => Err(WireError::Unexpected(events::names::command_name(&other).1)),
+        }
+    }
+
+    fn foreign(payload: &[u8]) -> Result<Input, WireError> {
+        let event = proto::Event::decode(payload)?;
+        let body = event.body.as_ref().ok_or(WireError::Missing("body"))?;
+        let name = event_name(body).ok_or(WireError::Missing("kind"))?;
+        let service = service(body).ok_or(WireError::Unexpected(name))?;
+        let published =
+            PublishedEvent { position: event.position, event_type: format!("{service}.{name}") };
+        Ok(Input::Published(Published { service, events: vec![published] }))
+    }
+
+    fn encode(event: &Event) -> Encoded {
+        let kind = Some(facts::encode(&event.fact));
+        let body = Body::Notify(notify::NotifyEvent { kind });
+        let name = event_name(&body).unwrap_or_default();
+        let envelope = proto::Event { body: Some(body), ..Default::default() };
+        Encoded::new(name, envelope.encode_to_vec())
+    }
+
+    fn decode(payload: &[u8]) -> Result<Event, WireError> {
+        let event = proto::EventFact::decode(payload)?;
+        match event.body.ok_or(WireError::Missing("body"))? {
+            Body::Notify(notify::NotifyEvent { kind: Some(kind) }) => {
+                let fact = facts::decode(kind)?;
+                let endpoint_id = match fact {
+                    crate::domain::Fact::Scheduled(_) => String::new(),
+                    _ => event.aggregate_id,
+                };
+                Ok(Event { endpoint_id, fact })
+            }
+            _ => Err(WireError::Unexpected("an event that is not of webhooks")),
+        }
+    }
+
+    fn encode_answer(answer: &Answer) -> Vec<u8> {
+        use notify::EndpointResult as Result;
+        let result = match answer.outcome {
+            Outcome::Created => Result::Created,
+            Outcome::Changed => Result::Changed,
+            Outcome::Unchanged => Result::Unchanged,
+            Outcome::Exists => Result::Exists,
+            Outcome::Unknown => Result::Unknown,
+            Outcome::OtherVersion => Result::OtherVersion,
+            Outcome::TooMany => Result::TooMany,
+            Outcome::Disabled => Result::Disabled,
+        };
+        let endpoint =
+            answer.endpoint.as_ref().map(|(id, endpoint)| questions::endpoint(id, endpoint));
+        let answer = notify::ChangeWebhooksAnswer {
+            result: result.into(),
+            endpoint,
+            endpoint_seq: answer.seq,
+        };
+        AnswerBody { answer: Some(answer_body::Answer::ChangeWebhooks(answer)) }.encode_to_vec()
+    }
+
+    fn question(payload: &[u8]) -> Result<Question, WireError> {
+        questions::decode(payload)
+    }
+
+    fn encode_found(found: Found) -> Vec<u8> {
+        questions::encode(found)
+    }
+}
+
+/// The service that wrote an event, when its events are public.
+fn service(body: &Body) -> Option<&'static str> {
+    let name = match body {
+        Body::Catalog(_) => "catalog",
+        Body::Inventory(_) => "inventory",
+        Body::Order(_) => "order",
+        Body::Payment(_) => "payment",
+        Body::ShopEvent(_) => "shop",
+        Body::Engine(_) | Body::Notify(_) => return None,
+    };
+    PUBLIC_EVENTS.iter().map(|(service, _)| *service).find(|service| *service == name)
+}
+
+fn asked(request: Asked) -> Result<Request, WireError> {
+    Ok(match request {
+        Asked::Create(create) => Request::Create {
+            settings: settings::parse(create.settings)?,
+            secret: settings::sealed(create.secret)?,
+        },
+        Asked::Change(change) => Request::Change {
+            settings: settings::parse(change.settings)?,
+            expected_version: change.expected_version,
+        },
+        Asked::Disable(disable) => Request::Disable { note: text("note", disable.note)? },
+        Asked::Enable(enable) => Request::Enable { deliver_held: enable.deliver_held },
+        Asked::Delete(notify::DeleteEndpoint {}) => Request::Delete,
+        Asked::RotateSecret(rotate) => Request::RotateSecret {
+            secret: settings::sealed(rotate.secret)?,
+            keep_old: std::time::Duration::from_secs(rotate.keep_old_s.into()),
+        },
+        Asked::SendTest(notify::SendTest {}) => Request::SendTest,
+        Asked::StartReplay(replay) => Request::StartReplay {
+            selection: facts::selection(replay.selection())?,
+            id: id(&replay.replay_id)?,
+            from: replay.from,
+            to: replay.to,
+        },
+        Asked::CancelReplay(cancel) => Request::CancelReplay { id: id(&cancel.replay_id)? },
+        Asked::AbortDelivery(abort) => Request::AbortDelivery { seq: abort.endpoint_seq },
+    })
+}
+
+/// An id: letters, digits, hyphens and underscores.
+fn id(text: &str) -> Result<String, ParseError> {
+    let is_id = (1..=MAX_ID_LENGTH).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let rule = "must be 1 to 64 letters, digits, hyphens and underscores";
+    if is_id { Ok(text.to_owned()) } else { Err(ParseError::new("id", rule, text)) }
+}
+
+fn text(what: &'static str, text: String) -> Result<String, ParseError> {
+    if text.chars().count() > MAX_TEXT_LENGTH || text.chars().any(char::is_control) {
+        let rule = "must be at most 500 characters without control characters";
+        return Err(ParseError::new(what, rule, &text));
+    }
+    Ok(text)
+}

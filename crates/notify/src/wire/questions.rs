@@ -1,0 +1,124 @@
+//! Questions to the service, and what they find.
+
+use engine::WireError;
+use events::proto::notify::{self, notify_question::Question as Asked};
+use prost::Message;
+
+use super::{facts, id, settings};
+use crate::{
+    domain::{
+        Endpoint,
+        endpoint::{Replay, ReplayState},
+        filter::Filter,
+    },
+    query::{Delivery, Found, Question, Range},
+};
+
+/// Reads a question.
+pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
+    let asked = notify::NotifyQuestion::decode(payload)?.question;
+    Ok(match asked.ok_or(WireError::Missing("question"))? {
+        Asked::GetEndpoint(it) => Question::Endpoint { id: id(&it.endpoint_id)? },
+        Asked::ListEndpoints(notify::ListEndpoints {}) => Question::Endpoints,
+        Asked::ListDeliveries(it) => Question::Deliveries {
+            range: Range { id: id(&it.endpoint_id)?, from: it.from, to: it.to },
+            state: Some(it.state).filter(|state| !state.is_empty()),
+            filter: match &*it.event_type {
+                "" => None,
+                filter => Some(Filter::parse(filter)?),
+            },
+            limit: it.limit,
+        },
+        Asked::GetProof(it) => {
+            Question::Proof(Range { id: id(&it.endpoint_id)?, from: it.from, to: it.to })
+        }
+    })
+}
+
+/// Writes what a question has found.
+pub(super) fn encode(found: Found) -> Vec<u8> {
+    match found {
+        Found::Endpoint(row) => endpoint(&row.0, &row.1).encode_to_vec(),
+        Found::Endpoints(rows) => {
+            let endpoints = rows.iter().map(|(id, row)| endpoint(id, row)).collect();
+            notify::Endpoints { endpoints }.encode_to_vec()
+        }
+        Found::Deliveries { deliveries, next } => {
+            let deliveries = deliveries.into_iter().map(delivery).collect();
+            notify::Deliveries { deliveries, next }.encode_to_vec()
+        }
+        Found::Proof(proof) => notify::Proof {
+            from: proof.from,
+            to: proof.to,
+            matched: proof.matched,
+            sent: proof.sent,
+            delivered: proof.delivered,
+            open: proof.open.into_iter().map(delivery).collect(),
+            has_more: proof.has_more,
+        }
+        .encode_to_vec(),
+    }
+}
+
+fn delivery(delivery: Delivery) -> notify::Delivery {
+    notify::Delivery {
+        endpoint_seq: delivery.seq,
+        event_type: delivery.event_type,
+        service: delivery.service,
+        position: delivery.position,
+        state: delivery.state.to_owned(),
+        failed_attempts: delivery.failed_attempts,
+        due_at: delivery.due_at.map(Into::into),
+        error_class: delivery.error_class,
+        status: delivery.status.into(),
+        scheduled_at: Some(delivery.scheduled_at.into()),
+    }
+}
+
+/// Writes an endpoint.
+pub(super) fn endpoint(id: &str, endpoint: &Endpoint) -> notify::Endpoint {
+    let ledger = &endpoint.ledger;
+    let (fresh, held) = (ledger.fresh(), ledger.held.len());
+    let (pending, held) = match endpoint.disabled {
+        Some(_) => (0, held + fresh),
+        None => (fresh, held),
+    };
+    notify::Endpoint {
+        id: id.to_owned(),
+        settings: Some(settings::write(&endpoint.settings)),
+        disabled: endpoint.disabled.map_or(0, |reason| facts::write_reason(reason).into()),
+        version: endpoint.settings_version,
+        created_at: Some(endpoint.created_at.into()),
+        updated_at: Some(endpoint.updated_at.into()),
+        secrets: endpoint.secrets.len() as u32,
+        last_seq: ledger.last_seq,
+        attempted_through: ledger.attempted.through(),
+        delivered: ledger.delivered(),
+        pending,
+        held,
+        retrying: ledger.retrying() + ledger.behind,
+        exhausted: ledger.exhausted,
+        aborted: ledger.aborted,
+        failing_since: ledger.health.failing.as_ref().map(|failing| failing.since.into()),
+        paused_until: ledger.health.paused_until.map(Into::into),
+        replays: ledger.replays.iter().map(replay).collect(),
+    }
+}
+
+fn replay(replay: &Replay) -> notify::Replay {
+    let state = match replay.state {
+        ReplayState::Running => "running",
+        ReplayState::Done => "done",
+        ReplayState::Cancelled => "cancelled",
+    };
+    notify::Replay {
+        id: replay.id.clone(),
+        from: replay.from,
+        to: replay.to,
+        selection: facts::write_selection(replay.selection).into(),
+        through: replay.through,
+        sent: replay.sent,
+        state: state.to_owned(),
+        started_at: Some(replay.started_at.into()),
+    }
+}

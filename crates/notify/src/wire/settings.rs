@@ -1,0 +1,129 @@
+//! The settings of an endpoint, and sealed values.
+
+use engine::WireError;
+use events::proto::notify;
+use protocol::id::ParseError;
+
+use super::text;
+use crate::domain::{
+    SealedValue, Settings,
+    endpoint::{Header, Ordering, Payload},
+    filter::Filter,
+    schedule::{MAX_RETRIES, MAX_SCHEDULE_S, MIN_PAUSE_S},
+};
+
+/// The longest URL.
+const MAX_URL_LENGTH: usize = 2_000;
+/// The most filters of types.
+const MAX_EVENT_TYPES: usize = 100;
+/// The most headers.
+const MAX_HEADERS: usize = 20;
+/// The most bytes of a sealed value.
+const MAX_SEALED_BYTES: usize = 4_096;
+/// The most deliveries in a second that can be asked for.
+const MAX_PER_SECOND: u32 = 100_000;
+/// The most deliveries under way that can be asked for.
+const MAX_IN_FLIGHT: u32 = 64;
+
+/// Reads settings of a command, each of which must be valid.
+pub(super) fn parse(settings: Option<notify::EndpointSettings>) -> Result<Settings, WireError> {
+    let settings = read(settings)?;
+    let in_range = |range: std::ops::RangeInclusive<u32>, value: Option<u32>, what| match value {
+        Some(value) if !range.contains(&value) => {
+            Err(ParseError::new(what, "is out of range", &value.to_string()))
+        }
+        _ => Ok(()),
+    };
+    in_range(1..=MAX_PER_SECOND, settings.max_per_second, "max_per_second")?;
+    in_range(1..=MAX_IN_FLIGHT, settings.max_in_flight, "max_in_flight")?;
+    if settings.url.is_empty() || settings.url.len() > MAX_URL_LENGTH {
+        return Err(ParseError::new("url", "must have 1 to 2,000 characters", &settings.url).into());
+    }
+    if settings.event_types.is_empty() || settings.event_types.len() > MAX_EVENT_TYPES {
+        return Err(ParseError::new("event_types", "must be 1 to 100 filters", "").into());
+    }
+    if settings.headers.len() > MAX_HEADERS {
+        return Err(ParseError::new("headers", "must be at most 20", "").into());
+    }
+    let pauses = &settings.retry_pauses_s;
+    let is_schedule = pauses.len() <= MAX_RETRIES
+        && pauses.iter().all(|pause| *pause >= MIN_PAUSE_S)
+        && pauses.iter().map(|pause| u64::from(*pause)).sum::<u64>() <= u64::from(MAX_SCHEDULE_S);
+    if !is_schedule {
+        let rule = "must be at most 23 pauses of 5 s or more, and 8 days together";
+        return Err(ParseError::new("retry_pauses_s", rule, "").into());
+    }
+    Ok(Settings { description: text("description", settings.description)?, ..settings })
+}
+
+/// Reads settings as they are in the log.
+pub(super) fn read(settings: Option<notify::EndpointSettings>) -> Result<Settings, WireError> {
+    let settings = settings.ok_or(WireError::Missing("settings"))?;
+    let ordering = match settings.ordering() {
+        notify::Ordering::Unspecified | notify::Ordering::Parallel => Ordering::Parallel,
+        notify::Ordering::PerKey => Ordering::PerKey,
+        notify::Ordering::Fifo => Ordering::Fifo,
+    };
+    let payload = match settings.payload() {
+        notify::Payload::Unspecified | notify::Payload::Full => Payload::Full,
+        notify::Payload::Thin => Payload::Thin,
+    };
+    let filters = settings.event_types.iter().map(|filter| Filter::parse(filter));
+    let headers = settings.headers.into_iter().map(|header| {
+        Ok::<_, WireError>(Header { name: header.name, value: sealed(header.value)? })
+    });
+    Ok(Settings {
+        event_types: filters.collect::<Result<_, _>>()?,
+        headers: headers.collect::<Result<_, _>>()?,
+        url: settings.url,
+        description: settings.description,
+        ordering,
+        payload,
+        max_per_second: settings.max_per_second,
+        max_in_flight: settings.max_in_flight,
+        retry_pauses_s: settings.retry_pauses_s,
+    })
+}
+
+/// Reads a sealed value.
+pub(super) fn sealed(value: Option<notify::SealedValue>) -> Result<SealedValue, WireError> {
+    let notify::SealedValue { key_name, ciphertext } =
+        value.ok_or(WireError::Missing("sealed value"))?;
+    if ciphertext.len() > MAX_SEALED_BYTES {
+        return Err(ParseError::new("sealed value", "must have at most 4,096 bytes", "").into());
+    }
+    Ok(SealedValue { key_name, ciphertext })
+}
+
+pub(super) fn write_sealed(value: &SealedValue) -> notify::SealedValue {
+    let SealedValue { key_name, ciphertext } = value.clone();
+    notify::SealedValue { key_name, ciphertext }
+}
+
+/// Writes settings.
+pub(super) fn write(settings: &Settings) -> notify::EndpointSettings {
+    let ordering = match settings.ordering {
+        Ordering::Parallel => notify::Ordering::Parallel,
+        Ordering::PerKey => notify::Ordering::PerKey,
+        Ordering::Fifo => notify::Ordering::Fifo,
+    };
+    let payload = match settings.payload {
+        Payload::Full => notify::Payload::Full,
+        Payload::Thin => notify::Payload::Thin,
+    };
+    let headers = settings.headers.iter().map(|header| notify::Header {
+        name: header.name.clone(),
+        value: Some(write_sealed(&header.value)),
+    });
+    notify::EndpointSettings {
+        url: settings.url.clone(),
+        event_types: settings.event_types.iter().map(ToString::to_string).collect(),
+        description: settings.description.clone(),
+        ordering: ordering.into(),
+        payload: payload.into(),
+        max_per_second: settings.max_per_second,
+        max_in_flight: settings.max_in_flight,
+        headers: headers.collect(),
+        retry_pauses_s: settings.retry_pauses_s.clone(),
+    }
+}
