@@ -15,7 +15,7 @@ use node::{
 };
 use protocol::id::Shop;
 
-use crate::shops::Shops;
+use crate::{shops::Shops, webhooks::Webhooks};
 
 /// What the commands say that start a nats-server of their own.
 const NATS_SERVER: &str = "Environment:\n  NATS_SERVER  The nats-server to start, 2.12 or newer \
@@ -70,6 +70,9 @@ pub(crate) enum Command {
     /// Create, show, change, suspend and resume shops
     #[command(subcommand)]
     Shops(Shops),
+    /// Receive webhooks
+    #[command(subcommand)]
+    Webhooks(Webhooks),
     /// Compare the streams with their definitions, or change them
     #[command(subcommand)]
     Streams(Streams),

@@ -4,6 +4,7 @@
 //! - `admin`: what an operator does: rebuild, verify, parked inputs, streams;
 //! - `payments`: what an operator does about payments that do not come to an end;
 //! - `shops`: what an operator does with shops;
+//! - `webhooks`: receiving webhooks on this machine;
 //! - the crate `node`: settings, and running services;
 //! - the crate `lab`: demo, benchmark, replay.
 
@@ -11,6 +12,7 @@ mod admin;
 mod cli;
 mod payments;
 mod shops;
+mod webhooks;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
@@ -107,6 +109,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Positions(_)
         | Command::Payments(_)
         | Command::Shops(_)
+        | Command::Webhooks(_)
         | Command::Streams(_) => "info,async_nats=warn",
         Command::Replay(_) | Command::Bench(_) => "warn",
         // Connections are lost on purpose.
@@ -140,6 +143,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Positions(what) => admin::print_positions(&settings, &what).await?,
         Command::Payments(what) => payments::run(&settings, &what).await?,
         Command::Shops(what) => shops::print_shops(&settings, &what).await?,
+        Command::Webhooks(what) => webhooks::run(what).await?,
         Command::Streams(what) => admin::print_streams(&settings, what).await?,
         Command::Replay(Replay::Retail(options)) => {
             return Box::pin(replay::run(&settings, options)).await;

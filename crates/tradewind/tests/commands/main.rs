@@ -8,3 +8,4 @@ mod rig;
 mod routes;
 mod settings;
 mod shops;
+mod webhooks;
