@@ -16,6 +16,8 @@ pub struct Figures {
     pub telemetry: Option<Measured<TelemetryCost>>,
     /// What the load of one shop costs another, if that was measured.
     pub fairness: Option<Measured<Fairness>>,
+    /// What the sender of webhooks does alone, if that was measured.
+    pub webhooks_http: Option<Measured<WebhooksHttp>>,
     /// How long everything took.
     pub seconds: f64,
 }
@@ -60,6 +62,7 @@ impl Figures {
         !self.setups.iter().any(|(_, measured)| measured.has_failed())
             && !self.telemetry.as_ref().is_some_and(Measured::has_failed)
             && !self.fairness.as_ref().is_some_and(Measured::has_failed)
+            && !self.webhooks_http.as_ref().is_some_and(Measured::has_failed)
     }
 }
 
@@ -232,6 +235,37 @@ pub struct Fairness {
     pub orders_accepted: u64,
     /// Another shop places orders in another installation on the same machine.
     pub orders_apart: Latency,
+}
+
+/// What the sender of webhooks does alone, to a receiver in the same process.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct WebhooksHttp {
+    /// Over connections that stay open.
+    pub keep_alive: Deliveries,
+    /// The same requests by an HTTP client that signs and vets nothing.
+    pub bare: Deliveries,
+    /// With a new connection for each delivery.
+    pub new_connections: Deliveries,
+}
+
+/// Deliveries, as fast as possible.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Deliveries {
+    /// So many.
+    pub count: u64,
+    /// For each second.
+    pub per_s: f64,
+    /// Milliseconds of the processors for each, of sender and receiver together; absent where the
+    /// system does not say.
+    pub cpu_ms: Option<f64>,
+}
+
+impl Deliveries {
+    /// So many in that time, with that much time of the processors.
+    pub(super) fn new(count: u64, took: Duration, cpu: Option<Duration>) -> Self {
+        let cpu_ms = cpu.map(|cpu| cpu.as_secs_f64() * 1_000.0 / count as f64);
+        Self { count, per_s: rate(count, took), cpu_ms }
+    }
 }
 
 fn millis(latencies: &Latencies, percentile: f64) -> f64 {

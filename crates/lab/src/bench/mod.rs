@@ -8,6 +8,7 @@
 //! - `measure`: the parts, one after the other, in one setup;
 //! - `telemetry`: what traces and metrics cost;
 //! - `fairness`: what the load of one shop costs another;
+//! - `webhooks`: what the sender of webhooks does alone;
 //! - `figures`, `report`: what was measured, beside what is expected; as tables or as JSON.
 //!
 //! Nothing here fails for being slow; it fails when something is lost.
@@ -22,6 +23,7 @@ mod report;
 mod setup;
 mod shop;
 mod telemetry;
+mod webhooks;
 
 use std::{
     path::PathBuf,
@@ -82,6 +84,9 @@ pub struct Options {
     /// The number of rounds of runs, without and with telemetry, whose throughput is compared
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
+    /// The number of webhooks that are delivered to one receiver
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1_000..))]
+    pub deliveries: u32,
     /// The folder for all data of the benchmark; made if it is missing, emptied at each run
     #[arg(long, value_name = "FOLDER", default_value = ".data/bench")]
     pub data: PathBuf,
@@ -109,6 +114,8 @@ pub enum Part {
     Telemetry,
     /// What the load of one shop costs another
     Fairness,
+    /// What the sender of webhooks does alone, to a receiver on this machine
+    WebhooksHttp,
 }
 
 /// How figures are printed.
@@ -153,7 +160,13 @@ impl Options {
     /// The same with the load that `--quick` leaves.
     fn scaled(mut self) -> Self {
         if self.quick {
-            for load in [&mut self.sagas, &mut self.orders, &mut self.lines, &mut self.seconds] {
+            for load in [
+                &mut self.sagas,
+                &mut self.orders,
+                &mut self.lines,
+                &mut self.seconds,
+                &mut self.deliveries,
+            ] {
                 *load = load.div_ceil(QUICK_DIVISOR);
             }
             self.rounds = self.rounds.div_ceil(2);
@@ -205,6 +218,9 @@ async fn measure(environment: &Environment, options: &Options) -> Result<Figures
     }
     if options.measures(Part::Fairness) {
         figures.fairness = Some(attempt(fairness::measure(environment, options)).await);
+    }
+    if options.measures(Part::WebhooksHttp) {
+        figures.webhooks_http = Some(attempt(webhooks::measure(options)).await);
     }
     figures.seconds = started.elapsed().as_secs_f64();
     Ok(figures)

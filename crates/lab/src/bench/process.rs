@@ -97,8 +97,7 @@ impl ServiceProcess {
     /// The time that processors have spent on it so far, in ticks of the kernel; `None` where the
     /// system does not say.
     pub(super) fn cpu_ticks(&self) -> Option<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).ok()?;
-        cpu_ticks(&stat)
+        cpu_ticks_of(&self.pid()?.to_string())
     }
 
     /// Stops the services, which finish what they have begun.
@@ -111,6 +110,16 @@ impl ServiceProcess {
         ensure!(status.success(), "the services ended with {status}");
         Ok(())
     }
+}
+
+/// The same for this process.
+pub(super) fn own_cpu_ticks() -> Option<u64> {
+    cpu_ticks_of("self")
+}
+
+fn cpu_ticks_of(process: &str) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    cpu_ticks(&stat)
 }
 
 /// The sum of `utime` and `stime`. The name of the program, in brackets, may contain anything.

@@ -112,3 +112,14 @@ async fn the_cost_of_telemetry_and_of_another_shop_is_measured() {
     positive(fairness, "/beside_orders/accepted_p99_ms");
     positive(fairness, "/orders_accepted");
 }
+
+#[tokio::test]
+async fn the_sender_of_webhooks_is_measured_alone() {
+    let report = bench("--only webhooks-http --deliveries 2000").await;
+    assert_eq!(report["setups"].as_array().map(Vec::len), Some(0), "{report:#}");
+    let figures = &report["webhooks_http"]["figures"];
+    for path in ["/keep_alive/per_s", "/bare/per_s", "/new_connections/per_s"] {
+        positive(figures, path);
+    }
+    assert_eq!(figures["keep_alive"]["count"], 2_000);
+}
