@@ -24,6 +24,7 @@ use tracing::Span;
 use crate::{
     fields::{Errors, Fields, Path, code, object, text},
     json::Node,
+    known_shops::ShopFacts,
     position::SeenPositions,
     problem::{Code, FieldError, Problem},
     services::Page,
@@ -51,6 +52,8 @@ static PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(crate) struct RequestContext {
     /// The shop that it is about.
     pub(crate) shop: Shop,
+    /// What is known of the shop.
+    pub(crate) shop_facts: ShopFacts,
     /// How much of the services' logs its client has seen.
     pub(crate) seen: SeenPositions,
     /// How long the client waits for the order that it places to be paid or cancelled.
@@ -77,6 +80,7 @@ impl FromRequestParts<Arc<AppState>> for RequestContext {
         let trace = parts.extensions.get::<TraceContext>().cloned();
         Ok(Self {
             shop,
+            shop_facts: parts.extensions.get().copied().unwrap_or_default(),
             seen,
             wait: prefer_wait(&parts.headers),
             received: Instant::now(),
@@ -393,6 +397,7 @@ mod tests {
     fn the_same_key_with_another_request_has_another_fingerprint() {
         let context = |key: Option<&str>| RequestContext {
             shop: Shop::parse("acme").unwrap(),
+            shop_facts: ShopFacts::default(),
             seen: SeenPositions::default(),
             wait: None,
             received: Instant::now(),
@@ -430,6 +435,7 @@ mod tests {
     fn a_part_of_a_request_has_an_id_that_no_key_has() {
         let context = |key: &str| RequestContext {
             shop: Shop::parse("acme").unwrap(),
+            shop_facts: ShopFacts::default(),
             seen: SeenPositions::default(),
             wait: None,
             received: Instant::now(),

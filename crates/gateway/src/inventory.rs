@@ -146,7 +146,10 @@ impl Upload for Stock {
         }
     }
 
-    fn command(lines: Vec<proto::inventory::StockDocument>) -> proto::command::Body {
+    fn command(
+        _context: &RequestContext,
+        lines: Vec<proto::inventory::StockDocument>,
+    ) -> proto::command::Body {
         proto::command::Body::RecordStock(proto::inventory::RecordStock { lines })
     }
 
@@ -235,7 +238,7 @@ fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> 
     let location = fields.optional("location", text(Location::parse));
     Some(proto::inventory::StockDocument {
         sku: sku?.into(),
-        location: location.unwrap_or_else(Location::main).into(),
+        location: location.map(Location::into).unwrap_or_default(),
         document: Some(proto::inventory::Document {
             connector: connector?.into(),
             id: document?.into(),
@@ -344,7 +347,7 @@ mod tests {
             fields::line(count, Stock::read),
             Ok(proto::inventory::StockDocument {
                 sku: "A".into(),
-                location: "main".into(),
+                location: String::new(),
                 document: document("D1", 7),
                 change: Some(Change::Count(0)),
                 expected: None,
@@ -391,7 +394,7 @@ mod tests {
             fields::line(issue, Stock::read),
             Ok(proto::inventory::StockDocument {
                 sku: "A".into(),
-                location: "main".into(),
+                location: String::new(),
                 document: Some(proto::inventory::Document {
                     connector: "erp".into(),
                     id: "GI-1".into(),

@@ -35,6 +35,8 @@ pub(crate) enum Code {
     TotalOutOfRange,
     TotalMismatch,
     OnAccountRefused,
+    CurrencyRefused,
+    CountryRefused,
     PaymentNotDue,
     TooLate,
     NothingToRefund,
@@ -78,7 +80,9 @@ impl Code {
             | Self::LinesRefused
             | Self::TotalOutOfRange
             | Self::RefundTooLarge
-            | Self::OnAccountRefused => StatusCode::UNPROCESSABLE_ENTITY,
+            | Self::OnAccountRefused
+            | Self::CurrencyRefused
+            | Self::CountryRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable | Self::NotReady | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -111,6 +115,10 @@ impl Code {
             Self::TotalOutOfRange => ("total_out_of_range", "The order's total is out of range"),
             Self::TotalMismatch => ("total_mismatch", "The order costs something else"),
             Self::OnAccountRefused => ("on_account_refused", "The shop sells nothing on account"),
+            Self::CurrencyRefused => {
+                ("currency_refused", "The shop does not sell in this currency")
+            }
+            Self::CountryRefused => ("country_refused", "The shop does not sell to this country"),
             Self::PaymentNotDue => ("payment_not_due", "No payment of the order is due"),
             Self::TooLate => ("too_late", "The order can no longer be cancelled"),
             Self::StaleProduct => ("stale", "The product changed later"),

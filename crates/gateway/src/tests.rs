@@ -9,7 +9,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
-use crate::limits::RequestClass;
+use crate::{known_shops::ShopFacts, limits::RequestClass};
 
 const KEY: &str = "the-key";
 
@@ -32,7 +32,7 @@ fn state(settings: &Settings) -> Arc<AppState> {
     let state = AppState::new(client, settings, CancellationToken::new());
     let state = state.expect("the key is valid");
     let acme = protocol::id::Shop::parse("acme").expect("valid");
-    state.shops.remember(&acme, 1, false, tokio::time::Instant::now());
+    state.shops.remember(&acme, 1, ShopFacts::default(), tokio::time::Instant::now());
     Arc::new(state)
 }
 
@@ -111,7 +111,12 @@ async fn an_unknown_route_is_not_found() {
 async fn a_suspended_shop_is_refused_on_every_route_below_it() {
     let state = state(&settings());
     let acme = protocol::id::Shop::parse("acme").expect("valid");
-    state.shops.remember(&acme, 2, true, tokio::time::Instant::now());
+    state.shops.remember(
+        &acme,
+        2,
+        ShopFacts { suspended: true, ..ShopFacts::default() },
+        tokio::time::Instant::now(),
+    );
     for (method, path) in [
         ("GET", "products"),
         ("PUT", "products/A"),

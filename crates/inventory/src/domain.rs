@@ -4,6 +4,7 @@ mod adjustments;
 mod locations;
 mod orders;
 mod reservation;
+mod settings;
 mod stock;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,6 +23,7 @@ pub(crate) use locations::{
 };
 pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
 pub(crate) use reservation::{Reservation, Shortage};
+pub(crate) use settings::{SettingsKey, ShopSettings};
 pub(crate) use stock::{Answer, Limits, LimitsResult, Stock, StockResult};
 
 use crate::Inventory;
@@ -29,15 +31,14 @@ use crate::Inventory;
 /// What an installation may choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// How long units are held for an order whose payment is not authorised yet.
+    /// How long units are held for an order whose payment is not authorised yet, unless its shop
+    /// says otherwise.
     pub hold_ttl: Duration,
-    /// Whether an order may be served from several locations.
-    pub split_shipments: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { hold_ttl: Duration::from_mins(15), split_shipments: false }
+        Self { hold_ttl: Duration::from_mins(15) }
     }
 }
 
@@ -221,6 +222,8 @@ pub struct State {
     pub products: Rows<Sku, Product>,
     /// The locations.
     pub locations: Rows<LocationsKey, Locations>,
+    /// The replica of the shop's settings, as far as stock depends on them.
+    pub settings: Rows<SettingsKey, ShopSettings>,
     /// What there is, and how much of it is promised.
     pub stocks: Rows<StockId, Stock>,
     /// The documents that had their effect.
@@ -262,6 +265,8 @@ pub enum Input {
     RecordStock {
         /// The lines.
         lines: Vec<StockLine>,
+        /// The indexes of those that name no location: they are of the shop's default location.
+        unlocated: Vec<usize>,
     },
     /// A location is created, or brought into a state.
     PutLocation {
@@ -304,6 +309,8 @@ pub enum Input {
         /// The stock keeping unit.
         sku: Sku,
     },
+    /// How the shop works from now on; feeds the replica, decides nothing.
+    SettingsKnown(ShopSettings),
 }
 
 /// The lines of an order that weigh as much as one stock line: a stock line brings an event and a
@@ -469,14 +476,15 @@ impl Rules for Inventory {
 
     fn weight(input: &Input) -> usize {
         match input {
-            Input::RecordStock { lines } => lines.len(),
+            Input::RecordStock { lines, .. } => lines.len(),
             Input::Placed { wanted, .. } => wanted.len().div_ceil(ORDER_LINES_PER_WEIGHT).max(1),
             Input::PutLocation { .. }
             | Input::SetLimits { .. }
             | Input::Authorized { .. }
             | Input::Cancelled { .. }
             | Input::HoldDue { .. }
-            | Input::ProductKnown { .. } => 1,
+            | Input::ProductKnown { .. }
+            | Input::SettingsKnown(_) => 1,
         }
     }
 
@@ -523,7 +531,8 @@ impl Rules for Inventory {
                     state.products.put(sku.clone(), Product {});
                 }
             }
-            // The engine gives only the catalogue's events to `replicate`.
+            Input::SettingsKnown(settings) => state.settings.put(SettingsKey, settings.clone()),
+            // The engine gives only the events of the catalogue and of the shop to `replicate`.
             Input::RecordStock { .. }
             | Input::PutLocation { .. }
             | Input::SetLimits { .. }
@@ -538,12 +547,16 @@ impl Rules for Inventory {
 /// Decides which facts follow from `input`, and the answer to its sender.
 fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
     let (order_id, fact) = match input {
-        Input::RecordStock { lines } => return stock::record(state, lines, now),
+        Input::RecordStock { lines, unlocated } => {
+            let lines = settings::located(state, lines, unlocated);
+            return stock::record(state, &lines, now);
+        }
         Input::PutLocation { code, details } => return locations::put(state, code, details),
         Input::SetLimits { stock, limits } => return stock::set_limits(state, stock, *limits),
-        Input::ProductKnown { .. } => return Decision::nothing(),
+        Input::ProductKnown { .. } | Input::SettingsKnown(_) => return Decision::nothing(),
         Input::Placed { order_id, wanted } => {
-            (order_id, reservation::hold(policy, state, *order_id, wanted, now))
+            let terms = settings::hold_terms(policy, state);
+            (order_id, reservation::hold(state, *order_id, wanted, terms, now))
         }
         Input::Authorized { order_id } => (order_id, reservation::allocate(state, *order_id)),
         Input::Cancelled { order_id } => (order_id, reservation::cancel(state, *order_id)),

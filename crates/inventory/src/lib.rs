@@ -13,7 +13,7 @@
 //! service come `placed`, `authorized` and `cancelled`; `reserved` or `refused`, `allocated` or
 //! `lost`, and `released` go out; their aggregate is the order. Both kinds change the same stock
 //! rows, and everything of a shop is decided by one worker: so nothing is promised twice. From the
-//! catalogue comes which SKUs there are.
+//! catalogue comes which SKUs there are, and from the shop service how the shop works.
 //!
 //! `PutLocation` and `SetStockLimits` come in from the merchant; `location_created`,
 //! `location_changed` (of the location) and `limits_changed` (of the stock) go out.
@@ -48,8 +48,9 @@ impl Service for Inventory {
     const SOURCES: &'static [Source] = &[
         Source { service: "order", events: &["placed", "authorized", "cancelled"], replica: false },
         Source { service: "catalog", events: &["created", "updated", "archived"], replica: true },
+        Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 3;
+    const FORMAT: u32 = 4;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE];
 }

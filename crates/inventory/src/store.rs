@@ -11,7 +11,7 @@ use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 use crate::domain::{
     Adjustments, AppliedDocument, Chunk, Counters, Input, Limits, Locations, LocationsKey,
-    OrderBlock, Product, Reservation, State, Stock, StockId,
+    OrderBlock, Product, Reservation, ShopSettings, State, Stock, StockId,
 };
 
 /// The SKU in the key of a stock, `<sku>@<location>`: what is left without the characters of a
@@ -32,6 +32,7 @@ macro_rules! location_of_key {
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[
     Product::TABLE,
+    ShopSettings::TABLE,
     Locations::TABLE,
     Stock::TABLE,
     AppliedDocument::TABLE,
@@ -56,6 +57,7 @@ impl engine::State for State {
     fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
         let Self {
             products,
+            settings,
             locations,
             stocks,
             documents,
@@ -67,6 +69,7 @@ impl engine::State for State {
         } = self;
         vec![
             products,
+            settings,
             locations,
             stocks,
             documents,
@@ -83,6 +86,15 @@ impl Row for Product {
     const TABLE: Table = Table {
         name: "product",
         about: "A product that the catalogue has, sold or not: a SKU that an ERP may count.",
+        columns: &[],
+        indexes: &[],
+    };
+}
+
+impl Row for ShopSettings {
+    const TABLE: Table = Table {
+        name: "shop_settings",
+        about: "The settings of a shop that stock depends on: a replica.",
         columns: &[],
         indexes: &[],
     };

@@ -14,6 +14,7 @@ use events::{
         self, AnswerBody, answer_body,
         inventory::{inventory_event::Kind, stock_document::Change},
     },
+    shop::Settings,
 };
 use prost::Message as _;
 use protocol::{id::ParseError, time::Timestamp};
@@ -145,13 +146,20 @@ fn command(command: proto::Command) -> Result<Input, WireError> {
     use proto::command::Body;
     match command.body.ok_or(WireError::Missing("body"))? {
         Body::RecordStock(record) => {
-            let lines = record.lines;
+            let mut lines = record.lines;
             if lines.len() > MAX_LINES {
                 let value = lines.len().to_string();
                 return Err(ParseError::new("lines", "must be at most 500", &value).into());
             }
+            let mut unlocated = Vec::new();
+            for (index, line) in lines.iter_mut().enumerate() {
+                if line.location.is_empty() {
+                    line.location = Location::main().into();
+                    unlocated.push(index);
+                }
+            }
             let lines = lines.into_iter().map(stock_line).collect::<Result<_, _>>()?;
-            Ok(Input::RecordStock { lines })
+            Ok(Input::RecordStock { lines, unlocated })
         }
         Body::PutLocation(put) => Ok(Input::PutLocation {
             code: Location::parse(&put.code)?,
@@ -238,6 +246,7 @@ fn document(document: Option<proto::inventory::Document>) -> Result<Document, Wi
 fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
     use proto::{
         catalog::catalog_event::Kind as Catalog, event::Body, order::order_event::Kind as Order,
+        shop::shop_event::Kind as Shop,
     };
     let body = event.body.ok_or(WireError::Missing("body"))?;
     let unexpected = WireError::Unexpected(names::event_name(&body).unwrap_or("no kind"));
@@ -272,11 +281,18 @@ fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
             let sku = product.ok_or(WireError::Missing("product"))?.sku;
             Ok(Input::ProductKnown { sku: Sku::parse(&sku)? })
         }
-        Body::Engine(_)
-        | Body::Inventory(_)
-        | Body::Payment(_)
-        | Body::ShopEvent(_)
-        | Body::Notify(_) => Err(unexpected),
+        Body::ShopEvent(shop) => {
+            let settings = match shop.kind.ok_or(WireError::Missing("kind"))? {
+                Shop::Created(created) => created.settings,
+                Shop::Changed(changed) => changed.after,
+                Shop::Suspended(_) | Shop::Resumed(_) => return Err(unexpected),
+            };
+            let settings = Settings::read(&settings.ok_or(WireError::Missing("settings"))?)?;
+            Ok(Input::SettingsKnown(settings.into()))
+        }
+        Body::Engine(_) | Body::Inventory(_) | Body::Payment(_) | Body::Notify(_) => {
+            Err(unexpected)
+        }
     }
 }
 

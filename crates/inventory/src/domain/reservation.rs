@@ -6,8 +6,8 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Line, Lines, Policy, ReleaseReason, ReservationFact, State, Stock, StockId, Wanted, locations,
-    orders,
+    Line, Lines, ReleaseReason, ReservationFact, State, Stock, StockId, Wanted, locations, orders,
+    settings::HoldTerms,
 };
 
 /// A SKU that an order wanted and did not get.
@@ -109,17 +109,17 @@ mod shared_lines {
 
 /// A placed order: hold all of it, or nothing.
 pub(super) fn hold(
-    policy: Policy,
     state: &State,
     order_id: OrderId,
     wanted: &Wanted,
+    terms: HoldTerms,
     now: Timestamp,
 ) -> Option<ReservationFact> {
     if state.reservations.get(&order_id).is_some() {
         return None;
     }
-    Some(match locations::source(state, wanted, policy.split_shipments) {
-        Ok(lines) => ReservationFact::Reserved { lines, expires_at: now + policy.hold_ttl },
+    Some(match locations::source(state, wanted, terms.may_split) {
+        Ok(lines) => ReservationFact::Reserved { lines, expires_at: now + terms.ttl },
         Err(shortages) => ReservationFact::Refused { shortages },
     })
 }

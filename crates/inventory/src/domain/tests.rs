@@ -10,6 +10,7 @@ mod stock;
 mod trade;
 
 use engine::{Cause, Context};
+use events::shop::Settings;
 use protocol::id::{EventId, Shop};
 
 use super::{reservation::Status, *};

@@ -149,11 +149,42 @@ fn stock_lines_are_taken_as_they_are() {
         })),
         ..pushed()
     };
-    let taken = |line| Input::RecordStock { lines: vec![line] };
+    let taken = |line| Input::RecordStock { lines: vec![line], unlocated: vec![] };
     assert_eq!(record(pushed(), 1).expect("is valid"), taken(line));
     assert_eq!(record(count, 1).expect("is valid"), taken(counted));
     assert_eq!(record(goods_issue(4), 1).expect("is valid"), taken(issued));
     assert!(record(goods_issue(0), 1).is_err(), "nothing has left");
+}
+
+#[test]
+fn a_line_that_names_no_location_is_noted() {
+    let nowhere = proto::inventory::StockDocument { location: String::new(), ..pushed() };
+    match record(nowhere, 2).expect("is valid") {
+        Input::RecordStock { lines, unlocated } => {
+            assert_eq!((lines.len(), unlocated), (2, vec![0, 1]));
+        }
+        other => panic!("is no stock line: {other:?}"),
+    }
+}
+
+#[test]
+fn the_settings_of_the_shop_are_those_after_a_change() {
+    use proto::shop::shop_event::Kind as Shop;
+    let settings = |hold_seconds| Settings { hold_seconds, ..Settings::default() };
+    let created = proto::shop::Created { settings: Some(settings(Some(60)).into()) };
+    let (before, after) = (Some(settings(None).into()), Some(settings(Some(60)).into()));
+    let changed = proto::shop::Changed { before, after };
+    let read = |kind| {
+        let body = proto::event::Body::ShopEvent(proto::shop::ShopEvent { kind: Some(kind) });
+        let event = proto::Event { body: Some(body), ..Default::default() };
+        Inventory::foreign(&event.encode_to_vec())
+    };
+    for kind in [Shop::Created(created), Shop::Changed(changed)] {
+        let known = Input::SettingsKnown(settings(Some(60)).into());
+        assert_eq!(read(kind).expect("is valid"), known);
+    }
+    let suspended = Shop::Suspended(proto::shop::Suspended::default());
+    assert!(matches!(read(suspended), Err(WireError::Unexpected(_))));
 }
 
 #[test]

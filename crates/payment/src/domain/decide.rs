@@ -272,6 +272,19 @@ impl Deciding {
         }
         // If a cancellation came first, what the provider has now granted is given back at once.
         self.proceed();
+        self.let_rest_go();
+    }
+
+    /// Lets go what is still set aside once the provider has refused to take what was asked of it, and
+    /// nothing else is to be taken: nobody would ask for it any more.
+    fn let_rest_go(&mut self) {
+        let payment = &self.payment;
+        let is_settled = payment.pending.is_none() && payment.wanted.is_empty();
+        if is_settled && payment.is_capture_refused() && payment.held() > 0 {
+            let operation = payment.next_operation(OperationKind::Void);
+            let amount = payment.money(payment.held());
+            self.add(Fact::VoidPending { operation, amount });
+        }
     }
 
     fn settle_by_operator(&mut self, resolution: Resolution, reason: &str) -> SettleAnswer {
@@ -310,11 +323,13 @@ impl Deciding {
         if let Some(done) = done {
             self.add(done);
         }
-        match (resolution, operation.kind) {
-            (Resolution::Retry, OperationKind::Void | OperationKind::Refund) => {
-                self.give_back_again(operation.kind, amount, refund);
-            }
-            _ => self.proceed(),
+        if let (Resolution::Retry, OperationKind::Void | OperationKind::Refund) =
+            (resolution, operation.kind)
+        {
+            self.give_back_again(operation.kind, amount, refund);
+        } else {
+            self.proceed();
+            self.let_rest_go();
         }
         SettleAnswer::Settled { payment_id: self.payment.id, operation }
     }

@@ -366,6 +366,15 @@ impl Payment {
         from.map(Timestamp::from_millis)
     }
 
+    /// Whether the provider has refused to take something.
+    pub(super) fn is_capture_refused(&self) -> bool {
+        let is_refused = |known: &Transaction| {
+            known.operation.kind == OperationKind::Capture
+                && known.status == TransactionStatus::Refused
+        };
+        self.transactions.iter().any(is_refused)
+    }
+
     /// An amount in the currency of the payment.
     pub(crate) fn money(&self, minor: i64) -> Money {
         Money { minor, ..self.amount }

@@ -75,8 +75,9 @@ fn check_split(given: &[Event], when: &Input, then: &[Event]) {
     for event in given {
         fold(&mut state, event);
     }
-    let policy = Policy { split_shipments: true, ..Policy::default() };
-    assert_eq!(decide(policy, &state, when, NOW).events, then);
+    let settings = Settings { split_shipments: true, ..Settings::default() };
+    Inventory::replicate(&mut state, &Input::SettingsKnown(settings.into()));
+    assert_eq!(decide(Policy::default(), &state, when, NOW).events, then);
 }
 
 #[test]
@@ -218,4 +219,26 @@ fn limits_are_set_for_what_there_is() {
     check(&[], &set(stock("X")), &answer(LimitsResult::UnknownSku, &[]));
     let nowhere = set(at_location("A", "berlin"));
     check(&[], &nowhere, &answer(LimitsResult::UnknownLocation, &[]));
+}
+
+#[test]
+fn a_line_that_names_no_location_is_of_the_shops_default_one() {
+    let mut state = catalogue();
+    for event in places() {
+        fold(&mut state, &event);
+    }
+    let line = count("A", "C-1", 1, 5);
+    let unlocated = |state: &State| {
+        let input = Input::RecordStock { lines: vec![line.clone()], unlocated: vec![0] };
+        decide(Policy::default(), state, &input, NOW)
+    };
+    let at = |stock: StockId| StockLine { stock, ..line.clone() };
+    let with =
+        |state: &State, line: StockLine| decide(Policy::default(), state, &record(&[line]), NOW);
+    assert_eq!(unlocated(&state), with(&state, at(super::stock("A"))));
+    let settings = Settings { default_location: code("berlin"), ..Settings::default() };
+    Inventory::replicate(&mut state, &Input::SettingsKnown(settings.into()));
+    let berlin = with(&state, at(at_location("A", "berlin")));
+    assert_eq!(berlin.events.len(), 1);
+    assert_eq!(unlocated(&state), berlin);
 }

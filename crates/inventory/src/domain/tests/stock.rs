@@ -23,7 +23,7 @@ pub(super) fn adjustment(sku: &str, id: &str, sequence: i64, delta: i64) -> Stoc
 }
 
 pub(super) fn record(lines: &[StockLine]) -> Input {
-    Input::RecordStock { lines: lines.to_vec() }
+    Input::RecordStock { lines: lines.to_vec(), unlocated: vec![] }
 }
 
 /// The event of a count or an adjustment that leaves `on_hand`.
@@ -436,7 +436,7 @@ fn lines_of_one_command_are_decided_as_if_each_came_by_itself() {
         let (input, now) = trade.next();
         let decision = decide(Policy::default(), &state, &input, now);
         let mut by_themselves = state.clone();
-        if let Input::RecordStock { lines: together } = &input {
+        if let Input::RecordStock { lines: together, .. } = &input {
             let mut events = Vec::new();
             for line in together {
                 let line = record(std::slice::from_ref(line));

@@ -89,7 +89,8 @@ impl Trade {
 
     fn record(&mut self) -> Input {
         let count = 1 + self.below(4);
-        Input::RecordStock { lines: (0..count).map(|_| self.line()).collect() }
+        let lines = (0..count).map(|_| self.line()).collect();
+        Input::RecordStock { lines, unlocated: vec![] }
     }
 
     fn line(&mut self) -> StockLine {
