@@ -49,12 +49,29 @@ pub(super) struct StockLog {
     held: HashSet<OrderKey>,
     /// When the event at hand was decided, in milliseconds.
     now: i64,
+    /// By the fingerprint of a transfer and a SKU: the units.
+    transfers: HashMap<u64, TransferUnits>,
     /// The locations that were put, by shop.
     locations: HashSet<(String, String)>,
     shorts: u64,
     refused: u64,
     events: u64,
     findings: Findings,
+}
+
+/// The units of a SKU of a transfer.
+#[derive(Debug, Clone, Copy, Default)]
+struct TransferUnits {
+    sent: i64,
+    received: i64,
+    /// Said not to come.
+    missing: i64,
+}
+
+impl TransferUnits {
+    fn on_their_way(self) -> i64 {
+        (self.sent - self.received - self.missing).max(0)
+    }
 }
 
 /// Things that are in records by number.
@@ -106,6 +123,10 @@ impl StockLog {
                 self.observe_document(position, &id, adjusted.document.as_ref(), change);
             }
             Some(Kind::Shipped(shipped)) => self.observe_shipped(position, shop, shipped),
+            Some(Kind::TransferSent(sent)) => self.observe_sent(position, shop, sent),
+            Some(Kind::TransferReceived(received)) => {
+                self.observe_received(position, shop, received);
+            }
             Some(Kind::LimitsChanged(changed)) => {
                 let id = StockId::new(shop, &changed.sku, &changed.location);
                 let inventory::StockLimits { safety_stock, backorder_limit } =
@@ -170,6 +191,49 @@ impl StockLog {
         self.push(position, &id, Change::Promised { held, allocated });
     }
 
+    fn observe_sent(&mut self, position: LogPosition, shop: &str, it: &inventory::TransferSent) {
+        let id = StockId::new(shop, &it.sku, &it.location);
+        let inventory::TransferSent { quantity, in_count, on_hand, incoming, .. } = *it;
+        let change = |source| Change::Transfer { source, delta: -quantity, on_hand, in_count };
+        self.observe_document(position, &id, it.document.as_ref(), change);
+        let transfer = fingerprint((shop, &it.transfer, &it.sku));
+        let units = self.transfers.entry(transfer).or_default();
+        let before = units.on_their_way();
+        units.sent += quantity;
+        let delta = units.on_their_way() - before;
+        let target = StockId::new(shop, &it.sku, &it.to);
+        self.push(position, &target, Change::Incoming { delta, incoming });
+    }
+
+    fn observe_received(
+        &mut self,
+        position: LogPosition,
+        shop: &str,
+        it: &inventory::TransferReceived,
+    ) {
+        let id = StockId::new(shop, &it.sku, &it.location);
+        let inventory::TransferReceived { quantity, in_count, on_hand, incoming, .. } = *it;
+        let change = |source| Change::Transfer { source, delta: quantity, on_hand, in_count };
+        self.observe_document(position, &id, it.document.as_ref(), change);
+        let transfer = fingerprint((shop, &it.transfer, &it.sku));
+        let units = self.transfers.entry(transfer).or_default();
+        let before = units.on_their_way();
+        let arrived = before.min(quantity);
+        let (excess, missing) = (quantity - arrived, before - arrived);
+        let missing = if it.complete { missing } else { 0 };
+        self.findings.expect((it.excess, it.missing) == (excess, missing), || {
+            format!(
+                "{position}: of {quantity} received {} were not on their way and {} are missing; \
+                 {before} were on their way",
+                it.excess, it.missing
+            )
+        });
+        units.received += quantity;
+        units.missing += missing - excess.min(units.missing);
+        let delta = units.on_their_way() - before;
+        self.push(position, &id, Change::Incoming { delta, incoming });
+    }
+
     fn observe_short(&mut self, position: LogPosition, shop: &str, short: &inventory::Short) {
         self.shorts += 1;
         let id = StockId::new(shop, &short.sku, &short.location);
@@ -192,6 +256,8 @@ impl StockLog {
             Kind::Counted(_)
             | Kind::Adjusted(_)
             | Kind::Shipped(_)
+            | Kind::TransferSent(_)
+            | Kind::TransferReceived(_)
             | Kind::LimitsChanged(_)
             | Kind::LocationCreated(_)
             | Kind::LocationChanged(_)
@@ -460,6 +526,8 @@ fn order_of(kind: &Kind) -> Option<&str> {
         Kind::Counted(_)
         | Kind::Adjusted(_)
         | Kind::Shipped(_)
+        | Kind::TransferSent(_)
+        | Kind::TransferReceived(_)
         | Kind::LimitsChanged(_)
         | Kind::LocationCreated(_)
         | Kind::LocationChanged(_)

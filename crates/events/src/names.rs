@@ -116,6 +116,8 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Inventory::LocationCreated(_) => "location_created",
             Inventory::LocationChanged(_) => "location_changed",
             Inventory::LimitsChanged(_) => "limits_changed",
+            Inventory::TransferSent(_) => "transfer_sent",
+            Inventory::TransferReceived(_) => "transfer_received",
         },
         Body::Order(event) => match event.kind.as_ref()? {
             Order::Placed(_) => "placed",

@@ -56,6 +56,7 @@ pub(crate) fn level(level: &inventory::Level) -> Result<LevelView, ViewError> {
         allocated: level.allocated,
         available: level.available,
         version: level.version,
+        incoming: level.incoming,
         safety_stock,
         backorder_limit,
     })
@@ -69,6 +70,7 @@ pub(crate) fn stock(sku: Sku, levels: &[inventory::Level]) -> Result<StockView, 
         on_hand: sum(|level| level.on_hand),
         held: sum(|level| level.held),
         allocated: sum(|level| level.allocated),
+        incoming: sum(|level| level.incoming),
         available: sum(|level| if level.fulfils_online { level.available } else { 0 }),
         locations: levels.iter().map(level).collect::<Result<_, _>>()?,
     })
@@ -79,11 +81,15 @@ pub(crate) fn movement(movement: inventory::Movement) -> Result<MovementView, Vi
     use inventory::movement::Change;
     let inventory::Movement { version, document, change, moved, on_hand } = movement;
     let document = document.unwrap_or_default();
-    let (kind, order_id) = match change {
-        Some(Change::Count(_)) => ("count", None),
-        Some(Change::Adjustment(_)) => ("adjustment", None),
-        Some(Change::GoodsIssue(issue)) => ("goods_issue", Some(OrderId::parse(&issue.order_id)?)),
-        None => ("other", None),
+    let (kind, order_id, transfer) = match change {
+        Some(Change::Count(_)) => ("count", None, None),
+        Some(Change::Adjustment(_)) => ("adjustment", None, None),
+        Some(Change::GoodsIssue(issue)) => {
+            ("goods_issue", Some(OrderId::parse(&issue.order_id)?), None)
+        }
+        Some(Change::TransferOut(out)) => ("transfer_out", None, Some(out.transfer)),
+        Some(Change::TransferIn(into)) => ("transfer_in", None, Some(into.transfer)),
+        None => ("other", None, None),
     };
     Ok(MovementView {
         version,
@@ -91,6 +97,7 @@ pub(crate) fn movement(movement: inventory::Movement) -> Result<MovementView, Vi
         moved,
         on_hand,
         order_id,
+        transfer,
         connector: document.connector,
         document: document.id,
         document_line: Some(document.line).filter(|line| !line.is_empty()),

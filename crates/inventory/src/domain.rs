@@ -8,11 +8,12 @@ mod settings;
 mod stock;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transfers;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
-use events::id::{Connector, DocumentId, DocumentLine, Location, OrderId, Sku};
+use events::id::{Connector, DocumentId, DocumentLine, Location, OrderId, Sku, TransferId};
 use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,7 @@ pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
 pub(crate) use reservation::{Reservation, Shortage};
 pub(crate) use settings::{SettingsKey, ShopSettings};
 pub(crate) use stock::{Answer, Limits, LimitsResult, Stock, StockResult};
+pub(crate) use transfers::{Transfer, TransferKey};
 
 use crate::Inventory;
 
@@ -180,7 +182,7 @@ impl Document {
 }
 
 /// What a document says about the units on hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Units {
     /// They are this many.
@@ -189,6 +191,10 @@ pub enum Units {
     Added(i64),
     /// So many have left for an order.
     Issued(OrderId, i64),
+    /// So many have left for another location.
+    Sent(TransferId, Location, i64),
+    /// So many have come from another location; whether no more will come.
+    Received(TransferId, i64, bool),
 }
 
 /// A line of a document that had its effect, without the words that came with it: a movement of its
@@ -226,6 +232,8 @@ pub struct State {
     pub settings: Rows<SettingsKey, ShopSettings>,
     /// What there is, and how much of it is promised.
     pub stocks: Rows<StockId, Stock>,
+    /// The goods on their way between locations.
+    pub transfers: Rows<TransferKey, Transfer>,
     /// The documents that had their effect.
     pub documents: Rows<DocumentKey, AppliedDocument>,
     /// The last adjustments of each stock.
@@ -350,6 +358,46 @@ pub enum StockFact {
         reason: String,
         /// The units on hand after it.
         on_hand: i64,
+    },
+    /// Units have left for another location.
+    Sent {
+        /// Where the line came from.
+        document: Document,
+        /// The transfer.
+        transfer: TransferId,
+        /// The location that they are for.
+        to: Location,
+        /// The units that have left.
+        quantity: i64,
+        /// Whether a newer count of the connector was made without them.
+        in_count: bool,
+        /// The units on hand after it.
+        on_hand: i64,
+        /// The units on their way to the target after it.
+        incoming: i64,
+    },
+    /// Units have come from another location.
+    Received {
+        /// Where the line came from.
+        document: Document,
+        /// The transfer.
+        transfer: TransferId,
+        /// The location that they come from.
+        from: Location,
+        /// The units that have come.
+        quantity: i64,
+        /// Those of them that were not on their way by the transfer.
+        excess: i64,
+        /// Those that were on their way by it and will not come.
+        missing: i64,
+        /// Whether no more will come.
+        is_last: bool,
+        /// Whether a newer count of the connector was made with them.
+        in_count: bool,
+        /// The units on hand after it.
+        on_hand: i64,
+        /// The units on their way to the location after it.
+        incoming: i64,
     },
     /// Other units are sold, or not.
     LimitsChanged {
@@ -494,8 +542,12 @@ impl Rules for Inventory {
 
     fn implied_answer(recorded: &Recorded<Event>) -> Option<Answer> {
         match &recorded.event {
-            Event::Stock(_, StockFact::Counted { .. } | StockFact::Adjusted { .. }) => {
-                Some(Answer::Stock(vec![StockResult::Applied]))
+            Event::Stock(
+                _,
+                StockFact::Counted { .. } | StockFact::Adjusted { .. } | StockFact::Sent { .. },
+            ) => Some(Answer::Stock(vec![StockResult::Applied])),
+            Event::Stock(_, StockFact::Received { excess, missing, .. }) => {
+                Some(Answer::Stock(vec![transfers::result_of_receipt(*excess, *missing)]))
             }
             Event::Stock(_, StockFact::Shipped { quantity, from_allocation, .. }) => {
                 Some(Answer::Stock(vec![stock::result_of_issue(*quantity, *from_allocation)]))

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use engine::{Encoded, Wire, WireError};
 use events::{
-    id::{Connector, DocumentId, DocumentLine, Location, OrderId, Quantity, Sku},
+    id::{Connector, DocumentId, DocumentLine, Location, OrderId, Quantity, Sku, TransferId},
     names,
     proto::{
         self, AnswerBody, answer_body,
@@ -80,6 +80,8 @@ fn occurred_at(event: &Event) -> Option<Timestamp> {
             _,
             StockFact::Counted { document, .. }
             | StockFact::Adjusted { document, .. }
+            | StockFact::Sent { document, .. }
+            | StockFact::Received { document, .. }
             | StockFact::Shipped { document, .. },
         ) => document.occurred_at,
         Event::Stock(_, StockFact::LimitsChanged { .. } | StockFact::Short { .. })
@@ -137,6 +139,8 @@ fn encode_result(result: StockResult) -> proto::inventory::StockResult {
         StockResult::AppliedInExcess => proto::inventory::StockResult::AppliedInExcess,
         StockResult::UnknownOrder => proto::inventory::StockResult::UnknownOrder,
         StockResult::UnknownLocation => proto::inventory::StockResult::UnknownLocation,
+        StockResult::AppliedIncomplete => proto::inventory::StockResult::AppliedIncomplete,
+        StockResult::UnknownTransfer => proto::inventory::StockResult::UnknownTransfer,
         StockResult::Mismatch { .. } => proto::inventory::StockResult::Mismatch,
     }
 }
@@ -186,6 +190,17 @@ fn stock_line(line: proto::inventory::StockDocument) -> Result<StockLine, WireEr
             let quantity = Quantity::parse(issue.quantity)?;
             Units::Issued(OrderId::parse(&issue.order_id)?, quantity.get())
         }
+        Change::TransferOut(out) => Units::Sent(
+            TransferId::parse(&out.transfer)?,
+            Location::parse(&out.to)?,
+            Quantity::parse(out.quantity)?.get(),
+        ),
+        // Nothing at all may have come, if nothing will.
+        Change::TransferIn(into) => Units::Received(
+            TransferId::parse(&into.transfer)?,
+            if into.complete && into.quantity == 0 { 0 } else { Quantity::parse(into.quantity)?.get() },
+            into.complete,
+        ),
     };
     let (stock, document) = (stock_id(&line.sku, &line.location)?, document(line.document)?);
     Ok(StockLine { stock, document, units, expected: line.expected, reason, line_id })
@@ -349,6 +364,44 @@ fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
                 on_hand,
             })
         }
+        StockFact::Sent { document, transfer, to, quantity, in_count, on_hand, incoming } => {
+            Kind::TransferSent(proto::inventory::TransferSent {
+                sku,
+                location,
+                document: Some(encode_document(document)),
+                transfer: transfer.to_string(),
+                to: to.to_string(),
+                quantity: *quantity,
+                in_count: *in_count,
+                on_hand: *on_hand,
+                incoming: *incoming,
+            })
+        }
+        StockFact::Received {
+            document,
+            transfer,
+            from,
+            quantity,
+            excess,
+            missing,
+            is_last,
+            in_count,
+            on_hand,
+            incoming,
+        } => Kind::TransferReceived(proto::inventory::TransferReceived {
+            sku,
+            location,
+            document: Some(encode_document(document)),
+            transfer: transfer.to_string(),
+            from: from.to_string(),
+            quantity: *quantity,
+            excess: *excess,
+            missing: *missing,
+            complete: *is_last,
+            in_count: *in_count,
+            on_hand: *on_hand,
+            incoming: *incoming,
+        }),
         StockFact::LimitsChanged { before, after } => {
             let (before, after) = (Some(encode_limits(*before)), Some(encode_limits(*after)));
             Kind::LimitsChanged(proto::inventory::LimitsChanged { sku, location, before, after })
@@ -493,6 +546,8 @@ fn decode(event: proto::EventFact) -> Result<Event, WireError> {
             };
             Ok(Event::Stock(stock_id(&shipped.sku, &shipped.location)?, fact))
         }
+        Kind::TransferSent(sent) => decode_sent(sent),
+        Kind::TransferReceived(received) => decode_received(received),
         Kind::LocationCreated(created) => {
             let fact = LocationFact::Created(location(created.location)?);
             Ok(Event::Location(Location::parse(&created.code)?, fact))
@@ -530,6 +585,35 @@ fn decode(event: proto::EventFact) -> Result<Event, WireError> {
             reservation(&released.order_id, ReservationFact::Released { lines, reason })
         }
     }
+}
+
+fn decode_sent(sent: proto::inventory::TransferSent) -> Result<Event, WireError> {
+    let fact = StockFact::Sent {
+        document: document(sent.document)?,
+        transfer: TransferId::parse(&sent.transfer)?,
+        to: Location::parse(&sent.to)?,
+        quantity: sent.quantity,
+        in_count: sent.in_count,
+        on_hand: sent.on_hand,
+        incoming: sent.incoming,
+    };
+    Ok(Event::Stock(stock_id(&sent.sku, &sent.location)?, fact))
+}
+
+fn decode_received(received: proto::inventory::TransferReceived) -> Result<Event, WireError> {
+    let fact = StockFact::Received {
+        document: document(received.document)?,
+        transfer: TransferId::parse(&received.transfer)?,
+        from: Location::parse(&received.from)?,
+        quantity: received.quantity,
+        excess: received.excess,
+        missing: received.missing,
+        is_last: received.complete,
+        in_count: received.in_count,
+        on_hand: received.on_hand,
+        incoming: received.incoming,
+    };
+    Ok(Event::Stock(stock_id(&received.sku, &received.location)?, fact))
 }
 
 fn release_reason(reason: proto::inventory::ReleaseReason) -> Result<ReleaseReason, WireError> {

@@ -25,6 +25,10 @@ pub struct Level {
     pub counted: i64,
     /// What adjustments added, less what they took.
     pub adjusted: i64,
+    /// What came from other locations, less what left for them.
+    pub transferred: i64,
+    /// What is on its way from other locations.
+    pub incoming: i64,
 }
 
 impl Level {
@@ -143,6 +147,28 @@ impl Fold {
             }
             Change::Issue { source, quantity, on_hand, in_count } => {
                 self.issue(position, (source, time), quantity, (on_hand, in_count), findings);
+            }
+            Change::Transfer { source, delta, on_hand, in_count } => {
+                let is_counted = self.documents(source).is_stale(source.order());
+                let before = self.level.on_hand;
+                if is_counted {
+                    self.level.counted -= delta;
+                } else {
+                    self.documents(source).adjusted.push((source.order(), delta, time));
+                }
+                self.level.transferred += delta;
+                findings.expect(in_count == is_counted, || {
+                    format!("{position}: {} says {in_count} of a count with it", self.id)
+                });
+                let expected = before + if is_counted { 0 } else { delta };
+                self.document(position, on_hand, (expected, false), findings, doubles);
+            }
+            Change::Incoming { delta, incoming } => {
+                self.level.incoming += delta;
+                let (id, known) = (&self.id, self.level.incoming);
+                findings.expect(incoming == known && known >= 0, || {
+                    format!("{position}: {incoming} of {id} are on their way; it is {known}")
+                });
             }
             Change::Limits { safety_stock, backorder_limit } => {
                 self.expect_reported(position, findings);
@@ -361,12 +387,12 @@ impl Fold {
         if let Some(position) = self.unreported {
             findings.add(format!("{position}: {} fell short, and no event says so", self.id));
         }
-        let Level { on_hand, counted, adjusted, shipped, excess, .. } = self.level;
-        findings.expect(on_hand == counted + adjusted - shipped - excess, || {
+        let Level { on_hand, counted, adjusted, transferred, shipped, excess, .. } = self.level;
+        findings.expect(on_hand == counted + adjusted + transferred - shipped - excess, || {
             let id = &self.id;
             format!(
-                "{id}: {counted} were counted and {adjusted} added, {shipped} and {excess} shipped; \
-                 {on_hand} are left"
+                "{id}: {counted} were counted, {adjusted} added and {transferred} transferred, {shipped} \
+                 and {excess} shipped; {on_hand} are left"
             )
         });
         self.exists.then_some((self.id, self.level))

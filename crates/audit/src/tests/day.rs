@@ -363,6 +363,7 @@ fn outside() -> Outside {
         allocated,
         available: on_hand - allocated,
         version: 1,
+        incoming: 0,
         safety_stock: 0,
         backorder_limit: 0,
     };

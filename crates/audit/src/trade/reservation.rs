@@ -176,6 +176,8 @@ pub(super) fn steps(kind: &Kind, mut sku: impl FnMut(&str) -> u32) -> Vec<Step> 
     match kind {
         Kind::Counted(_)
         | Kind::Adjusted(_)
+        | Kind::TransferSent(_)
+        | Kind::TransferReceived(_)
         | Kind::LimitsChanged(_)
         | Kind::LocationCreated(_)
         | Kind::LocationChanged(_)

@@ -15,6 +15,7 @@ use super::{
     locations,
     orders::{self, NewestBlocks},
     reservation,
+    transfers,
 };
 
 /// The stock of a SKU at a location. The first count or adjustment creates it.
@@ -29,6 +30,9 @@ pub struct Stock {
     /// Its version, which counts what the ERP changed and what fell short and not what orders hold, and
     /// where its last event is.
     pub revision: Revision,
+    /// The units on their way to it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub incoming: i64,
     /// Which units are sold.
     #[serde(default, skip_serializing_if = "Limits::are_none")]
     pub limits: Limits,
@@ -155,6 +159,10 @@ pub enum StockResult {
     UnknownOrder,
     /// The shop has no such location. Nothing is remembered.
     UnknownLocation,
+    /// Nothing of the SKU has left for the location by that transfer. Nothing is remembered.
+    UnknownTransfer,
+    /// No more will come by the transfer than this, and more had left.
+    AppliedIncomplete,
     /// It expected other units on hand than there are.
     Mismatch {
         /// The units that it expected.
@@ -245,6 +253,7 @@ fn copy(draft: &mut State, state: &State, line: &StockLine) {
     {
         draft.reservations.loaded(*order_id, row.clone());
     }
+    transfers::copy(draft, state, id, units);
     if draft.stocks.get(id).is_none()
         && let Some(row) = state.stocks.get(id)
     {
@@ -277,7 +286,7 @@ fn copy(draft: &mut State, state: &State, line: &StockLine) {
 }
 
 /// What a line that has its effect comes to.
-type Effect = (StockResult, StockFact);
+pub(super) type Effect = (StockResult, StockFact);
 
 /// Decides what one stock line comes to, or why it changes nothing.
 fn decide(
@@ -304,10 +313,17 @@ fn decide(
     if let Some(expected) = line.expected.filter(|expected| *expected != stock.on_hand) {
         return Err(StockResult::Mismatch { expected, on_hand: stock.on_hand });
     }
-    match line.units {
-        Units::Counted(quantity) => count(draft, stock, line, quantity, now),
-        Units::Added(delta) => adjust(stock, line, delta),
-        Units::Issued(order_id, quantity) => issue(draft, stock, line, order_id, quantity),
+    match &line.units {
+        Units::Counted(quantity) => count(draft, stock, line, *quantity, now),
+        Units::Added(delta) => adjust(stock, line, *delta),
+        Units::Issued(order_id, quantity) => issue(draft, stock, line, *order_id, *quantity),
+        Units::Sent(transfer, to, quantity) if locations::exists(state, to) => {
+            transfers::send(draft, stock, line, (transfer, to), *quantity)
+        }
+        Units::Sent(..) => Err(StockResult::UnknownLocation),
+        Units::Received(transfer, quantity, is_last) => {
+            transfers::receive(draft, stock, line, transfer, (*quantity, *is_last))
+        }
     }
 }
 
@@ -390,7 +406,7 @@ pub(super) fn result_of_issue(quantity: i64, from_allocation: i64) -> StockResul
 }
 
 /// Whether the connector has counted after that document: the count contains it.
-fn is_counted(stock: &Stock, document: &Document) -> bool {
+pub(super) fn is_counted(stock: &Stock, document: &Document) -> bool {
     let counted = stock.last(&document.key.connector).counted;
     counted.is_some_and(|counted| document.sequence <= counted)
 }
@@ -400,7 +416,7 @@ fn refuse_counted(stock: &Stock, document: &Document) -> Result<(), StockResult>
 }
 
 /// `units` and `change` together, where that can be represented.
-fn in_range(units: i64, change: i64) -> Result<i64, StockResult> {
+pub(super) fn in_range(units: i64, change: i64) -> Result<i64, StockResult> {
     let sum = units.checked_add(change).filter(|sum| (-MAX_UNITS..=MAX_UNITS).contains(sum));
     sum.ok_or(StockResult::OutOfRange)
 }
@@ -443,6 +459,26 @@ pub(super) fn apply(
             reservation::ship(state, *order_id, id, *quantity);
             remember(state, id, document, Units::Issued(*order_id, *quantity), before);
         }
+        StockFact::Sent { document, transfer, to, quantity, in_count, on_hand, .. } => {
+            stock.on_hand = *on_hand;
+            if !in_count {
+                add(state, id, document, (-quantity, now));
+            }
+            transfers::apply_sent(state, transfer, id, to, *quantity);
+            let units = Units::Sent(transfer.clone(), to.clone(), *quantity);
+            remember(state, id, document, units, before);
+        }
+        StockFact::Received {
+            document, transfer, quantity, missing, is_last, in_count, on_hand, ..
+        } => {
+            stock.on_hand = *on_hand;
+            if !in_count {
+                add(state, id, document, (*quantity, now));
+            }
+            transfers::apply_received(state, transfer, id, *quantity, *missing);
+            let units = Units::Received(transfer.clone(), *quantity, *is_last);
+            remember(state, id, document, units, before);
+        }
         StockFact::LimitsChanged { after, .. } => stock.limits = *after,
         StockFact::Short { .. } => {}
     }
@@ -484,6 +520,6 @@ impl AppliedDocument {
     /// Whether it is that line.
     fn is_of(&self, line: &StockLine) -> bool {
         let StockLine { stock, document, units, .. } = line;
-        (&self.stock, self.sequence, self.units) == (stock, document.sequence, *units)
+        (&self.stock, self.sequence, &self.units) == (stock, document.sequence, units)
     }
 }

@@ -8,6 +8,7 @@ mod reservation;
 mod rows;
 mod stock;
 mod trade;
+mod transfers;
 
 use engine::{Cause, Context};
 use events::shop::Settings;

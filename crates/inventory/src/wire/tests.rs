@@ -35,6 +35,27 @@ fn every_event_survives_the_wire() {
             reason: "damaged".into(),
             on_hand: 1,
         },
+        StockFact::Sent {
+            document: document.clone(),
+            transfer: TransferId::parse("T-1").expect("valid"),
+            to: Location::parse("berlin").expect("valid"),
+            quantity: 5,
+            in_count: true,
+            on_hand: -1,
+            incoming: 6,
+        },
+        StockFact::Received {
+            document: document.clone(),
+            transfer: TransferId::parse("T-1").expect("valid"),
+            from: Location::parse("berlin").expect("valid"),
+            quantity: 5,
+            excess: 1,
+            missing: 2,
+            is_last: true,
+            in_count: false,
+            on_hand: -1,
+            incoming: 6,
+        },
         StockFact::Shipped {
             document: Document {
                 key: DocumentKey { line: None, ..document.key.clone() },
@@ -91,7 +112,8 @@ fn every_event_survives_the_wire() {
     for event in events.chain(reservations).chain(locations) {
         let Encoded { name, occurred_at, body } = Inventory::encode(&event);
         assert!(!name.is_empty(), "{event:?} has a name");
-        let says = ["counted", "adjusted", "shipped"].contains(&name);
+        let says = ["counted", "adjusted", "shipped", "transfer_sent", "transfer_received"];
+        let says = says.contains(&name);
         assert_eq!(occurred_at.is_some(), says, "{event:?}");
         assert_eq!(Inventory::decode(&body).expect("decodes"), event);
     }
@@ -278,6 +300,8 @@ fn every_answer_is_a_message_of_the_contract() {
         (StockResult::OutOfRange, proto::inventory::StockResult::OutOfRange),
         (StockResult::AppliedInExcess, proto::inventory::StockResult::AppliedInExcess),
         (StockResult::UnknownOrder, proto::inventory::StockResult::UnknownOrder),
+        (StockResult::AppliedIncomplete, proto::inventory::StockResult::AppliedIncomplete),
+        (StockResult::UnknownTransfer, proto::inventory::StockResult::UnknownTransfer),
         (StockResult::UnknownLocation, proto::inventory::StockResult::UnknownLocation),
         (
             StockResult::Mismatch { expected: 5, on_hand: -6 },

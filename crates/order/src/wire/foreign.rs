@@ -84,6 +84,12 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
         Inventory::LimitsChanged(_) => {
             return Err(WireError::Unexpected("inventory.limits_changed"));
         }
+        Inventory::TransferSent(_) => {
+            return Err(WireError::Unexpected("inventory.transfer_sent"));
+        }
+        Inventory::TransferReceived(_) => {
+            return Err(WireError::Unexpected("inventory.transfer_received"));
+        }
     };
     Ok(Input::Signal { order_id: OrderId::parse(&order_id)?, signal })
 }

@@ -7,7 +7,9 @@ use super::{super::stock::Sequences, locations, trade::Trade, *};
 
 pub(super) fn line(sku: &str, id: &str, sequence: i64, units: Units) -> StockLine {
     let reason = match units {
-        Units::Counted(_) | Units::Issued(..) => String::new(),
+        Units::Counted(_) | Units::Issued(..) | Units::Sent(..) | Units::Received(..) => {
+            String::new()
+        }
         Units::Added(_) => "because".to_owned(),
     };
     let (stock, document, line_id) = (stock(sku), document(id, sequence), String::new());
@@ -32,7 +34,7 @@ pub(super) fn event(line: StockLine, on_hand: i64) -> Event {
     let fact = match units {
         Units::Counted(quantity) => StockFact::Counted { document, quantity, on_hand },
         Units::Added(delta) => StockFact::Adjusted { document, delta, reason, on_hand },
-        Units::Issued(..) => panic!("a goods issue has levels"),
+        Units::Issued(..) | Units::Sent(..) | Units::Received(..) => panic!("says more"),
     };
     Event::Stock(stock, fact)
 }

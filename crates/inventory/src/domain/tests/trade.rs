@@ -241,6 +241,8 @@ fn kind(event: &Event) -> &'static str {
         }
         Event::Stock(_, StockFact::Shipped { .. }) => "shipped in excess",
         Event::Stock(_, StockFact::Short { .. }) => "short",
+        Event::Stock(_, StockFact::Sent { .. }) => "sent",
+        Event::Stock(_, StockFact::Received { .. }) => "received",
         Event::Stock(_, StockFact::LimitsChanged { .. }) => "limits changed",
         Event::Location(..) => "location",
         Event::Reservation(_, ReservationFact::Reserved { .. }) => "reserved",
