@@ -175,6 +175,7 @@ impl StockLog {
         let id = StockId::new(shop, &it.sku, &it.location);
         let order = OrderKey::of(&it.order_id);
         let inventory::Shipped { quantity, on_hand, in_count, held, allocated, .. } = *it;
+        let elsewhere = it.freed.iter().map(|line| line.quantity).sum::<i64>();
         self.findings.expect(quantity == it.from_allocation + it.excess && it.excess >= 0, || {
             format!(
                 "{position}: {quantity} units of {id} are not {} and {}",
@@ -183,10 +184,21 @@ impl StockLog {
         });
         let change = |source| Change::Issue { source, quantity, on_hand, in_count };
         self.observe_document(position, &id, it.document.as_ref(), change);
-        if it.from_allocation != 0 {
-            let was_held = self.held.contains(&order);
-            let quantity = it.from_allocation;
-            self.push(position, &id, Change::Take { order, quantity, was_held });
+        let was_held = self.held.contains(&order);
+        let own = it.from_allocation - elsewhere;
+        if own != 0 {
+            self.push(position, &id, Change::Take { order, quantity: own, was_held });
+        }
+        if elsewhere != 0 {
+            self.push(position, &id, Change::TakenElsewhere { quantity: elsewhere });
+        }
+        for line in &it.freed {
+            let is_elsewhere = line.sku == it.sku && line.location != it.location;
+            self.findings.expect(is_elsewhere, || {
+                format!("{position}: frees {} at {}, shipping {id}", line.sku, line.location)
+            });
+            let (of, quantity) = (StockId::new(shop, &line.sku, &line.location), line.quantity);
+            self.push(position, &of, Change::Release { order, quantity, was_held });
         }
         self.push(position, &id, Change::Promised { held, allocated });
     }
@@ -238,6 +250,13 @@ impl StockLog {
         self.shorts += 1;
         let id = StockId::new(shop, &short.sku, &short.location);
         let inventory::Short { on_hand, promised, truncated: is_truncated, .. } = *short;
+        self.findings.expect(short.missing == promised - on_hand - short.backorder_limit, || {
+            format!(
+                "{position}: {} of {id} are missing; {promised} are promised, {on_hand} on hand, {} may be more",
+                short.missing, short.backorder_limit
+            )
+        });
+        let promised = promised - short.backorder_limit;
         let mut orders: Vec<_> = short.order_ids.iter().map(|id| OrderKey::of(id)).collect();
         orders.sort_unstable();
         orders.dedup();

@@ -188,6 +188,10 @@ fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
             let detail = "more units left than the order had, or came than were on their way";
             ("applied_in_excess", "applied", Some(detail))
         }
+        StockResult::AppliedElsewhere => {
+            let detail = "the order had the units at another location, where they are free again";
+            ("applied_elsewhere", "applied", Some(detail))
+        }
         StockResult::UnknownOrder => {
             let detail = "there is no such order: send the line again when it is placed";
             ("unknown_order", bulk::REJECTED, Some(detail))

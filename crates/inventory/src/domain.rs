@@ -1,6 +1,8 @@
 //! What the inventory decides. No I/O, no clock, no async.
 
 mod adjustments;
+mod document;
+mod fact;
 mod locations;
 mod orders;
 mod reservation;
@@ -13,11 +15,13 @@ mod transfers;
 use std::{fmt, sync::Arc, time::Duration};
 
 use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
-use events::id::{Connector, DocumentId, DocumentLine, Location, OrderId, Sku, TransferId};
+use events::id::{Location, OrderId, Sku};
 use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use adjustments::{Adjustments, AdjustmentsKey, Chunk, ChunkKey};
+pub(crate) use document::{AppliedDocument, Document, DocumentKey, Sequence, Units};
+pub(crate) use fact::{Event, Level, ReleaseReason, ReservationFact, StockFact};
 pub(crate) use locations::{
     LocationDetails, LocationFact, LocationKind, LocationResult, LocationRow, Locations,
     LocationsKey, Wanted,
@@ -96,126 +100,8 @@ pub struct Line {
 /// The lines of an order, one for each stock. Shared by an event and the row it changes.
 pub(crate) type Lines = Arc<[Line]>;
 
-/// The name of a line of a document: the same one has one effect.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DocumentKey {
-    /// The connector that pushed it.
-    pub connector: Connector,
-    /// The document's id in the connector's system.
-    pub id: DocumentId,
-    /// The line; none for a document of one line.
-    pub line: Option<DocumentLine>,
-}
-
-impl DocumentKey {
-    /// Takes its text.
-    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
-        let parts = text.split_once('/');
-        let rule = "must be <connector>/<document>";
-        let (connector, rest) = parts.ok_or_else(|| ParseError::new("document", rule, text))?;
-        let (id, line) = rest.split_once(' ').map_or((rest, None), |(id, line)| (id, Some(line)));
-        Ok(Self {
-            connector: Connector::parse(connector)?,
-            id: DocumentId::parse(id)?,
-            line: line.map(DocumentLine::parse).transpose()?,
-        })
-    }
-}
-
-impl fmt::Display for DocumentKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.connector, self.id)?;
-        // Neither an id nor a line contains a space, so that no two names have the same text.
-        self.line.iter().try_for_each(|line| write!(f, " {line}"))
-    }
-}
-
-/// A connector's own ascending number. In JSON it is a number in the first epoch, and a pair in
-/// later ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "SequenceJson", into = "SequenceJson")]
-pub struct Sequence {
-    /// Which numbering it belongs to: all of a larger epoch is newer than all of a smaller one.
-    pub epoch: u32,
-    /// What is newer has the larger one.
-    pub number: i64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum SequenceJson {
-    First(i64),
-    Later(u32, i64),
-}
-
-impl From<SequenceJson> for Sequence {
-    fn from(json: SequenceJson) -> Self {
-        match json {
-            SequenceJson::First(number) => Self { epoch: 0, number },
-            SequenceJson::Later(epoch, number) => Self { epoch, number },
-        }
-    }
-}
-
-impl From<Sequence> for SequenceJson {
-    fn from(Sequence { epoch, number }: Sequence) -> Self {
-        if epoch == 0 { Self::First(number) } else { Self::Later(epoch, number) }
-    }
-}
-
-/// Where a stock line came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
-    /// Its name.
-    pub key: DocumentKey,
-    /// The connector's own ascending number.
-    pub sequence: Sequence,
-    /// When it happened, by the connector; of a count, the time as of which it was counted.
-    pub occurred_at: Option<Timestamp>,
-}
-
-impl Document {
-    /// When it happened: as its connector says, though not after `now`, when it came.
-    pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
-        self.occurred_at.map_or(now, |time| time.min(now))
-    }
-}
-
-/// What a document says about the units on hand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Units {
-    /// They are this many.
-    Counted(i64),
-    /// They change by this.
-    Added(i64),
-    /// So many have left for an order.
-    Issued(OrderId, i64),
-    /// So many have left for another location.
-    Sent(TransferId, Location, i64),
-    /// So many have come from another location; whether no more will come.
-    Received(TransferId, i64, bool),
-}
-
-/// A line of a document that had its effect, without the words that came with it: a movement of its
-/// stock. Kept for good: the same line never has another effect.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AppliedDocument {
-    /// The stock that it was about.
-    pub stock: StockId,
-    /// The connector's own ascending number.
-    pub sequence: Sequence,
-    /// What it said.
-    pub units: Units,
-    /// The version of the stock after it.
-    pub version: u64,
-    /// The units on hand after it.
-    pub on_hand: i64,
-    /// By how many units they are more than before.
-    pub moved: i64,
-    /// When it happened, in milliseconds since 1970.
-    pub time: i64,
-}
+/// The units of the stocks of some lines, in the order of the lines.
+pub(crate) type Levels = Arc<[Level]>;
 
 /// A product that the catalogue has, sold or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -325,183 +211,6 @@ pub enum Input {
 /// document to write, a line of an order only a stock row, which many orders share.
 const ORDER_LINES_PER_WEIGHT: usize = 32;
 
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// To a stock.
-    Stock(StockId, StockFact),
-    /// To the reservation of an order.
-    Reservation(OrderId, ReservationFact),
-    /// To a location.
-    Location(Location, LocationFact),
-}
-
-/// What happened to a stock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StockFact {
-    /// The ERP counted the units on hand.
-    Counted {
-        /// Where the count came from.
-        document: Document,
-        /// The units counted.
-        quantity: i64,
-        /// The units on hand after it: those counted, and what newer adjustments changed since.
-        on_hand: i64,
-    },
-    /// The ERP added units, or took some.
-    Adjusted {
-        /// Where the adjustment came from.
-        document: Document,
-        /// The units added.
-        delta: i64,
-        /// Why, in the connector's words.
-        reason: String,
-        /// The units on hand after it.
-        on_hand: i64,
-    },
-    /// Units have left for another location.
-    Sent {
-        /// Where the line came from.
-        document: Document,
-        /// The transfer.
-        transfer: TransferId,
-        /// The location that they are for.
-        to: Location,
-        /// The units that have left.
-        quantity: i64,
-        /// Whether a newer count of the connector was made without them.
-        in_count: bool,
-        /// The units on hand after it.
-        on_hand: i64,
-        /// The units on their way to the target after it.
-        incoming: i64,
-    },
-    /// Units have come from another location.
-    Received {
-        /// Where the line came from.
-        document: Document,
-        /// The transfer.
-        transfer: TransferId,
-        /// The location that they come from.
-        from: Location,
-        /// The units that have come.
-        quantity: i64,
-        /// Those of them that were not on their way by the transfer.
-        excess: i64,
-        /// Those that were on their way by it and will not come.
-        missing: i64,
-        /// Whether no more will come.
-        is_last: bool,
-        /// Whether a newer count of the connector was made with them.
-        in_count: bool,
-        /// The units on hand after it.
-        on_hand: i64,
-        /// The units on their way to the location after it.
-        incoming: i64,
-    },
-    /// Other units are sold, or not.
-    LimitsChanged {
-        /// The limits before.
-        before: Limits,
-        /// The limits now.
-        after: Limits,
-    },
-    /// More is promised than there is, because the ERP went below it.
-    Short {
-        /// The units on hand.
-        on_hand: i64,
-        /// The units held for, or allocated to, orders.
-        promised: i64,
-        /// The orders that have them, the newest first, at most 1,000.
-        order_ids: Vec<OrderId>,
-        /// Whether there are more.
-        is_truncated: bool,
-    },
-    /// Units have left for an order.
-    Shipped {
-        /// Where the goods issue came from.
-        document: Document,
-        /// The order.
-        order_id: OrderId,
-        /// The order's line, where the connector knows it; otherwise empty.
-        line_id: String,
-        /// The units that have left.
-        quantity: i64,
-        /// Those of them that were held for the order or allocated to it.
-        from_allocation: i64,
-        /// Whether a newer count of the connector was made without them.
-        in_count: bool,
-        /// The units after it.
-        after: Level,
-    },
-}
-
-/// The units of a stock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Level {
-    /// On hand.
-    pub on_hand: i64,
-    /// Held for orders that are not yet paid for.
-    pub held: i64,
-    /// Allocated to orders.
-    pub allocated: i64,
-}
-
-impl Level {
-    /// The units that nobody was promised; below 0 when more is promised than there is.
-    pub(crate) fn free(self) -> i64 {
-        self.on_hand - self.promised()
-    }
-
-    /// The units that are held or allocated.
-    pub(crate) fn promised(self) -> i64 {
-        self.held + self.allocated
-    }
-}
-
-/// What happened to the reservation of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReservationFact {
-    /// All lines are held.
-    Reserved {
-        /// What is held.
-        lines: Lines,
-        /// When the hold runs out.
-        expires_at: Timestamp,
-    },
-    /// The order cannot be held: nothing of it is.
-    Refused {
-        /// Each SKU that there is too little of.
-        shortages: Vec<Shortage>,
-    },
-    /// The units belong to the order.
-    Allocated {
-        /// What is allocated.
-        lines: Lines,
-    },
-    /// The hold had run out, and the units are gone.
-    Lost {
-        /// Each SKU that there is too little of.
-        shortages: Vec<Shortage>,
-    },
-    /// The units are free again.
-    Released {
-        /// What is free again.
-        lines: Lines,
-        /// Why.
-        reason: ReleaseReason,
-    },
-}
-
-/// Why units are free again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReleaseReason {
-    /// The order was cancelled.
-    Cancelled,
-    /// The hold ran out.
-    Expired,
-}
-
 impl Rules for Inventory {
     type State = State;
 
@@ -549,8 +258,9 @@ impl Rules for Inventory {
             Event::Stock(_, StockFact::Received { excess, missing, .. }) => {
                 Some(Answer::Stock(vec![transfers::result_of_receipt(*excess, *missing)]))
             }
-            Event::Stock(_, StockFact::Shipped { quantity, from_allocation, .. }) => {
-                Some(Answer::Stock(vec![stock::result_of_issue(*quantity, *from_allocation)]))
+            Event::Stock(_, StockFact::Shipped { quantity, from_allocation, freed, .. }) => {
+                let units = (*quantity, *from_allocation);
+                Some(Answer::Stock(vec![stock::result_of_issue(units, !freed.is_empty())]))
             }
             Event::Stock(_, StockFact::LimitsChanged { .. }) => {
                 Some(Answer::Limits(LimitsResult::Changed))

@@ -22,7 +22,7 @@ use protocol::{id::ParseError, time::Timestamp};
 use crate::{
     Inventory,
     domain::{
-        Answer, Document, DocumentKey, Event, Input, Level, Limits, LimitsResult, Line, Lines,
+        Answer, Document, DocumentKey, Event, Input, Level, Levels, Limits, LimitsResult, Line, Lines,
         LocationDetails, LocationFact, LocationKind, LocationResult, ReleaseReason,
         ReservationFact, Sequence, Shortage, StockFact, StockId, StockLine, StockResult, Units,
         Wanted,
@@ -137,6 +137,7 @@ fn encode_result(result: StockResult) -> proto::inventory::StockResult {
         StockResult::DocumentReused => proto::inventory::StockResult::DocumentReused,
         StockResult::OutOfRange => proto::inventory::StockResult::OutOfRange,
         StockResult::AppliedInExcess => proto::inventory::StockResult::AppliedInExcess,
+        StockResult::AppliedElsewhere => proto::inventory::StockResult::AppliedElsewhere,
         StockResult::UnknownOrder => proto::inventory::StockResult::UnknownOrder,
         StockResult::UnknownLocation => proto::inventory::StockResult::UnknownLocation,
         StockResult::AppliedIncomplete => proto::inventory::StockResult::AppliedIncomplete,
@@ -406,12 +407,14 @@ fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
             let (before, after) = (Some(encode_limits(*before)), Some(encode_limits(*after)));
             Kind::LimitsChanged(proto::inventory::LimitsChanged { sku, location, before, after })
         }
-        StockFact::Short { on_hand, promised, order_ids, is_truncated } => {
+        StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated } => {
             Kind::Short(proto::inventory::Short {
                 sku,
                 location,
                 on_hand: *on_hand,
                 promised: *promised,
+                backorder_limit: *backorder_limit,
+                missing: promised - on_hand - backorder_limit,
                 order_ids: order_ids.iter().map(OrderId::to_string).collect(),
                 truncated: *is_truncated,
             })
@@ -422,6 +425,7 @@ fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
             line_id,
             quantity,
             from_allocation,
+            freed,
             in_count,
             after,
         } => Kind::Shipped(proto::inventory::Shipped {
@@ -433,6 +437,7 @@ fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
             quantity: *quantity,
             from_allocation: *from_allocation,
             excess: quantity - from_allocation,
+            freed: freed.iter().map(|(line, after)| encode_line(line, *after)).collect(),
             in_count: *in_count,
             on_hand: after.on_hand,
             held: after.held,
@@ -456,38 +461,46 @@ fn encode_document(document: &Document) -> proto::inventory::Document {
 fn encode_reservation(order_id: OrderId, fact: &ReservationFact) -> Kind {
     let order_id = order_id.to_string();
     match fact {
-        ReservationFact::Reserved { lines, expires_at } => {
-            let (lines, expires_at) = (encode_lines(lines), Some((*expires_at).into()));
+        ReservationFact::Reserved { lines, after, expires_at } => {
+            let (lines, expires_at) = (encode_lines(lines, after), Some((*expires_at).into()));
             Kind::Reserved(proto::inventory::Reserved { order_id, lines, expires_at })
         }
         ReservationFact::Refused { shortages } => {
             let shortages = encode_shortages(shortages);
             Kind::Refused(proto::inventory::Refused { order_id, shortages })
         }
-        ReservationFact::Allocated { lines } => {
-            Kind::Allocated(proto::inventory::Allocated { order_id, lines: encode_lines(lines) })
+        ReservationFact::Allocated { lines, after } => {
+            let lines = encode_lines(lines, after);
+            Kind::Allocated(proto::inventory::Allocated { order_id, lines })
         }
         ReservationFact::Lost { shortages } => {
             Kind::Lost(proto::inventory::Lost { order_id, shortages: encode_shortages(shortages) })
         }
-        ReservationFact::Released { lines, reason } => {
+        ReservationFact::Released { lines, after, reason } => {
             let reason = match reason {
                 ReleaseReason::Cancelled => proto::inventory::ReleaseReason::Cancelled,
                 ReleaseReason::Expired => proto::inventory::ReleaseReason::Expired,
             };
-            let (lines, reason) = (encode_lines(lines), reason.into());
+            let (lines, reason) = (encode_lines(lines, after), reason.into());
             Kind::Released(proto::inventory::Released { order_id, lines, reason })
         }
     }
 }
 
-fn encode_lines(lines: &Lines) -> Vec<proto::inventory::StockLine> {
-    let line = |line: &Line| proto::inventory::StockLine {
+fn encode_lines(lines: &Lines, after: &Levels) -> Vec<proto::inventory::StockLine> {
+    lines.iter().zip(after.iter()).map(|(line, after)| encode_line(line, *after)).collect()
+}
+
+fn encode_line(line: &Line, after: Level) -> proto::inventory::StockLine {
+    let Level { on_hand, held, allocated } = after;
+    proto::inventory::StockLine {
         sku: line.stock.sku.to_string(),
         location: line.stock.location.to_string(),
         quantity: line.units,
-    };
-    lines.iter().map(line).collect()
+        on_hand,
+        held,
+        allocated,
+    }
 }
 
 fn encode_shortages(shortages: &[Shortage]) -> Vec<proto::inventory::Shortage> {
@@ -530,7 +543,9 @@ fn decode(event: proto::EventFact) -> Result<Event, WireError> {
             let order_ids = short.order_ids.iter().map(|id| OrderId::parse(id));
             let order_ids = order_ids.collect::<Result<_, _>>()?;
             let is_truncated = short.truncated;
-            let fact = StockFact::Short { on_hand, promised, order_ids, is_truncated };
+            let backorder_limit = short.backorder_limit;
+            let fact =
+                StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated };
             Ok(Event::Stock(stock_id(&short.sku, &short.location)?, fact))
         }
         Kind::Shipped(shipped) => {
@@ -541,6 +556,7 @@ fn decode(event: proto::EventFact) -> Result<Event, WireError> {
                 line_id: shipped.line_id,
                 quantity: shipped.quantity,
                 from_allocation: shipped.from_allocation,
+                freed: shipped.freed.into_iter().map(decode_line).collect::<Result<_, _>>()?,
                 in_count: shipped.in_count,
                 after: Level { on_hand, held, allocated },
             };
@@ -564,16 +580,17 @@ fn decode(event: proto::EventFact) -> Result<Event, WireError> {
         }
         Kind::Reserved(reserved) => {
             let expires_at = Timestamp::parse(reserved.expires_at.as_ref())?;
-            let lines = decode_lines(reserved.lines)?;
-            reservation(&reserved.order_id, ReservationFact::Reserved { lines, expires_at })
+            let (lines, after) = decode_lines(reserved.lines)?;
+            let fact = ReservationFact::Reserved { lines, after, expires_at };
+            reservation(&reserved.order_id, fact)
         }
         Kind::Refused(refused) => {
             let shortages = decode_shortages(refused.shortages)?;
             reservation(&refused.order_id, ReservationFact::Refused { shortages })
         }
         Kind::Allocated(allocated) => {
-            let lines = decode_lines(allocated.lines)?;
-            reservation(&allocated.order_id, ReservationFact::Allocated { lines })
+            let (lines, after) = decode_lines(allocated.lines)?;
+            reservation(&allocated.order_id, ReservationFact::Allocated { lines, after })
         }
         Kind::Lost(lost) => {
             let shortages = decode_shortages(lost.shortages)?;
@@ -581,8 +598,8 @@ fn decode(event: proto::EventFact) -> Result<Event, WireError> {
         }
         Kind::Released(released) => {
             let reason = release_reason(released.reason())?;
-            let lines = decode_lines(released.lines)?;
-            reservation(&released.order_id, ReservationFact::Released { lines, reason })
+            let (lines, after) = decode_lines(released.lines)?;
+            reservation(&released.order_id, ReservationFact::Released { lines, after, reason })
         }
     }
 }
@@ -624,11 +641,16 @@ fn release_reason(reason: proto::inventory::ReleaseReason) -> Result<ReleaseReas
     }
 }
 
-fn decode_lines(lines: Vec<proto::inventory::StockLine>) -> Result<Lines, ParseError> {
-    let line = |line: proto::inventory::StockLine| {
-        Ok(Line { stock: stock_id(&line.sku, &line.location)?, units: line.quantity })
-    };
-    lines.into_iter().map(line).collect()
+fn decode_lines(lines: Vec<proto::inventory::StockLine>) -> Result<(Lines, Levels), ParseError> {
+    let lines = lines.into_iter().map(decode_line).collect::<Result<Vec<_>, _>>()?;
+    let (lines, after): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
+    Ok((lines.into(), after.into()))
+}
+
+fn decode_line(line: proto::inventory::StockLine) -> Result<(Line, Level), ParseError> {
+    let proto::inventory::StockLine { quantity, on_hand, held, allocated, .. } = line;
+    let stock = stock_id(&line.sku, &line.location)?;
+    Ok((Line { stock, units: quantity }, Level { on_hand, held, allocated }))
 }
 
 fn decode_shortages(

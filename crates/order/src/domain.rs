@@ -209,7 +209,7 @@ impl Rules for Orders {
 
     fn after_append(state: &Shop, event: &Event, now: Timestamp) -> Option<AfterAppend> {
         let order = state.orders.get(&event.order_id)?;
-        let outcome = event.fact.outcome().filter(|_| !order.is_settled())?;
+        let outcome = event.fact.outcome(order)?;
         let took = (now.millis() - order.placed_at.millis()).max(0) as u64;
         Some(Box::new(move || metrics::ended(outcome, Duration::from_millis(took))))
     }

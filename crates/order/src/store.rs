@@ -209,12 +209,14 @@ impl Order {
         self.payments.iter().map(|payment| payment.refunded).sum()
     }
 
-    /// Whether its saga has ended: it is cancelled, or confirmed and nothing is awaited.
+    /// Whether its saga has ended: it is cancelled, or confirmed and nothing is awaited but shipments.
     pub(crate) fn is_settled(&self) -> bool {
         match self.statuses.0 {
             OrderStatus::Placed => false,
             OrderStatus::Confirmed => {
-                self.awaits == Awaits::Nothing || self.statuses.1 == PaymentStatus::Paid
+                self.awaits == Awaits::Nothing
+                    || self.statuses.1 == PaymentStatus::Paid
+                    || self.capture == Capture::OnShipment
             }
             OrderStatus::Completed | OrderStatus::Cancelled => true,
         }

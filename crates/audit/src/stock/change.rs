@@ -88,6 +88,10 @@ pub(super) enum Change {
         quantity: i64,
         was_held: bool,
     },
+    /// So many of the units of `Issue`, which comes before it, were the order's at other locations.
+    TakenElsewhere {
+        quantity: i64,
+    },
     /// After `Issue` and `Take`, so many are held and allocated.
     Promised {
         held: i64,
@@ -164,6 +168,7 @@ impl Change {
                 (14, of(source), delta, on_hand)
             }
             Self::Incoming { delta, incoming } => (15, 0, delta, incoming),
+            Self::TakenElsewhere { quantity } => (16, 0, quantity, 0),
             Self::Limits { safety_stock, backorder_limit } => {
                 (12, 0, safety_stock, backorder_limit)
             }
@@ -194,6 +199,7 @@ impl Change {
                 Self::Transfer { source, delta: second, on_hand: third, in_count: kind == 14 }
             }
             15 => Self::Incoming { delta: second, incoming: third },
+            16 => Self::TakenElsewhere { quantity },
             12 => Self::Limits { safety_stock: second, backorder_limit: third },
             _ => Self::Shortage { requested: second, available: third },
         }
@@ -275,6 +281,7 @@ mod tests {
             Change::Transfer { source, delta: -3, on_hand, in_count: false },
             Change::Transfer { source, delta: 3, on_hand, in_count: true },
             Change::Incoming { delta: -3, incoming: 4 },
+            Change::TakenElsewhere { quantity: 4 },
             Change::ShortOrder { order },
             Change::Hold { order, quantity: 5 },
             Change::Allocate { order, quantity: 5, was_held: true },

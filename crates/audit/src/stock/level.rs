@@ -182,6 +182,10 @@ impl Fold {
                 self.level.excess -= quantity;
                 self.promise(order, -quantity);
             }
+            Change::TakenElsewhere { quantity } => {
+                self.level.shipped += quantity;
+                self.level.excess -= quantity;
+            }
             Change::Promised { held, allocated } => {
                 self.promised(position, (held, allocated), findings);
             }
@@ -319,7 +323,7 @@ impl Fold {
     ) {
         self.unreported = None;
         let id = &self.id;
-        let known = (self.level.on_hand, self.level.promised());
+        let known = (self.level.on_hand, self.level.promised() - self.backorder_limit);
         self.is_short = self.free() < 0;
         findings.expect(self.is_short, || format!("{position}: {id} is not short"));
         findings.expect(known == units, || {

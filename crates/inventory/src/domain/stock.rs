@@ -9,7 +9,7 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdjustmentsKey, AppliedDocument, Document, Event, Level, LocationResult, Sequence, State,
+    AdjustmentsKey, AppliedDocument, Document, Event, Level, Line, LocationResult, Sequence, State,
     StockFact, StockId, StockLine, Units,
     adjustments::{self, Point},
     locations,
@@ -155,6 +155,8 @@ pub enum StockResult {
     OutOfRange,
     /// A goods issue took more units than the order had.
     AppliedInExcess,
+    /// A goods issue took units that the order had at other locations: there they are free again.
+    AppliedElsewhere,
     /// No order of that id was ever placed. Nothing is remembered.
     UnknownOrder,
     /// The shop has no such location. Nothing is remembered.
@@ -239,7 +241,9 @@ fn short(draft: &State, state: &State, id: &StockId, level: Level) -> StockFact 
     let promised = level.promised();
     let units_of = |order_id| draft.reservations.get(&order_id).map(|row| row.units_of(id));
     let (order_ids, is_truncated) = orders::promised_to(state, id, promised, units_of);
-    StockFact::Short { on_hand: level.on_hand, promised, order_ids, is_truncated }
+    let limits = draft.stocks.get(id).map(|stock| stock.limits).unwrap_or_default();
+    let (on_hand, backorder_limit) = (level.on_hand, limits.backorder_limit);
+    StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated }
 }
 
 /// Copies into `draft` the rows of `state` that `line` looks at or changes, except those that an
@@ -247,11 +251,8 @@ fn short(draft: &State, state: &State, id: &StockId, level: Level) -> StockFact 
 fn copy(draft: &mut State, state: &State, line: &StockLine) {
     let StockLine { stock: id, document, units, .. } = line;
     let Document { key, sequence, occurred_at } = document;
-    if let Units::Issued(order_id, _) = units
-        && draft.reservations.get(order_id).is_none()
-        && let Some(row) = state.reservations.get(order_id)
-    {
-        draft.reservations.loaded(*order_id, row.clone());
+    if let Units::Issued(order_id, _) = units {
+        copy_order(draft, state, id, *order_id);
     }
     transfers::copy(draft, state, id, units);
     if draft.stocks.get(id).is_none()
@@ -282,6 +283,23 @@ fn copy(draft: &mut State, state: &State, line: &StockLine) {
     for (connector, point) in looked_at {
         let key = AdjustmentsKey { stock: id.clone(), connector };
         adjustments::copy(draft, state, &key, point);
+    }
+}
+
+/// Copies into `draft` the reservation of an order, and the stocks of a SKU that it has units of.
+fn copy_order(draft: &mut State, state: &State, id: &StockId, order_id: OrderId) {
+    if draft.reservations.get(&order_id).is_none() {
+        let Some(row) = state.reservations.get(&order_id) else { return };
+        draft.reservations.loaded(order_id, row.clone());
+    }
+    let Some(row) = draft.reservations.get(&order_id) else { return };
+    let lines = row.lines.clone();
+    for Line { stock, .. } in lines.iter().filter(|line| line.stock.sku == id.sku) {
+        if draft.stocks.get(stock).is_none()
+            && let Some(row) = state.stocks.get(stock)
+        {
+            draft.stocks.loaded(stock.clone(), row.clone());
+        }
     }
 }
 
@@ -368,7 +386,7 @@ fn adjust(stock: &Stock, line: &StockLine, delta: i64) -> Result<Effect, StockRe
 
 /// Units have left for an order, which cannot be undone by a refusal: all of them are off the units
 /// on hand, unless a count was made without them already. What the order had of them is promised no
-/// longer; the rest was free, or promised to others.
+/// longer, here, and else where the order had them instead; the rest was free, or promised to others.
 fn issue(
     draft: &State,
     stock: &Stock,
@@ -378,31 +396,54 @@ fn issue(
 ) -> Result<Effect, StockResult> {
     let StockLine { stock: id, document, line_id, .. } = line;
     let order = draft.reservations.get(&order_id).ok_or(StockResult::UnknownOrder)?;
-    let from_allocation = order.units_of(id).min(quantity);
+    let own = order.units_of(id).min(quantity);
+    let freed = order.units_elsewhere(id, quantity - own);
+    let from_allocation = own + freed.iter().map(|line| line.units).sum::<i64>();
     let in_count = is_counted(stock, document);
     let mut after = stock.clone();
     if !in_count {
         after.on_hand = in_range(stock.on_hand, quantity.checked_neg().unwrap_or(i64::MIN))?;
     }
-    if let Some(sum) = after.units_of(order.status) {
-        *sum -= from_allocation;
-    }
-    let after = after.level();
+    let taken = |mut stock: Stock, units: i64| {
+        if let Some(sum) = stock.units_of(order.status) {
+            *sum -= units;
+        }
+        stock.level()
+    };
+    let freed: Vec<_> = freed
+        .into_iter()
+        .map(|line| {
+            let stock = draft.stocks.get(&line.stock).cloned().unwrap_or_default();
+            let after = taken(stock, line.units);
+            (line, after)
+        })
+        .collect();
+    let result = result_of_issue((quantity, from_allocation), !freed.is_empty());
     let fact = StockFact::Shipped {
         document: document.clone(),
         order_id,
         line_id: line_id.clone(),
         quantity,
         from_allocation,
+        freed,
         in_count,
-        after,
+        after: taken(after, own),
     };
-    Ok((result_of_issue(quantity, from_allocation), fact))
+    Ok((result, fact))
 }
 
 /// What became of a goods issue.
-pub(super) fn result_of_issue(quantity: i64, from_allocation: i64) -> StockResult {
-    if from_allocation < quantity { StockResult::AppliedInExcess } else { StockResult::Applied }
+pub(super) fn result_of_issue(
+    (quantity, from_allocation): (i64, i64),
+    is_elsewhere: bool,
+) -> StockResult {
+    if from_allocation < quantity {
+        StockResult::AppliedInExcess
+    } else if is_elsewhere {
+        StockResult::AppliedElsewhere
+    } else {
+        StockResult::Applied
+    }
 }
 
 /// Whether the connector has counted after that document: the count contains it.
@@ -451,12 +492,15 @@ pub(super) fn apply(
             add(state, id, document, (*delta, now));
             remember(state, id, document, Units::Added(*delta), before);
         }
-        StockFact::Shipped { document, order_id, quantity, in_count, after, .. } => {
+        StockFact::Shipped { document, order_id, quantity, freed, in_count, after, .. } => {
             stock.on_hand = after.on_hand;
             if !in_count {
                 add(state, id, document, (-quantity, now));
             }
             reservation::ship(state, *order_id, id, *quantity);
+            for (line, _) in freed {
+                reservation::ship(state, *order_id, &line.stock, line.units);
+            }
             remember(state, id, document, Units::Issued(*order_id, *quantity), before);
         }
         StockFact::Sent { document, transfer, to, quantity, in_count, on_hand, .. } => {

@@ -27,6 +27,7 @@ fn from_erp() -> Document {
 #[test]
 fn every_event_survives_the_wire() {
     let document = from_erp();
+    let level = Level { on_hand: 7, held: 2, allocated: -3 };
     let stock_facts = [
         StockFact::Counted { document: document.clone(), quantity: 3, on_hand: -4 },
         StockFact::Adjusted {
@@ -65,12 +66,14 @@ fn every_event_survives_the_wire() {
             line_id: "1".into(),
             quantity: 5,
             from_allocation: 4,
+            freed: vec![(Line { stock: stock(), units: 2 }, level)],
             in_count: true,
             after: Level { on_hand: -1, held: 2, allocated: 3 },
         },
         StockFact::Short {
             on_hand: 1,
-            promised: 2,
+            promised: 9,
+            backorder_limit: 2,
             order_ids: vec![order_id()],
             is_truncated: true,
         },
@@ -80,19 +83,25 @@ fn every_event_survives_the_wire() {
         },
     ];
     let lines: Lines = [Line { stock: stock(), units: 2 }].into();
+    let after: Levels = [level].into();
     let location = Some(stock().location);
     let shortage = Shortage { sku: stock().sku, requested: 2, available: 1, location };
     let anywhere = Shortage { location: None, ..shortage.clone() };
     let facts = [
         ReservationFact::Reserved {
             lines: lines.clone(),
+            after: after.clone(),
             expires_at: Timestamp::from_millis(1_795_179_849_123),
         },
         ReservationFact::Refused { shortages: vec![shortage.clone(), anywhere] },
-        ReservationFact::Allocated { lines: lines.clone() },
+        ReservationFact::Allocated { lines: lines.clone(), after: after.clone() },
         ReservationFact::Lost { shortages: vec![shortage] },
-        ReservationFact::Released { lines: lines.clone(), reason: ReleaseReason::Cancelled },
-        ReservationFact::Released { lines, reason: ReleaseReason::Expired },
+        ReservationFact::Released {
+            lines: lines.clone(),
+            after: after.clone(),
+            reason: ReleaseReason::Cancelled,
+        },
+        ReservationFact::Released { lines, after, reason: ReleaseReason::Expired },
     ];
     let events = stock_facts.map(|fact| Event::Stock(stock(), fact)).into_iter();
     let details = LocationDetails::main();
@@ -122,7 +131,13 @@ fn every_event_survives_the_wire() {
 #[test]
 fn a_stocks_aggregate_is_its_sku_at_its_location() {
     let (order_ids, is_truncated) = (vec![], false);
-    let fact = StockFact::Short { on_hand: 1, promised: 2, order_ids, is_truncated };
+    let fact = StockFact::Short {
+        on_hand: 1,
+        promised: 2,
+        backorder_limit: 0,
+        order_ids,
+        is_truncated,
+    };
     let aggregate = Inventory::aggregate(&Event::Stock(stock(), fact));
     assert_eq!(aggregate, Aggregate::new("stock", "a@b@main"));
 }

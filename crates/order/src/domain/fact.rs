@@ -11,7 +11,10 @@ use super::{
     Action, Cancellation, Charge, Failure, FulfilmentStatus, Hold, Lines, OrderStatus,
     PaymentStatus, ShippedLine, Statuses,
 };
-use crate::{metrics::Outcome, store::OrderContent};
+use crate::{
+    metrics::Outcome,
+    store::{Order, OrderContent},
+};
 
 /// The most lines that an event repeats.
 const MAX_REPEATED_LINES: usize = 500;
@@ -121,18 +124,24 @@ impl Fact {
         }
     }
 
-    /// How the saga of an order ends with it, if it does.
-    pub(super) fn outcome(&self) -> Option<Outcome> {
+    /// How the saga of the order ends with it, if it does. It ends once: where money is captured by
+    /// shipment, when the order is confirmed.
+    pub(super) fn outcome(&self, before: &Order) -> Option<Outcome> {
+        if before.is_settled() {
+            return None;
+        }
         match self {
             Self::Paid { .. } => Some(Outcome::Paid),
             Self::Cancelled { .. } => Some(Outcome::Cancelled),
-            Self::Confirmed { capture: None, .. } => Some(Outcome::Confirmed),
+            Self::Confirmed { capture, .. } => {
+                let is_paid_later = capture.is_none() || before.capture == Capture::OnShipment;
+                is_paid_later.then_some(Outcome::Confirmed)
+            }
             Self::Placed { .. }
             | Self::PaymentDue { .. }
             | Self::PaymentFailed { .. }
             | Self::ActionRequired { .. }
             | Self::Authorized { .. }
-            | Self::Confirmed { capture: Some(_), .. }
             | Self::PartCaptured { .. }
             | Self::Shipped { .. }
             | Self::Completed

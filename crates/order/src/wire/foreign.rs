@@ -58,7 +58,7 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
             return Ok(Input::Short {
                 sku: Sku::parse(&short.sku)?,
                 location: Location::parse(&short.location)?,
-                missing: short.promised - short.on_hand,
+                missing: short.missing,
                 order_ids: order_ids.collect::<Result<_, _>>()?,
             });
         }

@@ -50,7 +50,7 @@ fn lines_at(lines: &[(&str, &str, i64)]) -> Lines {
 
 fn reserved_at(order_id: OrderId, lines: &[(&str, &str, i64)]) -> Event {
     let expires_at = NOW + Policy::default().hold_ttl;
-    reservation(order_id, ReservationFact::Reserved { lines: lines_at(lines), expires_at })
+    reservation(order_id, ReservationFact::Reserved { lines: lines_at(lines), after: Levels::default(), expires_at })
 }
 
 fn refused(order_id: OrderId, shortages: &[(&str, i64, i64, Option<&str>)]) -> Event {
@@ -201,7 +201,10 @@ fn safety_stock_is_not_sold_and_a_backorder_limit_is_sold_beyond_what_is_there()
     let counted = |line: &StockLine| super::stock::event(line.clone(), 5 - 2);
     check(&sold, &record(std::slice::from_ref(&fewer)), &answered(&[Applied], &[counted(&fewer)]));
     let counted = super::stock::event(short.clone(), 2);
-    let says = super::stock::short("A", 2, 5, &[order(1)]);
+    let mut says = super::stock::short("A", 2, 5, &[order(1)]);
+    if let Event::Stock(_, StockFact::Short { backorder_limit, .. }) = &mut says {
+        *backorder_limit = 2;
+    }
     check(&sold, &record(&[short]), &answered(&[Applied], &[counted, says]));
 }
 

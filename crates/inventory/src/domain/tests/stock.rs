@@ -40,8 +40,10 @@ pub(super) fn event(line: StockLine, on_hand: i64) -> Event {
 }
 
 pub(super) fn short(sku: &str, on_hand: i64, promised: i64, order_ids: &[OrderId]) -> Event {
-    let (order_ids, is_truncated) = (order_ids.to_vec(), false);
-    Event::Stock(stock(sku), StockFact::Short { on_hand, promised, order_ids, is_truncated })
+    let (order_ids, is_truncated, backorder_limit) = (order_ids.to_vec(), false, 0);
+    let fact =
+        StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated };
+    Event::Stock(stock(sku), fact)
 }
 
 #[test]
@@ -290,7 +292,13 @@ fn a_shortage_names_no_more_orders_than_a_message_can_carry_and_says_that_there_
     given.extend((1..=1_500).map(|number| reserved(order(number), &[("A", 1)])));
     let counted = count("A", "D1", 2, 0);
     let order_ids: Vec<OrderId> = (501..=1_500).rev().map(order).collect();
-    let fact = StockFact::Short { on_hand: 0, promised: 1_500, order_ids, is_truncated: true };
+    let fact = StockFact::Short {
+        on_hand: 0,
+        promised: 1_500,
+        backorder_limit: 0,
+        order_ids,
+        is_truncated: true,
+    };
     check(
         &given,
         &record(std::slice::from_ref(&counted)),

@@ -3,7 +3,10 @@
 use super::*;
 use engine::Wire as _;
 
-use crate::domain::{CancelAnswer, ReleaseAnswer};
+use crate::{
+    domain::{CancelAnswer, ReleaseAnswer},
+    metrics::Outcome,
+};
 
 fn shipment(name: &str, units: i64, line_id: Option<&str>) -> Input {
     Input::Shipped(Shipment {
@@ -170,4 +173,38 @@ fn the_merchant_takes_an_order_off_hold() {
     check(&given.events, &release(ANN), &answered(&[after.last()], ReleaseAnswer::Released));
     check(&after.events, &release(ANN), &answered(&[], ReleaseAnswer::Released));
     check(&after.events, &release(BOB), &answered(&[], ReleaseAnswer::NotFound));
+}
+
+#[test]
+fn the_saga_of_an_order_ends_once_however_it_is_captured() {
+    let outcomes = |change: fn(&mut Settings), inputs: &[Input]| {
+        let mut state = fold(&[]);
+        Orders::replicate(&mut state, &settings(change));
+        let mut outcomes = Vec::new();
+        for input in [&[Input::Place(request(ANN))], inputs].concat() {
+            for event in decide(&state, &input).events {
+                let order = state.orders.get(&ANN);
+                outcomes.extend(order.and_then(|order| event.fact.outcome(order)));
+                let version = Orders::revision(&state, &event).version + 1;
+                Orders::apply(&mut state, &recorded(event, version));
+            }
+        }
+        outcomes
+    };
+    let captured = |amount| signal(ANN, Signal::Captured { payment: 1, amount: gbp(amount) });
+    let [held, authorized, allocated, paid] = happy_path().map(|it| signal(ANN, it));
+    let confirmed = [held.clone(), authorized.clone(), allocated.clone()];
+    let at_once = [&confirmed[..], &[paid, shipment("A", 2, None), shipment("B", 2, None)]];
+    assert_eq!(outcomes(|_| (), &at_once.concat()), [Outcome::Paid]);
+
+    let by_shipment = |it: &mut Settings| it.capture = Capture::OnShipment;
+    let parts = [shipment("A", 2, None), captured(500), shipment("B", 2, None), captured(200)];
+    let inputs = [&confirmed[..], &parts].concat();
+    assert_eq!(outcomes(by_shipment, &inputs), [Outcome::Confirmed]);
+    // It has shipped before it is confirmed, and is captured at once.
+    let shipped = [shipment("A", 2, None), shipment("B", 2, None)];
+    let inputs = [&[held, authorized], &shipped[..], &[allocated, captured(700)]].concat();
+    assert_eq!(outcomes(by_shipment, &inputs), [Outcome::Confirmed]);
+    let cancelled = [&confirmed[..], &[cancel(ANN, "")]].concat();
+    assert_eq!(outcomes(by_shipment, &cancelled), [Outcome::Confirmed]);
 }
