@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::{
+    api_key::{Caller, Scope},
     fields::{Errors, Fields, Path, code, object, text},
     json::Node,
     known_shops::ShopFacts,
@@ -40,9 +41,6 @@ const MAX_WAIT: Duration = Duration::from_mins(1);
 pub(crate) const DEFAULT_PAGE_LENGTH: u32 = 100;
 /// The longest page.
 const MAX_PAGE_LENGTH: u32 = 1000;
-
-/// The id of the one API key that an installation has.
-const API_KEY_ID: &str = "default";
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 static PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -64,6 +62,8 @@ pub(crate) struct RequestContext {
     time: Timestamp,
     trace: TraceContext,
     idempotency_key: Option<String>,
+    /// Who sends it.
+    caller: Caller,
 }
 
 impl FromRequestParts<Arc<AppState>> for RequestContext {
@@ -87,6 +87,8 @@ impl FromRequestParts<Arc<AppState>> for RequestContext {
             time: state.clock.now(),
             trace: trace.unwrap_or_default(),
             idempotency_key: idempotency_key(&parts.headers)?,
+            // No request comes here that has no key.
+            caller: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
 }
@@ -116,10 +118,19 @@ impl RequestContext {
             fingerprint: fingerprint(&content.encode_to_vec()),
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
-            actor: Some(Actor { kind: "api_key".to_owned(), id: API_KEY_ID.to_owned() }),
+            actor: Some(Actor { kind: "api_key".to_owned(), id: self.caller.key_id.clone() }),
             after: self.seen.by_service(),
             ..content
         }
+    }
+
+    /// Refuses a request whose key does not allow that. `what` is what the caller wants.
+    pub(crate) fn require(&self, scope: Scope, what: &str) -> Result<(), Problem> {
+        if self.caller.may(scope) {
+            return Ok(());
+        }
+        let detail = format!("{what}: use an API key with the scope {}", scope.as_str());
+        Err(Problem::new(Code::Forbidden, detail).with("scope", scope.as_str()))
     }
 
     /// Whether the request has an idempotency key.
@@ -404,6 +415,7 @@ mod tests {
             time: Timestamp::from_millis(7),
             trace: TraceContext::default(),
             idempotency_key: key.map(str::to_owned),
+            caller: Caller::default(),
         };
         let cancel = |order: &str, note: &str| {
             let (order_id, note) = (order.to_owned(), note.to_owned());
@@ -442,6 +454,7 @@ mod tests {
             time: Timestamp::from_millis(7),
             trace: TraceContext::default(),
             idempotency_key: Some(key.to_owned()),
+            caller: Caller::default(),
         };
         let id = |key, part| {
             let body = proto::command::Body::CancelOrder(proto::order::CancelOrder::default());

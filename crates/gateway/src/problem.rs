@@ -19,6 +19,7 @@ pub(crate) const RETRY_AFTER_S: u64 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     Unauthorized,
+    Forbidden,
     NotFound,
     UnknownShop,
     ShopSuspended,
@@ -60,6 +61,7 @@ impl Code {
                 StatusCode::BAD_REQUEST
             }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound | Self::UnknownShop => StatusCode::NOT_FOUND,
             Self::ShopSuspended => StatusCode::FORBIDDEN,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
@@ -95,6 +97,7 @@ impl Code {
     fn code_and_title(self) -> (&'static str, &'static str) {
         match self {
             Self::Unauthorized => ("unauthorized", "The API key is missing or wrong"),
+            Self::Forbidden => ("forbidden", "The API key does not allow this"),
             Self::NotFound => ("not_found", "Not found"),
             Self::ShopSuspended => ("shop_suspended", "The shop is suspended"),
             Self::UnknownShop => ("unknown_shop", "There is no such shop"),

@@ -13,10 +13,14 @@ use crate::{known_shops::ShopFacts, limits::RequestClass};
 
 const KEY: &str = "the-key";
 
+fn keys(key: &str) -> Vec<ApiKeySetting> {
+    vec![ApiKeySetting { id: "shop".to_owned(), key: key.into(), scopes: vec![] }]
+}
+
 fn settings() -> Settings {
     Settings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        api_key: KEY.into(),
+        api_keys: keys(KEY),
         answer_timeout: Duration::from_secs(10),
         drain_timeout: Duration::from_secs(10),
         limits: Limits::default(),
@@ -430,9 +434,23 @@ async fn a_process_that_drains_is_alive_and_not_ready() {
     assert_eq!(status, StatusCode::OK);
 }
 
+#[tokio::test]
+async fn a_key_without_the_scope_does_not_say_what_an_order_costs() {
+    for lines in [
+        r#""lines":[{"sku":"A","quantity":1,"unit_price":1}]"#,
+        r#""lines":[{"sku":"A","quantity":1,"discounts":[{"code":"D","amount":1}]}]"#,
+        r#""charges":[{"code":"D","amount":-1}]"#,
+    ] {
+        let body = format!(r#"{{"currency":"GBP",{lines}}}"#);
+        let (status, _, document) = answer(request("POST", "/v1/shops/acme/orders", body)).await;
+        assert_eq!((status.as_u16(), &document["code"]), (403, &"forbidden".into()), "{lines}");
+        assert_eq!(document["scope"], "prices-as-sold");
+    }
+}
+
 #[test]
 fn a_gateway_with_an_empty_key_does_not_start() {
-    let settings = Settings { api_key: "".into(), ..settings() };
+    let settings = Settings { api_keys: keys(""), ..settings() };
     let state = AppState::new(|| panic!("nothing is asked"), &settings, CancellationToken::new());
     assert_eq!(state.err(), Some(ApiKeyError::Empty));
 }

@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::{find_order, location, pending, read};
 use crate::{
+    api_key::Scope,
     body::JsonBytes,
     extract::RequestContext,
     problem::{Code, FieldError, Problem},
@@ -47,6 +48,9 @@ pub(crate) async fn post(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
     let order = read::place_order(&bytes, context.shop_facts.tax_basis)?;
+    if order.has_prices() {
+        context.require(Scope::PricesAsSold, "the order says what it costs")?;
+    }
     let mut command = context.command(None, Body::PlaceOrder(order.command()));
     let id = order_id(&command, context.is_keyed());
     if let Some(Body::PlaceOrder(order)) = &mut command.body {

@@ -101,6 +101,13 @@ impl NewOrder {
         }
     }
 
+    /// Whether it says what it costs, rather than the catalogue: a price, a discount, or a charge below
+    /// 0.
+    pub(crate) fn has_prices(&self) -> bool {
+        let is_priced = |line: &NewLine| line.unit_price.is_some() || !line.discounts.is_empty();
+        self.lines.iter().any(is_priced) || self.charges.iter().any(|charge| charge.amount < 0)
+    }
+
     /// The order just after it was placed: as it was requested, with what the order service decided.
     /// `None` when the two do not match; then the order has to be read.
     pub(crate) fn placed(
