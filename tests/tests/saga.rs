@@ -396,9 +396,7 @@ async fn a_price_as_sold_needs_a_key_that_allows_it(db: Db) {
     let with = |key: &str| {
         Client::new(installation.url(), key, tests::SHOP).expect("a client").without_retries()
     };
-    let as_sold = |currency: &str| {
-        json!({"currency": currency, "lines": [{"sku": "MUG", "quantity": 2, "unit_price": 199}]})
-    };
+    let as_sold = |currency: &str| json!({"currency": currency, "lines": [{"sku": "MUG", "quantity": 2, "unit_price": 199}]});
     let web = with("web-key");
     let refused = web.place(&as_sold("GBP"), "web-1", None).await.expect("an answer");
     assert_eq!(refused.status.as_u16(), 403, "{}", refused.body);
@@ -411,7 +409,7 @@ async fn a_price_as_sold_needs_a_key_that_allows_it(db: Db) {
     let in_euros = till.place(&as_sold("EUR"), "till-2", None).await.expect("an answer");
     assert_eq!(in_euros.body["code"], "lines_refused", "{}", in_euros.body);
     // Who asked is in the log.
-    let log = installation.server.events("ORDER-0").await;
+    let log = installation.server.events::<events::proto::Event>("ORDER-0").await;
     let actors = log.iter().filter(|entry| entry.subject.ends_with(".placed"));
     let ids: Vec<_> =
         actors.map(|it| it.event.actor.as_ref().map_or("", |it| it.id.as_str())).collect();

@@ -61,9 +61,8 @@ impl Code {
                 StatusCode::BAD_REQUEST
             }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound | Self::UnknownShop => StatusCode::NOT_FOUND,
-            Self::ShopSuspended => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::ShopSuspended => StatusCode::FORBIDDEN,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ReferenceTaken

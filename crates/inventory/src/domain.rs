@@ -1,8 +1,10 @@
 //! What the inventory decides. No I/O, no clock, no async.
 
 mod adjustments;
+mod answer;
 mod document;
 mod fact;
+mod goods_issues;
 mod locations;
 mod orders;
 mod reservation;
@@ -20,6 +22,7 @@ use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use adjustments::{Adjustments, AdjustmentsKey, Chunk, ChunkKey};
+pub(crate) use answer::{Answer, LimitsResult, StockResult};
 pub(crate) use document::{AppliedDocument, Document, DocumentKey, Sequence, Units};
 pub(crate) use fact::{Event, Level, ReleaseReason, ReservationFact, StockFact};
 pub(crate) use locations::{
@@ -29,7 +32,7 @@ pub(crate) use locations::{
 pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
 pub(crate) use reservation::{Reservation, Shortage};
 pub(crate) use settings::{SettingsKey, ShopSettings};
-pub(crate) use stock::{Answer, Limits, LimitsResult, Stock, StockResult};
+pub(crate) use stock::{Limits, Stock};
 pub(crate) use transfers::{Transfer, TransferKey};
 
 use crate::Inventory;
@@ -260,7 +263,7 @@ impl Rules for Inventory {
             }
             Event::Stock(_, StockFact::Shipped { quantity, from_allocation, freed, .. }) => {
                 let units = (*quantity, *from_allocation);
-                Some(Answer::Stock(vec![stock::result_of_issue(units, !freed.is_empty())]))
+                Some(Answer::Stock(vec![goods_issues::result(units, !freed.is_empty())]))
             }
             Event::Stock(_, StockFact::LimitsChanged { .. }) => {
                 Some(Answer::Limits(LimitsResult::Changed))

@@ -95,16 +95,7 @@ impl State for Shop {
             products,
             settings,
         } = self;
-        vec![
-            orders,
-            contents,
-            cancellations,
-            shipped,
-            references,
-            numbers,
-            products,
-            settings,
-        ]
+        vec![orders, contents, cancellations, shipped, references, numbers, products, settings]
     }
 }
 

@@ -149,18 +149,7 @@ impl Fold {
                 self.issue(position, (source, time), quantity, (on_hand, in_count), findings);
             }
             Change::Transfer { source, delta, on_hand, in_count } => {
-                let is_counted = self.documents(source).is_stale(source.order());
-                let before = self.level.on_hand;
-                if is_counted {
-                    self.level.counted -= delta;
-                } else {
-                    self.documents(source).adjusted.push((source.order(), delta, time));
-                }
-                self.level.transferred += delta;
-                findings.expect(in_count == is_counted, || {
-                    format!("{position}: {} says {in_count} of a count with it", self.id)
-                });
-                let expected = before + if is_counted { 0 } else { delta };
+                let expected = self.transfer(position, (source, time), delta, in_count, findings);
                 self.document(position, on_hand, (expected, false), findings, doubles);
             }
             Change::Incoming { delta, incoming } => {
@@ -266,6 +255,29 @@ impl Fold {
         findings.expect(on_hand == expected, || {
             format!("{position}: {id} has {on_hand} on hand; the documents come to {expected}")
         });
+    }
+
+    /// Units have left for another location, or come from one; the units on hand to be expected then. A
+    /// count that is newer was made without them, or with them.
+    fn transfer(
+        &mut self,
+        position: LogPosition,
+        (source, time): (Source, i64),
+        delta: i64,
+        in_count: bool,
+        findings: &mut Findings,
+    ) -> i64 {
+        let is_counted = self.documents(source).is_stale(source.order());
+        self.level.transferred += delta;
+        if is_counted {
+            self.level.counted -= delta;
+        } else {
+            self.documents(source).adjusted.push((source.order(), delta, time));
+        }
+        findings.expect(in_count == is_counted, || {
+            format!("{position}: {} says {in_count} of a count with it", self.id)
+        });
+        self.level.on_hand + if is_counted { 0 } else { delta }
     }
 
     /// Units have left for an order: a count that is newer was made without them.

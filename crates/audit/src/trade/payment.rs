@@ -355,7 +355,10 @@ mod tests {
 
     #[test]
     fn no_more_is_captured_than_is_authorised_and_once_by_each_operation() {
-        check(&[ASKED, (Declined, "authorize", 0), TAKING], "asks to capture what is not authorised");
+        check(
+            &[ASKED, (Declined, "authorize", 0), TAKING],
+            "asks to capture what is not authorised",
+        );
         check(&[ASKED, GRANTED, TAKING, TAKEN, TAKING], "asks to capture what is not authorised");
         let twice = [ASKED, GRANTED, TAKING, (Captured, "capture-4", 100), TAKING, TAKEN];
         check(&twice, "money is captured twice by one operation");
@@ -369,7 +372,8 @@ mod tests {
         check(&[&declined[..], &[void]].concat(), "asks to void what is not set aside");
         check(&[ASKED, GRANTED, void, (Voided, "void", 501)], "501 voided, which is too much");
         // What an operator has given up is not held any more.
-        let given_up = [ASKED, GRANTED, void, (VoidGivenUp, "void", 500), (VoidPending, "void-2", 0)];
+        let given_up =
+            [ASKED, GRANTED, void, (VoidGivenUp, "void", 500), (VoidPending, "void-2", 0)];
         check(&given_up, "asks to void what is not set aside");
     }
 

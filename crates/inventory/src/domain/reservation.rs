@@ -6,8 +6,8 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Levels, Line, Lines, ReleaseReason, ReservationFact, State, Stock, StockId, Wanted, locations, orders,
-    settings::HoldTerms,
+    Levels, Line, Lines, ReleaseReason, ReservationFact, State, Stock, StockId, Wanted, locations,
+    orders, settings::HoldTerms,
 };
 
 /// A SKU that an order wanted and did not get.
@@ -75,8 +75,7 @@ impl Reservation {
     /// Units of a SKU that the order has at other locations: as many as that together, at most.
     pub(super) fn units_elsewhere(&self, stock: &StockId, wanted: i64) -> Vec<Line> {
         let mut left = if self.status.has_units() { wanted } else { 0 };
-        let others =
-            self.lines.iter().filter(|it| it.stock.sku == stock.sku && it.stock != *stock);
+        let others = self.lines.iter().filter(|it| it.stock.sku == stock.sku && it.stock != *stock);
         let mut found = Vec::new();
         for line in others {
             let units = line.units.min(left);

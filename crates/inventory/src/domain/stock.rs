@@ -4,18 +4,17 @@
 use std::collections::BTreeMap;
 
 use engine::{Decision, Revision};
-use events::id::{Connector, MAX_UNITS, OrderId};
+use events::id::{Connector, MAX_UNITS};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdjustmentsKey, AppliedDocument, Document, Event, Level, Line, LocationResult, Sequence, State,
-    StockFact, StockId, StockLine, Units,
+    AdjustmentsKey, Answer, AppliedDocument, Document, Event, Level, LimitsResult, Sequence, State,
+    StockFact, StockId, StockLine, StockResult, Units,
     adjustments::{self, Point},
-    locations,
+    goods_issues, locations,
     orders::{self, NewestBlocks},
-    reservation,
-    transfers,
+    reservation, transfers,
 };
 
 /// The stock of a SKU at a location. The first count or adjustment creates it.
@@ -100,19 +99,6 @@ fn is_zero(units: &i64) -> bool {
     *units == 0
 }
 
-/// What became of the limits of a stock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitsResult {
-    /// They were others before.
-    Changed,
-    /// They were the same before.
-    Unchanged,
-    /// The catalogue has no such product.
-    UnknownSku,
-    /// The shop has no such location.
-    UnknownLocation,
-}
-
 /// What a connector last said about a stock, by its own sequence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequences {
@@ -125,53 +111,6 @@ pub struct Sequences {
     /// Its newest adjustment or goods issue that no count contains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adjusted: Option<Sequence>,
-}
-
-/// What the sender of a command is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// Of stock lines: what became of each, in the same order.
-    Stock(Vec<StockResult>),
-    /// Of a location.
-    Location(LocationResult),
-    /// Of the limits of a stock.
-    Limits(LimitsResult),
-}
-
-/// What became of a stock line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StockResult {
-    /// It changed the stock.
-    Applied,
-    /// The document is known: it had its effect before.
-    Duplicate,
-    /// A newer count of the same connector is known, which contains it.
-    Stale,
-    /// The catalogue has no such product. Nothing is remembered.
-    UnknownSku,
-    /// The document's id is known with other content.
-    DocumentReused,
-    /// The units on hand would leave the range that can be represented.
-    OutOfRange,
-    /// A goods issue took more units than the order had.
-    AppliedInExcess,
-    /// A goods issue took units that the order had at other locations: there they are free again.
-    AppliedElsewhere,
-    /// No order of that id was ever placed. Nothing is remembered.
-    UnknownOrder,
-    /// The shop has no such location. Nothing is remembered.
-    UnknownLocation,
-    /// Nothing of the SKU has left for the location by that transfer. Nothing is remembered.
-    UnknownTransfer,
-    /// No more will come by the transfer than this, and more had left.
-    AppliedIncomplete,
-    /// It expected other units on hand than there are.
-    Mismatch {
-        /// The units that it expected.
-        expected: i64,
-        /// The units on hand.
-        on_hand: i64,
-    },
 }
 
 /// Stock lines: each has its effect, or its sender is answered why not.
@@ -252,7 +191,7 @@ fn copy(draft: &mut State, state: &State, line: &StockLine) {
     let StockLine { stock: id, document, units, .. } = line;
     let Document { key, sequence, occurred_at } = document;
     if let Units::Issued(order_id, _) = units {
-        copy_order(draft, state, id, *order_id);
+        goods_issues::copy(draft, state, id, *order_id);
     }
     transfers::copy(draft, state, id, units);
     if draft.stocks.get(id).is_none()
@@ -283,23 +222,6 @@ fn copy(draft: &mut State, state: &State, line: &StockLine) {
     for (connector, point) in looked_at {
         let key = AdjustmentsKey { stock: id.clone(), connector };
         adjustments::copy(draft, state, &key, point);
-    }
-}
-
-/// Copies into `draft` the reservation of an order, and the stocks of a SKU that it has units of.
-fn copy_order(draft: &mut State, state: &State, id: &StockId, order_id: OrderId) {
-    if draft.reservations.get(&order_id).is_none() {
-        let Some(row) = state.reservations.get(&order_id) else { return };
-        draft.reservations.loaded(order_id, row.clone());
-    }
-    let Some(row) = draft.reservations.get(&order_id) else { return };
-    let lines = row.lines.clone();
-    for Line { stock, .. } in lines.iter().filter(|line| line.stock.sku == id.sku) {
-        if draft.stocks.get(stock).is_none()
-            && let Some(row) = state.stocks.get(stock)
-        {
-            draft.stocks.loaded(stock.clone(), row.clone());
-        }
     }
 }
 
@@ -334,7 +256,9 @@ fn decide(
     match &line.units {
         Units::Counted(quantity) => count(draft, stock, line, *quantity, now),
         Units::Added(delta) => adjust(stock, line, *delta),
-        Units::Issued(order_id, quantity) => issue(draft, stock, line, *order_id, *quantity),
+        Units::Issued(order_id, quantity) => {
+            goods_issues::issue(draft, stock, line, *order_id, *quantity)
+        }
         Units::Sent(transfer, to, quantity) if locations::exists(state, to) => {
             transfers::send(draft, stock, line, (transfer, to), *quantity)
         }
@@ -382,68 +306,6 @@ fn adjust(stock: &Stock, line: &StockLine, delta: i64) -> Result<Effect, StockRe
     let (document, reason) = (document.clone(), reason.clone());
     let fact = StockFact::Adjusted { document, delta, reason, on_hand };
     Ok((StockResult::Applied, fact))
-}
-
-/// Units have left for an order, which cannot be undone by a refusal: all of them are off the units
-/// on hand, unless a count was made without them already. What the order had of them is promised no
-/// longer, here, and else where the order had them instead; the rest was free, or promised to others.
-fn issue(
-    draft: &State,
-    stock: &Stock,
-    line: &StockLine,
-    order_id: OrderId,
-    quantity: i64,
-) -> Result<Effect, StockResult> {
-    let StockLine { stock: id, document, line_id, .. } = line;
-    let order = draft.reservations.get(&order_id).ok_or(StockResult::UnknownOrder)?;
-    let own = order.units_of(id).min(quantity);
-    let freed = order.units_elsewhere(id, quantity - own);
-    let from_allocation = own + freed.iter().map(|line| line.units).sum::<i64>();
-    let in_count = is_counted(stock, document);
-    let mut after = stock.clone();
-    if !in_count {
-        after.on_hand = in_range(stock.on_hand, quantity.checked_neg().unwrap_or(i64::MIN))?;
-    }
-    let taken = |mut stock: Stock, units: i64| {
-        if let Some(sum) = stock.units_of(order.status) {
-            *sum -= units;
-        }
-        stock.level()
-    };
-    let freed: Vec<_> = freed
-        .into_iter()
-        .map(|line| {
-            let stock = draft.stocks.get(&line.stock).cloned().unwrap_or_default();
-            let after = taken(stock, line.units);
-            (line, after)
-        })
-        .collect();
-    let result = result_of_issue((quantity, from_allocation), !freed.is_empty());
-    let fact = StockFact::Shipped {
-        document: document.clone(),
-        order_id,
-        line_id: line_id.clone(),
-        quantity,
-        from_allocation,
-        freed,
-        in_count,
-        after: taken(after, own),
-    };
-    Ok((result, fact))
-}
-
-/// What became of a goods issue.
-pub(super) fn result_of_issue(
-    (quantity, from_allocation): (i64, i64),
-    is_elsewhere: bool,
-) -> StockResult {
-    if from_allocation < quantity {
-        StockResult::AppliedInExcess
-    } else if is_elsewhere {
-        StockResult::AppliedElsewhere
-    } else {
-        StockResult::Applied
-    }
 }
 
 /// Whether the connector has counted after that document: the count contains it.
@@ -513,7 +375,14 @@ pub(super) fn apply(
             remember(state, id, document, units, before);
         }
         StockFact::Received {
-            document, transfer, quantity, missing, is_last, in_count, on_hand, ..
+            document,
+            transfer,
+            quantity,
+            missing,
+            is_last,
+            in_count,
+            on_hand,
+            ..
         } => {
             stock.on_hand = *on_hand;
             if !in_count {

@@ -11,7 +11,10 @@ mod trade;
 mod transfers;
 
 use engine::{Cause, Context};
-use events::shop::Settings;
+use events::{
+    id::{Connector, DocumentId, DocumentLine, TransferId},
+    shop::Settings,
+};
 use protocol::id::{EventId, Shop};
 
 use super::{reservation::Status, *};
@@ -54,7 +57,10 @@ fn reservation(order_id: OrderId, fact: ReservationFact) -> Event {
 
 fn reserved(order_id: OrderId, of: &[(&str, i64)]) -> Event {
     let expires_at = NOW + Policy::default().hold_ttl;
-    reservation(order_id, ReservationFact::Reserved { lines: lines(of), after: Levels::default(), expires_at })
+    reservation(
+        order_id,
+        ReservationFact::Reserved { lines: lines(of), after: Levels::default(), expires_at },
+    )
 }
 
 fn allocated(order_id: OrderId, of: &[(&str, i64)]) -> Event {
@@ -62,7 +68,10 @@ fn allocated(order_id: OrderId, of: &[(&str, i64)]) -> Event {
 }
 
 fn released(order_id: OrderId, of: &[(&str, i64)], reason: ReleaseReason) -> Event {
-    reservation(order_id, ReservationFact::Released { lines: lines(of), after: Levels::default(), reason })
+    reservation(
+        order_id,
+        ReservationFact::Released { lines: lines(of), after: Levels::default(), reason },
+    )
 }
 
 /// The opening count of a SKU, by a document that no test uses otherwise.
@@ -132,12 +141,7 @@ fn check(given: &[Event], when: &Input, then: &Decision<Event, Answer>) {
 /// What is decided, without the levels that the events of reservations say: these are compared with
 /// the state after the event.
 #[track_caller]
-fn decide(
-    policy: Policy,
-    state: &State,
-    when: &Input,
-    now: Timestamp,
-) -> Decision<Event, Answer> {
+fn decide(policy: Policy, state: &State, when: &Input, now: Timestamp) -> Decision<Event, Answer> {
     let mut decision = super::decide(policy, state, when, now);
     for event in &mut decision.events {
         let whole = event.clone();

@@ -2,7 +2,10 @@
 
 use engine::{Aggregate, Rules as _};
 
-use super::*;
+use super::{facts::encode_document, *};
+use crate::domain::{
+    Level, Levels, Line, Lines, LocationFact, ReleaseReason, ReservationFact, Shortage,
+};
 
 fn stock() -> StockId {
     stock_id("a@b", "main").expect("valid")
@@ -131,13 +134,8 @@ fn every_event_survives_the_wire() {
 #[test]
 fn a_stocks_aggregate_is_its_sku_at_its_location() {
     let (order_ids, is_truncated) = (vec![], false);
-    let fact = StockFact::Short {
-        on_hand: 1,
-        promised: 2,
-        backorder_limit: 0,
-        order_ids,
-        is_truncated,
-    };
+    let fact =
+        StockFact::Short { on_hand: 1, promised: 2, backorder_limit: 0, order_ids, is_truncated };
     let aggregate = Inventory::aggregate(&Event::Stock(stock(), fact));
     assert_eq!(aggregate, Aggregate::new("stock", "a@b@main"));
 }

@@ -26,10 +26,7 @@ pub struct Refunds {
 }
 
 /// Refunds some of these orders, and waits until the provider has paid back.
-pub(super) async fn refund(
-    api: &Client,
-    orders: impl Iterator<Item = OrderId>,
-) -> Result<Refunds> {
+pub(super) async fn refund(api: &Client, orders: impl Iterator<Item = OrderId>) -> Result<Refunds> {
     let before = api.totals().await?.payments.refunded;
     let mut refunds = Refunds::default();
     for id in orders {

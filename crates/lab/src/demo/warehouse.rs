@@ -198,13 +198,14 @@ impl Shipments {
             .filter(|it| it.sku.as_str() != but_not)
             .collect();
         free.sort_by_key(|level| (-level.available, level.sku.clone()));
-        let transfer = |(number, (level, (sent, received, is_complete))): (u32, (LevelView, _))| Transfer {
-            id: format!("TR-{number}"),
-            sku: String::from(level.sku.clone()),
-            sent,
-            received,
-            is_complete,
-        };
+        let transfer =
+            |(number, (level, (sent, received, is_complete))): (u32, (LevelView, _))| Transfer {
+                id: format!("TR-{number}"),
+                sku: String::from(level.sku.clone()),
+                sent,
+                received,
+                is_complete,
+            };
         let free = free.into_iter().cloned();
         let transfers: Vec<_> = (1..).zip(free.zip(TRANSFERS)).map(transfer).collect();
         self.sent = transfers.iter().map(|it| it.sent).sum();
@@ -273,7 +274,6 @@ async fn allocated(
 
 async fn on_hand(api: &Client) -> Result<HashMap<Stock, i64>> {
     let levels = api.levels().await.context("read the levels")?;
-    let stock =
-        |level: &LevelView| (level.sku.to_string(), level.location.to_string());
+    let stock = |level: &LevelView| (level.sku.to_string(), level.location.to_string());
     Ok(levels.iter().map(|level| (stock(level), level.on_hand)).collect())
 }

@@ -171,7 +171,10 @@ mod tests {
         assert_eq!(read(text).expect("is good"), expected);
         for (wrong, problem) in [
             ("shop", "line 1: it must be an id, a key, and scopes, with blanks between them"),
-            ("\nshop secret all", "line 2: a word after the key is no scope; the scopes are prices-as-sold"),
+            (
+                "\nshop secret all",
+                "line 2: a word after the key is no scope; the scopes are prices-as-sold",
+            ),
         ] {
             let error = read(wrong).expect_err("is wrong");
             assert_eq!(format!("{error:#}"), problem);

@@ -1,7 +1,8 @@
 //! Units that leave for orders.
 
 use StockResult::{
-    Applied, AppliedElsewhere, AppliedInExcess, DocumentReused, Duplicate, OutOfRange, UnknownOrder, UnknownSku,
+    Applied, AppliedElsewhere, AppliedInExcess, DocumentReused, Duplicate, OutOfRange,
+    UnknownOrder, UnknownSku,
 };
 
 use super::{
@@ -123,8 +124,9 @@ fn what_leaves_at_another_location_is_free_where_the_order_had_it() {
     let mut given = paid().to_vec();
     let created = LocationFact::Created(LocationDetails::main());
     given.push(Event::Location(berlin.clone(), created));
-    let at_berlin = |line: StockLine| {
-        StockLine { stock: StockId { location: berlin.clone(), ..line.stock }, ..line }
+    let at_berlin = |line: StockLine| StockLine {
+        stock: StockId { location: berlin.clone(), ..line.stock },
+        ..line
     };
     given.push(event(at_berlin(count("A", "opening", 1, 2)), 2));
     let lines = [at_berlin(issue("A", "GI-1", 2, order(1), 3)), issue("A", "GI-2", 3, order(1), 2)];

@@ -50,7 +50,10 @@ fn lines_at(lines: &[(&str, &str, i64)]) -> Lines {
 
 fn reserved_at(order_id: OrderId, lines: &[(&str, &str, i64)]) -> Event {
     let expires_at = NOW + Policy::default().hold_ttl;
-    reservation(order_id, ReservationFact::Reserved { lines: lines_at(lines), after: Levels::default(), expires_at })
+    reservation(
+        order_id,
+        ReservationFact::Reserved { lines: lines_at(lines), after: Levels::default(), expires_at },
+    )
 }
 
 fn refused(order_id: OrderId, shortages: &[(&str, i64, i64, Option<&str>)]) -> Event {

@@ -29,7 +29,8 @@ fn shortages_of(shortages: &[(&str, i64, i64)]) -> Vec<Shortage> {
 /// A hold that runs out `after` milliseconds from now.
 fn reserved_until(order_id: OrderId, of: &[(&str, i64)], after: i64) -> Event {
     let expires_at = Timestamp::from_millis(NOW.millis() + after);
-    reservation(order_id, ReservationFact::Reserved { lines: lines(of), expires_at })
+    let (lines, after) = (lines(of), Levels::default());
+    reservation(order_id, ReservationFact::Reserved { lines, after, expires_at })
 }
 
 fn expired(order_id: OrderId, of: &[(&str, i64)]) -> Event {

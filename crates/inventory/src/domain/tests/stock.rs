@@ -41,8 +41,7 @@ pub(super) fn event(line: StockLine, on_hand: i64) -> Event {
 
 pub(super) fn short(sku: &str, on_hand: i64, promised: i64, order_ids: &[OrderId]) -> Event {
     let (order_ids, is_truncated, backorder_limit) = (order_ids.to_vec(), false, 0);
-    let fact =
-        StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated };
+    let fact = StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated };
     Event::Stock(stock(sku), fact)
 }
 

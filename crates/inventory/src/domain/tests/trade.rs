@@ -172,9 +172,10 @@ fn fold_and_check(state: &mut State, event: &Event, orders: &[OrderId]) {
                 promised_of(row) <= row.on_hand.max(promised_of(&before)),
                 "{id}: {event:?} promised what is not there"
             ),
-            Event::Stock(of, StockFact::Short { order_ids, promised, on_hand, is_truncated, .. })
-                if of == id =>
-            {
+            Event::Stock(
+                of,
+                StockFact::Short { order_ids, promised, on_hand, is_truncated, .. },
+            ) if of == id => {
                 assert_eq!((*promised, *on_hand), (promised_of(row), row.on_hand));
                 let sorted = |mut ids: Vec<OrderId>| {
                     ids.sort_unstable();
