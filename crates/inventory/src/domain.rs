@@ -5,6 +5,7 @@ mod answer;
 mod document;
 mod fact;
 mod goods_issues;
+mod limits;
 mod locations;
 mod orders;
 mod reservation;
@@ -25,6 +26,7 @@ pub(crate) use adjustments::{Adjustments, AdjustmentsKey, Chunk, ChunkKey};
 pub(crate) use answer::{Answer, LimitsResult, StockResult};
 pub(crate) use document::{AppliedDocument, Document, DocumentKey, Sequence, Units};
 pub(crate) use fact::{Event, Level, ReleaseReason, ReservationFact, StockFact};
+pub(crate) use limits::Limits;
 pub(crate) use locations::{
     LocationDetails, LocationFact, LocationKind, LocationResult, LocationRow, Locations,
     LocationsKey, Wanted,
@@ -32,7 +34,7 @@ pub(crate) use locations::{
 pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
 pub(crate) use reservation::{Reservation, Shortage};
 pub(crate) use settings::{SettingsKey, ShopSettings};
-pub(crate) use stock::{Limits, Stock};
+pub(crate) use stock::Stock;
 pub(crate) use transfers::{Transfer, TransferKey};
 
 use crate::Inventory;
@@ -317,7 +319,7 @@ fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decis
             return stock::record(state, &lines, now);
         }
         Input::PutLocation { code, details } => return locations::put(state, code, details),
-        Input::SetLimits { stock, limits } => return stock::set_limits(state, stock, *limits),
+        Input::SetLimits { stock, limits } => return limits::set(state, stock, *limits),
         Input::ProductKnown { .. } | Input::SettingsKnown(_) => return Decision::nothing(),
         Input::Placed { order_id, wanted } => {
             let terms = settings::hold_terms(policy, state);

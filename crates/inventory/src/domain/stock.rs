@@ -9,12 +9,15 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdjustmentsKey, Answer, AppliedDocument, Document, Event, Level, LimitsResult, Sequence, State,
-    StockFact, StockId, StockLine, StockResult, Units,
+    AdjustmentsKey, Answer, AppliedDocument, Document, Event, Level, Sequence, State, StockFact,
+    StockId, StockLine, StockResult, Units,
     adjustments::{self, Point},
-    goods_issues, locations,
+    goods_issues,
+    limits::Limits,
+    locations,
     orders::{self, NewestBlocks},
-    reservation, transfers,
+    reservation,
+    transfers::{self, is_zero},
 };
 
 /// The stock of a SKU at a location. The first count or adjustment creates it.
@@ -40,12 +43,6 @@ pub struct Stock {
     /// Where to find the orders that have units of it.
     #[serde(default, skip_serializing_if = "NewestBlocks::is_empty")]
     pub blocks: NewestBlocks,
-}
-
-impl Limits {
-    fn are_none(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 impl Stock {
@@ -81,22 +78,6 @@ impl Stock {
     pub(super) fn last(&self, connector: &Connector) -> Sequences {
         self.connectors.get(connector).copied().unwrap_or_default()
     }
-}
-
-/// Which units of a stock are sold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// The units that are kept back: so many of those on hand are not sold.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub safety_stock: i64,
-    /// The units that are sold beyond those on hand.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub backorder_limit: i64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-fn is_zero(units: &i64) -> bool {
-    *units == 0
 }
 
 /// What a connector last said about a stock, by its own sequence.
@@ -154,24 +135,6 @@ fn fold(draft: &mut State, id: &StockId, fact: StockFact, now: Timestamp) -> Eve
     revision.version += 1;
     apply(draft, id, &fact, revision, now);
     Event::Stock(id.clone(), fact)
-}
-
-/// Sets which units of a stock are sold. What was promised before stays promised.
-pub(super) fn set_limits(state: &State, id: &StockId, after: Limits) -> Decision<Event, Answer> {
-    let stock = state.stocks.get(id);
-    let before = stock.map(|stock| stock.limits).unwrap_or_default();
-    let refused = |result| Decision::answered(vec![], Answer::Limits(result));
-    if stock.is_none() && state.products.get(&id.sku).is_none() {
-        return refused(LimitsResult::UnknownSku);
-    }
-    if !locations::exists(state, &id.location) {
-        return refused(LimitsResult::UnknownLocation);
-    }
-    if before == after {
-        return refused(LimitsResult::Unchanged);
-    }
-    let event = Event::Stock(id.clone(), StockFact::LimitsChanged { before, after });
-    Decision::answered(vec![event], Answer::Limits(LimitsResult::Changed))
 }
 
 /// More is promised than there is. Which orders have units is looked up in the state, and what is

@@ -42,7 +42,7 @@ pub struct Transfer {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-fn is_zero(units: &i64) -> bool {
+pub(super) fn is_zero(units: &i64) -> bool {
     *units == 0
 }
 

@@ -174,8 +174,9 @@ impl Deciding {
 
     fn capture(&mut self, operation: Operation, amount: Money) {
         let payment = &self.payment;
-        // A cancellation wins.
-        if payment.is_cancelled() || payment.held() <= 0 || payment.knows_capture(operation) {
+        // A cancellation wins, and what is being let go can no longer be taken.
+        let is_over = payment.is_cancelled() || payment.is_being_let_go() || payment.held() <= 0;
+        if is_over || payment.knows_capture(operation) {
             return;
         }
         self.add(match &payment.pending {

@@ -206,6 +206,11 @@ impl Payment {
         from.map(Timestamp::from_millis)
     }
 
+    /// Whether the provider is asked to let go what is set aside.
+    pub(super) fn is_being_let_go(&self) -> bool {
+        self.pending.as_ref().is_some_and(|it| it.operation.kind == OperationKind::Void)
+    }
+
     /// Whether the provider has refused to take something.
     pub(super) fn is_capture_refused(&self) -> bool {
         let is_refused = |known: &Transaction| {

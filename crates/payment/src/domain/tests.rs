@@ -591,6 +591,15 @@ fn a_refused_capture_has_failed() {
 }
 
 #[test]
+fn what_is_being_let_go_is_not_captured_any_more() {
+    let given = [authorization_pending(), authorized(), capture_pending(), capture_failed()];
+    let given = [&given[..], &[void_pending()]].concat();
+    let later = Input::Capture { payment_id: first(), number: 9, amount: pounds(100) };
+    check(&given, &later, &[]);
+    check(&[&given[..], &[voided()]].concat(), &later, &[]);
+}
+
+#[test]
 fn what_is_left_when_a_part_cannot_be_captured_is_let_go_after_the_last_part() {
     let part = |number| Operation { kind: OperationKind::Capture, number };
     let (one, two, three) = (part(5), part(6), part(7));

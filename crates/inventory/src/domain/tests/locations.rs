@@ -3,7 +3,7 @@
 use StockResult::{Applied, UnknownLocation};
 
 use super::{
-    super::{locations::MAX_LOCATIONS, stock::Limits},
+    super::locations::MAX_LOCATIONS,
     reservation::placed,
     stock::{count, record},
     *,
