@@ -188,7 +188,12 @@ pub async fn verify_all(settings: &Settings) {
 
 /// Creates the shop, puts a product and counts its units.
 pub async fn stock(api: &Client, sku: &str, units: i64) {
-    api.create_shop(&shop::Settings::default()).await.expect("the shop is created");
+    stock_in(api, &shop::Settings::default(), sku, units).await;
+}
+
+/// Creates the shop with these settings, puts a product and counts its units.
+pub async fn stock_in(api: &Client, settings: &shop::Settings, sku: &str, units: i64) {
+    api.create_shop(settings).await.expect("the shop is created");
     let product =
         json!({"sku": sku, "title": sku, "price": {"minor": 250, "currency": "GBP"}}).to_string();
     let pushed = api.push("products", product).await.expect("the product is pushed");

@@ -24,6 +24,7 @@ on_both_databases!(
     a_declined_order_is_paid_with_another_card,
     an_order_is_completed_when_all_of_it_has_shipped,
     a_total_that_the_buyer_did_not_see_is_not_charged,
+    a_price_as_sold_needs_a_key_that_allows_it,
     an_order_that_costs_nothing_needs_no_provider,
     a_paid_order_that_is_cancelled_is_refunded,
 );
@@ -380,5 +381,38 @@ async fn a_paid_order_that_is_cancelled_is_refunded(db: Db) {
     .await;
     let level: Value = api.get("inventory/MUG").await.expect("the level");
     assert_eq!((&level["allocated"], &level["available"]), (&json!(0), &json!(1)));
+    installation.stop_and_verify().await;
+}
+
+async fn a_price_as_sold_needs_a_key_that_allows_it(db: Db) {
+    let folder = tempfile::tempdir().expect("a private folder");
+    let keys = folder.path().join("keys");
+    std::fs::write(&keys, "web web-key\ntill till-key prices-as-sold\n").expect("is written");
+    let installation = Installation::start(&db, |settings| {
+        settings.api_keys_file = Some(keys.clone());
+    })
+    .await;
+    stock(&installation.api(), "MUG", 10).await;
+    let with = |key: &str| {
+        Client::new(installation.url(), key, tests::SHOP).expect("a client").without_retries()
+    };
+    let as_sold = |currency: &str| json!({"currency": currency, "lines": [{"sku": "MUG", "quantity": 2, "unit_price": 199}]});
+    let web = with("web-key");
+    let refused = web.place(&as_sold("GBP"), "web-1", None).await.expect("an answer");
+    assert_eq!(refused.status.as_u16(), 403, "{}", refused.body);
+    assert_eq!(refused.body["scope"], "prices-as-sold");
+    let paid = settle(&web, &order("MUG", 2, "card"), "web-2").await.body;
+    assert_eq!(paid["total"], 500, "{paid}");
+    let till = with("till-key");
+    let paid = settle(&till, &as_sold("GBP"), "till-1").await.body;
+    assert_eq!(paid["total"], 398, "{paid}");
+    let in_euros = till.place(&as_sold("EUR"), "till-2", None).await.expect("an answer");
+    assert_eq!(in_euros.body["code"], "lines_refused", "{}", in_euros.body);
+    // Who asked is in the log.
+    let log = installation.server.events::<events::proto::Event>("ORDER-0").await;
+    let actors = log.iter().filter(|entry| entry.subject.ends_with(".placed"));
+    let ids: Vec<_> =
+        actors.map(|it| it.event.actor.as_ref().map_or("", |it| it.id.as_str())).collect();
+    assert_eq!(ids, ["web", "till"]);
     installation.stop_and_verify().await;
 }

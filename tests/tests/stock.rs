@@ -150,6 +150,21 @@ async fn an_order_is_served_from_the_first_location_that_has_all_of_it(db: Db) {
         "{answer}"
     );
 
+    // Goods go from one to the other, and are on their way meanwhile.
+    let transfer = |kind: &str, location: &str, quantity: i64, sequence: u64| {
+        json!({"type": kind, "sku": "MUG", "location": location, "quantity": quantity,
+            "transfer": "T-1", "connector": "carrier", "document": format!("{kind}-{sequence}"),
+            "sequence": sequence})
+    };
+    let mut out = transfer("transfer_out", "main", 2, 1);
+    out["to"] = json!("berlin");
+    assert_eq!(push(&api, json!([out])).await, ["applied"]);
+    let level: Value = api.get("inventory/MUG").await.expect("the level");
+    assert_eq!((&level["on_hand"], &level["incoming"]), (&json!(1), &json!(2)), "{level}");
+    let into = transfer("transfer_in", "berlin", 2, 2);
+    assert_eq!(push(&api, json!([into])).await, ["applied"]);
+    assert_eq!(units(&api, "MUG").await, [3, 0, 0, 2]);
+
     let page: Value = api.query("inventory", &[("limit", "1")]).await.expect("a page");
     assert_eq!(page["next"], "MUG@berlin", "{page}");
     assert_eq!(api.levels().await.expect("all levels").len(), 2);

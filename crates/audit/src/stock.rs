@@ -5,6 +5,7 @@
 //! of the stocks and the orders for which units are held at that moment.
 
 mod change;
+mod documents;
 mod level;
 
 use std::{
@@ -15,21 +16,18 @@ use std::{
 
 use events::proto::{
     self,
-    inventory::{self, Document, StockLine, inventory_event::Kind},
+    inventory::{self, StockLine, inventory_event::Kind},
 };
 
 use protocol::time::Timestamp;
 
 pub use self::{change::StockId, level::Level};
 use self::{
-    change::{Change, ChangeRecord, DocumentRecord, Source},
+    change::{Change, ChangeRecord, DocumentRecord},
     level::Fold,
 };
 use super::{
-    Check, Findings, LogPosition, Outside,
-    record::LogNumbers,
-    scratch::{Scratch, fingerprint},
-    trade::OrderKey,
+    Check, Findings, LogPosition, Outside, record::LogNumbers, scratch::Scratch, trade::OrderKey,
 };
 use crate::text::count;
 
@@ -49,6 +47,8 @@ pub(super) struct StockLog {
     held: HashSet<OrderKey>,
     /// When the event at hand was decided, in milliseconds.
     now: i64,
+    /// By the fingerprint of a transfer and a SKU: the units.
+    transfers: HashMap<u64, documents::TransferUnits>,
     /// The locations that were put, by shop.
     locations: HashSet<(String, String)>,
     shorts: u64,
@@ -106,6 +106,10 @@ impl StockLog {
                 self.observe_document(position, &id, adjusted.document.as_ref(), change);
             }
             Some(Kind::Shipped(shipped)) => self.observe_shipped(position, shop, shipped),
+            Some(Kind::TransferSent(sent)) => self.observe_sent(position, shop, sent),
+            Some(Kind::TransferReceived(received)) => {
+                self.observe_received(position, shop, received);
+            }
             Some(Kind::LimitsChanged(changed)) => {
                 let id = StockId::new(shop, &changed.sku, &changed.location);
                 let inventory::StockLimits { safety_stock, backorder_limit } =
@@ -121,59 +125,17 @@ impl StockLog {
         }
     }
 
-    /// A document of the ERP had its effect.
-    fn observe_document(
-        &mut self,
-        position: LogPosition,
-        id: &StockId,
-        document: Option<&Document>,
-        change: impl FnOnce(Source) -> Change,
-    ) {
-        let Some(Document { connector, id: document, sequence, line, epoch, occurred_at }) =
-            document
-        else {
-            return self.findings.add(format!("{position}: {id} changes without a document"));
-        };
-        let at = self.numbers.pack(position);
-        let document = fingerprint((&id.shop, connector, document, line));
-        self.documents.push(document, &DocumentRecord { document, at }.write());
-        let is_known =
-            id.location == MAIN || self.locations.contains(&(id.shop.clone(), id.location.clone()));
-        self.findings
-            .expect(is_known, || format!("{position}: {id} is at no location of the shop"));
-        let occurred_at = occurred_at.and_then(|time| Timestamp::parse(Some(&time)).ok());
-        let connector = self.connectors.number(connector.as_str(), |name| name.into());
-        let change = change(Source { connector, epoch: *epoch, sequence: *sequence });
-        // A count that does not say as of when is of the moment when it came.
-        let unsaid = if matches!(change, Change::Count { .. }) { i64::MAX } else { self.now };
-        let time = occurred_at.map_or(unsaid, |time| time.millis().min(self.now));
-        self.push_at(position, id, time, change);
-    }
-
-    fn observe_shipped(&mut self, position: LogPosition, shop: &str, it: &inventory::Shipped) {
-        let id = StockId::new(shop, &it.sku, &it.location);
-        let order = OrderKey::of(&it.order_id);
-        let inventory::Shipped { quantity, on_hand, in_count, held, allocated, .. } = *it;
-        self.findings.expect(quantity == it.from_allocation + it.excess && it.excess >= 0, || {
-            format!(
-                "{position}: {quantity} units of {id} are not {} and {}",
-                it.from_allocation, it.excess
-            )
-        });
-        let change = |source| Change::Issue { source, quantity, on_hand, in_count };
-        self.observe_document(position, &id, it.document.as_ref(), change);
-        if it.from_allocation != 0 {
-            let was_held = self.held.contains(&order);
-            let quantity = it.from_allocation;
-            self.push(position, &id, Change::Take { order, quantity, was_held });
-        }
-        self.push(position, &id, Change::Promised { held, allocated });
-    }
-
     fn observe_short(&mut self, position: LogPosition, shop: &str, short: &inventory::Short) {
         self.shorts += 1;
         let id = StockId::new(shop, &short.sku, &short.location);
         let inventory::Short { on_hand, promised, truncated: is_truncated, .. } = *short;
+        self.findings.expect(short.missing == promised - on_hand - short.backorder_limit, || {
+            format!(
+                "{position}: {} of {id} are missing; {promised} are promised, {on_hand} on hand, {} may be more",
+                short.missing, short.backorder_limit
+            )
+        });
+        let promised = promised - short.backorder_limit;
         let mut orders: Vec<_> = short.order_ids.iter().map(|id| OrderKey::of(id)).collect();
         orders.sort_unstable();
         orders.dedup();
@@ -192,6 +154,8 @@ impl StockLog {
             Kind::Counted(_)
             | Kind::Adjusted(_)
             | Kind::Shipped(_)
+            | Kind::TransferSent(_)
+            | Kind::TransferReceived(_)
             | Kind::LimitsChanged(_)
             | Kind::LocationCreated(_)
             | Kind::LocationChanged(_)
@@ -460,6 +424,8 @@ fn order_of(kind: &Kind) -> Option<&str> {
         Kind::Counted(_)
         | Kind::Adjusted(_)
         | Kind::Shipped(_)
+        | Kind::TransferSent(_)
+        | Kind::TransferReceived(_)
         | Kind::LimitsChanged(_)
         | Kind::LocationCreated(_)
         | Kind::LocationChanged(_)

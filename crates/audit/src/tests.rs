@@ -486,6 +486,52 @@ fn a_cancelled_order_whose_money_is_kept_breaks_invariant_5() {
     );
 }
 
+/// That the check of the money finds this.
+#[track_caller]
+fn check_money(break_it: impl FnOnce(&mut Day), finding: &str) {
+    let mut day = Day::in_order();
+    break_it(&mut day);
+    let checks = day.audit().checks;
+    let money = checks.iter().find(|check| check.invariant == Some(5)).expect("is checked");
+    let found = format!("{:?}", money.findings);
+    assert!(found.contains(finding), "{found}");
+}
+
+#[test]
+fn each_rule_of_an_orders_payments_is_looked_at() {
+    let stock = |day: &mut Day| day.remove("inventory", "allocated", ANN);
+    check_money(stock, "was captured without stock allocated to it");
+    let confirmed = |day: &mut Day| day.remove("order", "confirmed", ANN);
+    check_money(confirmed, "was captured before it was confirmed");
+    check_money(|day| day.remove("payment", "voided", CID), "100 are still authorised");
+    let forget = |day: &mut Day| {
+        let mut pending = day.event("payment", "void_pending", CID).clone();
+        pending.event.cause = None;
+        day.append("payment", pending);
+    };
+    check_money(forget, "the outcome of an operation for order");
+    let skip = |day: &mut Day| {
+        for logged in day.log("payment").iter_mut() {
+            if logged.event.aggregate_id == day::first_payment(CID) {
+                logged.event.aggregate_id = format!("{CID}-2");
+            }
+        }
+    };
+    check_money(skip, "have a gap");
+    let of_nobody = |day: &mut Day| {
+        let mut pending = day.event("payment", "authorization_pending", CID).clone();
+        pending.event.aggregate_id = day::first_payment(day::DAN);
+        day.append("payment", pending);
+    };
+    check_money(of_nobody, "which is in no log");
+    let kept = |day: &mut Day| {
+        if let Payment::Captured(captured) = day.payment("captured", ANN) {
+            captured.amount.as_mut().expect("is there").minor = 399;
+        }
+    };
+    check_money(kept, "399 kept of order");
+}
+
 #[test]
 fn an_operation_that_was_not_pending_breaks_invariant_5() {
     check(

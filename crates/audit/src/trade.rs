@@ -321,6 +321,7 @@ impl OrderHistory {
             | Step::Lost
             | Step::ReservedLine { .. }
             | Step::Shipped { .. }
+            | Step::Freed { .. }
             | Step::Taken { .. }
             | Step::Released { .. } => {
                 self.reservation.apply(order, position, step, &mut findings.reservations);

@@ -74,6 +74,9 @@ pub struct LevelView {
     pub available: i64,
     /// Counts the changes by the ERP, from 1.
     pub version: u64,
+    /// The units on their way to the location.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub incoming: i64,
     /// The units that are kept back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub safety_stock: i64,
@@ -92,7 +95,7 @@ fn is_zero(units: &i64) -> bool {
 pub struct MovementView {
     /// The version of the stock after it.
     pub version: u64,
-    /// `count`, `adjustment` or `goods_issue`, as the ERP sent it.
+    /// `count`, `adjustment`, `goods_issue`, `transfer_out` or `transfer_in`, as the ERP sent it.
     #[serde(rename = "type")]
     pub kind: String,
     /// By how many units there are more on hand than before.
@@ -102,6 +105,9 @@ pub struct MovementView {
     /// The order for which units left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<OrderId>,
+    /// The transfer by which units left or came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<String>,
     /// The connector that pushed it.
     pub connector: String,
     /// The document.
@@ -124,6 +130,9 @@ pub struct StockView {
     pub held: i64,
     /// The units that belong to orders.
     pub allocated: i64,
+    /// The units on their way between locations.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub incoming: i64,
     /// The units that can be sold, at the locations from which orders are served.
     pub available: i64,
     /// The same by location.

@@ -43,6 +43,13 @@ text_id!(
     |s| (1..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic())
 );
 text_id!(
+    /// Goods on their way between two locations, by the connector's own name.
+    TransferId,
+    "transfer",
+    "must be 1 to 128 visible ASCII characters without spaces",
+    |s| (1..=128).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic())
+);
+text_id!(
     /// The caller's own order number.
     Reference,
     "reference",

@@ -21,6 +21,11 @@ pub const ORDER_SETTLING_EVENTS: [&str; 2] = ["paid", "cancelled"];
 pub const ORDER_AWAITED_EVENTS: [&str; 4] =
     ["paid", "cancelled", "payment_failed", "action_required"];
 
+/// The same for an order that is paid when it ships, or on account: that it is confirmed is as far as
+/// it comes by itself.
+pub const UNPAID_ORDER_AWAITED_EVENTS: [&str; 5] =
+    ["confirmed", "paid", "cancelled", "payment_failed", "action_required"];
+
 /// The public events of every service, for whoever reads all of them: the service, and the names of its events.
 pub const PUBLIC_EVENTS: [(&str, &[&str]); 5] = [
     ("catalog", &["created", "updated", "archived"]),
@@ -39,6 +44,8 @@ pub const PUBLIC_EVENTS: [(&str, &[&str]); 5] = [
             "location_created",
             "location_changed",
             "limits_changed",
+            "transfer_sent",
+            "transfer_received",
         ],
     ),
     (
@@ -109,6 +116,8 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Inventory::LocationCreated(_) => "location_created",
             Inventory::LocationChanged(_) => "location_changed",
             Inventory::LimitsChanged(_) => "limits_changed",
+            Inventory::TransferSent(_) => "transfer_sent",
+            Inventory::TransferReceived(_) => "transfer_received",
         },
         Body::Order(event) => match event.kind.as_ref()? {
             Order::Placed(_) => "placed",

@@ -1,4 +1,4 @@
-//! Which requests are handled: those with the API key, and no more at once than their class may.
+//! Which requests are handled: those with an API key, and no more at once than their class may.
 
 use std::sync::Arc;
 
@@ -19,13 +19,14 @@ use crate::{
     state::AppState,
 };
 
-/// Refuses a request without the API key.
+/// Refuses a request without an API key; notes whose it is.
 pub(crate) async fn authenticate(
     State(state): State<Arc<AppState>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if bearer(request.headers()).is_some_and(|key| state.api_key.matches(key)) {
+    if let Some(caller) = bearer(request.headers()).and_then(|key| state.api_keys.find(key)) {
+        request.extensions_mut().insert(caller.clone());
         return Ok(next.run(request).await);
     }
     let detail = "send the header `Authorization: Bearer <api key>`";

@@ -54,7 +54,7 @@ pub(crate) trait Upload {
     /// Names a line.
     fn name(line: &Self::Line) -> LineName;
     /// The command for some lines.
-    fn command(lines: Vec<Self::Line>) -> proto::command::Body;
+    fn command(context: &RequestContext, lines: Vec<Self::Line>) -> proto::command::Body;
     /// The outcome of each line of the command.
     fn outcomes(answer: Self::Answer) -> Result<Vec<LineOutcome>, UnknownResult>;
 }
@@ -186,7 +186,7 @@ async fn send_batch<U: Upload>(
     }
 
     let count = valid.len();
-    let command = context.command(batch.part, U::command(valid));
+    let command = context.command(batch.part, U::command(context, valid));
     let timeout = match lane {
         Lane::Live => state.answer_timeout,
         Lane::Bulk => BULK_ANSWER_TIMEOUT,

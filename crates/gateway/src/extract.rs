@@ -22,8 +22,10 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::{
+    api_key::{Caller, Scope},
     fields::{Errors, Fields, Path, code, object, text},
     json::Node,
+    known_shops::ShopFacts,
     position::SeenPositions,
     problem::{Code, FieldError, Problem},
     services::Page,
@@ -40,9 +42,6 @@ pub(crate) const DEFAULT_PAGE_LENGTH: u32 = 100;
 /// The longest page.
 const MAX_PAGE_LENGTH: u32 = 1000;
 
-/// The id of the one API key that an installation has.
-const API_KEY_ID: &str = "default";
-
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 static PREFER: HeaderName = HeaderName::from_static("prefer");
 
@@ -51,6 +50,8 @@ static PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(crate) struct RequestContext {
     /// The shop that it is about.
     pub(crate) shop: Shop,
+    /// What is known of the shop.
+    pub(crate) shop_facts: ShopFacts,
     /// How much of the services' logs its client has seen.
     pub(crate) seen: SeenPositions,
     /// How long the client waits for the order that it places to be paid or cancelled.
@@ -61,6 +62,8 @@ pub(crate) struct RequestContext {
     time: Timestamp,
     trace: TraceContext,
     idempotency_key: Option<String>,
+    /// Who sends it.
+    caller: Caller,
 }
 
 impl FromRequestParts<Arc<AppState>> for RequestContext {
@@ -77,12 +80,15 @@ impl FromRequestParts<Arc<AppState>> for RequestContext {
         let trace = parts.extensions.get::<TraceContext>().cloned();
         Ok(Self {
             shop,
+            shop_facts: parts.extensions.get().copied().unwrap_or_default(),
             seen,
             wait: prefer_wait(&parts.headers),
             received: Instant::now(),
             time: state.clock.now(),
             trace: trace.unwrap_or_default(),
             idempotency_key: idempotency_key(&parts.headers)?,
+            // No request comes here that has no key.
+            caller: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
 }
@@ -112,10 +118,19 @@ impl RequestContext {
             fingerprint: fingerprint(&content.encode_to_vec()),
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
-            actor: Some(Actor { kind: "api_key".to_owned(), id: API_KEY_ID.to_owned() }),
+            actor: Some(Actor { kind: "api_key".to_owned(), id: self.caller.key_id.clone() }),
             after: self.seen.by_service(),
             ..content
         }
+    }
+
+    /// Refuses a request whose key does not allow that. `what` is what the caller wants.
+    pub(crate) fn require(&self, scope: Scope, what: &str) -> Result<(), Problem> {
+        if self.caller.may(scope) {
+            return Ok(());
+        }
+        let detail = format!("{what}: use an API key with the scope {}", scope.as_str());
+        Err(Problem::new(Code::Forbidden, detail).with("scope", scope.as_str()))
     }
 
     /// Whether the request has an idempotency key.
@@ -393,12 +408,14 @@ mod tests {
     fn the_same_key_with_another_request_has_another_fingerprint() {
         let context = |key: Option<&str>| RequestContext {
             shop: Shop::parse("acme").unwrap(),
+            shop_facts: ShopFacts::default(),
             seen: SeenPositions::default(),
             wait: None,
             received: Instant::now(),
             time: Timestamp::from_millis(7),
             trace: TraceContext::default(),
             idempotency_key: key.map(str::to_owned),
+            caller: Caller::default(),
         };
         let cancel = |order: &str, note: &str| {
             let (order_id, note) = (order.to_owned(), note.to_owned());
@@ -430,12 +447,14 @@ mod tests {
     fn a_part_of_a_request_has_an_id_that_no_key_has() {
         let context = |key: &str| RequestContext {
             shop: Shop::parse("acme").unwrap(),
+            shop_facts: ShopFacts::default(),
             seen: SeenPositions::default(),
             wait: None,
             received: Instant::now(),
             time: Timestamp::from_millis(7),
             trace: TraceContext::default(),
             idempotency_key: Some(key.to_owned()),
+            caller: Caller::default(),
         };
         let id = |key, part| {
             let body = proto::command::Body::CancelOrder(proto::order::CancelOrder::default());

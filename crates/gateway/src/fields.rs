@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
-use events::money::{MAX_ORDER_TOTAL, MAX_UNIT_PRICE};
+use events::money::{MAX_ORDER_TOTAL, MAX_UNIT_PRICE, TaxBasis};
 use protocol::id::ParseError;
 
 use crate::{
@@ -282,6 +282,15 @@ pub(crate) fn flag(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Opt
         return None;
     };
     Some(*value)
+}
+
+/// The names of a tax basis.
+pub(crate) fn tax_basis(name: &str) -> Result<TaxBasis, ParseError> {
+    match name {
+        "included" => Ok(TaxBasis::Included),
+        "excluded" => Ok(TaxBasis::Excluded),
+        _ => Err(ParseError::new("tax_basis", "must be included or excluded", name)),
+    }
 }
 
 /// The rule of the price of a unit, in minor units.

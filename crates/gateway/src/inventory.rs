@@ -6,7 +6,10 @@ use std::sync::Arc;
 use axum::{Json, body::Body, extract::State, http::HeaderMap, response::Response};
 use events::{
     http::StockView,
-    id::{Connector, DocumentId, DocumentLine, Location, MAX_UNITS, OrderId, Quantity, Sku},
+    id::{
+        Connector, DocumentId, DocumentLine, Location, MAX_UNITS, OrderId, Quantity, Sku,
+        TransferId,
+    },
     proto::{
         self,
         inventory::{Mismatch, RecordStockAnswer, StockResult, stock_document::Change},
@@ -20,7 +23,7 @@ use crate::{
     body::{Media, media, read_json},
     bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
     extract::{LevelPage, MovementPage, RequestContext, SkuPath},
-    fields::{self, Errors, Fields, Path, code, integer, object, text, within, words},
+    fields::{self, Errors, Fields, Path, code, flag, integer, object, text, within, words},
     json::Node,
     problem::{FieldError, Problem},
     state::AppState,
@@ -146,7 +149,10 @@ impl Upload for Stock {
         }
     }
 
-    fn command(lines: Vec<proto::inventory::StockDocument>) -> proto::command::Body {
+    fn command(
+        _context: &RequestContext,
+        lines: Vec<proto::inventory::StockDocument>,
+    ) -> proto::command::Body {
         proto::command::Body::RecordStock(proto::inventory::RecordStock { lines })
     }
 
@@ -179,9 +185,12 @@ fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
             ("out_of_range", bulk::REJECTED, Some(detail))
         }
         StockResult::AppliedInExcess => {
-            let detail =
-                "more units were shipped than the order had: the rest was taken from what is free";
+            let detail = "more units left than the order had, or came than were on their way";
             ("applied_in_excess", "applied", Some(detail))
+        }
+        StockResult::AppliedElsewhere => {
+            let detail = "the order had the units at another location, where they are free again";
+            ("applied_elsewhere", "applied", Some(detail))
         }
         StockResult::UnknownOrder => {
             let detail = "there is no such order: send the line again when it is placed";
@@ -190,6 +199,14 @@ fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
         StockResult::UnknownLocation => {
             let detail = "the shop has no such location: put it, and send the line again";
             ("unknown_location", bulk::REJECTED, Some(detail))
+        }
+        StockResult::AppliedIncomplete => {
+            let detail = "fewer units have come by the transfer than had left: the rest is missing";
+            ("applied_incomplete", "applied", Some(detail))
+        }
+        StockResult::UnknownTransfer => {
+            let detail = "nothing of it has left by that transfer: send the line again when it has";
+            ("unknown_transfer", bulk::REJECTED, Some(detail))
         }
         StockResult::Mismatch => {
             let detail = "other units are on hand than the line expects";
@@ -213,15 +230,17 @@ fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> 
         }
         Some(Kind::Adjustment) => adjustment(fields),
         Some(Kind::GoodsIssue) => goods_issue(fields),
+        Some(Kind::TransferOut) => transfer_out(fields),
+        Some(Kind::TransferIn) => transfer_in(fields),
         // Without its type it is not known which of these fields belong to the document, so that
         // an error about them would mislead: the only error is that of the type.
         None => {
             fields.ignore(&["quantity", "delta", "reason", "order_id", "line_id"]);
-            fields.ignore(&["as_of", "occurred_at", "expected"]);
+            fields.ignore(&["as_of", "occurred_at", "expected", "transfer", "to", "complete"]);
             None
         }
     };
-    if matches!(kind, Some(Kind::Adjustment | Kind::GoodsIssue)) {
+    if kind.is_some_and(|kind| !matches!(kind, Kind::Count)) {
         occurred_at = fields.optional("occurred_at", text(time));
     }
     if matches!(kind, Some(Kind::Adjustment)) {
@@ -235,7 +254,7 @@ fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> 
     let location = fields.optional("location", text(Location::parse));
     Some(proto::inventory::StockDocument {
         sku: sku?.into(),
-        location: location.unwrap_or_else(Location::main).into(),
+        location: location.map(Location::into).unwrap_or_default(),
         document: Some(proto::inventory::Document {
             connector: connector?.into(),
             id: document?.into(),
@@ -266,11 +285,35 @@ fn goods_issue(fields: &mut Fields<'_, '_>) -> Option<Change> {
     }))
 }
 
+fn transfer_out(fields: &mut Fields<'_, '_>) -> Option<Change> {
+    let transfer = fields.required("transfer", code(TransferId::parse));
+    let to = fields.required("to", text(Location::parse));
+    let quantity = fields.required("quantity", integer(Quantity::parse));
+    Some(Change::TransferOut(proto::inventory::TransferOut {
+        transfer: transfer?.into(),
+        to: to?.into(),
+        quantity: quantity?.get(),
+    }))
+}
+
+fn transfer_in(fields: &mut Fields<'_, '_>) -> Option<Change> {
+    let transfer = fields.required("transfer", code(TransferId::parse));
+    let quantity = fields.required("quantity", integer(counted));
+    let complete = fields.optional("complete", flag).unwrap_or_default();
+    if quantity == Some(0) && !complete {
+        fields.wrong("quantity", "must be 1 or more, unless the transfer is complete with it");
+    }
+    let (transfer, quantity) = (transfer?.into(), quantity?);
+    Some(Change::TransferIn(proto::inventory::TransferIn { transfer, quantity, complete }))
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Count,
     Adjustment,
     GoodsIssue,
+    TransferOut,
+    TransferIn,
 }
 
 fn kind(value: &str) -> Result<Kind, ParseError> {
@@ -278,7 +321,12 @@ fn kind(value: &str) -> Result<Kind, ParseError> {
         "count" => Ok(Kind::Count),
         "adjustment" => Ok(Kind::Adjustment),
         "goods_issue" => Ok(Kind::GoodsIssue),
-        _ => Err(ParseError::new("type", "must be count, adjustment or goods_issue", value)),
+        "transfer_out" => Ok(Kind::TransferOut),
+        "transfer_in" => Ok(Kind::TransferIn),
+        _ => {
+            let rule = "must be count, adjustment, goods_issue, transfer_out or transfer_in";
+            Err(ParseError::new("type", rule, value))
+        }
     }
 }
 
@@ -344,7 +392,7 @@ mod tests {
             fields::line(count, Stock::read),
             Ok(proto::inventory::StockDocument {
                 sku: "A".into(),
-                location: "main".into(),
+                location: String::new(),
                 document: document("D1", 7),
                 change: Some(Change::Count(0)),
                 expected: None,
@@ -391,7 +439,7 @@ mod tests {
             fields::line(issue, Stock::read),
             Ok(proto::inventory::StockDocument {
                 sku: "A".into(),
-                location: "main".into(),
+                location: String::new(),
                 document: Some(proto::inventory::Document {
                     connector: "erp".into(),
                     id: "GI-1".into(),

@@ -6,7 +6,7 @@
 //! | that was longer ago | one request of them asks the shop service; none relies on what is older than [`MAX_AGE`] |
 //! | that is not known | asks the shop service, so one that was just created elsewhere is found |
 //!
-//! A shop is never deleted, so only whether it is suspended can be out of date. While the shop service
+//! A shop is never deleted, so only whether it is suspended, and its settings, can be out of date. While the shop service
 //! does not answer, what is known holds: orders do not depend on it.
 
 use std::{
@@ -20,7 +20,11 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use events::proto::shop;
+use events::{
+    money::TaxBasis,
+    proto::shop,
+    shop::{Capture, Settings},
+};
 use protocol::id::Shop;
 use tokio::time::{Instant, timeout};
 
@@ -49,9 +53,10 @@ pub(crate) async fn require_shop(
 ) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let shop = shop_parameter(&mut parts, &state).await?;
-    state.shops.require(&state.services, &shop).await?;
-    // The handlers need not read it again.
+    let facts = state.shops.require(&state.services, &shop).await?;
+    // The handlers need not read them again.
     parts.extensions.insert(shop);
+    parts.extensions.insert(facts);
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
@@ -62,7 +67,7 @@ pub(crate) struct KnownShops(Mutex<HashMap<Shop, Known>>);
 /// What is known of a shop.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    suspended: bool,
+    facts: ShopFacts,
     version: u64,
     /// When the shop service said so.
     since: Instant,
@@ -76,16 +81,27 @@ struct Known {
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     /// It is known well enough.
-    Known { suspended: bool },
+    Known(ShopFacts),
     /// It is to be looked up again.
-    Old { suspended: bool },
+    Old(ShopFacts),
     /// It is not known.
     Unknown,
 }
 
+/// What the shop service says of a shop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ShopFacts {
+    /// Whether it is suspended.
+    pub(crate) suspended: bool,
+    /// Whether tax is in its prices, where they do not say so themselves.
+    pub(crate) tax_basis: TaxBasis,
+    /// When the money of its orders is captured.
+    pub(crate) capture: Capture,
+}
+
 impl KnownShops {
     /// Remembers a shop as the shop service has said that it is.
-    pub(crate) fn remember(&self, shop: &Shop, version: u64, suspended: bool, now: Instant) {
+    pub(crate) fn remember(&self, shop: &Shop, version: u64, facts: ShopFacts, now: Instant) {
         let mut shops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // An answer that was slower than a later one does not undo it.
         if shops.get(shop).is_some_and(|known| known.version > version) {
@@ -96,7 +112,7 @@ impl KnownShops {
             let oldest = oldest.map(|(shop, _)| shop.clone());
             oldest.map(|shop| shops.remove(&shop));
         }
-        let known = Known { suspended, version, since: now, asked: now, is_silent: false };
+        let known = Known { facts, version, since: now, asked: now, is_silent: false };
         shops.insert(shop.clone(), known);
     }
 
@@ -105,14 +121,14 @@ impl KnownShops {
     fn find(&self, shop: &Shop, now: Instant) -> Found {
         let mut shops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = shops.get_mut(shop) else { return Found::Unknown };
-        let suspended = known.suspended;
+        let facts = known.facts;
         let (age, asked) = (now.duration_since(known.since), now.duration_since(known.asked));
         let relies_on_another = asked < RECHECK_AFTER && (age < MAX_AGE || known.is_silent);
         if age < RECHECK_AFTER || relies_on_another {
-            return Found::Known { suspended };
+            return Found::Known(facts);
         }
         known.asked = now;
-        Found::Old { suspended }
+        Found::Old(facts)
     }
 
     /// Notes that the shop service did not answer.
@@ -123,11 +139,11 @@ impl KnownShops {
         }
     }
 
-    /// Refuses a shop that there is not, or that is suspended.
-    async fn require(&self, services: &Services, shop: &Shop) -> Result<(), Problem> {
-        let suspended = match self.find(shop, Instant::now()) {
-            Found::Known { suspended } => suspended,
-            Found::Old { suspended } => {
+    /// Refuses a shop that there is not, or that is suspended; otherwise yields what is known of it.
+    async fn require(&self, services: &Services, shop: &Shop) -> Result<ShopFacts, Problem> {
+        let facts = match self.find(shop, Instant::now()) {
+            Found::Known(facts) => facts,
+            Found::Old(facts) => {
                 if let Ok(Ok(found)) = timeout(RECHECK_TIMEOUT, self.ask(services, shop)).await {
                     found.ok_or_else(|| unknown(shop))?
                 } else {
@@ -136,28 +152,32 @@ impl KnownShops {
                         shop.name = %shop,
                         "the shop service does not answer; what was known of the shop holds"
                     );
-                    suspended
+                    facts
                 }
             }
             Found::Unknown => self.ask(services, shop).await?.ok_or_else(|| unknown(shop))?,
         };
-        if suspended {
+        if facts.suspended {
             let detail = format!(
                 "the shop {shop} is suspended: an operator resumes it with `tradewind shops resume \
                  {shop}`"
             );
             return Err(Problem::new(Code::ShopSuspended, detail));
         }
-        Ok(())
+        Ok(facts)
     }
 
-    /// Asks the shop service whether a shop is suspended; `None` when there is none of that name.
-    async fn ask(&self, services: &Services, shop: &Shop) -> Result<Option<bool>, Problem> {
+    /// Asks the shop service for a shop; `None` when there is none of that name.
+    async fn ask(&self, services: &Services, shop: &Shop) -> Result<Option<ShopFacts>, Problem> {
         let asked = Instant::now();
         let found = services.ask(shop, shop::GetShop {}, 0).await?;
         Ok(found.map(|found| {
-            self.remember(shop, found.version, found.suspended, asked);
-            found.suspended
+            let settings = found.settings.as_ref().map(Settings::read);
+            let Settings { tax_basis, capture, .. } =
+                settings.and_then(Result::ok).unwrap_or_default();
+            let facts = ShopFacts { suspended: found.suspended, tax_basis, capture };
+            self.remember(shop, found.version, facts, asked);
+            facts
         }))
     }
 }
@@ -170,49 +190,56 @@ mod tests {
         Shop::parse(name).expect("valid")
     }
 
-    const ACTIVE: Found = Found::Known { suspended: false };
-    const SUSPENDED: Found = Found::Known { suspended: true };
+    const OPEN: ShopFacts = ShopFacts {
+        suspended: false,
+        tax_basis: TaxBasis::Included,
+        capture: Capture::OnConfirmation,
+    };
+    const SHUT: ShopFacts =
+        ShopFacts { suspended: true, tax_basis: TaxBasis::Excluded, capture: Capture::OnShipment };
+    const ACTIVE: Found = Found::Known(OPEN);
+    const SUSPENDED: Found = Found::Known(SHUT);
 
     #[test]
     fn a_shop_is_known_until_it_is_to_be_looked_up_again_by_one_request() {
         let (shops, acme, start) = (KnownShops::default(), shop("acme"), Instant::now());
         assert_eq!(shops.find(&acme, start), Found::Unknown);
-        shops.remember(&acme, 1, false, start);
+        shops.remember(&acme, 1, OPEN, start);
         assert_eq!(shops.find(&acme, start + RECHECK_AFTER / 2), ACTIVE);
         assert_eq!(shops.find(&shop("other"), start), Found::Unknown);
 
         let later = start + RECHECK_AFTER;
-        assert_eq!(shops.find(&acme, later), Found::Old { suspended: false });
+        assert_eq!(shops.find(&acme, later), Found::Old(OPEN));
         assert_eq!(shops.find(&acme, later), ACTIVE, "another asks");
-        shops.remember(&acme, 2, true, later);
+        shops.remember(&acme, 2, SHUT, later);
         assert_eq!(shops.find(&acme, later), SUSPENDED);
     }
 
     #[test]
     fn nobody_relies_on_what_is_too_old() {
         let (shops, acme, start) = (KnownShops::default(), shop("acme"), Instant::now());
-        shops.remember(&acme, 1, false, start);
+        shops.remember(&acme, 1, OPEN, start);
         for _ in 0..2 {
-            assert_eq!(shops.find(&acme, start + MAX_AGE), Found::Old { suspended: false });
+            assert_eq!(shops.find(&acme, start + MAX_AGE), Found::Old(OPEN));
         }
     }
 
     #[test]
     fn what_is_known_holds_while_the_service_does_not_answer() {
         let (shops, acme, start) = (KnownShops::default(), shop("acme"), Instant::now());
-        shops.remember(&acme, 1, true, start);
+        shops.remember(&acme, 1, SHUT, start);
         let later = start + 10 * MAX_AGE;
-        assert_eq!(shops.find(&acme, later), Found::Old { suspended: true });
+        assert_eq!(shops.find(&acme, later), Found::Old(SHUT));
         shops.note_silence(&acme);
         assert_eq!(shops.find(&acme, later), SUSPENDED);
-        assert_eq!(shops.find(&acme, later + RECHECK_AFTER), Found::Old { suspended: true });
+        assert_eq!(shops.find(&acme, later + RECHECK_AFTER), Found::Old(SHUT));
     }
 
     #[test]
     fn a_slow_answer_does_not_undo_a_later_one() {
         let (shops, acme, now) = (KnownShops::default(), shop("acme"), Instant::now());
-        shops.remember(&acme, 3, true, now);
-        shops.remember(&acme, 2, false, now);
+        shops.remember(&acme, 3, SHUT, now);
+        shops.remember(&acme, 2, OPEN, now);
         assert_eq!(shops.find(&acme, now), SUSPENDED);
     }
 
@@ -221,7 +248,7 @@ mod tests {
         let (shops, start) = (KnownShops::default(), Instant::now());
         for number in 0..=MAX_SHOPS {
             let at = start + Duration::from_millis(number as u64);
-            shops.remember(&shop(&format!("shop-{number}")), 1, false, at);
+            shops.remember(&shop(&format!("shop-{number}")), 1, OPEN, at);
         }
         assert_eq!(shops.find(&shop("shop-0"), start), Found::Unknown);
         assert_eq!(shops.find(&shop("shop-1"), start), ACTIVE);

@@ -73,14 +73,13 @@ use axum::{
     routing::{get, post, put},
 };
 use engine::{Clock, Engine};
-use secrecy::SecretString;
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 use tracing::{info, warn};
 
 pub use crate::{
-    api_key::{ApiKeyError, MIN_API_KEY_LENGTH},
+    api_key::{ApiKeyError, ApiKeySetting, MIN_API_KEY_LENGTH, Scope},
     limits::Limits,
     readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
 };
@@ -97,9 +96,9 @@ const DRAIN_WAIT_SHARE: f64 = 0.75;
 pub struct Settings {
     /// Where it listens; port 0 selects any free one.
     pub listen: SocketAddr,
-    /// The key that clients must have: at least [`MIN_API_KEY_LENGTH`] characters, unless it listens
-    /// on a loopback address.
-    pub api_key: SecretString,
+    /// The keys of which clients must have one: at least [`MIN_API_KEY_LENGTH`] characters, unless it
+    /// listens on a loopback address.
+    pub api_keys: Vec<ApiKeySetting>,
     /// How long it waits for a service's answer before it responds with 202 Accepted.
     pub answer_timeout: Duration,
     /// How long requests may go on after the shutdown. Those that are not answered by then get 202
@@ -120,10 +119,10 @@ pub type MetricsSource = Arc<dyn Fn() -> String + Send + Sync>;
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key shows as `[REDACTED]`.
+        // A key shows as `[REDACTED]`.
         f.debug_struct("Settings")
             .field("listen", &self.listen)
-            .field("api_key", &self.api_key)
+            .field("api_keys", &self.api_keys)
             .field("answer_timeout", &self.answer_timeout)
             .field("drain_timeout", &self.drain_timeout)
             .field("limits", &self.limits)
@@ -141,7 +140,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let client = engine.client();
     let state = AppState::new(move || client.clone(), &settings, shutdown.clone());
-    let state = state.context("check the API key")?;
+    let state = state.context("check the API keys")?;
     let stop_waiting = state.services.stop_waiting.clone();
     let listener = TcpListener::bind(settings.listen)
         .await

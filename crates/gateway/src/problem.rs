@@ -19,6 +19,7 @@ pub(crate) const RETRY_AFTER_S: u64 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     Unauthorized,
+    Forbidden,
     NotFound,
     UnknownShop,
     ShopSuspended,
@@ -35,6 +36,8 @@ pub(crate) enum Code {
     TotalOutOfRange,
     TotalMismatch,
     OnAccountRefused,
+    CurrencyRefused,
+    CountryRefused,
     PaymentNotDue,
     TooLate,
     NothingToRefund,
@@ -59,7 +62,7 @@ impl Code {
             }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound | Self::UnknownShop => StatusCode::NOT_FOUND,
-            Self::ShopSuspended => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::ShopSuspended => StatusCode::FORBIDDEN,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ReferenceTaken
@@ -78,7 +81,9 @@ impl Code {
             | Self::LinesRefused
             | Self::TotalOutOfRange
             | Self::RefundTooLarge
-            | Self::OnAccountRefused => StatusCode::UNPROCESSABLE_ENTITY,
+            | Self::OnAccountRefused
+            | Self::CurrencyRefused
+            | Self::CountryRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable | Self::NotReady | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -91,6 +96,7 @@ impl Code {
     fn code_and_title(self) -> (&'static str, &'static str) {
         match self {
             Self::Unauthorized => ("unauthorized", "The API key is missing or wrong"),
+            Self::Forbidden => ("forbidden", "The API key does not allow this"),
             Self::NotFound => ("not_found", "Not found"),
             Self::ShopSuspended => ("shop_suspended", "The shop is suspended"),
             Self::UnknownShop => ("unknown_shop", "There is no such shop"),
@@ -111,6 +117,10 @@ impl Code {
             Self::TotalOutOfRange => ("total_out_of_range", "The order's total is out of range"),
             Self::TotalMismatch => ("total_mismatch", "The order costs something else"),
             Self::OnAccountRefused => ("on_account_refused", "The shop sells nothing on account"),
+            Self::CurrencyRefused => {
+                ("currency_refused", "The shop does not sell in this currency")
+            }
+            Self::CountryRefused => ("country_refused", "The shop does not sell to this country"),
             Self::PaymentNotDue => ("payment_not_due", "No payment of the order is due"),
             Self::TooLate => ("too_late", "The order can no longer be cancelled"),
             Self::StaleProduct => ("stale", "The product changed later"),

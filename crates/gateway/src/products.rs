@@ -12,7 +12,7 @@ use axum::{
 use events::{
     http::ProductView,
     id::Sku,
-    money::{Currency, TaxBasis},
+    money::{Currency, Money, TaxBasis},
     proto::{
         self,
         catalog::{
@@ -27,7 +27,9 @@ use crate::{
     body::{JsonBytes, Media, media, read_json},
     bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
     extract::{RequestContext, SkuPath},
-    fields::{self, Errors, Fields, Path, code, flag, integer, object, text, unit_price, words},
+    fields::{
+        self, Errors, Fields, Path, code, flag, integer, object, tax_basis, text, unit_price, words,
+    },
     json::Node,
     problem::{Code, Problem, RETRY_AFTER_S},
     services::{Page, Reply},
@@ -71,13 +73,14 @@ pub(crate) async fn put(
     SkuPath(sku): SkuPath,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let product = fields::body(&bytes, |node, path, errors| {
+    let mut product = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| product(fields, Some(sku)))
     })?;
     let expected_version = product.expected_version;
+    name_tax_basis(&mut product, context.shop_facts.tax_basis);
     let stored = StoredProduct { product: product.product.clone(), version: 0 };
     let shown = view::product(stored)?;
-    let command = context.command(None, Products::command(vec![product]));
+    let command = context.command(None, Products::command(&context, vec![product]));
     let command_id = command.id.clone();
     match state
         .services
@@ -163,7 +166,10 @@ impl Upload for Products {
         LineName { sku: sku.unwrap_or_default(), document: None, document_line: None }
     }
 
-    fn command(products: Vec<WantedProduct>) -> proto::command::Body {
+    fn command(context: &RequestContext, mut products: Vec<WantedProduct>) -> proto::command::Body {
+        for product in &mut products {
+            name_tax_basis(product, context.shop_facts.tax_basis);
+        }
         proto::command::Body::PutProducts(proto::catalog::PutProducts { products })
     }
 
@@ -209,22 +215,24 @@ fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<WantedProduc
     Some(WantedProduct { product: Some(product), as_of, expected_version })
 }
 
-/// Reads a price: an amount, and whether tax is in it.
+/// Says whether tax is in the price of a product that does not say it.
+fn name_tax_basis(wanted: &mut WantedProduct, basis: TaxBasis) {
+    if let Some(price) = wanted.product.as_mut().and_then(|product| product.price.as_mut())
+        && price.tax_basis() == proto::TaxBasis::Unspecified
+    {
+        price.set_tax_basis(basis.into());
+    }
+}
+
+/// Reads a price: an amount, and whether tax is in it where it says so.
 fn price(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<proto::Price> {
     object(node, path, errors, |fields| {
         let minor = fields.required("minor", integer(unit_price));
         let currency = fields.required("currency", text(Currency::parse_current));
-        let basis = fields.optional("tax_basis", text(tax_basis)).unwrap_or_default();
-        Some(basis.price(minor?, currency?))
+        let basis = fields.optional("tax_basis", text(tax_basis)).map(proto::TaxBasis::from);
+        let money = Some(Money { minor: minor?, currency: currency? }.into());
+        Some(proto::Price { money, tax_basis: basis.unwrap_or_default().into() })
     })
-}
-
-fn tax_basis(value: &str) -> Result<TaxBasis, ParseError> {
-    match value {
-        "included" => Ok(TaxBasis::Included),
-        "excluded" => Ok(TaxBasis::Excluded),
-        _ => Err(ParseError::new("tax_basis", "must be included or excluded", value)),
-    }
 }
 
 fn version(value: i64) -> Result<u64, ParseError> {
@@ -248,11 +256,16 @@ mod tests {
         let product = proto::catalog::Product {
             sku: "A".into(),
             title: "Mug".into(),
-            price: Some(TaxBasis::Included.price(199, currency)),
+            price: Some(TaxBasis::Excluded.price(199, currency)),
             active: true,
         };
         let wanted = WantedProduct { product: Some(product), ..Default::default() };
-        assert_eq!(fields::line(line, Products::read), Ok(wanted));
+        // The line does not say whether tax is in its price: the shop does.
+        let mut read = fields::line(line, Products::read).expect("is valid");
+        name_tax_basis(&mut read, TaxBasis::Excluded);
+        assert_eq!(read, wanted);
+        name_tax_basis(&mut read, TaxBasis::Included);
+        assert_eq!(read, wanted, "what is said stays");
     }
 
     #[test]

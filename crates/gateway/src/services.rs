@@ -13,7 +13,7 @@ use engine::{Aggregate, AskError, Client, Outcome, SendError, Watch};
 use events::{
     answers::CommandAnswer,
     id::{OrderId, Sku},
-    names::ORDER_AWAITED_EVENTS,
+    names::{ORDER_AWAITED_EVENTS, UNPAID_ORDER_AWAITED_EVENTS},
     proto::{self, shop},
     questions::Question,
 };
@@ -222,10 +222,17 @@ impl Services {
         Ok(merge(try_join_all(pages).await?, limit as usize))
     }
 
-    /// Begins to wait for the event that settles an order, or lets it wait for its customer.
-    pub(crate) async fn watch_order(&self, shop: &Shop, order: OrderId) -> Result<Watch, Problem> {
-        let watch =
-            self.client().watch("order", &ORDER_AWAITED_EVENTS, shop, &order.to_string()).await;
+    /// Begins to wait for the event that settles an order, or lets it wait for its customer. An order
+    /// that is paid later, when it ships or on account, is settled when it is confirmed.
+    pub(crate) async fn watch_order(
+        &self,
+        shop: &Shop,
+        order: OrderId,
+        is_paid_later: bool,
+    ) -> Result<Watch, Problem> {
+        let events: &'static [&'static str] =
+            if is_paid_later { &UNPAID_ORDER_AWAITED_EVENTS } else { &ORDER_AWAITED_EVENTS };
+        let watch = self.client().watch("order", events, shop, &order.to_string()).await;
         watch.map_err(|error| Problem::unavailable(&error))
     }
 

@@ -11,7 +11,7 @@ use axum::{
 use events::{
     http::ShopView,
     id::Location,
-    money::{Currency, TaxBasis},
+    money::Currency,
     proto::{
         command::Body,
         shop::{self, ChangeShop, ChangeShopAnswer, CreateShop, CreateShopAnswer, ShopResult},
@@ -29,6 +29,7 @@ use crate::{
     body::JsonBytes,
     extract::{RequestContext, page_length, query},
     fields::{self, Fields, flag, integer, list, object, text},
+    known_shops::ShopFacts,
     problem::{Code, FieldError, Problem, RETRY_AFTER_S},
     services::{Answer, AnswerError, Reply},
     state::AppState,
@@ -211,8 +212,9 @@ impl Put<'_> {
     ) -> Result<Response, Problem> {
         let shop = view::shop(shop.ok_or(AnswerError::Unknown)?)?;
         if !answer.replayed {
-            let (version, suspended) = (shop.version, shop.suspended);
-            self.state.shops.remember(&shop.name, version, suspended, self.context.received);
+            let Settings { tax_basis, capture, .. } = shop.settings;
+            let facts = ShopFacts { suspended: shop.suspended, tax_basis, capture };
+            self.state.shops.remember(&shop.name, shop.version, facts, self.context.received);
         }
         let tag = entity_tag(shop.version);
         Ok(answer.mark((status, [tag], Json(Shown { shop, result }))))
@@ -272,7 +274,7 @@ fn settings(fields: &mut Fields<'_, '_>) -> Settings {
     Settings {
         currency: fields.optional("currency", text(Currency::parse_current)),
         countries,
-        tax_basis: fields.optional("tax_basis", text(tax_basis)).unwrap_or_default(),
+        tax_basis: fields.optional("tax_basis", text(fields::tax_basis)).unwrap_or_default(),
         capture: fields.optional("capture", text(capture)).unwrap_or_default(),
         split_shipments: fields.optional("split_shipments", flag).unwrap_or_default(),
         hold_seconds: fields.optional("hold_seconds", integer(duration)),
@@ -288,14 +290,6 @@ fn settings(fields: &mut Fields<'_, '_>) -> Settings {
 fn duration(value: i64) -> Result<u32, ParseError> {
     seconds(u32::try_from(value).unwrap_or(0))
         .map_err(|error| ParseError::new(error.what, error.rule, &value.to_string()))
-}
-
-fn tax_basis(name: &str) -> Result<TaxBasis, ParseError> {
-    match name {
-        "included" => Ok(TaxBasis::Included),
-        "excluded" => Ok(TaxBasis::Excluded),
-        _ => Err(ParseError::new("tax_basis", "must be included or excluded", name)),
-    }
 }
 
 fn capture(name: &str) -> Result<Capture, ParseError> {
@@ -318,6 +312,7 @@ fn short_rule(name: &str) -> Result<ShortRule, ParseError> {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use events::money::TaxBasis;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Settings,
-    api_key::{ApiKey, ApiKeyError},
+    api_key::{ApiKeyError, ApiKeys},
     known_shops::KnownShops,
     limits::{ConcurrencyLimits, Limits},
     readiness::ReadinessCheck,
@@ -16,7 +16,7 @@ use crate::{
 
 /// What the handlers share.
 pub(crate) struct AppState {
-    pub(crate) api_key: ApiKey,
+    pub(crate) api_keys: ApiKeys,
     pub(crate) limits: Limits,
     pub(crate) concurrency: ConcurrencyLimits,
     pub(crate) services: Services,
@@ -46,7 +46,7 @@ impl AppState {
         shutdown: CancellationToken,
     ) -> Result<Self, ApiKeyError> {
         Ok(Self {
-            api_key: ApiKey::new(&settings.api_key, settings.listen)?,
+            api_keys: ApiKeys::new(&settings.api_keys, settings.listen)?,
             concurrency: ConcurrencyLimits::new(&settings.limits),
             limits: settings.limits.clone(),
             services: Services::new(client),

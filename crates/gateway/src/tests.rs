@@ -9,14 +9,18 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
-use crate::limits::RequestClass;
+use crate::{known_shops::ShopFacts, limits::RequestClass};
 
 const KEY: &str = "the-key";
+
+fn keys(key: &str) -> Vec<ApiKeySetting> {
+    vec![ApiKeySetting { id: "shop".to_owned(), key: key.into(), scopes: vec![] }]
+}
 
 fn settings() -> Settings {
     Settings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        api_key: KEY.into(),
+        api_keys: keys(KEY),
         answer_timeout: Duration::from_secs(10),
         drain_timeout: Duration::from_secs(10),
         limits: Limits::default(),
@@ -32,7 +36,7 @@ fn state(settings: &Settings) -> Arc<AppState> {
     let state = AppState::new(client, settings, CancellationToken::new());
     let state = state.expect("the key is valid");
     let acme = protocol::id::Shop::parse("acme").expect("valid");
-    state.shops.remember(&acme, 1, false, tokio::time::Instant::now());
+    state.shops.remember(&acme, 1, ShopFacts::default(), tokio::time::Instant::now());
     Arc::new(state)
 }
 
@@ -111,7 +115,12 @@ async fn an_unknown_route_is_not_found() {
 async fn a_suspended_shop_is_refused_on_every_route_below_it() {
     let state = state(&settings());
     let acme = protocol::id::Shop::parse("acme").expect("valid");
-    state.shops.remember(&acme, 2, true, tokio::time::Instant::now());
+    state.shops.remember(
+        &acme,
+        2,
+        ShopFacts { suspended: true, ..ShopFacts::default() },
+        tokio::time::Instant::now(),
+    );
     for (method, path) in [
         ("GET", "products"),
         ("PUT", "products/A"),
@@ -425,9 +434,23 @@ async fn a_process_that_drains_is_alive_and_not_ready() {
     assert_eq!(status, StatusCode::OK);
 }
 
+#[tokio::test]
+async fn a_key_without_the_scope_does_not_say_what_an_order_costs() {
+    for lines in [
+        r#""lines":[{"sku":"A","quantity":1,"unit_price":1}]"#,
+        r#""lines":[{"sku":"A","quantity":1,"discounts":[{"code":"D","amount":1}]}]"#,
+        r#""charges":[{"code":"D","amount":-1}]"#,
+    ] {
+        let body = format!(r#"{{"currency":"GBP",{lines}}}"#);
+        let (status, _, document) = answer(request("POST", "/v1/shops/acme/orders", body)).await;
+        assert_eq!((status.as_u16(), &document["code"]), (403, &"forbidden".into()), "{lines}");
+        assert_eq!(document["scope"], "prices-as-sold");
+    }
+}
+
 #[test]
 fn a_gateway_with_an_empty_key_does_not_start() {
-    let settings = Settings { api_key: "".into(), ..settings() };
+    let settings = Settings { api_keys: keys(""), ..settings() };
     let state = AppState::new(|| panic!("nothing is asked"), &settings, CancellationToken::new());
     assert_eq!(state.err(), Some(ApiKeyError::Empty));
 }

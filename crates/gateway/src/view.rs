@@ -1,16 +1,17 @@
 //! What the services answer, as the JSON of the API.
 
+mod payments;
+
 use events::{
     http::{
         CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, LevelView,
         LocationView, MovementView, OrderGroup, OrderLine, OrderPaymentView, OrderStatus,
-        OrderTotals, OrderView, PaymentAction, PaymentFailure, PaymentStatus, PaymentTotals,
-        PaymentView, PriceView, ProductView, ShopView, Shortage, StockTotals, StockView,
-        TransactionView,
+        OrderTotals, OrderView, PaymentAction, PaymentFailure, PaymentStatus, PriceView,
+        ProductView, ShopView, Shortage, StockTotals, StockView,
     },
     id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Money, Tax, TaxBasis},
-    proto::{self, catalog, inventory, order, payment, shop},
+    proto::{self, catalog, inventory, order, shop},
     shop::Settings,
 };
 use protocol::{
@@ -18,6 +19,7 @@ use protocol::{
     time::Timestamp,
 };
 
+pub(crate) use self::payments::{difference, payment, payment_totals};
 use crate::problem::Problem;
 
 /// An answer that this version of the gateway cannot show.
@@ -56,6 +58,7 @@ pub(crate) fn level(level: &inventory::Level) -> Result<LevelView, ViewError> {
         allocated: level.allocated,
         available: level.available,
         version: level.version,
+        incoming: level.incoming,
         safety_stock,
         backorder_limit,
     })
@@ -69,6 +72,7 @@ pub(crate) fn stock(sku: Sku, levels: &[inventory::Level]) -> Result<StockView, 
         on_hand: sum(|level| level.on_hand),
         held: sum(|level| level.held),
         allocated: sum(|level| level.allocated),
+        incoming: sum(|level| level.incoming),
         available: sum(|level| if level.fulfils_online { level.available } else { 0 }),
         locations: levels.iter().map(level).collect::<Result<_, _>>()?,
     })
@@ -79,11 +83,15 @@ pub(crate) fn movement(movement: inventory::Movement) -> Result<MovementView, Vi
     use inventory::movement::Change;
     let inventory::Movement { version, document, change, moved, on_hand } = movement;
     let document = document.unwrap_or_default();
-    let (kind, order_id) = match change {
-        Some(Change::Count(_)) => ("count", None),
-        Some(Change::Adjustment(_)) => ("adjustment", None),
-        Some(Change::GoodsIssue(issue)) => ("goods_issue", Some(OrderId::parse(&issue.order_id)?)),
-        None => ("other", None),
+    let (kind, order_id, transfer) = match change {
+        Some(Change::Count(_)) => ("count", None, None),
+        Some(Change::Adjustment(_)) => ("adjustment", None, None),
+        Some(Change::GoodsIssue(issue)) => {
+            ("goods_issue", Some(OrderId::parse(&issue.order_id)?), None)
+        }
+        Some(Change::TransferOut(out)) => ("transfer_out", None, Some(out.transfer)),
+        Some(Change::TransferIn(into)) => ("transfer_in", None, Some(into.transfer)),
+        None => ("other", None, None),
     };
     Ok(MovementView {
         version,
@@ -91,6 +99,7 @@ pub(crate) fn movement(movement: inventory::Movement) -> Result<MovementView, Vi
         moved,
         on_hand,
         order_id,
+        transfer,
         connector: document.connector,
         document: document.id,
         document_line: Some(document.line).filter(|line| !line.is_empty()),
@@ -312,86 +321,6 @@ pub(crate) fn order_totals(totals: order::Totals) -> Result<OrderTotals, ViewErr
         })
     };
     Ok(OrderTotals { groups: totals.groups.into_iter().map(group).collect::<Result<_, _>>()? })
-}
-
-/// A payment.
-pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewError> {
-    let amount = Money::parse(payment.amount.as_ref())?;
-    let minor = |money: Option<&proto::Money>| money.map_or(0, |money| money.minor);
-    let stuck = payment.stuck_reason();
-    Ok(PaymentView {
-        id: PaymentId::parse(&payment.payment_id)?,
-        order_id: OrderId::parse(&payment.order_id)?,
-        status: name(payment.status().as_str_name(), "PAYMENT_STATUS_", payment.status),
-        amount: amount.minor,
-        currency: amount.currency,
-        authorized: minor(payment.authorized.as_ref()),
-        captured: minor(payment.captured.as_ref()),
-        refunded: minor(payment.refunded.as_ref()),
-        stuck: (stuck != payment::StuckReason::Unspecified)
-            .then(|| name(stuck.as_str_name(), "STUCK_REASON_", payment.stuck_reason)),
-        provider: payment.provider,
-        provider_reference: payment.provider_reference,
-        action: payment.action.map(action).transpose()?,
-        transactions: payment
-            .transactions
-            .into_iter()
-            .map(transaction)
-            .collect::<Result<_, _>>()?,
-        version: payment.version,
-    })
-}
-
-/// A difference between the provider's list and our log.
-pub(crate) fn difference(difference: &payment::Difference) -> serde_json::Value {
-    let amount = difference.amount.clone().unwrap_or_default();
-    serde_json::json!({
-        "kind": name(difference.kind().as_str_name(), "DIFFERENCE_KIND_", difference.kind),
-        "operation_id": difference.operation_id,
-        "amount": {"minor": amount.minor, "currency": amount.currency},
-        "provider_reference": difference.provider_reference,
-        "mendable": difference.mendable,
-    })
-}
-
-fn action(action: payment::Action) -> Result<PaymentAction, ViewError> {
-    let expires_at = Timestamp::parse(action.expires_at.as_ref())?;
-    Ok(PaymentAction { url: action.url, data: action.data, expires_at: Some(expires_at) })
-}
-
-fn transaction(transaction: payment::Transaction) -> Result<TransactionView, ViewError> {
-    let (kind, status) = (transaction.kind(), transaction.status());
-    Ok(TransactionView {
-        kind: name(kind.as_str_name(), "TRANSACTION_KIND_", transaction.kind),
-        amount: transaction.amount.as_ref().map_or(0, |amount| amount.minor),
-        status: name(status.as_str_name(), "TRANSACTION_STATUS_", transaction.status),
-        operation_id: transaction.operation_id,
-        detail: transaction.detail,
-        refund_id: transaction.refund_id,
-        reason: transaction.reason,
-        time: Timestamp::parse(transaction.time.as_ref())?,
-    })
-}
-
-/// A value of an enumeration by its name; one that a newer version has added by its number.
-fn name(name: &str, prefix: &str, number: i32) -> String {
-    match name.strip_prefix(prefix) {
-        Some("UNSPECIFIED") | None => number.to_string(),
-        Some(name) => name.to_lowercase(),
-    }
-}
-
-/// The money in sums.
-pub(crate) fn payment_totals(totals: payment::Totals) -> PaymentTotals {
-    PaymentTotals {
-        captured: totals.captured,
-        refunded: totals.refunded,
-        authorized: totals.authorized,
-        pending: totals.pending,
-        stuck: totals.stuck,
-        provider_net: totals.provider_net,
-        provider_held: totals.provider_held,
-    }
 }
 
 /// The stock in sums.

@@ -1,43 +1,55 @@
 //! What the inventory decides. No I/O, no clock, no async.
 
 mod adjustments;
+mod answer;
+mod document;
+mod fact;
+mod goods_issues;
+mod limits;
 mod locations;
 mod orders;
 mod reservation;
+mod settings;
 mod stock;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transfers;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
-use events::id::{Connector, DocumentId, DocumentLine, Location, OrderId, Sku};
+use events::id::{Location, OrderId, Sku};
 use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use adjustments::{Adjustments, AdjustmentsKey, Chunk, ChunkKey};
+pub(crate) use answer::{Answer, LimitsResult, StockResult};
+pub(crate) use document::{AppliedDocument, Document, DocumentKey, Sequence, Units};
+pub(crate) use fact::{Event, Level, ReleaseReason, ReservationFact, StockFact};
+pub(crate) use limits::Limits;
 pub(crate) use locations::{
     LocationDetails, LocationFact, LocationKind, LocationResult, LocationRow, Locations,
     LocationsKey, Wanted,
 };
 pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
 pub(crate) use reservation::{Reservation, Shortage};
-pub(crate) use stock::{Answer, Limits, LimitsResult, Stock, StockResult};
+pub(crate) use settings::{SettingsKey, ShopSettings};
+pub(crate) use stock::Stock;
+pub(crate) use transfers::{Transfer, TransferKey};
 
 use crate::Inventory;
 
 /// What an installation may choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// How long units are held for an order whose payment is not authorised yet.
+    /// How long units are held for an order whose payment is not authorised yet, unless its shop
+    /// says otherwise.
     pub hold_ttl: Duration,
-    /// Whether an order may be served from several locations.
-    pub split_shipments: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { hold_ttl: Duration::from_mins(15), split_shipments: false }
+        Self { hold_ttl: Duration::from_mins(15) }
     }
 }
 
@@ -93,122 +105,8 @@ pub struct Line {
 /// The lines of an order, one for each stock. Shared by an event and the row it changes.
 pub(crate) type Lines = Arc<[Line]>;
 
-/// The name of a line of a document: the same one has one effect.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DocumentKey {
-    /// The connector that pushed it.
-    pub connector: Connector,
-    /// The document's id in the connector's system.
-    pub id: DocumentId,
-    /// The line; none for a document of one line.
-    pub line: Option<DocumentLine>,
-}
-
-impl DocumentKey {
-    /// Takes its text.
-    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
-        let parts = text.split_once('/');
-        let rule = "must be <connector>/<document>";
-        let (connector, rest) = parts.ok_or_else(|| ParseError::new("document", rule, text))?;
-        let (id, line) = rest.split_once(' ').map_or((rest, None), |(id, line)| (id, Some(line)));
-        Ok(Self {
-            connector: Connector::parse(connector)?,
-            id: DocumentId::parse(id)?,
-            line: line.map(DocumentLine::parse).transpose()?,
-        })
-    }
-}
-
-impl fmt::Display for DocumentKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.connector, self.id)?;
-        // Neither an id nor a line contains a space, so that no two names have the same text.
-        self.line.iter().try_for_each(|line| write!(f, " {line}"))
-    }
-}
-
-/// A connector's own ascending number. In JSON it is a number in the first epoch, and a pair in
-/// later ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "SequenceJson", into = "SequenceJson")]
-pub struct Sequence {
-    /// Which numbering it belongs to: all of a larger epoch is newer than all of a smaller one.
-    pub epoch: u32,
-    /// What is newer has the larger one.
-    pub number: i64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum SequenceJson {
-    First(i64),
-    Later(u32, i64),
-}
-
-impl From<SequenceJson> for Sequence {
-    fn from(json: SequenceJson) -> Self {
-        match json {
-            SequenceJson::First(number) => Self { epoch: 0, number },
-            SequenceJson::Later(epoch, number) => Self { epoch, number },
-        }
-    }
-}
-
-impl From<Sequence> for SequenceJson {
-    fn from(Sequence { epoch, number }: Sequence) -> Self {
-        if epoch == 0 { Self::First(number) } else { Self::Later(epoch, number) }
-    }
-}
-
-/// Where a stock line came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
-    /// Its name.
-    pub key: DocumentKey,
-    /// The connector's own ascending number.
-    pub sequence: Sequence,
-    /// When it happened, by the connector; of a count, the time as of which it was counted.
-    pub occurred_at: Option<Timestamp>,
-}
-
-impl Document {
-    /// When it happened: as its connector says, though not after `now`, when it came.
-    pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
-        self.occurred_at.map_or(now, |time| time.min(now))
-    }
-}
-
-/// What a document says about the units on hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Units {
-    /// They are this many.
-    Counted(i64),
-    /// They change by this.
-    Added(i64),
-    /// So many have left for an order.
-    Issued(OrderId, i64),
-}
-
-/// A line of a document that had its effect, without the words that came with it: a movement of its
-/// stock. Kept for good: the same line never has another effect.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AppliedDocument {
-    /// The stock that it was about.
-    pub stock: StockId,
-    /// The connector's own ascending number.
-    pub sequence: Sequence,
-    /// What it said.
-    pub units: Units,
-    /// The version of the stock after it.
-    pub version: u64,
-    /// The units on hand after it.
-    pub on_hand: i64,
-    /// By how many units they are more than before.
-    pub moved: i64,
-    /// When it happened, in milliseconds since 1970.
-    pub time: i64,
-}
+/// The units of the stocks of some lines, in the order of the lines.
+pub(crate) type Levels = Arc<[Level]>;
 
 /// A product that the catalogue has, sold or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,8 +119,12 @@ pub struct State {
     pub products: Rows<Sku, Product>,
     /// The locations.
     pub locations: Rows<LocationsKey, Locations>,
+    /// The replica of the shop's settings, as far as stock depends on them.
+    pub settings: Rows<SettingsKey, ShopSettings>,
     /// What there is, and how much of it is promised.
     pub stocks: Rows<StockId, Stock>,
+    /// The goods on their way between locations.
+    pub transfers: Rows<TransferKey, Transfer>,
     /// The documents that had their effect.
     pub documents: Rows<DocumentKey, AppliedDocument>,
     /// The last adjustments of each stock.
@@ -262,6 +164,8 @@ pub enum Input {
     RecordStock {
         /// The lines.
         lines: Vec<StockLine>,
+        /// The indexes of those that name no location: they are of the shop's default location.
+        unlocated: Vec<usize>,
     },
     /// A location is created, or brought into a state.
     PutLocation {
@@ -304,148 +208,13 @@ pub enum Input {
         /// The stock keeping unit.
         sku: Sku,
     },
+    /// How the shop works from now on; feeds the replica, decides nothing.
+    SettingsKnown(ShopSettings),
 }
 
 /// The lines of an order that weigh as much as one stock line: a stock line brings an event and a
 /// document to write, a line of an order only a stock row, which many orders share.
 const ORDER_LINES_PER_WEIGHT: usize = 32;
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// To a stock.
-    Stock(StockId, StockFact),
-    /// To the reservation of an order.
-    Reservation(OrderId, ReservationFact),
-    /// To a location.
-    Location(Location, LocationFact),
-}
-
-/// What happened to a stock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StockFact {
-    /// The ERP counted the units on hand.
-    Counted {
-        /// Where the count came from.
-        document: Document,
-        /// The units counted.
-        quantity: i64,
-        /// The units on hand after it: those counted, and what newer adjustments changed since.
-        on_hand: i64,
-    },
-    /// The ERP added units, or took some.
-    Adjusted {
-        /// Where the adjustment came from.
-        document: Document,
-        /// The units added.
-        delta: i64,
-        /// Why, in the connector's words.
-        reason: String,
-        /// The units on hand after it.
-        on_hand: i64,
-    },
-    /// Other units are sold, or not.
-    LimitsChanged {
-        /// The limits before.
-        before: Limits,
-        /// The limits now.
-        after: Limits,
-    },
-    /// More is promised than there is, because the ERP went below it.
-    Short {
-        /// The units on hand.
-        on_hand: i64,
-        /// The units held for, or allocated to, orders.
-        promised: i64,
-        /// The orders that have them, the newest first, at most 1,000.
-        order_ids: Vec<OrderId>,
-        /// Whether there are more.
-        is_truncated: bool,
-    },
-    /// Units have left for an order.
-    Shipped {
-        /// Where the goods issue came from.
-        document: Document,
-        /// The order.
-        order_id: OrderId,
-        /// The order's line, where the connector knows it; otherwise empty.
-        line_id: String,
-        /// The units that have left.
-        quantity: i64,
-        /// Those of them that were held for the order or allocated to it.
-        from_allocation: i64,
-        /// Whether a newer count of the connector was made without them.
-        in_count: bool,
-        /// The units after it.
-        after: Level,
-    },
-}
-
-/// The units of a stock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Level {
-    /// On hand.
-    pub on_hand: i64,
-    /// Held for orders that are not yet paid for.
-    pub held: i64,
-    /// Allocated to orders.
-    pub allocated: i64,
-}
-
-impl Level {
-    /// The units that nobody was promised; below 0 when more is promised than there is.
-    pub(crate) fn free(self) -> i64 {
-        self.on_hand - self.promised()
-    }
-
-    /// The units that are held or allocated.
-    pub(crate) fn promised(self) -> i64 {
-        self.held + self.allocated
-    }
-}
-
-/// What happened to the reservation of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReservationFact {
-    /// All lines are held.
-    Reserved {
-        /// What is held.
-        lines: Lines,
-        /// When the hold runs out.
-        expires_at: Timestamp,
-    },
-    /// The order cannot be held: nothing of it is.
-    Refused {
-        /// Each SKU that there is too little of.
-        shortages: Vec<Shortage>,
-    },
-    /// The units belong to the order.
-    Allocated {
-        /// What is allocated.
-        lines: Lines,
-    },
-    /// The hold had run out, and the units are gone.
-    Lost {
-        /// Each SKU that there is too little of.
-        shortages: Vec<Shortage>,
-    },
-    /// The units are free again.
-    Released {
-        /// What is free again.
-        lines: Lines,
-        /// Why.
-        reason: ReleaseReason,
-    },
-}
-
-/// Why units are free again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReleaseReason {
-    /// The order was cancelled.
-    Cancelled,
-    /// The hold ran out.
-    Expired,
-}
 
 impl Rules for Inventory {
     type State = State;
@@ -469,14 +238,15 @@ impl Rules for Inventory {
 
     fn weight(input: &Input) -> usize {
         match input {
-            Input::RecordStock { lines } => lines.len(),
+            Input::RecordStock { lines, .. } => lines.len(),
             Input::Placed { wanted, .. } => wanted.len().div_ceil(ORDER_LINES_PER_WEIGHT).max(1),
             Input::PutLocation { .. }
             | Input::SetLimits { .. }
             | Input::Authorized { .. }
             | Input::Cancelled { .. }
             | Input::HoldDue { .. }
-            | Input::ProductKnown { .. } => 1,
+            | Input::ProductKnown { .. }
+            | Input::SettingsKnown(_) => 1,
         }
     }
 
@@ -486,11 +256,16 @@ impl Rules for Inventory {
 
     fn implied_answer(recorded: &Recorded<Event>) -> Option<Answer> {
         match &recorded.event {
-            Event::Stock(_, StockFact::Counted { .. } | StockFact::Adjusted { .. }) => {
-                Some(Answer::Stock(vec![StockResult::Applied]))
+            Event::Stock(
+                _,
+                StockFact::Counted { .. } | StockFact::Adjusted { .. } | StockFact::Sent { .. },
+            ) => Some(Answer::Stock(vec![StockResult::Applied])),
+            Event::Stock(_, StockFact::Received { excess, missing, .. }) => {
+                Some(Answer::Stock(vec![transfers::result_of_receipt(*excess, *missing)]))
             }
-            Event::Stock(_, StockFact::Shipped { quantity, from_allocation, .. }) => {
-                Some(Answer::Stock(vec![stock::result_of_issue(*quantity, *from_allocation)]))
+            Event::Stock(_, StockFact::Shipped { quantity, from_allocation, freed, .. }) => {
+                let units = (*quantity, *from_allocation);
+                Some(Answer::Stock(vec![goods_issues::result(units, !freed.is_empty())]))
             }
             Event::Stock(_, StockFact::LimitsChanged { .. }) => {
                 Some(Answer::Limits(LimitsResult::Changed))
@@ -523,7 +298,8 @@ impl Rules for Inventory {
                     state.products.put(sku.clone(), Product {});
                 }
             }
-            // The engine gives only the catalogue's events to `replicate`.
+            Input::SettingsKnown(settings) => state.settings.put(SettingsKey, settings.clone()),
+            // The engine gives only the events of the catalogue and of the shop to `replicate`.
             Input::RecordStock { .. }
             | Input::PutLocation { .. }
             | Input::SetLimits { .. }
@@ -538,12 +314,16 @@ impl Rules for Inventory {
 /// Decides which facts follow from `input`, and the answer to its sender.
 fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
     let (order_id, fact) = match input {
-        Input::RecordStock { lines } => return stock::record(state, lines, now),
+        Input::RecordStock { lines, unlocated } => {
+            let lines = settings::located(state, lines, unlocated);
+            return stock::record(state, &lines, now);
+        }
         Input::PutLocation { code, details } => return locations::put(state, code, details),
-        Input::SetLimits { stock, limits } => return stock::set_limits(state, stock, *limits),
-        Input::ProductKnown { .. } => return Decision::nothing(),
+        Input::SetLimits { stock, limits } => return limits::set(state, stock, *limits),
+        Input::ProductKnown { .. } | Input::SettingsKnown(_) => return Decision::nothing(),
         Input::Placed { order_id, wanted } => {
-            (order_id, reservation::hold(policy, state, *order_id, wanted, now))
+            let terms = settings::hold_terms(policy, state);
+            (order_id, reservation::hold(state, *order_id, wanted, terms, now))
         }
         Input::Authorized { order_id } => (order_id, reservation::allocate(state, *order_id)),
         Input::Cancelled { order_id } => (order_id, reservation::cancel(state, *order_id)),

@@ -2,18 +2,19 @@
 //!
 //! - `wire`: bytes to domain and back; the only file that sees protobuf;
 //! - `domain`: the rules, without I/O, clock or async; `domain/stock.rs` for what ERPs record,
+//!   `domain/goods_issues.rs` and `domain/transfers.rs` for what leaves and comes,
 //!   `domain/adjustments.rs` for what a late count needs, `domain/locations.rs` for the locations and
 //!   which of them serve an order, `domain/reservation.rs` for what orders ask, `domain/orders.rs` for
-//!   which orders have units of a stock;
+//!   which orders have units of a stock, `domain/settings.rs` for what the shop says;
 //! - `store`: the rows that it keeps, and the SQL of its lists;
 //! - `query`: the questions that it answers from its projection.
 //!
-//! `RecordStock` comes in from ERP connectors: counts, adjustments and goods issues, each for itself.
-//! `counted`, `adjusted`, `shipped` and `short` go out; their aggregate is the stock, `<sku>@<location>`. From the order
-//! service come `placed`, `authorized` and `cancelled`; `reserved` or `refused`, `allocated` or
+//! `RecordStock` comes in from ERP connectors: counts, adjustments, goods issues and transfers, each for
+//! itself. `counted`, `adjusted`, `shipped`, `transfer_sent`, `transfer_received` and `short` go out; their
+//! aggregate is the stock, `<sku>@<location>`. From the order service come `placed`, `authorized` and `cancelled`; `reserved` or `refused`, `allocated` or
 //! `lost`, and `released` go out; their aggregate is the order. Both kinds change the same stock
 //! rows, and everything of a shop is decided by one worker: so nothing is promised twice. From the
-//! catalogue comes which SKUs there are.
+//! catalogue comes which SKUs there are, and from the shop service how the shop works.
 //!
 //! `PutLocation` and `SetStockLimits` come in from the merchant; `location_created`,
 //! `location_changed` (of the location) and `limits_changed` (of the stock) go out.
@@ -48,8 +49,9 @@ impl Service for Inventory {
     const SOURCES: &'static [Source] = &[
         Source { service: "order", events: &["placed", "authorized", "cancelled"], replica: false },
         Source { service: "catalog", events: &["created", "updated", "archived"], replica: true },
+        Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 3;
+    const FORMAT: u32 = 4;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE];
 }

@@ -11,7 +11,7 @@ use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 use crate::domain::{
     Adjustments, AppliedDocument, Chunk, Counters, Input, Limits, Locations, LocationsKey,
-    OrderBlock, Product, Reservation, State, Stock, StockId,
+    OrderBlock, Product, Reservation, ShopSettings, State, Stock, StockId, Transfer,
 };
 
 /// The SKU in the key of a stock, `<sku>@<location>`: what is left without the characters of a
@@ -32,8 +32,10 @@ macro_rules! location_of_key {
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[
     Product::TABLE,
+    ShopSettings::TABLE,
     Locations::TABLE,
     Stock::TABLE,
+    Transfer::TABLE,
     AppliedDocument::TABLE,
     Adjustments::TABLE,
     Chunk::TABLE,
@@ -56,8 +58,10 @@ impl engine::State for State {
     fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
         let Self {
             products,
+            settings,
             locations,
             stocks,
+            transfers,
             documents,
             adjustments,
             chunks,
@@ -67,8 +71,10 @@ impl engine::State for State {
         } = self;
         vec![
             products,
+            settings,
             locations,
             stocks,
+            transfers,
             documents,
             adjustments,
             chunks,
@@ -83,6 +89,15 @@ impl Row for Product {
     const TABLE: Table = Table {
         name: "product",
         about: "A product that the catalogue has, sold or not: a SKU that an ERP may count.",
+        columns: &[],
+        indexes: &[],
+    };
+}
+
+impl Row for ShopSettings {
+    const TABLE: Table = Table {
+        name: "shop_settings",
+        about: "The settings of a shop that stock depends on: a replica.",
         columns: &[],
         indexes: &[],
     };
@@ -114,6 +129,15 @@ impl Row for Stock {
             self.limits.backorder_limit.into(),
         ]
     }
+}
+
+impl Row for Transfer {
+    const TABLE: Table = Table {
+        name: "transfer",
+        about: "A SKU of a transfer: what has left, and what has come.",
+        columns: &[],
+        indexes: &[],
+    };
 }
 
 impl Row for AppliedDocument {
@@ -203,16 +227,18 @@ pub struct Level {
     pub(crate) limits: Limits,
     /// Whether orders are served from the location.
     pub(crate) serves_orders: bool,
+    /// The units on their way to the location.
+    pub(crate) incoming: i64,
 }
 
 impl Level {
     fn new(id: StockId, stock: &Stock, locations: &Locations) -> Self {
-        let Stock { on_hand, held, allocated, revision, limits, .. } = *stock;
+        let Stock { on_hand, held, allocated, revision, limits, incoming, .. } = *stock;
         let location = locations.all().remove(&id.location);
         let serves_orders = location.is_some_and(|row| row.details.serves_orders());
         let available = stock.available();
         let version = revision.version;
-        Self { id, on_hand, held, allocated, available, version, limits, serves_orders }
+        Self { id, on_hand, held, allocated, available, version, limits, serves_orders, incoming }
     }
 }
 

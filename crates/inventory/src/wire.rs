@@ -1,5 +1,6 @@
 //! Bytes to domain and back: the only file that sees protobuf.
 
+mod facts;
 mod questions;
 #[cfg(test)]
 mod tests;
@@ -8,12 +9,10 @@ use std::collections::BTreeMap;
 
 use engine::{Encoded, Wire, WireError};
 use events::{
-    id::{Connector, DocumentId, DocumentLine, Location, OrderId, Quantity, Sku},
+    id::{Connector, DocumentId, DocumentLine, Location, OrderId, Quantity, Sku, TransferId},
     names,
-    proto::{
-        self, AnswerBody, answer_body,
-        inventory::{inventory_event::Kind, stock_document::Change},
-    },
+    proto::{self, AnswerBody, answer_body, inventory::stock_document::Change},
+    shop::Settings,
 };
 use prost::Message as _;
 use protocol::{id::ParseError, time::Timestamp};
@@ -21,9 +20,8 @@ use protocol::{id::ParseError, time::Timestamp};
 use crate::{
     Inventory,
     domain::{
-        Answer, Document, DocumentKey, Event, Input, Level, Limits, LimitsResult, Line, Lines,
-        LocationDetails, LocationFact, LocationKind, LocationResult, ReleaseReason,
-        ReservationFact, Sequence, Shortage, StockFact, StockId, StockLine, StockResult, Units,
+        Answer, Document, DocumentKey, Event, Input, Limits, LimitsResult, LocationDetails,
+        LocationKind, LocationResult, Sequence, StockFact, StockId, StockLine, StockResult, Units,
         Wanted,
     },
     query::{Found, Question},
@@ -49,14 +47,14 @@ impl Wire for Inventory {
     }
 
     fn encode(fact: &Event) -> Encoded {
-        let body = encode(fact);
+        let body = facts::encode(fact);
         let name = names::event_name(&body).unwrap_or_default();
         let event = proto::Event { body: Some(body), ..Default::default() };
         Encoded { occurred_at: occurred_at(fact), ..Encoded::new(name, event.encode_to_vec()) }
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
-        decode(proto::EventFact::decode(payload)?)
+        facts::decode(proto::EventFact::decode(payload)?)
     }
 
     fn encode_answer(answer: &Answer) -> Vec<u8> {
@@ -79,6 +77,8 @@ fn occurred_at(event: &Event) -> Option<Timestamp> {
             _,
             StockFact::Counted { document, .. }
             | StockFact::Adjusted { document, .. }
+            | StockFact::Sent { document, .. }
+            | StockFact::Received { document, .. }
             | StockFact::Shipped { document, .. },
         ) => document.occurred_at,
         Event::Stock(_, StockFact::LimitsChanged { .. } | StockFact::Short { .. })
@@ -134,8 +134,11 @@ fn encode_result(result: StockResult) -> proto::inventory::StockResult {
         StockResult::DocumentReused => proto::inventory::StockResult::DocumentReused,
         StockResult::OutOfRange => proto::inventory::StockResult::OutOfRange,
         StockResult::AppliedInExcess => proto::inventory::StockResult::AppliedInExcess,
+        StockResult::AppliedElsewhere => proto::inventory::StockResult::AppliedElsewhere,
         StockResult::UnknownOrder => proto::inventory::StockResult::UnknownOrder,
         StockResult::UnknownLocation => proto::inventory::StockResult::UnknownLocation,
+        StockResult::AppliedIncomplete => proto::inventory::StockResult::AppliedIncomplete,
+        StockResult::UnknownTransfer => proto::inventory::StockResult::UnknownTransfer,
         StockResult::Mismatch { .. } => proto::inventory::StockResult::Mismatch,
     }
 }
@@ -145,13 +148,20 @@ fn command(command: proto::Command) -> Result<Input, WireError> {
     use proto::command::Body;
     match command.body.ok_or(WireError::Missing("body"))? {
         Body::RecordStock(record) => {
-            let lines = record.lines;
+            let mut lines = record.lines;
             if lines.len() > MAX_LINES {
                 let value = lines.len().to_string();
                 return Err(ParseError::new("lines", "must be at most 500", &value).into());
             }
+            let mut unlocated = Vec::new();
+            for (index, line) in lines.iter_mut().enumerate() {
+                if line.location.is_empty() {
+                    line.location = Location::main().into();
+                    unlocated.push(index);
+                }
+            }
             let lines = lines.into_iter().map(stock_line).collect::<Result<_, _>>()?;
-            Ok(Input::RecordStock { lines })
+            Ok(Input::RecordStock { lines, unlocated })
         }
         Body::PutLocation(put) => Ok(Input::PutLocation {
             code: Location::parse(&put.code)?,
@@ -178,6 +188,21 @@ fn stock_line(line: proto::inventory::StockDocument) -> Result<StockLine, WireEr
             let quantity = Quantity::parse(issue.quantity)?;
             Units::Issued(OrderId::parse(&issue.order_id)?, quantity.get())
         }
+        Change::TransferOut(out) => Units::Sent(
+            TransferId::parse(&out.transfer)?,
+            Location::parse(&out.to)?,
+            Quantity::parse(out.quantity)?.get(),
+        ),
+        // Nothing at all may have come, if nothing will.
+        Change::TransferIn(into) => Units::Received(
+            TransferId::parse(&into.transfer)?,
+            if into.complete && into.quantity == 0 {
+                0
+            } else {
+                Quantity::parse(into.quantity)?.get()
+            },
+            into.complete,
+        ),
     };
     let (stock, document) = (stock_id(&line.sku, &line.location)?, document(line.document)?);
     Ok(StockLine { stock, document, units, expected: line.expected, reason, line_id })
@@ -238,6 +263,7 @@ fn document(document: Option<proto::inventory::Document>) -> Result<Document, Wi
 fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
     use proto::{
         catalog::catalog_event::Kind as Catalog, event::Body, order::order_event::Kind as Order,
+        shop::shop_event::Kind as Shop,
     };
     let body = event.body.ok_or(WireError::Missing("body"))?;
     let unexpected = WireError::Unexpected(names::event_name(&body).unwrap_or("no kind"));
@@ -272,11 +298,18 @@ fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
             let sku = product.ok_or(WireError::Missing("product"))?.sku;
             Ok(Input::ProductKnown { sku: Sku::parse(&sku)? })
         }
-        Body::Engine(_)
-        | Body::Inventory(_)
-        | Body::Payment(_)
-        | Body::ShopEvent(_)
-        | Body::Notify(_) => Err(unexpected),
+        Body::ShopEvent(shop) => {
+            let settings = match shop.kind.ok_or(WireError::Missing("kind"))? {
+                Shop::Created(created) => created.settings,
+                Shop::Changed(changed) => changed.after,
+                Shop::Suspended(_) | Shop::Resumed(_) => return Err(unexpected),
+            };
+            let settings = Settings::read(&settings.ok_or(WireError::Missing("settings"))?)?;
+            Ok(Input::SettingsKnown(settings.into()))
+        }
+        Body::Engine(_) | Body::Inventory(_) | Body::Payment(_) | Body::Notify(_) => {
+            Err(unexpected)
+        }
     }
 }
 
@@ -287,256 +320,4 @@ fn ordered(lines: &[proto::order::Line]) -> Result<Wanted, ParseError> {
         *units.entry(Sku::parse(&line.sku)?).or_default() += Quantity::parse(line.quantity)?.get();
     }
     Ok(units.into_iter().collect())
-}
-
-/// Turns an event into its wire form.
-fn encode(event: &Event) -> proto::event::Body {
-    let kind = match event {
-        Event::Stock(id, fact) => encode_stock(id, fact),
-        Event::Reservation(order_id, fact) => encode_reservation(*order_id, fact),
-        Event::Location(code, fact) => encode_location_fact(code, fact),
-    };
-    proto::event::Body::Inventory(proto::inventory::InventoryEvent { kind: Some(kind) })
-}
-
-fn encode_location_fact(code: &Location, fact: &LocationFact) -> Kind {
-    let code = code.to_string();
-    match fact {
-        LocationFact::Created(details) => {
-            let location = Some(encode_location(details));
-            Kind::LocationCreated(proto::inventory::LocationCreated { code, location })
-        }
-        LocationFact::Changed { before, after } => {
-            let (before, after) = (Some(encode_location(before)), Some(encode_location(after)));
-            Kind::LocationChanged(proto::inventory::LocationChanged { code, before, after })
-        }
-    }
-}
-
-fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
-    let (sku, location) = (id.sku.to_string(), id.location.to_string());
-    match fact {
-        StockFact::Counted { document, quantity, on_hand } => {
-            let document = Some(encode_document(document));
-            let (quantity, on_hand) = (*quantity, *on_hand);
-            Kind::Counted(proto::inventory::Counted { sku, location, document, quantity, on_hand })
-        }
-        StockFact::Adjusted { document, delta, reason, on_hand } => {
-            let document = Some(encode_document(document));
-            let (delta, reason, on_hand) = (*delta, reason.clone(), *on_hand);
-            Kind::Adjusted(proto::inventory::Adjusted {
-                sku,
-                location,
-                document,
-                delta,
-                reason,
-                on_hand,
-            })
-        }
-        StockFact::LimitsChanged { before, after } => {
-            let (before, after) = (Some(encode_limits(*before)), Some(encode_limits(*after)));
-            Kind::LimitsChanged(proto::inventory::LimitsChanged { sku, location, before, after })
-        }
-        StockFact::Short { on_hand, promised, order_ids, is_truncated } => {
-            Kind::Short(proto::inventory::Short {
-                sku,
-                location,
-                on_hand: *on_hand,
-                promised: *promised,
-                order_ids: order_ids.iter().map(OrderId::to_string).collect(),
-                truncated: *is_truncated,
-            })
-        }
-        StockFact::Shipped {
-            document,
-            order_id,
-            line_id,
-            quantity,
-            from_allocation,
-            in_count,
-            after,
-        } => Kind::Shipped(proto::inventory::Shipped {
-            sku,
-            location,
-            document: Some(encode_document(document)),
-            order_id: order_id.to_string(),
-            line_id: line_id.clone(),
-            quantity: *quantity,
-            from_allocation: *from_allocation,
-            excess: quantity - from_allocation,
-            in_count: *in_count,
-            on_hand: after.on_hand,
-            held: after.held,
-            allocated: after.allocated,
-        }),
-    }
-}
-
-fn encode_document(document: &Document) -> proto::inventory::Document {
-    let Document { key: DocumentKey { connector, id, line }, sequence, occurred_at } = document;
-    proto::inventory::Document {
-        connector: connector.to_string(),
-        id: id.to_string(),
-        sequence: sequence.number as u64,
-        line: line.as_ref().map(DocumentLine::to_string).unwrap_or_default(),
-        epoch: sequence.epoch,
-        occurred_at: occurred_at.map(Into::into),
-    }
-}
-
-fn encode_reservation(order_id: OrderId, fact: &ReservationFact) -> Kind {
-    let order_id = order_id.to_string();
-    match fact {
-        ReservationFact::Reserved { lines, expires_at } => {
-            let (lines, expires_at) = (encode_lines(lines), Some((*expires_at).into()));
-            Kind::Reserved(proto::inventory::Reserved { order_id, lines, expires_at })
-        }
-        ReservationFact::Refused { shortages } => {
-            let shortages = encode_shortages(shortages);
-            Kind::Refused(proto::inventory::Refused { order_id, shortages })
-        }
-        ReservationFact::Allocated { lines } => {
-            Kind::Allocated(proto::inventory::Allocated { order_id, lines: encode_lines(lines) })
-        }
-        ReservationFact::Lost { shortages } => {
-            Kind::Lost(proto::inventory::Lost { order_id, shortages: encode_shortages(shortages) })
-        }
-        ReservationFact::Released { lines, reason } => {
-            let reason = match reason {
-                ReleaseReason::Cancelled => proto::inventory::ReleaseReason::Cancelled,
-                ReleaseReason::Expired => proto::inventory::ReleaseReason::Expired,
-            };
-            let (lines, reason) = (encode_lines(lines), reason.into());
-            Kind::Released(proto::inventory::Released { order_id, lines, reason })
-        }
-    }
-}
-
-fn encode_lines(lines: &Lines) -> Vec<proto::inventory::StockLine> {
-    let line = |line: &Line| proto::inventory::StockLine {
-        sku: line.stock.sku.to_string(),
-        location: line.stock.location.to_string(),
-        quantity: line.units,
-    };
-    lines.iter().map(line).collect()
-}
-
-fn encode_shortages(shortages: &[Shortage]) -> Vec<proto::inventory::Shortage> {
-    let shortage = |shortage: &Shortage| proto::inventory::Shortage {
-        sku: shortage.sku.to_string(),
-        requested: shortage.requested,
-        available: shortage.available,
-        location: shortage.location.as_ref().map(Location::to_string).unwrap_or_default(),
-    };
-    shortages.iter().map(shortage).collect()
-}
-
-/// Turns the wire form back into the event.
-fn decode(event: proto::EventFact) -> Result<Event, WireError> {
-    use proto::event::Body;
-    let event = match event.body.ok_or(WireError::Missing("body"))? {
-        Body::Inventory(event) => event,
-        other => {
-            return Err(WireError::Unexpected(names::event_name(&other).unwrap_or("no kind")));
-        }
-    };
-    let reservation = |order_id: &str, fact| {
-        Ok::<_, WireError>(Event::Reservation(OrderId::parse(order_id)?, fact))
-    };
-    match event.kind.ok_or(WireError::Missing("kind"))? {
-        Kind::Counted(counted) => {
-            let (quantity, on_hand) = (counted.quantity, counted.on_hand);
-            let document = document(counted.document)?;
-            let fact = StockFact::Counted { document, quantity, on_hand };
-            Ok(Event::Stock(stock_id(&counted.sku, &counted.location)?, fact))
-        }
-        Kind::Adjusted(adjusted) => {
-            let (delta, reason, on_hand) = (adjusted.delta, adjusted.reason, adjusted.on_hand);
-            let document = document(adjusted.document)?;
-            let fact = StockFact::Adjusted { document, delta, reason, on_hand };
-            Ok(Event::Stock(stock_id(&adjusted.sku, &adjusted.location)?, fact))
-        }
-        Kind::Short(short) => {
-            let (on_hand, promised) = (short.on_hand, short.promised);
-            let order_ids = short.order_ids.iter().map(|id| OrderId::parse(id));
-            let order_ids = order_ids.collect::<Result<_, _>>()?;
-            let is_truncated = short.truncated;
-            let fact = StockFact::Short { on_hand, promised, order_ids, is_truncated };
-            Ok(Event::Stock(stock_id(&short.sku, &short.location)?, fact))
-        }
-        Kind::Shipped(shipped) => {
-            let proto::inventory::Shipped { on_hand, held, allocated, .. } = shipped;
-            let fact = StockFact::Shipped {
-                document: document(shipped.document)?,
-                order_id: OrderId::parse(&shipped.order_id)?,
-                line_id: shipped.line_id,
-                quantity: shipped.quantity,
-                from_allocation: shipped.from_allocation,
-                in_count: shipped.in_count,
-                after: Level { on_hand, held, allocated },
-            };
-            Ok(Event::Stock(stock_id(&shipped.sku, &shipped.location)?, fact))
-        }
-        Kind::LocationCreated(created) => {
-            let fact = LocationFact::Created(location(created.location)?);
-            Ok(Event::Location(Location::parse(&created.code)?, fact))
-        }
-        Kind::LocationChanged(changed) => {
-            let (before, after) = (location(changed.before)?, location(changed.after)?);
-            let fact = LocationFact::Changed { before, after };
-            Ok(Event::Location(Location::parse(&changed.code)?, fact))
-        }
-        Kind::LimitsChanged(changed) => {
-            let (before, after) = (limits(changed.before), limits(changed.after));
-            let fact = StockFact::LimitsChanged { before, after };
-            Ok(Event::Stock(stock_id(&changed.sku, &changed.location)?, fact))
-        }
-        Kind::Reserved(reserved) => {
-            let expires_at = Timestamp::parse(reserved.expires_at.as_ref())?;
-            let lines = decode_lines(reserved.lines)?;
-            reservation(&reserved.order_id, ReservationFact::Reserved { lines, expires_at })
-        }
-        Kind::Refused(refused) => {
-            let shortages = decode_shortages(refused.shortages)?;
-            reservation(&refused.order_id, ReservationFact::Refused { shortages })
-        }
-        Kind::Allocated(allocated) => {
-            let lines = decode_lines(allocated.lines)?;
-            reservation(&allocated.order_id, ReservationFact::Allocated { lines })
-        }
-        Kind::Lost(lost) => {
-            let shortages = decode_shortages(lost.shortages)?;
-            reservation(&lost.order_id, ReservationFact::Lost { shortages })
-        }
-        Kind::Released(released) => {
-            let reason = release_reason(released.reason())?;
-            let lines = decode_lines(released.lines)?;
-            reservation(&released.order_id, ReservationFact::Released { lines, reason })
-        }
-    }
-}
-
-fn release_reason(reason: proto::inventory::ReleaseReason) -> Result<ReleaseReason, WireError> {
-    match reason {
-        proto::inventory::ReleaseReason::Unspecified => Err(WireError::Missing("reason")),
-        proto::inventory::ReleaseReason::Cancelled => Ok(ReleaseReason::Cancelled),
-        proto::inventory::ReleaseReason::Expired => Ok(ReleaseReason::Expired),
-    }
-}
-
-fn decode_lines(lines: Vec<proto::inventory::StockLine>) -> Result<Lines, ParseError> {
-    let line = |line: proto::inventory::StockLine| {
-        Ok(Line { stock: stock_id(&line.sku, &line.location)?, units: line.quantity })
-    };
-    lines.into_iter().map(line).collect()
-}
-
-fn decode_shortages(
-    shortages: Vec<proto::inventory::Shortage>,
-) -> Result<Vec<Shortage>, ParseError> {
-    let shortage = |proto::inventory::Shortage { sku, requested, available, location }| {
-        let location = if location.is_empty() { None } else { Some(Location::parse(&location)?) };
-        Ok(Shortage { sku: Sku::parse(&sku)?, requested, available, location })
-    };
-    shortages.into_iter().map(shortage).collect()
 }

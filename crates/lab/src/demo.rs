@@ -2,7 +2,8 @@
 //!
 //! The shop's catalogue (`products`) is put there, the ERP (`erp`) counts the stock, customers
 //! (`plan`, `trade`) order over HTTP, and when nothing is on its way any more (`crate::settlements` notes
-//! when) the `warehouse` ships what is paid. Then the auditor (the crate `audit`) reads every event of every log with rules of
+//! when) the `warehouse` ships what is paid and sends some of the rest to the second location, and some orders get
+//! `refunds`. Then the auditor (the crate `audit`) reads every event of every log with rules of
 //! its own, `checks` compares that with what the customers saw, and `report` shows it.
 //!
 //! To add something that customers do: a [`plan::Kind`], and what must be answered to it in `trade`.
@@ -12,6 +13,7 @@ mod curl;
 pub mod erp;
 pub mod plan;
 mod products;
+pub mod refunds;
 pub mod report;
 pub mod trade;
 pub mod warehouse;
@@ -173,16 +175,35 @@ pub async fn day(
     progress(phase("Ship", &what, started.elapsed()));
 
     let started = Instant::now();
+    let mut paid: Vec<_> = trade.placed.keys().copied().collect();
+    paid.sort_unstable();
+    let refunds = refunds::refund(&api, paid.into_iter()).await?;
+    let what = format!("a part of {}", count(refunds.orders, "order", "orders"));
+    progress(phase("Refund", &what, started.elapsed()));
+
+    let started = Instant::now();
     let totals = api.totals().await?;
     let mut audited = checks::audit(&engine, &api, &shop, &trade, &totals).await?;
     let mut checks = std::mem::take(&mut audited.checks);
     checks.push(checks::race(&trade, racers, units));
     checks.push(checks::ledger(&audited, &totals, &shipments));
+    checks.push(checks::money(&audited, &totals, refunds.amount));
     checks.push(checks::answers(&trade, [&opening, &shipments.answers], is_settled));
     let what = format!("{} read back", count(audited.events, "event", "events"));
     progress(phase("Check", &what, started.elapsed()));
     let (race, settled_at) = ((racers, units), settlements.so_far());
-    Ok(Report { sent, race, trade, opening, shipments, settled_at, totals, audited, checks })
+    Ok(Report {
+        sent,
+        race,
+        trade,
+        opening,
+        shipments,
+        refunds,
+        settled_at,
+        totals,
+        audited,
+        checks,
+    })
 }
 
 /// Creates the shop, and puts the catalogue and the opening stock there.

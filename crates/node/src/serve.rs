@@ -149,12 +149,9 @@ fn start_gateway(
     bound: Option<oneshot::Sender<SocketAddr>>,
 ) -> Result<BoxFuture<'static, Result<()>>> {
     let engine = engine.clone();
-    let api_key = settings.api_key.clone().context(
-        "the gateway needs an API key: set TRADEWIND_API_KEY, --api-key-file or `api-key` in the file",
-    )?;
     let settings = gateway::Settings {
         listen: settings.listen,
-        api_key,
+        api_keys: settings.api_keys()?,
         answer_timeout: settings.answer_timeout,
         drain_timeout: settings.drain_timeout.mul_f64(GATEWAY_SHARE),
         limits: gateway::Limits::default(),

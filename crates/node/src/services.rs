@@ -21,7 +21,7 @@ pub static SERVICES: [Service; 5] = [
         Box::pin(async move { Ok(engine.run(catalog::service(), shutdown).await?) })
     }),
     Service::new::<inventory::Inventory>("Stock", |engine, settings, shutdown| {
-        let policy = inventory::Policy { hold_ttl: settings.hold_ttl, ..Default::default() };
+        let policy = inventory::Policy { hold_ttl: settings.hold_ttl };
         Box::pin(async move { Ok(engine.run(inventory::service(policy), shutdown).await?) })
     }),
     Service::new::<order::Orders>("Orders: the saga", |engine, settings, shutdown| {
@@ -29,7 +29,6 @@ pub static SERVICES: [Service; 5] = [
             reservation_timeout: settings.reservation_timeout,
             payment_timeout: settings.payment_timeout,
             allocation_timeout: settings.allocation_timeout,
-            ..order::Policy::default()
         };
         Box::pin(async move { Ok(engine.run(order::service(policy), shutdown).await?) })
     }),

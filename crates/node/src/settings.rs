@@ -22,6 +22,9 @@ use crate::services::NAMES;
 /// goes under load, at a tenth of the cost of all.
 const DEFAULT_TRACE_RATIO: f64 = 0.1;
 
+/// The id of the API key of the settings, by which events name it.
+const API_KEY_ID: &str = "default";
+
 /// The settings of a process. Each is a flag, an environment variable, and a key of the file.
 #[derive(Clone, Args)]
 #[command(next_help_heading = "Settings")]
@@ -71,6 +74,11 @@ pub struct Settings {
     /// A file whose only line is the API key
     #[arg(long, global = true, env = "TRADEWIND_API_KEY_FILE", value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
+
+    /// A file with further API keys, one a line: its id, the key, and its scopes, such as `prices-as-sold`,
+    /// with blanks between them
+    #[arg(long, global = true, env = "TRADEWIND_API_KEYS_FILE", value_name = "FILE")]
+    pub api_keys_file: Option<PathBuf>,
 
     /// How long the gateway waits for an answer before it says 202
     #[arg(long, global = true, env = "TRADEWIND_ANSWER_TIMEOUT", default_value = "10s",
@@ -220,6 +228,29 @@ impl Settings {
             .with_context(|| format!("read the API key in {}", file.display()))?;
         self.api_key = Some(key.trim_end().into());
         Ok(())
+    }
+
+    /// The API keys of the gateway: the API key, which has all scopes, and those of the file.
+    pub fn api_keys(&self) -> Result<Vec<gateway::ApiKeySetting>> {
+        let of_setting = self.api_key.iter().map(|key| gateway::ApiKeySetting {
+            id: API_KEY_ID.to_owned(),
+            key: key.clone(),
+            scopes: gateway::Scope::ALL.to_vec(),
+        });
+        let mut keys: Vec<_> = of_setting.collect();
+        if let Some(file) = &self.api_keys_file {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("read the API keys in {}", file.display()))?;
+            let of_file = value::api_keys(&text);
+            keys.extend(of_file.with_context(|| format!("read the file {}", file.display()))?);
+        }
+        if keys.is_empty() {
+            bail!(
+                "the gateway needs an API key: set TRADEWIND_API_KEY, --api-key-file, \
+                 --api-keys-file or `api-key` in the file"
+            );
+        }
+        Ok(keys)
     }
 
     /// The API key, for those who send it; empty without one.

@@ -1,6 +1,8 @@
 //! What the order service decides. No I/O, no clock, no async.
 
 mod answer;
+mod fact;
+mod known;
 mod order;
 mod place;
 mod price;
@@ -15,16 +17,20 @@ use std::time::Duration;
 
 use engine::{AfterAppend, Aggregate, Decision, Recorded, Revision, Rules};
 use events::{
-    id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
+    id::{CustomerId, LineId, Location, OrderId, Quantity, Reference, Sku},
     money::{Currency, Money, Tax, TaxBasis},
+    shop::Settings,
 };
 use protocol::time::Timestamp;
 
+use self::known::Terms;
 pub(crate) use self::{
     answer::{
         Answer, CancelAnswer, LineProblem, LineProblemCode, PlaceAnswer, ReleaseAnswer,
         StartPaymentAnswer,
     },
+    fact::{Fact, ListedLines},
+    known::Known,
     order::{
         Action, CancelReason, Cancellation, Charge, Discount, Failure, Hold, Lines, OrderLine,
         ShippedLine, Shortage,
@@ -32,15 +38,12 @@ pub(crate) use self::{
     status::{Awaits, FulfilmentStatus, OrderStatus, PaymentStatus, Statuses},
 };
 use crate::{
-    CapturePolicy, Orders,
-    metrics::{self, Outcome},
-    store::{Order, OrderContent, Product, Shop},
+    Orders, metrics,
+    store::{Product, SettingsKey, Shop, ShopSettings},
 };
 
 /// The payment method of an order for which nothing is taken here: the shop sends an invoice.
 pub(crate) const ON_ACCOUNT: &str = "on_account";
-/// The most lines that an event repeats.
-const MAX_REPEATED_LINES: usize = 500;
 
 /// What the order service decides on.
 #[derive(Debug, Clone)]
@@ -61,6 +64,8 @@ pub enum Input {
     Short { sku: Sku, location: Location, missing: i64, order_ids: Vec<OrderId> },
     /// The catalogue changed: for the replica.
     ProductChanged { sku: Sku, product: Product },
+    /// The shop works in another way: for the replica.
+    SettingsChanged(Box<Settings>),
 }
 
 /// An order as a customer wants it.
@@ -150,81 +155,6 @@ pub(crate) struct Summary {
     pub(crate) statuses: Statuses,
 }
 
-/// What can happen to an order. A `payment` is the number of a payment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fact {
-    /// A customer placed it.
-    Placed {
-        country: String,
-        tax_basis: TaxBasis,
-        lines: Lines,
-        charges: Vec<Charge>,
-        payment_method: String,
-        reserve_by: Timestamp,
-    },
-    /// Its stock is held until then, and a payment is to be made.
-    PaymentDue {
-        payment: u32,
-        amount: Money,
-        payment_method: String,
-        due_by: Timestamp,
-        held_until: Timestamp,
-        capture_policy: CapturePolicy,
-    },
-    /// The payment failed. Until then another one may be started; never when it failed to be captured.
-    PaymentFailed { payment: u32, failure: Failure, retry_until: Option<Timestamp> },
-    /// The customer must do something before the payment goes on.
-    ActionRequired { payment: u32, action: Action },
-    /// Its payment is authorised, or none is needed.
-    Authorized { payment: Option<u32>, allocate_by: Timestamp },
-    /// Its stock is allocated.
-    Confirmed { payment: Option<u32>, capture: Option<Money> },
-    /// A part of its money is captured.
-    PartCaptured { payment: u32, amount: Money, captured: Money },
-    /// It is paid.
-    Paid { payment: Option<u32>, amount: Money, listed: ListedLines },
-    /// Units have left a location.
-    Shipped {
-        lines: Vec<ShippedLine>,
-        location: Location,
-        capture: Option<(u32, Money)>,
-        fulfilment: FulfilmentStatus,
-    },
-    /// All has shipped and is paid.
-    Completed,
-    /// Money is refunded; the sums are those of the order.
-    Refunded { payment: u32, refund_id: String, amount: Money, captured: Money, refunded: Money },
-    /// It is not to be shipped for now.
-    PutOnHold(Hold),
-    /// It may be shipped again.
-    TakenOffHold { note: String },
-    /// It is cancelled, with so many payments.
-    Cancelled { cancellation: Cancellation, listed: ListedLines, payments: u32 },
-}
-
-/// The lines of an order as an event repeats them: none when there are more than
-/// [`MAX_REPEATED_LINES`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ListedLines {
-    pub(crate) lines: Lines,
-    pub(crate) count: u32,
-    /// Whether tax is in their prices.
-    pub(crate) basis: TaxBasis,
-    /// The position of `placed`, which has all of them, in the log.
-    pub(crate) placed_position: u64,
-}
-
-impl ListedLines {
-    pub(crate) fn of(content: &OrderContent) -> Self {
-        let all = &content.lines;
-        let lines = if all.len() > MAX_REPEATED_LINES { Lines::default() } else { all.clone() };
-        // The basis of no price is read back as the default one.
-        let basis = if lines.is_empty() { TaxBasis::default() } else { content.tax_basis };
-        let placed_position = content.placed_position;
-        Self { lines, count: all.len() as u32, basis, placed_position }
-    }
-}
-
 impl Rules for Orders {
     type State = Shop;
 
@@ -245,29 +175,31 @@ impl Rules for Orders {
             | Input::Signal { .. }
             | Input::Shipped(_)
             | Input::Short { .. }
-            | Input::ProductChanged { .. } => 1,
+            | Input::ProductChanged { .. }
+            | Input::SettingsChanged(_) => 1,
         }
     }
 
     fn decide(&self, state: &Shop, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
+        let terms = Terms { policy: &self.policy, settings: state.settings() };
         match input {
-            Input::Place(request) => place::place(&self.policy, state, request, now),
+            Input::Place(request) => place::place(terms, state, request, now),
             Input::Cancel { order_id, note } => saga::cancel(state, *order_id, note),
             Input::StartPayment { order_id, payment_method } => {
-                saga::start_payment(&self.policy, state, *order_id, payment_method, now)
+                saga::start_payment(terms, state, *order_id, payment_method, now)
             }
             Input::Release { order_id, note } => short::release(state, *order_id, note),
             Input::Signal { order_id, signal } => {
                 let Some(known) = state.order(order_id) else { return Decision::nothing() };
-                let facts = saga::proceed(&self.policy, &known, signal, now);
+                let facts = saga::proceed(terms, &known, signal, now);
                 Decision::events(known.events(facts))
             }
             Input::Shipped(shipment) => Decision::events(shipment::ship(state, shipment)),
             Input::Short { sku, location, missing, order_ids } => {
-                let rule = self.policy.short_rule;
+                let rule = terms.settings.short_rule;
                 Decision::events(short::hold(rule, state, (sku, location), *missing, order_ids))
             }
-            Input::ProductChanged { .. } => Decision::nothing(),
+            Input::ProductChanged { .. } | Input::SettingsChanged(_) => Decision::nothing(),
         }
     }
 
@@ -277,7 +209,7 @@ impl Rules for Orders {
 
     fn after_append(state: &Shop, event: &Event, now: Timestamp) -> Option<AfterAppend> {
         let order = state.orders.get(&event.order_id)?;
-        let outcome = event.fact.outcome().filter(|_| !order.is_settled())?;
+        let outcome = event.fact.outcome(order)?;
         let took = (now.millis() - order.placed_at.millis()).max(0) as u64;
         Some(Box::new(move || metrics::ended(outcome, Duration::from_millis(took))))
     }
@@ -291,6 +223,9 @@ impl Rules for Orders {
             Input::ProductChanged { sku, product } => {
                 state.products.put(sku.clone(), product.clone());
             }
+            Input::SettingsChanged(settings) => {
+                state.settings.put(SettingsKey, ShopSettings(settings.as_ref().clone()));
+            }
             Input::Place(_)
             | Input::Cancel { .. }
             | Input::StartPayment { .. }
@@ -298,109 +233,6 @@ impl Rules for Orders {
             | Input::Signal { .. }
             | Input::Shipped(_)
             | Input::Short { .. } => {}
-        }
-    }
-}
-
-/// An order about which something is decided.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Known<'a> {
-    pub(crate) id: OrderId,
-    pub(crate) order: &'a Order,
-    pub(crate) content: &'a OrderContent,
-}
-
-impl Known<'_> {
-    /// The events of these facts, one after the other.
-    pub(crate) fn events(&self, facts: Vec<Fact>) -> Vec<Event> {
-        let mut statuses = self.order.statuses;
-        let event = |fact: Fact| {
-            statuses = fact.statuses(statuses);
-            let OrderContent { number, reference, customer_id, .. } = self.content;
-            let summary = Summary {
-                number: *number,
-                reference: reference.clone(),
-                customer_id: customer_id.clone(),
-                total: self.order.total,
-                statuses,
-            };
-            Event { order_id: self.id, summary, fact }
-        };
-        facts.into_iter().map(event).collect()
-    }
-
-    /// That it is cancelled.
-    pub(crate) fn cancelled(
-        &self,
-        reason: CancelReason,
-        detail: &str,
-        shortages: &[Shortage],
-    ) -> Fact {
-        Fact::Cancelled {
-            cancellation: Cancellation {
-                reason,
-                detail: detail.to_owned(),
-                shortages: shortages.to_vec(),
-            },
-            listed: ListedLines::of(self.content),
-            payments: self.order.last_payment(),
-        }
-    }
-
-    /// Its payment of that number.
-    pub(crate) fn payment_id(&self, number: u32) -> PaymentId {
-        PaymentId { order_id: self.id, number }
-    }
-}
-
-impl Fact {
-    /// The statuses that it leads to.
-    pub(crate) fn statuses(&self, before: Statuses) -> Statuses {
-        match self {
-            Self::Placed { lines, .. } => Statuses::placed(lines),
-            Self::PaymentDue { .. } => before.with_payment(PaymentStatus::Pending),
-            Self::PaymentFailed { .. } => before.with_payment(PaymentStatus::Failed),
-            Self::ActionRequired { .. } => before.with_payment(PaymentStatus::ActionRequired),
-            Self::Authorized { payment: Some(_), .. } => {
-                before.with_payment(PaymentStatus::Authorized)
-            }
-            Self::Confirmed { .. } => before.with_order(OrderStatus::Confirmed),
-            Self::Paid { .. } => before.with_payment(PaymentStatus::Paid),
-            Self::Shipped { fulfilment, .. } => before.with_fulfilment(*fulfilment),
-            Self::Completed => before.with_order(OrderStatus::Completed),
-            Self::Refunded { captured, refunded, .. } => {
-                before.with_payment(if refunded.minor < captured.minor {
-                    PaymentStatus::PartiallyRefunded
-                } else {
-                    PaymentStatus::Refunded
-                })
-            }
-            Self::Cancelled { .. } => before.with_order(OrderStatus::Cancelled),
-            Self::Authorized { payment: None, .. }
-            | Self::PartCaptured { .. }
-            | Self::PutOnHold(_)
-            | Self::TakenOffHold { .. } => before,
-        }
-    }
-
-    /// How the saga of an order ends with it, if it does.
-    fn outcome(&self) -> Option<Outcome> {
-        match self {
-            Self::Paid { .. } => Some(Outcome::Paid),
-            Self::Cancelled { .. } => Some(Outcome::Cancelled),
-            Self::Confirmed { capture: None, .. } => Some(Outcome::Confirmed),
-            Self::Placed { .. }
-            | Self::PaymentDue { .. }
-            | Self::PaymentFailed { .. }
-            | Self::ActionRequired { .. }
-            | Self::Authorized { .. }
-            | Self::Confirmed { capture: Some(_), .. }
-            | Self::PartCaptured { .. }
-            | Self::Shipped { .. }
-            | Self::Completed
-            | Self::Refunded { .. }
-            | Self::PutOnHold(_)
-            | Self::TakenOffHold { .. } => None,
         }
     }
 }

@@ -18,6 +18,9 @@
 //! the order has moved on changes nothing here: inventory and payment give back what they hold as soon as
 //! they read `cancelled`. After `confirmed` there is no deadline, since money may have moved.
 //!
+//! How a shop works, such as when money is captured, it says in its settings, of which a replica is kept here.
+//! A shop of which none is known works as [`events::shop::Settings`] are by default.
+//!
 //! Every event says what the three statuses of the order are after it. They are decided once, by
 //! `Fact::statuses`, and `apply` takes them from the event.
 //!
@@ -35,7 +38,7 @@ use std::time::Duration;
 
 use engine::{Definition, Service, Source, Table, Timer};
 
-/// How long an order waits for each answer before it is cancelled.
+/// How long an order waits for each answer before it is cancelled, unless its shop says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// For inventory to hold the stock.
@@ -44,35 +47,6 @@ pub struct Policy {
     pub payment_timeout: Duration,
     /// For inventory to allocate what it held.
     pub allocation_timeout: Duration,
-    /// When authorised money is captured.
-    pub capture: CapturePolicy,
-    /// Whether orders may be placed on account.
-    pub on_account: bool,
-    /// What is done with orders when more is promised of a stock than there is.
-    pub short_rule: ShortRule,
-}
-
-/// When the authorised money of an order is captured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum CapturePolicy {
-    /// In full, as soon as the order is confirmed.
-    #[default]
-    OnConfirmation,
-    /// With each shipment, for what it contains.
-    OnShipment,
-}
-
-/// What is done with the newest orders that cannot be served, when more is promised of a stock than there
-/// is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ShortRule {
-    /// They are put on hold.
-    #[default]
-    Hold,
-    /// They are cancelled; those of which a part has shipped are put on hold.
-    Cancel,
-    /// Nothing.
-    Nothing,
 }
 
 impl Default for Policy {
@@ -81,9 +55,6 @@ impl Default for Policy {
             reservation_timeout: Duration::from_mins(5),
             payment_timeout: Duration::from_mins(10),
             allocation_timeout: Duration::from_mins(5),
-            capture: CapturePolicy::default(),
-            on_account: false,
-            short_rule: ShortRule::default(),
         }
     }
 }
@@ -122,8 +93,9 @@ impl Service for Orders {
             replica: false,
         },
         Source { service: "catalog", events: &["created", "updated", "archived"], replica: true },
+        Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::DEADLINE];
 }

@@ -4,7 +4,7 @@ mod fold;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use engine::{
     AnyRows, Column, Context, Revision, Row, Rows, State, Table, Timer, TimerInput, Value,
@@ -12,6 +12,7 @@ use engine::{
 use events::{
     id::{CustomerId, OrderId, Reference, Sku},
     money::{Money, TaxBasis},
+    shop::{Capture, Settings},
 };
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize, de::Error as _};
@@ -30,6 +31,7 @@ pub(crate) const TABLES: &[Table] = &[
     ReferencedOrder::TABLE,
     OrderNumber::TABLE,
     Product::TABLE,
+    ShopSettings::TABLE,
 ];
 
 /// When an order is cancelled because the awaited answer has not come.
@@ -49,7 +51,12 @@ pub struct Shop {
     pub(crate) numbers: Rows<NumberKey, OrderNumber>,
     /// The replica of the catalogue.
     pub(crate) products: Rows<Sku, Product>,
+    /// The replica of the shop's settings.
+    pub(crate) settings: Rows<SettingsKey, ShopSettings>,
 }
+
+/// How a shop works whose settings are not known.
+static DEFAULT_SETTINGS: LazyLock<Settings> = LazyLock::new(Settings::default);
 
 impl Shop {
     /// An order about which something is to be decided.
@@ -65,6 +72,11 @@ impl Shop {
         self.shipped.get(order_id)
     }
 
+    /// How the shop works.
+    pub(crate) fn settings(&self) -> &Settings {
+        self.settings.get(&SettingsKey).map_or(&DEFAULT_SETTINGS, |row| &row.0)
+    }
+
     /// The number of the last order that was placed; 0 when there is none.
     pub(crate) fn last_number(&self) -> u64 {
         self.numbers.get(&NumberKey).map_or(0, |number| number.0)
@@ -73,8 +85,17 @@ impl Shop {
 
 impl State for Shop {
     fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
-        let Self { orders, contents, cancellations, shipped, references, numbers, products } = self;
-        vec![orders, contents, cancellations, shipped, references, numbers, products]
+        let Self {
+            orders,
+            contents,
+            cancellations,
+            shipped,
+            references,
+            numbers,
+            products,
+            settings,
+        } = self;
+        vec![orders, contents, cancellations, shipped, references, numbers, products, settings]
     }
 }
 
@@ -92,6 +113,9 @@ pub struct Order {
     /// The payments that were started, from the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) payments: Vec<OrderPayment>,
+    /// When its money is captured, since its first payment began.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) capture: Capture,
     /// What payment was asked to capture, in minor units.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) capture_requested: i64,
@@ -134,6 +158,11 @@ fn is_zero(amount: &i64) -> bool {
     *amount == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_default(capture: &Capture) -> bool {
+    *capture == Capture::default()
+}
+
 impl Order {
     /// Whether somebody is to be asked for its money: it costs something, and is not on account.
     pub(crate) fn needs_payment(&self) -> bool {
@@ -171,12 +200,14 @@ impl Order {
         self.payments.iter().map(|payment| payment.refunded).sum()
     }
 
-    /// Whether its saga has ended: it is cancelled, or confirmed and nothing is awaited.
+    /// Whether its saga has ended: it is cancelled, or confirmed and nothing is awaited but shipments.
     pub(crate) fn is_settled(&self) -> bool {
         match self.statuses.0 {
             OrderStatus::Placed => false,
             OrderStatus::Confirmed => {
-                self.awaits == Awaits::Nothing || self.statuses.1 == PaymentStatus::Paid
+                self.awaits == Awaits::Nothing
+                    || self.statuses.1 == PaymentStatus::Paid
+                    || self.capture == Capture::OnShipment
             }
             OrderStatus::Completed | OrderStatus::Cancelled => true,
         }
@@ -303,6 +334,25 @@ impl Row for Product {
         "product",
         "What a product is called and costs, and whether it is sold: a replica of the catalogue.",
     );
+}
+
+/// The key of the one row of [`ShopSettings`] that a shop has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SettingsKey;
+
+impl fmt::Display for SettingsKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("shop")
+    }
+}
+
+/// How a shop works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct ShopSettings(pub(crate) Settings);
+
+impl Row for ShopSettings {
+    const TABLE: Table = table("shop_settings", "How a shop works: a replica of its settings.");
 }
 
 /// A table without columns of its own.

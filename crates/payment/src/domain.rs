@@ -15,13 +15,18 @@
 //! An operation whose outcome does not become known is `uncertain`, never failed, and is looked up on;
 //! one that cannot be brought to an end is `stuck`, until an operator settles it.
 //!
-//! `decide` has the rules, `payment` a payment as it is.
+//! `decide` has the rules, `outcome` what follows from an answer of the provider, `payment` a payment as
+//! it is with its `transaction`s, and `fold` how facts change it.
 
 mod answer;
 mod decide;
+mod fold;
+mod operation;
+mod outcome;
 mod payment;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use engine::{Aggregate, Decision, Recorded, Revision, Rules};
 use events::{
@@ -30,13 +35,14 @@ use events::{
 };
 use protocol::time::Timestamp;
 
-#[cfg(test)]
-pub(crate) use self::payment::Action;
 pub(crate) use self::{
     answer::{Answer, RefundAnswer, SettleAnswer},
-    payment::{
-        DONE_ELSEWHERE, Operation, OperationKind, Payment, Pending, Refund, Resolution, Status,
-        StuckReason, Transaction, TransactionStatus, Trouble,
+    operation::{Operation, OperationKind},
+    outcome::Outcome,
+    payment::{Action, Payment, Status},
+    transaction::{
+        DONE_ELSEWHERE, Pending, Refund, Resolution, StuckReason, Transaction, TransactionStatus,
+        Trouble, Wanted,
     },
 };
 use crate::{
@@ -113,42 +119,6 @@ pub enum Input {
         resolution: Resolution,
         /// Why. Who says so is in the envelope.
         reason: String,
-    },
-}
-
-/// What became of an operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The provider did it.
-    Approved {
-        /// The provider's name for the authorisation.
-        provider_reference: String,
-    },
-    /// The provider refused.
-    Declined {
-        /// Its code, for example `insufficient_funds`.
-        code: String,
-    },
-    /// The provider could not be brought to do it, and certainly has not.
-    Failed {
-        /// What was tried and how it failed.
-        detail: String,
-    },
-    /// The customer has to do something first.
-    ActionRequired {
-        /// Where it is done; empty when the client does without.
-        url: String,
-        /// What the provider's client needs for it; empty for nothing.
-        data: String,
-        /// Until when.
-        expires_at: Timestamp,
-    },
-    /// The provider knows the operation with other parameters.
-    Conflict,
-    /// The provider does not say.
-    Silent {
-        /// Whether it has not for so long that an operator is needed.
-        for_long: bool,
     },
 }
 

@@ -7,12 +7,12 @@ use events::{
         payment::{Resolution, SettlePayment},
         shop,
     },
-    shop::Settings,
+    shop::{Capture, Settings},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, eventually};
-use tests::{Installation, order, settle, stock};
+use tests::{Installation, order, settle, stock, stock_in};
 
 use crate::trouble::happened;
 
@@ -22,6 +22,7 @@ pub(super) async fn run(db: &Db) -> Installation {
     set_up(&api).await;
     sell(&api).await;
     ship_and_refund(&api).await;
+    transfer(&api).await;
     count_below_what_is_promised(&api).await;
     refuse_to_refund(&installation, &api).await;
     let suspend = Body::SuspendShop(shop::SuspendShop { reason: "closed for stocktaking".into() });
@@ -31,9 +32,29 @@ pub(super) async fn run(db: &Db) -> Installation {
     installation
 }
 
+/// A shop whose money is captured with each shipment: one follows the other before the provider has
+/// answered.
+pub(super) async fn paid_when_it_ships(db: &Db) -> Installation {
+    let installation = Installation::start(db, |_| {}).await;
+    let api = installation.api();
+    let settings = Settings { capture: Capture::OnShipment, ..Settings::default() };
+    stock_in(&api, &settings, "MUG", 5).await;
+    let placed = settle(&api, &order("MUG", 3, "sim:slow:700"), "in-parts").await.body;
+    for sequence in 2..5 {
+        push(
+            &api,
+            json!({"type": "goods_issue", "sku": "MUG", "quantity": 1, "order_id": placed["id"],
+            "connector": "erp", "document": format!("GI-{sequence}"), "sequence": sequence}),
+        )
+        .await;
+    }
+    until(&api, &placed, |order| order["status"] == "completed").await;
+    installation
+}
+
 async fn set_up(api: &Client) {
     stock(api, "MUG", 10).await;
-    let settings = Settings { countries: vec!["GB".into(), "IE".into()], ..Settings::default() };
+    let settings = Settings { hold_seconds: Some(1_800), ..Settings::default() };
     api.put_shop(&settings).await.expect("the settings change");
     for priority in [20, 10] {
         let store = json!({"kind": "store", "priority": priority, "country": "GB"});
@@ -53,6 +74,21 @@ async fn set_up(api: &Client) {
         "document": "loss", "sequence": 2, "reason": "broken"}),
     )
     .await;
+}
+
+/// Units go from one location to the other, and one of them does not come.
+async fn transfer(api: &Client) {
+    let line = |kind: &str, location: &str, quantity: i64, sequence: u64| {
+        json!({"type": kind, "sku": "MUG", "location": location, "quantity": quantity,
+            "transfer": "T-1", "connector": "carrier", "document": format!("T-1-{sequence}"),
+            "sequence": sequence})
+    };
+    let mut out = line("transfer_out", "main", 2, 1);
+    out["to"] = json!("london");
+    push(api, out).await;
+    let mut into = line("transfer_in", "london", 1, 2);
+    into["complete"] = json!(true);
+    push(api, into).await;
 }
 
 async fn sell(api: &Client) {

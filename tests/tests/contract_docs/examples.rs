@@ -18,10 +18,11 @@ const POSITION: &str = "42";
 
 /// The public events of the runs with their types, by service, in the order of their logs.
 pub(super) async fn of_runs() -> Vec<(String, Vec<u8>)> {
-    let [day, late, slow] = [(); 3].map(|()| Db::sqlite());
+    let [day, late, slow, parts] = [(); 4].map(|()| Db::sqlite());
     let mut events = events_of(day::run(&day).await).await;
     events.extend(events_of(trouble::late_provider(&late).await).await);
     events.extend(events_of(trouble::slow_customer(&slow).await).await);
+    events.extend(events_of(day::paid_when_it_ships(&parts).await).await);
     events
 }
 

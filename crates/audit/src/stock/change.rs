@@ -50,6 +50,19 @@ pub(super) enum Change {
         quantity: i64,
         on_hand: i64,
     },
+    /// A document says how many units left for another location, or came from one; then there are
+    /// `on_hand`. `in_count` as the event has it.
+    Transfer {
+        source: Source,
+        delta: i64,
+        on_hand: i64,
+        in_count: bool,
+    },
+    /// So many more units are on their way, or fewer; then it is `incoming`.
+    Incoming {
+        delta: i64,
+        incoming: i64,
+    },
     /// Other units are sold.
     Limits {
         safety_stock: i64,
@@ -74,6 +87,10 @@ pub(super) enum Change {
         order: OrderKey,
         quantity: i64,
         was_held: bool,
+    },
+    /// So many of the units of `Issue`, which comes before it, were the order's at other locations.
+    TakenElsewhere {
+        quantity: i64,
     },
     /// After `Issue` and `Take`, so many are held and allocated.
     Promised {
@@ -144,6 +161,14 @@ impl Change {
                 (10, order.to_bits(), quantity, was_held.into())
             }
             Self::Promised { held, allocated } => (11, 0, held, allocated),
+            Self::Transfer { source, delta, on_hand, in_count: false } => {
+                (13, of(source), delta, on_hand)
+            }
+            Self::Transfer { source, delta, on_hand, in_count: true } => {
+                (14, of(source), delta, on_hand)
+            }
+            Self::Incoming { delta, incoming } => (15, 0, delta, incoming),
+            Self::TakenElsewhere { quantity } => (16, 0, quantity, 0),
             Self::Limits { safety_stock, backorder_limit } => {
                 (12, 0, safety_stock, backorder_limit)
             }
@@ -170,6 +195,11 @@ impl Change {
             8 | 9 => Self::Issue { source, quantity, on_hand: third, in_count: kind == 9 },
             10 => Self::Take { order, quantity, was_held },
             11 => Self::Promised { held: second, allocated: third },
+            13 | 14 => {
+                Self::Transfer { source, delta: second, on_hand: third, in_count: kind == 14 }
+            }
+            15 => Self::Incoming { delta: second, incoming: third },
+            16 => Self::TakenElsewhere { quantity },
             12 => Self::Limits { safety_stock: second, backorder_limit: third },
             _ => Self::Shortage { requested: second, available: third },
         }
@@ -248,6 +278,10 @@ mod tests {
             Change::Take { order, quantity: order_units, was_held: true },
             Change::Promised { held: 1, allocated: 2 },
             Change::Limits { safety_stock: 3, backorder_limit: 4 },
+            Change::Transfer { source, delta: -3, on_hand, in_count: false },
+            Change::Transfer { source, delta: 3, on_hand, in_count: true },
+            Change::Incoming { delta: -3, incoming: 4 },
+            Change::TakenElsewhere { quantity: 4 },
             Change::ShortOrder { order },
             Change::Hold { order, quantity: 5 },
             Change::Allocate { order, quantity: 5, was_held: true },

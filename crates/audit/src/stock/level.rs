@@ -25,6 +25,10 @@ pub struct Level {
     pub counted: i64,
     /// What adjustments added, less what they took.
     pub adjusted: i64,
+    /// What came from other locations, less what left for them.
+    pub transferred: i64,
+    /// What is on its way from other locations.
+    pub incoming: i64,
 }
 
 impl Level {
@@ -144,6 +148,17 @@ impl Fold {
             Change::Issue { source, quantity, on_hand, in_count } => {
                 self.issue(position, (source, time), quantity, (on_hand, in_count), findings);
             }
+            Change::Transfer { source, delta, on_hand, in_count } => {
+                let expected = self.transfer(position, (source, time), delta, in_count, findings);
+                self.document(position, on_hand, (expected, false), findings, doubles);
+            }
+            Change::Incoming { delta, incoming } => {
+                self.level.incoming += delta;
+                let (id, known) = (&self.id, self.level.incoming);
+                findings.expect(incoming == known && known >= 0, || {
+                    format!("{position}: {incoming} of {id} are on their way; it is {known}")
+                });
+            }
             Change::Limits { safety_stock, backorder_limit } => {
                 self.expect_reported(position, findings);
                 self.were_limits_lowered |= backorder_limit < self.backorder_limit;
@@ -155,6 +170,10 @@ impl Fold {
                 self.level.shipped += quantity;
                 self.level.excess -= quantity;
                 self.promise(order, -quantity);
+            }
+            Change::TakenElsewhere { quantity } => {
+                self.level.shipped += quantity;
+                self.level.excess -= quantity;
             }
             Change::Promised { held, allocated } => {
                 self.promised(position, (held, allocated), findings);
@@ -238,6 +257,29 @@ impl Fold {
         });
     }
 
+    /// Units have left for another location, or come from one; the units on hand to be expected then. A
+    /// count that is newer was made without them, or with them.
+    fn transfer(
+        &mut self,
+        position: LogPosition,
+        (source, time): (Source, i64),
+        delta: i64,
+        in_count: bool,
+        findings: &mut Findings,
+    ) -> i64 {
+        let is_counted = self.documents(source).is_stale(source.order());
+        self.level.transferred += delta;
+        if is_counted {
+            self.level.counted -= delta;
+        } else {
+            self.documents(source).adjusted.push((source.order(), delta, time));
+        }
+        findings.expect(in_count == is_counted, || {
+            format!("{position}: {} says {in_count} of a count with it", self.id)
+        });
+        self.level.on_hand + if is_counted { 0 } else { delta }
+    }
+
     /// Units have left for an order: a count that is newer was made without them.
     fn issue(
         &mut self,
@@ -293,7 +335,7 @@ impl Fold {
     ) {
         self.unreported = None;
         let id = &self.id;
-        let known = (self.level.on_hand, self.level.promised());
+        let known = (self.level.on_hand, self.level.promised() - self.backorder_limit);
         self.is_short = self.free() < 0;
         findings.expect(self.is_short, || format!("{position}: {id} is not short"));
         findings.expect(known == units, || {
@@ -361,12 +403,12 @@ impl Fold {
         if let Some(position) = self.unreported {
             findings.add(format!("{position}: {} fell short, and no event says so", self.id));
         }
-        let Level { on_hand, counted, adjusted, shipped, excess, .. } = self.level;
-        findings.expect(on_hand == counted + adjusted - shipped - excess, || {
+        let Level { on_hand, counted, adjusted, transferred, shipped, excess, .. } = self.level;
+        findings.expect(on_hand == counted + adjusted + transferred - shipped - excess, || {
             let id = &self.id;
             format!(
-                "{id}: {counted} were counted and {adjusted} added, {shipped} and {excess} shipped; \
-                 {on_hand} are left"
+                "{id}: {counted} were counted, {adjusted} added and {transferred} transferred, {shipped} \
+                 and {excess} shipped; {on_hand} are left"
             )
         });
         self.exists.then_some((self.id, self.level))

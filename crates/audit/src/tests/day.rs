@@ -363,6 +363,7 @@ fn outside() -> Outside {
         allocated,
         available: on_hand - allocated,
         version: 1,
+        incoming: 0,
         safety_stock: 0,
         backorder_limit: 0,
     };
@@ -444,8 +445,9 @@ pub(super) fn short(sku: &str, on_hand: i64, promised: i64, orders: &[&str]) -> 
         location: "main".into(),
         on_hand,
         promised,
+        missing: promised - on_hand,
         order_ids: orders.iter().map(|order| (*order).to_owned()).collect(),
-        truncated: false,
+        ..Default::default()
     });
     logged(&format!("{sku}@main"), fact(short))
 }
@@ -479,6 +481,7 @@ fn lines(lines: &[(&str, i64)]) -> Vec<proto::inventory::StockLine> {
         sku: (*sku).into(),
         location: "main".into(),
         quantity: *quantity,
+        ..Default::default()
     };
     lines.iter().map(line).collect()
 }

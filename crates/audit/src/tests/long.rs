@@ -68,6 +68,7 @@ impl LongLog {
             allocated: units,
             available: 0,
             version: 1,
+            incoming: 0,
             safety_stock: 0,
             backorder_limit: 0,
         };

@@ -123,6 +123,7 @@ impl Orders {
 #[derive(Debug, Default)]
 pub struct Money {
     payments: u64,
+    authorized: i64,
     captured: i64,
     refunded: i64,
     voided: (u64, i64),
@@ -135,6 +136,7 @@ pub struct Money {
 impl Money {
     pub(super) fn add(&mut self, payment: &Payment) {
         self.payments += 1;
+        self.authorized += payment.authorized.unwrap_or(0);
         self.captured += payment.captured;
         self.refunded += payment.refunded;
         self.held += payment.held();
@@ -143,6 +145,16 @@ impl Money {
             self.voided.0 += 1;
             self.voided.1 += voided;
         }
+    }
+
+    /// Authorised in all.
+    pub fn authorized(&self) -> i64 {
+        self.authorized
+    }
+
+    /// Authorised and neither captured nor voided.
+    pub fn held(&self) -> i64 {
+        self.held + self.given_up
     }
 
     /// Captured in all.

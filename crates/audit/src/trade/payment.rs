@@ -278,3 +278,116 @@ fn settled(event: &payment::SettledByOperator) -> PaymentStepKind {
         | payment::Resolution::Unspecified => PaymentStepKind::SettledByOperator,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use PaymentStepKind::*;
+
+    use super::*;
+
+    /// The findings about a payment with these steps: kind, operation, amount.
+    fn findings(steps: &[(PaymentStepKind, &str, i64)]) -> String {
+        let (mut payment, mut findings) = (Payment::default(), Findings::default());
+        for (sequence, (kind, operation, amount)) in (1..).zip(steps) {
+            let position = LogPosition { service: "payment", partition: 0, sequence };
+            let (number, operation) = (1, fingerprint(*operation));
+            let step = PaymentStep { kind: *kind, number, operation, amount: *amount };
+            payment.apply(position, step, &mut findings);
+        }
+        format!("{findings:?}")
+    }
+
+    /// That nothing is wrong with the first steps, and this with the last one.
+    #[track_caller]
+    fn check(steps: &[(PaymentStepKind, &str, i64)], finding: &str) {
+        let nothing = findings(&[]);
+        assert_eq!(findings(&steps[..steps.len() - 1]), nothing);
+        let found = findings(steps);
+        assert!(found.contains(finding), "{found}");
+    }
+
+    const ASKED: (PaymentStepKind, &str, i64) = (AuthorizationPending, "authorize", 0);
+    const GRANTED: (PaymentStepKind, &str, i64) = (Authorized, "authorize", 500);
+    const TAKING: (PaymentStepKind, &str, i64) = (CapturePending, "capture-4", 0);
+    const TAKEN: (PaymentStepKind, &str, i64) = (Captured, "capture-4", 500);
+
+    #[test]
+    fn a_payment_in_order_has_nothing_to_find() {
+        let nothing = findings(&[]);
+        let paid = [ASKED, GRANTED, TAKING, TAKEN];
+        let refunds = [
+            (RefundPending, "refund-1", 0),
+            (RefundedOnRequest, "refund-1", 200),
+            (RefundPending, "refund-2", 0),
+            (Refunded, "refund-2", 300),
+        ];
+        assert_eq!(findings(&[&paid[..], &refunds].concat()), nothing);
+        let in_parts = [
+            ASKED,
+            GRANTED,
+            TAKING,
+            (Captured, "capture-4", 200),
+            (CapturePending, "capture-5", 0),
+            (CaptureFailed, "capture-5", 0),
+            (VoidPending, "void", 0),
+            (Voided, "void", 300),
+        ];
+        assert_eq!(findings(&in_parts), nothing);
+    }
+
+    #[test]
+    fn one_operation_is_open_at_a_time() {
+        check(&[ASKED, TAKING], "an operation begins while another is open");
+        let text = "the outcome of an operation that was not pending";
+        check(&[ASKED, (Authorized, "another", 500)], text);
+        check(&[GRANTED], text);
+        // After an operator has it tried again, another may begin.
+        let again = [ASKED, GRANTED, (VoidPending, "void", 0), (Stuck, "void", 0)];
+        let retried = [(Retried, "void", 500), (VoidPending, "void-2", 0), (Voided, "void-2", 500)];
+        assert_eq!(findings(&[&again[..], &retried].concat()), findings(&[]));
+        check(&[&again[..], &retried[1..2]].concat(), "an operation begins while another is open");
+    }
+
+    #[test]
+    fn what_is_authorised_is_not_authorised_again() {
+        check(&[ASKED, GRANTED, ASKED], "asks to authorise what is authorised");
+    }
+
+    #[test]
+    fn no_more_is_captured_than_is_authorised_and_once_by_each_operation() {
+        check(
+            &[ASKED, (Declined, "authorize", 0), TAKING],
+            "asks to capture what is not authorised",
+        );
+        check(&[ASKED, GRANTED, TAKING, TAKEN, TAKING], "asks to capture what is not authorised");
+        let twice = [ASKED, GRANTED, TAKING, (Captured, "capture-4", 100), TAKING, TAKEN];
+        check(&twice, "money is captured twice by one operation");
+        check(&[ASKED, GRANTED, TAKING, (Captured, "capture-4", 501)], "501 captured and 0 voided");
+    }
+
+    #[test]
+    fn no_more_is_voided_than_is_held() {
+        let declined = [ASKED, (Declined, "authorize", 0)];
+        let void = (VoidPending, "void", 0);
+        check(&[&declined[..], &[void]].concat(), "asks to void what is not set aside");
+        check(&[ASKED, GRANTED, void, (Voided, "void", 501)], "501 voided, which is too much");
+        // What an operator has given up is not held any more.
+        let given_up =
+            [ASKED, GRANTED, void, (VoidGivenUp, "void", 500), (VoidPending, "void-2", 0)];
+        check(&given_up, "asks to void what is not set aside");
+    }
+
+    #[test]
+    fn no_more_is_refunded_than_was_captured() {
+        let paid = [ASKED, GRANTED, TAKING, TAKEN, (RefundPending, "refund-1", 0)];
+        for kind in [Refunded, RefundedOnRequest] {
+            let refunded = [&paid[..], &[(kind, "refund-1", 501)]].concat();
+            check(&refunded, "501 refunded of 500");
+        }
+        // What turned up at the provider was captured as well.
+        let turned_up = [(TurnedUpCaptured, "capture-9", 100), (RefundPending, "refund-1", 0)];
+        let back = [&turned_up[..], &[(Refunded, "refund-1", 100)]].concat();
+        assert_eq!(findings(&back), findings(&[]));
+        check(&[&turned_up[..], &[(Refunded, "refund-1", 101)]].concat(), "101 refunded of 100");
+    }
+}

@@ -233,6 +233,7 @@ impl Placed {
             | Step::Reserved { .. }
             | Step::ReservedLine { .. }
             | Step::Shipped { .. }
+            | Step::Freed { .. }
             | Step::Taken { .. }
             | Step::Refused
             | Step::Allocated { .. }

@@ -105,6 +105,16 @@ impl Reservation {
                 });
                 return;
             }
+            Step::Freed { stock, quantity } => {
+                let before = self.taken;
+                self.ship(stock, quantity);
+                findings.expect(self.taken == quantity, || {
+                    let had = self.taken;
+                    format!("{position}: frees {quantity} of order {order}, which has {had} there")
+                });
+                self.taken += before;
+                return;
+            }
             Step::Taken { sku, quantity } => {
                 findings.expect(quantity == self.taken, || {
                     let taken = self.taken;
@@ -137,6 +147,7 @@ impl Reservation {
 
     /// Units of a stock have left for the order: as far as they were its own, it has them no longer.
     fn ship(&mut self, stock: u64, quantity: i64) {
+        self.taken = 0;
         let Some(left) = self.lines.get_mut(&stock) else { return };
         let own = quantity.min(*left);
         *left -= own;
@@ -176,6 +187,8 @@ pub(super) fn steps(kind: &Kind, mut sku: impl FnMut(&str) -> u32) -> Vec<Step> 
     match kind {
         Kind::Counted(_)
         | Kind::Adjusted(_)
+        | Kind::TransferSent(_)
+        | Kind::TransferReceived(_)
         | Kind::LimitsChanged(_)
         | Kind::LocationCreated(_)
         | Kind::LocationChanged(_)
@@ -197,8 +210,13 @@ pub(super) fn steps(kind: &Kind, mut sku: impl FnMut(&str) -> u32) -> Vec<Step> 
             is_expired: event.reason() == ReleaseReason::Expired,
         }],
         Kind::Shipped(event) => {
-            let (stock, quantity) = (stock(&event.sku, &event.location), event.quantity);
-            let mut steps = vec![Step::Shipped { stock, quantity }];
+            let quantity = event.quantity;
+            let freed = event.freed.iter().map(|line| Step::Freed {
+                stock: stock(&line.sku, &line.location),
+                quantity: line.quantity,
+            });
+            let shipped = Step::Shipped { stock: stock(&event.sku, &event.location), quantity };
+            let mut steps: Vec<_> = [shipped].into_iter().chain(freed).collect();
             if event.from_allocation != 0 {
                 let (sku, quantity) = (sku(&event.sku), event.from_allocation);
                 steps.push(Step::Taken { sku, quantity });

@@ -120,6 +120,11 @@ pub(super) enum Step {
         stock: u64,
         quantity: i64,
     },
+    /// Units that it had of another stock are free again, since those have left instead; after `Shipped`.
+    Freed {
+        stock: u64,
+        quantity: i64,
+    },
     /// So many of them were its own, of a SKU by its number; after `Shipped`.
     Taken {
         sku: u32,
@@ -267,6 +272,7 @@ impl Step {
             Self::Released { lines, is_expired } => (11, is_expired.into(), lines),
             Self::ReservedLine { stock, quantity } => (12, quantity, stock),
             Self::Shipped { stock, quantity } => (13, quantity, stock),
+            Self::Freed { stock, quantity } => (24, quantity, stock),
             Self::Taken { sku, quantity } => (14, quantity, sku.into()),
             Self::Payment(PaymentStep { kind, number, operation, amount }) => {
                 return (FIRST_PAYMENT + kind as u8, number, amount, operation);
@@ -299,6 +305,7 @@ impl Step {
             21 => Self::Refunded { amount: first },
             22 => Self::Hold { is_on: first != 0 },
             23 => Self::Told(Told::from_bits(first)),
+            24 => Self::Freed { stock: second, quantity: first },
             FIRST_PAYMENT.. => Self::Payment(PaymentStep {
                 kind: PaymentStepKind::ALL[usize::from(kind - FIRST_PAYMENT)],
                 number,
@@ -402,6 +409,7 @@ mod tests {
             Step::ReservedLine { stock: u64::MAX, quantity: 5 },
             Step::Shipped { stock: u64::MAX, quantity: 5 },
             Step::Taken { sku: u32::MAX, quantity: 5 },
+            Step::Freed { stock: u64::MAX, quantity: 5 },
             Step::Refused,
             Step::Allocated { lines: u64::MAX },
             Step::Lost,

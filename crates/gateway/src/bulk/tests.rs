@@ -23,7 +23,7 @@ impl Upload for Digits {
         LineName { sku: line.to_string(), document: None, document_line: None }
     }
 
-    fn command(_lines: Vec<i64>) -> proto::command::Body {
+    fn command(_context: &RequestContext, _lines: Vec<i64>) -> proto::command::Body {
         proto::command::Body::PutProducts(proto::catalog::PutProducts::default())
     }
 

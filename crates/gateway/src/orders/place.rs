@@ -11,7 +11,7 @@ use axum::{
 };
 use engine::Watch;
 use events::{
-    http::OrderView,
+    http::{OrderStatus, OrderView},
     id::OrderId,
     money::{MAX_ORDER_TOTAL, Money},
     proto::{
@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::{find_order, location, pending, read};
 use crate::{
+    api_key::Scope,
     body::JsonBytes,
     extract::RequestContext,
     problem::{Code, FieldError, Problem},
@@ -39,13 +40,17 @@ static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appl
 /// `POST /orders`.
 ///
 /// Answers as soon as the order is placed; with `Prefer: wait` as soon as it is paid or cancelled, its
-/// payment has failed, or the customer must do something.
+/// payment has failed, or the customer must do something. Where it is paid later, that it is confirmed
+/// is enough.
 pub(crate) async fn post(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let order = read::place_order(&bytes)?;
+    let order = read::place_order(&bytes, context.shop_facts.tax_basis)?;
+    if order.has_prices() {
+        context.require(Scope::PricesAsSold, "the order says what it costs")?;
+    }
     let mut command = context.command(None, Body::PlaceOrder(order.command()));
     let id = order_id(&command, context.is_keyed());
     if let Some(Body::PlaceOrder(order)) = &mut command.body {
@@ -55,7 +60,10 @@ pub(crate) async fn post(
 
     // The watch begins before the command is sent, so that it misses no event of the order.
     let watch = match context.wait {
-        Some(_) => Some(state.services.watch_order(&context.shop, id).await?),
+        Some(_) => {
+            let is_paid_later = order.is_paid_later(context.shop_facts.capture);
+            Some(state.services.watch_order(&context.shop, id, is_paid_later).await?)
+        }
         None => None,
     };
     match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
@@ -140,6 +148,19 @@ impl Placing<'_> {
                     FieldError { field: "payment_method".to_owned(), detail: detail.to_owned() };
                 Err(Problem::new(Code::OnAccountRefused, detail).naming(vec![error]))
             }
+            Outcome::CurrencyRefused(refused) => {
+                let currency = &refused.currency;
+                let detail = format!("the shop sells in {currency}: send the order in it");
+                let error = FieldError { field: "currency".to_owned(), detail: detail.clone() };
+                Err(Problem::new(Code::CurrencyRefused, detail)
+                    .naming(vec![error])
+                    .with("currency", currency.as_str()))
+            }
+            Outcome::CountryRefused(_) => {
+                let detail = "the shop does not sell to this country: its settings name those";
+                let error = FieldError { field: "country".to_owned(), detail: detail.to_owned() };
+                Err(Problem::new(Code::CountryRefused, detail).naming(vec![error]))
+            }
         }
     }
 
@@ -177,15 +198,19 @@ impl Placing<'_> {
         wait: Duration,
     ) -> Result<Option<OrderView>, Problem> {
         let Self { state, context, chosen, .. } = self;
+        let is_paid_later = self.order.is_paid_later(context.shop_facts.capture);
         let watch = if id == *chosen {
             watch
         } else {
-            state.services.watch_order(&context.shop, id).await?
+            state.services.watch_order(&context.shop, id, is_paid_later).await?
+        };
+        let is_settled = |order: &OrderView| {
+            order.is_settled() || is_paid_later && order.status == OrderStatus::Confirmed
         };
         if answer.replayed {
             // Its final event may have come before the watch began.
             let order = find_order(state, context, id).await?;
-            if order.as_ref().is_some_and(OrderView::is_settled) {
+            if order.as_ref().is_some_and(is_settled) {
                 return Ok(order);
             }
         }

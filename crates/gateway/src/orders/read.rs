@@ -7,13 +7,14 @@ use events::{
     id::{CustomerId, LineId, OrderId, Quantity, Reference, Sku},
     money::{Currency, MAX_ORDER_TOTAL, Money, Tax, TaxBasis},
     proto::{self, order::place_order_answer},
+    shop::Capture,
 };
 use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     fields::{
-        self, Errors, Fields, Path, charge_amount, code, integer, list, object, text, unit_price,
-        within, words,
+        self, Errors, Fields, Path, charge_amount, code, integer, list, object, tax_basis, text,
+        unit_price, within, words,
     },
     json::Node,
     problem::Problem,
@@ -27,6 +28,8 @@ const MAX_CHARGES: usize = 100;
 const MAX_DISCOUNTS: usize = 1000;
 /// The highest rate of a tax, in millionths: 1,000 %.
 const MAX_TAX_RATE_PPM: i64 = 10_000_000;
+/// The payment method of an order for which the shop sends an invoice.
+const ON_ACCOUNT: &str = "on_account";
 /// The payment method of an order that names none.
 const DEFAULT_PAYMENT_METHOD: &str = "card";
 
@@ -57,6 +60,11 @@ struct NewLine {
 }
 
 impl NewOrder {
+    /// Whether nothing is taken for it before it ships, in a shop that captures like that.
+    pub(crate) fn is_paid_later(&self, capture: Capture) -> bool {
+        capture == Capture::OnShipment || self.payment_method == ON_ACCOUNT
+    }
+
     /// The command that places it. The id of the order is left empty.
     pub(crate) fn command(&self) -> proto::order::PlaceOrder {
         let money = |minor| Some(Money { minor, currency: self.currency }.into());
@@ -91,6 +99,13 @@ impl NewOrder {
             payment_method: self.payment_method.clone(),
             expected_total: self.expected_total,
         }
+    }
+
+    /// Whether it says what it costs, rather than the catalogue: a price, a discount, or a charge below
+    /// 0.
+    pub(crate) fn has_prices(&self) -> bool {
+        let is_priced = |line: &NewLine| line.unit_price.is_some() || !line.discounts.is_empty();
+        self.lines.iter().any(is_priced) || self.charges.iter().any(|charge| charge.amount < 0)
     }
 
     /// The order just after it was placed: as it was requested, with what the order service decided.
@@ -147,9 +162,11 @@ impl NewOrder {
     }
 }
 
-/// Reads an order.
-pub(crate) fn place_order(bytes: &[u8]) -> Result<NewOrder, Problem> {
-    fields::body(bytes, |node, path, errors| object(node, path, errors, order))
+/// Reads an order. `basis` is that of a shop's orders that name none.
+pub(crate) fn place_order(bytes: &[u8], basis: TaxBasis) -> Result<NewOrder, Problem> {
+    fields::body(bytes, |node, path, errors| {
+        object(node, path, errors, |fields| order(fields, basis))
+    })
 }
 
 /// Reads the note of a cancellation or of a release; the body may be empty.
@@ -171,7 +188,7 @@ pub(crate) fn payment(bytes: &[u8]) -> Result<String, Problem> {
     })
 }
 
-fn order(fields: &mut Fields<'_, '_>) -> Option<NewOrder> {
+fn order(fields: &mut Fields<'_, '_>, basis: TaxBasis) -> Option<NewOrder> {
     let reference = fields.optional("reference", text(Reference::parse));
     let customer_id = fields.optional("customer_id", text(CustomerId::parse));
     let country = fields.optional("country", text(country));
@@ -189,7 +206,7 @@ fn order(fields: &mut Fields<'_, '_>) -> Option<NewOrder> {
         customer_id,
         country: country.unwrap_or_default(),
         currency: currency?,
-        tax_basis: tax_basis.unwrap_or_default(),
+        tax_basis: tax_basis.unwrap_or(basis),
         lines: lines.unwrap_or_default(),
         charges: charges.unwrap_or_default(),
         payment_method: payment_method.unwrap_or_else(|| DEFAULT_PAYMENT_METHOD.to_owned()),
@@ -261,14 +278,6 @@ fn charge(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Charg
     })
 }
 
-fn tax_basis(value: &str) -> Result<TaxBasis, ParseError> {
-    match value {
-        "included" => Ok(TaxBasis::Included),
-        "excluded" => Ok(TaxBasis::Excluded),
-        _ => Err(ParseError::new("tax_basis", "must be included or excluded", value)),
-    }
-}
-
 fn expected_total(minor: i64) -> Result<i64, ParseError> {
     within("expected_total", "must be 0 to 1000000000000000", 0..=MAX_ORDER_TOTAL, minor)
 }
@@ -306,7 +315,8 @@ mod tests {
 
     #[track_caller]
     fn check(body: &Value, wrong: &[&str]) {
-        let problem = place_order(body.to_string().as_bytes()).expect_err("is wrong");
+        let problem =
+            place_order(body.to_string().as_bytes(), TaxBasis::default()).expect_err("is wrong");
         assert_eq!(named(problem), wrong);
     }
 
@@ -333,7 +343,9 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(
-            place_order(body.to_string().as_bytes()).expect("is good").command(),
+            place_order(body.to_string().as_bytes(), TaxBasis::default())
+                .expect("is good")
+                .command(),
             proto::order::PlaceOrder {
                 order_id: String::new(),
                 reference: "536365".into(),
@@ -363,7 +375,7 @@ mod tests {
             "lines": [{"sku": "A", "quantity": 2}],
             "charges": [{"code": "POST", "amount": 300}],
         });
-        let order = place_order(body.to_string().as_bytes()).expect("is good");
+        let order = place_order(body.to_string().as_bytes(), TaxBasis::default()).expect("is good");
         let id = "0197b0a1-0000-7000-8000-000000000001";
         let placed = |unit_prices: &[i64]| {
             let placed = place_order_answer::Placed {
@@ -451,13 +463,13 @@ mod tests {
         check(&json!({"currency": "GBP"}), &["lines"]);
         check(&json!({"currency": "GBP", "lines": [], "charges": []}), &["lines"]);
         let charge = json!({"currency": "GBP", "charges": [{"code": "POST", "amount": 1}]});
-        assert!(place_order(charge.to_string().as_bytes()).is_ok());
+        assert!(place_order(charge.to_string().as_bytes(), TaxBasis::default()).is_ok());
     }
 
     #[test]
     fn an_order_has_at_most_2000_lines() {
         let of = |count| json!({"currency": "GBP", "lines": vec![json!({"sku": "A", "quantity": 1}); count]});
-        assert!(place_order(of(2000).to_string().as_bytes()).is_ok());
+        assert!(place_order(of(2000).to_string().as_bytes(), TaxBasis::default()).is_ok());
         check(&of(2001), &["lines"]);
     }
 
@@ -467,7 +479,10 @@ mod tests {
             let line = |id: &Value| json!({"sku": "A", "quantity": 1, "line_id": id});
             json!({"currency": "GBP", "lines": ids.iter().map(line).collect::<Vec<_>>()})
         };
-        assert!(place_order(of(&[json!("x"), json!(null)]).to_string().as_bytes()).is_ok());
+        assert!(
+            place_order(of(&[json!("x"), json!(null)]).to_string().as_bytes(), TaxBasis::default())
+                .is_ok()
+        );
         check(&of(&[json!("x"), json!("x")]), &["lines[1].line_id"]);
         // The second line has the id 2.
         check(&of(&[json!("2"), json!(null)]), &["lines[1].line_id"]);
@@ -482,7 +497,9 @@ mod tests {
                 "tax": {"rate_ppm": 190_000, "amount": 171}}],
             "charges": [{"code": "POST", "amount": 100, "tax": {"rate_ppm": 70_000, "amount": 7}}],
         });
-        let order = place_order(body.to_string().as_bytes()).expect("is good").command();
+        let order = place_order(body.to_string().as_bytes(), TaxBasis::default())
+            .expect("is good")
+            .command();
         assert_eq!(order.expected_total, Some(1_071));
         assert_eq!(order.tax_basis(), proto::TaxBasis::Excluded);
         let line = &order.lines[0];

@@ -6,8 +6,8 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Line, Lines, Policy, ReleaseReason, ReservationFact, State, Stock, StockId, Wanted, locations,
-    orders,
+    Levels, Line, Lines, ReleaseReason, ReservationFact, State, Stock, StockId, Wanted, locations,
+    orders, settings::HoldTerms,
 };
 
 /// A SKU that an order wanted and did not get.
@@ -71,6 +71,23 @@ impl Reservation {
     }
 }
 
+impl Reservation {
+    /// Units of a SKU that the order has at other locations: as many as that together, at most.
+    pub(super) fn units_elsewhere(&self, stock: &StockId, wanted: i64) -> Vec<Line> {
+        let mut left = if self.status.has_units() { wanted } else { 0 };
+        let others = self.lines.iter().filter(|it| it.stock.sku == stock.sku && it.stock != *stock);
+        let mut found = Vec::new();
+        for line in others {
+            let units = line.units.min(left);
+            if units > 0 {
+                left -= units;
+                found.push(Line { stock: line.stock.clone(), units });
+            }
+        }
+        found
+    }
+}
+
 impl Status {
     /// Whether the order has its units.
     fn has_units(self) -> bool {
@@ -109,17 +126,20 @@ mod shared_lines {
 
 /// A placed order: hold all of it, or nothing.
 pub(super) fn hold(
-    policy: Policy,
     state: &State,
     order_id: OrderId,
     wanted: &Wanted,
+    terms: HoldTerms,
     now: Timestamp,
 ) -> Option<ReservationFact> {
     if state.reservations.get(&order_id).is_some() {
         return None;
     }
-    Some(match locations::source(state, wanted, policy.split_shipments) {
-        Ok(lines) => ReservationFact::Reserved { lines, expires_at: now + policy.hold_ttl },
+    Some(match locations::source(state, wanted, terms.may_split) {
+        Ok(lines) => {
+            let after = levels(state, &lines, None, Some(Status::Held));
+            ReservationFact::Reserved { lines, after, expires_at: now + terms.ttl }
+        }
         Err(shortages) => ReservationFact::Refused { shortages },
     })
 }
@@ -127,10 +147,14 @@ pub(super) fn hold(
 /// An authorised payment: the units belong to the order from now on.
 pub(super) fn allocate(state: &State, order_id: OrderId) -> Option<ReservationFact> {
     let Reservation { status, lines, .. } = state.reservations.get(&order_id)?;
+    let allocated = |from| ReservationFact::Allocated {
+        lines: lines.clone(),
+        after: levels(state, lines, from, Some(Status::Allocated)),
+    };
     match status {
-        Status::Held => Some(ReservationFact::Allocated { lines: lines.clone() }),
+        Status::Held => Some(allocated(Some(Status::Held))),
         Status::Expired => Some(match shortages(state, lines) {
-            none if none.is_empty() => ReservationFact::Allocated { lines: lines.clone() },
+            none if none.is_empty() => allocated(None),
             shortages => ReservationFact::Lost { shortages },
         }),
         Status::Refused | Status::Allocated | Status::Lost | Status::Released => None,
@@ -143,8 +167,9 @@ pub(super) fn cancel(state: &State, order_id: OrderId) -> Option<ReservationFact
     let Reservation { status, lines, .. } = state.reservations.get(&order_id)?;
     match status {
         Status::Held | Status::Allocated => {
-            let reason = ReleaseReason::Cancelled;
-            Some(ReservationFact::Released { lines: lines.clone(), reason })
+            let (lines, reason) = (lines.clone(), ReleaseReason::Cancelled);
+            let after = levels(state, &lines, Some(*status), None);
+            Some(ReservationFact::Released { lines, after, reason })
         }
         Status::Refused | Status::Lost | Status::Expired | Status::Released => None,
     }
@@ -153,10 +178,10 @@ pub(super) fn cancel(state: &State, order_id: OrderId) -> Option<ReservationFact
 /// A hold whose deadline has passed: its units are free.
 pub(super) fn expire(state: &State, order_id: OrderId, now: Timestamp) -> Option<ReservationFact> {
     let Reservation { deadline, lines, .. } = state.reservations.get(&order_id)?;
-    let reason = ReleaseReason::Expired;
-    deadline
-        .filter(|deadline| *deadline <= now)
-        .map(|_| ReservationFact::Released { lines: lines.clone(), reason })
+    deadline.filter(|deadline| *deadline <= now)?;
+    let (lines, reason) = (lines.clone(), ReleaseReason::Expired);
+    let after = levels(state, &lines, Some(Status::Held), None);
+    Some(ReservationFact::Released { lines, after, reason })
 }
 
 /// Units that have left for the order: they are promised to it no longer. A hold that has run out
@@ -178,6 +203,20 @@ pub(super) fn ship(state: &mut State, order_id: OrderId, stock: &StockId, quanti
             orders::take(state, block, stock, order_id, taken);
         }
     }
+}
+
+/// The units of the stock of each line, when the order no longer has them as it did, but in another way.
+fn levels(state: &State, lines: &Lines, from: Option<Status>, to: Option<Status>) -> Levels {
+    let level = |line: &Line| {
+        let mut stock = state.stocks.get(&line.stock).cloned().unwrap_or_default();
+        for (status, units) in [(from, -line.units), (to, line.units)] {
+            if let Some(sum) = status.and_then(|status| stock.units_of(status)) {
+                *sum += units;
+            }
+        }
+        stock.level()
+    };
+    lines.iter().map(level).collect()
 }
 
 /// Each line that there is too little of.
@@ -206,7 +245,7 @@ pub(super) fn apply(
 ) {
     let context = || context.clone();
     match fact {
-        ReservationFact::Reserved { lines, expires_at } => {
+        ReservationFact::Reserved { lines, expires_at, .. } => {
             let block = orders::count_held(state);
             move_units(state, order_id, lines, block, None, Status::Held);
             let (status, lines, deadline) = (Status::Held, lines.clone(), Some(*expires_at));

@@ -4,17 +4,20 @@
 use std::collections::BTreeMap;
 
 use engine::{Decision, Revision};
-use events::id::{Connector, MAX_UNITS, OrderId};
+use events::id::{Connector, MAX_UNITS};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdjustmentsKey, AppliedDocument, Document, Event, Level, LocationResult, Sequence, State,
-    StockFact, StockId, StockLine, Units,
+    AdjustmentsKey, Answer, AppliedDocument, Document, Event, Level, Sequence, State, StockFact,
+    StockId, StockLine, StockResult, Units,
     adjustments::{self, Point},
+    goods_issues,
+    limits::Limits,
     locations,
     orders::{self, NewestBlocks},
     reservation,
+    transfers::{self, is_zero},
 };
 
 /// The stock of a SKU at a location. The first count or adjustment creates it.
@@ -29,6 +32,9 @@ pub struct Stock {
     /// Its version, which counts what the ERP changed and what fell short and not what orders hold, and
     /// where its last event is.
     pub revision: Revision,
+    /// The units on their way to it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub incoming: i64,
     /// Which units are sold.
     #[serde(default, skip_serializing_if = "Limits::are_none")]
     pub limits: Limits,
@@ -37,12 +43,6 @@ pub struct Stock {
     /// Where to find the orders that have units of it.
     #[serde(default, skip_serializing_if = "NewestBlocks::is_empty")]
     pub blocks: NewestBlocks,
-}
-
-impl Limits {
-    fn are_none(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 impl Stock {
@@ -80,35 +80,6 @@ impl Stock {
     }
 }
 
-/// Which units of a stock are sold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// The units that are kept back: so many of those on hand are not sold.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub safety_stock: i64,
-    /// The units that are sold beyond those on hand.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub backorder_limit: i64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-fn is_zero(units: &i64) -> bool {
-    *units == 0
-}
-
-/// What became of the limits of a stock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitsResult {
-    /// They were others before.
-    Changed,
-    /// They were the same before.
-    Unchanged,
-    /// The catalogue has no such product.
-    UnknownSku,
-    /// The shop has no such location.
-    UnknownLocation,
-}
-
 /// What a connector last said about a stock, by its own sequence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequences {
@@ -121,47 +92,6 @@ pub struct Sequences {
     /// Its newest adjustment or goods issue that no count contains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adjusted: Option<Sequence>,
-}
-
-/// What the sender of a command is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// Of stock lines: what became of each, in the same order.
-    Stock(Vec<StockResult>),
-    /// Of a location.
-    Location(LocationResult),
-    /// Of the limits of a stock.
-    Limits(LimitsResult),
-}
-
-/// What became of a stock line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StockResult {
-    /// It changed the stock.
-    Applied,
-    /// The document is known: it had its effect before.
-    Duplicate,
-    /// A newer count of the same connector is known, which contains it.
-    Stale,
-    /// The catalogue has no such product. Nothing is remembered.
-    UnknownSku,
-    /// The document's id is known with other content.
-    DocumentReused,
-    /// The units on hand would leave the range that can be represented.
-    OutOfRange,
-    /// A goods issue took more units than the order had.
-    AppliedInExcess,
-    /// No order of that id was ever placed. Nothing is remembered.
-    UnknownOrder,
-    /// The shop has no such location. Nothing is remembered.
-    UnknownLocation,
-    /// It expected other units on hand than there are.
-    Mismatch {
-        /// The units that it expected.
-        expected: i64,
-        /// The units on hand.
-        on_hand: i64,
-    },
 }
 
 /// Stock lines: each has its effect, or its sender is answered why not.
@@ -207,31 +137,15 @@ fn fold(draft: &mut State, id: &StockId, fact: StockFact, now: Timestamp) -> Eve
     Event::Stock(id.clone(), fact)
 }
 
-/// Sets which units of a stock are sold. What was promised before stays promised.
-pub(super) fn set_limits(state: &State, id: &StockId, after: Limits) -> Decision<Event, Answer> {
-    let stock = state.stocks.get(id);
-    let before = stock.map(|stock| stock.limits).unwrap_or_default();
-    let refused = |result| Decision::answered(vec![], Answer::Limits(result));
-    if stock.is_none() && state.products.get(&id.sku).is_none() {
-        return refused(LimitsResult::UnknownSku);
-    }
-    if !locations::exists(state, &id.location) {
-        return refused(LimitsResult::UnknownLocation);
-    }
-    if before == after {
-        return refused(LimitsResult::Unchanged);
-    }
-    let event = Event::Stock(id.clone(), StockFact::LimitsChanged { before, after });
-    Decision::answered(vec![event], Answer::Limits(LimitsResult::Changed))
-}
-
 /// More is promised than there is. Which orders have units is looked up in the state, and what is
 /// left to those that the lines shipped to in the draft.
 fn short(draft: &State, state: &State, id: &StockId, level: Level) -> StockFact {
     let promised = level.promised();
     let units_of = |order_id| draft.reservations.get(&order_id).map(|row| row.units_of(id));
     let (order_ids, is_truncated) = orders::promised_to(state, id, promised, units_of);
-    StockFact::Short { on_hand: level.on_hand, promised, order_ids, is_truncated }
+    let limits = draft.stocks.get(id).map(|stock| stock.limits).unwrap_or_default();
+    let (on_hand, backorder_limit) = (level.on_hand, limits.backorder_limit);
+    StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated }
 }
 
 /// Copies into `draft` the rows of `state` that `line` looks at or changes, except those that an
@@ -239,12 +153,10 @@ fn short(draft: &State, state: &State, id: &StockId, level: Level) -> StockFact 
 fn copy(draft: &mut State, state: &State, line: &StockLine) {
     let StockLine { stock: id, document, units, .. } = line;
     let Document { key, sequence, occurred_at } = document;
-    if let Units::Issued(order_id, _) = units
-        && draft.reservations.get(order_id).is_none()
-        && let Some(row) = state.reservations.get(order_id)
-    {
-        draft.reservations.loaded(*order_id, row.clone());
+    if let Units::Issued(order_id, _) = units {
+        goods_issues::copy(draft, state, id, *order_id);
     }
+    transfers::copy(draft, state, id, units);
     if draft.stocks.get(id).is_none()
         && let Some(row) = state.stocks.get(id)
     {
@@ -277,7 +189,7 @@ fn copy(draft: &mut State, state: &State, line: &StockLine) {
 }
 
 /// What a line that has its effect comes to.
-type Effect = (StockResult, StockFact);
+pub(super) type Effect = (StockResult, StockFact);
 
 /// Decides what one stock line comes to, or why it changes nothing.
 fn decide(
@@ -304,10 +216,19 @@ fn decide(
     if let Some(expected) = line.expected.filter(|expected| *expected != stock.on_hand) {
         return Err(StockResult::Mismatch { expected, on_hand: stock.on_hand });
     }
-    match line.units {
-        Units::Counted(quantity) => count(draft, stock, line, quantity, now),
-        Units::Added(delta) => adjust(stock, line, delta),
-        Units::Issued(order_id, quantity) => issue(draft, stock, line, order_id, quantity),
+    match &line.units {
+        Units::Counted(quantity) => count(draft, stock, line, *quantity, now),
+        Units::Added(delta) => adjust(stock, line, *delta),
+        Units::Issued(order_id, quantity) => {
+            goods_issues::issue(draft, stock, line, *order_id, *quantity)
+        }
+        Units::Sent(transfer, to, quantity) if locations::exists(state, to) => {
+            transfers::send(draft, stock, line, (transfer, to), *quantity)
+        }
+        Units::Sent(..) => Err(StockResult::UnknownLocation),
+        Units::Received(transfer, quantity, is_last) => {
+            transfers::receive(draft, stock, line, transfer, (*quantity, *is_last))
+        }
     }
 }
 
@@ -350,47 +271,8 @@ fn adjust(stock: &Stock, line: &StockLine, delta: i64) -> Result<Effect, StockRe
     Ok((StockResult::Applied, fact))
 }
 
-/// Units have left for an order, which cannot be undone by a refusal: all of them are off the units
-/// on hand, unless a count was made without them already. What the order had of them is promised no
-/// longer; the rest was free, or promised to others.
-fn issue(
-    draft: &State,
-    stock: &Stock,
-    line: &StockLine,
-    order_id: OrderId,
-    quantity: i64,
-) -> Result<Effect, StockResult> {
-    let StockLine { stock: id, document, line_id, .. } = line;
-    let order = draft.reservations.get(&order_id).ok_or(StockResult::UnknownOrder)?;
-    let from_allocation = order.units_of(id).min(quantity);
-    let in_count = is_counted(stock, document);
-    let mut after = stock.clone();
-    if !in_count {
-        after.on_hand = in_range(stock.on_hand, quantity.checked_neg().unwrap_or(i64::MIN))?;
-    }
-    if let Some(sum) = after.units_of(order.status) {
-        *sum -= from_allocation;
-    }
-    let after = after.level();
-    let fact = StockFact::Shipped {
-        document: document.clone(),
-        order_id,
-        line_id: line_id.clone(),
-        quantity,
-        from_allocation,
-        in_count,
-        after,
-    };
-    Ok((result_of_issue(quantity, from_allocation), fact))
-}
-
-/// What became of a goods issue.
-pub(super) fn result_of_issue(quantity: i64, from_allocation: i64) -> StockResult {
-    if from_allocation < quantity { StockResult::AppliedInExcess } else { StockResult::Applied }
-}
-
 /// Whether the connector has counted after that document: the count contains it.
-fn is_counted(stock: &Stock, document: &Document) -> bool {
+pub(super) fn is_counted(stock: &Stock, document: &Document) -> bool {
     let counted = stock.last(&document.key.connector).counted;
     counted.is_some_and(|counted| document.sequence <= counted)
 }
@@ -400,7 +282,7 @@ fn refuse_counted(stock: &Stock, document: &Document) -> Result<(), StockResult>
 }
 
 /// `units` and `change` together, where that can be represented.
-fn in_range(units: i64, change: i64) -> Result<i64, StockResult> {
+pub(super) fn in_range(units: i64, change: i64) -> Result<i64, StockResult> {
     let sum = units.checked_add(change).filter(|sum| (-MAX_UNITS..=MAX_UNITS).contains(sum));
     sum.ok_or(StockResult::OutOfRange)
 }
@@ -435,13 +317,43 @@ pub(super) fn apply(
             add(state, id, document, (*delta, now));
             remember(state, id, document, Units::Added(*delta), before);
         }
-        StockFact::Shipped { document, order_id, quantity, in_count, after, .. } => {
+        StockFact::Shipped { document, order_id, quantity, freed, in_count, after, .. } => {
             stock.on_hand = after.on_hand;
             if !in_count {
                 add(state, id, document, (-quantity, now));
             }
             reservation::ship(state, *order_id, id, *quantity);
+            for (line, _) in freed {
+                reservation::ship(state, *order_id, &line.stock, line.units);
+            }
             remember(state, id, document, Units::Issued(*order_id, *quantity), before);
+        }
+        StockFact::Sent { document, transfer, to, quantity, in_count, on_hand, .. } => {
+            stock.on_hand = *on_hand;
+            if !in_count {
+                add(state, id, document, (-quantity, now));
+            }
+            transfers::apply_sent(state, transfer, id, to, *quantity);
+            let units = Units::Sent(transfer.clone(), to.clone(), *quantity);
+            remember(state, id, document, units, before);
+        }
+        StockFact::Received {
+            document,
+            transfer,
+            quantity,
+            missing,
+            is_last,
+            in_count,
+            on_hand,
+            ..
+        } => {
+            stock.on_hand = *on_hand;
+            if !in_count {
+                add(state, id, document, (*quantity, now));
+            }
+            transfers::apply_received(state, transfer, id, *quantity, *missing);
+            let units = Units::Received(transfer.clone(), *quantity, *is_last);
+            remember(state, id, document, units, before);
         }
         StockFact::LimitsChanged { after, .. } => stock.limits = *after,
         StockFact::Short { .. } => {}
@@ -484,6 +396,6 @@ impl AppliedDocument {
     /// Whether it is that line.
     fn is_of(&self, line: &StockLine) -> bool {
         let StockLine { stock, document, units, .. } = line;
-        (&self.stock, self.sequence, self.units) == (stock, document.sequence, *units)
+        (&self.stock, self.sequence, &self.units) == (stock, document.sequence, units)
     }
 }

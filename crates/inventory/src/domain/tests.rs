@@ -8,8 +8,13 @@ mod reservation;
 mod rows;
 mod stock;
 mod trade;
+mod transfers;
 
 use engine::{Cause, Context};
+use events::{
+    id::{Connector, DocumentId, DocumentLine, TransferId},
+    shop::Settings,
+};
 use protocol::id::{EventId, Shop};
 
 use super::{reservation::Status, *};
@@ -52,15 +57,21 @@ fn reservation(order_id: OrderId, fact: ReservationFact) -> Event {
 
 fn reserved(order_id: OrderId, of: &[(&str, i64)]) -> Event {
     let expires_at = NOW + Policy::default().hold_ttl;
-    reservation(order_id, ReservationFact::Reserved { lines: lines(of), expires_at })
+    reservation(
+        order_id,
+        ReservationFact::Reserved { lines: lines(of), after: Levels::default(), expires_at },
+    )
 }
 
 fn allocated(order_id: OrderId, of: &[(&str, i64)]) -> Event {
-    reservation(order_id, ReservationFact::Allocated { lines: lines(of) })
+    reservation(order_id, ReservationFact::Allocated { lines: lines(of), after: Levels::default() })
 }
 
 fn released(order_id: OrderId, of: &[(&str, i64)], reason: ReleaseReason) -> Event {
-    reservation(order_id, ReservationFact::Released { lines: lines(of), reason })
+    reservation(
+        order_id,
+        ReservationFact::Released { lines: lines(of), after: Levels::default(), reason },
+    )
 }
 
 /// The opening count of a SKU, by a document that no test uses otherwise.
@@ -125,4 +136,38 @@ fn check(given: &[Event], when: &Input, then: &Decision<Event, Answer>) {
         fold(&mut state, event);
     }
     assert_eq!(decide(Policy::default(), &state, when, NOW).events, [], "when it comes again");
+}
+
+/// What is decided, without the levels that the events of reservations say: these are compared with
+/// the state after the event.
+#[track_caller]
+fn decide(policy: Policy, state: &State, when: &Input, now: Timestamp) -> Decision<Event, Answer> {
+    let mut decision = super::decide(policy, state, when, now);
+    for event in &mut decision.events {
+        let whole = event.clone();
+        let Event::Reservation(_, fact) = event else { continue };
+        let (ReservationFact::Reserved { lines, after, .. }
+        | ReservationFact::Allocated { lines, after }
+        | ReservationFact::Released { lines, after, .. }) = fact
+        else {
+            continue;
+        };
+        let said = std::mem::take(after);
+        let Event::Reservation(order_id, _) = &whole else { continue };
+        // All that the event concerns: the rest of a long trade need not be copied.
+        let mut folded = State::default();
+        for line in lines.iter() {
+            if let Some(row) = state.stocks.get(&line.stock) {
+                folded.stocks.loaded(line.stock.clone(), row.clone());
+            }
+        }
+        if let Some(row) = state.reservations.get(order_id) {
+            folded.reservations.loaded(*order_id, row.clone());
+        }
+        fold(&mut folded, &whole);
+        let level = |line: &Line| folded.stocks.get(&line.stock).map(Stock::level);
+        let levels: Vec<_> = lines.iter().map(|line| level(line).unwrap_or_default()).collect();
+        assert_eq!(*said, *levels, "the levels after {whole:?}");
+    }
+    decision
 }

@@ -76,6 +76,7 @@ async fn questions_are_answered_from_the_shops_own_rows() {
         version: 1,
         limits: Some(inventory::StockLimits::default()),
         fulfils_online: true,
+        incoming: 0,
     };
     let attic = inventory::Level {
         location: "attic".to_owned(),

@@ -65,6 +65,14 @@ fn movement((key, row): (DocumentKey, AppliedDocument)) -> inventory::Movement {
             let order_id = order_id.to_string();
             Change::GoodsIssue(inventory::GoodsIssue { order_id, quantity, ..Default::default() })
         }
+        Units::Sent(transfer, to, quantity) => {
+            let (transfer, to) = (transfer.into(), to.into());
+            Change::TransferOut(inventory::TransferOut { transfer, to, quantity })
+        }
+        Units::Received(transfer, quantity, complete) => {
+            let transfer = transfer.into();
+            Change::TransferIn(inventory::TransferIn { transfer, quantity, complete })
+        }
     };
     inventory::Movement {
         version: row.version,
@@ -83,7 +91,8 @@ fn movement((key, row): (DocumentKey, AppliedDocument)) -> inventory::Movement {
 }
 
 fn level(level: Level) -> inventory::Level {
-    let Level { id, on_hand, held, allocated, available, version, limits, serves_orders } = level;
+    let Level { id, on_hand, held, allocated, available, version, limits, .. } = level;
+    let Level { serves_orders, incoming, .. } = level;
     let StockId { sku, location } = id;
     let (sku, location) = (sku.into(), location.into());
     inventory::Level {
@@ -96,5 +105,6 @@ fn level(level: Level) -> inventory::Level {
         version,
         limits: Some(encode_limits(limits)),
         fulfils_online: serves_orders,
+        incoming,
     }
 }

@@ -2,7 +2,10 @@
 
 use engine::{Aggregate, Rules as _};
 
-use super::*;
+use super::{facts::encode_document, *};
+use crate::domain::{
+    Level, Levels, Line, Lines, LocationFact, ReleaseReason, ReservationFact, Shortage,
+};
 
 fn stock() -> StockId {
     stock_id("a@b", "main").expect("valid")
@@ -27,6 +30,7 @@ fn from_erp() -> Document {
 #[test]
 fn every_event_survives_the_wire() {
     let document = from_erp();
+    let level = Level { on_hand: 7, held: 2, allocated: -3 };
     let stock_facts = [
         StockFact::Counted { document: document.clone(), quantity: 3, on_hand: -4 },
         StockFact::Adjusted {
@@ -34,6 +38,27 @@ fn every_event_survives_the_wire() {
             delta: -5,
             reason: "damaged".into(),
             on_hand: 1,
+        },
+        StockFact::Sent {
+            document: document.clone(),
+            transfer: TransferId::parse("T-1").expect("valid"),
+            to: Location::parse("berlin").expect("valid"),
+            quantity: 5,
+            in_count: true,
+            on_hand: -1,
+            incoming: 6,
+        },
+        StockFact::Received {
+            document: document.clone(),
+            transfer: TransferId::parse("T-1").expect("valid"),
+            from: Location::parse("berlin").expect("valid"),
+            quantity: 5,
+            excess: 1,
+            missing: 2,
+            is_last: true,
+            in_count: false,
+            on_hand: -1,
+            incoming: 6,
         },
         StockFact::Shipped {
             document: Document {
@@ -44,12 +69,14 @@ fn every_event_survives_the_wire() {
             line_id: "1".into(),
             quantity: 5,
             from_allocation: 4,
+            freed: vec![(Line { stock: stock(), units: 2 }, level)],
             in_count: true,
             after: Level { on_hand: -1, held: 2, allocated: 3 },
         },
         StockFact::Short {
             on_hand: 1,
-            promised: 2,
+            promised: 9,
+            backorder_limit: 2,
             order_ids: vec![order_id()],
             is_truncated: true,
         },
@@ -59,19 +86,25 @@ fn every_event_survives_the_wire() {
         },
     ];
     let lines: Lines = [Line { stock: stock(), units: 2 }].into();
+    let after: Levels = [level].into();
     let location = Some(stock().location);
     let shortage = Shortage { sku: stock().sku, requested: 2, available: 1, location };
     let anywhere = Shortage { location: None, ..shortage.clone() };
     let facts = [
         ReservationFact::Reserved {
             lines: lines.clone(),
+            after: after.clone(),
             expires_at: Timestamp::from_millis(1_795_179_849_123),
         },
         ReservationFact::Refused { shortages: vec![shortage.clone(), anywhere] },
-        ReservationFact::Allocated { lines: lines.clone() },
+        ReservationFact::Allocated { lines: lines.clone(), after: after.clone() },
         ReservationFact::Lost { shortages: vec![shortage] },
-        ReservationFact::Released { lines: lines.clone(), reason: ReleaseReason::Cancelled },
-        ReservationFact::Released { lines, reason: ReleaseReason::Expired },
+        ReservationFact::Released {
+            lines: lines.clone(),
+            after: after.clone(),
+            reason: ReleaseReason::Cancelled,
+        },
+        ReservationFact::Released { lines, after, reason: ReleaseReason::Expired },
     ];
     let events = stock_facts.map(|fact| Event::Stock(stock(), fact)).into_iter();
     let details = LocationDetails::main();
@@ -91,7 +124,8 @@ fn every_event_survives_the_wire() {
     for event in events.chain(reservations).chain(locations) {
         let Encoded { name, occurred_at, body } = Inventory::encode(&event);
         assert!(!name.is_empty(), "{event:?} has a name");
-        let says = ["counted", "adjusted", "shipped"].contains(&name);
+        let says = ["counted", "adjusted", "shipped", "transfer_sent", "transfer_received"];
+        let says = says.contains(&name);
         assert_eq!(occurred_at.is_some(), says, "{event:?}");
         assert_eq!(Inventory::decode(&body).expect("decodes"), event);
     }
@@ -100,7 +134,8 @@ fn every_event_survives_the_wire() {
 #[test]
 fn a_stocks_aggregate_is_its_sku_at_its_location() {
     let (order_ids, is_truncated) = (vec![], false);
-    let fact = StockFact::Short { on_hand: 1, promised: 2, order_ids, is_truncated };
+    let fact =
+        StockFact::Short { on_hand: 1, promised: 2, backorder_limit: 0, order_ids, is_truncated };
     let aggregate = Inventory::aggregate(&Event::Stock(stock(), fact));
     assert_eq!(aggregate, Aggregate::new("stock", "a@b@main"));
 }
@@ -149,11 +184,42 @@ fn stock_lines_are_taken_as_they_are() {
         })),
         ..pushed()
     };
-    let taken = |line| Input::RecordStock { lines: vec![line] };
+    let taken = |line| Input::RecordStock { lines: vec![line], unlocated: vec![] };
     assert_eq!(record(pushed(), 1).expect("is valid"), taken(line));
     assert_eq!(record(count, 1).expect("is valid"), taken(counted));
     assert_eq!(record(goods_issue(4), 1).expect("is valid"), taken(issued));
     assert!(record(goods_issue(0), 1).is_err(), "nothing has left");
+}
+
+#[test]
+fn a_line_that_names_no_location_is_noted() {
+    let nowhere = proto::inventory::StockDocument { location: String::new(), ..pushed() };
+    match record(nowhere, 2).expect("is valid") {
+        Input::RecordStock { lines, unlocated } => {
+            assert_eq!((lines.len(), unlocated), (2, vec![0, 1]));
+        }
+        other => panic!("is no stock line: {other:?}"),
+    }
+}
+
+#[test]
+fn the_settings_of_the_shop_are_those_after_a_change() {
+    use proto::shop::shop_event::Kind as Shop;
+    let settings = |hold_seconds| Settings { hold_seconds, ..Settings::default() };
+    let created = proto::shop::Created { settings: Some(settings(Some(60)).into()) };
+    let (before, after) = (Some(settings(None).into()), Some(settings(Some(60)).into()));
+    let changed = proto::shop::Changed { before, after };
+    let read = |kind| {
+        let body = proto::event::Body::ShopEvent(proto::shop::ShopEvent { kind: Some(kind) });
+        let event = proto::Event { body: Some(body), ..Default::default() };
+        Inventory::foreign(&event.encode_to_vec())
+    };
+    for kind in [Shop::Created(created), Shop::Changed(changed)] {
+        let known = Input::SettingsKnown(settings(Some(60)).into());
+        assert_eq!(read(kind).expect("is valid"), known);
+    }
+    let suspended = Shop::Suspended(proto::shop::Suspended::default());
+    assert!(matches!(read(suspended), Err(WireError::Unexpected(_))));
 }
 
 #[test]
@@ -247,6 +313,8 @@ fn every_answer_is_a_message_of_the_contract() {
         (StockResult::OutOfRange, proto::inventory::StockResult::OutOfRange),
         (StockResult::AppliedInExcess, proto::inventory::StockResult::AppliedInExcess),
         (StockResult::UnknownOrder, proto::inventory::StockResult::UnknownOrder),
+        (StockResult::AppliedIncomplete, proto::inventory::StockResult::AppliedIncomplete),
+        (StockResult::UnknownTransfer, proto::inventory::StockResult::UnknownTransfer),
         (StockResult::UnknownLocation, proto::inventory::StockResult::UnknownLocation),
         (
             StockResult::Mismatch { expected: 5, on_hand: -6 },

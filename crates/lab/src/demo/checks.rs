@@ -1,7 +1,10 @@
 //! What is checked at the end of the day: the auditor reads all logs, and a few things more.
 
 use anyhow::Result;
-use audit::{Audit, Audited, Check, Findings, Outside, text::count};
+use audit::{
+    Audit, Audited, Check, Findings, Outside, Status,
+    text::{count, pounds},
+};
 use client::{Client, Totals};
 use engine::Engine;
 use node::services::{NAMES, verify_all};
@@ -54,9 +57,18 @@ pub(super) fn race(trade: &Trade, racers: usize, units: usize) -> Check {
 pub(super) fn ledger(audited: &Audited, totals: &Totals, shipments: &Shipments) -> Check {
     let mut findings = shipments.wrong.clone();
     let day = StockLedger::of(audited);
-    let StockLedger { counted, adjusted, shipped, excess, on_hand } = day;
-    findings.expect(counted + adjusted - shipped - excess == on_hand, || {
+    let StockLedger { counted, adjusted, shipped, excess, on_hand, .. } = day;
+    let StockLedger { sent_and_not_received, incoming, .. } = day;
+    let left = shipped + excess + sent_and_not_received;
+    findings.expect(counted + adjusted - left == on_hand, || {
         format!("the ledger of the day does not close: {day:?}")
+    });
+    let Shipments { sent, received, missing_on_the_way, .. } = shipments;
+    findings.expect(sent_and_not_received == sent - received, || {
+        format!("{sent_and_not_received} left for the quay and did not come: {sent}, {received}")
+    });
+    findings.expect(incoming == sent - received - missing_on_the_way, || {
+        format!("{incoming} are on their way, of {sent} less {received} and {missing_on_the_way}")
     });
     findings.expect(on_hand == totals.inventory.on_hand, || {
         format!("the inventory service has {}, the log {on_hand}", totals.inventory.on_hand)
@@ -85,6 +97,10 @@ pub(super) struct StockLedger {
     pub(super) shipped: i64,
     /// What left for orders that did not have it.
     pub(super) excess: i64,
+    /// What left for another location and has not come.
+    pub(super) sent_and_not_received: i64,
+    /// Those of them that are still on their way.
+    pub(super) incoming: i64,
     /// What is there at the end.
     pub(super) on_hand: i64,
 }
@@ -96,9 +112,42 @@ impl StockLedger {
             adjusted: sum.adjusted + level.adjusted,
             shipped: sum.shipped + level.shipped,
             excess: sum.excess + level.excess,
+            sent_and_not_received: sum.sent_and_not_received - level.transferred,
+            incoming: sum.incoming + level.incoming,
             on_hand: sum.on_hand + level.on_hand,
         })
     }
+}
+
+/// What was authorised was captured, voided, or is still held; what was captured and not refunded is
+/// what the paid orders cost, less what was refunded of them.
+pub(super) fn money(audited: &Audited, totals: &Totals, refunds: i64) -> Check {
+    let mut findings = Findings::default();
+    let (money, paid) = (&audited.money, paid(audited));
+    let (authorized, captured) = (money.authorized(), money.captured());
+    let (net, (_, voided), held) = (captured - money.refunded(), money.voided(), money.held());
+    findings.expect(authorized == captured + voided + held, || {
+        format!("{authorized} were authorised; {captured} captured, {voided} voided, {held} held")
+    });
+    findings.expect(net == paid - refunds, || {
+        format!("{net} were kept; the paid orders cost {paid}, of which {refunds} were refunded")
+    });
+    findings.expect(net == totals.payments.provider_net, || {
+        format!("{net} were kept, {} by the provider", totals.payments.provider_net)
+    });
+    Check {
+        looked_at: authorized.unsigned_abs(),
+        invariant: None,
+        claim: "the day's money is a ledger that closes, for us and for the provider",
+        evidence: format!("{} authorised, {} kept", pounds(authorized), pounds(net)),
+        findings,
+    }
+}
+
+/// What the paid orders cost together, by the order log.
+pub(super) fn paid(audited: &Audited) -> i64 {
+    let outcomes = audited.orders.outcomes();
+    outcomes.filter(|(status, ..)| *status == Status::Paid).map(|(.., total)| total).sum()
 }
 
 /// Every request and every line of the ERP got the answer that it must get; `pushed` are lines before

@@ -39,6 +39,25 @@ pub(super) struct GoodsIssue {
     pub(super) sequence: u64,
 }
 
+/// Units of a SKU that the warehouse sends to the quay.
+#[derive(Debug, Clone)]
+pub(super) struct Transfer {
+    pub(super) id: String,
+    pub(super) sku: String,
+    pub(super) sent: i64,
+    /// Those of them that come.
+    pub(super) received: i64,
+    /// Whether no more will come.
+    pub(super) is_complete: bool,
+}
+
+impl Transfer {
+    /// The units that will not come.
+    pub(super) fn missing(&self) -> i64 {
+        if self.is_complete { self.sent - self.received } else { 0 }
+    }
+}
+
 /// Some lines that are pushed together.
 #[derive(Debug, Clone, Default)]
 pub struct Push(Vec<Line>);
@@ -143,6 +162,39 @@ impl Push {
             "document_line": line.to_string(),
             "sequence": sequence,
         });
+        self.0.push(Line { document, answer });
+    }
+
+    /// Adds the units of a transfer as they leave the warehouse.
+    pub(super) fn transfer_out(&mut self, transfer: &Transfer, sequence: u64) {
+        let Transfer { id, sku, sent, .. } = transfer;
+        self.0.push(applied(json!({
+            "type": "transfer_out",
+            "sku": sku,
+            "quantity": sent,
+            "transfer": id,
+            "to": QUAY,
+            "connector": CONNECTOR,
+            "document": format!("{id}-OUT"),
+            "sequence": sequence,
+        })));
+    }
+
+    /// Adds the units of a transfer as they come to the quay.
+    pub(super) fn transfer_in(&mut self, transfer: &Transfer, sequence: u64) {
+        let Transfer { id, sku, received, is_complete, .. } = transfer;
+        let document = json!({
+            "type": "transfer_in",
+            "sku": sku,
+            "location": QUAY,
+            "quantity": received,
+            "transfer": id,
+            "complete": is_complete,
+            "connector": CONNECTOR,
+            "document": format!("{id}-IN"),
+            "sequence": sequence,
+        });
+        let answer = if transfer.missing() > 0 { "applied_incomplete" } else { "applied" };
         self.0.push(Line { document, answer });
     }
 

@@ -13,7 +13,14 @@ use audit::{
 use client::Totals;
 use events::proto::order;
 
-use super::{checks::StockLedger, erp::Answers, plan::Kind, trade::Trade, warehouse::Shipments};
+use super::{
+    checks::{StockLedger, paid},
+    erp::Answers,
+    plan::Kind,
+    refunds::Refunds,
+    trade::Trade,
+    warehouse::Shipments,
+};
 use crate::figures::{Latencies, rate, time};
 
 /// How a report is laid out: the width of its headings.
@@ -32,6 +39,8 @@ pub struct Report {
     pub opening: Answers,
     /// What the warehouse shipped.
     pub shipments: Shipments,
+    /// What was refunded of paid orders.
+    pub refunds: Refunds,
     /// By order: when it was settled, by the log.
     pub settled_at: HashMap<String, Instant>,
     /// What the gateway counts at the end.
@@ -209,13 +218,15 @@ impl Report {
 
     /// The units of the day: what came, what left, and what is left of it.
     fn write_ledger(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StockLedger { counted, adjusted, shipped, excess, on_hand } =
-            StockLedger::of(&self.audited);
+        let day = StockLedger::of(&self.audited);
+        let StockLedger { counted, adjusted, shipped, excess, on_hand, incoming, .. } = day;
         for (name, units) in [
             ("counted", counted),
             ("received, less what broke", adjusted),
             ("shipped for orders", -shipped),
             ("shipped in excess", -excess),
+            ("on their way to another location", -incoming),
+            ("missing on the way", incoming - day.sent_and_not_received),
             ("on hand, which is the sum", on_hand),
         ] {
             writeln!(f, "  {name:<44}{:>10}", number(units))?;
@@ -233,6 +244,14 @@ impl Report {
         for (location, units) in &self.shipments.units {
             writeln!(f, "  {:<44}{:>10}", format!("left {location}"), number(*units))?;
         }
+        let Shipments { sent, received, missing_on_the_way, .. } = &self.shipments;
+        writeln!(
+            f,
+            "  {} sent to the quay: {} received, {} missing",
+            count(sent.unsigned_abs(), "unit", "units"),
+            number(*received),
+            number(*missing_on_the_way)
+        )?;
         writeln!(
             f,
             "  {} counted while goods were on their way: {} booked after the count",
@@ -244,23 +263,24 @@ impl Report {
     fn write_money(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         heading(f, "Money")?;
         let money = &self.audited.money;
-        let outcomes = self.audited.orders.outcomes();
-        let paid = outcomes.filter(|(status, ..)| *status == Status::Paid);
-        let paid = paid.map(|(.., total)| total).sum();
         let line = |f: &mut fmt::Formatter<'_>, name: &str, amount: i64| {
             writeln!(f, "  {name:<44}{:>18}", pounds(amount))
         };
-        line(f, "paid orders, by the order log", paid)?;
-        line(f, "captured, by the payment log", money.captured())?;
-        line(f, "refunded, by the payment log", money.refunded())?;
-        line(f, "net, by the provider's own ledger", self.totals.payments.provider_net)?;
         let (voided, sum) = money.voided();
+        line(f, "authorised, by the payment log", money.authorized())?;
+        line(f, "voided, because their orders were cancelled", -sum)?;
+        line(f, "still held", -money.held())?;
+        line(f, "captured, which is the sum", money.captured())?;
+        line(f, "refunded", -money.refunded())?;
+        line(f, "kept, which is the sum", money.captured() - money.refunded())?;
+        line(f, "paid orders, by the order log", paid(&self.audited))?;
+        line(f, "refunded of them", -self.refunds.amount)?;
+        line(f, "net, by the provider's own ledger", self.totals.payments.provider_net)?;
         writeln!(
             f,
-            "  {} of {} voided, because their orders were cancelled; {} still held",
+            "  {} voided; {} of paid orders",
             count(voided, "authorisation", "authorisations"),
-            pounds(sum),
-            pounds(self.totals.payments.provider_held)
+            count(self.refunds.orders, "refund", "refunds")
         )
     }
 

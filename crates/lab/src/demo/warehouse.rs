@@ -1,5 +1,5 @@
 //! The warehouse: in the evening it ships what is paid, as far as it is there, and the ERP books it by
-//! goods issues.
+//! goods issues. Some of what nobody was promised goes to the quay; not all of it comes.
 //!
 //! What is to leave, and from which location, it reads in the inventory's log: what is allocated. Most
 //! orders leave in one part, some in two. Between the two parts the ERP counts some products: a part of
@@ -12,6 +12,7 @@ use audit::Findings;
 use client::Client;
 use engine::{Engine, Logged};
 use events::{
+    http::LevelView,
     id::OrderId,
     proto::{
         Event,
@@ -21,7 +22,7 @@ use events::{
 };
 use protocol::id::Shop;
 
-use super::erp::{Answers, GoodsIssue, Push};
+use super::erp::{Answers, GoodsIssue, Push, QUAY, Transfer};
 
 /// One order in so many leaves tomorrow.
 const TOMORROW: usize = 20;
@@ -37,6 +38,11 @@ const MAX_COUNTED: usize = 8;
 const FIRST: u64 = 1_000_000;
 const COUNT: u64 = 2_000_000;
 const SECOND: u64 = 3_000_000;
+
+/// What is sent to the quay: for each SKU the units, those that come, and whether no more will.
+const TRANSFERS: [(i64, i64, bool); 3] = [(5, 5, true), (5, 3, false), (5, 4, true)];
+/// A SKU is sent when the warehouse has so many more than are promised.
+const MIN_FREE: i64 = 12;
 
 /// A SKU and a location.
 type Stock = (String, String);
@@ -56,6 +62,12 @@ pub struct Shipments {
     pub counted: u64,
     /// Units that had left before they were counted, and were booked afterwards.
     pub booked_late: i64,
+    /// Units sent to the quay, those of them that came, and those that will not come.
+    pub sent: i64,
+    /// See `sent`.
+    pub received: i64,
+    /// See `sent`.
+    pub missing_on_the_way: i64,
     /// By location: the units that left.
     pub units: BTreeMap<String, i64>,
     /// What the ERP was answered.
@@ -77,8 +89,12 @@ pub(super) async fn ship(
     let most = left.iter().max_by_key(|(stock, units)| (**units, *stock));
     let most = most.map(|(stock, _)| stock.clone()).unwrap_or_default();
     let (first, second) = shipments.plan(&allocated, left);
+    let transfers = shipments.transfers(api, &most.0).await?;
 
     let mut push = Push::default();
+    for transfer in &transfers {
+        push.transfer_out(transfer, FIRST);
+    }
     for part in &first {
         push.goods_issue(part, "applied");
     }
@@ -100,8 +116,11 @@ pub(super) async fn ship(
     push.goods_issue(&wrong("GI-NOBODY", nobody), "unknown_order");
     shipments.answers.append(push.send(api).await.context("ship the first parts")?);
 
-    let counted = shipments.count(api, &second).await?;
+    let counted = shipments.count(api, &second, &transfers).await?;
     let mut push = Push::default();
+    for transfer in &transfers {
+        push.transfer_in(transfer, SECOND);
+    }
     for part in &second {
         push.goods_issue(part, "applied");
     }
@@ -170,8 +189,38 @@ impl Shipments {
         (first, second)
     }
 
+    /// What the warehouse sends to the quay, of what nobody was promised.
+    async fn transfers(&mut self, api: &Client, but_not: &str) -> Result<Vec<Transfer>> {
+        let levels = api.levels().await.context("read what can be sent")?;
+        let mut free: Vec<_> = levels
+            .iter()
+            .filter(|it| it.location.as_str() != QUAY && it.available >= MIN_FREE)
+            .filter(|it| it.sku.as_str() != but_not)
+            .collect();
+        free.sort_by_key(|level| (-level.available, level.sku.clone()));
+        let transfer =
+            |(number, (level, (sent, received, is_complete))): (u32, (LevelView, _))| Transfer {
+                id: format!("TR-{number}"),
+                sku: String::from(level.sku.clone()),
+                sent,
+                received,
+                is_complete,
+            };
+        let free = free.into_iter().cloned();
+        let transfers: Vec<_> = (1..).zip(free.zip(TRANSFERS)).map(transfer).collect();
+        self.sent = transfers.iter().map(|it| it.sent).sum();
+        self.received = transfers.iter().map(|it| it.received).sum();
+        self.missing_on_the_way = transfers.iter().map(Transfer::missing).sum();
+        Ok(transfers)
+    }
+
     /// Counts stocks of which units have left that are booked afterwards; as many as there are then.
-    async fn count(&mut self, api: &Client, second: &[GoodsIssue]) -> Result<BTreeMap<Stock, i64>> {
+    async fn count(
+        &mut self,
+        api: &Client,
+        second: &[GoodsIssue],
+        transfers: &[Transfer],
+    ) -> Result<BTreeMap<Stock, i64>> {
         let mut late: BTreeMap<&Stock, i64> = BTreeMap::new();
         for part in second.iter().filter(|part| part.sequence < COUNT) {
             *late.entry(&part.stock).or_default() += part.units;
@@ -182,6 +231,10 @@ impl Shipments {
         for level in levels {
             let stock = (level.sku.to_string(), level.location.to_string());
             let Some(units) = late.get(&stock) else { continue };
+            // What comes by a transfer would have to be told from what left.
+            if transfers.iter().any(|transfer| transfer.sku == stock.0) {
+                continue;
+            }
             // Where all is promised, the count would fall short until the goods issues are booked.
             if level.available < *units || counted.len() == MAX_COUNTED {
                 continue;
@@ -221,7 +274,6 @@ async fn allocated(
 
 async fn on_hand(api: &Client) -> Result<HashMap<Stock, i64>> {
     let levels = api.levels().await.context("read the levels")?;
-    let stock =
-        |level: &events::http::LevelView| (level.sku.to_string(), level.location.to_string());
+    let stock = |level: &LevelView| (level.sku.to_string(), level.location.to_string());
     Ok(levels.iter().map(|level| (stock(level), level.on_hand)).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 use url::Url;
 
 /// The longest duration: a year. Nothing that is waited for takes longer.
@@ -34,6 +35,29 @@ const TARGETS: [&str; 23] = [
     "tower",
     "tracing",
 ];
+
+/// API keys, one a line: its id, the key, and its scopes, with blanks between them. Empty lines and those
+/// that begin with `#` say nothing.
+pub(super) fn api_keys(text: &str) -> anyhow::Result<Vec<gateway::ApiKeySetting>> {
+    let lines = (1..).zip(text.lines()).map(|(number, line)| (number, line.trim()));
+    let said = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    said.map(|(number, line)| api_key(line).with_context(|| format!("line {number}"))).collect()
+}
+
+fn api_key(line: &str) -> anyhow::Result<gateway::ApiKeySetting> {
+    let mut words = line.split_ascii_whitespace();
+    let (Some(id), Some(key)) = (words.next(), words.next()) else {
+        bail!("it must be an id, a key, and scopes, with blanks between them");
+    };
+    // The word is not shown: it may be a part of a key.
+    let scope = |word: &str| {
+        let known = gateway::Scope::ALL.map(gateway::Scope::as_str).join(", ");
+        gateway::Scope::parse(word)
+            .with_context(|| format!("a word after the key is no scope; the scopes are {known}"))
+    };
+    let scopes = words.map(scope).collect::<anyhow::Result<_>>()?;
+    Ok(gateway::ApiKeySetting { id: id.to_owned(), key: key.into(), scopes })
+}
 
 /// The address of a NATS server, or several, separated by commas.
 pub(super) fn nats_url(text: &str) -> Result<String, String> {
@@ -116,6 +140,8 @@ pub(super) fn log(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     #[track_caller]
@@ -125,6 +151,33 @@ mod tests {
         }
         for text in wrong {
             assert!(read(text).is_err(), "{text:?} is taken");
+        }
+    }
+
+    #[test]
+    fn api_keys_are_read_line_by_line() {
+        let read = |text: &str| {
+            let keys = super::api_keys(text)?;
+            let shown = keys.into_iter().map(|it| {
+                let scopes: Vec<_> = it.scopes.into_iter().map(gateway::Scope::as_str).collect();
+                (it.id, it.key.expose_secret().to_owned(), scopes)
+            });
+            anyhow::Ok(shown.collect::<Vec<_>>())
+        };
+        let text = "# Who sends orders.\nshop  secret-1\n\n erp secret-2 prices-as-sold\n";
+        let key = |id: &str, key: &str, scopes| (id.to_owned(), key.to_owned(), scopes);
+        let expected =
+            [key("shop", "secret-1", vec![]), key("erp", "secret-2", vec!["prices-as-sold"])];
+        assert_eq!(read(text).expect("is good"), expected);
+        for (wrong, problem) in [
+            ("shop", "line 1: it must be an id, a key, and scopes, with blanks between them"),
+            (
+                "\nshop secret all",
+                "line 2: a word after the key is no scope; the scopes are prices-as-sold",
+            ),
+        ] {
+            let error = read(wrong).expect_err("is wrong");
+            assert_eq!(format!("{error:#}"), problem);
         }
     }
 

@@ -3,7 +3,7 @@
 use engine::Recorded;
 use events::{
     id::{OrderId, PaymentId, Sku},
-    money::Money,
+    money::{Currency, Money},
 };
 use protocol::time::Timestamp;
 
@@ -66,6 +66,13 @@ pub enum PlaceAnswer {
     },
     /// The shop sells nothing on account.
     OnAccountRefused,
+    /// The shop sells in another currency.
+    CurrencyRefused {
+        /// The one that it sells in.
+        currency: Currency,
+    },
+    /// The shop does not sell to the order's country.
+    CountryRefused,
 }
 
 /// What is wrong with a line of an order.

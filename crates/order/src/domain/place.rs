@@ -1,33 +1,30 @@
 //! Places orders.
 
 use engine::Decision;
-use events::money::Money;
+use events::{money::Money, shop::Settings};
 use protocol::time::Timestamp;
 
 use super::{
     Answer, Event, Fact, Lines, ON_ACCOUNT, OrderStatus, PlaceAnswer, Request, Statuses, Summary,
-    price,
+    Terms, price,
 };
-use crate::{
-    Policy,
-    store::{ReferencedOrder, Shop},
-};
+use crate::store::{ReferencedOrder, Shop};
 
 /// Places an order whose lines can all be sold; what was placed before stays as it is.
 pub(super) fn place(
-    policy: &Policy,
+    terms: Terms<'_>,
     state: &Shop,
     request: &Request,
     now: Timestamp,
 ) -> Decision<Event, Answer> {
-    match placed(policy, state, request, now) {
+    match placed(terms, state, request, now) {
         Err(refusal) => Decision::answered(vec![], refusal.into()),
         Ok((event, answer)) => Decision::answered(vec![event], answer.into()),
     }
 }
 
 fn placed(
-    policy: &Policy,
+    terms: Terms<'_>,
     state: &Shop,
     request: &Request,
     now: Timestamp,
@@ -40,9 +37,7 @@ fn placed(
     if let Some(order_id) = holder(state, request) {
         return Err(PlaceAnswer::ReferenceTaken { order_id });
     }
-    if request.payment_method == ON_ACCOUNT && !policy.on_account {
-        return Err(PlaceAnswer::OnAccountRefused);
-    }
+    refuse_what_the_shop_does_not_sell(terms.settings, request)?;
     let lines = price::lines(&state.products, request)
         .map_err(|problems| PlaceAnswer::Refused { problems })?;
     let total = price::total(&lines, &request.charges, request.tax_basis)
@@ -75,9 +70,26 @@ fn placed(
         lines,
         charges: request.charges.clone(),
         payment_method: request.payment_method.clone(),
-        reserve_by: now + policy.reservation_timeout,
+        reserve_by: now + terms.policy.reservation_timeout,
     };
     Ok((Event { order_id, summary, fact }, answer))
+}
+
+/// Refuses an order that the shop's settings exclude.
+fn refuse_what_the_shop_does_not_sell(
+    settings: &Settings,
+    request: &Request,
+) -> Result<(), PlaceAnswer> {
+    if let Some(currency) = settings.currency.filter(|known| *known != request.currency) {
+        return Err(PlaceAnswer::CurrencyRefused { currency });
+    }
+    if !settings.countries.is_empty() && !settings.countries.contains(&request.country) {
+        return Err(PlaceAnswer::CountryRefused);
+    }
+    if request.payment_method == ON_ACCOUNT && !settings.on_account {
+        return Err(PlaceAnswer::OnAccountRefused);
+    }
+    Ok(())
 }
 
 /// The order that has the reference of this one. A cancelled order gives its reference back.

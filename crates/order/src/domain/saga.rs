@@ -1,18 +1,18 @@
 //! How an order goes from one step to the next, until it is paid or cancelled.
 
 use engine::Decision;
-use events::{id::OrderId, money::Money};
+use events::{id::OrderId, money::Money, shop::Capture};
 use protocol::time::Timestamp;
 
 use super::{
     Answer, Awaits, CancelAnswer, CancelReason, Event, Fact, Failure, FulfilmentStatus, Known,
-    ListedLines, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer,
+    ListedLines, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer, Terms,
 };
-use crate::{CapturePolicy, Policy, store::Shop};
+use crate::store::Shop;
 
 /// The next facts of an order, when it waits for this signal.
 pub(super) fn proceed(
-    policy: &Policy,
+    terms: Terms<'_>,
     known: &Known<'_>,
     signal: &Signal,
     now: Timestamp,
@@ -22,16 +22,16 @@ pub(super) fn proceed(
     match (order.awaits, signal) {
         (Awaits::Hold, Signal::Reserved { held_until }) => {
             if order.needs_payment() {
-                vec![payment_due(policy, known, &order.payment_method, *held_until, now)]
+                vec![payment_due(terms, known, &order.payment_method, *held_until, now)]
             } else {
-                vec![authorized(policy, None, now)]
+                vec![authorized(terms, None, now)]
             }
         }
         (Awaits::Hold, Signal::Refused { shortages }) => {
             vec![known.cancelled(CancelReason::OutOfStock, "", shortages)]
         }
         (Awaits::Payment, Signal::Authorized { payment }) if is_current(payment) => {
-            vec![authorized(policy, Some(*payment), now)]
+            vec![authorized(terms, Some(*payment), now)]
         }
         (Awaits::Payment, Signal::Declined { payment, code }) if is_current(payment) => {
             let failure = Failure { code: code.clone(), detail: String::new() };
@@ -46,7 +46,7 @@ pub(super) fn proceed(
         {
             vec![Fact::ActionRequired { payment: *payment, action: action.clone() }]
         }
-        (Awaits::Allocation, Signal::Allocated) => confirmed(policy, known),
+        (Awaits::Allocation, Signal::Allocated) => confirmed(known),
         (Awaits::Allocation, Signal::Lost { shortages }) => {
             vec![known.cancelled(CancelReason::StockLost, "", shortages)]
         }
@@ -101,7 +101,7 @@ pub(super) fn cancel(state: &Shop, order_id: OrderId, note: &str) -> Decision<Ev
 
 /// Starts another payment of an order whose last one failed, while the stock is held.
 pub(super) fn start_payment(
-    policy: &Policy,
+    terms: Terms<'_>,
     state: &Shop,
     order_id: OrderId,
     payment_method: &str,
@@ -118,7 +118,7 @@ pub(super) fn start_payment(
     };
     let payment_id = known.payment_id(order.last_payment() + 1);
     let amount = order.total;
-    let fact = payment_due(policy, &known, payment_method, held_until, now);
+    let fact = payment_due(terms, &known, payment_method, held_until, now);
     let due_by = match &fact {
         Fact::PaymentDue { due_by, .. } => *due_by,
         _ => held_until,
@@ -129,26 +129,28 @@ pub(super) fn start_payment(
 
 /// The next payment of an order. After the first, it must be authorised while the stock is held.
 fn payment_due(
-    policy: &Policy,
+    terms: Terms<'_>,
     known: &Known<'_>,
     payment_method: &str,
     held_until: Timestamp,
     now: Timestamp,
 ) -> Fact {
     let payment = known.order.last_payment() + 1;
-    let due_by = now + policy.payment_timeout;
+    let due_by = now + terms.payment_timeout();
+    // A further payment is captured as the first one would have been.
+    let capture = if payment == 1 { terms.settings.capture } else { known.order.capture };
     Fact::PaymentDue {
         payment,
         amount: known.order.total,
         payment_method: payment_method.to_owned(),
         due_by: if payment == 1 { due_by } else { due_by.min(held_until) },
         held_until,
-        capture_policy: policy.capture,
+        capture,
     }
 }
 
-fn authorized(policy: &Policy, payment: Option<u32>, now: Timestamp) -> Fact {
-    Fact::Authorized { payment, allocate_by: now + policy.allocation_timeout }
+fn authorized(terms: Terms<'_>, payment: Option<u32>, now: Timestamp) -> Fact {
+    Fact::Authorized { payment, allocate_by: now + terms.policy.allocation_timeout }
 }
 
 /// A payment failed: another one may be made while the stock is held.
@@ -171,12 +173,12 @@ fn given_up(known: &Known<'_>, failure: &Failure) -> Fact {
     }
 }
 
-fn confirmed(policy: &Policy, known: &Known<'_>) -> Vec<Fact> {
+fn confirmed(known: &Known<'_>) -> Vec<Fact> {
     let order = known.order;
     let payment = Some(order.last_payment()).filter(|number| *number > 0);
     // What has left before it was confirmed is not shipped again.
     let is_shipped = order.statuses.2 == FulfilmentStatus::Fulfilled;
-    let is_captured_now = policy.capture == CapturePolicy::OnConfirmation || is_shipped;
+    let is_captured_now = order.capture == Capture::OnConfirmation || is_shipped;
     let capture = payment.filter(|_| is_captured_now).map(|_| order.total);
     let mut facts = vec![Fact::Confirmed { payment, capture }];
     if order.total.minor == 0 {

@@ -1,10 +1,13 @@
 //! What is done when more is promised of a stock than there is.
 
 use engine::Decision;
-use events::id::{Location, OrderId, Sku};
+use events::{
+    id::{Location, OrderId, Sku},
+    shop::ShortRule,
+};
 
 use super::{Answer, CancelReason, Event, Fact, Hold, Known, OrderStatus, ReleaseAnswer, Shortage};
-use crate::{ShortRule, store::Shop};
+use crate::store::Shop;
 
 /// How many orders are looked up at once at first; each time it is twice as many.
 const FIRST_LOOKUP: usize = 16;

@@ -8,6 +8,7 @@ use engine::{Cause, Context, Decision, Recorded, Rules};
 use events::{
     id::{LineId, Location, OrderId, Quantity, Reference, Sku},
     money::{Currency, Money, TaxBasis},
+    shop::{Capture, Settings, ShortRule},
 };
 use protocol::{
     id::{EventId, Shop},
@@ -20,7 +21,7 @@ use super::{
     Shipment, ShippedLine, Shortage, Signal, Statuses, Summary,
 };
 use crate::{
-    CapturePolicy, Orders, Policy, ShortRule,
+    Orders, Policy,
     store::{Product, Shop as State},
 };
 
@@ -30,24 +31,36 @@ pub(crate) const DUE_BY: Timestamp = Timestamp::from_millis(1_300_000_600_000);
 pub(crate) const ALLOCATE_BY: Timestamp = RESERVE_BY;
 pub(crate) const HELD_UNTIL: Timestamp = Timestamp::from_millis(1_300_000_900_000);
 
-/// Orders with other settings than the default ones.
-pub(crate) fn orders(change: impl FnOnce(&mut Policy)) -> Orders {
-    let mut policy = Policy::default();
-    change(&mut policy);
-    Orders { policy }
+/// Orders by the default policy.
+pub(crate) fn orders() -> Orders {
+    Orders { policy: Policy::default() }
+}
+
+/// That the shop has other settings than the default ones.
+pub(crate) fn settings(change: impl FnOnce(&mut Settings)) -> Input {
+    let mut settings = Settings::default();
+    change(&mut settings);
+    Input::SettingsChanged(Box::new(settings))
 }
 
 fn decide(state: &State, input: &Input) -> Decision<Event, Answer> {
-    orders(|_| ()).decide(state, input, NOW)
+    orders().decide(state, input, NOW)
+}
+
+/// What is decided in a shop with other settings than the default ones.
+fn decide_with(
+    change: impl FnOnce(&mut Settings),
+    given: &[Event],
+    input: &Input,
+) -> Decision<Event, Answer> {
+    let mut state = fold(given);
+    Orders::replicate(&mut state, &settings(change));
+    decide(&state, input)
 }
 
 /// Decides on an input and folds what follows.
 fn run(state: &mut State, log: &mut Vec<Event>, input: &Input) {
-    run_with(&orders(|_| ()), state, log, input);
-}
-
-fn run_with(orders: &Orders, state: &mut State, log: &mut Vec<Event>, input: &Input) {
-    for event in orders.decide(state, input, NOW).events {
+    for event in decide(state, input).events {
         let version = Orders::revision(state, &event).version + 1;
         log.push(event.clone());
         Orders::apply(state, &recorded(event, version));
@@ -237,7 +250,7 @@ impl History {
             payment_method: method.into(),
             due_by,
             held_until: HELD_UNTIL,
-            capture_policy: CapturePolicy::OnConfirmation,
+            capture: Capture::OnConfirmation,
         };
         self.payment(fact, PaymentStatus::Pending)
     }

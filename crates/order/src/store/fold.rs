@@ -1,6 +1,7 @@
 //! How each event changes the rows.
 
 use engine::Recorded;
+use events::shop::Capture;
 use protocol::time::Timestamp;
 
 use super::{
@@ -46,6 +47,7 @@ impl Shop {
             total: *total,
             payment_method: payment_method.clone(),
             payments: Vec::new(),
+            capture: Capture::default(),
             capture_requested: 0,
             held_until: None,
             hold: None,
@@ -92,8 +94,9 @@ impl Order {
         match fact {
             // With one an order begins, with the other nothing is awaited any more.
             Fact::Placed { .. } | Fact::Completed => {}
-            Fact::PaymentDue { payment_method, due_by, held_until, .. } => {
+            Fact::PaymentDue { payment_method, due_by, held_until, capture, .. } => {
                 self.payment_method.clone_from(payment_method);
+                self.capture = *capture;
                 self.payments.push(OrderPayment::begun());
                 self.held_until = Some(*held_until);
                 self.wait_for(Awaits::Payment, Some(*due_by));

@@ -4,17 +4,18 @@ use engine::{Rules, State as _, Value, Wire as _};
 use events::{
     id::{Location, OrderId, Reference},
     money::{Currency, Money, TaxBasis},
+    shop::Capture,
 };
 use foldkit::{Projections, Random};
 
 use super::*;
 use crate::{
-    CapturePolicy, Orders,
+    Orders,
     domain::{
         CancelReason, Event, Request, Shipment,
         tests::{
             ALLOCATE_BY, ANN, BOB, DUE_BY, HELD_UNTIL, History, NOW, RESERVE_BY, every_signal,
-            line, orders, recorded, request, sku,
+            line, orders, recorded, request, settings, sku,
         },
     },
 };
@@ -143,10 +144,11 @@ fn rows_read_back_from_their_documents_lead_to_the_same_decisions() {
 fn random_history(seed: u64) -> Vec<&'static str> {
     let mut random = Random::new(seed);
     let is_by_shipment = random.below(2) == 0;
-    let mut projections = Projections::new(orders(|policy| {
-        policy.on_account = true;
+    let mut projections = Projections::new(orders());
+    projections.replicate(&settings(|it| {
+        it.on_account = true;
         if is_by_shipment {
-            policy.capture = CapturePolicy::OnShipment;
+            it.capture = Capture::OnShipment;
         }
     }));
     for name in ["A", "B", "C"] {

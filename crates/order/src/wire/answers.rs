@@ -38,8 +38,8 @@ pub(super) fn encode(answer: &Answer) -> Vec<u8> {
 
 fn place(answer: &PlaceAnswer) -> place_order_answer::Outcome {
     use place_order_answer::{
-        OnAccountRefused, Outcome, Placed, PlacedBefore, ReferenceTaken, Refused, TotalMismatch,
-        TotalOutOfRange,
+        CountryRefused, CurrencyRefused, OnAccountRefused, Outcome, Placed, PlacedBefore,
+        ReferenceTaken, Refused, TotalMismatch, TotalOutOfRange,
     };
     match answer {
         PlaceAnswer::Placed { order_id, number, total, unit_prices, titles, placed_at } => {
@@ -67,6 +67,10 @@ fn place(answer: &PlaceAnswer) -> place_order_answer::Outcome {
             total: Some((*total).into()),
         }),
         PlaceAnswer::OnAccountRefused => Outcome::OnAccountRefused(OnAccountRefused {}),
+        PlaceAnswer::CurrencyRefused { currency } => {
+            Outcome::CurrencyRefused(CurrencyRefused { currency: currency.to_string() })
+        }
+        PlaceAnswer::CountryRefused => Outcome::CountryRefused(CountryRefused {}),
     }
 }
 

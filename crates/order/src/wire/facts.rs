@@ -8,6 +8,7 @@ use events::{
         self,
         order::{self, order_event::Kind},
     },
+    shop::Capture,
 };
 use protocol::{id::ParseError, time::Timestamp};
 
@@ -15,12 +16,9 @@ use super::{
     fulfilment_status, fulfilment_status_to_wire, optional, parsed, payment_status,
     payment_status_to_wire, reason, reason_to_wire, shortage, status, status_to_wire,
 };
-use crate::{
-    CapturePolicy,
-    domain::{
-        Action, Cancellation, Charge, Discount, Event, Fact, Failure, Hold, Lines, ListedLines,
-        OrderLine, ShippedLine, Shortage, Statuses, Summary,
-    },
+use crate::domain::{
+    Action, Cancellation, Charge, Discount, Event, Fact, Failure, Hold, Lines, ListedLines,
+    OrderLine, ShippedLine, Shortage, Statuses, Summary,
 };
 
 /// How amounts of an order are written: all are in one currency, and all its prices on one basis.
@@ -50,21 +48,16 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
                 reserve_by: Some((*reserve_by).into()),
             })
         }
-        Fact::PaymentDue {
-            payment,
-            amount,
-            payment_method,
-            due_by,
-            held_until,
-            capture_policy,
-        } => Kind::PaymentDue(order::PaymentDue {
-            payment_id: id(*payment),
-            amount: Some((*amount).into()),
-            payment_method: payment_method.clone(),
-            due_by: Some((*due_by).into()),
-            held_until: Some((*held_until).into()),
-            capture_policy: capture_policy_to_wire(*capture_policy).into(),
-        }),
+        Fact::PaymentDue { payment, amount, payment_method, due_by, held_until, capture } => {
+            Kind::PaymentDue(order::PaymentDue {
+                payment_id: id(*payment),
+                amount: Some((*amount).into()),
+                payment_method: payment_method.clone(),
+                due_by: Some((*due_by).into()),
+                held_until: Some((*held_until).into()),
+                capture_policy: capture_policy_to_wire(*capture).into(),
+            })
+        }
         Fact::PaymentFailed { payment, failure, retry_until } => {
             Kind::PaymentFailed(payment_failed(id(*payment), failure, *retry_until))
         }
@@ -139,7 +132,7 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
             amount: Money::parse(due.amount.as_ref())?,
             due_by: Timestamp::parse(due.due_by.as_ref())?,
             held_until: Timestamp::parse(due.held_until.as_ref())?,
-            capture_policy: capture_policy(due.capture_policy),
+            capture: capture_policy(due.capture_policy),
             payment_method: due.payment_method,
         },
         Kind::PaymentFailed(failed) => Fact::PaymentFailed {
@@ -389,18 +382,18 @@ fn time_if_any(time: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp
 }
 
 /// A policy that this version does not know is read as the default one: it is information only.
-fn capture_policy(policy: i32) -> CapturePolicy {
+fn capture_policy(policy: i32) -> Capture {
     match proto::CapturePolicy::try_from(policy) {
-        Ok(proto::CapturePolicy::OnShipment) => CapturePolicy::OnShipment,
+        Ok(proto::CapturePolicy::OnShipment) => Capture::OnShipment,
         Ok(proto::CapturePolicy::OnConfirmation | proto::CapturePolicy::Unspecified) | Err(_) => {
-            CapturePolicy::OnConfirmation
+            Capture::OnConfirmation
         }
     }
 }
 
-fn capture_policy_to_wire(policy: CapturePolicy) -> proto::CapturePolicy {
+fn capture_policy_to_wire(policy: Capture) -> proto::CapturePolicy {
     match policy {
-        CapturePolicy::OnConfirmation => proto::CapturePolicy::OnConfirmation,
-        CapturePolicy::OnShipment => proto::CapturePolicy::OnShipment,
+        Capture::OnConfirmation => proto::CapturePolicy::OnConfirmation,
+        Capture::OnShipment => proto::CapturePolicy::OnShipment,
     }
 }

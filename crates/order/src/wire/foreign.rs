@@ -7,7 +7,9 @@ use events::{
     proto::{
         self, catalog::catalog_event::Kind as Catalog, event::Body,
         inventory::inventory_event::Kind as Inventory, payment::payment_event::Kind as Payment,
+        shop::shop_event::Kind as ShopKind,
     },
+    shop::Settings,
 };
 use prost::Message;
 use protocol::{id::ParseError, time::Timestamp};
@@ -31,6 +33,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Input, WireError> {
             Ok(Input::Signal { order_id, signal })
         }
         Body::Catalog(fact) => product(fact.kind.ok_or(WireError::Missing("kind"))?),
+        Body::ShopEvent(fact) => settings(fact.kind.ok_or(WireError::Missing("kind"))?),
         other => Err(unexpected(&other)),
     }
 }
@@ -55,7 +58,7 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
             return Ok(Input::Short {
                 sku: Sku::parse(&short.sku)?,
                 location: Location::parse(&short.location)?,
-                missing: short.promised - short.on_hand,
+                missing: short.missing,
                 order_ids: order_ids.collect::<Result<_, _>>()?,
             });
         }
@@ -80,6 +83,12 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
         }
         Inventory::LimitsChanged(_) => {
             return Err(WireError::Unexpected("inventory.limits_changed"));
+        }
+        Inventory::TransferSent(_) => {
+            return Err(WireError::Unexpected("inventory.transfer_sent"));
+        }
+        Inventory::TransferReceived(_) => {
+            return Err(WireError::Unexpected("inventory.transfer_received"));
         }
     };
     Ok(Input::Signal { order_id: OrderId::parse(&order_id)?, signal })
@@ -147,6 +156,17 @@ fn product(kind: Catalog) -> Result<Input, WireError> {
         active: product.active,
     };
     Ok(Input::ProductChanged { sku, product })
+}
+
+fn settings(kind: ShopKind) -> Result<Input, WireError> {
+    let settings = match kind {
+        ShopKind::Created(created) => created.settings,
+        ShopKind::Changed(changed) => changed.after,
+        ShopKind::Suspended(_) => return Err(WireError::Unexpected("shop.suspended")),
+        ShopKind::Resumed(_) => return Err(WireError::Unexpected("shop.resumed")),
+    };
+    let settings = settings.ok_or(WireError::Missing("settings"))?;
+    Ok(Input::SettingsChanged(Box::new(Settings::read(&settings)?)))
 }
 
 fn shortened(mut title: String) -> String {

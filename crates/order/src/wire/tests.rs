@@ -8,17 +8,15 @@ use events::{
         command::Body as Command, inventory::inventory_event::Kind as Inventory,
         payment::payment_event::Kind as Payment,
     },
+    shop::Capture,
 };
 use protocol::time::Timestamp;
 
 use super::*;
-use crate::{
-    CapturePolicy,
-    domain::{
-        Action, CancelAnswer, Cancellation, Charge, Discount, Fact, Failure, Hold, LineProblem,
-        LineProblemCode, Lines, ListedLines, OrderLine, PlaceAnswer, ReleaseAnswer, ShippedLine,
-        Signal, StartPaymentAnswer, Statuses, Summary,
-    },
+use crate::domain::{
+    Action, CancelAnswer, Cancellation, Charge, Discount, Fact, Failure, Hold, LineProblem,
+    LineProblemCode, Lines, ListedLines, OrderLine, PlaceAnswer, ReleaseAnswer, ShippedLine,
+    Signal, StartPaymentAnswer, Statuses, Summary,
 };
 
 const ID: &str = "018f0000-0000-7000-8000-000000000001";
@@ -102,7 +100,7 @@ fn facts() -> Vec<Fact> {
             payment_method: method,
             due_by: at,
             held_until: at,
-            capture_policy: CapturePolicy::OnShipment,
+            capture: Capture::OnShipment,
         },
         Fact::PaymentFailed { payment: 1, failure: failure.clone(), retry_until: Some(at) },
         Fact::PaymentFailed { payment: 1, failure, retry_until: None },

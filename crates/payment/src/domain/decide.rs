@@ -9,7 +9,8 @@ use protocol::time::Timestamp;
 
 use super::{
     Answer, Event, Fact, Input, Operation, OperationKind, Outcome, Payment, Refund, RefundAnswer,
-    Resolution, SettleAnswer, Status, StuckReason, TransactionStatus, Trouble, payment::Wanted,
+    Resolution, SettleAnswer, Status, TransactionStatus, Wanted,
+    outcome::{in_trouble, is_known, settled},
 };
 use crate::store::{self, PaymentRow};
 
@@ -173,8 +174,9 @@ impl Deciding {
 
     fn capture(&mut self, operation: Operation, amount: Money) {
         let payment = &self.payment;
-        // A cancellation wins.
-        if payment.is_cancelled() || payment.held() <= 0 || payment.knows_capture(operation) {
+        // A cancellation wins, and what is being let go can no longer be taken.
+        let is_over = payment.is_cancelled() || payment.is_being_let_go() || payment.held() <= 0;
+        if is_over || payment.knows_capture(operation) {
             return;
         }
         self.add(match &payment.pending {
@@ -272,6 +274,19 @@ impl Deciding {
         }
         // If a cancellation came first, what the provider has now granted is given back at once.
         self.proceed();
+        self.let_rest_go();
+    }
+
+    /// Lets go what is still set aside once the provider has refused to take what was asked of it, and
+    /// nothing else is to be taken: nobody would ask for it any more.
+    fn let_rest_go(&mut self) {
+        let payment = &self.payment;
+        let is_settled = payment.pending.is_none() && payment.wanted.is_empty();
+        if is_settled && payment.is_capture_refused() && payment.held() > 0 {
+            let operation = payment.next_operation(OperationKind::Void);
+            let amount = payment.money(payment.held());
+            self.add(Fact::VoidPending { operation, amount });
+        }
     }
 
     fn settle_by_operator(&mut self, resolution: Resolution, reason: &str) -> SettleAnswer {
@@ -310,11 +325,13 @@ impl Deciding {
         if let Some(done) = done {
             self.add(done);
         }
-        match (resolution, operation.kind) {
-            (Resolution::Retry, OperationKind::Void | OperationKind::Refund) => {
-                self.give_back_again(operation.kind, amount, refund);
-            }
-            _ => self.proceed(),
+        if let (Resolution::Retry, OperationKind::Void | OperationKind::Refund) =
+            (resolution, operation.kind)
+        {
+            self.give_back_again(operation.kind, amount, refund);
+        } else {
+            self.proceed();
+            self.let_rest_go();
         }
         SettleAnswer::Settled { payment_id: self.payment.id, operation }
     }
@@ -333,68 +350,3 @@ impl Deciding {
 
 /// The code of an operation that an operator has given up.
 const GIVEN_UP: &str = "given_up";
-
-/// Whether a payment is in that trouble already.
-fn is_known(fact: &Fact, trouble: Option<Trouble>) -> bool {
-    match fact {
-        Fact::Stuck { reason, .. } => trouble == Some(Trouble::Stuck(*reason)),
-        _ => trouble.is_some(),
-    }
-}
-
-/// The fact that an operation has ended.
-fn settled(
-    operation: Operation,
-    amount: Money,
-    refund: &Refund,
-    outcome: &Outcome,
-) -> Option<Fact> {
-    let fact = match (operation.kind, outcome) {
-        (OperationKind::Authorize, Outcome::Approved { provider_reference }) => {
-            let provider_reference = provider_reference.clone();
-            Fact::Authorized { operation, provider_reference, amount }
-        }
-        (OperationKind::Authorize, Outcome::Declined { code }) => {
-            Fact::Declined { operation, code: code.clone() }
-        }
-        (OperationKind::Authorize, Outcome::Failed { detail }) => {
-            Fact::Failed { operation, detail: detail.clone() }
-        }
-        // Under this key the provider has done something else, and nothing for this payment.
-        (OperationKind::Authorize, Outcome::Conflict) => {
-            let detail = "the provider knows the operation with other parameters".to_owned();
-            Fact::Failed { operation, detail }
-        }
-        (OperationKind::Capture, Outcome::Approved { .. }) => Fact::Captured { operation, amount },
-        (OperationKind::Capture, Outcome::Declined { code }) => {
-            Fact::CaptureFailed { operation, code: code.clone() }
-        }
-        (OperationKind::Capture, Outcome::Failed { .. }) => {
-            Fact::CaptureFailed { operation, code: "not_carried_out".to_owned() }
-        }
-        (OperationKind::Void, Outcome::Approved { .. }) => Fact::Voided { operation, amount },
-        (OperationKind::Refund, Outcome::Approved { .. }) => {
-            Fact::Refunded { operation, amount, refund_id: refund.id.clone() }
-        }
-        (_, Outcome::Silent { .. } | Outcome::ActionRequired { .. })
-        | (OperationKind::Capture, Outcome::Conflict)
-        | (
-            OperationKind::Void | OperationKind::Refund,
-            Outcome::Declined { .. } | Outcome::Failed { .. } | Outcome::Conflict,
-        ) => return None,
-    };
-    Some(fact)
-}
-
-/// The fact that an operation does not end.
-fn in_trouble(operation: Operation, since: Timestamp, outcome: &Outcome) -> Option<Fact> {
-    let (reason, detail) = match outcome {
-        Outcome::Silent { for_long: false } => return Some(Fact::Uncertain { operation, since }),
-        Outcome::Silent { for_long: true } => (StuckReason::NoAnswer, String::new()),
-        Outcome::Declined { code } => (StuckReason::Refused, code.clone()),
-        Outcome::Failed { detail } => (StuckReason::Refused, detail.clone()),
-        Outcome::Conflict => (StuckReason::Conflict, String::new()),
-        Outcome::Approved { .. } | Outcome::ActionRequired { .. } => return None,
-    };
-    Some(Fact::Stuck { operation, reason, detail, since })
-}

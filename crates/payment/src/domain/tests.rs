@@ -495,7 +495,7 @@ fn an_operator_says_that_it_was_done_elsewhere() {
 #[test]
 fn an_operator_gives_it_up() {
     let refused = Fact::CaptureFailed { operation: CAPTURE, code: "given_up".into() };
-    check_settled(&capture_stuck(), Resolution::GiveUp, CAPTURE, &[refused]);
+    check_settled(&capture_stuck(), Resolution::GiveUp, CAPTURE, &[refused, void_pending()]);
     for (given, operation) in [(void_stuck(), VOID), (refund_stuck(), REFUND)] {
         let mut payments = check_settled(&given, Resolution::GiveUp, operation, &[]);
         let payment = payment_of(&payments, first());
@@ -584,7 +584,42 @@ fn an_approved_capture_is_captured() {
 #[test]
 fn a_refused_capture_has_failed() {
     let given = [authorization_pending(), authorized(), capture_pending()];
-    check(&given, &declines(CAPTURE, "expired"), &[capture_failed()]);
+    // What is set aside is let go: nobody would ask for it any more.
+    let then = [capture_failed(), void_pending()];
+    let payments = check(&given, &declines(CAPTURE, "expired"), &then);
+    assert!(!payment_of(&payments, first()).is_cancelled());
+}
+
+#[test]
+fn what_is_being_let_go_is_not_captured_any_more() {
+    let given = [authorization_pending(), authorized(), capture_pending(), capture_failed()];
+    let given = [&given[..], &[void_pending()]].concat();
+    let later = Input::Capture { payment_id: first(), number: 9, amount: pounds(100) };
+    check(&given, &later, &[]);
+    check(&[&given[..], &[voided()]].concat(), &later, &[]);
+}
+
+#[test]
+fn what_is_left_when_a_part_cannot_be_captured_is_let_go_after_the_last_part() {
+    let part = |number| Operation { kind: OperationKind::Capture, number };
+    let (one, two, three) = (part(5), part(6), part(7));
+    let pending = |operation, amount| Fact::CapturePending { operation, amount: pounds(amount) };
+    let captured = |operation, amount| Fact::Captured { operation, amount: pounds(amount) };
+    let requested =
+        |operation, amount| Fact::CaptureRequested { operation, amount: pounds(amount) };
+    let refused = |operation| Fact::CaptureFailed { operation, code: "expired".into() };
+    let given = [
+        authorization_pending(),
+        authorized(),
+        pending(one, 200),
+        captured(one, 200),
+        pending(two, 100),
+        requested(three, 50),
+    ];
+    check(&given, &declines(two, "expired"), &[refused(two), pending(three, 50)]);
+    let given = [&given[..], &[refused(two), pending(three, 50)]].concat();
+    let rest = Fact::VoidPending { operation: VOID, amount: pounds(250) };
+    check(&given, &approves(three), &[captured(three, 50), rest]);
 }
 
 #[test]

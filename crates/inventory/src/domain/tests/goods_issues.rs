@@ -1,7 +1,8 @@
 //! Units that leave for orders.
 
 use StockResult::{
-    Applied, AppliedInExcess, DocumentReused, Duplicate, OutOfRange, UnknownOrder, UnknownSku,
+    Applied, AppliedElsewhere, AppliedInExcess, DocumentReused, Duplicate, OutOfRange,
+    UnknownOrder, UnknownSku,
 };
 
 use super::{
@@ -25,6 +26,7 @@ fn shipped(line: StockLine, from_allocation: i64, after: [i64; 3]) -> Event {
         line_id,
         quantity,
         from_allocation,
+        freed: vec![],
         in_count: false,
         after: Level { on_hand, held, allocated },
     };
@@ -113,6 +115,38 @@ fn the_same_goods_issue_twice_has_one_effect_and_its_name_no_other() {
             adjustment("A", "GI-1", 2, -2),
         ]),
         &answered(&[Duplicate, DocumentReused, DocumentReused, DocumentReused], &[]),
+    );
+}
+
+#[test]
+fn what_leaves_at_another_location_is_free_where_the_order_had_it() {
+    let berlin = Location::parse("berlin").expect("valid");
+    let mut given = paid().to_vec();
+    let created = LocationFact::Created(LocationDetails::main());
+    given.push(Event::Location(berlin.clone(), created));
+    let at_berlin = |line: StockLine| StockLine {
+        stock: StockId { location: berlin.clone(), ..line.stock },
+        ..line
+    };
+    given.push(event(at_berlin(count("A", "opening", 1, 2)), 2));
+    let lines = [at_berlin(issue("A", "GI-1", 2, order(1), 3)), issue("A", "GI-2", 3, order(1), 2)];
+    let [first, second] = lines.clone();
+    let mut instead = shipped(first, 3, [-1, 0, 0]);
+    if let Event::Stock(_, StockFact::Shipped { freed, .. }) = &mut instead {
+        let line = Line { stock: stock("A"), units: 3 };
+        freed.push((line, Level { on_hand: 10, held: 0, allocated: 1 }));
+    }
+    let short = match short("A", -1, 0, &[]) {
+        Event::Stock(id, fact) => Event::Stock(StockId { location: berlin.clone(), ..id }, fact),
+        other => other,
+    };
+    check(
+        &given,
+        &record(&lines),
+        &answered(
+            &[AppliedElsewhere, AppliedInExcess],
+            &[instead, short, shipped(second, 1, [8, 0, 0])],
+        ),
     );
 }
 

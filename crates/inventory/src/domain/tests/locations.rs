@@ -3,7 +3,7 @@
 use StockResult::{Applied, UnknownLocation};
 
 use super::{
-    super::{locations::MAX_LOCATIONS, stock::Limits},
+    super::locations::MAX_LOCATIONS,
     reservation::placed,
     stock::{count, record},
     *,
@@ -50,7 +50,10 @@ fn lines_at(lines: &[(&str, &str, i64)]) -> Lines {
 
 fn reserved_at(order_id: OrderId, lines: &[(&str, &str, i64)]) -> Event {
     let expires_at = NOW + Policy::default().hold_ttl;
-    reservation(order_id, ReservationFact::Reserved { lines: lines_at(lines), expires_at })
+    reservation(
+        order_id,
+        ReservationFact::Reserved { lines: lines_at(lines), after: Levels::default(), expires_at },
+    )
 }
 
 fn refused(order_id: OrderId, shortages: &[(&str, i64, i64, Option<&str>)]) -> Event {
@@ -75,8 +78,9 @@ fn check_split(given: &[Event], when: &Input, then: &[Event]) {
     for event in given {
         fold(&mut state, event);
     }
-    let policy = Policy { split_shipments: true, ..Policy::default() };
-    assert_eq!(decide(policy, &state, when, NOW).events, then);
+    let settings = Settings { split_shipments: true, ..Settings::default() };
+    Inventory::replicate(&mut state, &Input::SettingsKnown(settings.into()));
+    assert_eq!(decide(Policy::default(), &state, when, NOW).events, then);
 }
 
 #[test]
@@ -200,7 +204,10 @@ fn safety_stock_is_not_sold_and_a_backorder_limit_is_sold_beyond_what_is_there()
     let counted = |line: &StockLine| super::stock::event(line.clone(), 5 - 2);
     check(&sold, &record(std::slice::from_ref(&fewer)), &answered(&[Applied], &[counted(&fewer)]));
     let counted = super::stock::event(short.clone(), 2);
-    let says = super::stock::short("A", 2, 5, &[order(1)]);
+    let mut says = super::stock::short("A", 2, 5, &[order(1)]);
+    if let Event::Stock(_, StockFact::Short { backorder_limit, .. }) = &mut says {
+        *backorder_limit = 2;
+    }
     check(&sold, &record(&[short]), &answered(&[Applied], &[counted, says]));
 }
 
@@ -218,4 +225,26 @@ fn limits_are_set_for_what_there_is() {
     check(&[], &set(stock("X")), &answer(LimitsResult::UnknownSku, &[]));
     let nowhere = set(at_location("A", "berlin"));
     check(&[], &nowhere, &answer(LimitsResult::UnknownLocation, &[]));
+}
+
+#[test]
+fn a_line_that_names_no_location_is_of_the_shops_default_one() {
+    let mut state = catalogue();
+    for event in places() {
+        fold(&mut state, &event);
+    }
+    let line = count("A", "C-1", 1, 5);
+    let unlocated = |state: &State| {
+        let input = Input::RecordStock { lines: vec![line.clone()], unlocated: vec![0] };
+        decide(Policy::default(), state, &input, NOW)
+    };
+    let at = |stock: StockId| StockLine { stock, ..line.clone() };
+    let with =
+        |state: &State, line: StockLine| decide(Policy::default(), state, &record(&[line]), NOW);
+    assert_eq!(unlocated(&state), with(&state, at(super::stock("A"))));
+    let settings = Settings { default_location: code("berlin"), ..Settings::default() };
+    Inventory::replicate(&mut state, &Input::SettingsKnown(settings.into()));
+    let berlin = with(&state, at(at_location("A", "berlin")));
+    assert_eq!(berlin.events.len(), 1);
+    assert_eq!(unlocated(&state), berlin);
 }

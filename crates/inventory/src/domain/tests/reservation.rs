@@ -29,7 +29,8 @@ fn shortages_of(shortages: &[(&str, i64, i64)]) -> Vec<Shortage> {
 /// A hold that runs out `after` milliseconds from now.
 fn reserved_until(order_id: OrderId, of: &[(&str, i64)], after: i64) -> Event {
     let expires_at = Timestamp::from_millis(NOW.millis() + after);
-    reservation(order_id, ReservationFact::Reserved { lines: lines(of), expires_at })
+    let (lines, after) = (lines(of), Levels::default());
+    reservation(order_id, ReservationFact::Reserved { lines, after, expires_at })
 }
 
 fn expired(order_id: OrderId, of: &[(&str, i64)]) -> Event {
@@ -37,12 +38,26 @@ fn expired(order_id: OrderId, of: &[(&str, i64)]) -> Event {
 }
 
 #[test]
-fn all_lines_of_an_order_are_held_for_the_time_that_the_policy_says() {
+fn all_lines_of_an_order_are_held_for_the_time_that_the_installation_says() {
     check(
         &[on_hand("A", 5), on_hand("B", 1)],
         &placed(order(1), &[("A", 5), ("B", 1)]),
         &facts(&[reserved(order(1), &[("A", 5), ("B", 1)])]),
     );
+}
+
+#[test]
+fn a_hold_lasts_as_long_as_the_shop_says() {
+    let mut state = catalogue();
+    fold(&mut state, &on_hand("A", 9));
+    let decided = |state: &mut State, hold_seconds| {
+        let settings = Settings { hold_seconds, ..Settings::default() };
+        Inventory::replicate(state, &Input::SettingsKnown(settings.into()));
+        decide(Policy::default(), state, &placed(order(1), &[("A", 1)]), NOW).events
+    };
+    let for_a_minute = reserved_until(order(1), &[("A", 1)], 60_000);
+    assert_eq!(decided(&mut state, Some(60)), [for_a_minute]);
+    assert_eq!(decided(&mut state, None), [reserved(order(1), &[("A", 1)])]);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use super::{super::stock::Sequences, locations, trade::Trade, *};
 
 pub(super) fn line(sku: &str, id: &str, sequence: i64, units: Units) -> StockLine {
     let reason = match units {
-        Units::Counted(_) | Units::Issued(..) => String::new(),
+        Units::Counted(_) | Units::Issued(..) | Units::Sent(..) | Units::Received(..) => {
+            String::new()
+        }
         Units::Added(_) => "because".to_owned(),
     };
     let (stock, document, line_id) = (stock(sku), document(id, sequence), String::new());
@@ -23,7 +25,7 @@ pub(super) fn adjustment(sku: &str, id: &str, sequence: i64, delta: i64) -> Stoc
 }
 
 pub(super) fn record(lines: &[StockLine]) -> Input {
-    Input::RecordStock { lines: lines.to_vec() }
+    Input::RecordStock { lines: lines.to_vec(), unlocated: vec![] }
 }
 
 /// The event of a count or an adjustment that leaves `on_hand`.
@@ -32,14 +34,15 @@ pub(super) fn event(line: StockLine, on_hand: i64) -> Event {
     let fact = match units {
         Units::Counted(quantity) => StockFact::Counted { document, quantity, on_hand },
         Units::Added(delta) => StockFact::Adjusted { document, delta, reason, on_hand },
-        Units::Issued(..) => panic!("a goods issue has levels"),
+        Units::Issued(..) | Units::Sent(..) | Units::Received(..) => panic!("says more"),
     };
     Event::Stock(stock, fact)
 }
 
 pub(super) fn short(sku: &str, on_hand: i64, promised: i64, order_ids: &[OrderId]) -> Event {
-    let (order_ids, is_truncated) = (order_ids.to_vec(), false);
-    Event::Stock(stock(sku), StockFact::Short { on_hand, promised, order_ids, is_truncated })
+    let (order_ids, is_truncated, backorder_limit) = (order_ids.to_vec(), false, 0);
+    let fact = StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated };
+    Event::Stock(stock(sku), fact)
 }
 
 #[test]
@@ -288,7 +291,13 @@ fn a_shortage_names_no_more_orders_than_a_message_can_carry_and_says_that_there_
     given.extend((1..=1_500).map(|number| reserved(order(number), &[("A", 1)])));
     let counted = count("A", "D1", 2, 0);
     let order_ids: Vec<OrderId> = (501..=1_500).rev().map(order).collect();
-    let fact = StockFact::Short { on_hand: 0, promised: 1_500, order_ids, is_truncated: true };
+    let fact = StockFact::Short {
+        on_hand: 0,
+        promised: 1_500,
+        backorder_limit: 0,
+        order_ids,
+        is_truncated: true,
+    };
     check(
         &given,
         &record(std::slice::from_ref(&counted)),
@@ -436,7 +445,7 @@ fn lines_of_one_command_are_decided_as_if_each_came_by_itself() {
         let (input, now) = trade.next();
         let decision = decide(Policy::default(), &state, &input, now);
         let mut by_themselves = state.clone();
-        if let Input::RecordStock { lines: together } = &input {
+        if let Input::RecordStock { lines: together, .. } = &input {
             let mut events = Vec::new();
             for line in together {
                 let line = record(std::slice::from_ref(line));

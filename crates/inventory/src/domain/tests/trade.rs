@@ -89,7 +89,8 @@ impl Trade {
 
     fn record(&mut self) -> Input {
         let count = 1 + self.below(4);
-        Input::RecordStock { lines: (0..count).map(|_| self.line()).collect() }
+        let lines = (0..count).map(|_| self.line()).collect();
+        Input::RecordStock { lines, unlocated: vec![] }
     }
 
     fn line(&mut self) -> StockLine {
@@ -171,9 +172,10 @@ fn fold_and_check(state: &mut State, event: &Event, orders: &[OrderId]) {
                 promised_of(row) <= row.on_hand.max(promised_of(&before)),
                 "{id}: {event:?} promised what is not there"
             ),
-            Event::Stock(of, StockFact::Short { order_ids, promised, on_hand, is_truncated })
-                if of == id =>
-            {
+            Event::Stock(
+                of,
+                StockFact::Short { order_ids, promised, on_hand, is_truncated, .. },
+            ) if of == id => {
                 assert_eq!((*promised, *on_hand), (promised_of(row), row.on_hand));
                 let sorted = |mut ids: Vec<OrderId>| {
                     ids.sort_unstable();
@@ -240,6 +242,8 @@ fn kind(event: &Event) -> &'static str {
         }
         Event::Stock(_, StockFact::Shipped { .. }) => "shipped in excess",
         Event::Stock(_, StockFact::Short { .. }) => "short",
+        Event::Stock(_, StockFact::Sent { .. }) => "sent",
+        Event::Stock(_, StockFact::Received { .. }) => "received",
         Event::Stock(_, StockFact::LimitsChanged { .. }) => "limits changed",
         Event::Location(..) => "location",
         Event::Reservation(_, ReservationFact::Reserved { .. }) => "reserved",

@@ -181,9 +181,46 @@ fn an_order_that_is_placed_again_stays_as_it_is() {
 fn an_order_on_account_needs_a_shop_that_allows_it() {
     let wanted = Input::Place(Request { payment_method: "on_account".into(), ..request(ANN) });
     check(&[], &wanted, &answered(&[], PlaceAnswer::OnAccountRefused));
-    let decision = orders(|policy| policy.on_account = true).decide(&fold(&[]), &wanted, NOW);
+    let decision = decide_with(|it| it.on_account = true, &[], &wanted);
     let placed = History::placed_for(ANN, 1, None, gbp(700), "on_account");
     assert_eq!(decision.events, placed.events);
+}
+
+#[test]
+fn a_shop_sells_in_its_currency_and_to_its_countries() {
+    let pounds = Currency::parse("GBP").unwrap();
+    let euros = Currency::parse("EUR").unwrap();
+    let wanted = Input::Place(request(ANN));
+    let refused = decide_with(|it| it.currency = Some(euros), &[], &wanted);
+    assert_eq!(refused, answered(&[], PlaceAnswer::CurrencyRefused { currency: euros }));
+    let refused = decide_with(|it| it.countries = vec!["Spain".into()], &[], &wanted);
+    assert_eq!(refused, answered(&[], PlaceAnswer::CountryRefused));
+    let sells_it = |it: &mut Settings| {
+        (it.currency, it.countries) = (Some(pounds), vec!["France".into(), "Spain".into()]);
+    };
+    assert_eq!(decide_with(sells_it, &[], &wanted).events, History::placed(ANN).events);
+    // An order that names no country goes to none of them.
+    let nowhere = Input::Place(Request { country: String::new(), ..request(ANN) });
+    let refused = decide_with(sells_it, &[], &nowhere);
+    assert_eq!(refused, answered(&[], PlaceAnswer::CountryRefused));
+}
+
+#[test]
+fn a_payment_may_take_as_long_as_the_shop_says() {
+    let placed = History::placed(ANN);
+    let [held, ..] = happy_path();
+    let due_by = |change: fn(&mut Settings)| {
+        let decided = decide_with(change, &placed.events, &signal(ANN, held.clone())).events;
+        match &decided[..] {
+            [Event { fact: Fact::PaymentDue { due_by, .. }, .. }] => *due_by,
+            other => panic!("asks for no payment: {other:?}"),
+        }
+    };
+    assert_eq!(
+        due_by(|it| it.payment_seconds = Some(7)),
+        Timestamp::from_millis(NOW.millis() + 7_000)
+    );
+    assert_eq!(due_by(|it| it.payment_seconds = None), DUE_BY);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn an_order_whose_payment_failed_ends_with_the_hold() {
     // A decline that comes after the hold ended finds no stock.
     let due = History::placed(ANN).payment_due();
     let late = signal(ANN, Signal::Declined { payment: 1, code: "declined".into() });
-    let decision = orders(|_| ()).decide(&fold(&due.events), &late, HELD_UNTIL);
+    let decision = orders().decide(&fold(&due.events), &late, HELD_UNTIL);
     let after = due.cancelled(CancelReason::PaymentDeclined, "declined", &[]);
     assert_eq!(decision.events, [after.last()]);
 }
@@ -127,7 +127,7 @@ fn no_payment_is_started_that_is_not_due() {
     given.iter().for_each(not_due);
     let declined = History::placed(ANN).payment_due().declined(1);
     not_due(&declined.clone().cancelled(CancelReason::Requested, "", &[]));
-    let decision = orders(|_| ()).decide(&fold(&declined.events), &pay(ANN, "x"), HELD_UNTIL);
+    let decision = orders().decide(&fold(&declined.events), &pay(ANN, "x"), HELD_UNTIL);
     assert!(decision.events.is_empty(), "the stock is no longer held");
     check(&declined.events, &pay(BOB, "x"), &answered(&[], StartPaymentAnswer::NotFound));
 }

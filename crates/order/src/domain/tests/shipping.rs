@@ -3,7 +3,10 @@
 use super::*;
 use engine::Wire as _;
 
-use crate::domain::{CancelAnswer, ReleaseAnswer};
+use crate::{
+    domain::{CancelAnswer, ReleaseAnswer},
+    metrics::Outcome,
+};
 
 fn shipment(name: &str, units: i64, line_id: Option<&str>) -> Input {
     Input::Shipped(Shipment {
@@ -89,36 +92,38 @@ fn an_order_on_account_is_completed_when_all_of_it_has_shipped() {
 
 #[test]
 fn money_is_captured_by_shipment_where_the_shop_wants_that() {
-    let orders = orders(|policy| policy.capture = CapturePolicy::OnShipment);
     let mut state = fold(&[]);
+    Orders::replicate(&mut state, &settings(|it| it.capture = Capture::OnShipment));
     let mut log = Vec::new();
     let charges = vec![Charge { code: "POST".into(), amount: 99, tax: None }];
     let input = Input::Place(Request { charges, ..request(ANN) });
-    run_with(&orders, &mut state, &mut log, &input);
+    run(&mut state, &mut log, &input);
     let [held, authorized, allocated, _] = happy_path();
     for it in [held, authorized, allocated] {
-        run_with(&orders, &mut state, &mut log, &signal(ANN, it));
+        run(&mut state, &mut log, &signal(ANN, it));
     }
     let last = |log: &[Event]| log.last().expect("is placed").clone();
     assert_eq!(last(&log).fact, Fact::Confirmed { payment: Some(1), capture: None });
 
+    // What has begun goes on as it began, whatever the shop wants from now on.
+    Orders::replicate(&mut state, &settings(|_| ()));
     // The charges go with the first shipment; what is left, with the last.
     let captured = |amount| signal(ANN, Signal::Captured { payment: 1, amount: gbp(amount) });
     let requested = |log: &[Event]| match last(log).fact {
         Fact::Shipped { capture: Some((1, amount)), .. } => amount.minor,
         other => panic!("captures nothing: {other:?}"),
     };
-    run_with(&orders, &mut state, &mut log, &shipment("A", 1, None));
+    run(&mut state, &mut log, &shipment("A", 1, None));
     assert_eq!(requested(&log), 349);
-    run_with(&orders, &mut state, &mut log, &captured(349));
+    run(&mut state, &mut log, &captured(349));
     let part = Fact::PartCaptured { payment: 1, amount: gbp(349), captured: gbp(349) };
     assert_eq!(last(&log).fact, part);
-    run_with(&orders, &mut state, &mut log, &shipment("A", 1, None));
-    run_with(&orders, &mut state, &mut log, &shipment("B", 2, None));
+    run(&mut state, &mut log, &shipment("A", 1, None));
+    run(&mut state, &mut log, &shipment("B", 2, None));
     assert_eq!(requested(&log), 200);
-    run_with(&orders, &mut state, &mut log, &captured(250));
+    run(&mut state, &mut log, &captured(250));
     assert_eq!(last(&log).summary.statuses.1, PaymentStatus::Authorized);
-    run_with(&orders, &mut state, &mut log, &captured(200));
+    run(&mut state, &mut log, &captured(200));
     let names: Vec<_> = log.iter().map(|event| Orders::encode(event).name).collect();
     assert_eq!(names[names.len() - 2..], ["paid", "completed"]);
     let order = state.orders.get(&ANN).expect("is placed");
@@ -150,10 +155,8 @@ fn the_newest_orders_that_cannot_be_served_are_put_on_hold() {
 #[test]
 fn the_shop_may_cancel_what_cannot_be_served_or_do_nothing() {
     let paid = History::paid_order();
-    let with = |rule| {
-        let orders = orders(|policy| policy.short_rule = rule);
-        orders.decide(&fold(&paid.events), &short(1, &[ANN]), NOW).events
-    };
+    let with =
+        |rule| decide_with(|it| it.short_rule = rule, &paid.events, &short(1, &[ANN])).events;
     let shortages = [shortage("A", 2, 0)];
     let cancelled = paid.clone().cancelled(CancelReason::StockShort, "", &shortages);
     assert_eq!(with(ShortRule::Cancel), [cancelled.last()]);
@@ -170,4 +173,38 @@ fn the_merchant_takes_an_order_off_hold() {
     check(&given.events, &release(ANN), &answered(&[after.last()], ReleaseAnswer::Released));
     check(&after.events, &release(ANN), &answered(&[], ReleaseAnswer::Released));
     check(&after.events, &release(BOB), &answered(&[], ReleaseAnswer::NotFound));
+}
+
+#[test]
+fn the_saga_of_an_order_ends_once_however_it_is_captured() {
+    let outcomes = |change: fn(&mut Settings), inputs: &[Input]| {
+        let mut state = fold(&[]);
+        Orders::replicate(&mut state, &settings(change));
+        let mut outcomes = Vec::new();
+        for input in [&[Input::Place(request(ANN))], inputs].concat() {
+            for event in decide(&state, &input).events {
+                let order = state.orders.get(&ANN);
+                outcomes.extend(order.and_then(|order| event.fact.outcome(order)));
+                let version = Orders::revision(&state, &event).version + 1;
+                Orders::apply(&mut state, &recorded(event, version));
+            }
+        }
+        outcomes
+    };
+    let captured = |amount| signal(ANN, Signal::Captured { payment: 1, amount: gbp(amount) });
+    let [held, authorized, allocated, paid] = happy_path().map(|it| signal(ANN, it));
+    let confirmed = [held.clone(), authorized.clone(), allocated.clone()];
+    let at_once = [&confirmed[..], &[paid, shipment("A", 2, None), shipment("B", 2, None)]];
+    assert_eq!(outcomes(|_| (), &at_once.concat()), [Outcome::Paid]);
+
+    let by_shipment = |it: &mut Settings| it.capture = Capture::OnShipment;
+    let parts = [shipment("A", 2, None), captured(500), shipment("B", 2, None), captured(200)];
+    let inputs = [&confirmed[..], &parts].concat();
+    assert_eq!(outcomes(by_shipment, &inputs), [Outcome::Confirmed]);
+    // It has shipped before it is confirmed, and is captured at once.
+    let shipped = [shipment("A", 2, None), shipment("B", 2, None)];
+    let inputs = [&[held, authorized], &shipped[..], &[allocated, captured(700)]].concat();
+    assert_eq!(outcomes(by_shipment, &inputs), [Outcome::Confirmed]);
+    let cancelled = [&confirmed[..], &[cancel(ANN, "")]].concat();
+    assert_eq!(outcomes(by_shipment, &cancelled), [Outcome::Confirmed]);
 }

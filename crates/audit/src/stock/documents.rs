@@ -1,0 +1,141 @@
+//! What the documents of an ERP change: counts, adjustments, goods issues and transfers.
+
+use events::proto::inventory::{self, Document};
+use protocol::time::Timestamp;
+
+use super::{
+    MAIN, StockLog,
+    change::{Change, DocumentRecord, Source, StockId},
+};
+use crate::{LogPosition, scratch::fingerprint, trade::OrderKey};
+
+/// The units of a SKU of a transfer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TransferUnits {
+    sent: i64,
+    received: i64,
+    /// Said not to come.
+    missing: i64,
+}
+
+impl TransferUnits {
+    fn on_their_way(self) -> i64 {
+        (self.sent - self.received - self.missing).max(0)
+    }
+}
+
+impl StockLog {
+    /// A document of the ERP had its effect.
+    pub(super) fn observe_document(
+        &mut self,
+        position: LogPosition,
+        id: &StockId,
+        document: Option<&Document>,
+        change: impl FnOnce(Source) -> Change,
+    ) {
+        let Some(Document { connector, id: document, sequence, line, epoch, occurred_at }) =
+            document
+        else {
+            return self.findings.add(format!("{position}: {id} changes without a document"));
+        };
+        let at = self.numbers.pack(position);
+        let document = fingerprint((&id.shop, connector, document, line));
+        self.documents.push(document, &DocumentRecord { document, at }.write());
+        let is_known =
+            id.location == MAIN || self.locations.contains(&(id.shop.clone(), id.location.clone()));
+        self.findings
+            .expect(is_known, || format!("{position}: {id} is at no location of the shop"));
+        let occurred_at = occurred_at.and_then(|time| Timestamp::parse(Some(&time)).ok());
+        let connector = self.connectors.number(connector.as_str(), |name| name.into());
+        let change = change(Source { connector, epoch: *epoch, sequence: *sequence });
+        // A count that does not say as of when is of the moment when it came.
+        let unsaid = if matches!(change, Change::Count { .. }) { i64::MAX } else { self.now };
+        let time = occurred_at.map_or(unsaid, |time| time.millis().min(self.now));
+        self.push_at(position, id, time, change);
+    }
+
+    pub(super) fn observe_shipped(
+        &mut self,
+        position: LogPosition,
+        shop: &str,
+        it: &inventory::Shipped,
+    ) {
+        let id = StockId::new(shop, &it.sku, &it.location);
+        let order = OrderKey::of(&it.order_id);
+        let inventory::Shipped { quantity, on_hand, in_count, held, allocated, .. } = *it;
+        let elsewhere = it.freed.iter().map(|line| line.quantity).sum::<i64>();
+        self.findings.expect(quantity == it.from_allocation + it.excess && it.excess >= 0, || {
+            format!(
+                "{position}: {quantity} units of {id} are not {} and {}",
+                it.from_allocation, it.excess
+            )
+        });
+        let change = |source| Change::Issue { source, quantity, on_hand, in_count };
+        self.observe_document(position, &id, it.document.as_ref(), change);
+        let was_held = self.held.contains(&order);
+        let own = it.from_allocation - elsewhere;
+        if own != 0 {
+            self.push(position, &id, Change::Take { order, quantity: own, was_held });
+        }
+        if elsewhere != 0 {
+            self.push(position, &id, Change::TakenElsewhere { quantity: elsewhere });
+        }
+        for line in &it.freed {
+            let is_elsewhere = line.sku == it.sku && line.location != it.location;
+            self.findings.expect(is_elsewhere, || {
+                format!("{position}: frees {} at {}, shipping {id}", line.sku, line.location)
+            });
+            let (of, quantity) = (StockId::new(shop, &line.sku, &line.location), line.quantity);
+            self.push(position, &of, Change::Release { order, quantity, was_held });
+        }
+        self.push(position, &id, Change::Promised { held, allocated });
+    }
+
+    pub(super) fn observe_sent(
+        &mut self,
+        position: LogPosition,
+        shop: &str,
+        it: &inventory::TransferSent,
+    ) {
+        let id = StockId::new(shop, &it.sku, &it.location);
+        let inventory::TransferSent { quantity, in_count, on_hand, incoming, .. } = *it;
+        let change = |source| Change::Transfer { source, delta: -quantity, on_hand, in_count };
+        self.observe_document(position, &id, it.document.as_ref(), change);
+        let transfer = fingerprint((shop, &it.transfer, &it.sku));
+        let units = self.transfers.entry(transfer).or_default();
+        let before = units.on_their_way();
+        units.sent += quantity;
+        let delta = units.on_their_way() - before;
+        let target = StockId::new(shop, &it.sku, &it.to);
+        self.push(position, &target, Change::Incoming { delta, incoming });
+    }
+
+    pub(super) fn observe_received(
+        &mut self,
+        position: LogPosition,
+        shop: &str,
+        it: &inventory::TransferReceived,
+    ) {
+        let id = StockId::new(shop, &it.sku, &it.location);
+        let inventory::TransferReceived { quantity, in_count, on_hand, incoming, .. } = *it;
+        let change = |source| Change::Transfer { source, delta: quantity, on_hand, in_count };
+        self.observe_document(position, &id, it.document.as_ref(), change);
+        let transfer = fingerprint((shop, &it.transfer, &it.sku));
+        let units = self.transfers.entry(transfer).or_default();
+        let before = units.on_their_way();
+        let arrived = before.min(quantity);
+        let (excess, missing) = (quantity - arrived, before - arrived);
+        let missing = if it.complete { missing } else { 0 };
+        self.findings.expect((it.excess, it.missing) == (excess, missing), || {
+            format!(
+                "{position}: of {quantity} received {} were not on their way and {} are missing; \
+                 {before} were on their way",
+                it.excess, it.missing
+            )
+        });
+        units.received += quantity;
+        units.missing += missing - excess.min(units.missing);
+        let delta = units.on_their_way() - before;
+        self.push(position, &id, Change::Incoming { delta, incoming });
+    }
+}

@@ -1,0 +1,91 @@
+//! Payments, as the JSON of the API.
+
+use events::{
+    http::{PaymentAction, PaymentTotals, PaymentView, TransactionView},
+    id::{OrderId, PaymentId},
+    money::Money,
+    proto::{self, payment},
+};
+use protocol::time::Timestamp;
+
+use super::ViewError;
+
+/// A payment.
+pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewError> {
+    let amount = Money::parse(payment.amount.as_ref())?;
+    let minor = |money: Option<&proto::Money>| money.map_or(0, |money| money.minor);
+    let stuck = payment.stuck_reason();
+    Ok(PaymentView {
+        id: PaymentId::parse(&payment.payment_id)?,
+        order_id: OrderId::parse(&payment.order_id)?,
+        status: name(payment.status().as_str_name(), "PAYMENT_STATUS_", payment.status),
+        amount: amount.minor,
+        currency: amount.currency,
+        authorized: minor(payment.authorized.as_ref()),
+        captured: minor(payment.captured.as_ref()),
+        refunded: minor(payment.refunded.as_ref()),
+        stuck: (stuck != payment::StuckReason::Unspecified)
+            .then(|| name(stuck.as_str_name(), "STUCK_REASON_", payment.stuck_reason)),
+        provider: payment.provider,
+        provider_reference: payment.provider_reference,
+        action: payment.action.map(action).transpose()?,
+        transactions: payment
+            .transactions
+            .into_iter()
+            .map(transaction)
+            .collect::<Result<_, _>>()?,
+        version: payment.version,
+    })
+}
+
+/// A difference between the provider's list and our log.
+pub(crate) fn difference(difference: &payment::Difference) -> serde_json::Value {
+    let amount = difference.amount.clone().unwrap_or_default();
+    serde_json::json!({
+        "kind": name(difference.kind().as_str_name(), "DIFFERENCE_KIND_", difference.kind),
+        "operation_id": difference.operation_id,
+        "amount": {"minor": amount.minor, "currency": amount.currency},
+        "provider_reference": difference.provider_reference,
+        "mendable": difference.mendable,
+    })
+}
+
+fn action(action: payment::Action) -> Result<PaymentAction, ViewError> {
+    let expires_at = Timestamp::parse(action.expires_at.as_ref())?;
+    Ok(PaymentAction { url: action.url, data: action.data, expires_at: Some(expires_at) })
+}
+
+fn transaction(transaction: payment::Transaction) -> Result<TransactionView, ViewError> {
+    let (kind, status) = (transaction.kind(), transaction.status());
+    Ok(TransactionView {
+        kind: name(kind.as_str_name(), "TRANSACTION_KIND_", transaction.kind),
+        amount: transaction.amount.as_ref().map_or(0, |amount| amount.minor),
+        status: name(status.as_str_name(), "TRANSACTION_STATUS_", transaction.status),
+        operation_id: transaction.operation_id,
+        detail: transaction.detail,
+        refund_id: transaction.refund_id,
+        reason: transaction.reason,
+        time: Timestamp::parse(transaction.time.as_ref())?,
+    })
+}
+
+/// A value of an enumeration by its name; one that a newer version has added by its number.
+fn name(name: &str, prefix: &str, number: i32) -> String {
+    match name.strip_prefix(prefix) {
+        Some("UNSPECIFIED") | None => number.to_string(),
+        Some(name) => name.to_lowercase(),
+    }
+}
+
+/// The money in sums.
+pub(crate) fn payment_totals(totals: payment::Totals) -> PaymentTotals {
+    PaymentTotals {
+        captured: totals.captured,
+        refunded: totals.refunded,
+        authorized: totals.authorized,
+        pending: totals.pending,
+        stuck: totals.stuck,
+        provider_net: totals.provider_net,
+        provider_held: totals.provider_held,
+    }
+}

@@ -1,0 +1,357 @@
+//! Events: to the wire and back.
+
+use engine::WireError;
+use events::{
+    id::{DocumentLine, Location, OrderId, Sku, TransferId},
+    names,
+    proto::{self, inventory::inventory_event::Kind},
+};
+use protocol::{id::ParseError, time::Timestamp};
+
+use super::{document, encode_limits, encode_location, limits, location, stock_id};
+use crate::domain::{
+    Document, DocumentKey, Event, Level, Levels, Line, Lines, LocationFact, ReleaseReason,
+    ReservationFact, Shortage, StockFact, StockId,
+};
+
+/// Turns an event into its wire form.
+pub(super) fn encode(event: &Event) -> proto::event::Body {
+    let kind = match event {
+        Event::Stock(id, fact) => encode_stock(id, fact),
+        Event::Reservation(order_id, fact) => encode_reservation(*order_id, fact),
+        Event::Location(code, fact) => encode_location_fact(code, fact),
+    };
+    proto::event::Body::Inventory(proto::inventory::InventoryEvent { kind: Some(kind) })
+}
+
+fn encode_location_fact(code: &Location, fact: &LocationFact) -> Kind {
+    let code = code.to_string();
+    match fact {
+        LocationFact::Created(details) => {
+            let location = Some(encode_location(details));
+            Kind::LocationCreated(proto::inventory::LocationCreated { code, location })
+        }
+        LocationFact::Changed { before, after } => {
+            let (before, after) = (Some(encode_location(before)), Some(encode_location(after)));
+            Kind::LocationChanged(proto::inventory::LocationChanged { code, before, after })
+        }
+    }
+}
+
+fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
+    let (sku, location) = (id.sku.to_string(), id.location.to_string());
+    match fact {
+        StockFact::Counted { document, quantity, on_hand } => {
+            let document = Some(encode_document(document));
+            let (quantity, on_hand) = (*quantity, *on_hand);
+            Kind::Counted(proto::inventory::Counted { sku, location, document, quantity, on_hand })
+        }
+        StockFact::Adjusted { document, delta, reason, on_hand } => {
+            let document = Some(encode_document(document));
+            let (delta, reason, on_hand) = (*delta, reason.clone(), *on_hand);
+            Kind::Adjusted(proto::inventory::Adjusted {
+                sku,
+                location,
+                document,
+                delta,
+                reason,
+                on_hand,
+            })
+        }
+        StockFact::Sent { document, transfer, to, quantity, in_count, on_hand, incoming } => {
+            Kind::TransferSent(proto::inventory::TransferSent {
+                sku,
+                location,
+                document: Some(encode_document(document)),
+                transfer: transfer.to_string(),
+                to: to.to_string(),
+                quantity: *quantity,
+                in_count: *in_count,
+                on_hand: *on_hand,
+                incoming: *incoming,
+            })
+        }
+        StockFact::Received {
+            document,
+            transfer,
+            from,
+            quantity,
+            excess,
+            missing,
+            is_last,
+            in_count,
+            on_hand,
+            incoming,
+        } => Kind::TransferReceived(proto::inventory::TransferReceived {
+            sku,
+            location,
+            document: Some(encode_document(document)),
+            transfer: transfer.to_string(),
+            from: from.to_string(),
+            quantity: *quantity,
+            excess: *excess,
+            missing: *missing,
+            complete: *is_last,
+            in_count: *in_count,
+            on_hand: *on_hand,
+            incoming: *incoming,
+        }),
+        StockFact::LimitsChanged { before, after } => {
+            let (before, after) = (Some(encode_limits(*before)), Some(encode_limits(*after)));
+            Kind::LimitsChanged(proto::inventory::LimitsChanged { sku, location, before, after })
+        }
+        StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated } => {
+            Kind::Short(proto::inventory::Short {
+                sku,
+                location,
+                on_hand: *on_hand,
+                promised: *promised,
+                backorder_limit: *backorder_limit,
+                missing: promised - on_hand - backorder_limit,
+                order_ids: order_ids.iter().map(OrderId::to_string).collect(),
+                truncated: *is_truncated,
+            })
+        }
+        StockFact::Shipped {
+            document,
+            order_id,
+            line_id,
+            quantity,
+            from_allocation,
+            freed,
+            in_count,
+            after,
+        } => Kind::Shipped(proto::inventory::Shipped {
+            sku,
+            location,
+            document: Some(encode_document(document)),
+            order_id: order_id.to_string(),
+            line_id: line_id.clone(),
+            quantity: *quantity,
+            from_allocation: *from_allocation,
+            excess: quantity - from_allocation,
+            freed: freed.iter().map(|(line, after)| encode_line(line, *after)).collect(),
+            in_count: *in_count,
+            on_hand: after.on_hand,
+            held: after.held,
+            allocated: after.allocated,
+        }),
+    }
+}
+
+pub(super) fn encode_document(document: &Document) -> proto::inventory::Document {
+    let Document { key: DocumentKey { connector, id, line }, sequence, occurred_at } = document;
+    proto::inventory::Document {
+        connector: connector.to_string(),
+        id: id.to_string(),
+        sequence: sequence.number as u64,
+        line: line.as_ref().map(DocumentLine::to_string).unwrap_or_default(),
+        epoch: sequence.epoch,
+        occurred_at: occurred_at.map(Into::into),
+    }
+}
+
+fn encode_reservation(order_id: OrderId, fact: &ReservationFact) -> Kind {
+    let order_id = order_id.to_string();
+    match fact {
+        ReservationFact::Reserved { lines, after, expires_at } => {
+            let (lines, expires_at) = (encode_lines(lines, after), Some((*expires_at).into()));
+            Kind::Reserved(proto::inventory::Reserved { order_id, lines, expires_at })
+        }
+        ReservationFact::Refused { shortages } => {
+            let shortages = encode_shortages(shortages);
+            Kind::Refused(proto::inventory::Refused { order_id, shortages })
+        }
+        ReservationFact::Allocated { lines, after } => {
+            let lines = encode_lines(lines, after);
+            Kind::Allocated(proto::inventory::Allocated { order_id, lines })
+        }
+        ReservationFact::Lost { shortages } => {
+            Kind::Lost(proto::inventory::Lost { order_id, shortages: encode_shortages(shortages) })
+        }
+        ReservationFact::Released { lines, after, reason } => {
+            let reason = match reason {
+                ReleaseReason::Cancelled => proto::inventory::ReleaseReason::Cancelled,
+                ReleaseReason::Expired => proto::inventory::ReleaseReason::Expired,
+            };
+            let (lines, reason) = (encode_lines(lines, after), reason.into());
+            Kind::Released(proto::inventory::Released { order_id, lines, reason })
+        }
+    }
+}
+
+fn encode_lines(lines: &Lines, after: &Levels) -> Vec<proto::inventory::StockLine> {
+    lines.iter().zip(after.iter()).map(|(line, after)| encode_line(line, *after)).collect()
+}
+
+fn encode_line(line: &Line, after: Level) -> proto::inventory::StockLine {
+    let Level { on_hand, held, allocated } = after;
+    proto::inventory::StockLine {
+        sku: line.stock.sku.to_string(),
+        location: line.stock.location.to_string(),
+        quantity: line.units,
+        on_hand,
+        held,
+        allocated,
+    }
+}
+
+fn encode_shortages(shortages: &[Shortage]) -> Vec<proto::inventory::Shortage> {
+    let shortage = |shortage: &Shortage| proto::inventory::Shortage {
+        sku: shortage.sku.to_string(),
+        requested: shortage.requested,
+        available: shortage.available,
+        location: shortage.location.as_ref().map(Location::to_string).unwrap_or_default(),
+    };
+    shortages.iter().map(shortage).collect()
+}
+
+/// Turns the wire form back into the event.
+pub(super) fn decode(event: proto::EventFact) -> Result<Event, WireError> {
+    use proto::event::Body;
+    let event = match event.body.ok_or(WireError::Missing("body"))? {
+        Body::Inventory(event) => event,
+        other => {
+            return Err(WireError::Unexpected(names::event_name(&other).unwrap_or("no kind")));
+        }
+    };
+    let reservation = |order_id: &str, fact| {
+        Ok::<_, WireError>(Event::Reservation(OrderId::parse(order_id)?, fact))
+    };
+    match event.kind.ok_or(WireError::Missing("kind"))? {
+        Kind::Counted(counted) => {
+            let (quantity, on_hand) = (counted.quantity, counted.on_hand);
+            let document = document(counted.document)?;
+            let fact = StockFact::Counted { document, quantity, on_hand };
+            Ok(Event::Stock(stock_id(&counted.sku, &counted.location)?, fact))
+        }
+        Kind::Adjusted(adjusted) => {
+            let (delta, reason, on_hand) = (adjusted.delta, adjusted.reason, adjusted.on_hand);
+            let document = document(adjusted.document)?;
+            let fact = StockFact::Adjusted { document, delta, reason, on_hand };
+            Ok(Event::Stock(stock_id(&adjusted.sku, &adjusted.location)?, fact))
+        }
+        Kind::Short(short) => {
+            let (on_hand, promised) = (short.on_hand, short.promised);
+            let order_ids = short.order_ids.iter().map(|id| OrderId::parse(id));
+            let order_ids = order_ids.collect::<Result<_, _>>()?;
+            let is_truncated = short.truncated;
+            let backorder_limit = short.backorder_limit;
+            let fact =
+                StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated };
+            Ok(Event::Stock(stock_id(&short.sku, &short.location)?, fact))
+        }
+        Kind::Shipped(shipped) => {
+            let proto::inventory::Shipped { on_hand, held, allocated, .. } = shipped;
+            let fact = StockFact::Shipped {
+                document: document(shipped.document)?,
+                order_id: OrderId::parse(&shipped.order_id)?,
+                line_id: shipped.line_id,
+                quantity: shipped.quantity,
+                from_allocation: shipped.from_allocation,
+                freed: shipped.freed.iter().map(decode_line).collect::<Result<_, _>>()?,
+                in_count: shipped.in_count,
+                after: Level { on_hand, held, allocated },
+            };
+            Ok(Event::Stock(stock_id(&shipped.sku, &shipped.location)?, fact))
+        }
+        Kind::TransferSent(sent) => decode_sent(sent),
+        Kind::TransferReceived(received) => decode_received(received),
+        Kind::LocationCreated(created) => {
+            let fact = LocationFact::Created(location(created.location)?);
+            Ok(Event::Location(Location::parse(&created.code)?, fact))
+        }
+        Kind::LocationChanged(changed) => {
+            let (before, after) = (location(changed.before)?, location(changed.after)?);
+            let fact = LocationFact::Changed { before, after };
+            Ok(Event::Location(Location::parse(&changed.code)?, fact))
+        }
+        Kind::LimitsChanged(changed) => {
+            let (before, after) = (limits(changed.before), limits(changed.after));
+            let fact = StockFact::LimitsChanged { before, after };
+            Ok(Event::Stock(stock_id(&changed.sku, &changed.location)?, fact))
+        }
+        Kind::Reserved(reserved) => {
+            let expires_at = Timestamp::parse(reserved.expires_at.as_ref())?;
+            let (lines, after) = decode_lines(&reserved.lines)?;
+            let fact = ReservationFact::Reserved { lines, after, expires_at };
+            reservation(&reserved.order_id, fact)
+        }
+        Kind::Refused(refused) => {
+            let shortages = decode_shortages(refused.shortages)?;
+            reservation(&refused.order_id, ReservationFact::Refused { shortages })
+        }
+        Kind::Allocated(allocated) => {
+            let (lines, after) = decode_lines(&allocated.lines)?;
+            reservation(&allocated.order_id, ReservationFact::Allocated { lines, after })
+        }
+        Kind::Lost(lost) => {
+            let shortages = decode_shortages(lost.shortages)?;
+            reservation(&lost.order_id, ReservationFact::Lost { shortages })
+        }
+        Kind::Released(released) => {
+            let reason = release_reason(released.reason())?;
+            let (lines, after) = decode_lines(&released.lines)?;
+            reservation(&released.order_id, ReservationFact::Released { lines, after, reason })
+        }
+    }
+}
+
+fn decode_sent(sent: proto::inventory::TransferSent) -> Result<Event, WireError> {
+    let fact = StockFact::Sent {
+        document: document(sent.document)?,
+        transfer: TransferId::parse(&sent.transfer)?,
+        to: Location::parse(&sent.to)?,
+        quantity: sent.quantity,
+        in_count: sent.in_count,
+        on_hand: sent.on_hand,
+        incoming: sent.incoming,
+    };
+    Ok(Event::Stock(stock_id(&sent.sku, &sent.location)?, fact))
+}
+
+fn decode_received(received: proto::inventory::TransferReceived) -> Result<Event, WireError> {
+    let fact = StockFact::Received {
+        document: document(received.document)?,
+        transfer: TransferId::parse(&received.transfer)?,
+        from: Location::parse(&received.from)?,
+        quantity: received.quantity,
+        excess: received.excess,
+        missing: received.missing,
+        is_last: received.complete,
+        in_count: received.in_count,
+        on_hand: received.on_hand,
+        incoming: received.incoming,
+    };
+    Ok(Event::Stock(stock_id(&received.sku, &received.location)?, fact))
+}
+
+fn release_reason(reason: proto::inventory::ReleaseReason) -> Result<ReleaseReason, WireError> {
+    match reason {
+        proto::inventory::ReleaseReason::Unspecified => Err(WireError::Missing("reason")),
+        proto::inventory::ReleaseReason::Cancelled => Ok(ReleaseReason::Cancelled),
+        proto::inventory::ReleaseReason::Expired => Ok(ReleaseReason::Expired),
+    }
+}
+
+fn decode_lines(lines: &[proto::inventory::StockLine]) -> Result<(Lines, Levels), ParseError> {
+    let lines = lines.iter().map(decode_line).collect::<Result<Vec<_>, _>>()?;
+    let (lines, after): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
+    Ok((lines.into(), after.into()))
+}
+
+fn decode_line(line: &proto::inventory::StockLine) -> Result<(Line, Level), ParseError> {
+    let proto::inventory::StockLine { quantity, on_hand, held, allocated, .. } = *line;
+    let stock = stock_id(&line.sku, &line.location)?;
+    Ok((Line { stock, units: quantity }, Level { on_hand, held, allocated }))
+}
+
+fn decode_shortages(
+    shortages: Vec<proto::inventory::Shortage>,
+) -> Result<Vec<Shortage>, ParseError> {
+    let shortage = |proto::inventory::Shortage { sku, requested, available, location }| {
+        let location = if location.is_empty() { None } else { Some(Location::parse(&location)?) };
+        Ok(Shortage { sku: Sku::parse(&sku)?, requested, available, location })
+    };
+    shortages.into_iter().map(shortage).collect()
+}

@@ -1,0 +1,153 @@
+//! The facts about an order, and the statuses that each leads to.
+
+use events::{
+    id::Location,
+    money::{Money, TaxBasis},
+    shop::Capture,
+};
+use protocol::time::Timestamp;
+
+use super::{
+    Action, Cancellation, Charge, Failure, FulfilmentStatus, Hold, Lines, OrderStatus,
+    PaymentStatus, ShippedLine, Statuses,
+};
+use crate::{
+    metrics::Outcome,
+    store::{Order, OrderContent},
+};
+
+/// The most lines that an event repeats.
+const MAX_REPEATED_LINES: usize = 500;
+
+/// What can happen to an order. A `payment` is the number of a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// A customer placed it.
+    Placed {
+        country: String,
+        tax_basis: TaxBasis,
+        lines: Lines,
+        charges: Vec<Charge>,
+        payment_method: String,
+        reserve_by: Timestamp,
+    },
+    /// Its stock is held until then, and a payment is to be made.
+    PaymentDue {
+        payment: u32,
+        amount: Money,
+        payment_method: String,
+        due_by: Timestamp,
+        held_until: Timestamp,
+        capture: Capture,
+    },
+    /// The payment failed. Until then another one may be started; never when it failed to be captured.
+    PaymentFailed { payment: u32, failure: Failure, retry_until: Option<Timestamp> },
+    /// The customer must do something before the payment goes on.
+    ActionRequired { payment: u32, action: Action },
+    /// Its payment is authorised, or none is needed.
+    Authorized { payment: Option<u32>, allocate_by: Timestamp },
+    /// Its stock is allocated.
+    Confirmed { payment: Option<u32>, capture: Option<Money> },
+    /// A part of its money is captured.
+    PartCaptured { payment: u32, amount: Money, captured: Money },
+    /// It is paid.
+    Paid { payment: Option<u32>, amount: Money, listed: ListedLines },
+    /// Units have left a location.
+    Shipped {
+        lines: Vec<ShippedLine>,
+        location: Location,
+        capture: Option<(u32, Money)>,
+        fulfilment: FulfilmentStatus,
+    },
+    /// All has shipped and is paid.
+    Completed,
+    /// Money is refunded; the sums are those of the order.
+    Refunded { payment: u32, refund_id: String, amount: Money, captured: Money, refunded: Money },
+    /// It is not to be shipped for now.
+    PutOnHold(Hold),
+    /// It may be shipped again.
+    TakenOffHold { note: String },
+    /// It is cancelled, with so many payments.
+    Cancelled { cancellation: Cancellation, listed: ListedLines, payments: u32 },
+}
+
+/// The lines of an order as an event repeats them: none when there are more than
+/// [`MAX_REPEATED_LINES`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedLines {
+    pub(crate) lines: Lines,
+    pub(crate) count: u32,
+    /// Whether tax is in their prices.
+    pub(crate) basis: TaxBasis,
+    /// The position of `placed`, which has all of them, in the log.
+    pub(crate) placed_position: u64,
+}
+
+impl ListedLines {
+    pub(crate) fn of(content: &OrderContent) -> Self {
+        let all = &content.lines;
+        let lines = if all.len() > MAX_REPEATED_LINES { Lines::default() } else { all.clone() };
+        // The basis of no price is read back as the default one.
+        let basis = if lines.is_empty() { TaxBasis::default() } else { content.tax_basis };
+        let placed_position = content.placed_position;
+        Self { lines, count: all.len() as u32, basis, placed_position }
+    }
+}
+
+impl Fact {
+    /// The statuses that it leads to.
+    pub(crate) fn statuses(&self, before: Statuses) -> Statuses {
+        match self {
+            Self::Placed { lines, .. } => Statuses::placed(lines),
+            Self::PaymentDue { .. } => before.with_payment(PaymentStatus::Pending),
+            Self::PaymentFailed { .. } => before.with_payment(PaymentStatus::Failed),
+            Self::ActionRequired { .. } => before.with_payment(PaymentStatus::ActionRequired),
+            Self::Authorized { payment: Some(_), .. } => {
+                before.with_payment(PaymentStatus::Authorized)
+            }
+            Self::Confirmed { .. } => before.with_order(OrderStatus::Confirmed),
+            Self::Paid { .. } => before.with_payment(PaymentStatus::Paid),
+            Self::Shipped { fulfilment, .. } => before.with_fulfilment(*fulfilment),
+            Self::Completed => before.with_order(OrderStatus::Completed),
+            Self::Refunded { captured, refunded, .. } => {
+                before.with_payment(if refunded.minor < captured.minor {
+                    PaymentStatus::PartiallyRefunded
+                } else {
+                    PaymentStatus::Refunded
+                })
+            }
+            Self::Cancelled { .. } => before.with_order(OrderStatus::Cancelled),
+            Self::Authorized { payment: None, .. }
+            | Self::PartCaptured { .. }
+            | Self::PutOnHold(_)
+            | Self::TakenOffHold { .. } => before,
+        }
+    }
+
+    /// How the saga of the order ends with it, if it does. It ends once: where money is captured by
+    /// shipment, when the order is confirmed.
+    pub(super) fn outcome(&self, before: &Order) -> Option<Outcome> {
+        if before.is_settled() {
+            return None;
+        }
+        match self {
+            Self::Paid { .. } => Some(Outcome::Paid),
+            Self::Cancelled { .. } => Some(Outcome::Cancelled),
+            Self::Confirmed { capture, .. } => {
+                let is_paid_later = capture.is_none() || before.capture == Capture::OnShipment;
+                is_paid_later.then_some(Outcome::Confirmed)
+            }
+            Self::Placed { .. }
+            | Self::PaymentDue { .. }
+            | Self::PaymentFailed { .. }
+            | Self::ActionRequired { .. }
+            | Self::Authorized { .. }
+            | Self::PartCaptured { .. }
+            | Self::Shipped { .. }
+            | Self::Completed
+            | Self::Refunded { .. }
+            | Self::PutOnHold(_)
+            | Self::TakenOffHold { .. } => None,
+        }
+    }
+}

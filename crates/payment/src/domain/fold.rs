@@ -1,0 +1,213 @@
+//! How each fact changes a payment.
+
+use engine::Context;
+use events::money::Money;
+use protocol::time::Timestamp;
+
+use super::{
+    Action, DONE_ELSEWHERE, Fact, Operation, OperationKind, Payment, Pending, Refund, Resolution,
+    Status, StuckReason, Transaction, TransactionStatus, Trouble, Wanted,
+};
+
+impl Payment {
+    /// Folds a fact into the payment that it happened to.
+    pub(super) fn fold(&mut self, fact: &Fact, time: Timestamp, context: &Context) {
+        match fact {
+            Fact::AuthorizationPending { operation, amount, .. } => {
+                self.begins(Status::AuthorizationPending, *operation, *amount, time, context);
+            }
+            Fact::CapturePending { operation, amount } => {
+                self.begins(Status::CapturePending, *operation, *amount, time, context);
+                self.wanted.retain(|wanted| match wanted {
+                    Wanted::Capture { operation: known, .. } => known != operation,
+                    Wanted::Refund { .. } => true,
+                });
+            }
+            Fact::VoidPending { operation, amount } => {
+                self.begins(Status::VoidPending, *operation, *amount, time, context);
+            }
+            Fact::RefundPending { operation, amount, refund } => {
+                self.begins(Status::RefundPending, *operation, *amount, time, context);
+                if let Some(begun) = self.transactions.last_mut() {
+                    begun.refund.clone_from(refund);
+                }
+                self.wanted.retain(|wanted| match wanted {
+                    Wanted::Refund { refund: known, .. } => known.id != refund.id,
+                    Wanted::Capture { .. } => true,
+                });
+            }
+            Fact::TurnedUp { operation, amount, provider_reference } => {
+                self.turned_up(*operation, *amount, provider_reference, time);
+            }
+            Fact::CaptureRequested { operation, amount } => {
+                let (operation, amount) = (*operation, amount.minor);
+                self.wanted.push(Wanted::Capture { operation, amount });
+            }
+            Fact::RefundRequested { amount, refund } => {
+                let (refund, amount) = (refund.clone(), amount.minor);
+                self.wanted.push(Wanted::Refund { refund, amount });
+            }
+            Fact::ActionRequired { url, data, expires_at, .. } => {
+                self.status = Status::ActionRequired;
+                self.action = Some(Action {
+                    url: url.clone(),
+                    data: data.clone(),
+                    expires_at_ms: expires_at.millis(),
+                });
+                if let Some(pending) = &mut self.pending {
+                    pending.round += 1;
+                }
+            }
+            Fact::Authorized { operation, provider_reference, amount } => {
+                self.ends(Status::Authorized, *operation, TransactionStatus::Done, "");
+                self.provider_reference.clone_from(provider_reference);
+                self.authorized += amount.minor;
+            }
+            Fact::Captured { operation, amount } => {
+                self.ends(Status::Captured, *operation, TransactionStatus::Done, "");
+                self.captured += amount.minor;
+            }
+            Fact::Voided { operation, amount } => {
+                self.ends(Status::Voided, *operation, TransactionStatus::Done, "");
+                self.authorized -= amount.minor;
+            }
+            Fact::Refunded { operation, amount, .. } => {
+                self.ends(Status::Refunded, *operation, TransactionStatus::Done, "");
+                self.refunded += amount.minor;
+            }
+            Fact::Declined { operation, code } => {
+                self.ends(Status::Declined, *operation, TransactionStatus::Refused, code);
+            }
+            Fact::Failed { operation, detail } => {
+                self.ends(Status::Failed, *operation, TransactionStatus::Failed, detail);
+            }
+            Fact::CaptureFailed { operation, code } => {
+                self.ends(Status::CaptureFailed, *operation, TransactionStatus::Refused, code);
+            }
+            Fact::CancelRequested => {
+                self.cancelled_at_ms = Some(time.millis());
+                // All of it is given back.
+                self.wanted.clear();
+            }
+            Fact::Uncertain { operation, .. } => {
+                self.in_trouble(Trouble::Uncertain);
+                self.mark(*operation, TransactionStatus::Uncertain, "");
+            }
+            Fact::Stuck { operation, reason, detail, .. } => {
+                self.in_trouble(Trouble::Stuck(*reason));
+                self.mark(*operation, TransactionStatus::Stuck, detail);
+            }
+            Fact::SettledByOperator { operation, amount, resolution, .. } => {
+                self.settled_by_operator(*operation, *amount, *resolution);
+            }
+        }
+    }
+
+    fn turned_up(&mut self, operation: Operation, amount: Money, reference: &str, time: Timestamp) {
+        reference.clone_into(&mut self.provider_reference);
+        match operation.kind {
+            OperationKind::Capture => {
+                self.status = Status::Captured;
+                self.captured += amount.minor;
+            }
+            OperationKind::Authorize | OperationKind::Void | OperationKind::Refund => {
+                self.status = Status::Authorized;
+                self.authorized += amount.minor;
+            }
+        }
+        if self.transaction(operation).is_none() {
+            self.transactions.push(Transaction {
+                operation,
+                amount: amount.minor,
+                status: TransactionStatus::Done,
+                detail: String::new(),
+                at_ms: time.millis(),
+                refund: Refund::default(),
+            });
+        }
+        self.mark(operation, TransactionStatus::Done, "turned_up");
+        self.cancelled_at_ms.get_or_insert(time.millis());
+        self.wanted.clear();
+    }
+
+    fn in_trouble(&mut self, trouble: Trouble) {
+        if let Some(pending) = &mut self.pending {
+            pending.trouble = Some(trouble);
+            pending.round += 1;
+        }
+    }
+
+    /// What follows at once says what becomes of an operation that was done elsewhere, and of a capture
+    /// or an authorisation that is given up.
+    fn settled_by_operator(&mut self, operation: Operation, amount: Money, how: Resolution) {
+        match (how, operation.kind, self.trouble()) {
+            (
+                Resolution::Retry,
+                OperationKind::Void | OperationKind::Refund,
+                Some(Trouble::Stuck(StuckReason::Refused | StuckReason::Conflict)),
+            ) => {
+                // The provider gives the same answer to the same key: another operation follows.
+                self.mark(operation, TransactionStatus::Refused, "");
+                self.pending = None;
+            }
+            (Resolution::Retry, ..) => self.in_trouble(Trouble::Uncertain),
+            (Resolution::GiveUp, OperationKind::Void, _) => {
+                self.given_up_hold += amount.minor;
+                self.ends(Status::GivenUp, operation, TransactionStatus::GivenUp, "");
+            }
+            (Resolution::GiveUp, OperationKind::Refund, _) => {
+                if self.is_cancelled() {
+                    self.given_up_refund += amount.minor;
+                }
+                self.ends(Status::GivenUp, operation, TransactionStatus::GivenUp, "");
+            }
+            (Resolution::DoneElsewhere, ..) => {
+                self.mark(operation, TransactionStatus::Stuck, DONE_ELSEWHERE);
+            }
+            (Resolution::GiveUp, OperationKind::Authorize | OperationKind::Capture, _) => {}
+        }
+    }
+
+    fn begins(
+        &mut self,
+        status: Status,
+        operation: Operation,
+        amount: Money,
+        time: Timestamp,
+        context: &Context,
+    ) {
+        self.status = status;
+        self.transactions.push(Transaction {
+            operation,
+            amount: amount.minor,
+            status: TransactionStatus::Pending,
+            detail: String::new(),
+            at_ms: time.millis(),
+            refund: Refund::default(),
+        });
+        let context = context.clone();
+        self.pending = Some(Pending { operation, context, round: 0, trouble: None });
+    }
+
+    fn ends(
+        &mut self,
+        status: Status,
+        operation: Operation,
+        outcome: TransactionStatus,
+        detail: &str,
+    ) {
+        self.status = status;
+        self.pending = None;
+        self.action = None;
+        self.mark(operation, outcome, detail);
+    }
+
+    fn mark(&mut self, operation: Operation, status: TransactionStatus, detail: &str) {
+        if let Some(known) = self.transactions.iter_mut().rfind(|it| it.operation == operation) {
+            known.status = status;
+            if !detail.is_empty() {
+                detail.clone_into(&mut known.detail);
+            }
+        }
+    }
+}
