@@ -1,5 +1,7 @@
 //! A day of a shop: orders are placed, paid, declined, shipped, refunded; the ERP counts and ships.
 
+use std::time::Duration;
+
 use client::{Client, Response};
 use events::{
     proto::{
@@ -35,11 +37,15 @@ pub(super) async fn run(db: &Db) -> Installation {
 /// A shop whose money is captured with each shipment: one follows the other before the provider has
 /// answered.
 pub(super) async fn paid_when_it_ships(db: &Db) -> Installation {
-    let installation = Installation::start(db, |_| {}).await;
+    // Each capture takes so long that the next shipment comes before its answer.
+    let installation = Installation::start(db, |settings| {
+        settings.provider_latency = Duration::from_secs(1);
+    })
+    .await;
     let api = installation.api();
     let settings = Settings { capture: Capture::OnShipment, ..Settings::default() };
     stock_in(&api, &settings, "MUG", 5).await;
-    let placed = settle(&api, &order("MUG", 3, "sim:slow:700"), "in-parts").await.body;
+    let placed = settle(&api, &order("MUG", 3, "card"), "in-parts").await.body;
     for sequence in 2..5 {
         push(
             &api,
