@@ -39,7 +39,7 @@ pub(super) async fn run(db: &Db) -> Installation {
 pub(super) async fn paid_when_it_ships(db: &Db) -> Installation {
     // Each capture takes so long that the next shipment comes before its answer.
     let installation = Installation::start(db, |settings| {
-        settings.provider_latency = Duration::from_secs(1);
+        settings.provider_latency = Duration::from_secs(3);
     })
     .await;
     let api = installation.api();
