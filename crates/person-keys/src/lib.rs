@@ -208,9 +208,13 @@ impl PersonKeys {
         Ok(self.store.erase(&new_id(), shop, person, operator, now).await?)
     }
 
-    /// Whether a key of the person was deleted at some time.
-    pub async fn was_erased(&self, shop: &Shop, person: &Person) -> Result<bool, Error> {
-        Ok(self.store.was_erased(shop, person).await?)
+    /// When a key of the person was deleted last, if ever.
+    pub async fn last_erasure(
+        &self,
+        shop: &Shop,
+        person: &Person,
+    ) -> Result<Option<Timestamp>, Error> {
+        Ok(self.store.last_erasure(shop, person).await?)
     }
 
     /// What was erased, in all shops or in one, from the first.

@@ -11,8 +11,10 @@ use chacha20poly1305::aead::{OsRng, rand_core::RngCore};
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
-use crate::KeyBytes;
+use crate::{KeyBytes, store::DATABASE};
 
+/// The name of the file, in the folder of the keys of persons.
+const FILE: &str = "master-keys";
 /// The longest name of a master key.
 const MAX_NAME_LENGTH: usize = 64;
 
@@ -57,6 +59,15 @@ pub enum MasterKeyError {
         /// The line, from 1.
         line: usize,
     },
+    /// It is missing, and there are keys that it encrypts.
+    #[error(
+        "the file of master keys, {file}, is gone, and with it the keys of persons cannot be used: \
+         restore it from its backup, or delete person-keys.db beside it if all of them are to be erased"
+    )]
+    Lost {
+        /// The file.
+        file: String,
+    },
     /// It holds none.
     #[error("the file of master keys holds none: add a line `<name>:<32 bytes in base64>`")]
     Empty,
@@ -78,9 +89,15 @@ impl MasterKeys {
         Ok(Self::new(Some(file.to_owned()), version, keys))
     }
 
-    /// Reads them from a file; one that is missing is made, with one key, readable by its owner alone.
-    pub fn read_or_make(file: &Path) -> Result<Self, MasterKeyError> {
+    /// Reads them from the file `master-keys` in the folder of the keys of persons. It is made with the
+    /// first of these, with one key, readable by its owner alone. Where there are keys and no file, a
+    /// new master key would open none of them.
+    pub fn beside(folder: &Path) -> Result<Self, MasterKeyError> {
+        let file = &folder.join(FILE);
         if !file.try_exists().map_err(|source| unusable(file, source))? {
+            if folder.join(DATABASE).exists() {
+                return Err(MasterKeyError::Lost { file: file.display().to_string() });
+            }
             let mut key = KeyBytes::default();
             OsRng.fill_bytes(&mut *key);
             let text = Zeroizing::new(format!("1:{}\n", BASE64.encode(&*key)));

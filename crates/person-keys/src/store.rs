@@ -12,6 +12,8 @@ use tokio::sync::OnceCell;
 
 use crate::Person;
 
+/// The file of SQLite.
+pub(crate) const DATABASE: &str = "person-keys.db";
 /// Connections of a process to the database.
 const MAX_CONNECTIONS: u32 = 4;
 /// How long a connection is waited for.
@@ -195,14 +197,16 @@ impl Store {
         Ok(true)
     }
 
-    pub(crate) async fn was_erased(
+    pub(crate) async fn last_erasure(
         &self,
         shop: &Shop,
         person: &Person,
-    ) -> Result<bool, sqlx::Error> {
-        let sql = "select id from erasure where shop = $1 and person = $2 limit 1";
+    ) -> Result<Option<Timestamp>, sqlx::Error> {
+        let sql = "select erased_at from erasure where shop = $1 and person = $2 \
+            order by erased_at desc limit 1";
         let row = sqlx::query(sql).bind(shop.as_str()).bind(person.as_str());
-        Ok(row.fetch_optional(self.pool().await?).await?.is_some())
+        let row = row.fetch_optional(self.pool().await?).await?;
+        row.map(|row| row.try_get("erased_at").map(Timestamp::from_millis)).transpose()
     }
 
     /// What was erased, from the first; `None` for all shops.
@@ -272,7 +276,7 @@ async fn open(location: &str) -> Result<AnyPool, sqlx::Error> {
         location.to_owned()
     } else {
         std::fs::create_dir_all(location)?;
-        format!("sqlite:{location}/person-keys.db?mode=rwc")
+        format!("sqlite:{location}/{DATABASE}?mode=rwc")
     };
     let options = AnyPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)

@@ -105,7 +105,7 @@ async fn an_erasure_is_recorded_with_it(db: Db) {
     let acme = shop("acme");
     assert!(!keys.erase(&acme, &ann(), "op", NOW).await.expect("there is none"));
     assert_eq!(keys.erasures(None).await.expect("they are read"), []);
-    assert!(!keys.was_erased(&acme, &ann()).await.expect("it is looked up"));
+    assert_eq!(keys.last_erasure(&acme, &ann()).await.expect("it is looked up"), None);
 
     let sealed = keys.seal(&acme, &ann(), "order-1", b"Ann").await.expect("sealed");
     let other = open(&db, &[OLD]);
@@ -119,8 +119,9 @@ async fn an_erasure_is_recorded_with_it(db: Db) {
     assert_eq!((&*erasures[0].shop, &*erasures[0].person), ("acme", "customer/ann"));
     assert_eq!((&erasures[0].key_id, erasures[0].erased_at), (&sealed.key_id, NOW));
     assert_eq!(erasures[0].operator, if erased[0] { "one" } else { "two" });
-    assert!(keys.was_erased(&acme, &ann).await.expect("it is looked up"));
-    assert!(!keys.was_erased(&shop("other"), &ann).await.expect("it is looked up"));
+    assert_eq!(keys.last_erasure(&acme, &ann).await.expect("it is looked up"), Some(NOW));
+    let other = keys.last_erasure(&shop("other"), &ann).await;
+    assert_eq!(other.expect("it is looked up"), None);
     assert_eq!(keys.erasures(Some(&shop("other"))).await.expect("they are read"), []);
 }
 
@@ -249,15 +250,26 @@ async fn a_deleted_key_is_not_left_in_the_file() {
 fn a_file_of_master_keys_is_made_once_and_read_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("new").join("master-keys");
-    let made = MasterKeys::read_or_make(&file).expect("it is made").current();
-    let read = MasterKeys::read_or_make(&file).expect("it is read").current();
-    assert_eq!(read.newest(), made.newest());
-    let files = fs::read_dir(folder.path().join("new")).expect("it is there").count();
-    assert_eq!(files, 1, "nothing else is left");
-    let made = MasterKeys::read(&file).expect("it is read");
-    assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
+    let folder = folder.path().join("new");
+    let made = MasterKeys::beside(&folder).expect("it is made");
+    let read = MasterKeys::beside(&folder).expect("it is read");
+    assert_eq!(read.current().newest(), made.current().newest());
+    let files: Vec<_> = fs::read_dir(&folder).expect("it is there").collect();
+    assert_eq!(files.len(), 1, "nothing else is left");
+    let mode = fs::metadata(folder.join("master-keys")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     assert!(!format!("{made:?}").contains('='), "{made:?}");
+}
+
+#[tokio::test]
+async fn a_file_of_master_keys_that_is_lost_is_not_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let masters = MasterKeys::beside(folder.path()).expect("it is made");
+    let keys = PersonKeys::new(&folder.path().display().to_string(), masters);
+    keys.connect().await.expect("it connects");
+    fs::remove_file(folder.path().join("master-keys")).expect("it is removed");
+    let refused = MasterKeys::beside(folder.path()).expect_err("there are keys");
+    assert!(matches!(refused, MasterKeyError::Lost { .. }), "{refused}");
 }
 
 #[test]
