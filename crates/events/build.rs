@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "tradewind/catalog/v1/queries.proto",
             "tradewind/inventory/v1/queries.proto",
             "tradewind/notify/v1/queries.proto",
+            "tradewind/order/v1/personal.proto",
             "tradewind/order/v1/queries.proto",
             "tradewind/payment/v1/queries.proto",
             "tradewind/shop/v1/queries.proto",

@@ -71,6 +71,7 @@ pub fn settings_on(db: &Db, folder: &TempDir) -> Settings {
     Settings {
         database,
         provider_dir: folder.path().join("provider"),
+        person_keys: Some(folder.path().join("person-keys").display().to_string()),
         listen: ([127, 0, 0, 1], 0).into(),
         api_key: Some("secret".into()),
         ..Settings::from_environment().expect("the defaults parse")

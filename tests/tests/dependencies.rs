@@ -171,8 +171,11 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
             "engine knows protocol and trace-context: no contract and no service",
         )),
         "gateway" => {
-            let ours = &["events", "engine", "protocol", "trace-context"];
+            let ours = &["events", "engine", "person-keys", "protocol", "trace-context"];
             Some((ours, "nobody but node knows a service"))
+        }
+        "person-keys" => {
+            Some((&["protocol"], "what opens personal data knows no contract and no service"))
         }
         "postgres-server" => {
             Some((&[], "postgres-server starts a server, and knows nobody of ours"))
@@ -206,6 +209,7 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
                 "notify",
                 "order",
                 "payment",
+                "person-keys",
                 "protocol",
                 "shop",
             ],
@@ -225,7 +229,7 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
             "lab reaches services through node and client alone, and measures what sends webhooks",
         )),
         "tradewind" => Some((
-            &["client", "engine", "events", "lab", "node", "protocol", "telemetry"],
+            &["client", "engine", "events", "lab", "node", "person-keys", "protocol", "telemetry"],
             "the command line reaches services through node alone",
         )),
         service if SERVICES.contains(&service) => Some((

@@ -1,12 +1,16 @@
 //! The JSON of the HTTP API, as the gateway writes it and the Rust client reads it. No service knows
 //! these types: between services and gateway there are messages of [`crate::proto`].
 
+mod personal;
 mod positions;
 
 use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use self::positions::{AFTER_HEADER, POSITION_HEADER, Positions, PositionsError};
+pub use self::{
+    personal::{AddressView, NoteView, Opened, PersonalView},
+    positions::{AFTER_HEADER, POSITION_HEADER, Positions, PositionsError},
+};
 use crate::{
     id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Currency, Money, Tax, TaxBasis},
@@ -414,6 +418,9 @@ pub struct Cancellation {
     /// The SKUs that there was too little of, when that was the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shortages: Vec<Shortage>,
+    /// What the caller said about it; never in a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Opened<NoteView>>,
 }
 
 /// An order.
@@ -438,6 +445,9 @@ pub struct OrderView {
     /// The country that it goes to.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub country: String,
+    /// The country of who is billed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub billing_country: String,
     /// Whether tax is in the prices.
     pub tax_basis: TaxBasis,
     /// What is ordered.
@@ -457,6 +467,9 @@ pub struct OrderView {
     /// Why it is cancelled, when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancellation: Option<Cancellation>,
+    /// What is personal in it, when something is; never in a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personal: Option<Opened<PersonalView>>,
     /// When it was placed.
     pub placed_at: Timestamp,
     /// When it last changed.

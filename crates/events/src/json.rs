@@ -77,13 +77,13 @@ mod tests {
             shop: "acme".into(),
             body: Some(proto::command::Body::CancelOrder(proto::order::CancelOrder {
                 order_id: "o".into(),
-                note: "changed my mind".into(),
+                note: Some(proto::Sealed { key_id: "k".into(), ciphertext: vec![1, 2, 3] }),
             })),
             ..Default::default()
         };
         let name = message_of("inbox.0.live.order.acme.cancel_order");
         let json = to_json(name, &command.encode_to_vec()).expect("decodes");
-        assert_eq!(json["cancelOrder"]["note"], "changed my mind");
+        assert_eq!(json["cancelOrder"]["note"]["ciphertext"], "AQID");
         assert_eq!(from_json(name, &json).expect("encodes"), command.encode_to_vec());
         assert!(to_json(name, b"\xff\xff").is_err());
     }

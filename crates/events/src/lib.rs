@@ -7,6 +7,7 @@
 //! - [`names`]: their names, as they are in subjects;
 //! - [`id`], [`money`]: values that cannot be wrong, parsed once at the edge;
 //! - [`shop`]: the settings of a shop;
+//! - [`sealed`]: personal data, which only the gateway can open;
 //! - [`answers`] and [`questions`]: which message answers which command and which question;
 //! - [`http`]: the JSON of the HTTP API, for those who read it in Rust;
 //! - [`catalogue`]: what public events there are, with their documentation and JSON Schemas;
@@ -27,4 +28,5 @@ pub mod money;
 pub mod names;
 pub mod proto;
 pub mod questions;
+pub mod sealed;
 pub mod shop;

@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn an_outgoing_command_is_the_same_message() {
-        let cancel = proto::order::CancelOrder { order_id: "o".into(), note: "mistake".into() };
+        let cancel = proto::order::CancelOrder { order_id: "o".into(), note: None };
         let command = proto::Command {
             id: "018f".into(),
             shop: "acme".into(),

@@ -418,7 +418,8 @@ mod tests {
             caller: Caller::default(),
         };
         let cancel = |order: &str, note: &str| {
-            let (order_id, note) = (order.to_owned(), note.to_owned());
+            let sealed = proto::Sealed { key_id: note.to_owned(), ..Default::default() };
+            let (order_id, note) = (order.to_owned(), (!note.is_empty()).then_some(sealed));
             proto::command::Body::CancelOrder(proto::order::CancelOrder { order_id, note })
         };
         let command = |key, part, body| context(key).command(part, body);

@@ -42,7 +42,7 @@ impl fmt::Display for Path<'_> {
 
 impl Path<'_> {
     /// The name of the field without its path, for a sentence.
-    fn name(&self) -> Cow<'_, str> {
+    pub(crate) fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Root(name) | Self::Member(_, name) => Cow::Borrowed(name),
             Self::Item(..) => Cow::Owned(self.to_string()),

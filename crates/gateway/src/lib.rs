@@ -18,6 +18,7 @@
 //! | `position` | how much of the logs a client has seen: it reads what it wrote, through any gateway |
 //! | `extract` | the parts of a request besides its body: shop, idempotency key, preferences |
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
+//! | `sealing` | personal data: sealed before it enters the inbox, and opened for those who may read it |
 //! | `card_numbers` | numbers of payment cards, which no text may hold |
 //! | `state`, `services` | what the handlers share; requests to the services |
 //! | `problem` | the problem documents of RFC 9457 |
@@ -54,6 +55,7 @@ mod position;
 mod problem;
 mod products;
 mod readiness;
+mod sealing;
 mod server;
 mod services;
 mod shops;
@@ -73,6 +75,7 @@ use axum::{
     routing::{get, post, put},
 };
 use engine::{Clock, Engine};
+use person_keys::PersonKeys;
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
@@ -110,6 +113,8 @@ pub struct Settings {
     pub readiness: ReadinessSource,
     /// Renders the metrics of the process, for `GET /metrics`; without it there is no such route.
     pub metrics: Option<MetricsSource>,
+    /// The keys with which personal data is sealed; without them, requests with such data are refused.
+    pub person_keys: Option<PersonKeys>,
     /// The present.
     pub clock: Clock,
 }

@@ -1,6 +1,7 @@
 //! `/v1/shops/{shop}/orders`: places, shows, finds, pays and cancels orders, and takes them off hold.
 
 mod payment;
+mod personal;
 mod place;
 mod read;
 
@@ -16,13 +17,15 @@ use events::{
     http::OrderView,
     id::{OrderId, Reference},
     proto::{
+        self,
         command::Body,
         order::{
-            CancelOrder, CancelOrderAnswer, GetOrder, GetOrderByReference, ListOnHold,
+            CancelOrder, CancelOrderAnswer, GetOrder, GetOrderByReference, ListOnHold, Note,
             ReleaseOrder, ReleaseOrderAnswer, cancel_order_answer::Outcome, release_order_answer,
         },
     },
 };
+use prost::Message;
 use protocol::{
     id::{ParseError, Shop},
     subject::Lane,
@@ -34,6 +37,7 @@ use crate::{
     extract::{DEFAULT_PAGE_LENGTH, OrderPath, RequestContext, page_length, query},
     fields::{Fields, text},
     problem::{Code, Problem, RETRY_AFTER_S},
+    sealing::{Owner, Part},
     services::{Answer, AnswerError, Reply},
     state::AppState,
     view,
@@ -117,8 +121,16 @@ pub(crate) async fn cancel(
     OrderPath(id): OrderPath,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let order = CancelOrder { order_id: id.to_string(), note: read::note_of(&bytes)? };
-    let command = context.command(None, Body::CancelOrder(order));
+    let note = read::note_of(&bytes)?;
+    let order = CancelOrder { order_id: id.to_string(), note: None };
+    let mut command = context.command(None, Body::CancelOrder(order));
+    if !note.is_empty() {
+        let sealed =
+            seal_note(&state, &context, &mut command, id, Part::Cancellation, note).await?;
+        if let Some(Body::CancelOrder(order)) = &mut command.body {
+            order.note = Some(sealed);
+        }
+    }
     let command_id = command.id.clone();
     match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
         Reply::Pending => Ok(pending(&context.shop, id, &command_id)),
@@ -135,8 +147,15 @@ pub(crate) async fn release(
     OrderPath(id): OrderPath,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let order = ReleaseOrder { order_id: id.to_string(), note: read::note_of(&bytes)? };
-    let command = context.command(None, Body::ReleaseOrder(order));
+    let note = read::note_of(&bytes)?;
+    let order = ReleaseOrder { order_id: id.to_string(), note: None };
+    let mut command = context.command(None, Body::ReleaseOrder(order));
+    if !note.is_empty() {
+        let sealed = seal_note(&state, &context, &mut command, id, Part::Release, note).await?;
+        if let Some(Body::ReleaseOrder(order)) = &mut command.body {
+            order.note = Some(sealed);
+        }
+    }
     let command_id = command.id.clone();
     let reply: Reply<ReleaseOrderAnswer> =
         state.services.send(&context, Lane::Live, command, state.answer_timeout).await?;
@@ -189,15 +208,55 @@ async fn cancelled(
     }
 }
 
-/// The order, by a projection that reflects the log of the order service at least up to `at_least`.
+/// The order with what is personal in it, by a projection that reflects the log of the order service at
+/// least as far as the client has seen it.
 async fn find_order(
     state: &AppState,
     context: &RequestContext,
     id: OrderId,
 ) -> Result<Option<OrderView>, Problem> {
     let question = GetOrder { order_id: id.to_string() };
-    let order = state.services.query(context, question).await?;
-    Ok(order.map(view::order).transpose()?)
+    let Some(mut order) = state.services.query(context, question).await? else { return Ok(None) };
+    let sealed = order.personal.take();
+    let note = order.cancellation.as_mut().and_then(|cancellation| cancellation.note.take());
+    let mut shown = view::order(order)?;
+    let (sealing, shop) = (&state.sealing, &context.shop);
+    if let Some(sealed) = sealed {
+        let opened = sealing.open(shop, id, Part::Personal, sealed).await;
+        let view = |data| personal::view(data, &shown.country, &shown.billing_country);
+        shown.personal = Some(opened.map(view));
+    }
+    if let (Some(sealed), Some(cancellation)) = (note, &mut shown.cancellation) {
+        let opened = sealing.open(shop, id, Part::Cancellation, sealed).await;
+        cancellation.note = Some(opened.map(personal::note_view));
+    }
+    Ok(Some(shown))
+}
+
+/// Whose data is in an order that was placed.
+async fn find_owner(
+    state: &AppState,
+    context: &RequestContext,
+    id: OrderId,
+) -> Result<Option<Owner>, Problem> {
+    let Some(order) = find_order(state, context, id).await? else { return Ok(None) };
+    let placed_at = Some(order.placed_at);
+    Ok(Some(Owner { order_id: id, customer_id: order.customer_id, placed_at }))
+}
+
+/// Seals the note of a command about an order, which gets a fingerprint with it.
+async fn seal_note(
+    state: &AppState,
+    context: &RequestContext,
+    command: &mut proto::Command,
+    id: OrderId,
+    part: Part,
+    note: String,
+) -> Result<proto::Sealed, Problem> {
+    let owner = find_owner(state, context, id).await?.ok_or_else(|| unknown(id))?;
+    let plaintext = Note { text: note }.encode_to_vec();
+    state.sealing.fingerprint(command, &plaintext).await?;
+    state.sealing.seal(&context.shop, &owner, part, &plaintext).await
 }
 
 fn unknown(id: OrderId) -> Problem {

@@ -46,6 +46,7 @@ pub(crate) enum Code {
     VersionMismatch,
     TooManyLocations,
     PreconditionFailed,
+    NoPersonKeys,
     Internal,
     Unavailable,
     NotReady,
@@ -85,7 +86,7 @@ impl Code {
             | Self::CurrencyRefused
             | Self::CountryRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable | Self::NotReady | Self::Overloaded => {
+            Self::NoPersonKeys | Self::Unavailable | Self::NotReady | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
@@ -133,6 +134,7 @@ impl Code {
             Self::PreconditionFailed => {
                 ("precondition_failed", "The condition of the request does not hold")
             }
+            Self::NoPersonKeys => ("no_person_keys", "Personal data cannot be sealed here"),
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),
@@ -270,7 +272,10 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        let is_temporary = self.code != Code::NoPersonKeys;
+        if is_temporary
+            && matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+        {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
         }
         if status == StatusCode::UNAUTHORIZED {

@@ -11,6 +11,7 @@ use crate::{
     known_shops::KnownShops,
     limits::{ConcurrencyLimits, Limits},
     readiness::ReadinessCheck,
+    sealing::Sealing,
     services::Services,
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct AppState {
     pub(crate) services: Services,
     /// The shops that are known.
     pub(crate) shops: KnownShops,
+    /// What seals and opens personal data.
+    pub(crate) sealing: Sealing,
     pub(crate) readiness: ReadinessCheck,
     /// How long the answer of a service is waited for.
     pub(crate) answer_timeout: Duration,
@@ -51,6 +54,7 @@ impl AppState {
             limits: settings.limits.clone(),
             services: Services::new(client),
             shops: KnownShops::default(),
+            sealing: Sealing::new(settings.person_keys.clone()),
             readiness: ReadinessCheck::new(settings.readiness.clone()),
             answer_timeout: settings.answer_timeout,
             clock: settings.clock.clone(),

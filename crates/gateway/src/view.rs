@@ -158,6 +158,7 @@ pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
         fulfilment_status: fulfilment_status(summary.fulfilment_status)?,
         customer_id: optional(&summary.customer_id, CustomerId::parse)?,
         country: order.country,
+        billing_country: order.billing_country,
         tax_basis: TaxBasis::parse(order.tax_basis)?,
         lines: lines.map(|(it, shipped)| line(it, shipped)).collect::<Result<_, _>>()?,
         charges: order.charges.into_iter().map(charge).collect::<Result<_, _>>()?,
@@ -166,6 +167,8 @@ pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
         payments: order.payments.into_iter().map(order_payment).collect::<Result<_, _>>()?,
         hold: order.hold.as_ref().map(hold).transpose()?,
         cancellation: order.cancellation.map(cancellation).transpose()?,
+        // Opened by those who show one order.
+        personal: None,
         placed_at: Timestamp::parse(order.placed_at.as_ref())?,
         updated_at: Timestamp::parse(order.updated_at.as_ref())?,
         version: order.version,
@@ -247,6 +250,8 @@ fn cancellation(cancelled: order::Cancellation) -> Result<Cancellation, ViewErro
         reason: reason(cancelled.reason)?.ok_or_else(|| unknown("reason", cancelled.reason))?,
         detail: cancelled.detail,
         shortages: cancelled.shortages.into_iter().map(shortage).collect::<Result<_, _>>()?,
+        // Opened by those who show one order.
+        note: None,
     })
 }
 
@@ -426,6 +431,7 @@ mod tests {
                 reason: order::CancelReason::OutOfStock.into(),
                 detail: String::new(),
                 shortages: vec![shortage],
+                note: None,
             }),
             placed_at: Some(Timestamp::from_millis(1).into()),
             updated_at: Some(Timestamp::from_millis(2).into()),

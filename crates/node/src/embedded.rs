@@ -40,6 +40,8 @@ impl Embedded {
             nats_monitor_url: Some(server.monitor_url()),
             database: folder.join("projections").display().to_string(),
             provider_dir: folder.join("provider"),
+            person_keys: Some(folder.join("person-keys").display().to_string()),
+            master_key_file: None,
             listen: SocketAddr::from(([127, 0, 0, 1], settings.listen.port())),
             api_key: Some(settings.api_key.clone().unwrap_or_else(|| "demo".into())),
             ..settings.clone()

@@ -149,6 +149,12 @@ fn start_gateway(
     bound: Option<oneshot::Sender<SocketAddr>>,
 ) -> Result<BoxFuture<'static, Result<()>>> {
     let engine = engine.clone();
+    let person_keys = settings.person_keys().context("prepare the keys of persons")?;
+    if person_keys.is_none() {
+        tracing::warn!(
+            "orders with personal data are refused: set person-keys and master-key-file to take them"
+        );
+    }
     let settings = gateway::Settings {
         listen: settings.listen,
         api_keys: settings.api_keys()?,
@@ -160,6 +166,7 @@ fn start_gateway(
             Arc::new(move || readiness(&engine.partitions()))
         },
         metrics,
+        person_keys,
         clock: engine.config().clock.clone(),
     };
     Ok(Box::pin(async move {

@@ -6,7 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -14,9 +14,13 @@ use anyhow::{Context, Result, bail};
 use clap::{
     Arg, Args, Command, FromArgMatches, ValueEnum, builder::TypedValueParser, error::ErrorKind,
 };
+use person_keys::{MasterKeys, PersonKeys};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::services::NAMES;
+
+/// Where the keys of persons are kept unless a setting says otherwise.
+const DEFAULT_PERSON_KEYS: &str = ".data/person-keys";
 
 /// The share of traces that is exported unless a setting says otherwise: enough to see where time
 /// goes under load, at a tenth of the cost of all.
@@ -108,6 +112,18 @@ pub struct Settings {
     /// The folder of the simulated payment provider's own ledger
     #[arg(long, global = true, env = "TRADEWIND_PROVIDER_DIR", default_value = ".data/provider")]
     pub provider_dir: PathBuf,
+
+    /// The keys with which personal data is sealed: a folder for a SQLite file, or a Postgres database of
+    /// their own that all gateways share: `postgres://…` [default: .data/person-keys; none when
+    /// --database is Postgres]
+    #[arg(long, global = true, env = "TRADEWIND_PERSON_KEYS", hide_env_values = true,
+          value_name = "DATABASE", value_parser = Secretive(value::database))]
+    pub person_keys: Option<String>,
+
+    /// The file of the master keys that encrypt these keys [default: master-keys in their folder, made
+    /// at the first start; none when they are on Postgres]
+    #[arg(long, global = true, env = "TRADEWIND_MASTER_KEY_FILE", value_name = "FILE")]
+    pub master_key_file: Option<PathBuf>,
 
     /// How long the simulated payment provider takes for an answer
     #[arg(long, global = true, env = "TRADEWIND_PROVIDER_LATENCY", default_value = "0ms",
@@ -280,6 +296,31 @@ impl Settings {
             clock: engine::Clock::system(),
             faults: engine::Faults::default(),
         }
+    }
+
+    /// The keys of persons; `None` when there are no settings for them.
+    pub fn person_keys(&self) -> Result<Option<PersonKeys>> {
+        let is_postgres = |database: &str| {
+            let location: engine::Location =
+                database.parse().unwrap_or_else(|never| match never {});
+            matches!(location, engine::Location::Postgres(_))
+        };
+        let location = match &self.person_keys {
+            Some(location) => location,
+            None if !is_postgres(&self.database) => DEFAULT_PERSON_KEYS,
+            None if self.master_key_file.is_some() => {
+                bail!("master-key-file is set without person-keys, which says where the keys are")
+            }
+            None => return Ok(None),
+        };
+        let masters = match &self.master_key_file {
+            Some(file) => MasterKeys::read(file)?,
+            None if is_postgres(location) => {
+                bail!("person-keys is on Postgres and there is no master key: set master-key-file")
+            }
+            None => MasterKeys::beside(Path::new(location))?,
+        };
+        Ok(Some(PersonKeys::new(location, masters)))
     }
 
     /// A name that no other process has; each call makes a new one.

@@ -19,6 +19,7 @@ use engine::{AfterAppend, Aggregate, Decision, Recorded, Revision, Rules};
 use events::{
     id::{CustomerId, LineId, Location, OrderId, Quantity, Reference, Sku},
     money::{Currency, Money, Tax, TaxBasis},
+    sealed::Sealed,
     shop::Settings,
 };
 use protocol::time::Timestamp;
@@ -51,11 +52,11 @@ pub enum Input {
     /// A customer wants to order.
     Place(Request),
     /// Somebody wants an order to be cancelled.
-    Cancel { order_id: OrderId, note: String },
+    Cancel { order_id: OrderId, note: Option<Sealed> },
     /// A customer wants to pay anew.
     StartPayment { order_id: OrderId, payment_method: String },
     /// Somebody wants an order to be taken off hold.
-    Release { order_id: OrderId, note: String },
+    Release { order_id: OrderId, note: Option<Sealed> },
     /// Something that an order waits for has come.
     Signal { order_id: OrderId, signal: Signal },
     /// Units that belonged to an order have left a location.
@@ -75,6 +76,7 @@ pub struct Request {
     pub(crate) reference: Option<Reference>,
     pub(crate) customer_id: Option<CustomerId>,
     pub(crate) country: String,
+    pub(crate) billing_country: String,
     pub(crate) currency: Currency,
     pub(crate) tax_basis: TaxBasis,
     pub(crate) lines: Vec<RequestedLine>,
@@ -82,6 +84,8 @@ pub struct Request {
     pub(crate) payment_method: String,
     /// What the buyer was shown, in minor units.
     pub(crate) expected_total: Option<i64>,
+    /// What is personal in it.
+    pub(crate) personal: Option<Sealed>,
 }
 
 /// One line that a customer wants.
@@ -184,11 +188,11 @@ impl Rules for Orders {
         let terms = Terms { policy: &self.policy, settings: state.settings() };
         match input {
             Input::Place(request) => place::place(terms, state, request, now),
-            Input::Cancel { order_id, note } => saga::cancel(state, *order_id, note),
+            Input::Cancel { order_id, note } => saga::cancel(state, *order_id, note.as_ref()),
             Input::StartPayment { order_id, payment_method } => {
                 saga::start_payment(terms, state, *order_id, payment_method, now)
             }
-            Input::Release { order_id, note } => short::release(state, *order_id, note),
+            Input::Release { order_id, note } => short::release(state, *order_id, note.as_ref()),
             Input::Signal { order_id, signal } => {
                 let Some(known) = state.order(order_id) else { return Decision::nothing() };
                 let facts = saga::proceed(terms, &known, signal, now);

@@ -5,7 +5,10 @@ mod tests;
 
 use ::metrics::Gauge;
 use engine::{Queries, QueryError, Revision, Row as _, StoreError, documents};
-use events::id::{OrderId, Reference};
+use events::{
+    id::{OrderId, Reference},
+    sealed::Sealed,
+};
 use protocol::id::Shop;
 use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
@@ -14,7 +17,9 @@ use crate::{
     Orders,
     domain::{Awaits, CancelReason, Cancellation, FulfilmentStatus, Statuses},
     metrics,
-    store::{Order, OrderCancellation, OrderContent, OrderShipped, ReferencedOrder},
+    store::{
+        Order, OrderCancellation, OrderContent, OrderPersonal, OrderShipped, ReferencedOrder,
+    },
 };
 
 /// What the order service can be asked.
@@ -54,6 +59,8 @@ pub struct FoundOrder {
     pub shipped: Vec<i64>,
     /// Why it is cancelled, when it is.
     pub cancellation: Option<Cancellation>,
+    /// What is personal in it; never in a list.
+    pub personal: Option<Sealed>,
 }
 
 /// The orders of the same statuses, and of one reason where they are cancelled.
@@ -105,13 +112,14 @@ impl Queries for Orders {
         shop: &Shop,
         question: Question,
     ) -> Result<Option<Found>, QueryError> {
-        let of =
-            async |id| Ok(order(db, shop, id).await?.map(|found| Found::Order(Box::new(found))));
+        let of = async |id, with| {
+            Ok(order(db, shop, id, with).await?.map(|found| Found::Order(Box::new(found))))
+        };
         match question {
-            Question::Order(id) => of(id).await,
+            Question::Order(id) => of(id, Personal::Included).await,
             // It may be cancelled, and another one have its reference, when the second statement runs.
             Question::ByReference(reference) => match documents::get(db, shop, reference).await? {
-                Some(ReferencedOrder(id)) => of(id).await,
+                Some(ReferencedOrder(id)) => of(id, Personal::Omitted).await,
                 None => Ok(None),
             },
             Question::Totals => Ok(Some(Found::Totals(totals(db, shop).await?))),
@@ -122,8 +130,20 @@ impl Queries for Orders {
     }
 }
 
+/// Whether personal data is looked up. It is in no list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Personal {
+    Included,
+    Omitted,
+}
+
 /// An order with all that was ordered.
-async fn order(db: &AnyPool, shop: &Shop, id: OrderId) -> Result<Option<FoundOrder>, StoreError> {
+async fn order(
+    db: &AnyPool,
+    shop: &Shop,
+    id: OrderId,
+    with: Personal,
+) -> Result<Option<FoundOrder>, StoreError> {
     // The order first: content and cancellation are committed with what it says of them, and never
     // change.
     let Some(order) = documents::get::<Order>(db, shop, id).await? else { return Ok(None) };
@@ -142,8 +162,21 @@ async fn order(db: &AnyPool, shop: &Shop, id: OrderId) -> Result<Option<FoundOrd
         Some(_) => documents::get::<OrderCancellation>(db, shop, id).await?,
         None => None,
     };
-    let cancellation = cancellation.map(|OrderCancellation(cancellation)| cancellation);
-    Ok(Some(FoundOrder { id, order, content, shipped, cancellation }))
+    let mut cancellation = cancellation.map(|OrderCancellation(cancellation)| cancellation);
+    let personal = match with {
+        Personal::Included if content.has_personal => {
+            documents::get::<OrderPersonal>(db, shop, id).await?
+        }
+        Personal::Included => None,
+        Personal::Omitted => {
+            if let Some(cancellation) = &mut cancellation {
+                cancellation.note = None;
+            }
+            None
+        }
+    };
+    let personal = personal.map(|OrderPersonal(sealed)| sealed);
+    Ok(Some(FoundOrder { id, order, content, shipped, cancellation, personal }))
 }
 
 /// The orders of a shop that are on hold, by id.
@@ -171,7 +204,8 @@ async fn on_hold(
             source: serde_json::Error::custom(error),
         })?;
         // One that was taken off hold meanwhile is not on the list.
-        orders.extend(order(db, shop, id).await?.filter(|found| found.order.hold.is_some()));
+        let found = order(db, shop, id, Personal::Omitted).await?;
+        orders.extend(found.filter(|found| found.order.hold.is_some()));
     }
     Ok(orders)
 }

@@ -12,6 +12,7 @@ use engine::{
 use events::{
     id::{CustomerId, OrderId, Reference, Sku},
     money::{Money, TaxBasis},
+    sealed::Sealed,
     shop::{Capture, Settings},
 };
 use protocol::time::Timestamp;
@@ -27,6 +28,7 @@ pub(crate) const TABLES: &[Table] = &[
     Order::TABLE,
     OrderContent::TABLE,
     OrderCancellation::TABLE,
+    OrderPersonal::TABLE,
     OrderShipped::TABLE,
     ReferencedOrder::TABLE,
     OrderNumber::TABLE,
@@ -46,6 +48,8 @@ pub struct Shop {
     pub(crate) contents: Rows<OrderId, OrderContent>,
     /// Written when an order is cancelled, and never looked at by a decision.
     pub(crate) cancellations: Rows<OrderId, OrderCancellation>,
+    /// Written when an order with personal data is placed, and never looked at by a decision.
+    pub(crate) personal: Rows<OrderId, OrderPersonal>,
     pub(crate) shipped: Rows<OrderId, OrderShipped>,
     pub(crate) references: Rows<Reference, ReferencedOrder>,
     pub(crate) numbers: Rows<NumberKey, OrderNumber>,
@@ -89,13 +93,24 @@ impl State for Shop {
             orders,
             contents,
             cancellations,
+            personal,
             shipped,
             references,
             numbers,
             products,
             settings,
         } = self;
-        vec![orders, contents, cancellations, shipped, references, numbers, products, settings]
+        vec![
+            orders,
+            contents,
+            cancellations,
+            personal,
+            shipped,
+            references,
+            numbers,
+            products,
+            settings,
+        ]
     }
 }
 
@@ -258,6 +273,12 @@ pub struct OrderContent {
     /// None for a guest.
     pub(crate) customer_id: Option<CustomerId>,
     pub(crate) country: String,
+    /// Empty when not given.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) billing_country: String,
+    /// Whether there is a row of [`OrderPersonal`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) has_personal: bool,
     pub(crate) tax_basis: TaxBasis,
     pub(crate) lines: Lines,
     pub(crate) charges: Vec<Charge>,
@@ -267,6 +288,18 @@ impl Row for OrderContent {
     const TABLE: Table = table(
         "order_content",
         "What was ordered and by whom. Written once, when the order is placed.",
+    );
+}
+
+/// What is personal in an order, sealed. A row of its own: a decision loads the content of an order, and
+/// has no use for this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrderPersonal(pub(crate) Sealed);
+
+impl Row for OrderPersonal {
+    const TABLE: Table = table(
+        "order_personal",
+        "The personal data of an order, sealed. Written once, when the order is placed.",
     );
 }
 

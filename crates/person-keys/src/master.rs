@@ -1,19 +1,43 @@
 //! The master keys of an installation, from a file.
 
-use std::{fmt, fs, io, path::Path};
-
-use chacha20poly1305::{
-    Key, KeyInit, XChaCha20Poly1305,
-    aead::{OsRng, rand_core::RngCore},
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
-use data_encoding::BASE64;
 
+use chacha20poly1305::aead::{OsRng, rand_core::RngCore};
+use data_encoding::BASE64;
+use zeroize::Zeroizing;
+
+use crate::{KeyBytes, store::DATABASE};
+
+/// The name of the file, in the folder of the keys of persons.
+const FILE: &str = "master-keys";
 /// The longest name of a master key.
 const MAX_NAME_LENGTH: usize = 64;
 
-/// The master keys, the newest first.
+/// The master keys of a file, the newest first. A file that changes is read again, so a new master key
+/// needs no restart.
 #[derive(Clone)]
-pub struct MasterKeys(Vec<(String, Key)>);
+pub struct MasterKeys {
+    /// None for keys that were parsed.
+    file: Option<PathBuf>,
+    read: Arc<Mutex<Read>>,
+}
+
+/// What was read last, and how the file was then.
+struct Read {
+    version: Option<Version>,
+    keys: Arc<KeyRing>,
+}
+
+/// When a file was changed, and how long it is.
+type Version = (SystemTime, u64);
+
+/// Named keys, the newest first.
+pub(crate) struct KeyRing(Vec<(String, KeyBytes)>);
 
 /// The file of master keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +59,15 @@ pub enum MasterKeyError {
         /// The line, from 1.
         line: usize,
     },
+    /// It is missing, and there are keys that it encrypts.
+    #[error(
+        "the file of master keys, {file}, is gone, and with it the keys of persons cannot be used: \
+         restore it from its backup, or delete person-keys.db beside it if all of them are to be erased"
+    )]
+    Lost {
+        /// The file.
+        file: String,
+    },
     /// It holds none.
     #[error("the file of master keys holds none: add a line `<name>:<32 bytes in base64>`")]
     Empty,
@@ -43,78 +76,123 @@ pub enum MasterKeyError {
 impl fmt::Debug for MasterKeys {
     /// Names them, and shows none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.current().0.iter().map(|(name, _)| name)).finish()
     }
 }
 
 impl MasterKeys {
     /// Reads them from a file: a line `<name>:<32 bytes in base64>` for each, the newest first.
     pub fn read(file: &Path) -> Result<Self, MasterKeyError> {
+        let version = version(file);
         let text = fs::read_to_string(file).map_err(|source| unusable(file, source))?;
-        Self::parse(&text)
+        let keys = KeyRing::parse(&Zeroizing::new(text))?;
+        Ok(Self::new(Some(file.to_owned()), version, keys))
     }
 
-    /// Reads them from a file; one that is missing is made, with one key, readable by its owner alone.
-    pub fn read_or_make(file: &Path) -> Result<Self, MasterKeyError> {
-        match fs::read_to_string(file) {
-            Ok(text) => Self::parse(&text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let key = BASE64.encode(&XChaCha20Poly1305::generate_key(&mut OsRng));
-                let name = OsRng.next_u32();
-                make_private(file, &format!("key-{name:08x}:{key}\n"))
-                    .map_err(|source| unusable(file, source))?;
-                Self::read(file)
+    /// Reads them from the file `master-keys` in the folder of the keys of persons. It is made with the
+    /// first of these, with one key, readable by its owner alone. Where there are keys and no file, a
+    /// new master key would open none of them.
+    pub fn beside(folder: &Path) -> Result<Self, MasterKeyError> {
+        let file = &folder.join(FILE);
+        if !file.try_exists().map_err(|source| unusable(file, source))? {
+            if folder.join(DATABASE).exists() {
+                return Err(MasterKeyError::Lost { file: file.display().to_string() });
             }
-            Err(source) => Err(unusable(file, source)),
+            let mut key = KeyBytes::default();
+            OsRng.fill_bytes(&mut *key);
+            let text = Zeroizing::new(format!("1:{}\n", BASE64.encode(&*key)));
+            make_private(file, &text).map_err(|source| unusable(file, source))?;
         }
+        Self::read(file)
     }
 
-    /// Reads them from the text of a file. Empty lines and those that begin with `#` are passed over.
+    /// Reads them from a text that is like the file.
     pub fn parse(text: &str) -> Result<Self, MasterKeyError> {
-        let lines = (1..).zip(text.lines().map(str::trim));
+        Ok(Self::new(None, None, KeyRing::parse(text)?))
+    }
+
+    fn new(file: Option<PathBuf>, version: Option<Version>, keys: KeyRing) -> Self {
+        let read = Read { version, keys: Arc::new(keys) };
+        Self { file, read: Arc::new(Mutex::new(read)) }
+    }
+
+    /// The keys as the file has them now. While it cannot be read, those that were read last.
+    pub(crate) fn current(&self) -> Arc<KeyRing> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &self.file {
+            let version = version(file);
+            if version.is_some() && version != read.version {
+                match Self::read(file) {
+                    Ok(again) => read.keys = again.current_without_looking(),
+                    Err(error) => tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the changed file of master keys is not used"
+                    ),
+                }
+                // One that is wrong is said once, and not with each key.
+                read.version = version;
+            }
+        }
+        read.keys.clone()
+    }
+
+    fn current_without_looking(&self) -> Arc<KeyRing> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).keys.clone()
+    }
+}
+
+impl KeyRing {
+    fn parse(text: &str) -> Result<Self, MasterKeyError> {
+        let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
         let lines = lines.filter(|(_, text)| !text.is_empty() && !text.starts_with('#'));
         let keys = lines.map(|(line, text)| key(text).ok_or(MasterKeyError::Line { line }));
         let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
         if keys.is_empty() { Err(MasterKeyError::Empty) } else { Ok(Self(keys)) }
     }
 
-    /// The name of the newest.
-    pub(crate) fn newest(&self) -> &str {
-        &self.0[0].0
+    /// The name of the newest, and the key.
+    pub(crate) fn newest(&self) -> (&str, &KeyBytes) {
+        let (name, key) = &self.0[0];
+        (name, key)
     }
 
-    pub(crate) fn newest_key(&self) -> &Key {
-        &self.0[0].1
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&Key> {
+    pub(crate) fn get(&self, name: &str) -> Option<&KeyBytes> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, key)| key)
     }
 }
 
-fn key(line: &str) -> Option<(String, Key)> {
+fn key(line: &str) -> Option<(String, KeyBytes)> {
     let (name, key) = line.split_once(':')?;
     let is_name = (1..=MAX_NAME_LENGTH).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let key = BASE64.decode(key.trim().as_bytes()).ok()?;
-    (is_name && key.len() == size_of::<Key>()).then(|| (name.to_owned(), *Key::from_slice(&key)))
+    let key = Zeroizing::new(BASE64.decode(key.trim().as_bytes()).ok()?);
+    let key = key.as_slice().try_into().ok().filter(|_| is_name)?;
+    Some((name.to_owned(), Zeroizing::new(key)))
+}
+
+fn version(file: &Path) -> Option<Version> {
+    let metadata = fs::metadata(file).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 /// Makes a file that only its owner may read. One that somebody else makes meanwhile stays.
 fn make_private(file: &Path, text: &str) -> io::Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-    match made {
-        Ok(mut made) => {
-            made.write_all(text.as_bytes())?;
-            made.sync_all()
-        }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    // Whole or not at all: a process that starts at the same time reads no half of it.
+    let draft = file.with_extension(format!("{}.new", std::process::id()));
+    let mut made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    made.write_all(text.as_bytes())?;
+    made.sync_all()?;
+    let linked = match fs::hard_link(&draft, file) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
+        linked => linked,
+    };
+    fs::remove_file(&draft)?;
+    linked?;
+    fs::File::open(folder)?.sync_all()
 }
 
 fn unusable(file: &Path, source: io::Error) -> MasterKeyError {

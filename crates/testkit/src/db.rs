@@ -1,9 +1,9 @@
 //! Private databases for each test.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use engine::Location;
-use sqlx::{AnyConnection, Connection, Executor};
+use sqlx::{AnyConnection, Connection, Executor, Row};
 use tempfile::TempDir;
 
 use crate::postgres::{self, Database};
@@ -57,6 +57,14 @@ impl Db {
         }
     }
 
+    /// All that is stored: the bytes of every file, or every row of every table as text.
+    pub async fn dump(&self) -> Vec<u8> {
+        match &self.0 {
+            Storage::Folder(folder) => files(folder.path()),
+            Storage::Postgres(database) => rows(&database.url()).await,
+        }
+    }
+
     /// Changes the database of a service by hand.
     pub async fn tamper(&self, service: &str, statement: &'static str) {
         let changed = self.connect(service).await.execute(statement).await;
@@ -77,6 +85,42 @@ impl Db {
         }
         connection
     }
+}
+
+/// The bytes of every file in a folder and those within it.
+pub fn files(folder: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder can be listed") {
+        let path = entry.expect("the folder can be listed").path();
+        if path.is_dir() {
+            bytes.extend(files(&path));
+        } else {
+            // What SQLite removes meanwhile was a copy of what is still there.
+            bytes.extend(fs::read(&path).unwrap_or_default());
+        }
+    }
+    bytes
+}
+
+/// Every row of every table of a Postgres database.
+async fn rows(url: &str) -> Vec<u8> {
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(url).await.expect("the database is there");
+    let tables = "select '\"' || table_schema || '\".\"' || table_name || '\"' as name \
+        from information_schema.tables \
+        where table_schema not in ('pg_catalog', 'information_schema')";
+    let tables = sqlx::query(tables).fetch_all(&mut connection).await.expect("they are listed");
+    let mut bytes = Vec::new();
+    for table in tables {
+        let name: String = table.try_get("name").expect("it is text");
+        let sql = format!("select cast(t as text) as line from {name} t");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut connection).await;
+        for row in rows.expect("the table is read") {
+            bytes.extend(row.try_get::<String, _>("line").expect("it is text").into_bytes());
+            bytes.push(b'\n');
+        }
+    }
+    bytes
 }
 
 fn sqlite_url(folder: &Path, service: &str) -> String {

@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep};
 
 pub use collector::Collector;
 pub use configured::{ConfiguredServer, publish_much};
-pub use db::Db;
+pub use db::{Db, files};
 pub use dns::DnsServer;
 pub use log::Entry;
 pub use nats::{TestServer, nats_server};

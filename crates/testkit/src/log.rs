@@ -23,6 +23,26 @@ pub struct Entry<E> {
 }
 
 impl TestServer {
+    /// The bytes of every message of every stream, with subject and headers.
+    pub async fn dump(&self) -> Vec<u8> {
+        let context = self.jetstream().await;
+        let names: Vec<String> =
+            context.stream_names().try_collect().await.expect("the streams are listed");
+        let mut bytes = Vec::new();
+        for name in names {
+            let stream = context.get_stream(&name).await.expect("the stream exists");
+            let state = stream.cached_info().state.clone();
+            for sequence in state.first_sequence..=state.last_sequence {
+                // One may be gone: that of a lease is followed by the next.
+                let Ok(message) = stream.get_raw_message(sequence).await else { continue };
+                bytes.extend(format!("{} {:?}\n", message.subject, message.headers).into_bytes());
+                bytes.extend_from_slice(&message.payload);
+                bytes.push(b'\n');
+            }
+        }
+        bytes
+    }
+
     /// Every event of a stream, such as `<SERVICE>-0`, in order.
     pub async fn events<E: Message + Default>(&self, stream: &str) -> Vec<Entry<E>> {
         let context = self.jetstream().await;

@@ -15,7 +15,7 @@ use node::{
 };
 use protocol::id::Shop;
 
-use crate::{shops::Shops, webhooks::Webhooks};
+use crate::{persons::Persons, shops::Shops, webhooks::Webhooks};
 
 /// What the commands say that start a nats-server of their own.
 const NATS_SERVER: &str = "Environment:\n  NATS_SERVER  The nats-server to start, 2.12 or newer \
@@ -67,6 +67,9 @@ pub(crate) enum Command {
     /// Look at payments that do not come to an end without an operator, and settle them
     #[command(subcommand)]
     Payments(Payments),
+    /// Erase personal data, and change the master key of the keys that seal it
+    #[command(subcommand)]
+    Persons(Persons),
     /// Create, show, change, suspend and resume shops
     #[command(subcommand)]
     Shops(Shops),

@@ -3,6 +3,7 @@
 //! - `cli`: the command line;
 //! - `admin`: what an operator does: rebuild, verify, parked inputs, streams;
 //! - `payments`: what an operator does about payments that do not come to an end;
+//! - `persons`: what an operator does with personal data;
 //! - `shops`: what an operator does with shops;
 //! - `webhooks`: receiving webhooks on this machine;
 //! - the crate `node`: settings, and running services;
@@ -11,6 +12,7 @@
 mod admin;
 mod cli;
 mod payments;
+mod persons;
 mod shops;
 mod webhooks;
 
@@ -108,6 +110,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Log(_)
         | Command::Positions(_)
         | Command::Payments(_)
+        | Command::Persons(_)
         | Command::Shops(_)
         | Command::Webhooks(_)
         | Command::Streams(_) => "info,async_nats=warn",
@@ -142,6 +145,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Log(what) => admin::print_log(&settings, &what).await?,
         Command::Positions(what) => admin::print_positions(&settings, &what).await?,
         Command::Payments(what) => payments::run(&settings, &what).await?,
+        Command::Persons(what) => persons::run(&settings, &what).await?,
         Command::Shops(what) => shops::print_shops(&settings, &what).await?,
         Command::Webhooks(what) => webhooks::run(what).await?,
         Command::Streams(what) => admin::print_streams(&settings, what).await?,

@@ -80,6 +80,8 @@ impl Processes {
             .args(["--provider-latency", PROVIDER_LATENCY])
             .arg("--provider-dir")
             .arg(&settings.provider_dir)
+            .arg("--person-keys")
+            .args(&settings.person_keys)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -121,6 +123,7 @@ fn settings(server: &TestServer, db: &Db, folder: &TempDir) -> Settings {
             Location::Postgres(url) => url,
         },
         provider_dir: folder.path().join("provider"),
+        person_keys: Some(folder.path().join("person-keys").display().to_string()),
         ..Settings::from_environment().expect("the defaults parse")
     }
 }

@@ -23,12 +23,13 @@ use events::{
 use protocol::{id::ParseError, subject::Lane};
 use uuid::Uuid;
 
-use super::{find_order, location, pending, read};
+use super::{find_order, find_owner, location, pending, read};
 use crate::{
     api_key::Scope,
     body::JsonBytes,
     extract::RequestContext,
     problem::{Code, FieldError, Problem},
+    sealing::{Owner, Part},
     services::{Answer, AnswerError, Reply},
     state::AppState,
     trace::new_id,
@@ -52,9 +53,18 @@ pub(crate) async fn post(
         context.require(Scope::PricesAsSold, "the order says what it costs")?;
     }
     let mut command = context.command(None, Body::PlaceOrder(order.command()));
+    let plaintext = order.personal();
+    if let Some(plaintext) = &plaintext {
+        state.sealing.fingerprint(&mut command, plaintext).await?;
+    }
     let id = order_id(&command, context.is_keyed());
+    let personal = match &plaintext {
+        Some(plaintext) => Some(seal(&state, &context, id, &order, plaintext).await?),
+        None => None,
+    };
     if let Some(Body::PlaceOrder(order)) = &mut command.body {
         order.order_id = id.to_string();
+        order.personal = personal;
     }
     let command_id = command.id.clone();
 
@@ -74,6 +84,27 @@ pub(crate) async fn post(
             Ok(answer.mark(placing.respond(&answer, watch).await))
         }
     }
+}
+
+/// Seals what is personal in a new order. The request may be a repeated one: when its order was placed
+/// before and the person was erased since, what was erased does not come back by it.
+async fn seal(
+    state: &AppState,
+    context: &RequestContext,
+    id: OrderId,
+    order: &read::NewOrder,
+    plaintext: &[u8],
+) -> Result<proto::Sealed, Problem> {
+    let (sealing, shop) = (&state.sealing, &context.shop);
+    let customer_id = order.customer_id().cloned();
+    let mut owner = Owner { order_id: id, customer_id, placed_at: None };
+    if context.is_keyed()
+        && sealing.last_erasure(shop, &owner).await?.is_some()
+        && let Some(placed) = find_owner(state, context, id).await?
+    {
+        owner.placed_at = placed.placed_at;
+    }
+    sealing.seal(shop, &owner, Part::Personal, plaintext).await
 }
 
 /// The id of a new order. The same request under the same idempotency key gets the same id, even

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use events::{
-    http::{Charge, Discount, FulfilmentStatus, OrderLine, OrderStatus, OrderView, PaymentStatus},
+    http::{
+        Charge, Discount, FulfilmentStatus, Opened, OrderLine, OrderStatus, OrderView,
+        PaymentStatus, PersonalView,
+    },
     id::{CustomerId, LineId, OrderId, Quantity, Reference, Sku},
     money::{Currency, MAX_ORDER_TOTAL, Money, Tax, TaxBasis},
     proto::{self, order::place_order_answer},
@@ -11,6 +14,7 @@ use events::{
 };
 use protocol::{id::ParseError, time::Timestamp};
 
+use super::personal::{self, Personal};
 use crate::{
     fields::{
         self, Errors, Fields, Path, charge_amount, code, integer, list, object, tax_basis, text,
@@ -34,11 +38,12 @@ const ON_ACCOUNT: &str = "on_account";
 const DEFAULT_PAYMENT_METHOD: &str = "card";
 
 /// An order as a client requests it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NewOrder {
     reference: Option<Reference>,
     customer_id: Option<CustomerId>,
     country: String,
+    personal: Option<Personal>,
     currency: Currency,
     tax_basis: TaxBasis,
     lines: Vec<NewLine>,
@@ -65,7 +70,7 @@ impl NewOrder {
         capture == Capture::OnShipment || self.payment_method == ON_ACCOUNT
     }
 
-    /// The command that places it. The id of the order is left empty.
+    /// The command that places it. The id of the order is left empty, and so is what is personal.
     pub(crate) fn command(&self) -> proto::order::PlaceOrder {
         let money = |minor| Some(Money { minor, currency: self.currency }.into());
         let tax =
@@ -92,12 +97,14 @@ impl NewOrder {
             reference: self.reference.as_ref().map(Reference::to_string).unwrap_or_default(),
             customer_id: self.customer_id.as_ref().map(CustomerId::to_string).unwrap_or_default(),
             country: self.country.clone(),
+            billing_country: self.billing_country().to_owned(),
             currency: self.currency.to_string(),
             tax_basis: proto::TaxBasis::from(self.tax_basis).into(),
             lines: self.lines.iter().map(line).collect(),
             charges: self.charges.iter().map(charge).collect(),
             payment_method: self.payment_method.clone(),
             expected_total: self.expected_total,
+            personal: None,
         }
     }
 
@@ -106,6 +113,21 @@ impl NewOrder {
     pub(crate) fn has_prices(&self) -> bool {
         let is_priced = |line: &NewLine| line.unit_price.is_some() || !line.discounts.is_empty();
         self.lines.iter().any(is_priced) || self.charges.iter().any(|charge| charge.amount < 0)
+    }
+
+    /// What is personal in it, if something is.
+    pub(crate) fn personal(&self) -> Option<Vec<u8>> {
+        let plaintext = self.personal.as_ref()?.plaintext();
+        (!plaintext.is_empty()).then_some(plaintext)
+    }
+
+    /// Who orders; none for a guest.
+    pub(crate) fn customer_id(&self) -> Option<&CustomerId> {
+        self.customer_id.as_ref()
+    }
+
+    fn billing_country(&self) -> &str {
+        self.personal.as_ref().map_or("", Personal::billing_country)
     }
 
     /// The order just after it was placed: as it was requested, with what the order service decided.
@@ -147,6 +169,7 @@ impl NewOrder {
             fulfilment_status,
             customer_id: self.customer_id.clone(),
             country: self.country.clone(),
+            billing_country: self.billing_country().to_owned(),
             tax_basis: self.tax_basis,
             lines: lines.map(line).collect(),
             charges: self.charges.clone(),
@@ -155,10 +178,19 @@ impl NewOrder {
             payments: Vec::new(),
             hold: None,
             cancellation: None,
+            personal: self.personal_view(),
             placed_at,
             updated_at: placed_at,
             version: 1,
         }))
+    }
+}
+
+impl NewOrder {
+    fn personal_view(&self) -> Option<Opened<PersonalView>> {
+        self.personal()?;
+        let view = self.personal.as_ref()?.view(&self.country);
+        Some(Opened::Readable(view))
     }
 }
 
@@ -175,7 +207,7 @@ pub(crate) fn note_of(bytes: &[u8]) -> Result<String, Problem> {
         None
     } else {
         fields::body(bytes, |node, path, errors| {
-            object(node, path, errors, |fields| Some(fields.optional("note", text(note))))
+            object(node, path, errors, |fields| Some(fields.optional("note", personal::note)))
         })?
     };
     Ok(note.unwrap_or_default())
@@ -192,6 +224,7 @@ fn order(fields: &mut Fields<'_, '_>, basis: TaxBasis) -> Option<NewOrder> {
     let reference = fields.optional("reference", text(Reference::parse));
     let customer_id = fields.optional("customer_id", text(CustomerId::parse));
     let country = fields.optional("country", text(country));
+    let personal = fields.optional("personal", personal::personal);
     let currency = fields.required("currency", text(Currency::parse_current));
     let tax_basis = fields.optional("tax_basis", text(tax_basis));
     let lines = fields.optional("lines", list(MAX_LINES, line));
@@ -201,10 +234,14 @@ fn order(fields: &mut Fields<'_, '_>, basis: TaxBasis) -> Option<NewOrder> {
     if fields.is_empty("lines") && fields.is_empty("charges") {
         fields.wrong("lines", "an order must have a line or a charge");
     }
+    let country = country.unwrap_or_else(|| {
+        personal.as_ref().map_or_else(String::new, |it| it.shipping_country().to_owned())
+    });
     let order = NewOrder {
         reference,
         customer_id,
-        country: country.unwrap_or_default(),
+        country,
+        personal,
         currency: currency?,
         tax_basis: tax_basis.unwrap_or(basis),
         lines: lines.unwrap_or_default(),
@@ -226,6 +263,10 @@ impl NewOrder {
                 let detail = format!("two lines are {id}: a line without line_id has its number");
                 fields.wrong(&format!("lines[{index}].line_id"), detail);
             }
+        }
+        let shipping_country = self.personal.as_ref().map_or("", Personal::shipping_country);
+        if !shipping_country.is_empty() && shipping_country != self.country {
+            fields.wrong("country", "country must be that of the shipping address");
         }
         if self.lines.iter().map(|line| line.discounts.len()).sum::<usize>() > MAX_DISCOUNTS {
             fields.wrong("lines", format!("the lines must have at most {MAX_DISCOUNTS} discounts"));
@@ -302,10 +343,6 @@ fn payment_method(value: &str) -> Result<String, ParseError> {
     words("payment_method", "must be 1 to 128 characters without control characters", 128, value)
 }
 
-fn note(value: &str) -> Result<String, ParseError> {
-    words("note", "must be 1 to 500 characters without control characters", 500, value)
-}
-
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse;
@@ -351,6 +388,7 @@ mod tests {
                 reference: "536365".into(),
                 customer_id: "17850".into(),
                 country: "United Kingdom".into(),
+                billing_country: String::new(),
                 currency: "GBP".into(),
                 tax_basis: proto::TaxBasis::Included.into(),
                 lines: vec![line("85123A", 6, Some(255)), line("B", 1, None)],
@@ -364,6 +402,7 @@ mod tests {
                 }],
                 payment_method: "card".into(),
                 expected_total: None,
+                personal: None,
             }
         );
     }

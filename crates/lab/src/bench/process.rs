@@ -58,6 +58,8 @@ impl ServiceProcess {
             .args(["--listen", &settings.listen.to_string()])
             .arg("--provider-dir")
             .arg(&settings.provider_dir)
+            .arg("--person-keys")
+            .args(&settings.person_keys)
             .args(flags)
             .env("TRADEWIND_API_KEY", settings.exposed_api_key())
             .stdin(Stdio::null())

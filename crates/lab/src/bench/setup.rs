@@ -147,6 +147,7 @@ impl Installation {
             listen: free_address()?,
             api_key: Some(API_KEY.into()),
             provider_dir: folder.join("provider"),
+            person_keys: Some(folder.join("person-keys").display().to_string()),
             ..environment.settings.clone()
         };
         let services = ServiceProcess::start(&environment.program, &settings, flags).await?;

@@ -39,6 +39,8 @@ impl<'a> Instances<'a> {
             .args(["--database", &settings.database])
             .arg("--provider-dir")
             .arg(&settings.provider_dir)
+            .arg("--person-keys")
+            .args(&settings.person_keys)
             .arg("--identity-file")
             .arg(self.folder.join(format!("instance-{number}")))
             .stdin(Stdio::null())

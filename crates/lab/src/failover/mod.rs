@@ -153,6 +153,7 @@ fn settings_for(settings: &Settings, cluster: &Cluster, folder: &DataFolder) -> 
         database: folder.path().join("projections").display().to_string(),
         identity_file: None,
         provider_dir: folder.path().join("provider"),
+        person_keys: Some(folder.path().join("person-keys").display().to_string()),
         partitions: PARTITION + 1,
         replicas: REPLICAS,
         api_key: Some("failover".into()),

@@ -3,6 +3,7 @@
 use events::{
     id::Location,
     money::{Money, TaxBasis},
+    sealed::Sealed,
     shop::Capture,
 };
 use protocol::time::Timestamp;
@@ -25,11 +26,13 @@ pub(crate) enum Fact {
     /// A customer placed it.
     Placed {
         country: String,
+        billing_country: String,
         tax_basis: TaxBasis,
         lines: Lines,
         charges: Vec<Charge>,
         payment_method: String,
         reserve_by: Timestamp,
+        personal: Option<Sealed>,
     },
     /// Its stock is held until then, and a payment is to be made.
     PaymentDue {
@@ -66,7 +69,7 @@ pub(crate) enum Fact {
     /// It is not to be shipped for now.
     PutOnHold(Hold),
     /// It may be shipped again.
-    TakenOffHold { note: String },
+    TakenOffHold { note: Option<Sealed> },
     /// It is cancelled, with so many payments.
     Cancelled { cancellation: Cancellation, listed: ListedLines, payments: u32 },
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use events::{
     id::{OrderId, PaymentId},
+    sealed::Sealed,
     shop::Settings,
 };
 
@@ -62,12 +63,23 @@ impl Known<'_> {
         detail: &str,
         shortages: &[Shortage],
     ) -> Fact {
+        let (detail, shortages) = (detail.to_owned(), shortages.to_vec());
+        self.cancelled_as(Cancellation { reason, detail, shortages, note: None })
+    }
+
+    /// That it is cancelled as somebody requested.
+    pub(crate) fn cancelled_on_request(&self, note: Option<&Sealed>) -> Fact {
+        self.cancelled_as(Cancellation {
+            reason: CancelReason::Requested,
+            detail: String::new(),
+            shortages: Vec::new(),
+            note: note.cloned(),
+        })
+    }
+
+    fn cancelled_as(&self, cancellation: Cancellation) -> Fact {
         Fact::Cancelled {
-            cancellation: Cancellation {
-                reason,
-                detail: detail.to_owned(),
-                shortages: shortages.to_vec(),
-            },
+            cancellation,
             listed: ListedLines::of(self.content),
             payments: self.order.last_payment(),
         }

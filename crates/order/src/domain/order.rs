@@ -5,6 +5,7 @@ use std::{ops::Deref, sync::Arc};
 use events::{
     id::{LineId, Location, Quantity, Sku},
     money::{Tax, TaxBasis},
+    sealed::Sealed,
 };
 use protocol::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -207,6 +208,9 @@ pub struct Cancellation {
     /// The SKUs that there was too little of, when that was the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shortages: Vec<Shortage>,
+    /// What the caller said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Sealed>,
 }
 
 /// A SKU that an order wanted and did not get.

@@ -66,11 +66,13 @@ fn placed(
     };
     let fact = Fact::Placed {
         country: request.country.clone(),
+        billing_country: request.billing_country.clone(),
         tax_basis: request.tax_basis,
         lines,
         charges: request.charges.clone(),
         payment_method: request.payment_method.clone(),
         reserve_by: now + terms.policy.reservation_timeout,
+        personal: request.personal.clone(),
     };
     Ok((Event { order_id, summary, fact }, answer))
 }

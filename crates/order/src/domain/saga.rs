@@ -1,7 +1,7 @@
 //! How an order goes from one step to the next, until it is paid or cancelled.
 
 use engine::Decision;
-use events::{id::OrderId, money::Money, shop::Capture};
+use events::{id::OrderId, money::Money, sealed::Sealed, shop::Capture};
 use protocol::time::Timestamp;
 
 use super::{
@@ -82,7 +82,11 @@ pub(super) fn proceed(
 }
 
 /// Cancels an order of which nothing has shipped.
-pub(super) fn cancel(state: &Shop, order_id: OrderId, note: &str) -> Decision<Event, Answer> {
+pub(super) fn cancel(
+    state: &Shop,
+    order_id: OrderId,
+    note: Option<&Sealed>,
+) -> Decision<Event, Answer> {
     let Some(known) = state.order(&order_id) else {
         return Decision::answered(vec![], CancelAnswer::NotFound.into());
     };
@@ -90,7 +94,7 @@ pub(super) fn cancel(state: &Shop, order_id: OrderId, note: &str) -> Decision<Ev
     let (facts, answer) = match statuses.0 {
         OrderStatus::Cancelled => (vec![], CancelAnswer::Cancelled),
         OrderStatus::Placed | OrderStatus::Confirmed if known.is_unshipped() => {
-            (vec![known.cancelled(CancelReason::Requested, note, &[])], CancelAnswer::Cancelled)
+            (vec![known.cancelled_on_request(note)], CancelAnswer::Cancelled)
         }
         OrderStatus::Placed | OrderStatus::Confirmed | OrderStatus::Completed => {
             (vec![], CancelAnswer::TooLate { statuses })

@@ -3,6 +3,7 @@
 use engine::Decision;
 use events::{
     id::{Location, OrderId, Sku},
+    sealed::Sealed,
     shop::ShortRule,
 };
 
@@ -51,11 +52,15 @@ pub(super) fn hold(
 }
 
 /// Takes an order off hold.
-pub(super) fn release(state: &Shop, order_id: OrderId, note: &str) -> Decision<Event, Answer> {
+pub(super) fn release(
+    state: &Shop,
+    order_id: OrderId,
+    note: Option<&Sealed>,
+) -> Decision<Event, Answer> {
     let Some(known) = state.order(&order_id) else {
         return Decision::answered(vec![], ReleaseAnswer::NotFound.into());
     };
-    let fact = known.order.hold.as_ref().map(|_| Fact::TakenOffHold { note: note.to_owned() });
+    let fact = known.order.hold.as_ref().map(|_| Fact::TakenOffHold { note: note.cloned() });
     Decision::answered(known.events(fact.into_iter().collect()), ReleaseAnswer::Released.into())
 }
 

@@ -8,6 +8,8 @@ use engine::{Cause, Context, Decision, Recorded, Rules};
 use events::{
     id::{LineId, Location, OrderId, Quantity, Reference, Sku},
     money::{Currency, Money, TaxBasis},
+    proto,
+    sealed::Sealed,
     shop::{Capture, Settings, ShortRule},
 };
 use protocol::{
@@ -164,13 +166,21 @@ pub(crate) fn request(order_id: OrderId) -> Request {
         reference: None,
         customer_id: None,
         country: "France".into(),
+        billing_country: String::new(),
         currency: Currency::parse("GBP").unwrap(),
         tax_basis: TaxBasis::Included,
         lines: vec![line("A", 2, None), line("B", 2, None)],
         charges: vec![],
         payment_method: "card".into(),
         expected_total: None,
+        personal: None,
     }
+}
+
+/// Something that is sealed.
+pub(crate) fn sealed(name: &str) -> Sealed {
+    let sealed = proto::Sealed { key_id: "a-key".into(), ciphertext: name.into() };
+    Sealed::parse(Some(sealed)).expect("is good").expect("is there")
 }
 
 pub(crate) fn lines() -> Lines {
@@ -208,11 +218,13 @@ impl History {
     ) -> Self {
         let fact = Fact::Placed {
             country: "France".into(),
+            billing_country: String::new(),
             tax_basis: TaxBasis::Included,
             lines: lines(),
             charges: vec![],
             payment_method: payment_method.into(),
             reserve_by: RESERVE_BY,
+            personal: None,
         };
         let statuses =
             Statuses(OrderStatus::Placed, PaymentStatus::Pending, FulfilmentStatus::Unfulfilled);
@@ -292,11 +304,31 @@ impl History {
                 reason,
                 detail: detail.into(),
                 shortages: shortages.to_vec(),
+                note: None,
             },
             listed: listed(),
             payments,
         };
         self.order(fact, OrderStatus::Cancelled)
+    }
+
+    /// It is cancelled on request.
+    pub(crate) fn cancelled_with(self, note: Option<Sealed>) -> Self {
+        let mut history = self.cancelled(CancelReason::Requested, "", &[]);
+        if let Some(Event { fact: Fact::Cancelled { cancellation, .. }, .. }) =
+            history.events.last_mut()
+        {
+            cancellation.note = note;
+        }
+        history
+    }
+
+    /// It was placed with personal data.
+    pub(crate) fn with_personal(mut self, sealed: Sealed) -> Self {
+        if let Fact::Placed { personal, .. } = &mut self.events[0].fact {
+            *personal = Some(sealed);
+        }
+        self
     }
 
     pub(crate) fn on_hold(self) -> Self {
@@ -331,8 +363,8 @@ pub(crate) fn signal(order_id: OrderId, signal: Signal) -> Input {
     Input::Signal { order_id, signal }
 }
 
-fn cancel(order_id: OrderId, note: &str) -> Input {
-    Input::Cancel { order_id, note: note.into() }
+fn cancel(order_id: OrderId, note: Option<Sealed>) -> Input {
+    Input::Cancel { order_id, note }
 }
 
 /// The answers that bring an order to paid.

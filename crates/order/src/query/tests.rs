@@ -19,7 +19,7 @@ use crate::{
     Orders, Policy,
     domain::{
         CancelReason, Event,
-        tests::{ANN, BOB, CID, History, recorded, shortage},
+        tests::{ANN, BOB, CID, History, recorded, sealed, shortage},
     },
     store::{self, ReferencedOrder, TABLES},
 };
@@ -88,10 +88,13 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
             reason: order::CancelReason::OutOfStock.into(),
             detail: String::new(),
             shortages: vec![order::Shortage { sku: "A".into(), requested: 2, available: 1 }],
+            note: None,
         }),
         placed_at: Some(time(1)),
         updated_at: Some(time(4)),
         version: 4,
+        billing_country: String::new(),
+        personal: None,
     };
     let of = |id: OrderId| GetOrder { order_id: id.to_string() };
     let referenced = |reference: &str| GetOrderByReference { reference: reference.to_owned() };
@@ -99,6 +102,29 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
     assert_eq!(database.ask(referenced("PO \"1\" ü")).await, Some(expected));
     assert_eq!(database.ask(of(BOB)).await, None);
     assert_eq!(database.ask(referenced("PO 2")).await, None);
+}
+
+#[tokio::test]
+async fn personal_data_is_in_an_order_and_in_no_list() {
+    let database = Database::open().await;
+    let (personal, note) = (sealed("personal"), sealed("note"));
+    let history = History::placed_as(ANN, 7, Some("PO 1")).with_personal(personal.clone());
+    database.fold(&history.cancelled_with(Some(note.clone())).events).await;
+    database
+        .fold(&History::placed_as(BOB, 8, None).with_personal(personal.clone()).on_hold().events)
+        .await;
+
+    let found = database.ask(GetOrder { order_id: ANN.to_string() }).await.expect("is there");
+    assert_eq!(found.personal, Some(personal.into()));
+    assert_eq!(found.cancellation.expect("it is cancelled").note, Some(note.into()));
+    let reference = "PO 1".to_owned();
+    let listed = database.ask(GetOrderByReference { reference }).await.expect("is there");
+    assert_eq!(listed.personal, None);
+    assert_eq!(listed.cancellation.expect("it is cancelled").note, None);
+    let on_hold = database.ask(ListOnHold { after: String::new(), limit: 10 }).await;
+    let orders = on_hold.expect("is a list").orders;
+    assert_eq!(orders.len(), 1);
+    assert_eq!(orders[0].personal, None);
 }
 
 #[tokio::test]

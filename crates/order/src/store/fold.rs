@@ -5,8 +5,8 @@ use events::shop::Capture;
 use protocol::time::Timestamp;
 
 use super::{
-    NumberKey, Order, OrderCancellation, OrderContent, OrderNumber, OrderPayment, OrderShipped,
-    ReferencedOrder, Shop,
+    NumberKey, Order, OrderCancellation, OrderContent, OrderNumber, OrderPayment, OrderPersonal,
+    OrderShipped, ReferencedOrder, Shop,
 };
 use crate::domain::{Awaits, Event, Fact, FulfilmentStatus, PaymentStatus, ShippedLine, Summary};
 
@@ -35,7 +35,16 @@ impl Shop {
 
     fn fold_placed(&mut self, recorded: &Recorded<Event>) {
         let Event { order_id, summary, fact } = &recorded.event;
-        let Fact::Placed { country, tax_basis, lines, charges, payment_method, reserve_by } = fact
+        let Fact::Placed {
+            country,
+            billing_country,
+            tax_basis,
+            lines,
+            charges,
+            payment_method,
+            reserve_by,
+            personal,
+        } = fact
         else {
             return;
         };
@@ -63,12 +72,17 @@ impl Shop {
             reference: reference.clone(),
             customer_id: customer_id.clone(),
             country: country.clone(),
+            billing_country: billing_country.clone(),
+            has_personal: personal.is_some(),
             tax_basis: *tax_basis,
             lines: lines.clone(),
             charges: charges.clone(),
         };
         self.orders.put(*order_id, order);
         self.contents.put(*order_id, content);
+        if let Some(personal) = personal {
+            self.personal.put(*order_id, OrderPersonal(personal.clone()));
+        }
         self.numbers.put(NumberKey, OrderNumber(*number));
         if let Some(reference) = reference {
             self.references.put(reference.clone(), ReferencedOrder(*order_id));

@@ -15,7 +15,7 @@ use crate::{
         CancelReason, Event, Request, Shipment,
         tests::{
             ALLOCATE_BY, ANN, BOB, DUE_BY, HELD_UNTIL, History, NOW, RESERVE_BY, every_signal,
-            line, orders, recorded, request, settings, sku,
+            line, orders, recorded, request, sealed, settings, sku,
         },
     },
 };
@@ -174,7 +174,7 @@ fn random_history(seed: u64) -> Vec<&'static str> {
 fn random_input(random: &mut Random) -> Input {
     let third = OrderId(uuid::Uuid::from_u128(3));
     let order_id = random.one_of(&[ANN, BOB, third, OrderId(uuid::Uuid::from_u128(4))]);
-    let note = "a \"note\"".to_owned();
+    let note = random.one_of(&[None, Some(sealed("note"))]);
     match random.below(24) {
         0..4 => Input::Place(random_request(random, order_id)),
         4 => Input::Cancel { order_id, note },
@@ -221,6 +221,8 @@ fn random_request(random: &mut Random, order_id: OrderId) -> Request {
         reference: (!reference.is_empty()).then(|| Reference::parse(reference).unwrap()),
         lines: vec![line(random.one_of(&["A", "B", "C"]), 2, price)],
         payment_method: method.into(),
+        billing_country: random.one_of(&["", "B"]).to_owned(),
+        personal: random.one_of(&[None, Some(sealed("personal"))]),
         ..request(order_id)
     }
 }

@@ -6,6 +6,7 @@ use events::{
     money::{Currency, MAX_UNIT_PRICE, TaxBasis},
     names,
     proto::{self, command::Body as Command, order},
+    sealed::Sealed,
 };
 use prost::Message;
 use protocol::id::ParseError;
@@ -17,7 +18,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Input, WireError> {
     match proto::Command::decode(payload)?.body.ok_or(WireError::Missing("body"))? {
         Command::PlaceOrder(order) => Ok(Input::Place(request(order)?)),
         Command::CancelOrder(order) => {
-            let (order_id, note) = (OrderId::parse(&order.order_id)?, text(&order.note));
+            let (order_id, note) = (OrderId::parse(&order.order_id)?, Sealed::parse(order.note)?);
             Ok(Input::Cancel { order_id, note })
         }
         Command::StartPayment(payment) => Ok(Input::StartPayment {
@@ -25,7 +26,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Input, WireError> {
             payment_method: text(&payment.payment_method),
         }),
         Command::ReleaseOrder(order) => {
-            let (order_id, note) = (OrderId::parse(&order.order_id)?, text(&order.note));
+            let (order_id, note) = (OrderId::parse(&order.order_id)?, Sealed::parse(order.note)?);
             Ok(Input::Release { order_id, note })
         }
         other => Err(WireError::Unexpected(names::command_name(&other).1)),
@@ -40,12 +41,14 @@ fn request(order: order::PlaceOrder) -> Result<Request, WireError> {
         reference: parsed(&order.reference, Reference::parse)?,
         customer_id: parsed(&order.customer_id, CustomerId::parse)?,
         country: text(&order.country),
+        billing_country: text(&order.billing_country),
         currency: Currency::parse(&order.currency)?,
         tax_basis: TaxBasis::parse(order.tax_basis)?,
         lines: lines.map(|(index, line)| requested_line(index, line)).collect::<Result<_, _>>()?,
         charges: order.charges.into_iter().map(charge).collect::<Result<_, _>>()?,
         payment_method: text(&order.payment_method),
         expected_total: order.expected_total,
+        personal: Sealed::parse(order.personal)?,
     })
 }
 

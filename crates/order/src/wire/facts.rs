@@ -8,6 +8,7 @@ use events::{
         self,
         order::{self, order_event::Kind},
     },
+    sealed::Sealed,
     shop::Capture,
 };
 use protocol::{id::ParseError, time::Timestamp};
@@ -38,16 +39,7 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
     let id = |number: u32| PaymentId { order_id: *order_id, number }.to_string();
     let id_if_any = |number: Option<u32>| number.map(id).unwrap_or_default();
     match fact {
-        Fact::Placed { country, tax_basis, lines, charges, payment_method, reserve_by } => {
-            let terms = Terms { currency, basis: *tax_basis };
-            Kind::Placed(order::Placed {
-                country: country.clone(),
-                lines: lines_to_wire(lines, terms),
-                charges: charges_to_wire(charges, terms),
-                payment_method: payment_method.clone(),
-                reserve_by: Some((*reserve_by).into()),
-            })
-        }
+        Fact::Placed { .. } => Kind::Placed(encode_placed(currency, fact)),
         Fact::PaymentDue { payment, amount, payment_method, due_by, held_until, capture } => {
             Kind::PaymentDue(order::PaymentDue {
                 payment_id: id(*payment),
@@ -104,7 +96,7 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
         }
         Fact::PutOnHold(hold) => Kind::PutOnHold(hold_to_wire(hold)),
         Fact::TakenOffHold { note } => {
-            Kind::TakenOffHold(order::TakenOffHold { note: note.clone() })
+            Kind::TakenOffHold(order::TakenOffHold { note: note.clone().map(Into::into) })
         }
         Fact::Cancelled { cancellation, listed, payments } => Kind::Cancelled(order::Cancelled {
             reason: reason_to_wire(cancellation.reason).into(),
@@ -114,7 +106,34 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
             line_count: listed.count,
             placed_position: listed.placed_position,
             payment_ids: (1..=*payments).map(id).collect(),
+            note: cancellation.note.clone().map(Into::into),
         }),
+    }
+}
+
+fn encode_placed(currency: Currency, fact: &Fact) -> order::Placed {
+    let Fact::Placed {
+        country,
+        billing_country,
+        tax_basis,
+        lines,
+        charges,
+        payment_method,
+        reserve_by,
+        personal,
+    } = fact
+    else {
+        return order::Placed::default();
+    };
+    let terms = Terms { currency, basis: *tax_basis };
+    order::Placed {
+        country: country.clone(),
+        billing_country: billing_country.clone(),
+        lines: lines_to_wire(lines, terms),
+        charges: charges_to_wire(charges, terms),
+        payment_method: payment_method.clone(),
+        reserve_by: Some((*reserve_by).into()),
+        personal: personal.clone().map(Into::into),
     }
 }
 
@@ -176,12 +195,13 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
             sku: Sku::parse(&hold.sku)?,
             location: Location::parse(&hold.location)?,
         }),
-        Kind::TakenOffHold(taken) => Fact::TakenOffHold { note: taken.note },
+        Kind::TakenOffHold(taken) => Fact::TakenOffHold { note: Sealed::parse(taken.note)? },
         Kind::Cancelled(cancelled) => Fact::Cancelled {
             cancellation: Cancellation {
                 reason: reason(cancelled.reason)?,
                 detail: cancelled.detail,
                 shortages: shortages(&cancelled.shortages)?,
+                note: Sealed::parse(cancelled.note)?,
             },
             listed: listed(cancelled.lines, cancelled.line_count, cancelled.placed_position)?,
             payments: cancelled.payment_ids.len() as u32,
@@ -194,12 +214,14 @@ fn decode_placed(placed: order::Placed) -> Result<Fact, WireError> {
     let prices = prices.chain(placed.charges.iter().map(|it| it.price.as_ref()));
     Ok(Fact::Placed {
         country: placed.country,
+        billing_country: placed.billing_country,
         // All prices of an order are on one basis.
         tax_basis: basis_of(prices)?,
         lines: lines(placed.lines)?,
         charges: placed.charges.into_iter().map(charge).collect::<Result<_, _>>()?,
         payment_method: placed.payment_method,
         reserve_by: Timestamp::parse(placed.reserve_by.as_ref())?,
+        personal: Sealed::parse(placed.personal)?,
     })
 }
 

@@ -46,10 +46,9 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
 }
 
 fn encode_order(found: FoundOrder) -> order::Order {
-    let FoundOrder { id, order, content, shipped, cancellation } = found;
+    let FoundOrder { id, order, content, shipped, cancellation, personal } = found;
     let Order { statuses, revision, total, payments, hold, placed_at, updated_at, .. } = order;
-    let OrderContent { number, reference, customer_id, country, tax_basis, lines, charges, .. } =
-        content;
+    let OrderContent { number, reference, customer_id, tax_basis, lines, charges, .. } = content;
     let terms = Terms { currency: total.currency, basis: tax_basis };
     let payment_id = |number| PaymentId { order_id: id, number }.to_string();
     let payments = (1..).zip(&payments);
@@ -57,7 +56,8 @@ fn encode_order(found: FoundOrder) -> order::Order {
     order::Order {
         order_id: id.to_string(),
         summary: Some(facts::summary_to_wire(&summary)),
-        country,
+        country: content.country,
+        billing_country: content.billing_country,
         tax_basis: TaxBasis::from(tax_basis).into(),
         lines: facts::lines_to_wire(&lines, terms),
         shipped,
@@ -68,6 +68,7 @@ fn encode_order(found: FoundOrder) -> order::Order {
         placed_at: Some(placed_at.into()),
         updated_at: Some(updated_at.into()),
         version: revision.version,
+        personal: personal.map(Into::into),
     }
 }
 
@@ -90,6 +91,7 @@ fn encode_cancellation(cancellation: &Cancellation) -> order::Cancellation {
         reason: reason_to_wire(cancellation.reason).into(),
         detail: cancellation.detail.clone(),
         shortages: cancellation.shortages.iter().map(facts::shortage_to_wire).collect(),
+        note: cancellation.note.clone().map(Into::into),
     }
 }
 

@@ -16,7 +16,7 @@ use super::*;
 use crate::domain::{
     Action, CancelAnswer, Cancellation, Charge, Discount, Fact, Failure, Hold, LineProblem,
     LineProblemCode, Lines, ListedLines, OrderLine, PlaceAnswer, ReleaseAnswer, ShippedLine,
-    Signal, StartPaymentAnswer, Statuses, Summary,
+    Signal, StartPaymentAnswer, Statuses, Summary, tests::sealed,
 };
 
 const ID: &str = "018f0000-0000-7000-8000-000000000001";
@@ -70,6 +70,7 @@ fn facts() -> Vec<Fact> {
             reason,
             detail: "why".into(),
             shortages: vec![Shortage { sku: Sku::parse("A").unwrap(), requested: 2, available: 1 }],
+            note: Some(sealed("note")),
         },
         listed: listed.clone(),
         payments: 2,
@@ -84,6 +85,7 @@ fn facts() -> Vec<Fact> {
     let mut facts = vec![
         Fact::Placed {
             country: "France".into(),
+            billing_country: "Belgium".into(),
             tax_basis: basis,
             lines: lines(),
             charges: vec![Charge {
@@ -93,6 +95,7 @@ fn facts() -> Vec<Fact> {
             }],
             payment_method: method.clone(),
             reserve_by: at,
+            personal: Some(sealed("personal")),
         },
         Fact::PaymentDue {
             payment: 2,
@@ -126,7 +129,8 @@ fn facts() -> Vec<Fact> {
             refunded: gbp(2),
         },
         Fact::PutOnHold(Hold { sku: Sku::parse("A").unwrap(), location: Location::main() }),
-        Fact::TakenOffHold { note: "found".into() },
+        Fact::TakenOffHold { note: Some(sealed("found")) },
+        Fact::TakenOffHold { note: None },
     ];
     facts.extend(CancelReason::ALL.map(cancelled));
     facts

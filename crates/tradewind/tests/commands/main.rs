@@ -4,6 +4,7 @@ mod bench;
 mod drain;
 mod operator;
 mod payments;
+mod persons;
 mod rig;
 mod routes;
 mod settings;

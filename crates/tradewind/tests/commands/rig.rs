@@ -1,7 +1,9 @@
 //! An installation for one test, and the program run in it.
 
 use std::{
+    fs,
     net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -32,6 +34,8 @@ pub(crate) struct Installation {
     pub(crate) db: Db,
     pub(crate) listen: SocketAddr,
     pub(crate) folder: TempDir,
+    /// Where the keys of persons are, when it is not in a folder.
+    keys: Option<Db>,
 }
 
 /// What a command printed.
@@ -47,10 +51,24 @@ pub(crate) struct Serving(Child);
 
 impl Installation {
     pub(crate) async fn new() -> Self {
+        Self::on(Db::sqlite(), None).await
+    }
+
+    /// On Postgres, with the keys of persons in a database of their own. `None` where there is none.
+    pub(crate) async fn on_postgres() -> Option<Self> {
+        let (db, keys) = (Db::postgres().await?, Db::postgres().await?);
+        let installation = Self::on(db, Some(keys)).await;
+        let master = "first:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+        fs::write(installation.master_key_file(), master).expect("it is written");
+        Some(installation)
+    }
+
+    async fn on(db: Db, keys: Option<Db>) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         Self {
             server: TestServer::start().await,
-            db: Db::sqlite(),
+            db,
+            keys,
             listen: free.local_addr().expect("it has an address"),
             folder: TempDir::new().expect("a temporary folder"),
         }
@@ -58,7 +76,6 @@ impl Installation {
 
     /// The program with these arguments, and the settings of this installation.
     fn command(&self, arguments: &[&str]) -> Command {
-        let Location::Folder(database) = self.db.location() else { panic!("it is a folder") };
         let mut command = bare(arguments);
         command
             .args(["--nats-url", &self.server.url()])
@@ -66,10 +83,32 @@ impl Installation {
             .args(["--listen", &self.listen.to_string()])
             .args(["--api-key", KEY])
             .arg("--database")
-            .arg(database)
+            .arg(location(&self.db))
             .arg("--provider-dir")
             .arg(self.folder.path().join("provider"));
+        match &self.keys {
+            None => command.arg("--person-keys").arg(self.folder.path().join("person-keys")),
+            Some(keys) => command
+                .args(["--person-keys", &location(keys)])
+                .arg("--master-key-file")
+                .arg(self.master_key_file()),
+        };
         command
+    }
+
+    /// The file of master keys, when the keys of persons are on Postgres.
+    pub(crate) fn master_key_file(&self) -> PathBuf {
+        self.folder.path().join("master-keys")
+    }
+
+    /// All that is stored anywhere: in streams, databases and files, and with the keys of persons.
+    pub(crate) async fn dump(&self) -> Vec<Vec<u8>> {
+        let folder = testkit::files(self.folder.path());
+        let mut all = vec![self.server.dump().await, self.db.dump().await, folder];
+        if let Some(keys) = &self.keys {
+            all.push(keys.dump().await);
+        }
+        all
     }
 
     /// Runs a command to its end.
@@ -84,15 +123,29 @@ impl Installation {
         Serving(command.spawn().expect("the process starts"))
     }
 
+    /// Starts a process that logs all there is to a file, and waits until it takes requests.
+    pub(crate) async fn serve_traced(&self, arguments: &[&str], log: &Path) -> Serving {
+        let mut command = self.command(arguments);
+        let log = fs::OpenOptions::new().create(true).append(true).open(log);
+        command.args(["--log", "trace"]).stderr(log.expect("it is opened")).kill_on_drop(true);
+        let serving = Serving(command.spawn().expect("the process starts"));
+        self.ready().await;
+        serving
+    }
+
     /// Starts a process with a gateway, and waits until it takes requests.
     pub(crate) async fn serve(&self, arguments: &[&str]) -> Serving {
         let serving = self.start(arguments);
+        self.ready().await;
+        serving
+    }
+
+    async fn ready(&self) {
         let url = format!("http://{}/readyz", self.listen);
         eventually("the gateway is ready", async || {
             reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
-        serving
     }
 
     pub(crate) fn api(&self) -> Client {
@@ -138,6 +191,13 @@ impl Serving {
     pub(crate) async fn stop(mut self) {
         self.terminate().await;
         assert_eq!(self.ends().await.code(), Some(0));
+    }
+}
+
+fn location(db: &Db) -> String {
+    match db.location() {
+        Location::Folder(folder) => folder.display().to_string(),
+        Location::Postgres(url) => url,
     }
 }
 

@@ -188,8 +188,8 @@ fn money_that_cannot_be_captured_cancels() {
 fn an_order_of_which_nothing_has_shipped_is_cancelled_on_request() {
     let declined = History::placed(ANN).payment_due().declined(1);
     for given in steps().into_iter().chain([declined]) {
-        let note = "changed my mind";
-        let after = given.clone().cancelled(CancelReason::Requested, note, &[]);
+        let note = Some(sealed("changed my mind"));
+        let after = given.clone().cancelled_with(note.clone());
         check(
             &given.events,
             &cancel(ANN, note),
@@ -201,8 +201,12 @@ fn an_order_of_which_nothing_has_shipped_is_cancelled_on_request() {
 #[test]
 fn cancelling_what_is_cancelled_or_unknown_changes_nothing() {
     let given = History::placed(ANN).cancelled(CancelReason::OutOfStock, "", &[]);
-    check(&given.events, &cancel(ANN, "me too"), &answered(&[], CancelAnswer::Cancelled));
-    check(&given.events, &cancel(BOB, ""), &answered(&[], CancelAnswer::NotFound));
+    check(
+        &given.events,
+        &cancel(ANN, Some(sealed("me too"))),
+        &answered(&[], CancelAnswer::Cancelled),
+    );
+    check(&given.events, &cancel(BOB, None), &answered(&[], CancelAnswer::NotFound));
 }
 
 #[test]
@@ -263,7 +267,7 @@ fn check_every_continuation(history: &[Event], ends: &mut Vec<Statuses>) {
         ends.push(order.statuses);
     }
 
-    let mut inputs = vec![Input::Place(request(ANN)), cancel(ANN, ""), pay(ANN, "other")];
+    let mut inputs = vec![Input::Place(request(ANN)), cancel(ANN, None), pay(ANN, "other")];
     let deadline = order.deadline.unwrap_or(RESERVE_BY);
     inputs.extend(every_signal(deadline).into_iter().map(|signal| super::signal(ANN, signal)));
     for input in inputs {

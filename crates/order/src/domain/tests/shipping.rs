@@ -72,10 +72,10 @@ fn a_paid_order_is_completed_when_all_of_it_has_shipped() {
 fn what_has_shipped_is_not_cancelled_any_more() {
     let given = History::paid_order().shipped(&[("A", 1)], FulfilmentStatus::Partial);
     let statuses = given.summary.statuses;
-    check(&given.events, &cancel(ANN, ""), &answered(&[], CancelAnswer::TooLate { statuses }));
+    check(&given.events, &cancel(ANN, None), &answered(&[], CancelAnswer::TooLate { statuses }));
     let given = given.shipped(&[("A", 1), ("B", 2)], FulfilmentStatus::Fulfilled).completed();
     let statuses = given.summary.statuses;
-    check(&given.events, &cancel(ANN, ""), &answered(&[], CancelAnswer::TooLate { statuses }));
+    check(&given.events, &cancel(ANN, None), &answered(&[], CancelAnswer::TooLate { statuses }));
 }
 
 #[test]
@@ -166,10 +166,10 @@ fn the_shop_may_cancel_what_cannot_be_served_or_do_nothing() {
 
 #[test]
 fn the_merchant_takes_an_order_off_hold() {
-    let release = |order_id| Input::Release { order_id, note: "found".into() };
+    let release = |order_id| Input::Release { order_id, note: Some(sealed("found")) };
     let given = History::paid_order().on_hold();
     let statuses = given.summary.statuses;
-    let after = given.clone().then(Fact::TakenOffHold { note: "found".into() }, statuses);
+    let after = given.clone().then(Fact::TakenOffHold { note: Some(sealed("found")) }, statuses);
     check(&given.events, &release(ANN), &answered(&[after.last()], ReleaseAnswer::Released));
     check(&after.events, &release(ANN), &answered(&[], ReleaseAnswer::Released));
     check(&after.events, &release(BOB), &answered(&[], ReleaseAnswer::NotFound));
