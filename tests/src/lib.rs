@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use client::{Client, Response};
-use engine::{Clock, Engine, Location, Outcome};
+use engine::{Clock, Engine, Outcome};
 use events::{proto, shop};
 use node::{
     serve::{self, Component, MetricsSource},
@@ -64,12 +64,8 @@ pub fn settings(server: &TestServer, db: &Db, folder: &TempDir) -> Settings {
 
 /// The settings of a process with private databases, but for its nats-servers.
 pub fn settings_on(db: &Db, folder: &TempDir) -> Settings {
-    let database = match db.location() {
-        Location::Folder(folder) => folder.display().to_string(),
-        Location::Postgres(url) => url,
-    };
     Settings {
-        database,
+        database: db.setting(),
         provider_dir: folder.path().join("provider"),
         person_keys: Some(folder.path().join("person-keys").display().to_string()),
         listen: ([127, 0, 0, 1], 0).into(),

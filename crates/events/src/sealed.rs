@@ -72,14 +72,18 @@ mod base64 {
 mod tests {
     use super::*;
 
-    fn wire(key_id: &str, length: usize) -> Option<proto::Sealed> {
-        Some(proto::Sealed { key_id: key_id.into(), ciphertext: vec![7; length] })
+    fn wire(key_id: &str, length: usize) -> proto::Sealed {
+        proto::Sealed { key_id: key_id.into(), ciphertext: vec![7; length] }
+    }
+
+    fn parse(key_id: &str, length: usize) -> Result<Option<Sealed>, ParseError> {
+        Sealed::parse(Some(wire(key_id, length)))
     }
 
     #[test]
     fn what_is_sealed_is_the_same_in_messages_and_rows() {
-        let sealed = Sealed::parse(wire("018f-a", 3)).expect("is good").expect("is there");
-        assert_eq!(proto::Sealed::from(sealed.clone()), wire("018f-a", 3).expect("is there"));
+        let sealed = parse("018f-a", 3).expect("is good").expect("is there");
+        assert_eq!(proto::Sealed::from(sealed.clone()), wire("018f-a", 3));
         let document = serde_json::to_string(&sealed).expect("is JSON");
         assert_eq!(document, r#"{"key_id":"018f-a","ciphertext":"BwcH"}"#);
         assert_eq!(serde_json::from_str::<Sealed>(&document).expect("reads back"), sealed);
@@ -88,10 +92,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sealed_data_is_refused() {
-        assert!(Sealed::parse(wire("", 3)).is_err());
-        assert!(Sealed::parse(wire("a\0", 3)).is_err());
-        assert!(Sealed::parse(wire(&"a".repeat(65), 3)).is_err());
-        assert!(Sealed::parse(wire("a", MAX_CIPHERTEXT_BYTES)).is_ok());
-        assert!(Sealed::parse(wire("a", MAX_CIPHERTEXT_BYTES + 1)).is_err());
+        assert!(parse("", 3).is_err());
+        assert!(parse("a\0", 3).is_err());
+        assert!(parse(&"a".repeat(65), 3).is_err());
+        assert!(parse("a", MAX_CIPHERTEXT_BYTES).is_ok());
+        assert!(parse("a", MAX_CIPHERTEXT_BYTES + 1).is_err());
     }
 }

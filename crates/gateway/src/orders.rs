@@ -239,7 +239,9 @@ async fn find_owner(
     context: &RequestContext,
     id: OrderId,
 ) -> Result<Option<Owner>, Problem> {
-    let Some(order) = find_order(state, context, id).await? else { return Ok(None) };
+    let question = GetOrder { order_id: id.to_string() };
+    let Some(order) = state.services.query(context, question).await? else { return Ok(None) };
+    let order = view::order(order)?;
     let placed_at = Some(order.placed_at);
     Ok(Some(Owner { order_id: id, customer_id: order.customer_id, placed_at }))
 }

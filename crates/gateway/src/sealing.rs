@@ -65,7 +65,7 @@ impl Sealing {
         command: &mut proto::Command,
         plaintext: &[u8],
     ) -> Result<(), Problem> {
-        let parts = [&command.shop, &command.id, &command.fingerprint].map(|it| it.as_bytes());
+        let parts = [&command.shop, &command.id, &command.fingerprint].map(String::as_bytes);
         let parts = [parts[0], parts[1], parts[2], plaintext];
         let fingerprint = self.keys()?.fingerprint(&parts).await;
         command.fingerprint = hex(&fingerprint.map_err(|error| problem(&error))?);

@@ -17,9 +17,7 @@ use crate::{
     Orders,
     domain::{Awaits, CancelReason, Cancellation, FulfilmentStatus, Statuses},
     metrics,
-    store::{
-        Order, OrderCancellation, OrderContent, OrderPersonal, OrderShipped, ReferencedOrder,
-    },
+    store::{Order, OrderCancellation, OrderContent, OrderPersonal, OrderShipped, ReferencedOrder},
 };
 
 /// What the order service can be asked.

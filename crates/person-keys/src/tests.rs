@@ -25,11 +25,7 @@ fn masters(lines: &[&str]) -> MasterKeys {
 }
 
 fn open(db: &Db, lines: &[&str]) -> PersonKeys {
-    let location = match db.location() {
-        engine::Location::Folder(folder) => folder.display().to_string(),
-        engine::Location::Postgres(url) => url,
-    };
-    PersonKeys::new(&location, masters(lines))
+    PersonKeys::new(&db.setting(), masters(lines))
 }
 
 fn ann() -> Person {
@@ -256,8 +252,8 @@ fn a_file_of_master_keys_is_made_once_and_read_by_its_owner_alone() {
     assert_eq!(read.current().newest(), made.current().newest());
     let files: Vec<_> = fs::read_dir(&folder).expect("it is there").collect();
     assert_eq!(files.len(), 1, "nothing else is left");
-    let mode = fs::metadata(folder.join("master-keys")).expect("it is there").permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let file = fs::metadata(folder.join("master-keys")).expect("it is there");
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
     assert!(!format!("{made:?}").contains('='), "{made:?}");
 }
 

@@ -48,6 +48,14 @@ impl Db {
         }
     }
 
+    /// The same as the settings of a process have it: a folder, or `postgres://…`.
+    pub fn setting(&self) -> String {
+        match self.location() {
+            Location::Folder(folder) => folder.display().to_string(),
+            Location::Postgres(url) => url,
+        }
+    }
+
     /// Where an engine on another machine finds its projections: in the same Postgres, or in a
     /// folder of its own.
     pub fn location_elsewhere(&self) -> Location {

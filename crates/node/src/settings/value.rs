@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// How much is logged.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Whose logs there are: ours, and those of the libraries that have some.
-const TARGETS: [&str; 23] = [
+const TARGETS: [&str; 24] = [
     "tradewind",
     "engine",
     "gateway",
@@ -28,6 +28,7 @@ const TARGETS: [&str; 23] = [
     "opentelemetry",
     "opentelemetry-otlp",
     "opentelemetry_sdk",
+    "person_keys",
     "reqwest",
     "sqlx",
     "telemetry",

@@ -242,6 +242,7 @@ impl Database {
         for id in events.iter().map(|event| event.order_id).collect::<BTreeSet<_>>() {
             self.put(&id, state.orders.get(&id)).await;
             self.put(&id, state.cancellations.get(&id)).await;
+            self.put(&id, state.personal.get(&id)).await;
             let content = state.contents.get(&id);
             self.put(&id, content).await;
             if let Some(reference) = content.and_then(|content| content.reference.as_ref()) {

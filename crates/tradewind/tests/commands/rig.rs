@@ -9,7 +9,6 @@ use std::{
 };
 
 use client::Client;
-use engine::Location;
 use events::shop::Settings;
 use serde_json::json;
 use tempfile::TempDir;
@@ -83,13 +82,13 @@ impl Installation {
             .args(["--listen", &self.listen.to_string()])
             .args(["--api-key", KEY])
             .arg("--database")
-            .arg(location(&self.db))
+            .arg(self.db.setting())
             .arg("--provider-dir")
             .arg(self.folder.path().join("provider"));
         match &self.keys {
             None => command.arg("--person-keys").arg(self.folder.path().join("person-keys")),
             Some(keys) => command
-                .args(["--person-keys", &location(keys)])
+                .args(["--person-keys", &keys.setting()])
                 .arg("--master-key-file")
                 .arg(self.master_key_file()),
         };
@@ -194,16 +193,11 @@ impl Serving {
     }
 }
 
-fn location(db: &Db) -> String {
-    match db.location() {
-        Location::Folder(folder) => folder.display().to_string(),
-        Location::Postgres(url) => url,
-    }
-}
-
 /// The program with these arguments, and nothing that the environment of the tests says.
 pub(crate) fn bare(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    // What is made by default is not left beside the sources.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TRADEWIND_") {
             command.env_remove(name);

@@ -155,7 +155,7 @@ async fn a_gateway_does_not_start_with_a_key_that_can_be_guessed() {
     let server = testkit::TestServer::start().await;
     let url = server.url();
     for (key, listen, problem) in [
-        ("", "127.0.0.1:0", "the API key is empty"),
+        ("", "127.0.0.1:0", "API key is empty"),
         ("too-short", "0.0.0.0:0", "must have at least 16"),
     ] {
         let mut command = bare(&["serve", "gateway", "--nats-url", &url, "--listen", listen]);

@@ -205,6 +205,6 @@ fn the_saga_of_an_order_ends_once_however_it_is_captured() {
     let shipped = [shipment("A", 2, None), shipment("B", 2, None)];
     let inputs = [&[held, authorized], &shipped[..], &[allocated, captured(700)]].concat();
     assert_eq!(outcomes(by_shipment, &inputs), [Outcome::Confirmed]);
-    let cancelled = [&confirmed[..], &[cancel(ANN, "")]].concat();
+    let cancelled = [&confirmed[..], &[cancel(ANN, None)]].concat();
     assert_eq!(outcomes(by_shipment, &cancelled), [Outcome::Confirmed]);
 }
