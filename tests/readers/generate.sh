@@ -14,6 +14,10 @@ cd "$folder"
 exec 9>lock
 flock 9
 
+# Nothing is made again while another test uses it.
+made_of=$(find "$readers" "$proto" -type f ! -name '*.binpb' -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+[ "$(cat made-of 2>/dev/null)" != "$made_of" ] || exit 0
+
 if [ ! -x python/bin/python ]; then
   python3 -m venv python
 fi
@@ -30,3 +34,4 @@ mapfile -t files < <(find tradewind -name '*.proto')
 "$out/python/bin/python" -m grpc_tools.protoc -I . --plugin=protoc-gen-es="$plugin" \
   --es_out="$out/gen-js" --es_opt=target=js,import_extension=js "${files[@]}"
 cp "$readers/read.py" "$readers/read.mjs" "$readers/check_asyncapi.mjs" "$out"
+echo "$made_of" > "$out/made-of"
