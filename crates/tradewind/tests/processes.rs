@@ -199,8 +199,8 @@ impl Shop {
     /// Gives the shop another setting, again and again, until it has it.
     async fn change(&self) {
         let number = self.changed.fetch_add(1, Ordering::Relaxed) + 1;
-        let countries = vec![format!("Island {number}")];
-        let settings = shop::Settings { countries, ..shop::Settings::default() };
+        let hold_seconds = Some(3_600 + number as u32);
+        let settings = shop::Settings { hold_seconds, ..shop::Settings::default() };
         eventually("the shop is changed", async || {
             self.api().put_shop(&settings).await.is_ok_and(|shop| shop.settings == settings)
         })
