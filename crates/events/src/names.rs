@@ -26,74 +26,6 @@ pub const ORDER_AWAITED_EVENTS: [&str; 4] =
 pub const UNPAID_ORDER_AWAITED_EVENTS: [&str; 5] =
     ["confirmed", "paid", "cancelled", "payment_failed", "action_required"];
 
-/// The public events of every service, for whoever reads all of them: the service, and the names of its events.
-pub const PUBLIC_EVENTS: [(&str, &[&str]); 5] = [
-    ("catalog", &["created", "updated", "archived"]),
-    (
-        "inventory",
-        &[
-            "counted",
-            "adjusted",
-            "short",
-            "reserved",
-            "refused",
-            "allocated",
-            "lost",
-            "released",
-            "shipped",
-            "location_created",
-            "location_changed",
-            "limits_changed",
-            "transfer_sent",
-            "transfer_received",
-        ],
-    ),
-    (
-        "order",
-        &[
-            "placed",
-            "payment_due",
-            "payment_failed",
-            "action_required",
-            "authorized",
-            "confirmed",
-            "part_captured",
-            "paid",
-            "shipped",
-            "completed",
-            "refunded",
-            "put_on_hold",
-            "taken_off_hold",
-            "cancelled",
-        ],
-    ),
-    (
-        "payment",
-        &[
-            "authorization_pending",
-            "authorized",
-            "declined",
-            "failed",
-            "capture_pending",
-            "captured",
-            "capture_failed",
-            "void_pending",
-            "voided",
-            "refund_pending",
-            "refunded",
-            "cancel_requested",
-            "uncertain",
-            "stuck",
-            "settled_by_operator",
-            "action_required",
-            "capture_requested",
-            "refund_requested",
-            "turned_up",
-        ],
-    ),
-    ("shop", &["created", "changed", "suspended", "resumed"]),
-];
-
 /// The name of the event in an envelope.
 pub fn event_name(body: &Body) -> Option<&'static str> {
     Some(match body {
@@ -262,21 +194,6 @@ impl TryFrom<proto::Command> for OutgoingCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_public_events_are_those_of_the_catalogue() {
-        let catalogued = crate::catalogue::public_events().iter();
-        let catalogued = catalogued.map(crate::catalogue::PublicEvent::event_type);
-        let named = PUBLIC_EVENTS.iter().flat_map(|(service, events)| {
-            events.iter().map(move |event| format!("{service}.{event}"))
-        });
-        let sorted = |types: &mut dyn Iterator<Item = String>| {
-            let mut types: Vec<_> = types.collect();
-            types.sort();
-            types
-        };
-        assert_eq!(sorted(&mut named.into_iter()), sorted(&mut catalogued.into_iter()));
-    }
 
     #[test]
     fn the_awaited_events_bear_their_names() {

@@ -65,8 +65,8 @@ impl Sealing {
         command: &mut proto::Command,
         plaintext: &[u8],
     ) -> Result<(), Problem> {
-        let parts = [&command.shop, &command.id, &command.fingerprint].map(String::as_bytes);
-        let parts = [parts[0], parts[1], parts[2], plaintext];
+        let proto::Command { shop, id, fingerprint, .. } = &*command;
+        let parts = [shop.as_bytes(), id.as_bytes(), fingerprint.as_bytes(), plaintext];
         let fingerprint = self.keys()?.fingerprint(&parts).await;
         command.fingerprint = hex(&fingerprint.map_err(|error| problem(&error))?);
         Ok(())
@@ -93,11 +93,11 @@ impl Sealing {
     ) -> Result<proto::Sealed, Problem> {
         let (keys, person) = (self.keys()?, owner.person());
         let context = part.context(owner.order_id);
-        let erased_at = match owner.placed_at {
-            Some(_) => self.last_erasure(shop, owner).await?,
-            None => None,
+        let is_erased = match owner.placed_at {
+            Some(placed_at) => self.last_erasure(shop, owner).await? >= Some(placed_at),
+            None => false,
         };
-        let Sealed { key_id, ciphertext } = if erased_at >= owner.placed_at && erased_at.is_some() {
+        let Sealed { key_id, ciphertext } = if is_erased {
             PersonKeys::seal_for_nobody(shop, &person, &context, plaintext)
         } else {
             let sealed = keys.seal(shop, &person, &context, plaintext).await;

@@ -22,7 +22,6 @@ mod store;
 mod wire;
 
 use engine::{Definition, Service, Source, Table};
-use events::names::PUBLIC_EVENTS;
 
 /// The service, to be run by an engine.
 pub fn service() -> Definition<Notify> {
@@ -33,15 +32,36 @@ pub fn service() -> Definition<Notify> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Notify;
 
-/// The public events of the services, by the order of [`PUBLIC_EVENTS`].
-const fn source(index: usize) -> Source {
-    let (service, events) = PUBLIC_EVENTS[index];
-    Source { service, events, replica: false }
+/// All public events of a service.
+const fn all_of(service: &'static str) -> Source {
+    Source { service, events: &[], replica: false }
 }
 
 impl Service for Notify {
     const NAME: &'static str = "notify";
-    const SOURCES: &'static [Source] = &[source(0), source(1), source(2), source(3), source(4)];
+    const SOURCES: &'static [Source] = &[
+        all_of("catalog"),
+        all_of("inventory"),
+        all_of("order"),
+        all_of("payment"),
+        all_of("shop"),
+    ];
     const TABLES: &'static [Table] = store::TABLES;
     const FORMAT: u32 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use events::catalogue::public_events;
+
+    use super::*;
+
+    #[test]
+    fn every_service_with_public_events_is_read() {
+        let read: BTreeSet<_> = Notify::SOURCES.iter().map(|source| source.service).collect();
+        let public: BTreeSet<_> = public_events().iter().map(|event| &*event.service).collect();
+        assert_eq!(read, public);
+    }
 }

@@ -141,9 +141,10 @@ impl Client {
         partition: u32,
         shop: &Shop,
         question: OfEngine,
+        at_least: u64,
     ) -> Result<Option<A>, AskError> {
         let question = Some(Question::Engine(EngineQuestion { question: Some(question) }));
-        let found = self.ask(service, partition, shop, Query { at_least: 0, question }).await?;
+        let found = self.ask(service, partition, shop, Query { at_least, question }).await?;
         found.map(A::decode).transpose().map_err(|error| unreadable(service, error))
     }
 
@@ -154,7 +155,7 @@ impl Client {
         partition: u32,
         question: OfEngine,
     ) -> Result<A, AskError> {
-        let answer = self.ask_engine(service, partition, &Shop::unknown(), question).await?;
+        let answer = self.ask_engine(service, partition, &Shop::unknown(), question, 0).await?;
         answer.ok_or_else(|| unreadable(service, WireError::Missing("answer")))
     }
 
@@ -167,7 +168,7 @@ impl Client {
     ) -> Result<Option<proto::Reply>, AskError> {
         let partition = subject::partition(shop, self.0.partitions);
         let question = OfEngine::GetReply(proto::GetReply { command_id: command.to_owned() });
-        self.ask_engine(service, partition, shop, question).await
+        self.ask_engine(service, partition, shop, question, 0).await
     }
 
     /// Events of an aggregate as they are in the log, the newest first, and the `next` of the page: that
@@ -188,12 +189,10 @@ impl Client {
             before,
             limit,
         });
-        let question = Some(Question::Engine(EngineQuestion { question: Some(question) }));
         let at_least = at_least.max(self.position(service, partition));
-        let found = self.ask(service, partition, shop, Query { at_least, question }).await?;
-        let Some(found) = found else { return Ok(None) };
-        let history = proto::History::decode(found).map_err(|error| unreadable(service, error))?;
-        Ok(Some((history.events, history.next)))
+        let found: Option<proto::History> =
+            self.ask_engine(service, partition, shop, question, at_least).await?;
+        Ok(found.map(|history| (history.events, history.next)))
     }
 
     /// Where each partition of a service stands: by source, how far it is handled.
@@ -256,7 +255,7 @@ impl Client {
     ) -> Result<Option<ParkedInput>, AskError> {
         let question = proto::GetParked { id: id.to_owned(), offset: offset as u64 };
         let question = OfEngine::GetParked(question);
-        let input = self.ask_engine(service, partition, &Shop::unknown(), question).await?;
+        let input = self.ask_engine(service, partition, &Shop::unknown(), question, 0).await?;
         input.map(|input| parked(service, input)).transpose()
     }
 

@@ -19,7 +19,7 @@ use crate::{
     },
     projection::recover,
     service::envelope::{self, Contents},
-    worker::plan::new_event_id,
+    worker::plan::record::new_event_id,
 };
 
 /// Messages read at once.

@@ -362,7 +362,7 @@ pub struct TimerInput<I> {
 pub struct Source {
     /// The service that writes it.
     pub service: &'static str,
-    /// The events of it that matter here.
+    /// The events of it that matter here; none named: all that are not the engine's.
     pub events: &'static [&'static str],
     /// Whether it only feeds a replica ([`Rules::replicate`]) and is never decided on.
     pub replica: bool,

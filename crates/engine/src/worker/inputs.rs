@@ -80,13 +80,16 @@ pub(crate) fn filters(source: &Source, partition: u32) -> Vec<String> {
     if source.replica {
         return vec![format!("{service}.{partition}.>"), format!("engine.{service}.{partition}.>")];
     }
+    if source.events.is_empty() {
+        return vec![format!("{service}.{partition}.>")];
+    }
     source.events.iter().map(|event| format!("{service}.{partition}.*.{event}")).collect()
 }
 
 /// Whether a message of a log is one of those that its reader wants.
 pub(crate) fn is_wanted(source: &Source, subject: &str) -> bool {
     let event = subject.rsplit('.').next().filter(|_| !is_of_engine(subject));
-    event.is_some_and(|event| source.events.contains(&event))
+    event.is_some_and(|event| source.events.is_empty() || source.events.contains(&event))
 }
 
 /// Whether the engine itself recorded what is on the subject.
@@ -112,6 +115,25 @@ pub(crate) fn shop_of(subject: &str) -> Shop {
 }
 
 impl<S: Service> Input<S> {
+    /// Stands for no input at all, where the engine records something by itself.
+    pub(crate) fn unasked() -> Self {
+        Self {
+            source: INTERNAL,
+            sequence: 0,
+            position: None,
+            shop: Shop::unknown(),
+            aggregate: String::new(),
+            cause: Cause::default(),
+            context: Context::default(),
+            command: None,
+            content: Content::Resume,
+            subject: String::new(),
+            payload: bytes::Bytes::new(),
+            redriven: None,
+            merged: Vec::new(),
+        }
+    }
+
     /// Reads a message. One that cannot be read is an input, too: it will be parked.
     pub(crate) fn read(source: &'static str, message: StoredMessage) -> Self {
         let is_command = message.subject.starts_with("inbox.");

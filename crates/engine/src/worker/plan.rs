@@ -1,43 +1,38 @@
 //! A batch of inputs becomes a plan: the messages to append, the rows to write, the answers to
-//! send. Everything happens in memory, except that rows which the rules look for are fetched.
+//! send. Everything happens in memory, except that rows which the rules look for are fetched. How an
+//! event is written and folded is in `record`.
+
+pub(crate) mod record;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
-use async_nats::HeaderMap;
 use protocol::{
-    id::{EventId, Shop},
+    id::Shop,
     proto::{self, engine_event::Kind},
-    subject,
     time::Timestamp,
 };
 use sqlx::AnyPool;
 use tracing::{Instrument, Span};
-use uuid::Uuid;
 
 use crate::{
-    AfterAppend, Aggregate, Cause, Context, Decision, Error, Recorded, Service,
+    AfterAppend, Decision, Error, Service,
     jetstream::{
         headers::POSITIONS,
         publish::{MAX_BATCH, MAX_PIPELINED, Outgoing},
     },
     metrics::PartitionMetrics,
-    operate::parked::MAX_INPUT_BYTES,
     projection::{
         engine_rows::AnswerRow,
-        fold::{Changes, FoldError, Projection, implied_answer, panic_text},
+        fold::{Changes, Projection, panic_text},
         positions::LOG,
         store::is_replica,
     },
-    service::{
-        MAX_KEY_BYTES,
-        envelope::{self, Contents},
-    },
+    service::MAX_KEY_BYTES,
     worker::{
-        inputs::{Command, Content, INTERNAL, Input, merge},
-        reply,
+        inputs::{Content, Input, merge},
         spans::{self, BatchSpan},
     },
 };
@@ -45,10 +40,6 @@ use crate::{
 /// The most events that may follow from one input: with the event that redrives it and the one that
 /// answers it, it is still one atomic batch.
 const MAX_EVENTS_PER_INPUT: usize = MAX_BATCH - 2;
-/// The largest event, in bytes: below the server's `max_payload` of 1 MiB, with space for headers.
-const MAX_EVENT_BYTES: usize = 1_000_000;
-/// The most characters of a text that is kept with a parked input.
-const MAX_PARKED_TEXT_CHARS: usize = 1_000;
 /// The bytes of one atomic batch, so that the server need not hold more at once.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How often rows are fetched for one input before its rules count as never satisfied.
@@ -344,215 +335,6 @@ impl<'a, S: Service> Planner<'a, S> {
         }
     }
 
-    /// Folds what follows from a command, and its answer.
-    fn record_answered(
-        &mut self,
-        input: &Input<S>,
-        command: &Command,
-        events: Vec<S::Event>,
-        answer: Option<Vec<u8>>,
-    ) -> Result<(), String> {
-        let answered = proto::Answered {
-            command_id: command.id.clone(),
-            fingerprint: command.fingerprint.clone(),
-            body: answer.unwrap_or_default(),
-            has_effect: !events.is_empty(),
-        };
-        let is_implied = events.len() == 1 && self.implies(input, &events[0], &answered)?;
-        let fingerprint = if is_implied { command.fingerprint.as_str() } else { "" };
-        events.into_iter().try_for_each(|event| self.record(input, event, fingerprint))?;
-        if !is_implied {
-            // Not the command's id: it may be answered anew when the answer has been forgotten.
-            let sequence = self.sequence() + 1;
-            let aggregate = format!("answered:{}-{sequence}", self.projection.partition);
-            self.record_engine(input, Kind::Answered(answered.clone()), aggregate)?;
-        }
-        let row = AnswerRow::from((answered, self.sequence()));
-        self.reply(input, command, &row, false);
-        Ok(())
-    }
-
-    /// Whether the event says by itself what the sender of the command is answered.
-    fn implies(
-        &mut self,
-        input: &Input<S>,
-        event: &S::Event,
-        answered: &proto::Answered,
-    ) -> Result<bool, String> {
-        if answered.fingerprint.is_empty() {
-            return Ok(false);
-        }
-        let recorded = self.recorded(input, 1, event.clone());
-        let implied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            implied_answer::<S>(&recorded) == answered.body
-        }));
-        implied.map_err(|panic| panic_text(&*panic))
-    }
-
-    /// The sequence of the last message of the input at hand.
-    fn sequence(&self) -> u64 {
-        self.projection.last() + self.current.len() as u64
-    }
-
-    /// Folds an event of the service, as it will stand in the log. `fingerprint` is that of the
-    /// command which it answers by itself; empty when it answers none.
-    fn record(
-        &mut self,
-        input: &Input<S>,
-        event: S::Event,
-        fingerprint: &str,
-    ) -> Result<(), String> {
-        let state = &self.projection.state(&input.shop).service;
-        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let after_append = S::after_append(state, &event, self.now);
-            (S::revision(state, &event), S::aggregate(&event), S::encode(&event), after_append)
-        }));
-        let (revision, aggregate, encoded, after_append) =
-            made.map_err(|panic| panic_text(&*panic))?;
-        let recorded = self.recorded(input, revision.version + 1, event);
-        let name = encoded.name;
-        let contents = Contents {
-            aggregate,
-            engine: None,
-            event: Some(encoded),
-            fingerprint: fingerprint.to_owned(),
-            previous_position: revision.position,
-        };
-        let subject = subject::event(S::NAME, self.projection.partition, &input.shop, name);
-        self.fold(subject, name, envelope::seal(&recorded, contents))?;
-        self.after_append.extend(after_append);
-        Ok(())
-    }
-
-    /// Folds an event of the engine.
-    fn record_engine(
-        &mut self,
-        input: &Input<S>,
-        kind: Kind,
-        aggregate: String,
-    ) -> Result<(), String> {
-        self.fold_engine(&self.recorded(input, 1, ()), kind, aggregate)
-    }
-
-    fn fold_engine(
-        &mut self,
-        recorded: &Recorded<()>,
-        kind: Kind,
-        aggregate: String,
-    ) -> Result<(), String> {
-        let name = kind.name();
-        let aggregate = Aggregate { kind: "", id: aggregate };
-        let contents = Contents { aggregate, engine: Some(kind), ..Contents::default() };
-        let subject = subject::engine_event(S::NAME, self.projection.partition, name);
-        self.fold(subject, name, envelope::seal(recorded, contents))
-    }
-
-    fn recorded<E>(&self, input: &Input<S>, version: u64, event: E) -> Recorded<E> {
-        Recorded {
-            id: new_event_id(),
-            shop: input.shop.clone(),
-            version,
-            position: self.sequence() + 1,
-            time: self.now,
-            actor: input.command.as_ref().and_then(|command| command.actor.clone()),
-            cause: input.cause.clone(),
-            context: self.context(input),
-            event,
-        }
-    }
-
-    /// The context of what follows from an input: it continues the span of the decision.
-    fn context(&self, input: &Input<S>) -> Context {
-        let mut context = input.context.clone();
-        if let Some(traceparent) = &self.traceparent {
-            context.traceparent.clone_from(traceparent);
-        }
-        context
-    }
-
-    fn fold(
-        &mut self,
-        subject: String,
-        name: &'static str,
-        payload: Vec<u8>,
-    ) -> Result<(), String> {
-        if payload.len() > MAX_EVENT_BYTES {
-            return Err(format!(
-                "the event {name} would have {} bytes, and {MAX_EVENT_BYTES} are the most",
-                payload.len()
-            ));
-        }
-        let sequence = self.sequence() + 1;
-        self.projection.fold_current(sequence, &payload).map_err(|error| match error {
-            FoldError::Panicked(text) => text,
-            FoldError::Unreadable(error) => format!("the event {name} does not read back: {error}"),
-            FoldError::Version { aggregate, version, next } => {
-                format!("version {next} of {aggregate} would follow version {version}")
-            }
-        })?;
-        let headers = HeaderMap::new();
-        self.current.push(Outgoing { subject, headers, payload: payload.into() });
-        self.kinds.push(name);
-        Ok(())
-    }
-
-    fn reply(&mut self, input: &Input<S>, command: &Command, row: &AnswerRow, is_repeated: bool) {
-        if let Some(subject) = &command.reply {
-            let reply = reply::reply(S::NAME, &input.shop, &command.id, row, is_repeated);
-            self.replies.push((subject.clone(), reply));
-        }
-    }
-
-    /// Sets an input aside, and with it what comes later for its aggregate.
-    fn park(&mut self, input: &Input<S>, reason: &str) -> Result<(), String> {
-        if is_replica::<S>(input.source) || input.redriven.is_some() {
-            // A replica reads its log again; what was redriven stays parked as it is.
-            if input.redriven.is_some() {
-                self.still_parked.insert((input.shop.clone(), input.aggregate.clone()));
-            }
-            return Ok(());
-        }
-        // A deadline comes again by itself, an operation's outcome when its aggregate is redriven.
-        let is_blocked = self.projection.blocked.contains(&input.shop, &input.aggregate);
-        if input.source == INTERNAL && is_blocked {
-            return Ok(());
-        }
-        tracing::error!(
-            subject = input.subject,
-            shop = %input.shop,
-            aggregate = input.aggregate,
-            reason,
-            "parked an input"
-        );
-        let is_in_source = input.payload.len() > MAX_INPUT_BYTES;
-        let parked = proto::Parked {
-            source: input.source.to_owned(),
-            sequence: input.sequence,
-            subject: input.subject.clone(),
-            payload: if is_in_source { Vec::new() } else { input.payload.to_vec() },
-            reason: shortened(reason),
-            aggregate_id: without_nul(&input.aggregate),
-            is_in_source,
-            cause_id: shortened(&input.cause.id),
-        };
-        let mut recorded = self.recorded(input, 1, ());
-        recorded.cause.id = shortened(&recorded.cause.id);
-        recorded.context.correlation_id = shortened(&recorded.context.correlation_id);
-        recorded.context.traceparent = shortened(&recorded.context.traceparent);
-        let sequence = self.sequence() + 1;
-        let aggregate = format!("parked:{}-{sequence}", self.projection.partition);
-        self.fold_engine(&recorded, Kind::Parked(parked), aggregate)
-    }
-
-    fn record_redriven(&mut self, input: &Input<S>) -> Result<(), String> {
-        let Some(redriven) = &input.redriven else { return Ok(()) };
-        let kind = Kind::Redriven(proto::Redriven {
-            parked_id: redriven.parked_id.clone(),
-            payload: redriven.edited.clone(),
-        });
-        self.record_engine(input, kind, format!("redriven:{}", redriven.parked_id))
-    }
-
     /// The input's events go into the part at hand, or into the next one when they do not fit:
     /// a part ends where an input ends.
     fn finish_input(&mut self, input: &Input<S>) {
@@ -614,71 +396,10 @@ impl<'a, S: Service> Planner<'a, S> {
             self.record_unasked(kind, "forgotten");
         }
     }
-
-    /// Puts an event of the engine into the log that no input asked for.
-    fn record_unasked(&mut self, kind: Kind, what: &str) {
-        let input = Input::unasked();
-        let aggregate = format!("{what}:{}-{}", self.projection.partition, self.sequence() + 1);
-        self.projection.begin(&input.shop);
-        match self.record_engine(&input, kind, aggregate) {
-            Ok(()) => {
-                self.projection.keep(&input.shop);
-                self.finish_input(&input);
-            }
-            Err(reason) => {
-                self.projection.undo(&input.shop);
-                self.drop_current();
-                tracing::error!(service = S::NAME, reason, "cannot record {what}");
-            }
-        }
-    }
 }
 
 /// Whether a position has no place in the header: replicas are read from the beginning by a rebuild,
 /// and the position in the log is the sequence of the message itself.
 fn is_not_in_header<S: Service>(source: &str) -> bool {
     source == LOG || is_replica::<S>(source)
-}
-
-/// A text beside a parked input. Those of a message that is one are short; whatever another holds,
-/// the parked event stays below the largest.
-fn shortened(text: &str) -> String {
-    without_nul(text).chars().take(MAX_PARKED_TEXT_CHARS).collect()
-}
-
-fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge at which events get their ids")]
-pub(crate) fn new_event_id() -> EventId {
-    EventId(Uuid::now_v7())
-}
-
-impl Cause {
-    /// What an operator caused by redriving.
-    pub(crate) fn redrive(parked_id: &str) -> Self {
-        Self { id: parked_id.to_owned(), kind: "operator.redrive".to_owned() }
-    }
-}
-
-impl<S: Service> Input<S> {
-    /// Stands for no input at all, where the engine records something by itself.
-    pub(crate) fn unasked() -> Self {
-        Self {
-            source: INTERNAL,
-            sequence: 0,
-            position: None,
-            shop: Shop::unknown(),
-            aggregate: String::new(),
-            cause: Cause::default(),
-            context: Context::default(),
-            command: None,
-            content: Content::Resume,
-            subject: String::new(),
-            payload: bytes::Bytes::new(),
-            redriven: None,
-            merged: Vec::new(),
-        }
-    }
 }
