@@ -12,6 +12,7 @@ mod tests;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use engine::{Aggregate, Decision, Recorded, Revision, Rules};
 use protocol::time::Timestamp;
 
@@ -118,10 +119,14 @@ pub struct Published {
 /// A public event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedEvent {
+    /// Its shop.
+    pub shop: String,
     /// Its sequence in the log of its service.
     pub position: u64,
     /// Its type, such as `order.paid`.
     pub event_type: String,
+    /// Its bytes in the log.
+    pub bytes: Bytes,
 }
 
 /// What came of attempts.
@@ -387,6 +392,7 @@ impl Rules for Notify {
                 decide::command(state, endpoint_id, request, now)
             }
             Input::Published(published) => {
+                self.remember(published);
                 Decision::events(Vec::from_iter(decide::published(state, published)))
             }
             Input::Attempted { endpoint_id, round } => {

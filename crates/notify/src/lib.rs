@@ -4,7 +4,9 @@
 //! - `domain`: the rules, without I/O, clock or async; `domain/schedule.rs` when a failed delivery is
 //!   tried again, `domain/health.rs` when an endpoint is left alone, `domain/sequence.rs` sets of numbers;
 //! - `store`: the rows that it keeps;
-//! - `query`: the questions that it answers.
+//! - `query`: the questions that it answers;
+//! - `recent`: the events that were read lately;
+//! - `delivery`: sends what is due, and says what came of it.
 //!
 //! How an event becomes a delivery: the service reads the public events of all others. Those of one
 //! log that come at once are one input, from which one event follows, `scheduled`: it names the
@@ -16,21 +18,62 @@
 //! No body of a delivery is stored. It follows from the event, which is in the log of its service for
 //! ever, the number, and the version of the rendering.
 
+mod delivery;
 mod domain;
 mod query;
+mod recent;
 mod store;
 mod wire;
 
-use engine::{Definition, Service, Source, Table};
+use std::sync::Arc;
 
-/// The service, to be run by an engine.
-pub fn service() -> Definition<Notify> {
-    Definition::new(Notify)
+use engine::{Client, Clock, Definition, Service, Source, Table};
+use person_keys::MasterKeys;
+use webhook_http::{Policy, Sender, SetupError};
+
+use self::{delivery::Outside, domain::Published, recent::Recent};
+
+/// What an installation chooses.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What may be sent where.
+    pub policy: Policy,
+    /// The keys with which secrets are sealed.
+    pub keys: MasterKeys,
+}
+
+/// The service, to be run by an engine. It reads the events that it sends with `client`.
+///
+/// # Errors
+///
+/// When the HTTP client cannot be made, such as with a wrong user agent.
+pub fn service(
+    settings: Settings,
+    client: Client,
+    clock: Clock,
+) -> Result<Definition<Notify>, SetupError> {
+    let Settings { policy, keys } = settings;
+    let sender = Sender::new(policy.clone())?;
+    let outside = Some(Outside::new(sender, policy, keys, client, clock));
+    Ok(Definition::new(Notify { recent: Arc::default(), outside }).with_effects())
 }
 
 /// Webhooks, as the engine sees them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Notify;
+#[derive(Debug, Clone, Default)]
+pub struct Notify {
+    recent: Arc<Recent>,
+    /// What is sent with; absent where only the log is folded.
+    outside: Option<Outside>,
+}
+
+impl Notify {
+    /// Keeps the bytes of events that are going to be sent in a moment.
+    fn remember(&self, published: &Published) {
+        for event in &published.events {
+            self.recent.put(published.service, event);
+        }
+    }
+}
 
 /// All public events of a service.
 const fn all_of(service: &'static str) -> Source {

@@ -1,5 +1,7 @@
 //! The questions that the service answers from its projection.
 
+use std::collections::HashMap;
+
 use engine::{Queries, QueryError, Revision, StoreError, documents};
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
@@ -7,7 +9,7 @@ use sqlx::AnyPool;
 use crate::{
     Notify,
     domain::{Endpoint, filter::Filter},
-    store::{EndpointRow, FailureRow, FailureState, RunRow, SCHEDULE, Schedule},
+    store::{EndpointRow, FailureRow, FailureState, QueueRow, RunRow, SCHEDULE, Schedule},
 };
 
 /// The most deliveries of a page.
@@ -316,7 +318,7 @@ pub(crate) async fn run_with(
 }
 
 /// What is not delivered of some deliveries though its turn has come; a page of it at most.
-async fn failures(
+pub(crate) async fn failures(
     db: &AnyPool,
     shop: &Shop,
     id: &str,
@@ -335,6 +337,45 @@ async fn failures(
     .fetch_all(db)
     .await?;
     rows.iter().map(|row| Ok(documents::read::<FailureRow>(row)?.1)).collect()
+}
+
+/// The deliveries whose next attempt is due, the longest due first.
+pub(crate) async fn due(
+    db: &AnyPool,
+    shop: &Shop,
+    id: &str,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<FailureRow>, StoreError> {
+    let rows = sqlx::query(
+        "select key, document from failure where shop = $1 and endpoint = $2 and due_at <= $3 \
+         order by due_at, seq limit $4",
+    )
+    .bind(shop.as_str().to_owned())
+    .bind(id.to_owned())
+    .bind(now.millis())
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok(documents::read::<FailureRow>(row)?.1)).collect()
+}
+
+/// The aggregates of which a delivery has failed, with how many of each have or wait behind one.
+pub(crate) async fn blocked(
+    db: &AnyPool,
+    shop: &Shop,
+    id: &str,
+) -> Result<HashMap<String, u64>, StoreError> {
+    let rows = sqlx::query("select key, document from queue where shop = $1 and endpoint = $2")
+        .bind(shop.as_str().to_owned())
+        .bind(id.to_owned())
+        .fetch_all(db)
+        .await?;
+    let queues = rows.iter().map(|row| {
+        let (_, queue) = documents::read::<QueueRow>(row)?;
+        Ok((queue.key, 1 + queue.waiting.len() as u64))
+    });
+    queues.collect()
 }
 
 /// How many of some deliveries wait behind another without an attempt, and how many are not delivered

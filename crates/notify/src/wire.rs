@@ -2,8 +2,10 @@
 
 mod facts;
 mod questions;
+pub(crate) mod rendering;
 mod settings;
 
+use bytes::Bytes;
 use engine::{Encoded, Wire, WireError};
 use events::{
     names::event_name,
@@ -49,8 +51,12 @@ impl Wire for Notify {
         let body = event.body.as_ref().ok_or(WireError::Missing("body"))?;
         let name = event_name(body).ok_or(WireError::Missing("kind"))?;
         let service = service(body).ok_or(WireError::Unexpected(name))?;
-        let published =
-            PublishedEvent { position: event.position, event_type: format!("{service}.{name}") };
+        let published = PublishedEvent {
+            shop: event.shop,
+            position: event.position,
+            event_type: format!("{service}.{name}"),
+            bytes: Bytes::copy_from_slice(payload),
+        };
         Ok(Input::Published(Published { service, events: vec![published] }))
     }
 

@@ -11,7 +11,7 @@ use chacha20poly1305::aead::{OsRng, rand_core::RngCore};
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
-use crate::{KeyBytes, store::DATABASE};
+use crate::{KeyBytes, decrypt, encrypt, store::DATABASE};
 
 /// The name of the file, in the folder of the keys of persons.
 const FILE: &str = "master-keys";
@@ -136,6 +136,25 @@ impl MasterKeys {
         read.keys.clone()
     }
 
+    /// Encrypts a value with the newest key; yields the name of that key beside it. It opens for the
+    /// same context only, such as the id of what the value belongs to.
+    pub fn seal_value(&self, context: &str, plaintext: &[u8]) -> (String, Vec<u8>) {
+        let keys = self.current();
+        let (name, key) = keys.newest();
+        (name.to_owned(), encrypt(key, context.as_bytes(), plaintext))
+    }
+
+    /// Decrypts what [`MasterKeys::seal_value`] has encrypted; `None` when the key is not there, or the
+    /// value was changed or belongs elsewhere.
+    pub fn open_value(
+        &self,
+        name: &str,
+        context: &str,
+        ciphertext: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        decrypt(self.current().get(name)?, context.as_bytes(), name, ciphertext).ok()
+    }
+
     fn current_without_looking(&self) -> Arc<KeyRing> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).keys.clone()
     }
@@ -197,4 +216,23 @@ fn make_private(file: &Path, text: &str) -> io::Result<()> {
 
 fn unusable(file: &Path, source: io::Error) -> MasterKeyError {
     MasterKeyError::File { file: file.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_opens_with_its_key_and_for_its_context_alone() {
+        let line = |name: &str, byte| format!("{name}:{}\n", BASE64.encode(&[byte; 32]));
+        let keys = |text: String| MasterKeys::parse(&text).expect("they are keys");
+        let (name, sealed) = keys(line("old", 1)).seal_value("acme/ep", b"hush");
+        assert!(!sealed.windows(4).any(|part| part == b"hush"));
+        let rotated = keys(line("new", 2) + &line("old", 1));
+        let opened = rotated.open_value(&name, "acme/ep", &sealed);
+        assert_eq!(opened.as_deref().map(Vec::as_slice), Some(&b"hush"[..]));
+        assert_eq!(rotated.open_value(&name, "acme/other", &sealed), None);
+        assert_eq!(keys(line("new", 2)).open_value(&name, "acme/ep", &sealed), None);
+        assert_eq!(rotated.seal_value("acme/ep", b"hush").0, "new");
+    }
 }

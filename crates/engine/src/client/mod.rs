@@ -1,5 +1,6 @@
 //! The sender's side: commands into the inbox, answers out of it, questions.
 
+mod events;
 pub(crate) mod inbox;
 pub(crate) mod questions;
 pub(crate) mod watch;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use engine::Rules;
 use foldkit::{Projections, Random};
 use protocol::time::Timestamp;
@@ -52,7 +53,7 @@ impl Rig {
         for rows in engine::State::tables(&mut state) {
             rows.set_complete(true);
         }
-        let projections = Projections::new(Notify);
+        let projections = Projections::new(Notify::default());
         Self { projections, state, number: 0, now: at(0) }
     }
 
@@ -71,7 +72,7 @@ impl Rig {
 
     /// Handles an input, and yields the facts.
     fn handle(&mut self, input: &Input) -> Vec<Fact> {
-        let decision = Notify.decide(&self.state, input, self.now);
+        let decision = Notify::default().decide(&self.state, input, self.now);
         for event in &decision.events {
             self.number += 1;
             let recorded = engine::Recorded {
@@ -115,7 +116,7 @@ impl Rig {
 
     fn ask_of(&mut self, id: &str, request: Request) -> (Outcome, Vec<Fact>) {
         let input = Input::Command { endpoint_id: id.to_owned(), request };
-        let decision = Notify.decide(&self.state, &input, self.now);
+        let decision = Notify::default().decide(&self.state, &input, self.now);
         let answer = decision.answer.expect("it is answered");
         let facts = self.handle(&input);
         (answer.outcome, facts)
@@ -127,8 +128,10 @@ impl Rig {
 
     fn publish(&mut self, events: &[(u64, &str)]) -> Vec<Fact> {
         let events = events.iter().map(|(position, event_type)| PublishedEvent {
+            shop: "acme".to_owned(),
             position: *position,
             event_type: (*event_type).to_owned(),
+            bytes: Bytes::new(),
         });
         let events = events.collect();
         self.handle(&Input::Published(Published { service: "order", events }))

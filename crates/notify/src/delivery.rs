@@ -1,0 +1,337 @@
+//! Sending: what is due to an endpoint is sent, several deliveries at a time, and what came of many is
+//! handed in at once.
+//!
+//! An endpoint announces an operation for as long as something waits for it. An attempt at that
+//! operation sends what is due, follows the row of the endpoint meanwhile, so that what is scheduled
+//! now goes out now, and ends with the outcomes of some deliveries. Requests that take longer stay
+//! under way in the memory of this process, in the `lane` of their endpoint; the next attempt collects
+//! them. So one request that hangs delays no other, and what hangs holds no slot of the engine for long.
+
+mod lane;
+mod select;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use engine::{
+    Attempt, Attempted, Cause, Client, Clock, Context, Effects, InternalInput, Operation,
+    OperationColumn, Row,
+};
+use person_keys::MasterKeys;
+use protocol::{id::Shop, time::Timestamp};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Semaphore},
+    time::{Instant, sleep, sleep_until},
+};
+use webhook_http::{CustomHeaders, Policy, Request, Secret, Sender, WebhookUrl, parse_url};
+
+use self::lane::{Lane, MAX_ROUND, Ready, Sent};
+use crate::{
+    Notify,
+    domain::{Endpoint, Input, endpoint::Payload},
+    store::EndpointRow,
+    wire::rendering::{key, render},
+};
+
+/// How long outcomes are collected before they are handed in.
+const COLLECT_FOR: Duration = Duration::from_millis(100);
+/// How long an attempt waits for the first outcome, before it lets others have its slot.
+const WAIT_FOR_OUTCOME: Duration = Duration::from_secs(1);
+/// The pause after which what could not be sent is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The pause after what only an operator can settle.
+const OPERATOR_PAUSE: Duration = Duration::from_mins(10);
+/// The most requests of this process that are under way at the same time.
+const MAX_REQUESTS: usize = 1_024;
+
+/// What deliveries are sent with.
+#[derive(Clone)]
+pub(crate) struct Outside {
+    pub(crate) sender: Sender,
+    pub(crate) policy: Policy,
+    pub(crate) keys: MasterKeys,
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    lanes: Arc<Mutex<Lanes>>,
+    slots: Arc<Semaphore>,
+}
+
+/// What is under way, by shop and endpoint.
+type Lanes = HashMap<(Shop, String), Arc<AsyncMutex<Lane>>>;
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outside").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+impl Outside {
+    pub(crate) fn new(
+        sender: Sender,
+        policy: Policy,
+        keys: MasterKeys,
+        client: Client,
+        clock: Clock,
+    ) -> Self {
+        let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
+        Self { sender, policy, keys, client, clock, lanes: Arc::default(), slots }
+    }
+
+    fn lane(&self, shop: &Shop, endpoint_id: &str) -> Arc<AsyncMutex<Lane>> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.entry((shop.clone(), endpoint_id.to_owned())).or_default().clone()
+    }
+}
+
+impl Effects for Notify {
+    const OPERATION: OperationColumn = OperationColumn {
+        table: EndpointRow::TABLE.name,
+        column: "operation",
+        due: Some("due_at"),
+    };
+
+    fn destination(&self, operation: &Operation) -> String {
+        operation.key.clone()
+    }
+
+    async fn execute(&self, operation: &Operation, attempt: Attempt) -> Attempted<Input> {
+        let row = serde_json::from_str::<EndpointRow>(&operation.document);
+        let (Some(outside), Ok(row)) = (&self.outside, row) else {
+            tracing::error!(operation.id = operation.id, "an endpoint cannot be sent to");
+            return Attempted::RetryAt(attempt.now + OPERATOR_PAUSE);
+        };
+        let lane = outside.lane(&operation.shop, &row.id);
+        let mut lane = lane.lock().await;
+        lane.confirm(&row.endpoint.ledger);
+        let sending = Sending {
+            notify: self,
+            outside,
+            operation,
+            endpoint: row.endpoint,
+            target: None,
+            id: row.id,
+        };
+        sending.run(&mut lane).await
+    }
+}
+
+/// An attempt to send what is due to an endpoint.
+struct Sending<'a> {
+    notify: &'a Notify,
+    outside: &'a Outside,
+    operation: &'a Operation,
+    id: String,
+    endpoint: Endpoint,
+    /// Where its deliveries go, at a revision of the endpoint.
+    target: Option<(u64, Arc<Target>)>,
+}
+
+/// Where the deliveries of an endpoint go, and what they are signed with.
+struct Target {
+    url: WebhookUrl,
+    headers: CustomHeaders,
+    secrets: Vec<Secret>,
+    payload: Payload,
+}
+
+/// An endpoint cannot be sent to as it is configured.
+#[derive(Debug, thiserror::Error)]
+enum TargetError {
+    #[error("its URL is not allowed")]
+    Url(#[from] webhook_http::UrlError),
+    #[error("its headers are not allowed")]
+    Headers(#[from] webhook_http::HeaderError),
+    #[error("a sealed value does not open: its key is not configured, or it was changed")]
+    Sealed,
+    #[error("a secret is none")]
+    Secret(#[from] webhook_http::SecretError),
+}
+
+impl Sending<'_> {
+    async fn run(mut self, lane: &mut Lane) -> Attempted<Input> {
+        let mut live = self.operation.live.clone();
+        let started = Instant::now();
+        loop {
+            let now = self.outside.clock.now();
+            let look_at = self.start_due(lane, now).await;
+            let is_full = lane.finished.len() >= MAX_ROUND;
+            let collected = lane.finished_since.is_some_and(|it| it.elapsed() >= COLLECT_FOR);
+            let is_idle = lane.in_flight.is_empty();
+            if is_full || collected || (is_idle && lane.has_outcome() && lane.finished.is_empty()) {
+                return Attempted::Done(self.outcome(lane));
+            }
+            if is_idle && !lane.has_outcome() {
+                let at = look_at.or(self.endpoint.due()).unwrap_or(now);
+                return Attempted::RetryAt(at.max(now + LOOK_AGAIN));
+            }
+            let collect_until = lane.finished_since.map(|since| since + COLLECT_FOR);
+            let give_up_at = started + WAIT_FOR_OUTCOME;
+            let pause = look_at.map_or(WAIT_FOR_OUTCOME, |at| {
+                Duration::from_millis((at.millis() - now.millis()).max(1) as u64)
+            });
+            tokio::select! {
+                Some(sent) = lane.in_flight.join_next(), if !is_idle => match sent {
+                    Ok(sent) => lane.finish(sent),
+                    Err(error) => {
+                        // It is not known which: all that is under way is sent anew.
+                        tracing::error!(endpoint.id = self.id, %error, "a delivery was not sent");
+                        *lane = Lane::default();
+                        lane.confirm(&self.endpoint.ledger);
+                    }
+                },
+                document = live.changed() => self.follow(&document),
+                () = sleep_until(collect_until.unwrap_or(give_up_at)), if collect_until.is_some() => {}
+                () = sleep(pause), if look_at.is_some() => {}
+                () = sleep_until(give_up_at), if collect_until.is_none() => {
+                    // What hangs is collected later.
+                    return Attempted::RetryAt(self.outside.clock.now() + WAIT_FOR_OUTCOME);
+                }
+            }
+        }
+    }
+
+    /// Takes over how the endpoint has changed meanwhile.
+    fn follow(&mut self, document: &str) {
+        match serde_json::from_str::<EndpointRow>(document) {
+            Ok(row) => self.endpoint = row.endpoint,
+            Err(error) => tracing::error!(endpoint.id = self.id, %error, "a row does not read"),
+        }
+    }
+
+    /// The outcome of some deliveries, as an input.
+    fn outcome(&self, lane: &mut Lane) -> InternalInput<Input> {
+        let round = lane.take_round(self.endpoint.settings.ordering);
+        InternalInput {
+            shop: self.operation.shop.clone(),
+            aggregate: self.id.clone(),
+            cause: Cause { id: self.operation.id.clone(), kind: "operation.deliver".to_owned() },
+            context: Context::default(),
+            input: Input::Attempted { endpoint_id: self.id.clone(), round },
+        }
+    }
+
+    /// Starts what is due, as far as the endpoint takes it; says when to look again, if nothing else
+    /// happens before.
+    async fn start_due(&mut self, lane: &mut Lane, now: Timestamp) -> Option<Timestamp> {
+        if !self.endpoint.is_active() {
+            return None;
+        }
+        let target = match self.target(now) {
+            Ok(target) => target,
+            Err(error) => {
+                tracing::error!(endpoint.id = self.id, %error, "an endpoint cannot be sent to");
+                return Some(now + OPERATOR_PAUSE);
+            }
+        };
+        let health = &self.endpoint.ledger.health;
+        if let Some(paused) = health.paused_until.filter(|paused| now < *paused) {
+            return Some(paused);
+        }
+        let limit = if health.is_probed() { 1 } else { health.limit as usize };
+        if lane.in_flight.len() >= limit || lane.finished.len() >= MAX_ROUND {
+            return None;
+        }
+        if lane.ready.is_empty()
+            && let Err(error) = self.select(lane, now).await
+        {
+            tracing::warn!(endpoint.id = self.id, %error, "what is due cannot be read yet");
+            return Some(now + LOOK_AGAIN);
+        }
+        while lane.in_flight.len() < limit && !(health.is_probed() && !lane.finished.is_empty()) {
+            if !take_token(lane, self.endpoint.settings.max_per_second) {
+                return Some(now + Duration::from_millis(20));
+            }
+            let Some(ready) = select::next(lane, &self.endpoint) else { break };
+            self.start(lane, &target, ready, now);
+        }
+        None
+    }
+
+    fn start(&self, lane: &mut Lane, target: &Arc<Target>, ready: Ready, now: Timestamp) {
+        let Ready { seq, service, event, attempts, is_open, replay } = ready;
+        lane.flying.insert(seq, replay.clone());
+        if is_open {
+            lane.retried.insert(seq, attempts);
+        }
+        let key = key(&service, &event);
+        if lane.blocked.is_some() {
+            lane.busy.insert(key.clone());
+        }
+        let (sender, target) = (self.outside.sender.clone(), target.clone());
+        let slots = self.outside.slots.clone();
+        lane.in_flight.spawn(async move {
+            let _slot = slots.acquire_owned().await;
+            let sent = |exchange| Sent { seq, key, is_open, replay: replay.clone(), exchange };
+            let message = match render(&service, &event, seq, target.payload) {
+                Ok(message) => message,
+                Err(error) => {
+                    tracing::error!(%error, service = &*service, "an event cannot be delivered");
+                    return sent(None);
+                }
+            };
+            let traceparent = Some(&*message.traceparent).filter(|it| !it.is_empty());
+            let request = Request {
+                url: &target.url,
+                headers: &target.headers,
+                secrets: &target.secrets,
+                id: &message.id,
+                timestamp: now.millis() / 1_000,
+                attempt: attempts + 1,
+                traceparent,
+                body: message.body,
+                replay: replay.is_some(),
+            };
+            let exchange = sender.send(request).await;
+            sent(Some(exchange))
+        });
+    }
+
+    /// Where the deliveries go, opened once for each revision of the endpoint.
+    fn target(&mut self, now: Timestamp) -> Result<Arc<Target>, TargetError> {
+        let revision = self.endpoint.settings_version;
+        if let Some((of, target)) = &self.target
+            && *of == revision
+        {
+            return Ok(target.clone());
+        }
+        let context = format!("{}/{}", self.operation.shop, self.id);
+        let open = |value: &crate::domain::SealedValue| {
+            let opened = self.outside.keys.open_value(&value.key_name, &context, &value.ciphertext);
+            let opened = opened.as_deref().and_then(|text| std::str::from_utf8(text).ok());
+            opened.map(str::to_owned).ok_or(TargetError::Sealed)
+        };
+        let settings = &self.endpoint.settings;
+        let headers = settings
+            .headers
+            .iter()
+            .map(|header| Ok::<_, TargetError>((header.name.clone(), open(&header.value)?)));
+        let headers = headers.collect::<Result<Vec<_>, _>>()?;
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let secrets = self
+            .endpoint
+            .signing(now)
+            .map(|secret| Ok::<_, TargetError>(Secret::parse(&open(secret)?)?));
+        let target = Arc::new(Target {
+            url: parse_url(&settings.url, &self.outside.policy)?,
+            headers: CustomHeaders::parse(headers)?,
+            secrets: secrets.collect::<Result<_, _>>()?,
+            payload: settings.payload,
+        });
+        self.target = Some((revision, target.clone()));
+        Ok(target)
+    }
+}
+
+/// Whether the endpoint takes a further delivery now.
+fn take_token(lane: &mut Lane, max_per_second: Option<u32>) -> bool {
+    let Some(rate) = max_per_second.map(f64::from) else { return true };
+    let now = Instant::now();
+    let (tokens, at) = lane.tokens.unwrap_or((1.0, now));
+    let tokens = (tokens + (now - at).as_secs_f64() * rate).min(rate.max(1.0));
+    let is_free = tokens >= 1.0;
+    lane.tokens = Some((if is_free { tokens - 1.0 } else { tokens }, now));
+    is_free
+}

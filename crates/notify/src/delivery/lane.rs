@@ -1,0 +1,293 @@
+//! What is under way to one endpoint, in the memory of the process that sends it. All of it can be
+//! lost: what is due is in the row of the endpoint and beside it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tokio::{task::JoinSet, time::Instant};
+use webhook_http::{Exchange, Failure, Instruction, Outcome};
+
+use crate::domain::{
+    DisabledReason, Failed, ReplayProgress, Round,
+    endpoint::{Ledger, Ordering},
+    sequence::SeqSet,
+};
+
+/// The most deliveries whose outcomes are handed in at once.
+pub(super) const MAX_ROUND: usize = 1_000;
+
+/// The most deliveries of which is kept that they were attempted again.
+const MAX_RETRIED: usize = 10_000;
+
+/// What is under way to one endpoint.
+#[derive(Default)]
+pub(super) struct Lane {
+    /// Deliveries that are ready to be sent, in order.
+    pub(super) ready: VecDeque<Ready>,
+    pub(super) in_flight: JoinSet<Sent>,
+    /// The numbers of those, each with the replay that asked for it.
+    pub(super) flying: BTreeMap<u64, Option<Arc<str>>>,
+    /// What was sent and is not handed in yet, and since when there is some.
+    pub(super) finished: Vec<Sent>,
+    pub(super) finished_since: Option<Instant>,
+    /// What waits behind one that failed, to be handed in.
+    pub(super) behind: Vec<(u64, String)>,
+    /// What was handed in and is not known to be in the log, with the round that it is to be.
+    handed: Option<(u64, Vec<Sent>, Vec<(u64, String)>)>,
+    /// The last round of the log that is known here.
+    round: Option<u64>,
+    /// What failed before and was attempted again here, with the attempts that were in the log then:
+    /// the database may not know of them yet.
+    pub(super) retried: HashMap<u64, u32>,
+    /// For what is sent in order: how many deliveries of an aggregate have failed or wait behind one.
+    pub(super) blocked: Option<HashMap<String, u64>>,
+    /// For what is sent in order: the aggregates of which one is in flight.
+    pub(super) busy: HashSet<String>,
+    /// How far each replay was taken up, and how far that was handed in.
+    pub(super) replays: HashMap<String, (u64, u64)>,
+    /// How many deliveries the endpoint takes now, where it takes so many in a second.
+    pub(super) tokens: Option<(f64, Instant)>,
+}
+
+/// A delivery that is ready to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Ready {
+    pub(super) seq: u64,
+    pub(super) service: Arc<str>,
+    pub(super) event: Bytes,
+    /// The attempts that are in the log.
+    pub(super) attempts: u32,
+    /// Whether it has failed or waited before.
+    pub(super) is_open: bool,
+    /// The replay that asks for it.
+    pub(super) replay: Option<Arc<str>>,
+}
+
+/// A delivery that was sent.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    pub(super) seq: u64,
+    pub(super) key: String,
+    pub(super) is_open: bool,
+    pub(super) replay: Option<Arc<str>>,
+    /// Absent when the event cannot be read any more.
+    pub(super) exchange: Option<Exchange>,
+}
+
+impl Sent {
+    pub(super) fn is_delivered(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|it| it.outcome == Outcome::Delivered)
+    }
+
+    fn failed(&self, ordering: Ordering) -> Failed {
+        let exchange = self.exchange.as_ref();
+        let failure = exchange.and_then(|exchange| match exchange.outcome {
+            Outcome::Failed(failure) | Outcome::Throttled(failure) => Some(failure),
+            Outcome::Gone => Some(Failure::Status),
+            Outcome::Delivered => None,
+        });
+        let is = |instruction| exchange.is_some_and(|it| it.instruction == Some(instruction));
+        Failed {
+            seq: self.seq,
+            error_class: failure.map_or("event_unreadable", Failure::as_str).to_owned(),
+            status: exchange.and_then(|exchange| exchange.status).unwrap_or(0),
+            is_overloaded: exchange
+                .is_some_and(|exchange| matches!(exchange.outcome, Outcome::Throttled(_))),
+            retry_after: exchange.and_then(|exchange| exchange.retry_after),
+            is_aborted: is(Instruction::AbortMessage),
+            key: if ordering == Ordering::PerKey { self.key.clone() } else { String::new() },
+        }
+    }
+}
+
+impl Lane {
+    /// Compares what was handed in with the log. What is not in it will be handed in again; when the
+    /// log has gone on without us, another process has sent, and everything here is out of date.
+    pub(super) fn confirm(&mut self, ledger: &Ledger) {
+        let is_ours = match self.handed.take() {
+            Some((round, ..)) if round == ledger.round => true,
+            Some((_, sent, behind)) if self.round == Some(ledger.round) => {
+                self.finished.splice(0..0, sent);
+                self.behind.splice(0..0, behind);
+                self.finished_since.get_or_insert_with(Instant::now);
+                true
+            }
+            Some(_) => false,
+            None => self.round.is_none_or(|round| round == ledger.round),
+        };
+        if !is_ours {
+            *self = Self { tokens: self.tokens, ..Self::default() };
+        }
+        self.round = Some(ledger.round);
+        if self.retried.len() > MAX_RETRIED {
+            // The database knows them by now; one that it does not is sent twice.
+            self.retried.clear();
+        }
+        // What was held or given up meanwhile is not sent.
+        self.ready.retain(|ready| {
+            let is_fresh = !ready.is_open && ready.replay.is_none();
+            !is_fresh || !(ledger.attempted.contains(ready.seq) || ledger.held.contains(ready.seq))
+        });
+    }
+
+    /// The deliveries that are ready, in flight, or sent and not handed in yet.
+    pub(super) fn taken(&self) -> SeqSet {
+        let mut taken = SeqSet::default();
+        let ready = self.ready.iter().map(|ready| ready.seq);
+        let sent = self.finished.iter().map(|sent| sent.seq);
+        let behind = self.behind.iter().map(|(seq, _)| *seq);
+        for seq in ready.chain(self.flying.keys().copied()).chain(sent).chain(behind) {
+            taken.insert(seq, seq);
+        }
+        taken
+    }
+
+    /// Notes what came of a delivery.
+    pub(super) fn finish(&mut self, sent: Sent) {
+        self.flying.remove(&sent.seq);
+        self.busy.remove(&sent.key);
+        if let Some(blocked) = &mut self.blocked {
+            let is_over = sent.is_delivered();
+            if !is_over && !sent.is_open {
+                *blocked.entry(sent.key.clone()).or_default() += 1;
+            } else if is_over && sent.is_open {
+                unblock(blocked, &sent.key);
+            }
+        }
+        self.finished_since.get_or_insert_with(Instant::now);
+        self.finished.push(sent);
+    }
+
+    /// Whether one of those that were sent has failed.
+    pub(super) fn has_failure(&self) -> bool {
+        self.finished.iter().any(|sent| !sent.is_delivered())
+    }
+
+    /// Whether there is something to hand in.
+    pub(super) fn has_outcome(&self) -> bool {
+        !self.finished.is_empty() || !self.behind.is_empty() || self.has_progress()
+    }
+
+    fn has_progress(&self) -> bool {
+        self.replays.keys().any(|id| self.reached(id) > self.replays[id].1)
+    }
+
+    /// How far a replay has got: everything before that was sent.
+    fn reached(&self, id: &str) -> u64 {
+        let (taken, handed) = self.replays.get(id).copied().unwrap_or_default();
+        let of = |replay: &Option<Arc<str>>| replay.as_deref() == Some(id);
+        let ready = self.ready.iter().filter(|ready| of(&ready.replay)).map(|ready| ready.seq);
+        let flying = self.flying.iter().filter(|(_, replay)| of(replay)).map(|(seq, _)| *seq);
+        ready.chain(flying).min().map_or(taken, |first| (first - 1).min(taken)).max(handed)
+    }
+
+    /// Takes what came of deliveries, as it is handed in.
+    pub(super) fn take_round(&mut self, ordering: Ordering) -> Round {
+        let count = self.finished.len().min(MAX_ROUND);
+        let sent: Vec<Sent> = self.finished.drain(..count).collect();
+        let behind = std::mem::take(&mut self.behind);
+        self.finished_since = (!self.finished.is_empty()).then(Instant::now);
+        let mut delivered = SeqSet::default();
+        for sent in sent.iter().filter(|sent| sent.is_delivered()) {
+            delivered.insert(sent.seq, sent.seq);
+        }
+        let failed = sent.iter().filter(|sent| !sent.is_delivered());
+        let exchanges = || sent.iter().filter_map(|sent| sent.exchange.as_ref());
+        let is_instructed = exchanges().any(|it| it.instruction == Some(Instruction::Disable));
+        let disable = if exchanges().any(|it| it.outcome == Outcome::Gone) {
+            Some(DisabledReason::Gone)
+        } else {
+            is_instructed.then_some(DisabledReason::Instructed)
+        };
+        let mut replays = Vec::new();
+        for id in self.replays.keys().cloned().collect::<Vec<_>>() {
+            let through = self.reached(&id);
+            let of = |sent: &&Sent| sent.replay.as_deref() == Some(&*id);
+            let count = sent.iter().filter(of).count() as u64;
+            if let Some((_, handed)) = self.replays.get_mut(&id)
+                && (through > *handed || count > 0)
+            {
+                *handed = through;
+                replays.push(ReplayProgress { id, through, sent: count });
+            }
+        }
+        let round = Round {
+            delivered: delivered.runs().collect(),
+            failed: failed.map(|sent| sent.failed(ordering)).collect(),
+            behind: behind.clone(),
+            disable,
+            replays,
+            record: 0,
+        };
+        self.handed = Some((self.round.unwrap_or(0) + 1, sent, behind));
+        round
+    }
+}
+
+fn unblock(blocked: &mut HashMap<String, u64>, key: &str) {
+    if let Some(count) = blocked.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            blocked.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn sent(seq: u64, outcome: Outcome) -> Sent {
+        let exchange = Exchange {
+            outcome,
+            status: None,
+            latency: Duration::ZERO,
+            response_excerpt: String::new(),
+            retry_after: None,
+            instruction: None,
+        };
+        let key = "a".to_owned();
+        Sent { seq, key, is_open: false, replay: None, exchange: Some(exchange) }
+    }
+
+    #[test]
+    fn what_is_not_in_the_log_is_handed_in_again() {
+        let (mut lane, mut ledger) = (Lane::default(), Ledger::new(8));
+        ledger.last_seq = 9;
+        lane.confirm(&ledger);
+        lane.finish(sent(2, Outcome::Delivered));
+        lane.finish(sent(1, Outcome::Delivered));
+        lane.finish(sent(3, Outcome::Failed(Failure::Timeout)));
+        let round = lane.take_round(Ordering::Parallel);
+        assert_eq!((round.delivered.clone(), round.failed.len()), (vec![(1, 2)], 1));
+        lane.confirm(&ledger);
+        assert_eq!(lane.take_round(Ordering::Parallel), round, "the log is as it was");
+        ledger.round = 1;
+        lane.confirm(&ledger);
+        assert!(!lane.has_outcome(), "it is in the log");
+        lane.finish(sent(4, Outcome::Delivered));
+        ledger.round = 5;
+        lane.confirm(&ledger);
+        assert!(!lane.has_outcome(), "another process has sent meanwhile");
+    }
+
+    #[test]
+    fn a_replay_has_got_as_far_as_everything_before_was_sent() {
+        let (mut lane, ledger) = (Lane::default(), Ledger::new(8));
+        lane.confirm(&ledger);
+        let id: Arc<str> = "r".into();
+        lane.replays.insert("r".to_owned(), (9, 3));
+        lane.flying.insert(6, Some(id.clone()));
+        lane.finish(Sent { replay: Some(id), ..sent(8, Outcome::Delivered) });
+        let round = lane.take_round(Ordering::Parallel);
+        let progress = ReplayProgress { id: "r".to_owned(), through: 5, sent: 1 };
+        assert_eq!(round.replays, [progress]);
+        lane.flying.clear();
+        assert_eq!(lane.take_round(Ordering::Parallel).replays[0].through, 9);
+    }
+}

@@ -1,0 +1,193 @@
+//! The body of a delivery: from the same event and number, the same bytes, years later.
+
+use bytes::Bytes;
+use events::{cloud_events, proto, proto::event::Body};
+use prost::Message;
+use serde_json::{Map, Value, json};
+
+use crate::domain::{TEST_EVENT_TYPE, endpoint::Payload};
+
+/// The most bytes of a body; one that would have more is sent without its data.
+const MAX_BODY_BYTES: usize = 256 << 10;
+
+/// An event that is ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rendered {
+    /// The id of the event.
+    pub(crate) id: String,
+    /// The trace that it belongs to.
+    pub(crate) traceparent: String,
+    /// What is sent.
+    pub(crate) body: Bytes,
+}
+
+/// An event cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RenderError {
+    /// It is no public event.
+    #[error(transparent)]
+    Event(#[from] cloud_events::RenderError),
+    /// It does not read.
+    #[error("the event does not decode")]
+    Decode(#[from] prost::DecodeError),
+}
+
+/// Renders an event, given as it is in the log of that service.
+pub(crate) fn render(
+    service: &str,
+    event: &[u8],
+    endpoint_seq: u64,
+    payload: Payload,
+) -> Result<Rendered, RenderError> {
+    let envelope = proto::Event::decode(event)?;
+    let (event_type, data) = match &envelope.body {
+        // A test delivery is an event of our own.
+        Some(Body::Notify(_)) => {
+            (TEST_EVENT_TYPE.to_owned(), json!({"message": "This is a test delivery."}))
+        }
+        _ => {
+            let mut rendered = cloud_events::render(event)?;
+            let event_type = rendered["type"].as_str().unwrap_or_default().to_owned();
+            (event_type, rendered["data"].take())
+        }
+    };
+    let time = envelope.time.as_ref().map(ToString::to_string).unwrap_or_default();
+    let meta = json!({
+        "stream": service,
+        "position": envelope.position,
+        "aggregate": {
+            "type": envelope.aggregate_type,
+            "id": envelope.aggregate_id,
+            "version": envelope.aggregate_version,
+        },
+        "endpoint_seq": endpoint_seq,
+        "tenant": envelope.shop,
+    });
+    let write = |data: Option<&Value>| {
+        let mut body = Map::new();
+        body.insert("id".to_owned(), json!(envelope.id));
+        body.insert("type".to_owned(), json!(event_type));
+        body.insert("timestamp".to_owned(), json!(time));
+        body.insert("meta".to_owned(), meta.clone());
+        if let Some(data) = data {
+            body.insert("data".to_owned(), data.clone());
+        }
+        let mut text = String::new();
+        write_sorted(&Value::Object(body), &mut text);
+        text
+    };
+    let full = (payload == Payload::Full).then(|| write(Some(&data)));
+    let body = full.filter(|body| body.len() <= MAX_BODY_BYTES).unwrap_or_else(|| write(None));
+    Ok(Rendered { id: envelope.id, traceparent: envelope.traceparent, body: body.into() })
+}
+
+/// The aggregate of an event, as what is sent in order names it.
+pub(crate) fn key(service: &str, event: &[u8]) -> String {
+    match protocol::proto::Envelope::decode(event) {
+        Ok(envelope) => format!("{service}.{}.{}", envelope.aggregate_type, envelope.aggregate_id),
+        Err(_) => String::new(),
+    }
+}
+
+/// Writes JSON with the members of each object sorted: whatever the order in which a version of a
+/// library keeps them, the bytes stay the same.
+fn write_sorted(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(members) => {
+            let mut names: Vec<_> = members.keys().collect();
+            names.sort();
+            text.push('{');
+            for (index, name) in names.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                text.push_str(&Value::String(name.clone()).to_string());
+                text.push(':');
+                write_sorted(&members[name], text);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_sorted(item, text);
+            }
+            text.push(']');
+        }
+        single => text.push_str(&single.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::proto::{notify, order};
+
+    use super::*;
+
+    fn event(body: Body) -> Vec<u8> {
+        proto::Event {
+            id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+            shop: "acme".to_owned(),
+            aggregate_type: "order".to_owned(),
+            aggregate_id: "order-1".to_owned(),
+            aggregate_version: 5,
+            position: 81,
+            time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 5_000_000 }),
+            body: Some(body),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }
+
+    fn cancelled(detail: &str) -> Vec<u8> {
+        let cancelled = order::Cancelled { detail: detail.to_owned(), ..Default::default() };
+        let kind = Some(order::order_event::Kind::Cancelled(cancelled));
+        event(Body::Order(order::OrderEvent { kind, summary: None }))
+    }
+
+    fn text(message: Rendered) -> String {
+        String::from_utf8(message.body.to_vec()).expect("a text")
+    }
+
+    #[test]
+    fn these_bytes_never_change() {
+        let rendered =
+            render("order", &cancelled("by mistake"), 7, Payload::Full).expect("renders");
+        assert_eq!(rendered.id, "01890a5d-ac96-774b-bcce-b302099a8057");
+        assert_eq!(
+            text(rendered),
+            "{\"data\":{\"detail\":\"by mistake\"},\"id\":\"01890a5d-ac96-774b-bcce-b302099a8057\",\
+             \"meta\":{\"aggregate\":{\"id\":\"order-1\",\"type\":\"order\",\"version\":5},\
+             \"endpoint_seq\":7,\"position\":81,\"stream\":\"order\",\"tenant\":\"acme\"},\
+             \"timestamp\":\"2023-11-14T22:13:20.005Z\",\"type\":\"order.cancelled\"}"
+        );
+    }
+
+    #[test]
+    fn an_event_names_its_aggregate() {
+        assert_eq!(key("order", &cancelled("")), "order.order.order-1");
+        assert_eq!(key("order", b"\xff"), "");
+    }
+
+    #[test]
+    fn a_thin_body_and_one_that_would_be_too_large_have_no_data() {
+        let thin = render("order", &cancelled("by mistake"), 7, Payload::Thin).expect("renders");
+        assert!(!text(thin.clone()).contains("data"));
+        let large = cancelled(&"x".repeat(MAX_BODY_BYTES));
+        assert_eq!(render("order", &large, 7, Payload::Full).expect("renders"), thin);
+    }
+
+    #[test]
+    fn a_test_delivery_is_rendered_and_nothing_else_of_our_own() {
+        let kind = Some(notify::notify_event::Kind::TestScheduled(notify::TestScheduled {
+            endpoint_seq: 7,
+        }));
+        let test = event(Body::Notify(notify::NotifyEvent { kind }));
+        let rendered = render("notify", &test, 7, Payload::Full).expect("renders");
+        assert!(text(rendered).contains("\"type\":\"webhook.test\""));
+        assert!(render("order", b"\xff", 1, Payload::Full).is_err());
+    }
+}

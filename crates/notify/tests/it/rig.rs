@@ -1,0 +1,246 @@
+//! An installation with the service, a receiver, and somebody who publishes events of orders.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ::notify::Notify;
+use engine::{Clock, Config, Engine, Outcome};
+use events::proto::{
+    self, AnswerBody, answer_body, command, event,
+    notify::{self, change_webhooks::Request, notify_question::Question},
+    order,
+};
+use person_keys::MasterKeys;
+use prost::Message;
+use protocol::{
+    command::OutgoingCommand,
+    id::{CommandId, Shop},
+    subject::Lane,
+    time::Timestamp,
+};
+use testkit::{Db, Receiver, TestServer, engine_config};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use webhook_http::{Policy, Secret};
+
+const SERVICES: &[&str] = &["shop", "catalog", "inventory", "order", "payment", "notify"];
+const KEYS: &str = "test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Rig {
+    pub(crate) server: TestServer,
+    pub(crate) db: Db,
+    pub(crate) receiver: Receiver,
+    published: AtomicU64,
+    /// How far the clock is ahead, in milliseconds.
+    ahead: Arc<AtomicI64>,
+}
+
+pub(crate) fn shop() -> Shop {
+    Shop::parse("acme").expect("valid")
+}
+
+fn keys() -> MasterKeys {
+    MasterKeys::parse(KEYS).expect("they are keys")
+}
+
+/// Settings of an endpoint at the receiver.
+pub(crate) fn settings(
+    receiver: &Receiver,
+    path: &str,
+    filters: &[&str],
+) -> notify::EndpointSettings {
+    notify::EndpointSettings {
+        url: receiver.url(path),
+        event_types: filters.iter().map(|&filter| filter.to_owned()).collect(),
+        ..Default::default()
+    }
+}
+
+/// The numbers of what came at a path, in order.
+pub(crate) fn delivered(receiver: &Receiver, path: &str) -> Vec<u64> {
+    let received = receiver.received().into_iter().filter(|received| received.path == path);
+    let seq = received.map(|received| {
+        let body: serde_json::Value = serde_json::from_slice(&received.body).expect("is JSON");
+        body["meta"]["endpoint_seq"].as_u64().expect("a number")
+    });
+    seq.collect()
+}
+
+impl Rig {
+    pub(crate) async fn start(db: Db) -> Self {
+        let (server, receiver) = (TestServer::start().await, Receiver::start().await);
+        Self { server, db, receiver, published: AtomicU64::new(0), ahead: Arc::default() }
+    }
+
+    /// Turns the clock.
+    pub(crate) fn forward(&self, by: Duration) {
+        self.ahead.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
+    }
+
+    fn config(&self) -> Config {
+        let ahead = self.ahead.clone();
+        let system = Clock::system();
+        let clock = Clock::from(move || {
+            Timestamp::from_millis(system.now().millis() + ahead.load(Ordering::Relaxed))
+        });
+        Config { clock, ..engine_config(&self.server, &self.db, 1, SERVICES) }
+    }
+
+    pub(crate) async fn engine(&self) -> Engine {
+        Engine::connect(self.config()).await.expect("it connects")
+    }
+
+    /// Publishes events of orders: the name of each, and its order.
+    pub(crate) async fn publish(&self, events: &[(&str, &str)]) {
+        // The streams must be there, even before anything runs.
+        let context = self.server.jetstream().await;
+        for (name, order_id) in events {
+            let position = self.published.fetch_add(1, Ordering::Relaxed) + 1;
+            let kind = match *name {
+                "placed" => order::order_event::Kind::Placed(order::Placed::default()),
+                _ => order::order_event::Kind::Paid(order::Paid::default()),
+            };
+            let body = order::OrderEvent { kind: Some(kind), summary: None };
+            let event = proto::Event {
+                id: uuid::Uuid::from_u128(position.into()).to_string(),
+                shop: "acme".to_owned(),
+                aggregate_type: "order".to_owned(),
+                aggregate_id: (*order_id).to_owned(),
+                aggregate_version: position,
+                position,
+                time: Some(Timestamp::from_millis(1_700_000_000_000).into()),
+                body: Some(event::Body::Order(body)),
+                ..Default::default()
+            };
+            let subject = format!("order.0.acme.{name}");
+            let stored = context.publish(subject, event.encode_to_vec().into()).await;
+            let stored = stored.expect("it is published").await.expect("it is stored");
+            assert_eq!(stored.sequence, position);
+        }
+    }
+
+    /// The projection is what the log says.
+    pub(crate) async fn verify(&self) {
+        let verified = self.engine().await.verify::<Notify>().await.expect("it can be verified");
+        assert!(verified.mismatches.is_empty(), "{verified:?}");
+    }
+}
+
+/// A process that runs the service.
+pub(crate) struct Running {
+    engine: Engine,
+    shutdown: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn start(rig: &Rig) -> Self {
+        Self::with(rig.config()).await
+    }
+
+    pub(crate) async fn start_elsewhere(rig: &Rig) -> Self {
+        let database = rig.db.location_elsewhere();
+        let instance = "elsewhere".to_owned();
+        Self::with(Config { database, instance, ..rig.config() }).await
+    }
+
+    async fn with(config: Config) -> Self {
+        let engine = Engine::connect(config).await.expect("it connects");
+        let policy = Policy {
+            allow_http: true,
+            allowed_ports: "1-65535".parse().expect("ports"),
+            allowed_networks: vec!["127.0.0.0/8".parse().expect("a network")],
+            exchange_timeout: Duration::from_mins(2),
+            ..Policy::default()
+        };
+        let settings = ::notify::Settings { policy, keys: keys() };
+        let clock = engine.config().clock.clone();
+        let service = ::notify::service(settings, engine.client(), clock).expect("it is a service");
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn({
+            let (engine, shutdown) = (engine.clone(), shutdown.clone());
+            async move { engine.run(service, shutdown).await.expect("it runs") }
+        });
+        Self { engine, shutdown, running }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.running.await.expect("it stops");
+    }
+
+    /// Ends it without letting it finish anything.
+    pub(crate) async fn kill(self) {
+        self.running.abort();
+        self.running.await.ok();
+    }
+
+    pub(crate) async fn ask(&self, id: &str, request: Request) -> notify::ChangeWebhooksAnswer {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let change = notify::ChangeWebhooks { endpoint_id: id.to_owned(), request: Some(request) };
+        let command = proto::Command {
+            id: CommandId::from_key(&shop(), &number.to_string()).to_string(),
+            shop: shop().to_string(),
+            fingerprint: "f".to_owned(),
+            body: Some(command::Body::ChangeWebhooks(change)),
+            ..Default::default()
+        };
+        let command = OutgoingCommand::try_from(command).expect("it has a body");
+        let sent = self.engine.client().send(Lane::Live, command, ANSWER_TIMEOUT).await;
+        let Outcome::Answered(answered) = sent.expect("it is sent") else { panic!("no answer") };
+        let answer = AnswerBody::decode(&*answered.body).expect("it is an answer").answer;
+        match answer {
+            Some(answer_body::Answer::ChangeWebhooks(answer)) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Creates an endpoint; yields its secret.
+    pub(crate) async fn create(&self, id: &str, settings: notify::EndpointSettings) -> Secret {
+        let secret = Secret::generate().expect("there is randomness");
+        let context = format!("{}/{id}", shop());
+        let (key_name, ciphertext) = keys().seal_value(&context, secret.expose().as_bytes());
+        let sealed = notify::SealedValue { key_name, ciphertext };
+        let create = notify::CreateEndpoint { settings: Some(settings), secret: Some(sealed) };
+        let answer = self.ask(id, Request::Create(create)).await;
+        assert_eq!(answer.result(), notify::EndpointResult::Created);
+        secret
+    }
+
+    pub(crate) async fn endpoint(&self, id: &str) -> notify::Endpoint {
+        let question = Question::GetEndpoint(notify::GetEndpoint { endpoint_id: id.to_owned() });
+        let found = self.query(question).await.expect("it exists");
+        notify::Endpoint::decode(&*found).expect("it is an endpoint")
+    }
+
+    pub(crate) async fn deliveries(&self, id: &str, state: &str) -> Vec<notify::Delivery> {
+        let question = Question::ListDeliveries(notify::ListDeliveries {
+            endpoint_id: id.to_owned(),
+            state: state.to_owned(),
+            ..Default::default()
+        });
+        let found = self.query(question).await.expect("it exists");
+        notify::Deliveries::decode(&*found).expect("they are deliveries").deliveries
+    }
+
+    async fn query(&self, question: Question) -> Option<Vec<u8>> {
+        let question = notify::NotifyQuestion { question: Some(question) }.encode_to_vec();
+        loop {
+            // While another process takes the partition over, nobody answers.
+            match self.engine.client().query("notify", &shop(), question.clone(), 0).await {
+                Ok(found) => return found.map(|found| found.to_vec()),
+                Err(error) if error.is_unavailable() => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
