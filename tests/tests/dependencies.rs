@@ -172,7 +172,8 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
             "engine knows protocol and trace-context: no contract and no service",
         )),
         "gateway" => {
-            let ours = &["events", "engine", "person-keys", "protocol", "trace-context"];
+            let ours =
+                &["events", "engine", "person-keys", "protocol", "trace-context", "webhook-http"];
             Some((ours, "nobody but node knows a service"))
         }
         "person-keys" => {
@@ -213,6 +214,7 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
                 "person-keys",
                 "protocol",
                 "shop",
+                "webhook-http",
             ],
             "node runs services, and knows nobody who runs it",
         )),

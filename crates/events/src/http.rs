@@ -4,6 +4,7 @@
 mod orders;
 mod personal;
 mod positions;
+pub mod webhooks;
 
 use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};

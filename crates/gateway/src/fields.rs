@@ -163,6 +163,22 @@ impl<'r, 'a> Fields<'r, 'a> {
         read(node, &Path::Member(self.path, name), self.errors)
     }
 
+    /// Reads a member that may be absent; null takes its value away.
+    pub(crate) fn clearable<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&'r Node<'a>, &Path<'_>, &mut Errors) -> Option<T>,
+    ) -> Option<Option<T>> {
+        let is_null = |(member, node): &(Cow<'a, str>, Node<'a>)| {
+            member.as_ref() == name && *node == Node::Null
+        };
+        if self.members.iter().any(is_null) {
+            self.find(name);
+            return Some(None);
+        }
+        self.optional(name, read).map(Some)
+    }
+
     /// Adds an error of the object as a whole, under the name of a member.
     pub(crate) fn wrong(&mut self, name: &str, detail: impl fmt::Display) {
         self.errors.add(&Path::Member(self.path, name), detail);

@@ -22,7 +22,7 @@
 //! | `card_numbers` | numbers of payment cards, which no text may hold |
 //! | `state`, `services` | what the handlers share; requests to the services |
 //! | `problem` | the problem documents of RFC 9457 |
-//! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `operations` | the routes |
+//! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `webhooks`, `operations` | the routes |
 //! | `readiness` | what `/readyz` reports |
 //! | `metrics` | what is measured of requests, and the route that shows it |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
@@ -62,6 +62,7 @@ mod shops;
 mod state;
 mod trace;
 mod view;
+mod webhooks;
 mod write_timeout;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -85,6 +86,7 @@ pub use crate::{
     api_key::{ApiKeyError, ApiKeySetting, MIN_API_KEY_LENGTH, Scope},
     limits::Limits,
     readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
+    webhooks::WebhookSettings,
 };
 use crate::{
     problem::{Code, Problem},
@@ -115,6 +117,8 @@ pub struct Settings {
     pub metrics: Option<MetricsSource>,
     /// The keys with which personal data is sealed; without them, requests with such data are refused.
     pub person_keys: Option<PersonKeys>,
+    /// What webhook endpoints may be, and what seals their secrets.
+    pub webhooks: WebhookSettings,
     /// The present.
     pub clock: Clock,
 }
@@ -203,8 +207,10 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .route("/shops/{shop}/payments/{payment_id}/history", get(history::of_payment))
         .route("/shops/{shop}/history", get(history::of_shop))
         .route("/shops/{shop}/totals", get(operations::totals))
+        .merge(of_webhooks())
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));
     let v1 = Router::new()
+        .route("/event-types", get(webhooks::list_event_types))
         .route("/shops", get(shops::list_all))
         .route("/shops/{shop}", get(shops::get).put(shops::put))
         .merge(of_shop)
@@ -227,6 +233,27 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .layer(middleware::from_fn(trace::trace_request))
         .layer(middleware::from_fn(metrics::measure))
         .with_state(state)
+}
+
+fn of_webhooks() -> Router<Arc<AppState>> {
+    use webhooks as of;
+    let endpoint = Router::new()
+        .route("/", get(of::get).patch(of::patch).delete(of::delete))
+        .route("/disable", post(of::disable))
+        .route("/enable", post(of::enable))
+        .route("/rotate-secret", post(of::rotate_secret))
+        .route("/test", post(of::test))
+        .route("/deliveries", get(of::list_deliveries))
+        .route("/deliveries/{seq}", get(of::get_delivery))
+        .route("/deliveries/{seq}/resend", post(of::resend))
+        .route("/deliveries/{seq}/abort", post(of::abort))
+        .route("/replays", get(of::list_replays).post(of::replay))
+        .route("/replays/{replay_id}", get(of::show_replay))
+        .route("/replays/{replay_id}/cancel", post(of::cancel_replay))
+        .route("/proof", get(of::proof));
+    Router::new()
+        .route("/shops/{shop}/webhook-endpoints", get(of::list).post(of::post))
+        .nest("/shops/{shop}/webhook-endpoints/{endpoint_id}", endpoint)
 }
 
 async fn no_route(OriginalUri(uri): OriginalUri) -> Problem {

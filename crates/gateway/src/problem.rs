@@ -45,6 +45,8 @@ pub(crate) enum Code {
     StaleProduct,
     VersionMismatch,
     TooManyLocations,
+    TooManyWebhooks,
+    EndpointDisabled,
     PreconditionFailed,
     NoPersonKeys,
     Internal,
@@ -73,7 +75,9 @@ impl Code {
             | Self::NothingToRefund
             | Self::StaleProduct
             | Self::VersionMismatch
-            | Self::TooManyLocations => StatusCode::CONFLICT,
+            | Self::TooManyLocations
+            | Self::TooManyWebhooks
+            | Self::EndpointDisabled => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -131,6 +135,10 @@ impl Code {
             Self::TooManyLocations => {
                 ("too_many_locations", "The shop has as many locations as one may have")
             }
+            Self::TooManyWebhooks => {
+                ("too_many_webhooks", "There are as many webhooks as there may be")
+            }
+            Self::EndpointDisabled => ("endpoint_disabled", "The webhook endpoint is disabled"),
             Self::PreconditionFailed => {
                 ("precondition_failed", "The condition of the request does not hold")
             }

@@ -13,6 +13,7 @@ use crate::{
     readiness::ReadinessCheck,
     sealing::Sealing,
     services::Services,
+    webhooks::WebhookSettings,
 };
 
 /// What the handlers share.
@@ -25,6 +26,8 @@ pub(crate) struct AppState {
     pub(crate) shops: KnownShops,
     /// What seals and opens personal data.
     pub(crate) sealing: Sealing,
+    /// What webhook endpoints may be, and what seals their secrets.
+    pub(crate) webhooks: WebhookSettings,
     pub(crate) readiness: ReadinessCheck,
     /// How long the answer of a service is waited for.
     pub(crate) answer_timeout: Duration,
@@ -55,6 +58,7 @@ impl AppState {
             services: Services::new(client),
             shops: KnownShops::default(),
             sealing: Sealing::new(settings.person_keys.clone()),
+            webhooks: settings.webhooks.clone(),
             readiness: ReadinessCheck::new(settings.readiness.clone()),
             answer_timeout: settings.answer_timeout,
             clock: settings.clock.clone(),

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     serve::{self, Component},
-    settings::Settings,
+    settings::{Settings, WebhookOptions},
 };
 
 /// An installation that stops with [`Embedded::stop`].
@@ -42,6 +42,7 @@ impl Embedded {
             provider_dir: folder.join("provider"),
             person_keys: Some(folder.join("person-keys").display().to_string()),
             master_key_file: None,
+            webhooks: WebhookOptions::on_this_machine(),
             listen: SocketAddr::from(([127, 0, 0, 1], settings.listen.port())),
             api_key: Some(settings.api_key.clone().unwrap_or_else(|| "demo".into())),
             ..settings.clone()

@@ -152,7 +152,8 @@ fn start_gateway(
     let person_keys = settings.person_keys().context("prepare the keys of persons")?;
     if person_keys.is_none() {
         tracing::warn!(
-            "orders with personal data are refused: set person-keys and master-key-file to take them"
+            "orders with personal data and webhook endpoints are refused: set person-keys and \
+             master-key-file to take them"
         );
     }
     let settings = gateway::Settings {
@@ -167,6 +168,10 @@ fn start_gateway(
         },
         metrics,
         person_keys,
+        webhooks: gateway::WebhookSettings {
+            policy: settings.webhooks.policy()?,
+            keys: settings.master_keys()?,
+        },
         clock: engine.config().clock.clone(),
     };
     Ok(Box::pin(async move {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::Settings;
 
 /// All services, in the order in which they are run and shown.
-pub static SERVICES: [Service; 5] = [
+pub static SERVICES: [Service; 6] = [
     Service::new::<shop::Shops>("Shops and their settings", |engine, _, shutdown| {
         Box::pin(async move { Ok(engine.run(shop::service(), shutdown).await?) })
     }),
@@ -56,6 +56,14 @@ pub static SERVICES: [Service; 5] = [
                 ended = engine.run(payments, shutdown) => Ok(ended?),
                 () = job => Ok(()),
             }
+        })
+    }),
+    Service::new::<notify::Notify>("Webhooks", |engine, settings, shutdown| {
+        let (policy, keys) = (settings.webhooks.policy(), settings.master_keys());
+        Box::pin(async move {
+            let settings = notify::Settings { policy: policy?, keys: keys? };
+            let (client, clock) = (engine.client(), engine.config().clock.clone());
+            Ok(engine.run(notify::service(settings, client, clock)?, shutdown).await?)
         })
     }),
 ];

@@ -1,6 +1,7 @@
 //! How a process takes part in an installation: by flags, environment and file, in that order.
 
 mod value;
+mod webhooks;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -17,6 +18,7 @@ use clap::{
 use person_keys::{MasterKeys, PersonKeys};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use self::webhooks::WebhookOptions;
 use crate::services::NAMES;
 
 /// Where the keys of persons are kept unless a setting says otherwise.
@@ -124,6 +126,10 @@ pub struct Settings {
     /// at the first start; none when they are on Postgres]
     #[arg(long, global = true, env = "TRADEWIND_MASTER_KEY_FILE", value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
+
+    /// What webhooks may be sent to
+    #[command(flatten)]
+    pub webhooks: WebhookOptions,
 
     /// How long the simulated payment provider takes for an answer
     #[arg(long, global = true, env = "TRADEWIND_PROVIDER_LATENCY", default_value = "0ms",
@@ -300,6 +306,18 @@ impl Settings {
 
     /// The keys of persons; `None` when there are no settings for them.
     pub fn person_keys(&self) -> Result<Option<PersonKeys>> {
+        let keys = self.key_store()?;
+        Ok(keys.map(|(location, masters)| PersonKeys::new(location, masters)))
+    }
+
+    /// The master keys, which seal the secrets of webhooks too; `None` when there are no settings for
+    /// them.
+    pub fn master_keys(&self) -> Result<Option<MasterKeys>> {
+        Ok(self.key_store()?.map(|(_, masters)| masters))
+    }
+
+    /// Where the keys of persons are, and the master keys.
+    fn key_store(&self) -> Result<Option<(&str, MasterKeys)>> {
         let is_postgres = |database: &str| {
             let location: engine::Location =
                 database.parse().unwrap_or_else(|never| match never {});
@@ -320,7 +338,7 @@ impl Settings {
             }
             None => MasterKeys::beside(Path::new(location))?,
         };
-        Ok(Some(PersonKeys::new(location, masters)))
+        Ok(Some((location, masters)))
     }
 
     /// A name that no other process has; each call makes a new one.

@@ -52,7 +52,7 @@ const MAX_REQUESTS: usize = 1_024;
 pub(crate) struct Outside {
     pub(crate) sender: Sender,
     pub(crate) policy: Policy,
-    pub(crate) keys: MasterKeys,
+    pub(crate) keys: Option<MasterKeys>,
     pub(crate) client: Client,
     pub(crate) clock: Clock,
     lanes: Arc<Mutex<Lanes>>,
@@ -72,7 +72,7 @@ impl Outside {
     pub(crate) fn new(
         sender: Sender,
         policy: Policy,
-        keys: MasterKeys,
+        keys: Option<MasterKeys>,
         client: Client,
         clock: Clock,
     ) -> Self {
@@ -144,6 +144,8 @@ enum TargetError {
     Url(#[from] webhook_http::UrlError),
     #[error("its headers are not allowed")]
     Headers(#[from] webhook_http::HeaderError),
+    #[error("there are no master keys: set person-keys and master-key-file")]
+    NoKeys,
     #[error("a sealed value does not open: its key is not configured, or it was changed")]
     Sealed,
     #[error("a secret is none")]
@@ -299,7 +301,8 @@ impl Sending<'_> {
         }
         let context = format!("{}/{}", self.operation.shop, self.id);
         let open = |value: &crate::domain::SealedValue| {
-            let opened = self.outside.keys.open_value(&value.key_name, &context, &value.ciphertext);
+            let keys = self.outside.keys.as_ref().ok_or(TargetError::NoKeys)?;
+            let opened = keys.open_value(&value.key_name, &context, &value.ciphertext);
             let opened = opened.as_deref().and_then(|text| std::str::from_utf8(text).ok());
             opened.map(str::to_owned).ok_or(TargetError::Sealed)
         };

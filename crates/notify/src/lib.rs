@@ -38,8 +38,8 @@ use self::{delivery::Outside, domain::Published, recent::Recent};
 pub struct Settings {
     /// What may be sent where.
     pub policy: Policy,
-    /// The keys with which secrets are sealed.
-    pub keys: MasterKeys,
+    /// The keys with which secrets are sealed; without them nothing is sent.
+    pub keys: Option<MasterKeys>,
 }
 
 /// The service, to be run by an engine. It reads the events that it sends with `client`.

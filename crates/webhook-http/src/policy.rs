@@ -64,6 +64,11 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Reads networks: `10.1.0.0/16,127.0.0.0/8`.
+    pub fn parse_networks(text: &str) -> Result<Vec<IpNet>, ipnet::AddrParseError> {
+        text.split(',').map(|network| network.trim().parse()).collect()
+    }
+
     /// Whether an address may be sent to.
     pub(crate) fn allows_address(&self, address: IpAddr) -> bool {
         is_global(address) || self.allowed_networks.iter().any(|it| it.contains(&address))

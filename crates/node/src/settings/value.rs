@@ -10,12 +10,13 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// How much is logged.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Whose logs there are: ours, and those of the libraries that have some.
-const TARGETS: [&str; 24] = [
+const TARGETS: [&str; 26] = [
     "tradewind",
     "engine",
     "gateway",
     "catalog",
     "inventory",
+    "notify",
     "order",
     "payment",
     "shop",
@@ -35,6 +36,7 @@ const TARGETS: [&str; 24] = [
     "tokio",
     "tower",
     "tracing",
+    "webhook_http",
 ];
 
 /// API keys, one a line: its id, the key, and its scopes, with blanks between them. Empty lines and those

@@ -159,7 +159,7 @@ impl Running {
             exchange_timeout: Duration::from_mins(2),
             ..Policy::default()
         };
-        let settings = ::notify::Settings { policy, keys: keys() };
+        let settings = ::notify::Settings { policy, keys: Some(keys()) };
         let clock = engine.config().clock.clone();
         let service = ::notify::service(settings, engine.client(), clock).expect("it is a service");
         let shutdown = CancellationToken::new();

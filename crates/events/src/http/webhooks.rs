@@ -1,0 +1,204 @@
+//! Webhook endpoints and deliveries, as JSON.
+
+use protocol::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A webhook endpoint. The values of its headers and its secrets are never shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// Its id.
+    pub id: String,
+    /// Where its deliveries are sent.
+    pub url: String,
+    /// The types of events that it wants: `order.paid`, `order.*`, `*`.
+    pub event_types: Vec<String>,
+    /// What it is for, in words.
+    pub description: String,
+    /// In which order its deliveries are sent.
+    pub ordering: Ordering,
+    /// What a delivery holds.
+    pub payload: Payload,
+    /// The most deliveries in a second; none for as many as it takes.
+    pub max_per_second: Option<u32>,
+    /// The most deliveries that are under way at the same time; none for 8.
+    pub max_in_flight: Option<u32>,
+    /// The names of the headers that it adds to each request.
+    pub headers: Vec<String>,
+    /// The pauses before the second attempt and each further one, in seconds; empty for the usual ones.
+    pub retry_pauses_s: Vec<u32>,
+    /// Whether it is sent to.
+    pub status: EndpointStatus,
+    /// Why it is disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_reason: Option<DisabledReason>,
+    /// How many secrets sign its deliveries.
+    pub secrets: u32,
+    /// Counts the changes of its settings, secrets and status, from 1.
+    pub version: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its settings, secrets or status last changed.
+    pub updated_at: Timestamp,
+    /// What became of its deliveries.
+    pub statistics: EndpointStatistics,
+    /// Since when every attempt has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
+    /// Until when nothing is sent because most requests of late failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<Timestamp>,
+    /// The replays that are under way, and the last ones that have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<ReplayView>,
+    /// The secret, in the answer that made it and never again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// What became of the deliveries of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStatistics {
+    /// The last `endpoint_seq`; 0 when nothing has matched yet.
+    pub last_seq: u64,
+    /// Everything up to this `endpoint_seq` was attempted.
+    pub attempted_through: u64,
+    /// The endpoint has accepted them.
+    pub delivered: u64,
+    /// They wait for their first attempt.
+    pub pending: u64,
+    /// They are kept while the endpoint is disabled.
+    pub held: u64,
+    /// They failed and are tried again, or wait behind one that is.
+    pub retrying: u64,
+    /// They failed for good.
+    pub exhausted: u64,
+    /// They were given up on request.
+    pub aborted: u64,
+}
+
+/// In which order deliveries are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordering {
+    /// Several at a time; one that fails holds up no other.
+    Parallel,
+    /// Those of one aggregate one after the other.
+    PerKey,
+    /// All one after the other.
+    Fifo,
+}
+
+/// What a delivery holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    /// The whole event.
+    Full,
+    /// What identifies the event, without its data.
+    Thin,
+}
+
+/// Whether an endpoint is sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointStatus {
+    /// It is.
+    Active,
+    /// It is not: what matches it is held.
+    Disabled,
+}
+
+/// Why an endpoint is disabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisabledReason {
+    /// Somebody asked for it.
+    Requested,
+    /// It answered 410 Gone.
+    Gone,
+    /// It asked for it in an answer.
+    Instructed,
+    /// Every attempt of 120 hours failed.
+    Failing,
+}
+
+/// Deliveries that are sent once more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayView {
+    /// Its id.
+    pub id: String,
+    /// The first `endpoint_seq`.
+    pub from: u64,
+    /// The last `endpoint_seq`.
+    pub to: u64,
+    /// Which deliveries between them.
+    pub selection: ReplaySelection,
+    /// The last `endpoint_seq` that it has handled.
+    pub through: u64,
+    /// How many it has sent.
+    pub sent: u64,
+    /// `running`, `done` or `cancelled`.
+    pub state: String,
+    /// When it was started.
+    pub started_at: Timestamp,
+}
+
+/// Which deliveries are replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplaySelection {
+    /// Those that are held: never attempted.
+    Missing,
+    /// Those that failed for good.
+    Failed,
+    /// All that were attempted or held.
+    All,
+}
+
+/// A delivery: an event, for an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryView {
+    /// Its number among those of the endpoint: dense, from 1.
+    pub endpoint_seq: u64,
+    /// The type of the event.
+    pub event_type: String,
+    /// The service that wrote the event.
+    pub stream: String,
+    /// The position of the event in its log.
+    pub position: u64,
+    /// `pending`, `retry_at`, `delivered`, `exhausted`, `held`, `held_behind` or `aborted`.
+    pub state: String,
+    /// How many attempts have failed.
+    pub failed_attempts: u32,
+    /// When it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_error: String,
+    /// The HTTP status of the last failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_status: Option<u32>,
+    /// When it was scheduled.
+    pub scheduled_at: Timestamp,
+}
+
+/// How many events matched an endpoint between two `endpoint_seq`, and what became of them: what a
+/// receiver compares with what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofView {
+    /// The first `endpoint_seq`.
+    pub from: u64,
+    /// The last `endpoint_seq`.
+    pub to: u64,
+    /// How many events matched.
+    pub matched: u64,
+    /// How many of them were sent at least once.
+    pub sent: u64,
+    /// How many of them the endpoint has accepted.
+    pub delivered: u64,
+    /// Those that it has not accepted, at most 1,000 of them.
+    pub open: Vec<DeliveryView>,
+    /// Whether there are more of those.
+    pub has_more: bool,
+}

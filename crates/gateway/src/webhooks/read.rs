@@ -1,0 +1,301 @@
+//! Reads what a client says of a webhook endpoint. No error and no log shows a secret or the value of a
+//! header.
+
+use std::fmt;
+
+use events::{catalogue::public_events, proto::notify};
+use protocol::id::ParseError;
+use webhook_http::{CustomHeaders, Policy, Secret, parse_url};
+
+use crate::{
+    fields::{Errors, Fields, Path, integer, list, text, within, words},
+    json::Node,
+};
+
+/// The most filters of types.
+const MAX_EVENT_TYPES: usize = 100;
+/// The most headers.
+const MAX_HEADERS: usize = 20;
+/// The most deliveries in a second that can be asked for.
+const MAX_PER_SECOND: i64 = 100_000;
+/// The most deliveries under way that can be asked for.
+const MAX_IN_FLIGHT: i64 = 64;
+/// The most attempts after the first.
+const MAX_RETRIES: usize = 23;
+/// The shortest pause between attempts, and the longest schedule, in seconds.
+const MIN_PAUSE_S: i64 = 5;
+const MAX_SCHEDULE_S: i64 = 8 * 86_400;
+
+/// What a client says of an endpoint. What it does not say is `None`, and what it takes away
+/// `Some(None)`.
+#[derive(Clone, Default)]
+pub(super) struct Changes {
+    url: Option<String>,
+    event_types: Option<Vec<String>>,
+    description: Option<String>,
+    ordering: Option<notify::Ordering>,
+    payload: Option<notify::Payload>,
+    max_per_second: Option<Option<u32>>,
+    max_in_flight: Option<Option<u32>>,
+    retry_pauses_s: Option<Vec<u32>>,
+    /// Names and values.
+    pub(super) headers: Option<Vec<(String, String)>>,
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changes").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Changes {
+    /// Reads the settings of a new endpoint: URL and event types are needed.
+    pub(super) fn read_new(fields: &mut Fields<'_, '_>, policy: &Policy) -> Option<Self> {
+        let url = fields.required("url", url(policy));
+        let event_types = fields.required("event_types", event_types);
+        let rest = Self::read_rest(fields);
+        Some(Self { url: Some(url?), event_types: Some(event_types?), ..rest })
+    }
+
+    /// Reads the settings that change.
+    pub(super) fn read(fields: &mut Fields<'_, '_>, policy: &Policy) -> Self {
+        let url = fields.optional("url", url(policy));
+        let event_types = fields.optional("event_types", event_types);
+        Self { url, event_types, ..Self::read_rest(fields) }
+    }
+
+    fn read_rest(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            url: None,
+            event_types: None,
+            description: fields.optional("description", text(description)),
+            ordering: fields.optional("ordering", text(ordering)),
+            payload: fields.optional("payload", text(payload)),
+            max_per_second: fields.clearable("max_per_second", integer(max_per_second)),
+            max_in_flight: fields.clearable("max_in_flight", integer(max_in_flight)),
+            retry_pauses_s: fields.optional("retry_pauses_s", retry_pauses),
+            headers: fields.optional("headers", headers),
+        }
+    }
+
+    /// The settings with what the client says; the headers apart.
+    pub(super) fn apply(&self, before: notify::EndpointSettings) -> notify::EndpointSettings {
+        let given = self.clone();
+        notify::EndpointSettings {
+            url: given.url.unwrap_or(before.url),
+            event_types: given.event_types.unwrap_or(before.event_types),
+            description: given.description.unwrap_or(before.description),
+            ordering: given.ordering.map_or(before.ordering, Into::into),
+            payload: given.payload.map_or(before.payload, Into::into),
+            max_per_second: given.max_per_second.unwrap_or(before.max_per_second),
+            max_in_flight: given.max_in_flight.unwrap_or(before.max_in_flight),
+            retry_pauses_s: given.retry_pauses_s.unwrap_or(before.retry_pauses_s),
+            headers: before.headers,
+        }
+    }
+}
+
+/// Reads a secret that the caller chooses. No error shows it.
+pub(super) fn secret(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Box<Secret>> {
+    let Node::Text(value) = node else {
+        errors.add(path, format_args!("{} must be text", path.name()));
+        return None;
+    };
+    let parsed = Secret::parse(value).map_err(|error| errors.add(path, error));
+    parsed.ok().map(Box::new)
+}
+
+fn url(policy: &Policy) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<String> {
+    move |node, path, errors| {
+        let Node::Text(value) = node else {
+            errors.add(path, format_args!("{} must be text, got {node}", path.name()));
+            return None;
+        };
+        let url = parse_url(value, policy).map_err(|error| errors.add(path, error));
+        url.ok().map(|url| url.as_str().to_owned())
+    }
+}
+
+fn event_types(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Vec<String>> {
+    let read = list(MAX_EVENT_TYPES, |node, path, errors| text(event_type)(node, path, errors));
+    let types = read(node, path, errors)?;
+    if types.is_empty() {
+        errors.add(path, "event_types must name at least one: `*` stands for all events");
+        return None;
+    }
+    Some(types)
+}
+
+/// The rule of a filter of types: it must match an event that there is, so that no slip of the pen is
+/// waited for in vain.
+pub(super) fn event_type(value: &str) -> Result<String, ParseError> {
+    let matches = |event_type: String| match value.strip_suffix('*') {
+        Some("") => true,
+        Some(before) => before.ends_with('.') && event_type.starts_with(before),
+        None => value == event_type,
+    };
+    if public_events().iter().any(|event| matches(event.event_type())) {
+        return Ok(value.to_owned());
+    }
+    let rule =
+        "must be like order.paid, order.* or *, and match an event that GET /v1/event-types lists";
+    Err(ParseError::new("event type", rule, value))
+}
+
+fn description(value: &str) -> Result<String, ParseError> {
+    if value.is_empty() {
+        return Ok(String::new());
+    }
+    let rule = "must be at most 500 characters without control characters";
+    words("description", rule, 500, value)
+}
+
+fn ordering(value: &str) -> Result<notify::Ordering, ParseError> {
+    match value {
+        "parallel" => Ok(notify::Ordering::Parallel),
+        "per_key" => Ok(notify::Ordering::PerKey),
+        "fifo" => Ok(notify::Ordering::Fifo),
+        _ => Err(ParseError::new("ordering", "must be parallel, per_key or fifo", value)),
+    }
+}
+
+fn payload(value: &str) -> Result<notify::Payload, ParseError> {
+    match value {
+        "full" => Ok(notify::Payload::Full),
+        "thin" => Ok(notify::Payload::Thin),
+        _ => Err(ParseError::new("payload", "must be full or thin", value)),
+    }
+}
+
+fn max_per_second(value: i64) -> Result<u32, ParseError> {
+    let rule = "must be 1 to 100000, or null for as many as the endpoint takes";
+    within("max_per_second", rule, 1..=MAX_PER_SECOND, value).map(|it| it as u32)
+}
+
+fn max_in_flight(value: i64) -> Result<u32, ParseError> {
+    let rule = "must be 1 to 64, or null for 8";
+    within("max_in_flight", rule, 1..=MAX_IN_FLIGHT, value).map(|it| it as u32)
+}
+
+fn retry_pauses(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Vec<u32>> {
+    let pause = |value| {
+        within("a pause", "must be 5 to 691200 seconds", MIN_PAUSE_S..=MAX_SCHEDULE_S, value)
+    };
+    let read = list(MAX_RETRIES, |node, path, errors| integer(pause)(node, path, errors));
+    let pauses = read(node, path, errors)?;
+    if pauses.iter().sum::<i64>() > MAX_SCHEDULE_S {
+        errors.add(path, "retry_pauses_s must be 8 days together at most");
+        return None;
+    }
+    Some(pauses.into_iter().map(|pause| pause as u32).collect())
+}
+
+/// Reads headers, an object of names and values. No error shows a value: it may be a credential.
+fn headers(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Vec<(String, String)>> {
+    let Node::Object(members) = node else {
+        errors.add(path, "headers must be an object of names and values");
+        return None;
+    };
+    if members.len() > MAX_HEADERS {
+        errors.add(path, format_args!("headers must be at most {MAX_HEADERS}"));
+        return None;
+    }
+    let mut headers = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        let Node::Text(value) = value else {
+            errors.add(&Path::Member(path, name), "the value of a header must be text");
+            continue;
+        };
+        headers.push((name.to_string(), value.to_string()));
+    }
+    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    if let Err(error) = CustomHeaders::parse(pairs) {
+        errors.add(path, error);
+        return None;
+    }
+    Some(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::{line, object};
+
+    fn read_new(body: &str) -> Result<Changes, Vec<(String, String)>> {
+        let read = line(body.as_bytes(), |node, path, errors| {
+            object(node, path, errors, |fields| Changes::read_new(fields, &Policy::default()))
+        });
+        read.map_err(|errors| errors.into_iter().map(|it| (it.field, it.detail)).collect())
+    }
+
+    #[test]
+    fn an_endpoint_needs_a_url_and_types_and_has_defaults() {
+        let read = read_new(r#"{"url":"https://example.com/hooks","event_types":["order.*"]}"#);
+        let settings = read.expect("is good").apply(notify::EndpointSettings::default());
+        let expected = notify::EndpointSettings {
+            url: "https://example.com/hooks".to_owned(),
+            event_types: vec!["order.*".to_owned()],
+            ..Default::default()
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn what_is_not_said_stays_and_null_takes_a_limit_away() {
+        let before = notify::EndpointSettings {
+            url: "https://example.com/".to_owned(),
+            event_types: vec!["*".to_owned()],
+            description: "ours".to_owned(),
+            max_per_second: Some(5),
+            max_in_flight: Some(6),
+            ordering: notify::Ordering::Fifo.into(),
+            ..Default::default()
+        };
+        let changes = line(br#"{"max_per_second":null,"payload":"thin"}"#, |node, path, errors| {
+            object(node, path, errors, |fields| Some(Changes::read(fields, &Policy::default())))
+        });
+        let expected = notify::EndpointSettings {
+            max_per_second: None,
+            payload: notify::Payload::Thin.into(),
+            ..before.clone()
+        };
+        assert_eq!(changes.expect("is good").apply(before), expected);
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_and_no_value_of_a_header_is_shown() {
+        let errors = read_new(
+            r#"{"url":"https://127.0.0.1/","event_types":["order.payd"],"ordering":"random",
+                "payload":"fat","max_per_second":0,"max_in_flight":65,"retry_pauses_s":[1],
+                "headers":{"authorization":"Bearer hush\n"},"description":7,"more":1}"#,
+        )
+        .expect_err("is wrong");
+        let named: Vec<_> = errors.iter().map(|(field, _)| field.as_str()).collect();
+        let expected = [
+            "url",
+            "event_types[0]",
+            "description",
+            "ordering",
+            "payload",
+            "max_per_second",
+            "max_in_flight",
+            "retry_pauses_s[0]",
+            "headers",
+            "more",
+        ];
+        for field in expected {
+            assert!(named.contains(&field), "{field} is not among {named:?}");
+        }
+        assert!(errors.iter().all(|(_, detail)| !detail.contains("hush")), "{errors:?}");
+    }
+
+    #[test]
+    fn types_must_match_an_event_that_there_is() {
+        for good in ["*", "order.*", "order.paid", "inventory.short"] {
+            assert!(event_type(good).is_ok(), "{good}");
+        }
+        for bad in ["", "ord*", "order", "order.", "orders.*", "order.payd", "notify.*"] {
+            assert!(event_type(bad).is_err(), "{bad}");
+        }
+    }
+}
