@@ -240,7 +240,7 @@ impl Sending<'_> {
             tracing::warn!(endpoint.id = self.id, %error, "what is due cannot be read yet");
             return Some(now + LOOK_AGAIN);
         }
-        while lane.in_flight.len() < limit && !(health.is_probed() && !lane.finished.is_empty()) {
+        while lane.in_flight.len() < limit && (lane.finished.is_empty() || !health.is_probed()) {
             if !take_token(lane, self.endpoint.settings.max_per_second) {
                 return Some(now + Duration::from_millis(20));
             }

@@ -36,7 +36,7 @@ pub(super) struct Lane {
     /// What waits behind one that failed, to be handed in.
     pub(super) behind: Vec<(u64, String)>,
     /// What was handed in and is not known to be in the log, with the round that it is to be.
-    handed: Option<(u64, Vec<Sent>, Vec<(u64, String)>)>,
+    handed: Option<Handed>,
     /// The last round of the log that is known here.
     round: Option<u64>,
     /// What failed before and was attempted again here, with the attempts that were in the log then:
@@ -50,6 +50,14 @@ pub(super) struct Lane {
     pub(super) replays: HashMap<String, (u64, u64)>,
     /// How many deliveries the endpoint takes now, where it takes so many in a second.
     pub(super) tokens: Option<(f64, Instant)>,
+}
+
+/// What was handed in.
+struct Handed {
+    /// The round that it is to be.
+    round: u64,
+    sent: Vec<Sent>,
+    behind: Vec<(u64, String)>,
 }
 
 /// A delivery that is ready to be sent.
@@ -108,8 +116,8 @@ impl Lane {
     /// log has gone on without us, another process has sent, and everything here is out of date.
     pub(super) fn confirm(&mut self, ledger: &Ledger) {
         let is_ours = match self.handed.take() {
-            Some((round, ..)) if round == ledger.round => true,
-            Some((_, sent, behind)) if self.round == Some(ledger.round) => {
+            Some(Handed { round, .. }) if round == ledger.round => true,
+            Some(Handed { sent, behind, .. }) if self.round == Some(ledger.round) => {
                 self.finished.splice(0..0, sent);
                 self.behind.splice(0..0, behind);
                 self.finished_since.get_or_insert_with(Instant::now);
@@ -222,7 +230,8 @@ impl Lane {
             replays,
             record: 0,
         };
-        self.handed = Some((self.round.unwrap_or(0) + 1, sent, behind));
+        let number = self.round.unwrap_or(0) + 1;
+        self.handed = Some(Handed { round: number, sent, behind });
         round
     }
 }

@@ -164,28 +164,26 @@ impl Sending<'_> {
         for index in 0..wanted.len() {
             let Wanted { seq, attempts, is_open, replay } = &wanted[index];
             let has = |run: &Run| (run.first..=run.last()).contains(seq);
-            let run = match runs.iter().position(has) {
-                Some(at) => at,
-                None => {
-                    runs.push(self.stored_run(*seq).await?);
-                    runs.len() - 1
-                }
+            let run = if let Some(at) = runs.iter().position(has) {
+                at
+            } else {
+                runs.push(self.stored_run(*seq).await?);
+                runs.len() - 1
             };
             let run = &runs[run];
             let Some(position) = run.position(*seq) else { return Err(SelectError::Behind(*seq)) };
             let service: Arc<str> = run.service.as_str().into();
             let known = self.notify.recent.get(self.shop().as_str(), &service, position);
             let known = known.or_else(|| events.get(&(service.clone(), position)).cloned());
-            let event = match known {
-                Some(event) => event,
-                None => {
-                    let rest = &wanted[index..];
-                    let last = rest.iter().filter(|it| has_seq(run, it.seq)).map(|it| it.seq).max();
-                    let until = last.and_then(|last| run.position(last)).unwrap_or(position);
-                    self.fetch(&service, position, until, &mut events).await?;
-                    // One that is not there is rendered as nothing, and fails.
-                    events.get(&(service.clone(), position)).cloned().unwrap_or_default()
-                }
+            let event = if let Some(event) = known {
+                event
+            } else {
+                let rest = &wanted[index..];
+                let last = rest.iter().filter(|it| has_seq(run, it.seq)).map(|it| it.seq).max();
+                let until = last.and_then(|last| run.position(last)).unwrap_or(position);
+                self.fetch(&service, position, until, &mut events).await?;
+                // One that is not there is rendered as nothing, and fails.
+                events.get(&(service.clone(), position)).cloned().unwrap_or_default()
             };
             let (seq, attempts, is_open) = (*seq, *attempts, *is_open);
             ready.push(Ready { seq, service, event, attempts, is_open, replay: replay.clone() });

@@ -40,16 +40,13 @@ pub(crate) fn render(
     payload: Payload,
 ) -> Result<Rendered, RenderError> {
     let envelope = proto::Event::decode(event)?;
-    let (event_type, data) = match &envelope.body {
+    let (event_type, data) = if let Some(Body::Notify(_)) = &envelope.body {
         // A test delivery is an event of our own.
-        Some(Body::Notify(_)) => {
-            (TEST_EVENT_TYPE.to_owned(), json!({"message": "This is a test delivery."}))
-        }
-        _ => {
-            let mut rendered = cloud_events::render(event)?;
-            let event_type = rendered["type"].as_str().unwrap_or_default().to_owned();
-            (event_type, rendered["data"].take())
-        }
+        (TEST_EVENT_TYPE.to_owned(), json!({"message": "This is a test delivery."}))
+    } else {
+        let mut rendered = cloud_events::render(event)?;
+        let event_type = rendered["type"].as_str().unwrap_or_default().to_owned();
+        (event_type, rendered["data"].take())
     };
     let time = envelope.time.as_ref().map(ToString::to_string).unwrap_or_default();
     let meta = json!({
@@ -148,7 +145,7 @@ mod tests {
         event(Body::Order(order::OrderEvent { kind, summary: None }))
     }
 
-    fn text(message: Rendered) -> String {
+    fn text(message: &Rendered) -> String {
         String::from_utf8(message.body.to_vec()).expect("a text")
     }
 
@@ -158,7 +155,7 @@ mod tests {
             render("order", &cancelled("by mistake"), 7, Payload::Full).expect("renders");
         assert_eq!(rendered.id, "01890a5d-ac96-774b-bcce-b302099a8057");
         assert_eq!(
-            text(rendered),
+            text(&rendered),
             "{\"data\":{\"detail\":\"by mistake\"},\"id\":\"01890a5d-ac96-774b-bcce-b302099a8057\",\
              \"meta\":{\"aggregate\":{\"id\":\"order-1\",\"type\":\"order\",\"version\":5},\
              \"endpoint_seq\":7,\"position\":81,\"stream\":\"order\",\"tenant\":\"acme\"},\
@@ -175,7 +172,7 @@ mod tests {
     #[test]
     fn a_thin_body_and_one_that_would_be_too_large_have_no_data() {
         let thin = render("order", &cancelled("by mistake"), 7, Payload::Thin).expect("renders");
-        assert!(!text(thin.clone()).contains("data"));
+        assert!(!text(&thin).contains("data"));
         let large = cancelled(&"x".repeat(MAX_BODY_BYTES));
         assert_eq!(render("order", &large, 7, Payload::Full).expect("renders"), thin);
     }
@@ -187,7 +184,7 @@ mod tests {
         }));
         let test = event(Body::Notify(notify::NotifyEvent { kind }));
         let rendered = render("notify", &test, 7, Payload::Full).expect("renders");
-        assert!(text(rendered).contains("\"type\":\"webhook.test\""));
+        assert!(text(&rendered).contains("\"type\":\"webhook.test\""));
         assert!(render("order", b"\xff", 1, Payload::Full).is_err());
     }
 }

@@ -62,14 +62,16 @@ pub(crate) fn settings(
     }
 }
 
+/// The number of a delivery.
+pub(crate) fn seq_of(body: &[u8]) -> u64 {
+    let body: serde_json::Value = serde_json::from_slice(body).expect("is JSON");
+    body["meta"]["endpoint_seq"].as_u64().expect("a number")
+}
+
 /// The numbers of what came at a path, in order.
 pub(crate) fn delivered(receiver: &Receiver, path: &str) -> Vec<u64> {
-    let received = receiver.received().into_iter().filter(|received| received.path == path);
-    let seq = received.map(|received| {
-        let body: serde_json::Value = serde_json::from_slice(&received.body).expect("is JSON");
-        body["meta"]["endpoint_seq"].as_u64().expect("a number")
-    });
-    seq.collect()
+    let requests = receiver.received().into_iter().filter(|request| request.path == path);
+    requests.map(|request| seq_of(&request.body)).collect()
 }
 
 impl Rig {
@@ -136,7 +138,7 @@ impl Rig {
 pub(crate) struct Running {
     engine: Engine,
     shutdown: CancellationToken,
-    running: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Running {
@@ -163,22 +165,22 @@ impl Running {
         let clock = engine.config().clock.clone();
         let service = ::notify::service(settings, engine.client(), clock).expect("it is a service");
         let shutdown = CancellationToken::new();
-        let running = tokio::spawn({
+        let task = tokio::spawn({
             let (engine, shutdown) = (engine.clone(), shutdown.clone());
             async move { engine.run(service, shutdown).await.expect("it runs") }
         });
-        Self { engine, shutdown, running }
+        Self { engine, shutdown, task }
     }
 
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
-        self.running.await.expect("it stops");
+        self.task.await.expect("it stops");
     }
 
     /// Ends it without letting it finish anything.
     pub(crate) async fn kill(self) {
-        self.running.abort();
-        self.running.await.ok();
+        self.task.abort();
+        self.task.await.ok();
     }
 
     pub(crate) async fn ask(&self, id: &str, request: Request) -> notify::ChangeWebhooksAnswer {
