@@ -9,6 +9,8 @@ use std::{
 };
 
 use ::notify::Notify;
+use async_nats::{HeaderMap, Request as NatsRequest};
+use bytes::Bytes;
 use engine::{Clock, Config, Engine, Outcome};
 use events::proto::{
     self, AnswerBody, answer_body, command, event,
@@ -30,12 +32,16 @@ use webhook_http::{Policy, Secret};
 
 const SERVICES: &[&str] = &["shop", "catalog", "inventory", "order", "payment", "notify"];
 const KEYS: &str = "test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+/// The most events that are published at once.
+const MAX_BATCH: usize = 500;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Rig {
     pub(crate) server: TestServer,
     pub(crate) db: Db,
     pub(crate) receiver: Receiver,
+    /// Another one, that always answers 204.
+    pub(crate) other: Receiver,
     published: AtomicU64,
     /// How far the clock is ahead, in milliseconds.
     ahead: Arc<AtomicI64>,
@@ -47,6 +53,14 @@ pub(crate) fn shop() -> Shop {
 
 fn keys() -> MasterKeys {
     MasterKeys::parse(KEYS).expect("they are keys")
+}
+
+/// A secret of an endpoint, and how it is sealed.
+fn new_secret(id: &str) -> (Secret, notify::SealedValue) {
+    let secret = Secret::generate().expect("there is randomness");
+    let context = format!("{}/{id}", shop());
+    let (key_name, ciphertext) = keys().seal_value(&context, secret.expose().as_bytes());
+    (secret, notify::SealedValue { key_name, ciphertext })
 }
 
 /// Settings of an endpoint at the receiver.
@@ -76,8 +90,9 @@ pub(crate) fn delivered(receiver: &Receiver, path: &str) -> Vec<u64> {
 
 impl Rig {
     pub(crate) async fn start(db: Db) -> Self {
-        let (server, receiver) = (TestServer::start().await, Receiver::start().await);
-        Self { server, db, receiver, published: AtomicU64::new(0), ahead: Arc::default() }
+        let (receiver, other) = (Receiver::start().await, Receiver::start().await);
+        let server = TestServer::start().await;
+        Self { server, db, receiver, other, published: AtomicU64::new(0), ahead: Arc::default() }
     }
 
     /// Turns the clock.
@@ -85,13 +100,20 @@ impl Rig {
         self.ahead.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }
 
-    fn config(&self) -> Config {
-        let ahead = self.ahead.clone();
-        let system = Clock::system();
-        let clock = Clock::from(move || {
+    /// What the clock says.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+
+    fn clock(&self) -> Clock {
+        let (ahead, system) = (self.ahead.clone(), Clock::system());
+        Clock::from(move || {
             Timestamp::from_millis(system.now().millis() + ahead.load(Ordering::Relaxed))
-        });
-        Config { clock, ..engine_config(&self.server, &self.db, 1, SERVICES) }
+        })
+    }
+
+    fn config(&self) -> Config {
+        Config { clock: self.clock(), ..engine_config(&self.server, &self.db, 1, SERVICES) }
     }
 
     pub(crate) async fn engine(&self) -> Engine {
@@ -100,31 +122,51 @@ impl Rig {
 
     /// Publishes events of orders: the name of each, and its order.
     pub(crate) async fn publish(&self, events: &[(&str, &str)]) {
-        // The streams must be there, even before anything runs.
-        let context = self.server.jetstream().await;
-        for (name, order_id) in events {
-            let position = self.published.fetch_add(1, Ordering::Relaxed) + 1;
-            let kind = match *name {
-                "placed" => order::order_event::Kind::Placed(order::Placed::default()),
-                _ => order::order_event::Kind::Paid(order::Paid::default()),
-            };
-            let body = order::OrderEvent { kind: Some(kind), summary: None };
-            let event = proto::Event {
-                id: uuid::Uuid::from_u128(position.into()).to_string(),
-                shop: "acme".to_owned(),
-                aggregate_type: "order".to_owned(),
-                aggregate_id: (*order_id).to_owned(),
-                aggregate_version: position,
-                position,
-                time: Some(Timestamp::from_millis(1_700_000_000_000).into()),
-                body: Some(event::Body::Order(body)),
-                ..Default::default()
-            };
-            let subject = format!("order.0.acme.{name}");
-            let stored = context.publish(subject, event.encode_to_vec().into()).await;
-            let stored = stored.expect("it is published").await.expect("it is stored");
-            assert_eq!(stored.sequence, position);
+        // In atomic batches: one by one, thousands take minutes on a busy disk.
+        let nats = self.server.jetstream().await.client();
+        for batch in events.chunks(MAX_BATCH) {
+            let batch_id = uuid::Uuid::new_v4().to_string();
+            for (number, (name, order_id)) in (1..).zip(batch) {
+                let (position, event) = self.next_event(name, order_id);
+                let subject = format!("order.0.acme.{name}");
+                let mut headers = HeaderMap::new();
+                headers.insert("Nats-Batch-Id", batch_id.as_str());
+                headers.insert("Nats-Batch-Sequence", number.to_string());
+                if number < batch.len() {
+                    let published = nats.publish_with_headers(subject, headers, event).await;
+                    published.expect("it is published");
+                    continue;
+                }
+                headers.insert("Nats-Batch-Commit", "1");
+                let request = NatsRequest::new().headers(headers).payload(event);
+                let request = request.timeout(Some(ANSWER_TIMEOUT));
+                let stored = nats.send_request(subject, request).await.expect("it is answered");
+                let stored: serde_json::Value =
+                    serde_json::from_slice(&stored.payload).expect("is JSON");
+                assert_eq!(stored["seq"], position, "{stored}");
+            }
         }
+    }
+
+    fn next_event(&self, name: &str, order_id: &str) -> (u64, Bytes) {
+        let position = self.published.fetch_add(1, Ordering::Relaxed) + 1;
+        let kind = match name {
+            "placed" => order::order_event::Kind::Placed(order::Placed::default()),
+            _ => order::order_event::Kind::Paid(order::Paid::default()),
+        };
+        let body = order::OrderEvent { kind: Some(kind), summary: None };
+        let event = proto::Event {
+            id: uuid::Uuid::from_u128(position.into()).to_string(),
+            shop: "acme".to_owned(),
+            aggregate_type: "order".to_owned(),
+            aggregate_id: order_id.to_owned(),
+            aggregate_version: position,
+            position,
+            time: Some(Timestamp::from_millis(1_700_000_000_000).into()),
+            body: Some(event::Body::Order(body)),
+            ..Default::default()
+        };
+        (position, event.encode_to_vec().into())
     }
 
     /// The projection is what the log says.
@@ -204,12 +246,18 @@ impl Running {
         }
     }
 
+    /// Gives an endpoint a new secret, and yields that.
+    pub(crate) async fn rotate(&self, id: &str, keep_old_s: u32) -> Secret {
+        let (secret, sealed) = new_secret(id);
+        let rotate = notify::RotateSecret { secret: Some(sealed), keep_old_s };
+        let answer = self.ask(id, Request::RotateSecret(rotate)).await;
+        assert_eq!(answer.result(), notify::EndpointResult::Changed);
+        secret
+    }
+
     /// Creates an endpoint; yields its secret.
     pub(crate) async fn create(&self, id: &str, settings: notify::EndpointSettings) -> Secret {
-        let secret = Secret::generate().expect("there is randomness");
-        let context = format!("{}/{id}", shop());
-        let (key_name, ciphertext) = keys().seal_value(&context, secret.expose().as_bytes());
-        let sealed = notify::SealedValue { key_name, ciphertext };
+        let (secret, sealed) = new_secret(id);
         let create = notify::CreateEndpoint { settings: Some(settings), secret: Some(sealed) };
         let answer = self.ask(id, Request::Create(create)).await;
         assert_eq!(answer.result(), notify::EndpointResult::Created);
