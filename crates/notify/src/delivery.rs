@@ -162,9 +162,11 @@ impl Sending<'_> {
             }
             let now = self.outside.clock.now();
             let look_at = self.start_due(lane, now).await;
-            let is_full = lane.finished.len() >= MAX_ROUND || lane.is_urgent();
-            let collected = lane.finished_since.is_some_and(|it| it.elapsed() >= COLLECT_FOR);
             let is_idle = lane.in_flight.is_empty();
+            // What is under way belongs to it: when nothing may be sent for a while, nobody collects it.
+            let is_urgent = lane.is_urgent() && is_idle;
+            let is_full = lane.finished.len() >= MAX_ROUND || is_urgent;
+            let collected = lane.finished_since.is_some_and(|it| it.elapsed() >= COLLECT_FOR);
             if is_full || collected || (is_idle && lane.has_outcome() && lane.finished.is_empty()) {
                 return Attempted::Done(self.outcome(lane));
             }

@@ -15,8 +15,10 @@ async fn a_healthy_endpoint_is_not_delayed_by_100_000_events_for_a_dead_one() {
     running.create("dead", settings(&rig.receiver, "/dead", &["order.paid"])).await;
     running.create("healthy", settings(&rig.other, "/healthy", &["order.placed"])).await;
     rig.publish(&vec![("paid", "1"); BACKLOG]).await;
-    eventually("all wait", async || running.endpoint("dead").await.last_seq == BACKLOG as u64)
-        .await;
+    for part in 1..=10 {
+        let most = (BACKLOG / 10 * part) as u64;
+        eventually("they wait", async || running.endpoint("dead").await.last_seq >= most).await;
+    }
     let tried = rig.receiver.count();
     rig.publish(&[("placed", "1")]).await;
     eventually("the healthy one has its event", async || {

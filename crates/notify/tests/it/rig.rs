@@ -9,8 +9,6 @@ use std::{
 };
 
 use ::notify::Notify;
-use async_nats::{HeaderMap, Request as NatsRequest};
-use bytes::Bytes;
 use engine::{Clock, Config, Engine, Outcome};
 use events::proto::{
     self, AnswerBody, answer_body, command, event,
@@ -32,8 +30,6 @@ use webhook_http::{Policy, Secret};
 
 const SERVICES: &[&str] = &["shop", "catalog", "inventory", "order", "payment", "notify"];
 const KEYS: &str = "test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
-/// The most events that are published at once.
-const MAX_BATCH: usize = 500;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Rig {
@@ -122,33 +118,17 @@ impl Rig {
 
     /// Publishes events of orders: the name of each, and its order.
     pub(crate) async fn publish(&self, events: &[(&str, &str)]) {
-        // In atomic batches: one by one, thousands take minutes on a busy disk.
-        let nats = self.server.jetstream().await.client();
-        for batch in events.chunks(MAX_BATCH) {
-            let batch_id = uuid::Uuid::new_v4().to_string();
-            for (number, (name, order_id)) in (1..).zip(batch) {
-                let (position, event) = self.next_event(name, order_id);
-                let subject = format!("order.0.acme.{name}");
-                let mut headers = HeaderMap::new();
-                headers.insert("Nats-Batch-Id", batch_id.as_str());
-                headers.insert("Nats-Batch-Sequence", number.to_string());
-                if number < batch.len() {
-                    let published = nats.publish_with_headers(subject, headers, event).await;
-                    published.expect("it is published");
-                    continue;
-                }
-                headers.insert("Nats-Batch-Commit", "1");
-                let request = NatsRequest::new().headers(headers).payload(event);
-                let request = request.timeout(Some(ANSWER_TIMEOUT));
-                let stored = nats.send_request(subject, request).await.expect("it is answered");
-                let stored: serde_json::Value =
-                    serde_json::from_slice(&stored.payload).expect("is JSON");
-                assert_eq!(stored["seq"], position, "{stored}");
-            }
-        }
+        let mut last = 0;
+        let message = |(name, order_id): &(&str, &str)| {
+            let (position, event) = self.next_event(name, order_id);
+            last = position;
+            (format!("order.0.acme.{name}"), event)
+        };
+        let messages = events.iter().map(message).collect();
+        assert_eq!(self.server.write_all(messages).await, last);
     }
 
-    fn next_event(&self, name: &str, order_id: &str) -> (u64, Bytes) {
+    fn next_event(&self, name: &str, order_id: &str) -> (u64, Vec<u8>) {
         let position = self.published.fetch_add(1, Ordering::Relaxed) + 1;
         let kind = match name {
             "placed" => order::order_event::Kind::Placed(order::Placed::default()),
@@ -166,7 +146,7 @@ impl Rig {
             body: Some(event::Body::Order(body)),
             ..Default::default()
         };
-        (position, event.encode_to_vec().into())
+        (position, event.encode_to_vec())
     }
 
     /// The projection is what the log says.
