@@ -108,6 +108,7 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Notify::ReplayStarted(_) => "replay_started",
             Notify::ReplayCancelled(_) => "replay_cancelled",
             Notify::DeliveryAborted(_) => "delivery_aborted",
+            Notify::Announced(_) => "announced",
         },
     })
 }

@@ -24,22 +24,24 @@ use person_keys::MasterKeys;
 use protocol::{id::Shop, time::Timestamp};
 use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use webhook_http::{CustomHeaders, Policy, Request, Secret, Sender, WebhookUrl, parse_url};
 
 use self::lane::{Lane, MAX_ROUND, Ready, Sent};
 use crate::{
     Notify,
-    domain::{Endpoint, Input, endpoint::Payload},
+    domain::{Endpoint, Input, endpoint::Payload, schedule::max_attempts},
     store::EndpointRow,
-    wire::rendering::{key, render},
+    wire::rendering::render,
 };
 
 /// How long outcomes are collected before they are handed in.
 const COLLECT_FOR: Duration = Duration::from_millis(100);
 /// How long an attempt waits for the first outcome, before it lets others have its slot.
 const WAIT_FOR_OUTCOME: Duration = Duration::from_secs(1);
+/// How long an attempt waits for what is under way when the process stops.
+const WAIT_AT_END: Duration = Duration::from_millis(500);
 /// The pause after which what could not be sent is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// The pause after what only an operator can settle.
@@ -157,11 +159,16 @@ impl Sending<'_> {
         let mut live = self.operation.live.clone();
         let started = Instant::now();
         loop {
+            if self.operation.live.is_stopping() {
+                return self.last_outcome(lane).await;
+            }
             let now = self.outside.clock.now();
             let look_at = self.start_due(lane, now).await;
-            let is_full = lane.finished.len() >= MAX_ROUND;
-            let collected = lane.finished_since.is_some_and(|it| it.elapsed() >= COLLECT_FOR);
             let is_idle = lane.in_flight.is_empty();
+            // What is under way belongs to it: when nothing may be sent for a while, nobody collects it.
+            let is_urgent = lane.is_urgent() && is_idle;
+            let is_full = lane.finished.len() >= MAX_ROUND || is_urgent;
+            let collected = lane.finished_since.is_some_and(|it| it.elapsed() >= COLLECT_FOR);
             if is_full || collected || (is_idle && lane.has_outcome() && lane.finished.is_empty()) {
                 return Attempted::Done(self.outcome(lane));
             }
@@ -185,6 +192,7 @@ impl Sending<'_> {
                     }
                 },
                 document = live.changed() => self.follow(&document),
+                () = self.operation.live.stopping() => {}
                 () = sleep_until(collect_until.unwrap_or(give_up_at)), if collect_until.is_some() => {}
                 () = sleep(pause), if look_at.is_some() => {}
                 () = sleep_until(give_up_at), if collect_until.is_none() => {
@@ -193,6 +201,19 @@ impl Sending<'_> {
                 }
             }
         }
+    }
+
+    /// Starts nothing any more, and waits a moment for what is under way: so that it is not sent again
+    /// after the next start.
+    async fn last_outcome(&self, lane: &mut Lane) -> Attempted<Input> {
+        let end = Instant::now() + WAIT_AT_END;
+        while let Ok(Some(Ok(sent))) = timeout_at(end, lane.in_flight.join_next()).await {
+            lane.finish(sent);
+        }
+        if lane.has_outcome() {
+            return Attempted::Done(self.outcome(lane));
+        }
+        Attempted::RetryAt(self.outside.clock.now() + WAIT_FOR_OUTCOME)
     }
 
     /// Takes over how the endpoint has changed meanwhile.
@@ -205,7 +226,7 @@ impl Sending<'_> {
 
     /// The outcome of some deliveries, as an input.
     fn outcome(&self, lane: &mut Lane) -> InternalInput<Input> {
-        let round = lane.take_round(self.endpoint.settings.ordering);
+        let round = lane.take_round();
         InternalInput {
             shop: self.operation.shop.clone(),
             aggregate: self.id.clone(),
@@ -232,8 +253,12 @@ impl Sending<'_> {
         if let Some(paused) = health.paused_until.filter(|paused| now < *paused) {
             return Some(paused);
         }
+        if !lane.order_as(self.endpoint.settings.ordering) {
+            return None;
+        }
         let limit = if health.is_probed() { 1 } else { health.limit as usize };
-        if lane.in_flight.len() >= limit || lane.finished.len() >= MAX_ROUND {
+        let is_full = lane.finished.len() >= MAX_ROUND || lane.is_urgent();
+        if lane.in_flight.len() >= limit || is_full {
             return None;
         }
         if lane.ready.is_empty()
@@ -242,7 +267,7 @@ impl Sending<'_> {
             tracing::warn!(endpoint.id = self.id, %error, "what is due cannot be read yet");
             return Some(now + LOOK_AGAIN);
         }
-        while lane.in_flight.len() < limit && !(health.is_probed() && !lane.finished.is_empty()) {
+        while lane.in_flight.len() < limit && (lane.finished.is_empty() || !health.is_probed()) {
             if !take_token(lane, self.endpoint.settings.max_per_second) {
                 return Some(now + Duration::from_millis(20));
             }
@@ -253,20 +278,25 @@ impl Sending<'_> {
     }
 
     fn start(&self, lane: &mut Lane, target: &Arc<Target>, ready: Ready, now: Timestamp) {
-        let Ready { seq, service, event, attempts, is_open, replay } = ready;
+        let Ready { seq, service, event, key, attempts, is_open, replay } = ready;
+        let is_last = attempts + 1 >= max_attempts(&self.endpoint.settings.retry_pauses_s);
         lane.flying.insert(seq, replay.clone());
         if is_open {
             lane.retried.insert(seq, attempts);
         }
-        let key = key(&service, &event);
-        if lane.blocked.is_some() {
+        if replay.is_some() {
+            // If it fails, its attempts are counted anew.
+            lane.retried.remove(&seq);
+        }
+        if !key.is_empty() {
             lane.busy.insert(key.clone());
         }
         let (sender, target) = (self.outside.sender.clone(), target.clone());
         let slots = self.outside.slots.clone();
         lane.in_flight.spawn(async move {
             let _slot = slots.acquire_owned().await;
-            let sent = |exchange| Sent { seq, key, is_open, replay: replay.clone(), exchange };
+            let sent =
+                |exchange| Sent { seq, key, is_open, is_last, replay: replay.clone(), exchange };
             let message = match render(&service, &event, seq, target.payload) {
                 Ok(message) => message,
                 Err(error) => {

@@ -258,6 +258,38 @@ pub enum Fact {
         /// Which.
         seq: u64,
     },
+    /// What became of the endpoint was scheduled for others.
+    Announced {
+        /// What became of it.
+        news: News,
+        /// To which endpoints it is delivered, and with which `endpoint_seq`.
+        to: Vec<(String, u64)>,
+    },
+}
+
+/// What other endpoints are told of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// It was disabled, and not on request.
+    Disabled {
+        /// Why.
+        reason: DisabledReason,
+    },
+    /// It has failed for half the time after which it is disabled.
+    Failing {
+        /// When the first of the failures was.
+        since: Timestamp,
+    },
+}
+
+impl News {
+    /// The type of its deliveries.
+    pub fn event_type(&self) -> &'static str {
+        match self {
+            Self::Disabled { .. } => "webhook.endpoint_disabled",
+            Self::Failing { .. } => "webhook.endpoint_failing",
+        }
+    }
 }
 
 /// Events that were scheduled.

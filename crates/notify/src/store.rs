@@ -99,6 +99,8 @@ pub(crate) struct RunRow {
 }
 
 impl Row for RunRow {
+    const IS_LOOKED_FOR: bool = false;
+
     const TABLE: Table = Table {
         name: "run",
         about: "Deliveries to an endpoint that were scheduled at once, and where their events are.",
@@ -216,6 +218,8 @@ pub(crate) struct RoundRow {
 }
 
 impl Row for RoundRow {
+    const IS_LOOKED_FOR: bool = false;
+
     const TABLE: Table = Table {
         name: "round",
         about: "Deliveries to an endpoint that were attempted at once, and where the attempts are recorded.",

@@ -1,9 +1,17 @@
 //! A private nats-server for each test.
 
-use std::{path::PathBuf, process::Command, sync::OnceLock};
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_nats::{
-    HeaderMap,
+    HeaderMap, Request,
     jetstream::{self, stream},
 };
 use engine::server::Server;
@@ -16,6 +24,11 @@ use crate::SmallDisk;
 
 /// The script that finds a nats-server, or installs one.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/nats-server");
+
+/// The most messages that are written at once.
+const MAX_BATCH: usize = 500;
+/// How long the server may take to store as many.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A nats-server on free ports with a folder of its own; both are gone when it is dropped.
 #[derive(Debug)]
@@ -91,6 +104,43 @@ impl TestServer {
         let published =
             context.publish_with_headers(subject.to_owned(), headers, payload.into()).await;
         published.expect("it is published").await.expect("it is stored").sequence
+    }
+}
+
+impl TestServer {
+    /// Writes messages to a stream in atomic batches: one by one, thousands take minutes on a busy disk.
+    /// Returns the sequence of the last.
+    pub async fn write_all(&self, messages: Vec<(String, Vec<u8>)>) -> u64 {
+        static BATCHES: AtomicU64 = AtomicU64::new(0);
+        let (nats, mut last) = (self.jetstream().await.client(), 0);
+        let mut messages = messages.into_iter().peekable();
+        while messages.peek().is_some() {
+            let batch = messages.by_ref().take(MAX_BATCH).collect::<Vec<_>>();
+            let id = format!("batch-{}", BATCHES.fetch_add(1, Ordering::Relaxed));
+            let count = batch.len();
+            for (number, (subject, payload)) in (1..).zip(batch) {
+                let mut headers = HeaderMap::new();
+                headers.insert("Nats-Batch-Id", id.as_str());
+                headers.insert("Nats-Batch-Sequence", number.to_string());
+                if number < count {
+                    let published =
+                        nats.publish_with_headers(subject, headers, payload.into()).await;
+                    published.expect("it is published");
+                    continue;
+                }
+                headers.insert("Nats-Batch-Commit", "1");
+                let request = Request::new().headers(headers).payload(payload.into());
+                let request = request.timeout(Some(BATCH_TIMEOUT));
+                let answer = nats.send_request(subject, request).await.expect("it is answered");
+                let answer = String::from_utf8_lossy(&answer.payload);
+                let digits = answer.split_once("\"seq\":").map(|(_, rest)| {
+                    rest.chars().take_while(char::is_ascii_digit).collect::<String>()
+                });
+                let sequence = digits.and_then(|digits| digits.parse().ok());
+                last = sequence.unwrap_or_else(|| panic!("it is stored: {answer}"));
+            }
+        }
+        last
     }
 }
 

@@ -27,6 +27,7 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     time::sleep,
 };
 use tokio_rustls::TlsAcceptor;
@@ -46,6 +47,8 @@ pub enum Behaviour {
     Answer(u16, Vec<(&'static str, String)>, String),
     /// Never answers.
     Hang,
+    /// Answers 204 when there is a permit for it.
+    Permitted(Arc<Semaphore>),
     /// Answers with this status, and a body that never ends: a byte now and then.
     Trickle(u16),
     /// Answers with this status, and a body of 1 GB.
@@ -236,6 +239,11 @@ async fn answer(
         Behaviour::Huge(status) => Ok(response(status, huge())),
         Behaviour::Close => Err(io::Error::other("closed without an answer")),
         Behaviour::Hang => std::future::pending().await,
+        Behaviour::Permitted(permits) => {
+            permits.acquire().await.map_err(io::Error::other)?.forget();
+            let response = Response::builder().status(204);
+            Ok(response.body(Full::default().boxed_unsync()).expect("it is valid"))
+        }
         Behaviour::By(_) => panic!("a function decides on one of the others"),
     }
 }

@@ -26,6 +26,7 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use sqlx::AnyPool;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::table::MAX_KEY_BYTES;
 pub use self::{
@@ -287,17 +288,33 @@ pub struct Operation {
 pub struct LiveRow {
     documents: Option<watch::Receiver<String>>,
     db: Option<AnyPool>,
+    stopping: CancellationToken,
 }
 
 impl LiveRow {
-    pub(crate) fn new(documents: watch::Receiver<String>, db: AnyPool) -> Self {
-        Self { documents: Some(documents), db: Some(db) }
+    pub(crate) fn new(
+        documents: watch::Receiver<String>,
+        db: AnyPool,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { documents: Some(documents), db: Some(db), stopping }
+    }
+
+    /// Waits until the worker stops. An attempt that returns within a second of that with an outcome has
+    /// it recorded.
+    pub async fn stopping(&self) {
+        self.stopping.cancelled().await;
     }
 
     /// The projection of the service, for rows of other tables. It is behind the row itself by what was
     /// not written yet. Absent where no engine runs the attempt.
     pub fn db(&self) -> Option<&AnyPool> {
         self.db.as_ref()
+    }
+
+    /// Whether the worker stops.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
     }
 
     /// Waits for the row to change; yields it as JSON. Never returns for one that no longer announces

@@ -268,7 +268,12 @@ impl<K: Key, R: Row> AnyRows for Rows<K, R> {
             let row = slot.row.clone().map(|row| row as Arc<dyn Document>);
             Some(ChangedRow { key: key.to_string(), row })
         });
-        taken.collect()
+        let taken = taken.collect();
+        if !R::IS_LOOKED_FOR {
+            self.slots.clear();
+            self.complete = false;
+        }
+        taken
     }
 
     fn forget_changed(&mut self) {
@@ -373,6 +378,23 @@ mod tests {
         let changed = counts.take_changed();
         let written: Vec<_> = changed.iter().map(|row| (&*row.key, row.written())).collect();
         assert!(matches!(&*written, [("a", Ok(Some((_, json))))] if json == "1"), "{changed:?}");
+    }
+
+    #[test]
+    fn rows_that_no_rule_looks_for_leave_the_memory_when_they_are_taken() {
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        struct Written(i64);
+        impl Row for Written {
+            const TABLE: Table =
+                Table { name: "written", about: "A number.", columns: &[], indexes: &[] };
+            const IS_LOOKED_FOR: bool = false;
+        }
+        let (mut written, mut counts) = (Rows::<String, Written>::default(), Counts::default());
+        written.put(key("a"), Written(1));
+        counts.put(key("a"), Count(1));
+        assert_eq!((written.take_changed().len(), counts.take_changed().len()), (1, 1));
+        assert_eq!((written.len(), counts.len()), (0, 1));
+        assert!(written.take_changed().is_empty());
     }
 
     #[test]

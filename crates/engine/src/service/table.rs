@@ -24,6 +24,10 @@ pub trait Row: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The table that holds it.
     const TABLE: Table;
 
+    /// Whether rules look for rows of the table. Rows that are only written, for questions and for
+    /// attempts, leave memory as soon as they are on their way to the database.
+    const IS_LOOKED_FOR: bool = true;
+
     /// The values of the table's columns, in the order of [`Table::columns`].
     fn columns(&self) -> Vec<Value> {
         Vec::new()

@@ -16,6 +16,7 @@ use futures::FutureExt;
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -84,6 +85,8 @@ pub(crate) struct Operations<S: crate::Service> {
     attempts: JoinSet<(String, Lane, Finished<S::Input>)>,
     /// By operation: the last retry that is not written down yet.
     unsaved: HashMap<String, (u32, Timestamp)>,
+    /// Tells the attempts that the worker stops.
+    stopping: CancellationToken,
 }
 
 /// A destination of a shop: what waits for it takes turns with the others.
@@ -168,6 +171,7 @@ impl<S: crate::Service> Operations<S> {
             running: HashMap::new(),
             attempts: JoinSet::new(),
             unsaved: HashMap::new(),
+            stopping: CancellationToken::new(),
         };
         operations.load(now).await?;
         Ok(operations)
@@ -205,7 +209,9 @@ impl<S: crate::Service> Operations<S> {
             };
             let attempts = row.try_get::<Option<i64>, _>("attempts")?.unwrap_or(0) as u32;
             let retry = row.try_get::<Option<i64>, _>("due_at")?.map(Timestamp::from_millis);
-            let due = retry.or(announced.due).unwrap_or(now);
+            // A row that says when it is due says it of now; when the last attempt put it off, the row may
+            // have been another one.
+            let due = announced.due.or(retry).unwrap_or(now);
             self.add((shop, row.try_get("key")?), announced, attempts, true, due, now);
         }
         Ok(())
@@ -280,7 +286,7 @@ impl<S: crate::Service> Operations<S> {
     ) {
         let Announced { id, document, .. } = announced;
         let (documents, following) = watch::channel(document.clone());
-        let live = LiveRow::new(following, self.pool.clone());
+        let live = LiveRow::new(following, self.pool.clone(), self.stopping.clone());
         let operation = Operation { id, shop, key, document, live };
         let destination = catch_unwind(AssertUnwindSafe(|| {
             (self.effects.destination)(&self.service, &operation)
@@ -403,6 +409,16 @@ impl<S: crate::Service> Operations<S> {
                 None
             }
         }
+    }
+
+    /// Tells the attempts that the worker stops.
+    pub(crate) fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Whether an attempt is being made.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.attempts.is_empty()
     }
 
     fn release(&mut self, lane: &Lane) {

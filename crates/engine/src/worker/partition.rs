@@ -1,5 +1,7 @@
 //! The worker of one partition of a service: it reads, decides, and hands its plans to the pipeline.
 
+mod stop;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_nats::Client;
@@ -197,6 +199,7 @@ impl<'a, S: Service> Worker<'a, S> {
                 }
             }
         }
+        self.take_last_outcomes().await?;
         self.reading.cancel();
         let Self { pipeline, .. } = &mut self;
         std::mem::replace(pipeline, Pipeline::ended()).finish().await

@@ -13,8 +13,10 @@ use webhook_http::{Exchange, Failure, Instruction, Outcome};
 use crate::domain::{
     DisabledReason, Failed, ReplayProgress, Round,
     endpoint::{Ledger, Ordering},
+    health::{BREAKER_FAILED_PERCENT, BREAKER_MIN_REQUESTS},
     sequence::SeqSet,
 };
+use crate::wire::rendering::key;
 
 /// The most deliveries whose outcomes are handed in at once.
 pub(super) const MAX_ROUND: usize = 1_000;
@@ -27,16 +29,21 @@ const MAX_RETRIED: usize = 10_000;
 pub(super) struct Lane {
     /// Deliveries that are ready to be sent, in order.
     pub(super) ready: VecDeque<Ready>,
+    /// The ordering that it is sent in.
+    ordering: Option<Ordering>,
     pub(super) in_flight: JoinSet<Sent>,
     /// The numbers of those, each with the replay that asked for it.
     pub(super) flying: BTreeMap<u64, Option<Arc<str>>>,
     /// What was sent and is not handed in yet, and since when there is some.
     pub(super) finished: Vec<Sent>,
     pub(super) finished_since: Option<Instant>,
+    /// How many of those have failed, and whether one of the answers asks for less.
+    failed: u64,
+    is_asked_for_less: bool,
     /// What waits behind one that failed, to be handed in.
     pub(super) behind: Vec<(u64, String)>,
     /// What was handed in and is not known to be in the log, with the round that it is to be.
-    handed: Option<(u64, Vec<Sent>, Vec<(u64, String)>)>,
+    handed: Option<Handed>,
     /// The last round of the log that is known here.
     round: Option<u64>,
     /// What failed before and was attempted again here, with the attempts that were in the log then:
@@ -52,12 +59,22 @@ pub(super) struct Lane {
     pub(super) tokens: Option<(f64, Instant)>,
 }
 
+/// What was handed in.
+struct Handed {
+    /// The round that it is to be.
+    round: u64,
+    sent: Vec<Sent>,
+    behind: Vec<(u64, String)>,
+}
+
 /// A delivery that is ready to be sent.
 #[derive(Debug, Clone)]
 pub(super) struct Ready {
     pub(super) seq: u64,
     pub(super) service: Arc<str>,
     pub(super) event: Bytes,
+    /// The aggregate of the event, for an endpoint that is sent events of an aggregate in order; empty for others.
+    pub(super) key: String,
     /// The attempts that are in the log.
     pub(super) attempts: u32,
     /// Whether it has failed or waited before.
@@ -72,6 +89,8 @@ pub(super) struct Sent {
     pub(super) seq: u64,
     pub(super) key: String,
     pub(super) is_open: bool,
+    /// Whether it is not tried again if it failed: what waits behind it can go.
+    pub(super) is_last: bool,
     pub(super) replay: Option<Arc<str>>,
     /// Absent when the event cannot be read any more.
     pub(super) exchange: Option<Exchange>,
@@ -82,14 +101,17 @@ impl Sent {
         self.exchange.as_ref().is_some_and(|it| it.outcome == Outcome::Delivered)
     }
 
-    fn failed(&self, ordering: Ordering) -> Failed {
+    fn is(&self, instruction: Instruction) -> bool {
+        self.exchange.as_ref().is_some_and(|it| it.instruction == Some(instruction))
+    }
+
+    fn failed(&self) -> Failed {
         let exchange = self.exchange.as_ref();
         let failure = exchange.and_then(|exchange| match exchange.outcome {
             Outcome::Failed(failure) | Outcome::Throttled(failure) => Some(failure),
             Outcome::Gone => Some(Failure::Status),
             Outcome::Delivered => None,
         });
-        let is = |instruction| exchange.is_some_and(|it| it.instruction == Some(instruction));
         Failed {
             seq: self.seq,
             error_class: failure.map_or("event_unreadable", Failure::as_str).to_owned(),
@@ -97,8 +119,8 @@ impl Sent {
             is_overloaded: exchange
                 .is_some_and(|exchange| matches!(exchange.outcome, Outcome::Throttled(_))),
             retry_after: exchange.and_then(|exchange| exchange.retry_after),
-            is_aborted: is(Instruction::AbortMessage),
-            key: if ordering == Ordering::PerKey { self.key.clone() } else { String::new() },
+            is_aborted: self.is(Instruction::AbortMessage),
+            key: self.key.clone(),
         }
     }
 }
@@ -108,11 +130,12 @@ impl Lane {
     /// log has gone on without us, another process has sent, and everything here is out of date.
     pub(super) fn confirm(&mut self, ledger: &Ledger) {
         let is_ours = match self.handed.take() {
-            Some((round, ..)) if round == ledger.round => true,
-            Some((_, sent, behind)) if self.round == Some(ledger.round) => {
+            Some(Handed { round, .. }) if round == ledger.round => true,
+            Some(Handed { sent, behind, .. }) if self.round == Some(ledger.round) => {
                 self.finished.splice(0..0, sent);
                 self.behind.splice(0..0, behind);
                 self.finished_since.get_or_insert_with(Instant::now);
+                self.note_anew();
                 true
             }
             Some(_) => false,
@@ -122,6 +145,13 @@ impl Lane {
             *self = Self { tokens: self.tokens, ..Self::default() };
         }
         self.round = Some(ledger.round);
+        let is_running = |id: &String| ledger.running_replays().any(|replay| replay.id == *id);
+        self.replays.retain(|id, _| is_running(id));
+        let is_idle = self.finished.is_empty() && self.behind.is_empty() && self.flying.is_empty();
+        if is_idle && ledger.retries.is_empty() && ledger.behind == 0 {
+            // Nothing waits for anything, whatever became of it: it may have been aborted on request.
+            self.blocked.iter_mut().for_each(HashMap::clear);
+        }
         if self.retried.len() > MAX_RETRIED {
             // The database knows them by now; one that it does not is sent twice.
             self.retried.clear();
@@ -131,6 +161,26 @@ impl Lane {
             let is_fresh = !ready.is_open && ready.replay.is_none();
             !is_fresh || !(ledger.attempted.contains(ready.seq) || ledger.held.contains(ready.seq))
         });
+    }
+
+    /// Takes up another ordering, once nothing is under way in the one before; says whether it is the
+    /// one that it works in.
+    pub(super) fn order_as(&mut self, ordering: Ordering) -> bool {
+        if self.ordering == Some(ordering) {
+            return true;
+        }
+        if !self.in_flight.is_empty() {
+            return false;
+        }
+        self.ordering = Some(ordering);
+        (self.blocked, self.busy) = (None, HashSet::new());
+        for ready in &mut self.ready {
+            ready.key = match ordering {
+                Ordering::PerKey => key(&ready.service, &ready.event),
+                Ordering::Parallel | Ordering::Fifo => String::new(),
+            };
+        }
+        true
     }
 
     /// The deliveries that are ready, in flight, or sent and not handed in yet.
@@ -149,8 +199,10 @@ impl Lane {
     pub(super) fn finish(&mut self, sent: Sent) {
         self.flying.remove(&sent.seq);
         self.busy.remove(&sent.key);
-        if let Some(blocked) = &mut self.blocked {
-            let is_over = sent.is_delivered();
+        if let Some(blocked) = &mut self.blocked
+            && !sent.key.is_empty()
+        {
+            let is_over = sent.is_delivered() || sent.is_last || sent.is(Instruction::AbortMessage);
             if !is_over && !sent.is_open {
                 *blocked.entry(sent.key.clone()).or_default() += 1;
             } else if is_over && sent.is_open {
@@ -158,12 +210,38 @@ impl Lane {
             }
         }
         self.finished_since.get_or_insert_with(Instant::now);
+        self.note(&sent);
         self.finished.push(sent);
+    }
+
+    /// Whether nothing more is sent before what was sent is handed in: as many have failed as open the
+    /// breaker, or the endpoint asks for less.
+    pub(super) fn is_urgent(&self) -> bool {
+        let (failed, sent) = (self.failed, self.finished.len() as u64);
+        let opens_breaker =
+            failed >= BREAKER_MIN_REQUESTS && failed * 100 >= sent * BREAKER_FAILED_PERCENT;
+        opens_breaker || self.is_asked_for_less
+    }
+
+    fn note(&mut self, sent: &Sent) {
+        self.failed += u64::from(!sent.is_delivered());
+        let outcome = sent.exchange.as_ref().map(|exchange| exchange.outcome);
+        self.is_asked_for_less |= matches!(outcome, Some(Outcome::Gone | Outcome::Throttled(_)))
+            || sent.is(Instruction::Disable);
+    }
+
+    fn note_anew(&mut self) {
+        (self.failed, self.is_asked_for_less) = (0, false);
+        let finished = std::mem::take(&mut self.finished);
+        for sent in &finished {
+            self.note(sent);
+        }
+        self.finished = finished;
     }
 
     /// Whether one of those that were sent has failed.
     pub(super) fn has_failure(&self) -> bool {
-        self.finished.iter().any(|sent| !sent.is_delivered())
+        self.failed > 0
     }
 
     /// Whether there is something to hand in.
@@ -185,11 +263,12 @@ impl Lane {
     }
 
     /// Takes what came of deliveries, as it is handed in.
-    pub(super) fn take_round(&mut self, ordering: Ordering) -> Round {
+    pub(super) fn take_round(&mut self) -> Round {
         let count = self.finished.len().min(MAX_ROUND);
         let sent: Vec<Sent> = self.finished.drain(..count).collect();
         let behind = std::mem::take(&mut self.behind);
         self.finished_since = (!self.finished.is_empty()).then(Instant::now);
+        self.note_anew();
         let mut delivered = SeqSet::default();
         for sent in sent.iter().filter(|sent| sent.is_delivered()) {
             delivered.insert(sent.seq, sent.seq);
@@ -216,13 +295,14 @@ impl Lane {
         }
         let round = Round {
             delivered: delivered.runs().collect(),
-            failed: failed.map(|sent| sent.failed(ordering)).collect(),
+            failed: failed.map(Sent::failed).collect(),
             behind: behind.clone(),
             disable,
             replays,
             record: 0,
         };
-        self.handed = Some((self.round.unwrap_or(0) + 1, sent, behind));
+        let number = self.round.unwrap_or(0) + 1;
+        self.handed = Some(Handed { round: number, sent, behind });
         round
     }
 }
@@ -252,7 +332,7 @@ mod tests {
             instruction: None,
         };
         let key = "a".to_owned();
-        Sent { seq, key, is_open: false, replay: None, exchange: Some(exchange) }
+        Sent { seq, key, is_open: false, is_last: false, replay: None, exchange: Some(exchange) }
     }
 
     #[test]
@@ -263,10 +343,10 @@ mod tests {
         lane.finish(sent(2, Outcome::Delivered));
         lane.finish(sent(1, Outcome::Delivered));
         lane.finish(sent(3, Outcome::Failed(Failure::Timeout)));
-        let round = lane.take_round(Ordering::Parallel);
+        let round = lane.take_round();
         assert_eq!((round.delivered.clone(), round.failed.len()), (vec![(1, 2)], 1));
         lane.confirm(&ledger);
-        assert_eq!(lane.take_round(Ordering::Parallel), round, "the log is as it was");
+        assert_eq!(lane.take_round(), round, "the log is as it was");
         ledger.round = 1;
         lane.confirm(&ledger);
         assert!(!lane.has_outcome(), "it is in the log");
@@ -277,6 +357,62 @@ mod tests {
     }
 
     #[test]
+    fn as_many_failures_as_open_the_breaker_are_handed_in_at_once() {
+        let mut lane = Lane::default();
+        let failed = || Outcome::Failed(Failure::Timeout);
+        for seq in 1..=9 {
+            lane.finish(sent(seq, failed()));
+            assert!(!lane.is_urgent(), "{seq}");
+        }
+        for seq in 10..=15 {
+            lane.finish(sent(seq, Outcome::Delivered));
+        }
+        lane.finish(sent(16, failed()));
+        assert!(!lane.is_urgent(), "10 of 16");
+        lane.take_round();
+        (1..=10).for_each(|seq| lane.finish(sent(seq, failed())));
+        assert!(lane.is_urgent());
+        lane.take_round();
+        assert!(!lane.is_urgent());
+        lane.finish(sent(1, Outcome::Gone));
+        assert!(lane.is_urgent());
+    }
+
+    #[test]
+    fn an_aggregate_is_blocked_from_the_first_failure_to_the_last() {
+        let mut lane = Lane { blocked: Some(HashMap::new()), ..Lane::default() };
+        let is_blocked = |lane: &Lane| lane.blocked.as_ref().is_some_and(|it| it.contains_key("a"));
+        let failed = || sent(1, Outcome::Failed(Failure::Status));
+        lane.finish(failed());
+        assert!(is_blocked(&lane));
+        lane.finish(Sent { is_open: true, ..failed() });
+        assert!(is_blocked(&lane), "it is tried again");
+        lane.finish(Sent { is_open: true, is_last: true, ..failed() });
+        assert!(!is_blocked(&lane), "that was the last attempt");
+        lane.finish(failed());
+        lane.finish(Sent { is_open: true, ..sent(1, Outcome::Delivered) });
+        assert!(!is_blocked(&lane));
+        // One that was aborted on request is not heard of here: nothing is open any more.
+        lane.finish(failed());
+        lane.finished.clear();
+        lane.confirm(&Ledger::new(8));
+        assert!(!is_blocked(&lane));
+    }
+
+    #[test]
+    fn another_ordering_begins_when_nothing_is_under_way() {
+        let mut lane = Lane::default();
+        assert!(lane.order_as(Ordering::Parallel));
+        lane.in_flight = JoinSet::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it starts");
+        let _within = runtime.enter();
+        lane.in_flight.spawn(std::future::pending());
+        assert!(!lane.order_as(Ordering::PerKey));
+        lane.in_flight = JoinSet::new();
+        assert!(lane.order_as(Ordering::PerKey));
+    }
+
+    #[test]
     fn a_replay_has_got_as_far_as_everything_before_was_sent() {
         let (mut lane, ledger) = (Lane::default(), Ledger::new(8));
         lane.confirm(&ledger);
@@ -284,10 +420,10 @@ mod tests {
         lane.replays.insert("r".to_owned(), (9, 3));
         lane.flying.insert(6, Some(id.clone()));
         lane.finish(Sent { replay: Some(id), ..sent(8, Outcome::Delivered) });
-        let round = lane.take_round(Ordering::Parallel);
+        let round = lane.take_round();
         let progress = ReplayProgress { id: "r".to_owned(), through: 5, sent: 1 };
         assert_eq!(round.replays, [progress]);
         lane.flying.clear();
-        assert_eq!(lane.take_round(Ordering::Parallel).replays[0].through, 9);
+        assert_eq!(lane.take_round().replays[0].through, 9);
     }
 }

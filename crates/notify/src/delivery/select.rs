@@ -158,37 +158,38 @@ impl Sending<'_> {
 
     /// Reads the events of deliveries.
     async fn read(&self, wanted: Vec<Wanted>) -> Result<Vec<Ready>, SelectError> {
+        let is_keyed = self.endpoint.settings.ordering == Ordering::PerKey;
         let mut ready = Vec::with_capacity(wanted.len());
         let mut runs: Vec<Run> = self.endpoint.ledger.window.iter().cloned().collect();
         let mut events: HashMap<(Arc<str>, u64), Bytes> = HashMap::new();
         for index in 0..wanted.len() {
             let Wanted { seq, attempts, is_open, replay } = &wanted[index];
             let has = |run: &Run| (run.first..=run.last()).contains(seq);
-            let run = match runs.iter().position(has) {
-                Some(at) => at,
-                None => {
-                    runs.push(self.stored_run(*seq).await?);
-                    runs.len() - 1
-                }
+            let run = if let Some(at) = runs.iter().position(has) {
+                at
+            } else {
+                runs.push(self.stored_run(*seq).await?);
+                runs.len() - 1
             };
             let run = &runs[run];
             let Some(position) = run.position(*seq) else { return Err(SelectError::Behind(*seq)) };
             let service: Arc<str> = run.service.as_str().into();
             let known = self.notify.recent.get(self.shop().as_str(), &service, position);
             let known = known.or_else(|| events.get(&(service.clone(), position)).cloned());
-            let event = match known {
-                Some(event) => event,
-                None => {
-                    let rest = &wanted[index..];
-                    let last = rest.iter().filter(|it| has_seq(run, it.seq)).map(|it| it.seq).max();
-                    let until = last.and_then(|last| run.position(last)).unwrap_or(position);
-                    self.fetch(&service, position, until, &mut events).await?;
-                    // One that is not there is rendered as nothing, and fails.
-                    events.get(&(service.clone(), position)).cloned().unwrap_or_default()
-                }
+            let event = if let Some(event) = known {
+                event
+            } else {
+                let rest = &wanted[index..];
+                let last = rest.iter().filter(|it| has_seq(run, it.seq)).map(|it| it.seq).max();
+                let until = last.and_then(|last| run.position(last)).unwrap_or(position);
+                self.fetch(&service, position, until, &mut events).await?;
+                // One that is not there is rendered as nothing, and fails.
+                events.get(&(service.clone(), position)).cloned().unwrap_or_default()
             };
             let (seq, attempts, is_open) = (*seq, *attempts, *is_open);
-            ready.push(Ready { seq, service, event, attempts, is_open, replay: replay.clone() });
+            let key = if is_keyed { key(&service, &event) } else { String::new() };
+            let replay = replay.clone();
+            ready.push(Ready { seq, service, event, key, attempts, is_open, replay });
         }
         Ok(ready)
     }
@@ -225,7 +226,8 @@ fn has_seq(run: &Run, seq: u64) -> bool {
 pub(super) fn next(lane: &mut Lane, endpoint: &Endpoint) -> Option<Ready> {
     let is_fifo = endpoint.settings.ordering == Ordering::Fifo;
     if is_fifo && lane.has_failure() {
-        lane.ready.clear();
+        // They are read again when their turn comes; a replay has passed its ones already.
+        lane.ready.retain(|ready| ready.replay.is_some());
         return None;
     }
     if endpoint.settings.ordering != Ordering::PerKey {
@@ -235,7 +237,7 @@ pub(super) fn next(lane: &mut Lane, endpoint: &Endpoint) -> Option<Ready> {
     let mut passed = std::collections::HashSet::new();
     while index < lane.ready.len() {
         let ready = &lane.ready[index];
-        let key = key(&ready.service, &ready.event);
+        let key = ready.key.clone();
         let blocked = lane.blocked.get_or_insert_default();
         if lane.busy.contains(&key) || passed.contains(&key) {
             passed.insert(key);

@@ -1,19 +1,19 @@
 //! How a fact changes the rows.
 
+mod failures;
+
 use engine::{Recorded, Revision};
 use protocol::time::Timestamp;
 
+use self::failures::{abort, advance_queue, fail, take_failure, wait_behind};
 use super::{
-    Attempted, Endpoint, Event, Fact, Failure, Scheduled, Selection, Settings, TEST_EVENT_TYPE,
+    Attempted, Endpoint, Event, Fact, Scheduled, Selection, Settings, TEST_EVENT_TYPE,
     endpoint::{Ledger, Replay, ReplayState, Run, Secret},
     health::Health,
 };
 use crate::{
     Notify,
-    store::{
-        EndpointRow, FailureRow, FailureState, QueueRow, RoundRow, RunRow, SCHEDULE, State,
-        numbered, queue,
-    },
+    store::{EndpointRow, RoundRow, RunRow, SCHEDULE, State, numbered},
 };
 
 /// The most replays that are shown after they have ended.
@@ -45,7 +45,8 @@ pub(crate) fn apply(state: &mut State, recorded: &Recorded<Event>) {
         | Fact::TestScheduled { .. }
         | Fact::ReplayStarted { .. }
         | Fact::ReplayCancelled { .. }
-        | Fact::DeliveryAborted { .. } => {}
+        | Fact::DeliveryAborted { .. }
+        | Fact::Announced { .. } => {}
     }
     let before = state.endpoints.get(endpoint_id).map(|row| &row.endpoint);
     let Some(mut endpoint) = settings_after(before, fact, now) else { return };
@@ -54,13 +55,16 @@ pub(crate) fn apply(state: &mut State, recorded: &Recorded<Event>) {
         Fact::Attempted(attempted) => settle(state, endpoint_id, &mut endpoint, attempted, now),
         Fact::DeliveryAborted { seq } => abort(state, endpoint_id, &mut endpoint, *seq, now),
         Fact::TestScheduled { seq } => {
-            let positions = vec![(recorded.position, 1)];
-            let service = <Notify as engine::Service>::NAME.to_owned();
-            let run = Run { first: *seq, service, positions };
-            let types = vec![(TEST_EVENT_TYPE.to_owned(), 1)];
-            let row = RunRow { endpoint_id: endpoint_id.clone(), run: run.clone(), types, at: now };
-            state.runs.put(numbered(endpoint_id, *seq), row);
+            let run = own_run(*seq, recorded.position);
+            put_run(state, endpoint_id, &run, vec![(TEST_EVENT_TYPE.to_owned(), 1)], now);
             endpoint.ledger.schedule(run);
+        }
+        Fact::Announced { news, to } => {
+            for (id, seq) in to {
+                let run = own_run(*seq, recorded.position);
+                let types = vec![(news.event_type().to_owned(), 1)];
+                schedule_run(state, id, run, types, now);
+            }
         }
         _ => {}
     }
@@ -129,9 +133,10 @@ pub(crate) fn settings_after(
             cancel_replay(ledger, id);
             return Some(endpoint);
         }
-        Fact::Attempted(_) | Fact::TestScheduled { .. } | Fact::DeliveryAborted { .. } => {
-            return Some(endpoint);
-        }
+        Fact::Attempted(_)
+        | Fact::TestScheduled { .. }
+        | Fact::DeliveryAborted { .. }
+        | Fact::Announced { .. } => return Some(endpoint),
     }
     endpoint.settings_version += 1;
     endpoint.updated_at = now;
@@ -167,13 +172,28 @@ fn schedule(state: &mut State, scheduled: &Scheduled, revision: Revision, now: T
             }
         }
         let run = Run { first: matched.first_seq, service: scheduled.service.clone(), positions };
-        let row = RunRow { endpoint_id: id.clone(), run: run.clone(), types, at: now };
-        state.runs.put(numbered(id, matched.first_seq), row);
-        let Some(row) = state.endpoints.change(id) else { continue };
-        row.endpoint.ledger.schedule(run);
-        if row.endpoint.disabled.is_some() {
-            row.endpoint.ledger.window.clear();
-        }
+        schedule_run(state, id, run, types, now);
+    }
+}
+
+/// A delivery of an event of our own.
+fn own_run(seq: u64, position: u64) -> Run {
+    let service = <Notify as engine::Service>::NAME.to_owned();
+    Run { first: seq, service, positions: vec![(position, 1)] }
+}
+
+fn put_run(state: &mut State, id: &str, run: &Run, types: Vec<(String, u32)>, now: Timestamp) {
+    let row = RunRow { endpoint_id: id.to_owned(), run: run.clone(), types, at: now };
+    state.runs.put(numbered(id, run.first), row);
+}
+
+/// Gives the next numbers of an endpoint to these events.
+fn schedule_run(state: &mut State, id: &str, run: Run, types: Vec<(String, u32)>, now: Timestamp) {
+    put_run(state, id, &run, types, now);
+    let Some(row) = state.endpoints.change(&id.to_owned()) else { return };
+    row.endpoint.ledger.schedule(run);
+    if row.endpoint.disabled.is_some() {
+        row.endpoint.ledger.window.clear();
     }
 }
 
@@ -287,152 +307,4 @@ fn note_record(state: &mut State, id: &str, attempted: &Attempted) {
         let row = RoundRow { endpoint_id: id.to_owned(), first, last, record };
         state.rounds.put(numbered(id, attempted.round), row);
     }
-}
-
-/// Removes what is known of a delivery that was not delivered.
-fn take_failure(state: &mut State, ledger: &mut Ledger, id: &str, seq: u64) -> Option<FailureRow> {
-    let key = numbered(id, seq);
-    let row = state.failures.get(&key)?.clone();
-    match row.state {
-        FailureState::Retry { due } => ledger.remove_retry(due),
-        FailureState::Behind => ledger.behind = ledger.behind.saturating_sub(1),
-        FailureState::Exhausted => ledger.exhausted = ledger.exhausted.saturating_sub(1),
-        FailureState::Aborted => ledger.aborted = ledger.aborted.saturating_sub(1),
-    }
-    state.failures.remove(&key);
-    Some(row)
-}
-
-fn put_failure(state: &mut State, ledger: &mut Ledger, row: FailureRow) {
-    match row.state {
-        FailureState::Retry { due } => ledger.add_retry(due),
-        FailureState::Behind => ledger.behind += 1,
-        FailureState::Exhausted => ledger.exhausted += 1,
-        FailureState::Aborted => ledger.aborted += 1,
-    }
-    ledger.attempted.insert(row.seq, row.seq);
-    ledger.held.remove(row.seq, row.seq);
-    state.failures.put(numbered(&row.endpoint_id, row.seq), row);
-}
-
-fn fail(state: &mut State, ledger: &mut Ledger, id: &str, failure: &Failure, now: Timestamp) {
-    let known = ledger
-        .attempted
-        .contains(failure.seq)
-        .then(|| take_failure(state, ledger, id, failure.seq))
-        .flatten();
-    let row = FailureRow {
-        endpoint_id: id.to_owned(),
-        seq: failure.seq,
-        state: match failure.due_at {
-            Some(due) => FailureState::Retry { due },
-            None if failure.is_aborted => FailureState::Aborted,
-            None => FailureState::Exhausted,
-        },
-        attempts: failure.attempt,
-        error_class: failure.error_class.clone(),
-        status: failure.status,
-        key: failure.key.clone(),
-        since: known.filter(|known| known.attempts > 0).map_or(now, |known| known.since),
-    };
-    let is_over = failure.due_at.is_none();
-    put_failure(state, ledger, row);
-    if failure.key.is_empty() {
-        return;
-    }
-    if is_over {
-        advance_queue(state, ledger, id, &failure.key, failure.seq, now);
-    } else {
-        let name = queue(id, &failure.key);
-        if state.queues.get(&name).is_none() {
-            state.queues.put(name, new_queue(id, &failure.key, failure.seq));
-        }
-    }
-}
-
-fn new_queue(id: &str, key: &str, head: u64) -> QueueRow {
-    QueueRow { endpoint_id: id.to_owned(), key: key.to_owned(), head, waiting: [].into() }
-}
-
-fn wait_behind(
-    state: &mut State,
-    ledger: &mut Ledger,
-    id: &str,
-    seq: u64,
-    key: &str,
-    now: Timestamp,
-) {
-    let name = queue(id, key);
-    // Where there is nothing to wait for any more, its turn has come.
-    let failure_state = if let Some(queue) = state.queues.change(&name) {
-        queue.waiting.push_back(seq);
-        FailureState::Behind
-    } else {
-        state.queues.put(name, new_queue(id, key, seq));
-        FailureState::Retry { due: now }
-    };
-    let row = FailureRow {
-        endpoint_id: id.to_owned(),
-        seq,
-        state: failure_state,
-        attempts: 0,
-        error_class: String::new(),
-        status: 0,
-        key: key.to_owned(),
-        since: now,
-    };
-    put_failure(state, ledger, row);
-}
-
-/// Lets the next delivery of an aggregate go when the one before it has come to its end.
-fn advance_queue(
-    state: &mut State,
-    ledger: &mut Ledger,
-    id: &str,
-    key: &str,
-    settled: u64,
-    now: Timestamp,
-) {
-    if key.is_empty() {
-        return;
-    }
-    let name = queue(id, key);
-    let Some(row) = state.queues.change(&name) else { return };
-    if row.head != settled {
-        row.waiting.retain(|seq| *seq != settled);
-        return;
-    }
-    let Some(next) = row.waiting.pop_front() else {
-        state.queues.remove(&name);
-        return;
-    };
-    row.head = next;
-    if let Some(waiting) = take_failure(state, ledger, id, next) {
-        put_failure(
-            state,
-            ledger,
-            FailureRow { state: FailureState::Retry { due: now }, ..waiting },
-        );
-    }
-}
-
-fn abort(state: &mut State, id: &str, endpoint: &mut Endpoint, seq: u64, now: Timestamp) {
-    let ledger = &mut endpoint.ledger;
-    let known =
-        ledger.attempted.contains(seq).then(|| take_failure(state, ledger, id, seq)).flatten();
-    let row = FailureRow {
-        endpoint_id: id.to_owned(),
-        seq,
-        state: FailureState::Aborted,
-        attempts: known.as_ref().map_or(0, |known| known.attempts),
-        error_class: known.as_ref().map_or_else(String::new, |known| known.error_class.clone()),
-        status: known.as_ref().map_or(0, |known| known.status),
-        key: String::new(),
-        since: known.as_ref().map_or(now, |known| known.since),
-    };
-    put_failure(state, ledger, row);
-    if let Some(known) = known {
-        advance_queue(state, ledger, id, &known.key, seq, now);
-    }
-    endpoint.ledger.trim();
 }

@@ -4,8 +4,8 @@ use engine::Decision;
 use protocol::time::Timestamp;
 
 use super::{
-    Answer, Attempted, Endpoint, Event, Fact, Failed, Failure, Match, Outcome, Published, Request,
-    Round, Scheduled, apply,
+    Answer, Attempted, Endpoint, Event, Fact, Failed, Failure, Match, News, Outcome, Published,
+    Request, Round, Scheduled, apply,
     endpoint::{MAX_SECRETS, ReplayState},
     health::Verdict,
     schedule::{FailedAttempt, next_attempt},
@@ -220,19 +220,38 @@ pub(crate) fn attempted(
     apply::note_health(&mut health, &attempted, &endpoint.settings, now);
     let of = |fact| Event { endpoint_id: endpoint_id.to_owned(), fact };
     let mut events = vec![of(Fact::Attempted(attempted))];
-    let disabled = |reason| of(Fact::Disabled { reason, note: String::new() });
-    match (round.disable.filter(|_| endpoint.disabled.is_none()), health.verdict(now)) {
-        (Some(reason), _) => events.push(disabled(reason)),
-        (None, Verdict::Disable) if endpoint.disabled.is_none() => {
-            events.push(disabled(DisabledReason::Failing));
-        }
+    let news = match (round.disable, health.verdict(now)) {
+        _ if endpoint.disabled.is_some() => None,
+        (Some(reason), _) => Some(News::Disabled { reason }),
+        (None, Verdict::Disable) => Some(News::Disabled { reason: DisabledReason::Failing }),
         (None, Verdict::Warn) => {
-            let since = health.failing.map_or(now, |failing| failing.since);
-            events.push(of(Fact::FailureWarned { since }));
+            Some(News::Failing { since: health.failing.map_or(now, |failing| failing.since) })
         }
-        (None, Verdict::Disable | Verdict::Fine) => {}
+        (None, Verdict::Fine) => None,
+    };
+    if let Some(news) = news {
+        events.push(of(match news {
+            News::Disabled { reason } => Fact::Disabled { reason, note: String::new() },
+            News::Failing { since } => Fact::FailureWarned { since },
+        }));
+        let to = listeners(state, endpoint_id, news.event_type());
+        if !to.is_empty() {
+            events.push(of(Fact::Announced { news, to }));
+        }
     }
     events
+}
+
+/// The other endpoints that want events of that type, with the number that the next one gets there.
+/// One that is disabled is among them: what it wants is held.
+fn listeners(state: &State, about: &str, event_type: &str) -> Vec<(String, u64)> {
+    let Some(endpoints) = state.schedule.get(&SCHEDULE.to_owned()) else { return Vec::new() };
+    let others = endpoints.endpoint_ids.iter().filter(|id| *id != about);
+    let listeners = others.filter_map(|id| {
+        let endpoint = &state.endpoints.get(id)?.endpoint;
+        endpoint.settings.wants(event_type).then(|| (id.clone(), endpoint.ledger.last_seq + 1))
+    });
+    listeners.collect()
 }
 
 fn failure(

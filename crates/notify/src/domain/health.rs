@@ -10,9 +10,9 @@ const BREAKER_WINDOW: Duration = Duration::from_mins(5);
 /// The time that one count of the breaker covers, in milliseconds.
 const BREAKER_STEP_MS: i64 = 30_000;
 /// The least requests on which the breaker opens.
-const BREAKER_MIN_REQUESTS: u64 = 10;
+pub(crate) const BREAKER_MIN_REQUESTS: u64 = 10;
 /// The share of failures at which it opens.
-const BREAKER_FAILED_PERCENT: u64 = 70;
+pub(crate) const BREAKER_FAILED_PERCENT: u64 = 70;
 /// How long it stays open before one request is let through.
 const BREAKER_PAUSE: Duration = Duration::from_secs(30);
 /// An endpoint is disabled when every attempt of so long has failed.

@@ -40,6 +40,12 @@ pub(crate) struct FailedAttempt<'a> {
     pub is_overloaded: bool,
 }
 
+/// How many attempts are made with these pauses between them; with none: with the usual ones.
+pub(crate) fn max_attempts(pauses_s: &[u32]) -> u32 {
+    let retries = if pauses_s.is_empty() { RETRY_PAUSES_S.len() } else { pauses_s.len() };
+    retries as u32 + 1
+}
+
 /// When it is attempted again; `None` when that was the last attempt. The same for the same arguments:
 /// what is added to the pause follows from the ids.
 pub(crate) fn next_attempt(
@@ -121,6 +127,7 @@ mod tests {
         assert_eq!(next_attempt(failed(10), &[], NOW), None);
         assert!(next_attempt(failed(1), &[5], NOW).is_some());
         assert_eq!(next_attempt(failed(2), &[5], NOW), None);
+        assert_eq!((max_attempts(&[]), max_attempts(&[5])), (10, 2));
     }
 
     #[test]

@@ -339,6 +339,30 @@ fn an_endpoint_that_only_fails_is_warned_and_then_disabled() {
 }
 
 #[test]
+fn the_others_that_want_it_learn_of_an_endpoint_that_is_disabled() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    for (id, filter) in [("all", "*"), ("orders", "order.*"), ("news", "webhook.*")] {
+        rig.create(id, &[filter], Ordering::Parallel);
+    }
+    rig.publish_many(1);
+    let gone =
+        Round { failed: vec![failed()], disable: Some(DisabledReason::Gone), ..Round::default() };
+    let facts = rig.attempt(gone.clone());
+    let to = vec![("all".to_owned(), 2), ("news".to_owned(), 1)];
+    let news = News::Disabled { reason: DisabledReason::Gone };
+    assert_eq!(facts[2], Fact::Announced { news, to });
+    let last = |id: &str| {
+        rig.state.endpoints.get(&id.to_owned()).expect("it exists").endpoint.ledger.last_seq
+    };
+    assert_eq!([last("ep"), last("all"), last("orders"), last("news")], [1, 2, 1, 1]);
+    // An answer that comes later says it once more, and nobody is told again.
+    assert_eq!(rig.attempt(gone).len(), 1);
+    // On request nobody is told either.
+    let (_, facts) = rig.ask_of("all", Request::Disable { note: String::new() });
+    assert_eq!(facts.len(), 1);
+}
+
+#[test]
 fn what_comes_while_an_endpoint_is_disabled_is_held_and_not_lost() {
     let mut rig = Rig::with(&["*"], Ordering::Parallel);
     rig.publish_many(2);

@@ -1,12 +1,12 @@
 //! The facts of the service. What follows each other, positions and numbers, is written as runs.
 
 use engine::WireError;
-use events::proto::notify::{self, notify_event::Kind};
+use events::proto::notify::{self, announced::What, notify_event::Kind};
 use protocol::time::Timestamp;
 
 use super::settings::{read, sealed, write, write_sealed};
 use crate::domain::{
-    Attempted, DisabledReason, Fact, Failure, Match, ReplayProgress, Scheduled, Selection,
+    Attempted, DisabledReason, Fact, Failure, Match, News, ReplayProgress, Scheduled, Selection,
 };
 
 /// Writes a fact.
@@ -56,6 +56,7 @@ pub(super) fn encode(fact: &Fact) -> Kind {
         Fact::DeliveryAborted { seq } => {
             Kind::DeliveryAborted(notify::DeliveryAborted { endpoint_seq: *seq })
         }
+        Fact::Announced { news, to } => Kind::Announced(write_announced(news, to)),
     }
 }
 
@@ -91,6 +92,35 @@ pub(super) fn decode(kind: Kind) -> Result<Fact, WireError> {
         },
         Kind::ReplayCancelled(it) => Fact::ReplayCancelled { id: it.replay_id },
         Kind::DeliveryAborted(it) => Fact::DeliveryAborted { seq: it.endpoint_seq },
+        Kind::Announced(it) => {
+            let to = it.to.into_iter().map(|to| (to.endpoint_id, to.endpoint_seq)).collect();
+            Fact::Announced { news: read_news(it.what)?, to }
+        }
+    })
+}
+
+fn write_announced(news: &News, to: &[(String, u64)]) -> notify::Announced {
+    let what = match news {
+        News::Disabled { reason } => What::EndpointDisabled(notify::EndpointDisabled {
+            reason: write_reason(*reason).into(),
+            note: String::new(),
+        }),
+        News::Failing { since } => {
+            What::EndpointFailing(notify::FailureWarned { since: Some((*since).into()) })
+        }
+    };
+    let to = to.iter().map(|(endpoint_id, seq)| notify::Announcement {
+        endpoint_id: endpoint_id.clone(),
+        endpoint_seq: *seq,
+    });
+    notify::Announced { what: Some(what), to: to.collect() }
+}
+
+/// Reads what became of an endpoint.
+pub(super) fn read_news(what: Option<What>) -> Result<News, WireError> {
+    Ok(match what.ok_or(WireError::Missing("what"))? {
+        What::EndpointDisabled(it) => News::Disabled { reason: reason(it.reason())? },
+        What::EndpointFailing(it) => News::Failing { since: Timestamp::parse(it.since.as_ref())? },
     })
 }
 

@@ -1,7 +1,14 @@
 //! The body of a delivery: from the same event and number, the same bytes, years later.
 
 use bytes::Bytes;
-use events::{cloud_events, proto, proto::event::Body};
+use events::{
+    cloud_events,
+    proto::{
+        self,
+        event::Body,
+        notify::{NotifyEvent, announced::What, notify_event::Kind},
+    },
+};
 use prost::Message;
 use serde_json::{Map, Value, json};
 
@@ -30,6 +37,9 @@ pub(crate) enum RenderError {
     /// It does not read.
     #[error("the event does not decode")]
     Decode(#[from] prost::DecodeError),
+    /// It is an event of our own that is delivered to nobody.
+    #[error("the event is not public")]
+    NotPublic,
 }
 
 /// Renders an event, given as it is in the log of that service.
@@ -40,16 +50,12 @@ pub(crate) fn render(
     payload: Payload,
 ) -> Result<Rendered, RenderError> {
     let envelope = proto::Event::decode(event)?;
-    let (event_type, data) = match &envelope.body {
-        // A test delivery is an event of our own.
-        Some(Body::Notify(_)) => {
-            (TEST_EVENT_TYPE.to_owned(), json!({"message": "This is a test delivery."}))
-        }
-        _ => {
-            let mut rendered = cloud_events::render(event)?;
-            let event_type = rendered["type"].as_str().unwrap_or_default().to_owned();
-            (event_type, rendered["data"].take())
-        }
+    let (event_type, data) = if let Some(Body::Notify(own)) = &envelope.body {
+        render_own(own, &envelope.aggregate_id)?
+    } else {
+        let mut rendered = cloud_events::render(event)?;
+        let event_type = rendered["type"].as_str().unwrap_or_default().to_owned();
+        (event_type, rendered["data"].take())
     };
     let time = envelope.time.as_ref().map(ToString::to_string).unwrap_or_default();
     let meta = json!({
@@ -79,6 +85,33 @@ pub(crate) fn render(
     let full = (payload == Payload::Full).then(|| write(Some(&data)));
     let body = full.filter(|body| body.len() <= MAX_BODY_BYTES).unwrap_or_else(|| write(None));
     Ok(Rendered { id: envelope.id, traceparent: envelope.traceparent, body: body.into() })
+}
+
+/// The type and the data of an event of our own that is delivered: a test, or what became of an endpoint.
+fn render_own(event: &NotifyEvent, endpoint_id: &str) -> Result<(String, Value), RenderError> {
+    match &event.kind {
+        Some(Kind::TestScheduled(_)) => {
+            Ok((TEST_EVENT_TYPE.to_owned(), json!({"message": "This is a test delivery."})))
+        }
+        Some(Kind::Announced(announced)) => {
+            let (event_type, data) = match announced.what.as_ref() {
+                Some(What::EndpointDisabled(it)) => {
+                    let reason = it.reason().as_str_name();
+                    (
+                        "webhook.endpoint_disabled",
+                        json!({"endpointId": endpoint_id, "reason": reason}),
+                    )
+                }
+                Some(What::EndpointFailing(it)) => {
+                    let since = it.since.as_ref().map(ToString::to_string);
+                    ("webhook.endpoint_failing", json!({"endpointId": endpoint_id, "since": since}))
+                }
+                None => return Err(RenderError::NotPublic),
+            };
+            Ok((event_type.to_owned(), data))
+        }
+        _ => Err(RenderError::NotPublic),
+    }
 }
 
 /// The aggregate of an event, as what is sent in order names it.
@@ -148,7 +181,7 @@ mod tests {
         event(Body::Order(order::OrderEvent { kind, summary: None }))
     }
 
-    fn text(message: Rendered) -> String {
+    fn text(message: &Rendered) -> String {
         String::from_utf8(message.body.to_vec()).expect("a text")
     }
 
@@ -158,7 +191,7 @@ mod tests {
             render("order", &cancelled("by mistake"), 7, Payload::Full).expect("renders");
         assert_eq!(rendered.id, "01890a5d-ac96-774b-bcce-b302099a8057");
         assert_eq!(
-            text(rendered),
+            text(&rendered),
             "{\"data\":{\"detail\":\"by mistake\"},\"id\":\"01890a5d-ac96-774b-bcce-b302099a8057\",\
              \"meta\":{\"aggregate\":{\"id\":\"order-1\",\"type\":\"order\",\"version\":5},\
              \"endpoint_seq\":7,\"position\":81,\"stream\":\"order\",\"tenant\":\"acme\"},\
@@ -175,9 +208,28 @@ mod tests {
     #[test]
     fn a_thin_body_and_one_that_would_be_too_large_have_no_data() {
         let thin = render("order", &cancelled("by mistake"), 7, Payload::Thin).expect("renders");
-        assert!(!text(thin.clone()).contains("data"));
+        assert!(!text(&thin).contains("data"));
         let large = cancelled(&"x".repeat(MAX_BODY_BYTES));
         assert_eq!(render("order", &large, 7, Payload::Full).expect("renders"), thin);
+    }
+
+    #[test]
+    fn what_became_of_an_endpoint_is_rendered_without_to_whom_it_goes() {
+        let disabled = notify::EndpointDisabled {
+            reason: notify::DisabledReason::Gone.into(),
+            note: String::new(),
+        };
+        let to = notify::Announcement { endpoint_id: "other".to_owned(), endpoint_seq: 3 };
+        let announced =
+            notify::Announced { what: Some(What::EndpointDisabled(disabled)), to: vec![to] };
+        let kind = Some(Kind::Announced(announced));
+        let announced = event(Body::Notify(notify::NotifyEvent { kind }));
+        let rendered = render("notify", &announced, 3, Payload::Full).expect("renders");
+        let body: Value = serde_json::from_slice(&rendered.body).expect("is JSON");
+        assert_eq!(body["type"], "webhook.endpoint_disabled");
+        let data = json!({"endpointId": "order-1", "reason": "DISABLED_REASON_GONE"});
+        assert_eq!(body["data"], data);
+        assert!(!text(&rendered).contains("other"));
     }
 
     #[test]
@@ -187,7 +239,10 @@ mod tests {
         }));
         let test = event(Body::Notify(notify::NotifyEvent { kind }));
         let rendered = render("notify", &test, 7, Payload::Full).expect("renders");
-        assert!(text(rendered).contains("\"type\":\"webhook.test\""));
+        assert!(text(&rendered).contains("\"type\":\"webhook.test\""));
+        let deleted = Some(Kind::EndpointDeleted(notify::EndpointDeleted {}));
+        let deleted = event(Body::Notify(notify::NotifyEvent { kind: deleted }));
+        assert!(render("notify", &deleted, 1, Payload::Full).is_err());
         assert!(render("order", b"\xff", 1, Payload::Full).is_err());
     }
 }

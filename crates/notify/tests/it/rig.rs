@@ -36,6 +36,8 @@ pub(crate) struct Rig {
     pub(crate) server: TestServer,
     pub(crate) db: Db,
     pub(crate) receiver: Receiver,
+    /// Another one, that always answers 204.
+    pub(crate) other: Receiver,
     published: AtomicU64,
     /// How far the clock is ahead, in milliseconds.
     ahead: Arc<AtomicI64>,
@@ -47,6 +49,14 @@ pub(crate) fn shop() -> Shop {
 
 fn keys() -> MasterKeys {
     MasterKeys::parse(KEYS).expect("they are keys")
+}
+
+/// A secret of an endpoint, and how it is sealed.
+fn new_secret(id: &str) -> (Secret, notify::SealedValue) {
+    let secret = Secret::generate().expect("there is randomness");
+    let context = format!("{}/{id}", shop());
+    let (key_name, ciphertext) = keys().seal_value(&context, secret.expose().as_bytes());
+    (secret, notify::SealedValue { key_name, ciphertext })
 }
 
 /// Settings of an endpoint at the receiver.
@@ -62,20 +72,23 @@ pub(crate) fn settings(
     }
 }
 
+/// The number of a delivery.
+pub(crate) fn seq_of(body: &[u8]) -> u64 {
+    let body: serde_json::Value = serde_json::from_slice(body).expect("is JSON");
+    body["meta"]["endpoint_seq"].as_u64().expect("a number")
+}
+
 /// The numbers of what came at a path, in order.
 pub(crate) fn delivered(receiver: &Receiver, path: &str) -> Vec<u64> {
-    let received = receiver.received().into_iter().filter(|received| received.path == path);
-    let seq = received.map(|received| {
-        let body: serde_json::Value = serde_json::from_slice(&received.body).expect("is JSON");
-        body["meta"]["endpoint_seq"].as_u64().expect("a number")
-    });
-    seq.collect()
+    let requests = receiver.received().into_iter().filter(|request| request.path == path);
+    requests.map(|request| seq_of(&request.body)).collect()
 }
 
 impl Rig {
     pub(crate) async fn start(db: Db) -> Self {
-        let (server, receiver) = (TestServer::start().await, Receiver::start().await);
-        Self { server, db, receiver, published: AtomicU64::new(0), ahead: Arc::default() }
+        let (receiver, other) = (Receiver::start().await, Receiver::start().await);
+        let server = TestServer::start().await;
+        Self { server, db, receiver, other, published: AtomicU64::new(0), ahead: Arc::default() }
     }
 
     /// Turns the clock.
@@ -83,13 +96,20 @@ impl Rig {
         self.ahead.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
     }
 
-    fn config(&self) -> Config {
-        let ahead = self.ahead.clone();
-        let system = Clock::system();
-        let clock = Clock::from(move || {
+    /// What the clock says.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+
+    fn clock(&self) -> Clock {
+        let (ahead, system) = (self.ahead.clone(), Clock::system());
+        Clock::from(move || {
             Timestamp::from_millis(system.now().millis() + ahead.load(Ordering::Relaxed))
-        });
-        Config { clock, ..engine_config(&self.server, &self.db, 1, SERVICES) }
+        })
+    }
+
+    fn config(&self) -> Config {
+        Config { clock: self.clock(), ..engine_config(&self.server, &self.db, 1, SERVICES) }
     }
 
     pub(crate) async fn engine(&self) -> Engine {
@@ -98,31 +118,35 @@ impl Rig {
 
     /// Publishes events of orders: the name of each, and its order.
     pub(crate) async fn publish(&self, events: &[(&str, &str)]) {
-        // The streams must be there, even before anything runs.
-        let context = self.server.jetstream().await;
-        for (name, order_id) in events {
-            let position = self.published.fetch_add(1, Ordering::Relaxed) + 1;
-            let kind = match *name {
-                "placed" => order::order_event::Kind::Placed(order::Placed::default()),
-                _ => order::order_event::Kind::Paid(order::Paid::default()),
-            };
-            let body = order::OrderEvent { kind: Some(kind), summary: None };
-            let event = proto::Event {
-                id: uuid::Uuid::from_u128(position.into()).to_string(),
-                shop: "acme".to_owned(),
-                aggregate_type: "order".to_owned(),
-                aggregate_id: (*order_id).to_owned(),
-                aggregate_version: position,
-                position,
-                time: Some(Timestamp::from_millis(1_700_000_000_000).into()),
-                body: Some(event::Body::Order(body)),
-                ..Default::default()
-            };
-            let subject = format!("order.0.acme.{name}");
-            let stored = context.publish(subject, event.encode_to_vec().into()).await;
-            let stored = stored.expect("it is published").await.expect("it is stored");
-            assert_eq!(stored.sequence, position);
-        }
+        let mut last = 0;
+        let message = |(name, order_id): &(&str, &str)| {
+            let (position, event) = self.next_event(name, order_id);
+            last = position;
+            (format!("order.0.acme.{name}"), event)
+        };
+        let messages = events.iter().map(message).collect();
+        assert_eq!(self.server.write_all(messages).await, last);
+    }
+
+    fn next_event(&self, name: &str, order_id: &str) -> (u64, Vec<u8>) {
+        let position = self.published.fetch_add(1, Ordering::Relaxed) + 1;
+        let kind = match name {
+            "placed" => order::order_event::Kind::Placed(order::Placed::default()),
+            _ => order::order_event::Kind::Paid(order::Paid::default()),
+        };
+        let body = order::OrderEvent { kind: Some(kind), summary: None };
+        let event = proto::Event {
+            id: uuid::Uuid::from_u128(position.into()).to_string(),
+            shop: "acme".to_owned(),
+            aggregate_type: "order".to_owned(),
+            aggregate_id: order_id.to_owned(),
+            aggregate_version: position,
+            position,
+            time: Some(Timestamp::from_millis(1_700_000_000_000).into()),
+            body: Some(event::Body::Order(body)),
+            ..Default::default()
+        };
+        (position, event.encode_to_vec())
     }
 
     /// The projection is what the log says.
@@ -136,7 +160,7 @@ impl Rig {
 pub(crate) struct Running {
     engine: Engine,
     shutdown: CancellationToken,
-    running: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Running {
@@ -163,22 +187,22 @@ impl Running {
         let clock = engine.config().clock.clone();
         let service = ::notify::service(settings, engine.client(), clock).expect("it is a service");
         let shutdown = CancellationToken::new();
-        let running = tokio::spawn({
+        let task = tokio::spawn({
             let (engine, shutdown) = (engine.clone(), shutdown.clone());
             async move { engine.run(service, shutdown).await.expect("it runs") }
         });
-        Self { engine, shutdown, running }
+        Self { engine, shutdown, task }
     }
 
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
-        self.running.await.expect("it stops");
+        self.task.await.expect("it stops");
     }
 
     /// Ends it without letting it finish anything.
     pub(crate) async fn kill(self) {
-        self.running.abort();
-        self.running.await.ok();
+        self.task.abort();
+        self.task.await.ok();
     }
 
     pub(crate) async fn ask(&self, id: &str, request: Request) -> notify::ChangeWebhooksAnswer {
@@ -202,12 +226,18 @@ impl Running {
         }
     }
 
+    /// Gives an endpoint a new secret, and yields that.
+    pub(crate) async fn rotate(&self, id: &str, keep_old_s: u32) -> Secret {
+        let (secret, sealed) = new_secret(id);
+        let rotate = notify::RotateSecret { secret: Some(sealed), keep_old_s };
+        let answer = self.ask(id, Request::RotateSecret(rotate)).await;
+        assert_eq!(answer.result(), notify::EndpointResult::Changed);
+        secret
+    }
+
     /// Creates an endpoint; yields its secret.
     pub(crate) async fn create(&self, id: &str, settings: notify::EndpointSettings) -> Secret {
-        let secret = Secret::generate().expect("there is randomness");
-        let context = format!("{}/{id}", shop());
-        let (key_name, ciphertext) = keys().seal_value(&context, secret.expose().as_bytes());
-        let sealed = notify::SealedValue { key_name, ciphertext };
+        let (secret, sealed) = new_secret(id);
         let create = notify::CreateEndpoint { settings: Some(settings), secret: Some(sealed) };
         let answer = self.ask(id, Request::Create(create)).await;
         assert_eq!(answer.result(), notify::EndpointResult::Created);

@@ -1,0 +1,174 @@
+//! Deliveries that are not delivered though their turn has come: those that failed, and those that wait behind
+//! one that did.
+
+use protocol::time::Timestamp;
+
+use crate::{
+    domain::{Endpoint, Failure, endpoint::Ledger},
+    store::{FailureRow, FailureState, QueueRow, State, numbered, queue},
+};
+
+/// Removes what is known of a delivery that was not delivered.
+pub(super) fn take_failure(
+    state: &mut State,
+    ledger: &mut Ledger,
+    id: &str,
+    seq: u64,
+) -> Option<FailureRow> {
+    let key = numbered(id, seq);
+    let row = state.failures.get(&key)?.clone();
+    match row.state {
+        FailureState::Retry { due } => ledger.remove_retry(due),
+        FailureState::Behind => ledger.behind = ledger.behind.saturating_sub(1),
+        FailureState::Exhausted => ledger.exhausted = ledger.exhausted.saturating_sub(1),
+        FailureState::Aborted => ledger.aborted = ledger.aborted.saturating_sub(1),
+    }
+    state.failures.remove(&key);
+    Some(row)
+}
+
+fn put_failure(state: &mut State, ledger: &mut Ledger, row: FailureRow) {
+    match row.state {
+        FailureState::Retry { due } => ledger.add_retry(due),
+        FailureState::Behind => ledger.behind += 1,
+        FailureState::Exhausted => ledger.exhausted += 1,
+        FailureState::Aborted => ledger.aborted += 1,
+    }
+    ledger.attempted.insert(row.seq, row.seq);
+    ledger.held.remove(row.seq, row.seq);
+    state.failures.put(numbered(&row.endpoint_id, row.seq), row);
+}
+
+pub(super) fn fail(
+    state: &mut State,
+    ledger: &mut Ledger,
+    id: &str,
+    failure: &Failure,
+    now: Timestamp,
+) {
+    let known = ledger
+        .attempted
+        .contains(failure.seq)
+        .then(|| take_failure(state, ledger, id, failure.seq))
+        .flatten();
+    let row = FailureRow {
+        endpoint_id: id.to_owned(),
+        seq: failure.seq,
+        state: match failure.due_at {
+            Some(due) => FailureState::Retry { due },
+            None if failure.is_aborted => FailureState::Aborted,
+            None => FailureState::Exhausted,
+        },
+        attempts: failure.attempt,
+        error_class: failure.error_class.clone(),
+        status: failure.status,
+        key: failure.key.clone(),
+        since: known.filter(|known| known.attempts > 0).map_or(now, |known| known.since),
+    };
+    let is_over = failure.due_at.is_none();
+    put_failure(state, ledger, row);
+    if failure.key.is_empty() {
+        return;
+    }
+    if is_over {
+        advance_queue(state, ledger, id, &failure.key, failure.seq, now);
+    } else {
+        let name = queue(id, &failure.key);
+        if state.queues.get(&name).is_none() {
+            state.queues.put(name, new_queue(id, &failure.key, failure.seq));
+        }
+    }
+}
+
+fn new_queue(id: &str, key: &str, head: u64) -> QueueRow {
+    QueueRow { endpoint_id: id.to_owned(), key: key.to_owned(), head, waiting: [].into() }
+}
+
+pub(super) fn wait_behind(
+    state: &mut State,
+    ledger: &mut Ledger,
+    id: &str,
+    seq: u64,
+    key: &str,
+    now: Timestamp,
+) {
+    let name = queue(id, key);
+    // Where there is nothing to wait for any more, its turn has come.
+    let failure_state = if let Some(queue) = state.queues.change(&name) {
+        queue.waiting.push_back(seq);
+        FailureState::Behind
+    } else {
+        state.queues.put(name, new_queue(id, key, seq));
+        FailureState::Retry { due: now }
+    };
+    let row = FailureRow {
+        endpoint_id: id.to_owned(),
+        seq,
+        state: failure_state,
+        attempts: 0,
+        error_class: String::new(),
+        status: 0,
+        key: key.to_owned(),
+        since: now,
+    };
+    put_failure(state, ledger, row);
+}
+
+/// Lets the next delivery of an aggregate go when the one before it has come to its end.
+pub(super) fn advance_queue(
+    state: &mut State,
+    ledger: &mut Ledger,
+    id: &str,
+    key: &str,
+    settled: u64,
+    now: Timestamp,
+) {
+    if key.is_empty() {
+        return;
+    }
+    let name = queue(id, key);
+    let Some(row) = state.queues.change(&name) else { return };
+    if row.head != settled {
+        row.waiting.retain(|seq| *seq != settled);
+        return;
+    }
+    let Some(next) = row.waiting.pop_front() else {
+        state.queues.remove(&name);
+        return;
+    };
+    row.head = next;
+    if let Some(waiting) = take_failure(state, ledger, id, next) {
+        put_failure(
+            state,
+            ledger,
+            FailureRow { state: FailureState::Retry { due: now }, ..waiting },
+        );
+    }
+}
+
+pub(super) fn abort(
+    state: &mut State,
+    id: &str,
+    endpoint: &mut Endpoint,
+    seq: u64,
+    now: Timestamp,
+) {
+    let ledger = &mut endpoint.ledger;
+    let known =
+        ledger.attempted.contains(seq).then(|| take_failure(state, ledger, id, seq)).flatten();
+    let row = FailureRow {
+        endpoint_id: id.to_owned(),
+        seq,
+        state: FailureState::Aborted,
+        attempts: known.as_ref().map_or(0, |known| known.attempts),
+        error_class: known.as_ref().map_or_else(String::new, |known| known.error_class.clone()),
+        status: known.as_ref().map_or(0, |known| known.status),
+        key: String::new(),
+        since: known.as_ref().map_or(now, |known| known.since),
+    };
+    put_failure(state, ledger, row);
+    if let Some(known) = known {
+        advance_queue(state, ledger, id, &known.key, seq, now);
+    }
+    endpoint.ledger.trim();
+}
