@@ -100,14 +100,20 @@ pub(crate) struct RequestedLine {
     pub(crate) tax: Option<Tax>,
 }
 
-/// Units of a SKU that belonged to an order and have left a location.
+/// Units that belonged to an order and have left a location.
 #[derive(Debug, Clone)]
 pub struct Shipment {
     pub(crate) order_id: OrderId,
+    pub(crate) location: Location,
+    pub(crate) units: Vec<ShippedUnits>,
+}
+
+/// Units of a SKU that have left.
+#[derive(Debug, Clone)]
+pub(crate) struct ShippedUnits {
     /// The line that they were for, where it is known.
     pub(crate) line_id: Option<LineId>,
     pub(crate) sku: Sku,
-    pub(crate) location: Location,
     pub(crate) quantity: i64,
 }
 
@@ -182,6 +188,18 @@ impl Rules for Orders {
             | Input::ProductChanged { .. }
             | Input::SettingsChanged(_) => 1,
         }
+    }
+
+    /// The stock lines of one goods issue come one after the other: the order says once what has shipped.
+    fn merge(input: &mut Input, next: &Input) -> bool {
+        let (Input::Shipped(shipment), Input::Shipped(next)) = (input, next) else {
+            return false;
+        };
+        let is_same = (shipment.order_id, &shipment.location) == (next.order_id, &next.location);
+        if is_same {
+            shipment.units.extend(next.units.iter().cloned());
+        }
+        is_same
     }
 
     fn decide(&self, state: &Shop, input: &Input, now: Timestamp) -> Decision<Event, Answer> {

@@ -21,20 +21,20 @@ use std::{ffi::OsString, process::ExitCode, sync::Arc};
 use anyhow::{Context, Result};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
 use lab::{bench, demo, failover, replay};
-use mimalloc::MiMalloc;
 use node::{
     serve::{self, Component, MetricsSource},
     settings::{LogFormat, Settings, with_file},
     terminal::{failure, interrupted},
 };
 use telemetry::{Metrics, Telemetry};
+use tikv_jemallocator::Jemalloc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::cli::{Cli, Command, Replay};
 
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match run() {

@@ -4,7 +4,7 @@ use events::{id::LineId, money::Money};
 
 use super::{
     Event, Fact, FulfilmentStatus, Known, OrderLine, OrderStatus, PaymentStatus, Shipment,
-    ShippedLine,
+    ShippedLine, ShippedUnits,
 };
 use crate::store::Shop;
 
@@ -22,7 +22,10 @@ pub(super) fn ship(state: &Shop, shipment: &Shipment) -> Vec<Event> {
     let Some(known) = state.order(&shipment.order_id) else { return vec![] };
     let lines = &known.content.lines;
     let mut shipped = before.map_or_else(|| vec![0; lines.len()], |shipped| shipped.0.clone());
-    let units = distribute(lines, &mut shipped, shipment);
+    let mut units = Vec::new();
+    for left in &shipment.units {
+        distribute(lines, &mut shipped, left, &mut units);
+    }
     if units.is_empty() {
         return vec![];
     }
@@ -38,8 +41,14 @@ pub(super) fn ship(state: &Shop, shipment: &Shipment) -> Vec<Event> {
     known.events(facts)
 }
 
-fn distribute(lines: &[OrderLine], shipped: &mut [i64], shipment: &Shipment) -> Vec<ShippedLine> {
-    let Shipment { line_id, sku, quantity, .. } = shipment;
+/// Takes units off the lines of an order, and adds to `units` what was taken off each.
+fn distribute(
+    lines: &[OrderLine],
+    shipped: &mut [i64],
+    left: &ShippedUnits,
+    units: &mut Vec<ShippedLine>,
+) {
+    let ShippedUnits { line_id, sku, quantity } = left;
     let is_named =
         |line: &OrderLine| line_id.as_ref().is_some_and(|id: &LineId| line.line_id == *id);
     let of_sku = |named: bool| {
@@ -50,18 +59,20 @@ fn distribute(lines: &[OrderLine], shipped: &mut [i64], shipment: &Shipment) -> 
             .map(|(index, _)| index)
     };
     let mut rest = *quantity;
-    let mut units = Vec::new();
     for index in of_sku(true).chain(of_sku(false)) {
         let line = &lines[index];
         let taken = rest.min(line.quantity.get() - shipped[index]);
         if taken > 0 {
             rest -= taken;
             shipped[index] += taken;
-            let (line_id, sku) = (line.line_id.clone(), line.sku.clone());
-            units.push(ShippedLine { line_id, sku, quantity: taken });
+            if let Some(known) = units.iter_mut().find(|known| known.line_id == line.line_id) {
+                known.quantity += taken;
+            } else {
+                let (line_id, sku) = (line.line_id.clone(), line.sku.clone());
+                units.push(ShippedLine { line_id, sku, quantity: taken });
+            }
         }
     }
-    units
 }
 
 /// What is captured with a shipment, when the money of the order is captured by shipment: what has

@@ -20,7 +20,7 @@ use protocol::{
 use super::{
     Action, Answer, CancelReason, Cancellation, Charge, Event, Fact, Failure, FulfilmentStatus,
     Hold, Input, Lines, ListedLines, OrderLine, OrderStatus, PaymentStatus, Request, RequestedLine,
-    Shipment, ShippedLine, Shortage, Signal, Statuses, Summary,
+    Shipment, ShippedLine, ShippedUnits, Shortage, Signal, Statuses, Summary,
 };
 use crate::{
     Orders, Policy,

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     Orders,
     domain::{
-        CancelReason, Event, Request, Shipment,
+        CancelReason, Event, Request, Shipment, ShippedUnits,
         tests::{
             ALLOCATE_BY, ANN, BOB, DUE_BY, HELD_UNTIL, History, NOW, RESERVE_BY, every_signal,
             line, orders, recorded, request, sealed, settings, sku,
@@ -182,10 +182,12 @@ fn random_input(random: &mut Random) -> Input {
         6 => Input::Release { order_id, note },
         7..10 => Input::Shipped(Shipment {
             order_id,
-            line_id: None,
-            sku: sku(random.one_of(&["A", "B", "C"])),
             location: Location::main(),
-            quantity: 1 + random.below(2) as i64,
+            units: vec![ShippedUnits {
+                line_id: None,
+                sku: sku(random.one_of(&["A", "B", "C"])),
+                quantity: 1 + random.below(2) as i64,
+            }],
         }),
         10 => Input::Short {
             sku: sku(random.one_of(&["A", "B", "C"])),

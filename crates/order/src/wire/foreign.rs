@@ -16,7 +16,7 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use super::{parsed, shortage, text, unexpected};
 use crate::{
-    domain::{Action, Input, Shipment, Shortage, Signal},
+    domain::{Action, Input, Shipment, ShippedUnits, Shortage, Signal},
     store::Product,
 };
 
@@ -63,13 +63,16 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
             });
         }
         Inventory::Shipped(shipped) => {
-            return Ok(Input::Shipped(Shipment {
-                order_id: OrderId::parse(&shipped.order_id)?,
+            let units = ShippedUnits {
                 line_id: parsed(&shipped.line_id, LineId::parse)?,
                 sku: Sku::parse(&shipped.sku)?,
-                location: Location::parse(&shipped.location)?,
                 // What is in excess was not of this order.
                 quantity: shipped.from_allocation,
+            };
+            return Ok(Input::Shipped(Shipment {
+                order_id: OrderId::parse(&shipped.order_id)?,
+                location: Location::parse(&shipped.location)?,
+                units: vec![units],
             }));
         }
         Inventory::Counted(_) => return Err(WireError::Unexpected("inventory.counted")),

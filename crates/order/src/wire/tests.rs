@@ -269,8 +269,9 @@ fn what_was_allocated_and_has_left_is_a_shipment_of_the_order() {
     let Ok(Input::Shipped(shipment)) = Orders::foreign(&event.encode_to_vec()) else {
         panic!("is a shipment")
     };
-    assert_eq!((shipment.order_id.to_string().as_str(), shipment.quantity), (ID, 3));
-    assert_eq!(shipment.line_id, Some(LineId::parse("x").unwrap()));
+    let [units] = &*shipment.units else { panic!("is of one SKU") };
+    assert_eq!((shipment.order_id.to_string().as_str(), units.quantity), (ID, 3));
+    assert_eq!(units.line_id, Some(LineId::parse("x").unwrap()));
 }
 
 #[test]

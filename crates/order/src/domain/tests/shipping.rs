@@ -9,13 +9,14 @@ use crate::{
 };
 
 fn shipment(name: &str, units: i64, line_id: Option<&str>) -> Input {
-    Input::Shipped(Shipment {
-        order_id: ANN,
-        line_id: line_id.map(|id| LineId::parse(id).unwrap()),
-        sku: sku(name),
-        location: main_location(),
-        quantity: units,
-    })
+    let line_id = line_id.map(|id| LineId::parse(id).unwrap());
+    let units = vec![ShippedUnits { line_id, sku: sku(name), quantity: units }];
+    Input::Shipped(Shipment { order_id: ANN, location: main_location(), units })
+}
+
+/// Merges the later inputs into the first; the ones that were not.
+fn merge(first: &mut Input, later: &[Input]) -> usize {
+    later.iter().filter(|input| !Orders::merge(first, input)).count()
 }
 
 fn short(missing: i64, order_ids: &[OrderId]) -> Input {
@@ -66,6 +67,28 @@ fn a_paid_order_is_completed_when_all_of_it_has_shipped() {
     leads_to(&more, &shipment("A", 7, Some("A")), &all);
     leads_to_nothing(&all, &shipment("A", 1, None));
     leads_to_nothing(&paid, &shipment("C", 1, None));
+}
+
+#[test]
+fn what_ships_at_once_from_one_location_is_said_once() {
+    let paid = History::paid_order();
+    let mut at_once = shipment("A", 1, None);
+    let later = [shipment("B", 2, Some("B")), shipment("A", 7, None), shipment("C", 1, None)];
+    assert_eq!(merge(&mut at_once, &later), 0);
+    let all = paid.clone().shipped(&[("A", 2), ("B", 2)], FulfilmentStatus::Fulfilled).completed();
+    leads_to(&paid, &at_once, &all);
+}
+
+#[test]
+fn shipments_of_other_orders_and_from_other_locations_are_not_merged() {
+    let of = |order_id, location: &str| {
+        let Input::Shipped(shipment) = shipment("B", 1, None) else { panic!("is a shipment") };
+        let location = Location::parse(location).unwrap();
+        Input::Shipped(Shipment { order_id, location, ..shipment })
+    };
+    let others = [of(BOB, "main"), of(ANN, "store"), signal(ANN, Signal::Allocated)];
+    assert_eq!(merge(&mut of(ANN, "main"), &others), others.len());
+    assert_eq!(merge(&mut signal(ANN, Signal::Allocated), &[of(ANN, "main")]), 1);
 }
 
 #[test]
