@@ -121,7 +121,12 @@ impl Installation {
 
     /// A client of the shop.
     pub fn api(&self) -> Client {
-        Client::new(&self.url, "secret", SHOP).expect("a client").without_retries()
+        self.api_of(SHOP)
+    }
+
+    /// A client of a shop of that name.
+    pub fn api_of(&self, shop: &str) -> Client {
+        Client::new(&self.url, "secret", shop).expect("a client").without_retries()
     }
 
     /// The payments of the shop, as they are when its log has so many events of each kind and nothing

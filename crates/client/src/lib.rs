@@ -24,11 +24,13 @@
 //!
 //! - `client`: [`Client`], one function for each route, and sending;
 //! - `request`: what is sent; `answer`: what comes back; `error`: what can fail;
+//! - [`feed`]: reading all events of the shop, in order and without gaps;
 //! - [`webhooks`]: receiving what the services send by themselves.
 
 mod answer;
 mod client;
 mod error;
+pub mod feed;
 mod request;
 pub mod webhooks;
 

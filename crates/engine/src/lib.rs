@@ -33,8 +33,12 @@ mod turns;
 mod worker;
 
 pub use client::{
-    Answered, BrokerError, Client, Outcome, SendError, Written, inbox::InboxError,
-    questions::AskError, watch::Watch,
+    Answered, BrokerError, Client, Outcome, SendError, Written,
+    changes::ShopChanges,
+    feed::{LogEnd, LogPart, PartLimits},
+    inbox::InboxError,
+    questions::AskError,
+    watch::Watch,
 };
 pub use clock::Clock;
 pub use definition::{Definition, Operator};

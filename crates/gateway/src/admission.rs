@@ -41,13 +41,16 @@ pub(crate) async fn limit_concurrency(
 ) -> Result<Response, Problem> {
     let headers = request.headers();
     let is_ndjson = media(headers).is_ok_and(|media| media == Media::Ndjson);
-    let class = RequestClass::of(request.method(), is_ndjson, prefer_wait(headers).is_some());
+    let waits = prefer_wait(headers).is_some();
+    let path = request.uri().path();
+    let class = RequestClass::of(request.method(), path, is_ndjson, waits);
     let permit = state.concurrency.try_acquire(class, shop(request.uri()))?;
     let response = next.run(request).await;
-    if class != RequestClass::Upload {
+    if !matches!(class, RequestClass::Upload | RequestClass::Feed) {
         return Ok(response);
     }
-    // The report of an upload is in memory until its last byte is sent: it counts until then.
+    // The report of an upload, or a page of events, is in memory until its last byte is sent: it counts
+    // until then.
     Ok(response.map(|body| {
         let frames = body.into_data_stream();
         Body::from_stream(frames.inspect(move |_| _ = &permit))

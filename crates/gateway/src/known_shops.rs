@@ -140,7 +140,11 @@ impl KnownShops {
     }
 
     /// Refuses a shop that there is not, or that is suspended; otherwise yields what is known of it.
-    async fn require(&self, services: &Services, shop: &Shop) -> Result<ShopFacts, Problem> {
+    pub(crate) async fn require(
+        &self,
+        services: &Services,
+        shop: &Shop,
+    ) -> Result<ShopFacts, Problem> {
         let facts = match self.find(shop, Instant::now()) {
             Found::Known(facts) => facts,
             Found::Old(facts) => {

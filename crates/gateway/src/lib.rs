@@ -22,6 +22,7 @@
 //! | `card_numbers` | numbers of payment cards, which no text may hold |
 //! | `state`, `services` | what the handlers share; requests to the services |
 //! | `problem` | the problem documents of RFC 9457 |
+//! | `feed` | all events of a shop |
 //! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `webhooks`, `operations` | the routes |
 //! | `readiness` | what `/readyz` reports |
 //! | `metrics` | what is measured of requests, and the route that shows it |
@@ -37,6 +38,7 @@ mod body;
 mod bulk;
 mod card_numbers;
 mod extract;
+mod feed;
 mod fields;
 mod head_timeout;
 mod history;
@@ -206,6 +208,7 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .route("/shops/{shop}/payments/{payment_id}", get(payments::get))
         .route("/shops/{shop}/payments/{payment_id}/history", get(history::of_payment))
         .route("/shops/{shop}/history", get(history::of_shop))
+        .route("/shops/{shop}/events", get(feed::get))
         .route("/shops/{shop}/totals", get(operations::totals))
         .merge(of_webhooks())
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));

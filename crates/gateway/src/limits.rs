@@ -27,6 +27,8 @@ pub struct Limits {
     pub max_uploads: usize,
     /// The most requests at once that wait for the end of an order (`Prefer: wait`).
     pub max_waits: usize,
+    /// The most readers of the event feed at once, those that wait for an event included.
+    pub max_feeds: usize,
     /// The most requests for totals at once. Each scans tables.
     pub max_totals: usize,
     /// How long the head of a request may take: of the first one from the beginning of the connection,
@@ -39,6 +41,8 @@ pub struct Limits {
     pub body_read_timeout: Duration,
     /// How long a client may take to receive 64 KiB of a response.
     pub write_timeout: Duration,
+    /// How long a reader of a stream of events may take to receive what was sent, before the stream ends.
+    pub stream_stall_timeout: Duration,
     /// How long a request may take, from its head to the beginning of the response.
     pub request_timeout: Duration,
 }
@@ -51,11 +55,13 @@ impl Default for Limits {
             max_commands: 2048,
             max_uploads: 64,
             max_waits: 2048,
+            max_feeds: 2048,
             max_totals: 4,
             header_read_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             body_read_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(30),
+            stream_stall_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(90),
         }
     }
@@ -68,13 +74,15 @@ pub(crate) enum RequestClass {
     Command,
     Upload,
     Wait,
+    Feed,
     Totals,
 }
 
 impl RequestClass {
     /// The class of a request by its head.
-    pub(crate) fn of(method: &Method, is_ndjson: bool, waits: bool) -> Self {
+    pub(crate) fn of(method: &Method, path: &str, is_ndjson: bool, waits: bool) -> Self {
         match *method {
+            Method::GET | Method::HEAD if path.ends_with("/events") => Self::Feed,
             Method::GET | Method::HEAD => Self::Read,
             _ if is_ndjson => Self::Upload,
             _ if waits => Self::Wait,
@@ -88,6 +96,7 @@ impl RequestClass {
             Self::Command => "commands",
             Self::Upload => "uploads",
             Self::Wait => "requests that wait for the end of an order",
+            Self::Feed => "readers of the event feed",
             Self::Totals => "requests for totals",
         }
     }
@@ -100,6 +109,7 @@ pub(crate) struct ConcurrencyLimits {
     commands: Arc<Requests>,
     uploads: Arc<Requests>,
     waits: Arc<Requests>,
+    feeds: Arc<Requests>,
     totals: Arc<Requests>,
 }
 
@@ -151,6 +161,7 @@ impl ConcurrencyLimits {
             commands: requests(limits.max_commands),
             uploads: requests(limits.max_uploads),
             waits: requests(limits.max_waits),
+            feeds: requests(limits.max_feeds),
             totals: requests(limits.max_totals),
         }
     }
@@ -163,6 +174,7 @@ impl ConcurrencyLimits {
             RequestClass::Command => &self.commands,
             RequestClass::Upload => &self.uploads,
             RequestClass::Wait => &self.waits,
+            RequestClass::Feed => &self.feeds,
             RequestClass::Totals => &self.totals,
         };
         let mut running = requests.running();
@@ -194,7 +206,11 @@ mod tests {
 
     #[test]
     fn the_head_of_a_request_names_its_class() {
-        let of = |method, is_ndjson, waits| RequestClass::of(&method, is_ndjson, waits);
+        let of = |method, is_ndjson, waits| {
+            RequestClass::of(&method, "/shops/a/orders", is_ndjson, waits)
+        };
+        let events = RequestClass::of(&Method::GET, "/shops/a/events", false, false);
+        assert_eq!(events, RequestClass::Feed);
         assert_eq!(of(Method::GET, false, true), RequestClass::Read);
         assert_eq!(of(Method::POST, false, false), RequestClass::Command);
         assert_eq!(of(Method::PUT, false, false), RequestClass::Command);
@@ -204,14 +220,15 @@ mod tests {
 
     #[test]
     fn a_class_at_its_limit_leaves_the_others_theirs() {
-        use RequestClass::{Command, Read, Totals, Upload, Wait};
-        let classes = [Read, Command, Upload, Wait, Totals];
+        use RequestClass::{Command, Feed, Read, Totals, Upload, Wait};
+        let classes = [Read, Command, Upload, Wait, Feed, Totals];
         for full in classes {
             let limits = Limits {
                 max_reads: 1,
                 max_commands: 1,
                 max_uploads: 1,
                 max_waits: 1,
+                max_feeds: 1,
                 max_totals: 1,
                 ..Limits::default()
             };

@@ -49,6 +49,9 @@ pub(crate) enum Code {
     EndpointDisabled,
     PreconditionFailed,
     NoPersonKeys,
+    CursorLost,
+    NewerEvent,
+    LogUnavailable,
     Internal,
     Unavailable,
     NotReady,
@@ -89,7 +92,9 @@ impl Code {
             | Self::OnAccountRefused
             | Self::CurrencyRefused
             | Self::CountryRefused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::CursorLost => StatusCode::GONE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NewerEvent | Self::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoPersonKeys | Self::Unavailable | Self::NotReady | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -143,6 +148,9 @@ impl Code {
                 ("precondition_failed", "The condition of the request does not hold")
             }
             Self::NoPersonKeys => ("no_person_keys", "Personal data cannot be sealed here"),
+            Self::CursorLost => ("cursor_lost", "The logs are not those of the cursor"),
+            Self::NewerEvent => ("newer_event", "An event is of a newer version"),
+            Self::LogUnavailable => ("log_unavailable", "A log cannot be read"),
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),
@@ -236,6 +244,11 @@ impl Problem {
     pub(crate) fn naming(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self
+    }
+
+    /// The stable code, and the detail: for a stream, which has no status any more.
+    pub(crate) fn code_and_detail(&self) -> (&'static str, String) {
+        (self.code.code_and_title().0, self.detail.to_string())
     }
 
     /// Adds a member to the document.

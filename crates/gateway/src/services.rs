@@ -112,7 +112,7 @@ impl Services {
         Self { client: Box::new(client), stop_waiting: CancellationToken::new() }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         (self.client)()
     }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Settings,
     api_key::{ApiKeyError, ApiKeys},
+    feed::Feeds,
     known_shops::KnownShops,
     limits::{ConcurrencyLimits, Limits},
     readiness::ReadinessCheck,
@@ -22,6 +23,7 @@ pub(crate) struct AppState {
     pub(crate) limits: Limits,
     pub(crate) concurrency: ConcurrencyLimits,
     pub(crate) services: Services,
+    pub(crate) feeds: Feeds,
     /// The shops that are known.
     pub(crate) shops: KnownShops,
     /// What seals and opens personal data.
@@ -56,6 +58,7 @@ impl AppState {
             concurrency: ConcurrencyLimits::new(&settings.limits),
             limits: settings.limits.clone(),
             services: Services::new(client),
+            feeds: Feeds::default(),
             shops: KnownShops::default(),
             sealing: Sealing::new(settings.person_keys.clone()),
             webhooks: settings.webhooks.clone(),

@@ -390,6 +390,29 @@ async fn totals_at_their_limit_leave_all_others() {
 }
 
 #[tokio::test]
+async fn readers_of_the_feed_at_their_limit_leave_all_others() {
+    let limits = Limits { max_feeds: 1, ..Limits::default() };
+    let others = vec![read(), command(), wait(), upload(), list(), totals()];
+    let feed = || request("GET", "/v1/shops/acme/events", "");
+    let mut stream = feed();
+    stream.headers_mut().insert("accept", "text/event-stream".parse().expect("is valid"));
+    check_full(RequestClass::Feed, limits, vec![feed(), stream], others).await;
+}
+
+#[tokio::test]
+async fn parameters_of_the_feed_are_checked() {
+    let page = request("GET", "/v1/shops/acme/events?after=x&types=x&limit=0&wait=31&to=1", "");
+    refused(page, 422, "invalid_fields", &["after", "types", "limit", "wait", "to"]).await;
+    let mut stream = request("GET", "/v1/shops/acme/events?limit=10&wait=1", "");
+    stream.headers_mut().insert("accept", "text/event-stream".parse().expect("is valid"));
+    refused(stream, 422, "invalid_fields", &["limit", "wait"]).await;
+    let mut stream = request("GET", "/v1/shops/acme/events", "");
+    stream.headers_mut().insert("accept", "text/event-stream".parse().expect("is valid"));
+    stream.headers_mut().insert("last-event-id", "42".parse().expect("is valid"));
+    refused(stream, 400, "invalid_header", &["Last-Event-ID"]).await;
+}
+
+#[tokio::test]
 async fn an_upload_counts_until_its_report_is_sent() {
     let limits = Limits { max_uploads: 1, ..Limits::default() };
     let state = state(&Settings { limits, ..settings() });

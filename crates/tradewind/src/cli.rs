@@ -15,7 +15,7 @@ use node::{
 };
 use protocol::id::Shop;
 
-use crate::{persons::Persons, shops::Shops, webhooks::Webhooks};
+use crate::{feed::Events, persons::Persons, shops::Shops, webhooks::Webhooks};
 
 /// What the commands say that start a nats-server of their own.
 const NATS_SERVER: &str = "Environment:\n  NATS_SERVER  The nats-server to start, 2.12 or newer \
@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Receive webhooks
     #[command(subcommand)]
     Webhooks(Webhooks),
+    /// Read the events of a shop through a gateway
+    #[command(subcommand)]
+    Events(Events),
     /// Compare the streams with their definitions, or change them
     #[command(subcommand)]
     Streams(Streams),

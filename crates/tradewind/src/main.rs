@@ -2,6 +2,7 @@
 //!
 //! - `cli`: the command line;
 //! - `admin`: what an operator does: rebuild, verify, parked inputs, streams;
+//! - `feed`: reading the event feed;
 //! - `payments`: what an operator does about payments that do not come to an end;
 //! - `persons`: what an operator does with personal data;
 //! - `shops`: what an operator does with shops;
@@ -11,6 +12,7 @@
 
 mod admin;
 mod cli;
+mod feed;
 mod payments;
 mod persons;
 mod shops;
@@ -113,6 +115,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Persons(_)
         | Command::Shops(_)
         | Command::Webhooks(_)
+        | Command::Events(_)
         | Command::Streams(_) => "info,async_nats=warn",
         Command::Replay(_) | Command::Bench(_) => "warn",
         // Connections are lost on purpose.
@@ -148,6 +151,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Persons(what) => persons::run(&settings, &what).await?,
         Command::Shops(what) => shops::print_shops(&settings, &what).await?,
         Command::Webhooks(what) => webhooks::run(what).await?,
+        Command::Events(what) => feed::run(&settings, what).await?,
         Command::Streams(what) => admin::print_streams(&settings, what).await?,
         Command::Replay(Replay::Retail(options)) => {
             return Box::pin(replay::run(&settings, options)).await;

@@ -1,6 +1,8 @@
 //! The sender's side: commands into the inbox, answers out of it, questions.
 
+pub(crate) mod changes;
 mod events;
+pub(crate) mod feed;
 pub(crate) mod inbox;
 pub(crate) mod questions;
 pub(crate) mod watch;
@@ -31,6 +33,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::{
+    client::changes::Topics,
     client::inbox::{InboxError, Inboxes},
     client::watch::{Watch, Watches},
     jetstream::{monitor::Monitor, publish::Outgoing, retry::jittered},
@@ -64,6 +67,7 @@ struct Inner {
     listening: OnceLock<AbortOnDropHandle<()>>,
     inboxes: Inboxes,
     watches: Watches,
+    topics: Topics,
     /// By service and partition: the last position in its log that an answer named.
     seen: Mutex<HashMap<(String, u32), u64>>,
 }
@@ -148,6 +152,7 @@ impl Client {
             listening: OnceLock::new(),
             inboxes: Inboxes::new(nats.clone(), partitions),
             watches: Watches::new(context.clone()),
+            topics: Topics::default(),
             seen: Mutex::default(),
             nats,
             context,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod drain;
+mod feed;
 mod operator;
 mod payments;
 mod persons;

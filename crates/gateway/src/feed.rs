@@ -1,0 +1,272 @@
+//! `GET /events`: all public events of a shop, of all services, from the beginning of time.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `cursor` | where a reader is: a position in the log of each service |
+//! | `types` | which types of events it wants |
+//! | `merge` | one order of the events of several logs: none before its cause |
+//! | `reader` | reads the logs in parts, and counts what a page covers |
+//! | `stream` | the same as Server-Sent Events |
+//!
+//! Nothing is kept between two requests: any gateway reads on from a cursor, whatever runs besides.
+//! The services themselves are not asked, so the feed goes on while they do not.
+
+mod cursor;
+mod merge;
+mod reader;
+mod stream;
+mod types;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
+use engine::{Client, ShopChanges};
+use events::cloud_events;
+use protocol::id::{ParseError, Shop};
+use serde_json::{Value, json};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until, timeout},
+};
+
+use self::{
+    cursor::Cursor,
+    reader::{FeedError, FeedReader, Page},
+    types::TypeFilter,
+};
+use crate::{
+    extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, query},
+    fields::text,
+    problem::{Code, FieldError, Problem},
+    state::AppState,
+};
+
+/// The longest wait for an event.
+const MAX_WAIT_S: u64 = 30;
+/// The most pages that are read at once: what is in memory of them is bounded.
+const MAX_READING: usize = 64;
+/// How long a page waits for its turn to be read.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long after a notice it is looked again, at first and then at twice the pause each time: what is
+/// noticed may not be stored yet.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+/// How often it is looked at least while a reader waits: a notice may have been lost.
+const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Events that are rendered before others get their turn: about a millisecond.
+const RENDERED_AT_ONCE: usize = 32;
+
+/// How much of the feed is read at once.
+#[derive(Debug)]
+pub(crate) struct Feeds(Semaphore);
+
+impl Default for Feeds {
+    fn default() -> Self {
+        Self(Semaphore::new(MAX_READING))
+    }
+}
+
+/// The part of the feed that a client asks for.
+#[derive(Debug)]
+pub(crate) struct FeedQuery {
+    begin: Begin,
+    types: TypeFilter,
+    how: How,
+}
+
+/// Where a client begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// Behind what is there now.
+    End,
+    /// Behind what it has read.
+    After(Cursor),
+}
+
+impl Begin {
+    fn parse(text: &str, shop: &Shop) -> Result<Self, ParseError> {
+        if text == "end" { Ok(Self::End) } else { Cursor::parse(text, shop).map(Self::After) }
+    }
+}
+
+/// How a client reads.
+#[derive(Debug)]
+enum How {
+    /// One page.
+    Page { limit: usize, wait: Duration },
+    /// Server-Sent Events.
+    Stream,
+}
+
+impl FromRequestParts<Arc<AppState>> for FeedQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<AppState>) -> Result<Self, Problem> {
+        let shop = parts.extensions.get::<Shop>().cloned().unwrap_or_else(Shop::unknown);
+        let is_stream = stream::is_wanted(&parts.headers);
+        let mut read = query(&parts.uri, |fields| {
+            let after = fields.optional("after", text(|text| Begin::parse(text, &shop)));
+            let types = fields.optional("types", text(TypeFilter::parse));
+            // A stream has no pages: with these parameters it is refused.
+            let how = if is_stream {
+                How::Stream
+            } else {
+                let limit = fields.optional("limit", text(page_length));
+                let wait = fields.optional("wait", text(wait));
+                let limit = limit.unwrap_or(DEFAULT_PAGE_LENGTH) as usize;
+                How::Page { limit, wait: wait.unwrap_or_default() }
+            };
+            let begin = after.unwrap_or_else(|| Begin::After(Cursor::default()));
+            Some(Self { begin, types: types.unwrap_or_default(), how })
+        })?;
+        if let Some(id) = stream::last_event_id(&parts.headers).filter(|_| is_stream) {
+            let cursor = Cursor::parse(id, &shop).map_err(|error| {
+                let detail = format!("Last-Event-ID: {error}");
+                let field =
+                    FieldError { field: "Last-Event-ID".to_owned(), detail: detail.clone() };
+                Problem::new(Code::InvalidHeader, detail).naming(vec![field])
+            })?;
+            read.begin = Begin::After(cursor);
+        }
+        Ok(read)
+    }
+}
+
+fn wait(text: &str) -> Result<Duration, ParseError> {
+    let error = || ParseError::new("wait", "must be 0 to 30 seconds", text);
+    let seconds = text.parse().ok().filter(|seconds| *seconds <= MAX_WAIT_S);
+    seconds.map(Duration::from_secs).ok_or_else(error)
+}
+
+/// `GET /events?after=&types=order.*&limit=&wait=`, or as Server-Sent Events.
+pub(crate) async fn get(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    query: FeedQuery,
+) -> Result<Response, Problem> {
+    let began = Instant::now();
+    let FeedQuery { begin, types, how } = query;
+    let (client, shop) = (state.services.client(), context.shop);
+    let (limit, wait) = match how {
+        How::Page { limit, wait } => (limit, wait),
+        How::Stream => {
+            // Before the first look: what is published after it is noticed.
+            let changes = changes(&client, &shop).await?;
+            let reader = FeedReader::open(client, shop.clone(), types, begin).await?;
+            return Ok(stream::respond(state, shop, reader, changes));
+        }
+    };
+    let changes = match wait {
+        Duration::ZERO => None,
+        _ => Some(changes(&client, &shop).await?),
+    };
+    let mut reader = FeedReader::open(client, shop.clone(), types, begin).await?;
+    let mut page = reader.page();
+    read(&state, &mut reader, &mut page, limit).await?;
+    if let Some(changes) = changes {
+        let deadline = began + wait;
+        let waiting = read_when_changed(&state, &mut reader, &mut page, limit, changes, deadline);
+        state.shutdown.run_until_cancelled(waiting).await.transpose()?;
+    }
+    let events = render(&page).await?;
+    let next = reader.cursor().encode(&shop);
+    let mut document = body(&page, &next);
+    document["events"] = events.into();
+    Ok(Json(document).into_response())
+}
+
+async fn changes(client: &Client, shop: &Shop) -> Result<ShopChanges, Problem> {
+    client.shop_changes(shop).await.map_err(|error| Problem::unavailable(&error))
+}
+
+/// A page without its events.
+fn body(page: &Page, next: &str) -> Value {
+    json!({"next": next, "at_end": page.is_at_end, "logs": page.logs})
+}
+
+/// Reads until there is an event, or the deadline is over.
+async fn read_when_changed(
+    state: &AppState,
+    reader: &mut FeedReader,
+    page: &mut Page,
+    limit: usize,
+    mut changes: ShopChanges,
+    deadline: Instant,
+) -> Result<(), Problem> {
+    let mut pause = MAX_LOOK_INTERVAL;
+    while page.events.is_empty() && Instant::now() < deadline {
+        if page.is_at_end {
+            let look_at = (Instant::now() + pause).min(deadline);
+            pause = tokio::select! {
+                () = changes.changed() => FIRST_LOOK,
+                () = sleep_until(look_at) => (pause * 2).min(MAX_LOOK_INTERVAL),
+            };
+        }
+        read(state, reader, page, limit).await?;
+    }
+    Ok(())
+}
+
+/// Reads on when it is its turn.
+async fn read(
+    state: &AppState,
+    reader: &mut FeedReader,
+    page: &mut Page,
+    limit: usize,
+) -> Result<(), Problem> {
+    let turn = timeout(TURN_TIMEOUT, state.feeds.0.acquire()).await;
+    let Ok(Ok(_turn)) = turn else {
+        let detail = "too many pages of events are read at once: send it again in a moment";
+        return Err(Problem::new(Code::Overloaded, detail));
+    };
+    Ok(reader.read(page, limit).await?)
+}
+
+/// The events as they leave the system.
+async fn render(page: &Page) -> Result<Vec<Value>, Problem> {
+    let mut rendered = Vec::with_capacity(page.events.len());
+    for events in page.events.chunks(RENDERED_AT_ONCE) {
+        for event in events {
+            let event = cloud_events::render(&event.bytes);
+            rendered.push(event.map_err(|error| Problem::internal(&error))?);
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(rendered)
+}
+
+impl From<FeedError> for Problem {
+    fn from(error: FeedError) -> Self {
+        match &error {
+            FeedError::Log { service, .. } => {
+                let detail = format!(
+                    "the log of the service {service} cannot be read now: send the request again"
+                );
+                Self::new(Code::LogUnavailable, detail)
+                    .with("service", service.as_str())
+                    .caused_by(&error)
+            }
+            FeedError::BeyondEnd { service, .. } | FeedError::Replaced { service } => {
+                let detail = format!(
+                    "{error}: the installation was restored or created anew; begin without `after`, \
+                     and take no event for handled by its position"
+                );
+                let field = FieldError { field: "after".to_owned(), detail: detail.clone() };
+                Self::new(Code::CursorLost, detail)
+                    .with("service", service.as_str())
+                    .naming(vec![field])
+            }
+            FeedError::NewerEvent { service, position } => {
+                let detail = format!("{error}: read on through a gateway of the newer version");
+                Self::new(Code::NewerEvent, detail)
+                    .with("service", service.as_str())
+                    .with("position", *position)
+                    .caused_by(&error)
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Reads the feed of a shop: the logs of the services, in parts, in one order.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use engine::{Client, LogEnd, PartLimits};
+use events::{
+    names::event_name,
+    proto::{self, event::Body},
+};
+use futures::future::try_join_all;
+use prost::Message;
+use protocol::id::Shop;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{
+    Begin,
+    cursor::{Cursor, LogPosition},
+    merge::{Content, Facts, Log, LogEvent, Merge},
+    types::{SERVICES, TypeFilter},
+};
+
+/// What is read of a log at once. All logs together are what a reader has in memory.
+const PART: PartLimits = PartLimits { events: 1_000, bytes: 1 << 20 };
+/// A log is read on when so few of its events are left.
+const FEW_EVENTS: usize = PART.events / 2;
+/// The bytes of events, as they are in the logs, after which a page ends.
+const MAX_PAGE_BYTES: usize = 2 << 20;
+/// The most events that are looked at for a page, wanted or not.
+const MAX_LOOKED_AT: u64 = 50_000;
+/// How long a log may seem to end before the position of a reader: a server that no longer leads a
+/// stream may answer for it for a moment.
+const BEYOND_END_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause between two looks meanwhile.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
+/// How often nothing may be given out, though there is something, until causes are disregarded.
+const MAX_HELD_BACK: u32 = 5;
+
+/// The feed cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FeedError {
+    #[error("the log of {service} cannot be read")]
+    Log { service: String, source: Box<engine::Error> },
+    #[error("the log of {service} ends at {last}, before the cursor's {position}")]
+    BeyondEnd { service: String, position: u64, last: u64 },
+    #[error("the log of {service} was created anew since the cursor was given out")]
+    Replaced { service: String },
+    #[error("the event at {position} of {service} is of a type that this version does not know")]
+    NewerEvent { service: String, position: u64 },
+}
+
+/// An event that is wanted.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) service: &'static str,
+    pub(crate) position: u64,
+    /// As it is in the log.
+    pub(crate) bytes: Bytes,
+}
+
+/// What a page covers of a log: `to - from = returned + filtered + unreadable + others`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Covered {
+    /// The page begins behind this position.
+    pub(crate) from: u64,
+    /// And ends with this one.
+    pub(crate) to: u64,
+    /// Events in the page.
+    pub(crate) returned: u64,
+    /// Public events of the shop that the filter left out.
+    pub(crate) filtered: u64,
+    /// Messages that are no events of this log, though their subjects say so.
+    pub(crate) unreadable: u64,
+    /// What else is in the log: events of other shops, and what the engine records for itself.
+    pub(crate) others: u64,
+}
+
+/// A part of the feed.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) events: Vec<Found>,
+    pub(crate) logs: BTreeMap<&'static str, Covered>,
+    /// Whether no event followed when the logs were looked at.
+    pub(crate) is_at_end: bool,
+    bytes: usize,
+    looked_at: u64,
+}
+
+impl Page {
+    fn is_full(&self, limit: usize) -> bool {
+        self.events.len() >= limit
+            || self.bytes >= MAX_PAGE_BYTES
+            || self.looked_at >= MAX_LOOKED_AT
+    }
+}
+
+/// Reads the feed of a shop from a cursor on.
+pub(crate) struct FeedReader {
+    client: Client,
+    shop: Shop,
+    filter: TypeFilter,
+    merge: Merge,
+    /// Where the reader is in logs that it does not read.
+    others: Cursor,
+    created_ms: BTreeMap<&'static str, i64>,
+    /// How often in turn nothing was given out though there was something.
+    held_back: u32,
+}
+
+impl FeedReader {
+    /// A reader of the logs that have events of the wanted types. Fails when they are not those that the
+    /// cursor is of.
+    pub(crate) async fn open(
+        client: Client,
+        shop: Shop,
+        filter: TypeFilter,
+        begin: Begin,
+    ) -> Result<Self, FeedError> {
+        let is_at_end = begin == Begin::End;
+        let cursor = match begin {
+            Begin::End => Cursor::default(),
+            Begin::After(cursor) => cursor,
+        };
+        let wanted = filter.services();
+        let log = |service: &&'static str| {
+            Log::new(service, cursor.0.get(*service).map_or(0, |at| at.position))
+        };
+        let merge = Merge::new(wanted.iter().map(log).collect());
+        let mut reader = Self {
+            client,
+            shop,
+            filter,
+            merge,
+            others: Cursor::default(),
+            created_ms: BTreeMap::new(),
+            held_back: 0,
+        };
+        let ends = reader.check(&cursor).await?;
+        if is_at_end {
+            let logs = wanted.iter().zip(ends).map(|(service, end)| Log::new(service, end.last));
+            reader.merge = Merge::new(logs.collect());
+        }
+        reader.others = cursor;
+        Ok(reader)
+    }
+
+    /// The cursor behind all that was given out.
+    pub(crate) fn cursor(&self) -> Cursor {
+        let mut cursor = self.others.clone();
+        for log in &self.merge.logs {
+            let created_ms = self.created_ms.get(log.service).copied().unwrap_or_default();
+            let at = LogPosition { position: log.position(), created_ms };
+            cursor.0.insert(log.service.to_owned(), at);
+        }
+        cursor
+    }
+
+    /// An empty page, which begins where the reader is.
+    pub(crate) fn page(&self) -> Page {
+        let covered = |log: &Log| {
+            let at = log.position();
+            let covered =
+                Covered { from: at, to: at, returned: 0, filtered: 0, unreadable: 0, others: 0 };
+            (log.service, covered)
+        };
+        Page { logs: self.merge.logs.iter().map(covered).collect(), ..Page::default() }
+    }
+
+    /// Adds to a page what follows, up to `limit` events in all; looks once whether there is more.
+    pub(crate) async fn read(&mut self, page: &mut Page, limit: usize) -> Result<(), FeedError> {
+        let mut has_looked = false;
+        let result = loop {
+            match self.give_out(page, limit) {
+                Ok(()) if page.is_full(limit) => break Ok(()),
+                Ok(()) => {}
+                Err(error) => break Err(error),
+            }
+            if self.merge.needs_more() {
+                self.read_on().await?;
+            } else if has_looked || !page.events.is_empty() {
+                break Ok(());
+            } else {
+                has_looked = true;
+                self.look().await?;
+                self.read_on().await?;
+            }
+        };
+        page.is_at_end = self.merge.is_at_end();
+        for log in &self.merge.logs {
+            if let Some(covered) = page.logs.get_mut(log.service) {
+                covered.to = log.position();
+                covered.others = (covered.to - covered.from)
+                    .saturating_sub(covered.returned + covered.filtered + covered.unreadable);
+            }
+        }
+        // What comes before an event that cannot be given out is.
+        if page.looked_at > 0 { Ok(()) } else { result }
+    }
+
+    /// Moves events that are read into the page, in their order.
+    fn give_out(&mut self, page: &mut Page, limit: usize) -> Result<(), FeedError> {
+        while !page.is_full(limit) {
+            let is_stuck = self.held_back >= MAX_HELD_BACK && !self.merge.needs_more();
+            let next = self.merge.next();
+            let next = next.or_else(|| self.merge.next_in_spite_of_causes().filter(|_| is_stuck));
+            let Some(log) = next else { return Ok(()) };
+            let service = self.merge.logs[log].service;
+            if self.merge.peek(log) == Some(&Content::Newer) {
+                let position = self.merge.logs[log].position() + 1;
+                return Err(FeedError::NewerEvent { service: service.to_owned(), position });
+            }
+            let Some(event) = self.merge.take(log) else { return Ok(()) };
+            self.held_back = 0;
+            page.looked_at += 1;
+            let Some(covered) = page.logs.get_mut(service) else { continue };
+            match event.content {
+                Content::Event(facts, bytes) if self.filter.matches(&facts.event_type) => {
+                    covered.returned += 1;
+                    page.bytes += bytes.len();
+                    page.events.push(Found { service, position: event.position, bytes });
+                }
+                Content::Event(..) => covered.filtered += 1,
+                Content::Unreadable | Content::Newer => covered.unreadable += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks where the logs end, twice if there is something new: see [`super::merge`].
+    async fn look(&mut self) -> Result<(), FeedError> {
+        let ends = self.ends().await?;
+        let is_new = |(log, end): (&Log, &LogEnd)| end.last > log.position();
+        if !self.merge.logs.iter().zip(&ends).any(is_new) {
+            return Ok(());
+        }
+        self.held_back += 1;
+        let known_ends = self.ends().await?;
+        for (log, (end, known)) in self.merge.logs.iter_mut().zip(ends.iter().zip(known_ends)) {
+            log.note_ends(end.last, known.last);
+        }
+        Ok(())
+    }
+
+    /// Where the logs end; fails when one is another one by now.
+    async fn ends(&mut self) -> Result<Vec<LogEnd>, FeedError> {
+        let ends = self.merge.logs.iter().map(|log| async {
+            let end = self.client.log_end(log.service, &self.shop).await;
+            end.map_err(|error| unreadable(log.service, error))
+        });
+        let ends = try_join_all(ends).await?;
+        for (log, end) in self.merge.logs.iter().zip(&ends) {
+            let known = *self.created_ms.entry(log.service).or_insert(end.created_ms);
+            if known != end.created_ms {
+                return Err(FeedError::Replaced { service: log.service.to_owned() });
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Checks that the logs are those of the cursor, and reach as far; returns their ends.
+    async fn check(&mut self, cursor: &Cursor) -> Result<Vec<LogEnd>, FeedError> {
+        for log in &self.merge.logs {
+            if let Some(at) = cursor.0.get(log.service).filter(|at| at.position > 0) {
+                self.created_ms.insert(log.service, at.created_ms);
+            }
+        }
+        let deadline = Instant::now() + BEYOND_END_TIMEOUT;
+        loop {
+            let ends = self.ends().await?;
+            let mut logs = self.merge.logs.iter().zip(&ends);
+            let Some((log, end)) = logs.find(|(log, end)| end.last < log.position()) else {
+                return Ok(ends);
+            };
+            if Instant::now() >= deadline {
+                let (service, position) = (log.service.to_owned(), log.position());
+                return Err(FeedError::BeyondEnd { service, position, last: end.last });
+            }
+            sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    /// Reads on in the logs of which few events are left.
+    async fn read_on(&mut self) -> Result<(), FeedError> {
+        let parts = self.merge.logs.iter().enumerate().filter_map(|(index, log)| {
+            let part = log.unread(FEW_EVENTS)?;
+            let (client, shop, service) = (&self.client, &self.shop, log.service);
+            Some(async move {
+                let read = client.log_part(service, shop, part, PART).await;
+                Ok((index, service, read.map_err(|error| unreadable(service, error))?))
+            })
+        });
+        for (index, service, part) in try_join_all(parts).await? {
+            let read = |(position, bytes)| read_event(service, &self.shop, position, bytes);
+            self.merge.add(index, part.events.into_iter().map(read).collect(), part.to);
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(service: &str, error: engine::Error) -> FeedError {
+    FeedError::Log { service: service.to_owned(), source: Box::new(error) }
+}
+
+/// Reads what is at a position of a log.
+fn read_event(service: &str, shop: &Shop, position: u64, bytes: Bytes) -> LogEvent {
+    let content = match proto::Event::decode(bytes.clone()) {
+        Ok(event) if event.position == position && event.shop == shop.as_str() => {
+            facts(service, event).map_or(Content::Newer, |facts| Content::Event(facts, bytes))
+        }
+        Ok(_) | Err(_) => {
+            tracing::warn!(service, position, "the log has a message that is no event of it");
+            Content::Unreadable
+        }
+    };
+    LogEvent { position, content }
+}
+
+/// What the feed must know of an event; `None` when this version does not know its type.
+fn facts(service: &str, event: proto::Event) -> Option<Facts> {
+    let name = event_name(event.body.as_ref()?)?;
+    if matches!(event.body, Some(Body::Engine(_) | Body::Notify(_))) {
+        return None;
+    }
+    let time = event.time.unwrap_or_default();
+    let cause = event.cause.unwrap_or_default();
+    let of = cause.kind.split_once('.').map(|(service, _)| service);
+    let of = of.filter(|service| SERVICES.contains(service));
+    Some(Facts {
+        id: Uuid::try_parse(&event.id).unwrap_or_default(),
+        event_type: format!("{service}.{name}"),
+        time: (time.seconds, time.nanos),
+        cause: Uuid::try_parse(&cause.id).ok().zip(of.map(str::to_owned)),
+    })
+}
