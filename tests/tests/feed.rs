@@ -592,6 +592,7 @@ async fn a_reader_that_does_not_read_is_cut_off_with_the_reason() {
         readiness: Arc::new(gateway::Readiness::default),
         metrics: None,
         person_keys: None,
+        webhooks: gateway::WebhookSettings::default(),
         clock: engine::Clock::system(),
     };
     let stop = shutdown.clone();

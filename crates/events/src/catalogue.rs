@@ -71,6 +71,19 @@ impl PublicEvent {
 /// Whose facts are not public: the engine's, and those about the delivery of the others.
 const INTERNAL: [&str; 2] = ["engine", "notify"];
 
+/// What webhook endpoints can be sent besides public events: facts about the other endpoints of the shop.
+/// The type, and when it happens.
+pub const OPERATIONAL_EVENTS: [(&str, &str); 2] = [
+    (
+        "webhook.endpoint_disabled",
+        "An endpoint of the shop is sent nothing any more, because of its answers.",
+    ),
+    (
+        "webhook.endpoint_failing",
+        "Every attempt at an endpoint of the shop has failed for 60 hours.",
+    ),
+];
+
 /// Every kind of public event, by service, in the order of the files.
 pub fn public_events() -> &'static [PublicEvent] {
     static EVENTS: LazyLock<Vec<PublicEvent>> = LazyLock::new(read_events);

@@ -113,6 +113,29 @@ pub(crate) fn line<T>(
     errors.check(value)
 }
 
+/// What a client says of a value that there may be none of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Change<T> {
+    /// Nothing: it stays as it is.
+    #[default]
+    Keep,
+    /// There is to be none.
+    Clear,
+    /// It is to be this one.
+    Set(T),
+}
+
+impl<T> Change<T> {
+    /// The value after the change.
+    pub(crate) fn apply(self, before: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => before,
+            Self::Clear => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
 /// The members of an object. Those that no one reads are errors.
 pub(crate) struct Fields<'r, 'a> {
     members: &'r [(Cow<'a, str>, Node<'a>)],
@@ -168,15 +191,15 @@ impl<'r, 'a> Fields<'r, 'a> {
         &mut self,
         name: &'static str,
         read: impl FnOnce(&'r Node<'a>, &Path<'_>, &mut Errors) -> Option<T>,
-    ) -> Option<Option<T>> {
+    ) -> Change<T> {
         let is_null = |(member, node): &(Cow<'a, str>, Node<'a>)| {
             member.as_ref() == name && *node == Node::Null
         };
         if self.members.iter().any(is_null) {
             self.find(name);
-            return Some(None);
+            return Change::Clear;
         }
-        self.optional(name, read).map(Some)
+        self.optional(name, read).map_or(Change::Keep, Change::Set)
     }
 
     /// Adds an error of the object as a whole, under the name of a member.

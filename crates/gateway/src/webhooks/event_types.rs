@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use axum::Json;
-use events::catalogue::{PublicEvent, json_schema, public_events};
+use events::catalogue::{OPERATIONAL_EVENTS, PublicEvent, json_schema, public_events};
 use serde_json::{Value, json};
 
-/// The AsyncAPI document, which has an example of each event, taken from a real run.
+/// The `AsyncAPI` document, which has an example of each event, taken from a real run.
 const ASYNC_API: &str = include_str!("../../../../docs/asyncapi.json");
 
 /// `GET /v1/event-types`.
@@ -16,7 +16,9 @@ pub(crate) async fn list_event_types() -> Json<&'static Value> {
 
 static EVENT_TYPES: LazyLock<Value> = LazyLock::new(|| {
     let document: Value = serde_json::from_str(ASYNC_API).unwrap_or_default();
-    let types: Vec<_> = public_events().iter().map(|event| describe(event, &document)).collect();
+    let mut types: Vec<_> = public_events().iter().map(|it| describe(it, &document)).collect();
+    let operational = OPERATIONAL_EVENTS.iter();
+    types.extend(operational.map(|(name, about)| json!({"type": name, "description": about})));
     json!({"event_types": types})
 });
 
@@ -49,8 +51,7 @@ mod tests {
     #[test]
     fn every_event_has_a_schema_and_an_example() {
         let types = EVENT_TYPES["event_types"].as_array().expect("is a list");
-        assert_eq!(types.len(), public_events().len());
-        for event in types {
+        for event in &types[..public_events().len()] {
             assert!(event["schema"].is_object(), "{event}");
             assert!(event["example"].is_object(), "{} has no example", event["type"]);
         }

@@ -3,12 +3,15 @@
 
 use std::fmt;
 
-use events::{catalogue::public_events, proto::notify};
+use events::{
+    catalogue::{OPERATIONAL_EVENTS, public_events},
+    proto::notify,
+};
 use protocol::id::ParseError;
 use webhook_http::{CustomHeaders, Policy, Secret, parse_url};
 
 use crate::{
-    fields::{Errors, Fields, Path, integer, list, text, within, words},
+    fields::{Change, Errors, Fields, Path, integer, list, text, within, words},
     json::Node,
 };
 
@@ -26,8 +29,7 @@ const MAX_RETRIES: usize = 23;
 const MIN_PAUSE_S: i64 = 5;
 const MAX_SCHEDULE_S: i64 = 8 * 86_400;
 
-/// What a client says of an endpoint. What it does not say is `None`, and what it takes away
-/// `Some(None)`.
+/// What a client says of an endpoint. What it does not say is `None`, or kept.
 #[derive(Clone, Default)]
 pub(super) struct Changes {
     url: Option<String>,
@@ -35,8 +37,8 @@ pub(super) struct Changes {
     description: Option<String>,
     ordering: Option<notify::Ordering>,
     payload: Option<notify::Payload>,
-    max_per_second: Option<Option<u32>>,
-    max_in_flight: Option<Option<u32>>,
+    max_per_second: Change<u32>,
+    max_in_flight: Change<u32>,
     retry_pauses_s: Option<Vec<u32>>,
     /// Names and values.
     pub(super) headers: Option<Vec<(String, String)>>,
@@ -87,8 +89,8 @@ impl Changes {
             description: given.description.unwrap_or(before.description),
             ordering: given.ordering.map_or(before.ordering, Into::into),
             payload: given.payload.map_or(before.payload, Into::into),
-            max_per_second: given.max_per_second.unwrap_or(before.max_per_second),
-            max_in_flight: given.max_in_flight.unwrap_or(before.max_in_flight),
+            max_per_second: given.max_per_second.apply(before.max_per_second),
+            max_in_flight: given.max_in_flight.apply(before.max_in_flight),
             retry_pauses_s: given.retry_pauses_s.unwrap_or(before.retry_pauses_s),
             headers: before.headers,
         }
@@ -129,12 +131,13 @@ fn event_types(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<
 /// The rule of a filter of types: it must match an event that there is, so that no slip of the pen is
 /// waited for in vain.
 pub(super) fn event_type(value: &str) -> Result<String, ParseError> {
-    let matches = |event_type: String| match value.strip_suffix('*') {
+    let matches = |event_type: &str| match value.strip_suffix('*') {
         Some("") => true,
         Some(before) => before.ends_with('.') && event_type.starts_with(before),
         None => value == event_type,
     };
-    if public_events().iter().any(|event| matches(event.event_type())) {
+    let is_public = public_events().iter().any(|event| matches(&event.event_type()));
+    if is_public || OPERATIONAL_EVENTS.iter().any(|(event_type, _)| matches(event_type)) {
         return Ok(value.to_owned());
     }
     let rule =
@@ -291,7 +294,7 @@ mod tests {
 
     #[test]
     fn types_must_match_an_event_that_there_is() {
-        for good in ["*", "order.*", "order.paid", "inventory.short"] {
+        for good in ["*", "order.*", "order.paid", "webhook.*"] {
             assert!(event_type(good).is_ok(), "{good}");
         }
         for bad in ["", "ord*", "order", "order.", "orders.*", "order.payd", "notify.*"] {
