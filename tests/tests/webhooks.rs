@@ -265,7 +265,6 @@ async fn an_endpoint_is_changed_and_deleted(db: Db) {
     assert_eq!(listed, json!({"endpoints": []}));
     let (status, problem) = send(&api, Method::GET, &path, json!({})).await;
     assert_eq!((status, &problem["code"]), (404, &json!("not_found")));
-    installation.stop_and_verify().await;
 }
 
 async fn what_no_endpoint_can_be_is_refused(db: Db) {
@@ -293,5 +292,4 @@ async fn what_no_endpoint_can_be_is_refused(db: Db) {
         send(&api, Method::POST, "webhook-endpoints/none/replays", json!({"selection": "all"}))
             .await;
     assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{problem}");
-    installation.stop_and_verify().await;
 }

@@ -121,7 +121,7 @@ fn url(policy: &Policy) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Opt
 fn event_types(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Vec<String>> {
     let read = list(MAX_EVENT_TYPES, |node, path, errors| text(event_type)(node, path, errors));
     let types = read(node, path, errors)?;
-    if types.is_empty() {
+    if matches!(node, Node::List(items) if items.is_empty()) {
         errors.add(path, "event_types must name at least one: `*` stands for all events");
         return None;
     }

@@ -245,6 +245,7 @@ fn settle(
     now: Timestamp,
 ) {
     note_health(&mut endpoint.ledger.health, attempted, &endpoint.settings, now);
+    let attempted_before = attempted_within(&endpoint.ledger);
     for (first, last) in &attempted.delivered {
         // Only what was attempted before has a row of its own.
         let gaps = endpoint.ledger.attempted.gaps(*first, *last);
@@ -275,19 +276,26 @@ fn settle(
             replay.state = ReplayState::Done;
         }
     }
-    note_released(ledger);
+    note_released(ledger, &attempted_before);
     ledger.round = attempted.round;
     ledger.trim();
     note_record(state, id, attempted);
 }
 
-/// Ends the replays of held deliveries of which all were attempted.
-fn note_released(ledger: &mut Ledger) {
+/// How many deliveries within each replay were attempted.
+fn attempted_within(ledger: &Ledger) -> Vec<u64> {
+    let within = |replay: &Replay| ledger.attempted.len_within(replay.from, replay.to);
+    ledger.replays.iter().map(within).collect()
+}
+
+/// Counts what was sent of the replays of held deliveries, and ends those of which all were attempted.
+fn note_released(ledger: &mut Ledger, before: &[u64]) {
     let Ledger { replays, attempted, .. } = ledger;
-    let released = replays.iter_mut().filter(|replay| {
+    let released = replays.iter_mut().zip(before).filter(|(replay, _)| {
         replay.selection == Selection::Missing && replay.state == ReplayState::Running
     });
-    for replay in released {
+    for (replay, before) in released {
+        replay.sent += attempted.len_within(replay.from, replay.to) - before;
         let gaps = attempted.gaps(replay.from, replay.to);
         replay.through = gaps.first().map_or(replay.to, |(first, _)| first - 1);
         if gaps.is_empty() {
