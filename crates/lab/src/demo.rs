@@ -86,7 +86,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<ExitCode> {
     say!("A day of trade at the shop {SHOP:?}: {}\n", count(options.orders, "order", "orders"));
     let started = Instant::now();
     let mut embedded = Embedded::start(&settings, folder.path()).await?;
-    let what = format!("nats-server and five services, data in {}", options.data.display());
+    let what = format!("nats-server and six services, data in {}", options.data.display());
     say!("{}", phase("Start", &what, started.elapsed()));
 
     let report = tokio::select! {

@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// Create, show, change, suspend and resume shops
     #[command(subcommand)]
     Shops(Shops),
-    /// Receive webhooks
+    /// Manage webhook endpoints and what is delivered to them, and receive deliveries
     #[command(subcommand)]
     Webhooks(Webhooks),
     /// Read the events of a shop through a gateway

@@ -150,7 +150,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Payments(what) => payments::run(&settings, &what).await?,
         Command::Persons(what) => persons::run(&settings, &what).await?,
         Command::Shops(what) => shops::print_shops(&settings, &what).await?,
-        Command::Webhooks(what) => webhooks::run(what).await?,
+        Command::Webhooks(what) => webhooks::run(&settings, what).await?,
         Command::Events(what) => feed::run(&settings, what).await?,
         Command::Streams(what) => admin::print_streams(&settings, what).await?,
         Command::Replay(Replay::Retail(options)) => {

@@ -1,0 +1,266 @@
+//! Webhook endpoints and their deliveries, through a gateway.
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand, ValueEnum};
+use client::Client;
+use node::{say, settings::Settings};
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+
+/// Where the endpoints are.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// The shop
+    #[arg(long)]
+    shop: String,
+    /// The gateway; the one that --listen names unless it is given
+    #[arg(long, value_name = "URL")]
+    gateway: Option<String>,
+}
+
+/// An endpoint.
+#[derive(Debug, Args)]
+pub(crate) struct Endpoint {
+    #[command(flatten)]
+    at: At,
+    /// The endpoint's id
+    endpoint: String,
+}
+
+/// What is done with endpoints.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Endpoints {
+    /// Create one, and print it with its secret, which is shown this once
+    Create {
+        #[command(flatten)]
+        at: At,
+        /// Where its deliveries are sent
+        url: String,
+        /// Types of events between commas, such as order.*,payment.captured
+        #[arg(long, default_value = "*")]
+        types: String,
+        /// What it is for
+        #[arg(long, default_value = "")]
+        description: String,
+        /// In which order deliveries are sent
+        #[arg(long, value_enum, default_value = "parallel")]
+        ordering: Ordering,
+        /// Send no data, only what identifies an event
+        #[arg(long)]
+        thin: bool,
+    },
+    /// List those of a shop
+    List(At),
+    /// Show one, with what became of its deliveries
+    Show(Endpoint),
+    /// Send it nothing; what comes meanwhile is held
+    Disable(Endpoint),
+    /// Send to it again
+    Enable {
+        #[command(flatten)]
+        endpoint: Endpoint,
+        /// Do not deliver what was held meanwhile: it waits for a replay
+        #[arg(long)]
+        keep_held: bool,
+    },
+    /// Give it a new secret, and print it
+    RotateSecret {
+        #[command(flatten)]
+        endpoint: Endpoint,
+        /// For how long the secrets before it sign as well
+        #[arg(long, value_name = "DURATION", default_value = "24h",
+              value_parser = humantime::parse_duration)]
+        keep_old: std::time::Duration,
+    },
+    /// Send it a test delivery
+    Test(Endpoint),
+    /// Delete it; what waits is not delivered
+    Delete(Endpoint),
+}
+
+/// In which order deliveries are sent.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Ordering {
+    /// Several at a time
+    Parallel,
+    /// Those of one aggregate one after the other
+    PerKey,
+    /// All one after the other
+    Fifo,
+}
+
+/// Which deliveries are sent once more.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Selection {
+    /// Those that are held
+    Missing,
+    /// Those that failed for good
+    Failed,
+    /// All of them
+    All,
+}
+
+/// Which deliveries are listed.
+#[derive(Debug, Args)]
+pub(crate) struct Deliveries {
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// Those in this state: pending, `retry_at`, delivered, exhausted, held, `held_behind`, aborted
+    #[arg(long)]
+    state: Option<String>,
+    /// Those of events of this type, such as order.*
+    #[arg(long = "type")]
+    event_type: Option<String>,
+    /// Those that were scheduled at this time (RFC 3339) or later
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// The first `endpoint_seq`
+    #[arg(long)]
+    from: Option<u64>,
+    /// The most that are listed
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+}
+
+/// What is sent once more.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// Which deliveries
+    #[arg(long, value_enum)]
+    selection: Selection,
+    /// Those that were scheduled at this time (RFC 3339) or later
+    #[arg(long, value_name = "TIME", conflicts_with = "from")]
+    since: Option<String>,
+    /// The first `endpoint_seq`
+    #[arg(long)]
+    from: Option<u64>,
+    /// The last `endpoint_seq`
+    #[arg(long)]
+    to: Option<u64>,
+}
+
+/// What a proof is about.
+#[derive(Debug, Args)]
+pub(crate) struct Proof {
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// The first `endpoint_seq`
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// The last `endpoint_seq`; the last that there is unless it is given
+    #[arg(long, default_value_t = 0)]
+    to: u64,
+}
+
+impl At {
+    fn client(&self, settings: &Settings) -> Result<Client> {
+        let key = settings.api_key.as_ref().context("set TRADEWIND_API_KEY or --api-key-file")?;
+        let gateway = self.gateway.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
+        Ok(Client::new(&gateway, key.expose_secret(), &self.shop)?)
+    }
+}
+
+impl Endpoint {
+    fn path(&self, below: &str) -> String {
+        format!("webhook-endpoints/{}{below}", self.endpoint)
+    }
+
+    async fn post(&self, settings: &Settings, below: &str, body: &Value) -> Result<()> {
+        let api = self.at.client(settings)?;
+        print_answer(&api, Method::POST, &self.path(below), body).await
+    }
+
+    async fn get(
+        &self,
+        settings: &Settings,
+        below: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<()> {
+        let api = self.at.client(settings)?;
+        print(&api.query::<Value>(&self.path(below), parameters).await?)
+    }
+}
+
+/// `tradewind webhooks endpoints …`.
+pub(super) async fn run(settings: &Settings, what: Endpoints) -> Result<()> {
+    match what {
+        Endpoints::Create { at, url, types, description, ordering, thin } => {
+            let types: Vec<_> = types.split(',').map(str::trim).collect();
+            let ordering = match ordering {
+                Ordering::Parallel => "parallel",
+                Ordering::PerKey => "per_key",
+                Ordering::Fifo => "fifo",
+            };
+            let payload = if thin { "thin" } else { "full" };
+            let body = json!({"url": url, "event_types": types, "description": description,
+                "ordering": ordering, "payload": payload});
+            print_answer(&at.client(settings)?, Method::POST, "webhook-endpoints", &body).await
+        }
+        Endpoints::List(at) => {
+            print(&at.client(settings)?.get::<Value>("webhook-endpoints").await?)
+        }
+        Endpoints::Show(endpoint) => endpoint.get(settings, "", &[]).await,
+        Endpoints::Disable(endpoint) => endpoint.post(settings, "/disable", &json!({})).await,
+        Endpoints::Enable { endpoint, keep_held } => {
+            endpoint.post(settings, "/enable", &json!({"deliver_held": !keep_held})).await
+        }
+        Endpoints::RotateSecret { endpoint, keep_old } => {
+            let body = json!({"keep_old_s": keep_old.as_secs()});
+            endpoint.post(settings, "/rotate-secret", &body).await
+        }
+        Endpoints::Test(endpoint) => endpoint.post(settings, "/test", &json!({})).await,
+        Endpoints::Delete(endpoint) => {
+            let api = endpoint.at.client(settings)?;
+            let deleted = api.send(api.request(Method::DELETE, &endpoint.path(""))).await?;
+            if !deleted.status.is_success() {
+                deleted.read::<Value>()?;
+            }
+            say!("{}: deleted", endpoint.endpoint);
+            Ok(())
+        }
+    }
+}
+
+/// `tradewind webhooks deliveries`.
+pub(super) async fn deliveries(settings: &Settings, what: &Deliveries) -> Result<()> {
+    let (from, limit) = (what.from.unwrap_or_default().to_string(), what.limit.to_string());
+    let mut parameters = vec![("from", from.as_str()), ("limit", limit.as_str())];
+    let given = [("state", &what.state), ("type", &what.event_type), ("since", &what.since)];
+    let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    parameters.extend(given);
+    what.endpoint.get(settings, "/deliveries", &parameters).await
+}
+
+/// `tradewind webhooks replay`.
+pub(super) async fn replay(settings: &Settings, what: &Replay) -> Result<()> {
+    let selection = match what.selection {
+        Selection::Missing => "missing",
+        Selection::Failed => "failed",
+        Selection::All => "all",
+    };
+    let mut body = Map::from_iter([("selection".to_owned(), json!(selection))]);
+    body.extend(what.since.iter().map(|since| ("since".to_owned(), json!(since))));
+    body.extend(what.from.iter().map(|from| ("from".to_owned(), json!(from))));
+    body.extend(what.to.iter().map(|to| ("to".to_owned(), json!(to))));
+    what.endpoint.post(settings, "/replays", &Value::Object(body)).await
+}
+
+/// `tradewind webhooks proof`.
+pub(super) async fn proof(settings: &Settings, what: &Proof) -> Result<()> {
+    let (from, to) = (what.from.to_string(), what.to.to_string());
+    what.endpoint.get(settings, "/proof", &[("from", &from), ("to", &to)]).await
+}
+
+async fn print_answer(api: &Client, method: Method, path: &str, body: &Value) -> Result<()> {
+    let answer = api.send(api.request(method, path).json(body)).await?;
+    print(&answer.read::<Value>()?)
+}
+
+fn print(value: &Value) -> Result<()> {
+    say!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
