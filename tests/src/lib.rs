@@ -184,7 +184,9 @@ pub async fn verify_all(settings: &Settings) {
     let engine = Engine::connect(settings.engine()).await.expect("it connects");
     for (service, verified) in services::verify_all(&engine).await.expect("it can be verified") {
         assert_eq!(verified.mismatches, [], "{service} differs from its log");
-        assert!(verified.rows > 0, "{service} has no rows: nothing was compared");
+        // Without a webhook endpoint, nothing of webhooks is kept.
+        let may_be_empty = service == "notify";
+        assert!(verified.rows > 0 || may_be_empty, "{service} has no rows: nothing was compared");
     }
 }
 

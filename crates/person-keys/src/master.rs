@@ -3,7 +3,10 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -15,6 +18,9 @@ use crate::{KeyBytes, decrypt, encrypt, store::DATABASE};
 
 /// The name of the file, in the folder of the keys of persons.
 const FILE: &str = "master-keys";
+/// How many drafts of the file this process has begun.
+static DRAFTS: AtomicU64 = AtomicU64::new(0);
+
 /// The longest name of a master key.
 const MAX_NAME_LENGTH: usize = 64;
 
@@ -200,8 +206,10 @@ fn make_private(file: &Path, text: &str) -> io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    // Whole or not at all: a process that starts at the same time reads no half of it.
-    let draft = file.with_extension(format!("{}.new", std::process::id()));
+    // Whole or not at all: who starts at the same time, in this process or in another, reads no half of
+    // it and writes no other.
+    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    let draft = file.with_extension(format!("{}-{number}.new", std::process::id()));
     let mut made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     made.write_all(text.as_bytes())?;
     made.sync_all()?;
@@ -221,6 +229,20 @@ fn unusable(file: &Path, source: io::Error) -> MasterKeyError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_who_start_at_once_have_the_same_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let all: Vec<_> = std::thread::scope(|scope| {
+            let start =
+                || scope.spawn(|| MasterKeys::beside(folder.path()).expect("there are keys"));
+            let started: Vec<_> = (0..8).map(|_| start()).collect();
+            started.into_iter().map(|it| it.join().expect("it does not panic")).collect()
+        });
+        let (name, sealed) = all[0].seal_value("acme", b"hush");
+        assert!(all.iter().all(|keys| keys.open_value(&name, "acme", &sealed).is_some()));
+        assert_eq!(fs::read_dir(folder.path()).expect("it reads").count(), 1, "no draft is left");
+    }
 
     #[test]
     fn a_value_opens_with_its_key_and_for_its_context_alone() {

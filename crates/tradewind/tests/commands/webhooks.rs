@@ -1,16 +1,17 @@
-//! `tradewind webhooks listen`: verifies, checks the sequence, prints, and passes on.
+//! `tradewind webhooks`: `listen` verifies, checks the sequence, prints, and passes on; the others manage
+//! endpoints and what is delivered to them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use standardwebhooks::Webhook;
-use testkit::{Behaviour, Receiver};
+use testkit::{Behaviour, Receiver, eventually};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
 };
 
-use crate::rig::{bare, output};
+use crate::rig::{Installation, bare, output};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -134,4 +135,53 @@ async fn without_a_secret_it_says_where_to_put_it() {
         "{}",
         refused.err
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_are_managed_on_the_command_line() {
+    let installation = Installation::new().await;
+    let allowed = ["--webhook-allow-http", "--webhook-ports", "1-65535"];
+    let networks = ["--webhook-networks", "127.0.0.0/8"];
+    let serving = installation.serve(&[&["serve"][..], &allowed, &networks].concat()).await;
+    installation.create_shop().await;
+    let run = async |arguments: &[&str]| {
+        let output =
+            installation.run(&[&["webhooks"], arguments, &["--shop", "acme"]].concat()).await;
+        assert_eq!(output.code, Some(0), "{arguments:?}: {output:?}");
+        output.out
+    };
+    let json =
+        async |arguments: &[&str]| -> Value { run(arguments).await.parse().expect("it is JSON") };
+
+    // Nothing listens there: what is sent fails, and is tried again later.
+    let url = "http://127.0.0.1:9/hooks";
+    let created =
+        json(&["endpoints", "create", url, "--types", "order.*", "--ordering", "per_key"]).await;
+    let id = created["id"].as_str().expect("an id");
+    assert!(created["secret"].as_str().expect("a secret").starts_with("whsec_"), "{created}");
+    assert_eq!(
+        (&created["ordering"], &created["event_types"]),
+        (&json!("per_key"), &json!(["order.*"]))
+    );
+    assert_eq!(json(&["endpoints", "list"]).await["endpoints"][0]["id"], id);
+    assert_eq!(json(&["endpoints", "test", id]).await["endpoint_seq"], 1);
+    eventually("the delivery has failed", async || {
+        let failed = json(&["deliveries", id, "--state", "retry_at"]).await;
+        failed["deliveries"][0]["endpoint_seq"] == 1
+    })
+    .await;
+    let proof = json(&["proof", id]).await;
+    assert_eq!((&proof["matched"], &proof["delivered"]), (&json!(1), &json!(0)), "{proof}");
+    let rotated = json(&["endpoints", "rotate-secret", id, "--keep-old", "1h"]).await;
+    assert_ne!(rotated["secret"], created["secret"]);
+    assert_eq!(json(&["endpoints", "disable", id]).await["status"], "disabled");
+    assert_eq!(json(&["endpoints", "enable", id, "--keep-held"]).await["status"], "active");
+    let replay = json(&["replay", id, "--selection", "all", "--from", "1"]).await;
+    assert_eq!((&replay["from"], &replay["to"]), (&json!(1), &json!(1)), "{replay}");
+    assert_eq!(json(&["endpoints", "show", id]).await["replays"][0]["id"], replay["id"]);
+    assert_eq!(run(&["endpoints", "delete", id]).await.trim(), format!("{id}: deleted"));
+    let gone = installation.run(&["webhooks", "endpoints", "show", id, "--shop", "acme"]).await;
+    assert_eq!(gone.code, Some(1), "{gone:?}");
+    assert!(gone.err.contains("the shop has no webhook endpoint"), "{gone:?}");
+    serving.stop().await;
 }
