@@ -99,8 +99,8 @@ async fn databases_are_verified_and_rebuilt() {
         .expect("it is answered");
     assert_eq!(placed.body["payment_status"], "paid", "{}", placed.body);
     let verified = installation.run(&["verify"]).await;
-    check(&verified, 0, &["shop", "catalog", "inventory", "order", "payment"], &[]);
-    assert_eq!(verified.out.matches(": equal").count(), 5, "{}", verified.out);
+    check(&verified, 0, &["shop", "catalog", "inventory", "order", "payment", "notify"], &[]);
+    assert_eq!(verified.out.matches(": equal").count(), 6, "{}", verified.out);
     check(&installation.run(&["rebuild", "order"]).await, 0, &["order: rebuilt in"], &[]);
     serving.stop().await;
 
@@ -111,7 +111,7 @@ async fn databases_are_verified_and_rebuilt() {
     check(&installation.run(&["rebuild", "catalog"]).await, 0, &["catalog: 1 events in"], &[]);
     check(&installation.run(&["rebuild", "order"]).await, 0, &["order: 5 events in"], &[]);
     let verified = installation.run(&["verify"]).await;
-    assert_eq!(verified.out.matches(": equal").count(), 5, "{verified:?}");
+    assert_eq!(verified.out.matches(": equal").count(), 6, "{verified:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
