@@ -15,6 +15,7 @@ use client::{
     webhooks::{Delivery, SequenceCheck, Verifier},
 };
 use node::settings::WebhookOptions;
+use prost::Message as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, eventually, on_both_databases};
@@ -225,6 +226,16 @@ async fn what_an_endpoint_missed_is_replayed(db: Db) {
     installation.stop_and_verify().await;
 }
 
+/// Whether a text is in the inbox or in the log of webhooks.
+async fn is_stored(installation: &Installation, text: &str) -> bool {
+    let commands = installation.server.events::<events::proto::Command>("INBOX-0").await;
+    let facts = installation.server.events::<events::proto::Event>("NOTIFY-0").await;
+    assert!(!commands.is_empty() && !facts.is_empty(), "there is something to be searched");
+    let commands = commands.iter().map(|entry| entry.event.encode_to_vec());
+    let all = commands.chain(facts.iter().map(|entry| entry.event.encode_to_vec()));
+    all.into_iter().any(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+}
+
 async fn an_endpoint_is_changed_and_deleted(db: Db) {
     let installation = start(&db).await;
     let api = installation.api();
@@ -258,6 +269,12 @@ async fn an_endpoint_is_changed_and_deleted(db: Db) {
     let stale = api.request(Method::PATCH, &path).header("if-match", "\"1\"");
     let stale = api.send(stale.json(&json!({"description": "late"}))).await.expect("an answer");
     assert_eq!(stale.status.as_u16(), 412, "{}", stale.body);
+
+    let secret = made.body["secret"].as_str().expect("a secret");
+    for hidden in ["hush", secret, secret.trim_start_matches("whsec_")] {
+        assert!(!is_stored(&installation, hidden).await, "{hidden} is in a log in the clear");
+    }
+    assert!(is_stored(&installation, "authorization").await, "the search finds what is there");
 
     let (status, _) = send(&api, Method::DELETE, &path, json!({})).await;
     assert_eq!(status, 204);
