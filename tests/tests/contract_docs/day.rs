@@ -55,6 +55,9 @@ pub(super) async fn paid_when_it_ships(db: &Db) -> Installation {
         .await;
     }
     until(&api, &placed, |order| order["status"] == "completed").await;
+    let unshipped = settle(&api, &order("MUG", 1, "card"), "cancelled").await.body;
+    cancel(&api, &unshipped).await;
+    happened(&installation, "PAYMENT-0", "voided").await;
     installation
 }
 
@@ -103,7 +106,6 @@ async fn sell(api: &Client) {
     let declined =
         settle(api, &order("MUG", 1, "sim:decline:insufficient_funds"), "declined").await;
     cancel(api, &declined.body).await;
-    settle(api, &order("MUG", 1, "sim:capture_decline:expired"), "not-captured").await;
     settle(api, &order("MUG", 1, "sim:action:1"), "at-the-bank").await;
 }
 

@@ -17,14 +17,16 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const CIPHERTEXT: &str = "AQIDBAUGBwgJ";
 /// What stands for every position.
 const POSITION: &str = "42";
+/// What stands for the position of the event before.
+const PREVIOUS_POSITION: &str = "41";
 
 /// The public events of the runs with their types, by service, in the order of their logs.
 pub(super) async fn of_runs() -> Vec<(String, Vec<u8>)> {
-    let [day, late, slow, parts] = [(); 4].map(|()| Db::sqlite());
+    let [day, parts, late, slow] = [(); 4].map(|()| Db::sqlite());
     let mut events = events_of(day::run(&day).await).await;
+    events.extend(events_of(day::paid_when_it_ships(&parts).await).await);
     events.extend(events_of(trouble::late_provider(&late).await).await);
     events.extend(events_of(trouble::slow_customer(&slow).await).await);
-    events.extend(events_of(day::paid_when_it_ships(&parts).await).await);
     events
 }
 
@@ -62,6 +64,7 @@ fn replace(value: &mut Value, name: &str, ids: &mut Vec<String>) {
         Value::String(text) => match name {
             "traceparent" => TRACE.clone_into(text),
             "position" => POSITION.clone_into(text),
+            "previousPosition" | "previousposition" => PREVIOUS_POSITION.clone_into(text),
             "ciphertext" => CIPHERTEXT.clone_into(text),
             "fingerprint" => *text = "0".repeat(text.len()),
             _ if is_time(text) => TIME.clone_into(text),
