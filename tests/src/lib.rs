@@ -179,6 +179,43 @@ impl Installation {
     }
 }
 
+/// A gateway of its own, beside those of an installation.
+pub struct Gateway {
+    url: String,
+    shutdown: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Gateway {
+    /// Starts one, and waits until it listens.
+    pub async fn start(settings: &Settings) -> Self {
+        let (settings, shutdown) = (settings.clone(), CancellationToken::new());
+        let (bound, address) = oneshot::channel();
+        let stop = shutdown.clone();
+        let running = tokio::spawn(async move {
+            serve::serve(&settings, &[Component::Gateway], stop, None, bound).await
+        });
+        let url = format!("http://{}", address.await.expect("the gateway listens"));
+        Self { url, shutdown, running }
+    }
+
+    /// Its address: `http://127.0.0.1:…`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A client of the shop.
+    pub fn api(&self) -> Client {
+        Client::new(&self.url, "secret", SHOP).expect("a client").without_retries()
+    }
+
+    /// Stops it.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.running.await.expect("no panic").expect("it stops cleanly");
+    }
+}
+
 /// Checks that each database equals its log.
 pub async fn verify_all(settings: &Settings) {
     let engine = Engine::connect(settings.engine()).await.expect("it connects");

@@ -13,52 +13,18 @@ use client::{
     feed::{Feed, FeedError, FeedPosition, PositionFile},
 };
 use engine::Engine;
-use node::{
-    serve::{self, Component},
-    settings::Settings,
-};
 use serde_json::{Value, json};
 use testkit::{Db, TestServer};
-use tests::{Installation, SHOP, order, settle, stock};
+use tests::{Gateway, Installation, SHOP, order, settle, stock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpSocket,
     sync::oneshot,
-    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 const OTHER_SHOP: &str = "beta";
 const SERVICES: [&str; 5] = ["catalog", "inventory", "order", "payment", "shop"];
-
-/// A process that runs a gateway and nothing else.
-struct Gateway {
-    url: String,
-    shutdown: CancellationToken,
-    running: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Gateway {
-    async fn start(settings: &Settings) -> Self {
-        let (settings, shutdown) = (settings.clone(), CancellationToken::new());
-        let (bound, address) = oneshot::channel();
-        let stop = shutdown.clone();
-        let running = tokio::spawn(async move {
-            serve::serve(&settings, &[Component::Gateway], stop, None, bound).await
-        });
-        let url = format!("http://{}", address.await.expect("the gateway listens"));
-        Self { url, shutdown, running }
-    }
-
-    fn api(&self) -> Client {
-        Client::new(&self.url, "secret", SHOP).expect("a client").without_retries()
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        self.running.await.expect("no panic").expect("it stops cleanly");
-    }
-}
 
 /// A page of the feed.
 async fn page(api: &Client, parameters: &[(&str, &str)]) -> Value {
@@ -515,7 +481,7 @@ async fn a_stream_has_what_the_pages_have_and_goes_on_from_every_id() {
         assert_eq!(number(&end["logs"][service], "from"), *position);
     }
 
-    let (mut stream, mut reader) = (Stream::open(&other.url, "").await, Reader::default());
+    let (mut stream, mut reader) = (Stream::open(other.url(), "").await, Reader::default());
     let ids = stream.read_to_end(&mut reader).await;
     assert_eq!(reader.events, pages.events);
     assert_eq!(reader.positions, pages.positions);
@@ -592,7 +558,7 @@ async fn a_reader_that_does_not_read_is_cut_off_with_the_reason() {
         readiness: Arc::new(gateway::Readiness::default),
         metrics: None,
         person_keys: None,
-        webhooks: gateway::WebhookSettings::default(),
+        webhooks: webhook_http::Policy::default(),
         clock: engine::Clock::system(),
     };
     let stop = shutdown.clone();

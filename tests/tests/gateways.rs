@@ -1,50 +1,15 @@
 //! A client reads what it wrote, also through another gateway.
 
 use client::{Client, Response};
-use node::{
-    serve::{self, Component},
-    settings::Settings,
-};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, on_both_databases};
-use tests::{Installation, SHOP, stock};
-use tokio::{sync::oneshot, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tests::{Gateway, Installation, stock};
 
 on_both_databases!(what_was_written_through_one_gateway_is_read_through_another);
 
 /// Products of an import: so many that the order service has not read them all when it is answered.
 const IMPORTED: usize = 3_000;
-
-/// A process that runs a gateway and nothing else.
-struct Gateway {
-    url: String,
-    shutdown: CancellationToken,
-    running: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Gateway {
-    async fn start(settings: &Settings) -> Self {
-        let (settings, shutdown) = (settings.clone(), CancellationToken::new());
-        let (bound, address) = oneshot::channel();
-        let stop = shutdown.clone();
-        let running = tokio::spawn(async move {
-            serve::serve(&settings, &[Component::Gateway], stop, None, bound).await
-        });
-        let url = format!("http://{}", address.await.expect("the gateway listens"));
-        Self { url, shutdown, running }
-    }
-
-    fn api(&self) -> Client {
-        Client::new(&self.url, "secret", SHOP).expect("a client").without_retries()
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        self.running.await.expect("no panic").expect("it stops cleanly");
-    }
-}
 
 /// Sends a body, as a client that has seen `after`.
 async fn send(api: &Client, (method, path): (Method, &str), after: &str, body: &Value) -> Response {

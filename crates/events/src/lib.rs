@@ -10,6 +10,8 @@
 //! - [`sealed`]: personal data, which only the gateway can open;
 //! - [`answers`] and [`questions`]: which message answers which command and which question;
 //! - [`http`]: the JSON of the HTTP API, for those who read it in Rust;
+//! - [`type_filter`]: types of events that somebody wants, such as `order.*`;
+//! - [`webhooks`]: what webhook endpoints can be;
 //! - [`catalogue`]: what public events there are, with their documentation and JSON Schemas;
 //! - [`cloud_events`]: an event as CloudEvents 1.0 JSON, the form in which it leaves by HTTP;
 //! - [`json`]: any message as protobuf JSON and back, for people who look at one.
@@ -30,3 +32,5 @@ pub mod proto;
 pub mod questions;
 pub mod sealed;
 pub mod shop;
+pub mod type_filter;
+pub mod webhooks;

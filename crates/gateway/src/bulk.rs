@@ -196,7 +196,7 @@ async fn send_batch<U: Upload>(
             let outcomes = U::outcomes(answer.body).map_err(|error| Problem::internal(&error))?;
             section(&names, &outcomes, Some(answer.replayed))
         }
-        Reply::Pending => section(&names, &vec![LineOutcome::PENDING; count], Some(false)),
+        Reply::Pending(_) => section(&names, &vec![LineOutcome::PENDING; count], Some(false)),
     }
 }
 

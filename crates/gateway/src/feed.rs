@@ -37,7 +37,7 @@ use tokio::{
 use self::{
     cursor::Cursor,
     reader::{FeedError, FeedReader, Page},
-    types::TypeFilter,
+    types::WantedTypes,
 };
 use crate::{
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, query},
@@ -74,7 +74,7 @@ impl Default for Feeds {
 #[derive(Debug)]
 pub(crate) struct FeedQuery {
     begin: Begin,
-    types: TypeFilter,
+    types: WantedTypes,
     how: How,
 }
 
@@ -110,7 +110,7 @@ impl FromRequestParts<Arc<AppState>> for FeedQuery {
         let is_stream = stream::is_wanted(&parts.headers);
         let mut read = query(&parts.uri, |fields| {
             let after = fields.optional("after", text(|text| Begin::parse(text, &shop)));
-            let types = fields.optional("types", text(TypeFilter::parse));
+            let types = fields.optional("types", text(WantedTypes::parse));
             // A stream has no pages: with these parameters it is refused.
             let how = if is_stream {
                 How::Stream

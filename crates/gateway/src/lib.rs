@@ -21,6 +21,8 @@
 //! | `sealing` | personal data: sealed before it enters the inbox, and opened for those who may read it |
 //! | `card_numbers` | numbers of payment cards, which no text may hold |
 //! | `state`, `services` | what the handlers share; requests to the services |
+//! | `accepted` | the response for a command that was not answered in time |
+//! | `precondition` | `ETag`, `If-Match` and `If-None-Match` |
 //! | `problem` | the problem documents of RFC 9457 |
 //! | `feed` | all events of a shop |
 //! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `webhooks`, `operations` | the routes |
@@ -32,6 +34,7 @@
 //! send a command or a query through `Services`, and add it to `routes` below: below a
 //! shop to `of_shop`, so that it is refused when there is no such shop.
 
+mod accepted;
 mod admission;
 mod api_key;
 mod body;
@@ -54,6 +57,7 @@ mod operations;
 mod orders;
 mod payments;
 mod position;
+mod precondition;
 mod problem;
 mod products;
 mod readiness;
@@ -83,12 +87,12 @@ use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 use tracing::{info, warn};
+use webhook_http::Policy;
 
 pub use crate::{
     api_key::{ApiKeyError, ApiKeySetting, MIN_API_KEY_LENGTH, Scope},
     limits::Limits,
     readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
-    webhooks::WebhookSettings,
 };
 use crate::{
     problem::{Code, Problem},
@@ -119,8 +123,8 @@ pub struct Settings {
     pub metrics: Option<MetricsSource>,
     /// The keys with which personal data is sealed; without them, requests with such data are refused.
     pub person_keys: Option<PersonKeys>,
-    /// What webhook endpoints may be, and what seals their secrets.
-    pub webhooks: WebhookSettings,
+    /// What webhooks may be sent to.
+    pub webhooks: Policy,
     /// The present.
     pub clock: Clock,
 }

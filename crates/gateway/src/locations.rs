@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use events::{
@@ -27,7 +27,7 @@ use crate::{
     bulk::UnknownResult,
     extract::{LocationPath, RequestContext, SkuPath},
     fields::{self, Fields, flag, integer, object, text, within},
-    problem::{Code, FieldError, Problem, RETRY_AFTER_S},
+    problem::{Code, FieldError, Problem},
     services::Reply,
     state::AppState,
     view,
@@ -83,13 +83,12 @@ pub(crate) async fn put(
     }
     let put = inventory::PutLocation { code: code.to_string(), location: Some(location) };
     let command = context.command(None, command::Body::PutLocation(put));
-    let command_id = command.id.clone();
     let services = &state.services;
     let reply =
         services.send::<PutLocationAnswer>(&context, Lane::Live, command, state.answer_timeout);
     let answer = match reply.await? {
         Reply::Answered(answer) => answer,
-        Reply::Pending => return Ok(pending(&command_id)),
+        Reply::Pending(accepted) => return Ok(accepted.into_response()),
     };
     let (status, result) = match answer.body.result() {
         LocationResult::Created => (StatusCode::CREATED, "created"),
@@ -151,13 +150,12 @@ pub(crate) async fn put_limits(
         limits: Some(limits),
     };
     let command = context.command(None, command::Body::SetStockLimits(set));
-    let command_id = command.id.clone();
     let services = &state.services;
     let reply =
         services.send::<SetStockLimitsAnswer>(&context, Lane::Live, command, state.answer_timeout);
     let answer = match reply.await? {
         Reply::Answered(answer) => answer,
-        Reply::Pending => return Ok(pending(&command_id)),
+        Reply::Pending(accepted) => return Ok(accepted.into_response()),
     };
     let result = match answer.body.result() {
         StockLimitsResult::Changed => "changed",
@@ -202,11 +200,6 @@ fn units(what: &'static str) -> impl FnOnce(i64) -> Result<i64, ParseError> {
 fn unknown_location(code: &Location) -> Problem {
     let detail = format!("the shop has no location {code}");
     Problem::fields(vec![FieldError { field: "location".to_owned(), detail }])
-}
-
-fn pending(command_id: &str) -> Response {
-    let retry_after = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
-    (StatusCode::ACCEPTED, retry_after, Json(json!({"command_id": command_id}))).into_response()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, Uri, header},
+    http::Uri,
     response::{IntoResponse, Response},
 };
 use events::{
@@ -33,10 +33,11 @@ use protocol::{
 use serde_json::{Value, json};
 
 use crate::{
+    accepted::Accepted,
     body::JsonBytes,
     extract::{DEFAULT_PAGE_LENGTH, OrderPath, RequestContext, page_length, query},
     fields::{Fields, text},
-    problem::{Code, Problem, RETRY_AFTER_S},
+    problem::{Code, Problem},
     sealing::{Owner, Part},
     services::{Answer, AnswerError, Reply},
     state::AppState,
@@ -133,7 +134,7 @@ pub(crate) async fn cancel(
     }
     let command_id = command.id.clone();
     match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
-        Reply::Pending => Ok(pending(&context.shop, id, &command_id)),
+        Reply::Pending(accepted) => Ok(pending(id, accepted)),
         Reply::Answered(answer) => {
             Ok(answer.mark(cancelled(&state, &context, id, &answer, &command_id).await))
         }
@@ -160,7 +161,7 @@ pub(crate) async fn release(
     let reply: Reply<ReleaseOrderAnswer> =
         state.services.send(&context, Lane::Live, command, state.answer_timeout).await?;
     let answer = match reply {
-        Reply::Pending => return Ok(pending(&context.shop, id, &command_id)),
+        Reply::Pending(accepted) => return Ok(pending(id, accepted)),
         Reply::Answered(answer) => answer,
     };
     let response = match &answer.body.outcome {
@@ -182,7 +183,7 @@ async fn shown(
 ) -> Response {
     match find_order(state, context, id).await {
         Ok(Some(order)) => Json(order).into_response(),
-        Ok(None) | Err(_) => pending(&context.shop, id, command_id),
+        Ok(None) | Err(_) => pending(id, Accepted::new(&context.shop, command_id.to_owned())),
     }
 }
 
@@ -269,10 +270,7 @@ fn location(shop: &Shop, id: OrderId) -> String {
     format!("/v1/shops/{shop}/orders/{id}")
 }
 
-/// The response for a command that is stored and not yet answered: the outcome will be at the order.
-fn pending(shop: &Shop, id: OrderId, command_id: &str) -> Response {
-    let retry_after = RETRY_AFTER_S.to_string();
-    let headers = [(header::LOCATION, location(shop, id)), (header::RETRY_AFTER, retry_after)];
-    let body = Json(json!({"command_id": command_id, "order_id": id}));
-    (StatusCode::ACCEPTED, headers, body).into_response()
+/// The response for a command about an order that is stored and not yet answered.
+fn pending(id: OrderId, accepted: Accepted) -> Response {
+    accepted.respond(json!({"order_id": id}))
 }

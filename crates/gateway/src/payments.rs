@@ -33,7 +33,7 @@ use crate::{
     extract::{OrderPath, RequestContext, page_length, path_parameter, query},
     fields::{self, Errors, Path, integer, object, text, within, words},
     json::Node,
-    problem::{Code, FieldError, Problem, RETRY_AFTER_S},
+    problem::{Code, FieldError, Problem},
     services::{Answer, AnswerError, Reply},
     state::AppState,
     view::{self, ViewError},
@@ -133,7 +133,9 @@ pub(crate) async fn refund(
         refund.refund_id.clone_from(&refund_id);
     }
     match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
-        Reply::Pending => Ok(pending(id, &refund_id)),
+        Reply::Pending(accepted) => {
+            Ok(accepted.respond(json!({"refund_id": refund_id, "order_id": id})))
+        }
         Reply::Answered(answer) => {
             Ok(answer.mark(refunded(&context.shop, id, &refund_id, &answer)))
         }
@@ -172,13 +174,6 @@ fn refunded(
                 .with("refundable", refundable))
         }
     }
-}
-
-/// The response for a refund that is stored and not yet decided on: it will be in the order's payments.
-fn pending(order_id: OrderId, refund_id: &str) -> Response {
-    let headers = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
-    let body = json!({"command_id": refund_id, "refund_id": refund_id, "order_id": order_id});
-    (StatusCode::ACCEPTED, headers, Json(body)).into_response()
 }
 
 /// Reads a refund. The order and the refund's id are left empty.

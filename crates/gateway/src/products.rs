@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use events::{
@@ -31,7 +31,7 @@ use crate::{
         self, Errors, Fields, Path, code, flag, integer, object, tax_basis, text, unit_price, words,
     },
     json::Node,
-    problem::{Code, Problem, RETRY_AFTER_S},
+    problem::{Code, Problem},
     services::{Page, Reply},
     state::AppState,
     view,
@@ -81,7 +81,6 @@ pub(crate) async fn put(
     let stored = StoredProduct { product: product.product.clone(), version: 0 };
     let shown = view::product(stored)?;
     let command = context.command(None, Products::command(&context, vec![product]));
-    let command_id = command.id.clone();
     match state
         .services
         .send::<PutProductsAnswer>(&context, Lane::Live, command, state.answer_timeout)
@@ -90,11 +89,7 @@ pub(crate) async fn put(
         Reply::Answered(answer) => {
             Ok(answer.mark(put_response(&answer.body, shown, expected_version)?))
         }
-        Reply::Pending => {
-            let retry_after = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
-            let body = Json(json!({"command_id": command_id}));
-            Ok((StatusCode::ACCEPTED, retry_after, body).into_response())
-        }
+        Reply::Pending(accepted) => Ok(accepted.into_response()),
     }
 }
 

@@ -1,6 +1,7 @@
-//! Seals what is personal before it enters the inbox, and opens it for those who may read it.
+//! Seals what is personal or secret before it enters the inbox, and opens what is personal for those who
+//! may read it.
 //!
-//! What was sealed belongs to an order: it does not open as that of another one. The key is that of the
+//! What is personal belongs to an order: it does not open as that of another one. The key is that of the
 //! customer, or for a guest of the order.
 
 use events::{
@@ -130,10 +131,20 @@ impl Sealing {
         Opened::Unavailable
     }
 
+    /// Seals something that is of no person, with a master key: the key's name and the ciphertext. It
+    /// opens for this context alone.
+    pub(crate) fn seal_value(
+        &self,
+        context: &str,
+        plaintext: &[u8],
+    ) -> Result<(String, Vec<u8>), Problem> {
+        Ok(self.keys()?.masters().seal_value(context, plaintext))
+    }
+
     fn keys(&self) -> Result<&PersonKeys, Problem> {
         self.keys.as_ref().ok_or_else(|| {
-            let detail = "this installation takes no personal data and no notes: its operator sets \
-                person-keys and master-key-file";
+            let detail = "this installation takes no personal data, no notes and no webhook \
+                endpoints: its operator sets person-keys and master-key-file";
             Problem::new(Code::NoPersonKeys, detail)
         })
     }

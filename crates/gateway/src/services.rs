@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
 
 use crate::{
+    accepted::Accepted,
     extract::RequestContext,
     metrics,
     problem::{Code, Problem},
@@ -78,8 +79,8 @@ pub(crate) enum BrokerError {
 pub(crate) enum Reply<A> {
     /// The service's answer.
     Answered(Answer<A>),
-    /// The command is stored and will be handled; no answer came in time.
-    Pending,
+    /// No answer came in time.
+    Pending(Accepted),
 }
 
 /// A service's answer to a command.
@@ -133,6 +134,7 @@ impl Services {
         let command =
             OutgoingCommand::try_from(command).map_err(|error| Problem::internal(&error))?;
         let (service, fingerprint) = (command.service, command.envelope.fingerprint.clone());
+        let command_id = command.envelope.id.clone();
         let client = self.client();
         let outcome = tokio::select! {
             biased;
@@ -142,7 +144,9 @@ impl Services {
             () = self.stop_waiting.cancelled() => client.send(lane, command, Duration::ZERO).await,
         };
         let answered = match outcome.map_err(|error| Problem::unavailable(&error))? {
-            Outcome::Pending => return Ok(Reply::Pending),
+            Outcome::Pending => {
+                return Ok(Reply::Pending(Accepted::new(&context.shop, command_id)));
+            }
             Outcome::Answered(answered) => answered,
         };
         context.seen.note(service, client.partition(&context.shop), answered.sequence);

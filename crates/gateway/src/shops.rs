@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderName, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use events::{
@@ -30,7 +30,8 @@ use crate::{
     extract::{RequestContext, page_length, query},
     fields::{self, Fields, flag, integer, list, object, text},
     known_shops::ShopFacts,
-    problem::{Code, FieldError, Problem, RETRY_AFTER_S},
+    precondition::{Precondition, entity_tag},
+    problem::{Code, Problem},
     services::{Answer, AnswerError, Reply},
     state::AppState,
     view,
@@ -80,61 +81,21 @@ pub(crate) async fn put(
     headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let condition = Condition::read(&headers)?;
+    let condition = Precondition::read(&headers)?;
     let settings = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| Some(settings(fields)))
     })?;
     let put = Put { state: &state, context: &context, settings };
     match condition {
-        Condition::None => match put.create().await? {
+        Precondition::None => match put.create().await? {
             Reply::Answered(answer) if answer.body.result() == ShopResult::Exists => {
                 put.respond_to_change(put.change(None).await?)
             }
             reply => put.respond_to_create(reply, false),
         },
-        Condition::IsNew => put.respond_to_create(put.create().await?, true),
-        Condition::Exists => put.respond_to_change(put.change(None).await?),
-        Condition::Version(version) => put.respond_to_change(put.change(Some(version)).await?),
-    }
-}
-
-/// When a shop is to be put.
-#[derive(Debug, PartialEq, Eq)]
-enum Condition {
-    /// In any case.
-    None,
-    /// If there is none of that name: `If-None-Match: *`.
-    IsNew,
-    /// If there is one: `If-Match: *`.
-    Exists,
-    /// If it has this version: `If-Match: "7"`.
-    Version(u64),
-}
-
-impl Condition {
-    fn read(headers: &HeaderMap) -> Result<Self, Problem> {
-        let wrong = |name: &HeaderName, detail: &str| {
-            let error = FieldError { field: name.to_string(), detail: detail.to_owned() };
-            Problem::new(Code::InvalidHeader, detail.to_owned()).naming(vec![error])
-        };
-        let value = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
-        let version = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
-        match (value(header::IF_NONE_MATCH), value(header::IF_MATCH)) {
-            (None, None) => Ok(Self::None),
-            (Some("*"), None) => Ok(Self::IsNew),
-            (None, Some("*")) => Ok(Self::Exists),
-            (None, Some(tag)) => match version(tag) {
-                Some(version) => Ok(Self::Version(version)),
-                None => Err(wrong(
-                    &header::IF_MATCH,
-                    "If-Match must be * or the ETag of a response, such as \"7\"",
-                )),
-            },
-            (Some(_), None) => Err(wrong(&header::IF_NONE_MATCH, "If-None-Match must be *")),
-            (Some(_), Some(_)) => {
-                Err(wrong(&header::IF_MATCH, "send If-Match or If-None-Match, not both"))
-            }
-        }
+        Precondition::IsNew => put.respond_to_create(put.create().await?, true),
+        Precondition::Exists => put.respond_to_change(put.change(None).await?),
+        Precondition::Version(version) => put.respond_to_change(put.change(Some(version)).await?),
     }
 }
 
@@ -170,7 +131,10 @@ impl Put<'_> {
         reply: Reply<CreateShopAnswer>,
         must_be_new: bool,
     ) -> Result<Response, Problem> {
-        let Reply::Answered(answer) = reply else { return Ok(self.pending()) };
+        let answer = match reply {
+            Reply::Answered(answer) => answer,
+            Reply::Pending(accepted) => return Ok(accepted.into_response()),
+        };
         let CreateShopAnswer { shop, .. } = answer.body.clone();
         match answer.body.result() {
             ShopResult::Created => self.shown(StatusCode::CREATED, "created", shop, &answer),
@@ -188,7 +152,10 @@ impl Put<'_> {
     }
 
     fn respond_to_change(&self, reply: Reply<ChangeShopAnswer>) -> Result<Response, Problem> {
-        let Reply::Answered(answer) = reply else { return Ok(self.pending()) };
+        let answer = match reply {
+            Reply::Answered(answer) => answer,
+            Reply::Pending(accepted) => return Ok(accepted.into_response()),
+        };
         let ChangeShopAnswer { shop, .. } = answer.body.clone();
         match answer.body.result() {
             ShopResult::Changed => self.shown(StatusCode::OK, "changed", shop, &answer),
@@ -232,12 +199,6 @@ impl Put<'_> {
         );
         Problem::new(Code::PreconditionFailed, detail).with("version", *version)
     }
-
-    fn pending(&self) -> Response {
-        let retry_after = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
-        let body = Json(json!({"shop": self.context.shop}));
-        (StatusCode::ACCEPTED, retry_after, body).into_response()
-    }
 }
 
 /// A shop, and what a request made of it.
@@ -246,10 +207,6 @@ struct Shown {
     #[serde(flatten)]
     shop: ShopView,
     result: &'static str,
-}
-
-fn entity_tag(version: u64) -> (HeaderName, String) {
-    (header::ETAG, format!("\"{version}\""))
 }
 
 /// There is no such shop.
@@ -311,7 +268,6 @@ fn short_rule(name: &str) -> Result<ShortRule, ParseError> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use events::money::TaxBasis;
 
     use super::*;
@@ -376,26 +332,5 @@ mod tests {
             "tax_basis",
         ];
         assert_eq!(named, expected);
-    }
-
-    #[test]
-    fn the_condition_is_in_the_headers() {
-        let of = |headers: &[(HeaderName, &'static str)]| {
-            let headers = headers
-                .iter()
-                .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
-                .collect();
-            Condition::read(&headers).ok()
-        };
-        let (new, known) = (header::IF_NONE_MATCH, header::IF_MATCH);
-        assert_eq!(of(&[]), Some(Condition::None));
-        assert_eq!(of(&[(new.clone(), "*")]), Some(Condition::IsNew));
-        assert_eq!(of(&[(known.clone(), "*")]), Some(Condition::Exists));
-        assert_eq!(of(&[(known.clone(), "\"7\"")]), Some(Condition::Version(7)));
-        for wrong in ["7", "\"x\"", "W/\"7\"", ""] {
-            assert_eq!(of(&[(known.clone(), wrong)]), None, "{wrong:?}");
-        }
-        assert_eq!(of(&[(new.clone(), "\"7\"")]), None);
-        assert_eq!(of(&[(new, "*"), (known, "*")]), None);
     }
 }

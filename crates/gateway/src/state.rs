@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use engine::{Client, Clock};
 use tokio_util::sync::CancellationToken;
+use webhook_http::Policy;
 
 use crate::{
     Settings,
@@ -14,7 +15,6 @@ use crate::{
     readiness::ReadinessCheck,
     sealing::Sealing,
     services::Services,
-    webhooks::WebhookSettings,
 };
 
 /// What the handlers share.
@@ -26,10 +26,10 @@ pub(crate) struct AppState {
     pub(crate) feeds: Feeds,
     /// The shops that are known.
     pub(crate) shops: KnownShops,
-    /// What seals and opens personal data.
+    /// What seals and opens personal data, and seals secrets.
     pub(crate) sealing: Sealing,
-    /// What webhook endpoints may be, and what seals their secrets.
-    pub(crate) webhooks: WebhookSettings,
+    /// What webhooks may be sent to.
+    pub(crate) webhooks: Policy,
     pub(crate) readiness: ReadinessCheck,
     /// How long the answer of a service is waited for.
     pub(crate) answer_timeout: Duration,

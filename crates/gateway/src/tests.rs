@@ -20,7 +20,7 @@ fn keys(key: &str) -> Vec<ApiKeySetting> {
 fn settings() -> Settings {
     Settings {
         person_keys: None,
-        webhooks: crate::WebhookSettings::default(),
+        webhooks: webhook_http::Policy::default(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         api_keys: keys(KEY),
         answer_timeout: Duration::from_secs(10),

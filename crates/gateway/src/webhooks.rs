@@ -8,7 +8,7 @@ mod event_types;
 mod read;
 mod view;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -24,14 +24,14 @@ use events::{
             self, ChangeWebhooks, ChangeWebhooksAnswer, EndpointResult, change_webhooks::Request,
         },
     },
+    webhooks::{MAX_TEXT_LENGTH, parse_id, sealing_context},
 };
-use person_keys::MasterKeys;
 use protocol::{
     id::{ParseError, Shop},
     subject::Lane,
 };
 use serde_json::{Value, json};
-use webhook_http::{Policy, Secret};
+use webhook_http::Secret;
 
 use self::read::{Changes, secret};
 pub(crate) use self::{
@@ -46,7 +46,9 @@ use crate::{
     bulk::UnknownResult,
     extract::{RequestContext, path_parameter},
     fields::{self, flag, integer, object, text, within, words},
-    problem::{Code, FieldError, Problem, RETRY_AFTER_S},
+    precondition::{Precondition, entity_tag},
+    problem::{Code, Problem},
+    sealing::Sealing,
     services::{Answer, Reply},
     state::AppState,
 };
@@ -56,30 +58,16 @@ const KEEP_OLD_SECRETS_S: u32 = 86_400;
 /// The longest time for which they can: 30 days.
 const MAX_KEEP_OLD_SECRETS_S: i64 = 30 * 86_400;
 
-/// What endpoints may be, and the keys that seal what is secret of them.
-#[derive(Clone, Default)]
-pub struct WebhookSettings {
-    /// What may be sent where.
-    pub policy: Policy,
-    /// The master keys; without them no endpoint can be created.
-    pub keys: Option<MasterKeys>,
-}
-
-impl fmt::Debug for WebhookSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebhookSettings").field("policy", &self.policy).finish_non_exhaustive()
-    }
-}
-
-impl WebhookSettings {
+impl Sealing {
     /// Seals a value of an endpoint: it opens for this endpoint alone.
-    fn seal(&self, shop: &Shop, id: &str, value: &str) -> Result<notify::SealedValue, Problem> {
-        let Some(keys) = &self.keys else {
-            let detail = "this installation keeps no secrets of webhooks: its operator sets \
-                master-key-file";
-            return Err(Problem::new(Code::NoPersonKeys, detail));
-        };
-        let (key_name, ciphertext) = keys.seal_value(&format!("{shop}/{id}"), value.as_bytes());
+    fn seal_secret(
+        &self,
+        shop: &Shop,
+        id: &str,
+        value: &str,
+    ) -> Result<notify::SealedValue, Problem> {
+        let (key_name, ciphertext) =
+            self.seal_value(&sealing_context(shop, id), value.as_bytes())?;
         Ok(notify::SealedValue { key_name, ciphertext })
     }
 
@@ -90,7 +78,7 @@ impl WebhookSettings {
         headers: &[(String, String)],
     ) -> Result<Vec<notify::Header>, Problem> {
         let sealed = headers.iter().map(|(name, value)| {
-            let value = Some(self.seal(shop, id, value)?);
+            let value = Some(self.seal_secret(shop, id, value)?);
             Ok(notify::Header { name: name.clone(), value })
         });
         sealed.collect()
@@ -104,16 +92,9 @@ impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        path_parameter(parts, state, "endpoint_id", id("endpoint_id")).await.map(Self)
-    }
-}
-
-fn id(what: &'static str) -> impl FnOnce(&str) -> Result<String, ParseError> {
-    move |text| {
-        let is_id = (1..=64).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        let rule = "must be 1 to 64 letters, digits, hyphens and underscores";
-        if is_id { Ok(text.to_owned()) } else { Err(ParseError::new(what, rule, text)) }
+        path_parameter(parts, state, "endpoint_id", |text| parse_id("endpoint_id", text))
+            .await
+            .map(Self)
     }
 }
 
@@ -134,7 +115,7 @@ pub(crate) async fn get(
     EndpointPath(id): EndpointPath,
 ) -> Result<Response, Problem> {
     let view = view::endpoint(find(&state, &context, &id).await?)?;
-    Ok(([(header::ETAG, entity_tag(view.version))], Json(view)).into_response())
+    Ok(([entity_tag(view.version)], Json(view)).into_response())
 }
 
 async fn find(
@@ -153,7 +134,7 @@ pub(crate) async fn post(
     context: RequestContext,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let policy = &state.webhooks.policy;
+    let policy = &state.webhooks;
     let (changes, chosen) = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| {
             let chosen = fields.optional("secret", secret);
@@ -173,10 +154,10 @@ pub(crate) async fn post(
     }
     // Sent again under the same idempotency key, the request is about the same endpoint.
     let id = format!("we_{}", command.id.replace('-', ""));
-    let (webhooks, shop) = (&state.webhooks, &context.shop);
+    let (sealing, shop) = (&state.sealing, &context.shop);
     let headers =
-        webhooks.seal_headers(shop, &id, changes.headers.as_deref().unwrap_or_default())?;
-    let sealed = webhooks.seal(shop, &id, secret.expose())?;
+        sealing.seal_headers(shop, &id, changes.headers.as_deref().unwrap_or_default())?;
+    let sealed = sealing.seal_secret(shop, &id, secret.expose())?;
     let request = create(notify::EndpointSettings { headers, ..settings }, Some(sealed));
     command.body = Some(body(id.clone(), request));
     let reply = send(&state, &context, command).await?;
@@ -185,8 +166,7 @@ pub(crate) async fn post(
         // The secret of a repeated request is another one.
         view.secret = (!answer.replayed).then(|| secret.expose().to_owned());
         let location = format!("/v1/shops/{}/webhook-endpoints/{id}", context.shop);
-        let tag = entity_tag(view.version);
-        let headers = [(header::LOCATION, location), (header::ETAG, tag)];
+        let headers = [(header::LOCATION, location), entity_tag(view.version)];
         Ok((StatusCode::CREATED, headers, Json(view)).into_response())
     })
 }
@@ -199,9 +179,9 @@ pub(crate) async fn patch(
     headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let expected = if_match(&headers)?;
+    let expected = Precondition::version(&headers)?;
     let changes = fields::body(&bytes, |node, path, errors| {
-        object(node, path, errors, |fields| Some(Changes::read(fields, &state.webhooks.policy)))
+        object(node, path, errors, |fields| Some(Changes::read(fields, &state.webhooks)))
     })?;
     let known = find(&state, &context, &id).await?;
     let settings = changes.apply(known.settings.unwrap_or_default());
@@ -217,7 +197,7 @@ pub(crate) async fn patch(
         state.sealing.fingerprint(&mut command, &hidden).await?;
     }
     if let Some(headers) = &changes.headers {
-        let headers = state.webhooks.seal_headers(&context.shop, &id, headers)?;
+        let headers = state.sealing.seal_headers(&context.shop, &id, headers)?;
         let request = change(notify::EndpointSettings { headers, ..settings });
         command.body = Some(body(id.clone(), request));
     }
@@ -246,7 +226,7 @@ pub(crate) async fn disable(
     let rule = "must be 1 to 500 characters without control characters";
     let note = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| {
-            Some(fields.optional("note", text(|note| words("note", rule, 500, note))))
+            Some(fields.optional("note", text(|note| words("note", rule, MAX_TEXT_LENGTH, note))))
         })
     })?;
     let request = Request::Disable(notify::DisableEndpoint { note: note.unwrap_or_default() });
@@ -289,7 +269,7 @@ pub(crate) async fn rotate_secret(
     if let Some(chosen) = &chosen {
         state.sealing.fingerprint(&mut command, chosen.expose().as_bytes()).await?;
     }
-    let sealed = state.webhooks.seal(&context.shop, &id, secret.expose())?;
+    let sealed = state.sealing.seal_secret(&context.shop, &id, secret.expose())?;
     command.body = Some(body(id.clone(), rotate(Some(sealed))));
     respond(send(&state, &context, command).await?, &id, |answer| {
         let mut view = view::endpoint(answer.body.endpoint.clone().unwrap_or_default())?;
@@ -347,30 +327,20 @@ async fn send(
     state: &AppState,
     context: &RequestContext,
     command: proto::Command,
-) -> Result<Sent, Problem> {
-    let command_id = command.id.clone();
-    let sending = state.services.send(context, Lane::Live, command, state.answer_timeout);
-    Ok(Sent { reply: sending.await?, command_id })
-}
-
-/// A command that is stored.
-struct Sent {
-    reply: Reply<ChangeWebhooksAnswer>,
-    command_id: String,
+) -> Result<Reply<ChangeWebhooksAnswer>, Problem> {
+    state.services.send(context, Lane::Live, command, state.answer_timeout).await
 }
 
 /// Responds to a command: by `shown` when it was done or was so already.
 fn respond(
-    sent: Sent,
+    reply: Reply<ChangeWebhooksAnswer>,
     id: &str,
     shown: impl FnOnce(&Answer<ChangeWebhooksAnswer>) -> Result<Response, Problem>,
 ) -> Result<Response, Problem> {
-    let Sent { reply: Reply::Answered(answer), command_id } = sent else {
-        let retry_after = [(header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
-        let pending = Json(json!({"command_id": sent.command_id}));
-        return Ok((StatusCode::ACCEPTED, retry_after, pending).into_response());
+    let answer = match reply {
+        Reply::Answered(answer) => answer,
+        Reply::Pending(accepted) => return Ok(accepted.into_response()),
     };
-    tracing::debug!(command.id = command_id, "a command to a webhook endpoint was answered");
     match answer.body.result() {
         EndpointResult::Created | EndpointResult::Changed | EndpointResult::Unchanged => {
             let response = shown(&answer)?;
@@ -402,24 +372,5 @@ fn respond(
 /// The endpoint as it is after a command.
 fn shown(answer: &Answer<ChangeWebhooksAnswer>) -> Result<Response, Problem> {
     let view: EndpointView = view::endpoint(answer.body.endpoint.clone().unwrap_or_default())?;
-    let tag = entity_tag(view.version);
-    Ok(([(header::ETAG, tag)], Json(view)).into_response())
-}
-
-fn entity_tag(version: u64) -> String {
-    format!("\"{version}\"")
-}
-
-/// The version that the endpoint must have: `If-Match: "7"`.
-fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let value = value.to_str().unwrap_or_default().trim();
-    let version = value.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-    if let Some(version) = version.and_then(|it| it.parse().ok()) {
-        return Ok(Some(version));
-    }
-    let detail = "If-Match must be the ETag of a response, such as \"7\"";
-    let field = header::IF_MATCH.to_string();
-    let error = FieldError { field, detail: detail.to_owned() };
-    Err(Problem::new(Code::InvalidHeader, detail).naming(vec![error]))
+    Ok(([entity_tag(view.version)], Json(view)).into_response())
 }

@@ -168,10 +168,7 @@ fn start_gateway(
         },
         metrics,
         person_keys,
-        webhooks: gateway::WebhookSettings {
-            policy: settings.webhooks.policy()?,
-            keys: settings.master_keys()?,
-        },
+        webhooks: settings.webhooks.policy()?,
         clock: engine.config().clock.clone(),
     };
     Ok(Box::pin(async move {

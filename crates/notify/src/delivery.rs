@@ -20,6 +20,7 @@ use engine::{
     Attempt, Attempted, Cause, Client, Clock, Context, Effects, InternalInput, Operation,
     OperationColumn, Row,
 };
+use events::webhooks::sealing_context;
 use person_keys::MasterKeys;
 use protocol::{id::Shop, time::Timestamp};
 use tokio::{
@@ -329,7 +330,7 @@ impl Sending<'_> {
         {
             return Ok(target.clone());
         }
-        let context = format!("{}/{}", self.operation.shop, self.id);
+        let context = sealing_context(&self.operation.shop, &self.id);
         let open = |value: &crate::domain::SealedValue| {
             let keys = self.outside.keys.as_ref().ok_or(TargetError::NoKeys)?;
             let opened = keys.open_value(&value.key_name, &context, &value.ciphertext);

@@ -3,7 +3,6 @@
 mod apply;
 mod decide;
 pub(crate) mod endpoint;
-pub(crate) mod filter;
 pub(crate) mod health;
 pub(crate) mod schedule;
 pub(crate) mod sequence;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use engine::{Queries, QueryError, Revision, StoreError, documents};
+use events::type_filter::TypeFilter;
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
 
 use crate::{
     Notify,
-    domain::{Endpoint, filter::Filter},
+    domain::Endpoint,
     store::{EndpointRow, FailureRow, FailureState, QueueRow, RunRow, SCHEDULE, Schedule},
 };
 
@@ -36,7 +37,7 @@ pub enum Question {
         /// The state that they have.
         state: Option<String>,
         /// The types of their events.
-        filter: Option<Filter>,
+        filter: Option<TypeFilter>,
         /// 1,000 at most; 0: 100.
         limit: u32,
     },
@@ -177,7 +178,7 @@ async fn endpoint(db: &AnyPool, shop: &Shop, id: &str) -> Result<Option<Endpoint
 #[derive(Debug, Clone, Copy)]
 struct Wanted<'a> {
     state: Option<&'a str>,
-    filter: Option<&'a Filter>,
+    filter: Option<&'a TypeFilter>,
     limit: u32,
 }
 

@@ -13,6 +13,7 @@ use events::{
         self, AnswerBody, answer_body, command::Body as Command, event::Body, notify,
         notify::change_webhooks::Request as Asked,
     },
+    webhooks::{MAX_TEXT_LENGTH, parse_id},
 };
 use prost::Message;
 use protocol::id::ParseError;
@@ -22,11 +23,6 @@ use crate::{
     domain::{Answer, Event, Input, Outcome, Published, PublishedEvent, Request},
     query::{Found, Question},
 };
-
-/// The most characters of a note or a description.
-const MAX_TEXT_LENGTH: usize = 500;
-/// The most characters of an id.
-const MAX_ID_LENGTH: usize = 64;
 
 impl Wire for Notify {
     type Input = Input;
@@ -157,10 +153,7 @@ fn asked(request: Asked) -> Result<Request, WireError> {
 
 /// An id: letters, digits, hyphens and underscores.
 fn id(text: &str) -> Result<String, ParseError> {
-    let is_id = (1..=MAX_ID_LENGTH).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    let rule = "must be 1 to 64 letters, digits, hyphens and underscores";
-    if is_id { Ok(text.to_owned()) } else { Err(ParseError::new("id", rule, text)) }
+    parse_id("id", text)
 }
 
 fn text(what: &'static str, text: String) -> Result<String, ParseError> {

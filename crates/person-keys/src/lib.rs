@@ -146,6 +146,11 @@ impl PersonKeys {
         Self { store: Store::new(location), masters, fingerprint_key }
     }
 
+    /// The master keys, with which secrets that are of no person are sealed.
+    pub fn masters(&self) -> &MasterKeys {
+        &self.masters
+    }
+
     /// Connects to the database, for those who want to know at once whether it can be used.
     pub async fn connect(&self) -> Result<(), Error> {
         Ok(self.store.connect().await?)

@@ -1,18 +1,12 @@
 //! The event feed, by the command line.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use client::{
-    Client,
-    feed::{Feed, FeedPosition},
-};
+use client::feed::{Feed, FeedPosition};
 use node::{say, settings::Settings, terminal::interrupted};
-use secrecy::ExposeSecret;
 use serde_json::Value;
 
-/// What the help says of the environment.
-pub(crate) const ENVIRONMENT: &str =
-    "Environment:\n  TRADEWIND_API_KEY  The API key, unless --api-key-file names a file with it";
+use crate::gateway::{ENVIRONMENT, ShopOptions};
 
 /// What is done with events.
 #[derive(Debug, Subcommand)]
@@ -44,12 +38,8 @@ pub(crate) enum Events {
 /// Which events.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The shop
-    #[arg(long)]
-    shop: String,
-    /// The gateway; the one that --listen names unless it is given
-    #[arg(long, value_name = "URL")]
-    gateway: Option<String>,
+    #[command(flatten)]
+    of: ShopOptions,
     /// Types of events between commas, such as order.*,payment.captured
     #[arg(long)]
     types: Option<String>,
@@ -79,16 +69,14 @@ pub(crate) async fn run(settings: &Settings, what: Events) -> Result<()> {
                     return Ok(());
                 }
             }
-            bail!("the shop {} has no event {id}", options.shop)
+            bail!("the shop {} has no event {id}", options.of.shop)
         }
     }
 }
 
 fn feed(settings: &Settings, options: &Options, after: Option<String>) -> Result<Feed> {
-    let key = settings.api_key.as_ref().context("set TRADEWIND_API_KEY or --api-key-file")?;
-    let gateway = options.gateway.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
-    let client = Client::new(&gateway, key.expose_secret(), &options.shop)?;
-    let feed = Feed::new(client, FeedPosition { after, ..FeedPosition::default() });
+    let feed =
+        Feed::new(options.of.client(settings)?, FeedPosition { after, ..FeedPosition::default() });
     Ok(match &options.types {
         Some(types) => feed.of_types(types),
         None => feed,

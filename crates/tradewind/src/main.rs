@@ -13,6 +13,7 @@
 mod admin;
 mod cli;
 mod feed;
+mod gateway;
 mod payments;
 mod persons;
 mod shops;

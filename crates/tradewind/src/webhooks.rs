@@ -8,7 +8,7 @@ use clap::Subcommand;
 use node::settings::Settings;
 
 use self::endpoints::{Deliveries, Endpoints, Proof, Replay};
-use crate::feed::ENVIRONMENT;
+use crate::gateway::ENVIRONMENT;
 
 /// What is done with webhooks.
 #[derive(Debug, Subcommand)]

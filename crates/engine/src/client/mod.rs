@@ -1,7 +1,6 @@
 //! The sender's side: commands into the inbox, answers out of it, questions.
 
 pub(crate) mod changes;
-mod events;
 pub(crate) mod feed;
 pub(crate) mod inbox;
 pub(crate) mod questions;

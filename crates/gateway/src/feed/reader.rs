@@ -19,7 +19,7 @@ use super::{
     Begin,
     cursor::{Cursor, LogPosition},
     merge::{Content, Facts, Log, LogEvent, Merge},
-    types::{SERVICES, TypeFilter},
+    types::{SERVICES, WantedTypes},
 };
 
 /// What is read of a log at once. All logs together are what a reader has in memory.
@@ -100,7 +100,7 @@ impl Page {
 pub(crate) struct FeedReader {
     client: Client,
     shop: Shop,
-    filter: TypeFilter,
+    filter: WantedTypes,
     merge: Merge,
     /// Where the reader is in logs that it does not read.
     others: Cursor,
@@ -115,7 +115,7 @@ impl FeedReader {
     pub(crate) async fn open(
         client: Client,
         shop: Shop,
-        filter: TypeFilter,
+        filter: WantedTypes,
         begin: Begin,
     ) -> Result<Self, FeedError> {
         let is_at_end = begin == Begin::End;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use events::catalogue::public_events;
+use events::{catalogue::public_events, type_filter::TypeFilter};
 use protocol::id::ParseError;
 
 /// The most types of one request.
@@ -24,25 +24,18 @@ pub(crate) static SERVICES: LazyLock<Vec<&str>> = LazyLock::new(|| {
 
 /// Some types of events, or all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct TypeFilter(Option<Vec<Wanted>>);
+pub(crate) struct WantedTypes(Option<Vec<TypeFilter>>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Wanted {
-    Type(String),
-    /// All types of a service.
-    Service(String),
-}
-
-impl TypeFilter {
+impl WantedTypes {
     /// Reads types between commas: `order.paid`, `order.*`, `*`. One that there is not is refused:
     /// whoever misspells it would wait for ever.
     pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
-        let wanted: Vec<_> = text.split(',').map(str::trim).collect();
-        if wanted.len() > MAX_TYPES {
+        let filters: Vec<_> = text.split(',').map(str::trim).collect();
+        if filters.len() > MAX_TYPES {
             return Err(ParseError::new("types", "must be at most 100", text));
         }
-        let read = wanted.iter().map(|name| Wanted::parse(name)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self(read.into_iter().collect()))
+        let filters = filters.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self(Some(filters)))
     }
 
     /// The services of which events are wanted.
@@ -54,40 +47,24 @@ impl TypeFilter {
 
     /// Whether an event of that type is wanted.
     pub(crate) fn matches(&self, event_type: &str) -> bool {
-        self.0.as_ref().is_none_or(|wanted| {
-            wanted.iter().any(|wanted| match wanted {
-                Wanted::Type(name) => name == event_type,
-                Wanted::Service(name) => {
-                    event_type.split_once('.').is_some_and(|(service, _)| service == name)
-                }
-            })
-        })
+        self.0.as_ref().is_none_or(|filters| filters.iter().any(|it| it.matches(event_type)))
     }
 }
 
-impl Wanted {
-    /// `None` for all.
-    fn parse(name: &str) -> Result<Option<Self>, ParseError> {
+fn parse(text: &str) -> Result<TypeFilter, ParseError> {
+    let is_known = |filter: &TypeFilter| TYPES.iter().any(|(_, known)| filter.matches(known));
+    TypeFilter::parse(text).ok().filter(is_known).ok_or_else(|| {
         let rule = "must be types of docs/events.md, such as order.paid, order.* or *";
-        let error = || ParseError::new("types", rule, name);
-        if name == "*" {
-            return Ok(None);
-        }
-        if let Some(service) = name.strip_suffix(".*") {
-            let is_known = SERVICES.contains(&service);
-            return is_known.then(|| Some(Self::Service(service.to_owned()))).ok_or_else(error);
-        }
-        let is_known = TYPES.iter().any(|(_, known)| known == name);
-        is_known.then(|| Some(Self::Type(name.to_owned()))).ok_or_else(error)
-    }
+        ParseError::new("types", rule, text)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn filter(text: &str) -> TypeFilter {
-        TypeFilter::parse(text).expect("there are such types")
+    fn filter(text: &str) -> WantedTypes {
+        WantedTypes::parse(text).expect("there are such types")
     }
 
     #[test]
@@ -96,7 +73,7 @@ mod tests {
         assert_eq!(some.services(), ["inventory", "order"]);
         assert!(some.matches("order.paid") && some.matches("inventory.counted"));
         assert!(!some.matches("order.placed") && !some.matches("payment.captured"));
-        for all in [filter("*"), filter("order.paid,*"), TypeFilter::default()] {
+        for all in [filter("*"), filter("order.paid,*"), WantedTypes::default()] {
             assert_eq!(all.services(), *SERVICES);
             assert!(all.matches("shop.created"));
         }
@@ -109,7 +86,7 @@ mod tests {
         for wrong in
             ["", ",", "order", "order.payed", "orders.*", "notify.*", "engine.*", "**", ".*", &many]
         {
-            assert!(TypeFilter::parse(wrong).is_err(), "{wrong}");
+            assert!(WantedTypes::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

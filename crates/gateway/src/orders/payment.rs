@@ -39,9 +39,8 @@ pub(crate) async fn start(
     let payment_method = read::payment(&bytes)?;
     let payment = StartPayment { order_id: id.to_string(), payment_method };
     let command = context.command(None, Body::StartPayment(payment));
-    let command_id = command.id.clone();
     match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
-        Reply::Pending => Ok(pending(&context.shop, id, &command_id)),
+        Reply::Pending(accepted) => Ok(pending(id, accepted)),
         Reply::Answered(answer) => Ok(answer.mark(respond(id, &answer.body))),
     }
 }

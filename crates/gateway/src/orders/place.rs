@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::{find_order, find_owner, location, pending, read};
 use crate::{
+    accepted::Accepted,
     api_key::Scope,
     body::JsonBytes,
     extract::RequestContext,
@@ -77,7 +78,7 @@ pub(crate) async fn post(
         None => None,
     };
     match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
-        Reply::Pending => Ok(pending(&context.shop, id, &command_id)),
+        Reply::Pending(accepted) => Ok(pending(id, accepted)),
         Reply::Answered(answer) => {
             let placing =
                 Placing { state: &state, context: &context, command_id, chosen: id, order };
@@ -213,7 +214,7 @@ impl Placing<'_> {
         };
         let Ok(Some(order)) = shown else {
             tracing::warn!(order.id = %id, "an order is placed and cannot be read yet");
-            return pending(shop, id, &self.command_id);
+            return pending(id, Accepted::new(shop, self.command_id.clone()));
         };
         let location = [(header::LOCATION, location(shop, id))];
         let preference = self.context.wait.and_then(preference_applied);

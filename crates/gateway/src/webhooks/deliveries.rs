@@ -11,11 +11,12 @@ use axum::{
 use events::{
     http::webhooks::{DeliveryView, ProofView},
     proto::notify::{self, ReplaySelection, change_webhooks::Request},
+    webhooks::parse_id,
 };
 use protocol::{id::ParseError, time::Timestamp};
 use serde_json::{Value, json};
 
-use super::{EndpointPath, body, find, id, read, respond, send, to_endpoint, view};
+use super::{EndpointPath, body, find, read, respond, send, to_endpoint, view};
 use crate::{
     body::JsonBytes,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
@@ -157,7 +158,9 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let endpoint_id = path_parameter(parts, state, "endpoint_id", id("endpoint_id")).await?;
+        let endpoint_id =
+            path_parameter(parts, state, "endpoint_id", |text| parse_id("endpoint_id", text))
+                .await?;
         let seq = path_parameter(parts, state, "seq", seq_text("seq")).await?;
         Ok(Self { endpoint_id, seq })
     }
@@ -298,8 +301,11 @@ impl<S: Send + Sync> FromRequestParts<S> for ReplayPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let endpoint_id = path_parameter(parts, state, "endpoint_id", id("endpoint_id")).await?;
-        let replay_id = path_parameter(parts, state, "replay_id", id("replay_id")).await?;
+        let endpoint_id =
+            path_parameter(parts, state, "endpoint_id", |text| parse_id("endpoint_id", text))
+                .await?;
+        let replay_id =
+            path_parameter(parts, state, "replay_id", |text| parse_id("replay_id", text)).await?;
         Ok(Self { endpoint_id, replay_id })
     }
 }

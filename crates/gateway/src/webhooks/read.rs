@@ -6,6 +6,11 @@ use std::fmt;
 use events::{
     catalogue::{OPERATIONAL_EVENTS, public_events},
     proto::notify,
+    type_filter::TypeFilter,
+    webhooks::{
+        MAX_EVENT_TYPES, MAX_HEADERS, MAX_IN_FLIGHT, MAX_PER_SECOND, MAX_RETRIES, MAX_SCHEDULE_S,
+        MAX_TEXT_LENGTH, MIN_PAUSE_S,
+    },
 };
 use protocol::id::ParseError;
 use webhook_http::{CustomHeaders, Policy, Secret, parse_url};
@@ -14,20 +19,6 @@ use crate::{
     fields::{Change, Errors, Fields, Path, integer, list, text, within, words},
     json::Node,
 };
-
-/// The most filters of types.
-const MAX_EVENT_TYPES: usize = 100;
-/// The most headers.
-const MAX_HEADERS: usize = 20;
-/// The most deliveries in a second that can be asked for.
-const MAX_PER_SECOND: i64 = 100_000;
-/// The most deliveries under way that can be asked for.
-const MAX_IN_FLIGHT: i64 = 64;
-/// The most attempts after the first.
-const MAX_RETRIES: usize = 23;
-/// The shortest pause between attempts, and the longest schedule, in seconds.
-const MIN_PAUSE_S: i64 = 5;
-const MAX_SCHEDULE_S: i64 = 8 * 86_400;
 
 /// What a client says of an endpoint. What it does not say is `None`, or kept.
 #[derive(Clone, Default)]
@@ -131,17 +122,12 @@ fn event_types(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<
 /// The rule of a filter of types: it must match an event that there is, so that no slip of the pen is
 /// waited for in vain.
 pub(super) fn event_type(value: &str) -> Result<String, ParseError> {
-    let matches = |event_type: &str| match value.strip_suffix('*') {
-        Some("") => true,
-        Some(before) => before.ends_with('.') && event_type.starts_with(before),
-        None => value == event_type,
-    };
-    let is_public = public_events().iter().any(|event| matches(&event.event_type()));
-    if is_public || OPERATIONAL_EVENTS.iter().any(|(event_type, _)| matches(event_type)) {
+    let filter = TypeFilter::parse(value)?;
+    let is_public = public_events().iter().any(|event| filter.matches(&event.event_type()));
+    if is_public || OPERATIONAL_EVENTS.iter().any(|(event_type, _)| filter.matches(event_type)) {
         return Ok(value.to_owned());
     }
-    let rule =
-        "must be like order.paid, order.* or *, and match an event that GET /v1/event-types lists";
+    let rule = "must match an event that GET /v1/event-types lists";
     Err(ParseError::new("event type", rule, value))
 }
 
@@ -150,7 +136,7 @@ fn description(value: &str) -> Result<String, ParseError> {
         return Ok(String::new());
     }
     let rule = "must be at most 500 characters without control characters";
-    words("description", rule, 500, value)
+    words("description", rule, MAX_TEXT_LENGTH, value)
 }
 
 fn ordering(value: &str) -> Result<notify::Ordering, ParseError> {
@@ -172,21 +158,22 @@ fn payload(value: &str) -> Result<notify::Payload, ParseError> {
 
 fn max_per_second(value: i64) -> Result<u32, ParseError> {
     let rule = "must be 1 to 100000, or null for as many as the endpoint takes";
-    within("max_per_second", rule, 1..=MAX_PER_SECOND, value).map(|it| it as u32)
+    within("max_per_second", rule, 1..=MAX_PER_SECOND.into(), value).map(|it| it as u32)
 }
 
 fn max_in_flight(value: i64) -> Result<u32, ParseError> {
     let rule = "must be 1 to 64, or null for 8";
-    within("max_in_flight", rule, 1..=MAX_IN_FLIGHT, value).map(|it| it as u32)
+    within("max_in_flight", rule, 1..=MAX_IN_FLIGHT.into(), value).map(|it| it as u32)
 }
 
 fn retry_pauses(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Vec<u32>> {
     let pause = |value| {
-        within("a pause", "must be 5 to 691200 seconds", MIN_PAUSE_S..=MAX_SCHEDULE_S, value)
+        let allowed = MIN_PAUSE_S.into()..=MAX_SCHEDULE_S.into();
+        within("a pause", "must be 5 to 691200 seconds", allowed, value)
     };
     let read = list(MAX_RETRIES, |node, path, errors| integer(pause)(node, path, errors));
     let pauses = read(node, path, errors)?;
-    if pauses.iter().sum::<i64>() > MAX_SCHEDULE_S {
+    if pauses.iter().sum::<i64>() > MAX_SCHEDULE_S.into() {
         errors.add(path, "retry_pauses_s must be 8 days together at most");
         return None;
     }

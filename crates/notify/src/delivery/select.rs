@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use engine::{Service as _, StoreError};
+use engine::{PartLimits, Service as _, StoreError};
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
 
@@ -23,6 +23,9 @@ use crate::{
 const MAX_READY: u64 = 256;
 /// Of those, the most that are retries while others wait for their first attempt.
 const MAX_RETRIES_BESIDE: u32 = 64;
+
+/// How much of a log is read at once.
+const PART_LIMITS: PartLimits = PartLimits { events: 1_000, bytes: 8 << 20 };
 
 /// What is due cannot be read now.
 #[derive(Debug, thiserror::Error)]
@@ -210,9 +213,10 @@ impl Sending<'_> {
     ) -> Result<(), SelectError> {
         let names = Notify::SOURCES.iter().map(|source| source.service).chain([Notify::NAME]);
         let Some(name) = names.into_iter().find(|name| *name == &**service) else { return Ok(()) };
-        let read = self.outside.client.events(name, self.shop(), first, last.max(first)).await?;
-        events
-            .extend(read.into_iter().map(|(position, event)| ((service.clone(), position), event)));
+        let range = (first.saturating_sub(1), last.max(first));
+        let part = self.outside.client.log_part(name, self.shop(), range, PART_LIMITS).await?;
+        let read = part.events.into_iter();
+        events.extend(read.map(|(position, event)| ((service.clone(), position), event)));
         Ok(())
     }
 }

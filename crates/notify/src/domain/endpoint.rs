@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use engine::Revision;
+use events::type_filter::TypeFilter;
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{filter::Filter, health::Health, sequence::SeqSet};
+use super::{health::Health, sequence::SeqSet};
 
 /// The most deliveries of an endpoint that are under way at the same time, unless it says otherwise.
 pub(crate) const MAX_IN_FLIGHT: u32 = 8;
@@ -22,7 +23,7 @@ pub struct Settings {
     /// Where its deliveries are sent.
     pub url: String,
     /// The types of events that it wants.
-    pub event_types: Vec<Filter>,
+    pub event_types: Vec<TypeFilter>,
     /// What it is for.
     pub description: String,
     /// In which order its deliveries are sent.

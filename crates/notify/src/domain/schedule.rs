@@ -7,12 +7,6 @@ use protocol::time::Timestamp;
 /// The pauses before the second attempt and each further one, in seconds: 10 attempts in 75.6 hours.
 pub(crate) const RETRY_PAUSES_S: [u32; 9] =
     [5, 5 * 60, 30 * 60, 2 * 3_600, 5 * 3_600, 10 * 3_600, 14 * 3_600, 20 * 3_600, 24 * 3_600];
-/// The most that an endpoint's own schedule may hold.
-pub(crate) const MAX_RETRIES: usize = 23;
-/// The shortest pause of an endpoint's own schedule, in seconds.
-pub(crate) const MIN_PAUSE_S: u32 = 5;
-/// The longest that an endpoint's own schedule may take, in seconds.
-pub(crate) const MAX_SCHEDULE_S: u32 = 8 * 86_400;
 /// The longest that an endpoint may ask to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// How long an endpoint is left alone at least that is overloaded.

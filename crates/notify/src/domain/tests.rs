@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::Rules;
+use events::type_filter::TypeFilter;
 use foldkit::{Projections, Random};
 use protocol::time::Timestamp;
 
 use super::{
     endpoint::{Ledger, Ordering, Payload, Replay, ReplayState},
-    filter::Filter,
     *,
 };
 use crate::store::{EndpointRow, FailureRow, FailureState, QueueRow, numbered};
@@ -28,7 +28,7 @@ fn sealed(text: &str) -> SealedValue {
 fn settings(filters: &[&str], ordering: Ordering) -> Settings {
     Settings {
         url: "https://example.com/hooks".to_owned(),
-        event_types: filters.iter().map(|it| Filter::parse(it).expect("valid")).collect(),
+        event_types: filters.iter().map(|it| TypeFilter::parse(it).expect("valid")).collect(),
         description: String::new(),
         ordering,
         payload: Payload::Full,

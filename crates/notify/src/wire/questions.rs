@@ -1,7 +1,10 @@
 //! Questions to the service, and what they find.
 
 use engine::WireError;
-use events::proto::notify::{self, notify_question::Question as Asked};
+use events::{
+    proto::notify::{self, notify_question::Question as Asked},
+    type_filter::TypeFilter,
+};
 use prost::Message;
 
 use super::{facts, id, settings};
@@ -9,7 +12,6 @@ use crate::{
     domain::{
         Endpoint,
         endpoint::{Replay, ReplayState},
-        filter::Filter,
     },
     query::{Delivery, Found, Question, Range},
 };
@@ -25,7 +27,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
             state: Some(it.state).filter(|state| !state.is_empty()),
             filter: match &*it.event_type {
                 "" => None,
-                filter => Some(Filter::parse(filter)?),
+                filter => Some(TypeFilter::parse(filter)?),
             },
             limit: it.limit,
         },

@@ -1,29 +1,26 @@
 //! The settings of an endpoint, and sealed values.
 
 use engine::WireError;
-use events::proto::notify;
+use events::{
+    proto::notify,
+    type_filter::TypeFilter,
+    webhooks::{
+        MAX_EVENT_TYPES, MAX_HEADERS, MAX_IN_FLIGHT, MAX_PER_SECOND, MAX_RETRIES, MAX_SCHEDULE_S,
+        MIN_PAUSE_S,
+    },
+};
 use protocol::id::ParseError;
 
 use super::text;
 use crate::domain::{
     SealedValue, Settings,
     endpoint::{Header, Ordering, Payload},
-    filter::Filter,
-    schedule::{MAX_RETRIES, MAX_SCHEDULE_S, MIN_PAUSE_S},
 };
 
 /// The longest URL.
 const MAX_URL_LENGTH: usize = 2_000;
-/// The most filters of types.
-const MAX_EVENT_TYPES: usize = 100;
-/// The most headers.
-const MAX_HEADERS: usize = 20;
 /// The most bytes of a sealed value.
 const MAX_SEALED_BYTES: usize = 4_096;
-/// The most deliveries in a second that can be asked for.
-const MAX_PER_SECOND: u32 = 100_000;
-/// The most deliveries under way that can be asked for.
-const MAX_IN_FLIGHT: u32 = 64;
 
 /// Reads settings of a command, each of which must be valid.
 pub(super) fn parse(settings: Option<notify::EndpointSettings>) -> Result<Settings, WireError> {
@@ -68,7 +65,7 @@ pub(super) fn read(settings: Option<notify::EndpointSettings>) -> Result<Setting
         notify::Payload::Unspecified | notify::Payload::Full => Payload::Full,
         notify::Payload::Thin => Payload::Thin,
     };
-    let filters = settings.event_types.iter().map(|filter| Filter::parse(filter));
+    let filters = settings.event_types.iter().map(|filter| TypeFilter::parse(filter));
     let headers = settings.headers.into_iter().map(|header| {
         Ok::<_, WireError>(Header { name: header.name, value: sealed(header.value)? })
     });

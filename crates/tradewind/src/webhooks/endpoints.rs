@@ -1,29 +1,19 @@
 //! Webhook endpoints and their deliveries, through a gateway.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use client::Client;
 use node::{say, settings::Settings};
 use reqwest::Method;
-use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-/// Where the endpoints are.
-#[derive(Debug, Args)]
-pub(crate) struct At {
-    /// The shop
-    #[arg(long)]
-    shop: String,
-    /// The gateway; the one that --listen names unless it is given
-    #[arg(long, value_name = "URL")]
-    gateway: Option<String>,
-}
+use crate::gateway::ShopOptions;
 
 /// An endpoint.
 #[derive(Debug, Args)]
 pub(crate) struct Endpoint {
     #[command(flatten)]
-    at: At,
+    at: ShopOptions,
     /// The endpoint's id
     endpoint: String,
 }
@@ -34,7 +24,7 @@ pub(crate) enum Endpoints {
     /// Create one, and print it with its secret, which is shown this once
     Create {
         #[command(flatten)]
-        at: At,
+        at: ShopOptions,
         /// Where its deliveries are sent
         url: String,
         /// Types of events between commas, such as order.*,payment.captured
@@ -51,7 +41,7 @@ pub(crate) enum Endpoints {
         thin: bool,
     },
     /// List those of a shop
-    List(At),
+    List(ShopOptions),
     /// Show one, with what became of its deliveries
     Show(Endpoint),
     /// Send it nothing; what comes meanwhile is held
@@ -154,14 +144,6 @@ pub(crate) struct Proof {
     /// The last `endpoint_seq`; the last that there is unless it is given
     #[arg(long, default_value_t = 0)]
     to: u64,
-}
-
-impl At {
-    fn client(&self, settings: &Settings) -> Result<Client> {
-        let key = settings.api_key.as_ref().context("set TRADEWIND_API_KEY or --api-key-file")?;
-        let gateway = self.gateway.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
-        Ok(Client::new(&gateway, key.expose_secret(), &self.shop)?)
-    }
 }
 
 impl Endpoint {

@@ -1,4 +1,4 @@
-//! Which types of events an endpoint wants.
+//! Types of events that somebody wants.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ const MAX_LENGTH: usize = 100;
 /// A type of events, or several: `order.paid`, `order.*`, `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Filter(String);
+pub struct TypeFilter(String);
 
-impl Filter {
+impl TypeFilter {
     /// Reads a filter: names of lower-case letters, digits and underscores between dots, of which the
     /// last may be `*`, which stands for all that follows.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
@@ -47,7 +47,7 @@ impl Filter {
     }
 }
 
-impl fmt::Display for Filter {
+impl fmt::Display for TypeFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_star_stands_for_all_that_follows() {
         let matches =
-            |filter: &str, event: &str| Filter::parse(filter).expect("valid").matches(event);
+            |filter: &str, event: &str| TypeFilter::parse(filter).expect("valid").matches(event);
         assert!(matches("*", "order.paid"));
         assert!(matches("order.*", "order.paid"));
         assert!(!matches("order.*", "orders.paid"));
@@ -73,7 +73,7 @@ mod tests {
         for text in
             ["", ".", "order.", "*.paid", "order.pa*", "Order.paid", "order..paid", "order paid"]
         {
-            assert!(Filter::parse(text).is_err(), "{text}");
+            assert!(TypeFilter::parse(text).is_err(), "{text}");
         }
     }
 }

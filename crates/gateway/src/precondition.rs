@@ -1,0 +1,98 @@
+//! Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, sections 8.8.3 and 13.1).
+
+use axum::http::{HeaderMap, HeaderName, header};
+
+use crate::problem::{Code, FieldError, Problem};
+
+/// In which state something must be for a request to be carried out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Precondition {
+    /// In any.
+    None,
+    /// It must not exist: `If-None-Match: *`.
+    IsNew,
+    /// It must exist: `If-Match: *`.
+    Exists,
+    /// It must have this version: `If-Match: "7"`.
+    Version(u64),
+}
+
+impl Precondition {
+    /// Reads the headers of a request.
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+        let value = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+        let version = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+        match (value(header::IF_NONE_MATCH), value(header::IF_MATCH)) {
+            (None, None) => Ok(Self::None),
+            (Some("*"), None) => Ok(Self::IsNew),
+            (None, Some("*")) => Ok(Self::Exists),
+            (None, Some(tag)) => version(tag).map(Self::Version).ok_or_else(|| {
+                let detail = "If-Match must be * or the ETag of a response, such as \"7\"";
+                invalid(&header::IF_MATCH, detail)
+            }),
+            (Some(_), None) => Err(invalid(&header::IF_NONE_MATCH, "If-None-Match must be *")),
+            (Some(_), Some(_)) => {
+                Err(invalid(&header::IF_MATCH, "send If-Match or If-None-Match, not both"))
+            }
+        }
+    }
+
+    /// Reads the headers of a request that changes what exists: the version that it must have, if the
+    /// client names one.
+    pub(crate) fn version(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+        match Self::read(headers)? {
+            Self::None | Self::Exists => Ok(None),
+            Self::Version(version) => Ok(Some(version)),
+            Self::IsNew => {
+                let detail = "If-None-Match is not for a change of what exists: send If-Match";
+                Err(invalid(&header::IF_NONE_MATCH, detail))
+            }
+        }
+    }
+}
+
+/// The header that names a version.
+pub(crate) fn entity_tag(version: u64) -> (HeaderName, String) {
+    (header::ETAG, format!("\"{version}\""))
+}
+
+fn invalid(name: &HeaderName, detail: &'static str) -> Problem {
+    let error = FieldError { field: name.to_string(), detail: detail.to_owned() };
+    Problem::new(Code::InvalidHeader, detail).naming(vec![error])
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(headers: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let pairs = headers.iter();
+        pairs.map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn the_condition_is_in_the_headers() {
+        let of = |pairs: &[(HeaderName, &'static str)]| Precondition::read(&headers(pairs)).ok();
+        let (new, known) = (header::IF_NONE_MATCH, header::IF_MATCH);
+        assert_eq!(of(&[]), Some(Precondition::None));
+        assert_eq!(of(&[(new.clone(), "*")]), Some(Precondition::IsNew));
+        assert_eq!(of(&[(known.clone(), "*")]), Some(Precondition::Exists));
+        assert_eq!(of(&[(known.clone(), "\"7\"")]), Some(Precondition::Version(7)));
+        for wrong in ["7", "\"x\"", "W/\"7\"", ""] {
+            assert_eq!(of(&[(known.clone(), wrong)]), None, "{wrong:?}");
+        }
+        assert_eq!(of(&[(new.clone(), "\"7\"")]), None);
+        assert_eq!(of(&[(new, "*"), (known, "*")]), None);
+    }
+
+    #[test]
+    fn a_change_may_name_the_version() {
+        let of = |pairs: &[(HeaderName, &'static str)]| Precondition::version(&headers(pairs)).ok();
+        assert_eq!(of(&[]), Some(None));
+        assert_eq!(of(&[(header::IF_MATCH, "*")]), Some(None));
+        assert_eq!(of(&[(header::IF_MATCH, "\"7\"")]), Some(Some(7)));
+        assert_eq!(of(&[(header::IF_NONE_MATCH, "*")]), None);
+    }
+}

@@ -1,0 +1,31 @@
+//! Commands that speak to a gateway as any client does: of which shop, and through which gateway.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use client::Client;
+use node::settings::Settings;
+use secrecy::ExposeSecret;
+
+/// What the help says of the environment.
+pub(crate) const ENVIRONMENT: &str =
+    "Environment:\n  TRADEWIND_API_KEY  The API key, unless --api-key-file names a file with it";
+
+/// A shop, and the gateway that is asked.
+#[derive(Debug, Args)]
+pub(crate) struct ShopOptions {
+    /// The shop
+    #[arg(long)]
+    pub(crate) shop: String,
+    /// The gateway; the one that --listen names unless it is given
+    #[arg(long, value_name = "URL")]
+    gateway: Option<String>,
+}
+
+impl ShopOptions {
+    /// A client of the shop, with the API key of the settings.
+    pub(crate) fn client(&self, settings: &Settings) -> Result<Client> {
+        let key = settings.api_key.as_ref().context("set TRADEWIND_API_KEY or --api-key-file")?;
+        let gateway = self.gateway.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
+        Ok(Client::new(&gateway, key.expose_secret(), &self.shop)?)
+    }
+}
