@@ -35,6 +35,7 @@ mod worker;
 pub use client::{
     Answered, BrokerError, Client, Outcome, SendError, Written,
     changes::ShopChanges,
+    commands::{CommandState, CommandStateError},
     feed::{LogEnd, LogPart, PartLimits},
     inbox::InboxError,
     questions::AskError,

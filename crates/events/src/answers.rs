@@ -3,11 +3,19 @@
 use crate::proto::{
     answer_body::Answer,
     catalog::PutProductsAnswer,
-    inventory::{PutLocationAnswer, RecordStockAnswer, SetStockLimitsAnswer},
-    notify::ChangeWebhooksAnswer,
-    order::{CancelOrderAnswer, PlaceOrderAnswer, ReleaseOrderAnswer, StartPaymentAnswer},
-    payment::{RefundPaymentAnswer, SettlePaymentAnswer},
-    shop::{ChangeShopAnswer, CreateShopAnswer, ResumeShopAnswer, SuspendShopAnswer},
+    inventory::{
+        LocationResult, PutLocationAnswer, RecordStockAnswer, SetStockLimitsAnswer,
+        StockLimitsResult,
+    },
+    notify::{ChangeWebhooksAnswer, EndpointResult},
+    order::{
+        CancelOrderAnswer, PlaceOrderAnswer, ReleaseOrderAnswer, StartPaymentAnswer,
+        cancel_order_answer, place_order_answer, release_order_answer, start_payment_answer,
+    },
+    payment::{
+        RefundPaymentAnswer, SettlePaymentAnswer, refund_payment_answer, settle_payment_answer,
+    },
+    shop::{ChangeShopAnswer, CreateShopAnswer, ResumeShopAnswer, ShopResult, SuspendShopAnswer},
 };
 
 /// The answer to a command of one kind.
@@ -49,4 +57,50 @@ answers! {
     SuspendShopAnswer => SuspendShop,
     ResumeShopAnswer => ResumeShop,
     ChangeWebhooksAnswer => ChangeWebhooks,
+}
+
+/// Whether an answer refuses what a command asked for. One about many lines never does: it says for each
+/// what became of it.
+pub fn is_refusal(answer: &Answer) -> bool {
+    let of_shop = |result: ShopResult| {
+        matches!(result, ShopResult::Exists | ShopResult::Unknown | ShopResult::OtherVersion)
+    };
+    match answer {
+        Answer::PutProducts(_) | Answer::RecordStock(_) => false,
+        Answer::PutLocation(answer) => answer.result() == LocationResult::TooMany,
+        Answer::SetStockLimits(answer) => matches!(
+            answer.result(),
+            StockLimitsResult::UnknownSku | StockLimitsResult::UnknownLocation
+        ),
+        Answer::PlaceOrder(answer) => !matches!(
+            answer.outcome,
+            Some(
+                place_order_answer::Outcome::Placed(_)
+                    | place_order_answer::Outcome::PlacedBefore(_)
+            )
+        ),
+        Answer::CancelOrder(answer) => {
+            !matches!(answer.outcome, Some(cancel_order_answer::Outcome::Cancelled(_)))
+        }
+        Answer::StartPayment(answer) => {
+            !matches!(answer.outcome, Some(start_payment_answer::Outcome::Started(_)))
+        }
+        Answer::ReleaseOrder(answer) => {
+            !matches!(answer.outcome, Some(release_order_answer::Outcome::Released(_)))
+        }
+        Answer::RefundPayment(answer) => {
+            !matches!(answer.outcome, Some(refund_payment_answer::Outcome::Accepted(_)))
+        }
+        Answer::SettlePayment(answer) => {
+            !matches!(answer.outcome, Some(settle_payment_answer::Outcome::Settled(_)))
+        }
+        Answer::CreateShop(answer) => of_shop(answer.result()),
+        Answer::ChangeShop(answer) => of_shop(answer.result()),
+        Answer::SuspendShop(answer) => of_shop(answer.result()),
+        Answer::ResumeShop(answer) => of_shop(answer.result()),
+        Answer::ChangeWebhooks(answer) => !matches!(
+            answer.result(),
+            EndpointResult::Created | EndpointResult::Changed | EndpointResult::Unchanged
+        ),
+    }
 }

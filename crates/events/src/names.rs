@@ -125,6 +125,10 @@ pub fn answered_command(event: &proto::Event) -> Option<(&str, bool)> {
     Some((&cause.id, true))
 }
 
+/// The services that take commands.
+pub const COMMANDED_SERVICES: [&str; 6] =
+    ["catalog", "inventory", "notify", "order", "payment", "shop"];
+
 /// The service that a command is for, and the command's name.
 pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
     match body {

@@ -23,7 +23,7 @@ impl Accepted {
     }
 
     /// Where the command can be followed.
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("/v1/shops/{}/commands/{}", self.shop, self.command_id)
     }
 

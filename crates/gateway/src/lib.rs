@@ -25,7 +25,7 @@
 //! | `precondition` | `ETag`, `If-Match` and `If-None-Match` |
 //! | `problem` | the problem documents of RFC 9457 |
 //! | `feed` | all events of a shop |
-//! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `webhooks`, `operations` | the routes |
+//! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `webhooks`, `commands`, `operations` | the routes |
 //! | `readiness` | what `/readyz` reports |
 //! | `metrics` | what is measured of requests, and the route that shows it |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
@@ -40,6 +40,7 @@ mod api_key;
 mod body;
 mod bulk;
 mod card_numbers;
+mod commands;
 mod extract;
 mod feed;
 mod fields;
@@ -213,6 +214,7 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .route("/shops/{shop}/payments/{payment_id}/history", get(history::of_payment))
         .route("/shops/{shop}/history", get(history::of_shop))
         .route("/shops/{shop}/events", get(feed::get))
+        .route("/shops/{shop}/commands/{command_id}", get(commands::get))
         .route("/shops/{shop}/totals", get(operations::totals))
         .merge(of_webhooks())
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));

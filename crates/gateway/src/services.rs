@@ -143,7 +143,14 @@ impl Services {
             // the same id stores it if need be, and has no second effect.
             () = self.stop_waiting.cancelled() => client.send(lane, command, Duration::ZERO).await,
         };
-        let answered = match outcome.map_err(|error| Problem::unavailable(&error))? {
+        // It may be stored all the same: the id says which command to ask for, or to send again.
+        let unavailable = |error: SendError| {
+            let accepted = Accepted::new(&context.shop, command_id.clone());
+            Problem::unavailable(&error)
+                .with("command_id", command_id.clone())
+                .with("command_url", accepted.url())
+        };
+        let answered = match outcome.map_err(unavailable)? {
             Outcome::Pending => {
                 return Ok(Reply::Pending(Accepted::new(&context.shop, command_id)));
             }

@@ -64,9 +64,13 @@ pub struct PartLimits {
 impl Client {
     /// Where the log of a service ends that holds a shop, whatever shop its last event is of.
     pub async fn log_end(&self, service: &str, shop: &Shop) -> Result<LogEnd, Error> {
-        let log = streams::log(service, self.partition(shop));
-        let info = timeout(READ_TIMEOUT, log::info(&self.0.context, &log)).await;
-        let info = info.map_err(|_| timed_out("inspect", &log))??;
+        self.stream_end(&streams::log(service, self.partition(shop))).await
+    }
+
+    /// Where a stream ends.
+    pub(super) async fn stream_end(&self, stream: &str) -> Result<LogEnd, Error> {
+        let info = timeout(READ_TIMEOUT, log::info(&self.0.context, stream)).await;
+        let info = info.map_err(|_| timed_out("inspect", stream))??;
         Ok(LogEnd {
             last: info.state.last_sequence,
             created_ms: (info.created.unix_timestamp_nanos() / 1_000_000) as i64,
@@ -85,8 +89,19 @@ impl Client {
         let partition = self.partition(shop);
         let log = streams::log(service, partition);
         let filter = format!("{service}.{partition}.{shop}.>");
-        let reading = self.read_part(&log, &filter, (after, end), limits);
-        timeout(READ_TIMEOUT, reading).await.map_err(|_| timed_out("read", &log))?
+        self.stream_part(&log, &filter, (after, end), limits).await
+    }
+
+    /// Reads messages of a stream whose subjects match a filter, as [`Client::log_part`] does.
+    pub(super) async fn stream_part(
+        &self,
+        stream: &str,
+        filter: &str,
+        range: (u64, u64),
+        limits: PartLimits,
+    ) -> Result<LogPart, Error> {
+        let reading = self.read_part(stream, filter, range, limits);
+        timeout(READ_TIMEOUT, reading).await.map_err(|_| timed_out("read", stream))?
     }
 
     async fn read_part(

@@ -1,6 +1,7 @@
 //! The sender's side: commands into the inbox, answers out of it, questions.
 
 pub(crate) mod changes;
+pub(crate) mod commands;
 pub(crate) mod feed;
 pub(crate) mod inbox;
 pub(crate) mod questions;

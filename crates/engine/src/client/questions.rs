@@ -202,13 +202,21 @@ impl Client {
     ) -> Result<Vec<BTreeMap<String, Position>>, AskError> {
         let mut positions = Vec::new();
         for partition in 0..self.0.partitions {
-            let question = OfEngine::GetPositions(proto::GetPositions {});
-            let of: proto::SourcePositions =
-                self.ask_partition(service, partition, question).await?;
-            let of = of.positions.into_iter();
-            positions.push(of.map(|(source, at)| (source, Position::from(at))).collect());
+            positions.push(self.positions_of(service, partition).await?);
         }
         Ok(positions)
+    }
+
+    /// Where a partition of a service stands: by source, how far it is handled.
+    pub(super) async fn positions_of(
+        &self,
+        service: &str,
+        partition: u32,
+    ) -> Result<BTreeMap<String, Position>, AskError> {
+        let question = OfEngine::GetPositions(proto::GetPositions {});
+        let of: proto::SourcePositions = self.ask_partition(service, partition, question).await?;
+        let of = of.positions.into_iter();
+        Ok(of.map(|(source, at)| (source, Position::from(at))).collect())
     }
 
     /// What is parked in a partition of a service, a page without the bytes; `after` is the `next` of

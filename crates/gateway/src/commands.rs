@@ -1,0 +1,137 @@
+//! `GET /v1/shops/{shop}/commands/{command_id}`: what has become of a command that was not answered in time,
+//! or whose response was lost.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+    http::request::Parts,
+};
+use engine::CommandState;
+use events::{answers::is_refusal, json, names::COMMANDED_SERVICES, proto};
+use futures::future::try_join_all;
+use prost::Message;
+use protocol::{id::CommandId, proto::Reply};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    extract::{RequestContext, path_parameter},
+    problem::Problem,
+    state::AppState,
+};
+
+/// What has become of a command.
+#[derive(Debug, Serialize)]
+pub(crate) struct CommandView {
+    command_id: String,
+    /// The service that it is for.
+    service: &'static str,
+    status: CommandStatus,
+    /// What the service answered, as protobuf JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Value>,
+    /// Why it is parked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum CommandStatus {
+    /// It is in the inbox, and is handled in its turn.
+    Stored,
+    /// It could not be handled, and waits for an operator.
+    Parked,
+    /// It was handled.
+    Answered,
+    /// It was handled, and what it asked for was refused: nothing has changed.
+    Refused,
+}
+
+/// A command's id in the path.
+pub(crate) struct CommandPath(CommandId);
+
+impl<S: Send + Sync> FromRequestParts<S> for CommandPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path_parameter(parts, state, "command_id", CommandId::parse).await.map(Self)
+    }
+}
+
+/// `GET /commands/{command_id}`.
+pub(crate) async fn get(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    CommandPath(id): CommandPath,
+) -> Result<Json<CommandView>, Problem> {
+    let (client, id) = (state.services.client(), id.to_string());
+    let states = COMMANDED_SERVICES.map(|service| {
+        let (client, id, shop) = (&client, &id, &context.shop);
+        async move {
+            let state = client.command_state(service, shop, id).await;
+            state.map(|state| state.map(|state| (service, state)))
+        }
+    });
+    let states = try_join_all(states).await.map_err(|error| Problem::unavailable(&error))?;
+    let Some((service, found)) = states.into_iter().flatten().next() else {
+        return Err(Problem::not_found("command", &id));
+    };
+    Ok(Json(view(id, service, found)?))
+}
+
+fn view(
+    command_id: String,
+    service: &'static str,
+    state: CommandState,
+) -> Result<CommandView, Problem> {
+    let of = |status| CommandView { command_id, service, status, answer: None, reason: None };
+    Ok(match state {
+        CommandState::Stored => of(CommandStatus::Stored),
+        CommandState::Parked { reason } => {
+            CommandView { reason: Some(reason), ..of(CommandStatus::Parked) }
+        }
+        CommandState::Answered(Reply { body, .. }) => {
+            let unreadable = |error: &dyn std::error::Error| Problem::internal(error);
+            let decoded = proto::AnswerBody::decode(&*body).map_err(|error| unreadable(&error))?;
+            let is_refused = decoded.answer.as_ref().is_some_and(is_refusal);
+            let mut answer = json::to_json("tradewind.events.v1.AnswerBody", &body)
+                .map_err(|error| unreadable(&error))?;
+            remove_sealed(&mut answer);
+            let status = if is_refused { CommandStatus::Refused } else { CommandStatus::Answered };
+            CommandView { answer: Some(answer), ..of(status) }
+        }
+    })
+}
+
+/// Removes what is sealed from an answer: nobody outside can open it.
+fn remove_sealed(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| member.get("ciphertext").is_none());
+            members.values_mut().for_each(remove_sealed);
+        }
+        Value::Array(items) => {
+            items.retain(|item| item.get("ciphertext").is_none());
+            items.iter_mut().for_each(remove_sealed);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_is_not_shown() {
+        let sealed = json!({"keyName": "k", "ciphertext": "AQID"});
+        let mut value = json!({"endpoint": {"id": "we_1", "secrets": [sealed], "secret": sealed}});
+        remove_sealed(&mut value);
+        assert_eq!(value, json!({"endpoint": {"id": "we_1", "secrets": []}}));
+    }
+}

@@ -1,0 +1,89 @@
+//! A command can be followed: one that was not answered in time, and one whose response was lost.
+
+use std::time::Duration;
+
+use client::Client;
+use node::settings::Settings;
+use protocol::id::{CommandId, Shop};
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{Db, eventually, on_both_databases};
+use tests::{Gateway, Installation, SHOP, order, settle, stock};
+
+on_both_databases!(
+    a_command_that_waits_is_stored_and_then_answered,
+    a_command_whose_response_was_lost_is_found_by_its_key,
+);
+
+/// How long a gateway waits for answers that is not to get one.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
+
+async fn a_command_that_waits_is_stored_and_then_answered(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    let impatient = Settings { answer_timeout: ANSWER_TIMEOUT, ..installation.settings.clone() };
+    let impatient = Gateway::start(&impatient).await;
+    stock(&api, "MUG", 5).await;
+    let mug = json!({"title": "A mug", "price": {"minor": 300, "currency": "GBP"}});
+    let put =
+        api.send(api.request(Method::PUT, "products/MUG").json(&mug)).await.expect("a response");
+    let catalogue = put.position.iter().find(|(service, ..)| *service == "catalog");
+    let (.., last) = catalogue.expect("a position of the catalogue");
+    let next = format!("catalog.0={}", last + 1);
+
+    // The order waits for an event of the catalogue that there is not yet.
+    let other = impatient.api();
+    let request = other.request(Method::POST, "orders").header("tradewind-after", &next);
+    let accepted = other.send(request.json(&order("MUG", 1, "card"))).await.expect("a response");
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    let id = accepted.body["command_id"].as_str().expect("it has an id");
+    let url = format!("/v1/shops/{SHOP}/commands/{id}");
+    assert_eq!(accepted.body["command_url"], url, "{}", accepted.body);
+    let found = command(&api, id).await;
+    assert_eq!(found, json!({"command_id": id, "service": "order", "status": "stored"}));
+
+    // Until it is there.
+    let put =
+        api.send(api.request(Method::PUT, "products/CUP").json(&mug)).await.expect("a response");
+    assert!(put.status.is_success(), "{}", put.body);
+    eventually("the command is answered", async || command(&api, id).await["status"] == "answered")
+        .await;
+    let answer = command(&api, id).await["answer"]["placeOrder"]["placed"].clone();
+    assert_eq!(answer["orderId"], accepted.body["order_id"], "{answer}");
+    let path = format!("orders/{}", answer["orderId"].as_str().expect("an id"));
+    eventually("the order is paid", async || {
+        api.get::<Value>(&path).await.expect("the order")["payment_status"] == "paid"
+    })
+    .await;
+    impatient.stop().await;
+    installation.stop_and_verify().await;
+}
+
+async fn a_command_whose_response_was_lost_is_found_by_its_key(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let shop = Shop::parse(SHOP).expect("a name");
+    let placed = settle(&api, &order("MUG", 1, "card"), "lost").await.body;
+    let found = command(&api, &CommandId::from_key(&shop, "lost").to_string()).await;
+    assert_eq!(found["status"], "answered", "{found}");
+    assert_eq!(found["answer"]["placeOrder"]["placed"]["orderId"], placed["id"], "{found}");
+
+    let path = "orders/00000000-0000-4000-8000-000000000000/cancel";
+    let request = api.request(Method::POST, path).header("idempotency-key", "in-vain");
+    let refused = api.send(request.json(&json!({}))).await.expect("a response");
+    assert_eq!(refused.status, 404, "{}", refused.body);
+    let found = command(&api, &CommandId::from_key(&shop, "in-vain").to_string()).await;
+    assert_eq!(found["status"], "refused", "{found}");
+    assert_eq!(found["answer"], json!({"cancelOrder": {"notFound": {}}}));
+
+    for (id, code) in [("00000000-0000-4000-8000-000000000000", 404), ("MUG", 422)] {
+        let error = api.get::<Value>(&format!("commands/{id}")).await.expect_err("is refused");
+        assert_eq!(error.problem().expect("a problem").status, code, "{id}");
+    }
+    installation.stop_and_verify().await;
+}
+
+async fn command(api: &Client, id: &str) -> Value {
+    api.get(&format!("commands/{id}")).await.expect("the command is known")
+}
