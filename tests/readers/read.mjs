@@ -9,7 +9,9 @@ import { connect } from "@nats-io/transport-node";
 import { EventSchema } from "./gen-js/tradewind/events/v1/event_pb.js";
 
 const [url, stream, count] = process.argv.slice(2);
-const connection = await connect({ servers: url });
+// The library takes user and password apart from the address.
+const { host, username: user, password: pass } = new URL(url);
+const connection = await connect({ servers: host, ...(user && { user, pass }) });
 const consumer = await jetstream(connection).consumers.get(stream);
 let left = Number(count);
 for await (const message of await consumer.consume()) {

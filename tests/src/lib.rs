@@ -7,6 +7,7 @@ use client::{Client, Response};
 use engine::{Clock, Engine, Outcome};
 use events::{proto, shop};
 use node::{
+    nats_users,
     serve::{self, Component, MetricsSource},
     services,
     settings::Settings,
@@ -91,7 +92,8 @@ impl Installation {
         adjust: impl FnOnce(&mut Settings),
         metrics: Option<MetricsSource>,
     ) -> Self {
-        Self::start_all(TestServer::start().await, db, adjust, metrics).await
+        let server = TestServer::start_with_users(nats_users::for_this_run()).await;
+        Self::start_all(server, db, adjust, metrics).await
     }
 
     async fn start_all(

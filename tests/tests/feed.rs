@@ -547,8 +547,7 @@ async fn a_reader_that_does_not_read_is_cut_off_with_the_reason() {
     let (bound, address) = oneshot::channel();
     let limits =
         gateway::Limits { stream_stall_timeout: STALL_TIMEOUT, ..gateway::Limits::default() };
-    let key =
-        gateway::ApiKeySetting { id: "test".to_owned(), key: "secret".into(), scopes: vec![] };
+    let key = gateway::ApiKeySetting::of_everything("test", "secret".into());
     let settings = gateway::Settings {
         listen: ([127, 0, 0, 1], 0).into(),
         api_keys: vec![key],

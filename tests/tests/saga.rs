@@ -387,7 +387,8 @@ async fn a_paid_order_that_is_cancelled_is_refunded(db: Db) {
 async fn a_price_as_sold_needs_a_key_that_allows_it(db: Db) {
     let folder = tempfile::tempdir().expect("a private folder");
     let keys = folder.path().join("keys");
-    std::fs::write(&keys, "web web-key\ntill till-key prices-as-sold\n").expect("is written");
+    std::fs::write(&keys, "web web-key read orders\ntill till-key read orders prices-as-sold\n")
+        .expect("is written");
     let installation = Installation::start(&db, |settings| {
         settings.api_keys_file = Some(keys.clone());
     })

@@ -15,6 +15,26 @@ pub enum Error {
         /// What the client says.
         source: async_nats::ConnectError,
     },
+    /// The server does not let this process in.
+    #[error(
+        "nats-server at {url} does not let this process in; name the key of a user with --nats-key-file, as `tradewind init` makes them"
+    )]
+    Unauthorized {
+        /// The address that was tried.
+        url: String,
+        /// What the client says.
+        source: async_nats::ConnectError,
+    },
+    /// The credentials for NATS cannot be read.
+    #[error(
+        "the credentials for NATS at {url} cannot be read: a file with a user's token and key is expected"
+    )]
+    Credentials {
+        /// The address that they are for.
+        url: String,
+        /// What the client says.
+        source: std::io::Error,
+    },
     /// The server lacks atomic batches.
     #[error("nats-server {version} is too old: Tradewind needs 2.12 or newer")]
     ServerTooOld {
@@ -283,6 +303,8 @@ impl Error {
             Self::NotStored { .. } => RestartCause::StorageFull,
             Self::JetStream { .. }
             | Self::Connect { .. }
+            | Self::Unauthorized { .. }
+            | Self::Credentials { .. }
             | Self::ServerTooOld { .. }
             | Self::Drift { .. }
             | Self::Definitions(_)

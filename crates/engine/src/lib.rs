@@ -44,7 +44,7 @@ pub use client::{
 pub use clock::Clock;
 pub use definition::{Definition, Operator};
 pub use error::Error;
-pub use jetstream::{server, streams::Difference};
+pub use jetstream::{connect::NatsSecurity, server, streams::Difference};
 pub use operate::{
     logs::Logged,
     parked::{ParkedInput, ParkedPage, Redriving},

@@ -1,17 +1,19 @@
-//! Which requests are handled: those with an API key, and no more at once than their class may.
+//! Which requests are handled: those with an API key that allows them, and no more at once than their class
+//! may.
 
 use std::sync::Arc;
 
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, Uri, header},
+    http::{HeaderMap, Method, Uri, header},
     middleware::Next,
     response::Response,
 };
 use futures::StreamExt;
 
 use crate::{
+    api_key::{Caller, Scope},
     body::{Media, media},
     extract::prefer_wait,
     limits::RequestClass,
@@ -19,18 +21,56 @@ use crate::{
     state::AppState,
 };
 
-/// Refuses a request without an API key; notes whose it is.
+/// Refuses a request without an API key, and one that its key does not allow; notes whose it is.
 pub(crate) async fn authenticate(
     State(state): State<Arc<AppState>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if let Some(caller) = bearer(request.headers()).and_then(|key| state.api_keys.find(key)) {
-        request.extensions_mut().insert(caller.clone());
-        return Ok(next.run(request).await);
+    let Some(caller) = bearer(request.headers()).and_then(|key| state.api_keys.find(key)) else {
+        let detail = "send the header `Authorization: Bearer <api key>`";
+        return Err(Problem::new(Code::Unauthorized, detail));
+    };
+    if caller.has_expired(state.clock.now()) {
+        let detail = "the API key has expired: use another one";
+        return Err(Problem::new(Code::Unauthorized, detail));
     }
-    let detail = "send the header `Authorization: Bearer <api key>`";
-    Err(Problem::new(Code::Unauthorized, detail))
+    authorize(caller, request.method(), request.uri())?;
+    request.extensions_mut().insert(caller.clone());
+    Ok(next.run(request).await)
+}
+
+/// Refuses what the caller's key is not for.
+fn authorize(caller: &Caller, method: &Method, uri: &Uri) -> Result<(), Problem> {
+    let scope = required_scope(method, uri.path());
+    if let Some(scope) = scope.filter(|scope| !caller.may(*scope)) {
+        return Err(Problem::missing_scope(scope, "the API key does not allow this"));
+    }
+    let shop = shop(uri);
+    if scope.is_some() && !caller.is_for(shop) {
+        let detail = match shop {
+            "" => "the API key is for some shops, and this is about all of them".to_owned(),
+            shop => format!("the API key is not for the shop {shop}: use one that is"),
+        };
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
+    Ok(())
+}
+
+/// The scope that a request needs; none where any key will do. What a new route needs that is not named
+/// here is the scope of administrators, unless it only reads.
+fn required_scope(method: &Method, path: &str) -> Option<Scope> {
+    let is_read = [Method::GET, Method::HEAD].contains(method);
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty() && *segment != "v1");
+    match (segments.next()?, segments.next(), segments.next()) {
+        ("event-types", ..) => None,
+        ("shops", None, _) => Some(Scope::Admin),
+        (_, _, Some("webhook-endpoints")) => Some(Scope::Webhooks),
+        _ if is_read => Some(Scope::Read),
+        (_, _, Some("orders")) => Some(Scope::Orders),
+        (_, _, Some("products" | "inventory" | "locations")) => Some(Scope::Erp),
+        _ => Some(Scope::Admin),
+    }
 }
 
 /// Refuses a request whose class is at its limit.
@@ -80,6 +120,30 @@ mod tests {
             [("/shops/acme/orders", "acme"), ("/v1/shops/b", "b"), ("/shops/", ""), ("/other", "")]
         {
             assert_eq!(shop(&Uri::from_static(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn each_request_needs_a_scope() {
+        let needs = |method: Method, path| required_scope(&method, path).map(Scope::as_str);
+        for (method, path, scope) in [
+            (Method::GET, "/v1/event-types", None),
+            (Method::GET, "/v1/shops", Some("admin")),
+            (Method::GET, "/v1/shops/acme", Some("read")),
+            (Method::PUT, "/v1/shops/acme", Some("admin")),
+            (Method::GET, "/v1/shops/acme/orders", Some("read")),
+            (Method::HEAD, "/shops/acme/events", Some("read")),
+            (Method::POST, "/v1/shops/acme/orders", Some("orders")),
+            (Method::POST, "/v1/shops/acme/orders/1/refunds", Some("orders")),
+            (Method::PUT, "/v1/shops/acme/products/MUG", Some("erp")),
+            (Method::POST, "/v1/shops/acme/inventory", Some("erp")),
+            (Method::PUT, "/v1/shops/acme/locations/main", Some("erp")),
+            (Method::GET, "/v1/shops/acme/webhook-endpoints", Some("webhooks")),
+            (Method::POST, "/v1/shops/acme/webhook-endpoints/1/test", Some("webhooks")),
+            (Method::POST, "/v1/shops/acme/something-new", Some("admin")),
+            (Method::DELETE, "/v1/shops/acme", Some("admin")),
+        ] {
+            assert_eq!(needs(method.clone(), path), scope, "{method} {path}");
         }
     }
 

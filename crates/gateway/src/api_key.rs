@@ -3,12 +3,16 @@
 
 use std::net::SocketAddr;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
+use protocol::{id::Shop, time::Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 /// The shortest key, in characters, of a gateway that other machines can reach.
 pub const MIN_API_KEY_LENGTH: usize = 16;
+/// What a setting begins with that has the digest of a key and not the key.
+const DIGEST: &str = "sha256:";
 
 /// An API key that the gateway does not start with.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -19,6 +23,9 @@ pub enum ApiKeyError {
     /// It cannot be sent in the header `Authorization`.
     #[error("an API key must be visible ASCII characters, without spaces")]
     NotVisibleAscii,
+    /// What is given as its digest is none.
+    #[error("what follows sha256: must be the SHA-256 of an API key, as 64 hexadecimal digits")]
+    NoDigest,
     /// It could be guessed.
     #[error(
         "an API key has {length} characters and must have at least {MIN_API_KEY_LENGTH}, because \
@@ -44,27 +51,55 @@ pub enum ApiKeyError {
 pub struct ApiKeySetting {
     /// Its id, by which events name who asked.
     pub id: String,
-    /// The key.
+    /// The key; or `sha256:` and its digest in hexadecimal, so that the key itself is kept nowhere.
     pub key: SecretString,
-    /// What it allows besides.
+    /// What it allows.
     pub scopes: Vec<Scope>,
+    /// The shops that it is for; all when there are none.
+    pub shops: Vec<Shop>,
+    /// From when on it is refused.
+    pub expires_at: Option<Timestamp>,
 }
 
-/// What a key allows besides all that every key allows.
+impl ApiKeySetting {
+    /// A key that allows everything in all shops, for good.
+    pub fn of_everything(id: &str, key: SecretString) -> Self {
+        let scopes = Scope::ALL.to_vec();
+        Self { id: id.to_owned(), key, scopes, shops: Vec::new(), expires_at: None }
+    }
+}
+
+/// What a key can allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
+    /// To read what is of a shop, but for its webhook endpoints.
+    Read,
+    /// To place orders, cancel and release them, start payments and pay back.
+    Orders,
     /// To say what an order costs: prices of lines, discounts, and charges below 0.
     PricesAsSold,
+    /// To put products and locations, and to record stock.
+    Erp,
+    /// To read and change webhook endpoints.
+    Webhooks,
+    /// To create, change and list shops, and whatever no other scope is for.
+    Admin,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 1] = [Self::PricesAsSold];
+    pub const ALL: [Self; 6] =
+        [Self::Read, Self::Orders, Self::PricesAsSold, Self::Erp, Self::Webhooks, Self::Admin];
 
     /// The scope as it is in settings and problems.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Read => "read",
+            Self::Orders => "orders",
             Self::PricesAsSold => "prices-as-sold",
+            Self::Erp => "erp",
+            Self::Webhooks => "webhooks",
+            Self::Admin => "admin",
         }
     }
 
@@ -87,8 +122,10 @@ struct KnownKey {
 pub(crate) struct Caller {
     /// The id of the key.
     pub(crate) key_id: String,
-    /// What it allows besides.
+    /// What it allows.
     scopes: Vec<Scope>,
+    shops: Vec<Shop>,
+    expires_at: Option<Timestamp>,
 }
 
 impl Caller {
@@ -96,21 +133,37 @@ impl Caller {
     pub(crate) fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }
+
+    /// Whether the key is for the shop of that name; an empty name stands for all shops.
+    pub(crate) fn is_for(&self, shop: &str) -> bool {
+        self.shops.is_empty() || self.shops.iter().any(|it| it.as_str() == shop)
+    }
+
+    /// Whether the key has expired.
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
 }
 
 impl ApiKeys {
     /// Checks the keys of a gateway that listens on `listen`.
     pub(crate) fn new(keys: &[ApiKeySetting], listen: SocketAddr) -> Result<Self, ApiKeyError> {
         let mut known = Self(Vec::with_capacity(keys.len()));
-        for ApiKeySetting { id, key, scopes } in keys {
+        for ApiKeySetting { id, key, scopes, shops, expires_at } in keys {
             if known.0.iter().any(|other| other.caller.key_id == *id) {
                 return Err(ApiKeyError::SameId(id.clone()));
             }
-            if let Some(other) = known.find(key.expose_secret()) {
-                return Err(ApiKeyError::SameKey(other.key_id.clone(), id.clone()));
+            let key = ApiKey::new(key, listen)?;
+            if let Some(other) = known.0.iter().find(|other| other.key.0 == key.0) {
+                return Err(ApiKeyError::SameKey(other.caller.key_id.clone(), id.clone()));
             }
-            let caller = Caller { key_id: id.clone(), scopes: scopes.clone() };
-            known.0.push(KnownKey { caller, key: ApiKey::new(key, listen)? });
+            let caller = Caller {
+                key_id: id.clone(),
+                scopes: scopes.clone(),
+                shops: shops.clone(),
+                expires_at: *expires_at,
+            };
+            known.0.push(KnownKey { caller, key });
         }
         Ok(known)
     }
@@ -131,6 +184,11 @@ impl ApiKey {
     /// address alone.
     fn new(key: &SecretString, listen: SocketAddr) -> Result<Self, ApiKeyError> {
         let key = key.expose_secret();
+        if let Some(digest) = key.strip_prefix(DIGEST) {
+            let digest = HEXLOWER_PERMISSIVE.decode(digest.as_bytes()).ok();
+            let digest = digest.and_then(|digest| digest.try_into().ok());
+            return digest.map(Self).ok_or(ApiKeyError::NoDigest);
+        }
         let length = key.len();
         if length == 0 {
             return Err(ApiKeyError::Empty);
@@ -188,9 +246,8 @@ mod tests {
     #[test]
     fn a_caller_may_what_its_own_key_allows() {
         let setting = |id: &str, key: &str, scopes: &[Scope]| ApiKeySetting {
-            id: id.to_owned(),
-            key: key.into(),
             scopes: scopes.to_vec(),
+            ..ApiKeySetting::of_everything(id, key.into())
         };
         let listen = LOOPBACK.parse().expect("is an address");
         let settings = [setting("erp", "one", &Scope::ALL), setting("shop", "two", &[])];
@@ -205,6 +262,26 @@ mod tests {
         let same = [setting("erp", "one", &[]), setting("shop", "one", &[])];
         let error = ApiKeys::new(&same, listen).err();
         assert_eq!(error, Some(ApiKeyError::SameKey("erp".to_owned(), "shop".to_owned())));
+    }
+
+    #[test]
+    fn a_key_may_be_known_by_its_digest_alone() {
+        let listen = EVERYWHERE.parse().expect("is an address");
+        let digest = data_encoding::HEXLOWER.encode(&Sha256::digest("sixteen-letters!"));
+        let key = ApiKey::new(&format!("sha256:{digest}").into(), listen).expect("is a digest");
+        assert!(key.matches("sixteen-letters!") && !key.matches(&digest));
+        check("sha256:abc", EVERYWHERE, Some(&ApiKeyError::NoDigest));
+    }
+
+    #[test]
+    fn a_key_is_for_its_shops_and_its_time() {
+        let shop = Shop::parse("acme").expect("is a name");
+        let at = |ms| Timestamp::from_millis(ms);
+        let caller = Caller { shops: vec![shop], expires_at: Some(at(1_000)), ..Caller::default() };
+        assert!(caller.is_for("acme") && !caller.is_for("beta") && !caller.is_for(""));
+        assert!(Caller::default().is_for("beta") && Caller::default().is_for(""));
+        assert!(!caller.has_expired(at(999)) && caller.has_expired(at(1_000)));
+        assert!(!Caller::default().has_expired(at(i64::MAX / 2)));
     }
 
     #[test]

@@ -129,8 +129,7 @@ impl RequestContext {
         if self.caller.may(scope) {
             return Ok(());
         }
-        let detail = format!("{what}: use an API key with the scope {}", scope.as_str());
-        Err(Problem::new(Code::Forbidden, detail).with("scope", scope.as_str()))
+        Err(Problem::missing_scope(scope, what))
     }
 
     /// Whether the request has an idempotency key.

@@ -12,6 +12,8 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::api_key::Scope;
+
 /// The header `Retry-After` of temporary failures, in seconds.
 pub(crate) const RETRY_AFTER_S: u64 = 1;
 
@@ -223,6 +225,12 @@ impl Problem {
     pub(crate) fn internal(cause: &dyn Error) -> Self {
         let detail = "report it with the X-Request-Id of this response";
         Self::new(Code::Internal, detail).caused_by(cause)
+    }
+
+    /// The caller's key lacks a scope. `what` is what the caller wants.
+    pub(crate) fn missing_scope(scope: Scope, what: &str) -> Self {
+        let detail = format!("{what}: use an API key with the scope {}", scope.as_str());
+        Self::new(Code::Forbidden, detail).with("scope", scope.as_str())
     }
 
     /// A temporary failure of the server.

@@ -14,7 +14,7 @@ use crate::{known_shops::ShopFacts, limits::RequestClass};
 const KEY: &str = "the-key";
 
 fn keys(key: &str) -> Vec<ApiKeySetting> {
-    vec![ApiKeySetting { id: "shop".to_owned(), key: key.into(), scopes: vec![] }]
+    vec![ApiKeySetting::of_everything("shop", key.into())]
 }
 
 fn settings() -> Settings {
@@ -467,7 +467,13 @@ async fn a_key_without_the_scope_does_not_say_what_an_order_costs() {
         r#""charges":[{"code":"D","amount":-1}]"#,
     ] {
         let body = format!(r#"{{"currency":"GBP",{lines}}}"#);
-        let (status, _, document) = answer(request("POST", "/v1/shops/acme/orders", body)).await;
+        let key = ApiKeySetting {
+            scopes: vec![Scope::Orders],
+            ..ApiKeySetting::of_everything("shop", KEY.into())
+        };
+        let settings = Settings { api_keys: vec![key], ..settings() };
+        let request = request("POST", "/v1/shops/acme/orders", body);
+        let (status, _, document) = answer_of(routes(state(&settings), None), request).await;
         assert_eq!((status.as_u16(), &document["code"]), (403, &"forbidden".into()), "{lines}");
         assert_eq!(document["scope"], "prices-as-sold");
     }
@@ -478,4 +484,104 @@ fn a_gateway_with_an_empty_key_does_not_start() {
     let settings = Settings { api_keys: keys(""), ..settings() };
     let state = AppState::new(|| panic!("nothing is asked"), &settings, CancellationToken::new());
     assert_eq!(state.err(), Some(ApiKeyError::Empty));
+}
+
+/// The routes below a shop, each with a method that it has.
+const ROUTES_OF_SHOP: [(&str, &str); 41] = [
+    ("GET", ""),
+    ("PUT", ""),
+    ("GET", "/products"),
+    ("POST", "/products"),
+    ("GET", "/products/A"),
+    ("PUT", "/products/A"),
+    ("GET", "/products/A/history"),
+    ("GET", "/inventory"),
+    ("POST", "/inventory"),
+    ("GET", "/inventory/A"),
+    ("GET", "/inventory/A/history"),
+    ("GET", "/inventory/A/movements"),
+    ("PUT", "/inventory/A/limits"),
+    ("GET", "/locations"),
+    ("GET", "/locations/main"),
+    ("PUT", "/locations/main"),
+    ("GET", "/locations/main/history"),
+    ("GET", "/orders"),
+    ("POST", "/orders"),
+    ("GET", "/orders/1"),
+    ("GET", "/orders/1/history"),
+    ("GET", "/orders/1/reservation/history"),
+    ("POST", "/orders/1/cancel"),
+    ("POST", "/orders/1/release"),
+    ("GET", "/orders/1/payments"),
+    ("POST", "/orders/1/payments"),
+    ("POST", "/orders/1/refunds"),
+    ("GET", "/payments/stuck"),
+    ("GET", "/payments/reconciliation"),
+    ("GET", "/payments/1"),
+    ("GET", "/payments/1/history"),
+    ("GET", "/history"),
+    ("GET", "/events"),
+    ("GET", "/commands/1"),
+    ("GET", "/totals"),
+    ("GET", "/webhook-endpoints"),
+    ("POST", "/webhook-endpoints"),
+    ("PATCH", "/webhook-endpoints/1"),
+    ("DELETE", "/webhook-endpoints/1"),
+    ("GET", "/webhook-endpoints/1/deliveries"),
+    ("POST", "/webhook-endpoints/1/replays"),
+];
+
+/// What a key with these limits is answered to a request.
+async fn answer_to(setting: ApiKeySetting, (method, path): (&str, &str)) -> (StatusCode, Value) {
+    let settings = Settings { api_keys: vec![setting], ..settings() };
+    let router = routes(state(&settings), None);
+    let (status, _, document) = answer_of(router, request(method, path, "{}")).await;
+    (status, document)
+}
+
+#[tokio::test]
+async fn a_key_of_one_shop_gets_nowhere_in_another() {
+    let acme = protocol::id::Shop::parse("acme").expect("is a name");
+    for (method, path) in ROUTES_OF_SHOP {
+        let path = format!("/v1/shops/beta{path}");
+        let key = ApiKeySetting {
+            shops: vec![acme.clone()],
+            ..ApiKeySetting::of_everything("shop", KEY.into())
+        };
+        // It would panic if it reached a service.
+        let (status, document) = answer_to(key, (method, &path)).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path}: {document}");
+        let detail = "the API key is not for the shop beta: use one that is";
+        assert_eq!(document["detail"], detail, "{method} {path}");
+    }
+    let key =
+        ApiKeySetting { shops: vec![acme], ..ApiKeySetting::of_everything("shop", KEY.into()) };
+    assert_eq!(answer_to(key, ("GET", "/v1/shops")).await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_key_without_the_scope_is_refused_on_every_route() {
+    for (method, path) in ROUTES_OF_SHOP {
+        let path = format!("/v1/shops/acme{path}");
+        let key = ApiKeySetting {
+            scopes: vec![Scope::PricesAsSold],
+            ..ApiKeySetting::of_everything("shop", KEY.into())
+        };
+        let (status, document) = answer_to(key, (method, &path)).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path}: {document}");
+        assert!(document["scope"].is_string(), "{method} {path}: {document}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_refused_from_when_it_expires() {
+    let key = |expires_ms| ApiKeySetting {
+        expires_at: Some(Timestamp::from_millis(expires_ms)),
+        ..ApiKeySetting::of_everything("shop", KEY.into())
+    };
+    // It is 1970-01-01T00:00:00Z here.
+    let (status, document) = answer_to(key(0), ("GET", "/v1/event-types")).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{document}");
+    assert_eq!(document["detail"], "the API key has expired: use another one");
+    assert_eq!(answer_to(key(1), ("GET", "/v1/event-types")).await.0, StatusCode::OK);
 }

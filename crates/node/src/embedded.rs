@@ -8,6 +8,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    nats_users,
     serve::{self, Component},
     settings::{Settings, WebhookOptions},
 };
@@ -29,7 +30,13 @@ pub struct Embedded {
 impl Embedded {
     /// Starts a nats-server and all services on free ports, with all data in `folder`.
     pub async fn start(settings: &Settings, folder: &Path) -> Result<Self> {
-        let server = Server::start(&Server::find(), &folder.join("nats"), "").await?;
+        let server = Server::start_with_users(
+            &Server::find(),
+            &folder.join("nats"),
+            "",
+            Some(nats_users::for_this_run()),
+        )
+        .await?;
         Self::on(server, settings, folder).await
     }
 

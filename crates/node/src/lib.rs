@@ -9,6 +9,7 @@
 
 pub mod data_folder;
 pub mod embedded;
+pub mod nats_users;
 pub mod serve;
 pub mod services;
 pub mod settings;

@@ -136,6 +136,7 @@ async fn connect(settings: &Settings) -> Result<Engine> {
     let config = engine::Config { start_timeout: settings.start_timeout, ..settings.engine() };
     let engine = Engine::connect(config).await?;
     engine.warn_unless_synced().await;
+    engine.warn_if_open();
     Ok(engine)
 }
 

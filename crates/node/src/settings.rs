@@ -1,5 +1,6 @@
 //! How a process takes part in an installation: by flags, environment and file, in that order.
 
+mod nats;
 mod value;
 mod webhooks;
 
@@ -18,7 +19,7 @@ use clap::{
 use person_keys::{MasterKeys, PersonKeys};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use self::webhooks::WebhookOptions;
+pub use self::{nats::NatsOptions, webhooks::WebhookOptions};
 use crate::services::NAMES;
 
 /// Where the keys of persons are kept unless a setting says otherwise.
@@ -43,6 +44,10 @@ pub struct Settings {
     #[arg(long, global = true, env = "TRADEWIND_NATS_URL", hide_env_values = true,
           default_value = "nats://127.0.0.1:4222", value_parser = Secretive(value::nats_url))]
     pub nats_url: String,
+
+    /// How the process proves to NATS who it is
+    #[command(flatten)]
+    pub nats: NatsOptions,
 
     /// Where nats-server's monitor is; asked at start whether the server fsyncs
     #[arg(long, global = true, env = "TRADEWIND_NATS_MONITOR_URL", value_name = "URL",
@@ -81,8 +86,9 @@ pub struct Settings {
     #[arg(long, global = true, env = "TRADEWIND_API_KEY_FILE", value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
 
-    /// A file with further API keys, one a line: its id, the key, and its scopes, such as `prices-as-sold`,
-    /// with blanks between them
+    /// A file with further API keys, one a line: its id, the key or `sha256:` and its digest, its scopes
+    /// (read, orders, prices-as-sold, erp, webhooks, admin), and where it is limited `shop=NAME` and
+    /// `expires=TIME`, with blanks between them
     #[arg(long, global = true, env = "TRADEWIND_API_KEYS_FILE", value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
 
@@ -240,8 +246,9 @@ impl Settings {
         Self::from_arg_matches(&command.try_get_matches_from(["tradewind"])?)
     }
 
-    /// Reads the API key from its file, if there is one.
-    pub fn read_api_key_file(&mut self) -> Result<()> {
+    /// Reads the files with keys, where there are any.
+    pub fn read_key_files(&mut self) -> Result<()> {
+        self.nats.read_files()?;
         let Some(file) = &self.api_key_file else { return Ok(()) };
         if self.api_key.is_some() {
             bail!("api-key and api-key-file are both set: unset one of them");
@@ -254,11 +261,10 @@ impl Settings {
 
     /// The API keys of the gateway: the API key, which has all scopes, and those of the file.
     pub fn api_keys(&self) -> Result<Vec<gateway::ApiKeySetting>> {
-        let of_setting = self.api_key.iter().map(|key| gateway::ApiKeySetting {
-            id: API_KEY_ID.to_owned(),
-            key: key.clone(),
-            scopes: gateway::Scope::ALL.to_vec(),
-        });
+        let of_setting = self
+            .api_key
+            .iter()
+            .map(|key| gateway::ApiKeySetting::of_everything(API_KEY_ID, key.clone()));
         let mut keys: Vec<_> = of_setting.collect();
         if let Some(file) = &self.api_keys_file {
             let text = std::fs::read_to_string(file)
@@ -290,6 +296,7 @@ impl Settings {
         });
         engine::Config {
             nats_url: self.nats_url.clone(),
+            nats_security: self.nats.security.clone(),
             nats_monitor_url: self.nats_monitor_url.clone(),
             database,
             partitions: self.partitions,

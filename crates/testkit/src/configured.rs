@@ -1,6 +1,6 @@
 //! Servers as the files in nats/ configure them, so that these are known to work.
 
-use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
+use std::{fs, net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use async_nats::jetstream;
 use futures::StreamExt;
@@ -176,10 +176,14 @@ fn store() -> TempDir {
 
 fn command(file: &str, store: &Path) -> Command {
     show_logs();
+    // Its users are in a file beside it that each installation makes for itself.
+    let configuration = store.join(file);
+    fs::copy(Path::new(FILES).join(file), &configuration).expect("the file is copied");
+    fs::write(store.join("users.conf"), "# Everybody may connect.\n").expect("it is written");
     let mut command = Command::new(nats_server());
     command
         .arg("--config")
-        .arg(Path::new(FILES).join(file))
+        .arg(configuration)
         .env("TRADEWIND_NATS_STORE", store)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

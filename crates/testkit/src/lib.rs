@@ -20,6 +20,7 @@ mod collector;
 mod configured;
 mod db;
 mod dns;
+mod intruder;
 mod log;
 mod nats;
 mod postgres;
@@ -35,6 +36,7 @@ pub use collector::Collector;
 pub use configured::{ConfiguredServer, publish_much};
 pub use db::{Db, files};
 pub use dns::DnsServer;
+pub use intruder::Intruder;
 pub use log::Entry;
 pub use nats::{TestServer, nats_server};
 pub use receiver::{Behaviour, RawBehaviour, RawReceiver, Received, Receiver};
@@ -84,6 +86,7 @@ pub fn engine_config(
 ) -> engine::Config {
     engine::Config {
         nats_url: server.url(),
+        nats_security: engine::NatsSecurity::default(),
         nats_monitor_url: Some(server.monitor_url()),
         database: db.location(),
         partitions,

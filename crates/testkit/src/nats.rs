@@ -11,10 +11,10 @@ use std::{
 };
 
 use async_nats::{
-    HeaderMap, Request,
+    ConnectOptions, HeaderMap, Request, ServerAddr,
     jetstream::{self, stream},
 };
-use engine::server::Server;
+use engine::server::{Server, Users};
 use prost::bytes;
 use protocol::subject::AGGREGATE_HEADER;
 use tempfile::TempDir;
@@ -38,6 +38,17 @@ pub struct TestServer {
     _folder: TempDir,
 }
 
+/// The options of a connection to an address, with its user and password where it names them.
+pub(crate) fn connect_options(url: &str) -> ConnectOptions {
+    let address: ServerAddr = url.parse().expect("it is an address");
+    match (address.username(), address.password()) {
+        (Some(user), Some(password)) => {
+            ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+        }
+        _ => ConnectOptions::new(),
+    }
+}
+
 impl TestServer {
     /// Starts a server that fsyncs before it acknowledges; returns when it answers.
     pub async fn start() -> Self {
@@ -49,6 +60,14 @@ impl TestServer {
         show_logs();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let server = Server::start(nats_server(), folder.path(), settings).await;
+        Self { server: server.expect("nats-server starts"), disk: None, _folder: folder }
+    }
+
+    /// Starts a server that lets in these users alone.
+    pub async fn start_with_users(users: Users) -> Self {
+        show_logs();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let server = Server::start_with_users(nats_server(), folder.path(), "", Some(users)).await;
         Self { server: server.expect("nats-server starts"), disk: None, _folder: folder }
     }
 
@@ -73,6 +92,11 @@ impl TestServer {
         self.server.url()
     }
 
+    /// The address for a user.
+    pub fn url_of(&self, user: &str) -> String {
+        self.server.url_of(user)
+    }
+
     /// The address of the monitor.
     pub fn monitor_url(&self) -> String {
         self.server.monitor_url()
@@ -88,9 +112,12 @@ impl TestServer {
         self.server.start_again().await.expect("nats-server starts again");
     }
 
-    /// A connection of the test's own, to write or read what no engine would.
+    /// A connection of the test's own, to write or read what no engine would: that of an operator, where
+    /// there are users.
     pub async fn jetstream(&self) -> jetstream::Context {
-        let client = async_nats::connect(self.url()).await.expect("nats-server takes connections");
+        let url = self.url_of("operator");
+        let client =
+            connect_options(&url).connect(&url).await.expect("nats-server takes connections");
         jetstream::new(client)
     }
 }

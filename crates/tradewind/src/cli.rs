@@ -15,7 +15,13 @@ use node::{
 };
 use protocol::id::Shop;
 
-use crate::{feed::Events, persons::Persons, shops::Shops, webhooks::Webhooks};
+use crate::{
+    feed::Events,
+    init::{Init, NewIntegrator},
+    persons::Persons,
+    shops::Shops,
+    webhooks::Webhooks,
+};
 
 /// What the commands say that start a nats-server of their own.
 const NATS_SERVER: &str = "Environment:\n  NATS_SERVER  The nats-server to start, 2.12 or newer \
@@ -37,6 +43,11 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make what an installation needs: users and keys for nats-server, and an API key
+    Init(Init),
+    /// Let somebody read public events at nats-server
+    #[command(subcommand)]
+    Integrator(Integrator),
     /// Run services: all of them, or those named
     Serve {
         /// The services
@@ -94,6 +105,13 @@ pub(crate) enum Command {
     /// Kill and stop servers of a cluster while orders come, and measure how long none is settled
     #[command(after_help = NATS_SERVER)]
     Failover(failover::Options),
+}
+
+/// What is done with integrators.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Integrator {
+    /// Add one, with a key of its own
+    Add(NewIntegrator),
 }
 
 /// What is done about parked inputs.

@@ -3,6 +3,8 @@
 //! - `cli`: the command line;
 //! - `admin`: what an operator does: rebuild, verify, parked inputs, streams;
 //! - `feed`: reading the event feed;
+//! - `gateway`: the gateway that commands speak to as any client does;
+//! - `init`: what an installation needs before its first start;
 //! - `payments`: what an operator does about payments that do not come to an end;
 //! - `persons`: what an operator does with personal data;
 //! - `shops`: what an operator does with shops;
@@ -14,6 +16,7 @@ mod admin;
 mod cli;
 mod feed;
 mod gateway;
+mod init;
 mod payments;
 mod persons;
 mod shops;
@@ -34,7 +37,7 @@ use tikv_jemallocator::Jemalloc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use self::cli::{Cli, Command, Replay};
+use self::cli::{Cli, Command, Integrator, Replay};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
@@ -68,7 +71,7 @@ fn run() -> Result<ExitCode> {
              TRADEWIND_API_KEY or --api-key-file instead"
         );
     }
-    cli.settings.read_api_key_file()?;
+    cli.settings.read_key_files()?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(dispatch(cli, telemetry.metrics()))
 }
@@ -117,7 +120,9 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Shops(_)
         | Command::Webhooks(_)
         | Command::Events(_)
-        | Command::Streams(_) => "info,async_nats=warn",
+        | Command::Streams(_)
+        | Command::Init(_)
+        | Command::Integrator(_) => "info,async_nats=warn",
         Command::Replay(_) | Command::Bench(_) => "warn",
         // Connections are lost on purpose.
         Command::Failover(_) => "error",
@@ -152,13 +157,15 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Persons(what) => persons::run(&settings, &what).await?,
         Command::Shops(what) => shops::print_shops(&settings, &what).await?,
         Command::Webhooks(what) => webhooks::run(&settings, what).await?,
+        Command::Init(options) => init::init(&options)?,
+        Command::Integrator(Integrator::Add(options)) => init::add_integrator(&options)?,
         Command::Events(what) => feed::run(&settings, what).await?,
         Command::Streams(what) => admin::print_streams(&settings, what).await?,
         Command::Replay(Replay::Retail(options)) => {
             return Box::pin(replay::run(&settings, options)).await;
         }
         Command::Demo(options) => return demo::run(&settings, options).await,
-        Command::Bench(options) => return bench::run(&settings, options).await,
+        Command::Bench(options) => return Box::pin(bench::run(&settings, options)).await,
         Command::Failover(options) => return failover::run(&settings, options).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,12 @@
 //! The connection to NATS, and what is checked of the server at start.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use async_nats::{
-    Client, ConnectOptions, Event,
+    Client, ConnectErrorKind, ConnectOptions, Event,
     jetstream::{Context, context::ContextBuilder},
 };
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::{Error, jetstream::retry::jittered};
@@ -31,12 +32,55 @@ const MONITOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// The oldest server with atomic batches.
 const OLDEST_SERVER: (u32, u32) = (2, 12);
 
+/// How a process proves to nats-server who it is, and how it knows the server.
+#[derive(Debug, Clone, Default)]
+pub struct NatsSecurity {
+    /// The private key of its user: an nkey, which begins with `SU`.
+    pub nkey: Option<SecretString>,
+    /// The credentials of its user, as a `.creds` file holds them: a token and its key.
+    pub credentials: Option<SecretString>,
+    /// A file of certificates (PEM) of authorities that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The files of its certificate and of the key of that (PEM), for a server that asks for one.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl NatsSecurity {
+    fn options(&self, url: &str) -> Result<ConnectOptions, Error> {
+        let mut options = ConnectOptions::new().connection_timeout(CONNECTION_TIMEOUT);
+        if let Some(file) = &self.ca_file {
+            options = options.add_root_certificates(file.clone());
+        }
+        if let Some((certificate, key)) = &self.certificate {
+            options = options.add_client_certificate(certificate.clone(), key.clone());
+        }
+        // The client of NATS does not look for them there by itself.
+        let of_address = url.split(',').find_map(user_and_password);
+        if let Some((user, password)) = of_address {
+            options = options.user_and_password(user, password);
+        }
+        if let Some(nkey) = &self.nkey {
+            options = options.nkey(nkey.expose_secret().trim().to_owned());
+        }
+        if let Some(credentials) = &self.credentials {
+            let refused =
+                |source: std::io::Error| Error::Credentials { url: without_passwords(url), source };
+            options = options.credentials(credentials.expose_secret()).map_err(refused)?;
+        }
+        Ok(options)
+    }
+}
+
 /// Connects to the first of the addresses, separated by commas, that answers; and refuses a server
 /// that is too old.
-pub(crate) async fn connect(url: &str, name: &str) -> Result<(Client, Context), Error> {
-    let options = ConnectOptions::new()
+pub(crate) async fn connect(
+    url: &str,
+    security: &NatsSecurity,
+    name: &str,
+) -> Result<(Client, Context), Error> {
+    let options = security
+        .options(url)?
         .name(name)
-        .connection_timeout(CONNECTION_TIMEOUT)
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(QUESTION_TIMEOUT))
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
@@ -47,14 +91,28 @@ pub(crate) async fn connect(url: &str, name: &str) -> Result<(Client, Context), 
         .event_callback(|event| async move { log_event(&event) });
     let addresses: Vec<_> = url.split(',').map(str::trim).collect();
     let connected = options.connect(addresses).await;
-    let client =
-        connected.map_err(|source| Error::Connect { url: without_passwords(url), source })?;
+    let client = connected.map_err(|source| match source.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            Error::Unauthorized { url: without_passwords(url), source }
+        }
+        _ => Error::Connect { url: without_passwords(url), source },
+    })?;
     let version = client.server_info().version;
     if !is_new_enough(&version) {
         return Err(Error::ServerTooOld { version });
     }
     let context = ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(client.clone());
     Ok((client, context))
+}
+
+/// Warns in plain words when the server lets in who has no user.
+pub(crate) fn warn_if_open(client: &Client) {
+    if !client.server_info().auth_required {
+        tracing::warn!(
+            "nats-server lets everybody in who reaches it: they can write into every log and read every \
+             event; make users and keys with `tradewind init`, and include them in its configuration"
+        );
+    }
 }
 
 /// Warns in plain words when the server may lose what it has acknowledged.
@@ -84,6 +142,13 @@ pub(crate) async fn warn_unless_synced(monitor: Option<&str>, replicas: usize) {
             "cannot ask nats-server's monitor whether it fsyncs before it acknowledges"
         ),
     }
+}
+
+/// The user and password of an address, as they stand there.
+fn user_and_password(url: &str) -> Option<(String, String)> {
+    let (login, _) = url.split_once("://")?.1.rsplit_once('@')?;
+    let (user, password) = login.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
 }
 
 /// The addresses without user and password, for a message.
@@ -144,6 +209,13 @@ mod tests {
             without_passwords("nats://me:secret@a:4222,tls://b,you:p@ss@c"),
             "nats://…@a:4222,tls://b,…@c"
         );
+    }
+
+    #[test]
+    fn the_address_may_name_the_user() {
+        let named = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(user_and_password("nats://me:p@ss@a:4222"), named("me", "p@ss"));
+        assert_eq!(user_and_password("nats://a:4222"), None);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! A private nats-server as a child process: for `--embedded`, the demo, the benchmark and tests.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -34,6 +35,25 @@ pub struct Server {
     monitor_port: u16,
     /// Settings of JetStream beside the usual.
     extra: String,
+    /// Who may connect; everybody without it.
+    users: Option<Users>,
+}
+
+/// Who may connect to a server.
+#[derive(Clone)]
+pub struct Users {
+    /// The part of the server's configuration that names them: an `authorization` block.
+    pub configuration: String,
+    /// The user that [`Server::url`] names.
+    pub default: String,
+    /// Names and passwords: of letters and digits.
+    pub passwords: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Users").field("default", &self.default).finish_non_exhaustive()
+    }
 }
 
 #[derive(Deserialize)]
@@ -52,6 +72,16 @@ impl Server {
     /// and keeps its data in `folder`. `extra` holds settings of JetStream, such as
     /// `max_file: 1GB`.
     pub async fn start(binary: &Path, folder: &Path, extra: &str) -> Result<Self, Error> {
+        Self::start_with_users(binary, folder, extra, None).await
+    }
+
+    /// The same, and lets in these users alone.
+    pub async fn start_with_users(
+        binary: &Path,
+        folder: &Path,
+        extra: &str,
+        users: Option<Users>,
+    ) -> Result<Self, Error> {
         let mut server = Self {
             binary: binary.to_owned(),
             folder: folder.to_owned(),
@@ -59,6 +89,7 @@ impl Server {
             port: 0,
             monitor_port: 0,
             extra: extra.to_owned(),
+            users,
         };
         server.start_again().await?;
         Ok(server)
@@ -102,9 +133,10 @@ impl Server {
     fn configuration(&self, folder: &Path) -> String {
         let port = |port: u16| if port == 0 { "-1".to_owned() } else { port.to_string() };
         format!(
-            "listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\nports_file_dir: \"{}\"\n\
+            "{}listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\nports_file_dir: \"{}\"\n\
              max_payload: 1MB\n\
              jetstream {{ store_dir: \"{}\", max_mem: 256M, sync_interval: always\n{} }}\n",
+            self.users.as_ref().map_or("", |users| &users.configuration),
             port(self.port),
             port(self.monitor_port),
             folder.display(),
@@ -142,9 +174,17 @@ impl Server {
         }
     }
 
-    /// The address for clients.
+    /// The address for clients: of the default user, where it has users.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        self.url_of(self.users.as_ref().map_or("", |users| &users.default))
+    }
+
+    /// The address for a user, with its password; that without a user for one that there is not.
+    pub fn url_of(&self, user: &str) -> String {
+        let known = self.users.iter().flat_map(|users| &users.passwords);
+        let login =
+            known.filter(|(name, _)| name == user).map(|(name, word)| format!("{name}:{word}@"));
+        format!("nats://{}127.0.0.1:{}", login.collect::<String>(), self.port)
     }
 
     /// The address of the monitor.

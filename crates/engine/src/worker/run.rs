@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Client, Clock, Definition, Error, Faults, Location, PartitionStatus, Service,
     jetstream::{
-        connect::{connect, warn_unless_synced},
+        connect::{NatsSecurity, connect, warn_if_open, warn_unless_synced},
         membership::Membership,
         monitor::Monitor,
         retry::until_started,
@@ -32,6 +32,8 @@ const STREAMS_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Config {
     /// Where NATS is: `nats://host:port`.
     pub nats_url: String,
+    /// How this process proves to NATS who it is.
+    pub nats_security: NatsSecurity,
     /// Where nats-server's monitor is: `http://host:port`; absent when it cannot be asked.
     pub nats_monitor_url: Option<String>,
     /// Where the projections are.
@@ -88,9 +90,14 @@ impl Engine {
         warn_unless_synced(nats_monitor_url.as_deref(), *replicas).await;
     }
 
+    /// Warns in plain words when the server lets in who has no user.
+    pub fn warn_if_open(&self) {
+        warn_if_open(&self.nats);
+    }
+
     /// Connects and leaves the streams as they are.
     pub async fn connect_only(config: Config) -> Result<Self, Error> {
-        let connecting = || connect(&config.nats_url, "tradewind");
+        let connecting = || connect(&config.nats_url, &config.nats_security, "tradewind");
         let (nats, context) = until_started(config.start_timeout, "NATS", connecting).await?;
         let monitor = Monitor::new(config.nats_monitor_url.as_deref());
         let (to_nats, to_monitor) = (nats.clone(), monitor.clone());

@@ -80,6 +80,9 @@ impl Cluster {
         std::fs::create_dir_all(folder).context("make a folder for the servers")?;
         std::fs::write(folder.join("cluster.conf"), CONFIGURATION)
             .context("write the servers' configuration")?;
+        // These are on the loopback address, for this run alone.
+        std::fs::write(folder.join("users.conf"), "# Everybody may connect.\n")
+            .context("write the servers' users")?;
         let http = reqwest::Client::builder().timeout(MONITOR_TIMEOUT).build()?;
         let ports = free_ports()?;
         let mut cluster =

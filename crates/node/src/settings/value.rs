@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use protocol::{id::Shop, time::Timestamp};
 use url::Url;
 
 /// The longest duration: a year. Nothing that is waited for takes longer.
@@ -39,8 +40,8 @@ const TARGETS: [&str; 26] = [
     "webhook_http",
 ];
 
-/// API keys, one a line: its id, the key, and its scopes, with blanks between them. Empty lines and those
-/// that begin with `#` say nothing.
+/// API keys, one a line: its id, the key, its scopes, and where it is limited `shop=NAME` and `expires=TIME`,
+/// with blanks between them. Empty lines and those that begin with `#` say nothing.
 pub(super) fn api_keys(text: &str) -> anyhow::Result<Vec<gateway::ApiKeySetting>> {
     let lines = (1..).zip(text.lines()).map(|(number, line)| (number, line.trim()));
     let said = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -52,14 +53,31 @@ fn api_key(line: &str) -> anyhow::Result<gateway::ApiKeySetting> {
     let (Some(id), Some(key)) = (words.next(), words.next()) else {
         bail!("it must be an id, a key, and scopes, with blanks between them");
     };
-    // The word is not shown: it may be a part of a key.
-    let scope = |word: &str| {
-        let known = gateway::Scope::ALL.map(gateway::Scope::as_str).join(", ");
-        gateway::Scope::parse(word)
-            .with_context(|| format!("a word after the key is no scope; the scopes are {known}"))
+    let mut setting = gateway::ApiKeySetting {
+        id: id.to_owned(),
+        key: key.into(),
+        scopes: Vec::new(),
+        shops: Vec::new(),
+        expires_at: None,
     };
-    let scopes = words.map(scope).collect::<anyhow::Result<_>>()?;
-    Ok(gateway::ApiKeySetting { id: id.to_owned(), key: key.into(), scopes })
+    let known = || gateway::Scope::ALL.map(gateway::Scope::as_str).join(", ");
+    for word in words {
+        match word.split_once('=') {
+            Some(("shop", shop)) => setting.shops.push(Shop::parse(shop)?),
+            Some(("expires", time)) => {
+                let time = Timestamp::parse_rfc3339(time)?;
+                setting.expires_at = Some(time);
+            }
+            // The word is not shown: it may be a part of a key.
+            _ => setting.scopes.push(gateway::Scope::parse(word).with_context(|| {
+                format!("a word after the key is no scope; the scopes are {}", known())
+            })?),
+        }
+    }
+    if setting.scopes.is_empty() {
+        bail!("the key has no scope, so it allows nothing; the scopes are {}", known());
+    }
+    Ok(setting)
 }
 
 /// The address of a NATS server, or several, separated by commas.
@@ -163,20 +181,32 @@ mod tests {
             let keys = super::api_keys(text)?;
             let shown = keys.into_iter().map(|it| {
                 let scopes: Vec<_> = it.scopes.into_iter().map(gateway::Scope::as_str).collect();
-                (it.id, it.key.expose_secret().to_owned(), scopes)
+                let limits = (it.shops, it.expires_at.map(Timestamp::millis));
+                (it.id, it.key.expose_secret().to_owned(), scopes, limits)
             });
             anyhow::Ok(shown.collect::<Vec<_>>())
         };
-        let text = "# Who sends orders.\nshop  secret-1\n\n erp secret-2 prices-as-sold\n";
-        let key = |id: &str, key: &str, scopes| (id.to_owned(), key.to_owned(), scopes);
-        let expected =
-            [key("shop", "secret-1", vec![]), key("erp", "secret-2", vec!["prices-as-sold"])];
+        let text = "# Who sends orders.\nshop  secret-1 read orders\n\n erp secret-2 erp \
+                    shop=acme shop=beta expires=1970-01-01T00:00:05Z\n";
+        let key =
+            |id: &str, key: &str, scopes, limits| (id.to_owned(), key.to_owned(), scopes, limits);
+        let shops = ["acme", "beta"].map(|name| Shop::parse(name).expect("is a name"));
+        let expected = [
+            key("shop", "secret-1", vec!["read", "orders"], (vec![], None)),
+            key("erp", "secret-2", vec!["erp"], (shops.to_vec(), Some(5_000))),
+        ];
         assert_eq!(read(text).expect("is good"), expected);
         for (wrong, problem) in [
             ("shop", "line 1: it must be an id, a key, and scopes, with blanks between them"),
             (
                 "\nshop secret all",
-                "line 2: a word after the key is no scope; the scopes are prices-as-sold",
+                "line 2: a word after the key is no scope; the scopes are read, orders, \
+                 prices-as-sold, erp, webhooks, admin",
+            ),
+            (
+                "shop secret",
+                "line 1: the key has no scope, so it allows nothing; the scopes are read, orders, \
+                 prices-as-sold, erp, webhooks, admin",
             ),
         ] {
             let error = read(wrong).expect_err("is wrong");

@@ -16,6 +16,7 @@ fn config(servers: &[ConfiguredServer], db: &Db) -> Config {
     let urls: Vec<_> = servers.iter().map(ConfiguredServer::url).collect();
     Config {
         nats_url: urls.join(","),
+        nats_security: engine::NatsSecurity::default(),
         nats_monitor_url: Some(servers[0].monitor_url()),
         database: db.location(),
         partitions: 1,

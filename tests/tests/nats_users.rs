@@ -1,0 +1,136 @@
+//! nats-server lets in who has a user, and each user may do its own and nothing else.
+
+use futures::StreamExt;
+use node::{
+    nats_users::{self, Identity, NatsUser},
+    serve::{self, Component},
+    services::NAMES,
+    settings::Settings,
+};
+use protocol::id::Shop;
+use serde_json::Value;
+use testkit::{Db, Intruder, TestServer};
+use tests::{Installation, SHOP, order, settings, settle, stock, verify_all};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_without_a_user() {
+    let server = TestServer::start_with_users(nats_users::for_this_run()).await;
+    assert!(Intruder::connect(&server.url_of("stranger")).await.is_none(), "one without a user");
+    let port = server.url().rsplit_once(':').expect("a port").1.to_owned();
+    let wrong = format!("nats://tradewind:wrong@127.0.0.1:{port}");
+    assert!(Intruder::connect(&wrong).await.is_none(), "one with a wrong password");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_service_writes_its_own_log_and_no_gateway_writes_any() {
+    let server = TestServer::start_with_users(nats_users::for_this_run()).await;
+    let mut gateway = Intruder::connect(&server.url_of("gateway")).await.expect("it is let in");
+    assert!(gateway.may_publish(&format!("inbox.0.live.order.{SHOP}.place_order")).await);
+    for service in NAMES {
+        let mut user = Intruder::connect(&server.url_of(service)).await.expect("it is let in");
+        for log in NAMES {
+            let is_own = log == service;
+            for subject in [format!("{log}.0.{SHOP}.paid"), format!("engine.{log}.0.voided")] {
+                assert_eq!(user.may_publish(&subject).await, is_own, "{service}: {subject}");
+                assert!(!gateway.may_publish(&subject).await, "gateway: {subject}");
+            }
+            let command = format!("inbox.0.live.{log}.{SHOP}.do");
+            assert_eq!(user.may_publish(&command).await, is_own, "{service}: {command}");
+        }
+        for subject in ["$JS.API.STREAM.DELETE.ORDER-0", "$JS.API.STREAM.PURGE.INBOX-0"] {
+            assert!(!user.may_publish(subject).await, "{service}: {subject}");
+            assert!(!gateway.may_publish(subject).await, "gateway: {subject}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_integrator_reads_public_events_of_its_shop_and_nothing_else() {
+    let shop = Shop::parse(SHOP).expect("a name");
+    let mut users = nats_users::for_this_run();
+    let reports = NatsUser::of_integrator("reports", Some(&shop));
+    // As `tradewind integrator add` extends the file.
+    let alone = nats_users::configuration(&[(reports, Identity::Password("word".to_owned()))]);
+    let added = alone.split_once("users: [\n").expect("it has users").1;
+    let before = users.configuration.strip_suffix("  ]\n}\n").expect("it ends so").to_owned();
+    users.configuration = before + added;
+    users.passwords.push(("reports".to_owned(), "word".to_owned()));
+
+    let db = Db::sqlite();
+    let server = TestServer::start_with_users(users).await;
+    let url = server.url_of("reports");
+    let installation = Installation::start_on(server, &db).await;
+    let mut reader = Intruder::connect(&url).await.expect("it is let in");
+    let subject = format!("order.*.{SHOP}.paid");
+    let mut paid = reader.subscribe(&subject).await.expect("it may");
+    for subject in [
+        ">".to_owned(),
+        "order.>".to_owned(),
+        "order.*.beta.paid".to_owned(),
+        format!("inbox.*.*.*.{SHOP}.*"),
+        format!("notify.*.{SHOP}.*"),
+        "engine.>".to_owned(),
+        "_INBOX.>".to_owned(),
+        "reply.>".to_owned(),
+    ] {
+        assert!(reader.subscribe(&subject).await.is_none(), "{subject}");
+    }
+    for subject in [
+        format!("order.0.{SHOP}.paid"),
+        format!("inbox.0.live.order.{SHOP}.place_order"),
+        "query.order.0.acme".to_owned(),
+        "$JS.API.STREAM.INFO.ORDER-0".to_owned(),
+        "$JS.API.DIRECT.GET.ORDER-0".to_owned(),
+        "anything".to_owned(),
+    ] {
+        assert!(!reader.may_publish(&subject).await, "{subject}");
+    }
+
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let placed = settle(&api, &order("MUG", 1, "card"), "k").await.body;
+    let event = paid.next().await.expect("it is delivered");
+    let event = events::json::to_json("tradewind.events.v1.Event", &event.payload);
+    let event: Value = event.expect("it is an event");
+    assert_eq!(event["aggregateId"], placed["id"], "{event}");
+    installation.stop_and_verify().await;
+}
+
+/// Each service and the gateway in a process of its own with its own user: nothing is missing of what they
+/// need.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_runs_with_a_user_for_each_component() {
+    let (db, folder) = (Db::sqlite(), tempfile::tempdir().expect("a folder"));
+    let server = TestServer::start_with_users(nats_users::for_this_run()).await;
+    let all = settings(&server, &db, &folder);
+    let stop = CancellationToken::new();
+    let (bound, address) = oneshot::channel();
+    let mut bound = Some(bound);
+    let mut running = Vec::new();
+    for component in Component::all() {
+        let url = server.url_of(component.name());
+        let settings = Settings { nats_url: url, ..all.clone() };
+        let bound = match component {
+            Component::Gateway => bound.take().expect("there is one gateway"),
+            Component::Service(_) => oneshot::channel().0,
+        };
+        let stop = stop.clone();
+        running.push(tokio::spawn(async move {
+            serve::serve(&settings, &[component], stop, None, bound).await
+        }));
+    }
+    let url = format!("http://{}", address.await.expect("the gateway listens"));
+    let api = client::Client::new(&url, "secret", SHOP).expect("a client").without_retries();
+    stock(&api, "MUG", 5).await;
+    let placed = settle(&api, &order("MUG", 2, "card"), "k").await.body;
+    assert_eq!(placed["status"], "confirmed", "{placed}");
+    let page: Value = api.get("events").await.expect("the feed is read");
+    assert!(page["events"].as_array().is_some_and(|events| !events.is_empty()), "{page}");
+    stop.cancel();
+    for process in running {
+        process.await.expect("no panic").expect("it stops cleanly");
+    }
+    verify_all(&all).await;
+}
