@@ -5,7 +5,9 @@
 //! - `history`: sequences, versions, answers, causes: what is so in every log;
 //! - `stock`: the inventory's log, stock by stock;
 //! - `trade`: the logs of orders, payments and reservations, order by order;
-//! - `scratch`, `record`: the temporary files in which they wait until everything is read.
+//! - `webhooks`: the log of deliveries, beside the public events of all others;
+//! - `scratch`, `queue`, `record`: the temporary files in which they wait until everything is read;
+//! - `runs`: sets of numbers that follow each other.
 //!
 //! A log may hold ten million events and more, so that nothing that grows with it stays in memory: each
 //! check writes what it needs of an event to a temporary file, by the key by which it compares, and
@@ -19,13 +21,16 @@
 mod findings;
 mod history;
 mod logs;
+mod queue;
 mod record;
+mod runs;
 mod scratch;
 mod stock;
 #[cfg(test)]
 mod tests;
 pub mod text;
 mod trade;
+mod webhooks;
 
 use std::fmt;
 
@@ -40,11 +45,13 @@ pub use self::{
     findings::Findings,
     stock::{Level, Stock, StockId},
     trade::{Money, Orders, Status},
+    webhooks::Deliveries,
 };
 use self::{
     history::History,
     stock::StockLog,
     trade::{Trade, Traded},
+    webhooks::Webhooks,
 };
 use crate::text::count;
 
@@ -121,6 +128,7 @@ pub struct Audit {
     history: History,
     stock: StockLog,
     trade: Trade,
+    webhooks: Webhooks,
 }
 
 /// What the auditor found.
@@ -136,10 +144,13 @@ pub struct Audited {
     pub stock: Stock,
     /// The payments, as the log has them.
     pub money: Money,
+    /// The webhook endpoints, as the log has them.
+    pub deliveries: Vec<Deliveries>,
 }
 
 impl Audit {
-    /// Takes in the next event of a service's log.
+    /// Takes in the next event of a service's log. That of deliveries comes after those of the events that it
+    /// schedules.
     pub fn observe(
         &mut self,
         service: &'static str,
@@ -150,9 +161,14 @@ impl Audit {
         let position = LogPosition { service, partition, sequence: logged.sequence };
         self.history.observe(position, logged);
         let event = &logged.event;
-        if self.shop.as_ref().is_some_and(|shop| *shop != event.shop) {
-            return;
+        if self.shop.as_ref().is_none_or(|shop| *shop == event.shop) && !logged.is_voided {
+            self.observe_event(position, event);
         }
+        self.webhooks.observe_positions(position, logged);
+    }
+
+    fn observe_event(&mut self, position: LogPosition, event: &proto::Event) {
+        self.webhooks.observe(position, event);
         match &event.body {
             Some(Body::Inventory(body)) => {
                 self.stock.observe(position, event, body.kind.as_ref());
@@ -179,11 +195,12 @@ impl Audit {
 
     /// Compares what the logs say with each other and with what was seen from outside.
     pub fn finish(self, outside: &Outside) -> Audited {
-        let Self { events, shop: _, mut history, stock, trade } = self;
+        let Self { events, shop: _, mut history, stock, trade, webhooks } = self;
         // One after the other, so that the memory of each is free before the next.
         history.compare();
         let stock = stock.compare();
         let Traded { orders, money, sold, findings } = trade.compare(outside);
+        let (delivered, deliveries) = webhooks.finish();
         let doubles = [stock.doubles().clone(), findings.doubles.clone()];
         let checks = vec![
             history.contiguous(),
@@ -193,10 +210,11 @@ impl Audit {
             money.accounted(&orders, outside, &findings),
             orders.all_ended(&findings),
             Orders::acknowledged(outside, &findings),
+            delivered,
             history.in_order(),
             stock.reconciled(&sold, &findings.lines, outside),
         ];
-        Audited { events, checks, orders, stock, money }
+        Audited { events, checks, orders, stock, money, deliveries }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod day;
 mod long;
+mod webhooks;
 
 use std::time::Instant;
 
