@@ -3,7 +3,7 @@
 //! The shop's catalogue (`products`) is put there, the ERP (`erp`) counts the stock, customers
 //! (`plan`, `trade`) order over HTTP, and when nothing is on its way any more (`crate::settlements` notes
 //! when) the `warehouse` ships what is paid and sends some of the rest to the second location, and some orders get
-//! `refunds`. Then the auditor (the crate `audit`) reads every event of every log with rules of
+//! `refunds`. Meanwhile everything is delivered to the shop's `webhooks`, each with a `receiver` of its own. Then the auditor (the crate `audit`) reads every event of every log with rules of
 //! its own, `checks` compares that with what the customers saw, and `report` shows it.
 //!
 //! To add something that customers do: a [`plan::Kind`], and what must be answered to it in `trade`.
@@ -13,10 +13,12 @@ mod curl;
 pub mod erp;
 pub mod plan;
 mod products;
+pub mod receiver;
 pub mod refunds;
 pub mod report;
 pub mod trade;
 pub mod warehouse;
+pub mod webhooks;
 
 use std::{
     net::TcpListener,
@@ -143,6 +145,12 @@ pub async fn day(
     let (sent, racers, units) =
         (plan.orders.len() + plan.race.len(), plan.race.len(), plan.race_units);
 
+    let gbp = shop::Settings { currency: Currency::parse("GBP").ok(), ..Default::default() };
+    api.create_shop(&gbp).await.context("create the shop")?;
+    let started = Instant::now();
+    let endpoints = webhooks::open(&api).await?;
+    let what = "3 endpoints: one healthy, one flaky, one slow";
+    progress(phase("Webhooks", what, started.elapsed()));
     let opening = open(&api, sent, units, &progress).await?;
     let shop = Shop::parse(SHOP)?;
     let partition = subject::partition(&shop, embedded.settings.partitions);
@@ -182,9 +190,16 @@ pub async fn day(
     progress(phase("Refund", &what, started.elapsed()));
 
     let started = Instant::now();
+    let is_delivered = webhooks::until_delivered(&api, &engine, &endpoints).await?;
+    progress(phase("Deliver", "until every webhook has come", started.elapsed()));
+
+    let started = Instant::now();
     let totals = api.totals().await?;
     let mut audited = checks::audit(&engine, &api, &shop, &trade, &totals).await?;
     let mut checks = std::mem::take(&mut audited.checks);
+    let webhooks = webhooks::outcomes(&endpoints, &audited);
+    let at = checks.iter().rposition(|check| check.invariant == Some(8)).map_or(0, |at| at + 1);
+    checks.insert(at, webhooks::received(&webhooks, is_delivered));
     checks.push(checks::race(&trade, racers, units));
     checks.push(checks::ledger(&audited, &totals, &shipments));
     checks.push(checks::money(&audited, &totals, refunds.amount));
@@ -199,6 +214,7 @@ pub async fn day(
         opening,
         shipments,
         refunds,
+        webhooks,
         settled_at,
         totals,
         audited,
@@ -206,15 +222,13 @@ pub async fn day(
     })
 }
 
-/// Creates the shop, and puts the catalogue and the opening stock there.
+/// Puts the catalogue and the opening stock there.
 async fn open(
     api: &Client,
     orders: usize,
     race_units: usize,
     progress: impl Fn(String),
 ) -> Result<Answers> {
-    let gbp = shop::Settings { currency: Currency::parse("GBP").ok(), ..Default::default() };
-    api.create_shop(&gbp).await.context("create the shop")?;
     let started = Instant::now();
     let line = |sku: &str, title: &str, price: i64, active: bool| {
         let price = json!({"minor": price, "currency": "GBP"});

@@ -7,7 +7,7 @@ use std::{
 };
 
 use audit::{
-    Audited, Check, Status,
+    Audited, Check, Deliveries, Status,
     text::{count, number, pounds},
 };
 use client::Totals;
@@ -20,6 +20,7 @@ use super::{
     refunds::Refunds,
     trade::Trade,
     warehouse::Shipments,
+    webhooks::Outcome,
 };
 use crate::figures::{Latencies, rate, time};
 
@@ -41,6 +42,8 @@ pub struct Report {
     pub shipments: Shipments,
     /// What was refunded of paid orders.
     pub refunds: Refunds,
+    /// What became of the webhook endpoints.
+    pub webhooks: Vec<Outcome>,
     /// By order: when it was settled, by the log.
     pub settled_at: HashMap<String, Instant>,
     /// What the gateway counts at the end.
@@ -284,6 +287,27 @@ impl Report {
         )
     }
 
+    fn write_webhooks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        heading(f, "Webhooks")?;
+        let columns = |f: &mut fmt::Formatter<'_>, name: &str, columns: [String; 7]| {
+            write!(f, "  {name:<18}")?;
+            columns.iter().try_for_each(|column| write!(f, "{column:>11}"))?;
+            writeln!(f)
+        };
+        let names =
+            ["matched", "delivered", "attempts", "retries", "repeated", "missing", "verified"];
+        columns(f, "", names.map(str::to_owned))?;
+        for outcome in &self.webhooks {
+            let Outcome { name, deliveries, received } = outcome;
+            let Deliveries { matched, delivered, attempts, retries, .. } = *deliveries;
+            let (repeated, verified) = (received.repeated, received.verified);
+            let figures =
+                [matched, delivered, attempts, retries, repeated, outcome.missing(), verified];
+            columns(f, name, figures.map(number))?;
+        }
+        Ok(())
+    }
+
     fn write_checks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let events = count(self.audited.events, "event", "events");
         heading(f, &format!("Checked against {events} read back from the logs"))?;
@@ -307,6 +331,7 @@ impl fmt::Display for Report {
         self.write_speed(f)?;
         self.write_stock(f)?;
         self.write_money(f)?;
+        self.write_webhooks(f)?;
         self.write_checks(f)
     }
 }
