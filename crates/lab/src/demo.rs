@@ -1,7 +1,7 @@
 //! A day of trade on this machine, and a report on it with every invariant checked.
 //!
 //! The shop's catalogue (`products`) is put there, the ERP (`erp`) counts the stock, customers
-//! (`plan`, `trade`) order over HTTP, and when nothing is on its way any more (`crate::settlements` notes
+//! (`plan`, `trade`) order over HTTP, some with a `second_payment` after one that is declined, and when nothing is on its way any more (`crate::settlements` notes
 //! when) the `warehouse` ships what is paid and sends some of the rest to the second location, and some orders get
 //! `refunds`. Meanwhile everything is delivered to the shop's `webhooks`, each with a `receiver` of its own. Then the auditor (the crate `audit`) reads every event of every log with rules of
 //! its own, `checks` compares that with what the customers saw, and `report` shows it.
@@ -16,6 +16,7 @@ mod products;
 pub mod receiver;
 pub mod refunds;
 pub mod report;
+mod second_payment;
 pub mod trade;
 pub mod warehouse;
 pub mod webhooks;

@@ -31,8 +31,12 @@ pub enum Kind {
     SilentCapture,
     /// The provider cannot be reached until the order has given up.
     Late,
-    /// The card is declined.
+    /// The card is declined, and the customer leaves it at that.
     Declined,
+    /// The card is declined, and the customer pays by another while the stock is held.
+    OtherCard,
+    /// The card is declined, and the other one as well.
+    DeclinedTwice,
     /// The provider refuses to capture what it has authorised.
     CaptureRefused,
     /// The customer cancels while the payment is under way.
@@ -49,7 +53,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the report.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Card,
         Self::Slow,
         Self::Flaky,
@@ -57,6 +61,8 @@ impl Kind {
         Self::SilentCapture,
         Self::Late,
         Self::Declined,
+        Self::OtherCard,
+        Self::DeclinedTwice,
         Self::CaptureRefused,
         Self::Cancels,
         Self::CancelsAtOnce,
@@ -75,6 +81,8 @@ impl Kind {
             Self::SilentCapture => "captured, and the answer is lost",
             Self::Late => "the provider answers too late",
             Self::Declined => "the card is declined",
+            Self::OtherCard => "the card is declined, another is not",
+            Self::DeclinedTwice => "the card is declined, and another as well",
             Self::CaptureRefused => "the capture is refused",
             Self::Cancels => "cancel while the payment is under way",
             Self::CancelsAtOnce => "cancel at once, and may be too late",
@@ -96,9 +104,20 @@ impl Kind {
             Self::SilentCapture => "sim:capture_lost",
             // Seven calls that do not get through, with pauses that double from 50 ms: 6.4 s.
             Self::Late => "sim:outage:7",
-            Self::Declined => "sim:decline:insufficient_funds",
+            Self::Declined | Self::OtherCard | Self::DeclinedTwice => {
+                "sim:decline:insufficient_funds"
+            }
             Self::CaptureRefused => "sim:capture_decline:suspected_fraud",
             Self::Cancels => "sim:slow:800",
+        }
+    }
+
+    /// By what the customer pays when the first payment is declined.
+    pub(super) fn second_payment_method(self) -> Option<&'static str> {
+        match self {
+            Self::OtherCard => Some("card"),
+            Self::DeclinedTwice => Some("sim:decline:expired_card"),
+            _ => None,
         }
     }
 
@@ -106,11 +125,13 @@ impl Kind {
     fn per_mille(self) -> usize {
         match self {
             Self::Card | Self::Racer => 0,
-            Self::Slow | Self::Cancels | Self::CancelsAtOnce => 30,
-            Self::Flaky | Self::Twice => 20,
+            Self::Slow | Self::Cancels | Self::CancelsAtOnce | Self::OtherCard => 30,
+            Self::Flaky | Self::Twice | Self::Declined => 20,
             Self::Silent | Self::Late => 15,
-            Self::Declined => 50,
-            Self::SilentCapture | Self::CaptureRefused | Self::Discontinued => 10,
+            Self::SilentCapture
+            | Self::CaptureRefused
+            | Self::Discontinued
+            | Self::DeclinedTwice => 10,
         }
     }
 }

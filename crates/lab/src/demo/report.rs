@@ -121,12 +121,19 @@ impl Report {
             )?;
         }
         let Trade { cancelled, too_late, replayed, .. } = &self.trade;
+        let Trade { second_payments, second_payments_too_late, .. } = &self.trade;
         writeln!(
             f,
             "  {} accepted, {} too late; {} answered from the first",
             count(cancelled.len(), "cancellation", "cancellations"),
             number(*too_late),
             count(*replayed, "repeated request", "repeated requests")
+        )?;
+        writeln!(
+            f,
+            "  {} tried again by another card, {} too late",
+            count(*second_payments, "declined payment", "declined payments"),
+            number(*second_payments_too_late)
         )
     }
 

@@ -21,6 +21,7 @@ use super::{
     erp::{Answers, Push},
     plan::{Kind, Plan, Planned},
     products::RACE_SKU,
+    second_payment::{PaidAgain, pay_again},
 };
 /// How long a racer waits for the outcome.
 const RACER_WAIT: Duration = Duration::from_secs(30);
@@ -45,6 +46,10 @@ pub struct Trade {
     pub cancelled: Vec<OrderId>,
     /// Cancellations that came too late.
     pub too_late: u64,
+    /// Second payments, each after one that was declined.
+    pub second_payments: u64,
+    /// Second payments that came too late, because the order had ended.
+    pub second_payments_too_late: u64,
     /// Requests that were rejected, because the product is no longer sold.
     pub refused: u64,
     /// Requests that were repeated and got the first answer.
@@ -166,6 +171,13 @@ impl Day {
         if matches!(kind, Kind::Cancels | Kind::CancelsAtOnce) {
             self.cancel(id, trade).await;
         }
+        if let Some(method) = kind.second_payment_method() {
+            match pay_again(&self.api, id, method).await {
+                Ok(PaidAgain::Started) => trade.second_payments += 1,
+                Ok(PaidAgain::TooLate) => trade.second_payments_too_late += 1,
+                Err(problem) => trade.wrong.add(format!("order {id}: {problem}")),
+            }
+        }
     }
 
     async fn cancel(&self, id: OrderId, trade: &mut Trade) {
@@ -261,6 +273,8 @@ impl Trade {
         self.placed.extend(other.placed);
         self.cancelled.extend(other.cancelled);
         self.too_late += other.too_late;
+        self.second_payments += other.second_payments;
+        self.second_payments_too_late += other.second_payments_too_late;
         self.refused += other.refused;
         self.replayed += other.replayed;
         self.winners += other.winners;
