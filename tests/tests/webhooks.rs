@@ -216,6 +216,14 @@ async fn what_an_endpoint_missed_is_replayed(db: Db) {
         shown["state"] == "retry_at" && shown["last_status"] == 500
     })
     .await;
+    // How it went is beside the log, a moment later.
+    eventually("the attempt is shown", async || {
+        let shown: Value = api.get(&second).await.expect("the delivery");
+        let attempt = &shown["attempts"][0];
+        (&attempt["number"], &attempt["status"], &attempt["error"])
+            == (&json!(1), &json!(500), &json!("status"))
+    })
+    .await;
     let (status, _) = send(&api, Method::POST, &format!("{second}/abort"), json!({})).await;
     assert_eq!(status, 204);
     eventually("it is given up", async || {

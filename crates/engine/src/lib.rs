@@ -39,6 +39,7 @@ pub use client::{
     feed::{LogEnd, LogPart, PartLimits},
     inbox::InboxError,
     questions::AskError,
+    side_stream::SideStream,
     watch::Watch,
 };
 pub use clock::Clock;

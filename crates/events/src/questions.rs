@@ -48,6 +48,7 @@ questions!("notify", notify::NotifyQuestion, notify_question:
     GetEndpoint => Endpoint,
     ListEndpoints => Endpoints,
     ListDeliveries => Deliveries,
+    GetDelivery => DeliveryWithAttempts,
     GetProof => Proof,
 );
 questions!("order", order::OrderQuestion, order_question:

@@ -8,6 +8,7 @@
 //! them. So one request that hangs delays no other, and what hangs holds no slot of the engine for long.
 
 mod lane;
+mod recorder;
 mod select;
 
 use std::{
@@ -29,7 +30,7 @@ use tokio::{
 };
 use webhook_http::{CustomHeaders, Policy, Request, Secret, Sender, WebhookUrl, parse_url};
 
-use self::lane::{Lane, MAX_ROUND, Ready, Sent};
+use self::lane::{Lane, MAX_ROUND, Made, Ready, Sent};
 use crate::{
     Notify,
     domain::{Endpoint, Input, endpoint::Payload, schedule::max_attempts},
@@ -58,6 +59,7 @@ pub(crate) struct Outside {
     pub(crate) keys: Option<MasterKeys>,
     pub(crate) client: Client,
     pub(crate) clock: Clock,
+    user_agent: Arc<str>,
     lanes: Arc<Mutex<Lanes>>,
     slots: Arc<Semaphore>,
 }
@@ -80,7 +82,8 @@ impl Outside {
         clock: Clock,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
-        Self { sender, policy, keys, client, clock, lanes: Arc::default(), slots }
+        let user_agent = policy.user_agent.as_str().into();
+        Self { sender, policy, keys, client, clock, user_agent, lanes: Arc::default(), slots }
     }
 
     fn lane(&self, shop: &Shop, endpoint_id: &str) -> Arc<AsyncMutex<Lane>> {
@@ -138,6 +141,7 @@ struct Target {
     headers: CustomHeaders,
     secrets: Vec<Secret>,
     payload: Payload,
+    header_names: Arc<[String]>,
 }
 
 /// An endpoint cannot be sent to as it is configured.
@@ -171,7 +175,7 @@ impl Sending<'_> {
             let is_full = lane.finished.len() >= MAX_ROUND || is_urgent;
             let collected = lane.finished_since.is_some_and(|it| it.elapsed() >= COLLECT_FOR);
             if is_full || collected || (is_idle && lane.has_outcome() && lane.finished.is_empty()) {
-                return Attempted::Done(self.outcome(lane));
+                return Attempted::Done(self.outcome(lane).await);
             }
             if is_idle && !lane.has_outcome() {
                 let at = look_at.or(self.endpoint.due()).unwrap_or(now);
@@ -211,10 +215,13 @@ impl Sending<'_> {
         while let Ok(Some(Ok(sent))) = timeout_at(end, lane.in_flight.join_next()).await {
             lane.finish(sent);
         }
-        if lane.has_outcome() {
-            return Attempted::Done(self.outcome(lane));
+        let has_outcome = lane.has_outcome();
+        let outcome = if has_outcome { Some(self.outcome(lane).await) } else { None };
+        recorder::finish(lane).await;
+        match outcome {
+            Some(outcome) => Attempted::Done(outcome),
+            None => Attempted::RetryAt(self.outside.clock.now() + WAIT_FOR_OUTCOME),
         }
-        Attempted::RetryAt(self.outside.clock.now() + WAIT_FOR_OUTCOME)
     }
 
     /// Takes over how the endpoint has changed meanwhile.
@@ -226,8 +233,9 @@ impl Sending<'_> {
     }
 
     /// The outcome of some deliveries, as an input.
-    fn outcome(&self, lane: &mut Lane) -> InternalInput<Input> {
+    async fn outcome(&self, lane: &mut Lane) -> InternalInput<Input> {
         let round = lane.take_round();
+        recorder::record(self.outside, &self.operation.shop, &self.id, lane).await;
         InternalInput {
             shop: self.operation.shop.clone(),
             aggregate: self.id.clone(),
@@ -296,13 +304,28 @@ impl Sending<'_> {
         let slots = self.outside.slots.clone();
         lane.in_flight.spawn(async move {
             let _slot = slots.acquire_owned().await;
-            let sent =
-                |exchange| Sent { seq, key, is_open, is_last, replay: replay.clone(), exchange };
+            let mut made = Made {
+                number: attempts + 1,
+                at: now,
+                message_id: String::new(),
+                traceparent: String::new(),
+                own_headers: target.header_names.clone(),
+                is_recorded: false,
+            };
+            let sent = |made, exchange| Sent {
+                seq,
+                key,
+                is_open,
+                is_last,
+                replay: replay.clone(),
+                made,
+                exchange,
+            };
             let message = match render(&service, &event, seq, target.payload) {
                 Ok(message) => message,
                 Err(error) => {
                     tracing::error!(%error, service = &*service, "an event cannot be delivered");
-                    return sent(None);
+                    return sent(made, None);
                 }
             };
             let traceparent = Some(&*message.traceparent).filter(|it| !it.is_empty());
@@ -318,7 +341,8 @@ impl Sending<'_> {
                 replay: replay.is_some(),
             };
             let exchange = sender.send(request).await;
-            sent(Some(exchange))
+            (made.message_id, made.traceparent) = (message.id, message.traceparent);
+            sent(made, Some(exchange))
         });
     }
 
@@ -353,6 +377,7 @@ impl Sending<'_> {
             headers: CustomHeaders::parse(headers)?,
             secrets: secrets.collect::<Result<_, _>>()?,
             payload: settings.payload,
+            header_names: settings.headers.iter().map(|header| header.name.clone()).collect(),
         });
         self.target = Some((revision, target.clone()));
         Ok(target)

@@ -141,8 +141,6 @@ pub struct Round {
     pub disable: Option<DisabledReason>,
     /// How far replays have got.
     pub replays: Vec<ReplayProgress>,
-    /// The sequence of the record of the attempts; 0 when there is none.
-    pub record: u64,
 }
 
 /// An attempt that failed.
@@ -328,8 +326,6 @@ pub struct Attempted {
     pub behind: Vec<(u64, String)>,
     /// How far replays have got.
     pub replays: Vec<ReplayProgress>,
-    /// The sequence of the record of the attempts; 0 when there is none.
-    pub record: u64,
     /// Whether the endpoint is overloaded.
     pub is_overloaded: bool,
 }

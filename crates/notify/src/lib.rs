@@ -6,7 +6,8 @@
 //! - `store`: the rows that it keeps;
 //! - `query`: the questions that it answers;
 //! - `recent`: the events that were read lately;
-//! - `delivery`: sends what is due, and says what came of it.
+//! - `delivery`: sends what is due, and says what came of it;
+//! - `attempts`: how each attempt went, beside the log.
 //!
 //! How an event becomes a delivery: the service reads the public events of all others. Those of one
 //! log that come at once are one input, from which one event follows, `scheduled`: it names the
@@ -18,6 +19,7 @@
 //! No body of a delivery is stored. It follows from the event, which is in the log of its service for
 //! ever, the number, and the version of the rendering.
 
+mod attempts;
 mod delivery;
 mod domain;
 mod query;
@@ -90,7 +92,7 @@ impl Service for Notify {
         all_of("shop"),
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! The questions that the service answers from its projection.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use engine::{Queries, QueryError, Revision, StoreError, documents};
 use events::type_filter::TypeFilter;
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
+use tokio::time::timeout;
 
 use crate::{
     Notify,
+    attempts::{self, Attempt},
     domain::Endpoint,
     store::{EndpointRow, FailureRow, FailureState, QueueRow, RunRow, SCHEDULE, Schedule},
 };
@@ -19,6 +21,8 @@ const MAX_PAGE: u32 = 1_000;
 const DEFAULT_PAGE: u32 = 100;
 /// The most deliveries that are looked at for one page of those that match a filter.
 const MAX_SCANNED: u64 = 20_000;
+/// How long the attempts at a delivery may take to be read: less than who asks for them waits.
+const READ_ATTEMPTS_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What the service can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,13 @@ pub enum Question {
         filter: Option<TypeFilter>,
         /// 1,000 at most; 0: 100.
         limit: u32,
+    },
+    /// A delivery with its attempts.
+    Delivery {
+        /// The endpoint.
+        id: String,
+        /// Its `endpoint_seq`.
+        seq: u64,
     },
     /// How many events matched an endpoint, and what became of them.
     Proof(Range),
@@ -70,6 +81,8 @@ pub enum Found {
         /// From where the list goes on; 0 at the end.
         next: u64,
     },
+    /// A delivery, and its attempts in the order in which they were made.
+    Delivery(Box<Delivery>, Vec<Attempt>),
     /// How many events matched an endpoint, and what became of them.
     Proof(Proof),
 }
@@ -161,11 +174,30 @@ impl Queries for Notify {
                 let (deliveries, next) = found;
                 Ok(Some(Found::Deliveries { deliveries, next }))
             }
+            Question::Delivery { id, seq } => {
+                let Some(endpoint) = endpoint(db, shop, &id).await? else { return Ok(None) };
+                let Some(row) = run_with(db, shop, &id, seq).await? else { return Ok(None) };
+                let failures = failures(db, shop, &id, seq, seq).await?;
+                let found = delivery(&endpoint, &row, seq, failures.first());
+                let Some(found) = found else { return Ok(None) };
+                let attempts = self.attempts(shop, &id, seq).await?;
+                Ok(Some(Found::Delivery(Box::new(found), attempts)))
+            }
             Question::Proof(range) => {
                 let Some(endpoint) = endpoint(db, shop, &range.id).await? else { return Ok(None) };
                 Ok(Some(Found::Proof(proof(db, shop, &endpoint, range).await?)))
             }
         }
+    }
+}
+
+impl Notify {
+    async fn attempts(&self, shop: &Shop, id: &str, seq: u64) -> Result<Vec<Attempt>, QueryError> {
+        let Some(outside) = &self.outside else { return Ok(Vec::new()) };
+        let reading = attempts::read(&outside.client, shop, id, seq);
+        let read = timeout(READ_ATTEMPTS_TIMEOUT, reading).await;
+        read.map_err(|error| QueryError::Outside(error.into()))?
+            .map_err(|error| QueryError::Outside(error.into()))
     }
 }
 

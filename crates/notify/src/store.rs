@@ -9,14 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Endpoint, Run};
 
 /// The tables of the projection.
-pub(crate) const TABLES: &[Table] = &[
-    Schedule::TABLE,
-    EndpointRow::TABLE,
-    RunRow::TABLE,
-    FailureRow::TABLE,
-    QueueRow::TABLE,
-    RoundRow::TABLE,
-];
+pub(crate) const TABLES: &[Table] =
+    &[Schedule::TABLE, EndpointRow::TABLE, RunRow::TABLE, FailureRow::TABLE, QueueRow::TABLE];
 
 /// The key of the only row of [`Schedule`].
 pub(crate) const SCHEDULE: &str = "schedule";
@@ -29,13 +23,12 @@ pub struct State {
     pub(crate) runs: Rows<String, RunRow>,
     pub(crate) failures: Rows<String, FailureRow>,
     pub(crate) queues: Rows<String, QueueRow>,
-    pub(crate) rounds: Rows<String, RoundRow>,
 }
 
 impl engine::State for State {
     fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
-        let Self { schedule, endpoints, runs, failures, queues, rounds } = self;
-        vec![schedule, endpoints, runs, failures, queues, rounds]
+        let Self { schedule, endpoints, runs, failures, queues } = self;
+        vec![schedule, endpoints, runs, failures, queues]
     }
 }
 
@@ -203,39 +196,5 @@ impl Row for QueueRow {
 
     fn columns(&self) -> Vec<Value> {
         vec![self.endpoint_id.as_str().into()]
-    }
-}
-
-/// Which record of the attempts says what of which deliveries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RoundRow {
-    pub(crate) endpoint_id: String,
-    /// The first and the last `endpoint_seq` in it.
-    pub(crate) first: u64,
-    pub(crate) last: u64,
-    /// The sequence of the record in the stream of attempts.
-    pub(crate) record: u64,
-}
-
-impl Row for RoundRow {
-    const IS_LOOKED_FOR: bool = false;
-
-    const TABLE: Table = Table {
-        name: "round",
-        about: "Deliveries to an endpoint that were attempted at once, and where the attempts are recorded.",
-        columns: &[
-            Column::text("endpoint"),
-            Column::integer("first_seq"),
-            Column::integer("last_seq"),
-        ],
-        indexes: &["(shop, endpoint, last_seq)"],
-    };
-
-    fn columns(&self) -> Vec<Value> {
-        vec![
-            self.endpoint_id.as_str().into(),
-            (self.first as i64).into(),
-            (self.last as i64).into(),
-        ]
     }
 }

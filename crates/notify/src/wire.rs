@@ -1,5 +1,6 @@
 //! Bytes to domain and back: the only file that sees protobuf.
 
+pub(crate) mod attempts;
 mod facts;
 mod questions;
 pub(crate) mod rendering;

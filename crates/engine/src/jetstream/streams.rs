@@ -54,6 +54,9 @@ struct Definitions {
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of JetStream's own")]
 struct Definition {
     name: String,
+    /// The services that have such a stream; empty: all.
+    #[serde(default)]
+    services: Vec<String>,
     #[serde(default)]
     subjects: Vec<String>,
     sources: Option<String>,
@@ -109,6 +112,11 @@ pub(crate) fn inbox(partition: u32) -> String {
 /// The stream of a service's log in a partition.
 pub(crate) fn log(service: &str, partition: u32) -> String {
     format!("{}-{partition}", service.to_uppercase())
+}
+
+/// A stream beside a service's log in a partition.
+pub(crate) fn side(service: &str, name: &str, partition: u32) -> String {
+    format!("{}-{}-{partition}", service.to_uppercase(), name.to_uppercase())
 }
 
 /// All streams of an installation, as they should be.
@@ -212,6 +220,9 @@ fn expand(definition: &Definition, installation: Installation) -> Vec<Config> {
         if definition.name.contains("{partition}") { installation.partitions } else { 1 };
     services
         .iter()
+        .filter(|service| {
+            definition.services.is_empty() || definition.services.iter().any(|it| it == *service)
+        })
         .flat_map(|service| {
             (0..partitions).map(|partition| config(definition, installation, service, partition))
         })

@@ -1,5 +1,7 @@
 //! Webhook endpoints and deliveries, as JSON.
 
+use std::collections::BTreeMap;
+
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -181,6 +183,34 @@ pub struct DeliveryView {
     pub last_status: Option<u32>,
     /// When it was scheduled.
     pub scheduled_at: Timestamp,
+    /// The attempts of the last 30 days, the oldest first; only where one delivery is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Vec<AttemptView>>,
+}
+
+/// An attempt at a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Counts the attempts at the delivery, from 1; from 1 again for a replay of what had come to its end.
+    /// A number that is missing is an attempt whose record was lost.
+    pub number: u32,
+    /// When the request was made.
+    pub at: Timestamp,
+    /// The time until the status was known or the attempt had failed, in microseconds; 0 when the host
+    /// was not resolved.
+    pub latency_us: u64,
+    /// The HTTP status, if there was an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u32>,
+    /// What went wrong; empty when it was delivered.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+    /// Whether a person or a job asked for it again.
+    pub is_replay: bool,
+    /// The headers of the request, with `[redacted]` for what is secret. Empty when nothing was sent.
+    pub request_headers: BTreeMap<String, String>,
+    /// The beginning of the body of the answer, 4 KiB at most, without what was secret in the request.
+    pub response_excerpt: String,
 }
 
 /// How many events matched an endpoint between two `endpoint_seq`, and what became of them: what a

@@ -172,9 +172,10 @@ pub(crate) async fn get_delivery(
     context: RequestContext,
     DeliveryPath { endpoint_id, seq }: DeliveryPath,
 ) -> Result<Json<DeliveryView>, Problem> {
-    let found = one(&state, &context, &endpoint_id, seq).await?;
+    let question = notify::GetDelivery { endpoint_id, endpoint_seq: seq };
+    let found = state.services.query(&context, question).await?.unwrap_or_default();
     let unknown = || Problem::not_found("delivery of this endpoint", &seq.to_string());
-    found.filter(|it| it.endpoint_seq == seq).map(Json).ok_or_else(unknown)
+    view::delivery_with_attempts(found)?.map(Json).ok_or_else(unknown)
 }
 
 /// `POST /webhook-endpoints/{endpoint_id}/deliveries/{seq}/resend`.

@@ -1,9 +1,11 @@
 //! Webhook endpoints and deliveries as the API shows them.
 
+use std::collections::BTreeMap;
+
 use events::{
     http::webhooks::{
-        DeliveryView, DisabledReason, EndpointStatistics, EndpointStatus, EndpointView, Ordering,
-        Payload, ProofView, ReplaySelection, ReplayView,
+        AttemptView, DeliveryView, DisabledReason, EndpointStatistics, EndpointStatus,
+        EndpointView, Ordering, Payload, ProofView, ReplaySelection, ReplayView,
     },
     proto::notify,
 };
@@ -109,7 +111,57 @@ pub(super) fn delivery(delivery: notify::Delivery) -> Result<DeliveryView, ViewE
         last_error: delivery.error_class,
         last_status: Some(delivery.status).filter(|status| *status > 0),
         scheduled_at: Timestamp::parse(delivery.scheduled_at.as_ref())?,
+        attempts: None,
     })
+}
+
+/// A delivery with its attempts; `None` when there is none.
+pub(super) fn delivery_with_attempts(
+    found: notify::DeliveryWithAttempts,
+) -> Result<Option<DeliveryView>, ViewError> {
+    let Some(found_delivery) = found.delivery else { return Ok(None) };
+    let attempts = found.attempts.into_iter().map(attempt).collect::<Result<_, _>>()?;
+    Ok(Some(DeliveryView { attempts: Some(attempts), ..delivery(found_delivery)? }))
+}
+
+fn attempt(attempt: notify::Attempt) -> Result<AttemptView, ViewError> {
+    let at = Timestamp::parse(attempt.at.as_ref())?;
+    Ok(AttemptView {
+        number: attempt.number,
+        at,
+        latency_us: attempt.latency_us,
+        status: Some(attempt.status).filter(|status| *status > 0),
+        request_headers: request_headers(&attempt, at),
+        error: attempt.error_class,
+        is_replay: attempt.is_replay,
+        response_excerpt: attempt.response_excerpt,
+    })
+}
+
+/// What stands for a value that is secret.
+const REDACTED: &str = "[redacted]";
+
+/// The headers that the request of an attempt had.
+fn request_headers(attempt: &notify::Attempt, at: Timestamp) -> BTreeMap<String, String> {
+    if attempt.message_id.is_empty() {
+        return BTreeMap::new();
+    }
+    let own = attempt.own_headers.iter().map(|name| (name.to_lowercase(), REDACTED.to_owned()));
+    let given = [
+        ("traceparent", attempt.traceparent.clone()),
+        ("webhook-replay", if attempt.is_replay { "1".to_owned() } else { String::new() }),
+    ];
+    let always = [
+        ("content-type", "application/json".to_owned()),
+        ("user-agent", attempt.user_agent.clone()),
+        ("webhook-id", attempt.message_id.clone()),
+        ("webhook-timestamp", (at.millis() / 1_000).to_string()),
+        ("webhook-signature", REDACTED.to_owned()),
+        ("webhook-attempt", attempt.number.to_string()),
+    ];
+    let given = given.into_iter().filter(|(_, value)| !value.is_empty());
+    own.chain(always.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value)))
+        .collect()
 }
 
 /// What a receiver compares with what it has.

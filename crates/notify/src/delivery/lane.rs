@@ -4,12 +4,18 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{task::JoinSet, time::Instant};
+use protocol::time::Timestamp;
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
 use webhook_http::{Exchange, Failure, Instruction, Outcome};
 
+use crate::attempts::Attempt;
 use crate::domain::{
     DisabledReason, Failed, ReplayProgress, Round,
     endpoint::{Ledger, Ordering},
@@ -57,6 +63,8 @@ pub(super) struct Lane {
     pub(super) replays: HashMap<String, (u64, u64)>,
     /// How many deliveries the endpoint takes now, where it takes so many in a second.
     pub(super) tokens: Option<(f64, Instant)>,
+    /// Writes down how the attempts of the last round went.
+    pub(super) recording: Option<JoinHandle<()>>,
 }
 
 /// What was handed in.
@@ -92,8 +100,25 @@ pub(super) struct Sent {
     /// Whether it is not tried again if it failed: what waits behind it can go.
     pub(super) is_last: bool,
     pub(super) replay: Option<Arc<str>>,
+    /// What was sent.
+    pub(super) made: Made,
     /// Absent when the event cannot be read any more.
     pub(super) exchange: Option<Exchange>,
+}
+
+/// A request, as its record shows it.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    /// The number of the attempt, from 1.
+    pub(super) number: u32,
+    pub(super) at: Timestamp,
+    /// Empty when nothing could be sent.
+    pub(super) message_id: String,
+    pub(super) traceparent: String,
+    /// The names of the headers of the endpoint's own.
+    pub(super) own_headers: Arc<[String]>,
+    /// Whether there is a record of it.
+    pub(super) is_recorded: bool,
 }
 
 impl Sent {
@@ -105,16 +130,40 @@ impl Sent {
         self.exchange.as_ref().is_some_and(|it| it.instruction == Some(instruction))
     }
 
+    /// What went wrong; `None` when it was delivered.
+    fn error_class(&self) -> Option<&'static str> {
+        let Some(exchange) = &self.exchange else { return Some("event_unreadable") };
+        match exchange.outcome {
+            Outcome::Failed(failure) | Outcome::Throttled(failure) => Some(failure.as_str()),
+            Outcome::Gone => Some(Failure::Status.as_str()),
+            Outcome::Delivered => None,
+        }
+    }
+
+    /// How it went, for people.
+    fn attempt(&self, user_agent: &Arc<str>) -> Attempt {
+        let exchange = self.exchange.as_ref();
+        Attempt {
+            seq: self.seq,
+            number: self.made.number,
+            at: self.made.at,
+            latency: exchange.map_or(Duration::ZERO, |exchange| exchange.latency),
+            status: exchange.and_then(|exchange| exchange.status).unwrap_or(0),
+            error_class: self.error_class().unwrap_or_default().to_owned(),
+            response_excerpt: exchange.map_or_else(String::new, |it| it.response_excerpt.clone()),
+            is_replay: self.replay.is_some(),
+            message_id: self.made.message_id.clone(),
+            traceparent: self.made.traceparent.clone(),
+            user_agent: user_agent.clone(),
+            own_headers: self.made.own_headers.clone(),
+        }
+    }
+
     fn failed(&self) -> Failed {
         let exchange = self.exchange.as_ref();
-        let failure = exchange.and_then(|exchange| match exchange.outcome {
-            Outcome::Failed(failure) | Outcome::Throttled(failure) => Some(failure),
-            Outcome::Gone => Some(Failure::Status),
-            Outcome::Delivered => None,
-        });
         Failed {
             seq: self.seq,
-            error_class: failure.map_or("event_unreadable", Failure::as_str).to_owned(),
+            error_class: self.error_class().unwrap_or_default().to_owned(),
             status: exchange.and_then(|exchange| exchange.status).unwrap_or(0),
             is_overloaded: exchange
                 .is_some_and(|exchange| matches!(exchange.outcome, Outcome::Throttled(_))),
@@ -299,11 +348,22 @@ impl Lane {
             behind: behind.clone(),
             disable,
             replays,
-            record: 0,
         };
         let number = self.round.unwrap_or(0) + 1;
         self.handed = Some(Handed { round: number, sent, behind });
         round
+    }
+}
+
+impl Lane {
+    /// The attempts of the round that was handed in last, as far as there is no record of them.
+    pub(super) fn take_attempts(&mut self, user_agent: &Arc<str>) -> Vec<Attempt> {
+        let sent = self.handed.iter_mut().flat_map(|handed| &mut handed.sent);
+        let unrecorded = sent.filter(|sent| !sent.made.is_recorded).map(|sent| {
+            sent.made.is_recorded = true;
+            sent.attempt(user_agent)
+        });
+        unrecorded.collect()
     }
 }
 
@@ -318,8 +378,6 @@ fn unblock(blocked: &mut HashMap<String, u64>, key: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn sent(seq: u64, outcome: Outcome) -> Sent {
@@ -332,7 +390,16 @@ mod tests {
             instruction: None,
         };
         let key = "a".to_owned();
-        Sent { seq, key, is_open: false, is_last: false, replay: None, exchange: Some(exchange) }
+        let made = Made {
+            number: 1,
+            at: Timestamp::from_millis(1_700_000_000_000),
+            message_id: "m".to_owned(),
+            traceparent: String::new(),
+            own_headers: [].into(),
+            is_recorded: false,
+        };
+        let (is_open, is_last, exchange) = (false, false, Some(exchange));
+        Sent { seq, key, is_open, is_last, replay: None, made, exchange }
     }
 
     #[test]
@@ -346,7 +413,14 @@ mod tests {
         let round = lane.take_round();
         assert_eq!((round.delivered.clone(), round.failed.len()), (vec![(1, 2)], 1));
         lane.confirm(&ledger);
+        let user_agent = "Tradewind/1".into();
         assert_eq!(lane.take_round(), round, "the log is as it was");
+        let attempts = lane.take_attempts(&user_agent);
+        assert_eq!(attempts.iter().map(|it| it.seq).collect::<Vec<_>>(), [2, 1, 3]);
+        assert_eq!(attempts[2].error_class, "timeout");
+        lane.confirm(&ledger);
+        lane.take_round();
+        assert_eq!(lane.take_attempts(&user_agent), [], "each is recorded once");
         ledger.round = 1;
         lane.confirm(&ledger);
         assert!(!lane.has_outcome(), "it is in the log");

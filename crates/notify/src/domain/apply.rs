@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Notify,
-    store::{EndpointRow, RoundRow, RunRow, SCHEDULE, State, numbered},
+    store::{EndpointRow, RunRow, SCHEDULE, State, numbered},
 };
 
 /// The most replays that are shown after they have ended.
@@ -279,7 +279,6 @@ fn settle(
     note_released(ledger, &attempted_before);
     ledger.round = attempted.round;
     ledger.trim();
-    note_record(state, id, attempted);
 }
 
 /// How many deliveries within each replay were attempted.
@@ -301,18 +300,5 @@ fn note_released(ledger: &mut Ledger, before: &[u64]) {
         if gaps.is_empty() {
             replay.state = ReplayState::Done;
         }
-    }
-}
-
-/// Notes where the attempts are recorded.
-fn note_record(state: &mut State, id: &str, attempted: &Attempted) {
-    let delivered = attempted.delivered.iter().flat_map(|(first, last)| [*first, *last]);
-    let all = || delivered.clone().chain(attempted.failures.iter().map(|failure| failure.seq));
-    if let (Some(first), Some(last)) = (all().min(), all().max())
-        && attempted.record > 0
-    {
-        let record = attempted.record;
-        let row = RoundRow { endpoint_id: id.to_owned(), first, last, record };
-        state.rounds.put(numbered(id, attempted.round), row);
     }
 }

@@ -213,7 +213,6 @@ pub(crate) fn attempted(
         failures,
         behind: behind.cloned().collect(),
         replays: round.replays.clone(),
-        record: round.record,
         is_overloaded,
     };
     let mut health = ledger.health.clone();

@@ -249,7 +249,6 @@ fn write_attempted(attempted: &Attempted) -> notify::Attempted {
         failures: failures.collect(),
         behind: behind.collect(),
         replays: replays.collect(),
-        record: attempted.record,
         is_overloaded: attempted.is_overloaded,
     }
 }
@@ -278,7 +277,6 @@ fn read_attempted(it: notify::Attempted) -> Result<Attempted, WireError> {
         failures: failures.collect::<Result<_, _>>()?,
         behind: it.behind.into_iter().map(|behind| (behind.endpoint_seq, behind.key)).collect(),
         replays: replays.collect(),
-        record: it.record,
         is_overloaded: it.is_overloaded,
     })
 }

@@ -31,6 +31,9 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
             },
             limit: it.limit,
         },
+        Asked::GetDelivery(it) => {
+            Question::Delivery { id: id(&it.endpoint_id)?, seq: it.endpoint_seq }
+        }
         Asked::GetProof(it) => {
             Question::Proof(Range { id: id(&it.endpoint_id)?, from: it.from, to: it.to })
         }
@@ -49,6 +52,11 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
             let deliveries = deliveries.into_iter().map(delivery).collect();
             notify::Deliveries { deliveries, next }.encode_to_vec()
         }
+        Found::Delivery(found, attempts) => notify::DeliveryWithAttempts {
+            delivery: Some(delivery(*found)),
+            attempts: attempts.into_iter().map(super::attempts::write).collect(),
+        }
+        .encode_to_vec(),
         Found::Proof(proof) => notify::Proof {
             from: proof.from,
             to: proof.to,

@@ -1,5 +1,6 @@
 //! Webhooks end to end: a real nats-server, real databases, a receiver on this machine.
 
+mod attempts;
 mod backlog;
 mod health;
 mod rig;

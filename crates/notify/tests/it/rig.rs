@@ -54,9 +54,26 @@ fn keys() -> MasterKeys {
 /// A secret of an endpoint, and how it is sealed.
 fn new_secret(id: &str) -> (Secret, notify::SealedValue) {
     let secret = Secret::generate().expect("there is randomness");
+    let value = sealed(id, secret.expose()).expect("it is there");
+    (secret, value)
+}
+
+/// A value of an endpoint as it is in a message.
+pub(crate) fn sealed(id: &str, text: &str) -> Option<notify::SealedValue> {
     let context = format!("{}/{id}", shop());
-    let (key_name, ciphertext) = keys().seal_value(&context, secret.expose().as_bytes());
-    (secret, notify::SealedValue { key_name, ciphertext })
+    let (key_name, ciphertext) = keys().seal_value(&context, text.as_bytes());
+    Some(notify::SealedValue { key_name, ciphertext })
+}
+
+/// What may be sent where: anything on this machine.
+pub(crate) fn policy() -> Policy {
+    Policy {
+        allow_http: true,
+        allowed_ports: "1-65535".parse().expect("ports"),
+        allowed_networks: vec!["127.0.0.0/8".parse().expect("a network")],
+        exchange_timeout: Duration::from_mins(2),
+        ..Policy::default()
+    }
 }
 
 /// Settings of an endpoint at the receiver.
@@ -165,24 +182,21 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(rig: &Rig) -> Self {
-        Self::with(rig.config()).await
+        Self::with_policy(rig, policy()).await
+    }
+
+    pub(crate) async fn with_policy(rig: &Rig, policy: Policy) -> Self {
+        Self::with(rig.config(), policy).await
     }
 
     pub(crate) async fn start_elsewhere(rig: &Rig) -> Self {
         let database = rig.db.location_elsewhere();
         let instance = "elsewhere".to_owned();
-        Self::with(Config { database, instance, ..rig.config() }).await
+        Self::with(Config { database, instance, ..rig.config() }, policy()).await
     }
 
-    async fn with(config: Config) -> Self {
+    async fn with(config: Config, policy: Policy) -> Self {
         let engine = Engine::connect(config).await.expect("it connects");
-        let policy = Policy {
-            allow_http: true,
-            allowed_ports: "1-65535".parse().expect("ports"),
-            allowed_networks: vec!["127.0.0.0/8".parse().expect("a network")],
-            exchange_timeout: Duration::from_mins(2),
-            ..Policy::default()
-        };
         let settings = ::notify::Settings { policy, keys: Some(keys()) };
         let clock = engine.config().clock.clone();
         let service = ::notify::service(settings, engine.client(), clock).expect("it is a service");
@@ -258,6 +272,12 @@ impl Running {
         });
         let found = self.query(question).await.expect("it exists");
         notify::Deliveries::decode(&*found).expect("they are deliveries").deliveries
+    }
+
+    pub(crate) async fn delivery(&self, id: &str, seq: u64) -> notify::DeliveryWithAttempts {
+        let get = notify::GetDelivery { endpoint_id: id.to_owned(), endpoint_seq: seq };
+        let found = self.query(Question::GetDelivery(get)).await.expect("it exists");
+        notify::DeliveryWithAttempts::decode(&*found).expect("it is a delivery")
     }
 
     async fn query(&self, question: Question) -> Option<Vec<u8>> {

@@ -97,6 +97,9 @@ pub(crate) enum Selection {
 pub(crate) struct Deliveries {
     #[command(flatten)]
     endpoint: Endpoint,
+    /// Only this one, with its attempts
+    #[arg(value_name = "ENDPOINT_SEQ", conflicts_with_all = ["state", "event_type", "since", "from"])]
+    seq: Option<u64>,
     /// Those in this state: pending, `retry_at`, delivered, exhausted, held, `held_behind`, aborted
     #[arg(long)]
     state: Option<String>,
@@ -209,6 +212,9 @@ pub(super) async fn run(settings: &Settings, what: Endpoints) -> Result<()> {
 
 /// `tradewind webhooks deliveries`.
 pub(super) async fn deliveries(settings: &Settings, what: &Deliveries) -> Result<()> {
+    if let Some(seq) = what.seq {
+        return what.endpoint.get(settings, &format!("/deliveries/{seq}"), &[]).await;
+    }
     let (from, limit) = (what.from.unwrap_or_default().to_string(), what.limit.to_string());
     let mut parameters = vec![("from", from.as_str()), ("limit", limit.as_str())];
     let given = [("state", &what.state), ("type", &what.event_type), ("since", &what.since)];

@@ -170,6 +170,13 @@ async fn endpoints_are_managed_on_the_command_line() {
         failed["deliveries"][0]["endpoint_seq"] == 1
     })
     .await;
+    eventually("its attempt is shown", async || {
+        let shown = json(&["deliveries", id, "1"]).await;
+        let attempt = &shown["attempts"][0];
+        (&attempt["number"], &attempt["error"]) == (&json!(1), &json!("connect"))
+            && attempt["request_headers"]["webhook-signature"] == "[redacted]"
+    })
+    .await;
     let proof = json(&["proof", id]).await;
     assert_eq!((&proof["matched"], &proof["delivered"]), (&json!(1), &json!(0)), "{proof}");
     let rotated = json(&["endpoints", "rotate-secret", id, "--keep-old", "1h"]).await;

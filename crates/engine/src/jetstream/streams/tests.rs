@@ -22,6 +22,24 @@ fn every_partition_has_its_streams() {
 }
 
 #[test]
+fn a_stream_that_only_some_services_have_is_made_for_those() {
+    let definition = |services: &[&str]| Definition {
+        name: "{SERVICE}-NOTES-{partition}".to_owned(),
+        services: services.iter().map(|&service| service.to_owned()).collect(),
+        ..toml::from_str("name = ''").expect("the rest has defaults")
+    };
+    let two =
+        Installation { partitions: 2, replicas: 1, integrator_streams: false, services: SERVICES };
+    let names = |services: &[&str]| -> Vec<String> {
+        expand(&definition(services), two).into_iter().map(|config| config.name).collect()
+    };
+    assert_eq!(names(&["tally"]), ["TALLY-NOTES-0", "TALLY-NOTES-1"]);
+    assert_eq!(names(&["till"]), Vec::<String>::new(), "it is not installed");
+    assert_eq!(names(&[]).len(), 4);
+    assert_eq!(names(&["tally"])[1], side("tally", "notes", 1));
+}
+
+#[test]
 fn a_difference_names_the_setting_and_both_values() {
     let one =
         Installation { partitions: 1, replicas: 1, integrator_streams: false, services: SERVICES };
