@@ -91,6 +91,7 @@ mod tests {
             partition: 3,
             state: PartitionState::Failing,
             error: Some("an event cannot be read".to_owned()),
+            problems: vec!["something waits for an operator".to_owned()],
         };
         for (broker_error, broker) in [
             (None, "available"),

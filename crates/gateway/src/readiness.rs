@@ -36,6 +36,9 @@ pub struct PartitionStatus {
     /// Why it fails, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What of its work cannot go on though the partition does. It does not make the process unready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// What a process does with a partition.

@@ -198,7 +198,8 @@ fn readiness(partitions: &[engine::PartitionStatus]) -> gateway::Readiness {
             }
         };
         let (service, partition) = (status.service.clone(), status.partition);
-        gateway::PartitionStatus { service, partition, state, error }
+        let problems = status.problems.clone();
+        gateway::PartitionStatus { service, partition, state, error, problems }
     });
     gateway::Readiness { ready, partitions: partitions.collect() }
 }

@@ -8,32 +8,34 @@
 //! them. So one request that hangs delays no other, and what hangs holds no slot of the engine for long.
 
 mod lane;
+mod lanes;
 mod recorder;
 mod select;
+mod target;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use engine::{
     Attempt, Attempted, Cause, Client, Clock, Context, Effects, InternalInput, Operation,
     OperationColumn, Row,
 };
-use events::webhooks::sealing_context;
 use person_keys::MasterKeys;
-use protocol::{id::Shop, time::Timestamp};
+use protocol::time::Timestamp;
 use tokio::{
-    sync::{Mutex as AsyncMutex, Semaphore},
+    sync::Semaphore,
     time::{Instant, sleep, sleep_until, timeout_at},
 };
-use webhook_http::{CustomHeaders, Policy, Request, Secret, Sender, WebhookUrl, parse_url};
+use webhook_http::{Exchange, Policy, Request, Sender};
 
-use self::lane::{Lane, MAX_ROUND, Made, Ready, Sent};
+use self::{
+    lane::{Lane, MAX_ROUND, Made, Ready, Sent},
+    lanes::Lanes,
+    target::Target,
+};
 use crate::{
     Notify,
-    domain::{Endpoint, Input, endpoint::Payload, schedule::max_attempts},
+    domain::{Endpoint, Input, schedule::max_attempts},
+    metrics,
     store::EndpointRow,
     wire::rendering::render,
 };
@@ -60,12 +62,9 @@ pub(crate) struct Outside {
     pub(crate) client: Client,
     pub(crate) clock: Clock,
     user_agent: Arc<str>,
-    lanes: Arc<Mutex<Lanes>>,
+    lanes: Arc<Lanes>,
     slots: Arc<Semaphore>,
 }
-
-/// What is under way, by shop and endpoint.
-type Lanes = HashMap<(Shop, String), Arc<AsyncMutex<Lane>>>;
 
 impl std::fmt::Debug for Outside {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -86,9 +85,23 @@ impl Outside {
         Self { sender, policy, keys, client, clock, user_agent, lanes: Arc::default(), slots }
     }
 
-    fn lane(&self, shop: &Shop, endpoint_id: &str) -> Arc<AsyncMutex<Lane>> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.entry((shop.clone(), endpoint_id.to_owned())).or_default().clone()
+    /// How many lanes there are for a partition, and how many of its endpoints cannot be sent to. Lanes
+    /// that are idle are dropped first.
+    pub(crate) fn count(&self, partition: u32) -> (u64, u64) {
+        self.lanes.sweep(Instant::now());
+        let (lanes, problems) = self.lanes.count(partition);
+        (lanes, problems.values().sum())
+    }
+
+    /// Why endpoints of a partition cannot be sent to.
+    pub(crate) fn problems(&self, partition: u32) -> Vec<String> {
+        let (_, problems) = self.lanes.count(partition);
+        let mut problems: Vec<_> = problems
+            .into_iter()
+            .map(|(problem, count)| format!("webhook endpoints not sent to: {count}: {problem}"))
+            .collect();
+        problems.sort();
+        problems
     }
 }
 
@@ -109,7 +122,8 @@ impl Effects for Notify {
             tracing::error!(operation.id = operation.id, "an endpoint cannot be sent to");
             return Attempted::RetryAt(attempt.now + OPERATOR_PAUSE);
         };
-        let lane = outside.lane(&operation.shop, &row.id);
+        let partition = outside.client.partition(&operation.shop);
+        let lane = outside.lanes.open(&operation.shop, &row.id, partition);
         let mut lane = lane.lock().await;
         lane.confirm(&row.endpoint.ledger);
         let sending = Sending {
@@ -133,30 +147,6 @@ struct Sending<'a> {
     endpoint: Endpoint,
     /// Where its deliveries go, at a revision of the endpoint.
     target: Option<(u64, Arc<Target>)>,
-}
-
-/// Where the deliveries of an endpoint go, and what they are signed with.
-struct Target {
-    url: WebhookUrl,
-    headers: CustomHeaders,
-    secrets: Vec<Secret>,
-    payload: Payload,
-    header_names: Arc<[String]>,
-}
-
-/// An endpoint cannot be sent to as it is configured.
-#[derive(Debug, thiserror::Error)]
-enum TargetError {
-    #[error("its URL is not allowed")]
-    Url(#[from] webhook_http::UrlError),
-    #[error("its headers are not allowed")]
-    Headers(#[from] webhook_http::HeaderError),
-    #[error("there are no master keys: set person-keys and master-key-file")]
-    NoKeys,
-    #[error("a sealed value does not open: its key is not configured, or it was changed")]
-    Sealed,
-    #[error("a secret is none")]
-    Secret(#[from] webhook_http::SecretError),
 }
 
 impl Sending<'_> {
@@ -254,6 +244,8 @@ impl Sending<'_> {
         let target = match self.target(now) {
             Ok(target) => target,
             Err(error) => {
+                let problem = Some(error.to_string());
+                self.outside.lanes.note(&self.operation.shop, &self.id, problem);
                 tracing::error!(endpoint.id = self.id, %error, "an endpoint cannot be sent to");
                 return Some(now + OPERATOR_PAUSE);
             }
@@ -301,7 +293,8 @@ impl Sending<'_> {
             lane.busy.insert(key.clone());
         }
         let (sender, target) = (self.outside.sender.clone(), target.clone());
-        let slots = self.outside.slots.clone();
+        let (slots, clock) = (self.outside.slots.clone(), self.outside.clock.clone());
+        let is_first = attempts == 0 && replay.is_none();
         lane.in_flight.spawn(async move {
             let _slot = slots.acquire_owned().await;
             let mut made = Made {
@@ -312,14 +305,12 @@ impl Sending<'_> {
                 own_headers: target.header_names.clone(),
                 is_recorded: false,
             };
-            let sent = |made, exchange| Sent {
-                seq,
-                key,
-                is_open,
-                is_last,
-                replay: replay.clone(),
-                made,
-                exchange,
+            let sent = |made, exchange: Option<Exchange>| {
+                let took = exchange.as_ref().map_or(Duration::ZERO, |exchange| exchange.latency);
+                let replay = replay.clone();
+                let sent = Sent { seq, key, is_open, is_last, replay, made, exchange };
+                metrics::attempted(sent.error_class(), took);
+                sent
             };
             let message = match render(&service, &event, seq, target.payload) {
                 Ok(message) => message,
@@ -328,6 +319,10 @@ impl Sending<'_> {
                     return sent(made, None);
                 }
             };
+            if let Some(time) = message.time.filter(|_| is_first) {
+                let lag = clock.now().millis().saturating_sub(time.millis()).max(0);
+                metrics::first_attempt(Duration::from_millis(lag as u64));
+            }
             let traceparent = Some(&*message.traceparent).filter(|it| !it.is_empty());
             let request = Request {
                 url: &target.url,
@@ -344,43 +339,6 @@ impl Sending<'_> {
             (made.message_id, made.traceparent) = (message.id, message.traceparent);
             sent(made, Some(exchange))
         });
-    }
-
-    /// Where the deliveries go, opened once for each revision of the endpoint.
-    fn target(&mut self, now: Timestamp) -> Result<Arc<Target>, TargetError> {
-        let revision = self.endpoint.settings_version;
-        if let Some((of, target)) = &self.target
-            && *of == revision
-        {
-            return Ok(target.clone());
-        }
-        let context = sealing_context(&self.operation.shop, &self.id);
-        let open = |value: &crate::domain::SealedValue| {
-            let keys = self.outside.keys.as_ref().ok_or(TargetError::NoKeys)?;
-            let opened = keys.open_value(&value.key_name, &context, &value.ciphertext);
-            let opened = opened.as_deref().and_then(|text| std::str::from_utf8(text).ok());
-            opened.map(str::to_owned).ok_or(TargetError::Sealed)
-        };
-        let settings = &self.endpoint.settings;
-        let headers = settings
-            .headers
-            .iter()
-            .map(|header| Ok::<_, TargetError>((header.name.clone(), open(&header.value)?)));
-        let headers = headers.collect::<Result<Vec<_>, _>>()?;
-        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let secrets = self
-            .endpoint
-            .signing(now)
-            .map(|secret| Ok::<_, TargetError>(Secret::parse(&open(secret)?)?));
-        let target = Arc::new(Target {
-            url: parse_url(&settings.url, &self.outside.policy)?,
-            headers: CustomHeaders::parse(headers)?,
-            secrets: secrets.collect::<Result<_, _>>()?,
-            payload: settings.payload,
-            header_names: settings.headers.iter().map(|header| header.name.clone()).collect(),
-        });
-        self.target = Some((revision, target.clone()));
-        Ok(target)
     }
 }
 

@@ -4,10 +4,11 @@
 //! - `domain`: the rules, without I/O, clock or async; `domain/schedule.rs` when a failed delivery is
 //!   tried again, `domain/health.rs` when an endpoint is left alone, `domain/sequence.rs` sets of numbers;
 //! - `store`: the rows that it keeps;
-//! - `query`: the questions that it answers;
+//! - `query`: the questions that it answers; `count`: what is counted of its rows;
 //! - `recent`: the events that were read lately;
 //! - `delivery`: sends what is due, and says what came of it;
-//! - `attempts`: how each attempt went, beside the log.
+//! - `attempts`: how each attempt went, beside the log;
+//! - `metrics`: what is measured.
 //!
 //! How an event becomes a delivery: the service reads the public events of all others. Those of one
 //! log that come at once are one input, from which one event follows, `scheduled`: it names the
@@ -20,8 +21,10 @@
 //! ever, the number, and the version of the rendering.
 
 mod attempts;
+mod count;
 mod delivery;
 mod domain;
+pub mod metrics;
 mod query;
 mod recent;
 mod store;
@@ -92,7 +95,7 @@ impl Service for Notify {
         all_of("shop"),
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
 }
 
 #[cfg(test)]

@@ -71,12 +71,40 @@ impl Row for EndpointRow {
     const TABLE: Table = Table {
         name: "endpoint",
         about: "An endpoint, by its id, with how far its deliveries are.",
-        columns: &[Column::text("operation"), Column::integer("due_at")],
+        columns: &[
+            Column::text("operation"),
+            Column::integer("due_at"),
+            Column::text("status"),
+            Column::integer("next_seq"),
+            Column::integer("pending"),
+            Column::integer("held"),
+            Column::integer("retrying"),
+            Column::integer("behind"),
+            Column::integer("exhausted"),
+            Column::integer("aborted"),
+        ],
         indexes: &["(partition, operation) where operation is not null"],
     };
 
     fn columns(&self) -> Vec<Value> {
-        vec![self.endpoint.operation(&self.id).into(), self.endpoint.due().into()]
+        let Endpoint { ledger, .. } = &self.endpoint;
+        let (waiting, held) = (ledger.fresh(), ledger.held.len());
+        let is_active = self.endpoint.is_active();
+        let (pending, held) = if is_active { (waiting, held) } else { (0, held + waiting) };
+        let next = if pending > 0 { ledger.next_fresh() } else { None };
+        let count = |count: u64| Value::from(count as i64);
+        vec![
+            self.endpoint.operation(&self.id).into(),
+            self.endpoint.due().into(),
+            self.endpoint.status().into(),
+            Value::Integer(next.map(|seq| seq as i64)),
+            count(pending),
+            count(held),
+            count(ledger.retrying()),
+            count(ledger.behind),
+            count(ledger.exhausted),
+            count(ledger.aborted),
+        ]
     }
 }
 
@@ -97,12 +125,17 @@ impl Row for RunRow {
     const TABLE: Table = Table {
         name: "run",
         about: "Deliveries to an endpoint that were scheduled at once, and where their events are.",
-        columns: &[Column::text("endpoint"), Column::integer("last_seq")],
+        columns: &[
+            Column::text("endpoint"),
+            Column::integer("last_seq"),
+            Column::integer("scheduled_at"),
+        ],
         indexes: &["(shop, endpoint, last_seq)"],
     };
 
     fn columns(&self) -> Vec<Value> {
-        vec![self.endpoint_id.as_str().into(), (self.run.last() as i64).into()]
+        let last = self.run.last() as i64;
+        vec![self.endpoint_id.as_str().into(), last.into(), Some(self.at).into()]
     }
 }
 

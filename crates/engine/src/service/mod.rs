@@ -229,6 +229,12 @@ pub trait Queries: Wire {
     ) -> impl Future<Output = Result<Vec<(Gauge, u64)>, QueryError>> + Send {
         async { Ok(Vec::new()) }
     }
+
+    /// What of the partition's work cannot go on until an operator does something, in words that name
+    /// neither shops nor secrets. Asked as often as [`Queries::count`]; readiness shows it.
+    fn problems(&self, _partition: u32) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a service asks of the outside world.

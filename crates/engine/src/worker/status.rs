@@ -18,6 +18,9 @@ pub struct PartitionStatus {
     pub partition: u32,
     /// How it is.
     pub state: PartitionState,
+    /// What of its work cannot go on though the partition does, for an operator.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// How a partition is.
@@ -53,7 +56,14 @@ impl PartitionState {
 
 /// All partitions of a process.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Statuses(Arc<Mutex<BTreeMap<(&'static str, u32), PartitionState>>>);
+pub(crate) struct Statuses(Arc<Mutex<BTreeMap<(&'static str, u32), Status>>>);
+
+/// How a partition is, and what of its work cannot go on.
+#[derive(Debug, Clone)]
+struct Status {
+    state: PartitionState,
+    problems: Vec<String>,
+}
 
 impl Statuses {
     pub(crate) fn set(
@@ -65,7 +75,20 @@ impl Statuses {
     ) {
         metrics.state(state.measured());
         let mut statuses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        statuses.insert((service, partition), state);
+        statuses.insert((service, partition), Status { state, problems: Vec::new() });
+    }
+
+    /// Notes what of the work of a partition cannot go on; it is forgotten when its state changes.
+    pub(crate) fn set_problems(
+        &self,
+        service: &'static str,
+        partition: u32,
+        problems: Vec<String>,
+    ) {
+        let mut statuses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = statuses.get_mut(&(service, partition)) {
+            status.problems = problems;
+        }
     }
 
     pub(crate) fn remove(&self, service: &'static str) {
@@ -77,10 +100,11 @@ impl Statuses {
         let statuses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         statuses
             .iter()
-            .map(|((service, partition), state)| PartitionStatus {
+            .map(|((service, partition), status)| PartitionStatus {
                 service: (*service).to_owned(),
                 partition: *partition,
-                state: state.clone(),
+                state: status.state.clone(),
+                problems: status.problems.clone(),
             })
             .collect()
     }

@@ -22,6 +22,7 @@ use crate::{
         projected::Projected,
         query::Answering,
         rebuilds::Rebuilds,
+        status::Statuses,
     },
 };
 
@@ -150,7 +151,7 @@ impl<S: Service> Supervisor<S> {
         let mut worker = Box::pin(self.run_worker(&stop));
         let outcome = tokio::select! {
             outcome = &mut worker => outcome,
-            outcome = measure(&*service, &database, partition) => outcome,
+            outcome = measure(&*service, &database, partition, engine.statuses()) => outcome,
             lost = claim.lost() => match lost {
                 ClaimLost::TakenOver => return Err(claim.taken_over()),
                 ClaimLost::HandOver => {
@@ -304,6 +305,7 @@ async fn measure<S: Service>(
     service: &S,
     database: &Database,
     partition: u32,
+    statuses: &Statuses,
 ) -> Result<(), Error> {
     let mut measured = Measured::default();
     loop {
@@ -316,6 +318,7 @@ async fn measure<S: Service>(
             }
             Err(error) => tracing::debug!(service = S::NAME, partition, %error, "cannot count"),
         }
+        statuses.set_problems(S::NAME, partition, service.problems(partition));
         sleep(MEASURE_INTERVAL).await;
     }
 }

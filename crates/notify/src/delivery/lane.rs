@@ -131,7 +131,7 @@ impl Sent {
     }
 
     /// What went wrong; `None` when it was delivered.
-    fn error_class(&self) -> Option<&'static str> {
+    pub(super) fn error_class(&self) -> Option<&'static str> {
         let Some(exchange) = &self.exchange else { return Some("event_unreadable") };
         match exchange.outcome {
             Outcome::Failed(failure) | Outcome::Throttled(failure) => Some(failure.as_str()),
@@ -140,8 +140,9 @@ impl Sent {
         }
     }
 
-    /// How it went, for people.
-    fn attempt(&self, user_agent: &Arc<str>) -> Attempt {
+    /// How it went, for people. The excerpt goes with it: nobody else needs that.
+    fn attempt(&mut self, user_agent: &Arc<str>) -> Attempt {
+        let excerpt = self.exchange.as_mut().map(|it| std::mem::take(&mut it.response_excerpt));
         let exchange = self.exchange.as_ref();
         Attempt {
             seq: self.seq,
@@ -150,7 +151,7 @@ impl Sent {
             latency: exchange.map_or(Duration::ZERO, |exchange| exchange.latency),
             status: exchange.and_then(|exchange| exchange.status).unwrap_or(0),
             error_class: self.error_class().unwrap_or_default().to_owned(),
-            response_excerpt: exchange.map_or_else(String::new, |it| it.response_excerpt.clone()),
+            response_excerpt: excerpt.unwrap_or_default(),
             is_replay: self.replay.is_some(),
             message_id: self.made.message_id.clone(),
             traceparent: self.made.traceparent.clone(),
@@ -356,6 +357,19 @@ impl Lane {
 }
 
 impl Lane {
+    /// Whether a request is being made; what has ended is collected.
+    pub(super) fn is_sending(&mut self) -> bool {
+        while let Some(Ok(sent)) = self.in_flight.try_join_next() {
+            self.finish(sent);
+        }
+        !self.in_flight.is_empty()
+    }
+
+    /// Whether something was sent of which it is not known that it is in the log.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.handed.is_some() || self.has_outcome()
+    }
+
     /// The attempts of the round that was handed in last, as far as there is no record of them.
     pub(super) fn take_attempts(&mut self, user_agent: &Arc<str>) -> Vec<Attempt> {
         let sent = self.handed.iter_mut().flat_map(|handed| &mut handed.sent);

@@ -6,7 +6,7 @@ use protocol::id::Shop;
 use tokio::time::timeout;
 
 use super::{Outside, lane::Lane};
-use crate::attempts;
+use crate::{attempts, metrics};
 
 /// How long the attempts of a round wait for those of the round before to be written down. After that
 /// they are not recorded: a stream that does not answer delays no delivery.
@@ -46,5 +46,6 @@ pub(super) async fn finish(lane: &mut Lane) {
 }
 
 fn lost(endpoint_id: &str, attempts: u64, reason: &str) {
+    metrics::unrecorded(attempts);
     tracing::warn!(endpoint.id = endpoint_id, attempts, reason, "attempts are not recorded");
 }

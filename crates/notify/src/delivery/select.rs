@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Notify,
     domain::{Endpoint, Run, Selection, endpoint::Ordering},
-    query,
+    query::rows,
     store::{FailureRow, FailureState},
     wire::rendering::key,
 };
@@ -82,7 +82,7 @@ impl Sending<'_> {
         let is_due = ledger.retries.keys().next().is_some_and(|due| *due <= now.millis());
         if is_due && let Some(db) = self.db() {
             let limit = if ledger.fresh() > 0 { MAX_RETRIES_BESIDE } else { MAX_READY as u32 };
-            let due = query::due(db, self.shop(), &self.id, now, limit).await?;
+            let due = rows::due(db, self.shop(), &self.id, now, limit).await?;
             let is_open = |row: &&FailureRow| {
                 // What was attempted since may not be in the database yet.
                 let is_known =
@@ -126,7 +126,7 @@ impl Sending<'_> {
             let id: Arc<str> = replay.id.as_str().into();
             let db = self.db().filter(|_| replay.selection == Selection::Failed);
             let failed = match db {
-                Some(db) => query::failures(db, self.shop(), &self.id, from, to).await?,
+                Some(db) => rows::failures(db, self.shop(), &self.id, from, to).await?,
                 None => Vec::new(),
             };
             let is_failed = |seq: u64| {
@@ -156,7 +156,7 @@ impl Sending<'_> {
     /// The aggregates of which a delivery has failed, with how many of each have or wait.
     async fn blocked(&self) -> Result<HashMap<String, u64>, SelectError> {
         let Some(db) = self.db() else { return Ok(HashMap::new()) };
-        Ok(query::blocked(db, self.shop(), &self.id).await?)
+        Ok(rows::blocked(db, self.shop(), &self.id).await?)
     }
 
     /// Reads the events of deliveries.
@@ -200,7 +200,7 @@ impl Sending<'_> {
     /// Where the events of a delivery and of those beside it are.
     async fn stored_run(&self, seq: u64) -> Result<Run, SelectError> {
         let Some(db) = self.db() else { return Err(SelectError::Behind(seq)) };
-        let row = query::run_with(db, self.shop(), &self.id, seq).await?;
+        let row = rows::run_with(db, self.shop(), &self.id, seq).await?;
         row.map(|row| row.run).ok_or(SelectError::Behind(seq))
     }
 

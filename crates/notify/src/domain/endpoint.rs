@@ -294,6 +294,11 @@ impl Ledger {
         self.last_seq - self.attempted.len() - self.held.len()
     }
 
+    /// The first that waits for its first attempt.
+    pub fn next_fresh(&self) -> Option<u64> {
+        self.fresh_within(1, self.last_seq).first().map(|(first, _)| *first)
+    }
+
     /// How many failed and are tried again.
     pub fn retrying(&self) -> u64 {
         self.retries.values().sum()
@@ -338,6 +343,17 @@ impl Endpoint {
     /// Whether anything is sent to it.
     pub fn is_active(&self) -> bool {
         self.disabled.is_none() && !self.is_deleted
+    }
+
+    /// How it is, as metrics have it.
+    pub fn status(&self) -> &'static str {
+        match &self.ledger.health {
+            _ if self.is_deleted => "deleted",
+            _ if self.disabled.is_some() => "disabled",
+            health if health.paused_until.is_some() => "paused",
+            health if health.failing.is_some() => "failing",
+            _ => "active",
+        }
     }
 
     /// The operation that it announces: to send what is due; none when nothing waits.

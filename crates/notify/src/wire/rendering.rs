@@ -10,6 +10,7 @@ use events::{
     },
 };
 use prost::Message;
+use protocol::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::domain::{TEST_EVENT_TYPE, endpoint::Payload};
@@ -24,6 +25,8 @@ pub(crate) struct Rendered {
     pub(crate) id: String,
     /// The trace that it belongs to.
     pub(crate) traceparent: String,
+    /// When the event was written to its log, if it says so.
+    pub(crate) time: Option<Timestamp>,
     /// What is sent.
     pub(crate) body: Bytes,
 }
@@ -84,7 +87,8 @@ pub(crate) fn render(
     };
     let full = (payload == Payload::Full).then(|| write(Some(&data)));
     let body = full.filter(|body| body.len() <= MAX_BODY_BYTES).unwrap_or_else(|| write(None));
-    Ok(Rendered { id: envelope.id, traceparent: envelope.traceparent, body: body.into() })
+    let time = Timestamp::parse(envelope.time.as_ref()).ok();
+    Ok(Rendered { id: envelope.id, traceparent: envelope.traceparent, time, body: body.into() })
 }
 
 /// The type and the data of an event of our own that is delivered: a test, or what became of an endpoint.

@@ -29,7 +29,8 @@ async fn each_attempt_is_recorded_beside_the_log(db: Db) {
     const HUSH: &str = "Bearer hush-hush";
     let rig = Rig::start(db).await;
     let running = Running::start(&rig).await;
-    let header = notify::Header { name: "authorization".to_owned(), value: sealed("ep", HUSH) };
+    let header =
+        notify::Header { name: "authorization".to_owned(), value: Some(sealed("ep", HUSH)) };
     let headers = vec![header];
     let of_ep = settings(&rig.receiver, "/ep", &["order.*"]);
     running.create("ep", notify::EndpointSettings { headers, ..of_ep }).await;
@@ -65,7 +66,7 @@ async fn each_attempt_is_recorded_beside_the_log(db: Db) {
         assert!(attempt.latency_us > 0 && !attempt.is_replay);
     }
     assert_eq!((first.status, &*first.error_class), (503, "status"));
-    assert_eq!(first.response_excerpt, "too busy for [redacted]");
+    assert_eq!(first.response_excerpt, "too busy for [redacted] [redacted]");
     assert_eq!((second.status, &*second.error_class), (204, ""));
     assert!(stored(&rig).await.iter().all(|record| !holds(record, HUSH)), "it is secret");
     let log = rig.server.events::<proto::Event>("NOTIFY-0").await;

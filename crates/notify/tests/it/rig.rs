@@ -54,15 +54,15 @@ fn keys() -> MasterKeys {
 /// A secret of an endpoint, and how it is sealed.
 fn new_secret(id: &str) -> (Secret, notify::SealedValue) {
     let secret = Secret::generate().expect("there is randomness");
-    let value = sealed(id, secret.expose()).expect("it is there");
+    let value = sealed(id, secret.expose());
     (secret, value)
 }
 
 /// A value of an endpoint as it is in a message.
-pub(crate) fn sealed(id: &str, text: &str) -> Option<notify::SealedValue> {
+pub(crate) fn sealed(id: &str, text: &str) -> notify::SealedValue {
     let context = format!("{}/{id}", shop());
     let (key_name, ciphertext) = keys().seal_value(&context, text.as_bytes());
-    Some(notify::SealedValue { key_name, ciphertext })
+    notify::SealedValue { key_name, ciphertext }
 }
 
 /// What may be sent where: anything on this machine.
