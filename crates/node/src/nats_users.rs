@@ -3,7 +3,7 @@
 //!
 //! | user | publishes | subscribes |
 //! |---|---|---|
-//! | a service, such as `order` | its own log, its commands, answers | questions to it |
+//! | a service, such as `order` | its own log and stream of attempts, its commands, answers | questions to it |
 //! | `gateway` | the inbox, questions | logs, answers |
 //! | `tradewind` | what all services and the gateway may | the same |
 //! | `operator` | everything | everything |
@@ -72,6 +72,8 @@ impl NatsUser {
         user.publish.extend([
             format!("{service}.>"),
             format!("engine.{service}.>"),
+            // Beside its log: how attempts at calls to the outside went.
+            format!("attempts.{service}.>"),
             // What a service sends to itself, and asks itself, such as about differences that a job found.
             format!("inbox.*.*.{service}.>"),
             format!("query.{service}.>"),
@@ -186,6 +188,8 @@ mod tests {
     fn a_service_writes_its_own_log_and_no_other() {
         let order = NatsUser::of_service("order");
         assert!(order.publish.contains(&"order.>".to_owned()));
+        assert!(order.publish.contains(&"attempts.order.>".to_owned()));
+        assert!(!order.publish.contains(&"attempts.notify.>".to_owned()));
         let logs = NAMES.iter().filter(|name| **name != "order");
         for other in logs {
             assert!(
