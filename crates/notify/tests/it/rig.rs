@@ -274,9 +274,10 @@ impl Running {
         notify::Deliveries::decode(&*found).expect("they are deliveries").deliveries
     }
 
+    /// A delivery with its attempts; empty while it is not scheduled.
     pub(crate) async fn delivery(&self, id: &str, seq: u64) -> notify::DeliveryWithAttempts {
         let get = notify::GetDelivery { endpoint_id: id.to_owned(), endpoint_seq: seq };
-        let found = self.query(Question::GetDelivery(get)).await.expect("it exists");
+        let found = self.query(Question::GetDelivery(get)).await.unwrap_or_default();
         notify::DeliveryWithAttempts::decode(&*found).expect("it is a delivery")
     }
 
