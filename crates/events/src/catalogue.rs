@@ -97,7 +97,7 @@ fn read_events() -> Vec<PublicEvent> {
     let bodies = envelope.oneofs().find(|oneof| oneof.name() == "body");
     let services = bodies.into_iter().flat_map(|oneof| oneof.fields().collect::<Vec<_>>());
     services
-        .filter(|service| !INTERNAL.contains(&service.name()))
+        .filter(|service| !is_internal(service.name()))
         .flat_map(|service| {
             let facts = message_kind(&service).and_then(|message| message.oneofs().next());
             let facts: Vec<_> = facts.iter().flat_map(OneofDescriptor::fields).collect();
@@ -221,6 +221,11 @@ fn value_schema(
         Value::Object(schema) => schema,
         _ => Map::new(),
     }
+}
+
+/// Whether a member of the envelope's `body` holds facts that are not public.
+pub(crate) fn is_internal(body: &str) -> bool {
+    INTERNAL.contains(&body)
 }
 
 /// The service whose events a member of the envelope's `body` holds. The member is called as the service

@@ -15,13 +15,17 @@
 //! `causeid`, `correlationid`, `traceparent`, `tracestate`. Numbers of 64 bits are texts, as in
 //! protobuf JSON, since JavaScript rounds them.
 
+use std::{borrow::Cow, collections::HashMap, io::Write, sync::LazyLock};
+
 use prost::Message;
-use prost_reflect::{DynamicMessage, ReflectMessage, Value as Field};
+use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value as Field};
+use protocol::proto::Envelope;
 use serde_json::{Map, Value};
 
 use crate::{
-    catalogue::service_of,
-    json::{JsonError, message},
+    catalogue::{is_internal, service_of},
+    json::{JsonError, POOL, message, write_sorted},
+    json_text::{SHAPES, ShapeId, Unwritable, members, write_text, write_time},
     names::event_name,
     proto::{self, event::Body},
 };
@@ -30,6 +34,8 @@ use crate::{
 pub const MEDIA_TYPE: &str = "application/cloudevents+json";
 
 const EVENT: &str = "tradewind.events.v1.Event";
+/// The number of the first member of the envelope's `body`.
+const FIRST_BODY: u32 = 15;
 
 /// An event has no form that leaves the system.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +48,212 @@ pub enum RenderError {
     NotPublic(String),
 }
 
-/// Renders a public event, given as it is in the log. The same bytes are rendered to the same JSON.
+/// A public event, read from its bytes in the log.
+#[derive(Debug)]
+pub struct PublicEvent<'a> {
+    /// What all events have.
+    pub envelope: Envelope,
+    /// The service that wrote it.
+    pub service: Cow<'static, str>,
+    /// `<service>.<event>`.
+    pub event_type: Cow<'static, str>,
+    bytes: &'a [u8],
+    /// The message of the fact, where it is found without decoding the event.
+    fact: Option<(ShapeId, &'a [u8])>,
+}
+
+/// A kind of fact.
+struct FactKind {
+    service: String,
+    event_type: String,
+    shape: ShapeId,
+}
+
+/// The kinds of public facts, by the numbers of the service in the envelope and of the fact in the service.
+static FACT_KINDS: LazyLock<HashMap<(u32, u32), FactKind>> = LazyLock::new(fact_kinds);
+
+impl<'a> PublicEvent<'a> {
+    /// Reads a public event, given as it is in the log.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, RenderError> {
+        if let Some((kind, fact)) = find_fact(bytes) {
+            let envelope = Envelope::decode(bytes)
+                .map_err(|source| JsonError::Decode { message: EVENT.to_owned(), source })?;
+            let (service, event_type) = (kind.service.as_str(), kind.event_type.as_str());
+            let fact = Some((kind.shape, fact));
+            let (service, event_type) = (service.into(), event_type.into());
+            return Ok(Self { envelope, service, event_type, bytes, fact });
+        }
+        let event = proto::Event::decode(bytes)
+            .map_err(|source| JsonError::Decode { message: EVENT.to_owned(), source })?;
+        let (service, name) =
+            names(&event).ok_or_else(|| RenderError::NotPublic(event.id.clone()))?;
+        let event_type = format!("{service}.{name}").into();
+        let envelope = Envelope::decode(bytes)
+            .map_err(|source| JsonError::Decode { message: EVENT.to_owned(), source })?;
+        Ok(Self { envelope, service: service.into(), event_type, bytes, fact: None })
+    }
+
+    /// Appends the fact as protobuf JSON, with the members of each object in the order of their names.
+    pub fn write_data(&self, text: &mut Vec<u8>) -> Result<(), RenderError> {
+        let begin = text.len();
+        if let Some((shape, fact)) = self.fact
+            && SHAPES.write(shape, fact, text).is_ok()
+        {
+            return Ok(());
+        }
+        text.truncate(begin);
+        write_sorted(&render(self.bytes)?["data"], text);
+        Ok(())
+    }
+
+    /// Appends it as CloudEvents, with the attributes in the order of their names.
+    fn write_cloud_event(&self, text: &mut Vec<u8>) -> Result<(), Unwritable> {
+        let Self { envelope, service, event_type, .. } = self;
+        let (shape, fact) = self.fact.ok_or(Unwritable)?;
+        let (actor_kind, actor_id) = match &envelope.actor {
+            Some(actor) => (&*actor.kind, &*actor.id),
+            None => ("service", &**service),
+        };
+        let (cause_kind, cause_id) = match &envelope.cause {
+            Some(cause) => (&*cause.kind, &*cause.id),
+            None => ("", ""),
+        };
+        let mut attributes = Attributes::begin(text);
+        attributes.put("actorid", actor_id)?;
+        attributes.put("actorkind", actor_kind)?;
+        attributes.put("aggregatetype", &envelope.aggregate_type)?;
+        attributes.put_number("aggregateversion", envelope.aggregate_version)?;
+        attributes.put("causeid", cause_id)?;
+        attributes.put("causekind", cause_kind)?;
+        attributes.put("correlationid", &envelope.correlation_id)?;
+        SHAPES.write(shape, fact, attributes.value_of("data"))?;
+        attributes.put("datacontenttype", "application/json")?;
+        attributes.put("id", &envelope.id)?;
+        if let Some(occurred_at) = &envelope.occurred_at {
+            write_time(occurred_at, attributes.value_of("occurredat"))?;
+        }
+        attributes.put_number("position", envelope.position)?;
+        if envelope.previous_position > 0 {
+            attributes.put_number("previousposition", envelope.previous_position)?;
+        }
+        attributes.put("shop", &envelope.shop)?;
+        let source = attributes.value_of("source");
+        source.extend_from_slice(b"\"/shops/");
+        source.extend_from_slice(envelope.shop.as_bytes());
+        source.push(b'/');
+        source.extend_from_slice(service.as_bytes());
+        source.push(b'"');
+        attributes.put("specversion", "1.0")?;
+        attributes.put("subject", &envelope.aggregate_id)?;
+        if let Some(time) = &envelope.time {
+            write_time(time, attributes.value_of("time"))?;
+        }
+        attributes.put("traceparent", &envelope.traceparent)?;
+        attributes.put("tracestate", &envelope.tracestate)?;
+        attributes.put("type", event_type)?;
+        attributes.0.push(b'}');
+        Ok(())
+    }
+}
+
+/// The attributes of an event that is being written.
+struct Attributes<'a>(&'a mut Vec<u8>);
+
+impl<'a> Attributes<'a> {
+    fn begin(text: &'a mut Vec<u8>) -> Self {
+        text.push(b'{');
+        Self(text)
+    }
+
+    /// Appends an attribute; one without a value is left out.
+    fn put(&mut self, name: &str, value: &str) -> Result<(), Unwritable> {
+        if value.is_empty() { Ok(()) } else { write_text(value, self.value_of(name)) }
+    }
+
+    /// Appends a number as text.
+    fn put_number(&mut self, name: &str, value: u64) -> Result<(), Unwritable> {
+        write!(self.value_of(name), "\"{value}\"").map_err(|_| Unwritable)
+    }
+
+    /// Appends the name of an attribute; its value is to follow.
+    fn value_of(&mut self, name: &str) -> &mut Vec<u8> {
+        if self.0.last() != Some(&b'{') {
+            self.0.push(b',');
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+        self.0
+    }
+}
+
+fn fact_kinds() -> HashMap<(u32, u32), FactKind> {
+    let Some(envelope) = POOL.get_message_by_name(EVENT) else { return HashMap::new() };
+    let bodies = envelope.oneofs().filter(|oneof| oneof.name() == "body");
+    let bodies = bodies.flat_map(|oneof| oneof.fields().collect::<Vec<_>>());
+    let facts = bodies.filter(|body| !is_internal(body.name())).flat_map(|body| {
+        let Kind::Message(of_service) = body.kind() else { return Vec::new() };
+        let kinds = of_service.oneofs().filter(|oneof| oneof.name() == "kind");
+        let kinds = kinds.flat_map(|oneof| oneof.fields().collect::<Vec<_>>());
+        let service = service_of(body.name()).to_owned();
+        let facts = kinds.filter_map(|kind| {
+            let Kind::Message(fact) = kind.kind() else { return None };
+            let event_type = format!("{service}.{}", kind.name());
+            let shape = SHAPES.of(fact.full_name())?;
+            let service = service.clone();
+            Some(((body.number(), kind.number()), FactKind { service, event_type, shape }))
+        });
+        facts.collect()
+    });
+    facts.collect()
+}
+
+/// Finds the fact in the bytes of a public event; nothing where it is in several parts, as no encoder
+/// writes it.
+fn find_fact(bytes: &[u8]) -> Option<(&'static FactKind, &[u8])> {
+    let mut found = None;
+    // The fields of the envelope come before.
+    for body in members(bytes).filter(|it| !matches!(it, Ok((..FIRST_BODY, _)))) {
+        let (body, of_service) = body.ok()?;
+        for kind in members(of_service) {
+            let (kind, fact) = kind.ok()?;
+            if let Some(kind) = FACT_KINDS.get(&(body, kind))
+                && found.replace((kind, fact)).is_some()
+            {
+                return None;
+            }
+        }
+    }
+    found
+}
+
+/// The service that wrote an event, and the name of the event; nothing if it is not public.
+fn names(event: &proto::Event) -> Option<(String, &'static str)> {
+    let body = event.body.as_ref();
+    let body = body.filter(|body| !matches!(body, Body::Engine(_) | Body::Notify(_)))?;
+    let service = match body {
+        Body::Catalog(_) => "catalog",
+        Body::Inventory(_) => "inventory",
+        Body::Order(_) => "order",
+        Body::Payment(_) => "payment",
+        Body::ShopEvent(_) => "shop",
+        Body::Engine(_) | Body::Notify(_) => return None,
+    };
+    Some((service.to_owned(), event_name(body)?))
+}
+
+/// Appends a public event as CloudEvents, given as it is in the log. The same bytes are rendered to the
+/// same text.
+pub fn write(bytes: &[u8], text: &mut Vec<u8>) -> Result<(), RenderError> {
+    let begin = text.len();
+    if PublicEvent::read(bytes)?.write_cloud_event(text).is_err() {
+        text.truncate(begin);
+        write_sorted(&render(bytes)?, text);
+    }
+    Ok(())
+}
+
+/// Renders a public event as a value, given as it is in the log. [`write`] takes a tenth of the time.
 pub fn render(bytes: &[u8]) -> Result<Value, RenderError> {
     let event = proto::Event::decode(bytes)
         .map_err(|source| JsonError::Decode { message: EVENT.to_owned(), source })?;
@@ -180,6 +391,107 @@ mod tests {
         assert_eq!(text(), text());
     }
 
+    /// Every public event with its fields set, to values that are easily written wrongly; and with none.
+    fn all_kinds() -> Vec<Vec<u8>> {
+        let envelope = POOL.get_message_by_name(EVENT).expect("it is there");
+        let mut events = Vec::new();
+        for (body, kind) in FACT_KINDS.keys() {
+            for is_filled in [true, false] {
+                let body = envelope.get_field(*body).expect("it is there");
+                let Kind::Message(of_service) = body.kind() else { panic!("it is a message") };
+                let kind = of_service.get_field(*kind).expect("it is there");
+                let Kind::Message(fact) = kind.kind() else { panic!("it is a message") };
+                let fact = if is_filled { filled(&fact, 0) } else { DynamicMessage::new(fact) };
+                let mut of_service = DynamicMessage::new(of_service);
+                of_service.set_field(&kind, Field::Message(fact));
+                let head = proto::Event { body: None, ..created() }.encode_to_vec();
+                let mut event = DynamicMessage::decode(envelope.clone(), &*head).expect("decodes");
+                event.set_field(&body, Field::Message(of_service));
+                events.push(event.encode_to_vec());
+            }
+        }
+        events
+    }
+
+    fn filled(message: &prost_reflect::MessageDescriptor, depth: usize) -> DynamicMessage {
+        let mut written = DynamicMessage::new(message.clone());
+        for field in message.fields().filter(|field| !field.is_map()) {
+            let value = || match field.kind() {
+                Kind::Bool => Field::Bool(true),
+                Kind::Int32 => Field::I32(-5),
+                Kind::Uint32 => Field::U32(u32::MAX),
+                Kind::Int64 => {
+                    Field::I64(if field.name() == "seconds" { 1_700_000_000 } else { -7 })
+                }
+                Kind::Uint64 => Field::U64(u64::MAX),
+                Kind::String => Field::String("a \"b\"\\ \u{1}\n\u{7f} ü€😀/".to_owned()),
+                Kind::Bytes => Field::Bytes(vec![0, 255, 3, 4].into()),
+                Kind::Enum(of) => {
+                    Field::EnumNumber(of.values().last().map_or(1, |value| value.number()))
+                }
+                Kind::Message(of) if of.full_name() == "google.protobuf.Timestamp" => {
+                    let time = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 123_000 };
+                    let bytes = time.encode_to_vec();
+                    Field::Message(DynamicMessage::decode(of, &*bytes).expect("decodes"))
+                }
+                Kind::Message(of) if depth > 4 => Field::Message(DynamicMessage::new(of)),
+                Kind::Message(of) => Field::Message(filled(&of, depth + 1)),
+                other => panic!("{other:?} is of no event: write_value does not know it"),
+            };
+            let value = if field.is_list() { Field::List(vec![value(), value()]) } else { value() };
+            written.set_field(&field, value);
+        }
+        written
+    }
+
+    #[track_caller]
+    fn written(event: &[u8]) -> Value {
+        let mut text = b"before".to_vec();
+        write(event, &mut text).expect("it is public");
+        serde_json::from_slice(&text[b"before".len()..]).expect("it is JSON")
+    }
+
+    #[test]
+    fn what_is_written_from_the_bytes_is_what_is_rendered_from_the_message() {
+        let events = all_kinds();
+        assert!(events.len() > 80, "{}", events.len());
+        for event in &events {
+            let rendered = render(event).expect("it is public");
+            assert_eq!(written(event), rendered);
+            let public = PublicEvent::read(event).expect("it is public");
+            let mut fast = Vec::new();
+            public.write_cloud_event(&mut fast).expect("no kind of event is left to the slow way");
+            let mut sorted = Vec::new();
+            write_sorted(&rendered, &mut sorted);
+            assert_eq!(String::from_utf8(fast), String::from_utf8(sorted));
+            let (mut data, mut sorted) = (Vec::new(), Vec::new());
+            public.write_data(&mut data).expect("it has data");
+            write_sorted(&rendered["data"], &mut sorted);
+            assert_eq!(data, sorted);
+            assert_eq!(rendered["type"], *public.event_type);
+        }
+    }
+
+    #[test]
+    fn what_no_encoder_writes_is_rendered_all_the_same() {
+        // A message in two parts: the second one completes the first.
+        let event = created().encode_to_vec();
+        let mut twice = event.clone();
+        let body = catalog::CatalogEvent {
+            kind: Some(catalog::catalog_event::Kind::Created(catalog::Created {
+                product: Some(catalog::Product { title: "A mug".to_owned(), ..Default::default() }),
+                as_of: None,
+            })),
+        };
+        let second = proto::Event { body: Some(Body::Catalog(body)), ..Default::default() };
+        second.encode(&mut twice).expect("it has space");
+        assert_eq!(written(&twice), render(&twice).expect("it is public"));
+        // A field of a later version, and one that is cut off.
+        let later = [&*event, &[0xfa, 0x3e, 1, 7]].concat();
+        assert_eq!(written(&later), render(&event).expect("it is public"));
+        assert!(write(&event[..event.len() - 1], &mut Vec::new()).is_err());
+    }
+
     #[test]
     fn what_the_engine_records_does_not_leave() {
         let kind =
@@ -187,6 +499,7 @@ mod tests {
         let body = Some(Body::Engine(protocol::proto::EngineEvent { kind }));
         let event = proto::Event { body, ..created() }.encode_to_vec();
         assert!(matches!(render(&event), Err(RenderError::NotPublic(_))));
+        assert!(matches!(write(&event, &mut Vec::new()), Err(RenderError::NotPublic(_))));
         assert!(matches!(render(b"\xff"), Err(RenderError::Json(_))));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::Value;
 
 use crate::proto;
 
@@ -44,7 +45,7 @@ pub fn message_of(subject: &str) -> &'static str {
 }
 
 /// The protobuf JSON form of an encoded message.
-pub fn to_json(message: &str, bytes: &[u8]) -> Result<serde_json::Value, JsonError> {
+pub fn to_json(message: &str, bytes: &[u8]) -> Result<Value, JsonError> {
     serde_json::to_value(self::message(message, bytes)?)
         .map_err(|source| JsonError::Json { message: message.to_owned(), source })
 }
@@ -55,8 +56,40 @@ pub(crate) fn message(name: &str, bytes: &[u8]) -> Result<DynamicMessage, JsonEr
         .map_err(|source| JsonError::Decode { message: name.to_owned(), source })
 }
 
+/// Appends JSON with the members of each object in the order of their names: whatever the order in which
+/// a version of a library keeps them, the bytes stay the same.
+pub fn write_sorted(value: &Value, text: &mut Vec<u8>) {
+    match value {
+        Value::Object(members) => {
+            let mut names: Vec<_> = members.keys().collect();
+            names.sort();
+            text.push(b'{');
+            for (index, name) in names.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(b',');
+                }
+                text.extend_from_slice(Value::String(name.clone()).to_string().as_bytes());
+                text.push(b':');
+                write_sorted(&members[name], text);
+            }
+            text.push(b'}');
+        }
+        Value::Array(items) => {
+            text.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(b',');
+                }
+                write_sorted(item, text);
+            }
+            text.push(b']');
+        }
+        single => text.extend_from_slice(single.to_string().as_bytes()),
+    }
+}
+
 /// The encoded form of a message given as protobuf JSON.
-pub fn from_json(message: &str, json: &serde_json::Value) -> Result<Vec<u8>, JsonError> {
+pub fn from_json(message: &str, json: &Value) -> Result<Vec<u8>, JsonError> {
     DynamicMessage::deserialize(descriptor(message)?, json)
         .map(|decoded| decoded.encode_to_vec())
         .map_err(|source| JsonError::Json { message: message.to_owned(), source })

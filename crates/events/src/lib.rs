@@ -26,6 +26,7 @@ pub mod cloud_events;
 pub mod http;
 pub mod id;
 pub mod json;
+mod json_text;
 pub mod money;
 pub mod names;
 pub mod proto;

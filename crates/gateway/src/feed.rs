@@ -20,9 +20,8 @@ mod types;
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
     extract::{FromRequestParts, State},
-    http::request::Parts,
+    http::{header, request::Parts},
     response::{IntoResponse, Response},
 };
 use engine::{Client, ShopChanges};
@@ -36,7 +35,7 @@ use tokio::{
 
 use self::{
     cursor::Cursor,
-    reader::{FeedError, FeedReader, Page},
+    reader::{FeedError, FeedReader, Found, Page},
     types::WantedTypes,
 };
 use crate::{
@@ -57,8 +56,8 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 /// How often it is looked at least while a reader waits: a notice may have been lost.
 const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// Events that are rendered before others get their turn: about a millisecond.
-const RENDERED_AT_ONCE: usize = 32;
+/// Events that are written before others get their turn: about a millisecond.
+const WRITTEN_AT_ONCE: usize = 256;
 
 /// How much of the feed is read at once.
 #[derive(Debug)]
@@ -172,11 +171,9 @@ pub(crate) async fn get(
         let waiting = read_when_changed(&state, &mut reader, &mut page, limit, changes, deadline);
         state.shutdown.run_until_cancelled(waiting).await.transpose()?;
     }
-    let events = render(&page).await?;
     let next = reader.cursor().encode(&shop);
-    let mut document = body(&page, &next);
-    document["events"] = events.into();
-    Ok(Json(document).into_response())
+    let document = write_page(&page, &next).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], document).into_response())
 }
 
 async fn changes(client: &Client, shop: &Shop) -> Result<ShopChanges, Problem> {
@@ -226,17 +223,27 @@ async fn read(
     Ok(reader.read(page, limit).await?)
 }
 
-/// The events as they leave the system.
-async fn render(page: &Page) -> Result<Vec<Value>, Problem> {
-    let mut rendered = Vec::with_capacity(page.events.len());
-    for events in page.events.chunks(RENDERED_AT_ONCE) {
-        for event in events {
-            let event = cloud_events::render(&event.bytes);
-            rendered.push(event.map_err(|error| Problem::internal(&error))?);
+/// A page as it leaves the system.
+async fn write_page(page: &Page, next: &str) -> Result<Vec<u8>, Problem> {
+    let mut text = b"{\"events\":[".to_vec();
+    for (index, found) in page.events.iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
         }
-        tokio::task::yield_now().await;
+        write_event(found, &mut text)?;
+        if index % WRITTEN_AT_ONCE == WRITTEN_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
     }
-    Ok(rendered)
+    text.extend_from_slice(b"],");
+    // The rest of the object without its first brace.
+    text.extend_from_slice(&body(page, next).to_string().as_bytes()[1..]);
+    Ok(text)
+}
+
+/// Appends an event as it leaves the system.
+fn write_event(found: &Found, text: &mut Vec<u8>) -> Result<(), Problem> {
+    cloud_events::write(&found.bytes, text).map_err(|error| Problem::internal(&error))
 }
 
 impl From<FeedError> for Problem {

@@ -22,15 +22,13 @@ use axum::{
 use engine::ShopChanges;
 use futures::Stream;
 use protocol::id::Shop;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     select,
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{
-    FIRST_LOOK, MAX_LOOK_INTERVAL, body, cursor::Cursor, read, reader::FeedReader, render,
-};
+use super::{FIRST_LOOK, MAX_LOOK_INTERVAL, body, read, reader::FeedReader, write_event};
 use crate::{problem::Problem, state::AppState};
 
 /// Events that are read at once.
@@ -158,25 +156,21 @@ impl FeedStream {
         if page.logs.values().all(|covered| covered.from == covered.to) {
             return Ok(());
         }
-        for (found, event) in page.events.iter().zip(render(&page).await?) {
+        let mut text = Vec::new();
+        for found in &page.events {
             cursor.advance(found.service, found.position);
-            self.ready.push_back(self.event(&cursor, None, &event));
+            text.clear();
+            write_event(found, &mut text)?;
+            let data = str::from_utf8(&text).map_err(|error| Problem::internal(&error))?;
+            self.ready.push_back(Event::default().id(cursor.encode(&self.shop)).data(data));
         }
-        let next = self.reader.cursor();
-        let covered = body(&page, &next.encode(&self.shop));
-        self.ready.push_back(self.event(&next, Some("page"), &covered));
+        let next = self.reader.cursor().encode(&self.shop);
+        let covered = body(&page, &next).to_string();
+        self.ready.push_back(Event::default().event("page").id(next).data(covered));
         if !page.is_at_end {
             self.pause = Duration::ZERO;
         }
         Ok(())
-    }
-
-    fn event(&self, cursor: &Cursor, name: Option<&str>, data: &Value) -> Event {
-        let event = Event::default().id(cursor.encode(&self.shop)).data(data.to_string());
-        match name {
-            Some(name) => event.event(name),
-            None => event,
-        }
     }
 
     /// Ends the stream because of a failure.

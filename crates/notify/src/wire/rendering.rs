@@ -1,8 +1,11 @@
 //! The body of a delivery: from the same event and number, the same bytes, years later.
 
+use std::io::{self, Write};
+
 use bytes::Bytes;
 use events::{
-    cloud_events,
+    cloud_events::{self, PublicEvent},
+    json::write_sorted,
     proto::{
         self,
         event::Body,
@@ -10,13 +13,18 @@ use events::{
     },
 };
 use prost::Message;
-use protocol::time::Timestamp;
-use serde_json::{Map, Value, json};
+use protocol::{proto::Envelope, time::Timestamp};
+use serde_json::{Value, json};
 
-use crate::domain::{TEST_EVENT_TYPE, endpoint::Payload};
+use crate::{
+    Notify,
+    domain::{TEST_EVENT_TYPE, endpoint::Payload},
+};
 
 /// The most bytes of a body; one that would have more is sent without its data.
 const MAX_BODY_BYTES: usize = 256 << 10;
+/// The bytes that are set aside for a body; one that has more takes more.
+const USUAL_BODY_BYTES: usize = 1 << 10;
 
 /// An event that is ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +48,9 @@ pub(crate) enum RenderError {
     /// It does not read.
     #[error("the event does not decode")]
     Decode(#[from] prost::DecodeError),
+    /// It was not written, for want of memory.
+    #[error("the event is not written")]
+    Write(#[from] io::Error),
     /// It is an event of our own that is delivered to nobody.
     #[error("the event is not public")]
     NotPublic,
@@ -52,43 +63,98 @@ pub(crate) fn render(
     endpoint_seq: u64,
     payload: Payload,
 ) -> Result<Rendered, RenderError> {
-    let envelope = proto::Event::decode(event)?;
-    let (event_type, data) = if let Some(Body::Notify(own)) = &envelope.body {
-        render_own(own, &envelope.aggregate_id)?
-    } else {
-        let mut rendered = cloud_events::render(event)?;
-        let event_type = rendered["type"].as_str().unwrap_or_default().to_owned();
-        (event_type, rendered["data"].take())
+    let is_own = service == <Notify as engine::Service>::NAME;
+    let event =
+        if is_own { Event::read_own(event)? } else { Event::Public(PublicEvent::read(event)?) };
+    let full = match payload {
+        Payload::Full => Some(event.body(service, endpoint_seq, true)?),
+        Payload::Thin => None,
     };
-    let time = envelope.time.as_ref().map(ToString::to_string).unwrap_or_default();
-    let meta = json!({
-        "stream": service,
-        "position": envelope.position,
-        "aggregate": {
-            "type": envelope.aggregate_type,
-            "id": envelope.aggregate_id,
-            "version": envelope.aggregate_version,
-        },
-        "endpoint_seq": endpoint_seq,
-        "tenant": envelope.shop,
-    });
-    let write = |data: Option<&Value>| {
-        let mut body = Map::new();
-        body.insert("id".to_owned(), json!(envelope.id));
-        body.insert("type".to_owned(), json!(event_type));
-        body.insert("timestamp".to_owned(), json!(time));
-        body.insert("meta".to_owned(), meta.clone());
-        if let Some(data) = data {
-            body.insert("data".to_owned(), data.clone());
+    let body = match full.filter(|body| body.len() <= MAX_BODY_BYTES) {
+        Some(body) => body,
+        None => event.body(service, endpoint_seq, false)?,
+    };
+    let Envelope { id, traceparent, time, .. } = event.into_envelope();
+    let time = Timestamp::parse(time.as_ref()).ok();
+    Ok(Rendered { id, traceparent, time, body: body.into() })
+}
+
+/// An event that is delivered.
+enum Event<'a> {
+    /// One that all may see.
+    Public(PublicEvent<'a>),
+    /// One of our own, with its type and data.
+    Own(Envelope, String, Value),
+}
+
+impl Event<'_> {
+    fn read_own(event: &[u8]) -> Result<Self, RenderError> {
+        let read = proto::Event::decode(event)?;
+        let Some(Body::Notify(own)) = &read.body else { return Err(RenderError::NotPublic) };
+        let (event_type, data) = render_own(own, &read.aggregate_id)?;
+        Ok(Self::Own(Envelope::decode(event)?, event_type, data))
+    }
+
+    fn envelope(&self) -> &Envelope {
+        match self {
+            Self::Public(event) => &event.envelope,
+            Self::Own(envelope, ..) => envelope,
         }
-        let mut text = String::new();
-        write_sorted(&Value::Object(body), &mut text);
-        text
-    };
-    let full = (payload == Payload::Full).then(|| write(Some(&data)));
-    let body = full.filter(|body| body.len() <= MAX_BODY_BYTES).unwrap_or_else(|| write(None));
-    let time = Timestamp::parse(envelope.time.as_ref()).ok();
-    Ok(Rendered { id: envelope.id, traceparent: envelope.traceparent, time, body: body.into() })
+    }
+
+    fn into_envelope(self) -> Envelope {
+        match self {
+            Self::Public(event) => event.envelope,
+            Self::Own(envelope, ..) => envelope,
+        }
+    }
+
+    /// The body of a delivery, with its members in the order of their names.
+    fn body(
+        &self,
+        service: &str,
+        endpoint_seq: u64,
+        is_full: bool,
+    ) -> Result<Vec<u8>, RenderError> {
+        let envelope = self.envelope();
+        let mut body = Vec::with_capacity(USUAL_BODY_BYTES);
+        body.push(b'{');
+        match self {
+            _ if !is_full => {}
+            Self::Public(event) => {
+                body.extend_from_slice(b"\"data\":");
+                event.write_data(&mut body)?;
+                body.push(b',');
+            }
+            Self::Own(_, _, data) => {
+                body.extend_from_slice(b"\"data\":");
+                write_sorted(data, &mut body);
+                body.push(b',');
+            }
+        }
+        let time = envelope.time.as_ref().map(ToString::to_string).unwrap_or_default();
+        let event_type = match self {
+            Self::Public(event) => &*event.event_type,
+            Self::Own(_, event_type, _) => event_type,
+        };
+        let Envelope { id, aggregate_id, aggregate_type, .. } = envelope;
+        let Envelope { aggregate_version, position, shop, .. } = envelope;
+        let text = |value: &str| Value::String(value.to_owned());
+        write!(
+            body,
+            "\"id\":{},\"meta\":{{\"aggregate\":{{\"id\":{},\"type\":{},\"version\":{aggregate_version}}},\
+             \"endpoint_seq\":{endpoint_seq},\"position\":{position},\"stream\":{},\"tenant\":{}}},\
+             \"timestamp\":{},\"type\":{}}}",
+            text(id),
+            text(aggregate_id),
+            text(aggregate_type),
+            text(service),
+            text(shop),
+            text(&time),
+            text(event_type),
+        )?;
+        Ok(body)
+    }
 }
 
 /// The type and the data of an event of our own that is delivered: a test, or what became of an endpoint.
@@ -123,38 +189,6 @@ pub(crate) fn key(service: &str, event: &[u8]) -> String {
     match protocol::proto::Envelope::decode(event) {
         Ok(envelope) => format!("{service}.{}.{}", envelope.aggregate_type, envelope.aggregate_id),
         Err(_) => String::new(),
-    }
-}
-
-/// Writes JSON with the members of each object sorted: whatever the order in which a version of a
-/// library keeps them, the bytes stay the same.
-fn write_sorted(value: &Value, text: &mut String) {
-    match value {
-        Value::Object(members) => {
-            let mut names: Vec<_> = members.keys().collect();
-            names.sort();
-            text.push('{');
-            for (index, name) in names.into_iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                text.push_str(&Value::String(name.clone()).to_string());
-                text.push(':');
-                write_sorted(&members[name], text);
-            }
-            text.push('}');
-        }
-        Value::Array(items) => {
-            text.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                write_sorted(item, text);
-            }
-            text.push(']');
-        }
-        single => text.push_str(&single.to_string()),
     }
 }
 

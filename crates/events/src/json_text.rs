@@ -1,0 +1,402 @@
+//! The protobuf JSON form of an encoded message, written straight from its bytes: what is rendered for
+//! every reader and every webhook is neither decoded into a message nor built as a value.
+//!
+//! The shape of each message is read from the descriptors once. Members of an object are in the order
+//! of their names. What our own encoder never writes, such as a message in two parts, is left to
+//! [`to_json`](crate::json::to_json), as are kinds of fields that no event has.
+
+use std::{collections::HashMap, io::Write, sync::LazyLock};
+
+use data_encoding::BASE64;
+use prost::{
+    Message,
+    encoding::{WireType, decode_key, decode_varint},
+};
+use prost_reflect::{FieldDescriptor, MessageDescriptor};
+
+use crate::json::POOL;
+
+/// How deep messages may lie in each other.
+const MAX_DEPTH: usize = 32;
+/// The seconds since 1970 of which a timestamp may be.
+const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// The shapes of all messages of the contract.
+pub(crate) static SHAPES: LazyLock<Shapes> = LazyLock::new(Shapes::read);
+
+/// The bytes are none that can be written so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unwritable;
+
+/// A message, by its index among the [`SHAPES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShapeId(usize);
+
+/// The shapes of messages.
+#[derive(Debug, Default)]
+pub(crate) struct Shapes {
+    shapes: Vec<Shape>,
+    by_name: HashMap<String, usize>,
+}
+
+/// What a message looks like.
+#[derive(Debug, Default)]
+struct Shape {
+    /// Its fields, in the order of their names in JSON.
+    fields: Vec<Field>,
+    /// The indexes of the fields by their numbers, in ascending order.
+    by_number: Vec<(u32, usize)>,
+}
+
+#[derive(Debug)]
+struct Field {
+    /// Its name as it begins a member: `"name":`.
+    key: String,
+    kind: Kind,
+    is_list: bool,
+    /// Whether a value that is the default is a value: the field knows that it is set.
+    has_presence: bool,
+    /// The `oneof` that it is a member of.
+    oneof: Option<usize>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Bool,
+    Int32,
+    Uint32,
+    Int64,
+    Uint64,
+    String,
+    Bytes,
+    /// The names of its values by their numbers.
+    Enum(Vec<(i32, String)>),
+    Timestamp,
+    Message(ShapeId),
+    /// What no event has.
+    Other,
+}
+
+/// A field as it is in the bytes of a message.
+#[derive(Debug, Clone, Copy)]
+struct Found<'a> {
+    /// The index of the field.
+    field: usize,
+    value: Encoded<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Encoded<'a> {
+    Varint(u64),
+    Bytes(&'a [u8]),
+}
+
+impl Shapes {
+    fn read() -> Self {
+        let mut shapes = Self::default();
+        for message in POOL.all_messages() {
+            shapes.add(&message);
+        }
+        shapes
+    }
+
+    fn add(&mut self, message: &MessageDescriptor) -> ShapeId {
+        if let Some(known) = self.by_name.get(message.full_name()) {
+            return ShapeId(*known);
+        }
+        let index = self.shapes.len();
+        self.by_name.insert(message.full_name().to_owned(), index);
+        self.shapes.push(Shape::default());
+        let mut fields: Vec<_> = message.fields().collect();
+        fields.sort_by(|a, b| a.json_name().cmp(b.json_name()));
+        let mut by_number: Vec<_> =
+            fields.iter().enumerate().map(|(index, field)| (field.number(), index)).collect();
+        by_number.sort_unstable();
+        let fields = fields.iter().map(|field| self.field(field)).collect();
+        self.shapes[index] = Shape { fields, by_number };
+        ShapeId(index)
+    }
+
+    fn field(&mut self, field: &FieldDescriptor) -> Field {
+        use prost_reflect::Kind as Described;
+        let kind = match field.kind() {
+            _ if field.is_map() => Kind::Other,
+            Described::Bool => Kind::Bool,
+            Described::Int32 => Kind::Int32,
+            Described::Uint32 => Kind::Uint32,
+            Described::Int64 => Kind::Int64,
+            Described::Uint64 => Kind::Uint64,
+            Described::String => Kind::String,
+            Described::Bytes => Kind::Bytes,
+            Described::Enum(of) => {
+                let values = of.values().map(|it| (it.number(), it.name().to_owned()));
+                Kind::Enum(values.collect())
+            }
+            Described::Message(of) => match of.full_name() {
+                "google.protobuf.Timestamp" => Kind::Timestamp,
+                name if name.starts_with("google.protobuf.") => Kind::Other,
+                _ => Kind::Message(self.add(&of)),
+            },
+            Described::Double
+            | Described::Float
+            | Described::Sint32
+            | Described::Sint64
+            | Described::Fixed32
+            | Described::Fixed64
+            | Described::Sfixed32
+            | Described::Sfixed64 => Kind::Other,
+        };
+        let of = field.parent_message();
+        let oneof = field.containing_oneof();
+        Field {
+            key: format!("\"{}\":", field.json_name()),
+            kind,
+            is_list: field.is_list(),
+            has_presence: field.supports_presence(),
+            oneof: oneof.and_then(|oneof| of.oneofs().position(|it| it == oneof)),
+        }
+    }
+
+    /// The shape of a message, by its full name.
+    pub(crate) fn of(&self, message: &str) -> Option<ShapeId> {
+        self.by_name.get(message).copied().map(ShapeId)
+    }
+
+    /// Appends the JSON of a message, given as its bytes. When it fails, what it has appended so far is
+    /// there.
+    pub(crate) fn write(
+        &self,
+        message: ShapeId,
+        bytes: &[u8],
+        text: &mut Vec<u8>,
+    ) -> Result<(), Unwritable> {
+        self.write_message(message, bytes, text, &mut Vec::new(), 0)
+    }
+
+    /// `found` is a stack: each message has its fields on top of those of the messages around it.
+    fn write_message<'a>(
+        &self,
+        message: ShapeId,
+        bytes: &'a [u8],
+        text: &mut Vec<u8>,
+        found: &mut Vec<Found<'a>>,
+        depth: usize,
+    ) -> Result<(), Unwritable> {
+        let shape = self.shapes.get(message.0).filter(|_| depth < MAX_DEPTH).ok_or(Unwritable)?;
+        let base = found.len();
+        shape.find(bytes, found)?;
+        text.push(b'{');
+        let begin = text.len();
+        let mut next = base;
+        while next < found.len() {
+            let index = found[next].field;
+            let end = next + found[next..].iter().take_while(|it| it.field == index).count();
+            let field = &shape.fields[index];
+            if field.is_list {
+                self.write_list(field, text, (found, next..end), begin, depth)?;
+            } else {
+                // Of a value that is there twice the last one counts.
+                let is_message = matches!(field.kind, Kind::Message(_) | Kind::Timestamp);
+                if is_message && end - next > 1 {
+                    return Err(Unwritable);
+                }
+                let value = found[end - 1].value;
+                if field.has_presence || !value.is_default() {
+                    begin_member(field, text, begin);
+                    self.write_value(field, value, text, found, depth)?;
+                }
+            }
+            next = end;
+        }
+        found.truncate(base);
+        text.push(b'}');
+        Ok(())
+    }
+
+    fn write_list(
+        &self,
+        field: &Field,
+        text: &mut Vec<u8>,
+        (found, range): (&mut Vec<Found<'_>>, std::ops::Range<usize>),
+        begin: usize,
+        depth: usize,
+    ) -> Result<(), Unwritable> {
+        let mut is_empty = true;
+        let mut begin_item = |text: &mut Vec<u8>| {
+            if std::mem::take(&mut is_empty) {
+                begin_member(field, text, begin);
+                text.push(b'[');
+            } else {
+                text.push(b',');
+            }
+        };
+        let is_packable = !matches!(
+            field.kind,
+            Kind::String | Kind::Bytes | Kind::Timestamp | Kind::Message(_) | Kind::Other
+        );
+        for index in range {
+            let value = found[index].value;
+            if let (Encoded::Bytes(mut packed), true) = (value, is_packable) {
+                while !packed.is_empty() {
+                    let value = decode_varint(&mut packed).map_err(|_| Unwritable)?;
+                    begin_item(text);
+                    self.write_value(field, Encoded::Varint(value), text, found, depth)?;
+                }
+            } else {
+                begin_item(text);
+                self.write_value(field, value, text, found, depth)?;
+            }
+        }
+        if !is_empty {
+            text.push(b']');
+        }
+        Ok(())
+    }
+
+    fn write_value<'a>(
+        &self,
+        field: &Field,
+        value: Encoded<'a>,
+        text: &mut Vec<u8>,
+        found: &mut Vec<Found<'a>>,
+        depth: usize,
+    ) -> Result<(), Unwritable> {
+        let written = match (&field.kind, value) {
+            (Kind::Bool, Encoded::Varint(value)) => write!(text, "{}", value != 0),
+            (Kind::Int32, Encoded::Varint(value)) => write!(text, "{}", value as i32),
+            (Kind::Uint32, Encoded::Varint(value)) => write!(text, "{}", value as u32),
+            (Kind::Int64, Encoded::Varint(value)) => write!(text, "\"{}\"", value as i64),
+            (Kind::Uint64, Encoded::Varint(value)) => write!(text, "\"{value}\""),
+            (Kind::Enum(values), Encoded::Varint(value)) => {
+                match values.iter().find(|(number, _)| *number == value as i32) {
+                    Some((_, name)) => write!(text, "\"{name}\""),
+                    // A value of a later version.
+                    None => write!(text, "{}", value as i32),
+                }
+            }
+            (Kind::String, Encoded::Bytes(bytes)) => {
+                return write_text(std::str::from_utf8(bytes).map_err(|_| Unwritable)?, text);
+            }
+            (Kind::Bytes, Encoded::Bytes(bytes)) => {
+                write!(text, "\"{}\"", BASE64.encode_display(bytes))
+            }
+            (Kind::Timestamp, Encoded::Bytes(bytes)) => {
+                let time = prost_types::Timestamp::decode(bytes).map_err(|_| Unwritable)?;
+                return write_time(&time, text);
+            }
+            (Kind::Message(shape), Encoded::Bytes(bytes)) => {
+                return self.write_message(*shape, bytes, text, found, depth + 1);
+            }
+            _ => return Err(Unwritable),
+        };
+        written.map_err(|_| Unwritable)
+    }
+}
+
+impl Shape {
+    /// Notes the fields of a message, in the order of their names; those of the same name in the order of
+    /// the bytes.
+    fn find<'a>(&self, mut bytes: &'a [u8], found: &mut Vec<Found<'a>>) -> Result<(), Unwritable> {
+        let base = found.len();
+        let mut is_sorted = true;
+        while let Some((number, value)) = next_field(&mut bytes)? {
+            let Ok(at) = self.by_number.binary_search_by_key(&number, |(number, _)| *number) else {
+                // A field of a later version.
+                continue;
+            };
+            let field = self.by_number[at].1;
+            is_sorted &= found[base..].last().is_none_or(|last| last.field <= field);
+            found.push(Found { field, value });
+        }
+        if !is_sorted {
+            found[base..].sort_by_key(|it| it.field);
+        }
+        let oneof = |it: &Found<'_>| self.fields[it.field].oneof.map(|oneof| (oneof, it.field));
+        let members = found[base..].iter().filter_map(oneof);
+        let mut seen: [Option<usize>; 8] = [None; 8];
+        for (oneof, field) in members {
+            let seen = seen.get_mut(oneof).ok_or(Unwritable)?;
+            if seen.is_some_and(|seen| seen != field) {
+                return Err(Unwritable);
+            }
+            *seen = Some(field);
+        }
+        Ok(())
+    }
+}
+
+impl Encoded<'_> {
+    /// Whether it is the value of a field that is not set.
+    fn is_default(self) -> bool {
+        match self {
+            Self::Varint(value) => value == 0,
+            Self::Bytes(bytes) => bytes.is_empty(),
+        }
+    }
+}
+
+/// The next field of a message: its number and value. `Varint` and length-delimited values alone: no
+/// event has others.
+fn next_field<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u32, Encoded<'a>)>, Unwritable> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let (number, wire_type) = decode_key(bytes).map_err(|_| Unwritable)?;
+    let value = decode_varint(bytes).map_err(|_| Unwritable)?;
+    match wire_type {
+        WireType::Varint => Ok(Some((number, Encoded::Varint(value)))),
+        WireType::LengthDelimited => {
+            let length = usize::try_from(value).map_err(|_| Unwritable)?;
+            let (of_field, rest) = bytes.split_at_checked(length).ok_or(Unwritable)?;
+            *bytes = rest;
+            Ok(Some((number, Encoded::Bytes(of_field))))
+        }
+        _ => Err(Unwritable),
+    }
+}
+
+/// The members of a message that are messages or texts: the number and the bytes of each.
+pub(crate) fn members(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u32, &[u8]), Unwritable>> {
+    std::iter::from_fn(move || {
+        loop {
+            return match next_field(&mut bytes).transpose()? {
+                Ok((number, Encoded::Bytes(of_field))) => Some(Ok((number, of_field))),
+                Ok((_, Encoded::Varint(_))) => continue,
+                Err(error) => {
+                    bytes = &[];
+                    Some(Err(error))
+                }
+            };
+        }
+    })
+}
+
+fn begin_member(field: &Field, text: &mut Vec<u8>, begin: usize) {
+    if text.len() > begin {
+        text.push(b',');
+    }
+    text.extend_from_slice(field.key.as_bytes());
+}
+
+/// Appends a text in quotation marks.
+pub(crate) fn write_text(value: &str, text: &mut Vec<u8>) -> Result<(), Unwritable> {
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if value.bytes().all(is_plain) {
+        text.push(b'"');
+        text.extend_from_slice(value.as_bytes());
+        text.push(b'"');
+        return Ok(());
+    }
+    serde_json::to_writer(text, value).map_err(|_| Unwritable)
+}
+
+/// Appends a time in quotation marks.
+pub(crate) fn write_time(
+    time: &prost_types::Timestamp,
+    text: &mut Vec<u8>,
+) -> Result<(), Unwritable> {
+    if !SECONDS.contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos) {
+        return Err(Unwritable);
+    }
+    write!(text, "\"{time}\"").map_err(|_| Unwritable)
+}
