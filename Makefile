@@ -26,7 +26,7 @@ demo: nats-server release ## Run a day of trade on this machine and report on it
 	@$(WITH_NATS_SERVER) $(TRADEWIND) demo $(ARGS)
 
 .PHONY: bench
-bench: nats-server release ## Measure this machine, in about 8 minutes; ARGS="--quick --on r1-sqlite" takes one.
+bench: nats-server release ## Measure this machine, in about 12 minutes; ARGS="--quick --on r1-sqlite" takes one.
 	@$(WITH_NATS_SERVER) $(TRADEWIND) bench $(ARGS)
 
 .PHONY: failover

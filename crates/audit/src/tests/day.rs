@@ -384,7 +384,7 @@ pub(super) fn logged(aggregate: &str, body: Body) -> Logged {
         body: Some(body),
         ..Default::default()
     };
-    Logged { sequence: 0, positions: BTreeMap::new(), event, is_voided: false }
+    Logged { sequence: 0, positions: BTreeMap::new(), event, stored_at_ms: None, is_voided: false }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as it is in the messages")]

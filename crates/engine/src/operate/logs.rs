@@ -30,24 +30,28 @@ pub struct Logged<E> {
     pub positions: BTreeMap<String, Position>,
     /// The event; an empty one where the message is voided.
     pub event: E,
+    /// When its log stored it, in milliseconds since 1970; `None` where that is not known.
+    pub stored_at_ms: Option<i64>,
     /// Whether an operator has voided the message, which is no event.
     pub is_voided: bool,
 }
 
 impl<E: Message + Default> Logged<E> {
     fn read(stream: &str, message: StoredMessage) -> Result<Self, Error> {
-        let sequence = message.sequence;
+        let (sequence, stored_at_ms) = (message.sequence, message.stored_at);
         let unreadable = |source| unreadable(stream, sequence, source);
         let event = E::decode(message.payload).map_err(unreadable)?;
         let mut positions = Positions::default();
         if let Some(header) = &message.positions {
             positions.set_to_header(header);
         }
-        Ok(Self { sequence, positions: positions.into_map(), event, is_voided: false })
+        let positions = positions.into_map();
+        Ok(Self { sequence, positions, event, stored_at_ms, is_voided: false })
     }
 
     fn voided(sequence: u64) -> Self {
-        Self { sequence, positions: BTreeMap::new(), event: E::default(), is_voided: true }
+        let (positions, event) = (BTreeMap::new(), E::default());
+        Self { sequence, positions, event, stored_at_ms: None, is_voided: true }
     }
 }
 

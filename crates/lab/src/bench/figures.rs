@@ -18,6 +18,10 @@ pub struct Figures {
     pub fairness: Option<Measured<Fairness>>,
     /// What the sender of webhooks does alone, if that was measured.
     pub webhooks_http: Option<Measured<WebhooksHttp>>,
+    /// Webhooks through all services, if that was measured.
+    pub webhooks: Option<Measured<Webhooks>>,
+    /// The feed of events, if that was measured.
+    pub feed: Option<Measured<Feed>>,
     /// How long everything took.
     pub seconds: f64,
 }
@@ -63,6 +67,10 @@ impl Figures {
             && !self.telemetry.as_ref().is_some_and(Measured::has_failed)
             && !self.fairness.as_ref().is_some_and(Measured::has_failed)
             && !self.webhooks_http.as_ref().is_some_and(Measured::has_failed)
+            && !self.webhooks.as_ref().is_some_and(Measured::has_failed)
+            && !self.feed.as_ref().is_some_and(|feed| {
+                feed.has_failed() || feed.figures().is_some_and(|feed| feed.readers.has_failed())
+            })
     }
 }
 
@@ -237,7 +245,7 @@ pub struct Fairness {
     pub orders_apart: Latency,
 }
 
-/// What the sender of webhooks does alone, to a receiver in the same process.
+/// What the sender of webhooks does alone, to a receiver in a thread of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct WebhooksHttp {
     /// Over connections that stay open.
@@ -255,8 +263,8 @@ pub struct Deliveries {
     pub count: u64,
     /// For each second.
     pub per_s: f64,
-    /// Milliseconds of the processors for each, of sender and receiver together; absent where the
-    /// system does not say.
+    /// Milliseconds of the processors for each, without those of the receiver and the broker; absent
+    /// where the system does not say.
     pub cpu_ms: Option<f64>,
 }
 
@@ -266,6 +274,110 @@ impl Deliveries {
         let cpu_ms = cpu.map(|cpu| cpu.as_secs_f64() * 1_000.0 / count as f64);
         Self { count, per_s: rate(count, took), cpu_ms }
     }
+}
+
+/// Webhooks through all services, to a receiver in a thread of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Webhooks {
+    /// What the sender does alone: the limit.
+    pub limit: Deliveries,
+    /// A backlog to one endpoint.
+    pub one: Backlog,
+    /// A backlog to ten endpoints.
+    pub some: Backlog,
+    /// One event of each order, while orders are placed as fast as possible.
+    pub beside_orders: BesideOrders,
+    /// At a fixed rate, to one endpoint.
+    pub first_attempts: FirstAttempts,
+    /// The same, while another endpoint of the shop does not answer.
+    pub beside_hanging: FirstAttempts,
+    /// 100 events to each of 1,000 endpoints.
+    pub many: Deliveries,
+}
+
+/// Deliveries from a backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Backlog {
+    /// From when the endpoints take them until the last was received.
+    pub deliveries: Deliveries,
+    /// The memory of the services when a quarter of the backlog was there.
+    pub memory_of_quarter_mb: Option<u64>,
+    /// The memory of the services when all of it was there.
+    pub memory_mb: Option<u64>,
+}
+
+/// Deliveries beside orders.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct BesideOrders {
+    /// Orders that were settled, a second.
+    pub orders_per_s: f64,
+    /// Deliveries a second.
+    pub deliveries_per_s: f64,
+}
+
+/// The time from an event in its log to its first attempt, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct FirstAttempts {
+    /// Events a second.
+    pub rate_per_s: u32,
+    /// Until half of them were attempted.
+    pub p50_ms: f64,
+    /// Until 99 of 100 were.
+    pub p99_ms: f64,
+}
+
+impl FirstAttempts {
+    /// From what was recorded.
+    pub(super) fn new(rate_per_s: u32, latencies: &Latencies) -> Self {
+        Self { rate_per_s, p50_ms: millis(latencies, 50.0), p99_ms: millis(latencies, 99.0) }
+    }
+}
+
+/// The feed of events.
+#[derive(Debug, Serialize)]
+pub struct Feed {
+    /// The log, read without the gateway: the limit.
+    pub limit: ReadEvents,
+    /// One reader of pages.
+    pub pages: ReadEvents,
+    /// One reader of Server-Sent Events.
+    pub stream: ReadEvents,
+    /// Many readers of Server-Sent Events that wait for what is published.
+    pub readers: Measured<FeedReaders>,
+}
+
+/// Events that were read.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ReadEvents {
+    /// So many.
+    pub count: u64,
+    /// For each second.
+    pub per_s: f64,
+    /// Microseconds of the processors that the services took for each, where the system says so.
+    pub cpu_us: Option<f64>,
+}
+
+impl ReadEvents {
+    /// So many in that time, with that much time of the processors.
+    pub(super) fn new(count: u64, took: Duration, cpu: Option<Duration>) -> Self {
+        let cpu_us = cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / count as f64);
+        Self { count, per_s: rate(count, took), cpu_us }
+    }
+}
+
+/// Readers that wait for events.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct FeedReaders {
+    /// So many.
+    pub readers: u32,
+    /// The events a second that are published for each of them.
+    pub rate_per_s: u32,
+    /// What all of them read, from the first event that was published.
+    pub read: ReadEvents,
+    /// Seconds from when the last event was to be published until all readers had it.
+    pub lag_s: f64,
+    /// The memory of the services.
+    pub memory_mb: Option<u64>,
 }
 
 fn millis(latencies: &Latencies, percentile: f64) -> f64 {

@@ -41,7 +41,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_FLOOD_IN_FLIGHT: usize = 500;
 /// The interval between two looks at the logs, to see whether they still grow.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
-/// Stock lines of one request.
+/// Lines of one request.
 const LINES_PER_REQUEST: usize = 5_000;
 /// Requests with goods issues that are under way at the same time.
 const GOODS_ISSUE_STREAMS: usize = 2;
@@ -64,6 +64,18 @@ impl Load {
         self.push("products", shop::products()).await.context("put the catalogue there")?;
         self.push("inventory", shop::stock()).await.context("put the stock there")?;
         self.quiet().await
+    }
+
+    /// Changes products, as fast as possible: each change is one event. No two calls may have a number in
+    /// common.
+    pub(super) async fn change_products(&self, from: u64, count: u64) -> Result<()> {
+        let (mut next, end) = (from, from + count);
+        while next < end {
+            let count = (LINES_PER_REQUEST as u64).min(end - next);
+            self.push("products", shop::changes(next, count)).await?;
+            next += count;
+        }
+        Ok(())
     }
 
     /// Waits until nothing more is stored in the partition, by whatever shop.
@@ -268,7 +280,7 @@ impl Load {
     }
 
     /// Pushes lines, and reads of the answer what they came to, not what became of each.
-    async fn push(&self, path: &str, lines: String) -> Result<()> {
+    pub(super) async fn push(&self, path: &str, lines: String) -> Result<()> {
         #[derive(Deserialize)]
         struct Counts {
             rejected: u64,

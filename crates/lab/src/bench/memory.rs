@@ -40,7 +40,7 @@ pub struct Memory {
 
 impl Memory {
     /// What the processes take now; `None` where the system does not say.
-    fn read(processes: &Processes) -> Option<Self> {
+    pub(super) fn read(processes: &Processes) -> Option<Self> {
         let sum =
             |pids: &[u32]| pids.iter().map(|pid| proportional_bytes(*pid)).sum::<Option<u64>>();
         let postgres: Vec<u32> = processes

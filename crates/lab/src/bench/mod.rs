@@ -9,16 +9,22 @@
 //! - `telemetry`: what traces and metrics cost;
 //! - `fairness`: what the load of one shop costs another;
 //! - `webhooks`: what the sender of webhooks does alone;
+//! - `deliveries`: webhooks through all services;
+//! - `receiver`: what both are sent to;
+//! - `feed`: readers of the feed of events;
 //! - `figures`, `report`: what was measured, beside what is expected; as tables or as JSON.
 //!
 //! Nothing here fails for being slow; it fails when something is lost.
 
+mod deliveries;
 mod fairness;
+mod feed;
 pub mod figures;
 mod load;
 mod measure;
 mod memory;
 mod process;
+mod receiver;
 mod report;
 mod setup;
 mod shop;
@@ -42,8 +48,8 @@ use self::{
     setup::{Environment, Setup},
 };
 
-/// How long a setup may take, and so each of the two parts that have setups of their own: three times
-/// what a slow machine needs. Six times this bounds the whole benchmark.
+/// How long a setup may take, and so each of the parts that have setups of their own: three times
+/// what a slow machine needs. Eight times this bounds the whole benchmark.
 const SETUP_TIMEOUT: Duration = Duration::from_mins(5);
 /// The share of the load that `--quick` leaves.
 const QUICK_DIVISOR: u32 = 5;
@@ -84,7 +90,8 @@ pub struct Options {
     /// The number of rounds of runs, without and with telemetry, whose throughput is compared
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
-    /// The number of webhooks that are delivered to one receiver
+    /// The number of webhooks that are delivered, by the sender alone and from a
+    /// backlog to ten endpoints; and of the events that are read from the feed
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1_000..))]
     pub deliveries: u32,
     /// The folder for all data of the benchmark; made if it is missing, emptied at each run
@@ -116,6 +123,10 @@ pub enum Part {
     Fairness,
     /// What the sender of webhooks does alone, to a receiver on this machine
     WebhooksHttp,
+    /// Webhooks through all services, to a receiver on this machine
+    Webhooks,
+    /// Readers of the feed of events
+    Feed,
 }
 
 /// How figures are printed.
@@ -221,6 +232,13 @@ async fn measure(environment: &Environment, options: &Options) -> Result<Figures
     }
     if options.measures(Part::WebhooksHttp) {
         figures.webhooks_http = Some(attempt(webhooks::measure(options)).await);
+    }
+    if options.measures(Part::Webhooks) {
+        let measuring = deliveries::measure(environment, options);
+        figures.webhooks = Some(Box::pin(attempt(measuring)).await);
+    }
+    if options.measures(Part::Feed) {
+        figures.feed = Some(Box::pin(attempt(feed::measure(environment, options))).await);
     }
     figures.seconds = started.elapsed().as_secs_f64();
     Ok(figures)

@@ -20,6 +20,8 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// The interval between two requests for their readiness.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The kernel's ticks in a second, on every system that has /proc.
+const TICKS_PER_S: f64 = 100.0;
 /// What the environment must not change: the figures are those of the defaults.
 const PREFIXES: [&str; 2] = ["TRADEWIND_", "OTEL_"];
 
@@ -114,9 +116,19 @@ impl ServiceProcess {
     }
 }
 
+/// The time that ticks of the kernel are.
+pub(super) fn ticks_as_time(ticks: u64) -> Duration {
+    Duration::from_secs_f64(ticks as f64 / TICKS_PER_S)
+}
+
 /// The same for this process.
 pub(super) fn own_cpu_ticks() -> Option<u64> {
     cpu_ticks_of("self")
+}
+
+/// The same for a thread, named such as `12/task/13`.
+pub(super) fn thread_cpu_ticks(thread: &str) -> Option<u64> {
+    cpu_ticks_of(thread)
 }
 
 fn cpu_ticks_of(process: &str) -> Option<u64> {

@@ -1,6 +1,8 @@
 //! The figures as tables, beside what is expected of a machine with two cores.
 
+mod feed;
 mod row;
+mod webhooks;
 
 use std::{
     fmt::{self, Write},
@@ -13,8 +15,7 @@ use self::row::{
     Cell, EXPECTED_WIDTH, Expected, MET, MISSED, NAME_WIDTH, RATIO_WIDTH, Row, Unit, VALUE_WIDTH,
 };
 use super::figures::{
-    Cost, Deliveries, Fairness, Figures, Latency, Measured, Memory, SetupFigures, TelemetryCost,
-    Throughput, WebhooksHttp,
+    Cost, Fairness, Figures, Latency, Measured, Memory, SetupFigures, TelemetryCost, Throughput,
 };
 use crate::figures::time;
 
@@ -43,9 +44,6 @@ const MEMORY_MB: f64 = 300.0;
 const TELEMETRY_LOSS: f64 = 0.03;
 /// By how much the load of one shop may raise the p99 of another.
 const FAIRNESS_GROWTH: f64 = 0.2;
-
-/// Milliseconds of the processors that a webhook may take, of the sender and the receiver.
-const DELIVERY_CPU_MS: f64 = 0.15;
 
 /// The rows of the table, from the figures of each setup.
 struct Table<'a>(Vec<Option<&'a SetupFigures>>);
@@ -189,7 +187,13 @@ impl fmt::Display for Figures {
             write_measured(f, "Fairness", fairness)?;
         }
         if let Some(webhooks) = &self.webhooks_http {
+            write_measured(f, "Webhooks by the sender alone", webhooks)?;
+        }
+        if let Some(webhooks) = &self.webhooks {
             write_measured(f, "Webhooks", webhooks)?;
+        }
+        if let Some(feed) = &self.feed {
+            write_measured(f, "Feed", feed)?;
         }
         write!(f, "\n{} in total.", time(Duration::from_secs_f64(self.seconds)))
     }
@@ -308,37 +312,6 @@ impl fmt::Display for Fairness {
         writeln!(f, "{}", row("settled, p50", |it| it.settled_p50_ms))?;
         writeln!(f, "{}", row("settled, p99", |it| it.settled_p99_ms))?;
         self.write_growth(f, |it| it.settled_p99_ms)
-    }
-}
-
-impl fmt::Display for WebhooksHttp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { keep_alive, bare, new_connections } = self;
-        writeln!(
-            f,
-            "Webhooks: {} deliveries to one receiver in the same process, by the sender alone; the same requests by\n\
-             an HTTP client that signs and vets nothing; and {} with a new connection each.",
-            number(keep_alive.count),
-            number(new_connections.count)
-        )?;
-        writeln!(f, "{}", head(&["sender", "client alone", "connections"]))?;
-        let row = |name: &str, unit, expected, value: fn(&Deliveries) -> Option<f64>| Row {
-            name: name.to_owned(),
-            unit,
-            expected,
-            cells: [keep_alive, bare, new_connections].map(|it| Cell::of(value(it))).into(),
-        };
-        let deliveries = row("deliveries/s", Unit::Count, Expected::Nothing, |it| Some(it.per_s));
-        writeln!(f, "{deliveries}")?;
-        let mut cpu = row(
-            "CPU time of both ends, each",
-            Unit::Millis,
-            Expected::AtMost(DELIVERY_CPU_MS),
-            |it| it.cpu_ms,
-        );
-        // What is expected concerns the sender with connections that stay open.
-        cpu.cells.truncate(1);
-        write!(f, "{cpu}")
     }
 }
 

@@ -37,6 +37,23 @@ pub(super) fn products() -> String {
     (0..PRODUCTS).map(sku).chain([EMPTY.to_owned()]).map(|sku| line(&sku)).collect()
 }
 
+/// So many changes of products from the number `from` on, as lines of NDJSON: each is one event.
+pub(super) fn changes(from: u64, count: u64) -> String {
+    let line = |number: u64| {
+        let (sku, mut change) = change(number);
+        change["sku"] = sku.into();
+        format!("{change}\n")
+    };
+    (from..from + count).map(line).collect()
+}
+
+/// A change of a product: its SKU, and the body of a request.
+pub(super) fn change(number: u64) -> (String, Value) {
+    let price = json!({"minor": 1_250, "currency": "GBP"});
+    let sku = sku((number % PRODUCTS as u64) as usize);
+    (sku, json!({"title": format!("Revision {number}"), "price": price}))
+}
+
 /// The opening stock of what is ordered, as lines of NDJSON.
 pub(super) fn stock() -> String {
     let counts = (0..ORDERED).map(|product| (sku(product), UNITS)).chain([(EMPTY.to_owned(), 0)]);

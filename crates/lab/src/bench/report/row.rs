@@ -24,6 +24,8 @@ pub(super) enum Unit {
     Count,
     Share,
     Millis,
+    /// Milliseconds, shown as microseconds.
+    Micros,
     Megabytes,
 }
 
@@ -33,6 +35,7 @@ impl Unit {
             Self::Count => number(value.round() as i64),
             Self::Share => format!("{:.1} %", value * 100.0),
             Self::Millis => time(Duration::from_secs_f64(value.max(0.0) / 1000.0)),
+            Self::Micros => format!("{:.1} µs", value * 1000.0),
             Self::Megabytes => format!("{} MB", number(value.round() as i64)),
         }
     }
