@@ -110,7 +110,8 @@ mod tests {
             let reason = if broker == "available" { Value::Null } else { json!("no answer") };
             assert_eq!(document["broker_error"], reason);
             let expected = json!([{"service": "order", "partition": 3, "state": "failing",
-                "error": "an event cannot be read"}]);
+                "error": "an event cannot be read",
+                "problems": ["something waits for an operator"]}]);
             assert_eq!(document["partitions"], expected);
         }
     }
