@@ -157,6 +157,7 @@ impl Webhooks {
             Kind::ReplayCancelled(it) => endpoint.replay_cancelled(&it.replay_id),
             Kind::DeliveryAborted(it) => endpoint.aborted(at, it.endpoint_seq, found),
             Kind::SecretRotated(_)
+            | Kind::ValuesRewrapped(_)
             | Kind::FailureWarned(_)
             | Kind::EndpointCreated(_)
             | Kind::Scheduled(_)

@@ -109,6 +109,7 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Notify::ReplayCancelled(_) => "replay_cancelled",
             Notify::DeliveryAborted(_) => "delivery_aborted",
             Notify::Announced(_) => "announced",
+            Notify::ValuesRewrapped(_) => "values_rewrapped",
         },
     })
 }

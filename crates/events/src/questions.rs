@@ -49,6 +49,7 @@ questions!("notify", notify::NotifyQuestion, notify_question:
     ListEndpoints => Endpoints,
     ListDeliveries => Deliveries,
     GetDelivery => DeliveryWithAttempts,
+    GetSealedValues => SealedValues,
     GetProof => Proof,
 );
 questions!("order", order::OrderQuestion, order_question:

@@ -99,6 +99,11 @@ pub enum Request {
         /// The replay.
         id: String,
     },
+    /// To replace values by the same ones, encrypted with another key.
+    RewrapValues {
+        /// Each as it was, and as it is to be.
+        values: Vec<(SealedValue, SealedValue)>,
+    },
     /// Not to attempt a delivery any more.
     AbortDelivery {
         /// Which.
@@ -219,6 +224,11 @@ pub enum Fact {
         secret: SealedValue,
         /// Until when the secrets before it sign as well.
         old_expire_at: Timestamp,
+    },
+    /// Values of it are encrypted with another key; they say the same.
+    ValuesRewrapped {
+        /// Each as it was, and as it is from then on.
+        values: Vec<(SealedValue, SealedValue)>,
     },
     /// It will be disabled if it goes on to fail.
     FailureWarned {

@@ -16,7 +16,7 @@ use crate::{
     Notify,
     attempts::{self, Attempt},
     count,
-    domain::Endpoint,
+    domain::{Endpoint, SealedValue},
     metrics::{LANES, UNUSABLE, of_partition},
     store::{EndpointRow, FailureRow, FailureState, RunRow, SCHEDULE, Schedule},
 };
@@ -58,6 +58,11 @@ pub enum Question {
         /// Its `endpoint_seq`.
         seq: u64,
     },
+    /// What is encrypted of an endpoint.
+    SealedValues {
+        /// Its id.
+        id: String,
+    },
     /// How many events matched an endpoint, and what became of them.
     Proof(Range),
 }
@@ -89,6 +94,8 @@ pub enum Found {
     },
     /// A delivery, and its attempts in the order in which they were made.
     Delivery(Box<Delivery>, Vec<Attempt>),
+    /// What is encrypted of an endpoint.
+    SealedValues(Vec<SealedValue>),
     /// How many events matched an endpoint, and what became of them.
     Proof(Proof),
 }
@@ -201,6 +208,12 @@ impl Queries for Notify {
                 let Some(found) = found else { return Ok(None) };
                 let attempts = self.attempts(shop, &id, seq).await?;
                 Ok(Some(Found::Delivery(Box::new(found), attempts)))
+            }
+            Question::SealedValues { id } => {
+                let found = endpoint(db, shop, &id).await?;
+                let values =
+                    |it: Endpoint| Found::SealedValues(it.sealed_values().cloned().collect());
+                Ok(found.map(values))
             }
             Question::Proof(range) => {
                 let Some(endpoint) = endpoint(db, shop, &range.id).await? else { return Ok(None) };

@@ -148,6 +148,9 @@ fn asked(request: Asked) -> Result<Request, WireError> {
             to: replay.to,
         },
         Asked::CancelReplay(cancel) => Request::CancelReplay { id: id(&cancel.replay_id)? },
+        Asked::RewrapValues(rewrap) => {
+            Request::RewrapValues { values: settings::read_rewrapped(rewrap.values)? }
+        }
         Asked::AbortDelivery(abort) => Request::AbortDelivery { seq: abort.endpoint_seq },
     })
 }

@@ -74,6 +74,15 @@ pub enum MasterKeyError {
         /// The file.
         file: String,
     },
+    /// What was encrypted with one of them does not open.
+    #[error(
+        "a value that is encrypted with the master key {name} does not open: add the key to the file \
+         again, or replace the value if it was changed"
+    )]
+    Unopened {
+        /// The master key.
+        name: String,
+    },
     /// It holds none.
     #[error("the file of master keys holds none: add a line `<name>:<32 bytes in base64>`")]
     Empty,
@@ -159,6 +168,25 @@ impl MasterKeys {
         ciphertext: &[u8],
     ) -> Option<Zeroizing<Vec<u8>>> {
         decrypt(self.current().get(name)?, context.as_bytes(), name, ciphertext).ok()
+    }
+
+    /// Encrypts a value of [`MasterKeys::seal_value`] with the newest key; `None` when it is already.
+    ///
+    /// # Errors
+    ///
+    /// When it does not open.
+    pub fn rewrap_value(
+        &self,
+        name: &str,
+        context: &str,
+        ciphertext: &[u8],
+    ) -> Result<Option<(String, Vec<u8>)>, MasterKeyError> {
+        if self.current().newest().0 == name {
+            return Ok(None);
+        }
+        let opened = self.open_value(name, context, ciphertext);
+        let opened = opened.ok_or_else(|| MasterKeyError::Unopened { name: name.to_owned() })?;
+        Ok(Some(self.seal_value(context, &opened)))
     }
 
     fn current_without_looking(&self) -> Arc<KeyRing> {
@@ -256,5 +284,11 @@ mod tests {
         assert_eq!(rotated.open_value(&name, "acme/other", &sealed), None);
         assert_eq!(keys(line("new", 2)).open_value(&name, "acme/ep", &sealed), None);
         assert_eq!(rotated.seal_value("acme/ep", b"hush").0, "new");
+        let again = rotated.rewrap_value(&name, "acme/ep", &sealed).expect("it opens");
+        let (name, sealed) = again.expect("it has an old key");
+        let alone = keys(line("new", 2));
+        assert!(alone.open_value(&name, "acme/ep", &sealed).is_some_and(|it| **it == *b"hush"));
+        assert_eq!(alone.rewrap_value(&name, "acme/ep", &sealed).expect("it is new"), None);
+        alone.rewrap_value("old", "acme/ep", &sealed).expect_err("its key is gone");
     }
 }

@@ -1,5 +1,7 @@
 //! What an operator does with the personal data of customers: erases it, and changes the master key.
 
+mod rewrap;
+
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use events::id::{CustomerId, OrderId};
@@ -33,8 +35,8 @@ pub(crate) enum Persons {
         #[arg(long, value_parser = Shop::parse)]
         shop: Option<Shop>,
     },
-    /// Encrypt the keys of all persons with the first master key of the file; then the others can be
-    /// removed from it
+    /// Encrypt the keys of all persons, and the secrets and header values of webhook endpoints, with the
+    /// first master key of the file; then the others can be removed from it
     RotateMasterKey,
 }
 
@@ -72,6 +74,15 @@ pub(crate) async fn run(settings: &Settings, what: &Persons) -> Result<()> {
         Persons::RotateMasterKey => {
             let count = keys.rewrap().await?;
             say!("{count} keys encrypted with the first master key of the file");
+            let masters = settings.master_keys()?.context("read the master keys")?;
+            let values = rewrap::rewrap_values(settings, &masters).await;
+            let values = values.context(
+                "encrypt the secrets and header values of webhook endpoints: not all of them are, so \
+                 keep the old master keys, and run the command again",
+            )?;
+            say!(
+                "{values} values of webhook endpoints encrypted with the first master key of the file"
+            );
             Ok(())
         }
     }

@@ -266,25 +266,9 @@ fn print_result(name: &Shop, result: shop::ShopResult, found: Option<shop::Shop>
     Ok(())
 }
 
-/// Prints all shops, partition by partition, in the order of their names in each.
+/// Prints all shops by their names.
 async fn list(client: &Client) -> Result<()> {
-    let mut shops = Vec::new();
-    for partition in 0..client.partitions() {
-        let mut after = String::new();
-        loop {
-            let question = shop::ListShops { partition, after: after.clone(), limit: 0 };
-            let found = client
-                .query_partition(shop::ListShops::SERVICE, partition, question.encode())
-                .await?;
-            let page = shop::Shops::decode(found.unwrap_or_default())?;
-            after = page.shops.last().map(|shop| shop.name.clone()).unwrap_or_default();
-            let has_more = page.has_more && !after.is_empty();
-            shops.extend(page.shops);
-            if !has_more {
-                break;
-            }
-        }
-    }
+    let mut shops = all_shops(client).await?;
     shops.sort_by(|a, b| a.name.cmp(&b.name));
     for shop in &shops {
         let state = if shop.suspended { "suspended" } else { "active" };
@@ -324,9 +308,31 @@ fn document(found: shop::Shop) -> Result<serde_json::Value> {
     }))
 }
 
-/// Sends a command about a shop and waits for its answer.
+/// All shops, partition by partition, in the order of their names in each.
+pub(crate) async fn all_shops(client: &Client) -> Result<Vec<shop::Shop>> {
+    let mut shops = Vec::new();
+    for partition in 0..client.partitions() {
+        let mut after = String::new();
+        loop {
+            let question = shop::ListShops { partition, after: after.clone(), limit: 0 };
+            let found = client
+                .query_partition(shop::ListShops::SERVICE, partition, question.encode())
+                .await?;
+            let page = shop::Shops::decode(found.unwrap_or_default())?;
+            after = page.shops.last().map(|shop| shop.name.clone()).unwrap_or_default();
+            let has_more = page.has_more && !after.is_empty();
+            shops.extend(page.shops);
+            if !has_more {
+                break;
+            }
+        }
+    }
+    Ok(shops)
+}
+
+/// Sends a command of an operator to a shop and waits for its answer.
 #[expect(clippy::disallowed_methods, reason = "the edge: the command gets its id here")]
-async fn send<A: CommandAnswer>(client: &Client, name: &Shop, body: Body) -> Result<A> {
+pub(crate) async fn send<A: CommandAnswer>(client: &Client, name: &Shop, body: Body) -> Result<A> {
     let content = proto::Command { body: Some(body), ..Default::default() };
     let command = proto::Command {
         id: Uuid::now_v7().to_string(),
@@ -340,10 +346,10 @@ async fn send<A: CommandAnswer>(client: &Client, name: &Shop, body: Body) -> Res
     match client.send(Lane::Live, command, ANSWER_TIMEOUT).await? {
         Outcome::Answered(answered) => {
             let body = AnswerBody::decode(&*answered.body)?.answer;
-            body.and_then(A::take).context("read the answer of the shop service")
+            body.and_then(A::take).context("read the answer of the service")
         }
         Outcome::Pending => bail!(
-            "the shop service does not answer; the command is stored and will be handled: see \
+            "the service does not answer; the command is stored and will be handled: see \
              whether the service runs"
         ),
     }

@@ -40,6 +40,7 @@ pub(crate) fn apply(state: &mut State, recorded: &Recorded<Event>) {
         | Fact::Disabled { .. }
         | Fact::Enabled { .. }
         | Fact::SecretRotated { .. }
+        | Fact::ValuesRewrapped { .. }
         | Fact::FailureWarned { .. }
         | Fact::Attempted(_)
         | Fact::TestScheduled { .. }
@@ -118,6 +119,11 @@ pub(crate) fn settings_after(
         }
         Fact::SecretRotated { secret, old_expire_at } => {
             endpoint.secrets = endpoint.rotated(secret, *old_expire_at, now);
+        }
+        // For those who manage the endpoint nothing has changed.
+        Fact::ValuesRewrapped { values } => {
+            endpoint.rewrap(values);
+            return Some(endpoint);
         }
         Fact::FailureWarned { .. } => {
             if let Some(failing) = &mut ledger.health.failing {

@@ -123,6 +123,14 @@ fn of_endpoint(
             }
             Some(_) => Err(Outcome::Unchanged),
         },
+        Request::RewrapValues { values } => {
+            let has = |(before, _): &&(_, _)| endpoint.sealed_values().any(|it| it == before);
+            let values: Vec<_> = values.iter().filter(has).cloned().collect();
+            if values.is_empty() {
+                return Err(Outcome::Unchanged);
+            }
+            Ok(Fact::ValuesRewrapped { values })
+        }
         Request::AbortDelivery { seq } => abort(state, endpoint_id, endpoint, *seq),
     }
 }

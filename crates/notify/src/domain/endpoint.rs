@@ -383,6 +383,23 @@ impl Endpoint {
         self.secrets.iter().filter(signs).map(|secret| &secret.value)
     }
 
+    /// What is encrypted of it: its secrets and the values of its headers.
+    pub fn sealed_values(&self) -> impl Iterator<Item = &SealedValue> {
+        let headers = self.settings.headers.iter().map(|header| &header.value);
+        self.secrets.iter().map(|secret| &secret.value).chain(headers)
+    }
+
+    /// Replaces values by the same ones, encrypted with another key: each as it was, and as it is.
+    pub fn rewrap(&mut self, values: &[(SealedValue, SealedValue)]) {
+        let headers = self.settings.headers.iter_mut().map(|header| &mut header.value);
+        let secrets = self.secrets.iter_mut().map(|secret| &mut secret.value);
+        for value in secrets.chain(headers) {
+            if let Some((_, after)) = values.iter().find(|(before, _)| before == value) {
+                value.clone_from(after);
+            }
+        }
+    }
+
     /// The secrets after a rotation.
     pub fn rotated(
         &self,

@@ -410,6 +410,31 @@ fn nothing_is_sent_while_most_requests_fail_and_no_attempt_is_used_up() {
 }
 
 #[test]
+fn values_are_encrypted_anew_and_nothing_else_changes() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    let keep_old = Duration::from_hours(1);
+    rig.ask(Request::RotateSecret { secret: sealed("second"), keep_old });
+    let header = endpoint::Header { name: "authorization".to_owned(), value: sealed("header") };
+    let after = Settings { headers: vec![header], ..rig.row().endpoint.settings.clone() };
+    rig.ask(Request::Change { settings: after, expected_version: None });
+    let before = rig.row().endpoint.clone();
+
+    let again = |text: &str| SealedValue { key_name: "key-2".to_owned(), ..sealed(text) };
+    let pair = |text: &str| (sealed(text), again(text));
+    let values = vec![pair("first"), pair("second"), pair("header"), pair("gone")];
+    let (outcome, facts) = rig.ask_of("ep", Request::RewrapValues { values: values.clone() });
+    assert_eq!(outcome, Outcome::Changed);
+    assert_eq!(facts, [Fact::ValuesRewrapped { values: values[..3].to_vec() }]);
+    let endpoint = rig.row().endpoint.clone();
+    let sealed: Vec<_> = endpoint.sealed_values().cloned().collect();
+    assert_eq!(sealed, [again("second"), again("first"), again("header")]);
+    assert_eq!(endpoint.secrets[1].expires_at, before.secrets[1].expires_at);
+    assert_eq!(endpoint.settings_version, before.settings_version);
+    // What was rotated away meanwhile is not there to be replaced.
+    assert_eq!(rig.ask(Request::RewrapValues { values }), Outcome::Unchanged);
+}
+
+#[test]
 fn deliveries_in_order_wait_for_the_one_that_failed() {
     let mut rig = Rig::with(&["*"], Ordering::Fifo);
     rig.publish_many(3);

@@ -4,7 +4,7 @@ use engine::WireError;
 use events::proto::notify::{self, announced::What, notify_event::Kind};
 use protocol::time::Timestamp;
 
-use super::settings::{read, sealed, write, write_sealed};
+use super::settings::{read, read_rewrapped, sealed, write, write_rewrapped, write_sealed};
 use crate::domain::{
     Attempted, DisabledReason, Fact, Failure, Match, News, ReplayProgress, Scheduled, Selection,
 };
@@ -33,6 +33,9 @@ pub(super) fn encode(fact: &Fact) -> Kind {
                 secret: Some(write_sealed(secret)),
                 old_expire_at: Some((*old_expire_at).into()),
             })
+        }
+        Fact::ValuesRewrapped { values } => {
+            Kind::ValuesRewrapped(notify::ValuesRewrapped { values: write_rewrapped(values) })
         }
         Fact::FailureWarned { since } => {
             Kind::FailureWarned(notify::FailureWarned { since: Some((*since).into()) })
@@ -78,6 +81,7 @@ pub(super) fn decode(kind: Kind) -> Result<Fact, WireError> {
             secret: sealed(it.secret)?,
             old_expire_at: Timestamp::parse(it.old_expire_at.as_ref())?,
         },
+        Kind::ValuesRewrapped(it) => Fact::ValuesRewrapped { values: read_rewrapped(it.values)? },
         Kind::FailureWarned(it) => {
             Fact::FailureWarned { since: Timestamp::parse(it.since.as_ref())? }
         }

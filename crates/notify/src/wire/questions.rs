@@ -34,6 +34,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
         Asked::GetDelivery(it) => {
             Question::Delivery { id: id(&it.endpoint_id)?, seq: it.endpoint_seq }
         }
+        Asked::GetSealedValues(it) => Question::SealedValues { id: id(&it.endpoint_id)? },
         Asked::GetProof(it) => {
             Question::Proof(Range { id: id(&it.endpoint_id)?, from: it.from, to: it.to })
         }
@@ -57,6 +58,10 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
             attempts: attempts.into_iter().map(super::attempts::write).collect(),
         }
         .encode_to_vec(),
+        Found::SealedValues(values) => {
+            let values = values.iter().map(settings::write_sealed).collect();
+            notify::SealedValues { values }.encode_to_vec()
+        }
         Found::Proof(proof) => notify::Proof {
             from: proof.from,
             to: proof.to,

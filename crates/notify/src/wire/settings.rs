@@ -92,6 +92,24 @@ pub(super) fn sealed(value: Option<notify::SealedValue>) -> Result<SealedValue, 
     Ok(SealedValue { key_name, ciphertext })
 }
 
+/// Reads values that are encrypted with another key: each as it was, and as it is.
+pub(super) fn read_rewrapped(
+    values: Vec<notify::RewrappedValue>,
+) -> Result<Vec<(SealedValue, SealedValue)>, WireError> {
+    values.into_iter().map(|value| Ok((sealed(value.before)?, sealed(value.after)?))).collect()
+}
+
+/// Writes values that are encrypted with another key.
+pub(super) fn write_rewrapped(
+    values: &[(SealedValue, SealedValue)],
+) -> Vec<notify::RewrappedValue> {
+    let write = |(before, after): &(_, _)| notify::RewrappedValue {
+        before: Some(write_sealed(before)),
+        after: Some(write_sealed(after)),
+    };
+    values.iter().map(write).collect()
+}
+
 pub(super) fn write_sealed(value: &SealedValue) -> notify::SealedValue {
     let SealedValue { key_name, ciphertext } = value.clone();
     notify::SealedValue { key_name, ciphertext }

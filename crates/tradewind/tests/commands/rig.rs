@@ -186,6 +186,11 @@ impl Serving {
         ended.expect("it ends in time").expect("it can be waited for")
     }
 
+    /// Kills it (`kill -9`).
+    pub(crate) async fn kill(mut self) {
+        self.0.kill().await.expect("it is killed");
+    }
+
     /// Asks it to stop, and waits until it has, without an error.
     pub(crate) async fn stop(mut self) {
         self.terminate().await;

@@ -1,7 +1,11 @@
 //! `tradewind webhooks`: `listen` verifies, checks the sequence, prints, and passes on; the others manage
 //! endpoints and what is delivered to them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
@@ -9,12 +13,24 @@ use testkit::{Behaviour, Receiver, eventually};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
+    sync::Semaphore,
+    time::timeout,
 };
 
 use crate::rig::{Installation, bare, output};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+/// How a process is started whose endpoints are on this machine.
+const SERVE: [&str; 6] = [
+    "serve",
+    "--webhook-allow-http",
+    "--webhook-ports",
+    "1-65535",
+    "--webhook-networks",
+    "127.0.0.0/8",
+];
 
 /// The command while it listens.
 struct Listening {
@@ -191,4 +207,153 @@ async fn endpoints_are_managed_on_the_command_line() {
     assert_eq!(gone.code, Some(1), "{gone:?}");
     assert!(gone.err.contains("the shop has no webhook endpoint"), "{gone:?}");
     serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_verify_after_the_master_key_was_rotated_and_the_old_one_removed() {
+    let installation = Installation::new().await;
+    let masters = installation.folder.path().join("person-keys/master-keys");
+    let receiver = Receiver::start().await;
+    let serving = installation.serve(&SERVE).await;
+    installation.create_shop().await;
+    let api = installation.api();
+    let post = async |path: &str, body: Value| -> Value {
+        let answer = api.send(api.request(reqwest::Method::POST, path).json(&body)).await;
+        let answer = answer.expect("an answer");
+        assert!(answer.status.is_success(), "{}", answer.body);
+        answer.body
+    };
+    let endpoint = json!({"url": receiver.url("/hooks"), "event_types": ["order.*"],
+        "headers": {"authorization": "Bearer hush"}});
+    let endpoint = post("webhook-endpoints", endpoint).await;
+    let path = format!("webhook-endpoints/{}", endpoint["id"].as_str().expect("an id"));
+    let rotated = post(&format!("{path}/rotate-secret"), json!({"keep_old_s": 86400})).await;
+    let secrets = [&endpoint["secret"], &rotated["secret"]]
+        .map(|secret| Webhook::new(secret.as_str().expect("a secret")).expect("is one"));
+    let deliver = async |count: usize| {
+        post(&format!("{path}/test"), json!({})).await;
+        eventually("it is delivered", async || receiver.count() == count).await;
+        let request = receiver.received().remove(count - 1);
+        assert_eq!(request.header("authorization"), "Bearer hush");
+        for secret in &secrets {
+            secret.verify(&request.body, &request.headers).expect("both secrets sign");
+        }
+    };
+    deliver(1).await;
+
+    let old = std::fs::read_to_string(&masters).expect("there is a master key");
+    let new = "new:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";
+    std::fs::write(&masters, format!("{new}{old}")).expect("it is written");
+    let rotate = async || {
+        let output = installation.run(&["persons", "rotate-master-key"]).await;
+        assert_eq!(output.code, Some(0), "{output:?}");
+        output.out
+    };
+    assert!(rotate().await.contains("3 values of webhook endpoints"), "two secrets and a header");
+    deliver(2).await;
+    assert!(rotate().await.contains("0 values of webhook endpoints"), "all are done");
+    std::fs::write(&masters, new).expect("it is written");
+    serving.stop().await;
+    let serving = installation.serve(&SERVE).await;
+    deliver(3).await;
+    serving.stop().await;
+}
+
+/// After a kill: how soon what was in flight is sent again, from when the process that comes after it
+/// runs the partition.
+const RESEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often each delivery came, by the path of the endpoint and `endpoint_seq`.
+fn arrivals(receiver: &Receiver) -> BTreeMap<(String, u64), usize> {
+    let mut arrivals = BTreeMap::new();
+    for request in receiver.received() {
+        let body: Value = serde_json::from_slice(&request.body).expect("it is JSON");
+        let seq = body["meta"]["endpoint_seq"].as_u64().expect("a number");
+        *arrivals.entry((request.path, seq)).or_default() += 1;
+    }
+    arrivals
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_in_flight_when_the_process_was_killed_is_sent_again_and_nothing_else() {
+    let mut installation = Installation::new().await;
+    let receiver = Receiver::start().await;
+    let serving = installation.serve(&SERVE).await;
+    installation.create_shop().await;
+    let api = installation.api();
+    let post = async |path: &str, body: Value| -> Value {
+        let answer = api.send(api.request(reqwest::Method::POST, path).json(&body)).await;
+        let answer = answer.expect("an answer");
+        assert!(answer.status.is_success(), "{}", answer.body);
+        answer.body
+    };
+    let create = async |path: &str, ordering: &str| -> String {
+        let endpoint = json!({"url": receiver.url(path), "event_types": ["order.*"],
+            "ordering": ordering});
+        let endpoint = post("webhook-endpoints", endpoint).await;
+        format!("webhook-endpoints/{}", endpoint["id"].as_str().expect("an id"))
+    };
+    let (parallel, fifo) = (create("/parallel", "parallel").await, create("/fifo", "fifo").await);
+    let deliver = async |endpoint: &str| post(&format!("{endpoint}/test"), json!({})).await;
+    let delivered = async |endpoint: &str, count: u64| {
+        let shown: Value = api.get(endpoint).await.unwrap_or_default();
+        shown["statistics"]["delivered"] == count
+    };
+    let came = |path: &str, seq| arrivals(&receiver).get(&(path.to_owned(), seq)).copied();
+
+    // After: it is delivered, and that is in the log.
+    deliver(&parallel).await;
+    eventually("it is delivered", async || delivered(&parallel, 1).await).await;
+    let permits = Arc::new(Semaphore::new(0));
+    let permitted = permits.clone();
+    receiver.behave(Behaviour::by(move |request| match &*request.path {
+        "/parallel" => Behaviour::Permitted(permitted.clone()),
+        _ => Behaviour::Hang,
+    }));
+    // During: it came, and is not answered. Before: the next one waits for it.
+    deliver(&fifo).await;
+    deliver(&fifo).await;
+    // Answered, and not in the log: by then the broker is gone.
+    deliver(&parallel).await;
+    eventually("both requests came", async || {
+        (came("/parallel", 2), came("/fifo", 1)) == (Some(1), Some(1))
+    })
+    .await;
+    installation.server.kill().await;
+    permits.add_permits(1);
+    let metrics = format!("http://{}/metrics", installation.listen);
+    eventually("the process has the answer", async || {
+        let answer = reqwest::get(&metrics).await.expect("it is answered");
+        let text = answer.text().await.expect("it is text");
+        text.contains("tradewind_webhook_attempts_total{outcome=\"delivered\"} 2")
+    })
+    .await;
+    serving.kill().await;
+    installation.server.start_again().await;
+    receiver.behave(Behaviour::status(204));
+
+    let serving = installation.serve(&SERVE).await;
+    let ready = format!("http://{}/readyz", installation.listen);
+    eventually("the process runs the partition", async || {
+        let answer = reqwest::get(&ready).await.expect("it is answered");
+        let shown: Value = answer.json().await.expect("it is JSON");
+        let partitions = shown["partitions"].as_array().cloned().unwrap_or_default();
+        let mut notify = partitions.iter().filter(|it| it["service"] == "notify");
+        notify.all(|it| it["state"] == "held")
+    })
+    .await;
+    let again = eventually("what was in flight came again", async || {
+        (came("/parallel", 2), came("/fifo", 1)) == (Some(2), Some(2))
+    });
+    timeout(RESEND_TIMEOUT, again).await.expect("it is sent again at once");
+    eventually("all are delivered", async || {
+        delivered(&parallel, 2).await && delivered(&fifo, 2).await
+    })
+    .await;
+    let came = [("/fifo", 1, 2), ("/fifo", 2, 1), ("/parallel", 1, 1), ("/parallel", 2, 2)];
+    let came = came.map(|(path, seq, count)| ((path.to_owned(), seq), count));
+    assert_eq!(arrivals(&receiver), BTreeMap::from(came), "nothing else was sent again");
+    serving.stop().await;
+    let verified = installation.run(&["verify"]).await;
+    assert_eq!(verified.code, Some(0), "{verified:?}");
 }
