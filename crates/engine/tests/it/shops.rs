@@ -97,7 +97,9 @@ async fn commands_of_one_shop_that_wait_to_be_stored_do_not_hold_up_another(db: 
     let read = engine.read_inbox(0, |_, command: Command| shops.push(command.shop));
     read.await.expect("it can be read");
     let last = shops.iter().rposition(|shop| shop == "late").expect("it is stored");
-    assert!(last < BACKLOG * 3 / 4, "it was stored as number {last} of {}", shops.len());
+    // How many of the others are stored by then depends on the disk. Those that wait are overtaken: first
+    // come, first served, it would be the very last.
+    assert!(last < BACKLOG, "it was stored as number {last} of {}", shops.len());
 }
 
 async fn check_backlog(db: Db, lane: Lane) {
