@@ -83,7 +83,15 @@ impl Installation {
 
     /// Starts all services on that server.
     pub async fn start_on(server: TestServer, db: &Db) -> Self {
-        Self::start_all(server, db, |_| {}, None).await
+        Self::start_components(&Component::all(), server, db, |_| {}, None).await
+    }
+
+    /// Starts all services but one.
+    pub async fn start_without(service: &str, db: &Db) -> Self {
+        let server = TestServer::start_with_users(nats_users::for_this_run()).await;
+        let mut components = Component::all();
+        components.retain(|component| component.name() != service);
+        Self::start_components(&components, server, db, |_| {}, None).await
     }
 
     /// Starts all services; the gateway shows what `metrics` renders.
@@ -93,10 +101,11 @@ impl Installation {
         metrics: Option<MetricsSource>,
     ) -> Self {
         let server = TestServer::start_with_users(nats_users::for_this_run()).await;
-        Self::start_all(server, db, adjust, metrics).await
+        Self::start_components(&Component::all(), server, db, adjust, metrics).await
     }
 
-    async fn start_all(
+    async fn start_components(
+        components: &[Component],
         server: TestServer,
         db: &Db,
         adjust: impl FnOnce(&mut Settings),
@@ -109,7 +118,8 @@ impl Installation {
         let (bound, address) = oneshot::channel();
         let running = tokio::spawn({
             let (settings, shutdown) = (settings.clone(), shutdown.clone());
-            async move { serve::serve(&settings, &Component::all(), shutdown, metrics, bound).await }
+            let components = components.to_vec();
+            async move { serve::serve(&settings, &components, shutdown, metrics, bound).await }
         });
         let address = address.await.expect("the gateway listens");
         let url = format!("http://{address}");

@@ -13,6 +13,7 @@ use tests::{Gateway, Installation, SHOP, order, settle, stock};
 on_both_databases!(
     a_command_that_waits_is_stored_and_then_answered,
     a_command_whose_response_was_lost_is_found_by_its_key,
+    a_command_is_found_though_another_service_is_not_run,
 );
 
 /// How long a gateway waits for answers that is not to get one.
@@ -81,6 +82,21 @@ async fn a_command_whose_response_was_lost_is_found_by_its_key(db: Db) {
         let error = api.get::<Value>(&format!("commands/{id}")).await.expect_err("is refused");
         assert_eq!(error.problem().expect("a problem").status, code, "{id}");
     }
+    installation.stop_and_verify().await;
+}
+
+async fn a_command_is_found_though_another_service_is_not_run(db: Db) {
+    let installation = Installation::start_without("notify", &db).await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let shop = Shop::parse(SHOP).expect("a name");
+    settle(&api, &order("MUG", 1, "card"), "first").await;
+    let found = command(&api, &CommandId::from_key(&shop, "first").to_string()).await;
+    assert_eq!(found["status"], "answered", "{found}");
+    // Of a command that nobody else knows, the one that is not run may know.
+    let unknown = CommandId::from_key(&shop, "second");
+    let error = api.get::<Value>(&format!("commands/{unknown}")).await.expect_err("is refused");
+    assert_eq!(error.problem().expect("a problem").status, 503);
     installation.stop_and_verify().await;
 }
 

@@ -10,7 +10,7 @@ use axum::{
 };
 use engine::CommandState;
 use events::{answers::is_refusal, json, names::COMMANDED_SERVICES, proto};
-use futures::future::try_join_all;
+use futures::stream::{FuturesUnordered, StreamExt};
 use prost::Message;
 use protocol::{id::CommandId, proto::Reply};
 use serde::Serialize;
@@ -68,18 +68,24 @@ pub(crate) async fn get(
     CommandPath(id): CommandPath,
 ) -> Result<Json<CommandView>, Problem> {
     let (client, id) = (state.services.client(), id.to_string());
-    let states = COMMANDED_SERVICES.map(|service| {
+    let asked = COMMANDED_SERVICES.map(|service| {
         let (client, id, shop) = (&client, &id, &context.shop);
-        async move {
-            let state = client.command_state(service, shop, id).await;
-            state.map(|state| state.map(|state| (service, state)))
-        }
+        async move { (service, client.command_state(service, shop, id).await) }
     });
-    let states = try_join_all(states).await.map_err(|error| Problem::unavailable(&error))?;
-    let Some((service, found)) = states.into_iter().flatten().next() else {
-        return Err(Problem::not_found("command", &id));
-    };
-    Ok(Json(view(id, service, found)?))
+    let mut asked = FuturesUnordered::from_iter(asked);
+    let mut silent = None;
+    // The one that knows it answers for all: a service that is not run says nothing of the others' commands.
+    while let Some((service, state)) = asked.next().await {
+        match state {
+            Ok(Some(found)) => return Ok(Json(view(id.clone(), service, found)?)),
+            Ok(None) => {}
+            Err(error) => silent = Some(error),
+        }
+    }
+    match silent {
+        Some(error) => Err(Problem::unavailable(&error)),
+        None => Err(Problem::not_found("command", &id)),
+    }
 }
 
 fn view(
