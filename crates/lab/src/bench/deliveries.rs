@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::{
     Options,
-    figures::{Backlog, BesideOrders, Deliveries, FirstAttempts, Webhooks},
+    figures::{Backlog, BesideOrders, FirstAttempts, Processed, Webhooks},
     load::Load,
     memory::Memory,
     process::ticks_as_time,
@@ -128,7 +128,7 @@ impl Bench<'_> {
         let cpu =
             self.installation.services.cpu_ticks().zip(cpu).map(|(after, before)| after - before);
         let took = last.saturating_duration_since(started);
-        let deliveries = Deliveries::new(all - sent_before, took, cpu.map(ticks_as_time));
+        let deliveries = Processed::new(all - sent_before, took, cpu.map(ticks_as_time));
         self.delete(endpoints).await?;
         Ok(Backlog { deliveries, memory_of_quarter_mb, memory_mb })
     }
@@ -141,7 +141,7 @@ impl Bench<'_> {
         let settled = self.load.sagas("webhooks", orders).await?;
         let last = self.receiver.wait_for(orders.into()).await?;
         let took = last.saturating_duration_since(started);
-        let deliveries = Deliveries::new(orders.into(), took, None);
+        let deliveries = Processed::new(orders.into(), took, None);
         self.delete(endpoints).await?;
         Ok(BesideOrders { orders_per_s: settled.per_s, deliveries_per_s: deliveries.per_s })
     }
@@ -182,7 +182,7 @@ impl Bench<'_> {
     }
 
     /// A few events to as many endpoints as a shop may have.
-    async fn many(&mut self) -> Result<Deliveries> {
+    async fn many(&mut self) -> Result<Processed> {
         let paths = (1..=MANY_ENDPOINTS).map(|number| format!("endpoints/{number}"));
         let wanted = json!({"event_types": [CATALOG_EVENTS]});
         let endpoints = self.create(paths, &wanted).await?;
@@ -196,7 +196,7 @@ impl Bench<'_> {
             self.installation.services.cpu_ticks().zip(cpu).map(|(after, before)| after - before);
         drop(endpoints);
         let took = last.saturating_duration_since(started);
-        Ok(Deliveries::new(all, took, cpu.map(ticks_as_time)))
+        Ok(Processed::new(all, took, cpu.map(ticks_as_time)))
     }
 
     async fn create(

@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Options,
-    figures::{Feed, FeedReaders, Measured, ReadEvents},
+    figures::{Feed, FeedReaders, Measured, Processed},
     load::Load,
     memory::Memory,
     process::ticks_as_time,
@@ -107,7 +107,7 @@ struct Covered {
 
 impl Bench<'_> {
     /// The events of the log, without the gateway.
-    async fn log(&self) -> Result<ReadEvents> {
+    async fn log(&self) -> Result<Processed> {
         let started = Instant::now();
         let partition = self.load.partition;
         let mut count = 0;
@@ -117,16 +117,16 @@ impl Bench<'_> {
             count += u64::from(logged.event.shop == SHOP && is_public(&logged.event));
         };
         self.load.engine.read_log(CATALOG, partition, each).await?;
-        Ok(ReadEvents::new(count, started.elapsed(), None))
+        Ok(Processed::new(count, started.elapsed(), None))
     }
 
-    async fn timed(&self, reading: impl Future<Output = Result<u64>>) -> Result<ReadEvents> {
+    async fn timed(&self, reading: impl Future<Output = Result<u64>>) -> Result<Processed> {
         let (cpu, started) = (self.installation.services.cpu_ticks(), Instant::now());
         let count = reading.await?;
         let took = started.elapsed();
         let after = self.installation.services.cpu_ticks();
         let cpu = after.zip(cpu).map(|(after, before)| ticks_as_time(after - before));
-        Ok(ReadEvents::new(count, took, cpu))
+        Ok(Processed::new(count, took, cpu))
     }
 
     /// Reads all events of the catalogue by pages.
@@ -200,7 +200,7 @@ impl Bench<'_> {
         Ok(FeedReaders {
             readers: READERS,
             rate_per_s: RATE,
-            read: ReadEvents::new(events * u64::from(READERS), took, cpu),
+            read: Processed::new(events * u64::from(READERS), took, cpu),
             lag_s: took.as_secs_f64() - f64::from(seconds),
             memory_mb: memory.map(|memory| memory.services_mb),
         })

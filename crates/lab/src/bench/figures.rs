@@ -249,16 +249,16 @@ pub struct Fairness {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct WebhooksHttp {
     /// Over connections that stay open.
-    pub keep_alive: Deliveries,
+    pub keep_alive: Processed,
     /// The same requests by an HTTP client that signs and vets nothing.
-    pub bare: Deliveries,
+    pub bare: Processed,
     /// With a new connection for each delivery.
-    pub new_connections: Deliveries,
+    pub new_connections: Processed,
 }
 
-/// Deliveries, as fast as possible.
+/// Deliveries that were made, or events that were read, as fast as possible.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Deliveries {
+pub struct Processed {
     /// So many.
     pub count: u64,
     /// For each second.
@@ -268,7 +268,7 @@ pub struct Deliveries {
     pub cpu_ms: Option<f64>,
 }
 
-impl Deliveries {
+impl Processed {
     /// So many in that time, with that much time of the processors.
     pub(super) fn new(count: u64, took: Duration, cpu: Option<Duration>) -> Self {
         let cpu_ms = cpu.map(|cpu| cpu.as_secs_f64() * 1_000.0 / count as f64);
@@ -280,7 +280,7 @@ impl Deliveries {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Webhooks {
     /// What the sender does alone: the limit.
-    pub limit: Deliveries,
+    pub limit: Processed,
     /// A backlog to one endpoint.
     pub one: Backlog,
     /// A backlog to ten endpoints.
@@ -292,14 +292,14 @@ pub struct Webhooks {
     /// The same, while another endpoint of the shop does not answer.
     pub beside_hanging: FirstAttempts,
     /// 100 events to each of 1,000 endpoints.
-    pub many: Deliveries,
+    pub many: Processed,
 }
 
 /// Deliveries from a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Backlog {
     /// From when the endpoints take them until the last was received.
-    pub deliveries: Deliveries,
+    pub deliveries: Processed,
     /// The memory of the services when a quarter of the backlog was there.
     pub memory_of_quarter_mb: Option<u64>,
     /// The memory of the services when all of it was there.
@@ -337,32 +337,13 @@ impl FirstAttempts {
 #[derive(Debug, Serialize)]
 pub struct Feed {
     /// The log, read without the gateway: the limit.
-    pub limit: ReadEvents,
+    pub limit: Processed,
     /// One reader of pages.
-    pub pages: ReadEvents,
+    pub pages: Processed,
     /// One reader of Server-Sent Events.
-    pub stream: ReadEvents,
+    pub stream: Processed,
     /// Many readers of Server-Sent Events that wait for what is published.
     pub readers: Measured<FeedReaders>,
-}
-
-/// Events that were read.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ReadEvents {
-    /// So many.
-    pub count: u64,
-    /// For each second.
-    pub per_s: f64,
-    /// Microseconds of the processors that the services took for each, where the system says so.
-    pub cpu_us: Option<f64>,
-}
-
-impl ReadEvents {
-    /// So many in that time, with that much time of the processors.
-    pub(super) fn new(count: u64, took: Duration, cpu: Option<Duration>) -> Self {
-        let cpu_us = cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / count as f64);
-        Self { count, per_s: rate(count, took), cpu_us }
-    }
 }
 
 /// Readers that wait for events.
@@ -373,7 +354,7 @@ pub struct FeedReaders {
     /// The events a second that are published for each of them.
     pub rate_per_s: u32,
     /// What all of them read, from the first event that was published.
-    pub read: ReadEvents,
+    pub read: Processed,
     /// Seconds from when the last event was to be published until all readers had it.
     pub lag_s: f64,
     /// The memory of the services.

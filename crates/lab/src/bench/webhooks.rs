@@ -11,7 +11,7 @@ use webhook_http::{
 
 use super::{
     Options,
-    figures::{Deliveries, WebhooksHttp},
+    figures::{Processed, WebhooksHttp},
     process::{own_cpu_ticks, ticks_as_time},
     receiver::Receiver,
 };
@@ -44,7 +44,7 @@ pub(super) async fn measure(options: &Options) -> Result<WebhooksHttp> {
 }
 
 /// What the sender does alone over connections that stay open: the limit of what deliveries can be.
-pub(super) async fn alone(receiver: &Receiver, deliveries: u32) -> Result<Deliveries> {
+pub(super) async fn alone(receiver: &Receiver, deliveries: u32) -> Result<Processed> {
     let source = Source::new(receiver)?;
     source.send(receiver, &source.open, deliveries / CLOSING_DIVISOR).await?;
     source.send(receiver, &source.open, deliveries).await
@@ -78,7 +78,7 @@ impl Source {
         })
     }
 
-    async fn send(&self, receiver: &Receiver, url: &WebhookUrl, count: u32) -> Result<Deliveries> {
+    async fn send(&self, receiver: &Receiver, url: &WebhookUrl, count: u32) -> Result<Processed> {
         timed(receiver, count, async |number| {
             let exchange = self
                 .sender
@@ -102,7 +102,7 @@ impl Source {
 }
 
 /// The same requests by an HTTP client, without signatures and without vetting.
-async fn bare(receiver: &Receiver, count: u32) -> Result<Deliveries> {
+async fn bare(receiver: &Receiver, count: u32) -> Result<Processed> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let url = receiver.url("open");
     timed(receiver, count, async |_| {
@@ -122,7 +122,7 @@ async fn timed(
     receiver: &Receiver,
     count: u32,
     act: impl AsyncFn(u32) -> Result<()>,
-) -> Result<Deliveries> {
+) -> Result<Processed> {
     let cpu_ticks = || Some(own_cpu_ticks()? - receiver.cpu_ticks()?);
     let (cpu, started) = (cpu_ticks(), Instant::now());
     let act = &act;
@@ -135,5 +135,5 @@ async fn timed(
     try_join_all(workers).await?;
     let took = started.elapsed();
     let cpu = cpu_ticks().zip(cpu).map(|(after, before)| after.saturating_sub(before));
-    Ok(Deliveries::new(count.into(), took, cpu.map(ticks_as_time)))
+    Ok(Processed::new(count.into(), took, cpu.map(ticks_as_time)))
 }

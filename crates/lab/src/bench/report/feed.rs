@@ -8,7 +8,7 @@ use super::{
     head,
     row::{Cell, Expected, Row, Unit},
 };
-use crate::bench::figures::{Feed, FeedReaders, ReadEvents};
+use crate::bench::figures::{Feed, FeedReaders, Processed};
 
 /// Events a second to one reader.
 const TO_ONE_PER_S: f64 = 100_000.0;
@@ -32,10 +32,10 @@ impl fmt::Display for Feed {
             expected,
             cells,
         };
-        let share = |it: &ReadEvents| Cell::share(it.per_s, it.per_s / limit.per_s);
+        let share = |it: &Processed| Cell::share(it.per_s, it.per_s / limit.per_s);
         let to_one = vec![share(pages), share(stream)];
         writeln!(f, "{}", row("events/s", Unit::Count, Expected::AtLeast(TO_ONE_PER_S), to_one))?;
-        let cpu = |it: &ReadEvents| Cell::of(it.cpu_us.map(|us| us / 1_000.0));
+        let cpu = |it: &Processed| Cell::of(it.cpu_ms);
         let of_readers = readers.figures();
         let cpu_of_readers = of_readers.map(|it| cpu(&it.read)).unwrap_or_default();
         let cells = vec![cpu(pages), cpu(stream), cpu_of_readers];

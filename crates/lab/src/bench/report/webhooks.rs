@@ -8,7 +8,7 @@ use super::{
     head,
     row::{Cell, Expected, Row, Unit},
 };
-use crate::bench::figures::{Backlog, Deliveries, Webhooks, WebhooksHttp};
+use crate::bench::figures::{Backlog, Processed, Webhooks, WebhooksHttp};
 
 /// Milliseconds of the processors that a webhook may take.
 const DELIVERY_CPU_MS: f64 = 0.15;
@@ -36,7 +36,7 @@ impl fmt::Display for WebhooksHttp {
             number(new_connections.count)
         )?;
         writeln!(f, "{}", head(&["sender", "client alone", "connections"]))?;
-        let row = |name: &str, unit, expected, value: fn(&Deliveries) -> Option<f64>| Row {
+        let row = |name: &str, unit, expected, value: fn(&Processed) -> Option<f64>| Row {
             name: name.to_owned(),
             unit,
             expected,
@@ -98,14 +98,14 @@ impl Webhooks {
     /// The rows with a column for each number of endpoints.
     fn rows(&self) -> Vec<Row> {
         let Self { limit, one, some, many, .. } = self;
-        let throughput = |it: &Deliveries| Cell::share(it.per_s, it.per_s / limit.per_s);
+        let throughput = |it: &Processed| Cell::share(it.per_s, it.per_s / limit.per_s);
         let row = |name: &str, unit, expected, cells: Vec<Cell>| Row {
             name: name.to_owned(),
             unit,
             expected,
             cells,
         };
-        let cpu = |it: &Deliveries| match (it.cpu_ms, limit.cpu_ms) {
+        let cpu = |it: &Processed| match (it.cpu_ms, limit.cpu_ms) {
             (Some(value), Some(limit)) => Cell::times(value, limit),
             _ => Cell::default(),
         };
