@@ -30,6 +30,13 @@ impl Authority {
         self.0.pem()
     }
 
+    /// A certificate for these names or addresses and its key, each as a file has it (PEM).
+    pub fn certificate(&self, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().expect("there are random bytes");
+        let certificate = params(names).signed_by(&key, &self.0).expect("the authority signs it");
+        (certificate.pem(), key.serialize_pem())
+    }
+
     /// TLS of a server with these names or addresses, by HTTP/2 or 1.1.
     pub fn server(&self, names: &[&str]) -> Arc<ServerConfig> {
         self.sign(&params(names))

@@ -3,6 +3,7 @@
 mod bench;
 mod drain;
 mod feed;
+mod init;
 mod operator;
 mod payments;
 mod persons;

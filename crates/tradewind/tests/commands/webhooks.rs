@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use client::Client;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use testkit::{Behaviour, Receiver, eventually};
@@ -209,6 +210,13 @@ async fn endpoints_are_managed_on_the_command_line() {
     serving.stop().await;
 }
 
+async fn post(api: &Client, path: &str, body: Value) -> Value {
+    let answer = api.send(api.request(reqwest::Method::POST, path).json(&body)).await;
+    let answer = answer.expect("an answer");
+    assert!(answer.status.is_success(), "{}", answer.body);
+    answer.body
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_verify_after_the_master_key_was_rotated_and_the_old_one_removed() {
     let installation = Installation::new().await;
@@ -217,12 +225,7 @@ async fn deliveries_verify_after_the_master_key_was_rotated_and_the_old_one_remo
     let serving = installation.serve(&SERVE).await;
     installation.create_shop().await;
     let api = installation.api();
-    let post = async |path: &str, body: Value| -> Value {
-        let answer = api.send(api.request(reqwest::Method::POST, path).json(&body)).await;
-        let answer = answer.expect("an answer");
-        assert!(answer.status.is_success(), "{}", answer.body);
-        answer.body
-    };
+    let post = async |path: &str, body: Value| post(&api, path, body).await;
     let endpoint = json!({"url": receiver.url("/hooks"), "event_types": ["order.*"],
         "headers": {"authorization": "Bearer hush"}});
     let endpoint = post("webhook-endpoints", endpoint).await;
@@ -281,12 +284,7 @@ async fn what_was_in_flight_when_the_process_was_killed_is_sent_again_and_nothin
     let serving = installation.serve(&SERVE).await;
     installation.create_shop().await;
     let api = installation.api();
-    let post = async |path: &str, body: Value| -> Value {
-        let answer = api.send(api.request(reqwest::Method::POST, path).json(&body)).await;
-        let answer = answer.expect("an answer");
-        assert!(answer.status.is_success(), "{}", answer.body);
-        answer.body
-    };
+    let post = async |path: &str, body: Value| post(&api, path, body).await;
     let create = async |path: &str, ordering: &str| -> String {
         let endpoint = json!({"url": receiver.url(path), "event_types": ["order.*"],
             "ordering": ordering});
