@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_nats::jetstream;
-use protocol::subject::Lane;
+use protocol::{id::Shop, subject::Lane};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -26,20 +26,24 @@ use crate::{
 
 /// Inputs in one batch.
 pub(crate) const MAX_INPUTS: usize = 500;
+/// Inputs in one batch while several shops have any: what comes next of a shop waits for the batch that is
+/// being handled, so that one is short. Each step of a saga waits so.
+const MAX_INPUTS_OF_SEVERAL_SHOPS: usize = 100;
 /// Lines in one batch that new commands may bring (a bulk command carries many): what follows from a
 /// batch, and so the wait of what is behind it, is bounded by it.
 const MAX_NEW_LINES: usize = 1000;
 /// The lines that bulk may bring into a batch while anything else comes as well. What comes next waits
 /// for the batch that is being handled, and is then handled together with bulk once more.
 const MAX_BULK_LINES_BESIDE: usize = 100;
-/// How long nothing else must have come for bulk to fill batches.
+/// How long nothing else must have come for bulk to fill batches, and nothing of a second shop for those
+/// of one shop to be long.
 const QUIET: Duration = Duration::from_secs(1);
 /// Of a batch, the most that replicas may take, so that a long log of another service does not hold up
 /// the rest.
 const MAX_REPLICA_INPUTS: usize = 200;
-/// Of a batch, the most that new commands may take while steps of sagas wait: what has begun goes on
-/// when more orders come than can be handled.
-const MAX_LIVE_INPUTS: usize = 200;
+/// Of the inputs in a batch, this share may be new commands while steps of sagas wait: what has begun
+/// goes on when more orders come than can be handled.
+const LIVE_SHARE: f64 = 0.4;
 /// Inputs that came from no stream and wait; operations pause beyond that.
 pub(crate) const MAX_INTERNAL: usize = 1000;
 /// How long a command, and with it the later ones of its shop, waits for a replica before it is
@@ -54,25 +58,45 @@ pub(crate) struct Inputs<S: Service> {
     wake: Arc<Notify>,
     /// The first of the commands that wait for a replica waits no longer than until then.
     held_until: Option<Instant>,
-    bulk: BulkShare,
+    shares: Shares,
 }
 
-/// How much of a batch bulk may fill.
+/// How long a batch may be, and how much of it bulk may fill.
 #[derive(Debug, Clone, Copy, Default)]
-struct BulkShare {
+struct Shares {
     /// When a batch last had anything but bulk and replicas in it.
-    beside: Option<Instant>,
+    beside_bulk: Option<Instant>,
+    /// When a batch last had inputs of several shops in it.
+    several_shops: Option<Instant>,
 }
 
-impl BulkShare {
-    /// The lines that bulk may bring into a batch, of which `free` are left by what else is in it.
-    fn lines(&mut self, is_alone: bool, now: Instant, free: usize) -> usize {
-        if !is_alone {
-            self.beside = Some(now);
-        }
-        let is_quiet = self.beside.is_none_or(|beside| now - beside >= QUIET);
-        if is_quiet { free } else { free.min(MAX_BULK_LINES_BESIDE) }
+impl Shares {
+    /// The inputs that the next batch may have.
+    fn inputs(&self, now: Instant) -> usize {
+        if is_quiet(self.several_shops, now) { MAX_INPUTS } else { MAX_INPUTS_OF_SEVERAL_SHOPS }
     }
+
+    /// Notes the shops of a batch, by the inputs that it has of them.
+    fn note_shops<'a>(&mut self, mut shops: impl Iterator<Item = &'a Shop>, now: Instant) {
+        if let Some(first) = shops.next()
+            && shops.any(|shop| shop != first)
+        {
+            self.several_shops = Some(now);
+        }
+    }
+
+    /// The lines that bulk may bring into a batch, of which `free` are left by what else is in it.
+    fn bulk_lines(&mut self, is_alone: bool, now: Instant, free: usize) -> usize {
+        if !is_alone {
+            self.beside_bulk = Some(now);
+        }
+        if is_quiet(self.beside_bulk, now) { free } else { free.min(MAX_BULK_LINES_BESIDE) }
+    }
+}
+
+/// Whether what came last came some time ago.
+fn is_quiet(last: Option<Instant>, now: Instant) -> bool {
+    last.is_none_or(|last| now - last >= QUIET)
 }
 
 /// What comes first in a batch.
@@ -126,8 +150,8 @@ impl<S: Service> Inputs<S> {
             streams.push((rank, open(source.service, Some(source), selection)));
         }
         streams.push((Rank::Bulk, open("inbox.bulk", None, lane(Lane::Bulk))));
-        let (internal, bulk) = (VecDeque::new(), BulkShare::default());
-        Self { streams, internal, wake, held_until: None, bulk }
+        let (internal, shares) = (VecDeque::new(), Shares::default());
+        Self { streams, internal, wake, held_until: None, shares }
     }
 
     /// Hands in an input that came from no stream.
@@ -197,19 +221,22 @@ impl<S: Service> Inputs<S> {
         for (_, stream) in self.streams.iter().filter(|(rank, _)| *rank == Rank::Replica) {
             seen.set(stream.source(), stream.by_shop());
         }
-        let replicas = batch.inputs.len();
-        let limit = replicas + MAX_LIVE_INPUTS;
-        self.take_ranked(Rank::Live, limit, &mut batch, &seen)?;
-        while batch.inputs.len() < MAX_INPUTS
+        let (replicas, now) = (batch.inputs.len(), Instant::now());
+        let inputs = self.shares.inputs(now);
+        let live = (inputs as f64 * LIVE_SHARE) as usize;
+        self.take_ranked(Rank::Live, replicas + live, &mut batch, &seen)?;
+        let max = MAX_INPUTS.min(replicas + inputs);
+        while batch.inputs.len() < max
             && let Some(input) = self.internal.pop_front()
         {
             batch.push(Input::internal(input));
         }
-        self.take_ranked(Rank::Saga, MAX_INPUTS, &mut batch, &seen)?;
-        self.take_ranked(Rank::Live, MAX_INPUTS, &mut batch, &seen)?;
+        self.take_ranked(Rank::Saga, max, &mut batch, &seen)?;
+        self.take_ranked(Rank::Live, max, &mut batch, &seen)?;
         let is_alone = batch.inputs.len() == replicas;
-        batch.free_lines = self.bulk.lines(is_alone, Instant::now(), batch.free_lines);
-        self.take_ranked(Rank::Bulk, MAX_INPUTS, &mut batch, &seen)?;
+        batch.free_lines = self.shares.bulk_lines(is_alone, now, batch.free_lines);
+        self.take_ranked(Rank::Bulk, max, &mut batch, &seen)?;
+        self.shares.note_shops(batch.inputs.iter().map(|input| &input.shop), now);
         self.settle(positions, &mut batch, |rank| rank != Rank::Replica);
         Ok(batch)
     }
@@ -267,11 +294,29 @@ mod tests {
 
     #[test]
     fn bulk_fills_batches_only_when_nothing_else_comes() {
-        let (mut bulk, start) = (BulkShare::default(), Instant::now());
-        assert_eq!(bulk.lines(true, start, MAX_NEW_LINES), MAX_NEW_LINES);
-        assert_eq!(bulk.lines(false, start, MAX_NEW_LINES), MAX_BULK_LINES_BESIDE);
-        assert_eq!(bulk.lines(true, start + QUIET / 2, MAX_NEW_LINES), MAX_BULK_LINES_BESIDE);
-        assert_eq!(bulk.lines(true, start + QUIET / 2, 7), 7);
-        assert_eq!(bulk.lines(true, start + QUIET, MAX_NEW_LINES), MAX_NEW_LINES);
+        let (mut shares, start) = (Shares::default(), Instant::now());
+        assert_eq!(shares.bulk_lines(true, start, MAX_NEW_LINES), MAX_NEW_LINES);
+        assert_eq!(shares.bulk_lines(false, start, MAX_NEW_LINES), MAX_BULK_LINES_BESIDE);
+        assert_eq!(
+            shares.bulk_lines(true, start + QUIET / 2, MAX_NEW_LINES),
+            MAX_BULK_LINES_BESIDE
+        );
+        assert_eq!(shares.bulk_lines(true, start + QUIET / 2, 7), 7);
+        assert_eq!(shares.bulk_lines(true, start + QUIET, MAX_NEW_LINES), MAX_NEW_LINES);
+    }
+
+    #[test]
+    fn batches_are_short_while_several_shops_have_inputs() {
+        let shop = |name: &str| Shop::parse(name).expect("a name");
+        let (calm, busy) = (shop("calm"), shop("busy"));
+        let (mut shares, start) = (Shares::default(), Instant::now());
+        shares.note_shops([&busy, &busy].into_iter(), start);
+        shares.note_shops([].into_iter(), start);
+        assert_eq!(shares.inputs(start), MAX_INPUTS);
+        shares.note_shops([&busy, &calm, &busy].into_iter(), start);
+        assert_eq!(shares.inputs(start), MAX_INPUTS_OF_SEVERAL_SHOPS);
+        shares.note_shops([&busy].into_iter(), start + QUIET / 2);
+        assert_eq!(shares.inputs(start + QUIET / 2), MAX_INPUTS_OF_SEVERAL_SHOPS);
+        assert_eq!(shares.inputs(start + QUIET), MAX_INPUTS);
     }
 }
