@@ -393,8 +393,12 @@ struct StreamEvent {
 
 impl Stream {
     async fn open(url: &str, last_event_id: &str) -> Self {
+        Self::of_types(url, "*", last_event_id).await
+    }
+
+    async fn of_types(url: &str, types: &str, last_event_id: &str) -> Self {
         let mut request = reqwest::Client::new()
-            .get(format!("{url}/v1/shops/{SHOP}/events"))
+            .get(format!("{url}/v1/shops/{SHOP}/events?types={types}"))
             .bearer_auth("secret")
             .header("accept", "text/event-stream");
         if !last_event_id.is_empty() {
@@ -523,6 +527,75 @@ async fn a_stream_has_what_the_pages_have_and_goes_on_from_every_id() {
     assert!(stream.next().await.is_none(), "it ends there");
     stopping.await.expect("no panic");
     installation.stop_and_verify().await;
+}
+
+/// Reads on until the reader has come as far, in the logs that it reads.
+async fn read_up_to(stream: &mut Stream, reader: &mut Reader, ends: &BTreeMap<String, u64>) {
+    let is_behind = |reader: &Reader| reader.positions.iter().any(|(log, at)| at < &ends[log]);
+    while is_behind(reader) {
+        stream.read_to_end(reader).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_follow_the_end_get_what_each_wants_and_can_check_it() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    trade(&installation).await;
+    let (acme, beta) = (installation.api(), installation.api_of(OTHER_SHOP));
+    let types = ["*", "order.*", "payment.captured,inventory.*", "shop.*"];
+    let mut streams = Vec::new();
+    for types in types {
+        let mut stream = Stream::of_types(installation.url(), types, "").await;
+        let mut reader = Reader::default();
+        let ids = stream.read_to_end(&mut reader).await;
+        // One more that comes back from before the end, while the other follows it.
+        let behind = Stream::of_types(installation.url(), types, &ids[0]).await;
+        streams.push((types, stream, reader, behind, Reader::default()));
+    }
+    for number in 0..5 {
+        let key = format!("later-{number}");
+        let mug = order("MUG", 1, "card");
+        tokio::join!(settle(&acme, &mug, &key), settle(&beta, &mug, &key));
+    }
+    let mut pages = Reader::default();
+    pages.read(std::slice::from_ref(&acme), "*", "1000", String::new()).await;
+    for (types, stream, reader, behind, rest) in &mut streams {
+        read_up_to(stream, reader, &pages.positions).await;
+        let is_wanted = |event: &&Value| {
+            types.split(',').any(|wanted| {
+                let name = text(event, "type");
+                wanted == name || wanted.strip_suffix('*').is_some_and(|of| name.starts_with(of))
+            })
+        };
+        for log in reader.positions.keys() {
+            let of_log = |events: &[Value]| -> Vec<Value> {
+                events.iter().filter(|it| service(it) == log && is_wanted(it)).cloned().collect()
+            };
+            assert_eq!(of_log(&reader.events), of_log(&pages.events), "{types}: {log}");
+        }
+        while rest.events.len() + 1 < reader.events.len() {
+            let event = behind.next().await.expect("the stream goes on");
+            if event.name.is_empty() {
+                rest.events.push(event.data);
+            }
+        }
+        let (mut all, mut known) = (rest.ids(), reader.ids());
+        all.push(text(&reader.events[0], "id"));
+        all.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(all, known, "{types}: whoever came back has the same");
+    }
+    streams[0].2.check_order();
+
+    // Who follows the end also counts what is no event.
+    let context = installation.server.jetstream().await;
+    let garbage = context.publish(format!("shop.0.{SHOP}.garbage"), "garbage".into()).await;
+    let last = garbage.expect("it is sent").await.expect("it is stored").sequence;
+    let (_, stream, reader, ..) = &mut streams[3];
+    let before = reader.positions["shop"];
+    read_up_to(stream, reader, &BTreeMap::from([("shop".to_owned(), last)])).await;
+    assert!(before < last && reader.positions["shop"] == last, "{:?}", reader.positions);
 }
 
 /// Products of an import: with their titles more than the buffers of a connection hold.

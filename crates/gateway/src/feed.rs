@@ -7,6 +7,7 @@
 //! | `merge` | one order of the events of several logs: none before its cause |
 //! | `reader` | reads the logs in parts, and counts what a page covers |
 //! | `stream` | the same as Server-Sent Events |
+//! | `tail` | the end of a shop's feed, read once for all streams that have come there |
 //!
 //! Nothing is kept between two requests: any gateway reads on from a cursor, whatever runs besides.
 //! The services themselves are not asked, so the feed goes on while they do not.
@@ -15,9 +16,10 @@ mod cursor;
 mod merge;
 mod reader;
 mod stream;
+mod tail;
 mod types;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, State},
@@ -35,7 +37,8 @@ use tokio::{
 
 use self::{
     cursor::Cursor,
-    reader::{FeedError, FeedReader, Found, Page},
+    reader::{Covered, FeedError, FeedReader, Found, Page},
+    tail::Tails,
     types::WantedTypes,
 };
 use crate::{
@@ -56,16 +59,24 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 /// How often it is looked at least while a reader waits: a notice may have been lost.
 const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// How long it is waited after a notice, so that what happens at once is read at once.
+const GATHER: Duration = Duration::from_millis(10);
+/// Events that are read at once for a stream.
+const PAGE_LENGTH: usize = 256;
 /// Events that are written before others get their turn: about a millisecond.
 const WRITTEN_AT_ONCE: usize = 256;
 
-/// How much of the feed is read at once.
+/// What the readers of the feed share.
 #[derive(Debug)]
-pub(crate) struct Feeds(Semaphore);
+pub(crate) struct Feeds {
+    /// The pages that may be read at once.
+    reading: Semaphore,
+    tails: Tails,
+}
 
 impl Default for Feeds {
     fn default() -> Self {
-        Self(Semaphore::new(MAX_READING))
+        Self { reading: Semaphore::new(MAX_READING), tails: Tails::default() }
     }
 }
 
@@ -155,8 +166,8 @@ pub(crate) async fn get(
         How::Stream => {
             // Before the first look: what is published after it is noticed.
             let changes = changes(&client, &shop).await?;
-            let reader = FeedReader::open(client, shop.clone(), types, begin).await?;
-            return Ok(stream::respond(state, shop, reader, changes));
+            let reader = FeedReader::open(client, shop.clone(), types.clone(), begin).await?;
+            return Ok(stream::respond(state, shop, types, reader, changes));
         }
     };
     let changes = match wait {
@@ -181,8 +192,8 @@ async fn changes(client: &Client, shop: &Shop) -> Result<ShopChanges, Problem> {
 }
 
 /// A page without its events.
-fn body(page: &Page, next: &str) -> Value {
-    json!({"next": next, "at_end": page.is_at_end, "logs": page.logs})
+fn body(logs: &BTreeMap<&'static str, Covered>, is_at_end: bool, next: &str) -> Value {
+    json!({"next": next, "at_end": is_at_end, "logs": logs})
 }
 
 /// Reads until there is an event, or the deadline is over.
@@ -215,7 +226,7 @@ async fn read(
     page: &mut Page,
     limit: usize,
 ) -> Result<(), Problem> {
-    let turn = timeout(TURN_TIMEOUT, state.feeds.0.acquire()).await;
+    let turn = timeout(TURN_TIMEOUT, state.feeds.reading.acquire()).await;
     let Ok(Ok(_turn)) = turn else {
         let detail = "too many pages of events are read at once: send it again in a moment";
         return Err(Problem::new(Code::Overloaded, detail));
@@ -237,7 +248,7 @@ async fn write_page(page: &Page, next: &str) -> Result<Vec<u8>, Problem> {
     }
     text.extend_from_slice(b"],");
     // The rest of the object without its first brace.
-    text.extend_from_slice(&body(page, next).to_string().as_bytes()[1..]);
+    text.extend_from_slice(&body(&page.logs, page.is_at_end, next).to_string().as_bytes()[1..]);
     Ok(text)
 }
 

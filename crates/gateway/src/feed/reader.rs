@@ -56,12 +56,14 @@ pub(crate) enum FeedError {
 pub(crate) struct Found {
     pub(crate) service: &'static str,
     pub(crate) position: u64,
+    /// `<service>.<event>`.
+    pub(crate) event_type: String,
     /// As it is in the log.
     pub(crate) bytes: Bytes,
 }
 
 /// What a page covers of a log: `to - from = returned + filtered + unreadable + others`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Covered {
     /// The page begins behind this position.
     pub(crate) from: u64,
@@ -89,6 +91,11 @@ pub(crate) struct Page {
 }
 
 impl Page {
+    /// Whether anything was looked at for it.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.logs.values().any(|covered| covered.from < covered.to)
+    }
+
     fn is_full(&self, limit: usize) -> bool {
         self.events.len() >= limit
             || self.bytes >= MAX_PAGE_BYTES
@@ -157,13 +164,16 @@ impl FeedReader {
         cursor
     }
 
+    /// By service: the position up to which all was given out.
+    pub(crate) fn read_to(&self) -> BTreeMap<&'static str, u64> {
+        self.merge.logs.iter().map(|log| (log.service, log.position())).collect()
+    }
+
     /// An empty page, which begins where the reader is.
     pub(crate) fn page(&self) -> Page {
         let covered = |log: &Log| {
             let at = log.position();
-            let covered =
-                Covered { from: at, to: at, returned: 0, filtered: 0, unreadable: 0, others: 0 };
-            (log.service, covered)
+            (log.service, Covered { from: at, to: at, ..Covered::default() })
         };
         Page { logs: self.merge.logs.iter().map(covered).collect(), ..Page::default() }
     }
@@ -219,7 +229,8 @@ impl FeedReader {
                 Content::Event(facts, bytes) if self.filter.matches(&facts.event_type) => {
                     covered.returned += 1;
                     page.bytes += bytes.len();
-                    page.events.push(Found { service, position: event.position, bytes });
+                    let (position, event_type) = (event.position, facts.event_type);
+                    page.events.push(Found { service, position, event_type, bytes });
                 }
                 Content::Event(..) => covered.filtered += 1,
                 Content::Unreadable | Content::Newer => covered.unreadable += 1,

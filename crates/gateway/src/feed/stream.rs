@@ -8,9 +8,10 @@
 //! | a comment | nothing has happened for a while |
 //!
 //! Nothing is read ahead of the reader but one page. hyper asks for the next event when it has sent
-//! enough of those before it: a reader for which that takes long is cut off.
+//! enough of those before it: a reader for which that takes long is cut off. Who has come to the end
+//! follows the [`tail`](super::tail) with the others.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, future, sync::Arc, time::Duration};
 
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header},
@@ -28,17 +29,19 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{FIRST_LOOK, MAX_LOOK_INTERVAL, body, read, reader::FeedReader, write_event};
+use super::{
+    Begin, FIRST_LOOK, GATHER, MAX_LOOK_INTERVAL, PAGE_LENGTH, WantedTypes, body,
+    cursor::Cursor,
+    read,
+    reader::{Covered, FeedReader},
+    tail::{Following, Step},
+};
 use crate::{problem::Problem, state::AppState};
 
-/// Events that are read at once.
-const PAGE_LENGTH: usize = 256;
 /// After how long without an event a comment says that the stream is alive. Shorter than proxies wait.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// After how long a reader that lost its connection is to come back, in milliseconds.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long it is waited after a notice, so that what happens at once is read at once.
-const GATHER: Duration = Duration::from_millis(10);
 
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Asks proxies such as nginx not to hold events back.
@@ -60,10 +63,11 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
 pub(super) fn respond(
     state: Arc<AppState>,
     shop: Shop,
+    types: WantedTypes,
     reader: FeedReader,
     changes: ShopChanges,
 ) -> Response {
-    let feed = FeedStream::new(state, shop, reader, changes);
+    let feed = FeedStream::new(state, shop, types, reader, changes);
     let mut response = Sse::new(feed.events()).into_response();
     response.headers_mut().insert(ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
     response
@@ -73,10 +77,18 @@ pub(super) fn respond(
 struct FeedStream {
     state: Arc<AppState>,
     shop: Shop,
+    types: WantedTypes,
+    /// Where the client is.
+    cursor: Cursor,
+    /// Reads until the end is reached.
     reader: FeedReader,
     changes: ShopChanges,
-    /// What is ready to be sent.
-    ready: VecDeque<Event>,
+    /// The tail, which the reader has not reached yet.
+    joining: Option<Following>,
+    /// The tail, from when the reader has reached it.
+    following: Option<Following>,
+    sending: Option<Sending>,
+    greeting: Option<Event>,
     /// When the last event was handed over.
     handed_over: Instant,
     /// When a comment is due.
@@ -86,16 +98,35 @@ struct FeedStream {
     has_ended: bool,
 }
 
+/// What was read, on its way to the client.
+struct Sending {
+    step: Arc<Step>,
+    /// The next of its events.
+    next: usize,
+    logs: BTreeMap<&'static str, Covered>,
+}
+
 impl FeedStream {
-    fn new(state: Arc<AppState>, shop: Shop, reader: FeedReader, changes: ShopChanges) -> Self {
+    fn new(
+        state: Arc<AppState>,
+        shop: Shop,
+        types: WantedTypes,
+        reader: FeedReader,
+        changes: ShopChanges,
+    ) -> Self {
         let now = Instant::now();
         Self {
             state,
             shop,
+            types,
+            cursor: reader.cursor(),
             reader,
             changes,
+            joining: None,
+            following: None,
+            sending: None,
             // The first bytes go out at once: the client then knows that it is connected.
-            ready: [Event::default().retry(RETRY).comment("connected")].into(),
+            greeting: Some(Event::default().retry(RETRY).comment("connected")),
             handed_over: now,
             heartbeat: now + HEARTBEAT_INTERVAL,
             pause: Duration::ZERO,
@@ -115,61 +146,143 @@ impl FeedStream {
         if self.has_ended {
             return None;
         }
+        if let Some(greeting) = self.greeting.take() {
+            return Some(greeting);
+        }
         if self.handed_over.elapsed() > self.state.limits.stream_stall_timeout {
             return Some(self.end("slow_reader", "the events were not received fast enough"));
         }
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
-                return Some(event);
-            }
-            select! {
-                () = self.state.shutdown.cancelled() => {
-                    return Some(self.end("shutdown", "the gateway stops: connect again"));
-                }
-                () = sleep_until(self.heartbeat) => {
-                    self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
-                    if let Err(problem) = self.state.shops.require(&self.state.services, &self.shop).await {
-                        return Some(self.fail(&problem));
-                    }
-                    return Some(Event::default().comment("nothing has happened"));
-                }
-                () = self.changes.changed(), if !self.pause.is_zero() => {
-                    sleep(GATHER).await;
-                    self.pause = FIRST_LOOK;
-                }
-                () = sleep(self.pause) => {
-                    self.pause = (self.pause.max(FIRST_LOOK) * 2).min(MAX_LOOK_INTERVAL);
-                }
-            }
-            if let Err(problem) = self.look().await {
-                return Some(self.fail(&problem));
-            }
+        match self.next_event().await {
+            Ok(event) => Some(event),
+            Err(problem) => Some(self.fail(&problem)),
         }
     }
 
-    /// Makes the next page ready.
+    async fn next_event(&mut self) -> Result<Event, Problem> {
+        loop {
+            if let Some(event) = self.send()? {
+                self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
+                return Ok(event);
+            }
+            let reads_alone = self.following.is_none();
+            select! {
+                () = self.state.shutdown.cancelled() => {
+                    return Ok(self.end("shutdown", "the gateway stops: connect again"));
+                }
+                () = sleep_until(self.heartbeat) => {
+                    self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
+                    self.state.shops.require(&self.state.services, &self.shop).await?;
+                    return Ok(Event::default().comment("nothing has happened"));
+                }
+                step = next_step(&mut self.following) => {
+                    match step {
+                        Some(step) => self.take(step),
+                        None => self.read_alone().await?,
+                    }
+                    continue;
+                }
+                () = self.changes.changed(), if reads_alone && !self.pause.is_zero() => {
+                    sleep(GATHER).await;
+                    self.pause = FIRST_LOOK;
+                }
+                () = sleep(self.pause), if reads_alone => {
+                    self.pause = (self.pause.max(FIRST_LOOK) * 2).min(MAX_LOOK_INTERVAL);
+                }
+            }
+            self.look().await?;
+        }
+    }
+
+    /// The next event of what is on its way, and the page behind the last one.
+    fn send(&mut self) -> Result<Option<Event>, Problem> {
+        let Some(sending) = &mut self.sending else { return Ok(None) };
+        while let Some(event) = sending.step.events.get(sending.next) {
+            sending.next += 1;
+            let (service, position) = (event.service(), event.position());
+            let is_new = sending.logs.get(service).is_some_and(|it| position > it.from);
+            if is_new && self.types.matches(event.event_type()) {
+                self.cursor.advance(service, position);
+                let id = self.cursor.encode(&self.shop);
+                return Ok(Some(Event::default().id(id).data(event.text()?)));
+            }
+        }
+        for (service, covered) in &sending.logs {
+            self.cursor.advance(service, covered.to);
+        }
+        let next = self.cursor.encode(&self.shop);
+        let page = body(&sending.logs, sending.step.is_at_end, &next).to_string();
+        self.sending = None;
+        Ok(Some(Event::default().event("page").id(next).data(page)))
+    }
+
+    /// Reads the next page.
     async fn look(&mut self) -> Result<(), Problem> {
-        let mut cursor = self.reader.cursor();
         let mut page = self.reader.page();
         read(&self.state, &mut self.reader, &mut page, PAGE_LENGTH).await?;
-        if page.logs.values().all(|covered| covered.from == covered.to) {
-            return Ok(());
-        }
-        let mut text = Vec::new();
-        for found in &page.events {
-            cursor.advance(found.service, found.position);
-            text.clear();
-            write_event(found, &mut text)?;
-            let data = str::from_utf8(&text).map_err(|error| Problem::internal(&error))?;
-            self.ready.push_back(Event::default().id(cursor.encode(&self.shop)).data(data));
-        }
-        let next = self.reader.cursor().encode(&self.shop);
-        let covered = body(&page, &next).to_string();
-        self.ready.push_back(Event::default().event("page").id(next).data(covered));
-        if !page.is_at_end {
+        if page.is_at_end {
+            self.join().await;
+        } else {
             self.pause = Duration::ZERO;
         }
+        if page.has_moved() {
+            let step = Step::new(page.events, self.reader.read_to(), page.is_at_end);
+            self.sending = Some(Sending { step: Arc::new(step), next: 0, logs: page.logs });
+        }
+        Ok(())
+    }
+
+    /// Follows the tail from when everything that it was read up to is read here as well.
+    async fn join(&mut self) {
+        if self.joining.is_none() {
+            match self.state.feeds.tails.follow(&self.state, &self.shop).await {
+                Ok(tail) => self.joining = tail,
+                // This stream reads on by itself, and ends when that fails.
+                Err(problem) => tracing::debug!(shop = %self.shop, ?problem, "no tail to follow"),
+            }
+        }
+        let read_to = self.reader.read_to();
+        let reaches = |tail: &mut Following| {
+            read_to.iter().all(|(service, to)| tail.from.get(service).is_none_or(|it| it <= to))
+        };
+        self.following = self.joining.take_if(reaches);
+        if self.joining.is_some() {
+            self.pause = FIRST_LOOK;
+        }
+    }
+
+    /// Takes of a step of the tail what the client does not have.
+    fn take(&mut self, step: Arc<Step>) {
+        let log = |service: &&'static str| {
+            let from = self.cursor.0.get(*service)?.position;
+            let to = step.read_to.get(service).copied()?.max(from);
+            Some((*service, Covered { from, to, ..Covered::default() }))
+        };
+        let read_to = self.reader.read_to();
+        let mut logs: BTreeMap<_, _> = read_to.keys().filter_map(log).collect();
+        for event in &step.events {
+            match logs.get_mut(event.service()) {
+                Some(log) if event.position() > log.from => {
+                    let is_wanted = self.types.matches(event.event_type());
+                    *(if is_wanted { &mut log.returned } else { &mut log.filtered }) += 1;
+                }
+                _ => {}
+            }
+        }
+        for log in logs.values_mut() {
+            log.others = (log.to - log.from).saturating_sub(log.returned + log.filtered);
+        }
+        if logs.values().any(|log| log.from < log.to) {
+            self.sending = Some(Sending { step, next: 0, logs });
+        }
+    }
+
+    /// Reads by itself from where the client is.
+    async fn read_alone(&mut self) -> Result<(), Problem> {
+        self.following = None;
+        self.pause = Duration::ZERO;
+        let begin = Begin::After(self.cursor.clone());
+        let (client, types) = (self.state.services.client(), self.types.clone());
+        self.reader = FeedReader::open(client, self.shop.clone(), types, begin).await?;
         Ok(())
     }
 
@@ -184,5 +297,13 @@ impl FeedStream {
         self.has_ended = true;
         let data = json!({"reason": reason, "detail": detail});
         Event::default().event("end").data(data.to_string())
+    }
+}
+
+/// The next step of the tail, if one is followed; `None` when it can be followed no more.
+async fn next_step(following: &mut Option<Following>) -> Option<Arc<Step>> {
+    match following {
+        Some(tail) => tail.next().await,
+        None => future::pending().await,
     }
 }
