@@ -11,7 +11,9 @@
 //!
 //! A service is registered once, as a [`crate::Definition`].
 
+mod effects;
 pub(crate) mod envelope;
+mod error;
 mod rows;
 mod table;
 
@@ -19,21 +21,20 @@ use std::{fmt, future::Future};
 
 use metrics::Gauge;
 use protocol::{
-    id::{EventId, ParseError, Shop},
+    id::{EventId, Shop},
     proto::Actor,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::AnyPool;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::table::MAX_KEY_BYTES;
 pub use self::{
+    effects::{Attempt, Attempted, Effects, LiveRow, Operation, OperationColumn},
+    error::{QueryError, StoreError, WireError},
     rows::{AnyRows, Rows},
     table::{ChangedRow, Column, ColumnKind, Document, Key, Row, Table, Value},
 };
-use crate::projection::positions::PositionError;
 
 /// A service, as the engine sees it.
 pub trait Service: Rules + Queries {
@@ -237,125 +238,6 @@ pub trait Queries: Wire {
     }
 }
 
-/// What a service asks of the outside world.
-///
-/// An operation is announced by a row: [`Effects::OPERATION`] names a column that holds its id for
-/// as long as its outcome is not known. An outcome comes back as an input, and the event that
-/// follows from it clears the column.
-pub trait Effects: Service {
-    /// The column that holds the id of the pending operation of a row.
-    const OPERATION: OperationColumn;
-
-    /// Who is asked, for example a provider or a host: a slow one does not hold up the others.
-    fn destination(&self, operation: &Operation) -> String;
-
-    /// What an operation continues: its attempts belong to the trace of that.
-    fn context(_operation: &Operation) -> Context {
-        Context::default()
-    }
-
-    /// Makes one attempt. What has to wait says until when, and is tried again then.
-    fn execute(
-        &self,
-        operation: &Operation,
-        attempt: Attempt,
-    ) -> impl Future<Output = Attempted<Self::Input>> + Send;
-}
-
-/// The progress of a pending operation.
-#[derive(Debug, Clone, Copy)]
-pub struct OperationColumn {
-    /// The table.
-    pub table: &'static str,
-    /// The column: null when nothing is pending.
-    pub column: &'static str,
-    /// An integer column that says when the operation is due, in milliseconds since 1970: an attempt is
-    /// made no sooner, and a row that changes it moves an operation that waits. Absent: at once.
-    pub due: Option<&'static str>,
-}
-
-/// Something that is to be asked of the outside world.
-#[derive(Debug, Clone)]
-pub struct Operation {
-    /// Its id: the idempotency key of all attempts.
-    pub id: String,
-    /// The shop that it concerns.
-    pub shop: Shop,
-    /// The key of the row that announces it; the aggregate as well.
-    pub key: String,
-    /// The row, as JSON.
-    pub document: String,
-    /// The row as it changes while an attempt is made, and the database that it is in.
-    pub live: LiveRow,
-}
-
-/// A row that announces an operation, while an attempt at it is made.
-#[derive(Debug, Clone, Default)]
-pub struct LiveRow {
-    documents: Option<watch::Receiver<String>>,
-    db: Option<AnyPool>,
-    stopping: CancellationToken,
-}
-
-impl LiveRow {
-    pub(crate) fn new(
-        documents: watch::Receiver<String>,
-        db: AnyPool,
-        stopping: CancellationToken,
-    ) -> Self {
-        Self { documents: Some(documents), db: Some(db), stopping }
-    }
-
-    /// Waits until the worker stops. An attempt that returns within a second of that with an outcome has
-    /// it recorded.
-    pub async fn stopping(&self) {
-        self.stopping.cancelled().await;
-    }
-
-    /// The projection of the service, for rows of other tables. It is behind the row itself by what was
-    /// not written yet. Absent where no engine runs the attempt.
-    pub fn db(&self) -> Option<&AnyPool> {
-        self.db.as_ref()
-    }
-
-    /// Whether the worker stops.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.is_cancelled()
-    }
-
-    /// Waits for the row to change; yields it as JSON. Never returns for one that no longer announces
-    /// the operation.
-    pub async fn changed(&mut self) -> String {
-        if let Some(documents) = &mut self.documents
-            && documents.changed().await.is_ok()
-        {
-            return documents.borrow_and_update().clone();
-        }
-        std::future::pending().await
-    }
-}
-
-/// Which attempt is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt {
-    /// Counts the attempts of this operation, from 1.
-    pub number: u32,
-    /// Whether the outside world may have heard of the operation before: in an earlier attempt, or
-    /// in a process that is gone.
-    pub may_be_known: bool,
-    /// When the attempt is made.
-    pub now: Timestamp,
-}
-
-/// What came of an attempt.
-#[derive(Debug)]
-pub enum Attempted<I> {
-    /// The outcome is known.
-    Done(InternalInput<I>),
-    /// It is not: try again at that time.
-    RetryAt(Timestamp),
-}
-
 /// A deadline that a row declares.
 #[derive(Clone, Copy)]
 pub struct Timer<I> {
@@ -483,62 +365,4 @@ pub struct InternalInput<I> {
     pub context: Context,
     /// The input.
     pub input: I,
-}
-
-/// A message that is not what the contract says: it is parked.
-#[derive(Debug, thiserror::Error)]
-pub enum WireError {
-    /// The bytes do not decode.
-    #[error("the message does not decode")]
-    Decode(#[from] prost::DecodeError),
-    /// A part that must be there is not.
-    #[error("{0} is missing")]
-    Missing(&'static str),
-    /// A value breaks its rule.
-    #[error(transparent)]
-    Parse(#[from] ParseError),
-    /// The message is one that this service does not handle, or this version does not know.
-    #[error("{0} is not handled by this version of the service")]
-    Unexpected(&'static str),
-}
-
-/// The database failed, or holds what it cannot hold.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-    /// A row holds what no code of this version writes.
-    #[error("the row {key} of {table} does not read back")]
-    Unreadable {
-        /// The table.
-        table: String,
-        /// The key of the row.
-        key: String,
-        /// What the parser says.
-        source: serde_json::Error,
-    },
-    /// A position in the database is none.
-    #[error("a position does not read back")]
-    Position(#[source] PositionError),
-    /// Rows could not be written as JSON.
-    #[error("rows do not serialise")]
-    Serialise(#[from] serde_json::Error),
-}
-
-/// A question could not be answered.
-#[derive(Debug, thiserror::Error)]
-pub enum QueryError {
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The outside world failed.
-    #[error("{0}")]
-    Outside(Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl From<sqlx::Error> for QueryError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
 }
