@@ -234,7 +234,8 @@ impl FeedStream {
     /// Follows the tail from when everything that it was read up to is read here as well.
     async fn join(&mut self) {
         if self.joining.is_none() {
-            match self.state.feeds.tails.follow(&self.state, &self.shop).await {
+            let client = self.state.services.client();
+            match self.state.feeds.tails.follow(client, &self.shop).await {
                 Ok(tail) => self.joining = tail,
                 // This stream reads on by itself, and ends when that fails.
                 Err(problem) => tracing::debug!(shop = %self.shop, ?problem, "no tail to follow"),

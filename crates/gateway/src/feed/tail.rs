@@ -10,22 +10,27 @@ use std::{
     time::Duration,
 };
 
-use engine::ShopChanges;
+use engine::{Client, ShopChanges};
 use protocol::id::Shop;
 use tokio::{select, sync::broadcast, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Begin, FIRST_LOOK, GATHER, MAX_LOOK_INTERVAL, PAGE_LENGTH, WantedTypes, read,
-    reader::{FeedReader, Found},
+    Begin, FIRST_LOOK, GATHER, MAX_LOOK_INTERVAL, PAGE_LENGTH, WantedTypes,
+    reader::{FeedError, FeedReader, Found},
     write_event,
 };
-use crate::{problem::Problem, state::AppState};
+use crate::problem::Problem;
 
 /// Steps that a stream may be behind before it reads by itself.
 const MAX_STEPS_BEHIND: usize = 32;
 /// How much longer it is waited after a notice for each stream, since what is read is sent to each.
 const GATHER_FOR_EACH: Duration = Duration::from_micros(20);
+
+/// How often in turn a log may not be readable until each stream finds out by itself, and the pause before
+/// the next try.
+const MAX_FAILURES: u32 = 3;
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 /// An event that is sent to several streams: it is rendered once.
 #[derive(Debug)]
@@ -119,18 +124,17 @@ impl Tails {
     /// Begins to follow the tail of a shop; `None` when it cannot be read now.
     pub(super) async fn follow(
         &self,
-        state: &Arc<AppState>,
+        client: Client,
         shop: &Shop,
     ) -> Result<Option<Following>, Problem> {
         if let Some(following) = self.tail(shop).and_then(Tail::follow) {
             return Ok(Some(following));
         }
-        let client = state.services.client();
         // Before the first look: what is published after it is noticed.
         let changes = super::changes(&client, shop).await?;
         let types = WantedTypes::default();
         let reader = FeedReader::open(client, shop.clone(), types, Begin::End).await?;
-        let tail = Arc::new(Tail::start(state.clone(), reader, changes));
+        let tail = Arc::new(Tail::start(reader, changes));
         let mut tails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tails.retain(|_, tail| tail.strong_count() > 0);
         // Two may come here at once: then each has its own.
@@ -145,11 +149,11 @@ impl Tails {
 }
 
 impl Tail {
-    fn start(state: Arc<AppState>, reader: FeedReader, changes: ShopChanges) -> Self {
+    fn start(reader: FeedReader, changes: ShopChanges) -> Self {
         let (sender, _) = broadcast::channel(MAX_STEPS_BEHIND);
         let steps = sender.downgrade();
         let read_to = Arc::new(Mutex::new(reader.read_to()));
-        let reading = tokio::spawn(run(state, reader, changes, sender, read_to.clone()));
+        let reading = tokio::spawn(run(reader, changes, sender, read_to.clone()));
         Self { steps, read_to, _reading: AbortOnDropHandle::new(reading) }
     }
 
@@ -163,13 +167,12 @@ impl Tail {
 
 /// Reads the tail until it cannot be read. Whoever follows then finds out why.
 async fn run(
-    state: Arc<AppState>,
     mut reader: FeedReader,
     mut changes: ShopChanges,
     steps: broadcast::Sender<Arc<Step>>,
     read_to: Arc<Mutex<ReadTo>>,
 ) {
-    let mut pause = Duration::ZERO;
+    let (mut pause, mut failures) = (Duration::ZERO, 0);
     loop {
         select! {
             () = changes.changed(), if !pause.is_zero() => {
@@ -180,9 +183,18 @@ async fn run(
             () = sleep(pause) => pause = (pause.max(FIRST_LOOK) * 2).min(MAX_LOOK_INTERVAL),
         }
         let mut page = reader.page();
-        let read = read(&state, &mut reader, &mut page, PAGE_LENGTH).await;
+        match reader.read(&mut page, PAGE_LENGTH).await {
+            Ok(()) => failures = 0,
+            // Nothing was given out. All streams at once would make it worse.
+            Err(FeedError::Log { .. }) if failures < MAX_FAILURES => {
+                failures += 1;
+                pause = FAILURE_PAUSE;
+                continue;
+            }
+            Err(_) => return,
+        }
         // What is no event has no type: each stream counts it by itself.
-        if read.is_err() || page.logs.values().any(|covered| covered.unreadable > 0) {
+        if page.logs.values().any(|covered| covered.unreadable > 0) {
             return;
         }
         if !page.is_at_end {
