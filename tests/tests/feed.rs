@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,8 @@ use client::{
     Client, Problem,
     feed::{Feed, FeedError, FeedPosition, PositionFile},
 };
-use engine::Engine;
+use engine::{Clock, Engine};
+use protocol::time::Timestamp;
 use serde_json::{Value, json};
 use testkit::{Db, TestServer};
 use tests::{Gateway, Installation, SHOP, order, settle, stock};
@@ -20,6 +24,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpSocket,
     sync::oneshot,
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -615,34 +620,16 @@ async fn a_reader_that_does_not_read_is_cut_off_with_the_reason() {
     let pushed = acme.push("products", lines.join("\n")).await.expect("it is imported");
     assert_eq!(pushed.rejected, 0);
 
-    let engine = Engine::connect_only(installation.settings.engine()).await.expect("it connects");
-    let shutdown = CancellationToken::new();
-    let (bound, address) = oneshot::channel();
-    let limits =
-        gateway::Limits { stream_stall_timeout: STALL_TIMEOUT, ..gateway::Limits::default() };
-    let key = gateway::ApiKeySetting::of_everything("test", "secret".into());
-    let settings = gateway::Settings {
-        listen: ([127, 0, 0, 1], 0).into(),
-        api_keys: vec![key],
-        answer_timeout: Duration::from_secs(10),
-        drain_timeout: Duration::from_secs(10),
-        limits,
-        readiness: Arc::new(gateway::Readiness::default),
-        metrics: None,
-        person_keys: None,
-        webhooks: webhook_http::Policy::default(),
-        clock: engine::Clock::system(),
-    };
-    let stop = shutdown.clone();
-    let running =
-        tokio::spawn(async move { gateway::run(&engine, settings, stop, Some(bound)).await });
-    let address = address.await.expect("it listens");
+    let gateway = OwnGateway::start(&installation, |settings| {
+        settings.limits.stream_stall_timeout = STALL_TIMEOUT;
+    })
+    .await;
 
     // On a busy machine the gateway may take long until the buffers are full: then it is no news to it
     // that nothing is received.
     let mut pause = 4 * STALL_TIMEOUT;
     let received = loop {
-        let received = receive_late(address, pause).await;
+        let received = receive_late(gateway.address, pause).await;
         if received.contains("event: end") {
             break received;
         }
@@ -652,8 +639,74 @@ async fn a_reader_that_does_not_read_is_cut_off_with_the_reason() {
     assert!(received.contains("shop.created") && events < IMPORTED, "{events} events were sent");
     let end = received.rfind("event: end").expect("the end is said");
     assert!(received[end..].contains(r#""reason":"slow_reader""#), "{}", &received[end..]);
-    shutdown.cancel();
-    running.await.expect("no panic").expect("it stops cleanly");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_the_key_of_its_reader_expires() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    let acme = installation.api();
+    stock(&acme, "MUG", 1).await;
+    let now = Arc::new(AtomicI64::new(1_000));
+    let gateway = OwnGateway::start(&installation, |settings| {
+        let now = now.clone();
+        settings.clock = Clock::from(move || Timestamp::from_millis(now.load(Ordering::Relaxed)));
+        settings.api_keys[0].expires_at = Some(Timestamp::from_millis(2_000));
+    })
+    .await;
+    let mut stream = Stream::open(&format!("http://{}", gateway.address), "").await;
+    stream.read_to_end(&mut Reader::default()).await;
+
+    now.store(2_000, Ordering::Relaxed);
+    // What happens next would be sent.
+    stock(&acme, "CUP", 1).await;
+    let end = stream.next().await.expect("the stream says why it ends");
+    assert_eq!((end.name.as_str(), &end.data["reason"]), ("end", &json!("unauthorized")));
+    assert!(stream.next().await.is_none(), "it ends there");
+    gateway.stop().await;
+}
+
+/// A gateway beside an installation, with settings that no command line has.
+struct OwnGateway {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl OwnGateway {
+    async fn start(
+        installation: &Installation,
+        adjust: impl FnOnce(&mut gateway::Settings),
+    ) -> Self {
+        let engine =
+            Engine::connect_only(installation.settings.engine()).await.expect("it connects");
+        let key = gateway::ApiKeySetting::of_everything("test", "secret".into());
+        let mut settings = gateway::Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            api_keys: vec![key],
+            answer_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
+            limits: gateway::Limits::default(),
+            readiness: Arc::new(gateway::Readiness::default),
+            metrics: None,
+            person_keys: None,
+            webhooks: webhook_http::Policy::default(),
+            clock: Clock::system(),
+        };
+        adjust(&mut settings);
+        let shutdown = CancellationToken::new();
+        let (bound, address) = oneshot::channel();
+        let stop = shutdown.clone();
+        let running =
+            tokio::spawn(async move { gateway::run(&engine, settings, stop, Some(bound)).await });
+        Self { address: address.await.expect("it listens"), shutdown, running }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.running.await.expect("no panic").expect("it stops cleanly");
+    }
 }
 
 /// Opens a stream with small buffers, receives nothing for a while, and then all until its end or the end

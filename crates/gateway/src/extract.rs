@@ -63,7 +63,7 @@ pub(crate) struct RequestContext {
     trace: TraceContext,
     idempotency_key: Option<String>,
     /// Who sends it.
-    caller: Caller,
+    pub(crate) caller: Caller,
 }
 
 impl FromRequestParts<Arc<AppState>> for RequestContext {

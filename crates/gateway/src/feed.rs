@@ -160,14 +160,14 @@ pub(crate) async fn get(
 ) -> Result<Response, Problem> {
     let began = Instant::now();
     let FeedQuery { begin, types, how } = query;
-    let (client, shop) = (state.services.client(), context.shop);
+    let (client, shop) = (state.services.client(), context.shop.clone());
     let (limit, wait) = match how {
         How::Page { limit, wait } => (limit, wait),
         How::Stream => {
             // Before the first look: what is published after it is noticed.
             let changes = changes(&client, &shop).await?;
-            let reader = FeedReader::open(client, shop.clone(), types.clone(), begin).await?;
-            return Ok(stream::respond(state, shop, types, reader, changes));
+            let reader = FeedReader::open(client, shop, types.clone(), begin).await?;
+            return Ok(stream::respond(state, context, types, reader, changes));
         }
     };
     let changes = match wait {

@@ -36,9 +36,10 @@ use super::{
     reader::{Covered, FeedReader},
     tail::{Following, Step},
 };
-use crate::{problem::Problem, state::AppState};
+use crate::{api_key::Caller, extract::RequestContext, problem::Problem, state::AppState};
 
-/// After how long without an event a comment says that the stream is alive. Shorter than proxies wait.
+/// After how long without an event a comment says that the stream is alive, and it is looked whether the
+/// shop and the key are still good. Shorter than proxies wait.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// After how long a reader that lost its connection is to come back, in milliseconds.
 const RETRY: Duration = Duration::from_secs(1);
@@ -62,12 +63,12 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
 /// Streams what the reader reads.
 pub(super) fn respond(
     state: Arc<AppState>,
-    shop: Shop,
+    context: RequestContext,
     types: WantedTypes,
     reader: FeedReader,
     changes: ShopChanges,
 ) -> Response {
-    let feed = FeedStream::new(state, shop, types, reader, changes);
+    let feed = FeedStream::new(state, context, types, reader, changes);
     let mut response = Sse::new(feed.events()).into_response();
     response.headers_mut().insert(ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
     response
@@ -77,6 +78,7 @@ pub(super) fn respond(
 struct FeedStream {
     state: Arc<AppState>,
     shop: Shop,
+    caller: Caller,
     types: WantedTypes,
     /// Where the client is.
     cursor: Cursor,
@@ -109,7 +111,7 @@ struct Sending {
 impl FeedStream {
     fn new(
         state: Arc<AppState>,
-        shop: Shop,
+        context: RequestContext,
         types: WantedTypes,
         reader: FeedReader,
         changes: ShopChanges,
@@ -117,7 +119,8 @@ impl FeedStream {
         let now = Instant::now();
         Self {
             state,
-            shop,
+            shop: context.shop,
+            caller: context.caller,
             types,
             cursor: reader.cursor(),
             reader,
@@ -160,6 +163,9 @@ impl FeedStream {
 
     async fn next_event(&mut self) -> Result<Event, Problem> {
         loop {
+            if self.caller.has_expired(self.state.clock.now()) {
+                return Ok(self.end("unauthorized", "the API key has expired: use another one"));
+            }
             if let Some(event) = self.send()? {
                 self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
                 return Ok(event);
