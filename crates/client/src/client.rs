@@ -202,7 +202,7 @@ impl Client {
         self.with_headers(self.http.request(method, self.url(path)))
     }
 
-    fn with_headers(&self, request: RequestBuilder) -> RequestBuilder {
+    pub(crate) fn with_headers(&self, request: RequestBuilder) -> RequestBuilder {
         let request = request.bearer_auth(self.api_key.expose_secret());
         let seen = self.seen();
         if seen.is_empty() { request } else { request.header(AFTER_HEADER, seen.to_string()) }
@@ -212,8 +212,13 @@ impl Client {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes what it has seen.
+    pub(crate) fn note(&self, positions: &Positions) {
+        self.seen().add_all(positions);
+    }
+
     /// The address of a path below the shop; what is in the path is encoded where it must be.
-    fn url(&self, path: &str) -> Url {
+    pub(crate) fn url(&self, path: &str) -> Url {
         let mut url = self.shop.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.extend(path.split('/'));

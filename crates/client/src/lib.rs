@@ -24,6 +24,7 @@
 //!
 //! - `client`: [`Client`], one function for each route, and sending;
 //! - `request`: what is sent; `answer`: what comes back; `error`: what can fail;
+//! - [`upload`]: sending files of any length;
 //! - [`feed`]: reading all events of the shop, in order and without gaps;
 //! - [`webhooks`]: receiving what the services send by themselves.
 
@@ -32,6 +33,7 @@ mod client;
 mod error;
 pub mod feed;
 mod request;
+pub mod upload;
 pub mod webhooks;
 
 pub use self::{

@@ -68,7 +68,9 @@ fn required_scope(method: &Method, path: &str) -> Option<Scope> {
         (_, _, Some("webhook-endpoints")) => Some(Scope::Webhooks),
         _ if is_read => Some(Scope::Read),
         (_, _, Some("orders")) => Some(Scope::Orders),
-        (_, _, Some("products" | "inventory" | "locations")) => Some(Scope::Erp),
+        (_, _, Some("products" | "inventory" | "locations" | "rejections" | "connectors")) => {
+            Some(Scope::Erp)
+        }
         _ => Some(Scope::Admin),
     }
 }
@@ -80,10 +82,10 @@ pub(crate) async fn limit_concurrency(
     next: Next,
 ) -> Result<Response, Problem> {
     let headers = request.headers();
-    let is_ndjson = media(headers).is_ok_and(|media| media == Media::Ndjson);
+    let is_upload = media(headers).is_ok_and(|media| media != Media::Json);
     let waits = prefer_wait(headers).is_some();
     let path = request.uri().path();
-    let class = RequestClass::of(request.method(), path, is_ndjson, waits);
+    let class = RequestClass::of(request.method(), path, is_upload, waits);
     let permit = state.concurrency.try_acquire(class, shop(request.uri()))?;
     let response = next.run(request).await;
     if !matches!(class, RequestClass::Upload | RequestClass::Feed) {
@@ -138,6 +140,9 @@ mod tests {
             (Method::PUT, "/v1/shops/acme/products/MUG", Some("erp")),
             (Method::POST, "/v1/shops/acme/inventory", Some("erp")),
             (Method::PUT, "/v1/shops/acme/locations/main", Some("erp")),
+            (Method::POST, "/v1/shops/acme/rejections/redrive", Some("erp")),
+            (Method::DELETE, "/v1/shops/acme/rejections/erp.1", Some("erp")),
+            (Method::GET, "/v1/shops/acme/connectors", Some("read")),
             (Method::GET, "/v1/shops/acme/webhook-endpoints", Some("webhooks")),
             (Method::POST, "/v1/shops/acme/webhook-endpoints/1/test", Some("webhooks")),
             (Method::POST, "/v1/shops/acme/something-new", Some("admin")),

@@ -113,6 +113,16 @@ pub(crate) fn line<T>(
     errors.check(value)
 }
 
+/// Reads a record of an upload.
+pub(crate) fn record<T>(
+    node: &Node<'_>,
+    read: impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T>,
+) -> Result<T, Vec<FieldError>> {
+    let mut errors = Errors::default();
+    let value = read(node, &Path::Root("the line"), &mut errors);
+    errors.check(value)
+}
+
 /// What a client says of a value that there may be none of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Change<T> {
@@ -222,6 +232,7 @@ impl<'r, 'a> Fields<'r, 'a> {
             | Node::Integer(_)
             | Node::Number(_)
             | Node::Text(_)
+            | Node::Cell(_)
             | Node::Object(_) => false,
         })
     }
@@ -277,7 +288,7 @@ pub(crate) fn text<T>(
     parse: impl FnOnce(&str) -> Result<T, ParseError>,
 ) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T> {
     move |node, path, errors| {
-        if let Node::Text(value) = node
+        if let Some(value) = node.text()
             && holds_card_number(value)
         {
             let name = path.name();
@@ -293,7 +304,7 @@ pub(crate) fn code<T>(
     parse: impl FnOnce(&str) -> Result<T, ParseError>,
 ) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T> {
     move |node, path, errors| {
-        let Node::Text(value) = node else {
+        let Some(value) = node.text() else {
             errors.add(path, format_args!("{} must be text, got {node}", path.name()));
             return None;
         };
@@ -306,21 +317,30 @@ pub(crate) fn integer<T>(
     parse: impl FnOnce(i64) -> Result<T, ParseError>,
 ) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T> {
     move |node, path, errors| {
-        let Node::Integer(value) = node else {
+        let value = match node {
+            Node::Integer(value) => Some(*value),
+            Node::Cell(text) => text.parse().ok(),
+            _ => None,
+        };
+        let Some(value) = value else {
             errors.add(path, format_args!("{} must be an integer, got {node}", path.name()));
             return None;
         };
-        errors.take(path, parse(*value))
+        errors.take(path, parse(value))
     }
 }
 
 /// Reads true or false.
 pub(crate) fn flag(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<bool> {
-    let Node::Bool(value) = node else {
-        errors.add(path, format_args!("{} must be true or false, got {node}", path.name()));
-        return None;
+    let value = match node {
+        Node::Bool(value) => Some(*value),
+        Node::Cell(text) => text.to_ascii_lowercase().parse().ok(),
+        _ => None,
     };
-    Some(*value)
+    if value.is_none() {
+        errors.add(path, format_args!("{} must be true or false, got {node}", path.name()));
+    }
+    value
 }
 
 /// The names of a tax basis.

@@ -20,8 +20,8 @@ use serde::{Deserialize, de::value::StrDeserializer};
 use serde_json::{Value, json};
 
 use crate::{
-    body::{Media, media, read_json},
-    bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
+    body::read_json,
+    bulk::{self, LineName, LineOutcome, MaybeUpload, UnknownResult, Upload},
     extract::{LevelPage, MovementPage, RequestContext, SkuPath},
     fields::{self, Errors, Fields, Path, code, flag, integer, object, text, within, words},
     json::Node,
@@ -94,20 +94,21 @@ enum JsonBody {
     Many(Vec<Result<proto::inventory::StockDocument, Vec<FieldError>>>),
 }
 
-/// `POST /inventory`: one line as JSON, many as `{"lines": […]}` or as NDJSON.
+/// `POST /inventory`: one line as JSON, many as `{"lines": […]}`, as NDJSON or as CSV.
 pub(crate) async fn post(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
+    MaybeUpload(options): MaybeUpload,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if media(&headers)? == Media::Ndjson {
-        return bulk::ndjson::<Stock>(&state, &context, &headers, body).await;
+    if let Some(options) = options {
+        return bulk::upload::<Stock>(state, context, (&headers, options), body).await;
     }
     let bytes = read_json(&headers, body).await?;
     match fields::body(&bytes, json_body)? {
-        JsonBody::One(line) => bulk::single::<Stock>(&state, &context, *line).await,
-        JsonBody::Many(lines) => bulk::list::<Stock>(&state, &context, lines).await,
+        JsonBody::One(line) => bulk::single::<Stock>(state, context, *line).await,
+        JsonBody::Many(lines) => bulk::list::<Stock>(state, context, lines).await,
     }
 }
 
@@ -130,6 +131,27 @@ struct Stock;
 impl Upload for Stock {
     type Line = proto::inventory::StockDocument;
     type Answer = RecordStockAnswer;
+    const COLUMNS: &'static [&'static str] = &[
+        "type",
+        "sku",
+        "location",
+        "quantity",
+        "delta",
+        "reason",
+        "order_id",
+        "line_id",
+        "transfer",
+        "to",
+        "complete",
+        "expected",
+        "as_of",
+        "occurred_at",
+        "connector",
+        "document",
+        "document_line",
+        "sequence",
+        "epoch",
+    ];
     const COUNTS: &'static [&'static str] = &["applied", "unchanged", bulk::REJECTED];
 
     fn read(

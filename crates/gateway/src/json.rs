@@ -22,6 +22,8 @@ pub(crate) enum Node<'a> {
     /// A number that is no 64-bit integer.
     Number(f64),
     Text(Cow<'a, str>),
+    /// A value of a CSV file: text, a number, true or false, as its field wants it.
+    Cell(&'a str),
     List(Vec<Node<'a>>),
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
 }
@@ -38,6 +40,15 @@ impl<'a> Node<'a> {
     /// Reads one JSON value.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         serde_json::from_slice(bytes).map_err(|error| Malformed::new(&error))
+    }
+
+    /// The text that it is, if it is text.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(value) => Some(value),
+            Self::Cell(value) => Some(value),
+            _ => None,
+        }
     }
 }
 
@@ -61,6 +72,9 @@ impl fmt::Display for Node<'_> {
             Self::Integer(value) => value.fmt(f),
             Self::Number(value) => value.fmt(f),
             Self::Text(value) => {
+                write!(f, "{:?}", value.chars().take(MAX_SHOWN_CHARACTERS).collect::<String>())
+            }
+            Self::Cell(value) => {
                 write!(f, "{:?}", value.chars().take(MAX_SHOWN_CHARACTERS).collect::<String>())
             }
             Self::List(_) => f.write_str("a list"),

@@ -80,11 +80,11 @@ pub(crate) enum RequestClass {
 
 impl RequestClass {
     /// The class of a request by its head.
-    pub(crate) fn of(method: &Method, path: &str, is_ndjson: bool, waits: bool) -> Self {
+    pub(crate) fn of(method: &Method, path: &str, is_upload: bool, waits: bool) -> Self {
         match *method {
             Method::GET | Method::HEAD if path.ends_with("/events") => Self::Feed,
             Method::GET | Method::HEAD => Self::Read,
-            _ if is_ndjson => Self::Upload,
+            _ if is_upload => Self::Upload,
             _ if waits => Self::Wait,
             _ => Self::Command,
         }
@@ -206,8 +206,8 @@ mod tests {
 
     #[test]
     fn the_head_of_a_request_names_its_class() {
-        let of = |method, is_ndjson, waits| {
-            RequestClass::of(&method, "/shops/a/orders", is_ndjson, waits)
+        let of = |method, is_upload, waits| {
+            RequestClass::of(&method, "/shops/a/orders", is_upload, waits)
         };
         let events = RequestClass::of(&Method::GET, "/shops/a/events", false, false);
         assert_eq!(events, RequestClass::Feed);

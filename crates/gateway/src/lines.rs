@@ -1,14 +1,26 @@
-//! Splits a body into lines and chunks of lines while it arrives, so that only the chunks that are
+//! Splits an upload into lines and chunks of lines while it arrives, so that only the chunks that are
 //! being sent are in memory.
+//!
+//! - `ndjson`: a JSON value on each line; `csv`: records below a header.
 
-use std::{collections::VecDeque, mem, ops::Range};
+mod csv;
+mod ndjson;
 
-use axum::body::BodyDataStream;
+use std::{collections::VecDeque, mem, ops::Range, sync::Arc};
+
+use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use self::{
+    csv::{CsvSplitter, Header},
+    ndjson::NdjsonSplitter,
+};
 use crate::{
-    body::{MAX_NDJSON_BYTES, discard, incomplete},
-    problem::{Code, Problem},
+    body::{BodyError, Frames, MAX_NDJSON_BYTES, discard},
+    json::Node,
+    problem::{Code, FieldError, Problem},
 };
 
 /// The most lines of a chunk. A chunk becomes one command, which a service handles at once: other
@@ -16,86 +28,122 @@ use crate::{
 pub(crate) const MAX_CHUNK_LINES: usize = 100;
 /// The longest line, in bytes: far more than any valid one has.
 const MAX_LINE_BYTES: usize = 16 * 1024;
-/// The most lines of a body.
-const MAX_LINES: usize = 500_000;
+/// The bytes after which the end of a line is no longer looked for: what is compressed well, or a quote
+/// that nobody closes, would otherwise be read for as long as it is sent.
+const MAX_SKIPPED_BYTES: usize = 1024 * 1024;
+/// The frames of a body that are read ahead.
+const MAX_FRAMES_AHEAD: usize = 1;
 
-/// Lines that are sent in one command.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Chunk {
-    /// The number of the chunk in its body, from 0.
-    pub(crate) part: usize,
-    /// The text of the lines, concatenated.
-    pub(crate) bytes: Vec<u8>,
-    lines: Vec<Line>,
+/// How the lines of an upload are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineFormat {
+    /// A JSON object on each line.
+    Ndjson,
+    /// Comma-separated values below a header, whose columns are some of these.
+    Csv(&'static [&'static str]),
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// How much an upload may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UploadLimits {
+    /// The most bytes, inflated.
+    pub(crate) bytes: usize,
+    /// The most lines.
+    pub(crate) lines: usize,
+}
+
+impl UploadLimits {
+    /// Of an upload that is answered with one report, which is in memory.
+    pub(crate) const REPORTED: Self = Self { bytes: MAX_NDJSON_BYTES, lines: 500_000 };
+    /// Of an upload whose results are sent while it runs. Nothing grows with it: these are what nobody
+    /// sends on purpose.
+    pub(crate) const STREAMED: Self = Self { bytes: 32 << 30, lines: 100_000_000 };
+}
+
+/// Lines that are sent in one command.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    /// The number of its first line.
+    pub(crate) first: usize,
+    /// The text of the lines, concatenated.
+    bytes: Vec<u8>,
+    /// Where the values of records end in their text.
+    ends: Vec<usize>,
+    lines: Vec<Line>,
+    /// The header of records.
+    header: Option<Arc<Header>>,
+}
+
+#[derive(Debug)]
 struct Line {
     number: usize,
-    text: Range<usize>,
-    is_whole: bool,
+    content: LineContent,
+}
+
+#[derive(Debug)]
+enum LineContent {
+    /// JSON.
+    Json(Range<usize>),
+    /// The text of a record, and which `ends` are those of its values.
+    Record(Range<usize>, Range<usize>),
+    /// What is wrong with the line as a whole.
+    Wrong(String),
 }
 
 impl Chunk {
-    /// Each line with its number in the body; `None` for a line that is too long.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
-        self.lines.iter().map(|line| {
-            let text = line.is_whole.then(|| &self.bytes[line.text.clone()]);
-            (line.number, text)
+    /// Each line with its number in the upload: what `read` makes of it.
+    pub(crate) fn read<'c, T>(
+        &'c self,
+        read: impl Fn(Result<LineText<'c>, &'c str>) -> Result<T, Vec<FieldError>> + 'c,
+    ) -> impl Iterator<Item = (usize, Result<T, Vec<FieldError>>)> + 'c {
+        self.lines.iter().map(move |Line { number, content }| {
+            let text = match content {
+                LineContent::Json(text) => Ok(LineText::Json(&self.bytes[text.clone()])),
+                LineContent::Wrong(detail) => Err(detail.as_str()),
+                LineContent::Record(text, ends) => {
+                    let values = (&self.bytes[text.clone()], &self.ends[ends.clone()]);
+                    let header = self.header.as_deref().unwrap_or(Header::NONE);
+                    match header.node(values) {
+                        Ok(node) => Ok(LineText::Record(node, header)),
+                        Err(detail) => Err(detail),
+                    }
+                }
+            };
+            (*number, read(text))
         })
     }
+
+    /// How many lines it has.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.lines.len()
+    }
 }
 
-/// Splits bytes that arrive frame by frame.
+/// The text of a line.
+pub(crate) enum LineText<'a> {
+    /// JSON.
+    Json(&'a [u8]),
+    /// The values of a record by the names of their fields.
+    Record(Node<'a>, &'a Header),
+}
+
+/// The lines that are ready to be sent, and the chunk that is being filled.
 #[derive(Debug, Default)]
-struct Splitter {
+struct Collector {
     ready: VecDeque<Chunk>,
     chunk: Chunk,
-    /// Where the current line begins in the chunk.
-    begin: usize,
-    /// Whether the current line is longer than what is kept of it.
-    is_cut: bool,
-    /// The number of the current line.
-    number: usize,
+    /// The lines before this one are passed over.
+    from_line: usize,
 }
 
-impl Splitter {
-    fn feed(&mut self, frame: &[u8]) {
-        for piece in frame.split_inclusive(|byte| *byte == b'\n') {
-            match piece.strip_suffix(b"\n") {
-                Some(text) => {
-                    self.extend(text);
-                    self.end_line();
-                }
-                None => self.extend(piece),
-            }
+impl Collector {
+    /// Adds a line to the chunk.
+    fn push(&mut self, number: usize, content: LineContent) {
+        if self.chunk.lines.is_empty() {
+            self.chunk.first = number;
         }
-    }
-
-    fn finish(&mut self) {
-        if self.chunk.bytes.len() > self.begin {
-            self.end_line();
-        }
-        self.end_chunk();
-    }
-
-    fn extend(&mut self, text: &[u8]) {
-        let free = MAX_LINE_BYTES - (self.chunk.bytes.len() - self.begin);
-        self.is_cut |= text.len() > free;
-        self.chunk.bytes.extend_from_slice(&text[..text.len().min(free)]);
-    }
-
-    /// Ends a line. A blank one has a number and is not kept.
-    fn end_line(&mut self) {
-        let text = self.begin..self.chunk.bytes.len();
-        if self.chunk.bytes[text.clone()].trim_ascii().is_empty() && !self.is_cut {
-            self.chunk.bytes.truncate(self.begin);
-        } else {
-            self.begin = text.end;
-            self.chunk.lines.push(Line { number: self.number, text, is_whole: !self.is_cut });
-        }
-        self.is_cut = false;
-        self.number += 1;
+        self.chunk.lines.push(Line { number, content });
         if self.chunk.lines.len() == MAX_CHUNK_LINES {
             self.end_chunk();
         }
@@ -105,136 +153,144 @@ impl Splitter {
         if self.chunk.lines.is_empty() {
             return;
         }
-        let next = Chunk { part: self.chunk.part + 1, ..Chunk::default() };
+        let next = Chunk { header: self.chunk.header.clone(), ..Chunk::default() };
         self.ready.push_back(mem::replace(&mut self.chunk, next));
-        self.begin = 0;
     }
 }
 
-/// A body that is being split.
-struct Chunks {
-    /// The rest of the body; `None` at its end.
-    frames: Option<BodyDataStream>,
-    splitter: Splitter,
-    bytes: usize,
+/// Splits bytes that arrive frame by frame.
+#[derive(Debug)]
+enum Splitter {
+    Ndjson(NdjsonSplitter),
+    Csv(Box<CsvSplitter>),
 }
 
-/// The chunks of a body, as they arrive.
-pub(crate) fn chunks(frames: BodyDataStream) -> impl Stream<Item = Result<Chunk, Problem>> {
-    let chunks = Chunks { frames: Some(frames), splitter: Splitter::default(), bytes: 0 };
-    stream::try_unfold(chunks, |mut chunks| async move {
-        Ok(chunks.next().await?.map(|chunk| (chunk, chunks)))
+impl Splitter {
+    fn feed(&mut self, frame: &[u8], collector: &mut Collector) -> Result<(), Problem> {
+        match self {
+            Self::Ndjson(splitter) => splitter.feed(frame, collector),
+            Self::Csv(splitter) => splitter.feed(frame, collector),
+        }
+    }
+
+    fn finish(&mut self, collector: &mut Collector) -> Result<(), Problem> {
+        match self {
+            Self::Ndjson(splitter) => splitter.finish(collector),
+            Self::Csv(splitter) => splitter.finish(collector)?,
+        }
+        collector.end_chunk();
+        Ok(())
+    }
+
+    /// How many lines there have been.
+    fn lines(&self) -> usize {
+        match self {
+            Self::Ndjson(splitter) => splitter.number(),
+            Self::Csv(splitter) => splitter.number(),
+        }
+    }
+}
+
+/// An upload that is being split.
+struct Chunks {
+    /// The rest of the body; `None` at its end.
+    frames: Option<mpsc::Receiver<Result<Bytes, BodyError>>>,
+    splitter: Splitter,
+    collector: Collector,
+    limits: UploadLimits,
+    bytes: usize,
+    /// Ends the upload before its end.
+    stop: CancellationToken,
+}
+
+/// The chunks of an upload, as they arrive, from a line on. Those before it are passed over. Once `stop`
+/// is cancelled, no more are read.
+pub(crate) fn chunks(
+    frames: Frames,
+    format: LineFormat,
+    from_line: usize,
+    limits: UploadLimits,
+    stop: CancellationToken,
+) -> impl Stream<Item = Result<Chunk, Problem>> + Send {
+    let splitter = match format {
+        LineFormat::Ndjson => Splitter::Ndjson(NdjsonSplitter::default()),
+        LineFormat::Csv(columns) => Splitter::Csv(Box::new(CsvSplitter::new(columns))),
+    };
+    let collector = Collector { from_line, ..Collector::default() };
+    let frames = Some(read_ahead(frames, limits.bytes));
+    let chunks = Chunks { frames, splitter, collector, limits, bytes: 0, stop };
+    stream::unfold(Some(chunks), |chunks| async move {
+        let mut chunks = chunks?;
+        match chunks.next().await.transpose()? {
+            Ok(chunk) => Some((Ok(chunk), Some(chunks))),
+            Err(problem) => Some((Err(problem), None)),
+        }
     })
+}
+
+/// Reads a body in a task of its own. The time in which the next bytes must come counts from the last
+/// time that the body was asked for them: here it is asked at once, also while commands are waited for.
+/// The rest of an upload that is refused is read too: most clients read the response only then.
+fn read_ahead(mut frames: Frames, limit: usize) -> mpsc::Receiver<Result<Bytes, BodyError>> {
+    let (sender, receiver) = mpsc::channel(MAX_FRAMES_AHEAD);
+    tokio::spawn(async move {
+        let mut bytes = 0;
+        while let Some(frame) = frames.next().await {
+            bytes += frame.as_ref().map_or(0, Bytes::len);
+            let is_last = frame.is_err() || bytes > limit;
+            if sender.send(frame).await.is_err() || is_last {
+                break;
+            }
+        }
+        drop(sender);
+        discard(&mut frames).await;
+    });
+    receiver
 }
 
 impl Chunks {
     async fn next(&mut self) -> Result<Option<Chunk>, Problem> {
         loop {
-            if let Some(chunk) = self.splitter.ready.pop_front() {
+            if let Some(chunk) = self.collector.ready.pop_front() {
                 return Ok(Some(chunk));
             }
             let Some(frames) = &mut self.frames else { return Ok(None) };
-            if let Some(frame) = frames.next().await {
-                let frame = frame.map_err(|_| incomplete())?;
+            let stop = self.stop.clone();
+            let Some(frame) = stop.run_until_cancelled(frames.recv()).await else {
+                let detail = "the gateway stops: go on from next_line, in a moment";
+                return Err(Problem::new(Code::NotReady, detail));
+            };
+            if let Some(frame) = frame {
+                let frame = frame?;
                 self.bytes += frame.len();
-                self.splitter.feed(&frame);
+                self.splitter.feed(&frame, &mut self.collector)?;
             } else {
                 self.frames = None;
-                self.splitter.finish();
+                self.splitter.finish(&mut self.collector)?;
             }
-            if self.bytes > MAX_NDJSON_BYTES || self.splitter.number > MAX_LINES {
-                return Err(self.refuse_rest().await);
+            let UploadLimits { bytes, lines } = self.limits;
+            if self.bytes > bytes || self.splitter.lines() > lines {
+                let detail = format!(
+                    "the upload must be at most {bytes} bytes in {lines} lines; lines before that may \
+                     have had their effect: send it in several requests, or with `Accept: \
+                     application/x-ndjson`"
+                );
+                return Err(Problem::new(Code::TooLarge, detail));
             }
         }
-    }
-
-    async fn refuse_rest(&mut self) -> Problem {
-        if let Some(frames) = &mut self.frames {
-            discard(frames).await;
-        }
-        let detail = format!(
-            "the body must be at most {MAX_NDJSON_BYTES} bytes in {MAX_LINES} lines; lines before that \
-             may have had their effect: send it in several requests"
-        );
-        Problem::new(Code::TooLarge, detail)
     }
 }
 
 /// The error of a line that is too long.
-pub(crate) fn too_long() -> String {
+fn too_long() -> String {
     format!("the line must be at most {MAX_LINE_BYTES} bytes")
 }
 
-#[cfg(test)]
-mod tests {
-    use axum::body::Body;
-    use bytes::Bytes;
-    use futures::TryStreamExt;
-
-    use super::*;
-
-    /// Splits a body that comes in frames of `frame` bytes into `(part, number, text)`.
-    async fn split(body: &[u8], frame: usize) -> Result<Vec<(usize, usize, String)>, Problem> {
-        let frames: Vec<_> = body.chunks(frame).map(Bytes::copy_from_slice).collect();
-        let frames = stream::iter(frames.into_iter().map(Ok::<_, std::io::Error>));
-        let chunks: Vec<_> =
-            chunks(Body::from_stream(frames).into_data_stream()).try_collect().await?;
-        let lines = chunks.iter().flat_map(|chunk| {
-            chunk.lines().map(|(number, text)| {
-                let text = text.map_or("too long".into(), |text| {
-                    String::from_utf8(text.to_vec()).expect("is UTF-8")
-                });
-                (chunk.part, number, text)
-            })
-        });
-        Ok(lines.collect())
-    }
-
-    #[tokio::test]
-    async fn lines_are_the_same_however_the_body_is_framed() {
-        let expected =
-            [(0, 0, "{\"a\":1}\r".to_owned()), (0, 2, "{}".to_owned()), (0, 4, "7".to_owned())];
-        for frame in [1, 2, 3, 7, 100] {
-            let lines = split(b"{\"a\":1}\r\n\n{}\n  \n7", frame).await.expect("is small");
-            assert_eq!(lines, expected, "frames of {frame} bytes");
-        }
-        assert_eq!(split(b"", 1).await.expect("is small"), []);
-        assert_eq!(split(b"\n\n", 1).await.expect("is small"), []);
-    }
-
-    #[tokio::test]
-    async fn a_chunk_ends_after_so_many_lines() {
-        let body = "1\n".repeat(MAX_CHUNK_LINES * 2 + 1);
-        let lines = split(body.as_bytes(), 64).await.expect("is small");
-        let parts: Vec<_> =
-            (0..3).map(|part| lines.iter().filter(|(of, ..)| *of == part).count()).collect();
-        assert_eq!(parts, [MAX_CHUNK_LINES, MAX_CHUNK_LINES, 1]);
-        assert!(lines.iter().enumerate().all(|(index, (_, number, _))| index == *number));
-    }
-
-    #[tokio::test]
-    async fn a_line_that_is_too_long_is_an_error_of_its_own() {
-        let long = "x".repeat(MAX_LINE_BYTES + 1);
-        let fits = "y".repeat(MAX_LINE_BYTES);
-        let lines =
-            split(format!("1\n{long}\n{fits}\n2").as_bytes(), 1000).await.expect("is small");
-        assert_eq!(
-            lines,
-            [
-                (0, 0, "1".to_owned()),
-                (0, 1, "too long".to_owned()),
-                (0, 2, fits),
-                (0, 3, "2".to_owned())
-            ]
-        );
-    }
-
-    #[tokio::test]
-    async fn a_body_that_is_too_large_ends_in_a_problem() {
-        assert!(split(&vec![b' '; MAX_NDJSON_BYTES + 1], 1 << 16).await.is_err());
-        assert!(split(&vec![b'\n'; MAX_LINES + 1], 1 << 16).await.is_err());
-        assert!(split(&vec![b'\n'; MAX_LINES], 1 << 16).await.is_ok());
-        let unfinished = [vec![b'\n'; MAX_LINES], b"1".to_vec()].concat();
-        assert!(split(&unfinished, 1 << 16).await.is_err());
-    }
+/// The problem of a line whose end is not looked for any more.
+fn endless(number: usize, fix: &str) -> Problem {
+    let detail = format!("line {number} does not end within {MAX_SKIPPED_BYTES} bytes: {fix}");
+    Problem::new(Code::TooLarge, detail)
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,9 +33,8 @@ pub(crate) async fn carry_positions(mut request: Request, next: Next) -> Result<
     let is_read = request.method() == Method::GET;
     request.extensions_mut().insert(seen.clone());
     let mut response = next.run(request).await;
-    let positions = seen.lock();
-    if !is_read && !positions.is_empty() {
-        let value = HeaderValue::from_str(&positions.to_string());
+    if let Some(positions) = seen.to_header().filter(|_| !is_read) {
+        let value = HeaderValue::from_str(&positions);
         response.headers_mut().extend(value.map(|value| (POSITION.clone(), value)));
     }
     Ok(response)
@@ -85,6 +84,12 @@ impl SeenPositions {
     /// Notes that the client is answered what is in a service's log at `sequence`.
     pub(crate) fn note(&self, service: &str, partition: u32, sequence: u64) {
         self.lock().add(service, partition, sequence);
+    }
+
+    /// As a header has it; `None` where there is nothing.
+    pub(crate) fn to_header(&self) -> Option<String> {
+        let positions = self.lock();
+        (!positions.is_empty()).then(|| positions.to_string())
     }
 
     fn lock(&self) -> MutexGuard<'_, Positions> {

@@ -28,6 +28,7 @@ pub(crate) enum Code {
     MethodNotAllowed,
     MalformedJson,
     IncompleteBody,
+    MalformedEncoding,
     InvalidHeader,
     InvalidFields,
     TooLarge,
@@ -65,9 +66,10 @@ pub(crate) enum Code {
 impl Code {
     fn status(self) -> StatusCode {
         match self {
-            Self::MalformedJson | Self::IncompleteBody | Self::InvalidHeader => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::MalformedJson
+            | Self::IncompleteBody
+            | Self::MalformedEncoding
+            | Self::InvalidHeader => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound | Self::UnknownShop => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::ShopSuspended => StatusCode::FORBIDDEN,
@@ -115,6 +117,9 @@ impl Code {
             Self::MethodNotAllowed => ("method_not_allowed", "The route does not have this method"),
             Self::MalformedJson => ("malformed_json", "The body is not valid JSON"),
             Self::IncompleteBody => ("incomplete_body", "The body is incomplete"),
+            Self::MalformedEncoding => {
+                ("malformed_encoding", "The body is not compressed as it says")
+            }
             Self::InvalidHeader => ("invalid_header", "A header is invalid"),
             Self::InvalidFields => ("invalid_fields", "Some fields are invalid"),
             Self::TooLarge => ("too_large", "The body is too large"),
@@ -257,6 +262,18 @@ impl Problem {
     /// The stable code, and the detail: for a stream, which has no status any more.
     pub(crate) fn code_and_detail(&self) -> (&'static str, String) {
         (self.code.code_and_title().0, self.detail.to_string())
+    }
+
+    /// Its kind.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The invalid fields.
+    #[cfg(test)]
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.errors
     }
 
     /// Adds a member to the document.

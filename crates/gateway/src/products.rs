@@ -24,8 +24,8 @@ use protocol::{id::ParseError, subject::Lane, time::Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    body::{JsonBytes, Media, media, read_json},
-    bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
+    body::{JsonBytes, read_json},
+    bulk::{self, LineName, LineOutcome, MaybeUpload, UnknownResult, Upload},
     extract::{RequestContext, SkuPath},
     fields::{
         self, Errors, Fields, Path, code, flag, integer, object, tax_basis, text, unit_price, words,
@@ -125,23 +125,22 @@ fn put_response(
     Ok((status, Json(body)).into_response())
 }
 
-/// `POST /products`: many, as NDJSON or as `{"products": […]}`.
+/// `POST /products`: many, as NDJSON, as CSV or as `{"products": […]}`.
 pub(crate) async fn post(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
+    MaybeUpload(options): MaybeUpload,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    match media(&headers)? {
-        Media::Ndjson => bulk::ndjson::<Products>(&state, &context, &headers, body).await,
-        Media::Json => {
-            let bytes = read_json(&headers, body).await?;
-            let lines = fields::body(&bytes, |node, path, errors| {
-                object(node, path, errors, |fields| bulk::items::<Products>(fields, "products"))
-            })?;
-            bulk::list::<Products>(&state, &context, lines).await
-        }
+    if let Some(options) = options {
+        return bulk::upload::<Products>(state, context, (&headers, options), body).await;
     }
+    let bytes = read_json(&headers, body).await?;
+    let lines = fields::body(&bytes, |node, path, errors| {
+        object(node, path, errors, |fields| bulk::items::<Products>(fields, "products"))
+    })?;
+    bulk::list::<Products>(state, context, lines).await
 }
 
 /// Uploads of products.
@@ -150,6 +149,16 @@ struct Products;
 impl Upload for Products {
     type Line = WantedProduct;
     type Answer = PutProductsAnswer;
+    const COLUMNS: &'static [&'static str] = &[
+        "sku",
+        "title",
+        "price.minor",
+        "price.currency",
+        "price.tax_basis",
+        "active",
+        "as_of",
+        "expected_version",
+    ];
     const COUNTS: &'static [&'static str] = &["accepted", "stale", bulk::REJECTED];
 
     fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<WantedProduct> {

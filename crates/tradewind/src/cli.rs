@@ -16,6 +16,7 @@ use node::{
 use protocol::id::Shop;
 
 use crate::{
+    erp::Erp,
     feed::Events,
     init::{Init, NewIntegrator},
     persons::Persons,
@@ -87,6 +88,9 @@ pub(crate) enum Command {
     /// Manage webhook endpoints and what is delivered to them, and receive deliveries
     #[command(subcommand)]
     Webhooks(Webhooks),
+    /// Push files of an ERP through a gateway
+    #[command(subcommand)]
+    Erp(Erp),
     /// Read the events of a shop through a gateway
     #[command(subcommand)]
     Events(Events),

@@ -2,6 +2,7 @@
 //!
 //! - `cli`: the command line;
 //! - `admin`: what an operator does: rebuild, verify, parked inputs, streams;
+//! - `erp`: pushing files of an ERP;
 //! - `feed`: reading the event feed;
 //! - `gateway`: the gateway that commands speak to as any client does;
 //! - `init`: what an installation needs before its first start;
@@ -14,6 +15,7 @@
 
 mod admin;
 mod cli;
+mod erp;
 mod feed;
 mod gateway;
 mod init;
@@ -120,6 +122,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Shops(_)
         | Command::Webhooks(_)
         | Command::Events(_)
+        | Command::Erp(_)
         | Command::Streams(_)
         | Command::Init(_)
         | Command::Integrator(_) => "info,async_nats=warn",
@@ -159,6 +162,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Webhooks(what) => webhooks::run(&settings, what).await?,
         Command::Init(options) => init::init(&options)?,
         Command::Integrator(Integrator::Add(options)) => init::add_integrator(&options)?,
+        Command::Erp(what) => erp::run(&settings, what).await?,
         Command::Events(what) => feed::run(&settings, what).await?,
         Command::Streams(what) => admin::print_streams(&settings, what).await?,
         Command::Replay(Replay::Retail(options)) => {

@@ -47,7 +47,8 @@ pub(crate) struct Mismatch {
 
 /// The count of lines that had no effect because of an error.
 pub(crate) const REJECTED: &str = "rejected";
-const PENDING: &str = "pending";
+/// The count of lines that were stored and not answered in time.
+pub(super) const PENDING: &str = "pending";
 
 impl LineOutcome {
     const REJECTED: Self = Self::new(REJECTED, REJECTED, None);
@@ -70,11 +71,35 @@ impl LineOutcome {
 /// The section of a report about the lines of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Section {
-    /// The results as JSON, separated by commas.
+    /// The results as JSON, separated by line feeds.
     json: Vec<u8>,
-    counts: BTreeMap<&'static str, usize>,
+    pub(super) counts: BTreeMap<&'static str, usize>,
+    /// The number of the line behind the last one.
+    pub(super) next_line: usize,
+    /// The first line that was not answered in time.
+    pub(super) first_pending: Option<usize>,
     /// Whether the command had been answered before; `None` when no line was sent.
     replayed: Option<bool>,
+}
+
+impl Section {
+    /// The results, each on a line.
+    pub(super) fn into_lines(mut self) -> Bytes {
+        if !self.json.is_empty() {
+            self.json.push(b'\n');
+        }
+        self.json.into()
+    }
+
+    /// The results as the items of a list. JSON that was written has no line feeds of its own.
+    fn into_items(mut self) -> Bytes {
+        for byte in &mut self.json {
+            if *byte == b'\n' {
+                *byte = b',';
+            }
+        }
+        self.json.into()
+    }
 }
 
 /// A service answered with too few results, or too many.
@@ -123,8 +148,12 @@ pub(super) fn section(
         };
         let LineOutcome { result, count, detail, mismatch } = outcome;
         *section.counts.entry(count).or_default() += 1;
+        section.next_line = line + 1;
+        if count == PENDING {
+            section.first_pending.get_or_insert(*line);
+        }
         if !section.json.is_empty() {
-            section.json.push(b',');
+            section.json.push(b'\n');
         }
         let result = LineResult { line: *line, name, result, detail, mismatch, errors };
         serde_json::to_writer(&mut section.json, &result).map_err(|e| Problem::internal(&e))?;
@@ -137,12 +166,19 @@ pub(super) struct Report<U> {
     sections: Vec<Bytes>,
     counts: BTreeMap<&'static str, usize>,
     replayed: Option<bool>,
+    next_line: usize,
     upload: PhantomData<U>,
 }
 
 impl<U> Default for Report<U> {
     fn default() -> Self {
-        Self { sections: Vec::new(), counts: BTreeMap::new(), replayed: None, upload: PhantomData }
+        Self {
+            sections: Vec::new(),
+            counts: BTreeMap::new(),
+            replayed: None,
+            next_line: 0,
+            upload: PhantomData,
+        }
     }
 }
 
@@ -151,13 +187,19 @@ impl<U: Upload> Report<U> {
         if !self.sections.is_empty() {
             self.sections.push(Bytes::from_static(b","));
         }
-        self.sections.push(section.json.into());
-        for (name, count) in section.counts {
-            *self.counts.entry(name).or_default() += count;
+        for (name, count) in &section.counts {
+            *self.counts.entry(*name).or_default() += count;
         }
+        self.next_line = section.next_line;
         if let Some(replayed) = section.replayed {
             self.replayed = Some(replayed && self.replayed.unwrap_or(true));
         }
+        self.sections.push(section.into_items());
+    }
+
+    /// The number of the line behind the last one.
+    pub(super) fn next_line(&self) -> usize {
+        self.next_line
     }
 
     /// The report as JSON, section by section.

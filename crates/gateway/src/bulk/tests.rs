@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::{body::BodyError, position::SeenPositions, problem::Code};
 
 /// An upload of numbers below 10.
 #[derive(Debug)]
@@ -12,6 +13,7 @@ struct Digits;
 impl Upload for Digits {
     type Line = i64;
     type Answer = proto::catalog::PutProductsAnswer;
+    const COLUMNS: &'static [&'static str] = &["digit"];
     const COUNTS: &'static [&'static str] = &["applied", REJECTED];
 
     fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<i64> {
@@ -118,20 +120,26 @@ fn an_answer_with_another_number_of_results_is_a_problem() {
     assert!(section(&[(0, Ok(named("1")))], &[APPLIED; 2], Some(false)).is_err());
 }
 
+async fn chunks(body: Body) -> impl Stream<Item = Result<Chunk, Problem>> {
+    let frames = body::open(&HeaderMap::new(), body, usize::MAX).await.expect("is opened");
+    let (limits, stop) = (UploadLimits::REPORTED, CancellationToken::new());
+    lines::chunks(frames, LineFormat::Ndjson, 0, limits, stop)
+}
+
 #[tokio::test]
 async fn the_lines_of_a_body_become_batches_with_their_numbers() {
     let count = MAX_CHUNK_LINES + 50;
     let numbers: Vec<_> = (0..count).map(|number| (number % 11).to_string()).collect();
     let body = numbers.join("\n");
     let mut invalid = 0;
-    let batches = lines::chunks(Body::from(body).into_data_stream());
+    let batches = chunks(body.into()).await;
     let batches: Vec<_> = batches
-        .map_ok(|chunk| read_chunk::<Digits>(&chunk, &mut invalid))
+        .map_ok(|chunk| read_chunk::<Digits>(&chunk, &mut invalid, MAX_LINES_WITH_ERRORS))
         .try_collect()
         .await
         .expect("is small");
     let parts: Vec<_> = batches.iter().map(|batch| (batch.part, batch.lines.len())).collect();
-    assert_eq!(parts, [(Some(0), MAX_CHUNK_LINES), (Some(1), 50)]);
+    assert_eq!(parts, [(Some(0), MAX_CHUNK_LINES), (Some(MAX_CHUNK_LINES), 50)]);
     let lines = batches.into_iter().flat_map(|batch| batch.lines);
     for (index, (number, line)) in lines.enumerate() {
         assert_eq!(number, index);
@@ -143,11 +151,10 @@ async fn the_lines_of_a_body_become_batches_with_their_numbers() {
 #[tokio::test]
 async fn only_the_first_invalid_lines_are_reported_with_their_errors() {
     let mut invalid = MAX_LINES_WITH_ERRORS - 1;
-    let chunks: Vec<_> = lines::chunks(Body::from("10\n11").into_data_stream())
-        .try_collect()
-        .await
-        .expect("is small");
-    let batches = chunks.into_iter().map(|chunk| read_chunk::<Digits>(&chunk, &mut invalid));
+    let chunks: Vec<_> = chunks("10\n11".into()).await.try_collect().await.expect("is small");
+    let batches = chunks
+        .into_iter()
+        .map(|chunk| read_chunk::<Digits>(&chunk, &mut invalid, MAX_LINES_WITH_ERRORS));
     let details: Vec<_> = batches
         .flat_map(|batch| batch.lines)
         .map(|(_, line)| line.expect_err("is wrong")[0].detail.clone())
@@ -156,4 +163,62 @@ async fn only_the_first_invalid_lines_are_reported_with_their_errors() {
         details,
         ["digit must be 0 to 9, got \"10\"", "invalid, like 10000 lines before it"]
     );
+}
+
+/// What is sent as results of these sections.
+async fn sent(sections: Vec<Result<Section, Problem>>) -> Result<Vec<Value>, Problem> {
+    let sections = stream::iter(sections);
+    let response = results::respond::<Digits>(sections, 5, SeenPositions::default()).await?;
+    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+    let body = String::from_utf8(body.expect("is in memory").to_vec()).expect("is UTF-8");
+    Ok(body.lines().map(|line| serde_json::from_str(line).expect("is JSON")).collect())
+}
+
+fn of_lines(lines: std::ops::Range<usize>, outcome: LineOutcome) -> Result<Section, Problem> {
+    let names: Vec<_> = lines.map(|line| (line, Ok(named("1")))).collect();
+    section(&names, &vec![outcome; names.len()], Some(false))
+}
+
+#[tokio::test]
+async fn results_end_with_the_line_to_go_on_from() {
+    let applied = |lines| of_lines(lines, APPLIED);
+    let all = sent(vec![applied(5..7), applied(7..8)]).await.expect("it begins");
+    let result = |line| json!({"line": line, "sku": "1", "result": "applied"});
+    assert_eq!(all[..3], [result(5), result(6), result(7)]);
+    assert_eq!(
+        all[3..],
+        [json!({"status": "complete", "next_line": 8, "applied": 3, "rejected": 0})]
+    );
+    let nothing = sent(vec![]).await.expect("it begins");
+    assert_eq!(
+        nothing,
+        [json!({"status": "complete", "next_line": 5, "applied": 0, "rejected": 0})]
+    );
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off_keeps_its_results() {
+    let cut = || Err(BodyError::Incomplete.into());
+    let begun = sent(vec![of_lines(5..7, APPLIED), cut(), of_lines(7..9, APPLIED)]).await;
+    let begun = begun.expect("it begins");
+    assert_eq!((begun.len(), &begun[2]["status"]), (3, &json!("interrupted")));
+    let Value::Object(end) = &begun[2] else { panic!("is an object") };
+    assert_eq!((&end["next_line"], &end["code"]), (&json!(7), &json!("incomplete_body")));
+    // Nothing was handled: then it is a problem, as with any request.
+    let refused = sent(vec![cut()]).await.expect_err("there is no result");
+    assert_eq!(refused.code(), Code::IncompleteBody);
+}
+
+#[tokio::test]
+async fn an_upload_with_lines_that_wait_goes_on_from_the_first_of_them() {
+    let sections = vec![
+        of_lines(5..6, APPLIED),
+        of_lines(6..7, LineOutcome::PENDING),
+        of_lines(7..9, APPLIED),
+    ];
+    let sent = sent(sections).await.expect("it begins");
+    let end = sent.last().expect("there is one");
+    assert_eq!((&end["status"], &end["next_line"]), (&json!("pending"), &json!(6)));
+    assert_eq!((&end["pending"], &end["applied"]), (&json!(1), &json!(3)));
 }

@@ -2,6 +2,8 @@
 
 mod bench;
 mod drain;
+mod erp;
+mod erp_page;
 mod feed;
 mod init;
 mod operator;
