@@ -23,6 +23,7 @@ fn dependencies_keep_to_the_architecture() {
         "events",
         "gateway",
         "lab",
+        "mail",
         "node",
         "postgres-server",
         "protocol",
@@ -172,8 +173,15 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
             "engine knows protocol and trace-context: no contract and no service",
         )),
         "gateway" => {
-            let ours =
-                &["events", "engine", "person-keys", "protocol", "trace-context", "webhook-http"];
+            let ours = &[
+                "events",
+                "engine",
+                "mail",
+                "person-keys",
+                "protocol",
+                "trace-context",
+                "webhook-http",
+            ];
             Some((ours, "nobody but node knows a service"))
         }
         "person-keys" => {
@@ -184,6 +192,9 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
         }
         "webhook-http" => {
             Some((&[], "webhook-http makes HTTP requests, and knows no event and nobody of ours"))
+        }
+        "mail" => {
+            Some((&[], "mail makes mails and sends them, and knows no event and nobody of ours"))
         }
         "testkit" => Some((
             &["engine", "postgres-server", "protocol"],
@@ -208,6 +219,7 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
                 "gateway",
                 "catalog",
                 "inventory",
+                "mail",
                 "notify",
                 "order",
                 "payment",
@@ -236,8 +248,8 @@ fn may_know(name: &str) -> Option<(&'static [&'static str], &'static str)> {
             "the command line reaches services through node alone",
         )),
         "notify" => Some((
-            &["events", "engine", "person-keys", "protocol", "webhook-http"],
-            "a service knows the contract and engine; this one sends, and seals what it sends with",
+            &["events", "engine", "mail", "person-keys", "protocol", "webhook-http"],
+            "a service knows the contract and engine; this one sends, and opens what it sends with",
         )),
         service if SERVICES.contains(&service) => Some((
             &["events", "engine", "protocol"],

@@ -8,6 +8,7 @@
 //! | `postgres` | the Postgres cluster behind it, one for all test processes |
 //! | `collector` | [`Collector`]: takes the spans that a process exports |
 //! | `log` | [`Entry`]: what is in a stream |
+//! | `mail_server` | [`MailServer`]: takes mails, and misbehaves as a test wants it |
 //! | `receiver` | [`Receiver`]: takes webhooks, and misbehaves as a test wants it; [`RawReceiver`]: worse |
 //! | `tls` | [`Authority`]: certificates for it, good and bad ones |
 //! | `dns` | [`DnsServer`]: a name server whose answers a test changes |
@@ -22,6 +23,7 @@ mod db;
 mod dns;
 mod intruder;
 mod log;
+mod mail_server;
 mod nats;
 mod postgres;
 mod receiver;
@@ -38,6 +40,7 @@ pub use db::{Db, files};
 pub use dns::DnsServer;
 pub use intruder::Intruder;
 pub use log::Entry;
+pub use mail_server::{MailServer, MailTls, ReceivedMail};
 pub use nats::{TestServer, nats_server};
 pub use receiver::{Behaviour, RawBehaviour, RawReceiver, Received, Receiver};
 pub use small_disk::SmallDisk;
