@@ -4,6 +4,7 @@ mod attempts;
 mod backlog;
 mod health;
 mod rig;
+mod torture;
 
 use std::{collections::BTreeSet, time::Duration};
 
