@@ -1,6 +1,7 @@
 //! The JSON of the HTTP API, as the gateway writes it and the Rust client reads it. No service knows
 //! these types: between services and gateway there are messages of [`crate::proto`].
 
+pub mod mails;
 mod orders;
 mod personal;
 mod positions;

@@ -7,11 +7,11 @@
 //! - [`names`]: their names, as they are in subjects;
 //! - [`id`], [`money`]: values that cannot be wrong, parsed once at the edge;
 //! - [`shop`]: the settings of a shop;
-//! - [`sealed`]: personal data, which only the gateway can open;
+//! - [`sealed`]: personal data, as it travels;
 //! - [`answers`] and [`questions`]: which message answers which command and which question;
 //! - [`http`]: the JSON of the HTTP API, for those who read it in Rust;
 //! - [`type_filter`]: types of events that somebody wants, such as `order.*`;
-//! - [`webhooks`]: what webhook endpoints can be;
+//! - [`webhooks`]: what webhook endpoints and mails can be;
 //! - [`catalogue`]: what public events there are, with their documentation and JSON Schemas;
 //! - [`cloud_events`]: an event as CloudEvents 1.0 JSON, the form in which it leaves by HTTP;
 //! - [`json`]: any message as protobuf JSON and back, for people who look at one.

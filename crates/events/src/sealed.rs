@@ -1,11 +1,12 @@
-//! Personal data as it travels: sealed. What opens it is the gateway's, so no service can read it.
+//! Personal data as it travels: sealed. What opens it is the gateway's, for those who may read it, and the
+//! sender's of mails, while it sends one.
 
 use std::fmt;
 
 use protocol::id::ParseError;
 use serde::{Deserialize, Serialize};
 
-use crate::proto;
+use crate::{id::OrderId, proto};
 
 /// The most bytes that are sealed at once, before they are: the personal data of an order.
 pub const MAX_PERSONAL_BYTES: usize = 16 * 1024;
@@ -51,6 +52,16 @@ impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sealed").field("key_id", &self.key_id).finish_non_exhaustive()
     }
+}
+
+/// What the personal data of an order is bound to, besides shop, person and key: it opens for this order alone.
+pub fn personal_context(order_id: OrderId) -> String {
+    order_context(order_id, "personal")
+}
+
+/// What a part of an order that is sealed is bound to, besides shop, person and key.
+pub fn order_context(order_id: OrderId, part: &str) -> String {
+    format!("order/{order_id}/{part}")
 }
 
 /// Bytes as base64 in the documents of rows.

@@ -1,5 +1,8 @@
-//! What webhook endpoints can be: the limits of their settings, which the gateway names to clients and the
-//! service enforces.
+//! What webhook endpoints and the mails of a shop can be: the limits of their settings, which the gateway names
+//! to clients and the service enforces.
+//!
+//! The mails of a shop are deliveries to an endpoint of its own ([`mail_endpoint_id`]), which no route of
+//! webhooks shows.
 
 use protocol::id::{ParseError, Shop};
 
@@ -20,15 +23,36 @@ pub const MAX_SCHEDULE_S: u32 = 8 * 86_400;
 /// The most characters of a description or a note.
 pub const MAX_TEXT_LENGTH: usize = 500;
 
+/// The most characters of the name of a sender of mails.
+pub const MAX_SENDER_NAME_LENGTH: usize = 100;
+/// The most characters of an address of mail.
+pub const MAX_ADDRESS_LENGTH: usize = 254;
+/// The most bytes of all templates of a shop together: they are in one event.
+pub const MAX_TEMPLATES_BYTES: usize = 200 << 10;
+/// The longest id: that of the mails of a shop with the longest name.
+const MAX_ID_LENGTH: usize = 72;
+/// How the id of the endpoint of mails begins, and no other.
+const MAIL_PREFIX: &str = "mail_";
+
+/// The endpoint to which the mails of a shop are deliveries.
+pub fn mail_endpoint_id(shop: &Shop) -> String {
+    format!("{MAIL_PREFIX}{shop}")
+}
+
+/// Whether it is the endpoint of the mails of a shop.
+pub fn is_mail_endpoint(id: &str) -> bool {
+    id.starts_with(MAIL_PREFIX)
+}
+
 /// Reads the id of an endpoint, a replay or an abort; `what` names it in the error.
 ///
 /// # Errors
 ///
-/// When it is not 1 to 64 letters, digits, hyphens and underscores.
+/// When it is not 1 to 72 letters, digits, hyphens and underscores.
 pub fn parse_id(what: &'static str, text: &str) -> Result<String, ParseError> {
-    let is_id = (1..=64).contains(&text.len())
+    let is_id = (1..=MAX_ID_LENGTH).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    let rule = "must be 1 to 64 letters, digits, hyphens and underscores";
+    let rule = "must be 1 to 72 letters, digits, hyphens and underscores";
     if is_id { Ok(text.to_owned()) } else { Err(ParseError::new(what, rule, text)) }
 }
 

@@ -67,7 +67,7 @@ fn required_scope(method: &Method, path: &str) -> Option<Scope> {
         ("shops", None, _) => Some(Scope::Admin),
         (_, _, Some("webhook-endpoints")) => Some(Scope::Webhooks),
         _ if is_read => Some(Scope::Read),
-        (_, _, Some("orders")) => Some(Scope::Orders),
+        (_, _, Some("orders" | "mails")) => Some(Scope::Orders),
         (_, _, Some("products" | "inventory" | "locations" | "rejections" | "connectors")) => {
             Some(Scope::Erp)
         }
@@ -145,6 +145,9 @@ mod tests {
             (Method::GET, "/v1/shops/acme/connectors", Some("read")),
             (Method::GET, "/v1/shops/acme/webhook-endpoints", Some("webhooks")),
             (Method::POST, "/v1/shops/acme/webhook-endpoints/1/test", Some("webhooks")),
+            (Method::GET, "/v1/shops/acme/mails", Some("read")),
+            (Method::POST, "/v1/shops/acme/mails/7/resend", Some("orders")),
+            (Method::PUT, "/v1/shops/acme/mail", Some("admin")),
             (Method::POST, "/v1/shops/acme/something-new", Some("admin")),
             (Method::DELETE, "/v1/shops/acme", Some("admin")),
         ] {

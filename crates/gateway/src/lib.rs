@@ -25,7 +25,7 @@
 //! | `precondition` | `ETag`, `If-Match` and `If-None-Match` |
 //! | `problem` | the problem documents of RFC 9457 |
 //! | `feed` | all events of a shop |
-//! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `webhooks`, `commands`, `operations` | the routes |
+//! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `webhooks`, `mails`, `commands`, `operations` | the routes |
 //! | `readiness` | what `/readyz` reports |
 //! | `metrics` | what is measured of requests, and the route that shows it |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
@@ -53,6 +53,7 @@ mod layers;
 mod limits;
 mod lines;
 mod locations;
+mod mails;
 pub mod metrics;
 mod operations;
 mod orders;
@@ -216,6 +217,10 @@ fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
         .route("/shops/{shop}/events", get(feed::get))
         .route("/shops/{shop}/commands/{command_id}", get(commands::get))
         .route("/shops/{shop}/totals", get(operations::totals))
+        .route("/shops/{shop}/mail", get(mails::get_settings).put(mails::put_settings))
+        .route("/shops/{shop}/mails", get(mails::list))
+        .route("/shops/{shop}/mails/{seq}", get(mails::get))
+        .route("/shops/{shop}/mails/{seq}/resend", post(mails::resend))
         .merge(of_webhooks())
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));
     let v1 = Router::new()

@@ -8,6 +8,7 @@ use events::{
     http::Opened,
     id::{CustomerId, OrderId},
     proto,
+    sealed::order_context,
 };
 use person_keys::{Error, Person, PersonKeys, Sealed};
 use prost::Message;
@@ -158,7 +159,7 @@ impl Part {
             Self::Cancellation => "cancellation",
             Self::Release => "release",
         };
-        format!("order/{order_id}/{part}")
+        order_context(order_id, part)
     }
 }
 

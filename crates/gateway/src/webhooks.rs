@@ -24,7 +24,7 @@ use events::{
             self, ChangeWebhooks, ChangeWebhooksAnswer, EndpointResult, change_webhooks::Request,
         },
     },
-    webhooks::{MAX_TEXT_LENGTH, parse_id, sealing_context},
+    webhooks::{MAX_TEXT_LENGTH, is_mail_endpoint, parse_id, sealing_context},
 };
 use protocol::{
     id::{ParseError, Shop},
@@ -36,10 +36,11 @@ use webhook_http::Secret;
 use self::read::{Changes, secret};
 pub(crate) use self::{
     deliveries::{
-        abort, cancel_replay, get_delivery, list_deliveries, list_replays, proof, replay, resend,
-        show_replay,
+        DeliveryPage, Part, abort, cancel_replay, get_delivery, list_deliveries, list_replays,
+        page, proof, replay, resend, seq_text, show_replay, start_replay,
     },
     event_types::list_event_types,
+    view::statistics,
 };
 use crate::{
     body::JsonBytes,
@@ -92,10 +93,18 @@ impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        path_parameter(parts, state, "endpoint_id", |text| parse_id("endpoint_id", text))
-            .await
-            .map(Self)
+        path_parameter(parts, state, "endpoint_id", endpoint_id).await.map(Self)
     }
+}
+
+/// The rule of the id of a webhook endpoint: the mails of a shop are none.
+fn endpoint_id(text: &str) -> Result<String, ParseError> {
+    let id = parse_id("endpoint_id", text)?;
+    if is_mail_endpoint(&id) {
+        let rule = "must be that of a webhook endpoint; mails are at /mails";
+        return Err(ParseError::new("endpoint_id", rule, text));
+    }
+    Ok(id)
 }
 
 /// `GET /webhook-endpoints`.
@@ -319,11 +328,17 @@ fn body(endpoint_id: String, request: Request) -> command::Body {
     command::Body::ChangeWebhooks(ChangeWebhooks { endpoint_id, request: Some(request) })
 }
 
-fn to_endpoint(context: &RequestContext, id: String, request: Request) -> proto::Command {
+/// A command to an endpoint.
+pub(crate) fn to_endpoint(
+    context: &RequestContext,
+    id: String,
+    request: Request,
+) -> proto::Command {
     context.command(None, body(id, request))
 }
 
-async fn send(
+/// Sends a command to an endpoint, and waits for its answer.
+pub(crate) async fn send(
     state: &AppState,
     context: &RequestContext,
     command: proto::Command,

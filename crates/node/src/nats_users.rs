@@ -4,6 +4,7 @@
 //! | user | publishes | subscribes |
 //! |---|---|---|
 //! | a service, such as `order` | its own log and stream of attempts, its commands, answers | questions to it |
+//! | `notify` | also questions to `order`: whom a mail goes to | questions to it |
 //! | `gateway` | the inbox, questions | logs, answers |
 //! | `tradewind` | what all services and the gateway may | the same |
 //! | `operator` | everything | everything |
@@ -78,6 +79,10 @@ impl NatsUser {
             format!("inbox.*.*.{service}.>"),
             format!("query.{service}.>"),
         ]);
+        if service == "notify" {
+            // Mails show orders as they are, and go to who placed them.
+            user.publish.push("query.order.>".to_owned());
+        }
         user.subscribe.push(format!("query.{service}.>"));
         user
     }

@@ -58,10 +58,12 @@ pub static SERVICES: [Service; 6] = [
             }
         })
     }),
-    Service::new::<notify::Notify>("Webhooks", |engine, settings, shutdown| {
-        let (policy, keys) = (settings.webhooks.policy(), settings.master_keys());
+    Service::new::<notify::Notify>("Webhooks and mails", |engine, settings, shutdown| {
+        let (policy, keys) = (settings.webhooks.policy(), settings.person_keys());
+        let mail_server = settings.mail.server();
         Box::pin(async move {
-            let settings = notify::Settings { policy: policy?, keys: keys? };
+            let (policy, keys, mail_server) = (policy?, keys?, mail_server?);
+            let settings = notify::Settings { policy, keys, mail_server };
             let (client, clock) = (engine.client(), engine.config().clock.clone());
             Ok(engine.run(notify::service(settings, client, clock)?, shutdown).await?)
         })

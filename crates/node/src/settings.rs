@@ -1,5 +1,6 @@
 //! How a process takes part in an installation: by flags, environment and file, in that order.
 
+mod mail;
 mod nats;
 mod value;
 mod webhooks;
@@ -19,7 +20,11 @@ use clap::{
 use person_keys::{MasterKeys, PersonKeys};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use self::{nats::NatsOptions, webhooks::WebhookOptions};
+pub use self::{
+    mail::{MailOptions, TlsOption},
+    nats::NatsOptions,
+    webhooks::WebhookOptions,
+};
 use crate::services::NAMES;
 
 /// Where the keys of persons are kept unless a setting says otherwise.
@@ -136,6 +141,10 @@ pub struct Settings {
     /// What webhooks may be sent to
     #[command(flatten)]
     pub webhooks: WebhookOptions,
+
+    /// How mails are sent
+    #[command(flatten)]
+    pub mail: MailOptions,
 
     /// How long the simulated payment provider takes for an answer
     #[arg(long, global = true, env = "TRADEWIND_PROVIDER_LATENCY", default_value = "0ms",

@@ -1,4 +1,4 @@
-//! Sending: what is due to an endpoint is sent, several deliveries at a time, and what came of many is
+//! Sending: what is due to an endpoint, by HTTP or by mail, is sent, several deliveries at a time, and what came of many is
 //! handed in at once.
 //!
 //! An endpoint announces an operation for as long as something waits for it. An attempt at that
@@ -9,23 +9,27 @@
 
 mod lane;
 mod lanes;
+mod mailing;
 mod recorder;
+mod reply;
 mod select;
 mod target;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use engine::{
     Attempt, Attempted, Cause, Client, Clock, Context, Effects, InternalInput, Operation,
     OperationColumn, Row,
 };
-use person_keys::MasterKeys;
-use protocol::time::Timestamp;
+use mail::Mailer;
+use person_keys::PersonKeys;
+use protocol::{id::Shop, time::Timestamp};
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep, sleep_until, timeout_at},
 };
-use webhook_http::{Exchange, Policy, Request, Sender};
+use webhook_http::{Policy, Sender};
 
 use self::{
     lane::{Lane, MAX_ROUND, Made, Ready, Sent},
@@ -33,11 +37,9 @@ use self::{
     target::Target,
 };
 use crate::{
-    Notify,
+    Notify, Settings, SetupError,
     domain::{Endpoint, Input, schedule::max_attempts},
-    metrics,
     store::EndpointRow,
-    wire::rendering::render,
 };
 
 /// How long outcomes are collected before they are handed in.
@@ -58,7 +60,9 @@ const MAX_REQUESTS: usize = 1_024;
 pub(crate) struct Outside {
     pub(crate) sender: Sender,
     pub(crate) policy: Policy,
-    pub(crate) keys: Option<MasterKeys>,
+    pub(crate) keys: Option<PersonKeys>,
+    /// Sends mails; absent where there is no mail server.
+    pub(crate) mailer: Option<Mailer>,
     pub(crate) client: Client,
     pub(crate) clock: Clock,
     user_agent: Arc<str>,
@@ -74,15 +78,22 @@ impl std::fmt::Debug for Outside {
 
 impl Outside {
     pub(crate) fn new(
-        sender: Sender,
-        policy: Policy,
-        keys: Option<MasterKeys>,
+        settings: Settings,
         client: Client,
         clock: Clock,
-    ) -> Self {
-        let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
-        let user_agent = policy.user_agent.as_str().into();
-        Self { sender, policy, keys, client, clock, user_agent, lanes: Arc::default(), slots }
+    ) -> Result<Self, SetupError> {
+        let Settings { policy, keys, mail_server } = settings;
+        Ok(Self {
+            sender: Sender::new(policy.clone())?,
+            mailer: mail_server.map(Mailer::new).transpose()?,
+            user_agent: policy.user_agent.as_str().into(),
+            slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            lanes: Arc::default(),
+            policy,
+            keys,
+            client,
+            clock,
+        })
     }
 
     /// How many lanes there are for a partition, and how many of its endpoints cannot be sent to. Lanes
@@ -98,7 +109,7 @@ impl Outside {
         let (_, problems) = self.lanes.count(partition);
         let mut problems: Vec<_> = problems
             .into_iter()
-            .map(|(problem, count)| format!("webhook endpoints not sent to: {count}: {problem}"))
+            .map(|(problem, count)| format!("endpoints not sent to: {count}: {problem}"))
             .collect();
         problems.sort();
         problems
@@ -292,53 +303,40 @@ impl Sending<'_> {
         if !key.is_empty() {
             lane.busy.insert(key.clone());
         }
-        let (sender, target) = (self.outside.sender.clone(), target.clone());
-        let (slots, clock) = (self.outside.slots.clone(), self.outside.clock.clone());
-        let is_first = attempts == 0 && replay.is_none();
+        let (outside, target) = (self.outside.clone(), target.clone());
+        let shop = self.operation.shop.clone();
+        let delivery = Delivery { shop, seq, service, event, attempts, replay };
+        let mut made = Made {
+            number: attempts + 1,
+            at: now,
+            message_id: String::new(),
+            traceparent: String::new(),
+            own_headers: [].into(),
+            is_recorded: false,
+        };
         lane.in_flight.spawn(async move {
-            let _slot = slots.acquire_owned().await;
-            let mut made = Made {
-                number: attempts + 1,
-                at: now,
-                message_id: String::new(),
-                traceparent: String::new(),
-                own_headers: target.header_names.clone(),
-                is_recorded: false,
-            };
-            let sent = |made, exchange: Option<Exchange>| {
-                let took = exchange.as_ref().map_or(Duration::ZERO, |exchange| exchange.latency);
-                let replay = replay.clone();
-                let sent = Sent { seq, key, is_open, is_last, replay, made, exchange };
-                metrics::attempted(sent.error_class(), took);
-                sent
-            };
-            let message = match render(&service, &event, seq, target.payload) {
-                Ok(message) => message,
-                Err(error) => {
-                    tracing::error!(%error, service = &*service, "an event cannot be delivered");
-                    return sent(made, None);
-                }
-            };
-            if let Some(time) = message.time.filter(|_| is_first) {
-                let lag = clock.now().millis().saturating_sub(time.millis()).max(0);
-                metrics::first_attempt(Duration::from_millis(lag as u64));
-            }
-            let traceparent = Some(&*message.traceparent).filter(|it| !it.is_empty());
-            let request = Request {
-                url: &target.url,
-                headers: &target.headers,
-                secrets: &target.secrets,
-                id: &message.id,
-                timestamp: now.millis() / 1_000,
-                attempt: attempts + 1,
-                traceparent,
-                body: message.body,
-                replay: replay.is_some(),
-            };
-            let exchange = sender.send(request).await;
-            (made.message_id, made.traceparent) = (message.id, message.traceparent);
-            sent(made, Some(exchange))
+            let reply = target.send(&outside, &delivery, &mut made).await;
+            Sent { seq, key, is_open, is_last, replay: delivery.replay, made, reply }
         });
+    }
+}
+
+/// A delivery that is sent.
+struct Delivery {
+    shop: Shop,
+    seq: u64,
+    service: Arc<str>,
+    event: Bytes,
+    /// The attempts that are in the log.
+    attempts: u32,
+    /// The replay that asks for it.
+    replay: Option<Arc<str>>,
+}
+
+impl Delivery {
+    /// Whether nobody has tried to send it before.
+    fn is_first(&self) -> bool {
+        self.attempts == 0 && self.replay.is_none()
     }
 }
 

@@ -55,6 +55,11 @@ pub enum Request {
         /// Its secret.
         secret: SealedValue,
     },
+    /// To create the endpoint of the mails of the shop, or to give it these settings.
+    SetMail {
+        /// The settings, which are those of mails.
+        settings: Settings,
+    },
     /// To give it other settings.
     Change {
         /// How it is to work.
@@ -155,13 +160,15 @@ pub struct Failed {
     pub seq: u64,
     /// What went wrong.
     pub error_class: String,
-    /// The HTTP status; 0 without an answer.
+    /// The HTTP status, or for a mail the reply code of SMTP; 0 without an answer.
     pub status: u16,
     /// Whether the endpoint is overloaded.
     pub is_overloaded: bool,
     /// How long the endpoint asked to wait.
     pub retry_after: Option<Duration>,
-    /// Whether the endpoint asked that it is not sent again.
+    /// Whether to try it again is of no use: the mail server refused the mail.
+    pub is_final: bool,
+    /// Whether the endpoint asked that it is not sent again, or there is nobody that a mail could be sent to.
     pub is_aborted: bool,
     /// The aggregate whose later events wait for it; empty where none do.
     pub key: String,
@@ -194,8 +201,8 @@ pub enum Fact {
     Created {
         /// How it works.
         settings: Settings,
-        /// Its secret.
-        secret: SealedValue,
+        /// Its secret; none for mails.
+        secret: Option<SealedValue>,
     },
     /// Its settings changed.
     Changed {
@@ -349,7 +356,7 @@ pub struct Failure {
     pub attempt: u32,
     /// What went wrong.
     pub error_class: String,
-    /// The HTTP status; 0 without an answer.
+    /// The HTTP status, or for a mail the reply code of SMTP; 0 without an answer.
     pub status: u16,
     /// When it is tried again; `None` when it is not.
     pub due_at: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! Webhooks: which endpoints a shop has, what is due to each, and how it is delivered.
+//! Webhooks and mails: which endpoints a shop has, what is due to each, and how it is delivered.
 //!
 //! - `wire`: bytes to domain and back; the only file that sees protobuf;
 //! - `domain`: the rules, without I/O, clock or async; `domain/schedule.rs` when a failed delivery is
@@ -17,6 +17,9 @@
 //! operation to the engine. What comes of many attempts is one event again, `attempted`. So the state
 //! of an endpoint is: attempted through a number, except some; and a row for each delivery that failed.
 //!
+//! The mails of a shop are deliveries to an endpoint of its own: scheduled, retried, recorded and rebuilt
+//! as webhooks are. Where a webhook has a URL and a secret, it has a sender and templates (`delivery/target.rs`).
+//!
 //! No body of a delivery is stored. It follows from the event, which is in the log of its service for
 //! ever, the number, and the version of the rendering.
 
@@ -33,8 +36,8 @@ mod wire;
 use std::sync::Arc;
 
 use engine::{Client, Clock, Definition, Service, Source, Table};
-use person_keys::MasterKeys;
-use webhook_http::{Policy, Sender, SetupError};
+use person_keys::PersonKeys;
+use webhook_http::Policy;
 
 use self::{delivery::Outside, domain::Published, recent::Recent};
 
@@ -43,23 +46,35 @@ use self::{delivery::Outside, domain::Published, recent::Recent};
 pub struct Settings {
     /// What may be sent where.
     pub policy: Policy,
-    /// The keys with which secrets are sealed; without them nothing is sent.
-    pub keys: Option<MasterKeys>,
+    /// The keys of persons, which the addresses of mails are sealed with, and their master keys, which seal
+    /// secrets; without them nothing is sent.
+    pub keys: Option<PersonKeys>,
+    /// The mail server; without one no mails are sent.
+    pub mail_server: Option<mail::Server>,
+}
+
+/// Why nothing can be sent with some settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The HTTP client cannot be made, such as with a wrong user agent.
+    #[error("set up the sender of webhooks")]
+    Webhooks(#[from] webhook_http::SetupError),
+    /// The mail server cannot be used as it is configured.
+    #[error("set up the sender of mails")]
+    Mails(#[from] mail::SetupError),
 }
 
 /// The service, to be run by an engine. It reads the events that it sends with `client`.
 ///
 /// # Errors
 ///
-/// When the HTTP client cannot be made, such as with a wrong user agent.
+/// When what sends cannot be made of the settings.
 pub fn service(
     settings: Settings,
     client: Client,
     clock: Clock,
 ) -> Result<Definition<Notify>, SetupError> {
-    let Settings { policy, keys } = settings;
-    let sender = Sender::new(policy.clone())?;
-    let outside = Some(Outside::new(sender, policy, keys, client, clock));
+    let outside = Some(Outside::new(settings, client, clock)?);
     Ok(Definition::new(Notify { recent: Arc::default(), outside }).with_effects())
 }
 
@@ -95,7 +110,7 @@ impl Service for Notify {
         all_of("shop"),
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 3;
+    const FORMAT: u32 = 4;
 }
 
 #[cfg(test)]

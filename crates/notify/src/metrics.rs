@@ -68,8 +68,29 @@ pub const LANES: Metric = Metric::gauge(
     "Webhook endpoints for which the process keeps what is under way, or was a moment ago.",
 );
 
+/// Attempts at mails.
+pub const MAIL_ATTEMPTS: Metric = Metric::counter(
+    "tradewind_mail_attempts_total",
+    &["outcome"],
+    "Attempts at mails, by outcome: delivered, or the class of the error.",
+);
+
+/// The time that attempts at mails took.
+pub const MAIL_ATTEMPT_DURATION: Metric = Metric::histogram_seconds(
+    "tradewind_mail_attempt_duration_seconds",
+    &["outcome"],
+    "Time until the mail server had accepted a mail or the attempt had failed.",
+);
+
+/// Mails that are not sent.
+pub const MAILS: Metric = Metric::gauge(
+    "tradewind_mails",
+    &["partition", "state"],
+    "Mails that wait, were refused or have nobody to go to, by state.",
+);
+
 /// All metrics of the service.
-pub const ALL: [Metric; 9] = [
+pub const ALL: [Metric; 12] = [
     ATTEMPTS,
     ATTEMPT_DURATION,
     FIRST_ATTEMPT_LAG,
@@ -79,6 +100,9 @@ pub const ALL: [Metric; 9] = [
     ENDPOINTS,
     UNUSABLE,
     LANES,
+    MAIL_ATTEMPTS,
+    MAIL_ATTEMPT_DURATION,
+    MAILS,
 ];
 
 /// Gives the recorder of this process all help texts. Called once, after the recorder is there.
@@ -91,6 +115,13 @@ pub(crate) fn attempted(error: Option<&'static str>, took: Duration) {
     counter!(ATTEMPTS.name, "outcome" => error.unwrap_or("delivered")).increment(1);
     let outcome = if error.is_none() { "delivered" } else { "failed" };
     histogram!(ATTEMPT_DURATION.name, "outcome" => outcome).record(took.as_secs_f64());
+}
+
+/// An attempt at a mail was made: `error` is the class of its error, or `None` when it was delivered.
+pub(crate) fn mailed(error: Option<&'static str>, took: Duration) {
+    counter!(MAIL_ATTEMPTS.name, "outcome" => error.unwrap_or("delivered")).increment(1);
+    let outcome = if error.is_none() { "delivered" } else { "failed" };
+    histogram!(MAIL_ATTEMPT_DURATION.name, "outcome" => outcome).record(took.as_secs_f64());
 }
 
 /// A delivery is attempted for the first time, so long after its event.

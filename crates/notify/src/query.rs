@@ -5,7 +5,7 @@ pub(crate) mod rows;
 use std::time::Duration;
 
 use engine::{Queries, QueryError, Revision, StoreError, documents};
-use events::type_filter::TypeFilter;
+use events::{type_filter::TypeFilter, webhooks::is_mail_endpoint};
 use metrics::Gauge;
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
@@ -187,7 +187,7 @@ impl Queries for Notify {
             Question::Endpoints => {
                 let ids = documents::get::<Schedule>(db, shop, SCHEDULE).await?.unwrap_or_default();
                 let mut endpoints = Vec::new();
-                for id in ids.endpoint_ids {
+                for id in ids.endpoint_ids.into_iter().filter(|id| !is_mail_endpoint(id)) {
                     endpoints.extend(endpoint(db, shop, &id).await?.map(|endpoint| (id, endpoint)));
                 }
                 Ok(Some(Found::Endpoints(endpoints)))

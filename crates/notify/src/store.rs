@@ -70,7 +70,7 @@ pub(crate) struct EndpointRow {
 impl Row for EndpointRow {
     const TABLE: Table = Table {
         name: "endpoint",
-        about: "An endpoint, by its id, with how far its deliveries are.",
+        about: "An endpoint, or the mails of a shop, by its id, with how far its deliveries are.",
         columns: &[
             Column::text("operation"),
             Column::integer("due_at"),
@@ -82,6 +82,7 @@ impl Row for EndpointRow {
             Column::integer("behind"),
             Column::integer("exhausted"),
             Column::integer("aborted"),
+            Column::integer("is_mail"),
         ],
         indexes: &["(partition, operation) where operation is not null"],
     };
@@ -104,6 +105,7 @@ impl Row for EndpointRow {
             count(ledger.behind),
             count(ledger.exhausted),
             count(ledger.aborted),
+            i64::from(self.endpoint.settings.mail.is_some()).into(),
         ]
     }
 }
@@ -147,9 +149,9 @@ pub(crate) enum FailureState {
     Retry { due: Timestamp },
     /// An earlier delivery of the same aggregate.
     Behind,
-    /// Nothing: its last attempt failed.
+    /// Nothing: its last attempt failed, or a mail server refused it for good.
     Exhausted,
-    /// Nothing: it was given up on request.
+    /// Nothing: it was given up on request, or there is nobody that a mail could go to.
     Aborted,
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod attempts;
 mod facts;
+pub(crate) mod mail;
 mod questions;
 pub(crate) mod rendering;
 mod settings;
@@ -151,6 +152,7 @@ fn asked(request: Asked) -> Result<Request, WireError> {
         Asked::RewrapValues(rewrap) => {
             Request::RewrapValues { values: settings::read_rewrapped(rewrap.values)? }
         }
+        Asked::SetMail(set) => Request::SetMail { settings: settings::parse_mail(set)? },
         Asked::AbortDelivery(abort) => Request::AbortDelivery { seq: abort.endpoint_seq },
     })
 }

@@ -19,6 +19,7 @@ use crate::{
     erp::Erp,
     feed::Events,
     init::{Init, NewIntegrator},
+    mails::Mails,
     persons::Persons,
     shops::Shops,
     webhooks::Webhooks,
@@ -91,6 +92,9 @@ pub(crate) enum Command {
     /// Push files of an ERP through a gateway
     #[command(subcommand)]
     Erp(Erp),
+    /// Say which mails a shop sends to the customers of its orders, and look at what became of them
+    #[command(subcommand)]
+    Mails(Mails),
     /// Read the events of a shop through a gateway
     #[command(subcommand)]
     Events(Events),

@@ -3,8 +3,10 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use client::Client;
-use node::settings::Settings;
+use node::{say, settings::Settings};
+use reqwest::Method;
 use secrecy::ExposeSecret;
+use serde_json::Value;
 
 /// What the help says of the environment.
 pub(crate) const ENVIRONMENT: &str =
@@ -28,4 +30,21 @@ impl ShopOptions {
         let gateway = self.gateway.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
         Ok(Client::new(&gateway, key.expose_secret(), &self.shop)?)
     }
+}
+
+/// Sends a request, and prints what is answered.
+pub(crate) async fn print_answer(
+    api: &Client,
+    method: Method,
+    path: &str,
+    body: &Value,
+) -> Result<()> {
+    let answer = api.send(api.request(method, path).json(body)).await?;
+    print(&answer.read::<Value>()?)
+}
+
+/// Prints JSON for people.
+pub(crate) fn print(value: &Value) -> Result<()> {
+    say!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
 }

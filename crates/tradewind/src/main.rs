@@ -6,6 +6,7 @@
 //! - `feed`: reading the event feed;
 //! - `gateway`: the gateway that commands speak to as any client does;
 //! - `init`: what an installation needs before its first start;
+//! - `mails`: mails to the customers of orders;
 //! - `payments`: what an operator does about payments that do not come to an end;
 //! - `persons`: what an operator does with personal data;
 //! - `shops`: what an operator does with shops;
@@ -19,6 +20,7 @@ mod erp;
 mod feed;
 mod gateway;
 mod init;
+mod mails;
 mod payments;
 mod persons;
 mod shops;
@@ -121,6 +123,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Persons(_)
         | Command::Shops(_)
         | Command::Webhooks(_)
+        | Command::Mails(_)
         | Command::Events(_)
         | Command::Erp(_)
         | Command::Streams(_)
@@ -160,6 +163,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Persons(what) => persons::run(&settings, &what).await?,
         Command::Shops(what) => shops::print_shops(&settings, &what).await?,
         Command::Webhooks(what) => webhooks::run(&settings, what).await?,
+        Command::Mails(what) => mails::run(&settings, what).await?,
         Command::Init(options) => init::init(&options)?,
         Command::Integrator(Integrator::Add(options)) => init::add_integrator(&options)?,
         Command::Erp(what) => erp::run(&settings, what).await?,

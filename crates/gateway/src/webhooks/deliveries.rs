@@ -10,19 +10,19 @@ use axum::{
 };
 use events::{
     http::webhooks::{DeliveryView, ProofView},
-    proto::notify::{self, ReplaySelection, change_webhooks::Request},
+    proto::notify::{self, ChangeWebhooksAnswer, ReplaySelection, change_webhooks::Request},
     webhooks::parse_id,
 };
 use protocol::{id::ParseError, time::Timestamp};
 use serde_json::{Value, json};
 
-use super::{EndpointPath, body, find, read, respond, send, to_endpoint, view};
+use super::{EndpointPath, body, endpoint_id, find, read, respond, send, to_endpoint, view};
 use crate::{
     body::JsonBytes,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
     fields::{self, integer, object, text, within},
     problem::Problem,
-    services::Answer,
+    services::{Answer, Reply},
     state::AppState,
 };
 
@@ -65,7 +65,8 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPage {
     }
 }
 
-fn seq_text(what: &'static str) -> impl FnOnce(&str) -> Result<u64, ParseError> {
+/// The rule of the number of a delivery, as text.
+pub(crate) fn seq_text(what: &'static str) -> impl FnOnce(&str) -> Result<u64, ParseError> {
     move |text| text.parse().map_err(|_| ParseError::new(what, "must be an endpoint_seq", text))
 }
 
@@ -87,26 +88,36 @@ pub(crate) async fn list_deliveries(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     EndpointPath(id): EndpointPath,
-    page: DeliveryPage,
+    wanted: DeliveryPage,
 ) -> Result<Json<Value>, Problem> {
-    let since = match page.since {
-        Some(since) => first_since(&state, &context, &id, since).await?,
-        None => 0,
-    };
-    let question = notify::ListDeliveries {
-        endpoint_id: id.clone(),
-        from: page.from.max(since),
-        to: page.to,
-        state: page.state,
-        event_type: page.event_type,
-        limit: page.limit,
-    };
-    let found = state.services.query(&context, question).await?;
+    let found = page(&state, &context, &id, wanted).await?;
     let found = found.ok_or_else(|| Problem::not_found("webhook endpoint", &id))?;
     let next = (found.next > 0).then_some(found.next);
     let deliveries = found.deliveries.into_iter().map(view::delivery);
     let deliveries: Vec<DeliveryView> = deliveries.collect::<Result<_, _>>()?;
     Ok(Json(json!({"deliveries": deliveries, "next": next})))
+}
+
+/// A page of the deliveries to an endpoint; none when there is no such endpoint.
+pub(crate) async fn page(
+    state: &AppState,
+    context: &RequestContext,
+    id: &str,
+    wanted: DeliveryPage,
+) -> Result<Option<notify::Deliveries>, Problem> {
+    let since = match wanted.since {
+        Some(since) => first_since(state, context, id, since).await?,
+        None => 0,
+    };
+    let question = notify::ListDeliveries {
+        endpoint_id: id.to_owned(),
+        from: wanted.from.max(since),
+        to: wanted.to,
+        state: wanted.state,
+        event_type: wanted.event_type,
+        limit: wanted.limit,
+    };
+    state.services.query(context, question).await
 }
 
 /// The first delivery that was scheduled at that time or later; what would be the next one if there is
@@ -158,9 +169,7 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let endpoint_id =
-            path_parameter(parts, state, "endpoint_id", |text| parse_id("endpoint_id", text))
-                .await?;
+        let endpoint_id = path_parameter(parts, state, "endpoint_id", endpoint_id).await?;
         let seq = path_parameter(parts, state, "seq", seq_text("seq")).await?;
         Ok(Self { endpoint_id, seq })
     }
@@ -203,12 +212,12 @@ pub(crate) async fn abort(
 
 /// Which deliveries are sent once more.
 #[derive(Debug, Clone, Copy)]
-struct Part {
+pub(crate) struct Part {
     /// 0: the first that there is.
-    from: u64,
+    pub(crate) from: u64,
     /// 0: the last that there is.
-    to: u64,
-    selection: ReplaySelection,
+    pub(crate) to: u64,
+    pub(crate) selection: ReplaySelection,
 }
 
 /// `POST /webhook-endpoints/{endpoint_id}/replays`.
@@ -249,17 +258,10 @@ async fn start(
     state: &AppState,
     context: &RequestContext,
     endpoint_id: String,
-    Part { from, to, selection }: Part,
+    part: Part,
 ) -> Result<Response, Problem> {
-    let start = |replay_id| {
-        let selection = selection.into();
-        Request::StartReplay(notify::StartReplay { replay_id, from, to, selection })
-    };
-    let mut command = to_endpoint(context, endpoint_id.clone(), start(String::new()));
-    // Sent again under the same idempotency key, the request is about the same replay.
-    let replay_id = format!("wr_{}", command.id.replace('-', ""));
-    command.body = Some(body(endpoint_id.clone(), start(replay_id.clone())));
-    respond(send(state, context, command).await?, &endpoint_id, |answer| {
+    let (reply, replay_id) = start_replay(state, context, &endpoint_id, part).await?;
+    respond(reply, &endpoint_id, |answer| {
         let location = format!(
             "/v1/shops/{}/webhook-endpoints/{endpoint_id}/replays/{replay_id}",
             context.shop
@@ -267,6 +269,24 @@ async fn start(
         let shown = Json(of_answer(answer, &replay_id)?);
         Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], shown).into_response())
     })
+}
+
+/// Starts to send deliveries once more; what is answered, and the id of the replay.
+pub(crate) async fn start_replay(
+    state: &AppState,
+    context: &RequestContext,
+    endpoint_id: &str,
+    Part { from, to, selection }: Part,
+) -> Result<(Reply<ChangeWebhooksAnswer>, String), Problem> {
+    let start = |replay_id| {
+        let selection = selection.into();
+        Request::StartReplay(notify::StartReplay { replay_id, from, to, selection })
+    };
+    let mut command = to_endpoint(context, endpoint_id.to_owned(), start(String::new()));
+    // Sent again under the same idempotency key, the request is about the same replay.
+    let replay_id = format!("wr_{}", command.id.replace('-', ""));
+    command.body = Some(body(endpoint_id.to_owned(), start(replay_id.clone())));
+    Ok((send(state, context, command).await?, replay_id))
 }
 
 /// The replay as the answer to its command shows it.
@@ -302,9 +322,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ReplayPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let endpoint_id =
-            path_parameter(parts, state, "endpoint_id", |text| parse_id("endpoint_id", text))
-                .await?;
+        let endpoint_id = path_parameter(parts, state, "endpoint_id", endpoint_id).await?;
         let replay_id =
             path_parameter(parts, state, "replay_id", |text| parse_id("replay_id", text)).await?;
         Ok(Self { endpoint_id, replay_id })

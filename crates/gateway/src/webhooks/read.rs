@@ -84,6 +84,7 @@ impl Changes {
             max_in_flight: given.max_in_flight.apply(before.max_in_flight),
             retry_pauses_s: given.retry_pauses_s.unwrap_or(before.retry_pauses_s),
             headers: before.headers,
+            mail: before.mail,
         }
     }
 }

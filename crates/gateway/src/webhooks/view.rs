@@ -56,7 +56,8 @@ pub(super) fn endpoint(endpoint: notify::Endpoint) -> Result<EndpointView, ViewE
     })
 }
 
-fn statistics(endpoint: &notify::Endpoint) -> EndpointStatistics {
+/// What became of the deliveries of an endpoint.
+pub(crate) fn statistics(endpoint: &notify::Endpoint) -> EndpointStatistics {
     EndpointStatistics {
         last_seq: endpoint.last_seq,
         attempted_through: endpoint.attempted_through,

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,8 +12,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::Instant,
 };
-use webhook_http::{Exchange, Failure, Instruction, Outcome};
 
+use super::reply::Reply;
 use crate::attempts::Attempt;
 use crate::domain::{
     DisabledReason, Failed, ReplayProgress, Round,
@@ -102,8 +101,8 @@ pub(super) struct Sent {
     pub(super) replay: Option<Arc<str>>,
     /// What was sent.
     pub(super) made: Made,
-    /// Absent when the event cannot be read any more.
-    pub(super) exchange: Option<Exchange>,
+    /// What came of it.
+    pub(super) reply: Reply,
 }
 
 /// A request, as its record shows it.
@@ -123,35 +122,19 @@ pub(super) struct Made {
 
 impl Sent {
     pub(super) fn is_delivered(&self) -> bool {
-        self.exchange.as_ref().is_some_and(|it| it.outcome == Outcome::Delivered)
-    }
-
-    fn is(&self, instruction: Instruction) -> bool {
-        self.exchange.as_ref().is_some_and(|it| it.instruction == Some(instruction))
-    }
-
-    /// What went wrong; `None` when it was delivered.
-    pub(super) fn error_class(&self) -> Option<&'static str> {
-        let Some(exchange) = &self.exchange else { return Some("event_unreadable") };
-        match exchange.outcome {
-            Outcome::Failed(failure) | Outcome::Throttled(failure) => Some(failure.as_str()),
-            Outcome::Gone => Some(Failure::Status.as_str()),
-            Outcome::Delivered => None,
-        }
+        self.reply.error.is_none()
     }
 
     /// How it went, for people. The excerpt goes with it: nobody else needs that.
     fn attempt(&mut self, user_agent: &Arc<str>) -> Attempt {
-        let excerpt = self.exchange.as_mut().map(|it| std::mem::take(&mut it.response_excerpt));
-        let exchange = self.exchange.as_ref();
         Attempt {
             seq: self.seq,
             number: self.made.number,
             at: self.made.at,
-            latency: exchange.map_or(Duration::ZERO, |exchange| exchange.latency),
-            status: exchange.and_then(|exchange| exchange.status).unwrap_or(0),
-            error_class: self.error_class().unwrap_or_default().to_owned(),
-            response_excerpt: excerpt.unwrap_or_default(),
+            latency: self.reply.latency,
+            status: self.reply.status,
+            error_class: self.reply.error.unwrap_or_default().to_owned(),
+            response_excerpt: std::mem::take(&mut self.reply.excerpt),
             is_replay: self.replay.is_some(),
             message_id: self.made.message_id.clone(),
             traceparent: self.made.traceparent.clone(),
@@ -161,15 +144,15 @@ impl Sent {
     }
 
     fn failed(&self) -> Failed {
-        let exchange = self.exchange.as_ref();
+        let reply = &self.reply;
         Failed {
             seq: self.seq,
-            error_class: self.error_class().unwrap_or_default().to_owned(),
-            status: exchange.and_then(|exchange| exchange.status).unwrap_or(0),
-            is_overloaded: exchange
-                .is_some_and(|exchange| matches!(exchange.outcome, Outcome::Throttled(_))),
-            retry_after: exchange.and_then(|exchange| exchange.retry_after),
-            is_aborted: self.is(Instruction::AbortMessage),
+            error_class: reply.error.unwrap_or_default().to_owned(),
+            status: reply.status,
+            is_overloaded: reply.is_overloaded,
+            retry_after: reply.retry_after,
+            is_final: reply.is_final,
+            is_aborted: reply.is_aborted,
             key: self.key.clone(),
         }
     }
@@ -252,7 +235,7 @@ impl Lane {
         if let Some(blocked) = &mut self.blocked
             && !sent.key.is_empty()
         {
-            let is_over = sent.is_delivered() || sent.is_last || sent.is(Instruction::AbortMessage);
+            let is_over = sent.is_last || sent.reply.is_over();
             if !is_over && !sent.is_open {
                 *blocked.entry(sent.key.clone()).or_default() += 1;
             } else if is_over && sent.is_open {
@@ -275,9 +258,7 @@ impl Lane {
 
     fn note(&mut self, sent: &Sent) {
         self.failed += u64::from(!sent.is_delivered());
-        let outcome = sent.exchange.as_ref().map(|exchange| exchange.outcome);
-        self.is_asked_for_less |= matches!(outcome, Some(Outcome::Gone | Outcome::Throttled(_)))
-            || sent.is(Instruction::Disable);
+        self.is_asked_for_less |= sent.reply.is_overloaded || sent.reply.disable.is_some();
     }
 
     fn note_anew(&mut self) {
@@ -324,13 +305,9 @@ impl Lane {
             delivered.insert(sent.seq, sent.seq);
         }
         let failed = sent.iter().filter(|sent| !sent.is_delivered());
-        let exchanges = || sent.iter().filter_map(|sent| sent.exchange.as_ref());
-        let is_instructed = exchanges().any(|it| it.instruction == Some(Instruction::Disable));
-        let disable = if exchanges().any(|it| it.outcome == Outcome::Gone) {
-            Some(DisabledReason::Gone)
-        } else {
-            is_instructed.then_some(DisabledReason::Instructed)
-        };
+        let asked = |reason| sent.iter().any(|sent| sent.reply.disable == Some(reason));
+        let reasons = [DisabledReason::Gone, DisabledReason::Instructed];
+        let disable = reasons.into_iter().find(|reason| asked(*reason));
         let mut replays = Vec::new();
         for id in self.replays.keys().cloned().collect::<Vec<_>>() {
             let through = self.reached(&id);
@@ -392,6 +369,10 @@ fn unblock(blocked: &mut HashMap<String, u64>, key: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use webhook_http::{Exchange, Failure, Outcome};
+
     use super::*;
 
     fn sent(seq: u64, outcome: Outcome) -> Sent {
@@ -412,8 +393,8 @@ mod tests {
             own_headers: [].into(),
             is_recorded: false,
         };
-        let (is_open, is_last, exchange) = (false, false, Some(exchange));
-        Sent { seq, key, is_open, is_last, replay: None, made, exchange }
+        let (is_open, is_last, reply) = (false, false, exchange.into());
+        Sent { seq, key, is_open, is_last, replay: None, made, reply }
     }
 
     #[test]

@@ -1,21 +1,36 @@
 //! Where the deliveries of an endpoint go, opened from what is sealed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use events::webhooks::sealing_context;
 use protocol::time::Timestamp;
-use webhook_http::{CustomHeaders, Secret, WebhookUrl, parse_url};
+use webhook_http::{CustomHeaders, Request, Secret, WebhookUrl, parse_url};
 
-use super::Sending;
-use crate::domain::{SealedValue, endpoint::Payload};
+use super::{Delivery, Outside, Sending, lane::Made, mailing::MailTarget, reply::Reply};
+use crate::{
+    domain::{
+        SealedValue,
+        endpoint::{MailSettings, Payload},
+    },
+    metrics,
+    wire::rendering::render,
+};
 
-/// Where the deliveries of an endpoint go, and what they are signed with.
-pub(super) struct Target {
-    pub(super) url: WebhookUrl,
-    pub(super) headers: CustomHeaders,
-    pub(super) secrets: Vec<Secret>,
-    pub(super) payload: Payload,
-    pub(super) header_names: Arc<[String]>,
+/// Where the deliveries of an endpoint go.
+pub(super) enum Target {
+    /// To its URL.
+    Webhook(WebhookTarget),
+    /// To the customers of orders.
+    Mail(MailTarget),
+}
+
+/// Where webhooks go, and what they are signed with.
+pub(super) struct WebhookTarget {
+    url: WebhookUrl,
+    headers: CustomHeaders,
+    secrets: Vec<Secret>,
+    payload: Payload,
+    header_names: Arc<[String]>,
 }
 
 /// An endpoint cannot be sent to as it is configured.
@@ -31,6 +46,65 @@ pub(super) enum TargetError {
     Sealed,
     #[error("a secret is none")]
     Secret(#[from] webhook_http::SecretError),
+    #[error("there is no mail server: set smtp-host")]
+    NoMailServer,
+}
+
+impl Target {
+    /// Makes one attempt.
+    pub(super) async fn send(
+        &self,
+        outside: &Outside,
+        delivery: &Delivery,
+        made: &mut Made,
+    ) -> Reply {
+        match self {
+            Self::Webhook(target) => {
+                let _slot = outside.slots.clone().acquire_owned().await;
+                let reply = target.send(outside, delivery, made).await;
+                metrics::attempted(reply.error, reply.latency);
+                reply
+            }
+            Self::Mail(target) => {
+                let reply = target.send(outside, delivery, made).await;
+                metrics::mailed(reply.error, reply.latency);
+                reply
+            }
+        }
+    }
+}
+
+impl WebhookTarget {
+    async fn send(&self, outside: &Outside, delivery: &Delivery, made: &mut Made) -> Reply {
+        made.own_headers = self.header_names.clone();
+        let message = match render(&delivery.service, &delivery.event, delivery.seq, self.payload) {
+            Ok(message) => message,
+            Err(error) => {
+                let service = &*delivery.service;
+                tracing::error!(%error, service, "an event cannot be delivered");
+                return Reply::unsent("event_unreadable");
+            }
+        };
+        if let Some(time) = message.time.filter(|_| delivery.is_first()) {
+            let lag = outside.clock.now().millis().saturating_sub(time.millis()).max(0);
+            metrics::first_attempt(Duration::from_millis(lag as u64));
+        }
+        let traceparent = Some(&*message.traceparent).filter(|it| !it.is_empty());
+        let request = Request {
+            url: &self.url,
+            headers: &self.headers,
+            secrets: &self.secrets,
+            id: &message.id,
+            timestamp: made.at.millis() / 1_000,
+            attempt: made.number,
+            traceparent,
+            body: message.body,
+            replay: delivery.replay.is_some(),
+        };
+        let exchange = outside.sender.send(request).await;
+        (made.message_id, made.traceparent) = (message.id, message.traceparent);
+        exchange.into()
+    }
 }
 
 impl Sending<'_> {
@@ -42,9 +116,25 @@ impl Sending<'_> {
         {
             return Ok(target.clone());
         }
+        let target = Arc::new(match self.endpoint.settings.mail.clone() {
+            Some(settings) => Target::Mail(self.mail_target(settings)?),
+            None => Target::Webhook(self.webhook_target(now)?),
+        });
+        self.outside.lanes.note(&self.operation.shop, &self.id, None);
+        self.target = Some((revision, target.clone()));
+        Ok(target)
+    }
+
+    fn mail_target(&self, settings: MailSettings) -> Result<MailTarget, TargetError> {
+        let mailer = self.outside.mailer.clone().ok_or(TargetError::NoMailServer)?;
+        let keys = self.outside.keys.clone().ok_or(TargetError::NoKeys)?;
+        Ok(MailTarget { settings, mailer, keys })
+    }
+
+    fn webhook_target(&self, now: Timestamp) -> Result<WebhookTarget, TargetError> {
         let context = sealing_context(&self.operation.shop, &self.id);
         let open = |value: &SealedValue| {
-            let keys = self.outside.keys.as_ref().ok_or(TargetError::NoKeys)?;
+            let keys = self.outside.keys.as_ref().ok_or(TargetError::NoKeys)?.masters();
             let opened = keys.open_value(&value.key_name, &context, &value.ciphertext);
             let opened = opened.as_deref().and_then(|text| std::str::from_utf8(text).ok());
             opened.map(str::to_owned).ok_or(TargetError::Sealed)
@@ -60,15 +150,12 @@ impl Sending<'_> {
             .endpoint
             .signing(now)
             .map(|secret| Ok::<_, TargetError>(Secret::parse(&open(secret)?)?));
-        let target = Arc::new(Target {
+        Ok(WebhookTarget {
             url: parse_url(&settings.url, &self.outside.policy)?,
             headers: CustomHeaders::parse(headers)?,
             secrets: secrets.collect::<Result<_, _>>()?,
             payload: settings.payload,
             header_names: settings.headers.iter().map(|header| header.name.clone()).collect(),
-        });
-        self.outside.lanes.note(&self.operation.shop, &self.id, None);
-        self.target = Some((revision, target.clone()));
-        Ok(target)
+        })
     }
 }

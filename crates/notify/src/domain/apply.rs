@@ -7,7 +7,7 @@ use protocol::time::Timestamp;
 
 use self::failures::{abort, advance_queue, fail, take_failure, wait_behind};
 use super::{
-    Attempted, Endpoint, Event, Fact, Scheduled, Selection, Settings, TEST_EVENT_TYPE,
+    Attempted, Endpoint, Event, Fact, Failure, Scheduled, Selection, Settings, TEST_EVENT_TYPE,
     endpoint::{Ledger, Replay, ReplayState, Run, Secret},
     health::Health,
 };
@@ -16,6 +16,8 @@ use crate::{
     store::{EndpointRow, RunRow, SCHEDULE, State, numbered},
 };
 
+/// The reply code by which a mail server says that it serves nobody for now.
+const MAIL_SERVICE_NOT_AVAILABLE: u16 = 421;
 /// The most replays that are shown after they have ended.
 const MAX_ENDED_REPLAYS: usize = 10;
 
@@ -85,7 +87,11 @@ pub(crate) fn settings_after(
             settings: settings.clone(),
             disabled: None,
             is_deleted: false,
-            secrets: vec![Secret { value: secret.clone(), expires_at: None }],
+            secrets: secret
+                .iter()
+                .cloned()
+                .map(|value| Secret { value, expires_at: None })
+                .collect(),
             ledger: Ledger::new(settings.max_in_flight()),
             created_at: now,
             updated_at: now,
@@ -156,9 +162,23 @@ pub(crate) fn note_health(
     settings: &Settings,
     now: Timestamp,
 ) {
-    let delivered = attempted.delivered.iter().map(|(first, last)| last - first + 1).sum();
-    let failed: Vec<u64> = attempted.failures.iter().map(|failure| failure.seq).collect();
+    let delivered: u64 = attempted.delivered.iter().map(|(first, last)| last - first + 1).sum();
+    let is_mail = settings.mail.is_some();
+    // What a mail server refuses says that it works; what is not sent says nothing of it.
+    let answered = attempted.failures.iter().filter(|failure| is_mail && refuses_mail(failure));
+    let delivered = delivered + answered.count() as u64;
+    let failures = attempted
+        .failures
+        .iter()
+        .filter(|failure| !is_mail || (!refuses_mail(failure) && failure.due_at.is_some()));
+    let failed: Vec<u64> = failures.map(|failure| failure.seq).collect();
     health.note(delivered, &failed, attempted.is_overloaded, settings.max_in_flight(), now);
+}
+
+/// Whether a mail server has refused one mail, rather than all of them.
+fn refuses_mail(failure: &Failure) -> bool {
+    let is_about_mail = matches!(&*failure.error_class, "deferred" | "rejected");
+    is_about_mail && failure.status != MAIL_SERVICE_NOT_AVAILABLE
 }
 
 fn schedule(state: &mut State, scheduled: &Scheduled, revision: Revision, now: Timestamp) {

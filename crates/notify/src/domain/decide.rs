@@ -38,8 +38,11 @@ pub(crate) fn command(
             if endpoints.is_some_and(|it| it.endpoint_ids.len() >= MAX_ENDPOINTS) {
                 Err(Outcome::TooMany)
             } else {
-                Ok(Fact::Created { settings: settings.clone(), secret: secret.clone() })
+                Ok(Fact::Created { settings: settings.clone(), secret: Some(secret.clone()) })
             }
+        }
+        (None, Request::SetMail { settings }) => {
+            Ok(Fact::Created { settings: settings.clone(), secret: None })
         }
         (None, _) => Err(Outcome::Unknown),
         (Some(endpoint), request) => of_endpoint(state, endpoint_id, endpoint, request, now),
@@ -78,10 +81,12 @@ fn of_endpoint(
         {
             Err(Outcome::OtherVersion)
         }
-        Request::Change { settings, .. } if *settings == endpoint.settings => {
+        Request::Change { settings, .. } | Request::SetMail { settings }
+            if *settings == endpoint.settings =>
+        {
             Err(Outcome::Unchanged)
         }
-        Request::Change { settings, .. } => {
+        Request::Change { settings, .. } | Request::SetMail { settings } => {
             Ok(Fact::Changed { before: endpoint.settings.clone(), after: settings.clone() })
         }
         Request::Disable { .. } if endpoint.disabled.is_some() => Err(Outcome::Unchanged),
@@ -228,7 +233,8 @@ pub(crate) fn attempted(
     let of = |fact| Event { endpoint_id: endpoint_id.to_owned(), fact };
     let mut events = vec![of(Fact::Attempted(attempted))];
     let news = match (round.disable, health.verdict(now)) {
-        _ if endpoint.disabled.is_some() => None,
+        // That the operator's mail server fails is not the shop's to mend: its mails wait.
+        _ if endpoint.disabled.is_some() || endpoint.settings.mail.is_some() => None,
         (Some(reason), _) => Some(News::Disabled { reason }),
         (None, Verdict::Disable) => Some(News::Disabled { reason: DisabledReason::Failing }),
         (None, Verdict::Warn) => {
@@ -287,7 +293,7 @@ fn failure(
         attempt,
         error_class: failed.error_class.clone(),
         status: failed.status,
-        due_at: due_at.filter(|_| !failed.is_aborted),
+        due_at: due_at.filter(|_| !failed.is_aborted && !failed.is_final),
         is_aborted: failed.is_aborted,
         key: failed.key.clone(),
     }

@@ -11,6 +11,8 @@ use super::{health::Health, sequence::SeqSet};
 
 /// The most deliveries of an endpoint that are under way at the same time, unless it says otherwise.
 pub(crate) const MAX_IN_FLIGHT: u32 = 8;
+/// The most mails of a shop that are under way at the same time.
+pub(crate) const MAX_MAILS_IN_FLIGHT: u32 = 4;
 /// The most secrets that sign the deliveries of an endpoint.
 pub(crate) const MAX_SECRETS: usize = 10;
 /// The most deliveries whose events are named in the row of an endpoint, so that they are sent without
@@ -38,9 +40,53 @@ pub struct Settings {
     pub headers: Vec<Header>,
     /// The pauses between attempts, in seconds; empty: the usual ones.
     pub retry_pauses_s: Vec<u32>,
+    /// What its deliveries look like as mails to the customers of orders; `None`: they are webhooks.
+    pub mail: Option<MailSettings>,
+}
+
+/// What the mails of a shop look like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailSettings {
+    /// The name of the sender.
+    pub sender_name: String,
+    /// The address of the sender.
+    pub sender_address: String,
+    /// The language: a BCP 47 tag.
+    pub language: String,
+    /// Templates that take the place of the built-in ones.
+    pub templates: Vec<MailTemplate>,
+}
+
+/// What the mail of an event looks like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailTemplate {
+    /// The type of the event.
+    pub event_type: String,
+    /// The template of its subject.
+    pub subject: String,
+    /// The template of its text.
+    pub text: String,
+    /// The template of its HTML.
+    pub html: String,
 }
 
 impl Settings {
+    /// Those of the mails of a shop.
+    pub fn of_mail(event_types: Vec<TypeFilter>, mail: MailSettings) -> Self {
+        Self {
+            url: String::new(),
+            event_types,
+            description: String::new(),
+            ordering: Ordering::Parallel,
+            payload: Payload::Full,
+            max_per_second: None,
+            max_in_flight: Some(MAX_MAILS_IN_FLIGHT),
+            headers: Vec::new(),
+            retry_pauses_s: Vec::new(),
+            mail: Some(mail),
+        }
+    }
+
     /// The most deliveries that are under way at the same time.
     pub fn max_in_flight(&self) -> u32 {
         match self.ordering {

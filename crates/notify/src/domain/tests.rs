@@ -10,7 +10,7 @@ use foldkit::{Projections, Random};
 use protocol::time::Timestamp;
 
 use super::{
-    endpoint::{Ledger, Ordering, Payload, Replay, ReplayState},
+    endpoint::{Ledger, MailSettings, MailTemplate, Ordering, Payload, Replay, ReplayState},
     *,
 };
 use crate::store::{EndpointRow, FailureRow, FailureState, QueueRow, numbered};
@@ -36,6 +36,7 @@ fn settings(filters: &[&str], ordering: Ordering) -> Settings {
         max_in_flight: None,
         headers: Vec::new(),
         retry_pauses_s: Vec::new(),
+        mail: None,
     }
 }
 
@@ -197,6 +198,7 @@ fn failed() -> Failed {
         status: 500,
         is_overloaded: false,
         retry_after: None,
+        is_final: false,
         is_aborted: false,
         key: String::new(),
     }
@@ -295,6 +297,106 @@ fn what_the_endpoint_does_not_want_again_is_not_sent_again() {
     rig.publish_many(1);
     assert_eq!(rig.fail_with(Failed { seq: 1, is_aborted: true, ..failed() }), None);
     assert_eq!((rig.state_of(1), rig.ledger().aborted), ("aborted", 1));
+}
+
+fn mail(event_types: &[&str]) -> Settings {
+    let mail = MailSettings {
+        sender_name: "Acme".to_owned(),
+        sender_address: "orders@acme.example".to_owned(),
+        language: "en".to_owned(),
+        templates: vec![MailTemplate {
+            event_type: "order.shipped".to_owned(),
+            subject: "On its way".to_owned(),
+            text: "{{ order.number }}".to_owned(),
+            html: "<p>{{ order.number }}</p>".to_owned(),
+        }],
+    };
+    let filters = event_types.iter().map(|it| TypeFilter::parse(it).expect("valid"));
+    Settings::of_mail(filters.collect(), mail)
+}
+
+/// A shop that sends these mails: its endpoint is called as that of the other tests.
+fn mailing(event_types: &[&str]) -> Rig {
+    let mut rig = Rig::new();
+    let set = Request::SetMail { settings: mail(event_types) };
+    let (outcome, facts) = rig.ask_of("ep", set);
+    assert_eq!(outcome, Outcome::Created);
+    assert!(matches!(&facts[..], [Fact::Created { secret: None, .. }]), "{facts:?}");
+    rig
+}
+
+/// What a mail server answers: the class of the error, and the reply code.
+fn refused(seq: u64, error_class: &str, status: u16) -> Failed {
+    Failed {
+        seq,
+        error_class: error_class.to_owned(),
+        status,
+        is_final: error_class == "rejected",
+        ..failed()
+    }
+}
+
+#[test]
+fn a_shop_sends_the_mails_that_it_wants_and_none_before() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.publish(&[(1, "order.confirmed")]), []);
+    let mut rig = mailing(&["order.confirmed"]);
+    rig.publish(&[(2, "order.placed"), (3, "order.confirmed")]);
+    assert_eq!((rig.ledger().last_seq, rig.due()), (1, Some(0)));
+    let set = |event_types: &[&str]| Request::SetMail { settings: mail(event_types) };
+    assert_eq!(rig.ask(set(&["order.confirmed"])), Outcome::Unchanged);
+    assert_eq!(rig.ask(set(&[])), Outcome::Changed);
+    assert_eq!(rig.publish(&[(4, "order.confirmed")]), [], "it sends no mails any more");
+    assert_eq!(rig.due(), Some(0), "what was scheduled before is sent");
+}
+
+#[test]
+fn a_mail_that_is_refused_for_good_is_not_tried_again_and_is_listed() {
+    let mut rig = mailing(&["order.*"]);
+    rig.publish_many(3);
+    assert_eq!(rig.fail_with(refused(1, "rejected", 550)), None);
+    assert_eq!(rig.failure(1).expect("it is listed").state, FailureState::Exhausted);
+    assert!(rig.fail_with(refused(2, "deferred", 450)).is_some());
+    let erased = Failed { is_aborted: true, ..refused(3, "recipient_erased", 0) };
+    assert_eq!(rig.fail_with(erased), None);
+    let row = rig.failure(3).expect("it is listed");
+    assert_eq!((row.state, &*row.error_class), (FailureState::Aborted, "recipient_erased"));
+}
+
+#[test]
+fn what_is_refused_of_mails_does_not_hold_up_the_others_and_a_dead_server_does() {
+    let mut rig = mailing(&["order.*"]);
+    rig.publish_many(60);
+    for seq in 1..=15 {
+        rig.fail_with(refused(seq, "rejected", 550));
+        rig.fail_with(refused(seq + 15, "deferred", 450));
+        let nobody = Failed { is_aborted: true, ..refused(seq + 30, "no_recipient", 0) };
+        rig.fail_with(nobody);
+    }
+    assert_eq!(rig.ledger().health.paused_until, None, "the server works");
+    for seq in 46..=55 {
+        let (class, status) = if seq % 2 == 0 { ("connect", 0) } else { ("deferred", 421) };
+        rig.fail_with(refused(seq, class, status));
+    }
+    assert_eq!(rig.ledger().health.paused_until, None, "10 of 40");
+    let mut rig = mailing(&["order.*"]);
+    rig.publish_many(20);
+    for seq in 1..=10 {
+        let (class, status) = if seq % 2 == 0 { ("connect", 0) } else { ("deferred", 421) };
+        rig.fail_with(refused(seq, class, status));
+    }
+    assert!(rig.ledger().health.paused_until.is_some());
+}
+
+#[test]
+fn mails_are_not_disabled_however_long_the_server_fails() {
+    let mut rig = mailing(&["order.*"]);
+    rig.publish_many(10);
+    for seq in 1..=10 {
+        rig.fail_with(refused(seq, "connect", 0));
+        rig.now = rig.now + Duration::from_hours(24);
+    }
+    assert!(rig.row().endpoint.is_active());
 }
 
 #[test]
@@ -625,7 +727,8 @@ fn a_random_history_ends_in_the_same_rows_however_it_is_folded() {
                 }
                 6 => {
                     let is_aborted = random.below(4) == 0;
-                    let failed = Failed { seq, is_aborted, key, ..failed() };
+                    let is_final = random.below(8) == 0;
+                    let failed = Failed { seq, is_final, is_aborted, key, ..failed() };
                     rig.attempt(Round { failed: vec![failed], ..Round::default() });
                 }
                 7 if !key.is_empty() && seq <= last => {

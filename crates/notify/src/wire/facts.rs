@@ -14,7 +14,7 @@ pub(super) fn encode(fact: &Fact) -> Kind {
     match fact {
         Fact::Created { settings, secret } => Kind::EndpointCreated(notify::EndpointCreated {
             settings: Some(write(settings)),
-            secret: Some(write_sealed(secret)),
+            secret: secret.as_ref().map(write_sealed),
         }),
         Fact::Changed { before, after } => Kind::EndpointChanged(notify::EndpointChanged {
             before: Some(write(before)),
@@ -67,7 +67,8 @@ pub(super) fn encode(fact: &Fact) -> Kind {
 pub(super) fn decode(kind: Kind) -> Result<Fact, WireError> {
     Ok(match kind {
         Kind::EndpointCreated(it) => {
-            Fact::Created { settings: read(it.settings)?, secret: sealed(it.secret)? }
+            let secret = it.secret.map(|secret| sealed(Some(secret))).transpose()?;
+            Fact::Created { settings: read(it.settings)?, secret }
         }
         Kind::EndpointChanged(it) => {
             Fact::Changed { before: read(it.before)?, after: read(it.after)? }

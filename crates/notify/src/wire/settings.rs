@@ -5,8 +5,8 @@ use events::{
     proto::notify,
     type_filter::TypeFilter,
     webhooks::{
-        MAX_EVENT_TYPES, MAX_HEADERS, MAX_IN_FLIGHT, MAX_PER_SECOND, MAX_RETRIES, MAX_SCHEDULE_S,
-        MIN_PAUSE_S,
+        MAX_ADDRESS_LENGTH, MAX_EVENT_TYPES, MAX_HEADERS, MAX_IN_FLIGHT, MAX_PER_SECOND,
+        MAX_RETRIES, MAX_SCHEDULE_S, MAX_SENDER_NAME_LENGTH, MAX_TEMPLATES_BYTES, MIN_PAUSE_S,
     },
 };
 use protocol::id::ParseError;
@@ -14,7 +14,7 @@ use protocol::id::ParseError;
 use super::text;
 use crate::domain::{
     SealedValue, Settings,
-    endpoint::{Header, Ordering, Payload},
+    endpoint::{Header, MailSettings, MailTemplate, Ordering, Payload},
 };
 
 /// The longest URL.
@@ -24,7 +24,8 @@ const MAX_SEALED_BYTES: usize = 4_096;
 
 /// Reads settings of a command, each of which must be valid.
 pub(super) fn parse(settings: Option<notify::EndpointSettings>) -> Result<Settings, WireError> {
-    let settings = read(settings)?;
+    // Those of mails come by a request of their own.
+    let settings = Settings { mail: None, ..read(settings)? };
     let in_range = |range: std::ops::RangeInclusive<u32>, value: Option<u32>, what| match value {
         Some(value) if !range.contains(&value) => {
             Err(ParseError::new(what, "is out of range", &value.to_string()))
@@ -53,6 +54,59 @@ pub(super) fn parse(settings: Option<notify::EndpointSettings>) -> Result<Settin
     Ok(Settings { description: text("description", settings.description)?, ..settings })
 }
 
+/// Reads the settings of mails of a command, which must be valid.
+pub(super) fn parse_mail(set: notify::SetMail) -> Result<Settings, WireError> {
+    let mail = read_mail(set.mail.ok_or(WireError::Missing("mail"))?);
+    if set.event_types.len() > MAX_EVENT_TYPES {
+        return Err(ParseError::new("event_types", "must be at most 100", "").into());
+    }
+    let filters = set.event_types.iter().map(|filter| TypeFilter::parse(filter));
+    let is_line = |text: &str, most: usize| {
+        text.chars().count() <= most && !text.chars().any(char::is_control)
+    };
+    if !is_line(&mail.sender_name, MAX_SENDER_NAME_LENGTH) || !is_line(&mail.language, 35) {
+        return Err(ParseError::new("sender", "must be short, on one line", "").into());
+    }
+    if !is_line(&mail.sender_address, MAX_ADDRESS_LENGTH) || !mail.sender_address.contains('@') {
+        return Err(ParseError::new("sender address", "must be an address", "").into());
+    }
+    let of = |it: &MailTemplate| it.subject.len() + it.text.len() + it.html.len();
+    if mail.templates.iter().map(of).sum::<usize>() > MAX_TEMPLATES_BYTES {
+        return Err(ParseError::new("templates", "must be at most 200 KiB together", "").into());
+    }
+    Ok(Settings::of_mail(filters.collect::<Result<_, _>>()?, mail))
+}
+
+fn read_mail(mail: notify::MailSettings) -> MailSettings {
+    let template = |it: notify::MailTemplate| MailTemplate {
+        event_type: it.event_type,
+        subject: it.subject,
+        text: it.text,
+        html: it.html,
+    };
+    MailSettings {
+        sender_name: mail.sender_name,
+        sender_address: mail.sender_address,
+        language: mail.language,
+        templates: mail.templates.into_iter().map(template).collect(),
+    }
+}
+
+fn write_mail(mail: &MailSettings) -> notify::MailSettings {
+    let template = |it: &MailTemplate| notify::MailTemplate {
+        event_type: it.event_type.clone(),
+        subject: it.subject.clone(),
+        text: it.text.clone(),
+        html: it.html.clone(),
+    };
+    notify::MailSettings {
+        sender_name: mail.sender_name.clone(),
+        sender_address: mail.sender_address.clone(),
+        language: mail.language.clone(),
+        templates: mail.templates.iter().map(template).collect(),
+    }
+}
+
 /// Reads settings as they are in the log.
 pub(super) fn read(settings: Option<notify::EndpointSettings>) -> Result<Settings, WireError> {
     let settings = settings.ok_or(WireError::Missing("settings"))?;
@@ -79,6 +133,7 @@ pub(super) fn read(settings: Option<notify::EndpointSettings>) -> Result<Setting
         max_per_second: settings.max_per_second,
         max_in_flight: settings.max_in_flight,
         retry_pauses_s: settings.retry_pauses_s,
+        mail: settings.mail.map(|mail| read_mail(*mail)),
     })
 }
 
@@ -140,5 +195,6 @@ pub(super) fn write(settings: &Settings) -> notify::EndpointSettings {
         max_in_flight: settings.max_in_flight,
         headers: headers.collect(),
         retry_pauses_s: settings.retry_pauses_s.clone(),
+        mail: settings.mail.as_ref().map(|mail| Box::new(write_mail(mail))),
     }
 }

@@ -2,12 +2,11 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
-use client::Client;
 use node::{say, settings::Settings};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use crate::gateway::ShopOptions;
+use crate::gateway::{ShopOptions, print, print_answer};
 
 /// An endpoint.
 #[derive(Debug, Args)]
@@ -241,14 +240,4 @@ pub(super) async fn replay(settings: &Settings, what: &Replay) -> Result<()> {
 pub(super) async fn proof(settings: &Settings, what: &Proof) -> Result<()> {
     let (from, to) = (what.from.to_string(), what.to.to_string());
     what.endpoint.get(settings, "/proof", &[("from", &from), ("to", &to)]).await
-}
-
-async fn print_answer(api: &Client, method: Method, path: &str, body: &Value) -> Result<()> {
-    let answer = api.send(api.request(method, path).json(body)).await?;
-    print(&answer.read::<Value>()?)
-}
-
-fn print(value: &Value) -> Result<()> {
-    say!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
 }

@@ -1,0 +1,212 @@
+//! `/v1/shops/{shop}/mail` and `/mails`: which mails a shop sends to the customers of its orders, and what became
+//! of each.
+//!
+//! Mails are deliveries to an endpoint of the shop's own; what is read and sent once more of them is read and
+//! sent as of a webhook endpoint.
+
+mod read;
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
+};
+use events::{
+    http::{
+        mails::{
+            MailAttemptView, MailList, MailResend, MailSettingsView, MailTemplateView, MailView,
+            SenderView,
+        },
+        webhooks::EndpointStatistics,
+    },
+    proto::notify::{
+        self, ChangeWebhooksAnswer, EndpointResult, ReplaySelection, change_webhooks::Request,
+    },
+    webhooks::mail_endpoint_id,
+};
+use protocol::time::Timestamp;
+
+use crate::{
+    body::JsonBytes,
+    bulk::UnknownResult,
+    extract::{RequestContext, path_parameter},
+    fields,
+    precondition::entity_tag,
+    problem::{Code, Problem},
+    services::{Answer, Reply},
+    state::AppState,
+    view::ViewError,
+    webhooks::{DeliveryPage, Part, page, send, seq_text, start_replay, statistics, to_endpoint},
+};
+
+/// `GET /mail`.
+pub(crate) async fn get_settings(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+) -> Result<Response, Problem> {
+    let question = notify::GetEndpoint { endpoint_id: mail_endpoint_id(&context.shop) };
+    let found = state.services.query(&context, question).await?;
+    let view = settings_view(found.ok_or_else(no_mails)?)?;
+    Ok(([entity_tag(view.version)], Json(view)).into_response())
+}
+
+/// `PUT /mail`.
+pub(crate) async fn put_settings(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Response, Problem> {
+    let set = fields::body(&bytes, read::settings)?;
+    let id = mail_endpoint_id(&context.shop);
+    let command = to_endpoint(&context, id, Request::SetMail(set));
+    respond(send(&state, &context, command).await?, |answer| {
+        let view = settings_view(answer.body.endpoint.clone().unwrap_or_default())?;
+        let is_new = answer.body.result() == EndpointResult::Created;
+        let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+        Ok((status, [entity_tag(view.version)], Json(view)).into_response())
+    })
+}
+
+/// `GET /mails`.
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    wanted: DeliveryPage,
+) -> Result<Json<MailList>, Problem> {
+    let id = mail_endpoint_id(&context.shop);
+    let found = page(&state, &context, &id, wanted).await?.ok_or_else(no_mails)?;
+    let mails = found.deliveries.into_iter().map(|it| mail_view(it, None));
+    let mails = mails.collect::<Result<_, _>>()?;
+    Ok(Json(MailList { mails, next: (found.next > 0).then_some(found.next) }))
+}
+
+/// The number of a mail, in the path.
+pub(crate) struct MailPath(u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for MailPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path_parameter(parts, state, "seq", seq_text("seq")).await.map(Self)
+    }
+}
+
+/// `GET /mails/{seq}`.
+pub(crate) async fn get(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    MailPath(seq): MailPath,
+) -> Result<Json<MailView>, Problem> {
+    let endpoint_id = mail_endpoint_id(&context.shop);
+    let question = notify::GetDelivery { endpoint_id, endpoint_seq: seq };
+    let found = state.services.query(&context, question).await?.unwrap_or_default();
+    let unknown = || Problem::not_found("mail", &seq.to_string());
+    let delivery = found.delivery.ok_or_else(unknown)?;
+    let attempts = found.attempts.into_iter().map(attempt_view).collect::<Result<_, _>>()?;
+    Ok(Json(mail_view(delivery, Some(attempts))?))
+}
+
+/// `POST /mails/{seq}/resend`.
+pub(crate) async fn resend(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    MailPath(seq): MailPath,
+) -> Result<Response, Problem> {
+    let part = Part { from: seq, to: seq, selection: ReplaySelection::All };
+    let id = mail_endpoint_id(&context.shop);
+    let (reply, _) = start_replay(&state, &context, &id, part).await?;
+    respond(reply, |_| Ok((StatusCode::ACCEPTED, Json(MailResend { seq })).into_response()))
+}
+
+fn no_mails() -> Problem {
+    Problem::new(Code::NotFound, "the shop sends no mails: PUT its settings at /mail first")
+}
+
+/// Responds to a command: by `shown` when it was done or was so already.
+fn respond(
+    reply: Reply<ChangeWebhooksAnswer>,
+    shown: impl FnOnce(&Answer<ChangeWebhooksAnswer>) -> Result<Response, Problem>,
+) -> Result<Response, Problem> {
+    let answer = match reply {
+        Reply::Answered(answer) => answer,
+        Reply::Pending(accepted) => return Ok(accepted.into_response()),
+    };
+    match answer.body.result() {
+        EndpointResult::Created | EndpointResult::Changed | EndpointResult::Unchanged => {
+            let response = shown(&answer)?;
+            Ok(answer.mark(response))
+        }
+        EndpointResult::Unknown if answer.body.endpoint.is_some() => {
+            Err(Problem::new(Code::NotFound, "there is no such mail"))
+        }
+        EndpointResult::Unknown => Err(no_mails()),
+        EndpointResult::TooMany => {
+            let detail = "ten mails are being sent once more: wait until they are";
+            Err(Problem::new(Code::TooManyWebhooks, detail))
+        }
+        EndpointResult::OtherVersion
+        | EndpointResult::Disabled
+        | EndpointResult::Exists
+        | EndpointResult::Unspecified => Err(UnknownResult.into()),
+    }
+}
+
+fn settings_view(endpoint: notify::Endpoint) -> Result<MailSettingsView, ViewError> {
+    let statistics: EndpointStatistics = statistics(&endpoint);
+    let settings = endpoint.settings.unwrap_or_default();
+    let mail = *settings.mail.unwrap_or_default();
+    let template = |it: notify::MailTemplate| MailTemplateView {
+        event: it.event_type,
+        subject: it.subject,
+        text: it.text,
+        html: it.html,
+    };
+    Ok(MailSettingsView {
+        events: settings.event_types,
+        sender: SenderView { name: mail.sender_name, address: mail.sender_address },
+        language: mail.language,
+        templates: mail.templates.into_iter().map(template).collect(),
+        version: endpoint.version,
+        created_at: Timestamp::parse(endpoint.created_at.as_ref())?,
+        updated_at: Timestamp::parse(endpoint.updated_at.as_ref())?,
+        statistics,
+        paused_until: endpoint
+            .paused_until
+            .map(|time| Timestamp::parse(Some(&time)))
+            .transpose()?,
+    })
+}
+
+fn mail_view(
+    delivery: notify::Delivery,
+    attempts: Option<Vec<MailAttemptView>>,
+) -> Result<MailView, ViewError> {
+    Ok(MailView {
+        seq: delivery.endpoint_seq,
+        event_type: delivery.event_type,
+        position: delivery.position,
+        state: delivery.state,
+        failed_attempts: delivery.failed_attempts,
+        due_at: delivery.due_at.map(|time| Timestamp::parse(Some(&time))).transpose()?,
+        last_error: delivery.error_class,
+        last_code: Some(delivery.status).filter(|code| *code > 0),
+        scheduled_at: Timestamp::parse(delivery.scheduled_at.as_ref())?,
+        attempts,
+    })
+}
+
+fn attempt_view(attempt: notify::Attempt) -> Result<MailAttemptView, ViewError> {
+    Ok(MailAttemptView {
+        number: attempt.number,
+        at: Timestamp::parse(attempt.at.as_ref())?,
+        latency_us: attempt.latency_us,
+        code: Some(attempt.status).filter(|code| *code > 0),
+        enhanced_code: attempt.response_excerpt,
+        error: attempt.error_class,
+        is_resend: attempt.is_replay,
+        message_id: attempt.message_id,
+    })
+}
