@@ -8,6 +8,7 @@ mod feed;
 mod init;
 mod mails;
 mod operator;
+mod pages;
 mod payments;
 mod persons;
 mod rig;
