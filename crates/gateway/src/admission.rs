@@ -68,9 +68,7 @@ fn required_scope(method: &Method, path: &str) -> Option<Scope> {
         (_, _, Some("webhook-endpoints")) => Some(Scope::Webhooks),
         _ if is_read => Some(Scope::Read),
         (_, _, Some("orders" | "mails")) => Some(Scope::Orders),
-        (_, _, Some("products" | "inventory" | "locations" | "rejections" | "connectors")) => {
-            Some(Scope::Erp)
-        }
+        (_, _, Some("products" | "inventory" | "locations")) => Some(Scope::Erp),
         _ => Some(Scope::Admin),
     }
 }
@@ -140,9 +138,6 @@ mod tests {
             (Method::PUT, "/v1/shops/acme/products/MUG", Some("erp")),
             (Method::POST, "/v1/shops/acme/inventory", Some("erp")),
             (Method::PUT, "/v1/shops/acme/locations/main", Some("erp")),
-            (Method::POST, "/v1/shops/acme/rejections/redrive", Some("erp")),
-            (Method::DELETE, "/v1/shops/acme/rejections/erp.1", Some("erp")),
-            (Method::GET, "/v1/shops/acme/connectors", Some("read")),
             (Method::GET, "/v1/shops/acme/webhook-endpoints", Some("webhooks")),
             (Method::POST, "/v1/shops/acme/webhook-endpoints/1/test", Some("webhooks")),
             (Method::GET, "/v1/shops/acme/mails", Some("read")),
