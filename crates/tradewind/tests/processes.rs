@@ -297,6 +297,49 @@ async fn each_process_is_killed_in_turn_and_every_order_settles_once(db: Db) {
     }
 }
 
+/// Processes that share a folder share the file with the identity, which one of them has at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_with_the_identity_of_another_one_lets_go_what_that_one_ran() {
+    let db = Db::sqlite();
+    let server = TestServer::start().await;
+    let folder = TempDir::new().expect("a temporary folder");
+    let settings = settings(&server, &db, &folder);
+    Engine::connect(settings.engine()).await.expect("it connects");
+    let (sender, mut url) = watch::channel(String::new());
+    let mut processes = Processes { settings, running: Vec::new(), url: sender };
+    let context = server.jetstream().await;
+    let leases = context.get_stream_no_info("LEASES").await.expect("it is there");
+    let claimed = async |service: &str| {
+        let mut by = String::new();
+        eventually(&format!("{service} is claimed"), async || {
+            let claim = leases.get_last_raw_message_by_subject(&format!("lease.{service}.0")).await;
+            by = claim
+                .map_or_else(|_| String::new(), |it| String::from_utf8_lossy(&it.payload).into());
+            !by.is_empty()
+        })
+        .await;
+        by
+    };
+    let mut ids = Vec::new();
+    for service in ["inventory", "catalog"] {
+        processes.running.push(processes.spawn(service));
+        ids.push(claimed(service).await);
+        if service == "inventory" {
+            processes.running.clear();
+        }
+    }
+    assert_eq!(ids[0], ids[1], "it has the identity of the one that was killed");
+
+    for service in ["shop", "inventory", "order", "payment", "gateway"] {
+        processes.running.push(processes.spawn(service));
+    }
+    url.wait_for(|url| !url.is_empty()).await.expect("the gateway listens");
+    let [ordered, ended, updated, taken, changed, made] = [(); 6].map(|()| AtomicUsize::new(0));
+    let shop = Shop { url, ordered, ended, updated, taken, changed, made };
+    shop.open().await;
+    assert_eq!(shop.order(1).await, "paid");
+}
+
 /// Seven steps through the trade: kills each process once, in the middle of its work, and then the
 /// server itself.
 async fn kill_all(processes: &mut Processes, server: &mut TestServer, shop: &Shop) {

@@ -104,30 +104,31 @@ impl Shared {
                 Ok(Some(Err(error))) => return Err(Error::jetstream("read", STREAM, error)),
                 Ok(None) | Err(_) => return Err(Error::jetstream("read", STREAM, "silence")),
             };
-            if let Some(renewal) = self.take_in(&message) {
+            if let Some(presence) = self.take_in(&message) {
                 // What was held up by the network and comes all at once is no measure of time.
                 let is_timely = renewed.elapsed() >= RENEWAL_INTERVAL * 3 / 4;
                 if is_timely {
                     renewed = Instant::now();
                 }
-                let missing = {
+                let (missing, inherited) = {
                     let mut table = self.table();
-                    if renewal > sent {
+                    if presence.renewal > sent {
                         table.synced();
                     }
                     if is_timely {
                         table.renewed();
                     }
-                    table.missing()
+                    (table.missing(), table.inherited(&presence.services))
                 };
                 self.write_missing(missing).await;
+                self.release(inherited).await;
             }
             self.changed.send_replace(());
         }
     }
 
-    /// Takes a message into the table; returns the number of a renewal of this process.
-    fn take_in(&self, message: &Message) -> Option<u64> {
+    /// Takes a message into the table; returns a renewal of this process.
+    fn take_in(&self, message: &Message) -> Option<Presence> {
         let sequence = message.info().ok()?.stream_sequence;
         let (kind, name) = message.subject.strip_prefix("lease.")?.split_once('.')?;
         let mut table = self.table();
@@ -150,9 +151,8 @@ impl Shared {
             }
             return None;
         }
-        let renewal = presence.renewal;
-        table.hear(name, Some(presence));
-        Some(renewal)
+        table.hear(name, Some(presence.clone()));
+        Some(presence)
     }
 
     /// Another process that runs has the identity of this one.
@@ -188,6 +188,17 @@ impl Shared {
             }
         });
         join_all(writing).await;
+    }
+
+    /// Releases claims of services that this process does not run: the process that had its identity
+    /// before did, when several start anew that share the file.
+    async fn release(&self, inherited: Vec<(Slot, u64)>) {
+        for (slot, revision) in inherited {
+            match self.publish_claim(&slot, String::new(), revision).await {
+                Ok(sequence) => self.table().note(slot, None, sequence),
+                Err(error) => tracing::debug!(?slot, %error, "could not release a claim"),
+            }
+        }
     }
 
     /// Makes a consumer of the last message of each subject and all that come; and the stream, when

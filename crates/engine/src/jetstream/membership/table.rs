@@ -294,6 +294,23 @@ impl Table {
         self.held.iter().filter_map(missing).collect()
     }
 
+    /// Claims under the own identity, with their revisions, of services of which this process takes no share
+    /// and that no worker of it stands for. They are those of another process that had the identity before:
+    /// nobody could take them as long as this one lives.
+    pub(super) fn inherited(&self, services: &BTreeSet<String>) -> Vec<(Slot, u64)> {
+        if !self.is_synced {
+            return Vec::new();
+        }
+        let is_inherited = |(slot, claimed): &(&Slot, &Claimed)| {
+            claimed.by.as_ref() == Some(&self.me)
+                && !services.contains(&slot.0)
+                && !self.held.contains(*slot)
+                && !self.writing.contains(*slot)
+        };
+        let inherited = self.claims.iter().filter(is_inherited);
+        inherited.map(|(slot, claimed)| (slot.clone(), claimed.revision)).collect()
+    }
+
     /// Who holds a partition, for people.
     pub(super) fn holder(&self, slot: &Slot) -> Option<String> {
         let id = self.claims.get(slot)?.by.as_ref()?;

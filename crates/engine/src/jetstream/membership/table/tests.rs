@@ -152,6 +152,19 @@ fn a_process_that_starts_again_takes_its_own_claims_at_once() {
 }
 
 #[test]
+fn own_claims_of_services_that_it_does_not_run_are_those_of_a_process_before() {
+    let mut a = Member::new("a", &["b"]).claimed("a", [0, 1]).claimed("b", [2]);
+    let services = |name: &str| BTreeSet::from([name.to_owned()]);
+    assert_eq!(a.0.inherited(&services("ledger")), []);
+    assert_eq!(a.0.inherited(&services("other")), [(slot(0), 1), (slot(1), 2)]);
+    assert!(a.take(0));
+    // What a worker still stands for, when the process leaves the service, it releases itself.
+    assert_eq!(a.0.inherited(&BTreeSet::new()), [(slot(1), 2)]);
+    a.0.restart();
+    assert_eq!(a.0.inherited(&services("other")), [], "nothing is known yet");
+}
+
+#[test]
 fn an_own_claim_above_the_share_is_given_up() {
     let mut a = Member::new("a", &["b"]).claimed("a", [0, 1, 2]).claimed("b", [3]);
     assert!(a.take(0) && a.take(1));
