@@ -97,8 +97,8 @@ async fn what_happens_to_an_order_is_mailed_as_the_shop_wants_it(db: Db) {
     let id = paid["id"].as_str().expect("an id");
     let (status, body) = send(&api, Method::POST, &format!("orders/{id}/cancel"), json!({})).await;
     assert!((200..300).contains(&status), "{body}");
-    eventually("five mails came", async || smtp.received().len() == 5).await;
-    let received = smtp.received();
+    eventually("five mails came", async || smtp.received().await.len() == 5).await;
+    let received = smtp.received().await;
     assert_eq!(
         subjects(&received),
         [
@@ -135,7 +135,7 @@ async fn what_happens_to_an_order_is_mailed_as_the_shop_wants_it(db: Db) {
     assert_eq!((status, &shown["language"]), (200, &json!("de")));
     settle(&api, &order_of("cid"), "own").await;
     eventually("it came in these words", async || {
-        subjects(&smtp.received()).contains(&"Bestellung 4".to_owned())
+        subjects(&smtp.received().await).contains(&"Bestellung 4".to_owned())
     })
     .await;
     sends(&api, &[]).await;
@@ -150,7 +150,7 @@ async fn what_happens_to_an_order_is_mailed_as_the_shop_wants_it(db: Db) {
         send(&api, Method::PUT, "mail", json!({"events": ["order.placed"], "sender": {}})).await;
     assert_eq!(status, 422, "{problem}");
     installation.stop_and_verify().await;
-    assert_eq!(smtp.received().len(), 6, "no mail but those that the shop wants");
+    assert_eq!(smtp.received().await.len(), 6, "no mail but those that the shop wants");
 }
 
 async fn a_mail_is_tried_again_or_listed_as_the_mail_server_says(db: Db) {
@@ -197,7 +197,7 @@ async fn a_mail_is_tried_again_or_listed_as_the_mail_server_says(db: Db) {
         mail(&api, 2).await["state"] == "delivered"
     })
     .await;
-    let received = smtp.received();
+    let received = smtp.received().await;
     assert_eq!(received.len(), 2);
     let id = received[1].header("message-id");
     assert!(id.contains(".wr_"), "a mail that is asked for again is another one: {id}");
@@ -257,7 +257,7 @@ async fn a_customer_who_was_erased_is_sent_nothing_and_no_address_is_stored(db: 
         mail(&api, 1).await["attempts"].as_array().is_some_and(|it| it.len() == 2)
     })
     .await;
-    let received = smtp.received();
+    let received = smtp.received().await;
     assert_eq!(received.len(), 1);
     assert_eq!(received[0].to, ["bob@example.com"]);
     for text in ["@example.com", "Ann Example", "High Street"] {
@@ -287,7 +287,7 @@ async fn a_rebuild_sends_no_mail_and_forgets_none(db: Db) {
     assert_eq!(mail(&api, 1).await["state"], "delivered");
     smtp.behave("busy", "accept").await;
     eventually("the other is sent", async || mail(&api, 2).await["state"] == "delivered").await;
-    let to: Vec<_> = smtp.received().iter().map(|mail| mail.to[0].clone()).collect();
+    let to: Vec<_> = smtp.received().await.iter().map(|mail| mail.to[0].clone()).collect();
     assert_eq!(to, ["ann@example.com", "busy@example.com"]);
     installation.stop_and_verify().await;
 }
@@ -311,11 +311,11 @@ async fn a_mail_server_that_hangs_delays_no_webhook_and_no_other_shop(db: Db) {
     }
     settle(&other, &order_of("ann"), "ann").await;
     eventually("the webhooks and the mail of the other shop came", async || {
-        receiver.count() == 6 && smtp.received().len() == 1
+        receiver.count() == 6 && smtp.received().await.len() == 1
     })
     .await;
     let shown: Value = api.get("mail").await.expect("the settings");
     assert_eq!(shown["statistics"]["delivered"], 0, "{shown}");
-    assert_eq!(smtp.received()[0].to, ["ann@example.com"]);
+    assert_eq!(smtp.received().await[0].to, ["ann@example.com"]);
     installation.stop_and_verify().await;
 }

@@ -149,8 +149,10 @@ impl MailServer {
         eventually("it behaves so", async || count() > before).await;
     }
 
-    /// The mails that came, in their order.
-    pub fn received(&self) -> Vec<ReceivedMail> {
+    /// The mails that came, in their order: all that it has accepted until now.
+    pub async fn received(&self) -> Vec<ReceivedMail> {
+        // It says that it has taken this over after what it said before.
+        self.behave("", "accept").await;
         self.seen.lock().expect("is free").mails.clone()
     }
 }

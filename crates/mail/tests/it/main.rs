@@ -61,7 +61,7 @@ async fn mails_are_accepted_over_a_connection_that_is_kept() {
         let exchange = mailer.send(&mail_to(&format!("{name}@example.com"))).await;
         assert_eq!(shown(&exchange), (Outcome::Accepted, Some(250), ""));
     }
-    let received = smtp.received();
+    let received = smtp.received().await;
     assert_eq!(received[0].to, ["ann@example.com"]);
     assert_eq!(received[0].from, "orders@acme.example");
     let id = "<0190b3a1-0000-7000-8000-000000000001@acme.example>";
@@ -88,14 +88,14 @@ async fn a_refusal_is_of_the_mail_and_leaves_the_connection() {
         assert!(!format!("{exchange:?}").contains("example.com"), "{exchange:?}");
     }
     mailer.send(&mail_to("ann@example.com")).await;
-    assert_eq!(smtp.received()[0].connection, 1, "it is the connection of the first");
+    assert_eq!(smtp.received().await[0].connection, 1, "it is the connection of the first");
     // One that serves nobody for now is left.
     smtp.behave("busy", "421 4.3.2 shutting down").await;
     let exchange = mailer.send(&mail_to("busy@example.com")).await;
     assert_eq!(exchange.outcome, Outcome::Failed(Failure::Deferred));
     assert!(exchange.is_overloaded());
     mailer.send(&mail_to("ann@example.com")).await;
-    assert_eq!(smtp.received()[1].connection, 2);
+    assert_eq!(smtp.received().await[1].connection, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +117,7 @@ async fn a_server_that_hangs_or_closes_fails_the_attempt_for_now() {
     smtp.behave("ann", "accept").await;
     let exchange = mailer.send(&mail_to("ann@example.com")).await;
     assert_eq!(exchange.outcome, Outcome::Accepted);
-    let received = smtp.received();
+    let received = smtp.received().await;
     let ids: Vec<_> = received.iter().map(|mail| mail.header("message-id")).collect();
     assert_eq!(ids, [ids[0]; 3], "a repetition is recognised by its id");
 }
@@ -163,7 +163,7 @@ async fn an_address_that_cannot_be_written_is_refused_for_good() {
     // The server offers no SMTPUTF8.
     let exchange = mailer.send(&mail_to("änn@example.com")).await;
     assert_eq!(exchange.outcome, Outcome::Rejected(Failure::Unsendable));
-    assert_eq!(smtp.received(), []);
+    assert_eq!(smtp.received().await, []);
 }
 
 fn encrypted(port: u16, tls: Tls, authority: &Authority, password: &str) -> Server {
@@ -182,7 +182,7 @@ async fn mails_are_sent_encrypted_by_who_has_logged_in() {
         let server = encrypted(smtp.port(), tls, &authority, "hush-hush");
         let exchange = mailer(server.clone()).send(&mail_to("ann@example.com")).await;
         assert_eq!(exchange.outcome, Outcome::Accepted, "{tls:?} {exchange:?}");
-        let received = smtp.received();
+        let received = smtp.received().await;
         assert!(received[0].is_encrypted, "{tls:?}");
         assert_eq!(received[0].user.as_deref(), Some("acme"));
 
@@ -199,7 +199,7 @@ async fn mails_are_sent_encrypted_by_who_has_logged_in() {
             let exchange = mailer(server).send(&mail_to("ann@example.com")).await;
             assert_eq!(exchange.outcome, Outcome::Failed(Failure::Tls), "{tls:?}");
         }
-        assert_eq!(smtp.received().len(), 1);
+        assert_eq!(smtp.received().await.len(), 1);
     }
 }
 
@@ -209,7 +209,7 @@ async fn nothing_is_sent_in_the_clear_where_it_is_to_be_encrypted() {
     let server = Server { tls: Tls::Starttls, ..server(smtp.port()) };
     let exchange = mailer(server.clone()).send(&mail_to("ann@example.com")).await;
     assert_eq!(exchange.outcome, Outcome::Failed(Failure::Tls), "the server offers no STARTTLS");
-    assert_eq!(smtp.received(), []);
+    assert_eq!(smtp.received().await, []);
     let login = Login { user: "acme".to_owned(), password: "hush-hush".into() };
     let refused = Mailer::new(Server { tls: Tls::None, login: Some(login), ..server });
     assert!(matches!(refused, Err(SetupError::LoginInTheClear)));

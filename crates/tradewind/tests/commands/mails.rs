@@ -64,7 +64,7 @@ async fn mails_are_chosen_looked_at_and_sent_once_more() {
         listed["mails"].as_array().is_some_and(|it| it.len() == 1)
     })
     .await;
-    assert_eq!(smtp.received()[0].header("subject"), "Order 1");
+    assert_eq!(smtp.received().await[0].header("subject"), "Order 1");
     assert_eq!(mails(&installation, &["settings"]).await["statistics"]["delivered"], 1);
     assert_eq!(mails(&installation, &["resend", "1"]).await, json!({"seq": 1}));
     eventually("both attempts are shown", async || {
@@ -73,7 +73,7 @@ async fn mails_are_chosen_looked_at_and_sent_once_more() {
         attempts.len() == 2 && attempts[1]["is_resend"] == true
     })
     .await;
-    assert_eq!(smtp.received().len(), 2);
+    assert_eq!(smtp.received().await.len(), 2);
     serving.stop().await;
 }
 
@@ -94,7 +94,7 @@ async fn a_mail_without_a_mail_server_waits_and_readiness_says_so() {
     .await;
     serving.stop().await;
     let serving = serve(&installation, &smtp).await;
-    eventually("it is sent once there is one", async || smtp.received().len() == 1).await;
+    eventually("it is sent once there is one", async || smtp.received().await.len() == 1).await;
     serving.stop().await;
 }
 
@@ -117,7 +117,7 @@ async fn after_a_kill_what_was_under_way_is_sent_again_and_nothing_is_lost() {
         mails.map(|mail| mail["state"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
     eventually("one is sent, one is deferred, the server has the third", async || {
-        states().await == ["delivered", "retry_at", "pending"] && smtp.received().len() == 2
+        states().await == ["delivered", "retry_at", "pending"] && smtp.received().await.len() == 2
     })
     .await;
     serving.kill().await;
@@ -127,7 +127,7 @@ async fn after_a_kill_what_was_under_way_is_sent_again_and_nothing_is_lost() {
     let serving = serve(&installation, &smtp).await;
     eventually("all are sent", async || states().await == ["delivered"; 3]).await;
     let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for mail in smtp.received() {
+    for mail in smtp.received().await {
         ids.entry(mail.to[0].clone()).or_default().push(mail.header("message-id").to_owned());
     }
     assert_eq!(ids["sent@example.com"].len(), 1, "it is not sent twice");

@@ -141,14 +141,14 @@ async fn the_commands_of_the_page_on_mails_do_what_it_says() {
                 "personal": {"email": "ann@example.com"}});
             let placed = installation.api().place(&order, "first", Some(SETTLE_TIMEOUT)).await;
             assert_eq!(placed.expect("an answer").status.as_u16(), 201);
-            eventually("the mail came", async || smtp.received().len() == 1).await;
+            eventually("the mail came", async || smtp.received().await.len() == 1).await;
             eventually("and that is noted", async || {
                 let shown: Value = installation.api().get("mails/1").await.unwrap_or_default();
                 shown["state"] == "delivered"
             })
             .await;
         } else if command.contains("mails resend") {
-            eventually("it came once more", async || smtp.received().len() == 2).await;
+            eventually("it came once more", async || smtp.received().await.len() == 2).await;
         }
     }
     assert!(commands.len() >= 5, "{commands:?}");
