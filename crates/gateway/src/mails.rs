@@ -36,10 +36,11 @@ use crate::{
     fields,
     precondition::entity_tag,
     problem::{Code, Problem},
-    services::{Answer, Reply},
     state::AppState,
     view::ViewError,
-    webhooks::{DeliveryPage, Part, page, send, seq_text, start_replay, statistics, to_endpoint},
+    webhooks::{
+        DeliveryPage, Part, page, respond_or, send, seq_text, start_replay, statistics, to_endpoint,
+    },
 };
 
 /// `GET /mail`.
@@ -62,7 +63,7 @@ pub(crate) async fn put_settings(
     let set = fields::body(&bytes, read::settings)?;
     let id = mail_endpoint_id(&context.shop);
     let command = to_endpoint(&context, id, Request::SetMail(set));
-    respond(send(&state, &context, command).await?, |answer| {
+    respond_or(send(&state, &context, command).await?, refusal, |answer| {
         let view = settings_view(answer.body.endpoint.clone().unwrap_or_default())?;
         let is_new = answer.body.result() == EndpointResult::Created;
         let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -118,39 +119,32 @@ pub(crate) async fn resend(
     let part = Part { from: seq, to: seq, selection: ReplaySelection::All };
     let id = mail_endpoint_id(&context.shop);
     let (reply, _) = start_replay(&state, &context, &id, part).await?;
-    respond(reply, |_| Ok((StatusCode::ACCEPTED, Json(MailResend { seq })).into_response()))
+    respond_or(reply, refusal, |_| {
+        Ok((StatusCode::ACCEPTED, Json(MailResend { seq })).into_response())
+    })
 }
 
 fn no_mails() -> Problem {
     Problem::new(Code::NotFound, "the shop sends no mails: PUT its settings at /mail first")
 }
 
-/// Responds to a command: by `shown` when it was done or was so already.
-fn respond(
-    reply: Reply<ChangeWebhooksAnswer>,
-    shown: impl FnOnce(&Answer<ChangeWebhooksAnswer>) -> Result<Response, Problem>,
-) -> Result<Response, Problem> {
-    let answer = match reply {
-        Reply::Answered(answer) => answer,
-        Reply::Pending(accepted) => return Ok(accepted.into_response()),
-    };
-    match answer.body.result() {
-        EndpointResult::Created | EndpointResult::Changed | EndpointResult::Unchanged => {
-            let response = shown(&answer)?;
-            Ok(answer.mark(response))
+fn refusal(answer: &ChangeWebhooksAnswer) -> Problem {
+    match answer.result() {
+        EndpointResult::Unknown if answer.endpoint.is_some() => {
+            Problem::new(Code::NotFound, "there is no such mail")
         }
-        EndpointResult::Unknown if answer.body.endpoint.is_some() => {
-            Err(Problem::new(Code::NotFound, "there is no such mail"))
-        }
-        EndpointResult::Unknown => Err(no_mails()),
+        EndpointResult::Unknown => no_mails(),
         EndpointResult::TooMany => {
             let detail = "ten mails are being sent once more: wait until they are";
-            Err(Problem::new(Code::TooManyWebhooks, detail))
+            Problem::new(Code::TooManyWebhooks, detail)
         }
-        EndpointResult::OtherVersion
+        EndpointResult::Created
+        | EndpointResult::Changed
+        | EndpointResult::Unchanged
+        | EndpointResult::OtherVersion
         | EndpointResult::Disabled
         | EndpointResult::Exists
-        | EndpointResult::Unspecified => Err(UnknownResult.into()),
+        | EndpointResult::Unspecified => UnknownResult.into(),
     }
 }
 

@@ -346,10 +346,10 @@ pub(crate) async fn send(
     state.services.send(context, Lane::Live, command, state.answer_timeout).await
 }
 
-/// Responds to a command: by `shown` when it was done or was so already.
-fn respond(
+/// Responds to a command: by `shown` when it was done or was so already, and else as `refused` says.
+pub(crate) fn respond_or(
     reply: Reply<ChangeWebhooksAnswer>,
-    id: &str,
+    refused: impl FnOnce(&ChangeWebhooksAnswer) -> Problem,
     shown: impl FnOnce(&Answer<ChangeWebhooksAnswer>) -> Result<Response, Problem>,
 ) -> Result<Response, Problem> {
     let answer = match reply {
@@ -361,26 +361,43 @@ fn respond(
             let response = shown(&answer)?;
             Ok(answer.mark(response))
         }
-        EndpointResult::Unknown if answer.body.endpoint.is_some() => {
-            let detail = "the endpoint has no such replay or delivery";
-            Err(Problem::new(Code::NotFound, detail))
+        _ => Err(refused(&answer.body)),
+    }
+}
+
+fn respond(
+    reply: Reply<ChangeWebhooksAnswer>,
+    id: &str,
+    shown: impl FnOnce(&Answer<ChangeWebhooksAnswer>) -> Result<Response, Problem>,
+) -> Result<Response, Problem> {
+    respond_or(reply, |answer| refusal(answer, id), shown)
+}
+
+fn refusal(answer: &ChangeWebhooksAnswer, id: &str) -> Problem {
+    match answer.result() {
+        EndpointResult::Unknown if answer.endpoint.is_some() => {
+            Problem::new(Code::NotFound, "the endpoint has no such replay or delivery")
         }
-        EndpointResult::Unknown => Err(Problem::not_found("webhook endpoint", id)),
+        EndpointResult::Unknown => Problem::not_found("webhook endpoint", id),
         EndpointResult::OtherVersion => {
-            let version = answer.body.endpoint.map_or(0, |endpoint| endpoint.version);
+            let version = answer.endpoint.as_ref().map_or(0, |endpoint| endpoint.version);
             let detail = "the endpoint was changed meanwhile: read it and send the change again";
-            Err(Problem::new(Code::PreconditionFailed, detail).with("version", version))
+            Problem::new(Code::PreconditionFailed, detail).with("version", version)
         }
         EndpointResult::TooMany => {
             let detail = "a shop has 1,000 endpoints at most, and an endpoint 10 secrets and 10 \
                 replays that are under way";
-            Err(Problem::new(Code::TooManyWebhooks, detail))
+            Problem::new(Code::TooManyWebhooks, detail)
         }
         EndpointResult::Disabled => {
             let detail = "nothing is sent to the endpoint while it is disabled: enable it first";
-            Err(Problem::new(Code::EndpointDisabled, detail))
+            Problem::new(Code::EndpointDisabled, detail)
         }
-        EndpointResult::Exists | EndpointResult::Unspecified => Err(UnknownResult.into()),
+        EndpointResult::Created
+        | EndpointResult::Changed
+        | EndpointResult::Unchanged
+        | EndpointResult::Exists
+        | EndpointResult::Unspecified => UnknownResult.into(),
     }
 }
 

@@ -8,7 +8,10 @@ use node::settings::Settings;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::gateway::{ENVIRONMENT, ShopOptions, print, print_answer};
+use crate::{
+    gateway::{ENVIRONMENT, ShopOptions, print, print_answer},
+    webhooks::ListedDeliveries,
+};
 
 /// What is done with mails.
 #[derive(Debug, Subcommand)]
@@ -58,21 +61,8 @@ pub(crate) struct Set {
 pub(crate) struct List {
     #[command(flatten)]
     at: ShopOptions,
-    /// Those in this state: pending, `retry_at`, delivered, exhausted, aborted
-    #[arg(long)]
-    state: Option<String>,
-    /// Those of events of this type, such as order.shipped
-    #[arg(long = "type")]
-    event_type: Option<String>,
-    /// Those that were scheduled at this time (RFC 3339) or later
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// The first number
-    #[arg(long)]
-    from: Option<u64>,
-    /// The most that are listed
-    #[arg(long, default_value_t = 100)]
-    limit: u32,
+    #[command(flatten)]
+    listed: ListedDeliveries,
 }
 
 /// A mail.
@@ -121,10 +111,7 @@ async fn set(settings: &Settings, what: &Set) -> Result<()> {
 }
 
 async fn list(settings: &Settings, what: &List) -> Result<()> {
-    let (from, limit) = (what.from.unwrap_or_default().to_string(), what.limit.to_string());
-    let mut parameters = vec![("from", from.as_str()), ("limit", limit.as_str())];
-    let given = [("state", &what.state), ("type", &what.event_type), ("since", &what.since)];
-    let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-    parameters.extend(given);
+    let parameters = what.listed.parameters();
+    let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, &**value)).collect();
     print(&what.at.client(settings)?.query::<Value>("mails", &parameters).await?)
 }

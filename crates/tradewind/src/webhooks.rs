@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use node::settings::Settings;
 
+pub(crate) use self::endpoints::ListedDeliveries;
 use self::endpoints::{Deliveries, Endpoints, Proof, Replay};
 use crate::gateway::ENVIRONMENT;
 

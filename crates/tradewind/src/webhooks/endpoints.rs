@@ -99,6 +99,13 @@ pub(crate) struct Deliveries {
     /// Only this one, with its attempts
     #[arg(value_name = "ENDPOINT_SEQ", conflicts_with_all = ["state", "event_type", "since", "from"])]
     seq: Option<u64>,
+    #[command(flatten)]
+    listed: ListedDeliveries,
+}
+
+/// What is listed of deliveries.
+#[derive(Debug, Args)]
+pub(crate) struct ListedDeliveries {
     /// Those in this state: pending, `retry_at`, delivered, exhausted, held, `held_behind`, aborted
     #[arg(long)]
     state: Option<String>,
@@ -108,12 +115,22 @@ pub(crate) struct Deliveries {
     /// Those that were scheduled at this time (RFC 3339) or later
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// The first `endpoint_seq`
+    /// The first number
     #[arg(long)]
     from: Option<u64>,
     /// The most that are listed
     #[arg(long, default_value_t = 100)]
     limit: u32,
+}
+
+impl ListedDeliveries {
+    /// The parameters of the request.
+    pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
+        let from = self.from.unwrap_or_default().to_string();
+        let given = [("state", &self.state), ("type", &self.event_type), ("since", &self.since)];
+        let given = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        [("from", from), ("limit", self.limit.to_string())].into_iter().chain(given).collect()
+    }
 }
 
 /// What is sent once more.
@@ -214,11 +231,8 @@ pub(super) async fn deliveries(settings: &Settings, what: &Deliveries) -> Result
     if let Some(seq) = what.seq {
         return what.endpoint.get(settings, &format!("/deliveries/{seq}"), &[]).await;
     }
-    let (from, limit) = (what.from.unwrap_or_default().to_string(), what.limit.to_string());
-    let mut parameters = vec![("from", from.as_str()), ("limit", limit.as_str())];
-    let given = [("state", &what.state), ("type", &what.event_type), ("since", &what.since)];
-    let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-    parameters.extend(given);
+    let parameters = what.listed.parameters();
+    let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, &**value)).collect();
     what.endpoint.get(settings, "/deliveries", &parameters).await
 }
 
