@@ -1,5 +1,6 @@
 //! The receivers of docs/webhooks.md, as they stand there: they verify what the sender sends, with the
-//! published libraries of Standard Webhooks in Python and JavaScript, and find what is missing.
+//! published libraries of Standard Webhooks in Python and JavaScript and without one in Go, and find what
+//! is missing.
 
 use std::{
     env, fs,
@@ -123,11 +124,15 @@ struct Program {
 impl Program {
     async fn start(folder: &Path, program: &str, file: &str, text: &str, secret: &str) -> Self {
         fs::write(folder.join(file), text).expect("the folder can be written");
+        Self::run(folder, program, &[file], secret).await
+    }
+
+    async fn run(folder: &Path, program: &str, arguments: &[&str], secret: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         drop(listener);
         let child = Command::new(folder.join(program))
-            .arg(file)
+            .args(arguments)
             .current_dir(folder)
             .env("WEBHOOK_SECRET", secret)
             .env("PORT", port.to_string())
@@ -192,6 +197,25 @@ async fn javascript_verifies_with_svix() {
     check(&node(), "receive.mjs", "svix").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn go_verifies_without_a_library() {
+    let installed = tokio::task::spawn_blocking(install).await.expect("it does not panic");
+    let Some(folder) = installed else { return };
+    let output = Command::new(folder.join("python/bin/go"))
+        .args(["build", "-o", "receive-go"])
+        .arg(here("receive.go"))
+        .current_dir(&folder)
+        .env("GOCACHE", folder.join("go-cache"))
+        .env("GOTOOLCHAIN", "local")
+        .output()
+        .expect("go runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let source = Source::new();
+    let receiver = Program::run(&folder, "receive-go", &[], source.secret.expose()).await;
+    source.send_all(&receiver.url()).await;
+    assert_eq!(receiver.printed(), EXPECTED);
+}
+
 /// Where Node.js is; a name alone would be looked for in the folder.
 fn node() -> String {
     let paths = env::var_os("PATH").expect("there is one");
@@ -228,9 +252,12 @@ async fn rust_verifies_with_the_client() {
 fn the_page_shows_the_receivers_that_are_run() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/webhooks.md");
     let page = fs::read_to_string(page).expect("it is there");
-    for (language, file) in
-        [("rust", "receive.rs"), ("python", "receive.py"), ("javascript", "receive.mjs")]
-    {
+    for (language, file) in [
+        ("rust", "receive.rs"),
+        ("python", "receive.py"),
+        ("javascript", "receive.mjs"),
+        ("go", "receive.go"),
+    ] {
         let text = fs::read_to_string(here(file)).expect("it is there");
         let block = format!("```{language}\n{text}```\n");
         assert!(page.contains(&block), "docs/webhooks.md shows another {file}");

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the published libraries of Standard Webhooks for Python and JavaScript:
+# Installs the published libraries of Standard Webhooks for Python and JavaScript, and Go:
 #   tests/webhook-receivers/install.sh FOLDER
-# makes FOLDER/python (a virtual environment) and FOLDER/node_modules. What is installed already is not
-# installed again.
+# makes FOLDER/python (a virtual environment, with the program go) and FOLDER/node_modules. What is installed
+# already is not installed again.
 set -euo pipefail
 cd "$(dirname "$0")"
 receivers=$PWD
