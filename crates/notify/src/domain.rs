@@ -4,6 +4,7 @@ mod apply;
 mod decide;
 pub(crate) mod endpoint;
 pub(crate) mod health;
+pub(crate) mod ledger;
 pub(crate) mod schedule;
 pub(crate) mod sequence;
 #[cfg(test)]
@@ -15,7 +16,10 @@ use bytes::Bytes;
 use engine::{Aggregate, Decision, Recorded, Revision, Rules};
 use protocol::time::Timestamp;
 
-pub(crate) use self::endpoint::{DisabledReason, Endpoint, Run, SealedValue, Selection, Settings};
+pub(crate) use self::{
+    endpoint::{DisabledReason, Endpoint, SealedValue, Settings},
+    ledger::{Run, Selection},
+};
 use crate::{
     Notify,
     store::{SCHEDULE, State},

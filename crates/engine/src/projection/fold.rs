@@ -3,6 +3,9 @@
 //! The live worker folds the bytes that it is about to publish; recovery, rebuild and verify fold
 //! what they read. So both lead to the same rows by construction.
 
+mod blocked;
+mod memory;
+
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,8 +14,9 @@ use std::{
 use foldhash::{HashMap, HashMapExt};
 use protocol::{id::Shop, proto::engine_event::Kind};
 
+pub(crate) use self::blocked::Blocked;
 use crate::{
-    AnyRows, Recorded, Revision, Service, State, StoreError, WireError,
+    AnyRows, Recorded, Revision, Service, State, WireError,
     projection::{
         documents::{self, TableChanges},
         engine_rows::{AnswerRow, ParkedRow, ShopState},
@@ -72,13 +76,6 @@ struct Pending {
     is_fenced: bool,
 }
 
-/// What is parked, by id, and the aggregates whose later inputs are parked behind it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Blocked {
-    by_id: HashMap<String, (Shop, String)>,
-    aggregates: HashMap<(Shop, String), usize>,
-}
-
 /// A message could not be folded.
 #[derive(Debug)]
 pub(crate) enum FoldError {
@@ -100,34 +97,6 @@ pub(crate) struct Changes {
     pub(crate) has_new_day: bool,
     /// Answers before this sequence are to be deleted.
     pub(crate) forgotten: Option<u64>,
-}
-
-impl Blocked {
-    pub(crate) fn insert(&mut self, id: String, aggregate: (Shop, String)) {
-        if self.by_id.insert(id, aggregate.clone()).is_none() {
-            *self.aggregates.entry(aggregate).or_default() += 1;
-        }
-    }
-
-    fn remove(&mut self, id: &str) {
-        if let Some(aggregate) = self.by_id.remove(id)
-            && let Some(count) = self.aggregates.get_mut(&aggregate)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.aggregates.remove(&aggregate);
-            }
-        }
-    }
-
-    pub(crate) fn contains(&self, shop: &Shop, aggregate: &str) -> bool {
-        !self.aggregates.is_empty()
-            && self.aggregates.contains_key(&(shop.clone(), aggregate.to_owned()))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
-    }
 }
 
 impl<S: Service> Projection<S> {
@@ -347,15 +316,6 @@ impl<S: Service> Projection<S> {
         (self.days.len() > DAYS_OF_ANSWERS).then(|| self.days.get(1).map(|(_, first)| *first))?
     }
 
-    /// Begins a batch: what it uses stays in memory longest.
-    pub(crate) fn begin_batch(&mut self) -> u64 {
-        self.batch += 1;
-        for state in self.states.values_mut() {
-            state.tables().into_iter().for_each(|rows| rows.begin_batch(self.batch));
-        }
-        self.batch
-    }
-
     /// From now on what is folded can be undone. `shop` is the one shop whose rows change.
     pub(crate) fn begin(&mut self, shop: &Shop) {
         self.state(shop).tables().into_iter().for_each(AnyRows::begin);
@@ -399,46 +359,6 @@ impl<S: Service> Projection<S> {
         self.forgotten = pending.forgotten.or(self.forgotten);
     }
 
-    /// Whether all rows that there are are in memory.
-    pub(crate) fn has_all_rows(&self) -> bool {
-        self.complete && !self.has_evicted
-    }
-
-    /// Whether a rule looked for a row of any shop that is not in memory.
-    pub(crate) fn is_any_missing(&mut self) -> bool {
-        let states = self.states.values_mut();
-        states.into_iter().any(|state| state.tables().into_iter().any(|rows| rows.is_missing()))
-    }
-
-    /// Removes rows from memory that the batch at hand has not used.
-    pub(crate) fn evict_all_before_this_batch(&mut self) {
-        self.evict(self.batch);
-    }
-
-    /// Whether a rule looked for a row of the shop that is not in memory.
-    pub(crate) fn is_missing(&mut self, shop: &Shop) -> bool {
-        self.state(shop).tables().into_iter().any(|rows| rows.is_missing())
-    }
-
-    /// Whether a row that the input at hand changed holds what a database refuses.
-    pub(crate) fn is_refused(&mut self, shop: &Shop) -> bool {
-        self.state(shop).tables().into_iter().any(|rows| rows.is_refused())
-    }
-
-    /// Whether a row that the input at hand changed has a key that is too long for an index.
-    pub(crate) fn has_long_key(&mut self, shop: &Shop) -> bool {
-        self.state(shop).tables().into_iter().any(|rows| rows.has_long_key())
-    }
-
-    /// Fetches what is missing; true when something was.
-    pub(crate) async fn load_missing(&mut self, pool: &sqlx::AnyPool) -> Result<bool, StoreError> {
-        if !self.is_any_missing() {
-            return Ok(false);
-        }
-        let mut db = pool.acquire().await?;
-        documents::load_missing(&mut db, &mut self.states).await
-    }
-
     /// Takes what has changed since the last call.
     pub(crate) fn take_changes(&mut self) -> Changes {
         self.taken = self.last();
@@ -448,20 +368,6 @@ impl<S: Service> Projection<S> {
             days: self.days.clone(),
             has_new_day: std::mem::take(&mut self.has_new_day),
             forgotten: self.forgotten.take(),
-        }
-    }
-
-    /// The number of rows in memory.
-    pub(crate) fn rows_in_memory(&mut self) -> usize {
-        let states = self.states.values_mut();
-        states.map(|state| state.tables().iter().map(|rows| rows.len()).sum::<usize>()).sum()
-    }
-
-    /// Removes rows from memory that no batch since `batch` has used.
-    pub(crate) fn evict(&mut self, batch: u64) {
-        self.has_evicted = true;
-        for state in self.states.values_mut() {
-            state.tables().into_iter().for_each(|rows| rows.evict(batch));
         }
     }
 }

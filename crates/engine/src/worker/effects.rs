@@ -4,8 +4,11 @@
 //! are limited in all and for each destination of each shop, and those who wait take turns: what a
 //! slow destination holds up is itself.
 
+mod rows;
+mod schedule;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::HashMap,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -14,23 +17,24 @@ use std::{
 
 use futures::FutureExt;
 use protocol::{id::Shop, time::Timestamp};
-use sqlx::{AnyPool, AssertSqlSafe, Row as _};
+use sqlx::AnyPool;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::{
-    Attempt, Attempted, Clock, Context, Document, Effects, InternalInput, LiveRow, Operation,
+    Attempt, Attempted, Clock, Context, Effects, InternalInput, LiveRow, Operation,
     OperationColumn, StoreError,
     projection::{documents::TableChanges, fold::panic_text},
-    service::Value,
     worker::spans,
 };
 
-/// Attempts that run at the same time, in one partition.
-const MAX_RUNNING: usize = 512;
-/// Of those, how many may run for one destination of one shop.
-const MAX_RUNNING_PER_LANE: usize = 64;
+pub(crate) use self::rows::save_attempts;
+use self::{
+    rows::{Announced, announced},
+    schedule::{Lane, Schedule},
+};
+
 /// How long an operation whose attempt panicked waits for the next one, in milliseconds.
 const PANIC_PAUSE_MS: i64 = 60_000;
 
@@ -75,22 +79,13 @@ pub(crate) struct Operations<S: crate::Service> {
     pending: HashMap<String, Pending>,
     /// By shop and key: the operation that its row announces.
     by_row: HashMap<(Shop, String), String>,
-    /// What waits for its time.
-    due: BTreeSet<(Timestamp, String)>,
-    /// What waits for a free slot, by shop and destination; the lanes take turns.
-    ready: BTreeMap<Lane, VecDeque<String>>,
-    /// The lane that was served last.
-    last_lane: Option<Lane>,
-    running: HashMap<Lane, usize>,
+    schedule: Schedule,
     attempts: JoinSet<(String, Lane, Finished<S::Input>)>,
     /// By operation: the last retry that is not written down yet.
     unsaved: HashMap<String, (u32, Timestamp)>,
     /// Tells the attempts that the worker stops.
     stopping: CancellationToken,
 }
-
-/// A destination of a shop: what waits for it takes turns with the others.
-type Lane = (Shop, String);
 
 struct Pending {
     operation: Operation,
@@ -112,34 +107,6 @@ enum PendingState {
     Running,
     /// Its outcome is handed in; the event that settles it has yet to be decided.
     Done,
-}
-
-/// What a row announces.
-struct Announced {
-    id: String,
-    document: String,
-    /// When it is due, where the row says so.
-    due: Option<Timestamp>,
-}
-
-/// Reads what a row announces from its columns: the operation, and when it is due.
-fn announced(
-    row: &dyn Document,
-    column: usize,
-    due: Option<usize>,
-) -> Result<Option<Announced>, StoreError> {
-    let mut columns = row.columns();
-    let due = due.and_then(|at| match columns.get(at) {
-        Some(Value::Integer(Some(due))) => Some(Timestamp::from_millis(*due)),
-        _ => None,
-    });
-    match columns.get_mut(column) {
-        Some(Value::Text(Some(id))) => {
-            let id = std::mem::take(id);
-            Ok(Some(Announced { id, document: row.to_json()?, due }))
-        }
-        _ => Ok(None),
-    }
 }
 
 enum Finished<I> {
@@ -165,10 +132,7 @@ impl<S: crate::Service> Operations<S> {
             clock,
             pending: HashMap::new(),
             by_row: HashMap::new(),
-            due: BTreeSet::new(),
-            ready: BTreeMap::new(),
-            last_lane: None,
-            running: HashMap::new(),
+            schedule: Schedule::default(),
             attempts: JoinSet::new(),
             unsaved: HashMap::new(),
             stopping: CancellationToken::new(),
@@ -178,41 +142,12 @@ impl<S: crate::Service> Operations<S> {
     }
 
     async fn load(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        let OperationColumn { table, column, due } = self.effects.column;
-        let row_due = due.map_or("cast(null as bigint)".to_owned(), |due| format!("t.{due}"));
-        let statement = format!(
-            "select t.shop as shop, t.key as key, t.document as document, t.{column} as operation, \
-             {row_due} as row_due, a.attempts as attempts, a.due_at as due_at from {table} t \
-             left join engine_attempt a on a.operation = t.{column} \
-             where t.partition = $1 and t.{column} is not null order by t.shop, t.key"
-        );
-        let rows = sqlx::query(AssertSqlSafe(statement))
-            .bind(i64::from(self.partition))
-            .fetch_all(&self.pool)
-            .await?;
-        // Those of operations that were settled just before the process was gone.
-        let forget = format!(
-            "delete from engine_attempt where partition = $1 and operation not in \
-             (select {column} from {table} where partition = $1 and {column} is not null)"
-        );
-        sqlx::query(AssertSqlSafe(forget))
-            .bind(i64::from(self.partition))
-            .execute(&self.pool)
-            .await?;
-        for row in &rows {
-            let shop: String = row.try_get("shop")?;
-            let Ok(shop) = Shop::parse(&shop) else { continue };
-            let announced = Announced {
-                id: row.try_get("operation")?,
-                document: row.try_get("document")?,
-                due: row.try_get::<Option<i64>, _>("row_due")?.map(Timestamp::from_millis),
-            };
-            let attempts = row.try_get::<Option<i64>, _>("attempts")?.unwrap_or(0) as u32;
-            let retry = row.try_get::<Option<i64>, _>("due_at")?.map(Timestamp::from_millis);
+        for pending in rows::pending(&self.pool, self.partition, self.effects.column).await? {
+            let rows::Pending { row, announced, attempts, retry } = pending;
             // A row that says when it is due says it of now; when the last attempt put it off, the row may
             // have been another one.
             let due = announced.due.or(retry).unwrap_or(now);
-            self.add((shop, row.try_get("key")?), announced, attempts, true, due, now);
+            self.add(row, announced, attempts, true, due, now);
         }
         Ok(())
     }
@@ -269,9 +204,9 @@ impl<S: crate::Service> Operations<S> {
             && pending.state == PendingState::Waiting
             && due != pending.due
         {
-            self.due.remove(&(pending.due, id.clone()));
+            self.schedule.cancel(pending.due, id.clone());
             pending.due = due;
-            self.due.insert((due, id));
+            self.schedule.wait(due, id);
         }
     }
 
@@ -299,7 +234,7 @@ impl<S: crate::Service> Operations<S> {
         let pending =
             Pending { operation, documents, due, lane, attempts, may_be_known, state, since };
         self.pending.insert(id.clone(), pending);
-        self.due.insert((due, id));
+        self.schedule.wait(due, id);
     }
 
     fn remove(&mut self, id: &str) {
@@ -321,50 +256,31 @@ impl<S: crate::Service> Operations<S> {
             pending.state = PendingState::Waiting;
             pending.may_be_known = true;
             pending.due = now;
-            self.due.insert((now, id));
+            self.schedule.wait(now, id);
         }
     }
 
     /// Starts what is due, as far as there are slots.
     pub(crate) fn start_due(&mut self, now: Timestamp) {
-        while let Some((due, _)) = self.due.first()
-            && *due <= now
-            && let Some((_, id)) = self.due.pop_first()
-        {
+        while let Some(id) = self.schedule.next_due(now) {
             if let Some(pending) = self.pending.get_mut(&id) {
                 pending.state = PendingState::Ready;
-                self.ready.entry(pending.lane.clone()).or_default().push_back(id);
+                self.schedule.ready(pending.lane.clone(), id);
             }
         }
-        while self.attempts.len() < MAX_RUNNING
-            && let Some(lane) = self.next_lane()
-        {
-            self.start_one(&lane, now);
-            self.last_lane = Some(lane);
+        while let Some((lane, id)) = self.schedule.next_ready() {
+            self.start(lane, &id, now);
         }
     }
 
-    /// The lane whose turn it is: the first with a free slot after the one that was served last.
-    fn next_lane(&self) -> Option<Lane> {
-        let has_slot = |lane: &Lane| {
-            self.running.get(lane).is_none_or(|running| *running < MAX_RUNNING_PER_LANE)
+    /// Starts an attempt, which occupies a slot of its lane.
+    fn start(&mut self, lane: Lane, id: &str, now: Timestamp) {
+        let Some(pending) = self.pending.get_mut(id) else {
+            // Settled while it waited.
+            return self.schedule.release(&lane);
         };
-        let after = self.last_lane.as_ref();
-        let later = self.ready.keys().filter(|lane| after.is_none_or(|last| *lane > last));
-        let first = self.ready.keys();
-        later.chain(first).find(|lane| has_slot(lane)).cloned()
-    }
-
-    fn start_one(&mut self, lane: &Lane, now: Timestamp) {
-        let Some(queue) = self.ready.get_mut(lane) else { return };
-        let id = queue.pop_front();
-        if queue.is_empty() {
-            self.ready.remove(lane);
-        }
-        let Some(pending) = id.as_ref().and_then(|id| self.pending.get_mut(id)) else { return };
         pending.attempts += 1;
         pending.state = PendingState::Running;
-        *self.running.entry(lane.clone()).or_default() += 1;
         let attempt = Attempt {
             number: pending.attempts,
             may_be_known: pending.may_be_known || pending.attempts > 1,
@@ -372,7 +288,6 @@ impl<S: crate::Service> Operations<S> {
         };
         let (service, operation) = (self.service.clone(), pending.operation.clone());
         let EffectsOf { execute, context, .. } = self.effects;
-        let lane = lane.clone();
         self.attempts.spawn(async move {
             let id = operation.id.clone();
             let context = catch_unwind(AssertUnwindSafe(|| context(&operation)));
@@ -391,7 +306,7 @@ impl<S: crate::Service> Operations<S> {
             return std::future::pending().await;
         };
         // Whatever has become of the operation meanwhile, its slot is free.
-        self.release(&lane);
+        self.schedule.release(&lane);
         let pending = self.pending.get_mut(&id)?;
         match finished {
             Finished::Attempted(Attempted::Done(outcome)) => {
@@ -421,21 +336,12 @@ impl<S: crate::Service> Operations<S> {
         !self.attempts.is_empty()
     }
 
-    fn release(&mut self, lane: &Lane) {
-        if let Some(running) = self.running.get_mut(lane) {
-            *running -= 1;
-            if *running == 0 {
-                self.running.remove(lane);
-            }
-        }
-    }
-
     fn retry(&mut self, id: &str, due: Timestamp) {
         let Some(pending) = self.pending.get_mut(id) else { return };
         pending.state = PendingState::Waiting;
         pending.due = due;
         self.unsaved.insert(id.to_owned(), (pending.attempts, due));
-        self.due.insert((due, id.to_owned()));
+        self.schedule.wait(due, id.to_owned());
     }
 
     /// Takes the retries that are not written down yet: operation, attempts (0 when it is settled),
@@ -448,7 +354,7 @@ impl<S: crate::Service> Operations<S> {
     /// oldest is pending.
     pub(crate) fn counts(&self) -> (usize, usize, usize, Option<Timestamp>) {
         let oldest = self.pending.values().map(|pending| pending.since).min();
-        (self.ready.values().map(VecDeque::len).sum(), self.attempts.len(), self.due.len(), oldest)
+        (self.schedule.ready_len(), self.attempts.len(), self.schedule.waiting_len(), oldest)
     }
 }
 
@@ -472,39 +378,4 @@ fn finished<I>(attempted: std::thread::Result<Attempted<I>>, span: &Span) -> Fin
             Finished::Panicked(panic_text(&*panic))
         }
     }
-}
-
-/// Writes down when operations are tried again, and forgets those that are settled.
-pub(crate) async fn save_attempts(
-    pool: &AnyPool,
-    partition: u32,
-    attempts: &[(String, u32, Timestamp)],
-) -> Result<(), StoreError> {
-    let (settled, retried): (Vec<_>, Vec<_>) =
-        attempts.iter().partition(|(_, attempts, _)| *attempts == 0);
-    let retried: Vec<_> =
-        retried.iter().map(|(id, attempts, due)| (id, partition, attempts, due.millis())).collect();
-    let settled: Vec<_> = settled.iter().map(|(id, ..)| [id]).collect();
-    if !retried.is_empty() {
-        sqlx::query(
-            "insert into engine_attempt (operation, partition, attempts, due_at) \
-             select value->>0, cast(value->>1 as bigint), cast(value->>2 as bigint), \
-             cast(value->>3 as bigint) from jsonb_each($1) where true \
-             on conflict (operation) do update set attempts = excluded.attempts, \
-             due_at = excluded.due_at",
-        )
-        .bind(serde_json::to_string(&retried)?)
-        .execute(pool)
-        .await?;
-    }
-    if !settled.is_empty() {
-        sqlx::query(
-            "delete from engine_attempt where operation in \
-             (select value->>0 from jsonb_each($1))",
-        )
-        .bind(serde_json::to_string(&settled)?)
-        .execute(pool)
-        .await?;
-    }
-    Ok(())
 }

@@ -1,11 +1,12 @@
 //! The worker of one partition of a service: it reads, decides, and hands its plans to the pipeline.
 
+mod redrives;
+mod report;
 mod stop;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_nats::Client;
-use protocol::time::Timestamp;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
@@ -20,14 +21,14 @@ use crate::{
         monitor::Monitor,
         streams,
     },
-    metrics::{BatchStep, OperationState, PartitionMetrics, SourceMetrics},
-    operate::parked::{self, RedriveRequest},
+    metrics::{BatchStep, PartitionMetrics, SourceMetrics},
+    operate::parked::RedriveRequest,
     projection::{
         database::Database,
         documents::TableChanges,
         fold::Projection,
         positions::{LOG, Positions},
-        recover, store,
+        recover,
     },
     worker::{
         batch::{Batch, Inputs, MAX_INPUTS, MAX_INTERNAL},
@@ -350,56 +351,6 @@ impl<'a, S: Service> Worker<'a, S> {
             save_attempts(&self.setup.database.pool, self.setup.partition, &attempts).await?;
         }
         Ok(())
-    }
-
-    /// Handles what is parked for an aggregate again, in order.
-    async fn redrive(&mut self, request: RedriveRequest) -> Result<(), Error> {
-        let Setup { database, context, .. } = self.setup;
-        let parked = store::parked_with(&database.pool, &request.redrive.id).await?;
-        match parked::inputs::<S>(context, parked, &request.redrive).await {
-            Ok(inputs) => {
-                let redriven = inputs.iter().filter_map(|input| input.redriven.as_ref());
-                let ids = redriven.map(|redriven| redriven.parked_id.clone()).collect();
-                let mut batch = Batch::empty();
-                for input in inputs {
-                    batch.push(input);
-                }
-                if let Some(BatchOutcome { batch }) = self.handle(batch).await? {
-                    self.setup.projected.want(self.projection.last());
-                    self.redrives.push((batch, request, ids));
-                }
-            }
-            Err(problem) => request.answer(Err(problem)),
-        }
-        Ok(())
-    }
-
-    async fn answer_redrives(&mut self) -> Result<(), Error> {
-        let projected = self.projected;
-        for (_, request, ids) in self.redrives.extract_if(.., |(batch, ..)| *batch <= projected) {
-            let left = store::still_parked(&self.setup.database.pool, &ids).await?;
-            request.answer(Ok(parked::outcome(&ids, &left)));
-        }
-        Ok(())
-    }
-
-    /// Puts what can be counted into the metrics.
-    fn report(&mut self, now: Timestamp) {
-        let metrics = &self.setup.metrics;
-        let age = |since: i64| Duration::from_millis((now.millis() - since).max(0) as u64);
-        metrics.parked(self.projection.blocked.len() as u64);
-        for (source, messages, oldest) in self.inputs.lags() {
-            if let Some(source) = self.sources.get(source) {
-                source.lag(messages, oldest.map_or(Duration::ZERO, age));
-            }
-        }
-        if let Some(operations) = &self.operations {
-            let (pending, running, waiting, oldest) = operations.counts();
-            metrics.operations(OperationState::Pending, pending as u64);
-            metrics.operations(OperationState::Running, running as u64);
-            metrics.operations(OperationState::Waiting, waiting as u64);
-            metrics.oldest_operation(oldest.map_or(Duration::ZERO, |since| age(since.millis())));
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! send. Everything happens in memory, except that rows which the rules look for are fetched. How an
 //! event is written and folded is in `record`.
 
+mod parts;
 pub(crate) mod record;
 
 use std::{
@@ -19,15 +20,11 @@ use tracing::{Instrument, Span};
 
 use crate::{
     AfterAppend, Decision, Error, Service,
-    jetstream::{
-        headers::POSITIONS,
-        publish::{MAX_BATCH, MAX_PIPELINED, Outgoing},
-    },
+    jetstream::publish::{MAX_BATCH, Outgoing},
     metrics::PartitionMetrics,
     projection::{
         engine_rows::AnswerRow,
         fold::{Changes, Projection, panic_text},
-        positions::LOG,
         store::is_replica,
     },
     service::MAX_KEY_BYTES,
@@ -335,60 +332,6 @@ impl<'a, S: Service> Planner<'a, S> {
         }
     }
 
-    /// The input's events go into the part at hand, or into the next one when they do not fit:
-    /// a part ends where an input ends.
-    fn finish_input(&mut self, input: &Input<S>) {
-        let bytes = self.current.iter().map(|message| message.payload.len()).sum::<usize>();
-        let is_full = self.part.len() + self.current.len() > MAX_BATCH
-            || self.part_bytes + bytes > MAX_BATCH_BYTES;
-        if is_full {
-            self.close_part();
-        }
-        if !self.current.is_empty() && input.redriven.is_some() {
-            self.plan.redriven.push((input.shop.clone(), input.aggregate.clone()));
-        }
-        self.part_bytes += bytes;
-        self.part.append(&mut self.current);
-        self.plan.replies.append(&mut self.replies);
-        self.plan.after_append.append(&mut self.after_append);
-        for kind in self.kinds.drain(..) {
-            *self.plan.events.entry(kind).or_default() += 1;
-        }
-        if let Some(position) = &input.position {
-            self.projection.positions.set(input.source, position.clone());
-        }
-        // What may be stored alone carries its own positions: see `close_part`.
-        if self.part.len() <= MAX_PIPELINED {
-            self.add_positions();
-        }
-    }
-
-    /// Lets the last message carry the positions as they are.
-    fn add_positions(&mut self) {
-        if let Some(last) = self.part.last_mut() {
-            let header = self.projection.positions.to_header(is_not_in_header::<S>);
-            last.headers.insert(POSITIONS, header);
-        }
-    }
-
-    /// Ends a part. A few events, each of an input of its own, are sooner in the log one by one: for
-    /// an atomic batch the server makes a store in files of its own.
-    fn close_part(&mut self) {
-        if self.part.is_empty() {
-            return;
-        }
-        self.add_positions();
-        let part = std::mem::take(&mut self.part);
-        self.part_bytes = 0;
-        self.projection.fence();
-        let carries = |message: &Outgoing| message.headers.get(POSITIONS).is_some();
-        if part.len() <= MAX_PIPELINED && part.iter().all(carries) {
-            self.plan.parts.extend(part.into_iter().map(|message| vec![message]));
-        } else {
-            self.plan.parts.push(part);
-        }
-    }
-
     /// Records that old answers are forgotten, when events of enough days have followed.
     fn forget_answers(&mut self) {
         if let Some(before) = self.projection.forgettable() {
@@ -396,10 +339,4 @@ impl<'a, S: Service> Planner<'a, S> {
             self.record_unasked(kind, "forgotten");
         }
     }
-}
-
-/// Whether a position has no place in the header: replicas are read from the beginning by a rebuild,
-/// and the position in the log is the sequence of the message itself.
-fn is_not_in_header<S: Service>(source: &str) -> bool {
-    source == LOG || is_replica::<S>(source)
 }

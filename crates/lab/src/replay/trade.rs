@@ -6,6 +6,8 @@
 //! where they come out otherwise, other files were replayed before, and for each day whose orders are
 //! not known what that day needs is received.
 
+mod lines;
+
 use std::{
     collections::{HashMap, HashSet},
     time::{Duration, Instant},
@@ -21,21 +23,16 @@ use events::{
 };
 use futures::{StreamExt, TryStreamExt, future::try_join, stream};
 use indicatif::ProgressBar;
-use serde_json::json;
 
 use super::{
     invoices::Text,
     observed::OrderSums,
     orders::{self, Outcome, Placed},
-    plan::{self, Day, Document, Order, Plan, Product, Stock, words},
+    plan::{Day, Document, Order, Plan, Stock},
     pushes::{self, LineOutcome, Pushed},
 };
 use crate::figures::Latencies;
 
-/// The connector that pushes all stock documents.
-const CONNECTOR: &str = "erp";
-/// The sequence of the opening counts: before all other documents.
-const OPENING_SEQUENCE: u64 = 1;
 /// One order in so many is seen when it is accepted, too. That takes a second request.
 const SAMPLE: usize = 10;
 
@@ -166,7 +163,7 @@ impl Trade {
     async fn prepare(&mut self, api: &Client, plan: &Plan, stock: Stock) -> Result<()> {
         let (known, new): (Vec<_>, Vec<_>) =
             plan.products.iter().partition(|(sku, _)| self.levels_before.contains_key(&***sku));
-        let products = new.iter().map(|(sku, product)| ((), product_line(sku, product)));
+        let products = new.iter().map(|(sku, product)| ((), lines::product(sku, product)));
         self.catalogue = pushes::push(api, "products", products.collect(), |(), _| ()).await?;
         self.catalogue.known += known.len() as u64;
         if let Some(refused) = self.catalogue.refused.shown().first() {
@@ -175,7 +172,7 @@ impl Trade {
 
         let opening = plan.products.iter().map(|(sku, it)| {
             let units = it.opening(stock);
-            ((sku, units), opening_line(sku, units))
+            ((sku, units), lines::opening(sku, units))
         });
         let mut counted = HashSet::new();
         let mut reused = 0;
@@ -233,7 +230,7 @@ impl Trade {
             let needs = day.needs().into_iter().filter(|(sku, _)| !counted.contains(sku));
             let needs = needs.map(|(sku, needed)| (sku, stock.of(needed)));
             let lines = needs.filter(|(_, units)| *units > 0).map(|(sku, units)| {
-                let line = receipt_line(*date, &sku, units);
+                let line = lines::receipt(*date, &sku, units);
                 ((sku, units), line)
             });
             let moved = &mut self.moved;
@@ -258,7 +255,7 @@ impl Trade {
         Placing { concurrency, key_prefix }: Placing<'_>,
         bar: &ProgressBar,
     ) -> Result<()> {
-        let lines = day.documents.iter().map(|it| (it, line(date, it))).collect();
+        let lines = day.documents.iter().map(|it| (it, lines::document(date, it))).collect();
         let (mut adjusted, mut booked) = (0, Vec::new());
         let documents = pushes::push(api, "inventory", lines, |document, outcome| {
             let Document { sku, delta, .. } = document;
@@ -300,7 +297,7 @@ impl Trade {
     ) -> Result<()> {
         let lines = sold.iter().flat_map(|(id, order)| {
             let lines = order.lines.iter().enumerate();
-            lines.map(move |(index, it)| (it, goods_issue_line(date, *id, order, index)))
+            lines.map(move |(index, it)| (it, lines::goods_issue(date, *id, order, index)))
         });
         let Self { moved, shipped, .. } = self;
         let pushed = pushes::push(api, "inventory", lines.collect(), |line, outcome| {
@@ -381,66 +378,4 @@ impl Trade {
             self.wrong_orders.add(difference);
         }
     }
-}
-
-fn product_line(sku: &str, product: &Product) -> String {
-    let title = product.title.as_deref().and_then(words).unwrap_or_else(|| sku.to_owned());
-    let price = json!({"minor": product.price, "currency": "GBP"});
-    format!("{}\n", json!({"sku": sku, "title": title, "price": price}))
-}
-
-fn opening_line(sku: &str, units: i64) -> String {
-    let line = json!({
-        "type": "count",
-        "sku": sku,
-        "quantity": units,
-        "connector": CONNECTOR,
-        "document": format!("opening/{sku}"),
-        "sequence": OPENING_SEQUENCE,
-    });
-    format!("{line}\n")
-}
-
-/// What a day needs that no opening count contains.
-fn receipt_line(date: NaiveDate, sku: &str, units: i64) -> String {
-    let line = json!({
-        "type": "adjustment",
-        "sku": sku,
-        "delta": units,
-        "reason": "received for the day",
-        "connector": CONNECTOR,
-        "document": format!("opening/{date}"),
-        "document_line": sku,
-        "sequence": plan::sequence(date),
-    });
-    format!("{line}\n")
-}
-
-fn line(date: NaiveDate, document: &Document) -> String {
-    let line = json!({
-        "type": "adjustment",
-        "sku": &*document.sku,
-        "delta": document.delta,
-        "reason": document.reason,
-        "connector": CONNECTOR,
-        "document": &*document.invoice,
-        "document_line": document.line.to_string(),
-        "sequence": plan::sequence(date),
-    });
-    format!("{line}\n")
-}
-
-fn goods_issue_line(date: NaiveDate, id: OrderId, order: &Order, index: usize) -> String {
-    let line = &order.lines[index];
-    let line = json!({
-        "type": "goods_issue",
-        "sku": &*line.sku,
-        "quantity": line.quantity,
-        "order_id": id,
-        "connector": CONNECTOR,
-        "document": format!("ship/{}", order.invoice),
-        "document_line": index.to_string(),
-        "sequence": plan::sequence(date),
-    });
-    format!("{line}\n")
 }

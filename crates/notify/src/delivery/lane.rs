@@ -17,8 +17,9 @@ use super::reply::Reply;
 use crate::attempts::Attempt;
 use crate::domain::{
     DisabledReason, Failed, ReplayProgress, Round,
-    endpoint::{Ledger, Ordering},
+    endpoint::Ordering,
     health::{BREAKER_FAILED_PERCENT, BREAKER_MIN_REQUESTS},
+    ledger::Ledger,
     sequence::SeqSet,
 };
 use crate::wire::rendering::key;

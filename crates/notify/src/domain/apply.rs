@@ -8,8 +8,9 @@ use protocol::time::Timestamp;
 use self::failures::{abort, advance_queue, fail, take_failure, wait_behind};
 use super::{
     Attempted, Endpoint, Event, Fact, Failure, Scheduled, Selection, Settings, TEST_EVENT_TYPE,
-    endpoint::{Ledger, Replay, ReplayState, Run, Secret},
+    endpoint::Secret,
     health::Health,
+    ledger::{Ledger, Replay, ReplayState, Run},
 };
 use crate::{
     Notify,

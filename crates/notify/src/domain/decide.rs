@@ -6,8 +6,9 @@ use protocol::time::Timestamp;
 use super::{
     Answer, Attempted, Endpoint, Event, Fact, Failed, Failure, Match, News, Outcome, Published,
     Request, Round, Scheduled, apply,
-    endpoint::{MAX_SECRETS, ReplayState},
+    endpoint::MAX_SECRETS,
     health::Verdict,
+    ledger::{Replay, ReplayState},
     schedule::{FailedAttempt, next_attempt},
 };
 use crate::{
@@ -108,7 +109,7 @@ fn of_endpoint(
         }
         Request::SendTest => Ok(Fact::TestScheduled { seq: ledger.last_seq + 1 }),
         Request::StartReplay { id, from, to, selection } => {
-            let running = |replay: &&super::endpoint::Replay| replay.state == ReplayState::Running;
+            let running = |replay: &&Replay| replay.state == ReplayState::Running;
             let to = if *to == 0 { ledger.last_seq } else { (*to).min(ledger.last_seq) };
             let from = (*from).max(1);
             if ledger.replays.iter().any(|replay| replay.id == *id) {

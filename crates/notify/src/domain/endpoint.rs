@@ -1,13 +1,11 @@
-//! An endpoint: how it works, and how far its deliveries are.
-
-use std::collections::{BTreeMap, VecDeque};
+//! An endpoint: how it works, with which secrets, and whether deliveries are sent to it.
 
 use engine::Revision;
 use events::type_filter::TypeFilter;
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{health::Health, sequence::SeqSet};
+use super::ledger::Ledger;
 
 /// The most deliveries of an endpoint that are under way at the same time, unless it says otherwise.
 pub(crate) const MAX_IN_FLIGHT: u32 = 8;
@@ -15,9 +13,6 @@ pub(crate) const MAX_IN_FLIGHT: u32 = 8;
 pub(crate) const MAX_MAILS_IN_FLIGHT: u32 = 4;
 /// The most secrets that sign the deliveries of an endpoint.
 pub(crate) const MAX_SECRETS: usize = 10;
-/// The most deliveries whose events are named in the row of an endpoint, so that they are sent without
-/// a look into the database.
-const MAX_WINDOW: u64 = 2_000;
 
 /// How an endpoint works.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,202 +182,6 @@ pub struct Endpoint {
     pub created_at: Timestamp,
     /// When its settings, secrets or status last changed.
     pub updated_at: Timestamp,
-}
-
-/// How far the deliveries of an endpoint are: delivered through a number, except some.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger {
-    /// The last `endpoint_seq` that was given out.
-    pub last_seq: u64,
-    /// What was attempted. What of it is not delivered has a row of its own, as has what waits behind
-    /// another delivery without an attempt.
-    pub attempted: SeqSet,
-    /// What is not sent until it is replayed.
-    pub held: SeqSet,
-    /// By due time, in milliseconds: how many deliveries are tried again then.
-    pub retries: BTreeMap<i64, u64>,
-    /// How many wait behind an earlier delivery of their aggregate.
-    pub behind: u64,
-    /// How many failed for good.
-    pub exhausted: u64,
-    /// How many were given up on request.
-    pub aborted: u64,
-    /// The events of the newest deliveries that were not attempted, as far as they are few.
-    pub window: VecDeque<Run>,
-    /// Counts the events that say what was attempted.
-    pub round: u64,
-    /// How the endpoint has answered of late.
-    pub health: Health,
-    /// The replays that are under way, and the last ones that have ended.
-    pub replays: Vec<Replay>,
-}
-
-/// Deliveries whose numbers follow each other, of events of one service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
-    /// The `endpoint_seq` of the first.
-    pub first: u64,
-    /// The service that wrote the events.
-    pub service: String,
-    /// Where the events are in its log: the first position and the number of each run of positions.
-    pub positions: Vec<(u64, u32)>,
-}
-
-impl Run {
-    /// How many deliveries it has.
-    pub fn len(&self) -> u64 {
-        self.positions.iter().map(|(_, len)| u64::from(*len)).sum()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.positions.is_empty()
-    }
-
-    /// The `endpoint_seq` of the last.
-    pub fn last(&self) -> u64 {
-        self.first + self.len() - 1
-    }
-
-    /// The position of the event of a delivery.
-    pub fn position(&self, seq: u64) -> Option<u64> {
-        let mut index = seq.checked_sub(self.first)?;
-        for (position, len) in &self.positions {
-            if index < u64::from(*len) {
-                return Some(position + index);
-            }
-            index -= u64::from(*len);
-        }
-        None
-    }
-}
-
-/// Deliveries that are sent once more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replay {
-    /// Identifies it.
-    pub id: String,
-    /// The first `endpoint_seq`.
-    pub from: u64,
-    /// The last `endpoint_seq`.
-    pub to: u64,
-    /// Which deliveries between them.
-    pub selection: Selection,
-    /// The last `endpoint_seq` that it has handled.
-    pub through: u64,
-    /// How many it has sent.
-    pub sent: u64,
-    /// Whether it goes on.
-    pub state: ReplayState,
-    /// When it was started.
-    pub started_at: Timestamp,
-}
-
-/// Which deliveries are replayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Selection {
-    /// Those that are held.
-    Missing,
-    /// Those that failed for good.
-    Failed,
-    /// All that were attempted or held.
-    All,
-}
-
-/// Whether a replay goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReplayState {
-    /// It goes on.
-    Running,
-    /// It has come to its end.
-    Done,
-    /// Somebody stopped it.
-    Cancelled,
-}
-
-impl Ledger {
-    /// Of an endpoint that is sent nothing yet.
-    pub fn new(max_in_flight: u32) -> Self {
-        Self {
-            last_seq: 0,
-            attempted: SeqSet::default(),
-            held: SeqSet::default(),
-            retries: BTreeMap::new(),
-            behind: 0,
-            exhausted: 0,
-            aborted: 0,
-            window: VecDeque::new(),
-            round: 0,
-            health: Health::new(max_in_flight),
-            replays: Vec::new(),
-        }
-    }
-
-    /// Gives the next numbers to these events.
-    pub fn schedule(&mut self, run: Run) {
-        self.last_seq += run.len();
-        let in_window = self.window.iter().map(Run::len).sum::<u64>();
-        if in_window + run.len() <= MAX_WINDOW {
-            self.window.push_back(run);
-        }
-    }
-
-    /// Forgets the events of what was attempted.
-    pub fn trim(&mut self) {
-        let Self { window, attempted, .. } = self;
-        window.retain(|run| attempted.len_within(run.first, run.last()) < run.len());
-    }
-
-    /// How many were scheduled and neither attempted nor held back by an earlier decision.
-    pub fn fresh(&self) -> u64 {
-        self.last_seq - self.attempted.len() - self.held.len()
-    }
-
-    /// The first that waits for its first attempt.
-    pub fn next_fresh(&self) -> Option<u64> {
-        self.fresh_within(1, self.last_seq).first().map(|(first, _)| *first)
-    }
-
-    /// How many failed and are tried again.
-    pub fn retrying(&self) -> u64 {
-        self.retries.values().sum()
-    }
-
-    /// How many were delivered.
-    pub fn delivered(&self) -> u64 {
-        let open = self.retrying() + self.behind + self.exhausted + self.aborted;
-        self.attempted.len().saturating_sub(open)
-    }
-
-    /// Notes that a delivery is tried again then.
-    pub fn add_retry(&mut self, due: Timestamp) {
-        *self.retries.entry(due.millis()).or_default() += 1;
-    }
-
-    /// Notes that a delivery that was to be tried again then is not.
-    pub fn remove_retry(&mut self, due: Timestamp) {
-        if let Some(count) = self.retries.get_mut(&due.millis()) {
-            *count -= 1;
-            if *count == 0 {
-                self.retries.remove(&due.millis());
-            }
-        }
-    }
-
-    /// The runs of numbers between two that wait for their first attempt.
-    pub fn fresh_within(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
-        let gaps = self.attempted.gaps(from, to.min(self.last_seq));
-        gaps.into_iter().flat_map(|(first, last)| self.held.gaps(first, last)).collect()
-    }
-
-    /// The replays that have to be sent.
-    pub fn running_replays(&self) -> impl Iterator<Item = &Replay> {
-        self.replays.iter().filter(|replay| {
-            replay.state == ReplayState::Running && replay.selection != Selection::Missing
-        })
-    }
 }
 
 impl Endpoint {

@@ -10,7 +10,8 @@ use foldkit::{Projections, Random};
 use protocol::time::Timestamp;
 
 use super::{
-    endpoint::{Ledger, MailSettings, MailTemplate, Ordering, Payload, Replay, ReplayState},
+    endpoint::{MailSettings, MailTemplate, Ordering, Payload},
+    ledger::{Ledger, Replay, ReplayState},
     *,
 };
 use crate::store::{EndpointRow, FailureRow, FailureState, QueueRow, numbered};

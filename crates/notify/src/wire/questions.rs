@@ -11,7 +11,7 @@ use super::{facts, id, settings};
 use crate::{
     domain::{
         Endpoint,
-        endpoint::{Replay, ReplayState},
+        ledger::{Replay, ReplayState},
     },
     query::{Delivery, Found, Question, Range},
 };

@@ -4,7 +4,7 @@
 use protocol::time::Timestamp;
 
 use crate::{
-    domain::{Endpoint, Failure, endpoint::Ledger},
+    domain::{Endpoint, Failure, ledger::Ledger},
     store::{FailureRow, FailureState, QueueRow, State, numbered, queue},
 };
 

@@ -1,0 +1,181 @@
+//! What each event says of stocks, as changes of them.
+
+use events::proto::{
+    self,
+    inventory::{self, StockLine, inventory_event::Kind},
+};
+use protocol::time::Timestamp;
+
+use super::{StockLog, change::Change};
+use crate::{LogPosition, StockId, trade::OrderKey};
+
+impl StockLog {
+    pub(crate) fn observe(
+        &mut self,
+        position: LogPosition,
+        event: &proto::Event,
+        kind: Option<&Kind>,
+    ) {
+        self.events += 1;
+        self.now = Timestamp::parse(event.time.as_ref()).unwrap_or_default().millis();
+        let (shop, aggregate) = (&event.shop, &event.aggregate_id);
+        let named = kind.and_then(order_of).unwrap_or(aggregate);
+        self.findings
+            .expect(named == aggregate, || format!("{position}: is of {aggregate}, names {named}"));
+        match kind {
+            Some(Kind::Counted(counted)) => {
+                let id = StockId::new(shop, &counted.sku, &counted.location);
+                let inventory::Counted { quantity, on_hand, .. } = *counted;
+                let change = |source| Change::Count { source, quantity, on_hand };
+                self.observe_document(position, &id, counted.document.as_ref(), change);
+            }
+            Some(Kind::Adjusted(adjusted)) => {
+                let id = StockId::new(shop, &adjusted.sku, &adjusted.location);
+                let inventory::Adjusted { delta, on_hand, .. } = *adjusted;
+                let change = |source| Change::Adjust { source, delta, on_hand };
+                self.observe_document(position, &id, adjusted.document.as_ref(), change);
+            }
+            Some(Kind::Shipped(shipped)) => self.observe_shipped(position, shop, shipped),
+            Some(Kind::TransferSent(sent)) => self.observe_sent(position, shop, sent),
+            Some(Kind::TransferReceived(received)) => {
+                self.observe_received(position, shop, received);
+            }
+            Some(Kind::LimitsChanged(changed)) => {
+                let id = StockId::new(shop, &changed.sku, &changed.location);
+                let inventory::StockLimits { safety_stock, backorder_limit } =
+                    changed.after.unwrap_or_default();
+                self.push(position, &id, Change::Limits { safety_stock, backorder_limit });
+            }
+            Some(Kind::LocationCreated(_) | Kind::LocationChanged(_)) => {
+                self.locations.insert((shop.clone(), aggregate.clone()));
+            }
+            Some(Kind::Short(short)) => self.observe_short(position, shop, short),
+            Some(kind) => self.observe_order(position, shop, aggregate, kind),
+            None => self.findings.add(format!("{position}: an event without a fact")),
+        }
+    }
+
+    fn observe_short(&mut self, position: LogPosition, shop: &str, short: &inventory::Short) {
+        self.shorts += 1;
+        let id = StockId::new(shop, &short.sku, &short.location);
+        let inventory::Short { on_hand, promised, truncated: is_truncated, .. } = *short;
+        self.findings.expect(short.missing == promised - on_hand - short.backorder_limit, || {
+            format!(
+                "{position}: {} of {id} are missing; {promised} are promised, {on_hand} on hand, {} may be more",
+                short.missing, short.backorder_limit
+            )
+        });
+        let promised = promised - short.backorder_limit;
+        let mut orders: Vec<_> = short.order_ids.iter().map(|id| OrderKey::of(id)).collect();
+        orders.sort_unstable();
+        orders.dedup();
+        let named = orders.len() as u32;
+        self.push(position, &id, Change::Short { on_hand, promised, orders: named, is_truncated });
+        for order in orders {
+            self.push(position, &id, Change::ShortOrder { order });
+        }
+    }
+
+    /// An event of an order's reservation. Whether it may come after those before it, the order's
+    /// history tells; here it moves units.
+    fn observe_order(&mut self, position: LogPosition, shop: &str, order: &str, kind: &Kind) {
+        let order = OrderKey::of(order);
+        match kind {
+            Kind::Counted(_)
+            | Kind::Adjusted(_)
+            | Kind::Shipped(_)
+            | Kind::TransferSent(_)
+            | Kind::TransferReceived(_)
+            | Kind::LimitsChanged(_)
+            | Kind::LocationCreated(_)
+            | Kind::LocationChanged(_)
+            | Kind::Short(_) => {}
+            Kind::Reserved(event) => {
+                self.held.insert(order);
+                self.push_lines(position, shop, &event.lines, |quantity| Change::Hold {
+                    order,
+                    quantity,
+                });
+            }
+            Kind::Refused(event) => {
+                self.refused += 1;
+                self.push_shortages(position, shop, &event.shortages);
+            }
+            Kind::Allocated(event) => {
+                let was_held = self.held.remove(&order);
+                self.push_lines(position, shop, &event.lines, |quantity| Change::Allocate {
+                    order,
+                    quantity,
+                    was_held,
+                });
+            }
+            Kind::Lost(event) => {
+                self.held.remove(&order);
+                self.push_shortages(position, shop, &event.shortages);
+            }
+            Kind::Released(event) => {
+                let was_held = self.held.remove(&order);
+                self.push_lines(position, shop, &event.lines, |quantity| Change::Release {
+                    order,
+                    quantity,
+                    was_held,
+                });
+            }
+        }
+    }
+
+    fn push_lines(
+        &mut self,
+        position: LogPosition,
+        shop: &str,
+        lines: &[StockLine],
+        change: impl Fn(i64) -> Change,
+    ) {
+        for line in lines {
+            let id = StockId::new(shop, &line.sku, &line.location);
+            self.push(position, &id, change(line.quantity));
+        }
+    }
+
+    fn push_shortages(
+        &mut self,
+        position: LogPosition,
+        shop: &str,
+        shortages: &[inventory::Shortage],
+    ) {
+        self.findings
+            .expect(!shortages.is_empty(), || format!("{position}: refused, with no reason"));
+        for shortage in shortages {
+            let inventory::Shortage { sku, requested, available, location } = shortage;
+            self.findings.expect(requested > available, || {
+                format!("{position}: refuses {requested} of {sku}, of which {available} are free")
+            });
+            // What is free at all locations together is of no stock.
+            if !location.is_empty() {
+                let (requested, available) = (*requested, *available);
+                let id = StockId::new(shop, sku, location);
+                self.push(position, &id, Change::Shortage { requested, available });
+            }
+        }
+    }
+}
+
+/// The order that an event is about, if it is.
+fn order_of(kind: &Kind) -> Option<&str> {
+    match kind {
+        Kind::Counted(_)
+        | Kind::Adjusted(_)
+        | Kind::Shipped(_)
+        | Kind::TransferSent(_)
+        | Kind::TransferReceived(_)
+        | Kind::LimitsChanged(_)
+        | Kind::LocationCreated(_)
+        | Kind::LocationChanged(_)
+        | Kind::Short(_) => None,
+        Kind::Reserved(event) => Some(&event.order_id),
+        Kind::Refused(event) => Some(&event.order_id),
+        Kind::Allocated(event) => Some(&event.order_id),
+        Kind::Lost(event) => Some(&event.order_id),
+        Kind::Released(event) => Some(&event.order_id),
+    }
+}

@@ -1,0 +1,72 @@
+//! Which rows of a projection are in memory: what a batch needs is loaded, what none has used lately
+//! is evicted.
+
+use protocol::id::Shop;
+
+use super::Projection;
+use crate::{Service, State, StoreError, projection::documents};
+
+impl<S: Service> Projection<S> {
+    /// Begins a batch: what it uses stays in memory longest.
+    pub(crate) fn begin_batch(&mut self) -> u64 {
+        self.batch += 1;
+        for state in self.states.values_mut() {
+            state.tables().into_iter().for_each(|rows| rows.begin_batch(self.batch));
+        }
+        self.batch
+    }
+
+    /// Whether all rows that there are are in memory.
+    pub(crate) fn has_all_rows(&self) -> bool {
+        self.complete && !self.has_evicted
+    }
+
+    /// Whether a rule looked for a row of any shop that is not in memory.
+    pub(crate) fn is_any_missing(&mut self) -> bool {
+        let states = self.states.values_mut();
+        states.into_iter().any(|state| state.tables().into_iter().any(|rows| rows.is_missing()))
+    }
+
+    /// Removes rows from memory that the batch at hand has not used.
+    pub(crate) fn evict_all_before_this_batch(&mut self) {
+        self.evict(self.batch);
+    }
+
+    /// Whether a rule looked for a row of the shop that is not in memory.
+    pub(crate) fn is_missing(&mut self, shop: &Shop) -> bool {
+        self.state(shop).tables().into_iter().any(|rows| rows.is_missing())
+    }
+
+    /// Whether a row that the input at hand changed holds what a database refuses.
+    pub(crate) fn is_refused(&mut self, shop: &Shop) -> bool {
+        self.state(shop).tables().into_iter().any(|rows| rows.is_refused())
+    }
+
+    /// Whether a row that the input at hand changed has a key that is too long for an index.
+    pub(crate) fn has_long_key(&mut self, shop: &Shop) -> bool {
+        self.state(shop).tables().into_iter().any(|rows| rows.has_long_key())
+    }
+
+    /// Fetches what is missing; true when something was.
+    pub(crate) async fn load_missing(&mut self, pool: &sqlx::AnyPool) -> Result<bool, StoreError> {
+        if !self.is_any_missing() {
+            return Ok(false);
+        }
+        let mut db = pool.acquire().await?;
+        documents::load_missing(&mut db, &mut self.states).await
+    }
+
+    /// The number of rows in memory.
+    pub(crate) fn rows_in_memory(&mut self) -> usize {
+        let states = self.states.values_mut();
+        states.map(|state| state.tables().iter().map(|rows| rows.len()).sum::<usize>()).sum()
+    }
+
+    /// Removes rows from memory that no batch since `batch` has used.
+    pub(crate) fn evict(&mut self, batch: u64) {
+        self.has_evicted = true;
+        for state in self.states.values_mut() {
+            state.tables().into_iter().for_each(|rows| rows.evict(batch));
+        }
+    }
+}
