@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 # Flags of the program that a target runs: make demo ARGS=--keep
 ARGS ?=
-# What `make proto` may write: 1 for what is compatible, `breaking` for anything.
+# What `make proto` and `make docs` may write: 1 for what is compatible, `breaking` for anything.
 UPDATE ?= 1
 
 TRADEWIND = $(or $(CARGO_TARGET_DIR),target)/release/tradewind
@@ -44,8 +44,9 @@ proto: cargo ## Take proto/ over into proto/committed.binpb, if it is compatible
 	UPDATE_COMMITTED_PROTO=$(UPDATE) cargo test --package events --test compatibility -- --exact proto_keeps_what_was_committed
 
 .PHONY: docs
-docs: cargo nats-server ## Write docs/events.md and docs/asyncapi.json anew, from proto/ and the events of a run.
+docs: cargo nats-server ## Write docs/events.md, asyncapi.json and openapi.json anew, from proto/, the routes and the events of a run; UPDATE=breaking also what breaks readers of openapi.json.
 	@$(WITH_NATS_SERVER) UPDATE_DOCS=1 cargo test --package tests --test contract_docs
+	@UPDATE_DOCS=$(UPDATE) cargo test --package gateway openapi
 
 .PHONY: release
 release: cargo

@@ -27,6 +27,7 @@ use crate::{
 
 /// A product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProductView {
     /// The stock keeping unit.
     pub sku: Sku,
@@ -42,17 +43,20 @@ pub struct ProductView {
 
 /// What something is sold for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PriceView {
     /// The amount.
     #[serde(flatten)]
     pub money: Money,
     /// Whether tax is in it.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub tax_basis: TaxBasis,
 }
 
 /// A shop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ShopView {
     /// Its name.
     pub name: Shop,
@@ -70,6 +74,7 @@ pub struct ShopView {
 
 /// The stock of a SKU at a location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LevelView {
     /// The stock keeping unit.
     pub sku: Sku,
@@ -104,6 +109,7 @@ fn is_zero(units: &i64) -> bool {
 
 /// What changed the units on hand of a SKU at a location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MovementView {
     /// The version of the stock after it.
     pub version: u64,
@@ -133,6 +139,7 @@ pub struct MovementView {
 
 /// The stock of a SKU at all its locations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StockView {
     /// The stock keeping unit.
     pub sku: Sku,
@@ -153,6 +160,7 @@ pub struct StockView {
 
 /// A location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LocationView {
     /// Its code.
     pub code: Location,
@@ -173,6 +181,7 @@ pub struct LocationView {
 
 /// A payment of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentView {
     /// Its id.
     pub id: PaymentId,
@@ -209,6 +218,7 @@ pub struct PaymentView {
 
 /// What was asked of a payment provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TransactionView {
     /// The idempotency key and our reference at the provider.
     pub operation_id: String,
@@ -233,6 +243,7 @@ pub struct TransactionView {
 
 /// What payments counts over a shop.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentTotals {
     /// Captured, in minor units.
     pub captured: i64,
@@ -244,6 +255,7 @@ pub struct PaymentTotals {
     pub pending: i64,
     /// Payments with an operation that an operator has to settle.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub stuck: i64,
     /// What the provider's own ledger says was captured, less what it paid back.
     pub provider_net: i64,
@@ -253,6 +265,7 @@ pub struct PaymentTotals {
 
 /// What the inventory counts over a shop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StockTotals {
     /// Units on hand.
     pub on_hand: i64,
@@ -262,8 +275,10 @@ pub struct StockTotals {
     pub allocated: i64,
     /// The SKUs that were ever counted or adjusted.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub skus: i64,
     /// The SKUs of which more is promised than there is, at one location or another.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub oversold_skus: i64,
 }

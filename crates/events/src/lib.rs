@@ -9,7 +9,8 @@
 //! - [`shop`]: the settings of a shop;
 //! - [`sealed`]: personal data, as it travels;
 //! - [`answers`] and [`questions`]: which message answers which command and which question;
-//! - [`http`]: the JSON of the HTTP API, for those who read it in Rust;
+//! - [`http`]: the JSON of the HTTP API, for those who read it in Rust; with the feature `openapi` also as schemas of
+//!   OpenAPI;
 //! - [`type_filter`]: types of events that somebody wants, such as `order.*`;
 //! - [`webhooks`]: what webhook endpoints and mails can be;
 //! - [`catalogue`]: what public events there are, with their documentation and JSON Schemas;
@@ -29,6 +30,8 @@ pub mod json;
 mod json_text;
 pub mod money;
 pub mod names;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod proto;
 pub mod questions;
 pub mod sealed;

@@ -17,6 +17,7 @@ const WHOLE_PPM: i128 = 1_000_000;
 
 /// Whether tax is in a price.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TaxBasis {
     /// The price includes tax.
@@ -65,6 +66,7 @@ impl From<TaxBasis> for proto::TaxBasis {
 
 /// A tax, as a caller gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tax {
     /// The rate in millionths: 190,000 is 19 %.
@@ -152,6 +154,7 @@ impl From<Currency> for String {
 
 /// An amount of money in the currency's minor unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Money {
     /// The amount in minor units (pence, cents).

@@ -22,6 +22,7 @@ pub const MAX_COUNTRY_LENGTH: usize = 64;
 
 /// When the money of an order is captured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Capture {
     /// When the order is confirmed, all at once.
@@ -33,6 +34,7 @@ pub enum Capture {
 
 /// What becomes of orders when less stock is there than was promised to them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ShortRule {
     /// The newest orders that cannot be served are put on hold.
@@ -46,8 +48,10 @@ pub enum ShortRule {
 
 /// How a shop works. The default is how a shop works whose settings a service does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Settings {
     /// The currency of its orders; `None`: any.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub currency: Option<Currency>,
     /// The countries that it sells to, as its orders name them, sorted; empty: any.
     pub countries: Vec<String>,
@@ -59,8 +63,10 @@ pub struct Settings {
     pub split_shipments: bool,
     /// How long stock is held for an order that is not yet paid for; `None`: as the installation
     /// says.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub hold_seconds: Option<u32>,
     /// How long the payment of an order may take; `None`: as the installation says.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub payment_seconds: Option<u32>,
     /// The location of stock lines that name none.
     pub default_location: Location,

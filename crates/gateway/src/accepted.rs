@@ -5,8 +5,10 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use events::id::OrderId;
 use protocol::id::Shop;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::problem::RETRY_AFTER_S;
 
@@ -15,30 +17,54 @@ use crate::problem::RETRY_AFTER_S;
 pub(crate) struct Accepted {
     shop: Shop,
     command_id: String,
+    order_id: Option<OrderId>,
+    refund_id: Option<String>,
+}
+
+/// A request that is stored and will be handled; it was not answered in time.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Accepted)]
+pub(crate) struct AcceptedView {
+    /// The id of the command.
+    command_id: String,
+    /// Where the command can be followed; also in the header `Location`.
+    command_url: String,
+    /// The order that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_id: Option<OrderId>,
+    /// The refund that it asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund_id: Option<String>,
 }
 
 impl Accepted {
     pub(crate) fn new(shop: &Shop, command_id: String) -> Self {
-        Self { shop: shop.clone(), command_id }
+        Self { shop: shop.clone(), command_id, order_id: None, refund_id: None }
+    }
+
+    /// Names the order that the command is about.
+    pub(crate) fn of_order(self, id: OrderId) -> Self {
+        Self { order_id: Some(id), ..self }
+    }
+
+    /// Names the refund that the command asks for.
+    pub(crate) fn of_refund(self, id: String) -> Self {
+        Self { refund_id: Some(id), ..self }
     }
 
     /// Where the command can be followed.
     pub(crate) fn url(&self) -> String {
         format!("/v1/shops/{}/commands/{}", self.shop, self.command_id)
     }
-
-    /// 202 with the command's id, where it can be followed, and what else is known of it.
-    pub(crate) fn respond(self, mut body: Value) -> Response {
-        let headers =
-            [(header::LOCATION, self.url()), (header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
-        body["command_url"] = json!(self.url());
-        body["command_id"] = json!(self.command_id);
-        (StatusCode::ACCEPTED, headers, Json(body)).into_response()
-    }
 }
 
 impl IntoResponse for Accepted {
     fn into_response(self) -> Response {
-        self.respond(json!({}))
+        let url = self.url();
+        let headers =
+            [(header::LOCATION, url.clone()), (header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
+        let Self { command_id, order_id, refund_id, .. } = self;
+        let body = AcceptedView { command_id, command_url: url, order_id, refund_id };
+        (StatusCode::ACCEPTED, headers, Json(body)).into_response()
     }
 }

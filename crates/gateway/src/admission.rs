@@ -59,7 +59,7 @@ fn authorize(caller: &Caller, method: &Method, uri: &Uri) -> Result<(), Problem>
 
 /// The scope that a request needs; none where any key will do. What a new route needs that is not named
 /// here is the scope of administrators, unless it only reads.
-fn required_scope(method: &Method, path: &str) -> Option<Scope> {
+pub(crate) fn required_scope(method: &Method, path: &str) -> Option<Scope> {
     let is_read = [Method::GET, Method::HEAD].contains(method);
     let mut segments = path.split('/').filter(|segment| !segment.is_empty() && *segment != "v1");
     match (segments.next()?, segments.next(), segments.next()) {

@@ -103,6 +103,22 @@ impl Scope {
         }
     }
 
+    /// What it allows, for the description of the API.
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::Read => "reads what is of a shop, but for its webhook endpoints",
+            Self::Orders => {
+                "places orders, cancels and releases them, starts payments and pays back"
+            }
+            Self::PricesAsSold => {
+                "says what an order costs: prices of lines, discounts, charges below 0"
+            }
+            Self::Erp => "puts products and locations, and records stock",
+            Self::Webhooks => "reads and changes webhook endpoints",
+            Self::Admin => "creates, changes and lists shops, and does what no other scope is for",
+        }
+    }
+
     /// Reads a scope.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == text)

@@ -15,31 +15,38 @@ use prost::Message;
 use protocol::{id::CommandId, proto::Reply};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::{
     extract::{RequestContext, path_parameter},
+    openapi::messages::Answer,
     problem::Problem,
     state::AppState,
 };
 
 /// What has become of a command.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Command)]
 pub(crate) struct CommandView {
+    /// Its id.
     command_id: String,
     /// The service that it is for.
     service: &'static str,
+    /// What has become of it.
     status: CommandStatus,
-    /// What the service answered, as protobuf JSON.
+    /// What the service answered: `tradewind.events.v1.AnswerBody` as protobuf JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Answer>)]
     answer: Option<Value>,
     /// Why it is parked.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// How far a command is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum CommandStatus {
+pub(crate) enum CommandStatus {
     /// It is in the inbox, and is handled in its turn.
     Stored,
     /// It could not be handled, and waits for an operator.
@@ -61,7 +68,19 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandPath {
     }
 }
 
-/// `GET /commands/{command_id}`.
+/// Shows what has become of a command.
+///
+/// The id of a command is in the answer 202, and in a 503 after which it may be stored all the same. That of a request
+/// with an `Idempotency-Key` follows from shop and key: it is the UUID version 5 of `tradewind:<shop>:<key>` in the
+/// namespace of URLs (RFC 9562).
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/commands/{command_id}",
+    operation_id = "get_command",
+    tag = "Commands",
+    responses((status = 200, description = "What has become of it.", body = CommandView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,

@@ -18,8 +18,10 @@ use protocol::{
     proto::Actor,
     time::Timestamp,
 };
+use serde::Serialize;
 use tokio::time::Instant;
 use tracing::Span;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     api_key::{Caller, Scope},
@@ -228,15 +230,28 @@ pub(crate) fn page_length(text: &str) -> Result<u32, ParseError> {
     text.parse().ok().filter(|limit| (1..=MAX_PAGE_LENGTH).contains(limit)).ok_or_else(error)
 }
 
-/// The part of the stock levels that a client asks for: `after` is what `next` of the page before says,
-/// `<sku>@<location>`.
-#[derive(Debug)]
+/// The part of the stock levels that a client asks for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct LevelPage {
-    /// The SKU of the last level of the page before; empty for the first page.
+    /// The `next` of the page before, `<sku>@<location>`; without it, the first page.
+    #[param(required = false)]
     pub(crate) after: String,
-    /// Its location.
+    #[param(ignore)]
     pub(crate) after_location: String,
+    /// The most levels of the page.
+    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
     pub(crate) limit: u32,
+}
+
+/// A page of the stock levels.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LevelList {
+    /// The levels, by SKU and location.
+    pub(crate) levels: Vec<LevelView>,
+    /// The `after` of the next page; null at the end.
+    #[schema(required)]
+    pub(crate) next: Option<String>,
 }
 
 impl LevelPage {
@@ -263,12 +278,32 @@ impl<S: Send + Sync> FromRequestParts<S> for LevelPage {
 }
 
 /// The part of the movements of a SKU that a client asks for.
-#[derive(Debug)]
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct MovementPage {
+    /// The location; `main` unless it is given.
+    #[param(required = false)]
     pub(crate) location: Location,
-    /// What `next` of the page before says; 0 for the first page.
+    /// The `next` of the page before; without it, the first page.
+    #[param(required = false)]
     pub(crate) before: u64,
+    /// The most movements of the page.
+    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
     pub(crate) limit: u32,
+}
+
+/// A page of the movements of a SKU at a location.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MovementList {
+    /// The stock keeping unit.
+    pub(crate) sku: Sku,
+    /// The location.
+    pub(crate) location: Location,
+    /// The movements, the newest first.
+    pub(crate) movements: Vec<MovementView>,
+    /// The `before` of the next page; null at the end.
+    #[schema(required)]
+    pub(crate) next: Option<u64>,
 }
 
 impl MovementPage {

@@ -34,6 +34,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep_until, timeout},
 };
+use utoipa::{IntoParams, ToSchema};
 
 use self::{
     cursor::Cursor,
@@ -44,6 +45,7 @@ use self::{
 use crate::{
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, query},
     fields::text,
+    openapi::messages::CloudEvent,
     problem::{Code, FieldError, Problem},
     state::AppState,
 };
@@ -152,7 +154,60 @@ fn wait(text: &str) -> Result<Duration, ParseError> {
     seconds.map(Duration::from_secs).ok_or_else(error)
 }
 
-/// `GET /events?after=&types=order.*&limit=&wait=`, or as Server-Sent Events.
+/// The parameters of the feed, as they are described; [`FeedQuery`] is what is read of them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is a description")]
+struct FeedParameters {
+    /// The `next` of a page of the same shop, or `end`: what happens from now on. Without it, from the first event.
+    after: Option<String>,
+    /// Types between commas: `order.paid`, `order.*`, `*`. All unless it is given.
+    #[param(example = "order.*,payment.captured")]
+    types: Option<String>,
+    /// The most events of a page; not for a stream.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// The seconds to wait for an event when there is none; not for a stream.
+    #[param(minimum = 0, maximum = 30, default = 0)]
+    wait: Option<u32>,
+}
+
+/// A page of the feed.
+// `write_page` writes it, from the bytes of the events.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is a description")]
+pub(crate) struct EventPage {
+    /// The events, in an order in which none comes before its cause.
+    events: Vec<CloudEvent>,
+    /// The `after` of the next page.
+    next: String,
+    /// Whether no event followed when the gateway looked.
+    at_end: bool,
+    /// What the page covers of each log that it looked at, by service.
+    logs: BTreeMap<String, Covered>,
+}
+
+/// Lists all public events of the shop, of all services, from the beginning of time.
+///
+/// With `Accept: text/event-stream` the same as Server-Sent Events: an event without a name is an event of the shop, and
+/// its id the cursor behind it; `page` says what was looked at, `end` why the stream ends. Each page says from where to
+/// where of each log it looked, so that a reader can prove that it missed nothing.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/events",
+    operation_id = "list_events",
+    tag = "Events",
+    params(
+        FeedParameters,
+        ("Last-Event-ID" = Option<String>, Header,
+            description = "Of a stream: the id of the last event that was received. It stands for `after`."),
+    ),
+    responses((status = 200, description = "A page of the events, or a stream of them.", content(
+        (EventPage = "application/json"),
+        (String = "text/event-stream"),
+    ))),
+    extensions(("x-problems" = json!(["cursor_lost", "log_unavailable", "newer_event"]))),
+)]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,

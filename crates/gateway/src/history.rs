@@ -10,26 +10,45 @@ use axum::{
 use engine::Aggregate;
 use events::{cloud_events, id::Location};
 use protocol::id::ParseError;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     extract::{
         DEFAULT_PAGE_LENGTH, LocationPath, OrderPath, RequestContext, SkuPath, page_length, query,
     },
     fields::text,
+    openapi::messages::CloudEvent,
     payments::PaymentPath,
     problem::Problem,
     state::AppState,
 };
 
 /// The part of a history that a client asks for.
-#[derive(Debug)]
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct HistoryPage {
-    /// Where a SKU is, for the history of its stock.
+    /// Of the stock of a SKU: its location, `main` unless it is given. Without a meaning for others.
+    #[param(required = false)]
     location: Location,
-    /// What `next` of the page before says; 0 for the first page.
+    /// The `next` of the page before; without it, the first page.
+    #[param(required = false, minimum = 1)]
     before: u64,
+    /// The most events of the page.
+    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
     limit: u32,
+}
+
+/// A page of the events of an aggregate.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct History {
+    /// The events, the newest first.
+    #[schema(value_type = Vec<CloudEvent>)]
+    events: Vec<Value>,
+    /// The `before` of the next page; null at the end.
+    #[schema(required)]
+    next: Option<u64>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for HistoryPage {
@@ -54,73 +73,136 @@ fn position(text: &str) -> Result<u64, ParseError> {
     text.parse().ok().filter(|position| *position > 0).ok_or_else(error)
 }
 
-/// `GET /products/{sku}/history`.
+/// Lists the events of a product.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/products/{sku}/history",
+    operation_id = "get_history_of_product",
+    tag = "Products",
+    params(HistoryPage),
+    responses((status = 200, description = "A page of the events, the newest first.", body = History)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn of_product(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
     page: HistoryPage,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<History>, Problem> {
     read(&state, &context, "catalog", Aggregate::new("product", sku), &page).await
 }
 
-/// `GET /inventory/{sku}/history?location=main`.
+/// Lists the events of the stock of a SKU at a location.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/inventory/{sku}/history",
+    operation_id = "get_history_of_stock",
+    tag = "Inventory",
+    params(HistoryPage),
+    responses((status = 200, description = "A page of the events, the newest first.", body = History)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn of_stock(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
     page: HistoryPage,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<History>, Problem> {
     let stock = format!("{sku}@{}", page.location);
     read(&state, &context, "inventory", Aggregate::new("stock", stock), &page).await
 }
 
-/// `GET /locations/{code}/history`.
+/// Lists the events of a location.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/locations/{code}/history",
+    operation_id = "get_history_of_location",
+    tag = "Inventory",
+    params(HistoryPage),
+    responses((status = 200, description = "A page of the events, the newest first.", body = History)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn of_location(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     LocationPath(code): LocationPath,
     page: HistoryPage,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<History>, Problem> {
     read(&state, &context, "inventory", Aggregate::new("location", code), &page).await
 }
 
-/// `GET /orders/{id}/history`.
+/// Lists the events of an order.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/orders/{id}/history",
+    operation_id = "get_history_of_order",
+    tag = "Orders",
+    params(HistoryPage),
+    responses((status = 200, description = "A page of the events, the newest first.", body = History)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn of_order(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     OrderPath(id): OrderPath,
     page: HistoryPage,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<History>, Problem> {
     read(&state, &context, "order", Aggregate::new("order", id), &page).await
 }
 
-/// `GET /orders/{id}/reservation/history`: what inventory did for an order.
+/// Lists what the inventory did for an order.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/orders/{id}/reservation/history",
+    operation_id = "get_history_of_reservation",
+    tag = "Orders",
+    params(HistoryPage),
+    responses((status = 200, description = "A page of the events, the newest first.", body = History)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn of_reservation(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     OrderPath(id): OrderPath,
     page: HistoryPage,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<History>, Problem> {
     read(&state, &context, "inventory", Aggregate::new("reservation", id), &page).await
 }
 
-/// `GET /payments/{payment_id}/history`.
+/// Lists the events of a payment.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/payments/{payment_id}/history",
+    operation_id = "get_history_of_payment",
+    tag = "Payments",
+    params(HistoryPage),
+    responses((status = 200, description = "A page of the events, the newest first.", body = History)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn of_payment(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     PaymentPath(id): PaymentPath,
     page: HistoryPage,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<History>, Problem> {
     read(&state, &context, "payment", Aggregate::new("payment", id), &page).await
 }
 
-/// `GET /history`: the events of the shop itself.
+/// Lists the events of the shop itself.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/history",
+    operation_id = "get_history_of_shop",
+    tag = "Shops",
+    params(HistoryPage),
+    responses((status = 200, description = "A page of the events, the newest first.", body = History)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn of_shop(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     page: HistoryPage,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<History>, Problem> {
     let shop = Aggregate::new("shop", &context.shop);
     read(&state, &context, "shop", shop, &page).await
 }
@@ -131,12 +213,12 @@ async fn read(
     service: &str,
     aggregate: Aggregate,
     page: &HistoryPage,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<History>, Problem> {
     let found = state.services.history(context, service, &aggregate, (page.before, page.limit));
     let Some((events, next)) = found.await? else {
         return Err(Problem::not_found(aggregate.kind, &aggregate.id));
     };
     let events = events.iter().map(|event| cloud_events::render(event)).collect::<Result<_, _>>();
-    let events: Vec<_> = events.map_err(|error| Problem::internal(&error))?;
-    Ok(Json(json!({"events": events, "next": (next > 0).then_some(next)})))
+    let events = events.map_err(|error| Problem::internal(&error))?;
+    Ok(Json(History { events, next: (next > 0).then_some(next) }))
 }

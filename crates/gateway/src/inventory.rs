@@ -1,11 +1,12 @@
 //! `/v1/shops/{shop}/inventory`: takes counts, adjustments and goods issues from ERP connectors, and
 //! shows stock levels.
 
+pub(crate) mod levels;
+
 use std::sync::Arc;
 
-use axum::{Json, body::Body, extract::State, http::HeaderMap, response::Response};
+use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
 use events::{
-    http::StockView,
     id::{
         Connector, DocumentId, DocumentLine, Location, MAX_UNITS, OrderId, Quantity, Sku,
         TransferId,
@@ -17,17 +18,16 @@ use events::{
 };
 use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, de::value::StrDeserializer};
-use serde_json::{Value, json};
 
 use crate::{
     body::read_json,
     bulk::{self, LineName, LineOutcome, MaybeUpload, UnknownResult, Upload},
-    extract::{LevelPage, MovementPage, RequestContext, SkuPath},
+    extract::RequestContext,
     fields::{self, Errors, Fields, Path, code, flag, integer, object, text, within, words},
     json::Node,
+    openapi::bodies::{StockBody, StockReport, UploadParameters},
     problem::{FieldError, Problem},
     state::AppState,
-    view,
 };
 
 /// The longest reason, in characters: 500 adjustments fit a message of 1 MB, whatever their
@@ -37,64 +37,29 @@ const MAX_REASON_LENGTH: usize = 200;
 /// The longest id of an order's line, in characters.
 const MAX_LINE_ID_LENGTH: usize = 64;
 
-/// `GET /inventory/{sku}`.
-pub(crate) async fn get(
-    State(state): State<Arc<AppState>>,
-    context: RequestContext,
-    SkuPath(sku): SkuPath,
-) -> Result<Json<StockView>, Problem> {
-    let question = proto::inventory::GetLevels { sku: sku.to_string() };
-    match state.services.query(&context, question).await? {
-        Some(found) => Ok(Json(view::stock(sku, &found.levels)?)),
-        None => Err(Problem::not_found("stock of", sku.as_str())),
-    }
-}
-
-/// `GET /inventory/{sku}/movements?location=main&before=VERSION&limit=100`.
-pub(crate) async fn movements(
-    State(state): State<Arc<AppState>>,
-    context: RequestContext,
-    SkuPath(sku): SkuPath,
-    page: MovementPage,
-) -> Result<Json<Value>, Problem> {
-    let MovementPage { location, before, limit } = &page;
-    let question = proto::inventory::ListMovements {
-        sku: sku.to_string(),
-        location: location.to_string(),
-        before: *before,
-        limit: *limit,
-    };
-    let found = state.services.query_all(&context, question).await?.movements;
-    let movements = found.into_iter().map(view::movement).collect::<Result<Vec<_>, _>>()?;
-    let next = page.next(&movements);
-    Ok(Json(json!({"sku": sku, "location": location, "movements": movements, "next": next})))
-}
-
-/// `GET /inventory?after=SKU@LOCATION&limit=100`.
-pub(crate) async fn list(
-    State(state): State<Arc<AppState>>,
-    context: RequestContext,
-    page: LevelPage,
-) -> Result<Json<Value>, Problem> {
-    let LevelPage { after, after_location, limit } = &page;
-    let question = proto::inventory::ListLevels {
-        after: after.clone(),
-        limit: *limit,
-        after_location: after_location.clone(),
-    };
-    let found = state.services.query_all(&context, question).await?.levels;
-    let levels = found.iter().map(view::level).collect::<Result<Vec<_>, _>>()?;
-    let next = page.next(&levels);
-    Ok(Json(json!({"levels": levels, "next": next})))
-}
-
 /// A JSON body: one stock document or a list.
 enum JsonBody {
     One(Box<proto::inventory::StockDocument>),
     Many(Vec<Result<proto::inventory::StockDocument, Vec<FieldError>>>),
 }
 
-/// `POST /inventory`: one line as JSON, many as `{"lines": […]}`, as NDJSON or as CSV.
+/// Records counts, adjustments, goods issues and transfers of an ERP.
+///
+/// One document as JSON, up to 10,000 as `{"lines": […]}` (1 MB), or a document a line, as NDJSON or CSV, also compressed
+/// by gzip. The answer has the result of each line, with `Accept: application/x-ndjson` while the upload runs; a line that is wrong does not hinder the others. A line that comes again has no
+/// second effect.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/inventory",
+    operation_id = "record_stock",
+    tag = "Inventory",
+    params(UploadParameters),
+    request_body(content((StockBody = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+    responses(
+        (status = 200, description = "The result of each line.", content((StockReport = "application/json"), (String = "application/x-ndjson"))),
+        (status = 202, description = "Some lines are stored and not yet answered: send it again under the same idempotency key to see their results.", body = StockReport),
+    ),
+)]
 pub(crate) async fn post(
     State(state): State<Arc<AppState>>,
     context: RequestContext,

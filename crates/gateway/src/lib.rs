@@ -20,6 +20,8 @@
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
 //! | `sealing` | personal data: sealed before it enters the inbox, and opened for those who may read it |
 //! | `card_numbers` | numbers of payment cards, which no text may hold |
+//! | `routes` | which handler answers what, inside which layers |
+//! | `openapi` | the description of the API, made of the routes |
 //! | `state`, `services` | what the handlers share; requests to the services |
 //! | `accepted` | the response for a command that was not answered in time |
 //! | `precondition` | `ETag`, `If-Match` and `If-None-Match` |
@@ -30,9 +32,7 @@
 //! | `metrics` | what is measured of requests, and the route that shows it |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
 //!
-//! To add a route: write its handler in the module of its resource, read its body with `fields`,
-//! send a command or a query through `Services`, and add it to `routes` below: below a
-//! shop to `of_shop`, so that it is refused when there is no such shop.
+//! `routes` says how a route is added.
 
 mod accepted;
 mod admission;
@@ -55,6 +55,7 @@ mod lines;
 mod locations;
 mod mails;
 pub mod metrics;
+mod openapi;
 mod operations;
 mod orders;
 mod payments;
@@ -63,6 +64,7 @@ mod precondition;
 mod problem;
 mod products;
 mod readiness;
+mod routes;
 mod sealing;
 mod server;
 mod services;
@@ -76,30 +78,20 @@ mod write_timeout;
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::{
-    Router,
-    extract::OriginalUri,
-    http::Method,
-    middleware,
-    routing::{get, post, put},
-};
 use engine::{Clock, Engine};
 use person_keys::PersonKeys;
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 use tracing::{info, warn};
 use webhook_http::Policy;
 
 pub use crate::{
     api_key::{ApiKeyError, ApiKeySetting, MIN_API_KEY_LENGTH, Scope},
     limits::Limits,
+    openapi::document as openapi_document,
     readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
 };
-use crate::{
-    problem::{Code, Problem},
-    state::AppState,
-};
+use crate::{routes::routes, state::AppState};
 
 /// The part of a drain for which answers are still waited for. The rest is for sending responses.
 const DRAIN_WAIT_SHARE: f64 = 0.75;
@@ -182,102 +174,6 @@ pub async fn run(
         () = drain_timeout => warn!("connections are closed: their requests exceed the drain timeout"),
     }
     Ok(())
-}
-
-fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
-    let shown = metrics.map(|render| metrics::routes(move || render()));
-    let of_shop = Router::new()
-        .route("/shops/{shop}/products", get(products::list).post(products::post))
-        .route("/shops/{shop}/products/{sku}", get(products::get).put(products::put))
-        .route("/shops/{shop}/products/{sku}/history", get(history::of_product))
-        .route("/shops/{shop}/inventory", get(inventory::list).post(inventory::post))
-        .route("/shops/{shop}/inventory/{sku}", get(inventory::get))
-        .route("/shops/{shop}/inventory/{sku}/history", get(history::of_stock))
-        .route("/shops/{shop}/inventory/{sku}/movements", get(inventory::movements))
-        .route("/shops/{shop}/inventory/{sku}/limits", put(locations::put_limits))
-        .route("/shops/{shop}/locations", get(locations::list))
-        .route("/shops/{shop}/locations/{code}", get(locations::get).put(locations::put))
-        .route("/shops/{shop}/locations/{code}/history", get(history::of_location))
-        .route("/shops/{shop}/orders", get(orders::find).post(orders::post))
-        .route("/shops/{shop}/orders/{id}", get(orders::get))
-        .route("/shops/{shop}/orders/{id}/history", get(history::of_order))
-        .route("/shops/{shop}/orders/{id}/reservation/history", get(history::of_reservation))
-        .route("/shops/{shop}/orders/{id}/cancel", post(orders::cancel))
-        .route("/shops/{shop}/orders/{id}/release", post(orders::release))
-        .route(
-            "/shops/{shop}/orders/{id}/payments",
-            get(payments::of_order).post(orders::start_payment),
-        )
-        .route("/shops/{shop}/orders/{id}/refunds", post(payments::refund))
-        .route("/shops/{shop}/payments/stuck", get(payments::stuck))
-        .route("/shops/{shop}/payments/reconciliation", get(payments::reconciliation))
-        .route("/shops/{shop}/payments/{payment_id}", get(payments::get))
-        .route("/shops/{shop}/payments/{payment_id}/history", get(history::of_payment))
-        .route("/shops/{shop}/history", get(history::of_shop))
-        .route("/shops/{shop}/events", get(feed::get))
-        .route("/shops/{shop}/commands/{command_id}", get(commands::get))
-        .route("/shops/{shop}/totals", get(operations::totals))
-        .route("/shops/{shop}/mail", get(mails::get_settings).put(mails::put_settings))
-        .route("/shops/{shop}/mails", get(mails::list))
-        .route("/shops/{shop}/mails/{seq}", get(mails::get))
-        .route("/shops/{shop}/mails/{seq}/resend", post(mails::resend))
-        .merge(of_webhooks())
-        .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));
-    let v1 = Router::new()
-        .route("/event-types", get(webhooks::list_event_types))
-        .route("/shops", get(shops::list_all))
-        .route("/shops/{shop}", get(shops::get).put(shops::put))
-        .merge(of_shop)
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        .layer(middleware::from_fn(position::carry_positions))
-        .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
-        .layer(middleware::from_fn_with_state(state.clone(), admission::authenticate));
-    // The last layer is the outermost.
-    Router::new()
-        .nest("/v1", v1)
-        .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz))
-        .merge(shown.unwrap_or_default())
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        .layer(RequestBodyTimeoutLayer::new(state.limits.body_read_timeout))
-        .layer(CatchPanicLayer::custom(layers::answer_panic))
-        .layer(middleware::from_fn_with_state(state.clone(), layers::time_out))
-        .layer(middleware::from_fn(trace::trace_request))
-        .layer(middleware::from_fn(metrics::measure))
-        .with_state(state)
-}
-
-fn of_webhooks() -> Router<Arc<AppState>> {
-    use webhooks as of;
-    let endpoint = Router::new()
-        .route("/", get(of::get).patch(of::patch).delete(of::delete))
-        .route("/disable", post(of::disable))
-        .route("/enable", post(of::enable))
-        .route("/rotate-secret", post(of::rotate_secret))
-        .route("/test", post(of::test))
-        .route("/deliveries", get(of::list_deliveries))
-        .route("/deliveries/{seq}", get(of::get_delivery))
-        .route("/deliveries/{seq}/resend", post(of::resend))
-        .route("/deliveries/{seq}/abort", post(of::abort))
-        .route("/replays", get(of::list_replays).post(of::replay))
-        .route("/replays/{replay_id}", get(of::show_replay))
-        .route("/replays/{replay_id}/cancel", post(of::cancel_replay))
-        .route("/proof", get(of::proof));
-    Router::new()
-        .route("/shops/{shop}/webhook-endpoints", get(of::list).post(of::post))
-        .nest("/shops/{shop}/webhook-endpoints/{endpoint_id}", endpoint)
-}
-
-async fn no_route(OriginalUri(uri): OriginalUri) -> Problem {
-    let detail = format!("there is no route {}: docs/http.md lists all", uri.path());
-    Problem::new(Code::NotFound, detail)
-}
-
-async fn no_method(method: Method) -> Problem {
-    let detail = format!("the route has no method {method}: the header Allow lists those it has");
-    Problem::new(Code::MethodNotAllowed, detail)
 }
 
 #[cfg(test)]

@@ -20,13 +20,15 @@ use events::{
     },
 };
 use protocol::{id::ParseError, subject::Lane};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     body::JsonBytes,
     bulk::UnknownResult,
     extract::{LocationPath, RequestContext, SkuPath},
     fields::{self, Fields, flag, integer, object, text, within},
+    openapi::bodies::{NewLocation, NewStockLimits},
     problem::{Code, FieldError, Problem},
     services::Reply,
     state::AppState,
@@ -36,15 +38,72 @@ use crate::{
 /// The priority of a location for which none is given.
 const DEFAULT_PRIORITY: u32 = 100;
 
-/// `GET /locations`.
+/// The locations of a shop.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LocationList {
+    /// All of them, by code.
+    locations: Vec<LocationView>,
+}
+
+/// A location that was put.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PutLocationView {
+    /// Its code.
+    code: Location,
+    /// `warehouse`, `store` or `other`.
+    kind: &'static str,
+    /// Orders are served from the locations with the smallest numbers first.
+    priority: u32,
+    /// Whether orders are served from it.
+    fulfils_online: bool,
+    /// Its country as ISO 3166-1 alpha-2.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    country: String,
+    /// Whether it is in use.
+    active: bool,
+    /// What became of it: `created`, `changed` or `unchanged`.
+    result: &'static str,
+}
+
+/// How much of a stock is not sold, or sold beyond what is there.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StockLimitsView {
+    /// The stock keeping unit.
+    sku: Sku,
+    /// The location.
+    location: Location,
+    /// The units that are kept back.
+    safety_stock: i64,
+    /// The units that are sold beyond those on hand.
+    backorder_limit: i64,
+    /// What became of it: `changed` or `unchanged`.
+    result: &'static str,
+}
+
+/// Lists the locations.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/locations",
+    operation_id = "list_locations",
+    tag = "Inventory",
+    responses((status = 200, description = "All locations of the shop.", body = LocationList)),
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({"locations": read(&state, &context).await?})))
+) -> Result<Json<LocationList>, Problem> {
+    Ok(Json(LocationList { locations: read(&state, &context).await? }))
 }
 
-/// `GET /locations/{code}`.
+/// Shows a location.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/locations/{code}",
+    operation_id = "get_location",
+    tag = "Inventory",
+    responses((status = 200, description = "The location.", body = LocationView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -60,7 +119,19 @@ async fn read(state: &AppState, context: &RequestContext) -> Result<Vec<Location
     Ok(locations.into_iter().map(view::location).collect::<Result<_, _>>()?)
 }
 
-/// `PUT /locations/{code}`.
+/// Puts a location: creates it, or changes it.
+#[utoipa::path(
+    put,
+    path = "/shops/{shop}/locations/{code}",
+    operation_id = "put_location",
+    tag = "Inventory",
+    request_body = NewLocation,
+    responses(
+        (status = 200, description = "The location was there.", body = PutLocationView),
+        (status = 201, description = "The location is new.", body = PutLocationView),
+    ),
+    extensions(("x-problems" = json!(["too_many_locations"]))),
+)]
 pub(crate) async fn put(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -70,18 +141,7 @@ pub(crate) async fn put(
     let location = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| Some(location(fields)))
     })?;
-    let (kind, country) = (location.kind(), location.country.clone());
-    let mut shown = json!({
-        "code": code,
-        "kind": view::location_kind(kind),
-        "priority": location.priority,
-        "fulfils_online": location.fulfils_online,
-        "active": location.active,
-    });
-    if !country.is_empty() {
-        shown["country"] = json!(country);
-    }
-    let put = inventory::PutLocation { code: code.to_string(), location: Some(location) };
+    let put = inventory::PutLocation { code: code.to_string(), location: Some(location.clone()) };
     let command = context.command(None, command::Body::PutLocation(put));
     let services = &state.services;
     let reply =
@@ -100,7 +160,9 @@ pub(crate) async fn put(
         }
         LocationResult::Unspecified => return Err(UnknownResult.into()),
     };
-    shown["result"] = json!(result);
+    let kind = view::location_kind(location.kind());
+    let inventory::Location { priority, fulfils_online, country, active, .. } = location;
+    let shown = PutLocationView { code, kind, priority, fulfils_online, country, active, result };
     Ok(answer.mark((status, Json(shown))))
 }
 
@@ -135,7 +197,16 @@ fn country(value: &str) -> Result<String, ParseError> {
     if is_code { Ok(value.to_owned()) } else { Err(ParseError::new("country", rule, value)) }
 }
 
-/// `PUT /inventory/{sku}/limits`.
+/// Sets how many units of a SKU are kept back, and sold beyond those on hand.
+#[utoipa::path(
+    put,
+    path = "/shops/{shop}/inventory/{sku}/limits",
+    operation_id = "put_stock_limits",
+    tag = "Inventory",
+    request_body = NewStockLimits,
+    responses((status = 200, description = "The limits as they are now.", body = StockLimitsView)),
+    extensions(("x-problems" = json!(["not_found", "invalid_fields"]))),
+)]
 pub(crate) async fn put_limits(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -164,22 +235,9 @@ pub(crate) async fn put_limits(
         StockLimitsResult::UnknownLocation => return Err(unknown_location(&location)),
         StockLimitsResult::Unspecified => return Err(UnknownResult.into()),
     };
-    Ok(answer.mark(Json(limits_view(&sku, &location, limits, result))))
-}
-
-fn limits_view(
-    sku: &Sku,
-    location: &Location,
-    limits: inventory::StockLimits,
-    result: &str,
-) -> Value {
-    json!({
-        "sku": sku,
-        "location": location,
-        "safety_stock": limits.safety_stock,
-        "backorder_limit": limits.backorder_limit,
-        "result": result,
-    })
+    let inventory::StockLimits { safety_stock, backorder_limit } = limits;
+    let shown = StockLimitsView { sku, location, safety_stock, backorder_limit, result };
+    Ok(answer.mark(Json(shown)))
 }
 
 /// Reads the limits of a stock, and its location.

@@ -34,16 +34,30 @@ use crate::{
     bulk::UnknownResult,
     extract::{RequestContext, path_parameter},
     fields,
+    openapi::bodies::NewMailSettings,
     precondition::entity_tag,
     problem::{Code, Problem},
     state::AppState,
     view::ViewError,
     webhooks::{
-        DeliveryPage, Part, page, respond_or, send, seq_text, start_replay, statistics, to_endpoint,
+        answers::{respond_or, send, to_endpoint},
+        deliveries::{DeliveryPage, page, seq_text},
+        replays::{Part, start_replay},
+        statistics,
     },
 };
 
-/// `GET /mail`.
+/// Shows how the shop sends mails.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/mail",
+    operation_id = "get_mail_settings",
+    tag = "Mails",
+    responses((status = 200, description = "The settings, and what became of the mails.", body = MailSettingsView, headers(
+        ("ETag" = String, description = "The version of the settings."),
+    ))),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn get_settings(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -54,7 +68,25 @@ pub(crate) async fn get_settings(
     Ok(([entity_tag(view.version)], Json(view)).into_response())
 }
 
-/// `PUT /mail`.
+/// Says how the shop sends mails to the customers of its orders.
+///
+/// The body is all settings: what is absent has its default.
+#[utoipa::path(
+    put,
+    path = "/shops/{shop}/mail",
+    operation_id = "put_mail_settings",
+    tag = "Mails",
+    request_body = NewMailSettings,
+    responses(
+        (status = 200, description = "The settings as they are now.", body = MailSettingsView, headers(
+            ("ETag" = String, description = "The version of the settings."),
+        )),
+        (status = 201, description = "The shop sends mails from now on.", body = MailSettingsView, headers(
+            ("ETag" = String, description = "The version of the settings."),
+        )),
+    ),
+    extensions(("x-problems" = json!(["not_found", "too_many_webhooks"]))),
+)]
 pub(crate) async fn put_settings(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -71,7 +103,16 @@ pub(crate) async fn put_settings(
     })
 }
 
-/// `GET /mails`.
+/// Lists the mails.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/mails",
+    operation_id = "list_mails",
+    tag = "Mails",
+    params(DeliveryPage),
+    responses((status = 200, description = "A page of the mails, by number.", body = MailList)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -95,7 +136,15 @@ impl<S: Send + Sync> FromRequestParts<S> for MailPath {
     }
 }
 
-/// `GET /mails/{seq}`.
+/// Shows a mail with its attempts of the last 30 days; never its text or its receiver.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/mails/{seq}",
+    operation_id = "get_mail",
+    tag = "Mails",
+    responses((status = 200, description = "The mail.", body = MailView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -110,7 +159,15 @@ pub(crate) async fn get(
     Ok(Json(mail_view(delivery, Some(attempts))?))
 }
 
-/// `POST /mails/{seq}/resend`.
+/// Sends a mail once more.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/mails/{seq}/resend",
+    operation_id = "resend_mail",
+    tag = "Mails",
+    responses((status = 202, description = "It will be sent.", body = MailResend)),
+    extensions(("x-problems" = json!(["not_found", "too_many_webhooks"]))),
+)]
 pub(crate) async fn resend(
     State(state): State<Arc<AppState>>,
     context: RequestContext,

@@ -4,27 +4,77 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{Json, extract::State};
-use events::proto::{inventory, order, payment};
+use events::{
+    http::{OrderTotals, PaymentTotals, StockTotals},
+    proto::{inventory, order, payment},
+};
 use futures::future::try_join3;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::{
     extract::RequestContext,
     limits::RequestClass,
     problem::{Code, Problem},
-    readiness::Checked,
+    readiness::{Checked, PartitionStatus},
     state::AppState,
     view,
 };
 
-/// `GET /healthz`: the process runs. Asks nobody, so that a supervisor does not restart a process
-/// because of its broker.
-pub(crate) async fn healthz() -> Json<Value> {
-    Json(json!({"status": "up"}))
+/// The process runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `up`.
+    status: &'static str,
 }
 
-/// `GET /readyz`: the process can do its work, and every partition of the services that it runs.
-pub(crate) async fn readyz(State(state): State<Arc<AppState>>) -> Result<Json<Value>, Problem> {
+/// The process can do its work.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Ready {
+    /// `ready`.
+    status: &'static str,
+    /// `available`.
+    broker: &'static str,
+    /// Every partition of the services that the process runs.
+    partitions: Vec<PartitionStatus>,
+}
+
+/// What the services count over a shop.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Totals {
+    /// The orders.
+    orders: OrderTotals,
+    /// The payments.
+    payments: PaymentTotals,
+    /// The stock.
+    inventory: StockTotals,
+}
+
+/// Says that the process runs.
+///
+/// Nobody is asked, so that a supervisor does not restart a process because of its broker.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "get_health",
+    tag = "Operations",
+    responses((status = 200, description = "It runs.", body = Health)),
+)]
+pub(crate) async fn healthz() -> Json<Health> {
+    Json(Health { status: "up" })
+}
+
+/// Says whether the process can do its work, with every partition of the services that it runs.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "get_readiness",
+    tag = "Operations",
+    responses((status = 200, description = "It can.", body = Ready)),
+    extensions(("x-problems" = json!(["not_ready"]))),
+)]
+pub(crate) async fn readyz(State(state): State<Arc<AppState>>) -> Result<Json<Ready>, Problem> {
     if state.shutdown.is_cancelled() {
         return Err(Problem::new(Code::NotReady, "the process stops: send requests to another"));
     }
@@ -33,7 +83,7 @@ pub(crate) async fn readyz(State(state): State<Arc<AppState>>) -> Result<Json<Va
         return Err(not_ready(&checked));
     }
     let partitions = checked.services.partitions;
-    Ok(Json(json!({"status": "ready", "broker": "available", "partitions": partitions})))
+    Ok(Json(Ready { status: "ready", broker: "available", partitions }))
 }
 
 fn not_ready(checked: &Checked) -> Problem {
@@ -55,11 +105,18 @@ fn error_text(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// `GET /v1/shops/{shop}/totals`.
+/// Counts orders, payments and stock over the shop.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/totals",
+    operation_id = "get_totals",
+    tag = "Operations",
+    responses((status = 200, description = "What the services count.", body = Totals)),
+)]
 pub(crate) async fn totals(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Totals>, Problem> {
     let _permit = state.concurrency.try_acquire(RequestClass::Totals, context.shop.as_str())?;
     let services = &state.services;
     let (orders, payments, inventory) = try_join3(
@@ -68,11 +125,11 @@ pub(crate) async fn totals(
         services.query_all(&context, inventory::GetTotals {}),
     )
     .await?;
-    Ok(Json(json!({
-        "orders": view::order_totals(orders)?,
-        "payments": view::payment_totals(payments),
-        "inventory": view::stock_totals(inventory),
-    })))
+    Ok(Json(Totals {
+        orders: view::order_totals(orders)?,
+        payments: view::payment_totals(payments),
+        inventory: view::stock_totals(inventory),
+    }))
 }
 
 #[cfg(test)]
@@ -80,9 +137,10 @@ mod tests {
     use std::io;
 
     use axum::response::IntoResponse;
+    use serde_json::Value;
 
     use super::*;
-    use crate::readiness::{PartitionState, PartitionStatus, Readiness};
+    use crate::readiness::{PartitionState, Readiness};
 
     #[tokio::test]
     async fn a_process_that_is_not_ready_names_its_partitions_and_the_broker() {

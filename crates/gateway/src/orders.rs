@@ -1,8 +1,8 @@
 //! `/v1/shops/{shop}/orders`: places, shows, finds, pays and cancels orders, and takes them off hold.
 
-mod payment;
+pub(crate) mod payment;
 mod personal;
-mod place;
+pub(crate) mod place;
 mod read;
 
 use std::sync::Arc;
@@ -30,13 +30,15 @@ use protocol::{
     id::{ParseError, Shop},
     subject::Lane,
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     accepted::Accepted,
     body::JsonBytes,
     extract::{DEFAULT_PAGE_LENGTH, OrderPath, RequestContext, page_length, query},
     fields::{Fields, text},
+    openapi::bodies::OrderNote,
     problem::{Code, Problem},
     sealing::{Owner, Part},
     services::{Answer, AnswerError, Reply},
@@ -44,10 +46,25 @@ use crate::{
     view,
 };
 
-pub(crate) use payment::start as start_payment;
-pub(crate) use place::post;
+/// Orders that were found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OrderList {
+    /// The orders. What is personal in them is not shown.
+    orders: Vec<OrderView>,
+    /// The `after` of the next page; null at the end.
+    #[schema(required)]
+    next: Option<OrderId>,
+}
 
-/// `GET /orders/{id}`.
+/// Shows an order.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/orders/{id}",
+    operation_id = "get_order",
+    tag = "Orders",
+    responses((status = 200, description = "The order.", body = OrderView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -57,19 +74,28 @@ pub(crate) async fn get(
     order.map(Json).ok_or_else(|| unknown(id))
 }
 
-/// `GET /orders?reference=R`: the last order with that reference, or none. `GET /orders?on_hold=true`: the
-/// orders that are on hold, by id, page by page.
+/// Finds orders: the last one with a reference, or those that are on hold.
+///
+/// Either `reference` or `on_hold=true` must be given. Orders that are on hold come by id, a page at a time.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/orders",
+    operation_id = "find_orders",
+    tag = "Orders",
+    params(OrderSearch),
+    responses((status = 200, description = "The orders that were found; none is no error.", body = OrderList)),
+)]
 pub(crate) async fn find(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     uri: Uri,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<OrderList>, Problem> {
     match query(&uri, search)? {
         Search::Reference(reference) => {
             let question = GetOrderByReference { reference: reference.into() };
             let order = state.services.query(&context, question).await?;
             let order = order.map(view::order).transpose()?;
-            Ok(Json(json!({"orders": Vec::from_iter(order)})))
+            Ok(Json(OrderList { orders: Vec::from_iter(order), next: None }))
         }
         Search::OnHold { after, limit } => {
             let after = after.map(|id| id.to_string()).unwrap_or_default();
@@ -78,9 +104,25 @@ pub(crate) async fn find(
             let is_full = found.len() >= limit as usize;
             let orders = found.into_iter().map(view::order).collect::<Result<Vec<_>, _>>()?;
             let next = orders.last().filter(|_| is_full).map(|last| last.id);
-            Ok(Json(json!({"orders": orders, "next": next})))
+            Ok(Json(OrderList { orders, next }))
         }
     }
+}
+
+/// The parameters of a search, as they are described; `search` reads them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is a description")]
+struct OrderSearch {
+    /// The caller's own order number.
+    reference: Option<Reference>,
+    /// `true`: the orders that are on hold.
+    on_hold: Option<bool>,
+    /// Of those on hold: the `next` of the page before; without it, the first page.
+    after: Option<OrderId>,
+    /// Of those on hold: the most orders of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
 }
 
 /// Which orders are looked for.
@@ -115,7 +157,18 @@ fn is_true(value: &str) -> Result<(), ParseError> {
     }
 }
 
-/// `POST /orders/{id}/cancel`.
+/// Cancels an order.
+///
+/// It can be cancelled until something of it has shipped: its stock is released, and what was paid is refunded.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/orders/{id}/cancel",
+    operation_id = "cancel_order",
+    tag = "Orders",
+    request_body = Option<OrderNote>,
+    responses((status = 200, description = "The order is cancelled.", body = OrderView)),
+    extensions(("x-problems" = json!(["not_found", "too_late", "no_person_keys"]))),
+)]
 pub(crate) async fn cancel(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -141,7 +194,16 @@ pub(crate) async fn cancel(
     }
 }
 
-/// `POST /orders/{id}/release`: takes an order off hold.
+/// Takes an order off hold.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/orders/{id}/release",
+    operation_id = "release_order",
+    tag = "Orders",
+    request_body = Option<OrderNote>,
+    responses((status = 200, description = "The order is not on hold.", body = OrderView)),
+    extensions(("x-problems" = json!(["not_found", "no_person_keys"]))),
+)]
 pub(crate) async fn release(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -272,5 +334,5 @@ fn location(shop: &Shop, id: OrderId) -> String {
 
 /// The response for a command about an order that is stored and not yet answered.
 fn pending(id: OrderId, accepted: Accepted) -> Response {
-    accepted.respond(json!({"order_id": id}))
+    accepted.of_order(id).into_response()
 }

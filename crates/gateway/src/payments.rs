@@ -26,17 +26,20 @@ use protocol::{
     subject::Lane,
     time::Timestamp,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     body::JsonBytes,
     extract::{OrderPath, RequestContext, page_length, path_parameter, query},
     fields::{self, Errors, Path, integer, object, text, within, words},
     json::Node,
+    openapi::bodies::NewRefund,
     problem::{Code, FieldError, Problem},
     services::{Answer, AnswerError, Reply},
     state::AppState,
-    view::{self, ViewError},
+    view::{self, DifferenceView, ViewError},
 };
 
 /// The length of a page when the client names none.
@@ -53,18 +56,71 @@ impl<S: Send + Sync> FromRequestParts<S> for PaymentPath {
     }
 }
 
-/// `GET /orders/{id}/payments`: the payments of an order, from the first on.
+/// The payments of an order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PaymentsOfOrder {
+    /// All of them, from the first on.
+    payments: Vec<PaymentView>,
+}
+
+/// A page of payments.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PaymentList {
+    /// The payments, by id.
+    payments: Vec<PaymentView>,
+    /// The `after` of the next page; null at the end.
+    #[schema(required)]
+    next: Option<PaymentId>,
+}
+
+/// The provider's own list beside our log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Reconciliation {
+    /// How many transactions of the provider were compared.
+    compared: u64,
+    /// Where the two differ.
+    differences: Vec<DifferenceView>,
+}
+
+/// A refund that will be carried out.
+#[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the JSON")]
+pub(crate) struct AcceptedRefund {
+    /// Its id.
+    refund_id: String,
+    /// The payment of which it pays back.
+    payment_id: String,
+    /// The order.
+    order_id: OrderId,
+}
+
+/// Lists the payments of an order.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/orders/{id}/payments",
+    operation_id = "list_payments_of_order",
+    tag = "Payments",
+    responses((status = 200, description = "The payments, from the first on; none when there is no such order.", body = PaymentsOfOrder)),
+)]
 pub(crate) async fn of_order(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     OrderPath(id): OrderPath,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<PaymentsOfOrder>, Problem> {
     let question = ListPayments { order_id: id.to_string() };
-    let payments = state.services.query_all(&context, question).await?;
-    Ok(Json(json!({"payments": shown(payments)?})))
+    let payments = shown(state.services.query_all(&context, question).await?)?;
+    Ok(Json(PaymentsOfOrder { payments }))
 }
 
-/// `GET /payments/{payment_id}`: a payment with its transactions.
+/// Shows a payment with its transactions.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/payments/{payment_id}",
+    operation_id = "get_payment",
+    tag = "Payments",
+    responses((status = 200, description = "The payment.", body = PaymentView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -76,12 +132,32 @@ pub(crate) async fn get(
     payment.map(Json).ok_or_else(|| Problem::not_found("payment", &id.to_string()))
 }
 
-/// `GET /payments/stuck`: the payments with an operation that an operator has to settle.
+/// The part of the stuck payments that a client asks for, as it is described.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is a description")]
+struct StuckPage {
+    /// The `next` of the page before; without it, the first page.
+    after: Option<PaymentId>,
+    /// The most payments of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// Lists the payments with an operation that an operator has to settle.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/payments/stuck",
+    operation_id = "list_stuck_payments",
+    tag = "Payments",
+    params(StuckPage),
+    responses((status = 200, description = "A page of the payments, by id.", body = PaymentList)),
+)]
 pub(crate) async fn stuck(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     uri: Uri,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<PaymentList>, Problem> {
     let question = query(&uri, |fields| {
         let after = fields.optional("after", text(PaymentId::parse));
         let limit = fields.optional("limit", text(page_length));
@@ -93,23 +169,42 @@ pub(crate) async fn stuck(
     let limit = question.limit as usize;
     let payments = shown(state.services.query_all(&context, question).await?)?;
     let next = payments.last().filter(|_| payments.len() >= limit).map(|last| last.id);
-    Ok(Json(json!({"payments": payments, "next": next})))
+    Ok(Json(PaymentList { payments, next }))
 }
 
-/// `GET /payments/reconciliation?from=T&until=T`: the provider's own list beside our log.
+/// The time that a reconciliation is about, as it is described.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is a description")]
+struct ReconciledTime {
+    /// What was asked of the provider from this time on.
+    from: Timestamp,
+    /// And before this time.
+    until: Timestamp,
+}
+
+/// Compares the provider's own list with our log.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/payments/reconciliation",
+    operation_id = "reconcile_payments",
+    tag = "Payments",
+    params(ReconciledTime),
+    responses((status = 200, description = "How the two differ.", body = Reconciliation)),
+)]
 pub(crate) async fn reconciliation(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     uri: Uri,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Reconciliation>, Problem> {
     let question = query(&uri, |fields| {
         let from = fields.required("from", text(time));
         let until = fields.required("until", text(time));
         Some(Reconcile { from: Some(from?.into()), until: Some(until?.into()) })
     })?;
     let found = state.services.query_all(&context, question).await?;
-    let differences: Vec<_> = found.differences.iter().map(view::difference).collect();
-    Ok(Json(json!({"compared": found.compared, "differences": differences})))
+    let differences = found.differences.into_iter().map(view::difference).collect();
+    Ok(Json(Reconciliation { compared: found.compared, differences }))
 }
 
 fn time(value: &str) -> Result<Timestamp, ParseError> {
@@ -117,7 +212,21 @@ fn time(value: &str) -> Result<Timestamp, ParseError> {
     serde_json::from_value(Value::from(value)).map_err(|_| error())
 }
 
-/// `POST /orders/{id}/refunds`: pays an amount back.
+/// Pays an amount back.
+///
+/// Of the payment that it names; without `payment_id`, of the last payment of the order that has something to be
+/// paid back.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/orders/{id}/refunds",
+    operation_id = "refund_order",
+    tag = "Payments",
+    request_body = NewRefund,
+    responses((status = 201, description = "The refund will be carried out.", body = AcceptedRefund, headers(
+        ("Location" = String, description = "Where the payment is."),
+    ))),
+    extensions(("x-problems" = json!(["nothing_to_refund", "refund_too_large"]))),
+)]
 pub(crate) async fn refund(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -133,9 +242,7 @@ pub(crate) async fn refund(
         refund.refund_id.clone_from(&refund_id);
     }
     match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
-        Reply::Pending(accepted) => {
-            Ok(accepted.respond(json!({"refund_id": refund_id, "order_id": id})))
-        }
+        Reply::Pending(accepted) => Ok(accepted.of_order(id).of_refund(refund_id).into_response()),
         Reply::Answered(answer) => {
             Ok(answer.mark(refunded(&context.shop, id, &refund_id, &answer)))
         }
@@ -152,8 +259,11 @@ fn refunded(
         Outcome::Accepted(accepted) => {
             let payment_id = &accepted.payment_id;
             let location = format!("/v1/shops/{shop}/payments/{payment_id}");
-            let body = json!({"refund_id": refund_id, "payment_id": payment_id,
-                "order_id": order_id});
+            let body = AcceptedRefund {
+                refund_id: refund_id.to_owned(),
+                payment_id: payment_id.clone(),
+                order_id,
+            };
             Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
         }
         Outcome::NothingToRefund(_) => {

@@ -11,6 +11,7 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::api_key::Scope;
 
@@ -18,7 +19,7 @@ use crate::api_key::Scope;
 pub(crate) const RETRY_AFTER_S: u64 = 1;
 
 /// The kind of a problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Code {
     Unauthorized,
     Forbidden,
@@ -64,7 +65,57 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    fn status(self) -> StatusCode {
+    /// Every code.
+    pub(crate) const ALL: [Self; 41] = [
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::UnknownShop,
+        Self::ShopSuspended,
+        Self::MethodNotAllowed,
+        Self::MalformedJson,
+        Self::IncompleteBody,
+        Self::MalformedEncoding,
+        Self::InvalidHeader,
+        Self::InvalidFields,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::IdempotencyKeyReused,
+        Self::ReferenceTaken,
+        Self::LinesRefused,
+        Self::TotalOutOfRange,
+        Self::TotalMismatch,
+        Self::OnAccountRefused,
+        Self::CurrencyRefused,
+        Self::CountryRefused,
+        Self::PaymentNotDue,
+        Self::TooLate,
+        Self::NothingToRefund,
+        Self::RefundTooLarge,
+        Self::StaleProduct,
+        Self::VersionMismatch,
+        Self::TooManyLocations,
+        Self::TooManyWebhooks,
+        Self::EndpointDisabled,
+        Self::PreconditionFailed,
+        Self::NoPersonKeys,
+        Self::CursorLost,
+        Self::NewerEvent,
+        Self::LogUnavailable,
+        Self::Internal,
+        Self::Unavailable,
+        Self::NotReady,
+        Self::TooManyRequests,
+        Self::Overloaded,
+        Self::TimedOut,
+    ];
+
+    /// Reads a code.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.code_and_title().0 == name)
+    }
+
+    pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::MalformedJson
             | Self::IncompleteBody
@@ -107,7 +158,7 @@ impl Code {
     }
 
     /// The stable code, and the title.
-    fn code_and_title(self) -> (&'static str, &'static str) {
+    pub(crate) fn code_and_title(self) -> (&'static str, &'static str) {
         match self {
             Self::Unauthorized => ("unauthorized", "The API key is missing or wrong"),
             Self::Forbidden => ("forbidden", "The API key does not allow this"),
@@ -171,7 +222,7 @@ impl Code {
 }
 
 /// An invalid field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     /// Its path in the body, for example `lines[0].quantity`, or the name of the parameter or header;
     /// empty for the body as a whole.

@@ -21,7 +21,8 @@ use events::{
     },
 };
 use protocol::{id::ParseError, subject::Lane, time::Timestamp};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     body::{JsonBytes, read_json},
@@ -31,6 +32,7 @@ use crate::{
         self, Errors, Fields, Path, code, flag, integer, object, tax_basis, text, unit_price, words,
     },
     json::Node,
+    openapi::bodies::{NewProduct, NewProducts, ProductReport, UploadParameters},
     problem::{Code, Problem},
     services::{Page, Reply},
     state::AppState,
@@ -40,7 +42,34 @@ use crate::{
 /// The longest title, in characters: 500 products fit a message of 1 MB, whatever their titles.
 const MAX_TITLE_LENGTH: usize = 200;
 
-/// `GET /products/{sku}`.
+/// A page of the products.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProductList {
+    /// The products, by SKU.
+    products: Vec<ProductView>,
+    /// The `after` of the next page; null at the end.
+    #[schema(required)]
+    next: Option<Sku>,
+}
+
+/// A product that was put.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PutProductView {
+    #[serde(flatten)]
+    product: ProductView,
+    /// What became of it: `created`, `updated`, `archived` or `unchanged`.
+    result: &'static str,
+}
+
+/// Shows a product.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/products/{sku}",
+    operation_id = "get_product",
+    tag = "Products",
+    responses((status = 200, description = "The product.", body = ProductView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -53,20 +82,40 @@ pub(crate) async fn get(
     }
 }
 
-/// `GET /products?after=SKU&limit=100`.
+/// Lists the products.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/products",
+    operation_id = "list_products",
+    tag = "Products",
+    params(Page),
+    responses((status = 200, description = "A page of the products, by SKU.", body = ProductList)),
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     page: Page,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ProductList>, Problem> {
     let question = catalog::ListProducts { after: page.after.clone(), limit: page.limit };
     let stored = state.services.query_all(&context, question).await?.products;
     let products = stored.into_iter().map(view::product).collect::<Result<Vec<_>, _>>()?;
     let next = page.next(&products, |product| &product.sku);
-    Ok(Json(json!({"products": products, "next": next})))
+    Ok(Json(ProductList { products, next }))
 }
 
-/// `PUT /products/{sku}`.
+/// Puts a product: creates it, or replaces it.
+#[utoipa::path(
+    put,
+    path = "/shops/{shop}/products/{sku}",
+    operation_id = "put_product",
+    tag = "Products",
+    request_body = NewProduct,
+    responses(
+        (status = 200, description = "The product was there; `result` says what became of it.", body = PutProductView),
+        (status = 201, description = "The product is new.", body = PutProductView),
+    ),
+    extensions(("x-problems" = json!(["stale", "version_mismatch"]))),
+)]
 pub(crate) async fn put(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -120,12 +169,26 @@ fn put_response(
         }
     };
     shown.version = version;
-    let mut body = serde_json::to_value(shown).map_err(|error| Problem::internal(&error))?;
-    body["result"] = json!(outcome(result)?.result);
+    let body = PutProductView { product: shown, result: outcome(result)?.result };
     Ok((status, Json(body)).into_response())
 }
 
-/// `POST /products`: many, as NDJSON, as CSV or as `{"products": […]}`.
+/// Puts many products.
+///
+/// As a list in JSON, at most 10,000 and 1 MB, or a product a line, as NDJSON or CSV, also compressed by gzip. The answer
+/// has the result of each line, with `Accept: application/x-ndjson` while the upload runs; a line that is wrong does not hinder the others.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/products",
+    operation_id = "put_products",
+    tag = "Products",
+    params(UploadParameters),
+    request_body(content((NewProducts = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+    responses(
+        (status = 200, description = "The result of each line.", content((ProductReport = "application/json"), (String = "application/x-ndjson"))),
+        (status = 202, description = "Some lines are stored and not yet answered: send it again under the same idempotency key to see their results.", body = ProductReport),
+    ),
+)]
 pub(crate) async fn post(
     State(state): State<Arc<AppState>>,
     context: RequestContext,

@@ -9,6 +9,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::sync::Mutex;
+use utoipa::ToSchema;
 
 /// How long a check is good for. However often `/readyz` is asked, which needs no API key, the
 /// broker is asked once in this time.
@@ -25,7 +26,7 @@ pub struct Readiness {
 }
 
 /// A partition of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PartitionStatus {
     /// The service.
     pub service: String,
@@ -42,7 +43,7 @@ pub struct PartitionStatus {
 }
 
 /// What a process does with a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PartitionState {
     /// It handles inputs.

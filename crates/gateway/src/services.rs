@@ -23,6 +23,7 @@ use protocol::{command::OutgoingCommand, id::Shop, subject::Lane};
 use tokio::time::{error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
+use utoipa::IntoParams;
 
 use crate::{
     accepted::Accepted,
@@ -49,10 +50,14 @@ impl fmt::Debug for Services {
 }
 
 /// The part of a list that a client asks for.
-#[derive(Debug)]
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Page {
-    /// The last SKU of the page before; empty for the first page.
+    /// The `next` of the page before; without it, the first page.
+    #[param(required = false, value_type = Sku)]
     pub(crate) after: String,
+    /// The most items of the page.
+    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
     pub(crate) limit: u32,
 }
 

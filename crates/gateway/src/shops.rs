@@ -23,13 +23,14 @@ use protocol::{
     subject::Lane,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     body::JsonBytes,
     extract::{RequestContext, page_length, query},
     fields::{self, Fields, flag, integer, list, object, text},
     known_shops::ShopFacts,
+    openapi::bodies::ShopSettings,
     precondition::{Precondition, entity_tag},
     problem::{Code, Problem},
     services::{Answer, AnswerError, Reply},
@@ -44,7 +45,27 @@ const DEFAULT_PAGE_LENGTH: u32 = 100;
 const CREATE_PART: usize = 0;
 const CHANGE_PART: usize = 1;
 
-/// `GET /v1/shops/{shop}`.
+/// A page of the shops.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ShopList {
+    /// The shops, by name.
+    shops: Vec<ShopView>,
+    /// The `after` of the next page; null at the end.
+    #[schema(required)]
+    next: Option<Shop>,
+}
+
+/// Shows a shop.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}",
+    operation_id = "get_shop",
+    tag = "Shops",
+    responses((status = 200, description = "The shop.", body = ShopView, headers(
+        ("ETag" = String, description = "Its version, for `If-Match`."),
+    ))),
+    extensions(("x-problems" = json!(["unknown_shop"]))),
+)]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -58,23 +79,67 @@ pub(crate) async fn get(
     }
 }
 
-/// `GET /v1/shops?after=NAME&limit=100`.
+/// The part of the shops that a client asks for, as it is described.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is a description")]
+struct ShopPage {
+    /// The `next` of the page before; without it, the first page.
+    after: Option<Shop>,
+    /// The most shops of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// Lists the shops.
+#[utoipa::path(
+    get,
+    path = "/shops",
+    operation_id = "list_shops",
+    tag = "Shops",
+    params(ShopPage),
+    responses((status = 200, description = "A page of the shops, by name.", body = ShopList)),
+)]
 pub(crate) async fn list_all(
     State(state): State<Arc<AppState>>,
     uri: Uri,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ShopList>, Problem> {
     let (after, limit) = query(&uri, |fields| {
         let after = fields.optional("after", text(Shop::parse));
         let limit = fields.optional("limit", text(page_length));
         Some((after.map(String::from), limit.unwrap_or(DEFAULT_PAGE_LENGTH)))
     })?;
     let (shops, has_more) = state.services.shops(after.unwrap_or_default(), limit).await?;
-    let next = shops.last().filter(|_| has_more).map(|shop| shop.name.clone());
     let shops = shops.into_iter().map(view::shop).collect::<Result<Vec<_>, _>>()?;
-    Ok(Json(json!({"shops": shops, "next": next})))
+    let next = shops.last().filter(|_| has_more).map(|shop| shop.name.clone());
+    Ok(Json(ShopList { shops, next }))
 }
 
-/// `PUT /v1/shops/{shop}`: creates the shop, or gives it these settings.
+/// Puts a shop: creates it, or gives it these settings.
+///
+/// The body is all settings; those that are absent have their defaults.
+#[utoipa::path(
+    put,
+    path = "/shops/{shop}",
+    operation_id = "put_shop",
+    tag = "Shops",
+    params(
+        ("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$",
+            description = "Only if the shop has the version of this `ETag`; `*`: only if it exists."),
+        ("If-None-Match" = Option<String>, Header, pattern = "^\\*$",
+            description = "`*`: only if it does not exist."),
+    ),
+    request_body = ShopSettings,
+    responses(
+        (status = 200, description = "The shop was there.", body = PutShopView, headers(
+            ("ETag" = String, description = "Its version, for `If-Match`."),
+        )),
+        (status = 201, description = "The shop is new.", body = PutShopView, headers(
+            ("ETag" = String, description = "Its version, for `If-Match`."),
+        )),
+    ),
+    extensions(("x-problems" = json!(["precondition_failed"]))),
+)]
 pub(crate) async fn put(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -184,7 +249,7 @@ impl Put<'_> {
             self.state.shops.remember(&shop.name, shop.version, facts, self.context.received);
         }
         let tag = entity_tag(shop.version);
-        Ok(answer.mark((status, [tag], Json(Shown { shop, result }))))
+        Ok(answer.mark((status, [tag], Json(PutShopView { shop, result }))))
     }
 
     fn precondition_failed(&self, shop: Option<&shop::Shop>) -> Problem {
@@ -201,11 +266,12 @@ impl Put<'_> {
     }
 }
 
-/// A shop, and what a request made of it.
-#[derive(Serialize)]
-struct Shown {
+/// A shop that was put.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PutShopView {
     #[serde(flatten)]
     shop: ShopView,
+    /// What became of it: `created`, `changed` or `unchanged`.
     result: &'static str,
 }
 
@@ -269,6 +335,7 @@ fn short_rule(name: &str) -> Result<ShortRule, ParseError> {
 #[cfg(test)]
 mod tests {
     use events::money::TaxBasis;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! The routes, as far as they answer without the services: what is refused, and why.
 
 use axum::{
+    Router,
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode},
 };
@@ -11,13 +12,13 @@ use tower::ServiceExt;
 use super::*;
 use crate::{known_shops::ShopFacts, limits::RequestClass};
 
-const KEY: &str = "the-key";
+pub(crate) const KEY: &str = "the-key";
 
 fn keys(key: &str) -> Vec<ApiKeySetting> {
     vec![ApiKeySetting::of_everything("shop", key.into())]
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         person_keys: None,
         webhooks: webhook_http::Policy::default(),
@@ -33,7 +34,7 @@ fn settings() -> Settings {
 }
 
 /// The state of a gateway whose handlers panic when they need a service.
-fn state(settings: &Settings) -> Arc<AppState> {
+pub(crate) fn state(settings: &Settings) -> Arc<AppState> {
     let client = || panic!("a request that had to be refused reached a service");
     let state = AppState::new(client, settings, CancellationToken::new());
     let state = state.expect("the key is valid");
@@ -108,7 +109,7 @@ async fn healthz_needs_no_key() {
 async fn an_unknown_route_is_not_found() {
     let nothing = request("GET", "/v1/shops/acme/nothing", "");
     let (_, document) = refused(nothing, 404, "not_found", &[]).await;
-    let detail = "there is no route /v1/shops/acme/nothing: docs/http.md lists all";
+    let detail = "there is no route /v1/shops/acme/nothing: /openapi.json lists all";
     assert_eq!(document["detail"], detail);
     refused(request("GET", "/v2/shops/acme/orders", ""), 404, "not_found", &[]).await;
 }

@@ -19,7 +19,7 @@ use protocol::{
     time::Timestamp,
 };
 
-pub(crate) use self::payments::{difference, payment, payment_totals};
+pub(crate) use self::payments::{DifferenceView, difference, payment, payment_totals};
 use crate::problem::Problem;
 
 /// An answer that this version of the gateway cannot show.

@@ -3,9 +3,12 @@
 //! The secrets of endpoints and the values of their headers are sealed here, with a master key of the
 //! configuration, before they enter the inbox.
 
-mod deliveries;
-mod event_types;
+pub(crate) mod answers;
+pub(crate) mod deliveries;
+pub(crate) mod event_types;
 mod read;
+pub(crate) mod replays;
+pub(crate) mod secrets;
 mod view;
 
 use std::sync::Arc;
@@ -18,73 +21,28 @@ use axum::{
 };
 use events::{
     http::webhooks::EndpointView,
-    proto::{
-        self, command,
-        notify::{
-            self, ChangeWebhooks, ChangeWebhooksAnswer, EndpointResult, change_webhooks::Request,
-        },
-    },
-    webhooks::{MAX_TEXT_LENGTH, is_mail_endpoint, parse_id, sealing_context},
+    proto::notify::{self, change_webhooks::Request},
+    webhooks::{MAX_TEXT_LENGTH, is_mail_endpoint, parse_id},
 };
-use protocol::{
-    id::{ParseError, Shop},
-    subject::Lane,
-};
-use serde_json::{Value, json};
-use webhook_http::Secret;
+use protocol::id::ParseError;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use self::read::{Changes, secret};
-pub(crate) use self::{
-    deliveries::{
-        DeliveryPage, Part, abort, cancel_replay, get_delivery, list_deliveries, list_replays,
-        page, proof, replay, resend, seq_text, show_replay, start_replay,
-    },
-    event_types::list_event_types,
-    view::statistics,
+pub(crate) use self::view::statistics;
+use self::{
+    answers::{body, respond, send, shown, to_endpoint},
+    read::{Changes, secret},
+    secrets::chosen_or_new,
 };
 use crate::{
     body::JsonBytes,
-    bulk::UnknownResult,
     extract::{RequestContext, path_parameter},
-    fields::{self, flag, integer, object, text, within, words},
+    fields::{self, flag, object, text, words},
+    openapi::bodies::{EndpointChanges, EndpointDisabling, EndpointEnabling, NewEndpoint},
     precondition::{Precondition, entity_tag},
-    problem::{Code, Problem},
-    sealing::Sealing,
-    services::{Answer, Reply},
+    problem::Problem,
     state::AppState,
 };
-
-/// For how long the old secrets of an endpoint sign as well, unless a client says otherwise: a day.
-const KEEP_OLD_SECRETS_S: u32 = 86_400;
-/// The longest time for which they can: 30 days.
-const MAX_KEEP_OLD_SECRETS_S: i64 = 30 * 86_400;
-
-impl Sealing {
-    /// Seals a value of an endpoint: it opens for this endpoint alone.
-    fn seal_secret(
-        &self,
-        shop: &Shop,
-        id: &str,
-        value: &str,
-    ) -> Result<notify::SealedValue, Problem> {
-        let (key_name, ciphertext) =
-            self.seal_value(&sealing_context(shop, id), value.as_bytes())?;
-        Ok(notify::SealedValue { key_name, ciphertext })
-    }
-
-    fn seal_headers(
-        &self,
-        shop: &Shop,
-        id: &str,
-        headers: &[(String, String)],
-    ) -> Result<Vec<notify::Header>, Problem> {
-        let sealed = headers.iter().map(|(name, value)| {
-            let value = Some(self.seal_secret(shop, id, value)?);
-            Ok(notify::Header { name: name.clone(), value })
-        });
-        sealed.collect()
-    }
-}
 
 /// An endpoint's id in the path.
 pub(crate) struct EndpointPath(pub(crate) String);
@@ -107,17 +65,48 @@ fn endpoint_id(text: &str) -> Result<String, ParseError> {
     Ok(id)
 }
 
-/// `GET /webhook-endpoints`.
+/// The webhook endpoints of a shop.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EndpointList {
+    /// All of them.
+    endpoints: Vec<EndpointView>,
+}
+
+/// A test that was scheduled.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ScheduledTest {
+    /// The number of its delivery.
+    endpoint_seq: u64,
+}
+
+/// Lists the webhook endpoints.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/webhook-endpoints",
+    operation_id = "list_webhook_endpoints",
+    tag = "Webhooks",
+    responses((status = 200, description = "All endpoints of the shop.", body = EndpointList)),
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<EndpointList>, Problem> {
     let found = state.services.query_all(&context, notify::ListEndpoints {}).await?.endpoints;
     let endpoints = found.into_iter().map(view::endpoint).collect::<Result<Vec<_>, _>>()?;
-    Ok(Json(json!({"endpoints": endpoints})))
+    Ok(Json(EndpointList { endpoints }))
 }
 
-/// `GET /webhook-endpoints/{endpoint_id}`.
+/// Shows a webhook endpoint.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}",
+    operation_id = "get_webhook_endpoint",
+    tag = "Webhooks",
+    responses((status = 200, description = "The endpoint; never its secret.", body = EndpointView, headers(
+        ("ETag" = String, description = "Its version, for `If-Match`."),
+    ))),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -137,7 +126,21 @@ async fn find(
     found.ok_or_else(|| Problem::not_found("webhook endpoint", id))
 }
 
-/// `POST /webhook-endpoints`.
+/// Creates a webhook endpoint.
+///
+/// The answer has its secret, which is shown this once.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/webhook-endpoints",
+    operation_id = "create_webhook_endpoint",
+    tag = "Webhooks",
+    request_body = NewEndpoint,
+    responses((status = 201, description = "The endpoint is there, and active.", body = EndpointView, headers(
+        ("ETag" = String, description = "Its version, for `If-Match`."),
+        ("Location" = String, description = "Where the endpoint is."),
+    ))),
+    extensions(("x-problems" = json!(["too_many_webhooks", "no_person_keys"]))),
+)]
 pub(crate) async fn post(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -180,7 +183,22 @@ pub(crate) async fn post(
     })
 }
 
-/// `PATCH /webhook-endpoints/{endpoint_id}`: what the body does not name stays as it is.
+/// Changes a webhook endpoint.
+///
+/// What the body does not name stays as it is; null takes a limit away.
+#[utoipa::path(
+    patch,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}",
+    operation_id = "change_webhook_endpoint",
+    tag = "Webhooks",
+    params(("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$",
+        description = "Only if the endpoint has the version of this `ETag`.")),
+    request_body = EndpointChanges,
+    responses((status = 200, description = "The endpoint as it is now.", body = EndpointView, headers(
+        ("ETag" = String, description = "Its version, for `If-Match`."),
+    ))),
+    extensions(("x-problems" = json!(["not_found", "precondition_failed", "no_person_keys"]))),
+)]
 pub(crate) async fn patch(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -213,7 +231,15 @@ pub(crate) async fn patch(
     respond(send(&state, &context, command).await?, &id, shown)
 }
 
-/// `DELETE /webhook-endpoints/{endpoint_id}`.
+/// Deletes a webhook endpoint. What waits is not delivered.
+#[utoipa::path(
+    delete,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}",
+    operation_id = "delete_webhook_endpoint",
+    tag = "Webhooks",
+    responses((status = 204, description = "There is no such endpoint any more.")),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn delete(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -225,7 +251,18 @@ pub(crate) async fn delete(
     respond(reply, &id, |_| Ok(StatusCode::NO_CONTENT.into_response()))
 }
 
-/// `POST /webhook-endpoints/{endpoint_id}/disable`.
+/// Disables a webhook endpoint: what matches it is held.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/disable",
+    operation_id = "disable_webhook_endpoint",
+    tag = "Webhooks",
+    request_body = EndpointDisabling,
+    responses((status = 200, description = "The endpoint as it is now.", body = EndpointView, headers(
+        ("ETag" = String, description = "Its version, for `If-Match`."),
+    ))),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn disable(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -243,7 +280,18 @@ pub(crate) async fn disable(
     respond(send(&state, &context, command).await?, &id, shown)
 }
 
-/// `POST /webhook-endpoints/{endpoint_id}/enable`.
+/// Enables a webhook endpoint.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/enable",
+    operation_id = "enable_webhook_endpoint",
+    tag = "Webhooks",
+    request_body = EndpointEnabling,
+    responses((status = 200, description = "The endpoint as it is now.", body = EndpointView, headers(
+        ("ETag" = String, description = "Its version, for `If-Match`."),
+    ))),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn enable(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -258,36 +306,15 @@ pub(crate) async fn enable(
     respond(send(&state, &context, command).await?, &id, shown)
 }
 
-/// `POST /webhook-endpoints/{endpoint_id}/rotate-secret`.
-pub(crate) async fn rotate_secret(
-    State(state): State<Arc<AppState>>,
-    context: RequestContext,
-    EndpointPath(id): EndpointPath,
-    JsonBytes(bytes): JsonBytes,
-) -> Result<Response, Problem> {
-    let (chosen, keep_old_s) = fields::body(&bytes, |node, path, errors| {
-        object(node, path, errors, |fields| {
-            let chosen = fields.optional("secret", secret);
-            Some((chosen, fields.optional("keep_old_s", integer(keep_old_s))))
-        })
-    })?;
-    let keep_old_s = keep_old_s.unwrap_or(KEEP_OLD_SECRETS_S);
-    let secret = chosen_or_new(chosen.as_deref())?;
-    let rotate = |secret| Request::RotateSecret(notify::RotateSecret { secret, keep_old_s });
-    let mut command = to_endpoint(&context, id.clone(), rotate(None));
-    if let Some(chosen) = &chosen {
-        state.sealing.fingerprint(&mut command, chosen.expose().as_bytes()).await?;
-    }
-    let sealed = state.sealing.seal_secret(&context.shop, &id, secret.expose())?;
-    command.body = Some(body(id.clone(), rotate(Some(sealed))));
-    respond(send(&state, &context, command).await?, &id, |answer| {
-        let mut view = view::endpoint(answer.body.endpoint.clone().unwrap_or_default())?;
-        view.secret = (!answer.replayed).then(|| secret.expose().to_owned());
-        Ok(Json(view).into_response())
-    })
-}
-
-/// `POST /webhook-endpoints/{endpoint_id}/test`.
+/// Sends an endpoint a delivery of the type `webhook.test`.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/test",
+    operation_id = "test_webhook_endpoint",
+    tag = "Webhooks",
+    responses((status = 202, description = "The delivery is scheduled.", body = ScheduledTest)),
+    extensions(("x-problems" = json!(["not_found", "endpoint_disabled"]))),
+)]
 pub(crate) async fn test(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -295,114 +322,7 @@ pub(crate) async fn test(
 ) -> Result<Response, Problem> {
     let command = to_endpoint(&context, id.clone(), Request::SendTest(notify::SendTest {}));
     respond(send(&state, &context, command).await?, &id, |answer| {
-        let scheduled = json!({"endpoint_seq": answer.body.endpoint_seq});
+        let scheduled = ScheduledTest { endpoint_seq: answer.body.endpoint_seq };
         Ok((StatusCode::ACCEPTED, Json(scheduled)).into_response())
     })
-}
-
-fn chosen_or_new(chosen: Option<&Secret>) -> Result<Secret, Problem> {
-    match chosen {
-        Some(chosen) => Ok(chosen.clone()),
-        None => Secret::generate().map_err(|error| Problem::internal(&error)),
-    }
-}
-
-fn keep_old_s(seconds: i64) -> Result<u32, ParseError> {
-    let rule = "must be 0 to 2592000 seconds; 0 revokes the old secrets now";
-    within("keep_old_s", rule, 0..=MAX_KEEP_OLD_SECRETS_S, seconds).map(|it| it as u32)
-}
-
-impl Changes {
-    /// What of a request is not in its command in the clear, for its fingerprint.
-    fn hidden(&self, secret: Option<&Secret>) -> Vec<u8> {
-        let mut hidden = secret.map(|it| it.expose().as_bytes().to_vec()).unwrap_or_default();
-        for (name, value) in self.headers.iter().flatten() {
-            // Neither can hold a line break.
-            hidden.extend(format!("\n{name}:{value}").bytes());
-        }
-        hidden
-    }
-}
-
-fn body(endpoint_id: String, request: Request) -> command::Body {
-    command::Body::ChangeWebhooks(ChangeWebhooks { endpoint_id, request: Some(request) })
-}
-
-/// A command to an endpoint.
-pub(crate) fn to_endpoint(
-    context: &RequestContext,
-    id: String,
-    request: Request,
-) -> proto::Command {
-    context.command(None, body(id, request))
-}
-
-/// Sends a command to an endpoint, and waits for its answer.
-pub(crate) async fn send(
-    state: &AppState,
-    context: &RequestContext,
-    command: proto::Command,
-) -> Result<Reply<ChangeWebhooksAnswer>, Problem> {
-    state.services.send(context, Lane::Live, command, state.answer_timeout).await
-}
-
-/// Responds to a command: by `shown` when it was done or was so already, and else as `refused` says.
-pub(crate) fn respond_or(
-    reply: Reply<ChangeWebhooksAnswer>,
-    refused: impl FnOnce(&ChangeWebhooksAnswer) -> Problem,
-    shown: impl FnOnce(&Answer<ChangeWebhooksAnswer>) -> Result<Response, Problem>,
-) -> Result<Response, Problem> {
-    let answer = match reply {
-        Reply::Answered(answer) => answer,
-        Reply::Pending(accepted) => return Ok(accepted.into_response()),
-    };
-    match answer.body.result() {
-        EndpointResult::Created | EndpointResult::Changed | EndpointResult::Unchanged => {
-            let response = shown(&answer)?;
-            Ok(answer.mark(response))
-        }
-        _ => Err(refused(&answer.body)),
-    }
-}
-
-fn respond(
-    reply: Reply<ChangeWebhooksAnswer>,
-    id: &str,
-    shown: impl FnOnce(&Answer<ChangeWebhooksAnswer>) -> Result<Response, Problem>,
-) -> Result<Response, Problem> {
-    respond_or(reply, |answer| refusal(answer, id), shown)
-}
-
-fn refusal(answer: &ChangeWebhooksAnswer, id: &str) -> Problem {
-    match answer.result() {
-        EndpointResult::Unknown if answer.endpoint.is_some() => {
-            Problem::new(Code::NotFound, "the endpoint has no such replay or delivery")
-        }
-        EndpointResult::Unknown => Problem::not_found("webhook endpoint", id),
-        EndpointResult::OtherVersion => {
-            let version = answer.endpoint.as_ref().map_or(0, |endpoint| endpoint.version);
-            let detail = "the endpoint was changed meanwhile: read it and send the change again";
-            Problem::new(Code::PreconditionFailed, detail).with("version", version)
-        }
-        EndpointResult::TooMany => {
-            let detail = "a shop has 1,000 endpoints at most, and an endpoint 10 secrets and 10 \
-                replays that are under way";
-            Problem::new(Code::TooManyWebhooks, detail)
-        }
-        EndpointResult::Disabled => {
-            let detail = "nothing is sent to the endpoint while it is disabled: enable it first";
-            Problem::new(Code::EndpointDisabled, detail)
-        }
-        EndpointResult::Created
-        | EndpointResult::Changed
-        | EndpointResult::Unchanged
-        | EndpointResult::Exists
-        | EndpointResult::Unspecified => UnknownResult.into(),
-    }
-}
-
-/// The endpoint as it is after a command.
-fn shown(answer: &Answer<ChangeWebhooksAnswer>) -> Result<Response, Problem> {
-    let view: EndpointView = view::endpoint(answer.body.endpoint.clone().unwrap_or_default())?;
-    Ok(([entity_tag(view.version)], Json(view)).into_response())
 }

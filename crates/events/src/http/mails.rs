@@ -7,6 +7,7 @@ use super::webhooks::EndpointStatistics;
 
 /// How a shop sends mails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MailSettingsView {
     /// The types of events of which mails are sent; empty when none are.
     pub events: Vec<String>,
@@ -31,6 +32,7 @@ pub struct MailSettingsView {
 
 /// Who sends mails, as the receiver sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SenderView {
     /// The name.
     pub name: String,
@@ -40,6 +42,7 @@ pub struct SenderView {
 
 /// What the mail of an event looks like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MailTemplateView {
     /// The type of the event.
     pub event: String,
@@ -53,15 +56,18 @@ pub struct MailTemplateView {
 
 /// A page of mails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MailList {
     /// The mails, by number.
     pub mails: Vec<MailView>,
     /// The number at which the next page begins; none at the end.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub next: Option<u64>,
 }
 
 /// A mail: an event of an order, to its customer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MailView {
     /// Its number among the mails of the shop: dense, from 1.
     pub seq: u64,
@@ -91,6 +97,7 @@ pub struct MailView {
 
 /// An attempt at a mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MailAttemptView {
     /// Counts the attempts at the mail, from 1; from 1 again when it was asked for again.
     pub number: u32,
@@ -116,6 +123,7 @@ pub struct MailAttemptView {
 
 /// A mail that is sent once more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MailResend {
     /// Its number.
     pub seq: u64,

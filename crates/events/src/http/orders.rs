@@ -11,6 +11,7 @@ use crate::{
 
 /// The status of an order. What is paid and what has shipped have statuses of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
     /// Its stock and its payment are not yet certain.
@@ -37,6 +38,7 @@ impl OrderStatus {
 
 /// What is paid of an order, or by one of its payments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentStatus {
     /// Nothing is paid or authorised yet; or the order is on account.
@@ -72,6 +74,7 @@ impl PaymentStatus {
 
 /// What of an order has shipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FulfilmentStatus {
     /// Nothing has shipped.
@@ -101,6 +104,7 @@ impl FulfilmentStatus {
 
 /// Why an order was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReason {
     /// The customer or the shop asked for it.
@@ -142,6 +146,7 @@ impl CancelReason {
 
 /// A SKU that an order wanted and did not get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Shortage {
     /// The stock keeping unit.
     pub sku: Sku,
@@ -153,6 +158,7 @@ pub struct Shortage {
 
 /// One line of an order; amounts in the minor unit of the order's currency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderLine {
     /// Identifies the line in its order.
     pub line_id: LineId,
@@ -160,6 +166,7 @@ pub struct OrderLine {
     pub sku: Sku,
     /// The title as sold.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub title: String,
     /// The units.
     pub quantity: Quantity,
@@ -173,11 +180,13 @@ pub struct OrderLine {
     pub tax: Option<Tax>,
     /// The units that have shipped.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub shipped: i64,
 }
 
 /// What a line costs less.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Discount {
     /// Why, for example `SUMMER`.
@@ -188,6 +197,7 @@ pub struct Discount {
 
 /// Money that is not for goods: shipping, a fee; below 0 for a rebate on the whole order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Charge {
     /// What it is for, for example `POST`.
@@ -201,6 +211,7 @@ pub struct Charge {
 
 /// A payment of an order, as the order knows it; amounts in minor units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderPaymentView {
     /// Its id.
     pub id: PaymentId,
@@ -220,6 +231,7 @@ pub struct OrderPaymentView {
 
 /// Why a payment failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentFailure {
     /// The provider's code; empty when it was not the provider that refused.
     pub code: String,
@@ -230,6 +242,7 @@ pub struct PaymentFailure {
 
 /// What the customer must do before a payment goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentAction {
     /// Where it is done; empty when the client does without.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -244,6 +257,7 @@ pub struct PaymentAction {
 
 /// Why an order is on hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HoldView {
     /// Why: `stock_short`.
     pub reason: String,
@@ -255,6 +269,7 @@ pub struct HoldView {
 
 /// Why an order is cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cancellation {
     /// Why.
     pub reason: CancelReason,
@@ -271,6 +286,7 @@ pub struct Cancellation {
 
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderView {
     /// Its id.
     pub id: OrderId,
@@ -344,6 +360,7 @@ fn is_settled(status: OrderStatus, payment_status: PaymentStatus) -> bool {
 
 /// What a service counts over a shop, for reports and checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderTotals {
     /// One for each combination of statuses and cancel reason that occurs.
     pub groups: Vec<OrderGroup>,
@@ -351,6 +368,7 @@ pub struct OrderTotals {
 
 /// The orders that ended alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderGroup {
     /// Their status.
     pub status: OrderStatus,

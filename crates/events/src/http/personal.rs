@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What was sealed, as far as it can be opened. In JSON an object with `status`, and when that is
 /// `readable` with the fields of what was sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Opened<T> {
     /// It can be read.
@@ -38,6 +39,7 @@ impl<T> Opened<T> {
 
 /// The personal data and the free texts of an order.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PersonalView {
     /// The e-mail address.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -61,6 +63,7 @@ pub struct PersonalView {
 
 /// An address.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AddressView {
     /// Who lives there.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -87,6 +90,7 @@ pub struct AddressView {
 
 /// Why something was done, in the caller's words.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NoteView {
     /// The text.
     pub text: String,

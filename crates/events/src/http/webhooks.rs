@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A webhook endpoint. The values of its headers and its secrets are never shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EndpointView {
     /// Its id.
     pub id: String,
@@ -21,8 +22,10 @@ pub struct EndpointView {
     /// What a delivery holds.
     pub payload: Payload,
     /// The most deliveries in a second; none for as many as it takes.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub max_per_second: Option<u32>,
     /// The most deliveries that are under way at the same time; none for 8.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub max_in_flight: Option<u32>,
     /// The names of the headers that it adds to each request.
     pub headers: Vec<String>,
@@ -59,6 +62,7 @@ pub struct EndpointView {
 
 /// What became of the deliveries of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EndpointStatistics {
     /// The last `endpoint_seq`; 0 when nothing has matched yet.
     pub last_seq: u64,
@@ -80,6 +84,7 @@ pub struct EndpointStatistics {
 
 /// In which order deliveries are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Ordering {
     /// Several at a time; one that fails holds up no other.
@@ -92,6 +97,7 @@ pub enum Ordering {
 
 /// What a delivery holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Payload {
     /// The whole event.
@@ -102,6 +108,7 @@ pub enum Payload {
 
 /// Whether an endpoint is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EndpointStatus {
     /// It is.
@@ -112,6 +119,7 @@ pub enum EndpointStatus {
 
 /// Why an endpoint is disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DisabledReason {
     /// Somebody asked for it.
@@ -126,6 +134,7 @@ pub enum DisabledReason {
 
 /// Deliveries that are sent once more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReplayView {
     /// Its id.
     pub id: String,
@@ -147,6 +156,7 @@ pub struct ReplayView {
 
 /// Which deliveries are replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReplaySelection {
     /// Those that are held: never attempted.
@@ -159,6 +169,7 @@ pub enum ReplaySelection {
 
 /// A delivery: an event, for an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeliveryView {
     /// Its number among those of the endpoint: dense, from 1.
     pub endpoint_seq: u64,
@@ -190,6 +201,7 @@ pub struct DeliveryView {
 
 /// An attempt at a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AttemptView {
     /// Counts the attempts at the delivery, from 1; from 1 again for a replay of what had come to its end.
     /// A number that is missing is an attempt whose record was lost.
@@ -216,6 +228,7 @@ pub struct AttemptView {
 /// How many events matched an endpoint between two `endpoint_seq`, and what became of them: what a
 /// receiver compares with what it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProofView {
     /// The first `endpoint_seq`.
     pub from: u64,

@@ -13,6 +13,7 @@ use prost::Message;
 use protocol::id::Shop;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -63,7 +64,7 @@ pub(crate) struct Found {
 }
 
 /// What a page covers of a log: `to - from = returned + filtered + unreadable + others`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Covered {
     /// The page begins behind this position.
     pub(crate) from: u64,

@@ -17,19 +17,43 @@ use events::{
     },
 };
 use protocol::{id::ParseError, subject::Lane, time::Timestamp};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{pending, read, unknown};
 use crate::{
     body::JsonBytes,
     extract::{OrderPath, RequestContext},
+    openapi::bodies::NewPayment,
     problem::{Code, Problem},
     services::{AnswerError, Reply},
     state::AppState,
     view::{self, ViewError},
 };
 
-/// `POST /orders/{id}/payments`.
+/// A payment that was started.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StartedPayment {
+    /// Its id.
+    id: PaymentId,
+    /// The order that is to be paid.
+    order_id: OrderId,
+    /// What is to be paid.
+    amount: Money,
+    /// Until when it must be authorised.
+    due_by: Timestamp,
+}
+
+/// Starts another payment of an order, after one that failed.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/orders/{id}/payments",
+    operation_id = "start_payment",
+    tag = "Payments",
+    request_body = NewPayment,
+    responses((status = 201, description = "The payment has begun.", body = StartedPayment)),
+    extensions(("x-problems" = json!(["not_found", "payment_not_due"]))),
+)]
 pub(crate) async fn start(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -48,11 +72,12 @@ pub(crate) async fn start(
 fn respond(id: OrderId, answer: &StartPaymentAnswer) -> Result<Response, Problem> {
     match answer.outcome.as_ref().ok_or(AnswerError::Unknown)? {
         Outcome::Started(started) => {
-            let payment_id = parsed(PaymentId::parse(&started.payment_id))?;
-            let amount = parsed(Money::parse(started.amount.as_ref()))?;
-            let due_by = parsed(Timestamp::parse(started.due_by.as_ref()))?;
-            let body =
-                json!({"id": payment_id, "order_id": id, "amount": amount, "due_by": due_by});
+            let body = StartedPayment {
+                id: parsed(PaymentId::parse(&started.payment_id))?,
+                order_id: id,
+                amount: parsed(Money::parse(started.amount.as_ref()))?,
+                due_by: parsed(Timestamp::parse(started.due_by.as_ref()))?,
+            };
             Ok((StatusCode::CREATED, Json(body)).into_response())
         }
         Outcome::NotDue(not_due) => {

@@ -29,6 +29,7 @@ use crate::{
     api_key::Scope,
     body::JsonBytes,
     extract::RequestContext,
+    openapi::bodies::NewOrder,
     problem::{Code, FieldError, Problem},
     sealing::{Owner, Part},
     services::{Answer, AnswerError, Reply},
@@ -39,11 +40,27 @@ use crate::{
 
 static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// `POST /orders`.
+/// Places an order.
 ///
 /// Answers as soon as the order is placed; with `Prefer: wait` as soon as it is paid or cancelled, its
 /// payment has failed, or the customer must do something. Where it is paid later, that it is confirmed
-/// is enough.
+/// is enough. An order that says what it costs (`unit_price`, `discounts`, a charge below 0) needs the scope
+/// `prices-as-sold`.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/orders",
+    operation_id = "place_order",
+    tag = "Orders",
+    params(("Prefer" = Option<String>, Header, pattern = "^wait=[0-9]{1,9}$",
+        description = "`wait=N`: waits up to N seconds, 60 at most, until the order is paid or cancelled, or its customer must do something.")),
+    request_body = NewOrder,
+    responses((status = 201, description = "The order is placed.", body = OrderView, headers(
+        ("Location" = String, description = "Where the order is."),
+        ("Preference-Applied" = String, description = "How long it may have waited."),
+    ))),
+    extensions(("x-problems" = json!(["reference_taken", "lines_refused", "total_out_of_range",
+        "total_mismatch", "on_account_refused", "currency_refused", "country_refused", "no_person_keys"]))),
+)]
 pub(crate) async fn post(
     State(state): State<Arc<AppState>>,
     context: RequestContext,

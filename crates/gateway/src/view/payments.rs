@@ -7,6 +7,8 @@ use events::{
     proto::{self, payment},
 };
 use protocol::time::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::ViewError;
 
@@ -39,15 +41,40 @@ pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewErro
 }
 
 /// A difference between the provider's list and our log.
-pub(crate) fn difference(difference: &payment::Difference) -> serde_json::Value {
-    let amount = difference.amount.clone().unwrap_or_default();
-    serde_json::json!({
-        "kind": name(difference.kind().as_str_name(), "DIFFERENCE_KIND_", difference.kind),
-        "operation_id": difference.operation_id,
-        "amount": {"minor": amount.minor, "currency": amount.currency},
-        "provider_reference": difference.provider_reference,
-        "mendable": difference.mendable,
-    })
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DifferenceView {
+    /// `unknown_to_us`, `unknown_to_provider` or `amount_differs`.
+    kind: String,
+    /// Our reference at the provider.
+    operation_id: String,
+    /// The amount by the provider's list; by our log when the provider does not list it.
+    amount: DifferenceAmount,
+    /// The provider's name for the authorisation; empty when the provider does not list it.
+    provider_reference: String,
+    /// Whether it is mended by voiding or paying back what the provider holds.
+    mendable: bool,
+}
+
+/// An amount as a provider lists it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DifferenceAmount {
+    /// In minor units.
+    minor: i64,
+    /// The currency; empty when the provider names none.
+    currency: String,
+}
+
+/// A difference between the provider's list and our log.
+pub(crate) fn difference(difference: payment::Difference) -> DifferenceView {
+    let kind = name(difference.kind().as_str_name(), "DIFFERENCE_KIND_", difference.kind);
+    let proto::Money { minor, currency } = difference.amount.unwrap_or_default();
+    DifferenceView {
+        kind,
+        operation_id: difference.operation_id,
+        amount: DifferenceAmount { minor, currency },
+        provider_reference: difference.provider_reference,
+        mendable: difference.mendable,
+    }
 }
 
 fn action(action: payment::Action) -> Result<PaymentAction, ViewError> {

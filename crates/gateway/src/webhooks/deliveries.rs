@@ -5,24 +5,28 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{StatusCode, header, request::Parts},
+    http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
 use events::{
     http::webhooks::{DeliveryView, ProofView},
-    proto::notify::{self, ChangeWebhooksAnswer, ReplaySelection, change_webhooks::Request},
-    webhooks::parse_id,
+    proto::notify::{self, ReplaySelection, change_webhooks::Request},
 };
 use protocol::{id::ParseError, time::Timestamp};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
-use super::{EndpointPath, body, endpoint_id, find, read, respond, send, to_endpoint, view};
+use super::{
+    EndpointPath,
+    answers::{respond, send, to_endpoint},
+    endpoint_id, find, read,
+    replays::{Part, StartedReplay, start},
+    view,
+};
 use crate::{
-    body::JsonBytes,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
-    fields::{self, integer, object, text, within},
+    fields::text,
     problem::Problem,
-    services::{Answer, Reply},
     state::AppState,
 };
 
@@ -31,15 +35,39 @@ const STATES: [&str; 7] =
     ["pending", "retry_at", "delivered", "exhausted", "held", "held_behind", "aborted"];
 
 /// Which deliveries a client asks for.
-#[derive(Debug)]
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct DeliveryPage {
+    /// The first `endpoint_seq`: the `next` of the page before.
+    #[param(required = false)]
     from: u64,
+    /// The last `endpoint_seq`; 0 for the last that there is.
+    #[param(required = false)]
     to: u64,
     /// Only those that were scheduled at this time or later.
     since: Option<Timestamp>,
+    /// Only those in this state: `pending`, `retry_at`, `delivered`, `exhausted`, `held`, `held_behind` or `aborted`.
+    #[param(
+        required = false,
+        pattern = "^(pending|retry_at|delivered|exhausted|held|held_behind|aborted)$"
+    )]
     state: String,
+    /// Only those of events of this type, such as `order.paid`, `order.*` or `*`.
+    #[param(required = false, rename = "type", example = "order.*")]
     event_type: String,
+    /// The most deliveries of the page.
+    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
     limit: u32,
+}
+
+/// A page of the deliveries to an endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeliveryList {
+    /// The deliveries, by `endpoint_seq`.
+    deliveries: Vec<DeliveryView>,
+    /// The `from` of the next page; null at the end.
+    #[schema(required)]
+    next: Option<u64>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for DeliveryPage {
@@ -70,32 +98,33 @@ pub(crate) fn seq_text(what: &'static str) -> impl FnOnce(&str) -> Result<u64, P
     move |text| text.parse().map_err(|_| ParseError::new(what, "must be an endpoint_seq", text))
 }
 
-fn seq(what: &'static str) -> impl FnOnce(i64) -> Result<u64, ParseError> {
-    move |number| {
-        let rule = "must be an endpoint_seq: 1 or more";
-        within(what, rule, 1..=i64::MAX, number).map(|seq| seq as u64)
-    }
-}
-
 fn state(text: &str) -> Result<String, ParseError> {
     let rule = "must be pending, retry_at, delivered, exhausted, held, held_behind or aborted";
     let error = || ParseError::new("state", rule, text);
     STATES.contains(&text).then(|| text.to_owned()).ok_or_else(error)
 }
 
-/// `GET /webhook-endpoints/{endpoint_id}/deliveries`.
+/// Lists the deliveries to an endpoint.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/deliveries",
+    operation_id = "list_deliveries",
+    tag = "Webhooks",
+    params(DeliveryPage),
+    responses((status = 200, description = "A page of the deliveries, by `endpoint_seq`.", body = DeliveryList)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn list_deliveries(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     EndpointPath(id): EndpointPath,
     wanted: DeliveryPage,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<DeliveryList>, Problem> {
     let found = page(&state, &context, &id, wanted).await?;
     let found = found.ok_or_else(|| Problem::not_found("webhook endpoint", &id))?;
     let next = (found.next > 0).then_some(found.next);
     let deliveries = found.deliveries.into_iter().map(view::delivery);
-    let deliveries: Vec<DeliveryView> = deliveries.collect::<Result<_, _>>()?;
-    Ok(Json(json!({"deliveries": deliveries, "next": next})))
+    Ok(Json(DeliveryList { deliveries: deliveries.collect::<Result<_, _>>()?, next }))
 }
 
 /// A page of the deliveries to an endpoint; none when there is no such endpoint.
@@ -122,7 +151,7 @@ pub(crate) async fn page(
 
 /// The first delivery that was scheduled at that time or later; what would be the next one if there is
 /// none. Deliveries are numbered in the order in which they are scheduled, so it is found by halving.
-async fn first_since(
+pub(super) async fn first_since(
     state: &AppState,
     context: &RequestContext,
     id: &str,
@@ -175,7 +204,15 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
     }
 }
 
-/// `GET /webhook-endpoints/{endpoint_id}/deliveries/{seq}`.
+/// Shows a delivery with its attempts of the last 30 days.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/deliveries/{seq}",
+    operation_id = "get_delivery",
+    tag = "Webhooks",
+    responses((status = 200, description = "The delivery.", body = DeliveryView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn get_delivery(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -187,7 +224,17 @@ pub(crate) async fn get_delivery(
     view::delivery_with_attempts(found)?.map(Json).ok_or_else(unknown)
 }
 
-/// `POST /webhook-endpoints/{endpoint_id}/deliveries/{seq}/resend`.
+/// Sends a delivery once more, with the same `webhook-id` and the same bytes.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/deliveries/{seq}/resend",
+    operation_id = "resend_delivery",
+    tag = "Webhooks",
+    responses((status = 202, description = "It will be sent, as a replay of this one delivery.", body = StartedReplay, headers(
+        ("Location" = String, description = "Where the replay is."),
+    ))),
+    extensions(("x-problems" = json!(["not_found", "endpoint_disabled", "too_many_webhooks"]))),
+)]
 pub(crate) async fn resend(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -197,7 +244,15 @@ pub(crate) async fn resend(
     start(&state, &context, endpoint_id, part).await
 }
 
-/// `POST /webhook-endpoints/{endpoint_id}/deliveries/{seq}/abort`.
+/// Gives a delivery up: no further attempt is made.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/deliveries/{seq}/abort",
+    operation_id = "abort_delivery",
+    tag = "Webhooks",
+    responses((status = 204, description = "No further attempt is made.")),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn abort(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
@@ -210,154 +265,15 @@ pub(crate) async fn abort(
     })
 }
 
-/// Which deliveries are sent once more.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Part {
-    /// 0: the first that there is.
-    pub(crate) from: u64,
-    /// 0: the last that there is.
-    pub(crate) to: u64,
-    pub(crate) selection: ReplaySelection,
-}
-
-/// `POST /webhook-endpoints/{endpoint_id}/replays`.
-pub(crate) async fn replay(
-    State(state): State<Arc<AppState>>,
-    context: RequestContext,
-    EndpointPath(id): EndpointPath,
-    JsonBytes(bytes): JsonBytes,
-) -> Result<Response, Problem> {
-    let (mut part, since) = fields::body(&bytes, |node, path, errors| {
-        object(node, path, errors, |fields| {
-            let selection = fields.required("selection", text(selection));
-            let from = fields.optional("from", integer(seq("from"))).unwrap_or_default();
-            let to = fields.optional("to", integer(seq("to"))).unwrap_or_default();
-            let since = fields.optional("since", text(Timestamp::parse_rfc3339));
-            if since.is_some() && from > 0 {
-                fields.wrong("since", "say from where with from or with since, not with both");
-            }
-            Some((Part { from, to, selection: selection? }, since))
-        })
-    })?;
-    if let Some(since) = since {
-        part.from = first_since(&state, &context, &id, since).await?;
-    }
-    start(&state, &context, id, part).await
-}
-
-fn selection(text: &str) -> Result<ReplaySelection, ParseError> {
-    match text {
-        "missing" => Ok(ReplaySelection::Missing),
-        "failed" => Ok(ReplaySelection::Failed),
-        "all" => Ok(ReplaySelection::All),
-        _ => Err(ParseError::new("selection", "must be missing, failed or all", text)),
-    }
-}
-
-async fn start(
-    state: &AppState,
-    context: &RequestContext,
-    endpoint_id: String,
-    part: Part,
-) -> Result<Response, Problem> {
-    let (reply, replay_id) = start_replay(state, context, &endpoint_id, part).await?;
-    respond(reply, &endpoint_id, |answer| {
-        let location = format!(
-            "/v1/shops/{}/webhook-endpoints/{endpoint_id}/replays/{replay_id}",
-            context.shop
-        );
-        let shown = Json(of_answer(answer, &replay_id)?);
-        Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], shown).into_response())
-    })
-}
-
-/// Starts to send deliveries once more; what is answered, and the id of the replay.
-pub(crate) async fn start_replay(
-    state: &AppState,
-    context: &RequestContext,
-    endpoint_id: &str,
-    Part { from, to, selection }: Part,
-) -> Result<(Reply<ChangeWebhooksAnswer>, String), Problem> {
-    let start = |replay_id| {
-        let selection = selection.into();
-        Request::StartReplay(notify::StartReplay { replay_id, from, to, selection })
-    };
-    let mut command = to_endpoint(context, endpoint_id.to_owned(), start(String::new()));
-    // Sent again under the same idempotency key, the request is about the same replay.
-    let replay_id = format!("wr_{}", command.id.replace('-', ""));
-    command.body = Some(body(endpoint_id.to_owned(), start(replay_id.clone())));
-    Ok((send(state, context, command).await?, replay_id))
-}
-
-/// The replay as the answer to its command shows it.
-fn of_answer(
-    answer: &Answer<notify::ChangeWebhooksAnswer>,
-    replay_id: &str,
-) -> Result<Value, Problem> {
-    let replays = answer.body.endpoint.iter().flat_map(|endpoint| &endpoint.replays);
-    match replays.into_iter().find(|replay| replay.id == replay_id) {
-        Some(replay) => Ok(json!(view::replay(replay.clone())?)),
-        None => Ok(json!({"id": replay_id})),
-    }
-}
-
-/// `GET /webhook-endpoints/{endpoint_id}/replays`.
-pub(crate) async fn list_replays(
-    State(state): State<Arc<AppState>>,
-    context: RequestContext,
-    EndpointPath(id): EndpointPath,
-) -> Result<Json<Value>, Problem> {
-    let replays = find(&state, &context, &id).await?.replays;
-    let replays = replays.into_iter().map(view::replay).collect::<Result<Vec<_>, _>>()?;
-    Ok(Json(json!({"replays": replays})))
-}
-
-/// An endpoint and one of its replays, in the path.
-pub(crate) struct ReplayPath {
-    endpoint_id: String,
-    replay_id: String,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for ReplayPath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let endpoint_id = path_parameter(parts, state, "endpoint_id", endpoint_id).await?;
-        let replay_id =
-            path_parameter(parts, state, "replay_id", |text| parse_id("replay_id", text)).await?;
-        Ok(Self { endpoint_id, replay_id })
-    }
-}
-
-/// `GET /webhook-endpoints/{endpoint_id}/replays/{replay_id}`.
-pub(crate) async fn show_replay(
-    State(state): State<Arc<AppState>>,
-    context: RequestContext,
-    ReplayPath { endpoint_id, replay_id }: ReplayPath,
-) -> Result<Response, Problem> {
-    let replays = find(&state, &context, &endpoint_id).await?.replays;
-    let found = replays.into_iter().find(|replay| replay.id == replay_id);
-    let found = found.ok_or_else(|| Problem::not_found("replay of this endpoint", &replay_id))?;
-    Ok(Json(view::replay(found)?).into_response())
-}
-
-/// `POST /webhook-endpoints/{endpoint_id}/replays/{replay_id}/cancel`.
-pub(crate) async fn cancel_replay(
-    State(state): State<Arc<AppState>>,
-    context: RequestContext,
-    ReplayPath { endpoint_id, replay_id }: ReplayPath,
-) -> Result<Response, Problem> {
-    let cancel = Request::CancelReplay(notify::CancelReplay { replay_id: replay_id.clone() });
-    let command = to_endpoint(&context, endpoint_id.clone(), cancel);
-    respond(send(&state, &context, command).await?, &endpoint_id, |answer| {
-        Ok(Json(of_answer(answer, &replay_id)?).into_response())
-    })
-}
-
 /// The deliveries that a proof is about.
-#[derive(Debug)]
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ProofRange {
+    /// The first `endpoint_seq`; the first that there is unless it is given.
+    #[param(required = false)]
     from: u64,
+    /// The last `endpoint_seq`; the last that there is unless it is given.
+    #[param(required = false)]
     to: u64,
 }
 
@@ -373,7 +289,16 @@ impl<S: Send + Sync> FromRequestParts<S> for ProofRange {
     }
 }
 
-/// `GET /webhook-endpoints/{endpoint_id}/proof?from=&to=`.
+/// Counts what matched an endpoint, was sent and was accepted, and lists what is open.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/proof",
+    operation_id = "get_proof",
+    tag = "Webhooks",
+    params(ProofRange),
+    responses((status = 200, description = "What a receiver compares with what it has.", body = ProofView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
 pub(crate) async fn proof(
     State(state): State<Arc<AppState>>,
     context: RequestContext,

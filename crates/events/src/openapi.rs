@@ -1,0 +1,53 @@
+//! How the names and numbers of the contract look in a description of an HTTP API: as schemas of OpenAPI.
+
+use protocol::{
+    impl_schema,
+    openapi::{formatted, text},
+};
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
+
+use crate::{
+    id::{
+        Connector, CustomerId, DocumentId, DocumentLine, LineId, Location, MAX_UNITS, OrderId,
+        PaymentId, Quantity, Reference, Sku, TransferId,
+    },
+    money::Currency,
+};
+
+/// Visible ASCII characters without spaces.
+const CODE: &str = "^[!-~]+$";
+/// What names of locations and connectors are made of.
+const NAME: &str = "^[a-z0-9-]+$";
+/// Text without control characters.
+const WORDS: &str = "^[^\\x00-\\x1f\\x7f-\\x9f]+$";
+
+impl_schema! {
+    Sku => text("A stock keeping unit. Upper and lower case differ.", CODE, 64, "MUG");
+    Location => text("The code of a location.", NAME, 63, "main");
+    Connector => text("An ERP connector.", NAME, 63, "warehouse");
+    DocumentId => text("The id of a document in its connector's system.", CODE, 128, "C-1");
+    DocumentLine => text("A line of a document in its connector's system.", CODE, 64, "10");
+    TransferId => text("Goods on their way between two locations.", CODE, 128, "T-1");
+    Reference => text("The caller's own order number.", WORDS, 128, "R-17");
+    CustomerId => text("A customer, by the id that the shop knows it by.", CODE, 128, "C-1");
+    LineId => text("A line of an order, unique in it.", CODE, 64, "1");
+    OrderId => formatted("An order.", "uuid", "019cec2b-2dc4-7000-8000-000000000001");
+    PaymentId => text(
+        "A payment: the id of its order, a hyphen, and a number from 1.",
+        "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}-[1-9][0-9]{0,8}$",
+        47,
+        "019cec2b-2dc4-7000-8000-000000000001-1",
+    );
+    Currency => text("The ISO 4217 code of a currency.", "^[A-Z]{3}$", 3, "GBP");
+    Quantity => quantity();
+}
+
+fn quantity() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .description(Some("A number of units."))
+        .minimum(Some(1))
+        .maximum(Some(MAX_UNITS))
+        .build()
+}

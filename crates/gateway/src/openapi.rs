@@ -1,0 +1,123 @@
+//! The description of the API: an OpenAPI 3.1 document, made of the routes.
+//!
+//! ```text
+//! #[utoipa::path(…)] at a handler ─► routes! ─► the routes, and utoipa's document ─► finish ─► DOCUMENT
+//! ```
+//!
+//! What a handler alone knows is said at the handler: what it does, its parameters, its bodies, and the codes of the
+//! problems with which it refuses (`x-problems`). What follows from the layers around it is added by `finish`: the
+//! parameters of its path, headers that every request may have, the scope that it needs, and the problems of the layers.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `bodies` | what clients send |
+//! | `messages` | what several routes answer |
+//! | `finish` | completes each operation |
+//! | `schemas` | completes the schemas |
+//! | `parts` | the parts that operations share: parameters, headers, responses |
+//! | `page` | the same for people |
+
+pub(crate) mod bodies;
+mod finish;
+pub(crate) mod messages;
+mod page;
+mod parts;
+mod schemas;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
+
+use axum::{
+    http::{Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use events::id::{Location, OrderId, PaymentId, Sku};
+use protocol::id::{CommandId, Shop};
+use serde_json::Value;
+use utoipa::OpenApi;
+
+use self::messages::ProblemDocument;
+use crate::{accepted::AcceptedView, routes::described};
+
+/// The schemas that the parts which operations share refer to.
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    AcceptedView,
+    CommandId,
+    Location,
+    OrderId,
+    PaymentId,
+    ProblemDocument,
+    Shop,
+    Sku
+)))]
+pub(crate) struct Shared;
+
+/// The document.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| finish::finish(&described()));
+/// The same as text.
+static TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
+/// The same as a page for people.
+static PAGE: LazyLock<String> = LazyLock::new(|| page::render(&DOCUMENT));
+/// What the page may load: nothing but the style that is in it.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+/// The statuses that are described, by method and path.
+static STATUSES: LazyLock<HashMap<(String, String), BTreeSet<u16>>> = LazyLock::new(statuses);
+
+/// The OpenAPI 3.1 document of the API.
+pub fn document() -> &'static Value {
+    &DOCUMENT
+}
+
+/// Shows this description.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "get_openapi",
+    tag = "Operations",
+    responses((status = 200, description = "An OpenAPI 3.1 document.", body = Object)),
+)]
+pub(crate) async fn get() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
+}
+
+/// Shows this description as a page for people.
+#[utoipa::path(
+    get,
+    path = "/docs",
+    operation_id = "get_docs",
+    tag = "Operations",
+    responses((status = 200, description = "One HTML page that needs nothing else.", body = String, content_type = "text/html")),
+)]
+pub(crate) async fn docs() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+    ];
+    (headers, PAGE.as_str()).into_response()
+}
+
+/// Whether a route may answer so. What is no route of the document is not judged.
+pub(crate) fn may_answer(method: &Method, path: &str, status: StatusCode) -> bool {
+    let method = if method == Method::HEAD { Method::GET } else { method.clone() };
+    let key = (method.as_str().to_lowercase(), path.to_owned());
+    STATUSES.get(&key).is_none_or(|statuses| statuses.contains(&status.as_u16()))
+}
+
+fn statuses() -> HashMap<(String, String), BTreeSet<u16>> {
+    let paths = DOCUMENT["paths"].as_object().into_iter().flatten();
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().into_iter().flatten();
+        methods.map(move |(method, operation)| (method.clone(), path.clone(), operation))
+    });
+    let statuses = |operation: &Value| {
+        let responses = operation["responses"].as_object().into_iter().flatten();
+        responses.filter_map(|(status, _)| status.parse().ok()).collect()
+    };
+    operations.map(|(method, path, it)| ((method, path), statuses(it))).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! The routes. Each is registered together with its description: `routes!` takes handlers that have one, and puts the
+//! methods of one path together.
+//!
+//! To add a route: write its handler in the module of its resource, with `#[utoipa::path(…)]` above it; read its body with
+//! `fields`, and describe that in `openapi::bodies`; send a command or a query through `Services`; and add it to
+//! [`of_shop`] here, or, where it is not of one shop, to [`of_api`]. Then `make docs`.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::OriginalUri, http::Method, middleware};
+use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
+use utoipa::OpenApi as _;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    MetricsSource, admission, commands, feed, history,
+    inventory::{self, levels},
+    known_shops, layers, locations, mails, metrics, openapi, operations, orders, payments,
+    position,
+    problem::{Code, Problem},
+    products, shops,
+    state::AppState,
+    trace,
+    webhooks::{self, deliveries, event_types, replays, secrets},
+};
+
+type DescribedRoutes = OpenApiRouter<Arc<AppState>>;
+
+/// The routes of the gateway.
+pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
+    let shown = metrics.map(|render| metrics::routes(move || render()));
+    let of_shop = Router::from(of_shop())
+        .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));
+    let v1 = Router::from(of_api())
+        .merge(of_shop)
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn(position::carry_positions))
+        .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
+        .layer(middleware::from_fn_with_state(state.clone(), admission::authenticate));
+    // The last layer is the outermost.
+    Router::from(open())
+        .nest("/v1", v1)
+        .merge(shown.unwrap_or_default())
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(RequestBodyTimeoutLayer::new(state.limits.body_read_timeout))
+        .layer(CatchPanicLayer::custom(layers::answer_panic))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::time_out))
+        .layer(middleware::from_fn(trace::trace_request))
+        .layer(middleware::from_fn(layers::check_answer))
+        .layer(middleware::from_fn(metrics::measure))
+        .with_state(state)
+}
+
+/// What the routes say of themselves.
+pub(crate) fn described() -> utoipa::openapi::OpenApi {
+    let v1 = of_api().merge(of_shop());
+    let shared = OpenApiRouter::with_openapi(openapi::Shared::openapi());
+    shared.merge(open().nest("/v1", v1)).into_openapi()
+}
+
+/// What needs no API key.
+fn open() -> DescribedRoutes {
+    OpenApiRouter::default()
+        .routes(routes!(operations::healthz))
+        .routes(routes!(operations::readyz))
+        .routes(routes!(openapi::get))
+        .routes(routes!(openapi::docs))
+}
+
+/// What is not of one shop, and the shops themselves.
+fn of_api() -> DescribedRoutes {
+    OpenApiRouter::default()
+        .routes(routes!(event_types::list_event_types))
+        .routes(routes!(shops::list_all))
+        .routes(routes!(shops::get, shops::put))
+}
+
+/// What is below a shop, and refused when there is no such shop.
+fn of_shop() -> DescribedRoutes {
+    OpenApiRouter::default()
+        .routes(routes!(products::list, products::post))
+        .routes(routes!(products::get, products::put))
+        .routes(routes!(history::of_product))
+        .routes(routes!(levels::list, inventory::post))
+        .routes(routes!(levels::get))
+        .routes(routes!(history::of_stock))
+        .routes(routes!(levels::movements))
+        .routes(routes!(locations::put_limits))
+        .routes(routes!(locations::list))
+        .routes(routes!(locations::get, locations::put))
+        .routes(routes!(history::of_location))
+        .routes(routes!(orders::find, orders::place::post))
+        .routes(routes!(orders::get))
+        .routes(routes!(history::of_order))
+        .routes(routes!(history::of_reservation))
+        .routes(routes!(orders::cancel))
+        .routes(routes!(orders::release))
+        .routes(routes!(payments::of_order, orders::payment::start))
+        .routes(routes!(payments::refund))
+        .routes(routes!(payments::stuck))
+        .routes(routes!(payments::reconciliation))
+        .routes(routes!(payments::get))
+        .routes(routes!(history::of_payment))
+        .routes(routes!(history::of_shop))
+        .routes(routes!(feed::get))
+        .routes(routes!(commands::get))
+        .routes(routes!(operations::totals))
+        .routes(routes!(mails::get_settings, mails::put_settings))
+        .routes(routes!(mails::list))
+        .routes(routes!(mails::get))
+        .routes(routes!(mails::resend))
+        .merge(of_webhooks())
+}
+
+fn of_webhooks() -> DescribedRoutes {
+    OpenApiRouter::default()
+        .routes(routes!(webhooks::list, webhooks::post))
+        .routes(routes!(webhooks::get, webhooks::patch, webhooks::delete))
+        .routes(routes!(webhooks::disable))
+        .routes(routes!(webhooks::enable))
+        .routes(routes!(secrets::rotate_secret))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::get_delivery))
+        .routes(routes!(deliveries::resend))
+        .routes(routes!(deliveries::abort))
+        .routes(routes!(replays::list_replays, replays::replay))
+        .routes(routes!(replays::show_replay))
+        .routes(routes!(replays::cancel_replay))
+        .routes(routes!(deliveries::proof))
+}
+
+async fn no_route(OriginalUri(uri): OriginalUri) -> Problem {
+    let detail = format!("there is no route {}: /openapi.json lists all", uri.path());
+    Problem::new(Code::NotFound, detail)
+}
+
+async fn no_method(method: Method) -> Problem {
+    let detail = format!("the route has no method {method}: the header Allow lists those it has");
+    Problem::new(Code::MethodNotAllowed, detail)
+}
