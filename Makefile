@@ -44,8 +44,9 @@ proto: cargo ## Take proto/ over into proto/committed.binpb, if it is compatible
 	UPDATE_COMMITTED_PROTO=$(UPDATE) cargo test --package events --test compatibility -- --exact proto_keeps_what_was_committed
 
 .PHONY: docs
-docs: cargo nats-server ## Write docs/events.md, asyncapi.json and openapi.json anew, from proto/, the routes and the events of a run; UPDATE=breaking also what breaks readers of openapi.json.
+docs: cargo nats-server ## Write docs/events.md, asyncapi.json and openapi.json anew, from proto/, the routes and a run; UPDATE=breaking also what breaks their readers.
 	@$(WITH_NATS_SERVER) UPDATE_DOCS=1 cargo test --package tests --test contract_docs
+	@$(WITH_NATS_SERVER) UPDATE_DOCS=1 cargo test --package tests --test http_api examples
 	@UPDATE_DOCS=$(UPDATE) cargo test --package gateway openapi
 
 .PHONY: release

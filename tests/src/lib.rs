@@ -1,5 +1,7 @@
 //! What the end-to-end tests have in common: a whole installation in this process, for one test.
 
+pub mod stable;
+
 use std::time::Duration;
 
 use clap::{Args, Parser};

@@ -692,6 +692,7 @@ impl OwnGateway {
             metrics: None,
             person_keys: None,
             webhooks: webhook_http::Policy::default(),
+            cors_origins: None,
             clock: Clock::system(),
         };
         adjust(&mut settings);

@@ -1,10 +1,15 @@
 //! How the names and numbers of the contract look in a description of an HTTP API: as schemas of OpenAPI.
 
+use std::collections::BTreeMap;
+
 use protocol::{
     impl_schema,
     openapi::{formatted, text},
 };
-use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
+use utoipa::{
+    ToSchema,
+    openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type},
+};
 
 use crate::{
     id::{
@@ -41,6 +46,12 @@ impl_schema! {
     Currency => text("The ISO 4217 code of a currency.", "^[A-Z]{3}$", 3, "GBP");
     Quantity => quantity();
 }
+
+/// What else the caller keeps about a customer: texts by name.
+// It has a name because generators of clients fail on an object without one within a choice.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "this type is a description")]
+pub(crate) struct CustomerData(BTreeMap<String, String>);
 
 fn quantity() -> Object {
     ObjectBuilder::new()

@@ -24,7 +24,8 @@
 //! | `openapi` | the description of the API, made of the routes |
 //! | `state`, `services` | what the handlers share; requests to the services |
 //! | `accepted` | the response for a command that was not answered in time |
-//! | `precondition` | `ETag`, `If-Match` and `If-None-Match` |
+//! | `precondition`, `not_modified` | `ETag`, `If-Match` and `If-None-Match`: of writes, and of reads |
+//! | `cors`, `compression` | what browsers ask before a request of another site, and answers compressed by gzip |
 //! | `problem` | the problem documents of RFC 9457 |
 //! | `feed` | all events of a shop |
 //! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `webhooks`, `mails`, `commands`, `operations` | the routes |
@@ -41,6 +42,8 @@ mod body;
 mod bulk;
 mod card_numbers;
 mod commands;
+mod compression;
+mod cors;
 mod extract;
 mod feed;
 mod fields;
@@ -55,6 +58,7 @@ mod lines;
 mod locations;
 mod mails;
 pub mod metrics;
+mod not_modified;
 mod openapi;
 mod operations;
 mod orders;
@@ -87,6 +91,7 @@ use webhook_http::Policy;
 
 pub use crate::{
     api_key::{ApiKeyError, ApiKeySetting, MIN_API_KEY_LENGTH, Scope},
+    cors::{CorsOrigins, OriginError},
     limits::Limits,
     openapi::document as openapi_document,
     readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
@@ -119,6 +124,8 @@ pub struct Settings {
     pub person_keys: Option<PersonKeys>,
     /// What webhooks may be sent to.
     pub webhooks: Policy,
+    /// The origins whose pages may use the API from a browser; without it, none.
+    pub cors_origins: Option<CorsOrigins>,
     /// The present.
     pub clock: Clock,
 }

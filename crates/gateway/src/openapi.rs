@@ -39,7 +39,7 @@ use serde_json::Value;
 use utoipa::OpenApi;
 
 use self::messages::ProblemDocument;
-use crate::{accepted::AcceptedView, routes::described};
+use crate::{accepted::AcceptedView, not_modified::tag_of, routes::described};
 
 /// The schemas that the parts which operations share refer to.
 #[derive(OpenApi)]
@@ -59,8 +59,10 @@ pub(crate) struct Shared;
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| finish::finish(&described()));
 /// The same as text.
 static TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
+static TEXT_TAG: LazyLock<String> = LazyLock::new(|| tag_of(TEXT.as_bytes()));
 /// The same as a page for people.
 static PAGE: LazyLock<String> = LazyLock::new(|| page::render(&DOCUMENT));
+static PAGE_TAG: LazyLock<String> = LazyLock::new(|| tag_of(PAGE.as_bytes()));
 /// What the page may load: nothing but the style that is in it.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 /// The statuses that are described, by method and path.
@@ -80,7 +82,8 @@ pub fn document() -> &'static Value {
     responses((status = 200, description = "An OpenAPI 3.1 document.", body = Object)),
 )]
 pub(crate) async fn get() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::ETAG, TEXT_TAG.as_str())];
+    (headers, TEXT.as_str()).into_response()
 }
 
 /// Shows this description as a page for people.
@@ -95,6 +98,7 @@ pub(crate) async fn docs() -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (header::ETAG, PAGE_TAG.as_str()),
     ];
     (headers, PAGE.as_str()).into_response()
 }

@@ -30,7 +30,7 @@ pub(crate) struct SeenPositions(Arc<Mutex<Positions>>);
 /// Reads `Tradewind-After`, and adds `Tradewind-Position` to the response to what may write.
 pub(crate) async fn carry_positions(mut request: Request, next: Next) -> Result<Response, Problem> {
     let seen = SeenPositions::of(request.headers())?;
-    let is_read = request.method() == Method::GET;
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
     request.extensions_mut().insert(seen.clone());
     let mut response = next.run(request).await;
     if let Some(positions) = seen.to_header().filter(|_| !is_read) {

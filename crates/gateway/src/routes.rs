@@ -13,10 +13,10 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    MetricsSource, admission, commands, feed, history,
+    MetricsSource, admission, commands, compression, cors, feed, history,
     inventory::{self, levels},
-    known_shops, layers, locations, mails, metrics, openapi, operations, orders, payments,
-    position,
+    known_shops, layers, locations, mails, metrics, not_modified, openapi, operations, orders,
+    payments, position,
     problem::{Code, Problem},
     products, shops,
     state::AppState,
@@ -33,20 +33,28 @@ pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Ro
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));
     let v1 = Router::from(of_api())
         .merge(of_shop)
+        // What is no route is refused for that, whatever else is wrong with the request.
+        .route_layer(middleware::from_fn(position::carry_positions))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(middleware::from_fn(position::carry_positions))
         .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
         .layer(middleware::from_fn_with_state(state.clone(), admission::authenticate));
     // The last layer is the outermost.
-    Router::from(open())
+    let routes = Router::from(open())
         .nest("/v1", v1)
         .merge(shown.unwrap_or_default())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn(not_modified::tag))
         .layer(RequestBodyTimeoutLayer::new(state.limits.body_read_timeout))
         .layer(CatchPanicLayer::custom(layers::answer_panic))
         .layer(middleware::from_fn_with_state(state.clone(), layers::time_out))
+        .layer(compression::layer());
+    let routes = match &state.cors_origins {
+        Some(origins) => routes.layer(cors::layer(origins)),
+        None => routes,
+    };
+    routes
         .layer(middleware::from_fn(trace::trace_request))
         .layer(middleware::from_fn(layers::check_answer))
         .layer(middleware::from_fn(metrics::measure))

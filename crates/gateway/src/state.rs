@@ -9,6 +9,7 @@ use webhook_http::Policy;
 use crate::{
     Settings,
     api_key::{ApiKeyError, ApiKeys},
+    cors::CorsOrigins,
     feed::Feeds,
     known_shops::KnownShops,
     limits::{ConcurrencyLimits, Limits},
@@ -30,6 +31,8 @@ pub(crate) struct AppState {
     pub(crate) sealing: Sealing,
     /// What webhooks may be sent to.
     pub(crate) webhooks: Policy,
+    /// The origins whose pages may use the API from a browser.
+    pub(crate) cors_origins: Option<CorsOrigins>,
     pub(crate) readiness: ReadinessCheck,
     /// How long the answer of a service is waited for.
     pub(crate) answer_timeout: Duration,
@@ -62,6 +65,7 @@ impl AppState {
             shops: KnownShops::default(),
             sealing: Sealing::new(settings.person_keys.clone()),
             webhooks: settings.webhooks.clone(),
+            cors_origins: settings.cors_origins.clone(),
             readiness: ReadinessCheck::new(settings.readiness.clone()),
             answer_timeout: settings.answer_timeout,
             clock: settings.clock.clone(),

@@ -9,6 +9,8 @@ use protocol::time::Timestamp;
 use serde_json::Value;
 use tower::ServiceExt;
 
+mod reads;
+
 use super::*;
 use crate::{known_shops::ShopFacts, limits::RequestClass};
 
@@ -22,6 +24,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         person_keys: None,
         webhooks: webhook_http::Policy::default(),
+        cors_origins: None,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         api_keys: keys(KEY),
         answer_timeout: Duration::from_secs(10),

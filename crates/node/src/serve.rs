@@ -170,6 +170,7 @@ fn start_gateway(
         metrics,
         person_keys,
         webhooks: settings.webhooks.policy()?,
+        cors_origins: settings.cors_origins.clone(),
         clock: engine.config().clock.clone(),
     };
     Ok(Box::pin(async move {

@@ -97,6 +97,11 @@ pub struct Settings {
     #[arg(long, global = true, env = "TRADEWIND_API_KEYS_FILE", value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
 
+    /// The origins whose pages may use the API from a browser, such as
+    /// `https://shop.example,https://admin.example`, or `*` for all [default: none]
+    #[arg(long, global = true, env = "TRADEWIND_CORS_ORIGINS", value_name = "ORIGINS")]
+    pub cors_origins: Option<gateway::CorsOrigins>,
+
     /// How long the gateway waits for an answer before it says 202
     #[arg(long, global = true, env = "TRADEWIND_ANSWER_TIMEOUT", default_value = "10s",
           value_parser = value::duration)]

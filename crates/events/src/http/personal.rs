@@ -58,6 +58,7 @@ pub struct PersonalView {
     pub billing_address: Option<AddressView>,
     /// What else the caller keeps about the customer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::CustomerData))]
     pub customer_data: BTreeMap<String, String>,
 }
 

@@ -149,6 +149,7 @@ pub struct ReplayView {
     /// How many it has sent.
     pub sent: u64,
     /// `running`, `done` or `cancelled`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(running|done|cancelled)$"))]
     pub state: String,
     /// When it was started.
     pub started_at: Timestamp,

@@ -65,6 +65,7 @@ impl Operation<'_> {
         self.add_security();
         self.add_problems();
         self.add_accepted();
+        self.add_not_modified();
         self.add_headers();
         self.add_examples(example);
     }
@@ -96,6 +97,7 @@ impl Operation<'_> {
         let common = [
             ("Idempotency-Key", self.is_command()),
             ("Tradewind-After", self.is_of_shop()),
+            ("If-None-Match", self.method == Method::GET),
             ("traceparent", self.is_of_api()),
         ];
         let common = common.into_iter().filter(|(_, is_read)| *is_read);
@@ -178,8 +180,18 @@ impl Operation<'_> {
         *schema = json!({"anyOf": [schema.take(), {"$ref": "#/components/schemas/Accepted"}]});
     }
 
+    /// What is read may be read on a condition.
+    fn add_not_modified(&mut self) {
+        if self.method == Method::GET {
+            let not_modified = json!({"$ref": "#/components/responses/NotModified"});
+            self.members["responses"]["304"] = not_modified;
+        }
+    }
+
     fn add_headers(&mut self) {
-        let always: &[&str] = if self.is_command() {
+        let always: &[&str] = if self.method == Method::GET {
+            &["X-Request-Id", "traceparent", "ETag"]
+        } else if self.is_command() {
             &["X-Request-Id", "traceparent", "Tradewind-Position", "Idempotency-Replayed"]
         } else {
             &["X-Request-Id", "traceparent"]
@@ -190,8 +202,10 @@ impl Operation<'_> {
                 continue;
             }
             for name in always {
-                let header = json!({"$ref": format!("#/components/headers/{name}")});
-                response["headers"][*name] = header;
+                if response["headers"].get(*name).is_none() {
+                    let header = json!({"$ref": format!("#/components/headers/{name}")});
+                    response["headers"][*name] = header;
+                }
             }
         }
     }

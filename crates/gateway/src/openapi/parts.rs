@@ -100,6 +100,11 @@ pub(super) fn parameters() -> Value {
             "The `Tradewind-Position` of an earlier answer: what it tells of is taken into account, whatever gateway \
              this request goes through.",
         ),
+        (
+            "If-None-Match",
+            json!({"type": "string"}),
+            "The `ETag` of an earlier answer: when nothing has changed since, the answer is 304 without a body.",
+        ),
         ("traceparent", json!({"type": "string"}), "The W3C trace context."),
     ];
     for (name, schema, description) in headers {
@@ -113,6 +118,7 @@ pub(super) fn headers() -> Value {
     let headers = [
         ("X-Request-Id", "uuid", "The name of the request in the log of the gateway."),
         ("traceparent", "", "The W3C trace context of the request."),
+        ("ETag", "", "The version of the answer, for `If-None-Match`."),
         ("Tradewind-Position", "", "How much of the services' logs the answer tells of."),
         ("Idempotency-Replayed", "", "`true`: this was answered before, to the same key."),
         ("Location", "uri-reference", "Where the command can be followed, or what is meant is."),
@@ -153,6 +159,10 @@ pub(super) fn responses(problem: &Value, accepted: &Value) -> Value {
             "description": "The request failed: a problem document of RFC 9457.",
             "headers": of_problem,
             "content": {"application/problem+json": content("Problem", problem)},
+        },
+        "NotModified": {
+            "description": "The answer is the one of which the client has sent the `ETag`.",
+            "headers": {"X-Request-Id": header("X-Request-Id"), "traceparent": header("traceparent"), "ETag": header("ETag")},
         },
         "Accepted": {
             "description": "The request is stored and will be handled; it was not answered in time. It can be followed.",

@@ -55,6 +55,16 @@ pub(crate) enum StartedReplay {
 pub(crate) struct EndedReplay {
     /// Its id.
     id: String,
+    /// `ended`.
+    state: EndedState,
+}
+
+/// The state of a replay that is not listed any more.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EndedState {
+    /// It was done or cancelled.
+    Ended,
 }
 
 fn seq(what: &'static str) -> impl FnOnce(i64) -> Result<u64, ParseError> {
@@ -163,7 +173,10 @@ fn of_answer(
     let replays = answer.body.endpoint.iter().flat_map(|endpoint| &endpoint.replays);
     match replays.into_iter().find(|replay| replay.id == replay_id) {
         Some(replay) => Ok(StartedReplay::Shown(view::replay(replay.clone())?)),
-        None => Ok(StartedReplay::Ended(EndedReplay { id: replay_id.to_owned() })),
+        None => Ok(StartedReplay::Ended(EndedReplay {
+            id: replay_id.to_owned(),
+            state: EndedState::Ended,
+        })),
     }
 }
 

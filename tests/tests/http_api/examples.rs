@@ -1,0 +1,265 @@
+//! The examples of the description are of a real run. `make docs` writes them anew; otherwise what is committed is compared
+//! with a run, by the members that it has and their types: the values differ from run to run.
+
+use std::{collections::BTreeSet, env, fs, path::Path, time::Duration};
+
+use axum::{Router, http::StatusCode, routing::post};
+use node::settings::WebhookOptions;
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{Db, eventually};
+use tests::{Gateway, Installation};
+use tokio::net::TcpListener;
+
+use crate::recorder::Recorder;
+
+/// What the run does not reach: operations with `request` or a status. What is added to the API belongs into the run.
+const NOT_REACHED: [&str; 0] = [];
+/// A secret that no installation has.
+const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_are_those_of_a_run() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |settings| {
+        settings.webhooks = WebhookOptions::on_this_machine();
+    })
+    .await;
+    let receiver = receiver().await;
+    let mut recorder = Recorder::new(installation.url(), &receiver);
+    set_up(&mut recorder).await;
+    let order = trade(&mut recorder).await;
+    webhooks(&mut recorder, &receiver).await;
+    mails(&mut recorder).await;
+    look_back(&mut recorder, &order).await;
+    let accepted = accepted(&installation, &order).await;
+    let url = accepted["command_url"].as_str().expect("where to follow it");
+    until(&mut recorder, url, |it| it["status"] == "answered").await;
+    let mut examples = recorder.examples();
+    examples["accepted"] = recorder.shown(&accepted);
+    installation.stop_and_verify().await;
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/http-examples.json");
+    if env::var_os("UPDATE_DOCS").is_some() {
+        let mut text = serde_json::to_string_pretty(&examples).expect("is JSON");
+        text.push('\n');
+        fs::write(&path, text).expect("it can be written");
+    }
+    let committed = fs::read_to_string(&path).expect("it is committed");
+    let committed: Value = serde_json::from_str(&committed).expect("is JSON");
+    for (name, example) in examples.as_object().expect("an object") {
+        let expected = shape(example);
+        assert_eq!(shape(&committed[name]), expected, "{name}: run `make docs` and commit it");
+    }
+    assert_eq!(missing(&committed), NOT_REACHED, "have no example");
+}
+
+/// The operations without an example of their body or of a successful answer.
+fn missing(examples: &Value) -> Vec<String> {
+    let paths = gateway::openapi_document()["paths"].as_object().expect("there are paths");
+    let operations = paths.values().flat_map(|it| it.as_object().expect("an item").values());
+    let mut missing = Vec::new();
+    for operation in operations {
+        let id = operation["operationId"].as_str().expect("is text");
+        let example = &examples[id];
+        if operation["requestBody"].is_object() && example["request"].is_null() {
+            missing.push(format!("{id} request"));
+        }
+        let is_json = |it: &Value| it["content"].get("application/json").is_some();
+        for (status, response) in operation["responses"].as_object().expect("there are some") {
+            let is_shown = ["200", "201"].contains(&status.as_str()) && is_json(response);
+            // Its example is the document itself.
+            if is_shown && id != "get_openapi" && example["responses"][status].is_null() {
+                missing.push(format!("{id} {status}"));
+            }
+        }
+    }
+    missing
+}
+
+/// The members of a value and their types, as paths.
+fn shape(value: &Value) -> BTreeSet<String> {
+    fn add(value: &Value, path: &str, shape: &mut BTreeSet<String>) {
+        let kind = match value {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    add(member, &format!("{path}.{name}"), shape);
+                }
+                "object"
+            }
+            Value::Array(items) => {
+                if let Some(first) = items.first() {
+                    add(first, &format!("{path}[]"), shape);
+                }
+                "list"
+            }
+            Value::String(_) => "text",
+            Value::Number(_) => "number",
+            Value::Bool(_) => "boolean",
+            Value::Null => "null",
+        };
+        shape.insert(format!("{path}: {kind}"));
+    }
+    let mut found = BTreeSet::new();
+    add(value, "", &mut found);
+    found
+}
+
+async fn receiver() -> String {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/hooks", socket.local_addr().expect("is bound"));
+    let routes = Router::new().route("/hooks", post(|| async { StatusCode::NO_CONTENT }));
+    tokio::spawn(async move { axum::serve(socket, routes).await });
+    url
+}
+
+/// A shop with products and stock.
+async fn set_up(api: &mut Recorder) {
+    let settings = json!({"currency": "GBP", "tax_basis": "included", "hold_seconds": 1_800});
+    api.put("/v1/shops/acme", settings.clone()).await;
+    api.put("/v1/shops/acme", settings).await;
+    let price = |minor: i64| json!({"minor": minor, "currency": "GBP"});
+    let mug = json!({"title": "A mug", "price": price(950)});
+    api.put("/v1/shops/acme/products/MUG", mug.clone()).await;
+    api.put("/v1/shops/acme/products/MUG", mug).await;
+    let products = json!({"products": [
+        {"sku": "CUP", "title": "A cup", "price": price(700)},
+        {"sku": "JUG", "title": "A jug", "price": price(1_800), "active": false},
+    ]});
+    api.post("/v1/shops/acme/products", products).await;
+    let berlin = json!({"kind": "store", "priority": 10, "country": "DE"});
+    api.put("/v1/shops/acme/locations/berlin", berlin.clone()).await;
+    api.put("/v1/shops/acme/locations/berlin", berlin).await;
+    let count = json!({"type": "count", "sku": "MUG", "quantity": 20, "connector": "warehouse",
+        "document": "C-1", "sequence": 1});
+    api.post("/v1/shops/acme/inventory", count).await;
+    let mail = json!({"events": ["order.confirmed"], "sender": {"name": "Acme", "address": "orders@acme.example"}});
+    api.put("/v1/shops/acme/mail", mail.clone()).await;
+    api.put("/v1/shops/acme/mail", mail).await;
+    let limits = json!({"location": "main", "safety_stock": 1, "backorder_limit": 0});
+    api.put("/v1/shops/acme/inventory/MUG/limits", limits).await;
+}
+
+/// Orders, payments, and what is refused; the path of an order that was paid.
+async fn trade(api: &mut Recorder) -> String {
+    let order = json!({"reference": "R-17", "customer_id": "C-1", "currency": "GBP",
+        "lines": [{"sku": "MUG", "quantity": 2}], "charges": [{"code": "POST", "amount": 350}],
+        "personal": {"email": "ann@example.com", "shipping_address": {"name": "Ann Smith",
+            "lines": ["1 Mill Lane"], "postcode": "OX1 1AA", "city": "Oxford", "country": "GB"}}});
+    let paid = api.post("/v1/shops/acme/orders", order).await;
+    let path = format!("/v1/shops/acme/orders/{}", paid["id"].as_str().expect("an id"));
+    until(api, &path, |order| order["payment_status"] == "paid").await;
+    api.get("/v1/shops/acme/orders?reference=R-17").await;
+    let wrong = json!({"currency": "gbp", "lines": [{"sku": "MUG", "quantity": 0}]});
+    api.post("/v1/shops/acme/orders", wrong).await;
+
+    let refund = json!({"amount": {"minor": 300, "currency": "GBP"}, "reason": "came broken"});
+    api.post(&format!("{path}/refunds"), refund).await;
+    until(api, &path, |order| order["payments"][0]["refunded"] == 300).await;
+    api.get(&format!("{path}/payments")).await;
+    let payment = paid["id"].as_str().expect("an id");
+    api.get(&format!("/v1/shops/acme/payments/{payment}-1")).await;
+
+    let declined = json!({"currency": "GBP", "payment_method": "sim:decline",
+        "lines": [{"sku": "MUG", "quantity": 1}]});
+    let failed = api.post("/v1/shops/acme/orders", declined).await;
+    let failed = format!("/v1/shops/acme/orders/{}", failed["id"].as_str().expect("an id"));
+    api.post(&format!("{failed}/payments"), json!({"payment_method": "card"})).await;
+    until(api, &failed, |order| order["payment_status"] == "paid").await;
+    api.post(&format!("{failed}/release"), json!({"note": "the units were found"})).await;
+    api.post(&format!("{failed}/cancel"), json!({"note": "changed my mind"})).await;
+    path
+}
+
+/// An endpoint, and what is delivered to it.
+async fn webhooks(api: &mut Recorder, receiver: &str) {
+    let endpoints = "/v1/shops/acme/webhook-endpoints";
+    let body = json!({"url": receiver, "event_types": ["order.*"], "secret": SECRET});
+    let endpoint = api.post(endpoints, body).await;
+    let path = format!("{endpoints}/{}", endpoint["id"].as_str().expect("an id"));
+    api.send(Method::PATCH, &path, Some(json!({"ordering": "per_key", "max_per_second": 50})))
+        .await;
+    api.send(Method::POST, &format!("{path}/test"), None).await;
+    let delivery = format!("{path}/deliveries/1");
+    until(api, &delivery, |it| it["state"] == "delivered").await;
+    api.get(&format!("{path}/deliveries")).await;
+    api.get(&format!("{path}/proof")).await;
+    let replay = api.post(&format!("{path}/replays"), json!({"selection": "all", "from": 1})).await;
+    let replay = format!("{path}/replays/{}", replay["id"].as_str().expect("an id"));
+    until(api, &replay, |it| it["state"] == "done").await;
+    api.send(Method::POST, &format!("{replay}/cancel"), None).await;
+    api.get(&format!("{path}/replays")).await;
+    api.send(Method::POST, &format!("{delivery}/resend"), None).await;
+    api.post(&format!("{path}/disable"), json!({"note": "we are moving"})).await;
+    api.post(&format!("{path}/enable"), json!({"deliver_held": true})).await;
+    let rotation = json!({"secret": SECRET.replace("AAEC", "AQEC"), "keep_old_s": 86_400});
+    api.post(&format!("{path}/rotate-secret"), rotation).await;
+    api.get(&path).await;
+    api.get(endpoints).await;
+}
+
+/// The mails to the customers; without a mail server they wait.
+async fn mails(api: &mut Recorder) {
+    let shop = "/v1/shops/acme";
+    until(api, &format!("{shop}/mails"), |it| it["mails"][0].is_object()).await;
+    api.get(&format!("{shop}/mails/1")).await;
+    api.send(Method::POST, &format!("{shop}/mails/1/resend"), None).await;
+    api.get(&format!("{shop}/mail")).await;
+}
+
+/// Lists, histories, and what is about the gateway.
+async fn look_back(api: &mut Recorder, order: &str) {
+    let shop = "/v1/shops/acme";
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/v1/event-types",
+        "/v1/shops",
+        shop,
+        &format!("{shop}/history"),
+        &format!("{shop}/products"),
+        &format!("{shop}/products/MUG"),
+        &format!("{shop}/products/MUG/history"),
+        &format!("{shop}/inventory"),
+        &format!("{shop}/inventory/MUG"),
+        &format!("{shop}/inventory/MUG/history"),
+        &format!("{shop}/inventory/MUG/movements"),
+        &format!("{shop}/locations"),
+        &format!("{shop}/locations/berlin"),
+        &format!("{shop}/locations/berlin/history"),
+        order,
+        &format!("{order}/history"),
+        &format!("{order}/reservation/history"),
+        &format!("{shop}/payments/{}-1/history", order.rsplit('/').next().expect("an id")),
+        &format!("{shop}/payments/stuck"),
+        &format!(
+            "{shop}/payments/reconciliation?from=2026-01-01T00:00:00Z&until=2046-01-01T00:00:00Z"
+        ),
+        &format!("{shop}/events?limit=2"),
+        &format!("{shop}/totals"),
+    ] {
+        api.get(path).await;
+    }
+}
+
+/// What a request is answered that is not answered in time.
+async fn accepted(installation: &Installation, order: &str) -> Value {
+    let mut settings = installation.settings.clone();
+    settings.answer_timeout = Duration::ZERO;
+    let hasty = Gateway::start(&settings).await;
+    let mut recorder = Recorder::new(hasty.url(), "-");
+    let mut accepted = Value::Null;
+    // The answer may be quicker than a gateway that does not wait for it.
+    eventually("an answer was not waited for", async || {
+        accepted = recorder.post(&format!("{order}/release"), json!({})).await;
+        accepted["command_id"].is_string()
+    })
+    .await;
+    hasty.stop().await;
+    accepted
+}
+
+async fn until(api: &mut Recorder, path: &str, holds: impl Fn(&Value) -> bool) {
+    let api = tokio::sync::Mutex::new(api);
+    eventually("it is so", async || holds(&api.lock().await.get(path).await)).await;
+}

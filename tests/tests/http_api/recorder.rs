@@ -1,0 +1,155 @@
+//! Records requests and responses by the operations of the description.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tests::stable;
+
+/// What stands for the address of a receiver on this machine.
+const RECEIVER: &str = "https://example.com/hooks";
+
+/// The examples of an operation.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct Recorded {
+    request: Value,
+    responses: BTreeMap<u16, Value>,
+}
+
+/// Sends requests, and keeps one of each operation, with its responses.
+pub(crate) struct Recorder {
+    http: reqwest::Client,
+    base: String,
+    receiver: String,
+    sent: u32,
+    recorded: BTreeMap<String, Recorded>,
+}
+
+impl Recorder {
+    pub(crate) fn new(base: &str, receiver: &str) -> Self {
+        let (base, receiver) = (base.to_owned(), receiver.to_owned());
+        Self { http: reqwest::Client::new(), base, receiver, sent: 0, recorded: BTreeMap::new() }
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> Value {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&mut self, path: &str, body: Value) -> Value {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    pub(crate) async fn put(&mut self, path: &str, body: Value) -> Value {
+        self.send(Method::PUT, path, Some(body)).await
+    }
+
+    pub(crate) async fn send(&mut self, method: Method, path: &str, body: Option<Value>) -> Value {
+        self.sent += 1;
+        let mut request = self
+            .http
+            .request(method.clone(), format!("{}{path}", self.base))
+            .header("authorization", "Bearer secret")
+            .header("prefer", "wait=30");
+        if method != Method::GET {
+            // The ids of what it creates follow from it: they are the same in each run.
+            request = request.header("idempotency-key", format!("example-{}", self.sent));
+        }
+        if let Some(body) = &body {
+            request = request.json(body);
+        }
+        let response = request.send().await.expect("an answer");
+        let status = response.status();
+        let bytes = response.bytes().await.expect("a body");
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        assert!(status.as_u16() < 500, "{method} {path}: {status} {answer}");
+        self.record(&method, path, body, status, &answer);
+        answer
+    }
+
+    fn record(
+        &mut self,
+        method: &Method,
+        path: &str,
+        body: Option<Value>,
+        status: StatusCode,
+        answer: &Value,
+    ) {
+        let name = match status.as_u16() {
+            // These are the same for all operations.
+            400.. => "problem".to_owned(),
+            202 if !answer["command_id"].is_null() => "accepted".to_owned(),
+            _ => operation(method, path),
+        };
+        let (body, shown) = (self.shown(&body.unwrap_or_default()), self.shown(answer));
+        let recorded = self.recorded.entry(name).or_default();
+        if recorded.request.is_null() && status.is_success() {
+            recorded.request = body;
+        }
+        // What is asked for again and again is shown as it is in the end.
+        let is_first = !recorded.responses.contains_key(&status.as_u16());
+        if !shown.is_null() && (is_first || method == Method::GET) {
+            recorded.responses.insert(status.as_u16(), shown);
+        }
+    }
+
+    /// A value as an example shows it.
+    pub(crate) fn shown(&self, value: &Value) -> Value {
+        let text = value.to_string().replace(&self.receiver, RECEIVER);
+        let value = serde_json::from_str(&text).expect("is JSON");
+        shortened(stable::without_chance(value))
+    }
+
+    /// What was recorded, as the gateway reads it.
+    pub(crate) fn examples(&self) -> Value {
+        let mut examples = json!({});
+        for (name, Recorded { request, responses }) in &self.recorded {
+            if ["problem", "accepted"].contains(&name.as_str()) {
+                examples[name] = responses.values().next().cloned().unwrap_or_default();
+                continue;
+            }
+            if !request.is_null() {
+                examples[name]["request"] = request.clone();
+            }
+            for (status, response) in responses {
+                examples[name]["responses"][status.to_string()] = response.clone();
+            }
+        }
+        examples
+    }
+}
+
+/// The id of the operation that a request is for.
+fn operation(method: &Method, path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    let document = gateway::openapi_document();
+    let is_same = |template: &str| {
+        let (one, other) = (template.split('/'), path.split('/'));
+        template.matches('/').count() == path.matches('/').count()
+            && one.zip(other).all(|(one, other)| one.starts_with('{') || one == other)
+    };
+    let paths = document["paths"].as_object().expect("there are paths");
+    // `/payments/stuck` is no payment.
+    let found = paths.iter().filter(|(template, _)| is_same(template));
+    let (_, item) = found.min_by_key(|(template, _)| template.matches('{').count()).expect(path);
+    let operation = &item[method.as_str().to_lowercase()]["operationId"];
+    operation.as_str().expect("it is described").to_owned()
+}
+
+/// The value with lists of two items at most, and no opaque text that is longer than a line.
+fn shortened(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().take(2).map(shortened).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, member)| match (name.as_str(), &member) {
+                ("next", Value::String(cursor)) if cursor.len() > 40 => {
+                    (name, json!("AQIDBAUGBwgJ"))
+                }
+                ("schema", Value::Object(_)) => (name, json!({"type": "object"})),
+                ("latency_us", _) => (name, json!(1_234)),
+                _ => (name, shortened(member)),
+            })
+            .collect(),
+        single => single,
+    }
+}
