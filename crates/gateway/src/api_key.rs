@@ -113,7 +113,7 @@ impl Scope {
             Self::PricesAsSold => {
                 "says what an order costs: prices of lines, discounts, charges below 0"
             }
-            Self::Erp => "puts products and locations, and records stock",
+            Self::Erp => "puts products and locations, records stock, and sees what came of it",
             Self::Webhooks => "reads and changes webhook endpoints",
             Self::Admin => "creates, changes and lists shops, and does what no other scope is for",
         }

@@ -154,7 +154,8 @@ impl Upload for Stock {
     }
 }
 
-fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
+/// What became of a line, for its sender.
+pub(crate) fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
     let (result, count, detail) = match result {
         StockResult::Applied => ("applied", "applied", None),
         StockResult::Duplicate => ("duplicate", "unchanged", None),

@@ -27,7 +27,7 @@
 //! | `precondition` | `ETag`, `If-Match` and `If-None-Match` |
 //! | `problem` | the problem documents of RFC 9457 |
 //! | `feed` | all events of a shop |
-//! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `webhooks`, `mails`, `commands`, `operations` | the routes |
+//! | `shops`, `products`, `inventory`, `rejections`, `connectors`, `locations`, `orders`, `payments`, `webhooks`, `mails`, `commands`, `operations` | the routes |
 //! | `readiness` | what `/readyz` reports |
 //! | `metrics` | what is measured of requests, and the route that shows it |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
@@ -41,6 +41,7 @@ mod body;
 mod bulk;
 mod card_numbers;
 mod commands;
+mod connectors;
 mod extract;
 mod feed;
 mod fields;
@@ -64,6 +65,7 @@ mod precondition;
 mod problem;
 mod products;
 mod readiness;
+mod rejections;
 mod routes;
 mod sealing;
 mod server;

@@ -1,5 +1,6 @@
 //! What the services answer, as the JSON of the API.
 
+mod erp;
 mod payments;
 
 use events::{
@@ -19,7 +20,10 @@ use protocol::{
     time::Timestamp,
 };
 
-pub(crate) use self::payments::{DifferenceView, difference, payment, payment_totals};
+pub(crate) use self::{
+    erp::{connector, rejection},
+    payments::{DifferenceView, difference, payment, payment_totals},
+};
 use crate::problem::Problem;
 
 /// An answer that this version of the gateway cannot show.
