@@ -21,7 +21,7 @@ use protocol::{
 };
 
 pub(crate) use self::{
-    erp::{connector, rejection},
+    erp::{connector, rejection, stock_line},
     payments::{DifferenceView, difference, payment, payment_totals},
 };
 use crate::problem::Problem;
@@ -29,7 +29,7 @@ use crate::problem::Problem;
 /// An answer that this version of the gateway cannot show.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer of a service cannot be shown")]
-pub(crate) struct ViewError(#[from] ParseError);
+pub(crate) struct ViewError(#[from] pub(crate) ParseError);
 
 impl From<ViewError> for Problem {
     fn from(error: ViewError) -> Self {

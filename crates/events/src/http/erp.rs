@@ -102,7 +102,8 @@ pub struct StockLineView {
     pub kind: String,
     /// The stock keeping unit.
     pub sku: String,
-    /// Where the units are.
+    /// Where the units are; in a line that is sent, empty: at the default location of the shop.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub location: String,
     /// The units: those counted, or those that left or came.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -72,7 +72,7 @@ pub(crate) fn rejection(stored: inventory::Rejection) -> Result<RejectionView, V
 }
 
 /// A stock line, as a connector sends it.
-fn stock_line(line: inventory::StockDocument) -> Result<StockLineView, ViewError> {
+pub(crate) fn stock_line(line: inventory::StockDocument) -> Result<StockLineView, ViewError> {
     let document = line.document.unwrap_or_default();
     let time = document.occurred_at.map(|time| Timestamp::parse(Some(&time))).transpose()?;
     let mut shown = StockLineView {
