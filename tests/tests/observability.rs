@@ -77,6 +77,7 @@ fn metrics() -> BTreeMap<&'static str, Metric> {
     let all = engine::metrics::ALL
         .into_iter()
         .chain(gateway::metrics::ALL)
+        .chain(inventory::metrics::ALL)
         .chain(notify::metrics::ALL)
         .chain(order::metrics::ALL)
         .chain(payment::metrics::ALL);

@@ -80,7 +80,17 @@ async fn what_an_erp_ships_is_counted_once(db: Db) {
 
     let is_fact = |event: &Event| matches!(event.body, Some(Body::Inventory(_)));
     let events = tests::kinds(&installation.server, "INVENTORY-0", is_fact).await;
-    let stock = ["counted", "reserved", "allocated", "shipped", "shipped", "counted", "shipped"];
+    let stock = [
+        "counted",
+        "reserved",
+        "allocated",
+        "shipped",
+        "shipped",
+        "lines_repeated",
+        "counted",
+        "shipped",
+        "lines_rejected",
+    ];
     assert_eq!(events, stock);
     installation.stop_and_verify().await;
 }

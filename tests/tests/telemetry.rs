@@ -148,6 +148,7 @@ fn unmeasured(text: &str) -> Vec<&'static str> {
     let all = engine::metrics::ALL
         .into_iter()
         .chain(gateway::metrics::ALL)
+        .chain(inventory::metrics::ALL)
         .chain(order::metrics::ALL)
         .chain(payment::metrics::ALL);
     let names = all.map(|metric| metric.name).filter(|name| !OF_FAILURES.contains(name));

@@ -39,6 +39,7 @@ pub use client::{
     feed::{LogEnd, LogPart, PartLimits},
     inbox::InboxError,
     questions::AskError,
+    requests::{Request, RequestError, Requests},
     side_stream::SideStream,
     watch::Watch,
 };

@@ -4,8 +4,8 @@ use crate::proto::{
     answer_body::Answer,
     catalog::PutProductsAnswer,
     inventory::{
-        LocationResult, PutLocationAnswer, RecordStockAnswer, SetStockLimitsAnswer,
-        StockLimitsResult,
+        DropRejectionsAnswer, LocationResult, PutLocationAnswer, RecordStockAnswer,
+        RedriveRejectionsAnswer, SetStockLimitsAnswer, StockLimitsResult,
     },
     notify::{ChangeWebhooksAnswer, EndpointResult},
     order::{
@@ -46,6 +46,8 @@ answers! {
     RecordStockAnswer => RecordStock,
     PutLocationAnswer => PutLocation,
     SetStockLimitsAnswer => SetStockLimits,
+    RedriveRejectionsAnswer => RedriveRejections,
+    DropRejectionsAnswer => DropRejections,
     PlaceOrderAnswer => PlaceOrder,
     CancelOrderAnswer => CancelOrder,
     RefundPaymentAnswer => RefundPayment,
@@ -66,7 +68,10 @@ pub fn is_refusal(answer: &Answer) -> bool {
         matches!(result, ShopResult::Exists | ShopResult::Unknown | ShopResult::OtherVersion)
     };
     match answer {
-        Answer::PutProducts(_) | Answer::RecordStock(_) => false,
+        Answer::PutProducts(_)
+        | Answer::RecordStock(_)
+        | Answer::RedriveRejections(_)
+        | Answer::DropRejections(_) => false,
         Answer::PutLocation(answer) => answer.result() == LocationResult::TooMany,
         Answer::SetStockLimits(answer) => matches!(
             answer.result(),

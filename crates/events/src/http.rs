@@ -1,6 +1,7 @@
 //! The JSON of the HTTP API, as the gateway writes it and the Rust client reads it. No service knows
 //! these types: between services and gateway there are messages of [`crate::proto`].
 
+mod erp;
 pub mod mails;
 mod orders;
 mod personal;
@@ -11,6 +12,10 @@ use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    erp::{
+        ConnectorView, ConnectorsView, LastLineView, RejectionResultView, RejectionResultsView,
+        RejectionView, RejectionsView, SequenceGapView, StockLineView,
+    },
     orders::{
         CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, OrderGroup,
         OrderLine, OrderPaymentView, OrderStatus, OrderTotals, OrderView, PaymentAction,

@@ -50,6 +50,9 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Inventory::LimitsChanged(_) => "limits_changed",
             Inventory::TransferSent(_) => "transfer_sent",
             Inventory::TransferReceived(_) => "transfer_received",
+            Inventory::LinesRejected(_) => "lines_rejected",
+            Inventory::LinesRepeated(_) => "lines_repeated",
+            Inventory::RejectionsClosed(_) => "rejections_closed",
         },
         Body::Order(event) => match event.kind.as_ref()? {
             Order::Placed(_) => "placed",
@@ -137,6 +140,8 @@ pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
         CommandBody::RecordStock(_) => ("inventory", "record_stock"),
         CommandBody::PutLocation(_) => ("inventory", "put_location"),
         CommandBody::SetStockLimits(_) => ("inventory", "set_stock_limits"),
+        CommandBody::RedriveRejections(_) => ("inventory", "redrive_rejections"),
+        CommandBody::DropRejections(_) => ("inventory", "drop_rejections"),
         CommandBody::PlaceOrder(_) => ("order", "place_order"),
         CommandBody::CancelOrder(_) => ("order", "cancel_order"),
         CommandBody::RefundPayment(_) => ("payment", "refund_payment"),
@@ -180,6 +185,8 @@ impl TryFrom<proto::Command> for OutgoingCommand {
             CommandBody::PutProducts(_)
             | CommandBody::RecordStock(_)
             | CommandBody::PutLocation(_)
+            | CommandBody::RedriveRejections(_)
+            | CommandBody::DropRejections(_)
             | CommandBody::SetStockLimits(_) => command.id.clone(),
         };
         let body = proto::Command { body: Some(body), ..Default::default() }.encode_to_vec();

@@ -42,6 +42,10 @@ questions!("inventory", inventory::InventoryQuestion, inventory_question:
     ListLevels => Levels,
     ListLocations => Locations,
     ListMovements => Movements,
+    ListRejections => Rejections,
+    GetRejection => Rejection,
+    ListConnectors => Connectors,
+    GetConnector => Connector,
     GetTotals => Totals,
 );
 questions!("notify", notify::NotifyQuestion, notify_question:

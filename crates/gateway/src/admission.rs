@@ -66,6 +66,8 @@ pub(crate) fn required_scope(method: &Method, path: &str) -> Option<Scope> {
         ("event-types", ..) => None,
         ("shops", None, _) => Some(Scope::Admin),
         (_, _, Some("webhook-endpoints")) => Some(Scope::Webhooks),
+        // A connector asks what came of its own lines.
+        (_, _, Some("rejections" | "connectors")) => Some(Scope::Erp),
         _ if is_read => Some(Scope::Read),
         (_, _, Some("orders" | "mails")) => Some(Scope::Orders),
         (_, _, Some("products" | "inventory" | "locations")) => Some(Scope::Erp),
@@ -138,6 +140,9 @@ mod tests {
             (Method::PUT, "/v1/shops/acme/products/MUG", Some("erp")),
             (Method::POST, "/v1/shops/acme/inventory", Some("erp")),
             (Method::PUT, "/v1/shops/acme/locations/main", Some("erp")),
+            (Method::POST, "/v1/shops/acme/rejections/redrive", Some("erp")),
+            (Method::POST, "/v1/shops/acme/rejections/erp.1/drop", Some("erp")),
+            (Method::GET, "/v1/shops/acme/connectors", Some("erp")),
             (Method::GET, "/v1/shops/acme/webhook-endpoints", Some("webhooks")),
             (Method::POST, "/v1/shops/acme/webhook-endpoints/1/test", Some("webhooks")),
             (Method::GET, "/v1/shops/acme/mails", Some("read")),

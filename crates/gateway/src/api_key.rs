@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use protocol::{id::Shop, time::Timestamp};
+use protocol::{id::Shop, proto::Actor, time::Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -113,7 +113,7 @@ impl Scope {
             Self::PricesAsSold => {
                 "says what an order costs: prices of lines, discounts, charges below 0"
             }
-            Self::Erp => "puts products and locations, and records stock",
+            Self::Erp => "puts products and locations, records stock, and sees what came of it",
             Self::Webhooks => "reads and changes webhook endpoints",
             Self::Admin => "creates, changes and lists shops, and does what no other scope is for",
         }
@@ -133,9 +133,11 @@ struct KnownKey {
     key: ApiKey,
 }
 
-/// Who sends a request: the key that it has.
+/// Who sends a request: the key that it has, or a user of nats-server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
+    /// What it is: `api_key`, or `nats`.
+    kind: &'static str,
     /// The id of the key.
     pub(crate) key_id: String,
     /// What it allows.
@@ -145,6 +147,23 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// A connector that nats-server lets send the lines of a shop. It does not say which of its users that
+    /// is.
+    pub(crate) fn of_connector(shop: &Shop) -> Self {
+        Self {
+            kind: "nats",
+            key_id: "erp".to_owned(),
+            scopes: vec![Scope::Erp],
+            shops: vec![shop.clone()],
+            expires_at: None,
+        }
+    }
+
+    /// The same as events name it.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { kind: self.kind.to_owned(), id: self.key_id.clone() }
+    }
+
     /// Whether the key allows that.
     pub(crate) fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
@@ -174,6 +193,7 @@ impl ApiKeys {
                 return Err(ApiKeyError::SameKey(other.caller.key_id.clone(), id.clone()));
             }
             let caller = Caller {
+                kind: "api_key",
                 key_id: id.clone(),
                 scopes: scopes.clone(),
                 shops: shops.clone(),

@@ -63,30 +63,53 @@ enum JsonBody {
 pub(crate) async fn post(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
-    MaybeUpload(options): MaybeUpload,
+    upload: MaybeUpload,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    post_lines::<Stock>(state, context, (upload, &headers), body).await
+}
+
+/// The same of goods issues, which need not say that they are. Only by NATS.
+pub(crate) async fn post_shipments(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    upload: MaybeUpload,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    post_lines::<Shipments>(state, context, (upload, &headers), body).await
+}
+
+async fn post_lines<U: Upload<Line = proto::inventory::StockDocument>>(
+    state: Arc<AppState>,
+    context: RequestContext,
+    (MaybeUpload(options), headers): (MaybeUpload, &HeaderMap),
+    body: Body,
+) -> Result<Response, Problem> {
     if let Some(options) = options {
-        return bulk::upload::<Stock>(state, context, (&headers, options), body).await;
+        return bulk::upload::<U>(state, context, (headers, options), body).await;
     }
-    let bytes = read_json(&headers, body).await?;
-    match fields::body(&bytes, json_body)? {
-        JsonBody::One(line) => bulk::single::<Stock>(state, context, *line).await,
-        JsonBody::Many(lines) => bulk::list::<Stock>(state, context, lines).await,
+    let bytes = read_json(headers, body).await?;
+    match fields::body(&bytes, json_body::<U>)? {
+        JsonBody::One(line) => bulk::single::<U>(state, context, *line).await,
+        JsonBody::Many(lines) => bulk::list::<U>(state, context, lines).await,
     }
 }
 
-fn json_body(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<JsonBody> {
+fn json_body<U: Upload<Line = proto::inventory::StockDocument>>(
+    node: &Node<'_>,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) -> Option<JsonBody> {
     let is_list = match node {
         Node::Object(members) => members.iter().any(|(name, _)| name == "lines"),
         _ => false,
     };
     if is_list {
-        object(node, path, errors, |fields| bulk::items::<Stock>(fields, "lines"))
-            .map(JsonBody::Many)
+        object(node, path, errors, |fields| bulk::items::<U>(fields, "lines")).map(JsonBody::Many)
     } else {
-        Stock::read(node, path, errors).map(Box::new).map(JsonBody::One)
+        U::read(node, path, errors).map(Box::new).map(JsonBody::One)
     }
 }
 
@@ -124,7 +147,10 @@ impl Upload for Stock {
         path: &Path<'_>,
         errors: &mut Errors,
     ) -> Option<proto::inventory::StockDocument> {
-        object(node, path, errors, line)
+        object(node, path, errors, |fields| {
+            let kind = fields.required("type", text(kind));
+            line(fields, kind)
+        })
     }
 
     fn name(line: &proto::inventory::StockDocument) -> LineName {
@@ -154,7 +180,8 @@ impl Upload for Stock {
     }
 }
 
-fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
+/// What became of a line, for its sender.
+pub(crate) fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
     let (result, count, detail) = match result {
         StockResult::Applied => ("applied", "applied", None),
         StockResult::Duplicate => ("duplicate", "unchanged", None),
@@ -204,9 +231,52 @@ fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult> {
     Ok(LineOutcome::new(result, count, detail))
 }
 
-/// Reads a stock document.
-fn line(fields: &mut Fields<'_, '_>) -> Option<proto::inventory::StockDocument> {
-    let kind = fields.required("type", text(kind));
+/// Uploads of goods issues.
+struct Shipments;
+
+impl Upload for Shipments {
+    type Line = proto::inventory::StockDocument;
+    type Answer = RecordStockAnswer;
+    const COLUMNS: &'static [&'static str] = Stock::COLUMNS;
+    const COUNTS: &'static [&'static str] = Stock::COUNTS;
+
+    fn read(
+        node: &Node<'_>,
+        path: &Path<'_>,
+        errors: &mut Errors,
+    ) -> Option<proto::inventory::StockDocument> {
+        object(node, path, errors, |fields| {
+            fields.optional("type", text(goods_issue_kind));
+            line(fields, Some(Kind::GoodsIssue))
+        })
+    }
+
+    fn name(line: &proto::inventory::StockDocument) -> LineName {
+        Stock::name(line)
+    }
+
+    fn command(
+        context: &RequestContext,
+        lines: Vec<proto::inventory::StockDocument>,
+    ) -> proto::command::Body {
+        Stock::command(context, lines)
+    }
+
+    fn outcomes(answer: RecordStockAnswer) -> Result<Vec<LineOutcome>, UnknownResult> {
+        Stock::outcomes(answer)
+    }
+}
+
+fn goods_issue_kind(name: &str) -> Result<(), ParseError> {
+    let rule = "must be goods_issue, or absent: send other lines as stock";
+    if name == "goods_issue" { Ok(()) } else { Err(ParseError::new("type", rule, name)) }
+}
+
+/// Reads a stock document of that kind; the error of its kind was added where there is none.
+fn line(
+    fields: &mut Fields<'_, '_>,
+    kind: Option<Kind>,
+) -> Option<proto::inventory::StockDocument> {
     let sku = fields.required("sku", code(Sku::parse));
     let (mut occurred_at, mut expected) = (None, None);
     let change = match kind {
@@ -477,12 +547,12 @@ mod tests {
     fn a_json_body_is_one_line_or_a_list_of_lines() {
         let one = r#"{"type":"count","sku":"A","quantity":1,"connector":"e","document":"d",
             "sequence":1}"#;
-        assert!(matches!(fields::body(one.as_bytes(), json_body), Ok(JsonBody::One(_))));
+        assert!(matches!(fields::body(one.as_bytes(), json_body::<Stock>), Ok(JsonBody::One(_))));
         let many = format!(r#"{{"lines":[{one},{{"type":"count"}}]}}"#);
-        let Ok(JsonBody::Many(lines)) = fields::body(many.as_bytes(), json_body) else {
+        let Ok(JsonBody::Many(lines)) = fields::body(many.as_bytes(), json_body::<Stock>) else {
             panic!("is a list")
         };
         assert!(matches!(lines.as_slice(), [Ok(_), Err(errors)] if errors.len() == 5));
-        assert!(fields::body(br#"{"lines":[],"more":1}"#, json_body).is_err());
+        assert!(fields::body(br#"{"lines":[],"more":1}"#, json_body::<Stock>).is_err());
     }
 }

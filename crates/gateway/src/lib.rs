@@ -28,7 +28,8 @@
 //! | `cors`, `compression` | what browsers ask before a request of another site, and answers compressed by gzip |
 //! | `problem` | the problem documents of RFC 9457 |
 //! | `feed` | all events of a shop |
-//! | `shops`, `products`, `inventory`, `locations`, `orders`, `payments`, `webhooks`, `mails`, `commands`, `operations` | the routes |
+//! | `shops`, `products`, `inventory`, `rejections`, `connectors`, `locations`, `orders`, `payments`, `webhooks`, `mails`, `commands`, `operations` | the routes |
+//! | `ingest` | the lines of ERP connectors by NATS |
 //! | `readiness` | what `/readyz` reports |
 //! | `metrics` | what is measured of requests, and the route that shows it |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
@@ -43,12 +44,14 @@ mod bulk;
 mod card_numbers;
 mod commands;
 mod compression;
+mod connectors;
 mod cors;
 mod extract;
 mod feed;
 mod fields;
 mod head_timeout;
 mod history;
+pub mod ingest;
 mod inventory;
 mod json;
 mod known_shops;
@@ -68,6 +71,7 @@ mod precondition;
 mod problem;
 mod products;
 mod readiness;
+mod rejections;
 mod routes;
 mod sealing;
 mod server;
@@ -162,8 +166,12 @@ pub async fn run(
         .await
         .with_context(|| format!("listen on {}; is the port in use?", settings.listen))?;
     let address = listener.local_addr().context("read the address of the listener")?;
-    let routes = routes(Arc::new(state), settings.metrics);
+    let state = Arc::new(state);
+    let ingest = ingest::routes(state.clone());
+    let ingesting = ingest::serve(engine.client(), ingest, shutdown.clone());
+    let routes = routes(state, settings.metrics);
     let serving = server::serve(listener, routes, &settings.limits, shutdown.clone());
+    let all = async { tokio::join!(serving, ingesting).1 };
 
     info!(%address, "the gateway listens");
     if let Some(bound) = bound {
@@ -177,7 +185,7 @@ pub async fn run(
         sleep(settings.drain_timeout.saturating_sub(wait)).await;
     };
     tokio::select! {
-        () = serving => {}
+        ingested = all => ingested.context("take the messages of ERP connectors")?,
         () = drain_timeout => warn!("connections are closed: their requests exceed the drain timeout"),
     }
     Ok(())

@@ -28,6 +28,7 @@ pub(crate) enum Code {
     ShopSuspended,
     MethodNotAllowed,
     MalformedJson,
+    MalformedProtobuf,
     IncompleteBody,
     MalformedEncoding,
     InvalidHeader,
@@ -66,7 +67,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code.
-    pub(crate) const ALL: [Self; 41] = [
+    pub(crate) const ALL: [Self; 42] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -74,6 +75,7 @@ impl Code {
         Self::ShopSuspended,
         Self::MethodNotAllowed,
         Self::MalformedJson,
+        Self::MalformedProtobuf,
         Self::IncompleteBody,
         Self::MalformedEncoding,
         Self::InvalidHeader,
@@ -118,6 +120,7 @@ impl Code {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::MalformedJson
+            | Self::MalformedProtobuf
             | Self::IncompleteBody
             | Self::MalformedEncoding
             | Self::InvalidHeader => StatusCode::BAD_REQUEST,
@@ -167,6 +170,9 @@ impl Code {
             Self::UnknownShop => ("unknown_shop", "There is no such shop"),
             Self::MethodNotAllowed => ("method_not_allowed", "The route does not have this method"),
             Self::MalformedJson => ("malformed_json", "The body is not valid JSON"),
+            Self::MalformedProtobuf => {
+                ("malformed_protobuf", "The message is not the protobuf message that it should be")
+            }
             Self::IncompleteBody => ("incomplete_body", "The body is incomplete"),
             Self::MalformedEncoding => {
                 ("malformed_encoding", "The body is not compressed as it says")

@@ -13,12 +13,12 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    MetricsSource, admission, commands, compression, cors, feed, history,
+    MetricsSource, admission, commands, compression, connectors, cors, feed, history,
     inventory::{self, levels},
     known_shops, layers, locations, mails, metrics, not_modified, openapi, operations, orders,
     payments, position,
     problem::{Code, Problem},
-    products, shops,
+    products, rejections, shops,
     state::AppState,
     trace,
     webhooks::{self, deliveries, event_types, replays, secrets},
@@ -119,7 +119,20 @@ fn of_shop() -> DescribedRoutes {
         .routes(routes!(mails::list))
         .routes(routes!(mails::get))
         .routes(routes!(mails::resend))
+        .merge(of_erp())
         .merge(of_webhooks())
+}
+
+fn of_erp() -> DescribedRoutes {
+    OpenApiRouter::default()
+        .routes(routes!(rejections::list))
+        .routes(routes!(rejections::redrive_all))
+        .routes(routes!(rejections::drop_all))
+        .routes(routes!(rejections::get))
+        .routes(routes!(rejections::redrive_one))
+        .routes(routes!(rejections::drop_one))
+        .routes(routes!(connectors::list))
+        .routes(routes!(connectors::get))
 }
 
 fn of_webhooks() -> DescribedRoutes {

@@ -492,7 +492,7 @@ fn a_gateway_with_an_empty_key_does_not_start() {
 }
 
 /// The routes below a shop, each with a method that it has.
-const ROUTES_OF_SHOP: [(&str, &str); 41] = [
+const ROUTES_OF_SHOP: [(&str, &str); 49] = [
     ("GET", ""),
     ("PUT", ""),
     ("GET", "/products"),
@@ -506,6 +506,14 @@ const ROUTES_OF_SHOP: [(&str, &str); 41] = [
     ("GET", "/inventory/A/history"),
     ("GET", "/inventory/A/movements"),
     ("PUT", "/inventory/A/limits"),
+    ("GET", "/rejections"),
+    ("GET", "/rejections/erp.1"),
+    ("POST", "/rejections/redrive"),
+    ("POST", "/rejections/drop"),
+    ("POST", "/rejections/erp.1/redrive"),
+    ("POST", "/rejections/erp.1/drop"),
+    ("GET", "/connectors"),
+    ("GET", "/connectors/erp"),
     ("GET", "/locations"),
     ("GET", "/locations/main"),
     ("PUT", "/locations/main"),

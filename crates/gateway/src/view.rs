@@ -1,5 +1,6 @@
 //! What the services answer, as the JSON of the API.
 
+mod erp;
 mod payments;
 
 use events::{
@@ -19,13 +20,16 @@ use protocol::{
     time::Timestamp,
 };
 
-pub(crate) use self::payments::{DifferenceView, difference, payment, payment_totals};
+pub(crate) use self::{
+    erp::{connector, rejection, stock_line},
+    payments::{DifferenceView, difference, payment, payment_totals},
+};
 use crate::problem::Problem;
 
 /// An answer that this version of the gateway cannot show.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer of a service cannot be shown")]
-pub(crate) struct ViewError(#[from] ParseError);
+pub(crate) struct ViewError(#[from] pub(crate) ParseError);
 
 impl From<ViewError> for Problem {
     fn from(error: ViewError) -> Self {

@@ -2,12 +2,15 @@
 
 mod adjustments;
 mod answer;
+mod arrivals;
+mod connectors;
 mod document;
 mod fact;
 mod goods_issues;
 mod limits;
 mod locations;
 mod orders;
+mod rejections;
 mod reservation;
 mod settings;
 mod stock;
@@ -18,12 +21,14 @@ mod transfers;
 use std::{fmt, sync::Arc, time::Duration};
 
 use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
-use events::id::{Location, OrderId, Sku};
+use events::id::{Connector, Location, OrderId, Sku};
 use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use adjustments::{Adjustments, AdjustmentsKey, Chunk, ChunkKey};
 pub(crate) use answer::{Answer, LimitsResult, StockResult};
+pub(crate) use arrivals::{Arrivals, SequenceRun};
+pub(crate) use connectors::{ConnectorFact, ConnectorRow, RejectionOutcome};
 pub(crate) use document::{AppliedDocument, Document, DocumentKey, Sequence, Units};
 pub(crate) use fact::{Event, Level, ReleaseReason, ReservationFact, StockFact};
 pub(crate) use limits::Limits;
@@ -32,6 +37,7 @@ pub(crate) use locations::{
     LocationsKey, Wanted,
 };
 pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
+pub(crate) use rejections::{RejectedKey, RejectedLine, RejectedNumber, Rejection, RejectionKey};
 pub(crate) use reservation::{Reservation, Shortage};
 pub(crate) use settings::{SettingsKey, ShopSettings};
 pub(crate) use stock::Stock;
@@ -137,10 +143,16 @@ pub struct State {
     pub order_blocks: Rows<BlockKey, OrderBlock>,
     /// What is counted for the shop.
     pub counters: Rows<CountersKey, Counters>,
+    /// What has come from each connector.
+    pub connectors: Rows<Connector, ConnectorRow>,
+    /// The lines that were rejected.
+    pub rejections: Rows<RejectionKey, Rejection>,
+    /// The number of the rejection of each of them.
+    pub rejected: Rows<RejectedKey, RejectedNumber>,
 }
 
 /// One stock line of an ERP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StockLine {
     /// The stock.
     pub stock: StockId,
@@ -166,6 +178,22 @@ pub enum Input {
         lines: Vec<StockLine>,
         /// The indexes of those that name no location: they are of the shop's default location.
         unlocated: Vec<usize>,
+    },
+    /// Rejected lines are tried again.
+    Redrive {
+        /// The connector.
+        connector: Connector,
+        /// The numbers of the rejections.
+        numbers: Vec<u64>,
+    },
+    /// Rejected lines are dropped.
+    DropRejections {
+        /// The connector.
+        connector: Connector,
+        /// The numbers of the rejections.
+        numbers: Vec<u64>,
+        /// Why.
+        reason: String,
     },
     /// A location is created, or brought into a state.
     PutLocation {
@@ -224,6 +252,7 @@ impl Rules for Inventory {
             Event::Stock(id, _) => Aggregate::new("stock", id),
             Event::Reservation(id, _) => Aggregate::new("reservation", id),
             Event::Location(code, _) => Aggregate::new("location", code),
+            Event::Connector(connector, _) => Aggregate::new("connector", connector),
         }
     }
 
@@ -232,6 +261,9 @@ impl Rules for Inventory {
             Event::Stock(id, _) => state.stocks.get(id).map(|row| row.revision),
             Event::Reservation(id, _) => state.reservations.get(id).map(|row| row.revision),
             Event::Location(code, _) => locations::revision(state, code),
+            Event::Connector(connector, _) => {
+                state.connectors.get(connector).map(|row| row.revision)
+            }
         };
         revision.unwrap_or_default()
     }
@@ -239,8 +271,10 @@ impl Rules for Inventory {
     fn weight(input: &Input) -> usize {
         match input {
             Input::RecordStock { lines, .. } => lines.len(),
+            Input::Redrive { numbers, .. } => numbers.len(),
             Input::Placed { wanted, .. } => wanted.len().div_ceil(ORDER_LINES_PER_WEIGHT).max(1),
             Input::PutLocation { .. }
+            | Input::DropRejections { .. }
             | Input::SetLimits { .. }
             | Input::Authorized { .. }
             | Input::Cancelled { .. }
@@ -276,18 +310,28 @@ impl Rules for Inventory {
             Event::Location(_, LocationFact::Changed { .. }) => {
                 Some(Answer::Location(LocationResult::Changed))
             }
-            Event::Stock(_, StockFact::Short { .. }) | Event::Reservation(..) => None,
+            Event::Stock(_, StockFact::Short { .. })
+            | Event::Reservation(..)
+            | Event::Connector(..) => None,
         }
     }
 
     fn apply(state: &mut State, recorded: &Recorded<Event>) {
         let revision = recorded.revision();
         match &recorded.event {
-            Event::Stock(id, fact) => stock::apply(state, id, fact, revision, recorded.time),
+            Event::Stock(id, fact) => {
+                stock::apply(state, id, fact, revision, recorded.time);
+                if let Some(document) = fact.document() {
+                    connectors::note_applied(state, document, recorded.time);
+                }
+            }
             Event::Reservation(id, fact) => {
                 reservation::apply(state, *id, fact, revision, &recorded.context);
             }
             Event::Location(code, fact) => locations::apply(state, code, fact, revision),
+            Event::Connector(connector, fact) => {
+                connectors::apply(state, connector, fact, revision, recorded.time);
+            }
         }
     }
 
@@ -301,6 +345,8 @@ impl Rules for Inventory {
             Input::SettingsKnown(settings) => state.settings.put(SettingsKey, settings.clone()),
             // The engine gives only the events of the catalogue and of the shop to `replicate`.
             Input::RecordStock { .. }
+            | Input::Redrive { .. }
+            | Input::DropRejections { .. }
             | Input::PutLocation { .. }
             | Input::SetLimits { .. }
             | Input::Placed { .. }
@@ -316,7 +362,14 @@ fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decis
     let (order_id, fact) = match input {
         Input::RecordStock { lines, unlocated } => {
             let lines = settings::located(state, lines, unlocated);
-            return stock::record(state, &lines, now);
+            let (events, results) = stock::record(state, &lines, now, RejectionOutcome::Resent);
+            return Decision::answered(events, Answer::Stock(results));
+        }
+        Input::Redrive { connector, numbers } => {
+            return rejections::redrive(state, connector, numbers, now);
+        }
+        Input::DropRejections { connector, numbers, reason } => {
+            return rejections::drop(state, connector, numbers, reason);
         }
         Input::PutLocation { code, details } => return locations::put(state, code, details),
         Input::SetLimits { stock, limits } => return limits::set(state, stock, *limits),

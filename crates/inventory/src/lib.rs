@@ -5,9 +5,11 @@
 //!   `domain/goods_issues.rs` and `domain/transfers.rs` for what leaves and comes,
 //!   `domain/adjustments.rs` for what a late count needs, `domain/locations.rs` for the locations and
 //!   which of them serve an order, `domain/reservation.rs` for what orders ask, `domain/orders.rs` for
-//!   which orders have units of a stock, `domain/settings.rs` for what the shop says;
+//!   which orders have units of a stock, `domain/connectors.rs` for what has come from each connector and
+//!   which lines were rejected, `domain/settings.rs` for what the shop says;
 //! - `store`: the rows that it keeps, and the SQL of its lists;
-//! - `query`: the questions that it answers from its projection.
+//! - `query`: the questions that it answers from its projection;
+//! - `metrics`: what is measured.
 //!
 //! `RecordStock` comes in from ERP connectors: counts, adjustments, goods issues and transfers, each for
 //! itself. `counted`, `adjusted`, `shipped`, `transfer_sent`, `transfer_received` and `short` go out; their
@@ -15,6 +17,9 @@
 //! `lost`, and `released` go out; their aggregate is the order. Both kinds change the same stock
 //! rows, and everything of a shop is decided by one worker: so nothing is promised twice. From the
 //! catalogue comes which SKUs there are, and from the shop service how the shop works.
+//!
+//! Lines that were rejected are kept: `lines_rejected`, `lines_repeated` and `rejections_closed` (of the
+//! connector) go out, and `RedriveRejections` and `DropRejections` come in.
 //!
 //! `PutLocation` and `SetStockLimits` come in from the merchant; `location_created`,
 //! `location_changed` (of the location) and `limits_changed` (of the stock) go out.
@@ -24,6 +29,7 @@
 //! raise [`Service::FORMAT`].
 
 mod domain;
+pub mod metrics;
 mod query;
 mod store;
 mod wire;
@@ -52,6 +58,6 @@ impl Service for Inventory {
         Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 4;
+    const FORMAT: u32 = 5;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE];
 }

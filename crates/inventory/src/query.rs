@@ -1,14 +1,19 @@
 //! The questions that the inventory answers from its projection.
 
-use engine::{Queries, QueryError, Revision, documents};
-use events::id::{Location, Sku};
+use ::metrics::Gauge;
+use engine::{Clock, Queries, QueryError, Revision, documents};
+use events::id::{Connector, Location, Sku};
 use protocol::id::Shop;
 use sqlx::AnyPool;
 
 use crate::{
     Inventory,
-    domain::{AppliedDocument, DocumentKey, Locations, Reservation, Stock, StockId},
-    store::{self, Level, Totals},
+    domain::{
+        AppliedDocument, ConnectorRow, DocumentKey, Locations, Rejection, RejectionKey,
+        Reservation, Stock, StockId,
+    },
+    metrics::{MAX_CONNECTORS, OUT_OF_USE_MS, silence},
+    store::{self, Level, RejectionFilter, Totals},
 };
 
 /// The most levels of a page: they stay below the largest message of a NATS server.
@@ -41,6 +46,26 @@ pub enum Question {
         /// 1,000 at most; 0: as many as that.
         limit: u32,
     },
+    /// At most `limit` rejected lines behind one, by connector and number.
+    Rejections {
+        /// Which.
+        filter: RejectionFilter,
+        /// The connector and the number of that one; empty and 0: from the first.
+        after: (String, u64),
+        /// 1,000 at most; 0: as many as that.
+        limit: u32,
+    },
+    /// A rejected line.
+    Rejection(RejectionKey),
+    /// At most `limit` connectors behind one, by name.
+    Connectors {
+        /// Its name; empty: from the first.
+        after: String,
+        /// 1,000 at most; 0: as many as that.
+        limit: u32,
+    },
+    /// A connector.
+    Connector(Connector),
 }
 
 /// What a question finds.
@@ -54,9 +79,28 @@ pub enum Found {
     Locations(Locations),
     /// The movements of a stock, the newest first.
     Movements(Vec<(DocumentKey, AppliedDocument)>),
+    /// Rejected lines, by connector and number.
+    Rejections(Vec<Rejection>),
+    /// A rejected line.
+    Rejection(Box<Rejection>),
+    /// Connectors, by name.
+    Connectors(Vec<(String, ConnectorRow)>),
+    /// A connector.
+    Connector(Box<(String, ConnectorRow)>),
 }
 
 impl Queries for Inventory {
+    async fn count(&self, db: &AnyPool, partition: u32) -> Result<Vec<(Gauge, u64)>, QueryError> {
+        let now = Clock::system().now().millis();
+        // For another day it is said that a connector is out of use: a gauge keeps its last value.
+        let since = now - OUT_OF_USE_MS - 24 * 3_600_000;
+        let heard = store::heard(db, partition, since, MAX_CONNECTORS).await?;
+        let gauge = |(shop, connector, heard): (String, String, i64)| {
+            (silence(partition, shop, connector), silent_seconds(heard, now))
+        };
+        Ok(heard.into_iter().map(gauge).collect())
+    }
+
     async fn revision_of(
         &self,
         db: &AnyPool,
@@ -68,6 +112,9 @@ impl Queries for Inventory {
             "stock" => documents::get::<Stock>(db, shop, id).await?.map(|row| row.revision),
             "reservation" => {
                 documents::get::<Reservation>(db, shop, id).await?.map(|row| row.revision)
+            }
+            "connector" => {
+                documents::get::<ConnectorRow>(db, shop, id).await?.map(|row| row.revision)
             }
             "location" => {
                 let Locations(rows) = store::locations(db, shop).await?;
@@ -103,12 +150,49 @@ impl Queries for Inventory {
                 };
                 Ok(Some(Found::Movements(rows.into_iter().filter_map(named).collect())))
             }
+            Question::Rejections { filter, after: (connector, number), limit } => {
+                let after = (&*connector, i64::try_from(number).unwrap_or(i64::MAX));
+                let rows = store::rejections(db, shop, &filter, after, page_limit(limit)).await?;
+                Ok(Some(Found::Rejections(rows)))
+            }
+            Question::Rejection(key) => {
+                let row = store::rejection(db, shop, &key).await?;
+                Ok(row.map(|row| Found::Rejection(Box::new(row))))
+            }
+            Question::Connectors { after, limit } => {
+                let rows = store::connectors(db, shop, &after, page_limit(limit)).await?;
+                Ok(Some(Found::Connectors(rows)))
+            }
+            Question::Connector(connector) => {
+                let row = documents::get::<ConnectorRow>(db, shop, &connector).await?;
+                Ok(row.map(|row| Found::Connector(Box::new((connector.into(), row)))))
+            }
             Question::Locations => Ok(Some(Found::Locations(store::locations(db, shop).await?))),
         }
     }
 }
 
+/// How long a connector has been silent that was heard last at a time; 0 when it is out of use.
+fn silent_seconds(heard: i64, now: i64) -> u64 {
+    let silent = Some(now.saturating_sub(heard)).filter(|it| *it < OUT_OF_USE_MS);
+    (silent.unwrap_or_default().max(0) / 1_000).unsigned_abs()
+}
+
 fn page_limit(wanted: u32) -> i64 {
     let limit = if wanted == 0 { MAX_PAGE } else { wanted.min(MAX_PAGE) };
     limit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connector_is_silent_for_a_week_and_then_out_of_use() {
+        const NOW: i64 = 2 * OUT_OF_USE_MS;
+        assert_eq!(silent_seconds(NOW - 90_500, NOW), 90);
+        assert_eq!(silent_seconds(NOW - OUT_OF_USE_MS + 1_000, NOW), 7 * 86_400 - 1);
+        assert_eq!(silent_seconds(NOW - OUT_OF_USE_MS, NOW), 0);
+        assert_eq!(silent_seconds(NOW + 5_000, NOW), 0, "the clock was set back");
+    }
 }

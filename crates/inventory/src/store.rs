@@ -10,8 +10,9 @@ use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 use crate::domain::{
-    Adjustments, AppliedDocument, Chunk, Counters, Input, Limits, Locations, LocationsKey,
-    OrderBlock, Product, Reservation, ShopSettings, State, Stock, StockId, Transfer,
+    Adjustments, AppliedDocument, Chunk, ConnectorRow, Counters, Input, Limits, Locations,
+    LocationsKey, OrderBlock, Product, RejectedNumber, Rejection, RejectionKey, Reservation,
+    ShopSettings, State, Stock, StockId, Transfer,
 };
 
 /// The SKU in the key of a stock, `<sku>@<location>`: what is left without the characters of a
@@ -42,6 +43,9 @@ pub(crate) const TABLES: &[Table] = &[
     Reservation::TABLE,
     OrderBlock::TABLE,
     Counters::TABLE,
+    ConnectorRow::TABLE,
+    Rejection::TABLE,
+    RejectedNumber::TABLE,
 ];
 
 /// The deadline of a hold.
@@ -68,6 +72,9 @@ impl engine::State for State {
             reservations,
             order_blocks,
             counters,
+            connectors,
+            rejections,
+            rejected,
         } = self;
         vec![
             products,
@@ -81,6 +88,9 @@ impl engine::State for State {
             reservations,
             order_blocks,
             counters,
+            connectors,
+            rejections,
+            rejected,
         ]
     }
 }
@@ -198,6 +208,54 @@ impl Row for Counters {
     const TABLE: Table = Table {
         name: "counters",
         about: "What is counted for a shop.",
+        columns: &[],
+        indexes: &[],
+    };
+}
+
+impl Row for ConnectorRow {
+    const TABLE: Table = Table {
+        name: "connector",
+        about: "What has come from a connector.",
+        columns: &[Column::integer("heard")],
+        indexes: &["(partition, heard)"],
+    };
+
+    fn columns(&self) -> Vec<Value> {
+        vec![self.heard.into()]
+    }
+}
+
+impl Row for Rejection {
+    const TABLE: Table = Table {
+        name: "rejection",
+        about: "A stock line that was rejected, and is kept until nothing is left to be done about it.",
+        columns: &[
+            Column::text("connector"),
+            Column::integer("number"),
+            Column::text("document_id"),
+            Column::text("sku"),
+            Column::text("reason"),
+        ],
+        indexes: &["(shop, connector, number)"],
+    };
+
+    fn columns(&self) -> Vec<Value> {
+        let key = &self.line.document.key;
+        vec![
+            key.connector.as_str().into(),
+            i64::try_from(self.number).unwrap_or(i64::MAX).into(),
+            key.id.as_str().into(),
+            self.line.stock.sku.as_str().into(),
+            self.reason.name().into(),
+        ]
+    }
+}
+
+impl Row for RejectedNumber {
+    const TABLE: Table = Table {
+        name: "rejected_line",
+        about: "The number of the rejection of a line.",
         columns: &[],
         indexes: &[],
     };
@@ -341,4 +399,80 @@ pub(crate) async fn totals(db: &AnyPool, shop: &Shop) -> Result<Totals, StoreErr
         skus: row.try_get("skus")?,
         oversold_skus: row.try_get("oversold_skus")?,
     })
+}
+
+/// Which rejections are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RejectionFilter {
+    /// Of this connector; empty: of all.
+    pub(crate) connector: String,
+    /// Of this document; empty: of all.
+    pub(crate) document: String,
+    /// Of this SKU; empty: of all.
+    pub(crate) sku: String,
+    /// For this reason; empty: for any.
+    pub(crate) reason: String,
+}
+
+/// At most `limit` rejections behind one, by connector and number.
+pub(crate) async fn rejections(
+    db: &AnyPool,
+    shop: &Shop,
+    filter: &RejectionFilter,
+    (connector, number): (&str, i64),
+    limit: i64,
+) -> Result<Vec<Rejection>, StoreError> {
+    const STATEMENT: &str = "select key, document from rejection
+         where shop = $1
+           and (connector > $2 or (connector = $2 and number > $3))
+           and ($4 = '' or connector = $4)
+           and ($5 = '' or document_id = $5)
+           and ($6 = '' or sku = $6)
+           and ($7 = '' or reason = $7)
+         order by connector, number
+         limit $8";
+    let query = sqlx::query(STATEMENT).bind(shop.as_str()).bind(connector).bind(number);
+    let query = query.bind(&*filter.connector).bind(&*filter.document).bind(&*filter.sku);
+    let rows = query.bind(&*filter.reason).bind(limit).fetch_all(db).await?;
+    let read = |row| Ok(documents::read::<Rejection>(row)?.1);
+    rows.iter().map(read).collect()
+}
+
+/// The rejection of that name.
+pub(crate) async fn rejection(
+    db: &AnyPool,
+    shop: &Shop,
+    key: &RejectionKey,
+) -> Result<Option<Rejection>, StoreError> {
+    documents::get::<Rejection>(db, shop, key).await
+}
+
+/// At most `limit` connectors behind one, by name.
+pub(crate) async fn connectors(
+    db: &AnyPool,
+    shop: &Shop,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, ConnectorRow)>, StoreError> {
+    const STATEMENT: &str = "select key, document from connector
+         where shop = $1 and key > $2 order by key limit $3";
+    let query = sqlx::query(STATEMENT).bind(shop.as_str()).bind(after).bind(limit);
+    query.fetch_all(db).await?.iter().map(documents::read::<ConnectorRow>).collect()
+}
+
+/// When each connector of a partition was heard last, in milliseconds: at most `limit` of those that were
+/// heard since a time, the one that is silent the longest first.
+pub(crate) async fn heard(
+    db: &AnyPool,
+    partition: u32,
+    since: i64,
+    limit: i64,
+) -> Result<Vec<(String, String, i64)>, StoreError> {
+    const STATEMENT: &str = "select shop, key, heard from connector
+         where partition = $1 and heard >= $2 order by heard limit $3";
+    let query = sqlx::query(STATEMENT).bind(i64::from(partition)).bind(since).bind(limit);
+    let rows = query.fetch_all(db).await?;
+    let read =
+        |row: &AnyRow| Ok((row.try_get("shop")?, row.try_get("key")?, row.try_get("heard")?));
+    rows.iter().map(read).collect()
 }

@@ -1,5 +1,6 @@
 //! Bytes to domain and back: the only file that sees protobuf.
 
+mod connectors;
 mod facts;
 mod questions;
 #[cfg(test)]
@@ -27,9 +28,11 @@ use crate::{
     query::{Found, Question},
 };
 
-/// The most lines of one command: a line brings at most two events, and a command's events go into
-/// one atomic batch, which takes 1,000.
-const MAX_LINES: usize = 500;
+/// The most lines of one command: a line brings at most three events, two of its stock and one of its
+/// connector, and a command's events go into one atomic batch, which takes 1,000.
+const MAX_LINES: usize = 300;
+
+const TOO_MANY: &str = "must be at most 300";
 
 impl Wire for Inventory {
     type Input = Input;
@@ -83,7 +86,8 @@ fn occurred_at(event: &Event) -> Option<Timestamp> {
         ) => document.occurred_at,
         Event::Stock(_, StockFact::LimitsChanged { .. } | StockFact::Short { .. })
         | Event::Reservation(..)
-        | Event::Location(..) => None,
+        | Event::Location(..)
+        | Event::Connector(..) => None,
     }
 }
 
@@ -122,10 +126,23 @@ fn encode_answer(answer: &Answer) -> answer_body::Answer {
             let result = result.into();
             answer_body::Answer::SetStockLimits(proto::inventory::SetStockLimitsAnswer { result })
         }
+        Answer::Redriven(results) => {
+            let result = |result: &Option<StockResult>| {
+                let unknown = proto::inventory::StockResult::Unspecified;
+                result.map_or(unknown, encode_result).into()
+            };
+            let results = results.iter().map(result).collect();
+            let answer = proto::inventory::RedriveRejectionsAnswer { results };
+            answer_body::Answer::RedriveRejections(answer)
+        }
+        Answer::Dropped(dropped) => {
+            let dropped = dropped.clone();
+            answer_body::Answer::DropRejections(proto::inventory::DropRejectionsAnswer { dropped })
+        }
     }
 }
 
-fn encode_result(result: StockResult) -> proto::inventory::StockResult {
+pub(super) fn encode_result(result: StockResult) -> proto::inventory::StockResult {
     match result {
         StockResult::Applied => proto::inventory::StockResult::Applied,
         StockResult::Duplicate => proto::inventory::StockResult::Duplicate,
@@ -151,7 +168,7 @@ fn command(command: proto::Command) -> Result<Input, WireError> {
             let mut lines = record.lines;
             if lines.len() > MAX_LINES {
                 let value = lines.len().to_string();
-                return Err(ParseError::new("lines", "must be at most 500", &value).into());
+                return Err(ParseError::new("lines", TOO_MANY, &value).into());
             }
             let mut unlocated = Vec::new();
             for (index, line) in lines.iter_mut().enumerate() {
@@ -171,8 +188,24 @@ fn command(command: proto::Command) -> Result<Input, WireError> {
             stock: stock_id(&set.sku, &set.location)?,
             limits: limits(set.limits),
         }),
+        Body::RedriveRejections(redrive) => Ok(Input::Redrive {
+            connector: Connector::parse(&redrive.connector)?,
+            numbers: rejection_numbers(redrive.numbers)?,
+        }),
+        Body::DropRejections(drop) => Ok(Input::DropRejections {
+            connector: Connector::parse(&drop.connector)?,
+            numbers: rejection_numbers(drop.numbers)?,
+            reason: drop.reason,
+        }),
         other => Err(WireError::Unexpected(names::command_name(&other).1)),
     }
+}
+
+fn rejection_numbers(numbers: Vec<u64>) -> Result<Vec<u64>, WireError> {
+    if numbers.len() > MAX_LINES {
+        return Err(ParseError::new("numbers", TOO_MANY, &numbers.len().to_string()).into());
+    }
+    Ok(numbers)
 }
 
 fn stock_line(line: proto::inventory::StockDocument) -> Result<StockLine, WireError> {
@@ -252,11 +285,15 @@ fn document(document: Option<proto::inventory::Document>) -> Result<Document, Wi
     let occurred_at = occurred_at.map(|time| Timestamp::parse(Some(&time))).transpose()?;
     let line = if line.is_empty() { None } else { Some(DocumentLine::parse(&line)?) };
     let (connector, id) = (Connector::parse(&connector)?, DocumentId::parse(&id)?);
-    let number = i64::try_from(sequence).map_err(|_| {
-        ParseError::new("sequence", "must be 0 to 9223372036854775807", &sequence.to_string())
-    })?;
+    let number = sequence_number(sequence)?;
     let key = DocumentKey { connector, id, line };
     Ok(Document { key, sequence: Sequence { epoch, number }, occurred_at })
+}
+
+/// A connector's own number, as the domain has it.
+fn sequence_number(number: u64) -> Result<i64, ParseError> {
+    let rule = "must be 0 to 9223372036854775807";
+    i64::try_from(number).map_err(|_| ParseError::new("sequence", rule, &number.to_string()))
 }
 
 /// Turns an event of the order service or of the catalogue into an input.

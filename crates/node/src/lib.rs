@@ -19,6 +19,7 @@ pub mod terminal;
 pub fn describe_metrics() {
     engine::metrics::describe();
     gateway::metrics::describe();
+    inventory::metrics::describe();
     notify::metrics::describe();
     order::metrics::describe();
     payment::metrics::describe();

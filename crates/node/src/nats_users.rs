@@ -9,6 +9,7 @@
 //! | `tradewind` | what all services and the gateway may | the same |
 //! | `operator` | everything | everything |
 //! | an integrator | nothing | the public events of its shop |
+//! | a connector | lines of its shop, to the gateways | the answers to them |
 //!
 //! A permission names subjects, and JetStream is asked by subjects as well: who may publish to
 //! `$JS.API.STREAM.INFO.*` may ask for the state of streams. Nobody but the operator may delete or purge.
@@ -17,6 +18,7 @@ use std::fmt::Write as _;
 
 use engine::server::Users;
 use events::catalogue::public_events;
+use gateway::ingest;
 use protocol::id::Shop;
 use uuid::Uuid;
 
@@ -91,6 +93,8 @@ impl NatsUser {
     pub fn of_gateway() -> Self {
         let mut user = Self::new("gateway", &READ_STREAMS, &[ANSWERS, REPLIES]);
         user.publish.extend([CREATE_STREAMS, "inbox.>", "query.>"].map(str::to_owned));
+        user.publish.push(format!("{}.>", ingest::REPLIES));
+        user.subscribe.push(format!("{}.>", ingest::REQUESTS));
         user.subscribe.extend(NAMES.iter().map(|service| format!("{service}.>")));
         user
     }
@@ -124,6 +128,17 @@ impl NatsUser {
         let mut subscribe: Vec<_> = subjects.collect();
         subscribe.sort_unstable();
         Self { name: name.to_owned(), publish: Vec::new(), subscribe }
+    }
+
+    /// An ERP connector: it sends lines of a shop to the gateways, and gets their answers. These have a
+    /// subject of its own, which its client must be told: so nobody else hears them.
+    pub fn of_connector(name: &str, shop: &Shop) -> Self {
+        let subject = |kind: &str| format!("{}.{shop}.{kind}", ingest::REQUESTS);
+        Self {
+            name: name.to_owned(),
+            publish: ingest::KINDS.map(subject).to_vec(),
+            subscribe: vec![format!("{}.{name}.>", ingest::REPLIES)],
+        }
     }
 
     /// The users of every installation.
@@ -213,6 +228,15 @@ mod tests {
         let is_of_shop = |subject: &String| subject.split('.').nth(2) == Some("acme");
         assert!(subscribe.iter().all(is_of_shop), "{subscribe:?}");
         assert!(!subscribe.iter().any(|it| it.starts_with("notify.") || it.starts_with("engine.")));
+    }
+
+    #[test]
+    fn a_connector_sends_lines_of_its_shop_alone() {
+        let shop = Shop::parse("acme").expect("a name");
+        let connector = NatsUser::of_connector("warehouse", &shop);
+        let kinds = ["erp.v1.acme.stock", "erp.v1.acme.products", "erp.v1.acme.shipments"];
+        assert_eq!(connector.publish, kinds);
+        assert_eq!(connector.subscribe, ["erp.reply.warehouse.>"]);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use collector::Collector;
 pub use configured::{ConfiguredServer, publish_much};
 pub use db::{Db, files};
 pub use dns::DnsServer;
-pub use intruder::Intruder;
+pub use intruder::{Answer, Answers, Intruder};
 pub use log::Entry;
 pub use mail_server::{MailServer, MailTls, ReceivedMail};
 pub use nats::{TestServer, nats_server};

@@ -18,7 +18,7 @@ use protocol::id::Shop;
 use crate::{
     erp::Erp,
     feed::Events,
-    init::{Init, NewIntegrator},
+    init::{Init, NewConnector, NewIntegrator},
     mails::Mails,
     persons::Persons,
     shops::Shops,
@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// Let somebody read public events at nats-server
     #[command(subcommand)]
     Integrator(Integrator),
+    /// Let an ERP connector send lines to nats-server
+    #[command(subcommand)]
+    Connector(Connector),
     /// Run services: all of them, or those named
     Serve {
         /// The services
@@ -120,6 +123,13 @@ pub(crate) enum Command {
 pub(crate) enum Integrator {
     /// Add one, with a key of its own
     Add(NewIntegrator),
+}
+
+/// What is done with connectors.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Connector {
+    /// Add one, with a key of its own
+    Add(NewConnector),
 }
 
 /// What is done about parked inputs.

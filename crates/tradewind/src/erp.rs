@@ -1,12 +1,14 @@
 //! What an ERP connector does by the command line: it pushes files, of any length.
 //!
 //! - `file`: reads a file, maps its columns, and says which lines were sent;
-//! - `push`: sends it, goes on where a connection broke, and keeps what was rejected.
+//! - `push`: sends it, goes on where a connection broke, and keeps what was rejected;
+//! - `watch`: does so with each file that appears in a folder.
 
 mod file;
 mod push;
+mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -32,7 +34,11 @@ pub(crate) struct PushOptions {
     #[command(flatten)]
     of: ShopOptions,
     /// The file: CSV (.csv) with a header, or a JSON object on each line (.ndjson, .jsonl)
-    file: PathBuf,
+    #[arg(required_unless_present = "watch")]
+    file: Option<PathBuf>,
+    /// Push each file that appears in a folder instead, and move it to `done/` or `rejected/` there
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["file", "rejects"])]
+    watch: Option<PathBuf>,
     /// What its lines are
     #[arg(long, value_enum, default_value_t = Kind::Inventory)]
     to: Kind,
@@ -74,30 +80,42 @@ impl Kind {
 /// Does it.
 pub(crate) async fn run(settings: &Settings, what: Erp) -> Result<()> {
     let Erp::Push(options) = what;
+    if let Some(folder) = &options.watch {
+        return watch::watch(settings, folder, &options).await;
+    }
+    let file = options.file.as_deref().context("name the file, or a folder with --watch")?;
     let format = match options.format {
         Some(format) => format,
-        None => Format::of(&options.file).with_context(|| {
-            let file = options.file.display();
+        None => Format::of(file).with_context(|| {
+            let file = file.display();
             format!("{file} is neither .csv nor .ndjson: say which with --format")
         })?,
     };
-    let rejects = match options.rejects {
-        Some(rejects) => rejects,
-        None => beside(&options.file, format),
-    };
-    if rejects == options.file {
+    let rejects = options.rejects.clone().unwrap_or_else(|| beside(file, format));
+    if rejects == file {
         bail!("the rejected lines of {} would replace it", rejects.display());
     }
-    let push = Push {
+    pushing(settings, &options, file, format, rejects)?.run().await
+}
+
+/// What is to be done to push a file.
+fn pushing(
+    settings: &Settings,
+    options: &PushOptions,
+    file: &Path,
+    format: Format,
+    rejects: PathBuf,
+) -> Result<Push> {
+    let (columns, constants) = (options.map.clone(), options.set.clone());
+    Ok(Push {
         client: options.of.client(settings)?,
         path: options.to.path(),
-        file: options.file,
+        file: file.to_owned(),
         format,
-        mapping: Mapping { columns: options.map, constants: options.set },
+        mapping: Mapping { columns, constants },
         is_gzip: options.gzip,
         rejects,
-    };
-    push.run().await
+    })
 }
 
 /// The file for the rejected lines of another: `stock.rejects.csv` of `stock.csv`.

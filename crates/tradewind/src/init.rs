@@ -51,6 +51,19 @@ pub(crate) struct NewIntegrator {
     folder: PathBuf,
 }
 
+/// An ERP connector that sends lines to nats-server.
+#[derive(Debug, Args)]
+pub(crate) struct NewConnector {
+    /// Its name: that of its file with the key, and what its answers are sent to
+    name: String,
+    /// The shop whose lines it sends
+    #[arg(long, value_parser = Shop::parse)]
+    shop: Shop,
+    /// The folder that `tradewind init` made
+    #[arg(long, default_value = "tradewind-installation")]
+    folder: PathBuf,
+}
+
 /// Makes the folder.
 pub(crate) fn init(Init { folder }: &Init) -> Result<()> {
     let (nats, keys) = (folder.join("nats"), folder.join("keys"));
@@ -89,6 +102,38 @@ pub(crate) fn init(Init { folder }: &Init) -> Result<()> {
 /// Adds a user who may subscribe to public events and nothing else.
 pub(crate) fn add_integrator(options: &NewIntegrator) -> Result<()> {
     let NewIntegrator { name, shop, folder, .. } = options;
+    let key = add_user(name, folder, || NatsUser::of_integrator(name, shop.as_ref()))?;
+    let subject = format!("order.*.{}.paid", shop.as_ref().map_or("*", Shop::as_str));
+    say!(
+        "its key is in {}. It may subscribe to public events and nothing else; for example:",
+        key.display()
+    );
+    say!("");
+    say!("  nats --nkey {} subscribe '{subject}'", key.display());
+    say!("");
+    say!("docs/integrators.md says what can be relied on.");
+    Ok(())
+}
+
+/// Adds a user who may send the lines of a shop to the gateways and nothing else.
+pub(crate) fn add_connector(options: &NewConnector) -> Result<()> {
+    let NewConnector { name, shop, folder } = options;
+    let key = add_user(name, folder, || NatsUser::of_connector(name, shop))?;
+    let user = NatsUser::of_connector(name, shop);
+    let replies = user.subscribe.concat();
+    say!("its key is in {}. It may send lines of {shop} and nothing else:", key.display());
+    say!("");
+    for subject in &user.publish {
+        say!("  {subject}");
+    }
+    say!("");
+    say!("the prefix of its inboxes must be {}.", replies.trim_end_matches(".>"));
+    say!("docs/erp.md shows a program.");
+    Ok(())
+}
+
+/// Adds a user to the file of users; where its key is.
+fn add_user(name: &str, folder: &Path, user: impl FnOnce() -> NatsUser) -> Result<PathBuf> {
     let is_name = (1..=63).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !is_name {
@@ -103,23 +148,12 @@ pub(crate) fn add_integrator(options: &NewIntegrator) -> Result<()> {
         bail!("there is a user {name} already: choose another name");
     }
     let public = make_key(&keys, name)?;
-    let user = NatsUser::of_integrator(name, shop.as_ref());
-    write(&file, &with_user(&text, &(user, Identity::Nkey(public)))?)?;
-    let key = keys.join(format!("{name}.nk"));
-    let subject = format!("order.*.{}.paid", shop.as_ref().map_or("*", Shop::as_str));
+    write(&file, &with_user(&text, &(user(), Identity::Nkey(public)))?)?;
     say!("added {name} to {}; let nats-server read it again:", file.display());
     say!("");
     say!("  nats-server --signal reload");
     say!("");
-    say!(
-        "its key is in {}. It may subscribe to public events and nothing else; for example:",
-        key.display()
-    );
-    say!("");
-    say!("  nats --nkey {} subscribe '{subject}'", key.display());
-    say!("");
-    say!("docs/integrators.md says what can be relied on.");
-    Ok(())
+    Ok(keys.join(format!("{name}.nk")))
 }
 
 /// The file of users with one more.

@@ -41,7 +41,7 @@ use tikv_jemallocator::Jemalloc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use self::cli::{Cli, Command, Integrator, Replay};
+use self::cli::{Cli, Command, Connector, Integrator, Replay};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
@@ -128,7 +128,8 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Erp(_)
         | Command::Streams(_)
         | Command::Init(_)
-        | Command::Integrator(_) => "info,async_nats=warn",
+        | Command::Integrator(_)
+        | Command::Connector(_) => "info,async_nats=warn",
         Command::Replay(_) | Command::Bench(_) => "warn",
         // Connections are lost on purpose.
         Command::Failover(_) => "error",
@@ -166,6 +167,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Mails(what) => mails::run(&settings, what).await?,
         Command::Init(options) => init::init(&options)?,
         Command::Integrator(Integrator::Add(options)) => init::add_integrator(&options)?,
+        Command::Connector(Connector::Add(options)) => init::add_connector(&options)?,
         Command::Erp(what) => erp::run(&settings, what).await?,
         Command::Events(what) => feed::run(&settings, what).await?,
         Command::Streams(what) => admin::print_streams(&settings, what).await?,

@@ -26,6 +26,7 @@ pub(super) async fn run(db: &Db) -> Installation {
     ship_and_refund(&api).await;
     transfer(&api).await;
     count_below_what_is_promised(&api).await;
+    mend(&api).await;
     refuse_to_refund(&installation, &api).await;
     let suspend = Body::SuspendShop(shop::SuspendShop { reason: "closed for stocktaking".into() });
     installation.send("018f0000-0000-7000-8000-000000000001", suspend).await;
@@ -139,6 +140,27 @@ async fn count_below_what_is_promised(api: &Client) {
     send(api, Method::POST, &path(&paid, "/release"), &json!({"note": "found"})).await;
     cancel(api, &paid).await;
     until(api, &paid, |order| order["payment_status"] == "refunded").await;
+}
+
+/// Lines of an ERP are rejected: one is tried again when its product is there, the other one is dropped.
+async fn mend(api: &Client) {
+    let count = |sku: &str, sequence: u64| {
+        json!({"type": "count", "sku": sku, "quantity": 6, "connector": "erp",
+            "document": format!("C-{sequence}"), "document_line": "10", "sequence": sequence})
+    };
+    for (line, result) in [(count("BOWL", 7), "unknown_sku"), (count("BOWLE", 8), "unknown_sku")] {
+        let pushed = api.push("inventory", line.to_string()).await.expect("it is pushed");
+        assert_eq!(pushed.results[0]["result"], result, "{pushed:?}");
+    }
+    let bowl = json!({"title": "A bowl", "price": {"minor": 1_500, "currency": "GBP"}});
+    send(api, Method::PUT, "products/BOWL", &bowl).await;
+    let all = json!({"filter": {"sku": "BOWL"}});
+    let redriven = send(api, Method::POST, "rejections/redrive", &all).await;
+    assert_eq!(redriven.body["results"][0]["result"], "applied", "{redriven:?}");
+    let drop = json!({"reason": "there is no such product: it is a typing error"});
+    send(api, Method::POST, "rejections/erp.2/drop", &drop).await;
+    let again = api.push("inventory", count("BOWL", 7).to_string()).await.expect("it is pushed");
+    assert_eq!(again.unchanged, 1, "{again:?}");
 }
 
 /// The provider does not pay back, until an operator settles it.

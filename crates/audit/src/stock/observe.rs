@@ -89,6 +89,9 @@ impl StockLog {
             | Kind::LimitsChanged(_)
             | Kind::LocationCreated(_)
             | Kind::LocationChanged(_)
+            | Kind::LinesRejected(_)
+            | Kind::LinesRepeated(_)
+            | Kind::RejectionsClosed(_)
             | Kind::Short(_) => {}
             Kind::Reserved(event) => {
                 self.held.insert(order);
@@ -171,6 +174,9 @@ fn order_of(kind: &Kind) -> Option<&str> {
         | Kind::LimitsChanged(_)
         | Kind::LocationCreated(_)
         | Kind::LocationChanged(_)
+        | Kind::LinesRejected(_)
+        | Kind::LinesRepeated(_)
+        | Kind::RejectionsClosed(_)
         | Kind::Short(_) => None,
         Kind::Reserved(event) => Some(&event.order_id),
         Kind::Refused(event) => Some(&event.order_id),

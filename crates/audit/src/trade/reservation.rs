@@ -192,6 +192,9 @@ pub(super) fn steps(kind: &Kind, mut sku: impl FnMut(&str) -> u32) -> Vec<Step> 
         | Kind::LimitsChanged(_)
         | Kind::LocationCreated(_)
         | Kind::LocationChanged(_)
+        | Kind::LinesRejected(_)
+        | Kind::LinesRepeated(_)
+        | Kind::RejectionsClosed(_)
         | Kind::Short(_) => vec![],
         Kind::Reserved(event) => {
             let units = event.lines.iter().map(|line| (line.sku.as_str(), line.quantity));

@@ -5,6 +5,7 @@ pub(crate) mod commands;
 pub(crate) mod feed;
 pub(crate) mod inbox;
 pub(crate) mod questions;
+pub(crate) mod requests;
 pub(crate) mod side_stream;
 pub(crate) mod watch;
 

@@ -19,7 +19,10 @@ use utoipa::{IntoParams, ToSchema};
 pub(crate) use self::{
     mails::NewMailSettings,
     orders::{NewOrder, NewPayment, NewRefund, OrderNote},
-    stock::{NewLocation, NewStockLimits, StockBody, StockReport},
+    stock::{
+        NewLocation, NewStockLimits, RejectionDrop, RejectionParameters, RejectionsDrop,
+        RejectionsRedrive, StockBody, StockReport,
+    },
     webhooks::{
         EndpointChanges, EndpointDisabling, EndpointEnabling, NewEndpoint, NewReplay,
         SecretRotation,

@@ -15,8 +15,19 @@ A request that changes something may be sent again with the same `Idempotency-Ke
 command that is not answered in time is answered with 202, and can be followed.";
 
 /// The names of the parameters in paths.
-const OF_PATH: [&str; 9] =
-    ["shop", "sku", "code", "id", "payment_id", "command_id", "endpoint_id", "seq", "replay_id"];
+const OF_PATH: [&str; 11] = [
+    "shop",
+    "sku",
+    "code",
+    "id",
+    "payment_id",
+    "command_id",
+    "endpoint_id",
+    "seq",
+    "replay_id",
+    "connector",
+    "rejection_id",
+];
 const PARAMETERS: &str = "#/components/parameters/";
 
 pub(super) fn info() -> Value {
@@ -70,6 +81,7 @@ pub(super) fn parameters() -> Value {
     let schema = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     let id = json!({"type": "string", "pattern": "^[A-Za-z0-9_]+$", "maxLength": 64});
     let number = json!({"type": "integer", "format": "int64", "minimum": 0});
+    let rejection = json!({"type": "string", "pattern": "^[a-z0-9-]{1,63}\\.[0-9]{1,19}$"});
     let descriptions = [
         ("shop", schema("Shop"), "The shop."),
         ("sku", schema("Sku"), "The stock keeping unit."),
@@ -80,6 +92,8 @@ pub(super) fn parameters() -> Value {
         ("endpoint_id", id.clone(), "The id of the webhook endpoint."),
         ("seq", number, "The `endpoint_seq` of the delivery, or the number of the mail."),
         ("replay_id", id, "The id of the replay."),
+        ("connector", schema("Connector"), "The connector."),
+        ("rejection_id", rejection, "The id of the rejected line: `<connector>.<number>`."),
     ];
     let mut parameters = json!({});
     for (name, schema, description) in descriptions {

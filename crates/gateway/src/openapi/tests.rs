@@ -69,6 +69,8 @@ fn concrete(path: &str) -> String {
         ("{endpoint_id}", "we_1"),
         ("{seq}", "1"),
         ("{replay_id}", "wr_1"),
+        ("{connector}", "erp"),
+        ("{rejection_id}", "erp.1"),
     ]
     .iter()
     .fold(path.to_owned(), |path, (name, value)| path.replace(name, value))

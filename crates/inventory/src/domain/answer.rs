@@ -1,5 +1,7 @@
 //! What the senders of commands are answered.
 
+use serde::{Deserialize, Serialize};
+
 use super::LocationResult;
 
 /// What the sender of a command is answered.
@@ -11,10 +13,16 @@ pub enum Answer {
     Location(LocationResult),
     /// Of the limits of a stock.
     Limits(LimitsResult),
+    /// Of rejected lines that were tried again: what became of each, in the same order; `None` where there
+    /// is no such rejection.
+    Redriven(Vec<Option<StockResult>>),
+    /// The numbers of the rejections that were dropped.
+    Dropped(Vec<u64>),
 }
 
 /// What became of a stock line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StockResult {
     /// It changed the stock.
     Applied,
@@ -60,4 +68,49 @@ pub enum LimitsResult {
     UnknownSku,
     /// The shop has no such location.
     UnknownLocation,
+}
+
+impl StockResult {
+    /// Whether a line had its effect.
+    pub(crate) fn is_applied(self) -> bool {
+        match self {
+            Self::Applied
+            | Self::AppliedInExcess
+            | Self::AppliedElsewhere
+            | Self::AppliedIncomplete => true,
+            Self::Duplicate
+            | Self::Stale
+            | Self::UnknownSku
+            | Self::DocumentReused
+            | Self::OutOfRange
+            | Self::UnknownOrder
+            | Self::UnknownLocation
+            | Self::UnknownTransfer
+            | Self::Mismatch { .. } => false,
+        }
+    }
+
+    /// Its name, as rows and filters have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Duplicate => "duplicate",
+            Self::Stale => "stale",
+            Self::UnknownSku => "unknown_sku",
+            Self::DocumentReused => "document_reused",
+            Self::OutOfRange => "out_of_range",
+            Self::AppliedInExcess => "applied_in_excess",
+            Self::AppliedElsewhere => "applied_elsewhere",
+            Self::UnknownOrder => "unknown_order",
+            Self::UnknownLocation => "unknown_location",
+            Self::UnknownTransfer => "unknown_transfer",
+            Self::AppliedIncomplete => "applied_incomplete",
+            Self::Mismatch { .. } => "mismatch",
+        }
+    }
+
+    /// Whether a line was rejected.
+    pub(crate) fn is_rejected(self) -> bool {
+        !self.is_applied() && !matches!(self, Self::Duplicate | Self::Stale)
+    }
 }

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::StockId;
 
-/// The name of a line of a document: the same one has one effect.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The name of a line of a document: the same one has one effect. As text: `<connector>/<document>`, with
+/// a space and the line where there is one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct DocumentKey {
     /// The connector that pushed it.
     pub connector: Connector,
@@ -31,6 +33,20 @@ impl DocumentKey {
             id: DocumentId::parse(id)?,
             line: line.map(DocumentLine::parse).transpose()?,
         })
+    }
+}
+
+impl TryFrom<String> for DocumentKey {
+    type Error = ParseError;
+
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<DocumentKey> for String {
+    fn from(key: DocumentKey) -> Self {
+        key.to_string()
     }
 }
 
@@ -76,7 +92,7 @@ impl From<Sequence> for SequenceJson {
 }
 
 /// Where a stock line came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// Its name.
     pub key: DocumentKey,

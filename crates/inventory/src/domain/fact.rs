@@ -1,9 +1,11 @@
 //! What can happen to a stock, to the reservation of an order and to a location.
 
-use events::id::{Location, OrderId, TransferId};
+use events::id::{Connector, Location, OrderId, TransferId};
 use protocol::time::Timestamp;
 
-use super::{Document, Levels, Limits, Line, Lines, LocationFact, Shortage, StockId};
+use super::{
+    ConnectorFact, Document, Levels, Limits, Line, Lines, LocationFact, Shortage, StockId,
+};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub enum Event {
     Reservation(OrderId, ReservationFact),
     /// To a location.
     Location(Location, LocationFact),
+    /// To lines of a connector as such.
+    Connector(Connector, ConnectorFact),
 }
 
 /// What happened to a stock.
@@ -118,6 +122,20 @@ pub enum StockFact {
         /// The units after it.
         after: Level,
     },
+}
+
+impl StockFact {
+    /// The document that it follows from, where it follows from one.
+    pub(crate) fn document(&self) -> Option<&Document> {
+        match self {
+            Self::Counted { document, .. }
+            | Self::Adjusted { document, .. }
+            | Self::Sent { document, .. }
+            | Self::Received { document, .. }
+            | Self::Shipped { document, .. } => Some(document),
+            Self::LimitsChanged { .. } | Self::Short { .. } => None,
+        }
+    }
 }
 
 /// The units of a stock.

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use engine::{Decision, Revision};
+use engine::Revision;
 use events::id::{Connector, MAX_UNITS};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdjustmentsKey, Answer, AppliedDocument, Document, Event, Level, Sequence, State, StockFact,
-    StockId, StockLine, StockResult, Units,
+    AdjustmentsKey, AppliedDocument, Document, Event, Level, RejectionOutcome, Sequence, State,
+    StockFact, StockId, StockLine, StockResult, Units,
     adjustments::{self, Point},
-    goods_issues,
+    connectors, goods_issues,
     limits::Limits,
     locations,
     orders::{self, NewestBlocks},
@@ -94,7 +94,8 @@ pub struct Sequences {
     pub adjusted: Option<Sequence>,
 }
 
-/// Stock lines: each has its effect, or its sender is answered why not.
+/// Stock lines: each has its effect, or it is said why not. Yields what happened, and what became of each
+/// line.
 ///
 /// The lines are decided one by one on a draft, into which the facts of the earlier ones are
 /// folded as they will be into the state.
@@ -102,7 +103,8 @@ pub(super) fn record(
     state: &State,
     lines: &[StockLine],
     now: Timestamp,
-) -> Decision<Event, Answer> {
+    outcome: RejectionOutcome,
+) -> (Vec<Event>, Vec<StockResult>) {
     let mut draft = State::default();
     let mut events = Vec::with_capacity(lines.len());
     let mut results = Vec::with_capacity(lines.len());
@@ -127,7 +129,8 @@ pub(super) fn record(
             events.push(fold(&mut draft, id, fact, now));
         }
     }
-    Decision::answered(events, Answer::Stock(results))
+    events.extend(connectors::facts(state, lines, &results, outcome));
+    (events, results)
 }
 
 fn fold(draft: &mut State, id: &StockId, fact: StockFact, now: Timestamp) -> Event {

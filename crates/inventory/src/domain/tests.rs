@@ -1,6 +1,7 @@
 //! Given, when, then; and a long trade in which nothing may ever be promised twice.
 
 mod adjustments;
+mod connectors;
 mod goods_issues;
 mod locations;
 mod orders;
@@ -139,10 +140,11 @@ fn check(given: &[Event], when: &Input, then: &Decision<Event, Answer>) {
 }
 
 /// What is decided, without the levels that the events of reservations say: these are compared with
-/// the state after the event.
+/// the state after the event; and without what is said of connectors, which has tests of its own.
 #[track_caller]
 fn decide(policy: Policy, state: &State, when: &Input, now: Timestamp) -> Decision<Event, Answer> {
     let mut decision = super::decide(policy, state, when, now);
+    decision.events.retain(|event| !matches!(event, Event::Connector(..)));
     for event in &mut decision.events {
         let whole = event.clone();
         let Event::Reservation(_, fact) = event else { continue };

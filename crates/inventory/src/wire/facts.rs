@@ -8,7 +8,7 @@ use events::{
 };
 use protocol::{id::ParseError, time::Timestamp};
 
-use super::{document, encode_limits, encode_location, limits, location, stock_id};
+use super::{connectors, document, encode_limits, encode_location, limits, location, stock_id};
 use crate::domain::{
     Document, DocumentKey, Event, Level, Levels, Line, Lines, LocationFact, ReleaseReason,
     ReservationFact, Shortage, StockFact, StockId,
@@ -20,6 +20,7 @@ pub(super) fn encode(event: &Event) -> proto::event::Body {
         Event::Stock(id, fact) => encode_stock(id, fact),
         Event::Reservation(order_id, fact) => encode_reservation(*order_id, fact),
         Event::Location(code, fact) => encode_location_fact(code, fact),
+        Event::Connector(connector, fact) => connectors::encode(connector, fact),
     };
     proto::event::Body::Inventory(proto::inventory::InventoryEvent { kind: Some(kind) })
 }
@@ -266,6 +267,9 @@ pub(super) fn decode(event: proto::EventFact) -> Result<Event, WireError> {
             let fact = LocationFact::Changed { before, after };
             Ok(Event::Location(Location::parse(&changed.code)?, fact))
         }
+        Kind::LinesRejected(rejected) => connectors::decode_rejected(rejected),
+        Kind::LinesRepeated(repeated) => connectors::decode_repeated(&repeated),
+        Kind::RejectionsClosed(closed) => connectors::decode_closed(closed),
         Kind::LimitsChanged(changed) => {
             let (before, after) = (limits(changed.before), limits(changed.after));
             let fact = StockFact::LimitsChanged { before, after };

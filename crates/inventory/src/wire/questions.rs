@@ -2,17 +2,17 @@
 
 use engine::WireError;
 use events::{
-    id::Sku,
+    id::{Connector, Sku},
     proto::inventory::{self, inventory_question::Question as Asked, movement::Change},
 };
 use prost::Message as _;
 use protocol::time::Timestamp;
 
-use super::{encode_limits, encode_location};
+use super::{connectors, encode_limits, encode_location};
 use crate::{
-    domain::{AppliedDocument, DocumentKey, LocationRow, StockId, Units},
+    domain::{AppliedDocument, DocumentKey, LocationRow, RejectionKey, StockId, Units},
     query::{Found, Question},
-    store::{Level, Totals},
+    store::{Level, RejectionFilter, Totals},
 };
 
 pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
@@ -28,6 +28,24 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
             before: list.before,
             limit: list.limit,
         },
+        Asked::ListRejections(list) => Question::Rejections {
+            filter: RejectionFilter {
+                reason: connectors::reason_name(list.reason()),
+                connector: list.connector,
+                document: list.document,
+                sku: list.sku,
+            },
+            after: (list.after_connector, list.after_number),
+            limit: list.limit,
+        },
+        Asked::GetRejection(get) => Question::Rejection(RejectionKey {
+            connector: Connector::parse(&get.connector)?,
+            number: get.number,
+        }),
+        Asked::ListConnectors(inventory::ListConnectors { after, limit }) => {
+            Question::Connectors { after, limit }
+        }
+        Asked::GetConnector(get) => Question::Connector(Connector::parse(&get.connector)?),
         Asked::GetTotals(inventory::GetTotals {}) => Question::Totals,
     })
 }
@@ -51,6 +69,16 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
             let locations = locations.all().into_iter().map(location).collect();
             inventory::Locations { locations }.encode_to_vec()
         }
+        Found::Rejections(rows) => {
+            let rejections = rows.iter().map(connectors::rejection).collect();
+            inventory::Rejections { rejections }.encode_to_vec()
+        }
+        Found::Rejection(row) => connectors::rejection(&row).encode_to_vec(),
+        Found::Connectors(rows) => {
+            let connectors = rows.into_iter().map(connectors::connector).collect();
+            inventory::Connectors { connectors }.encode_to_vec()
+        }
+        Found::Connector(found) => connectors::connector(*found).encode_to_vec(),
         Found::Totals(Totals { on_hand, held, allocated, skus, oversold_skus }) => {
             inventory::Totals { on_hand, held, allocated, skus, oversold_skus }.encode_to_vec()
         }

@@ -4,7 +4,8 @@ use engine::{Aggregate, Rules as _};
 
 use super::{facts::encode_document, *};
 use crate::domain::{
-    Level, Levels, Line, Lines, LocationFact, ReleaseReason, ReservationFact, Shortage,
+    ConnectorFact, Level, Levels, Line, Lines, LocationFact, RejectedLine, RejectionOutcome,
+    ReleaseReason, ReservationFact, SequenceRun, Shortage,
 };
 
 fn stock() -> StockId {
@@ -25,6 +26,38 @@ fn from_erp() -> Document {
         occurred_at: Some(Timestamp::from_millis(1_795_179_849_123).into()),
     };
     document(Some(wire)).expect("valid")
+}
+
+/// What happens to lines of connectors as such.
+fn of_connectors() -> [Event; 3] {
+    let line = |reason, expected| RejectedLine {
+        number: 7,
+        line: StockLine {
+            stock: stock(),
+            document: from_erp(),
+            units: Units::Issued(order_id(), 4),
+            expected,
+            reason: String::new(),
+            line_id: "1".into(),
+        },
+        reason,
+    };
+    let mismatch = StockResult::Mismatch { expected: 4, on_hand: -2 };
+    let lines = vec![line(StockResult::UnknownOrder, None), line(mismatch, Some(4))];
+    let connectors = [
+        ConnectorFact::Rejected { lines, displaced: vec![1, 2] },
+        ConnectorFact::Repeated {
+            duplicates: 3,
+            stale_lines: 4,
+            stale: vec![SequenceRun { epoch: 1, first: 2, last: 5 }],
+        },
+        ConnectorFact::Closed {
+            numbers: vec![5, 9],
+            outcome: RejectionOutcome::Dropped,
+            reason: "a typing error".into(),
+        },
+    ];
+    connectors.map(|fact| Event::Connector(from_erp().key.connector, fact))
 }
 
 #[test]
@@ -121,7 +154,7 @@ fn every_event_survives_the_wire() {
     ];
     let locations = locations.map(|fact| Event::Location(stock().location, fact));
     let reservations = facts.map(|fact| Event::Reservation(order_id(), fact));
-    for event in events.chain(reservations).chain(locations) {
+    for event in events.chain(reservations).chain(locations).chain(of_connectors()) {
         let Encoded { name, occurred_at, body } = Inventory::encode(&event);
         assert!(!name.is_empty(), "{event:?} has a name");
         let says = ["counted", "adjusted", "shipped", "transfer_sent", "transfer_received"];
@@ -236,7 +269,7 @@ fn a_stock_line_that_breaks_a_rule_is_refused_by_name() {
         "sequence must be 0 to 9223372036854775807, got \"18446744073709551615\""
     );
     let many = record(pushed(), MAX_LINES + 1).expect_err("too many").to_string();
-    assert_eq!(many, "lines must be at most 500, got \"501\"");
+    assert_eq!(many, "lines must be at most 300, got \"301\"");
     assert!(record(pushed(), MAX_LINES).is_ok());
 }
 

@@ -93,6 +93,15 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
         Inventory::TransferReceived(_) => {
             return Err(WireError::Unexpected("inventory.transfer_received"));
         }
+        Inventory::LinesRejected(_) => {
+            return Err(WireError::Unexpected("inventory.lines_rejected"));
+        }
+        Inventory::LinesRepeated(_) => {
+            return Err(WireError::Unexpected("inventory.lines_repeated"));
+        }
+        Inventory::RejectionsClosed(_) => {
+            return Err(WireError::Unexpected("inventory.rejections_closed"));
+        }
     };
     Ok(Input::Signal { order_id: OrderId::parse(&order_id)?, signal })
 }

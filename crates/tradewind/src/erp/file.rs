@@ -1,6 +1,7 @@
 //! A file of lines: reads it, brings its lines into the form of the API, and writes rejected ones.
 
 use std::{
+    fmt,
     fs::File,
     io::{BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
@@ -16,6 +17,16 @@ const REASON: &str = "reject_reason";
 /// The member with a rejected line that is no JSON object.
 const LINE: &str = "reject_line";
 const DELIMITERS: &[u8] = b",;\t";
+
+/// A file cannot be read: pushed again, it could not be either.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unreadable;
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the file cannot be read")
+    }
+}
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -25,7 +25,7 @@ use node::say;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use super::file::{FileLine, Format, Mapping, Rejects, Source};
+use super::file::{FileLine, Format, Mapping, Rejects, Source, Unreadable};
 
 /// The lines that are sent and have no result yet: more than a compressor keeps back.
 const MAX_LINES_IN_FLIGHT: usize = 100_000;
@@ -50,6 +50,14 @@ pub(crate) struct Push {
     pub(crate) rejects: PathBuf,
 }
 
+/// A file that was pushed.
+pub(crate) struct Pushed {
+    /// Its lines.
+    pub(crate) lines: u64,
+    /// How many of them were rejected.
+    pub(crate) rejected: u64,
+}
+
 /// How far it is.
 struct Progress {
     /// Lines that have their result.
@@ -72,6 +80,18 @@ enum Ended {
 impl Push {
     /// Pushes it to its end. Fails when lines were rejected.
     pub(crate) async fn run(self) -> Result<()> {
+        let Pushed { lines, rejected } = self.push().await?;
+        if rejected == 0 {
+            return Ok(());
+        }
+        bail!(
+            "{rejected} of {lines} lines were rejected: mend them in {}, and push that",
+            self.rejects.display()
+        )
+    }
+
+    /// Pushes it to its end, and says what became of its lines.
+    pub(crate) async fn push(&self) -> Result<Pushed> {
         let mut progress = Progress {
             answered: 0,
             results: BTreeMap::new(),
@@ -105,23 +125,15 @@ impl Push {
         }
         progress.bar.finish_and_clear();
         progress.rejects.finish()?;
-        self.report(&progress)
+        self.report(&progress);
+        Ok(Pushed { lines: progress.answered, rejected: progress.rejected })
     }
 
-    fn report(&self, progress: &Progress) -> Result<()> {
+    fn report(&self, progress: &Progress) {
         let results: Vec<_> =
             progress.results.iter().map(|(result, count)| format!("{count} {result}")).collect();
         let results = if results.is_empty() { "nothing".to_owned() } else { results.join(", ") };
         say!("{}: {} lines: {results}", self.file.display(), progress.answered);
-        if progress.rejected == 0 {
-            return Ok(());
-        }
-        bail!(
-            "{} of {} lines were rejected: mend them in {}, and push that",
-            progress.rejected,
-            progress.answered,
-            self.rejects.display()
-        )
     }
 
     /// Sends the lines that have no result yet, and takes their results.
@@ -141,7 +153,7 @@ impl Push {
         };
         // What the file itself has wrong comes first: the connection only ended for it.
         match reading.await.context("read the file")? {
-            Err(error) => Err(error),
+            Err(error) => Err(error.context(Unreadable)),
             Ok(()) => ended,
         }
     }
@@ -157,7 +169,8 @@ impl Push {
         Receiver<FileLine>,
         tokio::task::JoinHandle<Result<()>>,
     )> {
-        let mut source = Source::open(&self.file, self.format, &self.mapping)?;
+        let source = Source::open(&self.file, self.format, &self.mapping);
+        let mut source = source.context(Unreadable)?;
         let (frames, frames_out) = mpsc::channel(2);
         let (lines, lines_out) = sync_channel(MAX_LINES_IN_FLIGHT);
         let reading = tokio::task::spawn_blocking(move || {

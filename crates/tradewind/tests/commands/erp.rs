@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, fs, path::Path};
 
 use serde_json::Value;
+use testkit::eventually;
 
 use crate::rig::{CommandOutput, Installation};
 
@@ -109,5 +110,55 @@ async fn a_push_goes_on_when_the_gateway_is_killed_within_it() {
     assert!(report.contains("stock.csv: 30000 lines: "), "{report}");
     assert!(pushed.err.contains("goes on behind the last result"), "{pushed:?}");
     assert_eq!(on_hand(&installation, "MUG").await, count);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_appear_in_a_folder_are_pushed_and_moved() {
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    installation.stock("MUG", 0).await;
+    let folder = installation.folder.path().join("outbox");
+    fs::create_dir(&folder).expect("it is made");
+    let path = |name: &str| folder.join(name);
+    let write = |name: &str, sku: &str, sequence: u32| {
+        let head = "type,sku,delta,reason,document,sequence\n";
+        let row = |sku: &str, number: u32| {
+            format!("adjustment,{sku},1,found,A-{sequence}-{number},{sequence}\n")
+        };
+        let text = head.to_owned() + &row("MUG", 1) + &row(sku, 2);
+        fs::write(path(name), text).expect("it is written");
+    };
+    let arguments = ["erp", "push", "--shop", "acme", "--set", "connector=wms", "--watch"];
+    let arguments = [&arguments[..], &[folder.to_str().expect("is UTF-8")]].concat();
+    let moved = async |name: &str| {
+        eventually("it is moved", async || path(name).exists()).await;
+    };
+
+    write("one.csv", "MUG", 1);
+    let watching = installation.start(&arguments);
+    moved("done/one.csv").await;
+    write("two.csv", "BOWL", 2);
+    moved("rejected/two.csv").await;
+    let rejected = fs::read_to_string(path("rejected/two.rejects.csv")).expect("it is written");
+    assert!(rejected.starts_with("type,sku,delta,reason,document,sequence,reject_reason\n"));
+    assert_eq!(rejected.lines().count(), 2, "{rejected}");
+    assert!(rejected.contains("adjustment,BOWL,1,found,A-2-2,2,"), "{rejected}");
+    fs::write(path("three.csv"), "what,is,this\n1,2,3\n").expect("it is written");
+    fs::write(path("left.txt"), "no format").expect("it is written");
+    moved("rejected/three.csv").await;
+    assert!(path("rejected/three.csv.reason.txt").exists());
+    assert_eq!(on_hand(&installation, "MUG").await, 3);
+
+    // Killed, and started again: what appeared meanwhile is pushed, and what was pushed before stays.
+    watching.kill().await;
+    write("four.csv", "MUG", 4);
+    write("one.csv", "MUG", 1);
+    let watching = installation.start(&arguments);
+    moved("done/four.csv").await;
+    moved("done/one.2.csv").await;
+    assert_eq!(on_hand(&installation, "MUG").await, 5);
+    assert!(path("left.txt").exists());
+    watching.kill().await;
     serving.stop().await;
 }

@@ -4,7 +4,7 @@ use events::id::{
     Connector, DocumentId, DocumentLine, LineId, Location, OrderId, Quantity, Sku, TransferId,
 };
 use protocol::time::Timestamp;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::LineResult;
 
@@ -216,4 +216,69 @@ pub(crate) struct NewStockLimits {
     /// The units that are sold beyond those on hand.
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     backorder_limit: i64,
+}
+
+/// Which rejected lines are meant, and which part of them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RejectionParameters {
+    /// Only those of this connector.
+    connector: Option<Connector>,
+    /// Only those of this document.
+    document: Option<DocumentId>,
+    /// Only those of this SKU.
+    sku: Option<Sku>,
+    /// Only those for this reason: the result that the line was answered, such as `unknown_sku`.
+    reason: Option<String>,
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// The most rejected lines of the page.
+    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
+    limit: u32,
+}
+
+/// Which rejected lines are meant: those that are all of this.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RejectionFilter {
+    /// Of this connector.
+    connector: Option<Connector>,
+    /// Of this document.
+    document: Option<DocumentId>,
+    /// Of this SKU.
+    sku: Option<Sku>,
+    /// For this reason: the result that the line was answered, such as `unknown_sku`.
+    reason: Option<String>,
+}
+
+/// Rejected lines that are tried again.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RejectionsRedrive {
+    /// Which; all unless it is given.
+    filter: Option<RejectionFilter>,
+    /// The `next` of the answer before: the rest of them.
+    after: Option<String>,
+}
+
+/// Rejected lines that are dropped.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RejectionsDrop {
+    /// Which; all unless it is given.
+    filter: Option<RejectionFilter>,
+    /// The `next` of the answer before: the rest of them.
+    after: Option<String>,
+    /// Why.
+    #[schema(min_length = 1, max_length = 200)]
+    reason: String,
+}
+
+/// Why a rejected line is dropped.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RejectionDrop {
+    /// Why.
+    #[schema(min_length = 1, max_length = 200)]
+    reason: String,
 }

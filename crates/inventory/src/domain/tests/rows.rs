@@ -149,6 +149,7 @@ fn keys_and_documents_are_compact_and_readable() {
         documents.0.iter().map(|((table, key), row)| format!("{table} {key} {row}")).collect();
     let expected = [
         r#"adjustments A@main/erp {"last":[[2,-1,1000000],[[1,3],-1,1000000]]}"#,
+        r#"connector erp {"revision":[0,0],"last":{"id":"GI-1","line":"10","sequence":[1,3],"time":1000000},"arrivals":{"largest":[1,3],"forgotten_gaps":0},"applied":3,"repeated":0,"rejected":0,"last_rejection":0,"kept":0,"displaced":0,"heard":1000000}"#,
         r#"counters shop {"orders_held":1}"#,
         r#"document erp/D2 {"stock":"A@main","sequence":2,"units":{"added":-1},"version":2,"on_hand":8,"moved":-1,"time":1000000}"#,
         r#"document erp/GI-1 10 {"stock":"A@main","sequence":[1,3],"units":{"issued":["018f0000-0000-7000-8000-000000000001",1]},"version":3,"on_hand":7,"moved":-1,"time":1000000}"#,

@@ -167,7 +167,7 @@ fn fold_and_check(state: &mut State, event: &Event, orders: &[OrderId]) {
         assert_eq!((row.held, row.allocated), (held, allocated), "{id} after {event:?}");
         assert!(row.held >= 0 && row.allocated >= 0, "{id} after {event:?}");
         match event {
-            Event::Location(..) => {}
+            Event::Location(..) | Event::Connector(..) => {}
             Event::Reservation(..) => assert!(
                 promised_of(row) <= row.on_hand.max(promised_of(&before)),
                 "{id}: {event:?} promised what is not there"
@@ -209,7 +209,7 @@ fn nothing_is_promised_twice_and_what_falls_short_is_said() {
             };
             let before = match event {
                 Event::Stock(id, _) => free(&state, id),
-                Event::Reservation(..) | Event::Location(..) => 0,
+                Event::Reservation(..) | Event::Location(..) | Event::Connector(..) => 0,
             };
             fold_and_check(&mut state, event, &trade.placed);
             let Event::Stock(
@@ -246,6 +246,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Stock(_, StockFact::Received { .. }) => "received",
         Event::Stock(_, StockFact::LimitsChanged { .. }) => "limits changed",
         Event::Location(..) => "location",
+        Event::Connector(..) => "connector",
         Event::Reservation(_, ReservationFact::Reserved { .. }) => "reserved",
         Event::Reservation(_, ReservationFact::Refused { .. }) => "refused",
         Event::Reservation(_, ReservationFact::Allocated { .. }) => "allocated",

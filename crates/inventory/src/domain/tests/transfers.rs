@@ -14,11 +14,11 @@ fn transfer() -> TransferId {
     TransferId::parse("T-1").expect("valid")
 }
 
-fn out(id: &str, sequence: i64, to: &str, units: i64) -> StockLine {
+pub(super) fn out(id: &str, sequence: i64, to: &str, units: i64) -> StockLine {
     line("A", id, sequence, Units::Sent(transfer(), code(to), units))
 }
 
-fn into(location: &str, id: &str, sequence: i64, units: i64) -> StockLine {
+pub(super) fn into(location: &str, id: &str, sequence: i64, units: i64) -> StockLine {
     let line = line("A", id, sequence, Units::Received(transfer(), units, false));
     StockLine { stock: at_location(location), ..line }
 }
@@ -67,7 +67,7 @@ fn received_without(
 }
 
 /// 10 of `A` are at `main`, and there is a location `berlin`.
-fn opened() -> Vec<Event> {
+pub(super) fn opened() -> Vec<Event> {
     let created = LocationFact::Created(LocationDetails::main());
     vec![Event::Location(code("berlin"), created), on_hand("A", 10)]
 }

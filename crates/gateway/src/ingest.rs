@@ -1,0 +1,242 @@
+//! The ERP ingest by NATS: `erp.v1.<shop>.stock`, `.products` and `.shipments`.
+//!
+//! A message is what the body of a request over HTTP is, and is handled as one, by the same handlers and
+//! layers: so there are the same rules, limits and results. What differs is who is let in (nats-server
+//! has checked that the sender may publish to the subject), that a body may be protobuf, and that the
+//! status and the headers of the answer are headers of a message.
+
+mod protobuf;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use engine::{Client, Request, RequestError};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use protocol::id::Shop;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::warn;
+
+use crate::{
+    admission,
+    api_key::Caller,
+    inventory, known_shops, layers, metrics, position,
+    problem::{Code, Problem},
+    products,
+    state::AppState,
+    trace,
+};
+
+/// What the subjects of requests begin with; a shop and a kind of lines follow.
+pub const REQUESTS: &str = "erp.v1";
+/// What the subjects of answers begin with; the name of a connector's user follows.
+pub const REPLIES: &str = "erp.reply";
+/// The kinds of lines, the last token of a subject.
+pub const KINDS: [&str; 3] = ["stock", "products", "shipments"];
+
+/// Of the gateways, one gets each request.
+const GROUP: &str = "gateway";
+/// The most requests at once. Beyond, one is answered `overloaded` instead of waiting: nobody tells its
+/// sender to slow down.
+const MAX_REQUESTS: usize = 512;
+/// The headers of a message that mean the same as those of a request over HTTP.
+const REQUEST_HEADERS: [HeaderName; 5] = [
+    header::CONTENT_ENCODING,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("tradewind-after"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
+/// The headers of an answer that those of a message are.
+const ANSWER_HEADERS: [(HeaderName, &str); 6] = [
+    (header::CONTENT_TYPE, "Content-Type"),
+    (header::RETRY_AFTER, "Retry-After"),
+    (HeaderName::from_static("tradewind-position"), "Tradewind-Position"),
+    (HeaderName::from_static("idempotency-replayed"), "Idempotency-Replayed"),
+    (HeaderName::from_static("x-request-id"), "X-Request-Id"),
+    (HeaderName::from_static("traceparent"), "traceparent"),
+];
+/// The status of an answer, as over HTTP.
+const STATUS: &str = "Tradewind-Status";
+/// The same of an answer that is a problem, as the clients of NATS know it.
+const ERROR_CODE: &str = "Nats-Service-Error-Code";
+const ERROR: &str = "Nats-Service-Error";
+
+/// What messages are handled by: the handlers and the layers of the requests over HTTP, but for the check
+/// of a key.
+pub(crate) fn routes(state: Arc<AppState>) -> Router {
+    Router::new()
+        .route("/erp/v1/shops/{shop}/stock", post(inventory::post))
+        .route("/erp/v1/shops/{shop}/products", post(products::post))
+        .route("/erp/v1/shops/{shop}/shipments", post(inventory::post_shipments))
+        .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop))
+        .layer(middleware::from_fn(position::carry_positions))
+        .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
+        .layer(CatchPanicLayer::custom(layers::answer_panic))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::time_out))
+        .layer(middleware::from_fn(trace::trace_request))
+        .layer(middleware::from_fn(metrics::measure))
+        .with_state(state)
+}
+
+/// Takes requests until `shutdown`, and then answers those that have come.
+pub(crate) async fn serve(
+    client: Client,
+    routes: Router,
+    shutdown: CancellationToken,
+) -> Result<(), RequestError> {
+    let mut requests = client.requests(&format!("{REQUESTS}.*.*"), GROUP, REPLIES).await?;
+    let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
+    let running = TaskTracker::new();
+    let mut is_stopping = false;
+    loop {
+        let request = tokio::select! {
+            request = requests.next() => request,
+            () = shutdown.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                requests.stop().await;
+                continue;
+            }
+        };
+        let Some(request) = request else { break };
+        let slot = slots.clone().try_acquire_owned().ok();
+        let routes = routes.clone();
+        running.spawn(async move {
+            let response = match &slot {
+                Some(_) => handle(&request, routes).await.unwrap_or_else(Problem::into_response),
+                None => overloaded().into_response(),
+            };
+            answer(&request, response).await;
+            drop(slot);
+        });
+    }
+    running.close();
+    running.wait().await;
+    Ok(())
+}
+
+fn overloaded() -> Problem {
+    let detail = format!("{MAX_REQUESTS} messages are being handled: send it again");
+    Problem::new(Code::Overloaded, detail)
+}
+
+/// Handles a message as the request that it stands for.
+async fn handle(request: &Request, routes: Router) -> Result<Response, Problem> {
+    let (shop, kind) = target(request.subject())?;
+    let mut to = axum::http::Request::builder()
+        .method(Method::POST)
+        .uri(format!("/erp/v1/shops/{shop}/{kind}"))
+        .extension(Caller::of_connector(&shop));
+    let (content_type, body) = body(request, kind)?;
+    for name in &REQUEST_HEADERS {
+        if let Some(value) = request.header(name.as_str()) {
+            let value = HeaderValue::from_str(value).map_err(|_| {
+                Problem::new(Code::InvalidHeader, format!("{name} must be visible ASCII"))
+            })?;
+            to = to.header(name, value);
+        }
+    }
+    let to = to.header(header::CONTENT_TYPE, content_type).body(body);
+    let to = to.map_err(|error| Problem::internal(&error))?;
+    match TowerToHyperService::new(routes).call(to).await {
+        Ok(response) => Ok(response),
+        Err(never) => match never {},
+    }
+}
+
+/// The body of a request and its content type: protobuf becomes JSON. What has no content type begins with
+/// a brace if it is JSON, which protobuf never does.
+fn body(request: &Request, kind: &str) -> Result<(HeaderValue, Body), Problem> {
+    let payload = request.payload();
+    let given = request.header(header::CONTENT_TYPE.as_str());
+    let is_json = || payload.is_empty() || payload.starts_with(b"{");
+    let is_protobuf = given.map_or_else(|| !is_json(), protobuf::is_media);
+    if !is_protobuf {
+        let value = HeaderValue::from_str(given.unwrap_or("application/json"))
+            .map_err(|_| Problem::new(Code::InvalidHeader, "Content-Type must be visible ASCII"))?;
+        return Ok((value, payload.clone().into()));
+    }
+    if request.header(header::CONTENT_ENCODING.as_str()).is_some() {
+        let detail = "send protobuf as it is, without `Content-Encoding`";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    let (media, json) = protobuf::to_json(kind, payload)?;
+    Ok((HeaderValue::from_static(media), json.into()))
+}
+
+/// The shop and the kind of lines in a subject.
+fn target(subject: &str) -> Result<(Shop, &'static str), Problem> {
+    let rest = subject.strip_prefix(REQUESTS).and_then(|rest| rest.strip_prefix('.'));
+    let (shop, kind) = rest.and_then(|rest| rest.split_once('.')).unwrap_or_default();
+    let Some(kind) = KINDS.into_iter().find(|known| *known == kind) else {
+        let detail = format!("publish to {REQUESTS}.<shop>. and one of {}", KINDS.join(", "));
+        return Err(Problem::new(Code::NotFound, detail));
+    };
+    let shop = Shop::parse(shop)
+        .map_err(|error| Problem::new(Code::UnknownShop, format!("the subject's {error}")))?;
+    Ok((shop, kind))
+}
+
+/// Answers with a response. Nobody hears of a failure: the sender sends its lines again.
+async fn answer(request: &Request, response: Response) {
+    let sent = match send(request, response).await {
+        Err(RequestError::TooLarge { length, max }) => {
+            let detail = format!(
+                "the lines were handled, but their results have {length} bytes where {max} fit: send \
+                 them again, fewer in a message, to see the results"
+            );
+            send(request, Problem::new(Code::TooLarge, detail).into_response()).await
+        }
+        sent => sent,
+    };
+    if let Err(error) = sent {
+        warn!(subject = request.subject(), %error, "could not answer a request");
+    }
+}
+
+async fn send(request: &Request, response: Response) -> Result<(), RequestError> {
+    let (parts, body) = response.into_parts();
+    // It is in memory already, and reading it cannot fail.
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let status = parts.status.as_str();
+    let mut headers = vec![(STATUS, status)];
+    for (name, sent) in &ANSWER_HEADERS {
+        let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
+        headers.extend(value.map(|value| (*sent, value)));
+    }
+    if parts.status.is_client_error() || parts.status.is_server_error() {
+        let reason = parts.status.canonical_reason().unwrap_or("Error");
+        headers.extend([(ERROR_CODE, status), (ERROR, reason)]);
+    }
+    request.answer(&headers, body).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_names_a_shop_and_a_kind_of_lines() {
+        let (shop, kind) = target("erp.v1.acme.stock").expect("is one");
+        assert_eq!((shop.as_str(), kind), ("acme", "stock"));
+        for (subject, code) in [
+            ("erp.v1.acme.orders", Code::NotFound),
+            ("erp.v1.acme", Code::NotFound),
+            ("erp.v1.acme.stock.more", Code::NotFound),
+            ("erp.v2.acme.stock", Code::NotFound),
+            ("erp.v1.ACME.stock", Code::UnknownShop),
+        ] {
+            let problem = target(subject).expect_err("is none");
+            assert_eq!(problem.code(), code, "{subject}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Protobuf messages as the JSON of a body over HTTP: what follows is the same for both.
+
+use events::proto::{
+    catalog::{PutProducts, WantedProduct},
+    inventory::RecordStock,
+};
+use prost::{Message, bytes::Bytes};
+use protocol::time::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    problem::{Code, FieldError, Problem},
+    view::{self, ViewError},
+};
+
+const MEDIA: [&str; 3] =
+    ["application/protobuf", "application/x-protobuf", "application/vnd.google.protobuf"];
+const JSON: &str = "application/json";
+const NDJSON: &str = "application/x-ndjson";
+
+/// Whether that content type is protobuf.
+pub(super) fn is_media(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    MEDIA.iter().any(|media| media.eq_ignore_ascii_case(essence))
+}
+
+/// A message as a body, with its content type: `PutProducts` of products, `RecordStock` of the others.
+pub(super) fn to_json(kind: &str, payload: &Bytes) -> Result<(&'static str, Vec<u8>), Problem> {
+    if kind == "products" {
+        let PutProducts { products } = decode(payload)?;
+        return Ok((NDJSON, lines("products", products, product)?));
+    }
+    let RecordStock { lines: stock } = decode(payload)?;
+    // A single line is handled before uploads of many.
+    let media = if stock.len() == 1 { JSON } else { NDJSON };
+    Ok((media, lines("lines", stock, view::stock_line)?))
+}
+
+fn decode<M: Message + Default>(payload: &Bytes) -> Result<M, Problem> {
+    M::decode(payload.clone()).map_err(|error| {
+        let detail = format!("the message cannot be read: {error}");
+        Problem::new(Code::MalformedProtobuf, detail)
+    })
+}
+
+/// The lines as JSON, each on a line. Whether they are valid is seen when the JSON is read.
+fn lines<L, J: Serialize>(
+    member: &str,
+    lines: Vec<L>,
+    line: impl Fn(L) -> Result<J, ViewError>,
+) -> Result<Vec<u8>, Problem> {
+    let (mut json, mut errors) = (Vec::new(), Vec::new());
+    for (index, sent) in lines.into_iter().enumerate() {
+        match line(sent) {
+            Ok(line) => {
+                serde_json::to_writer(&mut json, &line).map_err(|e| Problem::internal(&e))?;
+                json.push(b'\n');
+            }
+            Err(ViewError(error)) => {
+                let field = format!("{member}[{index}]");
+                errors.push(FieldError { field, detail: error.to_string() });
+            }
+        }
+    }
+    if errors.is_empty() { Ok(json) } else { Err(Problem::fields(errors)) }
+}
+
+fn product(wanted: WantedProduct) -> Result<Value, ViewError> {
+    let WantedProduct { product, as_of, expected_version } = wanted;
+    let product = product.unwrap_or_default();
+    let mut line = Map::new();
+    line.insert("sku".to_owned(), product.sku.into());
+    line.insert("title".to_owned(), product.title.into());
+    line.insert("active".to_owned(), product.active.into());
+    if let Some(price) = product.price {
+        let money = price.money.clone().unwrap_or_default();
+        let mut shown = json!({"minor": money.minor, "currency": money.currency});
+        if price.tax_basis != 0 {
+            shown["tax_basis"] = price.tax_basis().as_str_name().to_ascii_lowercase().into();
+        }
+        line.insert("price".to_owned(), shown);
+    }
+    if let Some(as_of) = as_of {
+        line.insert("as_of".to_owned(), Timestamp::parse(Some(&as_of))?.to_string().into());
+    }
+    line.extend(expected_version.map(|version| ("expected_version".to_owned(), version.into())));
+    Ok(line.into())
+}

@@ -1,0 +1,433 @@
+//! `/v1/shops/{shop}/rejections`: the stock lines that were rejected: lists them, tries them again, drops
+//! them.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+    http::request::Parts,
+};
+use data_encoding::BASE64URL_NOPAD;
+use events::{
+    http::{RejectionResultView, RejectionResultsView, RejectionView, RejectionsView},
+    id::{Connector, DocumentId, Sku},
+    proto::{
+        command::Body,
+        inventory::{
+            self, DropRejections, DropRejectionsAnswer, ListRejections, RedriveRejections,
+            RedriveRejectionsAnswer, StockResult,
+        },
+    },
+};
+use protocol::{
+    id::{ParseError, fingerprint},
+    subject::Lane,
+};
+
+use crate::{
+    body::JsonBytes,
+    extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
+    fields::{self, Fields, code, object, text, words},
+    inventory::outcome,
+    openapi::bodies::{RejectionDrop, RejectionParameters, RejectionsDrop, RejectionsRedrive},
+    problem::Problem,
+    services::Reply,
+    state::AppState,
+    view,
+};
+
+/// The most rejections that one request tries again, or drops.
+const MAX_HANDLED: u32 = 1_000;
+/// The most of them in one command.
+const MAX_COMMAND_REJECTIONS: usize = 100;
+/// The longest reason, in characters.
+const MAX_REASON_LENGTH: usize = 200;
+
+/// The id of a rejection: `<connector>.<number>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RejectionId {
+    connector: Connector,
+    number: u64,
+}
+
+impl RejectionId {
+    fn parse(value: &str) -> Result<Self, ParseError> {
+        let error = || ParseError::new("id", "must be the `id` of a rejection", value);
+        let (connector, number) = value.rsplit_once('.').ok_or_else(error)?;
+        let connector = Connector::parse(connector).map_err(|_| error())?;
+        Ok(Self { connector, number: number.parse().map_err(|_| error())? })
+    }
+
+    /// Where a list goes on behind it: opaque, so that lists may be in another order one day.
+    fn cursor(&self) -> String {
+        BASE64URL_NOPAD.encode(self.to_string().as_bytes())
+    }
+
+    fn from_cursor(cursor: &str) -> Result<Self, ParseError> {
+        let error = || ParseError::new("after", "must be the `next` of the page before", cursor);
+        let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).map_err(|_| error())?;
+        str::from_utf8(&bytes).ok().and_then(|text| Self::parse(text).ok()).ok_or_else(error)
+    }
+}
+
+impl std::fmt::Display for RejectionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.connector, self.number)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RejectionId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path_parameter(parts, state, "rejection_id", Self::parse).await
+    }
+}
+
+/// The part of the rejections that a client asks for.
+#[derive(Debug)]
+pub(crate) struct RejectionQuery {
+    filter: ListRejections,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RejectionQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        query(&parts.uri, |fields| {
+            let filter = filter(fields);
+            let after = fields.optional("after", text(RejectionId::from_cursor));
+            let limit = fields.optional("limit", text(page_length));
+            Some(Self { filter: page(filter, after, limit.unwrap_or(DEFAULT_PAGE_LENGTH)) })
+        })
+    }
+}
+
+/// Reads which rejections are meant.
+fn filter(fields: &mut Fields<'_, '_>) -> ListRejections {
+    let connector = fields.optional("connector", text(Connector::parse));
+    let document = fields.optional("document", code(DocumentId::parse));
+    let sku = fields.optional("sku", code(Sku::parse));
+    let reason = fields.optional("reason", text(reason));
+    ListRejections {
+        connector: connector.map(String::from).unwrap_or_default(),
+        document: document.map(String::from).unwrap_or_default(),
+        sku: sku.map(String::from).unwrap_or_default(),
+        reason: reason.unwrap_or_default().into(),
+        ..ListRejections::default()
+    }
+}
+
+fn page(filter: ListRejections, after: Option<RejectionId>, limit: u32) -> ListRejections {
+    let (after_connector, after_number) =
+        after.map(|after| (after.connector.into(), after.number)).unwrap_or_default();
+    ListRejections { after_connector, after_number, limit, ..filter }
+}
+
+/// A result that a line can be rejected with.
+fn reason(name: &str) -> Result<StockResult, ParseError> {
+    let wire = format!("STOCK_RESULT_{}", name.to_ascii_uppercase());
+    let known = StockResult::from_str_name(&wire).filter(|result| is_rejection(*result));
+    let rule = "must be the result of a rejected line, such as unknown_sku";
+    known.ok_or_else(|| ParseError::new("reason", rule, name))
+}
+
+fn is_rejection(result: StockResult) -> bool {
+    outcome(result).is_ok_and(|outcome| outcome.count == crate::bulk::REJECTED)
+}
+
+/// Lists the stock lines that were rejected and are kept.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/rejections",
+    operation_id = "list_rejections",
+    tag = "Inventory",
+    params(RejectionParameters),
+    responses((status = 200, description = "A page of them, by connector, in the order in which they were rejected first.", body = RejectionsView)),
+)]
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    RejectionQuery { filter }: RejectionQuery,
+) -> Result<Json<RejectionsView>, Problem> {
+    let (rejections, next) = read(&state, &context, filter).await?;
+    let rejections = rejections.into_iter().map(view::rejection).collect::<Result<_, _>>()?;
+    Ok(Json(RejectionsView { rejections, next }))
+}
+
+/// Rejections, and the cursor of the next page when there may be one.
+async fn read(
+    state: &AppState,
+    context: &RequestContext,
+    filter: ListRejections,
+) -> Result<(Vec<inventory::Rejection>, Option<String>), Problem> {
+    let limit = filter.limit as usize;
+    let found = state.services.query_all(context, filter).await?.rejections;
+    let last = found.last().filter(|_| found.len() >= limit);
+    let next = last.map(|last| id(last).map(|id| id.cursor())).transpose()?;
+    Ok((found, next))
+}
+
+fn id(rejection: &inventory::Rejection) -> Result<RejectionId, Problem> {
+    let rejected = rejection.rejected.as_ref();
+    let document = rejected.and_then(|it| it.line.as_ref()?.document.as_ref());
+    let connector = document.map(|it| it.connector.as_str()).unwrap_or_default();
+    let connector = Connector::parse(connector).map_err(|error| Problem::internal(&error))?;
+    Ok(RejectionId { connector, number: rejected.map(|it| it.number).unwrap_or_default() })
+}
+
+/// Shows a rejected stock line.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/rejections/{rejection_id}",
+    operation_id = "get_rejection",
+    tag = "Inventory",
+    responses((status = 200, description = "The line, and why it was rejected.", body = RejectionView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
+pub(crate) async fn get(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    id: RejectionId,
+) -> Result<Json<RejectionView>, Problem> {
+    let RejectionId { connector, number } = id.clone();
+    let question = inventory::GetRejection { connector: connector.into(), number };
+    match state.services.query(&context, question).await? {
+        Some(found) => Ok(Json(view::rejection(found)?)),
+        None => Err(Problem::not_found("rejection", &id.to_string())),
+    }
+}
+
+/// What is done with rejections.
+enum Act {
+    Redrive,
+    /// With the reason.
+    Drop(String),
+}
+
+/// Tries a rejected stock line again.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/rejections/{rejection_id}/redrive",
+    operation_id = "redrive_rejection",
+    tag = "Inventory",
+    responses((status = 200, description = "What became of it.", body = RejectionResultView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
+pub(crate) async fn redrive_one(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    id: RejectionId,
+) -> Result<Json<RejectionResultView>, Problem> {
+    one(&state, &context, id, &Act::Redrive).await
+}
+
+/// Drops a rejected stock line: it is not kept any more.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/rejections/{rejection_id}/drop",
+    operation_id = "drop_rejection",
+    tag = "Inventory",
+    request_body = RejectionDrop,
+    responses((status = 200, description = "It is dropped.", body = RejectionResultView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
+pub(crate) async fn drop_one(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    id: RejectionId,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Json<RejectionResultView>, Problem> {
+    let reason = fields::body(&bytes, |node, path, errors| {
+        object(node, path, errors, |fields| fields.required("reason", text(drop_reason)))
+    })?;
+    one(&state, &context, id, &Act::Drop(reason)).await
+}
+
+async fn one(
+    state: &AppState,
+    context: &RequestContext,
+    id: RejectionId,
+    act: &Act,
+) -> Result<Json<RejectionResultView>, Problem> {
+    let mut results = handle(state, context, None, (&id.connector, &[id.number]), act).await?;
+    match results.pop() {
+        Some(result) if result.result != NOT_FOUND => Ok(Json(result)),
+        _ => Err(Problem::not_found("rejection", &id.to_string())),
+    }
+}
+
+/// Tries rejected stock lines again: up to 1,000 that a filter names.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/rejections/redrive",
+    operation_id = "redrive_rejections",
+    tag = "Inventory",
+    request_body = RejectionsRedrive,
+    responses((status = 200, description = "What became of each.", body = RejectionResultsView)),
+)]
+pub(crate) async fn redrive_all(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Json<RejectionResultsView>, Problem> {
+    let filter = fields::body(&bytes, |node, path, errors| {
+        object(node, path, errors, |fields| Some(wanted(fields)))
+    })?;
+    all(&state, &context, filter, &Act::Redrive).await
+}
+
+/// Drops rejected stock lines: up to 1,000 that a filter names.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/rejections/drop",
+    operation_id = "drop_rejections",
+    tag = "Inventory",
+    request_body = RejectionsDrop,
+    responses((status = 200, description = "What became of each.", body = RejectionResultsView)),
+)]
+pub(crate) async fn drop_all(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Json<RejectionResultsView>, Problem> {
+    let (filter, reason) = fields::body(&bytes, |node, path, errors| {
+        object(node, path, errors, |fields| {
+            let reason = fields.required("reason", text(drop_reason));
+            Some((wanted(fields), reason?))
+        })
+    })?;
+    all(&state, &context, filter, &Act::Drop(reason)).await
+}
+
+/// Reads which rejections are to be handled. Without a filter, all are.
+fn wanted(fields: &mut Fields<'_, '_>) -> ListRejections {
+    let of = fields.optional("filter", |node, path, errors| {
+        object(node, path, errors, |fields| Some(filter(fields)))
+    });
+    let after = fields.optional("after", text(RejectionId::from_cursor));
+    page(of.unwrap_or_default(), after, MAX_HANDLED)
+}
+
+fn drop_reason(value: &str) -> Result<String, ParseError> {
+    let rule = "must be 1 to 200 characters without control characters";
+    words("reason", rule, MAX_REASON_LENGTH, value)
+}
+
+async fn all(
+    state: &AppState,
+    context: &RequestContext,
+    filter: ListRejections,
+    act: &Act,
+) -> Result<Json<RejectionResultsView>, Problem> {
+    let (found, next) = read(state, context, filter).await?;
+    let ids = found.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+    let mut results = Vec::with_capacity(ids.len());
+    for of_connector in ids.chunk_by(|a, b| a.connector == b.connector) {
+        for some in of_connector.chunks(MAX_COMMAND_REJECTIONS) {
+            let numbers: Vec<_> = some.iter().map(|id| id.number).collect();
+            let of = (&some[0].connector, numbers.as_slice());
+            let part = Some(part(&some[0].connector, &numbers));
+            results.extend(handle(state, context, part, of, act).await?);
+        }
+    }
+    Ok(Json(RejectionResultsView { results, next }))
+}
+
+/// Tells the commands of a request apart: by the rejections that each is about, because a request that is
+/// repeated finds fewer of them.
+fn part(connector: &Connector, numbers: &[u64]) -> usize {
+    const DIGITS: usize = 12;
+    let digest = fingerprint(format!("{connector} {numbers:?}").as_bytes());
+    digest.get(..DIGITS).and_then(|it| usize::from_str_radix(it, 16).ok()).unwrap_or_default()
+}
+
+const NOT_FOUND: &str = "not_found";
+const PENDING: &str = "pending";
+
+/// Sends a command about rejections of one connector, and reads what became of each.
+async fn handle(
+    state: &AppState,
+    context: &RequestContext,
+    part: Option<usize>,
+    (connector, numbers): (&Connector, &[u64]),
+    act: &Act,
+) -> Result<Vec<RejectionResultView>, Problem> {
+    let id = |number: &u64| format!("{connector}.{number}");
+    let (sent, timeout) = (numbers.to_vec(), state.answer_timeout);
+    let connector_name = connector.to_string();
+    let shown = |number: &u64, result: &str, detail: Option<&str>| RejectionResultView {
+        id: id(number),
+        result: result.to_owned(),
+        detail: detail.map(str::to_owned),
+    };
+    let detail = "stored, and not answered in time: look at the rejection again";
+    let pending = || numbers.iter().map(|it| shown(it, PENDING, Some(detail))).collect();
+    match act {
+        Act::Redrive => {
+            let body = RedriveRejections { connector: connector_name, numbers: sent };
+            let command = context.command(part, Body::RedriveRejections(body));
+            let reply = state.services.send(context, Lane::Live, command, timeout).await?;
+            let answer: RedriveRejectionsAnswer = match reply {
+                Reply::Answered(answer) => answer.body,
+                Reply::Pending(_) => return Ok(pending()),
+            };
+            let of_each = numbers.iter().zip(answer.results());
+            let result = |(number, result)| match result {
+                StockResult::Unspecified => Ok(shown(number, NOT_FOUND, None)),
+                result => outcome(result)
+                    .map(|outcome| shown(number, outcome.result, outcome.detail))
+                    .map_err(Problem::from),
+            };
+            of_each.map(result).collect()
+        }
+        Act::Drop(reason) => {
+            let (connector, reason) = (connector_name, reason.clone());
+            let body = DropRejections { connector, numbers: sent, reason };
+            let command = context.command(part, Body::DropRejections(body));
+            let reply = state.services.send(context, Lane::Live, command, timeout).await?;
+            let answer: DropRejectionsAnswer = match reply {
+                Reply::Answered(answer) => answer.body,
+                Reply::Pending(_) => return Ok(pending()),
+            };
+            let is_dropped = |number: &u64| answer.dropped.contains(number);
+            let result = |number| {
+                shown(number, if is_dropped(number) { "dropped" } else { NOT_FOUND }, None)
+            };
+            Ok(numbers.iter().map(result).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_that_of_a_rejection() {
+        let id = RejectionId::parse("erp-1.17").expect("is one");
+        assert_eq!((id.connector.as_str(), id.number), ("erp-1", 17));
+        assert_eq!(RejectionId::from_cursor(&id.cursor()), Ok(id));
+        for wrong in ["", "erp", "erp.", "erp.x", "ERP.1", "a.b.1"] {
+            assert!(RejectionId::parse(wrong).is_err(), "{wrong}");
+            assert!(RejectionId::from_cursor(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_same_rejections_are_the_same_part() {
+        let erp = Connector::parse("erp").expect("valid");
+        assert_eq!(part(&erp, &[1, 2]), part(&erp, &[1, 2]));
+        assert_ne!(part(&erp, &[1, 2]), part(&erp, &[1, 3]));
+        assert_ne!(part(&erp, &[1]), part(&Connector::parse("till").expect("valid"), &[1]));
+    }
+
+    #[test]
+    fn a_reason_is_one_that_lines_are_rejected_for() {
+        assert_eq!(reason("unknown_sku"), Ok(StockResult::UnknownSku));
+        for wrong in ["applied", "stale", "unspecified", "UNKNOWN", ""] {
+            assert!(reason(wrong).is_err(), "{wrong}");
+        }
+    }
+}

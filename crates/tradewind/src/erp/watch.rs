@@ -1,0 +1,192 @@
+//! Watches a folder: pushes each file that appears in it, and moves it to where it belongs.
+//!
+//! | a file | goes to |
+//! |---|---|
+//! | all lines of which were taken | `done/` |
+//! | of which lines were rejected | `rejected/`, with the file of these lines beside it |
+//! | that cannot be read, or is refused as a whole | `rejected/`, with the reason beside it |
+//! | for which no gateway answers | nowhere: it is pushed again |
+//!
+//! A file that was being pushed when the command ended is still in the folder: the next one pushes it from
+//! its beginning, and lines that had their effect have no second one.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use node::{say, settings::Settings};
+use tokio::time::sleep;
+
+use super::{
+    PushOptions, beside,
+    file::{Format, Unreadable},
+    pushing,
+};
+
+/// The pause between two looks into the folder.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after a file for which no gateway answered.
+const FAILURE_PAUSE: Duration = Duration::from_secs(10);
+/// Where files are moved to.
+const DONE: &str = "done";
+const REJECTED: &str = "rejected";
+
+/// How a file was at a look: its size, and when it was changed. It is complete when both are the same at
+/// the next one.
+type Seen = (u64, SystemTime);
+
+/// Pushes the files of a folder, for as long as the process runs.
+pub(super) async fn watch(settings: &Settings, folder: &Path, options: &PushOptions) -> Result<()> {
+    for name in [DONE, REJECTED] {
+        let made = folder.join(name);
+        fs::create_dir_all(&made).with_context(|| format!("make {}", made.display()))?;
+    }
+    say!("watches {}", folder.display());
+    let mut seen = HashMap::new();
+    loop {
+        for (file, format) in complete(folder, options.format, &mut seen)? {
+            handle(settings, folder, options, (&file, format)).await?;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// The files that have not changed since the look before, by name. Those whose name begins with a dot are
+/// left alone, and those of no known format.
+fn complete(
+    folder: &Path,
+    format: Option<Format>,
+    seen: &mut HashMap<PathBuf, Seen>,
+) -> Result<Vec<(PathBuf, Format)>> {
+    let mut now = HashMap::new();
+    let mut complete = Vec::new();
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("look into {}", folder.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("look into {}", folder.display()))?;
+        let path = entry.path();
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        let Some(format) = format.or_else(|| Format::of(&path)).filter(|_| !is_hidden) else {
+            continue;
+        };
+        // One that is gone meanwhile is not there.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let Some(changed) = metadata.modified().ok().filter(|_| metadata.is_file()) else {
+            continue;
+        };
+        let state = (metadata.len(), changed);
+        if seen.get(&path) == Some(&state) {
+            complete.push((path.clone(), format));
+        }
+        now.insert(path, state);
+    }
+    *seen = now;
+    complete.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(complete)
+}
+
+/// Pushes a file, and moves it.
+async fn handle(
+    settings: &Settings,
+    folder: &Path,
+    options: &PushOptions,
+    (file, format): (&Path, Format),
+) -> Result<()> {
+    let name = file.file_name().unwrap_or_default();
+    let rejected = free(folder.join(REJECTED).join(name));
+    let push = pushing(settings, options, file, format, beside(&rejected, format))?;
+    let to = match push.push().await {
+        Ok(pushed) if pushed.rejected == 0 => free(folder.join(DONE).join(name)),
+        Ok(_) => rejected,
+        Err(error) if is_of_file(&error) => {
+            tracing::warn!(file = %file.display(), error = format!("{error:#}"), "is rejected");
+            let mut reason = rejected.clone().into_os_string();
+            reason.push(".reason.txt");
+            fs::write(&reason, format!("{error:#}\n")).context("write the reason")?;
+            rejected
+        }
+        Err(error) => {
+            tracing::warn!(file = %file.display(), error = format!("{error:#}"), "is pushed again");
+            sleep(FAILURE_PAUSE).await;
+            return Ok(());
+        }
+    };
+    fs::rename(file, &to)
+        .with_context(|| format!("move {} to {}", file.display(), to.display()))?;
+    say!("{} is in {}", file.display(), to.display());
+    Ok(())
+}
+
+/// Whether the file is wrong as a whole: pushed again, it would fail again.
+fn is_of_file(error: &anyhow::Error) -> bool {
+    let problem = error.downcast_ref::<client::Error>().and_then(client::Error::problem);
+    let is_refused = problem.is_some_and(|it| matches!(it.status, 400 | 413 | 415 | 422));
+    is_refused || error.is::<Unreadable>()
+}
+
+/// The path, with a number where there is such a file already.
+fn free(path: PathBuf) -> PathBuf {
+    let numbered = |number: u32| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        match path.extension() {
+            Some(extension) => {
+                path.with_file_name(format!("{stem}.{number}.{}", extension.to_string_lossy()))
+            }
+            None => path.with_file_name(format!("{stem}.{number}")),
+        }
+    };
+    if !path.exists() {
+        return path;
+    }
+    let mut number = 2;
+    while numbered(number).exists() {
+        number += 1;
+    }
+    numbered(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_complete_when_it_does_not_change_any_more() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut seen = HashMap::new();
+        let mut look = || {
+            let files = complete(folder.path(), None, &mut seen).expect("it is looked into");
+            let name = |(path, _): (PathBuf, Format)| {
+                path.file_name().expect("a name").to_string_lossy().into_owned()
+            };
+            files.into_iter().map(name).collect::<Vec<_>>()
+        };
+        let write = |name: &str, text: &str| {
+            fs::write(folder.path().join(name), text).expect("it is written");
+        };
+        for name in ["b.csv", "a.ndjson", ".c.csv", "d.txt"] {
+            write(name, "a\n");
+        }
+        fs::create_dir(folder.path().join("e.csv")).expect("it is made");
+        assert_eq!(look(), [""; 0]);
+        write("b.csv", "a\nb\n");
+        assert_eq!(look(), ["a.ndjson"]);
+        assert_eq!(look(), ["a.ndjson", "b.csv"]);
+        fs::remove_file(folder.path().join("a.ndjson")).expect("it is removed");
+        assert_eq!(look(), ["b.csv"]);
+    }
+
+    #[test]
+    fn a_file_replaces_no_other() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        assert_eq!(free(path("a.csv")), path("a.csv"));
+        for name in ["a.csv", "a.2.csv"] {
+            fs::write(path(name), "").expect("it is written");
+        }
+        assert_eq!(free(path("a.csv")), path("a.3.csv"));
+    }
+}

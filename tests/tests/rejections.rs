@@ -1,0 +1,116 @@
+//! Rejected stock lines and connectors, through a whole installation.
+
+use client::{Client, Response};
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{Db, on_both_databases};
+use tests::{Installation, order, settle, stock};
+
+on_both_databases!(rejected_lines_are_listed_tried_again_and_dropped);
+
+async fn send(api: &Client, path: &str, body: &Value) -> Response {
+    api.send(api.request(Method::POST, path).json(body)).await.expect("it is answered")
+}
+
+async fn ids(api: &Client, parameters: &[(&str, &str)]) -> Vec<String> {
+    let page: Value = api.query("rejections", parameters).await.expect("it is answered");
+    let rejections = page["rejections"].as_array().expect("a list");
+    rejections.iter().map(|it| it["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+fn count(connector: &str, sku: &str, sequence: u64) -> Value {
+    json!({"type": "count", "sku": sku, "location": "main", "quantity": 7, "connector": connector,
+        "document": format!("C-{sequence}"), "document_line": "10", "sequence": sequence,
+        "as_of": "2026-01-02T03:04:05.000Z"})
+}
+
+async fn rejected_lines_are_listed_tried_again_and_dropped(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let lines = [
+        count("tills", "BOWL", 3),
+        count("erp", "BOWL", 2),
+        count("erp", "DISH", 3),
+        count("erp", "MUG", 4),
+        json!({"type": "goods_issue", "sku": "MUG", "quantity": 1, "connector": "erp",
+            "document": "GI-1", "sequence": 5, "order_id": "018f0000-0000-7000-8000-000000000009"}),
+    ];
+    let text = lines.each_ref().map(ToString::to_string).join("\n");
+    let pushed = api.push("inventory", text.clone()).await.expect("it is pushed");
+    assert_eq!((pushed.applied, pushed.rejected), (1, 4), "{pushed:?}");
+
+    // By connector and number, limited by each of the filters, and in pages.
+    assert_eq!(ids(&api, &[]).await, ["erp.1", "erp.2", "erp.3", "tills.1"]);
+    assert_eq!(ids(&api, &[("sku", "BOWL")]).await, ["erp.1", "tills.1"]);
+    assert_eq!(ids(&api, &[("connector", "erp"), ("document", "C-3")]).await, ["erp.2"]);
+    assert_eq!(ids(&api, &[("reason", "unknown_order")]).await, ["erp.3"]);
+    let page: Value = api.query("rejections", &[("limit", "3")]).await.expect("it is answered");
+    let next = page["next"].as_str().expect("there is another page");
+    assert_eq!(ids(&api, &[("limit", "3"), ("after", next)]).await, ["tills.1"]);
+    let one: Value = api.get("rejections/erp.1").await.expect("it is there");
+    assert_eq!(one["line"], lines[1], "the line is as it was sent");
+    assert_eq!((&one["reason"], &one["times"]), (&json!("unknown_sku"), &json!(1)));
+
+    // The same again is the same rejections; what has its effect is not one any more.
+    let again = api.push("inventory", text).await.expect("it is pushed");
+    assert_eq!((again.unchanged, again.rejected), (1, 4), "{again:?}");
+    assert_eq!(ids(&api, &[]).await.len(), 4);
+    let bowl = json!({"title": "A bowl", "price": {"minor": 1, "currency": "GBP"}});
+    let put = api.send(api.request(Method::PUT, "products/BOWL").json(&bowl)).await;
+    assert!(put.expect("it is answered").status.is_success());
+    let all = json!({"filter": {"reason": "unknown_sku"}});
+    let redriven = send(&api, "rejections/redrive", &all).await.body;
+    let result =
+        |index: usize| (&redriven["results"][index]["id"], &redriven["results"][index]["result"]);
+    assert_eq!(result(0), (&json!("erp.1"), &json!("applied")), "{redriven}");
+    assert_eq!(result(1), (&json!("erp.2"), &json!("unknown_sku")), "{redriven}");
+    // The count of another connector as of the same time came first.
+    assert_eq!(result(2), (&json!("tills.1"), &json!("stale")), "{redriven}");
+    assert_eq!(redriven["next"], Value::Null);
+    assert_eq!(ids(&api, &[]).await, ["erp.2", "erp.3"]);
+
+    let dropped = send(&api, "rejections/erp.2/drop", &json!({"reason": "no such dish"})).await;
+    assert_eq!(dropped.body["result"], "dropped", "{}", dropped.body);
+    let gone = send(&api, "rejections/erp.2/redrive", &json!(null)).await;
+    assert_eq!(gone.status.as_u16(), 404, "{}", gone.body);
+    let drop = json!({"filter": {"document": "GI-1"}, "reason": "cancelled in the ERP"});
+    assert_eq!(send(&api, "rejections/drop", &drop).await.body["results"][0]["result"], "dropped");
+    assert_eq!(ids(&api, &[]).await, [""; 0]);
+
+    let connector: Value = api.get("connectors/erp").await.expect("it is there");
+    assert_eq!((&connector["applied"], &connector["repeated"]), (&json!(3), &json!(1)));
+    assert_eq!((&connector["rejected"], &connector["rejections"]), (&json!(7), &json!(0)));
+    assert_eq!(
+        (&connector["last"]["document"], &connector["sequence"]),
+        (&json!("C-2"), &json!(5)),
+        "what was rejected has come"
+    );
+    assert_eq!(connector["gaps"], json!([]));
+    assert!(connector["last"]["lag_seconds"].as_u64().is_some_and(|it| it > 0), "{connector}");
+    let connectors: Value = api.get("connectors").await.expect("it is answered");
+    let names: Vec<_> = connectors["connectors"].as_array().into_iter().flatten().collect();
+    assert_eq!(names.iter().map(|it| &it["connector"]).collect::<Vec<_>>(), ["erp", "tills"]);
+    let unknown = api.get::<Value>("connectors/none").await.expect_err("there is none");
+    assert_eq!(unknown.problem().map(|problem| problem.status), Some(404));
+    // What is passed over is a gap, until it comes; a new epoch begins anew.
+    let skip = async |sequence: u64, epoch: u64| {
+        let mut line = count("erp", "MUG", sequence);
+        line["epoch"] = json!(epoch);
+        line["document"] = json!(format!("C-{epoch}-{sequence}"));
+        let pushed = api.push("inventory", line.to_string()).await.expect("it is pushed");
+        assert_eq!(pushed.rejected, 0, "{pushed:?}");
+        let connector: Value = api.get("connectors/erp").await.expect("it is there");
+        (connector["epoch"].clone(), connector["sequence"].clone(), connector["gaps"].clone())
+    };
+    let gap = |first: u64, last: u64| json!({"first": first, "last": last});
+    assert_eq!(skip(9, 0).await, (json!(0), json!(9), json!([gap(6, 8)])));
+    assert_eq!(skip(7, 0).await, (json!(0), json!(9), json!([gap(6, 6), gap(8, 8)])));
+    assert_eq!(skip(2, 1).await, (json!(1), json!(2), json!([])));
+    assert_eq!(skip(4, 1).await, (json!(1), json!(4), json!([gap(3, 3)])));
+    assert_eq!(skip(8, 0).await, (json!(1), json!(4), json!([gap(3, 3)])));
+
+    // An order, so that each service has rows to be compared with its log.
+    settle(&api, &order("MUG", 1, "card"), "last").await;
+    installation.stop_and_verify().await;
+}
