@@ -145,6 +145,11 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// A name that no other caller has.
+    pub(crate) fn name(&self) -> String {
+        self.key_id.clone()
+    }
+
     /// Whether the key allows that.
     pub(crate) fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)

@@ -213,7 +213,7 @@ impl Code {
             Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),
             Self::TooManyRequests => {
-                ("too_many_requests", "The shop has too many requests at once")
+                ("too_many_requests", "Too many requests of the key, or to the shop")
             }
             Self::Overloaded => ("overloaded", "Too many requests at once"),
             Self::TimedOut => ("timed_out", "The request took too long"),
@@ -243,6 +243,8 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
     members: Map<String, Value>,
     location: Option<String>,
+    /// `Retry-After` of what is temporary, in seconds.
+    retry_after_s: u64,
     cause: Option<Cause>,
 }
 
@@ -268,6 +270,7 @@ impl Problem {
             errors: Vec::new(),
             members: Map::new(),
             location: None,
+            retry_after_s: RETRY_AFTER_S,
             cause: None,
         }
     }
@@ -339,6 +342,11 @@ impl Problem {
         self
     }
 
+    /// Says when to send the request again, if the problem is temporary.
+    pub(crate) fn retry_after(self, retry_after_s: u64) -> Self {
+        Self { retry_after_s, ..self }
+    }
+
     /// Keeps the error and its sources for the log.
     pub(crate) fn caused_by(mut self, cause: &dyn Error) -> Self {
         let mut text = cause.to_string();
@@ -373,7 +381,7 @@ impl IntoResponse for Problem {
         if is_temporary
             && matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
         {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+            headers.insert(header::RETRY_AFTER, self.retry_after_s.into());
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -12,6 +12,7 @@ use crate::{
     feed::Feeds,
     known_shops::KnownShops,
     limits::{ConcurrencyLimits, Limits},
+    rate::RateLimits,
     readiness::ReadinessCheck,
     sealing::Sealing,
     services::Services,
@@ -22,6 +23,7 @@ pub(crate) struct AppState {
     pub(crate) api_keys: ApiKeys,
     pub(crate) limits: Limits,
     pub(crate) concurrency: ConcurrencyLimits,
+    pub(crate) rates: RateLimits,
     pub(crate) services: Services,
     pub(crate) feeds: Feeds,
     /// The shops that are known.
@@ -56,6 +58,7 @@ impl AppState {
         Ok(Self {
             api_keys: ApiKeys::new(&settings.api_keys, settings.listen)?,
             concurrency: ConcurrencyLimits::new(&settings.limits),
+            rates: RateLimits::new(&settings.limits),
             limits: settings.limits.clone(),
             services: Services::new(client),
             feeds: Feeds::default(),

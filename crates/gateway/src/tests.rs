@@ -23,6 +23,8 @@ pub(crate) fn settings() -> Settings {
         person_keys: None,
         webhooks: webhook_http::Policy::default(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tls: None,
+        allow_plain_http: false,
         api_keys: keys(KEY),
         answer_timeout: Duration::from_secs(10),
         drain_timeout: Duration::from_secs(10),
@@ -333,6 +335,25 @@ async fn a_shop_with_half_of_the_requests_is_refused_and_another_handled() {
 
 const ORDER: &str = r#"{"currency":"GBP","lines":[{"sku":"A","quantity":1}]}"#;
 const LIST: &str = r#"{"lines":[{"type":"count"}]}"#;
+
+#[tokio::test]
+async fn a_request_beyond_the_rate_is_refused_and_says_when_to_come_again() {
+    let limits = Limits { shop_rate: "1:3".parse().ok(), ..Limits::default() };
+    let state = state(&Settings { limits, ..settings() });
+    // Three, unless they take so long that there are more.
+    let (status, headers, document) = loop {
+        let answer = answer_of(routes(state.clone(), None), read()).await;
+        assert!(answer.1.contains_key("ratelimit"), "{:?}", answer.1);
+        if answer.0 == StatusCode::TOO_MANY_REQUESTS {
+            break answer;
+        }
+    };
+    assert_eq!((status.as_u16(), &document["code"]), (429, &"too_many_requests".into()));
+    assert_eq!(document["violated-policies"], serde_json::json!(["shop"]));
+    assert_eq!(headers["retry-after"], "1");
+    assert_eq!(headers["ratelimit-policy"], "\"shop\";q=3;w=3");
+    assert_eq!(headers["ratelimit"], "\"shop\";r=0;t=1");
+}
 
 fn read() -> Request<Body> {
     request("GET", "/v1/shops/acme/products/A", "")

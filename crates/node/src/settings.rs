@@ -1,5 +1,6 @@
 //! How a process takes part in an installation: by flags, environment and file, in that order.
 
+mod gateway;
 mod mail;
 mod nats;
 mod value;
@@ -21,6 +22,7 @@ use person_keys::{MasterKeys, PersonKeys};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use self::{
+    gateway::{GatewayOptions, RateOption},
     mail::{MailOptions, TlsOption},
     nats::NatsOptions,
     webhooks::WebhookOptions,
@@ -81,6 +83,10 @@ pub struct Settings {
     /// Where the gateway listens
     #[arg(long, global = true, env = "TRADEWIND_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+
+    /// Who may speak to the gateway, how, and how much
+    #[command(flatten)]
+    pub gateway: GatewayOptions,
 
     /// The API key of trusted clients; other users of the machine see a flag in `ps`: use the
     /// environment or --api-key-file
@@ -269,11 +275,11 @@ impl Settings {
     }
 
     /// The API keys of the gateway: the API key, which has all scopes, and those of the file.
-    pub fn api_keys(&self) -> Result<Vec<gateway::ApiKeySetting>> {
+    pub fn api_keys(&self) -> Result<Vec<::gateway::ApiKeySetting>> {
         let of_setting = self
             .api_key
             .iter()
-            .map(|key| gateway::ApiKeySetting::of_everything(API_KEY_ID, key.clone()));
+            .map(|key| ::gateway::ApiKeySetting::of_everything(API_KEY_ID, key.clone()));
         let mut keys: Vec<_> = of_setting.collect();
         if let Some(file) = &self.api_keys_file {
             let text = std::fs::read_to_string(file)
