@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use protocol::{id::Shop, time::Timestamp};
+use protocol::{id::Shop, proto::Actor, time::Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -133,11 +133,13 @@ struct KnownKey {
     key: ApiKey,
 }
 
-/// Who sends a request: the key that it has.
+/// Who sends a request: the key that it has, or the subject of its token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// The id of the key.
+    /// The id of the key, or the subject.
     pub(crate) key_id: String,
+    /// Whether it has a token.
+    is_subject: bool,
     /// What it allows.
     scopes: Vec<Scope>,
     shops: Vec<Shop>,
@@ -145,9 +147,27 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Who has a token.
+    pub(crate) fn of_token(
+        subject: &str,
+        scopes: Vec<Scope>,
+        shops: Vec<Shop>,
+        expires_at: Timestamp,
+    ) -> Self {
+        let expires_at = Some(expires_at);
+        Self { key_id: subject.to_owned(), is_subject: true, scopes, shops, expires_at }
+    }
+
+    /// The caller as events name it.
+    pub(crate) fn actor(&self) -> Actor {
+        let kind = if self.is_subject { "subject" } else { "api_key" };
+        Actor { kind: kind.to_owned(), id: self.key_id.clone() }
+    }
+
     /// A name that no other caller has.
     pub(crate) fn name(&self) -> String {
-        self.key_id.clone()
+        let Actor { kind, id } = self.actor();
+        format!("{kind} {id}")
     }
 
     /// Whether the key allows that.
@@ -180,6 +200,7 @@ impl ApiKeys {
             }
             let caller = Caller {
                 key_id: id.clone(),
+                is_subject: false,
                 scopes: scopes.clone(),
                 shops: shops.clone(),
                 expires_at: *expires_at,

@@ -15,7 +15,6 @@ use events::{
 use prost::Message;
 use protocol::{
     id::{CommandId, ParseError, Shop, fingerprint},
-    proto::Actor,
     time::Timestamp,
 };
 use serde::Serialize;
@@ -120,7 +119,7 @@ impl RequestContext {
             fingerprint: fingerprint(&content.encode_to_vec()),
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
-            actor: Some(Actor { kind: "api_key".to_owned(), id: self.caller.key_id.clone() }),
+            actor: Some(self.caller.actor()),
             after: self.seen.by_service(),
             ..content
         }

@@ -16,6 +16,7 @@
 //! | `trace`, `layers` | what surrounds every request: id, trace context, span, time limit, panics |
 //! | `known_shops` | which shops there are: a request to another one is refused |
 //! | `admission`, `api_key`, `limits` | which requests are handled, and how many at once |
+//! | `jwt` | bearer tokens of an external issuer, and its keys |
 //! | `rate` | how many requests a second a key may send, and a shop takes |
 //! | `position` | how much of the logs a client has seen: it reads what it wrote, through any gateway |
 //! | `extract` | the parts of a request besides its body: shop, idempotency key, preferences |
@@ -50,6 +51,7 @@ mod head_timeout;
 mod history;
 mod inventory;
 mod json;
+mod jwt;
 mod known_shops;
 mod layers;
 mod limits;
@@ -91,6 +93,7 @@ use webhook_http::Policy;
 
 pub use crate::{
     api_key::{ApiKeyError, ApiKeySetting, MIN_API_KEY_LENGTH, Scope},
+    jwt::{JwtSettings, JwtSetupError},
     limits::Limits,
     openapi::document as openapi_document,
     rate::{NoRateLimit, RateLimit},
@@ -114,6 +117,8 @@ pub struct Settings {
     /// The keys of which clients must have one: at least [`MIN_API_KEY_LENGTH`] characters, unless it
     /// listens on a loopback address.
     pub api_keys: Vec<ApiKeySetting>,
+    /// Whose tokens are taken besides; `None`: nobody's.
+    pub jwt: Option<JwtSettings>,
     /// How long it waits for a service's answer before it responds with 202 Accepted.
     pub answer_timeout: Duration,
     /// How long requests may go on after the shutdown. Those that are not answered by then get 202
@@ -160,14 +165,15 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let client = engine.client();
     let state = AppState::new(move || client.clone(), &settings, shutdown.clone());
-    let state = state.context("check the API keys")?;
+    let state = state.context("check who may send requests")?;
+    let _fetching =
+        state.jwt.clone().map(|jwt| AbortOnDropHandle::new(tokio::spawn(jwt.keep_fetching())));
     let stop_waiting = state.services.stop_waiting.clone();
-    let certificate = match &settings.tls {
-        Some(files) => Some(Certificate::read(files.clone()).await.context("prepare TLS")?),
-        None => {
-            refuse_plain_http(&settings)?;
-            None
-        }
+    let certificate = if let Some(files) = &settings.tls {
+        Some(Certificate::read(files.clone()).await.context("prepare TLS")?)
+    } else {
+        refuse_plain_http(&settings)?;
+        None
     };
     let listener = TcpListener::bind(settings.listen)
         .await

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::api_key::Scope;
 
 /// The header `Retry-After` of temporary failures, in seconds.
-pub(crate) const RETRY_AFTER_S: u64 = 1;
+pub(crate) const RETRY_AFTER_S: u32 = 1;
 
 /// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,8 +160,8 @@ impl Code {
     /// The stable code, and the title.
     pub(crate) fn code_and_title(self) -> (&'static str, &'static str) {
         match self {
-            Self::Unauthorized => ("unauthorized", "The API key is missing or wrong"),
-            Self::Forbidden => ("forbidden", "The API key does not allow this"),
+            Self::Unauthorized => ("unauthorized", "The API key or token is missing or wrong"),
+            Self::Forbidden => ("forbidden", "The API key or token does not allow this"),
             Self::NotFound => ("not_found", "Not found"),
             Self::ShopSuspended => ("shop_suspended", "The shop is suspended"),
             Self::UnknownShop => ("unknown_shop", "There is no such shop"),
@@ -244,7 +244,7 @@ pub(crate) struct Problem {
     members: Map<String, Value>,
     location: Option<String>,
     /// `Retry-After` of what is temporary, in seconds.
-    retry_after_s: u64,
+    retry_after_s: u32,
     cause: Option<Cause>,
 }
 
@@ -343,7 +343,7 @@ impl Problem {
     }
 
     /// Says when to send the request again, if the problem is temporary.
-    pub(crate) fn retry_after(self, retry_after_s: u64) -> Self {
+    pub(crate) fn retry_after(self, retry_after_s: u32) -> Self {
         Self { retry_after_s, ..self }
     }
 

@@ -184,7 +184,7 @@ struct Left {
     of: Limited,
     requests: u32,
     /// Until there is more, or all, in seconds.
-    seconds: u64,
+    seconds: u32,
 }
 
 /// A request that is one too many.
@@ -193,7 +193,7 @@ struct Refused {
     limit: Limited,
     per_second: u32,
     /// How long to wait, in seconds, rounded up.
-    wait_seconds: u64,
+    wait_seconds: u32,
 }
 
 impl Refused {
@@ -294,7 +294,7 @@ impl<C: Clock> Buckets<C> {
     fn left(&self, snapshot: &StateSnapshot) -> Left {
         let requests = snapshot.remaining_burst_capacity();
         let missing = self.limit.burst.get().saturating_sub(requests);
-        let seconds = missing.div_ceil(self.limit.per_second.get()).into();
+        let seconds = missing.div_ceil(self.limit.per_second.get());
         Left { of: self.of, requests, seconds }
     }
 
@@ -316,8 +316,9 @@ impl<C: Clock> Buckets<C> {
 }
 
 /// At least 1: a client that waits for 0 s sends the request again at once.
-fn seconds_up(wait: Duration) -> u64 {
-    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+fn seconds_up(wait: Duration) -> u32 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]

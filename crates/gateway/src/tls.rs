@@ -122,7 +122,7 @@ impl Certificate {
             sleep(interval).await;
             match self.read_again().await {
                 Ok(true) => {
-                    info!(file = %self.files.certificate.display(), "a new certificate is used")
+                    info!(file = %self.files.certificate.display(), "a new certificate is used");
                 }
                 Ok(false) => {}
                 Err(error) => {

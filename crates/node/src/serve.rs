@@ -162,6 +162,7 @@ fn start_gateway(
         tls: settings.gateway.tls()?,
         allow_plain_http: settings.gateway.allow_plain_http,
         api_keys: settings.api_keys()?,
+        jwt: settings.jwt.read()?,
         answer_timeout: settings.answer_timeout,
         drain_timeout: settings.drain_timeout.mul_f64(GATEWAY_SHARE),
         limits: settings.gateway.limits(settings.listen),

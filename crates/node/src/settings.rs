@@ -1,6 +1,7 @@
 //! How a process takes part in an installation: by flags, environment and file, in that order.
 
 mod gateway;
+mod jwt;
 mod mail;
 mod nats;
 mod value;
@@ -23,6 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use self::{
     gateway::{GatewayOptions, RateOption},
+    jwt::JwtOptions,
     mail::{MailOptions, TlsOption},
     nats::NatsOptions,
     webhooks::WebhookOptions,
@@ -102,6 +104,10 @@ pub struct Settings {
     /// `expires=TIME`, with blanks between them
     #[arg(long, global = true, env = "TRADEWIND_API_KEYS_FILE", value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
+
+    /// Tokens of an external issuer
+    #[command(flatten)]
+    pub jwt: JwtOptions,
 
     /// How long the gateway waits for an answer before it says 202
     #[arg(long, global = true, env = "TRADEWIND_ANSWER_TIMEOUT", default_value = "10s",
@@ -287,10 +293,10 @@ impl Settings {
             let of_file = value::api_keys(&text);
             keys.extend(of_file.with_context(|| format!("read the file {}", file.display()))?);
         }
-        if keys.is_empty() {
+        if keys.is_empty() && self.jwt.issuer.is_none() {
             bail!(
                 "the gateway needs an API key: set TRADEWIND_API_KEY, --api-key-file, \
-                 --api-keys-file or `api-key` in the file"
+                 --api-keys-file or `api-key` in the file; or jwt-issuer, whose tokens it takes"
             );
         }
         Ok(keys)
