@@ -684,6 +684,9 @@ impl OwnGateway {
         let key = gateway::ApiKeySetting::of_everything("test", "secret".into());
         let mut settings = gateway::Settings {
             listen: ([127, 0, 0, 1], 0).into(),
+            tls: None,
+            jwt: None,
+            allow_plain_http: false,
             api_keys: vec![key],
             answer_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),

@@ -1,4 +1,4 @@
-//! Which requests are handled: those with an API key that allows them, and no more at once than their class
+//! Which requests are handled: those with an API key or token that allows them, and no more at once than their class
 //! may.
 
 use std::sync::Arc;
@@ -16,28 +16,39 @@ use crate::{
     api_key::{Caller, Scope},
     body::{Media, media},
     extract::prefer_wait,
+    jwt,
     limits::RequestClass,
     problem::{Code, Problem},
     state::AppState,
 };
 
-/// Refuses a request without an API key, and one that its key does not allow; notes whose it is.
+/// Refuses a request without an API key or token, and one that these do not allow; notes whose it is.
 pub(crate) async fn authenticate(
     State(state): State<Arc<AppState>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let Some(caller) = bearer(request.headers()).and_then(|key| state.api_keys.find(key)) else {
-        let detail = "send the header `Authorization: Bearer <api key>`";
-        return Err(Problem::new(Code::Unauthorized, detail));
-    };
+    let caller = identify(&state, request.headers()).await?;
     if caller.has_expired(state.clock.now()) {
-        let detail = "the API key has expired: use another one";
+        let detail = "the API key or token has expired: use another one";
         return Err(Problem::new(Code::Unauthorized, detail));
     }
-    authorize(caller, request.method(), request.uri())?;
-    request.extensions_mut().insert(caller.clone());
+    authorize(&caller, request.method(), request.uri())?;
+    request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+/// Whose key or token it is.
+async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let given = bearer(headers).unwrap_or_default();
+    match (state.api_keys.find(given), &state.jwt) {
+        (Some(caller), _) => Ok(caller.clone()),
+        (None, Some(jwt)) if jwt::is_token(given) => jwt.verify(given).await,
+        (None, _) => {
+            let detail = "send the header `Authorization: Bearer <api key>`";
+            Err(Problem::new(Code::Unauthorized, detail))
+        }
+    }
 }
 
 /// Refuses what the caller's key is not for.

@@ -133,12 +133,12 @@ struct KnownKey {
     key: ApiKey,
 }
 
-/// Who sends a request: the key that it has, or a user of nats-server.
+/// Who sends a request: the key that it has, the subject of its token, or a user of nats-server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// What it is: `api_key`, or `nats`.
+    /// What it is: `api_key`, `subject` or `nats`.
     kind: &'static str,
-    /// The id of the key.
+    /// The id of the key, or the subject.
     pub(crate) key_id: String,
     /// What it allows.
     scopes: Vec<Scope>,
@@ -159,9 +159,25 @@ impl Caller {
         }
     }
 
-    /// The same as events name it.
+    /// Who has a token.
+    pub(crate) fn of_token(
+        subject: &str,
+        scopes: Vec<Scope>,
+        shops: Vec<Shop>,
+        expires_at: Timestamp,
+    ) -> Self {
+        let (key_id, expires_at) = (subject.to_owned(), Some(expires_at));
+        Self { kind: "subject", key_id, scopes, shops, expires_at }
+    }
+
+    /// The caller as events name it.
     pub(crate) fn actor(&self) -> Actor {
         Actor { kind: self.kind.to_owned(), id: self.key_id.clone() }
+    }
+
+    /// A name that no other caller has.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.kind, self.key_id)
     }
 
     /// Whether the key allows that.

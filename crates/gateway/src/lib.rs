@@ -12,9 +12,12 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `server`, `write_timeout` | the connections, and the clients that are too slow |
+//! | `tls` | the certificate, which is read again while the gateway runs |
 //! | `trace`, `layers` | what surrounds every request: id, trace context, span, time limit, panics |
 //! | `known_shops` | which shops there are: a request to another one is refused |
 //! | `admission`, `api_key`, `limits` | which requests are handled, and how many at once |
+//! | `jwt` | bearer tokens of an external issuer, and its keys |
+//! | `rate` | how many requests a second a key may send, and a shop takes |
 //! | `position` | how much of the logs a client has seen: it reads what it wrote, through any gateway |
 //! | `extract` | the parts of a request besides its body: shop, idempotency key, preferences |
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
@@ -54,6 +57,7 @@ mod history;
 pub mod ingest;
 mod inventory;
 mod json;
+mod jwt;
 mod known_shops;
 mod layers;
 mod limits;
@@ -70,6 +74,7 @@ mod position;
 mod precondition;
 mod problem;
 mod products;
+mod rate;
 mod readiness;
 mod rejections;
 mod routes;
@@ -78,6 +83,7 @@ mod server;
 mod services;
 mod shops;
 mod state;
+mod tls;
 mod trace;
 mod view;
 mod webhooks;
@@ -89,18 +95,21 @@ use anyhow::Context;
 use engine::{Clock, Engine};
 use person_keys::PersonKeys;
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, warn};
 use webhook_http::Policy;
 
 pub use crate::{
     api_key::{ApiKeyError, ApiKeySetting, MIN_API_KEY_LENGTH, Scope},
     cors::{CorsOrigins, OriginError},
+    jwt::{JwtSettings, JwtSetupError},
     limits::Limits,
     openapi::document as openapi_document,
+    rate::{NoRateLimit, RateLimit},
     readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
+    tls::{TlsError, TlsFiles},
 };
-use crate::{routes::routes, state::AppState};
+use crate::{routes::routes, state::AppState, tls::Certificate};
 
 /// The part of a drain for which answers are still waited for. The rest is for sending responses.
 const DRAIN_WAIT_SHARE: f64 = 0.75;
@@ -110,9 +119,15 @@ const DRAIN_WAIT_SHARE: f64 = 0.75;
 pub struct Settings {
     /// Where it listens; port 0 selects any free one.
     pub listen: SocketAddr,
+    /// The certificate with which it speaks TLS; without one it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Whether it may speak plain HTTP where other machines can reach it: when what is in front of it speaks TLS.
+    pub allow_plain_http: bool,
     /// The keys of which clients must have one: at least [`MIN_API_KEY_LENGTH`] characters, unless it
     /// listens on a loopback address.
     pub api_keys: Vec<ApiKeySetting>,
+    /// Whose tokens are taken besides; `None`: nobody's.
+    pub jwt: Option<JwtSettings>,
     /// How long it waits for a service's answer before it responds with 202 Accepted.
     pub answer_timeout: Duration,
     /// How long requests may go on after the shutdown. Those that are not answered by then get 202
@@ -142,6 +157,7 @@ impl fmt::Debug for Settings {
         // A key shows as `[REDACTED]`.
         f.debug_struct("Settings")
             .field("listen", &self.listen)
+            .field("tls", &self.tls)
             .field("api_keys", &self.api_keys)
             .field("answer_timeout", &self.answer_timeout)
             .field("drain_timeout", &self.drain_timeout)
@@ -160,8 +176,16 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let client = engine.client();
     let state = AppState::new(move || client.clone(), &settings, shutdown.clone());
-    let state = state.context("check the API keys")?;
+    let state = state.context("check who may send requests")?;
+    let _fetching =
+        state.jwt.clone().map(|jwt| AbortOnDropHandle::new(tokio::spawn(jwt.keep_fetching())));
     let stop_waiting = state.services.stop_waiting.clone();
+    let certificate = if let Some(files) = &settings.tls {
+        Some(Certificate::read(files.clone()).await.context("prepare TLS")?)
+    } else {
+        refuse_plain_http(&settings)?;
+        None
+    };
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("listen on {}; is the port in use?", settings.listen))?;
@@ -170,10 +194,14 @@ pub async fn run(
     let ingest = ingest::routes(state.clone());
     let ingesting = ingest::serve(engine.client(), ingest, shutdown.clone());
     let routes = routes(state, settings.metrics);
-    let serving = server::serve(listener, routes, &settings.limits, shutdown.clone());
+    let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let serving = server::serve(listener, tls, routes, &settings.limits, shutdown.clone());
     let all = async { tokio::join!(serving, ingesting).1 };
+    let _reading = certificate
+        .map(|it| AbortOnDropHandle::new(tokio::spawn(it.keep_reading(tls::RELOAD_INTERVAL))));
 
-    info!(%address, "the gateway listens");
+    info!(%address, scheme, "the gateway listens");
     if let Some(bound) = bound {
         bound.send(address).ok();
     }
@@ -189,6 +217,19 @@ pub async fn run(
         () = drain_timeout => warn!("connections are closed: their requests exceed the drain timeout"),
     }
     Ok(())
+}
+
+/// Refuses to take keys and personal data in the clear from other machines.
+fn refuse_plain_http(settings: &Settings) -> anyhow::Result<()> {
+    let listen = settings.listen;
+    if listen.ip().is_loopback() || settings.allow_plain_http {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "{listen} can be reached from other machines, and API keys and personal data would be sent to it \
+         unencrypted: set tls-cert-file and tls-key-file, or listen on 127.0.0.1, or set allow-plain-http \
+         where a proxy in front of the gateway speaks TLS"
+    )
 }
 
 #[cfg(test)]

@@ -12,7 +12,10 @@ use std::{
 
 use axum::http::Method;
 
-use crate::problem::{Code, Problem};
+use crate::{
+    problem::{Code, Problem},
+    rate::RateLimit,
+};
 
 /// Limits and timeouts. The defaults suit one machine.
 #[derive(Debug, Clone)]
@@ -31,6 +34,12 @@ pub struct Limits {
     pub max_feeds: usize,
     /// The most requests for totals at once. Each scans tables.
     pub max_totals: usize,
+    /// How many requests a key may send; `None`: any number. See [`RateLimit`].
+    pub key_rate: Option<RateLimit>,
+    /// How many requests a shop takes; `None`: any number.
+    pub shop_rate: Option<RateLimit>,
+    /// How long the handshake of TLS may take.
+    pub tls_handshake_timeout: Duration,
     /// How long the head of a request may take: of the first one from the beginning of the connection,
     /// of a later one from its first byte.
     pub header_read_timeout: Duration,
@@ -57,6 +66,9 @@ impl Default for Limits {
             max_waits: 2048,
             max_feeds: 2048,
             max_totals: 4,
+            key_rate: None,
+            shop_rate: None,
+            tls_handshake_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             body_read_timeout: Duration::from_secs(20),

@@ -15,7 +15,9 @@ use axum::{
     routing::get,
 };
 use engine::metrics::Metric;
-use metrics::{Gauge, gauge, histogram};
+use metrics::{Gauge, counter, gauge, histogram};
+
+use crate::rate::Limited;
 
 /// Time of a request.
 pub const REQUEST_DURATION: Metric = Metric::histogram_seconds(
@@ -35,8 +37,16 @@ pub const INBOX_WRITE_DURATION: Metric = Metric::histogram_seconds(
     "Time that a write to the inbox took, until the server had acknowledged it.",
 );
 
+/// Requests that were one too many.
+pub const RATE_LIMITED: Metric = Metric::counter(
+    "tradewind_http_rate_limited_total",
+    &["limit"],
+    "Requests that were refused because their key or shop sent more than it may, by limit: key, shop.",
+);
+
 /// All metrics of the gateway.
-pub const ALL: [Metric; 3] = [REQUEST_DURATION, REQUESTS_IN_FLIGHT, INBOX_WRITE_DURATION];
+pub const ALL: [Metric; 4] =
+    [REQUEST_DURATION, REQUESTS_IN_FLIGHT, INBOX_WRITE_DURATION, RATE_LIMITED];
 
 /// The route of a request that matched none.
 const UNMATCHED: &str = "unmatched";
@@ -72,6 +82,11 @@ pub async fn measure(request: Request, next: Next) -> Response {
 /// A command was written to the inbox.
 pub fn inbox_written(took: Duration) {
     histogram!(INBOX_WRITE_DURATION.name).record(took.as_secs_f64());
+}
+
+/// A request was one too many.
+pub(crate) fn rate_limited(limit: Limited) {
+    counter!(RATE_LIMITED.name, "limit" => limit.as_str()).increment(1);
 }
 
 /// A request under way. It is measured when this is dropped, also when its caller went away.

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::api_key::Scope;
 
 /// The header `Retry-After` of temporary failures, in seconds.
-pub(crate) const RETRY_AFTER_S: u64 = 1;
+pub(crate) const RETRY_AFTER_S: u32 = 1;
 
 /// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,8 +163,8 @@ impl Code {
     /// The stable code, and the title.
     pub(crate) fn code_and_title(self) -> (&'static str, &'static str) {
         match self {
-            Self::Unauthorized => ("unauthorized", "The API key is missing or wrong"),
-            Self::Forbidden => ("forbidden", "The API key does not allow this"),
+            Self::Unauthorized => ("unauthorized", "The API key or token is missing or wrong"),
+            Self::Forbidden => ("forbidden", "The API key or token does not allow this"),
             Self::NotFound => ("not_found", "Not found"),
             Self::ShopSuspended => ("shop_suspended", "The shop is suspended"),
             Self::UnknownShop => ("unknown_shop", "There is no such shop"),
@@ -219,7 +219,7 @@ impl Code {
             Self::Unavailable => ("unavailable", "A service is unavailable"),
             Self::NotReady => ("not_ready", "The gateway is not ready"),
             Self::TooManyRequests => {
-                ("too_many_requests", "The shop has too many requests at once")
+                ("too_many_requests", "Too many requests of the key, or to the shop")
             }
             Self::Overloaded => ("overloaded", "Too many requests at once"),
             Self::TimedOut => ("timed_out", "The request took too long"),
@@ -249,6 +249,8 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
     members: Map<String, Value>,
     location: Option<String>,
+    /// `Retry-After` of what is temporary, in seconds.
+    retry_after_s: u32,
     cause: Option<Cause>,
 }
 
@@ -274,6 +276,7 @@ impl Problem {
             errors: Vec::new(),
             members: Map::new(),
             location: None,
+            retry_after_s: RETRY_AFTER_S,
             cause: None,
         }
     }
@@ -345,6 +348,11 @@ impl Problem {
         self
     }
 
+    /// Says when to send the request again, if the problem is temporary.
+    pub(crate) fn retry_after(self, retry_after_s: u32) -> Self {
+        Self { retry_after_s, ..self }
+    }
+
     /// Keeps the error and its sources for the log.
     pub(crate) fn caused_by(mut self, cause: &dyn Error) -> Self {
         let mut text = cause.to_string();
@@ -379,7 +387,7 @@ impl IntoResponse for Problem {
         if is_temporary
             && matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
         {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+            headers.insert(header::RETRY_AFTER, self.retry_after_s.into());
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -18,7 +18,7 @@ use crate::{
     known_shops, layers, locations, mails, metrics, not_modified, openapi, operations, orders,
     payments, position,
     problem::{Code, Problem},
-    products, rejections, shops,
+    products, rate, rejections, shops,
     state::AppState,
     trace,
     webhooks::{self, deliveries, event_types, replays, secrets},
@@ -38,6 +38,7 @@ pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Ro
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
+        .layer(middleware::from_fn_with_state(state.clone(), rate::limit_rate))
         .layer(middleware::from_fn_with_state(state.clone(), admission::authenticate));
     // The last layer is the outermost.
     let routes = Router::from(open())

@@ -2,6 +2,7 @@
 //!
 //! | a client that | is given up after |
 //! |---|---|
+//! | does not complete the handshake of TLS | `tls_handshake_timeout` |
 //! | sends no first request, or the head of any slowly | `header_read_timeout` |
 //! | sends no further request | `keep_alive_timeout` |
 //! | does not receive the response | `write_timeout` |
@@ -21,10 +22,12 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
@@ -38,9 +41,11 @@ use crate::{
 /// too many open files.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Serves until `shutdown`, and then what has begun. Dropping this closes all connections.
+/// Serves until `shutdown`, and then what has begun: with TLS if there is an acceptor. Dropping this closes
+/// all connections.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     limits: &Limits,
     shutdown: CancellationToken,
@@ -50,7 +55,8 @@ pub(crate) async fn serve(
     let slots = Arc::new(Semaphore::new(limits.max_connections));
     let connections = TaskTracker::new();
     while let Some((stream, slot)) = shutdown.run_until_cancelled(accept(&listener, &slots)).await {
-        let connection = serve_connection(stream, router.clone(), limits.clone(), shutdown.clone());
+        let (tls, router) = (tls.clone(), router.clone());
+        let connection = serve_connection(stream, tls, router, limits.clone(), shutdown.clone());
         let close = close.clone();
         connections.spawn(async move {
             close.run_until_cancelled(connection).await;
@@ -80,8 +86,10 @@ async fn accept(
     }
 }
 
+/// Runs in a task of its own, the handshake included: no client holds up the next one.
 async fn serve_connection(
     stream: TcpStream,
+    tls: Option<TlsAcceptor>,
     router: Router,
     limits: Limits,
     shutdown: CancellationToken,
@@ -89,6 +97,22 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         warn!(%error, "responses on a connection may be delayed");
     }
+    let Some(tls) = tls else { return serve_requests(stream, router, limits, shutdown).await };
+    let handshake = timeout(limits.tls_handshake_timeout, tls.accept(stream));
+    match shutdown.run_until_cancelled(handshake).await {
+        Some(Ok(Ok(stream))) => serve_requests(stream, router, limits, shutdown).await,
+        Some(Ok(Err(error))) => debug!(%error, "a handshake of TLS failed"),
+        Some(Err(_)) => debug!("a handshake of TLS took too long"),
+        None => {}
+    }
+}
+
+async fn serve_requests(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
     let head = HeadTimeout::new();
     let stream = Observed::new(WriteTimeout::new(stream, limits.write_timeout), head.clone());
     let router = TowerToHyperService::new(router);

@@ -1,6 +1,6 @@
 //! What the handlers share.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use engine::{Client, Clock};
 use tokio_util::sync::CancellationToken;
@@ -11,8 +11,10 @@ use crate::{
     api_key::{ApiKeyError, ApiKeys},
     cors::CorsOrigins,
     feed::Feeds,
+    jwt::{Jwt, JwtSetupError},
     known_shops::KnownShops,
     limits::{ConcurrencyLimits, Limits},
+    rate::RateLimits,
     readiness::ReadinessCheck,
     sealing::Sealing,
     services::Services,
@@ -21,8 +23,11 @@ use crate::{
 /// What the handlers share.
 pub(crate) struct AppState {
     pub(crate) api_keys: ApiKeys,
+    /// What verifies tokens of an external issuer.
+    pub(crate) jwt: Option<Arc<Jwt>>,
     pub(crate) limits: Limits,
     pub(crate) concurrency: ConcurrencyLimits,
+    pub(crate) rates: RateLimits,
     pub(crate) services: Services,
     pub(crate) feeds: Feeds,
     /// The shops that are known.
@@ -42,6 +47,15 @@ pub(crate) struct AppState {
     pub(crate) shutdown: CancellationToken,
 }
 
+/// What says who may send requests cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccessError {
+    #[error("check the API keys")]
+    ApiKeys(#[from] ApiKeyError),
+    #[error("prepare the verification of tokens")]
+    Jwt(#[from] JwtSetupError),
+}
+
 impl fmt::Debug for AppState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppState").field("limits", &self.limits).finish_non_exhaustive()
@@ -55,10 +69,13 @@ impl AppState {
         client: impl Fn() -> Client + Send + Sync + 'static,
         settings: &Settings,
         shutdown: CancellationToken,
-    ) -> Result<Self, ApiKeyError> {
+    ) -> Result<Self, AccessError> {
+        let jwt = settings.jwt.as_ref().map(Jwt::new).transpose()?;
         Ok(Self {
             api_keys: ApiKeys::new(&settings.api_keys, settings.listen)?,
+            jwt: jwt.map(Arc::new),
             concurrency: ConcurrencyLimits::new(&settings.limits),
+            rates: RateLimits::new(&settings.limits),
             limits: settings.limits.clone(),
             services: Services::new(client),
             feeds: Feeds::default(),

@@ -12,7 +12,7 @@ use tower::ServiceExt;
 mod reads;
 
 use super::*;
-use crate::{known_shops::ShopFacts, limits::RequestClass};
+use crate::{known_shops::ShopFacts, limits::RequestClass, state::AccessError};
 
 pub(crate) const KEY: &str = "the-key";
 
@@ -26,6 +26,9 @@ pub(crate) fn settings() -> Settings {
         webhooks: webhook_http::Policy::default(),
         cors_origins: None,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tls: None,
+        jwt: None,
+        allow_plain_http: false,
         api_keys: keys(KEY),
         answer_timeout: Duration::from_secs(10),
         drain_timeout: Duration::from_secs(10),
@@ -337,6 +340,24 @@ async fn a_shop_with_half_of_the_requests_is_refused_and_another_handled() {
 const ORDER: &str = r#"{"currency":"GBP","lines":[{"sku":"A","quantity":1}]}"#;
 const LIST: &str = r#"{"lines":[{"type":"count"}]}"#;
 
+#[tokio::test]
+async fn a_request_beyond_the_rate_is_refused_and_says_when_to_come_again() {
+    let limits = Limits { shop_rate: "1:3".parse().ok(), ..Limits::default() };
+    let state = state(&Settings { limits, ..settings() });
+    // Three, unless they take so long that there are more.
+    let (status, headers, document) = loop {
+        let answer = answer_of(routes(state.clone(), None), read()).await;
+        if answer.0 == StatusCode::TOO_MANY_REQUESTS {
+            break answer;
+        }
+    };
+    assert_eq!((status.as_u16(), &document["code"]), (429, &"too_many_requests".into()));
+    assert_eq!(document["violated-policies"], serde_json::json!(["shop"]));
+    assert_eq!(headers["retry-after"], "1");
+    assert_eq!(headers["ratelimit-policy"], "\"shop\";q=3;w=3");
+    assert_eq!(headers["ratelimit"], "\"shop\";r=0;t=1");
+}
+
 fn read() -> Request<Body> {
     request("GET", "/v1/shops/acme/products/A", "")
 }
@@ -488,7 +509,9 @@ async fn a_key_without_the_scope_does_not_say_what_an_order_costs() {
 fn a_gateway_with_an_empty_key_does_not_start() {
     let settings = Settings { api_keys: keys(""), ..settings() };
     let state = AppState::new(|| panic!("nothing is asked"), &settings, CancellationToken::new());
-    assert_eq!(state.err(), Some(ApiKeyError::Empty));
+    let refused = state.err();
+    let is_empty = matches!(refused, Some(AccessError::ApiKeys(ApiKeyError::Empty)));
+    assert!(is_empty, "{refused:?}");
 }
 
 /// The routes below a shop, each with a method that it has.
@@ -595,6 +618,6 @@ async fn a_key_is_refused_from_when_it_expires() {
     // It is 1970-01-01T00:00:00Z here.
     let (status, document) = answer_to(key(0), ("GET", "/v1/event-types")).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED, "{document}");
-    assert_eq!(document["detail"], "the API key has expired: use another one");
+    assert_eq!(document["detail"], "the API key or token has expired: use another one");
     assert_eq!(answer_to(key(1), ("GET", "/v1/event-types")).await.0, StatusCode::OK);
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     nats_users,
     serve::{self, Component},
-    settings::{Settings, WebhookOptions},
+    settings::{GatewayOptions, JwtOptions, Settings, WebhookOptions},
 };
 
 /// An installation that stops with [`Embedded::stop`].
@@ -51,6 +51,8 @@ impl Embedded {
             master_key_file: None,
             webhooks: WebhookOptions::on_this_machine(),
             listen: SocketAddr::from(([127, 0, 0, 1], settings.listen.port())),
+            gateway: GatewayOptions::default(),
+            jwt: JwtOptions::default(),
             api_key: Some(settings.api_key.clone().unwrap_or_else(|| "demo".into())),
             ..settings.clone()
         };

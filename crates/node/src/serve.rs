@@ -159,10 +159,13 @@ fn start_gateway(
     }
     let settings = gateway::Settings {
         listen: settings.listen,
+        tls: settings.gateway.tls()?,
+        allow_plain_http: settings.gateway.allow_plain_http,
         api_keys: settings.api_keys()?,
+        jwt: settings.jwt.read()?,
         answer_timeout: settings.answer_timeout,
         drain_timeout: settings.drain_timeout.mul_f64(GATEWAY_SHARE),
-        limits: gateway::Limits::default(),
+        limits: settings.gateway.limits(settings.listen),
         readiness: {
             let engine = engine.clone();
             Arc::new(move || readiness(&engine.partitions()))

@@ -1,5 +1,7 @@
 //! How a process takes part in an installation: by flags, environment and file, in that order.
 
+mod gateway;
+mod jwt;
 mod mail;
 mod nats;
 mod value;
@@ -21,6 +23,8 @@ use person_keys::{MasterKeys, PersonKeys};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use self::{
+    gateway::{GatewayOptions, RateOption},
+    jwt::JwtOptions,
     mail::{MailOptions, TlsOption},
     nats::NatsOptions,
     webhooks::WebhookOptions,
@@ -82,6 +86,10 @@ pub struct Settings {
     #[arg(long, global = true, env = "TRADEWIND_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
+    /// Who may speak to the gateway, how, and how much
+    #[command(flatten)]
+    pub gateway: GatewayOptions,
+
     /// The API key of trusted clients; other users of the machine see a flag in `ps`: use the
     /// environment or --api-key-file
     #[arg(long, global = true, env = "TRADEWIND_API_KEY", hide_env_values = true)]
@@ -100,7 +108,11 @@ pub struct Settings {
     /// The origins whose pages may use the API from a browser, such as
     /// `https://shop.example,https://admin.example`, or `*` for all [default: none]
     #[arg(long, global = true, env = "TRADEWIND_CORS_ORIGINS", value_name = "ORIGINS")]
-    pub cors_origins: Option<gateway::CorsOrigins>,
+    pub cors_origins: Option<::gateway::CorsOrigins>,
+
+    /// Tokens of an external issuer
+    #[command(flatten)]
+    pub jwt: JwtOptions,
 
     /// How long the gateway waits for an answer before it says 202
     #[arg(long, global = true, env = "TRADEWIND_ANSWER_TIMEOUT", default_value = "10s",
@@ -274,11 +286,11 @@ impl Settings {
     }
 
     /// The API keys of the gateway: the API key, which has all scopes, and those of the file.
-    pub fn api_keys(&self) -> Result<Vec<gateway::ApiKeySetting>> {
+    pub fn api_keys(&self) -> Result<Vec<::gateway::ApiKeySetting>> {
         let of_setting = self
             .api_key
             .iter()
-            .map(|key| gateway::ApiKeySetting::of_everything(API_KEY_ID, key.clone()));
+            .map(|key| ::gateway::ApiKeySetting::of_everything(API_KEY_ID, key.clone()));
         let mut keys: Vec<_> = of_setting.collect();
         if let Some(file) = &self.api_keys_file {
             let text = std::fs::read_to_string(file)
@@ -286,10 +298,10 @@ impl Settings {
             let of_file = value::api_keys(&text);
             keys.extend(of_file.with_context(|| format!("read the file {}", file.display()))?);
         }
-        if keys.is_empty() {
+        if keys.is_empty() && self.jwt.issuer.is_none() {
             bail!(
                 "the gateway needs an API key: set TRADEWIND_API_KEY, --api-key-file, \
-                 --api-keys-file or `api-key` in the file"
+                 --api-keys-file or `api-key` in the file; or jwt-issuer, whose tokens it takes"
             );
         }
         Ok(keys)

@@ -5,13 +5,17 @@ use std::net::SocketAddr;
 use axum::{body::Body, routing::get};
 use bytes::Bytes;
 use futures::stream;
+use rustls::{ClientConfig, RootCertStore, pki_types::pem::PemObject};
+use testkit::Authority;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpSocket,
     task::JoinHandle,
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
+use crate::tls::{Certificate, TlsFiles};
 
 const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(50);
@@ -37,6 +41,10 @@ struct Server {
 
 impl Server {
     async fn start(limits: Limits) -> Self {
+        Self::start_with(limits, None).await
+    }
+
+    async fn start_with(limits: Limits, tls: Option<TlsAcceptor>) -> Self {
         let large = || async {
             let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
             let chunks = LARGE_RESPONSE_BYTES / chunk.len();
@@ -48,7 +56,8 @@ impl Server {
         let address = listener.local_addr().expect("has an address");
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
-        let serving = tokio::spawn(async move { serve(listener, router, &limits, stop).await });
+        let serving =
+            tokio::spawn(async move { serve(listener, tls, router, &limits, stop).await });
         Self { address, shutdown, serving }
     }
 
@@ -67,7 +76,7 @@ async fn read_to_close(connection: &mut TcpStream) -> String {
     String::from_utf8_lossy(&received).into_owned()
 }
 
-async fn read_response(connection: &mut TcpStream) {
+async fn read_response(connection: &mut (impl AsyncRead + Unpin)) {
     let mut received = Vec::new();
     while !received.ends_with(b"\r\n\r\ndone") {
         assert_ne!(connection.read_buf(&mut received).await.expect("it is answered"), 0);
@@ -163,4 +172,95 @@ async fn idle_connections_end_with_the_server_and_new_ones_are_refused() {
     assert_eq!(read_to_close(&mut unused).await, "");
     server.serving.await.expect("it does not panic");
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+/// What a gateway takes connections with, and what trusts it.
+async fn tls() -> (TlsAcceptor, TlsConnector) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    let (certificate, key) = authority.certificate(&["gateway"]);
+    let files = TlsFiles {
+        certificate: folder.path().join("cert.pem"),
+        key: folder.path().join("key.pem"),
+    };
+    std::fs::write(&files.certificate, certificate).expect("it is written");
+    std::fs::write(&files.key, key).expect("it is written");
+    let certificate = Certificate::read(files).await.expect("is good");
+    let mut roots = RootCertStore::empty();
+    let root = PemObject::from_pem_slice(authority.pem().as_bytes()).expect("is a certificate");
+    roots.add(root).expect("is an authority");
+    let client =
+        ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has them")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    (certificate.acceptor().expect("the provider has all"), Arc::new(client).into())
+}
+
+impl Server {
+    async fn connect_with(&self, tls: &TlsConnector) -> TlsStream<TcpStream> {
+        let name = "gateway".try_into().expect("is a name");
+        tls.connect(name, self.connect().await).await.expect("the handshake succeeds")
+    }
+}
+
+#[tokio::test]
+async fn requests_are_answered_over_tls() {
+    let (acceptor, connector) = tls().await;
+    let server = Server::start_with(patient(), Some(acceptor)).await;
+    let mut connection = server.connect_with(&connector).await;
+    for _ in 0..2 {
+        connection.write_all(REQUEST).await.expect("it is sent");
+        read_response(&mut connection).await;
+    }
+    // Without TLS there is no answer.
+    let mut plain = server.connect().await;
+    plain.write_all(REQUEST).await.expect("it is sent");
+    assert!(!read_to_close(&mut plain).await.contains("HTTP"));
+}
+
+#[tokio::test]
+async fn clients_that_stall_in_the_handshake_hold_up_nobody() {
+    let (acceptor, connector) = tls().await;
+    let limits = Limits { tls_handshake_timeout: LONG, ..patient() };
+    let server = Server::start_with(limits, Some(acceptor)).await;
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let mut connection = server.connect().await;
+        // The first bytes of a record of the handshake.
+        connection.write_all(&[0x16, 0x03, 0x01]).await.expect("it is sent");
+        stalled.push(connection);
+    }
+    let mut connection = server.connect_with(&connector).await;
+    connection.write_all(REQUEST).await.expect("it is sent");
+    read_response(&mut connection).await;
+    // Nor do they hold up the end of the server.
+    server.shutdown.cancel();
+    server.serving.await.expect("it does not panic");
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_in_the_handshake_is_cut_off() {
+    let (acceptor, _) = tls().await;
+    let limits = Limits { tls_handshake_timeout: SHORT, ..patient() };
+    let server = Server::start_with(limits, Some(acceptor)).await;
+    let mut connection = server.connect().await;
+    connection.write_all(&[0x16, 0x03, 0x01]).await.expect("it is sent");
+    assert_eq!(read_to_close(&mut connection).await, "");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_receive_is_cut_off_over_tls_too() {
+    let (acceptor, connector) = tls().await;
+    let limits = Limits { write_timeout: SHORT, ..patient() };
+    let server = Server::start_with(limits, Some(acceptor)).await;
+    let mut connection = server.connect_with(&connector).await;
+    let request = b"GET /large HTTP/1.1\r\nhost: gateway\r\n\r\n";
+    connection.write_all(request).await.expect("it is sent");
+    server.shutdown.cancel();
+    server.serving.await.expect("it ends, since the connection does");
+    let mut received = Vec::new();
+    connection.read_to_end(&mut received).await.ok();
+    assert!(received.len() < LARGE_RESPONSE_BYTES);
 }

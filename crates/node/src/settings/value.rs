@@ -103,6 +103,15 @@ pub(super) fn http_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// A URL by HTTPS, or of this machine.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|error| format!("{error}; it must be https://…"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(text.to_owned()),
+        _ => Err("it must be https://…".to_owned()),
+    }
+}
+
 /// A share: 0 for none, 1 for all.
 pub(super) fn ratio(text: &str) -> Result<f64, String> {
     let ratio = text.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio));

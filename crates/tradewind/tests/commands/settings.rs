@@ -170,6 +170,33 @@ async fn a_gateway_does_not_start_with_a_key_that_can_be_guessed() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_others_can_reach_does_not_speak_plain_http_unless_it_may() {
+    let server = testkit::TestServer::start().await;
+    let url = server.url();
+    let serve = ["serve", "gateway", "--nats-url", &url, "--listen", "0.0.0.0:0"];
+    for (flags, problem) in [
+        (
+            &[][..],
+            "set tls-cert-file and tls-key-file, or listen on 127.0.0.1, or set allow-plain-http",
+        ),
+        (&["--tls-cert-file", "cert.pem"], "go together: set both of them"),
+        (
+            &["--tls-cert-file", "none.pem", "--tls-key-file", "none.pem"],
+            "prepare TLS: read none.pem",
+        ),
+    ] {
+        let mut command = bare(&[&serve[..], flags].concat());
+        let refused = output({
+            command.env("TRADEWIND_API_KEY", "sixteen-letters!");
+            command
+        })
+        .await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.err.contains(problem), "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn help_names_the_variable_of_the_server_where_one_is_started() {
     for arguments in [
         &["--help"][..],

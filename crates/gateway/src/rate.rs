@@ -1,0 +1,455 @@
+//! How many requests a second a key may send, and how many may be sent to a shop: token buckets.
+//!
+//! Each key and each shop has a bucket of its own, so a flood of one takes nothing from another. A request
+//! takes a token of both; that of the smaller limit first, so that what is refused there takes nothing of the
+//! larger one: a key that may send less than its shop takes gets no other key of the shop into trouble, and a
+//! shop that takes less than a key may send gets no other shop of the key into trouble.
+//!
+//! The buckets are in the memory of this gateway: behind several of them, a client may send as much through
+//! each.
+
+use std::{
+    fmt,
+    num::NonZeroU32,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use governor::{
+    NotUntil, Quota, RateLimiter,
+    clock::{Clock, MonotonicClock},
+    middleware::{StateInformationMiddleware, StateSnapshot},
+    state::keyed::HashMapStateStore,
+};
+
+use crate::{
+    admission::shop,
+    api_key::Caller,
+    limits::Limits,
+    metrics,
+    problem::{Code, Problem},
+    state::AppState,
+};
+
+/// The most buckets of keys, and the most of shops. A full bucket is forgotten, so there are as many as sent
+/// something in the last moments; beyond that, all share one.
+const MAX_BUCKETS: usize = 65_536;
+/// The name that they share; no key and no shop has it.
+const OTHERS: &str = "";
+
+static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// The highest rate and the largest burst: far more than a gateway can answer.
+const MAX_RATE: u32 = 1_000_000;
+
+/// How many requests may be sent: so many a second, and so many at once after a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests a second.
+    per_second: NonZeroU32,
+    /// Requests at once.
+    burst: NonZeroU32,
+}
+
+/// A text that is no rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it must be requests a second, such as 500, or with those at once after a pause, such as 500:2000; \
+     each is {MAX_RATE} at most"
+)]
+pub struct NoRateLimit;
+
+impl FromStr for RateLimit {
+    type Err = NoRateLimit;
+
+    /// Reads `500`, or `500:2000`. Without the second number, as many may be sent at once as in two seconds.
+    fn from_str(text: &str) -> Result<Self, NoRateLimit> {
+        let number = |text: &str| {
+            let number = text.parse().ok().filter(|it: &NonZeroU32| it.get() <= MAX_RATE);
+            number.ok_or(NoRateLimit)
+        };
+        match text.split_once(':') {
+            Some((per_second, burst)) => {
+                Ok(Self { per_second: number(per_second)?, burst: number(burst)? })
+            }
+            None => Ok(Self::of_two_seconds(number(text)?)),
+        }
+    }
+}
+
+impl RateLimit {
+    /// What a key may send to a gateway that other machines can reach, unless a setting says otherwise.
+    pub const OF_KEY: Self = Self::of_two_seconds(NonZeroU32::MIN.saturating_add(4_999));
+    /// What a shop takes there.
+    pub const OF_SHOP: Self = Self::of_two_seconds(NonZeroU32::MIN.saturating_add(1_999));
+
+    /// As many at once as in two seconds.
+    const fn of_two_seconds(per_second: NonZeroU32) -> Self {
+        Self { per_second, burst: per_second.saturating_add(per_second.get()) }
+    }
+
+    /// The time in which an empty bucket fills, in seconds, rounded up.
+    fn window_seconds(self) -> u32 {
+        self.burst.get().div_ceil(self.per_second.get())
+    }
+}
+
+/// Refuses a request of a key or to a shop that sends more than it may. Every response says how much is left.
+pub(crate) async fn limit_rate(
+    State(state): State<Arc<AppState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let caller = request.extensions().get::<Caller>();
+    let key = caller.map(Caller::name).unwrap_or_default();
+    let standing = state.rates.check(&key, shop(request.uri()));
+    let mut response = match &standing.refused {
+        None => next.run(request).await,
+        Some(refused) => {
+            metrics::rate_limited(refused.limit);
+            refused.problem().into_response()
+        }
+    };
+    state.rates.show(&standing, response.headers_mut());
+    response
+}
+
+/// The limits of a gateway and their buckets.
+pub(crate) struct RateLimits<C: Clock = MonotonicClock> {
+    /// The smaller limit first.
+    limits: Vec<Buckets<C>>,
+    /// `RateLimit-Policy`; `None` without a limit.
+    policy: Option<HeaderValue>,
+}
+
+impl<C: Clock> fmt::Debug for RateLimits<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimits").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// What of a request is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limited {
+    /// Its key.
+    Key,
+    /// Its shop.
+    Shop,
+}
+
+impl Limited {
+    /// The name of the limit, in headers and labels.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Shop => "shop",
+        }
+    }
+}
+
+/// The buckets of one limit.
+struct Buckets<C: Clock> {
+    of: Limited,
+    limit: RateLimit,
+    limiter: RateLimiter<Box<str>, HashMapStateStore<Box<str>>, C, Middleware>,
+    clock: C,
+    /// Checks since the full buckets were last forgotten.
+    unswept: AtomicUsize,
+}
+
+type Middleware = StateInformationMiddleware;
+
+/// What a request may do.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// What is left, by limit.
+    left: Vec<Left>,
+    refused: Option<Refused>,
+}
+
+/// What is left of a bucket.
+#[derive(Debug, PartialEq, Eq)]
+struct Left {
+    of: Limited,
+    requests: u32,
+    /// Until there is more, or all, in seconds.
+    seconds: u32,
+}
+
+/// A request that is one too many.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused {
+    limit: Limited,
+    per_second: u32,
+    /// How long to wait, in seconds, rounded up.
+    wait_seconds: u32,
+}
+
+impl Refused {
+    fn problem(&self) -> Problem {
+        let Self { limit, per_second, wait_seconds } = self;
+        let whose = match limit {
+            Limited::Key => "the API key may send",
+            Limited::Shop => "the shop takes",
+        };
+        let detail = format!(
+            "{whose} {per_second} requests a second here: send it again in {wait_seconds} s, and \
+             the next ones more slowly"
+        );
+        Problem::new(Code::TooManyRequests, detail)
+            .with("violated-policies", vec![limit.as_str()])
+            .retry_after(*wait_seconds)
+    }
+}
+
+impl RateLimits {
+    /// The limits of a gateway.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self::with_clock(limits.key_rate, limits.shop_rate, &MonotonicClock)
+    }
+}
+
+impl<C: Clock + Clone> RateLimits<C> {
+    fn with_clock(key: Option<RateLimit>, shop: Option<RateLimit>, clock: &C) -> Self {
+        let limits = [(Limited::Key, key), (Limited::Shop, shop)];
+        let limits = limits.into_iter().filter_map(|(of, limit)| Some((of, limit?)));
+        let mut limits: Vec<_> =
+            limits.map(|(of, limit)| Buckets::new(of, limit, clock.clone())).collect();
+        let policies = limits.iter().map(|it| {
+            let (burst, seconds) = (it.limit.burst, it.limit.window_seconds());
+            format!("\"{}\";q={burst};w={seconds}", it.of.as_str())
+        });
+        let policies: Vec<_> = policies.collect();
+        limits.sort_by_key(|it| it.limit.per_second);
+        let policy = (!policies.is_empty()).then(|| policies.join(", "));
+        Self { limits, policy: policy.and_then(|text| HeaderValue::try_from(text).ok()) }
+    }
+}
+
+impl<C: Clock> RateLimits<C> {
+    /// Takes a token of the key, and of the shop if the request is about one.
+    fn check(&self, key: &str, shop: &str) -> Standing {
+        let mut left = Vec::with_capacity(self.limits.len());
+        for buckets in &self.limits {
+            let name = match buckets.of {
+                Limited::Key => key,
+                Limited::Shop if shop.is_empty() => continue,
+                Limited::Shop => shop,
+            };
+            match buckets.take(name) {
+                Ok(it) => left.push(it),
+                Err(refused) => {
+                    let Refused { limit: of, wait_seconds: seconds, .. } = refused;
+                    left.push(Left { of, requests: 0, seconds });
+                    return Standing { left, refused: Some(refused) };
+                }
+            }
+        }
+        Standing { left, refused: None }
+    }
+
+    /// Adds the header fields of draft-ietf-httpapi-ratelimit-headers.
+    fn show(&self, standing: &Standing, headers: &mut HeaderMap) {
+        let Some(policy) = &self.policy else { return };
+        headers.insert(RATE_LIMIT_POLICY.clone(), policy.clone());
+        let left = standing.left.iter().map(|Left { of, requests, seconds }| {
+            format!("\"{}\";r={requests};t={seconds}", of.as_str())
+        });
+        let left = HeaderValue::try_from(left.collect::<Vec<_>>().join(", "));
+        headers.extend(left.ok().map(|left| (RATE_LIMIT.clone(), left)));
+    }
+}
+
+impl<C: Clock> Buckets<C> {
+    fn new(of: Limited, limit: RateLimit, clock: C) -> Self
+    where
+        C: Clone,
+    {
+        let quota = Quota::per_second(limit.per_second).allow_burst(limit.burst);
+        let limiter = RateLimiter::hashmap_with_clock(quota, clock.clone());
+        let limiter = limiter.with_middleware::<Middleware>();
+        Self { of, limit, limiter, clock, unswept: AtomicUsize::new(0) }
+    }
+
+    /// Takes a token from the bucket of that name.
+    fn take(&self, name: &str) -> Result<Left, Refused> {
+        let name = if self.has_room() { name } else { OTHERS };
+        match self.limiter.check_key(&name.into()) {
+            Ok(snapshot) => Ok(self.left(&snapshot)),
+            Err(not_until) => Err(self.refused(&not_until)),
+        }
+    }
+
+    fn left(&self, snapshot: &StateSnapshot) -> Left {
+        let requests = snapshot.remaining_burst_capacity();
+        let missing = self.limit.burst.get().saturating_sub(requests);
+        let seconds = missing.div_ceil(self.limit.per_second.get());
+        Left { of: self.of, requests, seconds }
+    }
+
+    fn refused(&self, not_until: &NotUntil<C::Instant>) -> Refused {
+        let wait = not_until.wait_time_from(self.clock.now());
+        let per_second = self.limit.per_second.get();
+        Refused { limit: self.of, per_second, wait_seconds: seconds_up(wait) }
+    }
+
+    /// Whether there may be another bucket. Full ones are forgotten now and then, not with each request: that
+    /// looks at all of them.
+    fn has_room(&self) -> bool {
+        if self.unswept.fetch_add(1, Ordering::Relaxed) >= MAX_BUCKETS / 2 {
+            self.unswept.store(0, Ordering::Relaxed);
+            self.limiter.retain_recent();
+        }
+        self.limiter.len() < MAX_BUCKETS
+    }
+}
+
+/// At least 1: a client that waits for 0 s sends the request again at once.
+fn seconds_up(wait: Duration) -> u32 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    fn limit(text: &str) -> Option<RateLimit> {
+        Some(text.parse().expect("is a limit"))
+    }
+
+    /// The limits, and the clock that a test turns.
+    fn limits(key: &str, shop: &str) -> (RateLimits<FakeRelativeClock>, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        (RateLimits::with_clock(limit(key), limit(shop), &clock), clock)
+    }
+
+    /// How many of so many requests pass.
+    fn passing(limits: &RateLimits<FakeRelativeClock>, key: &str, shop: &str, sent: u32) -> usize {
+        (0..sent).filter(|_| limits.check(key, shop).refused.is_none()).count()
+    }
+
+    #[test]
+    fn a_limit_is_a_rate_and_what_may_come_at_once() {
+        let read = |text: &str| {
+            let limit: Result<RateLimit, _> = text.parse();
+            limit.ok().map(|it| (it.per_second.get(), it.burst.get(), it.window_seconds()))
+        };
+        assert_eq!(read("500"), Some((500, 1_000, 2)));
+        assert_eq!(read("500:1200"), Some((500, 1_200, 3)));
+        assert_eq!(read("1000000"), Some((MAX_RATE, 2 * MAX_RATE, 2)));
+        for wrong in [
+            "1000001",
+            "1:1000001",
+            "",
+            "0",
+            "5:0",
+            "0:5",
+            "-1",
+            "5:",
+            ":5",
+            "5/s",
+            "1.5",
+            "5:6:7",
+            "many",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_fills_at_its_rate_and_no_further_than_its_burst() {
+        let (limits, clock) = limits("10:30", "1000");
+        assert_eq!(passing(&limits, "till", "acme", 100), 30);
+        clock.advance(Duration::from_millis(500));
+        assert_eq!(passing(&limits, "till", "acme", 100), 5);
+        clock.advance(Duration::from_hours(1));
+        assert_eq!(passing(&limits, "till", "acme", 100), 30);
+    }
+
+    #[test]
+    fn a_flood_of_one_shop_takes_nothing_from_another() {
+        let (limits, _) = limits("1000:1000", "10:10");
+        assert_eq!(passing(&limits, "connector", "acme", 5_000), 10);
+        // Also with the key that floods: what the shop refuses takes nothing of the key.
+        assert_eq!(passing(&limits, "connector", "beta", 100), 10);
+        assert_eq!(passing(&limits, "other", "acme", 100), 0);
+        assert_eq!(passing(&limits, "other", "gamma", 100), 10);
+    }
+
+    #[test]
+    fn a_flood_of_one_key_takes_nothing_from_another_of_its_shop() {
+        let (limits, _) = limits("10:10", "15:15");
+        assert_eq!(passing(&limits, "broken", "acme", 5_000), 10);
+        assert_eq!(passing(&limits, "till", "acme", 100), 5);
+    }
+
+    #[test]
+    fn what_is_about_no_shop_is_limited_by_its_key_alone() {
+        let (limits, _) = limits("100:100", "1:1");
+        assert_eq!(passing(&limits, "till", "", 50), 50);
+    }
+
+    #[test]
+    fn a_response_says_what_is_left_and_how_long_to_wait() {
+        let (limits, clock) = limits("10:20", "2:4");
+        let shown = |standing: &Standing| {
+            let mut headers = HeaderMap::new();
+            limits.show(standing, &mut headers);
+            assert_eq!(headers["ratelimit-policy"], "\"key\";q=20;w=2, \"shop\";q=4;w=2");
+            headers["ratelimit"].to_str().expect("is text").to_owned()
+        };
+        assert_eq!(shown(&limits.check("k", "a")), "\"shop\";r=3;t=1, \"key\";r=19;t=1");
+        assert_eq!(passing(&limits, "k", "a", 3), 3);
+        let refused = limits.check("k", "a");
+        assert_eq!(shown(&refused), "\"shop\";r=0;t=1");
+        let expected = Refused { limit: Limited::Shop, per_second: 2, wait_seconds: 1 };
+        assert_eq!(refused.refused, Some(expected));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(shown(&limits.check("k", "a")), "\"shop\";r=1;t=2, \"key\";r=19;t=1");
+    }
+
+    #[test]
+    fn without_limits_nothing_is_refused_or_shown() {
+        let limits = RateLimits::with_clock(None, None, &FakeRelativeClock::default());
+        let standing = limits.check("k", "a");
+        let mut headers = HeaderMap::new();
+        limits.show(&standing, &mut headers);
+        assert!(standing.refused.is_none() && headers.is_empty());
+    }
+
+    #[test]
+    fn buckets_that_are_full_again_take_no_memory() {
+        let (limits, clock) = limits("10:10", "10:10");
+        let buckets = &limits.limits[0].limiter;
+        for number in 0..5 * MAX_BUCKETS {
+            limits.check("k", &format!("shop-{number}"));
+            clock.advance(Duration::from_millis(1));
+        }
+        assert!(buckets.len() <= MAX_BUCKETS, "{} buckets", buckets.len());
+        assert!(limits.limits.iter().all(|it| it.limiter.len() < MAX_BUCKETS));
+    }
+
+    #[test]
+    fn more_buckets_than_there_may_be_share_one() {
+        let (limits, _) = limits("1000000:1000000", "1:2");
+        for number in 0..MAX_BUCKETS + 10 {
+            limits.check("k", &format!("shop-{number}"));
+        }
+        assert!(limits.limits.iter().all(|it| it.limiter.len() <= MAX_BUCKETS + 1));
+        assert_eq!(passing(&limits, "k", "shop-of-its-own", 10), 0);
+    }
+}
