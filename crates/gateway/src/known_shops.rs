@@ -163,8 +163,8 @@ impl KnownShops {
         };
         if facts.suspended {
             let detail = format!(
-                "the shop {shop} is suspended: an operator resumes it with `tradewind shops resume \
-                 {shop}`"
+                "the shop {shop} is suspended: an administrator resumes it with POST \
+                 /v1/shops/{shop}/resume or `tradewind shops resume {shop}`"
             );
             return Err(Problem::new(Code::ShopSuspended, detail));
         }

@@ -327,14 +327,14 @@ mod tests {
 
     use super::*;
 
-    fn limit(text: &str) -> Option<RateLimit> {
-        Some(text.parse().expect("is a limit"))
+    fn limit(text: &str) -> RateLimit {
+        text.parse().expect("is a limit")
     }
 
     /// The limits, and the clock that a test turns.
     fn limits(key: &str, shop: &str) -> (RateLimits<FakeRelativeClock>, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
-        (RateLimits::with_clock(limit(key), limit(shop), &clock), clock)
+        (RateLimits::with_clock(Some(limit(key)), Some(limit(shop)), &clock), clock)
     }
 
     /// How many of so many requests pass.

@@ -84,6 +84,8 @@ fn of_api() -> DescribedRoutes {
         .routes(routes!(event_types::list_event_types))
         .routes(routes!(shops::list_all))
         .routes(routes!(shops::get, shops::put))
+        .routes(routes!(shops::suspension::suspend))
+        .routes(routes!(shops::suspension::resume))
 }
 
 /// What is below a shop, and refused when there is no such shop.

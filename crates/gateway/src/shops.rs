@@ -1,5 +1,7 @@
 //! `/v1/shops`: creates, changes and shows shops.
 
+pub(crate) mod suspension;
+
 use std::sync::Arc;
 
 use axum::{
@@ -234,7 +236,6 @@ impl Put<'_> {
         }
     }
 
-    /// The response with the shop as it is. It is known to this gateway from now on.
     fn shown<A>(
         &self,
         status: StatusCode,
@@ -242,14 +243,7 @@ impl Put<'_> {
         shop: Option<shop::Shop>,
         answer: &Answer<A>,
     ) -> Result<Response, Problem> {
-        let shop = view::shop(shop.ok_or(AnswerError::Unknown)?)?;
-        if !answer.replayed {
-            let Settings { tax_basis, capture, .. } = shop.settings;
-            let facts = ShopFacts { suspended: shop.suspended, tax_basis, capture };
-            self.state.shops.remember(&shop.name, shop.version, facts, self.context.received);
-        }
-        let tag = entity_tag(shop.version);
-        Ok(answer.mark((status, [tag], Json(PutShopView { shop, result }))))
+        shown(self.state, self.context, (status, result), shop, answer)
     }
 
     fn precondition_failed(&self, shop: Option<&shop::Shop>) -> Problem {
@@ -266,7 +260,25 @@ impl Put<'_> {
     }
 }
 
-/// A shop that was put.
+/// The response with the shop as it is, and what became of it. It is known to this gateway from now on.
+fn shown<A>(
+    state: &AppState,
+    context: &RequestContext,
+    (status, result): (StatusCode, &'static str),
+    shop: Option<shop::Shop>,
+    answer: &Answer<A>,
+) -> Result<Response, Problem> {
+    let shop = view::shop(shop.ok_or(AnswerError::Unknown)?)?;
+    if !answer.replayed {
+        let Settings { tax_basis, capture, .. } = shop.settings;
+        let facts = ShopFacts { suspended: shop.suspended, tax_basis, capture };
+        state.shops.remember(&shop.name, shop.version, facts, context.received);
+    }
+    let tag = entity_tag(shop.version);
+    Ok(answer.mark((status, [tag], Json(PutShopView { shop, result }))))
+}
+
+/// A shop that was put, suspended or resumed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PutShopView {
     #[serde(flatten)]

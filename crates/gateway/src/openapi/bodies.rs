@@ -30,6 +30,15 @@ pub(crate) use self::{
 };
 use crate::problem::FieldError;
 
+/// Why a shop is suspended or resumed.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShopSuspension {
+    /// In the caller's words.
+    #[schema(min_length = 1, max_length = 500)]
+    reason: Option<String>,
+}
+
 /// All settings of a shop. Those that are absent have their defaults.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
