@@ -177,7 +177,9 @@ impl Caller {
 
     /// A name that no other caller has.
     pub(crate) fn name(&self) -> String {
-        format!("{} {}", self.kind, self.key_id)
+        // Of a connector nothing is known but its shop.
+        let shop = self.shops.first().filter(|_| self.kind == "nats").map_or("", Shop::as_str);
+        format!("{} {} {shop}", self.kind, self.key_id)
     }
 
     /// Whether the key allows that.

@@ -31,7 +31,7 @@ use crate::{
     api_key::Caller,
     inventory, known_shops, layers, metrics, position,
     problem::{Code, Problem},
-    products,
+    products, rate,
     state::AppState,
     trace,
 };
@@ -57,9 +57,11 @@ const REQUEST_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("tracestate"),
 ];
 /// The headers of an answer that those of a message are.
-const ANSWER_HEADERS: [(HeaderName, &str); 6] = [
+const ANSWER_HEADERS: [(HeaderName, &str); 8] = [
     (header::CONTENT_TYPE, "Content-Type"),
     (header::RETRY_AFTER, "Retry-After"),
+    (HeaderName::from_static("ratelimit"), "RateLimit"),
+    (HeaderName::from_static("ratelimit-policy"), "RateLimit-Policy"),
     (HeaderName::from_static("tradewind-position"), "Tradewind-Position"),
     (HeaderName::from_static("idempotency-replayed"), "Idempotency-Replayed"),
     (HeaderName::from_static("x-request-id"), "X-Request-Id"),
@@ -81,6 +83,7 @@ pub(crate) fn routes(state: Arc<AppState>) -> Router {
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop))
         .layer(middleware::from_fn(position::carry_positions))
         .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
+        .layer(middleware::from_fn_with_state(state.clone(), rate::limit_rate))
         .layer(CatchPanicLayer::custom(layers::answer_panic))
         .layer(middleware::from_fn_with_state(state.clone(), layers::time_out))
         .layer(middleware::from_fn(trace::trace_request))
@@ -222,7 +225,28 @@ async fn send(request: &Request, response: Response) -> Result<(), RequestError>
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
+    use tower::ServiceExt;
+
     use super::*;
+    use crate::{Limits, Settings, tests};
+
+    #[tokio::test]
+    async fn the_messages_of_a_shop_beyond_the_rate_are_refused_and_those_of_others_are_not() {
+        let limits = Limits { key_rate: "1:2".parse().ok(), ..Limits::default() };
+        let state = tests::state(&Settings { limits, ..tests::settings() });
+        let send = async |shop: &str| {
+            let of = Shop::parse(shop).expect("a name");
+            let request = axum::http::Request::post(format!("/erp/v1/shops/{shop}/orders"))
+                .extension(Caller::of_connector(&of))
+                .body(Body::empty());
+            let response = routes(state.clone()).oneshot(request.expect("is valid")).await;
+            response.expect("never fails").status()
+        };
+        // Two, unless they take so long that there are more.
+        while send("acme").await != StatusCode::TOO_MANY_REQUESTS {}
+        assert_eq!(send("beta").await, StatusCode::NOT_FOUND, "there is no such route");
+    }
 
     #[test]
     fn a_subject_names_a_shop_and_a_kind_of_lines() {
