@@ -2,7 +2,7 @@
 
 pub mod stable;
 
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{Args, Parser};
 use client::{Client, Response};
@@ -221,6 +221,55 @@ impl Gateway {
     /// A client of the shop.
     pub fn api(&self) -> Client {
         Client::new(&self.url, "secret", SHOP).expect("a client").without_retries()
+    }
+
+    /// Stops it.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.running.await.expect("no panic").expect("it stops cleanly");
+    }
+}
+
+/// A gateway beside an installation, with settings that no command line has.
+pub struct OwnGateway {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shutdown: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl OwnGateway {
+    /// Starts one, and waits until it listens.
+    pub async fn start(
+        installation: &Installation,
+        adjust: impl FnOnce(&mut gateway::Settings),
+    ) -> Self {
+        let engine =
+            Engine::connect_only(installation.settings.engine()).await.expect("it connects");
+        let key = gateway::ApiKeySetting::of_everything("test", "secret".into());
+        let mut settings = gateway::Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            tls: None,
+            jwt: None,
+            allow_plain_http: false,
+            api_keys: vec![key],
+            answer_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
+            limits: gateway::Limits::default(),
+            readiness: Arc::new(gateway::Readiness::default),
+            metrics: None,
+            person_keys: None,
+            webhooks: webhook_http::Policy::default(),
+            cors_origins: None,
+            clock: Clock::system(),
+        };
+        adjust(&mut settings);
+        let shutdown = CancellationToken::new();
+        let (bound, address) = oneshot::channel();
+        let stop = shutdown.clone();
+        let running =
+            tokio::spawn(async move { gateway::run(&engine, settings, stop, Some(bound)).await });
+        Self { address: address.await.expect("it listens"), shutdown, running }
     }
 
     /// Stops it.

@@ -15,18 +15,15 @@ use client::{
     Client, Problem,
     feed::{Feed, FeedError, FeedPosition, PositionFile},
 };
-use engine::{Clock, Engine};
+use engine::Clock;
 use protocol::time::Timestamp;
 use serde_json::{Value, json};
 use testkit::{Db, TestServer};
-use tests::{Gateway, Installation, SHOP, order, settle, stock};
+use tests::{Gateway, Installation, OwnGateway, SHOP, order, settle, stock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpSocket,
-    sync::oneshot,
-    task::JoinHandle,
 };
-use tokio_util::sync::CancellationToken;
 
 const OTHER_SHOP: &str = "beta";
 const SERVICES: [&str; 5] = ["catalog", "inventory", "order", "payment", "shop"];
@@ -665,52 +662,6 @@ async fn a_stream_ends_when_the_key_of_its_reader_expires() {
     assert_eq!((end.name.as_str(), &end.data["reason"]), ("end", &json!("unauthorized")));
     assert!(stream.next().await.is_none(), "it ends there");
     gateway.stop().await;
-}
-
-/// A gateway beside an installation, with settings that no command line has.
-struct OwnGateway {
-    address: SocketAddr,
-    shutdown: CancellationToken,
-    running: JoinHandle<anyhow::Result<()>>,
-}
-
-impl OwnGateway {
-    async fn start(
-        installation: &Installation,
-        adjust: impl FnOnce(&mut gateway::Settings),
-    ) -> Self {
-        let engine =
-            Engine::connect_only(installation.settings.engine()).await.expect("it connects");
-        let key = gateway::ApiKeySetting::of_everything("test", "secret".into());
-        let mut settings = gateway::Settings {
-            listen: ([127, 0, 0, 1], 0).into(),
-            tls: None,
-            jwt: None,
-            allow_plain_http: false,
-            api_keys: vec![key],
-            answer_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(10),
-            limits: gateway::Limits::default(),
-            readiness: Arc::new(gateway::Readiness::default),
-            metrics: None,
-            person_keys: None,
-            webhooks: webhook_http::Policy::default(),
-            cors_origins: None,
-            clock: Clock::system(),
-        };
-        adjust(&mut settings);
-        let shutdown = CancellationToken::new();
-        let (bound, address) = oneshot::channel();
-        let stop = shutdown.clone();
-        let running =
-            tokio::spawn(async move { gateway::run(&engine, settings, stop, Some(bound)).await });
-        Self { address: address.await.expect("it listens"), shutdown, running }
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        self.running.await.expect("no panic").expect("it stops cleanly");
-    }
 }
 
 /// Opens a stream with small buffers, receives nothing for a while, and then all until its end or the end

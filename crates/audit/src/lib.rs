@@ -183,7 +183,13 @@ impl Audit {
             Some(Body::Payment(body)) => {
                 self.trade.observe_payment(position, event, body.kind.as_ref());
             }
-            Some(Body::Catalog(_) | Body::ShopEvent(_) | Body::Engine(_) | Body::Notify(_))
+            Some(
+                Body::Catalog(_)
+                | Body::ShopEvent(_)
+                | Body::Engine(_)
+                | Body::Notify(_)
+                | Body::Key(_),
+            )
             | None => {}
         }
     }

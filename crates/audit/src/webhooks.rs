@@ -74,7 +74,7 @@ impl Webhooks {
                     self.observe_delivery(position, event, kind);
                 }
             }
-            Some(Body::Engine(_)) | None => {}
+            Some(Body::Engine(_) | Body::Key(_)) | None => {}
             Some(
                 body @ (Body::Catalog(_)
                 | Body::Inventory(_)

@@ -202,6 +202,14 @@ impl Client {
         self.with_headers(self.http.request(method, self.url(path)))
     }
 
+    /// A request to a path of the API that is of no shop, such as `keys?limit=10`.
+    pub fn request_to_api(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
+        let unusable = |source| Error::Address { url: path.to_owned(), source: Some(source) };
+        // The shop is at `/v1/shops/<shop>`.
+        let url = self.shop.join(&format!("../{path}")).map_err(unusable)?;
+        Ok(self.http.request(method, url).bearer_auth(self.api_key.expose_secret()))
+    }
+
     pub(crate) fn with_headers(&self, request: RequestBuilder) -> RequestBuilder {
         let request = request.bearer_auth(self.api_key.expose_secret());
         let seen = self.seen();
@@ -279,6 +287,9 @@ mod tests {
         let client = Client::new("http://127.0.0.1:1/", "key", "acme").expect("an address");
         assert_eq!(client.url("orders/7").as_str(), "http://127.0.0.1:1/v1/shops/acme/orders/7");
         assert_eq!(client.url("products/A B?").path(), "/v1/shops/acme/products/A%20B%3F");
+        let of_api = client.request_to_api(Method::GET, "keys?limit=7").expect("an address");
+        let of_api = of_api.build().expect("a request");
+        assert_eq!(of_api.url().as_str(), "http://127.0.0.1:1/v1/keys?limit=7");
     }
 
     #[test]

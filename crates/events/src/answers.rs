@@ -15,7 +15,10 @@ use crate::proto::{
     payment::{
         RefundPaymentAnswer, SettlePaymentAnswer, refund_payment_answer, settle_payment_answer,
     },
-    shop::{ChangeShopAnswer, CreateShopAnswer, ResumeShopAnswer, ShopResult, SuspendShopAnswer},
+    shop::{
+        AddKeyAnswer, ChangeShopAnswer, CreateShopAnswer, KeyResult, ResumeShopAnswer,
+        RevokeKeyAnswer, RotateKeyAnswer, ShopResult, SuspendShopAnswer,
+    },
 };
 
 /// The answer to a command of one kind.
@@ -58,6 +61,9 @@ answers! {
     ChangeShopAnswer => ChangeShop,
     SuspendShopAnswer => SuspendShop,
     ResumeShopAnswer => ResumeShop,
+    AddKeyAnswer => AddKey,
+    RotateKeyAnswer => RotateKey,
+    RevokeKeyAnswer => RevokeKey,
     ChangeWebhooksAnswer => ChangeWebhooks,
 }
 
@@ -66,6 +72,9 @@ answers! {
 pub fn is_refusal(answer: &Answer) -> bool {
     let of_shop = |result: ShopResult| {
         matches!(result, ShopResult::Exists | ShopResult::Unknown | ShopResult::OtherVersion)
+    };
+    let of_key = |result: KeyResult| {
+        matches!(result, KeyResult::Exists | KeyResult::Unknown | KeyResult::Ended)
     };
     match answer {
         Answer::PutProducts(_)
@@ -103,6 +112,9 @@ pub fn is_refusal(answer: &Answer) -> bool {
         Answer::ChangeShop(answer) => of_shop(answer.result()),
         Answer::SuspendShop(answer) => of_shop(answer.result()),
         Answer::ResumeShop(answer) => of_shop(answer.result()),
+        Answer::AddKey(answer) => of_key(answer.result()),
+        Answer::RotateKey(answer) => of_key(answer.result()),
+        Answer::RevokeKey(answer) => of_key(answer.result()),
         Answer::ChangeWebhooks(answer) => !matches!(
             answer.result(),
             EndpointResult::Created | EndpointResult::Changed | EndpointResult::Unchanged

@@ -68,8 +68,8 @@ impl PublicEvent {
     }
 }
 
-/// Whose facts are not public: the engine's, and those about the delivery of the others.
-const INTERNAL: [&str; 2] = ["engine", "notify"];
+/// Whose facts are not public: the engine's, those about the delivery of the others, and those of API keys.
+const INTERNAL: [&str; 3] = ["engine", "notify", "key"];
 
 /// What webhook endpoints can be sent besides public events: facts about the other endpoints of the shop.
 /// The type, and when it happens.

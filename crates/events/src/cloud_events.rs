@@ -230,16 +230,20 @@ fn find_fact(bytes: &[u8]) -> Option<(&'static FactKind, &[u8])> {
 /// The service that wrote an event, and the name of the event; nothing if it is not public.
 fn names(event: &proto::Event) -> Option<(String, &'static str)> {
     let body = event.body.as_ref();
-    let body = body.filter(|body| !matches!(body, Body::Engine(_) | Body::Notify(_)))?;
+    let body = body.filter(|body| !is_not_public(body))?;
     let service = match body {
         Body::Catalog(_) => "catalog",
         Body::Inventory(_) => "inventory",
         Body::Order(_) => "order",
         Body::Payment(_) => "payment",
         Body::ShopEvent(_) => "shop",
-        Body::Engine(_) | Body::Notify(_) => return None,
+        Body::Engine(_) | Body::Notify(_) | Body::Key(_) => return None,
     };
     Some((service.to_owned(), event_name(body)?))
+}
+
+fn is_not_public(body: &Body) -> bool {
+    matches!(body, Body::Engine(_) | Body::Notify(_) | Body::Key(_))
 }
 
 /// Appends a public event as CloudEvents, given as it is in the log. The same bytes are rendered to the
@@ -258,8 +262,7 @@ pub fn render(bytes: &[u8]) -> Result<Value, RenderError> {
     let event = proto::Event::decode(bytes)
         .map_err(|source| JsonError::Decode { message: EVENT.to_owned(), source })?;
     let not_public = || RenderError::NotPublic(event.id.clone());
-    let body =
-        event.body.as_ref().filter(|body| !matches!(body, Body::Engine(_) | Body::Notify(_)));
+    let body = event.body.as_ref().filter(|body| !is_not_public(body));
     let name = body.and_then(event_name).ok_or_else(not_public)?;
     let decoded = message(EVENT, bytes)?;
     let (service, fact) = fact(&decoded).ok_or_else(not_public)?;

@@ -2,6 +2,7 @@
 //! these types: between services and gateway there are messages of [`crate::proto`].
 
 mod erp;
+pub mod keys;
 pub mod mails;
 mod orders;
 mod personal;

@@ -7,10 +7,15 @@ use protocol::{
 };
 
 use crate::proto::{
-    self, catalog::catalog_event::Kind as Catalog, command::Body as CommandBody, event::Body,
-    inventory::inventory_event::Kind as Inventory, notify::notify_event::Kind as Notify,
-    order::order_event::Kind as Order, payment::payment_event::Kind as Payment,
-    shop::shop_event::Kind as Shop,
+    self,
+    catalog::catalog_event::Kind as Catalog,
+    command::Body as CommandBody,
+    event::Body,
+    inventory::inventory_event::Kind as Inventory,
+    notify::notify_event::Kind as Notify,
+    order::order_event::Kind as Order,
+    payment::payment_event::Kind as Payment,
+    shop::{key_event::Kind as Key, shop_event::Kind as Shop},
 };
 
 /// The names of the events that settle an order: it is paid or cancelled.
@@ -97,6 +102,12 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Shop::Suspended(_) => "suspended",
             Shop::Resumed(_) => "resumed",
         },
+        Body::Key(event) => match event.kind.as_ref()? {
+            Key::Added(_) => "key_added",
+            Key::Rotated(_) => "key_rotated",
+            Key::Revoked(_) => "key_revoked",
+            Key::Used(_) => "key_used",
+        },
         Body::Notify(event) => match event.kind.as_ref()? {
             Notify::EndpointCreated(_) => "endpoint_created",
             Notify::EndpointChanged(_) => "endpoint_changed",
@@ -153,6 +164,10 @@ pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
         CommandBody::ChangeShop(_) => ("shop", "change_shop"),
         CommandBody::SuspendShop(_) => ("shop", "suspend_shop"),
         CommandBody::ResumeShop(_) => ("shop", "resume_shop"),
+        CommandBody::AddKey(_) => ("shop", "add_key"),
+        CommandBody::RotateKey(_) => ("shop", "rotate_key"),
+        CommandBody::RevokeKey(_) => ("shop", "revoke_key"),
+        CommandBody::NoteKeyUse(_) => ("shop", "note_key_use"),
         CommandBody::ChangeWebhooks(_) => ("notify", "change_webhooks"),
     }
 }
@@ -180,6 +195,9 @@ impl TryFrom<proto::Command> for OutgoingCommand {
             | CommandBody::ChangeShop(_)
             | CommandBody::SuspendShop(_)
             | CommandBody::ResumeShop(_) => command.shop.clone(),
+            CommandBody::AddKey(key) => key.key_id.clone(),
+            CommandBody::RotateKey(key) => key.key_id.clone(),
+            CommandBody::RevokeKey(key) => key.key_id.clone(),
             CommandBody::ChangeWebhooks(webhooks) => webhooks.endpoint_id.clone(),
             // Many aggregates at once, or one that nothing else waits for.
             CommandBody::PutProducts(_)
@@ -187,6 +205,7 @@ impl TryFrom<proto::Command> for OutgoingCommand {
             | CommandBody::PutLocation(_)
             | CommandBody::RedriveRejections(_)
             | CommandBody::DropRejections(_)
+            | CommandBody::NoteKeyUse(_)
             | CommandBody::SetStockLimits(_) => command.id.clone(),
         };
         let body = proto::Command { body: Some(body), ..Default::default() }.encode_to_vec();

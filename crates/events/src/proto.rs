@@ -23,7 +23,7 @@ pub struct EventFact {
     #[prost(uint64, tag = "4")]
     pub aggregate_version: u64,
     /// See [`Event`].
-    #[prost(oneof = "event::Body", tags = "15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "event::Body", tags = "15, 16, 17, 18, 19, 20, 21, 22")]
     pub body: Option<event::Body>,
 }
 

@@ -72,4 +72,7 @@ questions!("payment", payment::PaymentQuestion, payment_question:
 questions!("shop", shop::ShopQuestion, shop_question:
     GetShop => Shop,
     ListShops => Shops,
+    GetKey => Key,
+    ListKeys => Keys,
+    GetKeyCredentials => KeyCredentials,
 );

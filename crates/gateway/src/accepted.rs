@@ -12,6 +12,10 @@ use utoipa::ToSchema;
 
 use crate::problem::RETRY_AFTER_S;
 
+/// What is said where a command about an API key was not answered in time.
+const NO_SECRET: &str = "the request will be carried out; the secret of a key that it makes or rotates is lost: \
+    when the key shows it, rotate the key to get another one";
+
 /// A command that is stored and will be handled. What became of it is at [`Accepted::url`].
 #[derive(Debug, Clone)]
 pub(crate) struct Accepted {
@@ -19,6 +23,7 @@ pub(crate) struct Accepted {
     command_id: String,
     order_id: Option<OrderId>,
     refund_id: Option<String>,
+    key_id: Option<String>,
 }
 
 /// A request that is stored and will be handled; it was not answered in time.
@@ -35,11 +40,17 @@ pub(crate) struct AcceptedView {
     /// The refund that it asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     refund_id: Option<String>,
+    /// The API key that it is about: it is at `command_url` when the command was carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
+    /// What is to be done about the secret of that key, which is not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<&'static str>,
 }
 
 impl Accepted {
     pub(crate) fn new(shop: &Shop, command_id: String) -> Self {
-        Self { shop: shop.clone(), command_id, order_id: None, refund_id: None }
+        Self { shop: shop.clone(), command_id, order_id: None, refund_id: None, key_id: None }
     }
 
     /// Names the order that the command is about.
@@ -52,8 +63,19 @@ impl Accepted {
         Self { refund_id: Some(id), ..self }
     }
 
-    /// Where the command can be followed.
+    /// Names the API key that the command is about.
+    pub(crate) fn of_key(self, id: String) -> Self {
+        Self { key_id: Some(id), ..self }
+    }
+
+    /// Where the command can be followed. One about an API key is seen by what the keys are then.
     pub(crate) fn url(&self) -> String {
+        if self.shop == Shop::installation() {
+            return match &self.key_id {
+                Some(id) => format!("/v1/keys/{id}"),
+                None => "/v1/keys".to_owned(),
+            };
+        }
         format!("/v1/shops/{}/commands/{}", self.shop, self.command_id)
     }
 }
@@ -63,8 +85,10 @@ impl IntoResponse for Accepted {
         let url = self.url();
         let headers =
             [(header::LOCATION, url.clone()), (header::RETRY_AFTER, RETRY_AFTER_S.to_string())];
-        let Self { command_id, order_id, refund_id, .. } = self;
-        let body = AcceptedView { command_id, command_url: url, order_id, refund_id };
+        let Self { command_id, order_id, refund_id, key_id, .. } = self;
+        let notice = key_id.as_ref().map(|_| NO_SECRET);
+        let command_url = url;
+        let body = AcceptedView { command_id, command_url, order_id, refund_id, key_id, notice };
         (StatusCode::ACCEPTED, headers, Json(body)).into_response()
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     body::{Media, media},
     extract::prefer_wait,
     jwt,
+    key_text::Presented,
     limits::RequestClass,
     problem::{Code, Problem},
     state::AppState,
@@ -41,6 +42,15 @@ pub(crate) async fn authenticate(
 /// Whose key or token it is.
 async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Caller, Problem> {
     let given = bearer(headers).unwrap_or_default();
+    // Without keys of its own, the installation has made none.
+    if state.sealing.has_keys()
+        && let Some(presented) = Presented::parse(given)
+    {
+        let (services, now) = ((&state.services, &state.sealing), state.clock.now());
+        if let Some(caller) = state.managed_keys.caller(services, &presented, now).await? {
+            return Ok(caller);
+        }
+    }
     match (state.api_keys.find(given), &state.jwt) {
         (Some(caller), _) => Ok(caller.clone()),
         (None, Some(jwt)) if jwt::is_token(given) => jwt.verify(given).await,
@@ -58,7 +68,8 @@ fn authorize(caller: &Caller, method: &Method, uri: &Uri) -> Result<(), Problem>
         return Err(Problem::missing_scope(scope, "the API key does not allow this"));
     }
     let shop = shop(uri);
-    if scope.is_some() && !caller.is_for(shop) {
+    // Which API keys a key manages is decided where they are known.
+    if scope.is_some() && !is_of_keys(uri.path()) && !caller.is_for(shop) {
         let detail = match shop {
             "" => "the API key is for some shops, and this is about all of them".to_owned(),
             shop => format!("the API key is not for the shop {shop}: use one that is"),
@@ -72,9 +83,10 @@ fn authorize(caller: &Caller, method: &Method, uri: &Uri) -> Result<(), Problem>
 /// here is the scope of administrators, unless it only reads.
 pub(crate) fn required_scope(method: &Method, path: &str) -> Option<Scope> {
     let is_read = [Method::GET, Method::HEAD].contains(method);
-    let mut segments = path.split('/').filter(|segment| !segment.is_empty() && *segment != "v1");
+    let mut segments = segments(path);
     match (segments.next()?, segments.next(), segments.next()) {
         ("event-types", ..) => None,
+        ("keys", ..) => Some(Scope::Admin),
         ("shops", None, _) => Some(Scope::Admin),
         (_, _, Some("webhook-endpoints")) => Some(Scope::Webhooks),
         // A connector asks what came of its own lines.
@@ -84,6 +96,15 @@ pub(crate) fn required_scope(method: &Method, path: &str) -> Option<Scope> {
         (_, _, Some("products" | "inventory" | "locations")) => Some(Scope::Erp),
         _ => Some(Scope::Admin),
     }
+}
+
+/// The segments of a path, below the version of the API.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty() && *segment != "v1")
+}
+
+fn is_of_keys(path: &str) -> bool {
+    segments(path).next() == Some("keys")
 }
 
 /// Refuses a request whose class is at its limit.
@@ -142,6 +163,9 @@ mod tests {
         for (method, path, scope) in [
             (Method::GET, "/v1/event-types", None),
             (Method::GET, "/v1/shops", Some("admin")),
+            (Method::GET, "/v1/keys", Some("admin")),
+            (Method::GET, "/keys/0123456789abcdef", Some("admin")),
+            (Method::POST, "/v1/keys/0123456789abcdef/rotate", Some("admin")),
             (Method::GET, "/v1/shops/acme", Some("read")),
             (Method::PUT, "/v1/shops/acme", Some("admin")),
             (Method::GET, "/v1/shops/acme/orders", Some("read")),

@@ -1,13 +1,15 @@
-//! The API keys of the gateway: what they must be, what they allow, and how a caller's key is compared
-//! with them.
+//! The API keys of the settings: what they must be, what they allow, and how a caller's key is compared
+//! with them. Those that the installation has made are in [`managed_keys`](crate::managed_keys).
 
 use std::net::SocketAddr;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use protocol::{id::Shop, proto::Actor, time::Timestamp};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::key_text::Digest;
 
 /// The shortest key, in characters, of a gateway that other machines can reach.
 pub const MIN_API_KEY_LENGTH: usize = 16;
@@ -144,6 +146,8 @@ pub(crate) struct Caller {
     scopes: Vec<Scope>,
     shops: Vec<Shop>,
     expires_at: Option<Timestamp>,
+    /// Of a key that the installation has made: by what the secret that was presented is checked.
+    pub(crate) secret: Option<Digest>,
 }
 
 impl Caller {
@@ -156,7 +160,18 @@ impl Caller {
             scopes: vec![Scope::Erp],
             shops: vec![shop.clone()],
             expires_at: None,
+            secret: None,
         }
+    }
+
+    /// Who has a key that the installation has made.
+    pub(crate) fn of_key(
+        id: String,
+        scopes: Vec<Scope>,
+        shops: Vec<Shop>,
+        expires_at: Option<Timestamp>,
+    ) -> Self {
+        Self { kind: "api_key", key_id: id, scopes, shops, expires_at, secret: None }
     }
 
     /// Who has a token.
@@ -167,7 +182,7 @@ impl Caller {
         expires_at: Timestamp,
     ) -> Self {
         let (key_id, expires_at) = (subject.to_owned(), Some(expires_at));
-        Self { kind: "subject", key_id, scopes, shops, expires_at }
+        Self { kind: "subject", key_id, scopes, shops, expires_at, secret: None }
     }
 
     /// The caller as events name it.
@@ -216,6 +231,7 @@ impl ApiKeys {
                 scopes: scopes.clone(),
                 shops: shops.clone(),
                 expires_at: *expires_at,
+                secret: None,
             };
             known.0.push(KnownKey { caller, key });
         }
@@ -224,7 +240,8 @@ impl ApiKeys {
 
     /// Who has this key. Every key is compared, so that the time says nothing about which one it is.
     pub(crate) fn find(&self, key: &str) -> Option<&Caller> {
-        let compared = self.0.iter().map(|known| known.key.matches(key).then_some(&known.caller));
+        let digest = Sha256::digest(key).into();
+        let compared = self.0.iter().map(|known| known.key.is(&digest).then_some(&known.caller));
         compared.fold(None, Option::or)
     }
 }
@@ -256,10 +273,14 @@ impl ApiKey {
         Ok(Self(Sha256::digest(key).into()))
     }
 
-    /// Whether `key` is the API key.
-    fn matches(&self, key: &str) -> bool {
-        let digest: [u8; 32] = Sha256::digest(key).into();
+    /// Whether this is the digest of the API key.
+    fn is(&self, digest: &[u8; 32]) -> bool {
         digest.ct_eq(&self.0).into()
+    }
+
+    #[cfg(test)]
+    fn matches(&self, key: &str) -> bool {
+        self.is(&Sha256::digest(key).into())
     }
 }
 

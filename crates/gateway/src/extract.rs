@@ -107,6 +107,10 @@ impl RequestContext {
     ) -> proto::Command {
         let id = match (&self.idempotency_key, part) {
             (None, _) => CommandId(new_id()),
+            // No shop holds them apart: each caller's idempotency keys are its own.
+            (Some(key), _) if self.shop == Shop::installation() => {
+                CommandId::from_key(&self.shop, &format!("{} {key}", self.caller.name()))
+            }
             (Some(key), None) => CommandId::from_key(&self.shop, key),
             // No key of a caller has a space, so none is that of a part of another.
             (Some(key), Some(part)) => CommandId::from_key(&self.shop, &format!("{key} {part}")),

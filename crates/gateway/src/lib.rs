@@ -15,9 +15,11 @@
 //! | `tls` | the certificate, which is read again while the gateway runs |
 //! | `trace`, `layers` | what surrounds every request: id, trace context, span, time limit, panics |
 //! | `known_shops` | which shops there are: a request to another one is refused |
-//! | `admission`, `api_key`, `limits` | which requests are handled, and how many at once |
+//! | `admission`, `limits` | which requests are handled, and how many at once |
 //! | `jwt` | bearer tokens of an external issuer, and its keys |
 //! | `rate` | how many requests a second a key may send, and a shop takes |
+//! | `api_key`, `managed_keys`, `key_text`, `key_use` | the keys of the settings, and those that the installation has made: their text, and when they were used |
+//! | `recheck` | what is known of shops and keys, for as long as it may be relied on |
 //! | `position` | how much of the logs a client has seen: it reads what it wrote, through any gateway |
 //! | `extract` | the parts of a request besides its body: shop, idempotency key, preferences |
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
@@ -31,7 +33,7 @@
 //! | `cors`, `compression` | what browsers ask before a request of another site, and answers compressed by gzip |
 //! | `problem` | the problem documents of RFC 9457 |
 //! | `feed` | all events of a shop |
-//! | `shops`, `products`, `inventory`, `rejections`, `connectors`, `locations`, `orders`, `payments`, `webhooks`, `mails`, `commands`, `operations` | the routes |
+//! | `shops`, `keys`, `products`, `inventory`, `rejections`, `connectors`, `locations`, `orders`, `payments`, `webhooks`, `mails`, `commands`, `operations` | the routes |
 //! | `ingest` | the lines of ERP connectors by NATS |
 //! | `readiness` | what `/readyz` reports |
 //! | `metrics` | what is measured of requests, and the route that shows it |
@@ -58,12 +60,16 @@ pub mod ingest;
 mod inventory;
 mod json;
 mod jwt;
+mod key_text;
+mod key_use;
+mod keys;
 mod known_shops;
 mod layers;
 mod limits;
 mod lines;
 mod locations;
 mod mails;
+mod managed_keys;
 pub mod metrics;
 mod not_modified;
 mod openapi;
@@ -76,6 +82,7 @@ mod problem;
 mod products;
 mod rate;
 mod readiness;
+mod recheck;
 mod rejections;
 mod routes;
 mod sealing;
@@ -191,6 +198,7 @@ pub async fn run(
         .with_context(|| format!("listen on {}; is the port in use?", settings.listen))?;
     let address = listener.local_addr().context("read the address of the listener")?;
     let state = Arc::new(state);
+    let _reporting = AbortOnDropHandle::new(tokio::spawn(key_use::report(state.clone())));
     let ingest = ingest::routes(state.clone());
     let ingesting = ingest::serve(engine.client(), ingest, shutdown.clone());
     let routes = routes(state, settings.metrics);

@@ -52,6 +52,7 @@ pub(crate) enum Code {
     TooManyLocations,
     TooManyWebhooks,
     EndpointDisabled,
+    KeyEnded,
     PreconditionFailed,
     NoPersonKeys,
     CursorLost,
@@ -99,6 +100,7 @@ impl Code {
         Self::TooManyLocations,
         Self::TooManyWebhooks,
         Self::EndpointDisabled,
+        Self::KeyEnded,
         Self::PreconditionFailed,
         Self::NoPersonKeys,
         Self::CursorLost,
@@ -138,7 +140,8 @@ impl Code {
             | Self::VersionMismatch
             | Self::TooManyLocations
             | Self::TooManyWebhooks
-            | Self::EndpointDisabled => StatusCode::CONFLICT,
+            | Self::EndpointDisabled
+            | Self::KeyEnded => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -208,6 +211,7 @@ impl Code {
                 ("too_many_webhooks", "There are as many webhooks as there may be")
             }
             Self::EndpointDisabled => ("endpoint_disabled", "The webhook endpoint is disabled"),
+            Self::KeyEnded => ("key_ended", "The API key was revoked or has expired"),
             Self::PreconditionFailed => {
                 ("precondition_failed", "The condition of the request does not hold")
             }

@@ -15,8 +15,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     MetricsSource, admission, commands, compression, connectors, cors, feed, history,
     inventory::{self, levels},
-    known_shops, layers, locations, mails, metrics, not_modified, openapi, operations, orders,
-    payments, position,
+    keys, known_shops, layers, locations, mails, metrics, not_modified, openapi, operations,
+    orders, payments, position,
     problem::{Code, Problem},
     products, rate, rejections, shops,
     state::AppState,
@@ -31,8 +31,11 @@ pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Ro
     let shown = metrics.map(|render| metrics::routes(move || render()));
     let of_shop = Router::from(of_shop())
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));
+    let of_installation =
+        Router::from(of_installation()).route_layer(middleware::from_fn(keys::of_installation));
     let v1 = Router::from(of_api())
         .merge(of_shop)
+        .merge(of_installation)
         // What is no route is refused for that, whatever else is wrong with the request.
         .route_layer(middleware::from_fn(position::carry_positions))
         .fallback(no_route)
@@ -64,7 +67,7 @@ pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Ro
 
 /// What the routes say of themselves.
 pub(crate) fn described() -> utoipa::openapi::OpenApi {
-    let v1 = of_api().merge(of_shop());
+    let v1 = of_api().merge(of_installation()).merge(of_shop());
     let shared = OpenApiRouter::with_openapi(openapi::Shared::openapi());
     shared.merge(open().nest("/v1", v1)).into_openapi()
 }
@@ -86,6 +89,16 @@ fn of_api() -> DescribedRoutes {
         .routes(routes!(shops::get, shops::put))
         .routes(routes!(shops::suspension::suspend))
         .routes(routes!(shops::suspension::resume))
+}
+
+/// What is of the installation, and of no shop.
+fn of_installation() -> DescribedRoutes {
+    OpenApiRouter::default()
+        .routes(routes!(keys::list_all, keys::post))
+        .routes(routes!(keys::get))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(keys::history))
 }
 
 /// What is below a shop, and refused when there is no such shop.

@@ -142,10 +142,21 @@ impl Sealing {
         Ok(self.keys()?.masters().seal_value(context, plaintext))
     }
 
+    /// A keyed hash of these parts, the first of which says what it is for: the same in all gateways of the
+    /// installation, whatever master keys it has, and nobody else can compute it.
+    pub(crate) async fn mac(&self, parts: &[&[u8]]) -> Result<[u8; 32], Problem> {
+        self.keys()?.fingerprint(parts).await.map_err(|error| problem(&error))
+    }
+
+    /// Whether there are keys at all.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
     fn keys(&self) -> Result<&PersonKeys, Problem> {
         self.keys.as_ref().ok_or_else(|| {
             let detail = "this installation takes no personal data, no notes and no webhook \
-                endpoints: its operator sets person-keys and master-key-file";
+                endpoints, and makes no API keys: its operator sets person-keys and master-key-file";
             Problem::new(Code::NoPersonKeys, detail)
         })
     }

@@ -14,6 +14,7 @@ use crate::{
     jwt::{Jwt, JwtSetupError},
     known_shops::KnownShops,
     limits::{ConcurrencyLimits, Limits},
+    managed_keys::ManagedKeys,
     rate::RateLimits,
     readiness::ReadinessCheck,
     sealing::Sealing,
@@ -22,7 +23,10 @@ use crate::{
 
 /// What the handlers share.
 pub(crate) struct AppState {
+    /// The API keys of the settings.
     pub(crate) api_keys: ApiKeys,
+    /// Those that the installation has made.
+    pub(crate) managed_keys: ManagedKeys,
     /// What verifies tokens of an external issuer.
     pub(crate) jwt: Option<Arc<Jwt>>,
     pub(crate) limits: Limits,
@@ -73,6 +77,7 @@ impl AppState {
         let jwt = settings.jwt.as_ref().map(Jwt::new).transpose()?;
         Ok(Self {
             api_keys: ApiKeys::new(&settings.api_keys, settings.listen)?,
+            managed_keys: ManagedKeys::default(),
             jwt: jwt.map(Arc::new),
             concurrency: ConcurrencyLimits::new(&settings.limits),
             rates: RateLimits::new(&settings.limits),

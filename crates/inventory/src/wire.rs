@@ -344,9 +344,11 @@ fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
             let settings = Settings::read(&settings.ok_or(WireError::Missing("settings"))?)?;
             Ok(Input::SettingsKnown(settings.into()))
         }
-        Body::Engine(_) | Body::Inventory(_) | Body::Payment(_) | Body::Notify(_) => {
-            Err(unexpected)
-        }
+        Body::Engine(_)
+        | Body::Inventory(_)
+        | Body::Payment(_)
+        | Body::Notify(_)
+        | Body::Key(_) => Err(unexpected),
     }
 }
 

@@ -120,7 +120,7 @@ fn service(body: &Body) -> Option<&'static str> {
         Body::Order(_) => Some("order"),
         Body::Payment(_) => Some("payment"),
         Body::ShopEvent(_) => Some("shop"),
-        Body::Engine(_) | Body::Notify(_) => None,
+        Body::Engine(_) | Body::Notify(_) | Body::Key(_) => None,
     }
 }
 

@@ -119,6 +119,12 @@ impl Shop {
         Self(NO_SHOP.into())
     }
 
+    /// Stands where a message names its shop, in those about something of the whole installation, such as
+    /// an API key. The same as [`Shop::unknown`]: no shop can be called so.
+    pub fn installation() -> Self {
+        Self::unknown()
+    }
+
     /// Reads what the engine wrote: the name of a shop, or that of [`Shop::unknown`].
     pub fn parse_or_unknown(value: &str) -> Result<Self, ParseError> {
         if value == NO_SHOP { Ok(Self::unknown()) } else { Self::parse(value) }

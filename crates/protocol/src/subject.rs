@@ -45,8 +45,8 @@ pub fn command(partition: u32, lane: Lane, service: &str, shop: &Shop, command: 
     format!("inbox.{partition}.{}.{service}.{shop}.{command}", lane.as_str())
 }
 
-/// `engine.<service>.<partition>.<event>`: what the engine records for itself, apart from the facts
-/// that others read.
+/// `engine.<service>.<partition>.<event>`: what the engine records for itself, and the facts of a service
+/// that are not public, apart from the facts that others read.
 pub fn engine_event(service: &str, partition: u32, kind: &str) -> String {
     format!("engine.{service}.{partition}.{kind}")
 }

@@ -1,230 +1,84 @@
-//! What the shop service decides. No I/O, no clock, no async.
+//! What the shop service decides: about shops, and about API keys. No I/O, no clock, no async.
 
-use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
-use events::shop::Settings;
-use protocol::{id::Shop, time::Timestamp};
+pub(crate) mod keys;
+pub(crate) mod shops;
 
-use crate::{Shops, store::ShopRow};
+use engine::{Aggregate, Decision, Recorded, Revision, Rules};
+use protocol::time::Timestamp;
 
-/// What the service is asked to do with a shop.
+use crate::{Shops, store::Tables};
+
+/// What the service is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// The shop.
-    pub name: Shop,
-    /// What is to be done.
-    pub request: Request,
+pub enum Input {
+    /// With a shop.
+    Shop(shops::Input),
+    /// With an API key.
+    Key(keys::Input),
+    /// To note when API keys were used.
+    KeyUse(Vec<keys::Use>),
 }
 
-/// What can be done with a shop.
+/// Something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// Create it.
-    Create {
-        /// How it is to work.
-        settings: Settings,
-    },
-    /// Give it other settings.
-    Change {
-        /// How it is to work.
-        settings: Settings,
-        /// The only version at which it is changed; `None`: at any.
-        expected_version: Option<u64>,
-    },
-    /// Let it take no requests any more.
-    Suspend {
-        /// Why, for people.
-        reason: String,
-    },
-    /// Let it take requests again.
-    Resume {
-        /// Why, for people.
-        reason: String,
-    },
-}
-
-/// Something happened to a shop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// The shop.
-    pub name: Shop,
-    /// What happened.
-    pub fact: Fact,
-}
-
-/// What can happen to a shop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fact {
-    /// It came into being.
-    Created {
-        /// How it works.
-        settings: Settings,
-    },
-    /// Its settings changed.
-    Changed {
-        /// How it worked.
-        before: Settings,
-        /// How it works from then on.
-        after: Settings,
-    },
-    /// It takes no requests any more.
-    Suspended {
-        /// Why, for people.
-        reason: String,
-    },
-    /// It takes requests again.
-    Resumed {
-        /// Why, for people.
-        reason: String,
-    },
+pub enum Event {
+    /// To a shop.
+    Shop(shops::Event),
+    /// To an API key.
+    Key(keys::Event),
 }
 
 /// What the sender of a command is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// Which command it answers.
-    pub to: Command,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// The shop from then on; `None` when there is none.
-    pub shop: Option<(Shop, ShopRow)>,
-}
-
-/// The kind of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
-    /// To create a shop.
-    Create,
-    /// To change one.
-    Change,
-    /// To suspend one.
-    Suspend,
-    /// To resume one.
-    Resume,
-}
-
-/// What became of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The shop is new.
-    Created,
-    /// It changed.
-    Changed,
-    /// It was so already.
-    Unchanged,
-    /// There is one of that name, with other settings.
-    Exists,
-    /// There is none of that name.
-    Unknown,
-    /// It has another version than was expected.
-    OtherVersion,
+pub enum Answer {
+    /// About a shop.
+    Shop(shops::Answer),
+    /// About an API key.
+    Key(keys::Answer),
 }
 
 impl Rules for Shops {
-    type State = Rows<Shop, ShopRow>;
+    type State = Tables;
 
     fn aggregate(event: &Event) -> Aggregate {
-        Aggregate::new("shop", &event.name)
+        match event {
+            Event::Shop(event) => Aggregate::new(shops::KIND, &event.name),
+            Event::Key(event) => Aggregate::new(keys::KIND, &event.id),
+        }
     }
 
-    fn revision(shops: &Self::State, event: &Event) -> Revision {
-        shops.get(&event.name).map(|row| row.revision).unwrap_or_default()
-    }
-
-    fn decide(
-        &self,
-        shops: &Self::State,
-        input: &Input,
-        now: Timestamp,
-    ) -> Decision<Event, Answer> {
-        let known = shops.get(&input.name);
-        let (fact, outcome) = follow(known, &input.request);
-        let shop = match &fact {
-            Some(fact) => {
-                let mut revision = known.map(|row| row.revision).unwrap_or_default();
-                revision.version += 1;
-                Some(after(known, fact, revision, now))
-            }
-            None => known.cloned(),
+    fn revision(tables: &Tables, event: &Event) -> Revision {
+        let revision = match event {
+            Event::Shop(event) => tables.shops.get(&event.name).map(|row| row.revision),
+            Event::Key(event) => tables.keys.get(&event.id).map(|row| row.revision),
         };
-        let answer = Answer {
-            to: command(&input.request),
-            outcome,
-            shop: shop.map(|row| (input.name.clone(), row)),
-        };
-        let event = fact.map(|fact| Event { name: input.name.clone(), fact });
-        Decision::answered(event.into_iter().collect(), answer)
+        revision.unwrap_or_default()
     }
 
-    fn apply(shops: &mut Self::State, recorded: &Recorded<Event>) {
-        let Event { name, fact } = &recorded.event;
-        let row = after(shops.get(name), fact, recorded.revision(), recorded.time);
-        shops.put(name.clone(), row);
-    }
-}
-
-/// What follows from a request, and what its sender is answered.
-fn follow(known: Option<&ShopRow>, request: &Request) -> (Option<Fact>, Outcome) {
-    let Some(shop) = known else {
-        return match request {
-            Request::Create { settings } => {
-                (Some(Fact::Created { settings: settings.clone() }), Outcome::Created)
+    fn decide(&self, tables: &Tables, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
+        match input {
+            Input::Shop(input) => {
+                let (event, answer) = shops::decide(&tables.shops, input, now);
+                let event = event.map(Event::Shop);
+                Decision::answered(event.into_iter().collect(), Answer::Shop(answer))
             }
-            Request::Change { .. } | Request::Suspend { .. } | Request::Resume { .. } => {
-                (None, Outcome::Unknown)
+            Input::Key(input) => {
+                let (event, answer) = keys::decide(&tables.keys, input, now);
+                let event = event.map(Event::Key);
+                Decision::answered(event.into_iter().collect(), Answer::Key(answer))
             }
-        };
-    };
-    match request {
-        Request::Create { settings } if *settings == shop.settings => (None, Outcome::Unchanged),
-        Request::Create { .. } => (None, Outcome::Exists),
-        Request::Change { expected_version: Some(expected), .. }
-            if *expected != shop.revision.version =>
-        {
-            (None, Outcome::OtherVersion)
-        }
-        Request::Change { settings, .. } if *settings == shop.settings => {
-            (None, Outcome::Unchanged)
-        }
-        Request::Change { settings, .. } => {
-            let (before, after) = (shop.settings.clone(), settings.clone());
-            (Some(Fact::Changed { before, after }), Outcome::Changed)
-        }
-        Request::Suspend { .. } if shop.suspended => (None, Outcome::Unchanged),
-        Request::Suspend { reason } => {
-            (Some(Fact::Suspended { reason: reason.clone() }), Outcome::Changed)
-        }
-        Request::Resume { .. } if !shop.suspended => (None, Outcome::Unchanged),
-        Request::Resume { reason } => {
-            (Some(Fact::Resumed { reason: reason.clone() }), Outcome::Changed)
+            Input::KeyUse(uses) => {
+                let noted = keys::note_use(&tables.keys, uses);
+                Decision::events(noted.into_iter().map(Event::Key).collect())
+            }
         }
     }
-}
 
-fn command(request: &Request) -> Command {
-    match request {
-        Request::Create { .. } => Command::Create,
-        Request::Change { .. } => Command::Change,
-        Request::Suspend { .. } => Command::Suspend,
-        Request::Resume { .. } => Command::Resume,
+    fn apply(tables: &mut Tables, recorded: &Recorded<Event>) {
+        let (revision, time) = (recorded.revision(), recorded.time);
+        match &recorded.event {
+            Event::Shop(event) => shops::apply(&mut tables.shops, event, revision, time),
+            Event::Key(event) => keys::apply(&mut tables.keys, event, revision, time),
+        }
     }
-}
-
-/// The shop after a fact.
-fn after(known: Option<&ShopRow>, fact: &Fact, revision: Revision, time: Timestamp) -> ShopRow {
-    let new = || ShopRow {
-        settings: Settings::default(),
-        suspended: false,
-        revision: Revision::default(),
-        created_at: time,
-        updated_at: time,
-    };
-    let mut row = known.cloned().unwrap_or_else(new);
-    match fact {
-        Fact::Created { settings } => row.settings = settings.clone(),
-        Fact::Changed { after, .. } => row.settings = after.clone(),
-        Fact::Suspended { .. } => row.suspended = true,
-        Fact::Resumed { .. } => row.suspended = false,
-    }
-    (row.revision, row.updated_at) = (revision, time);
-    row
 }

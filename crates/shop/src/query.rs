@@ -6,10 +6,11 @@ use sqlx::AnyPool;
 
 use crate::{
     Shops,
-    store::{self, ShopRow},
+    domain::keys,
+    store::{self, KeyRow, ShopRow},
 };
 
-/// The most shops of a page.
+/// The most shops or keys of a page.
 const MAX_PAGE: u32 = 1_000;
 
 /// What the service can be asked.
@@ -21,6 +22,17 @@ pub enum Question {
     Shops {
         /// The partition.
         partition: u32,
+        /// Empty: from the first.
+        after: String,
+        /// 1,000 at most; 0: as many as that.
+        limit: u32,
+    },
+    /// An API key.
+    Key(String),
+    /// The same, with what its secret is checked by.
+    KeyCredentials(String),
+    /// At most `limit` API keys behind the id `after`, by their ids.
+    Keys {
         /// Empty: from the first.
         after: String,
         /// 1,000 at most; 0: as many as that.
@@ -40,6 +52,17 @@ pub enum Found {
         /// Whether others follow.
         has_more: bool,
     },
+    /// An API key.
+    Key(String, KeyRow),
+    /// The same, with what its secret is checked by.
+    KeyCredentials(String, KeyRow),
+    /// Some API keys, by their ids.
+    Keys {
+        /// The keys.
+        keys: Vec<(String, KeyRow)>,
+        /// Whether others follow.
+        has_more: bool,
+    },
 }
 
 impl Queries for Shops {
@@ -47,9 +70,13 @@ impl Queries for Shops {
         &self,
         db: &AnyPool,
         shop: &Shop,
-        _kind: &str,
+        kind: &str,
         id: &str,
     ) -> Result<Option<Revision>, QueryError> {
+        if kind == keys::KIND {
+            let row = documents::get::<KeyRow>(db, shop, id).await?;
+            return Ok(row.map(|row| row.revision));
+        }
         let row = documents::get::<ShopRow>(db, shop, id).await?;
         Ok(row.map(|row| row.revision))
     }
@@ -71,6 +98,21 @@ impl Queries for Shops {
                 let has_more = shops.len() > limit as usize;
                 shops.truncate(limit as usize);
                 Ok(Some(Found::Shops { shops, has_more }))
+            }
+            Question::Key(id) => {
+                let row = documents::get::<KeyRow>(db, shop, &id).await?;
+                Ok(row.map(|row| Found::Key(id, row)))
+            }
+            Question::KeyCredentials(id) => {
+                let row = documents::get::<KeyRow>(db, shop, &id).await?;
+                Ok(row.map(|row| Found::KeyCredentials(id, row)))
+            }
+            Question::Keys { after, limit } => {
+                let limit = if limit == 0 { MAX_PAGE } else { limit.min(MAX_PAGE) };
+                let mut keys = store::list_keys(db, &after, i64::from(limit) + 1).await?;
+                let has_more = keys.len() > limit as usize;
+                keys.truncate(limit as usize);
+                Ok(Some(Found::Keys { keys, has_more }))
             }
         }
     }

@@ -1,13 +1,30 @@
-//! The rows that the shop service keeps, and the SQL of its list.
+//! The rows that the shop service keeps, and the SQL of its lists.
 
-use engine::{Revision, Row, StoreError, Table, documents};
+use engine::{AnyRows, Revision, Row, Rows, State, StoreError, Table, documents};
 use events::shop::Settings;
-use protocol::time::Timestamp;
+use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::AnyPool;
 
+use crate::domain::keys::{Digest, KeyId, KeySettings};
+
 /// The tables of the projection.
-pub(crate) const TABLES: &[Table] = &[ShopRow::TABLE];
+pub(crate) const TABLES: &[Table] = &[ShopRow::TABLE, KeyRow::TABLE];
+
+/// The rows of one shop: itself; or for that of the installation, its API keys.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// The shop.
+    pub shops: Rows<Shop, ShopRow>,
+    /// The API keys.
+    pub keys: Rows<KeyId, KeyRow>,
+}
+
+impl State for Tables {
+    fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
+        vec![&mut self.shops, &mut self.keys]
+    }
+}
 
 /// A shop as the last event about it left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +48,71 @@ impl Row for ShopRow {
         columns: &[],
         indexes: &["(partition, key)"],
     };
+}
+
+/// An API key as the last event about it left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRow {
+    /// What it is for, and what it allows.
+    pub settings: KeySettings,
+    /// Of its secret.
+    pub digest: Digest,
+    /// Of the secret before, if there was one.
+    pub old: Option<OldDigest>,
+    /// Whether it is refused for good, and why.
+    pub revoked: Option<Revocation>,
+    /// When it was used last, to the hour.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When it got the secret that it has.
+    pub rotated_at: Timestamp,
+    /// Its version, and where its last event is.
+    pub revision: Revision,
+}
+
+/// The secret before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldDigest {
+    /// Of that secret.
+    pub digest: Digest,
+    /// Until when it is accepted.
+    pub valid_until: Timestamp,
+}
+
+/// That a key is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Since when.
+    pub at: Timestamp,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Row for KeyRow {
+    const TABLE: Table = Table {
+        name: "api_key",
+        about: "An API key, by its id, as the last event about it left it.",
+        columns: &[],
+        indexes: &[],
+    };
+}
+
+/// At most `limit` API keys behind the id `after`, by their ids.
+pub(crate) async fn list_keys(
+    db: &AnyPool,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, KeyRow)>, StoreError> {
+    let rows = sqlx::query(
+        "select key, document from api_key where shop = $1 and key > $2 order by key limit $3",
+    )
+    .bind(Shop::installation().as_str().to_owned())
+    .bind(after.to_owned())
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(documents::read::<KeyRow>).collect()
 }
 
 /// At most `limit` shops of a partition behind the name `after`, by name.

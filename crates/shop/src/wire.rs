@@ -1,4 +1,6 @@
-//! Bytes to domain and back: the only file that sees protobuf.
+//! Bytes to domain and back: the only module that sees protobuf.
+
+mod keys;
 
 use engine::{Encoded, WireError};
 use events::{
@@ -15,7 +17,10 @@ use protocol::id::{ParseError, Shop};
 
 use crate::{
     Shops,
-    domain::{Answer, Command, Event, Fact, Input, Outcome, Request},
+    domain::{
+        Answer, Event, Input,
+        shops::{self, Command, Fact, Outcome, Request},
+    },
     query::{Found, Question},
     store::ShopRow,
 };
@@ -36,7 +41,9 @@ impl engine::Wire for Shops {
     fn command(payload: &[u8]) -> Result<Input, WireError> {
         use proto::command::Body;
         let command = proto::Command::decode(payload)?;
-        let request = match command.body.ok_or(WireError::Missing("body"))? {
+        let body = command.body.ok_or(WireError::Missing("body"))?;
+        let name = names::command_name(&body).1;
+        let request = match body {
             Body::CreateShop(create) => {
                 Request::Create { settings: Settings::parse(create.settings.as_ref())? }
             }
@@ -46,9 +53,14 @@ impl engine::Wire for Shops {
             },
             Body::SuspendShop(suspend) => Request::Suspend { reason: reason(suspend.reason)? },
             Body::ResumeShop(resume) => Request::Resume { reason: reason(resume.reason)? },
-            other => return Err(WireError::Unexpected(names::command_name(&other).1)),
+            other => {
+                // What is of the installation is sent for no shop.
+                let is_of_installation = command.shop == Shop::installation().as_str();
+                let input = keys::command(other).filter(|_| is_of_installation);
+                return input.ok_or(WireError::Unexpected(name))?;
+            }
         };
-        Ok(Input { name: Shop::parse(&command.shop)?, request })
+        Ok(Input::Shop(shops::Input { name: Shop::parse(&command.shop)?, request }))
     }
 
     fn foreign(_payload: &[u8]) -> Result<Input, WireError> {
@@ -56,6 +68,10 @@ impl engine::Wire for Shops {
     }
 
     fn encode(event: &Event) -> Encoded {
+        let event = match event {
+            Event::Shop(event) => event,
+            Event::Key(event) => return keys::encode(event),
+        };
         let kind = match event.fact.clone() {
             Fact::Created { settings } => {
                 Kind::Created(shop::Created { settings: Some(settings.into()) })
@@ -76,8 +92,12 @@ impl engine::Wire for Shops {
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
         let event = proto::EventFact::decode(payload)?;
         let body = event.body.ok_or(WireError::Missing("body"))?;
-        let Body::ShopEvent(shop::ShopEvent { kind: Some(kind) }) = body else {
-            return Err(WireError::Unexpected("an event that is not a shop's"));
+        let kind = match body {
+            Body::ShopEvent(shop::ShopEvent { kind: Some(kind) }) => kind,
+            Body::Key(shop::KeyEvent { kind: Some(kind) }) => {
+                return keys::decode(&event.aggregate_id, kind).map(Event::Key);
+            }
+            _ => return Err(WireError::Unexpected("an event that is not a shop's")),
         };
         let fact = match kind {
             Kind::Created(it) => Fact::Created { settings: read(it.settings.as_ref())? },
@@ -87,11 +107,15 @@ impl engine::Wire for Shops {
             Kind::Suspended(it) => Fact::Suspended { reason: it.reason },
             Kind::Resumed(it) => Fact::Resumed { reason: it.reason },
         };
-        Ok(Event { name: Shop::parse(&event.aggregate_id)?, fact })
+        Ok(Event::Shop(shops::Event { name: Shop::parse(&event.aggregate_id)?, fact }))
     }
 
     fn encode_answer(answer: &Answer) -> Vec<u8> {
         use answer_body::Answer as Body;
+        let answer = match answer {
+            Answer::Shop(answer) => answer,
+            Answer::Key(answer) => return keys::encode_answer(answer),
+        };
         let result = match answer.outcome {
             Outcome::Created => shop::ShopResult::Created,
             Outcome::Changed => shop::ShopResult::Changed,
@@ -119,6 +143,11 @@ impl engine::Wire for Shops {
             Asked::ListShops(shop::ListShops { partition, after, limit }) => {
                 Question::Shops { partition, after, limit }
             }
+            Asked::GetKey(shop::GetKey { key_id }) => Question::Key(key_id),
+            Asked::ListKeys(shop::ListKeys { after, limit }) => Question::Keys { after, limit },
+            Asked::GetKeyCredentials(shop::GetKeyCredentials { key_id }) => {
+                Question::KeyCredentials(key_id)
+            }
         })
     }
 
@@ -126,6 +155,9 @@ impl engine::Wire for Shops {
         match found {
             Found::Shop(name, row) => stored(name, row).encode_to_vec(),
             Found::Shops { shops, has_more } => page(shops, has_more).encode_to_vec(),
+            Found::Key(id, row) => keys::stored(id, row).encode_to_vec(),
+            Found::KeyCredentials(id, row) => keys::credentials(id, row).encode_to_vec(),
+            Found::Keys { keys, has_more } => keys::page(keys, has_more).encode_to_vec(),
         }
     }
 }

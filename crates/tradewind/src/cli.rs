@@ -18,7 +18,9 @@ use protocol::id::Shop;
 use crate::{
     erp::Erp,
     feed::Events,
+    gateway::ENVIRONMENT,
     init::{Init, NewConnector, NewIntegrator},
+    keys::Keys,
     mails::Mails,
     persons::Persons,
     shops::Shops,
@@ -89,6 +91,9 @@ pub(crate) enum Command {
     /// Create, show, change, suspend and resume shops
     #[command(subcommand)]
     Shops(Shops),
+    /// Add, list, show, rotate and revoke API keys, through a gateway
+    #[command(subcommand, after_help = ENVIRONMENT)]
+    Keys(Keys),
     /// Manage webhook endpoints and what is delivered to them, and receive deliveries
     #[command(subcommand)]
     Webhooks(Webhooks),

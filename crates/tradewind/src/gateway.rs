@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use client::Client;
 use node::{say, settings::Settings};
+use protocol::id::Shop;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -18,17 +19,35 @@ pub(crate) struct ShopOptions {
     /// The shop
     #[arg(long)]
     pub(crate) shop: String,
-    /// The gateway; the one that --listen names unless it is given
-    #[arg(long, value_name = "URL")]
-    gateway: Option<String>,
+    #[command(flatten)]
+    at: GatewayOptions,
 }
 
 impl ShopOptions {
     /// A client of the shop, with the API key of the settings.
     pub(crate) fn client(&self, settings: &Settings) -> Result<Client> {
+        self.at.client_of(settings, &self.shop)
+    }
+}
+
+/// The gateway that is asked.
+#[derive(Debug, Args)]
+pub(crate) struct GatewayOptions {
+    /// The gateway; the one that --listen names unless it is given
+    #[arg(long, value_name = "URL")]
+    gateway: Option<String>,
+}
+
+impl GatewayOptions {
+    /// A client for what is of no shop, with the API key of the settings.
+    pub(crate) fn client(&self, settings: &Settings) -> Result<Client> {
+        self.client_of(settings, Shop::installation().as_str())
+    }
+
+    fn client_of(&self, settings: &Settings, shop: &str) -> Result<Client> {
         let key = settings.api_key.as_ref().context("set TRADEWIND_API_KEY or --api-key-file")?;
         let gateway = self.gateway.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
-        Ok(Client::new(&gateway, key.expose_secret(), &self.shop)?)
+        Ok(Client::new(&gateway, key.expose_secret(), shop)?)
     }
 }
 

@@ -6,6 +6,7 @@
 //! - `feed`: reading the event feed;
 //! - `gateway`: the gateway that commands speak to as any client does;
 //! - `init`: what an installation needs before its first start;
+//! - `keys`: API keys, through a gateway;
 //! - `mails`: mails to the customers of orders;
 //! - `payments`: what an operator does about payments that do not come to an end;
 //! - `persons`: what an operator does with personal data;
@@ -20,6 +21,7 @@ mod erp;
 mod feed;
 mod gateway;
 mod init;
+mod keys;
 mod mails;
 mod payments;
 mod persons;
@@ -122,6 +124,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Payments(_)
         | Command::Persons(_)
         | Command::Shops(_)
+        | Command::Keys(_)
         | Command::Webhooks(_)
         | Command::Mails(_)
         | Command::Events(_)
@@ -163,6 +166,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Payments(what) => payments::run(&settings, &what).await?,
         Command::Persons(what) => persons::run(&settings, &what).await?,
         Command::Shops(what) => shops::print_shops(&settings, &what).await?,
+        Command::Keys(what) => keys::run(&settings, what).await?,
         Command::Webhooks(what) => webhooks::run(&settings, what).await?,
         Command::Mails(what) => mails::run(&settings, what).await?,
         Command::Init(options) => init::init(&options)?,

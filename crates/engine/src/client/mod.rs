@@ -209,7 +209,7 @@ impl Client {
     ) -> Result<Written, SendError> {
         let deadline = Instant::now() + timeout;
         self.listen().await?;
-        let shop = Shop::parse(&command.envelope.shop)?;
+        let shop = Shop::parse_or_unknown(&command.envelope.shop)?;
         let partition = subject::partition(&shop, self.0.partitions);
         self.note_seen(&mut command.envelope.after, partition);
         let key = (command.service.to_owned(), shop.to_string(), command.envelope.id.clone());

@@ -80,7 +80,7 @@ pub(crate) async fn blocked(db: &mut AnyConnection, partition: u32) -> Result<Bl
     let mut blocked = Blocked::default();
     for row in &rows {
         let shop: String = row.try_get("shop")?;
-        let Ok(shop) = Shop::parse(&shop) else { continue };
+        let Ok(shop) = Shop::parse_or_unknown(&shop) else { continue };
         blocked.insert(row.try_get("key")?, (shop, row.try_get("aggregate_id")?));
     }
     Ok(blocked)

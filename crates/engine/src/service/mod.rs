@@ -89,12 +89,20 @@ pub struct Encoded {
     /// The service's own part of the envelope, encoded: appended to the engine's part it is the
     /// whole message, as protobuf merges what is concatenated.
     pub body: Vec<u8>,
+    /// Whether others may read it. What is not public is on the subjects of the engine's own events,
+    /// which neither other services nor integrators read.
+    pub is_public: bool,
 }
 
 impl Encoded {
-    /// An event of which the outside world does not say when it happened.
+    /// A public event of which the outside world does not say when it happened.
     pub fn new(name: &'static str, body: Vec<u8>) -> Self {
-        Self { name, occurred_at: None, body }
+        Self { name, occurred_at: None, body, is_public: true }
+    }
+
+    /// The same, for the service alone.
+    pub fn internal(name: &'static str, body: Vec<u8>) -> Self {
+        Self { is_public: false, ..Self::new(name, body) }
     }
 }
 

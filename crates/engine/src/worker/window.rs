@@ -93,7 +93,7 @@ impl<T> Window<T> {
     pub(crate) fn new(position: Position) -> Self {
         let read = position.sequence;
         let waiting = |(shop, after): (&String, &u64)| {
-            Some((Shop::parse(shop).ok()?, Waiting::behind(*after, read)))
+            Some((Shop::parse_or_unknown(shop).ok()?, Waiting::behind(*after, read)))
         };
         Self {
             shops: position.behind.iter().filter_map(waiting).collect(),

@@ -332,7 +332,7 @@ fn read_event(service: &str, shop: &Shop, position: u64, bytes: Bytes) -> LogEve
 /// What the feed must know of an event; `None` when this version does not know its type.
 fn facts(service: &str, event: proto::Event) -> Option<Facts> {
     let name = event_name(event.body.as_ref()?)?;
-    if matches!(event.body, Some(Body::Engine(_) | Body::Notify(_))) {
+    if matches!(event.body, Some(Body::Engine(_) | Body::Notify(_) | Body::Key(_))) {
         return None;
     }
     let time = event.time.unwrap_or_default();

@@ -36,10 +36,13 @@ use super::{
     reader::{Covered, FeedReader},
     tail::{Following, Step},
 };
-use crate::{api_key::Caller, extract::RequestContext, problem::Problem, state::AppState};
+use crate::{
+    api_key::Caller, extract::RequestContext, managed_keys::STREAM_CHECK_INTERVAL,
+    problem::Problem, state::AppState,
+};
 
 /// After how long without an event a comment says that the stream is alive, and it is looked whether the
-/// shop and the key are still good. Shorter than proxies wait.
+/// shop is still good. Shorter than proxies wait.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// After how long a reader that lost its connection is to come back, in milliseconds.
 const RETRY: Duration = Duration::from_secs(1);
@@ -95,6 +98,8 @@ struct FeedStream {
     handed_over: Instant,
     /// When a comment is due.
     heartbeat: Instant,
+    /// When it is looked next whether the key is still accepted.
+    key_check: Instant,
     /// The pause before the next look.
     pause: Duration,
     has_ended: bool,
@@ -132,6 +137,7 @@ impl FeedStream {
             greeting: Some(Event::default().retry(RETRY).comment("connected")),
             handed_over: now,
             heartbeat: now + HEARTBEAT_INTERVAL,
+            key_check: now + STREAM_CHECK_INTERVAL,
             pause: Duration::ZERO,
             has_ended: false,
         }
@@ -166,6 +172,11 @@ impl FeedStream {
             if self.caller.has_expired(self.state.clock.now()) {
                 return Ok(self.end("unauthorized", "the API key has expired: use another one"));
             }
+            if self.key_check <= Instant::now() {
+                self.key_check = Instant::now() + STREAM_CHECK_INTERVAL;
+                let AppState { services, managed_keys, clock, .. } = &*self.state;
+                managed_keys.check(services, &self.caller, clock.now()).await?;
+            }
             if let Some(event) = self.send()? {
                 self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
                 return Ok(event);
@@ -175,6 +186,7 @@ impl FeedStream {
                 () = self.state.shutdown.cancelled() => {
                     return Ok(self.end("shutdown", "the gateway stops: connect again"));
                 }
+                () = sleep_until(self.key_check) => continue,
                 () = sleep_until(self.heartbeat) => {
                     self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
                     self.state.shops.require(&self.state.services, &self.shop).await?;

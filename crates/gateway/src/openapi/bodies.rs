@@ -3,6 +3,7 @@
 
 #![expect(dead_code, reason = "these types are descriptions")]
 
+mod keys;
 mod mails;
 mod orders;
 mod stock;
@@ -17,6 +18,7 @@ use protocol::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
 
 pub(crate) use self::{
+    keys::{KeyRevocation, KeyRotation, NewKey},
     mails::NewMailSettings,
     orders::{NewOrder, NewPayment, NewRefund, OrderNote},
     stock::{

@@ -16,6 +16,8 @@ use crate::{admission::required_scope, problem::Code};
 const API: &str = "/v1/";
 /// The path of a shop.
 const SHOP: &str = "/v1/shops/{shop}";
+/// The path of the API keys, which are of no shop.
+const KEYS: &str = "/v1/keys";
 /// Requests and responses of a real run, by operation. `make docs` writes them.
 const EXAMPLES: &str = include_str!("../../../../docs/http-examples.json");
 
@@ -78,9 +80,13 @@ impl Operation<'_> {
         self.path.starts_with(SHOP)
     }
 
+    fn is_of_keys(&self) -> bool {
+        self.path.starts_with(KEYS)
+    }
+
     /// Whether it leads to a command.
     fn is_command(&self) -> bool {
-        self.is_of_shop() && self.method != Method::GET
+        (self.is_of_shop() || self.is_of_keys()) && self.method != Method::GET
     }
 
     /// Whether it takes many lines.
@@ -96,7 +102,7 @@ impl Operation<'_> {
         parameters.extend(own.as_array().into_iter().flatten().cloned().map(tidy_parameter));
         let common = [
             ("Idempotency-Key", self.is_command()),
-            ("Tradewind-After", self.is_of_shop()),
+            ("Tradewind-After", self.is_of_shop() || self.is_of_keys()),
             ("If-None-Match", self.method == Method::GET),
             ("traceparent", self.is_of_api()),
         ];

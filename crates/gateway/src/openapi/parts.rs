@@ -15,7 +15,7 @@ A request that changes something may be sent again with the same `Idempotency-Ke
 command that is not answered in time is answered with 202, and can be followed.";
 
 /// The names of the parameters in paths.
-const OF_PATH: [&str; 11] = [
+const OF_PATH: [&str; 12] = [
     "shop",
     "sku",
     "code",
@@ -27,6 +27,7 @@ const OF_PATH: [&str; 11] = [
     "replay_id",
     "connector",
     "rejection_id",
+    "key_id",
 ];
 const PARAMETERS: &str = "#/components/parameters/";
 
@@ -43,6 +44,7 @@ pub(super) fn tags() -> Value {
     let tag = |(name, description): (&str, &str)| json!({"name": name, "description": description});
     let tags = [
         ("Shops", "What sells: its settings, whether it is suspended."),
+        ("API keys", "Who may do what: keys, their scopes and shops."),
         ("Products", "What is sold, and for how much."),
         ("Inventory", "Stock by location, as ERP connectors report it and orders promise it."),
         ("Orders", "Orders from being placed to being shipped or cancelled."),
@@ -80,6 +82,7 @@ pub(super) fn is_of_path(reference: &str) -> bool {
 pub(super) fn parameters() -> Value {
     let schema = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     let id = json!({"type": "string", "pattern": "^[A-Za-z0-9_]+$", "maxLength": 64});
+    let key = json!({"type": "string", "pattern": "^[0-9a-v]{16}$"});
     let number = json!({"type": "integer", "format": "int64", "minimum": 0});
     let rejection = json!({"type": "string", "pattern": "^[a-z0-9-]{1,63}\\.[0-9]{1,19}$"});
     let descriptions = [
@@ -94,6 +97,7 @@ pub(super) fn parameters() -> Value {
         ("replay_id", id, "The id of the replay."),
         ("connector", schema("Connector"), "The connector."),
         ("rejection_id", rejection, "The id of the rejected line: `<connector>.<number>`."),
+        ("key_id", key, "The id of the API key: what stands between `tw_` and the next `_`."),
     ];
     let mut parameters = json!({});
     for (name, schema, description) in descriptions {

@@ -71,6 +71,7 @@ fn concrete(path: &str) -> String {
         ("{replay_id}", "wr_1"),
         ("{connector}", "erp"),
         ("{rejection_id}", "erp.1"),
+        ("{key_id}", "0123456789abcdef"),
     ]
     .iter()
     .fold(path.to_owned(), |path, (name, value)| path.replace(name, value))

@@ -6,6 +6,7 @@ mod erp;
 mod erp_page;
 mod feed;
 mod init;
+mod keys;
 mod mails;
 mod operator;
 mod pages;

@@ -97,7 +97,7 @@ impl<S: Service> Planner<'_, S> {
         let (revision, aggregate, encoded, after_append) =
             made.map_err(|panic| panic_text(&*panic))?;
         let recorded = self.recorded(input, revision.version + 1, event);
-        let name = encoded.name;
+        let (name, is_public) = (encoded.name, encoded.is_public);
         let contents = Contents {
             aggregate,
             engine: None,
@@ -105,7 +105,12 @@ impl<S: Service> Planner<'_, S> {
             fingerprint: fingerprint.to_owned(),
             previous_position: revision.position,
         };
-        let subject = subject::event(S::NAME, self.projection.partition, &input.shop, name);
+        let partition = self.projection.partition;
+        let subject = if is_public {
+            subject::event(S::NAME, partition, &input.shop, name)
+        } else {
+            subject::engine_event(S::NAME, partition, name)
+        };
         self.fold(subject, name, envelope::seal(&recorded, contents))?;
         self.after_append.extend(after_append);
         Ok(())

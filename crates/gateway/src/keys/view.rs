@@ -1,0 +1,116 @@
+//! API keys and what happened to them, as JSON.
+
+use events::{
+    http::keys::{KeyEventView, KeyStatus, KeyView},
+    names::event_name,
+    proto::{
+        self,
+        event::Body,
+        shop::{Key, key_event::Kind},
+    },
+};
+use prost::Message;
+use protocol::{
+    id::{ParseError, Shop},
+    time::Timestamp,
+};
+
+use crate::{key_text::PREFIX, problem::Problem};
+
+/// What the shop service says of a key cannot be shown.
+#[derive(Debug, thiserror::Error)]
+enum ViewError {
+    #[error("the event cannot be read")]
+    Decode(#[from] prost::DecodeError),
+    #[error("a value is not what it should be")]
+    Value(#[from] ParseError),
+    #[error("the event is not one of an API key")]
+    OtherEvent,
+}
+
+impl From<ViewError> for Problem {
+    fn from(error: ViewError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+/// A key, as it is `now`.
+pub(super) fn key(key: Key, now: Timestamp) -> Result<KeyView, Problem> {
+    Ok(read(key, now)?)
+}
+
+fn read(key: Key, now: Timestamp) -> Result<KeyView, ViewError> {
+    let settings = key.settings.unwrap_or_default();
+    let expires_at = time(settings.expires_at.as_ref())?;
+    let revoked_at = time(key.revoked_at.as_ref())?;
+    let status = match (revoked_at, expires_at) {
+        (Some(_), _) => KeyStatus::Revoked,
+        (None, Some(at)) if at <= now => KeyStatus::Expired,
+        (None, _) => KeyStatus::Active,
+    };
+    let shops = settings.shops.iter().map(|shop| Shop::parse(shop));
+    let shops = shops.collect::<Result<Vec<_>, _>>()?;
+    let reason = key.revocation_reason;
+    Ok(KeyView {
+        prefix: format!("{PREFIX}{}", key.id),
+        id: key.id,
+        description: settings.description,
+        all_shops: shops.is_empty(),
+        shops,
+        scopes: settings.scopes,
+        status,
+        created_at: Timestamp::parse(key.created_at.as_ref())?,
+        rotated_at: Timestamp::parse(key.rotated_at.as_ref())?,
+        old_secret_valid_until: time(key.old_valid_until.as_ref())?.filter(|until| now < *until),
+        expires_at,
+        revoked_at,
+        revocation_reason: (!reason.is_empty()).then_some(reason),
+        last_used_at: time(key.last_used_at.as_ref())?,
+        version: key.version,
+    })
+}
+
+fn time(time: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, ParseError> {
+    time.map(|time| Timestamp::parse(Some(time))).transpose()
+}
+
+/// An event of a key, given as it is in the log. What a secret is checked by is left out.
+pub(super) fn event(bytes: &[u8]) -> Result<KeyEventView, Problem> {
+    Ok(read_event(bytes)?)
+}
+
+fn read_event(bytes: &[u8]) -> Result<KeyEventView, ViewError> {
+    let event = proto::Event::decode(bytes)?;
+    let Some(body @ Body::Key(of_key)) = &event.body else { return Err(ViewError::OtherEvent) };
+    let actor = event.actor.clone().unwrap_or_default();
+    let is_asked = !actor.kind.is_empty();
+    let mut view = KeyEventView {
+        id: event.id,
+        kind: event_name(body).ok_or(ViewError::OtherEvent)?.to_owned(),
+        version: event.aggregate_version,
+        time: Timestamp::parse(event.time.as_ref())?,
+        actor_kind: if is_asked { actor.kind } else { "service".to_owned() },
+        actor_id: if is_asked { actor.id } else { "shop".to_owned() },
+        command_id: event.correlation_id,
+        old_secret_valid_until: None,
+        reason: None,
+        used_at: None,
+    };
+    match of_key.kind.as_ref().ok_or(ViewError::OtherEvent)? {
+        Kind::Added(_) => {}
+        Kind::Rotated(rotated) => {
+            view.old_secret_valid_until = time(rotated.old_valid_until.as_ref())?;
+        }
+        Kind::Revoked(revoked) => {
+            view.reason = Some(revoked.reason.clone()).filter(|reason| !reason.is_empty());
+        }
+        Kind::Used(used) => view.used_at = time(used.used_at.as_ref())?,
+    }
+    Ok(view)
+}
+
+/// Where a page of a history begins.
+pub(super) fn position(text: &str) -> Result<u64, ParseError> {
+    let error = || ParseError::new("before", "must be the `next` of the page before", text);
+    text.parse().ok().filter(|position| *position > 0).ok_or_else(error)
+}
