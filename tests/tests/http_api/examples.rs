@@ -28,6 +28,7 @@ async fn the_examples_are_those_of_a_run() {
     let receiver = receiver().await;
     let mut recorder = Recorder::new(installation.url(), &receiver);
     set_up(&mut recorder).await;
+    rejections(&mut recorder).await;
     let order = trade(&mut recorder).await;
     webhooks(&mut recorder, &receiver).await;
     mails(&mut recorder).await;
@@ -118,6 +119,10 @@ async fn set_up(api: &mut Recorder) {
     let settings = json!({"currency": "GBP", "tax_basis": "included", "hold_seconds": 1_800});
     api.put("/v1/shops/acme", settings.clone()).await;
     api.put("/v1/shops/acme", settings).await;
+    let reason = json!({"reason": "stock-taking"});
+    api.post("/v1/shops/acme/suspend", reason).await;
+    let reason = json!({"reason": "the stock is counted"});
+    api.post("/v1/shops/acme/resume", reason).await;
     let price = |minor: i64| json!({"minor": minor, "currency": "GBP"});
     let mug = json!({"title": "A mug", "price": price(950)});
     api.put("/v1/shops/acme/products/MUG", mug.clone()).await;
@@ -138,6 +143,28 @@ async fn set_up(api: &mut Recorder) {
     api.put("/v1/shops/acme/mail", mail).await;
     let limits = json!({"location": "main", "safety_stock": 1, "backorder_limit": 0});
     api.put("/v1/shops/acme/inventory/MUG/limits", limits).await;
+}
+
+/// Stock lines that are rejected, what becomes of them, and what their connector has sent.
+async fn rejections(api: &mut Recorder) {
+    let shop = "/v1/shops/acme";
+    for (sku, sequence) in [("CAP", 2), ("BAG", 3), ("PEN", 4), ("TOY", 5)] {
+        let count = json!({"type": "count", "sku": sku, "quantity": 5, "connector": "warehouse",
+            "document": format!("C-{sequence}"), "sequence": sequence});
+        api.post(&format!("{shop}/inventory"), count).await;
+    }
+    let rejections = format!("{shop}/rejections");
+    api.get(&rejections).await;
+    api.get(&format!("{rejections}/warehouse.1")).await;
+    api.send(Method::POST, &format!("{rejections}/warehouse.1/redrive"), None).await;
+    let drop = json!({"reason": "we do not sell bags"});
+    api.post(&format!("{rejections}/warehouse.2/drop"), drop).await;
+    let redrive = json!({"filter": {"reason": "unknown_sku"}});
+    api.post(&format!("{rejections}/redrive"), redrive).await;
+    let drop = json!({"filter": {"document": "C-4"}, "reason": "sent by mistake"});
+    api.post(&format!("{rejections}/drop"), drop).await;
+    api.get(&format!("{shop}/connectors")).await;
+    api.get(&format!("{shop}/connectors/warehouse")).await;
 }
 
 /// Orders, payments, and what is refused; the path of an order that was paid.

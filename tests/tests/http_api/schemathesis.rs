@@ -36,6 +36,8 @@ async fn the_gateway_answers_as_it_is_described() {
         Command::new(folder.join("python/bin/schemathesis"))
             .args(["--config-file", &here(FOLDER).join("schemathesis.toml").display().to_string()])
             .args(["run", &format!("{url}/openapi.json"), "--url", &url])
+            // Nothing of a suspended shop is reached.
+            .args(["--exclude-operation-id", "suspend_shop"])
             .env("API_KEY", "secret")
             .env("ORDER_ID", order)
             .env("ENDPOINT_ID", endpoint)
