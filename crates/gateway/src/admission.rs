@@ -86,8 +86,7 @@ pub(crate) fn required_scope(method: &Method, path: &str) -> Option<Scope> {
     let mut segments = segments(path);
     match (segments.next()?, segments.next(), segments.next()) {
         ("event-types", ..) => None,
-        ("keys", ..) => Some(Scope::Admin),
-        ("shops", None, _) => Some(Scope::Admin),
+        ("keys", ..) | ("shops", None, _) => Some(Scope::Admin),
         (_, _, Some("webhook-endpoints")) => Some(Scope::Webhooks),
         // A connector asks what came of its own lines.
         (_, _, Some("rejections" | "connectors")) => Some(Scope::Erp),

@@ -174,6 +174,11 @@ impl Caller {
         Self { kind: "api_key", key_id: id, scopes, shops, expires_at, secret: None }
     }
 
+    /// The same, who presented the secret with that digest.
+    pub(crate) fn with_secret(self, digest: Digest) -> Self {
+        Self { secret: Some(digest), ..self }
+    }
+
     /// Who has a token.
     pub(crate) fn of_token(
         subject: &str,

@@ -115,7 +115,7 @@ impl ManagedKeys {
         let key = self.find(services, presented.id()).await?.ok_or(Refusal::OtherSecret)?;
         key.check(&digest, now)?;
         self.uses.note(presented.id(), key.last_used_at, now);
-        Ok(Some(Caller { secret: Some(digest), ..key.caller.clone() }))
+        Ok(Some(key.caller.clone().with_secret(digest)))
     }
 
     /// Refuses a caller whose key is accepted no more; one without a key that the installation has made
@@ -263,7 +263,7 @@ mod tests {
             |it| it.old_digest = "no digits".to_owned(),
             |it| {
                 it.key.as_mut().and_then(|key| key.settings.as_mut()).expect("is there").shops =
-                    vec!["No Shop".to_owned()]
+                    vec!["No Shop".to_owned()];
             },
             |it| {
                 let settings = it.key.as_mut().and_then(|key| key.settings.as_mut());

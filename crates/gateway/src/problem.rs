@@ -68,7 +68,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code.
-    pub(crate) const ALL: [Self; 42] = [
+    pub(crate) const ALL: [Self; 43] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,

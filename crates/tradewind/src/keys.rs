@@ -146,8 +146,8 @@ impl SecretOutput {
         api: &'a Client,
     ) -> Result<()> {
         let file = self.secret_file.as_deref().map(create_private).transpose()?;
-        let made = match make(api).await {
-            Ok(made) => made,
+        let shown = match make(api).await {
+            Ok(shown) => shown,
             Err(error) => {
                 if let Some(empty) = &self.secret_file {
                     fs::remove_file(empty).ok();
@@ -155,20 +155,17 @@ impl SecretOutput {
                 return Err(error);
             }
         };
-        let secret = made.secret.as_deref().context("the gateway shows no secret")?;
-        match file.zip(self.secret_file.as_deref()) {
-            Some((mut file, name)) => {
-                writeln!(file, "{secret}").and_then(|()| file.sync_all()).with_context(|| {
-                    format!("write the key to {}; rotate {}", name.display(), made.key.id)
-                })?;
-                say!("{}: the key is in {}", made.key.id, name.display());
-            }
-            None => {
-                say!("{}: {}", made.key.id, made.notice);
-                say!("{secret}");
-            }
+        let secret = shown.secret.as_deref().context("the gateway shows no secret")?;
+        if let Some((mut file, name)) = file.zip(self.secret_file.as_deref()) {
+            writeln!(file, "{secret}").and_then(|()| file.sync_all()).with_context(|| {
+                format!("write the key to {}; rotate {}", name.display(), shown.key.id)
+            })?;
+            say!("{}: the key is in {}", shown.key.id, name.display());
+        } else {
+            say!("{}: {}", shown.key.id, shown.notice);
+            say!("{secret}");
         }
-        if let Some(until) = made.key.old_secret_valid_until {
+        if let Some(until) = shown.key.old_secret_valid_until {
             say!("its old secret is accepted until {until}");
         }
         Ok(())

@@ -300,10 +300,13 @@ fn every_command_is_read_and_is_of_the_installation() {
     assert!(command("-", of_shop).expect_err("there is no such shop").starts_with("shop must be"));
 }
 
+/// Changes the settings of a key.
+type Change = fn(&mut shop::KeySettings);
+
 #[test]
 fn a_command_that_breaks_a_rule_is_refused_by_name() {
     use proto::command::Body;
-    let wrong: [(&str, fn(&mut shop::KeySettings)); 7] = [
+    let wrong: [(&str, Change); 7] = [
         ("description", |it| it.description = "x".repeat(201)),
         ("description", |it| it.description = "a\0b".to_owned()),
         ("shops", |it| it.shops = vec!["acme".to_owned(); 101]),
