@@ -441,9 +441,3 @@ async fn what_is_known_of_a_key_holds_while_the_shop_service_does_not_answer() {
     }
     assert_eq!(admin.with(&unused).products().await.code(503), "unavailable");
 }
-
-#[test]
-fn zz_temporary_openapi() {
-    let text = serde_json::to_string_pretty(gateway::openapi_document()).expect("it is JSON");
-    std::fs::write("/tmp/keys-openapi.json", text + "\n").expect("it is written");
-}
