@@ -155,7 +155,7 @@ async fn a_key_is_made_used_and_revoked_and_a_rebuild_keeps_it(db: Db) {
     assert_eq!(again["version"], revoked["version"]);
     let ended = admin.post(&format!("keys/{id}/rotate"), &json!({})).await;
     assert_eq!(ended.code(409), "key_ended");
-    installation.stop_and_verify().await;
+    installation.stop_and_verify_with(&["shop"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +190,7 @@ async fn a_key_holds_at_every_gateway_until_it_is_revoked_at_one() {
     reader.at(other.url()).products().await.is(401);
     admin.with(&key).at(other.url()).products().await.is(200);
     other.stop().await;
-    installation.stop_and_verify().await;
+    installation.stop_and_verify_with(&["shop"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,7 +233,7 @@ async fn the_old_secret_of_a_rotated_key_is_accepted_for_a_time() {
     assert!(text(&expired, "detail").contains("has expired"), "{expired}");
     assert_eq!(admin.get(&format!("keys/{id}")).await.is(200)["status"], "expired");
     gateway.stop().await;
-    installation.stop_and_verify().await;
+    installation.stop_and_verify_with(&["shop"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,7 +289,7 @@ async fn no_key_gives_what_it_does_not_have() {
     let (_, secret) = Caller::made(root.post("keys", &key(&[], &["admin"])).await);
     let refused = root.with(&secret).post("keys", &key(&[], &["orders"])).await;
     assert_eq!(refused.code(403), "forbidden");
-    installation.stop_and_verify().await;
+    installation.stop_and_verify_with(&["shop"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -413,7 +413,7 @@ async fn a_secret_is_shown_once_and_kept_nowhere() {
     ] {
         assert_eq!(admin.get(path).await.code(422), "invalid_fields", "{path}");
     }
-    installation.stop_and_verify().await;
+    installation.stop_and_verify_with(&["shop"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,5 +52,5 @@ async fn a_gateway_with_a_certificate_answers_over_tls_alone() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("\"shops\""), "{answer}");
     assert!(!shops(connect().await).await.contains("HTTP"), "without TLS");
-    installation.stop_and_verify().await;
+    installation.stop_and_verify_with(&[]).await;
 }

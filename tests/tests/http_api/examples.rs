@@ -32,6 +32,7 @@ async fn the_examples_are_those_of_a_run() {
     let order = trade(&mut recorder).await;
     webhooks(&mut recorder, &receiver).await;
     mails(&mut recorder).await;
+    keys(&mut recorder).await;
     look_back(&mut recorder, &order).await;
     let accepted = accepted(&installation, &order).await;
     let url = accepted["command_url"].as_str().expect("where to follow it");
@@ -232,6 +233,19 @@ async fn mails(api: &mut Recorder) {
     api.get(&format!("{shop}/mails/1")).await;
     api.send(Method::POST, &format!("{shop}/mails/1/resend"), None).await;
     api.get(&format!("{shop}/mail")).await;
+}
+
+/// A key, from its making to its end.
+async fn keys(api: &mut Recorder) {
+    let key =
+        json!({"description": "reads the orders of Acme", "shops": ["acme"], "scopes": ["read"]});
+    let made = api.post("/v1/keys", key).await;
+    let path = format!("/v1/keys/{}", made["id"].as_str().expect("an id"));
+    api.post(&format!("{path}/rotate"), json!({"keep_old_s": 3_600})).await;
+    api.get("/v1/keys").await;
+    api.get(&path).await;
+    api.post(&format!("{path}/revoke"), json!({"reason": "it got out"})).await;
+    api.get(&format!("{path}/history")).await;
 }
 
 /// Lists, histories, and what is about the gateway.

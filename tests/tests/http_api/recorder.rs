@@ -8,6 +8,10 @@ use tests::stable;
 
 /// What stands for the address of a receiver on this machine.
 const RECEIVER: &str = "https://example.com/hooks";
+/// What stands for an API key, which is made by chance, and for its id.
+const KEY: &str =
+    "tw_0123456789abcdef_0000000000000000000000000000000000000000000000000000000000000000";
+const KEY_ID: &str = "0123456789abcdef";
 
 /// The examples of an operation.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -20,15 +24,16 @@ pub(crate) struct Recorded {
 pub(crate) struct Recorder {
     http: reqwest::Client,
     base: String,
-    receiver: String,
+    /// What the examples show something else for.
+    replaced: Vec<(String, &'static str)>,
     sent: u32,
     recorded: BTreeMap<String, Recorded>,
 }
 
 impl Recorder {
     pub(crate) fn new(base: &str, receiver: &str) -> Self {
-        let (base, receiver) = (base.to_owned(), receiver.to_owned());
-        Self { http: reqwest::Client::new(), base, receiver, sent: 0, recorded: BTreeMap::new() }
+        let (base, replaced) = (base.to_owned(), vec![(receiver.to_owned(), RECEIVER)]);
+        Self { http: reqwest::Client::new(), base, replaced, sent: 0, recorded: BTreeMap::new() }
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Value {
@@ -62,6 +67,11 @@ impl Recorder {
         let bytes = response.bytes().await.expect("a body");
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         assert!(status.as_u16() < 500, "{method} {path}: {status} {answer}");
+        if let Some(key) = answer["secret"].as_str().filter(|it| it.starts_with("tw_")) {
+            self.replaced.push((key.to_owned(), KEY));
+            let id = key.split('_').nth(1).expect("it has an id");
+            self.replaced.push((id.to_owned(), KEY_ID));
+        }
         self.record(&method, path, body, status, &answer);
         answer
     }
@@ -94,7 +104,8 @@ impl Recorder {
 
     /// A value as an example shows it.
     pub(crate) fn shown(&self, value: &Value) -> Value {
-        let text = value.to_string().replace(&self.receiver, RECEIVER);
+        let replace = |text: String, (real, shown): &(String, &str)| text.replace(real, shown);
+        let text = self.replaced.iter().fold(value.to_string(), replace);
         let value = serde_json::from_str(&text).expect("is JSON");
         shortened(stable::without_chance(value))
     }
