@@ -60,6 +60,10 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Gives the recorder of this process all help texts. Called once, after the recorder is there.
 pub fn describe() {
     ALL.iter().for_each(Metric::describe);
+    // A counter that begins with its first event has no rate then.
+    for limit in [Limited::Key, Limited::Shop] {
+        counter!(RATE_LIMITED.name, "limit" => limit.as_str()).increment(0);
+    }
 }
 
 /// Answers `GET /metrics` with what `render` returns.

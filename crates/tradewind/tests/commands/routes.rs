@@ -88,7 +88,10 @@ async fn orders(api: &Client) {
     let found = find(api, "orders", ("reference", "R-1")).await;
     assert_eq!(found["orders"].as_array().map(Vec::len), Some(1), "{found}");
     assert_eq!(found["orders"][0]["id"], json!(id));
-    assert_eq!(find(api, "orders", ("reference", "R-2")).await, json!({"orders": []}));
+    assert_eq!(
+        find(api, "orders", ("reference", "R-2")).await,
+        json!({"orders": [], "next": null})
+    );
     assert_eq!(get(api, &format!("orders/{id}")).await.body["total"], 500);
 
     let history = get(api, &format!("orders/{id}/history")).await.body;
