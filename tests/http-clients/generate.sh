@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generates clients of the HTTP API from its description, with what install.sh has put into the folder:
+# Generates clients of the HTTP API from its description, with the tools that are installed in the folder:
 #   tests/http-clients/generate.sh FOLDER
 # makes FOLDER/tradewind_client, the client of Python, and FOLDER/order.js, which uses that of TypeScript.
 set -euo pipefail

@@ -1,10 +1,7 @@
 //! ERP connectors that speak to nats-server: each has a user that may do nothing else, and what it sends is
 //! handled as over HTTP.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::Path;
 
 use client::Client;
 use events::proto::{
@@ -16,8 +13,9 @@ use node::nats_users::{self, Identity, NatsUser};
 use prost::Message;
 use protocol::id::Shop;
 use serde_json::{Value, json};
-use testkit::{Answer, Db, Intruder, TestServer, on_both_databases};
+use testkit::{Answer, Db, Intruder, TestServer, install_tools, on_both_databases};
 use tests::{Gateway, Installation, SHOP, order, settle, stock};
+use tokio::process::Command;
 
 on_both_databases!(what_comes_by_nats_is_handled_as_over_http);
 
@@ -26,8 +24,6 @@ const CONNECTOR: &str = "warehouse";
 const PASSWORD: &str = "word";
 /// How many messages two gateways share.
 const SENT: u64 = 40;
-/// The client of the page, as in `readers/requirements.txt`.
-const NATS_PY: &str = "nats-py==2.16.0";
 
 /// A server with the user of a connector, as `tradewind connector add` makes it.
 async fn server() -> TestServer {
@@ -302,32 +298,12 @@ fn block<'a>(page: &'a str, language: &str) -> &'a str {
     rest.split_once("```").expect("it ends").0
 }
 
-/// The Python of the page, with the client that it uses; the reason where that cannot be had.
-fn python() -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("erp-python");
-    let python = folder.join("bin/python");
-    let run = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output();
-        let output =
-            output.map_err(|error| format!("{} does not run: {error}", program.display()))?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() { Ok(()) } else { Err(said) }
-    };
-    if run(&python, &["-c", "import nats"]).is_ok() {
-        return Ok(python);
-    }
-    let to = folder.display().to_string();
-    run(Path::new("python3"), &["-m", "venv", &to])?;
-    run(&python, &["-m", "pip", "install", "--quiet", NATS_PY])?;
-    Ok(python)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_python_of_the_page_prints_what_it_says() {
-    let python = match tokio::task::spawn_blocking(python).await.expect("it does not panic") {
-        Ok(python) => python,
-        Err(reason) => return eprintln!("skipped: the client for Python cannot be had: {reason}"),
-    };
+    // They have the client of NATS for Python.
+    let readers = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers");
+    let tools = install_tools(&readers, Path::new(env!("CARGO_TARGET_TMPDIR"))).await;
+    let Some(tools) = tools else { return };
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/erp.md");
     let page = std::fs::read_to_string(page).expect("the page is there");
     let server = server().await;
@@ -336,7 +312,7 @@ async fn the_python_of_the_page_prints_what_it_says() {
     let installation = Installation::start_on(server, &db).await;
     let api = installation.api();
     stock(&api, "MUG", 5).await;
-    let mut program = tokio::process::Command::new(python);
+    let mut program = Command::new(tools.join("python/bin/python"));
     program.args(["-c", block(&page, "python")]).env("NATS_URL", url);
     let output = program.output().await.expect("it runs");
     let (out, err) =

@@ -8,26 +8,19 @@ use std::{
 
 use events::names::event_name;
 use serde_json::{Value, json};
-use testkit::{Db, eventually};
+use testkit::{Db, eventually, install_tools};
 use tests::{Installation, order, settle, stock};
 
-/// Where the tools and the generated types are kept between runs.
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("readers")
-}
-
-/// Installs the tools and generates the types; the reason where that cannot be had.
-fn generate() -> Result<PathBuf, String> {
-    for tool in ["python3", "npm", "node"] {
-        let version = Command::new(tool).arg("--version").output();
-        version.map_err(|error| format!("{tool} does not run: {error}"))?;
-    }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/readers/generate.sh");
-    let output = Command::new(script).arg(folder()).output().expect("bash runs");
-    if output.status.success() {
-        return Ok(folder());
-    }
-    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+/// Installs the tools and generates the types; nothing where the tools cannot be had.
+async fn generate() -> Option<PathBuf> {
+    let listed = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers");
+    let folder = install_tools(&listed, Path::new(env!("CARGO_TARGET_TMPDIR"))).await?;
+    let mut script = Command::new(listed.join("generate.sh"));
+    script.arg(&folder);
+    let output = tokio::task::spawn_blocking(move || script.output()).await;
+    let output = output.expect("it does not panic").expect("bash runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(folder)
 }
 
 /// What a program prints: a line of JSON for each event.
@@ -42,10 +35,7 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_and_javascript_read_what_rust_reads() {
-    let folder = match tokio::task::spawn_blocking(generate).await.expect("it does not panic") {
-        Ok(folder) => folder,
-        Err(reason) => return eprintln!("skipped: the readers' tools cannot be had: {reason}"),
-    };
+    let Some(folder) = generate().await else { return };
     let db = Db::sqlite();
     let installation =
         Installation::start(&db, |settings| settings.integrator_streams = true).await;
@@ -94,12 +84,9 @@ fn line(service: &str, event: &events::proto::Event) -> Value {
     })
 }
 
-#[test]
-fn the_asyncapi_document_is_valid() {
-    let folder = match generate() {
-        Ok(folder) => folder,
-        Err(reason) => return eprintln!("skipped: the parser cannot be had: {reason}"),
-    };
+#[tokio::test]
+async fn the_asyncapi_document_is_valid() {
+    let Some(folder) = generate().await else { return };
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/asyncapi.json");
     let output = Command::new("node")
         .args(["check_asyncapi.mjs", document])

@@ -13,7 +13,7 @@ use std::{
 
 use client::webhooks::{SequenceCheck, Verifier};
 use serde_json::json;
-use testkit::eventually;
+use testkit::{eventually, install_tools};
 use webhook_http::{CustomHeaders, Failure, Outcome, Policy, Request, Secret, Sender, parse_url};
 
 #[path = "../webhook-receivers/receive.rs"]
@@ -30,18 +30,10 @@ fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("webhook-receivers").join(name)
 }
 
-/// Installs the libraries; nothing where they cannot be had, which is a failure where CI runs.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
-fn install() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("webhook-receivers");
-    let output = Command::new(here("install.sh")).arg(&folder).output().expect("bash runs");
-    if output.status.success() {
-        return Some(folder);
-    }
-    let reason = String::from_utf8_lossy(&output.stderr);
-    assert!(env::var("CI").as_deref() != Ok("true"), "{reason}");
-    eprintln!("skipped: the libraries of Standard Webhooks cannot be had: {reason}");
-    None
+/// Installs the libraries; nothing where they cannot be had.
+async fn install() -> Option<PathBuf> {
+    let listed = Path::new(env!("CARGO_MANIFEST_DIR")).join("webhook-receivers");
+    install_tools(&listed, Path::new(env!("CARGO_TARGET_TMPDIR"))).await
 }
 
 /// Signs and sends deliveries to one URL.
@@ -166,8 +158,7 @@ impl Drop for Program {
 
 /// Runs a receiver with a library, and compares what it printed.
 async fn check(program: &str, file: &str, library: &str) {
-    let installed = tokio::task::spawn_blocking(install).await.expect("it does not panic");
-    let Some(folder) = installed else { return };
+    let Some(folder) = install().await else { return };
     let text = fs::read_to_string(here(file)).expect("it is there");
     let text = text.replace("standardwebhooks", library);
     let source = Source::new();
@@ -199,8 +190,7 @@ async fn javascript_verifies_with_svix() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn go_verifies_without_a_library() {
-    let installed = tokio::task::spawn_blocking(install).await.expect("it does not panic");
-    let Some(folder) = installed else { return };
+    let Some(folder) = install().await else { return };
     let output = Command::new(folder.join("python/bin/go"))
         .args(["build", "-o", "receive-go"])
         .arg(here("receive.go"))

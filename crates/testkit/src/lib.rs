@@ -13,6 +13,7 @@
 //! | `tls` | [`Authority`]: certificates for it, good and bad ones |
 //! | `dns` | [`DnsServer`]: a name server whose answers a test changes |
 //! | `small_disk` | [`SmallDisk`]: a disk that a test can fill |
+//! | `tools` | [`install_tools`]: what a test runs that is written in another language |
 //!
 //! A test is one function from a [`Db`], which [`on_both_databases!`] makes two tests of. Nothing
 //! here sleeps for a fixed time until something is probably so: [`eventually`] looks until it is.
@@ -29,6 +30,7 @@ mod postgres;
 mod receiver;
 mod small_disk;
 mod tls;
+mod tools;
 
 use std::time::Duration;
 
@@ -45,6 +47,7 @@ pub use nats::{TestServer, nats_server};
 pub use receiver::{Behaviour, RawBehaviour, RawReceiver, Received, Receiver};
 pub use small_disk::SmallDisk;
 pub use tls::Authority;
+pub use tools::install_tools;
 
 /// How long [`eventually`] looks: far longer than anything takes that works, on a busy machine.
 const EVENTUALLY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,8 +1,7 @@
 //! A mail server: aiosmtpd, in a process of its own.
 
 use std::{
-    env,
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
     sync::{Arc, Mutex},
 };
@@ -14,7 +13,7 @@ use tokio::{
     process::{Child, ChildStdin, Command},
 };
 
-use crate::{Authority, eventually};
+use crate::{Authority, eventually, install_tools};
 
 /// A mail that a [`MailServer`] has accepted, or has taken before it misbehaved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,11 +103,10 @@ impl MailServer {
     }
 
     async fn start_with(folder: &Path, options: Value) -> Option<Self> {
-        let folder = folder.join("mail-server");
-        let python = tokio::task::spawn_blocking(move || install(&folder)).await;
-        let python = python.expect("it does not panic")?;
-        let mut child = Command::new(python)
-            .arg(here("serve.py"))
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("mail-server");
+        let tools = install_tools(&program, folder).await?;
+        let mut child = Command::new(tools.join("python/bin/python"))
+            .arg(program.join("serve.py"))
             .arg(options.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -178,22 +176,4 @@ impl Seen {
             });
         }
     }
-}
-
-fn here(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("mail-server").join(name)
-}
-
-/// Installs it; the Python that runs it.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
-fn install(folder: &Path) -> Option<PathBuf> {
-    let output = std::process::Command::new(here("install.sh")).arg(folder).output();
-    let output = output.expect("bash runs");
-    if output.status.success() {
-        return Some(folder.join("python/bin/python"));
-    }
-    let reason = String::from_utf8_lossy(&output.stderr);
-    assert!(env::var("CI").as_deref() != Ok("true"), "{reason}");
-    eprintln!("skipped: the mail server cannot be had: {reason}");
-    None
 }
