@@ -2,12 +2,14 @@
 //!
 //! - `published`: the public events that are still to be compared, in the order of their logs;
 //! - `endpoint`: an endpoint as its events have it: what it wants, what was scheduled and settled;
+//! - `announced`: what of an endpoint is told the others;
 //! - `order`: the deliveries of each aggregate, for endpoints that get these in order.
 //!
 //! The log of deliveries is read after the logs that it schedules events of. It says of each event that it
 //! schedules which endpoints it matches; and by the positions of its inputs, which events it has handled
 //! without scheduling them. Both are compared with what the endpoints wanted then.
 
+mod announced;
 mod endpoint;
 mod order;
 mod published;
@@ -26,7 +28,8 @@ use events::{
 
 pub use self::endpoint::Deliveries;
 use self::{
-    endpoint::{Change, Endpoint, OPERATIONAL_EVENTS},
+    announced::News,
+    endpoint::{Change, Endpoint},
     order::KeyOrder,
     published::{EventTypes, Published, PublishedLog},
 };
@@ -60,6 +63,8 @@ struct ShopWebhooks {
     /// By service: its public events that were not handled yet.
     published: BTreeMap<&'static str, PublishedLog>,
     endpoints: BTreeMap<String, Endpoint>,
+    /// What the last event says of an endpoint, and the next one has to announce.
+    news: Option<News>,
 }
 
 impl Webhooks {
@@ -120,6 +125,10 @@ impl Webhooks {
     fn observe_delivery(&mut self, at: LogPosition, event: &Event, kind: &Kind) {
         let (found, id) = (&mut self.found, &event.aggregate_id);
         let Some(shop) = self.shops.get_mut(&event.shop) else { return };
+        if let Some(news) = shop.news.take() {
+            news.expect_announced(id, Some(kind), &mut found.findings);
+        }
+        shop.news = News::of(at, id, kind, &shop.endpoints);
         match kind {
             Kind::Scheduled(it) => return shop.observe_scheduled(at, it, &self.types, found),
             Kind::EndpointCreated(it) => {
@@ -168,7 +177,10 @@ impl Webhooks {
     /// Compares what is left, and says what was found. To be called once, when everything is observed.
     pub(super) fn finish(self) -> (Check, Vec<Deliveries>) {
         let Self { types, mut shops, events, mut found, .. } = self;
-        for ShopWebhooks { partition, published, endpoints } in shops.values_mut() {
+        for ShopWebhooks { partition, published, endpoints, news } in shops.values_mut() {
+            if let Some(news) = news.take() {
+                news.expect_announced("", None, &mut found.findings);
+            }
             for (service, log) in published {
                 // What no position names was handled after all that is scheduled, or not at all.
                 while let Some(event) = log.next_through(u64::MAX, &mut found.findings) {
@@ -309,12 +321,7 @@ impl ShopWebhooks {
         it: &notify::Announced,
         found: &mut Found,
     ) {
-        use notify::announced::What;
-        let event_type = match &it.what {
-            Some(What::EndpointDisabled(_)) => OPERATIONAL_EVENTS[0],
-            Some(What::EndpointFailing(_)) => OPERATIONAL_EVENTS[1],
-            None => "",
-        };
+        let event_type = announced::event_type_of(it).unwrap_or_default();
         for (id, endpoint) in &mut self.endpoints {
             let to: Vec<_> = it.to.iter().filter(|to| to.endpoint_id == *id).collect();
             let is_due = *id != event.aggregate_id && endpoint.wants(event_type);

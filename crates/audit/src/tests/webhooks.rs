@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use events::proto::{
     event::Body,
-    notify::{self, Ordering, ReplaySelection, notify_event::Kind},
+    notify::{self, DisabledReason, Ordering, ReplaySelection, notify_event::Kind},
     order::{Cancelled, OrderEvent, Paid, Placed, order_event::Kind as Order},
 };
 
@@ -632,6 +632,68 @@ fn what_becomes_of_an_endpoint_goes_to_those_who_want_to_know() {
             logs.attempt(ALL, &[5], &[]);
         },
         &["NOTIFY-0 at 8: is scheduled 1 time for the endpoint all, wanted: false"],
+    );
+}
+
+#[test]
+fn what_becomes_of_an_endpoint_is_not_kept_from_those_who_want_to_know() {
+    let disable = |reason: DisabledReason| {
+        let reason = reason.into();
+        Kind::EndpointDisabled(notify::EndpointDisabled { reason, ..Default::default() })
+    };
+    let announced = || {
+        let to = vec![notify::Announcement { endpoint_id: "watch".into(), endpoint_seq: 1 }];
+        let what = Some(notify::announced::What::EndpointDisabled(Default::default()));
+        Kind::Announced(notify::Announced { what, to })
+    };
+    let finding = "NOTIFY-0 at 8: webhook.endpoint_disabled of the endpoint paid was not announced";
+    let watch = |logs: &mut Logs| logs.create("watch", &["webhook.*"], Ordering::Parallel);
+    check(
+        |logs| {
+            watch(logs);
+            logs.add(PAID, disable(DisabledReason::Gone));
+            logs.add(PAID, announced());
+            logs.attempt("watch", &[1], &[]);
+        },
+        &[],
+    );
+    // At the end of the log, and before another event.
+    check(
+        |logs| {
+            watch(logs);
+            logs.add(PAID, disable(DisabledReason::Gone));
+        },
+        &[finding],
+    );
+    check(
+        |logs| {
+            watch(logs);
+            logs.add(PAID, disable(DisabledReason::Failing));
+            logs.create("other", &["order.paid"], Ordering::Parallel);
+            logs.handled(4);
+        },
+        &[finding],
+    );
+    check(
+        |logs| {
+            watch(logs);
+            logs.add(PAID, Kind::FailureWarned(Default::default()));
+        },
+        &["NOTIFY-0 at 8: webhook.endpoint_failing of the endpoint paid was not announced"],
+    );
+    // Nobody is told what was asked for, nor where nobody wants to know.
+    check(
+        |logs| {
+            watch(logs);
+            logs.add(PAID, disable(DisabledReason::Requested));
+        },
+        &[],
+    );
+    check(
+        |logs| {
+            logs.add(PAID, disable(DisabledReason::Gone));
+        },
+        &[],
     );
 }
 

@@ -7,10 +7,6 @@ use events::proto::notify::{self, Ordering, ReplaySelection};
 use super::{Found, order::SettledRecord};
 use crate::{Findings, LogPosition, runs::Runs};
 
-/// What other endpoints can be sent of one: it was disabled, or fails.
-pub(super) const OPERATIONAL_EVENTS: [&str; 2] =
-    ["webhook.endpoint_disabled", "webhook.endpoint_failing"];
-
 /// What became of what matched an endpoint, by the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deliveries {
