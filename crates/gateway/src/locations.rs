@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use events::{
@@ -29,6 +29,7 @@ use crate::{
     extract::{LocationPath, RequestContext, SkuPath},
     fields::{self, Fields, flag, integer, object, text, within},
     openapi::bodies::{NewLocation, NewStockLimits},
+    precondition::{Precondition, entity_tag, other_version},
     problem::{Code, FieldError, Problem},
     services::Reply,
     state::AppState,
@@ -61,6 +62,8 @@ pub(crate) struct PutLocationView {
     country: String,
     /// Whether it is in use.
     active: bool,
+    /// Counts its changes, from 1; 0 for `main` as it is from the beginning.
+    version: u64,
     /// What became of it: `created`, `changed` or `unchanged`.
     result: &'static str,
 }
@@ -101,16 +104,19 @@ pub(crate) async fn list(
     path = "/shops/{shop}/locations/{code}",
     operation_id = "get_location",
     tag = "Inventory",
-    responses((status = 200, description = "The location.", body = LocationView)),
+    responses((status = 200, description = "The location.", body = LocationView, headers(
+        ("ETag" = String, description = "Its version, for `If-Match`."),
+    ))),
     extensions(("x-problems" = json!(["not_found"]))),
 )]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     LocationPath(code): LocationPath,
-) -> Result<Json<LocationView>, Problem> {
+) -> Result<Response, Problem> {
     let found = read(&state, &context).await?.into_iter().find(|it| it.code == code);
-    found.map(Json).ok_or_else(|| Problem::not_found("location", code.as_str()))
+    let view = found.ok_or_else(|| Problem::not_found("location", code.as_str()))?;
+    Ok(([entity_tag(view.version)], Json(view)).into_response())
 }
 
 async fn read(state: &AppState, context: &RequestContext) -> Result<Vec<LocationView>, Problem> {
@@ -125,23 +131,39 @@ async fn read(state: &AppState, context: &RequestContext) -> Result<Vec<Location
     path = "/shops/{shop}/locations/{code}",
     operation_id = "put_location",
     tag = "Inventory",
+    params(
+        ("If-Match" = Option<String>, Header, pattern = "^\"[0-9]{1,18}\"$",
+            description = "Only if the location has the version of this `ETag`."),
+        ("If-None-Match" = Option<String>, Header, pattern = "^\\*$",
+            description = "`*`: only if it was never put."),
+    ),
     request_body = NewLocation,
     responses(
-        (status = 200, description = "The location was there.", body = PutLocationView),
-        (status = 201, description = "The location is new.", body = PutLocationView),
+        (status = 200, description = "The location was there.", body = PutLocationView, headers(
+            ("ETag" = String, description = "Its version, for `If-Match`."),
+        )),
+        (status = 201, description = "The location is new.", body = PutLocationView, headers(
+            ("ETag" = String, description = "Its version, for `If-Match`."),
+        )),
     ),
-    extensions(("x-problems" = json!(["too_many_locations"]))),
+    extensions(("x-problems" = json!(["too_many_locations", "precondition_failed"]))),
 )]
 pub(crate) async fn put(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     LocationPath(code): LocationPath,
+    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
+    let expected_version = Precondition::version_to_put(&headers)?;
     let location = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| Some(location(fields)))
     })?;
-    let put = inventory::PutLocation { code: code.to_string(), location: Some(location.clone()) };
+    let put = inventory::PutLocation {
+        code: code.to_string(),
+        location: Some(location.clone()),
+        expected_version,
+    };
     let command = context.command(None, command::Body::PutLocation(put));
     let services = &state.services;
     let reply =
@@ -150,6 +172,7 @@ pub(crate) async fn put(
         Reply::Answered(answer) => answer,
         Reply::Pending(accepted) => return Ok(accepted.into_response()),
     };
+    let version = answer.body.version;
     let (status, result) = match answer.body.result() {
         LocationResult::Created => (StatusCode::CREATED, "created"),
         LocationResult::Changed => (StatusCode::OK, "changed"),
@@ -158,12 +181,14 @@ pub(crate) async fn put(
             let detail = "the shop has as many locations as one may have".to_owned();
             return Err(Problem::new(Code::TooManyLocations, detail));
         }
+        LocationResult::OtherVersion => return Err(other_version("location", version)),
         LocationResult::Unspecified => return Err(UnknownResult.into()),
     };
     let kind = view::location_kind(location.kind());
     let inventory::Location { priority, fulfils_online, country, active, .. } = location;
-    let shown = PutLocationView { code, kind, priority, fulfils_online, country, active, result };
-    Ok(answer.mark((status, Json(shown))))
+    let shown =
+        PutLocationView { code, kind, priority, fulfils_online, country, active, version, result };
+    Ok(answer.mark((status, [entity_tag(version)], Json(shown))))
 }
 
 /// Reads a location.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{StatusCode, request::Parts},
+    http::{HeaderMap, StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
 use events::{
@@ -35,7 +35,7 @@ use crate::{
     extract::{RequestContext, path_parameter},
     fields,
     openapi::bodies::NewMailSettings,
-    precondition::entity_tag,
+    precondition::{Precondition, entity_tag, other_version},
     problem::{Code, Problem},
     state::AppState,
     view::ViewError,
@@ -76,6 +76,12 @@ pub(crate) async fn get_settings(
     path = "/shops/{shop}/mail",
     operation_id = "put_mail_settings",
     tag = "Mails",
+    params(
+        ("If-Match" = Option<String>, Header, pattern = "^\"[0-9]{1,18}\"$",
+            description = "Only if the settings have the version of this `ETag`."),
+        ("If-None-Match" = Option<String>, Header, pattern = "^\\*$",
+            description = "`*`: only if there are none yet."),
+    ),
     request_body = NewMailSettings,
     responses(
         (status = 200, description = "The settings as they are now.", body = MailSettingsView, headers(
@@ -85,14 +91,17 @@ pub(crate) async fn get_settings(
             ("ETag" = String, description = "The version of the settings."),
         )),
     ),
-    extensions(("x-problems" = json!(["not_found", "too_many_webhooks"]))),
+    extensions(("x-problems" = json!(["not_found", "too_many_webhooks", "precondition_failed"]))),
 )]
 pub(crate) async fn put_settings(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
+    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let set = fields::body(&bytes, read::settings)?;
+    let expected_version = Precondition::version_to_put(&headers)?;
+    let settings = fields::body(&bytes, read::settings)?;
+    let set = notify::SetMail { expected_version, ..settings };
     let id = mail_endpoint_id(&context.shop);
     let command = to_endpoint(&context, id, Request::SetMail(set));
     respond_or(send(&state, &context, command).await?, refusal, |answer| {
@@ -195,10 +204,13 @@ fn refusal(answer: &ChangeWebhooksAnswer) -> Problem {
             let detail = "ten mails are being sent once more: wait until they are";
             Problem::new(Code::TooManyWebhooks, detail)
         }
+        EndpointResult::OtherVersion => {
+            let version = answer.endpoint.as_ref().map_or(0, |endpoint| endpoint.version);
+            other_version("settings of mails", version)
+        }
         EndpointResult::Created
         | EndpointResult::Changed
         | EndpointResult::Unchanged
-        | EndpointResult::OtherVersion
         | EndpointResult::Disabled
         | EndpointResult::Exists
         | EndpointResult::Unspecified => UnknownResult.into(),

@@ -37,6 +37,20 @@ impl Precondition {
         }
     }
 
+    /// Reads the headers of a request that puts something: the version that it must have, 0 if it must not
+    /// exist, if the client names one.
+    pub(crate) fn version_to_put(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+        match Self::read(headers)? {
+            Self::None => Ok(None),
+            Self::IsNew => Ok(Some(0)),
+            Self::Version(version) => Ok(Some(version)),
+            Self::Exists => {
+                let detail = "If-Match must be the ETag of a response here, such as \"7\"";
+                Err(invalid(&header::IF_MATCH, detail))
+            }
+        }
+    }
+
     /// Reads the headers of a request that changes what exists: the version that it must have, if the
     /// client names one.
     pub(crate) fn version(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
@@ -49,6 +63,17 @@ impl Precondition {
             }
         }
     }
+}
+
+/// What was to be put has another version than the client named.
+pub(crate) fn other_version(what: &str, version: u64) -> Problem {
+    let detail = match version {
+        0 => format!("there is no such {what} yet: send no If-Match to create it"),
+        _ => format!(
+            "the version of the {what} is {version}: read it, and send its ETag as If-Match"
+        ),
+    };
+    Problem::new(Code::PreconditionFailed, detail).with("version", version)
 }
 
 /// The header that names a version.
@@ -85,6 +110,17 @@ mod tests {
         }
         assert_eq!(of(&[(new.clone(), "\"7\"")]), None);
         assert_eq!(of(&[(new, "*"), (known, "*")]), None);
+    }
+
+    #[test]
+    fn what_is_put_may_have_to_be_new_or_of_a_version() {
+        let of = |pairs: &[(HeaderName, &'static str)]| {
+            Precondition::version_to_put(&headers(pairs)).ok()
+        };
+        assert_eq!(of(&[]), Some(None));
+        assert_eq!(of(&[(header::IF_NONE_MATCH, "*")]), Some(Some(0)));
+        assert_eq!(of(&[(header::IF_MATCH, "\"7\"")]), Some(Some(7)));
+        assert_eq!(of(&[(header::IF_MATCH, "*")]), None);
     }
 
     #[test]

@@ -33,7 +33,8 @@ use crate::{
     },
     json::Node,
     openapi::bodies::{NewProduct, NewProducts, ProductReport, UploadParameters},
-    problem::{Code, Problem},
+    precondition::{Precondition, entity_tag, other_version},
+    problem::{Code, FieldError, Problem},
     services::{Page, Reply},
     state::AppState,
     view,
@@ -67,17 +68,22 @@ pub(crate) struct PutProductView {
     path = "/shops/{shop}/products/{sku}",
     operation_id = "get_product",
     tag = "Products",
-    responses((status = 200, description = "The product.", body = ProductView)),
+    responses((status = 200, description = "The product.", body = ProductView, headers(
+        ("ETag" = String, description = "Its version, for `If-Match`."),
+    ))),
     extensions(("x-problems" = json!(["not_found"]))),
 )]
 pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
-) -> Result<Json<ProductView>, Problem> {
+) -> Result<Response, Problem> {
     let question = catalog::GetProduct { sku: sku.to_string() };
     match state.services.query(&context, question).await? {
-        Some(product) => Ok(Json(view::product(product)?)),
+        Some(product) => {
+            let view = view::product(product)?;
+            Ok(([entity_tag(view.version)], Json(view)).into_response())
+        }
         None => Err(Problem::not_found("product", sku.as_str())),
     }
 }
@@ -109,23 +115,45 @@ pub(crate) async fn list(
     path = "/shops/{shop}/products/{sku}",
     operation_id = "put_product",
     tag = "Products",
+    params(
+        ("If-Match" = Option<String>, Header, pattern = "^\"[0-9]{1,18}\"$",
+            description = "Only if the product has the version of this `ETag`."),
+        ("If-None-Match" = Option<String>, Header, pattern = "^\\*$",
+            description = "`*`: only if there is none yet."),
+    ),
     request_body = NewProduct,
     responses(
-        (status = 200, description = "The product was there; `result` says what became of it.", body = PutProductView),
-        (status = 201, description = "The product is new.", body = PutProductView),
+        (status = 200, description = "The product was there; `result` says what became of it.", body = PutProductView, headers(
+            ("ETag" = String, description = "Its version, for `If-Match`."),
+        )),
+        (status = 201, description = "The product is new.", body = PutProductView, headers(
+            ("ETag" = String, description = "Its version, for `If-Match`."),
+        )),
     ),
-    extensions(("x-problems" = json!(["stale", "version_mismatch"]))),
+    extensions(("x-problems" = json!(["stale", "version_mismatch", "precondition_failed"]))),
 )]
 pub(crate) async fn put(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
+    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
+    let condition = Precondition::version_to_put(&headers)?;
     let mut product = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| product(fields, Some(sku)))
     })?;
-    let expected_version = product.expected_version;
+    // What a header asks for is answered as HTTP has it, and a field by a problem of its own.
+    let expected = match (condition, product.expected_version) {
+        (None, version) => Expected::Field(version.unwrap_or_default()),
+        (Some(_), None) => Expected::Header,
+        (Some(_), Some(_)) => {
+            let detail = "send If-Match, If-None-Match or expected_version, one of them".to_owned();
+            let field = "expected_version".to_owned();
+            return Err(Problem::fields(vec![FieldError { field, detail }]));
+        }
+    };
+    product.expected_version = condition.or(product.expected_version);
     name_tax_basis(&mut product, context.shop_facts.tax_basis);
     let stored = StoredProduct { product: product.product.clone(), version: 0 };
     let shown = view::product(stored)?;
@@ -135,17 +163,21 @@ pub(crate) async fn put(
         .send::<PutProductsAnswer>(&context, Lane::Live, command, state.answer_timeout)
         .await?
     {
-        Reply::Answered(answer) => {
-            Ok(answer.mark(put_response(&answer.body, shown, expected_version)?))
-        }
+        Reply::Answered(answer) => Ok(answer.mark(put_response(&answer.body, shown, expected)?)),
         Reply::Pending(accepted) => Ok(accepted.into_response()),
     }
+}
+
+/// The version that a product must have, and where the client says so.
+enum Expected {
+    Header,
+    Field(u64),
 }
 
 fn put_response(
     answer: &PutProductsAnswer,
     mut shown: ProductView,
-    expected_version: Option<u64>,
+    expected: Expected,
 ) -> Result<Response, Problem> {
     let ProductOutcome { result, version } = answer.outcomes.first().copied().unwrap_or_default();
     let result = ProductResult::try_from(result).unwrap_or_default();
@@ -160,7 +192,10 @@ fn put_response(
             return Err(Problem::new(Code::StaleProduct, detail).with("version", version));
         }
         ProductResult::VersionMismatch => {
-            let expected = expected_version.unwrap_or_default();
+            let expected = match expected {
+                Expected::Header => return Err(other_version("product", version)),
+                Expected::Field(expected) => expected,
+            };
             let detail = format!(
                 "the product has version {version}, not {expected}: read it, and send what shall be"
             );
@@ -170,7 +205,7 @@ fn put_response(
     };
     shown.version = version;
     let body = PutProductView { product: shown, result: outcome(result)?.result };
-    Ok((status, Json(body)).into_response())
+    Ok((status, [entity_tag(version)], Json(body)).into_response())
 }
 
 /// Puts many products.

@@ -201,6 +201,8 @@ pub enum Input {
         code: Location,
         /// What it is to be.
         details: LocationDetails,
+        /// The only version at which it is put; `None`: at any.
+        expected_version: Option<u64>,
     },
     /// The limits of a stock are set.
     SetLimits {
@@ -305,10 +307,10 @@ impl Rules for Inventory {
                 Some(Answer::Limits(LimitsResult::Changed))
             }
             Event::Location(_, LocationFact::Created(_)) => {
-                Some(Answer::Location(LocationResult::Created))
+                Some(Answer::Location(LocationResult::Created, recorded.version))
             }
             Event::Location(_, LocationFact::Changed { .. }) => {
-                Some(Answer::Location(LocationResult::Changed))
+                Some(Answer::Location(LocationResult::Changed, recorded.version))
             }
             Event::Stock(_, StockFact::Short { .. })
             | Event::Reservation(..)
@@ -371,7 +373,9 @@ fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decis
         Input::DropRejections { connector, numbers, reason } => {
             return rejections::drop(state, connector, numbers, reason);
         }
-        Input::PutLocation { code, details } => return locations::put(state, code, details),
+        Input::PutLocation { code, details, expected_version } => {
+            return locations::put(state, code, details, *expected_version);
+        }
         Input::SetLimits { stock, limits } => return limits::set(state, stock, *limits),
         Input::ProductKnown { .. } | Input::SettingsKnown(_) => return Decision::nothing(),
         Input::Placed { order_id, wanted } => {

@@ -105,15 +105,19 @@ fn encode_answer(answer: &Answer) -> answer_body::Answer {
                 results: results.iter().map(|result| encode_result(*result).into()).collect(),
             })
         }
-        Answer::Location(result) => {
+        Answer::Location(result, version) => {
             let result = match result {
                 LocationResult::Created => proto::inventory::LocationResult::Created,
                 LocationResult::Changed => proto::inventory::LocationResult::Changed,
                 LocationResult::Unchanged => proto::inventory::LocationResult::Unchanged,
                 LocationResult::TooMany => proto::inventory::LocationResult::TooMany,
+                LocationResult::OtherVersion => proto::inventory::LocationResult::OtherVersion,
             };
-            let result = result.into();
-            answer_body::Answer::PutLocation(proto::inventory::PutLocationAnswer { result })
+            let (result, version) = (result.into(), *version);
+            answer_body::Answer::PutLocation(proto::inventory::PutLocationAnswer {
+                result,
+                version,
+            })
         }
         Answer::Limits(result) => {
             use proto::inventory::StockLimitsResult as Wire;
@@ -183,6 +187,7 @@ fn command(command: proto::Command) -> Result<Input, WireError> {
         Body::PutLocation(put) => Ok(Input::PutLocation {
             code: Location::parse(&put.code)?,
             details: location(put.location)?,
+            expected_version: put.expected_version,
         }),
         Body::SetStockLimits(set) => Ok(Input::SetLimits {
             stock: stock_id(&set.sku, &set.location)?,

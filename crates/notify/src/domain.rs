@@ -63,6 +63,8 @@ pub enum Request {
     SetMail {
         /// The settings, which are those of mails.
         settings: Settings,
+        /// The only version at which they are changed, 0: only if there are none; `None`: at any.
+        expected_version: Option<u64>,
     },
     /// To give it other settings.
     Change {

@@ -152,7 +152,10 @@ fn asked(request: Asked) -> Result<Request, WireError> {
         Asked::RewrapValues(rewrap) => {
             Request::RewrapValues { values: settings::read_rewrapped(rewrap.values)? }
         }
-        Asked::SetMail(set) => Request::SetMail { settings: settings::parse_mail(set)? },
+        Asked::SetMail(set) => Request::SetMail {
+            expected_version: set.expected_version,
+            settings: settings::parse_mail(set)?,
+        },
         Asked::AbortDelivery(abort) => Request::AbortDelivery { seq: abort.endpoint_seq },
     })
 }

@@ -46,7 +46,7 @@ pub(super) fn settings(
         let mut event_types = events?;
         event_types.sort_unstable();
         event_types.dedup();
-        Some(notify::SetMail { event_types, mail: Some(mail) })
+        Some(notify::SetMail { event_types, mail: Some(mail), expected_version: None })
     })
 }
 

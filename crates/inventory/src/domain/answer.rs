@@ -9,8 +9,8 @@ use super::LocationResult;
 pub enum Answer {
     /// Of stock lines: what became of each, in the same order.
     Stock(Vec<StockResult>),
-    /// Of a location.
-    Location(LocationResult),
+    /// Of a location: what became of it, and its version from then on.
+    Location(LocationResult, u64),
     /// Of the limits of a stock.
     Limits(LimitsResult),
     /// Of rejected lines that were tried again: what became of each, in the same order; `None` where there

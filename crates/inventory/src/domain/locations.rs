@@ -91,6 +91,8 @@ pub enum LocationResult {
     Unchanged,
     /// The shop has as many locations as one may have.
     TooMany,
+    /// It has another version than was expected.
+    OtherVersion,
 }
 
 impl LocationDetails {
@@ -139,12 +141,17 @@ pub(super) fn put(
     state: &State,
     code: &Location,
     details: &LocationDetails,
+    expected_version: Option<u64>,
 ) -> Decision<Event, Answer> {
     let none = Locations::default();
     let Locations(rows) = state.locations.get(&LocationsKey).unwrap_or(&none);
     let main = (*code == Location::main()).then(LocationDetails::main);
     let known = rows.get(code).map(|row| row.details.clone()).or(main);
+    let version = rows.get(code).map_or(0, |row| row.revision.version);
     let (fact, result) = match known {
+        _ if expected_version.is_some_and(|expected| expected != version) => {
+            (None, LocationResult::OtherVersion)
+        }
         Some(known) if known == *details => (None, LocationResult::Unchanged),
         Some(before) => {
             let fact = LocationFact::Changed { before, after: details.clone() };
@@ -153,8 +160,9 @@ pub(super) fn put(
         None if rows.len() >= MAX_LOCATIONS => (None, LocationResult::TooMany),
         None => (Some(LocationFact::Created(details.clone())), LocationResult::Created),
     };
+    let version = version + u64::from(fact.is_some());
     let event = fact.map(|fact| Event::Location(code.clone(), fact));
-    Decision::answered(event.into_iter().collect(), Answer::Location(result))
+    Decision::answered(event.into_iter().collect(), Answer::Location(result, version))
 }
 
 /// Folds a fact about a location into the state.

@@ -42,7 +42,8 @@ pub(crate) fn command(
                 Ok(Fact::Created { settings: settings.clone(), secret: Some(secret.clone()) })
             }
         }
-        (None, Request::SetMail { settings }) => {
+        (None, Request::SetMail { expected_version: Some(1..), .. }) => Err(Outcome::OtherVersion),
+        (None, Request::SetMail { settings, .. }) => {
             Ok(Fact::Created { settings: settings.clone(), secret: None })
         }
         (None, _) => Err(Outcome::Unknown),
@@ -78,16 +79,17 @@ fn of_endpoint(
     match request {
         Request::Create { .. } => Err(Outcome::Exists),
         Request::Change { expected_version: Some(expected), .. }
+        | Request::SetMail { expected_version: Some(expected), .. }
             if *expected != endpoint.settings_version =>
         {
             Err(Outcome::OtherVersion)
         }
-        Request::Change { settings, .. } | Request::SetMail { settings }
+        Request::Change { settings, .. } | Request::SetMail { settings, .. }
             if *settings == endpoint.settings =>
         {
             Err(Outcome::Unchanged)
         }
-        Request::Change { settings, .. } | Request::SetMail { settings } => {
+        Request::Change { settings, .. } | Request::SetMail { settings, .. } => {
             Ok(Fact::Changed { before: endpoint.settings.clone(), after: settings.clone() })
         }
         Request::Disable { .. } if endpoint.disabled.is_some() => Err(Outcome::Unchanged),

@@ -319,7 +319,7 @@ fn mail(event_types: &[&str]) -> Settings {
 /// A shop that sends these mails: its endpoint is called as that of the other tests.
 fn mailing(event_types: &[&str]) -> Rig {
     let mut rig = Rig::new();
-    let set = Request::SetMail { settings: mail(event_types) };
+    let set = Request::SetMail { settings: mail(event_types), expected_version: None };
     let (outcome, facts) = rig.ask_of("ep", set);
     assert_eq!(outcome, Outcome::Created);
     assert!(matches!(&facts[..], [Fact::Created { secret: None, .. }]), "{facts:?}");
@@ -344,11 +344,29 @@ fn a_shop_sends_the_mails_that_it_wants_and_none_before() {
     let mut rig = mailing(&["order.confirmed"]);
     rig.publish(&[(2, "order.placed"), (3, "order.confirmed")]);
     assert_eq!((rig.ledger().last_seq, rig.due()), (1, Some(0)));
-    let set = |event_types: &[&str]| Request::SetMail { settings: mail(event_types) };
+    let set = |event_types: &[&str]| Request::SetMail {
+        settings: mail(event_types),
+        expected_version: None,
+    };
     assert_eq!(rig.ask(set(&["order.confirmed"])), Outcome::Unchanged);
     assert_eq!(rig.ask(set(&[])), Outcome::Changed);
     assert_eq!(rig.publish(&[(4, "order.confirmed")]), [], "it sends no mails any more");
     assert_eq!(rig.due(), Some(0), "what was scheduled before is sent");
+}
+
+#[test]
+fn the_settings_of_mails_are_changed_only_at_the_version_that_is_expected() {
+    let set = |event_types: &[&str], expected_version| Request::SetMail {
+        settings: mail(event_types),
+        expected_version,
+    };
+    let mut rig = Rig::new();
+    assert_eq!(rig.ask_of("ep", set(&[], Some(1))), (Outcome::OtherVersion, vec![]));
+    assert_eq!(rig.ask_of("ep", set(&[], Some(0))).0, Outcome::Created);
+    for wrong in [0, 2] {
+        assert_eq!(rig.ask(set(&["order.confirmed"], Some(wrong))), Outcome::OtherVersion);
+    }
+    assert_eq!(rig.ask(set(&["order.confirmed"], Some(1))), Outcome::Changed);
 }
 
 #[test]

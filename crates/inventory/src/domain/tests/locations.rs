@@ -18,15 +18,19 @@ fn details(priority: u32) -> LocationDetails {
 }
 
 fn put(location: &str, details: &LocationDetails) -> Input {
-    Input::PutLocation { code: code(location), details: details.clone() }
+    put_at(None, location, details)
+}
+
+fn put_at(expected_version: Option<u64>, location: &str, details: &LocationDetails) -> Input {
+    Input::PutLocation { code: code(location), details: details.clone(), expected_version }
 }
 
 fn created(location: &str, details: &LocationDetails) -> Event {
     Event::Location(code(location), LocationFact::Created(details.clone()))
 }
 
-fn answer(result: LocationResult, events: &[Event]) -> Decision<Event, Answer> {
-    Decision::answered(events.to_vec(), Answer::Location(result))
+fn answer(result: LocationResult, version: u64, events: &[Event]) -> Decision<Event, Answer> {
+    Decision::answered(events.to_vec(), Answer::Location(result, version))
 }
 
 fn at_location(sku: &str, location: &str) -> StockId {
@@ -88,14 +92,14 @@ fn a_location_is_created_changed_and_left_as_it_is() {
     let (first, second) = (details(7), LocationDetails { active: false, ..details(7) });
     let new = created("berlin", &first);
     let input = put("berlin", &first);
-    check(&[], &input, &answer(LocationResult::Created, std::slice::from_ref(&new)));
-    check(std::slice::from_ref(&new), &input, &answer(LocationResult::Unchanged, &[]));
+    check(&[], &input, &answer(LocationResult::Created, 1, std::slice::from_ref(&new)));
+    check(std::slice::from_ref(&new), &input, &answer(LocationResult::Unchanged, 1, &[]));
     let fact = LocationFact::Changed { before: first, after: second.clone() };
     let changed = Event::Location(code("berlin"), fact);
     check(
         std::slice::from_ref(&new),
         &put("berlin", &second),
-        &answer(LocationResult::Changed, std::slice::from_ref(&changed)),
+        &answer(LocationResult::Changed, 2, std::slice::from_ref(&changed)),
     );
     let mut state = catalogue();
     fold(&mut state, &new);
@@ -104,20 +108,36 @@ fn a_location_is_created_changed_and_left_as_it_is() {
 }
 
 #[test]
+fn a_location_is_put_only_at_the_version_that_is_expected() {
+    let (first, second) = (details(7), details(8));
+    let new = created("berlin", &first);
+    let given = std::slice::from_ref(&new);
+    let other = |version| answer(LocationResult::OtherVersion, version, &[]);
+    check(&[], &put_at(Some(1), "berlin", &first), &other(0));
+    check(&[], &put_at(Some(0), "berlin", &first), &answer(LocationResult::Created, 1, given));
+    check(given, &put_at(Some(0), "berlin", &second), &other(1));
+    check(given, &put_at(Some(2), "berlin", &first), &other(1));
+    let fact = LocationFact::Changed { before: first, after: second.clone() };
+    let changed = Event::Location(code("berlin"), fact);
+    let then = answer(LocationResult::Changed, 2, &[changed]);
+    check(given, &put_at(Some(1), "berlin", &second), &then);
+}
+
+#[test]
 fn main_is_there_from_the_beginning() {
     let same = LocationDetails::main();
-    check(&[], &put("main", &same), &answer(LocationResult::Unchanged, &[]));
+    check(&[], &put("main", &same), &answer(LocationResult::Unchanged, 0, &[]));
     let after = details(7);
     let fact = LocationFact::Changed { before: same, after: after.clone() };
     let changed = Event::Location(Location::main(), fact);
-    check(&[], &put("main", &after), &answer(LocationResult::Changed, &[changed]));
+    check(&[], &put("main", &after), &answer(LocationResult::Changed, 1, &[changed]));
 }
 
 #[test]
 fn a_shop_has_no_more_locations_than_a_row_can_hold() {
     let given: Vec<_> =
         (0..MAX_LOCATIONS).map(|number| created(&format!("l{number}"), &details(1))).collect();
-    check(&given, &put("more", &details(1)), &answer(LocationResult::TooMany, &[]));
+    check(&given, &put("more", &details(1)), &answer(LocationResult::TooMany, 0, &[]));
 }
 
 #[test]
