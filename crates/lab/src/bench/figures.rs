@@ -22,6 +22,8 @@ pub struct Figures {
     pub webhooks: Option<Measured<Webhooks>>,
     /// The feed of events, if that was measured.
     pub feed: Option<Measured<Feed>>,
+    /// Reads over HTTP, if that was measured.
+    pub reads: Option<Measured<Reads>>,
     /// How long everything took.
     pub seconds: f64,
 }
@@ -68,6 +70,7 @@ impl Figures {
             && !self.fairness.as_ref().is_some_and(Measured::has_failed)
             && !self.webhooks_http.as_ref().is_some_and(Measured::has_failed)
             && !self.webhooks.as_ref().is_some_and(Measured::has_failed)
+            && !self.reads.as_ref().is_some_and(Measured::has_failed)
             && !self.feed.as_ref().is_some_and(|feed| {
                 feed.has_failed() || feed.figures().is_some_and(|feed| feed.readers.has_failed())
             })
@@ -331,6 +334,21 @@ impl FirstAttempts {
     pub(super) fn new(rate_per_s: u32, latencies: &Latencies) -> Self {
         Self { rate_per_s, p50_ms: millis(latencies, 50.0), p99_ms: millis(latencies, 99.0) }
     }
+}
+
+/// Reads over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Reads {
+    /// A path that is no route and needs no key: what the HTTP server does alone.
+    pub nothing: Processed,
+    /// A path that is no route, of those that need a key.
+    pub with_key: Processed,
+    /// One product.
+    pub product: Processed,
+    /// One order.
+    pub order: Processed,
+    /// A hundred products.
+    pub list: Processed,
 }
 
 /// The feed of events.

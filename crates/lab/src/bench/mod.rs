@@ -12,6 +12,7 @@
 //! - `deliveries`: webhooks through all services;
 //! - `receiver`: what both are sent to;
 //! - `feed`: readers of the feed of events;
+//! - `reads`: one product, one order and lists, over HTTP;
 //! - `figures`, `report`: what was measured, beside what is expected; as tables or as JSON.
 //!
 //! Nothing here fails for being slow; it fails when something is lost.
@@ -24,6 +25,7 @@ mod load;
 mod measure;
 mod memory;
 mod process;
+mod reads;
 mod receiver;
 mod report;
 mod setup;
@@ -94,6 +96,9 @@ pub struct Options {
     /// backlog to ten endpoints; and of the events that are read from the feed
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1_000..))]
     pub deliveries: u32,
+    /// The number of reads over HTTP, of one product and of one order; of lists, a tenth of it
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..))]
+    pub reads: u32,
     /// The folder for all data of the benchmark; made if it is missing, emptied at each run
     #[arg(long, value_name = "FOLDER", default_value = ".data/bench")]
     pub data: PathBuf,
@@ -127,6 +132,8 @@ pub enum Part {
     Webhooks,
     /// Readers of the feed of events
     Feed,
+    /// Reads of one product, one order and lists, over HTTP
+    Reads,
 }
 
 /// How figures are printed.
@@ -177,6 +184,7 @@ impl Options {
                 &mut self.lines,
                 &mut self.seconds,
                 &mut self.deliveries,
+                &mut self.reads,
             ] {
                 *load = load.div_ceil(QUICK_DIVISOR);
             }
@@ -239,6 +247,9 @@ async fn measure(environment: &Environment, options: &Options) -> Result<Figures
     }
     if options.measures(Part::Feed) {
         figures.feed = Some(Box::pin(attempt(feed::measure(environment, options))).await);
+    }
+    if options.measures(Part::Reads) {
+        figures.reads = Some(Box::pin(attempt(reads::measure(environment, options))).await);
     }
     figures.seconds = started.elapsed().as_secs_f64();
     Ok(figures)

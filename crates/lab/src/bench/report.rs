@@ -1,6 +1,7 @@
 //! The figures as tables, beside what is expected of a machine with two cores.
 
 mod feed;
+mod reads;
 mod row;
 mod webhooks;
 
@@ -194,6 +195,9 @@ impl fmt::Display for Figures {
         }
         if let Some(feed) = &self.feed {
             write_measured(f, "Feed", feed)?;
+        }
+        if let Some(reads) = &self.reads {
+            write_measured(f, "Reads", reads)?;
         }
         write!(f, "\n{} in total.", time(Duration::from_secs_f64(self.seconds)))
     }

@@ -1,0 +1,125 @@
+//! Reads over HTTP: one product, one order, a list of a hundred; beside a route that does nothing, and what it
+//! costs to check who asks.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Client, StatusCode};
+use tokio::task::JoinSet;
+
+use super::{
+    Options,
+    figures::{Processed, Reads},
+    process::ticks_as_time,
+    setup::{API_KEY, Environment, Installation, Setup},
+    shop,
+};
+
+/// The shop of the benchmark.
+const SHOP: &str = "reads";
+/// The orders that are read, in turn.
+const ORDERS: u32 = 1_000;
+/// The clients of the orders.
+const ORDERING_CLIENTS: u16 = 16;
+/// The name of the orders.
+const ORDERS_NAME: &str = "read";
+/// The rows of a list.
+const PAGE_LENGTH: usize = 100;
+/// A list is asked for that many times less often than one row.
+const LIST_DIVISOR: u32 = 10;
+
+/// Measures reads in an installation of its own.
+pub(super) async fn measure(environment: &Environment, options: &Options) -> Result<Reads> {
+    let progress = |what: &str| options.progress("reads", what);
+    progress("starting");
+    let installation = Installation::start(Setup::R1Sqlite, environment, "reads", &[]).await?;
+    let load = installation.load(SHOP).await?;
+    load.open().await?;
+    load.orders(ORDERS_NAME, ORDERS, ORDERING_CLIENTS).await?;
+    load.quiet().await?;
+    let bench = Bench {
+        installation: &installation,
+        http: Client::builder().no_proxy().build()?,
+        gateway: format!("http://{}", installation.settings.listen),
+        clients: options.clients,
+    };
+    let shop = format!("/v1/shops/{SHOP}");
+    let page = |number: u64| shop::read_after(number, PAGE_LENGTH);
+
+    progress("a route that does nothing");
+    let nothing = bench.ask(options.reads, StatusCode::NOT_FOUND, |_| "/nothing".to_owned());
+    let nothing = nothing.await?;
+    progress("the same behind an API key");
+    let with_key = bench.ask(options.reads, StatusCode::NOT_FOUND, |_| "/v1/nothing".to_owned());
+    let with_key = with_key.await?;
+    progress("one product");
+    let path = shop.clone();
+    let product = move |number| format!("{path}/products/{}", shop::read_product(number));
+    let product = bench.ask(options.reads, StatusCode::OK, product).await?;
+    progress("one order");
+    let (path, orders) = (shop.clone(), load.shop.clone());
+    let order = move |number: u64| {
+        let key = shop::key(ORDERS_NAME, (number % u64::from(ORDERS)) as u32);
+        format!("{path}/orders/{}", shop::order_id(&orders, &key))
+    };
+    let order = bench.ask(options.reads, StatusCode::OK, order).await?;
+    progress("a hundred products");
+    let lists = options.reads / LIST_DIVISOR;
+    let list = move |number| format!("{shop}/products?limit={PAGE_LENGTH}&after={}", page(number));
+    let list = bench.ask(lists, StatusCode::OK, list).await?;
+    drop(bench);
+    drop(load);
+    installation.stop().await?;
+    Ok(Reads { nothing, with_key, product, order, list })
+}
+
+struct Bench<'a> {
+    installation: &'a Installation,
+    http: Client,
+    gateway: String,
+    clients: u16,
+}
+
+impl Bench<'_> {
+    /// Sends that many requests, each client one after the other; all must have that status.
+    async fn ask(
+        &self,
+        count: u32,
+        expected: StatusCode,
+        path: impl Fn(u64) -> String + Clone + Send + 'static,
+    ) -> Result<Processed> {
+        let next = Arc::new(AtomicU64::new(0));
+        let (cpu, started) = (self.installation.services.cpu_ticks(), Instant::now());
+        let mut asking = JoinSet::new();
+        for _ in 0..self.clients {
+            let (next, path) = (next.clone(), path.clone());
+            let (http, gateway) = (self.http.clone(), self.gateway.clone());
+            asking.spawn(async move {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= u64::from(count) {
+                        return anyhow::Ok(());
+                    }
+                    let url = format!("{gateway}{}", path(number));
+                    let response = http.get(&url).bearer_auth(API_KEY).send().await?;
+                    let status = response.status();
+                    response.bytes().await?;
+                    ensure!(status == expected, "GET {url} was answered {status}");
+                }
+            });
+        }
+        while let Some(ended) = asking.join_next().await {
+            ended.context("be a client")??;
+        }
+        let took = started.elapsed();
+        let after = self.installation.services.cpu_ticks();
+        let cpu = after.zip(cpu).map(|(after, before)| ticks_as_time(after - before));
+        Ok(Processed::new(count.into(), took, cpu))
+    }
+}
