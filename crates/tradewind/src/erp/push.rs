@@ -22,10 +22,14 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use indicatif::{ProgressBar, ProgressStyle};
 use node::say;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{runtime::Handle, sync::mpsc, time::sleep};
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use super::file::{FileLine, Format, Mapping, Rejects, Source, Unreadable};
+use super::{
+    file::{FileLine, Format, Orders, Original, Source, Unreadable},
+    mapping::Mapping,
+    rejects::Rejects,
+};
 
 /// The lines that are sent and have no result yet: more than a compressor keeps back.
 const MAX_LINES_IN_FLIGHT: usize = 100_000;
@@ -78,25 +82,13 @@ enum Ended {
 }
 
 impl Push {
-    /// Pushes it to its end. Fails when lines were rejected.
-    pub(crate) async fn run(self) -> Result<()> {
-        let Pushed { lines, rejected } = self.push().await?;
-        if rejected == 0 {
-            return Ok(());
-        }
-        bail!(
-            "{rejected} of {lines} lines were rejected: mend them in {}, and push that",
-            self.rejects.display()
-        )
-    }
-
     /// Pushes it to its end, and says what became of its lines.
     pub(crate) async fn push(&self) -> Result<Pushed> {
         let mut progress = Progress {
             answered: 0,
             results: BTreeMap::new(),
             rejected: 0,
-            rejects: Rejects::new(&self.rejects, &self.file)?,
+            rejects: Rejects::new(&self.rejects, &self.file, &self.mapping)?,
             bar: progress_bar(),
         };
         let (mut attempts, mut pause) = (0, FIRST_PAUSE);
@@ -140,8 +132,9 @@ impl Push {
     async fn attempt(&self, progress: &mut Progress) -> Result<Ended> {
         let (frames, sent, reading) = self.read(progress.answered)?;
         let upload = match self.format {
-            Format::Csv => Upload::csv(self.path),
             Format::Ndjson => Upload::ndjson(self.path),
+            // What has columns or elements is sent as CSV.
+            Format::Csv | Format::Xlsx | Format::Edi => Upload::csv(self.path),
         };
         let upload = Upload { is_gzip: self.is_gzip, ..upload };
         let ended = match self.client.upload(upload, body(frames, self.is_gzip)).await {
@@ -153,7 +146,11 @@ impl Push {
         };
         // What the file itself has wrong comes first: the connection only ended for it.
         match reading.await.context("read the file")? {
-            Err(error) => Err(error.context(Unreadable)),
+            Err(error) => match error.downcast::<Error>() {
+                // An order that a line names could not be looked for.
+                Ok(error) => interrupted(error).map(Ended::Interrupted),
+                Err(error) => Err(error.context(Unreadable)),
+            },
             Ok(()) => ended,
         }
     }
@@ -169,7 +166,7 @@ impl Push {
         Receiver<FileLine>,
         tokio::task::JoinHandle<Result<()>>,
     )> {
-        let source = Source::open(&self.file, self.format, &self.mapping);
+        let source = Source::open(&self.file, self.format, &self.mapping, self.orders());
         let mut source = source.context(Unreadable)?;
         let (frames, frames_out) = mpsc::channel(2);
         let (lines, lines_out) = sync_channel(MAX_LINES_IN_FLIGHT);
@@ -205,6 +202,21 @@ impl Push {
     }
 }
 
+impl Push {
+    /// The orders of the shop, by their references.
+    fn orders(&self) -> Orders {
+        let (client, runtime) = (self.client.clone(), Handle::current());
+        Orders::new(Box::new(move |reference| {
+            match runtime.block_on(client.order_by_reference(reference)) {
+                Ok(order) => Ok(order.map(|order| order.id.to_string())),
+                // What cannot be a reference is that of no order.
+                Err(Error::Problem(problem)) if problem.status == 422 => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        }))
+    }
+}
+
 impl Progress {
     /// Takes the results of the lines that are sent.
     async fn take(
@@ -230,7 +242,12 @@ impl Progress {
             let original = sent.try_recv().context("a result of a line that was not sent")?;
             if line.is_rejected() {
                 self.rejected += 1;
-                let reason = format!("line {}: {}", original.number, line.reason());
+                let reason = original.note.clone().unwrap_or_else(|| line.reason());
+                let reason = match original.original {
+                    // Their list has the segment beside the reason.
+                    Original::Segment(_) => reason,
+                    _ => format!("line {}: {reason}", original.number),
+                };
                 self.rejects.add(&original, &reason)?;
             }
             self.answered += 1;

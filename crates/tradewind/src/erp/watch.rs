@@ -47,8 +47,9 @@ pub(super) async fn watch(settings: &Settings, folder: &Path, options: &PushOpti
     }
     say!("watches {}", folder.display());
     let mut seen = HashMap::new();
+    let format = options.format()?;
     loop {
-        for (file, format) in complete(folder, options.format, &mut seen)? {
+        for (file, format) in complete(folder, format, &mut seen)? {
             handle(settings, folder, options, (&file, format)).await?;
         }
         sleep(LOOK_INTERVAL).await;

@@ -162,3 +162,92 @@ async fn files_that_appear_in_a_folder_are_pushed_and_moved() {
     watching.kill().await;
     serving.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workbooks_and_interchanges_of_a_folder_are_pushed_by_a_mapping() {
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    installation.stock("MUG", 0).await;
+    let folder = installation.folder.path().join("inbox");
+    fs::create_dir(&folder).expect("it is made");
+    let path = |name: &str| folder.join(name);
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/erp");
+    let example = |name: &str| examples.join(name);
+    for (name, mapping, rejects) in [
+        ("stock.xlsx", "stock.toml", "stock.rejects.xlsx"),
+        ("x12-846.edi", "x12-846.toml", "x12-846.rejects.csv"),
+    ] {
+        let arguments = ["erp", "push", "--shop", "acme", "--mapping"];
+        let mapping = example(mapping).display().to_string();
+        let watched = folder.display().to_string();
+        let arguments = [&arguments[..], &[&mapping, "--watch", &watched]].concat();
+        let watching = installation.start(&arguments);
+        fs::copy(example(name), path(name)).expect("it is copied");
+        eventually("it is moved", async || path("rejected").join(name).exists()).await;
+        assert!(path("rejected").join(rejects).exists(), "{rejects}");
+        watching.kill().await;
+    }
+    assert_eq!(on_hand(&installation, "MUG").await, 118);
+    let text = fs::read_to_string(example("x12-846.edi")).expect("it is there");
+    fs::write(path("cut.edi"), text.replace("IEA*", "IEX*")).expect("it is written");
+    let mapping = example("x12-846.toml").display().to_string();
+    let watched = folder.display().to_string();
+    let watching = installation.start(&[
+        "erp",
+        "push",
+        "--shop",
+        "acme",
+        "--mapping",
+        &mapping,
+        "--watch",
+        &watched,
+    ]);
+    let reason = path("rejected/cut.edi.reason.txt");
+    eventually("it is refused", async || reason.exists() && !path("cut.edi").exists()).await;
+    let reason = fs::read_to_string(reason).expect("it is there");
+    assert!(reason.contains("IEX is not expected here, IEA or GS is"), "{reason}");
+    watching.kill().await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_lines_and_connectors_are_looked_at_by_the_command_line() {
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    installation.stock("MUG", 0).await;
+    let file = installation.folder.path().join("stock.csv");
+    let mut rows = "type,sku,quantity,connector,document,sequence\n".to_owned();
+    for (number, sku) in (1..).zip(["BOWL", "JUG", "MUG", "BOWL"]) {
+        writeln!(rows, "count,{sku},5,wms,C-{number},{number}").expect("text can be written to");
+    }
+    fs::write(&file, rows).expect("it is written");
+    assert_eq!(push(&installation, &file, &[]).await.code, Some(1));
+    let erp = async |arguments: &[&str]| {
+        let arguments = [&["erp"], arguments, &["--shop", "acme"]].concat();
+        let output = installation.run(&arguments).await;
+        assert_eq!(output.code, Some(0), "{output:?}");
+        output.out
+    };
+    let read = |text: String| serde_json::from_str::<Value>(&text).expect("it is JSON");
+    let listed = read(erp(&["rejections", "list", "--sku", "BOWL", "--limit", "1"]).await);
+    assert_eq!(listed["rejections"][0]["id"], "wms.1", "{listed}");
+    let after = listed["next"].as_str().expect("there is a next page").to_owned();
+    let listed = read(erp(&["rejections", "list", "--sku", "BOWL", "--after", &after]).await);
+    assert_eq!(listed["rejections"][0]["id"], "wms.3", "{listed}");
+    let shown = read(erp(&["rejections", "show", "wms.2"]).await);
+    assert_eq!(shown["line"]["sku"], "JUG", "{shown}");
+    let still = read(erp(&["rejections", "redrive", "wms.2"]).await);
+    assert_eq!(still["result"], "unknown_sku", "{still}");
+    let dropped = erp(&["rejections", "drop", "--sku", "BOWL", "--note", "not sold here"]).await;
+    assert_eq!(dropped.lines().last(), Some("{\"count\":2}"), "{dropped}");
+    let redriven = erp(&["rejections", "redrive", "--all"]).await;
+    assert!(redriven.ends_with("{\"count\":1}\n"), "{redriven}");
+    let unchosen = installation.run(&["erp", "rejections", "redrive", "--shop", "acme"]).await;
+    assert_eq!(unchosen.code, Some(2), "all of them must be asked for: {unchosen:?}");
+    let connectors = read(erp(&["connectors", "list"]).await);
+    let names = connectors["connectors"].as_array().expect("a list").iter();
+    assert_eq!(names.map(|it| it["connector"].clone()).collect::<Vec<_>>(), ["erp", "wms"]);
+    let shown = read(erp(&["connectors", "show", "wms"]).await);
+    assert_eq!(shown["rejections"], 1, "{shown}");
+    serving.stop().await;
+}

@@ -7,6 +7,8 @@ use tokio::process::Command;
 use crate::rig::{Installation, KEY, output};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/erp.md");
+/// The examples that the page copies.
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/erp");
 /// What an installation is started with, which the test does in its own way.
 const START: &str = "## Start";
 /// Stands between the blocks of commands in what is printed.
@@ -96,6 +98,7 @@ async fn the_commands_of_the_page_print_what_it_says() {
         .current_dir(installation.folder.path())
         .env("PATH", format!("{folder}:{path}"))
         .env("TRADEWIND_LISTEN", installation.listen.to_string())
+        .env("EXAMPLES", EXAMPLES)
         .env("GATEWAY", format!("http://{}", installation.listen));
     let printed = output(shell).await;
     let parts: Vec<_> = printed.out.split(&format!("{MARK}\n")).collect();

@@ -1,10 +1,23 @@
 //! How the lines of a file are sent, and how rejected ones are written.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    super::{
+        mapping::{Mapping, MappingFile},
+        rejects::Rejects,
+    },
+    records::columns,
+    *,
+};
+
+/// No order has a reference, but for one.
+fn orders() -> Orders {
+    Orders::new(Box::new(|reference| Ok((reference == "PO-1").then(|| "ID-1".to_owned()))))
+}
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect()
@@ -16,8 +29,13 @@ fn sent(name: &str, content: &str, mapping: &Mapping) -> (String, Vec<(u64, Stri
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join(name);
     fs::write(&file, content).expect("it is written");
-    let mut source =
-        Source::open(&file, Format::of(&file).expect("is known"), mapping).expect("it is opened");
+    sent_of(&file, mapping)
+}
+
+#[track_caller]
+fn sent_of(file: &Path, mapping: &Mapping) -> (String, Vec<(u64, String)>) {
+    let format = Format::of(file).expect("is known");
+    let mut source = Source::open(file, format, mapping, orders()).expect("it is opened");
     let mut lines = Vec::new();
     while let Some(line) = source.next().expect("it is read") {
         lines.push((line.number, String::from_utf8(line.sent).expect("is UTF-8")));
@@ -25,11 +43,24 @@ fn sent(name: &str, content: &str, mapping: &Mapping) -> (String, Vec<(u64, Stri
     (String::from_utf8(source.head).expect("is UTF-8"), lines)
 }
 
+/// An example that is shipped.
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/erp").join(name)
+}
+
+/// The mapping of an example.
+fn mapping_of(name: &str) -> Mapping {
+    let file = MappingFile::read(&example(name)).expect("it is a mapping");
+    let format = file.format.expect("it says its format");
+    Mapping::new(file, format, (Vec::new(), Vec::new()), None).expect("it is complete")
+}
+
 #[test]
 fn columns_are_mapped_and_the_others_left_out() {
     let mapping = Mapping {
         columns: pairs(&[("sku", "Artikel"), ("quantity", "Bestand")]),
         constants: pairs(&[("type", "count")]),
+        ..Mapping::default()
     };
     let (head, lines) =
         sent("stock.csv", "Bestand;Text;Artikel\n5;\"a; b\";A\n;;\n\"6\";c;\"B,1\"\n", &mapping);
@@ -52,6 +83,7 @@ fn members_are_mapped_and_what_is_no_object_is_sent_as_it_is() {
     let mapping = Mapping {
         columns: pairs(&[("sku", "item"), ("price.minor", "cents")]),
         constants: pairs(&[("price.currency", "GBP"), ("sequence", "7"), ("document", "007")]),
+        ..Mapping::default()
     };
     let content = "{\"item\":\"A\",\"cents\":5,\"reject_reason\":\"x\"}\r\n\n{\n";
     let (head, lines) = sent("p.ndjson", content, &mapping);
@@ -86,12 +118,170 @@ fn rejected_lines_are_written_as_they_were_with_the_reason() {
         fs::write(&file, content).expect("it is written");
         fs::write(&rejects, "of an earlier run").expect("it is written");
         let format = Format::of(&file).expect("is known");
-        let mut source = Source::open(&file, format, &Mapping::default()).expect("is opened");
+        let mapping = Mapping::default();
+        let mut source = Source::open(&file, format, &mapping, orders()).expect("is opened");
         let line = source.next().expect("it is read").expect("there is one");
-        let mut written = Rejects::new(&rejects, &file).expect("it is empty");
+        let mut written = Rejects::new(&rejects, &file, &mapping).expect("it is empty");
         assert!(!rejects.exists(), "{name}: without a rejected line there is no file");
         written.add(&line, "wrong").expect("it is written");
         written.finish().expect("it is written");
         assert_eq!(fs::read_to_string(&rejects).expect("it is there"), expected, "{name}");
     }
+}
+
+#[test]
+fn the_sheet_of_the_example_is_read_as_an_erp_means_it() {
+    let (head, lines) = sent_of(&example("stock.xlsx"), &mapping_of("stock.toml"));
+    assert_eq!(head, "as_of,delta,document,quantity,reason,sequence,sku,type,connector\n");
+    let expected = [
+        (2, "2026-01-05T18:30:00+01:00,,D-1,116,,1,TRAY,count,depot\n"),
+        (3, ",-2,D-2,,broken,2,CUP,adjustment,depot\n"),
+        (5, "2026-01-05T00:00:00+01:00,,D-3,12,,3,4711,count,depot\n"),
+    ];
+    assert_eq!(lines, expected.map(|(number, text)| (number, text.to_owned())));
+}
+
+#[test]
+fn a_sheet_is_the_first_unless_it_is_named() {
+    let file = example("stock.xlsx");
+    let workbook = Workbook::open(&file, None).expect("it is opened");
+    assert_eq!(workbook.sheet, "Notes");
+    let error = Workbook::open(&file, Some("Stocks")).err().expect("it is not there");
+    assert!(format!("{error:#}").contains("the sheets are Notes, Stock"), "{error:#}");
+}
+
+#[test]
+fn rejected_rows_are_a_workbook_that_is_read_in_the_same_way() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (file, rejects) = (example("stock.xlsx"), folder.path().join("stock.rejects.xlsx"));
+    let mapping = mapping_of("stock.toml");
+    let mut source = Source::open(&file, Format::Xlsx, &mapping, orders()).expect("is opened");
+    let mut written = Rejects::new(&rejects, &file, &mapping).expect("it is empty");
+    while let Some(line) = source.next().expect("it is read") {
+        written.add(&line, "unknown").expect("it is written");
+    }
+    written.finish().expect("it is written");
+    let of_source: Vec<_> = sent_of(&file, &mapping).1.into_iter().map(|(_, line)| line).collect();
+    let of_rejects: Vec<_> =
+        sent_of(&rejects, &mapping).1.into_iter().map(|(_, line)| line).collect();
+    assert_eq!(of_rejects, of_source);
+    let mut workbook = Workbook::open(&rejects, Some("Stock")).expect("it is opened");
+    assert_eq!(workbook.header.last().map(workbook::text).as_deref(), Some(REASON));
+    let row = workbook.next().expect("it is read").expect("there is one").1;
+    assert_eq!(row.last().map(workbook::text).as_deref(), Some("unknown"));
+    // Its own rejected rows have the reason in the same column.
+    let again = folder.path().join("again.xlsx");
+    let mut source = Source::open(&rejects, Format::Xlsx, &mapping, orders()).expect("is opened");
+    let mut written = Rejects::new(&again, &rejects, &mapping).expect("it is empty");
+    let line = source.next().expect("it is read").expect("there is one");
+    written.add(&line, "still unknown").expect("it is written");
+    written.finish().expect("it is written");
+    let header = Workbook::open(&again, Some("Stock")).expect("it is opened").header;
+    assert_eq!(header.iter().map(workbook::text).filter(|name| name == REASON).count(), 1);
+}
+
+#[test]
+fn numbers_of_cells_are_as_they_are_shown() {
+    for (number, shown) in [
+        (12.0, "12"),
+        (-3.0, "-3"),
+        (9.5, "9.5"),
+        (0.1 + 0.2, "0.3"),
+        (-0.0, "0"),
+        (123_456_789_012.0, "123456789012"),
+    ] {
+        assert_eq!(workbook::text(&Data::Float(number)), shown);
+    }
+    assert_eq!(workbook::text(&Data::Bool(true)), "true");
+}
+
+#[test]
+fn what_is_no_workbook_is_unreadable() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("stock.xlsx");
+    fs::write(&file, "sku,quantity").expect("it is written");
+    let error = Source::open(&file, Format::Xlsx, &Mapping::default(), orders());
+    let error = format!("{:#}", error.err().expect("it is none"));
+    assert!(error.contains("read the workbook"), "{error}");
+}
+
+#[test]
+fn the_examples_of_edi_are_lines_of_stock() {
+    for (name, head, expected) in [
+        (
+            "x12-846",
+            "document,document_line,quantity,sequence,sku,connector,type",
+            [
+                (5, "INV-101,1,118,101,MUG,north,count"),
+                (7, "INV-101,2,74,101,CUP,north,count"),
+                (10, "INV-101,3,12,101,PLATE,north,count"),
+            ]
+            .as_slice(),
+        ),
+        (
+            "x12-856",
+            "document,document_line,order_id,quantity,sequence,sku,connector,type",
+            &[
+                (8, "SHP-88,3,PO-4711,2,103,MUG,north,goods_issue"),
+                (11, "SHP-88,4,PO-4711,1,103,CUP,north,goods_issue"),
+            ],
+        ),
+        (
+            "edifact-invrpt",
+            "document,document_line,quantity,sequence,sku,connector,type",
+            &[(7, "INV-301,1,117,301,MUG,south,count"), (9, "INV-301,2,73,301,CUP,south,count")],
+        ),
+        (
+            "edifact-desadv",
+            "document,document_line,order_id,quantity,sequence,sku,connector,type",
+            &[
+                (8, "DES-88,1,PO-4712,2,303,MUG,south,goods_issue"),
+                (10, "DES-88,2,PO-4712,1,303,CUP,south,goods_issue"),
+            ],
+        ),
+    ] {
+        let mapping = mapping_of(&format!("{name}.toml"));
+        let (sent_head, lines) = sent_of(&example(&format!("{name}.edi")), &mapping);
+        assert_eq!(sent_head, format!("{head}\n"), "{name}");
+        let expected: Vec<_> =
+            expected.iter().map(|(number, text)| (*number, format!("{text}\n"))).collect();
+        assert_eq!(lines, expected, "{name}");
+    }
+}
+
+#[test]
+fn an_order_is_named_by_its_reference() {
+    let content = "order_reference,sku\nPO-1,A\nPO-2,B\n,C\n";
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("issues.csv");
+    fs::write(&file, content).expect("it is written");
+    let source = Source::open(&file, Format::Csv, &Mapping::default(), orders());
+    let mut source = source.expect("it is opened");
+    assert_eq!(source.head, b"order_id,sku\n");
+    let mut next = || source.next().expect("it is read").expect("there is one");
+    let (known, unknown, without) = (next(), next(), next());
+    assert_eq!((known.sent.as_slice(), known.note), (b"ID-1,A\n".as_slice(), None));
+    assert_eq!(unknown.sent, b"PO-2,B\n");
+    let reason = "there is no order with the reference \"PO-2\"";
+    assert_eq!(unknown.note.as_deref(), Some(reason));
+    assert_eq!((without.sent.as_slice(), without.note), (b",C\n".as_slice(), None));
+    let mapping = Mapping::default();
+    let (_, lines) = sent("i.ndjson", "{\"order_reference\":\"PO-1\"}\n", &mapping);
+    assert_eq!(lines[0].1, "{\"order_id\":\"ID-1\"}\n");
+}
+
+#[test]
+fn the_list_of_rejected_lines_of_edi_names_their_segments() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (file, rejects) = (example("edifact-invrpt.edi"), folder.path().join("list.csv"));
+    let mapping = mapping_of("edifact-invrpt.toml");
+    let mut source = Source::open(&file, Format::Edi, &mapping, orders()).expect("is opened");
+    let line = source.next().expect("it is read").expect("there is one");
+    let mut written = Rejects::new(&rejects, &file, &mapping).expect("it is empty");
+    written.add(&line, "unknown").expect("it is written");
+    written.finish().expect("it is written");
+    assert_eq!(
+        fs::read_to_string(&rejects).expect("it is there"),
+        "document,segment,text,reject_reason\nINVRPT 1,7,LIN+1++MUG:SA,unknown\n"
+    );
 }

@@ -1,0 +1,75 @@
+//! The lines of a CSV file.
+
+use std::io::{BufRead, Read};
+
+use anyhow::{Context, Result};
+use csv::ByteRecord;
+
+use super::{
+    super::mapping::Mapping,
+    FileLine, Original, buffered,
+    records::{Orders, Records, columns, written},
+};
+
+const DELIMITERS: &[u8] = b",;\t";
+/// The most bytes of a header.
+const MAX_HEADER_BYTES: u64 = 1024 * 1024;
+
+/// A CSV file that is being read.
+pub(super) struct Delimited<R> {
+    reader: csv::Reader<R>,
+    records: Records,
+    /// The columns that are sent.
+    indexes: Vec<usize>,
+    /// The columns of the file.
+    count: usize,
+}
+
+impl<R: Read> Delimited<R> {
+    /// Of a file; and the header that is sent.
+    pub(super) fn new(
+        input: R,
+        delimiter: u8,
+        mapping: &Mapping,
+        orders: Orders,
+    ) -> Result<(Self, Vec<u8>)> {
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(input);
+        let header = reader.headers().context("read the header")?.clone();
+        let names: Vec<_> = header.iter().map(str::trim).collect();
+        let (indexes, fields) = columns(&names, mapping)?;
+        let (records, head) = Records::new(fields, mapping, orders)?;
+        Ok((Self { reader, records, indexes, count: header.len() }, head))
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<FileLine>> {
+        loop {
+            let mut record = ByteRecord::new();
+            if !self.reader.read_byte_record(&mut record)? {
+                return Ok(None);
+            }
+            // The gateway passes over such records as well.
+            if record.iter().all(|value| value.trim_ascii().is_empty()) {
+                continue;
+            }
+            let number = record.position().map_or(0, csv::Position::line);
+            // One with another number of columns than the header is sent as it is, so that the gateway
+            // rejects it.
+            let (sent, note) = if record.len() == self.count {
+                let values = self.indexes.iter().map(|index| record.get(*index));
+                self.records.sent(values.map(Option::unwrap_or_default))?
+            } else {
+                (written(record.iter())?, None)
+            };
+            return Ok(Some(FileLine { number, original: Original::Record(record), sent, note }));
+        }
+    }
+}
+
+/// The delimiter of a CSV file: the first of them in its header.
+pub(crate) fn delimiter(input: impl Read) -> Result<u8> {
+    let mut head = Vec::new();
+    let mut input = buffered(input.take(MAX_HEADER_BYTES));
+    input.read_until(b'\n', &mut head).context("read the header")?;
+    Ok(head.into_iter().find(|byte| DELIMITERS.contains(byte)).unwrap_or(b','))
+}
