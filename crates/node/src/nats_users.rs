@@ -10,6 +10,7 @@
 //! | `operator` | everything | everything |
 //! | an integrator | nothing | the public events of its shop |
 //! | a connector | lines of its shop, to the gateways | the answers to them |
+//! | a connector at a leaf node | also what the leaf node keeps until the link is up | the same |
 //!
 //! A permission names subjects, and JetStream is asked by subjects as well: who may publish to
 //! `$JS.API.STREAM.INFO.*` may ask for the state of streams. Nobody but the operator may delete or purge.
@@ -41,6 +42,11 @@ const CREATE_STREAMS: &str = "$JS.API.STREAM.CREATE.*";
 const ANSWERS: &str = "_INBOX.>";
 /// Where commands are answered to.
 const REPLIES: &str = "reply.>";
+
+/// The stream in which a leaf node keeps the lines of a connector while the link is down. The connector makes it;
+/// it holds what is published below [`OUTBOX_SUBJECTS`].
+const OUTBOX: &str = "OUTBOX";
+const OUTBOX_SUBJECTS: &str = "outbox.>";
 
 /// A user of nats-server: its name, and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +147,19 @@ impl NatsUser {
         }
     }
 
+    /// A connector at a leaf node, as a user of the leaf node's server: there it may also keep lines in a
+    /// stream of its own, and take them out of it.
+    pub fn of_leaf_connector(name: &str, shop: &Shop) -> Self {
+        let mut user = Self::of_connector(name, shop);
+        let of_stream = |request: &str| format!("$JS.API.{request}.{OUTBOX}");
+        user.publish.extend([OUTBOX_SUBJECTS, "$JS.API.INFO"].map(str::to_owned));
+        user.publish.extend(["STREAM.CREATE", "STREAM.INFO"].map(of_stream));
+        let of_consumers = ["CONSUMER.CREATE", "CONSUMER.INFO", "CONSUMER.MSG.NEXT"];
+        user.publish.extend(of_consumers.map(|request| format!("{}.>", of_stream(request))));
+        user.publish.push(format!("$JS.ACK.{OUTBOX}.>"));
+        user
+    }
+
     /// The users of every installation.
     pub fn of_installation() -> Vec<Self> {
         let services = NAMES.iter().map(|service| Self::of_service(service));
@@ -174,6 +193,17 @@ pub fn configuration(users: &[(NatsUser, Identity)]) -> String {
         .unwrap_or_default();
     }
     text + "  ]\n}\n"
+}
+
+/// The part of a leaf node's configuration that connects it to the installation's server at an address, as the
+/// user who has that private key.
+pub fn link_configuration(address: &str, seed: &str) -> String {
+    format!("leafnodes {{\n  remotes: [ {{ url: {address:?}, nkey: {seed:?} }} ]\n}}\n")
+}
+
+/// The part of nats-server's configuration by which it takes connections of leaf nodes at an address.
+pub fn leafnodes_configuration(listen: &str) -> String {
+    format!("leafnodes {{\n  listen: {listen:?}\n}}\n")
 }
 
 /// A secret that nobody guesses: 64 letters and digits, of 244 random bits.
@@ -237,6 +267,17 @@ mod tests {
         let kinds = ["erp.v1.acme.stock", "erp.v1.acme.products", "erp.v1.acme.shipments"];
         assert_eq!(connector.publish, kinds);
         assert_eq!(connector.subscribe, ["erp.reply.warehouse.>"]);
+    }
+
+    #[test]
+    fn a_connector_at_a_leaf_node_may_keep_its_lines_there() {
+        let shop = Shop::parse("acme").expect("a name");
+        let NatsUser { publish, subscribe, .. } = NatsUser::of_leaf_connector("warehouse", &shop);
+        for subject in ["erp.v1.acme.stock", "outbox.>", "$JS.API.STREAM.CREATE.OUTBOX"] {
+            assert!(publish.contains(&subject.to_owned()), "{subject}: {publish:?}");
+        }
+        assert!(!publish.iter().any(|it| it == ">" || it == "$JS.API.>"), "{publish:?}");
+        assert_eq!(subscribe, ["erp.reply.warehouse.>"]);
     }
 
     #[test]

@@ -176,10 +176,14 @@ fn store() -> TempDir {
 
 fn command(file: &str, store: &Path) -> Command {
     show_logs();
-    // Its users are in a file beside it that each installation makes for itself.
+    // Its users and leaf nodes are in files beside it that each installation makes for itself.
     let configuration = store.join(file);
     fs::copy(Path::new(FILES).join(file), &configuration).expect("the file is copied");
-    fs::write(store.join("users.conf"), "# Everybody may connect.\n").expect("it is written");
+    for (name, text) in
+        [("users.conf", "# Everybody may connect.\n"), ("leafnodes.conf", "# No leaf node may.\n")]
+    {
+        fs::write(store.join(name), text).expect("it is written");
+    }
     let mut command = Command::new(nats_server());
     command
         .arg("--config")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, Event, HeaderMap, Message, Subscriber};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, Subscriber};
 use futures::{FutureExt, StreamExt};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -19,6 +19,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Answer {
     /// Where it was sent to.
     pub subject: String,
+    /// Where it is to be answered itself.
+    pub reply: Option<String>,
     /// What it says.
     pub payload: Vec<u8>,
     headers: Vec<(String, String)>,
@@ -41,7 +43,8 @@ impl From<Message> for Answer {
             .map(|(name, values)| (name.to_string(), first(values).unwrap_or_default()))
             .collect();
         let (subject, payload) = (message.subject.to_string(), message.payload.to_vec());
-        Self { subject, payload, headers }
+        let reply = message.reply.map(|reply| reply.to_string());
+        Self { subject, reply, payload, headers }
     }
 }
 
@@ -71,8 +74,17 @@ pub struct Intruder {
 impl Intruder {
     /// Connects with the user and password of an address; `None` when the server does not let it in.
     pub async fn connect(url: &str) -> Option<Self> {
+        Self::connect_with(connect_options(url), url).await
+    }
+
+    /// Connects with a key; `None` when the server does not let it in.
+    pub async fn connect_with_key(url: &str, seed: &str) -> Option<Self> {
+        Self::connect_with(ConnectOptions::with_nkey(seed.trim().to_owned()), url).await
+    }
+
+    async fn connect_with(options: ConnectOptions, url: &str) -> Option<Self> {
         let (complain, complaints) = mpsc::unbounded_channel();
-        let options = connect_options(url).event_callback(move |event| {
+        let options = options.event_callback(move |event| {
             let complain = complain.clone();
             async move {
                 if let Event::ServerError(error) = event {

@@ -6,6 +6,7 @@
 //! | `configured` | [`ConfiguredServer`]: servers as the files in nats/ configure them |
 //! | `db` | [`Db`]: private databases for each test, on `SQLite` or on Postgres |
 //! | `postgres` | the Postgres cluster behind it, one for all test processes |
+//! | `intruder` | [`Intruder`]: a user of nats-server, who tries what it may not do |
 //! | `collector` | [`Collector`]: takes the spans that a process exports |
 //! | `log` | [`Entry`]: what is in a stream |
 //! | `mail_server` | [`MailServer`]: takes mails, and misbehaves as a test wants it |

@@ -1,5 +1,8 @@
 //! `tradewind init`: what an installation needs before its first start. A configuration of nats-server that
-//! lets in our own processes and nobody else, their keys, and an API key.
+//! lets in our own processes and nobody else, their keys, and an API key. `leaf` is the server of a site that
+//! may lose its connection.
+
+mod leaf;
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,6 +19,7 @@ use node::{
     say,
 };
 use protocol::id::Shop;
+use url::Url;
 
 /// The files of a nats-server alone and of a cluster, which include the users.
 const NATS_FILES: [(&str, &str); 2] = [
@@ -24,6 +28,10 @@ const NATS_FILES: [(&str, &str); 2] = [
 ];
 /// The file with the users, beside them.
 const USERS: &str = "users.conf";
+/// The file that says where leaf nodes connect, beside them.
+const LEAF_NODES: &str = "leafnodes.conf";
+/// What it says until there is one.
+const NO_LEAF_NODES: &str = "# No leaf node may connect.\n";
 /// What ends it.
 const END_OF_USERS: &str = "  ]\n}\n";
 
@@ -59,6 +67,10 @@ pub(crate) struct NewConnector {
     /// The shop whose lines it sends
     #[arg(long, value_parser = Shop::parse)]
     shop: Shop,
+    /// It is at a site with a nats-server of its own, which reaches that of the installation at this address, such
+    /// as `nats-leaf://shop.example.com:7422`
+    #[arg(long, value_name = "URL", value_parser = leaf::address)]
+    leaf: Option<Url>,
     /// The folder that `tradewind init` made
     #[arg(long, default_value = "tradewind-installation")]
     folder: PathBuf,
@@ -83,11 +95,13 @@ pub(crate) fn init(Init { folder }: &Init) -> Result<()> {
         users.push((user, Identity::Nkey(public)));
     }
     write(&nats.join(USERS), &configuration(&users))?;
+    write(&nats.join(LEAF_NODES), NO_LEAF_NODES)?;
     write_private(&folder.join("api-key"), &format!("tw_{}", random_secret()))?;
     let shown = folder.display();
     say!("made {shown}:");
     say!("  nats/single.conf, cluster.conf   nats-server alone, and one of three");
     say!("  nats/users.conf                  who may do what there");
+    say!("  nats/leafnodes.conf              where leaf nodes connect: nowhere yet");
     say!("  keys/*.nk                        the private keys of these users: keep them secret");
     say!("  api-key                          the first API key of the gateway: keep it secret");
     say!("");
@@ -117,8 +131,11 @@ pub(crate) fn add_integrator(options: &NewIntegrator) -> Result<()> {
 
 /// Adds a user who may send the lines of a shop to the gateways and nothing else.
 pub(crate) fn add_connector(options: &NewConnector) -> Result<()> {
-    let NewConnector { name, shop, folder } = options;
+    let NewConnector { name, shop, leaf, folder } = options;
     let key = add_user(name, folder, || NatsUser::of_connector(name, shop))?;
+    if let Some(address) = leaf {
+        return leaf::make((name, shop), address, folder, &key);
+    }
     let user = NatsUser::of_connector(name, shop);
     let replies = user.subscribe.concat();
     say!("its key is in {}. It may send lines of {shop} and nothing else:", key.display());

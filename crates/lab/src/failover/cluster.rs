@@ -81,8 +81,12 @@ impl Cluster {
         std::fs::write(folder.join("cluster.conf"), CONFIGURATION)
             .context("write the servers' configuration")?;
         // These are on the loopback address, for this run alone.
-        std::fs::write(folder.join("users.conf"), "# Everybody may connect.\n")
-            .context("write the servers' users")?;
+        for (name, text) in [
+            ("users.conf", "# Everybody may connect.\n"),
+            ("leafnodes.conf", "# No leaf node may.\n"),
+        ] {
+            std::fs::write(folder.join(name), text).context("write the servers' users")?;
+        }
         let http = reqwest::Client::builder().timeout(MONITOR_TIMEOUT).build()?;
         let ports = free_ports()?;
         let mut cluster =

@@ -7,6 +7,7 @@ mod erp_page;
 mod feed;
 mod init;
 mod keys;
+mod leaf;
 mod mails;
 mod operator;
 mod pages;

@@ -173,6 +173,11 @@ impl Installation {
 }
 
 impl Serving {
+    /// A process that was started.
+    pub(crate) fn of(process: Child) -> Self {
+        Self(process)
+    }
+
     /// Asks it to stop, as a supervisor does.
     pub(crate) async fn terminate(&self) {
         let id = self.0.id().expect("it runs").to_string();
