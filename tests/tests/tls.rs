@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use client::{Client, Error, upload::Upload};
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::pem::PemObject};
 use testkit::{Authority, Db};
-use tests::Installation;
+use tests::{Installation, SHOP, order, settle, stock};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -53,4 +54,44 @@ async fn a_gateway_with_a_certificate_answers_over_tls_alone() {
     assert!(answer.contains("\"shops\""), "{answer}");
     assert!(!shops(connect().await).await.contains("HTTP"), "without TLS");
     installation.stop_and_verify_with(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_trusts_the_authorities_that_it_is_given_and_no_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    let (certificate, key) = authority.certificate(&["127.0.0.1"]);
+    let [certificate_file, key_file] = ["cert.pem", "key.pem"].map(|it| folder.path().join(it));
+    std::fs::write(&certificate_file, certificate).expect("it is written");
+    std::fs::write(&key_file, key).expect("it is written");
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |settings| {
+        settings.gateway.tls_cert_file = Some(certificate_file);
+        settings.gateway.tls_key_file = Some(key_file);
+    })
+    .await;
+    let url = installation.url().replace("http://", "https://");
+    let trusted = |url: &str, authority: &Authority| {
+        Client::trusting(authority.pem().as_bytes(), url, "secret", SHOP).expect("a client")
+    };
+    let api = trusted(&url, &authority);
+    stock(&api, "MUG", 5).await;
+    let placed = settle(&api, &order("MUG", 1, "card"), "first").await;
+    assert_eq!(placed.status.as_u16(), 201, "{placed:?}");
+
+    // Refused at once, and not tried again.
+    let refused = async |client: Client| client.shop().await.expect_err("it is refused");
+    let other = refused(trusted(&url, &Authority::new())).await;
+    assert!(matches!(other, Error::UnknownAuthority), "{other:?}");
+    let unknown = refused(Client::new(&url, "secret", SHOP).expect("a client")).await;
+    assert!(matches!(unknown, Error::UnknownAuthority), "{unknown:?}");
+    let by_name = trusted(&url.replace("127.0.0.1", "localhost"), &authority);
+    let name = refused(by_name.clone()).await;
+    assert!(matches!(&name, Error::OtherName { names } if names.contains("127.0.0.1")), "{name:?}");
+    // An upload has a client of its own.
+    let upload = by_name.upload(Upload::ndjson("inventory"), "{}\n".into()).await;
+    assert!(matches!(upload, Err(Error::OtherName { .. })), "{upload:?}");
+    let none = Client::trusting(b"no certificate", &url, "secret", SHOP);
+    assert!(matches!(none, Err(Error::Authorities)), "{none:?}");
+    installation.stop_and_verify().await;
 }

@@ -14,13 +14,18 @@ use events::{
     id::OrderId,
     shop::Settings,
 };
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{ClientBuilder, Method, RequestBuilder, StatusCode};
+use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::{Error, PushResult, Response, Totals, error::is_transient};
+use crate::{
+    Error, PushResult, Response, Totals,
+    error::is_transient,
+    tls::{self, Authorities, unanswered},
+};
 
 /// How long one attempt of a request may take: longer than the longest wait of the gateway.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
@@ -39,6 +44,7 @@ const LEVELS_PAGE: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
+    tls: ClientConfig,
     /// `http://host:port/v1/shops/<shop>`
     shop: Url,
     api_key: SecretString,
@@ -47,18 +53,42 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of `shop` at the gateway `url` (`http://host:port`).
+    /// A client of `shop` at the gateway `url` (`http://host:port`, or `https://host:port` with a certificate that
+    /// the operating system trusts).
     pub fn new(url: &str, api_key: &str, shop: &str) -> Result<Self, Error> {
+        Self::with(url, api_key, shop, Authorities::OfSystem)
+    }
+
+    /// The same for a gateway whose certificate is signed by an authority of your own: one of those in `pem`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::new`]; and when there is no certificate in `pem`.
+    pub fn trusting(pem: &[u8], url: &str, api_key: &str, shop: &str) -> Result<Self, Error> {
+        Self::with(url, api_key, shop, Authorities::Pem(pem))
+    }
+
+    fn with(
+        url: &str,
+        api_key: &str,
+        shop: &str,
+        authorities: Authorities<'_>,
+    ) -> Result<Self, Error> {
         let unusable = |source| Error::Address { url: url.to_owned(), source };
         let mut base = Url::parse(url).map_err(|source| unusable(Some(source)))?;
         base.path_segments_mut()
             .map_err(|()| unusable(None))?
             .pop_if_empty()
             .extend(["v1", "shops", shop]);
-        let http =
-            reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().map_err(Error::Setup)?;
+        let authorities = match (base.scheme(), authorities) {
+            ("http", Authorities::OfSystem) => Authorities::None,
+            ("http" | "https", given) => given,
+            _ => return Err(unusable(None)),
+        };
+        let tls = tls::config(authorities)?;
+        let http = http(&tls).timeout(REQUEST_TIMEOUT).build().map_err(Error::Setup)?;
         let (api_key, seen) = (api_key.into(), Arc::default());
-        Ok(Self { http, shop: base, api_key, max_retries: MAX_RETRIES, seen })
+        Ok(Self { http, tls, shop: base, api_key, max_retries: MAX_RETRIES, seen })
     }
 
     /// The same client, which sends each request once: for who measures, or handles each answer.
@@ -210,6 +240,11 @@ impl Client {
         Ok(self.http.request(method, url).bearer_auth(self.api_key.expose_secret()))
     }
 
+    /// Begins another HTTP client of the same gateway.
+    pub(crate) fn http(&self) -> ClientBuilder {
+        http(&self.tls)
+    }
+
     pub(crate) fn with_headers(&self, request: RequestBuilder) -> RequestBuilder {
         let request = request.bearer_auth(self.api_key.expose_secret());
         let seen = self.seen();
@@ -236,14 +271,14 @@ impl Client {
 
     /// Sends a request once and reads the answer, whatever its status.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
-        let response = request.send().await.map_err(Error::Unanswered)?;
+        let response = request.send().await.map_err(unanswered)?;
         let status = response.status();
         let replayed = response.headers().contains_key("idempotency-replayed");
         let position = response.headers().get(POSITION_HEADER);
         let position = position.and_then(|value| value.to_str().ok()?.parse().ok());
         let position: Positions = position.unwrap_or_default();
         self.seen().add_all(&position);
-        let body = response.bytes().await.map_err(Error::Unanswered)?;
+        let body = response.bytes().await.map_err(unanswered)?;
         let body = match serde_json::from_slice(&body) {
             Ok(body) => body,
             Err(_) if body.is_empty() => Value::Null,
@@ -276,6 +311,10 @@ impl Client {
             .await?;
         Ok(Response { attempts: attempts.into_inner(), ..response })
     }
+}
+
+fn http(tls: &ClientConfig) -> ClientBuilder {
+    reqwest::Client::builder().tls_backend_preconfigured(tls.clone())
 }
 
 #[cfg(test)]

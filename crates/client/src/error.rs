@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be one of a gateway.
-    #[error("the gateway's address {url:?} must be http://host:port")]
+    #[error("the gateway's address {url:?} must be http://host:port or https://host:port")]
     Address {
         /// What was given.
         url: String,
@@ -20,6 +20,38 @@ pub enum Error {
     /// The HTTP client could not be made.
     #[error("make an HTTP client")]
     Setup(#[source] reqwest::Error),
+    /// What was given as authorities has no certificate.
+    #[error("the authorities must be certificates as PEM (-----BEGIN CERTIFICATE-----)")]
+    Authorities,
+    /// Nobody signs certificates that this machine trusts.
+    #[error(
+        "this machine trusts no authority that signs certificates: name the certificate (PEM) of the gateway's \
+         authority, with --ca-file or `Client::trusting`"
+    )]
+    NoAuthorities,
+    /// The gateway's certificate is of another authority than those that are trusted.
+    #[error(
+        "the gateway's certificate is signed by an authority that is not trusted: name the certificate (PEM) of that \
+         authority, with --ca-file or `Client::trusting`"
+    )]
+    UnknownAuthority,
+    /// The gateway's certificate is not for the host of its address.
+    #[error(
+        "the gateway's certificate is for other names than that of its address: use an address with one of {names}, or \
+         a certificate that has the name"
+    )]
+    OtherName {
+        /// The names that it is for.
+        names: String,
+    },
+    /// What answers at the address speaks no TLS.
+    #[error(
+        "what answers at the gateway's address speaks no TLS: use http:// for a gateway without a certificate"
+    )]
+    NoTls,
+    /// TLS failed in another way, such as a certificate that has expired.
+    #[error("speak TLS with the gateway")]
+    Tls(#[source] rustls::Error),
     /// The gateway was not reached, or gave no answer in time.
     #[error("no answer from the gateway")]
     Unanswered(#[source] reqwest::Error),
@@ -53,9 +85,16 @@ impl Error {
         match self {
             Self::Unanswered(_) => true,
             Self::Problem(problem) => StatusCode::from_u16(problem.status).is_ok_and(is_transient),
-            Self::Address { .. } | Self::Setup(_) | Self::Streamed | Self::Unreadable { .. } => {
-                false
-            }
+            Self::Address { .. }
+            | Self::Setup(_)
+            | Self::Authorities
+            | Self::NoAuthorities
+            | Self::UnknownAuthority
+            | Self::OtherName { .. }
+            | Self::NoTls
+            | Self::Tls(_)
+            | Self::Streamed
+            | Self::Unreadable { .. } => false,
         }
     }
 }

@@ -23,7 +23,7 @@
 //! What else the gateway refuses is an [`Error::Problem`], with the code of docs/http.md.
 //!
 //! - `client`: [`Client`], one function for each route, and sending;
-//! - `request`: what is sent; `answer`: what comes back; `error`: what can fail;
+//! - `tls`: whose certificates are trusted; `request`: what is sent; `answer`: what comes back; `error`: what can fail;
 //! - [`upload`]: sending files of any length;
 //! - [`feed`]: reading all events of the shop, in order and without gaps;
 //! - [`webhooks`]: receiving what the services send by themselves.
@@ -33,6 +33,7 @@ mod client;
 mod error;
 pub mod feed;
 mod request;
+mod tls;
 pub mod upload;
 pub mod webhooks;
 

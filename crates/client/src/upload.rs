@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use crate::{Client, Error, FieldError, Problem};
+use crate::{Client, Error, FieldError, Problem, tls::unanswered};
 
 /// How long the next bytes of the results are waited for: longer than the gateway waits for a service.
 const READ_TIMEOUT: Duration = Duration::from_mins(2);
@@ -149,17 +149,16 @@ impl Client {
     /// Begins an upload. What the gateway refuses as a whole is an [`Error::Problem`].
     pub async fn upload(&self, upload: Upload<'_>, body: Body) -> Result<Results, Error> {
         // The usual client allows a request less time in all.
-        let http =
-            reqwest::Client::builder().read_timeout(READ_TIMEOUT).build().map_err(Error::Setup)?;
+        let http = self.http().read_timeout(READ_TIMEOUT).build().map_err(Error::Setup)?;
         let request = self.with_headers(http.request(Method::POST, self.upload_url(upload)));
         let request = of(request, upload).timeout(UPLOAD_TIMEOUT).body(body);
-        let response = request.send().await.map_err(Error::Unanswered)?;
+        let response = request.send().await.map_err(unanswered)?;
         let status = response.status();
         if status.is_success() {
             let client = self.clone();
             return Ok(Results { response, received: Vec::new(), read: 0, client });
         }
-        let body = response.bytes().await.map_err(Error::Unanswered)?;
+        let body = response.bytes().await.map_err(unanswered)?;
         let body =
             serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into());
         Err(Error::Problem(Box::new(Problem::read(status, &body))))
@@ -197,7 +196,7 @@ impl Results {
             }
             self.received.drain(..self.read);
             self.read = 0;
-            match self.response.chunk().await.map_err(Error::Unanswered)? {
+            match self.response.chunk().await.map_err(unanswered)? {
                 Some(bytes) => self.received.extend_from_slice(&bytes),
                 None => return Ok(None),
             }

@@ -27,6 +27,7 @@ mod error;
 mod jetstream;
 pub mod metrics;
 mod operate;
+mod plain_http;
 mod projection;
 mod service;
 mod turns;
@@ -55,6 +56,7 @@ pub use operate::{
     verify::{Mismatch, Verified},
     void::Voided,
 };
+pub use plain_http::plain_http;
 pub use projection::{
     database::Location,
     documents,

@@ -81,6 +81,12 @@ pub enum Error {
     /// The exporter refused its settings.
     #[error("build the OTLP exporter")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// The HTTP client of the exporter cannot be made.
+    #[error("make the HTTP client of the OTLP exporter")]
+    Client(#[source] reqwest::Error),
+    /// The thread that makes it panicked.
+    #[error("make the HTTP client of the OTLP exporter: its thread panicked")]
+    ClientPanicked,
     /// The process has a log already.
     #[error("start the log: the process has one already")]
     Log(#[source] tracing_subscriber::util::TryInitError),

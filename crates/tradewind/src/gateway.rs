@@ -1,5 +1,7 @@
 //! Commands that speak to a gateway as any client does: of which shop, and through which gateway.
 
+use std::{fs, path::PathBuf};
+
 use anyhow::{Context, Result};
 use clap::Args;
 use client::Client;
@@ -36,6 +38,10 @@ pub(crate) struct GatewayOptions {
     /// The gateway; the one that --listen names unless it is given
     #[arg(long, value_name = "URL")]
     gateway: Option<String>,
+    /// A file of certificates (PEM) of the authorities that sign the gateway's; those that the operating system trusts
+    /// unless it is given
+    #[arg(long, env = "TRADEWIND_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 impl GatewayOptions {
@@ -47,7 +53,11 @@ impl GatewayOptions {
     fn client_of(&self, settings: &Settings, shop: &str) -> Result<Client> {
         let key = settings.api_key.as_ref().context("set TRADEWIND_API_KEY or --api-key-file")?;
         let gateway = self.gateway.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
-        Ok(Client::new(&gateway, key.expose_secret(), shop)?)
+        let key = key.expose_secret();
+        let Some(file) = &self.ca_file else { return Ok(Client::new(&gateway, key, shop)?) };
+        let pem = fs::read(file).with_context(|| format!("read --ca-file {}", file.display()))?;
+        let client = Client::trusting(&pem, &gateway, key, shop);
+        client.with_context(|| format!("use --ca-file {}", file.display()))
     }
 }
 

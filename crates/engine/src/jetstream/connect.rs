@@ -9,7 +9,7 @@ use async_nats::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::{Error, jetstream::retry::jittered};
+use crate::{Error, jetstream::retry::jittered, plain_http};
 
 /// How long a server may take to answer a new connection. One that hangs still takes connections,
 /// and another of the cluster is tried after it.
@@ -174,7 +174,7 @@ async fn syncs_always(monitor: &str) -> Result<bool, reqwest::Error> {
         sync_always: bool,
     }
     let url = format!("{}/jsz?config=1", monitor.trim_end_matches('/'));
-    let client = reqwest::Client::builder().timeout(MONITOR_TIMEOUT).build()?;
+    let client = plain_http().timeout(MONITOR_TIMEOUT).build()?;
     let jsz: Jsz = client.get(url).send().await?.error_for_status()?.json().await?;
     Ok(jsz.config.sync_always)
 }

@@ -12,6 +12,8 @@ use std::{sync::Arc, time::Duration};
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 
+use crate::plain_http;
+
 /// How long the monitor may take for an answer.
 const MONITOR_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long an answer is good for.
@@ -34,7 +36,7 @@ struct Inner {
 
 impl Monitor {
     pub(crate) fn new(url: Option<&str>) -> Self {
-        let http = reqwest::Client::builder().timeout(MONITOR_TIMEOUT).build();
+        let http = plain_http().timeout(MONITOR_TIMEOUT).build();
         let inner = url.zip(http.ok()).map(|(url, http)| {
             let health = format!("{}/healthz", url.trim_end_matches('/'));
             Arc::new(Inner { http, health, last: Mutex::default() })

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::Error;
+use crate::{Error, plain_http};
 
 /// How long the server may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -212,5 +212,6 @@ fn port(addresses: &[String]) -> Option<u16> {
 
 async fn is_healthy(monitor_port: u16) -> bool {
     let url = format!("http://127.0.0.1:{monitor_port}/healthz?js-server-only=true");
-    reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
+    let Ok(client) = plain_http().build() else { return false };
+    client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use engine::plain_http;
 use node::settings::Settings;
 use serde::Deserialize;
 use tokio::{
@@ -75,7 +76,7 @@ impl ServiceProcess {
 
     async fn await_ready(&mut self, url: &str) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
-        let http = reqwest::Client::builder().timeout(POLL_INTERVAL * 10).build()?;
+        let http = plain_http().timeout(POLL_INTERVAL * 10).build()?;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the services ended with {status}; their log says why");

@@ -166,12 +166,14 @@ fn lock(received: &Mutex<Received>) -> MutexGuard<'_, Received> {
 
 #[cfg(test)]
 mod tests {
+    use engine::plain_http;
+
     use super::*;
 
     #[tokio::test]
     async fn what_comes_twice_counts_once() {
         let receiver = Receiver::start().expect("it starts");
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let http = plain_http().no_proxy().build().expect("a client");
         receiver.note_arrivals();
         let id = Uuid::from_u128(7).to_string();
         for number in [1, 1, 2] {

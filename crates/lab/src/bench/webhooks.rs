@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
+use engine::plain_http;
 use futures::future::try_join_all;
 use reqwest::StatusCode;
 use webhook_http::{
@@ -103,7 +104,7 @@ impl Source {
 
 /// The same requests by an HTTP client, without signatures and without vetting.
 async fn bare(receiver: &Receiver, count: u32) -> Result<Processed> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = plain_http().no_proxy().build()?;
     let url = receiver.url("open");
     timed(receiver, count, async |_| {
         let response = client.post(&url).body(body()).send().await?;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use engine::plain_http;
 use futures::future::join_all;
 use serde::Deserialize;
 use tokio::{
@@ -87,7 +88,7 @@ impl Cluster {
         ] {
             std::fs::write(folder.join(name), text).context("write the servers' users")?;
         }
-        let http = reqwest::Client::builder().timeout(MONITOR_TIMEOUT).build()?;
+        let http = plain_http().timeout(MONITOR_TIMEOUT).build()?;
         let ports = free_ports()?;
         let mut cluster =
             Self { folder: folder.to_owned(), ports, running: [None, None, None], http };

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode, routing::post};
 use clap::Args;
 use client::webhooks::{Arrival, Delivery, SequenceCheck, Verifier};
+use engine::plain_http;
 use node::{say, terminal::interrupted};
 use reqwest::Url;
 use tokio::net::TcpListener;
@@ -64,7 +65,7 @@ struct Listener {
 /// Receives deliveries until it is interrupted.
 pub(super) async fn listen(options: Options) -> Result<()> {
     let verifier = Verifier::new(&secret(options.secret_file.as_deref())?)?;
-    let client = || reqwest::Client::builder().timeout(FORWARD_TIMEOUT).no_proxy().build();
+    let client = || plain_http().timeout(FORWARD_TIMEOUT).no_proxy().build();
     let forward = options.forward.map(|url| client().map(|client| (client, url)));
     let forward = forward.transpose().context("set up the HTTP client")?;
     let listener = Listener { verifier, forward, data: options.data, seen: Mutex::new(None) };
