@@ -15,7 +15,7 @@ use protocol::time::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, eventually, on_both_databases};
-use tests::{Gateway, Installation, OwnGateway, SHOP, stock};
+use tests::{Gateway, Installation, OwnGateway, SHOP, order, settle, stock};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -440,4 +440,68 @@ async fn what_is_known_of_a_key_holds_while_the_shop_service_does_not_answer() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(admin.with(&unused).products().await.code(503), "unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_a_warehouse_records_what_moves_and_nothing_else() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    stock(&installation.api(), "MUG", 5).await;
+    let placed = settle(&installation.api(), &order("MUG", 2, "card"), "first").await.body;
+    let id = text(&placed, "id");
+    let admin = Caller::new(installation.url(), "secret");
+    let wanted = json!({"description": "warehouse", "shops": [SHOP], "scopes": ["fulfilment"]});
+    let (_, key) = Caller::made(admin.post("keys", &wanted).await);
+    let warehouse = admin.with(&key);
+    let of_shop = |path: &str| format!("shops/{SHOP}/{path}");
+    let berlin = admin.request(Method::PUT, &of_shop("locations/berlin"));
+    Caller::send(berlin.json(&json!({}))).await.is(201);
+
+    let line = |kind: &str, sequence: u64, members: Value| {
+        let mut line = json!({"type": kind, "sku": "MUG", "connector": "wms", "sequence": sequence,
+            "document": format!("{kind}-{sequence}")});
+        let members = members.as_object().cloned().unwrap_or_default();
+        line.as_object_mut().expect("an object").extend(members);
+        line
+    };
+    let lines = json!({"lines": [
+        line("goods_issue", 1, json!({"quantity": 2, "order_id": id})),
+        line("count", 2, json!({"quantity": 100})),
+        line("adjustment", 3, json!({"delta": 1, "reason": "found"})),
+        line("transfer_out", 4, json!({"quantity": 1, "transfer": "T-1", "to": "berlin"})),
+    ]});
+    let sent = warehouse.post(&of_shop("inventory"), &lines).await.is(200);
+    let results: Vec<_> = (0..4).map(|n| text(&sent["results"][n], "result")).collect();
+    assert_eq!(results, ["applied", "rejected", "rejected", "applied"], "{sent}");
+    let error = &sent["results"][1]["errors"][0];
+    assert_eq!(error["field"], "type", "{sent}");
+    assert!(text(error, "detail").contains("an API key with the scope erp"), "{sent}");
+    // By itself, and as a line of an upload.
+    let count = line("count", 5, json!({"quantity": 1}));
+    let refused = warehouse.post(&of_shop("inventory"), &count).await.is(422);
+    assert_eq!(refused["errors"][0]["field"], "type", "{refused}");
+    let upload = warehouse.request(Method::POST, &of_shop("inventory"));
+    let upload = upload.header("content-type", "application/x-ndjson").body(count.to_string());
+    let uploaded = Caller::send(upload).await.is(200);
+    assert_eq!(uploaded["results"][0]["result"], "rejected", "{uploaded}");
+
+    let of_order = format!("orders/{id}");
+    for path in ["orders?on_hold=true", &of_order, "inventory", "inventory/MUG", "locations"] {
+        warehouse.get(&of_shop(path)).await.is(200);
+    }
+    for path in ["products", "payments/stuck", "rejections", "connectors", "events", "totals"] {
+        let refused = warehouse.get(&of_shop(path)).await;
+        assert_eq!(refused.code(403), "forbidden", "{path}");
+    }
+    for (path, body) in [
+        ("orders", json!({})),
+        ("products", json!({"products": []})),
+        ("rejections/redrive", json!({})),
+        (&format!("orders/{id}/cancel"), json!({})),
+    ] {
+        assert_eq!(warehouse.post(&of_shop(path), &body).await.code(403), "forbidden", "{path}");
+    }
+    let shown = admin.get(&of_shop("inventory/MUG")).await.is(200);
+    assert_eq!(shown["on_hand"], 2, "{shown}");
+    installation.stop_and_verify().await;
 }

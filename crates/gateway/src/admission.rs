@@ -63,13 +63,13 @@ async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Caller, Probl
 
 /// Refuses what the caller's key is not for.
 fn authorize(caller: &Caller, method: &Method, uri: &Uri) -> Result<(), Problem> {
-    let scope = required_scope(method, uri.path());
-    if let Some(scope) = scope.filter(|scope| !caller.may(*scope)) {
-        return Err(Problem::missing_scope(scope, "the API key does not allow this"));
+    let scopes = required_scopes(method, uri.path());
+    if !scopes.is_empty() && !scopes.iter().any(|scope| caller.may(*scope)) {
+        return Err(Problem::missing_scope(scopes, "the API key does not allow this"));
     }
     let shop = shop(uri);
     // Which API keys a key manages is decided where they are known.
-    if scope.is_some() && !is_of_keys(uri.path()) && !caller.is_for(shop) {
+    if !scopes.is_empty() && !is_of_keys(uri.path()) && !caller.is_for(shop) {
         let detail = match shop {
             "" => "the API key is for some shops, and this is about all of them".to_owned(),
             shop => format!("the API key is not for the shop {shop}: use one that is"),
@@ -79,21 +79,27 @@ fn authorize(caller: &Caller, method: &Method, uri: &Uri) -> Result<(), Problem>
     Ok(())
 }
 
-/// The scope that a request needs; none where any key will do. What a new route needs that is not named
-/// here is the scope of administrators, unless it only reads.
-pub(crate) fn required_scope(method: &Method, path: &str) -> Option<Scope> {
+/// The scopes of which a request needs one; none where any key will do. What a new route needs that is not
+/// named here is the scope of administrators, unless it only reads.
+pub(crate) fn required_scopes(method: &Method, path: &str) -> &'static [Scope] {
     let is_read = [Method::GET, Method::HEAD].contains(method);
-    let mut segments = segments(path);
-    match (segments.next()?, segments.next(), segments.next()) {
-        ("event-types", ..) => None,
-        ("keys", ..) | ("shops", None, _) => Some(Scope::Admin),
-        (_, _, Some("webhook-endpoints")) => Some(Scope::Webhooks),
+    let segments: Vec<_> = segments(path).collect();
+    match segments.as_slice() {
+        [] | ["event-types", ..] => &[],
+        ["keys", ..] | ["shops"] => &[Scope::Admin],
+        [_, _, "webhook-endpoints", ..] => &[Scope::Webhooks],
         // A connector asks what came of its own lines.
-        (_, _, Some("rejections" | "connectors")) => Some(Scope::Erp),
-        _ if is_read => Some(Scope::Read),
-        (_, _, Some("orders" | "mails")) => Some(Scope::Orders),
-        (_, _, Some("products" | "inventory" | "locations")) => Some(Scope::Erp),
-        _ => Some(Scope::Admin),
+        [_, _, "rejections" | "connectors", ..] => &[Scope::Erp],
+        [_, _, "orders", _, "payments", ..] if is_read => &[Scope::Read],
+        [_, _, "orders" | "inventory" | "locations", ..] if is_read => {
+            &[Scope::Read, Scope::Fulfilment]
+        }
+        _ if is_read => &[Scope::Read],
+        [_, _, "orders" | "mails", ..] => &[Scope::Orders],
+        // Which lines a key may send that has one of them alone is decided where they are read.
+        [_, _, "inventory"] => &[Scope::Erp, Scope::Fulfilment],
+        [_, _, "products" | "inventory" | "locations", ..] => &[Scope::Erp],
+        _ => &[Scope::Admin],
     }
 }
 
@@ -158,7 +164,10 @@ mod tests {
 
     #[test]
     fn each_request_needs_a_scope() {
-        let needs = |method: Method, path| required_scope(&method, path).map(Scope::as_str);
+        let needs = |method: Method, path| {
+            let scopes = required_scopes(&method, path).iter().map(|scope| scope.as_str());
+            Some(scopes.collect::<Vec<_>>().join(" or ")).filter(|scopes| !scopes.is_empty())
+        };
         for (method, path, scope) in [
             (Method::GET, "/v1/event-types", None),
             (Method::GET, "/v1/shops", Some("admin")),
@@ -167,12 +176,17 @@ mod tests {
             (Method::POST, "/v1/keys/0123456789abcdef/rotate", Some("admin")),
             (Method::GET, "/v1/shops/acme", Some("read")),
             (Method::PUT, "/v1/shops/acme", Some("admin")),
-            (Method::GET, "/v1/shops/acme/orders", Some("read")),
+            (Method::GET, "/v1/shops/acme/orders", Some("read or fulfilment")),
+            (Method::GET, "/v1/shops/acme/orders/1/history", Some("read or fulfilment")),
+            (Method::GET, "/v1/shops/acme/orders/1/payments", Some("read")),
+            (Method::GET, "/v1/shops/acme/inventory/MUG/movements", Some("read or fulfilment")),
+            (Method::GET, "/v1/shops/acme/products/MUG", Some("read")),
             (Method::HEAD, "/shops/acme/events", Some("read")),
             (Method::POST, "/v1/shops/acme/orders", Some("orders")),
             (Method::POST, "/v1/shops/acme/orders/1/refunds", Some("orders")),
             (Method::PUT, "/v1/shops/acme/products/MUG", Some("erp")),
-            (Method::POST, "/v1/shops/acme/inventory", Some("erp")),
+            (Method::POST, "/v1/shops/acme/inventory", Some("erp or fulfilment")),
+            (Method::PUT, "/v1/shops/acme/inventory/MUG/limits", Some("erp")),
             (Method::PUT, "/v1/shops/acme/locations/main", Some("erp")),
             (Method::POST, "/v1/shops/acme/rejections/redrive", Some("erp")),
             (Method::POST, "/v1/shops/acme/rejections/erp.1/drop", Some("erp")),
@@ -185,7 +199,7 @@ mod tests {
             (Method::POST, "/v1/shops/acme/something-new", Some("admin")),
             (Method::DELETE, "/v1/shops/acme", Some("admin")),
         ] {
-            assert_eq!(needs(method.clone(), path), scope, "{method} {path}");
+            assert_eq!(needs(method.clone(), path).as_deref(), scope, "{method} {path}");
         }
     }
 

@@ -82,6 +82,8 @@ pub enum Scope {
     PricesAsSold,
     /// To put products and locations, and to record stock.
     Erp,
+    /// To do what a warehouse does: read orders and stock, and record goods issues and transfers.
+    Fulfilment,
     /// To read and change webhook endpoints.
     Webhooks,
     /// To create, change and list shops, and whatever no other scope is for.
@@ -90,8 +92,15 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 6] =
-        [Self::Read, Self::Orders, Self::PricesAsSold, Self::Erp, Self::Webhooks, Self::Admin];
+    pub const ALL: [Self; 7] = [
+        Self::Read,
+        Self::Orders,
+        Self::PricesAsSold,
+        Self::Erp,
+        Self::Fulfilment,
+        Self::Webhooks,
+        Self::Admin,
+    ];
 
     /// The scope as it is in settings and problems.
     pub fn as_str(self) -> &'static str {
@@ -100,6 +109,7 @@ impl Scope {
             Self::Orders => "orders",
             Self::PricesAsSold => "prices-as-sold",
             Self::Erp => "erp",
+            Self::Fulfilment => "fulfilment",
             Self::Webhooks => "webhooks",
             Self::Admin => "admin",
         }
@@ -116,6 +126,7 @@ impl Scope {
                 "says what an order costs: prices of lines, discounts, charges below 0"
             }
             Self::Erp => "puts products and locations, records stock, and sees what came of it",
+            Self::Fulfilment => "reads orders and stock, and records goods issues and transfers",
             Self::Webhooks => "reads and changes webhook endpoints",
             Self::Admin => "creates, changes and lists shops, and does what no other scope is for",
         }

@@ -129,12 +129,17 @@ impl RequestContext {
         }
     }
 
+    /// Whether the caller's key allows that.
+    pub(crate) fn may(&self, scope: Scope) -> bool {
+        self.caller.may(scope)
+    }
+
     /// Refuses a request whose key does not allow that. `what` is what the caller wants.
     pub(crate) fn require(&self, scope: Scope, what: &str) -> Result<(), Problem> {
         if self.caller.may(scope) {
             return Ok(());
         }
-        Err(Problem::missing_scope(scope, what))
+        Err(Problem::missing_scope(&[scope], what))
     }
 
     /// Whether the request has an idempotency key.

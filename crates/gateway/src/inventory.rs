@@ -20,6 +20,7 @@ use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, de::value::StrDeserializer};
 
 use crate::{
+    api_key::Scope,
     body::read_json,
     bulk::{self, LineName, LineOutcome, MaybeUpload, UnknownResult, Upload},
     extract::RequestContext,
@@ -67,7 +68,12 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    post_lines::<Stock>(state, context, (upload, &headers), body).await
+    let upload = (upload, &headers);
+    if context.may(Scope::Erp) {
+        post_lines::<Stock>(state, context, upload, body).await
+    } else {
+        post_lines::<Movements>(state, context, upload, body).await
+    }
 }
 
 /// The same of goods issues, which need not say that they are. Only by NATS.
@@ -229,6 +235,52 @@ pub(crate) fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult>
         StockResult::Unspecified => return Err(UnknownResult),
     };
     Ok(LineOutcome::new(result, count, detail))
+}
+
+/// Uploads of what a warehouse may record: with the scope `fulfilment` alone.
+struct Movements;
+
+impl Upload for Movements {
+    type Line = proto::inventory::StockDocument;
+    type Answer = RecordStockAnswer;
+    const COLUMNS: &'static [&'static str] = Stock::COLUMNS;
+    const COUNTS: &'static [&'static str] = Stock::COUNTS;
+
+    fn read(
+        node: &Node<'_>,
+        path: &Path<'_>,
+        errors: &mut Errors,
+    ) -> Option<proto::inventory::StockDocument> {
+        object(node, path, errors, |fields| {
+            let kind = fields.required("type", text(movement_kind));
+            line(fields, kind)
+        })
+    }
+
+    fn name(line: &proto::inventory::StockDocument) -> LineName {
+        Stock::name(line)
+    }
+
+    fn command(
+        context: &RequestContext,
+        lines: Vec<proto::inventory::StockDocument>,
+    ) -> proto::command::Body {
+        Stock::command(context, lines)
+    }
+
+    fn outcomes(answer: RecordStockAnswer) -> Result<Vec<LineOutcome>, UnknownResult> {
+        Stock::outcomes(answer)
+    }
+}
+
+fn movement_kind(name: &str) -> Result<Kind, ParseError> {
+    match kind(name)? {
+        kind @ (Kind::GoodsIssue | Kind::TransferOut | Kind::TransferIn) => Ok(kind),
+        Kind::Count | Kind::Adjustment => {
+            let rule = "must be goods_issue, transfer_out or transfer_in: an API key with the scope erp may send others";
+            Err(ParseError::new("type", rule, name))
+        }
+    }
 }
 
 /// Uploads of goods issues.

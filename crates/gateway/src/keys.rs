@@ -372,7 +372,7 @@ fn new_key(fields: &mut Fields<'_, '_>, now: Timestamp) -> Option<KeySettings> {
 }
 
 fn scope(text: &str) -> Result<Scope, ParseError> {
-    let rule = "must be read, orders, prices-as-sold, erp, webhooks or admin";
+    let rule = "must be read, orders, prices-as-sold, erp, fulfilment, webhooks or admin";
     Scope::parse(text).ok_or_else(|| ParseError::new("a scope", rule, text))
 }
 

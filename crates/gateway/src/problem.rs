@@ -296,10 +296,12 @@ impl Problem {
         Self::new(Code::Internal, detail).caused_by(cause)
     }
 
-    /// The caller's key lacks a scope. `what` is what the caller wants.
-    pub(crate) fn missing_scope(scope: Scope, what: &str) -> Self {
-        let detail = format!("{what}: use an API key with the scope {}", scope.as_str());
-        Self::new(Code::Forbidden, detail).with("scope", scope.as_str())
+    /// The caller's key has none of these scopes, of which one is needed; the problem names the first. `what` is
+    /// what the caller wants.
+    pub(crate) fn missing_scope(scopes: &[Scope], what: &str) -> Self {
+        let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
+        let detail = format!("{what}: use an API key with the scope {}", names.join(" or "));
+        Self::new(Code::Forbidden, detail).with("scope", names.first().copied().unwrap_or_default())
     }
 
     /// A temporary failure of the server.

@@ -100,7 +100,7 @@ pub struct Settings {
     pub api_key_file: Option<PathBuf>,
 
     /// A file with further API keys, one a line: its id, the key or `sha256:` and its digest, its scopes
-    /// (read, orders, prices-as-sold, erp, webhooks, admin), and where it is limited `shop=NAME` and
+    /// (read, orders, prices-as-sold, erp, fulfilment, webhooks, admin), and where it is limited `shop=NAME` and
     /// `expires=TIME`, with blanks between them
     #[arg(long, global = true, env = "TRADEWIND_API_KEYS_FILE", value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,

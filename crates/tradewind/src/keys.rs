@@ -62,7 +62,7 @@ pub(crate) struct NewKey {
     at: GatewayOptions,
     /// What it is for
     description: String,
-    /// What it allows, between commas: read, orders, prices-as-sold, erp, webhooks, admin
+    /// What it allows, between commas: read, orders, prices-as-sold, erp, fulfilment, webhooks, admin
     #[arg(long, required = true, value_delimiter = ',')]
     scopes: Vec<String>,
     /// The shops that it is for, between commas

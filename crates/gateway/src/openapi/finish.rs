@@ -10,7 +10,7 @@ use super::{
     parts,
     schemas::{self, remove_null},
 };
-use crate::{admission::required_scope, problem::Code};
+use crate::{admission::required_scopes, problem::Code};
 
 /// What every request and response of an API below `/v1` may have.
 const API: &str = "/v1/";
@@ -89,10 +89,13 @@ impl Operation<'_> {
         (self.is_of_shop() || self.is_of_keys()) && self.method != Method::GET
     }
 
-    /// Whether it takes many lines.
-    fn is_upload(&self) -> bool {
-        let body = self.members.get("requestBody");
-        body.is_some_and(|body| body["content"].get("application/x-ndjson").is_some())
+    /// Whether it answers 202 as it answers 200: with the result of each of many, of which some are pending then.
+    fn is_of_many(&self) -> bool {
+        let schema = |status: &str| {
+            let response = self.members.get("responses")?.get(status)?;
+            response["content"]["application/json"].get("schema")
+        };
+        schema("202").is_some_and(|accepted| schema("200") == Some(accepted))
     }
 
     fn add_parameters(&mut self) {
@@ -118,9 +121,13 @@ impl Operation<'_> {
             self.members.insert("security".to_owned(), json!([]));
             return;
         }
-        let scope = required_scope(self.method, self.path);
-        let scopes: Vec<_> = scope.iter().map(|scope| scope.as_str()).collect();
-        self.members.insert("security".to_owned(), json!([{"api_key": scopes}]));
+        // Any one of the entries is enough.
+        let scopes = required_scopes(self.method, self.path).iter();
+        let mut any: Vec<_> = scopes.map(|scope| json!({"api_key": [scope.as_str()]})).collect();
+        if any.is_empty() {
+            any.push(json!({"api_key": []}));
+        }
+        self.members.insert("security".to_owned(), Value::Array(any));
     }
 
     /// The problems with which it may be answered: its own, and those of the layers.
@@ -132,7 +139,7 @@ impl Operation<'_> {
         if self.is_of_api() {
             codes.extend([Code::Unauthorized, Code::InvalidHeader]);
             codes.extend([Code::TooManyRequests, Code::Overloaded]);
-            if required_scope(self.method, self.path).is_some() {
+            if !required_scopes(self.method, self.path).is_empty() {
                 codes.extend([Code::Forbidden, Code::Unavailable]);
             }
         }
@@ -173,7 +180,7 @@ impl Operation<'_> {
 
     /// A command that is not answered in time is answered with 202.
     fn add_accepted(&mut self) {
-        if !self.is_command() || self.is_upload() {
+        if !self.is_command() || self.is_of_many() {
             return;
         }
         let accepted = json!({"$ref": "#/components/responses/Accepted"});
@@ -202,12 +209,16 @@ impl Operation<'_> {
         } else {
             &["X-Request-Id", "traceparent"]
         };
+        let of_limits: &[&str] =
+            if self.is_of_api() { &["RateLimit", "RateLimit-Policy"] } else { &[] };
         let responses = self.members["responses"].as_object_mut();
-        for (_, response) in responses.into_iter().flatten() {
+        for (status, response) in responses.into_iter().flatten() {
             if response.get("$ref").is_some() {
                 continue;
             }
-            for name in always {
+            let of_accepted: &[&str] =
+                if status == "202" { &["Location", "Retry-After"] } else { &[] };
+            for name in always.iter().chain(of_limits).chain(of_accepted) {
                 if response["headers"].get(*name).is_none() {
                     let header = json!({"$ref": format!("#/components/headers/{name}")});
                     response["headers"][*name] = header;

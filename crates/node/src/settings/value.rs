@@ -210,12 +210,12 @@ mod tests {
             (
                 "\nshop secret all",
                 "line 2: a word after the key is no scope; the scopes are read, orders, \
-                 prices-as-sold, erp, webhooks, admin",
+                 prices-as-sold, erp, fulfilment, webhooks, admin",
             ),
             (
                 "shop secret",
                 "line 1: the key has no scope, so it allows nothing; the scopes are read, orders, \
-                 prices-as-sold, erp, webhooks, admin",
+                 prices-as-sold, erp, fulfilment, webhooks, admin",
             ),
         ] {
             let error = read(wrong).expect_err("is wrong");

@@ -10,7 +10,7 @@ pub(crate) struct NewKey {
     /// What it is for, in words.
     #[schema(min_length = 1, max_length = 200)]
     description: String,
-    /// What it allows: `read`, `orders`, `prices-as-sold`, `erp`, `webhooks`, `admin`.
+    /// What it allows: `read`, `orders`, `prices-as-sold`, `erp`, `fulfilment`, `webhooks`, `admin`.
     #[schema(min_items = 1, max_items = 6, example = json!(["read"]))]
     scopes: Vec<String>,
     /// The shops that it is for.
