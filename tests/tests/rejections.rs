@@ -1,10 +1,12 @@
 //! Rejected stock lines and connectors, through a whole installation.
 
+use std::time::Duration;
+
 use client::{Client, Response};
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Db, on_both_databases};
-use tests::{Installation, order, settle, stock};
+use testkit::{Db, eventually, on_both_databases};
+use tests::{Installation, OwnGateway, SHOP, order, settle, stock};
 
 on_both_databases!(rejected_lines_are_listed_tried_again_and_dropped);
 
@@ -111,6 +113,34 @@ async fn rejected_lines_are_listed_tried_again_and_dropped(db: Db) {
     assert_eq!(skip(8, 0).await, (json!(1), json!(4), json!([gap(3, 3)])));
 
     // An order, so that each service has rows to be compared with its log.
+    settle(&api, &order("MUG", 1, "card"), "last").await;
+    installation.stop_and_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_about_rejections_is_accepted_when_it_is_not_answered_in_time() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let lines = [count("erp", "BOWL", 1), count("erp", "DISH", 2)];
+    let text = lines.each_ref().map(ToString::to_string).join("\n");
+    assert_eq!(api.push("inventory", text).await.expect("it is pushed").rejected, 2);
+
+    let gateway = OwnGateway::start(&installation, |it| it.answer_timeout = Duration::ZERO).await;
+    let url = format!("http://{}", gateway.address);
+    let hasty = Client::new(&url, "secret", SHOP).expect("a client").without_retries();
+    let one = send(&hasty, "rejections/erp.1/redrive", &json!(null)).await;
+    assert_eq!(one.status.as_u16(), 202, "{one:?}");
+    let command = one.body["command_url"].as_str().expect("it can be followed");
+    assert!(command.starts_with(&format!("/v1/shops/{SHOP}/commands/")), "{one:?}");
+    let many = send(&hasty, "rejections/drop", &json!({"reason": "not wanted"})).await;
+    assert_eq!(many.status.as_u16(), 202, "{many:?}");
+    let results = many.body["results"].as_array().expect("a list");
+    assert!(results.iter().all(|it| it["result"] == "pending"), "{many:?}");
+    assert_eq!(results.len(), 2, "{many:?}");
+    gateway.stop().await;
+    eventually("they are dropped", async || ids(&api, &[]).await.is_empty()).await;
     settle(&api, &order("MUG", 1, "card"), "last").await;
     installation.stop_and_verify().await;
 }

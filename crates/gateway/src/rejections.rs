@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::request::Parts,
+    http::{StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
 };
 use data_encoding::BASE64URL_NOPAD;
 use events::{
@@ -26,12 +27,13 @@ use protocol::{
 };
 
 use crate::{
+    accepted::Accepted,
     body::JsonBytes,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
     fields::{self, Fields, code, object, text, words},
     inventory::outcome,
     openapi::bodies::{RejectionDrop, RejectionParameters, RejectionsDrop, RejectionsRedrive},
-    problem::Problem,
+    problem::{Problem, RETRY_AFTER_S},
     services::Reply,
     state::AppState,
     view,
@@ -219,7 +221,7 @@ pub(crate) async fn redrive_one(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     id: RejectionId,
-) -> Result<Json<RejectionResultView>, Problem> {
+) -> Result<Response, Problem> {
     one(&state, &context, id, &Act::Redrive).await
 }
 
@@ -238,7 +240,7 @@ pub(crate) async fn drop_one(
     context: RequestContext,
     id: RejectionId,
     JsonBytes(bytes): JsonBytes,
-) -> Result<Json<RejectionResultView>, Problem> {
+) -> Result<Response, Problem> {
     let reason = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| fields.required("reason", text(drop_reason)))
     })?;
@@ -250,11 +252,14 @@ async fn one(
     context: &RequestContext,
     id: RejectionId,
     act: &Act,
-) -> Result<Json<RejectionResultView>, Problem> {
-    let mut results = handle(state, context, None, (&id.connector, &[id.number]), act).await?;
-    match results.pop() {
-        Some(result) if result.result != NOT_FOUND => Ok(Json(result)),
-        _ => Err(Problem::not_found("rejection", &id.to_string())),
+) -> Result<Response, Problem> {
+    let of = (&id.connector, std::slice::from_ref(&id.number));
+    match handle(state, context, None, of, act).await? {
+        Handled::Pending(accepted) => Ok(accepted.into_response()),
+        Handled::Results(mut results) => match results.pop() {
+            Some(result) if result.result != NOT_FOUND => Ok(Json(result).into_response()),
+            _ => Err(Problem::not_found("rejection", &id.to_string())),
+        },
     }
 }
 
@@ -265,13 +270,16 @@ async fn one(
     operation_id = "redrive_rejections",
     tag = "Inventory",
     request_body = RejectionsRedrive,
-    responses((status = 200, description = "What became of each.", body = RejectionResultsView)),
+    responses(
+        (status = 200, description = "What became of each.", body = RejectionResultsView),
+        (status = 202, description = "What became of each: some are stored and not yet answered.", body = RejectionResultsView),
+    ),
 )]
 pub(crate) async fn redrive_all(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     JsonBytes(bytes): JsonBytes,
-) -> Result<Json<RejectionResultsView>, Problem> {
+) -> Result<Response, Problem> {
     let filter = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| Some(wanted(fields)))
     })?;
@@ -285,13 +293,16 @@ pub(crate) async fn redrive_all(
     operation_id = "drop_rejections",
     tag = "Inventory",
     request_body = RejectionsDrop,
-    responses((status = 200, description = "What became of each.", body = RejectionResultsView)),
+    responses(
+        (status = 200, description = "What became of each.", body = RejectionResultsView),
+        (status = 202, description = "What became of each: some are stored and not yet answered.", body = RejectionResultsView),
+    ),
 )]
 pub(crate) async fn drop_all(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     JsonBytes(bytes): JsonBytes,
-) -> Result<Json<RejectionResultsView>, Problem> {
+) -> Result<Response, Problem> {
     let (filter, reason) = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| {
             let reason = fields.required("reason", text(drop_reason));
@@ -320,19 +331,30 @@ async fn all(
     context: &RequestContext,
     filter: ListRejections,
     act: &Act,
-) -> Result<Json<RejectionResultsView>, Problem> {
+) -> Result<Response, Problem> {
     let (found, next) = read(state, context, filter).await?;
     let ids = found.iter().map(id).collect::<Result<Vec<_>, _>>()?;
     let mut results = Vec::with_capacity(ids.len());
+    let mut status = StatusCode::OK;
     for of_connector in ids.chunk_by(|a, b| a.connector == b.connector) {
         for some in of_connector.chunks(MAX_COMMAND_REJECTIONS) {
             let numbers: Vec<_> = some.iter().map(|id| id.number).collect();
             let of = (&some[0].connector, numbers.as_slice());
             let part = Some(part(&some[0].connector, &numbers));
-            results.extend(handle(state, context, part, of, act).await?);
+            match handle(state, context, part, of, act).await? {
+                Handled::Results(of_each) => results.extend(of_each),
+                Handled::Pending(_) => {
+                    status = StatusCode::ACCEPTED;
+                    results.extend(some.iter().map(|id| shown(id, PENDING, Some(NOT_ANSWERED))));
+                }
+            }
         }
     }
-    Ok(Json(RejectionResultsView { results, next }))
+    let mut response = (status, Json(RejectionResultsView { results, next })).into_response();
+    if status == StatusCode::ACCEPTED {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+    }
+    Ok(response)
 }
 
 /// Tells the commands of a request apart: by the rejections that each is about, because a request that is
@@ -345,6 +367,21 @@ fn part(connector: &Connector, numbers: &[u64]) -> usize {
 
 const NOT_FOUND: &str = "not_found";
 const PENDING: &str = "pending";
+/// What is said of a rejection that is pending.
+const NOT_ANSWERED: &str = "stored, and not answered in time: look at the rejection again";
+
+/// What a command about rejections came to.
+enum Handled {
+    /// What became of each.
+    Results(Vec<RejectionResultView>),
+    /// It is stored, and was not answered in time.
+    Pending(Accepted),
+}
+
+fn shown(id: &RejectionId, result: &str, detail: Option<&str>) -> RejectionResultView {
+    let detail = detail.map(str::to_owned);
+    RejectionResultView { id: id.to_string(), result: result.to_owned(), detail }
+}
 
 /// Sends a command about rejections of one connector, and reads what became of each.
 async fn handle(
@@ -353,25 +390,21 @@ async fn handle(
     part: Option<usize>,
     (connector, numbers): (&Connector, &[u64]),
     act: &Act,
-) -> Result<Vec<RejectionResultView>, Problem> {
-    let id = |number: &u64| format!("{connector}.{number}");
+) -> Result<Handled, Problem> {
     let (sent, timeout) = (numbers.to_vec(), state.answer_timeout);
     let connector_name = connector.to_string();
-    let shown = |number: &u64, result: &str, detail: Option<&str>| RejectionResultView {
-        id: id(number),
-        result: result.to_owned(),
-        detail: detail.map(str::to_owned),
+    let shown = |number: &u64, result: &str, detail: Option<&str>| {
+        let id = RejectionId { connector: connector.clone(), number: *number };
+        shown(&id, result, detail)
     };
-    let detail = "stored, and not answered in time: look at the rejection again";
-    let pending = || numbers.iter().map(|it| shown(it, PENDING, Some(detail))).collect();
-    match act {
+    let results = match act {
         Act::Redrive => {
             let body = RedriveRejections { connector: connector_name, numbers: sent };
             let command = context.command(part, Body::RedriveRejections(body));
             let reply = state.services.send(context, Lane::Live, command, timeout).await?;
             let answer: RedriveRejectionsAnswer = match reply {
                 Reply::Answered(answer) => answer.body,
-                Reply::Pending(_) => return Ok(pending()),
+                Reply::Pending(accepted) => return Ok(Handled::Pending(accepted)),
             };
             let of_each = numbers.iter().zip(answer.results());
             let result = |(number, result)| match result {
@@ -380,7 +413,7 @@ async fn handle(
                     .map(|outcome| shown(number, outcome.result, outcome.detail))
                     .map_err(Problem::from),
             };
-            of_each.map(result).collect()
+            of_each.map(result).collect::<Result<_, Problem>>()?
         }
         Act::Drop(reason) => {
             let (connector, reason) = (connector_name, reason.clone());
@@ -389,15 +422,16 @@ async fn handle(
             let reply = state.services.send(context, Lane::Live, command, timeout).await?;
             let answer: DropRejectionsAnswer = match reply {
                 Reply::Answered(answer) => answer.body,
-                Reply::Pending(_) => return Ok(pending()),
+                Reply::Pending(accepted) => return Ok(Handled::Pending(accepted)),
             };
             let is_dropped = |number: &u64| answer.dropped.contains(number);
             let result = |number| {
                 shown(number, if is_dropped(number) { "dropped" } else { NOT_FOUND }, None)
             };
-            Ok(numbers.iter().map(result).collect())
+            numbers.iter().map(result).collect()
         }
-    }
+    };
+    Ok(Handled::Results(results))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub(super) fn security_schemes() -> Value {
     let scopes: Vec<_> = Scope::ALL.iter().map(scope).collect();
     let description = format!(
         "An API key, as `Authorization: Bearer KEY`. What a key allows are its scopes, and the shops that it is for. Each \
-         operation names the scope that it needs:\n\n{}",
+         operation names the scopes of which it needs one:\n\n{}",
         scopes.join("\n")
     );
     json!({"api_key": {"type": "http", "scheme": "bearer", "description": description}})
@@ -140,7 +140,19 @@ pub(super) fn headers() -> Value {
         ("Tradewind-Position", "", "How much of the services' logs the answer tells of."),
         ("Idempotency-Replayed", "", "`true`: this was answered before, to the same key."),
         ("Location", "uri-reference", "Where the command can be followed, or what is meant is."),
-        ("Retry-After", "", "Seconds until it makes sense to ask again."),
+        ("Retry-After", "", "With 202, 429 and 503: seconds until it makes sense to ask again."),
+        (
+            "RateLimit",
+            "",
+            "Where requests are limited: what is left of each limit (`r`), and in how many seconds all of it is there \
+             again (`t`), such as `\"shop\";r=3997;t=1`.",
+        ),
+        (
+            "RateLimit-Policy",
+            "",
+            "Where requests are limited: how many may be sent at once (`q`), and after how many seconds as many again \
+             (`w`), such as `\"shop\";q=4000;w=2`.",
+        ),
         ("WWW-Authenticate", "", "With 401: `Bearer`."),
     ];
     let mut all = json!({});
@@ -157,7 +169,15 @@ pub(super) fn headers() -> Value {
 /// The responses that many operations have.
 pub(super) fn responses(problem: &Value, accepted: &Value) -> Value {
     let header = |name: &str| json!({"$ref": format!("#/components/headers/{name}")});
-    let common = ["X-Request-Id", "traceparent", "Tradewind-Position", "Location", "Retry-After"];
+    let common = [
+        "X-Request-Id",
+        "traceparent",
+        "Tradewind-Position",
+        "Location",
+        "Retry-After",
+        "RateLimit",
+        "RateLimit-Policy",
+    ];
     let mut headers = json!({});
     for name in common {
         headers[name] = header(name);
@@ -165,6 +185,10 @@ pub(super) fn responses(problem: &Value, accepted: &Value) -> Value {
     let mut of_problem = headers.clone();
     of_problem["Idempotency-Replayed"] = header("Idempotency-Replayed");
     of_problem["WWW-Authenticate"] = header("WWW-Authenticate");
+    let mut of_not_modified = json!({});
+    for name in ["X-Request-Id", "traceparent", "ETag", "RateLimit", "RateLimit-Policy"] {
+        of_not_modified[name] = header(name);
+    }
     let content = |schema: &str, example: &Value| {
         let mut content = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}});
         if !example.is_null() {
@@ -180,7 +204,7 @@ pub(super) fn responses(problem: &Value, accepted: &Value) -> Value {
         },
         "NotModified": {
             "description": "The answer is the one of which the client has sent the `ETag`.",
-            "headers": {"X-Request-Id": header("X-Request-Id"), "traceparent": header("traceparent"), "ETag": header("ETag")},
+            "headers": of_not_modified,
         },
         "Accepted": {
             "description": "The request is stored and will be handled; it was not answered in time. It can be followed.",
