@@ -19,7 +19,8 @@ use crate::{
     erp::Erp,
     feed::Events,
     gateway::ENVIRONMENT,
-    init::{Init, NewConnector, NewIntegrator},
+    init::{Init, NewConnector},
+    integrator::Integrator,
     keys::Keys,
     mails::Mails,
     persons::Persons,
@@ -49,7 +50,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make what an installation needs: users and keys for nats-server, and an API key
     Init(Init),
-    /// Let somebody read public events at nats-server
+    /// Let somebody read public events at nats-server, and print a program that does
     #[command(subcommand)]
     Integrator(Integrator),
     /// Let an ERP connector send lines to nats-server
@@ -121,13 +122,6 @@ pub(crate) enum Command {
     /// Kill and stop servers of a cluster while orders come, and measure how long none is settled
     #[command(after_help = NATS_SERVER)]
     Failover(failover::Options),
-}
-
-/// What is done with integrators.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Integrator {
-    /// Add one, with a key of its own
-    Add(NewIntegrator),
 }
 
 /// What is done with connectors.

@@ -43,22 +43,6 @@ pub(crate) struct Init {
     folder: PathBuf,
 }
 
-/// Somebody who reads public events at nats-server.
-#[derive(Debug, Args)]
-pub(crate) struct NewIntegrator {
-    /// Its name: that of its file with the key
-    name: String,
-    /// The shop whose events it reads
-    #[arg(long, required_unless_present = "all_shops", value_parser = Shop::parse)]
-    shop: Option<Shop>,
-    /// It reads the events of all shops
-    #[arg(long, conflicts_with = "shop")]
-    all_shops: bool,
-    /// The folder that `tradewind init` made
-    #[arg(long, default_value = "tradewind-installation")]
-    folder: PathBuf,
-}
-
 /// An ERP connector that sends lines to nats-server.
 #[derive(Debug, Args)]
 pub(crate) struct NewConnector {
@@ -113,22 +97,6 @@ pub(crate) fn init(Init { folder }: &Init) -> Result<()> {
     Ok(())
 }
 
-/// Adds a user who may subscribe to public events and nothing else.
-pub(crate) fn add_integrator(options: &NewIntegrator) -> Result<()> {
-    let NewIntegrator { name, shop, folder, .. } = options;
-    let key = add_user(name, folder, || NatsUser::of_integrator(name, shop.as_ref()))?;
-    let subject = format!("order.*.{}.paid", shop.as_ref().map_or("*", Shop::as_str));
-    say!(
-        "its key is in {}. It may subscribe to public events and nothing else; for example:",
-        key.display()
-    );
-    say!("");
-    say!("  nats --nkey {} subscribe '{subject}'", key.display());
-    say!("");
-    say!("docs/integrators.md says what can be relied on.");
-    Ok(())
-}
-
 /// Adds a user who may send the lines of a shop to the gateways and nothing else.
 pub(crate) fn add_connector(options: &NewConnector) -> Result<()> {
     let NewConnector { name, shop, leaf, folder } = options;
@@ -150,7 +118,11 @@ pub(crate) fn add_connector(options: &NewConnector) -> Result<()> {
 }
 
 /// Adds a user to the file of users; where its key is.
-fn add_user(name: &str, folder: &Path, user: impl FnOnce() -> NatsUser) -> Result<PathBuf> {
+pub(crate) fn add_user(
+    name: &str,
+    folder: &Path,
+    user: impl FnOnce() -> NatsUser,
+) -> Result<PathBuf> {
     let is_name = (1..=63).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !is_name {

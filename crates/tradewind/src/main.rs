@@ -6,6 +6,7 @@
 //! - `feed`: reading the event feed;
 //! - `gateway`: the gateway that commands speak to as any client does;
 //! - `init`: what an installation needs before its first start;
+//! - `integrator`: users of nats-server who read public events, and programs that read with them;
 //! - `keys`: API keys, through a gateway;
 //! - `mails`: mails to the customers of orders;
 //! - `payments`: what an operator does about payments that do not come to an end;
@@ -21,6 +22,7 @@ mod erp;
 mod feed;
 mod gateway;
 mod init;
+mod integrator;
 mod keys;
 mod mails;
 mod payments;
@@ -43,7 +45,7 @@ use tikv_jemallocator::Jemalloc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use self::cli::{Cli, Command, Connector, Integrator, Replay};
+use self::cli::{Cli, Command, Connector, Replay};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
@@ -170,7 +172,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Webhooks(what) => webhooks::run(&settings, what).await?,
         Command::Mails(what) => mails::run(&settings, what).await?,
         Command::Init(options) => init::init(&options)?,
-        Command::Integrator(Integrator::Add(options)) => init::add_integrator(&options)?,
+        Command::Integrator(what) => integrator::run(&settings, &what)?,
         Command::Connector(Connector::Add(options)) => init::add_connector(&options)?,
         Command::Erp(what) => erp::run(&settings, what).await?,
         Command::Events(what) => feed::run(&settings, what).await?,
