@@ -1,15 +1,18 @@
 //! The program as it is run: as a process, by its arguments, environment, signals and exit codes.
 
 mod bench;
+mod creds;
 mod drain;
 mod erp;
-mod erp_page;
 mod feed;
+mod https;
 mod init;
+mod integrators;
 mod keys;
 mod leaf;
 mod mails;
 mod operator;
+mod page;
 mod pages;
 mod payments;
 mod persons;

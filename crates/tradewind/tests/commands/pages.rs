@@ -1,56 +1,55 @@
 //! The commands of the documentation, as they stand there, on a running installation.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, path::Path};
 
+use node::nats_users;
 use serde_json::{Value, json};
 use testkit::{MailServer, Receiver, eventually};
-use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::rig::{Installation, SETTLE_TIMEOUT, SHOP, bare};
+use crate::{
+    page::{Block, Shell, blocks},
+    rig::{Installation, SETTLE_TIMEOUT, SHOP},
+};
 
-/// The shop of the pages.
+/// The shop of the pages on webhooks and mails.
 const SHOP_OF_PAGES: &str = "harbour";
-/// What stands in the pages for the id of an endpoint, and for its secret.
-const ENDPOINT: &str = "we_…";
-const SECRET: &str = "whsec_…";
 
-/// The commands of a page: the lines of its shell blocks, each joined with the next where it ends with a
-/// backslash. All of them are ours.
-fn commands(page: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
-    let text = fs::read_to_string(path).expect("the page is there");
-    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(rest));
-    let lines = blocks.map(|block| block.replace("\\\n", " "));
-    let lines: Vec<_> =
-        lines.flat_map(|it| it.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-    assert!(lines.iter().all(|line| line.contains("tradewind ")), "{lines:?}");
-    lines
-}
-
-/// The arguments of a command, with what stands for something replaced by that.
-fn arguments(command: &str, replaced: &[(&str, &str)]) -> Vec<String> {
-    let (_, arguments) = command.split_once("tradewind ").expect("it is one of ours");
-    let replace = |word: &str| {
-        let mut word = word.trim_matches('\'').to_owned();
-        for (from, to) in replaced.iter().chain(&[(SHOP_OF_PAGES, SHOP)]) {
-            word = word.replace(from, to);
-        }
-        word
-    };
-    arguments.split_whitespace().map(replace).collect()
-}
-
-/// Runs a command of a page; what it prints.
-async fn run(installation: &Installation, command: &str, replaced: &[(&str, &str)]) -> Value {
-    let arguments = arguments(command, replaced);
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let output = installation.run(&arguments).await;
-    assert_eq!(output.code, Some(0), "{command}: {output:?}");
-    serde_json::from_str(&output.out).unwrap_or_else(|error| panic!("{command}: {error}"))
+/// Runs a page on an installation of its own, with these arguments of `serve`.
+async fn run_page(page: &str, serve: &[&str], at_least: usize) {
+    let installation = Installation::new().await;
+    // As `tradewind init` makes it, for commands that add users.
+    let here = installation.folder.path().join("here");
+    fs::create_dir_all(here.join("keys")).expect("the folder can be made");
+    fs::create_dir_all(here.join("nats")).expect("the folder can be made");
+    let users = nats_users::for_this_run().configuration;
+    fs::write(here.join("nats/users.conf"), users).expect("it is written");
+    let serving = installation.serve(&[&["serve"], serve].concat()).await;
+    let blocks = blocks(page);
+    assert!(blocks.len() >= at_least, "the page has commands: {blocks:?}");
+    let mut shell = Shell::start(&installation);
+    for block in &blocks {
+        shell.run(block).await;
+    }
+    serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_of_the_page_on_webhooks_do_what_it_says() {
+async fn the_commands_of_the_page_for_erps_print_what_it_says() {
+    run_page("erp.md", &[], 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_page_for_integrators_print_what_it_says() {
+    run_page("integrators.md", &[], 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_page_on_http_print_what_it_says() {
+    run_page("http.md", &["--smtp-host", "127.0.0.1", "--smtp-port", "1"], 15).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_page_on_webhooks_print_what_it_says() {
     let (installation, receiver) = (Installation::new().await, Receiver::start().await);
     let serving = installation
         .serve(&[
@@ -63,62 +62,52 @@ async fn the_commands_of_the_page_on_webhooks_do_what_it_says() {
         ])
         .await;
     installation.create_shop().await;
-    let url = receiver.url("/hooks");
-    let (mut id, mut secret) = (String::new(), String::new());
-    let commands = commands("webhooks.md");
-    for command in &commands {
-        let replaced = [("https://example.com/hooks", &*url), (ENDPOINT, &*id), (SECRET, &*secret)];
-        if command.contains("webhooks listen") {
-            listen(command, &replaced).await;
-            continue;
-        }
-        if command.contains("endpoints enable") {
+    let mut shell = Shell::start(&installation);
+    shell.replace("https://example.com/hooks", &receiver.url("/hooks"));
+    shell.replace(SHOP_OF_PAGES, SHOP);
+    let blocks = blocks("webhooks.md");
+    assert!(blocks.len() >= 4, "the page has commands: {blocks:?}");
+    for block in &blocks {
+        if block.commands.contains("endpoints enable") {
             // The page enables one that an outage has disabled.
-            let disable = command.replace(" enable ", " disable ");
-            run(&installation, &disable, &replaced).await;
+            let enable = block.commands.lines().find(|line| line.contains(" enable "));
+            let disable = enable.expect("it has such a line").replace(" enable ", " disable ");
+            shell.run(&Block::of(&disable)).await;
         }
-        let shown = run(&installation, command, &replaced).await;
-        if command.contains("endpoints create") {
-            assert_eq!(shown["event_types"], json!(["order.paid", "order.cancelled"]));
-            id = shown["id"].as_str().expect("an id").to_owned();
-            secret = shown["secret"].as_str().expect("a secret").to_owned();
-        } else if command.contains("endpoints test") {
-            eventually("the test delivery came", async || receiver.count() == 1).await;
-            let endpoint = format!("webhook-endpoints/{id}");
-            eventually("and that is noted", async || {
-                let shown: Value = installation.api().get(&endpoint).await.expect("it is there");
-                shown["statistics"]["delivered"] == 1
+        shell.run(block).await;
+        if block.commands.contains("endpoints test") {
+            eventually("the test delivery came, and that is noted", async || {
+                let list: Value =
+                    installation.api().get("webhook-endpoints").await.unwrap_or_default();
+                list["endpoints"][0]["statistics"]["delivered"] == 1
             })
             .await;
-        } else if command.contains("webhooks deliveries") {
-            assert_eq!(shown["state"], "delivered", "{shown}");
-        } else if command.contains("webhooks proof") {
-            assert_eq!((&shown["matched"], &shown["open"]), (&json!(1), &json!([])), "{shown}");
-        } else if command.contains("webhooks replay") {
-            assert_eq!(shown["selection"], "failed", "{shown}");
-        } else {
-            assert!(command.contains("endpoints enable"), "no test knows what {command} does");
-            assert_eq!(shown["status"], "active", "{shown}");
         }
     }
-    assert!(commands.len() >= 7, "{commands:?}");
+    let list: Value = installation.api().get("webhook-endpoints").await.expect("it is answered");
+    assert_eq!(list["endpoints"][0]["status"], "active", "{list}");
     serving.stop().await;
 }
 
-/// Runs a command that receives until it is ended, as far as that it listens.
-async fn listen(command: &str, replaced: &[(&str, &str)]) {
-    let (variable, _) = command.split_once("tradewind ").expect("it is one of ours");
-    let (name, _) = variable.split_once('=').expect("it sets a variable");
-    let secret = replaced.iter().find(|(from, _)| *from == SECRET).expect("there is one").1;
-    let mut arguments = arguments(command, replaced);
-    arguments.extend(["--address", "127.0.0.1:0"].map(str::to_owned));
+/// The commands of a page: the lines of its shell blocks, each joined with the next where it ends with a
+/// backslash. All of them are ours.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = blocks(page);
+    let text: String = blocks.iter().map(|block| block.commands.replace("\\\n", " ")).collect();
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    assert!(lines.iter().all(|line| line.contains("tradewind ")), "{lines:?}");
+    lines
+}
+
+/// Runs a command of a page; what it prints.
+async fn run(installation: &Installation, command: &str) -> Value {
+    let (_, arguments) = command.split_once("tradewind ").expect("it is one of ours");
+    let word = |word: &str| word.trim_matches('\'').replace(SHOP_OF_PAGES, SHOP);
+    let arguments: Vec<_> = arguments.split_whitespace().map(word).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let mut command = bare(&arguments);
-    command.env(name, secret).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().expect("it starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let first = lines.next_line().await.expect("it prints").expect("it listens");
-    assert!(first.contains("http://127.0.0.1:"), "{first}");
+    let output = installation.run(&arguments).await;
+    assert_eq!(output.code, Some(0), "{command}: {output:?}");
+    serde_json::from_str(&output.out).unwrap_or_else(|error| panic!("{command}: {error}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +123,7 @@ async fn the_commands_of_the_page_on_mails_do_what_it_says() {
     installation.stock("MUG", 5).await;
     let commands = commands("email.md");
     for command in &commands {
-        let shown = run(&installation, command, &[]).await;
+        let shown = run(&installation, command).await;
         if command.contains("mails set ") {
             assert_eq!(shown["sender"]["name"], "Harbour", "{shown}");
             let order = json!({"currency": "GBP", "lines": [{"sku": "MUG", "quantity": 1}],

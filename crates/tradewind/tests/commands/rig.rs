@@ -25,7 +25,7 @@ pub(crate) const SHOP: &str = "acme";
 /// How long a request waits until an order is settled.
 pub(crate) const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a process may take to end by itself.
-const EXIT_TIMEOUT: Duration = Duration::from_mins(1);
+pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server, databases, and an address for the gateway.
 pub(crate) struct Installation {
@@ -50,31 +50,35 @@ pub(crate) struct Serving(Child);
 
 impl Installation {
     pub(crate) async fn new() -> Self {
-        Self::on(Db::sqlite(), None).await
+        Self::on_server(TestServer::start().await)
+    }
+
+    /// With this server.
+    pub(crate) fn on_server(server: TestServer) -> Self {
+        Self::on(server, Db::sqlite(), None)
     }
 
     /// On Postgres, with the keys of persons in a database of their own. `None` where there is none.
     pub(crate) async fn on_postgres() -> Option<Self> {
         let (db, keys) = (Db::postgres().await?, Db::postgres().await?);
-        let installation = Self::on(db, Some(keys)).await;
+        let installation = Self::on(TestServer::start().await, db, Some(keys));
         let master = "first:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
         fs::write(installation.master_key_file(), master).expect("it is written");
         Some(installation)
     }
 
-    async fn on(db: Db, keys: Option<Db>) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    fn on(server: TestServer, db: Db, keys: Option<Db>) -> Self {
         Self {
-            server: TestServer::start().await,
+            server,
             db,
             keys,
-            listen: free.local_addr().expect("it has an address"),
+            listen: free_address(),
             folder: TempDir::new().expect("a temporary folder"),
         }
     }
 
     /// The program with these arguments, and the settings of this installation.
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = bare(arguments);
         command
             .args(["--nats-url", &self.server.url()])
@@ -201,6 +205,12 @@ impl Serving {
         self.terminate().await;
         assert_eq!(self.ends().await.code(), Some(0));
     }
+}
+
+/// An address of this machine that nobody listens on.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it has an address")
 }
 
 /// The program with these arguments, and nothing that the environment of the tests says.
