@@ -1,5 +1,6 @@
 //! `/v1/shops/{shop}/orders`: places, shows, finds, pays and cancels orders, and takes them off hold.
 
+mod new_order;
 pub(crate) mod payment;
 mod personal;
 pub(crate) mod place;

@@ -275,9 +275,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{orders::read, problem::Problem};
+    use crate::{
+        orders::{new_order::NewOrder, read},
+        problem::Problem,
+    };
 
-    fn place_order(bytes: &[u8]) -> Result<read::NewOrder, Problem> {
+    fn place_order(bytes: &[u8]) -> Result<NewOrder, Problem> {
         read::place_order(bytes, TaxBasis::default())
     }
 

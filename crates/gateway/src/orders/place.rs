@@ -23,7 +23,7 @@ use events::{
 use protocol::{id::ParseError, subject::Lane};
 use uuid::Uuid;
 
-use super::{find_order, find_owner, location, pending, read};
+use super::{find_order, find_owner, location, new_order, pending, read};
 use crate::{
     accepted::Accepted,
     api_key::Scope,
@@ -110,7 +110,7 @@ async fn seal(
     state: &AppState,
     context: &RequestContext,
     id: OrderId,
-    order: &read::NewOrder,
+    order: &new_order::NewOrder,
     plaintext: &[u8],
 ) -> Result<proto::Sealed, Problem> {
     let (sealing, shop) = (&state.sealing, &context.shop);
@@ -143,7 +143,7 @@ struct Placing<'a> {
     /// The id that this request chose for the order.
     chosen: OrderId,
     /// The order as the client requested it.
-    order: read::NewOrder,
+    order: new_order::NewOrder,
 }
 
 impl Placing<'_> {
