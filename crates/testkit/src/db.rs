@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use engine::Location;
-use sqlx::{AnyConnection, Connection, Executor, Row};
+use engine::{Location, Table, Value, documents};
+use sqlx::{AnyConnection, AnyPool, Connection, Executor, Row, any::AnyPoolOptions};
 use tempfile::TempDir;
 
 use crate::postgres::{self, Database};
@@ -79,6 +79,21 @@ impl Db {
         changed.expect("the statement is good");
     }
 
+    /// A database with these tables and nothing else, for the lists of a service that does not run.
+    pub async fn with_tables(&self, tables: &[Table]) -> AnyPool {
+        sqlx::any::install_default_drivers();
+        let url = match &self.0 {
+            Storage::Folder(folder) => format!("{}?mode=rwc", sqlite_url(folder.path(), "tables")),
+            Storage::Postgres(database) => database.url(),
+        };
+        let pool = AnyPoolOptions::new().max_connections(2).connect(&url).await;
+        let pool = pool.expect("the database opens");
+        let mut connection = pool.acquire().await.expect("it can be used");
+        let created = documents::create_tables(&mut connection, tables).await;
+        created.expect("the definitions are good");
+        pool
+    }
+
     /// A connection to the database of a service, to look or to tamper.
     pub async fn connect(&self, service: &str) -> AnyConnection {
         sqlx::any::install_default_drivers();
@@ -93,6 +108,21 @@ impl Db {
         }
         connection
     }
+}
+
+/// How a database finds what a statement asks for, in its own words, a step a line: of a table that has
+/// grown and been looked over, as autovacuum does it.
+pub async fn plan(pool: &AnyPool, statement: &str, values: Vec<Value>) -> String {
+    let is_sqlite = pool.acquire().await.expect("it can be used").backend_name() == "SQLite";
+    let (explain, column) =
+        if is_sqlite { ("explain query plan", 3) } else { ("explain (costs off)", 0) };
+    if !is_sqlite {
+        pool.execute("analyze").await.expect("the tables are looked over");
+    }
+    let steps = documents::select(pool, format!("{explain} {statement}"), values).await;
+    let steps = steps.expect("the statement is good");
+    let steps = steps.iter().map(|row| row.try_get::<String, _>(column).expect("it is text"));
+    steps.collect::<Vec<_>>().join("\n")
 }
 
 /// The bytes of every file in a folder and those within it.

@@ -39,7 +39,7 @@ use tokio::time::{Instant, sleep};
 
 pub use collector::Collector;
 pub use configured::{ConfiguredServer, publish_much};
-pub use db::{Db, files};
+pub use db::{Db, files, plan};
 pub use dns::DnsServer;
 pub use intruder::{Answer, Answers, Intruder};
 pub use log::Entry;

@@ -326,6 +326,27 @@ pub async fn find<R: Row>(
     rows.iter().map(read::<R>).collect()
 }
 
+/// The rows that a statement of a service's own list finds. `values` are its parameters, from `$1` on; no
+/// other value of a user stands in it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn select(
+    db: &AnyPool,
+    statement: String,
+    values: Vec<Value>,
+) -> Result<Vec<AnyRow>, StoreError> {
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for value in values {
+        query = match value {
+            Value::Integer(number) => query.bind(number),
+            Value::Text(text) => query.bind(text),
+        };
+    }
+    Ok(query.fetch_all(db).await?)
+}
+
 /// Reads the key and the document of a row that was fetched with the columns `key` and `document`.
 ///
 /// # Errors
