@@ -23,6 +23,7 @@ use crate::{
     integrator::Integrator,
     keys::Keys,
     mails::Mails,
+    orders::Orders,
     persons::Persons,
     shops::Shops,
     webhooks::Webhooks,
@@ -104,6 +105,9 @@ pub(crate) enum Command {
     /// Say which mails a shop sends to the customers of its orders, and look at what became of them
     #[command(subcommand)]
     Mails(Mails),
+    /// List and show the orders of a shop
+    #[command(subcommand)]
+    Orders(Orders),
     /// Read the events of a shop through a gateway
     #[command(subcommand)]
     Events(Events),

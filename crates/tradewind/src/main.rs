@@ -9,6 +9,7 @@
 //! - `integrator`: users of nats-server who read public events, and programs that read with them;
 //! - `keys`: API keys, through a gateway;
 //! - `mails`: mails to the customers of orders;
+//! - `orders`: the orders of a shop;
 //! - `payments`: what an operator does about payments that do not come to an end;
 //! - `persons`: what an operator does with personal data;
 //! - `shops`: what an operator does with shops;
@@ -25,6 +26,7 @@ mod init;
 mod integrator;
 mod keys;
 mod mails;
+mod orders;
 mod payments;
 mod persons;
 mod shops;
@@ -129,6 +131,7 @@ fn default_log(command: &Command) -> &'static str {
         | Command::Keys(_)
         | Command::Webhooks(_)
         | Command::Mails(_)
+        | Command::Orders(_)
         | Command::Events(_)
         | Command::Erp(_)
         | Command::Streams(_)
@@ -171,6 +174,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
         Command::Keys(what) => keys::run(&settings, what).await?,
         Command::Webhooks(what) => webhooks::run(&settings, what).await?,
         Command::Mails(what) => mails::run(&settings, what).await?,
+        Command::Orders(what) => orders::run(&settings, what).await?,
         Command::Init(options) => init::init(&options)?,
         Command::Integrator(what) => integrator::run(&settings, &what)?,
         Command::Connector(Connector::Add(options)) => init::add_connector(&options)?,

@@ -12,6 +12,7 @@ mod keys;
 mod leaf;
 mod mails;
 mod operator;
+mod orders;
 mod page;
 mod pages;
 mod payments;
