@@ -10,7 +10,9 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use events::{
-    http::{AFTER_HEADER, LevelView, OrderView, POSITION_HEADER, Positions, ShopView},
+    http::{
+        AFTER_HEADER, LevelView, OrderSummary, OrderView, POSITION_HEADER, Positions, ShopView,
+    },
     id::OrderId,
     shop::Settings,
 };
@@ -166,14 +168,18 @@ impl Client {
         }
     }
 
-    /// The order of that reference.
+    /// The order of that reference: of several, because others were cancelled, the newest.
     pub async fn order_by_reference(&self, reference: &str) -> Result<Option<OrderView>, Error> {
         #[derive(Deserialize)]
         struct Found {
-            orders: Vec<OrderView>,
+            orders: Vec<OrderSummary>,
         }
-        let found: Found = self.query("orders", &[("reference", reference)]).await?;
-        Ok(found.orders.into_iter().next())
+        let parameters = [("reference", reference), ("limit", "1")];
+        let found: Found = self.query("orders", &parameters).await?;
+        match found.orders.first() {
+            Some(found) => self.order(found.id).await,
+            None => Ok(None),
+        }
     }
 
     /// What the services count over the shop.

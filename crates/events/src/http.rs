@@ -19,8 +19,8 @@ pub use self::{
     },
     orders::{
         CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, OrderGroup,
-        OrderLine, OrderPaymentView, OrderStatus, OrderTotals, OrderView, PaymentAction,
-        PaymentFailure, PaymentStatus, Shortage,
+        OrderLine, OrderPaymentView, OrderStatus, OrderSummary, OrderTotals, OrderView,
+        PaymentAction, PaymentFailure, PaymentStatus, Shortage,
     },
     personal::{AddressView, NoteView, Opened, PersonalView},
     positions::{AFTER_HEADER, POSITION_HEADER, Positions, PositionsError},
@@ -220,6 +220,42 @@ pub struct PaymentView {
     pub transactions: Vec<TransactionView>,
     /// Counts its events, from 1.
     pub version: u64,
+}
+
+/// A payment in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PaymentSummary {
+    /// Its id.
+    pub id: PaymentId,
+    /// The order that is paid.
+    pub order_id: OrderId,
+    /// Its status, for example `captured`.
+    pub status: String,
+    /// What the order asks for, in minor units.
+    pub amount: i64,
+    /// The currency of all amounts.
+    pub currency: Currency,
+    /// The payment provider.
+    pub provider: String,
+    /// The provider's name for the authorisation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub provider_reference: String,
+    /// What was authorised, less what was voided, in minor units.
+    pub authorized: i64,
+    /// What was captured, in minor units.
+    pub captured: i64,
+    /// What was paid back, in minor units.
+    pub refunded: i64,
+    /// Why an operation of it cannot be brought to an end without an operator, if one cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
+    /// When it was begun.
+    pub begun_at: Timestamp,
+    /// Counts its events, from 1.
+    pub version: u64,
+    /// The position of its last event in the log of payments.
+    pub position: u64,
 }
 
 /// What was asked of a payment provider.

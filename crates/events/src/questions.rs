@@ -58,13 +58,13 @@ questions!("notify", notify::NotifyQuestion, notify_question:
 );
 questions!("order", order::OrderQuestion, order_question:
     GetOrder => Order,
-    GetOrderByReference => Order,
     GetTotals => Totals,
-    ListOnHold => Orders,
+    ListOrders => ListedOrders,
 );
 questions!("payment", payment::PaymentQuestion, payment_question:
     GetPayment => Payment,
-    ListPayments => Payments,
+    ListPaymentsOfOrder => Payments,
+    ListPayments => ListedPayments,
     ListStuckPayments => Payments,
     Reconcile => Reconciliation,
     GetTotals => Totals,

@@ -8,6 +8,7 @@ use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
 use events::money::{MAX_ORDER_TOTAL, MAX_UNIT_PRICE, TaxBasis};
 use protocol::id::ParseError;
+use utoipa::ToSchema;
 
 use crate::{
     card_numbers::holds_card_number,
@@ -310,6 +311,35 @@ pub(crate) fn code<T>(
         };
         errors.take(path, parse(value))
     }
+}
+
+/// Which items of a list come first, as it is described; [`oldest_first`] reads it.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it is a description")]
+pub(crate) enum Sort {
+    Newest,
+    Oldest,
+}
+
+/// Whether the oldest items of a list come first.
+pub(crate) fn oldest_first(sort: &str) -> Result<bool, ParseError> {
+    match sort {
+        "newest" => Ok(false),
+        "oldest" => Ok(true),
+        _ => Err(ParseError::new("sort", "must be newest or oldest", sort)),
+    }
+}
+
+/// The value of an enumeration of the contract that has that name in JSON.
+pub(crate) fn named<E: Default + PartialEq>(
+    prefix: &str,
+    read: fn(&str) -> Option<E>,
+    name: &str,
+) -> Option<E> {
+    let is_lower_case = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    let value = read(&format!("{prefix}{}", name.to_ascii_uppercase()));
+    value.filter(|value| is_lower_case && *value != E::default())
 }
 
 /// Reads an integer by a rule.

@@ -22,6 +22,7 @@
 //! | `recheck` | what is known of shops and keys, for as long as it may be relied on |
 //! | `position` | how much of the logs a client has seen: it reads what it wrote, through any gateway |
 //! | `extract` | the parts of a request besides its body: shop, idempotency key, preferences |
+//! | `cursors` | where the next page of a list begins |
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
 //! | `sealing` | personal data: sealed before it enters the inbox, and opened for those who may read it |
 //! | `card_numbers` | numbers of payment cards, which no text may hold |
@@ -51,6 +52,7 @@ mod commands;
 mod compression;
 mod connectors;
 mod cors;
+mod cursors;
 mod extract;
 mod feed;
 mod fields;

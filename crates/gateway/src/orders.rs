@@ -1,5 +1,6 @@
-//! `/v1/shops/{shop}/orders`: places, shows, finds, pays and cancels orders, and takes them off hold.
+//! `/v1/shops/{shop}/orders`: places, shows, lists, pays and cancels orders, and takes them off hold.
 
+pub(crate) mod list;
 mod new_order;
 pub(crate) mod payment;
 mod personal;
@@ -11,34 +12,27 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::Uri,
     response::{IntoResponse, Response},
 };
 use events::{
     http::OrderView,
-    id::{OrderId, Reference},
+    id::OrderId,
     proto::{
         self,
         command::Body,
         order::{
-            CancelOrder, CancelOrderAnswer, GetOrder, GetOrderByReference, ListOnHold, Note,
-            ReleaseOrder, ReleaseOrderAnswer, cancel_order_answer::Outcome, release_order_answer,
+            CancelOrder, CancelOrderAnswer, GetOrder, Note, ReleaseOrder, ReleaseOrderAnswer,
+            cancel_order_answer::Outcome, release_order_answer,
         },
     },
 };
 use prost::Message;
-use protocol::{
-    id::{ParseError, Shop},
-    subject::Lane,
-};
-use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use protocol::{id::Shop, subject::Lane};
 
 use crate::{
     accepted::Accepted,
     body::JsonBytes,
-    extract::{DEFAULT_PAGE_LENGTH, OrderPath, RequestContext, page_length, query},
-    fields::{Fields, text},
+    extract::{OrderPath, RequestContext},
     openapi::bodies::OrderNote,
     problem::{Code, Problem},
     sealing::{Owner, Part},
@@ -46,16 +40,6 @@ use crate::{
     state::AppState,
     view,
 };
-
-/// Orders that were found.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct OrderList {
-    /// The orders. What is personal in them is not shown.
-    orders: Vec<OrderView>,
-    /// The `after` of the next page; null at the end.
-    #[schema(required)]
-    next: Option<OrderId>,
-}
 
 /// Shows an order.
 #[utoipa::path(
@@ -73,89 +57,6 @@ pub(crate) async fn get(
 ) -> Result<Json<OrderView>, Problem> {
     let order = find_order(&state, &context, id).await?;
     order.map(Json).ok_or_else(|| unknown(id))
-}
-
-/// Finds orders: the last one with a reference, or those that are on hold.
-///
-/// Either `reference` or `on_hold=true` must be given. Orders that are on hold come by id, a page at a time.
-#[utoipa::path(
-    get,
-    path = "/shops/{shop}/orders",
-    operation_id = "find_orders",
-    tag = "Orders",
-    params(OrderSearch),
-    responses((status = 200, description = "The orders that were found; none is no error.", body = OrderList)),
-)]
-pub(crate) async fn find(
-    State(state): State<Arc<AppState>>,
-    context: RequestContext,
-    uri: Uri,
-) -> Result<Json<OrderList>, Problem> {
-    match query(&uri, search)? {
-        Search::Reference(reference) => {
-            let question = GetOrderByReference { reference: reference.into() };
-            let order = state.services.query(&context, question).await?;
-            let order = order.map(view::order).transpose()?;
-            Ok(Json(OrderList { orders: Vec::from_iter(order), next: None }))
-        }
-        Search::OnHold { after, limit } => {
-            let after = after.map(|id| id.to_string()).unwrap_or_default();
-            let question = ListOnHold { after, limit };
-            let found = state.services.query_all(&context, question).await?.orders;
-            let is_full = found.len() >= limit as usize;
-            let orders = found.into_iter().map(view::order).collect::<Result<Vec<_>, _>>()?;
-            let next = orders.last().filter(|_| is_full).map(|last| last.id);
-            Ok(Json(OrderList { orders, next }))
-        }
-    }
-}
-
-/// The parameters of a search, as they are described; `search` reads them.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "it is a description")]
-struct OrderSearch {
-    /// The caller's own order number.
-    reference: Option<Reference>,
-    /// `true`: the orders that are on hold.
-    on_hold: Option<bool>,
-    /// Of those on hold: the `next` of the page before; without it, the first page.
-    after: Option<OrderId>,
-    /// Of those on hold: the most orders of the page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
-}
-
-/// Which orders are looked for.
-enum Search {
-    /// That of a reference.
-    Reference(Reference),
-    /// Those that are on hold, after this one.
-    OnHold { after: Option<OrderId>, limit: u32 },
-}
-
-fn search(fields: &mut Fields<'_, '_>) -> Option<Search> {
-    let reference = fields.optional("reference", text(Reference::parse));
-    let on_hold = fields.optional("on_hold", text(is_true));
-    let after = fields.optional("after", text(OrderId::parse));
-    let limit = fields.optional("limit", text(page_length));
-    match (reference, on_hold) {
-        (Some(reference), None) => Some(Search::Reference(reference)),
-        (None, Some(())) => {
-            Some(Search::OnHold { after, limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH) })
-        }
-        _ => {
-            fields.wrong("reference", "either reference or on_hold=true must be given");
-            None
-        }
-    }
-}
-
-fn is_true(value: &str) -> Result<(), ParseError> {
-    match value {
-        "true" => Ok(()),
-        _ => Err(ParseError::new("on_hold", "must be true", value)),
-    }
 }
 
 /// Cancels an order.
@@ -295,6 +196,17 @@ async fn find_order(
         cancellation.note = Some(opened.map(personal::note_view));
     }
     Ok(Some(shown))
+}
+
+/// Refuses what is about an order that the shop does not have.
+pub(crate) async fn require_order(
+    state: &AppState,
+    context: &RequestContext,
+    id: OrderId,
+) -> Result<(), Problem> {
+    let question = GetOrder { order_id: id.to_string() };
+    let order = state.services.query(context, question).await?;
+    order.map(|_| ()).ok_or_else(|| unknown(id))
 }
 
 /// Whose data is in an order that was placed.

@@ -1,4 +1,6 @@
-//! `/v1/shops/{shop}/payments` and `/orders/{id}/payments`: shows payments, and pays back.
+//! `/v1/shops/{shop}/payments` and `/orders/{id}/payments`: lists and shows payments, and pays back.
+
+pub(crate) mod list;
 
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use events::{
         self,
         command::Body,
         payment::{
-            GetPayment, ListPayments, ListStuckPayments, Payments, Reconcile, RefundPayment,
+            GetPayment, ListPaymentsOfOrder, ListStuckPayments, Payments, Reconcile, RefundPayment,
             RefundPaymentAnswer, refund_payment_answer::Outcome,
         },
     },
@@ -27,23 +29,21 @@ use protocol::{
     time::Timestamp,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     body::JsonBytes,
-    extract::{OrderPath, RequestContext, page_length, path_parameter, query},
+    extract::{DEFAULT_PAGE_LENGTH, OrderPath, RequestContext, page_length, path_parameter, query},
     fields::{self, Errors, Path, integer, object, text, within, words},
     json::Node,
     openapi::bodies::NewRefund,
+    orders::require_order,
     problem::{Code, FieldError, Problem},
     services::{Answer, AnswerError, Reply},
     state::AppState,
     view::{self, DifferenceView, ViewError},
 };
-
-/// The length of a page when the client names none.
-const DEFAULT_PAGE_LENGTH: u32 = 100;
 
 /// A payment's id in the path.
 pub(crate) struct PaymentPath(pub(crate) PaymentId);
@@ -63,9 +63,9 @@ pub(crate) struct PaymentsOfOrder {
     payments: Vec<PaymentView>,
 }
 
-/// A page of payments.
+/// A page of the payments that are stuck.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PaymentList {
+pub(crate) struct StuckPayments {
     /// The payments, by id.
     payments: Vec<PaymentView>,
     /// The `after` of the next page; null at the end.
@@ -100,15 +100,19 @@ pub(crate) struct AcceptedRefund {
     path = "/shops/{shop}/orders/{id}/payments",
     operation_id = "list_payments_of_order",
     tag = "Payments",
-    responses((status = 200, description = "The payments, from the first on; none when there is no such order.", body = PaymentsOfOrder)),
+    responses((status = 200, description = "The payments, from the first on.", body = PaymentsOfOrder)),
+    extensions(("x-problems" = json!(["not_found"]))),
 )]
 pub(crate) async fn of_order(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     OrderPath(id): OrderPath,
 ) -> Result<Json<PaymentsOfOrder>, Problem> {
-    let question = ListPayments { order_id: id.to_string() };
+    let question = ListPaymentsOfOrder { order_id: id.to_string() };
     let payments = shown(state.services.query_all(&context, question).await?)?;
+    if payments.is_empty() {
+        require_order(&state, &context, id).await?;
+    }
     Ok(Json(PaymentsOfOrder { payments }))
 }
 
@@ -151,13 +155,13 @@ struct StuckPage {
     operation_id = "list_stuck_payments",
     tag = "Payments",
     params(StuckPage),
-    responses((status = 200, description = "A page of the payments, by id.", body = PaymentList)),
+    responses((status = 200, description = "A page of the payments, by id.", body = StuckPayments)),
 )]
 pub(crate) async fn stuck(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     uri: Uri,
-) -> Result<Json<PaymentList>, Problem> {
+) -> Result<Json<StuckPayments>, Problem> {
     let question = query(&uri, |fields| {
         let after = fields.optional("after", text(PaymentId::parse));
         let limit = fields.optional("limit", text(page_length));
@@ -169,7 +173,7 @@ pub(crate) async fn stuck(
     let limit = question.limit as usize;
     let payments = shown(state.services.query_all(&context, question).await?)?;
     let next = payments.last().filter(|_| payments.len() >= limit).map(|last| last.id);
-    Ok(Json(PaymentList { payments, next }))
+    Ok(Json(StuckPayments { payments, next }))
 }
 
 /// The time that a reconciliation is about, as it is described.
@@ -198,18 +202,13 @@ pub(crate) async fn reconciliation(
     uri: Uri,
 ) -> Result<Json<Reconciliation>, Problem> {
     let question = query(&uri, |fields| {
-        let from = fields.required("from", text(time));
-        let until = fields.required("until", text(time));
+        let from = fields.required("from", text(Timestamp::parse_rfc3339));
+        let until = fields.required("until", text(Timestamp::parse_rfc3339));
         Some(Reconcile { from: Some(from?.into()), until: Some(until?.into()) })
     })?;
     let found = state.services.query_all(&context, question).await?;
     let differences = found.differences.into_iter().map(view::difference).collect();
     Ok(Json(Reconciliation { compared: found.compared, differences }))
-}
-
-fn time(value: &str) -> Result<Timestamp, ParseError> {
-    let error = || ParseError::new("time", "must be RFC 3339, such as 2026-11-20T15:28:14Z", value);
-    serde_json::from_value(Value::from(value)).map_err(|_| error())
 }
 
 /// Pays an amount back.
@@ -225,7 +224,7 @@ fn time(value: &str) -> Result<Timestamp, ParseError> {
     responses((status = 201, description = "The refund will be carried out.", body = AcceptedRefund, headers(
         ("Location" = String, description = "Where the payment is."),
     ))),
-    extensions(("x-problems" = json!(["nothing_to_refund", "refund_too_large"]))),
+    extensions(("x-problems" = json!(["not_found", "nothing_to_refund", "refund_too_large"]))),
 )]
 pub(crate) async fn refund(
     State(state): State<Arc<AppState>>,
@@ -241,9 +240,14 @@ pub(crate) async fn refund(
     if let Some(Body::RefundPayment(refund)) = &mut command.body {
         refund.refund_id.clone_from(&refund_id);
     }
-    match state.services.send(&context, Lane::Live, command, state.answer_timeout).await? {
+    let reply: Reply<RefundPaymentAnswer> =
+        state.services.send(&context, Lane::Live, command, state.answer_timeout).await?;
+    match reply {
         Reply::Pending(accepted) => Ok(accepted.of_order(id).of_refund(refund_id).into_response()),
         Reply::Answered(answer) => {
+            if let Some(Outcome::NothingToRefund(_)) = answer.body.outcome {
+                require_order(&state, &context, id).await?;
+            }
             Ok(answer.mark(refunded(&context.shop, id, &refund_id, &answer)))
         }
     }

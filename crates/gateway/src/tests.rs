@@ -167,8 +167,24 @@ async fn parameters_of_the_path_are_checked() {
 async fn parameters_of_the_query_are_checked() {
     let page = request("GET", "/v1/shops/acme/products?limit=0&after=a%20b&from=1", "");
     refused(page, 422, "invalid_fields", &["after", "limit", "from"]).await;
-    let orders = request("GET", "/v1/shops/acme/orders", "");
-    refused(orders, 422, "invalid_fields", &["reference"]).await;
+    let wrong = "status=PLACED&payment_status=open&sku=a%20b&q=%00&on_hold=yes&placed_from=today";
+    let orders = format!("/v1/shops/acme/orders?{wrong}&sort=up&after=x&limit=0&reference=");
+    let fields = [
+        "status",
+        "payment_status",
+        "sku",
+        "reference",
+        "q",
+        "on_hold",
+        "placed_from",
+        "sort",
+        "after",
+        "limit",
+    ];
+    refused(request("GET", &orders, ""), 422, "invalid_fields", &fields).await;
+    let payments = "/v1/shops/acme/payments?status=unspecified&order_id=1&begun_until=1";
+    let fields = ["status", "order_id", "begun_until"];
+    refused(request("GET", payments, ""), 422, "invalid_fields", &fields).await;
 }
 
 #[tokio::test]

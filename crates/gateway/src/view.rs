@@ -7,8 +7,8 @@ use events::{
     http::{
         CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, LevelView,
         LocationView, MovementView, OrderGroup, OrderLine, OrderPaymentView, OrderStatus,
-        OrderTotals, OrderView, PaymentAction, PaymentFailure, PaymentStatus, PriceView,
-        ProductView, ShopView, Shortage, StockTotals, StockView,
+        OrderSummary, OrderTotals, OrderView, PaymentAction, PaymentFailure, PaymentStatus,
+        PriceView, ProductView, ShopView, Shortage, StockTotals, StockView,
     },
     id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Money, Tax, TaxBasis},
@@ -22,7 +22,7 @@ use protocol::{
 
 pub(crate) use self::{
     erp::{connector, rejection, stock_line},
-    payments::{DifferenceView, difference, payment, payment_totals},
+    payments::{DifferenceView, difference, payment, payment_summary, payment_totals},
 };
 use crate::problem::Problem;
 
@@ -176,6 +176,28 @@ pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
         placed_at: Timestamp::parse(order.placed_at.as_ref())?,
         updated_at: Timestamp::parse(order.updated_at.as_ref())?,
         version: order.version,
+    })
+}
+
+/// An order in a list.
+pub(crate) fn order_summary(order: order::ListedOrder) -> Result<OrderSummary, ViewError> {
+    let summary = order.summary.unwrap_or_default();
+    let Money { minor, currency } = Money::parse(summary.total.as_ref())?;
+    Ok(OrderSummary {
+        id: OrderId::parse(&order.order_id)?,
+        number: summary.number,
+        reference: optional(&summary.reference, Reference::parse)?,
+        status: status(summary.status)?,
+        payment_status: payment_status(summary.payment_status)?,
+        fulfilment_status: fulfilment_status(summary.fulfilment_status)?,
+        on_hold: order.on_hold,
+        customer_id: optional(&summary.customer_id, CustomerId::parse)?,
+        total: minor,
+        currency,
+        placed_at: Timestamp::parse(order.placed_at.as_ref())?,
+        updated_at: Timestamp::parse(order.updated_at.as_ref())?,
+        version: order.version,
+        position: order.position,
     })
 }
 

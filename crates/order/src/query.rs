@@ -5,10 +5,7 @@ mod tests;
 
 use ::metrics::Gauge;
 use engine::{Queries, QueryError, Revision, Row as _, StoreError, documents};
-use events::{
-    id::{OrderId, Reference},
-    sealed::Sealed,
-};
+use events::{id::OrderId, sealed::Sealed};
 use protocol::id::Shop;
 use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
@@ -17,7 +14,10 @@ use crate::{
     Orders,
     domain::{Awaits, CancelReason, Cancellation, FulfilmentStatus, Statuses},
     metrics,
-    store::{Order, OrderCancellation, OrderContent, OrderPersonal, OrderShipped, ReferencedOrder},
+    store::{
+        self, ListedOrder, Order, OrderCancellation, OrderContent, OrderPage, OrderPersonal,
+        OrderShipped,
+    },
 };
 
 /// What the order service can be asked.
@@ -25,12 +25,10 @@ use crate::{
 pub enum Question {
     /// An order with all that was ordered.
     Order(OrderId),
-    /// The same, by the caller's own order number.
-    ByReference(Reference),
     /// How many orders of the shop have which statuses, and their totals.
     Totals,
-    /// So many orders that are on hold, by id from the one after this one.
-    OnHold(String, u32),
+    /// A page of the orders of the shop.
+    Orders(OrderPage),
 }
 
 /// What a question finds.
@@ -40,8 +38,8 @@ pub enum Found {
     Order(Box<FoundOrder>),
     /// The orders in sums.
     Totals(Vec<Group>),
-    /// Orders, by id.
-    Orders(Vec<FoundOrder>),
+    /// A page of orders.
+    Orders(Vec<ListedOrder>),
 }
 
 /// An order with all that was ordered.
@@ -57,7 +55,7 @@ pub struct FoundOrder {
     pub shipped: Vec<i64>,
     /// Why it is cancelled, when it is.
     pub cancellation: Option<Cancellation>,
-    /// What is personal in it; never in a list.
+    /// What is personal in it.
     pub personal: Option<Sealed>,
 }
 
@@ -110,38 +108,18 @@ impl Queries for Orders {
         shop: &Shop,
         question: Question,
     ) -> Result<Option<Found>, QueryError> {
-        let of = async |id, with| {
-            Ok(order(db, shop, id, with).await?.map(|found| Found::Order(Box::new(found))))
-        };
-        match question {
-            Question::Order(id) => of(id, Personal::Included).await,
-            // It may be cancelled, and another one have its reference, when the second statement runs.
-            Question::ByReference(reference) => match documents::get(db, shop, reference).await? {
-                Some(ReferencedOrder(id)) => of(id, Personal::Omitted).await,
-                None => Ok(None),
-            },
-            Question::Totals => Ok(Some(Found::Totals(totals(db, shop).await?))),
-            Question::OnHold(after, limit) => {
-                Ok(Some(Found::Orders(on_hold(db, shop, &after, limit).await?)))
+        Ok(match question {
+            Question::Order(id) => {
+                order(db, shop, id).await?.map(|found| Found::Order(Box::new(found)))
             }
-        }
+            Question::Totals => Some(Found::Totals(totals(db, shop).await?)),
+            Question::Orders(page) => Some(Found::Orders(store::list(db, shop, &page).await?)),
+        })
     }
 }
 
-/// Whether personal data is looked up. It is in no list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Personal {
-    Included,
-    Omitted,
-}
-
 /// An order with all that was ordered.
-async fn order(
-    db: &AnyPool,
-    shop: &Shop,
-    id: OrderId,
-    with: Personal,
-) -> Result<Option<FoundOrder>, StoreError> {
+async fn order(db: &AnyPool, shop: &Shop, id: OrderId) -> Result<Option<FoundOrder>, StoreError> {
     // The order first: content and cancellation are committed with what it says of them, and never
     // change.
     let Some(order) = documents::get::<Order>(db, shop, id).await? else { return Ok(None) };
@@ -160,52 +138,14 @@ async fn order(
         Some(_) => documents::get::<OrderCancellation>(db, shop, id).await?,
         None => None,
     };
-    let mut cancellation = cancellation.map(|OrderCancellation(cancellation)| cancellation);
-    let personal = match with {
-        Personal::Included if content.has_personal => {
-            documents::get::<OrderPersonal>(db, shop, id).await?
-        }
-        Personal::Included => None,
-        Personal::Omitted => {
-            if let Some(cancellation) = &mut cancellation {
-                cancellation.note = None;
-            }
-            None
-        }
+    let cancellation = cancellation.map(|OrderCancellation(cancellation)| cancellation);
+    let personal = if content.has_personal {
+        documents::get::<OrderPersonal>(db, shop, id).await?
+    } else {
+        None
     };
     let personal = personal.map(|OrderPersonal(sealed)| sealed);
     Ok(Some(FoundOrder { id, order, content, shipped, cancellation, personal }))
-}
-
-/// The orders of a shop that are on hold, by id.
-async fn on_hold(
-    db: &AnyPool,
-    shop: &Shop,
-    after: &str,
-    limit: u32,
-) -> Result<Vec<FoundOrder>, StoreError> {
-    let rows = sqlx::query(
-        "select key from orders where shop = $1 and key > $2 and on_hold is not null \
-         order by key limit $3",
-    )
-    .bind(shop.as_str().to_owned())
-    .bind(after.to_owned())
-    .bind(i64::from(limit))
-    .fetch_all(db)
-    .await?;
-    let mut orders = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let key: String = row.try_get("key")?;
-        let id = OrderId::parse(&key).map_err(|error| StoreError::Unreadable {
-            table: Order::TABLE.name.to_owned(),
-            key,
-            source: serde_json::Error::custom(error),
-        })?;
-        // One that was taken off hold meanwhile is not on the list.
-        let found = order(db, shop, id, Personal::Omitted).await?;
-        orders.extend(found.filter(|found| found.order.hold.is_some()));
-    }
-    Ok(orders)
 }
 
 /// How many orders of a shop have which status, and their totals.

@@ -1,27 +1,28 @@
 //! The rows that the order service keeps, and the deadline of an order.
 
 mod fold;
+mod list;
+mod order;
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, sync::LazyLock};
 
-use engine::{
-    AnyRows, Column, Context, Revision, Row, Rows, State, Table, Timer, TimerInput, Value,
-};
+use engine::{AnyRows, Column, Row, Rows, State, Table, Timer, TimerInput, Value};
 use events::{
     id::{CustomerId, OrderId, Reference, Sku},
     money::{Money, TaxBasis},
     sealed::Sealed,
-    shop::{Capture, Settings},
+    shop::Settings,
 };
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize, de::Error as _};
 
-use crate::domain::{
-    Action, Awaits, CancelReason, Cancellation, Charge, Failure, Hold, Input, Known, Lines,
-    ON_ACCOUNT, OrderStatus, PaymentStatus, Signal, Statuses,
+pub(crate) use self::{
+    list::{ListedOrder, OrderFilter, OrderPage, OrderPlace, list},
+    order::{Order, OrderPayment},
 };
+use crate::domain::{Awaits, Cancellation, Charge, Input, Known, Lines, Signal};
 
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[
@@ -30,6 +31,7 @@ pub(crate) const TABLES: &[Table] = &[
     OrderCancellation::TABLE,
     OrderPersonal::TABLE,
     OrderShipped::TABLE,
+    OrderSku::TABLE,
     ReferencedOrder::TABLE,
     OrderNumber::TABLE,
     Product::TABLE,
@@ -51,6 +53,8 @@ pub struct Shop {
     /// Written when an order with personal data is placed, and never looked at by a decision.
     pub(crate) personal: Rows<OrderId, OrderPersonal>,
     pub(crate) shipped: Rows<OrderId, OrderShipped>,
+    /// Written when an order is placed, and never looked at by a decision.
+    pub(crate) skus: Rows<OrderSkuKey, OrderSku>,
     pub(crate) references: Rows<Reference, ReferencedOrder>,
     pub(crate) numbers: Rows<NumberKey, OrderNumber>,
     /// The replica of the catalogue.
@@ -95,6 +99,7 @@ impl State for Shop {
             cancellations,
             personal,
             shipped,
+            skus,
             references,
             numbers,
             products,
@@ -106,157 +111,11 @@ impl State for Shop {
             cancellations,
             personal,
             shipped,
+            skus,
             references,
             numbers,
             products,
             settings,
-        ]
-    }
-}
-
-/// An order as it is: what each step of the saga looks at and rewrites. Kept small.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    pub(crate) statuses: Statuses,
-    pub(crate) awaits: Awaits,
-    /// Its version, and where its last event is.
-    pub(crate) revision: Revision,
-    /// Lines and charges together.
-    pub(crate) total: Money,
-    /// How it is paid: by the last payment, or the next one.
-    pub(crate) payment_method: String,
-    /// The payments that were started, from the first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) payments: Vec<OrderPayment>,
-    /// When its money is captured, since its first payment began.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) capture: Capture,
-    /// What payment was asked to capture, in minor units.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) capture_requested: i64,
-    /// Until when the stock is held.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) held_until: Option<Timestamp>,
-    /// Why it is on hold, when it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) hold: Option<Hold>,
-    /// Why it is cancelled, when it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<CancelReason>,
-    /// When it is cancelled if the awaited answer has not come; none when nothing is awaited in
-    /// time.
-    pub(crate) deadline: Option<Timestamp>,
-    /// What everything that follows from the request has in common, for what a deadline leads to.
-    pub(crate) context: Context,
-    pub(crate) placed_at: Timestamp,
-    pub(crate) updated_at: Timestamp,
-}
-
-/// A payment of an order; amounts in minor units of its total.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OrderPayment {
-    pub(crate) status: PaymentStatus,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) captured: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) refunded: i64,
-    /// Why it failed, when it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) failure: Option<Failure>,
-    /// What the customer must do, while that is awaited.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) action: Option<Action>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-fn is_zero(amount: &i64) -> bool {
-    *amount == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-fn is_default(capture: &Capture) -> bool {
-    *capture == Capture::default()
-}
-
-impl Order {
-    /// Whether somebody is to be asked for its money: it costs something, and is not on account.
-    pub(crate) fn needs_payment(&self) -> bool {
-        self.total.minor > 0 && self.payment_method != ON_ACCOUNT
-    }
-
-    /// The number of the last payment that was started; 0 when there is none.
-    pub(crate) fn last_payment(&self) -> u32 {
-        self.payments.len() as u32
-    }
-
-    /// Whether the last payment is neither authorised nor failed.
-    pub(crate) fn is_payment_open(&self) -> bool {
-        let status = self.payments.last().map(|payment| payment.status);
-        matches!(status, Some(PaymentStatus::Pending | PaymentStatus::ActionRequired))
-    }
-
-    /// Whether the customer is known to be asked for this already.
-    pub(crate) fn is_asking_for(&self, action: &Action) -> bool {
-        self.payments.last().is_some_and(|payment| payment.action.as_ref() == Some(action))
-    }
-
-    /// Why the last payment failed, if it did.
-    pub(crate) fn last_failure(&self) -> Option<&Failure> {
-        self.payments.last()?.failure.as_ref()
-    }
-
-    /// What is captured in all.
-    pub(crate) fn captured(&self) -> i64 {
-        self.payments.iter().map(|payment| payment.captured).sum()
-    }
-
-    /// What is refunded in all.
-    pub(crate) fn refunded(&self) -> i64 {
-        self.payments.iter().map(|payment| payment.refunded).sum()
-    }
-
-    /// Whether its saga has ended: it is cancelled, or confirmed and nothing is awaited but shipments.
-    pub(crate) fn is_settled(&self) -> bool {
-        match self.statuses.0 {
-            OrderStatus::Placed => false,
-            OrderStatus::Confirmed => {
-                self.awaits == Awaits::Nothing
-                    || self.statuses.1 == PaymentStatus::Paid
-                    || self.capture == Capture::OnShipment
-            }
-            OrderStatus::Completed | OrderStatus::Cancelled => true,
-        }
-    }
-}
-
-impl Row for Order {
-    const TABLE: Table = Table {
-        name: "orders",
-        about: "An order as the last event about it left it.",
-        columns: &[
-            Column::integer("deadline"),
-            Column::text("awaits"),
-            Column::text("statuses"),
-            Column::text("reason"),
-            Column::integer("total"),
-            Column::integer("on_hold"),
-        ],
-        indexes: &[
-            "(partition, deadline) where deadline is not null",
-            "(partition, awaits) where awaits is not null",
-            "(shop, key) where on_hold is not null",
-        ],
-    };
-
-    fn columns(&self) -> Vec<Value> {
-        let awaits = (self.awaits != Awaits::Nothing).then(|| self.awaits.as_str().to_owned());
-        vec![
-            self.deadline.into(),
-            awaits.into(),
-            Some(self.statuses.to_string()).into(),
-            self.reason.map(|reason| reason.as_str().to_owned()).into(),
-            self.total.minor.into(),
-            Value::Integer(self.hold.as_ref().map(|_| 1)),
         ]
     }
 }
@@ -266,6 +125,8 @@ impl Row for Order {
 pub struct OrderContent {
     /// The shop's own number of the order.
     pub(crate) number: u64,
+    /// When it was placed.
+    pub(crate) placed_at: Timestamp,
     /// The position of `placed` in the log.
     pub(crate) placed_position: u64,
     /// The caller's own order number.
@@ -285,10 +146,32 @@ pub struct OrderContent {
 }
 
 impl Row for OrderContent {
-    const TABLE: Table = table(
-        "order_content",
-        "What was ordered and by whom. Written once, when the order is placed.",
-    );
+    const TABLE: Table = Table {
+        name: "order_content",
+        about: "What was ordered and by whom. Written once, when the order is placed.",
+        columns: &[
+            Column::integer("number"),
+            Column::integer("placed_at"),
+            Column::text("customer_id"),
+            Column::text("reference"),
+        ],
+        // What never changes is found here rather than in `orders`, which each event rewrites.
+        indexes: &[
+            "(shop, placed_at, number)",
+            "(shop, number, placed_at)",
+            "(shop, customer_id, placed_at, number) where customer_id is not null",
+            "(shop, reference, placed_at, number) where reference is not null",
+        ],
+    };
+
+    fn columns(&self) -> Vec<Value> {
+        vec![
+            (self.number as i64).into(),
+            self.placed_at.millis().into(),
+            self.customer_id.as_ref().map(CustomerId::to_string).into(),
+            self.reference.as_ref().map(Reference::to_string).into(),
+        ]
+    }
 }
 
 /// What is personal in an order, sealed. A row of its own: a decision loads the content of an order, and
@@ -321,6 +204,46 @@ impl Row for OrderShipped {
         "order_shipped",
         "The units of each line of an order that have shipped; none where nothing has.",
     );
+}
+
+/// The key of a row of [`OrderSku`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct OrderSkuKey {
+    /// The number of the order.
+    pub(crate) number: u64,
+    pub(crate) sku: Sku,
+}
+
+impl fmt::Display for OrderSkuKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.sku)
+    }
+}
+
+/// That a line of an order is of a SKU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrderSku {
+    pub(crate) sku: Sku,
+    /// When the order was placed.
+    pub(crate) placed_at: Timestamp,
+    /// The number of the order.
+    pub(crate) number: u64,
+}
+
+impl Row for OrderSku {
+    const TABLE: Table = Table {
+        name: "order_sku",
+        about: "That a line of an order is of a SKU. Written once, when the order is placed.",
+        columns: &[Column::text("sku"), Column::integer("placed_at"), Column::integer("number")],
+        indexes: &["(shop, sku, placed_at, number)"],
+    };
+
+    const IS_LOOKED_FOR: bool = false;
+
+    fn columns(&self) -> Vec<Value> {
+        let (placed_at, number) = (self.placed_at.millis(), self.number as i64);
+        vec![self.sku.as_str().into(), placed_at.into(), number.into()]
+    }
 }
 
 /// The last order that has a reference.

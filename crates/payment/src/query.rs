@@ -15,7 +15,7 @@ use sqlx::AnyPool;
 use crate::{
     Payments, metrics, provider,
     reconcile::{Reconciliation, reconcile},
-    store::{self, PaymentRow, Totals},
+    store::{self, PaymentPage, PaymentRow, Totals},
 };
 
 /// What the payment service can be asked.
@@ -25,6 +25,8 @@ pub enum Question {
     Payment(PaymentId),
     /// The payments of an order.
     PaymentsOf(OrderId),
+    /// A page of the payments of the shop.
+    Payments(PaymentPage),
     /// The payments with an operation that is stuck, by id.
     Stuck {
         /// The payment after which the page begins; empty for the first page.
@@ -50,6 +52,8 @@ pub enum Found {
     Payment(String, Box<PaymentRow>),
     /// Payments, each with its shop.
     Payments(Vec<(String, PaymentRow)>),
+    /// A page of payments.
+    Listed(Vec<PaymentRow>),
     /// What came of a reconciliation.
     Reconciled(Reconciliation),
     /// The shop's money.
@@ -81,6 +85,9 @@ impl Queries for Payments {
                 let rows = store::of_order(db, shop, order_id).await?;
                 let rows = rows.into_iter().map(|row| (shop.to_string(), row));
                 Ok(Some(Found::Payments(rows.collect())))
+            }
+            Question::Payments(page) => {
+                Ok(Some(Found::Listed(store::list(db, shop, &page).await?)))
             }
             Question::Stuck { after, limit } => {
                 Ok(Some(Found::Payments(store::stuck(db, shop, &after, limit).await?)))

@@ -1,12 +1,19 @@
 //! The rows that the payment service keeps, and the sums over them.
 
+mod list;
+
 use engine::{Column, Revision, Row, Rows, StoreError, Table, Value, documents};
 use events::id::{OrderId, PaymentId};
 use protocol::id::Shop;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyPool, Row as _, any::AnyRow};
 
+pub(crate) use self::list::{PaymentFilter, PaymentPage, PaymentPlace, list};
 use crate::domain::Payment;
+
+/// The longest reference of a provider by which a payment is found: an entry of an index of Postgres is
+/// limited to 2,704 bytes.
+const MAX_FOUND_REFERENCE_BYTES: usize = 1_000;
 
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[PaymentRow::TABLE];
@@ -34,10 +41,15 @@ impl Row for PaymentRow {
             Column::integer("captured"),
             Column::integer("refunded"),
             Column::text("trouble"),
+            Column::integer("begun_at"),
+            Column::text("provider_reference"),
         ],
         indexes: &[
             "(partition, operation) where operation is not null",
             "(trouble, key) where trouble is not null",
+            // Lists of all statuses are put together of those of each: each event rewrites an index.
+            "(shop, status, begun_at, key)",
+            "(shop, provider_reference) where provider_reference is not null",
         ],
     };
 
@@ -50,6 +62,11 @@ impl Row for PaymentRow {
             payment.captured.into(),
             payment.refunded.into(),
             payment.trouble().map(|trouble| trouble.as_str().to_owned()).into(),
+            payment.begun_at().millis().into(),
+            Some(&payment.provider_reference)
+                .filter(|reference| (1..=MAX_FOUND_REFERENCE_BYTES).contains(&reference.len()))
+                .cloned()
+                .into(),
         ]
     }
 }

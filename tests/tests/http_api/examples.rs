@@ -272,6 +272,7 @@ async fn look_back(api: &mut Recorder, order: &str) {
         &format!("{order}/history"),
         &format!("{order}/reservation/history"),
         &format!("{shop}/payments/{}-1/history", order.rsplit('/').next().expect("an id")),
+        &format!("{shop}/payments?order_id={}", order.rsplit('/').next().expect("an id")),
         &format!("{shop}/payments/stuck"),
         &format!(
             "{shop}/payments/reconciliation?from=2026-01-01T00:00:00Z&until=2046-01-01T00:00:00Z"

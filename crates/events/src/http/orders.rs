@@ -284,6 +284,42 @@ pub struct Cancellation {
     pub note: Option<Opened<NoteView>>,
 }
 
+/// An order in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OrderSummary {
+    /// Its id.
+    pub id: OrderId,
+    /// The shop's own number of it: ascending from 1, without gaps.
+    pub number: u64,
+    /// The caller's own order number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+    /// Its status.
+    pub status: OrderStatus,
+    /// What is paid.
+    pub payment_status: PaymentStatus,
+    /// What has shipped.
+    pub fulfilment_status: FulfilmentStatus,
+    /// Whether it is on hold.
+    pub on_hold: bool,
+    /// The customer; absent for a guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_id: Option<CustomerId>,
+    /// Lines and charges together, in minor units.
+    pub total: i64,
+    /// The currency of the total.
+    pub currency: Currency,
+    /// When it was placed.
+    pub placed_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Counts its events, from 1.
+    pub version: u64,
+    /// The position of its last event in the log of orders.
+    pub position: u64,
+}
+
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,7 +1,7 @@
 //! Payments, as the JSON of the API.
 
 use events::{
-    http::{PaymentAction, PaymentTotals, PaymentView, TransactionView},
+    http::{PaymentAction, PaymentSummary, PaymentTotals, PaymentView, TransactionView},
     id::{OrderId, PaymentId},
     money::Money,
     proto::{self, payment},
@@ -16,7 +16,6 @@ use super::ViewError;
 pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewError> {
     let amount = Money::parse(payment.amount.as_ref())?;
     let minor = |money: Option<&proto::Money>| money.map_or(0, |money| money.minor);
-    let stuck = payment.stuck_reason();
     Ok(PaymentView {
         id: PaymentId::parse(&payment.payment_id)?,
         order_id: OrderId::parse(&payment.order_id)?,
@@ -26,8 +25,7 @@ pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewErro
         authorized: minor(payment.authorized.as_ref()),
         captured: minor(payment.captured.as_ref()),
         refunded: minor(payment.refunded.as_ref()),
-        stuck: (stuck != payment::StuckReason::Unspecified)
-            .then(|| name(stuck.as_str_name(), "STUCK_REASON_", payment.stuck_reason)),
+        stuck: stuck(payment.stuck_reason(), payment.stuck_reason),
         provider: payment.provider,
         provider_reference: payment.provider_reference,
         action: payment.action.map(action).transpose()?,
@@ -38,6 +36,37 @@ pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewErro
             .collect::<Result<_, _>>()?,
         version: payment.version,
     })
+}
+
+/// A payment in a list.
+pub(crate) fn payment_summary(
+    payment: payment::ListedPayment,
+) -> Result<PaymentSummary, ViewError> {
+    let amount = Money::parse(payment.amount.as_ref())?;
+    let minor = |money: Option<&proto::Money>| money.map_or(0, |money| money.minor);
+    let status = name(payment.status().as_str_name(), "PAYMENT_STATUS_", payment.status);
+    Ok(PaymentSummary {
+        id: PaymentId::parse(&payment.payment_id)?,
+        order_id: OrderId::parse(&payment.order_id)?,
+        status,
+        amount: amount.minor,
+        currency: amount.currency,
+        authorized: minor(payment.authorized.as_ref()),
+        captured: minor(payment.captured.as_ref()),
+        refunded: minor(payment.refunded.as_ref()),
+        stuck: stuck(payment.stuck_reason(), payment.stuck_reason),
+        provider: payment.provider,
+        provider_reference: payment.provider_reference,
+        begun_at: Timestamp::parse(payment.begun_at.as_ref())?,
+        version: payment.version,
+        position: payment.position,
+    })
+}
+
+/// Why an operation cannot be brought to an end without an operator, if one cannot.
+fn stuck(reason: payment::StuckReason, number: i32) -> Option<String> {
+    (reason != payment::StuckReason::Unspecified)
+        .then(|| name(reason.as_str_name(), "STUCK_REASON_", number))
 }
 
 /// A difference between the provider's list and our log.

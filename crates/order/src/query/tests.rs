@@ -7,7 +7,7 @@ use events::{
     id::OrderId,
     proto::{
         Price, TaxBasis,
-        order::{self, GetOrder, GetOrderByReference, GetTotals, ListOnHold, TotalsGroup},
+        order::{self, GetOrder, GetTotals, ListOrders, TotalsGroup},
     },
     questions::Question,
 };
@@ -21,7 +21,7 @@ use crate::{
         CancelReason, Event,
         tests::{ANN, BOB, CID, History, recorded, sealed, shortage},
     },
-    store::{self, ReferencedOrder, TABLES},
+    store::{self, OrderSkuKey, TABLES},
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "as it is in the fields of messages")]
@@ -97,34 +97,31 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
         personal: None,
     };
     let of = |id: OrderId| GetOrder { order_id: id.to_string() };
-    let referenced = |reference: &str| GetOrderByReference { reference: reference.to_owned() };
-    assert_eq!(database.ask(of(ANN)).await, Some(expected.clone()));
-    assert_eq!(database.ask(referenced("PO \"1\" ü")).await, Some(expected));
+    let referenced = |reference: &str| ListOrders { reference: reference.to_owned(), ..listed() };
+    let in_a_list = order::ListedOrder {
+        order_id: ANN.to_string(),
+        summary: expected.summary.clone(),
+        on_hold: false,
+        placed_at: Some(time(1)),
+        updated_at: Some(time(4)),
+        version: 4,
+        position: 1,
+    };
+    assert_eq!(database.ask(of(ANN)).await, Some(expected));
+    assert_eq!(database.list(referenced("PO \"1\" ü")).await, [in_a_list]);
     assert_eq!(database.ask(of(BOB)).await, None);
-    assert_eq!(database.ask(referenced("PO 2")).await, None);
+    assert_eq!(database.list(referenced("PO 2")).await, []);
 }
 
 #[tokio::test]
-async fn personal_data_is_in_an_order_and_in_no_list() {
+async fn personal_data_is_in_an_order() {
     let database = Database::open().await;
     let (personal, note) = (sealed("personal"), sealed("note"));
     let history = History::placed_as(ANN, 7, Some("PO 1")).with_personal(personal.clone());
     database.fold(&history.cancelled_with(Some(note.clone())).events).await;
-    database
-        .fold(&History::placed_as(BOB, 8, None).with_personal(personal.clone()).on_hold().events)
-        .await;
-
     let found = database.ask(GetOrder { order_id: ANN.to_string() }).await.expect("is there");
     assert_eq!(found.personal, Some(personal.into()));
     assert_eq!(found.cancellation.expect("it is cancelled").note, Some(note.into()));
-    let reference = "PO 1".to_owned();
-    let listed = database.ask(GetOrderByReference { reference }).await.expect("is there");
-    assert_eq!(listed.personal, None);
-    assert_eq!(listed.cancellation.expect("it is cancelled").note, None);
-    let on_hold = database.ask(ListOnHold { after: String::new(), limit: 10 }).await;
-    let orders = on_hold.expect("is a list").orders;
-    assert_eq!(orders.len(), 1);
-    assert_eq!(orders[0].personal, None);
 }
 
 #[tokio::test]
@@ -174,23 +171,31 @@ async fn orders_are_counted_by_statuses_and_reason() {
 }
 
 #[tokio::test]
-async fn the_orders_on_hold_are_listed_page_by_page() {
+async fn orders_are_listed_page_by_page_by_all_that_events_say_of_them() {
     let database = Database::open().await;
     for (id, number) in [(ANN, 1), (BOB, 2), (CID, 3)] {
         let history = History::placed_as(id, number, None);
-        let history = if id == BOB { history } else { history.on_hold() };
+        let history = if id == BOB { history.cancelled_with(None) } else { history.on_hold() };
         database.fold(&history.events).await;
     }
-    let page = async |after: &str, limit| {
-        let question = ListOnHold { after: after.to_owned(), limit };
-        let orders = database.ask(question).await.unwrap_or_default().orders;
-        orders.into_iter().map(|order| order.order_id).collect::<Vec<_>>()
+    let ids = async |question| {
+        let listed = database.list(question).await.into_iter();
+        listed.map(|order| order.order_id).collect::<Vec<_>>()
     };
-    let (ann, cid) = (ANN.to_string(), CID.to_string());
-    assert_eq!(page("", 100).await, [ann.clone(), cid.clone()]);
-    assert_eq!(page("", 1).await, std::slice::from_ref(&ann));
-    assert_eq!(page(&ann, 1).await, std::slice::from_ref(&cid));
-    assert_eq!(page(&cid, 1).await, Vec::<String>::new());
+    let [ann, bob, cid] = [ANN, BOB, CID].map(|id| id.to_string());
+    let [ann, bob, cid] = [ann.as_str(), bob.as_str(), cid.as_str()];
+    assert_eq!(ids(listed()).await, [cid, bob, ann]);
+    assert_eq!(ids(ListOrders { oldest_first: true, ..listed() }).await, [ann, bob, cid]);
+    assert_eq!(ids(ListOrders { on_hold: true, ..listed() }).await, [cid, ann]);
+    let of_status = |status: order::OrderStatus| ListOrders { status: status.into(), ..listed() };
+    assert_eq!(ids(of_status(order::OrderStatus::Cancelled)).await, [bob]);
+    for (sku, found) in [("A", &[cid, bob, ann][..]), ("NONE", &[])] {
+        assert_eq!(ids(ListOrders { sku: sku.to_owned(), ..listed() }).await, found);
+    }
+    let first = ListOrders { limit: 2, ..listed() };
+    assert_eq!(ids(first.clone()).await, [cid, bob]);
+    let after = Some(order::OrderPlace { placed_at: Some(time(1)), number: 2 });
+    assert_eq!(ids(ListOrders { after, ..first }).await, [ann]);
 }
 
 #[test]
@@ -200,6 +205,11 @@ fn what_is_no_question_is_refused() {
     let wrong = GetOrder { order_id: "no uuid".into() }.encode();
     assert!(matches!(Orders::question(&wrong), Err(WireError::Parse(_))));
     assert!(matches!(Orders::question(b"\xff\xff"), Err(WireError::Decode(_))));
+}
+
+/// A list of all orders.
+fn listed() -> ListOrders {
+    ListOrders { limit: 100, ..ListOrders::default() }
 }
 
 /// When the event with that version was decided.
@@ -245,8 +255,10 @@ impl Database {
             self.put(&id, state.personal.get(&id)).await;
             let content = state.contents.get(&id);
             self.put(&id, content).await;
-            if let Some(reference) = content.and_then(|content| content.reference.as_ref()) {
-                self.put(reference, Some(&ReferencedOrder(id))).await;
+            for line in content.iter().flat_map(|content| content.lines.iter()) {
+                let number = content.map_or(0, |content| content.number);
+                let key = OrderSkuKey { number, sku: line.sku.clone() };
+                self.put(&key, state.skus.get(&key)).await;
             }
         }
     }
@@ -262,5 +274,9 @@ impl Database {
         let question = Orders::question(&question.encode()).unwrap();
         let found = orders().query(&self.pool, &shop(), question).await.unwrap();
         found.map(|found| Q::Answer::decode(&*Orders::encode_found(found)).unwrap())
+    }
+
+    async fn list(&self, question: ListOrders) -> Vec<order::ListedOrder> {
+        self.ask(question).await.expect("a list").orders
     }
 }

@@ -6,7 +6,7 @@ use protocol::time::Timestamp;
 
 use super::{
     NumberKey, Order, OrderCancellation, OrderContent, OrderNumber, OrderPayment, OrderPersonal,
-    OrderShipped, ReferencedOrder, Shop,
+    OrderShipped, OrderSku, OrderSkuKey, ReferencedOrder, Shop,
 };
 use crate::domain::{Awaits, Event, Fact, FulfilmentStatus, PaymentStatus, ShippedLine, Summary};
 
@@ -53,6 +53,7 @@ impl Shop {
             statuses: *statuses,
             awaits: Awaits::Hold,
             revision: recorded.revision(),
+            number: *number,
             total: *total,
             payment_method: payment_method.clone(),
             payments: Vec::new(),
@@ -68,6 +69,7 @@ impl Shop {
         };
         let content = OrderContent {
             number: *number,
+            placed_at: recorded.time,
             placed_position: recorded.position,
             reference: reference.clone(),
             customer_id: customer_id.clone(),
@@ -78,6 +80,11 @@ impl Shop {
             lines: lines.clone(),
             charges: charges.clone(),
         };
+        for line in lines.iter() {
+            let (number, sku) = (*number, line.sku.clone());
+            let row = OrderSku { sku: sku.clone(), placed_at: recorded.time, number };
+            self.skus.put(OrderSkuKey { number, sku }, row);
+        }
         self.orders.put(*order_id, order);
         self.contents.put(*order_id, content);
         if let Some(personal) = personal {

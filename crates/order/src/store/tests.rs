@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     Orders,
     domain::{
-        CancelReason, Event, Request, Shipment, ShippedUnits,
+        CancelReason, Event, Request, Shipment, ShippedUnits, Statuses,
         tests::{
             ALLOCATE_BY, ANN, BOB, DUE_BY, HELD_UNTIL, History, NOW, RESERVE_BY, every_signal,
             line, orders, recorded, request, sealed, settings, sku,
@@ -34,7 +34,9 @@ fn an_order_is_found_by_its_deadline_and_counted_by_statuses_and_reason() {
     let text = |text: Option<&str>| Value::Text(text.map(str::to_owned));
     let values = |deadline: Option<Timestamp>, awaits, statuses: &str, reason| {
         let on_hold = Value::Integer(None);
-        vec![deadline.into(), text(awaits), text(Some(statuses)), text(reason), 700.into(), on_hold]
+        let found = vec![deadline.into(), text(awaits), text(Some(statuses)), text(reason)];
+        let placed_at = Value::from(NOW.millis() + 1);
+        [found, vec![700.into(), on_hold, placed_at, 1.into()]].concat()
     };
     let placed = History::placed(ANN);
     let due = placed.clone().payment_due();

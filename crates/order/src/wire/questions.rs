@@ -2,22 +2,24 @@
 
 use engine::WireError;
 use events::{
-    id::{OrderId, PaymentId, Reference},
+    id::{CustomerId, OrderId, PaymentId, Reference, Sku},
     proto::{
         TaxBasis,
         order::{self, order_question::Question as Asked},
     },
 };
 use prost::Message;
+use protocol::{id::ParseError, time::Timestamp};
 
 use super::{
     facts::{self, Terms},
-    fulfilment_status_to_wire, payment_status_to_wire, reason_to_wire, status_to_wire,
+    fulfilment_status, fulfilment_status_to_wire, parsed, payment_status, payment_status_to_wire,
+    reason_to_wire, status, status_to_wire,
 };
 use crate::{
     domain::{Cancellation, Statuses, Summary},
     query::{Found, FoundOrder, Group, Question},
-    store::{Order, OrderContent, OrderPayment},
+    store::{ListedOrder, Order, OrderContent, OrderFilter, OrderPage, OrderPayment, OrderPlace},
 };
 
 /// The most orders of one answer.
@@ -27,10 +29,39 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
     let asked = order::OrderQuestion::decode(payload)?.question;
     Ok(match asked.ok_or(WireError::Missing("question"))? {
         Asked::GetOrder(get) => Question::Order(OrderId::parse(&get.order_id)?),
-        Asked::GetOrderByReference(get) => Question::ByReference(Reference::parse(&get.reference)?),
         Asked::GetTotals(order::GetTotals {}) => Question::Totals,
-        Asked::ListOnHold(list) => Question::OnHold(list.after, list.limit.clamp(1, MAX_ORDERS)),
+        Asked::ListOrders(list) => Question::Orders(page(list)?),
     })
+}
+
+fn page(list: order::ListOrders) -> Result<OrderPage, ParseError> {
+    let after = |place: order::OrderPlace| {
+        let placed_at = Timestamp::parse(place.placed_at.as_ref())?;
+        Ok::<_, ParseError>(OrderPlace { placed_at, number: place.number })
+    };
+    let time = |time: Option<_>| time.map(|time| Timestamp::parse(Some(&time))).transpose();
+    Ok(OrderPage {
+        filter: OrderFilter {
+            status: given(list.status, status)?,
+            payment_status: given(list.payment_status, payment_status)?,
+            fulfilment_status: given(list.fulfilment_status, fulfilment_status)?,
+            customer_id: parsed(&list.customer_id, CustomerId::parse)?,
+            sku: parsed(&list.sku, Sku::parse)?,
+            reference: parsed(&list.reference, Reference::parse)?,
+            number_or_reference: parsed(&list.number_or_reference, Reference::parse)?,
+            on_hold: list.on_hold,
+            placed_from: time(list.placed_from)?,
+            placed_until: time(list.placed_until)?,
+        },
+        oldest_first: list.oldest_first,
+        after: list.after.map(after).transpose()?,
+        limit: list.limit.clamp(1, MAX_ORDERS),
+    })
+}
+
+/// A value that is 0 when it is not given.
+fn given<T>(value: i32, read: fn(i32) -> Result<T, ParseError>) -> Result<Option<T>, ParseError> {
+    if value == 0 { Ok(None) } else { read(value).map(Some) }
 }
 
 pub(super) fn encode(found: Found) -> Vec<u8> {
@@ -40,8 +71,24 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
             order::Totals { groups: groups.iter().map(encode_group).collect() }.encode_to_vec()
         }
         Found::Orders(orders) => {
-            order::Orders { orders: orders.into_iter().map(encode_order).collect() }.encode_to_vec()
+            let orders = orders.into_iter().map(encode_listed).collect();
+            order::ListedOrders { orders }.encode_to_vec()
         }
+    }
+}
+
+fn encode_listed(listed: ListedOrder) -> order::ListedOrder {
+    let ListedOrder { id, order, reference, customer_id } = listed;
+    let Order { statuses, number, total, revision, hold, placed_at, updated_at, .. } = order;
+    let summary = Summary { number, reference, customer_id, total, statuses };
+    order::ListedOrder {
+        order_id: id.to_string(),
+        summary: Some(facts::summary_to_wire(&summary)),
+        on_hold: hold.is_some(),
+        placed_at: Some(placed_at.into()),
+        updated_at: Some(updated_at.into()),
+        version: revision.version,
+        position: revision.position,
     }
 }
 

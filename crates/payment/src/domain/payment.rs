@@ -99,6 +99,23 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::AuthorizationPending,
+        Self::ActionRequired,
+        Self::Authorized,
+        Self::Declined,
+        Self::Failed,
+        Self::CapturePending,
+        Self::Captured,
+        Self::CaptureFailed,
+        Self::VoidPending,
+        Self::Voided,
+        Self::RefundPending,
+        Self::Refunded,
+        Self::GivenUp,
+    ];
+
     /// The status as it is in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -145,6 +162,11 @@ impl Payment {
             wanted: vec![],
             pending: None,
         }
+    }
+
+    /// When it was begun: its first transaction.
+    pub(crate) fn begun_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.transactions.first().map_or(self.due_by_ms, |it| it.at_ms))
     }
 
     /// What is authorised and neither captured, let go nor given up, in minor units.

@@ -268,7 +268,7 @@ async fn a_payment_is_answered_with_its_transactions() {
     assert_eq!(captured, expected);
 
     let of = async |number| {
-        let question = payment::ListPayments { order_id: order(number).to_string() };
+        let question = payment::ListPaymentsOfOrder { order_id: order(number).to_string() };
         let payments = ask(&pool, &payments, question).await.expect("is answered").payments;
         payments.into_iter().map(|payment| payment.payment_id).collect::<Vec<_>>()
     };

@@ -6,14 +6,14 @@ use events::{
     proto::payment::{self, PaymentStatus, TransactionKind, payment_question::Question as Asked},
 };
 use prost::Message;
-use protocol::time::Timestamp;
+use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     domain::{OperationKind, Payment, Status, Transaction, TransactionStatus, Trouble},
     provider::Provider,
     query::{Found, Question},
     reconcile::{Difference, DifferenceKind},
-    store::PaymentRow,
+    store::{PaymentFilter, PaymentPage, PaymentPlace, PaymentRow},
     wire::facts::encode_stuck_reason,
 };
 
@@ -24,7 +24,8 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
     let asked = payment::PaymentQuestion::decode(payload)?.question;
     Ok(match asked.ok_or(WireError::Missing("question"))? {
         Asked::GetPayment(get) => Question::Payment(PaymentId::parse(&get.payment_id)?),
-        Asked::ListPayments(list) => Question::PaymentsOf(OrderId::parse(&list.order_id)?),
+        Asked::ListPaymentsOfOrder(list) => Question::PaymentsOf(OrderId::parse(&list.order_id)?),
+        Asked::ListPayments(list) => Question::Payments(page(list)?),
         Asked::ListStuckPayments(list) => {
             Question::Stuck { after: list.after, limit: list.limit.clamp(1, MAX_PAGE) }
         }
@@ -36,12 +37,39 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
     })
 }
 
+fn page(list: payment::ListPayments) -> Result<PaymentPage, WireError> {
+    let status = PaymentStatus::try_from(list.status).ok().map(decode_status);
+    let after = |place: payment::PaymentPlace| {
+        let begun_at = Timestamp::parse(place.begun_at.as_ref())?;
+        let payment_id = PaymentId::parse(&place.payment_id)?;
+        Ok::<_, ParseError>(PaymentPlace { begun_at, payment_id })
+    };
+    let time = |time: Option<_>| time.map(|time| Timestamp::parse(Some(&time))).transpose();
+    let order_id = Some(&list.order_id).filter(|id| !id.is_empty());
+    Ok(PaymentPage {
+        filter: PaymentFilter {
+            status: status.ok_or(WireError::Missing("status"))?,
+            order_id: order_id.map(|id| OrderId::parse(id)).transpose()?,
+            provider_reference: list.provider_reference,
+            begun_from: time(list.begun_from)?,
+            begun_until: time(list.begun_until)?,
+        },
+        oldest_first: list.oldest_first,
+        after: list.after.map(after).transpose()?,
+        limit: list.limit.clamp(1, MAX_PAGE),
+    })
+}
+
 pub(super) fn encode(found: Found) -> Vec<u8> {
     match found {
         Found::Payment(shop, row) => encode_payment(shop, *row).encode_to_vec(),
         Found::Payments(rows) => {
             let payments = rows.into_iter().map(|(shop, row)| encode_payment(shop, row)).collect();
             payment::Payments { payments }.encode_to_vec()
+        }
+        Found::Listed(rows) => {
+            let payments = rows.into_iter().map(encode_listed).collect();
+            payment::ListedPayments { payments }.encode_to_vec()
         }
         Found::Reconciled(found) => payment::Reconciliation {
             compared: found.compared,
@@ -76,6 +104,33 @@ fn encode_difference(difference: Difference) -> payment::Difference {
     }
 }
 
+fn encode_listed(row: PaymentRow) -> payment::ListedPayment {
+    let PaymentRow { revision, payment } = row;
+    payment::ListedPayment {
+        payment_id: payment.id.to_string(),
+        order_id: payment.id.order_id.to_string(),
+        status: encode_status(payment.status).into(),
+        amount: Some(payment.amount.into()),
+        provider: Provider::NAME.to_owned(),
+        authorized: Some(payment.money(payment.authorized).into()),
+        captured: Some(payment.money(payment.captured).into()),
+        refunded: Some(payment.money(payment.refunded).into()),
+        stuck_reason: encode_trouble(&payment).into(),
+        begun_at: Some(payment.begun_at().into()),
+        provider_reference: payment.provider_reference,
+        version: revision.version,
+        position: revision.position,
+    }
+}
+
+/// Why its operation is stuck, if it is.
+fn encode_trouble(payment: &Payment) -> payment::StuckReason {
+    match payment.trouble() {
+        Some(Trouble::Stuck(reason)) => encode_stuck_reason(reason),
+        Some(Trouble::Uncertain) | None => payment::StuckReason::Unspecified,
+    }
+}
+
 fn encode_payment(shop: String, row: PaymentRow) -> payment::Payment {
     let PaymentRow { revision, payment } = row;
     let transactions = payment.transactions.iter();
@@ -95,10 +150,7 @@ fn encode_payment(shop: String, row: PaymentRow) -> payment::Payment {
         captured: Some(payment.money(payment.captured).into()),
         refunded: Some(payment.money(payment.refunded).into()),
         transactions: transactions.map(|it| encode_transaction(&payment, it)).collect(),
-        stuck_reason: match payment.trouble() {
-            Some(Trouble::Stuck(reason)) => encode_stuck_reason(reason).into(),
-            Some(Trouble::Uncertain) | None => payment::StuckReason::Unspecified.into(),
-        },
+        stuck_reason: encode_trouble(&payment).into(),
         provider_reference: payment.provider_reference,
         action,
         version: revision.version,
@@ -156,4 +208,9 @@ fn encode_status(status: Status) -> PaymentStatus {
         Status::Refunded => PaymentStatus::Refunded,
         Status::GivenUp => PaymentStatus::GivenUp,
     }
+}
+
+/// A status that is looked for; none when it is not given.
+fn decode_status(status: PaymentStatus) -> Option<Status> {
+    Status::ALL.into_iter().find(|known| encode_status(*known) == status)
 }
