@@ -1,6 +1,7 @@
 //! What can be changed has an `ETag`, and is changed on condition that it still has it.
 
 use client::{Client, Response};
+use events::shop::Settings;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, on_both_databases};
@@ -27,7 +28,7 @@ async fn tag(api: &Client, path: &str) -> String {
 async fn what_is_put_has_the_version_that_the_client_names_or_stays(db: Db) {
     let installation = Installation::start(&db, |_| {}).await;
     let api = installation.api();
-    api.create_shop(&Default::default()).await.expect("the shop");
+    api.create_shop(&Settings::default()).await.expect("the shop");
     let product = |title: &str| json!({"title": title, "price": {"minor": 950, "currency": "GBP"}});
     let location = |priority: u32| json!({"priority": priority});
     let mail = |language: &str| {

@@ -4,7 +4,7 @@
 //! What is sent follows from [`SEED`], so a failure comes again. `MUTATIONS` in the environment sets how many there are of
 //! each input: for who wants to search for longer.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use async_compression::tokio::write::GzipEncoder;
 use client::webhooks::Verifier;
@@ -57,7 +57,7 @@ const PIECES: [&[u8]; 22] = [
     b"..%2f%00",
 ];
 
-/// A generator of random numbers that is the same on each run: SplitMix64.
+/// A generator of random numbers that is the same on each run: `SplitMix64`.
 struct Random(u64);
 
 impl Random {
@@ -150,7 +150,10 @@ impl Sender {
                 } else {
                     self.random.mutate(value.as_bytes())
                 };
-                let encoded: String = value.iter().map(|byte| format!("%{byte:02X}")).collect();
+                let encoded = value.iter().fold(String::new(), |mut encoded, byte| {
+                    write!(encoded, "%{byte:02X}").expect("a text takes it");
+                    encoded
+                });
                 let path = format!("{path}?{name}={encoded}");
                 self.send(&Method::GET, &path, HeaderMap::new(), Vec::new()).await;
             }

@@ -169,6 +169,7 @@ pub(crate) async fn put(
 }
 
 /// The version that a product must have, and where the client says so.
+#[derive(Debug, Clone, Copy)]
 enum Expected {
     Header,
     Field(u64),

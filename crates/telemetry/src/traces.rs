@@ -105,8 +105,8 @@ fn client(timeout: Duration) -> Result<Client, Error> {
     ring::default_provider().install_default().ok();
     let build = move || Client::builder().timeout(timeout).tls_certs_only([]).build();
     // It may not be made where a runtime is.
-    let built = std::thread::spawn(build).join();
-    built.map_err(|_| Error::ClientPanicked)?.map_err(Error::Client)
+    let client = std::thread::spawn(build).join();
+    client.map_err(|_| Error::ClientPanicked)?.map_err(Error::Client)
 }
 
 /// Samples a share of the traces that begin here; of those that began elsewhere, what the caller

@@ -643,7 +643,8 @@ fn what_becomes_of_an_endpoint_is_not_kept_from_those_who_want_to_know() {
     };
     let announced = || {
         let to = vec![notify::Announcement { endpoint_id: "watch".into(), endpoint_seq: 1 }];
-        let what = Some(notify::announced::What::EndpointDisabled(Default::default()));
+        let what =
+            Some(notify::announced::What::EndpointDisabled(notify::EndpointDisabled::default()));
         Kind::Announced(notify::Announced { what, to })
     };
     let finding = "NOTIFY-0 at 8: webhook.endpoint_disabled of the endpoint paid was not announced";
@@ -677,7 +678,7 @@ fn what_becomes_of_an_endpoint_is_not_kept_from_those_who_want_to_know() {
     check(
         |logs| {
             watch(logs);
-            logs.add(PAID, Kind::FailureWarned(Default::default()));
+            logs.add(PAID, Kind::FailureWarned(notify::FailureWarned::default()));
         },
         &["NOTIFY-0 at 8: webhook.endpoint_failing of the endpoint paid was not announced"],
     );

@@ -87,7 +87,7 @@ pub(crate) async fn list(
     context: RequestContext,
     uri: Uri,
 ) -> Result<Json<OrderList>, Problem> {
-    let (question, list) = query(&uri, |fields| question(fields, &context.shop))?;
+    let (question, list) = query(&uri, |fields| Some(question(fields, &context.shop)))?;
     let limit = question.limit as usize;
     let found = state.services.query_all(&context, question).await?.orders;
     let next = found.last().filter(|_| found.len() >= limit).map(|last| list.cursor(&place(last)));
@@ -100,7 +100,7 @@ fn place(order: &order::ListedOrder) -> OrderPlace {
     OrderPlace { placed_at: order.placed_at, number }
 }
 
-fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> Option<(ListOrders, List)> {
+fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> (ListOrders, List) {
     let status = fields.optional("status", text(status));
     let payment_status = fields.optional("payment_status", text(payment_status));
     let fulfilment_status = fields.optional("fulfilment_status", text(fulfilment_status));
@@ -131,7 +131,7 @@ fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> Option<(ListOrders, Lis
     let after = fields.optional("after", code(|text| list.place(text)));
     let limit = fields.optional("limit", text(page_length));
     let limit = limit.unwrap_or(DEFAULT_PAGE_LENGTH);
-    Some((ListOrders { after, limit, ..filtered }, list))
+    (ListOrders { after, limit, ..filtered }, list)
 }
 
 fn status(name: &str) -> Result<order::OrderStatus, ParseError> {

@@ -81,7 +81,7 @@ pub(crate) async fn list(
     context: RequestContext,
     uri: Uri,
 ) -> Result<Json<PaymentList>, Problem> {
-    let (question, list) = query(&uri, |fields| question(fields, &context.shop))?;
+    let (question, list) = query(&uri, |fields| Some(question(fields, &context.shop)))?;
     let limit = question.limit as usize;
     let found = state.services.query_all(&context, question).await?.payments;
     let next = found.last().filter(|_| found.len() >= limit).map(|last| list.cursor(&place(last)));
@@ -94,7 +94,7 @@ fn place(payment: &payment::ListedPayment) -> PaymentPlace {
     PaymentPlace { begun_at: payment.begun_at, payment_id: payment.payment_id.clone() }
 }
 
-fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> Option<(ListPayments, List)> {
+fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> (ListPayments, List) {
     let status = fields.optional("status", text(status));
     let order_id = fields.optional("order_id", text(OrderId::parse));
     let provider_reference = fields.optional("provider_reference", code(provider_reference));
@@ -115,7 +115,7 @@ fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> Option<(ListPayments, L
     let after = fields.optional("after", code(|text| list.place(text)));
     let limit = fields.optional("limit", text(page_length));
     let limit = limit.unwrap_or(DEFAULT_PAGE_LENGTH);
-    Some((ListPayments { after, limit, ..filtered }, list))
+    (ListPayments { after, limit, ..filtered }, list)
 }
 
 fn status(name: &str) -> Result<payment::PaymentStatus, ParseError> {

@@ -236,7 +236,7 @@ async fn measure(environment: &Environment, options: &Options) -> Result<Figures
         figures.telemetry = Some(Box::pin(attempt(telemetry::measure(environment, options))).await);
     }
     if options.measures(Part::Fairness) {
-        figures.fairness = Some(attempt(fairness::measure(environment, options)).await);
+        figures.fairness = Some(Box::pin(attempt(fairness::measure(environment, options))).await);
     }
     if options.measures(Part::WebhooksHttp) {
         figures.webhooks_http = Some(attempt(webhooks::measure(options)).await);

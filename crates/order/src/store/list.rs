@@ -210,12 +210,12 @@ impl OrderPage {
         } else if reference.is_some() || customer_id.is_some() {
             Begin::Content
         } else if let Some(sku) = sku {
-            draft.from = "order_sku b cross join ".to_owned();
+            "order_sku b cross join ".clone_into(&mut draft.from);
             draft.conditions.push("b.shop = $1".to_owned());
             draft.equal("b.sku", sku.as_str());
             Begin::Sku
         } else if *on_hold {
-            draft.from = "orders b cross join ".to_owned();
+            "orders b cross join ".clone_into(&mut draft.from);
             draft.conditions.push("b.shop = $1 and b.on_hold is not null".to_owned());
             Begin::OnHold
         } else if let Some(statuses) = self.filter.statuses() {

@@ -30,16 +30,16 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
     Ok(match asked.ok_or(WireError::Missing("question"))? {
         Asked::GetOrder(get) => Question::Order(OrderId::parse(&get.order_id)?),
         Asked::GetTotals(order::GetTotals {}) => Question::Totals,
-        Asked::ListOrders(list) => Question::Orders(page(list)?),
+        Asked::ListOrders(list) => Question::Orders(page(&list)?),
     })
 }
 
-fn page(list: order::ListOrders) -> Result<OrderPage, ParseError> {
-    let after = |place: order::OrderPlace| {
+fn page(list: &order::ListOrders) -> Result<OrderPage, ParseError> {
+    let after = |place: &order::OrderPlace| {
         let placed_at = Timestamp::parse(place.placed_at.as_ref())?;
         Ok::<_, ParseError>(OrderPlace { placed_at, number: place.number })
     };
-    let time = |time: Option<_>| time.map(|time| Timestamp::parse(Some(&time))).transpose();
+    let time = |time: Option<&_>| time.map(|time| Timestamp::parse(Some(time))).transpose();
     Ok(OrderPage {
         filter: OrderFilter {
             status: given(list.status, status)?,
@@ -50,11 +50,11 @@ fn page(list: order::ListOrders) -> Result<OrderPage, ParseError> {
             reference: parsed(&list.reference, Reference::parse)?,
             number_or_reference: parsed(&list.number_or_reference, Reference::parse)?,
             on_hold: list.on_hold,
-            placed_from: time(list.placed_from)?,
-            placed_until: time(list.placed_until)?,
+            placed_from: time(list.placed_from.as_ref())?,
+            placed_until: time(list.placed_until.as_ref())?,
         },
         oldest_first: list.oldest_first,
-        after: list.after.map(after).transpose()?,
+        after: list.after.as_ref().map(after).transpose()?,
         limit: list.limit.clamp(1, MAX_ORDERS),
     })
 }

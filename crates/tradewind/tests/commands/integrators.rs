@@ -123,8 +123,8 @@ async fn start_all(folder: &Path, url: &str) -> Vec<Running> {
         let mut build = Command::new(tools.join("python/bin/go"));
         build.args(["build", "-o"]).arg(at("read-go")).arg(at("read.go"));
         build.env("GOCACHE", tools.join("go-cache")).env("GOTOOLCHAIN", "local");
-        let built = output(build).await;
-        assert_eq!(built.code, Some(0), "{built:?}");
+        let compiled = output(build).await;
+        assert_eq!(compiled.code, Some(0), "{compiled:?}");
         running.push(Running::start("go", Command::new(at("read-go")), url));
     }
     running

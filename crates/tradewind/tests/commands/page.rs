@@ -175,9 +175,9 @@ impl Shell {
         assert!(failed.is_empty() || shows("error: "), "failed: {failed}\n{printed}");
         let refused: Vec<_> = answers.lines().filter(|line| is_refusal(line)).collect();
         assert!(refused.is_empty() || shows("urn:tradewind:problem:"), "{answers}\n{printed}");
-        if let Some(shown) = &block.shown {
-            let (printed, shown) = (without_times(&printed), without_times(shown));
-            assert_eq!(printed, shown, "of\n{}", block.commands);
+        if let Some(expected) = &block.shown {
+            let (printed, expected) = (without_times(&printed), without_times(expected));
+            assert_eq!(printed, expected, "of\n{}", block.commands);
         }
         printed
     }

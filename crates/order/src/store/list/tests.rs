@@ -161,7 +161,7 @@ impl Database {
             rows.push((key.clone(), order));
             let (customer_id, reference) = (it.customer_id.clone(), it.reference.clone());
             let content =
-                OrderContent { customer_id, reference, placed_at, number, ..content.clone() };
+                OrderContent { number, placed_at, reference, customer_id, ..content.clone() };
             contents.push((key, content));
             for sku in it.skus.iter().cloned() {
                 let key = OrderSkuKey { number, sku: sku.clone() }.to_string();
