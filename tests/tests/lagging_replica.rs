@@ -14,7 +14,7 @@ use std::{
 };
 
 use client::Client;
-use engine::{Engine, Logged};
+use engine::{Engine, Logged, plain_http};
 use events::{names::answered_command, proto};
 use node::{
     serve::{self, Component},
@@ -91,9 +91,10 @@ fn settings(servers: &[ConfiguredServer; 3], db: &Db, folder: &TempDir) -> Setti
 /// The name of the server that leads the cluster.
 async fn meta_leader(server: &ConfiguredServer) -> String {
     let url = format!("{}/jsz", server.monitor_url());
+    let http = plain_http().build().expect("a client");
     let mut leader = String::new();
     eventually("the cluster has a leader", async || {
-        let Ok(answer) = reqwest::get(&url).await else { return false };
+        let Ok(answer) = http.get(&url).send().await else { return false };
         let jsz: Value = answer.json().await.unwrap_or_default();
         jsz["meta_cluster"]["leader"].as_str().unwrap_or_default().clone_into(&mut leader);
         !leader.is_empty()

@@ -77,7 +77,7 @@ async fn a_paid_order_is_refunded_in_parts_and_never_more_than_it_paid(db: Db) {
     assert_eq!(rest.status.as_u16(), 201, "{}", rest.body);
     let unknown = json!({"id": "018f4e6a-0000-7000-8000-000000000001"});
     let nothing = refund(&api, &unknown, 1, "broken-4").await;
-    assert_eq!(nothing.body["code"], "nothing_to_refund", "{}", nothing.body);
+    assert_eq!(nothing.body["code"], "not_found", "{}", nothing.body);
 
     let mut all = captured(500);
     (all["refunded"], all["provider_net"]) = (json!(500), json!(0));

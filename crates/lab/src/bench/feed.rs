@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use engine::Logged;
+use engine::{Logged, plain_http};
 use events::proto::{Event, event::Body};
 use futures::{
     StreamExt,
@@ -60,7 +60,7 @@ pub(super) async fn measure(environment: &Environment, options: &Options) -> Res
     let installation = Installation::start(Setup::R1Sqlite, environment, "feed", &[]).await?;
     let load = installation.load(SHOP).await?;
     load.open().await?;
-    let http = Client::builder().no_proxy().build()?;
+    let http = plain_http().no_proxy().build()?;
     let url = format!("http://{}/v1/shops/{SHOP}/events", installation.settings.listen);
     let bench = Bench { installation: &installation, load, http, url };
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use engine::plain_http;
 use reqwest::{Client, StatusCode};
 use tokio::task::JoinSet;
 
@@ -45,7 +46,7 @@ pub(super) async fn measure(environment: &Environment, options: &Options) -> Res
     load.quiet().await?;
     let bench = Bench {
         installation: &installation,
-        http: Client::builder().no_proxy().build()?,
+        http: plain_http().no_proxy().build()?,
         gateway: format!("http://{}", installation.settings.listen),
         clients: options.clients,
     };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Db, TestServer, eventually};
 
-use crate::rig::{bare, free_address, output};
+use crate::rig::{self, bare, free_address, output};
 
 /// A token: what somebody says of somebody, signed with his key.
 fn token(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: &Value) -> String {
@@ -107,7 +107,7 @@ async fn a_process_with_credentials_is_let_in_and_serves() {
     let _serving = serve.kill_on_drop(true).spawn().expect("it starts");
     let ready = format!("http://{listen}/readyz");
     eventually("it is ready", async || {
-        reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success())
+        rig::get(&ready).await.is_ok_and(|answer| answer.status().is_success())
     })
     .await;
 }

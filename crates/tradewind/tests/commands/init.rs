@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use testkit::{Authority, eventually, nats_server};
 use tokio::process::{Child, Command};
 
-use crate::rig::{CommandOutput, bare, free_address, output};
+use crate::rig::{self, CommandOutput, bare, free_address, output};
 
 /// What is said to who has no key that the server knows.
 const NOT_LET_IN: &str = "does not let this process in";
@@ -124,7 +124,7 @@ async fn who_has_a_key_and_a_certificate_is_let_in() {
     let _serving = serve.spawn().expect("it starts");
     let url = format!("http://{listen}/readyz");
     eventually("it is ready", async || {
-        reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())
+        rig::get(&url).await.is_ok_and(|answer| answer.status().is_success())
     })
     .await;
 }

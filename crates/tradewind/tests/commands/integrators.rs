@@ -19,7 +19,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::rig::{Installation, SETTLE_TIMEOUT, SHOP, bare, output};
+use crate::rig::{self, Installation, SETTLE_TIMEOUT, SHOP, bare, output};
 
 /// The name of the integrator.
 const NAME: &str = "reports";
@@ -133,7 +133,7 @@ async fn start_all(folder: &Path, url: &str) -> Vec<Running> {
 /// How many subscriptions the integrator has at the server.
 async fn subscriptions(server: &TestServer, user: &str) -> u64 {
     let url = format!("{}/connz?auth=true", server.monitor_url());
-    let Ok(answer) = reqwest::get(url).await else { return 0 };
+    let Ok(answer) = rig::get(&url).await else { return 0 };
     let connections: Value = answer.json().await.unwrap_or_default();
     let connections = connections["connections"].as_array().cloned().unwrap_or_default();
     let ours = connections.iter().filter(|it| it["authorized_user"] == user);

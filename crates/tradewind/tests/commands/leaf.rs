@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use testkit::{Answer, Intruder, eventually, install_tools, nats_server};
 use tokio::process::{Child, Command};
 
-use crate::rig::{SHOP, Serving, bare, output};
+use crate::rig::{self, SHOP, Serving, bare, output};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/erp.md");
 /// The connector, and what its answers are sent to.
@@ -103,7 +103,7 @@ impl Sites {
     async fn is_ready(&self) {
         let url = format!("http://{}/readyz", self.listen);
         eventually("the gateway is ready", async || {
-            reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())
+            rig::get(&url).await.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Value, json};
 use testkit::{MailServer, eventually};
 
-use crate::rig::{Installation, SETTLE_TIMEOUT, SHOP, Serving};
+use crate::rig::{self, Installation, SETTLE_TIMEOUT, SHOP, Serving};
 
 async fn mail_server() -> Option<MailServer> {
     MailServer::start(Path::new(env!("CARGO_TARGET_TMPDIR"))).await
@@ -88,7 +88,7 @@ async fn a_mail_without_a_mail_server_waits_and_readiness_says_so() {
     place(&installation, "ann").await;
     let ready = format!("http://{}/readyz", installation.listen);
     eventually("readiness names what is missing", async || {
-        let answer = reqwest::get(&ready).await.expect("it is answered");
+        let answer = rig::get(&ready).await.expect("it is answered");
         answer.text().await.expect("it is text").contains("there is no mail server: set smtp-host")
     })
     .await;

@@ -146,9 +146,8 @@ async fn a_parked_input_is_listed_shown_mended_and_redriven() {
     check(&done, 0, &["1 handled, 0 still parked"], &[]);
     check(&installation.run(&["parked", "list"]).await, 0, &["0 parked"], &[]);
     check(&installation.run(&["parked", "show", &id]).await, 1, &[], &["nothing is parked under"]);
-    let found: Value =
-        installation.api().query("orders", &[("reference", "R-17")]).await.expect("it is answered");
-    assert_eq!(found["orders"][0]["lines"][0]["quantity"], 2, "{found}");
+    let found = installation.api().order_by_reference("R-17").await.expect("it is answered");
+    assert_eq!(found.expect("it is there").lines[0].quantity.get(), 2);
     serving.stop().await;
 }
 

@@ -146,7 +146,7 @@ impl Installation {
     async fn ready(&self) {
         let url = format!("http://{}/readyz", self.listen);
         eventually("the gateway is ready", async || {
-            reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())
+            get(&url).await.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
     }
@@ -225,6 +225,16 @@ pub(crate) fn bare(arguments: &[&str]) -> Command {
     }
     command.args(arguments).stdin(Stdio::null());
     command
+}
+
+/// A client of HTTP. Any wants to know how it would encrypt, also where it never does.
+pub(crate) fn http() -> reqwest::Client {
+    engine::plain_http().build().expect("a client")
+}
+
+/// Reads what is at that address.
+pub(crate) async fn get(url: &str) -> reqwest::Result<reqwest::Response> {
+    http().get(url).send().await
 }
 
 /// Runs a command to its end.

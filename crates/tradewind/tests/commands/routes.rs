@@ -4,7 +4,7 @@ use client::{Client, Response};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::rig::{Installation, SETTLE_TIMEOUT};
+use crate::rig::{self, Installation, SETTLE_TIMEOUT};
 
 async fn find(api: &Client, path: &str, parameter: (&str, &str)) -> Value {
     api.query(path, &[parameter]).await.expect("it is answered")
@@ -37,7 +37,7 @@ async fn every_route_answers() {
     let api = installation.api();
     for (path, status) in [("healthz", "up"), ("readyz", "ready")] {
         let url = format!("http://{}/{path}", installation.listen);
-        let answer = reqwest::get(url).await.expect("it answers");
+        let answer = rig::get(&url).await.expect("it answers");
         let body: Value = answer.json().await.expect("it has a body");
         assert_eq!(body["status"], status);
     }

@@ -4,7 +4,7 @@ use client::{Client, Response};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::rig::{Installation, KEY};
+use crate::rig::{self, Installation, KEY};
 
 /// The answer to a request to a shop itself, and its `ETag`.
 async fn send(
@@ -15,7 +15,7 @@ async fn send(
     headers: &[(header::HeaderName, &str)],
 ) -> (u16, Value, Option<String>) {
     let url = format!("http://{}/v1/shops{path}", installation.listen);
-    let mut request = reqwest::Client::new().request(method, url).bearer_auth(KEY);
+    let mut request = rig::http().request(method, url).bearer_auth(KEY);
     for (name, value) in headers {
         request = request.header(name, *value);
     }
@@ -83,7 +83,7 @@ async fn the_same_put_under_the_same_key_is_answered_the_same() {
     let api = installation.api();
     let put = async |key: &str, body: Value| -> Response {
         let url = format!("http://{}/v1/shops/acme", installation.listen);
-        let request = reqwest::Client::new().put(url).bearer_auth(KEY);
+        let request = rig::http().put(url).bearer_auth(KEY);
         let request = request.header("idempotency-key", key).json(&body);
         Client::send(&api, request).await.expect("it is answered")
     };

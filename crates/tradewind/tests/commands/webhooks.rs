@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::rig::{Installation, bare, output};
+use crate::rig::{self, Installation, bare, output};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -63,7 +63,7 @@ impl Listening {
         })
         .to_string();
         let signature = Webhook::new(secret).and_then(|it| it.sign(&id, now(), body.as_bytes()));
-        let request = reqwest::Client::new()
+        let request = rig::http()
             .post(&self.url)
             .header("webhook-id", id)
             .header("webhook-timestamp", now())
@@ -321,7 +321,7 @@ async fn what_was_in_flight_when_the_process_was_killed_is_sent_again_and_nothin
     permits.add_permits(1);
     let metrics = format!("http://{}/metrics", installation.listen);
     eventually("the process has the answer", async || {
-        let answer = reqwest::get(&metrics).await.expect("it is answered");
+        let answer = rig::get(&metrics).await.expect("it is answered");
         let text = answer.text().await.expect("it is text");
         text.contains("tradewind_webhook_attempts_total{outcome=\"delivered\"} 2")
     })
@@ -333,7 +333,7 @@ async fn what_was_in_flight_when_the_process_was_killed_is_sent_again_and_nothin
     let serving = installation.serve(&SERVE).await;
     let ready = format!("http://{}/readyz", installation.listen);
     eventually("the process runs the partition", async || {
-        let answer = reqwest::get(&ready).await.expect("it is answered");
+        let answer = rig::get(&ready).await.expect("it is answered");
         let shown: Value = answer.json().await.expect("it is JSON");
         let partitions = shown["partitions"].as_array().cloned().unwrap_or_default();
         let mut notify = partitions.iter().filter(|it| it["service"] == "notify");

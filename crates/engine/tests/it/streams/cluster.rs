@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{Answered, Client, Config, Engine, Faults, Outcome};
+use engine::{Answered, Client, Config, Engine, Faults, Outcome, plain_http};
 use protocol::subject::Lane;
 use testkit::{ConfiguredServer, Db, eventually};
 
@@ -34,7 +34,8 @@ fn config(servers: &[ConfiguredServer], db: &Db) -> Config {
 /// Whether the server fsyncs before it acknowledges, as its monitor says.
 async fn syncs_always(server: &ConfiguredServer) -> bool {
     let url = format!("{}/jsz?config=1", server.monitor_url());
-    let answer = reqwest::get(url).await.expect("the monitor answers");
+    let http = plain_http().build().expect("a client");
+    let answer = http.get(url).send().await.expect("the monitor answers");
     let jsz: serde_json::Value = answer.json().await.expect("it is JSON");
     jsz["config"]["sync_always"] == true
 }
