@@ -21,6 +21,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Keys that are looked at together when all get another master key.
 const REWRAP_CHUNK: i64 = 500;
 
+/// The advisory lock of Postgres under which the tables are made; any number that nobody else uses.
+const TABLES_LOCK: i64 = 7_267_338;
+
 /// What each connection to `SQLite` begins with. A commit is on the disk, and what is deleted is
 /// overwritten: a key that was deleted must not be found in the file.
 const SQLITE: &str = "pragma journal_mode = delete; pragma synchronous = full; \
@@ -290,21 +293,20 @@ async fn open(location: &str) -> Result<AnyPool, sqlx::Error> {
             })
         });
     let pool = options.connect(&url).await?;
-    for table in TABLES {
-        make_table(&pool, table).await?;
-    }
+    make_tables(&pool, is_postgres).await?;
     Ok(pool)
 }
 
-/// Makes a table where there is none. Two processes that do so at once on Postgres may collide, and one
-/// of them is refused although the table is there then.
-async fn make_table(pool: &AnyPool, table: &'static str) -> Result<(), sqlx::Error> {
-    match pool.execute(table).await {
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-            pool.execute(table).await.map(drop)
-        }
-        made => made.map(drop),
-    }
+/// Makes the tables where there are none. Postgres refuses one of two processes that do so at once, in
+/// several ways, so there they take turns: statements that are sent together are one transaction.
+async fn make_tables(pool: &AnyPool, is_postgres: bool) -> Result<(), sqlx::Error> {
+    let tables = TABLES.join("; ");
+    let statements = if is_postgres {
+        format!("select pg_advisory_xact_lock({TABLES_LOCK}); {tables}")
+    } else {
+        tables
+    };
+    pool.execute(AssertSqlSafe(statements)).await.map(drop)
 }
 
 fn person_key(row: &AnyRow) -> Result<PersonKey, sqlx::Error> {
