@@ -17,16 +17,9 @@ use crate::{
     service::{ColumnKind, Value},
 };
 
-/// The most rows that Postgres is given at once, in one statement. Rows are written by powers of two,
-/// so that a connection prepares few statements for each table and keeps them.
-const MAX_POSTGRES_ROWS: usize = 128;
-/// The most rows that `SQLite` is given at once: in as many statements, since it copies each page that
-/// a statement of several rows touches, to undo that statement alone.
-const MAX_SQLITE_ROWS: usize = 32;
-/// From so many rows of a table on, as in a rebuild, `SQLite` is given more at once.
-const MANY_ROWS: usize = 10_000;
-/// The most rows that it is given then.
-const MAX_SQLITE_ROWS_OF_MANY: usize = 256;
+/// The most rows that are written with one statement. Rows are written by powers of four, so that a
+/// connection prepares few statements for each table and keeps them.
+const MAX_ROWS_PER_STATEMENT: usize = 256;
 /// The most keys deleted with one statement.
 const MAX_KEYS_PER_STATEMENT: usize = 4_000;
 
@@ -170,14 +163,9 @@ pub(crate) async fn save(
                 None => removed.push((shop.as_str(), &changed.key)),
             }
         }
-        let most = match (is_sqlite, written.len() >= MANY_ROWS) {
-            (false, _) => MAX_POSTGRES_ROWS,
-            (true, false) => MAX_SQLITE_ROWS,
-            (true, true) => MAX_SQLITE_ROWS_OF_MANY,
-        };
         let mut left = &written[..];
         while !left.is_empty() {
-            let count = (1 << left.len().ilog2()).min(most);
+            let count = 4_usize.pow(left.len().ilog(4)).min(MAX_ROWS_PER_STATEMENT);
             let (now, later) = left.split_at(count);
             let mut statement = sqlx::query(AssertSqlSafe(upsert(table, count, is_sqlite)));
             for (shop, key, row) in now {
@@ -215,20 +203,26 @@ fn upsert(table: &Table, rows: usize, is_sqlite: bool) -> String {
         let _ = write!(updates, ", {0} = excluded.{0}", column.name);
     }
     let width = 4 + table.columns.len();
-    let upsert = |values: &str| {
-        format!(
-            "insert into {table} (partition, shop, key, document{names}) values {values} \
-             on conflict (shop, key) do update set document = excluded.document{updates}",
-            table = table.name
-        )
-    };
-    if is_sqlite {
-        let row = format!("({})", vec!["?"; width].join(", "));
-        return vec![upsert(&row); rows].join("; ");
+    let mut values = String::new();
+    for row in 0..rows {
+        for column in 0..width {
+            values.push_str(match (row, column) {
+                (0, 0) => "(",
+                (_, 0) => "), (",
+                _ => ", ",
+            });
+            if is_sqlite {
+                values.push('?');
+            } else {
+                let _ = write!(values, "${}", row * width + column + 1);
+            }
+        }
     }
-    let mut parameters = (1..).map(|number| format!("${number}"));
-    let row = |_| format!("({})", parameters.by_ref().take(width).collect::<Vec<_>>().join(", "));
-    upsert(&(0..rows).map(row).collect::<Vec<_>>().join(", "))
+    format!(
+        "insert into {table} (partition, shop, key, document{names}) values {values}) \
+         on conflict (shop, key) do update set document = excluded.document{updates}",
+        table = table.name
+    )
 }
 
 fn delete_statement(table: &Table) -> String {

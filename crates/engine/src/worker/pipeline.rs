@@ -37,7 +37,7 @@ const MAX_WAITING_TO_APPEND: usize = 1;
 const MAX_WAITING_TO_PROJECT: usize = 16;
 /// The least time between two commits, unless somebody waits for one: a row that several batches
 /// change meanwhile is written once. After a crash, as much of the log is folded.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Rows that are written at once, whenever the last commit was: the memory that they take is bounded.
 const MAX_UNWRITTEN_ROWS: usize = 10_000;
 
