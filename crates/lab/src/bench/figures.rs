@@ -347,8 +347,10 @@ pub struct Reads {
     pub product: Processed,
     /// One order.
     pub order: Processed,
-    /// A hundred products.
-    pub list: Processed,
+    /// Lists of a hundred products.
+    pub products: Processed,
+    /// Lists of a hundred orders.
+    pub orders: Processed,
 }
 
 /// The feed of events.

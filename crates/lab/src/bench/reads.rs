@@ -1,4 +1,4 @@
-//! Reads over HTTP: one product, one order, a list of a hundred; beside a route that does nothing, and what it
+//! Reads over HTTP: one product, one order, lists of a hundred; beside a route that does nothing, and what it
 //! costs to check who asks.
 
 use std::{
@@ -26,8 +26,6 @@ use super::{
 const SHOP: &str = "reads";
 /// The orders that are read, in turn.
 const ORDERS: u32 = 1_000;
-/// The clients of the orders.
-const ORDERING_CLIENTS: u16 = 16;
 /// The name of the orders.
 const ORDERS_NAME: &str = "read";
 /// The rows of a list.
@@ -42,7 +40,8 @@ pub(super) async fn measure(environment: &Environment, options: &Options) -> Res
     let installation = Installation::start(Setup::R1Sqlite, environment, "reads", &[]).await?;
     let load = installation.load(SHOP).await?;
     load.open().await?;
-    load.orders(ORDERS_NAME, ORDERS, ORDERING_CLIENTS).await?;
+    // Through the inbox: so their ids are known.
+    load.sagas(ORDERS_NAME, ORDERS).await?;
     load.quiet().await?;
     let bench = Bench {
         installation: &installation,
@@ -72,12 +71,17 @@ pub(super) async fn measure(environment: &Environment, options: &Options) -> Res
     let order = bench.ask(options.reads, StatusCode::OK, order).await?;
     progress("a hundred products");
     let lists = options.reads / LIST_DIVISOR;
-    let list = move |number| format!("{shop}/products?limit={PAGE_LENGTH}&after={}", page(number));
-    let list = bench.ask(lists, StatusCode::OK, list).await?;
+    let path = shop.clone();
+    let products =
+        move |number| format!("{path}/products?limit={PAGE_LENGTH}&after={}", page(number));
+    let products = bench.ask(lists, StatusCode::OK, products).await?;
+    progress("a hundred orders");
+    let orders = move |_| format!("{shop}/orders?limit={PAGE_LENGTH}");
+    let orders = bench.ask(lists, StatusCode::OK, orders).await?;
     drop(bench);
     drop(load);
     installation.stop().await?;
-    Ok(Reads { nothing, with_key, product, order, list })
+    Ok(Reads { nothing, with_key, product, order, products, orders })
 }
 
 struct Bench<'a> {

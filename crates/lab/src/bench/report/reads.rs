@@ -17,13 +17,17 @@ const AUTHENTICATION: f64 = 0.05;
 
 impl fmt::Display for Reads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nothing, with_key, product, order, list } = self;
+        let Self { nothing, with_key, product, order, products, orders } = self;
         writeln!(
             f,
-            "Reads over HTTP of one product, one order and a list of a hundred products; beside a path that is no \
-             route.\nPercentages: of that in the same run."
+            "Reads over HTTP of one product, one order, a hundred products and a hundred orders; beside a path that is \
+             no route.\nPercentages: of that in the same run."
         )?;
-        writeln!(f, "{}", head(&["no route", "one product", "one order", "100 products"]))?;
+        writeln!(
+            f,
+            "{}",
+            head(&["no route", "one product", "one order", "100 products", "100 orders"])
+        )?;
         let row = |name: &str, unit, expected, cells: Vec<Cell>| Row {
             name: name.to_owned(),
             unit,
@@ -35,9 +39,10 @@ impl fmt::Display for Reads {
         writeln!(f, "{}", row("refused/s", Unit::Count, Expected::Nothing, limit))?;
         let ones = vec![Cell::default(), rate(product), rate(order)];
         writeln!(f, "{}", row("read/s", Unit::Count, Expected::AtLeast(ONE_PER_S), ones))?;
-        let lists = vec![Cell::default(), Cell::default(), Cell::default(), rate(list)];
+        let mut lists = vec![Cell::default(); 3];
+        lists.extend([rate(products), rate(orders)]);
         writeln!(f, "{}", row("lists/s", Unit::Count, Expected::AtLeast(LISTS_PER_S), lists))?;
-        let cpu = [nothing, product, order, list].map(|it| Cell::of(it.cpu_ms)).into();
+        let cpu = [nothing, product, order, products, orders].map(|it| Cell::of(it.cpu_ms)).into();
         let name = "CPU time of the services, each";
         writeln!(f, "{}", row(name, Unit::Micros, Expected::Nothing, cpu))?;
         // Both paths are refused in the same way; only one of them asks for a key.
