@@ -80,6 +80,7 @@ fn start_telemetry(collector: &Collector) -> Telemetry {
         log_format: LogFormat::Json,
         otlp_endpoint: Some(collector.url()),
         trace_ratio: 0.0,
+        traces_per_second: 0,
         metrics: true,
         metrics_listen: None,
     });

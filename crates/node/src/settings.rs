@@ -34,9 +34,11 @@ use crate::services::NAMES;
 /// Where the keys of persons are kept unless a setting says otherwise.
 const DEFAULT_PERSON_KEYS: &str = ".data/person-keys";
 
-/// The share of traces that is exported unless a setting says otherwise: enough to see where time
-/// goes under load, at a tenth of the cost of all.
-const DEFAULT_TRACE_RATIO: f64 = 0.1;
+/// The share of traces that is exported unless a setting says otherwise.
+const DEFAULT_TRACE_RATIO: f64 = 1.0;
+/// The most traces that begin in a second unless a setting says otherwise: enough to see where time goes,
+/// and under load a small part of all.
+const DEFAULT_TRACES_PER_SECOND: u32 = 10;
 
 /// The id of the API key of the settings, by which events name it.
 const API_KEY_ID: &str = "default";
@@ -234,6 +236,11 @@ pub struct Settings {
     #[arg(long, global = true, env = "TRADEWIND_TRACE_RATIO", default_value_t = DEFAULT_TRACE_RATIO,
           value_parser = value::ratio)]
     pub trace_ratio: f64,
+
+    /// The most traces that begin here in a second and are exported; 0: no limit
+    #[arg(long, global = true, env = "TRADEWIND_TRACES_PER_SECOND",
+          default_value_t = DEFAULT_TRACES_PER_SECOND)]
+    pub traces_per_second: u32,
 
     /// Where GET /metrics is answered
     #[arg(long, global = true, env = "TRADEWIND_METRICS_LISTEN", value_name = "ADDRESS")]

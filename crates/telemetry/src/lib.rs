@@ -20,6 +20,7 @@
 mod listener;
 mod logs;
 mod metrics;
+mod sampler;
 mod traces;
 
 use std::{net::SocketAddr, time::Duration};
@@ -54,6 +55,8 @@ pub struct Settings {
     /// The share of traces begun here that is exported, 0 to 1. What a caller began is exported if
     /// the caller says so.
     pub trace_ratio: f64,
+    /// The most of them that begin in a second; 0: all.
+    pub traces_per_second: u32,
     /// Whether metrics are recorded.
     pub metrics: bool,
     /// Where `GET /metrics` is answered; port 0 takes any that is free.

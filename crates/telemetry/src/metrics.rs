@@ -98,6 +98,7 @@ mod tests {
             log_format: crate::LogFormat::Text,
             otlp_endpoint: None,
             trace_ratio: 1.0,
+            traces_per_second: 0,
             metrics: false,
             metrics_listen: None,
         };

@@ -9,7 +9,7 @@ use opentelemetry::{KeyValue, trace::TracerProvider};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
-    trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider},
+    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider},
 };
 use reqwest::blocking::Client;
 use rustls::crypto::ring;
@@ -21,7 +21,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::{Error, Settings};
+use crate::{Error, Settings, sampler::sampler};
 
 /// The most spans that wait for export: about 32 MB of them.
 const MAX_QUEUE_SPANS: usize = 32_768;
@@ -92,7 +92,7 @@ pub(crate) fn provider(
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(queue).build();
     Ok(SdkTracerProvider::builder()
         .with_span_processor(processor)
-        .with_sampler(sampler(settings.trace_ratio))
+        .with_sampler(sampler(settings.trace_ratio, settings.traces_per_second))
         .with_resource(resource(settings))
         .with_max_events_per_span(MAX_SPAN_EVENTS)
         .with_max_links_per_span(MAX_SPAN_LINKS)
@@ -107,12 +107,6 @@ fn client(timeout: Duration) -> Result<Client, Error> {
     // It may not be made where a runtime is.
     let client = std::thread::spawn(build).join();
     client.map_err(|_| Error::ClientPanicked)?.map_err(Error::Client)
-}
-
-/// Samples a share of the traces that begin here; of those that began elsewhere, what the caller
-/// samples.
-fn sampler(ratio: f64) -> Sampler {
-    Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio.clamp(0.0, 1.0))))
 }
 
 fn resource(settings: &Settings) -> Resource {

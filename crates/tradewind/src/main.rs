@@ -107,6 +107,7 @@ fn start_telemetry(Cli { settings, command }: &Cli) -> Result<Telemetry> {
         },
         otlp_endpoint: settings.otlp_endpoint.clone(),
         trace_ratio: settings.trace_ratio,
+        traces_per_second: settings.traces_per_second,
         metrics: !settings.no_metrics,
         metrics_listen: settings.metrics_listen,
     })

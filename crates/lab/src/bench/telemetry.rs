@@ -45,7 +45,7 @@ pub(super) async fn measure(environment: &Environment, options: &Options) -> Res
     let progress = |what: &str| options.progress("telemetry", what);
     progress("starting three installations");
     let (some, all) = (Collector::start().await?, Collector::start().await?);
-    let every_trace = ["--otlp-endpoint", &all.url, "--trace-ratio", "1"];
+    let every_trace = ["--otlp-endpoint", &all.url, "--traces-per-second", "0"];
     let mut sides = [
         Side::start(environment, "without", &["--no-metrics"]).await?,
         Side::start(environment, "default", &["--otlp-endpoint", &some.url]).await?,

@@ -22,6 +22,7 @@ fn settings() -> Settings {
         log_format: LogFormat::Json,
         otlp_endpoint: None,
         trace_ratio: 0.0,
+        traces_per_second: 0,
         metrics: true,
         metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
     }
