@@ -143,6 +143,14 @@ async fn an_order_is_served_from_the_first_location_that_has_all_of_it(db: Db) {
     let (status, body) = put(&api, "inventory/MUG/limits", limits).await;
     assert_eq!((status, &body["result"]), (200, &json!("changed")), "{body}");
     assert_eq!(units(&api, "MUG").await, [3, 0, 0, 2]);
+    // Who knows other limits than there are, changes nothing, and is told those.
+    let known = json!({"safety_stock": 0, "backorder_limit": 0});
+    let late =
+        json!({"location": "berlin", "safety_stock": 0, "backorder_limit": 9, "expected": known});
+    let (status, body) = put(&api, "inventory/MUG/limits", late).await;
+    assert_eq!((status, &body["code"]), (412, &json!("precondition_failed")), "{body}");
+    assert_eq!((&body["safety_stock"], &body["backorder_limit"]), (&json!(1), &json!(0)), "{body}");
+    assert_eq!(units(&api, "MUG").await, [3, 0, 0, 2]);
     let refused = settle(&api, &order("MUG", 3, "card"), "second").await;
     let cancellation = &refused.body["cancellation"];
     assert_eq!(cancellation["reason"], "out_of_stock", "{}", refused.body);

@@ -1,6 +1,6 @@
 //! The rows that the catalogue keeps.
 
-use engine::{Revision, Row, Table};
+use engine::{Column, Revision, Row, Table, Value};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,17 @@ impl Row for ProductRow {
     const TABLE: Table = Table {
         name: "product",
         about: "A product of a shop, by its SKU, as the last event about it left it.",
-        columns: &[],
+        columns: &[Column::text("search")],
         indexes: &[],
     };
+
+    fn columns(&self) -> Vec<Value> {
+        let Product { sku, title, .. } = &self.product;
+        vec![Some(searched(&format!("{sku} {title}"))).into()]
+    }
+}
+
+/// A text as it is compared in a search: without regard to its case.
+pub(crate) fn searched(text: &str) -> String {
+    text.to_lowercase()
 }

@@ -272,10 +272,11 @@ async fn database(rows: &[(&str, ProductRow)]) -> (AnyPool, TempDir) {
     let pool = AnyPoolOptions::new().max_connections(1).connect(&url).await.expect("opens");
     let mut db = pool.acquire().await.expect("connects");
     documents::create_tables(&mut db, TABLES).await.expect("creates the tables");
-    for (shop, row) in rows {
+    for shop in ["acme", "other"] {
+        let of_shop = rows.iter().filter(|(of, _)| *of == shop);
+        let of_shop = of_shop.map(|(_, row)| (row.product.sku.to_string(), row.clone()));
         let shop = Shop::parse(shop).expect("valid");
-        let row = [(row.product.sku.to_string(), row.clone())];
-        documents::put(&mut db, &shop, row).await.expect("writes");
+        documents::put(&mut db, &shop, of_shop).await.expect("writes");
     }
     drop(db);
     (pool, folder)
@@ -312,7 +313,7 @@ async fn questions_are_answered_from_the_shops_own_rows() {
     assert_eq!(ask(&db, product("D")).await, None);
 
     let skus = async |after: &str, limit| {
-        let list = catalog::ListProducts { after: after.to_owned(), limit };
+        let list = catalog::ListProducts { after: after.to_owned(), limit, parts: vec![] };
         let page = ask(&db, list).await.expect("a list");
         let products = page.products.into_iter().filter_map(|stored| stored.product);
         products.map(|product| product.sku).collect::<Vec<_>>()
@@ -320,6 +321,59 @@ async fn questions_are_answered_from_the_shops_own_rows() {
     assert_eq!(skus("", 0).await, ["A", "B", "C"]);
     assert_eq!(skus("A", 1).await, ["B"]);
     assert_eq!(skus("C", 100).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn products_are_found_by_parts_of_title_and_sku() {
+    let row = |sku, title: &str| {
+        let product = Product { title: title.to_owned(), ..mug(sku, 300, true) };
+        ("acme", ProductRow { product, revision: (1, 1).into(), as_of: NOW })
+    };
+    let (db, _folder) = database(&[
+        row("A-1", "Blue mug"),
+        row("A-2", "Blaue Tasse, groß"),
+        row("B-1", "MUG of ÄPFEL, 100% full"),
+        row("B_2", "Plate"),
+    ])
+    .await;
+    let found = async |search: &str, after: &str, limit| {
+        let parts = search.split(' ').map(str::to_owned).collect();
+        let list = catalog::ListProducts { after: after.to_owned(), limit, parts };
+        let page = ask(&db, list).await.expect("a list");
+        let products = page.products.into_iter().filter_map(|stored| stored.product);
+        (products.map(|product| product.sku).collect::<Vec<_>>().join(" "), page.next)
+    };
+    let all = |skus: &str| (skus.to_owned(), String::new());
+    assert_eq!(found("mug", "", 0).await, all("A-1 B-1"));
+    assert_eq!(found("mug a-", "", 0).await, all("A-1"));
+    assert_eq!(found("äpf", "", 0).await, all("B-1"));
+    assert_eq!(found("GROSS", "", 0).await, all(""), "letters are compared, not words");
+    assert_eq!(found("0%", "", 0).await, all("B-1"));
+    assert_eq!(found("%", "", 0).await, all("B-1"), "a wildcard stands for itself");
+    assert_eq!(found("b_", "", 0).await, all("B_2"));
+    assert_eq!(found("\\", "", 0).await, all(""));
+    assert_eq!(found("u", "", 1).await, ("A-1".to_owned(), "A-1".to_owned()));
+    assert_eq!(found("u", "A-1", 1).await, ("A-2".to_owned(), "A-2".to_owned()));
+    assert_eq!(found("u", "A-2", 2).await, all("B-1"));
+}
+
+#[tokio::test]
+async fn a_search_that_has_looked_at_enough_says_from_where_it_goes_on() {
+    let products = (0..10_001).map(|number| {
+        let product = mug(&format!("P-{number:05}"), 300, true);
+        ("acme", ProductRow { product, revision: (1, 1).into(), as_of: NOW })
+    });
+    let (db, _folder) = database(&products.collect::<Vec<_>>()).await;
+    let search = async |text: &str, after: &str| {
+        let (after, parts) = (after.to_owned(), vec![text.to_owned()]);
+        let page = ask(&db, catalog::ListProducts { after, limit: 10, parts }).await;
+        let page = page.expect("a list");
+        (page.products.len(), page.next)
+    };
+    assert_eq!(search("10000", "").await, (0, "P-09999".to_owned()));
+    assert_eq!(search("10000", "P-09999").await, (1, String::new()));
+    assert_eq!(search("none", "P-00000").await, (0, "P-10000".to_owned()));
+    assert_eq!(search("none", "P-10000").await, (0, String::new()));
 }
 
 #[test]

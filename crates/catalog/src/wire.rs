@@ -104,7 +104,8 @@ impl engine::Wire for Catalog {
         Ok(match asked.ok_or(WireError::Missing("question"))? {
             Asked::GetProduct(get) => Question::Product(Sku::parse(&get.sku)?),
             Asked::ListProducts(list) => {
-                Question::Products { after: list.after, limit: list.limit }
+                let catalog::ListProducts { after, limit, parts } = list;
+                Question::Products { after, limit, parts }
             }
         })
     }
@@ -112,9 +113,10 @@ impl engine::Wire for Catalog {
     fn encode_found(found: Found) -> Vec<u8> {
         match found {
             Found::Product(row) => stored(&row).encode_to_vec(),
-            Found::Products(rows) => {
-                let products = rows.iter().map(stored).collect();
-                catalog::StoredProducts { products }.encode_to_vec()
+            Found::Products(found) => {
+                let products = found.products.iter().map(stored).collect();
+                let next = found.next.unwrap_or_default();
+                catalog::StoredProducts { products, next }.encode_to_vec()
             }
         }
     }

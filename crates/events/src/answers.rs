@@ -84,7 +84,9 @@ pub fn is_refusal(answer: &Answer) -> bool {
         Answer::PutLocation(answer) => answer.result() == LocationResult::TooMany,
         Answer::SetStockLimits(answer) => matches!(
             answer.result(),
-            StockLimitsResult::UnknownSku | StockLimitsResult::UnknownLocation
+            StockLimitsResult::UnknownSku
+                | StockLimitsResult::UnknownLocation
+                | StockLimitsResult::OtherLimits
         ),
         Answer::PlaceOrder(answer) => !matches!(
             answer.outcome,

@@ -29,7 +29,6 @@ use crate::{
     known_shops::ShopFacts,
     position::SeenPositions,
     problem::{Code, FieldError, Problem},
-    services::Page,
     state::AppState,
     trace::{TraceContext, new_id},
 };
@@ -214,21 +213,6 @@ async fn broken_parameter<S: Send + Sync>(parts: &mut Parts, state: &S) -> Optio
     match error.into_kind() {
         ErrorKind::InvalidUtf8InPathParam { key } => Some(key),
         _ => None,
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Page {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        query(&parts.uri, |fields| {
-            let after = fields.optional("after", code(Sku::parse));
-            let limit = fields.optional("limit", text(page_length));
-            Some(Self {
-                after: after.map(String::from).unwrap_or_default(),
-                limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
-            })
-        })
     }
 }
 

@@ -230,21 +230,21 @@ fn country(value: &str) -> Result<String, ParseError> {
     tag = "Inventory",
     request_body = NewStockLimits,
     responses((status = 200, description = "The limits as they are now.", body = StockLimitsView)),
-    extensions(("x-problems" = json!(["not_found", "invalid_fields"]))),
+    extensions(("x-problems" = json!(["not_found", "invalid_fields", "precondition_failed"]))),
 )]
 pub(crate) async fn put_limits(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
+    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let (location, limits) =
-        fields::body(&bytes, |node, path, errors| object(node, path, errors, limits))?;
-    let set = inventory::SetStockLimits {
-        sku: sku.to_string(),
-        location: location.to_string(),
-        limits: Some(limits),
-    };
+    Precondition::refuse(&headers, "limits have no version: send the ones you know as expected")?;
+    let (location, set) =
+        fields::body(&bytes, |node, path, errors| object(node, path, errors, limits_to_set))?;
+    let limits = set.limits.unwrap_or_default();
+    let set =
+        inventory::SetStockLimits { sku: sku.to_string(), location: location.to_string(), ..set };
     let command = context.command(None, command::Body::SetStockLimits(set));
     let services = &state.services;
     let reply =
@@ -258,6 +258,9 @@ pub(crate) async fn put_limits(
         StockLimitsResult::Unchanged => "unchanged",
         StockLimitsResult::UnknownSku => return Err(Problem::not_found("product", sku.as_str())),
         StockLimitsResult::UnknownLocation => return Err(unknown_location(&location)),
+        StockLimitsResult::OtherLimits => {
+            return Err(other_limits(answer.body.found.unwrap_or_default()));
+        }
         StockLimitsResult::Unspecified => return Err(UnknownResult.into()),
     };
     let inventory::StockLimits { safety_stock, backorder_limit } = limits;
@@ -265,18 +268,36 @@ pub(crate) async fn put_limits(
     Ok(answer.mark(Json(shown)))
 }
 
-/// Reads the limits of a stock, and its location.
-fn limits(fields: &mut Fields<'_, '_>) -> Option<(Location, inventory::StockLimits)> {
+/// Reads which limits are to be set, and the location.
+fn limits_to_set(fields: &mut Fields<'_, '_>) -> Option<(Location, inventory::SetStockLimits)> {
     let location = fields.optional("location", text(Location::parse));
+    let expected =
+        fields.optional("expected", |node, path, errors| object(node, path, errors, limits));
+    let limits = Some(limits(fields)?);
+    let set = inventory::SetStockLimits { limits, expected, ..Default::default() };
+    Some((location.unwrap_or_else(Location::main), set))
+}
+
+/// Reads the limits of a stock.
+fn limits(fields: &mut Fields<'_, '_>) -> Option<inventory::StockLimits> {
     let safety_stock = fields.required("safety_stock", integer(units("safety_stock")));
     let backorder_limit = fields.required("backorder_limit", integer(units("backorder_limit")));
-    let limits =
-        inventory::StockLimits { safety_stock: safety_stock?, backorder_limit: backorder_limit? };
-    Some((location.unwrap_or_else(Location::main), limits))
+    Some(inventory::StockLimits { safety_stock: safety_stock?, backorder_limit: backorder_limit? })
 }
 
 fn units(what: &'static str) -> impl FnOnce(i64) -> Result<i64, ParseError> {
     move |units| within(what, "must be 0 to 1000000000", 0..=MAX_UNITS, units)
+}
+
+/// The limits of a stock are these, and not those that were expected.
+fn other_limits(found: inventory::StockLimits) -> Problem {
+    let inventory::StockLimits { safety_stock, backorder_limit } = found;
+    let detail = format!(
+        "the limits are safety_stock {safety_stock} and backorder_limit {backorder_limit}, not those \
+         expected: send these as expected, or none"
+    );
+    let problem = Problem::new(Code::PreconditionFailed, detail);
+    problem.with("safety_stock", safety_stock).with("backorder_limit", backorder_limit)
 }
 
 /// A location that the shop does not have.
@@ -330,14 +351,29 @@ mod tests {
     #[test]
     fn limits_are_units_of_a_location() {
         let read = |body: &str| {
-            fields::line(body.as_bytes(), |node, path, errors| object(node, path, errors, limits))
+            fields::line(body.as_bytes(), |node, path, errors| {
+                object(node, path, errors, limits_to_set)
+            })
         };
-        let (location, limits) =
-            read(r#"{"safety_stock":2,"backorder_limit":5}"#).expect("is valid");
-        assert_eq!(
-            (location, limits.safety_stock, limits.backorder_limit),
-            (Location::main(), 2, 5)
-        );
+        let limits = |safety_stock, backorder_limit| inventory::StockLimits {
+            safety_stock,
+            backorder_limit,
+        };
+        let set = |expected| {
+            let limits = Some(limits(2, 5));
+            Ok((
+                Location::main(),
+                inventory::SetStockLimits { limits, expected, ..Default::default() },
+            ))
+        };
+        assert_eq!(read(r#"{"safety_stock":2,"backorder_limit":5}"#), set(None));
+        let conditional = r#"{"safety_stock":2,"backorder_limit":5,
+            "expected":{"safety_stock":1,"backorder_limit":0}}"#;
+        assert_eq!(read(conditional), set(Some(limits(1, 0))));
+        let errors =
+            read(r#"{"safety_stock":2,"backorder_limit":5,"expected":{"safety_stock":1}}"#);
+        let named = errors.expect_err("is half of it").into_iter().map(|error| error.field);
+        assert_eq!(named.collect::<Vec<_>>(), ["expected.backorder_limit"]);
         let errors = read(r#"{"location":"X","safety_stock":-1}"#).expect_err("is wrong");
         let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(named, ["location", "safety_stock", "backorder_limit"]);

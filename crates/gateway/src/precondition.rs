@@ -51,6 +51,15 @@ impl Precondition {
         }
     }
 
+    /// Refuses conditions, where there is nothing that they could be about; `detail` says what to do instead.
+    pub(crate) fn refuse(headers: &HeaderMap, detail: &'static str) -> Result<(), Problem> {
+        match Self::read(headers)? {
+            Self::None => Ok(()),
+            Self::IsNew => Err(invalid(&header::IF_NONE_MATCH, detail)),
+            Self::Exists | Self::Version(_) => Err(invalid(&header::IF_MATCH, detail)),
+        }
+    }
+
     /// Reads the headers of a request that changes what exists: the version that it must have, if the
     /// client names one.
     pub(crate) fn version(headers: &HeaderMap) -> Result<Option<u64>, Problem> {

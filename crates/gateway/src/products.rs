@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use events::{
@@ -22,12 +22,12 @@ use events::{
 };
 use protocol::{id::ParseError, subject::Lane, time::Timestamp};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     body::{JsonBytes, read_json},
     bulk::{self, LineName, LineOutcome, MaybeUpload, UnknownResult, Upload},
-    extract::{RequestContext, SkuPath},
+    extract::{DEFAULT_PAGE_LENGTH, RequestContext, SkuPath, page_length, query},
     fields::{
         self, Errors, Fields, Path, code, flag, integer, object, tax_basis, text, unit_price, words,
     },
@@ -35,13 +35,33 @@ use crate::{
     openapi::bodies::{NewProduct, NewProducts, ProductReport, UploadParameters},
     precondition::{Precondition, entity_tag, other_version},
     problem::{Code, FieldError, Problem},
-    services::{Page, Reply},
+    services::Reply,
     state::AppState,
-    view,
+    view::{self, ViewError},
 };
 
 /// The longest title, in characters: 500 products fit a message of 1 MB, whatever their titles.
 const MAX_TITLE_LENGTH: usize = 200;
+
+/// The longest text that is searched for, in characters, and the most words of it.
+const MAX_SEARCH_LENGTH: usize = 200;
+const MAX_SEARCH_WORDS: usize = 8;
+
+/// The parameters of the list, as they are described; `question` reads them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is a description")]
+struct ProductParameters {
+    /// Words, or parts of them, that the title or the SKU holds, whatever their case; 8 at most. A page of a search
+    /// looks at 10,000 products: it may hold fewer than `limit`, or none, and have a `next`.
+    #[param(min_length = 1, max_length = 200, example = "blue mug")]
+    q: Option<String>,
+    /// The `next` of the page before; without it, the first page.
+    after: Option<Sku>,
+    /// The most products of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
 
 /// A page of the products.
 #[derive(Debug, Serialize, ToSchema)]
@@ -88,25 +108,47 @@ pub(crate) async fn get(
     }
 }
 
-/// Lists the products.
+/// Lists the products, or searches for some.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/products",
     operation_id = "list_products",
     tag = "Products",
-    params(Page),
+    params(ProductParameters),
     responses((status = 200, description = "A page of the products, by SKU.", body = ProductList)),
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
-    page: Page,
+    uri: Uri,
 ) -> Result<Json<ProductList>, Problem> {
-    let question = catalog::ListProducts { after: page.after.clone(), limit: page.limit };
-    let stored = state.services.query_all(&context, question).await?.products;
-    let products = stored.into_iter().map(view::product).collect::<Result<Vec<_>, _>>()?;
-    let next = page.next(&products, |product| &product.sku);
+    let question = query(&uri, |fields| Some(question(fields)))?;
+    let catalog::StoredProducts { products, next } =
+        state.services.query_all(&context, question).await?;
+    let products = products.into_iter().map(view::product).collect::<Result<Vec<_>, _>>()?;
+    let next = Some(next).filter(|next| !next.is_empty());
+    let next = next.map(|next| Sku::parse(&next)).transpose().map_err(ViewError::from)?;
     Ok(Json(ProductList { products, next }))
+}
+
+fn question(fields: &mut Fields<'_, '_>) -> catalog::ListProducts {
+    let parts = fields.optional("q", text(search));
+    let after = fields.optional("after", code(Sku::parse));
+    let limit = fields.optional("limit", text(page_length));
+    catalog::ListProducts {
+        parts: parts.unwrap_or_default(),
+        after: after.map(String::from).unwrap_or_default(),
+        limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
+    }
+}
+
+/// The words of a search.
+fn search(value: &str) -> Result<Vec<String>, ParseError> {
+    let rule = "must be 1 to 8 words, 200 characters at most, without control characters";
+    let parts: Vec<_> =
+        words("q", rule, MAX_SEARCH_LENGTH, value)?.split_whitespace().map(str::to_owned).collect();
+    let is_search = (1..=MAX_SEARCH_WORDS).contains(&parts.len());
+    if is_search { Ok(parts) } else { Err(ParseError::new("q", rule, value)) }
 }
 
 /// Puts a product: creates it, or replaces it.

@@ -12,7 +12,7 @@ use axum::{
 use engine::{Aggregate, AskError, Client, Outcome, SendError, Watch};
 use events::{
     answers::CommandAnswer,
-    id::{OrderId, Sku},
+    id::OrderId,
     names::{ORDER_AWAITED_EVENTS, UNPAID_ORDER_AWAITED_EVENTS},
     proto::{self, shop},
     questions::Question,
@@ -23,7 +23,6 @@ use protocol::{command::OutgoingCommand, id::Shop, subject::Lane};
 use tokio::time::{error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
-use utoipa::IntoParams;
 
 use crate::{
     accepted::Accepted,
@@ -46,27 +45,6 @@ pub(crate) struct Services {
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Services").finish_non_exhaustive()
-    }
-}
-
-/// The part of a list that a client asks for.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Page {
-    /// The `next` of the page before; without it, the first page.
-    #[param(required = false, value_type = Sku)]
-    pub(crate) after: String,
-    /// The most items of the page.
-    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
-    pub(crate) limit: u32,
-}
-
-impl Page {
-    /// The SKU after which the next page begins, when there may be one: that of the last item of a
-    /// full page.
-    pub(crate) fn next<T>(&self, items: &[T], sku: fn(&T) -> &Sku) -> Option<Sku> {
-        let is_full = items.len() >= self.limit as usize;
-        items.last().filter(|_| is_full).map(|last| sku(last).clone())
     }
 }
 

@@ -210,6 +210,8 @@ pub enum Input {
         stock: StockId,
         /// The limits.
         limits: Limits,
+        /// The only limits in whose place they are set; `None`: whatever they are.
+        expected: Option<Limits>,
     },
     /// A customer placed an order.
     Placed {
@@ -376,7 +378,9 @@ fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decis
         Input::PutLocation { code, details, expected_version } => {
             return locations::put(state, code, details, *expected_version);
         }
-        Input::SetLimits { stock, limits } => return limits::set(state, stock, *limits),
+        Input::SetLimits { stock, limits, expected } => {
+            return limits::set(state, stock, *limits, *expected);
+        }
         Input::ProductKnown { .. } | Input::SettingsKnown(_) => return Decision::nothing(),
         Input::Placed { order_id, wanted } => {
             let terms = settings::hold_terms(policy, state);

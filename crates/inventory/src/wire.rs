@@ -121,14 +121,18 @@ fn encode_answer(answer: &Answer) -> answer_body::Answer {
         }
         Answer::Limits(result) => {
             use proto::inventory::StockLimitsResult as Wire;
-            let result = match result {
-                LimitsResult::Changed => Wire::Changed,
-                LimitsResult::Unchanged => Wire::Unchanged,
-                LimitsResult::UnknownSku => Wire::UnknownSku,
-                LimitsResult::UnknownLocation => Wire::UnknownLocation,
+            let (result, found) = match result {
+                LimitsResult::Changed => (Wire::Changed, None),
+                LimitsResult::Unchanged => (Wire::Unchanged, None),
+                LimitsResult::UnknownSku => (Wire::UnknownSku, None),
+                LimitsResult::UnknownLocation => (Wire::UnknownLocation, None),
+                LimitsResult::Other(found) => (Wire::OtherLimits, Some(encode_limits(*found))),
             };
             let result = result.into();
-            answer_body::Answer::SetStockLimits(proto::inventory::SetStockLimitsAnswer { result })
+            answer_body::Answer::SetStockLimits(proto::inventory::SetStockLimitsAnswer {
+                result,
+                found,
+            })
         }
         Answer::Redriven(results) => {
             let result = |result: &Option<StockResult>| {
@@ -192,6 +196,7 @@ fn command(command: proto::Command) -> Result<Input, WireError> {
         Body::SetStockLimits(set) => Ok(Input::SetLimits {
             stock: stock_id(&set.sku, &set.location)?,
             limits: limits(set.limits),
+            expected: set.expected.map(|expected| limits(Some(expected))),
         }),
         Body::RedriveRejections(redrive) => Ok(Input::Redrive {
             connector: Connector::parse(&redrive.connector)?,

@@ -334,6 +334,36 @@ async fn a_token_cannot_choose_how_it_is_verified() {
 }
 
 #[tokio::test]
+async fn a_token_of_which_anything_has_changed_is_refused() {
+    let (first, second) = (Key::ed25519("1"), Key::p256("2"));
+    let issuer = Issuer::start(&[&first, &second]).await;
+    let jwt = issuer.jwt();
+    for key in [&first, &second] {
+        let token = key.token(&issuer.claims());
+        assert_eq!(status(jwt.verify(&token).await), 200);
+        let refused = async |changed: String| {
+            let status = status(jwt.verify(&changed).await);
+            assert_eq!(status, 401, "{changed}");
+        };
+        for at in 0..token.len() {
+            // Another letter each time: in the last one of a part, some letters differ in bits that say nothing.
+            let other = if &token[at..=at] == "A" { "B" } else { "A" };
+            refused([&token[..at], other, &token[at + 1..]].concat()).await;
+            refused([&token[..at], &token[at + 1..]].concat()).await;
+            refused(token[..at].to_owned()).await;
+            for inserted in [".", "=", "é", "A", " "] {
+                refused([&token[..at], inserted, &token[at..]].concat()).await;
+            }
+        }
+        let parts: Vec<_> = token.split('.').collect();
+        for order in [[1, 0, 2], [0, 2, 1], [0, 0, 2], [0, 1, 1]] {
+            refused(order.map(|at| parts[at]).join(".")).await;
+        }
+    }
+    assert!(issuer.fetches() <= 2, "what nobody signed makes no more than one fetch in a while");
+}
+
+#[tokio::test]
 async fn a_token_without_a_key_id_is_verified_by_the_only_key_of_its_algorithm() {
     let (key, other, second) = (Key::ed25519("1"), Key::p256("2"), Key::ed25519("3"));
     let issuer = Issuer::start(&[&key, &other]).await;

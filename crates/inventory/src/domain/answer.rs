@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::LocationResult;
+use super::{Limits, LocationResult};
 
 /// What the sender of a command is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub enum LimitsResult {
     UnknownSku,
     /// The shop has no such location.
     UnknownLocation,
+    /// The limits are these, and not those that were expected.
+    Other(Limits),
 }
 
 impl StockResult {

@@ -25,7 +25,12 @@ impl Limits {
 }
 
 /// Sets which units of a stock are sold. What was promised before stays promised.
-pub(super) fn set(state: &State, id: &StockId, after: Limits) -> Decision<Event, Answer> {
+pub(super) fn set(
+    state: &State,
+    id: &StockId,
+    after: Limits,
+    expected: Option<Limits>,
+) -> Decision<Event, Answer> {
     let stock = state.stocks.get(id);
     let before = stock.map(|stock| stock.limits).unwrap_or_default();
     let refused = |result| Decision::answered(vec![], Answer::Limits(result));
@@ -34,6 +39,9 @@ pub(super) fn set(state: &State, id: &StockId, after: Limits) -> Decision<Event,
     }
     if !locations::exists(state, &id.location) {
         return refused(LimitsResult::UnknownLocation);
+    }
+    if expected.is_some_and(|expected| expected != before) {
+        return refused(LimitsResult::Other(before));
     }
     if before == after {
         return refused(LimitsResult::Unchanged);

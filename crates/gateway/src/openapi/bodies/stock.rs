@@ -216,6 +216,20 @@ pub(crate) struct NewStockLimits {
     /// The units that are sold beyond those on hand.
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     backorder_limit: i64,
+    /// Set only in place of these; without them, whatever the limits are.
+    expected: Option<ExpectedStockLimits>,
+}
+
+/// The limits that a stock must have.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ExpectedStockLimits {
+    /// The units that are kept back.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    safety_stock: i64,
+    /// The units that are sold beyond those on hand.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    backorder_limit: i64,
 }
 
 /// Which rejected lines are meant, and which part of them.

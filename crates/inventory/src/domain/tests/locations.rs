@@ -234,7 +234,7 @@ fn safety_stock_is_not_sold_and_a_backorder_limit_is_sold_beyond_what_is_there()
 #[test]
 fn limits_are_set_for_what_there_is() {
     let limits = Limits { safety_stock: 2, backorder_limit: 1 };
-    let set = |stock: StockId| Input::SetLimits { stock, limits };
+    let set = |stock: StockId| Input::SetLimits { stock, limits, expected: None };
     let answer =
         |result, events: &[Event]| Decision::answered(events.to_vec(), Answer::Limits(result));
     let fact = StockFact::LimitsChanged { before: Limits::default(), after: limits };
@@ -245,6 +245,19 @@ fn limits_are_set_for_what_there_is() {
     check(&[], &set(stock("X")), &answer(LimitsResult::UnknownSku, &[]));
     let nowhere = set(at_location("A", "berlin"));
     check(&[], &nowhere, &answer(LimitsResult::UnknownLocation, &[]));
+}
+
+#[test]
+fn limits_that_are_not_as_expected_stay() {
+    let limits = Limits { safety_stock: 2, backorder_limit: 1 };
+    let set = |expected| Input::SetLimits { stock: stock("A"), limits, expected: Some(expected) };
+    let answer =
+        |result, events: &[Event]| Decision::answered(events.to_vec(), Answer::Limits(result));
+    let fact = StockFact::LimitsChanged { before: Limits::default(), after: limits };
+    let changed = [Event::Stock(stock("A"), fact)];
+    check(&[], &set(Limits::default()), &answer(LimitsResult::Changed, &changed));
+    check(&changed, &set(Limits::default()), &answer(LimitsResult::Other(limits), &[]));
+    check(&changed, &set(limits), &answer(LimitsResult::Unchanged, &[]));
 }
 
 #[test]
