@@ -12,10 +12,8 @@ use crate::{
 
 /// The most products of a page: they stay below the largest message of a NATS server.
 const MAX_PAGE: u32 = 1_000;
-/// The products that a search looks at for one page: about 10 ms of the database.
+/// The products that a search looks at for one page: 12 ms of `SQLite` for one part, 31 ms for eight.
 const MAX_SEARCHED: i64 = 10_000;
-/// The most parts of a search.
-const MAX_PARTS: usize = 8;
 
 /// What the catalogue can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +26,7 @@ pub enum Question {
         after: String,
         /// 1,000 at most; 0: as many as that.
         limit: u32,
-        /// What their title or their SKU holds, all of it; 8 at most.
+        /// What their title or their SKU holds, all of it.
         parts: Vec<String>,
     },
 }
@@ -110,7 +108,6 @@ async fn search(
     limit: i64,
     parts: &[String],
 ) -> Result<Vec<(String, ProductRow)>, StoreError> {
-    let parts = &parts[..parts.len().min(MAX_PARTS)];
     let holds = (0..parts.len()).map(|at| format!("search like ${} escape '\\'", at + 4));
     let statement = format!(
         "select key, document from (select key, document, search from {table} \

@@ -25,12 +25,7 @@ pub(crate) fn sampler(ratio: f64, per_second: u32) -> Sampler {
     if per_second == 0 {
         return Sampler::ParentBased(Box::new(share));
     }
-    Sampler::ParentBased(Box::new(Limited {
-        share,
-        per_second,
-        started: Instant::now(),
-        begun: Arc::default(),
-    }))
+    Sampler::ParentBased(Box::new(Limited::new(share, per_second)))
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +38,10 @@ struct Limited {
 }
 
 impl Limited {
+    fn new(share: Sampler, per_second: u32) -> Self {
+        Self { share, per_second, started: Instant::now(), begun: Arc::default() }
+    }
+
     /// Whether one more may begin in that second since the start.
     fn admits(&self, second: u64) -> bool {
         let admitted = |begun: u64| {
@@ -83,9 +82,7 @@ mod tests {
 
     #[test]
     fn so_many_a_second_begin_and_no_more() {
-        let share = Sampler::AlwaysOn;
-        let limited =
-            Limited { share, per_second: 2, started: Instant::now(), begun: Arc::default() };
+        let limited = Limited::new(Sampler::AlwaysOn, 2);
         let admitted = [0, 0, 0, 1, 1, 1, 7].map(|second| limited.admits(second));
         assert_eq!(admitted, [true, true, false, true, true, false, true]);
     }
@@ -93,8 +90,7 @@ mod tests {
     #[test]
     fn a_share_of_nothing_uses_nothing_up() {
         let sampled = |share: Sampler| {
-            let limited =
-                Limited { share, per_second: 1, started: Instant::now(), begun: Arc::default() };
+            let limited = Limited::new(share, 1);
             let decide = |_| {
                 let id = TraceId::from(1_u128);
                 limited.should_sample(None, id, "gateway.request", &SpanKind::Server, &[], &[])

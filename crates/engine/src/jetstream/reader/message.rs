@@ -89,9 +89,9 @@ fn read_stored(message: Message) -> Option<Signal> {
 /// sequence>.<time>.<pending>`, or the same with domain and account after `$JS.ACK`.
 fn sequences(reply: &str) -> Option<[u64; 4]> {
     let reply = reply.strip_prefix("$JS.ACK.")?;
-    let before = match reply.bytes().filter(|byte| *byte == b'.').count() {
-        6 => 3,
-        8.. => 5,
+    let before = match reply.split('.').count() {
+        7 => 3,
+        9.. => 5,
         _ => return None,
     };
     let mut tokens = reply.split('.').skip(before);
