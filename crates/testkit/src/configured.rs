@@ -16,6 +16,9 @@ use crate::{eventually, nats::show_logs, nats_server};
 /// The folder with the files.
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../nats");
 
+/// What the servers of a cluster tell each other.
+const ROUTE_PASSWORD: &str = "routes_of_a_test";
+
 /// A nats-server that runs with one of the files; gone when it is dropped.
 #[derive(Debug)]
 pub struct ConfiguredServer {
@@ -23,6 +26,8 @@ pub struct ConfiguredServer {
     pub name: String,
     port: u16,
     monitor_port: u16,
+    /// Where the other servers of its cluster connect.
+    route_port: Option<u16>,
     command: Command,
     child: Child,
     _store: TempDir,
@@ -37,7 +42,8 @@ impl ConfiguredServer {
         command.args(["--port", &port.to_string(), "--http_port", &monitor_port.to_string()]);
         let child = command.spawn().expect("nats-server starts");
         let name = "tradewind".to_owned();
-        let server = Self { name, port, monitor_port, command, child, _store: store };
+        let route_port = None;
+        let server = Self { name, port, monitor_port, route_port, command, child, _store: store };
         server.is_up().await;
         server
     }
@@ -55,13 +61,15 @@ impl ConfiguredServer {
                 .env("TRADEWIND_NATS_NAME", &name)
                 .env("TRADEWIND_NATS_LISTEN", format!("127.0.0.1:{port}"))
                 .env("TRADEWIND_NATS_MONITOR", format!("127.0.0.1:{monitor_port}"))
+                .env("TRADEWIND_NATS_ROUTE_PASSWORD", ROUTE_PASSWORD)
                 .env("TRADEWIND_NATS_ROUTE_LISTEN", format!("127.0.0.1:{route}"));
             for (number, [.., route]) in (1..).zip([0, 1, 2].map(of)) {
                 let name = format!("TRADEWIND_NATS_ROUTE_{number}");
-                command.env(name, format!("nats://127.0.0.1:{route}"));
+                command.env(name, format!("nats://routes:{ROUTE_PASSWORD}@127.0.0.1:{route}"));
             }
             let child = command.spawn().expect("nats-server starts");
-            Self { name, port, monitor_port, command, child, _store: store }
+            let route_port = Some(route);
+            Self { name, port, monitor_port, route_port, command, child, _store: store }
         });
         for server in &servers {
             server.is_up().await;
@@ -72,6 +80,15 @@ impl ConfiguredServer {
     /// The address for clients.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Where the other servers of its cluster connect.
+    ///
+    /// # Panics
+    ///
+    /// It is alone.
+    pub fn route_address(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.route_port.expect("it is one of a cluster"))
     }
 
     /// A connection of the test's own to one of these servers.

@@ -80,6 +80,7 @@ pub(crate) fn init(Init { folder }: &Init) -> Result<()> {
     }
     write(&nats.join(USERS), &configuration(&users))?;
     write(&nats.join(LEAF_NODES), NO_LEAF_NODES)?;
+    write_private(&keys.join("routes-password"), &format!("routes_{}", random_secret()))?;
     write_private(&folder.join("api-key"), &format!("tw_{}", random_secret()))?;
     let shown = folder.display();
     say!("made {shown}:");
@@ -87,6 +88,9 @@ pub(crate) fn init(Init { folder }: &Init) -> Result<()> {
     say!("  nats/users.conf                  who may do what there");
     say!("  nats/leafnodes.conf              where leaf nodes connect: nowhere yet");
     say!("  keys/*.nk                        the private keys of these users: keep them secret");
+    say!(
+        "  keys/routes-password             what the servers of a cluster tell each other: keep it secret"
+    );
     say!("  api-key                          the first API key of the gateway: keep it secret");
     say!("");
     say!("start nats-server and Tradewind with it:");

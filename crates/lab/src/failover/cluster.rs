@@ -19,6 +19,8 @@ use tokio::{
 
 /// The configuration of each server; what differs comes from the environment.
 const CONFIGURATION: &str = include_str!("../../../../nats/cluster.conf");
+/// What the servers tell each other. They are on the loopback address, for one run.
+const ROUTE_PASSWORD: &str = "routes_of_this_run";
 /// How long a monitor may take for an answer; that of a server that hangs gives none.
 const MONITOR_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the streams may be without a leader before a fault.
@@ -129,13 +131,14 @@ impl Cluster {
             .env("TRADEWIND_NATS_STORE", self.folder.join(name(server)))
             .env("TRADEWIND_NATS_LISTEN", format!("127.0.0.1:{}", ports.clients))
             .env("TRADEWIND_NATS_MONITOR", format!("127.0.0.1:{}", ports.monitor))
+            .env("TRADEWIND_NATS_ROUTE_PASSWORD", ROUTE_PASSWORD)
             .env("TRADEWIND_NATS_ROUTE_LISTEN", format!("127.0.0.1:{}", ports.routes))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true);
         for (number, ports) in (1..).zip(self.ports) {
-            let route = format!("nats://127.0.0.1:{}", ports.routes);
+            let route = format!("nats://routes:{ROUTE_PASSWORD}@127.0.0.1:{}", ports.routes);
             command.env(format!("TRADEWIND_NATS_ROUTE_{number}"), route);
         }
         let child = command.spawn().context("start nats-server (the variable NATS_SERVER)")?;

@@ -5,6 +5,10 @@ use std::time::Duration;
 use engine::{Answered, Client, Config, Engine, Faults, Outcome, plain_http};
 use protocol::subject::Lane;
 use testkit::{ConfiguredServer, Db, eventually};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
+    net::TcpStream,
+};
 
 use crate::{
     contract::{AccountAnswer, Command, SERVICES},
@@ -112,4 +116,23 @@ async fn leader(server: &ConfiguredServer, stream: &str) -> String {
     let cluster = stream.cached_info().cluster.as_ref().expect("it is of a cluster");
     assert_eq!(cluster.replicas.len(), 2);
     cluster.leader.clone().expect("it has a leader")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_know_the_password_does_not_join_the_cluster() {
+    let servers = ConfiguredServer::cluster().await;
+    for user in ["", r#""user":"routes","pass":"guessed","#] {
+        let route = TcpStream::connect(servers[0].route_address()).await.expect("it listens");
+        let mut route = BufStream::new(route);
+        let mut info = String::new();
+        route.read_line(&mut info).await.expect("it introduces itself");
+        assert!(info.contains(r#""auth_required":true"#), "{info}");
+        let connect =
+            format!("CONNECT {{{user}\"name\":\"S\",\"cluster\":\"tradewind\"}}\r\nPING\r\n");
+        route.write_all(connect.as_bytes()).await.expect("it reads");
+        route.flush().await.expect("it reads");
+        let mut answer = String::new();
+        route.read_to_string(&mut answer).await.expect("it closes the connection");
+        assert!(answer.contains("-ERR 'Authorization Violation'"), "{answer}");
+    }
 }
