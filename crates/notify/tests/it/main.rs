@@ -3,6 +3,8 @@
 mod attempts;
 mod backlog;
 mod health;
+mod instructions;
+mod order;
 mod rig;
 mod torture;
 
