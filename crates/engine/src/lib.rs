@@ -40,7 +40,7 @@ pub use client::{
     feed::{LogEnd, LogPart, PartLimits},
     inbox::InboxError,
     questions::AskError,
-    requests::{Request, RequestError, Requests},
+    requests::{Request, RequestError, Requests, Response},
     side_stream::SideStream,
     watch::Watch,
 };

@@ -1,8 +1,11 @@
 //! Requests of clients that speak to nats-server, and not to the gateway's HTTP.
 
+use std::time::Duration;
+
 use async_nats::{Client as Nats, HeaderMap, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
+use uuid::Uuid;
 
 use crate::client::Client;
 
@@ -23,7 +26,13 @@ pub struct Request {
     nats: Nats,
 }
 
-/// Requests cannot be taken, or not be answered.
+/// What a request was answered.
+#[derive(Debug)]
+pub struct Response {
+    message: Message,
+}
+
+/// Requests cannot be taken, not be sent, or not be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// No requests can be received.
@@ -32,6 +41,9 @@ pub enum RequestError {
     /// The answer cannot be sent.
     #[error("cannot send an answer")]
     Publish(#[from] async_nats::PublishError),
+    /// The request was not sent, or not answered in time.
+    #[error("no answer came")]
+    Unanswered(#[from] async_nats::RequestError),
     /// nats-server takes no message of that size.
     #[error("the answer has {length} bytes, and a message has at most {max}")]
     TooLarge {
@@ -64,6 +76,44 @@ impl Client {
         let nats = self.0.nats.clone();
         let subscriber = nats.queue_subscribe(subject.to_owned(), group.to_owned()).await?;
         Ok(Requests { subscriber, nats, replies: format!("{replies}.") })
+    }
+
+    /// Sends a request to those who take [`Self::requests`] to `subject`, and waits for the answer, which comes
+    /// to a subject below `replies`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nobody takes it, and when no answer comes within `timeout`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "names the subject of an answer, decides nothing"
+    )]
+    pub async fn request(
+        &self,
+        (subject, replies): (&str, &str),
+        headers: &[(&str, &str)],
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Response, RequestError> {
+        let request = async_nats::Request::new()
+            .headers(to_headers(headers))
+            .payload(payload)
+            .inbox(format!("{replies}.{}", Uuid::now_v7().simple()))
+            .timeout(Some(timeout));
+        let message = self.0.nats.send_request(subject.to_owned(), request).await?;
+        Ok(Response { message })
+    }
+}
+
+impl Response {
+    /// A header, in whatever case its name was sent.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.message, name)
+    }
+
+    /// What it says.
+    pub fn payload(&self) -> &Bytes {
+        &self.message.payload
     }
 }
 
@@ -101,11 +151,7 @@ impl Request {
 
     /// A header, in whatever case its name was sent.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let headers = self.message.headers.as_ref()?;
-        let named = headers
-            .iter()
-            .find(|(other, _)| AsRef::<str>::as_ref(other).eq_ignore_ascii_case(name));
-        named.and_then(|(_, values)| values.first()).map(async_nats::HeaderValue::as_str)
+        header(&self.message, name)
     }
 
     /// What it says.
@@ -128,11 +174,24 @@ impl Request {
         if payload.len() > max {
             return Err(RequestError::TooLarge { length: payload.len(), max });
         }
-        let mut sent = HeaderMap::new();
-        for (name, value) in headers {
-            sent.insert(*name, *value);
-        }
-        self.nats.publish_with_headers(self.reply.clone(), sent, payload).await?;
+        let headers = to_headers(headers);
+        self.nats.publish_with_headers(self.reply.clone(), headers, payload).await?;
         Ok(())
     }
+}
+
+fn to_headers(headers: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(*name, *value);
+    }
+    map
+}
+
+/// A header, in whatever case its name was sent.
+fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    let headers = message.headers.as_ref()?;
+    let named =
+        headers.iter().find(|(other, _)| AsRef::<str>::as_ref(other).eq_ignore_ascii_case(name));
+    named.and_then(|(_, values)| values.first()).map(async_nats::HeaderValue::as_str)
 }

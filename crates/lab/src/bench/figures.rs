@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use super::{memory::Memory, setup::Setup};
+pub use super::{
+    erp::{Erp, Uploaded},
+    memory::Memory,
+    setup::Setup,
+    telemetry::{Cost, TelemetryCost},
+};
 use crate::figures::{Latencies, rate};
 
 /// All figures of a run.
@@ -24,6 +29,8 @@ pub struct Figures {
     pub feed: Option<Measured<Feed>>,
     /// Reads over HTTP, if that was measured.
     pub reads: Option<Measured<Reads>>,
+    /// The lines of an ERP, if that was measured.
+    pub erp: Option<Measured<Erp>>,
     /// How long everything took.
     pub seconds: f64,
 }
@@ -71,6 +78,7 @@ impl Figures {
             && !self.webhooks_http.as_ref().is_some_and(Measured::has_failed)
             && !self.webhooks.as_ref().is_some_and(Measured::has_failed)
             && !self.reads.as_ref().is_some_and(Measured::has_failed)
+            && !self.erp.as_ref().is_some_and(Measured::has_failed)
             && !self.feed.as_ref().is_some_and(|feed| {
                 feed.has_failed() || feed.figures().is_some_and(|feed| feed.readers.has_failed())
             })
@@ -189,42 +197,6 @@ pub struct Rebuild {
     pub events_per_s: f64,
     /// Events a second when the log is read and not folded: the limit.
     pub read_per_s: f64,
-}
-
-/// What traces and metrics cost: rounds of runs, one without and one with each of two settings.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TelemetryCost {
-    /// The orders of each run.
-    pub orders: u64,
-    /// With the settings of the program: metrics, and the default share of traces.
-    pub by_default: Cost,
-    /// With metrics and a trace of every request.
-    pub every_trace: Cost,
-}
-
-/// What one setting costs, against none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Cost {
-    /// Of each round: the share of the throughput that was lost; negative if it was gained.
-    pub throughput_loss: Vec<f64>,
-    /// By how much more time of the processors the services took for the same orders, over all
-    /// rounds; absent where the system does not say.
-    pub cpu_growth: Option<f64>,
-    /// The kilobytes of spans that were exported.
-    pub exported_kb: u64,
-}
-
-impl Cost {
-    /// The loss of throughput that so many of a hundred rounds did not exceed.
-    pub fn loss(&self, percentile: f64) -> f64 {
-        let mut losses = self.throughput_loss.clone();
-        losses.sort_by(f64::total_cmp);
-        let Some(last) = losses.len().checked_sub(1) else { return 0.0 };
-        // Between two rounds, the mean of both, by their distance.
-        let at = percentile / 100.0 * last as f64;
-        let (low, high) = (losses[at.floor() as usize], losses[at.ceil() as usize]);
-        low + (high - low) * at.fract()
-    }
 }
 
 /// What a shop with few orders experiences, alone and beside a shop with much load.
@@ -383,18 +355,4 @@ pub struct FeedReaders {
 
 fn millis(latencies: &Latencies, percentile: f64) -> f64 {
     latencies.percentile(percentile).as_secs_f64() * 1000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_loss_is_the_median_of_the_rounds() {
-        let of = |losses: &[f64]| Cost { throughput_loss: losses.to_vec(), ..Cost::default() };
-        assert!((of(&[0.04, -0.01, 0.02]).loss(50.0) - 0.02).abs() < 1e-9);
-        assert!((of(&[0.04, 0.02]).loss(50.0) - 0.03).abs() < 1e-9);
-        assert!((of(&[0.04, 0.02]).loss(100.0) - 0.04).abs() < 1e-9);
-        assert!(of(&[]).loss(50.0).abs() < 1e-9);
-    }
 }

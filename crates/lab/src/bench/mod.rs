@@ -13,11 +13,13 @@
 //! - `receiver`: what both are sent to;
 //! - `feed`: readers of the feed of events;
 //! - `reads`: one product, one order and lists, over HTTP;
+//! - `erp`: the lines of an ERP in one long upload, and by NATS;
 //! - `figures`, `report`: what was measured, beside what is expected; as tables or as JSON.
 //!
 //! Nothing here fails for being slow; it fails when something is lost.
 
 mod deliveries;
+mod erp;
 mod fairness;
 mod feed;
 pub mod figures;
@@ -51,7 +53,7 @@ use self::{
 };
 
 /// How long a setup may take, and so each of the parts that have setups of their own: three times
-/// what a slow machine needs. Eight times this bounds the whole benchmark.
+/// what a slow machine needs. Ten times this, and what [`erp::time_for`] says, bound the whole benchmark.
 const SETUP_TIMEOUT: Duration = Duration::from_mins(5);
 /// The share of the load that `--quick` leaves.
 const QUICK_DIVISOR: u32 = 5;
@@ -99,6 +101,9 @@ pub struct Options {
     /// The number of reads over HTTP, of one product and of one order; of lists, a tenth of it
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..))]
     pub reads: u32,
+    /// The number of lines that an ERP sends in one upload over HTTP, and by NATS
+    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(10_000..))]
+    pub erp_lines: u32,
     /// The folder for all data of the benchmark; made if it is missing, emptied at each run
     #[arg(long, value_name = "FOLDER", default_value = ".data/bench")]
     pub data: PathBuf,
@@ -134,6 +139,8 @@ pub enum Part {
     Feed,
     /// Reads of one product, one order and lists, over HTTP
     Reads,
+    /// The lines of an ERP, in one upload over HTTP and in messages by NATS
+    Erp,
 }
 
 /// How figures are printed.
@@ -185,6 +192,7 @@ impl Options {
                 &mut self.seconds,
                 &mut self.deliveries,
                 &mut self.reads,
+                &mut self.erp_lines,
             ] {
                 *load = load.div_ceil(QUICK_DIVISOR);
             }
@@ -251,15 +259,27 @@ async fn measure(environment: &Environment, options: &Options) -> Result<Figures
     if options.measures(Part::Reads) {
         figures.reads = Some(Box::pin(attempt(reads::measure(environment, options))).await);
     }
+    if options.measures(Part::Erp) {
+        let time = SETUP_TIMEOUT + erp::time_for(options.erp_lines);
+        figures.erp =
+            Some(Box::pin(attempt_within(time, erp::measure(environment, options))).await);
+    }
     figures.seconds = started.elapsed().as_secs_f64();
     Ok(figures)
 }
 
 /// What was measured within the time, or why nothing was: the rest of the benchmark goes on.
 async fn attempt<T: Serialize>(measuring: impl Future<Output = Result<T>>) -> Measured<T> {
-    match timeout(SETUP_TIMEOUT, Box::pin(measuring)).await {
+    attempt_within(SETUP_TIMEOUT, measuring).await
+}
+
+async fn attempt_within<T: Serialize>(
+    time: Duration,
+    measuring: impl Future<Output = Result<T>>,
+) -> Measured<T> {
+    match timeout(time, Box::pin(measuring)).await {
         Ok(Ok(figures)) => Measured::Figures(figures),
         Ok(Err(error)) => Measured::Failed(format!("{error:#}")),
-        Err(_) => Measured::Failed(format!("it took longer than {SETUP_TIMEOUT:?}")),
+        Err(_) => Measured::Failed(format!("it took longer than {time:?}")),
     }
 }

@@ -1,5 +1,6 @@
 //! The figures as tables, beside what is expected of a machine with two cores.
 
+mod erp;
 mod feed;
 mod reads;
 mod row;
@@ -198,6 +199,9 @@ impl fmt::Display for Figures {
         }
         if let Some(reads) = &self.reads {
             write_measured(f, "Reads", reads)?;
+        }
+        if let Some(erp) = &self.erp {
+            write_measured(f, "ERP", erp)?;
         }
         write!(f, "\n{} in total.", time(Duration::from_secs_f64(self.seconds)))
     }

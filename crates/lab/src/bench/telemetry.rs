@@ -12,15 +12,15 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use axum::{Router, body::Bytes, extract::DefaultBodyLimit, http::header::CONTENT_TYPE, routing};
+use serde::Serialize;
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Options,
-    figures::{Cost, Setup, TelemetryCost},
     load::Load,
     measure::SHOP,
-    setup::{Environment, Installation},
+    setup::{Environment, Installation, Setup},
 };
 
 /// The installations.
@@ -31,6 +31,42 @@ const ORDERS_DIVISOR: u32 = 5;
 const WARM_UP_ORDERS: u32 = 500;
 /// How long after a run the last of its spans are exported: the exporter's interval, and a little.
 const EXPORT_PAUSE: Duration = Duration::from_millis(1_200);
+
+/// What traces and metrics cost: rounds of runs, one without and one with each of two settings.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TelemetryCost {
+    /// The orders of each run.
+    pub orders: u64,
+    /// With the settings of the program: metrics, and the default share of traces.
+    pub by_default: Cost,
+    /// With metrics and a trace of every request.
+    pub every_trace: Cost,
+}
+
+/// What one setting costs, against none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Cost {
+    /// Of each round: the share of the throughput that was lost; negative if it was gained.
+    pub throughput_loss: Vec<f64>,
+    /// By how much more time of the processors the services took for the same orders, over all
+    /// rounds; absent where the system does not say.
+    pub cpu_growth: Option<f64>,
+    /// The kilobytes of spans that were exported.
+    pub exported_kb: u64,
+}
+
+impl Cost {
+    /// The loss of throughput that so many of a hundred rounds did not exceed.
+    pub fn loss(&self, percentile: f64) -> f64 {
+        let mut losses = self.throughput_loss.clone();
+        losses.sort_by(f64::total_cmp);
+        let Some(last) = losses.len().checked_sub(1) else { return 0.0 };
+        // Between two rounds, the mean of both, by their distance.
+        let at = percentile / 100.0 * last as f64;
+        let (low, high) = (losses[at.floor() as usize], losses[at.ceil() as usize]);
+        low + (high - low) * at.fract()
+    }
+}
 
 /// An installation and what is measured of it.
 struct Side {
@@ -173,5 +209,14 @@ mod tests {
             (0..6).for_each(|round| counts[turns(round)[position]] += 1);
             assert_eq!(counts, [2; SIDES], "at {position}");
         }
+    }
+
+    #[test]
+    fn the_loss_is_the_median_of_the_rounds() {
+        let of = |losses: &[f64]| Cost { throughput_loss: losses.to_vec(), ..Cost::default() };
+        assert!((of(&[0.04, -0.01, 0.02]).loss(50.0) - 0.02).abs() < 1e-9);
+        assert!((of(&[0.04, 0.02]).loss(50.0) - 0.03).abs() < 1e-9);
+        assert!((of(&[0.04, 0.02]).loss(100.0) - 0.04).abs() < 1e-9);
+        assert!(of(&[]).loss(50.0).abs() < 1e-9);
     }
 }
