@@ -21,4 +21,5 @@ mod rig;
 mod routes;
 mod settings;
 mod shops;
+mod start;
 mod webhooks;
