@@ -156,8 +156,9 @@ impl Installation {
             };
             let totals: Value = api.get("totals").await.expect("the totals");
             settled = totals["payments"].clone();
-            let on_its_way = ["pending", "authorized", "provider_held"];
-            events.iter().all(is_there) && on_its_way.iter().all(|it| settled[it] == 0)
+            let money = settled["currencies"].as_array().cloned().unwrap_or_default();
+            let is_here = |it: &Value| it["authorized"] == 0 && it["provider_held"] == 0;
+            events.iter().all(is_there) && settled["pending"] == 0 && money.iter().all(is_here)
         })
         .await;
         settled
@@ -338,8 +339,8 @@ pub async fn settle(api: &Client, order: &Value, key: &str) -> Response {
 
 /// The totals of payments of which so much was taken, and nothing is on its way.
 pub fn captured(minor: i64) -> Value {
-    json!({"captured": minor, "refunded": 0, "authorized": 0, "pending": 0, "stuck": 0,
-        "provider_net": minor, "provider_held": 0})
+    json!({"pending": 0, "stuck": 0, "currencies": [{"currency": "GBP", "captured": minor,
+        "refunded": 0, "authorized": 0, "provider_net": minor, "provider_held": 0}]})
 }
 
 /// The kinds of those events of a stream that are meant, in their order.

@@ -37,7 +37,7 @@ const OF_OWN_SHOP: [&str; 10] = [
 /// The operation that shows an empty list of what the shop does not have, rather than that there is none.
 const EMPTY: (&str, &str) = ("list_movements", "movements");
 /// The parameters of queries that are no ids, and by what they are asked.
-const NO_IDS: [(&str, Option<&str>); 22] = [
+const NO_IDS: [(&str, Option<&str>); 23] = [
     ("after", None),
     ("before", None),
     ("limit", None),
@@ -48,6 +48,7 @@ const NO_IDS: [(&str, Option<&str>); 22] = [
     ("reason", None),
     ("sort", Some("oldest")),
     ("status", None),
+    ("trouble", Some("stuck")),
     ("payment_status", Some("paid")),
     ("fulfilment_status", Some("unfulfilled")),
     ("on_hold", Some("true")),

@@ -68,8 +68,10 @@ impl Totals {
     /// Money that is authorised and neither captured nor voided, and operations whose outcome is
     /// not known.
     pub fn unsettled_payments(&self) -> i64 {
-        let PaymentTotals { authorized, pending, provider_held, .. } = self.payments;
-        authorized + pending + provider_held
+        let PaymentTotals { currencies, pending, .. } = &self.payments;
+        // Each is 0, or something is open: currencies may be mixed.
+        let open = currencies.iter().map(|totals| totals.authorized + totals.provider_held);
+        pending + open.sum::<i64>()
     }
 
     /// Whether there are at least so many orders, all of them paid or cancelled, with no stock held

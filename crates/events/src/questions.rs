@@ -67,6 +67,7 @@ questions!("payment", payment::PaymentQuestion, payment_question:
     ListPayments => ListedPayments,
     ListStuckPayments => Payments,
     Reconcile => Reconciliation,
+    ListShops => Shops,
     GetTotals => Totals,
 );
 questions!("shop", shop::ShopQuestion, shop_question:

@@ -112,6 +112,7 @@ fn error_text(error: &dyn std::error::Error) -> String {
     operation_id = "get_totals",
     tag = "Operations",
     responses((status = 200, description = "What the services count.", body = Totals)),
+    extensions(("x-problems" = json!(["third_party_unavailable"]))),
 )]
 pub(crate) async fn totals(
     State(state): State<Arc<AppState>>,
@@ -127,7 +128,7 @@ pub(crate) async fn totals(
     .await?;
     Ok(Json(Totals {
         orders: view::order_totals(orders)?,
-        payments: view::payment_totals(payments),
+        payments: view::payment_totals(payments)?,
         inventory: view::stock_totals(inventory),
     }))
 }

@@ -1,6 +1,7 @@
 //! `/v1/shops/{shop}/payments` and `/orders/{id}/payments`: lists and shows payments, and pays back.
 
 pub(crate) mod list;
+pub(crate) mod settle;
 
 use std::sync::Arc;
 
@@ -80,6 +81,9 @@ pub(crate) struct Reconciliation {
     compared: u64,
     /// Where the two differ.
     differences: Vec<DifferenceView>,
+    /// Before which time was compared: earlier than asked for when there is more than is compared at once. Ask again
+    /// with this as `from`.
+    until: Timestamp,
 }
 
 /// A refund that will be carried out.
@@ -168,6 +172,7 @@ pub(crate) async fn stuck(
         Some(ListStuckPayments {
             after: after.map(String::from).unwrap_or_default(),
             limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
+            uncertain: false,
         })
     })?;
     let limit = question.limit as usize;
@@ -181,13 +186,15 @@ pub(crate) async fn stuck(
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it is a description")]
 struct ReconciledTime {
-    /// What was asked of the provider from this time on.
+    /// What was carried out from this time on.
     from: Timestamp,
     /// And before this time.
     until: Timestamp,
 }
 
 /// Compares the provider's own list with our log.
+///
+/// At most 50,000 transactions of each side at once.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/payments/reconciliation",
@@ -195,6 +202,7 @@ struct ReconciledTime {
     tag = "Payments",
     params(ReconciledTime),
     responses((status = 200, description = "How the two differ.", body = Reconciliation)),
+    extensions(("x-problems" = json!(["third_party_unavailable"]))),
 )]
 pub(crate) async fn reconciliation(
     State(state): State<Arc<AppState>>,
@@ -207,8 +215,9 @@ pub(crate) async fn reconciliation(
         Some(Reconcile { from: Some(from?.into()), until: Some(until?.into()) })
     })?;
     let found = state.services.query_all(&context, question).await?;
+    let until = Timestamp::parse(found.until.as_ref()).map_err(ViewError::from)?;
     let differences = found.differences.into_iter().map(view::difference).collect();
-    Ok(Json(Reconciliation { compared: found.compared, differences }))
+    Ok(Json(Reconciliation { compared: found.compared, differences, until }))
 }
 
 /// Pays an amount back.

@@ -18,6 +18,9 @@ use crate::api_key::Scope;
 /// The header `Retry-After` of temporary failures, in seconds.
 pub(crate) const RETRY_AFTER_S: u32 = 1;
 
+/// The same of a third party that does not answer.
+const THIRD_PARTY_RETRY_AFTER_S: u32 = 10;
+
 /// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Code {
@@ -47,6 +50,8 @@ pub(crate) enum Code {
     TooLate,
     NothingToRefund,
     RefundTooLarge,
+    NotStuck,
+    ResolutionNotApplicable,
     StaleProduct,
     VersionMismatch,
     TooManyLocations,
@@ -60,6 +65,7 @@ pub(crate) enum Code {
     LogUnavailable,
     Internal,
     Unavailable,
+    ThirdPartyUnavailable,
     NotReady,
     TooManyRequests,
     Overloaded,
@@ -68,7 +74,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code.
-    pub(crate) const ALL: [Self; 43] = [
+    pub(crate) const ALL: [Self; 46] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -95,6 +101,8 @@ impl Code {
         Self::TooLate,
         Self::NothingToRefund,
         Self::RefundTooLarge,
+        Self::NotStuck,
+        Self::ResolutionNotApplicable,
         Self::StaleProduct,
         Self::VersionMismatch,
         Self::TooManyLocations,
@@ -108,6 +116,7 @@ impl Code {
         Self::LogUnavailable,
         Self::Internal,
         Self::Unavailable,
+        Self::ThirdPartyUnavailable,
         Self::NotReady,
         Self::TooManyRequests,
         Self::Overloaded,
@@ -136,6 +145,8 @@ impl Code {
             | Self::PaymentNotDue
             | Self::TooLate
             | Self::NothingToRefund
+            | Self::NotStuck
+            | Self::ResolutionNotApplicable
             | Self::StaleProduct
             | Self::VersionMismatch
             | Self::TooManyLocations
@@ -155,7 +166,9 @@ impl Code {
             | Self::CountryRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::CursorLost => StatusCode::GONE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NewerEvent | Self::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NewerEvent | Self::LogUnavailable | Self::ThirdPartyUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NoPersonKeys | Self::Unavailable | Self::NotReady | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -203,6 +216,10 @@ impl Code {
             Self::StaleProduct => ("stale", "The product changed later"),
             Self::VersionMismatch => ("version_mismatch", "The product has another version"),
             Self::NothingToRefund => ("nothing_to_refund", "Nothing can be paid back"),
+            Self::NotStuck => ("not_stuck", "Nothing of the payment is to be settled"),
+            Self::ResolutionNotApplicable => {
+                ("resolution_not_applicable", "The payment cannot be settled like this")
+            }
             Self::RefundTooLarge => ("refund_too_large", "So much cannot be paid back"),
             Self::TooManyLocations => {
                 ("too_many_locations", "The shop has as many locations as one may have")
@@ -221,6 +238,9 @@ impl Code {
             Self::LogUnavailable => ("log_unavailable", "A log cannot be read"),
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
+            Self::ThirdPartyUnavailable => {
+                ("third_party_unavailable", "A system of a third party does not answer")
+            }
             Self::NotReady => ("not_ready", "The gateway is not ready"),
             Self::TooManyRequests => {
                 ("too_many_requests", "Too many requests of the key, or to the shop")
@@ -308,6 +328,12 @@ impl Problem {
     pub(crate) fn unavailable(cause: &dyn Error) -> Self {
         let detail = "send the request again, with the same Idempotency-Key if it had one";
         Self::new(Code::Unavailable, detail).caused_by(cause)
+    }
+
+    /// A system of somebody else does not answer. `what` names it, and says what is known of it.
+    pub(crate) fn third_party(what: &str) -> Self {
+        let detail = format!("{what}; it is run by a third party: send the request again later");
+        Self::new(Code::ThirdPartyUnavailable, detail).retry_after(THIRD_PARTY_RETRY_AFTER_S)
     }
 
     /// Invalid fields.

@@ -127,6 +127,7 @@ fn of_shop() -> DescribedRoutes {
         .routes(routes!(payments::stuck))
         .routes(routes!(payments::reconciliation))
         .routes(routes!(payments::get))
+        .routes(routes!(payments::settle::settle))
         .routes(routes!(history::of_payment))
         .routes(routes!(history::of_shop))
         .routes(routes!(feed::get))

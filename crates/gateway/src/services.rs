@@ -251,7 +251,13 @@ fn merge(pages: Vec<shop::Shops>, limit: usize) -> (Vec<shop::Shop>, bool) {
 }
 
 fn ask_problem(error: &AskError) -> Problem {
-    if error.is_unavailable() { Problem::unavailable(error) } else { Problem::internal(error) }
+    if let Some(system) = error.unreachable_system() {
+        Problem::third_party(system)
+    } else if error.is_unavailable() {
+        Problem::unavailable(error)
+    } else {
+        Problem::internal(error)
+    }
 }
 
 /// An answer that is not what the command is answered with.

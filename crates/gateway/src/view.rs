@@ -348,7 +348,7 @@ pub(crate) fn order_totals(totals: order::Totals) -> Result<OrderTotals, ViewErr
             fulfilment_status: fulfilment_status(group.fulfilment_status)?,
             reason: reason(group.reason)?,
             orders: group.orders,
-            total: group.total,
+            total: Money::parse(group.total.as_ref())?,
         })
     };
     Ok(OrderTotals { groups: totals.groups.into_iter().map(group).collect::<Result<_, _>>()? })

@@ -158,8 +158,8 @@ pub async fn replay_embedded(
         placed: std::mem::take(&mut report.trade.placed),
         cancelled: std::mem::take(&mut report.trade.cancelled),
         levels: std::mem::take(&mut report.observed.levels),
-        provider_net: payments.provider_net,
-        provider_held: payments.provider_held,
+        provider_net: payments.currencies.iter().map(|it| it.provider_net).sum(),
+        provider_held: payments.currencies.iter().map(|it| it.provider_held).sum(),
         verified: verify_all(&engine).await?,
     };
     let audited = Audit::read(&engine, &NAMES, &options.shop).await?.finish(&outside);

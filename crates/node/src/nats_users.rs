@@ -3,7 +3,7 @@
 //!
 //! | user | publishes | subscribes |
 //! |---|---|---|
-//! | a service, such as `order` | its own log and stream of attempts, its commands, answers | questions to it |
+//! | a service, such as `order` | its own log and the streams beside it, its commands, answers | questions to it |
 //! | `notify` | also questions to `order`: whom a mail goes to | questions to it |
 //! | `gateway` | the inbox, questions | logs, answers |
 //! | `tradewind` | what all services and the gateway may | the same |
@@ -83,6 +83,8 @@ impl NatsUser {
             format!("engine.{service}.>"),
             // Beside its log: how attempts at calls to the outside went.
             format!("attempts.{service}.>"),
+            // And how far its reconciliations got.
+            format!("reconciled.{service}.>"),
             // What a service sends to itself, and asks itself, such as about differences that a job found.
             format!("inbox.*.*.{service}.>"),
             format!("query.{service}.>"),

@@ -198,7 +198,7 @@ pub struct Settings {
     pub reconciliation_interval: Duration,
 
     /// Only report what differs; otherwise what the provider has set aside or taken and we do not know of
-    /// is given back
+    /// is given back, and any other difference is stuck until an operator settles it
     #[arg(long, global = true, env = "TRADEWIND_RECONCILIATION_REPORTS_ONLY")]
     pub reconciliation_reports_only: bool,
 

@@ -1,7 +1,6 @@
 //! The questions that the payment service answers.
 //!
-//! The two sides of the totals are the same when nothing is pending. Amounts of all currencies are
-//! added up, on both sides alike.
+//! The two sides of the totals are the same when nothing is pending.
 
 #[cfg(test)]
 mod tests;
@@ -13,8 +12,10 @@ use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
 
 use crate::{
-    Payments, metrics, provider,
-    reconcile::{Reconciliation, reconcile},
+    Payments,
+    domain::TroubleKind,
+    metrics, provider,
+    reconcile::{Reconciliation, reconcile, unreachable},
     store::{self, PaymentPage, PaymentRow, Totals},
 };
 
@@ -27,8 +28,10 @@ pub enum Question {
     PaymentsOf(OrderId),
     /// A page of the payments of the shop.
     Payments(PaymentPage),
-    /// The payments with an operation that is stuck, by id.
-    Stuck {
+    /// The payments with an operation in that trouble, by id.
+    InTrouble {
+        /// The trouble.
+        trouble: TroubleKind,
         /// The payment after which the page begins; empty for the first page.
         after: String,
         /// How many at most.
@@ -43,6 +46,13 @@ pub enum Question {
         /// Before that time.
         until: Timestamp,
     },
+    /// The shops that have payments, by name.
+    Shops {
+        /// The shop after which the page begins; empty for the first page.
+        after: String,
+        /// How many at most.
+        limit: u32,
+    },
 }
 
 /// What a question finds.
@@ -56,12 +66,14 @@ pub enum Found {
     Listed(Vec<PaymentRow>),
     /// What came of a reconciliation.
     Reconciled(Reconciliation),
+    /// A page of shops, by name.
+    Shops(Vec<String>),
     /// The shop's money.
     Totals {
         /// By our log.
         ours: Totals,
-        /// By the provider's ledger.
-        theirs: provider::Totals,
+        /// By the provider's ledger, by currency.
+        theirs: Vec<provider::Totals>,
     },
 }
 
@@ -89,8 +101,12 @@ impl Queries for Payments {
             Question::Payments(page) => {
                 Ok(Some(Found::Listed(store::list(db, shop, &page).await?)))
             }
-            Question::Stuck { after, limit } => {
-                Ok(Some(Found::Payments(store::stuck(db, shop, &after, limit).await?)))
+            Question::InTrouble { trouble, after, limit } => {
+                let rows = store::in_trouble(db, shop, trouble, &after, limit).await?;
+                Ok(Some(Found::Payments(rows)))
+            }
+            Question::Shops { after, limit } => {
+                Ok(Some(Found::Shops(store::shops(db, &after, limit).await?)))
             }
             Question::Reconcile { from, until } => {
                 let found = reconcile(&self.provider, db, shop, from, until).await?;
@@ -99,7 +115,7 @@ impl Queries for Payments {
             Question::Totals => {
                 let ours = store::totals(db, shop).await?;
                 let theirs = self.provider.totals(shop).await;
-                let theirs = theirs.map_err(|error| QueryError::Outside(error.into()))?;
+                let theirs = theirs.map_err(unreachable)?;
                 Ok(Some(Found::Totals { ours, theirs }))
             }
         }

@@ -186,7 +186,10 @@ async fn trade(api: &mut Recorder) -> String {
     until(api, &path, |order| order["payments"][0]["refunded"] == 300).await;
     api.get(&format!("{path}/payments")).await;
     let payment = paid["id"].as_str().expect("an id");
-    api.get(&format!("/v1/shops/acme/payments/{payment}-1")).await;
+    let payment = format!("/v1/shops/acme/payments/{payment}-1");
+    api.get(&payment).await;
+    let settlement = json!({"resolution": "retry", "reason": "case 4711", "operator": "ann"});
+    api.post(&format!("{payment}/settle"), settlement).await;
 
     let declined = json!({"currency": "GBP", "payment_method": "sim:decline",
         "lines": [{"sku": "MUG", "quantity": 1}]});

@@ -171,7 +171,11 @@ impl Placed {
     fn fold(&mut self, step: Step) -> Option<&'static str> {
         match step {
             Step::PaymentDue { amount } => {
+                let has_failed = self.told.payment == PaymentStatus::Failed;
                 self.told.payment = PaymentStatus::Pending;
+                if self.status.stands() {
+                    return self.pay_anew(has_failed, amount);
+                }
                 let is_total = amount == Some(self.total);
                 self.go(Status::PaymentDue).or((!is_total).then_some("another amount"))
             }
@@ -182,7 +186,8 @@ impl Placed {
             }
             Step::ActionRequired => {
                 self.told.payment = PaymentStatus::ActionRequired;
-                (self.status != Status::PaymentDue).then_some("no payment is open")
+                let is_open = self.status == Status::PaymentDue || self.status.stands();
+                (!is_open).then_some("no payment is open")
             }
             Step::Authorized { by_payment } => {
                 if by_payment {
@@ -241,6 +246,14 @@ impl Placed {
             | Step::Released { .. }
             | Step::Payment(_) => None,
         }
+    }
+
+    /// Another payment of an order that stands, for what could not be captured: it is captured at once.
+    fn pay_anew(&mut self, has_failed: bool, amount: Option<i64>) -> Option<&'static str> {
+        self.requested = self.total;
+        let is_rest = amount == Some(self.total - self.captured);
+        let wrong = (!has_failed).then_some("no payment of it has failed");
+        wrong.or((!is_rest).then_some("another amount"))
     }
 
     fn go(&mut self, to: Status) -> Option<&'static str> {

@@ -60,6 +60,14 @@ impl AskError {
         matches!(self, Self::Silent { .. } | Self::Failed { kind: QueryFailureKind::NotReady, .. })
     }
 
+    /// Which system of somebody else does not answer the service, if that is why.
+    pub fn unreachable_system(&self) -> Option<&str> {
+        match self {
+            Self::Failed { kind: QueryFailureKind::Unreachable, detail, .. } => Some(detail),
+            _ => None,
+        }
+    }
+
     /// Whether the service refused what an operator asked for.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Failed { kind: QueryFailureKind::Refused, .. })

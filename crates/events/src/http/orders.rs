@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{NoteView, Opened, PersonalView};
 use crate::{
     id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
-    money::{Currency, Tax, TaxBasis},
+    money::{Currency, Money, Tax, TaxBasis},
 };
 
 /// The status of an order. What is paid and what has shipped have statuses of their own.
@@ -398,7 +398,7 @@ fn is_settled(status: OrderStatus, payment_status: PaymentStatus) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderTotals {
-    /// One for each combination of statuses and cancel reason that occurs.
+    /// One for each combination of statuses, cancel reason and currency that occurs.
     pub groups: Vec<OrderGroup>,
 }
 
@@ -417,8 +417,8 @@ pub struct OrderGroup {
     pub reason: Option<CancelReason>,
     /// How many there are.
     pub orders: i64,
-    /// Their totals together, in minor units.
-    pub total: i64,
+    /// Their totals together.
+    pub total: Money,
 }
 
 impl OrderGroup {

@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 pub(crate) use self::{
     keys::{KeyRevocation, KeyRotation, NewKey},
     mails::NewMailSettings,
-    orders::{NewOrder, NewPayment, NewRefund, OrderNote},
+    orders::{NewOrder, NewPayment, NewRefund, NewSettlement, OrderNote},
     stock::{
         NewLocation, NewStockLimits, RejectionDrop, RejectionParameters, RejectionsDrop,
         RejectionsRedrive, StockBody, StockReport,

@@ -21,7 +21,7 @@ const MAX_WAITS: usize = 20;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The currency of all orders.
-const CURRENCY: &str = "GBP";
+pub(super) const CURRENCY: &str = "GBP";
 
 /// What of the order came back otherwise than it was sold; none if nothing did.
 pub(super) fn difference(order: &Order, view: &OrderView) -> Option<String> {

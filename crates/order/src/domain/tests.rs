@@ -261,7 +261,7 @@ impl History {
             amount: gbp(700),
             payment_method: method.into(),
             due_by,
-            held_until: HELD_UNTIL,
+            held_until: Some(HELD_UNTIL),
             capture: Capture::OnConfirmation,
         };
         self.payment(fact, PaymentStatus::Pending)

@@ -152,7 +152,7 @@ async fn orders_are_counted_by_statuses_and_reason() {
             fulfilment_status: order::FulfilmentStatus::Unfulfilled.into(),
             reason: order::CancelReason::into(reason),
             orders,
-            total: orders * 700,
+            total: gbp(orders * 700),
         };
     let cancelled = |reason, orders| {
         group(order::OrderStatus::Cancelled, order::PaymentStatus::Pending, reason, orders)

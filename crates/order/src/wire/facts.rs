@@ -46,8 +46,9 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
                 amount: Some((*amount).into()),
                 payment_method: payment_method.clone(),
                 due_by: Some((*due_by).into()),
-                held_until: Some((*held_until).into()),
+                held_until: held_until.map(Into::into),
                 capture_policy: capture_policy_to_wire(*capture).into(),
+                capture_at_once: held_until.is_none(),
             })
         }
         Fact::PaymentFailed { payment, failure, retry_until } => {
@@ -150,7 +151,7 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
             payment: number(&due.payment_id)?,
             amount: Money::parse(due.amount.as_ref())?,
             due_by: Timestamp::parse(due.due_by.as_ref())?,
-            held_until: Timestamp::parse(due.held_until.as_ref())?,
+            held_until: time_if_any(due.held_until.as_ref())?,
             capture: capture_policy(due.capture_policy),
             payment_method: due.payment_method,
         },

@@ -150,6 +150,6 @@ fn encode_group(group: &Group) -> order::TotalsGroup {
         fulfilment_status: fulfilment_status_to_wire(fulfilment_status).into(),
         reason: group.reason.map_or(order::CancelReason::Unspecified, reason_to_wire).into(),
         orders: group.orders,
-        total: group.total,
+        total: Some(group.total.into()),
     }
 }

@@ -102,7 +102,7 @@ fn facts() -> Vec<Fact> {
             amount: gbp(500),
             payment_method: method,
             due_by: at,
-            held_until: at,
+            held_until: Some(at),
             capture: Capture::OnShipment,
         },
         Fact::PaymentFailed { payment: 1, failure: failure.clone(), retry_until: Some(at) },

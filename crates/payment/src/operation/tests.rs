@@ -127,6 +127,7 @@ fn payment_of(request: &Request, trouble: Option<Trouble>) -> Payment {
         status: TransactionStatus::Pending,
         detail: String::new(),
         at_ms: NOW.millis(),
+        ended_at_ms: None,
         refund: Refund::default(),
     };
     let context =
@@ -149,6 +150,8 @@ fn payment_of(request: &Request, trouble: Option<Trouble>) -> Payment {
         transactions: vec![transaction],
         wanted: vec![],
         pending: Some(Pending { operation, context, round, trouble }),
+        differences: vec![],
+        changed_at_ms: NOW.millis(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use engine::Wire as _;
 
 use crate::{
-    domain::{CancelAnswer, ReleaseAnswer},
+    domain::{CancelAnswer, ReleaseAnswer, StartPaymentAnswer},
     metrics::Outcome,
 };
 
@@ -151,6 +151,97 @@ fn money_is_captured_by_shipment_where_the_shop_wants_that() {
     assert_eq!(names[names.len() - 2..], ["paid", "completed"]);
     let order = state.orders.get(&ANN).expect("is placed");
     assert_eq!((order.captured(), order.capture_requested), (799, 799));
+}
+
+/// An order of which a part has shipped, and whose money could not be taken for it.
+fn unpaid() -> History {
+    let confirmed = Fact::Confirmed { payment: Some(1), capture: None };
+    let failure = Failure { code: "expired".into(), detail: String::new() };
+    let failed = Fact::PaymentFailed { payment: 1, failure, retry_until: None };
+    History::placed(ANN)
+        .payment_due()
+        .authorized()
+        .order(confirmed, OrderStatus::Confirmed)
+        .shipped_and_captured(&[("A", 1)], Some(250), FulfilmentStatus::Partial)
+        .payment(failed, PaymentStatus::Failed)
+}
+
+/// Another payment for what could not be captured.
+fn replacement(payment: u32, amount: i64) -> Fact {
+    Fact::PaymentDue {
+        payment,
+        amount: gbp(amount),
+        payment_method: "other".into(),
+        due_by: DUE_BY,
+        held_until: None,
+        capture: Capture::OnConfirmation,
+    }
+}
+
+#[test]
+fn what_could_not_be_captured_with_a_shipment_is_paid_by_another_payment() {
+    let given = unpaid();
+    let due = given.clone().payment(replacement(2, 700), PaymentStatus::Pending);
+    let payment_id = PaymentId { order_id: ANN, number: 2 };
+    let started = StartPaymentAnswer::Started { payment_id, amount: gbp(700), due_by: DUE_BY };
+    check(&given.events, &pay(ANN, "other"), &answered(&[due.last()], started));
+    // One at a time.
+    let statuses = due.summary.statuses;
+    let not_due = StartPaymentAnswer::NotDue { statuses };
+    check(&due.events, &pay(ANN, "other"), &answered(&[], not_due));
+
+    // It is captured when it is authorised, and what ships later is paid by then.
+    leads_to_nothing(&due, &signal(ANN, Signal::Authorized { payment: 2 }));
+    let paid = Fact::Paid { payment: Some(2), amount: gbp(700), listed: listed() };
+    let paid = due.clone().payment(paid, PaymentStatus::Paid);
+    leads_to(&due, &signal(ANN, Signal::Captured { payment: 2, amount: gbp(700) }), &paid);
+    let rest = Input::Shipped(Shipment {
+        order_id: ANN,
+        location: main_location(),
+        units: [("A", 1), ("B", 2)]
+            .map(|(name, quantity)| ShippedUnits { line_id: None, sku: sku(name), quantity })
+            .to_vec(),
+    });
+    let completed =
+        paid.clone().shipped(&[("A", 1), ("B", 2)], FulfilmentStatus::Fulfilled).completed();
+    leads_to(&paid, &rest, &completed);
+}
+
+#[test]
+fn another_payment_of_a_confirmed_order_may_fail_and_be_followed_by_yet_another() {
+    let due = unpaid().payment(replacement(2, 700), PaymentStatus::Pending);
+    let failed = |code: &str, detail: &str| {
+        let failure = Failure { code: code.into(), detail: detail.into() };
+        let fact = Fact::PaymentFailed { payment: 2, failure, retry_until: None };
+        due.clone().payment(fact, PaymentStatus::Failed)
+    };
+    let decline = Signal::Declined { payment: 2, code: "declined".into() };
+    leads_to(&due, &signal(ANN, decline), &failed("declined", ""));
+    let fail = Signal::Failed { payment: 2, detail: "8 attempts".into() };
+    leads_to(&due, &signal(ANN, fail), &failed("", "8 attempts"));
+    // What comes late of the first payment is not about this one.
+    let late = Signal::CaptureFailed { payment: 1, code: "expired".into() };
+    leads_to_nothing(&due, &signal(ANN, late));
+    let again = failed("declined", "");
+    let third = again.clone().payment(replacement(3, 700), PaymentStatus::Pending);
+    let decision = orders().decide(&fold(&again.events), &pay(ANN, "other"), NOW);
+    assert_eq!(decision.events, [third.last()]);
+}
+
+#[test]
+fn another_payment_is_for_what_is_not_captured_yet() {
+    let part = Fact::PartCaptured { payment: 1, amount: gbp(250), captured: gbp(250) };
+    let failure = Failure { code: "expired".into(), detail: String::new() };
+    let failed = Fact::PaymentFailed { payment: 1, failure, retry_until: None };
+    let mut events = unpaid().events;
+    events.pop();
+    let given = History { events, ..unpaid() }
+        .payment(part, PaymentStatus::Authorized)
+        .shipped_and_captured(&[("A", 1)], Some(250), FulfilmentStatus::Partial)
+        .payment(failed, PaymentStatus::Failed);
+    let decision = orders().decide(&fold(&given.events), &pay(ANN, "other"), NOW);
+    let facts: Vec<_> = decision.events.into_iter().map(|event| event.fact).collect();
+    assert_eq!(facts, [replacement(2, 450)]);
 }
 
 #[test]
