@@ -22,12 +22,13 @@ const SKU: &str = "ACME-MUG";
 /// The operations that make something under a name which the caller chooses: each shop has its own.
 const NAMED_BY_CALLER: [&str; 3] = ["put_product", "put_location", "put_stock_limits"];
 /// The other operations without an id in the path that change something: they do it in their own shop.
-const OF_OWN_SHOP: [&str; 10] = [
+const OF_OWN_SHOP: [&str; 11] = [
     "put_shop",
     "suspend_shop",
     "resume_shop",
     "put_products",
     "record_stock",
+    "record_fulfilments",
     "place_order",
     "redrive_rejections",
     "drop_rejections",

@@ -79,7 +79,7 @@ pub(crate) fn routes(state: Arc<AppState>) -> Router {
     Router::new()
         .route("/erp/v1/shops/{shop}/stock", post(inventory::post))
         .route("/erp/v1/shops/{shop}/products", post(products::post))
-        .route("/erp/v1/shops/{shop}/shipments", post(inventory::post_shipments))
+        .route("/erp/v1/shops/{shop}/shipments", post(inventory::post_fulfilments))
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop))
         .layer(middleware::from_fn(position::carry_positions))
         .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))

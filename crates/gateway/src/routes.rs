@@ -108,6 +108,7 @@ fn of_shop() -> DescribedRoutes {
         .routes(routes!(products::get, products::put))
         .routes(routes!(history::of_product))
         .routes(routes!(levels::list, inventory::post))
+        .routes(routes!(inventory::post_fulfilments))
         .routes(routes!(levels::get))
         .routes(routes!(history::of_stock))
         .routes(routes!(levels::movements))

@@ -181,6 +181,9 @@ async fn trade(api: &mut Recorder) -> String {
     let wrong = json!({"currency": "gbp", "lines": [{"sku": "MUG", "quantity": 0}]});
     api.post("/v1/shops/acme/orders", wrong).await;
 
+    let issue = json!({"sku": "MUG", "quantity": 1, "order_id": paid["id"], "connector": "warehouse",
+        "document": "GI-1", "sequence": 6});
+    api.post("/v1/shops/acme/fulfilments", issue).await;
     let refund = json!({"amount": {"minor": 300, "currency": "GBP"}, "reason": "came broken"});
     api.post(&format!("{path}/refunds"), refund).await;
     until(api, &path, |order| order["payments"][0]["refunded"] == 300).await;

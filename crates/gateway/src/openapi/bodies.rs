@@ -22,8 +22,8 @@ pub(crate) use self::{
     mails::NewMailSettings,
     orders::{NewOrder, NewPayment, NewRefund, OrderNote},
     stock::{
-        NewLocation, NewStockLimits, RejectionDrop, RejectionParameters, RejectionsDrop,
-        RejectionsRedrive, StockBody, StockReport,
+        FulfilmentBody, NewLocation, NewStockLimits, RejectionDrop, RejectionParameters,
+        RejectionsDrop, RejectionsRedrive, StockBody, StockReport,
     },
     webhooks::{
         EndpointChanges, EndpointDisabling, EndpointEnabling, NewEndpoint, NewReplay,

@@ -157,6 +157,57 @@ pub(crate) enum StockBody {
     Many(StockDocuments),
 }
 
+/// Units that have left for an order.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewFulfilment {
+    // Its type says what it is: utoipa cannot describe both.
+    #[serde(rename = "type")]
+    #[schema(inline)]
+    kind: Option<GoodsIssueType>,
+    /// The stock keeping unit.
+    sku: Sku,
+    /// The order.
+    order_id: OrderId,
+    /// The line of the order, where the connector knows it.
+    line_id: Option<LineId>,
+    /// The units.
+    quantity: Quantity,
+    /// Where the units were; the shop's `default_location` unless it is given.
+    location: Option<Location>,
+    /// When it happened; when it comes unless it is given.
+    occurred_at: Option<Timestamp>,
+    /// The connector that sends it.
+    connector: Connector,
+    /// The document. It has one effect, however often it comes.
+    document: DocumentId,
+    /// The line of the document, where it has several.
+    document_line: Option<DocumentLine>,
+    /// The connector's own ascending number.
+    #[schema(minimum = 0)]
+    sequence: i64,
+    /// Which numbering the sequence belongs to. All of a larger epoch is newer.
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64, default = 0)]
+    epoch: Option<i64>,
+}
+
+/// Many goods issues.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewFulfilments {
+    /// The goods issues. Each has a result of its own.
+    #[schema(max_items = 10000)]
+    lines: Vec<NewFulfilment>,
+}
+
+/// One goods issue, or many.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub(crate) enum FulfilmentBody {
+    One(NewFulfilment),
+    Many(NewFulfilments),
+}
+
 /// What became of an upload of stock documents.
 #[derive(ToSchema)]
 pub(crate) struct StockReport {
