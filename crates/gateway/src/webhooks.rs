@@ -211,22 +211,19 @@ pub(crate) async fn patch(
         object(node, path, errors, |fields| Some(Changes::read(fields, &state.webhooks)))
     })?;
     let known = find(&state, &context, &id).await?;
-    let settings = changes.apply(known.settings.unwrap_or_default());
-    let change = |settings| {
-        // Without a condition of the client, it is that nobody else changes it meanwhile.
-        let expected_version = Some(expected.unwrap_or(known.version));
-        let settings = Some(settings);
-        Request::Change(notify::ChangeEndpoint { settings, expected_version })
-    };
-    let mut command = to_endpoint(&context, id.clone(), change(settings.clone()));
+    let mut settings = changes.apply(known.settings.unwrap_or_default());
+    // Without a condition of the client, it is that nobody else changes it meanwhile.
+    let expected_version = Some(expected.unwrap_or(known.version));
+    if let Some(headers) = &changes.headers {
+        settings.headers = state.sealing.seal_headers(&context.shop, &id, headers)?;
+    }
+    let change = notify::ChangeEndpoint { settings: Some(settings), expected_version };
+    let mut command = to_endpoint(&context, id.clone(), Request::Change(change));
+    // The settings that there are say nothing of whether the request is repeated, and its own success changes them.
+    command.fingerprint = changes.fingerprint(&id, expected);
     let hidden = changes.hidden(None);
     if !hidden.is_empty() {
         state.sealing.fingerprint(&mut command, &hidden).await?;
-    }
-    if let Some(headers) = &changes.headers {
-        let headers = state.sealing.seal_headers(&context.shop, &id, headers)?;
-        let request = change(notify::EndpointSettings { headers, ..settings });
-        command.body = Some(body(id.clone(), request));
     }
     respond(send(&state, &context, command).await?, &id, shown)
 }
