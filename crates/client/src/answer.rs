@@ -49,6 +49,15 @@ pub struct PushResult {
     pub unchanged: u64,
     /// Lines that were rejected.
     pub rejected: u64,
+    /// `complete`; `pending` when lines are stored and not yet answered; `interrupted` when not all of them were handled.
+    #[serde(default)]
+    pub status: String,
+    /// The line to go on from, unless it is complete.
+    #[serde(default)]
+    pub next_line: u64,
+    /// Why it ended early: the stable name of that, such as `timed_out`.
+    #[serde(default)]
+    pub code: Option<String>,
     /// One for each line, or for each line that needs one.
     pub results: Vec<Value>,
 }

@@ -194,9 +194,7 @@ pub(crate) async fn path_parameter<T, S: Send + Sync>(
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, ParseError>,
 ) -> Result<T, Problem> {
-    let wrong = |name: &str, detail: String| {
-        Problem::fields(vec![FieldError { field: name.to_owned(), detail }])
-    };
+    let wrong = |name: &str, detail: String| Problem::fields(vec![FieldError::named(name, detail)]);
     let Ok(parameters) = RawPathParams::from_request_parts(parts, state).await else {
         let broken = broken_parameter(parts, state).await;
         let name = broken.as_deref().unwrap_or(name);
@@ -342,14 +340,12 @@ pub(crate) fn query<T>(
     read: impl FnOnce(&mut Fields<'_, '_>) -> Option<T>,
 ) -> Result<T, Problem> {
     let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
-    let Query(pairs) = pairs.map_err(|error| {
-        let detail = error.to_string();
-        Problem::fields(vec![FieldError { field: String::new(), detail }])
-    })?;
+    let Query(pairs) =
+        pairs.map_err(|error| Problem::fields(vec![FieldError::named("", error.to_string())]))?;
     let text = |(name, value): (String, String)| (name.into(), Node::Text(value.into()));
     let node = Node::Object(pairs.into_iter().map(text).collect());
     let mut errors = Errors::default();
-    let value = object(&node, &Path::Root("the query"), &mut errors, read);
+    let value = object(&node, &Path::Named("the query"), &mut errors, read);
     errors.check(value).map_err(Problem::fields)
 }
 
@@ -365,7 +361,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let detail = format!(
         "Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} visible ASCII characters"
     );
-    let error = FieldError { field: "Idempotency-Key".to_owned(), detail: detail.clone() };
+    let error = FieldError::named("Idempotency-Key", &*detail);
     Err(Problem::new(Code::InvalidHeader, detail).naming(vec![error]))
 }
 

@@ -138,8 +138,7 @@ impl FromRequestParts<Arc<AppState>> for FeedQuery {
         if let Some(id) = stream::last_event_id(&parts.headers).filter(|_| is_stream) {
             let cursor = Cursor::parse(id, &shop).map_err(|error| {
                 let detail = format!("Last-Event-ID: {error}");
-                let field =
-                    FieldError { field: "Last-Event-ID".to_owned(), detail: detail.clone() };
+                let field = FieldError::named("Last-Event-ID", &*detail);
                 Problem::new(Code::InvalidHeader, detail).naming(vec![field])
             })?;
             read.begin = Begin::After(cursor);
@@ -328,7 +327,7 @@ impl From<FeedError> for Problem {
                     "{error}: the installation was restored or created anew; begin without `after`, \
                      and take no event for handled by its position"
                 );
-                let field = FieldError { field: "after".to_owned(), detail: detail.clone() };
+                let field = FieldError::named("after", &*detail);
                 Self::new(Code::CursorLost, detail)
                     .with("service", service.as_str())
                     .naming(vec![field])

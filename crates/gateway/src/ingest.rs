@@ -12,11 +12,12 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method, header, response::Parts},
     middleware,
     response::{IntoResponse, Response},
     routing::post,
 };
+use bytes::Bytes;
 use engine::{Client, Request, RequestError};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -29,6 +30,7 @@ use tracing::warn;
 use crate::{
     admission,
     api_key::Caller,
+    bulk::ShortReport,
     inventory, known_shops, layers, metrics, position,
     problem::{Code, Problem},
     products, rate,
@@ -191,25 +193,31 @@ fn target(subject: &str) -> Result<(Shop, &'static str), Problem> {
 
 /// Answers with a response. Nobody hears of a failure: the sender sends its lines again.
 async fn answer(request: &Request, response: Response) {
-    let sent = match send(request, response).await {
-        Err(RequestError::TooLarge { length, max }) => {
-            let detail = format!(
-                "the lines were handled, but their results have {length} bytes where {max} fit: send \
-                 them again, fewer in a message, to see the results"
-            );
-            send(request, Problem::new(Code::TooLarge, detail).into_response()).await
+    let (parts, body) = response.into_parts();
+    // It is in memory already, and reading it cannot fail.
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let sent = match (send(request, &parts, body).await, parts.extensions.get::<ShortReport>()) {
+        // The lines were handled: that is said, with how many there are of each result.
+        (Err(RequestError::TooLarge { .. }), Some(short)) => {
+            send(request, &parts, short.0.clone()).await
         }
-        sent => sent,
+        (Err(RequestError::TooLarge { length, max }), None) => {
+            let detail = format!(
+                "what is wrong with the message has {length} bytes where {max} fit: send it in parts to see \
+                 what it is"
+            );
+            let (parts, body) = Problem::new(Code::TooLarge, detail).into_response().into_parts();
+            let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+            send(request, &parts, body).await
+        }
+        (sent, _) => sent,
     };
     if let Err(error) = sent {
         warn!(subject = request.subject(), %error, "could not answer a request");
     }
 }
 
-async fn send(request: &Request, response: Response) -> Result<(), RequestError> {
-    let (parts, body) = response.into_parts();
-    // It is in memory already, and reading it cannot fail.
-    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+async fn send(request: &Request, parts: &Parts, body: Bytes) -> Result<(), RequestError> {
     let status = parts.status.as_str();
     let mut headers = vec![(STATUS, status)];
     for (name, sent) in &ANSWER_HEADERS {

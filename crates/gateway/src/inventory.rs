@@ -38,7 +38,7 @@ use crate::{
     request_body(content((StockBody = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
     responses(
         (status = 200, description = "The result of each line.", content((StockReport = "application/json"), (String = "application/x-ndjson"))),
-        (status = 202, description = "Some lines are stored and not yet answered: send it again under the same idempotency key to see their results.", body = StockReport),
+        (status = 202, description = "Not all lines were handled, or some are stored and not yet answered: `status` says which, and `next_line` from where to go on.", body = StockReport),
     ),
 )]
 pub(crate) async fn post(
@@ -69,7 +69,7 @@ pub(crate) async fn post(
     request_body(content((FulfilmentBody = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
     responses(
         (status = 200, description = "The result of each line.", content((StockReport = "application/json"), (String = "application/x-ndjson"))),
-        (status = 202, description = "Some lines are stored and not yet answered: send it again under the same idempotency key to see their results.", body = StockReport),
+        (status = 202, description = "Not all lines were handled, or some are stored and not yet answered: `status` says which, and `next_line` from where to go on.", body = StockReport),
     ),
 )]
 pub(crate) async fn post_fulfilments(

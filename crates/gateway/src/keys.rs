@@ -42,7 +42,7 @@ use crate::{
     api_key::{Caller, Scope},
     body::JsonBytes,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
-    fields::{self, Fields, flag, integer, list, object, text, within, words},
+    fields::{self, Fields, Path, flag, integer, list, object, text, within, words},
     key_text::{self, NewKey},
     openapi,
     problem::{Code, FieldError, Problem},
@@ -390,7 +390,7 @@ async fn require_shops(state: &AppState, shops: &[String]) -> Result<(), Problem
     });
     let missing = try_join_all(found).await?.into_iter().flatten().map(|(number, name)| {
         let detail = format!("there is no shop {name}: create it first, or correct its name");
-        FieldError { field: format!("shops[{number}]"), detail }
+        FieldError::at(&Path::Item(&Path::Member(&Path::BODY, "shops"), number), detail)
     });
     let missing: Vec<_> = missing.collect();
     if missing.is_empty() { Ok(()) } else { Err(Problem::fields(missing)) }

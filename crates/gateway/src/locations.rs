@@ -303,7 +303,7 @@ fn other_limits(found: inventory::StockLimits) -> Problem {
 /// A location that the shop does not have.
 fn unknown_location(code: &Location) -> Problem {
     let detail = format!("the shop has no location {code}");
-    Problem::fields(vec![FieldError { field: "location".to_owned(), detail }])
+    Problem::fields(vec![FieldError::of_member("location", detail)])
 }
 
 #[cfg(test)]

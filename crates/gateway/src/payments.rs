@@ -280,7 +280,7 @@ fn refunded(
                 "at most {} {} in minor units can be paid back of this payment",
                 refundable.minor, refundable.currency
             );
-            let error = FieldError { field: "amount".to_owned(), detail: detail.clone() };
+            let error = FieldError::of_member("amount", &*detail);
             let refundable = json!({"minor": refundable.minor, "currency": refundable.currency});
             Err(Problem::new(Code::RefundTooLarge, detail)
                 .naming(vec![error])

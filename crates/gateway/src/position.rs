@@ -99,7 +99,7 @@ impl SeenPositions {
 
 fn invalid(rule: &str) -> Problem {
     let detail = format!("Tradewind-After {rule}");
-    let error = FieldError { field: "Tradewind-After".to_owned(), detail: detail.clone() };
+    let error = FieldError::named("Tradewind-After", &*detail);
     Problem::new(Code::InvalidHeader, detail).naming(vec![error])
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn entity_tag(version: u64) -> (HeaderName, String) {
 }
 
 fn invalid(name: &HeaderName, detail: &'static str) -> Problem {
-    let error = FieldError { field: name.to_string(), detail: detail.to_owned() };
+    let error = FieldError::named(name.as_str(), detail);
     Problem::new(Code::InvalidHeader, detail).naming(vec![error])
 }
 

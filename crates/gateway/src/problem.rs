@@ -2,6 +2,8 @@
 //!
 //! A new code goes into the list of docs/http.md, too.
 
+mod field_error;
+
 use std::{borrow::Cow, error::Error, sync::Arc};
 
 use axum::{
@@ -11,8 +13,8 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
+pub(crate) use self::field_error::FieldError;
 use crate::api_key::Scope;
 
 /// The header `Retry-After` of temporary failures, in seconds.
@@ -231,16 +233,6 @@ impl Code {
     }
 }
 
-/// An invalid field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct FieldError {
-    /// Its path in the body, for example `lines[0].quantity`, or the name of the parameter or header;
-    /// empty for the body as a whole.
-    pub(crate) field: String,
-    /// What is wrong with it.
-    pub(crate) detail: String,
-}
-
 /// Why the server failed; for the log, never for the client.
 #[derive(Debug, Clone)]
 pub(crate) struct Cause(pub(crate) Arc<str>);
@@ -331,7 +323,6 @@ impl Problem {
     }
 
     /// Its kind.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
         self.code
     }
@@ -413,6 +404,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fields::Path;
 
     #[track_caller]
     fn check(problem: Problem, status: u16, headers: &[(&str, &str)], document: &Value) {
@@ -428,9 +420,10 @@ mod tests {
 
     #[test]
     fn all_invalid_fields_are_named() {
-        let error = |field: &str| FieldError { field: field.to_owned(), detail: "bad".to_owned() };
+        let lines = Path::Member(&Path::BODY, "lines");
+        let quantity = FieldError::at(&Path::Member(&Path::Item(&lines, 0), "quantity"), "bad");
         check(
-            Problem::fields(vec![error("lines[0].quantity"), error("currency")]),
+            Problem::fields(vec![quantity, FieldError::named("limit", "bad")]),
             422,
             &[("content-type", "application/problem+json")],
             &json!({
@@ -440,8 +433,8 @@ mod tests {
                 "detail": "correct the 2 fields that errors names",
                 "code": "invalid_fields",
                 "errors": [
-                    {"field": "lines[0].quantity", "detail": "bad"},
-                    {"field": "currency", "detail": "bad"},
+                    {"field": "lines[0].quantity", "pointer": "#/lines/0/quantity", "detail": "bad"},
+                    {"field": "limit", "detail": "bad"},
                 ],
             }),
         );

@@ -191,8 +191,7 @@ pub(crate) async fn put(
         (Some(_), None) => Expected::Header,
         (Some(_), Some(_)) => {
             let detail = "send If-Match, If-None-Match or expected_version, one of them".to_owned();
-            let field = "expected_version".to_owned();
-            return Err(Problem::fields(vec![FieldError { field, detail }]));
+            return Err(Problem::fields(vec![FieldError::of_member("expected_version", detail)]));
         }
     };
     product.expected_version = condition.or(product.expected_version);
@@ -264,7 +263,7 @@ fn put_response(
     request_body(content((NewProducts = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
     responses(
         (status = 200, description = "The result of each line.", content((ProductReport = "application/json"), (String = "application/x-ndjson"))),
-        (status = 202, description = "Some lines are stored and not yet answered: send it again under the same idempotency key to see their results.", body = ProductReport),
+        (status = 202, description = "Not all lines were handled, or some are stored and not yet answered: `status` says which, and `next_line` from where to go on.", body = ProductReport),
     ),
 )]
 pub(crate) async fn post(

@@ -158,8 +158,31 @@ pub(crate) struct ProductReport {
     /// How many lines are stored and not yet answered.
     #[serde(default)]
     pending: u64,
+    /// Of how many lines it is not known what became of them.
+    #[serde(default)]
+    unanswered: u64,
+    /// Whether all lines were handled.
+    status: UploadStatus,
+    /// The line to go on from: it is known what became of all before it.
+    next_line: u64,
+    /// Of `interrupted`: why, for programs.
+    code: Option<String>,
+    /// Of `interrupted`: why, for people.
+    detail: Option<String>,
     /// The result of each line, in order.
     results: Vec<LineResult>,
+}
+
+/// How far an upload came.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum UploadStatus {
+    /// All lines were handled.
+    Complete,
+    /// Some lines are stored and not yet answered.
+    Pending,
+    /// No further lines were handled: `code` and `detail` say why.
+    Interrupted,
 }
 
 /// What became of a line.

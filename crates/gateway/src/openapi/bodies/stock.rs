@@ -6,7 +6,7 @@ use events::id::{
 use protocol::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
 
-use super::LineResult;
+use super::{LineResult, UploadStatus};
 
 /// A document, with what all of them have.
 macro_rules! stock_document {
@@ -220,6 +220,17 @@ pub(crate) struct StockReport {
     /// How many lines are stored and not yet answered.
     #[serde(default)]
     pending: u64,
+    /// Of how many lines it is not known what became of them.
+    #[serde(default)]
+    unanswered: u64,
+    /// Whether all lines were handled.
+    status: UploadStatus,
+    /// The line to go on from: it is known what became of all before it.
+    next_line: u64,
+    /// Of `interrupted`: why, for programs.
+    code: Option<String>,
+    /// Of `interrupted`: why, for people.
+    detail: Option<String>,
     /// The result of each line, in order.
     results: Vec<LineResult>,
 }
