@@ -11,10 +11,12 @@ use testkit::{Db, eventually};
 use tests::{Gateway, Installation};
 use tokio::net::TcpListener;
 
-use crate::recorder::Recorder;
+use crate::recorder::{FILTERED, Recorder};
 
 /// What the run does not reach: operations with `request` or a status. What is added to the API belongs into the run.
 const NOT_REACHED: [&str; 0] = [];
+/// The commands that the run does not repeat: no delivery of it is due, and what depends on a filter.
+const NOT_REPEATED: [&str; 3] = ["abort_delivery", FILTERED[0], FILTERED[1]];
 /// A secret that no installation has.
 const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -54,6 +56,39 @@ async fn the_examples_are_those_of_a_run() {
         assert_eq!(shape(&committed[name]), expected, "{name}: run `make docs` and commit it");
     }
     assert_eq!(missing(&committed), NOT_REACHED, "have no example");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_command_that_is_repeated_is_answered_as_before() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |settings| {
+        settings.webhooks = WebhookOptions::on_this_machine();
+    })
+    .await;
+    let receiver = receiver().await;
+    let mut recorder = Recorder::repeating(installation.url(), &receiver);
+    set_up(&mut recorder).await;
+    rejections(&mut recorder).await;
+    trade(&mut recorder).await;
+    webhooks(&mut recorder, &receiver).await;
+    mails(&mut recorder).await;
+    keys(&mut recorder).await;
+    installation.stop_and_verify().await;
+    let paths = gateway::openapi_document()["paths"].as_object().expect("there are paths");
+    let operations = paths.values().flat_map(|item| [&item["post"], &item["patch"]]);
+    let takes_key = |operation: &&Value| {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let mut names = parameters.filter_map(|it| it["$ref"].as_str());
+        names.any(|it| it.ends_with("/Idempotency-Key"))
+    };
+    let expected: BTreeSet<_> = operations
+        .filter(takes_key)
+        .map(|it| it["operationId"].as_str().expect("is text").to_owned())
+        .collect();
+    assert!(expected.len() > 25, "{expected:?}");
+    let repeated = recorder.repeated();
+    let missing: Vec<_> = expected.difference(&repeated).map(String::as_str).collect();
+    assert_eq!(missing, NOT_REPEATED);
 }
 
 /// The operations without an example of their body or of a successful answer.

@@ -1,8 +1,8 @@
 //! Records requests and responses by the operations of the description.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tests::stable;
 
@@ -12,6 +12,9 @@ const RECEIVER: &str = "https://example.com/hooks";
 const KEY: &str =
     "tw_0123456789abcdef_0000000000000000000000000000000000000000000000000000000000000000";
 const KEY_ID: &str = "0123456789abcdef";
+
+/// The commands that are about whatever their filter finds: repeated, they go on with what is left.
+pub(crate) const FILTERED: [&str; 2] = ["drop_rejections", "redrive_rejections"];
 
 /// The examples of an operation.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -28,12 +31,25 @@ pub(crate) struct Recorder {
     replaced: Vec<(String, &'static str)>,
     sent: u32,
     recorded: BTreeMap<String, Recorded>,
+    /// The operations that were repeated; `None` where none is.
+    repeated: Option<BTreeSet<String>>,
 }
 
 impl Recorder {
     pub(crate) fn new(base: &str, receiver: &str) -> Self {
         let (base, replaced) = (base.to_owned(), vec![(receiver.to_owned(), RECEIVER)]);
-        Self { http: reqwest::Client::new(), base, replaced, sent: 0, recorded: BTreeMap::new() }
+        let (http, recorded) = (reqwest::Client::new(), BTreeMap::new());
+        Self { http, base, replaced, sent: 0, recorded, repeated: None }
+    }
+
+    /// Sends each POST and PATCH that succeeds a second time under its key, and expects the same answer.
+    pub(crate) fn repeating(base: &str, receiver: &str) -> Self {
+        Self { repeated: Some(BTreeSet::new()), ..Self::new(base, receiver) }
+    }
+
+    /// The operations that were repeated.
+    pub(crate) fn repeated(&self) -> BTreeSet<String> {
+        self.repeated.clone().unwrap_or_default()
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Value {
@@ -62,11 +78,20 @@ impl Recorder {
         if let Some(body) = &body {
             request = request.json(body);
         }
-        let response = request.send().await.expect("an answer");
-        let status = response.status();
-        let bytes = response.bytes().await.expect("a body");
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let again = request.try_clone().expect("its body is in memory");
+        let (status, answer) = answered(request).await;
         assert!(status.as_u16() < 500, "{method} {path}: {status} {answer}");
+        let is_command = [Method::POST, Method::PATCH].contains(&method) && status.is_success();
+        if is_command
+            && let Some(repeated) = &mut self.repeated
+            && !FILTERED.contains(&&*operation(&method, path))
+        {
+            repeated.insert(operation(&method, path));
+            let (second, repeat) = answered(again).await;
+            let name = format!("{method} {path}: {repeat}, first {answer}");
+            assert_eq!(second, status, "{name}");
+            assert_eq!(lasting(repeat), lasting(answer.clone()), "{name}");
+        }
         if let Some(key) = answer["secret"].as_str().filter(|it| it.starts_with("tw_")) {
             self.replaced.push((key.to_owned(), KEY));
             let id = key.split('_').nth(1).expect("it has an id");
@@ -127,6 +152,26 @@ impl Recorder {
         }
         examples
     }
+}
+
+async fn answered(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.expect("an answer");
+    let status = response.status();
+    let bytes = response.bytes().await.expect("a body");
+    (status, serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+/// What of an answer is the same when it is given again. A secret is shown once, and an order is shown as it is then.
+fn lasting(mut answer: Value) -> Value {
+    if answer["lines"].is_array() {
+        return json!({"id": answer["id"], "number": answer["number"], "lines": answer["lines"]});
+    }
+    if let Some(members) = answer.as_object_mut() {
+        for once in ["secret", "notice", "statistics"] {
+            members.remove(once);
+        }
+    }
+    answer
 }
 
 /// The id of the operation that a request is for.
