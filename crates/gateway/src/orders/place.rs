@@ -11,7 +11,7 @@ use axum::{
 };
 use engine::Watch;
 use events::{
-    http::{OrderStatus, OrderView},
+    http::{OrderStatus, OrderView, PaymentStatus},
     id::OrderId,
     money::{MAX_ORDER_TOTAL, Money},
     proto::{
@@ -253,7 +253,10 @@ impl Placing<'_> {
             state.services.watch_order(&context.shop, id, is_paid_later).await?
         };
         let is_settled = |order: &OrderView| {
-            order.is_settled() || is_paid_later && order.status == OrderStatus::Confirmed
+            let waits = [PaymentStatus::Failed, PaymentStatus::ActionRequired];
+            order.is_settled()
+                || waits.contains(&order.payment_status)
+                || is_paid_later && order.status == OrderStatus::Confirmed
         };
         if answer.replayed {
             // Its final event may have come before the watch began.
