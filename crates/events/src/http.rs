@@ -4,9 +4,11 @@
 mod erp;
 pub mod keys;
 pub mod mails;
+mod open;
 mod orders;
 mod personal;
 mod positions;
+mod status;
 pub mod webhooks;
 
 use protocol::{id::Shop, time::Timestamp};
@@ -17,13 +19,14 @@ pub use self::{
         ConnectorView, ConnectorsView, LastLineView, RejectionResultView, RejectionResultsView,
         RejectionView, RejectionsView, SequenceGapView, StockLineView,
     },
+    open::Open,
     orders::{
-        CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, OrderGroup,
-        OrderLine, OrderPaymentView, OrderStatus, OrderSummary, OrderTotals, OrderView,
-        PaymentAction, PaymentFailure, PaymentStatus, Shortage,
+        Cancellation, Charge, Discount, HoldView, OrderGroup, OrderLine, OrderPaymentView,
+        OrderSummary, OrderTotals, OrderView, PaymentAction, PaymentFailure, Shortage,
     },
     personal::{AddressView, NoteView, Opened, PersonalView},
     positions::{AFTER_HEADER, POSITION_HEADER, Positions, PositionsError},
+    status::{CancelReason, FulfilmentStatus, OrderStatus, PaymentStatus},
 };
 use crate::{
     id::{Location, OrderId, PaymentId, Sku},
@@ -48,16 +51,20 @@ pub struct ProductView {
 }
 
 /// What something is sold for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PriceView {
     /// The amount.
     #[serde(flatten)]
     pub money: Money,
     /// Whether tax is in it.
-    #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(required))]
-    pub tax_basis: TaxBasis,
+    #[serde(default = "included")]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = TaxBasis))]
+    pub tax_basis: Open<TaxBasis>,
+}
+
+fn included() -> Open<TaxBasis> {
+    Open::Known(TaxBasis::Included)
 }
 
 /// A shop.

@@ -6,7 +6,7 @@ mod payments;
 use events::{
     http::{
         CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, LevelView,
-        LocationView, MovementView, OrderGroup, OrderLine, OrderPaymentView, OrderStatus,
+        LocationView, MovementView, Open, OrderGroup, OrderLine, OrderPaymentView, OrderStatus,
         OrderSummary, OrderTotals, OrderView, PaymentAction, PaymentFailure, PaymentStatus,
         PriceView, ProductView, ShopView, Shortage, StockTotals, StockView,
     },
@@ -37,16 +37,12 @@ impl From<ViewError> for Problem {
     }
 }
 
-fn unknown(what: &'static str, value: i32) -> ViewError {
-    ViewError(ParseError::new(what, "must be one that this version knows", &value.to_string()))
-}
-
 /// A product.
 pub(crate) fn product(stored: catalog::StoredProduct) -> Result<ProductView, ViewError> {
     let catalog::Product { sku, title, price, active } = stored.product.unwrap_or_default();
     let price = price.unwrap_or_default();
     let (sku, money) = (Sku::parse(&sku)?, Money::parse(price.money.as_ref())?);
-    let price = PriceView { money, tax_basis: TaxBasis::parse(price.tax_basis)? };
+    let price = PriceView { money, tax_basis: tax_basis(price.tax_basis) };
     Ok(ProductView { sku, title, price, active, version: stored.version })
 }
 
@@ -157,13 +153,13 @@ pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
         id: OrderId::parse(&order.order_id)?,
         number: summary.number,
         reference: optional(&summary.reference, Reference::parse)?,
-        status: status(summary.status)?,
-        payment_status: payment_status(summary.payment_status)?,
-        fulfilment_status: fulfilment_status(summary.fulfilment_status)?,
+        status: status(summary.status),
+        payment_status: payment_status(summary.payment_status),
+        fulfilment_status: fulfilment_status(summary.fulfilment_status),
         customer_id: optional(&summary.customer_id, CustomerId::parse)?,
         country: order.country,
         billing_country: order.billing_country,
-        tax_basis: TaxBasis::parse(order.tax_basis)?,
+        tax_basis: tax_basis(order.tax_basis),
         lines: lines.map(|(it, shipped)| line(it, shipped)).collect::<Result<_, _>>()?,
         charges: order.charges.into_iter().map(charge).collect::<Result<_, _>>()?,
         total: minor,
@@ -187,9 +183,9 @@ pub(crate) fn order_summary(order: order::ListedOrder) -> Result<OrderSummary, V
         id: OrderId::parse(&order.order_id)?,
         number: summary.number,
         reference: optional(&summary.reference, Reference::parse)?,
-        status: status(summary.status)?,
-        payment_status: payment_status(summary.payment_status)?,
-        fulfilment_status: fulfilment_status(summary.fulfilment_status)?,
+        status: status(summary.status),
+        payment_status: payment_status(summary.payment_status),
+        fulfilment_status: fulfilment_status(summary.fulfilment_status),
         on_hold: order.on_hold,
         customer_id: optional(&summary.customer_id, CustomerId::parse)?,
         total: minor,
@@ -248,7 +244,7 @@ fn order_payment(payment: order::OrderPayment) -> Result<OrderPaymentView, ViewE
     };
     Ok(OrderPaymentView {
         id: PaymentId::parse(&payment.payment_id)?,
-        status: payment_status(payment.status)?,
+        status: payment_status(payment.status),
         captured: payment.captured,
         refunded: payment.refunded,
         failure: payment.failure.map(failure),
@@ -259,9 +255,8 @@ fn order_payment(payment: order::OrderPayment) -> Result<OrderPaymentView, ViewE
 fn hold(hold: &order::PutOnHold) -> Result<HoldView, ViewError> {
     let reason = match order::HoldReason::try_from(hold.reason) {
         Ok(order::HoldReason::StockShort) => "stock_short".to_owned(),
-        Ok(order::HoldReason::Unspecified) | Err(_) => {
-            return Err(unknown("hold reason", hold.reason));
-        }
+        // One of a later version.
+        Ok(order::HoldReason::Unspecified) | Err(_) => hold.reason.to_string(),
     };
     let (sku, location) = (Sku::parse(&hold.sku)?, Location::parse(&hold.location)?);
     Ok(HoldView { reason, sku, location })
@@ -273,7 +268,7 @@ fn cancellation(cancelled: order::Cancellation) -> Result<Cancellation, ViewErro
         Ok::<_, ViewError>(Shortage { sku, requested: it.requested, available: it.available })
     };
     Ok(Cancellation {
-        reason: reason(cancelled.reason)?.ok_or_else(|| unknown("reason", cancelled.reason))?,
+        reason: reason(cancelled.reason).unwrap_or_else(|| Open::read(cancelled.reason, None)),
         detail: cancelled.detail,
         shortages: cancelled.shortages.into_iter().map(shortage).collect::<Result<_, _>>()?,
         // Opened by those who show one order.
@@ -281,72 +276,81 @@ fn cancellation(cancelled: order::Cancellation) -> Result<Cancellation, ViewErro
     })
 }
 
+/// Whether tax is in a price.
+fn tax_basis(basis: i32) -> Open<TaxBasis> {
+    Open::read(basis, TaxBasis::known(basis))
+}
+
 /// The status of an order.
-pub(crate) fn status(status: i32) -> Result<OrderStatus, ViewError> {
+pub(crate) fn status(status: i32) -> Open<OrderStatus> {
     use order::OrderStatus as Wire;
-    match Wire::try_from(status) {
-        Ok(Wire::Placed) => Ok(OrderStatus::Placed),
-        Ok(Wire::Confirmed) => Ok(OrderStatus::Confirmed),
-        Ok(Wire::Completed) => Ok(OrderStatus::Completed),
-        Ok(Wire::Cancelled) => Ok(OrderStatus::Cancelled),
-        Ok(Wire::Unspecified) | Err(_) => Err(unknown("status", status)),
-    }
+    let known = Wire::try_from(status).ok().and_then(|known| match known {
+        Wire::Unspecified => None,
+        Wire::Placed => Some(OrderStatus::Placed),
+        Wire::Confirmed => Some(OrderStatus::Confirmed),
+        Wire::Completed => Some(OrderStatus::Completed),
+        Wire::Cancelled => Some(OrderStatus::Cancelled),
+    });
+    Open::read(status, known)
 }
 
 /// What is paid of an order.
-pub(crate) fn payment_status(status: i32) -> Result<PaymentStatus, ViewError> {
+pub(crate) fn payment_status(status: i32) -> Open<PaymentStatus> {
     use order::PaymentStatus as Wire;
-    match Wire::try_from(status) {
-        Ok(Wire::Pending) => Ok(PaymentStatus::Pending),
-        Ok(Wire::ActionRequired) => Ok(PaymentStatus::ActionRequired),
-        Ok(Wire::Authorized) => Ok(PaymentStatus::Authorized),
-        Ok(Wire::Paid) => Ok(PaymentStatus::Paid),
-        Ok(Wire::PartiallyRefunded) => Ok(PaymentStatus::PartiallyRefunded),
-        Ok(Wire::Refunded) => Ok(PaymentStatus::Refunded),
-        Ok(Wire::Failed) => Ok(PaymentStatus::Failed),
-        Ok(Wire::Unspecified) | Err(_) => Err(unknown("payment status", status)),
-    }
+    let known = Wire::try_from(status).ok().and_then(|known| match known {
+        Wire::Unspecified => None,
+        Wire::Pending => Some(PaymentStatus::Pending),
+        Wire::ActionRequired => Some(PaymentStatus::ActionRequired),
+        Wire::Authorized => Some(PaymentStatus::Authorized),
+        Wire::Paid => Some(PaymentStatus::Paid),
+        Wire::PartiallyRefunded => Some(PaymentStatus::PartiallyRefunded),
+        Wire::Refunded => Some(PaymentStatus::Refunded),
+        Wire::Failed => Some(PaymentStatus::Failed),
+    });
+    Open::read(status, known)
 }
 
 /// What of an order has shipped.
-pub(crate) fn fulfilment_status(status: i32) -> Result<FulfilmentStatus, ViewError> {
+pub(crate) fn fulfilment_status(status: i32) -> Open<FulfilmentStatus> {
     use order::FulfilmentStatus as Wire;
-    match Wire::try_from(status) {
-        Ok(Wire::Unfulfilled) => Ok(FulfilmentStatus::Unfulfilled),
-        Ok(Wire::Partial) => Ok(FulfilmentStatus::Partial),
-        Ok(Wire::Fulfilled) => Ok(FulfilmentStatus::Fulfilled),
-        Ok(Wire::PartiallyReturned) => Ok(FulfilmentStatus::PartiallyReturned),
-        Ok(Wire::Returned) => Ok(FulfilmentStatus::Returned),
-        Ok(Wire::Unspecified) | Err(_) => Err(unknown("fulfilment status", status)),
-    }
+    let known = Wire::try_from(status).ok().and_then(|known| match known {
+        Wire::Unspecified => None,
+        Wire::Unfulfilled => Some(FulfilmentStatus::Unfulfilled),
+        Wire::Partial => Some(FulfilmentStatus::Partial),
+        Wire::Fulfilled => Some(FulfilmentStatus::Fulfilled),
+        Wire::PartiallyReturned => Some(FulfilmentStatus::PartiallyReturned),
+        Wire::Returned => Some(FulfilmentStatus::Returned),
+    });
+    Open::read(status, known)
 }
 
 /// Why an order is cancelled; `None` when no reason is given.
-fn reason(reason: i32) -> Result<Option<CancelReason>, ViewError> {
+fn reason(reason: i32) -> Option<Open<CancelReason>> {
     use order::CancelReason as Wire;
-    match Wire::try_from(reason) {
-        Ok(Wire::Unspecified) => Ok(None),
-        Ok(Wire::Requested) => Ok(Some(CancelReason::Requested)),
-        Ok(Wire::OutOfStock) => Ok(Some(CancelReason::OutOfStock)),
-        Ok(Wire::StockTimeout) => Ok(Some(CancelReason::StockTimeout)),
-        Ok(Wire::PaymentDeclined) => Ok(Some(CancelReason::PaymentDeclined)),
-        Ok(Wire::PaymentFailed) => Ok(Some(CancelReason::PaymentFailed)),
-        Ok(Wire::PaymentTimeout) => Ok(Some(CancelReason::PaymentTimeout)),
-        Ok(Wire::StockLost) => Ok(Some(CancelReason::StockLost)),
-        Ok(Wire::CaptureFailed) => Ok(Some(CancelReason::CaptureFailed)),
-        Ok(Wire::StockShort) => Ok(Some(CancelReason::StockShort)),
-        Err(_) => Err(unknown("reason", reason)),
-    }
+    let known = match Wire::try_from(reason) {
+        Ok(Wire::Unspecified) => return None,
+        Ok(Wire::Requested) => Some(CancelReason::Requested),
+        Ok(Wire::OutOfStock) => Some(CancelReason::OutOfStock),
+        Ok(Wire::StockTimeout) => Some(CancelReason::StockTimeout),
+        Ok(Wire::PaymentDeclined) => Some(CancelReason::PaymentDeclined),
+        Ok(Wire::PaymentFailed) => Some(CancelReason::PaymentFailed),
+        Ok(Wire::PaymentTimeout) => Some(CancelReason::PaymentTimeout),
+        Ok(Wire::StockLost) => Some(CancelReason::StockLost),
+        Ok(Wire::CaptureFailed) => Some(CancelReason::CaptureFailed),
+        Ok(Wire::StockShort) => Some(CancelReason::StockShort),
+        Err(_) => None,
+    };
+    Some(Open::read(reason, known))
 }
 
 /// The orders in sums.
 pub(crate) fn order_totals(totals: order::Totals) -> Result<OrderTotals, ViewError> {
     let group = |group: order::TotalsGroup| {
         Ok::<_, ViewError>(OrderGroup {
-            status: status(group.status)?,
-            payment_status: payment_status(group.payment_status)?,
-            fulfilment_status: fulfilment_status(group.fulfilment_status)?,
-            reason: reason(group.reason)?,
+            status: status(group.status),
+            payment_status: payment_status(group.payment_status),
+            fulfilment_status: fulfilment_status(group.fulfilment_status),
+            reason: reason(group.reason),
             orders: group.orders,
             total: group.total,
         })
@@ -370,26 +374,40 @@ mod tests {
     fn every_status_and_reason_is_shown_under_its_name() {
         for number in 1..=4 {
             let wire = order::OrderStatus::try_from(number).expect("is one").as_str_name();
-            let shown = status(number).expect("is known").as_str().to_uppercase();
+            let shown = status(number).to_string().to_uppercase();
             assert_eq!(wire, format!("ORDER_STATUS_{shown}"));
         }
         for number in 1..=7 {
             let wire = order::PaymentStatus::try_from(number).expect("is one").as_str_name();
-            let shown = payment_status(number).expect("is known").as_str().to_uppercase();
+            let shown = payment_status(number).to_string().to_uppercase();
             assert_eq!(wire, format!("PAYMENT_STATUS_{shown}"));
         }
         for number in 1..=5 {
             let wire = order::FulfilmentStatus::try_from(number).expect("is one").as_str_name();
-            let shown = fulfilment_status(number).expect("is known").as_str().to_uppercase();
+            let shown = fulfilment_status(number).to_string().to_uppercase();
             assert_eq!(wire, format!("FULFILMENT_STATUS_{shown}"));
         }
         for number in 1..=9 {
             let wire = order::CancelReason::try_from(number).expect("is one").as_str_name();
-            let shown = reason(number).expect("is known").expect("is given");
-            assert_eq!(wire, format!("CANCEL_REASON_{}", shown.as_str().to_uppercase()));
+            let shown = reason(number).expect("is given").to_string().to_uppercase();
+            assert_eq!(wire, format!("CANCEL_REASON_{shown}"));
         }
-        assert_eq!(reason(0), Ok(None));
-        assert!(status(0).is_err() && status(99).is_err() && reason(99).is_err());
+        assert_eq!(reason(0), None);
+    }
+
+    #[test]
+    fn a_value_of_a_later_version_is_shown_by_its_number() {
+        let mut order = cancelled_order();
+        let summary = order.summary.as_mut().expect("is there");
+        (summary.status, summary.payment_status, summary.fulfilment_status) = (97, 98, 99);
+        order.tax_basis = 96;
+        order.cancellation.as_mut().expect("is there").reason = 95;
+        let shown = serde_json::to_value(super::order(order).expect("is shown")).expect("is JSON");
+        assert_eq!(shown["status"], "97");
+        assert_eq!(shown["payment_status"], "98");
+        assert_eq!(shown["fulfilment_status"], "99");
+        assert_eq!(shown["tax_basis"], "96");
+        assert_eq!(shown["cancellation"]["reason"], "95");
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "as it is in the fields of messages")]

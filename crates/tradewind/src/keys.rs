@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use client::Client;
-use events::http::keys::{KeyEventView, KeyHistory, KeyList, KeyStatus, KeyView, NewKeyView};
+use events::http::keys::{KeyEventView, KeyHistory, KeyList, KeyView, NewKeyView};
 use node::{say, settings::Settings};
 use protocol::{id::Shop, time::Timestamp};
 use reqwest::Method;
@@ -197,11 +197,7 @@ async fn list(api: &Client) -> Result<()> {
 }
 
 fn print_key(key: &KeyView) {
-    let state = match key.status {
-        KeyStatus::Active => "active",
-        KeyStatus::Expired => "expired",
-        KeyStatus::Revoked => "revoked",
-    };
+    let state = &key.status;
     let shops: Vec<_> = key.shops.iter().map(Shop::as_str).collect();
     let shops = if key.all_shops { "all shops".to_owned() } else { shops.join(",") };
     let used = key.last_used_at.map_or("never used".to_owned(), |at| format!("used {at}"));

@@ -58,7 +58,7 @@ fn read(key: Key, now: Timestamp) -> Result<KeyView, ViewError> {
         all_shops: shops.is_empty(),
         shops,
         scopes: settings.scopes,
-        status,
+        status: status.into(),
         created_at: Timestamp::parse(key.created_at.as_ref())?,
         rotated_at: Timestamp::parse(key.rotated_at.as_ref())?,
         old_secret_valid_until: time(key.old_valid_until.as_ref())?.filter(|until| now < *until),

@@ -83,11 +83,11 @@ fn respond(id: OrderId, answer: &StartPaymentAnswer) -> Result<Response, Problem
         Outcome::NotDue(not_due) => {
             let detail =
                 "a payment can be started when the last one has failed, while the stock is held";
-            let status = view::status(not_due.status)?;
-            let payment_status = view::payment_status(not_due.payment_status)?;
+            let status = view::status(not_due.status);
+            let payment_status = view::payment_status(not_due.payment_status);
             Err(Problem::new(Code::PaymentNotDue, detail)
-                .with("order_status", status.as_str())
-                .with("payment_status", payment_status.as_str()))
+                .with("order_status", status.to_string())
+                .with("payment_status", payment_status.to_string()))
         }
         Outcome::NotFound(_) => Err(unknown(id)),
     }

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use client::{Client, Totals};
-use events::{http::OrderView, id::OrderId};
+use events::{
+    http::{OrderView, PaymentStatus},
+    id::OrderId,
+};
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
@@ -34,7 +37,7 @@ pub(super) async fn refund(api: &Client, orders: impl Iterator<Item = OrderId>) 
             break;
         }
         let order: OrderView = api.get(&format!("orders/{id}")).await.context("read an order")?;
-        if order.payment_status.as_str() != "paid" || order.total < AMOUNT {
+        if order.payment_status != PaymentStatus::Paid || order.total < AMOUNT {
             continue;
         }
         let minor = if refunds.orders == 0 { order.total } else { AMOUNT };

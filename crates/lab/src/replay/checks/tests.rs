@@ -70,13 +70,16 @@ fn agreeing(stock: Stock, paid: Group, out_of_stock: Group, units: i64) -> (Trad
         "sku": "10000", "location": "main", "on_hand": on_hand, "held": 0, "allocated": 0,
         "available": on_hand.max(0), "version": 3,
     });
-    let group = |status, reason: Option<CancelReason>, group: Group| OrderGroup {
-        status,
-        payment_status: if reason.is_some() { PaymentStatus::Pending } else { PaymentStatus::Paid },
-        fulfilment_status: FulfilmentStatus::Unfulfilled,
-        reason,
-        orders: group.orders as i64,
-        total: group.total,
+    let group = |status: OrderStatus, reason: Option<CancelReason>, group: Group| {
+        let paid = if reason.is_some() { PaymentStatus::Pending } else { PaymentStatus::Paid };
+        OrderGroup {
+            status: status.into(),
+            payment_status: paid.into(),
+            fulfilment_status: FulfilmentStatus::Unfulfilled.into(),
+            reason: reason.map(Into::into),
+            orders: group.orders as i64,
+            total: group.total,
+        }
     };
     let groups = vec![
         group(OrderStatus::Confirmed, None, paid),
