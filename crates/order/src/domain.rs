@@ -106,6 +106,8 @@ pub struct Shipment {
     pub(crate) order_id: OrderId,
     pub(crate) location: Location,
     pub(crate) units: Vec<ShippedUnits>,
+    /// When they left, as the goods issue says.
+    pub(crate) occurred_at: Option<Timestamp>,
 }
 
 /// Units of a SKU that have left.
@@ -195,7 +197,8 @@ impl Rules for Orders {
         let (Input::Shipped(shipment), Input::Shipped(next)) = (input, next) else {
             return false;
         };
-        let is_same = (shipment.order_id, &shipment.location) == (next.order_id, &next.location);
+        let is_same = (shipment.order_id, &shipment.location, shipment.occurred_at)
+            == (next.order_id, &next.location, next.occurred_at);
         if is_same {
             shipment.units.extend(next.units.iter().cloned());
         }

@@ -61,6 +61,8 @@ pub(crate) enum Fact {
         location: Location,
         capture: Option<(u32, Money)>,
         fulfilment: FulfilmentStatus,
+        /// When they left, as the goods issue says.
+        occurred_at: Option<Timestamp>,
     },
     /// All has shipped and is paid.
     Completed,

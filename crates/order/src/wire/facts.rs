@@ -78,12 +78,15 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
             line_count: listed.count,
             placed_position: listed.placed_position,
         }),
-        Fact::Shipped { lines, location, capture, .. } => Kind::Shipped(order::Shipped {
-            lines: lines.iter().map(shipped_line_to_wire).collect(),
-            location: location.to_string(),
-            payment_id: id_if_any(capture.map(|(payment, _)| payment)),
-            capture: capture.map(|(_, amount)| amount.into()),
-        }),
+        Fact::Shipped { lines, location, capture, occurred_at, .. } => {
+            Kind::Shipped(order::Shipped {
+                occurred_at: occurred_at.map(Into::into),
+                lines: lines.iter().map(shipped_line_to_wire).collect(),
+                location: location.to_string(),
+                payment_id: id_if_any(capture.map(|(payment, _)| payment)),
+                capture: capture.map(|(_, amount)| amount.into()),
+            })
+        }
         Fact::Completed => Kind::Completed(order::Completed {}),
         Fact::Refunded { payment, refund_id, amount, captured, refunded } => {
             Kind::Refunded(order::Refunded {
@@ -233,6 +236,7 @@ fn decode_shipped(summary: &Summary, shipped: &order::Shipped) -> Result<Fact, W
         location: Location::parse(&shipped.location)?,
         capture: payment.zip(amount),
         fulfilment: summary.statuses.2,
+        occurred_at: time_if_any(shipped.occurred_at.as_ref())?,
     })
 }
 

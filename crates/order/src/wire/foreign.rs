@@ -69,10 +69,13 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
                 // What is in excess was not of this order.
                 quantity: shipped.from_allocation,
             };
+            let occurred_at = shipped.document.as_ref().and_then(|it| it.occurred_at.as_ref());
+            let occurred_at = occurred_at.map(|at| Timestamp::parse(Some(at))).transpose()?;
             return Ok(Input::Shipped(Shipment {
                 order_id: OrderId::parse(&shipped.order_id)?,
                 location: Location::parse(&shipped.location)?,
                 units: vec![units],
+                occurred_at,
             }));
         }
         Inventory::Counted(_) => return Err(WireError::Unexpected("inventory.counted")),

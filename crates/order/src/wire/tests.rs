@@ -119,6 +119,7 @@ fn facts() -> Vec<Fact> {
             location: Location::main(),
             capture: Some((1, gbp(250))),
             fulfilment: FulfilmentStatus::Partial,
+            occurred_at: Some(at),
         },
         Fact::Completed,
         Fact::Refunded {
@@ -152,6 +153,8 @@ fn every_event_survives_the_way_through_the_wire() {
         };
         let event = Event { order_id: OrderId::parse(ID).unwrap(), summary, fact };
         let encoded = Orders::encode(&event);
+        let is_shipped = matches!(event.fact, Fact::Shipped { .. });
+        assert_eq!(encoded.occurred_at.is_some(), is_shipped, "{event:?}");
         let envelope = proto::Event { aggregate_id: ID.into(), ..Default::default() };
         let payload = [envelope.encode_to_vec(), encoded.body].concat();
         assert_eq!(Orders::decode(&payload).unwrap(), event);
@@ -253,7 +256,11 @@ fn an_answer_of_payment_concerns_the_order_of_the_payment_that_its_envelope_name
 
 #[test]
 fn what_was_allocated_and_has_left_is_a_shipment_of_the_order() {
+    let left = Timestamp::from_millis(1_795_179_849_123);
+    let document =
+        proto::inventory::Document { occurred_at: Some(left.into()), ..Default::default() };
     let shipped = proto::inventory::Shipped {
+        document: Some(document),
         sku: "A".into(),
         location: "main".into(),
         order_id: ID.into(),
@@ -272,6 +279,7 @@ fn what_was_allocated_and_has_left_is_a_shipment_of_the_order() {
     let [units] = &*shipment.units else { panic!("is of one SKU") };
     assert_eq!((shipment.order_id.to_string().as_str(), units.quantity), (ID, 3));
     assert_eq!(units.line_id, Some(LineId::parse("x").unwrap()));
+    assert_eq!(shipment.occurred_at, Some(left));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
 fn shipment(name: &str, units: i64, line_id: Option<&str>) -> Input {
     let line_id = line_id.map(|id| LineId::parse(id).unwrap());
     let units = vec![ShippedUnits { line_id, sku: sku(name), quantity: units }];
-    Input::Shipped(Shipment { order_id: ANN, location: main_location(), units })
+    Input::Shipped(Shipment { order_id: ANN, location: main_location(), units, occurred_at: None })
 }
 
 /// Merges the later inputs into the first; the ones that were not.
@@ -45,6 +45,7 @@ impl History {
             location: main_location(),
             capture: capture.map(|amount| (1, gbp(amount))),
             fulfilment,
+            occurred_at: None,
         };
         let statuses = self.summary.statuses.with_fulfilment(fulfilment);
         self.then(fact, statuses)
@@ -70,6 +71,26 @@ fn a_paid_order_is_completed_when_all_of_it_has_shipped() {
 }
 
 #[test]
+fn a_shipment_says_when_the_units_left() {
+    let paid = History::paid_order();
+    let Input::Shipped(left) = shipment("A", 1, None) else { panic!("is a shipment") };
+    let left = Input::Shipped(Shipment { occurred_at: Some(NOW), ..left });
+    let fact = Fact::Shipped {
+        lines: vec![ShippedLine {
+            line_id: LineId::parse("A").unwrap(),
+            sku: sku("A"),
+            quantity: 1,
+        }],
+        location: main_location(),
+        capture: None,
+        fulfilment: FulfilmentStatus::Partial,
+        occurred_at: Some(NOW),
+    };
+    let statuses = paid.summary.statuses.with_fulfilment(FulfilmentStatus::Partial);
+    leads_to(&paid, &left, &paid.clone().then(fact, statuses));
+}
+
+#[test]
 fn what_ships_at_once_from_one_location_is_said_once() {
     let paid = History::paid_order();
     let mut at_once = shipment("A", 1, None);
@@ -86,7 +107,9 @@ fn shipments_of_other_orders_and_from_other_locations_are_not_merged() {
         let location = Location::parse(location).unwrap();
         Input::Shipped(Shipment { order_id, location, ..shipment })
     };
-    let others = [of(BOB, "main"), of(ANN, "store"), signal(ANN, Signal::Allocated)];
+    let Input::Shipped(later) = of(ANN, "main") else { panic!("is a shipment") };
+    let later = Input::Shipped(Shipment { occurred_at: Some(NOW), ..later });
+    let others = [of(BOB, "main"), of(ANN, "store"), later, signal(ANN, Signal::Allocated)];
     assert_eq!(merge(&mut of(ANN, "main"), &others), others.len());
     assert_eq!(merge(&mut signal(ANN, Signal::Allocated), &[of(ANN, "main")]), 1);
 }
