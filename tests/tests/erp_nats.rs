@@ -160,7 +160,7 @@ async fn what_comes_by_nats_is_handled_as_over_http(db: Db) {
     let event = &history["events"][0];
     assert_eq!(
         (&event["actorkind"], &event["actorid"]),
-        (&json!("nats"), &json!("erp")),
+        (&json!("connector"), &json!("wms")),
         "{event}"
     );
     installation.stop_and_verify().await;

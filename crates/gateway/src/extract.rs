@@ -114,6 +114,7 @@ impl RequestContext {
             // No key of a caller has a space, so none is that of a part of another.
             (Some(key), Some(part)) => CommandId::from_key(&self.shop, &format!("{key} {part}")),
         };
+        let actor = self.caller.actor(&body);
         let content = proto::Command { body: Some(body), ..Default::default() };
         proto::Command {
             id: id.to_string(),
@@ -122,7 +123,7 @@ impl RequestContext {
             fingerprint: fingerprint(&content.encode_to_vec()),
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
-            actor: Some(self.caller.actor()),
+            actor,
             after: self.seen.by_service(),
             ..content
         }

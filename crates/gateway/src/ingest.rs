@@ -18,6 +18,7 @@ use axum::{
     routing::post,
 };
 use engine::{Client, Request, RequestError};
+use events::id::Connector;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use protocol::id::Shop;
@@ -138,7 +139,7 @@ async fn handle(request: &Request, routes: Router) -> Result<Response, Problem> 
     let mut to = axum::http::Request::builder()
         .method(Method::POST)
         .uri(format!("/erp/v1/shops/{shop}/{kind}"))
-        .extension(Caller::of_connector(&shop));
+        .extension(Caller::of_connector(&shop, user(request.reply())));
     let (content_type, body) = body(request, kind)?;
     for name in &REQUEST_HEADERS {
         if let Some(value) = request.header(name.as_str()) {
@@ -187,6 +188,13 @@ fn target(subject: &str) -> Result<(Shop, &'static str), Problem> {
     let shop = Shop::parse(shop)
         .map_err(|error| Problem::new(Code::UnknownShop, format!("the subject's {error}")))?;
     Ok((shop, kind))
+}
+
+/// The name of the user to whom an answer goes. nats-server lets no other user read it.
+fn user(reply: &str) -> &str {
+    let rest = reply.strip_prefix(REPLIES).and_then(|rest| rest.strip_prefix('.'));
+    let user = rest.and_then(|rest| rest.split('.').next()).unwrap_or_default();
+    if Connector::parse(user).is_ok() { user } else { "" }
 }
 
 /// Answers with a response. Nobody hears of a failure: the sender sends its lines again.
@@ -238,7 +246,7 @@ mod tests {
         let send = async |shop: &str| {
             let of = Shop::parse(shop).expect("a name");
             let request = axum::http::Request::post(format!("/erp/v1/shops/{shop}/orders"))
-                .extension(Caller::of_connector(&of))
+                .extension(Caller::of_connector(&of, "warehouse"))
                 .body(Body::empty());
             let response = routes(state.clone()).oneshot(request.expect("is valid")).await;
             response.expect("never fails").status()
@@ -246,6 +254,14 @@ mod tests {
         // Two, unless they take so long that there are more.
         while send("acme").await != StatusCode::TOO_MANY_REQUESTS {}
         assert_eq!(send("beta").await, StatusCode::NOT_FOUND, "there is no such route");
+    }
+
+    #[test]
+    fn an_answer_goes_to_a_user() {
+        assert_eq!(user("erp.reply.warehouse.1"), "warehouse");
+        for other in ["erp.reply", "erp.reply.", "erp.reply.A b.1", "inbox.0"] {
+            assert_eq!(user(other), "", "{other}");
+        }
     }
 
     #[test]

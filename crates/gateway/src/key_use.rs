@@ -12,9 +12,9 @@ use events::proto::{
 };
 use prost::Message;
 use protocol::{
+    actor::ActorKind,
     command::OutgoingCommand,
     id::{Shop, fingerprint},
-    proto::Actor,
     subject::Lane,
     time::Timestamp,
 };
@@ -125,7 +125,7 @@ async fn send(state: &AppState, uses: &[(String, Timestamp)]) -> Result<(), Prob
         shop: Shop::installation().to_string(),
         time: Some(state.clock.now().into()),
         fingerprint: fingerprint(&content.encode_to_vec()),
-        actor: Some(Actor { kind: "service".to_owned(), id: "gateway".to_owned() }),
+        actor: Some(ActorKind::Service.actor("gateway")),
         ..content
     };
     let command = OutgoingCommand::try_from(command).map_err(|error| Problem::internal(&error))?;

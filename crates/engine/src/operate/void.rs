@@ -3,6 +3,7 @@
 use async_nats::jetstream::Context;
 use prost::Message;
 use protocol::{
+    actor::{ActorKind, COMMAND_LINE},
     id::{Shop, hex},
     proto::{self, engine_event::Kind},
     subject::{self, POSITIONS_HEADER},
@@ -126,7 +127,7 @@ impl Engine {
             version: 1,
             position: end + 1,
             time: self.config().clock.now(),
-            actor: None,
+            actor: Some(ActorKind::Operator.actor(COMMAND_LINE)),
             cause: Cause { id: String::new(), kind: "operator".to_owned() },
             context: crate::Context::default(),
             event: (),

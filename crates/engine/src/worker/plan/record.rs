@@ -2,6 +2,7 @@
 
 use async_nats::HeaderMap;
 use protocol::{
+    actor::ActorKind,
     id::EventId,
     proto::{self, engine_event::Kind},
     subject,
@@ -146,7 +147,11 @@ impl<S: Service> Planner<'_, S> {
             version,
             position: self.sequence() + 1,
             time: self.now,
-            actor: input.command.as_ref().and_then(|command| command.actor.clone()),
+            actor: match &input.command {
+                Some(command) => command.actor.clone(),
+                // Nobody asked: it follows from a fact, a deadline or an outcome.
+                None => Some(ActorKind::Service.actor(S::NAME)),
+            },
             cause: input.cause.clone(),
             context: self.context(input),
             event,
