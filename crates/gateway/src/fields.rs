@@ -6,12 +6,14 @@
 
 use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
-use events::money::{MAX_ORDER_TOTAL, MAX_UNIT_PRICE, TaxBasis};
+use events::{
+    card_numbers::holds_card_number,
+    money::{MAX_ORDER_TOTAL, MAX_UNIT_PRICE, TaxBasis},
+};
 use protocol::id::ParseError;
 use utoipa::ToSchema;
 
 use crate::{
-    card_numbers::holds_card_number,
     json::{Malformed, Node},
     problem::{Code, FieldError, Problem},
 };

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use engine::{Client, Clock, Engine, Outcome};
 use events::{
     answers::CommandAnswer,
+    card_numbers::refuse_card_number,
     id::Location,
     money::{Currency, TaxBasis},
     proto::{self, AnswerBody, command::Body, shop},
@@ -16,17 +17,15 @@ use events::{
 use node::say;
 use prost::Message;
 use protocol::{
+    actor::{ActorKind, COMMAND_LINE},
     command::OutgoingCommand,
     id::{Shop, fingerprint},
-    proto::Actor,
     subject::Lane,
 };
 use uuid::Uuid;
 
 /// How long the answer to a command is waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Who asks, in the events that follow: whoever may run commands is one operator.
-const ACTOR_ID: &str = "command_line";
 /// What a setting says that is not limited, or left to the installation.
 const NONE: &str = "any";
 const DEFAULT: &str = "default";
@@ -241,11 +240,13 @@ pub(crate) async fn print_shops(settings: &node::settings::Settings, what: &Shop
             }
         }
         Shops::Suspend { shop, reason } => {
+            refuse_card_number("--reason", reason)?;
             let body = Body::SuspendShop(shop::SuspendShop { reason: reason.clone() });
             let answer: shop::SuspendShopAnswer = send(&client, shop, body).await?;
             print_result(shop, answer.result(), answer.shop)
         }
         Shops::Resume { shop, reason } => {
+            refuse_card_number("--reason", reason)?;
             let body = Body::ResumeShop(shop::ResumeShop { reason: reason.clone() });
             let answer: shop::ResumeShopAnswer = send(&client, shop, body).await?;
             print_result(shop, answer.result(), answer.shop)
@@ -339,7 +340,7 @@ pub(crate) async fn send<A: CommandAnswer>(client: &Client, name: &Shop, body: B
         shop: name.to_string(),
         time: Some(Clock::system().now().into()),
         fingerprint: fingerprint(&content.encode_to_vec()),
-        actor: Some(Actor { kind: "operator".to_owned(), id: ACTOR_ID.to_owned() }),
+        actor: Some(ActorKind::Operator.actor(COMMAND_LINE)),
         ..content
     };
     let command = OutgoingCommand::try_from(command)?;

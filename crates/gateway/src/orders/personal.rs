@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use events::{
+    card_numbers::holds_card_number,
     http::{AddressView, NoteView, PersonalView},
     proto::order::{Address, CustomerDatum, Note, PersonalData},
     sealed::MAX_PERSONAL_BYTES,
@@ -11,7 +12,6 @@ use events::{
 use prost::Message;
 
 use crate::{
-    card_numbers::holds_card_number,
     fields::{Errors, Fields, Path, list, object},
     json::Node,
 };

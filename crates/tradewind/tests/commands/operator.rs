@@ -73,6 +73,18 @@ async fn streams_are_compared_and_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_a_card_is_in_no_reason() {
+    let installation = Installation::new().await;
+    let reason = ["--reason", "card 4111 1111 1111 1111"];
+    for command in
+        [["log", "void", "order", "0", "1"], ["positions", "reset", "order", "0", "shop"]]
+    {
+        let refused = installation.run(&[&command[..], &reason].concat()).await;
+        check(&refused, 1, &[], &["--reason must not hold the number of a payment card"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn verify_creates_no_stream_and_names_those_that_are_missing() {
     let installation = Installation::new().await;
     let missing = "no stream SHOP-0, CATALOG-0, INVENTORY-0, ORDER-0, PAYMENT-0";

@@ -124,6 +124,10 @@ async fn shops_are_created_changed_and_listed_by_the_command_line() {
     check(&["create", "acme"], 1, "with other settings").await;
     check(&["change", "acme", "--hold", "10m"], 0, "changed, version 2").await;
     check(&["change", "acme", "--hold", "10m"], 0, "as it was, version 2").await;
+    for what in ["suspend", "resume"] {
+        let arguments = [what, "acme", "--reason", "paid with 4111 1111 1111 1111"];
+        check(&arguments, 1, "--reason must not hold the number of a payment card").await;
+    }
     check(&["suspend", "acme", "--reason", "a test"], 0, "changed, suspended, version 3").await;
     check(&["show", "acme"], 0, "\"suspended\": true").await;
     check(&["show", "acme"], 0, "\"hold_seconds\": 600").await;
