@@ -184,7 +184,7 @@ fn a_stale_document_with_an_effect_breaks_invariant_2() {
 fn a_reference_of_two_orders_breaks_invariant_2() {
     check(
         |day| {
-            day.summary("placed", BOB).reference = "R-1".into();
+            day.summary("placed", BOB).reference = Some("R-1".into());
         },
         &[2],
     );
@@ -193,7 +193,7 @@ fn a_reference_of_two_orders_breaks_invariant_2() {
 #[test]
 fn a_cancelled_order_gives_its_reference_back() {
     let order_again = |day: &mut Day, of: &str| {
-        let reference = day.summary("placed", of).reference.clone();
+        let reference = day.summary("placed", of).reference().to_owned();
         // Dan comes after all others.
         day.place(day::DAN, &reference, &[("B", 1, 100)]);
         let off = cancelled(order::CancelReason::Requested);

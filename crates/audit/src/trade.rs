@@ -165,8 +165,8 @@ impl Trade {
         summary: &order::Summary,
         is_taken: bool,
     ) {
-        if !summary.reference.is_empty() {
-            let reference = fingerprint((&event.shop, &summary.reference));
+        if !summary.reference().is_empty() {
+            let reference = fingerprint((&event.shop, summary.reference()));
             let at = self.numbers.pack(position);
             let record = ReferenceRecord { reference, order, is_taken, at };
             self.references.push(reference, &record.write());
@@ -389,7 +389,7 @@ fn progress_step(kind: &OrderKind) -> Step {
         OrderKind::PaymentFailed(_) => Step::PaymentFailed,
         OrderKind::ActionRequired(_) => Step::ActionRequired,
         OrderKind::Authorized(authorized) => {
-            Step::Authorized { by_payment: !authorized.payment_id.is_empty() }
+            Step::Authorized { by_payment: !authorized.payment_id().is_empty() }
         }
         OrderKind::Confirmed(confirmed) => {
             Step::Confirmed { capture: amount(confirmed.capture.as_ref()) }

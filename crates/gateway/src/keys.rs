@@ -282,7 +282,7 @@ pub(crate) async fn revoke(
     })?;
     let known = find(&state, &context, &id).await?;
     context.caller.require_management(&known.settings.unwrap_or_default())?;
-    let revoke = RevokeKey { key_id: id.clone(), reason: reason.unwrap_or_default() };
+    let revoke = RevokeKey { key_id: id.clone(), reason };
     let command = context.command(None, Body::RevokeKey(revoke));
     let answer: Answer<RevokeKeyAnswer> = match send(&state, &context, &id, command).await? {
         Ok(answer) => answer,

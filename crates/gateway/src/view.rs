@@ -152,13 +152,13 @@ pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
     Ok(OrderView {
         id: OrderId::parse(&order.order_id)?,
         number: summary.number,
-        reference: optional(&summary.reference, Reference::parse)?,
+        reference: given(summary.reference.as_deref(), Reference::parse)?,
         status: status(summary.status),
         payment_status: payment_status(summary.payment_status),
         fulfilment_status: fulfilment_status(summary.fulfilment_status),
-        customer_id: optional(&summary.customer_id, CustomerId::parse)?,
-        country: order.country,
-        billing_country: order.billing_country,
+        customer_id: given(summary.customer_id.as_deref(), CustomerId::parse)?,
+        country: order.country.unwrap_or_default(),
+        billing_country: order.billing_country.unwrap_or_default(),
         tax_basis: tax_basis(order.tax_basis),
         lines: lines.map(|(it, shipped)| line(it, shipped)).collect::<Result<_, _>>()?,
         charges: order.charges.into_iter().map(charge).collect::<Result<_, _>>()?,
@@ -182,12 +182,12 @@ pub(crate) fn order_summary(order: order::ListedOrder) -> Result<OrderSummary, V
     Ok(OrderSummary {
         id: OrderId::parse(&order.order_id)?,
         number: summary.number,
-        reference: optional(&summary.reference, Reference::parse)?,
+        reference: given(summary.reference.as_deref(), Reference::parse)?,
         status: status(summary.status),
         payment_status: payment_status(summary.payment_status),
         fulfilment_status: fulfilment_status(summary.fulfilment_status),
         on_hold: order.on_hold,
-        customer_id: optional(&summary.customer_id, CustomerId::parse)?,
+        customer_id: given(summary.customer_id.as_deref(), CustomerId::parse)?,
         total: minor,
         currency,
         placed_at: Timestamp::parse(order.placed_at.as_ref())?,
@@ -197,12 +197,12 @@ pub(crate) fn order_summary(order: order::ListedOrder) -> Result<OrderSummary, V
     })
 }
 
-/// A text that is absent when it is empty.
-fn optional<T>(
-    value: &str,
+/// A text, where it is given.
+fn given<T>(
+    value: Option<&str>,
     parse: fn(&str) -> Result<T, ParseError>,
 ) -> Result<Option<T>, ParseError> {
-    if value.is_empty() { Ok(None) } else { parse(value).map(Some) }
+    value.filter(|value| !value.is_empty()).map(parse).transpose()
 }
 
 fn line(line: order::Line, shipped: i64) -> Result<OrderLine, ViewError> {
@@ -236,11 +236,15 @@ fn charge(charge: order::Charge) -> Result<Charge, ViewError> {
 }
 
 fn order_payment(payment: order::OrderPayment) -> Result<OrderPaymentView, ViewError> {
-    let failure = |it: order::PaymentFailed| PaymentFailure { code: it.code, detail: it.detail };
+    let failure = |it: order::PaymentFailed| PaymentFailure {
+        code: it.code.unwrap_or_default(),
+        detail: it.detail.unwrap_or_default(),
+    };
     let action = |it: order::ActionRequired| {
         let expires_at = it.expires_at.as_ref().map(|time| Timestamp::parse(Some(time)));
         let expires_at = expires_at.transpose()?;
-        Ok::<_, ViewError>(PaymentAction { url: it.url, data: it.data, expires_at })
+        let (url, data) = (it.url.unwrap_or_default(), it.data.unwrap_or_default());
+        Ok::<_, ViewError>(PaymentAction { url, data, expires_at })
     };
     Ok(OrderPaymentView {
         id: PaymentId::parse(&payment.payment_id)?,
@@ -269,7 +273,7 @@ fn cancellation(cancelled: order::Cancellation) -> Result<Cancellation, ViewErro
     };
     Ok(Cancellation {
         reason: reason(cancelled.reason).unwrap_or_else(|| Open::read(cancelled.reason, None)),
-        detail: cancelled.detail,
+        detail: cancelled.detail.unwrap_or_default(),
         shortages: cancelled.shortages.into_iter().map(shortage).collect::<Result<_, _>>()?,
         // Opened by those who show one order.
         note: None,
@@ -423,15 +427,16 @@ mod tests {
 
     fn cancelled_order() -> order::Order {
         let id = "018f0000-0000-7000-8000-000000000001";
-        let failure = order::PaymentFailed { code: "declined".into(), ..Default::default() };
-        let action = order::ActionRequired { url: "https://3ds".into(), ..Default::default() };
+        let failure = order::PaymentFailed { code: Some("declined".into()), ..Default::default() };
+        let action =
+            order::ActionRequired { url: Some("https://3ds".into()), ..Default::default() };
         let shortage = order::Shortage { sku: "A".into(), requested: 2, available: 1 };
         order::Order {
             order_id: id.into(),
             summary: Some(order::Summary {
                 number: 7,
-                reference: "PO 1".into(),
-                customer_id: String::new(),
+                reference: Some("PO 1".into()),
+                customer_id: None,
                 total: gbp(690),
                 status: order::OrderStatus::Cancelled.into(),
                 payment_status: order::PaymentStatus::ActionRequired.into(),
@@ -473,7 +478,7 @@ mod tests {
             }),
             cancellation: Some(order::Cancellation {
                 reason: order::CancelReason::OutOfStock.into(),
-                detail: String::new(),
+                detail: None,
                 shortages: vec![shortage],
                 note: None,
             }),

@@ -149,9 +149,9 @@ fn parsed<T>(
     if value.is_empty() { Ok(None) } else { parse(value).map(Some) }
 }
 
-/// An absent text is empty on the wire.
-fn optional<T: ToString>(value: Option<&T>) -> String {
-    value.map(T::to_string).unwrap_or_default()
+/// A text that is not given is absent on the wire, and empty here.
+fn given(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 /// A free text as it can be stored: Postgres takes no NUL, and a text without an end would not fit

@@ -120,8 +120,8 @@ fn order_input(order_id: &str, version: u64, kind: order_event::Kind) -> Result<
             payment_method: due.payment_method,
             due_by: Timestamp::parse(due.due_by.as_ref())?,
         },
-        order_event::Kind::Confirmed(it) => capture(&it.payment_id, version, it.capture.as_ref())?,
-        order_event::Kind::Shipped(it) => capture(&it.payment_id, version, it.capture.as_ref())?,
+        order_event::Kind::Confirmed(it) => capture(it.payment_id(), version, it.capture.as_ref())?,
+        order_event::Kind::Shipped(it) => capture(it.payment_id(), version, it.capture.as_ref())?,
         order_event::Kind::Cancelled(_) => {
             Input::OrderCancelled { order_id: OrderId::parse(order_id)? }
         }

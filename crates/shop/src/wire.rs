@@ -80,8 +80,10 @@ impl engine::Wire for Shops {
                 before: Some(before.into()),
                 after: Some(after.into()),
             }),
-            Fact::Suspended { reason } => Kind::Suspended(shop::Suspended { reason }),
-            Fact::Resumed { reason } => Kind::Resumed(shop::Resumed { reason }),
+            Fact::Suspended { reason } => {
+                Kind::Suspended(shop::Suspended { reason: given(reason) })
+            }
+            Fact::Resumed { reason } => Kind::Resumed(shop::Resumed { reason: given(reason) }),
         };
         let body = Body::ShopEvent(shop::ShopEvent { kind: Some(kind) });
         let name = names::event_name(&body).unwrap_or_default();
@@ -104,8 +106,8 @@ impl engine::Wire for Shops {
             Kind::Changed(it) => {
                 Fact::Changed { before: read(it.before.as_ref())?, after: read(it.after.as_ref())? }
             }
-            Kind::Suspended(it) => Fact::Suspended { reason: it.reason },
-            Kind::Resumed(it) => Fact::Resumed { reason: it.reason },
+            Kind::Suspended(it) => Fact::Suspended { reason: it.reason.unwrap_or_default() },
+            Kind::Resumed(it) => Fact::Resumed { reason: it.reason.unwrap_or_default() },
         };
         Ok(Event::Shop(shops::Event { name: Shop::parse(&event.aggregate_id)?, fact }))
     }
@@ -193,7 +195,13 @@ fn read(settings: Option<&shop::Settings>) -> Result<Settings, WireError> {
     Ok(Settings::read(settings.ok_or(WireError::Missing("settings"))?)?)
 }
 
-fn reason(reason: String) -> Result<String, WireError> {
+/// A text that is not given is absent on the wire, and empty here.
+fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn reason(reason: Option<String>) -> Result<String, WireError> {
+    let reason = reason.unwrap_or_default();
     if reason.chars().count() > MAX_REASON_LENGTH || reason.chars().any(char::is_control) {
         let rule = "must be at most 500 characters without control characters";
         return Err(ParseError::new("reason", rule, &reason).into());

@@ -241,17 +241,22 @@ pub(crate) async fn print_shops(settings: &node::settings::Settings, what: &Shop
         }
         Shops::Suspend { shop, reason } => {
             refuse_card_number("--reason", reason)?;
-            let body = Body::SuspendShop(shop::SuspendShop { reason: reason.clone() });
+            let body = Body::SuspendShop(shop::SuspendShop { reason: given(reason) });
             let answer: shop::SuspendShopAnswer = send(&client, shop, body).await?;
             print_result(shop, answer.result(), answer.shop)
         }
         Shops::Resume { shop, reason } => {
             refuse_card_number("--reason", reason)?;
-            let body = Body::ResumeShop(shop::ResumeShop { reason: reason.clone() });
+            let body = Body::ResumeShop(shop::ResumeShop { reason: given(reason) });
             let answer: shop::ResumeShopAnswer = send(&client, shop, body).await?;
             print_result(shop, answer.result(), answer.shop)
         }
     }
+}
+
+/// A text, where it is given.
+fn given(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 fn print_result(name: &Shop, result: shop::ShopResult, found: Option<shop::Shop>) -> Result<()> {

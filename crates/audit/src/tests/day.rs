@@ -88,7 +88,7 @@ impl Day {
             "payment.authorized",
             &granted,
             Order::Authorized(proto::order::Authorized {
-                payment_id: format!("{ANN}-1"),
+                payment_id: Some(format!("{ANN}-1")),
                 ..Default::default()
             }),
         );
@@ -179,7 +179,7 @@ impl Day {
         let total = wanted.iter().map(|(_, quantity, price)| quantity * price).sum();
         let summary = order::Summary {
             number: self.summaries.len() as u64 + 1,
-            reference: reference.into(),
+            reference: Some(reference.into()),
             total: money(total),
             status: order::OrderStatus::Placed.into(),
             payment_status: order::PaymentStatus::Pending.into(),

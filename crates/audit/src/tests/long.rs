@@ -112,7 +112,7 @@ fn of_another_order(template: &Logged, order: usize) -> Logged {
     match &mut event.body {
         Some(Body::Order(OrderEvent { summary: Some(summary), .. })) => {
             summary.number = order as u64 + 1;
-            summary.reference = format!("R-{order}");
+            summary.reference = Some(format!("R-{order}"));
         }
         Some(Body::Inventory(InventoryEvent { kind: Some(kind) })) => match kind {
             Inventory::Reserved(reserved) => reserved.order_id = id(order),

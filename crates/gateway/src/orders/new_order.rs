@@ -74,10 +74,10 @@ impl NewOrder {
         };
         proto::order::PlaceOrder {
             order_id: String::new(),
-            reference: self.reference.as_ref().map(Reference::to_string).unwrap_or_default(),
-            customer_id: self.customer_id.as_ref().map(CustomerId::to_string).unwrap_or_default(),
-            country: self.country.clone(),
-            billing_country: self.billing_country().to_owned(),
+            reference: self.reference.as_ref().map(Reference::to_string),
+            customer_id: self.customer_id.as_ref().map(CustomerId::to_string),
+            country: given(&self.country),
+            billing_country: given(self.billing_country()),
             currency: self.currency.to_string(),
             tax_basis: proto::TaxBasis::from(self.tax_basis).into(),
             lines: self.lines.iter().map(line).collect(),
@@ -170,4 +170,9 @@ impl NewOrder {
         let view = self.personal.as_ref()?.view(&self.country);
         Some(Opened::Readable(view))
     }
+}
+
+/// A text that is not given is empty here, and absent in the command.
+fn given(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }

@@ -76,13 +76,12 @@ pub(crate) async fn resume(
 }
 
 /// Why, for those who read the log later.
-fn reason(bytes: &[u8]) -> Result<String, Problem> {
+fn reason(bytes: &[u8]) -> Result<Option<String>, Problem> {
     let rule = "must be 1 to 500 characters without control characters";
     let read = |value: &str| words("reason", rule, MAX_REASON_LENGTH, value);
-    let reason = fields::body(bytes, |node, path, errors| {
+    fields::body(bytes, |node, path, errors| {
         object(node, path, errors, |fields| Some(fields.optional("reason", text(read))))
-    })?;
-    Ok(reason.unwrap_or_default())
+    })
 }
 
 /// Sends a command, and responds with the shop as it is then.

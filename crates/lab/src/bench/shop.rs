@@ -145,9 +145,9 @@ pub(super) fn command(
     });
     let order = proto::order::PlaceOrder {
         order_id: order_id(shop, &key),
-        reference: key.clone(),
-        customer_id: format!("C-{}", number % 5_000),
-        country: "GB".to_owned(),
+        reference: Some(key.clone()),
+        customer_id: Some(format!("C-{}", number % 5_000)),
+        country: Some("GB".to_owned()),
         currency: "GBP".to_owned(),
         tax_basis: TaxBasis::Included.into(),
         lines: lines.collect(),

@@ -55,22 +55,22 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
     let payment_id = format!("{ANN}-1");
     let failure = order::PaymentFailed {
         payment_id: payment_id.clone(),
-        code: "declined".into(),
-        detail: String::new(),
+        code: Some("declined".into()),
+        detail: None,
         retry_until: None,
     };
     let expected = order::Order {
         order_id: ANN.to_string(),
         summary: Some(order::Summary {
             number: 7,
-            reference: "PO \"1\" ü".to_owned(),
-            customer_id: String::new(),
+            reference: Some("PO \"1\" ü".to_owned()),
+            customer_id: None,
             total: gbp(700),
             status: order::OrderStatus::Cancelled.into(),
             payment_status: order::PaymentStatus::Failed.into(),
             fulfilment_status: order::FulfilmentStatus::Unfulfilled.into(),
         }),
-        country: "France".to_owned(),
+        country: Some("France".to_owned()),
         tax_basis: TaxBasis::Included.into(),
         lines: vec![line("A", 250), line("B", 100)],
         shipped: vec![],
@@ -86,14 +86,14 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
         hold: None,
         cancellation: Some(order::Cancellation {
             reason: order::CancelReason::OutOfStock.into(),
-            detail: String::new(),
+            detail: None,
             shortages: vec![order::Shortage { sku: "A".into(), requested: 2, available: 1 }],
             note: None,
         }),
         placed_at: Some(time(1)),
         updated_at: Some(time(4)),
         version: 4,
-        billing_country: String::new(),
+        billing_country: None,
         personal: None,
     };
     let of = |id: OrderId| GetOrder { order_id: id.to_string() };

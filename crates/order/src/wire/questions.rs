@@ -13,8 +13,8 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use super::{
     facts::{self, Terms},
-    fulfilment_status, fulfilment_status_to_wire, parsed, payment_status, payment_status_to_wire,
-    reason_to_wire, status, status_to_wire,
+    fulfilment_status, fulfilment_status_to_wire, given, parsed, payment_status,
+    payment_status_to_wire, reason_to_wire, status, status_to_wire,
 };
 use crate::{
     domain::{Cancellation, Statuses, Summary},
@@ -42,9 +42,9 @@ fn page(list: &order::ListOrders) -> Result<OrderPage, ParseError> {
     let time = |time: Option<&_>| time.map(|time| Timestamp::parse(Some(time))).transpose();
     Ok(OrderPage {
         filter: OrderFilter {
-            status: given(list.status, status)?,
-            payment_status: given(list.payment_status, payment_status)?,
-            fulfilment_status: given(list.fulfilment_status, fulfilment_status)?,
+            status: wanted(list.status, status)?,
+            payment_status: wanted(list.payment_status, payment_status)?,
+            fulfilment_status: wanted(list.fulfilment_status, fulfilment_status)?,
             customer_id: parsed(&list.customer_id, CustomerId::parse)?,
             sku: parsed(&list.sku, Sku::parse)?,
             reference: parsed(&list.reference, Reference::parse)?,
@@ -60,7 +60,7 @@ fn page(list: &order::ListOrders) -> Result<OrderPage, ParseError> {
 }
 
 /// A value that is 0 when it is not given.
-fn given<T>(value: i32, read: fn(i32) -> Result<T, ParseError>) -> Result<Option<T>, ParseError> {
+fn wanted<T>(value: i32, read: fn(i32) -> Result<T, ParseError>) -> Result<Option<T>, ParseError> {
     if value == 0 { Ok(None) } else { read(value).map(Some) }
 }
 
@@ -103,8 +103,8 @@ fn encode_order(found: FoundOrder) -> order::Order {
     order::Order {
         order_id: id.to_string(),
         summary: Some(facts::summary_to_wire(&summary)),
-        country: content.country,
-        billing_country: content.billing_country,
+        country: given(&content.country),
+        billing_country: given(&content.billing_country),
         tax_basis: TaxBasis::from(tax_basis).into(),
         lines: facts::lines_to_wire(&lines, terms),
         shipped,
@@ -136,7 +136,7 @@ fn encode_payment(payment_id: String, payment: &OrderPayment) -> order::OrderPay
 fn encode_cancellation(cancellation: &Cancellation) -> order::Cancellation {
     order::Cancellation {
         reason: reason_to_wire(cancellation.reason).into(),
-        detail: cancellation.detail.clone(),
+        detail: given(&cancellation.detail),
         shortages: cancellation.shortages.iter().map(facts::shortage_to_wire).collect(),
         note: cancellation.note.clone().map(Into::into),
     }

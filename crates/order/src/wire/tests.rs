@@ -24,7 +24,7 @@ const ID: &str = "018f0000-0000-7000-8000-000000000001";
 fn wire_request() -> proto::order::PlaceOrder {
     proto::order::PlaceOrder {
         order_id: ID.into(),
-        reference: "PO 1".into(),
+        reference: Some("PO 1".into()),
         currency: "GBP".into(),
         tax_basis: proto::TaxBasis::Included.into(),
         lines: vec![proto::order::RequestedLine {
@@ -222,7 +222,7 @@ fn a_price_that_could_overflow_a_total_is_refused_by_name() {
 #[test]
 fn a_text_that_no_database_takes_is_made_harmless() {
     let mut order = wire_request();
-    order.country = "\0France\n".into();
+    order.country = Some("\0France\n".into());
     order.payment_method = "x".repeat(MAX_TEXT_CHARS + 1);
     let Ok(Input::Place(request)) = place(order) else { panic!("is a valid order") };
     assert_eq!(request.country, " France ");

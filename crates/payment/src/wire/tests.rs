@@ -126,13 +126,15 @@ fn what_an_order_says_becomes_an_input() {
     let due_by = Timestamp::from_millis(7);
     assert_eq!(input, Input::PaymentDue { payment_id, amount, payment_method, due_by });
 
-    let confirmed =
-        proto::order::Confirmed { capture: Some(pounds(500).into()), payment_id: PAYMENT.into() };
+    let confirmed = proto::order::Confirmed {
+        capture: Some(pounds(500).into()),
+        payment_id: Some(PAYMENT.into()),
+    };
     let input = foreign(order_event::Kind::Confirmed(confirmed)).expect("is handled");
     assert_eq!(input, Input::Capture { payment_id, number: 4, amount });
 
     let shipped = proto::order::Shipped {
-        payment_id: PAYMENT.into(),
+        payment_id: Some(PAYMENT.into()),
         capture: Some(pounds(500).into()),
         ..Default::default()
     };

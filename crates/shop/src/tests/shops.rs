@@ -223,7 +223,7 @@ fn every_command_is_read() {
             Body::ChangeShop(shop::ChangeShop { settings: sent, expected_version: Some(7) }),
             change(settings, Some(7)),
         ),
-        (Body::SuspendShop(shop::SuspendShop { reason: "a test".into() }), suspend()),
+        (Body::SuspendShop(shop::SuspendShop { reason: Some("a test".into()) }), suspend()),
         (Body::ResumeShop(shop::ResumeShop::default()), resume()),
     ];
     for (body, request) in commands {
@@ -238,7 +238,7 @@ fn a_command_that_breaks_a_rule_is_refused_by_name() {
     let error = |body| command(body).expect_err("is wrong").to_string();
     let none = Body::CreateShop(shop::CreateShop::default());
     assert_eq!(error(none), "settings must be present, got \"\"");
-    let reason = shop::SuspendShop { reason: "a\0b".into() };
+    let reason = shop::SuspendShop { reason: Some("a\0b".into()) };
     let rule = "reason must be at most 500 characters without control characters, got \"a\\0b\"";
     assert_eq!(error(Body::SuspendShop(reason)), rule);
     let other = Body::CancelOrder(proto::order::CancelOrder::default());

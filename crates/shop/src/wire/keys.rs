@@ -16,7 +16,7 @@ use protocol::{
     time::Timestamp,
 };
 
-use super::{MAX_PAGE_BYTES, reason};
+use super::{MAX_PAGE_BYTES, given, reason};
 use crate::{
     domain::{
         Input,
@@ -100,7 +100,7 @@ pub(super) fn encode(event: &Event) -> Encoded {
             digest: digest.into(),
             old_valid_until: Some(old_valid_until.into()),
         }),
-        Fact::Revoked { reason } => Kind::Revoked(shop::KeyRevoked { reason }),
+        Fact::Revoked { reason } => Kind::Revoked(shop::KeyRevoked { reason: given(reason) }),
         Fact::Used { at } => Kind::Used(shop::KeyUsed { used_at: Some(at.into()) }),
     };
     let body = Body::Key(shop::KeyEvent { kind: Some(kind) });
@@ -119,7 +119,7 @@ pub(super) fn decode(id: &str, kind: Kind) -> Result<Event, WireError> {
             digest: Digest::parse(&it.digest)?,
             old_valid_until: Timestamp::parse(it.old_valid_until.as_ref())?,
         },
-        Kind::Revoked(it) => Fact::Revoked { reason: it.reason },
+        Kind::Revoked(it) => Fact::Revoked { reason: it.reason.unwrap_or_default() },
         Kind::Used(it) => Fact::Used { at: Timestamp::parse(it.used_at.as_ref())? },
     };
     Ok(Event { id: KeyId::parse(id)?, fact })
@@ -179,8 +179,8 @@ pub(super) fn stored(id: String, row: KeyRow) -> shop::Key {
         revision,
     } = row;
     let (revoked_at, revocation_reason) = match revoked {
-        Some(revoked) => (Some(revoked.at.into()), revoked.reason),
-        None => (None, String::new()),
+        Some(revoked) => (Some(revoked.at.into()), given(revoked.reason)),
+        None => (None, None),
     };
     shop::Key {
         id,
