@@ -160,8 +160,12 @@ impl Audit {
         self.events += 1;
         let position = LogPosition { service, partition, sequence: logged.sequence };
         self.history.observe(position, logged);
+        // It takes its place in the log, and says nothing.
+        if logged.is_voided {
+            return;
+        }
         let event = &logged.event;
-        if self.shop.as_ref().is_none_or(|shop| *shop == event.shop) && !logged.is_voided {
+        if self.shop.as_ref().is_none_or(|shop| *shop == event.shop) {
             self.observe_event(position, event);
         }
         self.webhooks.observe_positions(position, logged);

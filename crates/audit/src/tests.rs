@@ -143,6 +143,36 @@ fn an_input_that_is_parked_breaks_invariant_2() {
     );
 }
 
+/// A copy of an older event at the end of the orders' log.
+fn copy_placed(day: &mut Day, is_voided: bool) {
+    let mut copy = day.event("order", "placed", ANN).clone();
+    let log = day.log("order");
+    copy.sequence = log.last().expect("has events").sequence + 1;
+    copy.is_voided = is_voided;
+    log.push(copy);
+}
+
+#[test]
+fn a_copy_of_an_event_is_found_until_it_is_voided() {
+    let mut day = Day::in_order();
+    copy_placed(&mut day, false);
+    let checks = day.audit().checks;
+    let found = checks.iter().filter(|check| !check.holds()).filter_map(|check| check.invariant);
+    let found: Vec<_> = found.collect();
+    // Its version, its id and its positions.
+    assert!(found.contains(&1) && found.contains(&2), "{found:?}");
+    check(|day| copy_placed(day, true), &[]);
+}
+
+#[test]
+fn a_gap_before_what_is_voided_breaks_invariant_1() {
+    let skip = |day: &mut Day| {
+        copy_placed(day, true);
+        day.log("order").last_mut().expect("has events").sequence += 1;
+    };
+    check(skip, &[1]);
+}
+
 #[test]
 fn an_effect_of_what_is_in_no_log_breaks_invariant_9() {
     check(
