@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Aggregate, Client, ParkedInput, ParkedPage, Position, Redriving, WireError,
     client::QUERY_RETRY_PAUSE,
-    jetstream::retry::jittered,
-    operate::parked::{MAX_INPUT_BYTES, MAX_PARKED_PART},
+    jetstream::{retry::jittered, streams::MAX_INPUT_BYTES},
+    operate::parked::MAX_PARKED_PART,
 };
 
 /// How long a question is tried while nobody runs the partition.

@@ -8,3 +8,4 @@ pub(crate) mod merge;
 pub(crate) mod positions;
 pub(crate) mod recover;
 pub(crate) mod store;
+pub(crate) mod voided;

@@ -2,22 +2,19 @@
 
 use async_nats::HeaderMap;
 use protocol::{
-    id::EventId,
     proto::{self, engine_event::Kind},
     subject,
 };
-use uuid::Uuid;
 
 use crate::{
     Aggregate, Cause, Context, Recorded, Service,
-    jetstream::publish::Outgoing,
-    operate::parked::MAX_INPUT_BYTES,
+    jetstream::{publish::Outgoing, streams::MAX_INPUT_BYTES},
     projection::{
         engine_rows::AnswerRow,
         fold::{FoldError, implied_answer, panic_text},
         store::is_replica,
     },
-    service::envelope::{self, Contents},
+    service::envelope::{self, Contents, new_event_id},
     worker::{
         inputs::{Command, INTERNAL, Input},
         plan::Planner,
@@ -278,11 +275,6 @@ fn shortened(text: &str) -> String {
 
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge at which events get their ids")]
-pub(crate) fn new_event_id() -> EventId {
-    EventId(Uuid::now_v7())
 }
 
 impl Cause {
