@@ -1,6 +1,8 @@
 //! Bringing a projection up to its log: from zero it is a rebuild, after a crash it is one batch, for
 //! `verify` it goes into a scratch database. One code path.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use async_nats::jetstream::Context;
 use prost::Message;
 use protocol::{
@@ -18,7 +20,7 @@ use crate::{
         streams,
     },
     projection::{
-        fold::{Changes, FoldError, Projection},
+        fold::{Changes, FoldError, Projection, panic_text},
         positions::{LOG, Position, Positions},
         store,
         voided::VoidedMessages,
@@ -326,7 +328,8 @@ async fn replicate_chunk<S: Service>(
             };
             loop {
                 projection.begin(&input.shop);
-                projection.replicate(&input.shop, fact);
+                // What cannot be taken in was logged when it came, and leaves no trace here either.
+                projection.replicate(&input.shop, fact, input.payload.contains(&0));
                 if is_last_try && projection.is_missing(&input.shop) {
                     projection.undo(&input.shop);
                     writer.finish().await?;
@@ -351,18 +354,25 @@ async fn replicate_chunk<S: Service>(
 }
 
 impl<S: Service> Projection<S> {
-    /// Folds a fact of another service into the replica of it. A rule that panics leaves no trace.
-    pub(crate) fn replicate(&mut self, shop: &Shop, fact: &S::Input) -> Option<String> {
+    /// Folds a fact of another service into the replica of it, and returns why it cannot: a rule
+    /// that panics, or a row that a database would refuse, leaves no trace.
+    pub(crate) fn replicate(
+        &mut self,
+        shop: &Shop,
+        fact: &S::Input,
+        may_hold_nul: bool,
+    ) -> Option<String> {
         let state = &mut self.state(shop).service;
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let done = catch_unwind(AssertUnwindSafe(|| {
             S::replicate(state, fact);
+            state.tables().iter().find_map(|rows| rows.refusal(may_hold_nul))
         }));
-        let panic = done.err()?;
+        let failure = done.unwrap_or_else(|panic| Some(panic_text(&*panic)))?;
         for rows in state.tables() {
             rows.undo();
             rows.begin();
         }
-        Some(crate::projection::fold::panic_text(&*panic))
+        Some(failure)
     }
 }
 
