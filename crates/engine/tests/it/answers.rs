@@ -2,9 +2,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use async_nats::HeaderMap;
 use engine::Clock;
 use prost::Message;
-use protocol::{id::EventId, proto, time::Timestamp};
+use protocol::{id::EventId, proto, subject::POSITIONS_HEADER, time::Timestamp};
 use testkit::{Db, eventually};
 
 use crate::{
@@ -117,5 +118,7 @@ async fn write_answered(rig: &Rig, command: &Command, time: Timestamp, body: &st
         body: Some(Body::Engine(proto::EngineEvent { kind })),
         ..Default::default()
     };
-    rig.write("engine.account.0.answered", &event.aggregate_id, event.encode_to_vec()).await;
+    let mut headers = HeaderMap::new();
+    headers.insert(POSITIONS_HEADER, "");
+    rig.write_with("engine.account.0.answered", headers, event.encode_to_vec()).await;
 }

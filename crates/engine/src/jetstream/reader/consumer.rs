@@ -262,8 +262,8 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn an_idle_reader_is_told_less_often_and_gets_messages_as_soon() {
+    /// A server with an empty stream.
+    async fn stream() -> (TestServer, Context) {
         let server = TestServer::start().await;
         let context = server.jetstream().await;
         let config = stream::Config {
@@ -272,16 +272,43 @@ mod tests {
             ..Default::default()
         };
         context.create_stream(config).await.expect("it is created");
-        let selection = Selection::new("S", Vec::new());
-        let created = Consumer::create(&context, &selection, 1).await;
-        let (mut consumer, _) = created.expect("it is created");
+        (server, context)
+    }
+
+    async fn create(context: &Context) -> Consumer {
+        let created = Consumer::create(context, &Selection::new("S", Vec::new()), 1).await;
+        created.expect("it is created").0
+    }
+
+    async fn publish(context: &Context) {
+        context.publish("s", "x".into()).await.expect("it is sent").await.expect("it is stored");
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_lost_is_noticed_though_none_follows() {
+        let (_server, context) = stream().await;
+        let mut consumer = create(&context).await;
+        publish(&context).await;
+        assert!(matches!(consumer.next().await, Ok(Report::Message(_))));
+        // As a client drops it whose buffer is full, or whose connection breaks.
+        publish(&context).await;
+        consumer.signals.next().await.expect("it is delivered");
+        let lost = consumer.next().await;
+        let expected = matches!(lost, Err(Interruption::TailLost { delivered: 2, received: 1 }));
+        assert!(expected, "{lost:?}");
+    }
+
+    #[tokio::test]
+    async fn an_idle_reader_is_told_less_often_and_gets_messages_as_soon() {
+        let (_server, context) = stream().await;
+        let mut consumer = create(&context).await;
         consumer.idle_since = Instant::now().checked_sub(IDLE_AFTER).expect("long ago");
         let began = Instant::now();
         assert!(matches!(consumer.next().await, Ok(Report::Passed(0))));
         assert!(began.elapsed() > Pace::BUSY.silence_timeout(), "{:?}", began.elapsed());
         assert_eq!(consumer.pace, Pace::IDLE);
 
-        context.publish("s", "x".into()).await.expect("it is sent").await.expect("it is stored");
+        publish(&context).await;
         assert!(matches!(consumer.next().await, Ok(Report::Message(_))));
         consumer.requested = 0;
         assert!(matches!(consumer.next().await, Ok(Report::Passed(1))));
