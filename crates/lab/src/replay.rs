@@ -120,7 +120,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<ExitCode> {
 async fn replay_somewhere(settings: &Settings, options: &Options, plan: &Plan) -> Result<Report> {
     if !options.embedded {
         settings.api_key.as_ref().context(
-            "the gateway asks for an API key: set --api-key, TRADEWIND_API_KEY or `api-key` in the \
+            "the gateway asks for an API key: set TRADEWIND_API_KEY, --api-key-file or `api-key` in the \
              file",
         )?;
         let url = options.url.clone().unwrap_or_else(|| listening_at(settings));

@@ -4,6 +4,7 @@ mod gateway;
 mod jwt;
 mod mail;
 mod nats;
+mod secrets;
 mod value;
 mod webhooks;
 
@@ -27,6 +28,7 @@ pub use self::{
     jwt::JwtOptions,
     mail::{MailOptions, TlsOption},
     nats::NatsOptions,
+    secrets::secret_in_flags,
     webhooks::WebhookOptions,
 };
 use crate::services::NAMES;
@@ -92,8 +94,8 @@ pub struct Settings {
     #[command(flatten)]
     pub gateway: GatewayOptions,
 
-    /// The API key of trusted clients; other users of the machine see a flag in `ps`: use the
-    /// environment or --api-key-file
+    /// The API key of trusted clients: by the environment, --api-key-file or the file of --config; a flag,
+    /// which other users of the machine would see in `ps`, is refused
     #[arg(long, global = true, env = "TRADEWIND_API_KEY", hide_env_values = true)]
     pub api_key: Option<SecretString>,
 

@@ -35,11 +35,11 @@ mod webhooks;
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
-use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
+use clap::{CommandFactory, FromArgMatches};
 use lab::{bench, demo, failover, replay};
 use node::{
     serve::{self, Component, MetricsSource},
-    settings::{LogFormat, Settings, with_file},
+    settings::{LogFormat, Settings, secret_in_flags, with_file},
     terminal::{failure, interrupted},
 };
 use telemetry::{Metrics, Telemetry};
@@ -74,22 +74,13 @@ fn run() -> Result<ExitCode> {
     };
     let matches = command.get_matches_from(arguments);
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let telemetry = start_telemetry(&cli)?;
-    if is_flag(&matches, "api_key") {
-        tracing::warn!(
-            "other users of this machine see --api-key in the list of processes: set \
-             TRADEWIND_API_KEY or --api-key-file instead"
-        );
+    if let Some(problem) = secret_in_flags(&matches) {
+        Cli::command().error(clap::error::ErrorKind::ValueValidation, problem).exit();
     }
+    let telemetry = start_telemetry(&cli)?;
     cli.settings.read_key_files()?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(dispatch(cli, telemetry.metrics()))
-}
-
-/// Whether an argument was given on the command line, before or after the name of the command.
-fn is_flag(matches: &ArgMatches, id: &str) -> bool {
-    matches.value_source(id) == Some(ValueSource::CommandLine)
-        || matches.subcommand().is_some_and(|(_, inner)| is_flag(inner, id))
 }
 
 /// Starts the log, the traces and the metrics; what is returned exports the last spans when it is

@@ -72,11 +72,11 @@ impl Processes {
         let settings = &self.settings;
         let mut child = Command::new(env!("CARGO_BIN_EXE_tradewind"))
             .args(["serve", service, "--log", "warn,gateway=info", "--log-format", "json"])
-            .args(["--nats-url", &settings.nats_url])
+            .env("TRADEWIND_NATS_URL", &settings.nats_url)
             .args(["--nats-monitor-url", settings.nats_monitor_url.as_deref().unwrap_or_default()])
             .args(["--database", &settings.database])
             .args(["--listen", "127.0.0.1:0"])
-            .args(["--api-key", "secret"])
+            .env("TRADEWIND_API_KEY", "secret")
             .args(["--provider-latency", PROVIDER_LATENCY])
             .arg("--provider-dir")
             .arg(&settings.provider_dir)

@@ -81,10 +81,10 @@ impl Installation {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = bare(arguments);
         command
-            .args(["--nats-url", &self.server.url()])
+            .env("TRADEWIND_NATS_URL", self.server.url())
             .args(["--nats-monitor-url", &self.server.monitor_url()])
             .args(["--listen", &self.listen.to_string()])
-            .args(["--api-key", KEY])
+            .env("TRADEWIND_API_KEY", KEY)
             .arg("--database")
             .arg(self.db.setting())
             .arg("--provider-dir")
