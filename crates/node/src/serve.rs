@@ -69,7 +69,7 @@ pub async fn serve(
     metrics: Option<MetricsSource>,
     bound: oneshot::Sender<SocketAddr>,
 ) -> Result<()> {
-    let connected = shutdown.run_until_cancelled(Box::pin(connect(settings))).await;
+    let connected = shutdown.run_until_cancelled(Box::pin(connect(settings, components))).await;
     let Some(engine) = connected.transpose()? else { return Ok(()) };
     let drains = components.contains(&Component::Gateway);
     let workers = if drains { CancellationToken::new() } else { shutdown.clone() };
@@ -132,9 +132,14 @@ async fn measure_readiness(engine: Engine, shutdown: CancellationToken) {
     }
 }
 
-async fn connect(settings: &Settings) -> Result<Engine> {
+/// Connects. Services create the streams that are missing; a gateway alone may not, and waits for them.
+async fn connect(settings: &Settings, components: &[Component]) -> Result<Engine> {
     let config = engine::Config { start_timeout: settings.start_timeout, ..settings.engine() };
-    let engine = Engine::connect(config).await?;
+    let engine = if components.iter().all(|component| *component == Component::Gateway) {
+        Engine::connect_to_existing(config).await?
+    } else {
+        Engine::connect(config).await?
+    };
     engine.warn_unless_synced().await;
     engine.warn_if_open();
     Ok(engine)
