@@ -221,7 +221,8 @@ pub(crate) async fn get(
         How::Stream => {
             // Before the first look: what is published after it is noticed.
             let changes = changes(&client, &shop).await?;
-            let reader = FeedReader::open(client, shop, types.clone(), begin).await?;
+            let mut reader = FeedReader::open(client, shop, types.clone(), begin).await?;
+            reader.reach(&context.seen, began).await?;
             return Ok(stream::respond(state, context, types, reader, changes));
         }
     };
@@ -230,6 +231,7 @@ pub(crate) async fn get(
         _ => Some(changes(&client, &shop).await?),
     };
     let mut reader = FeedReader::open(client, shop.clone(), types, begin).await?;
+    reader.reach(&context.seen, began + wait).await?;
     let mut page = reader.page();
     read(&state, &mut reader, &mut page, limit).await?;
     if let Some(changes) = changes {

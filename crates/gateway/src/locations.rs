@@ -236,10 +236,8 @@ pub(crate) async fn put_limits(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
-    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    Precondition::refuse(&headers, "limits have no version: send the ones you know as expected")?;
     let (location, set) =
         fields::body(&bytes, |node, path, errors| object(node, path, errors, limits_to_set))?;
     let limits = set.limits.unwrap_or_default();

@@ -34,8 +34,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     body::JsonBytes,
+    cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, OrderPath, RequestContext, page_length, path_parameter, query},
-    fields::{self, Errors, Path, integer, object, text, within, words},
+    fields::{self, Errors, Path, code, integer, object, text, within, words},
     json::Node,
     openapi::bodies::NewRefund,
     orders::require_order,
@@ -70,7 +71,7 @@ pub(crate) struct StuckPayments {
     payments: Vec<PaymentView>,
     /// The `after` of the next page; null at the end.
     #[schema(required)]
-    next: Option<PaymentId>,
+    next: Option<String>,
 }
 
 /// The provider's own list beside our log.
@@ -142,7 +143,7 @@ pub(crate) async fn get(
 #[expect(dead_code, reason = "it is a description")]
 struct StuckPage {
     /// The `next` of the page before; without it, the first page.
-    after: Option<PaymentId>,
+    after: Option<String>,
     /// The most payments of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
@@ -162,17 +163,19 @@ pub(crate) async fn stuck(
     context: RequestContext,
     uri: Uri,
 ) -> Result<Json<StuckPayments>, Problem> {
+    let list = List::of(&context.shop, ListStuckPayments::default());
     let question = query(&uri, |fields| {
-        let after = fields.optional("after", text(PaymentId::parse));
+        let after = fields.optional("after", code(|text| list.name(text, PaymentId::parse)));
         let limit = fields.optional("limit", text(page_length));
         Some(ListStuckPayments {
             after: after.map(String::from).unwrap_or_default(),
             limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
         })
     })?;
-    let limit = question.limit as usize;
-    let payments = shown(state.services.query_all(&context, question).await?)?;
-    let next = payments.last().filter(|_| payments.len() >= limit).map(|last| last.id);
+    let found = state.services.query_all(&context, question).await?;
+    let last = found.payments.last().filter(|_| found.has_more);
+    let next = last.map(|last| list.cursor(&last.payment_id));
+    let payments = shown(found)?;
     Ok(Json(StuckPayments { payments, next }))
 }
 

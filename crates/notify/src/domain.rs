@@ -37,6 +37,8 @@ pub enum Input {
         endpoint_id: String,
         /// What is asked for.
         request: Request,
+        /// The version that the endpoint must have; `None`: any.
+        expected_version: Option<u64>,
     },
     /// Other services have published events, one after the other.
     Published(Published),
@@ -438,8 +440,8 @@ impl Rules for Notify {
 
     fn decide(&self, state: &State, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
         match input {
-            Input::Command { endpoint_id, request } => {
-                decide::command(state, endpoint_id, request, now)
+            Input::Command { endpoint_id, request, expected_version } => {
+                decide::command(state, endpoint_id, (request, *expected_version), now)
             }
             Input::Published(published) => {
                 self.remember(published);

@@ -8,7 +8,10 @@ mod tests;
 
 use ::metrics::Gauge;
 use engine::{Queries, QueryError, Revision, documents};
-use events::id::{OrderId, PaymentId};
+use events::{
+    id::{OrderId, PaymentId},
+    questions::first,
+};
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
 
@@ -50,10 +53,20 @@ pub enum Question {
 pub enum Found {
     /// A payment, and its shop.
     Payment(String, Box<PaymentRow>),
-    /// Payments, each with its shop.
-    Payments(Vec<(String, PaymentRow)>),
+    /// Payments.
+    Payments {
+        /// Each with its shop.
+        payments: Vec<(String, PaymentRow)>,
+        /// Whether others follow.
+        has_more: bool,
+    },
     /// A page of payments.
-    Listed(Vec<PaymentRow>),
+    Listed {
+        /// The payments, by when they were begun.
+        payments: Vec<PaymentRow>,
+        /// Whether others follow.
+        has_more: bool,
+    },
     /// What came of a reconciliation.
     Reconciled(Reconciliation),
     /// The shop's money.
@@ -83,14 +96,19 @@ impl Queries for Payments {
             }
             Question::PaymentsOf(order_id) => {
                 let rows = store::of_order(db, shop, order_id).await?;
-                let rows = rows.into_iter().map(|row| (shop.to_string(), row));
-                Ok(Some(Found::Payments(rows.collect())))
+                let payments = rows.into_iter().map(|row| (shop.to_string(), row)).collect();
+                Ok(Some(Found::Payments { payments, has_more: false }))
             }
             Question::Payments(page) => {
-                Ok(Some(Found::Listed(store::list(db, shop, &page).await?)))
+                let wanted = PaymentPage { limit: page.limit + 1, ..page.clone() };
+                let rows = store::list(db, shop, &wanted).await?;
+                let (payments, has_more) = first(rows, page.limit);
+                Ok(Some(Found::Listed { payments, has_more }))
             }
             Question::Stuck { after, limit } => {
-                Ok(Some(Found::Payments(store::stuck(db, shop, &after, limit).await?)))
+                let rows = store::stuck(db, shop, &after, limit + 1).await?;
+                let (payments, has_more) = first(rows, limit);
+                Ok(Some(Found::Payments { payments, has_more }))
             }
             Question::Reconcile { from, until } => {
                 let found = reconcile(&self.provider, db, shop, from, until).await?;

@@ -209,15 +209,15 @@ fn print_key(key: &KeyView) {
 }
 
 async fn history(api: &Client, id: &str) -> Result<()> {
-    let mut before = None;
+    let mut after = None;
     loop {
-        let from = before.map(|before| format!("?before={before}")).unwrap_or_default();
+        let from = after.map(|after| format!("?after={after}")).unwrap_or_default();
         let page: KeyHistory = read(api, &format!("keys/{id}/history{from}")).await?;
         for event in &page.events {
             print_event(event);
         }
         match page.next {
-            Some(next) => before = Some(next),
+            Some(next) => after = Some(next),
             None => return Ok(()),
         }
     }

@@ -74,7 +74,7 @@ async fn ask<Q: Question>(
     let found = match whom {
         Asked::Shop(shop) => client.query(SERVICE, shop, question, 0).await?,
         Asked::Partition(partition) => {
-            client.query_partition(SERVICE, *partition, question).await?
+            client.query_partition(SERVICE, *partition, question, 0).await?
         }
     };
     found.map(|bytes| Q::Answer::decode(bytes).context("read the answer")).transpose()
@@ -100,10 +100,9 @@ async fn stuck(client: &Client, whom: &Asked<'_>) -> Result<Vec<Payment>> {
     loop {
         let after = all.last().map(|last| last.payment_id.clone()).unwrap_or_default();
         let question = ListStuckPayments { after, limit: PAGE_LENGTH };
-        let Page { payments } = ask(client, whom, question).await?.unwrap_or_default();
-        let is_last = payments.len() < PAGE_LENGTH as usize;
+        let Page { payments, has_more } = ask(client, whom, question).await?.unwrap_or_default();
         all.extend(payments);
-        if is_last {
+        if !has_more {
             return Ok(all);
         }
     }

@@ -241,12 +241,14 @@ pub(crate) async fn print_shops(settings: &node::settings::Settings, what: &Shop
             }
         }
         Shops::Suspend { shop, reason } => {
-            let body = Body::SuspendShop(shop::SuspendShop { reason: reason.clone() });
+            let suspend = shop::SuspendShop { reason: reason.clone(), expected_version: None };
+            let body = Body::SuspendShop(suspend);
             let answer: shop::SuspendShopAnswer = send(&client, shop, body).await?;
             print_result(shop, answer.result(), answer.shop)
         }
         Shops::Resume { shop, reason } => {
-            let body = Body::ResumeShop(shop::ResumeShop { reason: reason.clone() });
+            let resume = shop::ResumeShop { reason: reason.clone(), expected_version: None };
+            let body = Body::ResumeShop(resume);
             let answer: shop::ResumeShopAnswer = send(&client, shop, body).await?;
             print_result(shop, answer.result(), answer.shop)
         }
@@ -316,7 +318,7 @@ pub(crate) async fn all_shops(client: &Client) -> Result<Vec<shop::Shop>> {
         loop {
             let question = shop::ListShops { partition, after: after.clone(), limit: 0 };
             let found = client
-                .query_partition(shop::ListShops::SERVICE, partition, question.encode())
+                .query_partition(shop::ListShops::SERVICE, partition, question.encode(), 0)
                 .await?;
             let page = shop::Shops::decode(found.unwrap_or_default())?;
             after = page.shops.last().map(|shop| shop.name.clone()).unwrap_or_default();

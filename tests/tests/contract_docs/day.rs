@@ -28,9 +28,13 @@ pub(super) async fn run(db: &Db) -> Installation {
     count_below_what_is_promised(&api).await;
     mend(&api).await;
     refuse_to_refund(&installation, &api).await;
-    let suspend = Body::SuspendShop(shop::SuspendShop { reason: "closed for stocktaking".into() });
+    let suspend = Body::SuspendShop(shop::SuspendShop {
+        reason: "closed for stocktaking".into(),
+        expected_version: None,
+    });
     installation.send("018f0000-0000-7000-8000-000000000001", suspend).await;
-    let resume = Body::ResumeShop(shop::ResumeShop { reason: "open again".into() });
+    let resume =
+        Body::ResumeShop(shop::ResumeShop { reason: "open again".into(), expected_version: None });
     installation.send("018f0000-0000-7000-8000-000000000002", resume).await;
     installation
 }

@@ -15,6 +15,8 @@ use crate::recorder::Recorder;
 
 /// What the run does not reach: operations with `request` or a status. What is added to the API belongs into the run.
 const NOT_REACHED: [&str; 0] = [];
+/// The operations that the run does not write with: a delivery that was sent cannot be aborted.
+const NOT_WRITTEN: [&str; 1] = ["abort_delivery"];
 /// A secret that no installation has.
 const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -34,9 +36,14 @@ async fn the_examples_are_those_of_a_run() {
     mails(&mut recorder).await;
     keys(&mut recorder).await;
     look_back(&mut recorder, &order).await;
-    let accepted = accepted(&installation, &order).await;
-    let url = accepted["command_url"].as_str().expect("where to follow it");
-    until(&mut recorder, url, |it| it["status"] == "answered").await;
+    let key = json!({"description": "reads", "shops": ["acme"], "scopes": ["read"]});
+    let of_key = accepted(&installation, "/v1/keys", &key).await;
+    let accepted = accepted(&installation, &format!("{order}/release"), &json!({})).await;
+    for accepted in [&of_key, &accepted] {
+        let url = accepted["command_url"].as_str().expect("where to follow it");
+        until(&mut recorder, url, |it| it["status"] == "answered").await;
+    }
+    assert_eq!(not_written(&recorder), NOT_WRITTEN, "were not looked at");
     let mut examples = recorder.examples();
     examples["accepted"] = recorder.shown(&accepted);
     installation.stop_and_verify().await;
@@ -54,6 +61,15 @@ async fn the_examples_are_those_of_a_run() {
         assert_eq!(shape(&committed[name]), expected, "{name}: run `make docs` and commit it");
     }
     assert_eq!(missing(&committed), NOT_REACHED, "have no example");
+}
+
+/// The operations that write, and did not.
+fn not_written(recorder: &Recorder) -> Vec<&'static str> {
+    let paths = gateway::openapi_document()["paths"].as_object().expect("there are paths");
+    let operations = paths.values().flat_map(|it| it.as_object().expect("an item"));
+    let writing = operations.filter(|(method, _)| *method != "get");
+    let ids = writing.map(|(_, operation)| operation["operationId"].as_str().expect("is text"));
+    ids.filter(|id| !recorder.written().contains(*id)).collect()
 }
 
 /// The operations without an example of their body or of a successful answer.
@@ -224,6 +240,10 @@ async fn webhooks(api: &mut Recorder, receiver: &str) {
     api.post(&format!("{path}/rotate-secret"), rotation).await;
     api.get(&path).await;
     api.get(endpoints).await;
+    let body = json!({"url": receiver, "event_types": ["payment.*"], "secret": SECRET});
+    let other = api.post(endpoints, body).await;
+    let path = format!("{endpoints}/{}", other["id"].as_str().expect("an id"));
+    api.send(Method::DELETE, &path, None).await;
 }
 
 /// The mails to the customers; without a mail server they wait.
@@ -285,7 +305,7 @@ async fn look_back(api: &mut Recorder, order: &str) {
 }
 
 /// What a request is answered that is not answered in time.
-async fn accepted(installation: &Installation, order: &str) -> Value {
+async fn accepted(installation: &Installation, path: &str, body: &Value) -> Value {
     let mut settings = installation.settings.clone();
     settings.answer_timeout = Duration::ZERO;
     let hasty = Gateway::start(&settings).await;
@@ -293,7 +313,7 @@ async fn accepted(installation: &Installation, order: &str) -> Value {
     let mut accepted = Value::Null;
     // The answer may be quicker than a gateway that does not wait for it.
     eventually("an answer was not waited for", async || {
-        accepted = recorder.post(&format!("{order}/release"), json!({})).await;
+        accepted = recorder.post(path, body.clone()).await;
         accepted["command_id"].is_string()
     })
     .await;

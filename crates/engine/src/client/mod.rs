@@ -222,7 +222,7 @@ impl Client {
         // the same for all who send it again after that answer.
         if duplicate
             && let Ok(Ok(Some(answered))) =
-                timeout_at(deadline, self.find_reply(command.service, &shop, &key.2)).await
+                timeout_at(deadline, self.find_reply(command.service, &shop, &key.2, 0)).await
             && !answered.has_effect
         {
             superseded = answered.sequence;
@@ -306,7 +306,7 @@ impl Client {
     ) -> Option<Reply> {
         let mut pause = QUERY_RETRY_PAUSE;
         while Instant::now() < deadline {
-            match timeout_at(deadline, self.find_reply(service, shop, command)).await {
+            match timeout_at(deadline, self.find_reply(service, shop, command, 0)).await {
                 Ok(Ok(Some(reply))) if reply.sequence > superseded => return Some(reply),
                 Ok(Ok(_)) | Err(_) => {}
                 Ok(Err(error)) => {

@@ -125,7 +125,7 @@ pub struct KeyEventView {
 pub struct KeyHistory {
     /// The events.
     pub events: Vec<KeyEventView>,
-    /// The `before` of the next page; null at the end.
+    /// The `after` of the next page; null at the end.
     #[cfg_attr(feature = "openapi", schema(required))]
-    pub next: Option<u64>,
+    pub next: Option<String>,
 }

@@ -108,9 +108,3 @@ fn read_event(bytes: &[u8]) -> Result<KeyEventView, ViewError> {
     }
     Ok(view)
 }
-
-/// Where a page of a history begins.
-pub(super) fn position(text: &str) -> Result<u64, ParseError> {
-    let error = || ParseError::new("before", "must be the `next` of the page before", text);
-    text.parse().ok().filter(|position| *position > 0).ok_or_else(error)
-}

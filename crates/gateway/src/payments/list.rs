@@ -82,9 +82,9 @@ pub(crate) async fn list(
     uri: Uri,
 ) -> Result<Json<PaymentList>, Problem> {
     let (question, list) = query(&uri, |fields| Some(question(fields, &context.shop)))?;
-    let limit = question.limit as usize;
-    let found = state.services.query_all(&context, question).await?.payments;
-    let next = found.last().filter(|_| found.len() >= limit).map(|last| list.cursor(&place(last)));
+    let payment::ListedPayments { payments: found, has_more } =
+        state.services.query_all(&context, question).await?;
+    let next = found.last().filter(|_| has_more).map(|last| list.cursor(&place(last)));
     let payments =
         found.into_iter().map(view::payment_summary).collect::<Result<_, ViewError>>()?;
     Ok(Json(PaymentList { payments, next }))

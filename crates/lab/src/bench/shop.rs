@@ -114,12 +114,6 @@ pub(super) fn read_product(number: u64) -> String {
     sku((number % PRODUCTS as u64) as usize)
 }
 
-/// What a list of so many products comes after, by a number that counts on.
-pub(super) fn read_after(number: u64, page_length: usize) -> String {
-    let pages = PRODUCTS / page_length;
-    sku((number % (pages as u64 - 1)) as usize * page_length)
-}
-
 pub(super) fn order_id(shop: &Shop, key: &str) -> String {
     CommandId::from_key(shop, &format!("{key}/order")).to_string()
 }

@@ -21,11 +21,12 @@ pub(crate) const MAX_ENDPOINTS: usize = 1_000;
 /// The most replays of an endpoint that are under way.
 const MAX_REPLAYS: usize = 10;
 
-/// What follows from a command, and what its sender is answered.
+/// What follows from a command, and what its sender is answered. The endpoint must have the expected version, if there
+/// is one.
 pub(crate) fn command(
     state: &State,
     endpoint_id: &str,
-    request: &Request,
+    (request, expected_version): (&Request, Option<u64>),
     now: Timestamp,
 ) -> Decision<Event, Answer> {
     let id = endpoint_id.to_owned();
@@ -47,6 +48,11 @@ pub(crate) fn command(
             Ok(Fact::Created { settings: settings.clone(), secret: None })
         }
         (None, _) => Err(Outcome::Unknown),
+        (Some(endpoint), _)
+            if expected_version.is_some_and(|expected| expected != endpoint.settings_version) =>
+        {
+            Err(Outcome::OtherVersion)
+        }
         (Some(endpoint), request) => of_endpoint(state, endpoint_id, endpoint, request, now),
     };
     let (fact, outcome) = match decided {

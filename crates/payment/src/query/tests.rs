@@ -311,7 +311,7 @@ async fn what_is_stuck_is_listed_and_counted() {
 
     let of_all = super::Question::Stuck { after: String::new(), limit: 10 };
     let found = payments.query(&pool, &Shop::unknown(), of_all).await.expect("answers");
-    let Some(Found::Payments(rows)) = found else { panic!("{found:?}") };
+    let Some(Found::Payments { payments: rows, .. }) = found else { panic!("{found:?}") };
     assert!(rows.len() == 3 && rows.iter().all(|(shop, _)| shop == "acme"), "{rows:?}");
     let found = payments.query(&pool, &Shop::unknown(), super::Question::Payment(payment(1))).await;
     let Ok(Some(Found::Payment(shop, _))) = found else { panic!("{found:?}") };

@@ -4,6 +4,7 @@ use engine::WireError;
 use events::{
     id::{OrderId, PaymentId},
     proto::payment::{self, PaymentStatus, TransactionKind, payment_question::Question as Asked},
+    questions,
 };
 use prost::Message;
 use protocol::{id::ParseError, time::Timestamp};
@@ -63,13 +64,15 @@ fn page(list: payment::ListPayments) -> Result<PaymentPage, WireError> {
 pub(super) fn encode(found: Found) -> Vec<u8> {
     match found {
         Found::Payment(shop, row) => encode_payment(shop, *row).encode_to_vec(),
-        Found::Payments(rows) => {
-            let payments = rows.into_iter().map(|(shop, row)| encode_payment(shop, row)).collect();
-            payment::Payments { payments }.encode_to_vec()
+        Found::Payments { payments, has_more } => {
+            let payments = payments.into_iter().map(|(shop, row)| encode_payment(shop, row));
+            let (payments, has_more) = questions::page(payments, has_more);
+            payment::Payments { payments, has_more }.encode_to_vec()
         }
-        Found::Listed(rows) => {
-            let payments = rows.into_iter().map(encode_listed).collect();
-            payment::ListedPayments { payments }.encode_to_vec()
+        Found::Listed { payments, has_more } => {
+            let payments = payments.into_iter().map(encode_listed);
+            let (payments, has_more) = questions::page(payments, has_more);
+            payment::ListedPayments { payments, has_more }.encode_to_vec()
         }
         Found::Reconciled(found) => payment::Reconciliation {
             compared: found.compared,

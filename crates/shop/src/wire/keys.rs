@@ -16,7 +16,7 @@ use protocol::{
     time::Timestamp,
 };
 
-use super::{MAX_PAGE_BYTES, reason};
+use super::reason;
 use crate::{
     domain::{
         Input,
@@ -143,21 +143,6 @@ pub(super) fn encode_answer(answer: &Answer) -> Vec<u8> {
         Kinds::Revoke => Body::RevokeKey(shop::RevokeKeyAnswer { result, key }),
     };
     AnswerBody { answer: Some(answer) }.encode_to_vec()
-}
-
-/// As many of the keys as fit into a message.
-pub(super) fn page(rows: Vec<(String, KeyRow)>, mut has_more: bool) -> shop::Keys {
-    let (mut keys, mut bytes) = (Vec::with_capacity(rows.len()), 0);
-    for (id, row) in rows {
-        let key = stored(id, row);
-        bytes += key.encoded_len();
-        if bytes > MAX_PAGE_BYTES && !keys.is_empty() {
-            has_more = true;
-            break;
-        }
-        keys.push(key);
-    }
-    shop::Keys { keys, has_more }
 }
 
 pub(super) fn credentials(id: String, row: KeyRow) -> shop::KeyCredentials {

@@ -141,7 +141,10 @@ async fn shops_are_created_changed_and_listed_by_the_command_line() {
         let names: Vec<_> = shops.filter_map(|shop| shop["name"].as_str()).collect();
         (names.join(" "), body["next"].clone())
     };
-    assert_eq!(page("?limit=3").await, ("acme berlin cairo".to_owned(), json!("cairo")));
-    assert_eq!(page("?limit=3&after=cairo").await, ("delhi".to_owned(), Value::Null));
+    let (names, next) = page("?limit=3").await;
+    let next = next.as_str().expect("there is another page");
+    assert_eq!(names, "acme berlin cairo");
+    let rest = page(&format!("?limit=3&after={next}")).await;
+    assert_eq!(rest, ("delhi".to_owned(), Value::Null));
     serving.stop().await;
 }
