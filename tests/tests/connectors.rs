@@ -13,6 +13,7 @@ on_both_databases!(
     a_goods_receipt_of_many_lines_is_one_document,
     one_wrong_sequence_does_not_silence_a_connector,
     a_count_of_an_hour_ago_keeps_what_a_till_has_sold_since,
+    what_another_connector_has_counted_is_not_counted_again,
     an_import_of_what_was_so_before_does_not_undo_a_change,
     an_order_that_was_refused_is_decided_anew_under_the_same_key,
 );
@@ -106,6 +107,40 @@ async fn a_count_of_an_hour_ago_keeps_what_a_till_has_sold_since(db: Db) {
         json!([count(10, 1, 120), sold("T-1", 1, 90), sold("T-2", 2, 30), count(20, 2, 60)]);
     assert_eq!(push(&api, &lines).await, ["applied"; 4]);
     assert_eq!(on_hand(&api, "MUG").await, 19);
+    sell_and_stop(installation, "MUG").await;
+}
+
+async fn what_another_connector_has_counted_is_not_counted_again(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    api.create_shop(&shop::Settings::default()).await.expect("the shop is created");
+    let mug = json!({"products": [{"sku": "MUG", "title": "A mug", "price": price(250)}]});
+    api.send(api.request(Method::POST, "products").json(&mug)).await.expect("an answer");
+    let now = Clock::system().now();
+    let ago = |minutes: i64| Timestamp::from_millis(now.millis() - minutes * 60_000).to_string();
+    let count = |quantity: i64, sequence: u64, minutes: i64| {
+        json!([{"type": "count", "sku": "MUG", "quantity": quantity, "connector": "wms",
+            "document": format!("C-{sequence}"), "sequence": sequence, "as_of": ago(minutes)}])
+    };
+    assert_eq!(push(&api, &count(10, 1, 120)).await, ["applied"]);
+    let ordered = settle(&api, &order("MUG", 4, "card"), "first").await.body;
+    assert_eq!(ordered["payment_status"], "paid", "{ordered}");
+    // An hour ago the warehouse counted without what the till had sold, and what had left, before.
+    assert_eq!(push(&api, &count(20, 2, 60)).await, ["applied"]);
+    let sold = |sequence: u64, minutes: i64| {
+        json!({"type": "adjustment", "sku": "MUG", "delta": -1, "reason": "sold", "connector": "till",
+            "document": format!("T-{sequence}"), "sequence": sequence, "occurred_at": ago(minutes)})
+    };
+    let left = |sequence: u64, minutes: i64| {
+        json!({"type": "goods_issue", "sku": "MUG", "quantity": 2, "order_id": ordered["id"],
+            "connector": "till", "document": format!("GI-{sequence}"), "sequence": sequence,
+            "occurred_at": ago(minutes)})
+    };
+    let late = json!([sold(1, 90), left(2, 80), sold(3, 30), left(4, 20)]);
+    assert_eq!(push(&api, &late).await, ["stale", "applied", "applied", "applied"]);
+    let level: Value = api.get("inventory/MUG").await.expect("the level");
+    assert_eq!((&level["on_hand"], &level["allocated"]), (&json!(17), &json!(0)), "{level}");
+    assert_eq!(push(&api, &late).await, ["stale", "duplicate", "duplicate", "duplicate"]);
     sell_and_stop(installation, "MUG").await;
 }
 

@@ -401,6 +401,47 @@ fn a_goods_issue_older_than_a_count_leaves_what_is_on_hand() {
     check_shipped(&[before(false, 6)], [6, 0], &[4]);
 }
 
+/// The event, decided at that second by a document of that connector; of the document, when it happened.
+fn by_another(mut logged: Logged, connector: &str, seconds: i64, said: Option<i64>) -> Logged {
+    let time = |seconds| protocol::time::Timestamp::from_millis(seconds * 1_000).into();
+    logged.event.time = Some(time(seconds));
+    let Some(Body::Inventory(body)) = &mut logged.event.body else { panic!("is a fact") };
+    let document = match &mut body.kind {
+        Some(Inventory::Counted(it)) => &mut it.document,
+        Some(Inventory::Adjusted(it)) => &mut it.document,
+        Some(Inventory::Shipped(it)) => &mut it.document,
+        other => panic!("follows from no document: {other:?}"),
+    };
+    let document = document.as_mut().expect("is there");
+    (document.connector, document.occurred_at) = (connector.to_owned(), said.map(time));
+    logged
+}
+
+#[test]
+fn what_the_count_of_another_connector_contains_is_not_counted_again() {
+    let count = || by_another(day::counted("A", 10, 10, 20), "wms", 500, Some(400));
+    let issue = |said, on_hand: i64, in_count| {
+        let shipped = shipped(ANN, 9, (4, 0), [on_hand, 0, 0]);
+        let mut logged = by_another(shipped, "erp", 600, Some(said));
+        let Some(Body::Inventory(body)) = &mut logged.event.body else { panic!("is a fact") };
+        let Some(Inventory::Shipped(fact)) = &mut body.kind else { panic!("is shipped") };
+        fact.in_count = in_count;
+        [count(), logged]
+    };
+    check_shipped(&issue(400, 10, true), [10, 0], &[]);
+    check_shipped(&issue(400, 6, false), [6, 0], &[4]);
+    check_shipped(&issue(401, 6, false), [6, 0], &[]);
+    check_shipped(&issue(401, 10, true), [10, 0], &[4]);
+
+    let sold = |said| {
+        let adjusted = day::logged("A@main", fact(day::received(-1, 9, 9)));
+        [count(), by_another(adjusted, "erp", 600, said)]
+    };
+    check_shipped(&sold(Some(300)), [9, 4], &[2]);
+    check_shipped(&sold(Some(450)), [9, 4], &[]);
+    check_shipped(&sold(None), [9, 4], &[]);
+}
+
 #[test]
 fn what_leaves_beyond_what_is_there_needs_its_short() {
     let taken = shipped(CID, 9, (0, 7), [3, 0, 4]);

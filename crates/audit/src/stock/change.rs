@@ -41,6 +41,15 @@ pub(super) struct Source {
     pub(super) sequence: u64,
 }
 
+/// When something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// In milliseconds, and not after the event.
+    pub(super) millis: i64,
+    /// Whether its connector says so; otherwise it is the time of the event.
+    pub(super) is_said: bool,
+}
+
 /// What an event says of a stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
@@ -211,25 +220,26 @@ impl Change {
 pub(super) struct ChangeRecord {
     pub(super) stock: u32,
     pub(super) at: PackedPosition,
-    /// When it happened, in milliseconds; of a count that does not say, later than everything.
-    pub(super) time: i64,
+    pub(super) moment: Moment,
     pub(super) change: Change,
 }
 
 impl ChangeRecord {
-    pub(super) const SIZE: usize = 45 + PackedPosition::SIZE;
+    pub(super) const SIZE: usize = 46 + PackedPosition::SIZE;
 
     pub(super) fn write(&self) -> [u8; Self::SIZE] {
         let (kind, first, second, third) = self.change.fields();
         let record = Writer::new().u32(self.stock).position(self.at);
-        record.u8(kind).u128(first).i64(second).i64(third).i64(self.time).finish()
+        let record = record.u8(kind).u128(first).i64(second).i64(third);
+        record.i64(self.moment.millis).u8(self.moment.is_said.into()).finish()
     }
 
     pub(super) fn read(record: &[u8; Self::SIZE]) -> Self {
         let mut from = Reader::new(record);
         let (stock, at, kind) = (from.u32(), from.position(), from.u8());
         let change = Change::of_fields(kind, from.u128(), from.i64(), from.i64());
-        Self { stock, at, time: from.i64(), change }
+        let moment = Moment { millis: from.i64(), is_said: from.u8() != 0 };
+        Self { stock, at, moment, change }
     }
 }
 
@@ -288,8 +298,11 @@ mod tests {
             Change::Release { order, quantity: 5, was_held: false },
             Change::Shortage { requested: 9, available: 6 },
         ] {
-            let record = ChangeRecord { stock: 7, at, time: -5, change };
-            assert_eq!(ChangeRecord::read(&record.write()), record);
+            for is_said in [false, true] {
+                let moment = Moment { millis: -5, is_said };
+                let record = ChangeRecord { stock: 7, at, moment, change };
+                assert_eq!(ChangeRecord::read(&record.write()), record);
+            }
         }
     }
 }

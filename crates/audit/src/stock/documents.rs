@@ -5,7 +5,7 @@ use protocol::time::Timestamp;
 
 use super::{
     MAIN, StockLog,
-    change::{Change, DocumentRecord, Source, StockId},
+    change::{Change, DocumentRecord, Moment, Source, StockId},
 };
 use crate::{LogPosition, scratch::fingerprint, trade::OrderKey};
 
@@ -48,10 +48,10 @@ impl StockLog {
         let occurred_at = occurred_at.and_then(|time| Timestamp::parse(Some(&time)).ok());
         let connector = self.connectors.number(connector.as_str(), |name| name.into());
         let change = change(Source { connector, epoch: *epoch, sequence: *sequence });
-        // A count that does not say as of when is of the moment when it came.
-        let unsaid = if matches!(change, Change::Count { .. }) { i64::MAX } else { self.now };
-        let time = occurred_at.map_or(unsaid, |time| time.millis().min(self.now));
-        self.push_at(position, id, time, change);
+        // What does not say when it happened, or names a time to come, is of the moment when it came.
+        let said = occurred_at.map(|time| time.millis()).filter(|millis| *millis <= self.now);
+        let moment = Moment { millis: said.unwrap_or(self.now), is_said: said.is_some() };
+        self.push_at(position, id, moment, change);
     }
 
     pub(super) fn observe_shipped(

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::change::{Change, Source, StockId};
+use super::{
+    change::{Change, Moment, Source, StockId},
+    connectors::Connectors,
+};
 use crate::{Findings, LogPosition, trade::OrderKey};
 
 /// The most orders that `short` names.
@@ -47,8 +50,7 @@ pub(super) struct Fold {
     exists: bool,
     /// The orders that have units of it and how many, where an event names them.
     orders: Option<HashMap<OrderKey, i64>>,
-    /// By connector: its documents.
-    connectors: HashMap<u32, Documents>,
+    connectors: Connectors,
     /// Where the ERP went below what is promised, until `short` says so.
     unreported: Option<LogPosition>,
     /// Whether `short` said so, and it is so still.
@@ -64,36 +66,6 @@ pub(super) struct Fold {
     were_limits_lowered: bool,
 }
 
-impl Source {
-    /// By what its documents are newer or older.
-    fn order(self) -> (u32, u64) {
-        (self.epoch, self.sequence)
-    }
-}
-
-/// The documents of a connector for a stock: the sequence of its newest count, and the sequences and
-/// deltas of the adjustments that are newer.
-#[derive(Debug, Default)]
-struct Documents {
-    counted: Option<(u32, u64)>,
-    /// With the time of each.
-    adjusted: Vec<((u32, u64), i64, i64)>,
-}
-
-impl Documents {
-    /// Whether the connector has counted after that sequence.
-    fn is_stale(&self, sequence: (u32, u64)) -> bool {
-        self.counted.is_some_and(|counted| sequence <= counted)
-    }
-
-    /// The units on hand after a count: it does not contain the adjustments that are newer.
-    fn count(&mut self, sequence: (u32, u64), quantity: i64) -> i64 {
-        self.counted = Some(sequence);
-        self.adjusted.retain(|(adjusted, ..)| *adjusted > sequence);
-        quantity + self.adjusted.iter().map(|(_, delta, _)| delta).sum::<i64>()
-    }
-}
-
 impl Fold {
     /// A stock without units; `has_short` says whether an event of it names orders.
     pub(super) fn new(id: Arc<StockId>, has_short: bool) -> Self {
@@ -102,7 +74,7 @@ impl Fold {
             level: Level::default(),
             exists: false,
             orders: has_short.then(HashMap::new),
-            connectors: HashMap::new(),
+            connectors: Connectors::default(),
             unreported: None,
             is_short: false,
             short_at: None,
@@ -118,38 +90,29 @@ impl Fold {
     pub(super) fn apply(
         &mut self,
         position: LogPosition,
-        (time, change): (i64, Change),
+        (moment, change): (Moment, Change),
         findings: &mut Findings,
         doubles: &mut Findings,
     ) {
         self.exists |= !matches!(change, Change::Shortage { .. });
         match change {
             Change::Count { source, quantity, on_hand } => {
-                let is_stale = self.documents(source).is_stale(source.order());
-                // What other connectors changed later comes on top.
-                let others =
-                    self.connectors.iter().filter(|(other, _)| **other != source.connector);
-                let later = others.flat_map(|(_, documents)| &documents.adjusted);
-                let later = later.filter(|(_, _, at)| *at > time).map(|(_, delta, _)| delta);
-                let quantity = quantity + later.sum::<i64>();
-                let expected = self.documents(source).count(source.order(), quantity);
+                let expected = self.connectors.count(source, moment, quantity);
                 self.level.counted += on_hand - self.level.on_hand;
-                let expected = (expected, is_stale);
                 self.document(position, on_hand, expected, findings, doubles);
             }
             Change::Adjust { source, delta, on_hand } => {
-                let documents = self.documents(source);
-                let is_stale = documents.is_stale(source.order());
-                documents.adjusted.push((source.order(), delta, time));
+                let is_stale = self.connectors.have_counted(source, moment);
+                self.connectors.moved(source, moment, delta);
                 self.level.adjusted += delta;
                 let expected = (self.level.on_hand + delta, is_stale);
                 self.document(position, on_hand, expected, findings, doubles);
             }
             Change::Issue { source, quantity, on_hand, in_count } => {
-                self.issue(position, (source, time), quantity, (on_hand, in_count), findings);
+                self.issue(position, (source, moment), quantity, (on_hand, in_count), findings);
             }
             Change::Transfer { source, delta, on_hand, in_count } => {
-                let expected = self.transfer(position, (source, time), delta, in_count, findings);
+                let expected = self.transfer(position, (source, moment), delta, in_count, findings);
                 self.document(position, on_hand, (expected, false), findings, doubles);
             }
             Change::Incoming { delta, incoming } => {
@@ -228,10 +191,6 @@ impl Fold {
         self.level.on_hand - self.level.promised() + self.backorder_limit
     }
 
-    fn documents(&mut self, source: Source) -> &mut Documents {
-        self.connectors.entry(source.connector).or_default()
-    }
-
     /// A document had its effect: it says `on_hand`, where so many are expected, and may be stale.
     fn document(
         &mut self,
@@ -262,17 +221,16 @@ impl Fold {
     fn transfer(
         &mut self,
         position: LogPosition,
-        (source, time): (Source, i64),
+        (source, moment): (Source, Moment),
         delta: i64,
         in_count: bool,
         findings: &mut Findings,
     ) -> i64 {
-        let is_counted = self.documents(source).is_stale(source.order());
+        let is_counted = self.connectors.have_counted(source, moment);
+        self.connectors.moved(source, moment, delta);
         self.level.transferred += delta;
         if is_counted {
             self.level.counted -= delta;
-        } else {
-            self.documents(source).adjusted.push((source.order(), delta, time));
         }
         findings.expect(in_count == is_counted, || {
             format!("{position}: {} says {in_count} of a count with it", self.id)
@@ -284,20 +242,19 @@ impl Fold {
     fn issue(
         &mut self,
         position: LogPosition,
-        (source, time): (Source, i64),
+        (source, moment): (Source, Moment),
         quantity: i64,
         (on_hand, in_count): (i64, bool),
         findings: &mut Findings,
     ) {
         self.expect_reported(position, findings);
         self.free_before = self.free();
-        let documents = self.documents(source);
-        let is_counted = documents.is_stale(source.order());
+        let is_counted = self.connectors.have_counted(source, moment);
+        self.connectors.moved(source, moment, -quantity);
         if is_counted {
             // The count that left them out took them off what was on hand.
             self.level.counted += quantity;
         } else {
-            documents.adjusted.push((source.order(), -quantity, time));
             self.level.on_hand -= quantity;
         }
         self.level.excess += quantity;

@@ -53,7 +53,8 @@ pub enum StockFact {
         to: Location,
         /// The units that have left.
         quantity: i64,
-        /// Whether a newer count of the connector was made without them.
+        /// Whether a count was made without them already: a newer one of the connector, or one of
+        /// another as of a later time.
         in_count: bool,
         /// The units on hand after it.
         on_hand: i64,
@@ -76,7 +77,8 @@ pub enum StockFact {
         missing: i64,
         /// Whether no more will come.
         is_last: bool,
-        /// Whether a newer count of the connector was made with them.
+        /// Whether a count was made with them already: a newer one of the connector, or one of
+        /// another as of a later time.
         in_count: bool,
         /// The units on hand after it.
         on_hand: i64,
@@ -117,7 +119,8 @@ pub enum StockFact {
         from_allocation: i64,
         /// Those that were so at other locations, and are free there again, with the units after it.
         freed: Vec<(Line, Level)>,
-        /// Whether a newer count of the connector was made without them.
+        /// Whether a count was made without them already: a newer one of the connector, or one of
+        /// another as of a later time.
         in_count: bool,
         /// The units after it.
         after: Level,

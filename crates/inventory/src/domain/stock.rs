@@ -74,6 +74,19 @@ impl Stock {
         others.any(|(_, last)| last.as_of.is_some_and(|as_of| as_of >= time.millis()))
     }
 
+    /// Whether the connector of a document has counted after it, by its own sequence.
+    fn was_counted_after(&self, document: &Document) -> bool {
+        let counted = self.last(&document.key.connector).counted;
+        counted.is_some_and(|counted| document.sequence <= counted)
+    }
+
+    /// Whether a count contains what a document says that has moved: a newer one of the same connector, or
+    /// one of another that is as of that time or a later one. Without a time it has moved now.
+    fn has_counted(&self, document: &Document, now: Timestamp) -> bool {
+        let by_another = |time| self.was_counted_by_another(&document.key.connector, time);
+        self.was_counted_after(document) || document.said_time(now).is_some_and(by_another)
+    }
+
     /// What a connector last said.
     pub(super) fn last(&self, connector: &Connector) -> Sequences {
         self.connectors.get(connector).copied().unwrap_or_default()
@@ -89,7 +102,7 @@ pub struct Sequences {
     /// The time as of which that was counted, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<i64>,
-    /// Its newest adjustment or goods issue that no count contains.
+    /// Its newest movement that no count of its own contains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adjusted: Option<Sequence>,
 }
@@ -219,18 +232,20 @@ fn decide(
     if let Some(expected) = line.expected.filter(|expected| *expected != stock.on_hand) {
         return Err(StockResult::Mismatch { expected, on_hand: stock.on_hand });
     }
+    let in_count = stock.has_counted(document, now);
     match &line.units {
         Units::Counted(quantity) => count(draft, stock, line, *quantity, now),
+        Units::Added(_) if in_count => Err(StockResult::Stale),
         Units::Added(delta) => adjust(stock, line, *delta),
         Units::Issued(order_id, quantity) => {
-            goods_issues::issue(draft, stock, line, *order_id, *quantity)
+            goods_issues::issue(draft, stock, line, *order_id, (*quantity, in_count))
         }
         Units::Sent(transfer, to, quantity) if locations::exists(state, to) => {
-            transfers::send(draft, stock, line, (transfer, to), *quantity)
+            transfers::send(draft, stock, line, (transfer, to), (*quantity, in_count))
         }
         Units::Sent(..) => Err(StockResult::UnknownLocation),
         Units::Received(transfer, quantity, is_last) => {
-            transfers::receive(draft, stock, line, transfer, (*quantity, *is_last))
+            transfers::receive(draft, stock, line, transfer, (*quantity, *is_last, in_count))
         }
     }
 }
@@ -244,7 +259,9 @@ fn count(
 ) -> Result<Effect, StockResult> {
     let StockLine { stock: id, document, .. } = line;
     let Document { key, sequence, occurred_at } = document;
-    refuse_counted(stock, document)?;
+    if stock.was_counted_after(document) {
+        return Err(StockResult::Stale);
+    }
     let after = |connector: &Connector, point| {
         let key = AdjustmentsKey { stock: id.clone(), connector: connector.clone() };
         adjustments::after(draft, &key, point).ok_or(StockResult::Stale)
@@ -267,21 +284,10 @@ fn count(
 
 fn adjust(stock: &Stock, line: &StockLine, delta: i64) -> Result<Effect, StockResult> {
     let StockLine { document, reason, .. } = line;
-    refuse_counted(stock, document)?;
     let on_hand = in_range(stock.on_hand, delta)?;
     let (document, reason) = (document.clone(), reason.clone());
     let fact = StockFact::Adjusted { document, delta, reason, on_hand };
     Ok((StockResult::Applied, fact))
-}
-
-/// Whether the connector has counted after that document: the count contains it.
-pub(super) fn is_counted(stock: &Stock, document: &Document) -> bool {
-    let counted = stock.last(&document.key.connector).counted;
-    counted.is_some_and(|counted| document.sequence <= counted)
-}
-
-fn refuse_counted(stock: &Stock, document: &Document) -> Result<(), StockResult> {
-    if is_counted(stock, document) { Err(StockResult::Stale) } else { Ok(()) }
 }
 
 /// `units` and `change` together, where that can be represented.
@@ -301,6 +307,8 @@ pub(super) fn apply(
     let stock = state.stocks.change_or_default(id);
     stock.revision = revision;
     let before = (stock.on_hand, now);
+    // What only another connector's count contains is kept: a late count of its own does not.
+    let is_kept = |stock: &Stock, document: &Document| !stock.was_counted_after(document);
     match fact {
         StockFact::Counted { document, quantity, on_hand } => {
             let Document { key, sequence, .. } = document;
@@ -320,9 +328,9 @@ pub(super) fn apply(
             add(state, id, document, (*delta, now));
             remember(state, id, document, Units::Added(*delta), before);
         }
-        StockFact::Shipped { document, order_id, quantity, freed, in_count, after, .. } => {
+        StockFact::Shipped { document, order_id, quantity, freed, after, .. } => {
             stock.on_hand = after.on_hand;
-            if !in_count {
+            if is_kept(stock, document) {
                 add(state, id, document, (-quantity, now));
             }
             reservation::ship(state, *order_id, id, *quantity);
@@ -331,27 +339,18 @@ pub(super) fn apply(
             }
             remember(state, id, document, Units::Issued(*order_id, *quantity), before);
         }
-        StockFact::Sent { document, transfer, to, quantity, in_count, on_hand, .. } => {
+        StockFact::Sent { document, transfer, to, quantity, on_hand, .. } => {
             stock.on_hand = *on_hand;
-            if !in_count {
+            if is_kept(stock, document) {
                 add(state, id, document, (-quantity, now));
             }
             transfers::apply_sent(state, transfer, id, to, *quantity);
             let units = Units::Sent(transfer.clone(), to.clone(), *quantity);
             remember(state, id, document, units, before);
         }
-        StockFact::Received {
-            document,
-            transfer,
-            quantity,
-            missing,
-            is_last,
-            in_count,
-            on_hand,
-            ..
-        } => {
+        StockFact::Received { document, transfer, quantity, missing, is_last, on_hand, .. } => {
             stock.on_hand = *on_hand;
-            if !in_count {
+            if is_kept(stock, document) {
                 add(state, id, document, (*quantity, now));
             }
             transfers::apply_received(state, transfer, id, *quantity, *missing);

@@ -5,6 +5,7 @@ mod connectors;
 mod goods_issues;
 mod locations;
 mod orders;
+mod other_counts;
 mod reservation;
 mod rows;
 mod stock;

@@ -341,13 +341,13 @@ fn an_epoch_restarts_a_numbering_that_one_wrong_sequence_had_used_up() {
 }
 
 /// A line of the connector `till`.
-fn of_till(mut line: StockLine) -> StockLine {
+pub(super) fn of_till(mut line: StockLine) -> StockLine {
     line.document.key.connector = Connector::parse("till").expect("valid");
     line
 }
 
 /// The line as of so many milliseconds before now, or for a till: when it happened.
-fn before_now(mut line: StockLine, millis: i64) -> StockLine {
+pub(super) fn before_now(mut line: StockLine, millis: i64) -> StockLine {
     line.document.occurred_at = Some(Timestamp::from_millis(NOW.millis() - millis));
     line
 }

@@ -10,7 +10,7 @@ use super::{
     *,
 };
 
-fn transfer() -> TransferId {
+pub(super) fn transfer() -> TransferId {
     TransferId::parse("T-1").expect("valid")
 }
 
@@ -33,14 +33,14 @@ fn at_location(location: &str) -> StockId {
     StockId { location: code(location), ..stock("A") }
 }
 
-fn sent(line: StockLine, on_hand: i64, incoming: i64) -> Event {
+pub(super) fn sent(line: StockLine, on_hand: i64, incoming: i64) -> Event {
     let Units::Sent(transfer, to, quantity) = line.units else { panic!("is sent") };
     let (document, in_count) = (line.document, false);
     let fact = StockFact::Sent { document, transfer, to, quantity, in_count, on_hand, incoming };
     Event::Stock(line.stock, fact)
 }
 
-fn received(line: StockLine, excess: i64, on_hand: i64, incoming: i64) -> Event {
+pub(super) fn received(line: StockLine, excess: i64, on_hand: i64, incoming: i64) -> Event {
     received_without(line, (excess, 0), on_hand, incoming)
 }
 
