@@ -274,11 +274,11 @@ fn a_refusal_of_what_is_there_breaks_invariant_4() {
 
 #[test]
 fn a_count_below_what_is_promised_needs_its_short() {
-    let count_down = |day: &mut Day| day.append("inventory", day::counted("A", 3, 3, 9));
+    let count_down = |day: &mut Day| day.append("inventory", day::counted((3, 3), (10, 4), 9));
     check(
         |day| {
             count_down(day);
-            day.append("inventory", short("A", 3, 4, &[ANN]));
+            day.append("inventory", short(3, 4, &[(ANN, 4)]));
             day.outside.levels[0].on_hand = 3;
         },
         &[],
@@ -293,7 +293,7 @@ fn a_count_below_what_is_promised_needs_its_short() {
     check(
         |day| {
             count_down(day);
-            day.append("inventory", short("A", 3, 4, &[BOB]));
+            day.append("inventory", short(3, 4, &[(BOB, 4)]));
             day.outside.levels[0].on_hand = 3;
         },
         &[4],
@@ -306,7 +306,7 @@ fn a_hold_that_ran_out_is_taken_again_only_where_units_are_left() {
     check(
         |day| {
             day.insert("inventory", "allocated", ANN, expired(ANN, &[("A", 4)]));
-            day.insert("inventory", "allocated", ANN, day::counted("A", 3, 3, 9));
+            day.insert("inventory", "allocated", ANN, day::counted((3, 3), (10, 0), 9));
             day.outside.levels[0].on_hand = 3;
         },
         &[4],
@@ -344,8 +344,8 @@ fn units_that_no_document_brought_break_invariant_4() {
 #[test]
 fn a_late_count_does_not_contain_newer_adjustments() {
     let late_count = |day: &mut Day, on_hand| {
-        day.append("inventory", day::logged("A@main", fact(day::received(2, 12, 9))));
-        day.append("inventory", day::counted("A", 10, on_hand, 6));
+        day.append("inventory", day::logged("A@main", fact(day::received(2, [12, 4], 9))));
+        day.append("inventory", day::counted((10, on_hand), (12, 4), 6));
         day.outside.levels[0].on_hand = on_hand;
     };
     check(|day| late_count(day, 12), &[]);
@@ -419,7 +419,7 @@ fn by_another(mut logged: Logged, connector: &str, seconds: i64, said: Option<i6
 
 #[test]
 fn what_the_count_of_another_connector_contains_is_not_counted_again() {
-    let count = || by_another(day::counted("A", 10, 10, 20), "wms", 500, Some(400));
+    let count = || by_another(day::counted((10, 10), (10, 4), 20), "wms", 500, Some(400));
     let issue = |said, on_hand: i64, in_count| {
         let shipped = shipped(ANN, 9, (4, 0), [on_hand, 0, 0]);
         let mut logged = by_another(shipped, "erp", 600, Some(said));
@@ -434,7 +434,7 @@ fn what_the_count_of_another_connector_contains_is_not_counted_again() {
     check_shipped(&issue(401, 10, true), [10, 0], &[4]);
 
     let sold = |said| {
-        let adjusted = day::logged("A@main", fact(day::received(-1, 9, 9)));
+        let adjusted = day::logged("A@main", fact(day::received(-1, [9, 4], 9)));
         [count(), by_another(adjusted, "erp", 600, said)]
     };
     check_shipped(&sold(Some(300)), [9, 4], &[2]);
@@ -446,7 +446,7 @@ fn what_the_count_of_another_connector_contains_is_not_counted_again() {
 fn what_leaves_beyond_what_is_there_needs_its_short() {
     let taken = shipped(CID, 9, (0, 7), [3, 0, 4]);
     check_shipped(std::slice::from_ref(&taken), [3, 4], &[4]);
-    check_shipped(&[taken, short("A", 3, 4, &[ANN])], [3, 4], &[]);
+    check_shipped(&[taken, short(3, 4, &[(ANN, 4)])], [3, 4], &[]);
 }
 
 #[test]
@@ -456,11 +456,50 @@ fn a_goods_issue_with_two_effects_breaks_invariant_2() {
 }
 
 #[test]
+fn a_level_that_an_event_says_wrong_breaks_invariant_4() {
+    let counted = |before, allocated| day::counted((9, 9), (before, allocated), 9);
+    let append = |counted: Logged| {
+        move |day: &mut Day| {
+            day.append("inventory", counted);
+            day.outside.levels[0].on_hand = 9;
+        }
+    };
+    check(append(counted(10, 4)), &[]);
+    check(append(counted(9, 4)), &[4]);
+    check(append(counted(10, 3)), &[4]);
+}
+
+#[test]
+fn a_part_of_a_short_list_follows_the_part_before_it() {
+    let part = |part: u32, is_truncated: bool, units_before: i64| {
+        let mut logged = short(3, 4, &[]);
+        let Some(Body::Inventory(body)) = &mut logged.event.body else { panic!("is a fact") };
+        let Some(Inventory::Short(short)) = &mut body.kind else { panic!("is short") };
+        (short.part, short.truncated, short.units_before) = (part, is_truncated, units_before);
+        logged
+    };
+    let count_down = |parts: Vec<Logged>| {
+        move |day: &mut Day| {
+            day.append("inventory", day::counted((3, 3), (10, 4), 9));
+            parts.into_iter().for_each(|part| drop(day.append("inventory", part)));
+            day.outside.levels[0].on_hand = 3;
+        }
+    };
+    let whole = short(3, 4, &[(ANN, 4)]);
+    check(count_down(vec![whole.clone()]), &[]);
+    // Nothing is to follow, too few orders are named to be truncated, and the unit of Ann counts once.
+    check(count_down(vec![whole.clone(), part(2, false, 4)]), &[4]);
+    check(count_down(vec![part(1, true, 0), part(2, false, 4)]), &[4]);
+    check(count_down(vec![short(3, 4, &[(ANN, 1)])]), &[4]);
+    check(count_down(vec![whole.clone(), whole]), &[]);
+}
+
+#[test]
 fn a_short_that_names_too_few_orders_breaks_invariant_4() {
     check(
         |day| {
-            day.append("inventory", day::counted("A", 3, 3, 9));
-            day.append("inventory", short("A", 3, 4, &[]));
+            day.append("inventory", day::counted((3, 3), (10, 4), 9));
+            day.append("inventory", short(3, 4, &[]));
             day.outside.levels[0].on_hand = 3;
         },
         &[4],

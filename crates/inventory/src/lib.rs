@@ -5,7 +5,7 @@
 //!   `domain/goods_issues.rs` and `domain/transfers.rs` for what leaves and comes,
 //!   `domain/adjustments.rs` for what a late count needs, `domain/locations.rs` for the locations and
 //!   which of them serve an order, `domain/reservation.rs` for what orders ask, `domain/orders.rs` for
-//!   which orders have units of a stock, `domain/connectors.rs` for what has come from each connector and
+//!   which orders have units of a stock, `domain/short.rs` for those that cannot be served, `domain/connectors.rs` for what has come from each connector and
 //!   which lines were rejected, `domain/settings.rs` for what the shop says;
 //! - `store`: the rows that it keeps, and the SQL of its lists;
 //! - `query`: the questions that it answers from its projection;
@@ -58,6 +58,6 @@ impl Service for Inventory {
         Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 5;
-    const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE];
+    const FORMAT: u32 = 6;
+    const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE, store::SHORT_DEADLINE];
 }

@@ -61,8 +61,9 @@ pub enum Input {
     Signal { order_id: OrderId, signal: Signal },
     /// Units that belonged to an order have left a location.
     Shipped(Shipment),
-    /// More is promised of a stock than there is.
-    Short { sku: Sku, location: Location, missing: i64, order_ids: Vec<OrderId> },
+    /// More is promised of a stock than there is: so many units are missing, and these orders have units of
+    /// it, the newest first.
+    Short { sku: Sku, location: Location, missing: i64, orders: Vec<(OrderId, i64)> },
     /// The catalogue changed: for the replica.
     ProductChanged { sku: Sku, product: Product },
     /// The shop works in another way: for the replica.
@@ -217,9 +218,9 @@ impl Rules for Orders {
                 Decision::events(known.events(facts))
             }
             Input::Shipped(shipment) => Decision::events(shipment::ship(state, shipment)),
-            Input::Short { sku, location, missing, order_ids } => {
+            Input::Short { sku, location, missing, orders } => {
                 let rule = terms.settings.short_rule;
-                Decision::events(short::hold(rule, state, (sku, location), *missing, order_ids))
+                Decision::events(short::hold(rule, state, (sku, location), *missing, orders))
             }
             Input::ProductChanged { .. } | Input::SettingsChanged(_) => Decision::nothing(),
         }

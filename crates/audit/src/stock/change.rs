@@ -106,16 +106,31 @@ pub(super) enum Change {
         held: i64,
         allocated: i64,
     },
-    /// The ERP went below what is promised, to so many orders.
+    /// So many were on hand before the `Count` that follows.
+    Before {
+        on_hand: i64,
+    },
+    /// After the change before it, these are the units.
+    Units {
+        on_hand: i64,
+        held: i64,
+        allocated: i64,
+    },
+    /// The ERP went below what is promised: a part of the orders that cannot be served.
     Short {
         on_hand: i64,
         promised: i64,
-        orders: u32,
+        part: u32,
         is_truncated: bool,
     },
-    /// One of these orders; they follow `Short`.
+    /// The orders of the parts before it have so many units; follows `Short`.
+    ShortBefore {
+        units: i64,
+    },
+    /// One of the orders, with its units; they follow `ShortBefore`.
     ShortOrder {
         order: OrderKey,
+        quantity: i64,
     },
     Hold {
         order: OrderKey,
@@ -147,11 +162,16 @@ impl Change {
         match self {
             Self::Count { source, quantity, on_hand } => (0, of(source), quantity, on_hand),
             Self::Adjust { source, delta, on_hand } => (1, of(source), delta, on_hand),
-            Self::Short { on_hand, promised, orders, is_truncated } => {
-                let orders = u128::from(is_truncated) << 64 | u128::from(orders);
-                (2, orders, on_hand, promised)
+            Self::Short { on_hand, promised, part, is_truncated } => {
+                let part = u128::from(is_truncated) << 64 | u128::from(part);
+                (2, part, on_hand, promised)
             }
-            Self::ShortOrder { order } => (3, order.to_bits(), 0, 0),
+            Self::ShortOrder { order, quantity } => (3, order.to_bits(), quantity, 0),
+            Self::ShortBefore { units } => (17, 0, units, 0),
+            Self::Before { on_hand } => (18, 0, on_hand, 0),
+            Self::Units { on_hand, held, allocated } => {
+                (19, u128::from(on_hand.cast_unsigned()), held, allocated)
+            }
             Self::Hold { order, quantity } => (4, order.to_bits(), quantity, 0),
             Self::Allocate { order, quantity, was_held } => {
                 (5, order.to_bits(), quantity, was_held.into())
@@ -194,10 +214,10 @@ impl Change {
             2 => Self::Short {
                 on_hand: second,
                 promised: third,
-                orders: first as u32,
+                part: first as u32,
                 is_truncated: first >> 64 != 0,
             },
-            3 => Self::ShortOrder { order },
+            3 => Self::ShortOrder { order, quantity },
             4 => Self::Hold { order, quantity },
             5 => Self::Allocate { order, quantity, was_held },
             6 => Self::Release { order, quantity, was_held },
@@ -209,6 +229,12 @@ impl Change {
             }
             15 => Self::Incoming { delta: second, incoming: third },
             16 => Self::TakenElsewhere { quantity },
+            17 => Self::ShortBefore { units: second },
+            18 => Self::Before { on_hand: second },
+            19 => {
+                let on_hand = (first as u64).cast_signed();
+                Self::Units { on_hand, held: second, allocated: third }
+            }
             12 => Self::Limits { safety_stock: second, backorder_limit: third },
             _ => Self::Shortage { requested: second, available: third },
         }
@@ -281,8 +307,11 @@ mod tests {
         for change in [
             Change::Count { source, quantity: 1, on_hand: -2 },
             Change::Adjust { source, delta: -1, on_hand: i64::MIN },
-            Change::Short { on_hand: 1, promised: 2, orders: u32::MAX, is_truncated: true },
-            Change::Short { on_hand: 1, promised: 2, orders: 0, is_truncated: false },
+            Change::Short { on_hand: 1, promised: 2, part: u32::MAX, is_truncated: true },
+            Change::Short { on_hand: 1, promised: 2, part: 0, is_truncated: false },
+            Change::ShortBefore { units: 3 },
+            Change::Before { on_hand: -4 },
+            Change::Units { on_hand: -4, held: 5, allocated: 6 },
             Change::Issue { source, quantity, on_hand, in_count: false },
             Change::Issue { source, quantity, on_hand, in_count: true },
             Change::Take { order, quantity: order_units, was_held: true },
@@ -292,7 +321,7 @@ mod tests {
             Change::Transfer { source, delta: 3, on_hand, in_count: true },
             Change::Incoming { delta: -3, incoming: 4 },
             Change::TakenElsewhere { quantity: 4 },
-            Change::ShortOrder { order },
+            Change::ShortOrder { order, quantity: 5 },
             Change::Hold { order, quantity: 5 },
             Change::Allocate { order, quantity: 5, was_held: true },
             Change::Release { order, quantity: 5, was_held: false },

@@ -98,16 +98,17 @@ impl StockLog {
         it: &inventory::TransferSent,
     ) {
         let id = StockId::new(shop, &it.sku, &it.location);
-        let inventory::TransferSent { quantity, in_count, on_hand, incoming, .. } = *it;
+        let inventory::TransferSent { quantity, in_count, on_hand, held, allocated, .. } = *it;
         let change = |source| Change::Transfer { source, delta: -quantity, on_hand, in_count };
         self.observe_document(position, &id, it.document.as_ref(), change);
+        self.push(position, &id, Change::Units { on_hand, held, allocated });
         let transfer = fingerprint((shop, &it.transfer, &it.sku));
         let units = self.transfers.entry(transfer).or_default();
         let before = units.on_their_way();
         units.sent += quantity;
         let delta = units.on_their_way() - before;
         let target = StockId::new(shop, &it.sku, &it.to);
-        self.push(position, &target, Change::Incoming { delta, incoming });
+        self.push(position, &target, Change::Incoming { delta, incoming: it.incoming });
     }
 
     pub(super) fn observe_received(
@@ -117,9 +118,10 @@ impl StockLog {
         it: &inventory::TransferReceived,
     ) {
         let id = StockId::new(shop, &it.sku, &it.location);
-        let inventory::TransferReceived { quantity, in_count, on_hand, incoming, .. } = *it;
+        let inventory::TransferReceived { quantity, in_count, on_hand, held, allocated, .. } = *it;
         let change = |source| Change::Transfer { source, delta: quantity, on_hand, in_count };
         self.observe_document(position, &id, it.document.as_ref(), change);
+        self.push(position, &id, Change::Units { on_hand, held, allocated });
         let transfer = fingerprint((shop, &it.transfer, &it.sku));
         let units = self.transfers.entry(transfer).or_default();
         let before = units.on_their_way();
@@ -136,6 +138,6 @@ impl StockLog {
         units.received += quantity;
         units.missing += missing - excess.min(units.missing);
         let delta = units.on_their_way() - before;
-        self.push(position, &id, Change::Incoming { delta, incoming });
+        self.push(position, &id, Change::Incoming { delta, incoming: it.incoming });
     }
 }

@@ -1,15 +1,15 @@
 //! One stock: its units after every event of it, and what the documents of an ERP make of them.
 
+mod short;
+
 use std::{collections::HashMap, sync::Arc};
 
+use self::short::ShortList;
 use super::{
     change::{Change, Moment, Source, StockId},
     connectors::Connectors,
 };
 use crate::{Findings, LogPosition, trade::OrderKey};
-
-/// The most orders that `short` names.
-const MAX_SHORT_ORDERS: usize = 1_000;
 
 /// The units of a stock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,8 +55,7 @@ pub(super) struct Fold {
     unreported: Option<LogPosition>,
     /// Whether `short` said so, and it is so still.
     is_short: bool,
-    /// Where the last `short` is, whose orders follow.
-    short_at: Option<LogPosition>,
+    short_list: ShortList,
     /// The units that were free before the last goods issue.
     free_before: i64,
     /// The units of it that are kept back, and those that are sold beyond what is on hand.
@@ -77,7 +76,7 @@ impl Fold {
             connectors: Connectors::default(),
             unreported: None,
             is_short: false,
-            short_at: None,
+            short_list: ShortList::default(),
             free_before: 0,
             safety_stock: 0,
             backorder_limit: 0,
@@ -141,10 +140,27 @@ impl Fold {
             Change::Promised { held, allocated } => {
                 self.promised(position, (held, allocated), findings);
             }
-            Change::Short { on_hand, promised, orders, is_truncated } => {
-                self.short(position, (on_hand, promised), (orders, is_truncated), findings);
+            Change::Before { on_hand } => {
+                let (id, known) = (&self.id, self.level.on_hand);
+                findings.expect(on_hand == known, || {
+                    format!("{position}: {on_hand} of {id} were on hand before; it was {known}")
+                });
             }
-            Change::ShortOrder { order } => self.short_order(order, findings),
+            Change::Units { on_hand, held, allocated } => {
+                let Level { on_hand: there, held: of_held, allocated: of_paid, .. } = self.level;
+                let (id, said, known) =
+                    (&self.id, [on_hand, held, allocated], [there, of_held, of_paid]);
+                findings.expect(said == known, || {
+                    format!("{position}: says {said:?} of {id}; on hand, held and allocated are {known:?}")
+                });
+            }
+            Change::Short { on_hand, promised, part, is_truncated } => {
+                self.short(position, (on_hand, promised), (part, is_truncated), findings);
+            }
+            Change::ShortBefore { units } => self.short_before(position, units, findings),
+            Change::ShortOrder { order, quantity } => {
+                self.short_order(position, (order, quantity), findings);
+            }
             Change::Hold { order, quantity } => {
                 self.level.held += quantity;
                 self.promise(order, quantity);
@@ -281,41 +297,6 @@ impl Fold {
             self.unreported = Some(position);
         }
         self.is_short &= self.free() < 0;
-    }
-
-    fn short(
-        &mut self,
-        position: LogPosition,
-        units: (i64, i64),
-        (orders, is_truncated): (u32, bool),
-        findings: &mut Findings,
-    ) {
-        self.unreported = None;
-        let id = &self.id;
-        let known = (self.level.on_hand, self.level.promised() - self.backorder_limit);
-        self.is_short = self.free() < 0;
-        findings.expect(self.is_short, || format!("{position}: {id} is not short"));
-        findings.expect(known == units, || {
-            format!("{position}: short says {units:?} of {id}; on hand and promised are {known:?}")
-        });
-        let promised_to = self.orders.as_ref().map_or(0, HashMap::len);
-        findings.expect(is_truncated == (promised_to > MAX_SHORT_ORDERS), || {
-            format!(
-                "{position}: short says {is_truncated} of naming not all of {promised_to} orders"
-            )
-        });
-        findings.expect(orders as usize == promised_to.min(MAX_SHORT_ORDERS), || {
-            format!("{position}: short names {orders} orders; {id} is promised to {promised_to}")
-        });
-        self.short_at = Some(position);
-    }
-
-    fn short_order(&mut self, order: OrderKey, findings: &mut Findings) {
-        let Some(position) = self.short_at else { return };
-        let has_units = self.orders.as_ref().is_some_and(|orders| orders.contains_key(&order));
-        findings.expect(has_units, || {
-            format!("{position}: short names order {order}, which has no units of {}", self.id)
-        });
     }
 
     /// The order has so many units more, or fewer.

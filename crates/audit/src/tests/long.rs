@@ -40,8 +40,9 @@ impl LongLog {
     ) {
         audit.observe_command(0, order as u64 + 1, "acme", &command(order));
         let number = order as u64 + 1;
-        let mut delivery =
-            logged("A@main", fact(received(UNITS, UNITS * (order as i64 + 1), number)));
+        let allocated = UNITS * order as i64;
+        let units = [allocated + UNITS, allocated];
+        let mut delivery = logged("A@main", fact(received(UNITS, units, number)));
         delivery.event.aggregate_version = number;
         delivery.event.id = format!("delivery-{number:027}");
         self.observe(audit, "inventory", delivery);

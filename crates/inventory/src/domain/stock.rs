@@ -15,8 +15,8 @@ use super::{
     connectors, goods_issues,
     limits::Limits,
     locations,
-    orders::{self, NewestBlocks},
-    reservation,
+    orders::NewestBlocks,
+    reservation, short,
     transfers::{self, is_zero},
 };
 
@@ -53,13 +53,18 @@ impl Stock {
 
     /// The units that nobody was promised, with those that may be promised beyond what is on hand;
     /// below 0 when more is promised than may be.
-    fn uncommitted(&self) -> i64 {
+    pub(super) fn uncommitted(&self) -> i64 {
         self.level().free() + self.limits.backorder_limit
     }
 
     /// Its units.
     pub(crate) fn level(&self) -> Level {
         Level { on_hand: self.on_hand, held: self.held, allocated: self.allocated }
+    }
+
+    /// Its units, with others on hand.
+    pub(super) fn level_with(&self, on_hand: i64) -> Level {
+        Level { on_hand, ..self.level() }
     }
 
     /// The other connectors that have adjusted it.
@@ -137,8 +142,7 @@ pub(super) fn record(
         events.push(fold(&mut draft, id, fact, now));
         let after = uncommitted(&draft);
         if after < before && after < 0 {
-            let level = draft.stocks.get(id).map(Stock::level).unwrap_or_default();
-            let fact = short(&draft, state, id, level);
+            let fact = short::begin(&draft, state, id);
             events.push(fold(&mut draft, id, fact, now));
         }
     }
@@ -151,17 +155,6 @@ fn fold(draft: &mut State, id: &StockId, fact: StockFact, now: Timestamp) -> Eve
     revision.version += 1;
     apply(draft, id, &fact, revision, now);
     Event::Stock(id.clone(), fact)
-}
-
-/// More is promised than there is. Which orders have units is looked up in the state, and what is
-/// left to those that the lines shipped to in the draft.
-fn short(draft: &State, state: &State, id: &StockId, level: Level) -> StockFact {
-    let promised = level.promised();
-    let units_of = |order_id| draft.reservations.get(&order_id).map(|row| row.units_of(id));
-    let (order_ids, is_truncated) = orders::promised_to(state, id, promised, units_of);
-    let limits = draft.stocks.get(id).map(|stock| stock.limits).unwrap_or_default();
-    let (on_hand, backorder_limit) = (level.on_hand, limits.backorder_limit);
-    StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated }
 }
 
 /// Copies into `draft` the rows of `state` that `line` looks at or changes, except those that an
@@ -278,15 +271,16 @@ fn count(
         }
     }
     let on_hand = in_range(quantity, newer)?;
-    let fact = StockFact::Counted { document: document.clone(), quantity, on_hand };
+    let (document, before) = (document.clone(), stock.on_hand);
+    let fact = StockFact::Counted { document, quantity, before, after: stock.level_with(on_hand) };
     Ok((StockResult::Applied, fact))
 }
 
 fn adjust(stock: &Stock, line: &StockLine, delta: i64) -> Result<Effect, StockResult> {
     let StockLine { document, reason, .. } = line;
-    let on_hand = in_range(stock.on_hand, delta)?;
+    let after = stock.level_with(in_range(stock.on_hand, delta)?);
     let (document, reason) = (document.clone(), reason.clone());
-    let fact = StockFact::Adjusted { document, delta, reason, on_hand };
+    let fact = StockFact::Adjusted { document, delta, reason, after };
     Ok((StockResult::Applied, fact))
 }
 
@@ -310,9 +304,9 @@ pub(super) fn apply(
     // What only another connector's count contains is kept: a late count of its own does not.
     let is_kept = |stock: &Stock, document: &Document| !stock.was_counted_after(document);
     match fact {
-        StockFact::Counted { document, quantity, on_hand } => {
+        StockFact::Counted { document, quantity, after, .. } => {
             let Document { key, sequence, .. } = document;
-            stock.on_hand = *on_hand;
+            stock.on_hand = after.on_hand;
             let last = stock.connectors.entry(key.connector.clone()).or_default();
             last.counted = Some(*sequence);
             last.as_of = Some(document.time(now).millis());
@@ -323,8 +317,8 @@ pub(super) fn apply(
             }
             remember(state, id, document, Units::Counted(*quantity), before);
         }
-        StockFact::Adjusted { document, delta, reason: _, on_hand } => {
-            stock.on_hand = *on_hand;
+        StockFact::Adjusted { document, delta, reason: _, after } => {
+            stock.on_hand = after.on_hand;
             add(state, id, document, (*delta, now));
             remember(state, id, document, Units::Added(*delta), before);
         }
@@ -339,8 +333,8 @@ pub(super) fn apply(
             }
             remember(state, id, document, Units::Issued(*order_id, *quantity), before);
         }
-        StockFact::Sent { document, transfer, to, quantity, on_hand, .. } => {
-            stock.on_hand = *on_hand;
+        StockFact::Sent { document, transfer, to, quantity, after, .. } => {
+            stock.on_hand = after.on_hand;
             if is_kept(stock, document) {
                 add(state, id, document, (-quantity, now));
             }
@@ -348,8 +342,8 @@ pub(super) fn apply(
             let units = Units::Sent(transfer.clone(), to.clone(), *quantity);
             remember(state, id, document, units, before);
         }
-        StockFact::Received { document, transfer, quantity, missing, is_last, on_hand, .. } => {
-            stock.on_hand = *on_hand;
+        StockFact::Received { document, transfer, quantity, missing, is_last, after, .. } => {
+            stock.on_hand = after.on_hand;
             if is_kept(stock, document) {
                 add(state, id, document, (*quantity, now));
             }

@@ -110,7 +110,7 @@ pub(super) fn send(
         to: to.clone(),
         quantity,
         in_count,
-        on_hand: in_range(stock.on_hand, -left)?,
+        after: stock.level_with(in_range(stock.on_hand, -left)?),
         incoming: incoming + after.on_their_way() - on_their_way,
     };
     Ok((StockResult::Applied, fact))
@@ -142,7 +142,7 @@ pub(super) fn receive(
         missing,
         is_last,
         in_count,
-        on_hand: in_range(stock.on_hand, come)?,
+        after: stock.level_with(in_range(stock.on_hand, come)?),
         incoming: stock.incoming - arrived - missing,
     };
     Ok((result_of_receipt(excess, missing), fact))

@@ -156,3 +156,17 @@ fn a_passed_deadline_is_an_input_that_continues_the_request() {
     let inventory = Inventory { policy: Policy::default() };
     assert_eq!(inventory.decide(&state, &due.input, now).events.len(), 1);
 }
+
+#[test]
+fn orders_that_are_still_to_be_named_are_named_at_once() {
+    let context = Context { correlation_id: "request".into(), ..Context::default() };
+    let row = json!({ "due": 900_000, "part": 1, "place": { "block": 2, "older": 7 },
+                      "context": context });
+    let due = (SHORT_DEADLINE.input)("A@main", &row.to_string()).expect("reads");
+    assert_eq!((due.kind, &due.context), ("timer.short_list", &context));
+    let stock = StockId::parse("A@main").expect("valid");
+    assert_eq!(due.input, Input::ShortDue { stock });
+    assert!((SHORT_DEADLINE.input)("odd", &row.to_string()).is_err());
+    let row: ShortList = serde_json::from_value(row).expect("reads");
+    assert_eq!(row.columns(), [Value::Integer(Some(900_000))]);
+}

@@ -54,12 +54,15 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
             (lost.order_id, Signal::Lost { shortages })
         }
         Inventory::Short(short) => {
-            let order_ids = short.order_ids.iter().map(|id| OrderId::parse(id));
+            let order = |order: &proto::inventory::ShortOrder| {
+                Ok::<_, ParseError>((OrderId::parse(&order.order_id)?, order.quantity))
+            };
             return Ok(Input::Short {
                 sku: Sku::parse(&short.sku)?,
                 location: Location::parse(&short.location)?,
-                missing: short.missing,
-                order_ids: order_ids.collect::<Result<_, _>>()?,
+                // What the orders of the parts before it have is not missing for these.
+                missing: short.missing - short.units_before,
+                orders: short.orders.iter().map(order).collect::<Result<_, _>>()?,
             });
         }
         Inventory::Shipped(shipped) => {

@@ -180,7 +180,7 @@ fn an_excess_that_takes_what_others_were_promised_is_short_for_them() {
         &record(std::slice::from_ref(&line)),
         &answered(
             &[AppliedInExcess],
-            &[shipped(line, 4, [5, 6, 0]), short("A", 5, 6, &[order(2)])],
+            &[shipped(line, 4, [5, 6, 0]), short("A", 5, 6, &[(order(2), 6)])],
         ),
     );
 }
@@ -204,7 +204,7 @@ fn what_earlier_lines_shipped_is_not_named_short() {
                 shipped(first, 2, [8, 4, 4]),
                 shipped(second, 4, [4, 4, 0]),
                 event(taken, 3),
-                short("A", 3, 4, &[order(2)]),
+                short("A", 3, 4, &[(order(2), 4)]),
             ],
         ),
     );

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// A count of the connector `erp`, as of 200 milliseconds ago.
-fn counted(quantity: i64) -> Event {
+fn counted_at(quantity: i64) -> Event {
     event(before_now(count("A", "C-9", 9, quantity), 200), quantity)
 }
 
@@ -24,7 +24,7 @@ fn a_sale_that_the_count_of_another_connector_contains_is_stale() {
     // A time to come says nothing.
     let ahead = sold("T5", 5, -1);
     check(
-        &[counted(10)],
+        &[counted_at(10)],
         &record(&[late, at_once, after.clone(), unsaid.clone(), ahead.clone()]),
         &answered(
             &[Stale, Stale, Applied, Applied, Applied],
@@ -44,7 +44,7 @@ fn a_sale_before_a_count_that_does_not_say_as_of_when_is_contained_in_it() {
 fn the_times_of_its_own_connector_do_not_make_a_line_stale() {
     let late = before_now(adjustment("A", "D-10", 10, -1), 300);
     check(
-        &[counted(10)],
+        &[counted_at(10)],
         &record(std::slice::from_ref(&late)),
         &answered(&[Applied], &[event(late, 9)]),
     );
@@ -52,7 +52,7 @@ fn the_times_of_its_own_connector_do_not_make_a_line_stale() {
 
 #[test]
 fn goods_that_left_before_the_count_of_another_connector_leave_what_is_on_hand() {
-    let given = [&paid()[..], &[counted(6)]].concat();
+    let given = [&paid()[..], &[counted_at(6)]].concat();
     let late = of_till(before_now(issue("A", "GI-1", 1, order(1), 3), 300));
     let later = of_till(before_now(issue("A", "GI-2", 2, order(1), 1), 100));
     let lines = [late.clone(), later.clone()];
@@ -67,7 +67,7 @@ fn transfers_before_the_count_of_another_connector_leave_what_is_on_hand() {
         StockLine { stock, ..line }
     };
     let count_at_berlin = at_berlin(before_now(count("A", "C-10", 10, 4), 200));
-    let given = [opened(), vec![counted(6), event(count_at_berlin, 4)]].concat();
+    let given = [opened(), vec![counted_at(6), event(count_at_berlin, 4)]].concat();
     let lines = [
         of_till(before_now(out("S-1", 1, "berlin", 4), 400)),
         of_till(before_now(into("berlin", "R-1", 2, 4), 300)),
@@ -93,7 +93,7 @@ fn transfers_before_the_count_of_another_connector_leave_what_is_on_hand() {
 #[test]
 fn what_only_the_count_of_another_connector_contains_comes_off_a_late_count_of_its_own() {
     let late = of_till(before_now(issue("A", "GI-6", 6, order(1), 4), 300));
-    let given = [&paid()[..], &[counted(6), in_count(shipped(late, 4, [6, 0, 0]))]].concat();
+    let given = [&paid()[..], &[counted_at(6), in_count(shipped(late, 4, [6, 0, 0]))]].concat();
     // By its own sequence the till has counted before the goods left.
     let counted_before = of_till(count("A", "T-5", 5, 10));
     let lines = [counted_before.clone()];

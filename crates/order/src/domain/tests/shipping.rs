@@ -19,13 +19,19 @@ fn merge(first: &mut Input, later: &[Input]) -> usize {
     later.iter().filter(|input| !Orders::merge(first, input)).count()
 }
 
+/// So many units of `A` are missing, and each of these orders has two of them.
 fn short(missing: i64, order_ids: &[OrderId]) -> Input {
+    let orders: Vec<_> = order_ids.iter().map(|order_id| (*order_id, 2)).collect();
+    short_of(missing, &orders)
+}
+
+fn short_of(missing: i64, orders: &[(OrderId, i64)]) -> Input {
     let (sku, location) = (sku("A"), main_location());
-    Input::Short { sku, location, missing, order_ids: order_ids.to_vec() }
+    Input::Short { sku, location, missing, orders: orders.to_vec() }
 }
 
 impl History {
-    fn shipped(self, units: &[(&str, i64)], fulfilment: FulfilmentStatus) -> Self {
+    pub(crate) fn shipped(self, units: &[(&str, i64)], fulfilment: FulfilmentStatus) -> Self {
         self.shipped_and_captured(units, None, fulfilment)
     }
 
@@ -159,7 +165,7 @@ fn the_newest_orders_that_cannot_be_served_are_put_on_hold() {
         History::placed_as(id, number, None).payment_due().authorized().confirmed().paid()
     });
     let given: Vec<_> = histories.iter().flat_map(|it| it.events.clone()).collect();
-    let [_, bob, cid] = histories;
+    let [ann, bob, cid] = histories;
     let newest_first = [CID, BOB, ANN];
     let held = [cid.clone().on_hold().last(), bob.clone().on_hold().last()];
     check(&given, &short(3, &newest_first), &Decision::events(held.to_vec()));
@@ -169,10 +175,25 @@ fn the_newest_orders_that_cannot_be_served_are_put_on_hold() {
     let given = [given, vec![held[0].clone()]].concat();
     check(&given, &short(2, &newest_first), &Decision::nothing());
     check(&given, &short(3, &newest_first), &Decision::events(vec![held[1].clone()]));
-    // What has shipped needs no stock.
-    let shipped = cid.on_hold().shipped(&[("A", 2)], FulfilmentStatus::Partial);
-    let given = [given, vec![shipped.last()]].concat();
-    check(&given, &short(2, &newest_first), &Decision::events(vec![held[1].clone()]));
+    // What is cancelled gives its units back, and counts too.
+    let cancelled = bob.cancelled(CancelReason::Requested, "", &[]);
+    let given = [given, vec![cancelled.last()]].concat();
+    check(&given, &short(4, &newest_first), &Decision::nothing());
+    let ann = ann.on_hold().last();
+    check(&given, &short(5, &newest_first), &Decision::events(vec![ann]));
+}
+
+#[test]
+fn an_order_counts_with_the_units_that_it_has_at_the_location() {
+    let histories = [(ANN, 1), (BOB, 2)].map(|(id, number)| {
+        History::placed_as(id, number, None).payment_due().authorized().confirmed().paid()
+    });
+    let given: Vec<_> = histories.iter().flat_map(|it| it.events.clone()).collect();
+    let [ann, bob] = histories.map(|it| it.on_hold().last());
+    // Both want two units, and each has one of them elsewhere.
+    let orders = [(BOB, 1), (ANN, 1)];
+    check(&given, &short_of(2, &orders), &Decision::events(vec![bob.clone(), ann]));
+    check(&given, &short_of(1, &orders), &Decision::events(vec![bob]));
 }
 
 #[test]
