@@ -329,6 +329,7 @@ async fn an_order_is_completed_when_all_of_it_has_shipped(db: Db) {
     let order = shown().await;
     let line = &order["lines"][0];
     assert_eq!((&order["fulfilment_status"], &line["shipped"]), (&json!("fulfilled"), &json!(3)));
+    assert_eq!((&line["held"], &line["cancelled"]), (&json!(0), &json!(0)), "{line}");
     installation.stop_and_verify().await;
 }
 

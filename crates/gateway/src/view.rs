@@ -151,8 +151,8 @@ pub(crate) fn shop(shop: shop::Shop) -> Result<ShopView, ViewError> {
 pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
     let summary = order.summary.unwrap_or_default();
     let Money { minor, currency } = Money::parse(summary.total.as_ref())?;
-    let shipped = order.shipped.iter().copied().chain(std::iter::repeat(0));
-    let lines = order.lines.into_iter().zip(shipped);
+    let units = order.units.iter().copied().chain(std::iter::repeat(order::LineUnits::default()));
+    let lines = order.lines.into_iter().zip(units);
     Ok(OrderView {
         id: OrderId::parse(&order.order_id)?,
         number: summary.number,
@@ -164,7 +164,7 @@ pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
         country: order.country,
         billing_country: order.billing_country,
         tax_basis: TaxBasis::parse(order.tax_basis)?,
-        lines: lines.map(|(it, shipped)| line(it, shipped)).collect::<Result<_, _>>()?,
+        lines: lines.map(|(it, units)| line(it, units)).collect::<Result<_, _>>()?,
         charges: order.charges.into_iter().map(charge).collect::<Result<_, _>>()?,
         total: minor,
         currency,
@@ -209,7 +209,7 @@ fn optional<T>(
     if value.is_empty() { Ok(None) } else { parse(value).map(Some) }
 }
 
-fn line(line: order::Line, shipped: i64) -> Result<OrderLine, ViewError> {
+fn line(line: order::Line, units: order::LineUnits) -> Result<OrderLine, ViewError> {
     let discount = |it: order::Discount| {
         let amount = Money::parse(it.amount.as_ref())?.minor;
         Ok::<_, ViewError>(Discount { code: it.code, amount })
@@ -222,7 +222,9 @@ fn line(line: order::Line, shipped: i64) -> Result<OrderLine, ViewError> {
         unit_price: price(line.unit_price.as_ref())?,
         discounts: line.discounts.into_iter().map(discount).collect::<Result<_, _>>()?,
         tax: line.tax.as_ref().map(tax).transpose()?,
-        shipped,
+        held: units.held,
+        shipped: units.shipped,
+        cancelled: units.cancelled,
     })
 }
 
@@ -483,7 +485,8 @@ mod tests {
                 "lines": [{
                     "line_id": "a", "sku": "A", "title": "Mug", "quantity": 2, "unit_price": 250,
                     "discounts": [{"code": "SUMMER", "amount": 50}],
-                    "tax": {"rate_ppm": 200_000, "amount": 90}, "shipped": 0,
+                    "tax": {"rate_ppm": 200_000, "amount": 90},
+                    "held": 0, "shipped": 0, "cancelled": 0,
                 }],
                 "charges": [{"code": "POST", "amount": 150}],
                 "total": 690,
@@ -504,8 +507,10 @@ mod tests {
                 "version": 2,
             })
         );
-        let shipped = order(order::Order { shipped: vec![2], ..wire.clone() }).expect("is shown");
-        assert_eq!(shipped.lines[0].shipped, 2);
+        let units = vec![order::LineUnits { held: 1, shipped: 2, cancelled: 3 }];
+        let shown = order(order::Order { units, ..wire.clone() }).expect("is shown");
+        let line = &shown.lines[0];
+        assert_eq!((line.held, line.shipped, line.cancelled), (1, 2, 3));
         let mut unknown = wire;
         unknown.summary.as_mut().expect("is there").status = 99;
         assert!(order(unknown).is_err());

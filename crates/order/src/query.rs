@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod tests;
+mod units;
 
 use ::metrics::Gauge;
 use engine::{Queries, QueryError, Revision, Row as _, StoreError, documents};
@@ -19,6 +20,8 @@ use crate::{
         OrderShipped,
     },
 };
+
+pub(crate) use self::units::LineUnits;
 
 /// What the order service can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -178,10 +178,18 @@ pub struct OrderLine {
     /// The tax on it after its discounts, as the caller gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tax: Option<Tax>,
+    /// The units that are held for the order, or belong to it, and are still to be shipped. 0 until stock is held.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub held: i64,
     /// The units that have shipped.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required))]
     pub shipped: i64,
+    /// The units that will not be shipped, since the order is cancelled.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub cancelled: i64,
 }
 
 /// What a line costs less.

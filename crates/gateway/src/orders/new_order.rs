@@ -133,7 +133,9 @@ impl NewOrder {
                 unit_price: *unit_price,
                 discounts: line.discounts.clone(),
                 tax: line.tax,
+                held: 0,
                 shipped: 0,
+                cancelled: 0,
             }
         };
         let fulfilment_status = match count {

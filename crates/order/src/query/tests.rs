@@ -18,7 +18,7 @@ use sqlx::{AnyPool, any::AnyPoolOptions};
 use crate::{
     Orders, Policy,
     domain::{
-        CancelReason, Event,
+        CancelReason, Event, FulfilmentStatus,
         tests::{ANN, BOB, CID, History, recorded, sealed, shortage},
     },
     store::{self, OrderSkuKey, TABLES},
@@ -73,7 +73,7 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
         country: "France".to_owned(),
         tax_basis: TaxBasis::Included.into(),
         lines: vec![line("A", 250), line("B", 100)],
-        shipped: vec![],
+        units: vec![order::LineUnits { held: 0, shipped: 0, cancelled: 2 }; 2],
         charges: vec![],
         payments: vec![order::OrderPayment {
             payment_id,
@@ -111,6 +111,25 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
     assert_eq!(database.list(referenced("PO \"1\" ü")).await, [in_a_list]);
     assert_eq!(database.ask(of(BOB)).await, None);
     assert_eq!(database.list(referenced("PO 2")).await, []);
+}
+
+#[tokio::test]
+async fn each_line_says_what_became_of_its_units() {
+    let units_after = async |history: History| {
+        let database = Database::open().await;
+        database.fold(&history.events).await;
+        let found = database.ask(GetOrder { order_id: ANN.to_string() }).await.expect("is there");
+        found.units.iter().map(|it| [it.held, it.shipped, it.cancelled]).collect::<Vec<_>>()
+    };
+    let placed = History::placed(ANN);
+    assert_eq!(units_after(placed.clone()).await, [[0, 0, 0]; 2]);
+    assert_eq!(units_after(placed.payment_due()).await, [[2, 0, 0]; 2]);
+    let part = History::paid_order().shipped(&[("A", 1)], FulfilmentStatus::Partial);
+    assert_eq!(units_after(part.clone()).await, [[1, 1, 0], [2, 0, 0]]);
+    let cancelled = part.clone().cancelled(CancelReason::Requested, "", &[]);
+    assert_eq!(units_after(cancelled).await, [[0, 1, 1], [0, 0, 2]]);
+    let all = part.shipped(&[("A", 1), ("B", 2)], FulfilmentStatus::Fulfilled);
+    assert_eq!(units_after(all).await, [[0, 2, 0]; 2]);
 }
 
 #[tokio::test]
@@ -253,6 +272,7 @@ impl Database {
             self.put(&id, state.orders.get(&id)).await;
             self.put(&id, state.cancellations.get(&id)).await;
             self.put(&id, state.personal.get(&id)).await;
+            self.put(&id, state.shipped.get(&id)).await;
             let content = state.contents.get(&id);
             self.put(&id, content).await;
             for line in content.iter().flat_map(|content| content.lines.iter()) {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{Cancellation, Statuses, Summary},
-    query::{Found, FoundOrder, Group, Question},
+    query::{Found, FoundOrder, Group, LineUnits, Question},
     store::{ListedOrder, Order, OrderContent, OrderFilter, OrderPage, OrderPayment, OrderPlace},
 };
 
@@ -93,7 +93,8 @@ fn encode_listed(listed: ListedOrder) -> order::ListedOrder {
 }
 
 fn encode_order(found: FoundOrder) -> order::Order {
-    let FoundOrder { id, order, content, shipped, cancellation, personal } = found;
+    let units = found.units().into_iter().map(encode_units).collect();
+    let FoundOrder { id, order, content, shipped: _, cancellation, personal } = found;
     let Order { statuses, revision, total, payments, hold, placed_at, updated_at, .. } = order;
     let OrderContent { number, reference, customer_id, tax_basis, lines, charges, .. } = content;
     let terms = Terms { currency: total.currency, basis: tax_basis };
@@ -107,7 +108,7 @@ fn encode_order(found: FoundOrder) -> order::Order {
         billing_country: content.billing_country,
         tax_basis: TaxBasis::from(tax_basis).into(),
         lines: facts::lines_to_wire(&lines, terms),
-        shipped,
+        units,
         charges: facts::charges_to_wire(&charges, terms),
         payments: payments.map(|(number, it)| encode_payment(payment_id(number), it)).collect(),
         hold: hold.as_ref().map(facts::hold_to_wire),
@@ -117,6 +118,11 @@ fn encode_order(found: FoundOrder) -> order::Order {
         version: revision.version,
         personal: personal.map(Into::into),
     }
+}
+
+fn encode_units(units: LineUnits) -> order::LineUnits {
+    let LineUnits { held, shipped, cancelled } = units;
+    order::LineUnits { held, shipped, cancelled }
 }
 
 fn encode_payment(payment_id: String, payment: &OrderPayment) -> order::OrderPayment {
