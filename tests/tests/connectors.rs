@@ -1,12 +1,11 @@
 //! What an ERP connector sends late, twice, out of order or with wrong numbers, to a whole installation.
 
 use client::Client;
-use engine::Clock;
 use events::shop;
 use protocol::time::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Db, on_both_databases};
+use testkit::{Db, on_both_databases, system_clock};
 use tests::{Installation, order, settle, stock};
 
 on_both_databases!(
@@ -91,7 +90,7 @@ async fn a_count_of_an_hour_ago_keeps_what_a_till_has_sold_since(db: Db) {
     api.create_shop(&shop::Settings::default()).await.expect("the shop is created");
     let mug = json!({"products": [{"sku": "MUG", "title": "A mug", "price": price(300)}]});
     api.send(api.request(Method::POST, "products").json(&mug)).await.expect("an answer");
-    let now = Clock::system().now();
+    let now = system_clock().now();
     let ago = |minutes: i64| Timestamp::from_millis(now.millis() - minutes * 60_000).to_string();
     let sold = |document: &str, sequence: u64, minutes: i64| {
         json!({"type": "adjustment", "sku": "MUG", "delta": -1, "reason": "sold", "connector": "till",
@@ -118,7 +117,7 @@ async fn an_import_of_what_was_so_before_does_not_undo_a_change(db: Db) {
         let answer = api.send(request).await.expect("an answer");
         (answer.status.as_u16(), answer.body)
     };
-    let exported_at = Clock::system().now().to_string();
+    let exported_at = system_clock().now().to_string();
     assert_eq!(put(json!({"title": "A mug", "price": price(300)})).await.0, 201);
     assert_eq!(put(json!({"title": "A blue mug", "price": price(400)})).await.0, 200);
     let import = json!({"products": [

@@ -34,20 +34,22 @@ mod query;
 mod store;
 mod wire;
 
-use engine::{Definition, Service, Source, Table, Timer};
+use engine::{Clock, Definition, Service, Source, Table, Timer};
 
 pub use domain::Policy;
 
 /// The inventory, as a process registers it.
-pub fn service(policy: Policy) -> Definition<Inventory> {
-    Definition::new(Inventory { policy })
+pub fn service(policy: Policy, clock: Clock) -> Definition<Inventory> {
+    Definition::new(Inventory { policy, clock })
 }
 
 /// The inventory, as the engine sees it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Inventory {
     /// What this installation chose.
     pub policy: Policy,
+    /// The present, for what is measured; a rule gets the time of its batch.
+    pub clock: Clock,
 }
 
 impl Service for Inventory {

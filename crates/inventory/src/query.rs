@@ -1,7 +1,7 @@
 //! The questions that the inventory answers from its projection.
 
 use ::metrics::Gauge;
-use engine::{Clock, Queries, QueryError, Revision, documents};
+use engine::{Queries, QueryError, Revision, documents};
 use events::id::{Connector, Location, Sku};
 use protocol::id::Shop;
 use sqlx::AnyPool;
@@ -91,7 +91,7 @@ pub enum Found {
 
 impl Queries for Inventory {
     async fn count(&self, db: &AnyPool, partition: u32) -> Result<Vec<(Gauge, u64)>, QueryError> {
-        let now = Clock::system().now().millis();
+        let now = self.clock.now().millis();
         // For another day it is said that a connector is out of use: a gauge keeps its last value.
         let since = now - OUT_OF_USE_MS - 24 * 3_600_000;
         let heard = store::heard(db, partition, since, MAX_CONNECTORS).await?;

@@ -331,7 +331,7 @@ pub(crate) async fn all_shops(client: &Client) -> Result<Vec<shop::Shop>> {
 }
 
 /// Sends a command of an operator to a shop and waits for its answer.
-#[expect(clippy::disallowed_methods, reason = "the edge: the command gets its id here")]
+#[expect(clippy::disallowed_methods, reason = "the edge: the command gets its id and time here")]
 pub(crate) async fn send<A: CommandAnswer>(client: &Client, name: &Shop, body: Body) -> Result<A> {
     let content = proto::Command { body: Some(body), ..Default::default() };
     let command = proto::Command {

@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use engine::Clock;
 use prost::Message;
 use protocol::{id::EventId, proto, time::Timestamp};
 use testkit::{Db, eventually};
@@ -93,7 +92,7 @@ async fn a_clock_that_jumps_forgets_no_answer(db: Db) {
 }
 
 fn days_ago(days: i64) -> Timestamp {
-    Timestamp::from_millis(Clock::system().now().millis() - days * 24 * 3600 * 1000)
+    Timestamp::from_millis(testkit::system_clock().now().millis() - days * 24 * 3600 * 1000)
 }
 
 /// Writes what the engine would have written when it answered without another event.

@@ -19,7 +19,7 @@ pub(crate) struct ManualClock(Arc<AtomicI64>);
 
 impl ManualClock {
     pub(crate) fn at_present() -> Self {
-        Self(Arc::new(AtomicI64::new(Clock::system().now().millis())))
+        Self(Arc::new(AtomicI64::new(testkit::system_clock().now().millis())))
     }
 
     /// An engine of the installation with this clock.

@@ -119,7 +119,7 @@ impl Rig {
     }
 
     fn clock(&self) -> Clock {
-        let (ahead, system) = (self.ahead.clone(), Clock::system());
+        let (ahead, system) = (self.ahead.clone(), testkit::system_clock());
         Clock::from(move || {
             Timestamp::from_millis(system.now().millis() + ahead.load(Ordering::Relaxed))
         })
