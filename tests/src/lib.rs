@@ -6,18 +6,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{Args, Parser};
 use client::{Client, Response};
-use engine::{Clock, Engine, Outcome};
+use engine::{Engine, Outcome};
 use events::{proto, shop};
 use node::{
     nats_users,
-    serve::{self, Component, MetricsSource},
+    serve::{self, Component, MetricsSource, Monitoring},
     services,
     settings::Settings,
 };
 use protocol::{command::OutgoingCommand, subject::Lane};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::{Db, TestServer, eventually};
+use testkit::{Db, TestServer, eventually, system_clock};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -118,10 +118,11 @@ impl Installation {
         adjust(&mut settings);
         let shutdown = CancellationToken::new();
         let (bound, address) = oneshot::channel();
+        let monitoring = Monitoring { metrics, ..Monitoring::default() };
         let running = tokio::spawn({
             let (settings, shutdown) = (settings.clone(), shutdown.clone());
             let components = components.to_vec();
-            async move { serve::serve(&settings, &components, shutdown, metrics, bound).await }
+            async move { serve::serve(&settings, &components, shutdown, monitoring, bound).await }
         });
         let address = address.await.expect("the gateway listens");
         let url = format!("http://{address}");
@@ -175,7 +176,7 @@ impl Installation {
         let command = proto::Command {
             id: id.to_owned(),
             shop: SHOP.to_owned(),
-            time: Some(Clock::system().now().into()),
+            time: Some(system_clock().now().into()),
             fingerprint: "f".to_owned(),
             body: Some(body),
             ..Default::default()
@@ -216,7 +217,7 @@ impl Gateway {
         let (bound, address) = oneshot::channel();
         let stop = shutdown.clone();
         let running = tokio::spawn(async move {
-            serve::serve(&settings, &[Component::Gateway], stop, None, bound).await
+            serve::serve(&settings, &[Component::Gateway], stop, Monitoring::default(), bound).await
         });
         let url = format!("http://{}", address.await.expect("the gateway listens"));
         Self { url, shutdown, running }
@@ -270,7 +271,7 @@ impl OwnGateway {
             person_keys: None,
             webhooks: webhook_http::Policy::default(),
             cors_origins: None,
-            clock: Clock::system(),
+            clock: system_clock(),
         };
         adjust(&mut settings);
         let shutdown = CancellationToken::new();

@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use node::{
     nats_users::{self, Identity, NatsUser},
-    serve::{self, Component},
+    serve::{self, Component, Monitoring},
     services::NAMES,
     settings::Settings,
 };
@@ -118,7 +118,7 @@ async fn an_installation_runs_with_a_user_for_each_component() {
         };
         let stop = stop.clone();
         running.push(tokio::spawn(async move {
-            serve::serve(&settings, &[component], stop, None, bound).await
+            serve::serve(&settings, &[component], stop, Monitoring::default(), bound).await
         }));
     }
     let url = format!("http://{}", address.await.expect("the gateway listens"));

@@ -5,7 +5,7 @@ use events::{
     proto::{self, command::Body},
     shop::Settings,
 };
-use node::serve::{self, Component};
+use node::serve::{self, Component, Monitoring};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Db;
@@ -27,7 +27,7 @@ impl Gateway {
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
         let running = tokio::spawn(async move {
-            serve::serve(&settings, &[Component::Gateway], stop, None, bound).await
+            serve::serve(&settings, &[Component::Gateway], stop, Monitoring::default(), bound).await
         });
         let url = format!("http://{}", address.await.expect("it listens"));
         Self { url, shutdown, running }

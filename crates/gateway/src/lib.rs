@@ -114,6 +114,7 @@ pub use crate::{
     jwt::{JwtSettings, JwtSetupError},
     limits::Limits,
     openapi::document as openapi_document,
+    operations::HealthAnswer,
     rate::{NoRateLimit, RateLimit},
     readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
     tls::{TlsError, TlsFiles},

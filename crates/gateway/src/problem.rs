@@ -18,6 +18,9 @@ use crate::api_key::Scope;
 /// The header `Retry-After` of temporary failures, in seconds.
 pub(crate) const RETRY_AFTER_S: u32 = 1;
 
+/// The media type of the documents.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
 /// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Code {
@@ -221,7 +224,7 @@ impl Code {
             Self::LogUnavailable => ("log_unavailable", "A log cannot be read"),
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
-            Self::NotReady => ("not_ready", "The gateway is not ready"),
+            Self::NotReady => ("not_ready", "The process is not ready"),
             Self::TooManyRequests => {
                 ("too_many_requests", "Too many requests of the key, or to the shop")
             }
@@ -330,6 +333,11 @@ impl Problem {
         (self.code.code_and_title().0, self.detail.to_string())
     }
 
+    /// The status code of the response.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
     /// Its kind.
     #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
@@ -359,6 +367,20 @@ impl Problem {
         Self { retry_after_s, ..self }
     }
 
+    /// The document, for whoever answers without the routes.
+    pub(crate) fn document(&self) -> impl Serialize {
+        let (code, title) = self.code.code_and_title();
+        Document {
+            r#type: format!("urn:tradewind:problem:{code}"),
+            title,
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            code,
+            errors: &self.errors,
+            members: &self.members,
+        }
+    }
+
     /// Keeps the error and its sources for the log.
     pub(crate) fn caused_by(mut self, cause: &dyn Error) -> Self {
         let mut text = cause.to_string();
@@ -375,20 +397,9 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.code.status();
-        let (code, title) = self.code.code_and_title();
-        let document = Document {
-            r#type: format!("urn:tradewind:problem:{code}"),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-            code,
-            errors: &self.errors,
-            members: &self.members,
-        };
-        let mut response = (status, Json(document)).into_response();
+        let mut response = (status, Json(self.document())).into_response();
         let headers = response.headers_mut();
-        let json = HeaderValue::from_static("application/problem+json");
-        headers.insert(header::CONTENT_TYPE, json);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         let is_temporary = self.code != Code::NoPersonKeys;
         if is_temporary
             && matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
