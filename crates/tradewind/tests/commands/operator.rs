@@ -7,7 +7,7 @@ use testkit::eventually;
 use crate::rig::{CommandOutput, Installation, SETTLE_TIMEOUT, SHOP};
 
 #[track_caller]
-fn check(output: &CommandOutput, code: i32, out: &[&str], err: &[&str]) {
+pub(crate) fn check(output: &CommandOutput, code: i32, out: &[&str], err: &[&str]) {
     assert_eq!(output.code, Some(code), "{output:?}");
     for expected in out {
         assert!(output.out.contains(expected), "{expected:?} is not printed: {output:?}");
