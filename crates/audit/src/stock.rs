@@ -21,7 +21,8 @@ use self::{
     level::Fold,
 };
 use super::{
-    Check, Findings, LogPosition, Outside, record::LogNumbers, scratch::Scratch, trade::OrderKey,
+    Check, Findings, LogPosition, Observations, record::LogNumbers, scratch::Scratch,
+    trade::OrderKey,
 };
 use crate::text::count;
 
@@ -212,7 +213,7 @@ impl Stock {
         &self,
         sold: &BTreeMap<String, i64>,
         lines: &Findings,
-        outside: &Outside,
+        outside: &Observations,
     ) -> Check {
         let mut findings = lines.clone();
         let mut allocated: BTreeMap<&str, i64> = BTreeMap::new();

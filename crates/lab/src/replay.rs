@@ -27,7 +27,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use audit::{Audit, Outside};
+use audit::{Audit, Observations};
 use clap::{Args, ValueEnum};
 use client::Client;
 use engine::Engine;
@@ -154,7 +154,7 @@ pub async fn replay_embedded(
 
     let started = Instant::now();
     let payments = &report.observed.totals.payments;
-    let outside = Outside {
+    let outside = Observations {
         placed: std::mem::take(&mut report.trade.placed),
         cancelled: std::mem::take(&mut report.trade.cancelled),
         levels: std::mem::take(&mut report.observed.levels),

@@ -18,7 +18,7 @@ use events::{
     },
 };
 
-use super::super::{Audit, Audited, Outside};
+use super::super::{Audit, Audited, Observations};
 
 pub(super) type Logged = engine::Logged<proto::Event>;
 
@@ -33,7 +33,7 @@ pub(super) struct Day {
     /// By order: what its last event says of it.
     summaries: BTreeMap<String, order::Summary>,
     pub(super) commands: Vec<String>,
-    pub(super) outside: Outside,
+    pub(super) outside: Observations,
 }
 
 impl Day {
@@ -353,7 +353,7 @@ fn is(logged: &Logged, kind: &str, of: &str) -> bool {
     logged.event.aggregate_id == of && logged.event.body.as_ref().and_then(event_name) == Some(kind)
 }
 
-fn outside() -> Outside {
+fn outside() -> Observations {
     let order = |id| OrderId::parse(id).expect("a UUID");
     let level = |sku, on_hand, allocated| LevelView {
         sku: Sku::parse(sku).expect("valid"),
@@ -367,7 +367,7 @@ fn outside() -> Outside {
         safety_stock: 0,
         backorder_limit: 0,
     };
-    Outside {
+    Observations {
         placed: vec![order(ANN), order(BOB), order(CID)],
         cancelled: vec![order(CID)],
         levels: vec![level("A", 10, 4), level("B", 1, 0)],

@@ -15,7 +15,7 @@ use events::{
 };
 
 use super::{
-    super::{Audit, Outside},
+    super::{Audit, Observations},
     day::{Logged, fact, first_payment, logged, received},
 };
 
@@ -58,7 +58,7 @@ impl LongLog {
     }
 
     /// What is seen of so many orders from outside.
-    pub(super) fn outside(&self, orders: usize) -> Outside {
+    pub(super) fn outside(&self, orders: usize) -> Observations {
         let units = UNITS * orders as i64;
         let level = LevelView {
             sku: Sku::parse("A").expect("valid"),
@@ -73,7 +73,7 @@ impl LongLog {
             backorder_limit: 0,
         };
         let id = |order| OrderId::parse(&id(order)).expect("a UUID");
-        Outside {
+        Observations {
             placed: (0..orders).map(id).collect(),
             cancelled: vec![],
             levels: vec![level],

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use audit::{
-    Audit, Audited, Check, Findings, Outside, Status,
+    Audit, Audited, Check, Findings, Observations, Status,
     text::{count, pounds},
 };
 use client::{Client, Totals};
@@ -20,7 +20,7 @@ pub(super) async fn audit(
     trade: &Trade,
     totals: &Totals,
 ) -> Result<Audited> {
-    let outside = Outside {
+    let outside = Observations {
         placed: trade.placed.keys().copied().collect(),
         cancelled: trade.cancelled.clone(),
         levels: api.levels().await?,
