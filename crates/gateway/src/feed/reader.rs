@@ -26,7 +26,7 @@ use super::{
 /// What is read of a log at once. All logs together are what a reader has in memory.
 const PART: PartLimits = PartLimits { events: 1_000, bytes: 1 << 20 };
 /// A log is read on when so few of its events are left.
-const FEW_EVENTS: usize = PART.events / 2;
+const MIN_EVENTS_LEFT: usize = PART.events / 2;
 /// The bytes of events, as they are in the logs, after which a page ends.
 const MAX_PAGE_BYTES: usize = 2 << 20;
 /// The most events that are looked at for a page, wanted or not.
@@ -296,7 +296,7 @@ impl FeedReader {
     /// Reads on in the logs of which few events are left.
     async fn read_on(&mut self) -> Result<(), FeedError> {
         let parts = self.merge.logs.iter().enumerate().filter_map(|(index, log)| {
-            let part = log.unread(FEW_EVENTS)?;
+            let part = log.unread(MIN_EVENTS_LEFT)?;
             let (client, shop, service) = (&self.client, &self.shop, log.service);
             Some(async move {
                 let read = client.log_part(service, shop, part, PART).await;
