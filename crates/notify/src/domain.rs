@@ -281,7 +281,7 @@ pub enum Fact {
     /// What became of the endpoint was scheduled for others.
     Announced {
         /// What became of it.
-        news: News,
+        news: EndpointNotice,
         /// To which endpoints it is delivered, and with which `endpoint_seq`.
         to: Vec<(String, u64)>,
     },
@@ -289,7 +289,7 @@ pub enum Fact {
 
 /// What other endpoints are told of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum EndpointNotice {
     /// It was disabled, and not on request.
     Disabled {
         /// Why.
@@ -302,7 +302,7 @@ pub enum News {
     },
 }
 
-impl News {
+impl EndpointNotice {
     /// The type of its deliveries.
     pub fn event_type(&self) -> &'static str {
         match self {

@@ -4,8 +4,8 @@ use engine::Decision;
 use protocol::time::Timestamp;
 
 use super::{
-    Answer, Attempted, Endpoint, Event, Fact, Failed, Failure, Match, News, Outcome, Published,
-    Request, Round, Scheduled, apply,
+    Answer, Attempted, Endpoint, EndpointNotice, Event, Fact, Failed, Failure, Match, Outcome,
+    Published, Request, Round, Scheduled, apply,
     endpoint::MAX_SECRETS,
     health::Verdict,
     ledger::{Replay, ReplayState},
@@ -238,17 +238,19 @@ pub(crate) fn attempted(
     let news = match (round.disable, health.verdict(now)) {
         // That the operator's mail server fails is not the shop's to mend: its mails wait.
         _ if endpoint.disabled.is_some() || endpoint.settings.mail.is_some() => None,
-        (Some(reason), _) => Some(News::Disabled { reason }),
-        (None, Verdict::Disable) => Some(News::Disabled { reason: DisabledReason::Failing }),
-        (None, Verdict::Warn) => {
-            Some(News::Failing { since: health.failing.map_or(now, |failing| failing.since) })
+        (Some(reason), _) => Some(EndpointNotice::Disabled { reason }),
+        (None, Verdict::Disable) => {
+            Some(EndpointNotice::Disabled { reason: DisabledReason::Failing })
         }
+        (None, Verdict::Warn) => Some(EndpointNotice::Failing {
+            since: health.failing.map_or(now, |failing| failing.since),
+        }),
         (None, Verdict::Fine) => None,
     };
     if let Some(news) = news {
         events.push(of(match news {
-            News::Disabled { reason } => Fact::Disabled { reason, note: String::new() },
-            News::Failing { since } => Fact::FailureWarned { since },
+            EndpointNotice::Disabled { reason } => Fact::Disabled { reason, note: String::new() },
+            EndpointNotice::Failing { since } => Fact::FailureWarned { since },
         }));
         let to = listeners(state, endpoint_id, news.event_type());
         if !to.is_empty() {

@@ -470,7 +470,7 @@ fn the_others_that_want_it_learn_of_an_endpoint_that_is_disabled() {
         Round { failed: vec![failed()], disable: Some(DisabledReason::Gone), ..Round::default() };
     let facts = rig.attempt(gone.clone());
     let to = vec![("all".to_owned(), 2), ("news".to_owned(), 1)];
-    let news = News::Disabled { reason: DisabledReason::Gone };
+    let news = EndpointNotice::Disabled { reason: DisabledReason::Gone };
     assert_eq!(facts[2], Fact::Announced { news, to });
     let last = |id: &str| {
         rig.state.endpoints.get(&id.to_owned()).expect("it exists").endpoint.ledger.last_seq
