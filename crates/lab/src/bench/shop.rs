@@ -20,7 +20,7 @@ const UNITS: i64 = 500_000_000;
 /// So many of a thousand orders cannot be filled.
 const REFUSED_PER_MILLE: usize = 30;
 /// The most lines of an order.
-const MOST_LINES: usize = 4;
+const MAX_ORDER_LINES: usize = 4;
 /// The connector of the opening stock.
 const CONNECTOR: &str = "bench-opening";
 /// The connector of the goods issues.
@@ -71,7 +71,7 @@ fn sku(product: usize) -> String {
 
 /// The SKUs and units of an order.
 fn basket(random: &mut Random) -> Vec<(String, i64)> {
-    let lines = 1 + random.below(MOST_LINES);
+    let lines = 1 + random.below(MAX_ORDER_LINES);
     let first = random.below(ORDERED);
     // Neighbours, so that no SKU is there twice.
     let mut basket: Vec<_> = (0..lines)
