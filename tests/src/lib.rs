@@ -6,18 +6,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{Args, Parser};
 use client::{Client, Response};
-use engine::{Clock, Engine, Outcome};
+use engine::{Engine, Outcome};
 use events::{proto, shop};
 use node::{
     nats_users,
-    serve::{self, Component, MetricsSource},
+    serve::{self, Component, MetricsSource, Monitoring},
     services,
     settings::Settings,
 };
 use protocol::{command::OutgoingCommand, subject::Lane};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::{Db, TestServer, eventually};
+use testkit::{Db, TestServer, eventually, system_clock};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -118,10 +118,11 @@ impl Installation {
         adjust(&mut settings);
         let shutdown = CancellationToken::new();
         let (bound, address) = oneshot::channel();
+        let monitoring = Monitoring { metrics, ..Monitoring::default() };
         let running = tokio::spawn({
             let (settings, shutdown) = (settings.clone(), shutdown.clone());
             let components = components.to_vec();
-            async move { serve::serve(&settings, &components, shutdown, metrics, bound).await }
+            async move { serve::serve(&settings, &components, shutdown, monitoring, bound).await }
         });
         let address = address.await.expect("the gateway listens");
         let url = format!("http://{address}");
@@ -156,8 +157,9 @@ impl Installation {
             };
             let totals: Value = api.get("totals").await.expect("the totals");
             settled = totals["payments"].clone();
-            let on_its_way = ["pending", "authorized", "provider_held"];
-            events.iter().all(is_there) && on_its_way.iter().all(|it| settled[it] == 0)
+            let money = settled["currencies"].as_array().cloned().unwrap_or_default();
+            let is_here = |it: &Value| it["authorized"] == 0 && it["provider_held"] == 0;
+            events.iter().all(is_there) && settled["pending"] == 0 && money.iter().all(is_here)
         })
         .await;
         settled
@@ -175,7 +177,7 @@ impl Installation {
         let command = proto::Command {
             id: id.to_owned(),
             shop: SHOP.to_owned(),
-            time: Some(Clock::system().now().into()),
+            time: Some(system_clock().now().into()),
             fingerprint: "f".to_owned(),
             body: Some(body),
             ..Default::default()
@@ -216,7 +218,7 @@ impl Gateway {
         let (bound, address) = oneshot::channel();
         let stop = shutdown.clone();
         let running = tokio::spawn(async move {
-            serve::serve(&settings, &[Component::Gateway], stop, None, bound).await
+            serve::serve(&settings, &[Component::Gateway], stop, Monitoring::default(), bound).await
         });
         let url = format!("http://{}", address.await.expect("the gateway listens"));
         Self { url, shutdown, running }
@@ -270,7 +272,7 @@ impl OwnGateway {
             person_keys: None,
             webhooks: webhook_http::Policy::default(),
             cors_origins: None,
-            clock: Clock::system(),
+            clock: system_clock(),
         };
         adjust(&mut settings);
         let shutdown = CancellationToken::new();
@@ -338,8 +340,8 @@ pub async fn settle(api: &Client, order: &Value, key: &str) -> Response {
 
 /// The totals of payments of which so much was taken, and nothing is on its way.
 pub fn captured(minor: i64) -> Value {
-    json!({"captured": minor, "refunded": 0, "authorized": 0, "pending": 0, "stuck": 0,
-        "provider_net": minor, "provider_held": 0})
+    json!({"pending": 0, "stuck": 0, "currencies": [{"currency": "GBP", "captured": minor,
+        "refunded": 0, "authorized": 0, "provider_net": minor, "provider_held": 0}]})
 }
 
 /// The kinds of those events of a stream that are meant, in their order.

@@ -1,18 +1,18 @@
 //! What an ERP connector sends late, twice, out of order or with wrong numbers, to a whole installation.
 
 use client::Client;
-use engine::Clock;
 use events::shop;
 use protocol::time::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Db, on_both_databases};
+use testkit::{Db, on_both_databases, system_clock};
 use tests::{Installation, order, settle, stock};
 
 on_both_databases!(
     a_goods_receipt_of_many_lines_is_one_document,
     one_wrong_sequence_does_not_silence_a_connector,
     a_count_of_an_hour_ago_keeps_what_a_till_has_sold_since,
+    what_another_connector_has_counted_is_not_counted_again,
     an_import_of_what_was_so_before_does_not_undo_a_change,
     an_order_that_was_refused_is_decided_anew_under_the_same_key,
 );
@@ -91,7 +91,7 @@ async fn a_count_of_an_hour_ago_keeps_what_a_till_has_sold_since(db: Db) {
     api.create_shop(&shop::Settings::default()).await.expect("the shop is created");
     let mug = json!({"products": [{"sku": "MUG", "title": "A mug", "price": price(300)}]});
     api.send(api.request(Method::POST, "products").json(&mug)).await.expect("an answer");
-    let now = Clock::system().now();
+    let now = system_clock().now();
     let ago = |minutes: i64| Timestamp::from_millis(now.millis() - minutes * 60_000).to_string();
     let sold = |document: &str, sequence: u64, minutes: i64| {
         json!({"type": "adjustment", "sku": "MUG", "delta": -1, "reason": "sold", "connector": "till",
@@ -109,6 +109,40 @@ async fn a_count_of_an_hour_ago_keeps_what_a_till_has_sold_since(db: Db) {
     sell_and_stop(installation, "MUG").await;
 }
 
+async fn what_another_connector_has_counted_is_not_counted_again(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    api.create_shop(&shop::Settings::default()).await.expect("the shop is created");
+    let mug = json!({"products": [{"sku": "MUG", "title": "A mug", "price": price(250)}]});
+    api.send(api.request(Method::POST, "products").json(&mug)).await.expect("an answer");
+    let now = testkit::system_clock().now();
+    let ago = |minutes: i64| Timestamp::from_millis(now.millis() - minutes * 60_000).to_string();
+    let count = |quantity: i64, sequence: u64, minutes: i64| {
+        json!([{"type": "count", "sku": "MUG", "quantity": quantity, "connector": "wms",
+            "document": format!("C-{sequence}"), "sequence": sequence, "as_of": ago(minutes)}])
+    };
+    assert_eq!(push(&api, &count(10, 1, 120)).await, ["applied"]);
+    let ordered = settle(&api, &order("MUG", 4, "card"), "first").await.body;
+    assert_eq!(ordered["payment_status"], "paid", "{ordered}");
+    // An hour ago the warehouse counted without what the till had sold, and what had left, before.
+    assert_eq!(push(&api, &count(20, 2, 60)).await, ["applied"]);
+    let sold = |sequence: u64, minutes: i64| {
+        json!({"type": "adjustment", "sku": "MUG", "delta": -1, "reason": "sold", "connector": "till",
+            "document": format!("T-{sequence}"), "sequence": sequence, "occurred_at": ago(minutes)})
+    };
+    let left = |sequence: u64, minutes: i64| {
+        json!({"type": "goods_issue", "sku": "MUG", "quantity": 2, "order_id": ordered["id"],
+            "connector": "till", "document": format!("GI-{sequence}"), "sequence": sequence,
+            "occurred_at": ago(minutes)})
+    };
+    let late = json!([sold(1, 90), left(2, 80), sold(3, 30), left(4, 20)]);
+    assert_eq!(push(&api, &late).await, ["stale", "applied", "applied", "applied"]);
+    let level: Value = api.get("inventory/MUG").await.expect("the level");
+    assert_eq!((&level["on_hand"], &level["allocated"]), (&json!(17), &json!(0)), "{level}");
+    assert_eq!(push(&api, &late).await, ["stale", "duplicate", "duplicate", "duplicate"]);
+    sell_and_stop(installation, "MUG").await;
+}
+
 async fn an_import_of_what_was_so_before_does_not_undo_a_change(db: Db) {
     let installation = Installation::start(&db, |_| {}).await;
     let api = installation.api();
@@ -118,7 +152,7 @@ async fn an_import_of_what_was_so_before_does_not_undo_a_change(db: Db) {
         let answer = api.send(request).await.expect("an answer");
         (answer.status.as_u16(), answer.body)
     };
-    let exported_at = Clock::system().now().to_string();
+    let exported_at = system_clock().now().to_string();
     assert_eq!(put(json!({"title": "A mug", "price": price(300)})).await.0, 201);
     assert_eq!(put(json!({"title": "A blue mug", "price": price(400)})).await.0, 200);
     let import = json!({"products": [

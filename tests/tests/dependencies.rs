@@ -1,7 +1,7 @@
 //! Who may depend on whom, and why on what: the shape of the workspace, checked on its manifests.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -125,8 +125,9 @@ fn every_dependency_says_why() {
 #[test]
 fn the_code_map_shows_every_crate() {
     let page = fs::read_to_string(root().join("docs/architecture.md")).expect("the page is there");
-    let mapped = code_map(&page);
-    assert!(!mapped.is_empty(), "docs/architecture.md has no table under {CODE_MAP:?}");
+    let map = code_map(&page);
+    assert!(!map.is_empty(), "docs/architecture.md has no table under {CODE_MAP:?}");
+    let mapped: Vec<_> = map.iter().map(|(name, _)| name.clone()).collect();
     let folders = fs::read_dir(root().join("crates")).expect("there are crates");
     let mut folders: Vec<String> = folders
         .map(|it| it.expect("can be read").file_name().into_string().expect("UTF-8"))
@@ -137,24 +138,43 @@ fn the_code_map_shows_every_crate() {
         let folder = manifest.parent().and_then(|it| it.file_name()).expect("it is in a folder");
         assert_eq!(name.as_str(), folder, "a crate has the name of its folder");
     }
+    let workspace = Workspace::read();
+    for (name, shown) in map {
+        let of_ours = |dependency: &&Dependency| {
+            dependency.is_normal && workspace.0.contains_key(&dependency.name)
+        };
+        let dependencies = workspace.0[&name].iter().filter(of_ours);
+        let dependencies: BTreeSet<_> = dependencies.map(|it| it.name.clone()).collect();
+        assert_eq!(shown, dependencies, "the code map and the manifest of {name}");
+    }
 }
 
-/// The names in the first column of the code map, in alphabetical order.
-fn code_map(page: &str) -> Vec<String> {
+/// The rows of the code map by the name of the crate: the crates in the last column. "The services" are all
+/// of them.
+fn code_map(page: &str) -> Vec<(String, BTreeSet<String>)> {
     let section = page.lines().skip_while(|line| *line != CODE_MAP).skip(1);
     let rows = section.take_while(|line| !line.starts_with("## "));
-    let mut names: Vec<_> = rows
-        .filter_map(|row| row.strip_prefix("| `")?.split_once('`'))
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    names.sort();
-    names
+    let read = |row: &str| {
+        let (name, _) = row.strip_prefix("| `")?.split_once('`')?;
+        let (_, last) = row.strip_suffix(" |")?.rsplit_once(" | ")?;
+        let named = last.split('`').skip(1).step_by(2).map(str::to_owned);
+        let services = SERVICES.into_iter().filter(|_| last.contains("the services"));
+        Some((name.to_owned(), named.chain(services.map(str::to_owned)).collect()))
+    };
+    let mut rows: Vec<_> = rows.filter_map(read).collect();
+    rows.sort();
+    rows
 }
 
 #[test]
-fn a_code_map_is_the_first_column_of_its_table() {
-    let page = "## Code map\n\n| crate | holds |\n|---|---|\n| `b` | B |\n| `a` | `c` |\n\n## Next\n\n| `d` | D |\n";
-    assert_eq!(code_map(page), ["a", "b"]);
+fn a_code_map_names_each_crate_and_those_it_depends_on() {
+    let page = "## Code map\n\n| crate | holds | depends on |\n|---|---|---|\n| `b` | B, with `x` | `a`, `c` |\n\
+                | `a` | A | – |\n| `d` | D | `a`, the services |\n\n## Next\n\n| `e` | E | `a` |\n";
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let all = SERVICES.into_iter().chain(["a"]).collect::<Vec<_>>();
+    let expected: [(String, BTreeSet<String>); 3] =
+        [("a".into(), names(&[])), ("b".into(), names(&["a", "c"])), ("d".into(), names(&all))];
+    assert_eq!(code_map(page), expected);
 }
 
 /// The crates of ours that one may know; any, where none are named. The tests of all but `events` may

@@ -155,12 +155,12 @@ async fn what_comes_by_nats_is_handled_as_over_http(db: Db) {
 
     wrong_input_is_answered_by_what_is_wrong(&mut connector).await;
     let known: Value = api.get("connectors/wms").await.expect("the connector");
-    assert_eq!((&known["applied"], &known["repeated"]), (&json!(4), &json!(7)), "{known}");
+    assert_eq!((&known["applied"], &known["repeated"]), (&json!(4), &json!(8)), "{known}");
     let history: Value = api.get("inventory/BOWL/history").await.expect("the history");
     let event = &history["events"][0];
     assert_eq!(
         (&event["actorkind"], &event["actorid"]),
-        (&json!("nats"), &json!("erp")),
+        (&json!("connector"), &json!("wms")),
         "{event}"
     );
     installation.stop_and_verify().await;
@@ -194,6 +194,16 @@ async fn wrong_input_is_answered_by_what_is_wrong(connector: &mut Intruder) {
     let (status, body) = send(connector, "stock", None, text(&some)).await;
     assert_eq!((status, results(&body)), (200, vec!["rejected", "duplicate"]), "{body}");
     assert_eq!(body["results"][0]["errors"][0]["field"], "quantity", "{body}");
+    assert_eq!(body["results"][0]["errors"][0]["pointer"], "#/lines/0/quantity", "{body}");
+
+    // What fits into no answer was handled all the same, and that is said.
+    let mut many = "7\n".repeat(20_000);
+    many += &count("C-2", 2, "BOWL", 41).to_string();
+    let ndjson = Some("application/x-ndjson");
+    let (status, body) = send(connector, "stock", ndjson, many.into_bytes()).await;
+    let told = (status, &body["status"], &body["next_line"], &body["results_left_out"]);
+    assert_eq!(told, (200, &json!("complete"), &json!(20_001), &json!(20_001)), "{body}");
+    assert_eq!((&body["rejected"], &body["unchanged"]), (&json!(20_000), &json!(1)), "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,13 +16,18 @@ use client::{
     feed::{Feed, FeedError, FeedPosition, PositionFile},
 };
 use engine::Clock;
-use protocol::time::Timestamp;
+use protocol::{
+    id::{CommandId, Shop},
+    time::Timestamp,
+};
+use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, TestServer};
 use tests::{Gateway, Installation, OwnGateway, SHOP, order, settle, stock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpSocket,
+    time::timeout,
 };
 
 const OTHER_SHOP: &str = "beta";
@@ -435,6 +440,19 @@ impl Stream {
         }
     }
 
+    /// Reads until a comment comes, which says that the stream is alive.
+    async fn heartbeat(&mut self) -> String {
+        loop {
+            let mut events = self.received.split("\n\n");
+            if let Some(comment) = events.find(|it| it.starts_with(':')) {
+                return comment.to_owned();
+            }
+            let chunk = self.response.chunk().await.expect("it goes on");
+            let chunk = chunk.expect("the stream does not end");
+            self.received.push_str(std::str::from_utf8(&chunk).expect("it is ASCII"));
+        }
+    }
+
     /// Reads up to the page after which nothing followed; each page as if it had been asked for.
     async fn read_to_end(&mut self, reader: &mut Reader) -> Vec<String> {
         let (mut ids, mut events) = (Vec::new(), Vec::new());
@@ -738,5 +756,62 @@ async fn the_client_reads_on_from_its_file_through_another_gateway() {
     let gap = Feed::new(gateway.api(), wrong).next_page().await;
     assert!(matches!(&gap, Err(FeedError::Gap { service, .. }) if service == "order"), "{gap:?}");
     gateway.stop().await;
+    installation.stop_and_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_says_that_it_is_alive_while_nothing_happens() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    stock(&installation.api(), "MUG", 5).await;
+    let mut stream = Stream::open(installation.url(), "").await;
+    stream.read_to_end(&mut Reader::default()).await;
+    // Every 15 seconds, as the documentation says.
+    let heartbeat = timeout(Duration::from_secs(30), stream.heartbeat()).await;
+    assert_eq!(heartbeat.expect("it comes in time"), ": nothing has happened");
+    installation.stop_and_verify().await;
+}
+
+/// What is asked for with a position shows what is there, also when that comes a moment later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_reader_has_seen_is_waited_for() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    // Where a log will end after its next event.
+    let next = async |service: &str| {
+        let page = page(&api, &[("limit", "1000")]).await;
+        format!("{service}.0={}", number(&page["logs"][service], "to") + 1)
+    };
+    let read = async |request: reqwest::RequestBuilder, after: &str| {
+        let answer = api.send(request.header("tradewind-after", after)).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
+        answer.body
+    };
+
+    let after = next("catalog").await;
+    let url = installation.url();
+    let url = format!("{url}/v1/shops/{SHOP}/events?types=catalog.*&limit=1000");
+    let request = reqwest::Client::new().get(url).bearer_auth("secret");
+    let (page, ()) = tokio::join!(read(request, &after), stock(&api, "CUP", 1));
+    assert!(page["events"].to_string().contains("CUP"), "{page}");
+
+    let after = next("shop").await;
+    let request = api.request_to_api(Method::GET, "shops").expect("a request");
+    let other = installation.api_of(OTHER_SHOP);
+    let settings = events::shop::Settings::default();
+    let (page, created) = tokio::join!(read(request, &after), other.create_shop(&settings));
+    created.expect("it is created");
+    let names: Vec<_> = page["shops"].as_array().expect("a list").iter().collect();
+    assert_eq!(names.len(), 2, "{page}");
+
+    let after = next("order").await;
+    let id = CommandId::from_key(&Shop::parse(SHOP).expect("a name"), "followed");
+    let request = api.request(Method::GET, &format!("commands/{id}"));
+    let order = order("MUG", 1, "card");
+    let (command, _) = tokio::join!(read(request, &after), settle(&api, &order, "followed"));
+    assert_eq!(command["status"], "answered", "{command}");
     installation.stop_and_verify().await;
 }

@@ -10,7 +10,7 @@ use std::{
 
 use engine::{Clock, Engine};
 use events::proto::{event::Body, shop};
-use node::serve::{self, Component};
+use node::serve::{self, Component, Monitoring};
 use protocol::time::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -198,7 +198,7 @@ async fn the_old_secret_of_a_rotated_key_is_accepted_for_a_time() {
     let db = Db::sqlite();
     let installation = Installation::start(&db, |_| {}).await;
     stock(&installation.api(), "MUG", 5).await;
-    let start = Clock::system().now().millis();
+    let start = testkit::system_clock().now().millis();
     let now = Arc::new(AtomicI64::new(start));
     let gateway = OwnGateway::start(&installation, |settings| {
         let now = now.clone();
@@ -425,7 +425,10 @@ async fn what_is_known_of_a_key_holds_while_the_shop_service_does_not_answer() {
     let component = component.expect("there is one");
     let running = tokio::spawn({
         let (settings, stop) = (installation.settings.clone(), shops.clone());
-        async move { serve::serve(&settings, &[component], stop, None, oneshot::channel().0).await }
+        async move {
+            serve::serve(&settings, &[component], stop, Monitoring::default(), oneshot::channel().0)
+                .await
+        }
     });
     stock(&installation.api(), "MUG", 5).await;
     let admin = Caller::new(installation.url(), "secret");

@@ -17,7 +17,7 @@ use client::Client;
 use engine::{Engine, Logged, plain_http};
 use events::{names::answered_command, proto};
 use node::{
-    serve::{self, Component},
+    serve::{self, Component, Monitoring},
     services::NAMES,
     settings::Settings,
 };
@@ -119,10 +119,9 @@ impl Running {
         let shutdown = CancellationToken::new();
         let components: Vec<_> = Component::all().into_iter().filter(is_meant).collect();
         let (settings, stop) = (settings.clone(), shutdown.clone());
-        let task =
-            tokio::spawn(
-                async move { serve::serve(&settings, &components, stop, None, bound).await },
-            );
+        let task = tokio::spawn(async move {
+            serve::serve(&settings, &components, stop, Monitoring::default(), bound).await
+        });
         (Self { shutdown, task }, address)
     }
 

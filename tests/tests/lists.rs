@@ -10,6 +10,8 @@ use tests::{Gateway, Installation, SHOP, settle, stock};
 on_both_databases!(
     orders_are_listed_by_all_that_is_known_of_them,
     paging_while_orders_are_placed_and_change_misses_none_and_shows_none_twice,
+    paging_while_others_write_misses_none_and_shows_none_twice,
+    a_page_ends_before_it_is_too_large_to_be_answered,
 );
 
 async fn place(api: &Client, key: &str, order: Value) -> Value {
@@ -198,5 +200,126 @@ async fn paging_while_orders_are_placed_and_change_misses_none_and_shows_none_tw
         seen.dedup();
         assert_eq!(seen.len(), count, "{sort} {filter:?}");
     }
+    installation.stop_and_verify().await;
+}
+
+/// Pages through a list, and writes between its pages; what was shown, by name.
+async fn read_while(
+    api: &Client,
+    (list, limit): (&str, &str),
+    name: impl Fn(&Value) -> String,
+    mut write: impl AsyncFnMut(usize),
+) -> Vec<String> {
+    let (mut seen, mut after, mut pages) = (Vec::new(), None::<String>, 0);
+    loop {
+        let mut parameters = vec![("limit", limit)];
+        parameters.extend(after.as_deref().map(|after| ("after", after)));
+        let path = list.rsplit('/').next().expect("a path");
+        let member = match path {
+            "inventory" => "levels",
+            "history" => "events",
+            "webhook-endpoints" => "endpoints",
+            other => other,
+        };
+        let page = page(api, list, &parameters).await;
+        seen.extend(page[member].as_array().expect("a list").iter().map(&name));
+        if pages < 4 {
+            write(pages).await;
+        }
+        pages += 1;
+        match page["next"].as_str() {
+            Some(next) => after = Some(next.to_owned()),
+            None => return seen,
+        }
+    }
+}
+
+fn is_each_once(seen: &[String], all: &[String]) {
+    for name in all {
+        assert_eq!(seen.iter().filter(|it| *it == name).count(), 1, "{name}: {seen:?}");
+    }
+    let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
+    assert_eq!(distinct.len(), seen.len(), "{seen:?}");
+}
+
+async fn paging_while_others_write_misses_none_and_shows_none_twice(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    let all: Vec<_> = (0..12).map(|number| format!("P-{number:02}")).collect();
+    for sku in &all {
+        stock(&api, sku, 5).await;
+    }
+    let text = |it: &Value, name: &str| it[name].as_str().expect("is text").to_owned();
+    // Before, behind and at the place of the cursor; and one that was shown changes.
+    let write = async |page: usize| {
+        for sku in [format!("A-{page}"), format!("P-{page:02}-x"), format!("Z-{page}")] {
+            stock(&api, &sku, 1).await;
+        }
+        let price = json!({"minor": 300, "currency": "GBP"});
+        let product = json!({"sku": all[page], "title": format!("Now {page}"), "price": price});
+        api.push("products", product.to_string()).await.expect("it is pushed");
+    };
+    let seen = read_while(&api, ("products", "2"), |it| text(it, "sku"), write).await;
+    is_each_once(&seen, &all);
+    let write = async |page: usize| {
+        for sku in [format!("B-{page}"), format!("P-{page:02}-y"), format!("Y-{page}")] {
+            stock(&api, &sku, 1).await;
+        }
+        count(&api, &all[page], 2).await;
+    };
+    let name = |it: &Value| text(it, "sku");
+    is_each_once(&read_while(&api, ("inventory", "2"), name, write).await, &all);
+
+    // The newest come first: what happens meanwhile is before the first page.
+    let path = "inventory/P-05/movements";
+    for sequence in 2..=6 {
+        count(&api, "P-05", sequence).await;
+    }
+    let versions: Vec<_> = page(&api, path, &[]).await["movements"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| it["version"].to_string())
+        .collect();
+    let write = async |page: usize| count(&api, "P-05", 10 + page as u64).await;
+    let name = |it: &Value| it["version"].to_string();
+    is_each_once(&read_while(&api, (path, "2"), name, write).await, &versions);
+    let path = "inventory/P-05/history";
+    let ids = page(&api, path, &[]).await;
+    let ids: Vec<_> =
+        ids["events"].as_array().expect("a list").iter().map(|it| text(it, "id")).collect();
+    let write = async |page: usize| count(&api, "P-05", 20 + page as u64).await;
+    is_each_once(&read_while(&api, (path, "2"), |it| text(it, "id"), write).await, &ids);
+    installation.stop_and_verify().await;
+}
+
+async fn count(api: &Client, sku: &str, sequence: u64) {
+    let line = json!({"type": "count", "sku": sku, "quantity": sequence, "connector": "till",
+        "document": format!("T-{sequence}"), "sequence": sequence});
+    let pushed = api.push("inventory", line.to_string()).await.expect("it is pushed");
+    assert_eq!(pushed.applied, 1, "{pushed:?}");
+}
+
+async fn a_page_ends_before_it_is_too_large_to_be_answered(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let mut all = Vec::new();
+    for number in 0..400 {
+        // 2 kB, of which the answer to a question holds 500 kB.
+        let url = format!("https://example.com/{number}/{}", "x".repeat(1_950));
+        let body = json!({"url": url, "event_types": ["order.*"]});
+        let request = api.request(Method::POST, "webhook-endpoints").json(&body);
+        let made = api.send(request).await.expect("an answer");
+        assert_eq!(made.status.as_u16(), 201, "{}", made.body);
+        all.push(made.body["id"].as_str().expect("an id").to_owned());
+    }
+    let first = page(&api, "webhook-endpoints", &[("limit", "1000")]).await;
+    let shown = first["endpoints"].as_array().map_or(0, Vec::len);
+    assert!((100..400).contains(&shown), "{shown}");
+    let name = |it: &Value| it["id"].as_str().expect("an id").to_owned();
+    let read = read_while(&api, ("webhook-endpoints", "1000"), name, async |_| {}).await;
+    is_each_once(&read, &all);
+    assert_eq!(read.len(), all.len());
     installation.stop_and_verify().await;
 }

@@ -245,7 +245,7 @@ async fn a_customer_who_was_erased_is_sent_nothing_and_no_address_is_stored(db: 
     let keys = installation.settings.person_keys().expect("they are good").expect("there are some");
     let shop = protocol::id::Shop::parse(tests::SHOP).expect("valid");
     let person = person_keys::Person::customer(&"c-1");
-    let now = engine::Clock::system().now();
+    let now = testkit::system_clock().now();
     assert!(keys.erase(&shop, &person, "operator", now).await.expect("it is erased"));
     smtp.behave("ann", "accept").await;
     eventually("the mail says that nobody is left to get it", async || {

@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use node::{
     nats_users::{self, Identity, NatsUser},
-    serve::{self, Component},
+    serve::{self, Component, Monitoring},
     services::NAMES,
     settings::Settings,
 };
@@ -42,6 +42,86 @@ async fn each_service_writes_its_own_log_and_no_gateway_writes_any() {
         for subject in ["$JS.API.STREAM.DELETE.ORDER-0", "$JS.API.STREAM.PURGE.INBOX-0"] {
             assert!(!user.may_publish(subject).await, "{service}: {subject}");
             assert!(!gateway.may_publish(subject).await, "gateway: {subject}");
+        }
+    }
+}
+
+/// What a process of an installation may be allowed to do.
+struct Tried {
+    subject: String,
+    /// The users that may publish there beside the operator.
+    publishers: Vec<&'static str>,
+    /// The users that may subscribe to it beside the operator.
+    subscribers: Vec<&'static str>,
+}
+
+impl Tried {
+    fn new(subject: &str, publishers: &[&'static str], subscribers: &[&'static str]) -> Self {
+        let (publishers, subscribers) = (publishers.to_vec(), subscribers.to_vec());
+        Self { subject: subject.to_owned(), publishers, subscribers }
+    }
+
+    /// What is of a service.
+    fn of_service(service: &'static str) -> Vec<Self> {
+        let own = [service, "tradewind"];
+        let asking: &[&str] = match service {
+            // Mails show orders as they are.
+            "order" => &["order", "notify", "gateway", "tradewind"],
+            _ => &[service, "gateway", "tradewind"],
+        };
+        let of = |kind: &str| format!("{kind}.{service}.0.{SHOP}.x");
+        vec![
+            Self::new(&format!("{service}.0.{SHOP}.paid"), &own, &["gateway", "tradewind"]),
+            Self::new(&format!("engine.{service}.0.voided"), &own, &[]),
+            Self::new(&of("attempts"), &own, &[]),
+            Self::new(&format!("lease.{service}.0"), &own, &[]),
+            Self::new(&format!("query.{service}.0.{SHOP}"), asking, &own),
+            Self::new(
+                &format!("inbox.0.live.{service}.{SHOP}.do"),
+                &[service, "gateway", "tradewind"],
+                &[],
+            ),
+        ]
+    }
+
+    /// What is of no service.
+    fn of_all() -> Vec<Self> {
+        let services: Vec<_> = NAMES.iter().copied().chain(["tradewind"]).collect();
+        let everybody: Vec<_> = services.iter().copied().chain(["gateway"]).collect();
+        vec![
+            Self::new("lease.member.somebody", &services, &[]),
+            Self::new("reply.1.x", &services, &everybody),
+            Self::new("$JS.API.STREAM.INFO.ORDER-0", &everybody, &[]),
+            Self::new("$JS.API.STREAM.CREATE.OTHER-0", &services, &[]),
+            Self::new("$JS.API.STREAM.UPDATE.ORDER-0", &[], &[]),
+            Self::new("$JS.API.STREAM.PURGE.ORDER-0", &[], &[]),
+            Self::new("$JS.API.STREAM.DELETE.ORDER-0", &[], &[]),
+            Self::new("$JS.API.STREAM.MSG.DELETE.ORDER-0", &[], &[]),
+            Self::new("$SYS.REQ.SERVER.PING", &[], &[]),
+            Self::new("erp.v1.acme.stock", &[], &["gateway", "tradewind"]),
+            Self::new("erp.reply.warehouse.1", &["gateway", "tradewind"], &[]),
+            Self::new("anything", &[], &[]),
+            Self::new(">", &[], &[]),
+        ]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_user_of_an_installation_may_do_its_own_and_nothing_else() {
+    let server = TestServer::start_with_users(nats_users::for_this_run()).await;
+    let operator = NatsUser::of_operator().name;
+    let of_services = NAMES.into_iter().flat_map(Tried::of_service);
+    let all: Vec<_> = of_services.chain(Tried::of_all()).collect();
+    for NatsUser { name, .. } in NatsUser::of_installation() {
+        let mut user = Intruder::connect(&server.url_of(&name)).await.expect("it is let in");
+        for Tried { subject, publishers, subscribers } in &all {
+            let may = |users: &[&str]| name == operator || users.contains(&&*name);
+            if !subject.contains('>') {
+                let found = user.may_publish(subject).await;
+                assert_eq!(found, may(publishers), "{name} publishes to {subject}");
+            }
+            let found = user.subscribe(subject).await.is_some();
+            assert_eq!(found, may(subscribers), "{name} subscribes to {subject}");
         }
     }
 }
@@ -118,7 +198,7 @@ async fn an_installation_runs_with_a_user_for_each_component() {
         };
         let stop = stop.clone();
         running.push(tokio::spawn(async move {
-            serve::serve(&settings, &[component], stop, None, bound).await
+            serve::serve(&settings, &[component], stop, Monitoring::default(), bound).await
         }));
     }
     let url = format!("http://{}", address.await.expect("the gateway listens"));

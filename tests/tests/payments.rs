@@ -6,6 +6,7 @@ use client::{Client, Response};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use testkit::{Db, eventually, on_both_databases};
 use tests::{Installation, SHORT, captured, kinds, order, settle, stock};
 
@@ -14,6 +15,10 @@ on_both_databases!(
     a_paid_order_is_refunded_in_parts_and_never_more_than_it_paid,
     a_payment_that_needs_the_customer_goes_on_when_he_has_done_it,
     what_the_provider_does_late_is_found_by_a_reconciliation_and_given_back,
+    differences_that_nothing_mends_are_stuck_until_an_operator_settles_them,
+    differences_are_only_reported_where_that_is_set,
+    a_capture_that_is_never_answered_is_stuck_and_may_be_given_up,
+    a_provider_that_does_not_answer_is_no_failure_of_the_server,
 );
 
 /// How many orders the provider has no time for.
@@ -80,7 +85,8 @@ async fn a_paid_order_is_refunded_in_parts_and_never_more_than_it_paid(db: Db) {
     assert_eq!(nothing.body["code"], "not_found", "{}", nothing.body);
 
     let mut all = captured(500);
-    (all["refunded"], all["provider_net"]) = (json!(500), json!(0));
+    let money = &mut all["currencies"][0];
+    (money["refunded"], money["provider_net"]) = (json!(500), json!(0));
     assert_eq!(installation.settled_payments(&[("refunded", 2)]).await, all);
     let path = format!("orders/{}/payments", paid["id"].as_str().expect("an id"));
     let shown: Value = api.get(&path).await.expect("the payments");
@@ -123,7 +129,8 @@ async fn what_the_provider_does_late_is_found_by_a_reconciliation_and_given_back
         settings.provider_lookup_interval = Duration::from_millis(200);
         // The provider is slower than we believe.
         settings.provider_late_window = Duration::from_millis(500);
-        settings.reconciliation_interval = Duration::from_secs(10);
+        // Many of them end before the provider does it, and it was asked long before the one that finds it.
+        settings.reconciliation_interval = Duration::from_millis(700);
     })
     .await;
     let api = installation.api();
@@ -134,5 +141,206 @@ async fn what_the_provider_does_late_is_found_by_a_reconciliation_and_given_back
     let steps = installation.payment_steps(&settled).await;
     let last = &steps[steps.len() - 4..];
     assert_eq!(last, ["failed", "turned_up", "void_pending", "voided"], "{steps:?}");
+    installation.stop_and_verify().await;
+}
+
+/// The ledger of the provider, which it changes without our knowledge.
+async fn ledger(installation: &Installation) -> SqliteConnection {
+    let file = installation.settings.provider_dir.join("provider.db");
+    SqliteConnectOptions::new().filename(file).connect().await.expect("the ledger opens")
+}
+
+/// The provider's list beside our log, over all time.
+async fn differences(api: &Client) -> Vec<Value> {
+    let path = "payments/reconciliation?from=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z";
+    let found: Value = api.get(path).await.expect("the reconciliation");
+    found["differences"].as_array().expect("a list").clone()
+}
+
+async fn settle_payment(api: &Client, payment: &str, body: &Value, key: &str) -> Response {
+    let request = api.request(Method::POST, &format!("payments/{payment}/settle"));
+    api.send(request.header("idempotency-key", key).json(body)).await.expect("an answer")
+}
+
+/// The payments that wait for an operator: id and cause.
+async fn stuck(api: &Client) -> Vec<(Value, Value)> {
+    let found: Value = api.get("payments/stuck").await.expect("the list");
+    let payments = found["payments"].as_array().expect("a list").iter();
+    payments.map(|it| (it["id"].clone(), it["stuck"].clone())).collect()
+}
+
+async fn differences_that_nothing_mends_are_stuck_until_an_operator_settles_them(db: Db) {
+    let installation = Installation::start(&db, |settings| {
+        // The job compares what is older than this: not before the ledger is changed.
+        settings.provider_late_window = Duration::from_secs(8);
+        settings.reconciliation_interval = Duration::from_secs(1);
+    })
+    .await;
+    let api = installation.api();
+    stock(&api, "MUG", 10).await;
+    let differing = settle(&api, &order("MUG", 2, "card"), "first").await.body;
+    let missing = settle(&api, &order("MUG", 1, "card"), "second").await.body;
+    let id = |order: &Value| format!("{}-1", order["id"].as_str().expect("an id"));
+    let (differing, missing) = (id(&differing), id(&missing));
+    assert_eq!(differences(&api).await, Vec::<Value>::new());
+
+    let mut ledger = ledger(&installation).await;
+    let changes = [
+        (
+            "update operation set amount = 499 where task = 'capture' and operation_id like $1 || ':%'",
+            &differing,
+        ),
+        ("delete from operation where operation_id like $1 || ':capture%'", &missing),
+    ];
+    for (change, payment) in changes {
+        let changed = sqlx::query(change).bind(payment).execute(&mut ledger).await;
+        assert_eq!(changed.expect("the ledger changes").rows_affected(), 1, "{change}");
+    }
+    let found = differences(&api).await;
+    let kinds: Vec<_> = found.iter().map(|it| (&it["kind"], &it["mendable"])).collect();
+    let no = &json!(false);
+    let expected = [(&json!("amount_differs"), no), (&json!("unknown_to_provider"), no)];
+    assert_eq!(kinds, expected, "{found:?}");
+    assert_eq!(found[0]["amount"], json!({"minor": 499, "currency": "GBP"}));
+
+    let mut expected = vec![
+        (json!(differing), json!("amount_differs")),
+        (json!(missing), json!("unknown_to_provider")),
+    ];
+    expected.sort_by_key(|(id, _)| id.to_string());
+    eventually("the job has found them", async || stuck(&api).await == expected).await;
+    let payment: Value = api.get(&format!("payments/{differing}")).await.expect("the payment");
+    assert_eq!(payment["status"], "captured", "the payment is as it was");
+    assert_eq!(payment["differences"][0]["detail"], "4.99 GBP", "{payment}");
+
+    let body = json!({"resolution": "give_up", "reason": "case 4711"});
+    let refused = settle_payment(&api, &missing, &body, "no").await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.body["code"]),
+        (409, &json!("resolution_not_applicable"))
+    );
+    let card = json!({"resolution": "done_elsewhere", "reason": "of card 4111111111111111"});
+    let refused = settle_payment(&api, &missing, &card, "card").await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.body["errors"][0]["field"]),
+        (422, &json!("reason"))
+    );
+    let body = json!({"resolution": "done_elsewhere", "reason": "case 4711", "operator": "ann"});
+    for payment in [&missing, &differing] {
+        let settled = settle_payment(&api, payment, &body, &format!("settle-{payment}")).await;
+        assert_eq!(settled.status.as_u16(), 200, "{}", settled.body);
+        assert_eq!((&settled.body["id"], &settled.body["stuck"]), (&json!(payment), &Value::Null));
+        let again = settle_payment(&api, payment, &body, &format!("settle-{payment}")).await;
+        assert_eq!(again.status.as_u16(), 200, "the same request again: {}", again.body);
+    }
+    assert_eq!(stuck(&api).await, []);
+    let nothing = settle_payment(&api, &missing, &body, "again").await;
+    assert_eq!((nothing.status.as_u16(), &nothing.body["code"]), (409, &json!("not_stuck")));
+    let unknown = "018f4e6a-0000-7000-8000-000000000001-1";
+    let nothing = settle_payment(&api, unknown, &body, "unknown").await;
+    assert_eq!(nothing.status.as_u16(), 404, "{}", nothing.body);
+    let history: Value =
+        api.get(&format!("payments/{missing}/history")).await.expect("the history");
+    let history = history.to_string();
+    assert!(history.contains("case 4711") && history.contains("\"ann\""), "{history}");
+    installation.stop_and_verify().await;
+}
+
+async fn differences_are_only_reported_where_that_is_set(db: Db) {
+    let installation = Installation::start(&db, |settings| {
+        settings.payment_timeout = SHORT;
+        settings.provider_timeout = Duration::from_millis(200);
+        settings.provider_lookup_interval = Duration::from_millis(200);
+        settings.provider_late_window = Duration::from_millis(500);
+        settings.reconciliation_interval = Duration::from_millis(700);
+        settings.reconciliation_reports_only = true;
+    })
+    .await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    settle(&api, &order("MUG", 2, "sim:late:3000"), "late").await;
+    let mut found = vec![];
+    eventually("the provider has authorised it", async || {
+        found = differences(&api).await;
+        !found.is_empty()
+    })
+    .await;
+    assert_eq!((&found[0]["kind"], &found[0]["mendable"]), (&json!("unknown_to_us"), &json!(true)));
+    // The job has compared it by now, and has left it as it is.
+    let streams = installation.server.jetstream().await;
+    let records = async || {
+        let stream = streams.get_stream("PAYMENT-RECONCILED-0").await.expect("the stream");
+        stream.cached_info().state.last_sequence
+    };
+    let before = records().await;
+    eventually("two more reconciliations", async || records().await >= before + 2).await;
+    let log = kinds(&installation.server, "PAYMENT-0", |_| true).await;
+    assert!(!log.iter().any(|kind| kind == "turned_up"), "{log:?}");
+    let totals: Value = api.get("totals").await.expect("the totals");
+    assert_eq!(totals["payments"]["currencies"][0]["provider_held"], 500, "{totals}");
+    installation.stop_and_verify().await;
+}
+
+async fn a_capture_that_is_never_answered_is_stuck_and_may_be_given_up(db: Db) {
+    let installation = Installation::start(&db, |settings| {
+        settings.provider_timeout = Duration::from_millis(200);
+        settings.provider_lookup_interval = Duration::from_millis(200);
+        settings.payment_stuck_after = Duration::from_secs(1);
+    })
+    .await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let silent = order("MUG", 2, "sim:capture_late:600000");
+    let placed = api.place(&silent, "silent", None).await.expect("placed").body;
+    let payment = format!("{}-1", placed["id"].as_str().expect("an id"));
+    let no_answer = [(json!(payment), json!("no_answer"))];
+    eventually("the capture is stuck", async || stuck(&api).await == no_answer).await;
+    let path = format!("orders/{}", placed["id"].as_str().expect("an id"));
+    let shown: Value = api.get(&path).await.expect("the order");
+    assert_eq!(shown["status"], "confirmed", "{shown}");
+    let listed: Value = api.get("payments?trouble=stuck").await.expect("the list");
+    assert_eq!(listed["payments"][0]["id"], json!(payment), "{listed}");
+    let listed: Value = api.get("payments?trouble=uncertain").await.expect("the list");
+    assert_eq!(listed["payments"], json!([]), "{listed}");
+
+    // It is asked again, is silent again, and is given up.
+    let retry = json!({"resolution": "retry", "reason": "the provider is back"});
+    let retried = settle_payment(&api, &payment, &retry, "retry").await;
+    assert_eq!(retried.status.as_u16(), 200, "{}", retried.body);
+    eventually("the capture is stuck again", async || stuck(&api).await == no_answer).await;
+    let give_up = json!({"resolution": "give_up", "reason": "written off"});
+    let given_up = settle_payment(&api, &payment, &give_up, "give-up").await;
+    assert_eq!(given_up.status.as_u16(), 200, "{}", given_up.body);
+    eventually("the order is cancelled", async || {
+        let shown: Value = api.get(&path).await.unwrap_or_default();
+        shown["cancellation"]["reason"] == "capture_failed"
+    })
+    .await;
+    assert_eq!(installation.settled_payments(&[("voided", 1)]).await, captured(0));
+    installation.stop_and_verify().await;
+}
+
+async fn a_provider_that_does_not_answer_is_no_failure_of_the_server(db: Db) {
+    let installation = Installation::start(&db, |settings| {
+        settings.provider_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    settle(&api, &order("MUG", 2, "card"), "first").await;
+    let mut ledger = ledger(&installation).await;
+    let transaction = ledger.begin_with("begin immediate").await.expect("it is locked");
+    for path in
+        ["totals", "payments/reconciliation?from=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z"]
+    {
+        let request = api.request(Method::GET, path);
+        let answer = api.send(request).await.expect("an answer");
+        let expected = (503, &json!("third_party_unavailable"));
+        assert_eq!((answer.status.as_u16(), &answer.body["code"]), expected, "{}", answer.body);
+        let detail = answer.body["detail"].as_str().expect("a detail");
+        assert!(detail.contains("the payment provider simulator"), "{detail}");
+    }
+    transaction.rollback().await.expect("it is unlocked");
+    eventually("the provider is back", async || api.get::<Value>("totals").await.is_ok()).await;
     installation.stop_and_verify().await;
 }

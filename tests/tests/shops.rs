@@ -5,7 +5,7 @@ use events::{
     proto::{self, command::Body},
     shop::Settings,
 };
-use node::serve::{self, Component};
+use node::serve::{self, Component, Monitoring};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Db;
@@ -27,7 +27,7 @@ impl Gateway {
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
         let running = tokio::spawn(async move {
-            serve::serve(&settings, &[Component::Gateway], stop, None, bound).await
+            serve::serve(&settings, &[Component::Gateway], stop, Monitoring::default(), bound).await
         });
         let url = format!("http://{}", address.await.expect("it listens"));
         Self { url, shutdown, running }
@@ -110,7 +110,10 @@ async fn a_suspended_shop_is_refused_and_goes_on_when_it_is_resumed() {
     let db = Db::sqlite();
     let installation = Installation::start(&db, |_| {}).await;
     tests::stock(&installation.api(), "MUG", 5).await;
-    let suspend = Body::SuspendShop(proto::shop::SuspendShop { reason: "a test".into() });
+    let suspend = Body::SuspendShop(proto::shop::SuspendShop {
+        reason: Some("a test".into()),
+        expected_version: None,
+    });
     installation.send("018f0000-0000-7000-8000-000000000001", suspend).await;
     // Knows nothing of the shop, and asks.
     let gateway = Gateway::start(&installation).await;

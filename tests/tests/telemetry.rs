@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use opentelemetry_proto::tonic::{common::v1::any_value::Value, trace::v1::Span};
-use telemetry::{LogFormat, Settings, Telemetry};
+use telemetry::{LogFormat, MetricsListen, Settings, Telemetry};
 use testkit::{Collector, Db, eventually};
 use tests::{Installation, SHOP, order, stock};
 use tokio::time::{Instant, sleep};
@@ -82,7 +82,7 @@ fn start_telemetry(collector: &Collector) -> Telemetry {
         trace_ratio: 0.0,
         traces_per_second: 0,
         metrics: true,
-        metrics_listen: None,
+        metrics_listen: MetricsListen::Off,
     });
     node::describe_metrics();
     telemetry.expect("it starts")

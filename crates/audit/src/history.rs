@@ -96,6 +96,9 @@ impl History {
         let last = log.last;
         self.gaps.expect(logged.sequence == last + 1, || format!("{position}: follows {last}"));
         log.last = logged.sequence;
+        if logged.is_voided {
+            return;
+        }
         for (source, input) in &logged.positions {
             let known = log.positions.entry(source.clone()).or_default();
             self.repeats.expect(is_ahead(input, known), || {

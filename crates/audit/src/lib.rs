@@ -13,7 +13,7 @@
 //! check writes what it needs of an event to a temporary file, by the key by which it compares, and
 //! [`Audit::finish`] reads a 256th of the keys at a time. Nothing is dropped on the way: a fact that
 //! comes long after an order has ended is checked like any other. What stays in memory are the names of
-//! SKUs, the orders for which units are held at the moment, and those that [`Outside`] names.
+//! SKUs, the orders for which units are held at the moment, and those that [`Observations`] names.
 //!
 //! To add a check: write what it needs in `observe`, compare at the end, and add what is wrong to a
 //! [`Findings`].
@@ -104,7 +104,7 @@ impl fmt::Display for LogPosition {
 
 /// What was seen of the system from outside, to be found in the logs.
 #[derive(Debug, Clone, Default)]
-pub struct Outside {
+pub struct Observations {
     /// The orders that the gateway said are placed.
     pub placed: Vec<OrderId>,
     /// The orders that the gateway said are cancelled.
@@ -160,8 +160,12 @@ impl Audit {
         self.events += 1;
         let position = LogPosition { service, partition, sequence: logged.sequence };
         self.history.observe(position, logged);
+        // It takes its place in the log, and says nothing.
+        if logged.is_voided {
+            return;
+        }
         let event = &logged.event;
-        if self.shop.as_ref().is_none_or(|shop| *shop == event.shop) && !logged.is_voided {
+        if self.shop.as_ref().is_none_or(|shop| *shop == event.shop) {
             self.observe_event(position, event);
         }
         self.webhooks.observe_positions(position, logged);
@@ -200,7 +204,7 @@ impl Audit {
     }
 
     /// Compares what the logs say with each other and with what was seen from outside.
-    pub fn finish(self, outside: &Outside) -> Audited {
+    pub fn finish(self, outside: &Observations) -> Audited {
         let Self { events, shop: _, mut history, stock, trade, webhooks } = self;
         // One after the other, so that the memory of each is free before the next.
         history.compare();

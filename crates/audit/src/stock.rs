@@ -5,6 +5,7 @@
 //! of the stocks and the orders for which units are held at that moment.
 
 mod change;
+mod connectors;
 mod documents;
 mod level;
 mod observe;
@@ -17,11 +18,12 @@ use std::{
 
 pub use self::{change::StockId, level::Level};
 use self::{
-    change::{Change, ChangeRecord, DocumentRecord},
+    change::{Change, ChangeRecord, DocumentRecord, Moment},
     level::Fold,
 };
 use super::{
-    Check, Findings, LogPosition, Outside, record::LogNumbers, scratch::Scratch, trade::OrderKey,
+    Check, Findings, LogPosition, Observations, record::LogNumbers, scratch::Scratch,
+    trade::OrderKey,
 };
 use crate::text::count;
 
@@ -75,13 +77,14 @@ pub struct Stock {
 
 impl StockLog {
     fn push(&mut self, position: LogPosition, id: &StockId, change: Change) {
-        self.push_at(position, id, self.now, change);
+        let moment = Moment { millis: self.now, is_said: false };
+        self.push_at(position, id, moment, change);
     }
 
-    fn push_at(&mut self, position: LogPosition, id: &StockId, time: i64, change: Change) {
+    fn push_at(&mut self, position: LogPosition, id: &StockId, moment: Moment, change: Change) {
         let at = self.numbers.pack(position);
         let stock = self.stocks.number(id, |id| Arc::new(id.clone()));
-        self.changes.push(stock.into(), &ChangeRecord { stock, at, time, change }.write());
+        self.changes.push(stock.into(), &ChangeRecord { stock, at, moment, change }.write());
     }
 
     /// Folds one stock after the other.
@@ -132,12 +135,12 @@ impl StockLog {
             })?;
             let mut folds: BTreeMap<u32, Fold> = BTreeMap::new();
             self.changes.each(bucket, |record| {
-                let ChangeRecord { stock: number, at, time, change } = ChangeRecord::read(record);
+                let ChangeRecord { stock: number, at, moment, change } = ChangeRecord::read(record);
                 let fold = folds.entry(number).or_insert_with(|| {
                     Fold::new(ids[number as usize].clone(), with_short.contains(&number))
                 });
                 let position = self.numbers.unpack(at);
-                fold.apply(position, (time, change), &mut stock.findings, &mut stock.doubles);
+                fold.apply(position, (moment, change), &mut stock.findings, &mut stock.doubles);
             })?;
             for fold in folds.into_values() {
                 stock.levels.extend(fold.finish(&mut stock.findings));
@@ -212,7 +215,7 @@ impl Stock {
         &self,
         sold: &BTreeMap<String, i64>,
         lines: &Findings,
-        outside: &Outside,
+        outside: &Observations,
     ) -> Check {
         let mut findings = lines.clone();
         let mut allocated: BTreeMap<&str, i64> = BTreeMap::new();

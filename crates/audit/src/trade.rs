@@ -30,14 +30,14 @@ use self::{
     payment::Payment,
     progress::Progress,
     reservation::Reservation,
-    step::{ReferenceRecord, Step, StepRecord, Told},
+    step::{ReferenceRecord, ReportedStatus, Step, StepRecord},
 };
 pub use self::{
     outcome::{Money, Orders},
     progress::Status,
 };
 use super::{
-    Findings, LogPosition, Outside,
+    Findings, LogPosition, Observations,
     record::LogNumbers,
     scratch::{Scratch, fingerprint},
 };
@@ -120,7 +120,7 @@ impl Trade {
                 return self.findings.progress.add(finding);
             }
         }
-        self.push(order, position, Step::Told(Told::by(&summary)));
+        self.push(order, position, Step::Reported(ReportedStatus::by(&summary)));
     }
 
     fn observe_placed(
@@ -165,8 +165,8 @@ impl Trade {
         summary: &order::Summary,
         is_taken: bool,
     ) {
-        if !summary.reference.is_empty() {
-            let reference = fingerprint((&event.shop, &summary.reference));
+        if !summary.reference().is_empty() {
+            let reference = fingerprint((&event.shop, summary.reference()));
             let at = self.numbers.pack(position);
             let record = ReferenceRecord { reference, order, is_taken, at };
             self.references.push(reference, &record.write());
@@ -222,7 +222,7 @@ impl Trade {
     }
 
     /// Goes through the orders one after the other, and compares them with what was seen from outside.
-    pub(super) fn compare(mut self, outside: &Outside) -> Traded {
+    pub(super) fn compare(mut self, outside: &Observations) -> Traded {
         let mut traded = Traded {
             findings: std::mem::take(&mut self.findings),
             orders: Orders::acknowledged_by(outside),
@@ -302,7 +302,7 @@ impl OrderHistory {
                 self.lines.push((sku, quantity));
                 self.progress.add_line(quantity);
             }
-            Step::Told(_)
+            Step::Reported(_)
             | Step::PaymentDue { .. }
             | Step::PaymentFailed
             | Step::ActionRequired
@@ -389,7 +389,7 @@ fn progress_step(kind: &OrderKind) -> Step {
         OrderKind::PaymentFailed(_) => Step::PaymentFailed,
         OrderKind::ActionRequired(_) => Step::ActionRequired,
         OrderKind::Authorized(authorized) => {
-            Step::Authorized { by_payment: !authorized.payment_id.is_empty() }
+            Step::Authorized { by_payment: !authorized.payment_id().is_empty() }
         }
         OrderKind::Confirmed(confirmed) => {
             Step::Confirmed { capture: amount(confirmed.capture.as_ref()) }

@@ -28,7 +28,7 @@ use events::{
 
 pub use self::endpoint::Deliveries;
 use self::{
-    announced::News,
+    announced::PendingAnnouncement,
     endpoint::{Change, Endpoint},
     order::KeyOrder,
     published::{EventTypes, Published, PublishedLog},
@@ -64,7 +64,7 @@ struct ShopWebhooks {
     published: BTreeMap<&'static str, PublishedLog>,
     endpoints: BTreeMap<String, Endpoint>,
     /// What the last event says of an endpoint, and the next one has to announce.
-    news: Option<News>,
+    news: Option<PendingAnnouncement>,
 }
 
 impl Webhooks {
@@ -128,7 +128,7 @@ impl Webhooks {
         if let Some(news) = shop.news.take() {
             news.expect_announced(id, Some(kind), &mut found.findings);
         }
-        shop.news = News::of(at, id, kind, &shop.endpoints);
+        shop.news = PendingAnnouncement::of(at, id, kind, &shop.endpoints);
         match kind {
             Kind::Scheduled(it) => return shop.observe_scheduled(at, it, &self.types, found),
             Kind::EndpointCreated(it) => {

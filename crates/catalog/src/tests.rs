@@ -224,6 +224,24 @@ fn every_event_survives_the_wire() {
     assert_eq!((encoded.name, encoded.occurred_at), ("created", Some(NOW)));
 }
 
+#[test]
+fn an_update_names_the_fields_that_changed() {
+    let before = mug("A", 300, false);
+    let changed = |after: Product| {
+        let encoded = Catalog::encode(&updated(before.clone(), after));
+        match proto::EventFact::decode(&*encoded.body).expect("decodes").body {
+            Some(proto::event::Body::Catalog(proto::catalog::CatalogEvent {
+                kind: Some(proto::catalog::catalog_event::Kind::Updated(updated)),
+            })) => updated.changed,
+            other => panic!("{other:?} is no update"),
+        }
+    };
+    assert_eq!(changed(Product { title: "Cup".into(), ..before.clone() }), ["title"]);
+    let price = Product { tax_basis: TaxBasis::Excluded, ..before.clone() };
+    assert_eq!(changed(price), ["price"]);
+    assert_eq!(changed(mug("A", 200, true)), ["price", "active"]);
+}
+
 fn command(body: proto::command::Body) -> Result<Input, WireError> {
     let time = Some(NOW.into());
     let command = proto::Command { time, body: Some(body), ..Default::default() };

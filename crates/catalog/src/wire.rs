@@ -51,7 +51,9 @@ impl engine::Wire for Catalog {
         let kind = match &event.fact {
             Fact::Created => Kind::Created(catalog::Created { product: after, as_of }),
             Fact::Updated { before } => {
-                Kind::Updated(catalog::Updated { before: Some(to_wire(before)), after, as_of })
+                let changed = changed(before, &event.product);
+                let before = Some(to_wire(before));
+                Kind::Updated(catalog::Updated { before, after, as_of, changed })
             }
             Fact::Archived { before } => {
                 Kind::Archived(catalog::Archived { before: Some(to_wire(before)), after, as_of })
@@ -145,6 +147,18 @@ fn to_wire(product: &Product) -> catalog::Product {
     let Product { sku, title, price, tax_basis, active } = product.clone();
     let price = Some(tax_basis.price(price.minor, price.currency));
     catalog::Product { sku: sku.into(), title, price, active }
+}
+
+/// The names of the fields of the message in which two products differ.
+fn changed(before: &Product, after: &Product) -> Vec<String> {
+    let Product { sku: _, title, price, tax_basis, active } = before;
+    let is_changed = [
+        ("title", *title != after.title),
+        ("price", (*price, *tax_basis) != (after.price, after.tax_basis)),
+        ("active", *active != after.active),
+    ];
+    let names = is_changed.into_iter().filter(|(_, is_changed)| *is_changed);
+    names.map(|(name, _)| name.to_owned()).collect()
 }
 
 fn parse(product: Option<catalog::Product>) -> Result<Product, WireError> {

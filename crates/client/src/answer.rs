@@ -49,6 +49,15 @@ pub struct PushResult {
     pub unchanged: u64,
     /// Lines that were rejected.
     pub rejected: u64,
+    /// `complete`; `pending` when lines are stored and not yet answered; `interrupted` when not all of them were handled.
+    #[serde(default)]
+    pub status: String,
+    /// The line to go on from, unless it is complete.
+    #[serde(default)]
+    pub next_line: u64,
+    /// Why it ended early: the stable name of that, such as `timed_out`.
+    #[serde(default)]
+    pub code: Option<String>,
     /// One for each line, or for each line that needs one.
     pub results: Vec<Value>,
 }
@@ -68,8 +77,10 @@ impl Totals {
     /// Money that is authorised and neither captured nor voided, and operations whose outcome is
     /// not known.
     pub fn unsettled_payments(&self) -> i64 {
-        let PaymentTotals { authorized, pending, provider_held, .. } = self.payments;
-        authorized + pending + provider_held
+        let PaymentTotals { currencies, pending, .. } = &self.payments;
+        // Each is 0, or something is open: currencies may be mixed.
+        let open = currencies.iter().map(|totals| totals.authorized + totals.provider_held);
+        pending + open.sum::<i64>()
     }
 
     /// Whether there are at least so many orders, all of them paid or cancelled, with no stock held

@@ -127,6 +127,9 @@ pub struct Problem {
 pub struct FieldError {
     /// Its path in the body, or the name of the parameter or header.
     pub field: String,
+    /// Of a field of a JSON body: the same as a JSON pointer (RFC 6901) in a URI fragment.
+    #[serde(default)]
+    pub pointer: Option<String>,
     /// What is wrong with it.
     pub detail: String,
 }
@@ -156,7 +159,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { status, code, title, detail, errors, members } = self;
         write!(f, "{status} {code}: {title}: {detail}")?;
-        for FieldError { field, detail } in errors {
+        for FieldError { field, detail, .. } in errors {
             write!(f, "; {field}: {detail}")?;
         }
         for (name, value) in members.iter().filter(|(name, _)| *name != "type") {

@@ -35,7 +35,7 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_hours(14);
 /// What is uploaded, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Upload<'a> {
-    /// `inventory` or `products`.
+    /// `inventory`, `products` or `fulfilments`.
     pub path: &'a str,
     /// The content type.
     pub content_type: &'a str,
@@ -85,7 +85,7 @@ impl LineResult {
     /// Whether it had no effect because of an error.
     pub fn is_rejected(&self) -> bool {
         // What a later version adds counts as rejected, so that nobody passes over it.
-        const OTHERS: [&str; 11] = [
+        const OTHERS: [&str; 12] = [
             "applied",
             "applied_in_excess",
             "applied_elsewhere",
@@ -97,13 +97,14 @@ impl LineResult {
             "archived",
             "unchanged",
             PENDING,
+            UNANSWERED,
         ];
         !OTHERS.contains(&self.result.as_str())
     }
 
-    /// Whether it was stored, and not answered in time: sent again, it has its result.
+    /// Whether it was not answered, and may be stored: sent again, it has its result.
     pub fn is_pending(&self) -> bool {
-        self.result == PENDING
+        [PENDING, UNANSWERED].contains(&self.result.as_str())
     }
 
     /// Why it was rejected.
@@ -115,6 +116,7 @@ impl LineResult {
 }
 
 const PENDING: &str = "pending";
+const UNANSWERED: &str = "unanswered";
 
 /// The end of an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -123,7 +125,10 @@ pub struct UploadEnd {
     pub status: String,
     /// The line to go on from.
     pub next_line: u64,
-    /// Why it ended early.
+    /// Why it ended early: the stable name of that, such as `incomplete_body`.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// The same for people.
     #[serde(default)]
     pub detail: Option<String>,
     /// What is to be sent as `Tradewind-After` by who reads what the lines changed.

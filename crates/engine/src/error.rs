@@ -352,3 +352,30 @@ pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// An address without user and password, for a message.
+pub(crate) fn without_password(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (scheme, Some(at)) => {
+            let scheme = scheme.map_or("", |end| &url[..end + 3]);
+            format!("{scheme}…{}", &url[at..])
+        }
+        (_, None) => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_never_shows_a_password() {
+        for (url, shown) in [
+            ("postgres://me:secret@db/x", "postgres://…@db/x"),
+            ("tls://b", "tls://b"),
+            ("me:p@ss@c", "…@c"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+}

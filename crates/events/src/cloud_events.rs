@@ -496,6 +496,29 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_a_later_version_is_written_as_its_number() {
+        let price = proto::Price { tax_basis: 77, ..Default::default() };
+        let line = proto::order::Line { unit_price: Some(price), ..Default::default() };
+        let cancelled =
+            proto::order::Cancelled { reason: 78, lines: vec![line], ..Default::default() };
+        let event = proto::Event {
+            body: Some(Body::Order(proto::order::OrderEvent {
+                summary: None,
+                kind: Some(proto::order::order_event::Kind::Cancelled(cancelled)),
+            })),
+            ..created()
+        };
+        let event = event.encode_to_vec();
+        let public = PublicEvent::read(&event).expect("it is public");
+        let mut fast = Vec::new();
+        public.write_cloud_event(&mut fast).expect("it is not left to the slow way");
+        let fast: Value = serde_json::from_slice(&fast).expect("it is JSON");
+        assert_eq!(fast["data"]["reason"], 78, "{fast}");
+        assert_eq!(fast["data"]["lines"][0]["unitPrice"]["taxBasis"], 77, "{fast}");
+        assert_eq!(fast, render(&event).expect("it is public"));
+    }
+
+    #[test]
     fn what_the_engine_records_does_not_leave() {
         let kind =
             Some(protocol::proto::engine_event::Kind::Positions(protocol::proto::Positions {}));

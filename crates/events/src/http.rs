@@ -4,9 +4,11 @@
 mod erp;
 pub mod keys;
 pub mod mails;
+mod open;
 mod orders;
 mod personal;
 mod positions;
+mod status;
 pub mod webhooks;
 
 use protocol::{id::Shop, time::Timestamp};
@@ -17,13 +19,14 @@ pub use self::{
         ConnectorView, ConnectorsView, LastLineView, RejectionResultView, RejectionResultsView,
         RejectionView, RejectionsView, SequenceGapView, StockLineView,
     },
+    open::Open,
     orders::{
-        CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, OrderGroup,
-        OrderLine, OrderPaymentView, OrderStatus, OrderSummary, OrderTotals, OrderView,
-        PaymentAction, PaymentFailure, PaymentStatus, Shortage,
+        Cancellation, Charge, Discount, HoldView, OrderGroup, OrderLine, OrderPaymentView,
+        OrderSummary, OrderTotals, OrderView, PaymentAction, PaymentFailure, Shortage,
     },
     personal::{AddressView, NoteView, Opened, PersonalView},
     positions::{AFTER_HEADER, POSITION_HEADER, Positions, PositionsError},
+    status::{CancelReason, FulfilmentStatus, OrderStatus, PaymentStatus},
 };
 use crate::{
     id::{Location, OrderId, PaymentId, Sku},
@@ -48,16 +51,20 @@ pub struct ProductView {
 }
 
 /// What something is sold for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PriceView {
     /// The amount.
     #[serde(flatten)]
     pub money: Money,
     /// Whether tax is in it.
-    #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(required))]
-    pub tax_basis: TaxBasis,
+    #[serde(default = "included")]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = TaxBasis))]
+    pub tax_basis: Open<TaxBasis>,
+}
+
+fn included() -> Open<TaxBasis> {
+    Open::Known(TaxBasis::Included)
 }
 
 /// A shop.
@@ -218,8 +225,26 @@ pub struct PaymentView {
     pub action: Option<PaymentAction>,
     /// What was asked of the provider, in order.
     pub transactions: Vec<TransactionView>,
+    /// The differences between the provider's list and the log that an operator has to settle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<OpenDifferenceView>,
     /// Counts its events, from 1.
     pub version: u64,
+}
+
+/// A difference between the provider's list and the log that an operator has to settle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OpenDifferenceView {
+    /// The idempotency key of the operation.
+    pub operation_id: String,
+    /// `unknown_to_us`, `unknown_to_provider` or `amount_differs`.
+    pub reason: String,
+    /// What the provider's list says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// When it was found.
+    pub found_at: Timestamp,
 }
 
 /// A payment in a list.
@@ -287,22 +312,45 @@ pub struct TransactionView {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentTotals {
-    /// Captured, in minor units.
-    pub captured: i64,
-    /// Paid back, in minor units.
-    pub refunded: i64,
-    /// Authorised and neither captured nor voided, in minor units.
-    pub authorized: i64,
+    /// The sums, one for each currency of payments or of the provider's ledger, by its code.
+    pub currencies: Vec<CurrencyTotals>,
     /// Operations whose outcome is not known yet.
     pub pending: i64,
-    /// Payments with an operation that an operator has to settle.
-    #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(required))]
+    /// Payments that an operator has to settle.
     pub stuck: i64,
+}
+
+/// The money of a shop in one currency, in minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CurrencyTotals {
+    /// The currency.
+    pub currency: Currency,
+    /// Captured.
+    pub captured: i64,
+    /// Paid back.
+    pub refunded: i64,
+    /// Authorised and neither captured nor voided.
+    pub authorized: i64,
     /// What the provider's own ledger says was captured, less what it paid back.
     pub provider_net: i64,
     /// What the provider's own ledger holds authorised and neither captured nor voided.
     pub provider_held: i64,
+}
+
+impl PaymentTotals {
+    /// The sums in a currency: nothing where there are none.
+    pub fn of(&self, currency: Currency) -> CurrencyTotals {
+        let known = self.currencies.iter().find(|totals| totals.currency == currency);
+        known.copied().unwrap_or(CurrencyTotals {
+            currency,
+            captured: 0,
+            refunded: 0,
+            authorized: 0,
+            provider_net: 0,
+            provider_held: 0,
+        })
+    }
 }
 
 /// What the inventory counts over a shop.

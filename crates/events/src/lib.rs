@@ -7,7 +7,7 @@
 //! - [`names`]: their names, as they are in subjects;
 //! - [`id`], [`money`]: values that cannot be wrong, parsed once at the edge;
 //! - [`shop`]: the settings of a shop;
-//! - [`sealed`]: personal data, as it travels;
+//! - [`sealed`]: personal data, as it travels; [`card_numbers`]: what no free text may hold;
 //! - [`answers`] and [`questions`]: which message answers which command and which question;
 //! - [`http`]: the JSON of the HTTP API, for those who read it in Rust; with the feature `openapi` also as schemas of
 //!   OpenAPI;
@@ -22,6 +22,7 @@
 //! compile.
 
 pub mod answers;
+pub mod card_numbers;
 pub mod catalogue;
 pub mod cloud_events;
 pub mod http;

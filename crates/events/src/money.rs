@@ -28,15 +28,19 @@ pub enum TaxBasis {
 }
 
 impl TaxBasis {
-    /// Takes the wire form.
+    /// Takes the wire form, for those who decide on it: what they do not know waits for a version
+    /// that does. Those who show it call [`known`](Self::known).
     pub fn parse(basis: i32) -> Result<Self, ParseError> {
+        let rule = "must be one that this version knows";
+        Self::known(basis).ok_or_else(|| ParseError::new("tax_basis", rule, &basis.to_string()))
+    }
+
+    /// Reads the wire form; `None` for a value of a later version, and for none.
+    pub fn known(basis: i32) -> Option<Self> {
         match proto::TaxBasis::try_from(basis) {
-            Ok(proto::TaxBasis::Included) => Ok(Self::Included),
-            Ok(proto::TaxBasis::Excluded) => Ok(Self::Excluded),
-            Ok(proto::TaxBasis::Unspecified) | Err(_) => {
-                let rule = "must be one that this version knows";
-                Err(ParseError::new("tax_basis", rule, &basis.to_string()))
-            }
+            Ok(proto::TaxBasis::Included) => Some(Self::Included),
+            Ok(proto::TaxBasis::Excluded) => Some(Self::Excluded),
+            Ok(proto::TaxBasis::Unspecified) | Err(_) => None,
         }
     }
 
@@ -67,7 +71,6 @@ impl From<TaxBasis> for proto::TaxBasis {
 /// A tax, as a caller gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Tax {
     /// The rate in millionths: 190,000 is 19 %.
     pub rate_ppm: i64,
@@ -155,7 +158,6 @@ impl From<Currency> for String {
 /// An amount of money in the currency's minor unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Money {
     /// The amount in minor units (pence, cents).
     pub minor: i64,

@@ -8,6 +8,7 @@ use protocol::id::ParseError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    http::Open,
     id::Location,
     money::{Currency, TaxBasis},
     proto::{self, shop},
@@ -56,8 +57,10 @@ pub struct Settings {
     /// The countries that it sells to, as its orders name them, sorted; empty: any.
     pub countries: Vec<String>,
     /// Whether its prices include tax.
+    #[serde(deserialize_with = "known_or_default")]
     pub tax_basis: TaxBasis,
     /// When the money of an order is captured.
+    #[serde(deserialize_with = "known_or_default")]
     pub capture: Capture,
     /// Whether an order may be served from several locations, and ship in several parts.
     pub split_shipments: bool,
@@ -71,9 +74,22 @@ pub struct Settings {
     /// The location of stock lines that name none.
     pub default_location: Location,
     /// What becomes of orders when less stock is there than was promised to them.
+    #[serde(deserialize_with = "known_or_default")]
     pub short_rule: ShortRule,
     /// Whether orders may be placed on account, without a payment.
     pub on_account: bool,
+}
+
+/// Reads a value; one of a later version is taken for the default, as by [`Settings::read`].
+fn known_or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Open::<T>::deserialize(deserializer).map(|read| match read {
+        Open::Known(value) => value,
+        Open::Other(_) => T::default(),
+    })
 }
 
 impl Default for Settings {

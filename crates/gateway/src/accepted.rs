@@ -14,7 +14,7 @@ use crate::problem::RETRY_AFTER_S;
 
 /// What is said where a command about an API key was not answered in time.
 const NO_SECRET: &str = "the request will be carried out; the secret of a key that it makes or rotates is lost: \
-    when the key shows it, rotate the key to get another one";
+    when the command is answered, rotate the key to get another one";
 
 /// A command that is stored and will be handled. What became of it is at [`Accepted::url`].
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub(crate) struct AcceptedView {
     /// The refund that it asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     refund_id: Option<String>,
-    /// The API key that it is about: it is at `command_url` when the command was carried out.
+    /// The API key that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_id: Option<String>,
     /// What is to be done about the secret of that key, which is not shown.
@@ -68,13 +68,10 @@ impl Accepted {
         Self { key_id: Some(id), ..self }
     }
 
-    /// Where the command can be followed. One about an API key is seen by what the keys are then.
+    /// Where the command can be followed.
     pub(crate) fn url(&self) -> String {
         if self.shop == Shop::installation() {
-            return match &self.key_id {
-                Some(id) => format!("/v1/keys/{id}"),
-                None => "/v1/keys".to_owned(),
-            };
+            return format!("/v1/keys/commands/{}", self.command_id);
         }
         format!("/v1/shops/{}/commands/{}", self.shop, self.command_id)
     }

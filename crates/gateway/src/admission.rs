@@ -97,7 +97,7 @@ pub(crate) fn required_scopes(method: &Method, path: &str) -> &'static [Scope] {
         _ if is_read => &[Scope::Read],
         [_, _, "orders" | "mails", ..] => &[Scope::Orders],
         // Which lines a key may send that has one of them alone is decided where they are read.
-        [_, _, "inventory"] => &[Scope::Erp, Scope::Fulfilment],
+        [_, _, "inventory" | "fulfilments"] => &[Scope::Erp, Scope::Fulfilment],
         [_, _, "products" | "inventory" | "locations", ..] => &[Scope::Erp],
         _ => &[Scope::Admin],
     }
@@ -186,6 +186,7 @@ mod tests {
             (Method::POST, "/v1/shops/acme/orders/1/refunds", Some("orders")),
             (Method::PUT, "/v1/shops/acme/products/MUG", Some("erp")),
             (Method::POST, "/v1/shops/acme/inventory", Some("erp or fulfilment")),
+            (Method::POST, "/v1/shops/acme/fulfilments", Some("erp or fulfilment")),
             (Method::PUT, "/v1/shops/acme/inventory/MUG/limits", Some("erp")),
             (Method::PUT, "/v1/shops/acme/locations/main", Some("erp")),
             (Method::POST, "/v1/shops/acme/rejections/redrive", Some("erp")),

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use protocol::{id::Shop, proto::Actor, time::Timestamp};
+use events::proto::{command, inventory::RecordStock};
+use protocol::{actor::ActorKind, id::Shop, proto::Actor, time::Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
@@ -149,9 +150,9 @@ struct KnownKey {
 /// Who sends a request: the key that it has, the subject of its token, or a user of nats-server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// What it is: `api_key`, `subject` or `nats`.
-    kind: &'static str,
-    /// The id of the key, or the subject.
+    /// What it is; nothing in a request that has no key.
+    kind: Option<ActorKind>,
+    /// The id of the key, the subject of the token, or the name of the connector's user.
     pub(crate) key_id: String,
     /// What it allows.
     scopes: Vec<Scope>,
@@ -163,11 +164,11 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// A connector that nats-server lets send the lines of a shop. It does not say which of its users that
-    /// is.
-    pub(crate) fn of_connector(shop: &Shop) -> Self {
+    /// is: `user` is what the sender calls itself.
+    pub(crate) fn of_connector(shop: &Shop, user: &str) -> Self {
         Self {
-            kind: "nats",
-            key_id: "erp".to_owned(),
+            kind: Some(ActorKind::Connector),
+            key_id: user.to_owned(),
             scopes: vec![Scope::Erp],
             shops: vec![shop.clone()],
             expires_at: None,
@@ -182,7 +183,7 @@ impl Caller {
         shops: Vec<Shop>,
         expires_at: Option<Timestamp>,
     ) -> Self {
-        Self { kind: "api_key", key_id: id, scopes, shops, expires_at, secret: None }
+        Self { kind: Some(ActorKind::ApiKey), key_id: id, scopes, shops, expires_at, secret: None }
     }
 
     /// The same, who presented the secret with that digest.
@@ -198,19 +199,28 @@ impl Caller {
         expires_at: Timestamp,
     ) -> Self {
         let (key_id, expires_at) = (subject.to_owned(), Some(expires_at));
-        Self { kind: "subject", key_id, scopes, shops, expires_at, secret: None }
+        Self { kind: Some(ActorKind::Subject), key_id, scopes, shops, expires_at, secret: None }
     }
 
-    /// The caller as events name it.
-    pub(crate) fn actor(&self) -> Actor {
-        Actor { kind: self.kind.to_owned(), id: self.key_id.clone() }
+    /// The caller as events name it that follow from a command. A connector is named by its lines, where
+    /// they name one.
+    pub(crate) fn actor(&self, asked: &command::Body) -> Option<Actor> {
+        let kind = self.kind?;
+        let id = match kind {
+            ActorKind::Connector => connector(asked).unwrap_or(&self.key_id),
+            _ => &self.key_id,
+        };
+        Some(kind.actor(id))
     }
 
     /// A name that no other caller has.
     pub(crate) fn name(&self) -> String {
-        // Of a connector nothing is known but its shop.
-        let shop = self.shops.first().filter(|_| self.kind == "nats").map_or("", Shop::as_str);
-        format!("{} {} {shop}", self.kind, self.key_id)
+        let kind = self.kind.map_or("", ActorKind::as_str);
+        match self.shops.first() {
+            // What it calls itself is not checked: nothing is known of it but its shop.
+            Some(shop) if self.kind == Some(ActorKind::Connector) => format!("{kind} {shop}"),
+            _ => format!("{kind} {}", self.key_id),
+        }
     }
 
     /// Whether the key allows that.
@@ -229,6 +239,14 @@ impl Caller {
     }
 }
 
+/// The connector that all lines of a command are of.
+fn connector(asked: &command::Body) -> Option<&str> {
+    let command::Body::RecordStock(RecordStock { lines }) = asked else { return None };
+    let mut named = lines.iter().map(|line| line.document.as_ref().map(|it| &*it.connector));
+    let first = named.next().flatten()?;
+    named.all(|other| other == Some(first)).then_some(first)
+}
+
 impl ApiKeys {
     /// Checks the keys of a gateway that listens on `listen`.
     pub(crate) fn new(keys: &[ApiKeySetting], listen: SocketAddr) -> Result<Self, ApiKeyError> {
@@ -242,7 +260,7 @@ impl ApiKeys {
                 return Err(ApiKeyError::SameKey(other.caller.key_id.clone(), id.clone()));
             }
             let caller = Caller {
-                kind: "api_key",
+                kind: Some(ActorKind::ApiKey),
                 key_id: id.clone(),
                 scopes: scopes.clone(),
                 shops: shops.clone(),
@@ -302,6 +320,8 @@ impl ApiKey {
 
 #[cfg(test)]
 mod tests {
+    use events::proto::inventory::{Document, StockDocument};
+
     use super::*;
 
     const LOOPBACK: &str = "127.0.0.1:8080";
@@ -373,6 +393,29 @@ mod tests {
         assert!(Caller::default().is_for("beta") && Caller::default().is_for(""));
         assert!(!caller.has_expired(at(999)) && caller.has_expired(at(1_000)));
         assert!(!Caller::default().has_expired(at(i64::MAX / 2)));
+    }
+
+    #[test]
+    fn a_connector_is_named_by_its_lines() {
+        let shop = Shop::parse("acme").expect("is a name");
+        let caller = Caller::of_connector(&shop, "warehouse");
+        let record = |connectors: &[&str]| {
+            let line = |connector: &&str| StockDocument {
+                document: Some(Document { connector: (*connector).into(), ..Default::default() }),
+                ..Default::default()
+            };
+            command::Body::RecordStock(RecordStock { lines: connectors.iter().map(line).collect() })
+        };
+        for (connectors, id) in
+            [(&["wms", "wms"] as &[_], "wms"), (&["wms", "till"], "warehouse"), (&[], "warehouse")]
+        {
+            let actor = caller.actor(&record(connectors));
+            assert_eq!(actor, Some(ActorKind::Connector.actor(id)), "{connectors:?}");
+        }
+        assert_eq!(caller.name(), Caller::of_connector(&shop, "other").name());
+        assert_eq!(Caller::default().actor(&record(&["wms"])), None);
+        let with_key = Caller { kind: Some(ActorKind::ApiKey), key_id: "k".into(), ..caller };
+        assert_eq!(with_key.actor(&record(&["wms"])), Some(ActorKind::ApiKey.actor("k")));
     }
 
     #[test]

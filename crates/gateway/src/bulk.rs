@@ -1,27 +1,29 @@
 //! Uploads of many lines. Each line is validated by itself; the valid ones are sent in commands of up
-//! to 100 lines, several commands at once. The results of all lines, in order, are one `report`, or are
-//! sent while the upload runs (`results`), so that nothing grows with it.
+//! to 100 lines, several commands at once (`sending`). The results of all lines, in order, are one `report`, or are
+//! sent while the upload runs (`results`), so that nothing grows with it. Once a line has come to a service, the answer
+//! has the results so far, whatever happens, and says from which line to go on (`summary`).
 
 mod options;
 mod report;
 mod results;
+mod sending;
+mod summary;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc};
 
-use axum::{
-    body::Body,
-    http::HeaderMap,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, http::HeaderMap, response::Response};
 use events::{answers::CommandAnswer, proto};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use protocol::subject::Lane;
 use tokio_util::sync::CancellationToken;
 
-use self::report::{Report, Section, section};
 pub(crate) use self::{
     options::{MaybeUpload, Results, UploadOptions},
-    report::{LineName, LineOutcome, Mismatch, REJECTED},
+    report::{LineName, LineOutcome, Mismatch, REJECTED, ShortReport},
+};
+use self::{
+    report::{Report, Section},
+    sending::{Batch, report_deadline, send_all},
 };
 use crate::{
     body::{self, MAX_NDJSON_BYTES},
@@ -31,16 +33,9 @@ use crate::{
     limits::RequestClass,
     lines::{self, Chunk, LineFormat, LineText, MAX_CHUNK_LINES, UploadLimits},
     problem::{FieldError, Problem},
-    services::Reply,
     state::AppState,
 };
 
-/// The most commands of an upload that are sent and not yet answered: together as many lines as a
-/// service handles in two batches.
-const MAX_COMMANDS_IN_FLIGHT: usize = 20;
-/// How long the answer to a command of an upload is waited for. Longer than for other commands,
-/// which are handled first.
-const BULK_ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// The most lines of a JSON list.
 const MAX_LIST_LINES: usize = 10_000;
 /// The most invalid lines that are reported with all their errors: the size of a report stays in
@@ -79,15 +74,6 @@ impl From<UnknownResult> for Problem {
     }
 }
 
-/// Lines that are sent in one command.
-struct Batch<L> {
-    /// The number of its first line, which tells the commands of a request apart; `None` when it is the
-    /// only one. The same file has the same commands, also when it is sent from a later line on.
-    part: Option<usize>,
-    /// The number of each line, and the line or its errors.
-    lines: Vec<(usize, Result<L, Vec<FieldError>>)>,
-}
-
 /// Handles an upload: NDJSON or CSV.
 pub(crate) async fn upload<U: Upload>(
     state: Arc<AppState>,
@@ -109,11 +95,18 @@ pub(crate) async fn upload<U: Upload>(
     let mut invalid = 0;
     let batches = lines::chunks(frames, format, options.from_line, limits, stop)
         .map_ok(move |chunk| read_chunk::<U>(&chunk, &mut invalid, max_reported));
-    let seen = context.seen.clone();
-    let sections = send_all::<U>(state, context, Lane::Bulk, batches);
+    let from_line = options.from_line;
     match options.results {
-        Results::Report => report::<U>(sections).await,
-        Results::Ndjson => results::respond::<U>(sections, options.from_line, seen).await,
+        Results::Report => {
+            let deadline = Some(report_deadline(&state, &context));
+            let sections = send_all::<U>(state, context, (Lane::Bulk, deadline), batches);
+            report::<U>(sections, from_line).await
+        }
+        Results::Ndjson => {
+            let seen = context.seen.clone();
+            let sections = send_all::<U>(state, context, (Lane::Bulk, None), batches);
+            results::respond::<U>(sections, from_line, seen).await
+        }
     }
 }
 
@@ -132,8 +125,9 @@ pub(crate) async fn list<U: Upload>(
         let lines = lines.by_ref().take(MAX_CHUNK_LINES).collect();
         batches.push(Ok(Batch { part, lines }));
     }
-    let response =
-        report::<U>(send_all::<U>(state, context, Lane::Bulk, stream::iter(batches))).await;
+    let deadline = Some(report_deadline(&state, &context));
+    let sections = send_all::<U>(state, context, (Lane::Bulk, deadline), stream::iter(batches));
+    let response = report::<U>(sections, 0).await;
     drop(permit);
     response
 }
@@ -144,8 +138,10 @@ pub(crate) async fn single<U: Upload>(
     context: RequestContext,
     line: U::Line,
 ) -> Result<Response, Problem> {
-    let batch = Batch { part: None, lines: vec![(0, Ok(line))] };
-    report::<U>(send_all::<U>(state, context, Lane::Live, stream::iter([Ok(batch)]))).await
+    let batch = Ok(Batch { part: None, lines: vec![(0, Ok(line))] });
+    let deadline = Some(report_deadline(&state, &context));
+    let sections = send_all::<U>(state, context, (Lane::Live, deadline), stream::iter([batch]));
+    report::<U>(sections, 0).await
 }
 
 /// Reads a list that is a member of a JSON body; each item has its own errors.
@@ -153,9 +149,9 @@ pub(crate) fn items<U: Upload>(
     fields: &mut Fields<'_, '_>,
     member: &'static str,
 ) -> Option<Vec<Result<U::Line, Vec<FieldError>>>> {
-    let read = |node: &Node<'_>, _: &Path<'_>, _: &mut Errors| {
+    let read = |node: &Node<'_>, path: &Path<'_>, _: &mut Errors| {
         let mut errors = Errors::default();
-        let line = U::read(node, &Path::Root("the line"), &mut errors);
+        let line = U::read(node, &Path::Line(path), &mut errors);
         Some(errors.check(line))
     };
     fields.required(member, fields::list(MAX_LIST_LINES, read))
@@ -168,7 +164,7 @@ fn read_chunk<U: Upload>(
     invalid: &mut usize,
     max_reported: usize,
 ) -> Batch<U::Line> {
-    let error = |detail| vec![FieldError { field: String::new(), detail }];
+    let error = |detail: String| vec![FieldError::named("", detail)];
     let read = |text: Result<LineText<'_>, &str>| match text {
         Ok(LineText::Json(text)) => fields::line(text, U::read),
         Ok(LineText::Record(node, header)) => fields::record(&node, U::read)
@@ -184,73 +180,20 @@ fn read_chunk<U: Upload>(
     Batch { part: Some(chunk.first), lines: chunk.read(read).map(limit).collect() }
 }
 
-/// Sends each batch, several at once. The results come in order, up to the first failure.
-fn send_all<U: Upload>(
-    state: Arc<AppState>,
-    context: RequestContext,
-    lane: Lane,
-    batches: impl Stream<Item = Result<Batch<U::Line>, Problem>> + Send + 'static,
-) -> impl Stream<Item = Result<Section, Problem>> + Send + 'static {
-    let context = Arc::new(context);
-    // A failure to read takes its turn behind the commands that are under way, whose lines have results.
-    let sections = batches.map(move |batch| {
-        let (state, context) = (state.clone(), context.clone());
-        async move { send_batch::<U>(&state, &context, lane, batch?).await }
-    });
-    sections.buffered(MAX_COMMANDS_IN_FLIGHT)
-}
-
-/// One report on all lines.
+/// One report on all lines, of which the first is `from_line`.
 async fn report<U: Upload>(
     sections: impl Stream<Item = Result<Section, Problem>>,
+    from_line: usize,
 ) -> Result<Response, Problem> {
-    let mut sections = std::pin::pin!(sections);
-    let mut report = Report::<U>::default();
+    let mut sections = pin!(sections);
+    let mut report = Report::new(U::COUNTS, from_line);
     while let Some(section) = sections.next().await {
-        let section = section.map_err(|problem| match report.next_line() {
-            0 => problem,
-            // What is before that line was handled, and need not be sent again.
-            next_line => problem.with("next_line", next_line),
-        });
-        report.add(section?);
-    }
-    Ok(report.into_response())
-}
-
-async fn send_batch<U: Upload>(
-    state: &AppState,
-    context: &RequestContext,
-    lane: Lane,
-    batch: Batch<U::Line>,
-) -> Result<Section, Problem> {
-    let mut valid = Vec::with_capacity(batch.lines.len());
-    let mut names = Vec::with_capacity(batch.lines.len());
-    for (number, line) in batch.lines {
-        match line {
-            Ok(read) => {
-                names.push((number, Ok(U::name(&read))));
-                valid.push(read);
-            }
-            Err(errors) => names.push((number, Err(errors))),
+        match section {
+            Ok(section) => report.add(section),
+            Err(problem) => report.end(problem),
         }
     }
-    if valid.is_empty() {
-        return section(&names, &[], None);
-    }
-
-    let count = valid.len();
-    let command = context.command(batch.part, U::command(context, valid));
-    let timeout = match lane {
-        Lane::Live => state.answer_timeout,
-        Lane::Bulk => BULK_ANSWER_TIMEOUT,
-    };
-    match state.services.send::<U::Answer>(context, lane, command, timeout).await? {
-        Reply::Answered(answer) => {
-            let outcomes = U::outcomes(answer.body).map_err(|error| Problem::internal(&error))?;
-            section(&names, &outcomes, Some(answer.replayed))
-        }
-        Reply::Pending(_) => section(&names, &vec![LineOutcome::PENDING; count], Some(false)),
-    }
+    report.respond()
 }
 
 #[cfg(test)]

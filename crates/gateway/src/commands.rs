@@ -1,5 +1,5 @@
-//! `GET /v1/shops/{shop}/commands/{command_id}`: what has become of a command that was not answered in time,
-//! or whose response was lost.
+//! `GET /v1/shops/{shop}/commands/{command_id}`, and `GET /v1/keys/commands/{command_id}` for those about API keys:
+//! what has become of a command that was not answered in time, or whose response was lost.
 
 use std::sync::Arc;
 
@@ -9,7 +9,12 @@ use axum::{
     http::request::Parts,
 };
 use engine::CommandState;
-use events::{answers::is_refusal, json, names::COMMANDED_SERVICES, proto};
+use events::{
+    answers::is_refusal,
+    json,
+    names::COMMANDED_SERVICES,
+    proto::{self, answer_body, shop::KeySettings},
+};
 use futures::stream::{FuturesUnordered, StreamExt};
 use prost::Message;
 use protocol::{id::CommandId, proto::Reply};
@@ -86,17 +91,64 @@ pub(crate) async fn get(
     context: RequestContext,
     CommandPath(id): CommandPath,
 ) -> Result<Json<CommandView>, Problem> {
+    let (service, found) = find(&state, &context, &id).await?;
+    Ok(Json(view(id.to_string(), service, found)?))
+}
+
+/// Shows what has become of a command about an API key. A secret that it made is not shown.
+#[utoipa::path(
+    get,
+    path = "/keys/commands/{command_id}",
+    operation_id = "get_key_command",
+    tag = "API keys",
+    responses((status = 200, description = "What has become of it.", body = CommandView)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
+pub(crate) async fn get_of_key(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    CommandPath(id): CommandPath,
+) -> Result<Json<CommandView>, Problem> {
+    let (service, found) = find(&state, &context, &id).await?;
+    if let CommandState::Answered(reply) = &found
+        && let Some(settings) = key_settings(reply)
+        && !context.caller.may_see(&settings)
+    {
+        return Err(Problem::not_found("command", &id.to_string()));
+    }
+    Ok(Json(view(id.to_string(), service, found)?))
+}
+
+/// What the key of an answer is for.
+fn key_settings(reply: &Reply) -> Option<KeySettings> {
+    let key = match proto::AnswerBody::decode(&*reply.body).ok()?.answer? {
+        answer_body::Answer::AddKey(answer) => answer.key,
+        answer_body::Answer::RotateKey(answer) => answer.key,
+        answer_body::Answer::RevokeKey(answer) => answer.key,
+        _ => None,
+    };
+    key?.settings
+}
+
+/// The service that a command is for, and what has become of it. The answer reflects the log of each service at
+/// least as far as the client of the request has seen it.
+async fn find(
+    state: &AppState,
+    context: &RequestContext,
+    id: &CommandId,
+) -> Result<(&'static str, CommandState), Problem> {
     let (client, id) = (state.services.client(), id.to_string());
     let asked = COMMANDED_SERVICES.map(|service| {
         let (client, id, shop) = (&client, &id, &context.shop);
-        async move { (service, client.command_state(service, shop, id).await) }
+        let at_least = context.seen.of_service(service);
+        async move { (service, client.command_state(service, shop, id, at_least).await) }
     });
     let mut asked = FuturesUnordered::from_iter(asked);
     let mut silent = None;
     // The one that knows it answers for all: a service that is not run says nothing of the others' commands.
     while let Some((service, state)) = asked.next().await {
         match state {
-            Ok(Some(found)) => return Ok(Json(view(id.clone(), service, found)?)),
+            Ok(Some(found)) => return Ok((service, found)),
             Ok(None) => {}
             Err(error) => silent = Some(error),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::request::Parts,
+    http::{Uri, request::Parts},
 };
 use events::{
     http::{ConnectorView, ConnectorsView},
@@ -15,8 +15,9 @@ use events::{
 use utoipa::IntoParams;
 
 use crate::{
+    cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
-    fields::text,
+    fields::{code, text},
     problem::Problem,
     state::AppState,
     view,
@@ -33,51 +34,49 @@ impl<S: Send + Sync> FromRequestParts<S> for ConnectorPath {
     }
 }
 
-/// The part of the connectors that a client asks for.
-#[derive(Debug, IntoParams)]
+/// The part of the connectors that a client asks for, as it is described.
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct ConnectorQuery {
-    /// The `next` of the page before.
-    after: Option<Connector>,
+#[expect(dead_code, reason = "it is a description")]
+struct ConnectorPage {
+    /// The `next` of the page before; without it, the first page.
+    after: Option<String>,
     /// The most connectors of the page.
-    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
-    limit: u32,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for ConnectorQuery {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        query(&parts.uri, |fields| {
-            let after = fields.optional("after", text(Connector::parse));
-            let limit = fields.optional("limit", text(page_length));
-            Some(Self { after, limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH) })
-        })
-    }
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
 }
 
 /// Lists the ERP connectors, with what has come from each.
+///
+/// A page ends before it is too large, also with fewer than `limit`.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/connectors",
     operation_id = "list_connectors",
     tag = "Inventory",
-    params(ConnectorQuery),
+    params(ConnectorPage),
     responses((status = 200, description = "A page of them, by name.", body = ConnectorsView)),
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
-    ConnectorQuery { after, limit }: ConnectorQuery,
+    uri: Uri,
 ) -> Result<Json<ConnectorsView>, Problem> {
-    let after = after.map(String::from).unwrap_or_default();
-    let question = inventory::ListConnectors { after, limit };
-    let found = state.services.query_all(&context, question).await?.connectors;
+    let list = List::of(&context.shop, inventory::ListConnectors::default());
+    let question = query(&uri, |fields| {
+        let after = fields.optional("after", code(|text| list.name(text, Connector::parse)));
+        let limit = fields.optional("limit", text(page_length));
+        Some(inventory::ListConnectors {
+            after: after.map(String::from).unwrap_or_default(),
+            limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
+        })
+    })?;
+    let inventory::Connectors { connectors, has_more } =
+        state.services.query_all(&context, question).await?;
+    let next = connectors.last().filter(|_| has_more).map(|last| list.cursor(&last.connector));
     let now = state.clock.now();
-    let shown = found.into_iter().map(|stored| view::connector(stored, now));
+    let shown = connectors.into_iter().map(|stored| view::connector(stored, now));
     let connectors = shown.collect::<Result<Vec<_>, _>>()?;
-    let last = connectors.last().filter(|_| connectors.len() >= limit as usize);
-    let next = last.map(|last| last.connector.clone());
     Ok(Json(ConnectorsView { connectors, next }))
 }
 

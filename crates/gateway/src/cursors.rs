@@ -9,12 +9,22 @@ use prost::Message;
 use protocol::id::{ParseError, Shop};
 use sha2::{Digest, Sha256};
 
+use crate::problem::{FieldError, Problem};
+
 /// The version of the form, its first byte.
 const VERSION: u8 = 1;
 /// The bytes of the checksum, which follow it. It covers the list and the place.
 const CHECKSUM_BYTES: usize = 8;
 /// The longest cursor, in characters.
 const MAX_LENGTH: usize = 500;
+
+/// What a cursor must be.
+const RULE: &str = "must be the `next` of a page of the same list, with the same filters and sort";
+
+/// The problem of a cursor that was not read with the other parameters.
+pub(crate) fn refused(error: &ParseError) -> Problem {
+    Problem::fields(vec![FieldError::named("after", error.to_string())])
+}
 
 /// A list, as far as cursors belong to it.
 #[derive(Debug, Clone)]
@@ -30,6 +40,16 @@ impl List {
         Self(hash.chain_update(length).chain_update(question))
     }
 
+    /// The list that this names: what is listed, and its filters.
+    pub(crate) fn named(shop: &Shop, parts: &[&str]) -> Self {
+        let hash = Sha256::new().chain_update(shop.as_str()).chain_update([0]);
+        let add = |hash: Sha256, part: &&str| {
+            hash.chain_update((part.len() as u64).to_be_bytes()).chain_update(part)
+        };
+        // No question has this length.
+        Self(parts.iter().fold(hash.chain_update(u64::MAX.to_be_bytes()), add))
+    }
+
     /// The cursor of a page that begins after a place.
     pub(crate) fn cursor(&self, place: &impl Message) -> String {
         let body = place.encode_to_vec();
@@ -41,8 +61,7 @@ impl List {
 
     /// The place of a cursor of this list.
     pub(crate) fn place<P: Message + Default>(&self, cursor: &str) -> Result<P, ParseError> {
-        let rule = "must be the `next` of a page of the same list, with the same filters and sort";
-        let error = || ParseError::new("after", rule, cursor);
+        let error = || ParseError::new("after", RULE, cursor);
         if cursor.len() > MAX_LENGTH {
             return Err(error());
         }
@@ -53,6 +72,16 @@ impl List {
             return Err(error());
         }
         P::decode(body).map_err(|_| error())
+    }
+
+    /// The place of a cursor of this list, where that is a name.
+    pub(crate) fn name<T>(
+        &self,
+        cursor: &str,
+        parse: impl FnOnce(&str) -> Result<T, ParseError>,
+    ) -> Result<T, ParseError> {
+        let name: String = self.place(cursor)?;
+        parse(&name).map_err(|_| ParseError::new("after", RULE, cursor))
     }
 
     fn checksum(&self, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
@@ -89,6 +118,17 @@ mod tests {
     fn a_cursor_survives_its_way_through_a_client() {
         let cursor = of("A").cursor(&place());
         assert_eq!(of("A").place(&cursor), Ok(place()));
+    }
+
+    #[test]
+    fn a_name_is_read_by_its_rule() {
+        let list = List::named(&acme(), &["products", "blue"]);
+        let cursor = list.cursor(&"MUG".to_owned());
+        assert_eq!(list.name(&cursor, Shop::parse).ok(), None, "it is none");
+        assert_eq!(list.name(&cursor, |name| Ok(name.to_owned())), Ok("MUG".to_owned()));
+        for other in [&["products"][..], &["products", "red"], &["product", "sblue"]] {
+            assert!(List::named(&acme(), other).place::<String>(&cursor).is_err(), "{other:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,6 @@ use axum::{
     http::{HeaderMap, HeaderName, Uri, request::Parts},
 };
 use events::{
-    http::{LevelView, MovementView},
     id::{Location, OrderId, Sku},
     proto,
 };
@@ -17,14 +16,12 @@ use protocol::{
     id::{CommandId, ParseError, Shop, fingerprint},
     time::Timestamp,
 };
-use serde::Serialize;
 use tokio::time::Instant;
 use tracing::Span;
-use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     api_key::{Caller, Scope},
-    fields::{Errors, Fields, Path, code, object, text},
+    fields::{Errors, Fields, Path, object},
     json::Node,
     known_shops::ShopFacts,
     position::SeenPositions,
@@ -114,6 +111,7 @@ impl RequestContext {
             // No key of a caller has a space, so none is that of a part of another.
             (Some(key), Some(part)) => CommandId::from_key(&self.shop, &format!("{key} {part}")),
         };
+        let actor = self.caller.actor(&body);
         let content = proto::Command { body: Some(body), ..Default::default() };
         proto::Command {
             id: id.to_string(),
@@ -122,7 +120,7 @@ impl RequestContext {
             fingerprint: fingerprint(&content.encode_to_vec()),
             traceparent: self.trace.traceparent.clone(),
             tracestate: self.trace.tracestate.clone(),
-            actor: Some(self.caller.actor()),
+            actor,
             after: self.seen.by_service(),
             ..content
         }
@@ -194,9 +192,7 @@ pub(crate) async fn path_parameter<T, S: Send + Sync>(
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, ParseError>,
 ) -> Result<T, Problem> {
-    let wrong = |name: &str, detail: String| {
-        Problem::fields(vec![FieldError { field: name.to_owned(), detail }])
-    };
+    let wrong = |name: &str, detail: String| Problem::fields(vec![FieldError::named(name, detail)]);
     let Ok(parameters) = RawPathParams::from_request_parts(parts, state).await else {
         let broken = broken_parameter(parts, state).await;
         let name = broken.as_deref().unwrap_or(name);
@@ -222,134 +218,18 @@ pub(crate) fn page_length(text: &str) -> Result<u32, ParseError> {
     text.parse().ok().filter(|limit| (1..=MAX_PAGE_LENGTH).contains(limit)).ok_or_else(error)
 }
 
-/// The part of the stock levels that a client asks for.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct LevelPage {
-    /// The `next` of the page before, `<sku>@<location>`; without it, the first page.
-    #[param(required = false)]
-    pub(crate) after: String,
-    #[param(ignore)]
-    pub(crate) after_location: String,
-    /// The most levels of the page.
-    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
-    pub(crate) limit: u32,
-}
-
-/// A page of the stock levels.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LevelList {
-    /// The levels, by SKU and location.
-    pub(crate) levels: Vec<LevelView>,
-    /// The `after` of the next page; null at the end.
-    #[schema(required)]
-    pub(crate) next: Option<String>,
-}
-
-impl LevelPage {
-    /// What the next page begins after, when there may be one.
-    pub(crate) fn next(&self, levels: &[LevelView]) -> Option<String> {
-        let is_full = levels.len() >= self.limit as usize;
-        let last = levels.last().filter(|_| is_full)?;
-        Some(format!("{}@{}", last.sku, last.location))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for LevelPage {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        query(&parts.uri, |fields| {
-            let after = fields.optional("after", code(level_cursor));
-            let limit = fields.optional("limit", text(page_length));
-            let (after, after_location) = after.unwrap_or_default();
-            let limit = limit.unwrap_or(DEFAULT_PAGE_LENGTH);
-            Some(Self { after, after_location, limit })
-        })
-    }
-}
-
-/// The part of the movements of a SKU that a client asks for.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct MovementPage {
-    /// The location; `main` unless it is given.
-    #[param(required = false)]
-    pub(crate) location: Location,
-    /// The `next` of the page before; without it, the first page.
-    #[param(required = false)]
-    pub(crate) before: u64,
-    /// The most movements of the page.
-    #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
-    pub(crate) limit: u32,
-}
-
-/// A page of the movements of a SKU at a location.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct MovementList {
-    /// The stock keeping unit.
-    pub(crate) sku: Sku,
-    /// The location.
-    pub(crate) location: Location,
-    /// The movements, the newest first.
-    pub(crate) movements: Vec<MovementView>,
-    /// The `before` of the next page; null at the end.
-    #[schema(required)]
-    pub(crate) next: Option<u64>,
-}
-
-impl MovementPage {
-    /// The version before which the next page begins, when there may be one.
-    pub(crate) fn next(&self, movements: &[MovementView]) -> Option<u64> {
-        let is_full = movements.len() >= self.limit as usize;
-        movements.last().filter(|_| is_full).map(|last| last.version)
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for MovementPage {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        query(&parts.uri, |fields| {
-            let location = fields.optional("location", text(Location::parse));
-            let before = fields.optional("before", text(version));
-            let limit = fields.optional("limit", text(page_length));
-            Some(Self {
-                location: location.unwrap_or_else(Location::main),
-                before: before.unwrap_or_default(),
-                limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
-            })
-        })
-    }
-}
-
-fn version(text: &str) -> Result<u64, ParseError> {
-    let error = |_| ParseError::new("before", "must be the `next` of the page before", text);
-    text.parse().map_err(error)
-}
-
-/// A SKU, and a location of it.
-fn level_cursor(text: &str) -> Result<(String, String), ParseError> {
-    let error = || ParseError::new("after", "must be the `next` of the page before", text);
-    let (sku, location) = text.rsplit_once('@').ok_or_else(error)?;
-    let (sku, location) = (Sku::parse(sku), Location::parse(location));
-    Ok((sku.map_err(|_| error())?.into(), location.map_err(|_| error())?.into()))
-}
-
 /// Reads the parameters of a query, like the text fields of a body.
 pub(crate) fn query<T>(
     uri: &Uri,
     read: impl FnOnce(&mut Fields<'_, '_>) -> Option<T>,
 ) -> Result<T, Problem> {
     let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
-    let Query(pairs) = pairs.map_err(|error| {
-        let detail = error.to_string();
-        Problem::fields(vec![FieldError { field: String::new(), detail }])
-    })?;
+    let Query(pairs) =
+        pairs.map_err(|error| Problem::fields(vec![FieldError::named("", error.to_string())]))?;
     let text = |(name, value): (String, String)| (name.into(), Node::Text(value.into()));
     let node = Node::Object(pairs.into_iter().map(text).collect());
     let mut errors = Errors::default();
-    let value = object(&node, &Path::Root("the query"), &mut errors, read);
+    let value = object(&node, &Path::Named("the query"), &mut errors, read);
     errors.check(value).map_err(Problem::fields)
 }
 
@@ -365,7 +245,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let detail = format!(
         "Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} visible ASCII characters"
     );
-    let error = FieldError { field: "Idempotency-Key".to_owned(), detail: detail.clone() };
+    let error = FieldError::named("Idempotency-Key", &*detail);
     Err(Problem::new(Code::InvalidHeader, detail).naming(vec![error]))
 }
 
@@ -387,6 +267,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+    use crate::fields::text;
 
     fn headers(name: &'static str, values: &[&'static str]) -> HeaderMap {
         let name = HeaderName::from_static(name);

@@ -62,11 +62,11 @@ const FIRST_LOOK: Duration = Duration::from_millis(2);
 /// How often it is looked at least while a reader waits: a notice may have been lost.
 const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long it is waited after a notice, so that what happens at once is read at once.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER_INTERVAL: Duration = Duration::from_millis(10);
 /// Events that are read at once for a stream.
 const PAGE_LENGTH: usize = 256;
 /// Events that are written before others get their turn: about a millisecond.
-const WRITTEN_AT_ONCE: usize = 256;
+const MAX_WRITTEN_AT_ONCE: usize = 256;
 
 /// What the readers of the feed share.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Default for Feeds {
 pub(crate) struct FeedQuery {
     begin: Begin,
     types: WantedTypes,
-    how: How,
+    how: ReadMode,
 }
 
 /// Where a client begins.
@@ -107,7 +107,7 @@ impl Begin {
 
 /// How a client reads.
 #[derive(Debug)]
-enum How {
+enum ReadMode {
     /// One page.
     Page { limit: usize, wait: Duration },
     /// Server-Sent Events.
@@ -125,12 +125,12 @@ impl FromRequestParts<Arc<AppState>> for FeedQuery {
             let types = fields.optional("types", text(WantedTypes::parse));
             // A stream has no pages: with these parameters it is refused.
             let how = if is_stream {
-                How::Stream
+                ReadMode::Stream
             } else {
                 let limit = fields.optional("limit", text(page_length));
                 let wait = fields.optional("wait", text(wait));
                 let limit = limit.unwrap_or(DEFAULT_PAGE_LENGTH) as usize;
-                How::Page { limit, wait: wait.unwrap_or_default() }
+                ReadMode::Page { limit, wait: wait.unwrap_or_default() }
             };
             let begin = after.unwrap_or_else(|| Begin::After(Cursor::default()));
             Some(Self { begin, types: types.unwrap_or_default(), how })
@@ -138,8 +138,7 @@ impl FromRequestParts<Arc<AppState>> for FeedQuery {
         if let Some(id) = stream::last_event_id(&parts.headers).filter(|_| is_stream) {
             let cursor = Cursor::parse(id, &shop).map_err(|error| {
                 let detail = format!("Last-Event-ID: {error}");
-                let field =
-                    FieldError { field: "Last-Event-ID".to_owned(), detail: detail.clone() };
+                let field = FieldError::named("Last-Event-ID", &*detail);
                 Problem::new(Code::InvalidHeader, detail).naming(vec![field])
             })?;
             read.begin = Begin::After(cursor);
@@ -217,11 +216,12 @@ pub(crate) async fn get(
     let FeedQuery { begin, types, how } = query;
     let (client, shop) = (state.services.client(), context.shop.clone());
     let (limit, wait) = match how {
-        How::Page { limit, wait } => (limit, wait),
-        How::Stream => {
+        ReadMode::Page { limit, wait } => (limit, wait),
+        ReadMode::Stream => {
             // Before the first look: what is published after it is noticed.
             let changes = changes(&client, &shop).await?;
-            let reader = FeedReader::open(client, shop, types.clone(), begin).await?;
+            let mut reader = FeedReader::open(client, shop, types.clone(), begin).await?;
+            reader.reach(&context.seen, began).await?;
             return Ok(stream::respond(state, context, types, reader, changes));
         }
     };
@@ -230,6 +230,7 @@ pub(crate) async fn get(
         _ => Some(changes(&client, &shop).await?),
     };
     let mut reader = FeedReader::open(client, shop.clone(), types, begin).await?;
+    reader.reach(&context.seen, began + wait).await?;
     let mut page = reader.page();
     read(&state, &mut reader, &mut page, limit).await?;
     if let Some(changes) = changes {
@@ -297,7 +298,7 @@ async fn write_page(page: &Page, next: &str) -> Result<Vec<u8>, Problem> {
             text.push(b',');
         }
         write_event(found, &mut text)?;
-        if index % WRITTEN_AT_ONCE == WRITTEN_AT_ONCE - 1 {
+        if index % MAX_WRITTEN_AT_ONCE == MAX_WRITTEN_AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
     }
@@ -328,7 +329,7 @@ impl From<FeedError> for Problem {
                     "{error}: the installation was restored or created anew; begin without `after`, \
                      and take no event for handled by its position"
                 );
-                let field = FieldError { field: "after".to_owned(), detail: detail.clone() };
+                let field = FieldError::named("after", &*detail);
                 Self::new(Code::CursorLost, detail)
                     .with("service", service.as_str())
                     .naming(vec![field])

@@ -4,52 +4,25 @@
 //! after it has added an error; [`object`] and [`list`] combine readers. A body is valid when no error
 //! was added.
 
+mod path;
+
 use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
-use events::money::{MAX_ORDER_TOTAL, MAX_UNIT_PRICE, TaxBasis};
+use events::{
+    card_numbers::holds_card_number,
+    money::{MAX_ORDER_TOTAL, MAX_UNIT_PRICE, TaxBasis},
+};
 use protocol::id::ParseError;
 use utoipa::ToSchema;
 
+pub(crate) use self::path::Path;
 use crate::{
-    card_numbers::holds_card_number,
     json::{Malformed, Node},
     problem::{Code, FieldError, Problem},
 };
 
 /// The most errors of a response: its size stays in proportion to a body of 1 MB.
 const MAX_ERRORS: usize = 10_000;
-
-/// The path of a field. Becomes text only for an error.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Path<'p> {
-    /// The whole body, by its name in errors.
-    Root(&'p str),
-    /// A member of an object.
-    Member(&'p Path<'p>, &'p str),
-    /// An item of a list.
-    Item(&'p Path<'p>, usize),
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root(_) => Ok(()),
-            Self::Member(Self::Root(_), name) => f.write_str(name),
-            Self::Member(parent, name) => write!(f, "{parent}.{name}"),
-            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
-        }
-    }
-}
-
-impl Path<'_> {
-    /// The name of the field without its path, for a sentence.
-    pub(crate) fn name(&self) -> Cow<'_, str> {
-        match self {
-            Self::Root(name) | Self::Member(_, name) => Cow::Borrowed(name),
-            Self::Item(..) => Cow::Owned(self.to_string()),
-        }
-    }
-}
 
 /// The errors so far.
 #[derive(Debug, Default)]
@@ -59,7 +32,7 @@ impl Errors {
     /// Adds one.
     pub(crate) fn add(&mut self, path: &Path<'_>, detail: impl fmt::Display) {
         if self.0.len() < MAX_ERRORS {
-            self.0.push(FieldError { field: path.to_string(), detail: detail.to_string() });
+            self.0.push(FieldError::at(path, detail.to_string()));
         }
     }
 
@@ -84,7 +57,7 @@ pub(crate) fn body<T>(
 ) -> Result<T, Problem> {
     let node = Node::parse(bytes).map_err(malformed)?;
     let mut errors = Errors::default();
-    let value = read(&node, &Path::Root("the body"), &mut errors);
+    let value = read(&node, &Path::BODY, &mut errors);
     errors.check(value).map_err(Problem::fields)
 }
 
@@ -120,7 +93,7 @@ pub(crate) fn record<T>(
     read: impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T>,
 ) -> Result<T, Vec<FieldError>> {
     let mut errors = Errors::default();
-    let value = read(node, &Path::Root("the line"), &mut errors);
+    let value = read(node, &Path::Named("the line"), &mut errors);
     errors.check(value)
 }
 
@@ -477,6 +450,43 @@ mod tests {
                 ("x", "x is not a known field; the fields are gift, lines"),
             ],
         );
+    }
+
+    #[test]
+    fn a_field_of_json_is_pointed_at() {
+        let pointers = |text: &str| {
+            let errors = line(text.as_bytes(), basket).expect_err("is wrong");
+            errors.into_iter().map(|it| it.pointer.expect("is JSON")).collect::<Vec<_>>()
+        };
+        let text = r#"{"gift":1,"lines":[{"sku":"A","quantity":0},{"sku":"A"},7]}"#;
+        let expected = ["#/gift", "#/lines/0/quantity", "#/lines/1/quantity", "#/lines/2"];
+        assert_eq!(pointers(text), expected);
+        assert_eq!(pointers("[]"), ["#"]);
+        // Names are escaped: as of a pointer, and as of a fragment.
+        let text = r##"{"lines":[],"a/b~c":1,"d e%f\"#":1,"é":1,"":1,"x?y=1":1}"##;
+        let expected = ["#/a~1b~0c", "#/d%20e%25f%22%23", "#/%C3%A9", "#/", "#/x?y=1"];
+        assert_eq!(pointers(text), expected);
+    }
+
+    #[test]
+    fn what_is_no_json_is_named_alone() {
+        let node = Node::Object(vec![("gift".into(), Node::Cell("perhaps"))]);
+        let errors = record(&node, basket).expect_err("is wrong");
+        let found: Vec<_> = errors.iter().map(|it| (&*it.field, &it.pointer)).collect();
+        assert_eq!(found, [("gift", &None), ("lines", &None)]);
+    }
+
+    #[test]
+    fn a_line_of_a_list_is_named_by_itself_and_pointed_at_in_the_list() {
+        let lines = Path::Member(&Path::BODY, "lines");
+        let (item, mut errors) = (Path::Item(&lines, 3), Errors::default());
+        let node = Node::Object(vec![("lines".into(), Node::Integer(1))]);
+        basket(&node, &Path::Line(&item), &mut errors);
+        basket(&Node::Null, &Path::Line(&item), &mut errors);
+        let errors = errors.check(Some(())).expect_err("is wrong");
+        let found: Vec<_> = errors.iter().map(|it| (&*it.field, it.pointer.as_deref())).collect();
+        assert_eq!(found, [("lines", Some("#/lines/3/lines")), ("", Some("#/lines/3"))]);
+        assert_eq!(errors[1].detail, "the line must be an object, got null");
     }
 
     #[test]

@@ -9,16 +9,17 @@ use axum::{
 };
 use engine::Aggregate;
 use events::{cloud_events, id::Location};
-use protocol::id::ParseError;
+use protocol::id::Shop;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    cursors::{self, List},
     extract::{
         DEFAULT_PAGE_LENGTH, LocationPath, OrderPath, RequestContext, SkuPath, page_length, query,
     },
-    fields::text,
+    fields::{code, text},
     openapi::messages::CloudEvent,
     payments::PaymentPath,
     problem::Problem,
@@ -33,8 +34,7 @@ pub(crate) struct HistoryPage {
     #[param(required = false)]
     location: Location,
     /// The `next` of the page before; without it, the first page.
-    #[param(required = false, minimum = 1)]
-    before: u64,
+    after: Option<String>,
     /// The most events of the page.
     #[param(required = false, minimum = 1, maximum = 1000, default = 100)]
     limit: u32,
@@ -46,9 +46,9 @@ pub(crate) struct History {
     /// The events, the newest first.
     #[schema(value_type = Vec<CloudEvent>)]
     events: Vec<Value>,
-    /// The `before` of the next page; null at the end.
+    /// The `after` of the next page; null at the end.
     #[schema(required)]
-    next: Option<u64>,
+    next: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for HistoryPage {
@@ -57,20 +57,20 @@ impl<S: Send + Sync> FromRequestParts<S> for HistoryPage {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         query(&parts.uri, |fields| {
             let location = fields.optional("location", text(Location::parse));
-            let before = fields.optional("before", text(position));
+            let after = fields.optional("after", code(|text| Ok(text.to_owned())));
             let limit = fields.optional("limit", text(page_length));
             Some(Self {
                 location: location.unwrap_or_else(Location::main),
-                before: before.unwrap_or_default(),
+                after,
                 limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
             })
         })
     }
 }
 
-fn position(text: &str) -> Result<u64, ParseError> {
-    let error = || ParseError::new("before", "must be the `next` of the page before", text);
-    text.parse().ok().filter(|position| *position > 0).ok_or_else(error)
+/// The list of the events of an aggregate.
+pub(crate) fn list_of(shop: &Shop, aggregate: &Aggregate) -> List {
+    List::named(shop, &["history", aggregate.kind, &aggregate.id])
 }
 
 /// Lists the events of a product.
@@ -214,11 +214,14 @@ async fn read(
     aggregate: Aggregate,
     page: &HistoryPage,
 ) -> Result<Json<History>, Problem> {
-    let found = state.services.history(context, service, &aggregate, (page.before, page.limit));
+    let list = list_of(&context.shop, &aggregate);
+    let before = page.after.as_deref().map(|cursor| list.place::<u64>(cursor)).transpose();
+    let before = before.map_err(|error| cursors::refused(&error))?.unwrap_or_default();
+    let found = state.services.history(context, service, &aggregate, (before, page.limit));
     let Some((events, next)) = found.await? else {
         return Err(Problem::not_found(aggregate.kind, &aggregate.id));
     };
     let events = events.iter().map(|event| cloud_events::render(event)).collect::<Result<_, _>>();
     let events = events.map_err(|error| Problem::internal(&error))?;
-    Ok(Json(History { events, next: (next > 0).then_some(next) }))
+    Ok(Json(History { events, next: (next > 0).then(|| list.cursor(&next)) }))
 }

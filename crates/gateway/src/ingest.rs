@@ -12,12 +12,14 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method, header, response::Parts},
     middleware,
     response::{IntoResponse, Response},
     routing::post,
 };
+use bytes::Bytes;
 use engine::{Client, Request, RequestError};
+use events::id::Connector;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use protocol::id::Shop;
@@ -29,6 +31,7 @@ use tracing::warn;
 use crate::{
     admission,
     api_key::Caller,
+    bulk::ShortReport,
     inventory, known_shops, layers, metrics, position,
     problem::{Code, Problem},
     products, rate,
@@ -79,7 +82,7 @@ pub(crate) fn routes(state: Arc<AppState>) -> Router {
     Router::new()
         .route("/erp/v1/shops/{shop}/stock", post(inventory::post))
         .route("/erp/v1/shops/{shop}/products", post(products::post))
-        .route("/erp/v1/shops/{shop}/shipments", post(inventory::post_shipments))
+        .route("/erp/v1/shops/{shop}/shipments", post(inventory::post_fulfilments))
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop))
         .layer(middleware::from_fn(position::carry_positions))
         .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
@@ -138,7 +141,7 @@ async fn handle(request: &Request, routes: Router) -> Result<Response, Problem> 
     let mut to = axum::http::Request::builder()
         .method(Method::POST)
         .uri(format!("/erp/v1/shops/{shop}/{kind}"))
-        .extension(Caller::of_connector(&shop));
+        .extension(Caller::of_connector(&shop, user(request.reply())));
     let (content_type, body) = body(request, kind)?;
     for name in &REQUEST_HEADERS {
         if let Some(value) = request.header(name.as_str()) {
@@ -189,27 +192,40 @@ fn target(subject: &str) -> Result<(Shop, &'static str), Problem> {
     Ok((shop, kind))
 }
 
+/// The name of the user to whom an answer goes. nats-server lets no other user read it.
+fn user(reply: &str) -> &str {
+    let rest = reply.strip_prefix(REPLIES).and_then(|rest| rest.strip_prefix('.'));
+    let user = rest.and_then(|rest| rest.split('.').next()).unwrap_or_default();
+    if Connector::parse(user).is_ok() { user } else { "" }
+}
+
 /// Answers with a response. Nobody hears of a failure: the sender sends its lines again.
 async fn answer(request: &Request, response: Response) {
-    let sent = match send(request, response).await {
-        Err(RequestError::TooLarge { length, max }) => {
-            let detail = format!(
-                "the lines were handled, but their results have {length} bytes where {max} fit: send \
-                 them again, fewer in a message, to see the results"
-            );
-            send(request, Problem::new(Code::TooLarge, detail).into_response()).await
+    let (parts, body) = response.into_parts();
+    // It is in memory already, and reading it cannot fail.
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let sent = match (send(request, &parts, body).await, parts.extensions.get::<ShortReport>()) {
+        // The lines were handled: that is said, with how many there are of each result.
+        (Err(RequestError::TooLarge { .. }), Some(short)) => {
+            send(request, &parts, short.0.clone()).await
         }
-        sent => sent,
+        (Err(RequestError::TooLarge { length, max }), None) => {
+            let detail = format!(
+                "what is wrong with the message has {length} bytes where {max} fit: send it in parts to see \
+                 what it is"
+            );
+            let (parts, body) = Problem::new(Code::TooLarge, detail).into_response().into_parts();
+            let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+            send(request, &parts, body).await
+        }
+        (sent, _) => sent,
     };
     if let Err(error) = sent {
         warn!(subject = request.subject(), %error, "could not answer a request");
     }
 }
 
-async fn send(request: &Request, response: Response) -> Result<(), RequestError> {
-    let (parts, body) = response.into_parts();
-    // It is in memory already, and reading it cannot fail.
-    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+async fn send(request: &Request, parts: &Parts, body: Bytes) -> Result<(), RequestError> {
     let status = parts.status.as_str();
     let mut headers = vec![(STATUS, status)];
     for (name, sent) in &ANSWER_HEADERS {
@@ -238,7 +254,7 @@ mod tests {
         let send = async |shop: &str| {
             let of = Shop::parse(shop).expect("a name");
             let request = axum::http::Request::post(format!("/erp/v1/shops/{shop}/orders"))
-                .extension(Caller::of_connector(&of))
+                .extension(Caller::of_connector(&of, "warehouse"))
                 .body(Body::empty());
             let response = routes(state.clone()).oneshot(request.expect("is valid")).await;
             response.expect("never fails").status()
@@ -246,6 +262,14 @@ mod tests {
         // Two, unless they take so long that there are more.
         while send("acme").await != StatusCode::TOO_MANY_REQUESTS {}
         assert_eq!(send("beta").await, StatusCode::NOT_FOUND, "there is no such route");
+    }
+
+    #[test]
+    fn an_answer_goes_to_a_user() {
+        assert_eq!(user("erp.reply.warehouse.1"), "warehouse");
+        for other in ["erp.reply", "erp.reply.", "erp.reply.A b.1", "inbox.0"] {
+            assert_eq!(user(other), "", "{other}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `/v1/shops/{shop}/inventory`: takes counts, adjustments and goods issues from ERP connectors, and
-//! shows stock levels.
+//! `/v1/shops/{shop}/inventory` and `/fulfilments`: takes counts, adjustments and goods issues from ERP
+//! connectors and warehouses, and shows stock levels.
 
 pub(crate) mod levels;
 mod line;
@@ -19,7 +19,7 @@ use crate::{
     bulk::{self, MaybeUpload},
     extract::RequestContext,
     fields,
-    openapi::bodies::{StockBody, StockReport, UploadParameters},
+    openapi::bodies::{FulfilmentBody, StockBody, StockReport, UploadParameters},
     problem::Problem,
     state::AppState,
 };
@@ -38,7 +38,7 @@ use crate::{
     request_body(content((StockBody = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
     responses(
         (status = 200, description = "The result of each line.", content((StockReport = "application/json"), (String = "application/x-ndjson"))),
-        (status = 202, description = "Some lines are stored and not yet answered: send it again under the same idempotency key to see their results.", body = StockReport),
+        (status = 202, description = "Not all lines were handled, or some are stored and not yet answered: `status` says which, and `next_line` from where to go on.", body = StockReport),
     ),
 )]
 pub(crate) async fn post(
@@ -56,8 +56,23 @@ pub(crate) async fn post(
     }
 }
 
-/// The same of goods issues, which need not say that they are. Only by NATS.
-pub(crate) async fn post_shipments(
+/// Records goods issues: what has left for orders.
+///
+/// The same as goods issues that are sent to `/inventory`, except that they need not say what they are. One as JSON, up to 10,000
+/// as `{"lines": […]}` (1 MB), or one a line, as NDJSON or CSV, also compressed by gzip.
+#[utoipa::path(
+    post,
+    path = "/shops/{shop}/fulfilments",
+    operation_id = "record_fulfilments",
+    tag = "Inventory",
+    params(UploadParameters),
+    request_body(content((FulfilmentBody = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+    responses(
+        (status = 200, description = "The result of each line.", content((StockReport = "application/json"), (String = "application/x-ndjson"))),
+        (status = 202, description = "Not all lines were handled, or some are stored and not yet answered: `status` says which, and `next_line` from where to go on.", body = StockReport),
+    ),
+)]
+pub(crate) async fn post_fulfilments(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     upload: MaybeUpload,

@@ -7,9 +7,11 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
+/// How deep lists and objects may be nested: several times as deep as any body is.
+const MAX_DEPTH: usize = 32;
 /// The most characters of a wrong value that an error shows.
 const MAX_SHOWN_CHARACTERS: usize = 80;
 
@@ -39,7 +41,10 @@ pub(crate) struct Malformed {
 impl<'a> Node<'a> {
     /// Reads one JSON value.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        serde_json::from_slice(bytes).map_err(|error| Malformed::new(&error))
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let parsed = Within(MAX_DEPTH).deserialize(&mut reader);
+        let parsed = parsed.and_then(|node| reader.end().map(|()| node));
+        parsed.map_err(|error| Malformed::new(&error))
     }
 
     /// The text that it is, if it is text.
@@ -83,15 +88,28 @@ impl fmt::Display for Node<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
+/// Reads a value in which lists and objects are nested so deep at most.
+#[derive(Clone, Copy)]
+struct Within(usize);
+
+impl Within {
+    /// What is in a list or object.
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        let too_deep =
+            || E::custom(format_args!("lists and objects may be nested {MAX_DEPTH} deep"));
+        self.0.checked_sub(1).map(Self).ok_or_else(too_deep)
     }
 }
 
-struct NodeVisitor;
+impl<'de> DeserializeSeed<'de> for Within {
+    type Value = Node<'de>;
 
-impl<'de> Visitor<'de> for NodeVisitor {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Within {
     type Value = Node<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,17 +145,17 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
+        let (inner, mut list) = (self.inner()?, Vec::new());
+        while let Some(item) = items.next_element_seed(inner)? {
             list.push(item);
         }
         Ok(Node::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut object = Vec::new();
+        let (inner, mut object) = (self.inner()?, Vec::new());
         while let Some(Name(name)) = members.next_key()? {
-            object.push((name, members.next_value()?));
+            object.push((name, members.next_value_seed(inner)?));
         }
         Ok(Node::Object(object))
     }
@@ -189,6 +207,16 @@ mod tests {
         assert_eq!((error.line, error.column), (3, 1));
         assert_eq!(error.message, "trailing comma");
         assert!(Node::parse(b"\"\xff\"").is_err(), "is not UTF-8");
-        assert!(Node::parse("[".repeat(10_000).as_bytes()).is_err(), "is too deep");
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_is_refused() {
+        let nested = |depth: usize| "[{\"a\":".repeat(depth / 2) + "1" + &"}]".repeat(depth / 2);
+        assert!(Node::parse(nested(MAX_DEPTH).as_bytes()).is_ok());
+        for depth in [MAX_DEPTH + 2, 10_000] {
+            let error = Node::parse(nested(depth).as_bytes()).expect_err("is too deep");
+            assert_eq!(error.message, "lists and objects may be nested 32 deep");
+        }
+        assert!(Node::parse(b"[1] 2").is_err(), "there is something behind it");
     }
 }

@@ -12,9 +12,9 @@ use events::proto::{
 };
 use prost::Message;
 use protocol::{
+    actor::ActorKind,
     command::OutgoingCommand,
     id::{Shop, fingerprint},
-    proto::Actor,
     subject::Lane,
     time::Timestamp,
 };
@@ -25,7 +25,7 @@ use crate::{problem::Problem, state::AppState, trace::new_id};
 /// How much later a key must be used for that to be reported again, in milliseconds.
 const INTERVAL_MS: i64 = 3_600_000;
 /// How long further uses are gathered before they are reported.
-const GATHER: Duration = Duration::from_secs(1);
+const GATHER_INTERVAL: Duration = Duration::from_secs(1);
 /// The most keys of a command.
 const MAX_USES: usize = 500;
 /// The most keys of which it is remembered that they were used; beyond it, those that were reported
@@ -98,7 +98,7 @@ pub(crate) async fn report(state: Arc<AppState>) {
     let uses = &state.managed_keys.uses;
     let next = async || {
         uses.has_news.notified().await;
-        sleep(GATHER).await;
+        sleep(GATHER_INTERVAL).await;
     };
     while state.shutdown.run_until_cancelled(next()).await.is_some() {
         loop {
@@ -125,7 +125,7 @@ async fn send(state: &AppState, uses: &[(String, Timestamp)]) -> Result<(), Prob
         shop: Shop::installation().to_string(),
         time: Some(state.clock.now().into()),
         fingerprint: fingerprint(&content.encode_to_vec()),
-        actor: Some(Actor { kind: "service".to_owned(), id: "gateway".to_owned() }),
+        actor: Some(ActorKind::Service.actor("gateway")),
         ..content
     };
     let command = OutgoingCommand::try_from(command).map_err(|error| Problem::internal(&error))?;

@@ -41,8 +41,10 @@ use utoipa::IntoParams;
 use crate::{
     api_key::{Caller, Scope},
     body::JsonBytes,
+    cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
-    fields::{self, Fields, flag, integer, list, object, text, within, words},
+    fields::{self, Fields, Path, code, flag, integer, list, object, text, within, words},
+    history,
     key_text::{self, NewKey},
     openapi,
     problem::{Code, FieldError, Problem},
@@ -88,7 +90,7 @@ fn key_id(text: &str) -> Result<String, ParseError> {
 
 impl Caller {
     /// Whether the caller may see a key: one for shops that its own is for.
-    fn may_see(&self, settings: &KeySettings) -> bool {
+    pub(crate) fn may_see(&self, settings: &KeySettings) -> bool {
         match settings.shops.as_slice() {
             [] => self.is_for(""),
             shops => shops.iter().all(|shop| self.is_for(shop)),
@@ -163,7 +165,6 @@ pub(crate) async fn post(
 #[expect(dead_code, reason = "it is a description")]
 struct KeyPage {
     /// The `next` of the page before; without it, the first page.
-    #[param(pattern = "^[0-9a-v]{16}$")]
     after: Option<String>,
     /// The most keys of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
@@ -186,13 +187,14 @@ pub(crate) async fn list_all(
     context: RequestContext,
     uri: Uri,
 ) -> Result<Json<KeyList>, Problem> {
+    let list = List::of(&context.shop, ListKeys::default());
     let (after, limit) = query(&uri, |fields| {
-        let after = fields.optional("after", text(key_id));
+        let after = fields.optional("after", code(|text| list.name(text, key_id)));
         let limit = fields.optional("limit", text(page_length));
         Some((after.unwrap_or_default(), limit.unwrap_or(DEFAULT_PAGE_LENGTH)))
     })?;
     let found = state.services.query_all(&context, ListKeys { after, limit }).await?;
-    let next = found.keys.last().filter(|_| found.has_more).map(|key| key.id.clone());
+    let next = found.keys.last().filter(|_| found.has_more).map(|key| list.cursor(&key.id));
     let is_seen = |key: &Key| key.settings.as_ref().is_some_and(|it| context.caller.may_see(it));
     let now = state.clock.now();
     let keys = found.keys.into_iter().filter(is_seen).map(|key| view::key(key, now));
@@ -282,7 +284,7 @@ pub(crate) async fn revoke(
     })?;
     let known = find(&state, &context, &id).await?;
     context.caller.require_management(&known.settings.unwrap_or_default())?;
-    let revoke = RevokeKey { key_id: id.clone(), reason: reason.unwrap_or_default() };
+    let revoke = RevokeKey { key_id: id.clone(), reason };
     let command = context.command(None, Body::RevokeKey(revoke));
     let answer: Answer<RevokeKeyAnswer> = match send(&state, &context, &id, command).await? {
         Ok(answer) => answer,
@@ -298,8 +300,7 @@ pub(crate) async fn revoke(
 #[expect(dead_code, reason = "it is a description")]
 struct KeyHistoryPage {
     /// The `next` of the page before; without it, the newest events.
-    #[param(minimum = 1)]
-    before: Option<u64>,
+    after: Option<String>,
     /// The most events of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
@@ -321,17 +322,18 @@ pub(crate) async fn history(
     KeyPath(id): KeyPath,
     uri: Uri,
 ) -> Result<Json<KeyHistory>, Problem> {
+    let key = Aggregate::new("key", &id);
+    let list = history::list_of(&context.shop, &key);
     let page = query(&uri, |fields| {
-        let before = fields.optional("before", text(view::position));
+        let before = fields.optional("after", code(|text| list.place::<u64>(text)));
         let limit = fields.optional("limit", text(page_length));
         Some((before.unwrap_or_default(), limit.unwrap_or(DEFAULT_PAGE_LENGTH)))
     })?;
     find(&state, &context, &id).await?;
-    let key = Aggregate::new("key", &id);
     let found = state.services.history(&context, "shop", &key, page).await?;
     let (events, next) = found.ok_or_else(|| unknown(&id))?;
     let events = events.iter().map(|event| view::event(event)).collect::<Result<_, _>>()?;
-    Ok(Json(KeyHistory { events, next: (next > 0).then_some(next) }))
+    Ok(Json(KeyHistory { events, next: (next > 0).then(|| list.cursor(&next)) }))
 }
 
 /// Reads what a new key is for, and what it allows.
@@ -390,7 +392,7 @@ async fn require_shops(state: &AppState, shops: &[String]) -> Result<(), Problem
     });
     let missing = try_join_all(found).await?.into_iter().flatten().map(|(number, name)| {
         let detail = format!("there is no shop {name}: create it first, or correct its name");
-        FieldError { field: format!("shops[{number}]"), detail }
+        FieldError::at(&Path::Item(&Path::Member(&Path::BODY, "shops"), number), detail)
     });
     let missing: Vec<_> = missing.collect();
     if missing.is_empty() { Ok(()) } else { Err(Problem::fields(missing)) }

@@ -25,7 +25,6 @@
 //! | `cursors` | where the next page of a list begins |
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
 //! | `sealing` | personal data: sealed before it enters the inbox, and opened for those who may read it |
-//! | `card_numbers` | numbers of payment cards, which no text may hold |
 //! | `routes` | which handler answers what, inside which layers |
 //! | `openapi` | the description of the API, made of the routes |
 //! | `state`, `services` | what the handlers share; requests to the services |
@@ -47,7 +46,6 @@ mod admission;
 mod api_key;
 mod body;
 mod bulk;
-mod card_numbers;
 mod commands;
 mod compression;
 mod connectors;
@@ -114,6 +112,7 @@ pub use crate::{
     jwt::{JwtSettings, JwtSetupError},
     limits::Limits,
     openapi::document as openapi_document,
+    operations::HealthAnswer,
     rate::{NoRateLimit, RateLimit},
     readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
     tls::{TlsError, TlsFiles},

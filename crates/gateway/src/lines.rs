@@ -271,9 +271,8 @@ impl Chunks {
             let UploadLimits { bytes, lines } = self.limits;
             if self.bytes > bytes || self.splitter.lines() > lines {
                 let detail = format!(
-                    "the upload must be at most {bytes} bytes in {lines} lines; lines before that may \
-                     have had their effect: send it in several requests, or with `Accept: \
-                     application/x-ndjson`"
+                    "the upload must be at most {bytes} bytes in {lines} lines: go on from next_line in \
+                     another request, or send it with `Accept: application/x-ndjson`"
                 );
                 return Err(Problem::new(Code::TooLarge, detail));
             }

@@ -236,10 +236,8 @@ pub(crate) async fn put_limits(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
-    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    Precondition::refuse(&headers, "limits have no version: send the ones you know as expected")?;
     let (location, set) =
         fields::body(&bytes, |node, path, errors| object(node, path, errors, limits_to_set))?;
     let limits = set.limits.unwrap_or_default();
@@ -303,7 +301,7 @@ fn other_limits(found: inventory::StockLimits) -> Problem {
 /// A location that the shop does not have.
 fn unknown_location(code: &Location) -> Problem {
     let detail = format!("the shop has no location {code}");
-    Problem::fields(vec![FieldError { field: "location".to_owned(), detail }])
+    Problem::fields(vec![FieldError::of_member("location", detail)])
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{HeaderMap, StatusCode, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use events::{
@@ -128,10 +128,10 @@ pub(crate) async fn list(
     wanted: DeliveryPage,
 ) -> Result<Json<MailList>, Problem> {
     let id = mail_endpoint_id(&context.shop);
-    let found = page(&state, &context, &id, wanted).await?.ok_or_else(no_mails)?;
-    let mails = found.deliveries.into_iter().map(|it| mail_view(it, None));
+    let (deliveries, next) = page(&state, &context, &id, wanted).await?.ok_or_else(no_mails)?;
+    let mails = deliveries.into_iter().map(|it| mail_view(it, None));
     let mails = mails.collect::<Result<_, _>>()?;
-    Ok(Json(MailList { mails, next: (found.next > 0).then_some(found.next) }))
+    Ok(Json(MailList { mails, next }))
 }
 
 /// The number of a mail, in the path.
@@ -174,7 +174,9 @@ pub(crate) async fn get(
     path = "/shops/{shop}/mails/{seq}/resend",
     operation_id = "resend_mail",
     tag = "Mails",
-    responses((status = 202, description = "It will be sent.", body = MailResend)),
+    responses((status = 202, description = "It will be sent.", body = MailResend, headers(
+        ("Location" = String, description = "Where the mail is."),
+    ))),
     extensions(("x-problems" = json!(["not_found", "too_many_webhooks"]))),
 )]
 pub(crate) async fn resend(
@@ -186,7 +188,9 @@ pub(crate) async fn resend(
     let id = mail_endpoint_id(&context.shop);
     let (reply, _) = start_replay(&state, &context, &id, part).await?;
     respond_or(reply, refusal, |_| {
-        Ok((StatusCode::ACCEPTED, Json(MailResend { seq })).into_response())
+        let location = format!("/v1/shops/{}/mails/{seq}", context.shop);
+        let resend = Json(MailResend { seq });
+        Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], resend).into_response())
     })
 }
 

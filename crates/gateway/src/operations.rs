@@ -1,9 +1,9 @@
 //! The routes for operators: whether the process runs and is ready, and what the services count
 //! over a shop.
 
-use std::{sync::Arc, time::Instant};
+use std::{error::Error, sync::Arc, time::Instant};
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use events::{
     http::{OrderTotals, PaymentTotals, StockTotals},
     proto::{inventory, order, payment},
@@ -16,8 +16,8 @@ use utoipa::ToSchema;
 use crate::{
     extract::RequestContext,
     limits::RequestClass,
-    problem::{Code, Problem},
-    readiness::{Checked, PartitionStatus},
+    problem::{Code, PROBLEM_JSON, Problem},
+    readiness::{Checked, PartitionStatus, Readiness},
     state::AppState,
     view,
 };
@@ -76,14 +76,64 @@ pub(crate) async fn healthz() -> Json<Health> {
 )]
 pub(crate) async fn readyz(State(state): State<Arc<AppState>>) -> Result<Json<Ready>, Problem> {
     if state.shutdown.is_cancelled() {
-        return Err(Problem::new(Code::NotReady, "the process stops: send requests to another"));
+        return Err(stopping());
     }
     let checked = state.readiness.check(Instant::now(), state.services.ask_broker()).await;
+    ready(checked).map(Json)
+}
+
+/// What a process without a gateway answers about its health, as the gateway does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthAnswer {
+    /// The status code.
+    pub status: u16,
+    /// The media type of the body.
+    pub content_type: &'static str,
+    /// The document.
+    pub body: String,
+}
+
+impl HealthAnswer {
+    /// What `/healthz` answers.
+    pub fn up() -> Self {
+        Self::of(Ok(Health { status: "up" }))
+    }
+
+    /// What `/readyz` answers, by what the services of the process and the broker are.
+    pub fn readiness(
+        services: Readiness,
+        broker_error: Option<Arc<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::of(ready(Checked { services, broker_error }))
+    }
+
+    /// What `/readyz` answers when the process stops.
+    pub fn stopping() -> Self {
+        Self::of::<Ready>(Err(stopping()))
+    }
+
+    fn of<Document: Serialize>(found: Result<Document, Problem>) -> Self {
+        let (status, content_type, body) = match found {
+            Ok(document) => (StatusCode::OK, "application/json", serde_json::to_string(&document)),
+            Err(problem) => {
+                (problem.status(), PROBLEM_JSON, serde_json::to_string(&problem.document()))
+            }
+        };
+        // Strings and numbers, which always have a JSON form.
+        Self { status: status.as_u16(), content_type, body: body.unwrap_or_default() }
+    }
+}
+
+fn stopping() -> Problem {
+    Problem::new(Code::NotReady, "the process stops: send requests to another")
+}
+
+fn ready(checked: Checked) -> Result<Ready, Problem> {
     if !checked.is_ready() {
         return Err(not_ready(&checked));
     }
     let partitions = checked.services.partitions;
-    Ok(Json(Ready { status: "ready", broker: "available", partitions }))
+    Ok(Ready { status: "ready", broker: "available", partitions })
 }
 
 fn not_ready(checked: &Checked) -> Problem {
@@ -100,8 +150,8 @@ fn not_ready(checked: &Checked) -> Problem {
 }
 
 /// An error with all its causes.
-fn error_text(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
+fn error_text(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
@@ -112,6 +162,7 @@ fn error_text(error: &dyn std::error::Error) -> String {
     operation_id = "get_totals",
     tag = "Operations",
     responses((status = 200, description = "What the services count.", body = Totals)),
+    extensions(("x-problems" = json!(["third_party_unavailable"]))),
 )]
 pub(crate) async fn totals(
     State(state): State<Arc<AppState>>,
@@ -127,7 +178,7 @@ pub(crate) async fn totals(
     .await?;
     Ok(Json(Totals {
         orders: view::order_totals(orders)?,
-        payments: view::payment_totals(payments),
+        payments: view::payment_totals(payments)?,
         inventory: view::stock_totals(inventory),
     }))
 }
@@ -140,7 +191,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::readiness::{PartitionState, Readiness};
+    use crate::readiness::PartitionState;
 
     #[tokio::test]
     async fn a_process_that_is_not_ready_names_its_partitions_and_the_broker() {

@@ -162,11 +162,11 @@ async fn cancelled(
         Some(Outcome::Cancelled(_)) => Ok(shown(state, context, id, command_id).await),
         Some(Outcome::TooLate(too_late)) => {
             let detail = "a part of the order has shipped: it can no longer be cancelled";
-            let status = view::status(too_late.status)?;
-            let fulfilment_status = view::fulfilment_status(too_late.fulfilment_status)?;
+            let status = view::status(too_late.status);
+            let fulfilment_status = view::fulfilment_status(too_late.fulfilment_status);
             Err(Problem::new(Code::TooLate, detail)
-                .with("order_status", status.as_str())
-                .with("fulfilment_status", fulfilment_status.as_str()))
+                .with("order_status", status.to_string())
+                .with("fulfilment_status", fulfilment_status.to_string()))
         }
         Some(Outcome::NotFound(_)) => Err(unknown(id)),
         None => Err(AnswerError::Unknown.into()),

@@ -1,6 +1,7 @@
 //! `/v1/shops/{shop}/payments` and `/orders/{id}/payments`: lists and shows payments, and pays back.
 
 pub(crate) mod list;
+pub(crate) mod settle;
 
 use std::sync::Arc;
 
@@ -34,8 +35,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     body::JsonBytes,
+    cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, OrderPath, RequestContext, page_length, path_parameter, query},
-    fields::{self, Errors, Path, integer, object, text, within, words},
+    fields::{self, Errors, Path, code, integer, object, text, within, words},
     json::Node,
     openapi::bodies::NewRefund,
     orders::require_order,
@@ -70,7 +72,7 @@ pub(crate) struct StuckPayments {
     payments: Vec<PaymentView>,
     /// The `after` of the next page; null at the end.
     #[schema(required)]
-    next: Option<PaymentId>,
+    next: Option<String>,
 }
 
 /// The provider's own list beside our log.
@@ -80,6 +82,9 @@ pub(crate) struct Reconciliation {
     compared: u64,
     /// Where the two differ.
     differences: Vec<DifferenceView>,
+    /// Before which time was compared: earlier than asked for when there is more than is compared at once. Ask again
+    /// with this as `from`.
+    until: Timestamp,
 }
 
 /// A refund that will be carried out.
@@ -142,7 +147,7 @@ pub(crate) async fn get(
 #[expect(dead_code, reason = "it is a description")]
 struct StuckPage {
     /// The `next` of the page before; without it, the first page.
-    after: Option<PaymentId>,
+    after: Option<String>,
     /// The most payments of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
@@ -162,17 +167,20 @@ pub(crate) async fn stuck(
     context: RequestContext,
     uri: Uri,
 ) -> Result<Json<StuckPayments>, Problem> {
+    let list = List::of(&context.shop, ListStuckPayments::default());
     let question = query(&uri, |fields| {
-        let after = fields.optional("after", text(PaymentId::parse));
+        let after = fields.optional("after", code(|text| list.name(text, PaymentId::parse)));
         let limit = fields.optional("limit", text(page_length));
         Some(ListStuckPayments {
             after: after.map(String::from).unwrap_or_default(),
             limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
+            uncertain: false,
         })
     })?;
-    let limit = question.limit as usize;
-    let payments = shown(state.services.query_all(&context, question).await?)?;
-    let next = payments.last().filter(|_| payments.len() >= limit).map(|last| last.id);
+    let found = state.services.query_all(&context, question).await?;
+    let last = found.payments.last().filter(|_| found.has_more);
+    let next = last.map(|last| list.cursor(&last.payment_id));
+    let payments = shown(found)?;
     Ok(Json(StuckPayments { payments, next }))
 }
 
@@ -181,13 +189,15 @@ pub(crate) async fn stuck(
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it is a description")]
 struct ReconciledTime {
-    /// What was asked of the provider from this time on.
+    /// What was carried out from this time on.
     from: Timestamp,
     /// And before this time.
     until: Timestamp,
 }
 
 /// Compares the provider's own list with our log.
+///
+/// At most 50,000 transactions of each side at once.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/payments/reconciliation",
@@ -195,6 +205,7 @@ struct ReconciledTime {
     tag = "Payments",
     params(ReconciledTime),
     responses((status = 200, description = "How the two differ.", body = Reconciliation)),
+    extensions(("x-problems" = json!(["third_party_unavailable"]))),
 )]
 pub(crate) async fn reconciliation(
     State(state): State<Arc<AppState>>,
@@ -207,8 +218,9 @@ pub(crate) async fn reconciliation(
         Some(Reconcile { from: Some(from?.into()), until: Some(until?.into()) })
     })?;
     let found = state.services.query_all(&context, question).await?;
+    let until = Timestamp::parse(found.until.as_ref()).map_err(ViewError::from)?;
     let differences = found.differences.into_iter().map(view::difference).collect();
-    Ok(Json(Reconciliation { compared: found.compared, differences }))
+    Ok(Json(Reconciliation { compared: found.compared, differences, until }))
 }
 
 /// Pays an amount back.
@@ -280,7 +292,7 @@ fn refunded(
                 "at most {} {} in minor units can be paid back of this payment",
                 refundable.minor, refundable.currency
             );
-            let error = FieldError { field: "amount".to_owned(), detail: detail.clone() };
+            let error = FieldError::of_member("amount", &*detail);
             let refundable = json!({"minor": refundable.minor, "currency": refundable.currency});
             Err(Problem::new(Code::RefundTooLarge, detail)
                 .naming(vec![error])

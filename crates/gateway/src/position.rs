@@ -75,6 +75,13 @@ impl SeenPositions {
         self.by_service().get(service).copied().unwrap_or(0)
     }
 
+    /// The last event of the log of a service and partition that was seen; 0 when none was.
+    pub(crate) fn of_partition(&self, service: &str, partition: u32) -> u64 {
+        let positions = self.lock();
+        let mut all = positions.iter();
+        all.find(|it| (it.0, it.1) == (service, partition)).map_or(0, |(_, _, sequence)| sequence)
+    }
+
     /// By service: the last event of its log that was seen.
     pub(crate) fn by_service(&self) -> HashMap<String, u64> {
         let positions = self.lock();
@@ -99,7 +106,7 @@ impl SeenPositions {
 
 fn invalid(rule: &str) -> Problem {
     let detail = format!("Tradewind-After {rule}");
-    let error = FieldError { field: "Tradewind-After".to_owned(), detail: detail.clone() };
+    let error = FieldError::named("Tradewind-After", &*detail);
     Problem::new(Code::InvalidHeader, detail).naming(vec![error])
 }
 

@@ -1,6 +1,17 @@
 //! Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, sections 8.8.3 and 13.1).
+//!
+//! A condition of a request that writes is never passed over: an operation that describes `If-Match` reads it, and
+//! every other is refused with one.
 
-use axum::http::{HeaderMap, HeaderName, header};
+use std::{collections::HashSet, sync::Arc};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, Method, header},
+    middleware::Next,
+    response::Response,
+};
+use utoipa::openapi::{OpenApi, RefOr, path::Operation};
 
 use crate::problem::{Code, FieldError, Problem};
 
@@ -51,15 +62,6 @@ impl Precondition {
         }
     }
 
-    /// Refuses conditions, where there is nothing that they could be about; `detail` says what to do instead.
-    pub(crate) fn refuse(headers: &HeaderMap, detail: &'static str) -> Result<(), Problem> {
-        match Self::read(headers)? {
-            Self::None => Ok(()),
-            Self::IsNew => Err(invalid(&header::IF_NONE_MATCH, detail)),
-            Self::Exists | Self::Version(_) => Err(invalid(&header::IF_MATCH, detail)),
-        }
-    }
-
     /// Reads the headers of a request that changes what exists: the version that it must have, if the
     /// client names one.
     pub(crate) fn version(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
@@ -72,6 +74,56 @@ impl Precondition {
             }
         }
     }
+}
+
+/// The operations that read conditions: those that describe `If-Match`.
+#[derive(Debug, Clone)]
+pub(crate) struct ConditionalOperations(Arc<HashSet<(Method, String)>>);
+
+impl ConditionalOperations {
+    /// Those of a description.
+    pub(crate) fn of(description: &OpenApi) -> Self {
+        let is_conditional = |operation: &Operation| {
+            let mut parameters = operation.parameters.iter().flatten();
+            parameters.any(|it| match it {
+                RefOr::T(own) => own.name.eq_ignore_ascii_case(header::IF_MATCH.as_str()),
+                RefOr::Ref(_) => false,
+            })
+        };
+        let of_each = description.paths.paths.iter().flat_map(|(path, item)| {
+            let operations = [
+                (Method::PUT, &item.put),
+                (Method::POST, &item.post),
+                (Method::PATCH, &item.patch),
+                (Method::DELETE, &item.delete),
+            ];
+            let conditional = operations
+                .into_iter()
+                .filter(move |(_, operation)| operation.as_ref().is_some_and(is_conditional));
+            conditional.map(|(method, _)| (method, path.clone()))
+        });
+        Self(Arc::new(of_each.collect()))
+    }
+}
+
+/// Refuses a request that writes on a condition where none is read.
+pub(crate) async fn refuse_unread(
+    State(conditional): State<ConditionalOperations>,
+    path: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    let operation = (request.method().clone(), path.as_str().to_owned());
+    if !is_read && !conditional.0.contains(&operation) {
+        let given = [header::IF_MATCH, header::IF_NONE_MATCH];
+        if let Some(name) = given.iter().find(|name| request.headers().contains_key(*name)) {
+            let detail =
+                "nothing is compared with a version here: send no If-Match and no If-None-Match";
+            return Err(invalid(name, detail));
+        }
+    }
+    Ok(next.run(request).await)
 }
 
 /// What was to be put has another version than the client named.
@@ -91,7 +143,7 @@ pub(crate) fn entity_tag(version: u64) -> (HeaderName, String) {
 }
 
 fn invalid(name: &HeaderName, detail: &'static str) -> Problem {
-    let error = FieldError { field: name.to_string(), detail: detail.to_owned() };
+    let error = FieldError::named(name.as_str(), detail);
     Problem::new(Code::InvalidHeader, detail).naming(vec![error])
 }
 

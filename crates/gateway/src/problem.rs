@@ -2,6 +2,8 @@
 //!
 //! A new code goes into the list of docs/http.md, too.
 
+mod field_error;
+
 use std::{borrow::Cow, error::Error, sync::Arc};
 
 use axum::{
@@ -11,12 +13,18 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
+pub(crate) use self::field_error::FieldError;
 use crate::api_key::Scope;
 
 /// The header `Retry-After` of temporary failures, in seconds.
 pub(crate) const RETRY_AFTER_S: u32 = 1;
+
+/// The same of a third party that does not answer.
+const THIRD_PARTY_RETRY_AFTER_S: u32 = 10;
+
+/// The media type of the documents.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +55,8 @@ pub(crate) enum Code {
     TooLate,
     NothingToRefund,
     RefundTooLarge,
+    NotStuck,
+    ResolutionNotApplicable,
     StaleProduct,
     VersionMismatch,
     TooManyLocations,
@@ -60,6 +70,7 @@ pub(crate) enum Code {
     LogUnavailable,
     Internal,
     Unavailable,
+    ThirdPartyUnavailable,
     NotReady,
     TooManyRequests,
     Overloaded,
@@ -68,7 +79,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code.
-    pub(crate) const ALL: [Self; 43] = [
+    pub(crate) const ALL: [Self; 46] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -95,6 +106,8 @@ impl Code {
         Self::TooLate,
         Self::NothingToRefund,
         Self::RefundTooLarge,
+        Self::NotStuck,
+        Self::ResolutionNotApplicable,
         Self::StaleProduct,
         Self::VersionMismatch,
         Self::TooManyLocations,
@@ -108,6 +121,7 @@ impl Code {
         Self::LogUnavailable,
         Self::Internal,
         Self::Unavailable,
+        Self::ThirdPartyUnavailable,
         Self::NotReady,
         Self::TooManyRequests,
         Self::Overloaded,
@@ -136,6 +150,8 @@ impl Code {
             | Self::PaymentNotDue
             | Self::TooLate
             | Self::NothingToRefund
+            | Self::NotStuck
+            | Self::ResolutionNotApplicable
             | Self::StaleProduct
             | Self::VersionMismatch
             | Self::TooManyLocations
@@ -155,7 +171,9 @@ impl Code {
             | Self::CountryRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::CursorLost => StatusCode::GONE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NewerEvent | Self::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NewerEvent | Self::LogUnavailable | Self::ThirdPartyUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NoPersonKeys | Self::Unavailable | Self::NotReady | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -203,6 +221,10 @@ impl Code {
             Self::StaleProduct => ("stale", "The product changed later"),
             Self::VersionMismatch => ("version_mismatch", "The product has another version"),
             Self::NothingToRefund => ("nothing_to_refund", "Nothing can be paid back"),
+            Self::NotStuck => ("not_stuck", "Nothing of the payment is to be settled"),
+            Self::ResolutionNotApplicable => {
+                ("resolution_not_applicable", "The payment cannot be settled like this")
+            }
             Self::RefundTooLarge => ("refund_too_large", "So much cannot be paid back"),
             Self::TooManyLocations => {
                 ("too_many_locations", "The shop has as many locations as one may have")
@@ -221,7 +243,10 @@ impl Code {
             Self::LogUnavailable => ("log_unavailable", "A log cannot be read"),
             Self::Internal => ("internal", "Internal error"),
             Self::Unavailable => ("unavailable", "A service is unavailable"),
-            Self::NotReady => ("not_ready", "The gateway is not ready"),
+            Self::ThirdPartyUnavailable => {
+                ("third_party_unavailable", "A system of a third party does not answer")
+            }
+            Self::NotReady => ("not_ready", "The process is not ready"),
             Self::TooManyRequests => {
                 ("too_many_requests", "Too many requests of the key, or to the shop")
             }
@@ -229,16 +254,6 @@ impl Code {
             Self::TimedOut => ("timed_out", "The request took too long"),
         }
     }
-}
-
-/// An invalid field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct FieldError {
-    /// Its path in the body, for example `lines[0].quantity`, or the name of the parameter or header;
-    /// empty for the body as a whole.
-    pub(crate) field: String,
-    /// What is wrong with it.
-    pub(crate) detail: String,
 }
 
 /// Why the server failed; for the log, never for the client.
@@ -310,6 +325,12 @@ impl Problem {
         Self::new(Code::Unavailable, detail).caused_by(cause)
     }
 
+    /// A system of somebody else does not answer. `what` names it, and says what is known of it.
+    pub(crate) fn third_party(what: &str) -> Self {
+        let detail = format!("{what}; it is run by a third party: send the request again later");
+        Self::new(Code::ThirdPartyUnavailable, detail).retry_after(THIRD_PARTY_RETRY_AFTER_S)
+    }
+
     /// Invalid fields.
     pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
@@ -330,8 +351,12 @@ impl Problem {
         (self.code.code_and_title().0, self.detail.to_string())
     }
 
+    /// The status code of the response.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
     /// Its kind.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
         self.code
     }
@@ -359,6 +384,20 @@ impl Problem {
         Self { retry_after_s, ..self }
     }
 
+    /// The document, for whoever answers without the routes.
+    pub(crate) fn document(&self) -> impl Serialize {
+        let (code, title) = self.code.code_and_title();
+        Document {
+            r#type: format!("urn:tradewind:problem:{code}"),
+            title,
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            code,
+            errors: &self.errors,
+            members: &self.members,
+        }
+    }
+
     /// Keeps the error and its sources for the log.
     pub(crate) fn caused_by(mut self, cause: &dyn Error) -> Self {
         let mut text = cause.to_string();
@@ -375,20 +414,9 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.code.status();
-        let (code, title) = self.code.code_and_title();
-        let document = Document {
-            r#type: format!("urn:tradewind:problem:{code}"),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-            code,
-            errors: &self.errors,
-            members: &self.members,
-        };
-        let mut response = (status, Json(document)).into_response();
+        let mut response = (status, Json(self.document())).into_response();
         let headers = response.headers_mut();
-        let json = HeaderValue::from_static("application/problem+json");
-        headers.insert(header::CONTENT_TYPE, json);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         let is_temporary = self.code != Code::NoPersonKeys;
         if is_temporary
             && matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
@@ -413,6 +441,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fields::Path;
 
     #[track_caller]
     fn check(problem: Problem, status: u16, headers: &[(&str, &str)], document: &Value) {
@@ -428,9 +457,10 @@ mod tests {
 
     #[test]
     fn all_invalid_fields_are_named() {
-        let error = |field: &str| FieldError { field: field.to_owned(), detail: "bad".to_owned() };
+        let lines = Path::Member(&Path::BODY, "lines");
+        let quantity = FieldError::at(&Path::Member(&Path::Item(&lines, 0), "quantity"), "bad");
         check(
-            Problem::fields(vec![error("lines[0].quantity"), error("currency")]),
+            Problem::fields(vec![quantity, FieldError::named("limit", "bad")]),
             422,
             &[("content-type", "application/problem+json")],
             &json!({
@@ -440,8 +470,8 @@ mod tests {
                 "detail": "correct the 2 fields that errors names",
                 "code": "invalid_fields",
                 "errors": [
-                    {"field": "lines[0].quantity", "detail": "bad"},
-                    {"field": "currency", "detail": "bad"},
+                    {"field": "lines[0].quantity", "pointer": "#/lines/0/quantity", "detail": "bad"},
+                    {"field": "limit", "detail": "bad"},
                 ],
             }),
         );

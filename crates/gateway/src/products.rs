@@ -20,13 +20,18 @@ use events::{
         },
     },
 };
-use protocol::{id::ParseError, subject::Lane, time::Timestamp};
+use protocol::{
+    id::{ParseError, Shop},
+    subject::Lane,
+    time::Timestamp,
+};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     body::{JsonBytes, read_json},
     bulk::{self, LineName, LineOutcome, MaybeUpload, UnknownResult, Upload},
+    cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, SkuPath, page_length, query},
     fields::{
         self, Errors, Fields, Path, code, flag, integer, object, tax_basis, text, unit_price, words,
@@ -37,7 +42,7 @@ use crate::{
     problem::{Code, FieldError, Problem},
     services::Reply,
     state::AppState,
-    view::{self, ViewError},
+    view,
 };
 
 /// The longest title, in characters: 500 products fit a message of 1 MB, whatever their titles.
@@ -56,8 +61,8 @@ struct ProductParameters {
     /// looks at 10,000 products: it may hold fewer than `limit`, or none, and have a `next`.
     #[param(min_length = 1, max_length = 200, example = "blue mug")]
     q: Option<String>,
-    /// The `next` of the page before; without it, the first page.
-    after: Option<Sku>,
+    /// The `next` of a page of the same search; without it, the first page.
+    after: Option<String>,
     /// The most products of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
@@ -70,7 +75,7 @@ pub(crate) struct ProductList {
     products: Vec<ProductView>,
     /// The `after` of the next page; null at the end.
     #[schema(required)]
-    next: Option<Sku>,
+    next: Option<String>,
 }
 
 /// A product that was put.
@@ -109,6 +114,8 @@ pub(crate) async fn get(
 }
 
 /// Lists the products, or searches for some.
+///
+/// Paging while products are put misses none that was there all the time, and shows none twice.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/products",
@@ -122,24 +129,22 @@ pub(crate) async fn list(
     context: RequestContext,
     uri: Uri,
 ) -> Result<Json<ProductList>, Problem> {
-    let question = query(&uri, |fields| Some(question(fields)))?;
+    let (question, list) = query(&uri, |fields| Some(question(fields, &context.shop)))?;
     let catalog::StoredProducts { products, next } =
         state.services.query_all(&context, question).await?;
     let products = products.into_iter().map(view::product).collect::<Result<Vec<_>, _>>()?;
-    let next = Some(next).filter(|next| !next.is_empty());
-    let next = next.map(|next| Sku::parse(&next)).transpose().map_err(ViewError::from)?;
+    let next = (!next.is_empty()).then(|| list.cursor(&next));
     Ok(Json(ProductList { products, next }))
 }
 
-fn question(fields: &mut Fields<'_, '_>) -> catalog::ListProducts {
-    let parts = fields.optional("q", text(search));
-    let after = fields.optional("after", code(Sku::parse));
-    let limit = fields.optional("limit", text(page_length));
-    catalog::ListProducts {
-        parts: parts.unwrap_or_default(),
-        after: after.map(String::from).unwrap_or_default(),
-        limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
-    }
+fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> (catalog::ListProducts, List) {
+    let parts = fields.optional("q", text(search)).unwrap_or_default();
+    let all = catalog::ListProducts { parts, ..Default::default() };
+    let list = List::of(shop, all.clone());
+    let after = fields.optional("after", code(|text| list.name(text, Sku::parse)));
+    let limit = fields.optional("limit", text(page_length)).unwrap_or(DEFAULT_PAGE_LENGTH);
+    let after = after.map(String::from).unwrap_or_default();
+    (catalog::ListProducts { after, limit, ..all }, list)
 }
 
 /// The words of a search.
@@ -191,8 +196,7 @@ pub(crate) async fn put(
         (Some(_), None) => Expected::Header,
         (Some(_), Some(_)) => {
             let detail = "send If-Match, If-None-Match or expected_version, one of them".to_owned();
-            let field = "expected_version".to_owned();
-            return Err(Problem::fields(vec![FieldError { field, detail }]));
+            return Err(Problem::fields(vec![FieldError::of_member("expected_version", detail)]));
         }
     };
     product.expected_version = condition.or(product.expected_version);
@@ -264,7 +268,7 @@ fn put_response(
     request_body(content((NewProducts = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
     responses(
         (status = 200, description = "The result of each line.", content((ProductReport = "application/json"), (String = "application/x-ndjson"))),
-        (status = 202, description = "Some lines are stored and not yet answered: send it again under the same idempotency key to see their results.", body = ProductReport),
+        (status = 202, description = "Not all lines were handled, or some are stored and not yet answered: `status` says which, and `next_line` from where to go on.", body = ProductReport),
     ),
 )]
 pub(crate) async fn post(

@@ -172,15 +172,15 @@ type Middleware = StateInformationMiddleware;
 
 /// What a request may do.
 #[derive(Debug)]
-pub(crate) struct Standing {
+pub(crate) struct RateStatus {
     /// What is left, by limit.
-    left: Vec<Left>,
+    left: Vec<BucketRemainder>,
     refused: Option<Refused>,
 }
 
 /// What is left of a bucket.
 #[derive(Debug, PartialEq, Eq)]
-struct Left {
+struct BucketRemainder {
     of: Limited,
     requests: u32,
     /// Until there is more, or all, in seconds.
@@ -239,7 +239,7 @@ impl<C: Clock + Clone> RateLimits<C> {
 
 impl<C: Clock> RateLimits<C> {
     /// Takes a token of the key, and of the shop if the request is about one.
-    fn check(&self, key: &str, shop: &str) -> Standing {
+    fn check(&self, key: &str, shop: &str) -> RateStatus {
         let mut left = Vec::with_capacity(self.limits.len());
         for buckets in &self.limits {
             let name = match buckets.of {
@@ -251,19 +251,19 @@ impl<C: Clock> RateLimits<C> {
                 Ok(it) => left.push(it),
                 Err(refused) => {
                     let Refused { limit: of, wait_seconds: seconds, .. } = refused;
-                    left.push(Left { of, requests: 0, seconds });
-                    return Standing { left, refused: Some(refused) };
+                    left.push(BucketRemainder { of, requests: 0, seconds });
+                    return RateStatus { left, refused: Some(refused) };
                 }
             }
         }
-        Standing { left, refused: None }
+        RateStatus { left, refused: None }
     }
 
     /// Adds the header fields of draft-ietf-httpapi-ratelimit-headers.
-    fn show(&self, standing: &Standing, headers: &mut HeaderMap) {
+    fn show(&self, standing: &RateStatus, headers: &mut HeaderMap) {
         let Some(policy) = &self.policy else { return };
         headers.insert(RATE_LIMIT_POLICY.clone(), policy.clone());
-        let left = standing.left.iter().map(|Left { of, requests, seconds }| {
+        let left = standing.left.iter().map(|BucketRemainder { of, requests, seconds }| {
             format!("\"{}\";r={requests};t={seconds}", of.as_str())
         });
         let left = HeaderValue::try_from(left.collect::<Vec<_>>().join(", "));
@@ -283,7 +283,7 @@ impl<C: Clock> Buckets<C> {
     }
 
     /// Takes a token from the bucket of that name.
-    fn take(&self, name: &str) -> Result<Left, Refused> {
+    fn take(&self, name: &str) -> Result<BucketRemainder, Refused> {
         let name = if self.has_room() { name } else { OTHERS };
         match self.limiter.check_key(&name.into()) {
             Ok(snapshot) => Ok(self.left(&snapshot)),
@@ -291,11 +291,11 @@ impl<C: Clock> Buckets<C> {
         }
     }
 
-    fn left(&self, snapshot: &StateSnapshot) -> Left {
+    fn left(&self, snapshot: &StateSnapshot) -> BucketRemainder {
         let requests = snapshot.remaining_burst_capacity();
         let missing = self.limit.burst.get().saturating_sub(requests);
         let seconds = missing.div_ceil(self.limit.per_second.get());
-        Left { of: self.of, requests, seconds }
+        BucketRemainder { of: self.of, requests, seconds }
     }
 
     fn refused(&self, not_until: &NotUntil<C::Instant>) -> Refused {
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn a_response_says_what_is_left_and_how_long_to_wait() {
         let (limits, clock) = limits("10:20", "2:4");
-        let shown = |standing: &Standing| {
+        let shown = |standing: &RateStatus| {
             let mut headers = HeaderMap::new();
             limits.show(standing, &mut headers);
             assert_eq!(headers["ratelimit-policy"], "\"key\";q=20;w=2, \"shop\";q=4;w=2");

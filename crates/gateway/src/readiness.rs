@@ -54,6 +54,8 @@ pub enum PartitionState {
     Recovering,
     /// It cannot go on, and retries.
     Failing,
+    /// Its service starts, or waits for its database.
+    Starting,
 }
 
 /// Reports on the services of this process. Called at most once a second; must not block.

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{StatusCode, header, request::Parts},
+    http::{StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use data_encoding::BASE64URL_NOPAD;
 use events::{
     http::{RejectionResultView, RejectionResultsView, RejectionView, RejectionsView},
     id::{Connector, DocumentId, Sku},
@@ -29,6 +28,7 @@ use protocol::{
 use crate::{
     accepted::Accepted,
     body::JsonBytes,
+    cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
     fields::{self, Fields, code, object, text, words},
     inventory::outcome,
@@ -60,17 +60,6 @@ impl RejectionId {
         let connector = Connector::parse(connector).map_err(|_| error())?;
         Ok(Self { connector, number: number.parse().map_err(|_| error())? })
     }
-
-    /// Where a list goes on behind it: opaque, so that lists may be in another order one day.
-    fn cursor(&self) -> String {
-        BASE64URL_NOPAD.encode(self.to_string().as_bytes())
-    }
-
-    fn from_cursor(cursor: &str) -> Result<Self, ParseError> {
-        let error = || ParseError::new("after", "must be the `next` of the page before", cursor);
-        let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).map_err(|_| error())?;
-        str::from_utf8(&bytes).ok().and_then(|text| Self::parse(text).ok()).ok_or_else(error)
-    }
 }
 
 impl std::fmt::Display for RejectionId {
@@ -87,23 +76,17 @@ impl<S: Send + Sync> FromRequestParts<S> for RejectionId {
     }
 }
 
-/// The part of the rejections that a client asks for.
-#[derive(Debug)]
-pub(crate) struct RejectionQuery {
+/// Reads which rejections are meant, and where their list goes on.
+fn wanted(
+    fields: &mut Fields<'_, '_>,
     filter: ListRejections,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for RejectionQuery {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        query(&parts.uri, |fields| {
-            let filter = filter(fields);
-            let after = fields.optional("after", text(RejectionId::from_cursor));
-            let limit = fields.optional("limit", text(page_length));
-            Some(Self { filter: page(filter, after, limit.unwrap_or(DEFAULT_PAGE_LENGTH)) })
-        })
-    }
+    context: &RequestContext,
+) -> (ListRejections, List) {
+    let list = List::of(&context.shop, filter.clone());
+    let after = fields.optional("after", code(|text| list.name(text, RejectionId::parse)));
+    let (after_connector, after_number) =
+        after.map(|after| (after.connector.into(), after.number)).unwrap_or_default();
+    (ListRejections { after_connector, after_number, ..filter }, list)
 }
 
 /// Reads which rejections are meant.
@@ -119,12 +102,6 @@ fn filter(fields: &mut Fields<'_, '_>) -> ListRejections {
         reason: reason.unwrap_or_default().into(),
         ..ListRejections::default()
     }
-}
-
-fn page(filter: ListRejections, after: Option<RejectionId>, limit: u32) -> ListRejections {
-    let (after_connector, after_number) =
-        after.map(|after| (after.connector.into(), after.number)).unwrap_or_default();
-    ListRejections { after_connector, after_number, limit, ..filter }
 }
 
 /// A result that a line can be rejected with.
@@ -151,9 +128,15 @@ fn is_rejection(result: StockResult) -> bool {
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
-    RejectionQuery { filter }: RejectionQuery,
+    uri: Uri,
 ) -> Result<Json<RejectionsView>, Problem> {
-    let (rejections, next) = read(&state, &context, filter).await?;
+    let (question, list) = query(&uri, |fields| {
+        let filter = filter(fields);
+        let (wanted, list) = wanted(fields, filter, &context);
+        let limit = fields.optional("limit", text(page_length)).unwrap_or(DEFAULT_PAGE_LENGTH);
+        Some((ListRejections { limit, ..wanted }, list))
+    })?;
+    let (rejections, next) = read(&state, &context, question, &list).await?;
     let rejections = rejections.into_iter().map(view::rejection).collect::<Result<_, _>>()?;
     Ok(Json(RejectionsView { rejections, next }))
 }
@@ -162,13 +145,13 @@ pub(crate) async fn list(
 async fn read(
     state: &AppState,
     context: &RequestContext,
-    filter: ListRejections,
+    question: ListRejections,
+    list: &List,
 ) -> Result<(Vec<inventory::Rejection>, Option<String>), Problem> {
-    let limit = filter.limit as usize;
-    let found = state.services.query_all(context, filter).await?.rejections;
-    let last = found.last().filter(|_| found.len() >= limit);
-    let next = last.map(|last| id(last).map(|id| id.cursor())).transpose()?;
-    Ok((found, next))
+    let inventory::Rejections { rejections, has_more } =
+        state.services.query_all(context, question).await?;
+    let last = rejections.last().filter(|_| has_more).map(id).transpose()?;
+    Ok((rejections, last.map(|last| list.cursor(&last.to_string()))))
 }
 
 fn id(rejection: &inventory::Rejection) -> Result<RejectionId, Problem> {
@@ -280,10 +263,10 @@ pub(crate) async fn redrive_all(
     context: RequestContext,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let filter = fields::body(&bytes, |node, path, errors| {
-        object(node, path, errors, |fields| Some(wanted(fields)))
+    let some = fields::body(&bytes, |node, path, errors| {
+        object(node, path, errors, |fields| Some(some(fields, &context)))
     })?;
-    all(&state, &context, filter, &Act::Redrive).await
+    all(&state, &context, some, &Act::Redrive).await
 }
 
 /// Drops rejected stock lines: up to 1,000 that a filter names.
@@ -303,22 +286,22 @@ pub(crate) async fn drop_all(
     context: RequestContext,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let (filter, reason) = fields::body(&bytes, |node, path, errors| {
+    let (some, reason) = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| {
             let reason = fields.required("reason", text(drop_reason));
-            Some((wanted(fields), reason?))
+            Some((some(fields, &context), reason?))
         })
     })?;
-    all(&state, &context, filter, &Act::Drop(reason)).await
+    all(&state, &context, some, &Act::Drop(reason)).await
 }
 
 /// Reads which rejections are to be handled. Without a filter, all are.
-fn wanted(fields: &mut Fields<'_, '_>) -> ListRejections {
+fn some(fields: &mut Fields<'_, '_>, context: &RequestContext) -> (ListRejections, List) {
     let of = fields.optional("filter", |node, path, errors| {
         object(node, path, errors, |fields| Some(filter(fields)))
     });
-    let after = fields.optional("after", text(RejectionId::from_cursor));
-    page(of.unwrap_or_default(), after, MAX_HANDLED)
+    let (wanted, list) = wanted(fields, of.unwrap_or_default(), context);
+    (ListRejections { limit: MAX_HANDLED, ..wanted }, list)
 }
 
 fn drop_reason(value: &str) -> Result<String, ParseError> {
@@ -329,10 +312,10 @@ fn drop_reason(value: &str) -> Result<String, ParseError> {
 async fn all(
     state: &AppState,
     context: &RequestContext,
-    filter: ListRejections,
+    (question, list): (ListRejections, List),
     act: &Act,
 ) -> Result<Response, Problem> {
-    let (found, next) = read(state, context, filter).await?;
+    let (found, next) = read(state, context, question, &list).await?;
     let ids = found.iter().map(id).collect::<Result<Vec<_>, _>>()?;
     let mut results = Vec::with_capacity(ids.len());
     let mut status = StatusCode::OK;
@@ -343,9 +326,13 @@ async fn all(
             let part = Some(part(&some[0].connector, &numbers));
             match handle(state, context, part, of, act).await? {
                 Handled::Results(of_each) => results.extend(of_each),
-                Handled::Pending(_) => {
+                Handled::Pending(accepted) => {
                     status = StatusCode::ACCEPTED;
-                    results.extend(some.iter().map(|id| shown(id, PENDING, Some(NOT_ANSWERED))));
+                    let url = Some(accepted.url());
+                    results.extend(some.iter().map(|id| RejectionResultView {
+                        command_url: url.clone(),
+                        ..shown(id, PENDING, Some(NOT_ANSWERED))
+                    }));
                 }
             }
         }
@@ -368,7 +355,7 @@ fn part(connector: &Connector, numbers: &[u64]) -> usize {
 const NOT_FOUND: &str = "not_found";
 const PENDING: &str = "pending";
 /// What is said of a rejection that is pending.
-const NOT_ANSWERED: &str = "stored, and not answered in time: look at the rejection again";
+const NOT_ANSWERED: &str = "stored, and not answered in time: command_url tells what becomes of it";
 
 /// What a command about rejections came to.
 enum Handled {
@@ -380,7 +367,7 @@ enum Handled {
 
 fn shown(id: &RejectionId, result: &str, detail: Option<&str>) -> RejectionResultView {
     let detail = detail.map(str::to_owned);
-    RejectionResultView { id: id.to_string(), result: result.to_owned(), detail }
+    RejectionResultView { id: id.to_string(), result: result.to_owned(), detail, command_url: None }
 }
 
 /// Sends a command about rejections of one connector, and reads what became of each.
@@ -439,13 +426,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_that_of_a_rejection() {
+    fn an_id_is_a_connector_and_a_number() {
         let id = RejectionId::parse("erp-1.17").expect("is one");
         assert_eq!((id.connector.as_str(), id.number), ("erp-1", 17));
-        assert_eq!(RejectionId::from_cursor(&id.cursor()), Ok(id));
+        assert_eq!(RejectionId::parse(&id.to_string()), Ok(id));
         for wrong in ["", "erp", "erp.", "erp.x", "ERP.1", "a.b.1"] {
             assert!(RejectionId::parse(wrong).is_err(), "{wrong}");
-            assert!(RejectionId::from_cursor(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{
     inventory::{self, levels},
     keys, known_shops, layers, locations, mails, metrics, not_modified, openapi, operations,
     orders, payments, position,
+    precondition::{self, ConditionalOperations},
     problem::{Code, Problem},
     products, rate, rejections, shops,
     state::AppState,
@@ -28,6 +29,7 @@ type DescribedRoutes = OpenApiRouter<Arc<AppState>>;
 
 /// The routes of the gateway.
 pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
+    let conditional = ConditionalOperations::of(&described());
     let shown = metrics.map(|render| metrics::routes(move || render()));
     let of_shop = Router::from(of_shop())
         .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));
@@ -37,6 +39,7 @@ pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Ro
         .merge(of_shop)
         .merge(of_installation)
         // What is no route is refused for that, whatever else is wrong with the request.
+        .route_layer(middleware::from_fn_with_state(conditional, precondition::refuse_unread))
         .route_layer(middleware::from_fn(position::carry_positions))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -99,6 +102,7 @@ fn of_installation() -> DescribedRoutes {
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
         .routes(routes!(keys::history))
+        .routes(routes!(commands::get_of_key))
 }
 
 /// What is below a shop, and refused when there is no such shop.
@@ -108,6 +112,7 @@ fn of_shop() -> DescribedRoutes {
         .routes(routes!(products::get, products::put))
         .routes(routes!(history::of_product))
         .routes(routes!(levels::list, inventory::post))
+        .routes(routes!(inventory::post_fulfilments))
         .routes(routes!(levels::get))
         .routes(routes!(history::of_stock))
         .routes(routes!(levels::movements))
@@ -127,6 +132,7 @@ fn of_shop() -> DescribedRoutes {
         .routes(routes!(payments::stuck))
         .routes(routes!(payments::reconciliation))
         .routes(routes!(payments::get))
+        .routes(routes!(payments::settle::settle))
         .routes(routes!(history::of_payment))
         .routes(routes!(history::of_shop))
         .routes(routes!(feed::get))

@@ -7,7 +7,8 @@
 //! | sends no further request | `keep_alive_timeout` |
 //! | does not receive the response | `write_timeout` |
 //!
-//! The layers of the router do the rest: `body_read_timeout` and `request_timeout`.
+//! The layers of the router do the rest: `body_read_timeout` and `request_timeout`. A head that has too many headers, or is
+//! too long, is answered 431 here, and does not come to the router.
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -40,6 +41,10 @@ use crate::{
 /// The pause after the operating system refused a connection, which it does when the process has
 /// too many open files.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The most headers of a request. One with more is answered 431.
+const MAX_HEADERS: usize = 100;
+/// The longest head of a request: the line of the request and the headers. A longer one is answered 431.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Serves until `shutdown`, and then what has begun: with TLS if there is an acceptor. Dropping this closes
 /// all connections.
@@ -127,6 +132,8 @@ async fn serve_requests(
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEAD_BYTES)
             // hyper counts from the response before to the end of the next head.
             .header_read_timeout(limits.keep_alive_timeout)
             .serve_connection(TokioIo::new(stream), service)

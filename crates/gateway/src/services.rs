@@ -28,6 +28,7 @@ use crate::{
     accepted::Accepted,
     extract::RequestContext,
     metrics,
+    position::SeenPositions,
     problem::{Code, Problem},
 };
 
@@ -197,18 +198,20 @@ impl Services {
     }
 
     /// At most `limit` shops behind the name `after`, by name, of all partitions; and whether others
-    /// follow.
+    /// follow. They reflect the log of each partition at least as far as the client has seen it.
     pub(crate) async fn shops(
         &self,
+        seen: &SeenPositions,
         after: String,
         limit: u32,
     ) -> Result<(Vec<shop::Shop>, bool), Problem> {
         let client = self.client();
         let pages = (0..client.partitions()).map(|partition| {
             let question = shop::ListShops { partition, after: after.clone(), limit };
-            let client = &client;
+            let (client, at_least) = (&client, seen.of_partition("shop", partition));
             async move {
-                let found = client.query_partition("shop", partition, question.encode()).await;
+                let question = question.encode();
+                let found = client.query_partition("shop", partition, question, at_least).await;
                 let found = found.map_err(|error| ask_problem(&error))?.unwrap_or_default();
                 shop::Shops::decode(found).map_err(|error| Problem::internal(&error))
             }
@@ -251,7 +254,13 @@ fn merge(pages: Vec<shop::Shops>, limit: usize) -> (Vec<shop::Shop>, bool) {
 }
 
 fn ask_problem(error: &AskError) -> Problem {
-    if error.is_unavailable() { Problem::unavailable(error) } else { Problem::internal(error) }
+    if let Some(system) = error.unreachable_system() {
+        Problem::third_party(system)
+    } else if error.is_unavailable() {
+        Problem::unavailable(error)
+    } else {
+        Problem::internal(error)
+    }
 }
 
 /// An answer that is not what the command is answered with.

@@ -5,7 +5,7 @@ pub(crate) mod suspension;
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
@@ -29,10 +29,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     body::JsonBytes,
-    extract::{RequestContext, page_length, query},
-    fields::{self, Fields, flag, integer, list, object, text},
+    cursors::List,
+    extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, query},
+    fields::{self, Fields, code, flag, integer, list, object, text},
     known_shops::ShopFacts,
     openapi::bodies::ShopSettings,
+    position::SeenPositions,
     precondition::{Precondition, entity_tag},
     problem::{Code, Problem},
     services::{Answer, AnswerError, Reply},
@@ -40,8 +42,6 @@ use crate::{
     view,
 };
 
-/// The length of a page when the client names none.
-const DEFAULT_PAGE_LENGTH: u32 = 100;
 /// The part of a request that creates the shop, and the one that changes it: the same request under
 /// the same idempotency key leads to the same commands.
 const CREATE_PART: usize = 0;
@@ -54,7 +54,7 @@ pub(crate) struct ShopList {
     shops: Vec<ShopView>,
     /// The `after` of the next page; null at the end.
     #[schema(required)]
-    next: Option<Shop>,
+    next: Option<String>,
 }
 
 /// Shows a shop.
@@ -87,13 +87,15 @@ pub(crate) async fn get(
 #[expect(dead_code, reason = "it is a description")]
 struct ShopPage {
     /// The `next` of the page before; without it, the first page.
-    after: Option<Shop>,
+    after: Option<String>,
     /// The most shops of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
 }
 
 /// Lists the shops.
+///
+/// Paging while shops are created misses none that was there all the time, and shows none twice.
 #[utoipa::path(
     get,
     path = "/shops",
@@ -104,16 +106,18 @@ struct ShopPage {
 )]
 pub(crate) async fn list_all(
     State(state): State<Arc<AppState>>,
+    Extension(seen): Extension<SeenPositions>,
     uri: Uri,
 ) -> Result<Json<ShopList>, Problem> {
+    let list = List::named(&Shop::installation(), &["shops"]);
     let (after, limit) = query(&uri, |fields| {
-        let after = fields.optional("after", text(Shop::parse));
+        let after = fields.optional("after", code(|text| list.name(text, Shop::parse)));
         let limit = fields.optional("limit", text(page_length));
         Some((after.map(String::from), limit.unwrap_or(DEFAULT_PAGE_LENGTH)))
     })?;
-    let (shops, has_more) = state.services.shops(after.unwrap_or_default(), limit).await?;
+    let (shops, has_more) = state.services.shops(&seen, after.unwrap_or_default(), limit).await?;
+    let next = shops.last().filter(|_| has_more).map(|shop| list.cursor(&shop.name));
     let shops = shops.into_iter().map(view::shop).collect::<Result<Vec<_>, _>>()?;
-    let next = shops.last().filter(|_| has_more).map(|shop| shop.name.clone());
     Ok(Json(ShopList { shops, next }))
 }
 
@@ -209,7 +213,7 @@ impl Put<'_> {
                 self.shown(StatusCode::OK, "unchanged", shop, &answer)
             }
             ShopResult::Unchanged | ShopResult::Exists => {
-                Err(self.precondition_failed(shop.as_ref()))
+                Err(precondition_failed(&self.context.shop, shop.as_ref()))
             }
             ShopResult::Unspecified
             | ShopResult::Changed
@@ -228,7 +232,7 @@ impl Put<'_> {
             ShopResult::Changed => self.shown(StatusCode::OK, "changed", shop, &answer),
             ShopResult::Unchanged => self.shown(StatusCode::OK, "unchanged", shop, &answer),
             ShopResult::Unknown | ShopResult::OtherVersion => {
-                Err(self.precondition_failed(shop.as_ref()))
+                Err(precondition_failed(&self.context.shop, shop.as_ref()))
             }
             ShopResult::Unspecified | ShopResult::Created | ShopResult::Exists => {
                 Err(AnswerError::Unknown.into())
@@ -245,19 +249,19 @@ impl Put<'_> {
     ) -> Result<Response, Problem> {
         shown(self.state, self.context, (status, result), shop, answer)
     }
+}
 
-    fn precondition_failed(&self, shop: Option<&shop::Shop>) -> Problem {
-        let name = &self.context.shop;
-        let Some(shop::Shop { version, .. }) = shop else {
-            let detail = format!("there is no shop {name}: send no If-Match to create it");
-            return Problem::new(Code::PreconditionFailed, detail);
-        };
-        let detail = format!(
-            "the shop {name} exists and has the version {version}: read it, and send its ETag as \
-             If-Match"
-        );
-        Problem::new(Code::PreconditionFailed, detail).with("version", *version)
-    }
+/// The shop has another version than the client named, or there is none.
+fn precondition_failed(name: &Shop, shop: Option<&shop::Shop>) -> Problem {
+    let Some(shop::Shop { version, .. }) = shop else {
+        let detail = format!("there is no shop {name}: send no If-Match to create it");
+        return Problem::new(Code::PreconditionFailed, detail);
+    };
+    let detail = format!(
+        "the shop {name} exists and has the version {version}: read it, and send its ETag as \
+         If-Match"
+    );
+    Problem::new(Code::PreconditionFailed, detail).with("version", *version)
 }
 
 /// The response with the shop as it is, and what became of it. It is known to this gateway from now on.

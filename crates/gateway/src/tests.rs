@@ -201,6 +201,9 @@ async fn all_invalid_fields_of_an_order_are_listed() {
     let wrong = ["lines[0].quantity", "lines[1].sku", "coupon"];
     let (_, document) = refused(request, 422, "invalid_fields", &wrong).await;
     assert_eq!(document["errors"][0]["detail"], "quantity must be 1 to 1000000000, got \"0\"");
+    let pointer = |index: usize| &document["errors"][index]["pointer"];
+    assert_eq!([pointer(0), pointer(1)], ["#/lines/0/quantity", "#/lines/1/sku"]);
+    assert_eq!(pointer(2), "#/coupon");
 }
 
 #[tokio::test]
@@ -267,16 +270,20 @@ async fn an_upload_of_invalid_lines_is_answered_line_by_line() {
             "accepted": 0,
             "stale": 0,
             "rejected": 3,
+            "status": "complete",
+            "next_line": 4,
             "results": [
                 {"line": 0, "result": "rejected", "errors": [{
                     "field": "price.currency",
+                    "pointer": "#/price/currency",
                     "detail": "currency must be the ISO 4217 code of a currency in use, such as GBP, got \"gbp\"",
                 }]},
                 {"line": 2, "result": "rejected", "errors": [{
-                    "field": "", "detail": "the line must be an object, got 5",
+                    "field": "", "pointer": "#", "detail": "the line must be an object, got 5",
                 }]},
                 {"line": 3, "result": "rejected", "errors": [{
                     "field": "",
+                    "pointer": "#",
                     "detail": "malformed JSON at column 1: EOF while parsing an object",
                 }]},
             ],

@@ -6,7 +6,7 @@ mod payments;
 use events::{
     http::{
         CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, LevelView,
-        LocationView, MovementView, OrderGroup, OrderLine, OrderPaymentView, OrderStatus,
+        LocationView, MovementView, Open, OrderGroup, OrderLine, OrderPaymentView, OrderStatus,
         OrderSummary, OrderTotals, OrderView, PaymentAction, PaymentFailure, PaymentStatus,
         PriceView, ProductView, ShopView, Shortage, StockTotals, StockView,
     },
@@ -37,16 +37,12 @@ impl From<ViewError> for Problem {
     }
 }
 
-fn unknown(what: &'static str, value: i32) -> ViewError {
-    ViewError(ParseError::new(what, "must be one that this version knows", &value.to_string()))
-}
-
 /// A product.
 pub(crate) fn product(stored: catalog::StoredProduct) -> Result<ProductView, ViewError> {
     let catalog::Product { sku, title, price, active } = stored.product.unwrap_or_default();
     let price = price.unwrap_or_default();
     let (sku, money) = (Sku::parse(&sku)?, Money::parse(price.money.as_ref())?);
-    let price = PriceView { money, tax_basis: TaxBasis::parse(price.tax_basis)? };
+    let price = PriceView { money, tax_basis: tax_basis(price.tax_basis) };
     Ok(ProductView { sku, title, price, active, version: stored.version })
 }
 
@@ -151,20 +147,20 @@ pub(crate) fn shop(shop: shop::Shop) -> Result<ShopView, ViewError> {
 pub(crate) fn order(order: order::Order) -> Result<OrderView, ViewError> {
     let summary = order.summary.unwrap_or_default();
     let Money { minor, currency } = Money::parse(summary.total.as_ref())?;
-    let shipped = order.shipped.iter().copied().chain(std::iter::repeat(0));
-    let lines = order.lines.into_iter().zip(shipped);
+    let units = order.units.iter().copied().chain(std::iter::repeat(order::LineUnits::default()));
+    let lines = order.lines.into_iter().zip(units);
     Ok(OrderView {
         id: OrderId::parse(&order.order_id)?,
         number: summary.number,
-        reference: optional(&summary.reference, Reference::parse)?,
-        status: status(summary.status)?,
-        payment_status: payment_status(summary.payment_status)?,
-        fulfilment_status: fulfilment_status(summary.fulfilment_status)?,
-        customer_id: optional(&summary.customer_id, CustomerId::parse)?,
-        country: order.country,
-        billing_country: order.billing_country,
-        tax_basis: TaxBasis::parse(order.tax_basis)?,
-        lines: lines.map(|(it, shipped)| line(it, shipped)).collect::<Result<_, _>>()?,
+        reference: given(summary.reference.as_deref(), Reference::parse)?,
+        status: status(summary.status),
+        payment_status: payment_status(summary.payment_status),
+        fulfilment_status: fulfilment_status(summary.fulfilment_status),
+        customer_id: given(summary.customer_id.as_deref(), CustomerId::parse)?,
+        country: order.country.unwrap_or_default(),
+        billing_country: order.billing_country.unwrap_or_default(),
+        tax_basis: tax_basis(order.tax_basis),
+        lines: lines.map(|(it, units)| line(it, units)).collect::<Result<_, _>>()?,
         charges: order.charges.into_iter().map(charge).collect::<Result<_, _>>()?,
         total: minor,
         currency,
@@ -186,12 +182,12 @@ pub(crate) fn order_summary(order: order::ListedOrder) -> Result<OrderSummary, V
     Ok(OrderSummary {
         id: OrderId::parse(&order.order_id)?,
         number: summary.number,
-        reference: optional(&summary.reference, Reference::parse)?,
-        status: status(summary.status)?,
-        payment_status: payment_status(summary.payment_status)?,
-        fulfilment_status: fulfilment_status(summary.fulfilment_status)?,
+        reference: given(summary.reference.as_deref(), Reference::parse)?,
+        status: status(summary.status),
+        payment_status: payment_status(summary.payment_status),
+        fulfilment_status: fulfilment_status(summary.fulfilment_status),
         on_hold: order.on_hold,
-        customer_id: optional(&summary.customer_id, CustomerId::parse)?,
+        customer_id: given(summary.customer_id.as_deref(), CustomerId::parse)?,
         total: minor,
         currency,
         placed_at: Timestamp::parse(order.placed_at.as_ref())?,
@@ -201,15 +197,15 @@ pub(crate) fn order_summary(order: order::ListedOrder) -> Result<OrderSummary, V
     })
 }
 
-/// A text that is absent when it is empty.
-fn optional<T>(
-    value: &str,
+/// A text, where it is given.
+fn given<T>(
+    value: Option<&str>,
     parse: fn(&str) -> Result<T, ParseError>,
 ) -> Result<Option<T>, ParseError> {
-    if value.is_empty() { Ok(None) } else { parse(value).map(Some) }
+    value.filter(|value| !value.is_empty()).map(parse).transpose()
 }
 
-fn line(line: order::Line, shipped: i64) -> Result<OrderLine, ViewError> {
+fn line(line: order::Line, units: order::LineUnits) -> Result<OrderLine, ViewError> {
     let discount = |it: order::Discount| {
         let amount = Money::parse(it.amount.as_ref())?.minor;
         Ok::<_, ViewError>(Discount { code: it.code, amount })
@@ -222,7 +218,9 @@ fn line(line: order::Line, shipped: i64) -> Result<OrderLine, ViewError> {
         unit_price: price(line.unit_price.as_ref())?,
         discounts: line.discounts.into_iter().map(discount).collect::<Result<_, _>>()?,
         tax: line.tax.as_ref().map(tax).transpose()?,
-        shipped,
+        held: units.held,
+        shipped: units.shipped,
+        cancelled: units.cancelled,
     })
 }
 
@@ -240,15 +238,19 @@ fn charge(charge: order::Charge) -> Result<Charge, ViewError> {
 }
 
 fn order_payment(payment: order::OrderPayment) -> Result<OrderPaymentView, ViewError> {
-    let failure = |it: order::PaymentFailed| PaymentFailure { code: it.code, detail: it.detail };
+    let failure = |it: order::PaymentFailed| PaymentFailure {
+        code: it.code.unwrap_or_default(),
+        detail: it.detail.unwrap_or_default(),
+    };
     let action = |it: order::ActionRequired| {
         let expires_at = it.expires_at.as_ref().map(|time| Timestamp::parse(Some(time)));
         let expires_at = expires_at.transpose()?;
-        Ok::<_, ViewError>(PaymentAction { url: it.url, data: it.data, expires_at })
+        let (url, data) = (it.url.unwrap_or_default(), it.data.unwrap_or_default());
+        Ok::<_, ViewError>(PaymentAction { url, data, expires_at })
     };
     Ok(OrderPaymentView {
         id: PaymentId::parse(&payment.payment_id)?,
-        status: payment_status(payment.status)?,
+        status: payment_status(payment.status),
         captured: payment.captured,
         refunded: payment.refunded,
         failure: payment.failure.map(failure),
@@ -259,9 +261,8 @@ fn order_payment(payment: order::OrderPayment) -> Result<OrderPaymentView, ViewE
 fn hold(hold: &order::PutOnHold) -> Result<HoldView, ViewError> {
     let reason = match order::HoldReason::try_from(hold.reason) {
         Ok(order::HoldReason::StockShort) => "stock_short".to_owned(),
-        Ok(order::HoldReason::Unspecified) | Err(_) => {
-            return Err(unknown("hold reason", hold.reason));
-        }
+        // One of a later version.
+        Ok(order::HoldReason::Unspecified) | Err(_) => hold.reason.to_string(),
     };
     let (sku, location) = (Sku::parse(&hold.sku)?, Location::parse(&hold.location)?);
     Ok(HoldView { reason, sku, location })
@@ -273,82 +274,91 @@ fn cancellation(cancelled: order::Cancellation) -> Result<Cancellation, ViewErro
         Ok::<_, ViewError>(Shortage { sku, requested: it.requested, available: it.available })
     };
     Ok(Cancellation {
-        reason: reason(cancelled.reason)?.ok_or_else(|| unknown("reason", cancelled.reason))?,
-        detail: cancelled.detail,
+        reason: reason(cancelled.reason).unwrap_or_else(|| Open::read(cancelled.reason, None)),
+        detail: cancelled.detail.unwrap_or_default(),
         shortages: cancelled.shortages.into_iter().map(shortage).collect::<Result<_, _>>()?,
         // Opened by those who show one order.
         note: None,
     })
 }
 
+/// Whether tax is in a price.
+fn tax_basis(basis: i32) -> Open<TaxBasis> {
+    Open::read(basis, TaxBasis::known(basis))
+}
+
 /// The status of an order.
-pub(crate) fn status(status: i32) -> Result<OrderStatus, ViewError> {
+pub(crate) fn status(status: i32) -> Open<OrderStatus> {
     use order::OrderStatus as Wire;
-    match Wire::try_from(status) {
-        Ok(Wire::Placed) => Ok(OrderStatus::Placed),
-        Ok(Wire::Confirmed) => Ok(OrderStatus::Confirmed),
-        Ok(Wire::Completed) => Ok(OrderStatus::Completed),
-        Ok(Wire::Cancelled) => Ok(OrderStatus::Cancelled),
-        Ok(Wire::Unspecified) | Err(_) => Err(unknown("status", status)),
-    }
+    let known = Wire::try_from(status).ok().and_then(|known| match known {
+        Wire::Unspecified => None,
+        Wire::Placed => Some(OrderStatus::Placed),
+        Wire::Confirmed => Some(OrderStatus::Confirmed),
+        Wire::Completed => Some(OrderStatus::Completed),
+        Wire::Cancelled => Some(OrderStatus::Cancelled),
+    });
+    Open::read(status, known)
 }
 
 /// What is paid of an order.
-pub(crate) fn payment_status(status: i32) -> Result<PaymentStatus, ViewError> {
+pub(crate) fn payment_status(status: i32) -> Open<PaymentStatus> {
     use order::PaymentStatus as Wire;
-    match Wire::try_from(status) {
-        Ok(Wire::Pending) => Ok(PaymentStatus::Pending),
-        Ok(Wire::ActionRequired) => Ok(PaymentStatus::ActionRequired),
-        Ok(Wire::Authorized) => Ok(PaymentStatus::Authorized),
-        Ok(Wire::Paid) => Ok(PaymentStatus::Paid),
-        Ok(Wire::PartiallyRefunded) => Ok(PaymentStatus::PartiallyRefunded),
-        Ok(Wire::Refunded) => Ok(PaymentStatus::Refunded),
-        Ok(Wire::Failed) => Ok(PaymentStatus::Failed),
-        Ok(Wire::Unspecified) | Err(_) => Err(unknown("payment status", status)),
-    }
+    let known = Wire::try_from(status).ok().and_then(|known| match known {
+        Wire::Unspecified => None,
+        Wire::Pending => Some(PaymentStatus::Pending),
+        Wire::ActionRequired => Some(PaymentStatus::ActionRequired),
+        Wire::Authorized => Some(PaymentStatus::Authorized),
+        Wire::Paid => Some(PaymentStatus::Paid),
+        Wire::PartiallyRefunded => Some(PaymentStatus::PartiallyRefunded),
+        Wire::Refunded => Some(PaymentStatus::Refunded),
+        Wire::Failed => Some(PaymentStatus::Failed),
+    });
+    Open::read(status, known)
 }
 
 /// What of an order has shipped.
-pub(crate) fn fulfilment_status(status: i32) -> Result<FulfilmentStatus, ViewError> {
+pub(crate) fn fulfilment_status(status: i32) -> Open<FulfilmentStatus> {
     use order::FulfilmentStatus as Wire;
-    match Wire::try_from(status) {
-        Ok(Wire::Unfulfilled) => Ok(FulfilmentStatus::Unfulfilled),
-        Ok(Wire::Partial) => Ok(FulfilmentStatus::Partial),
-        Ok(Wire::Fulfilled) => Ok(FulfilmentStatus::Fulfilled),
-        Ok(Wire::PartiallyReturned) => Ok(FulfilmentStatus::PartiallyReturned),
-        Ok(Wire::Returned) => Ok(FulfilmentStatus::Returned),
-        Ok(Wire::Unspecified) | Err(_) => Err(unknown("fulfilment status", status)),
-    }
+    let known = Wire::try_from(status).ok().and_then(|known| match known {
+        Wire::Unspecified => None,
+        Wire::Unfulfilled => Some(FulfilmentStatus::Unfulfilled),
+        Wire::Partial => Some(FulfilmentStatus::Partial),
+        Wire::Fulfilled => Some(FulfilmentStatus::Fulfilled),
+        Wire::PartiallyReturned => Some(FulfilmentStatus::PartiallyReturned),
+        Wire::Returned => Some(FulfilmentStatus::Returned),
+    });
+    Open::read(status, known)
 }
 
 /// Why an order is cancelled; `None` when no reason is given.
-fn reason(reason: i32) -> Result<Option<CancelReason>, ViewError> {
+fn reason(reason: i32) -> Option<Open<CancelReason>> {
     use order::CancelReason as Wire;
-    match Wire::try_from(reason) {
-        Ok(Wire::Unspecified) => Ok(None),
-        Ok(Wire::Requested) => Ok(Some(CancelReason::Requested)),
-        Ok(Wire::OutOfStock) => Ok(Some(CancelReason::OutOfStock)),
-        Ok(Wire::StockTimeout) => Ok(Some(CancelReason::StockTimeout)),
-        Ok(Wire::PaymentDeclined) => Ok(Some(CancelReason::PaymentDeclined)),
-        Ok(Wire::PaymentFailed) => Ok(Some(CancelReason::PaymentFailed)),
-        Ok(Wire::PaymentTimeout) => Ok(Some(CancelReason::PaymentTimeout)),
-        Ok(Wire::StockLost) => Ok(Some(CancelReason::StockLost)),
-        Ok(Wire::CaptureFailed) => Ok(Some(CancelReason::CaptureFailed)),
-        Ok(Wire::StockShort) => Ok(Some(CancelReason::StockShort)),
-        Err(_) => Err(unknown("reason", reason)),
-    }
+    let known = match Wire::try_from(reason) {
+        Ok(Wire::Unspecified) => return None,
+        Ok(Wire::Requested) => Some(CancelReason::Requested),
+        Ok(Wire::OutOfStock) => Some(CancelReason::OutOfStock),
+        Ok(Wire::StockTimeout) => Some(CancelReason::StockTimeout),
+        Ok(Wire::PaymentDeclined) => Some(CancelReason::PaymentDeclined),
+        Ok(Wire::PaymentFailed) => Some(CancelReason::PaymentFailed),
+        Ok(Wire::PaymentTimeout) => Some(CancelReason::PaymentTimeout),
+        Ok(Wire::StockLost) => Some(CancelReason::StockLost),
+        Ok(Wire::CaptureFailed) => Some(CancelReason::CaptureFailed),
+        Ok(Wire::StockShort) => Some(CancelReason::StockShort),
+        Err(_) => None,
+    };
+    Some(Open::read(reason, known))
 }
 
 /// The orders in sums.
 pub(crate) fn order_totals(totals: order::Totals) -> Result<OrderTotals, ViewError> {
     let group = |group: order::TotalsGroup| {
         Ok::<_, ViewError>(OrderGroup {
-            status: status(group.status)?,
-            payment_status: payment_status(group.payment_status)?,
-            fulfilment_status: fulfilment_status(group.fulfilment_status)?,
-            reason: reason(group.reason)?,
+            status: status(group.status),
+            payment_status: payment_status(group.payment_status),
+            fulfilment_status: fulfilment_status(group.fulfilment_status),
+            reason: reason(group.reason),
             orders: group.orders,
-            total: group.total,
+            total: Money::parse(group.total.as_ref())?,
         })
     };
     Ok(OrderTotals { groups: totals.groups.into_iter().map(group).collect::<Result<_, _>>()? })
@@ -370,26 +380,40 @@ mod tests {
     fn every_status_and_reason_is_shown_under_its_name() {
         for number in 1..=4 {
             let wire = order::OrderStatus::try_from(number).expect("is one").as_str_name();
-            let shown = status(number).expect("is known").as_str().to_uppercase();
+            let shown = status(number).to_string().to_uppercase();
             assert_eq!(wire, format!("ORDER_STATUS_{shown}"));
         }
         for number in 1..=7 {
             let wire = order::PaymentStatus::try_from(number).expect("is one").as_str_name();
-            let shown = payment_status(number).expect("is known").as_str().to_uppercase();
+            let shown = payment_status(number).to_string().to_uppercase();
             assert_eq!(wire, format!("PAYMENT_STATUS_{shown}"));
         }
         for number in 1..=5 {
             let wire = order::FulfilmentStatus::try_from(number).expect("is one").as_str_name();
-            let shown = fulfilment_status(number).expect("is known").as_str().to_uppercase();
+            let shown = fulfilment_status(number).to_string().to_uppercase();
             assert_eq!(wire, format!("FULFILMENT_STATUS_{shown}"));
         }
         for number in 1..=9 {
             let wire = order::CancelReason::try_from(number).expect("is one").as_str_name();
-            let shown = reason(number).expect("is known").expect("is given");
-            assert_eq!(wire, format!("CANCEL_REASON_{}", shown.as_str().to_uppercase()));
+            let shown = reason(number).expect("is given").to_string().to_uppercase();
+            assert_eq!(wire, format!("CANCEL_REASON_{shown}"));
         }
-        assert_eq!(reason(0), Ok(None));
-        assert!(status(0).is_err() && status(99).is_err() && reason(99).is_err());
+        assert_eq!(reason(0), None);
+    }
+
+    #[test]
+    fn a_value_of_a_later_version_is_shown_by_its_number() {
+        let mut order = cancelled_order();
+        let summary = order.summary.as_mut().expect("is there");
+        (summary.status, summary.payment_status, summary.fulfilment_status) = (97, 98, 99);
+        order.tax_basis = 96;
+        order.cancellation.as_mut().expect("is there").reason = 95;
+        let shown = serde_json::to_value(super::order(order).expect("is shown")).expect("is JSON");
+        assert_eq!(shown["status"], "97");
+        assert_eq!(shown["payment_status"], "98");
+        assert_eq!(shown["fulfilment_status"], "99");
+        assert_eq!(shown["tax_basis"], "96");
+        assert_eq!(shown["cancellation"]["reason"], "95");
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "as it is in the fields of messages")]
@@ -405,15 +429,16 @@ mod tests {
 
     fn cancelled_order() -> order::Order {
         let id = "018f0000-0000-7000-8000-000000000001";
-        let failure = order::PaymentFailed { code: "declined".into(), ..Default::default() };
-        let action = order::ActionRequired { url: "https://3ds".into(), ..Default::default() };
+        let failure = order::PaymentFailed { code: Some("declined".into()), ..Default::default() };
+        let action =
+            order::ActionRequired { url: Some("https://3ds".into()), ..Default::default() };
         let shortage = order::Shortage { sku: "A".into(), requested: 2, available: 1 };
         order::Order {
             order_id: id.into(),
             summary: Some(order::Summary {
                 number: 7,
-                reference: "PO 1".into(),
-                customer_id: String::new(),
+                reference: Some("PO 1".into()),
+                customer_id: None,
                 total: gbp(690),
                 status: order::OrderStatus::Cancelled.into(),
                 payment_status: order::PaymentStatus::ActionRequired.into(),
@@ -455,7 +480,7 @@ mod tests {
             }),
             cancellation: Some(order::Cancellation {
                 reason: order::CancelReason::OutOfStock.into(),
-                detail: String::new(),
+                detail: None,
                 shortages: vec![shortage],
                 note: None,
             }),
@@ -483,7 +508,8 @@ mod tests {
                 "lines": [{
                     "line_id": "a", "sku": "A", "title": "Mug", "quantity": 2, "unit_price": 250,
                     "discounts": [{"code": "SUMMER", "amount": 50}],
-                    "tax": {"rate_ppm": 200_000, "amount": 90}, "shipped": 0,
+                    "tax": {"rate_ppm": 200_000, "amount": 90},
+                    "held": 0, "shipped": 0, "cancelled": 0,
                 }],
                 "charges": [{"code": "POST", "amount": 150}],
                 "total": 690,
@@ -504,8 +530,10 @@ mod tests {
                 "version": 2,
             })
         );
-        let shipped = order(order::Order { shipped: vec![2], ..wire.clone() }).expect("is shown");
-        assert_eq!(shipped.lines[0].shipped, 2);
+        let units = vec![order::LineUnits { held: 1, shipped: 2, cancelled: 3 }];
+        let shown = order(order::Order { units, ..wire.clone() }).expect("is shown");
+        let line = &shown.lines[0];
+        assert_eq!((line.held, line.shipped, line.cancelled), (1, 2, 3));
         let mut unknown = wire;
         unknown.summary.as_mut().expect("is there").status = 99;
         assert!(order(unknown).is_err());

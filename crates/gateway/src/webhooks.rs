@@ -16,7 +16,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use events::{
@@ -26,7 +26,7 @@ use events::{
 };
 use protocol::id::ParseError;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 pub(crate) use self::view::statistics;
 use self::{
@@ -36,8 +36,9 @@ use self::{
 };
 use crate::{
     body::JsonBytes,
-    extract::{RequestContext, path_parameter},
-    fields::{self, flag, object, text, words},
+    cursors::List,
+    extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
+    fields::{self, code, flag, object, text, words},
     openapi::bodies::{EndpointChanges, EndpointDisabling, EndpointEnabling, NewEndpoint},
     precondition::{Precondition, entity_tag},
     problem::Problem,
@@ -68,8 +69,23 @@ fn endpoint_id(text: &str) -> Result<String, ParseError> {
 /// The webhook endpoints of a shop.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EndpointList {
-    /// All of them.
+    /// The endpoints, by id.
     endpoints: Vec<EndpointView>,
+    /// The `after` of the next page; null at the end.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// The part of the webhook endpoints that a client asks for, as it is described.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is a description")]
+struct EndpointPage {
+    /// The `next` of the page before; without it, the first page.
+    after: Option<String>,
+    /// The most endpoints of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
 }
 
 /// A test that was scheduled.
@@ -80,20 +96,32 @@ pub(crate) struct ScheduledTest {
 }
 
 /// Lists the webhook endpoints.
+///
+/// A page ends before it is too large, also with fewer than `limit`.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/webhook-endpoints",
     operation_id = "list_webhook_endpoints",
     tag = "Webhooks",
-    responses((status = 200, description = "All endpoints of the shop.", body = EndpointList)),
+    params(EndpointPage),
+    responses((status = 200, description = "A page of them, by id.", body = EndpointList)),
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
+    uri: Uri,
 ) -> Result<Json<EndpointList>, Problem> {
-    let found = state.services.query_all(&context, notify::ListEndpoints {}).await?.endpoints;
-    let endpoints = found.into_iter().map(view::endpoint).collect::<Result<Vec<_>, _>>()?;
-    Ok(Json(EndpointList { endpoints }))
+    let list = List::of(&context.shop, notify::ListEndpoints::default());
+    let question = query(&uri, |fields| {
+        let after = fields.optional("after", code(|text| list.name(text, endpoint_id)));
+        let limit = fields.optional("limit", text(page_length)).unwrap_or(DEFAULT_PAGE_LENGTH);
+        Some(notify::ListEndpoints { after: after.unwrap_or_default(), limit })
+    })?;
+    let notify::Endpoints { endpoints, has_more } =
+        state.services.query_all(&context, question).await?;
+    let next = endpoints.last().filter(|_| has_more).map(|last| list.cursor(&last.id));
+    let endpoints = endpoints.into_iter().map(view::endpoint).collect::<Result<_, _>>()?;
+    Ok(Json(EndpointList { endpoints, next }))
 }
 
 /// Shows a webhook endpoint.
@@ -171,7 +199,7 @@ pub(crate) async fn post(
         sealing.seal_headers(shop, &id, changes.headers.as_deref().unwrap_or_default())?;
     let sealed = sealing.seal_secret(shop, &id, secret.expose())?;
     let request = create(notify::EndpointSettings { headers, ..settings }, Some(sealed));
-    command.body = Some(body(id.clone(), request));
+    command.body = Some(body(id.clone(), request, None));
     let reply = send(&state, &context, command).await?;
     respond(reply, &id, |answer| {
         let mut view = view::endpoint(answer.body.endpoint.clone().unwrap_or_default())?;
@@ -211,22 +239,19 @@ pub(crate) async fn patch(
         object(node, path, errors, |fields| Some(Changes::read(fields, &state.webhooks)))
     })?;
     let known = find(&state, &context, &id).await?;
-    let settings = changes.apply(known.settings.unwrap_or_default());
-    let change = |settings| {
-        // Without a condition of the client, it is that nobody else changes it meanwhile.
-        let expected_version = Some(expected.unwrap_or(known.version));
-        let settings = Some(settings);
-        Request::Change(notify::ChangeEndpoint { settings, expected_version })
-    };
-    let mut command = to_endpoint(&context, id.clone(), change(settings.clone()));
+    let mut settings = changes.apply(known.settings.unwrap_or_default());
+    // Without a condition of the client, it is that nobody else changes it meanwhile.
+    let expected_version = Some(expected.unwrap_or(known.version));
+    if let Some(headers) = &changes.headers {
+        settings.headers = state.sealing.seal_headers(&context.shop, &id, headers)?;
+    }
+    let change = notify::ChangeEndpoint { settings: Some(settings), expected_version };
+    let mut command = to_endpoint(&context, id.clone(), Request::Change(change));
+    // The settings that there are say nothing of whether the request is repeated, and its own success changes them.
+    command.fingerprint = changes.fingerprint(&id, expected);
     let hidden = changes.hidden(None);
     if !hidden.is_empty() {
         state.sealing.fingerprint(&mut command, &hidden).await?;
-    }
-    if let Some(headers) = &changes.headers {
-        let headers = state.sealing.seal_headers(&context.shop, &id, headers)?;
-        let request = change(notify::EndpointSettings { headers, ..settings });
-        command.body = Some(body(id.clone(), request));
     }
     respond(send(&state, &context, command).await?, &id, shown)
 }
@@ -237,16 +262,20 @@ pub(crate) async fn patch(
     path = "/shops/{shop}/webhook-endpoints/{endpoint_id}",
     operation_id = "delete_webhook_endpoint",
     tag = "Webhooks",
+    params(("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$",
+        description = "Only if the endpoint has the version of this `ETag`.")),
     responses((status = 204, description = "There is no such endpoint any more.")),
-    extensions(("x-problems" = json!(["not_found"]))),
+    extensions(("x-problems" = json!(["not_found", "precondition_failed"]))),
 )]
 pub(crate) async fn delete(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     EndpointPath(id): EndpointPath,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let expected = Precondition::version(&headers)?;
     let request = Request::Delete(notify::DeleteEndpoint {});
-    let command = to_endpoint(&context, id.clone(), request);
+    let command = context.command(None, body(id.clone(), request, expected));
     let reply = send(&state, &context, command).await?;
     respond(reply, &id, |_| Ok(StatusCode::NO_CONTENT.into_response()))
 }
@@ -257,18 +286,22 @@ pub(crate) async fn delete(
     path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/disable",
     operation_id = "disable_webhook_endpoint",
     tag = "Webhooks",
+    params(("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$",
+        description = "Only if the endpoint has the version of this `ETag`.")),
     request_body = EndpointDisabling,
     responses((status = 200, description = "The endpoint as it is now.", body = EndpointView, headers(
         ("ETag" = String, description = "Its version, for `If-Match`."),
     ))),
-    extensions(("x-problems" = json!(["not_found"]))),
+    extensions(("x-problems" = json!(["not_found", "precondition_failed"]))),
 )]
 pub(crate) async fn disable(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     EndpointPath(id): EndpointPath,
+    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
+    let expected = Precondition::version(&headers)?;
     let rule = "must be 1 to 500 characters without control characters";
     let note = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| {
@@ -276,7 +309,7 @@ pub(crate) async fn disable(
         })
     })?;
     let request = Request::Disable(notify::DisableEndpoint { note: note.unwrap_or_default() });
-    let command = to_endpoint(&context, id.clone(), request);
+    let command = context.command(None, body(id.clone(), request, expected));
     respond(send(&state, &context, command).await?, &id, shown)
 }
 
@@ -286,23 +319,27 @@ pub(crate) async fn disable(
     path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/enable",
     operation_id = "enable_webhook_endpoint",
     tag = "Webhooks",
+    params(("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$",
+        description = "Only if the endpoint has the version of this `ETag`.")),
     request_body = EndpointEnabling,
     responses((status = 200, description = "The endpoint as it is now.", body = EndpointView, headers(
         ("ETag" = String, description = "Its version, for `If-Match`."),
     ))),
-    extensions(("x-problems" = json!(["not_found"]))),
+    extensions(("x-problems" = json!(["not_found", "precondition_failed"]))),
 )]
 pub(crate) async fn enable(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     EndpointPath(id): EndpointPath,
+    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
+    let expected = Precondition::version(&headers)?;
     let deliver_held = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| Some(fields.optional("deliver_held", flag)))
     })?;
     let enable = notify::EnableEndpoint { deliver_held: deliver_held.unwrap_or(true) };
-    let command = to_endpoint(&context, id.clone(), Request::Enable(enable));
+    let command = context.command(None, body(id.clone(), Request::Enable(enable), expected));
     respond(send(&state, &context, command).await?, &id, shown)
 }
 
@@ -312,7 +349,9 @@ pub(crate) async fn enable(
     path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/test",
     operation_id = "test_webhook_endpoint",
     tag = "Webhooks",
-    responses((status = 202, description = "The delivery is scheduled.", body = ScheduledTest)),
+    responses((status = 202, description = "The delivery is scheduled.", body = ScheduledTest, headers(
+        ("Location" = String, description = "Where the delivery is."),
+    ))),
     extensions(("x-problems" = json!(["not_found", "endpoint_disabled"]))),
 )]
 pub(crate) async fn test(
@@ -322,7 +361,10 @@ pub(crate) async fn test(
 ) -> Result<Response, Problem> {
     let command = to_endpoint(&context, id.clone(), Request::SendTest(notify::SendTest {}));
     respond(send(&state, &context, command).await?, &id, |answer| {
-        let scheduled = ScheduledTest { endpoint_seq: answer.body.endpoint_seq };
-        Ok((StatusCode::ACCEPTED, Json(scheduled)).into_response())
+        let endpoint_seq = answer.body.endpoint_seq;
+        let shop = &context.shop;
+        let location = format!("/v1/shops/{shop}/webhook-endpoints/{id}/deliveries/{endpoint_seq}");
+        let scheduled = Json(ScheduledTest { endpoint_seq });
+        Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], scheduled).into_response())
     })
 }

@@ -13,16 +13,18 @@ mod orders;
 mod rejections;
 mod reservation;
 mod settings;
+mod short;
 mod stock;
+mod stock_id;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transfers;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
 use events::id::{Connector, Location, OrderId, Sku};
-use protocol::{id::ParseError, time::Timestamp};
+use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use adjustments::{Adjustments, AdjustmentsKey, Chunk, ChunkKey};
@@ -40,7 +42,9 @@ pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
 pub(crate) use rejections::{RejectedKey, RejectedLine, RejectedNumber, Rejection, RejectionKey};
 pub(crate) use reservation::{Reservation, Shortage};
 pub(crate) use settings::{SettingsKey, ShopSettings};
+pub(crate) use short::{ShortList, ShortOrders};
 pub(crate) use stock::Stock;
+pub(crate) use stock_id::StockId;
 pub(crate) use transfers::{Transfer, TransferKey};
 
 use crate::Inventory;
@@ -56,46 +60,6 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self { hold_ttl: Duration::from_mins(15) }
-    }
-}
-
-/// A SKU at a location: what is counted and promised. As text: `<sku>@<location>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct StockId {
-    /// The stock keeping unit.
-    pub sku: Sku,
-    /// Where the units are.
-    pub location: Location,
-}
-
-impl fmt::Display for StockId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.sku, self.location)
-    }
-}
-
-impl StockId {
-    /// Takes its text. A SKU may contain an `@`, a location does not.
-    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
-        let parts = text.rsplit_once('@');
-        let (sku, location) =
-            parts.ok_or_else(|| ParseError::new("stock", "must be <sku>@<location>", text))?;
-        Ok(Self { sku: Sku::parse(sku)?, location: Location::parse(location)? })
-    }
-}
-
-impl TryFrom<String> for StockId {
-    type Error = ParseError;
-
-    fn try_from(text: String) -> Result<Self, ParseError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<StockId> for String {
-    fn from(id: StockId) -> Self {
-        id.to_string()
     }
 }
 
@@ -141,6 +105,8 @@ pub struct State {
     pub reservations: Rows<OrderId, Reservation>,
     /// Which orders have units of each stock.
     pub order_blocks: Rows<BlockKey, OrderBlock>,
+    /// The stocks of which orders that cannot be served are still to be named.
+    pub short_lists: Rows<StockId, ShortList>,
     /// What is counted for the shop.
     pub counters: Rows<CountersKey, Counters>,
     /// What has come from each connector.
@@ -235,6 +201,11 @@ pub enum Input {
         /// The order.
         order_id: OrderId,
     },
+    /// Orders that cannot be served are still to be named.
+    ShortDue {
+        /// The stock.
+        stock: StockId,
+    },
     /// The catalogue has a product; feeds the replica, decides nothing.
     ProductKnown {
         /// The stock keeping unit.
@@ -283,6 +254,7 @@ impl Rules for Inventory {
             | Input::Authorized { .. }
             | Input::Cancelled { .. }
             | Input::HoldDue { .. }
+            | Input::ShortDue { .. }
             | Input::ProductKnown { .. }
             | Input::SettingsKnown(_) => 1,
         }
@@ -328,6 +300,9 @@ impl Rules for Inventory {
                 if let Some(document) = fact.document() {
                     connectors::note_applied(state, document, recorded.time);
                 }
+                if let StockFact::Short { orders, .. } = fact {
+                    short::apply(state, id, orders, recorded);
+                }
             }
             Event::Reservation(id, fact) => {
                 reservation::apply(state, *id, fact, revision, &recorded.context);
@@ -356,7 +331,8 @@ impl Rules for Inventory {
             | Input::Placed { .. }
             | Input::Authorized { .. }
             | Input::Cancelled { .. }
-            | Input::HoldDue { .. } => {}
+            | Input::HoldDue { .. }
+            | Input::ShortDue { .. } => {}
         }
     }
 }
@@ -380,6 +356,9 @@ fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decis
         }
         Input::SetLimits { stock, limits, expected } => {
             return limits::set(state, stock, *limits, *expected);
+        }
+        Input::ShortDue { stock } => {
+            return Decision::events(short::go_on(state, stock).into_iter().collect());
         }
         Input::ProductKnown { .. } | Input::SettingsKnown(_) => return Decision::nothing(),
         Input::Placed { order_id, wanted } => {

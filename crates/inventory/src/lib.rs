@@ -5,7 +5,7 @@
 //!   `domain/goods_issues.rs` and `domain/transfers.rs` for what leaves and comes,
 //!   `domain/adjustments.rs` for what a late count needs, `domain/locations.rs` for the locations and
 //!   which of them serve an order, `domain/reservation.rs` for what orders ask, `domain/orders.rs` for
-//!   which orders have units of a stock, `domain/connectors.rs` for what has come from each connector and
+//!   which orders have units of a stock, `domain/short.rs` for those that cannot be served, `domain/connectors.rs` for what has come from each connector and
 //!   which lines were rejected, `domain/settings.rs` for what the shop says;
 //! - `store`: the rows that it keeps, and the SQL of its lists;
 //! - `query`: the questions that it answers from its projection;
@@ -34,20 +34,22 @@ mod query;
 mod store;
 mod wire;
 
-use engine::{Definition, Service, Source, Table, Timer};
+use engine::{Clock, Definition, Service, Source, Table, Timer};
 
 pub use domain::Policy;
 
 /// The inventory, as a process registers it.
-pub fn service(policy: Policy) -> Definition<Inventory> {
-    Definition::new(Inventory { policy })
+pub fn service(policy: Policy, clock: Clock) -> Definition<Inventory> {
+    Definition::new(Inventory { policy, clock })
 }
 
 /// The inventory, as the engine sees it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Inventory {
     /// What this installation chose.
     pub policy: Policy,
+    /// The present, for what is measured; a rule gets the time of its batch.
+    pub clock: Clock,
 }
 
 impl Service for Inventory {
@@ -58,6 +60,6 @@ impl Service for Inventory {
         Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 5;
-    const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE];
+    const FORMAT: u32 = 6;
+    const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE, store::SHORT_DEADLINE];
 }

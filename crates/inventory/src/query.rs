@@ -1,8 +1,11 @@
 //! The questions that the inventory answers from its projection.
 
 use ::metrics::Gauge;
-use engine::{Clock, Queries, QueryError, Revision, documents};
-use events::id::{Connector, Location, Sku};
+use engine::{Queries, QueryError, Revision, documents};
+use events::{
+    id::{Connector, Location, Sku},
+    questions::first,
+};
 use protocol::id::Shop;
 use sqlx::AnyPool;
 
@@ -80,18 +83,28 @@ pub enum Found {
     /// The movements of a stock, the newest first.
     Movements(Vec<(DocumentKey, AppliedDocument)>),
     /// Rejected lines, by connector and number.
-    Rejections(Vec<Rejection>),
+    Rejections {
+        /// The lines.
+        rejections: Vec<Rejection>,
+        /// Whether others follow.
+        has_more: bool,
+    },
     /// A rejected line.
     Rejection(Box<Rejection>),
     /// Connectors, by name.
-    Connectors(Vec<(String, ConnectorRow)>),
+    Connectors {
+        /// The connectors.
+        connectors: Vec<(String, ConnectorRow)>,
+        /// Whether others follow.
+        has_more: bool,
+    },
     /// A connector.
     Connector(Box<(String, ConnectorRow)>),
 }
 
 impl Queries for Inventory {
     async fn count(&self, db: &AnyPool, partition: u32) -> Result<Vec<(Gauge, u64)>, QueryError> {
-        let now = Clock::system().now().millis();
+        let now = self.clock.now().millis();
         // For another day it is said that a connector is out of use: a gauge keeps its last value.
         let since = now - OUT_OF_USE_MS - 24 * 3_600_000;
         let heard = store::heard(db, partition, since, MAX_CONNECTORS).await?;
@@ -138,13 +151,14 @@ impl Queries for Inventory {
             }
             Question::Levels { after, after_location, limit } => {
                 let after = (&*after, &*after_location);
-                let levels = store::levels(db, shop, after, page_limit(limit)).await?;
+                let levels = store::levels(db, shop, after, page_limit(limit).into()).await?;
                 Ok(Some(Found::Levels(levels)))
             }
             Question::Totals => Ok(Some(Found::Totals(store::totals(db, shop).await?))),
             Question::Movements { stock, before, limit } => {
                 let before = i64::try_from(before).ok().filter(|it| *it > 0).unwrap_or(i64::MAX);
-                let rows = store::movements(db, shop, &stock, before, page_limit(limit)).await?;
+                let limit = page_limit(limit).into();
+                let rows = store::movements(db, shop, &stock, before, limit).await?;
                 let named = |(key, row): (String, AppliedDocument)| {
                     DocumentKey::parse(&key).ok().map(|key| (key, row))
                 };
@@ -152,16 +166,20 @@ impl Queries for Inventory {
             }
             Question::Rejections { filter, after: (connector, number), limit } => {
                 let after = (&*connector, i64::try_from(number).unwrap_or(i64::MAX));
-                let rows = store::rejections(db, shop, &filter, after, page_limit(limit)).await?;
-                Ok(Some(Found::Rejections(rows)))
+                let limit = page_limit(limit);
+                let rows = store::rejections(db, shop, &filter, after, (limit + 1).into()).await?;
+                let (rejections, has_more) = first(rows, limit);
+                Ok(Some(Found::Rejections { rejections, has_more }))
             }
             Question::Rejection(key) => {
                 let row = store::rejection(db, shop, &key).await?;
                 Ok(row.map(|row| Found::Rejection(Box::new(row))))
             }
             Question::Connectors { after, limit } => {
-                let rows = store::connectors(db, shop, &after, page_limit(limit)).await?;
-                Ok(Some(Found::Connectors(rows)))
+                let limit = page_limit(limit);
+                let rows = store::connectors(db, shop, &after, (limit + 1).into()).await?;
+                let (connectors, has_more) = first(rows, limit);
+                Ok(Some(Found::Connectors { connectors, has_more }))
             }
             Question::Connector(connector) => {
                 let row = documents::get::<ConnectorRow>(db, shop, &connector).await?;
@@ -178,9 +196,8 @@ fn silent_seconds(heard: i64, now: i64) -> u64 {
     (silent.unwrap_or_default().max(0) / 1_000).unsigned_abs()
 }
 
-fn page_limit(wanted: u32) -> i64 {
-    let limit = if wanted == 0 { MAX_PAGE } else { wanted.min(MAX_PAGE) };
-    limit.into()
+fn page_limit(wanted: u32) -> u32 {
+    if wanted == 0 { MAX_PAGE } else { wanted.min(MAX_PAGE) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use sqlx::{AnyPool, Row as _, any::AnyRow};
 use crate::domain::{
     Adjustments, AppliedDocument, Chunk, ConnectorRow, Counters, Input, Limits, Locations,
     LocationsKey, OrderBlock, Product, RejectedNumber, Rejection, RejectionKey, Reservation,
-    ShopSettings, State, Stock, StockId, Transfer,
+    ShopSettings, ShortList, State, Stock, StockId, Transfer,
 };
 
 /// The SKU in the key of a stock, `<sku>@<location>`: what is left without the characters of a
@@ -42,6 +42,7 @@ pub(crate) const TABLES: &[Table] = &[
     Chunk::TABLE,
     Reservation::TABLE,
     OrderBlock::TABLE,
+    ShortList::TABLE,
     Counters::TABLE,
     ConnectorRow::TABLE,
     Rejection::TABLE,
@@ -58,6 +59,16 @@ fn hold_due(key: &str, document: &str) -> Result<TimerInput<Input>, serde_json::
     Ok(TimerInput { kind: "timer.hold_deadline", context, input: Input::HoldDue { order_id } })
 }
 
+/// The moment at which more of the orders that cannot be served are named.
+pub(crate) const SHORT_DEADLINE: Timer<Input> =
+    Timer { table: ShortList::TABLE.name, column: "due", input: short_due };
+
+fn short_due(key: &str, document: &str) -> Result<TimerInput<Input>, serde_json::Error> {
+    let stock = StockId::parse(key).map_err(serde_json::Error::custom)?;
+    let ShortList { context, .. } = serde_json::from_str(document)?;
+    Ok(TimerInput { kind: "timer.short_list", context, input: Input::ShortDue { stock } })
+}
+
 impl engine::State for State {
     fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
         let Self {
@@ -71,6 +82,7 @@ impl engine::State for State {
             chunks,
             reservations,
             order_blocks,
+            short_lists,
             counters,
             connectors,
             rejections,
@@ -87,6 +99,7 @@ impl engine::State for State {
             chunks,
             reservations,
             order_blocks,
+            short_lists,
             counters,
             connectors,
             rejections,
@@ -202,6 +215,19 @@ impl Row for OrderBlock {
         columns: &[],
         indexes: &[],
     };
+}
+
+impl Row for ShortList {
+    const TABLE: Table = Table {
+        name: "short_list",
+        about: "A stock of which orders that cannot be served are still to be named.",
+        columns: &[Column::integer("due")],
+        indexes: &["(partition, due)"],
+    };
+
+    fn columns(&self) -> Vec<Value> {
+        vec![self.due.into()]
+    }
 }
 
 impl Row for Counters {

@@ -27,7 +27,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use audit::{Audit, Outside};
+use audit::{Audit, Observations};
 use clap::{Args, ValueEnum};
 use client::Client;
 use engine::Engine;
@@ -120,7 +120,7 @@ pub async fn run(settings: &Settings, options: Options) -> Result<ExitCode> {
 async fn replay_somewhere(settings: &Settings, options: &Options, plan: &Plan) -> Result<Report> {
     if !options.embedded {
         settings.api_key.as_ref().context(
-            "the gateway asks for an API key: set --api-key, TRADEWIND_API_KEY or `api-key` in the \
+            "the gateway asks for an API key: set TRADEWIND_API_KEY, --api-key-file or `api-key` in the \
              file",
         )?;
         let url = options.url.clone().unwrap_or_else(|| listening_at(settings));
@@ -154,12 +154,12 @@ pub async fn replay_embedded(
 
     let started = Instant::now();
     let payments = &report.observed.totals.payments;
-    let outside = Outside {
+    let outside = Observations {
         placed: std::mem::take(&mut report.trade.placed),
         cancelled: std::mem::take(&mut report.trade.cancelled),
         levels: std::mem::take(&mut report.observed.levels),
-        provider_net: payments.provider_net,
-        provider_held: payments.provider_held,
+        provider_net: payments.currencies.iter().map(|it| it.provider_net).sum(),
+        provider_held: payments.currencies.iter().map(|it| it.provider_held).sum(),
         verified: verify_all(&engine).await?,
     };
     let audited = Audit::read(&engine, &NAMES, &options.shop).await?.finish(&outside);

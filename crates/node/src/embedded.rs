@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     nats_users,
-    serve::{self, Component},
+    serve::{self, Component, Monitoring},
     settings::{GatewayOptions, JwtOptions, Settings, WebhookOptions},
 };
 
@@ -60,7 +60,10 @@ impl Embedded {
         let (bound, address) = oneshot::channel();
         let mut running = tokio::spawn({
             let (settings, shutdown) = (settings.clone(), shutdown.clone());
-            async move { serve::serve(&settings, &Component::all(), shutdown, None, bound).await }
+            async move {
+                serve::serve(&settings, &Component::all(), shutdown, Monitoring::default(), bound)
+                    .await
+            }
         });
         let address = tokio::select! {
             address = address => address.context("start the gateway")?,

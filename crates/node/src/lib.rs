@@ -3,6 +3,7 @@
 //! - `settings`: flags, environment and file, in that order;
 //! - `services`: the one list of services: a new one is registered there and nowhere else;
 //! - `serve`: runs services in one process, and drains them;
+//! - `readiness`: whether the process can do its work, for whoever asks it;
 //! - `embedded`: a whole installation in this process, with a nats-server of its own;
 //! - `data_folder`: the folder of such an installation;
 //! - `terminal`: printing, and being asked to stop.
@@ -10,6 +11,7 @@
 pub mod data_folder;
 pub mod embedded;
 pub mod nats_users;
+pub mod readiness;
 pub mod serve;
 pub mod services;
 pub mod settings;

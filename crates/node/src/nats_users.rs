@@ -3,7 +3,7 @@
 //!
 //! | user | publishes | subscribes |
 //! |---|---|---|
-//! | a service, such as `order` | its own log and stream of attempts, its commands, answers | questions to it |
+//! | a service, such as `order` | its own log and the streams beside it, its commands, answers | questions to it |
 //! | `notify` | also questions to `order`: whom a mail goes to | questions to it |
 //! | `gateway` | the inbox, questions | logs, answers |
 //! | `tradewind` | what all services and the gateway may | the same |
@@ -13,7 +13,9 @@
 //! | a connector at a leaf node | also what the leaf node keeps until the link is up | the same |
 //!
 //! A permission names subjects, and JetStream is asked by subjects as well: who may publish to
-//! `$JS.API.STREAM.INFO.*` may ask for the state of streams. Nobody but the operator may delete or purge.
+//! `$JS.API.STREAM.INFO.*` may ask for the state of streams. Nobody but the operator may delete or purge, and nobody but
+//! services and the operator may create. Who asks JetStream names the subject of the answer, which the server does not
+//! hold to these permissions: services and gateways are trusted not to name that of a log.
 
 use std::fmt::Write as _;
 
@@ -36,7 +38,8 @@ const READ_STREAMS: [&str; 8] = [
     "$JS.API.CONSUMER.>",
     "$JS.ACK.>",
 ];
-/// Creates what is missing; a stream that exists is not changed by it.
+/// Creates what is missing when a service starts, and the stream of claims when its server has lost it; a stream
+/// that exists is not changed by it.
 const CREATE_STREAMS: &str = "$JS.API.STREAM.CREATE.*";
 /// Where requests are answered to.
 const ANSWERS: &str = "_INBOX.>";
@@ -77,12 +80,17 @@ impl NatsUser {
     /// A process that runs this service and no other.
     pub fn of_service(service: &str) -> Self {
         let mut user = Self::new(service, &READ_STREAMS, &[ANSWERS, REPLIES]);
-        user.publish.extend([CREATE_STREAMS, ANSWERS, REPLIES, "lease.*.*"].map(str::to_owned));
+        user.publish
+            .extend([CREATE_STREAMS, ANSWERS, REPLIES, "lease.member.*"].map(str::to_owned));
         user.publish.extend([
+            // Which partitions its process runs.
+            format!("lease.{service}.*"),
             format!("{service}.>"),
             format!("engine.{service}.>"),
             // Beside its log: how attempts at calls to the outside went.
             format!("attempts.{service}.>"),
+            // And how far its reconciliations got.
+            format!("reconciled.{service}.>"),
             // What a service sends to itself, and asks itself, such as about differences that a job found.
             format!("inbox.*.*.{service}.>"),
             format!("query.{service}.>"),
@@ -98,7 +106,7 @@ impl NatsUser {
     /// A process that runs the gateway and no service.
     pub fn of_gateway() -> Self {
         let mut user = Self::new("gateway", &READ_STREAMS, &[ANSWERS, REPLIES]);
-        user.publish.extend([CREATE_STREAMS, "inbox.>", "query.>"].map(str::to_owned));
+        user.publish.extend(["inbox.>", "query.>"].map(str::to_owned));
         user.publish.push(format!("{}.>", ingest::REPLIES));
         user.subscribe.push(format!("{}.>", ingest::REQUESTS));
         user.subscribe.extend(NAMES.iter().map(|service| format!("{service}.>")));

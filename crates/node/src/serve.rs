@@ -1,22 +1,19 @@
 //! Running services in one process: all of them on a laptop, some of them on a cluster.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use engine::Engine;
 use futures::future::BoxFuture;
 pub use gateway::MetricsSource;
-use tokio::{
-    sync::oneshot,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{sync::oneshot, task::JoinSet, time::sleep};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::AbortOnDropHandle,
 };
 
 use crate::{
+    readiness::{OwnServices, ProcessHealth},
     services::{SERVICES, Service},
     settings::Settings,
 };
@@ -56,21 +53,28 @@ impl Component {
 /// The part of the time for a drain that is the gateway's; the rest is its workers'.
 const GATEWAY_SHARE: f64 = 0.75;
 
-/// How often the metric of readiness is set, and how long the broker may take to answer for it.
-const READINESS_INTERVAL: Duration = Duration::from_secs(2);
+/// What a process shows of itself.
+#[derive(Clone, Default)]
+pub struct Monitoring {
+    /// Renders the metrics of the process, for the gateway's `GET /metrics`.
+    pub metrics: Option<MetricsSource>,
+    /// Is told how the process is.
+    pub health: ProcessHealth,
+}
 
 /// Runs the components until `shutdown`, and then until they have drained: first the gateway, while
 /// the workers go on answering it, and then these. Sends the gateway's address to `bound` as soon as
-/// it listens. `metrics` renders the metrics of the process, for the gateway's `GET /metrics`.
+/// it listens.
 pub async fn serve(
     settings: &Settings,
     components: &[Component],
     shutdown: CancellationToken,
-    metrics: Option<MetricsSource>,
+    monitoring: Monitoring,
     bound: oneshot::Sender<SocketAddr>,
 ) -> Result<()> {
-    let connected = shutdown.run_until_cancelled(Box::pin(connect(settings))).await;
+    let connected = shutdown.run_until_cancelled(Box::pin(connect(settings, components))).await;
     let Some(engine) = connected.transpose()? else { return Ok(()) };
+    let services = OwnServices::of(components, engine.config().partitions);
     let drains = components.contains(&Component::Gateway);
     let workers = if drains { CancellationToken::new() } else { shutdown.clone() };
     let mut bound = Some(bound);
@@ -79,15 +83,16 @@ pub async fn serve(
         running.spawn(match *component {
             Component::Gateway => {
                 let stops = (shutdown.clone(), workers.clone().drop_guard());
-                start_gateway(&engine, settings, stops, metrics.clone(), bound.take())?
+                let shown = (services.clone(), monitoring.metrics.clone());
+                start_gateway(&engine, settings, stops, shown, bound.take())?
             }
             Component::Service(service) => {
                 start_service(service, &engine, settings, workers.clone())
             }
         });
     }
-    let _measuring =
-        AbortOnDropHandle::new(tokio::spawn(measure_readiness(engine.clone(), shutdown.clone())));
+    let measuring = monitoring.health.measure(engine.clone(), services, shutdown.clone());
+    let _measuring = AbortOnDropHandle::new(tokio::spawn(measuring));
     let all = async {
         let mut outcome = Ok(());
         while let Some(ended) = running.join_next().await {
@@ -107,34 +112,14 @@ pub async fn serve(
     }
 }
 
-/// Says again and again whether the process is ready, as `/readyz` does.
-async fn measure_readiness(engine: Engine, shutdown: CancellationToken) {
-    let client = engine.client();
-    let mut problem = None;
-    loop {
-        let asked = timeout(READINESS_INTERVAL, client.ready()).await;
-        let found = match asked {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(format!("{:#}", anyhow::Error::from(error))),
-            Err(_) => Some(format!("JetStream did not answer within {READINESS_INTERVAL:?}")),
-        };
-        match &found {
-            Some(error) if problem.is_none() => tracing::error!(error, "the broker cannot be used"),
-            None if problem.is_some() => tracing::info!("the broker can be used again"),
-            _ => {}
-        }
-        problem = found;
-        let can_work = problem.is_none() && readiness(&engine.partitions()).ready;
-        engine::metrics::ready(can_work && !shutdown.is_cancelled());
-        if shutdown.run_until_cancelled(sleep(READINESS_INTERVAL)).await.is_none() {
-            return engine::metrics::ready(false);
-        }
-    }
-}
-
-async fn connect(settings: &Settings) -> Result<Engine> {
+/// Connects. Services create the streams that are missing; a gateway alone may not, and waits for them.
+async fn connect(settings: &Settings, components: &[Component]) -> Result<Engine> {
     let config = engine::Config { start_timeout: settings.start_timeout, ..settings.engine() };
-    let engine = Engine::connect(config).await?;
+    let engine = if components.iter().all(|component| *component == Component::Gateway) {
+        Engine::connect_to_existing(config).await?
+    } else {
+        Engine::connect(config).await?
+    };
     engine.warn_unless_synced().await;
     engine.warn_if_open();
     Ok(engine)
@@ -146,7 +131,7 @@ fn start_gateway(
     engine: &Engine,
     settings: &Settings,
     stops: (CancellationToken, DropGuard),
-    metrics: Option<MetricsSource>,
+    (services, metrics): (OwnServices, Option<MetricsSource>),
     bound: Option<oneshot::Sender<SocketAddr>>,
 ) -> Result<BoxFuture<'static, Result<()>>> {
     let engine = engine.clone();
@@ -168,7 +153,7 @@ fn start_gateway(
         limits: settings.gateway.limits(settings.listen),
         readiness: {
             let engine = engine.clone();
-            Arc::new(move || readiness(&engine.partitions()))
+            Arc::new(move || services.readiness(engine.partitions()))
         },
         metrics,
         person_keys,
@@ -180,32 +165,6 @@ fn start_gateway(
         let (shutdown, _workers) = stops;
         gateway::run(&engine, settings, shutdown, bound).await.context("run the gateway")
     }))
-}
-
-/// A process is not ready when nothing of a service can be handled in it. One failing partition of
-/// several is named, and the others go on.
-fn readiness(partitions: &[engine::PartitionStatus]) -> gateway::Readiness {
-    let is_failing = |status: &&engine::PartitionStatus| {
-        matches!(status.state, engine::PartitionState::Failing { .. })
-    };
-    let ready = partitions.iter().filter(is_failing).all(|failing| {
-        let of_service = partitions.iter().filter(|status| status.service == failing.service);
-        of_service.into_iter().any(|status| !is_failing(&status))
-    });
-    let partitions = partitions.iter().map(|status| {
-        let (state, error) = match &status.state {
-            engine::PartitionState::Held => (gateway::PartitionState::Held, None),
-            engine::PartitionState::Waiting => (gateway::PartitionState::Waiting, None),
-            engine::PartitionState::Recovering => (gateway::PartitionState::Recovering, None),
-            engine::PartitionState::Failing { reason, .. } => {
-                (gateway::PartitionState::Failing, Some(reason.clone()))
-            }
-        };
-        let (service, partition) = (status.service.clone(), status.partition);
-        let problems = status.problems.clone();
-        gateway::PartitionStatus { service, partition, state, error, problems }
-    });
-    gateway::Readiness { ready, partitions: partitions.collect() }
 }
 
 fn start_service(

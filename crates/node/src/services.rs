@@ -22,7 +22,10 @@ pub static SERVICES: [Service; 6] = [
     }),
     Service::new::<inventory::Inventory>("Stock", |engine, settings, shutdown| {
         let policy = inventory::Policy { hold_ttl: settings.hold_ttl };
-        Box::pin(async move { Ok(engine.run(inventory::service(policy), shutdown).await?) })
+        Box::pin(async move {
+            let clock = engine.config().clock.clone();
+            Ok(engine.run(inventory::service(policy, clock), shutdown).await?)
+        })
     }),
     Service::new::<order::Orders>("Orders: the saga", |engine, settings, shutdown| {
         let policy = order::Policy {

@@ -4,13 +4,14 @@ mod gateway;
 mod jwt;
 mod mail;
 mod nats;
+mod secrets;
 mod value;
 mod webhooks;
 
 use std::{
     ffi::{OsStr, OsString},
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,6 +28,7 @@ pub use self::{
     jwt::JwtOptions,
     mail::{MailOptions, TlsOption},
     nats::NatsOptions,
+    secrets::secret_in_flags,
     webhooks::WebhookOptions,
 };
 use crate::services::NAMES;
@@ -53,7 +55,7 @@ pub struct Settings {
 
     /// Where NATS is: an address, or those of a cluster's servers, separated by commas
     #[arg(long, global = true, env = "TRADEWIND_NATS_URL", hide_env_values = true,
-          default_value = "nats://127.0.0.1:4222", value_parser = Secretive(value::nats_url))]
+          default_value = "nats://127.0.0.1:4222", value_parser = SecretValueParser(value::nats_url))]
     pub nats_url: String,
 
     /// How the process proves to NATS who it is
@@ -67,7 +69,7 @@ pub struct Settings {
 
     /// A folder for SQLite files, or a Postgres database: `postgres://…`
     #[arg(long, global = true, env = "TRADEWIND_DATABASE", hide_env_values = true,
-          default_value = ".data/projections", value_parser = Secretive(value::database))]
+          default_value = ".data/projections", value_parser = SecretValueParser(value::database))]
     pub database: String,
 
     /// The number of partitions: fixed for good when the installation is made; 16 in production
@@ -92,8 +94,8 @@ pub struct Settings {
     #[command(flatten)]
     pub gateway: GatewayOptions,
 
-    /// The API key of trusted clients; other users of the machine see a flag in `ps`: use the
-    /// environment or --api-key-file
+    /// The API key of trusted clients: by the environment, --api-key-file or the file of --config; a flag,
+    /// which other users of the machine would see in `ps`, is refused
     #[arg(long, global = true, env = "TRADEWIND_API_KEY", hide_env_values = true)]
     pub api_key: Option<SecretString>,
 
@@ -149,7 +151,7 @@ pub struct Settings {
     /// their own that all gateways share: `postgres://…` [default: .data/person-keys; none when
     /// --database is Postgres]
     #[arg(long, global = true, env = "TRADEWIND_PERSON_KEYS", hide_env_values = true,
-          value_name = "DATABASE", value_parser = Secretive(value::database))]
+          value_name = "DATABASE", value_parser = SecretValueParser(value::database))]
     pub person_keys: Option<String>,
 
     /// The file of the master keys that encrypt these keys [default: master-keys in their folder, made
@@ -198,7 +200,7 @@ pub struct Settings {
     pub reconciliation_interval: Duration,
 
     /// Only report what differs; otherwise what the provider has set aside or taken and we do not know of
-    /// is given back
+    /// is given back, and any other difference is stuck until an operator settles it
     #[arg(long, global = true, env = "TRADEWIND_RECONCILIATION_REPORTS_ONLY")]
     pub reconciliation_reports_only: bool,
 
@@ -242,14 +244,30 @@ pub struct Settings {
           default_value_t = DEFAULT_TRACES_PER_SECOND)]
     pub traces_per_second: u32,
 
-    /// Where GET /metrics is answered
-    #[arg(long, global = true, env = "TRADEWIND_METRICS_LISTEN", value_name = "ADDRESS")]
-    pub metrics_listen: Option<SocketAddr>,
+    /// Where a process that serves answers GET /metrics, /healthz and /readyz, without a key; `none`:
+    /// nowhere [default: 127.0.0.1:9464, unless another process has it]
+    #[arg(long, global = true, env = "TRADEWIND_METRICS_LISTEN", value_name = "ADDRESS",
+          value_parser = value::metrics_listen)]
+    pub metrics_listen: Option<MetricsListen>,
 
     /// Record no metrics: for the benchmark, which measures what they cost
     #[arg(long, global = true, hide = true)]
     pub no_metrics: bool,
 }
+
+/// Where metrics and health are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsListen {
+    /// Nowhere.
+    Nowhere,
+    /// There, or the process does not start.
+    At(SocketAddr),
+}
+
+/// Where a process that serves shows metrics and health unless a setting says otherwise: to this machine
+/// alone, at the port that exporters of OpenTelemetry use.
+pub const DEFAULT_METRICS_LISTEN: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
 /// How it is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -321,6 +339,7 @@ impl Settings {
 
     /// The engine's part of the settings, for a command that somebody waits for: it does not wait
     /// for servers that are not there.
+    #[expect(clippy::disallowed_methods, reason = "the edge, where a process gets its clock")]
     pub fn engine(&self) -> engine::Config {
         let database = self.database.parse().unwrap_or_else(|never| match never {});
         let identity_file = self.identity_file.clone().or_else(|| match &database {
@@ -404,9 +423,9 @@ fn unique() -> String {
 
 /// Reads a value that may hold a password, and does not show it when it is wrong.
 #[derive(Clone)]
-struct Secretive(fn(&str) -> Result<String, String>);
+struct SecretValueParser(fn(&str) -> Result<String, String>);
 
-impl TypedValueParser for Secretive {
+impl TypedValueParser for SecretValueParser {
     type Value = String;
 
     fn parse_ref(

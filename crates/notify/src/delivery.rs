@@ -32,7 +32,7 @@ use tokio::{
 use webhook_http::{Policy, Sender};
 
 use self::{
-    lane::{Lane, MAX_ROUND, Made, Ready, Sent},
+    lane::{Lane, MAX_ROUND, Ready, RequestRecord, Sent},
     lanes::Lanes,
     target::Target,
 };
@@ -43,13 +43,13 @@ use crate::{
 };
 
 /// How long outcomes are collected before they are handed in.
-const COLLECT_FOR: Duration = Duration::from_millis(100);
+const COLLECT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long an attempt waits for the first outcome, before it lets others have its slot.
-const WAIT_FOR_OUTCOME: Duration = Duration::from_secs(1);
+const FIRST_OUTCOME_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long an attempt waits for what is under way when the process stops.
-const WAIT_AT_END: Duration = Duration::from_millis(500);
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// The pause after which what could not be sent is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const RECHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// The pause after what only an operator can settle.
 const OPERATOR_PAUSE: Duration = Duration::from_mins(10);
 /// The most requests of this process that are under way at the same time.
@@ -57,7 +57,7 @@ const MAX_REQUESTS: usize = 1_024;
 
 /// What deliveries are sent with.
 #[derive(Clone)]
-pub(crate) struct Outside {
+pub(crate) struct DeliveryContext {
     pub(crate) sender: Sender,
     pub(crate) policy: Policy,
     pub(crate) keys: Option<PersonKeys>,
@@ -70,13 +70,13 @@ pub(crate) struct Outside {
     slots: Arc<Semaphore>,
 }
 
-impl std::fmt::Debug for Outside {
+impl std::fmt::Debug for DeliveryContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outside").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("DeliveryContext").field("policy", &self.policy).finish_non_exhaustive()
     }
 }
 
-impl Outside {
+impl DeliveryContext {
     pub(crate) fn new(
         settings: Settings,
         client: Client,
@@ -152,7 +152,7 @@ impl Effects for Notify {
 /// An attempt to send what is due to an endpoint.
 struct Sending<'a> {
     notify: &'a Notify,
-    outside: &'a Outside,
+    outside: &'a DeliveryContext,
     operation: &'a Operation,
     id: String,
     endpoint: Endpoint,
@@ -174,17 +174,17 @@ impl Sending<'_> {
             // What is under way belongs to it: when nothing may be sent for a while, nobody collects it.
             let is_urgent = lane.is_urgent() && is_idle;
             let is_full = lane.finished.len() >= MAX_ROUND || is_urgent;
-            let collected = lane.finished_since.is_some_and(|it| it.elapsed() >= COLLECT_FOR);
+            let collected = lane.finished_since.is_some_and(|it| it.elapsed() >= COLLECT_INTERVAL);
             if is_full || collected || (is_idle && lane.has_outcome() && lane.finished.is_empty()) {
                 return Attempted::Done(self.outcome(lane).await);
             }
             if is_idle && !lane.has_outcome() {
                 let at = look_at.or(self.endpoint.due()).unwrap_or(now);
-                return Attempted::RetryAt(at.max(now + LOOK_AGAIN));
+                return Attempted::RetryAt(at.max(now + RECHECK_INTERVAL));
             }
-            let collect_until = lane.finished_since.map(|since| since + COLLECT_FOR);
-            let give_up_at = started + WAIT_FOR_OUTCOME;
-            let pause = look_at.map_or(WAIT_FOR_OUTCOME, |at| {
+            let collect_until = lane.finished_since.map(|since| since + COLLECT_INTERVAL);
+            let give_up_at = started + FIRST_OUTCOME_TIMEOUT;
+            let pause = look_at.map_or(FIRST_OUTCOME_TIMEOUT, |at| {
                 Duration::from_millis((at.millis() - now.millis()).max(1) as u64)
             });
             tokio::select! {
@@ -203,7 +203,7 @@ impl Sending<'_> {
                 () = sleep(pause), if look_at.is_some() => {}
                 () = sleep_until(give_up_at), if collect_until.is_none() => {
                     // What hangs is collected later.
-                    return Attempted::RetryAt(self.outside.clock.now() + WAIT_FOR_OUTCOME);
+                    return Attempted::RetryAt(self.outside.clock.now() + FIRST_OUTCOME_TIMEOUT);
                 }
             }
         }
@@ -212,7 +212,7 @@ impl Sending<'_> {
     /// Starts nothing any more, and waits a moment for what is under way: so that it is not sent again
     /// after the next start.
     async fn last_outcome(&self, lane: &mut Lane) -> Attempted<Input> {
-        let end = Instant::now() + WAIT_AT_END;
+        let end = Instant::now() + STOP_TIMEOUT;
         while let Ok(Some(Ok(sent))) = timeout_at(end, lane.in_flight.join_next()).await {
             lane.finish(sent);
         }
@@ -221,7 +221,7 @@ impl Sending<'_> {
         recorder::finish(lane).await;
         match outcome {
             Some(outcome) => Attempted::Done(outcome),
-            None => Attempted::RetryAt(self.outside.clock.now() + WAIT_FOR_OUTCOME),
+            None => Attempted::RetryAt(self.outside.clock.now() + FIRST_OUTCOME_TIMEOUT),
         }
     }
 
@@ -277,7 +277,7 @@ impl Sending<'_> {
             && let Err(error) = self.select(lane, now).await
         {
             tracing::warn!(endpoint.id = self.id, %error, "what is due cannot be read yet");
-            return Some(now + LOOK_AGAIN);
+            return Some(now + RECHECK_INTERVAL);
         }
         while lane.in_flight.len() < limit && (lane.finished.is_empty() || !health.is_probed()) {
             if !take_token(lane, self.endpoint.settings.max_per_second) {
@@ -306,7 +306,7 @@ impl Sending<'_> {
         let (outside, target) = (self.outside.clone(), target.clone());
         let shop = self.operation.shop.clone();
         let delivery = Delivery { shop, seq, service, event, attempts, replay };
-        let mut made = Made {
+        let mut made = RequestRecord {
             number: attempts + 1,
             at: now,
             message_id: String::new(),

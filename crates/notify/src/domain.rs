@@ -37,6 +37,8 @@ pub enum Input {
         endpoint_id: String,
         /// What is asked for.
         request: Request,
+        /// The version that the endpoint must have; `None`: any.
+        expected_version: Option<u64>,
     },
     /// Other services have published events, one after the other.
     Published(Published),
@@ -281,7 +283,7 @@ pub enum Fact {
     /// What became of the endpoint was scheduled for others.
     Announced {
         /// What became of it.
-        news: News,
+        news: EndpointNotice,
         /// To which endpoints it is delivered, and with which `endpoint_seq`.
         to: Vec<(String, u64)>,
     },
@@ -289,7 +291,7 @@ pub enum Fact {
 
 /// What other endpoints are told of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum EndpointNotice {
     /// It was disabled, and not on request.
     Disabled {
         /// Why.
@@ -302,7 +304,7 @@ pub enum News {
     },
 }
 
-impl News {
+impl EndpointNotice {
     /// The type of its deliveries.
     pub fn event_type(&self) -> &'static str {
         match self {
@@ -438,8 +440,8 @@ impl Rules for Notify {
 
     fn decide(&self, state: &State, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
         match input {
-            Input::Command { endpoint_id, request } => {
-                decide::command(state, endpoint_id, request, now)
+            Input::Command { endpoint_id, request, expected_version } => {
+                decide::command(state, endpoint_id, (request, *expected_version), now)
             }
             Input::Published(published) => {
                 self.remember(published);

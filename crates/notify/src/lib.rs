@@ -39,7 +39,7 @@ use engine::{Client, Clock, Definition, Service, Source, Table};
 use person_keys::PersonKeys;
 use webhook_http::Policy;
 
-use self::{delivery::Outside, domain::Published, recent::Recent};
+use self::{delivery::DeliveryContext, domain::Published, recent::Recent};
 
 /// What an installation chooses.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ pub fn service(
     client: Client,
     clock: Clock,
 ) -> Result<Definition<Notify>, SetupError> {
-    let outside = Some(Outside::new(settings, client, clock)?);
+    let outside = Some(DeliveryContext::new(settings, client, clock)?);
     Ok(Definition::new(Notify { recent: Arc::default(), outside }).with_effects())
 }
 
@@ -83,7 +83,7 @@ pub fn service(
 pub struct Notify {
     recent: Arc<Recent>,
     /// What is sent with; absent where only the log is folded.
-    outside: Option<Outside>,
+    outside: Option<DeliveryContext>,
 }
 
 impl Notify {

@@ -5,7 +5,7 @@ pub(crate) mod rows;
 use std::time::Duration;
 
 use engine::{Queries, QueryError, Revision, StoreError, documents};
-use events::{type_filter::TypeFilter, webhooks::is_mail_endpoint};
+use events::{questions::first, type_filter::TypeFilter, webhooks::is_mail_endpoint};
 use metrics::Gauge;
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
@@ -38,8 +38,13 @@ pub enum Question {
         /// Its id.
         id: String,
     },
-    /// The endpoints of the shop.
-    Endpoints,
+    /// At most `limit` endpoints of the shop behind one, by id.
+    Endpoints {
+        /// Its id; empty: from the first.
+        after: String,
+        /// 1,000 at most; 0: as many as that.
+        limit: u32,
+    },
     /// Deliveries to an endpoint.
     Deliveries {
         /// Which.
@@ -83,8 +88,13 @@ pub struct Range {
 pub enum Found {
     /// An endpoint, with its id.
     Endpoint(Box<(String, Endpoint)>),
-    /// Endpoints, in the order of their creation.
-    Endpoints(Vec<(String, Endpoint)>),
+    /// Endpoints, by id.
+    Endpoints {
+        /// Each with its id.
+        endpoints: Vec<(String, Endpoint)>,
+        /// Whether others follow.
+        has_more: bool,
+    },
     /// Deliveries.
     Deliveries {
         /// By `endpoint_seq`.
@@ -184,13 +194,18 @@ impl Queries for Notify {
                 let row = endpoint(db, shop, &id).await?;
                 Ok(row.map(|endpoint| Found::Endpoint(Box::new((id, endpoint)))))
             }
-            Question::Endpoints => {
-                let ids = documents::get::<Schedule>(db, shop, SCHEDULE).await?.unwrap_or_default();
-                let mut endpoints = Vec::new();
-                for id in ids.endpoint_ids.into_iter().filter(|id| !is_mail_endpoint(id)) {
+            Question::Endpoints { after, limit } => {
+                let limit = if limit == 0 { MAX_PAGE } else { limit.min(MAX_PAGE) };
+                let schedule = documents::get::<Schedule>(db, shop, SCHEDULE).await?;
+                let mut ids = schedule.unwrap_or_default().endpoint_ids;
+                ids.retain(|id| *id > after && !is_mail_endpoint(id));
+                ids.sort_unstable();
+                let (ids, has_more) = first(ids, limit);
+                let mut endpoints = Vec::with_capacity(ids.len());
+                for id in ids {
                     endpoints.extend(endpoint(db, shop, &id).await?.map(|endpoint| (id, endpoint)));
                 }
-                Ok(Some(Found::Endpoints(endpoints)))
+                Ok(Some(Found::Endpoints { endpoints, has_more }))
             }
             Question::Deliveries { range, state, filter, limit } => {
                 let Some(endpoint) = endpoint(db, shop, &range.id).await? else { return Ok(None) };

@@ -14,10 +14,10 @@ const MAX_BYTES: usize = 32 << 20;
 
 /// Events by where they are. What an event says never changes, so nothing here can be out of date.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(Mutex<Kept>);
+pub(crate) struct Recent(Mutex<EventCache>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct EventCache {
     events: HashMap<Position, Bytes>,
     /// In the order in which they came.
     order: VecDeque<Position>,
@@ -50,7 +50,7 @@ impl Recent {
         self.kept().events.get(&(shop.to_owned(), service.to_owned(), position)).cloned()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, EventCache> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

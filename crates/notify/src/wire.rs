@@ -36,9 +36,14 @@ impl Wire for Notify {
     fn command(payload: &[u8]) -> Result<Input, WireError> {
         let command = proto::Command::decode(payload)?;
         match command.body.ok_or(WireError::Missing("body"))? {
-            Command::ChangeWebhooks(notify::ChangeWebhooks { endpoint_id, request }) => {
-                let request = request.ok_or(WireError::Missing("request"))?;
-                Ok(Input::Command { endpoint_id: id(&endpoint_id)?, request: asked(request)? })
+            Command::ChangeWebhooks(notify::ChangeWebhooks {
+                endpoint_id,
+                request,
+                expected_version,
+            }) => {
+                let request = asked(request.ok_or(WireError::Missing("request"))?)?;
+                let endpoint_id = id(&endpoint_id)?;
+                Ok(Input::Command { endpoint_id, request, expected_version })
             }
             other => Err(WireError::Unexpected(events::names::command_name(&other).1)),
         }

@@ -61,8 +61,9 @@ pub enum Input {
     Signal { order_id: OrderId, signal: Signal },
     /// Units that belonged to an order have left a location.
     Shipped(Shipment),
-    /// More is promised of a stock than there is.
-    Short { sku: Sku, location: Location, missing: i64, order_ids: Vec<OrderId> },
+    /// More is promised of a stock than there is: so many units are missing, and these orders have units of
+    /// it, the newest first.
+    Short { sku: Sku, location: Location, missing: i64, orders: Vec<(OrderId, i64)> },
     /// The catalogue changed: for the replica.
     ProductChanged { sku: Sku, product: Product },
     /// The shop works in another way: for the replica.
@@ -106,6 +107,8 @@ pub struct Shipment {
     pub(crate) order_id: OrderId,
     pub(crate) location: Location,
     pub(crate) units: Vec<ShippedUnits>,
+    /// When they left, as the goods issue says.
+    pub(crate) occurred_at: Option<Timestamp>,
 }
 
 /// Units of a SKU that have left.
@@ -195,7 +198,8 @@ impl Rules for Orders {
         let (Input::Shipped(shipment), Input::Shipped(next)) = (input, next) else {
             return false;
         };
-        let is_same = (shipment.order_id, &shipment.location) == (next.order_id, &next.location);
+        let is_same = (shipment.order_id, &shipment.location, shipment.occurred_at)
+            == (next.order_id, &next.location, next.occurred_at);
         if is_same {
             shipment.units.extend(next.units.iter().cloned());
         }
@@ -217,9 +221,9 @@ impl Rules for Orders {
                 Decision::events(known.events(facts))
             }
             Input::Shipped(shipment) => Decision::events(shipment::ship(state, shipment)),
-            Input::Short { sku, location, missing, order_ids } => {
+            Input::Short { sku, location, missing, orders } => {
                 let rule = terms.settings.short_rule;
-                Decision::events(short::hold(rule, state, (sku, location), *missing, order_ids))
+                Decision::events(short::hold(rule, state, (sku, location), *missing, orders))
             }
             Input::ProductChanged { .. } | Input::SettingsChanged(_) => Decision::nothing(),
         }

@@ -26,8 +26,15 @@ pub const SAGA_DURATION: Metric = Metric::histogram_seconds(
     "Time from the placing of an order to the event that settled it.",
 );
 
+/// Orders that stand though their money could not be taken.
+pub const UNPAID: Metric = Metric::gauge(
+    "tradewind_orders_unpaid",
+    &["partition"],
+    "Confirmed orders whose last payment failed: another one is to be started.",
+);
+
 /// All metrics of the service.
-pub const ALL: [Metric; 3] = [SAGAS, SAGAS_ENDED, SAGA_DURATION];
+pub const ALL: [Metric; 4] = [SAGAS, SAGAS_ENDED, SAGA_DURATION, UNPAID];
 
 /// How a saga ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,4 +67,9 @@ pub(crate) fn ended(outcome: Outcome, took: Duration) {
 /// The gauge of the orders of a partition that are in this state.
 pub(crate) fn under_way(partition: u32, state: &'static str) -> Gauge {
     gauge!(SAGAS.name, "partition" => partition.to_string(), "state" => state)
+}
+
+/// The gauge of the confirmed orders of a partition whose last payment failed.
+pub(crate) fn unpaid(partition: u32) -> Gauge {
+    gauge!(UNPAID.name, "partition" => partition.to_string())
 }

@@ -2,10 +2,15 @@
 
 #[cfg(test)]
 mod tests;
+mod units;
 
 use ::metrics::Gauge;
 use engine::{Queries, QueryError, Revision, Row as _, StoreError, documents};
-use events::{id::OrderId, sealed::Sealed};
+use events::{
+    id::OrderId,
+    money::{Currency, Money},
+    sealed::Sealed,
+};
 use protocol::id::Shop;
 use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
@@ -19,6 +24,8 @@ use crate::{
         OrderShipped,
     },
 };
+
+pub(crate) use self::units::LineUnits;
 
 /// What the order service can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +66,7 @@ pub struct FoundOrder {
     pub personal: Option<Sealed>,
 }
 
-/// The orders of the same statuses, and of one reason where they are cancelled.
+/// The orders of the same statuses and currency, and of one reason where they are cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group {
     /// Their statuses.
@@ -68,8 +75,8 @@ pub struct Group {
     pub reason: Option<CancelReason>,
     /// How many there are.
     pub orders: i64,
-    /// Their totals together, in minor units.
-    pub total: i64,
+    /// Their totals together.
+    pub total: Money,
 }
 
 impl Queries for Orders {
@@ -88,7 +95,10 @@ impl Queries for Orders {
             counts.iter_mut().filter(|(known, _)| *known == state).for_each(|it| it.1 = orders);
         }
         let gauge = |(state, orders)| (metrics::under_way(partition, state), orders);
-        Ok(counts.into_iter().map(gauge).collect())
+        let mut gauges: Vec<_> = counts.into_iter().map(gauge).collect();
+        let unpaid = store::count_unpaid(db, partition).await?;
+        gauges.push((metrics::unpaid(partition), unpaid));
+        Ok(gauges)
     }
 
     async fn revision_of(
@@ -151,8 +161,9 @@ async fn order(db: &AnyPool, shop: &Shop, id: OrderId) -> Result<Option<FoundOrd
 /// How many orders of a shop have which status, and their totals.
 async fn totals(db: &AnyPool, shop: &Shop) -> Result<Vec<Group>, StoreError> {
     let rows = sqlx::query(
-        "select statuses, reason, count(*) as orders, cast(sum(total) as bigint) as total \
-         from orders where shop = $1 group by statuses, reason order by statuses, reason",
+        "select statuses, reason, currency, count(*) as orders, cast(sum(total) as bigint) as total \
+         from orders where shop = $1 group by statuses, reason, currency \
+         order by statuses, reason, currency",
     )
     .bind(shop.as_str().to_owned())
     .fetch_all(db)
@@ -163,6 +174,7 @@ async fn totals(db: &AnyPool, shop: &Shop) -> Result<Vec<Group>, StoreError> {
 fn group(row: &AnyRow) -> Result<Group, StoreError> {
     let statuses: String = row.try_get("statuses")?;
     let reason: Option<String> = row.try_get("reason")?;
+    let currency: String = row.try_get("currency")?;
     let unknown = |value: &str| StoreError::Unreadable {
         table: Order::TABLE.name.to_owned(),
         key: format!("{statuses} {reason:?}"),
@@ -174,6 +186,9 @@ fn group(row: &AnyRow) -> Result<Group, StoreError> {
         statuses: Statuses::parse(&statuses).ok_or_else(|| unknown(&statuses))?,
         reason: reason.as_ref().map(reason_of).transpose()?,
         orders: row.try_get("orders")?,
-        total: row.try_get("total")?,
+        total: Money {
+            minor: row.try_get("total")?,
+            currency: Currency::parse(&currency).map_err(|_| unknown(&currency))?,
+        },
     })
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize, de::Error as _};
 
 pub(crate) use self::{
     list::{ListedOrder, OrderFilter, OrderPage, OrderPlace, list},
-    order::{Order, OrderPayment},
+    order::{Order, OrderPayment, count_unpaid},
 };
 use crate::domain::{Awaits, Cancellation, Charge, Input, Known, Lines, Signal};
 

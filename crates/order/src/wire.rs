@@ -15,12 +15,13 @@ use events::{
     proto::{self, event::Body},
 };
 use prost::Message;
-use protocol::id::ParseError;
+use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Orders,
     domain::{
-        Answer, CancelReason, Event, FulfilmentStatus, Input, OrderStatus, PaymentStatus, Shortage,
+        Answer, CancelReason, Event, Fact, FulfilmentStatus, Input, OrderStatus, PaymentStatus,
+        Shortage,
     },
     query::{Found, Question},
 };
@@ -47,7 +48,7 @@ impl Wire for Orders {
         let body = Body::Order(facts::encode(event));
         let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
-        Encoded::new(name, envelope.encode_to_vec())
+        Encoded { occurred_at: occurred_at(event), ..Encoded::new(name, envelope.encode_to_vec()) }
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
@@ -71,6 +72,26 @@ impl Wire for Orders {
     }
 }
 
+/// When an event happened outside, where that is known.
+fn occurred_at(event: &Event) -> Option<Timestamp> {
+    match &event.fact {
+        Fact::Shipped { occurred_at, .. } => *occurred_at,
+        Fact::Placed { .. }
+        | Fact::PaymentDue { .. }
+        | Fact::PaymentFailed { .. }
+        | Fact::ActionRequired { .. }
+        | Fact::Authorized { .. }
+        | Fact::Confirmed { .. }
+        | Fact::PartCaptured { .. }
+        | Fact::Paid { .. }
+        | Fact::Completed
+        | Fact::Refunded { .. }
+        | Fact::PutOnHold(_)
+        | Fact::TakenOffHold { .. }
+        | Fact::Cancelled { .. } => None,
+    }
+}
+
 fn unexpected(body: &Body) -> WireError {
     WireError::Unexpected(names::event_name(body).unwrap_or("an event without a kind"))
 }
@@ -79,7 +100,8 @@ fn shortage(sku: &str, requested: i64, available: i64) -> Result<Shortage, Parse
     Ok(Shortage { sku: Sku::parse(sku)?, requested, available })
 }
 
-/// Declares how the values of an enum are written, and read.
+/// Declares how the values of an enum are written, and read. The service decides on them: one that
+/// this version does not know waits for a version that does.
 macro_rules! values {
     ($write:ident, $read:ident, $what:literal: $own:ident { $($value:ident),+ $(,)? }) => {
         fn $write(value: $own) -> proto::order::$own {
@@ -127,9 +149,9 @@ fn parsed<T>(
     if value.is_empty() { Ok(None) } else { parse(value).map(Some) }
 }
 
-/// An absent text is empty on the wire.
-fn optional<T: ToString>(value: Option<&T>) -> String {
-    value.map(T::to_string).unwrap_or_default()
+/// A text that is not given is absent on the wire, and empty here.
+fn given(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 /// A free text as it can be stored: Postgres takes no NUL, and a text without an end would not fit

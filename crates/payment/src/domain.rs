@@ -15,11 +15,14 @@
 //! An operation whose outcome does not become known is `uncertain`, never failed, and is looked up on;
 //! one that cannot be brought to an end is `stuck`, until an operator settles it.
 //!
-//! `decide` has the rules, `outcome` what follows from an answer of the provider, `payment` a payment as
+//! A difference between the provider's list and our log that giving back does not mend is stuck as well.
+//!
+//! `decide` has the rules, `difference` those of a reconciliation, `outcome` what follows from an answer of the provider, `payment` a payment as
 //! it is with its `transaction`s, and `fold` how facts change it.
 
 mod answer;
 mod decide;
+mod difference;
 mod fold;
 mod operation;
 mod outcome;
@@ -37,12 +40,13 @@ use protocol::time::Timestamp;
 
 pub(crate) use self::{
     answer::{Answer, RefundAnswer, SettleAnswer},
+    difference::{DifferenceKind, Listed, OpenDifference},
     operation::{Operation, OperationKind},
     outcome::Outcome,
     payment::{Action, Payment, Status},
     transaction::{
-        DONE_ELSEWHERE, Pending, Refund, Resolution, StuckReason, Transaction, TransactionStatus,
-        Trouble, Wanted,
+        DONE_ELSEWHERE, GIVEN_UP, Pending, Refund, Resolution, StuckReason, Transaction,
+        TransactionStatus, Trouble, TroubleKind, Wanted,
     },
 };
 use crate::{
@@ -61,8 +65,10 @@ pub enum Input {
         amount: Money,
         /// The payment provider's token.
         payment_method: String,
-        /// When the order is cancelled if the payment has not answered.
+        /// Until when it must be authorised.
         due_by: Timestamp,
+        /// Whether it is captured as soon as it is authorised.
+        capture_at_once: bool,
     },
     /// What is authorised is to be captured, or a part of it.
     Capture {
@@ -100,16 +106,13 @@ pub enum Input {
         /// Its id and the reason.
         refund: Refund,
     },
-    /// The provider's list has what we do not know of: it is given back.
-    TurnedUp {
-        /// The payment.
-        payment_id: PaymentId,
-        /// The operation.
-        operation: Operation,
-        /// The amount by the provider's list.
-        amount: Money,
-        /// The provider's name for the authorisation.
-        provider_reference: String,
+    /// The provider's list and our log differ: what the provider has set aside or taken and we do not know
+    /// of is given back, anything else becomes stuck.
+    Differs {
+        /// What the difference is.
+        kind: DifferenceKind,
+        /// What the provider's list says, or our log.
+        listed: Listed,
     },
     /// An operator settles an operation that is uncertain or stuck.
     SettledByOperator {
@@ -117,8 +120,10 @@ pub enum Input {
         payment_id: PaymentId,
         /// What is done about it.
         resolution: Resolution,
-        /// Why. Who says so is in the envelope.
+        /// Why.
         reason: String,
+        /// Who decides; empty when it is the sender, who is in the envelope.
+        operator: String,
     },
 }
 
@@ -196,6 +201,7 @@ pub enum Fact {
         amount: Money,
         resolution: Resolution,
         reason: String,
+        operator: String,
     },
 }
 
@@ -226,10 +232,9 @@ impl Rules for Payments {
             let payment = Payment::begin(*payment_id, *amount, payment_method, *due_by);
             payments.put(*payment_id, PaymentRow { revision: Revision::default(), payment });
         }
-        if let Fact::TurnedUp { amount, .. } = fact
-            && payments.get(payment_id).is_none()
+        if payments.get(payment_id).is_none()
+            && let Some(payment) = Payment::unknown(event, *time)
         {
-            let payment = Payment::begin(*payment_id, *amount, "", *time);
             payments.put(*payment_id, PaymentRow { revision: Revision::default(), payment });
         }
         if let Some(row) = payments.change(payment_id) {

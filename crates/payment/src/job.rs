@@ -1,10 +1,15 @@
-//! The reconciliation job: asks for the differences of every shop now and then, counts and logs them, and
-//! has what the provider holds without our knowledge given back, if it may.
+//! The reconciliation job: compares the payments of every shop with the provider's list now and then, counts
+//! and logs the differences, and has them mended, if it may.
+//!
+//! How far each shop is compared is kept in a stream beside the log (see [`reached`]): a comparison begins
+//! where the last one ended, however long the job did not run, and nothing is between two of them.
 //!
 //! Each process that runs payments does so; a difference is mended once, since the command that mends it
-//! is named after the operation.
+//! is named after it.
 
-use std::time::Duration;
+mod reached;
+
+use std::{collections::BTreeSet, time::Duration};
 
 use engine::{Client, Clock};
 use events::{
@@ -15,7 +20,7 @@ use metrics::gauge;
 use prost::Message;
 use protocol::{
     command::OutgoingCommand,
-    id::{CommandId, Shop, fingerprint},
+    id::{CommandId, ParseError, Shop, fingerprint},
     subject::Lane,
     time::Timestamp,
 };
@@ -25,15 +30,20 @@ use crate::{Payments, metrics::DIFFERENCES};
 
 /// How long the answer to what mends a difference is waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest pause before the first reconciliation of a process.
+const MAX_FIRST_PAUSE: Duration = Duration::from_mins(1);
+/// How many shops are asked for at once.
+const PAGE_LENGTH: u32 = 1_000;
 
 /// When reconciliations are made, and what they do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reconciling {
-    /// The pause between two; each looks back for that long and one more time, so that none is missed.
+    /// The pause between two.
     pub interval: Duration,
-    /// What was asked of the provider so recently is left to the next one.
+    /// What was carried out so recently is left to the next one.
     pub settling: Duration,
-    /// Whether what the provider holds and we do not know of is given back.
+    /// Whether differences are mended: what the provider holds and we do not know of is given back, anything
+    /// else becomes stuck. Otherwise they are only reported.
     pub mends: bool,
 }
 
@@ -42,12 +52,16 @@ pub struct Reconciling {
 enum JobError {
     #[error("the provider does not say for which shops it did something")]
     Shops(#[source] crate::provider::ProviderError),
-    #[error(transparent)]
+    #[error("it cannot be asked")]
     Ask(#[from] engine::AskError),
     #[error("the answer cannot be read")]
     Decode(#[from] prost::DecodeError),
+    #[error("the answer cannot be read")]
+    Parse(#[from] ParseError),
     #[error("what mends a difference cannot be sent")]
     Send(#[from] engine::SendError),
+    #[error("how far the shop is compared cannot be read or kept")]
+    Reached(#[from] engine::Error),
     #[error(transparent)]
     Empty(#[from] events::names::EmptyCommand),
 }
@@ -55,42 +69,90 @@ enum JobError {
 impl Payments {
     /// Reconciles again and again; never returns.
     pub async fn reconcile(self, client: Client, clock: Clock, settings: Reconciling) {
+        // A process that is often restarted reconciles as well.
+        sleep(settings.interval.min(MAX_FIRST_PAUSE)).await;
         loop {
-            sleep(settings.interval).await;
-            if let Err(error) = self.reconcile_once(&client, clock.now(), settings).await {
+            if let Err(error) = self.reconcile_all(&client, clock.now(), settings).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "the payments were not reconciled");
             }
+            sleep(settings.interval).await;
         }
     }
 
-    async fn reconcile_once(
+    /// Compares every shop, whatever comes of another.
+    async fn reconcile_all(
         &self,
         client: &Client,
         now: Timestamp,
         settings: Reconciling,
     ) -> Result<(), JobError> {
         let until = Timestamp::from_millis(now.millis() - settings.settling.as_millis() as i64);
-        let back = settings.interval.as_millis() as i64 * 2;
-        let from = Timestamp::from_millis(until.millis() - back);
-        let shops = self.provider.shops(from).await.map_err(JobError::Shops)?;
+        let mut shops: BTreeSet<Shop> =
+            self.provider.shops().await.map_err(JobError::Shops)?.into_iter().collect();
+        for partition in 0..client.partitions() {
+            shops.extend(shops_of(client, partition).await?);
+        }
         let mut differing = 0;
         for shop in shops {
-            let question =
-                payment::Reconcile { from: Some(from.into()), until: Some(until.into()) };
-            let found = client.query("payment", &shop, question.encode(), 0).await?;
-            let found = payment::Reconciliation::decode(found.unwrap_or_default())?;
-            differing += found.differences.len();
-            for difference in found.differences {
-                report(&shop, &difference);
-                if settings.mends && difference.mendable {
-                    mend(client, &shop, difference).await?;
+            match reconcile_shop(client, &shop, until, settings.mends).await {
+                Ok(differences) => differing += differences,
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    let name = shop.as_str();
+                    tracing::warn!(shop.name = name, error, "the shop was not reconciled");
                 }
             }
         }
         gauge!(DIFFERENCES.name).set(differing as f64);
         Ok(())
     }
+}
+
+/// The shops with payments of ours whose rows are where those of a partition are.
+async fn shops_of(client: &Client, partition: u32) -> Result<Vec<Shop>, JobError> {
+    let mut all: Vec<Shop> = Vec::new();
+    loop {
+        let after = all.last().map(ToString::to_string).unwrap_or_default();
+        let question = payment::ListShops { after, limit: PAGE_LENGTH };
+        let found = client.query_partition("payment", partition, question.encode(), 0).await?;
+        let payment::Shops { names } = payment::Shops::decode(found.unwrap_or_default())?;
+        let is_last = names.len() < PAGE_LENGTH as usize;
+        for name in names {
+            all.push(Shop::parse(&name)?);
+        }
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+/// Compares a shop from where it was compared last, and yields the number of differences.
+async fn reconcile_shop(
+    client: &Client,
+    shop: &Shop,
+    until: Timestamp,
+    mends: bool,
+) -> Result<usize, JobError> {
+    let mut from = reached::read(client, shop).await?;
+    let mut differing = 0;
+    while from < until {
+        let question = payment::Reconcile { from: Some(from.into()), until: Some(until.into()) };
+        let found = client.query("payment", shop, question.encode(), 0).await?;
+        let found = payment::Reconciliation::decode(found.unwrap_or_default())?;
+        let compared_until = Timestamp::parse(found.until.as_ref())?;
+        differing += found.differences.len();
+        for difference in found.differences {
+            report(shop, &difference);
+            if mends {
+                mend(client, shop, difference).await?;
+            }
+        }
+        // Not before its differences are in the inbox.
+        reached::keep(client, shop, compared_until).await?;
+        from = compared_until;
+    }
+    Ok(differing)
 }
 
 fn report(shop: &Shop, difference: &payment::Difference) {
@@ -108,9 +170,14 @@ async fn mend(
     shop: &Shop,
     difference: payment::Difference,
 ) -> Result<(), JobError> {
-    let payment::Difference { operation_id, amount, provider_reference, .. } = difference;
-    let key = format!("reconciliation/{operation_id}");
-    let mend = payment::MendPayment { operation_id, amount, provider_reference };
+    let payment::Difference { kind, operation_id, amount, provider_reference, .. } = difference;
+    if crate::domain::Operation::parse_id(&operation_id).is_err() {
+        // It is of another system, which has the same account at the provider: it belongs to no payment.
+        return Ok(());
+    }
+    let minor = amount.as_ref().map_or(0, |amount| amount.minor);
+    let key = format!("reconciliation/{operation_id}/{kind}/{minor}");
+    let mend = payment::MendPayment { operation_id, amount, provider_reference, kind };
     let command = proto::Command {
         id: CommandId::from_key(shop, &key).to_string(),
         shop: shop.to_string(),

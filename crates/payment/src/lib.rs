@@ -96,5 +96,5 @@ impl Service for Payments {
         replica: false,
     }];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
 }

@@ -86,13 +86,13 @@ pub(crate) enum Answer {
     },
 }
 
-/// What the provider's own ledger says of a shop, in minor units.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What the provider's own ledger says of a shop in one currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Captured, less what was paid back.
-    pub(crate) net: i64,
+    pub(crate) net: Money,
     /// Authorised and neither captured nor voided.
-    pub(crate) held: i64,
+    pub(crate) held: Money,
 }
 
 /// What the provider is to list of its transactions.
@@ -100,11 +100,11 @@ pub struct Totals {
 pub(crate) struct List {
     /// Of this shop.
     pub(crate) shop: Shop,
-    /// Asked for at that time or later.
+    /// Carried out at that time or later.
     pub(crate) from: Timestamp,
-    /// Asked for before that time.
+    /// Carried out before that time.
     pub(crate) until: Timestamp,
-    /// The last one of the page before: when it was asked for, and its key.
+    /// The last one of the page before: when it was carried out, and its key.
     pub(crate) after: Option<(Timestamp, String)>,
     /// How many at most.
     pub(crate) limit: u32,
@@ -121,7 +121,7 @@ pub(crate) struct Transaction {
     pub(crate) amount: Money,
     /// The provider's name for the authorisation.
     pub(crate) provider_reference: String,
-    /// When it was asked for.
+    /// When it was carried out.
     pub(crate) at: Timestamp,
 }
 
@@ -180,14 +180,25 @@ impl Provider {
         answer.await.unwrap_or(Err(ProviderError::Timeout))
     }
 
-    /// Asks for the shops for which something was asked since then.
-    pub(crate) async fn shops(&self, since: Timestamp) -> Result<Vec<Shop>, ProviderError> {
-        let answer = timeout(self.timeout, self.simulator.shops(since));
+    /// Asks which of these operations the provider lists as done, by their idempotency keys; whenever it
+    /// was. At most as many as a page has.
+    pub(crate) async fn listed(
+        &self,
+        shop: &Shop,
+        operation_ids: &[String],
+    ) -> Result<Vec<Transaction>, ProviderError> {
+        let answer = timeout(self.timeout, self.simulator.listed(shop, operation_ids));
         answer.await.unwrap_or(Err(ProviderError::Timeout))
     }
 
-    /// Asks for the provider's own totals of a shop.
-    pub(crate) async fn totals(&self, shop: &Shop) -> Result<Totals, ProviderError> {
+    /// Asks for the shops for which it has done something.
+    pub(crate) async fn shops(&self) -> Result<Vec<Shop>, ProviderError> {
+        let answer = timeout(self.timeout, self.simulator.shops());
+        answer.await.unwrap_or(Err(ProviderError::Timeout))
+    }
+
+    /// Asks for the provider's own totals of a shop, by currency.
+    pub(crate) async fn totals(&self, shop: &Shop) -> Result<Vec<Totals>, ProviderError> {
         let answer = timeout(self.timeout, self.simulator.totals(shop));
         answer.await.unwrap_or(Err(ProviderError::Timeout))
     }

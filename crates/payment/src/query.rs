@@ -1,20 +1,24 @@
 //! The questions that the payment service answers.
 //!
-//! The two sides of the totals are the same when nothing is pending. Amounts of all currencies are
-//! added up, on both sides alike.
+//! The two sides of the totals are the same when nothing is pending.
 
 #[cfg(test)]
 mod tests;
 
 use ::metrics::Gauge;
 use engine::{Queries, QueryError, Revision, documents};
-use events::id::{OrderId, PaymentId};
+use events::{
+    id::{OrderId, PaymentId},
+    questions::first,
+};
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
 
 use crate::{
-    Payments, metrics, provider,
-    reconcile::{Reconciliation, reconcile},
+    Payments,
+    domain::TroubleKind,
+    metrics, provider,
+    reconcile::{Reconciliation, reconcile, unreachable},
     store::{self, PaymentPage, PaymentRow, Totals},
 };
 
@@ -27,8 +31,10 @@ pub enum Question {
     PaymentsOf(OrderId),
     /// A page of the payments of the shop.
     Payments(PaymentPage),
-    /// The payments with an operation that is stuck, by id.
-    Stuck {
+    /// The payments with an operation in that trouble, by id.
+    InTrouble {
+        /// The trouble.
+        trouble: TroubleKind,
         /// The payment after which the page begins; empty for the first page.
         after: String,
         /// How many at most.
@@ -43,6 +49,13 @@ pub enum Question {
         /// Before that time.
         until: Timestamp,
     },
+    /// The shops that have payments, by name.
+    Shops {
+        /// The shop after which the page begins; empty for the first page.
+        after: String,
+        /// How many at most.
+        limit: u32,
+    },
 }
 
 /// What a question finds.
@@ -50,18 +63,30 @@ pub enum Question {
 pub enum Found {
     /// A payment, and its shop.
     Payment(String, Box<PaymentRow>),
-    /// Payments, each with its shop.
-    Payments(Vec<(String, PaymentRow)>),
+    /// Payments.
+    Payments {
+        /// Each with its shop.
+        payments: Vec<(String, PaymentRow)>,
+        /// Whether others follow.
+        has_more: bool,
+    },
     /// A page of payments.
-    Listed(Vec<PaymentRow>),
+    Listed {
+        /// The payments, by when they were begun.
+        payments: Vec<PaymentRow>,
+        /// Whether others follow.
+        has_more: bool,
+    },
     /// What came of a reconciliation.
     Reconciled(Reconciliation),
+    /// A page of shops, by name.
+    Shops(Vec<String>),
     /// The shop's money.
     Totals {
         /// By our log.
         ours: Totals,
-        /// By the provider's ledger.
-        theirs: provider::Totals,
+        /// By the provider's ledger, by currency.
+        theirs: Vec<provider::Totals>,
     },
 }
 
@@ -83,14 +108,22 @@ impl Queries for Payments {
             }
             Question::PaymentsOf(order_id) => {
                 let rows = store::of_order(db, shop, order_id).await?;
-                let rows = rows.into_iter().map(|row| (shop.to_string(), row));
-                Ok(Some(Found::Payments(rows.collect())))
+                let payments = rows.into_iter().map(|row| (shop.to_string(), row)).collect();
+                Ok(Some(Found::Payments { payments, has_more: false }))
             }
             Question::Payments(page) => {
-                Ok(Some(Found::Listed(store::list(db, shop, &page).await?)))
+                let wanted = PaymentPage { limit: page.limit + 1, ..page.clone() };
+                let rows = store::list(db, shop, &wanted).await?;
+                let (payments, has_more) = first(rows, page.limit);
+                Ok(Some(Found::Listed { payments, has_more }))
             }
-            Question::Stuck { after, limit } => {
-                Ok(Some(Found::Payments(store::stuck(db, shop, &after, limit).await?)))
+            Question::InTrouble { trouble, after, limit } => {
+                let rows = store::in_trouble(db, shop, trouble, &after, limit + 1).await?;
+                let (payments, has_more) = first(rows, limit);
+                Ok(Some(Found::Payments { payments, has_more }))
+            }
+            Question::Shops { after, limit } => {
+                Ok(Some(Found::Shops(store::shops(db, &after, limit).await?)))
             }
             Question::Reconcile { from, until } => {
                 let found = reconcile(&self.provider, db, shop, from, until).await?;
@@ -99,7 +132,7 @@ impl Queries for Payments {
             Question::Totals => {
                 let ours = store::totals(db, shop).await?;
                 let theirs = self.provider.totals(shop).await;
-                let theirs = theirs.map_err(|error| QueryError::Outside(error.into()))?;
+                let theirs = theirs.map_err(unreachable)?;
                 Ok(Some(Found::Totals { ours, theirs }))
             }
         }

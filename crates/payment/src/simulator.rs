@@ -30,6 +30,7 @@
 //! decide on each in its turn, writes all changes in one transaction, and then answers. So a query
 //! sees everything that was sent before it.
 
+mod authorization;
 mod ledger;
 mod rule;
 mod state;
@@ -64,22 +65,23 @@ pub(crate) struct Simulator {
 enum Call {
     Perform(Request, oneshot::Sender<Result<Reply, ProviderError>>),
     Find(Request, oneshot::Sender<Result<Option<Answer>, ProviderError>>),
-    Totals(Shop, oneshot::Sender<Result<Totals, ProviderError>>),
+    Totals(Shop, oneshot::Sender<Result<Vec<Totals>, ProviderError>>),
     List(List, oneshot::Sender<Result<Vec<Transaction>, ProviderError>>),
-    Shops(Timestamp, oneshot::Sender<Result<Vec<Shop>, ProviderError>>),
+    Listed(Shop, Vec<String>, oneshot::Sender<Result<Vec<Transaction>, ProviderError>>),
+    Shops(oneshot::Sender<Result<Vec<Shop>, ProviderError>>),
 }
 
 impl Call {
     fn request(&self) -> Option<&Request> {
         match self {
             Self::Perform(request, _) | Self::Find(request, _) => Some(request),
-            Self::Totals(..) | Self::List(..) | Self::Shops(..) => None,
+            Self::Totals(..) | Self::List(..) | Self::Listed(..) | Self::Shops(..) => None,
         }
     }
 
     /// Whether it sees what the provider does when nobody asks for it.
     fn is_report(&self) -> bool {
-        matches!(self, Self::Totals(..) | Self::List(..))
+        matches!(self, Self::Totals(..) | Self::List(..) | Self::Listed(..))
     }
 }
 
@@ -119,12 +121,12 @@ impl Simulator {
         self.call(|reply| Call::Find(request.clone(), reply)).await
     }
 
-    /// The totals of a shop.
-    pub(crate) async fn totals(&self, shop: &Shop) -> Result<Totals, ProviderError> {
+    /// The totals of a shop, by currency.
+    pub(crate) async fn totals(&self, shop: &Shop) -> Result<Vec<Totals>, ProviderError> {
         self.call(|reply| Call::Totals(shop.clone(), reply)).await
     }
 
-    /// What was done for a shop, by the time when it was asked for; a page of it.
+    /// What was done for a shop, by the time when it was carried out; a page of it.
     pub(crate) async fn transactions(
         &self,
         list: &List,
@@ -132,9 +134,19 @@ impl Simulator {
         self.call(|reply| Call::List(list.clone(), reply)).await
     }
 
-    /// The shops for which something was asked since then.
-    pub(crate) async fn shops(&self, since: Timestamp) -> Result<Vec<Shop>, ProviderError> {
-        self.call(|reply| Call::Shops(since, reply)).await
+    /// Those of the operations of a shop that were done.
+    pub(crate) async fn listed(
+        &self,
+        shop: &Shop,
+        operation_ids: &[String],
+    ) -> Result<Vec<Transaction>, ProviderError> {
+        let operation_ids = operation_ids.to_vec();
+        self.call(|reply| Call::Listed(shop.clone(), operation_ids, reply)).await
+    }
+
+    /// The shops for which something was done.
+    pub(crate) async fn shops(&self) -> Result<Vec<Shop>, ProviderError> {
+        self.call(Call::Shops).await
     }
 
     async fn call<T>(
@@ -176,7 +188,8 @@ async fn answer(ledger: &mut SqliteConnection, calls: &mut Vec<Call>) -> Result<
         state.find(request).ok();
     }
     let mut answers: Vec<Box<dyn FnOnce() + Send>> = Vec::with_capacity(calls.len());
-    let (mut totals, mut lists, mut shops) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut totals, mut lists) = (Vec::new(), Vec::new());
+    let (mut looked_up, mut shops) = (Vec::new(), Vec::new());
     for call in calls.drain(..) {
         match call {
             Call::Perform(request, caller) => {
@@ -189,7 +202,8 @@ async fn answer(ledger: &mut SqliteConnection, calls: &mut Vec<Call>) -> Result<
             }
             Call::Totals(shop, caller) => totals.push((shop, caller)),
             Call::List(list, caller) => lists.push((list, caller)),
-            Call::Shops(since, caller) => shops.push((since, caller)),
+            Call::Listed(shop, ids, caller) => looked_up.push((shop, ids, caller)),
+            Call::Shops(caller) => shops.push(caller),
         }
     }
     ledger::save(&mut transaction, &state).await?;
@@ -201,8 +215,12 @@ async fn answer(ledger: &mut SqliteConnection, calls: &mut Vec<Call>) -> Result<
         let listed = ledger::transactions(&mut transaction, &list).await?;
         answers.push(Box::new(move || _ = caller.send(Ok(listed))));
     }
-    for (since, caller) in shops {
-        let found = ledger::shops(&mut transaction, since).await?;
+    for (shop, ids, caller) in looked_up {
+        let listed = ledger::listed(&mut transaction, &shop, &ids).await?;
+        answers.push(Box::new(move || _ = caller.send(Ok(listed))));
+    }
+    for caller in shops {
+        let found = ledger::shops(&mut transaction).await?;
         answers.push(Box::new(move || _ = caller.send(Ok(found))));
     }
     transaction.commit().await?;

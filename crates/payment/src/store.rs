@@ -3,13 +3,16 @@
 mod list;
 
 use engine::{Column, Revision, Row, Rows, StoreError, Table, Value, documents};
-use events::id::{OrderId, PaymentId};
-use protocol::id::Shop;
-use serde::{Deserialize, Serialize};
+use events::{
+    id::{OrderId, PaymentId},
+    money::{Currency, Money},
+};
+use protocol::{id::Shop, time::Timestamp};
+use serde::{Deserialize, Serialize, de::Error as _};
 use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 pub(crate) use self::list::{PaymentFilter, PaymentPage, PaymentPlace, list};
-use crate::domain::Payment;
+use crate::domain::{Payment, TroubleKind};
 
 /// The longest reference of a provider by which a payment is found: an entry of an index of Postgres is
 /// limited to 2,704 bytes.
@@ -43,6 +46,8 @@ impl Row for PaymentRow {
             Column::text("trouble"),
             Column::integer("begun_at"),
             Column::text("provider_reference"),
+            Column::integer("changed_at"),
+            Column::text("currency"),
         ],
         indexes: &[
             "(partition, operation) where operation is not null",
@@ -61,32 +66,36 @@ impl Row for PaymentRow {
             payment.held().into(),
             payment.captured.into(),
             payment.refunded.into(),
-            payment.trouble().map(|trouble| trouble.as_str().to_owned()).into(),
+            payment.open_trouble().map(|trouble| trouble.kind().as_str().to_owned()).into(),
             payment.begun_at().millis().into(),
             Some(&payment.provider_reference)
                 .filter(|reference| (1..=MAX_FOUND_REFERENCE_BYTES).contains(&reference.len()))
                 .cloned()
                 .into(),
+            payment.changed_at_ms.into(),
+            payment.amount.currency.as_str().into(),
         ]
     }
 }
 
-/// The payments whose operation is stuck, of a shop, or of all for [`Shop::unknown`]; by id, a page at a
-/// time: those after the payment `after`. With their shops.
-pub(crate) async fn stuck(
+/// The payments with an operation in that trouble, of a shop, or of all for [`Shop::unknown`]; by id, a
+/// page at a time: those after the payment `after`. With their shops.
+pub(crate) async fn in_trouble(
     db: &AnyPool,
     shop: &Shop,
+    trouble: TroubleKind,
     after: &str,
     limit: u32,
 ) -> Result<Vec<(String, PaymentRow)>, StoreError> {
     let rows = sqlx::query(
         "select shop, key, document from payment \
-         where trouble = 'stuck' and (shop = $1 or $1 = $2) and key > $3 order by key limit $4",
+         where (shop = $1 or $1 = $2) and key > $3 and trouble = $5 order by key limit $4",
     )
     .bind(shop.as_str().to_owned())
     .bind(Shop::unknown().as_str().to_owned())
     .bind(after.to_owned())
     .bind(i64::from(limit))
+    .bind(trouble.as_str())
     .fetch_all(db)
     .await?;
     let read = |row: &AnyRow| Ok((row.try_get("shop")?, documents::read::<PaymentRow>(row)?.1));
@@ -120,22 +129,46 @@ pub(crate) async fn count_trouble(db: &AnyPool, partition: u32) -> Result<(u64, 
     Ok((count("uncertain")?, count("stuck")?))
 }
 
-/// A page of the payments of a shop, by id: those after the payment `after`.
-pub(crate) async fn page(
+/// A page of the payments of a shop to which something has happened since then, by id: those after the
+/// payment `after`.
+pub(crate) async fn changed_since(
     db: &AnyPool,
     shop: &Shop,
+    since: Timestamp,
     after: &str,
     limit: u32,
 ) -> Result<Vec<PaymentRow>, StoreError> {
     let rows = sqlx::query(
-        "select key, document from payment where shop = $1 and key > $2 order by key limit $3",
+        "select key, document from payment \
+         where shop = $1 and key > $2 and changed_at >= $4 order by key limit $3",
     )
     .bind(shop.as_str().to_owned())
     .bind(after.to_owned())
     .bind(i64::from(limit))
+    .bind(since.millis())
     .fetch_all(db)
     .await?;
     rows.iter().map(|row| Ok(documents::read::<PaymentRow>(row)?.1)).collect()
+}
+
+/// The shops that have payments, by name: those after the shop `after`. Each is one look into the primary
+/// key.
+pub(crate) async fn shops(
+    db: &AnyPool,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<String>, StoreError> {
+    let mut shops: Vec<String> = vec![];
+    while shops.len() < limit as usize {
+        let last = shops.last().map_or(after, String::as_str);
+        let row = sqlx::query("select shop from payment where shop > $1 order by shop limit 1")
+            .bind(last.to_owned())
+            .fetch_optional(db)
+            .await?;
+        let Some(row) = row else { break };
+        shops.push(row.try_get("shop")?);
+    }
+    Ok(shops)
 }
 
 /// The payments of an order, by number.
@@ -153,39 +186,58 @@ pub(crate) async fn of_order(
     Ok(payments)
 }
 
-/// The money of a shop by our log, in minor units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The money of a shop by our log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Captured.
-    pub captured: i64,
-    /// Paid back.
-    pub refunded: i64,
-    /// Authorised and neither captured nor voided.
-    pub authorized: i64,
+    /// By currency.
+    pub currencies: Vec<CurrencyTotals>,
     /// Operations whose outcome is not known yet.
     pub pending: i64,
-    /// Those of them that are stuck, or that are not carried out any more without an operator.
+    /// Payments that are stuck.
     pub stuck: i64,
 }
 
-/// Adds up the shop's payments.
+/// The money of a shop by our log in one currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CurrencyTotals {
+    /// Captured.
+    pub captured: Money,
+    /// Paid back.
+    pub refunded: Money,
+    /// Authorised and neither captured nor voided.
+    pub authorized: Money,
+}
+
+/// Adds up the shop's payments by currency.
 pub(crate) async fn totals(db: &AnyPool, shop: &Shop) -> Result<Totals, StoreError> {
-    let row = sqlx::query(
-        "select cast(coalesce(sum(captured), 0) as bigint) as captured, \
-                cast(coalesce(sum(refunded), 0) as bigint) as refunded, \
-                cast(coalesce(sum(authorized), 0) as bigint) as authorized, \
+    let rows = sqlx::query(
+        "select currency, cast(sum(captured) as bigint) as captured, \
+                cast(sum(refunded) as bigint) as refunded, \
+                cast(sum(authorized) as bigint) as authorized, \
                 count(operation) as pending, \
                 count(*) filter (where trouble = 'stuck') as stuck \
-         from payment where shop = $1",
+         from payment where shop = $1 group by currency order by currency",
     )
     .bind(shop.as_str().to_owned())
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    Ok(Totals {
-        captured: row.try_get("captured")?,
-        refunded: row.try_get("refunded")?,
-        authorized: row.try_get("authorized")?,
-        pending: row.try_get("pending")?,
-        stuck: row.try_get("stuck")?,
-    })
+    let mut totals = Totals::default();
+    for row in &rows {
+        let code: String = row.try_get("currency")?;
+        let currency = Currency::parse(&code).map_err(|error| StoreError::Unreadable {
+            table: PaymentRow::TABLE.name.to_owned(),
+            key: code,
+            source: serde_json::Error::custom(error),
+        })?;
+        let money =
+            |column: &str| Ok::<_, StoreError>(Money { minor: row.try_get(column)?, currency });
+        totals.currencies.push(CurrencyTotals {
+            captured: money("captured")?,
+            refunded: money("refunded")?,
+            authorized: money("authorized")?,
+        });
+        totals.pending += row.try_get::<i64, _>("pending")?;
+        totals.stuck += row.try_get::<i64, _>("stuck")?;
+    }
+    Ok(totals)
 }

@@ -18,7 +18,7 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Payments,
-    domain::{After, Answer, Event, Input, Operation, Refund},
+    domain::{After, Answer, Event, Input, Listed, Operation, Refund},
     provider::Provider,
     query::{Found, Question},
 };
@@ -46,17 +46,19 @@ impl Wire for Payments {
             }),
             Command::MendPayment(mend) => {
                 let (payment_id, operation) = Operation::parse_id(&mend.operation_id)?;
-                Ok(Input::TurnedUp {
+                let listed = Listed {
                     payment_id,
                     operation,
                     amount: Money::parse(mend.amount.as_ref())?,
                     provider_reference: text(&mend.provider_reference),
-                })
+                };
+                Ok(Input::Differs { kind: facts::difference_kind(mend.kind())?, listed })
             }
             Command::SettlePayment(settle) => Ok(Input::SettledByOperator {
                 payment_id: PaymentId::parse(&settle.payment_id)?,
                 resolution: facts::resolution(settle.resolution())?,
                 reason: text(&settle.reason),
+                operator: text(&settle.operator),
             }),
             other => Err(WireError::Unexpected(names::command_name(&other).1)),
         }
@@ -119,9 +121,10 @@ fn order_input(order_id: &str, version: u64, kind: order_event::Kind) -> Result<
             amount: Money::parse(due.amount.as_ref())?,
             payment_method: due.payment_method,
             due_by: Timestamp::parse(due.due_by.as_ref())?,
+            capture_at_once: due.capture_at_once,
         },
-        order_event::Kind::Confirmed(it) => capture(&it.payment_id, version, it.capture.as_ref())?,
-        order_event::Kind::Shipped(it) => capture(&it.payment_id, version, it.capture.as_ref())?,
+        order_event::Kind::Confirmed(it) => capture(it.payment_id(), version, it.capture.as_ref())?,
+        order_event::Kind::Shipped(it) => capture(it.payment_id(), version, it.capture.as_ref())?,
         order_event::Kind::Cancelled(_) => {
             Input::OrderCancelled { order_id: OrderId::parse(order_id)? }
         }

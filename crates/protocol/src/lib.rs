@@ -4,6 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`proto`] | the envelopes of events and commands, causes, answers, the engine's own events |
+//! | [`actor`] | who asks for something |
 //! | [`id`] | the ids in them, and the macros with which a contract defines its own |
 //! | [`time`] | instants in UTC |
 //! | [`subject`] | where messages are published, their headers, and which partition a shop belongs to |
@@ -13,6 +14,7 @@
 //! A contract is built on it by messages that have the fields of an envelope with the same numbers, and
 //! their own from 16 on. The crate `events` is Tradewind's.
 
+pub mod actor;
 pub mod command;
 pub mod id;
 #[cfg(feature = "openapi")]

@@ -1,6 +1,7 @@
 //! The questions that the shop service answers from its projection.
 
 use engine::{Queries, QueryError, Revision, documents};
+use events::questions::first;
 use protocol::id::Shop;
 use sqlx::AnyPool;
 
@@ -94,9 +95,8 @@ impl Queries for Shops {
             }
             Question::Shops { partition, after, limit } => {
                 let limit = if limit == 0 { MAX_PAGE } else { limit.min(MAX_PAGE) };
-                let mut shops = store::list(db, partition, &after, i64::from(limit) + 1).await?;
-                let has_more = shops.len() > limit as usize;
-                shops.truncate(limit as usize);
+                let shops = store::list(db, partition, &after, i64::from(limit) + 1).await?;
+                let (shops, has_more) = first(shops, limit);
                 Ok(Some(Found::Shops { shops, has_more }))
             }
             Question::Key(id) => {
@@ -109,9 +109,8 @@ impl Queries for Shops {
             }
             Question::Keys { after, limit } => {
                 let limit = if limit == 0 { MAX_PAGE } else { limit.min(MAX_PAGE) };
-                let mut keys = store::list_keys(db, &after, i64::from(limit) + 1).await?;
-                let has_more = keys.len() > limit as usize;
-                keys.truncate(limit as usize);
+                let keys = store::list_keys(db, &after, i64::from(limit) + 1).await?;
+                let (keys, has_more) = first(keys, limit);
                 Ok(Some(Found::Keys { keys, has_more }))
             }
         }

@@ -10,6 +10,7 @@ use events::{
         event::Body,
         shop::{self, shop_event::Kind, shop_question},
     },
+    questions,
     shop::Settings,
 };
 use prost::Message;
@@ -25,9 +26,6 @@ use crate::{
     store::ShopRow,
 };
 
-/// The most bytes of a page of shops: with what is around them they stay below the largest message of a
-/// NATS server.
-const MAX_PAGE_BYTES: usize = 500_000;
 /// The longest reason, in characters.
 const MAX_REASON_LENGTH: usize = 500;
 
@@ -51,8 +49,14 @@ impl engine::Wire for Shops {
                 settings: Settings::parse(change.settings.as_ref())?,
                 expected_version: change.expected_version,
             },
-            Body::SuspendShop(suspend) => Request::Suspend { reason: reason(suspend.reason)? },
-            Body::ResumeShop(resume) => Request::Resume { reason: reason(resume.reason)? },
+            Body::SuspendShop(suspend) => Request::Suspend {
+                reason: reason(suspend.reason)?,
+                expected_version: suspend.expected_version,
+            },
+            Body::ResumeShop(resume) => Request::Resume {
+                reason: reason(resume.reason)?,
+                expected_version: resume.expected_version,
+            },
             other => {
                 // What is of the installation is sent for no shop.
                 let is_of_installation = command.shop == Shop::installation().as_str();
@@ -80,8 +84,10 @@ impl engine::Wire for Shops {
                 before: Some(before.into()),
                 after: Some(after.into()),
             }),
-            Fact::Suspended { reason } => Kind::Suspended(shop::Suspended { reason }),
-            Fact::Resumed { reason } => Kind::Resumed(shop::Resumed { reason }),
+            Fact::Suspended { reason } => {
+                Kind::Suspended(shop::Suspended { reason: given(reason) })
+            }
+            Fact::Resumed { reason } => Kind::Resumed(shop::Resumed { reason: given(reason) }),
         };
         let body = Body::ShopEvent(shop::ShopEvent { kind: Some(kind) });
         let name = names::event_name(&body).unwrap_or_default();
@@ -104,8 +110,8 @@ impl engine::Wire for Shops {
             Kind::Changed(it) => {
                 Fact::Changed { before: read(it.before.as_ref())?, after: read(it.after.as_ref())? }
             }
-            Kind::Suspended(it) => Fact::Suspended { reason: it.reason },
-            Kind::Resumed(it) => Fact::Resumed { reason: it.reason },
+            Kind::Suspended(it) => Fact::Suspended { reason: it.reason.unwrap_or_default() },
+            Kind::Resumed(it) => Fact::Resumed { reason: it.reason.unwrap_or_default() },
         };
         Ok(Event::Shop(shops::Event { name: Shop::parse(&event.aggregate_id)?, fact }))
     }
@@ -154,27 +160,20 @@ impl engine::Wire for Shops {
     fn encode_found(found: Found) -> Vec<u8> {
         match found {
             Found::Shop(name, row) => stored(name, row).encode_to_vec(),
-            Found::Shops { shops, has_more } => page(shops, has_more).encode_to_vec(),
+            Found::Shops { shops, has_more } => {
+                let shops = shops.into_iter().map(|(name, row)| stored(name, row));
+                let (shops, has_more) = questions::page(shops, has_more);
+                shop::Shops { shops, has_more }.encode_to_vec()
+            }
             Found::Key(id, row) => keys::stored(id, row).encode_to_vec(),
             Found::KeyCredentials(id, row) => keys::credentials(id, row).encode_to_vec(),
-            Found::Keys { keys, has_more } => keys::page(keys, has_more).encode_to_vec(),
+            Found::Keys { keys, has_more } => {
+                let keys = keys.into_iter().map(|(id, row)| keys::stored(id, row));
+                let (keys, has_more) = questions::page(keys, has_more);
+                shop::Keys { keys, has_more }.encode_to_vec()
+            }
         }
     }
-}
-
-/// As many of the shops as fit into a message.
-fn page(rows: Vec<(String, ShopRow)>, mut has_more: bool) -> shop::Shops {
-    let (mut shops, mut bytes) = (Vec::with_capacity(rows.len()), 0);
-    for (name, row) in rows {
-        let shop = stored(name, row);
-        bytes += shop.encoded_len();
-        if bytes > MAX_PAGE_BYTES && !shops.is_empty() {
-            has_more = true;
-            break;
-        }
-        shops.push(shop);
-    }
-    shop::Shops { shops, has_more }
 }
 
 fn stored(name: String, row: ShopRow) -> shop::Shop {
@@ -193,7 +192,13 @@ fn read(settings: Option<&shop::Settings>) -> Result<Settings, WireError> {
     Ok(Settings::read(settings.ok_or(WireError::Missing("settings"))?)?)
 }
 
-fn reason(reason: String) -> Result<String, WireError> {
+/// A text that is not given is absent on the wire, and empty here.
+fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn reason(reason: Option<String>) -> Result<String, WireError> {
+    let reason = reason.unwrap_or_default();
     if reason.chars().count() > MAX_REASON_LENGTH || reason.chars().any(char::is_control) {
         let rule = "must be at most 500 characters without control characters";
         return Err(ParseError::new("reason", rule, &reason).into());

@@ -4,7 +4,8 @@
 //! ```text
 //! tracing ──► registry ─┬─► logs    what the log filter lets through ──► standard error stream
 //!                       └─► traces  spans from `info` on, sampled ──► queue ──► OTLP/HTTP
-//! metrics ──► recorder ────► metrics ──► listener `GET /metrics`, or the gateway's route
+//! metrics ──► recorder ────► metrics ──► listener `GET /metrics`, and the gateway's route
+//! health of the process ───────────────► listener `GET /healthz`, `GET /readyz`
 //! ```
 //!
 //! | module | what it is for |
@@ -12,7 +13,7 @@
 //! | `logs` | the log's filter and its two formats |
 //! | `traces` | sampling, the bounded queue, the exporter |
 //! | `metrics` | the recorder, and the buckets of each histogram |
-//! | `listener` | `GET /metrics` for processes that run no gateway |
+//! | `listener` | `GET /metrics`, `/healthz` and `/readyz`, on a thread of its own |
 //!
 //! The names of spans and metrics are not here: they belong to the crates that record them, and
 //! `docs/observability.md` lists all. Neither the engine nor a service depends on this crate.
@@ -30,7 +31,11 @@ use tracing::{info, warn};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{listener::Listener, traces::Endpoint};
-pub use crate::{logs::LogFormat, metrics::Metrics};
+pub use crate::{
+    listener::{HealthAnswer, HealthSource},
+    logs::LogFormat,
+    metrics::Metrics,
+};
 
 /// How long a process that stops may take to export the spans that still wait for it.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -59,8 +64,19 @@ pub struct Settings {
     pub traces_per_second: u32,
     /// Whether metrics are recorded.
     pub metrics: bool,
-    /// Where `GET /metrics` is answered; port 0 takes any that is free.
-    pub metrics_listen: Option<SocketAddr>,
+    /// Where `GET /metrics`, `/healthz` and `/readyz` are answered.
+    pub metrics_listen: MetricsListen,
+}
+
+/// Where `GET /metrics`, `/healthz` and `/readyz` are answered; port 0 takes any that is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsListen {
+    /// Nowhere.
+    Off,
+    /// There; that it cannot be listened on is an error.
+    At(SocketAddr),
+    /// There if it is free, or else nowhere, which the log says.
+    AtIfFree(SocketAddr),
 }
 
 /// A failure to start.
@@ -133,7 +149,14 @@ pub fn start(settings: &Settings) -> Result<Telemetry, Error> {
         tracing_subscriber::registry().with(traces.as_ref().map(traces::layer)).with(log);
     registry.try_init().map_err(Error::Log)?;
     if let Some(address) = listener.address {
-        info!(%address, "the metrics are at /metrics");
+        info!(%address, "metrics are at /metrics, the health of the process at /healthz and /readyz");
+    }
+    if let Some((address, error)) = &listener.not_free {
+        info!(
+            %address, %error,
+            "nothing is shown at /metrics, /healthz and /readyz of this process: another one has the default \
+             address; set metrics-listen to give each its own"
+        );
     }
     Ok(Telemetry { metrics, listener, traces })
 }
@@ -147,6 +170,11 @@ impl Telemetry {
     /// The same for whoever answers requests while the process runs.
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
+    }
+
+    /// Says what is answered about the health of the process. Counts once; until then there are no such routes.
+    pub fn show_health(&self, source: HealthSource) {
+        self.listener.health.set(source).ok();
     }
 
     /// Where `/metrics` is answered, if it is.

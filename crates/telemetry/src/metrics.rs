@@ -100,7 +100,7 @@ mod tests {
             trace_ratio: 1.0,
             traces_per_second: 0,
             metrics: false,
-            metrics_listen: None,
+            metrics_listen: crate::MetricsListen::Off,
         };
         let metrics = install(&settings).expect("the buckets are right");
         counter!("tradewind_inputs_total").increment(3);

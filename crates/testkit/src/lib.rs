@@ -84,6 +84,12 @@ macro_rules! on_both_databases {
     };
 }
 
+/// The clock of this machine, for a test that does not turn one.
+#[expect(clippy::disallowed_methods, reason = "the edge, where a test gets its clock")]
+pub fn system_clock() -> engine::Clock {
+    engine::Clock::system()
+}
+
 /// How a process takes part in the installation of a test, whose streams are those of `services`.
 pub fn engine_config(
     server: &TestServer,
@@ -103,7 +109,7 @@ pub fn engine_config(
         instance: "test".to_owned(),
         identity_file: None,
         start_timeout: Duration::from_secs(10),
-        clock: engine::Clock::system(),
+        clock: system_clock(),
         faults: engine::Faults::default(),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use engine::{AskError, Client, Engine, ParkedInput, Position, Rebuilt, Verified};
-use events::json;
+use events::{card_numbers::refuse_card_number, json};
 use node::{
     say,
     services::{NAMES, SERVICES, Service},
@@ -116,8 +116,9 @@ pub(crate) async fn print_streams(settings: &Settings, what: Streams) -> Result<
 
 /// `tradewind log …`.
 pub(crate) async fn print_log(settings: &Settings, what: &Log) -> Result<()> {
-    let engine = Engine::connect_only(settings.engine()).await?;
     let Log::Void { service, partition, sequence, reason } = what;
+    refuse_card_number("--reason", reason)?;
+    let engine = Engine::connect_only(settings.engine()).await?;
     let voided = service.operator.void_message(&engine, *partition, *sequence, reason).await?;
     say!(
         "voided the message {} of {}-{partition} (SHA-256 {}), recorded at {}",
@@ -149,6 +150,7 @@ pub(crate) async fn print_positions(settings: &Settings, what: &Positions) -> Re
             }
         }
         Positions::Reset { service, partition, source, to, reason } => {
+            refuse_card_number("--reason", reason)?;
             let reset = service.operator.reset_position(&engine, *partition, source, *to, reason);
             let recorded = reset.await?;
             say!(

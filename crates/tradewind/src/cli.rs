@@ -212,6 +212,9 @@ pub(crate) enum Payments {
         /// The shop; all when none is named
         #[arg(long, value_parser = Shop::parse)]
         shop: Option<Shop>,
+        /// Those with an operation of which the provider does not say what has become, instead
+        #[arg(long)]
+        uncertain: bool,
     },
     /// Compare what the provider has done for a shop with our log; fails when something differs
     Reconcile {

@@ -98,6 +98,8 @@ pub(crate) enum Kind {
     Inventory,
     /// Products
     Products,
+    /// Goods issues, which need not say that they are
+    Fulfilments,
     /// Orders, of an EDI file
     Orders,
 }
@@ -182,6 +184,7 @@ fn pushing(
         Kind::Orders => return Ok(Pushing::Orders(OrderPush { client, file, mapping, rejects })),
         Kind::Inventory => "inventory",
         Kind::Products => "products",
+        Kind::Fulfilments => "fulfilments",
     };
     let is_gzip = options.gzip;
     Ok(Pushing::Lines(Push { client, path, file, format, mapping, is_gzip, rejects }))

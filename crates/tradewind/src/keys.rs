@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use client::Client;
-use events::http::keys::{KeyEventView, KeyHistory, KeyList, KeyStatus, KeyView, NewKeyView};
+use events::http::keys::{KeyEventView, KeyHistory, KeyList, KeyView, NewKeyView};
 use node::{say, settings::Settings};
 use protocol::{id::Shop, time::Timestamp};
 use reqwest::Method;
@@ -197,11 +197,7 @@ async fn list(api: &Client) -> Result<()> {
 }
 
 fn print_key(key: &KeyView) {
-    let state = match key.status {
-        KeyStatus::Active => "active",
-        KeyStatus::Expired => "expired",
-        KeyStatus::Revoked => "revoked",
-    };
+    let state = &key.status;
     let shops: Vec<_> = key.shops.iter().map(Shop::as_str).collect();
     let shops = if key.all_shops { "all shops".to_owned() } else { shops.join(",") };
     let used = key.last_used_at.map_or("never used".to_owned(), |at| format!("used {at}"));
@@ -209,15 +205,15 @@ fn print_key(key: &KeyView) {
 }
 
 async fn history(api: &Client, id: &str) -> Result<()> {
-    let mut before = None;
+    let mut after = None;
     loop {
-        let from = before.map(|before| format!("?before={before}")).unwrap_or_default();
+        let from = after.map(|after| format!("?after={after}")).unwrap_or_default();
         let page: KeyHistory = read(api, &format!("keys/{id}/history{from}")).await?;
         for event in &page.events {
             print_event(event);
         }
         match page.next {
-            Some(next) => before = Some(next),
+            Some(next) => after = Some(next),
             None => return Ok(()),
         }
     }

@@ -35,14 +35,17 @@ mod webhooks;
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
-use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
+use clap::{CommandFactory, FromArgMatches};
 use lab::{bench, demo, failover, replay};
 use node::{
-    serve::{self, Component, MetricsSource},
-    settings::{LogFormat, Settings, with_file},
+    readiness::{HealthAnswer, ProcessHealth},
+    serve::{self, Component, Monitoring},
+    settings::{
+        DEFAULT_METRICS_LISTEN, LogFormat, MetricsListen, Settings, secret_in_flags, with_file,
+    },
     terminal::{failure, interrupted},
 };
-use telemetry::{Metrics, Telemetry};
+use telemetry::{HealthSource, Telemetry};
 use tikv_jemallocator::Jemalloc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -74,22 +77,33 @@ fn run() -> Result<ExitCode> {
     };
     let matches = command.get_matches_from(arguments);
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let telemetry = start_telemetry(&cli)?;
-    if is_flag(&matches, "api_key") {
-        tracing::warn!(
-            "other users of this machine see --api-key in the list of processes: set \
-             TRADEWIND_API_KEY or --api-key-file instead"
-        );
+    if let Some(problem) = secret_in_flags(&matches) {
+        Cli::command().error(clap::error::ErrorKind::ValueValidation, problem).exit();
     }
+    let telemetry = start_telemetry(&cli)?;
     cli.settings.read_key_files()?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-    runtime.block_on(dispatch(cli, telemetry.metrics()))
+    let render = telemetry.metrics();
+    let monitoring = Monitoring {
+        metrics: Some(Arc::new(move || render.render())),
+        health: ProcessHealth::default(),
+    };
+    if matches!(cli.command, Command::Serve { .. }) {
+        telemetry.show_health(health_source(&monitoring.health));
+    }
+    runtime.block_on(dispatch(cli, monitoring))
 }
 
-/// Whether an argument was given on the command line, before or after the name of the command.
-fn is_flag(matches: &ArgMatches, id: &str) -> bool {
-    matches.value_source(id) == Some(ValueSource::CommandLine)
-        || matches.subcommand().is_some_and(|(_, inner)| is_flag(inner, id))
+/// The health of the process, for the listener of its metrics.
+fn health_source(health: &ProcessHealth) -> HealthSource {
+    let shown = |HealthAnswer { status, content_type, body }: HealthAnswer| {
+        telemetry::HealthAnswer { status, content_type, body }
+    };
+    let health = health.clone();
+    HealthSource {
+        healthz: Box::new(move || shown(ProcessHealth::healthz())),
+        readyz: Box::new(move || shown(health.readyz())),
+    }
 }
 
 /// Starts the log, the traces and the metrics; what is returned exports the last spans when it is
@@ -109,11 +123,28 @@ fn start_telemetry(Cli { settings, command }: &Cli) -> Result<Telemetry> {
         trace_ratio: settings.trace_ratio,
         traces_per_second: settings.traces_per_second,
         metrics: !settings.no_metrics,
-        metrics_listen: settings.metrics_listen,
+        metrics_listen: metrics_listen(settings, command),
     })
     .context("start the log, traces and metrics")?;
     node::describe_metrics();
     Ok(telemetry)
+}
+
+/// Where metrics are shown: by what runs services. A command that an operator runs beside a process does not
+/// take that one's address, whatever the environment says.
+fn metrics_listen(settings: &Settings, command: &Command) -> telemetry::MetricsListen {
+    match (settings.metrics_listen, command) {
+        (None, Command::Serve { .. }) => telemetry::MetricsListen::AtIfFree(DEFAULT_METRICS_LISTEN),
+        (
+            Some(MetricsListen::At(address)),
+            Command::Serve { .. }
+            | Command::Demo(_)
+            | Command::Bench(_)
+            | Command::Replay(_)
+            | Command::Failover(_),
+        ) => telemetry::MetricsListen::At(address),
+        _ => telemetry::MetricsListen::Off,
+    }
 }
 
 /// What is logged unless it is said: a report is not to drown in it.
@@ -147,7 +178,7 @@ fn default_log(command: &Command) -> &'static str {
     }
 }
 
-async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
+async fn dispatch(cli: Cli, monitoring: Monitoring) -> Result<ExitCode> {
     let settings = cli.settings;
     match cli.command {
         Command::Serve { services } => {
@@ -161,8 +192,7 @@ async fn dispatch(cli: Cli, metrics: Metrics) -> Result<ExitCode> {
                 tracing::info!("stopping: requests and batches in progress are finished");
                 stop.cancel();
             });
-            let metrics: MetricsSource = Arc::new(move || metrics.render());
-            serve::serve(&settings, &services, shutdown, Some(metrics), bound).await?;
+            serve::serve(&settings, &services, shutdown, monitoring, bound).await?;
         }
         Command::Rebuild { service } => admin::print_rebuild(&settings, service).await?,
         Command::Verify { service } => admin::print_verify(&settings, service).await?,

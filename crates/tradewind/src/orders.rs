@@ -172,7 +172,7 @@ fn print_head() {
 }
 
 fn print_line(order: &OrderSummary) {
-    let status = if order.on_hold { "on hold" } else { order.status.as_str() };
+    let status = if order.on_hold { "on hold".to_owned() } else { order.status.to_string() };
     let total = Money { minor: order.total, currency: order.currency }.to_string();
     let customer = order.customer_id.as_ref().map_or("-", CustomerId::as_str);
     let reference = order.reference.as_ref().map_or("-", Reference::as_str);
@@ -182,8 +182,8 @@ fn print_line(order: &OrderSummary) {
         order.id,
         order.placed_at.to_string(),
         status,
-        order.payment_status.as_str(),
-        order.fulfilment_status.as_str(),
+        order.payment_status,
+        order.fulfilment_status,
         total,
         customer,
         reference

@@ -11,8 +11,9 @@ use events::{
     proto::{
         self, AnswerBody,
         payment::{
-            GetPayment, ListStuckPayments, Payment, Payments as Page, Reconcile, SettlePayment,
-            SettlePaymentAnswer, TransactionStatus, settle_payment_answer::Outcome as Settled,
+            Difference, GetPayment, ListStuckPayments, OpenDifference, Payment, Payments as Page,
+            Reconcile, SettlePayment, SettlePaymentAnswer, StuckReason, TransactionStatus,
+            settle_payment_answer::Outcome as Settled,
         },
     },
     questions::Question,
@@ -41,13 +42,13 @@ pub(crate) async fn run(settings: &Settings, what: &Payments) -> Result<()> {
     let engine = Engine::connect_only(settings.engine()).await?;
     let (client, partitions) = (engine.client(), engine.config().partitions);
     match what {
-        Payments::Stuck { shop } => {
-            let stuck = match shop {
-                Some(shop) => stuck_of_shop(&client, shop).await?,
-                None => stuck_of_all(&client, partitions).await?,
+        Payments::Stuck { shop, uncertain } => {
+            let found = match shop {
+                Some(shop) => in_trouble(&client, &Asked::Shop(shop), *uncertain).await?,
+                None => in_trouble_of_all(&client, partitions, *uncertain).await?,
             };
-            stuck.iter().for_each(print);
-            say!("{} stuck", stuck.len());
+            found.iter().for_each(|payment| print(payment, *uncertain));
+            say!("{} {}", found.len(), if *uncertain { "uncertain" } else { "stuck" });
             Ok(())
         }
         Payments::Reconcile { shop, last } => reconcile(&client, shop, *last).await,
@@ -74,36 +75,35 @@ async fn ask<Q: Question>(
     let found = match whom {
         Asked::Shop(shop) => client.query(SERVICE, shop, question, 0).await?,
         Asked::Partition(partition) => {
-            client.query_partition(SERVICE, *partition, question).await?
+            client.query_partition(SERVICE, *partition, question, 0).await?
         }
     };
     found.map(|bytes| Q::Answer::decode(bytes).context("read the answer")).transpose()
 }
 
-async fn stuck_of_shop(client: &Client, shop: &Shop) -> Result<Vec<Payment>> {
-    stuck(client, &Asked::Shop(shop)).await
-}
-
-/// What is stuck in all partitions; those that share a database answer alike.
-async fn stuck_of_all(client: &Client, partitions: u32) -> Result<Vec<Payment>> {
+/// What is stuck, or uncertain, in all partitions; those that share a database answer alike.
+async fn in_trouble_of_all(
+    client: &Client,
+    partitions: u32,
+    uncertain: bool,
+) -> Result<Vec<Payment>> {
     let mut all = BTreeMap::new();
     for partition in 0..partitions {
-        for payment in stuck(client, &Asked::Partition(partition)).await? {
+        for payment in in_trouble(client, &Asked::Partition(partition), uncertain).await? {
             all.insert((payment.shop.clone(), payment.payment_id.clone()), payment);
         }
     }
     Ok(all.into_values().collect())
 }
 
-async fn stuck(client: &Client, whom: &Asked<'_>) -> Result<Vec<Payment>> {
+async fn in_trouble(client: &Client, whom: &Asked<'_>, uncertain: bool) -> Result<Vec<Payment>> {
     let mut all: Vec<Payment> = Vec::new();
     loop {
         let after = all.last().map(|last| last.payment_id.clone()).unwrap_or_default();
-        let question = ListStuckPayments { after, limit: PAGE_LENGTH };
-        let Page { payments } = ask(client, whom, question).await?.unwrap_or_default();
-        let is_last = payments.len() < PAGE_LENGTH as usize;
+        let question = ListStuckPayments { after, limit: PAGE_LENGTH, uncertain };
+        let Page { payments, has_more } = ask(client, whom, question).await?.unwrap_or_default();
         all.extend(payments);
-        if is_last {
+        if !has_more {
             return Ok(all);
         }
     }
@@ -113,25 +113,34 @@ async fn stuck(client: &Client, whom: &Asked<'_>) -> Result<Vec<Payment>> {
 #[expect(clippy::disallowed_methods, reason = "an operator's command begins now")]
 async fn reconcile(client: &Client, shop: &Shop, last: Duration) -> Result<()> {
     let now = Timestamp::now();
-    let from = Timestamp::from_millis(now.millis() - last.as_millis() as i64);
-    let question = Reconcile { from: Some(from.into()), until: Some(now.into()) };
-    let found = ask(client, &Asked::Shop(shop), question).await?.unwrap_or_default();
-    for difference in &found.differences {
-        let kind = difference.kind().as_str_name().trim_start_matches("DIFFERENCE_KIND_");
-        let amount = Money::parse(difference.amount.as_ref()).map(|amount| amount.to_string());
-        say!(
-            "{}  {}  {}  {}",
-            kind.to_lowercase(),
-            difference.operation_id,
-            amount.unwrap_or_default(),
-            difference.provider_reference
-        );
+    let mut from = Timestamp::from_millis(now.millis() - last.as_millis() as i64);
+    let (mut compared, mut differing) = (0, 0);
+    while from < now {
+        let question = Reconcile { from: Some(from.into()), until: Some(now.into()) };
+        let found = ask(client, &Asked::Shop(shop), question).await?.unwrap_or_default();
+        found.differences.iter().for_each(print_difference);
+        compared += found.compared;
+        differing += found.differences.len();
+        // Where there is much, only a part of the time is compared at once.
+        from = Timestamp::parse(found.until.as_ref()).context("read until when was compared")?;
     }
-    say!("{} compared, {} differ", found.compared, found.differences.len());
-    if !found.differences.is_empty() {
+    say!("{compared} compared, {differing} differ");
+    if differing > 0 {
         bail!("the provider's list and our log differ");
     }
     Ok(())
+}
+
+fn print_difference(difference: &Difference) {
+    let kind = difference.kind().as_str_name().trim_start_matches("DIFFERENCE_KIND_");
+    let amount = Money::parse(difference.amount.as_ref()).map(|amount| amount.to_string());
+    say!(
+        "{}  {}  {}  {}",
+        kind.to_lowercase(),
+        difference.operation_id,
+        amount.unwrap_or_default(),
+        difference.provider_reference
+    );
 }
 
 async fn find(client: &Client, partitions: u32, id: PaymentId) -> Result<Option<Payment>> {
@@ -144,26 +153,32 @@ async fn find(client: &Client, partitions: u32, id: PaymentId) -> Result<Option<
     Ok(None)
 }
 
-/// Prints a payment with the operation that is stuck.
-fn print(payment: &Payment) {
-    let Some(stuck) = payment
-        .transactions
-        .iter()
-        .rfind(|transaction| transaction.status() == TransactionStatus::Stuck)
-    else {
-        return;
-    };
-    let amount = Money::parse(stuck.amount.as_ref()).map(|amount| amount.to_string());
-    let since = Timestamp::parse(stuck.time.as_ref()).unwrap_or_default();
-    let reason = payment.stuck_reason().as_str_name();
-    let reason = reason.trim_start_matches("STUCK_REASON_").to_lowercase();
-    say!(
-        "{}  {}  since {since}  {}  {reason} {}",
-        payment.shop,
-        stuck.operation_id,
-        amount.unwrap_or_default(),
-        stuck.detail
-    );
+/// Prints a payment with the operation that is stuck, or uncertain, and its differences.
+fn print(payment: &Payment, uncertain: bool) {
+    let wanted = if uncertain { TransactionStatus::Uncertain } else { TransactionStatus::Stuck };
+    let in_trouble = payment.transactions.iter().rfind(|it| it.status() == wanted);
+    if let Some(transaction) = in_trouble {
+        let amount = Money::parse(transaction.amount.as_ref()).map(|amount| amount.to_string());
+        let since = Timestamp::parse(transaction.time.as_ref()).unwrap_or_default();
+        let cause = if uncertain { "uncertain".to_owned() } else { reason(payment.stuck_reason()) };
+        say!(
+            "{}  {}  since {since}  {}  {cause} {}",
+            payment.shop,
+            transaction.operation_id,
+            amount.unwrap_or_default(),
+            transaction.detail
+        );
+    }
+    for difference in &payment.differences {
+        let since = Timestamp::parse(difference.found_at.as_ref()).unwrap_or_default();
+        let cause = reason(difference.reason());
+        let OpenDifference { operation_id, detail, .. } = difference;
+        say!("{}  {operation_id}  found {since}  {cause} {detail}", payment.shop);
+    }
+}
+
+fn reason(reason: StuckReason) -> String {
+    reason.as_str_name().trim_start_matches("STUCK_REASON_").to_lowercase()
 }
 
 async fn settle(
@@ -179,6 +194,7 @@ async fn settle(
         payment_id: id.clone(),
         resolution: wire(resolution).into(),
         reason: reason.to_owned(),
+        operator: operator.to_owned(),
     };
     // The same settlement of the same version of the payment is the same command.
     let key = format!("operator/settle/{id}/{}", payment.version);
@@ -205,7 +221,8 @@ async fn settle(
         Some(Settled::NotStuck(_)) => bail!("no operation of {id} is uncertain or stuck"),
         Some(Settled::NotApplicable(_)) => bail!(
             "an authorisation that was done elsewhere cannot be taken over: --retry looks it up, \
-             --give-up ends the payment"
+             --give-up ends the payment. A difference between the provider's list and our log takes \
+             --done-elsewhere"
         ),
         None => bail!("the answer is of a newer version"),
     }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use engine::{Client, Clock, Engine, Outcome};
 use events::{
     answers::CommandAnswer,
+    card_numbers::refuse_card_number,
     id::Location,
     money::{Currency, TaxBasis},
     proto::{self, AnswerBody, command::Body, shop},
@@ -16,17 +17,15 @@ use events::{
 use node::say;
 use prost::Message;
 use protocol::{
+    actor::{ActorKind, COMMAND_LINE},
     command::OutgoingCommand,
     id::{Shop, fingerprint},
-    proto::Actor,
     subject::Lane,
 };
 use uuid::Uuid;
 
 /// How long the answer to a command is waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Who asks, in the events that follow: whoever may run commands is one operator.
-const ACTOR_ID: &str = "command_line";
 /// What a setting says that is not limited, or left to the installation.
 const NONE: &str = "any";
 const DEFAULT: &str = "default";
@@ -241,16 +240,25 @@ pub(crate) async fn print_shops(settings: &node::settings::Settings, what: &Shop
             }
         }
         Shops::Suspend { shop, reason } => {
-            let body = Body::SuspendShop(shop::SuspendShop { reason: reason.clone() });
+            refuse_card_number("--reason", reason)?;
+            let suspend = shop::SuspendShop { reason: given(reason), expected_version: None };
+            let body = Body::SuspendShop(suspend);
             let answer: shop::SuspendShopAnswer = send(&client, shop, body).await?;
             print_result(shop, answer.result(), answer.shop)
         }
         Shops::Resume { shop, reason } => {
-            let body = Body::ResumeShop(shop::ResumeShop { reason: reason.clone() });
+            refuse_card_number("--reason", reason)?;
+            let resume = shop::ResumeShop { reason: given(reason), expected_version: None };
+            let body = Body::ResumeShop(resume);
             let answer: shop::ResumeShopAnswer = send(&client, shop, body).await?;
             print_result(shop, answer.result(), answer.shop)
         }
     }
+}
+
+/// A text, where it is given.
+fn given(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 fn print_result(name: &Shop, result: shop::ShopResult, found: Option<shop::Shop>) -> Result<()> {
@@ -316,7 +324,7 @@ pub(crate) async fn all_shops(client: &Client) -> Result<Vec<shop::Shop>> {
         loop {
             let question = shop::ListShops { partition, after: after.clone(), limit: 0 };
             let found = client
-                .query_partition(shop::ListShops::SERVICE, partition, question.encode())
+                .query_partition(shop::ListShops::SERVICE, partition, question.encode(), 0)
                 .await?;
             let page = shop::Shops::decode(found.unwrap_or_default())?;
             after = page.shops.last().map(|shop| shop.name.clone()).unwrap_or_default();
@@ -331,7 +339,7 @@ pub(crate) async fn all_shops(client: &Client) -> Result<Vec<shop::Shop>> {
 }
 
 /// Sends a command of an operator to a shop and waits for its answer.
-#[expect(clippy::disallowed_methods, reason = "the edge: the command gets its id here")]
+#[expect(clippy::disallowed_methods, reason = "the edge: the command gets its id and time here")]
 pub(crate) async fn send<A: CommandAnswer>(client: &Client, name: &Shop, body: Body) -> Result<A> {
     let content = proto::Command { body: Some(body), ..Default::default() };
     let command = proto::Command {
@@ -339,7 +347,7 @@ pub(crate) async fn send<A: CommandAnswer>(client: &Client, name: &Shop, body: B
         shop: name.to_string(),
         time: Some(Clock::system().now().into()),
         fingerprint: fingerprint(&content.encode_to_vec()),
-        actor: Some(Actor { kind: "operator".to_owned(), id: ACTOR_ID.to_owned() }),
+        actor: Some(ActorKind::Operator.actor(COMMAND_LINE)),
         ..content
     };
     let command = OutgoingCommand::try_from(command)?;

@@ -28,9 +28,13 @@ pub(super) async fn run(db: &Db) -> Installation {
     count_below_what_is_promised(&api).await;
     mend(&api).await;
     refuse_to_refund(&installation, &api).await;
-    let suspend = Body::SuspendShop(shop::SuspendShop { reason: "closed for stocktaking".into() });
+    let suspend = Body::SuspendShop(shop::SuspendShop {
+        reason: Some("closed for stocktaking".into()),
+        expected_version: None,
+    });
     installation.send("018f0000-0000-7000-8000-000000000001", suspend).await;
-    let resume = Body::ResumeShop(shop::ResumeShop { reason: "open again".into() });
+    let reason = Some("open again".into());
+    let resume = Body::ResumeShop(shop::ResumeShop { reason, expected_version: None });
     installation.send("018f0000-0000-7000-8000-000000000002", resume).await;
     installation
 }
@@ -173,6 +177,7 @@ async fn refuse_to_refund(installation: &Installation, api: &Client) {
         payment_id: format!("{}-1", paid["id"].as_str().expect("an id")),
         resolution: Resolution::DoneElsewhere.into(),
         reason: "paid back by bank transfer".into(),
+        operator: "ann".into(),
     });
     installation.send("018f0000-0000-7000-8000-000000000003", settle).await;
 }

@@ -26,7 +26,8 @@ What holds for all of them:
 - `aggregate_version` is contiguous from 1 for each aggregate, which is named by shop, service, type and id.
 - An unknown field is to be ignored, and an unknown value of an enum to be read as its number: later
   versions add some.
-- `actor` is absent when the service decided by itself; CloudEvents then name the service.
+- `actor` is who asked for it: an API key, the subject of a token, a connector, an operator; or the service,
+  when it decided by itself.
 ";
 
 pub(super) fn render(examples: &Examples) -> String {

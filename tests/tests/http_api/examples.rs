@@ -11,10 +11,14 @@ use testkit::{Db, eventually};
 use tests::{Gateway, Installation};
 use tokio::net::TcpListener;
 
-use crate::recorder::Recorder;
+use crate::recorder::{FILTERED, Recorder};
 
 /// What the run does not reach: operations with `request` or a status. What is added to the API belongs into the run.
 const NOT_REACHED: [&str; 0] = [];
+/// The commands that the run does not repeat: no delivery of it is due, and what depends on a filter.
+const NOT_REPEATED: [&str; 3] = ["abort_delivery", FILTERED[0], FILTERED[1]];
+/// The operations that the run does not write with: a delivery that was sent cannot be aborted.
+const NOT_WRITTEN: [&str; 1] = ["abort_delivery"];
 /// A secret that no installation has.
 const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -34,9 +38,14 @@ async fn the_examples_are_those_of_a_run() {
     mails(&mut recorder).await;
     keys(&mut recorder).await;
     look_back(&mut recorder, &order).await;
-    let accepted = accepted(&installation, &order).await;
-    let url = accepted["command_url"].as_str().expect("where to follow it");
-    until(&mut recorder, url, |it| it["status"] == "answered").await;
+    let key = json!({"description": "reads", "shops": ["acme"], "scopes": ["read"]});
+    let of_key = accepted(&installation, "/v1/keys", &key).await;
+    let accepted = accepted(&installation, &format!("{order}/release"), &json!({})).await;
+    for accepted in [&of_key, &accepted] {
+        let url = accepted["command_url"].as_str().expect("where to follow it");
+        until(&mut recorder, url, |it| it["status"] == "answered").await;
+    }
+    assert_eq!(not_written(&recorder), NOT_WRITTEN, "were not looked at");
     let mut examples = recorder.examples();
     examples["accepted"] = recorder.shown(&accepted);
     installation.stop_and_verify().await;
@@ -54,6 +63,48 @@ async fn the_examples_are_those_of_a_run() {
         assert_eq!(shape(&committed[name]), expected, "{name}: run `make docs` and commit it");
     }
     assert_eq!(missing(&committed), NOT_REACHED, "have no example");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_command_that_is_repeated_is_answered_as_before() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |settings| {
+        settings.webhooks = WebhookOptions::on_this_machine();
+    })
+    .await;
+    let receiver = receiver().await;
+    let mut recorder = Recorder::repeating(installation.url(), &receiver);
+    set_up(&mut recorder).await;
+    rejections(&mut recorder).await;
+    trade(&mut recorder).await;
+    webhooks(&mut recorder, &receiver).await;
+    mails(&mut recorder).await;
+    keys(&mut recorder).await;
+    installation.stop_and_verify().await;
+    let paths = gateway::openapi_document()["paths"].as_object().expect("there are paths");
+    let operations = paths.values().flat_map(|item| [&item["post"], &item["patch"]]);
+    let takes_key = |operation: &&Value| {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let mut names = parameters.filter_map(|it| it["$ref"].as_str());
+        names.any(|it| it.ends_with("/Idempotency-Key"))
+    };
+    let expected: BTreeSet<_> = operations
+        .filter(takes_key)
+        .map(|it| it["operationId"].as_str().expect("is text").to_owned())
+        .collect();
+    assert!(expected.len() > 25, "{expected:?}");
+    let repeated = recorder.repeated();
+    let missing: Vec<_> = expected.difference(&repeated).map(String::as_str).collect();
+    assert_eq!(missing, NOT_REPEATED);
+}
+
+/// The operations that write, and did not.
+fn not_written(recorder: &Recorder) -> Vec<&'static str> {
+    let paths = gateway::openapi_document()["paths"].as_object().expect("there are paths");
+    let operations = paths.values().flat_map(|it| it.as_object().expect("an item"));
+    let writing = operations.filter(|(method, _)| *method != "get");
+    let ids = writing.map(|(_, operation)| operation["operationId"].as_str().expect("is text"));
+    ids.filter(|id| !recorder.written().contains(*id)).collect()
 }
 
 /// The operations without an example of their body or of a successful answer.
@@ -181,12 +232,18 @@ async fn trade(api: &mut Recorder) -> String {
     let wrong = json!({"currency": "gbp", "lines": [{"sku": "MUG", "quantity": 0}]});
     api.post("/v1/shops/acme/orders", wrong).await;
 
+    let issue = json!({"sku": "MUG", "quantity": 1, "order_id": paid["id"], "connector": "warehouse",
+        "document": "GI-1", "sequence": 6});
+    api.post("/v1/shops/acme/fulfilments", issue).await;
     let refund = json!({"amount": {"minor": 300, "currency": "GBP"}, "reason": "came broken"});
     api.post(&format!("{path}/refunds"), refund).await;
     until(api, &path, |order| order["payments"][0]["refunded"] == 300).await;
     api.get(&format!("{path}/payments")).await;
     let payment = paid["id"].as_str().expect("an id");
-    api.get(&format!("/v1/shops/acme/payments/{payment}-1")).await;
+    let payment = format!("/v1/shops/acme/payments/{payment}-1");
+    api.get(&payment).await;
+    let settlement = json!({"resolution": "retry", "reason": "case 4711", "operator": "ann"});
+    api.post(&format!("{payment}/settle"), settlement).await;
 
     let declined = json!({"currency": "GBP", "payment_method": "sim:decline",
         "lines": [{"sku": "MUG", "quantity": 1}]});
@@ -224,6 +281,10 @@ async fn webhooks(api: &mut Recorder, receiver: &str) {
     api.post(&format!("{path}/rotate-secret"), rotation).await;
     api.get(&path).await;
     api.get(endpoints).await;
+    let body = json!({"url": receiver, "event_types": ["payment.*"], "secret": SECRET});
+    let other = api.post(endpoints, body).await;
+    let path = format!("{endpoints}/{}", other["id"].as_str().expect("an id"));
+    api.send(Method::DELETE, &path, None).await;
 }
 
 /// The mails to the customers; without a mail server they wait.
@@ -285,7 +346,7 @@ async fn look_back(api: &mut Recorder, order: &str) {
 }
 
 /// What a request is answered that is not answered in time.
-async fn accepted(installation: &Installation, order: &str) -> Value {
+async fn accepted(installation: &Installation, path: &str, body: &Value) -> Value {
     let mut settings = installation.settings.clone();
     settings.answer_timeout = Duration::ZERO;
     let hasty = Gateway::start(&settings).await;
@@ -293,7 +354,7 @@ async fn accepted(installation: &Installation, order: &str) -> Value {
     let mut accepted = Value::Null;
     // The answer may be quicker than a gateway that does not wait for it.
     eventually("an answer was not waited for", async || {
-        accepted = recorder.post(&format!("{order}/release"), json!({})).await;
+        accepted = recorder.post(path, body.clone()).await;
         accepted["command_id"].is_string()
     })
     .await;

@@ -1,8 +1,8 @@
 //! Records requests and responses by the operations of the description.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tests::stable;
 
@@ -12,6 +12,9 @@ const RECEIVER: &str = "https://example.com/hooks";
 const KEY: &str =
     "tw_0123456789abcdef_0000000000000000000000000000000000000000000000000000000000000000";
 const KEY_ID: &str = "0123456789abcdef";
+
+/// The commands that are about whatever their filter finds: repeated, they go on with what is left.
+pub(crate) const FILTERED: [&str; 2] = ["drop_rejections", "redrive_rejections"];
 
 /// The examples of an operation.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -28,12 +31,33 @@ pub(crate) struct Recorder {
     replaced: Vec<(String, &'static str)>,
     sent: u32,
     recorded: BTreeMap<String, Recorded>,
+    /// The operations that were repeated; `None` where none is.
+    repeated: Option<BTreeSet<String>>,
+    /// The operations that have written.
+    written: BTreeSet<String>,
 }
 
 impl Recorder {
     pub(crate) fn new(base: &str, receiver: &str) -> Self {
         let (base, replaced) = (base.to_owned(), vec![(receiver.to_owned(), RECEIVER)]);
-        Self { http: reqwest::Client::new(), base, replaced, sent: 0, recorded: BTreeMap::new() }
+        let (recorded, written) = (BTreeMap::new(), BTreeSet::new());
+        let http = reqwest::Client::new();
+        Self { http, base, replaced, sent: 0, recorded, repeated: None, written }
+    }
+
+    /// Sends each POST and PATCH that succeeds a second time under its key, and expects the same answer.
+    pub(crate) fn repeating(base: &str, receiver: &str) -> Self {
+        Self { repeated: Some(BTreeSet::new()), ..Self::new(base, receiver) }
+    }
+
+    /// The operations that were repeated.
+    pub(crate) fn repeated(&self) -> BTreeSet<String> {
+        self.repeated.clone().unwrap_or_default()
+    }
+
+    /// The operations that have written, each with its position in the answer.
+    pub(crate) fn written(&self) -> &BTreeSet<String> {
+        &self.written
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Value {
@@ -62,11 +86,25 @@ impl Recorder {
         if let Some(body) = &body {
             request = request.json(body);
         }
-        let response = request.send().await.expect("an answer");
-        let status = response.status();
-        let bytes = response.bytes().await.expect("a body");
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let again = request.try_clone().expect("its body is in memory");
+        let (status, has_position, answer) = answered(request).await;
         assert!(status.as_u16() < 500, "{method} {path}: {status} {answer}");
+        let is_command = [Method::POST, Method::PATCH].contains(&method) && status.is_success();
+        if is_command
+            && let Some(repeated) = &mut self.repeated
+            && !FILTERED.contains(&&*operation(&method, path))
+        {
+            repeated.insert(operation(&method, path));
+            let (second, _, repeat) = answered(again).await;
+            let name = format!("{method} {path}: {repeat}, first {answer}");
+            assert_eq!(second, status, "{name}");
+            assert_eq!(lasting(repeat), lasting(answer.clone()), "{name}");
+        }
+        if method != Method::GET && status.is_success() {
+            let is_pending = !answer["command_id"].is_null();
+            assert!(has_position || is_pending, "{method} {path} gives no position: {answer}");
+            self.written.insert(operation(&method, path));
+        }
         if let Some(key) = answer["secret"].as_str().filter(|it| it.starts_with("tw_")) {
             self.replaced.push((key.to_owned(), KEY));
             let id = key.split('_').nth(1).expect("it has an id");
@@ -129,6 +167,27 @@ impl Recorder {
     }
 }
 
+async fn answered(request: RequestBuilder) -> (StatusCode, bool, Value) {
+    let response = request.send().await.expect("an answer");
+    let status = response.status();
+    let has_position = response.headers().contains_key("tradewind-position");
+    let bytes = response.bytes().await.expect("a body");
+    (status, has_position, serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+/// What of an answer is the same when it is given again. A secret is shown once, and an order is shown as it is then.
+fn lasting(mut answer: Value) -> Value {
+    if answer["lines"].is_array() {
+        return json!({"id": answer["id"], "number": answer["number"], "lines": answer["lines"]});
+    }
+    if let Some(members) = answer.as_object_mut() {
+        for once in ["secret", "notice", "statistics"] {
+            members.remove(once);
+        }
+    }
+    answer
+}
+
 /// The id of the operation that a request is for.
 fn operation(method: &Method, path: &str) -> String {
     let path = path.split('?').next().unwrap_or_default();
@@ -153,9 +212,7 @@ fn shortened(value: Value) -> Value {
         Value::Object(members) => members
             .into_iter()
             .map(|(name, member)| match (name.as_str(), &member) {
-                ("next", Value::String(cursor)) if cursor.len() > 40 => {
-                    (name, json!("AQIDBAUGBwgJ"))
-                }
+                ("next", Value::String(_)) => (name, json!("AQIDBAUGBwgJ")),
                 ("schema", Value::Object(_)) => (name, json!({"type": "object"})),
                 ("latency_us", _) => (name, json!(1_234)),
                 ("position", Value::Number(_)) => (name, json!(42)),

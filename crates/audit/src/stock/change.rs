@@ -41,6 +41,15 @@ pub(super) struct Source {
     pub(super) sequence: u64,
 }
 
+/// When something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// In milliseconds, and not after the event.
+    pub(super) millis: i64,
+    /// Whether its connector says so; otherwise it is the time of the event.
+    pub(super) is_said: bool,
+}
+
 /// What an event says of a stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
@@ -97,16 +106,31 @@ pub(super) enum Change {
         held: i64,
         allocated: i64,
     },
-    /// The ERP went below what is promised, to so many orders.
+    /// So many were on hand before the `Count` that follows.
+    Before {
+        on_hand: i64,
+    },
+    /// After the change before it, these are the units.
+    Units {
+        on_hand: i64,
+        held: i64,
+        allocated: i64,
+    },
+    /// The ERP went below what is promised: a part of the orders that cannot be served.
     Short {
         on_hand: i64,
         promised: i64,
-        orders: u32,
+        part: u32,
         is_truncated: bool,
     },
-    /// One of these orders; they follow `Short`.
+    /// The orders of the parts before it have so many units; follows `Short`.
+    ShortBefore {
+        units: i64,
+    },
+    /// One of the orders, with its units; they follow `ShortBefore`.
     ShortOrder {
         order: OrderKey,
+        quantity: i64,
     },
     Hold {
         order: OrderKey,
@@ -138,11 +162,16 @@ impl Change {
         match self {
             Self::Count { source, quantity, on_hand } => (0, of(source), quantity, on_hand),
             Self::Adjust { source, delta, on_hand } => (1, of(source), delta, on_hand),
-            Self::Short { on_hand, promised, orders, is_truncated } => {
-                let orders = u128::from(is_truncated) << 64 | u128::from(orders);
-                (2, orders, on_hand, promised)
+            Self::Short { on_hand, promised, part, is_truncated } => {
+                let part = u128::from(is_truncated) << 64 | u128::from(part);
+                (2, part, on_hand, promised)
             }
-            Self::ShortOrder { order } => (3, order.to_bits(), 0, 0),
+            Self::ShortOrder { order, quantity } => (3, order.to_bits(), quantity, 0),
+            Self::ShortBefore { units } => (17, 0, units, 0),
+            Self::Before { on_hand } => (18, 0, on_hand, 0),
+            Self::Units { on_hand, held, allocated } => {
+                (19, u128::from(on_hand.cast_unsigned()), held, allocated)
+            }
             Self::Hold { order, quantity } => (4, order.to_bits(), quantity, 0),
             Self::Allocate { order, quantity, was_held } => {
                 (5, order.to_bits(), quantity, was_held.into())
@@ -185,10 +214,10 @@ impl Change {
             2 => Self::Short {
                 on_hand: second,
                 promised: third,
-                orders: first as u32,
+                part: first as u32,
                 is_truncated: first >> 64 != 0,
             },
-            3 => Self::ShortOrder { order },
+            3 => Self::ShortOrder { order, quantity },
             4 => Self::Hold { order, quantity },
             5 => Self::Allocate { order, quantity, was_held },
             6 => Self::Release { order, quantity, was_held },
@@ -200,6 +229,12 @@ impl Change {
             }
             15 => Self::Incoming { delta: second, incoming: third },
             16 => Self::TakenElsewhere { quantity },
+            17 => Self::ShortBefore { units: second },
+            18 => Self::Before { on_hand: second },
+            19 => {
+                let on_hand = (first as u64).cast_signed();
+                Self::Units { on_hand, held: second, allocated: third }
+            }
             12 => Self::Limits { safety_stock: second, backorder_limit: third },
             _ => Self::Shortage { requested: second, available: third },
         }
@@ -211,25 +246,26 @@ impl Change {
 pub(super) struct ChangeRecord {
     pub(super) stock: u32,
     pub(super) at: PackedPosition,
-    /// When it happened, in milliseconds; of a count that does not say, later than everything.
-    pub(super) time: i64,
+    pub(super) moment: Moment,
     pub(super) change: Change,
 }
 
 impl ChangeRecord {
-    pub(super) const SIZE: usize = 45 + PackedPosition::SIZE;
+    pub(super) const SIZE: usize = 46 + PackedPosition::SIZE;
 
     pub(super) fn write(&self) -> [u8; Self::SIZE] {
         let (kind, first, second, third) = self.change.fields();
         let record = Writer::new().u32(self.stock).position(self.at);
-        record.u8(kind).u128(first).i64(second).i64(third).i64(self.time).finish()
+        let record = record.u8(kind).u128(first).i64(second).i64(third);
+        record.i64(self.moment.millis).u8(self.moment.is_said.into()).finish()
     }
 
     pub(super) fn read(record: &[u8; Self::SIZE]) -> Self {
         let mut from = Reader::new(record);
         let (stock, at, kind) = (from.u32(), from.position(), from.u8());
         let change = Change::of_fields(kind, from.u128(), from.i64(), from.i64());
-        Self { stock, at, time: from.i64(), change }
+        let moment = Moment { millis: from.i64(), is_said: from.u8() != 0 };
+        Self { stock, at, moment, change }
     }
 }
 
@@ -271,8 +307,11 @@ mod tests {
         for change in [
             Change::Count { source, quantity: 1, on_hand: -2 },
             Change::Adjust { source, delta: -1, on_hand: i64::MIN },
-            Change::Short { on_hand: 1, promised: 2, orders: u32::MAX, is_truncated: true },
-            Change::Short { on_hand: 1, promised: 2, orders: 0, is_truncated: false },
+            Change::Short { on_hand: 1, promised: 2, part: u32::MAX, is_truncated: true },
+            Change::Short { on_hand: 1, promised: 2, part: 0, is_truncated: false },
+            Change::ShortBefore { units: 3 },
+            Change::Before { on_hand: -4 },
+            Change::Units { on_hand: -4, held: 5, allocated: 6 },
             Change::Issue { source, quantity, on_hand, in_count: false },
             Change::Issue { source, quantity, on_hand, in_count: true },
             Change::Take { order, quantity: order_units, was_held: true },
@@ -282,14 +321,17 @@ mod tests {
             Change::Transfer { source, delta: 3, on_hand, in_count: true },
             Change::Incoming { delta: -3, incoming: 4 },
             Change::TakenElsewhere { quantity: 4 },
-            Change::ShortOrder { order },
+            Change::ShortOrder { order, quantity: 5 },
             Change::Hold { order, quantity: 5 },
             Change::Allocate { order, quantity: 5, was_held: true },
             Change::Release { order, quantity: 5, was_held: false },
             Change::Shortage { requested: 9, available: 6 },
         ] {
-            let record = ChangeRecord { stock: 7, at, time: -5, change };
-            assert_eq!(ChangeRecord::read(&record.write()), record);
+            for is_said in [false, true] {
+                let moment = Moment { millis: -5, is_said };
+                let record = ChangeRecord { stock: 7, at, moment, change };
+                assert_eq!(ChangeRecord::read(&record.write()), record);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use protocol::time::Timestamp;
 
 use super::{
     MAIN, StockLog,
-    change::{Change, DocumentRecord, Source, StockId},
+    change::{Change, DocumentRecord, Moment, Source, StockId},
 };
 use crate::{LogPosition, scratch::fingerprint, trade::OrderKey};
 
@@ -48,10 +48,10 @@ impl StockLog {
         let occurred_at = occurred_at.and_then(|time| Timestamp::parse(Some(&time)).ok());
         let connector = self.connectors.number(connector.as_str(), |name| name.into());
         let change = change(Source { connector, epoch: *epoch, sequence: *sequence });
-        // A count that does not say as of when is of the moment when it came.
-        let unsaid = if matches!(change, Change::Count { .. }) { i64::MAX } else { self.now };
-        let time = occurred_at.map_or(unsaid, |time| time.millis().min(self.now));
-        self.push_at(position, id, time, change);
+        // What does not say when it happened, or names a time to come, is of the moment when it came.
+        let said = occurred_at.map(|time| time.millis()).filter(|millis| *millis <= self.now);
+        let moment = Moment { millis: said.unwrap_or(self.now), is_said: said.is_some() };
+        self.push_at(position, id, moment, change);
     }
 
     pub(super) fn observe_shipped(
@@ -98,16 +98,17 @@ impl StockLog {
         it: &inventory::TransferSent,
     ) {
         let id = StockId::new(shop, &it.sku, &it.location);
-        let inventory::TransferSent { quantity, in_count, on_hand, incoming, .. } = *it;
+        let inventory::TransferSent { quantity, in_count, on_hand, held, allocated, .. } = *it;
         let change = |source| Change::Transfer { source, delta: -quantity, on_hand, in_count };
         self.observe_document(position, &id, it.document.as_ref(), change);
+        self.push(position, &id, Change::Units { on_hand, held, allocated });
         let transfer = fingerprint((shop, &it.transfer, &it.sku));
         let units = self.transfers.entry(transfer).or_default();
         let before = units.on_their_way();
         units.sent += quantity;
         let delta = units.on_their_way() - before;
         let target = StockId::new(shop, &it.sku, &it.to);
-        self.push(position, &target, Change::Incoming { delta, incoming });
+        self.push(position, &target, Change::Incoming { delta, incoming: it.incoming });
     }
 
     pub(super) fn observe_received(
@@ -117,9 +118,10 @@ impl StockLog {
         it: &inventory::TransferReceived,
     ) {
         let id = StockId::new(shop, &it.sku, &it.location);
-        let inventory::TransferReceived { quantity, in_count, on_hand, incoming, .. } = *it;
+        let inventory::TransferReceived { quantity, in_count, on_hand, held, allocated, .. } = *it;
         let change = |source| Change::Transfer { source, delta: quantity, on_hand, in_count };
         self.observe_document(position, &id, it.document.as_ref(), change);
+        self.push(position, &id, Change::Units { on_hand, held, allocated });
         let transfer = fingerprint((shop, &it.transfer, &it.sku));
         let units = self.transfers.entry(transfer).or_default();
         let before = units.on_their_way();
@@ -136,6 +138,6 @@ impl StockLog {
         units.received += quantity;
         units.missing += missing - excess.min(units.missing);
         let delta = units.on_their_way() - before;
-        self.push(position, &id, Change::Incoming { delta, incoming });
+        self.push(position, &id, Change::Incoming { delta, incoming: it.incoming });
     }
 }

@@ -1,12 +1,15 @@
 //! One stock: its units after every event of it, and what the documents of an ERP make of them.
 
+mod short;
+
 use std::{collections::HashMap, sync::Arc};
 
-use super::change::{Change, Source, StockId};
+use self::short::ShortList;
+use super::{
+    change::{Change, Moment, Source, StockId},
+    connectors::Connectors,
+};
 use crate::{Findings, LogPosition, trade::OrderKey};
-
-/// The most orders that `short` names.
-const MAX_SHORT_ORDERS: usize = 1_000;
 
 /// The units of a stock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,14 +50,12 @@ pub(super) struct Fold {
     exists: bool,
     /// The orders that have units of it and how many, where an event names them.
     orders: Option<HashMap<OrderKey, i64>>,
-    /// By connector: its documents.
-    connectors: HashMap<u32, Documents>,
+    connectors: Connectors,
     /// Where the ERP went below what is promised, until `short` says so.
     unreported: Option<LogPosition>,
     /// Whether `short` said so, and it is so still.
     is_short: bool,
-    /// Where the last `short` is, whose orders follow.
-    short_at: Option<LogPosition>,
+    short_list: ShortList,
     /// The units that were free before the last goods issue.
     free_before: i64,
     /// The units of it that are kept back, and those that are sold beyond what is on hand.
@@ -62,36 +63,6 @@ pub(super) struct Fold {
     backorder_limit: i64,
     /// Whether fewer units may be sold than before: then more may be promised than may be sold now.
     were_limits_lowered: bool,
-}
-
-impl Source {
-    /// By what its documents are newer or older.
-    fn order(self) -> (u32, u64) {
-        (self.epoch, self.sequence)
-    }
-}
-
-/// The documents of a connector for a stock: the sequence of its newest count, and the sequences and
-/// deltas of the adjustments that are newer.
-#[derive(Debug, Default)]
-struct Documents {
-    counted: Option<(u32, u64)>,
-    /// With the time of each.
-    adjusted: Vec<((u32, u64), i64, i64)>,
-}
-
-impl Documents {
-    /// Whether the connector has counted after that sequence.
-    fn is_stale(&self, sequence: (u32, u64)) -> bool {
-        self.counted.is_some_and(|counted| sequence <= counted)
-    }
-
-    /// The units on hand after a count: it does not contain the adjustments that are newer.
-    fn count(&mut self, sequence: (u32, u64), quantity: i64) -> i64 {
-        self.counted = Some(sequence);
-        self.adjusted.retain(|(adjusted, ..)| *adjusted > sequence);
-        quantity + self.adjusted.iter().map(|(_, delta, _)| delta).sum::<i64>()
-    }
 }
 
 impl Fold {
@@ -102,10 +73,10 @@ impl Fold {
             level: Level::default(),
             exists: false,
             orders: has_short.then(HashMap::new),
-            connectors: HashMap::new(),
+            connectors: Connectors::default(),
             unreported: None,
             is_short: false,
-            short_at: None,
+            short_list: ShortList::default(),
             free_before: 0,
             safety_stock: 0,
             backorder_limit: 0,
@@ -118,38 +89,29 @@ impl Fold {
     pub(super) fn apply(
         &mut self,
         position: LogPosition,
-        (time, change): (i64, Change),
+        (moment, change): (Moment, Change),
         findings: &mut Findings,
         doubles: &mut Findings,
     ) {
         self.exists |= !matches!(change, Change::Shortage { .. });
         match change {
             Change::Count { source, quantity, on_hand } => {
-                let is_stale = self.documents(source).is_stale(source.order());
-                // What other connectors changed later comes on top.
-                let others =
-                    self.connectors.iter().filter(|(other, _)| **other != source.connector);
-                let later = others.flat_map(|(_, documents)| &documents.adjusted);
-                let later = later.filter(|(_, _, at)| *at > time).map(|(_, delta, _)| delta);
-                let quantity = quantity + later.sum::<i64>();
-                let expected = self.documents(source).count(source.order(), quantity);
+                let expected = self.connectors.count(source, moment, quantity);
                 self.level.counted += on_hand - self.level.on_hand;
-                let expected = (expected, is_stale);
                 self.document(position, on_hand, expected, findings, doubles);
             }
             Change::Adjust { source, delta, on_hand } => {
-                let documents = self.documents(source);
-                let is_stale = documents.is_stale(source.order());
-                documents.adjusted.push((source.order(), delta, time));
+                let is_stale = self.connectors.have_counted(source, moment);
+                self.connectors.moved(source, moment, delta);
                 self.level.adjusted += delta;
                 let expected = (self.level.on_hand + delta, is_stale);
                 self.document(position, on_hand, expected, findings, doubles);
             }
             Change::Issue { source, quantity, on_hand, in_count } => {
-                self.issue(position, (source, time), quantity, (on_hand, in_count), findings);
+                self.issue(position, (source, moment), quantity, (on_hand, in_count), findings);
             }
             Change::Transfer { source, delta, on_hand, in_count } => {
-                let expected = self.transfer(position, (source, time), delta, in_count, findings);
+                let expected = self.transfer(position, (source, moment), delta, in_count, findings);
                 self.document(position, on_hand, (expected, false), findings, doubles);
             }
             Change::Incoming { delta, incoming } => {
@@ -178,10 +140,27 @@ impl Fold {
             Change::Promised { held, allocated } => {
                 self.promised(position, (held, allocated), findings);
             }
-            Change::Short { on_hand, promised, orders, is_truncated } => {
-                self.short(position, (on_hand, promised), (orders, is_truncated), findings);
+            Change::Before { on_hand } => {
+                let (id, known) = (&self.id, self.level.on_hand);
+                findings.expect(on_hand == known, || {
+                    format!("{position}: {on_hand} of {id} were on hand before; it was {known}")
+                });
             }
-            Change::ShortOrder { order } => self.short_order(order, findings),
+            Change::Units { on_hand, held, allocated } => {
+                let Level { on_hand: there, held: of_held, allocated: of_paid, .. } = self.level;
+                let (id, said, known) =
+                    (&self.id, [on_hand, held, allocated], [there, of_held, of_paid]);
+                findings.expect(said == known, || {
+                    format!("{position}: says {said:?} of {id}; on hand, held and allocated are {known:?}")
+                });
+            }
+            Change::Short { on_hand, promised, part, is_truncated } => {
+                self.short(position, (on_hand, promised), (part, is_truncated), findings);
+            }
+            Change::ShortBefore { units } => self.short_before(position, units, findings),
+            Change::ShortOrder { order, quantity } => {
+                self.short_order(position, (order, quantity), findings);
+            }
             Change::Hold { order, quantity } => {
                 self.level.held += quantity;
                 self.promise(order, quantity);
@@ -228,10 +207,6 @@ impl Fold {
         self.level.on_hand - self.level.promised() + self.backorder_limit
     }
 
-    fn documents(&mut self, source: Source) -> &mut Documents {
-        self.connectors.entry(source.connector).or_default()
-    }
-
     /// A document had its effect: it says `on_hand`, where so many are expected, and may be stale.
     fn document(
         &mut self,
@@ -262,17 +237,16 @@ impl Fold {
     fn transfer(
         &mut self,
         position: LogPosition,
-        (source, time): (Source, i64),
+        (source, moment): (Source, Moment),
         delta: i64,
         in_count: bool,
         findings: &mut Findings,
     ) -> i64 {
-        let is_counted = self.documents(source).is_stale(source.order());
+        let is_counted = self.connectors.have_counted(source, moment);
+        self.connectors.moved(source, moment, delta);
         self.level.transferred += delta;
         if is_counted {
             self.level.counted -= delta;
-        } else {
-            self.documents(source).adjusted.push((source.order(), delta, time));
         }
         findings.expect(in_count == is_counted, || {
             format!("{position}: {} says {in_count} of a count with it", self.id)
@@ -284,20 +258,19 @@ impl Fold {
     fn issue(
         &mut self,
         position: LogPosition,
-        (source, time): (Source, i64),
+        (source, moment): (Source, Moment),
         quantity: i64,
         (on_hand, in_count): (i64, bool),
         findings: &mut Findings,
     ) {
         self.expect_reported(position, findings);
         self.free_before = self.free();
-        let documents = self.documents(source);
-        let is_counted = documents.is_stale(source.order());
+        let is_counted = self.connectors.have_counted(source, moment);
+        self.connectors.moved(source, moment, -quantity);
         if is_counted {
             // The count that left them out took them off what was on hand.
             self.level.counted += quantity;
         } else {
-            documents.adjusted.push((source.order(), -quantity, time));
             self.level.on_hand -= quantity;
         }
         self.level.excess += quantity;
@@ -324,41 +297,6 @@ impl Fold {
             self.unreported = Some(position);
         }
         self.is_short &= self.free() < 0;
-    }
-
-    fn short(
-        &mut self,
-        position: LogPosition,
-        units: (i64, i64),
-        (orders, is_truncated): (u32, bool),
-        findings: &mut Findings,
-    ) {
-        self.unreported = None;
-        let id = &self.id;
-        let known = (self.level.on_hand, self.level.promised() - self.backorder_limit);
-        self.is_short = self.free() < 0;
-        findings.expect(self.is_short, || format!("{position}: {id} is not short"));
-        findings.expect(known == units, || {
-            format!("{position}: short says {units:?} of {id}; on hand and promised are {known:?}")
-        });
-        let promised_to = self.orders.as_ref().map_or(0, HashMap::len);
-        findings.expect(is_truncated == (promised_to > MAX_SHORT_ORDERS), || {
-            format!(
-                "{position}: short says {is_truncated} of naming not all of {promised_to} orders"
-            )
-        });
-        findings.expect(orders as usize == promised_to.min(MAX_SHORT_ORDERS), || {
-            format!("{position}: short names {orders} orders; {id} is promised to {promised_to}")
-        });
-        self.short_at = Some(position);
-    }
-
-    fn short_order(&mut self, order: OrderKey, findings: &mut Findings) {
-        let Some(position) = self.short_at else { return };
-        let has_units = self.orders.as_ref().is_some_and(|orders| orders.contains_key(&order));
-        findings.expect(has_units, || {
-            format!("{position}: short names order {order}, which has no units of {}", self.id)
-        });
     }
 
     /// The order has so many units more, or fewer.

@@ -1,5 +1,7 @@
 //! What each event says of stocks, as changes of them.
 
+use std::collections::HashSet;
+
 use events::proto::{
     self,
     inventory::{self, StockLine, inventory_event::Kind},
@@ -8,6 +10,9 @@ use protocol::time::Timestamp;
 
 use super::{StockLog, change::Change};
 use crate::{LogPosition, StockId, trade::OrderKey};
+
+/// The most orders that one `short` names.
+const MAX_SHORT_ORDERS: usize = 250;
 
 impl StockLog {
     pub(crate) fn observe(
@@ -25,15 +30,18 @@ impl StockLog {
         match kind {
             Some(Kind::Counted(counted)) => {
                 let id = StockId::new(shop, &counted.sku, &counted.location);
-                let inventory::Counted { quantity, on_hand, .. } = *counted;
+                let inventory::Counted { quantity, on_hand, held, allocated, .. } = *counted;
+                self.push(position, &id, Change::Before { on_hand: counted.on_hand_before });
                 let change = |source| Change::Count { source, quantity, on_hand };
                 self.observe_document(position, &id, counted.document.as_ref(), change);
+                self.push(position, &id, Change::Units { on_hand, held, allocated });
             }
             Some(Kind::Adjusted(adjusted)) => {
                 let id = StockId::new(shop, &adjusted.sku, &adjusted.location);
-                let inventory::Adjusted { delta, on_hand, .. } = *adjusted;
+                let inventory::Adjusted { delta, on_hand, held, allocated, .. } = *adjusted;
                 let change = |source| Change::Adjust { source, delta, on_hand };
                 self.observe_document(position, &id, adjusted.document.as_ref(), change);
+                self.push(position, &id, Change::Units { on_hand, held, allocated });
             }
             Some(Kind::Shipped(shipped)) => self.observe_shipped(position, shop, shipped),
             Some(Kind::TransferSent(sent)) => self.observe_sent(position, shop, sent),
@@ -45,6 +53,8 @@ impl StockLog {
                 let inventory::StockLimits { safety_stock, backorder_limit } =
                     changed.after.unwrap_or_default();
                 self.push(position, &id, Change::Limits { safety_stock, backorder_limit });
+                let inventory::LimitsChanged { on_hand, held, allocated, .. } = *changed;
+                self.push(position, &id, Change::Units { on_hand, held, allocated });
             }
             Some(Kind::LocationCreated(_) | Kind::LocationChanged(_)) => {
                 self.locations.insert((shop.clone(), aggregate.clone()));
@@ -58,21 +68,39 @@ impl StockLog {
     fn observe_short(&mut self, position: LogPosition, shop: &str, short: &inventory::Short) {
         self.shorts += 1;
         let id = StockId::new(shop, &short.sku, &short.location);
-        let inventory::Short { on_hand, promised, truncated: is_truncated, .. } = *short;
-        self.findings.expect(short.missing == promised - on_hand - short.backorder_limit, || {
+        let inventory::Short { on_hand, promised, part, units_before, missing, .. } = *short;
+        let known = promised - on_hand - short.backorder_limit;
+        // Before a later part, enough may have come.
+        let expected = if part > 1 { known.max(0) } else { known };
+        self.findings.expect(missing == expected, || {
             format!(
-                "{position}: {} of {id} are missing; {promised} are promised, {on_hand} on hand, {} may be more",
-                short.missing, short.backorder_limit
+                "{position}: {missing} of {id} are missing; {promised} are promised, {on_hand} on hand, {} may be more",
+                short.backorder_limit
             )
         });
-        let promised = promised - short.backorder_limit;
-        let mut orders: Vec<_> = short.order_ids.iter().map(|id| OrderKey::of(id)).collect();
-        orders.sort_unstable();
-        orders.dedup();
-        let named = orders.len() as u32;
-        self.push(position, &id, Change::Short { on_hand, promised, orders: named, is_truncated });
-        for order in orders {
-            self.push(position, &id, Change::ShortOrder { order });
+        let sum = short.orders.iter().map(|order| order.quantity).sum::<i64>() + units_before;
+        let last = short.orders.last().map_or(0, |order| order.quantity);
+        let is_full = short.orders.len() == MAX_SHORT_ORDERS;
+        let is_enough = sum >= missing.min(promised);
+        let is_right = if short.truncated { is_full && !is_enough } else { is_enough };
+        self.findings.expect(is_right && (last == 0 || sum - last < missing), || {
+            format!(
+                "{position}: {missing} of {id} are missing; {} orders are named, which have {sum} with those \
+                 before, truncated: {}",
+                short.orders.len(),
+                short.truncated
+            )
+        });
+        let names: HashSet<_> = short.orders.iter().map(|order| &order.order_id).collect();
+        self.findings.expect(names.len() == short.orders.len(), || {
+            format!("{position}: short names an order of {id} twice")
+        });
+        let (promised, is_truncated) = (promised - short.backorder_limit, short.truncated);
+        self.push(position, &id, Change::Short { on_hand, promised, part, is_truncated });
+        self.push(position, &id, Change::ShortBefore { units: units_before });
+        for order in &short.orders {
+            let (order, quantity) = (OrderKey::of(&order.order_id), order.quantity);
+            self.push(position, &id, Change::ShortOrder { order, quantity });
         }
     }
 

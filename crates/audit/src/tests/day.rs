@@ -18,7 +18,7 @@ use events::{
     },
 };
 
-use super::super::{Audit, Audited, Outside};
+use super::super::{Audit, Audited, Observations};
 
 pub(super) type Logged = engine::Logged<proto::Event>;
 
@@ -33,7 +33,7 @@ pub(super) struct Day {
     /// By order: what its last event says of it.
     summaries: BTreeMap<String, order::Summary>,
     pub(super) commands: Vec<String>,
-    pub(super) outside: Outside,
+    pub(super) outside: Observations,
 }
 
 impl Day {
@@ -66,9 +66,10 @@ impl Day {
             self.add("catalog", sku, "command.put_products", "products", body);
         }
         self.answer("catalog", "products");
-        self.add("inventory", "A@main", "command.record_stock", "stock", count("A", 5, 5, 3));
+        let opening = |sku, units, sequence| count(sku, (units, units), (0, 0), sequence);
+        self.add("inventory", "A@main", "command.record_stock", "stock", opening("A", 5, 3));
         self.add("inventory", "A@main", "command.record_stock", "stock", adjust("A", 5, 10, 4));
-        self.add("inventory", "B@main", "command.record_stock", "stock", count("B", 1, 1, 5));
+        self.add("inventory", "B@main", "command.record_stock", "stock", opening("B", 1, 5));
         self.answer("inventory", "stock");
     }
 
@@ -88,7 +89,7 @@ impl Day {
             "payment.authorized",
             &granted,
             Order::Authorized(proto::order::Authorized {
-                payment_id: format!("{ANN}-1"),
+                payment_id: Some(format!("{ANN}-1")),
                 ..Default::default()
             }),
         );
@@ -179,7 +180,7 @@ impl Day {
         let total = wanted.iter().map(|(_, quantity, price)| quantity * price).sum();
         let summary = order::Summary {
             number: self.summaries.len() as u64 + 1,
-            reference: reference.into(),
+            reference: Some(reference.into()),
             total: money(total),
             status: order::OrderStatus::Placed.into(),
             payment_status: order::PaymentStatus::Pending.into(),
@@ -353,7 +354,7 @@ fn is(logged: &Logged, kind: &str, of: &str) -> bool {
     logged.event.aggregate_id == of && logged.event.body.as_ref().and_then(event_name) == Some(kind)
 }
 
-fn outside() -> Outside {
+fn outside() -> Observations {
     let order = |id| OrderId::parse(id).expect("a UUID");
     let level = |sku, on_hand, allocated| LevelView {
         sku: Sku::parse(sku).expect("valid"),
@@ -367,7 +368,7 @@ fn outside() -> Outside {
         safety_stock: 0,
         backorder_limit: 0,
     };
-    Outside {
+    Observations {
         placed: vec![order(ANN), order(BOB), order(CID)],
         cancelled: vec![order(CID)],
         levels: vec![level("A", 10, 4), level("B", 1, 0)],
@@ -398,7 +399,13 @@ fn document(id: &str, sequence: u64) -> Option<proto::inventory::Document> {
     Some(proto::inventory::Document { connector, id, sequence, ..Default::default() })
 }
 
-fn count(sku: &str, quantity: i64, on_hand: i64, sequence: u64) -> Body {
+/// So many are counted, so many are on hand then; before were so many, and so many are allocated.
+fn count(
+    sku: &str,
+    (quantity, on_hand): (i64, i64),
+    (on_hand_before, allocated): (i64, i64),
+    sequence: u64,
+) -> Body {
     fact(Inventory::Counted(proto::inventory::Counted {
         sku: sku.into(),
         location: "main".into(),
@@ -408,11 +415,14 @@ fn count(sku: &str, quantity: i64, on_hand: i64, sequence: u64) -> Body {
         }),
         quantity,
         on_hand,
+        on_hand_before,
+        allocated,
+        ..Default::default()
     }))
 }
 
-/// A document of its own, with units that have come.
-pub(super) fn received(delta: i64, on_hand: i64, sequence: u64) -> Inventory {
+/// A document of its own, with units that have come; it leaves them on hand and allocated.
+pub(super) fn received(delta: i64, [on_hand, allocated]: [i64; 2], sequence: u64) -> Inventory {
     Inventory::Adjusted(proto::inventory::Adjusted {
         sku: "A".into(),
         location: "main".into(),
@@ -420,6 +430,8 @@ pub(super) fn received(delta: i64, on_hand: i64, sequence: u64) -> Inventory {
         delta,
         reason: "received".into(),
         on_hand,
+        allocated,
+        ..Default::default()
     })
 }
 
@@ -431,25 +443,33 @@ fn adjust(sku: &str, delta: i64, on_hand: i64, sequence: u64) -> Body {
         delta,
         reason: "received".into(),
         on_hand,
+        ..Default::default()
     }))
 }
 
-/// A count that somebody pushed later.
-pub(super) fn counted(sku: &str, quantity: i64, on_hand: i64, sequence: u64) -> Logged {
-    logged(&format!("{sku}@main"), count(sku, quantity, on_hand, sequence))
+/// A count of `A` that somebody pushed later: so many are counted, so many are on hand then; before were so
+/// many, and so many are allocated.
+pub(super) fn counted(units: (i64, i64), before: (i64, i64), sequence: u64) -> Logged {
+    logged("A@main", count("A", units, before, sequence))
 }
 
-pub(super) fn short(sku: &str, on_hand: i64, promised: i64, orders: &[&str]) -> Logged {
+/// The orders that cannot be served of `A`, with their units.
+pub(super) fn short(on_hand: i64, promised: i64, orders: &[(&str, i64)]) -> Logged {
+    let order = |(order, quantity): &(&str, i64)| proto::inventory::ShortOrder {
+        order_id: (*order).to_owned(),
+        quantity: *quantity,
+    };
     let short = Inventory::Short(proto::inventory::Short {
-        sku: sku.into(),
+        sku: "A".into(),
         location: "main".into(),
         on_hand,
         promised,
         missing: promised - on_hand,
-        order_ids: orders.iter().map(|order| (*order).to_owned()).collect(),
+        orders: orders.iter().map(order).collect(),
+        part: 1,
         ..Default::default()
     });
-    logged(&format!("{sku}@main"), fact(short))
+    logged("A@main", fact(short))
 }
 
 /// Units of `A` leave for an order by the document with that sequence; it leaves them on hand, held and

@@ -15,7 +15,7 @@ use events::{
 };
 
 use super::{
-    super::{Audit, Outside},
+    super::{Audit, Observations},
     day::{Logged, fact, first_payment, logged, received},
 };
 
@@ -40,8 +40,9 @@ impl LongLog {
     ) {
         audit.observe_command(0, order as u64 + 1, "acme", &command(order));
         let number = order as u64 + 1;
-        let mut delivery =
-            logged("A@main", fact(received(UNITS, UNITS * (order as i64 + 1), number)));
+        let allocated = UNITS * order as i64;
+        let units = [allocated + UNITS, allocated];
+        let mut delivery = logged("A@main", fact(received(UNITS, units, number)));
         delivery.event.aggregate_version = number;
         delivery.event.id = format!("delivery-{number:027}");
         self.observe(audit, "inventory", delivery);
@@ -58,7 +59,7 @@ impl LongLog {
     }
 
     /// What is seen of so many orders from outside.
-    pub(super) fn outside(&self, orders: usize) -> Outside {
+    pub(super) fn outside(&self, orders: usize) -> Observations {
         let units = UNITS * orders as i64;
         let level = LevelView {
             sku: Sku::parse("A").expect("valid"),
@@ -73,7 +74,7 @@ impl LongLog {
             backorder_limit: 0,
         };
         let id = |order| OrderId::parse(&id(order)).expect("a UUID");
-        Outside {
+        Observations {
             placed: (0..orders).map(id).collect(),
             cancelled: vec![],
             levels: vec![level],
@@ -112,7 +113,7 @@ fn of_another_order(template: &Logged, order: usize) -> Logged {
     match &mut event.body {
         Some(Body::Order(OrderEvent { summary: Some(summary), .. })) => {
             summary.number = order as u64 + 1;
-            summary.reference = format!("R-{order}");
+            summary.reference = Some(format!("R-{order}"));
         }
         Some(Body::Inventory(InventoryEvent { kind: Some(kind) })) => match kind {
             Inventory::Reserved(reserved) => reserved.order_id = id(order),

@@ -9,7 +9,7 @@ use events::proto::{
 };
 
 use super::{
-    super::{Audit, Deliveries, Outside},
+    super::{Audit, Deliveries, Observations},
     day::{ANN, BOB, CID, Logged, logged},
 };
 
@@ -138,7 +138,7 @@ impl Logs {
                 audit.observe(service, 0, &Logged { sequence, ..logged });
             }
         }
-        let audited = audit.finish(&Outside::default());
+        let audited = audit.finish(&Observations::default());
         let check = audited.checks.into_iter().find(|it| it.invariant == Some(8));
         let check = check.expect("is checked");
         assert!(check.looked_at > 0 && !check.evidence.is_empty(), "{check}");

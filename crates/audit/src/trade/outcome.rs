@@ -7,7 +7,7 @@ use events::id::OrderId;
 use super::TradeFindings;
 use super::{Payment, Status, step::OrderKey};
 use crate::{
-    Check, Findings, Outside,
+    Check, Findings, Observations,
     text::{count, pounds},
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Acknowledged {
 }
 
 impl Orders {
-    pub(super) fn acknowledged_by(outside: &Outside) -> Self {
+    pub(super) fn acknowledged_by(outside: &Observations) -> Self {
         let entry = |is_cancelled| {
             move |id: &OrderId| Acknowledged {
                 order: OrderKey::of_order(*id),
@@ -85,7 +85,7 @@ impl Orders {
         self.outcomes.iter().map(|(status, (orders, total))| (*status, *orders, *total))
     }
 
-    /// The status of an order that was named in [`Outside`]; of others nothing is known.
+    /// The status of an order that was named in [`Observations`]; of others nothing is known.
     pub fn status(&self, id: OrderId) -> Option<Status> {
         let order = OrderKey::of_order(id);
         let found = self.acknowledged.binary_search_by_key(&order, |it| it.order).ok()?;
@@ -104,7 +104,7 @@ impl Orders {
     }
 
     /// Invariant 7.
-    pub(crate) fn acknowledged(outside: &Outside, findings: &TradeFindings) -> Check {
+    pub(crate) fn acknowledged(outside: &Observations, findings: &TradeFindings) -> Check {
         Check {
             looked_at: (outside.placed.len() + outside.cancelled.len()) as u64,
             invariant: Some(7),
@@ -176,7 +176,7 @@ impl Money {
     pub(crate) fn accounted(
         &self,
         orders: &Orders,
-        outside: &Outside,
+        outside: &Observations,
         findings: &TradeFindings,
     ) -> Check {
         let mut findings = findings.payments.clone();

@@ -5,7 +5,7 @@ use events::proto::order::{CancelReason, FulfilmentStatus, OrderStatus, PaymentS
 
 use super::{
     TradeFindings,
-    step::{OrderKey, Step, Told},
+    step::{OrderKey, ReportedStatus, Step},
 };
 use crate::LogPosition;
 
@@ -70,7 +70,7 @@ struct Placed {
     /// What payment was asked to capture.
     requested: i64,
     is_on_hold: bool,
-    told: Told,
+    reported: ReportedStatus,
 }
 
 impl Progress {
@@ -103,7 +103,7 @@ impl Progress {
     pub(super) fn add_line(&mut self, quantity: i64) {
         if let Some(placed) = &mut self.placed {
             placed.wanted += quantity;
-            placed.told.fulfilment = FulfilmentStatus::Unfulfilled;
+            placed.reported.fulfilment = FulfilmentStatus::Unfulfilled;
         }
     }
 
@@ -126,11 +126,11 @@ impl Progress {
         let Some(placed) = &mut self.placed else {
             return findings.add(format!("{position}: order {order} was never placed"));
         };
-        if let Step::Told(told) = step {
-            return findings.expect(told == placed.told, || {
+        if let Step::Reported(reported) = step {
+            return findings.expect(reported == placed.reported, || {
                 format!(
-                    "{position}: order {order} is {:?}, and is told to be {told:?}",
-                    placed.told
+                    "{position}: order {order} is {:?}, and is reported to be {reported:?}",
+                    placed.reported
                 )
             });
         }
@@ -147,7 +147,7 @@ impl Progress {
 
 impl Placed {
     fn new(total: i64, units: u64) -> Self {
-        let told = Told {
+        let reported = ReportedStatus {
             status: OrderStatus::Placed,
             payment: PaymentStatus::Pending,
             // Of nothing, all has shipped.
@@ -163,7 +163,7 @@ impl Placed {
             refunded: 0,
             requested: 0,
             is_on_hold: false,
-            told,
+            reported,
         }
     }
 
@@ -171,22 +171,27 @@ impl Placed {
     fn fold(&mut self, step: Step) -> Option<&'static str> {
         match step {
             Step::PaymentDue { amount } => {
-                self.told.payment = PaymentStatus::Pending;
+                let has_failed = self.reported.payment == PaymentStatus::Failed;
+                self.reported.payment = PaymentStatus::Pending;
+                if self.status.stands() {
+                    return self.pay_anew(has_failed, amount);
+                }
                 let is_total = amount == Some(self.total);
                 self.go(Status::PaymentDue).or((!is_total).then_some("another amount"))
             }
             Step::PaymentFailed => {
-                self.told.payment = PaymentStatus::Failed;
+                self.reported.payment = PaymentStatus::Failed;
                 // What is not captured after a shipment leaves the order where it is.
                 if self.status.stands() { None } else { self.go(Status::PaymentFailed) }
             }
             Step::ActionRequired => {
-                self.told.payment = PaymentStatus::ActionRequired;
-                (self.status != Status::PaymentDue).then_some("no payment is open")
+                self.reported.payment = PaymentStatus::ActionRequired;
+                let is_open = self.status == Status::PaymentDue || self.status.stands();
+                (!is_open).then_some("no payment is open")
             }
             Step::Authorized { by_payment } => {
                 if by_payment {
-                    self.told.payment = PaymentStatus::Authorized;
+                    self.reported.payment = PaymentStatus::Authorized;
                 }
                 let is_from = if by_payment { Status::PaymentDue } else { Status::Placed };
                 let wrong = (self.status != is_from).then_some("not the step before it");
@@ -200,7 +205,7 @@ impl Placed {
             }
             Step::Paid { amount } => {
                 self.captured = amount.unwrap_or(0);
-                self.told.payment = PaymentStatus::Paid;
+                self.reported.payment = PaymentStatus::Paid;
                 let wrong = (amount != Some(self.total)).then_some("another amount");
                 self.go(Status::Paid).or(wrong)
             }
@@ -208,7 +213,7 @@ impl Placed {
             Step::Completed => self.complete(),
             Step::Refunded { amount } => {
                 self.refunded += amount;
-                self.told.payment = if self.refunded < self.captured {
+                self.reported.payment = if self.refunded < self.captured {
                     PaymentStatus::PartiallyRefunded
                 } else {
                     PaymentStatus::Refunded
@@ -222,14 +227,14 @@ impl Placed {
                 wrong
             }
             Step::Cancelled { reason } => {
-                self.told.status = OrderStatus::Cancelled;
+                self.reported.status = OrderStatus::Cancelled;
                 self.is_on_hold = false;
                 let is_shipped = self.wanted > 0 && self.shipped > 0;
                 self.go(Status::Cancelled(reason)).or(is_shipped.then_some("a part has shipped"))
             }
             Step::Placed { .. }
             | Step::Line { .. }
-            | Step::Told(_)
+            | Step::Reported(_)
             | Step::Reserved { .. }
             | Step::ReservedLine { .. }
             | Step::Shipped { .. }
@@ -243,6 +248,14 @@ impl Placed {
         }
     }
 
+    /// Another payment of an order that stands, for what could not be captured: it is captured at once.
+    fn pay_anew(&mut self, has_failed: bool, amount: Option<i64>) -> Option<&'static str> {
+        self.requested = self.total;
+        let is_rest = amount == Some(self.total - self.captured);
+        let wrong = (!has_failed).then_some("no payment of it has failed");
+        wrong.or((!is_rest).then_some("another amount"))
+    }
+
     fn go(&mut self, to: Status) -> Option<&'static str> {
         let follows = follows(self.status, to);
         self.status = to;
@@ -250,7 +263,7 @@ impl Placed {
     }
 
     fn confirm(&mut self, capture: Option<i64>) -> Option<&'static str> {
-        self.told.status = OrderStatus::Confirmed;
+        self.reported.status = OrderStatus::Confirmed;
         self.requested = capture.unwrap_or(0);
         let to = match capture {
             None if self.total > 0 => Status::AwaitsShipment,
@@ -264,7 +277,7 @@ impl Placed {
         self.shipped += units;
         self.requested += capture;
         let is_all = self.shipped == self.wanted;
-        self.told.fulfilment =
+        self.reported.fulfilment =
             if is_all { FulfilmentStatus::Fulfilled } else { FulfilmentStatus::Partial };
         self.is_on_hold &= !is_all;
         let wrong = (units <= 0 || self.shipped > self.wanted).then_some("more than it wants");
@@ -272,8 +285,8 @@ impl Placed {
     }
 
     fn complete(&mut self) -> Option<&'static str> {
-        let was_confirmed = self.told.status == OrderStatus::Confirmed;
-        self.told.status = OrderStatus::Completed;
+        let was_confirmed = self.reported.status == OrderStatus::Confirmed;
+        self.reported.status = OrderStatus::Completed;
         let is_all = self.shipped == self.wanted;
         (!was_confirmed || !is_all || !self.status.stands()).then_some("it is not complete")
     }

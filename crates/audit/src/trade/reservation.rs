@@ -126,7 +126,7 @@ impl Reservation {
             }
             Step::Placed { .. }
             | Step::Line { .. }
-            | Step::Told(_)
+            | Step::Reported(_)
             | Step::PaymentDue { .. }
             | Step::PaymentFailed
             | Step::ActionRequired

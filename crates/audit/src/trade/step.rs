@@ -90,7 +90,7 @@ pub(super) enum Step {
         is_on: bool,
     },
     /// The statuses that the event before tells.
-    Told(Told),
+    Reported(ReportedStatus),
     Paid {
         amount: Option<i64>,
     },
@@ -135,13 +135,13 @@ pub(super) enum Step {
 
 /// The statuses of an order that an event of it tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ReportedStatus {
     pub(super) status: OrderStatus,
     pub(super) payment: PaymentStatus,
     pub(super) fulfilment: FulfilmentStatus,
 }
 
-impl Told {
+impl ReportedStatus {
     pub(super) fn by(summary: &Summary) -> Self {
         Self {
             status: summary.status(),
@@ -262,7 +262,7 @@ impl Step {
             Self::Completed => (20, 0, 0),
             Self::Refunded { amount } => (21, amount, 0),
             Self::Hold { is_on } => (22, is_on.into(), 0),
-            Self::Told(told) => (23, told.to_bits(), 0),
+            Self::Reported(reported) => (23, reported.to_bits(), 0),
             Self::Paid { amount } => (5, amount_of(amount).0, amount_of(amount).1),
             Self::Cancelled { reason } => (6, i64::from(i32::from(reason)), 0),
             Self::Reserved { units } => (7, 0, units),
@@ -304,7 +304,7 @@ impl Step {
             20 => Self::Completed,
             21 => Self::Refunded { amount: first },
             22 => Self::Hold { is_on: first != 0 },
-            23 => Self::Told(Told::from_bits(first)),
+            23 => Self::Reported(ReportedStatus::from_bits(first)),
             24 => Self::Freed { stock: second, quantity: first },
             FIRST_PAYMENT.. => Self::Payment(PaymentStep {
                 kind: PaymentStepKind::ALL[usize::from(kind - FIRST_PAYMENT)],
@@ -398,7 +398,7 @@ mod tests {
             Step::Refunded { amount: 7 },
             Step::Hold { is_on: true },
             Step::Hold { is_on: false },
-            Step::Told(Told {
+            Step::Reported(ReportedStatus {
                 status: OrderStatus::Cancelled,
                 payment: PaymentStatus::PartiallyRefunded,
                 fulfilment: FulfilmentStatus::Returned,

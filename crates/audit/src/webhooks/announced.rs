@@ -14,13 +14,13 @@ const FAILING: &str = "webhook.endpoint_failing";
 
 /// What happened to an endpoint, and the next event of the shop has to announce.
 #[derive(Debug)]
-pub(super) struct News {
+pub(super) struct PendingAnnouncement {
     at: LogPosition,
     endpoint_id: String,
     event_type: &'static str,
 }
 
-impl News {
+impl PendingAnnouncement {
     /// What has to be announced of an event of that endpoint: nothing when nobody else wants to know.
     pub(super) fn of(
         at: LogPosition,

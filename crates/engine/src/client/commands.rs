@@ -41,15 +41,16 @@ pub enum CommandStateError {
 }
 
 impl Client {
-    /// What has become of a command to a service; `None` when there is none of that id, or none of late:
-    /// answers are kept for 8 days.
+    /// What has become of a command to a service, by its log up to `at_least`; `None` when there is none of that
+    /// id, or none of late: answers are kept for 8 days.
     pub async fn command_state(
         &self,
         service: &str,
         shop: &Shop,
         command_id: &str,
+        at_least: u64,
     ) -> Result<Option<CommandState>, CommandStateError> {
-        let reply = self.find_reply(service, shop, command_id).await?;
+        let reply = self.find_reply(service, shop, command_id, at_least).await?;
         // One that had no effect may have been sent again, and wait to be decided anew.
         if let Some(reply) = reply.filter(|reply| reply.has_effect) {
             return Ok(Some(CommandState::Answered(reply)));
@@ -58,7 +59,7 @@ impl Client {
             return Ok(Some(CommandState::Stored));
         }
         // It may have been handled since it was looked for first.
-        if let Some(reply) = self.find_reply(service, shop, command_id).await? {
+        if let Some(reply) = self.find_reply(service, shop, command_id, at_least).await? {
             return Ok(Some(CommandState::Answered(reply)));
         }
         let parked = self.parked_reason(service, shop, command_id).await?;

@@ -19,7 +19,7 @@ use async_nats::{
     Client as Nats, HeaderMap,
     jetstream::{Context, context::GetStreamError},
 };
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, future::select_ok};
 use prost::Message;
 use protocol::{
     command::OutgoingCommand,
@@ -173,7 +173,8 @@ impl Client {
         self.0.partitions
     }
 
-    /// Whether NATS is connected, and JetStream answers and stores.
+    /// Whether NATS is connected, and JetStream answers and stores. It answers when it does for one of the
+    /// inboxes: each has a leader of its own, and an election of one concerns only the shops of its partition.
     pub async fn ready(&self) -> Result<(), BrokerError> {
         if let Some(failure) = self.0.monitor.store_failure().await {
             return Err(BrokerError::NotStored(failure));
@@ -183,8 +184,11 @@ impl Client {
             Some(error) => return Err(BrokerError::Inbox(error)),
             None => {}
         }
-        let answer = self.0.context.get_stream(&crate::jetstream::streams::inbox(0)).await;
-        answer.map(|_| ()).map_err(BrokerError::Silent)
+        let inboxes = (0..self.0.partitions).map(|partition| {
+            let stream = crate::jetstream::streams::inbox(partition);
+            async move { self.0.context.get_stream(stream).await }.boxed()
+        });
+        select_ok(inboxes).await.map(|_| ()).map_err(BrokerError::Silent)
     }
 
     /// Writes a command to the inbox and waits for its answer, for `timeout` at most. When this
@@ -222,7 +226,7 @@ impl Client {
         // the same for all who send it again after that answer.
         if duplicate
             && let Ok(Ok(Some(answered))) =
-                timeout_at(deadline, self.find_reply(command.service, &shop, &key.2)).await
+                timeout_at(deadline, self.find_reply(command.service, &shop, &key.2, 0)).await
             && !answered.has_effect
         {
             superseded = answered.sequence;
@@ -306,7 +310,7 @@ impl Client {
     ) -> Option<Reply> {
         let mut pause = QUERY_RETRY_PAUSE;
         while Instant::now() < deadline {
-            match timeout_at(deadline, self.find_reply(service, shop, command)).await {
+            match timeout_at(deadline, self.find_reply(service, shop, command, 0)).await {
                 Ok(Ok(Some(reply))) if reply.sequence > superseded => return Some(reply),
                 Ok(Ok(_)) | Err(_) => {}
                 Ok(Err(error)) => {

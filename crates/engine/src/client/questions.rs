@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Aggregate, Client, ParkedInput, ParkedPage, Position, Redriving, WireError,
     client::QUERY_RETRY_PAUSE,
-    jetstream::retry::jittered,
-    operate::parked::{MAX_INPUT_BYTES, MAX_PARKED_PART},
+    jetstream::{retry::jittered, streams::MAX_INPUT_BYTES},
+    operate::parked::MAX_PARKED_PART,
 };
 
 /// How long a question is tried while nobody runs the partition.
@@ -60,6 +60,14 @@ impl AskError {
         matches!(self, Self::Silent { .. } | Self::Failed { kind: QueryFailureKind::NotReady, .. })
     }
 
+    /// Which system of somebody else does not answer the service, if that is why.
+    pub fn unreachable_system(&self) -> Option<&str> {
+        match self {
+            Self::Failed { kind: QueryFailureKind::Unreachable, detail, .. } => Some(detail),
+            _ => None,
+        }
+    }
+
     /// Whether the service refused what an operator asked for.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Failed { kind: QueryFailureKind::Refused, .. })
@@ -84,15 +92,17 @@ impl Client {
     }
 
     /// Asks a service about all shops whose rows are where those of a partition are: the question comes
-    /// with the shop [`Shop::unknown`]. Partitions that share a database answer alike.
+    /// with the shop [`Shop::unknown`]. Partitions that share a database answer alike. What it finds holds the
+    /// log of the partition up to `at_least`.
     pub async fn query_partition(
         &self,
         service: &str,
         partition: u32,
         question: Vec<u8>,
+        at_least: u64,
     ) -> Result<Option<Bytes>, AskError> {
-        let question = Some(Question::Service(question));
-        let query = Query { at_least: self.position(service, partition), question };
+        let at_least = at_least.max(self.position(service, partition));
+        let query = Query { at_least, question: Some(Question::Service(question)) };
         self.ask(service, partition, &Shop::unknown(), query).await
     }
 
@@ -159,16 +169,17 @@ impl Client {
         answer.ok_or_else(|| unreadable(service, WireError::Missing("answer")))
     }
 
-    /// What a service answered to a command; `None` when it has not handled it.
+    /// What a service answered to a command, by its log up to `at_least`; `None` when it has not handled it.
     pub(crate) async fn find_reply(
         &self,
         service: &str,
         shop: &Shop,
         command: &str,
+        at_least: u64,
     ) -> Result<Option<proto::Reply>, AskError> {
         let partition = subject::partition(shop, self.0.partitions);
         let question = OfEngine::GetReply(proto::GetReply { command_id: command.to_owned() });
-        self.ask_engine(service, partition, shop, question, 0).await
+        self.ask_engine(service, partition, shop, question, at_least).await
     }
 
     /// Events of an aggregate as they are in the log, the newest first, and the `next` of the page: that

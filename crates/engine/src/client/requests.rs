@@ -149,6 +149,11 @@ impl Request {
         &self.message.subject
     }
 
+    /// Where it is answered to.
+    pub fn reply(&self) -> &str {
+        &self.reply
+    }
+
     /// A header, in whatever case its name was sent.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.message, name)

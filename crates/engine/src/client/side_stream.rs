@@ -1,5 +1,5 @@
-//! Streams beside the log of a service: what people may want to look up for a time, and nothing is decided
-//! from. A record may be lost, or be there twice; retention removes it.
+//! Streams beside the log of a service: what people may want to look up for a time, or how far a job got that
+//! may begin again. No fact is in one. A record may be lost, or be there twice; retention removes it.
 
 use bytes::Bytes;
 use protocol::id::Shop;

@@ -9,7 +9,7 @@ use async_nats::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::{Error, jetstream::retry::jittered, plain_http};
+use crate::{Error, error::without_password, jetstream::retry::jittered, plain_http};
 
 /// How long a server may take to answer a new connection. One that hangs still takes connections,
 /// and another of the cluster is tried after it.
@@ -153,14 +153,7 @@ fn user_and_password(url: &str) -> Option<(String, String)> {
 
 /// The addresses without user and password, for a message.
 fn without_passwords(urls: &str) -> String {
-    let shown = urls.split(',').map(|url| match (url.find("://"), url.rfind('@')) {
-        (scheme, Some(at)) => {
-            let scheme = scheme.map_or("", |end| &url[..end + 3]);
-            format!("{scheme}…{}", &url[at..])
-        }
-        (_, None) => url.to_owned(),
-    });
-    shown.collect::<Vec<_>>().join(",")
+    urls.split(',').map(without_password).collect::<Vec<_>>().join(",")
 }
 
 async fn syncs_always(monitor: &str) -> Result<bool, reqwest::Error> {

@@ -35,9 +35,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(25);
 const MAX_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How often the end of a log is looked at whose worker appends nothing.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a log may end without positions: a batch is stored message by message, and a look at
-/// the stream can show its beginning.
-const BATCH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a log may end in the middle of a batch: it is stored message by message, and a look at
+/// the stream can show its beginning. A server whose disk stalls takes seconds.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The writer's end of a log.
 #[derive(Debug)]
@@ -236,8 +236,8 @@ pub(crate) async fn last_sequence(context: &Context, stream: &str) -> Result<u64
 /// which the stream was made.
 ///
 /// Never one in the middle of a batch: the last event of a batch carries the positions of the
-/// inputs, and no recovery may go on without them. A log whose last message is not of the engine
-/// ends there all the same, after a while in which no batch was completed.
+/// inputs, and no recovery may go on without them. An error when none is completed for a while. A log
+/// whose last message is not of the engine ends there: nothing follows from that one.
 pub(crate) async fn end(context: &Context, stream: &str) -> Result<(u64, Timestamp), Error> {
     let deadline = Instant::now() + BATCH_TIMEOUT;
     loop {
@@ -246,20 +246,27 @@ pub(crate) async fn end(context: &Context, stream: &str) -> Result<(u64, Timesta
             return Ok((last, written));
         }
         if Instant::now() >= deadline {
-            tracing::warn!(stream, last, "the last message of the log carries no positions");
-            return Ok((last, written));
+            let problem = format!(
+                "{last} is in the middle of a batch, and nothing has followed for {BATCH_TIMEOUT:?}"
+            );
+            return Err(Error::jetstream("find the end of", stream, problem));
         }
         sleep(jittered(RETRY_PAUSE)).await;
     }
 }
 
-/// Whether the message carries positions. The server answers this only when no batch is being
-/// stored, so the answer may be that of a log that has grown meanwhile.
+/// Whether a log may end with the message: it carries positions, or is not of the engine, which gives
+/// each event its place in the log. The server answers this only when no batch is being stored, so the
+/// answer may be that of a log that has grown meanwhile.
 async fn ends_batch(context: &Context, stream: &str, sequence: u64) -> Result<bool, Error> {
     let failed = |error: String| Error::jetstream("read the end of", stream, error);
     let found = context.get_stream_no_info(stream).await.map_err(|e| failed(e.to_string()))?;
     match repeated(|| found.get_raw_message(sequence)).await {
-        Ok(message) => Ok(message.headers.get(POSITIONS_HEADER).is_some()),
+        Ok(message) => {
+            let position = proto::Envelope::decode(message.payload).map(|event| event.position);
+            let is_of_engine = position == Ok(sequence);
+            Ok(message.headers.get(POSITIONS_HEADER).is_some() || !is_of_engine)
+        }
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
         Err(error) => Err(failed(error.to_string())),
     }
@@ -290,6 +297,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::error::describe;
 
     const STREAM: &str = "LOG";
 
@@ -304,13 +312,18 @@ mod tests {
         context
     }
 
-    async fn write(context: &Context, positions: Option<&str>) {
+    async fn write(context: &Context, payload: Vec<u8>, positions: Option<&str>) {
         let mut headers = HeaderMap::new();
         if let Some(positions) = positions {
             headers.insert(POSITIONS_HEADER, positions);
         }
-        let published = context.publish_with_headers("log.event", headers, "event".into()).await;
+        let published = context.publish_with_headers("log.event", headers, payload.into()).await;
         published.expect("it is published").await.expect("it is stored");
+    }
+
+    /// An event of the engine, as it is at that sequence.
+    fn event(position: u64) -> Vec<u8> {
+        proto::Envelope { position, ..Default::default() }.encode_to_vec()
     }
 
     #[tokio::test]
@@ -318,15 +331,30 @@ mod tests {
         let server = TestServer::start().await;
         let context = log(&server).await;
         assert_eq!(end(&context, STREAM).await.expect("it is empty").0, 0);
-        write(&context, Some("live=1")).await;
+        write(&context, event(1), Some("live=1")).await;
         assert_eq!(end(&context, STREAM).await.expect("it ends").0, 1);
 
-        write(&context, None).await;
+        // The store of a server may stall for long in the middle of a batch.
+        write(&context, event(2), None).await;
+        let failed = end(&context, STREAM).await.expect_err("the batch is not complete");
+        assert!(describe(&failed).contains("2 is in the middle of a batch"), "{failed:?}");
+
         let mut ending = std::pin::pin!(end(&context, STREAM));
-        let early = timeout(BATCH_TIMEOUT / 8, &mut ending).await;
+        let early = timeout(BATCH_TIMEOUT / 10, &mut ending).await;
         assert!(early.is_err(), "it ended without positions: {early:?}");
-        write(&context, Some("live=2")).await;
+        write(&context, event(3), Some("live=2")).await;
         assert_eq!(ending.await.expect("it ends").0, 3);
+    }
+
+    #[tokio::test]
+    async fn a_log_may_end_with_a_message_that_is_not_of_the_engine() {
+        let server = TestServer::start().await;
+        let context = log(&server).await;
+        // Bytes that are no event, and a copy of an event.
+        for (payload, sequence) in [(b"event".to_vec(), 1), (event(1), 2)] {
+            write(&context, payload, None).await;
+            assert_eq!(end(&context, STREAM).await.expect("it ends").0, sequence);
+        }
     }
 
     #[tokio::test]
@@ -350,14 +378,5 @@ mod tests {
         assert!(error.to_string().contains("full (10023)"), "{error}");
         // Without an answer, it may be an election.
         assert!(log("OTHER").not_stored(&silence, APPEND_TIMEOUT).await.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_log_whose_last_message_is_not_of_the_engine_ends_there() {
-        let server = TestServer::start().await;
-        let context = log(&server).await;
-        write(&context, Some("live=1")).await;
-        write(&context, None).await;
-        assert_eq!(end(&context, STREAM).await.expect("it ends").0, 2);
     }
 }

@@ -17,6 +17,10 @@ use crate::{Error, jetstream::membership};
 
 /// The definitions, as they are in the repository.
 const DEFINITIONS: &str = include_str!("../../../../nats/streams.toml");
+/// The largest message that the inbox takes, in bytes: its `max_message_size`. A larger input comes
+/// from another service's log, and is parked without its bytes: they are read there. An edited one is
+/// not larger either.
+pub(crate) const MAX_INPUT_BYTES: usize = 786_432;
 /// How long the server may take to make or change a stream.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The name under which a stream remembers the installation's number of partitions.
@@ -157,6 +161,18 @@ pub(crate) async fn create_missing(context: &Context, wanted: &[Config]) -> Resu
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// Fails when a stream is missing or differs, and says which.
+pub(crate) async fn require(context: &Context, wanted: &[Config]) -> Result<(), Error> {
+    for Difference { stream, settings } in diff(context, wanted).await? {
+        if settings.is_empty() {
+            let how = "there is none: start a service, or run `tradewind streams apply`";
+            return Err(Error::jetstream("find", &stream, how));
+        }
+        return Err(Error::Drift { stream, differences: settings.join("; ") });
     }
     Ok(())
 }

@@ -11,8 +11,10 @@ use crate::{
     jetstream::log::last_sequence,
     jetstream::reader::{Delivery, Selection, StoredMessage, follow, read_range},
     jetstream::streams,
-    operate::void::is_voided,
-    projection::positions::{Position, Positions},
+    projection::{
+        positions::{Position, Positions},
+        voided::VoidedMessages,
+    },
 };
 
 /// Messages that are read at once.
@@ -67,7 +69,7 @@ impl Engine {
     }
 
     /// Reads a service's log from its beginning to its present end, each event as the message `E`;
-    /// returns how many events it read.
+    /// returns how many messages it read, with those that are voided.
     pub async fn read_log<E: Message + Default>(
         &self,
         service: &'static str,
@@ -75,18 +77,17 @@ impl Engine {
         mut each: impl FnMut(Logged<E>),
     ) -> Result<u64, Error> {
         let stream = streams::log(service, partition);
+        let voided = VoidedMessages::read(self.context(), service, partition, 0).await?;
         let mut read = 0;
         let mut chunks = self.read_stream(&stream, service).await?;
         while let Some(chunk) = chunks.recv().await {
             for message in chunk? {
                 read += 1;
-                match Logged::read(&stream, message.clone()) {
-                    Ok(logged) => each(logged),
-                    Err(_) if is_voided(self.context(), service, partition, &message).await? => {
-                        each(Logged::voided(message.sequence));
-                    }
-                    Err(error) => return Err(error),
-                }
+                each(if voided.contains(&message) {
+                    Logged::voided(message.sequence)
+                } else {
+                    Logged::read(&stream, message)?
+                });
             }
         }
         Ok(read)

@@ -13,8 +13,7 @@ use tokio::sync::oneshot;
 use crate::{
     Cause, Service,
     error::describe,
-    jetstream::reader::StoredMessage,
-    operate::void::read_one,
+    jetstream::reader::{StoredMessage, read_one},
     projection::engine_rows::ParkedRow,
     worker::inputs::{self, Content, INTERNAL, Input, Redriven},
 };
@@ -37,10 +36,6 @@ pub struct Redriving {
 
 /// The bytes of a parked input in one answer.
 pub(crate) const MAX_PARKED_PART: usize = 400_000;
-
-/// The largest message that the inbox takes, in bytes. A larger input comes from another service's
-/// log, and is parked without its bytes: they are read there. An edited one is not larger either.
-pub(crate) const MAX_INPUT_BYTES: usize = 786_432;
 
 /// A page of parked inputs, without their bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -165,7 +165,7 @@ impl Engine {
         partition: u32,
     ) -> Result<(), Error> {
         let swapped = match self.catch_up(&mut scratch).await {
-            Ok(()) => live.take_over(&scratch.database, partition).await,
+            Ok(()) => live.take_over(&scratch.database, S::NAME, partition).await,
             Err(error) => Err(error),
         };
         scratch.discard().await?;

@@ -1,29 +1,27 @@
 //! Voiding a message of a log that is no event, or that no version can read.
 
-use async_nats::jetstream::Context;
-use prost::Message;
 use protocol::{
-    id::{Shop, hex},
+    actor::{ActorKind, COMMAND_LINE},
+    id::Shop,
     proto::{self, engine_event::Kind},
     subject::{self, POSITIONS_HEADER},
 };
-use sha2::{Digest, Sha256};
 
 use crate::{
     Aggregate, Cause, Engine, Error, Recorded, Service,
     jetstream::{
         log::{Log, last_sequence},
         publish::Outgoing,
-        reader::{Selection, StoredMessage, read_range},
+        reader::read_one,
         streams,
     },
-    projection::recover,
-    service::envelope::{self, Contents},
-    worker::plan::record::new_event_id,
+    projection::{
+        recover,
+        voided::{VoidedMessages, sha256},
+    },
+    service::envelope::{self, Contents, new_event_id},
+    worker::inputs,
 };
-
-/// Messages read at once.
-const CHUNK: usize = 500;
 
 /// A message of a log, as an operator sees it before voiding it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,15 +45,17 @@ impl Engine {
     ) -> Result<Voided, Error> {
         let stream = streams::log(S::NAME, partition);
         let message = read_one(self.context(), &stream, sequence, S::NAME).await?;
+        let before = sequence.saturating_sub(1);
+        let voided = VoidedMessages::read(self.context(), S::NAME, partition, before).await?;
+        if voided.contains(&message) {
+            return Err(Error::Refused(format!("the message {sequence} of {stream} is voided")));
+        }
         let reads = envelope::open::<S>(&message.payload).is_ok();
         if reads && self.is_in_order::<S>(partition, sequence).await? {
             return Err(Error::Refused(format!(
                 "the message {sequence} of {stream} is an event that this version reads; only what \
                  cannot be read is voided"
             )));
-        }
-        if is_voided(self.context(), S::NAME, partition, &message).await? {
-            return Err(Error::Refused(format!("the message {sequence} of {stream} is voided")));
         }
         let sha256 = sha256(&message);
         let kind = Kind::Voided(proto::Voided {
@@ -91,7 +91,7 @@ impl Engine {
         sequence: u64,
         reason: &str,
     ) -> Result<u64, Error> {
-        let sources = crate::worker::inputs::sources::<S>(partition);
+        let sources = inputs::sources::<S>(partition);
         if !sources.iter().any(|(known, _)| *known == source) {
             let known: Vec<_> = sources.iter().map(|(source, _)| *source).collect();
             return Err(Error::Refused(format!(
@@ -126,7 +126,7 @@ impl Engine {
             version: 1,
             position: end + 1,
             time: self.config().clock.now(),
-            actor: None,
+            actor: Some(ActorKind::Operator.actor(COMMAND_LINE)),
             cause: Cause { id: String::new(), kind: "operator".to_owned() },
             context: crate::Context::default(),
             event: (),
@@ -144,56 +144,4 @@ impl Engine {
         log.append(&[message], false).await?;
         Ok(log.last())
     }
-}
-
-/// Whether an operator has voided exactly this message.
-pub(crate) async fn is_voided(
-    context: &Context,
-    service: &'static str,
-    partition: u32,
-    message: &StoredMessage,
-) -> Result<bool, Error> {
-    let stream = streams::log(service, partition);
-    let end = last_sequence(context, &stream).await?;
-    let filters = vec![format!("engine.{service}.{partition}.voided")];
-    let selection = Selection::new(stream, filters);
-    let mut chunks = read_range(context.clone(), selection, message.sequence, end, service, CHUNK);
-    while let Some(chunk) = chunks.recv().await {
-        for later in chunk? {
-            let Ok(envelope) = proto::Envelope::decode(later.payload) else { continue };
-            if let Some(Kind::Voided(voided)) = envelope.engine.and_then(|engine| engine.kind)
-                && voided.sequence == message.sequence
-                && voided.sha256 == sha256(message)
-            {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
-/// Reads one message of a stream.
-pub(crate) async fn read_one(
-    context: &Context,
-    stream: &str,
-    sequence: u64,
-    service: &'static str,
-) -> Result<StoredMessage, Error> {
-    let missing = || Error::Refused(format!("{stream} has no message {sequence}"));
-    if sequence > last_sequence(context, stream).await? {
-        return Err(missing());
-    }
-    let selection = Selection::new(stream, Vec::new());
-    let before = sequence.saturating_sub(1);
-    let mut chunks = read_range(context.clone(), selection, before, sequence, service, 1);
-    while let Some(chunk) = chunks.recv().await {
-        if let Some(message) = chunk?.into_iter().find(|message| message.sequence == sequence) {
-            return Ok(message);
-        }
-    }
-    Err(missing())
-}
-
-fn sha256(message: &StoredMessage) -> String {
-    hex(&Sha256::digest(&message.payload))
 }

@@ -7,6 +7,7 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row, any
 
 use crate::{
     Error, Table,
+    error::without_password,
     projection::{documents, engine_rows, store},
 };
 
@@ -55,8 +56,8 @@ pub(crate) struct Database {
     pub(crate) pool: AnyPool,
     /// All tables of documents: the service's and the engine's.
     pub(crate) tables: Vec<Table>,
-    postgres_schema: Option<String>,
-    file: Option<PathBuf>,
+    pub(super) postgres_schema: Option<String>,
+    pub(super) file: Option<PathBuf>,
 }
 
 /// What a service's rows are made of: when it differs from what a database was made for, the
@@ -88,7 +89,11 @@ impl Database {
             Location::Postgres(url) => url.clone(),
         };
         Self::connect(location, name, &url, partitions, format).await.map_err(|source| {
-            Error::Open { service: name.to_owned(), url: without_password(&url), source }
+            let url = match location {
+                Location::Folder(_) => url.clone(),
+                Location::Postgres(url) => without_password(url),
+            };
+            Error::Open { service: name.to_owned(), url, source }
         })
     }
 
@@ -132,43 +137,6 @@ impl Database {
             Location::Postgres(_) => None,
         };
         Ok(Self { pool, tables, postgres_schema: schema.map(str::to_owned), file })
-    }
-
-    /// Replaces the rows of a partition by those of a scratch database, in one transaction.
-    pub(crate) async fn take_over(&self, scratch: &Self, partition: u32) -> Result<(), Error> {
-        let mut db = self.pool.acquire().await?;
-        let from = match (&scratch.file, &scratch.postgres_schema) {
-            (Some(file), _) => {
-                let file = file.display().to_string().replace('\'', "''");
-                let attach = format!("attach database '{file}' as scratch");
-                db.execute(AssertSqlSafe(attach)).await?;
-                "scratch".to_owned()
-            }
-            (None, schema) => format!("\"{}\"", schema.as_deref().unwrap_or_default()),
-        };
-        let replaced = self.replace(&mut db, &from, partition).await;
-        if scratch.file.is_some() {
-            db.execute("detach database scratch").await?;
-        }
-        replaced
-    }
-
-    async fn replace(
-        &self,
-        db: &mut AnyConnection,
-        from: &str,
-        partition: u32,
-    ) -> Result<(), Error> {
-        let mut tx = db.begin().await?;
-        store::clear(&mut tx, partition, &self.tables).await?;
-        let documents = self.tables.iter().map(|table| table.name);
-        for name in documents.chain(store::PLAIN_TABLES.iter().map(|(name, _)| *name)) {
-            let insert =
-                format!("insert into {name} select * from {from}.{name} where partition = $1");
-            sqlx::query(AssertSqlSafe(insert)).bind(i64::from(partition)).execute(&mut *tx).await?;
-        }
-        tx.commit().await?;
-        Ok(())
     }
 
     /// Moves what `SQLite` has written to its write-ahead log over into the database, beside the
@@ -299,16 +267,6 @@ fn fingerprint(tables: &[Table], version: u32) -> String {
     protocol::id::hex(&hash.finalize())
 }
 
-/// The address without the password, for a message.
-fn without_password(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 < at => {
-            format!("{}…{}", &url[..scheme + 3], &url[at..])
-        }
-        _ => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,9 +283,26 @@ mod tests {
         assert!(error.is_unreachable(), "{error:?}");
     }
 
-    #[test]
-    fn a_message_never_shows_the_password() {
-        assert_eq!(without_password("postgres://me:secret@db/x"), "postgres://…@db/x");
-        assert_eq!(without_password("sqlite:data/ledger.db"), "sqlite:data/ledger.db");
+    #[tokio::test]
+    async fn a_holder_that_hangs_in_a_transaction_does_not_hold_up_its_successor() {
+        const GENEROUS: Duration = Duration::from_secs(30);
+        let Some(db) = testkit::Db::postgres().await else { return };
+        let Ok(location) = Location::from_str(&db.setting());
+        let format = Format { tables: &[], version: 1, is_scratch: false };
+        let database = Database::open(&location, "ledger", 1, &format).await.expect("it opens");
+        let insert = "insert into engine_position (partition, source, sequence, behind) \
+                      values (0, 'log', 1, '')";
+        database.pool.execute(insert).await.expect("the table is there");
+        // It holds the lock of the row, and does nothing more.
+        let mut holder = database.pool.begin().await.expect("a transaction begins");
+        let held = holder.execute("update engine_position set sequence = 2").await;
+        held.expect("it is not locked yet");
+
+        let successor = database.pool.execute("update engine_position set sequence = 3");
+        let written = tokio::time::timeout(GENEROUS, successor).await;
+        written.expect("it is not held up").expect("it is written");
+        holder.commit().await.expect_err("its transaction was ended");
+        let row = database.pool.fetch_one("select sequence from engine_position").await;
+        assert_eq!(row.expect("there is one").get::<i64, _>("sequence"), 3);
     }
 }

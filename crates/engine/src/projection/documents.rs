@@ -225,7 +225,8 @@ fn upsert(table: &Table, rows: usize, is_sqlite: bool) -> String {
     )
 }
 
-fn delete_statement(table: &Table) -> String {
+/// Deletes the rows of the keys of the parameter.
+pub(crate) fn delete_statement(table: &Table) -> String {
     format!(
         "delete from {table} where (shop, key) in \
          (select value->>0, value->>1 from jsonb_each($1))",

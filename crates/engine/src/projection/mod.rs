@@ -7,4 +7,6 @@ pub(crate) mod fold;
 pub(crate) mod merge;
 pub(crate) mod positions;
 pub(crate) mod recover;
+pub(crate) mod replace;
 pub(crate) mod store;
+pub(crate) mod voided;

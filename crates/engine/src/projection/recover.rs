@@ -1,7 +1,9 @@
 //! Bringing a projection up to its log: from zero it is a rebuild, after a crash it is one batch, for
 //! `verify` it goes into a scratch database. One code path.
 
-use async_nats::jetstream::{Context, stream::LastRawMessageErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use async_nats::jetstream::Context;
 use prost::Message;
 use protocol::{
     id::Shop,
@@ -14,15 +16,14 @@ use tokio::task::JoinHandle;
 use crate::{
     Error, Service, Source, State,
     jetstream::{
-        reader::{Selection, StoredMessage, read_range},
-        retry::repeated,
+        reader::{Selection, StoredMessage, read_last, read_range},
         streams,
     },
-    operate::void,
     projection::{
-        fold::{Changes, FoldError, Projection},
+        fold::{Changes, FoldError, Projection, panic_text},
         positions::{LOG, Position, Positions},
         store,
+        voided::VoidedMessages,
     },
     worker::inputs::{self, Content, Input},
 };
@@ -99,6 +100,7 @@ pub(crate) async fn fold_log<S: Service>(
     }
     let stream = streams::log(S::NAME, projection.partition);
     projection.forgotten_later = forgotten_until::<S>(context, projection.partition, end).await?;
+    let voided = VoidedMessages::read(context, S::NAME, projection.partition, from).await?;
     let selection = Selection::new(&stream, Vec::new());
     let mut chunks = read_range(context.clone(), selection, from, end, S::NAME, CHUNK);
     let mut writer = Writer::new(pool, projection);
@@ -107,7 +109,7 @@ pub(crate) async fn fold_log<S: Service>(
     while let Some(chunk) = chunks.recv().await {
         let chunk = chunk?;
         folded += chunk.len();
-        fold_chunk(context, pool, projection, &mut writer, &stream, &chunk).await?;
+        fold_chunk(pool, projection, &mut writer, &stream, &chunk, &voided).await?;
         if folded >= EVENTS_PER_COMMIT {
             folded = 0;
             commit(projection, &mut writer).await?;
@@ -132,14 +134,8 @@ async fn forgotten_until<S: Service>(
     end: u64,
 ) -> Result<u64, Error> {
     let log = streams::log(S::NAME, partition);
-    let failed = |error: String| Error::jetstream("look for forgotten answers in", &log, error);
-    let stream = context.get_stream_no_info(&log).await.map_err(|e| failed(e.to_string()))?;
     let subject = subject::engine_event(S::NAME, partition, "answers_forgotten");
-    let message = match repeated(|| stream.get_last_raw_message_by_subject(&subject)).await {
-        Ok(message) => message,
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(0),
-        Err(error) => return Err(failed(error.to_string())),
-    };
+    let Some(message) = read_last(context, &log, &subject).await? else { return Ok(0) };
     let envelope = proto::Envelope::decode(message.payload).ok();
     match envelope.and_then(|envelope| envelope.engine?.kind) {
         Some(Kind::AnswersForgotten(forgotten)) if message.sequence <= end => Ok(forgotten.before),
@@ -163,25 +159,37 @@ async fn commit<S: Service>(
 }
 
 async fn fold_chunk<S: Service>(
-    context: &Context,
     pool: &AnyPool,
     projection: &mut Projection<S>,
     writer: &mut Writer,
     stream: &str,
     chunk: &[StoredMessage],
+    voided: &VoidedMessages,
 ) -> Result<(), Error> {
     if projection.has_all_rows() {
         for message in chunk {
+            if voided.contains(message) {
+                projection.settle();
+                projection.pass_over(message.sequence);
+                continue;
+            }
             let positions = message.positions.as_deref();
             if let Err(error) = projection.fold(message.sequence, &message.payload, positions) {
-                pass_over_voided(context, pool, projection, stream, message, error).await?;
+                return Err(not_folded::<S>(
+                    pool,
+                    (projection.partition, projection.durable()),
+                    stream,
+                    message,
+                    error,
+                )
+                .await?);
             }
         }
         projection.settle();
         return Ok(());
     }
     // Which rows all of them look for, so that they are fetched at once.
-    for message in chunk {
+    for message in chunk.iter().filter(|message| !voided.contains(message)) {
         let shop = shop_of(message);
         projection.begin(&shop);
         projection.fold(message.sequence, &message.payload, None).ok();
@@ -192,6 +200,10 @@ async fn fold_chunk<S: Service>(
         projection.load_missing(pool).await?;
     }
     for message in chunk {
+        if voided.contains(message) {
+            projection.pass_over(message.sequence);
+            continue;
+        }
         let shop = shop_of(message);
         loop {
             projection.begin(&shop);
@@ -207,7 +219,14 @@ async fn fold_chunk<S: Service>(
                 Ok(()) => projection.keep(&shop),
                 Err(error) => {
                     projection.undo(&shop);
-                    pass_over_voided(context, pool, projection, stream, message, error).await?;
+                    return Err(not_folded::<S>(
+                        pool,
+                        (projection.partition, projection.durable()),
+                        stream,
+                        message,
+                        error,
+                    )
+                    .await?);
                 }
             }
             break;
@@ -223,27 +242,20 @@ fn shop_of(message: &StoredMessage) -> Shop {
     shop.unwrap_or_else(Shop::unknown)
 }
 
-/// Goes on behind a message that cannot be folded, if an operator has voided it.
-async fn pass_over_voided<S: Service>(
-    context: &Context,
+/// Why a message cannot be folded into the projection of a partition that is written up to `expected`.
+async fn not_folded<S: Service>(
     pool: &AnyPool,
-    projection: &mut Projection<S>,
+    (partition, expected): (u32, u64),
     stream: &str,
     message: &StoredMessage,
     error: FoldError,
-) -> Result<(), Error> {
+) -> Result<Error, Error> {
     // Another worker may have written rows since the position was read: they are of later events.
-    let (partition, expected) = (projection.partition, projection.durable());
     if store::positions(&mut *pool.acquire().await?, partition).await?.sequence(LOG) > expected {
-        return Err(Error::Superseded { service: S::NAME, partition, expected });
-    }
-    if void::is_voided(context, S::NAME, projection.partition, message).await? {
-        projection.settle();
-        projection.pass_over(message.sequence);
-        return Ok(());
+        return Ok(Error::Superseded { service: S::NAME, partition, expected });
     }
     let (stream, sequence) = (stream.to_owned(), message.sequence);
-    Err(match error {
+    Ok(match error {
         FoldError::Unreadable(source) => {
             let service = S::NAME;
             Error::Unreadable { service, partition, stream, sequence, source }
@@ -316,7 +328,8 @@ async fn replicate_chunk<S: Service>(
             };
             loop {
                 projection.begin(&input.shop);
-                projection.replicate(&input.shop, fact);
+                // What cannot be taken in was logged when it came, and leaves no trace here either.
+                projection.replicate(&input.shop, fact, input.payload.contains(&0));
                 if is_last_try && projection.is_missing(&input.shop) {
                     projection.undo(&input.shop);
                     writer.finish().await?;
@@ -341,18 +354,25 @@ async fn replicate_chunk<S: Service>(
 }
 
 impl<S: Service> Projection<S> {
-    /// Folds a fact of another service into the replica of it. A rule that panics leaves no trace.
-    pub(crate) fn replicate(&mut self, shop: &Shop, fact: &S::Input) -> Option<String> {
+    /// Folds a fact of another service into the replica of it, and returns why it cannot: a rule
+    /// that panics, or a row that a database would refuse, leaves no trace.
+    pub(crate) fn replicate(
+        &mut self,
+        shop: &Shop,
+        fact: &S::Input,
+        may_hold_nul: bool,
+    ) -> Option<String> {
         let state = &mut self.state(shop).service;
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let done = catch_unwind(AssertUnwindSafe(|| {
             S::replicate(state, fact);
+            state.tables().iter().find_map(|rows| rows.refusal(may_hold_nul))
         }));
-        let panic = done.err()?;
+        let failure = done.unwrap_or_else(|panic| Some(panic_text(&*panic)))?;
         for rows in state.tables() {
             rows.undo();
             rows.begin();
         }
-        Some(crate::projection::fold::panic_text(&*panic))
+        Some(failure)
     }
 }
 

@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 
 use protocol::id::Shop;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Row as _};
+use sqlx::{AnyConnection, AnyPool, Connection, Row as _};
 
 use crate::{
-    Error, Service, StoreError, Table,
+    Error, Service, StoreError,
     projection::{
         documents,
         engine_rows::ParkedRow,
@@ -261,20 +261,6 @@ async fn save_days(
         .bind(*sequence as i64)
         .execute(&mut *db)
         .await?;
-    }
-    Ok(())
-}
-
-/// Deletes all rows of a partition, so that its log is folded anew.
-pub(crate) async fn clear(
-    db: &mut AnyConnection,
-    partition: u32,
-    tables: &[Table],
-) -> Result<(), StoreError> {
-    let documents = tables.iter().map(|table| table.name);
-    for name in documents.chain(PLAIN_TABLES.iter().map(|(name, _)| *name)) {
-        let delete = format!("delete from {name} where partition = $1");
-        sqlx::query(AssertSqlSafe(delete)).bind(i64::from(partition)).execute(&mut *db).await?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use protocol::{
     proto::{self, Envelope, engine_event::Kind},
     time::Timestamp,
 };
+use uuid::Uuid;
 
 use crate::{Aggregate, Cause, Context, Encoded, Recorded, Service, WireError};
 
@@ -38,6 +39,12 @@ pub(crate) struct Contents {
     pub(crate) fingerprint: String,
     /// The position of the aggregate's event before; 0 for its first.
     pub(crate) previous_position: u64,
+}
+
+/// An id for an event that is about to be written.
+#[expect(clippy::disallowed_methods, reason = "the edge at which events get their ids")]
+pub(crate) fn new_event_id() -> EventId {
+    EventId(Uuid::now_v7())
 }
 
 /// Writes an event of the service, or of the engine.

@@ -54,6 +54,14 @@ pub enum QueryError {
     /// The outside world failed.
     #[error("{0}")]
     Outside(Box<dyn std::error::Error + Send + Sync>),
+    /// A system of somebody else, which the answer needs, does not answer.
+    #[error("{system} does not answer")]
+    Unreachable {
+        /// The system, as the one who asks knows it.
+        system: String,
+        /// What is known of it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl From<sqlx::Error> for QueryError {

@@ -7,6 +7,9 @@
 //! Changes since [`Rows::begin`] can be undone: an input whose rules panic, or that looked at a row
 //! which was missing, leaves no trace.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{HashSet, hash_map::Entry},
@@ -15,7 +18,9 @@ use std::{
 
 use foldhash::{HashMap, HashMapExt};
 
-use crate::service::table::{ChangedRow, Document, Key, MAX_KEY_BYTES, Row, Table};
+use crate::service::table::{
+    ChangedRow, Document, Key, MAX_INDEX_ENTRY_BYTES, MAX_KEY_BYTES, Row, Table,
+};
 
 /// The rows of one table and one shop that are in memory.
 #[derive(Debug, Clone)]
@@ -165,10 +170,9 @@ pub trait AnyRows {
     fn undo(&mut self);
     /// Keeps what changed since `begin`.
     fn keep(&mut self);
-    /// Whether a row that changed since `begin` holds a NUL character, which Postgres refuses.
-    fn is_refused(&self) -> bool;
-    /// Whether a row that changed since `begin` has a key that no index of Postgres holds.
-    fn has_long_key(&self) -> bool;
+    /// Why a database would refuse a row that changed since `begin`: for a NUL character, if there
+    /// may be one, or for a text that no index holds. `None` when it takes all of them.
+    fn refusal(&self, may_hold_nul: bool) -> Option<String>;
     /// Whether something was looked for that is not in memory.
     fn is_missing(&self) -> bool;
     /// Takes the keys that were looked for and are not in memory.
@@ -221,18 +225,11 @@ impl<K: Key, R: Row> AnyRows for Rows<K, R> {
         self.undo = None;
     }
 
-    fn is_refused(&self) -> bool {
-        self.undo.iter().flatten().any(|(key, _)| {
+    fn refusal(&self, may_hold_nul: bool) -> Option<String> {
+        self.undo.iter().flatten().find_map(|(key, _)| {
             let row = self.slots.get(key).and_then(|slot| slot.row.as_deref());
-            key.to_string().contains('\0')
-                || row.is_some_and(|row| {
-                    serde_json::to_string(row).is_ok_and(|json| holds_escaped_nul(&json))
-                })
+            refusal(&key.to_string(), row, may_hold_nul)
         })
-    }
-
-    fn has_long_key(&self) -> bool {
-        self.undo.iter().flatten().any(|(key, _)| key.to_string().len() > MAX_KEY_BYTES)
     }
 
     fn is_missing(&self) -> bool {
@@ -303,112 +300,35 @@ impl<K: Key, R: Row> AnyRows for Rows<K, R> {
     }
 }
 
+/// Why a database would refuse a row, by its key; `None` for the row when it was removed.
+fn refusal<R: Row>(key: &str, row: Option<&R>, may_hold_nul: bool) -> Option<String> {
+    if key.len() > MAX_KEY_BYTES {
+        return Some(format!(
+            "it leads to a key of more than {MAX_KEY_BYTES} bytes, which no database index holds"
+        ));
+    }
+    let holds_nul = || {
+        key.contains('\0')
+            || row
+                .and_then(|row| serde_json::to_string(row).ok())
+                .is_some_and(|json| holds_escaped_nul(&json))
+    };
+    if may_hold_nul && holds_nul() {
+        return Some("it holds a NUL character, which no database row may hold".to_owned());
+    }
+    let row = row.filter(|_| !R::TABLE.columns.is_empty())?;
+    let index = R::TABLE.oversized_index(key, &row.columns())?;
+    Some(format!(
+        "it leads to a row of {} whose texts take more than {MAX_INDEX_ENTRY_BYTES} bytes in the \
+         index {index}, which no database holds",
+        R::TABLE.name
+    ))
+}
+
 /// Whether a JSON text holds a NUL character: `\u0000` whose backslash is not itself escaped.
 fn holds_escaped_nul(json: &str) -> bool {
     json.match_indices("\\u0000").any(|(at, _)| {
         let escaping = json[..at].bytes().rev().take_while(|byte| *byte == b'\\').count();
         escaping.is_multiple_of(2)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde::{Deserialize, Serialize};
-
-    use super::*;
-
-    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-    struct Count(i64);
-
-    impl Row for Count {
-        const TABLE: Table = Table { name: "count", about: "A count.", columns: &[], indexes: &[] };
-    }
-
-    type Counts = Rows<String, Count>;
-
-    fn key(text: &str) -> String {
-        text.to_owned()
-    }
-
-    #[test]
-    fn what_is_not_in_memory_is_missing_once_and_known_from_then_on() {
-        let mut counts = Counts::default();
-        assert_eq!((counts.get(&key("a")), counts.get(&key("b"))), (None, None));
-        assert!(counts.is_missing());
-        let mut missing = counts.take_missing();
-        missing.sort();
-        assert_eq!(missing, ["a", "b"]);
-        counts.fill("a", Some("7")).expect("it reads");
-        counts.fill("b", None).expect("it is absent");
-        assert_eq!((counts.get(&key("a")), counts.get(&key("b"))), (Some(&Count(7)), None));
-        assert!(!counts.is_missing());
-    }
-
-    #[test]
-    fn an_undone_input_leaves_no_trace() {
-        let mut counts = Counts::default();
-        counts.put(key("a"), Count(1));
-        assert_eq!(counts.take_changed().len(), 1);
-        counts.begin();
-        counts.put(key("a"), Count(2));
-        counts.put(key("a"), Count(3));
-        counts.change_or_default(&key("b")).0 = 4;
-        counts.remove(&key("c"));
-        counts.undo();
-        assert_eq!(counts.get(&key("a")), Some(&Count(1)));
-        assert!(counts.take_changed().is_empty());
-        assert_eq!(counts.len(), 1);
-    }
-
-    #[test]
-    fn a_nul_is_found_and_a_text_that_looks_like_one_is_not() {
-        let json = |text: &str| serde_json::to_string(text).expect("writes");
-        assert!(holds_escaped_nul(&json("a\0b")));
-        assert!(!holds_escaped_nul(&json("a\\u0000b")));
-        assert!(holds_escaped_nul(&json("a\\\0b")));
-    }
-
-    #[test]
-    fn what_was_changed_before_stays_changed_when_the_next_input_is_undone() {
-        let mut counts = Counts::default();
-        counts.put(key("a"), Count(1));
-        counts.begin();
-        counts.change(&key("a")).expect("is there").0 = 2;
-        counts.undo();
-        let changed = counts.take_changed();
-        let written: Vec<_> = changed.iter().map(|row| (&*row.key, row.written())).collect();
-        assert!(matches!(&*written, [("a", Ok(Some((_, json))))] if json == "1"), "{changed:?}");
-    }
-
-    #[test]
-    fn rows_that_no_rule_looks_for_leave_the_memory_when_they_are_taken() {
-        #[derive(Debug, Clone, Serialize, Deserialize)]
-        struct Written(i64);
-        impl Row for Written {
-            const TABLE: Table =
-                Table { name: "written", about: "A number.", columns: &[], indexes: &[] };
-            const IS_LOOKED_FOR: bool = false;
-        }
-        let (mut written, mut counts) = (Rows::<String, Written>::default(), Counts::default());
-        written.put(key("a"), Written(1));
-        counts.put(key("a"), Count(1));
-        assert_eq!((written.take_changed().len(), counts.take_changed().len()), (1, 1));
-        assert_eq!((written.len(), counts.len()), (0, 1));
-        assert!(written.take_changed().is_empty());
-    }
-
-    #[test]
-    fn rows_that_no_late_batch_used_leave_the_memory() {
-        let mut counts = Counts::default();
-        counts.set_complete(true);
-        counts.begin_batch(1);
-        counts.put(key("old"), Count(1));
-        counts.put(key("used"), Count(2));
-        counts.begin_batch(2);
-        assert_eq!(counts.get(&key("used")), Some(&Count(2)));
-        assert_eq!((counts.get(&key("none")), counts.is_missing()), (None, false), "complete");
-        counts.evict(2);
-        assert_eq!(counts.len(), 1);
-        assert_eq!((counts.get(&key("old")), counts.is_missing()), (None, true));
-    }
 }

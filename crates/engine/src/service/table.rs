@@ -13,6 +13,10 @@ use serde::{Serialize, de::DeserializeOwned};
 /// some indexes hold two keys.
 pub(crate) const MAX_KEY_BYTES: usize = 1_000;
 
+/// The most bytes that the texts of a row may take in one index: an entry of an index of Postgres holds
+/// up to 2,704, with the name of the shop and numbers.
+pub(crate) const MAX_INDEX_ENTRY_BYTES: usize = 2_500;
+
 /// The name of a row within its shop and table. Its text is the row's key in the database.
 pub trait Key: Clone + Eq + Hash + Ord + Debug + Display + Send + 'static {}
 
@@ -45,6 +49,27 @@ pub struct Table {
     pub columns: &'static [Column],
     /// The indexes, each as what follows `on <table>`: `(partition, due_at) where due_at is not null`.
     pub indexes: &'static [&'static str],
+}
+
+impl Table {
+    /// The index, if any, in which the texts of a row take more than a database holds.
+    pub(crate) fn oversized_index(&self, key: &str, values: &[Value]) -> Option<&'static str> {
+        let texts = self.columns.iter().zip(values).filter_map(|(column, value)| match value {
+            Value::Text(text) => Some((column.name, text.as_ref()?.len())),
+            Value::Integer(_) => None,
+        });
+        let texts: Vec<_> = texts.chain([("key", key.len())]).collect();
+        if texts.iter().map(|(_, bytes)| bytes).sum::<usize>() <= MAX_INDEX_ENTRY_BYTES {
+            return None;
+        }
+        self.indexes.iter().copied().find(|index| {
+            let entry = index.split(" where ").next().unwrap_or(index);
+            let names: Vec<_> = entry.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            let indexed = texts.iter().filter(|(name, _)| names.contains(name));
+            let bytes = indexed.map(|(_, bytes)| bytes);
+            bytes.sum::<usize>() > MAX_INDEX_ENTRY_BYTES
+        })
+    }
 }
 
 /// A column of a table of documents.

@@ -20,7 +20,7 @@ use crate::{
     worker::{
         inputs::{Input, filters},
         stream::{InputStream, Reading},
-        window::Room,
+        window::BatchCapacity,
     },
 };
 
@@ -37,7 +37,7 @@ const MAX_NEW_LINES: usize = 1000;
 const MAX_BULK_LINES_BESIDE: usize = 100;
 /// How long nothing else must have come for bulk to fill batches, and nothing of a second shop for those
 /// of one shop to be long.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET_TIMEOUT: Duration = Duration::from_secs(1);
 /// Of a batch, the most that replicas may take, so that a long log of another service does not hold up
 /// the rest.
 const MAX_REPLICA_INPUTS: usize = 200;
@@ -96,7 +96,7 @@ impl Shares {
 
 /// Whether what came last came some time ago.
 fn is_quiet(last: Option<Instant>, now: Instant) -> bool {
-    last.is_none_or(|last| now - last >= QUIET)
+    last.is_none_or(|last| now - last >= QUIET_TIMEOUT)
 }
 
 /// What comes first in a batch.
@@ -251,7 +251,7 @@ impl<S: Service> Inputs<S> {
     ) -> Result<(), Error> {
         let is_new = matches!(rank, Rank::Live | Rank::Bulk);
         let lines = if is_new { batch.free_lines } else { usize::MAX };
-        let mut room = Room {
+        let mut room = BatchCapacity {
             inputs: limit.saturating_sub(batch.inputs.len()),
             lines,
             // An import always gets on, by one command a batch at least.
@@ -298,11 +298,11 @@ mod tests {
         assert_eq!(shares.bulk_lines(true, start, MAX_NEW_LINES), MAX_NEW_LINES);
         assert_eq!(shares.bulk_lines(false, start, MAX_NEW_LINES), MAX_BULK_LINES_BESIDE);
         assert_eq!(
-            shares.bulk_lines(true, start + QUIET / 2, MAX_NEW_LINES),
+            shares.bulk_lines(true, start + QUIET_TIMEOUT / 2, MAX_NEW_LINES),
             MAX_BULK_LINES_BESIDE
         );
-        assert_eq!(shares.bulk_lines(true, start + QUIET / 2, 7), 7);
-        assert_eq!(shares.bulk_lines(true, start + QUIET, MAX_NEW_LINES), MAX_NEW_LINES);
+        assert_eq!(shares.bulk_lines(true, start + QUIET_TIMEOUT / 2, 7), 7);
+        assert_eq!(shares.bulk_lines(true, start + QUIET_TIMEOUT, MAX_NEW_LINES), MAX_NEW_LINES);
     }
 
     #[test]
@@ -315,8 +315,8 @@ mod tests {
         assert_eq!(shares.inputs(start), MAX_INPUTS);
         shares.note_shops([&busy, &calm, &busy].into_iter(), start);
         assert_eq!(shares.inputs(start), MAX_INPUTS_OF_SEVERAL_SHOPS);
-        shares.note_shops([&busy].into_iter(), start + QUIET / 2);
-        assert_eq!(shares.inputs(start + QUIET / 2), MAX_INPUTS_OF_SEVERAL_SHOPS);
-        assert_eq!(shares.inputs(start + QUIET), MAX_INPUTS);
+        shares.note_shops([&busy].into_iter(), start + QUIET_TIMEOUT / 2);
+        assert_eq!(shares.inputs(start + QUIET_TIMEOUT / 2), MAX_INPUTS_OF_SEVERAL_SHOPS);
+        assert_eq!(shares.inputs(start + QUIET_TIMEOUT), MAX_INPUTS);
     }
 }

@@ -1,8 +1,8 @@
 //! Operations: what is pending is carried out, one attempt at a time.
 //!
 //! Waiting is an entry with a due time, never a task that sleeps. Attempts that run at the same time
-//! are limited in all and for each destination of each shop, and those who wait take turns: what a
-//! slow destination holds up is itself.
+//! are limited in all, for each shop and for each of its destinations, and those who wait take turns: what
+//! a slow destination holds up is itself, and what a shop does with many of them is its own affair.
 
 mod rows;
 mod schedule;

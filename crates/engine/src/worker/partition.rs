@@ -11,7 +11,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -84,14 +84,9 @@ pub(crate) struct Worker<'a, S: Service> {
     recorded: (Positions, Instant),
     planned: u64,
     projected: u64,
-    reading: CancellationToken,
+    /// Ends the readers of the inputs when it is dropped.
+    reading: DropGuard,
     sources: BTreeMap<&'static str, SourceMetrics>,
-}
-
-impl<S: Service> Drop for Worker<'_, S> {
-    fn drop(&mut self) {
-        self.reading.cancel();
-    }
 }
 
 impl<'a, S: Service> Worker<'a, S> {
@@ -115,8 +110,6 @@ impl<'a, S: Service> Worker<'a, S> {
         span.record("event.count", folded);
         let ends = recover::replica_ends::<S>(context, *partition).await?;
         recover::fold_replicas(context, pool, &mut projection, &ends).await?;
-        let reading = CancellationToken::new();
-        let inputs = Inputs::open(context, *partition, &projection.positions, &reading);
         let timers = Timers::recover(*partition, pool.clone()).await?;
         let operations = match setup.effects {
             None => None,
@@ -146,6 +139,11 @@ impl<'a, S: Service> Worker<'a, S> {
             projected: setup.projected.clone(),
             metrics: setup.metrics.clone(),
         });
+        // Last: each input has a consumer and a window of its own, and what fails before would leave
+        // them behind at every try.
+        let reading = CancellationToken::new();
+        let inputs = Inputs::open(context, *partition, &projection.positions, &reading);
+        let reading = reading.drop_guard();
         let recorded = (projection.positions.clone(), Instant::now());
         let sources = inputs::sources::<S>(*partition);
         let sources = sources.into_iter().map(|(source, _)| source).chain([inputs::INTERNAL]);
@@ -201,9 +199,9 @@ impl<'a, S: Service> Worker<'a, S> {
             }
         }
         self.take_last_outcomes().await?;
-        self.reading.cancel();
-        let Self { pipeline, .. } = &mut self;
-        std::mem::replace(pipeline, Pipeline::ended()).finish().await
+        let Self { pipeline, reading, .. } = self;
+        drop(reading);
+        pipeline.finish().await
     }
 
     /// Decides on a batch and hands the plan on.

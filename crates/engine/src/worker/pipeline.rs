@@ -95,12 +95,6 @@ impl Pipeline {
         Self { plans: Some(plans), progress, tasks, appending: 0 }
     }
 
-    /// A pipeline without steps.
-    pub(crate) fn ended() -> Self {
-        let (_, progress) = mpsc::unbounded_channel();
-        Self { plans: None, progress, tasks: JoinSet::new(), appending: 0 }
-    }
-
     /// How many plans are not yet appended.
     pub(crate) fn appending(&self) -> usize {
         self.appending

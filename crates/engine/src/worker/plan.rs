@@ -27,7 +27,6 @@ use crate::{
         fold::{Changes, Projection, panic_text},
         store::is_replica,
     },
-    service::MAX_KEY_BYTES,
     worker::{
         inputs::{Content, Input, merge},
         spans::{self, BatchSpan},
@@ -258,20 +257,9 @@ impl<'a, S: Service> Planner<'a, S> {
             Content::Resume => self.record_redriven(input),
             Content::Decide(decidable) => self.decide(input, decidable),
         }?;
-        if self.holds_nul() && self.projection.is_refused(&input.shop) {
-            return Err("it holds a NUL character, which no database row may hold".to_owned());
-        }
-        if self.holds_long_text() && self.projection.has_long_key(&input.shop) {
-            return Err(format!(
-                "it leads to a key of more than {MAX_KEY_BYTES} bytes, which no database index holds"
-            ));
-        }
-        Ok(())
-    }
-
-    /// Whether an event is long enough to name a row by a key that is too long.
-    fn holds_long_text(&self) -> bool {
-        self.current.iter().any(|message| message.payload.len() > MAX_KEY_BYTES)
+        // Before anything is published: what is in the log and in no database stops the partition.
+        let may_hold_nul = self.holds_nul();
+        self.projection.refusal(&input.shop, may_hold_nul).map_or(Ok(()), Err)
     }
 
     /// Whether a byte of the events is zero, as it is in every text with a NUL character.
@@ -285,11 +273,17 @@ impl<'a, S: Service> Planner<'a, S> {
         let failure = match &input.content {
             Content::Unreadable(reason) => reason.clone(),
             Content::Resume => return,
-            Content::Decide(fact) => match self.projection.replicate(&input.shop, fact) {
-                None => return,
-                Some(panic) => panic,
-            },
+            Content::Decide(fact) => {
+                let may_hold_nul = input.payload.contains(&0);
+                match self.projection.replicate(&input.shop, fact, may_hold_nul) {
+                    None => return,
+                    Some(failure) => failure,
+                }
+            }
         };
+        if self.projection.is_missing(&input.shop) {
+            return;
+        }
         self.metrics.replica_error(input.source);
         tracing::error!(
             subject = input.subject,

@@ -76,7 +76,10 @@ impl Failure {
     fn kind(&self) -> QueryFailureKind {
         match self {
             Self::Unreadable(_) => QueryFailureKind::Unreadable,
-            Self::Failed(_) | Self::Panicked(_) => QueryFailureKind::Failed,
+            Self::Failed(QueryError::Unreachable { .. }) => QueryFailureKind::Unreachable,
+            Self::Failed(QueryError::Store(_) | QueryError::Outside(_)) | Self::Panicked(_) => {
+                QueryFailureKind::Failed
+            }
             Self::TooLarge(_) => QueryFailureKind::TooLarge,
             Self::Refused(_) => QueryFailureKind::Refused,
             Self::NotReady(_) => QueryFailureKind::NotReady,
@@ -134,12 +137,15 @@ impl<S: Service> Answering<S> {
             Ok(None) => Outcome::NotFound(proto::NotFound {}),
             Err(failure) => {
                 let detail = describe(&failure);
-                if failure.kind() == QueryFailureKind::Failed {
-                    tracing::error!(
-                        subject = %message.subject,
-                        error = detail,
-                        "cannot answer a question"
-                    );
+                let (subject, error) = (&message.subject, &detail);
+                match failure.kind() {
+                    QueryFailureKind::Failed => {
+                        tracing::error!(%subject, error, "cannot answer a question");
+                    }
+                    QueryFailureKind::Unreachable => {
+                        tracing::warn!(%subject, error, "cannot answer a question for now");
+                    }
+                    _ => {}
                 }
                 Outcome::Failure(proto::QueryFailure { kind: failure.kind().into(), detail })
             }

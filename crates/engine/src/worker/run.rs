@@ -84,6 +84,15 @@ impl Engine {
         Ok(engine)
     }
 
+    /// The same for a process that creates no streams: it waits until others have.
+    pub async fn connect_to_existing(config: Config) -> Result<Self, Error> {
+        let engine = Self::connect_only(config).await?;
+        let wanted = streams::wanted(engine.installation())?;
+        let timeout = engine.config.start_timeout.max(STREAMS_TIMEOUT);
+        until_started(timeout, "streams", || streams::require(&engine.context, &wanted)).await?;
+        Ok(engine)
+    }
+
     /// Warns in plain words when the server may lose what it has acknowledged.
     pub async fn warn_unless_synced(&self) {
         let Config { nats_monitor_url, replicas, .. } = &*self.config;

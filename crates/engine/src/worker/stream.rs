@@ -22,7 +22,7 @@ use crate::{
     worker::{
         batch::REPLICA_TIMEOUT,
         inputs::{Input, is_wanted, shop_of},
-        window::{Request, Room, Window},
+        window::{BatchCapacity, Request, Window},
     },
 };
 
@@ -131,7 +131,7 @@ impl<S: Service> InputStream<S> {
     /// far as `seen` is passed over; `held_until` says for how long.
     pub(crate) fn take(
         &self,
-        room: &mut Room,
+        room: &mut BatchCapacity,
         seen: &Positions,
         held_until: &mut Option<Instant>,
     ) -> Result<Vec<Input<S>>, Error> {

@@ -309,14 +309,20 @@ async fn measure<S: Service>(
 ) -> Result<(), Error> {
     let mut measured = Measured::default();
     loop {
-        match service.count(&database.pool, partition).await {
-            Ok(counts) => {
+        let counting = AssertUnwindSafe(service.count(&database.pool, partition)).catch_unwind();
+        match counting.await {
+            Ok(Ok(counts)) => {
                 for (gauge, count) in &counts {
                     gauge.set(*count as f64);
                 }
                 measured.0 = counts.into_iter().map(|(gauge, _)| gauge).collect();
             }
-            Err(error) => tracing::debug!(service = S::NAME, partition, %error, "cannot count"),
+            Ok(Err(error)) => tracing::debug!(service = S::NAME, partition, %error, "cannot count"),
+            // What is only looked at stops nothing.
+            Err(panic) => {
+                let reason = panic_text(&*panic);
+                tracing::error!(service = S::NAME, partition, reason, "cannot count");
+            }
         }
         statuses.set_problems(S::NAME, partition, service.problems(partition));
         sleep(MEASURE_INTERVAL).await;

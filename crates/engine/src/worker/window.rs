@@ -69,14 +69,14 @@ pub(crate) struct Request {
 
 /// What a batch still takes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Room {
+pub(crate) struct BatchCapacity {
     pub(crate) inputs: usize,
     pub(crate) lines: usize,
     /// Whether one input is taken though there is no room.
     pub(crate) at_least_one: bool,
 }
 
-impl Room {
+impl BatchCapacity {
     pub(crate) fn is_there(&self) -> bool {
         self.at_least_one || (self.inputs > 0 && self.lines > 0)
     }
@@ -209,7 +209,7 @@ impl<T> Window<T> {
     /// `None`.
     pub(crate) fn take(
         &mut self,
-        room: &mut Room,
+        room: &mut BatchCapacity,
         mut lines: impl FnMut(&mut T) -> Option<usize>,
     ) -> Vec<(T, Position)> {
         let (mut taken, mut held) = (Vec::new(), Vec::new());

@@ -2,9 +2,9 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use engine::Clock;
+use async_nats::HeaderMap;
 use prost::Message;
-use protocol::{id::EventId, proto, time::Timestamp};
+use protocol::{id::EventId, proto, subject::POSITIONS_HEADER, time::Timestamp};
 use testkit::{Db, eventually};
 
 use crate::{
@@ -93,7 +93,7 @@ async fn a_clock_that_jumps_forgets_no_answer(db: Db) {
 }
 
 fn days_ago(days: i64) -> Timestamp {
-    Timestamp::from_millis(Clock::system().now().millis() - days * 24 * 3600 * 1000)
+    Timestamp::from_millis(testkit::system_clock().now().millis() - days * 24 * 3600 * 1000)
 }
 
 /// Writes what the engine would have written when it answered without another event.
@@ -117,5 +117,7 @@ async fn write_answered(rig: &Rig, command: &Command, time: Timestamp, body: &st
         body: Some(Body::Engine(proto::EngineEvent { kind })),
         ..Default::default()
     };
-    rig.write("engine.account.0.answered", &event.aggregate_id, event.encode_to_vec()).await;
+    let mut headers = HeaderMap::new();
+    headers.insert(POSITIONS_HEADER, "");
+    rig.write_with("engine.account.0.answered", headers, event.encode_to_vec()).await;
 }

@@ -13,7 +13,7 @@ use protocol::{
     proto::{Replies, Reply},
     subject::{AGGREGATE_HEADER, Lane, REPLY_HEADER},
 };
-use testkit::{Db, eventually};
+use testkit::{Db, Entry, eventually};
 
 use crate::{
     contract::{self, ACCOUNT, Command, FoundAccount, Nothing, Task},
@@ -252,6 +252,15 @@ async fn a_duplicate_among_many_commands_holds_none_of_them_up() {
     }
     join_all(commands.into_iter().map(|command| store(&client, Lane::Live, command))).await;
     assert_eq!(engine.inbox_end(0).await.expect("it can be inspected"), COMMANDS as u64);
+
+    // Each message that is one by itself, or ends a batch, is an append, and synced.
+    let is_append = |entry: &Entry<Command>| {
+        entry.headers.get("Nats-Batch-Id").is_none()
+            || entry.headers.get("Nats-Batch-Commit").is_some()
+    };
+    let stored = rig.server.events("INBOX-0").await;
+    let appends = stored.iter().filter(|entry| is_append(entry)).count();
+    assert!((2..100).contains(&appends), "{appends} appends for {COMMANDS} commands");
 }
 
 async fn every_partition_of_an_installation_is_run(db: Db) {

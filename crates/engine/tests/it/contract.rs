@@ -50,7 +50,7 @@ pub(crate) struct Event {
     pub(crate) actor: Option<Actor>,
     #[prost(uint64, tag = "14")]
     pub(crate) previous_position: u64,
-    #[prost(oneof = "Body", tags = "15, 16, 17, 18, 19, 20, 21, 30, 40, 41, 42")]
+    #[prost(oneof = "Body", tags = "15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42")]
     pub(crate) body: Option<Body>,
 }
 
@@ -71,6 +71,8 @@ pub(crate) enum Body {
     Charged(Amount),
     #[prost(message, tag = "21")]
     Closed(Nothing),
+    #[prost(message, tag = "22")]
+    Noted(Noted),
     #[prost(message, tag = "30")]
     Counted(Counted),
     #[prost(message, tag = "40")]
@@ -99,6 +101,13 @@ pub(crate) struct Amount {
 pub(crate) struct Promised {
     #[prost(message, optional, tag = "1")]
     pub(crate) until: Option<Timestamp>,
+}
+
+/// A note about an account.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Noted {
+    #[prost(string, tag = "1")]
+    pub(crate) note: String,
 }
 
 /// Says nothing.
@@ -137,6 +146,7 @@ impl Body {
             Self::ChargePending(_) => (ACCOUNT, "charge_pending"),
             Self::Charged(_) => (ACCOUNT, "charged"),
             Self::Closed(_) => (ACCOUNT, "closed"),
+            Self::Noted(_) => (ACCOUNT, "noted"),
             Self::Counted(_) => (INTAKE, "counted"),
             Self::Priced(_) => (TARIFF, "priced"),
             Self::Repriced(_) => (TARIFF, "repriced"),
@@ -184,7 +194,7 @@ pub(crate) struct Deposit {
     pub(crate) account: String,
     #[prost(message, repeated, tag = "2")]
     pub(crate) lines: Vec<Line>,
-    /// What it leads to: `promise`, `charge`, or nothing more.
+    /// What it leads to: `promise`, `charge`, a note (`note:…`), or nothing more.
     #[prost(string, tag = "3")]
     pub(crate) then: String,
 }

@@ -9,13 +9,14 @@ use testkit::{Db, eventually};
 use crate::{
     contract::{ACCOUNT, Body, Command, Price, TARIFF},
     ledger::Ledger,
-    rig::{Rig, Running, change_deposit, deposit, deposit_lines, deposits, send, store},
+    rig::{Rig, Running, change_deposit, deposit, deposit_lines, deposits, digits, send, store},
 };
 
 testkit::on_both_databases!(
     a_command_waits_for_what_its_sender_has_seen_of_the_tariff,
     a_command_does_not_wait_for_an_event_that_is_of_no_use_here,
     a_copy_that_cannot_be_read_is_passed_over,
+    a_copy_that_no_database_holds_is_passed_over,
 );
 
 /// What an item costs.
@@ -89,4 +90,22 @@ async fn a_copy_that_cannot_be_read_is_passed_over(db: Db) {
     // Live as in a rebuild.
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
     running.stop().await;
+}
+
+async fn a_copy_that_no_database_holds_is_passed_over(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    let client = engine.client();
+    send(&client, deposit("it", 1)).await;
+    // Keys that Postgres refuses.
+    for item in [digits(10_000), "a\0b".to_owned()] {
+        rig.write_event("it", Body::Priced(price(&item, 3))).await;
+    }
+    let after = rig.write_event("tea", Body::Priced(price("tea", 5))).await;
+    send(&client, priced("A", "tea", after)).await;
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [5]);
+    running.stop().await;
+    engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+    rig.check(&engine).await;
 }

@@ -1,6 +1,6 @@
 //! A deadline passes only when everything that came before it has been handled.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::StreamExt;
 use protocol::subject::Lane;
@@ -8,14 +8,16 @@ use testkit::{Db, eventually};
 
 use crate::{
     clock::ManualClock,
-    ledger::Ledger,
-    rig::{Rig, Running, deposit, deposit_then, kinds, send, store},
+    gate::Gate,
+    ledger::{Ledger, UNLUCKY},
+    rig::{Rig, Running, deposit, deposit_lines, deposit_then, kinds, send, store},
 };
 
 testkit::on_both_databases!(
     what_came_before_a_deadline_counts_after_an_outage,
     what_came_before_a_deadline_counts_behind_a_long_backlog,
     what_waits_in_the_streams_counts_when_the_clock_jumps_forward,
+    overdue_deadlines_of_what_is_parked_hold_up_no_other,
     many_deadlines_pass_once_each_after_an_outage,
 );
 
@@ -71,19 +73,34 @@ async fn what_came_before_a_deadline_counts_behind_a_long_backlog(db: Db) {
 }
 
 async fn what_waits_in_the_streams_counts_when_the_clock_jumps_forward(db: Db) {
+    /// More than two batches hold, and more new commands than a batch takes before deadlines.
+    const OTHERS: usize = 1_200;
     let rig = Rig::start(db).await;
     let clock = ManualClock::at_present();
-    let engine = clock.engine(&rig).await;
+    let gate = Gate::default();
+    let engine = clock.engine_with(&rig, gate.faults()).await;
     let running = Running::start(&engine, &Ledger::default());
     let client = engine.client();
     let names: Vec<_> = (0..20).map(|number| format!("account-{number}")).collect();
-    for name in &names {
-        let (promise, deposit) = (deposit_then(name, 1, "promise"), deposit(name, 2));
-        send(&client, promise).await;
-        store(&client, Lane::Live, deposit).await;
-        // The deposit is in the stream, and may not have been read yet.
-        clock.forward(Duration::from_hours(1_000));
-    }
+    await_all(names.iter().map(|name| async {
+        send(&client, deposit_then(name, 1, "promise")).await;
+    }))
+    .await;
+
+    // The worker goes on deciding while nothing is appended, and no further than two batches.
+    let entering = gate.close();
+    store(&client, Lane::Live, deposit("gate", 1)).await;
+    entering.await.expect("something is about to be appended");
+    let others: Vec<_> = (0..OTHERS).map(|number| format!("other-{}", number % 50)).collect();
+    let all = others.iter().chain(&names);
+    await_all(all.map(|name| store(&client, Lane::Live, deposit(name, 2)))).await;
+    clock.forward(Duration::from_hours(1_000));
+    let before = clock.looks();
+    eventually("the worker looks at the clock", async || clock.looks() > before + 10).await;
+    let log = rig.log().await;
+    assert!(names.iter().all(|name| kinds(&log, name) == ["deposited", "promised"]));
+    gate.open();
+
     for name in &names {
         await_lapse(&rig, name).await;
     }
@@ -91,6 +108,39 @@ async fn what_waits_in_the_streams_counts_when_the_clock_jumps_forward(db: Db) {
     for name in &names {
         assert_eq!(kinds(&log, name), ["deposited", "promised", "deposited", "lapsed"], "{name}");
     }
+    running.stop().await;
+}
+
+async fn overdue_deadlines_of_what_is_parked_hold_up_no_other(db: Db) {
+    /// More than pass at once.
+    const PARKED: usize = 600;
+    let rig = Rig::start(db).await;
+    let clock = ManualClock::at_present();
+    let engine = clock.engine(&rig).await;
+    let ledger = Ledger::default();
+    ledger.broken.store(true, Ordering::Relaxed);
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    let names: Vec<_> = (0..PARKED).map(|number| format!("account-{number}")).collect();
+    await_all(names.iter().map(|name| async {
+        send(&client, deposit_then(name, 1, "promise")).await;
+    }))
+    .await;
+    let unlucky = names.iter().map(|name| deposit_lines(name, &[(UNLUCKY, 1)]));
+    await_all(unlucky.map(|command| store(&client, Lane::Live, command))).await;
+    eventually("all are parked", async || {
+        let log = rig.log().await;
+        log.iter().filter(|entry| entry.subject.ends_with(".parked")).count() == PARKED
+    })
+    .await;
+
+    // Theirs are overdue for longer.
+    clock.forward(Duration::from_secs(1));
+    send(&client, deposit_then("A", 1, "promise")).await;
+    clock.forward(Duration::from_hours(48));
+    await_lapse(&rig, "A").await;
+    assert_eq!(lapsed(&rig).await, 1);
+    rig.check(&engine).await;
     running.stop().await;
 }
 

@@ -4,6 +4,7 @@
 //! counts is deposited, that many times), a replica (the prices of the tariff), a deadline (a
 //! promise lapses), and an operation (a charge).
 
+mod note;
 mod wire;
 
 use std::{
@@ -19,12 +20,14 @@ use engine::{
     InternalInput, Operation, OperationColumn, Queries, QueryError, Recorded, Revision, Row, Rows,
     Rules, Service, Source, Table, Timer, TimerInput, Value as Cell, Wire, WireError, documents,
 };
+use metrics::Gauge;
 use prost::Message;
 use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::AnyPool;
 use tokio::sync::Semaphore;
 
+use self::note::Note;
 use crate::contract::{self, ACCOUNT, AccountAnswer, FoundAccount, GetAccount, INTAKE, TARIFF};
 
 /// A line of this item makes a rule panic while the ledger is broken.
@@ -53,7 +56,9 @@ pub(crate) struct Ledger {
     pub(crate) decided: Arc<AtomicU64>,
     /// The charges that were asked of the provider: of which account, and whether it may have known.
     pub(crate) charges: Arc<Mutex<Vec<(String, bool)>>>,
-
+    /// Whether it panics when it is to count, and how often it was to.
+    pub(crate) miscounts: Arc<AtomicBool>,
+    pub(crate) counted: Arc<AtomicU64>,
     /// The provider answers a charge for each permit.
     pub(crate) provider: Arc<Semaphore>,
 }
@@ -64,6 +69,8 @@ impl Default for Ledger {
             broken: Arc::default(),
             decided: Arc::default(),
             charges: Arc::default(),
+            miscounts: Arc::default(),
+            counted: Arc::default(),
             provider: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         }
     }
@@ -123,11 +130,12 @@ pub(crate) struct Line {
 }
 
 /// What a deposit leads to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum FollowUp {
     Nothing,
     Promise,
     Charge,
+    Note(String),
 }
 
 /// A fact about an account.
@@ -145,6 +153,7 @@ enum Fact {
     ChargePending { amount: i64 },
     Charged { amount: i64 },
     Closed,
+    Noted { note: String },
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -158,18 +167,24 @@ struct Account {
     charge_id: Option<String>,
     closed: bool,
     context: Context,
+    /// The last note: looked for by what it says.
+    note: Note,
 }
 
 impl Row for Account {
     const TABLE: Table = Table {
         name: "account",
         about: "An account.",
-        columns: &[Column::integer("deadline"), Column::text("charge")],
-        indexes: &["(partition, deadline) where deadline is not null"],
+        columns: &[Column::integer("deadline"), Column::text("charge"), Column::text("note")],
+        indexes: &[
+            "(partition, deadline) where deadline is not null",
+            "(shop, note) where note is not null",
+        ],
     };
 
     fn columns(&self) -> Vec<Cell> {
-        vec![self.deadline.into(), self.charge_id.clone().into()]
+        panic_where(self.note.text(), "columns");
+        vec![self.deadline.into(), self.charge_id.clone().into(), self.note.0.clone().into()]
     }
 }
 
@@ -206,6 +221,7 @@ impl Service for Ledger {
 }
 
 fn promise_due(key: &str, document: &str) -> Result<TimerInput<Input>, serde_json::Error> {
+    panic_where(key, "timer");
     let account: Account = serde_json::from_str(document)?;
     let until = account.deadline.unwrap_or_default();
     let input = Input::PromiseDue { account: key.to_owned(), until };
@@ -279,7 +295,8 @@ impl Rules for Ledger {
             Fact::Promised { .. }
             | Fact::Lapsed
             | Fact::ChargePending { .. }
-            | Fact::Charged { .. } => None,
+            | Fact::Charged { .. }
+            | Fact::Noted { .. } => None,
         }
     }
 
@@ -298,6 +315,7 @@ impl Rules for Ledger {
     }
 
     fn merge(input: &mut Input, next: &Input) -> bool {
+        panic_where(next.account(), "merge");
         let (
             Input::Counted { account, units, times: 1 },
             Input::Counted { account: same, units: more, times: 1 },
@@ -351,6 +369,7 @@ impl Rules for Ledger {
                 account.charge_id = None;
             }
             Fact::Closed => account.closed = true,
+            Fact::Noted { ref note } => account.note = Note(Some(note.clone())),
         }
     }
 
@@ -366,8 +385,14 @@ impl Effects for Ledger {
     const OPERATION: OperationColumn =
         OperationColumn { table: "account", column: "charge", due: None };
 
-    fn destination(&self, _operation: &Operation) -> String {
+    fn destination(&self, operation: &Operation) -> String {
+        panic_where(&operation.key, "destination");
         "provider".to_owned()
+    }
+
+    fn context(operation: &Operation) -> Context {
+        panic_where(&operation.key, "context");
+        Context::default()
     }
 
     async fn execute(&self, operation: &Operation, attempt: Attempt) -> Attempted<Input> {
@@ -403,6 +428,12 @@ impl Queries for Ledger {
     ) -> Result<Option<Revision>, QueryError> {
         let account = documents::get::<Account>(db, shop, id).await?;
         Ok(account.map(|account| account.revision))
+    }
+
+    async fn count(&self, _db: &AnyPool, _partition: u32) -> Result<Vec<(Gauge, u64)>, QueryError> {
+        self.counted.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.miscounts.load(Ordering::SeqCst), "an unlucky count");
+        Ok(Vec::new())
     }
 
     async fn query(
@@ -445,6 +476,7 @@ fn decide(
                 FollowUp::Nothing => {}
                 FollowUp::Promise => facts.push(Fact::Promised { until: now + PROMISE_HOLDS }),
                 FollowUp::Charge => facts.push(Fact::ChargePending { amount: total }),
+                FollowUp::Note(note) => facts.push(Fact::Noted { note: note.clone() }),
             }
             let known = state.accounts.get(account).map_or(0, |account| account.balance);
             Decision::answered(of(account, facts), AccountAnswer::of_deposit(known + total))

@@ -11,8 +11,8 @@ use crate::{
     contract::{ACCOUNT, Command, Event},
     ledger::{HUGE_AMOUNT, Ledger, UNLUCKY},
     rig::{
-        LIVE, Rig, Running, change_deposit, counted, deposit, deposit_lines, deposits, parked,
-        redrive, send, store,
+        LIVE, Rig, Running, change_deposit, counted, deposit, deposit_lines, deposit_then,
+        deposits, digits, parked, redrive, send, store,
     },
 };
 
@@ -20,6 +20,7 @@ testkit::on_both_databases!(
     an_event_that_is_too_large_is_parked_and_the_rest_of_its_batch_handled,
     what_a_database_refuses_is_parked_and_the_rest_of_its_batch_handled,
     a_key_that_is_too_long_is_parked_and_the_rest_of_its_batch_handled,
+    a_text_that_is_too_long_for_an_index_is_parked_and_the_rest_of_its_batch_handled,
     what_leads_to_too_many_events_is_parked_and_the_rest_of_its_batch_handled,
     the_largest_message_that_is_parked_can_be_shown_and_redriven,
     the_largest_message_that_the_inbox_takes_can_be_the_edited_one,
@@ -77,12 +78,14 @@ async fn what_a_database_refuses_is_parked_and_the_rest_of_its_batch_handled(db:
 }
 
 async fn a_key_that_is_too_long_is_parked_and_the_rest_of_its_batch_handled(db: Db) {
-    // Digits that do not repeat: Postgres would compress others.
-    let digits =
-        (0..1_000_u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string());
-    let account = digits.collect::<String>();
     let reason = "it leads to a key of more than 1000 bytes, which no database index holds";
-    check_parked(db, deposit(&account, 1), reason).await;
+    check_parked(db, deposit(&digits(10_000), 1), reason).await;
+}
+
+async fn a_text_that_is_too_long_for_an_index_is_parked_and_the_rest_of_its_batch_handled(db: Db) {
+    let reason = "it leads to a row of account whose texts take more than 2500 bytes in the index \
+                  (shop, note) where note is not null, which no database holds";
+    check_parked(db, deposit_then("A", 1, &format!("note:{}", digits(10_000))), reason).await;
 }
 
 async fn what_leads_to_too_many_events_is_parked_and_the_rest_of_its_batch_handled(db: Db) {

@@ -1,10 +1,21 @@
 //! Questions to whoever runs a partition, and why they are not answered.
 
-use engine::{AskError, Client, Operator};
-use futures::{FutureExt, future::join_all};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use engine::{AskError, Client, Operator, Outcome};
+use futures::{FutureExt, StreamExt, future::join_all};
 use prost::Message;
-use protocol::proto::{
-    Query, QueryFailureKind, QueryResponse, query_response::Outcome as QueryOutcome,
+use protocol::{
+    proto::{
+        NotFound, Query, QueryFailureKind, QueryResponse, query_response::Outcome as QueryOutcome,
+    },
+    subject::Lane,
 };
 use testkit::{Db, eventually};
 
@@ -20,6 +31,38 @@ testkit::on_both_databases!(
     questions_that_wait_for_a_position_hold_up_no_other,
     a_question_is_not_answered_from_rows_that_hold_a_part_of_the_log,
 );
+
+/// How long the sender of a command waits for its answer.
+const PATIENT: Duration = Duration::from_secs(8);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_answer_asks_less_and_less_often() {
+    let rig = Rig::start(Db::sqlite()).await;
+    let client = rig.engine().await.client();
+    // Whoever runs the partition has much to do, and has not come to the command.
+    let nats = rig.server.jetstream().await.client();
+    let mut questions = nats.subscribe("query.account.0.*").await.expect("it can be subscribed to");
+    nats.flush().await.expect("the server knows the subscription");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answering = tokio::spawn({
+        let asked = asked.clone();
+        let none = QueryResponse { outcome: Some(QueryOutcome::NotFound(NotFound {})) };
+        async move {
+            while let Some(question) = questions.next().await {
+                asked.fetch_add(1, Ordering::SeqCst);
+                let reply = question.reply.expect("it wants an answer");
+                let answered = nats.publish(reply, none.encode_to_vec().into()).await;
+                answered.expect("it is answered");
+            }
+        }
+    });
+    let outcome = client.send(Lane::Live, deposit("A", 1).into(), PATIENT).await;
+    assert!(matches!(outcome, Ok(Outcome::Pending)), "{outcome:?}");
+    // After 2 s, and then after 0.2, 0.4, 0.8, 1.6, 2 s; every 0.2 s it would be 30 times.
+    let asked = asked.load(Ordering::SeqCst);
+    assert!((3..=12).contains(&asked), "it asked {asked} times");
+    answering.abort();
+}
 
 /// The kind of failure with which a question to the ledger ends.
 async fn failure(client: &Client, question: Vec<u8>) -> QueryFailureKind {

@@ -15,6 +15,7 @@ testkit::on_both_databases!(
     a_partition_that_fails_is_rebuilt_when_an_operator_asks,
     a_rebuild_that_fails_says_why,
     a_rebuilt_projection_is_the_live_one,
+    a_rebuild_replaces_the_rows_that_differ,
     a_projection_that_is_lost_is_folded_at_the_next_start,
     a_row_that_was_changed_by_hand_is_named,
     every_row_that_differs_is_counted_and_null_is_told_from_a_text,
@@ -55,6 +56,28 @@ async fn a_rebuilt_projection_is_the_live_one(db: Db) {
     assert_eq!(rebuilt.events, 23);
     assert_eq!(rows(&mut rig.db.connect(ACCOUNT).await).await, live);
     assert_eq!(live.len(), 8 + 21 + 2);
+    rig.check(&engine).await;
+}
+
+async fn a_rebuild_replaces_the_rows_that_differ(db: Db) {
+    let rig = Rig::start(db).await;
+    fill(&rig).await;
+    let engine = rig.engine().await;
+    let mut connection = rig.db.connect(ACCOUNT).await;
+    let live = rows(&mut connection).await;
+    for tamper in [
+        "update account set document = replace(document, 'balance', 'balanced') where key = 'account-1'",
+        "update account set note = 'a column that the document does not say' where key = 'account-2'",
+        "delete from account where key = 'account-3'",
+        "insert into account (partition, shop, key, document) \
+         select partition, shop, 'nobody', document from account where key = 'account-4'",
+        "delete from engine_answer",
+    ] {
+        connection.execute(tamper).await.expect("it can be tampered with");
+    }
+    assert_ne!(rows(&mut connection).await, live);
+    engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+    assert_eq!(rows(&mut connection).await, live);
     rig.check(&engine).await;
 }
 
@@ -112,7 +135,7 @@ async fn a_row_that_was_changed_by_hand_is_named(db: Db) {
         "update account set document = replace(document, '\"balance\":30', '\"balance\":31') \
          where key = 'account-3'",
         "delete from account where key = 'charged'",
-        "insert into account select partition, shop, 'invented', deadline, charge, document \
+        "insert into account select partition, shop, 'invented', deadline, charge, note, document \
          from account where key = 'account-4'",
         "insert into price values (0, 'acme', 'tea', '5')",
     ] {

@@ -293,6 +293,12 @@ pub(crate) fn counted(amount: i64, times: i64) -> Body {
     Body::Counted(Counted { amount, times })
 }
 
+/// Digits that do not repeat: Postgres would compress others, and then an index may hold them.
+pub(crate) fn digits(count: usize) -> String {
+    let digits = (1..).map(|number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string());
+    digits.flat_map(String::into_bytes).map(char::from).take(count).collect()
+}
+
 /// Closes an account.
 pub(crate) fn close(account: &str) -> Command {
     command(Task::Close(Close { account: account.to_owned() }))

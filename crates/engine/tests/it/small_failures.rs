@@ -1,14 +1,20 @@
 //! A message that nobody can read stops its partition alone, until an operator voids it.
 
-use engine::{Config, Engine, Error, Operator, PartitionState};
+use async_nats::HeaderMap;
+use engine::{Config, Engine, Error, Logged, Operator, PartitionState};
 use prost::Message;
-use protocol::{id::Shop, proto::Envelope, subject};
+use protocol::{
+    id::{Shop, hex},
+    proto::{EngineEvent, Envelope, Voided, engine_event::Kind},
+    subject::{self, POSITIONS_HEADER},
+};
+use sha2::{Digest, Sha256};
 use sqlx::{Executor, Row};
 use testkit::{Db, eventually};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    contract::{AccountAnswer, Command, Event, INTAKE},
+    contract::{ACCOUNT, AccountAnswer, Amount, Body, Command, Event, INTAKE},
     ledger::Ledger,
     other::Other,
     rig::{ANSWER_TIMEOUT, LOG, Rig, Running, answer, connect, deposit, send},
@@ -21,6 +27,7 @@ testkit::on_both_databases!(
     an_event_of_a_newer_version_stops_its_partition_alone_until_this_version_is_replaced,
     an_event_that_reads_cannot_be_voided,
     a_copy_of_an_older_event_stops_its_partition_until_it_is_voided,
+    what_is_voided_is_no_event_for_a_version_that_reads_it_either,
     a_service_of_another_format_folds_its_log_anew,
 );
 
@@ -53,6 +60,19 @@ async fn await_failing(engine: &Engine, sequence: u64) {
         })
     })
     .await;
+}
+
+/// The messages of the log that are voided, as who checks the logs reads them.
+async fn voided(engine: &Engine) -> Vec<u64> {
+    let mut voided = Vec::new();
+    let note = |logged: Logged<Event>| {
+        if logged.is_voided {
+            assert_eq!(logged.event, Event::default());
+            voided.push(logged.sequence);
+        }
+    };
+    engine.read_log(ACCOUNT, 0, note).await.expect("the log is read");
+    voided
 }
 
 async fn bytes_in_the_log_of_an_idle_worker_are_noticed(db: Db) {
@@ -125,6 +145,7 @@ async fn check_stopped_alone(db: Db, payload: Vec<u8>) {
     send(&client, deposit_of(&first, 3)).await;
     let verified = OPERATOR.verify(&engine).await.expect("it can be verified");
     assert_eq!((verified.voided, verified.mismatches), (1, Vec::new()));
+    assert_eq!(self::voided(&engine).await, [sequence]);
     let again = OPERATOR.void_message(&engine, 0, sequence, "it is no event").await;
     assert!(matches!(again, Err(Error::Refused(_))), "{again:?}");
 
@@ -196,6 +217,7 @@ async fn a_copy_of_an_older_event_stops_its_partition_until_it_is_voided(db: Db)
     assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
     let voided = OPERATOR.void_message(&engine, 0, sequence, "it is a copy").await;
     assert_eq!(voided.expect("it can be voided").sequence, sequence);
+    assert_eq!(self::voided(&engine).await, [sequence]);
     let answered = send(&client, deposit("A", 4)).await;
     assert_eq!(answer(&answered), AccountAnswer::of_deposit(10));
     let verified = OPERATOR.verify(&engine).await.expect("it can be verified");
@@ -204,6 +226,50 @@ async fn a_copy_of_an_older_event_stops_its_partition_until_it_is_voided(db: Db)
     OPERATOR.rebuild(&engine).await.expect("it can be rebuilt");
     let verified = OPERATOR.verify(&engine).await.expect("it can be verified");
     assert_eq!((verified.voided, verified.mismatches), (1, Vec::new()));
+}
+
+async fn what_is_voided_is_no_event_for_a_version_that_reads_it_either(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start(&engine, &Ledger::default());
+    send(&engine.client(), deposit("A", 1)).await;
+    running.stop().await;
+
+    // The version that ran when it was voided could not read it; for this one it is the next event.
+    let mut event = rig.log().await.remove(0).event;
+    let time = event.time;
+    "01890a5d-ac96-774b-bcce-b302099a8057".clone_into(&mut event.id);
+    (event.aggregate_version, event.position, event.previous_position) = (2, 2, 1);
+    event.cause = None;
+    event.body = Some(Body::Deposited(Amount { amount: 5, balance: 6, ..Default::default() }));
+    let payload = event.encode_to_vec();
+    let sha256 = hex(&Sha256::digest(&payload));
+    let sequence = rig.write("account.0.acme.deposited", "A", payload).await;
+    let kind = Kind::Voided(Voided { sequence, sha256, reason: "it cannot be read".to_owned() });
+    let voided = Event {
+        id: "01890a5d-ac96-774b-bcce-b302099a8058".to_owned(),
+        shop: Shop::unknown().to_string(),
+        aggregate_id: format!("voided:0-{sequence}"),
+        aggregate_version: 1,
+        time,
+        position: sequence + 1,
+        body: Some(Body::Engine(EngineEvent { kind: Some(kind) })),
+        ..Default::default()
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(POSITIONS_HEADER, "");
+    rig.write_with("engine.account.0.voided", headers, voided.encode_to_vec()).await;
+
+    let running = Running::start(&engine, &Ledger::default());
+    let answered = send(&engine.client(), deposit("A", 2)).await;
+    assert_eq!(answer(&answered), AccountAnswer::of_deposit(3));
+    running.stop().await;
+    let verified = OPERATOR.verify(&engine).await.expect("it can be verified");
+    assert_eq!((verified.voided, verified.mismatches), (1, Vec::new()));
+    assert_eq!(self::voided(&engine).await, [sequence]);
+    let again = OPERATOR.void_message(&engine, 0, sequence, "it is no event").await;
+    let Err(Error::Refused(problem)) = again else { panic!("{again:?}") };
+    assert_eq!(problem, "the message 2 of ACCOUNT-0 is voided");
 }
 
 async fn a_service_of_another_format_folds_its_log_anew(db: Db) {

@@ -5,7 +5,7 @@ mod cluster;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Compression, Config as Stream};
-use engine::{Config, Difference, Engine, Error, Faults, PartitionState, Step};
+use engine::{BrokerError, Config, Difference, Engine, Error, Faults, PartitionState, Step};
 use protocol::subject::Lane;
 use testkit::{Db, eventually};
 
@@ -44,6 +44,17 @@ async fn a_process_that_starts_before_nats_waits_for_it() {
     rig.server.start_again().await;
     let engine = starting.await.expect("it does not panic").expect("it waits");
     assert_eq!(engine.diff_streams().await.expect("they can be compared"), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_is_ready_as_long_as_one_of_the_inboxes_answers() {
+    let rig = Rig::start(Db::sqlite()).await;
+    let client = connect(Config { partitions: 2, ..rig.config() }).await.client();
+    assert!(client.ready().await.is_ok());
+    rig.server.delete_stream("INBOX-0").await;
+    assert!(client.ready().await.is_ok(), "the other one answers");
+    rig.server.delete_stream("INBOX-1").await;
+    assert!(matches!(client.ready().await, Err(BrokerError::Silent(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -158,7 +158,7 @@ pub struct StockLineView {
 pub struct RejectionsView {
     /// By connector, and in the order in which they were rejected first.
     pub rejections: Vec<RejectionView>,
-    /// The `after` of the next page, when there may be one.
+    /// The `after` of the next page; null at the end.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub next: Option<String>,
 }
@@ -169,7 +169,7 @@ pub struct RejectionsView {
 pub struct ConnectorsView {
     /// By name.
     pub connectors: Vec<ConnectorView>,
-    /// The `after` of the next page, when there may be one.
+    /// The `after` of the next page; null at the end.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub next: Option<String>,
 }
@@ -180,7 +180,7 @@ pub struct ConnectorsView {
 pub struct RejectionResultsView {
     /// Of each line.
     pub results: Vec<RejectionResultView>,
-    /// The `after` with which the rest is handled, when there may be one.
+    /// The `after` with which the rest is handled; null when there is none.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub next: Option<String>,
 }
@@ -196,4 +196,7 @@ pub struct RejectionResultView {
     /// What to do about it, where it was rejected again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Where the command can be followed, when the result is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_url: Option<String>,
 }

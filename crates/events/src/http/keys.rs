@@ -3,6 +3,8 @@
 use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::{Open, open::displayed};
+
 /// An API key that the installation has made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -20,7 +22,8 @@ pub struct KeyView {
     /// What it allows.
     pub scopes: Vec<String>,
     /// Whether it is accepted: `active`, `expired` or `revoked`.
-    pub status: KeyStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = KeyStatus))]
+    pub status: Open<KeyStatus>,
     /// When it was added.
     pub created_at: Timestamp,
     /// When it got the secret that it has.
@@ -56,6 +59,19 @@ pub enum KeyStatus {
     /// It was revoked.
     Revoked,
 }
+
+impl KeyStatus {
+    /// The status as it is in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+displayed!(KeyStatus);
 
 /// An API key that has got a secret.
 #[derive(Clone, Serialize, Deserialize)]
@@ -102,7 +118,7 @@ pub struct KeyEventView {
     pub version: u64,
     /// When it happened.
     pub time: Timestamp,
-    /// Who asked for it, such as `api_key`; or `service` when nobody did.
+    /// Who asked for it: `api_key`, `subject`, `operator`; or `service` when nobody did.
     pub actor_kind: String,
     /// The id of that one, such as the id of an API key.
     pub actor_id: String,
@@ -125,7 +141,7 @@ pub struct KeyEventView {
 pub struct KeyHistory {
     /// The events.
     pub events: Vec<KeyEventView>,
-    /// The `before` of the next page; null at the end.
+    /// The `after` of the next page; null at the end.
     #[cfg_attr(feature = "openapi", schema(required))]
-    pub next: Option<u64>,
+    pub next: Option<String>,
 }

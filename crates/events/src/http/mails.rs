@@ -60,9 +60,9 @@ pub struct MailTemplateView {
 pub struct MailList {
     /// The mails, by number.
     pub mails: Vec<MailView>,
-    /// The number at which the next page begins; none at the end.
+    /// The `after` of the next page; null at the end.
     #[cfg_attr(feature = "openapi", schema(required))]
-    pub next: Option<u64>,
+    pub next: Option<String>,
 }
 
 /// A mail: an event of an order, to its customer.

@@ -1,148 +1,16 @@
-//! Orders: their statuses, what was ordered, what became of it.
+//! Orders: what was ordered, what became of it.
 
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{NoteView, Opened, PersonalView};
+use super::{
+    CancelReason, FulfilmentStatus, NoteView, Open, Opened, OrderStatus, PaymentStatus,
+    PersonalView,
+};
 use crate::{
     id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
-    money::{Currency, Tax, TaxBasis},
+    money::{Currency, Money, Tax, TaxBasis},
 };
-
-/// The status of an order. What is paid and what has shipped have statuses of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum OrderStatus {
-    /// Its stock and its payment are not yet certain.
-    Placed,
-    /// Its stock is allocated and its payment is certain: it is to be shipped.
-    Confirmed,
-    /// All of it has shipped, and all that was to be paid is paid.
-    Completed,
-    /// Nothing more ships, and what was paid is refunded.
-    Cancelled,
-}
-
-impl OrderStatus {
-    /// The status as it is in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Placed => "placed",
-            Self::Confirmed => "confirmed",
-            Self::Completed => "completed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// What is paid of an order, or by one of its payments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum PaymentStatus {
-    /// Nothing is paid or authorised yet; or the order is on account.
-    Pending,
-    /// The customer must do something before the payment goes on.
-    ActionRequired,
-    /// The total is authorised, and not yet captured in full.
-    Authorized,
-    /// All is paid; or nothing was to be paid.
-    Paid,
-    /// A part of what was paid is refunded.
-    PartiallyRefunded,
-    /// All that was paid is refunded.
-    Refunded,
-    /// The last payment failed. Another may be started while the stock is held.
-    Failed,
-}
-
-impl PaymentStatus {
-    /// The status as it is in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::ActionRequired => "action_required",
-            Self::Authorized => "authorized",
-            Self::Paid => "paid",
-            Self::PartiallyRefunded => "partially_refunded",
-            Self::Refunded => "refunded",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// What of an order has shipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum FulfilmentStatus {
-    /// Nothing has shipped.
-    Unfulfilled,
-    /// A part has shipped.
-    Partial,
-    /// All has shipped.
-    Fulfilled,
-    /// A part of what has shipped has come back.
-    PartiallyReturned,
-    /// All that has shipped has come back.
-    Returned,
-}
-
-impl FulfilmentStatus {
-    /// The status as it is in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unfulfilled => "unfulfilled",
-            Self::Partial => "partial",
-            Self::Fulfilled => "fulfilled",
-            Self::PartiallyReturned => "partially_returned",
-            Self::Returned => "returned",
-        }
-    }
-}
-
-/// Why an order was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum CancelReason {
-    /// The customer or the shop asked for it.
-    Requested,
-    /// There was too little stock.
-    OutOfStock,
-    /// The stock did not answer in time.
-    StockTimeout,
-    /// The payment was declined, and no other one was made in time.
-    PaymentDeclined,
-    /// The payment could not be carried out, and no other one was made in time.
-    PaymentFailed,
-    /// The payment did not answer in time.
-    PaymentTimeout,
-    /// The hold ran out before the payment was authorised, and the stock was gone.
-    StockLost,
-    /// The authorised money could not be captured.
-    CaptureFailed,
-    /// The stock was corrected below what is promised.
-    StockShort,
-}
-
-impl CancelReason {
-    /// The reason as it is in JSON and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::OutOfStock => "out_of_stock",
-            Self::StockTimeout => "stock_timeout",
-            Self::PaymentDeclined => "payment_declined",
-            Self::PaymentFailed => "payment_failed",
-            Self::PaymentTimeout => "payment_timeout",
-            Self::StockLost => "stock_lost",
-            Self::CaptureFailed => "capture_failed",
-            Self::StockShort => "stock_short",
-        }
-    }
-}
 
 /// A SKU that an order wanted and did not get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,16 +46,23 @@ pub struct OrderLine {
     /// The tax on it after its discounts, as the caller gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tax: Option<Tax>,
+    /// The units that are held for the order, or belong to it, and are still to be shipped. 0 until stock is held.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub held: i64,
     /// The units that have shipped.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required))]
     pub shipped: i64,
+    /// The units that will not be shipped, since the order is cancelled.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub cancelled: i64,
 }
 
 /// What a line costs less.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Discount {
     /// Why, for example `SUMMER`.
     pub code: String,
@@ -198,7 +73,6 @@ pub struct Discount {
 /// Money that is not for goods: shipping, a fee; below 0 for a rebate on the whole order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct Charge {
     /// What it is for, for example `POST`.
     pub code: String,
@@ -216,7 +90,8 @@ pub struct OrderPaymentView {
     /// Its id.
     pub id: PaymentId,
     /// What became of it.
-    pub status: PaymentStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = PaymentStatus))]
+    pub status: Open<PaymentStatus>,
     /// What was captured by it.
     pub captured: i64,
     /// What was refunded of it.
@@ -272,7 +147,8 @@ pub struct HoldView {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cancellation {
     /// Why.
-    pub reason: CancelReason,
+    #[cfg_attr(feature = "openapi", schema(value_type = CancelReason))]
+    pub reason: Open<CancelReason>,
     /// More about it, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
@@ -296,11 +172,14 @@ pub struct OrderSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
     /// Its status.
-    pub status: OrderStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = OrderStatus))]
+    pub status: Open<OrderStatus>,
     /// What is paid.
-    pub payment_status: PaymentStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = PaymentStatus))]
+    pub payment_status: Open<PaymentStatus>,
     /// What has shipped.
-    pub fulfilment_status: FulfilmentStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = FulfilmentStatus))]
+    pub fulfilment_status: Open<FulfilmentStatus>,
     /// Whether it is on hold.
     pub on_hold: bool,
     /// The customer; absent for a guest.
@@ -332,11 +211,14 @@ pub struct OrderView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
     /// Its status.
-    pub status: OrderStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = OrderStatus))]
+    pub status: Open<OrderStatus>,
     /// What is paid.
-    pub payment_status: PaymentStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = PaymentStatus))]
+    pub payment_status: Open<PaymentStatus>,
     /// What has shipped.
-    pub fulfilment_status: FulfilmentStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = FulfilmentStatus))]
+    pub fulfilment_status: Open<FulfilmentStatus>,
     /// The customer; absent for a guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_id: Option<CustomerId>,
@@ -347,7 +229,8 @@ pub struct OrderView {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub billing_country: String,
     /// Whether tax is in the prices.
-    pub tax_basis: TaxBasis,
+    #[cfg_attr(feature = "openapi", schema(value_type = TaxBasis))]
+    pub tax_basis: Open<TaxBasis>,
     /// What is ordered.
     pub lines: Vec<OrderLine>,
     /// Money that is not for goods.
@@ -379,26 +262,33 @@ pub struct OrderView {
 impl OrderView {
     /// Whether it is paid or cancelled.
     pub fn is_settled(&self) -> bool {
-        is_settled(self.status, self.payment_status)
+        is_settled(&self.status, &self.payment_status)
     }
 }
 
-fn is_settled(status: OrderStatus, payment_status: PaymentStatus) -> bool {
+/// An order of a status that this version does not know is taken for one that is not settled: who waits
+/// for it stops by his own timeout.
+fn is_settled(status: &Open<OrderStatus>, payment_status: &Open<PaymentStatus>) -> bool {
     let is_paid = match payment_status {
-        PaymentStatus::Paid | PaymentStatus::PartiallyRefunded | PaymentStatus::Refunded => true,
-        PaymentStatus::Pending
-        | PaymentStatus::ActionRequired
-        | PaymentStatus::Authorized
-        | PaymentStatus::Failed => false,
+        Open::Known(
+            PaymentStatus::Paid | PaymentStatus::PartiallyRefunded | PaymentStatus::Refunded,
+        ) => true,
+        Open::Known(
+            PaymentStatus::Pending
+            | PaymentStatus::ActionRequired
+            | PaymentStatus::Authorized
+            | PaymentStatus::Failed,
+        )
+        | Open::Other(_) => false,
     };
-    is_paid || matches!(status, OrderStatus::Completed | OrderStatus::Cancelled)
+    is_paid || matches!(status, Open::Known(OrderStatus::Completed | OrderStatus::Cancelled))
 }
 
 /// What a service counts over a shop, for reports and checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderTotals {
-    /// One for each combination of statuses and cancel reason that occurs.
+    /// One for each combination of statuses, cancel reason and currency that occurs.
     pub groups: Vec<OrderGroup>,
 }
 
@@ -407,24 +297,28 @@ pub struct OrderTotals {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OrderGroup {
     /// Their status.
-    pub status: OrderStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = OrderStatus))]
+    pub status: Open<OrderStatus>,
     /// What is paid.
-    pub payment_status: PaymentStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = PaymentStatus))]
+    pub payment_status: Open<PaymentStatus>,
     /// What has shipped.
-    pub fulfilment_status: FulfilmentStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = FulfilmentStatus))]
+    pub fulfilment_status: Open<FulfilmentStatus>,
     /// Why they are cancelled, when they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<CancelReason>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<CancelReason>))]
+    pub reason: Option<Open<CancelReason>>,
     /// How many there are.
     pub orders: i64,
-    /// Their totals together, in minor units.
-    pub total: i64,
+    /// Their totals together.
+    pub total: Money,
 }
 
 impl OrderGroup {
     /// Whether they are paid or cancelled.
     pub fn is_settled(&self) -> bool {
-        is_settled(self.status, self.payment_status)
+        is_settled(&self.status, &self.payment_status)
     }
 
     /// Whether they are paid, and not cancelled since.

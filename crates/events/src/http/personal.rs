@@ -14,7 +14,8 @@ pub enum Opened<T> {
     Readable(T),
     /// Its key was deleted: nobody can read it any more.
     Erased,
-    /// The keys cannot be used now, or the gateway has none.
+    /// The keys cannot be used now, or the gateway has none. What a later version says instead is read as this.
+    #[serde(other)]
     Unavailable,
 }
 
@@ -129,6 +130,9 @@ mod tests {
         );
         let erased = serde_json::to_value(Opened::<NoteView>::Erased).expect("is JSON");
         assert_eq!(erased, json!({"status": "erased"}));
+        let later = json!({"status": "archived", "since": "2026-11-23"});
+        let read = serde_json::from_value::<Opened<NoteView>>(later).expect("is tolerated");
+        assert_eq!(read, Opened::Unavailable);
         assert!(!format!("{readable:?}").contains("hello"), "{readable:?}");
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Open;
+
 /// A webhook endpoint. The values of its headers and its secrets are never shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -18,9 +20,11 @@ pub struct EndpointView {
     /// What it is for, in words.
     pub description: String,
     /// In which order its deliveries are sent.
-    pub ordering: Ordering,
+    #[cfg_attr(feature = "openapi", schema(value_type = Ordering))]
+    pub ordering: Open<Ordering>,
     /// What a delivery holds.
-    pub payload: Payload,
+    #[cfg_attr(feature = "openapi", schema(value_type = Payload))]
+    pub payload: Open<Payload>,
     /// The most deliveries in a second; none for as many as it takes.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub max_per_second: Option<u32>,
@@ -32,10 +36,12 @@ pub struct EndpointView {
     /// The pauses before the second attempt and each further one, in seconds; empty for the usual ones.
     pub retry_pauses_s: Vec<u32>,
     /// Whether it is sent to.
-    pub status: EndpointStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = EndpointStatus))]
+    pub status: Open<EndpointStatus>,
     /// Why it is disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disabled_reason: Option<DisabledReason>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<DisabledReason>))]
+    pub disabled_reason: Option<Open<DisabledReason>>,
     /// How many secrets sign its deliveries.
     pub secrets: u32,
     /// Counts the changes of its settings, secrets and status, from 1.
@@ -143,7 +149,8 @@ pub struct ReplayView {
     /// The last `endpoint_seq`.
     pub to: u64,
     /// Which deliveries between them.
-    pub selection: ReplaySelection,
+    #[cfg_attr(feature = "openapi", schema(value_type = ReplaySelection))]
+    pub selection: Open<ReplaySelection>,
     /// The last `endpoint_seq` that it has handled.
     pub through: u64,
     /// How many it has sent.

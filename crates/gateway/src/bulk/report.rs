@@ -1,6 +1,6 @@
 //! The report on an upload: the result of every line, in order, and how many there are of each.
 
-use std::{collections::BTreeMap, marker::PhantomData};
+use std::collections::BTreeMap;
 
 use axum::{
     body::Body,
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream;
 use serde::Serialize;
 
-use super::Upload;
+use super::summary::{Totals, UploadStatus};
 use crate::{
     problem::{FieldError, Problem, RETRY_AFTER_S},
     services::mark_replayed,
@@ -49,6 +49,8 @@ pub(crate) struct Mismatch {
 pub(crate) const REJECTED: &str = "rejected";
 /// The count of lines that were stored and not answered in time.
 pub(super) const PENDING: &str = "pending";
+/// The count of lines of which it is not known what became of them.
+const UNANSWERED: &str = "unanswered";
 
 impl LineOutcome {
     const REJECTED: Self = Self::new(REJECTED, REJECTED, None);
@@ -56,6 +58,12 @@ impl LineOutcome {
         PENDING,
         PENDING,
         Some("stored, and not answered in time: send the request again to see the result"),
+    );
+
+    pub(super) const UNANSWERED: Self = Self::new(
+        UNANSWERED,
+        UNANSWERED,
+        Some("the code of the answer says why: send the line again to see what became of it"),
     );
 
     /// An outcome that says no values.
@@ -76,10 +84,12 @@ pub(super) struct Section {
     pub(super) counts: BTreeMap<&'static str, usize>,
     /// The number of the line behind the last one.
     pub(super) next_line: usize,
-    /// The first line that was not answered in time.
-    pub(super) first_pending: Option<usize>,
-    /// Whether the command had been answered before; `None` when no line was sent.
-    replayed: Option<bool>,
+    /// The first line that was not answered.
+    pub(super) first_open: Option<usize>,
+    /// Whether the command had been answered before; `None` when none is stored.
+    pub(super) replayed: Option<bool>,
+    /// Why the command was not answered.
+    pub(super) failure: Option<Problem>,
 }
 
 impl Section {
@@ -149,8 +159,8 @@ pub(super) fn section(
         let LineOutcome { result, count, detail, mismatch } = outcome;
         *section.counts.entry(count).or_default() += 1;
         section.next_line = line + 1;
-        if count == PENDING {
-            section.first_pending.get_or_insert(*line);
+        if [PENDING, UNANSWERED].contains(&count) {
+            section.first_open.get_or_insert(*line);
         }
         if !section.json.is_empty() {
             section.json.push(b'\n');
@@ -162,72 +172,66 @@ pub(super) fn section(
 }
 
 /// The response to an upload.
-pub(super) struct Report<U> {
+pub(super) struct Report {
     sections: Vec<Bytes>,
-    counts: BTreeMap<&'static str, usize>,
+    totals: Totals,
     replayed: Option<bool>,
-    next_line: usize,
-    upload: PhantomData<U>,
 }
 
-impl<U> Default for Report<U> {
-    fn default() -> Self {
-        Self {
-            sections: Vec::new(),
-            counts: BTreeMap::new(),
-            replayed: None,
-            next_line: 0,
-            upload: PhantomData,
-        }
+/// A report without the results of the lines, for who can be sent no more: how many they are is said.
+#[derive(Debug, Clone)]
+pub(crate) struct ShortReport(pub(crate) Bytes);
+
+impl Report {
+    /// On an upload that begins with the line `from_line`; `counts` are those that are always said.
+    pub(super) fn new(counts: &[&'static str], from_line: usize) -> Self {
+        Self { sections: Vec::new(), totals: Totals::new(counts, from_line), replayed: None }
     }
-}
 
-impl<U: Upload> Report<U> {
-    pub(super) fn add(&mut self, section: Section) {
+    pub(super) fn add(&mut self, mut section: Section) {
         if !self.sections.is_empty() {
             self.sections.push(Bytes::from_static(b","));
         }
-        for (name, count) in &section.counts {
-            *self.counts.entry(*name).or_default() += count;
-        }
-        self.next_line = section.next_line;
+        self.totals.add(&mut section);
         if let Some(replayed) = section.replayed {
             self.replayed = Some(replayed && self.replayed.unwrap_or(true));
         }
         self.sections.push(section.into_items());
     }
 
-    /// The number of the line behind the last one.
-    pub(super) fn next_line(&self) -> usize {
-        self.next_line
+    /// No further lines are read, for that reason.
+    pub(super) fn end(&mut self, problem: Problem) {
+        self.totals.end(problem);
     }
 
-    /// The report as JSON, section by section.
-    fn json(self) -> impl Iterator<Item = Bytes> {
-        let count = |name: &&str| self.counts.get(name).copied().unwrap_or_default();
-        let is_reported = |name: &&'static str| *name != PENDING || count(name) > 0;
-        let names = U::COUNTS.iter().copied().chain([PENDING]).filter(is_reported);
-        let counts: Vec<_> = names.map(|name| format!("\"{name}\":{},", count(&name))).collect();
-        let head = Bytes::from(format!("{{{}\"results\":[", counts.concat()));
-        [head].into_iter().chain(self.sections).chain([Bytes::from_static(b"]}")])
-    }
-}
-
-impl<U: Upload> IntoResponse for Report<U> {
-    fn into_response(self) -> Response {
-        let is_pending = self.counts.contains_key(PENDING);
-        let is_replayed = self.replayed == Some(true);
-        let sections: Vec<_> = self.json().map(Ok::<_, std::convert::Infallible>).collect();
-        let mut response = Body::from_stream(stream::iter(sections)).into_response();
+    /// The response: the report, or the problem of an upload of which no line came to a service.
+    pub(super) fn respond(mut self) -> Result<Response, Problem> {
+        if let Some(problem) = self.totals.take_refusal() {
+            return Err(problem);
+        }
+        let lines = self.totals.lines();
+        let summary = self.totals.summary();
+        let is_complete = summary.status == UploadStatus::Complete;
+        let mut head = serde_json::to_vec(&summary).map_err(|e| Problem::internal(&e))?;
+        // The results follow as a member of the same object.
+        head.pop();
+        let short = format!(",\"results\":[],\"results_left_out\":{lines}}}");
+        let short = ShortReport([&head, short.as_bytes()].concat().into());
+        head.extend_from_slice(b",\"results\":[");
+        let parts = [Bytes::from(head)].into_iter().chain(self.sections);
+        let parts: Vec<_> = parts.chain([Bytes::from_static(b"]}")]).collect();
+        let parts = parts.into_iter().map(Ok::<_, std::convert::Infallible>);
+        let mut response = Body::from_stream(stream::iter(parts)).into_response();
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
-        if is_pending {
+        response.extensions_mut().insert(short);
+        if !is_complete {
             *response.status_mut() = StatusCode::ACCEPTED;
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
         }
-        if is_replayed {
+        if self.replayed == Some(true) {
             mark_replayed(&mut response);
         }
-        response
+        Ok(response)
     }
 }

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{report::section, *};
 use crate::{body::BodyError, position::SeenPositions, problem::Code};
 
 /// An upload of numbers below 10.
@@ -41,16 +41,16 @@ fn named(sku: &str) -> LineName {
 }
 
 fn wrong(detail: &str) -> Vec<FieldError> {
-    vec![FieldError { field: String::new(), detail: detail.to_owned() }]
+    vec![FieldError::named("", detail)]
 }
 
 #[track_caller]
 fn check(sections: Vec<Section>, status: StatusCode, replayed: bool, document: &Value) {
-    let mut report = Report::<Digits>::default();
+    let mut report = Report::new(Digits::COUNTS, 0);
     for section in sections {
         report.add(section);
     }
-    let response = report.into_response();
+    let response = report.respond().expect("is a report");
     assert_eq!(response.status(), status);
     assert_eq!(response.headers().contains_key("idempotency-replayed"), replayed);
     assert_eq!(response.headers().contains_key("retry-after"), status == StatusCode::ACCEPTED);
@@ -73,6 +73,8 @@ fn results_are_in_the_order_of_the_lines_and_counted() {
         &json!({
             "applied": 3,
             "rejected": 1,
+            "status": "complete",
+            "next_line": 5,
             "results": [
                 {"line": 0, "sku": "1", "result": "applied"},
                 {"line": 1, "result": "rejected", "errors": [{"field": "", "detail": "bad"}]},
@@ -91,9 +93,11 @@ fn an_upload_is_replayed_when_all_its_commands_are() {
         {"line": 0, "sku": "1", "result": "applied"},
         {"line": 1, "result": "rejected", "errors": [{"field": "", "detail": "bad"}]},
     ]);
-    let document = json!({"applied": 1, "rejected": 1, "results": results});
+    let document = json!({"applied": 1, "rejected": 1, "status": "complete", "next_line": 2,
+        "results": results});
     check(vec![again(), unsent], StatusCode::OK, true, &document);
-    let nothing = json!({"applied": 0, "rejected": 0, "results": []});
+    let nothing = json!({"applied": 0, "rejected": 0, "status": "complete", "next_line": 0,
+        "results": []});
     check(vec![], StatusCode::OK, false, &nothing);
 }
 
@@ -107,6 +111,8 @@ fn lines_without_an_answer_in_time_are_pending() {
             "applied": 0,
             "rejected": 0,
             "pending": 1,
+            "status": "pending",
+            "next_line": 0,
             "results": [
                 {"line": 0, "sku": "1", "result": "pending", "detail": LineOutcome::PENDING.detail},
             ],
@@ -118,6 +124,80 @@ fn lines_without_an_answer_in_time_are_pending() {
 fn an_answer_with_another_number_of_results_is_a_problem() {
     assert!(section(&[(0, Ok(named("1")))], &[], Some(false)).is_err());
     assert!(section(&[(0, Ok(named("1")))], &[APPLIED; 2], Some(false)).is_err());
+}
+
+/// The response to an upload of these sections, from line 5 on.
+async fn reported(sections: Vec<Result<Section, Problem>>) -> Result<(StatusCode, Value), Problem> {
+    let response = report::<Digits>(stream::iter(sections), 5).await?;
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+    Ok((status, serde_json::from_slice(&body.expect("is in memory")).expect("is JSON")))
+}
+
+fn refused(lines: std::ops::Range<usize>, code: Code) -> Result<Section, Problem> {
+    let names: Vec<_> = lines.map(|line| (line, Ok(named("1")))).collect();
+    let mut section = section(&names, &vec![LineOutcome::UNANSWERED; names.len()], None)?;
+    section.failure = Some(Problem::new(code, "why"));
+    Ok(section)
+}
+
+#[tokio::test]
+async fn a_report_that_ends_early_has_the_results_so_far_and_the_line_to_go_on_from() {
+    let cut = || Err(BodyError::Incomplete.into());
+    let (status, body) = reported(vec![of_lines(5..7, APPLIED), cut()]).await.expect("is a report");
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let told = (&body["status"], &body["code"], &body["next_line"], &body["applied"]);
+    assert_eq!(told, (&json!("interrupted"), &json!("incomplete_body"), &json!(7), &json!(2)));
+    assert_eq!(body["results"].as_array().map(Vec::len), Some(2), "{body}");
+
+    // Others were sent beside one that was refused: all that became of them is said.
+    let reused = refused(5..7, Code::IdempotencyKeyReused);
+    let (status, body) =
+        reported(vec![reused, of_lines(7..9, APPLIED)]).await.expect("is a report");
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let told = (&body["status"], &body["code"], &body["next_line"], &body["unanswered"]);
+    assert_eq!(
+        told,
+        (&json!("interrupted"), &json!("idempotency_key_reused"), &json!(5), &json!(2))
+    );
+    let results = body["results"].as_array().expect("a list");
+    let results: Vec<_> = results.iter().map(|it| (&it["line"], &it["result"])).collect();
+    let result = |line: i32, result: &str| (json!(line), json!(result));
+    let expected = [
+        result(5, "unanswered"),
+        result(6, "unanswered"),
+        result(7, "applied"),
+        result(8, "applied"),
+    ];
+    assert_eq!(results, expected.each_ref().map(|(line, result)| (line, result)));
+}
+
+#[tokio::test]
+async fn an_upload_of_which_nothing_came_to_a_service_is_refused_as_a_whole() {
+    use Code::{IdempotencyKeyReused, IncompleteBody, Unavailable};
+    let (reused, down) = (IdempotencyKeyReused, Unavailable);
+    let cut = vec![Err(BodyError::Incomplete.into())];
+    assert_eq!(reported(cut).await.expect_err("is refused").code(), IncompleteBody);
+    let one = vec![refused(5..7, reused)];
+    assert_eq!(reported(one).await.expect_err("is refused").code(), reused);
+    // What may be stored says so.
+    for some in [[reused, down], [down, reused]] {
+        let some = some.into_iter().map(|code| refused(5..7, code)).collect();
+        assert_eq!(reported(some).await.expect_err("is refused").code(), down);
+    }
+    let streamed = sent(vec![refused(5..7, reused), refused(7..8, down)]).await;
+    assert_eq!(streamed.expect_err("is refused").code(), down);
+}
+
+#[tokio::test]
+async fn results_go_on_behind_what_was_refused() {
+    let sections = vec![refused(5..7, Code::IdempotencyKeyReused), of_lines(7..8, APPLIED)];
+    let sent = sent(sections).await.expect("it begins");
+    let results: Vec<_> = sent.iter().map(|it| it["result"].as_str().unwrap_or_default()).collect();
+    assert_eq!(results, ["unanswered", "unanswered", "applied", ""]);
+    let end = &sent[3];
+    let told = (&end["status"], &end["code"], &end["next_line"]);
+    assert_eq!(told, (&json!("interrupted"), &json!("idempotency_key_reused"), &json!(5)));
 }
 
 async fn chunks(body: Body) -> impl Stream<Item = Result<Chunk, Problem>> {

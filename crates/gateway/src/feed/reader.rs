@@ -22,11 +22,12 @@ use super::{
     merge::{Content, Facts, Log, LogEvent, Merge},
     types::{SERVICES, WantedTypes},
 };
+use crate::position::SeenPositions;
 
 /// What is read of a log at once. All logs together are what a reader has in memory.
 const PART: PartLimits = PartLimits { events: 1_000, bytes: 1 << 20 };
 /// A log is read on when so few of its events are left.
-const FEW_EVENTS: usize = PART.events / 2;
+const MIN_EVENTS_LEFT: usize = PART.events / 2;
 /// The bytes of events, as they are in the logs, after which a page ends.
 const MAX_PAGE_BYTES: usize = 2 << 20;
 /// The most events that are looked at for a page, wanted or not.
@@ -34,6 +35,8 @@ const MAX_LOOKED_AT: u64 = 50_000;
 /// How long a log may seem to end before the position of a reader: a server that no longer leads a
 /// stream may answer for it for a moment.
 const BEYOND_END_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long it is waited at least for what a client has seen of the logs: as long as services wait for theirs.
+const SEEN_TIMEOUT: Duration = Duration::from_secs(3);
 /// The pause between two looks meanwhile.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 /// How often nothing may be given out, though there is something, until causes are disregarded.
@@ -152,6 +155,26 @@ impl FeedReader {
         }
         reader.others = cursor;
         Ok(reader)
+    }
+
+    /// Waits until each log that is read has reached what its client has seen of it: until the deadline, and for
+    /// [`SEEN_TIMEOUT`] at least. Then it is read as it is.
+    pub(crate) async fn reach(
+        &mut self,
+        seen: &SeenPositions,
+        deadline: Instant,
+    ) -> Result<(), FeedError> {
+        let wanted: Vec<_> =
+            self.merge.logs.iter().map(|log| seen.of_service(log.service)).collect();
+        let deadline = deadline.max(Instant::now() + SEEN_TIMEOUT);
+        while wanted.iter().any(|position| *position > 0) && Instant::now() < deadline {
+            let ends = self.ends().await?;
+            if wanted.iter().zip(ends).all(|(position, end)| *position <= end.last) {
+                break;
+            }
+            sleep(LOOK_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// The cursor behind all that was given out.
@@ -296,7 +319,7 @@ impl FeedReader {
     /// Reads on in the logs of which few events are left.
     async fn read_on(&mut self) -> Result<(), FeedError> {
         let parts = self.merge.logs.iter().enumerate().filter_map(|(index, log)| {
-            let part = log.unread(FEW_EVENTS)?;
+            let part = log.unread(MIN_EVENTS_LEFT)?;
             let (client, shop, service) = (&self.client, &self.shop, log.service);
             Some(async move {
                 let read = client.log_part(service, shop, part, PART).await;

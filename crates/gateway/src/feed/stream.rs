@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use super::{
-    Begin, FIRST_LOOK, GATHER, MAX_LOOK_INTERVAL, PAGE_LENGTH, WantedTypes, body,
+    Begin, FIRST_LOOK, GATHER_INTERVAL, MAX_LOOK_INTERVAL, PAGE_LENGTH, WantedTypes, body,
     cursor::Cursor,
     read,
     reader::{Covered, FeedReader},
@@ -200,7 +200,7 @@ impl FeedStream {
                     continue;
                 }
                 () = self.changes.changed(), if reads_alone && !self.pause.is_zero() => {
-                    sleep(GATHER).await;
+                    sleep(GATHER_INTERVAL).await;
                     self.pause = FIRST_LOOK;
                 }
                 () = sleep(self.pause), if reads_alone => {

@@ -16,7 +16,7 @@ use tokio::{select, sync::broadcast, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Begin, FIRST_LOOK, GATHER, MAX_LOOK_INTERVAL, PAGE_LENGTH, WantedTypes,
+    Begin, FIRST_LOOK, GATHER_INTERVAL, MAX_LOOK_INTERVAL, PAGE_LENGTH, WantedTypes,
     reader::{FeedError, FeedReader, Found},
     write_event,
 };
@@ -177,7 +177,7 @@ async fn run(
         select! {
             () = changes.changed(), if !pause.is_zero() => {
                 let streams = u32::try_from(steps.receiver_count()).unwrap_or(u32::MAX);
-                sleep(GATHER + GATHER_FOR_EACH.saturating_mul(streams)).await;
+                sleep(GATHER_INTERVAL + GATHER_FOR_EACH.saturating_mul(streams)).await;
                 pause = FIRST_LOOK;
             }
             () = sleep(pause) => pause = (pause.max(FIRST_LOOK) * 2).min(MAX_LOOK_INTERVAL),

@@ -59,7 +59,7 @@ fn lines<L, J: Serialize>(
             }
             Err(ViewError(error)) => {
                 let field = format!("{member}[{index}]");
-                errors.push(FieldError { field, detail: error.to_string() });
+                errors.push(FieldError::named(field, error.to_string()));
             }
         }
     }

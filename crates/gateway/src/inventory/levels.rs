@@ -2,15 +2,74 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
-use events::{http::StockView, proto::inventory};
+use axum::{Json, extract::State, http::Uri};
+use events::{
+    http::{LevelView, MovementView, StockView},
+    id::{Location, Sku},
+    proto::inventory,
+};
+use protocol::id::{ParseError, Shop};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    extract::{LevelList, LevelPage, MovementList, MovementPage, RequestContext, SkuPath},
+    cursors::List,
+    extract::{DEFAULT_PAGE_LENGTH, RequestContext, SkuPath, page_length, query},
+    fields::{Fields, code, text},
     problem::Problem,
     state::AppState,
     view,
 };
+
+/// The part of the stock levels that a client asks for, as it is described.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is a description")]
+struct LevelPage {
+    /// The `next` of the page before; without it, the first page.
+    after: Option<String>,
+    /// The most levels of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// A page of the stock levels.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LevelList {
+    /// The levels, by SKU and location.
+    levels: Vec<LevelView>,
+    /// The `after` of the next page; null at the end.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// The part of the movements of a SKU that a client asks for, as it is described.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is a description")]
+struct MovementPage {
+    /// The location; `main` unless it is given.
+    location: Option<Location>,
+    /// The `next` of a page of the same location; without it, the first page.
+    after: Option<String>,
+    /// The most movements of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// A page of the movements of a SKU at a location.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MovementList {
+    /// The stock keeping unit.
+    sku: Sku,
+    /// The location.
+    location: Location,
+    /// The movements, the newest first.
+    movements: Vec<MovementView>,
+    /// The `after` of the next page; null at the end.
+    #[schema(required)]
+    next: Option<String>,
+}
 
 /// Shows the stock of a SKU, at all locations together and at each.
 #[utoipa::path(
@@ -46,22 +105,40 @@ pub(crate) async fn movements(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     SkuPath(sku): SkuPath,
-    page: MovementPage,
+    uri: Uri,
 ) -> Result<Json<MovementList>, Problem> {
-    let MovementPage { location, before, limit } = &page;
-    let question = inventory::ListMovements {
+    let read = |fields: &mut Fields<'_, '_>| Some(movements_of(fields, &context.shop, &sku));
+    let (location, question, list) = query(&uri, read)?;
+    let limit = question.limit as usize;
+    let found = state.services.query_all(&context, question).await?.movements;
+    let last = found.last().filter(|_| found.len() >= limit);
+    let next = last.map(|last| list.cursor(&last.version));
+    let movements = found.into_iter().map(view::movement).collect::<Result<_, _>>()?;
+    Ok(Json(MovementList { sku, location, movements, next }))
+}
+
+fn movements_of(
+    fields: &mut Fields<'_, '_>,
+    shop: &Shop,
+    sku: &Sku,
+) -> (Location, inventory::ListMovements, List) {
+    let location = fields.optional("location", text(Location::parse));
+    let location = location.unwrap_or_else(Location::main);
+    let all = inventory::ListMovements {
         sku: sku.to_string(),
         location: location.to_string(),
-        before: *before,
-        limit: *limit,
+        ..Default::default()
     };
-    let found = state.services.query_all(&context, question).await?.movements;
-    let movements = found.into_iter().map(view::movement).collect::<Result<Vec<_>, _>>()?;
-    let next = page.next(&movements);
-    Ok(Json(MovementList { sku, location: page.location, movements, next }))
+    let list = List::of(shop, all.clone());
+    let before = fields.optional("after", code(|text| list.place::<u64>(text)));
+    let limit = fields.optional("limit", text(page_length)).unwrap_or(DEFAULT_PAGE_LENGTH);
+    let before = before.unwrap_or_default();
+    (location, inventory::ListMovements { before, limit, ..all }, list)
 }
 
 /// Lists the stock at every location.
+///
+/// Paging while stock changes misses none that was there all the time, and shows none twice.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/inventory",
@@ -73,16 +150,26 @@ pub(crate) async fn movements(
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
-    page: LevelPage,
+    uri: Uri,
 ) -> Result<Json<LevelList>, Problem> {
-    let LevelPage { after, after_location, limit } = &page;
-    let question = inventory::ListLevels {
-        after: after.clone(),
-        limit: *limit,
-        after_location: after_location.clone(),
-    };
+    let list = List::of(&context.shop, inventory::ListLevels::default());
+    let question = query(&uri, |fields| {
+        let after = fields.optional("after", code(|text| list.name(text, stock)));
+        let limit = fields.optional("limit", text(page_length)).unwrap_or(DEFAULT_PAGE_LENGTH);
+        let (after, after_location) = after.unwrap_or_default();
+        Some(inventory::ListLevels { after, limit, after_location })
+    })?;
+    let limit = question.limit as usize;
     let found = state.services.query_all(&context, question).await?.levels;
-    let levels = found.iter().map(view::level).collect::<Result<Vec<_>, _>>()?;
-    let next = page.next(&levels);
+    let last = found.last().filter(|_| found.len() >= limit);
+    let next = last.map(|last| list.cursor(&format!("{}@{}", last.sku, last.location)));
+    let levels = found.iter().map(view::level).collect::<Result<_, _>>()?;
     Ok(Json(LevelList { levels, next }))
+}
+
+/// A SKU, and a location of it.
+fn stock(text: &str) -> Result<(String, String), ParseError> {
+    let error = || ParseError::new("stock", "must be a SKU, @ and a location", text);
+    let (sku, location) = text.rsplit_once('@').ok_or_else(error)?;
+    Ok((Sku::parse(sku)?.into(), Location::parse(location)?.into()))
 }

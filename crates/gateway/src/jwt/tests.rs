@@ -10,6 +10,7 @@ use std::{
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use data_encoding::BASE64URL_NOPAD;
+use events::proto::{command::Body, order::CancelOrder};
 use jsonwebtoken::get_current_timestamp;
 use ring::{
     hmac,
@@ -185,7 +186,8 @@ async fn a_token_says_who_sends_and_what_it_may() {
         let token = key.token(&issuer.claims());
         assert!(is_token(&token));
         let caller = jwt.verify(&token).await.expect("is good");
-        let actor = caller.actor();
+        let body = Body::CancelOrder(CancelOrder::default());
+        let actor = caller.actor(&body).expect("it is known");
         assert_eq!((actor.kind.as_str(), actor.id.as_str()), ("subject", "till-7"));
         let may = Scope::ALL.map(|scope| caller.may(scope));
         let expected = Scope::ALL.map(|scope| [Scope::Read, Scope::Orders].contains(&scope));

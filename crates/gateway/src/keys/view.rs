@@ -50,7 +50,6 @@ fn read(key: Key, now: Timestamp) -> Result<KeyView, ViewError> {
     };
     let shops = settings.shops.iter().map(|shop| Shop::parse(shop));
     let shops = shops.collect::<Result<Vec<_>, _>>()?;
-    let reason = key.revocation_reason;
     Ok(KeyView {
         prefix: format!("{PREFIX}{}", key.id),
         id: key.id,
@@ -58,13 +57,13 @@ fn read(key: Key, now: Timestamp) -> Result<KeyView, ViewError> {
         all_shops: shops.is_empty(),
         shops,
         scopes: settings.scopes,
-        status,
+        status: status.into(),
         created_at: Timestamp::parse(key.created_at.as_ref())?,
         rotated_at: Timestamp::parse(key.rotated_at.as_ref())?,
         old_secret_valid_until: time(key.old_valid_until.as_ref())?.filter(|until| now < *until),
         expires_at,
         revoked_at,
-        revocation_reason: (!reason.is_empty()).then_some(reason),
+        revocation_reason: key.revocation_reason,
         last_used_at: time(key.last_used_at.as_ref())?,
         version: key.version,
     })
@@ -102,15 +101,9 @@ fn read_event(bytes: &[u8]) -> Result<KeyEventView, ViewError> {
             view.old_secret_valid_until = time(rotated.old_valid_until.as_ref())?;
         }
         Kind::Revoked(revoked) => {
-            view.reason = Some(revoked.reason.clone()).filter(|reason| !reason.is_empty());
+            view.reason.clone_from(&revoked.reason);
         }
         Kind::Used(used) => view.used_at = time(used.used_at.as_ref())?,
     }
     Ok(view)
-}
-
-/// Where a page of a history begins.
-pub(super) fn position(text: &str) -> Result<u64, ParseError> {
-    let error = || ParseError::new("before", "must be the `next` of the page before", text);
-    text.parse().ok().filter(|position| *position > 0).ok_or_else(error)
 }

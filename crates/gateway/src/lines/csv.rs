@@ -38,7 +38,7 @@ impl Header {
             let number = index + 1;
             let mut wrong = |rest: &str| {
                 let detail = format!("column {number} of the header, {name:?}, {rest}");
-                errors.push(FieldError { field: name.to_owned(), detail });
+                errors.push(FieldError::named(name, detail));
             };
             match known.iter().find(|known| **known == name) {
                 Some(column) if columns.contains(column) => {
@@ -192,8 +192,7 @@ impl CsvSplitter {
 
     fn check_head(&self) -> Result<(), Problem> {
         if self.head.len() > MAX_LINE_BYTES {
-            let field = FieldError { field: String::new(), detail: too_long() };
-            return Err(Problem::fields(vec![field]));
+            return Err(Problem::fields(vec![FieldError::named("", too_long())]));
         }
         Ok(())
     }

@@ -20,10 +20,10 @@ use utoipa::{IntoParams, ToSchema};
 pub(crate) use self::{
     keys::{KeyRevocation, KeyRotation, NewKey},
     mails::NewMailSettings,
-    orders::{NewOrder, NewPayment, NewRefund, OrderNote},
+    orders::{NewOrder, NewPayment, NewRefund, NewSettlement, OrderNote},
     stock::{
-        NewLocation, NewStockLimits, RejectionDrop, RejectionParameters, RejectionsDrop,
-        RejectionsRedrive, StockBody, StockReport,
+        FulfilmentBody, NewLocation, NewStockLimits, RejectionDrop, RejectionParameters,
+        RejectionsDrop, RejectionsRedrive, StockBody, StockReport,
     },
     webhooks::{
         EndpointChanges, EndpointDisabling, EndpointEnabling, NewEndpoint, NewReplay,
@@ -158,8 +158,31 @@ pub(crate) struct ProductReport {
     /// How many lines are stored and not yet answered.
     #[serde(default)]
     pending: u64,
+    /// Of how many lines it is not known what became of them.
+    #[serde(default)]
+    unanswered: u64,
+    /// Whether all lines were handled.
+    status: UploadStatus,
+    /// The line to go on from: it is known what became of all before it.
+    next_line: u64,
+    /// Of `interrupted`: why, for programs.
+    code: Option<String>,
+    /// Of `interrupted`: why, for people.
+    detail: Option<String>,
     /// The result of each line, in order.
     results: Vec<LineResult>,
+}
+
+/// How far an upload came.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum UploadStatus {
+    /// All lines were handled.
+    Complete,
+    /// Some lines are stored and not yet answered.
+    Pending,
+    /// No further lines were handled: `code` and `detail` say why.
+    Interrupted,
 }
 
 /// What became of a line.

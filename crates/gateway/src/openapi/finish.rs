@@ -211,13 +211,15 @@ impl Operation<'_> {
         };
         let of_limits: &[&str] =
             if self.is_of_api() { &["RateLimit", "RateLimit-Policy"] } else { &[] };
+        // Of many, each pending one says by itself how it is followed.
+        let of_pending: &[&str] =
+            if self.is_of_many() { &["Retry-After"] } else { &["Location", "Retry-After"] };
         let responses = self.members["responses"].as_object_mut();
         for (status, response) in responses.into_iter().flatten() {
             if response.get("$ref").is_some() {
                 continue;
             }
-            let of_accepted: &[&str] =
-                if status == "202" { &["Location", "Retry-After"] } else { &[] };
+            let of_accepted = if status == "202" { of_pending } else { &[] };
             for name in always.iter().chain(of_limits).chain(of_accepted) {
                 if response["headers"].get(*name).is_none() {
                     let header = json!({"$ref": format!("#/components/headers/{name}")});

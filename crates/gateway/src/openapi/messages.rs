@@ -108,7 +108,7 @@ pub(crate) struct CloudEvent {
     aggregateversion: String,
     /// When it happened outside, where that is known.
     occurredat: Option<Timestamp>,
-    /// Who asked for it: `api_key`, `service` and the like.
+    /// Who asked for it: `api_key`, `subject`, `connector`, `customer`, `operator`; or `service`, when nobody did.
     actorkind: Option<String>,
     /// Which one.
     actorid: Option<String>,

@@ -11,6 +11,9 @@ events, and webhooks.
 Money is integer minor units (950 is 9.50 GBP) with an ISO 4217 code; time is RFC 3339 in UTC. A 2xx answer means that the \
 effect is stored for good. Whatever is not 2xx is a problem document of RFC 9457, whose `code` is stable.
 
+A request may have 100 headers and a head of 64 KB, otherwise it is answered 431, or 414 for path and query, without a body; \
+lists and objects of a body may be nested 32 deep.
+
 A request that changes something may be sent again with the same `Idempotency-Key`: it has one effect and the same answer. A \
 command that is not answered in time is answered with 202, and can be followed.";
 

@@ -74,10 +74,10 @@ impl NewOrder {
         };
         proto::order::PlaceOrder {
             order_id: String::new(),
-            reference: self.reference.as_ref().map(Reference::to_string).unwrap_or_default(),
-            customer_id: self.customer_id.as_ref().map(CustomerId::to_string).unwrap_or_default(),
-            country: self.country.clone(),
-            billing_country: self.billing_country().to_owned(),
+            reference: self.reference.as_ref().map(Reference::to_string),
+            customer_id: self.customer_id.as_ref().map(CustomerId::to_string),
+            country: given(&self.country),
+            billing_country: given(self.billing_country()),
             currency: self.currency.to_string(),
             tax_basis: proto::TaxBasis::from(self.tax_basis).into(),
             lines: self.lines.iter().map(line).collect(),
@@ -133,7 +133,9 @@ impl NewOrder {
                 unit_price: *unit_price,
                 discounts: line.discounts.clone(),
                 tax: line.tax,
+                held: 0,
                 shipped: 0,
+                cancelled: 0,
             }
         };
         let fulfilment_status = match count {
@@ -144,13 +146,13 @@ impl NewOrder {
             id: OrderId::parse(&placed.order_id)?,
             number: placed.number,
             reference: self.reference.clone(),
-            status: OrderStatus::Placed,
-            payment_status: PaymentStatus::Pending,
-            fulfilment_status,
+            status: OrderStatus::Placed.into(),
+            payment_status: PaymentStatus::Pending.into(),
+            fulfilment_status: fulfilment_status.into(),
             customer_id: self.customer_id.clone(),
             country: self.country.clone(),
             billing_country: self.billing_country().to_owned(),
-            tax_basis: self.tax_basis,
+            tax_basis: self.tax_basis.into(),
             lines: lines.map(line).collect(),
             charges: self.charges.clone(),
             total: total.minor,
@@ -170,4 +172,9 @@ impl NewOrder {
         let view = self.personal.as_ref()?.view(&self.country);
         Some(Opened::Readable(view))
     }
+}
+
+/// A text that is not given is empty here, and absent in the command.
+fn given(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }

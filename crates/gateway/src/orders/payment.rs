@@ -45,6 +45,9 @@ pub(crate) struct StartedPayment {
 }
 
 /// Starts another payment of an order, after one that failed.
+///
+/// While the stock is held, it is for the total. When the order is confirmed and what was to be captured for a shipment
+/// could not be, it is for the rest, and is captured as soon as it is authorised.
 #[utoipa::path(
     post,
     path = "/shops/{shop}/orders/{id}/payments",
@@ -81,13 +84,13 @@ fn respond(id: OrderId, answer: &StartPaymentAnswer) -> Result<Response, Problem
             Ok((StatusCode::CREATED, Json(body)).into_response())
         }
         Outcome::NotDue(not_due) => {
-            let detail =
-                "a payment can be started when the last one has failed, while the stock is held";
-            let status = view::status(not_due.status)?;
-            let payment_status = view::payment_status(not_due.payment_status)?;
+            let detail = "a payment can be started when the last one has failed, while the stock is held or \
+                 when the order is confirmed";
+            let status = view::status(not_due.status);
+            let payment_status = view::payment_status(not_due.payment_status);
             Err(Problem::new(Code::PaymentNotDue, detail)
-                .with("order_status", status.as_str())
-                .with("payment_status", payment_status.as_str()))
+                .with("order_status", status.to_string())
+                .with("payment_status", payment_status.to_string()))
         }
         Outcome::NotFound(_) => Err(unknown(id)),
     }

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use events::{
+    card_numbers::holds_card_number,
     http::{AddressView, NoteView, PersonalView},
     proto::order::{Address, CustomerDatum, Note, PersonalData},
     sealed::MAX_PERSONAL_BYTES,
@@ -11,7 +12,6 @@ use events::{
 use prost::Message;
 
 use crate::{
-    card_numbers::holds_card_number,
     fields::{Errors, Fields, Path, list, object},
     json::Node,
 };
@@ -336,7 +336,7 @@ mod tests {
     fn what_is_personal_is_shown_as_it_was_given() {
         let read = place_order(&order(&all("Ann"))).expect("is good");
         let command = read.command();
-        assert_eq!((&*command.country, &*command.billing_country), ("Ann", "Ann"));
+        assert_eq!((command.country(), command.billing_country()), ("Ann", "Ann"));
         assert_eq!(command.personal, None, "it is not in the command as it is");
         let plaintext = read.personal().expect("is there");
         let data = PersonalData::decode(&*plaintext).expect("is a message");
@@ -405,7 +405,7 @@ mod tests {
             order.to_string().into_bytes()
         };
         for good in [None, Some("GB")] {
-            assert_eq!(place_order(&of(good)).expect("is good").command().country, "GB");
+            assert_eq!(place_order(&of(good)).expect("is good").command().country(), "GB");
         }
         assert_eq!(wrong(&of(Some("FR")), "GB"), ["country"]);
     }

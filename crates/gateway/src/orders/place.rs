@@ -11,7 +11,7 @@ use axum::{
 };
 use engine::Watch;
 use events::{
-    http::{OrderStatus, OrderView},
+    http::{OrderStatus, OrderView, PaymentStatus},
     id::OrderId,
     money::{MAX_ORDER_TOTAL, Money},
     proto::{
@@ -29,6 +29,7 @@ use crate::{
     api_key::Scope,
     body::JsonBytes,
     extract::RequestContext,
+    fields::Path,
     openapi::bodies::NewOrder,
     problem::{Code, FieldError, Problem},
     sealing::{Owner, Part},
@@ -165,7 +166,7 @@ impl Placing<'_> {
             Outcome::ReferenceTaken(taken) => {
                 let id = parsed(OrderId::parse(&taken.order_id))?;
                 let detail = "another order of the shop has this reference: use a different one";
-                let error = FieldError { field: "reference".to_owned(), detail: detail.to_owned() };
+                let error = FieldError::of_member("reference", detail);
                 Err(Problem::new(Code::ReferenceTaken, detail)
                     .naming(vec![error])
                     .with("order_id", id.to_string())
@@ -174,8 +175,8 @@ impl Placing<'_> {
             Outcome::Refused(refused) => Err(lines_refused(&refused.problems)),
             Outcome::TotalOutOfRange(_) => {
                 let detail = format!("the sum of lines and charges must be 0 to {MAX_ORDER_TOTAL}");
-                let errors = ["lines", "charges"]
-                    .map(|field| FieldError { field: field.to_owned(), detail: detail.clone() });
+                let errors =
+                    ["lines", "charges"].map(|field| FieldError::of_member(field, &*detail));
                 Err(Problem::new(Code::TotalOutOfRange, detail).naming(errors.into()))
             }
             Outcome::TotalMismatch(mismatch) => {
@@ -183,8 +184,7 @@ impl Placing<'_> {
                 let total = parsed(Money::parse(mismatch.total.as_ref()))?;
                 let detail =
                     "show the buyer the total, and send the order with it as expected_total";
-                let error =
-                    FieldError { field: "expected_total".to_owned(), detail: detail.to_owned() };
+                let error = FieldError::of_member("expected_total", detail);
                 Err(Problem::new(Code::TotalMismatch, detail)
                     .naming(vec![error])
                     .with("expected_total", expected.minor)
@@ -193,21 +193,20 @@ impl Placing<'_> {
             }
             Outcome::OnAccountRefused(_) => {
                 let detail = "the shop sells nothing on account: use another payment method";
-                let error =
-                    FieldError { field: "payment_method".to_owned(), detail: detail.to_owned() };
+                let error = FieldError::of_member("payment_method", detail);
                 Err(Problem::new(Code::OnAccountRefused, detail).naming(vec![error]))
             }
             Outcome::CurrencyRefused(refused) => {
                 let currency = &refused.currency;
                 let detail = format!("the shop sells in {currency}: send the order in it");
-                let error = FieldError { field: "currency".to_owned(), detail: detail.clone() };
+                let error = FieldError::of_member("currency", &*detail);
                 Err(Problem::new(Code::CurrencyRefused, detail)
                     .naming(vec![error])
                     .with("currency", currency.as_str()))
             }
             Outcome::CountryRefused(_) => {
                 let detail = "the shop does not sell to this country: its settings name those";
-                let error = FieldError { field: "country".to_owned(), detail: detail.to_owned() };
+                let error = FieldError::of_member("country", detail);
                 Err(Problem::new(Code::CountryRefused, detail).naming(vec![error]))
             }
         }
@@ -254,7 +253,10 @@ impl Placing<'_> {
             state.services.watch_order(&context.shop, id, is_paid_later).await?
         };
         let is_settled = |order: &OrderView| {
-            order.is_settled() || is_paid_later && order.status == OrderStatus::Confirmed
+            let waits = [PaymentStatus::Failed, PaymentStatus::ActionRequired];
+            order.is_settled()
+                || waits.iter().any(|waiting| order.payment_status == *waiting)
+                || is_paid_later && order.status == OrderStatus::Confirmed
         };
         if answer.replayed {
             // Its final event may have come before the watch began.
@@ -311,16 +313,20 @@ fn line_error(problem: &LineProblem) -> FieldError {
         }
         LineProblemCode::Unspecified => format!("{sku} cannot be sold"),
     };
+    let lines = Path::Member(&Path::BODY, "lines");
+    let line = Path::Item(&lines, *line as usize);
     let field = match problem.code() {
         LineProblemCode::DiscountTooLarge => "discounts",
-        LineProblemCode::TaxMismatch => "tax.amount",
+        LineProblemCode::TaxMismatch => {
+            return FieldError::at(&Path::Member(&Path::Member(&line, "tax"), "amount"), detail);
+        }
         LineProblemCode::UnknownSku
         | LineProblemCode::Discontinued
         | LineProblemCode::OtherCurrency
         | LineProblemCode::OtherTaxBasis
         | LineProblemCode::Unspecified => "sku",
     };
-    FieldError { field: format!("lines[{line}].{field}"), detail }
+    FieldError::at(&Path::Member(&line, field), detail)
 }
 
 #[cfg(test)]

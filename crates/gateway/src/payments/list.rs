@@ -45,6 +45,9 @@ struct PaymentParameters {
     /// Their status, such as `captured`.
     #[param(example = "captured")]
     status: Option<String>,
+    /// Why an operation of it does not come to an end: `uncertain` or `stuck`.
+    #[param(example = "uncertain")]
+    trouble: Option<String>,
     /// The order that is paid.
     order_id: Option<OrderId>,
     /// The provider's name for the authorisation, in full.
@@ -82,9 +85,9 @@ pub(crate) async fn list(
     uri: Uri,
 ) -> Result<Json<PaymentList>, Problem> {
     let (question, list) = query(&uri, |fields| Some(question(fields, &context.shop)))?;
-    let limit = question.limit as usize;
-    let found = state.services.query_all(&context, question).await?.payments;
-    let next = found.last().filter(|_| found.len() >= limit).map(|last| list.cursor(&place(last)));
+    let payment::ListedPayments { payments: found, has_more } =
+        state.services.query_all(&context, question).await?;
+    let next = found.last().filter(|_| has_more).map(|last| list.cursor(&place(last)));
     let payments =
         found.into_iter().map(view::payment_summary).collect::<Result<_, ViewError>>()?;
     Ok(Json(PaymentList { payments, next }))
@@ -96,6 +99,7 @@ fn place(payment: &payment::ListedPayment) -> PaymentPlace {
 
 fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> (ListPayments, List) {
     let status = fields.optional("status", text(status));
+    let trouble = fields.optional("trouble", text(trouble));
     let order_id = fields.optional("order_id", text(OrderId::parse));
     let provider_reference = fields.optional("provider_reference", code(provider_reference));
     let begun_from = fields.optional("begun_from", text(Timestamp::parse_rfc3339));
@@ -103,6 +107,7 @@ fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> (ListPayments, List) {
     let sort = fields.optional("sort", text(oldest_first));
     let filtered = ListPayments {
         status: status.unwrap_or_default().into(),
+        trouble: trouble.unwrap_or_default().into(),
         order_id: order_id.map(|id| id.to_string()).unwrap_or_default(),
         provider_reference: provider_reference.unwrap_or_default(),
         begun_from: begun_from.map(Into::into),
@@ -122,6 +127,11 @@ fn status(name: &str) -> Result<payment::PaymentStatus, ParseError> {
     let rule = "must be the status of a payment, such as authorized, captured or failed";
     named("PAYMENT_STATUS_", payment::PaymentStatus::from_str_name, name)
         .ok_or_else(|| ParseError::new("status", rule, name))
+}
+
+fn trouble(name: &str) -> Result<payment::PaymentTrouble, ParseError> {
+    named("PAYMENT_TROUBLE_", payment::PaymentTrouble::from_str_name, name)
+        .ok_or_else(|| ParseError::new("trouble", "must be uncertain or stuck", name))
 }
 
 fn provider_reference(value: &str) -> Result<String, ParseError> {

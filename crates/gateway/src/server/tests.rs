@@ -161,6 +161,27 @@ async fn a_client_that_reads_receives_a_large_response() {
 }
 
 #[tokio::test]
+async fn a_head_with_too_many_headers_or_bytes_is_refused() {
+    let server = Server::start(patient()).await;
+    let answer = async |head: String| {
+        let mut connection = server.connect().await;
+        connection.write_all(head.as_bytes()).await.expect("it is sent");
+        let answer = read_to_close(&mut connection).await;
+        answer.split_whitespace().nth(1).unwrap_or_default().to_owned()
+    };
+    let begin = "GET / HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n";
+    let status = async |headers: String| answer(format!("{begin}{headers}\r\n")).await;
+    let headers = |count: usize| (0..count).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
+    assert_eq!(status(headers(MAX_HEADERS - 2)).await, "200");
+    assert_eq!(status(headers(MAX_HEADERS - 1)).await, "431");
+    let long = |length: usize| format!("x-long: {}\r\n", "a".repeat(length));
+    assert_eq!(status(long(MAX_HEAD_BYTES - 1_000)).await, "200");
+    // That it is too long is seen before its end. Were there more, the client might lose the answer with what nobody reads.
+    let endless = format!("{begin}x-long: {}", "a".repeat(MAX_HEAD_BYTES));
+    assert_eq!(answer(endless[..MAX_HEAD_BYTES].to_owned()).await, "431");
+}
+
+#[tokio::test]
 async fn idle_connections_end_with_the_server_and_new_ones_are_refused() {
     let server = Server::start(patient()).await;
     let mut used = server.connect().await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use events::{
@@ -17,12 +17,13 @@ use events::{
 };
 use protocol::subject::Lane;
 
-use super::{PutShopView, shown, unknown};
+use super::{PutShopView, precondition_failed, shown, unknown};
 use crate::{
     body::JsonBytes,
     extract::RequestContext,
     fields::{self, object, text, words},
     openapi::bodies::ShopSuspension,
+    precondition::Precondition,
     problem::Problem,
     services::{AnswerError, Reply},
     state::AppState,
@@ -39,18 +40,22 @@ const MAX_REASON_LENGTH: usize = 500;
     path = "/shops/{shop}/suspend",
     operation_id = "suspend_shop",
     tag = "Shops",
+    params(("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$",
+        description = "Only if the shop has the version of this `ETag`.")),
     request_body = ShopSuspension,
     responses((status = 200, description = "The shop as it is now.", body = PutShopView, headers(
         ("ETag" = String, description = "Its version, for `If-Match`."),
     ))),
-    extensions(("x-problems" = json!(["unknown_shop"]))),
+    extensions(("x-problems" = json!(["unknown_shop", "precondition_failed"]))),
 )]
 pub(crate) async fn suspend(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
+    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let body = Body::SuspendShop(SuspendShop { reason: reason(&bytes)? });
+    let expected_version = Precondition::version(&headers)?;
+    let body = Body::SuspendShop(SuspendShop { reason: reason(&bytes)?, expected_version });
     send(&state, &context, body, |it: SuspendShopAnswer| (it.result(), it.shop)).await
 }
 
@@ -60,29 +65,32 @@ pub(crate) async fn suspend(
     path = "/shops/{shop}/resume",
     operation_id = "resume_shop",
     tag = "Shops",
+    params(("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$",
+        description = "Only if the shop has the version of this `ETag`.")),
     request_body = ShopSuspension,
     responses((status = 200, description = "The shop as it is now.", body = PutShopView, headers(
         ("ETag" = String, description = "Its version, for `If-Match`."),
     ))),
-    extensions(("x-problems" = json!(["unknown_shop"]))),
+    extensions(("x-problems" = json!(["unknown_shop", "precondition_failed"]))),
 )]
 pub(crate) async fn resume(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
+    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
-    let body = Body::ResumeShop(ResumeShop { reason: reason(&bytes)? });
+    let expected_version = Precondition::version(&headers)?;
+    let body = Body::ResumeShop(ResumeShop { reason: reason(&bytes)?, expected_version });
     send(&state, &context, body, |it: ResumeShopAnswer| (it.result(), it.shop)).await
 }
 
 /// Why, for those who read the log later.
-fn reason(bytes: &[u8]) -> Result<String, Problem> {
+fn reason(bytes: &[u8]) -> Result<Option<String>, Problem> {
     let rule = "must be 1 to 500 characters without control characters";
     let read = |value: &str| words("reason", rule, MAX_REASON_LENGTH, value);
-    let reason = fields::body(bytes, |node, path, errors| {
+    fields::body(bytes, |node, path, errors| {
         object(node, path, errors, |fields| Some(fields.optional("reason", text(read))))
-    })?;
-    Ok(reason.unwrap_or_default())
+    })
 }
 
 /// Sends a command, and responds with the shop as it is then.
@@ -104,10 +112,12 @@ async fn send<A: CommandAnswer + Clone>(
         ShopResult::Changed => "changed",
         ShopResult::Unchanged => "unchanged",
         ShopResult::Unknown => return Err(unknown(&context.shop)),
-        ShopResult::Unspecified
-        | ShopResult::Created
-        | ShopResult::Exists
-        | ShopResult::OtherVersion => return Err(AnswerError::Unknown.into()),
+        ShopResult::OtherVersion => {
+            return Err(precondition_failed(&context.shop, shop.as_ref()));
+        }
+        ShopResult::Unspecified | ShopResult::Created | ShopResult::Exists => {
+            return Err(AnswerError::Unknown.into());
+        }
     };
     shown(state, context, (StatusCode::OK, result), shop, &answer)
 }

@@ -2,11 +2,11 @@
 
 use events::{
     http::{ConnectorView, LastLineView, RejectionView, SequenceGapView, StockLineView},
-    proto::inventory::{self, stock_document::Change},
+    proto::inventory::{self, StockResult, stock_document::Change},
 };
 use protocol::time::Timestamp;
 
-use super::{ViewError, unknown};
+use super::ViewError;
 use crate::inventory::outcome;
 
 /// A connector, as it is at a time.
@@ -57,12 +57,17 @@ fn seconds(from: Timestamp, to: Timestamp) -> u64 {
 /// A rejected line.
 pub(crate) fn rejection(stored: inventory::Rejection) -> Result<RejectionView, ViewError> {
     let rejected = stored.rejected.unwrap_or_default();
-    let shown = outcome(rejected.reason()).map_err(|_| unknown("reason", rejected.reason))?;
+    let shown = StockResult::try_from(rejected.reason).ok().and_then(|it| outcome(it).ok());
+    let (reason, detail) = match shown {
+        Some(shown) => (shown.result.to_owned(), shown.detail.unwrap_or_default()),
+        // One of a later version.
+        None => (rejected.reason.to_string(), ""),
+    };
     let line = stock_line(rejected.line.unwrap_or_default())?;
     Ok(RejectionView {
         id: format!("{}.{}", line.connector, rejected.number),
-        reason: shown.result.to_owned(),
-        detail: shown.detail.unwrap_or_default().to_owned(),
+        reason,
+        detail: detail.to_owned(),
         on_hand: rejected.on_hand,
         line,
         first_time: Timestamp::parse(stored.first_time.as_ref())?,

@@ -1,7 +1,10 @@
 //! Payments, as the JSON of the API.
 
 use events::{
-    http::{PaymentAction, PaymentSummary, PaymentTotals, PaymentView, TransactionView},
+    http::{
+        CurrencyTotals, OpenDifferenceView, PaymentAction, PaymentSummary, PaymentTotals,
+        PaymentView, TransactionView,
+    },
     id::{OrderId, PaymentId},
     money::Money,
     proto::{self, payment},
@@ -33,6 +36,11 @@ pub(crate) fn payment(payment: payment::Payment) -> Result<PaymentView, ViewErro
             .transactions
             .into_iter()
             .map(transaction)
+            .collect::<Result<_, _>>()?,
+        differences: payment
+            .differences
+            .into_iter()
+            .map(open_difference)
             .collect::<Result<_, _>>()?,
         version: payment.version,
     })
@@ -111,6 +119,15 @@ fn action(action: payment::Action) -> Result<PaymentAction, ViewError> {
     Ok(PaymentAction { url: action.url, data: action.data, expires_at: Some(expires_at) })
 }
 
+fn open_difference(difference: payment::OpenDifference) -> Result<OpenDifferenceView, ViewError> {
+    Ok(OpenDifferenceView {
+        reason: name(difference.reason().as_str_name(), "STUCK_REASON_", difference.reason),
+        operation_id: difference.operation_id,
+        detail: difference.detail,
+        found_at: Timestamp::parse(difference.found_at.as_ref())?,
+    })
+}
+
 fn transaction(transaction: payment::Transaction) -> Result<TransactionView, ViewError> {
     let (kind, status) = (transaction.kind(), transaction.status());
     Ok(TransactionView {
@@ -134,14 +151,21 @@ fn name(name: &str, prefix: &str, number: i32) -> String {
 }
 
 /// The money in sums.
-pub(crate) fn payment_totals(totals: payment::Totals) -> PaymentTotals {
-    PaymentTotals {
-        captured: totals.captured,
-        refunded: totals.refunded,
-        authorized: totals.authorized,
-        pending: totals.pending,
-        stuck: totals.stuck,
-        provider_net: totals.provider_net,
-        provider_held: totals.provider_held,
-    }
+pub(crate) fn payment_totals(totals: payment::Totals) -> Result<PaymentTotals, ViewError> {
+    let payment::Totals { currencies, pending, stuck } = totals;
+    let currencies = currencies.iter().map(currency_totals).collect::<Result<_, _>>()?;
+    Ok(PaymentTotals { currencies, pending, stuck })
+}
+
+fn currency_totals(totals: &payment::CurrencyTotals) -> Result<CurrencyTotals, ViewError> {
+    let captured = Money::parse(totals.captured.as_ref())?;
+    let minor = |money: &Option<proto::Money>| money.as_ref().map_or(0, |money| money.minor);
+    Ok(CurrencyTotals {
+        currency: captured.currency,
+        captured: captured.minor,
+        refunded: minor(&totals.refunded),
+        authorized: minor(&totals.authorized),
+        provider_net: minor(&totals.provider_net),
+        provider_held: minor(&totals.provider_held),
+    })
 }

@@ -23,9 +23,14 @@ use crate::{
     state::AppState,
 };
 
-/// What a command asks of an endpoint.
-pub(super) fn body(endpoint_id: String, request: Request) -> command::Body {
-    command::Body::ChangeWebhooks(ChangeWebhooks { endpoint_id, request: Some(request) })
+/// What a command asks of an endpoint, which must have that version if one is given.
+pub(super) fn body(
+    endpoint_id: String,
+    request: Request,
+    expected_version: Option<u64>,
+) -> command::Body {
+    let request = Some(request);
+    command::Body::ChangeWebhooks(ChangeWebhooks { endpoint_id, request, expected_version })
 }
 
 /// A command to an endpoint.
@@ -34,7 +39,7 @@ pub(crate) fn to_endpoint(
     id: String,
     request: Request,
 ) -> proto::Command {
-    context.command(None, body(id, request))
+    context.command(None, body(id, request, None))
 }
 
 /// Sends a command to an endpoint, and waits for its answer.

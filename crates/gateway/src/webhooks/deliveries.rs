@@ -12,7 +12,10 @@ use events::{
     http::webhooks::{DeliveryView, ProofView},
     proto::notify::{self, ReplaySelection, change_webhooks::Request},
 };
-use protocol::{id::ParseError, time::Timestamp};
+use protocol::{
+    id::{ParseError, Shop},
+    time::Timestamp,
+};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -24,8 +27,9 @@ use super::{
     view,
 };
 use crate::{
+    cursors::{self, List},
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
-    fields::text,
+    fields::{code, text},
     problem::Problem,
     state::AppState,
 };
@@ -38,7 +42,9 @@ const STATES: [&str; 7] =
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeliveryPage {
-    /// The first `endpoint_seq`: the `next` of the page before.
+    /// The `next` of a page with the same filters; without it, the first page.
+    after: Option<String>,
+    /// The first `endpoint_seq`.
     #[param(required = false)]
     from: u64,
     /// The last `endpoint_seq`; 0 for the last that there is.
@@ -65,9 +71,9 @@ pub(crate) struct DeliveryPage {
 pub(crate) struct DeliveryList {
     /// The deliveries, by `endpoint_seq`.
     deliveries: Vec<DeliveryView>,
-    /// The `from` of the next page; null at the end.
+    /// The `after` of the next page; null at the end.
     #[schema(required)]
-    next: Option<u64>,
+    next: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for DeliveryPage {
@@ -75,6 +81,7 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPage {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         query(&parts.uri, |fields| {
+            let after = fields.optional("after", code(|text| Ok(text.to_owned())));
             let from = fields.optional("from", text(seq_text("from")));
             let to = fields.optional("to", text(seq_text("to")));
             let since = fields.optional("since", text(Timestamp::parse_rfc3339));
@@ -82,6 +89,7 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPage {
             let event_type = fields.optional("type", text(read::event_type));
             let limit = fields.optional("limit", text(page_length));
             Some(Self {
+                after,
                 from: from.unwrap_or_default(),
                 to: to.unwrap_or_default(),
                 since,
@@ -90,6 +98,16 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPage {
                 limit: limit.unwrap_or(DEFAULT_PAGE_LENGTH),
             })
         })
+    }
+}
+
+impl DeliveryPage {
+    /// The list that the page is of.
+    fn list(&self, shop: &Shop, endpoint_id: &str) -> List {
+        let Self { from, to, since, state, event_type, .. } = self;
+        let range = format!("{from}-{to}");
+        let since = since.map(|since| since.millis().to_string()).unwrap_or_default();
+        List::named(shop, &["deliveries", endpoint_id, &range, &since, state, event_type])
     }
 }
 
@@ -121,22 +139,25 @@ pub(crate) async fn list_deliveries(
     wanted: DeliveryPage,
 ) -> Result<Json<DeliveryList>, Problem> {
     let found = page(&state, &context, &id, wanted).await?;
-    let found = found.ok_or_else(|| Problem::not_found("webhook endpoint", &id))?;
-    let next = (found.next > 0).then_some(found.next);
-    let deliveries = found.deliveries.into_iter().map(view::delivery);
+    let found = found.ok_or_else(|| Problem::not_found("webhook endpoint", &id));
+    let (deliveries, next) = found?;
+    let deliveries = deliveries.into_iter().map(view::delivery);
     Ok(Json(DeliveryList { deliveries: deliveries.collect::<Result<_, _>>()?, next }))
 }
 
-/// A page of the deliveries to an endpoint; none when there is no such endpoint.
+/// A page of the deliveries to an endpoint, and the cursor of the next one; none when there is no such endpoint.
 pub(crate) async fn page(
     state: &AppState,
     context: &RequestContext,
     id: &str,
     wanted: DeliveryPage,
-) -> Result<Option<notify::Deliveries>, Problem> {
-    let since = match wanted.since {
-        Some(since) => first_since(state, context, id, since).await?,
-        None => 0,
+) -> Result<Option<(Vec<notify::Delivery>, Option<String>)>, Problem> {
+    let list = wanted.list(&context.shop, id);
+    let after = wanted.after.as_deref().map(|cursor| list.place::<u64>(cursor)).transpose();
+    let after = after.map_err(|error| cursors::refused(&error))?;
+    let since = match (after, wanted.since) {
+        (None, Some(since)) => first_since(state, context, id, since).await?,
+        (after, _) => after.unwrap_or_default(),
     };
     let question = notify::ListDeliveries {
         endpoint_id: id.to_owned(),
@@ -146,7 +167,8 @@ pub(crate) async fn page(
         event_type: wanted.event_type,
         limit: wanted.limit,
     };
-    state.services.query(context, question).await
+    let found = state.services.query(context, question).await?;
+    Ok(found.map(|found| (found.deliveries, (found.next > 0).then(|| list.cursor(&found.next)))))
 }
 
 /// The first delivery that was scheduled at that time or later; what would be the next one if there is

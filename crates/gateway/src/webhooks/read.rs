@@ -12,7 +12,8 @@ use events::{
         MAX_TEXT_LENGTH, MIN_PAUSE_S,
     },
 };
-use protocol::id::ParseError;
+use protocol::id::{ParseError, fingerprint};
+use serde_json::json;
 use webhook_http::{CustomHeaders, Policy, Secret, parse_url};
 
 use crate::{
@@ -69,6 +70,43 @@ impl Changes {
             retry_pauses_s: fields.optional("retry_pauses_s", retry_pauses),
             headers: fields.optional("headers", headers),
         }
+    }
+
+    /// The fingerprint of a request that asks for these changes of an endpoint, if it has the version that is
+    /// expected. The values of the headers are apart.
+    pub(super) fn fingerprint(&self, endpoint_id: &str, expected: Option<u64>) -> String {
+        let Self {
+            url,
+            event_types,
+            description,
+            ordering,
+            payload,
+            max_per_second,
+            max_in_flight,
+            retry_pauses_s,
+            headers,
+        } = self;
+        let names: Option<Vec<_>> =
+            headers.as_ref().map(|it| it.iter().map(|(name, _)| name.as_str()).collect());
+        let limit = |limit: &Change<u32>| match limit {
+            Change::Keep => json!([]),
+            Change::Clear => json!([null]),
+            Change::Set(value) => json!([value]),
+        };
+        let asked = json!({
+            "endpoint_id": endpoint_id,
+            "expected": expected,
+            "url": url,
+            "event_types": event_types,
+            "description": description,
+            "ordering": ordering.map(i32::from),
+            "payload": payload.map(i32::from),
+            "max_per_second": limit(max_per_second),
+            "max_in_flight": limit(max_in_flight),
+            "retry_pauses_s": retry_pauses_s,
+            "headers": names,
+        });
+        fingerprint(asked.to_string().as_bytes())
     }
 
     /// The settings with what the client says; the headers apart.
@@ -251,6 +289,42 @@ mod tests {
             ..before.clone()
         };
         assert_eq!(changes.expect("is good").apply(before), expected);
+    }
+
+    #[test]
+    fn each_change_has_a_fingerprint_of_its_own() {
+        let fingerprint = |changes: &str, id: &str, expected: Option<u64>| {
+            let read = line(changes.as_bytes(), |node, path, errors| {
+                object(node, path, errors, |fields| Some(Changes::read(fields, &Policy::default())))
+            });
+            read.expect("is good").fingerprint(id, expected)
+        };
+        let one = fingerprint(r#"{"payload":"thin","max_per_second":5}"#, "we_1", None);
+        let again = r#"{ "max_per_second": 5, "description": null, "payload": "thin" }"#;
+        assert_eq!(one, fingerprint(again, "we_1", None));
+        let mut all =
+            vec![one, fingerprint(again, "we_2", None), fingerprint(again, "we_1", Some(5))];
+        for other in [
+            "{}",
+            r#"{"url":"https://example.com/"}"#,
+            r#"{"event_types":["*"]}"#,
+            r#"{"description":""}"#,
+            r#"{"ordering":"fifo"}"#,
+            r#"{"payload":"thin"}"#,
+            r#"{"payload":"full"}"#,
+            r#"{"max_per_second":null}"#,
+            r#"{"max_per_second":5}"#,
+            r#"{"max_in_flight":5}"#,
+            r#"{"retry_pauses_s":[]}"#,
+            r#"{"headers":{}}"#,
+            r#"{"headers":{"x-a":"1"}}"#,
+        ] {
+            all.push(fingerprint(other, "we_1", None));
+        }
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
     }
 
     #[test]

@@ -161,7 +161,7 @@ pub(crate) async fn start_replay(
     let mut command = to_endpoint(context, endpoint_id.to_owned(), start(String::new()));
     // Sent again under the same idempotency key, the request is about the same replay.
     let replay_id = format!("wr_{}", command.id.replace('-', ""));
-    command.body = Some(body(endpoint_id.to_owned(), start(replay_id.clone())));
+    command.body = Some(body(endpoint_id.to_owned(), start(replay_id.clone()), None));
     Ok((send(state, context, command).await?, replay_id))
 }
 

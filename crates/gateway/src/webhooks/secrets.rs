@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use events::{
@@ -17,7 +18,7 @@ use webhook_http::Secret;
 
 use super::{
     EndpointPath,
-    answers::{body, respond, send, to_endpoint},
+    answers::{body, respond, send},
     read::{Changes, secret},
     view,
 };
@@ -26,6 +27,7 @@ use crate::{
     extract::RequestContext,
     fields::{self, integer, object, within},
     openapi::bodies::SecretRotation,
+    precondition::{Precondition, entity_tag},
     problem::Problem,
     sealing::Sealing,
     state::AppState,
@@ -72,16 +74,22 @@ impl Sealing {
     path = "/shops/{shop}/webhook-endpoints/{endpoint_id}/rotate-secret",
     operation_id = "rotate_webhook_secret",
     tag = "Webhooks",
+    params(("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$",
+        description = "Only if the endpoint has the version of this `ETag`.")),
     request_body = SecretRotation,
-    responses((status = 200, description = "The endpoint with its new secret.", body = EndpointView)),
-    extensions(("x-problems" = json!(["not_found", "too_many_webhooks", "no_person_keys"]))),
+    responses((status = 200, description = "The endpoint with its new secret.", body = EndpointView, headers(
+        ("ETag" = String, description = "Its version, for `If-Match`."),
+    ))),
+    extensions(("x-problems" = json!(["not_found", "too_many_webhooks", "precondition_failed", "no_person_keys"]))),
 )]
 pub(crate) async fn rotate_secret(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     EndpointPath(id): EndpointPath,
+    headers: HeaderMap,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
+    let expected = Precondition::version(&headers)?;
     let (chosen, keep_old_s) = fields::body(&bytes, |node, path, errors| {
         object(node, path, errors, |fields| {
             let chosen = fields.optional("secret", secret);
@@ -91,16 +99,16 @@ pub(crate) async fn rotate_secret(
     let keep_old_s = keep_old_s.unwrap_or(KEEP_OLD_SECRETS_S);
     let secret = chosen_or_new(chosen.as_deref())?;
     let rotate = |secret| Request::RotateSecret(notify::RotateSecret { secret, keep_old_s });
-    let mut command = to_endpoint(&context, id.clone(), rotate(None));
+    let mut command = context.command(None, body(id.clone(), rotate(None), expected));
     if let Some(chosen) = &chosen {
         state.sealing.fingerprint(&mut command, chosen.expose().as_bytes()).await?;
     }
     let sealed = state.sealing.seal_secret(&context.shop, &id, secret.expose())?;
-    command.body = Some(body(id.clone(), rotate(Some(sealed))));
+    command.body = Some(body(id.clone(), rotate(Some(sealed)), expected));
     respond(send(&state, &context, command).await?, &id, |answer| {
         let mut view = view::endpoint(answer.body.endpoint.clone().unwrap_or_default())?;
         view.secret = (!answer.replayed).then(|| secret.expose().to_owned());
-        Ok(Json(view).into_response())
+        Ok(([entity_tag(view.version)], Json(view)).into_response())
     })
 }
 

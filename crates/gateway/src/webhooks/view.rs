@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use events::{
-    http::webhooks::{
-        AttemptView, DeliveryView, DisabledReason, EndpointStatistics, EndpointStatus,
-        EndpointView, Ordering, Payload, ProofView, ReplaySelection, ReplayView,
+    http::{
+        Open,
+        webhooks::{
+            AttemptView, DeliveryView, DisabledReason, EndpointStatistics, EndpointStatus,
+            EndpointView, Ordering, Payload, ProofView, ReplaySelection, ReplayView,
+        },
     },
     proto::notify,
 };
@@ -16,20 +19,14 @@ use crate::view::ViewError;
 /// An endpoint, without its secret.
 pub(super) fn endpoint(endpoint: notify::Endpoint) -> Result<EndpointView, ViewError> {
     let settings = endpoint.settings.clone().unwrap_or_default();
-    let disabled_reason = disabled(endpoint.disabled());
+    let disabled_reason = disabled(endpoint.disabled);
     let is_disabled = disabled_reason.is_some();
+    let status = if is_disabled { EndpointStatus::Disabled } else { EndpointStatus::Active };
     Ok(EndpointView {
         statistics: statistics(&endpoint),
-        status: if is_disabled { EndpointStatus::Disabled } else { EndpointStatus::Active },
-        ordering: match settings.ordering() {
-            notify::Ordering::PerKey => Ordering::PerKey,
-            notify::Ordering::Fifo => Ordering::Fifo,
-            notify::Ordering::Parallel | notify::Ordering::Unspecified => Ordering::Parallel,
-        },
-        payload: match settings.payload() {
-            notify::Payload::Thin => Payload::Thin,
-            notify::Payload::Full | notify::Payload::Unspecified => Payload::Full,
-        },
+        status: status.into(),
+        ordering: ordering(settings.ordering),
+        payload: payload(settings.payload),
         headers: settings.headers.into_iter().map(|header| header.name).collect(),
         id: endpoint.id,
         url: settings.url,
@@ -70,23 +67,45 @@ pub(crate) fn statistics(endpoint: &notify::Endpoint) -> EndpointStatistics {
     }
 }
 
-fn disabled(reason: notify::DisabledReason) -> Option<DisabledReason> {
-    match reason {
-        notify::DisabledReason::Unspecified => None,
-        notify::DisabledReason::Requested => Some(DisabledReason::Requested),
-        notify::DisabledReason::Gone => Some(DisabledReason::Gone),
-        notify::DisabledReason::Instructed => Some(DisabledReason::Instructed),
-        notify::DisabledReason::Failing => Some(DisabledReason::Failing),
-    }
+// A value of a later version is shown by its number.
+
+fn ordering(ordering: i32) -> Open<Ordering> {
+    let known = notify::Ordering::try_from(ordering).ok().map(|known| match known {
+        notify::Ordering::PerKey => Ordering::PerKey,
+        notify::Ordering::Fifo => Ordering::Fifo,
+        notify::Ordering::Parallel | notify::Ordering::Unspecified => Ordering::Parallel,
+    });
+    Open::read(ordering, known)
+}
+
+fn payload(payload: i32) -> Open<Payload> {
+    let known = notify::Payload::try_from(payload).ok().map(|known| match known {
+        notify::Payload::Thin => Payload::Thin,
+        notify::Payload::Full | notify::Payload::Unspecified => Payload::Full,
+    });
+    Open::read(payload, known)
+}
+
+fn disabled(reason: i32) -> Option<Open<DisabledReason>> {
+    let known = match notify::DisabledReason::try_from(reason) {
+        Ok(notify::DisabledReason::Unspecified) => return None,
+        Ok(notify::DisabledReason::Requested) => Some(DisabledReason::Requested),
+        Ok(notify::DisabledReason::Gone) => Some(DisabledReason::Gone),
+        Ok(notify::DisabledReason::Instructed) => Some(DisabledReason::Instructed),
+        Ok(notify::DisabledReason::Failing) => Some(DisabledReason::Failing),
+        Err(_) => None,
+    };
+    Some(Open::read(reason, known))
 }
 
 /// A replay.
 pub(super) fn replay(replay: notify::Replay) -> Result<ReplayView, ViewError> {
-    let selection = match replay.selection() {
+    let known = notify::ReplaySelection::try_from(replay.selection).ok().map(|known| match known {
         notify::ReplaySelection::Missing => ReplaySelection::Missing,
         notify::ReplaySelection::Failed => ReplaySelection::Failed,
         notify::ReplaySelection::All | notify::ReplaySelection::Unspecified => ReplaySelection::All,
-    };
+    });
+    let selection = Open::read(replay.selection, known);
     Ok(ReplayView {
         id: replay.id,
         from: replay.from,

@@ -107,6 +107,11 @@ impl Document {
     pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
         self.occurred_at.map_or(now, |time| time.min(now))
     }
+
+    /// When it happened, where its connector says so. A time after `now`, when it came, says nothing.
+    pub(crate) fn said_time(&self, now: Timestamp) -> Option<Timestamp> {
+        self.occurred_at.filter(|time| *time <= now)
+    }
 }
 
 /// What a document says about the units on hand.

@@ -4,7 +4,8 @@ use events::id::{Connector, Location, OrderId, TransferId};
 use protocol::time::Timestamp;
 
 use super::{
-    ConnectorFact, Document, Levels, Limits, Line, Lines, LocationFact, Shortage, StockId,
+    ConnectorFact, Document, Levels, Limits, Line, Lines, LocationFact, ShortOrders, Shortage,
+    StockId,
 };
 
 /// What happened.
@@ -29,8 +30,10 @@ pub enum StockFact {
         document: Document,
         /// The units counted.
         quantity: i64,
-        /// The units on hand after it: those counted, and what newer adjustments changed since.
-        on_hand: i64,
+        /// The units on hand before it.
+        before: i64,
+        /// The units after it. On hand are those counted, and what newer adjustments changed since.
+        after: Level,
     },
     /// The ERP added units, or took some.
     Adjusted {
@@ -40,8 +43,8 @@ pub enum StockFact {
         delta: i64,
         /// Why, in the connector's words.
         reason: String,
-        /// The units on hand after it.
-        on_hand: i64,
+        /// The units after it.
+        after: Level,
     },
     /// Units have left for another location.
     Sent {
@@ -53,10 +56,11 @@ pub enum StockFact {
         to: Location,
         /// The units that have left.
         quantity: i64,
-        /// Whether a newer count of the connector was made without them.
+        /// Whether a count was made without them already: a newer one of the connector, or one of
+        /// another as of a later time.
         in_count: bool,
-        /// The units on hand after it.
-        on_hand: i64,
+        /// The units after it.
+        after: Level,
         /// The units on their way to the target after it.
         incoming: i64,
     },
@@ -76,10 +80,11 @@ pub enum StockFact {
         missing: i64,
         /// Whether no more will come.
         is_last: bool,
-        /// Whether a newer count of the connector was made with them.
+        /// Whether a count was made with them already: a newer one of the connector, or one of
+        /// another as of a later time.
         in_count: bool,
-        /// The units on hand after it.
-        on_hand: i64,
+        /// The units after it.
+        after: Level,
         /// The units on their way to the location after it.
         incoming: i64,
     },
@@ -89,6 +94,8 @@ pub enum StockFact {
         before: Limits,
         /// The limits now.
         after: Limits,
+        /// The units, which are the same before and after it.
+        level: Level,
     },
     /// More is promised than there is, because the ERP went below it.
     Short {
@@ -98,10 +105,8 @@ pub enum StockFact {
         promised: i64,
         /// The units that may be promised beyond those on hand.
         backorder_limit: i64,
-        /// The orders that have them, the newest first, at most 1,000.
-        order_ids: Vec<OrderId>,
-        /// Whether there are more.
-        is_truncated: bool,
+        /// The orders that cannot be served.
+        orders: ShortOrders,
     },
     /// Units have left for an order.
     Shipped {
@@ -117,7 +122,8 @@ pub enum StockFact {
         from_allocation: i64,
         /// Those that were so at other locations, and are free there again, with the units after it.
         freed: Vec<(Line, Level)>,
-        /// Whether a newer count of the connector was made without them.
+        /// Whether a count was made without them already: a newer one of the connector, or one of
+        /// another as of a later time.
         in_count: bool,
         /// The units after it.
         after: Level,

@@ -4,7 +4,7 @@ use events::id::OrderId;
 
 use super::{
     Line, State, Stock, StockFact, StockId, StockLine, StockResult,
-    stock::{Effect, in_range, is_counted},
+    stock::{Effect, in_range},
 };
 
 /// Copies into `draft` the reservation of an order, and the stocks of a SKU that it has units of.
@@ -32,14 +32,13 @@ pub(super) fn issue(
     stock: &Stock,
     line: &StockLine,
     order_id: OrderId,
-    quantity: i64,
+    (quantity, in_count): (i64, bool),
 ) -> Result<Effect, StockResult> {
     let StockLine { stock: id, document, line_id, .. } = line;
     let order = draft.reservations.get(&order_id).ok_or(StockResult::UnknownOrder)?;
     let own = order.units_of(id).min(quantity);
     let freed = order.units_elsewhere(id, quantity - own);
     let from_allocation = own + freed.iter().map(|line| line.units).sum::<i64>();
-    let in_count = is_counted(stock, document);
     let mut after = stock.clone();
     if !in_count {
         after.on_hand = in_range(stock.on_hand, quantity.checked_neg().unwrap_or(i64::MIN))?;

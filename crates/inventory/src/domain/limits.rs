@@ -4,7 +4,7 @@ use engine::Decision;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Event, LimitsResult, State, StockFact, StockId, locations, transfers::is_zero,
+    Answer, Event, LimitsResult, State, Stock, StockFact, StockId, locations, transfers::is_zero,
 };
 
 /// Which units of a stock are sold.
@@ -46,6 +46,7 @@ pub(super) fn set(
     if before == after {
         return refused(LimitsResult::Unchanged);
     }
-    let event = Event::Stock(id.clone(), StockFact::LimitsChanged { before, after });
+    let level = stock.map(Stock::level).unwrap_or_default();
+    let event = Event::Stock(id.clone(), StockFact::LimitsChanged { before, after, level });
     Decision::answered(vec![event], Answer::Limits(LimitsResult::Changed))
 }

@@ -17,9 +17,6 @@ use super::{State, StockId};
 pub(super) const BLOCK_ORDERS: u64 = 1_024;
 /// The blocks that a row names: as many are looked up at once.
 const MAX_NAMED_BLOCKS: usize = 8;
-/// The most orders that `short` names: with their ids alone it stays far below the largest message
-/// of a NATS server. Its units always are those of all orders.
-pub(super) const MAX_SHORT_ORDERS: usize = 1_000;
 
 /// A block of a shop's orders, and a stock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,38 +119,89 @@ pub(super) fn take(state: &mut State, block: u64, stock: &StockId, order_id: Ord
     }
 }
 
-/// The orders that have units of a stock, the newest first, at most [`MAX_SHORT_ORDERS`]; and
-/// whether there are more. `promised` is what they have together, and `units_of` what is left to
-/// an order of what its row says.
-pub(super) fn promised_to(
+/// The place of an order among those that have units of a stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderPlace {
+    /// Its block.
+    pub block: u64,
+    /// How many orders of the block come behind it, from the newest to the oldest. When some of them have no
+    /// units any more, it may be that of a newer order.
+    pub older: usize,
+}
+
+impl OrderPlace {
+    /// Whether the order at that index of a block is this one, or a newer one.
+    fn is_behind(self, block: u64, index: usize) -> bool {
+        (block, index) >= (self.block, self.older)
+    }
+}
+
+/// The place of an order that has units of a stock.
+pub(super) fn place(state: &State, stock: &StockId, order_id: OrderId) -> Option<OrderPlace> {
+    let block = state.reservations.get(&order_id)?.block?;
+    let OrderBlock { orders, .. } =
+        state.order_blocks.get(&BlockKey { block, stock: stock.clone() })?;
+    let index = orders.iter().position(|(id, _)| *id == order_id);
+    Some(OrderPlace { block, older: index.unwrap_or(orders.len()) })
+}
+
+/// Orders that have units of a stock, and how many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct NewestOrders {
+    /// The units of those up to the place after which they begin.
+    pub(super) units_before: i64,
+    /// The orders, the newest first.
+    pub(super) orders: Vec<(OrderId, i64)>,
+    /// Whether there would be more, but for how many there may be.
+    pub(super) is_truncated: bool,
+}
+
+/// The newest orders that have so many `units` of a stock together, and of them those after a place: at
+/// most `max_orders`. `units_of` is what is left to an order of what its row says.
+pub(super) fn newest(
     state: &State,
     id: &StockId,
-    promised: i64,
+    units: i64,
+    (after, max_orders): (Option<OrderPlace>, usize),
     units_of: impl Fn(OrderId) -> Option<i64>,
-) -> (Vec<OrderId>, bool) {
-    let Some(stock) = state.stocks.get(id) else { return (Vec::new(), false) };
+) -> NewestOrders {
+    let mut found = NewestOrders::default();
+    let Some(stock) = state.stocks.get(id) else { return found };
     let mut blocks = stock.blocks.0.as_slice();
-    let (mut order_ids, mut units) = (Vec::new(), 0);
-    while units < promised && !blocks.is_empty() {
+    let mut left = units;
+    while left > 0 && !blocks.is_empty() {
         // All are looked up before one is read: so those that are not in memory are fetched
         // together.
         let rows: Vec<_> = blocks
             .iter()
             .map(|block| state.order_blocks.get(&BlockKey { block: *block, stock: id.clone() }))
             .collect();
-        for (order_id, of_order) in rows.iter().flatten().flat_map(|row| row.orders.iter().rev()) {
-            let of_order = units_of(*order_id).unwrap_or(*of_order);
+        let known =
+            blocks.iter().zip(&rows).filter_map(|(block, row)| Some((*block, row.as_ref()?)));
+        let orders = known.flat_map(|(block, row)| {
+            let orders = row.orders.iter().enumerate().rev();
+            orders.map(move |(index, order)| (block, index, *order))
+        });
+        for (block, index, (order_id, of_order)) in orders {
+            let of_order = units_of(order_id).unwrap_or(of_order);
             if of_order == 0 {
                 continue;
             }
-            if order_ids.len() == MAX_SHORT_ORDERS {
-                return (order_ids, true);
+            if left <= 0 {
+                return found;
             }
-            order_ids.push(*order_id);
-            units += of_order;
+            if after.is_some_and(|after| after.is_behind(block, index)) {
+                found.units_before += of_order;
+            } else if found.orders.len() == max_orders {
+                found.is_truncated = true;
+                return found;
+            } else {
+                found.orders.push((order_id, of_order));
+            }
+            left -= of_order;
         }
         let Some(Some(OrderBlock { previous, .. })) = rows.last() else { break };
         blocks = previous;
     }
-    (order_ids, false)
+    found
 }

@@ -15,8 +15,8 @@ use super::{
     connectors, goods_issues,
     limits::Limits,
     locations,
-    orders::{self, NewestBlocks},
-    reservation,
+    orders::NewestBlocks,
+    reservation, short,
     transfers::{self, is_zero},
 };
 
@@ -53,13 +53,18 @@ impl Stock {
 
     /// The units that nobody was promised, with those that may be promised beyond what is on hand;
     /// below 0 when more is promised than may be.
-    fn uncommitted(&self) -> i64 {
+    pub(super) fn uncommitted(&self) -> i64 {
         self.level().free() + self.limits.backorder_limit
     }
 
     /// Its units.
     pub(crate) fn level(&self) -> Level {
         Level { on_hand: self.on_hand, held: self.held, allocated: self.allocated }
+    }
+
+    /// Its units, with others on hand.
+    pub(super) fn level_with(&self, on_hand: i64) -> Level {
+        Level { on_hand, ..self.level() }
     }
 
     /// The other connectors that have adjusted it.
@@ -72,6 +77,19 @@ impl Stock {
     fn was_counted_by_another(&self, connector: &Connector, time: Timestamp) -> bool {
         let mut others = self.connectors.iter().filter(|(other, _)| *other != connector);
         others.any(|(_, last)| last.as_of.is_some_and(|as_of| as_of >= time.millis()))
+    }
+
+    /// Whether the connector of a document has counted after it, by its own sequence.
+    fn was_counted_after(&self, document: &Document) -> bool {
+        let counted = self.last(&document.key.connector).counted;
+        counted.is_some_and(|counted| document.sequence <= counted)
+    }
+
+    /// Whether a count contains what a document says that has moved: a newer one of the same connector, or
+    /// one of another that is as of that time or a later one. Without a time it has moved now.
+    fn has_counted(&self, document: &Document, now: Timestamp) -> bool {
+        let by_another = |time| self.was_counted_by_another(&document.key.connector, time);
+        self.was_counted_after(document) || document.said_time(now).is_some_and(by_another)
     }
 
     /// What a connector last said.
@@ -89,7 +107,7 @@ pub struct Sequences {
     /// The time as of which that was counted, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<i64>,
-    /// Its newest adjustment or goods issue that no count contains.
+    /// Its newest movement that no count of its own contains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adjusted: Option<Sequence>,
 }
@@ -124,8 +142,7 @@ pub(super) fn record(
         events.push(fold(&mut draft, id, fact, now));
         let after = uncommitted(&draft);
         if after < before && after < 0 {
-            let level = draft.stocks.get(id).map(Stock::level).unwrap_or_default();
-            let fact = short(&draft, state, id, level);
+            let fact = short::begin(&draft, state, id);
             events.push(fold(&mut draft, id, fact, now));
         }
     }
@@ -138,17 +155,6 @@ fn fold(draft: &mut State, id: &StockId, fact: StockFact, now: Timestamp) -> Eve
     revision.version += 1;
     apply(draft, id, &fact, revision, now);
     Event::Stock(id.clone(), fact)
-}
-
-/// More is promised than there is. Which orders have units is looked up in the state, and what is
-/// left to those that the lines shipped to in the draft.
-fn short(draft: &State, state: &State, id: &StockId, level: Level) -> StockFact {
-    let promised = level.promised();
-    let units_of = |order_id| draft.reservations.get(&order_id).map(|row| row.units_of(id));
-    let (order_ids, is_truncated) = orders::promised_to(state, id, promised, units_of);
-    let limits = draft.stocks.get(id).map(|stock| stock.limits).unwrap_or_default();
-    let (on_hand, backorder_limit) = (level.on_hand, limits.backorder_limit);
-    StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated }
 }
 
 /// Copies into `draft` the rows of `state` that `line` looks at or changes, except those that an
@@ -219,18 +225,20 @@ fn decide(
     if let Some(expected) = line.expected.filter(|expected| *expected != stock.on_hand) {
         return Err(StockResult::Mismatch { expected, on_hand: stock.on_hand });
     }
+    let in_count = stock.has_counted(document, now);
     match &line.units {
         Units::Counted(quantity) => count(draft, stock, line, *quantity, now),
+        Units::Added(_) if in_count => Err(StockResult::Stale),
         Units::Added(delta) => adjust(stock, line, *delta),
         Units::Issued(order_id, quantity) => {
-            goods_issues::issue(draft, stock, line, *order_id, *quantity)
+            goods_issues::issue(draft, stock, line, *order_id, (*quantity, in_count))
         }
         Units::Sent(transfer, to, quantity) if locations::exists(state, to) => {
-            transfers::send(draft, stock, line, (transfer, to), *quantity)
+            transfers::send(draft, stock, line, (transfer, to), (*quantity, in_count))
         }
         Units::Sent(..) => Err(StockResult::UnknownLocation),
         Units::Received(transfer, quantity, is_last) => {
-            transfers::receive(draft, stock, line, transfer, (*quantity, *is_last))
+            transfers::receive(draft, stock, line, transfer, (*quantity, *is_last, in_count))
         }
     }
 }
@@ -244,7 +252,9 @@ fn count(
 ) -> Result<Effect, StockResult> {
     let StockLine { stock: id, document, .. } = line;
     let Document { key, sequence, occurred_at } = document;
-    refuse_counted(stock, document)?;
+    if stock.was_counted_after(document) {
+        return Err(StockResult::Stale);
+    }
     let after = |connector: &Connector, point| {
         let key = AdjustmentsKey { stock: id.clone(), connector: connector.clone() };
         adjustments::after(draft, &key, point).ok_or(StockResult::Stale)
@@ -261,27 +271,17 @@ fn count(
         }
     }
     let on_hand = in_range(quantity, newer)?;
-    let fact = StockFact::Counted { document: document.clone(), quantity, on_hand };
+    let (document, before) = (document.clone(), stock.on_hand);
+    let fact = StockFact::Counted { document, quantity, before, after: stock.level_with(on_hand) };
     Ok((StockResult::Applied, fact))
 }
 
 fn adjust(stock: &Stock, line: &StockLine, delta: i64) -> Result<Effect, StockResult> {
     let StockLine { document, reason, .. } = line;
-    refuse_counted(stock, document)?;
-    let on_hand = in_range(stock.on_hand, delta)?;
+    let after = stock.level_with(in_range(stock.on_hand, delta)?);
     let (document, reason) = (document.clone(), reason.clone());
-    let fact = StockFact::Adjusted { document, delta, reason, on_hand };
+    let fact = StockFact::Adjusted { document, delta, reason, after };
     Ok((StockResult::Applied, fact))
-}
-
-/// Whether the connector has counted after that document: the count contains it.
-pub(super) fn is_counted(stock: &Stock, document: &Document) -> bool {
-    let counted = stock.last(&document.key.connector).counted;
-    counted.is_some_and(|counted| document.sequence <= counted)
-}
-
-fn refuse_counted(stock: &Stock, document: &Document) -> Result<(), StockResult> {
-    if is_counted(stock, document) { Err(StockResult::Stale) } else { Ok(()) }
 }
 
 /// `units` and `change` together, where that can be represented.
@@ -301,10 +301,12 @@ pub(super) fn apply(
     let stock = state.stocks.change_or_default(id);
     stock.revision = revision;
     let before = (stock.on_hand, now);
+    // What only another connector's count contains is kept: a late count of its own does not.
+    let is_kept = |stock: &Stock, document: &Document| !stock.was_counted_after(document);
     match fact {
-        StockFact::Counted { document, quantity, on_hand } => {
+        StockFact::Counted { document, quantity, after, .. } => {
             let Document { key, sequence, .. } = document;
-            stock.on_hand = *on_hand;
+            stock.on_hand = after.on_hand;
             let last = stock.connectors.entry(key.connector.clone()).or_default();
             last.counted = Some(*sequence);
             last.as_of = Some(document.time(now).millis());
@@ -315,14 +317,14 @@ pub(super) fn apply(
             }
             remember(state, id, document, Units::Counted(*quantity), before);
         }
-        StockFact::Adjusted { document, delta, reason: _, on_hand } => {
-            stock.on_hand = *on_hand;
+        StockFact::Adjusted { document, delta, reason: _, after } => {
+            stock.on_hand = after.on_hand;
             add(state, id, document, (*delta, now));
             remember(state, id, document, Units::Added(*delta), before);
         }
-        StockFact::Shipped { document, order_id, quantity, freed, in_count, after, .. } => {
+        StockFact::Shipped { document, order_id, quantity, freed, after, .. } => {
             stock.on_hand = after.on_hand;
-            if !in_count {
+            if is_kept(stock, document) {
                 add(state, id, document, (-quantity, now));
             }
             reservation::ship(state, *order_id, id, *quantity);
@@ -331,27 +333,18 @@ pub(super) fn apply(
             }
             remember(state, id, document, Units::Issued(*order_id, *quantity), before);
         }
-        StockFact::Sent { document, transfer, to, quantity, in_count, on_hand, .. } => {
-            stock.on_hand = *on_hand;
-            if !in_count {
+        StockFact::Sent { document, transfer, to, quantity, after, .. } => {
+            stock.on_hand = after.on_hand;
+            if is_kept(stock, document) {
                 add(state, id, document, (-quantity, now));
             }
             transfers::apply_sent(state, transfer, id, to, *quantity);
             let units = Units::Sent(transfer.clone(), to.clone(), *quantity);
             remember(state, id, document, units, before);
         }
-        StockFact::Received {
-            document,
-            transfer,
-            quantity,
-            missing,
-            is_last,
-            in_count,
-            on_hand,
-            ..
-        } => {
-            stock.on_hand = *on_hand;
-            if !in_count {
+        StockFact::Received { document, transfer, quantity, missing, is_last, after, .. } => {
+            stock.on_hand = after.on_hand;
+            if is_kept(stock, document) {
                 add(state, id, document, (*quantity, now));
             }
             transfers::apply_received(state, transfer, id, *quantity, *missing);

@@ -5,8 +5,10 @@ mod connectors;
 mod goods_issues;
 mod locations;
 mod orders;
+mod other_counts;
 mod reservation;
 mod rows;
+mod short;
 mod stock;
 mod trade;
 mod transfers;
@@ -77,8 +79,13 @@ fn released(order_id: OrderId, of: &[(&str, i64)], reason: ReleaseReason) -> Eve
 
 /// The opening count of a SKU, by a document that no test uses otherwise.
 fn on_hand(sku: &str, units: i64) -> Event {
-    let document = document(&format!("opening-{sku}"), 1);
-    Event::Stock(stock(sku), StockFact::Counted { document, quantity: units, on_hand: units })
+    counted(stock(sku), document(&format!("opening-{sku}"), 1), units, units)
+}
+
+/// A count that leaves `on_hand`; without what `decide` takes out.
+fn counted(stock: StockId, document: Document, quantity: i64, on_hand: i64) -> Event {
+    let after = Level { on_hand, ..Level::default() };
+    Event::Stock(stock, StockFact::Counted { document, quantity, before: 0, after })
 }
 
 /// What follows, without an answer.
@@ -139,12 +146,13 @@ fn check(given: &[Event], when: &Input, then: &Decision<Event, Answer>) {
     assert_eq!(decide(Policy::default(), &state, when, NOW).events, [], "when it comes again");
 }
 
-/// What is decided, without the levels that the events of reservations say: these are compared with
+/// What is decided, without the levels that events say and do not decide: these are compared with
 /// the state after the event; and without what is said of connectors, which has tests of its own.
 #[track_caller]
 fn decide(policy: Policy, state: &State, when: &Input, now: Timestamp) -> Decision<Event, Answer> {
     let mut decision = super::decide(policy, state, when, now);
     decision.events.retain(|event| !matches!(event, Event::Connector(..)));
+    check_levels(state, &mut decision.events);
     for event in &mut decision.events {
         let whole = event.clone();
         let Event::Reservation(_, fact) = event else { continue };
@@ -172,4 +180,37 @@ fn decide(policy: Policy, state: &State, when: &Input, now: Timestamp) -> Decisi
         assert_eq!(*said, *levels, "the levels after {whole:?}");
     }
     decision
+}
+
+/// Compares the units that the events of stocks say with those of the state, and takes out what the events
+/// leave as it is.
+#[track_caller]
+fn check_levels(state: &State, events: &mut [Event]) {
+    let mut levels: std::collections::BTreeMap<StockId, Level> = std::collections::BTreeMap::new();
+    for event in events {
+        let Event::Stock(id, fact) = event else { continue };
+        let known = || state.stocks.get(id).map(Stock::level).unwrap_or_default();
+        let level = levels.entry(id.clone()).or_insert_with(known);
+        if let StockFact::Counted { before, .. } = fact {
+            assert_eq!(std::mem::take(before), level.on_hand, "before the count of {id}");
+        }
+        match fact {
+            StockFact::Counted { after, .. }
+            | StockFact::Adjusted { after, .. }
+            | StockFact::Sent { after, .. }
+            | StockFact::Received { after, .. } => {
+                level.on_hand = after.on_hand;
+                assert_eq!(after, level, "the units of {id}");
+                *after = Level { on_hand: after.on_hand, ..Level::default() };
+            }
+            StockFact::LimitsChanged { level: said, .. } => {
+                assert_eq!(std::mem::take(said), *level, "the units of {id}");
+            }
+            StockFact::Shipped { freed, after, .. } => {
+                *level = *after;
+                levels.extend(freed.iter().map(|(line, after)| (line.stock.clone(), *after)));
+            }
+            StockFact::Short { .. } => {}
+        }
+    }
 }

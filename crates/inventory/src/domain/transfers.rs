@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     State, Stock, StockFact, StockId, StockLine, StockResult, Units,
-    stock::{Effect, in_range, is_counted},
+    stock::{Effect, in_range},
 };
 
 /// A SKU of a transfer.
@@ -87,7 +87,7 @@ pub(super) fn send(
     stock: &Stock,
     line: &StockLine,
     (transfer, to): (&TransferId, &Location),
-    quantity: i64,
+    (quantity, in_count): (i64, bool),
 ) -> Result<Effect, StockResult> {
     let StockLine { stock: id, document, .. } = line;
     let key = TransferKey { transfer: transfer.clone(), sku: id.sku.clone() };
@@ -97,7 +97,6 @@ pub(super) fn send(
     if is_another || *to == id.location {
         return Err(StockResult::DocumentReused);
     }
-    let in_count = is_counted(stock, document);
     let left = if in_count { 0 } else { quantity };
     let target = StockId { sku: id.sku.clone(), location: to.clone() };
     let begun = || Transfer::begun(&id.location, to);
@@ -111,7 +110,7 @@ pub(super) fn send(
         to: to.clone(),
         quantity,
         in_count,
-        on_hand: in_range(stock.on_hand, -left)?,
+        after: stock.level_with(in_range(stock.on_hand, -left)?),
         incoming: incoming + after.on_their_way() - on_their_way,
     };
     Ok((StockResult::Applied, fact))
@@ -123,7 +122,7 @@ pub(super) fn receive(
     stock: &Stock,
     line: &StockLine,
     transfer: &TransferId,
-    (quantity, is_last): (i64, bool),
+    (quantity, is_last, in_count): (i64, bool, bool),
 ) -> Result<Effect, StockResult> {
     let StockLine { stock: id, document, .. } = line;
     let key = TransferKey { transfer: transfer.clone(), sku: id.sku.clone() };
@@ -133,7 +132,6 @@ pub(super) fn receive(
     let arrived = quantity.min(on_their_way);
     let excess = quantity - arrived;
     let missing = if is_last { on_their_way - arrived } else { 0 };
-    let in_count = is_counted(stock, document);
     let come = if in_count { 0 } else { quantity };
     let fact = StockFact::Received {
         document: document.clone(),
@@ -144,7 +142,7 @@ pub(super) fn receive(
         missing,
         is_last,
         in_count,
-        on_hand: in_range(stock.on_hand, come)?,
+        after: stock.level_with(in_range(stock.on_hand, come)?),
         incoming: stock.incoming - arrived - missing,
     };
     Ok((result_of_receipt(excess, missing), fact))

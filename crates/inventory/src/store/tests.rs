@@ -1,6 +1,6 @@
 //! Questions and deadlines, against a private `SQLite` database, gone when its only connection is.
 
-use engine::{Context, Queries as _, Rules, Wire, WireError};
+use engine::{Clock, Context, Queries as _, Rules, Wire, WireError};
 use events::{
     proto::inventory::{self, GetLevels, GetTotals, ListLevels, ListLocations, Totals},
     questions::Question,
@@ -30,13 +30,19 @@ fn shop(name: &str) -> Shop {
     Shop::parse(name).expect("valid")
 }
 
+/// The inventory, by a clock that stands at a time in milliseconds.
+fn inventory_at(millis: i64) -> Inventory {
+    let clock = Clock::from(move || Timestamp::from_millis(millis));
+    Inventory { policy: Policy::default(), clock }
+}
+
 fn stock(on_hand: i64, held: i64, allocated: i64) -> Stock {
     Stock { on_hand, held, allocated, revision: (1, 1).into(), ..Stock::default() }
 }
 
 /// Asks by way of the wire, as the gateway does.
 async fn ask_of<Q: Question>(shop: &Shop, db: &AnyPool, question: Q) -> Option<Q::Answer> {
-    let inventory = Inventory { policy: Policy::default() };
+    let inventory = inventory_at(0);
     let question = Inventory::question(&question.encode()).expect("is a question");
     let found = inventory.query(db, shop, question).await.expect("answers");
     found.map(|found| Q::Answer::decode(&*Inventory::encode_found(found)).expect("reads"))
@@ -125,6 +131,26 @@ async fn a_shop_without_stock_has_totals_of_zero() {
     assert_eq!(ask(&db, GetTotals {}).await, Some(Totals::default()));
 }
 
+#[tokio::test]
+async fn the_silence_of_a_connector_grows_with_the_clock_until_it_is_out_of_use() {
+    const HEARD: i64 = 1_000_000;
+    const HOUR: i64 = 3_600_000;
+    let db = database(&[]).await;
+    let row = ConnectorRow { heard: HEARD, ..ConnectorRow::default() };
+    let mut connection = db.acquire().await.expect("connects");
+    let rows = std::iter::once(("erp".to_owned(), row));
+    documents::put(&mut connection, &shop("acme"), rows).await.expect("writes");
+    drop(connection);
+    let silences = async |millis: i64| {
+        let counted = inventory_at(millis).count(&db, 0).await.expect("counts");
+        counted.into_iter().map(|(_, seconds)| seconds).collect::<Vec<_>>()
+    };
+    assert_eq!(silences(HEARD).await, [0]);
+    assert_eq!(silences(HEARD + HOUR).await, [3_600]);
+    assert_eq!(silences(HEARD + 8 * 24 * HOUR - 1).await, [0], "it is out of use");
+    assert_eq!(silences(HEARD + 8 * 24 * HOUR + 1).await, [0; 0], "it is measured no more");
+}
+
 #[test]
 fn what_is_no_question_is_refused() {
     let nothing = inventory::InventoryQuestion::default().encode_to_vec();
@@ -153,6 +179,20 @@ fn a_passed_deadline_is_an_input_that_continues_the_request() {
     let now = Timestamp::from_millis(900_000);
     let mut state = State::default();
     state.reservations.put(order_id, row);
-    let inventory = Inventory { policy: Policy::default() };
+    let inventory = inventory_at(0);
     assert_eq!(inventory.decide(&state, &due.input, now).events.len(), 1);
+}
+
+#[test]
+fn orders_that_are_still_to_be_named_are_named_at_once() {
+    let context = Context { correlation_id: "request".into(), ..Context::default() };
+    let row = json!({ "due": 900_000, "part": 1, "place": { "block": 2, "older": 7 },
+                      "context": context });
+    let due = (SHORT_DEADLINE.input)("A@main", &row.to_string()).expect("reads");
+    assert_eq!((due.kind, &due.context), ("timer.short_list", &context));
+    let stock = StockId::parse("A@main").expect("valid");
+    assert_eq!(due.input, Input::ShortDue { stock });
+    assert!((SHORT_DEADLINE.input)("odd", &row.to_string()).is_err());
+    let row: ShortList = serde_json::from_value(row).expect("reads");
+    assert_eq!(row.columns(), [Value::Integer(Some(900_000))]);
 }

@@ -1,23 +1,25 @@
 //! Events: to the wire and back.
 
+mod stock;
+
 use engine::WireError;
 use events::{
-    id::{DocumentLine, Location, OrderId, Sku, TransferId},
+    id::{DocumentLine, Location, OrderId, Sku},
     names,
     proto::{self, inventory::inventory_event::Kind},
 };
 use protocol::{id::ParseError, time::Timestamp};
 
-use super::{connectors, document, encode_limits, encode_location, limits, location, stock_id};
+use super::{connectors, encode_location, location, stock_id};
 use crate::domain::{
     Document, DocumentKey, Event, Level, Levels, Line, Lines, LocationFact, ReleaseReason,
-    ReservationFact, Shortage, StockFact, StockId,
+    ReservationFact, Shortage,
 };
 
 /// Turns an event into its wire form.
 pub(super) fn encode(event: &Event) -> proto::event::Body {
     let kind = match event {
-        Event::Stock(id, fact) => encode_stock(id, fact),
+        Event::Stock(id, fact) => stock::encode(id, fact),
         Event::Reservation(order_id, fact) => encode_reservation(*order_id, fact),
         Event::Location(code, fact) => encode_location_fact(code, fact),
         Event::Connector(connector, fact) => connectors::encode(connector, fact),
@@ -36,107 +38,6 @@ fn encode_location_fact(code: &Location, fact: &LocationFact) -> Kind {
             let (before, after) = (Some(encode_location(before)), Some(encode_location(after)));
             Kind::LocationChanged(proto::inventory::LocationChanged { code, before, after })
         }
-    }
-}
-
-fn encode_stock(id: &StockId, fact: &StockFact) -> Kind {
-    let (sku, location) = (id.sku.to_string(), id.location.to_string());
-    match fact {
-        StockFact::Counted { document, quantity, on_hand } => {
-            let document = Some(encode_document(document));
-            let (quantity, on_hand) = (*quantity, *on_hand);
-            Kind::Counted(proto::inventory::Counted { sku, location, document, quantity, on_hand })
-        }
-        StockFact::Adjusted { document, delta, reason, on_hand } => {
-            let document = Some(encode_document(document));
-            let (delta, reason, on_hand) = (*delta, reason.clone(), *on_hand);
-            Kind::Adjusted(proto::inventory::Adjusted {
-                sku,
-                location,
-                document,
-                delta,
-                reason,
-                on_hand,
-            })
-        }
-        StockFact::Sent { document, transfer, to, quantity, in_count, on_hand, incoming } => {
-            Kind::TransferSent(proto::inventory::TransferSent {
-                sku,
-                location,
-                document: Some(encode_document(document)),
-                transfer: transfer.to_string(),
-                to: to.to_string(),
-                quantity: *quantity,
-                in_count: *in_count,
-                on_hand: *on_hand,
-                incoming: *incoming,
-            })
-        }
-        StockFact::Received {
-            document,
-            transfer,
-            from,
-            quantity,
-            excess,
-            missing,
-            is_last,
-            in_count,
-            on_hand,
-            incoming,
-        } => Kind::TransferReceived(proto::inventory::TransferReceived {
-            sku,
-            location,
-            document: Some(encode_document(document)),
-            transfer: transfer.to_string(),
-            from: from.to_string(),
-            quantity: *quantity,
-            excess: *excess,
-            missing: *missing,
-            complete: *is_last,
-            in_count: *in_count,
-            on_hand: *on_hand,
-            incoming: *incoming,
-        }),
-        StockFact::LimitsChanged { before, after } => {
-            let (before, after) = (Some(encode_limits(*before)), Some(encode_limits(*after)));
-            Kind::LimitsChanged(proto::inventory::LimitsChanged { sku, location, before, after })
-        }
-        StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated } => {
-            Kind::Short(proto::inventory::Short {
-                sku,
-                location,
-                on_hand: *on_hand,
-                promised: *promised,
-                backorder_limit: *backorder_limit,
-                missing: promised - on_hand - backorder_limit,
-                order_ids: order_ids.iter().map(OrderId::to_string).collect(),
-                truncated: *is_truncated,
-            })
-        }
-        StockFact::Shipped {
-            document,
-            order_id,
-            line_id,
-            quantity,
-            from_allocation,
-            freed,
-            in_count,
-            after,
-        } => Kind::Shipped(proto::inventory::Shipped {
-            sku,
-            location,
-            document: Some(encode_document(document)),
-            order_id: order_id.to_string(),
-            line_id: line_id.clone(),
-            quantity: *quantity,
-            from_allocation: *from_allocation,
-            excess: quantity - from_allocation,
-            freed: freed.iter().map(|(line, after)| encode_line(line, *after)).collect(),
-            in_count: *in_count,
-            on_hand: after.on_hand,
-            held: after.held,
-            allocated: after.allocated,
-        }),
     }
 }
 
@@ -220,44 +121,13 @@ pub(super) fn decode(event: proto::EventFact) -> Result<Event, WireError> {
         Ok::<_, WireError>(Event::Reservation(OrderId::parse(order_id)?, fact))
     };
     match event.kind.ok_or(WireError::Missing("kind"))? {
-        Kind::Counted(counted) => {
-            let (quantity, on_hand) = (counted.quantity, counted.on_hand);
-            let document = document(counted.document)?;
-            let fact = StockFact::Counted { document, quantity, on_hand };
-            Ok(Event::Stock(stock_id(&counted.sku, &counted.location)?, fact))
-        }
-        Kind::Adjusted(adjusted) => {
-            let (delta, reason, on_hand) = (adjusted.delta, adjusted.reason, adjusted.on_hand);
-            let document = document(adjusted.document)?;
-            let fact = StockFact::Adjusted { document, delta, reason, on_hand };
-            Ok(Event::Stock(stock_id(&adjusted.sku, &adjusted.location)?, fact))
-        }
-        Kind::Short(short) => {
-            let (on_hand, promised) = (short.on_hand, short.promised);
-            let order_ids = short.order_ids.iter().map(|id| OrderId::parse(id));
-            let order_ids = order_ids.collect::<Result<_, _>>()?;
-            let is_truncated = short.truncated;
-            let backorder_limit = short.backorder_limit;
-            let fact =
-                StockFact::Short { on_hand, promised, backorder_limit, order_ids, is_truncated };
-            Ok(Event::Stock(stock_id(&short.sku, &short.location)?, fact))
-        }
-        Kind::Shipped(shipped) => {
-            let proto::inventory::Shipped { on_hand, held, allocated, .. } = shipped;
-            let fact = StockFact::Shipped {
-                document: document(shipped.document)?,
-                order_id: OrderId::parse(&shipped.order_id)?,
-                line_id: shipped.line_id,
-                quantity: shipped.quantity,
-                from_allocation: shipped.from_allocation,
-                freed: shipped.freed.iter().map(decode_line).collect::<Result<_, _>>()?,
-                in_count: shipped.in_count,
-                after: Level { on_hand, held, allocated },
-            };
-            Ok(Event::Stock(stock_id(&shipped.sku, &shipped.location)?, fact))
-        }
-        Kind::TransferSent(sent) => decode_sent(sent),
-        Kind::TransferReceived(received) => decode_received(received),
+        Kind::Counted(counted) => stock::decode_counted(counted),
+        Kind::Adjusted(adjusted) => stock::decode_adjusted(adjusted),
+        Kind::Short(short) => stock::decode_short(&short),
+        Kind::Shipped(shipped) => stock::decode_shipped(shipped),
+        Kind::TransferSent(sent) => stock::decode_sent(sent),
+        Kind::TransferReceived(received) => stock::decode_received(received),
+        Kind::LimitsChanged(changed) => stock::decode_limits_changed(&changed),
         Kind::LocationCreated(created) => {
             let fact = LocationFact::Created(location(created.location)?);
             Ok(Event::Location(Location::parse(&created.code)?, fact))
@@ -270,11 +140,6 @@ pub(super) fn decode(event: proto::EventFact) -> Result<Event, WireError> {
         Kind::LinesRejected(rejected) => connectors::decode_rejected(rejected),
         Kind::LinesRepeated(repeated) => connectors::decode_repeated(&repeated),
         Kind::RejectionsClosed(closed) => connectors::decode_closed(closed),
-        Kind::LimitsChanged(changed) => {
-            let (before, after) = (limits(changed.before), limits(changed.after));
-            let fact = StockFact::LimitsChanged { before, after };
-            Ok(Event::Stock(stock_id(&changed.sku, &changed.location)?, fact))
-        }
         Kind::Reserved(reserved) => {
             let expires_at = Timestamp::parse(reserved.expires_at.as_ref())?;
             let (lines, after) = decode_lines(&reserved.lines)?;
@@ -299,35 +164,6 @@ pub(super) fn decode(event: proto::EventFact) -> Result<Event, WireError> {
             reservation(&released.order_id, ReservationFact::Released { lines, after, reason })
         }
     }
-}
-
-fn decode_sent(sent: proto::inventory::TransferSent) -> Result<Event, WireError> {
-    let fact = StockFact::Sent {
-        document: document(sent.document)?,
-        transfer: TransferId::parse(&sent.transfer)?,
-        to: Location::parse(&sent.to)?,
-        quantity: sent.quantity,
-        in_count: sent.in_count,
-        on_hand: sent.on_hand,
-        incoming: sent.incoming,
-    };
-    Ok(Event::Stock(stock_id(&sent.sku, &sent.location)?, fact))
-}
-
-fn decode_received(received: proto::inventory::TransferReceived) -> Result<Event, WireError> {
-    let fact = StockFact::Received {
-        document: document(received.document)?,
-        transfer: TransferId::parse(&received.transfer)?,
-        from: Location::parse(&received.from)?,
-        quantity: received.quantity,
-        excess: received.excess,
-        missing: received.missing,
-        is_last: received.complete,
-        in_count: received.in_count,
-        on_hand: received.on_hand,
-        incoming: received.incoming,
-    };
-    Ok(Event::Stock(stock_id(&received.sku, &received.location)?, fact))
 }
 
 fn release_reason(reason: proto::inventory::ReleaseReason) -> Result<ReleaseReason, WireError> {

@@ -4,6 +4,7 @@ use engine::WireError;
 use events::{
     id::{Connector, Sku},
     proto::inventory::{self, inventory_question::Question as Asked, movement::Change},
+    questions::page,
 };
 use prost::Message as _;
 use protocol::time::Timestamp;
@@ -69,14 +70,16 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
             let locations = locations.all().into_iter().map(location).collect();
             inventory::Locations { locations }.encode_to_vec()
         }
-        Found::Rejections(rows) => {
-            let rejections = rows.iter().map(connectors::rejection).collect();
-            inventory::Rejections { rejections }.encode_to_vec()
+        Found::Rejections { rejections, has_more } => {
+            let rejections = rejections.iter().map(connectors::rejection);
+            let (rejections, has_more) = page(rejections, has_more);
+            inventory::Rejections { rejections, has_more }.encode_to_vec()
         }
         Found::Rejection(row) => connectors::rejection(&row).encode_to_vec(),
-        Found::Connectors(rows) => {
-            let connectors = rows.into_iter().map(connectors::connector).collect();
-            inventory::Connectors { connectors }.encode_to_vec()
+        Found::Connectors { connectors, has_more } => {
+            let connectors = connectors.into_iter().map(connectors::connector);
+            let (connectors, has_more) = page(connectors, has_more);
+            inventory::Connectors { connectors, has_more }.encode_to_vec()
         }
         Found::Connector(found) => connectors::connector(*found).encode_to_vec(),
         Found::Totals(Totals { on_hand, held, allocated, skus, oversold_skus }) => {

@@ -5,7 +5,7 @@ use engine::{Aggregate, Rules as _};
 use super::{facts::encode_document, *};
 use crate::domain::{
     ConnectorFact, Level, Levels, Line, Lines, LocationFact, RejectedLine, RejectionOutcome,
-    ReleaseReason, ReservationFact, SequenceRun, Shortage,
+    ReleaseReason, ReservationFact, SequenceRun, ShortOrders, Shortage,
 };
 
 fn stock() -> StockId {
@@ -65,12 +65,12 @@ fn every_event_survives_the_wire() {
     let document = from_erp();
     let level = Level { on_hand: 7, held: 2, allocated: -3 };
     let stock_facts = [
-        StockFact::Counted { document: document.clone(), quantity: 3, on_hand: -4 },
+        StockFact::Counted { document: document.clone(), quantity: 3, before: 5, after: level },
         StockFact::Adjusted {
             document: document.clone(),
             delta: -5,
             reason: "damaged".into(),
-            on_hand: 1,
+            after: level,
         },
         StockFact::Sent {
             document: document.clone(),
@@ -78,7 +78,7 @@ fn every_event_survives_the_wire() {
             to: Location::parse("berlin").expect("valid"),
             quantity: 5,
             in_count: true,
-            on_hand: -1,
+            after: level,
             incoming: 6,
         },
         StockFact::Received {
@@ -90,7 +90,7 @@ fn every_event_survives_the_wire() {
             missing: 2,
             is_last: true,
             in_count: false,
-            on_hand: -1,
+            after: level,
             incoming: 6,
         },
         StockFact::Shipped {
@@ -110,12 +110,17 @@ fn every_event_survives_the_wire() {
             on_hand: 1,
             promised: 9,
             backorder_limit: 2,
-            order_ids: vec![order_id()],
-            is_truncated: true,
+            orders: ShortOrders {
+                part: 2,
+                units_before: 3,
+                named: vec![(order_id(), 4)],
+                is_truncated: true,
+            },
         },
         StockFact::LimitsChanged {
             before: Limits::default(),
             after: Limits { safety_stock: 3, backorder_limit: 4 },
+            level,
         },
     ];
     let lines: Lines = [Line { stock: stock(), units: 2 }].into();
@@ -166,9 +171,8 @@ fn every_event_survives_the_wire() {
 
 #[test]
 fn a_stocks_aggregate_is_its_sku_at_its_location() {
-    let (order_ids, is_truncated) = (vec![], false);
-    let fact =
-        StockFact::Short { on_hand: 1, promised: 2, backorder_limit: 0, order_ids, is_truncated };
+    let (before, after, level) = (Limits::default(), Limits::default(), Level::default());
+    let fact = StockFact::LimitsChanged { before, after, level };
     let aggregate = Inventory::aggregate(&Event::Stock(stock(), fact));
     assert_eq!(aggregate, Aggregate::new("stock", "a@b@main"));
 }

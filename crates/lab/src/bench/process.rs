@@ -54,15 +54,16 @@ impl ServiceProcess {
         let monitor = settings.nats_monitor_url.as_deref().unwrap_or_default();
         command
             .args(["serve", "--log", "warn"])
-            .args(["--nats-url", &settings.nats_url, "--nats-monitor-url", monitor])
-            .args(["--database", &settings.database])
+            .args(["--nats-monitor-url", monitor])
+            // They may hold passwords, and others see the arguments of a process.
+            .env("TRADEWIND_NATS_URL", &settings.nats_url)
+            .env("TRADEWIND_DATABASE", &settings.database)
+            .envs(settings.person_keys.iter().map(|keys| ("TRADEWIND_PERSON_KEYS", keys)))
             .args(["--partitions", &settings.partitions.to_string()])
             .args(["--replicas", &settings.replicas.to_string()])
             .args(["--listen", &settings.listen.to_string()])
             .arg("--provider-dir")
             .arg(&settings.provider_dir)
-            .arg("--person-keys")
-            .args(&settings.person_keys)
             .args(flags)
             .env("TRADEWIND_API_KEY", settings.exposed_api_key())
             .stdin(Stdio::null())

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use engine::plain_http;
 use reqwest::{Client, StatusCode};
+use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use super::{
@@ -50,7 +51,6 @@ pub(super) async fn measure(environment: &Environment, options: &Options) -> Res
         clients: options.clients,
     };
     let shop = format!("/v1/shops/{SHOP}");
-    let page = |number: u64| shop::read_after(number, PAGE_LENGTH);
 
     progress("a route that does nothing");
     let nothing = bench.ask(options.reads, StatusCode::NOT_FOUND, |_| "/nothing".to_owned());
@@ -71,9 +71,8 @@ pub(super) async fn measure(environment: &Environment, options: &Options) -> Res
     let order = bench.ask(options.reads, StatusCode::OK, order).await?;
     progress("a hundred products");
     let lists = options.reads / LIST_DIVISOR;
-    let path = shop.clone();
-    let products =
-        move |number| format!("{path}/products?limit={PAGE_LENGTH}&after={}", page(number));
+    let pages = bench.pages(&format!("{shop}/products?limit={PAGE_LENGTH}")).await?;
+    let products = move |number: u64| pages[number as usize % pages.len()].clone();
     let products = bench.ask(lists, StatusCode::OK, products).await?;
     progress("a hundred orders");
     let orders = move |_| format!("{shop}/orders?limit={PAGE_LENGTH}");
@@ -91,7 +90,27 @@ struct Bench<'a> {
     clients: u16,
 }
 
+/// A page of a list, as far as it leads to the next one.
+#[derive(Deserialize)]
+struct Page {
+    next: Option<String>,
+}
+
 impl Bench<'_> {
+    /// The paths of all pages of a list.
+    async fn pages(&self, first: &str) -> Result<Arc<[String]>> {
+        let mut pages = vec![first.to_owned()];
+        loop {
+            let url = format!("{}{}", self.gateway, pages[pages.len() - 1]);
+            let response = self.http.get(&url).bearer_auth(API_KEY).send().await?;
+            let page: Page = response.error_for_status()?.json().await?;
+            match page.next {
+                Some(next) => pages.push(format!("{first}&after={next}")),
+                None => return Ok(pages.into()),
+            }
+        }
+    }
+
     /// Sends that many requests, each client one after the other; all must have that status.
     async fn ask(
         &self,

@@ -20,7 +20,7 @@ const UNITS: i64 = 500_000_000;
 /// So many of a thousand orders cannot be filled.
 const REFUSED_PER_MILLE: usize = 30;
 /// The most lines of an order.
-const MOST_LINES: usize = 4;
+const MAX_ORDER_LINES: usize = 4;
 /// The connector of the opening stock.
 const CONNECTOR: &str = "bench-opening";
 /// The connector of the goods issues.
@@ -71,7 +71,7 @@ fn sku(product: usize) -> String {
 
 /// The SKUs and units of an order.
 fn basket(random: &mut Random) -> Vec<(String, i64)> {
-    let lines = 1 + random.below(MOST_LINES);
+    let lines = 1 + random.below(MAX_ORDER_LINES);
     let first = random.below(ORDERED);
     // Neighbours, so that no SKU is there twice.
     let mut basket: Vec<_> = (0..lines)
@@ -114,12 +114,6 @@ pub(super) fn read_product(number: u64) -> String {
     sku((number % PRODUCTS as u64) as usize)
 }
 
-/// What a list of so many products comes after, by a number that counts on.
-pub(super) fn read_after(number: u64, page_length: usize) -> String {
-    let pages = PRODUCTS / page_length;
-    sku((number % (pages as u64 - 1)) as usize * page_length)
-}
-
 pub(super) fn order_id(shop: &Shop, key: &str) -> String {
     CommandId::from_key(shop, &format!("{key}/order")).to_string()
 }
@@ -145,9 +139,9 @@ pub(super) fn command(
     });
     let order = proto::order::PlaceOrder {
         order_id: order_id(shop, &key),
-        reference: key.clone(),
-        customer_id: format!("C-{}", number % 5_000),
-        country: "GB".to_owned(),
+        reference: Some(key.clone()),
+        customer_id: Some(format!("C-{}", number % 5_000)),
+        country: Some("GB".to_owned()),
         currency: "GBP".to_owned(),
         tax_basis: TaxBasis::Included.into(),
         lines: lines.collect(),

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use audit::{
-    Audit, Audited, Check, Findings, Outside, Status,
+    Audit, Audited, Check, Findings, Observations, Status,
     text::{count, pounds},
 };
 use client::{Client, Totals};
@@ -20,12 +20,12 @@ pub(super) async fn audit(
     trade: &Trade,
     totals: &Totals,
 ) -> Result<Audited> {
-    let outside = Outside {
+    let outside = Observations {
         placed: trade.placed.keys().copied().collect(),
         cancelled: trade.cancelled.clone(),
         levels: api.levels().await?,
-        provider_net: totals.payments.provider_net,
-        provider_held: totals.payments.provider_held,
+        provider_net: net_of_provider(totals),
+        provider_held: totals.payments.currencies.iter().map(|it| it.provider_held).sum(),
         verified: verify_all(engine).await?,
     };
     Ok(Audit::read(engine, &NAMES, shop).await?.finish(&outside))
@@ -119,6 +119,11 @@ impl StockLedger {
     }
 }
 
+/// What the provider's ledger kept of the day, in all currencies: the day has one, and so has the log.
+pub(super) fn net_of_provider(totals: &Totals) -> i64 {
+    totals.payments.currencies.iter().map(|it| it.provider_net).sum()
+}
+
 /// What was authorised was captured, voided, or is still held; what was captured and not refunded is
 /// what the paid orders cost, less what was refunded of them.
 pub(super) fn money(audited: &Audited, totals: &Totals, refunds: i64) -> Check {
@@ -132,9 +137,9 @@ pub(super) fn money(audited: &Audited, totals: &Totals, refunds: i64) -> Check {
     findings.expect(net == paid - refunds, || {
         format!("{net} were kept; the paid orders cost {paid}, of which {refunds} were refunded")
     });
-    findings.expect(net == totals.payments.provider_net, || {
-        format!("{net} were kept, {} by the provider", totals.payments.provider_net)
-    });
+    let of_provider = net_of_provider(totals);
+    findings
+        .expect(net == of_provider, || format!("{net} were kept, {of_provider} by the provider"));
     Check {
         looked_at: authorized.unsigned_abs(),
         invariant: None,

@@ -12,7 +12,7 @@ const RACER_IN: usize = 10;
 /// One of so many racers gets what all of them want.
 const WINNER_IN: usize = 10;
 /// The most lines of an order.
-const MOST_LINES: usize = 4;
+const MAX_ORDER_LINES: usize = 4;
 /// What delivery costs, in pence.
 const DELIVERY: i64 = 395;
 
@@ -208,7 +208,7 @@ fn planned(kind: Kind, number: usize, random: &mut Random) -> Planned {
 fn basket(random: &mut Random) -> Vec<Value> {
     let sold: Vec<&Product> = PRODUCTS.iter().filter(|product| product.opening > 0).collect();
     let mut chosen: Vec<&str> = Vec::new();
-    for _ in 0..=random.below(MOST_LINES) {
+    for _ in 0..=random.below(MAX_ORDER_LINES) {
         let at = random.below(sold.len()).min(random.below(sold.len()));
         if !chosen.contains(&sold[at].sku) {
             chosen.push(sold[at].sku);

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use client::{Client, Totals};
-use events::{http::OrderView, id::OrderId};
+use events::{
+    http::{OrderView, PaymentStatus},
+    id::OrderId,
+};
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
@@ -27,14 +30,14 @@ pub struct Refunds {
 
 /// Refunds some of these orders, and waits until the provider has paid back.
 pub(super) async fn refund(api: &Client, orders: impl Iterator<Item = OrderId>) -> Result<Refunds> {
-    let before = api.totals().await?.payments.refunded;
+    let before = refunded(&api.totals().await?);
     let mut refunds = Refunds::default();
     for id in orders {
         if refunds.orders as usize == MAX_ORDERS {
             break;
         }
         let order: OrderView = api.get(&format!("orders/{id}")).await.context("read an order")?;
-        if order.payment_status.as_str() != "paid" || order.total < AMOUNT {
+        if order.payment_status != PaymentStatus::Paid || order.total < AMOUNT {
             continue;
         }
         let minor = if refunds.orders == 0 { order.total } else { AMOUNT };
@@ -51,11 +54,17 @@ pub(super) async fn refund(api: &Client, orders: impl Iterator<Item = OrderId>) 
     }
     let deadline = Instant::now() + TIMEOUT;
     loop {
-        let Totals { payments, .. } = api.totals().await?;
-        if payments.refunded == before + refunds.amount && payments.pending == 0 {
+        let totals = api.totals().await?;
+        let is_complete = refunded(&totals) == before + refunds.amount;
+        if is_complete && totals.payments.pending == 0 {
             return Ok(refunds);
         }
         ensure!(Instant::now() < deadline, "the provider has not paid back in time");
         sleep(INTERVAL).await;
     }
+}
+
+/// What was paid back, in pence: the shop has one currency.
+fn refunded(totals: &Totals) -> i64 {
+    totals.payments.currencies.iter().map(|it| it.refunded).sum()
 }

@@ -14,7 +14,7 @@ use client::Totals;
 use events::proto::order;
 
 use super::{
-    checks::{StockLedger, paid},
+    checks::{StockLedger, net_of_provider, paid},
     erp::Answers,
     plan::Kind,
     refunds::Refunds,
@@ -285,7 +285,7 @@ impl Report {
         line(f, "kept, which is the sum", money.captured() - money.refunded())?;
         line(f, "paid orders, by the order log", paid(&self.audited))?;
         line(f, "refunded of them", -self.refunds.amount)?;
-        line(f, "net, by the provider's own ledger", self.totals.payments.provider_net)?;
+        line(f, "net, by the provider's own ledger", net_of_provider(&self.totals))?;
         writeln!(
             f,
             "  {} voided; {} of paid orders",

@@ -36,14 +36,17 @@ pub(super) async fn pay_again(
     loop {
         let order = api.order(id).await.map_err(|error| error.to_string())?;
         let Some(order) = order else { return Err("is not there".to_owned()) };
-        match (order.status, order.payment_status) {
-            (OrderStatus::Cancelled, _) => return Ok(PaidAgain::TooLate),
-            (_, PaymentStatus::Failed) => break,
-            (_, status) if started.elapsed() > TIMEOUT => {
-                return Err(format!("its payment is not declined, but {}", status.as_str()));
-            }
-            _ => sleep(INTERVAL).await,
+        if order.status == OrderStatus::Cancelled {
+            return Ok(PaidAgain::TooLate);
         }
+        let status = order.payment_status;
+        if status == PaymentStatus::Failed {
+            break;
+        }
+        if started.elapsed() > TIMEOUT {
+            return Err(format!("its payment is not declined, but {status}"));
+        }
+        sleep(INTERVAL).await;
     }
     let request = api.request(Method::POST, &format!("orders/{id}/payments"));
     let request = request.json(&json!({"payment_method": method}));

@@ -25,7 +25,7 @@ use engine::Engine;
 use node::{
     data_folder::DataFolder,
     say,
-    serve::{self, Component},
+    serve::{self, Component, Monitoring},
     services,
     settings::Settings,
     terminal::interrupted,
@@ -176,7 +176,7 @@ impl Gateway {
         let (bound, address) = oneshot::channel();
         let (settings, stop) = (settings.clone(), shutdown.clone());
         let mut running = tokio::spawn(async move {
-            serve::serve(&settings, &[Component::Gateway], stop, None, bound).await
+            serve::serve(&settings, &[Component::Gateway], stop, Monitoring::default(), bound).await
         });
         tokio::select! {
             address = address => {

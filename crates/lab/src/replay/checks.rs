@@ -4,11 +4,15 @@
 use std::collections::HashMap;
 
 use audit::Findings;
-use events::http::{LevelView, OrderGroup};
+use events::{
+    http::{LevelView, OrderGroup},
+    money::Currency,
+};
 
 use super::{
     observed::Observed,
     observed::differences,
+    orders::CURRENCY,
     plan::{Figures, Plan, Product, Stock},
     trade::Trade,
 };
@@ -117,13 +121,13 @@ fn money(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<C
     let totals = &observed.totals;
     let paid = |groups: &[OrderGroup]| -> i64 {
         let paid = groups.iter().filter(|group| group.is_paid());
-        paid.map(|group| group.total).sum()
+        paid.map(|group| group.total.minor).sum()
     };
     // What was there before is not of this replay, except the orders that were known.
     let known = trade.known_paid.total;
     let paid = paid(&totals.orders.groups) - paid(&trade.before.orders.groups) + known;
-    let payments = &totals.payments;
-    let captured = payments.captured - trade.before.payments.captured + known;
+    let payments = totals.payments.of(currency());
+    let captured = payments.captured - trade.before.payments.of(currency()).captured + known;
     let (claim, expected) = match stock {
         Stock::Ample => {
             ("money captured: the total of all invoices", plan.figures.order_total_pence)
@@ -141,6 +145,11 @@ fn money(plan: &Plan, stock: Stock, trade: &Trade, observed: &Observed) -> Vec<C
         Check::money("money paid back", 0, payments.refunded),
         Check::money("money set aside, and payments under way", 0, totals.unsettled_payments()),
     ]
+}
+
+/// The currency of the replay.
+fn currency() -> Currency {
+    Currency::parse(CURRENCY).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
 /// The checks that are made of each SKU, and hold for so many.

@@ -21,7 +21,7 @@ const MAX_WAITS: usize = 20;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The currency of all orders.
-const CURRENCY: &str = "GBP";
+pub(super) const CURRENCY: &str = "GBP";
 
 /// What of the order came back otherwise than it was sold; none if nothing did.
 pub(super) fn difference(order: &Order, view: &OrderView) -> Option<String> {
@@ -47,8 +47,9 @@ pub(super) fn difference(order: &Order, view: &OrderView) -> Option<String> {
 
 /// Whether an order was cancelled because there was too little stock.
 pub(super) fn is_out_of_stock(view: &OrderView) -> bool {
-    let reason = view.cancellation.as_ref().map(|cancellation| cancellation.reason);
-    matches!(reason, Some(CancelReason::OutOfStock | CancelReason::StockLost))
+    view.cancellation.as_ref().is_some_and(|it| {
+        it.reason == CancelReason::OutOfStock || it.reason == CancelReason::StockLost
+    })
 }
 
 /// What is wrong with the shortages that a cancellation for stock must name; none if nothing is.

@@ -57,10 +57,12 @@ pub(super) async fn push<T>(
         let body = lines.iter().map(|(_, line)| line.as_str()).collect();
         let results = client.push(path, body).await?.results;
         let (sent, answered) = (lines.len(), results.len());
-        ensure!(sent == answered, "{sent} lines of {path} were answered with {answered} results");
+        ensure!(sent >= answered, "{sent} lines of {path} were answered with {answered} results");
         let mut pending = Vec::new();
+        // The lines behind the last result were not handled.
+        let results = results.iter().chain(std::iter::repeat(&Value::Null));
         for ((about, line), result) in lines.into_iter().zip(results) {
-            match pushed.add(&line, &result) {
+            match pushed.add(&line, result) {
                 Some(outcome) => each(&about, outcome),
                 None => pending.push((about, line)),
             }
@@ -73,7 +75,7 @@ pub(super) async fn push<T>(
 impl Pushed {
     /// Takes in the result of a line; nothing when it has none yet.
     fn add(&mut self, line: &str, result: &Value) -> Option<LineOutcome> {
-        match result["result"].as_str().unwrap_or_default() {
+        match result["result"].as_str().unwrap_or("pending") {
             "created" | "updated" | "applied" => {
                 self.applied += 1;
                 return Some(LineOutcome::Applied);
@@ -82,7 +84,7 @@ impl Pushed {
                 self.known += 1;
                 return Some(LineOutcome::Known);
             }
-            "pending" => return None,
+            "pending" | "unanswered" => return None,
             _ => self.refused.add(format!("{} was answered {result}", line.trim_end())),
         }
         let is_reused = result["result"] == "document_reused";

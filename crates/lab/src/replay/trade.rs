@@ -322,8 +322,8 @@ impl Trade {
             Outcome::Settled(view) => view,
             Outcome::Unsettled(view) => {
                 self.open += 1;
-                let (invoice, status) = (&order.invoice, view.status);
-                self.wrong_ends.add(format!("order {invoice} is still {status:?}"));
+                let (invoice, status) = (&order.invoice, &view.status);
+                self.wrong_ends.add(format!("order {invoice} is still {status}"));
                 self.compare(order, &view);
                 return None;
             }

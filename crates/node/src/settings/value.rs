@@ -6,8 +6,10 @@ use anyhow::{Context, bail};
 use protocol::{id::Shop, time::Timestamp};
 use url::Url;
 
+use super::MetricsListen;
+
 /// The longest duration: a year. Nothing that is waited for takes longer.
-const LONGEST: Duration = Duration::from_hours(365 * 24);
+const MAX_DURATION: Duration = Duration::from_hours(365 * 24);
 /// How much is logged.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Whose logs there are: ours, and those of the libraries that have some.
@@ -144,10 +146,19 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn duration_or_none(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; it must be a duration such as 250ms, 10s or 15m"))?;
-    if duration > LONGEST {
+    if duration > MAX_DURATION {
         return Err("it must be a year at most".to_owned());
     }
     Ok(duration)
+}
+
+/// Where metrics are shown: an address, or `none`.
+pub(super) fn metrics_listen(text: &str) -> Result<MetricsListen, String> {
+    if text == "none" {
+        return Ok(MetricsListen::Nowhere);
+    }
+    let address = text.parse().map_err(|_| "must be IP:PORT, or none")?;
+    Ok(MetricsListen::At(address))
 }
 
 /// What is logged: a level, or levels by target.
@@ -261,6 +272,15 @@ mod tests {
     fn a_duration_is_neither_nothing_nor_for_ever() {
         check(duration, &["1ms", "15m", "365d"], &["0s", "0ms", "5", "soon", "366d", "-1s"]);
         check(duration_or_none, &["0ms", "0s", "2s"], &["", "2y"]);
+    }
+
+    #[test]
+    fn metrics_are_shown_at_an_address_or_nowhere() {
+        check(
+            metrics_listen,
+            &["127.0.0.1:9464", "0.0.0.0:0", "[::1]:9000", "none"],
+            &["", "9464", "localhost:9464", "off"],
+        );
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) struct Lane {
     /// What waits behind one that failed, to be handed in.
     pub(super) behind: Vec<(u64, String)>,
     /// What was handed in and is not known to be in the log, with the round that it is to be.
-    handed: Option<Handed>,
+    handed: Option<Submission>,
     /// The last round of the log that is known here.
     round: Option<u64>,
     /// What failed before and was attempted again here, with the attempts that were in the log then:
@@ -68,7 +68,7 @@ pub(super) struct Lane {
 }
 
 /// What was handed in.
-struct Handed {
+struct Submission {
     /// The round that it is to be.
     round: u64,
     sent: Vec<Sent>,
@@ -101,14 +101,14 @@ pub(super) struct Sent {
     pub(super) is_last: bool,
     pub(super) replay: Option<Arc<str>>,
     /// What was sent.
-    pub(super) made: Made,
+    pub(super) made: RequestRecord,
     /// What came of it.
     pub(super) reply: Reply,
 }
 
 /// A request, as its record shows it.
 #[derive(Debug, Clone)]
-pub(super) struct Made {
+pub(super) struct RequestRecord {
     /// The number of the attempt, from 1.
     pub(super) number: u32,
     pub(super) at: Timestamp,
@@ -164,8 +164,8 @@ impl Lane {
     /// log has gone on without us, another process has sent, and everything here is out of date.
     pub(super) fn confirm(&mut self, ledger: &Ledger) {
         let is_ours = match self.handed.take() {
-            Some(Handed { round, .. }) if round == ledger.round => true,
-            Some(Handed { sent, behind, .. }) if self.round == Some(ledger.round) => {
+            Some(Submission { round, .. }) if round == ledger.round => true,
+            Some(Submission { sent, behind, .. }) if self.round == Some(ledger.round) => {
                 self.finished.splice(0..0, sent);
                 self.behind.splice(0..0, behind);
                 self.finished_since.get_or_insert_with(Instant::now);
@@ -329,7 +329,7 @@ impl Lane {
             replays,
         };
         let number = self.round.unwrap_or(0) + 1;
-        self.handed = Some(Handed { round: number, sent, behind });
+        self.handed = Some(Submission { round: number, sent, behind });
         round
     }
 }
@@ -386,7 +386,7 @@ mod tests {
             instruction: None,
         };
         let key = "a".to_owned();
-        let made = Made {
+        let made = RequestRecord {
             number: 1,
             at: Timestamp::from_millis(1_700_000_000_000),
             message_id: "m".to_owned(),

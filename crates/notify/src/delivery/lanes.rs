@@ -17,7 +17,7 @@ const IDLE: Duration = Duration::from_mins(1);
 /// How long a lane is kept that nobody uses when it holds outcomes that may not be in the log: without
 /// them these deliveries are repeated. Longer than most outages of a broker or a database. As long for
 /// an endpoint that cannot be sent to: longer than until it is looked at again.
-const UNCONFIRMED: Duration = Duration::from_mins(20);
+const UNCONFIRMED_TTL: Duration = Duration::from_mins(20);
 
 /// The lanes of a process.
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl Lanes {
             };
             let lane = lane.get_mut();
             lane.is_sending()
-                || idle < UNCONFIRMED && (lane.is_unconfirmed() || open.problem.is_some())
+                || idle < UNCONFIRMED_TTL && (lane.is_unconfirmed() || open.problem.is_some())
         });
     }
 
@@ -114,7 +114,7 @@ mod tests {
         lanes.sweep(now + 2 * IDLE);
         assert_eq!(kept(), ["sending", "unconfirmed", "unusable", "used"]);
         drop(used);
-        lanes.sweep(now + 2 * UNCONFIRMED);
+        lanes.sweep(now + 2 * UNCONFIRMED_TTL);
         assert_eq!(kept(), ["sending"]);
     }
 }

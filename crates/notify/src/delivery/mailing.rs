@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use mail::{Mail, Mailer, Template, built_in};
 use person_keys::PersonKeys;
 
-use super::{Delivery, Outside, lane::Made, reply::Reply};
+use super::{Delivery, DeliveryContext, lane::RequestRecord, reply::Reply};
 use crate::{
     domain::endpoint::{MailSettings, MailTemplate},
     wire::mail::{MailEvent, MailOrder, Recipient},
@@ -25,9 +25,9 @@ impl MailTarget {
     /// Sends the mail of an event.
     pub(super) async fn send(
         &self,
-        outside: &Outside,
+        outside: &DeliveryContext,
         delivery: &Delivery,
-        made: &mut Made,
+        made: &mut RequestRecord,
     ) -> Reply {
         let event = match MailEvent::read(&delivery.event) {
             Ok(event) => event,
@@ -48,7 +48,7 @@ impl MailTarget {
 
     async fn compose(
         &self,
-        outside: &Outside,
+        outside: &DeliveryContext,
         delivery: &Delivery,
         event: &MailEvent,
     ) -> Result<Mail, Reply> {

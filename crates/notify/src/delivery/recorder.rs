@@ -5,23 +5,28 @@ use std::time::Duration;
 use protocol::id::Shop;
 use tokio::time::timeout;
 
-use super::{Outside, lane::Lane};
+use super::{DeliveryContext, lane::Lane};
 use crate::{attempts, metrics};
 
 /// How long the attempts of a round wait for those of the round before to be written down. After that
 /// they are not recorded: a stream that does not answer delays no delivery.
-const WAIT_FOR_LAST: Duration = Duration::from_millis(250);
+const PREVIOUS_WRITE_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long a process that stops waits for what it is writing down.
-const WAIT_AT_END: Duration = Duration::from_millis(250);
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Records the attempts of the round that was handed in last.
-pub(super) async fn record(outside: &Outside, shop: &Shop, endpoint_id: &str, lane: &mut Lane) {
+pub(super) async fn record(
+    outside: &DeliveryContext,
+    shop: &Shop,
+    endpoint_id: &str,
+    lane: &mut Lane,
+) {
     let all = lane.take_attempts(&outside.user_agent);
     if all.is_empty() {
         return;
     }
     if let Some(last) = &mut lane.recording
-        && timeout(WAIT_FOR_LAST, last).await.is_err()
+        && timeout(PREVIOUS_WRITE_TIMEOUT, last).await.is_err()
     {
         lost(endpoint_id, all.len() as u64, "those before are still being written");
         return;
@@ -41,7 +46,7 @@ pub(super) async fn record(outside: &Outside, shop: &Shop, endpoint_id: &str, la
 /// Waits for what is being written down, for a moment.
 pub(super) async fn finish(lane: &mut Lane) {
     if let Some(last) = lane.recording.take() {
-        timeout(WAIT_AT_END, last).await.ok();
+        timeout(LAST_WRITE_TIMEOUT, last).await.ok();
     }
 }
 

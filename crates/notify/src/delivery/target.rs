@@ -6,7 +6,9 @@ use events::webhooks::sealing_context;
 use protocol::time::Timestamp;
 use webhook_http::{CustomHeaders, Request, Secret, WebhookUrl, parse_url};
 
-use super::{Delivery, Outside, Sending, lane::Made, mailing::MailTarget, reply::Reply};
+use super::{
+    Delivery, DeliveryContext, Sending, lane::RequestRecord, mailing::MailTarget, reply::Reply,
+};
 use crate::{
     domain::{
         SealedValue,
@@ -54,9 +56,9 @@ impl Target {
     /// Makes one attempt.
     pub(super) async fn send(
         &self,
-        outside: &Outside,
+        outside: &DeliveryContext,
         delivery: &Delivery,
-        made: &mut Made,
+        made: &mut RequestRecord,
     ) -> Reply {
         match self {
             Self::Webhook(target) => {
@@ -75,7 +77,12 @@ impl Target {
 }
 
 impl WebhookTarget {
-    async fn send(&self, outside: &Outside, delivery: &Delivery, made: &mut Made) -> Reply {
+    async fn send(
+        &self,
+        outside: &DeliveryContext,
+        delivery: &Delivery,
+        made: &mut RequestRecord,
+    ) -> Reply {
         made.own_headers = self.header_names.clone();
         let message = match render(&delivery.service, &delivery.event, delivery.seq, self.payload) {
             Ok(message) => message,

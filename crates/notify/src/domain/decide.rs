@@ -4,8 +4,8 @@ use engine::Decision;
 use protocol::time::Timestamp;
 
 use super::{
-    Answer, Attempted, Endpoint, Event, Fact, Failed, Failure, Match, News, Outcome, Published,
-    Request, Round, Scheduled, apply,
+    Answer, Attempted, Endpoint, EndpointNotice, Event, Fact, Failed, Failure, Match, Outcome,
+    Published, Request, Round, Scheduled, apply,
     endpoint::MAX_SECRETS,
     health::Verdict,
     ledger::{Replay, ReplayState},
@@ -21,11 +21,12 @@ pub(crate) const MAX_ENDPOINTS: usize = 1_000;
 /// The most replays of an endpoint that are under way.
 const MAX_REPLAYS: usize = 10;
 
-/// What follows from a command, and what its sender is answered.
+/// What follows from a command, and what its sender is answered. The endpoint must have the expected version, if there
+/// is one.
 pub(crate) fn command(
     state: &State,
     endpoint_id: &str,
-    request: &Request,
+    (request, expected_version): (&Request, Option<u64>),
     now: Timestamp,
 ) -> Decision<Event, Answer> {
     let id = endpoint_id.to_owned();
@@ -47,6 +48,11 @@ pub(crate) fn command(
             Ok(Fact::Created { settings: settings.clone(), secret: None })
         }
         (None, _) => Err(Outcome::Unknown),
+        (Some(endpoint), _)
+            if expected_version.is_some_and(|expected| expected != endpoint.settings_version) =>
+        {
+            Err(Outcome::OtherVersion)
+        }
         (Some(endpoint), request) => of_endpoint(state, endpoint_id, endpoint, request, now),
     };
     let (fact, outcome) = match decided {
@@ -238,17 +244,19 @@ pub(crate) fn attempted(
     let news = match (round.disable, health.verdict(now)) {
         // That the operator's mail server fails is not the shop's to mend: its mails wait.
         _ if endpoint.disabled.is_some() || endpoint.settings.mail.is_some() => None,
-        (Some(reason), _) => Some(News::Disabled { reason }),
-        (None, Verdict::Disable) => Some(News::Disabled { reason: DisabledReason::Failing }),
-        (None, Verdict::Warn) => {
-            Some(News::Failing { since: health.failing.map_or(now, |failing| failing.since) })
+        (Some(reason), _) => Some(EndpointNotice::Disabled { reason }),
+        (None, Verdict::Disable) => {
+            Some(EndpointNotice::Disabled { reason: DisabledReason::Failing })
         }
+        (None, Verdict::Warn) => Some(EndpointNotice::Failing {
+            since: health.failing.map_or(now, |failing| failing.since),
+        }),
         (None, Verdict::Fine) => None,
     };
     if let Some(news) = news {
         events.push(of(match news {
-            News::Disabled { reason } => Fact::Disabled { reason, note: String::new() },
-            News::Failing { since } => Fact::FailureWarned { since },
+            EndpointNotice::Disabled { reason } => Fact::Disabled { reason, note: String::new() },
+            EndpointNotice::Failing { since } => Fact::FailureWarned { since },
         }));
         let to = listeners(state, endpoint_id, news.event_type());
         if !to.is_empty() {

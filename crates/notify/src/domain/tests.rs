@@ -117,7 +117,7 @@ impl Rig {
     }
 
     fn ask_of(&mut self, id: &str, request: Request) -> (Outcome, Vec<Fact>) {
-        let input = Input::Command { endpoint_id: id.to_owned(), request };
+        let input = Input::Command { endpoint_id: id.to_owned(), request, expected_version: None };
         let decision = Notify::default().decide(&self.state, &input, self.now);
         let answer = decision.answer.expect("it is answered");
         let facts = self.handle(&input);
@@ -470,7 +470,7 @@ fn the_others_that_want_it_learn_of_an_endpoint_that_is_disabled() {
         Round { failed: vec![failed()], disable: Some(DisabledReason::Gone), ..Round::default() };
     let facts = rig.attempt(gone.clone());
     let to = vec![("all".to_owned(), 2), ("news".to_owned(), 1)];
-    let news = News::Disabled { reason: DisabledReason::Gone };
+    let news = EndpointNotice::Disabled { reason: DisabledReason::Gone };
     assert_eq!(facts[2], Fact::Announced { news, to });
     let last = |id: &str| {
         rig.state.endpoints.get(&id.to_owned()).expect("it exists").endpoint.ledger.last_seq

@@ -6,7 +6,8 @@ use protocol::time::Timestamp;
 
 use super::settings::{read, read_rewrapped, sealed, write, write_rewrapped, write_sealed};
 use crate::domain::{
-    Attempted, DisabledReason, Fact, Failure, Match, News, ReplayProgress, Scheduled, Selection,
+    Attempted, DisabledReason, EndpointNotice, Fact, Failure, Match, ReplayProgress, Scheduled,
+    Selection,
 };
 
 /// Writes a fact.
@@ -104,13 +105,13 @@ pub(super) fn decode(kind: Kind) -> Result<Fact, WireError> {
     })
 }
 
-fn write_announced(news: &News, to: &[(String, u64)]) -> notify::Announced {
+fn write_announced(news: &EndpointNotice, to: &[(String, u64)]) -> notify::Announced {
     let what = match news {
-        News::Disabled { reason } => What::EndpointDisabled(notify::EndpointDisabled {
+        EndpointNotice::Disabled { reason } => What::EndpointDisabled(notify::EndpointDisabled {
             reason: write_reason(*reason).into(),
             note: String::new(),
         }),
-        News::Failing { since } => {
+        EndpointNotice::Failing { since } => {
             What::EndpointFailing(notify::FailureWarned { since: Some((*since).into()) })
         }
     };
@@ -122,10 +123,12 @@ fn write_announced(news: &News, to: &[(String, u64)]) -> notify::Announced {
 }
 
 /// Reads what became of an endpoint.
-pub(super) fn read_news(what: Option<What>) -> Result<News, WireError> {
+pub(super) fn read_news(what: Option<What>) -> Result<EndpointNotice, WireError> {
     Ok(match what.ok_or(WireError::Missing("what"))? {
-        What::EndpointDisabled(it) => News::Disabled { reason: reason(it.reason())? },
-        What::EndpointFailing(it) => News::Failing { since: Timestamp::parse(it.since.as_ref())? },
+        What::EndpointDisabled(it) => EndpointNotice::Disabled { reason: reason(it.reason())? },
+        What::EndpointFailing(it) => {
+            EndpointNotice::Failing { since: Timestamp::parse(it.since.as_ref())? }
+        }
     })
 }
 

@@ -87,7 +87,7 @@ impl MailEvent {
             order: Order {
                 id: self.order_id.to_string(),
                 number: summary.number,
-                reference: summary.reference,
+                reference: summary.reference.unwrap_or_default(),
                 total: amount(summary.total.as_ref()),
                 lines: order.lines.iter().map(|it| line(it, it.quantity)).collect(),
             },

@@ -3,6 +3,7 @@
 use engine::WireError;
 use events::{
     proto::notify::{self, notify_question::Question as Asked},
+    questions::page,
     type_filter::TypeFilter,
 };
 use prost::Message;
@@ -21,7 +22,9 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
     let asked = notify::NotifyQuestion::decode(payload)?.question;
     Ok(match asked.ok_or(WireError::Missing("question"))? {
         Asked::GetEndpoint(it) => Question::Endpoint { id: id(&it.endpoint_id)? },
-        Asked::ListEndpoints(notify::ListEndpoints {}) => Question::Endpoints,
+        Asked::ListEndpoints(notify::ListEndpoints { after, limit }) => {
+            Question::Endpoints { after, limit }
+        }
         Asked::ListDeliveries(it) => Question::Deliveries {
             range: Range { id: id(&it.endpoint_id)?, from: it.from, to: it.to },
             state: Some(it.state).filter(|state| !state.is_empty()),
@@ -45,9 +48,10 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
 pub(super) fn encode(found: Found) -> Vec<u8> {
     match found {
         Found::Endpoint(row) => endpoint(&row.0, &row.1).encode_to_vec(),
-        Found::Endpoints(rows) => {
-            let endpoints = rows.iter().map(|(id, row)| endpoint(id, row)).collect();
-            notify::Endpoints { endpoints }.encode_to_vec()
+        Found::Endpoints { endpoints, has_more } => {
+            let endpoints = endpoints.iter().map(|(id, row)| endpoint(id, row));
+            let (endpoints, has_more) = page(endpoints, has_more);
+            notify::Endpoints { endpoints, has_more }.encode_to_vec()
         }
         Found::Deliveries { deliveries, next } => {
             let deliveries = deliveries.into_iter().map(delivery).collect();

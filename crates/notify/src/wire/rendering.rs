@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn cancelled(detail: &str) -> Vec<u8> {
-        let cancelled = order::Cancelled { detail: detail.to_owned(), ..Default::default() };
+        let cancelled = order::Cancelled { detail: Some(detail.to_owned()), ..Default::default() };
         let kind = Some(order::order_event::Kind::Cancelled(cancelled));
         event(Body::Order(order::OrderEvent { kind, summary: None }))
     }

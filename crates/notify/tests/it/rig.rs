@@ -119,7 +119,7 @@ impl Rig {
     }
 
     fn clock(&self) -> Clock {
-        let (ahead, system) = (self.ahead.clone(), Clock::system());
+        let (ahead, system) = (self.ahead.clone(), testkit::system_clock());
         Clock::from(move || {
             Timestamp::from_millis(system.now().millis() + ahead.load(Ordering::Relaxed))
         })
@@ -224,7 +224,11 @@ impl Running {
     pub(crate) async fn ask(&self, id: &str, request: Request) -> notify::ChangeWebhooksAnswer {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let change = notify::ChangeWebhooks { endpoint_id: id.to_owned(), request: Some(request) };
+        let change = notify::ChangeWebhooks {
+            endpoint_id: id.to_owned(),
+            request: Some(request),
+            expected_version: None,
+        };
         let command = proto::Command {
             id: CommandId::from_key(&shop(), &number.to_string()).to_string(),
             shop: shop().to_string(),

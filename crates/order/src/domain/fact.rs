@@ -34,13 +34,14 @@ pub(crate) enum Fact {
         reserve_by: Timestamp,
         personal: Option<Sealed>,
     },
-    /// Its stock is held until then, and a payment is to be made.
+    /// A payment is to be made. Its stock is held until then; without a time, the order is confirmed, and the
+    /// payment takes the place of one that could not be captured: it is captured when it is authorised.
     PaymentDue {
         payment: u32,
         amount: Money,
         payment_method: String,
         due_by: Timestamp,
-        held_until: Timestamp,
+        held_until: Option<Timestamp>,
         capture: Capture,
     },
     /// The payment failed. Until then another one may be started; never when it failed to be captured.
@@ -61,6 +62,8 @@ pub(crate) enum Fact {
         location: Location,
         capture: Option<(u32, Money)>,
         fulfilment: FulfilmentStatus,
+        /// When they left, as the goods issue says.
+        occurred_at: Option<Timestamp>,
     },
     /// All has shipped and is paid.
     Completed,

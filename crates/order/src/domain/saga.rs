@@ -6,7 +6,7 @@ use protocol::time::Timestamp;
 
 use super::{
     Answer, Awaits, CancelAnswer, CancelReason, Event, Fact, Failure, FulfilmentStatus, Known,
-    ListedLines, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer, Terms,
+    ListedLines, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer, Statuses, Terms,
 };
 use crate::store::Shop;
 
@@ -22,7 +22,8 @@ pub(super) fn proceed(
     match (order.awaits, signal) {
         (Awaits::Hold, Signal::Reserved { held_until }) => {
             if order.needs_payment() {
-                vec![payment_due(terms, known, &order.payment_method, *held_until, now)]
+                let (amount, held_until) = (order.total, Some(*held_until));
+                vec![payment_due(terms, known, &order.payment_method, amount, held_until, now)]
             } else {
                 vec![authorized(terms, None, now)]
             }
@@ -41,7 +42,14 @@ pub(super) fn proceed(
             let failure = Failure { code: String::new(), detail: detail.clone() };
             vec![payment_failed(known, failure, now)]
         }
-        (Awaits::Payment, Signal::ActionRequired { payment, action })
+        // Of a payment that takes the place of one that could not be captured.
+        (Awaits::Capture, Signal::Declined { payment, code }) if is_current(payment) => {
+            vec![replacement_failed(*payment, code, "")]
+        }
+        (Awaits::Capture, Signal::Failed { payment, detail }) if is_current(payment) => {
+            vec![replacement_failed(*payment, "", detail)]
+        }
+        (Awaits::Payment | Awaits::Capture, Signal::ActionRequired { payment, action })
             if is_current(payment) && !order.is_asking_for(action) =>
         {
             vec![Fact::ActionRequired { payment: *payment, action: action.clone() }]
@@ -53,7 +61,9 @@ pub(super) fn proceed(
         (Awaits::Capture, Signal::Captured { payment, amount }) => {
             captured(known, *payment, *amount)
         }
-        (Awaits::Capture, Signal::CaptureFailed { payment, code }) => {
+        (Awaits::Capture, Signal::CaptureFailed { payment, code })
+            if *payment == order.last_payment() =>
+        {
             vec![capture_failed(known, *payment, code)]
         }
         (_, Signal::Refunded { payment, refund_id, amount }) => {
@@ -103,7 +113,8 @@ pub(super) fn cancel(
     Decision::answered(known.events(facts), answer.into())
 }
 
-/// Starts another payment of an order whose last one failed, while the stock is held.
+/// Starts another payment of an order whose last one failed: while the stock is held, for the total; and when the
+/// order is confirmed, for what could not be captured.
 pub(super) fn start_payment(
     terms: Terms<'_>,
     state: &Shop,
@@ -115,41 +126,61 @@ pub(super) fn start_payment(
         return Decision::answered(vec![], StartPaymentAnswer::NotFound.into());
     };
     let order = known.order;
-    let has_failed = order.awaits == Awaits::Payment && order.statuses.1 == PaymentStatus::Failed;
-    let Some(held_until) = order.held_until.filter(|until| has_failed && *until > now) else {
-        let answer = StartPaymentAnswer::NotDue { statuses: order.statuses };
-        return Decision::answered(vec![], answer.into());
+    let Statuses(status, payment_status, _) = order.statuses;
+    let has_failed = payment_status == PaymentStatus::Failed;
+    let held_until = order.held_until.filter(|until| *until > now);
+    let (amount, held_until) = match (status, order.awaits) {
+        (OrderStatus::Placed, Awaits::Payment) if has_failed && held_until.is_some() => {
+            (order.total, held_until)
+        }
+        (OrderStatus::Confirmed, _) if has_failed => {
+            (Money { minor: order.total.minor - order.captured(), ..order.total }, None)
+        }
+        _ => {
+            let answer = StartPaymentAnswer::NotDue { statuses: order.statuses };
+            return Decision::answered(vec![], answer.into());
+        }
     };
     let payment_id = known.payment_id(order.last_payment() + 1);
-    let amount = order.total;
-    let fact = payment_due(terms, &known, payment_method, held_until, now);
-    let due_by = match &fact {
-        Fact::PaymentDue { due_by, .. } => *due_by,
-        _ => held_until,
-    };
+    let due_by = due_by(terms, order.last_payment() + 1, held_until, now);
+    let fact = payment_due(terms, &known, payment_method, amount, held_until, now);
     let answer = StartPaymentAnswer::Started { payment_id, amount, due_by };
     Decision::answered(known.events(vec![fact]), answer.into())
 }
 
-/// The next payment of an order. After the first, it must be authorised while the stock is held.
+/// The next payment of an order.
 fn payment_due(
     terms: Terms<'_>,
     known: &Known<'_>,
     payment_method: &str,
-    held_until: Timestamp,
+    amount: Money,
+    held_until: Option<Timestamp>,
     now: Timestamp,
 ) -> Fact {
     let payment = known.order.last_payment() + 1;
-    let due_by = now + terms.payment_timeout();
     // A further payment is captured as the first one would have been.
     let capture = if payment == 1 { terms.settings.capture } else { known.order.capture };
     Fact::PaymentDue {
         payment,
-        amount: known.order.total,
+        amount,
         payment_method: payment_method.to_owned(),
-        due_by: if payment == 1 { due_by } else { due_by.min(held_until) },
+        due_by: due_by(terms, payment, held_until, now),
         held_until,
         capture,
+    }
+}
+
+/// Until when a payment must be authorised. After the first, that is while the stock is held.
+fn due_by(
+    terms: Terms<'_>,
+    payment: u32,
+    held_until: Option<Timestamp>,
+    now: Timestamp,
+) -> Timestamp {
+    let due_by = now + terms.payment_timeout();
+    match held_until {
+        Some(held_until) if payment > 1 => due_by.min(held_until),
+        _ => due_by,
     }
 }
 
@@ -220,6 +251,13 @@ fn capture_failed(known: &Known<'_>, payment: u32, code: &str) -> Fact {
         return known.cancelled(CancelReason::CaptureFailed, code, &[]);
     }
     let failure = Failure { code: code.to_owned(), detail: String::new() };
+    Fact::PaymentFailed { payment, failure, retry_until: None }
+}
+
+/// A payment that was to take the place of one that could not be captured failed as well. Yet another may be
+/// started.
+fn replacement_failed(payment: u32, code: &str, detail: &str) -> Fact {
+    let failure = Failure { code: code.to_owned(), detail: detail.to_owned() };
     Fact::PaymentFailed { payment, failure, retry_until: None }
 }
 

@@ -34,7 +34,9 @@ pub(super) fn ship(state: &Shop, shipment: &Shipment) -> Vec<Event> {
     let capture = capture(&known, &shipped, is_all);
     let is_settled = capture.is_none() && is_nothing_due(&known);
     let location = shipment.location.clone();
-    let mut facts = vec![Fact::Shipped { lines: units, location, capture, fulfilment }];
+    let occurred_at = shipment.occurred_at;
+    let mut facts =
+        vec![Fact::Shipped { lines: units, location, capture, fulfilment, occurred_at }];
     if is_all && is_settled && known.order.statuses.0 == OrderStatus::Confirmed {
         facts.push(Fact::Completed);
     }

@@ -6,7 +6,7 @@ mod shipping;
 
 use engine::{Cause, Context, Decision, Recorded, Rules};
 use events::{
-    id::{LineId, Location, OrderId, Quantity, Reference, Sku},
+    id::{LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
     money::{Currency, Money, TaxBasis},
     proto,
     sealed::Sealed,
@@ -32,6 +32,11 @@ pub(crate) const RESERVE_BY: Timestamp = Timestamp::from_millis(1_300_000_300_00
 pub(crate) const DUE_BY: Timestamp = Timestamp::from_millis(1_300_000_600_000);
 pub(crate) const ALLOCATE_BY: Timestamp = RESERVE_BY;
 pub(crate) const HELD_UNTIL: Timestamp = Timestamp::from_millis(1_300_000_900_000);
+
+/// Asks for another payment of an order.
+fn pay(order_id: OrderId, method: &str) -> Input {
+    Input::StartPayment { order_id, payment_method: method.into() }
+}
 
 /// Orders by the default policy.
 pub(crate) fn orders() -> Orders {
@@ -261,7 +266,7 @@ impl History {
             amount: gbp(700),
             payment_method: method.into(),
             due_by,
-            held_until: HELD_UNTIL,
+            held_until: Some(HELD_UNTIL),
             capture: Capture::OnConfirmation,
         };
         self.payment(fact, PaymentStatus::Pending)

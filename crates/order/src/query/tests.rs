@@ -18,7 +18,7 @@ use sqlx::{AnyPool, any::AnyPoolOptions};
 use crate::{
     Orders, Policy,
     domain::{
-        CancelReason, Event,
+        CancelReason, Event, FulfilmentStatus,
         tests::{ANN, BOB, CID, History, recorded, sealed, shortage},
     },
     store::{self, OrderSkuKey, TABLES},
@@ -55,25 +55,25 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
     let payment_id = format!("{ANN}-1");
     let failure = order::PaymentFailed {
         payment_id: payment_id.clone(),
-        code: "declined".into(),
-        detail: String::new(),
+        code: Some("declined".into()),
+        detail: None,
         retry_until: None,
     };
     let expected = order::Order {
         order_id: ANN.to_string(),
         summary: Some(order::Summary {
             number: 7,
-            reference: "PO \"1\" ü".to_owned(),
-            customer_id: String::new(),
+            reference: Some("PO \"1\" ü".to_owned()),
+            customer_id: None,
             total: gbp(700),
             status: order::OrderStatus::Cancelled.into(),
             payment_status: order::PaymentStatus::Failed.into(),
             fulfilment_status: order::FulfilmentStatus::Unfulfilled.into(),
         }),
-        country: "France".to_owned(),
+        country: Some("France".to_owned()),
         tax_basis: TaxBasis::Included.into(),
         lines: vec![line("A", 250), line("B", 100)],
-        shipped: vec![],
+        units: vec![order::LineUnits { held: 0, shipped: 0, cancelled: 2 }; 2],
         charges: vec![],
         payments: vec![order::OrderPayment {
             payment_id,
@@ -86,14 +86,14 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
         hold: None,
         cancellation: Some(order::Cancellation {
             reason: order::CancelReason::OutOfStock.into(),
-            detail: String::new(),
+            detail: None,
             shortages: vec![order::Shortage { sku: "A".into(), requested: 2, available: 1 }],
             note: None,
         }),
         placed_at: Some(time(1)),
         updated_at: Some(time(4)),
         version: 4,
-        billing_country: String::new(),
+        billing_country: None,
         personal: None,
     };
     let of = |id: OrderId| GetOrder { order_id: id.to_string() };
@@ -111,6 +111,25 @@ async fn an_order_reads_as_it_was_placed_with_all_that_became_of_it() {
     assert_eq!(database.list(referenced("PO \"1\" ü")).await, [in_a_list]);
     assert_eq!(database.ask(of(BOB)).await, None);
     assert_eq!(database.list(referenced("PO 2")).await, []);
+}
+
+#[tokio::test]
+async fn each_line_says_what_became_of_its_units() {
+    let units_after = async |history: History| {
+        let database = Database::open().await;
+        database.fold(&history.events).await;
+        let found = database.ask(GetOrder { order_id: ANN.to_string() }).await.expect("is there");
+        found.units.iter().map(|it| [it.held, it.shipped, it.cancelled]).collect::<Vec<_>>()
+    };
+    let placed = History::placed(ANN);
+    assert_eq!(units_after(placed.clone()).await, [[0, 0, 0]; 2]);
+    assert_eq!(units_after(placed.payment_due()).await, [[2, 0, 0]; 2]);
+    let part = History::paid_order().shipped(&[("A", 1)], FulfilmentStatus::Partial);
+    assert_eq!(units_after(part.clone()).await, [[1, 1, 0], [2, 0, 0]]);
+    let cancelled = part.clone().cancelled(CancelReason::Requested, "", &[]);
+    assert_eq!(units_after(cancelled).await, [[0, 1, 1], [0, 0, 2]]);
+    let all = part.shipped(&[("A", 1), ("B", 2)], FulfilmentStatus::Fulfilled);
+    assert_eq!(units_after(all).await, [[0, 2, 0]; 2]);
 }
 
 #[tokio::test]
@@ -152,7 +171,7 @@ async fn orders_are_counted_by_statuses_and_reason() {
             fulfilment_status: order::FulfilmentStatus::Unfulfilled.into(),
             reason: order::CancelReason::into(reason),
             orders,
-            total: orders * 700,
+            total: gbp(orders * 700),
         };
     let cancelled = |reason, orders| {
         group(order::OrderStatus::Cancelled, order::PaymentStatus::Pending, reason, orders)
@@ -253,6 +272,7 @@ impl Database {
             self.put(&id, state.orders.get(&id)).await;
             self.put(&id, state.cancellations.get(&id)).await;
             self.put(&id, state.personal.get(&id)).await;
+            self.put(&id, state.shipped.get(&id)).await;
             let content = state.contents.get(&id);
             self.put(&id, content).await;
             for line in content.iter().flat_map(|content| content.lines.iter()) {

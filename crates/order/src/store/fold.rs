@@ -119,8 +119,13 @@ impl Order {
                 self.payment_method.clone_from(payment_method);
                 self.capture = *capture;
                 self.payments.push(OrderPayment::begun());
-                self.held_until = Some(*held_until);
-                self.wait_for(Awaits::Payment, Some(*due_by));
+                self.held_until = *held_until;
+                if held_until.is_some() {
+                    self.wait_for(Awaits::Payment, Some(*due_by));
+                } else {
+                    // It is captured at once, and takes all that is left.
+                    self.ask_for(self.total.minor - self.capture_requested);
+                }
             }
             Fact::PaymentFailed { payment, failure, retry_until } => {
                 self.change_payment(*payment, |it| {

@@ -1,9 +1,10 @@
 //! An order as it is.
 
-use engine::{Column, Context, Revision, Row, Table, Value};
+use engine::{Column, Context, Revision, Row, StoreError, Table, Value};
 use events::{money::Money, shop::Capture};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use sqlx::{AnyPool, Row as _};
 
 use crate::domain::{
     Action, Awaits, CancelReason, Failure, Hold, ON_ACCOUNT, OrderStatus, PaymentStatus, Statuses,
@@ -126,6 +127,23 @@ impl Order {
     }
 }
 
+/// The condition of a confirmed order whose last payment failed, as its index has it.
+macro_rules! unpaid {
+    () => {
+        "statuses in ('confirmed failed unfulfilled', 'confirmed failed partial', \
+         'confirmed failed fulfilled', 'confirmed failed partially_returned', \
+         'confirmed failed returned')"
+    };
+}
+
+/// How many confirmed orders of a partition have a last payment that failed.
+pub(crate) async fn count_unpaid(db: &AnyPool, partition: u32) -> Result<u64, StoreError> {
+    let statement =
+        concat!("select count(*) as orders from orders where partition = $1 and ", unpaid!());
+    let row = sqlx::query(statement).bind(i64::from(partition)).fetch_one(db).await?;
+    Ok(row.try_get::<i64, _>("orders")? as u64)
+}
+
 impl Row for Order {
     const TABLE: Table = Table {
         name: "orders",
@@ -139,6 +157,7 @@ impl Row for Order {
             Column::integer("on_hold"),
             Column::integer("placed_at"),
             Column::integer("number"),
+            Column::text("currency"),
         ],
         indexes: &[
             "(partition, deadline) where deadline is not null",
@@ -146,6 +165,7 @@ impl Row for Order {
             // One for all three statuses: each further one would be rewritten by every event.
             "(shop, statuses, placed_at, number)",
             "(shop, placed_at, number) where on_hold is not null",
+            concat!("(partition) where ", unpaid!()),
         ],
     };
 
@@ -160,6 +180,7 @@ impl Row for Order {
             Value::Integer(self.hold.as_ref().map(|_| 1)),
             self.placed_at.millis().into(),
             (self.number as i64).into(),
+            self.total.currency.as_str().into(),
         ]
     }
 }

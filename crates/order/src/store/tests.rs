@@ -190,12 +190,13 @@ fn random_input(random: &mut Random) -> Input {
                 sku: sku(random.one_of(&["A", "B", "C"])),
                 quantity: 1 + random.below(2) as i64,
             }],
+            occurred_at: random.one_of(&[None, Some(Timestamp::from_millis(1_795_179_849_123))]),
         }),
         10 => Input::Short {
             sku: sku(random.one_of(&["A", "B", "C"])),
             location: Location::main(),
             missing: random.below(4) as i64,
-            order_ids: vec![third, BOB, ANN],
+            orders: [third, BOB, ANN].map(|it| (it, 1 + random.below(2) as i64)).to_vec(),
         },
         11..13 => {
             let (payment, refund_id) = (1 + random.below(2) as u32, "r".to_owned());

@@ -35,13 +35,16 @@ pub(super) fn decode(payload: &[u8]) -> Result<Input, WireError> {
 
 fn request(order: order::PlaceOrder) -> Result<Request, WireError> {
     let charge = |it| facts::charge(it).map(|it| Charge { code: text(&it.code), ..it });
+    let reference = parsed(order.reference(), Reference::parse)?;
+    let customer_id = parsed(order.customer_id(), CustomerId::parse)?;
+    let (country, billing_country) = (text(order.country()), text(order.billing_country()));
     let lines = order.lines.into_iter().enumerate();
     Ok(Request {
         order_id: OrderId::parse(&order.order_id)?,
-        reference: parsed(&order.reference, Reference::parse)?,
-        customer_id: parsed(&order.customer_id, CustomerId::parse)?,
-        country: text(&order.country),
-        billing_country: text(&order.billing_country),
+        reference,
+        customer_id,
+        country,
+        billing_country,
         currency: Currency::parse(&order.currency)?,
         tax_basis: TaxBasis::parse(order.tax_basis)?,
         lines: lines.map(|(index, line)| requested_line(index, line)).collect::<Result<_, _>>()?,

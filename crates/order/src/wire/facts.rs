@@ -14,7 +14,7 @@ use events::{
 use protocol::{id::ParseError, time::Timestamp};
 
 use super::{
-    fulfilment_status, fulfilment_status_to_wire, optional, parsed, payment_status,
+    fulfilment_status, fulfilment_status_to_wire, given, parsed, payment_status,
     payment_status_to_wire, reason, reason_to_wire, shortage, status, status_to_wire,
 };
 use crate::domain::{
@@ -37,7 +37,7 @@ pub(super) fn encode(event: &Event) -> order::OrderEvent {
 fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
     let currency = summary.total.currency;
     let id = |number: u32| PaymentId { order_id: *order_id, number }.to_string();
-    let id_if_any = |number: Option<u32>| number.map(id).unwrap_or_default();
+    let id_if_any = |number: Option<u32>| number.map(id);
     match fact {
         Fact::Placed { .. } => Kind::Placed(encode_placed(currency, fact)),
         Fact::PaymentDue { payment, amount, payment_method, due_by, held_until, capture } => {
@@ -46,8 +46,9 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
                 amount: Some((*amount).into()),
                 payment_method: payment_method.clone(),
                 due_by: Some((*due_by).into()),
-                held_until: Some((*held_until).into()),
+                held_until: held_until.map(Into::into),
                 capture_policy: capture_policy_to_wire(*capture).into(),
+                capture_at_once: held_until.is_none(),
             })
         }
         Fact::PaymentFailed { payment, failure, retry_until } => {
@@ -78,17 +79,20 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
             line_count: listed.count,
             placed_position: listed.placed_position,
         }),
-        Fact::Shipped { lines, location, capture, .. } => Kind::Shipped(order::Shipped {
-            lines: lines.iter().map(shipped_line_to_wire).collect(),
-            location: location.to_string(),
-            payment_id: id_if_any(capture.map(|(payment, _)| payment)),
-            capture: capture.map(|(_, amount)| amount.into()),
-        }),
+        Fact::Shipped { lines, location, capture, occurred_at, .. } => {
+            Kind::Shipped(order::Shipped {
+                occurred_at: occurred_at.map(Into::into),
+                lines: lines.iter().map(shipped_line_to_wire).collect(),
+                location: location.to_string(),
+                payment_id: id_if_any(capture.map(|(payment, _)| payment)),
+                capture: capture.map(|(_, amount)| amount.into()),
+            })
+        }
         Fact::Completed => Kind::Completed(order::Completed {}),
         Fact::Refunded { payment, refund_id, amount, captured, refunded } => {
             Kind::Refunded(order::Refunded {
                 payment_id: id(*payment),
-                refund_id: refund_id.clone(),
+                refund_id: given(refund_id),
                 amount: Some((*amount).into()),
                 captured: Some((*captured).into()),
                 refunded: Some((*refunded).into()),
@@ -100,7 +104,7 @@ fn encode_fact(Event { order_id, summary, fact }: &Event) -> Kind {
         }
         Fact::Cancelled { cancellation, listed, payments } => Kind::Cancelled(order::Cancelled {
             reason: reason_to_wire(cancellation.reason).into(),
-            detail: cancellation.detail.clone(),
+            detail: given(&cancellation.detail),
             shortages: cancellation.shortages.iter().map(shortage_to_wire).collect(),
             lines: lines_to_wire(&listed.lines, Terms { currency, basis: listed.basis }),
             line_count: listed.count,
@@ -127,8 +131,8 @@ fn encode_placed(currency: Currency, fact: &Fact) -> order::Placed {
     };
     let terms = Terms { currency, basis: *tax_basis };
     order::Placed {
-        country: country.clone(),
-        billing_country: billing_country.clone(),
+        country: given(country),
+        billing_country: given(billing_country),
         lines: lines_to_wire(lines, terms),
         charges: charges_to_wire(charges, terms),
         payment_method: payment_method.clone(),
@@ -150,26 +154,30 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
             payment: number(&due.payment_id)?,
             amount: Money::parse(due.amount.as_ref())?,
             due_by: Timestamp::parse(due.due_by.as_ref())?,
-            held_until: Timestamp::parse(due.held_until.as_ref())?,
+            held_until: time_if_any(due.held_until.as_ref())?,
             capture: capture_policy(due.capture_policy),
             payment_method: due.payment_method,
         },
         Kind::PaymentFailed(failed) => Fact::PaymentFailed {
             payment: number(&failed.payment_id)?,
-            failure: Failure { code: failed.code, detail: failed.detail },
+            failure: Failure {
+                code: failed.code.unwrap_or_default(),
+                detail: failed.detail.unwrap_or_default(),
+            },
             retry_until: time_if_any(failed.retry_until.as_ref())?,
         },
         Kind::ActionRequired(required) => {
             let expires_at = time_if_any(required.expires_at.as_ref())?;
-            let action = Action { url: required.url, data: required.data, expires_at };
+            let (url, data) = (required.url.unwrap_or_default(), required.data.unwrap_or_default());
+            let action = Action { url, data, expires_at };
             Fact::ActionRequired { payment: number(&required.payment_id)?, action }
         }
         Kind::Authorized(authorized) => Fact::Authorized {
-            payment: number_if_any(&authorized.payment_id)?,
+            payment: number_if_any(authorized.payment_id())?,
             allocate_by: Timestamp::parse(authorized.allocate_by.as_ref())?,
         },
         Kind::Confirmed(confirmed) => Fact::Confirmed {
-            payment: number_if_any(&confirmed.payment_id)?,
+            payment: number_if_any(confirmed.payment_id())?,
             capture: money_if_any(confirmed.capture.as_ref())?,
         },
         Kind::PartCaptured(captured) => Fact::PartCaptured {
@@ -178,7 +186,7 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
             captured: Money::parse(captured.captured.as_ref())?,
         },
         Kind::Paid(paid) => Fact::Paid {
-            payment: number_if_any(&paid.payment_id)?,
+            payment: number_if_any(paid.payment_id())?,
             amount: Money::parse(paid.amount.as_ref())?,
             listed: listed(paid.lines, paid.line_count, paid.placed_position)?,
         },
@@ -189,7 +197,7 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
             amount: Money::parse(refunded.amount.as_ref())?,
             captured: Money::parse(refunded.captured.as_ref())?,
             refunded: Money::parse(refunded.refunded.as_ref())?,
-            refund_id: refunded.refund_id,
+            refund_id: refunded.refund_id.unwrap_or_default(),
         },
         Kind::PutOnHold(hold) => Fact::PutOnHold(Hold {
             sku: Sku::parse(&hold.sku)?,
@@ -199,7 +207,7 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
         Kind::Cancelled(cancelled) => Fact::Cancelled {
             cancellation: Cancellation {
                 reason: reason(cancelled.reason)?,
-                detail: cancelled.detail,
+                detail: cancelled.detail.unwrap_or_default(),
                 shortages: shortages(&cancelled.shortages)?,
                 note: Sealed::parse(cancelled.note)?,
             },
@@ -213,8 +221,8 @@ fn decode_placed(placed: order::Placed) -> Result<Fact, WireError> {
     let prices = placed.lines.iter().map(|it| it.unit_price.as_ref());
     let prices = prices.chain(placed.charges.iter().map(|it| it.price.as_ref()));
     Ok(Fact::Placed {
-        country: placed.country,
-        billing_country: placed.billing_country,
+        country: placed.country.unwrap_or_default(),
+        billing_country: placed.billing_country.unwrap_or_default(),
         // All prices of an order are on one basis.
         tax_basis: basis_of(prices)?,
         lines: lines(placed.lines)?,
@@ -227,20 +235,21 @@ fn decode_placed(placed: order::Placed) -> Result<Fact, WireError> {
 
 fn decode_shipped(summary: &Summary, shipped: &order::Shipped) -> Result<Fact, WireError> {
     let amount = money_if_any(shipped.capture.as_ref())?;
-    let payment = number_if_any(&shipped.payment_id)?;
+    let payment = number_if_any(shipped.payment_id())?;
     Ok(Fact::Shipped {
         lines: shipped.lines.iter().map(shipped_line).collect::<Result<_, _>>()?,
         location: Location::parse(&shipped.location)?,
         capture: payment.zip(amount),
         fulfilment: summary.statuses.2,
+        occurred_at: time_if_any(shipped.occurred_at.as_ref())?,
     })
 }
 
 fn summary(summary: &order::Summary) -> Result<Summary, ParseError> {
     Ok(Summary {
         number: summary.number,
-        reference: parsed(&summary.reference, Reference::parse)?,
-        customer_id: parsed(&summary.customer_id, CustomerId::parse)?,
+        reference: parsed(summary.reference(), Reference::parse)?,
+        customer_id: parsed(summary.customer_id(), CustomerId::parse)?,
         total: Money::parse(summary.total.as_ref())?,
         statuses: Statuses(
             status(summary.status)?,
@@ -254,8 +263,8 @@ pub(super) fn summary_to_wire(summary: &Summary) -> order::Summary {
     let Statuses(status, payment_status, fulfilment_status) = summary.statuses;
     order::Summary {
         number: summary.number,
-        reference: optional(summary.reference.as_ref()),
-        customer_id: optional(summary.customer_id.as_ref()),
+        reference: summary.reference.as_ref().map(Reference::to_string),
+        customer_id: summary.customer_id.as_ref().map(CustomerId::to_string),
         total: Some(summary.total.into()),
         status: status_to_wire(status).into(),
         payment_status: payment_status_to_wire(payment_status).into(),
@@ -360,13 +369,13 @@ pub(super) fn payment_failed(
     failure: &Failure,
     retry_until: Option<Timestamp>,
 ) -> order::PaymentFailed {
-    let Failure { code, detail } = failure.clone();
+    let (code, detail) = (given(&failure.code), given(&failure.detail));
     order::PaymentFailed { payment_id, code, detail, retry_until: retry_until.map(Into::into) }
 }
 
 pub(super) fn action_required(payment_id: String, action: &Action) -> order::ActionRequired {
-    let Action { url, data, expires_at } = action.clone();
-    order::ActionRequired { payment_id, url, data, expires_at: expires_at.map(Into::into) }
+    let (url, data) = (given(&action.url), given(&action.data));
+    order::ActionRequired { payment_id, url, data, expires_at: action.expires_at.map(Into::into) }
 }
 
 pub(super) fn hold_to_wire(hold: &Hold) -> order::PutOnHold {

@@ -54,12 +54,15 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
             (lost.order_id, Signal::Lost { shortages })
         }
         Inventory::Short(short) => {
-            let order_ids = short.order_ids.iter().map(|id| OrderId::parse(id));
+            let order = |order: &proto::inventory::ShortOrder| {
+                Ok::<_, ParseError>((OrderId::parse(&order.order_id)?, order.quantity))
+            };
             return Ok(Input::Short {
                 sku: Sku::parse(&short.sku)?,
                 location: Location::parse(&short.location)?,
-                missing: short.missing,
-                order_ids: order_ids.collect::<Result<_, _>>()?,
+                // What the orders of the parts before it have is not missing for these.
+                missing: short.missing - short.units_before,
+                orders: short.orders.iter().map(order).collect::<Result<_, _>>()?,
             });
         }
         Inventory::Shipped(shipped) => {
@@ -69,10 +72,13 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
                 // What is in excess was not of this order.
                 quantity: shipped.from_allocation,
             };
+            let occurred_at = shipped.document.as_ref().and_then(|it| it.occurred_at.as_ref());
+            let occurred_at = occurred_at.map(|at| Timestamp::parse(Some(at))).transpose()?;
             return Ok(Input::Shipped(Shipment {
                 order_id: OrderId::parse(&shipped.order_id)?,
                 location: Location::parse(&shipped.location)?,
                 units: vec![units],
+                occurred_at,
             }));
         }
         Inventory::Counted(_) => return Err(WireError::Unexpected("inventory.counted")),

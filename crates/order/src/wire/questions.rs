@@ -13,12 +13,12 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use super::{
     facts::{self, Terms},
-    fulfilment_status, fulfilment_status_to_wire, parsed, payment_status, payment_status_to_wire,
-    reason_to_wire, status, status_to_wire,
+    fulfilment_status, fulfilment_status_to_wire, given, parsed, payment_status,
+    payment_status_to_wire, reason_to_wire, status, status_to_wire,
 };
 use crate::{
     domain::{Cancellation, Statuses, Summary},
-    query::{Found, FoundOrder, Group, Question},
+    query::{Found, FoundOrder, Group, LineUnits, Question},
     store::{ListedOrder, Order, OrderContent, OrderFilter, OrderPage, OrderPayment, OrderPlace},
 };
 
@@ -42,9 +42,9 @@ fn page(list: &order::ListOrders) -> Result<OrderPage, ParseError> {
     let time = |time: Option<&_>| time.map(|time| Timestamp::parse(Some(time))).transpose();
     Ok(OrderPage {
         filter: OrderFilter {
-            status: given(list.status, status)?,
-            payment_status: given(list.payment_status, payment_status)?,
-            fulfilment_status: given(list.fulfilment_status, fulfilment_status)?,
+            status: wanted(list.status, status)?,
+            payment_status: wanted(list.payment_status, payment_status)?,
+            fulfilment_status: wanted(list.fulfilment_status, fulfilment_status)?,
             customer_id: parsed(&list.customer_id, CustomerId::parse)?,
             sku: parsed(&list.sku, Sku::parse)?,
             reference: parsed(&list.reference, Reference::parse)?,
@@ -60,7 +60,7 @@ fn page(list: &order::ListOrders) -> Result<OrderPage, ParseError> {
 }
 
 /// A value that is 0 when it is not given.
-fn given<T>(value: i32, read: fn(i32) -> Result<T, ParseError>) -> Result<Option<T>, ParseError> {
+fn wanted<T>(value: i32, read: fn(i32) -> Result<T, ParseError>) -> Result<Option<T>, ParseError> {
     if value == 0 { Ok(None) } else { read(value).map(Some) }
 }
 
@@ -93,7 +93,8 @@ fn encode_listed(listed: ListedOrder) -> order::ListedOrder {
 }
 
 fn encode_order(found: FoundOrder) -> order::Order {
-    let FoundOrder { id, order, content, shipped, cancellation, personal } = found;
+    let units = found.units().into_iter().map(encode_units).collect();
+    let FoundOrder { id, order, content, shipped: _, cancellation, personal } = found;
     let Order { statuses, revision, total, payments, hold, placed_at, updated_at, .. } = order;
     let OrderContent { number, reference, customer_id, tax_basis, lines, charges, .. } = content;
     let terms = Terms { currency: total.currency, basis: tax_basis };
@@ -103,11 +104,11 @@ fn encode_order(found: FoundOrder) -> order::Order {
     order::Order {
         order_id: id.to_string(),
         summary: Some(facts::summary_to_wire(&summary)),
-        country: content.country,
-        billing_country: content.billing_country,
+        country: given(&content.country),
+        billing_country: given(&content.billing_country),
         tax_basis: TaxBasis::from(tax_basis).into(),
         lines: facts::lines_to_wire(&lines, terms),
-        shipped,
+        units,
         charges: facts::charges_to_wire(&charges, terms),
         payments: payments.map(|(number, it)| encode_payment(payment_id(number), it)).collect(),
         hold: hold.as_ref().map(facts::hold_to_wire),
@@ -117,6 +118,11 @@ fn encode_order(found: FoundOrder) -> order::Order {
         version: revision.version,
         personal: personal.map(Into::into),
     }
+}
+
+fn encode_units(units: LineUnits) -> order::LineUnits {
+    let LineUnits { held, shipped, cancelled } = units;
+    order::LineUnits { held, shipped, cancelled }
 }
 
 fn encode_payment(payment_id: String, payment: &OrderPayment) -> order::OrderPayment {
@@ -136,7 +142,7 @@ fn encode_payment(payment_id: String, payment: &OrderPayment) -> order::OrderPay
 fn encode_cancellation(cancellation: &Cancellation) -> order::Cancellation {
     order::Cancellation {
         reason: reason_to_wire(cancellation.reason).into(),
-        detail: cancellation.detail.clone(),
+        detail: given(&cancellation.detail),
         shortages: cancellation.shortages.iter().map(facts::shortage_to_wire).collect(),
         note: cancellation.note.clone().map(Into::into),
     }
@@ -150,6 +156,6 @@ fn encode_group(group: &Group) -> order::TotalsGroup {
         fulfilment_status: fulfilment_status_to_wire(fulfilment_status).into(),
         reason: group.reason.map_or(order::CancelReason::Unspecified, reason_to_wire).into(),
         orders: group.orders,
-        total: group.total,
+        total: Some(group.total.into()),
     }
 }

@@ -24,7 +24,7 @@ const ID: &str = "018f0000-0000-7000-8000-000000000001";
 fn wire_request() -> proto::order::PlaceOrder {
     proto::order::PlaceOrder {
         order_id: ID.into(),
-        reference: "PO 1".into(),
+        reference: Some("PO 1".into()),
         currency: "GBP".into(),
         tax_basis: proto::TaxBasis::Included.into(),
         lines: vec![proto::order::RequestedLine {
@@ -102,7 +102,7 @@ fn facts() -> Vec<Fact> {
             amount: gbp(500),
             payment_method: method,
             due_by: at,
-            held_until: at,
+            held_until: Some(at),
             capture: Capture::OnShipment,
         },
         Fact::PaymentFailed { payment: 1, failure: failure.clone(), retry_until: Some(at) },
@@ -119,6 +119,7 @@ fn facts() -> Vec<Fact> {
             location: Location::main(),
             capture: Some((1, gbp(250))),
             fulfilment: FulfilmentStatus::Partial,
+            occurred_at: Some(at),
         },
         Fact::Completed,
         Fact::Refunded {
@@ -152,6 +153,8 @@ fn every_event_survives_the_way_through_the_wire() {
         };
         let event = Event { order_id: OrderId::parse(ID).unwrap(), summary, fact };
         let encoded = Orders::encode(&event);
+        let is_shipped = matches!(event.fact, Fact::Shipped { .. });
+        assert_eq!(encoded.occurred_at.is_some(), is_shipped, "{event:?}");
         let envelope = proto::Event { aggregate_id: ID.into(), ..Default::default() };
         let payload = [envelope.encode_to_vec(), encoded.body].concat();
         assert_eq!(Orders::decode(&payload).unwrap(), event);
@@ -219,7 +222,7 @@ fn a_price_that_could_overflow_a_total_is_refused_by_name() {
 #[test]
 fn a_text_that_no_database_takes_is_made_harmless() {
     let mut order = wire_request();
-    order.country = "\0France\n".into();
+    order.country = Some("\0France\n".into());
     order.payment_method = "x".repeat(MAX_TEXT_CHARS + 1);
     let Ok(Input::Place(request)) = place(order) else { panic!("is a valid order") };
     assert_eq!(request.country, " France ");
@@ -253,7 +256,11 @@ fn an_answer_of_payment_concerns_the_order_of_the_payment_that_its_envelope_name
 
 #[test]
 fn what_was_allocated_and_has_left_is_a_shipment_of_the_order() {
+    let left = Timestamp::from_millis(1_795_179_849_123);
+    let document =
+        proto::inventory::Document { occurred_at: Some(left.into()), ..Default::default() };
     let shipped = proto::inventory::Shipped {
+        document: Some(document),
         sku: "A".into(),
         location: "main".into(),
         order_id: ID.into(),
@@ -272,6 +279,7 @@ fn what_was_allocated_and_has_left_is_a_shipment_of_the_order() {
     let [units] = &*shipment.units else { panic!("is of one SKU") };
     assert_eq!((shipment.order_id.to_string().as_str(), units.quantity), (ID, 3));
     assert_eq!(units.line_id, Some(LineId::parse("x").unwrap()));
+    assert_eq!(shipment.occurred_at, Some(left));
 }
 
 #[test]

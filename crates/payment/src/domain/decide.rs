@@ -8,8 +8,8 @@ use events::{
 use protocol::time::Timestamp;
 
 use super::{
-    Answer, Event, Fact, Input, Operation, OperationKind, Outcome, Payment, Refund, RefundAnswer,
-    Resolution, SettleAnswer, Status, TransactionStatus, Wanted,
+    Answer, DifferenceKind, Event, Fact, GIVEN_UP, Input, Listed, Operation, OperationKind,
+    Outcome, Payment, Refund, RefundAnswer, Resolution, SettleAnswer, Status, Wanted, difference,
     outcome::{in_trouble, is_known, settled},
 };
 use crate::store::{self, PaymentRow};
@@ -23,8 +23,9 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Decision<Event, Answer> {
     let events = match input {
-        Input::PaymentDue { payment_id, amount, payment_method, due_by } => {
-            begin(payments, *payment_id, *amount, payment_method, *due_by, now)
+        Input::PaymentDue { payment_id, amount, payment_method, due_by, capture_at_once } => {
+            let payment = Payment::begin(*payment_id, *amount, payment_method, *due_by);
+            begin(payments, payment, *capture_at_once, now)
         }
         Input::Capture { payment_id, number, amount } => {
             let number = *number;
@@ -47,13 +48,11 @@ pub(super) fn decide(
             });
             return Decision::answered(events.unwrap_or_default(), answer.into());
         }
-        Input::TurnedUp { payment_id, operation, amount, provider_reference } => {
-            turn_up(payments, *payment_id, *operation, *amount, provider_reference, now)
-        }
-        Input::SettledByOperator { payment_id, resolution, reason } => {
+        Input::Differs { kind, listed } => differs(payments, *kind, listed, now),
+        Input::SettledByOperator { payment_id, resolution, reason, operator } => {
             let mut answer = SettleAnswer::NotFound;
             let events = of_payment(payments, *payment_id, now, |deciding| {
-                answer = deciding.settle_by_operator(*resolution, reason);
+                answer = deciding.settle_by_operator(*resolution, reason, operator);
             });
             return Decision::answered(events, answer.into());
         }
@@ -63,29 +62,33 @@ pub(super) fn decide(
 
 fn begin(
     payments: &store::Payments,
-    payment_id: PaymentId,
-    amount: Money,
-    payment_method: &str,
-    due_by: Timestamp,
+    payment: Payment,
+    capture_at_once: bool,
     now: Timestamp,
 ) -> Vec<Event> {
+    let (payment_id, amount) = (payment.id, payment.amount);
     if payments.get(&payment_id).is_some() {
         return vec![];
     }
-    // What an earlier payment still grants is not wanted any more.
+    // What an earlier payment still grants is not wanted any more; what it has taken is.
     let mut events = vec![];
     for number in 1..payment_id.number {
         let earlier = PaymentId { number, ..payment_id };
-        events.extend(of_payment(payments, earlier, now, Deciding::cancel));
+        events.extend(of_payment(payments, earlier, now, |deciding| {
+            if deciding.payment.kept() == 0 {
+                deciding.cancel();
+            }
+        }));
     }
-    let payment = Payment::begin(payment_id, amount, payment_method, due_by);
+    let payment_method = payment.payment_method.clone();
+    let due_by = Timestamp::from_millis(payment.due_by_ms);
     let mut deciding = Deciding { payment, now, events };
-    deciding.add(Fact::AuthorizationPending {
-        operation: Operation::first(OperationKind::Authorize),
-        amount,
-        payment_method: payment_method.to_owned(),
-        due_by,
-    });
+    let operation = Operation::first(OperationKind::Authorize);
+    deciding.add(Fact::AuthorizationPending { operation, amount, payment_method, due_by });
+    if capture_at_once {
+        let operation = Operation::first(OperationKind::Capture);
+        deciding.add(Fact::CaptureRequested { operation, amount });
+    }
     deciding.events
 }
 
@@ -101,35 +104,23 @@ fn cancel(payments: &store::Payments, order_id: OrderId, now: Timestamp) -> Vec<
     events
 }
 
-/// Takes over what the provider's list has of a payment and our log has not, to give it back. What is
-/// pending is looked up anyway.
-fn turn_up(
+/// Takes over what the provider's list has of a payment and our log has not, to give it back; any other
+/// difference is stuck.
+fn differs(
     payments: &store::Payments,
-    payment_id: PaymentId,
-    operation: Operation,
-    amount: Money,
-    provider_reference: &str,
+    kind: DifferenceKind,
+    listed: &Listed,
     now: Timestamp,
 ) -> Vec<Event> {
-    let payment = match payments.get(&payment_id) {
-        Some(row) => row.payment.clone(),
-        None => Payment::begin(payment_id, amount, "", now),
-    };
-    let is_unknown = payment.transaction(operation).is_none_or(|known| match known.status {
-        TransactionStatus::Refused | TransactionStatus::Failed | TransactionStatus::GivenUp => true,
-        TransactionStatus::Pending
-        | TransactionStatus::Uncertain
-        | TransactionStatus::Stuck
-        | TransactionStatus::Done => false,
-    });
-    let takes = matches!(operation.kind, OperationKind::Authorize | OperationKind::Capture);
-    if !is_unknown || !takes || amount.currency != payment.amount.currency {
+    let Some((payment, fact)) = difference::decide(payments, kind, listed, now) else {
         return vec![];
-    }
+    };
     let mut deciding = Deciding { payment, now, events: vec![] };
-    let provider_reference = provider_reference.to_owned();
-    deciding.add(Fact::TurnedUp { operation, amount, provider_reference });
-    deciding.proceed();
+    let is_given_back = matches!(fact, Fact::TurnedUp { .. });
+    deciding.add(fact);
+    if is_given_back {
+        deciding.proceed();
+    }
     deciding.events
 }
 
@@ -289,15 +280,18 @@ impl Deciding {
         }
     }
 
-    fn settle_by_operator(&mut self, resolution: Resolution, reason: &str) -> SettleAnswer {
-        let Some(pending) = self.payment.pending_transaction() else {
-            return SettleAnswer::NotStuck;
+    fn settle_by_operator(
+        &mut self,
+        resolution: Resolution,
+        reason: &str,
+        operator: &str,
+    ) -> SettleAnswer {
+        let pending = self.payment.pending_transaction();
+        let Some(pending) = pending.filter(|_| self.payment.trouble().is_some()) else {
+            return self.settle_difference(resolution, reason, operator);
         };
         let (operation, amount) = (pending.operation, self.payment.money(pending.amount));
         let refund = pending.refund.clone();
-        if self.payment.trouble().is_none() {
-            return SettleAnswer::NotStuck;
-        }
         let done = match (resolution, operation.kind) {
             (Resolution::DoneElsewhere, OperationKind::Authorize) => {
                 return SettleAnswer::NotApplicable;
@@ -320,8 +314,8 @@ impl Deciding {
             (Resolution::GiveUp, OperationKind::Void | OperationKind::Refund)
             | (Resolution::Retry, _) => None,
         };
-        let reason = reason.to_owned();
-        self.add(Fact::SettledByOperator { operation, amount, resolution, reason });
+        let (reason, operator) = (reason.to_owned(), operator.to_owned());
+        self.add(Fact::SettledByOperator { operation, amount, resolution, reason, operator });
         if let Some(done) = done {
             self.add(done);
         }
@@ -336,6 +330,27 @@ impl Deciding {
         SettleAnswer::Settled { payment_id: self.payment.id, operation }
     }
 
+    /// Settles the first difference between the provider's list and our log.
+    fn settle_difference(
+        &mut self,
+        resolution: Resolution,
+        reason: &str,
+        by: &str,
+    ) -> SettleAnswer {
+        let Some(difference) = self.payment.differences.first() else {
+            return SettleAnswer::NotStuck;
+        };
+        if resolution != Resolution::DoneElsewhere {
+            return SettleAnswer::NotApplicable;
+        }
+        let operation = difference.operation;
+        let amount = self.payment.transaction(operation).map_or(0, |known| known.amount);
+        let (amount, reason) = (self.payment.money(amount), reason.to_owned());
+        let operator = by.to_owned();
+        self.add(Fact::SettledByOperator { operation, amount, resolution, reason, operator });
+        SettleAnswer::Settled { payment_id: self.payment.id, operation }
+    }
+
     /// Begins an operation anew that the provider has refused, with a key of its own.
     fn give_back_again(&mut self, kind: OperationKind, amount: Money, refund: Refund) {
         if self.payment.pending.is_none() {
@@ -347,6 +362,3 @@ impl Deciding {
         }
     }
 }
-
-/// The code of an operation that an operator has given up.
-const GIVEN_UP: &str = "given_up";

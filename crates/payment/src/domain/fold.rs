@@ -5,13 +5,14 @@ use events::money::Money;
 use protocol::time::Timestamp;
 
 use super::{
-    Action, DONE_ELSEWHERE, Fact, Operation, OperationKind, Payment, Pending, Refund, Resolution,
-    Status, StuckReason, Transaction, TransactionStatus, Trouble, Wanted,
+    Action, DONE_ELSEWHERE, Fact, OpenDifference, Operation, OperationKind, Payment, Pending,
+    Refund, Resolution, Status, StuckReason, Transaction, TransactionStatus, Trouble, Wanted,
 };
 
 impl Payment {
     /// Folds a fact into the payment that it happened to.
     pub(super) fn fold(&mut self, fact: &Fact, time: Timestamp, context: &Context) {
+        self.changed_at_ms = time.millis();
         match fact {
             Fact::AuthorizationPending { operation, amount, .. } => {
                 self.begins(Status::AuthorizationPending, *operation, *amount, time, context);
@@ -77,9 +78,11 @@ impl Payment {
             }
             Fact::Declined { operation, code } => {
                 self.ends(Status::Declined, *operation, TransactionStatus::Refused, code);
+                self.wanted.clear();
             }
             Fact::Failed { operation, detail } => {
                 self.ends(Status::Failed, *operation, TransactionStatus::Failed, detail);
+                self.wanted.clear();
             }
             Fact::CaptureFailed { operation, code } => {
                 self.ends(Status::CaptureFailed, *operation, TransactionStatus::Refused, code);
@@ -93,9 +96,20 @@ impl Payment {
                 self.in_trouble(Trouble::Uncertain);
                 self.mark(*operation, TransactionStatus::Uncertain, "");
             }
+            Fact::Stuck { operation, reason, detail, .. } if reason.is_difference() => {
+                let (operation, reason, detail) = (*operation, *reason, detail.clone());
+                let at_ms = time.millis();
+                self.differences.push(OpenDifference { operation, reason, detail, at_ms });
+            }
             Fact::Stuck { operation, reason, detail, .. } => {
                 self.in_trouble(Trouble::Stuck(*reason));
                 self.mark(*operation, TransactionStatus::Stuck, detail);
+            }
+            Fact::SettledByOperator { operation, .. } if !self.is_pending(*operation) => {
+                let settled = self.differences.iter().position(|it| it.operation == *operation);
+                if let Some(index) = settled {
+                    self.differences.remove(index);
+                }
             }
             Fact::SettledByOperator { operation, amount, resolution, .. } => {
                 self.settled_by_operator(*operation, *amount, *resolution);
@@ -122,6 +136,7 @@ impl Payment {
                 status: TransactionStatus::Done,
                 detail: String::new(),
                 at_ms: time.millis(),
+                ended_at_ms: None,
                 refund: Refund::default(),
             });
         }
@@ -183,6 +198,7 @@ impl Payment {
             status: TransactionStatus::Pending,
             detail: String::new(),
             at_ms: time.millis(),
+            ended_at_ms: None,
             refund: Refund::default(),
         });
         let context = context.clone();
@@ -205,6 +221,7 @@ impl Payment {
     fn mark(&mut self, operation: Operation, status: TransactionStatus, detail: &str) {
         if let Some(known) = self.transactions.iter_mut().rfind(|it| it.operation == operation) {
             known.status = status;
+            known.ended_at_ms = status.is_final().then_some(self.changed_at_ms);
             if !detail.is_empty() {
                 detail.clone_into(&mut known.detail);
             }

@@ -5,8 +5,8 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    After, Operation, OperationKind, Pending, StuckReason, Transaction, TransactionStatus, Trouble,
-    Wanted,
+    After, OpenDifference, Operation, OperationKind, Pending, StuckReason, Transaction,
+    TransactionStatus, Trouble, Wanted,
 };
 
 /// A payment of an order.
@@ -53,6 +53,11 @@ pub struct Payment {
     /// The operation whose outcome is not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
+    /// The differences between the provider's list and our log that an operator has to settle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<OpenDifference>,
+    /// When the last fact happened to it, in milliseconds since 1970.
+    pub changed_at_ms: i64,
 }
 
 /// What the customer has to do, for example at a bank.
@@ -161,6 +166,8 @@ impl Payment {
             transactions: vec![],
             wanted: vec![],
             pending: None,
+            differences: vec![],
+            changed_at_ms: due_by.millis(),
         }
     }
 
@@ -260,9 +267,24 @@ impl Payment {
         }
     }
 
+    /// Whether the outcome of that operation is not known yet.
+    pub(super) fn is_pending(&self, operation: Operation) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.operation == operation)
+    }
+
     /// Why the operation whose outcome is not known yet is not simply carried out.
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         self.pending.as_ref()?.trouble
+    }
+
+    /// Why an operator, or the provider, has to do something about the payment: a difference between the
+    /// provider's list and our log counts as well.
+    pub(crate) fn open_trouble(&self) -> Option<Trouble> {
+        let difference = self.differences.first().map(|it| Trouble::Stuck(it.reason));
+        match self.trouble() {
+            Some(Trouble::Stuck(reason)) => Some(Trouble::Stuck(reason)),
+            uncertain => difference.or(uncertain),
+        }
     }
 
     /// The transaction whose outcome is not known yet.

@@ -93,7 +93,8 @@ fn payment_due() -> Input {
 
 fn payment_due_of(payment_id: PaymentId) -> Input {
     let payment_method = "card".into();
-    Input::PaymentDue { payment_id, amount: pounds(500), payment_method, due_by: DUE_BY }
+    let (amount, due_by) = (pounds(500), DUE_BY);
+    Input::PaymentDue { payment_id, amount, payment_method, due_by, capture_at_once: false }
 }
 
 fn confirmed() -> Input {
@@ -125,8 +126,8 @@ fn silent(operation: Operation, for_long: bool) -> Input {
 }
 
 fn settles(resolution: Resolution) -> Input {
-    let reason = "called the provider".into();
-    Input::SettledByOperator { payment_id: first(), resolution, reason }
+    let (reason, operator) = ("called the provider".into(), "ann".into());
+    Input::SettledByOperator { payment_id: first(), resolution, reason, operator }
 }
 
 fn uncertain(operation: Operation) -> Fact {
@@ -138,8 +139,8 @@ fn stuck(operation: Operation, reason: StuckReason, detail: &str) -> Fact {
 }
 
 fn settled_by_operator(operation: Operation, resolution: Resolution) -> Fact {
-    let reason = "called the provider".into();
-    Fact::SettledByOperator { operation, amount: pounds(500), resolution, reason }
+    let (reason, operator) = ("called the provider".into(), "ann".into());
+    Fact::SettledByOperator { operation, amount: pounds(500), resolution, reason, operator }
 }
 
 fn fold(payments: &mut State, event: Event) {
@@ -398,9 +399,13 @@ fn an_action_of_the_customer_is_a_state_with_what_the_client_needs() {
     check(&given, &cancelled(), &[Fact::CancelRequested]);
 }
 
+fn differs(kind: DifferenceKind, operation: Operation, amount: Money) -> Input {
+    let (payment_id, provider_reference) = (first(), "p1".to_owned());
+    Input::Differs { kind, listed: Listed { payment_id, operation, amount, provider_reference } }
+}
+
 fn turns_up(operation: Operation) -> Input {
-    let (payment_id, amount) = (first(), pounds(500));
-    Input::TurnedUp { payment_id, operation, amount, provider_reference: "p1".into() }
+    differs(DifferenceKind::UnknownToUs, operation, pounds(500))
 }
 
 #[test]
@@ -419,7 +424,52 @@ fn what_turns_up_at_the_provider_is_given_back() {
     // What is pending is looked up, and what is known is known.
     check(&[authorization_pending()], &turns_up(AUTHORIZE), &[]);
     check(&[authorization_pending(), authorized()], &turns_up(AUTHORIZE), &[]);
-    check(&[], &turns_up(VOID), &[]);
+    let given = [turned_up(AUTHORIZE), void_pending()];
+    check(&given, &turns_up(AUTHORIZE), &[]);
+}
+
+#[test]
+fn a_difference_that_giving_back_does_not_mend_is_for_an_operator() {
+    let found = |operation, reason, detail| [stuck(operation, reason, detail)];
+    let held = [authorization_pending(), authorized()];
+    // Money that the provider has given back, and a payment of which we know nothing.
+    let unknown = found(VOID, StuckReason::UnknownToUs, "5.00 GBP");
+    check(&held, &turns_up(VOID), &unknown);
+    check(&[], &turns_up(VOID), &unknown);
+    let euros = Money { minor: 500, currency: Currency::parse("EUR").expect("valid") };
+    let in_euros = differs(DifferenceKind::UnknownToUs, CAPTURE, euros);
+    check(&held, &in_euros, &found(CAPTURE, StuckReason::UnknownToUs, "5.00 EUR"));
+
+    let missing = differs(DifferenceKind::UnknownToProvider, AUTHORIZE, pounds(500));
+    let missing_found = found(AUTHORIZE, StuckReason::UnknownToProvider, "");
+    let payments = check(&held, &missing, &missing_found);
+    let payment = payment_of(&payments, first());
+    assert_eq!(payment.pending_id(), None, "nothing is asked of the provider for it");
+    let trouble = Trouble::Stuck(StuckReason::UnknownToProvider);
+    assert_eq!(payment.open_trouble(), Some(trouble));
+    let given = [&held[..], &missing_found].concat();
+    check(&given, &missing, &[]);
+    // What is pending or was not done is expected of nobody.
+    check(&held[..1], &missing, &[]);
+    check(&[], &missing, &[]);
+
+    let differing = differs(DifferenceKind::AmountDiffers, AUTHORIZE, pounds(499));
+    check(&held, &differing, &found(AUTHORIZE, StuckReason::AmountDiffers, "4.99 GBP"));
+    check(&held, &differs(DifferenceKind::AmountDiffers, AUTHORIZE, pounds(500)), &[]);
+}
+
+#[test]
+fn a_difference_is_settled_by_an_operator_who_has_put_it_right() {
+    let stuck = stuck(AUTHORIZE, StuckReason::UnknownToProvider, "");
+    let given = [authorization_pending(), authorized(), stuck];
+    let then = [settled_by_operator(AUTHORIZE, Resolution::DoneElsewhere)];
+    let payments = check(&given, &settles(Resolution::DoneElsewhere), &then);
+    let payment = payment_of(&payments, first());
+    assert_eq!((payment.open_trouble(), payment.held()), (None, 500), "it is as it was");
+    check(&given, &settles(Resolution::Retry), &[]);
+    check(&given, &settles(Resolution::GiveUp), &[]);
+    // The payment goes on meanwhile.
+    check(&given, &cancelled(), &[Fact::CancelRequested, void_pending()]);
 }
 
 #[test]
@@ -432,6 +482,34 @@ fn a_later_payment_takes_the_place_of_an_earlier_one() {
     // What turns up late of the first is given back.
     let late = facts(&handle(&mut payments, &approves(AUTHORIZE)));
     assert_eq!(late, [authorized(), void_pending()]);
+}
+
+#[test]
+fn what_an_earlier_payment_has_taken_stays_with_the_order() {
+    let taken = [authorization_pending(), authorized(), capture_pending(), captured()];
+    let mut payments = history(&taken);
+    let events = handle(&mut payments, &payment_due_of(first().next()));
+    assert_eq!(facts(&events), [authorization_pending()]);
+}
+
+#[test]
+fn a_payment_may_be_captured_as_soon_as_it_is_authorised() {
+    let at_once = match payment_due_of(first()) {
+        Input::PaymentDue { payment_id, amount, payment_method, due_by, .. } => {
+            Input::PaymentDue { payment_id, amount, payment_method, due_by, capture_at_once: true }
+        }
+        other => other,
+    };
+    let capture = Operation::first(OperationKind::Capture);
+    let requested = Fact::CaptureRequested { operation: capture, amount: pounds(500) };
+    let given = [authorization_pending(), requested];
+    check(&[], &at_once, &given);
+    let begun = Fact::CapturePending { operation: capture, amount: pounds(500) };
+    check(&given, &approves(AUTHORIZE), &[authorized(), begun]);
+    // Of what is not authorised, nothing is captured.
+    check(&given, &declines(AUTHORIZE, "insufficient_funds"), &[declined()]);
+    check(&given, &fails(AUTHORIZE), &[failed()]);
+    check(&given, &cancelled(), &[Fact::CancelRequested]);
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub struct Transaction {
     pub detail: String,
     /// When it was decided, in milliseconds since 1970.
     pub at_ms: i64,
+    /// When its outcome became known, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at_ms: Option<i64>,
     /// Which refund it is for.
     #[serde(default, skip_serializing_if = "Refund::is_of_cancellation")]
     pub refund: Refund,
@@ -77,6 +80,16 @@ pub enum TransactionStatus {
     Failed,
     /// An operator has given it up.
     GivenUp,
+}
+
+impl TransactionStatus {
+    /// Whether the outcome is known.
+    pub(super) fn is_final(self) -> bool {
+        match self {
+            Self::Pending | Self::Uncertain | Self::Stuck => false,
+            Self::Done | Self::Refused | Self::Failed | Self::GivenUp => true,
+        }
+    }
 }
 
 /// An operation whose outcome is not known yet.
@@ -117,12 +130,19 @@ pub enum StuckReason {
     Refused,
     /// The provider knows the operation with other parameters. It is not asked again.
     Conflict,
+    /// The provider's list has the operation as done, our log has not.
+    UnknownToUs,
+    /// Our log has the operation as done, the provider's list has it not.
+    UnknownToProvider,
+    /// Both have the operation as done, with different amounts.
+    AmountDiffers,
 }
 
 /// What an operator decides about an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolution {
-    /// It was done elsewhere, for example in the provider's own user interface.
+    /// It was done elsewhere, for example in the provider's own user interface; a difference between the
+    /// provider's list and our log was put right there, or is accepted.
     DoneElsewhere,
     /// It is to be tried again.
     Retry,
@@ -130,12 +150,34 @@ pub enum Resolution {
     GiveUp,
 }
 
+/// The code of an operation that an operator has given up.
+pub(crate) const GIVEN_UP: &str = "given_up";
+
+/// What kind of trouble an operation is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// The provider does not say what has become of it.
+    Uncertain,
+    /// It cannot be brought to an end without an operator.
+    Stuck,
+}
+
 impl Trouble {
+    /// What kind it is.
+    pub(crate) fn kind(self) -> TroubleKind {
+        match self {
+            Self::Uncertain => TroubleKind::Uncertain,
+            Self::Stuck(_) => TroubleKind::Stuck,
+        }
+    }
+}
+
+impl TroubleKind {
     /// The kind as it is in the database.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Uncertain => "uncertain",
-            Self::Stuck(_) => "stuck",
+            Self::Stuck => "stuck",
         }
     }
 }

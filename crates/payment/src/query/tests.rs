@@ -18,8 +18,8 @@ use super::*;
 use crate::{
     LookupPolicy, Settings,
     domain::{
-        After, Event, Fact, Input, Operation, OperationKind, Outcome, Refund, Resolution,
-        StuckReason,
+        After, DifferenceKind, Event, Fact, Input, Listed, Operation, OperationKind, Outcome,
+        Refund, Resolution, StuckReason, TroubleKind,
     },
     provider::{Answer, Request, Task},
 };
@@ -204,6 +204,7 @@ fn random_input(random: &mut Random) -> Input {
             amount: pounds(500),
             payment_method: "card".into(),
             due_by: Timestamp::from_millis(9),
+            capture_at_once: random.below(3) == 0,
         },
         6..12 => Input::Capture { payment_id, number: 4, amount: pounds(450) },
         16..19 => Input::Refund {
@@ -221,6 +222,20 @@ fn random_input(random: &mut Random) -> Input {
                 Resolution::GiveUp,
             ]),
             reason: "a \"reason\"".into(),
+            operator: "ann".into(),
+        },
+        32 | 33 => Input::Differs {
+            kind: random.one_of(&[
+                DifferenceKind::UnknownToUs,
+                DifferenceKind::UnknownToProvider,
+                DifferenceKind::AmountDiffers,
+            ]),
+            listed: Listed {
+                payment_id,
+                operation,
+                amount: pounds(499),
+                provider_reference: "p\"1".into(),
+            },
         },
         _ => Input::Settled { payment_id, operation, outcome },
     }
@@ -264,6 +279,7 @@ async fn a_payment_is_answered_with_its_transactions() {
             transaction(CAPTURE, payment::TransactionKind::Capture),
         ],
         version: 5,
+        differences: vec![],
     };
     assert_eq!(captured, expected);
 
@@ -297,25 +313,68 @@ async fn what_is_stuck_is_listed_and_counted() {
         let stuck = [begun.clone(), vec![uncertain.clone(), stuck.clone()]].concat();
         given(&pool, payment(number), &stuck).await;
     }
-    let list = async |after: String, limit| {
-        let question = payment::ListStuckPayments { after, limit };
+    let listed = async |after: String, limit, uncertain| {
+        let question = payment::ListStuckPayments { after, limit, uncertain };
         let page = ask(&pool, &payments, question).await.expect("is answered").payments;
         page.into_iter().map(|it| (it.payment_id.clone(), it.stuck_reason())).collect::<Vec<_>>()
     };
+    let list = async |after: String, limit| listed(after, limit, false).await;
     let of = |number| (payment(number).to_string(), payment::StuckReason::NoAnswer);
     assert_eq!(list(String::new(), 2).await, [of(3), of(4)]);
     assert_eq!(list(payment(4).to_string(), 2).await, [of(5)]);
+    let uncertain = (payment(2).to_string(), payment::StuckReason::Unspecified);
+    assert_eq!(listed(String::new(), 10, true).await, [uncertain]);
     assert_eq!(store::count_trouble(&pool, 0).await.expect("counts"), (1, 3));
     let totals = ask(&pool, &payments, payment::GetTotals {}).await.expect("is answered");
     assert_eq!((totals.pending, totals.stuck), (5, 3));
 
-    let of_all = super::Question::Stuck { after: String::new(), limit: 10 };
+    let trouble = TroubleKind::Stuck;
+    let of_all = super::Question::InTrouble { trouble, after: String::new(), limit: 10 };
     let found = payments.query(&pool, &Shop::unknown(), of_all).await.expect("answers");
-    let Some(Found::Payments(rows)) = found else { panic!("{found:?}") };
+    let Some(Found::Payments { payments: rows, .. }) = found else { panic!("{found:?}") };
     assert!(rows.len() == 3 && rows.iter().all(|(shop, _)| shop == "acme"), "{rows:?}");
     let found = payments.query(&pool, &Shop::unknown(), super::Question::Payment(payment(1))).await;
     let Ok(Some(Found::Payment(shop, _))) = found else { panic!("{found:?}") };
     assert_eq!(shop, "acme");
+    let shops = |after: &str| super::Question::Shops { after: after.into(), limit: 10 };
+    let found = payments.query(&pool, &Shop::unknown(), shops("")).await.expect("answers");
+    assert_eq!(found, Some(Found::Shops(vec!["acme".to_owned()])));
+    let found = payments.query(&pool, &Shop::unknown(), shops("acme")).await.expect("answers");
+    assert_eq!(found, Some(Found::Shops(vec![])));
+}
+
+#[tokio::test]
+async fn a_reconciliation_finds_what_only_one_side_has() {
+    let (pool, folder) = database().await;
+    let payments = payments(folder.path()).await;
+    // Ours has an authorisation and a capture, and the provider has never done anything for the shop.
+    given(&pool, payment(1), &life()[..5]).await;
+    let (from, until) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX / 2));
+    let question = || payment::Reconcile { from: Some(from.into()), until: Some(until.into()) };
+    let kinds = |found: payment::Reconciliation| -> Vec<_> {
+        let kind = |it: &payment::Difference| (it.kind(), it.operation_id.clone());
+        found.differences.iter().map(kind).collect()
+    };
+    let missing = |operation: Operation| {
+        (payment::DifferenceKind::UnknownToProvider, operation.id(payment(1)))
+    };
+    let found = ask(&pool, &payments, question()).await.expect("is answered");
+    assert_eq!(kinds(found), [missing(AUTHORIZE), missing(CAPTURE)]);
+
+    // It has done the authorisation at another time, and what we do not know of.
+    let authorize = |operation_id: String| Request {
+        operation_id,
+        shop: acme(),
+        amount: pounds(500),
+        task: Task::Authorize { payment_method: "card".into() },
+    };
+    let unknown = AUTHORIZE.id(payment(2));
+    for id in [AUTHORIZE.id(payment(1)), unknown.clone()] {
+        payments.provider.perform(&authorize(id)).await.expect("answers");
+    }
+    let found = ask(&pool, &payments, question()).await.expect("is answered");
+    let turned_up = (payment::DifferenceKind::UnknownToUs, unknown);
+    assert_eq!(kinds(found), [turned_up, missing(CAPTURE)]);
 }
 
 #[test]
@@ -347,14 +406,34 @@ async fn the_totals_are_beside_those_of_the_provider() {
     let answer = payments.provider.perform(&request).await.expect("answers");
     assert!(matches!(answer, Answer::Approved { .. }));
 
-    let expected = payment::Totals {
-        captured: 1000,
-        refunded: 500,
-        authorized: 1000,
-        pending: 2,
-        stuck: 0,
-        provider_net: 0,
-        provider_held: 700,
+    let money = |minor, code: &str| {
+        Some(Money { minor, currency: Currency::parse(code).expect("valid") }.into())
     };
+    let in_pounds = payment::CurrencyTotals {
+        captured: money(1000, "GBP"),
+        refunded: money(500, "GBP"),
+        authorized: money(1000, "GBP"),
+        provider_net: money(0, "GBP"),
+        provider_held: money(700, "GBP"),
+    };
+    let expected = payment::Totals { currencies: vec![in_pounds.clone()], pending: 2, stuck: 0 };
+    assert_eq!(totals().await, Some(expected));
+
+    // What one side has in another currency is added to nothing else.
+    let request = Request {
+        operation_id: "e:authorize".into(),
+        amount: Money { minor: 30, currency: Currency::parse("EUR").expect("valid") },
+        ..request
+    };
+    payments.provider.perform(&request).await.expect("answers");
+    let in_euros = payment::CurrencyTotals {
+        captured: money(0, "EUR"),
+        refunded: money(0, "EUR"),
+        authorized: money(0, "EUR"),
+        provider_net: money(0, "EUR"),
+        provider_held: money(30, "EUR"),
+    };
+    let currencies = vec![in_euros, in_pounds];
+    let expected = payment::Totals { currencies, pending: 2, stuck: 0 };
     assert_eq!(totals().await, Some(expected));
 }

@@ -10,7 +10,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
 };
 
-use super::state::{Authorization, LedgerState, Operation, Status};
+use super::{
+    authorization::{Authorization, Status},
+    state::{LedgerState, Operation},
+};
 use crate::provider::{Answer, List, Request, Task, Totals, Transaction};
 
 /// How long a transaction waits for that of another process.
@@ -41,10 +44,13 @@ create table if not exists operation (
     -- When it was first asked for, in milliseconds since 1970.
     at_ms integer not null,
     -- When it is carried out, in milliseconds since 1970, if that is later.
-    due_ms integer
+    due_ms integer,
+    -- When it was carried out or refused, in milliseconds since 1970.
+    done_ms integer
 ) strict;
 create index if not exists operation_due on operation (due_ms) where outcome is null;
-create index if not exists operation_at on operation (shop, at_ms, operation_id);
+create index if not exists operation_done on operation (shop, done_ms, operation_id)
+    where outcome = 'approved';
 -- A row is money that was set aside.
 create table if not exists authorization (
     reference text primary key,
@@ -119,7 +125,8 @@ pub(super) async fn load(
 
     let mut state = LedgerState::default();
     let rows = sqlx::query(
-        "select operation_id, shop, task, target, amount, currency, missed, outcome, detail, at_ms
+        "select operation_id, shop, task, target, amount, currency, missed, outcome, detail, at_ms,
+                done_ms
          from jsonb_each($1) join operation on operation_id = value",
     )
     .bind(json!(ids).to_string())
@@ -151,7 +158,7 @@ pub(super) async fn save(
         .operations
         .changed()
         .map(|(id, known)| {
-            let Operation { request, missed, answer, at } = known;
+            let Operation { request, missed, answer, at, done_at } = known;
             let Request { operation_id: _, shop, amount, task } = request;
             let (outcome, detail) = match answer {
                 // What the customer has to do follows from the request.
@@ -164,19 +171,24 @@ pub(super) async fn save(
             let (task, target) = (task.as_str(), target(task));
             let Money { minor, currency } = amount;
             let (at_ms, due_ms) = (at.millis(), state.due(known).map(Timestamp::millis));
-            json!([id, shop, task, target, minor, currency, missed, outcome, detail, at_ms, due_ms])
+            let done_ms = done_at.map(Timestamp::millis);
+            json!([
+                id, shop, task, target, minor, currency, missed, outcome, detail, at_ms, due_ms,
+                done_ms
+            ])
         })
         .collect();
     if !operations.is_empty() {
         sqlx::query(
             "insert into operation (operation_id, shop, task, target, amount, currency, missed,
-                                    outcome, detail, at_ms, due_ms)
+                                    outcome, detail, at_ms, due_ms, done_ms)
              select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6,
-                    value->>7, value->>8, value->>9, value->>10
+                    value->>7, value->>8, value->>9, value->>10, value->>11
              from jsonb_each($1)
              where true
              on conflict (operation_id) do update set
-                 missed = excluded.missed, outcome = excluded.outcome, detail = excluded.detail",
+                 missed = excluded.missed, outcome = excluded.outcome, detail = excluded.detail,
+                 done_ms = excluded.done_ms",
         )
         .bind(json!(operations).to_string())
         .execute(&mut *db)
@@ -212,18 +224,27 @@ pub(super) async fn save(
     Ok(())
 }
 
-/// Adds up a shop's money. It reads the whole table: it is asked for reports, not for orders.
-pub(super) async fn totals(db: &mut SqliteConnection, shop: &Shop) -> Result<Totals, sqlx::Error> {
-    let row = sqlx::query(
-        "select coalesce(sum(captured - refunded), 0) as net,
-                coalesce(sum(case when status = 'held' then amount - captured end), 0) as held
+/// Adds up a shop's money by currency. It reads the whole table: it is asked for reports, not for orders.
+pub(super) async fn totals(
+    db: &mut SqliteConnection,
+    shop: &Shop,
+) -> Result<Vec<Totals>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select currency, sum(captured - refunded) as net,
+                sum(case when status = 'held' then amount - captured else 0 end) as held
          from authorization
-         where shop = $1 and status <> 'forgotten'",
+         where shop = $1 and status <> 'forgotten'
+         group by currency order by currency",
     )
     .bind(shop.as_str())
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    Ok(Totals { net: row.try_get("net")?, held: row.try_get("held")? })
+    let read = |row: &SqliteRow| {
+        let currency = currency(row)?;
+        let money = |minor| Money { minor, currency };
+        Ok(Totals { net: money(row.try_get("net")?), held: money(row.try_get("held")?) })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// What is to be carried out by now, though nobody asks for it any more.
@@ -232,7 +253,8 @@ pub(super) async fn due(
     now: Timestamp,
 ) -> Result<Vec<Request>, sqlx::Error> {
     let rows = sqlx::query(
-        "select operation_id, shop, task, target, amount, currency, missed, outcome, detail, at_ms
+        "select operation_id, shop, task, target, amount, currency, missed, outcome, detail, at_ms,
+                done_ms
          from operation where outcome is null and due_ms <= $1",
     )
     .bind(now.millis())
@@ -241,7 +263,7 @@ pub(super) async fn due(
     rows.iter().map(|row| Ok(operation(row)?.request)).collect()
 }
 
-/// What was done for a shop, by the time when it was asked for.
+/// What was done for a shop, by the time when it was carried out.
 pub(super) async fn transactions(
     db: &mut SqliteConnection,
     list: &List,
@@ -249,11 +271,11 @@ pub(super) async fn transactions(
     let List { shop, from, until, after, limit } = list;
     let rows = sqlx::query(
         "select operation.operation_id, operation.task, operation.amount, operation.currency,
-                operation.detail, operation.at_ms
+                operation.detail, operation.done_ms
          from operation join authorization on reference = detail
-         where operation.shop = $1 and at_ms >= $2 and at_ms < $3 and outcome = 'approved'
-               and status <> 'forgotten' and (at_ms, operation_id) > ($4, $5)
-         order by at_ms, operation_id limit $6",
+         where operation.shop = $1 and done_ms >= $2 and done_ms < $3 and outcome = 'approved'
+               and status <> 'forgotten' and (done_ms, operation_id) > ($4, $5)
+         order by done_ms, operation_id limit $6",
     )
     .bind(shop.as_str())
     .bind(from.millis())
@@ -263,28 +285,46 @@ pub(super) async fn transactions(
     .bind(limit)
     .fetch_all(db)
     .await?;
-    let read = |row: &SqliteRow| {
-        Ok(Transaction {
-            operation_id: row.try_get("operation_id")?,
-            task: row.try_get("task")?,
-            amount: amount(row)?,
-            provider_reference: row.try_get("detail")?,
-            at: Timestamp::from_millis(row.try_get("at_ms")?),
-        })
-    };
-    rows.iter().map(read).collect()
+    rows.iter().map(transaction).collect()
 }
 
-/// The shops for which something was asked since then.
-pub(super) async fn shops(
+/// Those of the operations of a shop that were done.
+pub(super) async fn listed(
     db: &mut SqliteConnection,
-    since: Timestamp,
-) -> Result<Vec<Shop>, sqlx::Error> {
-    let rows = sqlx::query("select distinct shop from operation where at_ms >= $1 order by shop")
-        .bind(since.millis())
-        .fetch_all(db)
-        .await?;
+    shop: &Shop,
+    operation_ids: &[String],
+) -> Result<Vec<Transaction>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select operation.operation_id, operation.task, operation.amount, operation.currency,
+                operation.detail, operation.done_ms
+         from jsonb_each($1) join operation on operation_id = value
+              join authorization on reference = detail
+         where operation.shop = $2 and outcome = 'approved' and status <> 'forgotten'",
+    )
+    .bind(json!(operation_ids).to_string())
+    .bind(shop.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(transaction).collect()
+}
+
+/// The shops for which something was done.
+pub(super) async fn shops(db: &mut SqliteConnection) -> Result<Vec<Shop>, sqlx::Error> {
+    let rows =
+        sqlx::query("select distinct shop from operation where outcome = 'approved' order by shop")
+            .fetch_all(db)
+            .await?;
     rows.iter().map(shop).collect()
+}
+
+fn transaction(row: &SqliteRow) -> Result<Transaction, sqlx::Error> {
+    Ok(Transaction {
+        operation_id: row.try_get("operation_id")?,
+        task: row.try_get("task")?,
+        amount: amount(row)?,
+        provider_reference: row.try_get("detail")?,
+        at: Timestamp::from_millis(row.try_get("done_ms")?),
+    })
 }
 
 fn operation(row: &SqliteRow) -> Result<Operation, sqlx::Error> {
@@ -308,7 +348,9 @@ fn operation(row: &SqliteRow) -> Result<Operation, sqlx::Error> {
     let operation_id = row.try_get("operation_id")?;
     let request = Request { operation_id, shop: shop(row)?, amount: amount(row)?, task };
     let at = Timestamp::from_millis(row.try_get("at_ms")?);
-    Ok(Operation { request, missed: row.try_get("missed")?, answer, at })
+    let done_at: Option<i64> = row.try_get("done_ms")?;
+    let done_at = done_at.map(Timestamp::from_millis);
+    Ok(Operation { request, missed: row.try_get("missed")?, answer, at, done_at })
 }
 
 fn authorization(row: &SqliteRow) -> Result<Authorization, sqlx::Error> {
@@ -338,9 +380,12 @@ fn shop(row: &SqliteRow) -> Result<Shop, sqlx::Error> {
 }
 
 fn amount(row: &SqliteRow) -> Result<Money, sqlx::Error> {
+    Ok(Money { minor: row.try_get("amount")?, currency: currency(row)? })
+}
+
+fn currency(row: &SqliteRow) -> Result<Currency, sqlx::Error> {
     let code: &str = row.try_get("currency")?;
-    let currency = Currency::parse(code).map_err(|_| corrupt("currency", code))?;
-    Ok(Money { minor: row.try_get("amount")?, currency })
+    Currency::parse(code).map_err(|_| corrupt("currency", code))
 }
 
 fn corrupt(column: &str, value: &str) -> sqlx::Error {

@@ -7,9 +7,12 @@ use std::{
 };
 
 use events::money::Money;
-use protocol::{id::Shop, time::Timestamp};
+use protocol::time::Timestamp;
 
-use super::rule::Rule;
+use super::{
+    authorization::{Authorization, Status},
+    rule::Rule,
+};
 use crate::provider::{Answer, ProviderError, Request, Task};
 
 /// The part of the ledger that some calls touch.
@@ -75,57 +78,8 @@ pub(super) struct Operation {
     pub(super) answer: Option<Answer>,
     /// When it was first asked for.
     pub(super) at: Timestamp,
-}
-
-/// Money that was set aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Authorization {
-    pub(super) shop: Shop,
-    pub(super) payment_method: String,
-    pub(super) amount: Money,
-    pub(super) status: Status,
-    /// What was taken, in minor units.
-    pub(super) captured: i64,
-    /// What was paid back, in minor units.
-    pub(super) refunded: i64,
-}
-
-impl Authorization {
-    /// What is set aside and neither taken nor let go, in minor units.
-    fn held(&self) -> i64 {
-        match self.status {
-            Status::Held => self.amount.minor - self.captured,
-            Status::Voided | Status::Forgotten => 0,
-        }
-    }
-}
-
-/// The status of money that was authorised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
-    /// It is set aside, as far as it was not taken.
-    Held,
-    /// What was not taken was let go.
-    Voided,
-    /// The provider knows nothing of it any more.
-    Forgotten,
-}
-
-impl Status {
-    /// The status as it is in the ledger.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Held => "held",
-            Self::Voided => "voided",
-            Self::Forgotten => "forgotten",
-        }
-    }
-
-    /// Reads the status as it is in the ledger.
-    pub(super) fn parse(status: &str) -> Option<Self> {
-        let all = [Self::Held, Self::Voided, Self::Forgotten];
-        all.into_iter().find(|known| known.as_str() == status)
-    }
+    /// When it was carried out or refused.
+    pub(super) done_at: Option<Timestamp>,
 }
 
 /// An answer, and how it gets to the caller.
@@ -230,7 +184,10 @@ impl LedgerState {
     /// Keeps what is known of a key.
     fn note(&mut self, request: &Request, missed: i64, answer: Option<Answer>) {
         let at = self.at(request);
-        let operation = Operation { request: request.clone(), missed, answer, at };
+        // What nobody asked for any more was carried out when it was due, and not when it was seen.
+        let late = if let Rule::Late(delay) = self.rule(request) { Some(at + delay) } else { None };
+        let done_at = answer.as_ref().map(|_| late.unwrap_or(self.now).min(self.now));
+        let operation = Operation { request: request.clone(), missed, answer, at, done_at };
         self.operations.put(request.operation_id.clone(), operation);
     }
 

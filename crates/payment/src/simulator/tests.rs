@@ -80,7 +80,14 @@ fn declined(code: &str) -> Result<Answer, ProviderError> {
 /// What the provider's ledger says of the shop: net, held.
 async fn money(provider: &Provider) -> (i64, i64) {
     let totals = provider.totals(&acme()).await.expect("answers");
-    (totals.net, totals.held)
+    match totals[..] {
+        [] => (0, 0),
+        [Totals { net, held }] => {
+            assert_eq!((net, held), (pounds(net.minor), pounds(held.minor)));
+            (net.minor, held.minor)
+        }
+        _ => panic!("there are other currencies: {totals:?}"),
+    }
 }
 
 #[tokio::test]
@@ -199,7 +206,31 @@ async fn what_was_done_is_listed_page_by_page() {
     shown.sort_unstable();
     assert_eq!(shown, [("authorize", 500), ("capture", 500), ("refund", 200)]);
     assert!(all.iter().all(|it| it.provider_reference == reference("a")), "{all:?}");
-    assert_eq!(provider.shops(Timestamp::from_millis(0)).await, Ok(vec![acme()]));
+    assert_eq!(provider.shops().await, Ok(vec![acme()]));
+    let ids = ["a:capture", "b:authorize", "c:authorize"].map(str::to_owned);
+    let asked = provider.listed(&acme(), &ids).await.expect("answers");
+    let asked: Vec<_> = asked.iter().map(|it| it.operation_id.as_str()).collect();
+    assert_eq!(asked, ["a:capture"], "what was declined and what was never asked for is not");
+}
+
+#[tokio::test]
+async fn what_is_carried_out_late_is_listed_by_when_it_was() {
+    let (_folder, file) = folder();
+    let (hasty, patient) = hasty_and_patient(&file).await;
+    let before = Simulator::now();
+    let request = authorize("a", 500, "sim:late:300");
+    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout));
+    let asked_by = Simulator::now();
+    let mut done = vec![];
+    testkit::eventually("it is carried out", async || {
+        done = listed(&patient, None).await;
+        !done.is_empty()
+    })
+    .await;
+    assert!(done[0].at >= before + Duration::from_millis(300), "{done:?} since {before}");
+    assert!(done[0].at > asked_by, "{done:?} asked for by {asked_by}");
+    let list = List { shop: acme(), from: before, until: done[0].at, after: None, limit: 2 };
+    assert_eq!(patient.transactions(&list).await, Ok(vec![]), "it was not done by then");
 }
 
 #[tokio::test]
@@ -317,7 +348,7 @@ async fn the_ledger_is_kept_by_shop_and_survives_reopening() {
     assert_eq!(money(&provider).await, (300, 500));
     assert_eq!(provider.perform(&capture("b", 300)).await, approved("b"), "as answered before");
     let others = provider.totals(&Shop::parse("other").expect("valid")).await;
-    assert_eq!(others, Ok(Totals::default()));
+    assert_eq!(others, Ok(vec![]));
     assert_eq!(money(&provider).await, (300, 500));
 }
 

@@ -2,8 +2,8 @@
 //!
 //! It is ordered by when payments were begun, and by id where that is the same. Neither ever changes, so a
 //! page that begins after a payment misses none that matched all the time, and shows none twice. The
-//! statement begins at the index of provider references where one is looked for, and otherwise at each
-//! status that matches: so far as the page can reach, and no further.
+//! statement begins at the index of provider references where one is looked for, at that of troubles where one
+//! of these is, and otherwise at each status that matches: so far as the page can reach, and no further.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,7 @@ use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
 
 use super::{PaymentRow, of_order};
-use crate::domain::Status;
+use crate::domain::{Status, Trouble, TroubleKind};
 
 /// Which payments of a shop are listed: those that match all that is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub(crate) struct PaymentFilter {
     pub(crate) order_id: Option<OrderId>,
     /// The provider's name for the authorisation; empty for any.
     pub(crate) provider_reference: String,
+    pub(crate) trouble: Option<TroubleKind>,
     /// Begun at that time or later.
     pub(crate) begun_from: Option<Timestamp>,
     /// Begun before that time.
@@ -73,7 +74,7 @@ struct Statement {
 impl PaymentPage {
     /// The statement that finds the page.
     fn statement(&self, shop: &Shop) -> Statement {
-        let PaymentFilter { status, provider_reference, .. } = &self.filter;
+        let PaymentFilter { status, provider_reference, trouble, .. } = &self.filter;
         let (low, high) = self.bounds();
         let mut values = vec![
             shop.as_str().into(),
@@ -86,7 +87,25 @@ impl PaymentPage {
         let direction = if self.oldest_first { "asc" } else { "desc" };
         let order = format!("order by a.begun_at {direction}, a.key {direction} limit $6");
         let between = "(a.begun_at, a.key) > ($2, $3) and (a.begun_at, a.key) < ($4, $5)";
-        let sql = if provider_reference.is_empty() {
+        // Not `a.status =`: a status alone has many payments, a reference and a trouble few, and SQLite
+        // begins at either.
+        let of_status = status.map(|it| format!("and a.status || '' = '{}'", it.as_str()));
+        let of_status = of_status.unwrap_or_default();
+        let sql = if !provider_reference.is_empty() {
+            values.push(provider_reference.as_str().into());
+            let of_trouble = trouble.map(|it| format!("and a.trouble || '' = '{}'", it.as_str()));
+            let of_trouble = of_trouble.unwrap_or_default();
+            format!(
+                "select a.key, a.document from payment a where a.shop = $1 \
+                 and a.provider_reference = $7 {of_status} {of_trouble} and {between} {order}"
+            )
+        } else if let Some(trouble) = trouble {
+            let trouble = trouble.as_str();
+            format!(
+                "select a.key, a.document from payment a \
+                 where a.shop || '' = $1 and a.trouble = '{trouble}' {of_status} and {between} {order}"
+            )
+        } else {
             // A status is a part of the index on its own. Its name is our own, and has no quote.
             let of_status = |status: &Status| {
                 let status = status.as_str();
@@ -101,16 +120,6 @@ impl PaymentPage {
                 "select p.key, p.document from (select * from ({}) a {order}) a \
                  cross join payment p where p.shop = $1 and p.key = a.key {order}",
                 parts.join(" union all ")
-            )
-        } else {
-            values.push(provider_reference.as_str().into());
-            // Not `a.status =`: a status alone has many payments, a reference few, and SQLite begins at
-            // either.
-            let status = status.map(|it| format!("and a.status || '' = '{}'", it.as_str()));
-            let status = status.unwrap_or_default();
-            format!(
-                "select a.key, a.document from payment a \
-                 where a.shop = $1 and a.provider_reference = $7 {status} and {between} {order}"
             )
         };
         Statement { sql, values }
@@ -135,7 +144,7 @@ impl PaymentPage {
 
     /// The page out of all payments of an order.
     fn of(&self, mut rows: Vec<PaymentRow>) -> Vec<PaymentRow> {
-        let PaymentFilter { status, provider_reference, begun_from, begun_until, .. } =
+        let PaymentFilter { status, provider_reference, trouble, begun_from, begun_until, .. } =
             &self.filter;
         let place = |row: &PaymentRow| (row.payment.begun_at(), row.payment.id.to_string());
         let after = self.after.map(|after| (after.begun_at, after.payment_id.to_string()));
@@ -147,6 +156,7 @@ impl PaymentPage {
             is_behind
                 && status.is_none_or(|status| payment.status == status)
                 && [payment.provider_reference.as_str(), ""].contains(&provider_reference.as_str())
+                && trouble.is_none_or(|it| payment.open_trouble().map(Trouble::kind) == Some(it))
                 && begun_from.is_none_or(|from| payment.begun_at() >= from)
                 && begun_until.is_none_or(|until| payment.begun_at() < until)
         });

@@ -8,7 +8,7 @@ use events::{
 };
 use protocol::{id::ParseError, time::Timestamp};
 
-use crate::domain::{After, Fact, Operation, Refund, Resolution, StuckReason};
+use crate::domain::{After, DifferenceKind, Fact, Operation, Refund, Resolution, StuckReason};
 
 #[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 pub(super) fn encode(payment_id: PaymentId, fact: &Fact) -> Kind {
@@ -105,12 +105,13 @@ pub(super) fn encode(payment_id: PaymentId, fact: &Fact) -> Kind {
             detail: detail.clone(),
             since: Some((*since).into()),
         }),
-        Fact::SettledByOperator { operation, amount, resolution, reason } => {
+        Fact::SettledByOperator { operation, amount, resolution, reason, operator } => {
             Kind::SettledByOperator(proto::payment::SettledByOperator {
                 operation_id: id(operation),
                 amount: money(amount),
                 resolution: encode_resolution(*resolution).into(),
                 reason: reason.clone(),
+                operator: operator.clone(),
             })
         }
     }
@@ -198,6 +199,7 @@ pub(super) fn decode(kind: Kind, after: &After) -> Result<Fact, WireError> {
             amount: money(it.amount.clone())?,
             resolution: resolution(it.resolution())?,
             reason: it.reason,
+            operator: it.operator,
         },
     })
 }
@@ -207,6 +209,9 @@ pub(super) fn encode_stuck_reason(reason: StuckReason) -> proto::payment::StuckR
         StuckReason::NoAnswer => proto::payment::StuckReason::NoAnswer,
         StuckReason::Refused => proto::payment::StuckReason::Refused,
         StuckReason::Conflict => proto::payment::StuckReason::Conflict,
+        StuckReason::UnknownToUs => proto::payment::StuckReason::UnknownToUs,
+        StuckReason::UnknownToProvider => proto::payment::StuckReason::UnknownToProvider,
+        StuckReason::AmountDiffers => proto::payment::StuckReason::AmountDiffers,
     }
 }
 
@@ -215,6 +220,9 @@ fn stuck_reason(reason: proto::payment::StuckReason) -> Result<StuckReason, Pars
         proto::payment::StuckReason::NoAnswer => Ok(StuckReason::NoAnswer),
         proto::payment::StuckReason::Refused => Ok(StuckReason::Refused),
         proto::payment::StuckReason::Conflict => Ok(StuckReason::Conflict),
+        proto::payment::StuckReason::UnknownToUs => Ok(StuckReason::UnknownToUs),
+        proto::payment::StuckReason::UnknownToProvider => Ok(StuckReason::UnknownToProvider),
+        proto::payment::StuckReason::AmountDiffers => Ok(StuckReason::AmountDiffers),
         proto::payment::StuckReason::Unspecified => Err(unknown("reason")),
     }
 }
@@ -238,4 +246,23 @@ pub(super) fn resolution(resolution: proto::payment::Resolution) -> Result<Resol
 
 fn unknown(what: &'static str) -> ParseError {
     ParseError::new(what, "must be one that this version knows", "")
+}
+
+pub(super) fn encode_difference_kind(kind: DifferenceKind) -> proto::payment::DifferenceKind {
+    match kind {
+        DifferenceKind::UnknownToUs => proto::payment::DifferenceKind::UnknownToUs,
+        DifferenceKind::UnknownToProvider => proto::payment::DifferenceKind::UnknownToProvider,
+        DifferenceKind::AmountDiffers => proto::payment::DifferenceKind::AmountDiffers,
+    }
+}
+
+pub(super) fn difference_kind(
+    kind: proto::payment::DifferenceKind,
+) -> Result<DifferenceKind, WireError> {
+    match kind {
+        proto::payment::DifferenceKind::UnknownToUs => Ok(DifferenceKind::UnknownToUs),
+        proto::payment::DifferenceKind::UnknownToProvider => Ok(DifferenceKind::UnknownToProvider),
+        proto::payment::DifferenceKind::AmountDiffers => Ok(DifferenceKind::AmountDiffers),
+        proto::payment::DifferenceKind::Unspecified => Err(WireError::Missing("kind")),
+    }
 }

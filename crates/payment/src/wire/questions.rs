@@ -1,20 +1,29 @@
 //! Questions, and what they find.
 
+use std::collections::BTreeMap;
+
 use engine::WireError;
 use events::{
     id::{OrderId, PaymentId},
-    proto::payment::{self, PaymentStatus, TransactionKind, payment_question::Question as Asked},
+    money::{Currency, Money},
+    proto::payment::{
+        self, PaymentStatus, PaymentTrouble, TransactionKind, payment_question::Question as Asked,
+    },
+    questions,
 };
 use prost::Message;
 use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
-    domain::{OperationKind, Payment, Status, Transaction, TransactionStatus, Trouble},
-    provider::Provider,
+    domain::{
+        OpenDifference, OperationKind, Payment, Status, Transaction, TransactionStatus, Trouble,
+        TroubleKind,
+    },
+    provider::{self, Provider},
     query::{Found, Question},
-    reconcile::{Difference, DifferenceKind},
-    store::{PaymentFilter, PaymentPage, PaymentPlace, PaymentRow},
-    wire::facts::encode_stuck_reason,
+    reconcile::Difference,
+    store::{PaymentFilter, PaymentPage, PaymentPlace, PaymentRow, Totals},
+    wire::facts::{self, encode_stuck_reason},
 };
 
 /// The most payments of one page.
@@ -27,7 +36,12 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
         Asked::ListPaymentsOfOrder(list) => Question::PaymentsOf(OrderId::parse(&list.order_id)?),
         Asked::ListPayments(list) => Question::Payments(page(list)?),
         Asked::ListStuckPayments(list) => {
-            Question::Stuck { after: list.after, limit: list.limit.clamp(1, MAX_PAGE) }
+            let trouble = if list.uncertain { TroubleKind::Uncertain } else { TroubleKind::Stuck };
+            let limit = list.limit.clamp(1, MAX_PAGE);
+            Question::InTrouble { trouble, after: list.after, limit }
+        }
+        Asked::ListShops(list) => {
+            Question::Shops { after: list.after, limit: list.limit.clamp(1, MAX_PAGE) }
         }
         Asked::GetTotals(payment::GetTotals {}) => Question::Totals,
         Asked::Reconcile(reconcile) => Question::Reconcile {
@@ -39,6 +53,11 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
 
 fn page(list: payment::ListPayments) -> Result<PaymentPage, WireError> {
     let status = PaymentStatus::try_from(list.status).ok().map(decode_status);
+    let trouble = PaymentTrouble::try_from(list.trouble).ok().map(|trouble| match trouble {
+        PaymentTrouble::Unspecified => None,
+        PaymentTrouble::Uncertain => Some(TroubleKind::Uncertain),
+        PaymentTrouble::Stuck => Some(TroubleKind::Stuck),
+    });
     let after = |place: payment::PaymentPlace| {
         let begun_at = Timestamp::parse(place.begun_at.as_ref())?;
         let payment_id = PaymentId::parse(&place.payment_id)?;
@@ -51,6 +70,7 @@ fn page(list: payment::ListPayments) -> Result<PaymentPage, WireError> {
             status: status.ok_or(WireError::Missing("status"))?,
             order_id: order_id.map(|id| OrderId::parse(id)).transpose()?,
             provider_reference: list.provider_reference,
+            trouble: trouble.ok_or(WireError::Missing("trouble"))?,
             begun_from: time(list.begun_from)?,
             begun_until: time(list.begun_until)?,
         },
@@ -63,41 +83,64 @@ fn page(list: payment::ListPayments) -> Result<PaymentPage, WireError> {
 pub(super) fn encode(found: Found) -> Vec<u8> {
     match found {
         Found::Payment(shop, row) => encode_payment(shop, *row).encode_to_vec(),
-        Found::Payments(rows) => {
-            let payments = rows.into_iter().map(|(shop, row)| encode_payment(shop, row)).collect();
-            payment::Payments { payments }.encode_to_vec()
+        Found::Payments { payments, has_more } => {
+            let payments = payments.into_iter().map(|(shop, row)| encode_payment(shop, row));
+            let (payments, has_more) = questions::page(payments, has_more);
+            payment::Payments { payments, has_more }.encode_to_vec()
         }
-        Found::Listed(rows) => {
-            let payments = rows.into_iter().map(encode_listed).collect();
-            payment::ListedPayments { payments }.encode_to_vec()
+        Found::Listed { payments, has_more } => {
+            let payments = payments.into_iter().map(encode_listed);
+            let (payments, has_more) = questions::page(payments, has_more);
+            payment::ListedPayments { payments, has_more }.encode_to_vec()
         }
         Found::Reconciled(found) => payment::Reconciliation {
             compared: found.compared,
             differences: found.differences.into_iter().map(encode_difference).collect(),
+            until: Some(found.until.into()),
         }
         .encode_to_vec(),
-        Found::Totals { ours, theirs } => payment::Totals {
-            captured: ours.captured,
-            refunded: ours.refunded,
-            authorized: ours.authorized,
-            pending: ours.pending,
-            stuck: ours.stuck,
-            provider_net: theirs.net,
-            provider_held: theirs.held,
+        Found::Shops(names) => payment::Shops { names }.encode_to_vec(),
+        Found::Totals { ours, theirs } => encode_totals(&ours, &theirs).encode_to_vec(),
+    }
+}
+
+/// Both sides, by currency: either may have some that the other has not.
+fn encode_totals(ours: &Totals, theirs: &[provider::Totals]) -> payment::Totals {
+    let mut currencies: BTreeMap<Currency, payment::CurrencyTotals> = BTreeMap::new();
+    let of = |currency: Currency| {
+        let nothing: Option<events::proto::Money> = Some(Money { minor: 0, currency }.into());
+        payment::CurrencyTotals {
+            captured: nothing.clone(),
+            refunded: nothing.clone(),
+            authorized: nothing.clone(),
+            provider_net: nothing.clone(),
+            provider_held: nothing,
         }
-        .encode_to_vec(),
+    };
+    for sums in &ours.currencies {
+        let currency = sums.captured.currency;
+        let totals = currencies.entry(currency).or_insert_with(|| of(currency));
+        totals.captured = Some(sums.captured.into());
+        totals.refunded = Some(sums.refunded.into());
+        totals.authorized = Some(sums.authorized.into());
+    }
+    for sums in theirs {
+        let currency = sums.net.currency;
+        let totals = currencies.entry(currency).or_insert_with(|| of(currency));
+        totals.provider_net = Some(sums.net.into());
+        totals.provider_held = Some(sums.held.into());
+    }
+    payment::Totals {
+        currencies: currencies.into_values().collect(),
+        pending: ours.pending,
+        stuck: ours.stuck,
     }
 }
 
 fn encode_difference(difference: Difference) -> payment::Difference {
-    let kind = match difference.kind {
-        DifferenceKind::UnknownToUs => payment::DifferenceKind::UnknownToUs,
-        DifferenceKind::UnknownToProvider => payment::DifferenceKind::UnknownToProvider,
-        DifferenceKind::AmountDiffers => payment::DifferenceKind::AmountDiffers,
-    };
     payment::Difference {
-        kind: kind.into(),
-        mendable: difference.mendable().is_some(),
+        kind: facts::encode_difference_kind(difference.kind).into(),
+        mendable: difference.is_mendable(),
         operation_id: difference.operation_id,
         amount: Some(difference.amount.into()),
         provider_reference: difference.provider_reference,
@@ -125,7 +168,7 @@ fn encode_listed(row: PaymentRow) -> payment::ListedPayment {
 
 /// Why its operation is stuck, if it is.
 fn encode_trouble(payment: &Payment) -> payment::StuckReason {
-    match payment.trouble() {
+    match payment.open_trouble() {
         Some(Trouble::Stuck(reason)) => encode_stuck_reason(reason),
         Some(Trouble::Uncertain) | None => payment::StuckReason::Unspecified,
     }
@@ -134,6 +177,8 @@ fn encode_trouble(payment: &Payment) -> payment::StuckReason {
 fn encode_payment(shop: String, row: PaymentRow) -> payment::Payment {
     let PaymentRow { revision, payment } = row;
     let transactions = payment.transactions.iter();
+    let differences = payment.differences.iter();
+    let differences = differences.map(|it| encode_open_difference(&payment, it)).collect();
     let action = payment.action.as_ref().map(|action| payment::Action {
         url: action.url.clone(),
         data: action.data.clone(),
@@ -154,11 +199,26 @@ fn encode_payment(shop: String, row: PaymentRow) -> payment::Payment {
         provider_reference: payment.provider_reference,
         action,
         version: revision.version,
+        differences,
+    }
+}
+
+fn encode_open_difference(
+    payment: &Payment,
+    difference: &OpenDifference,
+) -> payment::OpenDifference {
+    let OpenDifference { operation, reason, detail, at_ms } = difference;
+    payment::OpenDifference {
+        operation_id: operation.id(payment.id),
+        reason: encode_stuck_reason(*reason).into(),
+        detail: detail.clone(),
+        found_at: Some(Timestamp::from_millis(*at_ms).into()),
     }
 }
 
 fn encode_transaction(payment: &Payment, transaction: &Transaction) -> payment::Transaction {
-    let Transaction { operation, amount, status, detail, at_ms, refund } = transaction;
+    let Transaction { operation, amount, status, detail, at_ms, ended_at_ms: _, refund } =
+        transaction;
     payment::Transaction {
         operation_id: operation.id(payment.id),
         kind: encode_kind(operation.kind).into(),

@@ -36,8 +36,8 @@ fn every_event_survives_the_wire() {
         Fact::Stuck { operation: void, reason, detail: "no".into(), since }
     };
     let settled = |resolution| {
-        let reason = "known".into();
-        Fact::SettledByOperator { operation: refund, amount, resolution, reason }
+        let (reason, operator) = ("known".into(), "ann".into());
+        Fact::SettledByOperator { operation: refund, amount, resolution, reason, operator }
     };
     for fact in [
         Fact::AuthorizationPending {
@@ -124,15 +124,20 @@ fn what_an_order_says_becomes_an_input() {
     let input = foreign(order_event::Kind::PaymentDue(due)).expect("is handled");
     let (amount, payment_method) = (pounds(500), "card".into());
     let due_by = Timestamp::from_millis(7);
-    assert_eq!(input, Input::PaymentDue { payment_id, amount, payment_method, due_by });
+    let capture_at_once = false;
+    let expected =
+        Input::PaymentDue { payment_id, amount, payment_method, due_by, capture_at_once };
+    assert_eq!(input, expected);
 
-    let confirmed =
-        proto::order::Confirmed { capture: Some(pounds(500).into()), payment_id: PAYMENT.into() };
+    let confirmed = proto::order::Confirmed {
+        capture: Some(pounds(500).into()),
+        payment_id: Some(PAYMENT.into()),
+    };
     let input = foreign(order_event::Kind::Confirmed(confirmed)).expect("is handled");
     assert_eq!(input, Input::Capture { payment_id, number: 4, amount });
 
     let shipped = proto::order::Shipped {
-        payment_id: PAYMENT.into(),
+        payment_id: Some(PAYMENT.into()),
         capture: Some(pounds(500).into()),
         ..Default::default()
     };
@@ -156,12 +161,14 @@ fn an_operator_is_answered_with_a_message_of_the_contract() {
         payment_id: PAYMENT.into(),
         resolution: proto::payment::Resolution::GiveUp.into(),
         reason: "written off\0".into(),
+        operator: "ann".into(),
     };
     let body = Some(proto::command::Body::SettlePayment(settle));
     let command = proto::Command { body, ..Default::default() }.encode_to_vec();
     let payment_id = PaymentId::parse(PAYMENT).expect("valid");
-    let (resolution, reason) = (Resolution::GiveUp, "written off ".into());
-    let expected = Input::SettledByOperator { payment_id, resolution, reason };
+    let (reason, operator) = ("written off ".into(), "ann".into());
+    let resolution = Resolution::GiveUp;
+    let expected = Input::SettledByOperator { payment_id, resolution, reason, operator };
     assert_eq!(Payments::command(&command).expect("is a command"), expected);
 
     let read = |answer: SettleAnswer| {

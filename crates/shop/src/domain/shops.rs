@@ -37,11 +37,15 @@ pub enum Request {
     Suspend {
         /// Why, for people.
         reason: String,
+        /// The version that the shop must have; `None`: any.
+        expected_version: Option<u64>,
     },
     /// Let it take requests again.
     Resume {
         /// Why, for people.
         reason: String,
+        /// The version that the shop must have; `None`: any.
+        expected_version: Option<u64>,
     },
 }
 
@@ -173,6 +177,8 @@ fn follow(known: Option<&ShopRow>, request: &Request) -> (Option<Fact>, Outcome)
         Request::Create { settings } if *settings == shop.settings => (None, Outcome::Unchanged),
         Request::Create { .. } => (None, Outcome::Exists),
         Request::Change { expected_version: Some(expected), .. }
+        | Request::Suspend { expected_version: Some(expected), .. }
+        | Request::Resume { expected_version: Some(expected), .. }
             if *expected != shop.revision.version =>
         {
             (None, Outcome::OtherVersion)
@@ -185,11 +191,11 @@ fn follow(known: Option<&ShopRow>, request: &Request) -> (Option<Fact>, Outcome)
             (Some(Fact::Changed { before, after }), Outcome::Changed)
         }
         Request::Suspend { .. } if shop.suspended => (None, Outcome::Unchanged),
-        Request::Suspend { reason } => {
+        Request::Suspend { reason, .. } => {
             (Some(Fact::Suspended { reason: reason.clone() }), Outcome::Changed)
         }
         Request::Resume { .. } if !shop.suspended => (None, Outcome::Unchanged),
-        Request::Resume { reason } => {
+        Request::Resume { reason, .. } => {
             (Some(Fact::Resumed { reason: reason.clone() }), Outcome::Changed)
         }
     }

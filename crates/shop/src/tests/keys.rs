@@ -285,7 +285,10 @@ fn every_command_is_read_and_is_of_the_installation() {
             }),
             asked(rotate()),
         ),
-        (Body::RevokeKey(shop::RevokeKey { key_id, reason: "a test".to_owned() }), asked(revoke())),
+        (
+            Body::RevokeKey(shop::RevokeKey { key_id, reason: Some("a test".to_owned()) }),
+            asked(revoke()),
+        ),
         (
             Body::NoteKeyUse(shop::NoteKeyUse { uses: vec![used] }),
             AnyInput::KeyUse(vec![Use { id: id(), at }]),
@@ -350,7 +353,7 @@ fn stored() -> shop::Key {
         rotated_at: Some(later(1).into()),
         old_valid_until: Some(later(HOUR_MS).into()),
         revoked_at: None,
-        revocation_reason: String::new(),
+        revocation_reason: None,
         last_used_at: Some(later(5).into()),
         version: 3,
     }

@@ -42,11 +42,11 @@ fn change(settings: Settings, expected_version: Option<u64>) -> Request {
 }
 
 fn suspend() -> Request {
-    Request::Suspend { reason: "a test".into() }
+    Request::Suspend { reason: "a test".into(), expected_version: None }
 }
 
 fn resume() -> Request {
-    Request::Resume { reason: String::new() }
+    Request::Resume { reason: String::new(), expected_version: None }
 }
 
 fn created(settings: Settings) -> Fact {
@@ -223,7 +223,13 @@ fn every_command_is_read() {
             Body::ChangeShop(shop::ChangeShop { settings: sent, expected_version: Some(7) }),
             change(settings, Some(7)),
         ),
-        (Body::SuspendShop(shop::SuspendShop { reason: "a test".into() }), suspend()),
+        (
+            Body::SuspendShop(shop::SuspendShop {
+                reason: Some("a test".into()),
+                expected_version: None,
+            }),
+            suspend(),
+        ),
         (Body::ResumeShop(shop::ResumeShop::default()), resume()),
     ];
     for (body, request) in commands {
@@ -238,7 +244,7 @@ fn a_command_that_breaks_a_rule_is_refused_by_name() {
     let error = |body| command(body).expect_err("is wrong").to_string();
     let none = Body::CreateShop(shop::CreateShop::default());
     assert_eq!(error(none), "settings must be present, got \"\"");
-    let reason = shop::SuspendShop { reason: "a\0b".into() };
+    let reason = shop::SuspendShop { reason: Some("a\0b".into()), expected_version: None };
     let rule = "reason must be at most 500 characters without control characters, got \"a\\0b\"";
     assert_eq!(error(Body::SuspendShop(reason)), rule);
     let other = Body::CancelOrder(proto::order::CancelOrder::default());

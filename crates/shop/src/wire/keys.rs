@@ -16,7 +16,7 @@ use protocol::{
     time::Timestamp,
 };
 
-use super::{MAX_PAGE_BYTES, reason};
+use super::{given, reason};
 use crate::{
     domain::{
         Input,
@@ -100,7 +100,7 @@ pub(super) fn encode(event: &Event) -> Encoded {
             digest: digest.into(),
             old_valid_until: Some(old_valid_until.into()),
         }),
-        Fact::Revoked { reason } => Kind::Revoked(shop::KeyRevoked { reason }),
+        Fact::Revoked { reason } => Kind::Revoked(shop::KeyRevoked { reason: given(reason) }),
         Fact::Used { at } => Kind::Used(shop::KeyUsed { used_at: Some(at.into()) }),
     };
     let body = Body::Key(shop::KeyEvent { kind: Some(kind) });
@@ -119,7 +119,7 @@ pub(super) fn decode(id: &str, kind: Kind) -> Result<Event, WireError> {
             digest: Digest::parse(&it.digest)?,
             old_valid_until: Timestamp::parse(it.old_valid_until.as_ref())?,
         },
-        Kind::Revoked(it) => Fact::Revoked { reason: it.reason },
+        Kind::Revoked(it) => Fact::Revoked { reason: it.reason.unwrap_or_default() },
         Kind::Used(it) => Fact::Used { at: Timestamp::parse(it.used_at.as_ref())? },
     };
     Ok(Event { id: KeyId::parse(id)?, fact })
@@ -145,21 +145,6 @@ pub(super) fn encode_answer(answer: &Answer) -> Vec<u8> {
     AnswerBody { answer: Some(answer) }.encode_to_vec()
 }
 
-/// As many of the keys as fit into a message.
-pub(super) fn page(rows: Vec<(String, KeyRow)>, mut has_more: bool) -> shop::Keys {
-    let (mut keys, mut bytes) = (Vec::with_capacity(rows.len()), 0);
-    for (id, row) in rows {
-        let key = stored(id, row);
-        bytes += key.encoded_len();
-        if bytes > MAX_PAGE_BYTES && !keys.is_empty() {
-            has_more = true;
-            break;
-        }
-        keys.push(key);
-    }
-    shop::Keys { keys, has_more }
-}
-
 pub(super) fn credentials(id: String, row: KeyRow) -> shop::KeyCredentials {
     let digest = row.digest.to_string();
     let old_digest = row.old.as_ref().map(|old| old.digest.to_string()).unwrap_or_default();
@@ -179,8 +164,8 @@ pub(super) fn stored(id: String, row: KeyRow) -> shop::Key {
         revision,
     } = row;
     let (revoked_at, revocation_reason) = match revoked {
-        Some(revoked) => (Some(revoked.at.into()), revoked.reason),
-        None => (None, String::new()),
+        Some(revoked) => (Some(revoked.at.into()), given(revoked.reason)),
+        None => (None, None),
     };
     shop::Key {
         id,

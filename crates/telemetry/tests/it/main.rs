@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use data_encoding::HEXLOWER;
 use metrics::{counter, describe_counter};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use telemetry::{LogFormat, Settings};
+use telemetry::{HealthAnswer, HealthSource, LogFormat, MetricsListen, Settings};
 use testkit::Collector;
 use tokio::task::spawn_blocking;
 use tracing::info_span;
@@ -24,7 +24,7 @@ fn settings() -> Settings {
         trace_ratio: 0.0,
         traces_per_second: 0,
         metrics: true,
-        metrics_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        metrics_listen: MetricsListen::At(SocketAddr::from(([127, 0, 0, 1], 0))),
     }
 }
 
@@ -47,6 +47,11 @@ async fn a_collector_gets_the_spans_of_a_trace_and_a_scrape_the_metrics() {
 
     let metrics = telemetry.metrics_address().expect("it listens");
     scrape(metrics, &telemetry.render()).await;
+    telemetry.show_health(HealthSource {
+        healthz: Box::new(|| answer_of(200, "{}")),
+        readyz: Box::new(|| answer_of(503, "not yet")),
+    });
+    ask_for_health(metrics).await;
 
     // Stopping exports what waits.
     spawn_blocking(move || drop(telemetry)).await.expect("it stops");
@@ -87,6 +92,20 @@ fn record_spans() {
     info_span!("order.begun_here").in_scope(|| {});
 }
 
+fn answer_of(status: u16, body: &str) -> HealthAnswer {
+    HealthAnswer { status, content_type: "application/json", body: body.to_owned() }
+}
+
+async fn ask_for_health(address: SocketAddr) {
+    for (path, expected) in [("healthz", (200, "{}")), ("readyz", (503, "not yet"))] {
+        let answer = reqwest::get(format!("http://{address}/{path}")).await.expect("it answers");
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        let status = answer.status().as_u16();
+        let body = answer.text().await.expect("it is a text");
+        assert_eq!((status, body.as_str()), expected);
+    }
+}
+
 async fn scrape(address: SocketAddr, rendered: &str) {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build();
     let client = client.expect("the client is valid");
@@ -105,7 +124,9 @@ async fn scrape(address: SocketAddr, rendered: &str) {
         assert!(text.contains(line), "{line} is not in:\n{text}");
         assert!(rendered.contains(line), "{line} is not in:\n{rendered}");
     }
-    assert_eq!(get("/").await.expect("it answers").status(), 404);
+    for path in ["/", "/readyz"] {
+        assert_eq!(get(path).await.expect("it answers").status(), 404, "{path}");
+    }
     let posted = client.post(format!("http://{address}/metrics")).send().await;
     assert_eq!(posted.expect("it answers").status(), 405);
 }

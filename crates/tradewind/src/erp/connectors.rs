@@ -13,7 +13,7 @@ pub(crate) enum Connectors {
     /// List them by name, each with what has come from it
     List(List),
     /// Show what has come from one, and what is missing in between
-    Show(One),
+    Show(ConnectorOptions),
 }
 
 /// Which are listed.
@@ -31,7 +31,7 @@ pub(crate) struct List {
 
 /// One of them.
 #[derive(Debug, Args)]
-pub(crate) struct One {
+pub(crate) struct ConnectorOptions {
     #[command(flatten)]
     at: ShopOptions,
     /// Its name, as its lines have it in `connector`
@@ -48,7 +48,7 @@ pub(super) async fn run(settings: &Settings, what: Connectors) -> Result<()> {
             let page: Vec<_> = page.collect();
             print(&at.client(settings)?.query::<Value>("connectors", &page).await?)
         }
-        Connectors::Show(One { at, connector }) => {
+        Connectors::Show(ConnectorOptions { at, connector }) => {
             print(&at.client(settings)?.get::<Value>(&format!("connectors/{connector}")).await?)
         }
     }

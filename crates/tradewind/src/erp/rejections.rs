@@ -15,7 +15,7 @@ pub(crate) enum Rejections {
     /// List them: by connector, and in the order in which they were rejected first
     List(List),
     /// Show one of them
-    Show(One),
+    Show(RejectionOptions),
     /// Try one again, or all that are named by what they have in common
     Redrive(Chosen),
     /// Drop one, or all that are named by what they have in common: they are not kept any more
@@ -39,7 +39,7 @@ pub(crate) struct List {
 
 /// One of them.
 #[derive(Debug, Args)]
-pub(crate) struct One {
+pub(crate) struct RejectionOptions {
     #[command(flatten)]
     at: ShopOptions,
     /// Its id
@@ -108,7 +108,7 @@ pub(super) async fn run(settings: &Settings, what: Rejections) -> Result<()> {
             let parameters: Vec<_> = filter.parameters().into_iter().chain(page).collect();
             print(&at.client(settings)?.query::<Value>("rejections", &parameters).await?)
         }
-        Rejections::Show(One { at, id }) => {
+        Rejections::Show(RejectionOptions { at, id }) => {
             print(&at.client(settings)?.get::<Value>(&format!("rejections/{id}")).await?)
         }
         Rejections::Redrive(chosen) => handle(settings, &chosen, "redrive", &Map::new()).await,

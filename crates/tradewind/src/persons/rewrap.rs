@@ -25,9 +25,7 @@ pub(super) async fn rewrap_values(settings: &Settings, masters: &MasterKeys) -> 
     let mut rewrapped = 0;
     for found in all_shops(&client).await? {
         let shop = Shop::parse(&found.name)?;
-        let endpoints = ask(&client, &shop, notify::ListEndpoints {}).await?;
-        for endpoint in endpoints.unwrap_or_default().endpoints {
-            let endpoint_id = endpoint.id;
+        for endpoint_id in endpoints_of(&client, &shop).await? {
             let question = notify::GetSealedValues { endpoint_id: endpoint_id.clone() };
             let Some(values) = ask(&client, &shop, question).await? else { continue };
             let context = sealing_context(&shop, &endpoint_id);
@@ -38,7 +36,11 @@ pub(super) async fn rewrap_values(settings: &Settings, masters: &MasterKeys) -> 
             }
             let count = values.len() as u64;
             let request = Some(Request::RewrapValues(notify::RewrapValues { values }));
-            let body = Body::ChangeWebhooks(notify::ChangeWebhooks { endpoint_id, request });
+            let body = Body::ChangeWebhooks(notify::ChangeWebhooks {
+                endpoint_id,
+                request,
+                expected_version: None,
+            });
             let answer: notify::ChangeWebhooksAnswer = send(&client, &shop, body).await?;
             match answer.result() {
                 EndpointResult::Changed => rewrapped += count,
@@ -49,6 +51,20 @@ pub(super) async fn rewrap_values(settings: &Settings, masters: &MasterKeys) -> 
         }
     }
     Ok(rewrapped)
+}
+
+/// The ids of all webhook endpoints of a shop.
+async fn endpoints_of(client: &Client, shop: &Shop) -> Result<Vec<String>> {
+    let mut ids: Vec<String> = Vec::new();
+    loop {
+        let after = ids.last().cloned().unwrap_or_default();
+        let question = notify::ListEndpoints { after, limit: 0 };
+        let page = ask(client, shop, question).await?.unwrap_or_default();
+        ids.extend(page.endpoints.into_iter().map(|endpoint| endpoint.id));
+        if !page.has_more {
+            return Ok(ids);
+        }
+    }
 }
 
 /// The values that are encrypted with an old master key, each beside the same encrypted with the newest.

@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use client::Client;
 use node::{say, settings::Settings};
 use reqwest::Method;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::gateway::{ShopOptions, print, print_answer};
@@ -97,7 +99,7 @@ pub(crate) struct Deliveries {
     #[command(flatten)]
     endpoint: Endpoint,
     /// Only this one, with its attempts
-    #[arg(value_name = "ENDPOINT_SEQ", conflicts_with_all = ["state", "event_type", "since", "from"])]
+    #[arg(value_name = "ENDPOINT_SEQ", conflicts_with_all = ["state", "event_type", "since", "from", "after"])]
     seq: Option<u64>,
     #[command(flatten)]
     listed: ListedDeliveries,
@@ -118,6 +120,9 @@ pub(crate) struct ListedDeliveries {
     /// The first number
     #[arg(long)]
     from: Option<u64>,
+    /// The `next` of the page before, with the same filters
+    #[arg(long)]
+    after: Option<String>,
     /// The most that are listed
     #[arg(long, default_value_t = 100)]
     limit: u32,
@@ -127,7 +132,12 @@ impl ListedDeliveries {
     /// The parameters of the request.
     pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
         let from = self.from.unwrap_or_default().to_string();
-        let given = [("state", &self.state), ("type", &self.event_type), ("since", &self.since)];
+        let given = [
+            ("state", &self.state),
+            ("type", &self.event_type),
+            ("since", &self.since),
+            ("after", &self.after),
+        ];
         let given = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
         [("from", from), ("limit", self.limit.to_string())].into_iter().chain(given).collect()
     }
@@ -201,9 +211,7 @@ pub(super) async fn run(settings: &Settings, what: Endpoints) -> Result<()> {
                 "ordering": ordering, "payload": payload});
             print_answer(&at.client(settings)?, Method::POST, "webhook-endpoints", &body).await
         }
-        Endpoints::List(at) => {
-            print(&at.client(settings)?.get::<Value>("webhook-endpoints").await?)
-        }
+        Endpoints::List(at) => print(&json!({"endpoints": all(&at.client(settings)?).await?})),
         Endpoints::Show(endpoint) => endpoint.get(settings, "", &[]).await,
         Endpoints::Disable(endpoint) => endpoint.post(settings, "/disable", &json!({})).await,
         Endpoints::Enable { endpoint, keep_held } => {
@@ -222,6 +230,27 @@ pub(super) async fn run(settings: &Settings, what: Endpoints) -> Result<()> {
             }
             say!("{}: deleted", endpoint.endpoint);
             Ok(())
+        }
+    }
+}
+
+/// All endpoints of the shop, read a page after the other.
+async fn all(api: &Client) -> Result<Vec<Value>> {
+    #[derive(Deserialize)]
+    struct Page {
+        endpoints: Vec<Value>,
+        next: Option<String>,
+    }
+    let mut endpoints = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let parameters: Vec<_> =
+            after.as_deref().map(|after| ("after", after)).into_iter().collect();
+        let page: Page = api.query("webhook-endpoints", &parameters).await?;
+        endpoints.extend(page.endpoints);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(endpoints),
         }
     }
 }

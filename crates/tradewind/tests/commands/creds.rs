@@ -102,7 +102,9 @@ async fn a_process_with_credentials_is_let_in_and_serves() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (keys, provider) = (path("person-keys"), path("provider"));
     let mut serve = bare(&["serve", "--nats-url", &url, "--nats-creds-file", &good]);
-    serve.args(["--listen", &listen, "--api-key", "secret", "--database", &db.setting()]);
+    serve
+        .args(["--listen", &listen, "--database", &db.setting()])
+        .env("TRADEWIND_API_KEY", "secret");
     serve.args(["--person-keys", &keys, "--provider-dir", &provider, "--log", "warn"]);
     let _serving = serve.kill_on_drop(true).spawn().expect("it starts");
     let ready = format!("http://{listen}/readyz");

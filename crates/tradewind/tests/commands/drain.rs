@@ -132,7 +132,8 @@ async fn a_process_that_still_connects_stops_at_once() {
     // It takes connections, and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("nats://{}", silent.local_addr().expect("it has an address"));
-    let mut command = bare(&["serve", "--api-key", KEY, "--nats-url", &url]);
+    let mut command = bare(&["serve", "--nats-url", &url]);
+    command.env("TRADEWIND_API_KEY", KEY);
     let mut child = command.kill_on_drop(true).spawn().expect("it starts");
     let _connection = silent.accept().await.expect("it connects");
 

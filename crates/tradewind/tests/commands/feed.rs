@@ -1,8 +1,15 @@
 //! The event feed, by the command line.
 
-use serde_json::{Value, json};
+use std::process::Stdio;
 
-use crate::rig::{Installation, SETTLE_TIMEOUT};
+use serde_json::{Value, json};
+use testkit::eventually;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    sync::mpsc,
+};
+
+use crate::rig::{Installation, SETTLE_TIMEOUT, Serving};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_replayed_and_found_by_their_ids() {
@@ -39,5 +46,40 @@ async fn events_are_replayed_and_found_by_their_ids() {
     let wrong = installation.run(&["events", "replay", "--shop", "acme", "--types", "x"]).await;
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
     assert!(wrong.err.contains("types"), "{wrong:?}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_is_printed_as_it_happens() {
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    installation.stock("LAMP", 5).await;
+    let mut tail =
+        installation.command(&["events", "tail", "--shop", "acme", "--types", "catalog.*"]);
+    let mut tail = tail.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+    let mut lines = BufReader::new(tail.stdout.take().expect("it is piped")).lines();
+    let (printed, mut events) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            printed.send(line).ok();
+        }
+    });
+    // It prints what happens after it has begun: something happens until it has.
+    let (mut changes, mut seen) = (0, Vec::new());
+    eventually("an event is printed", async || {
+        changes += 1;
+        let price = json!({"minor": 250, "currency": "GBP"});
+        let lamp = json!({"sku": "LAMP", "title": format!("Lamp {changes}"), "price": price});
+        installation.api().push("products", lamp.to_string()).await.expect("it is pushed");
+        seen.extend(events.try_recv());
+        !seen.is_empty()
+    })
+    .await;
+    let event: Value = seen[0].parse().expect("a line is an event");
+    assert!(event["type"].as_str().is_some_and(|it| it.starts_with("catalog.")), "{event}");
+    // It follows the installation, and ends when it is told to.
+    let mut tail = Serving::of(tail);
+    tail.terminate().await;
+    assert_eq!(tail.ends().await.code(), Some(0));
     serving.stop().await;
 }

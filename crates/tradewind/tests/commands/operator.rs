@@ -7,7 +7,7 @@ use testkit::eventually;
 use crate::rig::{CommandOutput, Installation, SETTLE_TIMEOUT, SHOP};
 
 #[track_caller]
-fn check(output: &CommandOutput, code: i32, out: &[&str], err: &[&str]) {
+pub(crate) fn check(output: &CommandOutput, code: i32, out: &[&str], err: &[&str]) {
     assert_eq!(output.code, Some(code), "{output:?}");
     for expected in out {
         assert!(output.out.contains(expected), "{expected:?} is not printed: {output:?}");
@@ -70,6 +70,18 @@ async fn streams_are_compared_and_changed() {
         &[],
     );
     check(&installation.run(&["streams", "diff"]).await, 0, defined, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_a_card_is_in_no_reason() {
+    let installation = Installation::new().await;
+    let reason = ["--reason", "card 4111 1111 1111 1111"];
+    for command in
+        [["log", "void", "order", "0", "1"], ["positions", "reset", "order", "0", "shop"]]
+    {
+        let refused = installation.run(&[&command[..], &reason].concat()).await;
+        check(&refused, 1, &[], &["--reason must not hold the number of a payment card"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,8 @@
 //! The commands of a page of the documentation, run as they stand there, and what they print.
 //!
 //! Blocks that are marked `sh` are run, one after the other in one shell; the block marked `text` behind one is what
-//! it prints. Blocks marked `console` are not run: commands that do not end, or need what a test does not have. Nor
-//! is the section [`START`]: the test starts an installation in its own way.
+//! it prints. Blocks marked `console` are not run: commands that do not end, or need what a test does not have. The
+//! section [`START`] is run by a test of its own: the others start an installation in their own way.
 
 use std::{
     env, fs,
@@ -59,8 +59,19 @@ impl Block {
     }
 }
 
-/// The blocks of a page in order.
+/// The blocks of a page in order, but for those that start an installation.
 pub(crate) fn blocks(page: &str) -> Vec<Block> {
+    blocks_of(page, |section| section != START)
+}
+
+/// The block of a page that starts an installation.
+pub(crate) fn start(page: &str) -> Block {
+    let mut blocks = blocks_of(page, |section| section == START);
+    assert_eq!(blocks.len(), 1, "the page has one block that starts an installation");
+    blocks.remove(0)
+}
+
+fn blocks_of(page: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<Block> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
     let page = fs::read_to_string(path).expect("the page is there");
     let mut blocks: Vec<Block> = Vec::new();
@@ -76,10 +87,10 @@ pub(crate) fn blocks(page: &str) -> Vec<Block> {
             }
             Some((language, text)) if line == "```" => {
                 match *language {
-                    "sh" if section != START => {
+                    "sh" if is_wanted(section) => {
                         blocks.push(Block { commands: std::mem::take(text), shown: None });
                     }
-                    "text" => {
+                    "text" if is_wanted(section) => {
                         let last = blocks.last_mut().expect("commands come before their output");
                         last.shown = Some(std::mem::take(text));
                     }

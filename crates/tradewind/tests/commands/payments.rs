@@ -1,10 +1,12 @@
 //! What an operator does about payments that do not come to an end.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::eventually;
 
-use crate::rig::{Installation, SHOP};
+use crate::rig::{Installation, SETTLE_TIMEOUT, SHOP, get};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stuck_is_listed_and_settled_by_an_operator() {
@@ -59,5 +61,157 @@ async fn what_is_stuck_is_listed_and_settled_by_an_operator() {
     let by_operator = log.iter().find(|it| it.subject.ends_with(".settled_by_operator"));
     let actor = by_operator.and_then(|it| it.event.actor.clone()).expect("who settled it");
     assert_eq!((actor.kind.as_str(), actor.id.as_str()), ("operator", "ann"));
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capture_without_an_answer_is_tried_again_and_given_up_by_an_operator() {
+    let installation = Installation::new().await;
+    let arguments = ["serve", "--provider-timeout", "200ms", "--payment-stuck-after", "1s"];
+    let serving = installation.serve(&arguments).await;
+    installation.stock("MUG", 5).await;
+    let api = installation.api();
+    let order = json!({"currency": "GBP", "lines": [{"sku": "MUG", "quantity": 2}],
+        "payment_method": "sim:capture_late:600000"});
+    let placed = api.place(&order, "key-1", None).await.expect("it is answered");
+    let id = placed.body["id"].as_str().expect("an id").to_owned();
+    let is_stuck = async || {
+        let stuck: Value = api.get("payments/stuck").await.expect("the list");
+        stuck["payments"][0]["stuck"] == "no_answer"
+    };
+    eventually("the capture is stuck", async || is_stuck().await).await;
+    let metrics = format!("http://{}/metrics", installation.listen);
+    eventually("the gauge rises", async || {
+        let shown = get(&metrics).await.expect("the metrics").text().await.expect("a text");
+        let of_stuck = |line: &&str| line.starts_with("tradewind_payments_stuck{");
+        shown.lines().filter(of_stuck).any(|line| line.ends_with(" 1"))
+    })
+    .await;
+    let listed = installation.run(&["payments", "stuck"]).await;
+    assert!(listed.out.contains(":capture-") && listed.out.contains("no_answer"), "{listed:?}");
+
+    let payment = format!("{id}-1");
+    let settle = ["payments", "settle", &payment, "--reason", "called them"];
+    let retried = installation.run(&[&settle[..], &["--retry"]].concat()).await;
+    let out = retried.out.trim_end().to_owned();
+    assert_eq!(retried.code, Some(0), "{retried:?}");
+    assert!(out.starts_with(&format!("settled {payment}:capture-")), "{out}");
+    eventually("the capture is stuck again", async || is_stuck().await).await;
+    let given_up = installation.run(&[&settle[..], &["--give-up"]].concat()).await;
+    assert_eq!((given_up.code, given_up.out.trim_end()), (Some(0), &*out), "{}", given_up.err);
+    eventually("its order is cancelled, and the money let go", async || {
+        let order: Value = api.get(&format!("orders/{id}")).await.expect("the order");
+        let payment: Value = api.get(&format!("payments/{payment}")).await.expect("the payment");
+        order["cancellation"]["reason"] == "capture_failed" && payment["status"] == "voided"
+    })
+    .await;
+    let nothing = installation.run(&[&settle[..], &["--retry"]].concat()).await;
+    assert_eq!(nothing.code, Some(1), "{nothing:?}");
+    assert!(nothing.err.contains("is uncertain or stuck"), "{nothing:?}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_lists_what_is_uncertain_and_what_differs() {
+    let installation = Installation::new().await;
+    let arguments = [
+        "serve",
+        "--reconciliation-reports-only",
+        "--payment-timeout",
+        "18s",
+        "--provider-timeout",
+        "20ms",
+        "--provider-lookup-interval",
+        "1s",
+        "--provider-late-window",
+        "1s",
+    ];
+    let serving = installation.serve(&arguments).await;
+    installation.stock("MUG", 5).await;
+    let api = installation.api();
+    let agrees = installation.run(&["payments", "reconcile", SHOP]).await;
+    assert_eq!((agrees.code, agrees.out.as_str()), (Some(0), "0 compared, 0 differ\n"));
+    let order = json!({"currency": "GBP", "lines": [{"sku": "MUG", "quantity": 2}],
+        "payment_method": "sim:late:30000"});
+    let placed = api.place(&order, "key-1", None).await.expect("it is answered");
+    let operation = format!("{}-1:authorize", placed.body["id"].as_str().expect("an id"));
+    eventually("the payment is uncertain", async || {
+        let found: Value = api.get("payments?trouble=uncertain").await.expect("the list");
+        found["payments"].as_array().is_some_and(|found| found.len() == 1)
+    })
+    .await;
+    let listed = installation.run(&["payments", "stuck", "--uncertain"]).await;
+    assert!(listed.out.contains(&operation), "{listed:?}");
+    assert!(listed.out.ends_with("1 uncertain\n"), "{listed:?}");
+    assert_eq!(installation.run(&["payments", "stuck"]).await.out, "0 stuck\n");
+
+    // The payment has failed, and the provider authorises it after all.
+    let mut differs = None;
+    eventually("the two differ", async || {
+        let found = installation.run(&["payments", "reconcile", SHOP]).await;
+        let is_found = found.code == Some(1);
+        differs = Some(found);
+        is_found
+    })
+    .await;
+    let differs = differs.expect("it ran");
+    assert!(differs.out.contains(&format!("unknown_to_us  {operation}  5.00 GBP")), "{differs:?}");
+    assert!(differs.out.ends_with("1 compared, 1 differ\n"), "{differs:?}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_provider_does_while_the_job_is_down_is_found_when_it_runs_again() {
+    let installation = Installation::new().await;
+    let interval = Duration::from_secs(1);
+    let late = Duration::from_secs(6);
+    let arguments = [
+        "serve",
+        "--reconciliation-interval",
+        "1s",
+        "--payment-timeout",
+        "1s",
+        "--provider-timeout",
+        "200ms",
+        "--provider-lookup-interval",
+        "200ms",
+        "--provider-late-window",
+        "500ms",
+    ];
+    let serving = installation.serve(&arguments).await;
+    installation.stock("MUG", 5).await;
+    let api = installation.api();
+    // A payment that ends as it should, so that the shop has been compared.
+    let paid = json!({"currency": "GBP", "lines": [{"sku": "MUG", "quantity": 1}],
+        "payment_method": "card"});
+    api.place(&paid, "key-1", Some(SETTLE_TIMEOUT)).await.expect("it is answered");
+    let streams = installation.server.jetstream().await;
+    eventually("the shop is compared", async || {
+        let stream = streams.get_stream("PAYMENT-RECONCILED-0").await.expect("the stream");
+        stream.cached_info().state.messages == 1
+    })
+    .await;
+    let order = json!({"currency": "GBP", "lines": [{"sku": "MUG", "quantity": 2}],
+        "payment_method": format!("sim:late:{}", late.as_millis())});
+    let placed = api.place(&order, "key-2", None).await.expect("it is answered");
+    let asked_by = Instant::now();
+    let path = format!("payments/{}-1", placed.body["id"].as_str().expect("an id"));
+    eventually("the payment has failed", async || {
+        let payment: Value = api.get(&path).await.unwrap_or_default();
+        payment["status"] == "failed"
+    })
+    .await;
+    serving.stop().await;
+
+    eventually("the provider has authorised it, and the job was down for long", async || {
+        asked_by.elapsed() > late + 3 * interval
+    })
+    .await;
+    let serving = installation.serve(&arguments).await;
+    eventually("it is found and let go", async || {
+        let payment: Value = api.get(&path).await.unwrap_or_default();
+        payment["status"] == "voided"
+    })
+    .await;
     serving.stop().await;
 }

@@ -10,7 +10,7 @@ use std::{
 
 use client::Client;
 use events::shop::Settings;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Db, TestServer, eventually};
 use tokio::{
@@ -81,10 +81,10 @@ impl Installation {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = bare(arguments);
         command
-            .args(["--nats-url", &self.server.url()])
+            .env("TRADEWIND_NATS_URL", self.server.url())
             .args(["--nats-monitor-url", &self.server.monitor_url()])
             .args(["--listen", &self.listen.to_string()])
-            .args(["--api-key", KEY])
+            .env("TRADEWIND_API_KEY", KEY)
             .arg("--database")
             .arg(self.db.setting())
             .arg("--provider-dir")
@@ -144,15 +144,16 @@ impl Installation {
     }
 
     async fn ready(&self) {
-        let url = format!("http://{}/readyz", self.listen);
-        eventually("the gateway is ready", async || {
-            get(&url).await.is_ok_and(|answer| answer.status().is_success())
-        })
-        .await;
+        await_ready(self.listen).await;
     }
 
     pub(crate) fn api(&self) -> Client {
-        Client::new(&format!("http://{}", self.listen), KEY, SHOP)
+        self.api_of(SHOP)
+    }
+
+    /// A client of a shop of that name.
+    pub(crate) fn api_of(&self, shop: &str) -> Client {
+        Client::new(&format!("http://{}", self.listen), KEY, shop)
             .expect("a client")
             .without_retries()
     }
@@ -165,13 +166,19 @@ impl Installation {
 
     /// Creates the shop, puts a product there, and units of it.
     pub(crate) async fn stock(&self, sku: &str, units: i64) {
-        self.create_shop().await;
+        self.stock_in(SHOP, sku, units).await;
+    }
+
+    /// Creates a shop of that name, puts a product there, and units of it.
+    pub(crate) async fn stock_in(&self, shop: &str, sku: &str, units: i64) {
+        let api = self.api_of(shop);
+        api.create_shop(&Settings::default()).await.expect("the shop is created");
         let product = json!({"sku": sku, "title": sku, "price": {"minor": 250, "currency": "GBP"}});
-        let pushed = self.api().push("products", product.to_string()).await;
+        let pushed = api.push("products", product.to_string()).await;
         assert_eq!(pushed.expect("it is pushed").rejected, 0);
         let count = json!({"type": "count", "sku": sku, "quantity": units, "connector": "erp",
             "document": format!("opening/{sku}"), "sequence": 1});
-        let pushed = self.api().push("inventory", count.to_string()).await;
+        let pushed = api.push("inventory", count.to_string()).await;
         assert_eq!(pushed.expect("it is pushed").applied, 1);
     }
 }
@@ -235,6 +242,20 @@ pub(crate) fn http() -> reqwest::Client {
 /// Reads what is at that address.
 pub(crate) async fn get(url: &str) -> reqwest::Result<reqwest::Response> {
     http().get(url).send().await
+}
+
+/// The readiness of a process: the status of the answer, and the document; nothing while it does not listen.
+pub(crate) async fn readiness(address: SocketAddr) -> Option<(u16, Value)> {
+    let answer = get(&format!("http://{address}/readyz")).await.ok()?;
+    Some((answer.status().as_u16(), answer.json().await.expect("it is JSON")))
+}
+
+/// Waits until a process is ready.
+pub(crate) async fn await_ready(address: SocketAddr) {
+    eventually("the process is ready", async || {
+        readiness(address).await.is_some_and(|(status, _)| status == 200)
+    })
+    .await;
 }
 
 /// Runs a command to its end.

@@ -74,7 +74,7 @@ async fn products(api: &Client) {
     );
     check(&get(api, "products/CUP").await, 404, "not_found", &[]);
     let page = find(api, "products", ("limit", "1")).await;
-    assert_eq!((&page["products"][0]["sku"], &page["next"]), (&json!("MUG"), &json!("MUG")));
+    assert_eq!(page["products"][0]["sku"], "MUG");
 }
 
 async fn orders(api: &Client) {
@@ -102,12 +102,12 @@ async fn orders(api: &Client) {
     let versions: Vec<_> = events.iter().map(|event| event["aggregateversion"].as_str()).collect();
     assert_eq!(versions, ["5", "4", "3", "2", "1"].map(Some));
     assert_eq!(history["next"], Value::Null);
-    let positions: Vec<_> = events.iter().map(|it| it["position"].as_str().unwrap_or("")).collect();
-    let page = [("limit", "2"), ("before", positions[1])];
-    let page: Value =
-        api.query(&format!("orders/{id}/history"), &page).await.expect("it is answered");
-    assert_eq!((&page["events"][0], &page["events"][1]), (&events[1], &events[2]));
-    assert_eq!(page["next"].to_string(), positions[3]);
+    let path = format!("orders/{id}/history");
+    let page = find(api, &path, ("limit", "2")).await;
+    assert_eq!(page["events"].as_array().map(Vec::as_slice), Some(&events[..2]));
+    let next = page["next"].as_str().expect("there is another page");
+    let rest = find(api, &path, ("after", next)).await;
+    assert_eq!(rest["events"].as_array().map(Vec::as_slice), Some(&events[2..]));
     let of_others = [
         ("payments", format!("payments/{id}-1/history"), "payment.captured"),
         ("reservation", format!("orders/{id}/reservation/history"), "inventory.allocated"),

@@ -107,12 +107,13 @@ async fn what_the_file_may_not_hold_is_refused_by_name() {
 #[tokio::test]
 async fn the_cause_of_a_failure_is_printed_whatever_is_logged_and_no_password_is() {
     let url = "nats://me:hush@127.0.0.1:1";
-    let failed = diff(&["--log", "off", "--nats-url", url], &[], None).await;
+    let failed = diff(&["--log", "off"], &[("TRADEWIND_NATS_URL", url)], None).await;
     assert_eq!(failed.code, Some(1), "{failed:?}");
     assert!(failed.err.contains("error: cannot connect to NATS at nats://…@127.0.0.1:1"));
     let database = "mysql://me:hush@db/tradewind";
-    let refused = diff(&["--nats-url", "nats://me:hush@a:port"], &[], None).await;
-    let other = diff(&["--database", database], &[], None).await;
+    let wrong = [("TRADEWIND_NATS_URL", "nats://me:hush@a:port")];
+    let refused = diff(&[], &wrong, None).await;
+    let other = diff(&[], &[("TRADEWIND_DATABASE", database)], None).await;
     let variables = [("TRADEWIND_NATS_URL", url), ("TRADEWIND_DATABASE", database)];
     let help = diff(&["--help"], &variables, None).await;
     assert_eq!(help.code, Some(0), "{help:?}");
@@ -122,7 +123,7 @@ async fn the_cause_of_a_failure_is_printed_whatever_is_logged_and_no_password_is
 }
 
 #[tokio::test]
-async fn the_api_key_is_read_from_a_file_and_a_flag_with_it_is_warned_of() {
+async fn the_api_key_is_read_from_a_file_and_a_flag_with_it_is_refused() {
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("key");
     std::fs::write(&file, "a-key-of-a-file\n").expect("it can be written");
@@ -141,8 +142,14 @@ async fn the_api_key_is_read_from_a_file_and_a_flag_with_it_is_warned_of() {
     .await;
     assert!(both.err.contains("api-key and api-key-file are both set"), "{both:?}");
     let flag = diff(&[&nats[..], &["--api-key", "hush-hush"]].concat(), &[], None).await;
-    assert!(flag.err.contains("see --api-key in the list of processes"), "{flag:?}");
-    for output in [from_file, missing, both, flag] {
+    assert!(flag.err.contains("set TRADEWIND_API_KEY, or --api-key-file"), "{flag:?}");
+    let nats = diff(&["--nats-url", "nats://me:hush-hush@127.0.0.1:1"], &[], None).await;
+    assert!(nats.err.contains("set TRADEWIND_NATS_URL"), "{nats:?}");
+    let database = "postgres://me:hush-hush@127.0.0.1:1/tradewind";
+    let database = diff(&["--database", database], &[], None).await;
+    assert!(database.err.contains("set TRADEWIND_DATABASE"), "{database:?}");
+    assert_eq!([flag.code, nats.code, database.code], [Some(2); 3]);
+    for output in [from_file, missing, both, flag, nats, database] {
         assert!(
             !output.err.contains("hush-hush") && !output.err.contains("a-key-of"),
             "{output:?}"
@@ -150,10 +157,17 @@ async fn the_api_key_is_read_from_a_file_and_a_flag_with_it_is_warned_of() {
     }
 }
 
+/// A gateway alone waits for the streams, which services create.
+async fn make_streams(url: &str) {
+    let made = output(bare(&["streams", "apply", "--nats-url", url])).await;
+    assert_eq!(made.code, Some(0), "{made:?}");
+}
+
 #[tokio::test]
 async fn a_gateway_does_not_start_with_a_key_that_can_be_guessed() {
     let server = testkit::TestServer::start().await;
     let url = server.url();
+    make_streams(&url).await;
     for (key, listen, problem) in [
         ("", "127.0.0.1:0", "API key is empty"),
         ("too-short", "0.0.0.0:0", "must have at least 16"),
@@ -173,6 +187,7 @@ async fn a_gateway_does_not_start_with_a_key_that_can_be_guessed() {
 async fn a_gateway_that_others_can_reach_does_not_speak_plain_http_unless_it_may() {
     let server = testkit::TestServer::start().await;
     let url = server.url();
+    make_streams(&url).await;
     let serve = ["serve", "gateway", "--nats-url", &url, "--listen", "0.0.0.0:0"];
     for (flags, problem) in [
         (
@@ -207,5 +222,25 @@ async fn help_names_the_variable_of_the_server_where_one_is_started() {
         let help = output(bare(arguments)).await;
         assert_eq!(help.code, Some(0), "{arguments:?}");
         assert!(help.out.contains("NATS_SERVER"), "{arguments:?}: {}", help.out);
+    }
+}
+
+#[tokio::test]
+async fn serving_warns_of_a_server_that_lets_everybody_in() {
+    let warning = "nats-server lets everybody in who reaches it";
+    let open = testkit::TestServer::start().await;
+    let closed = testkit::TestServer::start_with_users(node::nats_users::for_this_run()).await;
+    for (server, is_open) in [(&open, true), (&closed, false)] {
+        let operator = if is_open { server.url() } else { server.url_of("operator") };
+        let mut apply = bare(&["streams", "apply"]);
+        apply.env("TRADEWIND_NATS_URL", operator);
+        let made = output(apply).await;
+        assert_eq!(made.code, Some(0), "{made:?}");
+        let mut serve = bare(&["serve", "gateway", "--listen", "127.0.0.1:0"]);
+        // Such a key is refused after the server was looked at.
+        serve.env("TRADEWIND_NATS_URL", server.url()).env("TRADEWIND_API_KEY", "");
+        let served = output(serve).await;
+        assert_eq!(served.code, Some(1), "{served:?}");
+        assert_eq!(served.err.contains(warning), is_open, "{served:?}");
     }
 }

@@ -124,6 +124,10 @@ async fn shops_are_created_changed_and_listed_by_the_command_line() {
     check(&["create", "acme"], 1, "with other settings").await;
     check(&["change", "acme", "--hold", "10m"], 0, "changed, version 2").await;
     check(&["change", "acme", "--hold", "10m"], 0, "as it was, version 2").await;
+    for what in ["suspend", "resume"] {
+        let arguments = [what, "acme", "--reason", "paid with 4111 1111 1111 1111"];
+        check(&arguments, 1, "--reason must not hold the number of a payment card").await;
+    }
     check(&["suspend", "acme", "--reason", "a test"], 0, "changed, suspended, version 3").await;
     check(&["show", "acme"], 0, "\"suspended\": true").await;
     check(&["show", "acme"], 0, "\"hold_seconds\": 600").await;
@@ -141,7 +145,10 @@ async fn shops_are_created_changed_and_listed_by_the_command_line() {
         let names: Vec<_> = shops.filter_map(|shop| shop["name"].as_str()).collect();
         (names.join(" "), body["next"].clone())
     };
-    assert_eq!(page("?limit=3").await, ("acme berlin cairo".to_owned(), json!("cairo")));
-    assert_eq!(page("?limit=3&after=cairo").await, ("delhi".to_owned(), Value::Null));
+    let (names, next) = page("?limit=3").await;
+    let next = next.as_str().expect("there is another page");
+    assert_eq!(names, "acme berlin cairo");
+    let rest = page(&format!("?limit=3&after={next}")).await;
+    assert_eq!(rest, ("delhi".to_owned(), Value::Null));
     serving.stop().await;
 }

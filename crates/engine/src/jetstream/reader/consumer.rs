@@ -41,7 +41,7 @@ const REFILL_MESSAGES: u64 = REQUEST_MESSAGES / 2;
 /// request for fewer bytes than a message has never gets it. At most three requests are open.
 const MIN_REQUEST_BYTES: u64 = 4 * 1024 * 1024;
 /// How long nothing must have come until a reader counts as idle.
-const IDLE_AFTER: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the server keeps a consumer that nobody reads.
 const INACTIVE_THRESHOLD: Duration = Duration::from_secs(30);
@@ -49,16 +49,16 @@ const INACTIVE_THRESHOLD: Duration = Duration::from_secs(30);
 /// How long a request is open, and how often the server reports meanwhile that it has nothing to
 /// deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pace {
+struct PullTimings {
     expires: Duration,
     heartbeat: Duration,
 }
 
-impl Pace {
+impl PullTimings {
     /// Of a reader to which something has come of late: its positions follow what others read.
     const BUSY: Self =
         Self { expires: Duration::from_secs(5), heartbeat: Duration::from_millis(500) };
-    /// Of one to which nothing has come for [`IDLE_AFTER`]: an installation has many of them, and
+    /// Of one to which nothing has come for [`IDLE_TIMEOUT`]: an installation has many of them, and
     /// only that a consumer was lost is noticed later.
     const IDLE: Self = Self { expires: Duration::from_secs(30), heartbeat: Duration::from_secs(2) };
 
@@ -120,7 +120,7 @@ pub(super) struct Consumer {
     inbox: String,
     signals: Subscriber,
     /// That of the last request.
-    pace: Pace,
+    pace: PullTimings,
     /// Since when nothing has come but heartbeats that say so.
     idle_since: Instant,
     /// How far the last heartbeat said that the consumer is in the stream.
@@ -165,7 +165,7 @@ impl Consumer {
             .await
             .map_err(|error| Error::jetstream("subscribe to a consumer on", stream, error))?;
         let consumer = Self {
-            pace: Pace::BUSY,
+            pace: PullTimings::BUSY,
             idle_since: Instant::now(),
             passed: next.saturating_sub(1),
             client,
@@ -233,8 +233,8 @@ impl Consumer {
 
     async fn request(&mut self) -> Result<(), Interruption> {
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name);
-        let is_idle = self.idle_since.elapsed() >= IDLE_AFTER;
-        self.pace = if is_idle { Pace::IDLE } else { Pace::BUSY };
+        let is_idle = self.idle_since.elapsed() >= IDLE_TIMEOUT;
+        self.pace = if is_idle { PullTimings::IDLE } else { PullTimings::BUSY };
         let request = self.pace.request(self.client.max_payload() as u64);
         self.client.publish_with_reply(subject, self.inbox.clone(), request).await?;
         self.requested += REQUEST_MESSAGES;
@@ -262,8 +262,8 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn an_idle_reader_is_told_less_often_and_gets_messages_as_soon() {
+    /// A server with an empty stream.
+    async fn stream() -> (TestServer, Context) {
         let server = TestServer::start().await;
         let context = server.jetstream().await;
         let config = stream::Config {
@@ -272,19 +272,46 @@ mod tests {
             ..Default::default()
         };
         context.create_stream(config).await.expect("it is created");
-        let selection = Selection::new("S", Vec::new());
-        let created = Consumer::create(&context, &selection, 1).await;
-        let (mut consumer, _) = created.expect("it is created");
-        consumer.idle_since = Instant::now().checked_sub(IDLE_AFTER).expect("long ago");
+        (server, context)
+    }
+
+    async fn create(context: &Context) -> Consumer {
+        let created = Consumer::create(context, &Selection::new("S", Vec::new()), 1).await;
+        created.expect("it is created").0
+    }
+
+    async fn publish(context: &Context) {
+        context.publish("s", "x".into()).await.expect("it is sent").await.expect("it is stored");
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_lost_is_noticed_though_none_follows() {
+        let (_server, context) = stream().await;
+        let mut consumer = create(&context).await;
+        publish(&context).await;
+        assert!(matches!(consumer.next().await, Ok(Report::Message(_))));
+        // As a client drops it whose buffer is full, or whose connection breaks.
+        publish(&context).await;
+        consumer.signals.next().await.expect("it is delivered");
+        let lost = consumer.next().await;
+        let expected = matches!(lost, Err(Interruption::TailLost { delivered: 2, received: 1 }));
+        assert!(expected, "{lost:?}");
+    }
+
+    #[tokio::test]
+    async fn an_idle_reader_is_told_less_often_and_gets_messages_as_soon() {
+        let (_server, context) = stream().await;
+        let mut consumer = create(&context).await;
+        consumer.idle_since = Instant::now().checked_sub(IDLE_TIMEOUT).expect("long ago");
         let began = Instant::now();
         assert!(matches!(consumer.next().await, Ok(Report::Passed(0))));
-        assert!(began.elapsed() > Pace::BUSY.silence_timeout(), "{:?}", began.elapsed());
-        assert_eq!(consumer.pace, Pace::IDLE);
+        assert!(began.elapsed() > PullTimings::BUSY.silence_timeout(), "{:?}", began.elapsed());
+        assert_eq!(consumer.pace, PullTimings::IDLE);
 
-        context.publish("s", "x".into()).await.expect("it is sent").await.expect("it is stored");
+        publish(&context).await;
         assert!(matches!(consumer.next().await, Ok(Report::Message(_))));
         consumer.requested = 0;
         assert!(matches!(consumer.next().await, Ok(Report::Passed(1))));
-        assert_eq!(consumer.pace, Pace::BUSY);
+        assert_eq!(consumer.pace, PullTimings::BUSY);
     }
 }

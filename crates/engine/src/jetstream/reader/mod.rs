@@ -7,6 +7,7 @@
 //! | `cursor` | a position that moves on, whatever happens to consumers |
 //! | `origin` | whether a stream is still the one in which a position was reached |
 //! | `range` | [`read_range`]: a part of a stream, in chunks |
+//! | `single` | [`read_one`], [`read_last`]: one message |
 //!
 //! Whatever goes wrong with a consumer (a gap, missed heartbeats, a server that restarts), it is
 //! created anew at the first message not seen. **A position moves only by what the consumer itself
@@ -18,6 +19,7 @@ mod cursor;
 mod message;
 mod origin;
 mod range;
+mod single;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +37,7 @@ pub(crate) use self::{
     message::StoredMessage,
     origin::Recorded,
     range::{read_range, read_some},
+    single::{read_last, read_one},
 };
 use crate::Error;
 

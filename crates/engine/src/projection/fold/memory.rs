@@ -1,9 +1,11 @@
 //! Which rows of a projection are in memory: what a batch needs is loaded, what none has used lately
 //! is evicted.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use protocol::id::Shop;
 
-use super::Projection;
+use super::{Projection, panic_text};
 use crate::{Service, State, StoreError, projection::documents};
 
 impl<S: Service> Projection<S> {
@@ -37,14 +39,13 @@ impl<S: Service> Projection<S> {
         self.state(shop).tables().into_iter().any(|rows| rows.is_missing())
     }
 
-    /// Whether a row that the input at hand changed holds what a database refuses.
-    pub(crate) fn is_refused(&mut self, shop: &Shop) -> bool {
-        self.state(shop).tables().into_iter().any(|rows| rows.is_refused())
-    }
-
-    /// Whether a row that the input at hand changed has a key that is too long for an index.
-    pub(crate) fn has_long_key(&mut self, shop: &Shop) -> bool {
-        self.state(shop).tables().into_iter().any(|rows| rows.has_long_key())
+    /// Why a database would refuse a row that the input at hand changed, or a row's own function
+    /// that panics; `None` when it takes all of them.
+    pub(crate) fn refusal(&mut self, shop: &Shop, may_hold_nul: bool) -> Option<String> {
+        let tables = self.state(shop).tables();
+        let refusal = || tables.iter().find_map(|rows| rows.refusal(may_hold_nul));
+        let refusal = catch_unwind(AssertUnwindSafe(refusal));
+        refusal.unwrap_or_else(|panic| Some(panic_text(&*panic)))
     }
 
     /// Fetches what is missing; true when something was.

@@ -8,7 +8,7 @@ use super::{Worker, finished};
 use crate::{Error, Service, worker::effects::Operations};
 
 /// How long attempts that run when the worker stops have to come to an end.
-const LAST_OUTCOMES: Duration = Duration::from_secs(1);
+const LAST_OUTCOMES_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl<S: Service> Worker<'_, S> {
     /// Tells the attempts that run that there will be no more, and handles the outcomes that come of that:
@@ -16,7 +16,7 @@ impl<S: Service> Worker<'_, S> {
     pub(super) async fn take_last_outcomes(&mut self) -> Result<(), Error> {
         let Some(operations) = &self.operations else { return Ok(()) };
         operations.stop();
-        let end = Instant::now() + LAST_OUTCOMES;
+        let end = Instant::now() + LAST_OUTCOMES_TIMEOUT;
         loop {
             if self.inputs.internal() > 0
                 && let Some(batch) = self.inputs.take_batch(&self.projection.positions)?

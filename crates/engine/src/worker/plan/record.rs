@@ -2,22 +2,20 @@
 
 use async_nats::HeaderMap;
 use protocol::{
-    id::EventId,
+    actor::ActorKind,
     proto::{self, engine_event::Kind},
     subject,
 };
-use uuid::Uuid;
 
 use crate::{
     Aggregate, Cause, Context, Recorded, Service,
-    jetstream::publish::Outgoing,
-    operate::parked::MAX_INPUT_BYTES,
+    jetstream::{publish::Outgoing, streams::MAX_INPUT_BYTES},
     projection::{
         engine_rows::AnswerRow,
         fold::{FoldError, implied_answer, panic_text},
         store::is_replica,
     },
-    service::envelope::{self, Contents},
+    service::envelope::{self, Contents, new_event_id},
     worker::{
         inputs::{Command, INTERNAL, Input},
         plan::Planner,
@@ -146,7 +144,11 @@ impl<S: Service> Planner<'_, S> {
             version,
             position: self.sequence() + 1,
             time: self.now,
-            actor: input.command.as_ref().and_then(|command| command.actor.clone()),
+            actor: match &input.command {
+                Some(command) => command.actor.clone(),
+                // Nobody asked: it follows from a fact, a deadline or an outcome.
+                None => Some(ActorKind::Service.actor(S::NAME)),
+            },
             cause: input.cause.clone(),
             context: self.context(input),
             event,
@@ -278,11 +280,6 @@ fn shortened(text: &str) -> String {
 
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge at which events get their ids")]
-pub(crate) fn new_event_id() -> EventId {
-    EventId(Uuid::now_v7())
 }
 
 impl Cause {

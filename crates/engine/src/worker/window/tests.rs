@@ -29,8 +29,8 @@ fn offer(window: &mut Window<Sent>, sent: Sent) {
     window.offer(shop(sent.shop), sent.sequence, sent.lines, Some(sent));
 }
 
-fn room(inputs: usize) -> Room {
-    Room { inputs, lines: usize::MAX, at_least_one: false }
+fn room(inputs: usize) -> BatchCapacity {
+    BatchCapacity { inputs, lines: usize::MAX, at_least_one: false }
 }
 
 /// Takes so many, and returns the sequences with the position after each.
@@ -80,11 +80,11 @@ fn the_shops_get_the_same_number_of_lines() {
 #[test]
 fn a_batch_takes_no_more_lines_than_it_has_room_for_but_one_input() {
     let mut window = window(&[("a", 30), ("b", 30), ("c", 30)]);
-    let mut room = Room { inputs: 9, lines: 40, at_least_one: false };
+    let mut room = BatchCapacity { inputs: 9, lines: 40, at_least_one: false };
     let taken = window.take(&mut room, |sent| Some(sent.lines));
     assert_eq!(taken.len(), 2);
     assert!(!room.is_there());
-    let mut none = Room { inputs: 0, lines: 0, at_least_one: true };
+    let mut none = BatchCapacity { inputs: 0, lines: 0, at_least_one: true };
     assert_eq!(window.take(&mut none, |sent| Some(sent.lines)).len(), 1);
 }
 

@@ -4,7 +4,7 @@ use engine::WireError;
 use protocol::time::Timestamp;
 
 use super::{Event, Fact, FollowUp, HUGE_AMOUNT, Input, Line};
-use crate::contract::{self, Amount, Body, Nothing, Promised, Task};
+use crate::contract::{self, Amount, Body, Noted, Nothing, Promised, Task};
 
 pub(super) fn command(command: contract::Command) -> Result<Input, WireError> {
     match command.task.ok_or(WireError::Missing("task"))? {
@@ -13,7 +13,10 @@ pub(super) fn command(command: contract::Command) -> Result<Input, WireError> {
             then: match deposit.then.as_str() {
                 "promise" => FollowUp::Promise,
                 "charge" => FollowUp::Charge,
-                _ => FollowUp::Nothing,
+                then => match then.strip_prefix("note:") {
+                    Some(note) => FollowUp::Note(note.to_owned()),
+                    None => FollowUp::Nothing,
+                },
             },
             lines: deposit
                 .lines
@@ -54,6 +57,7 @@ pub(super) fn encode(event: &Event) -> Body {
         Fact::ChargePending { amount: it } => Body::ChargePending(amount(it)),
         Fact::Charged { amount: it } => Body::Charged(amount(it)),
         Fact::Closed => Body::Closed(Nothing {}),
+        Fact::Noted { ref note } => Body::Noted(Noted { note: note.clone() }),
     }
 }
 
@@ -67,6 +71,7 @@ pub(super) fn decode(aggregate: &str, body: Body) -> Result<Event, WireError> {
         Body::ChargePending(Amount { amount, .. }) => Fact::ChargePending { amount },
         Body::Charged(Amount { amount, .. }) => Fact::Charged { amount },
         Body::Closed(_) => Fact::Closed,
+        Body::Noted(Noted { note }) => Fact::Noted { note },
         _ => return Err(WireError::Unexpected("the event")),
     };
     Ok(Event { account: aggregate.to_owned(), fact })

@@ -30,7 +30,7 @@ fn config(servers: &[ConfiguredServer], db: &Db) -> Config {
         identity_file: None,
         start_timeout: Duration::from_secs(30),
         services: SERVICES,
-        clock: engine::Clock::system(),
+        clock: testkit::system_clock(),
         faults: Faults::default(),
     }
 }

@@ -187,3 +187,30 @@ pub(crate) struct NewRefund {
     /// The payment of which it is paid back; the last one that has something to be paid back unless it is given.
     payment_id: Option<PaymentId>,
 }
+
+/// How an operation of a payment that is uncertain or stuck is settled.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSettlement {
+    /// What becomes of it.
+    #[schema(inline)]
+    resolution: Resolution,
+    /// Why. It stays in events: put nothing personal there.
+    #[schema(min_length = 1, max_length = 500)]
+    reason: String,
+    /// Who decides, beside the API key: it stays in events.
+    #[schema(min_length = 1, max_length = 100)]
+    operator: Option<String>,
+}
+
+/// What becomes of an operation.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum Resolution {
+    /// It was done elsewhere, for example in the provider's own user interface.
+    DoneElsewhere,
+    /// It is tried again.
+    Retry,
+    /// It will not be done.
+    GiveUp,
+}

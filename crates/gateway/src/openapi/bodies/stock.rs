@@ -6,7 +6,7 @@ use events::id::{
 use protocol::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
 
-use super::LineResult;
+use super::{LineResult, UploadStatus};
 
 /// A document, with what all of them have.
 macro_rules! stock_document {
@@ -157,6 +157,57 @@ pub(crate) enum StockBody {
     Many(StockDocuments),
 }
 
+/// Units that have left for an order.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewFulfilment {
+    // Its type says what it is: utoipa cannot describe both.
+    #[serde(rename = "type")]
+    #[schema(inline)]
+    kind: Option<GoodsIssueType>,
+    /// The stock keeping unit.
+    sku: Sku,
+    /// The order.
+    order_id: OrderId,
+    /// The line of the order, where the connector knows it.
+    line_id: Option<LineId>,
+    /// The units.
+    quantity: Quantity,
+    /// Where the units were; the shop's `default_location` unless it is given.
+    location: Option<Location>,
+    /// When it happened; when it comes unless it is given.
+    occurred_at: Option<Timestamp>,
+    /// The connector that sends it.
+    connector: Connector,
+    /// The document. It has one effect, however often it comes.
+    document: DocumentId,
+    /// The line of the document, where it has several.
+    document_line: Option<DocumentLine>,
+    /// The connector's own ascending number.
+    #[schema(minimum = 0)]
+    sequence: i64,
+    /// Which numbering the sequence belongs to. All of a larger epoch is newer.
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64, default = 0)]
+    epoch: Option<i64>,
+}
+
+/// Many goods issues.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewFulfilments {
+    /// The goods issues. Each has a result of its own.
+    #[schema(max_items = 10000)]
+    lines: Vec<NewFulfilment>,
+}
+
+/// One goods issue, or many.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub(crate) enum FulfilmentBody {
+    One(NewFulfilment),
+    Many(NewFulfilments),
+}
+
 /// What became of an upload of stock documents.
 #[derive(ToSchema)]
 pub(crate) struct StockReport {
@@ -169,6 +220,17 @@ pub(crate) struct StockReport {
     /// How many lines are stored and not yet answered.
     #[serde(default)]
     pending: u64,
+    /// Of how many lines it is not known what became of them.
+    #[serde(default)]
+    unanswered: u64,
+    /// Whether all lines were handled.
+    status: UploadStatus,
+    /// The line to go on from: it is known what became of all before it.
+    next_line: u64,
+    /// Of `interrupted`: why, for programs.
+    code: Option<String>,
+    /// Of `interrupted`: why, for people.
+    detail: Option<String>,
     /// The result of each line, in order.
     results: Vec<LineResult>,
 }

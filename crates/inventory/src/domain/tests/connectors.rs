@@ -48,7 +48,8 @@ fn know(state: &mut State, sku: &str) {
 /// Expects these events and this answer, and folds the events.
 #[track_caller]
 fn check(state: &mut State, when: &Input, answer: &Answer, events: &[Event]) {
-    let decision = super::super::decide(Policy::default(), state, when, NOW);
+    let mut decision = super::super::decide(Policy::default(), state, when, NOW);
+    check_levels(state, &mut decision.events);
     assert_eq!(decision, Decision::answered(events.to_vec(), answer.clone()));
     for event in events {
         fold(state, event);

@@ -10,13 +10,19 @@ use super::{
     *,
 };
 
-fn issue(sku: &str, id: &str, sequence: i64, order_id: OrderId, quantity: i64) -> StockLine {
+pub(super) fn issue(
+    sku: &str,
+    id: &str,
+    sequence: i64,
+    order_id: OrderId,
+    quantity: i64,
+) -> StockLine {
     line(sku, id, sequence, Units::Issued(order_id, quantity))
 }
 
 /// The event of a goods issue: what of it was the order's own, and the units on hand, held and
 /// allocated after it.
-fn shipped(line: StockLine, from_allocation: i64, after: [i64; 3]) -> Event {
+pub(super) fn shipped(line: StockLine, from_allocation: i64, after: [i64; 3]) -> Event {
     let Units::Issued(order_id, quantity) = line.units else { panic!("is no goods issue") };
     let [on_hand, held, allocated] = after;
     let StockLine { stock, document, line_id, .. } = line;
@@ -34,7 +40,7 @@ fn shipped(line: StockLine, from_allocation: i64, after: [i64; 3]) -> Event {
 }
 
 /// The same, of units that a newer count was made without.
-fn in_count(mut event: Event) -> Event {
+pub(super) fn in_count(mut event: Event) -> Event {
     let Event::Stock(_, StockFact::Shipped { in_count, .. }) = &mut event else {
         panic!("is shipped")
     };
@@ -43,7 +49,7 @@ fn in_count(mut event: Event) -> Event {
 }
 
 /// 10 of `A` are on hand, and an order has 4 of them.
-fn paid() -> [Event; 3] {
+pub(super) fn paid() -> [Event; 3] {
     let of = [("A", 4)];
     [on_hand("A", 10), reserved(order(1), &of), allocated(order(1), &of)]
 }
@@ -174,7 +180,7 @@ fn an_excess_that_takes_what_others_were_promised_is_short_for_them() {
         &record(std::slice::from_ref(&line)),
         &answered(
             &[AppliedInExcess],
-            &[shipped(line, 4, [5, 6, 0]), short("A", 5, 6, &[order(2)])],
+            &[shipped(line, 4, [5, 6, 0]), short("A", 5, 6, &[(order(2), 6)])],
         ),
     );
 }
@@ -198,7 +204,7 @@ fn what_earlier_lines_shipped_is_not_named_short() {
                 shipped(first, 2, [8, 4, 4]),
                 shipped(second, 4, [4, 4, 0]),
                 event(taken, 3),
-                short("A", 3, 4, &[order(2)]),
+                short("A", 3, 4, &[(order(2), 4)]),
             ],
         ),
     );

@@ -40,8 +40,7 @@ fn at_location(sku: &str, location: &str) -> StockId {
 /// The opening count of a SKU at a location.
 fn opening(sku: &str, location: &str, units: i64) -> Event {
     let document = document(&format!("opening-{sku}-{location}"), 1);
-    let fact = StockFact::Counted { document, quantity: units, on_hand: units };
-    Event::Stock(at_location(sku, location), fact)
+    counted(at_location(sku, location), document, units, units)
 }
 
 fn lines_at(lines: &[(&str, &str, i64)]) -> Lines {
@@ -145,8 +144,7 @@ fn stock_at_a_location_that_the_shop_does_not_have_is_refused_by_name() {
     let line = StockLine { stock: at_location("A", "berlin"), ..count("A", "D1", 1, 5) };
     let input = record(std::slice::from_ref(&line));
     check(&[], &input, &answered(&[UnknownLocation], &[]));
-    let fact = StockFact::Counted { document: line.document, quantity: 5, on_hand: 5 };
-    let counted = Event::Stock(line.stock, fact);
+    let counted = counted(line.stock, line.document, 5, 5);
     check(&[created("berlin", &details(1))], &input, &answered(&[Applied], &[counted]));
 }
 
@@ -199,11 +197,17 @@ fn a_location_that_is_not_in_use_serves_nobody() {
     check(&[closed], &placed(order(1), &[]), &facts(&[reserved(order(1), &[])]));
 }
 
+/// The limits of `A`, of which none were set before.
+fn limits_changed(after: Limits) -> Event {
+    let (before, level) = (Limits::default(), Level::default());
+    Event::Stock(stock("A"), StockFact::LimitsChanged { before, after, level })
+}
+
 #[test]
 fn safety_stock_is_not_sold_and_a_backorder_limit_is_sold_beyond_what_is_there() {
     let limited = |safety_stock, backorder_limit| {
         let after = Limits { safety_stock, backorder_limit };
-        Event::Stock(stock("A"), StockFact::LimitsChanged { before: Limits::default(), after })
+        limits_changed(after)
     };
     let six = placed(order(1), &[("A", 6)]);
     let main = Some("main");
@@ -224,7 +228,7 @@ fn safety_stock_is_not_sold_and_a_backorder_limit_is_sold_beyond_what_is_there()
     let counted = |line: &StockLine| super::stock::event(line.clone(), 5 - 2);
     check(&sold, &record(std::slice::from_ref(&fewer)), &answered(&[Applied], &[counted(&fewer)]));
     let counted = super::stock::event(short.clone(), 2);
-    let mut says = super::stock::short("A", 2, 5, &[order(1)]);
+    let mut says = super::stock::short("A", 2, 5, &[(order(1), 5)]);
     if let Event::Stock(_, StockFact::Short { backorder_limit, .. }) = &mut says {
         *backorder_limit = 2;
     }
@@ -237,8 +241,7 @@ fn limits_are_set_for_what_there_is() {
     let set = |stock: StockId| Input::SetLimits { stock, limits, expected: None };
     let answer =
         |result, events: &[Event]| Decision::answered(events.to_vec(), Answer::Limits(result));
-    let fact = StockFact::LimitsChanged { before: Limits::default(), after: limits };
-    let changed = Event::Stock(stock("A"), fact);
+    let changed = limits_changed(limits);
     let events = std::slice::from_ref(&changed);
     check(&[], &set(stock("A")), &answer(LimitsResult::Changed, events));
     check(events, &set(stock("A")), &answer(LimitsResult::Unchanged, &[]));
@@ -253,8 +256,7 @@ fn limits_that_are_not_as_expected_stay() {
     let set = |expected| Input::SetLimits { stock: stock("A"), limits, expected: Some(expected) };
     let answer =
         |result, events: &[Event]| Decision::answered(events.to_vec(), Answer::Limits(result));
-    let fact = StockFact::LimitsChanged { before: Limits::default(), after: limits };
-    let changed = [Event::Stock(stock("A"), fact)];
+    let changed = [limits_changed(limits)];
     check(&[], &set(Limits::default()), &answer(LimitsResult::Changed, &changed));
     check(&changed, &set(Limits::default()), &answer(LimitsResult::Other(limits), &[]));
     check(&changed, &set(limits), &answer(LimitsResult::Unchanged, &[]));

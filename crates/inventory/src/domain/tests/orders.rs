@@ -1,7 +1,7 @@
 //! Which orders have units of a stock, over many blocks of orders.
 
 use super::{
-    super::orders::{BLOCK_ORDERS, MAX_SHORT_ORDERS},
+    super::{orders::BLOCK_ORDERS, short::MAX_SHORT_ORDERS},
     rows::Documents,
     stock::{count, record},
     *,
@@ -22,26 +22,39 @@ fn held(orders: u64, of_a: &[u64]) -> Documents {
     documents
 }
 
-/// The orders that are named when nothing of `sku` is left, and how often the rules ran.
+/// The orders that are named when nothing of `sku` is left, in all parts, and how often the rules ran at
+/// most.
 fn named(documents: &mut Documents, sku: &str, sequence: i64) -> (Vec<OrderId>, usize) {
     let line = count(sku, &format!("D{sequence}"), sequence, -sequence);
-    let (decision, times) = documents.decide(&record(&[line]), NOW);
-    match decision.events.last() {
-        Some(Event::Stock(_, StockFact::Short { order_ids, is_truncated, promised, .. })) => {
-            // Each of the orders has two units.
-            assert_eq!(*is_truncated, *promised > 2 * order_ids.len() as i64);
-            (order_ids.clone(), times)
+    let mut input = record(&[line]);
+    let (mut order_ids, mut most) = (Vec::new(), 0);
+    for expected in 1.. {
+        let (decision, times) = documents.decide(&input, NOW);
+        most = most.max(times);
+        let Some(Event::Stock(_, StockFact::Short { orders, .. })) = decision.events.last() else {
+            panic!("is not short: {decision:?}")
+        };
+        let ShortOrders { part, units_before, named, is_truncated } = orders;
+        // Each of the orders has two units.
+        assert_eq!((*part, *units_before), (expected, 2 * order_ids.len() as i64));
+        assert!(named.iter().all(|(_, units)| *units == 2) && named.len() <= MAX_SHORT_ORDERS);
+        order_ids.extend(named.iter().map(|(order_id, _)| *order_id));
+        if !is_truncated {
+            break;
         }
-        other => panic!("is not short: {other:?}"),
+        input = Input::ShortDue { stock: stock(sku) };
     }
+    (order_ids, most)
 }
 
 #[test]
-fn the_newest_orders_are_named_first_and_no_more_than_a_message_can_carry() {
+fn all_orders_are_named_the_newest_first_in_parts_that_a_decision_takes() {
     let orders = 3 * BLOCK_ORDERS;
     let mut documents = held(orders, &[]);
-    let newest = orders - MAX_SHORT_ORDERS as u64 + 1..=orders;
-    assert_eq!(named(&mut documents, "B", 2).0, newest.rev().map(order).collect::<Vec<_>>());
+    let (order_ids, times) = named(&mut documents, "B", 2);
+    assert_eq!(order_ids, (1..=orders).rev().map(order).collect::<Vec<_>>());
+    assert!(times <= 6, "it ran {times} times");
+    assert_eq!(documents.count::<ShortList>(), 0, "nothing is left to be named");
 }
 
 #[test]
@@ -61,7 +74,7 @@ fn only_orders_that_have_units_are_named_and_those_that_take_them_again() {
     for order_id in [first, second] {
         documents.decide(&Input::HoldDue { order_id }, due);
     }
-    documents.decide(&Input::Placed { order_id: order(9_999), wanted: wanted(&[("A", 1)]) }, NOW);
+    documents.decide(&Input::Placed { order_id: order(9_999), wanted: wanted(&[("A", 2)]) }, NOW);
     assert_eq!(named(&mut documents, "A", 2).0, [order(9_999)]);
 
     let mut documents = held(3 * BLOCK_ORDERS, &[1, BLOCK_ORDERS + 1]);

@@ -86,10 +86,9 @@ fn what_another_order_holds_or_has_allocated_is_not_available() {
 
 #[test]
 fn stock_that_fell_below_what_is_promised_has_nothing_available() {
-    let document = document("D1", 2);
-    let fact = StockFact::Counted { document, quantity: 1, on_hand: 1 };
+    let counted = counted(stock("A"), document("D1", 2), 1, 1);
     check(
-        &[on_hand("A", 5), reserved(order(1), &[("A", 4)]), Event::Stock(stock("A"), fact)],
+        &[on_hand("A", 5), reserved(order(1), &[("A", 4)]), counted],
         &placed(order(2), &[("A", 1)]),
         &facts(&[refused(order(2), &[("A", 1, 0)])]),
     );

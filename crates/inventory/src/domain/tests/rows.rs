@@ -116,7 +116,7 @@ fn keys_and_documents_are_compact_and_readable() {
                 document: document("D2", 2),
                 delta: -1,
                 reason: "damaged".into(),
-                on_hand: 8,
+                after: Level { on_hand: 8, ..Level::default() },
             },
         ),
         reserved(order(1), &[("A", 2)]),

@@ -172,18 +172,21 @@ fn fold_and_check(state: &mut State, event: &Event, orders: &[OrderId]) {
                 promised_of(row) <= row.on_hand.max(promised_of(&before)),
                 "{id}: {event:?} promised what is not there"
             ),
-            Event::Stock(
-                of,
-                StockFact::Short { order_ids, promised, on_hand, is_truncated, .. },
-            ) if of == id => {
+            Event::Stock(of, StockFact::Short { orders: short, promised, on_hand, .. })
+                if of == id =>
+            {
                 assert_eq!((*promised, *on_hand), (promised_of(row), row.on_hand));
-                let sorted = |mut ids: Vec<OrderId>| {
-                    ids.sort_unstable();
-                    ids
-                };
-                let named = sorted(order_ids.clone());
-                assert_eq!(named, sorted(orders), "{id} is short for all that have it");
-                assert!(!is_truncated, "there are few orders");
+                let ShortOrders { part, units_before, named, is_truncated } = short;
+                assert_eq!((*part, *units_before, *is_truncated), (1, 0, false));
+                let mut sum = 0;
+                for (order_id, units) in named {
+                    assert!(sum < promised - on_hand, "{id}: more orders than cannot be served");
+                    assert!(orders.contains(order_id), "{id} is not promised to {order_id}");
+                    let of_order = state.reservations.get(order_id).map(|row| row.units_of(id));
+                    assert_eq!(Some(*units), of_order, "{id} of {order_id}");
+                    sum += units;
+                }
+                assert!(sum >= (promised - on_hand).min(*promised), "{id} names too few orders");
             }
             Event::Stock(of, StockFact::Shipped { from_allocation, after, .. }) if of == id => {
                 assert_eq!(*after, row.level());

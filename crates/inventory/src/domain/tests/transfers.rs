@@ -10,7 +10,7 @@ use super::{
     *,
 };
 
-fn transfer() -> TransferId {
+pub(super) fn transfer() -> TransferId {
     TransferId::parse("T-1").expect("valid")
 }
 
@@ -33,14 +33,15 @@ fn at_location(location: &str) -> StockId {
     StockId { location: code(location), ..stock("A") }
 }
 
-fn sent(line: StockLine, on_hand: i64, incoming: i64) -> Event {
+pub(super) fn sent(line: StockLine, on_hand: i64, incoming: i64) -> Event {
     let Units::Sent(transfer, to, quantity) = line.units else { panic!("is sent") };
     let (document, in_count) = (line.document, false);
-    let fact = StockFact::Sent { document, transfer, to, quantity, in_count, on_hand, incoming };
+    let after = Level { on_hand, ..Level::default() };
+    let fact = StockFact::Sent { document, transfer, to, quantity, in_count, after, incoming };
     Event::Stock(line.stock, fact)
 }
 
-fn received(line: StockLine, excess: i64, on_hand: i64, incoming: i64) -> Event {
+pub(super) fn received(line: StockLine, excess: i64, on_hand: i64, incoming: i64) -> Event {
     received_without(line, (excess, 0), on_hand, incoming)
 }
 
@@ -60,7 +61,7 @@ fn received_without(
         missing,
         is_last,
         in_count: false,
-        on_hand,
+        after: Level { on_hand, ..Level::default() },
         incoming,
     };
     Event::Stock(line.stock, fact)
@@ -159,7 +160,7 @@ fn what_is_sent_of_what_was_promised_is_short() {
     check(
         &given,
         &record(std::slice::from_ref(&line)),
-        &answered(&[Applied], &[sent(line, 6, 4), short("A", 6, 8, &[order(1)])]),
+        &answered(&[Applied], &[sent(line, 6, 4), short("A", 6, 8, &[(order(1), 8)])]),
     );
 }
 

@@ -1,7 +1,10 @@
 use client::Totals;
-use events::http::{
-    CancelReason, FulfilmentStatus, OrderStatus, OrderTotals, OrderView, PaymentStatus,
-    PaymentTotals, StockTotals,
+use events::{
+    http::{
+        CancelReason, CurrencyTotals, FulfilmentStatus, OrderStatus, OrderTotals, OrderView,
+        PaymentStatus, PaymentTotals, StockTotals,
+    },
+    money::Money,
 };
 use serde_json::json;
 
@@ -70,20 +73,24 @@ fn agreeing(stock: Stock, paid: Group, out_of_stock: Group, units: i64) -> (Trad
         "sku": "10000", "location": "main", "on_hand": on_hand, "held": 0, "allocated": 0,
         "available": on_hand.max(0), "version": 3,
     });
-    let group = |status, reason: Option<CancelReason>, group: Group| OrderGroup {
-        status,
-        payment_status: if reason.is_some() { PaymentStatus::Pending } else { PaymentStatus::Paid },
-        fulfilment_status: FulfilmentStatus::Unfulfilled,
-        reason,
-        orders: group.orders as i64,
-        total: group.total,
+    let group = |status: OrderStatus, reason: Option<CancelReason>, group: Group| {
+        let paid = if reason.is_some() { PaymentStatus::Pending } else { PaymentStatus::Paid };
+        OrderGroup {
+            status: status.into(),
+            payment_status: paid.into(),
+            fulfilment_status: FulfilmentStatus::Unfulfilled.into(),
+            reason: reason.map(Into::into),
+            orders: group.orders as i64,
+            total: Money { minor: group.total, currency: currency() },
+        }
     };
     let groups = vec![
         group(OrderStatus::Confirmed, None, paid),
         group(OrderStatus::Cancelled, Some(CancelReason::OutOfStock), out_of_stock),
     ];
-    let payments =
-        PaymentTotals { captured: paid.total, provider_net: paid.total, ..Default::default() };
+    let nothing = PaymentTotals::default().of(currency());
+    let sums = CurrencyTotals { captured: paid.total, provider_net: paid.total, ..nothing };
+    let payments = PaymentTotals { currencies: vec![sums], pending: 0, stuck: 0 };
     let inventory = StockTotals::default();
     let totals = Totals { orders: OrderTotals { groups }, payments, inventory };
     let levels = vec![serde_json::from_value(level).expect("is a level")];
@@ -204,16 +211,19 @@ fn an_order_that_is_refused_while_units_are_left_is_found() {
     check(Stock::Tight, refused, &[(RAN_OUT, 1, 0)]);
 }
 
+fn sums(observed: &mut Observed) -> &mut CurrencyTotals {
+    &mut observed.totals.payments.currencies[0]
+}
+
 #[test]
 fn money_without_an_order_is_found() {
-    let taken = |_: &mut Trade, observed: &mut Observed| observed.totals.payments.captured += 7;
+    let taken = |_: &mut Trade, observed: &mut Observed| sums(observed).captured += 7;
     let expected = [
         ("money captured: the total of the paid orders", 20, 27),
         ("money kept, by the payment provider's own ledger", 27, 20),
     ];
     check(Stock::Tight, taken, &expected);
-    let set_aside =
-        |_: &mut Trade, observed: &mut Observed| observed.totals.payments.provider_held = 30;
+    let set_aside = |_: &mut Trade, observed: &mut Observed| sums(observed).provider_held = 30;
     check(Stock::Ample, set_aside, &[("money set aside, and payments under way", 0, 30)]);
 }
 

@@ -3,10 +3,6 @@
 use super::*;
 use crate::domain::{Awaits, CancelAnswer, StartPaymentAnswer};
 
-fn pay(order_id: OrderId, method: &str) -> Input {
-    Input::StartPayment { order_id, payment_method: method.into() }
-}
-
 fn action() -> Action {
     Action { url: "https://3ds".into(), data: "token".into(), expires_at: None }
 }
@@ -70,7 +66,7 @@ fn a_declined_payment_may_be_made_anew_while_the_stock_is_held() {
 
     let again = declined.clone().payment_due_again(2, "other", DUE_BY);
     let answer = StartPaymentAnswer::Started {
-        payment_id: events::id::PaymentId { order_id: ANN, number: 2 },
+        payment_id: PaymentId { order_id: ANN, number: 2 },
         amount: gbp(700),
         due_by: DUE_BY,
     };

@@ -4,14 +4,14 @@ use super::*;
 use engine::Wire as _;
 
 use crate::{
-    domain::{CancelAnswer, ReleaseAnswer},
+    domain::{CancelAnswer, ReleaseAnswer, StartPaymentAnswer},
     metrics::Outcome,
 };
 
 fn shipment(name: &str, units: i64, line_id: Option<&str>) -> Input {
     let line_id = line_id.map(|id| LineId::parse(id).unwrap());
     let units = vec![ShippedUnits { line_id, sku: sku(name), quantity: units }];
-    Input::Shipped(Shipment { order_id: ANN, location: main_location(), units })
+    Input::Shipped(Shipment { order_id: ANN, location: main_location(), units, occurred_at: None })
 }
 
 /// Merges the later inputs into the first; the ones that were not.
@@ -19,13 +19,19 @@ fn merge(first: &mut Input, later: &[Input]) -> usize {
     later.iter().filter(|input| !Orders::merge(first, input)).count()
 }
 
+/// So many units of `A` are missing, and each of these orders has two of them.
 fn short(missing: i64, order_ids: &[OrderId]) -> Input {
+    let orders: Vec<_> = order_ids.iter().map(|order_id| (*order_id, 2)).collect();
+    short_of(missing, &orders)
+}
+
+fn short_of(missing: i64, orders: &[(OrderId, i64)]) -> Input {
     let (sku, location) = (sku("A"), main_location());
-    Input::Short { sku, location, missing, order_ids: order_ids.to_vec() }
+    Input::Short { sku, location, missing, orders: orders.to_vec() }
 }
 
 impl History {
-    fn shipped(self, units: &[(&str, i64)], fulfilment: FulfilmentStatus) -> Self {
+    pub(crate) fn shipped(self, units: &[(&str, i64)], fulfilment: FulfilmentStatus) -> Self {
         self.shipped_and_captured(units, None, fulfilment)
     }
 
@@ -45,6 +51,7 @@ impl History {
             location: main_location(),
             capture: capture.map(|amount| (1, gbp(amount))),
             fulfilment,
+            occurred_at: None,
         };
         let statuses = self.summary.statuses.with_fulfilment(fulfilment);
         self.then(fact, statuses)
@@ -70,6 +77,26 @@ fn a_paid_order_is_completed_when_all_of_it_has_shipped() {
 }
 
 #[test]
+fn a_shipment_says_when_the_units_left() {
+    let paid = History::paid_order();
+    let Input::Shipped(left) = shipment("A", 1, None) else { panic!("is a shipment") };
+    let left = Input::Shipped(Shipment { occurred_at: Some(NOW), ..left });
+    let fact = Fact::Shipped {
+        lines: vec![ShippedLine {
+            line_id: LineId::parse("A").unwrap(),
+            sku: sku("A"),
+            quantity: 1,
+        }],
+        location: main_location(),
+        capture: None,
+        fulfilment: FulfilmentStatus::Partial,
+        occurred_at: Some(NOW),
+    };
+    let statuses = paid.summary.statuses.with_fulfilment(FulfilmentStatus::Partial);
+    leads_to(&paid, &left, &paid.clone().then(fact, statuses));
+}
+
+#[test]
 fn what_ships_at_once_from_one_location_is_said_once() {
     let paid = History::paid_order();
     let mut at_once = shipment("A", 1, None);
@@ -86,7 +113,9 @@ fn shipments_of_other_orders_and_from_other_locations_are_not_merged() {
         let location = Location::parse(location).unwrap();
         Input::Shipped(Shipment { order_id, location, ..shipment })
     };
-    let others = [of(BOB, "main"), of(ANN, "store"), signal(ANN, Signal::Allocated)];
+    let Input::Shipped(later) = of(ANN, "main") else { panic!("is a shipment") };
+    let later = Input::Shipped(Shipment { occurred_at: Some(NOW), ..later });
+    let others = [of(BOB, "main"), of(ANN, "store"), later, signal(ANN, Signal::Allocated)];
     assert_eq!(merge(&mut of(ANN, "main"), &others), others.len());
     assert_eq!(merge(&mut signal(ANN, Signal::Allocated), &[of(ANN, "main")]), 1);
 }
@@ -153,13 +182,105 @@ fn money_is_captured_by_shipment_where_the_shop_wants_that() {
     assert_eq!((order.captured(), order.capture_requested), (799, 799));
 }
 
+/// An order of which a part has shipped, and whose money could not be taken for it.
+fn unpaid() -> History {
+    let confirmed = Fact::Confirmed { payment: Some(1), capture: None };
+    let failure = Failure { code: "expired".into(), detail: String::new() };
+    let failed = Fact::PaymentFailed { payment: 1, failure, retry_until: None };
+    History::placed(ANN)
+        .payment_due()
+        .authorized()
+        .order(confirmed, OrderStatus::Confirmed)
+        .shipped_and_captured(&[("A", 1)], Some(250), FulfilmentStatus::Partial)
+        .payment(failed, PaymentStatus::Failed)
+}
+
+/// Another payment for what could not be captured.
+fn replacement(payment: u32, amount: i64) -> Fact {
+    Fact::PaymentDue {
+        payment,
+        amount: gbp(amount),
+        payment_method: "other".into(),
+        due_by: DUE_BY,
+        held_until: None,
+        capture: Capture::OnConfirmation,
+    }
+}
+
+#[test]
+fn what_could_not_be_captured_with_a_shipment_is_paid_by_another_payment() {
+    let given = unpaid();
+    let due = given.clone().payment(replacement(2, 700), PaymentStatus::Pending);
+    let payment_id = PaymentId { order_id: ANN, number: 2 };
+    let started = StartPaymentAnswer::Started { payment_id, amount: gbp(700), due_by: DUE_BY };
+    check(&given.events, &pay(ANN, "other"), &answered(&[due.last()], started));
+    // One at a time.
+    let statuses = due.summary.statuses;
+    let not_due = StartPaymentAnswer::NotDue { statuses };
+    check(&due.events, &pay(ANN, "other"), &answered(&[], not_due));
+
+    // It is captured when it is authorised, and what ships later is paid by then.
+    leads_to_nothing(&due, &signal(ANN, Signal::Authorized { payment: 2 }));
+    let paid = Fact::Paid { payment: Some(2), amount: gbp(700), listed: listed() };
+    let paid = due.clone().payment(paid, PaymentStatus::Paid);
+    leads_to(&due, &signal(ANN, Signal::Captured { payment: 2, amount: gbp(700) }), &paid);
+    let rest = Input::Shipped(Shipment {
+        order_id: ANN,
+        location: main_location(),
+        units: [("A", 1), ("B", 2)]
+            .map(|(name, quantity)| ShippedUnits { line_id: None, sku: sku(name), quantity })
+            .to_vec(),
+        occurred_at: None,
+    });
+    let completed =
+        paid.clone().shipped(&[("A", 1), ("B", 2)], FulfilmentStatus::Fulfilled).completed();
+    leads_to(&paid, &rest, &completed);
+}
+
+#[test]
+fn another_payment_of_a_confirmed_order_may_fail_and_be_followed_by_yet_another() {
+    let due = unpaid().payment(replacement(2, 700), PaymentStatus::Pending);
+    let failed = |code: &str, detail: &str| {
+        let failure = Failure { code: code.into(), detail: detail.into() };
+        let fact = Fact::PaymentFailed { payment: 2, failure, retry_until: None };
+        due.clone().payment(fact, PaymentStatus::Failed)
+    };
+    let decline = Signal::Declined { payment: 2, code: "declined".into() };
+    leads_to(&due, &signal(ANN, decline), &failed("declined", ""));
+    let fail = Signal::Failed { payment: 2, detail: "8 attempts".into() };
+    leads_to(&due, &signal(ANN, fail), &failed("", "8 attempts"));
+    // What comes late of the first payment is not about this one.
+    let late = Signal::CaptureFailed { payment: 1, code: "expired".into() };
+    leads_to_nothing(&due, &signal(ANN, late));
+    let again = failed("declined", "");
+    let third = again.clone().payment(replacement(3, 700), PaymentStatus::Pending);
+    let decision = orders().decide(&fold(&again.events), &pay(ANN, "other"), NOW);
+    assert_eq!(decision.events, [third.last()]);
+}
+
+#[test]
+fn another_payment_is_for_what_is_not_captured_yet() {
+    let part = Fact::PartCaptured { payment: 1, amount: gbp(250), captured: gbp(250) };
+    let failure = Failure { code: "expired".into(), detail: String::new() };
+    let failed = Fact::PaymentFailed { payment: 1, failure, retry_until: None };
+    let mut events = unpaid().events;
+    events.pop();
+    let given = History { events, ..unpaid() }
+        .payment(part, PaymentStatus::Authorized)
+        .shipped_and_captured(&[("A", 1)], Some(250), FulfilmentStatus::Partial)
+        .payment(failed, PaymentStatus::Failed);
+    let decision = orders().decide(&fold(&given.events), &pay(ANN, "other"), NOW);
+    let facts: Vec<_> = decision.events.into_iter().map(|event| event.fact).collect();
+    assert_eq!(facts, [replacement(2, 450)]);
+}
+
 #[test]
 fn the_newest_orders_that_cannot_be_served_are_put_on_hold() {
     let histories = [(ANN, 1), (BOB, 2), (CID, 3)].map(|(id, number)| {
         History::placed_as(id, number, None).payment_due().authorized().confirmed().paid()
     });
     let given: Vec<_> = histories.iter().flat_map(|it| it.events.clone()).collect();
-    let [_, bob, cid] = histories;
+    let [ann, bob, cid] = histories;
     let newest_first = [CID, BOB, ANN];
     let held = [cid.clone().on_hold().last(), bob.clone().on_hold().last()];
     check(&given, &short(3, &newest_first), &Decision::events(held.to_vec()));
@@ -169,10 +290,25 @@ fn the_newest_orders_that_cannot_be_served_are_put_on_hold() {
     let given = [given, vec![held[0].clone()]].concat();
     check(&given, &short(2, &newest_first), &Decision::nothing());
     check(&given, &short(3, &newest_first), &Decision::events(vec![held[1].clone()]));
-    // What has shipped needs no stock.
-    let shipped = cid.on_hold().shipped(&[("A", 2)], FulfilmentStatus::Partial);
-    let given = [given, vec![shipped.last()]].concat();
-    check(&given, &short(2, &newest_first), &Decision::events(vec![held[1].clone()]));
+    // What is cancelled gives its units back, and counts too.
+    let cancelled = bob.cancelled(CancelReason::Requested, "", &[]);
+    let given = [given, vec![cancelled.last()]].concat();
+    check(&given, &short(4, &newest_first), &Decision::nothing());
+    let ann = ann.on_hold().last();
+    check(&given, &short(5, &newest_first), &Decision::events(vec![ann]));
+}
+
+#[test]
+fn an_order_counts_with_the_units_that_it_has_at_the_location() {
+    let histories = [(ANN, 1), (BOB, 2)].map(|(id, number)| {
+        History::placed_as(id, number, None).payment_due().authorized().confirmed().paid()
+    });
+    let given: Vec<_> = histories.iter().flat_map(|it| it.events.clone()).collect();
+    let [ann, bob] = histories.map(|it| it.on_hold().last());
+    // Both want two units, and each has one of them elsewhere.
+    let orders = [(BOB, 1), (ANN, 1)];
+    check(&given, &short_of(2, &orders), &Decision::events(vec![bob.clone(), ann]));
+    check(&given, &short_of(1, &orders), &Decision::events(vec![bob]));
 }
 
 #[test]

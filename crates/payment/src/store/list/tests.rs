@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use engine::Revision;
+use engine::{Context, Revision};
 use events::money::{Currency, Money};
 use foldkit::Random;
 use testkit::{Db, on_both_databases, plan};
 
 use super::*;
 use crate::{
-    domain::{Operation, OperationKind, Payment, Refund, Transaction, TransactionStatus},
+    domain::{
+        Operation, OperationKind, Payment, Pending, Refund, StuckReason, Transaction,
+        TransactionStatus,
+    },
     store::TABLES,
 };
 
@@ -32,6 +35,13 @@ fn row(random: &mut Random, number: u64) -> PaymentRow {
     let order_id = OrderId(uuid::Uuid::from_u128(u128::from(number / 2 + 1) * 7_919));
     let id = PaymentId { order_id, number: 1 + (number % 2) as u32 };
     let amount = Money { minor: 500, currency: Currency::parse("GBP").expect("valid") };
+    let trouble = match number % 40 {
+        7 => Some(Trouble::Stuck(StuckReason::NoAnswer)),
+        9 => Some(Trouble::Uncertain),
+        _ => None,
+    };
+    let operation = Operation::first(OperationKind::Capture);
+    let context = Context::default();
     let payment = Payment {
         id,
         status: random.one_of(&Status::ALL),
@@ -56,10 +66,13 @@ fn row(random: &mut Random, number: u64) -> PaymentRow {
             status: TransactionStatus::Done,
             detail: String::new(),
             at_ms: time(number / 3).millis(),
+            ended_at_ms: None,
             refund: Refund::default(),
         }],
         wanted: vec![],
-        pending: None,
+        pending: trouble.map(|_| Pending { operation, context, round: 0, trouble }),
+        differences: vec![],
+        changed_at_ms: 0,
     };
     PaymentRow { revision: Revision { version: 1, position: number }, payment }
 }
@@ -77,6 +90,7 @@ fn matches(row: &PaymentRow, filter: &PaymentFilter) -> bool {
         && filter.order_id.is_none_or(|it| it == payment.id.order_id)
         && (filter.provider_reference.is_empty()
             || filter.provider_reference == payment.provider_reference)
+        && filter.trouble.is_none_or(|it| payment.trouble().map(Trouble::kind) == Some(it))
         && filter.begun_from.is_none_or(|it| payment.begun_at() >= it)
         && filter.begun_until.is_none_or(|it| payment.begun_at() < it)
 }
@@ -91,6 +105,8 @@ fn random_page(random: &mut Random, rows: &[PaymentRow]) -> PaymentPage {
         status: (random.below(2) == 0).then_some(one.status),
         order_id: (random.below(5) == 0).then_some(one.id.order_id),
         provider_reference: if is_referenced { one.provider_reference } else { String::new() },
+        trouble: (random.below(5) == 0)
+            .then(|| random.one_of(&[TroubleKind::Uncertain, TroubleKind::Stuck])),
         begun_from: second(random),
         begun_until: second(random),
     };
@@ -201,6 +217,15 @@ async fn a_list_is_read_by_an_index(db: Db) {
                 ..none()
             },
             "payment_3",
+        ),
+        (PaymentFilter { trouble: Some(TroubleKind::Stuck), ..none() }, "payment_1"),
+        (
+            PaymentFilter {
+                trouble: Some(TroubleKind::Uncertain),
+                status: Some(Status::Captured),
+                ..none()
+            },
+            "payment_1",
         ),
     ] {
         let page = PaymentPage { filter, limit: 100, ..PaymentPage::default() };

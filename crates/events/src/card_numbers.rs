@@ -40,9 +40,23 @@ const NETWORKS: [Network; 13] = [
     ((81, 82), (16, 16)),
 ];
 
+/// A free text holds the number of a card. The text itself is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} must not hold the number of a payment card")]
+pub struct CardNumberError(&'static str);
+
+/// Takes a free text, called `name`, only if it does not hold the number of a card.
+///
+/// # Errors
+///
+/// Fails when it does.
+pub fn refuse_card_number(name: &'static str, text: &str) -> Result<(), CardNumberError> {
+    if holds_card_number(text) { Err(CardNumberError(name)) } else { Ok(()) }
+}
+
 /// Whether the text holds the number of a card: its digits unbroken, or in groups of up to 6 with spaces
 /// or dashes between them, and with no letter directly before or after them.
-pub(crate) fn holds_card_number(text: &str) -> bool {
+pub fn holds_card_number(text: &str) -> bool {
     // Most texts have fewer digits, and are not looked at twice.
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     digits >= MIN_DIGITS && runs(text).iter().any(|run| run_holds_card_number(run))
