@@ -71,18 +71,64 @@ impl PublicEvent {
 /// Whose facts are not public: the engine's, those about the delivery of the others, and those of API keys.
 const INTERNAL: [&str; 3] = ["engine", "notify", "key"];
 
-/// What webhook endpoints can be sent besides public events: facts about the other endpoints of the shop.
-/// The type, and when it happens.
-pub const OPERATIONAL_EVENTS: [(&str, &str); 2] = [
-    (
-        "webhook.endpoint_disabled",
-        "An endpoint of the shop is sent nothing any more, because of its answers.",
-    ),
-    (
-        "webhook.endpoint_failing",
-        "Every attempt at an endpoint of the shop has failed for 60 hours.",
-    ),
-];
+/// What webhook endpoints can be sent besides public events: a test, and facts about the other endpoints of the shop.
+#[derive(Debug, Clone)]
+pub struct OperationalEvent {
+    /// Its type.
+    pub event_type: &'static str,
+    /// When it happens, in words.
+    pub description: &'static str,
+    /// The JSON Schema of its `data`.
+    pub schema: Value,
+    /// Its `data`, as it may be.
+    pub example: Value,
+}
+
+/// All of them.
+pub fn operational_events() -> &'static [OperationalEvent] {
+    static EVENTS: LazyLock<Vec<OperationalEvent>> = LazyLock::new(|| {
+        let endpoint_id = "we_019cec2b0000700080000000000000aa";
+        let id = || json!({"type": "string", "description": "The endpoint that it is about."});
+        let schema = |properties: Value, required: &[&str]| {
+            json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
+                "properties": properties, "required": required})
+        };
+        vec![
+            OperationalEvent {
+                event_type: "webhook.endpoint_disabled",
+                description: "An endpoint of the shop is sent nothing any more, because of its answers.",
+                schema: schema(
+                    json!({"endpointId": id(), "reason": {"type": "string",
+                        "enum": ["DISABLED_REASON_GONE", "DISABLED_REASON_INSTRUCTED",
+                            "DISABLED_REASON_FAILING"],
+                        "description": "It answered 410, it asked for it, or every attempt of 120 hours failed."}}),
+                    &["endpointId", "reason"],
+                ),
+                example: json!({"endpointId": endpoint_id, "reason": "DISABLED_REASON_GONE"}),
+            },
+            OperationalEvent {
+                event_type: "webhook.endpoint_failing",
+                description: "Every attempt at an endpoint of the shop has failed for 60 hours.",
+                schema: schema(
+                    json!({"endpointId": id(), "since": {"type": "string", "format": "date-time",
+                        "description": "When the first of the failures was."}}),
+                    &["endpointId", "since"],
+                ),
+                example: json!({"endpointId": endpoint_id, "since": "2026-03-14T09:26:53Z"}),
+            },
+            OperationalEvent {
+                event_type: "webhook.test",
+                description: "Somebody asked for a test of this endpoint. It is sent whatever types the endpoint wants.",
+                schema: schema(
+                    json!({"message": {"type": "string", "description": "A text for people."}}),
+                    &["message"],
+                ),
+                example: json!({"message": "This is a test delivery."}),
+            },
+        ]
+    });
+    &EVENTS
+}
 
 /// Every kind of public event, by service, in the order of the files.
 pub fn public_events() -> &'static [PublicEvent] {

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::Json;
-use events::catalogue::{OPERATIONAL_EVENTS, PublicEvent, json_schema, public_events};
+use events::catalogue::{PublicEvent, json_schema, operational_events, public_events};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -26,7 +26,7 @@ pub(crate) struct EventType {
     kind: String,
     /// When it happens.
     description: String,
-    /// The JSON Schema of its `data`; absent for events about webhook endpoints.
+    /// The JSON Schema of its `data`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     schema: Option<Value>,
@@ -51,11 +51,11 @@ pub(crate) async fn list_event_types() -> Json<&'static EventTypeList> {
 static EVENT_TYPES: LazyLock<EventTypeList> = LazyLock::new(|| {
     let document: Value = serde_json::from_str(ASYNC_API).unwrap_or_default();
     let public = public_events().iter().map(|it| describe(it, &document));
-    let operational = OPERATIONAL_EVENTS.iter().map(|(name, about)| EventType {
-        kind: (*name).to_owned(),
-        description: (*about).to_owned(),
-        schema: None,
-        example: None,
+    let operational = operational_events().iter().map(|event| EventType {
+        kind: event.event_type.to_owned(),
+        description: event.description.to_owned(),
+        schema: Some(event.schema.clone()),
+        example: Some(event.example.clone()),
     });
     EventTypeList { event_types: public.chain(operational).collect() }
 });
@@ -88,10 +88,30 @@ mod tests {
 
     #[test]
     fn every_event_has_a_schema_and_an_example() {
-        for event in &EVENT_TYPES.event_types[..public_events().len()] {
+        for event in &EVENT_TYPES.event_types {
             let is_object = |value: &Option<Value>| value.as_ref().is_some_and(Value::is_object);
             assert!(is_object(&event.schema), "{event:?}");
             assert!(is_object(&event.example), "{} has no example", event.kind);
+        }
+        let kinds: Vec<_> = EVENT_TYPES.event_types.iter().map(|it| it.kind.as_str()).collect();
+        for kind in ["webhook.endpoint_disabled", "webhook.endpoint_failing", "webhook.test"] {
+            assert!(kinds.contains(&kind), "{kind} is not among {kinds:?}");
+        }
+    }
+
+    #[test]
+    fn the_example_of_an_operational_event_has_what_its_schema_asks_for_and_nothing_else() {
+        for event in operational_events() {
+            let properties = event.schema["properties"].as_object().expect("an object");
+            let example = event.example.as_object().expect("an object");
+            let named: Vec<_> = example.keys().collect();
+            assert!(properties.keys().eq(named), "{}: {example:?}", event.event_type);
+            let required = event.schema["required"].as_array().expect("a list");
+            assert!(
+                required
+                    .iter()
+                    .all(|name| name.as_str().is_some_and(|it| example.contains_key(it)))
+            );
         }
     }
 }

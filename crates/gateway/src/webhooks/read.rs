@@ -4,7 +4,7 @@
 use std::fmt;
 
 use events::{
-    catalogue::{OPERATIONAL_EVENTS, public_events},
+    catalogue::{operational_events, public_events},
     proto::notify,
     type_filter::TypeFilter,
     webhooks::{
@@ -163,7 +163,7 @@ fn event_types(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<
 pub(super) fn event_type(value: &str) -> Result<String, ParseError> {
     let filter = TypeFilter::parse(value)?;
     let is_public = public_events().iter().any(|event| filter.matches(&event.event_type()));
-    if is_public || OPERATIONAL_EVENTS.iter().any(|(event_type, _)| filter.matches(event_type)) {
+    if is_public || operational_events().iter().any(|event| filter.matches(event.event_type)) {
         return Ok(value.to_owned());
     }
     let rule = "must match an event that GET /v1/event-types lists";
@@ -195,7 +195,7 @@ fn payload(value: &str) -> Result<notify::Payload, ParseError> {
     }
 }
 
-fn max_per_second(value: i64) -> Result<u32, ParseError> {
+pub(super) fn max_per_second(value: i64) -> Result<u32, ParseError> {
     let rule = "must be 1 to 100000, or null for as many as the endpoint takes";
     within("max_per_second", rule, 1..=MAX_PER_SECOND.into(), value).map(|it| it as u32)
 }
