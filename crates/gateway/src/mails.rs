@@ -184,7 +184,8 @@ pub(crate) async fn resend(
     context: RequestContext,
     MailPath(seq): MailPath,
 ) -> Result<Response, Problem> {
-    let part = Part { from: seq, to: seq, selection: ReplaySelection::All };
+    let selection = ReplaySelection::All;
+    let part = Part { from: seq, to: seq, selection, max_per_second: None };
     let id = mail_endpoint_id(&context.shop);
     let (reply, _) = start_replay(&state, &context, &id, part).await?;
     respond_or(reply, refusal, |_| {

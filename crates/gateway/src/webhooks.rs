@@ -183,8 +183,10 @@ pub(crate) async fn post(
     })?;
     let settings = changes.apply(notify::EndpointSettings::default());
     let secret = chosen_or_new(chosen.as_deref())?;
+    let public_key = secret.public_key().unwrap_or_default();
     let create = |settings, secret| {
-        Request::Create(notify::CreateEndpoint { settings: Some(settings), secret })
+        let public_key = public_key.clone();
+        Request::Create(notify::CreateEndpoint { settings: Some(settings), secret, public_key })
     };
     let mut command = to_endpoint(&context, String::new(), create(settings.clone(), None));
     // What is sealed looks different each time; whether a request is repeated does not follow from it.

@@ -64,9 +64,11 @@ pub static SERVICES: [Service; 6] = [
     Service::new::<notify::Notify>("Webhooks and mails", |engine, settings, shutdown| {
         let (policy, keys) = (settings.webhooks.policy(), settings.person_keys());
         let mail_server = settings.mail.server();
+        let retry_pauses_s = settings.webhooks.retry_pauses_s.clone();
         Box::pin(async move {
             let (policy, keys, mail_server) = (policy?, keys?, mail_server?);
-            let settings = notify::Settings { policy, keys, mail_server };
+            let retry_pauses_s = retry_pauses_s.map(|pauses| pauses.0).unwrap_or_default();
+            let settings = notify::Settings { policy, keys, mail_server, retry_pauses_s };
             let (client, clock) = (engine.client(), engine.config().clock.clone());
             Ok(engine.run(notify::service(settings, client, clock)?, shutdown).await?)
         })

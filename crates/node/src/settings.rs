@@ -29,7 +29,7 @@ pub use self::{
     mail::{MailOptions, TlsOption},
     nats::NatsOptions,
     secrets::secret_in_flags,
-    webhooks::WebhookOptions,
+    webhooks::{RetryPauses, WebhookOptions},
 };
 use crate::services::NAMES;
 

@@ -10,9 +10,12 @@
 mod lane;
 mod lanes;
 mod mailing;
+mod rate;
+mod ready;
 mod recorder;
 mod reply;
 mod select;
+mod slots;
 mod target;
 
 use std::{sync::Arc, time::Duration};
@@ -25,20 +28,22 @@ use engine::{
 use mail::Mailer;
 use person_keys::PersonKeys;
 use protocol::{id::Shop, time::Timestamp};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use webhook_http::{Policy, Sender};
 
 use self::{
-    lane::{Lane, MAX_ROUND, Ready, RequestRecord, Sent},
+    lane::{Lane, MAX_ROUND, RequestRecord, Sent},
     lanes::Lanes,
+    ready::Ready,
+    slots::Slots,
     target::Target,
 };
 use crate::{
     Notify, Settings, SetupError,
-    domain::{Endpoint, Input, schedule::max_attempts},
+    domain::{
+        Endpoint, Input, Rendering,
+        schedule::{max_attempts, pauses},
+    },
     store::EndpointRow,
 };
 
@@ -52,6 +57,8 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 const RECHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// The pause after what only an operator can settle.
 const OPERATOR_PAUSE: Duration = Duration::from_mins(10);
+/// The pause after which is looked whether one more may be sent in this second.
+const LOOK_FOR_TOKEN: Duration = Duration::from_millis(20);
 /// The most requests of this process that are under way at the same time.
 const MAX_REQUESTS: usize = 1_024;
 
@@ -67,7 +74,7 @@ pub(crate) struct DeliveryContext {
     pub(crate) clock: Clock,
     user_agent: Arc<str>,
     lanes: Arc<Lanes>,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
 }
 
 impl std::fmt::Debug for DeliveryContext {
@@ -82,12 +89,12 @@ impl DeliveryContext {
         client: Client,
         clock: Clock,
     ) -> Result<Self, SetupError> {
-        let Settings { policy, keys, mail_server } = settings;
+        let Settings { policy, keys, mail_server, retry_pauses_s: _ } = settings;
         Ok(Self {
             sender: Sender::new(policy.clone())?,
             mailer: mail_server.map(Mailer::new).transpose()?,
             user_agent: policy.user_agent.as_str().into(),
-            slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            slots: Slots::new(MAX_REQUESTS),
             lanes: Arc::default(),
             policy,
             keys,
@@ -273,26 +280,32 @@ impl Sending<'_> {
         if lane.in_flight.len() >= limit || is_full {
             return None;
         }
-        if lane.ready.is_empty()
-            && let Err(error) = self.select(lane, now).await
-        {
+        if let Err(error) = self.select(lane, now).await {
             tracing::warn!(endpoint.id = self.id, %error, "what is due cannot be read yet");
             return Some(now + RECHECK_INTERVAL);
         }
+        let rate = self.endpoint.settings.max_per_second;
         while lane.in_flight.len() < limit && (lane.finished.is_empty() || !health.is_probed()) {
-            if !take_token(lane, self.endpoint.settings.max_per_second) {
-                return Some(now + Duration::from_millis(20));
+            let at = Instant::now();
+            if rate.is_some_and(|rate| !lane.bucket.has_token(rate, at)) {
+                return Some(now + LOOK_FOR_TOKEN);
             }
-            let Some(ready) = select::next(lane, &self.endpoint) else { break };
+            let Some(ready) = ready::next(lane, &self.endpoint, limit, at) else { break };
+            if rate.is_some() {
+                lane.bucket.take();
+            }
             self.start(lane, &target, ready, now);
         }
-        None
+        lane.ready.is_replay_limited.then(|| now + LOOK_FOR_TOKEN)
     }
 
     fn start(&self, lane: &mut Lane, target: &Arc<Target>, ready: Ready, now: Timestamp) {
-        let Ready { seq, service, event, key, attempts, is_open, replay } = ready;
-        let is_last = attempts + 1 >= max_attempts(&self.endpoint.settings.retry_pauses_s);
-        lane.flying.insert(seq, replay.clone());
+        let kind = ready.kind();
+        let Ready { seq, service, event, rendering, key, attempts, is_open, replay, .. } = ready;
+        let replay = replay.map(|(id, _)| id);
+        let pauses_s = pauses(&self.endpoint.settings.retry_pauses_s, &self.notify.retry_pauses_s);
+        let is_last = attempts + 1 >= max_attempts(pauses_s);
+        lane.flying.insert(seq, (kind, replay.clone()));
         if is_open {
             lane.retried.insert(seq, attempts);
         }
@@ -305,7 +318,7 @@ impl Sending<'_> {
         }
         let (outside, target) = (self.outside.clone(), target.clone());
         let shop = self.operation.shop.clone();
-        let delivery = Delivery { shop, seq, service, event, attempts, replay };
+        let delivery = Delivery { shop, seq, service, event, rendering, attempts, replay };
         let mut made = RequestRecord {
             number: attempts + 1,
             at: now,
@@ -327,6 +340,7 @@ struct Delivery {
     seq: u64,
     service: Arc<str>,
     event: Bytes,
+    rendering: Rendering,
     /// The attempts that are in the log.
     attempts: u32,
     /// The replay that asks for it.
@@ -338,15 +352,4 @@ impl Delivery {
     fn is_first(&self) -> bool {
         self.attempts == 0 && self.replay.is_none()
     }
-}
-
-/// Whether the endpoint takes a further delivery now.
-fn take_token(lane: &mut Lane, max_per_second: Option<u32>) -> bool {
-    let Some(rate) = max_per_second.map(f64::from) else { return true };
-    let now = Instant::now();
-    let (tokens, at) = lane.tokens.unwrap_or((1.0, now));
-    let tokens = (tokens + (now - at).as_secs_f64() * rate).min(rate.max(1.0));
-    let is_free = tokens >= 1.0;
-    lane.tokens = Some((if is_free { tokens - 1.0 } else { tokens }, now));
-    is_free
 }

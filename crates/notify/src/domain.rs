@@ -17,7 +17,7 @@ use engine::{Aggregate, Decision, Recorded, Revision, Rules};
 use protocol::time::Timestamp;
 
 pub(crate) use self::{
-    endpoint::{DisabledReason, Endpoint, SealedValue, Settings},
+    endpoint::{DisabledReason, Endpoint, NewSecret, Rendering, SealedValue, Settings},
     ledger::{Run, Selection},
 };
 use crate::{
@@ -59,7 +59,7 @@ pub enum Request {
         /// How it is to work.
         settings: Settings,
         /// Its secret.
-        secret: SealedValue,
+        secret: NewSecret,
     },
     /// To create the endpoint of the mails of the shop, or to give it these settings.
     SetMail {
@@ -90,7 +90,7 @@ pub enum Request {
     /// To give it a new secret.
     RotateSecret {
         /// The new secret.
-        secret: SealedValue,
+        secret: NewSecret,
         /// How long the secrets before it sign as well.
         keep_old: Duration,
     },
@@ -106,6 +106,8 @@ pub enum Request {
         to: u64,
         /// Which deliveries between them.
         selection: Selection,
+        /// The most that it sends in a second; `None`: as many as the endpoint takes.
+        max_per_second: Option<u32>,
     },
     /// To stop doing so.
     CancelReplay {
@@ -210,7 +212,7 @@ pub enum Fact {
         /// How it works.
         settings: Settings,
         /// Its secret; none for mails.
-        secret: Option<SealedValue>,
+        secret: Option<NewSecret>,
     },
     /// Its settings changed.
     Changed {
@@ -236,7 +238,7 @@ pub enum Fact {
     /// It has a new secret.
     SecretRotated {
         /// The new secret.
-        secret: SealedValue,
+        secret: NewSecret,
         /// Until when the secrets before it sign as well.
         old_expire_at: Timestamp,
     },
@@ -258,6 +260,8 @@ pub enum Fact {
     TestScheduled {
         /// Its `endpoint_seq`.
         seq: u64,
+        /// How its body is made.
+        rendering: Rendering,
     },
     /// Deliveries are sent once more.
     ReplayStarted {
@@ -269,6 +273,8 @@ pub enum Fact {
         to: u64,
         /// Which deliveries between them.
         selection: Selection,
+        /// The most that it sends in a second; `None`: as many as the endpoint takes.
+        max_per_second: Option<u32>,
     },
     /// A replay was cancelled.
     ReplayCancelled {
@@ -284,9 +290,20 @@ pub enum Fact {
     Announced {
         /// What became of it.
         news: EndpointNotice,
-        /// To which endpoints it is delivered, and with which `endpoint_seq`.
-        to: Vec<(String, u64)>,
+        /// To which endpoints it is delivered.
+        to: Vec<Announcement>,
     },
+}
+
+/// A delivery of what became of another endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// The endpoint that it is delivered to.
+    pub endpoint_id: String,
+    /// Its `endpoint_seq` there.
+    pub seq: u64,
+    /// How its body is made there.
+    pub rendering: Rendering,
 }
 
 /// What other endpoints are told of one.
@@ -336,6 +353,8 @@ pub struct Match {
     pub first_seq: u64,
     /// Their indexes among the scheduled events, ascending.
     pub indexes: Vec<u32>,
+    /// How their bodies are made.
+    pub rendering: Rendering,
 }
 
 /// Deliveries that were attempted.
@@ -448,7 +467,8 @@ impl Rules for Notify {
                 Decision::events(Vec::from_iter(decide::published(state, published)))
             }
             Input::Attempted { endpoint_id, round } => {
-                Decision::events(decide::attempted(state, endpoint_id, round, now))
+                let usual = &self.retry_pauses_s;
+                Decision::events(decide::attempted(state, endpoint_id, round, usual, now))
             }
         }
     }

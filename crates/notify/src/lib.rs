@@ -51,6 +51,9 @@ pub struct Settings {
     pub keys: Option<PersonKeys>,
     /// The mail server; without one no mails are sent.
     pub mail_server: Option<mail::Server>,
+    /// The pauses before the second attempt and each further one at an endpoint that has none of its own, in seconds;
+    /// empty: the documented ones, of 75.6 hours together.
+    pub retry_pauses_s: Vec<u32>,
 }
 
 /// Why nothing can be sent with some settings.
@@ -74,8 +77,9 @@ pub fn service(
     client: Client,
     clock: Clock,
 ) -> Result<Definition<Notify>, SetupError> {
+    let retry_pauses_s = settings.retry_pauses_s.as_slice().into();
     let outside = Some(DeliveryContext::new(settings, client, clock)?);
-    Ok(Definition::new(Notify { recent: Arc::default(), outside }).with_effects())
+    Ok(Definition::new(Notify { recent: Arc::default(), outside, retry_pauses_s }).with_effects())
 }
 
 /// Webhooks, as the engine sees them.
@@ -84,6 +88,8 @@ pub struct Notify {
     recent: Arc<Recent>,
     /// What is sent with; absent where only the log is folded.
     outside: Option<DeliveryContext>,
+    /// The pauses of an endpoint that has none of its own; empty: the documented ones.
+    retry_pauses_s: Arc<[u32]>,
 }
 
 impl Notify {
@@ -110,7 +116,7 @@ impl Service for Notify {
         all_of("shop"),
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 4;
+    const FORMAT: u32 = 5;
 }
 
 #[cfg(test)]

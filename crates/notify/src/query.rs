@@ -1,5 +1,7 @@
 //! The questions that the service answers from its projection.
 
+mod deliveries;
+mod ids;
 pub(crate) mod rows;
 
 use std::time::Duration;
@@ -11,22 +13,23 @@ use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
 use tokio::time::timeout;
 
-use self::rows::{count_failures, failures, run_with};
+use self::{
+    deliveries::{Wanted, delivery, page, proof},
+    rows::{failures, run_with},
+};
 use crate::{
     Notify,
     attempts::{self, Attempt},
     count,
     domain::{Endpoint, SealedValue},
     metrics::{LANES, UNUSABLE, of_partition},
-    store::{EndpointRow, FailureRow, FailureState, RunRow, SCHEDULE, Schedule},
+    store::{EndpointRow, SCHEDULE, Schedule},
 };
 
 /// The most deliveries of a page.
 const MAX_PAGE: u32 = 1_000;
 /// The deliveries of a page, unless somebody says otherwise.
 const DEFAULT_PAGE: u32 = 100;
-/// The most deliveries that are looked at for one page of those that match a filter.
-const MAX_SCANNED: u64 = 20_000;
 /// How long the attempts at a delivery may take to be read: less than who asks for them waits.
 const READ_ATTEMPTS_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -86,12 +89,12 @@ pub struct Range {
 /// What a question finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// An endpoint, with its id.
-    Endpoint(Box<(String, Endpoint)>),
+    /// An endpoint, with its id, and how fast it is sent to.
+    Endpoint(Box<(String, Endpoint, Pace)>),
     /// Endpoints, by id.
     Endpoints {
-        /// Each with its id.
-        endpoints: Vec<(String, Endpoint)>,
+        /// Each with its id, and how fast it is sent to.
+        endpoints: Vec<(String, Endpoint, Pace)>,
         /// Whether others follow.
         has_more: bool,
     },
@@ -108,6 +111,17 @@ pub enum Found {
     SealedValues(Vec<SealedValue>),
     /// How many events matched an endpoint, and what became of them.
     Proof(Proof),
+}
+
+/// How fast an endpoint is sent to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// How many attempts of the last hour it has accepted.
+    pub accepted: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// Since when the oldest of the deliveries waits that wait for their first attempt; `None` when none does.
+    pub lag: Option<Duration>,
 }
 
 /// A delivery as it is.
@@ -133,6 +147,8 @@ pub struct Delivery {
     pub status: u16,
     /// When it was scheduled.
     pub scheduled_at: Timestamp,
+    /// The id of the event; empty when its log does not have it.
+    pub event_id: String,
 }
 
 /// See [`Question::Proof`].
@@ -192,7 +208,9 @@ impl Queries for Notify {
         match question {
             Question::Endpoint { id } => {
                 let row = endpoint(db, shop, &id).await?;
-                Ok(row.map(|endpoint| Found::Endpoint(Box::new((id, endpoint)))))
+                let Some(endpoint) = row else { return Ok(None) };
+                let pace = self.pace(db, shop, &id, &endpoint).await?;
+                Ok(Some(Found::Endpoint(Box::new((id, endpoint, pace)))))
             }
             Question::Endpoints { after, limit } => {
                 let limit = if limit == 0 { MAX_PAGE } else { limit.min(MAX_PAGE) };
@@ -203,7 +221,9 @@ impl Queries for Notify {
                 let (ids, has_more) = first(ids, limit);
                 let mut endpoints = Vec::with_capacity(ids.len());
                 for id in ids {
-                    endpoints.extend(endpoint(db, shop, &id).await?.map(|endpoint| (id, endpoint)));
+                    let Some(endpoint) = endpoint(db, shop, &id).await? else { continue };
+                    let pace = self.pace(db, shop, &id, &endpoint).await?;
+                    endpoints.push((id, endpoint, pace));
                 }
                 Ok(Some(Found::Endpoints { endpoints, has_more }))
             }
@@ -211,8 +231,9 @@ impl Queries for Notify {
                 let Some(endpoint) = endpoint(db, shop, &range.id).await? else { return Ok(None) };
                 let limit = if limit == 0 { DEFAULT_PAGE } else { limit.min(MAX_PAGE) };
                 let wanted = Wanted { state: state.as_deref(), filter: filter.as_ref(), limit };
-                let found = deliveries(db, shop, &endpoint, &range, wanted).await?;
-                let (deliveries, next) = found;
+                let found = page(db, shop, &endpoint, &range, wanted).await?;
+                let (mut deliveries, next) = found;
+                self.add_event_ids(shop, &mut deliveries).await?;
                 Ok(Some(Found::Deliveries { deliveries, next }))
             }
             Question::Delivery { id, seq } => {
@@ -220,7 +241,8 @@ impl Queries for Notify {
                 let Some(row) = run_with(db, shop, &id, seq).await? else { return Ok(None) };
                 let failures = failures(db, shop, &id, seq, seq).await?;
                 let found = delivery(&endpoint, &row, seq, failures.first());
-                let Some(found) = found else { return Ok(None) };
+                let Some(mut found) = found else { return Ok(None) };
+                self.add_event_ids(shop, std::slice::from_mut(&mut found)).await?;
                 let attempts = self.attempts(shop, &id, seq).await?;
                 Ok(Some(Found::Delivery(Box::new(found), attempts)))
             }
@@ -232,13 +254,35 @@ impl Queries for Notify {
             }
             Question::Proof(range) => {
                 let Some(endpoint) = endpoint(db, shop, &range.id).await? else { return Ok(None) };
-                Ok(Some(Found::Proof(proof(db, shop, &endpoint, range).await?)))
+                let mut proof = proof(db, shop, &endpoint, range).await?;
+                self.add_event_ids(shop, &mut proof.open).await?;
+                Ok(Some(Found::Proof(proof)))
             }
         }
     }
 }
 
 impl Notify {
+    async fn pace(
+        &self,
+        db: &AnyPool,
+        shop: &Shop,
+        id: &str,
+        endpoint: &Endpoint,
+    ) -> Result<Pace, StoreError> {
+        let Some(outside) = &self.outside else { return Ok(Pace::default()) };
+        let (now, ledger) = (outside.clock.now(), &endpoint.ledger);
+        let (accepted, failed) = ledger.health.recent(now);
+        let oldest = if endpoint.is_active() { ledger.next_fresh() } else { None };
+        let run = match oldest {
+            Some(seq) => run_with(db, shop, id, seq).await?,
+            None => None,
+        };
+        let waited = |at: Timestamp| (now.millis() - at.millis()).max(0) as u64;
+        let lag = run.map(|run| Duration::from_millis(waited(run.at)));
+        Ok(Pace { accepted, failed, lag })
+    }
+
     async fn attempts(&self, shop: &Shop, id: &str, seq: u64) -> Result<Vec<Attempt>, QueryError> {
         let Some(outside) = &self.outside else { return Ok(Vec::new()) };
         let reading = attempts::read(&outside.client, shop, id, seq);
@@ -251,128 +295,4 @@ impl Notify {
 async fn endpoint(db: &AnyPool, shop: &Shop, id: &str) -> Result<Option<Endpoint>, StoreError> {
     let row = documents::get::<EndpointRow>(db, shop, id).await?;
     Ok(row.map(|row| row.endpoint).filter(|endpoint| !endpoint.is_deleted))
-}
-
-/// Which deliveries are listed.
-#[derive(Debug, Clone, Copy)]
-struct Wanted<'a> {
-    state: Option<&'a str>,
-    filter: Option<&'a TypeFilter>,
-    limit: u32,
-}
-
-/// A page of deliveries, and from where the list goes on.
-async fn deliveries(
-    db: &AnyPool,
-    shop: &Shop,
-    endpoint: &Endpoint,
-    range: &Range,
-    wanted: Wanted<'_>,
-) -> Result<(Vec<Delivery>, u64), StoreError> {
-    let last = endpoint.ledger.last_seq;
-    let to = if range.to == 0 { last } else { range.to.min(last) };
-    let (mut next, mut found) = (range.from.max(1), Vec::new());
-    let first = next;
-    while next <= to {
-        if found.len() >= wanted.limit as usize || next - first >= MAX_SCANNED {
-            return Ok((found, next));
-        }
-        let Some(row) = run_with(db, shop, &range.id, next).await? else { break };
-        let until = row.run.last().min(to).min(next + u64::from(MAX_PAGE) - 1);
-        let failures = failures(db, shop, &range.id, next, until).await?;
-        for seq in next..=until {
-            let failure = failures.iter().find(|failure| failure.seq == seq);
-            let Some(delivery) = delivery(endpoint, &row, seq, failure) else { continue };
-            let is_wanted = wanted.state.is_none_or(|state| state == delivery.state)
-                && wanted.filter.is_none_or(|filter| filter.matches(&delivery.event_type));
-            if is_wanted && found.len() < wanted.limit as usize {
-                found.push(delivery);
-            } else if is_wanted {
-                return Ok((found, seq));
-            }
-        }
-        next = until + 1;
-    }
-    Ok((found, 0))
-}
-
-fn delivery(
-    endpoint: &Endpoint,
-    row: &RunRow,
-    seq: u64,
-    failure: Option<&FailureRow>,
-) -> Option<Delivery> {
-    let ledger = &endpoint.ledger;
-    let state = match failure {
-        Some(failure) => failure.state.as_str(),
-        None if ledger.attempted.contains(seq) => "delivered",
-        None if ledger.held.contains(seq) || endpoint.disabled.is_some() => "held",
-        None => "pending",
-    };
-    let mut index = seq - row.run.first;
-    let event_type = row.types.iter().find(|(_, len)| {
-        let is_here = index < u64::from(*len);
-        index = index.saturating_sub(u64::from(*len));
-        is_here
-    });
-    Some(Delivery {
-        seq,
-        event_type: event_type?.0.clone(),
-        service: row.run.service.clone(),
-        position: row.run.position(seq)?,
-        state,
-        failed_attempts: failure.map_or(0, |failure| failure.attempts),
-        due_at: failure.and_then(|failure| match failure.state {
-            FailureState::Retry { due } => Some(due),
-            FailureState::Behind | FailureState::Exhausted | FailureState::Aborted => None,
-        }),
-        error_class: failure.map_or_else(String::new, |failure| failure.error_class.clone()),
-        status: failure.map_or(0, |failure| failure.status),
-        scheduled_at: row.at,
-    })
-}
-
-async fn proof(
-    db: &AnyPool,
-    shop: &Shop,
-    endpoint: &Endpoint,
-    range: Range,
-) -> Result<Proof, StoreError> {
-    let ledger = &endpoint.ledger;
-    let to = if range.to == 0 { ledger.last_seq } else { range.to.min(ledger.last_seq) };
-    let from = range.from.max(1);
-    if from > to {
-        let (open, has_more) = (Vec::new(), false);
-        return Ok(Proof { from, to, matched: 0, sent: 0, delivered: 0, open, has_more });
-    }
-    let attempted = ledger.attempted.len_within(from, to);
-    let (unsent, failed) = count_failures(db, shop, &range.id, from, to).await?;
-    let gaps = ledger.attempted.gaps(from, to);
-    // At most a page of what is open is looked at: failures, and what was not attempted.
-    let mut open = Vec::new();
-    let mut waiting: Vec<u64> =
-        failures(db, shop, &range.id, from, to).await?.iter().map(|failure| failure.seq).collect();
-    let most = MAX_PAGE as usize + 1;
-    waiting.extend(gaps.iter().flat_map(|(first, last)| *first..=*last).take(most));
-    waiting.sort_unstable();
-    let has_more = waiting.len() > MAX_PAGE as usize;
-    waiting.truncate(MAX_PAGE as usize);
-    let mut row: Option<RunRow> = None;
-    for seq in waiting {
-        if row.as_ref().is_none_or(|row| row.run.last() < seq || seq < row.run.first) {
-            row = run_with(db, shop, &range.id, seq).await?;
-        }
-        let failure = failures(db, shop, &range.id, seq, seq).await?;
-        let found = row.as_ref().and_then(|row| delivery(endpoint, row, seq, failure.first()));
-        open.extend(found);
-    }
-    Ok(Proof {
-        from,
-        to,
-        matched: to - from + 1,
-        sent: attempted.saturating_sub(unsent),
-        delivered: attempted.saturating_sub(failed),
-        open,
-        has_more,
-    })
 }

@@ -181,6 +181,8 @@ pub(crate) struct FailureRow {
     pub(crate) key: String,
     /// When it first failed, or began to wait.
     pub(crate) since: Timestamp,
+    /// Whether a request was ever under way.
+    pub(crate) is_sent: bool,
 }
 
 impl Row for FailureRow {
@@ -192,6 +194,7 @@ impl Row for FailureRow {
             Column::integer("seq"),
             Column::text("state"),
             Column::integer("due_at"),
+            Column::integer("is_sent"),
         ],
         indexes: &["(shop, endpoint, seq)", "(shop, endpoint, due_at) where due_at is not null"],
     };
@@ -206,6 +209,7 @@ impl Row for FailureRow {
             (self.seq as i64).into(),
             self.state.as_str().into(),
             due.into(),
+            i64::from(self.is_sent).into(),
         ]
     }
 }

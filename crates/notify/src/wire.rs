@@ -15,7 +15,7 @@ use events::{
         self, AnswerBody, answer_body, command::Body as Command, event::Body, notify,
         notify::change_webhooks::Request as Asked,
     },
-    webhooks::{MAX_TEXT_LENGTH, parse_id},
+    webhooks::{MAX_PER_SECOND, MAX_TEXT_LENGTH, parse_id},
 };
 use prost::Message;
 use protocol::id::ParseError;
@@ -99,7 +99,7 @@ impl Wire for Notify {
             Outcome::Disabled => Result::Disabled,
         };
         let endpoint =
-            answer.endpoint.as_ref().map(|(id, endpoint)| questions::endpoint(id, endpoint));
+            answer.endpoint.as_ref().map(|(id, endpoint)| questions::endpoint(id, endpoint, None));
         let answer = notify::ChangeWebhooksAnswer {
             result: result.into(),
             endpoint,
@@ -133,7 +133,7 @@ fn asked(request: Asked) -> Result<Request, WireError> {
     Ok(match request {
         Asked::Create(create) => Request::Create {
             settings: settings::parse(create.settings)?,
-            secret: settings::sealed(create.secret)?,
+            secret: settings::new_secret(create.secret, create.public_key)?,
         },
         Asked::Change(change) => Request::Change {
             settings: settings::parse(change.settings)?,
@@ -143,7 +143,7 @@ fn asked(request: Asked) -> Result<Request, WireError> {
         Asked::Enable(enable) => Request::Enable { deliver_held: enable.deliver_held },
         Asked::Delete(notify::DeleteEndpoint {}) => Request::Delete,
         Asked::RotateSecret(rotate) => Request::RotateSecret {
-            secret: settings::sealed(rotate.secret)?,
+            secret: settings::new_secret(rotate.secret, rotate.public_key)?,
             keep_old: std::time::Duration::from_secs(rotate.keep_old_s.into()),
         },
         Asked::SendTest(notify::SendTest {}) => Request::SendTest,
@@ -152,6 +152,7 @@ fn asked(request: Asked) -> Result<Request, WireError> {
             id: id(&replay.replay_id)?,
             from: replay.from,
             to: replay.to,
+            max_per_second: rate(replay.max_per_second)?,
         },
         Asked::CancelReplay(cancel) => Request::CancelReplay { id: id(&cancel.replay_id)? },
         Asked::RewrapValues(rewrap) => {
@@ -163,6 +164,16 @@ fn asked(request: Asked) -> Result<Request, WireError> {
         },
         Asked::AbortDelivery(abort) => Request::AbortDelivery { seq: abort.endpoint_seq },
     })
+}
+
+/// How many are sent in a second at most.
+fn rate(max_per_second: Option<u32>) -> Result<Option<u32>, ParseError> {
+    match max_per_second {
+        Some(rate) if !(1..=MAX_PER_SECOND).contains(&rate) => {
+            Err(ParseError::new("max_per_second", "must be 1 to 100000", &rate.to_string()))
+        }
+        rate => Ok(rate),
+    }
 }
 
 /// An id: letters, digits, hyphens and underscores.

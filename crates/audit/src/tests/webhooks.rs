@@ -59,7 +59,7 @@ impl Logs {
         let settings = Some(settings(types, ordering));
         self.add(
             endpoint,
-            Kind::EndpointCreated(notify::EndpointCreated { settings, secret: None }),
+            Kind::EndpointCreated(notify::EndpointCreated { settings, ..Default::default() }),
         );
     }
 
@@ -83,6 +83,7 @@ impl Logs {
             endpoint_id: (*endpoint).to_owned(),
             first_seq: *first_seq,
             runs: runs(indexes).into_iter().map(|number| number as u32).collect(),
+            rendering: None,
         });
         let scheduled = notify::Scheduled {
             service: "order".into(),
@@ -344,7 +345,8 @@ fn what_is_never_attempted_is_found() {
         logs.notify.remove(4);
         logs.add(PAID, enable(false));
         let (replay_id, selection) = ("r".to_owned(), selection.into());
-        let replay = notify::ReplayStarted { replay_id, from: 1, to: 1, selection };
+        let replay =
+            notify::ReplayStarted { replay_id, from: 1, to: 1, selection, max_per_second: None };
         logs.add(PAID, Kind::ReplayStarted(replay));
     };
     check(|logs| replay(logs, ReplaySelection::Missing), &[unattempted]);
@@ -388,7 +390,8 @@ fn what_is_delivered_twice_is_found() {
     check(|logs| logs.attempt(ALL, &[], &[(2, FOR_GOOD)]), &[&finding(7)]);
     let replay = |logs: &mut Logs, selection: ReplaySelection| {
         let (replay_id, selection) = ("r".to_owned(), selection.into());
-        let replay = notify::ReplayStarted { replay_id, from: 2, to: 3, selection };
+        let replay =
+            notify::ReplayStarted { replay_id, from: 2, to: 3, selection, max_per_second: None };
         logs.add(ALL, Kind::ReplayStarted(replay));
         logs.attempt(ALL, &[], &[(2, AGAIN)]);
         logs.attempt(ALL, &[2, 3], &[]);
@@ -598,13 +601,14 @@ fn what_is_of_an_endpoint_that_does_not_exist_is_found() {
     );
 }
 
+fn announcement(endpoint: &str, seq: u64) -> notify::Announcement {
+    notify::Announcement { endpoint_id: endpoint.to_owned(), endpoint_seq: seq, rendering: None }
+}
+
 #[test]
 fn what_becomes_of_an_endpoint_goes_to_those_who_want_to_know() {
     let announce = |to: &[(&str, u64)]| {
-        let to = to.iter().map(|(endpoint, seq)| notify::Announcement {
-            endpoint_id: (*endpoint).to_owned(),
-            endpoint_seq: *seq,
-        });
+        let to = to.iter().map(|(endpoint, seq)| announcement(endpoint, *seq));
         let (to, disabled) = (to.collect(), notify::EndpointDisabled::default());
         let what = Some(notify::announced::What::EndpointDisabled(disabled));
         let announced = Kind::Announced(notify::Announced { what, to });
@@ -642,7 +646,7 @@ fn what_becomes_of_an_endpoint_is_not_kept_from_those_who_want_to_know() {
         Kind::EndpointDisabled(notify::EndpointDisabled { reason, ..Default::default() })
     };
     let announced = || {
-        let to = vec![notify::Announcement { endpoint_id: "watch".into(), endpoint_seq: 1 }];
+        let to = vec![announcement("watch", 1)];
         let what =
             Some(notify::announced::What::EndpointDisabled(notify::EndpointDisabled::default()));
         Kind::Announced(notify::Announced { what, to })
@@ -700,7 +704,8 @@ fn what_becomes_of_an_endpoint_is_not_kept_from_those_who_want_to_know() {
 
 #[test]
 fn a_test_delivery_takes_the_next_number() {
-    let test = |seq| Kind::TestScheduled(notify::TestScheduled { endpoint_seq: seq });
+    let test =
+        |seq| Kind::TestScheduled(notify::TestScheduled { endpoint_seq: seq, rendering: None });
     check(
         |logs| {
             logs.add(ALL, test(5));

@@ -52,7 +52,7 @@ pub(super) struct Endpoint {
     held: Runs,
     /// What may be overtaken: it was held, or not settled yet when the ordering changed.
     excused: Runs,
-    /// The replays of everything, delivered or not, with what of them was delivered once more.
+    /// The replays, with what of each was delivered once more.
     replays: Vec<Replay>,
     /// Whether the last attempts have all failed, so that further ones wait.
     is_failing: bool,
@@ -64,6 +64,8 @@ struct Replay {
     id: String,
     range: (u64, u64),
     selection: ReplaySelection,
+    /// What was held when it was started.
+    released: Runs,
     repeated: Runs,
 }
 
@@ -317,17 +319,20 @@ impl Endpoint {
 
     pub(super) fn replay_started(&mut self, it: &notify::ReplayStarted) {
         let (range, selection) = ((it.from, it.to), it.selection());
+        let mut released = Runs::default();
         if selection != ReplaySelection::Failed {
+            released = self.held.within(it.from, it.to);
             self.held.remove(it.from, it.to);
         }
         let (id, repeated) = (it.replay_id.clone(), Runs::default());
-        self.replays.push(Replay { id, range, selection, repeated });
+        self.replays.push(Replay { id, range, selection, released, repeated });
     }
 
     pub(super) fn replay_cancelled(&mut self, id: &str) {
-        let replay = self.replays.iter().find(|replay| replay.id == id);
-        if let Some(Replay { range, selection: ReplaySelection::Missing, .. }) = replay {
-            let (first, last) = *range;
+        // What it has not sent of what was held is held as before.
+        let replay = self.replays.iter_mut().find(|replay| replay.id == id);
+        let released = replay.map(|it| std::mem::take(&mut it.released)).unwrap_or_default();
+        for (first, last) in released.runs() {
             self.hold(first, last);
         }
     }

@@ -44,6 +44,9 @@ pub struct EndpointView {
     pub disabled_reason: Option<Open<DisabledReason>>,
     /// How many secrets sign its deliveries.
     pub secrets: u32,
+    /// The public key of its newest secret (`whpk_…`), by which its deliveries are verified, if that is a private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
     /// Counts the changes of its settings, secrets and status, from 1.
     pub version: u64,
     /// When it was created.
@@ -80,12 +83,22 @@ pub struct EndpointStatistics {
     pub pending: u64,
     /// They are kept while the endpoint is disabled.
     pub held: u64,
-    /// They failed and are tried again, or wait behind one that is.
+    /// They failed and are tried again.
     pub retrying: u64,
+    /// They wait behind an earlier one of their aggregate that failed.
+    pub held_behind: u64,
     /// They failed for good.
     pub exhausted: u64,
     /// They were given up on request.
     pub aborted: u64,
+    /// How many attempts of the last hour the endpoint has accepted, in a hundred, rounded down; absent when there was
+    /// none, and in the answer to a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_percent: Option<u32>,
+    /// For how long the oldest of those waits that wait for their first attempt, in milliseconds; absent when
+    /// none does, and in the answer to a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_ms: Option<u64>,
 }
 
 /// In which order deliveries are sent.
@@ -108,7 +121,7 @@ pub enum Ordering {
 pub enum Payload {
     /// The whole event.
     Full,
-    /// What identifies the event, without its data.
+    /// What identifies the event, and a link to it, without its data.
     Thin,
 }
 
@@ -155,6 +168,9 @@ pub struct ReplayView {
     pub through: u64,
     /// How many it has sent.
     pub sent: u64,
+    /// The most that it sends in a second; absent for as many as the endpoint takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_second: Option<u32>,
     /// `running`, `done` or `cancelled`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^(running|done|cancelled)$"))]
     pub state: String,
@@ -169,9 +185,9 @@ pub struct ReplayView {
 pub enum ReplaySelection {
     /// Those that are held: never attempted.
     Missing,
-    /// Those that failed for good.
+    /// Those that failed for good or were aborted.
     Failed,
-    /// All that were attempted or held.
+    /// All that were attempted or held, but for those that wait behind another.
     All,
 }
 
@@ -181,6 +197,9 @@ pub enum ReplaySelection {
 pub struct DeliveryView {
     /// Its number among those of the endpoint: dense, from 1.
     pub endpoint_seq: u64,
+    /// The id of the event, which is the `webhook-id` of each attempt; absent when the log does not have the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
     /// The type of the event.
     pub event_type: String,
     /// The service that wrote the event.
@@ -244,7 +263,7 @@ pub struct ProofView {
     pub to: u64,
     /// How many events matched.
     pub matched: u64,
-    /// How many of them were sent at least once.
+    /// How many of them were sent at least once: a request was under way, whatever was answered.
     pub sent: u64,
     /// How many of them the endpoint has accepted.
     pub delivered: u64,

@@ -262,7 +262,8 @@ pub(crate) async fn resend(
     context: RequestContext,
     DeliveryPath { endpoint_id, seq }: DeliveryPath,
 ) -> Result<Response, Problem> {
-    let part = Part { from: seq, to: seq, selection: ReplaySelection::All };
+    let selection = ReplaySelection::All;
+    let part = Part { from: seq, to: seq, selection, max_per_second: None };
     start(&state, &context, endpoint_id, part).await
 }
 

@@ -21,7 +21,7 @@ use super::{
     EndpointPath,
     answers::{body, respond, send, to_endpoint},
     deliveries::first_since,
-    endpoint_id, find, view,
+    endpoint_id, find, read, view,
 };
 use crate::{
     body::JsonBytes,
@@ -82,6 +82,8 @@ pub(crate) struct Part {
     /// 0: the last that there is.
     pub(crate) to: u64,
     pub(crate) selection: ReplaySelection,
+    /// `None`: as many as the endpoint takes.
+    pub(crate) max_per_second: Option<u32>,
 }
 
 /// Sends many deliveries once more.
@@ -111,7 +113,8 @@ pub(crate) async fn replay(
             if since.is_some() && from > 0 {
                 fields.wrong("since", "say from where with from or with since, not with both");
             }
-            Some((Part { from, to, selection: selection? }, since))
+            let max_per_second = fields.optional("max_per_second", integer(read::max_per_second));
+            Some((Part { from, to, selection: selection?, max_per_second }, since))
         })
     })?;
     if let Some(since) = since {
@@ -152,11 +155,12 @@ pub(crate) async fn start_replay(
     state: &AppState,
     context: &RequestContext,
     endpoint_id: &str,
-    Part { from, to, selection }: Part,
+    Part { from, to, selection, max_per_second }: Part,
 ) -> Result<(Reply<ChangeWebhooksAnswer>, String), Problem> {
     let start = |replay_id| {
         let selection = selection.into();
-        Request::StartReplay(notify::StartReplay { replay_id, from, to, selection })
+        let start = notify::StartReplay { replay_id, from, to, selection, max_per_second };
+        Request::StartReplay(start)
     };
     let mut command = to_endpoint(context, endpoint_id.to_owned(), start(String::new()));
     // Sent again under the same idempotency key, the request is about the same replay.

@@ -98,7 +98,11 @@ pub(crate) async fn rotate_secret(
     })?;
     let keep_old_s = keep_old_s.unwrap_or(KEEP_OLD_SECRETS_S);
     let secret = chosen_or_new(chosen.as_deref())?;
-    let rotate = |secret| Request::RotateSecret(notify::RotateSecret { secret, keep_old_s });
+    let public_key = secret.public_key().unwrap_or_default();
+    let rotate = |secret| {
+        let public_key = public_key.clone();
+        Request::RotateSecret(notify::RotateSecret { secret, keep_old_s, public_key })
+    };
     let mut command = context.command(None, body(id.clone(), rotate(None), expected));
     if let Some(chosen) = &chosen {
         state.sealing.fingerprint(&mut command, chosen.expose().as_bytes()).await?;

@@ -37,6 +37,7 @@ pub(super) fn endpoint(endpoint: notify::Endpoint) -> Result<EndpointView, ViewE
         retry_pauses_s: settings.retry_pauses_s,
         disabled_reason,
         secrets: endpoint.secrets,
+        public_key: Some(endpoint.public_key).filter(|key| !key.is_empty()),
         version: endpoint.version,
         created_at: Timestamp::parse(endpoint.created_at.as_ref())?,
         updated_at: Timestamp::parse(endpoint.updated_at.as_ref())?,
@@ -62,8 +63,14 @@ pub(crate) fn statistics(endpoint: &notify::Endpoint) -> EndpointStatistics {
         pending: endpoint.pending,
         held: endpoint.held,
         retrying: endpoint.retrying,
+        held_behind: endpoint.held_behind,
         exhausted: endpoint.exhausted,
         aborted: endpoint.aborted,
+        success_percent: endpoint.recent.and_then(|recent| {
+            let percent = (recent.accepted * 100).checked_div(recent.accepted + recent.failed);
+            percent.map(|percent| percent as u32)
+        }),
+        lag_ms: endpoint.lag_ms,
     }
 }
 
@@ -113,6 +120,7 @@ pub(super) fn replay(replay: notify::Replay) -> Result<ReplayView, ViewError> {
         selection,
         through: replay.through,
         sent: replay.sent,
+        max_per_second: replay.max_per_second,
         state: replay.state,
         started_at: Timestamp::parse(replay.started_at.as_ref())?,
     })
@@ -122,6 +130,7 @@ pub(super) fn replay(replay: notify::Replay) -> Result<ReplayView, ViewError> {
 pub(super) fn delivery(delivery: notify::Delivery) -> Result<DeliveryView, ViewError> {
     Ok(DeliveryView {
         endpoint_seq: delivery.endpoint_seq,
+        event_id: Some(delivery.event_id).filter(|id| !id.is_empty()),
         event_type: delivery.event_type,
         stream: delivery.service,
         position: delivery.position,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use events::webhooks::{MAX_RETRIES, MAX_SCHEDULE_S};
 use webhook_http::{Policy, Ports};
 
 use super::value;
@@ -42,7 +43,17 @@ pub struct WebhookOptions {
         value_name = "FILE"
     )]
     pub ca_file: Option<PathBuf>,
+
+    /// The pauses between the attempts at a delivery, such as `1,2,5` seconds, for endpoints without their own: for
+    /// development and tests [default: 5 s to 24 h, 75.6 h together]
+    #[arg(long = "webhook-retry-pauses", global = true, env = "TRADEWIND_WEBHOOK_RETRY_PAUSES",
+          value_name = "SECONDS", value_parser = retry_pauses)]
+    pub retry_pauses_s: Option<RetryPauses>,
 }
+
+/// The pauses before the second attempt and each further one, in seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPauses(pub Vec<u32>);
 
 impl WebhookOptions {
     /// Receivers on this machine: for demos, trials and tests.
@@ -54,6 +65,7 @@ impl WebhookOptions {
             networks: Some("127.0.0.0/8,::1/128".to_owned()),
             proxy: None,
             ca_file: None,
+            retry_pauses_s: None,
         }
     }
 
@@ -76,6 +88,16 @@ impl WebhookOptions {
     }
 }
 
+fn retry_pauses(text: &str) -> Result<RetryPauses, String> {
+    let rule = "must be 1 to 23 pauses of 1 s or more between commas, 8 days together at most, such as 1,2,5";
+    let pauses = text.split(',').map(|pause| pause.trim().parse::<u32>());
+    let pauses = pauses.collect::<Result<Vec<_>, _>>().map_err(|_| rule.to_owned())?;
+    let sum: u64 = pauses.iter().map(|pause| u64::from(*pause)).sum();
+    let is_good =
+        pauses.len() <= MAX_RETRIES && !pauses.contains(&0) && sum <= u64::from(MAX_SCHEDULE_S);
+    if is_good { Ok(RetryPauses(pauses)) } else { Err(rule.to_owned()) }
+}
+
 fn networks(text: &str) -> Result<String, String> {
     let parsed = Policy::parse_networks(text);
     let must = |error| format!("{error}; networks are such as 10.1.0.0/16,127.0.0.0/8");
@@ -93,6 +115,16 @@ mod tests {
         let wide = WebhookOptions::on_this_machine().policy().expect("is good");
         assert!(wide.allow_http && wide.allowed_networks.len() == 2);
         assert!(wide.allowed_ports.contains(80) && !strict.allowed_ports.contains(80));
+    }
+
+    #[test]
+    fn pauses_between_attempts_may_be_seconds_and_must_be_some() {
+        assert_eq!(retry_pauses("1, 2,5"), Ok(RetryPauses(vec![1, 2, 5])));
+        let too_many = vec!["1"; MAX_RETRIES + 1].join(",");
+        for text in ["", "0", "1,", "-1", "1.5", "soon", "691200,1", &too_many] {
+            let error = retry_pauses(text).expect_err(text);
+            assert!(error.contains("such as 1,2,5"), "{error}");
+        }
     }
 
     #[test]

@@ -2,18 +2,21 @@
 //! lost: what is due is in the row of the endpoint and beside it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
-use bytes::Bytes;
 use protocol::time::Timestamp;
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::Instant,
 };
 
-use super::reply::Reply;
+use super::{
+    rate::Bucket,
+    ready::{Kind, ReadyQueues},
+    reply::Reply,
+};
 use crate::attempts::Attempt;
 use crate::domain::{
     DisabledReason, Failed, ReplayProgress, Round,
@@ -34,12 +37,12 @@ const MAX_RETRIED: usize = 10_000;
 #[derive(Default)]
 pub(super) struct Lane {
     /// Deliveries that are ready to be sent, in order.
-    pub(super) ready: VecDeque<Ready>,
+    pub(super) ready: ReadyQueues,
     /// The ordering that it is sent in.
     ordering: Option<Ordering>,
     pub(super) in_flight: JoinSet<Sent>,
-    /// The numbers of those, each with the replay that asked for it.
-    pub(super) flying: BTreeMap<u64, Option<Arc<str>>>,
+    /// The numbers of those, each with why it is sent and the replay that asked for it.
+    pub(super) flying: BTreeMap<u64, (Kind, Option<Arc<str>>)>,
     /// What was sent and is not handed in yet, and since when there is some.
     pub(super) finished: Vec<Sent>,
     pub(super) finished_since: Option<Instant>,
@@ -62,7 +65,11 @@ pub(super) struct Lane {
     /// How far each replay was taken up, and how far that was handed in.
     pub(super) replays: HashMap<String, (u64, u64)>,
     /// How many deliveries the endpoint takes now, where it takes so many in a second.
-    pub(super) tokens: Option<(f64, Instant)>,
+    pub(super) bucket: Bucket,
+    /// The same for each replay that sends so many in a second.
+    pub(super) replay_buckets: HashMap<Arc<str>, Bucket>,
+    /// When retries that are due were last looked for.
+    pub(super) looked_for_retries: Option<Instant>,
     /// Writes down how the attempts of the last round went.
     pub(super) recording: Option<JoinHandle<()>>,
 }
@@ -73,22 +80,6 @@ struct Submission {
     round: u64,
     sent: Vec<Sent>,
     behind: Vec<(u64, String)>,
-}
-
-/// A delivery that is ready to be sent.
-#[derive(Debug, Clone)]
-pub(super) struct Ready {
-    pub(super) seq: u64,
-    pub(super) service: Arc<str>,
-    pub(super) event: Bytes,
-    /// The aggregate of the event, for an endpoint that is sent events of an aggregate in order; empty for others.
-    pub(super) key: String,
-    /// The attempts that are in the log.
-    pub(super) attempts: u32,
-    /// Whether it has failed or waited before.
-    pub(super) is_open: bool,
-    /// The replay that asks for it.
-    pub(super) replay: Option<Arc<str>>,
 }
 
 /// A delivery that was sent.
@@ -176,11 +167,13 @@ impl Lane {
             None => self.round.is_none_or(|round| round == ledger.round),
         };
         if !is_ours {
-            *self = Self { tokens: self.tokens, ..Self::default() };
+            let replay_buckets = std::mem::take(&mut self.replay_buckets);
+            *self = Self { bucket: self.bucket, replay_buckets, ..Self::default() };
         }
         self.round = Some(ledger.round);
         let is_running = |id: &String| ledger.running_replays().any(|replay| replay.id == *id);
         self.replays.retain(|id, _| is_running(id));
+        self.replay_buckets.retain(|id, _| self.replays.contains_key(&**id));
         let is_idle = self.finished.is_empty() && self.behind.is_empty() && self.flying.is_empty();
         if is_idle && ledger.retries.is_empty() && ledger.behind == 0 {
             // Nothing waits for anything, whatever became of it: it may have been aborted on request.
@@ -191,9 +184,12 @@ impl Lane {
             self.retried.clear();
         }
         // What was held or given up meanwhile is not sent.
-        self.ready.retain(|ready| {
-            let is_fresh = !ready.is_open && ready.replay.is_none();
-            !is_fresh || !(ledger.attempted.contains(ready.seq) || ledger.held.contains(ready.seq))
+        self.ready.retain(|ready| match ready.kind() {
+            Kind::Retry => true,
+            Kind::Fresh => {
+                !(ledger.attempted.contains(ready.seq) || ledger.held.contains(ready.seq))
+            }
+            Kind::Replay => !ready.is_new || ledger.held.contains(ready.seq),
         });
     }
 
@@ -208,7 +204,7 @@ impl Lane {
         }
         self.ordering = Some(ordering);
         (self.blocked, self.busy) = (None, HashSet::new());
-        for ready in &mut self.ready {
+        for ready in self.ready.iter_mut() {
             ready.key = match ordering {
                 Ordering::PerKey => key(&ready.service, &ready.event),
                 Ordering::Parallel | Ordering::Fifo => String::new(),
@@ -227,6 +223,11 @@ impl Lane {
             taken.insert(seq, seq);
         }
         taken
+    }
+
+    /// How many of those that are in flight are sent again: retries and replays.
+    pub(super) fn again_in_flight(&self) -> usize {
+        self.flying.values().filter(|(kind, _)| *kind != Kind::Fresh).count()
     }
 
     /// Notes what came of a delivery.
@@ -288,9 +289,11 @@ impl Lane {
     /// How far a replay has got: everything before that was sent.
     fn reached(&self, id: &str) -> u64 {
         let (taken, handed) = self.replays.get(id).copied().unwrap_or_default();
-        let of = |replay: &Option<Arc<str>>| replay.as_deref() == Some(id);
-        let ready = self.ready.iter().filter(|ready| of(&ready.replay)).map(|ready| ready.seq);
-        let flying = self.flying.iter().filter(|(_, replay)| of(replay)).map(|(seq, _)| *seq);
+        let of_it = |replay: Option<&Arc<str>>| replay.is_some_and(|replay| **replay == *id);
+        let ready = self.ready.of(Kind::Replay).iter();
+        let ready = ready.filter(|it| of_it(it.replay.as_ref().map(|(id, _)| id)));
+        let flying = self.flying.iter().filter(|(_, (_, replay))| of_it(replay.as_ref()));
+        let (ready, flying) = (ready.map(|ready| ready.seq), flying.map(|(seq, _)| *seq));
         ready.chain(flying).min().map_or(taken, |first| (first - 1).min(taken)).max(handed)
     }
 
@@ -488,7 +491,7 @@ mod tests {
         lane.confirm(&ledger);
         let id: Arc<str> = "r".into();
         lane.replays.insert("r".to_owned(), (9, 3));
-        lane.flying.insert(6, Some(id.clone()));
+        lane.flying.insert(6, (Kind::Replay, Some(id.clone())));
         lane.finish(Sent { replay: Some(id), ..sent(8, Outcome::Delivered) });
         let round = lane.take_round();
         let progress = ReplayProgress { id: "r".to_owned(), through: 5, sent: 1 };

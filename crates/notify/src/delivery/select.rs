@@ -1,28 +1,36 @@
 //! What is sent next: retries that are due, what waits for its first attempt, replays.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use engine::{PartLimits, Service as _, StoreError};
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
+use tokio::time::Instant;
 
 use super::{
     Sending,
-    lane::{Lane, Ready},
+    lane::Lane,
+    ready::{Kind, Ready},
 };
 use crate::{
     Notify,
-    domain::{Endpoint, Run, Selection, endpoint::Ordering},
+    domain::{
+        Run, Selection,
+        endpoint::Ordering,
+        ledger::{Ledger, Replay},
+        sequence::SeqSet,
+    },
     query::rows,
     store::{FailureRow, FailureState},
     wire::rendering::key,
 };
 
-/// The most deliveries that are made ready at once.
+/// The most deliveries of a kind that are made ready at once.
 const MAX_READY: u64 = 256;
-/// Of those, the most that are retries while others wait for their first attempt.
-const MAX_RETRIES_BESIDE: u32 = 64;
+/// The pause after which retries are looked for again while there is something else to send: those that are due may
+/// all be under way.
+const LOOK_FOR_RETRIES_AFTER: Duration = Duration::from_millis(200);
 
 /// How much of a log is read at once.
 const PART_LIMITS: PartLimits = PartLimits { events: 1_000, bytes: 8 << 20 };
@@ -44,12 +52,13 @@ struct Wanted {
     seq: u64,
     attempts: u32,
     is_open: bool,
-    replay: Option<Arc<str>>,
+    is_new: bool,
+    replay: Option<(Arc<str>, Option<u32>)>,
 }
 
 impl Wanted {
     fn fresh(seq: u64) -> Self {
-        Self { seq, attempts: 0, is_open: false, replay: None }
+        Self { seq, attempts: 0, is_open: false, is_new: true, replay: None }
     }
 }
 
@@ -73,40 +82,59 @@ impl Sending<'_> {
         &self.operation.shop
     }
 
-    /// The deliveries that are due, in the order in which they are sent.
+    /// The deliveries that are due: of each kind of which none is ready.
     async fn wanted(&self, lane: &mut Lane, now: Timestamp) -> Result<Vec<Wanted>, SelectError> {
         let ledger = &self.endpoint.ledger;
         let is_fifo = self.endpoint.settings.ordering == Ordering::Fifo;
-        let taken = lane.taken();
-        let mut wanted = Vec::new();
-        let is_due = ledger.retries.keys().next().is_some_and(|due| *due <= now.millis());
-        if is_due && let Some(db) = self.db() {
-            let limit = if ledger.fresh() > 0 { MAX_RETRIES_BESIDE } else { MAX_READY as u32 };
-            let due = rows::due(db, self.shop(), &self.id, now, limit).await?;
-            let is_open = |row: &&FailureRow| {
-                // What was attempted since may not be in the database yet.
-                let is_known =
-                    lane.retried.get(&row.seq).is_some_and(|known| row.attempts <= *known);
-                !taken.contains(row.seq) && !is_known
-            };
-            wanted.extend(due.iter().filter(is_open).map(|row| Wanted {
-                seq: row.seq,
-                attempts: row.attempts,
-                is_open: true,
-                replay: None,
-            }));
-        }
         let is_blocked = is_fifo && (!ledger.retries.is_empty() || lane.has_failure());
-        if !is_blocked {
+        let is_missing = |lane: &Lane, kind| lane.ready.of(kind).is_empty();
+        let mut wanted = Vec::new();
+        if is_missing(lane, Kind::Fresh) && !is_blocked && ledger.fresh() > 0 {
+            let taken = lane.taken();
             let fresh = ledger.fresh_within(1, ledger.last_seq);
             let fresh = fresh.into_iter().flat_map(|(first, last)| taken.gaps(first, last));
             let seqs = fresh.flat_map(|(first, last)| first..=last).take(MAX_READY as usize);
             wanted.extend(seqs.map(Wanted::fresh));
         }
-        if wanted.is_empty() && !is_blocked {
+        let is_due = ledger.retries.keys().next().is_some_and(|due| *due <= now.millis());
+        let is_idle = wanted.is_empty() && lane.ready.iter().next().is_none();
+        if is_missing(lane, Kind::Retry)
+            && is_due
+            && (is_idle
+                || lane.looked_for_retries.is_none_or(|at| at.elapsed() >= LOOK_FOR_RETRIES_AFTER))
+        {
+            self.add_retries(lane, now, &mut wanted).await?;
+        }
+        if is_missing(lane, Kind::Replay) && !is_blocked {
             self.add_replays(lane, &mut wanted).await?;
         }
         Ok(wanted)
+    }
+
+    /// Adds what is tried again now.
+    async fn add_retries(
+        &self,
+        lane: &mut Lane,
+        now: Timestamp,
+        wanted: &mut Vec<Wanted>,
+    ) -> Result<(), SelectError> {
+        let Some(db) = self.db() else { return Ok(()) };
+        lane.looked_for_retries = Some(Instant::now());
+        let taken = lane.taken();
+        let due = rows::due(db, self.shop(), &self.id, now, MAX_READY as u32).await?;
+        let is_open = |row: &&FailureRow| {
+            // What was attempted since may not be in the database yet.
+            let is_known = lane.retried.get(&row.seq).is_some_and(|known| row.attempts <= *known);
+            !taken.contains(row.seq) && !is_known
+        };
+        wanted.extend(due.iter().filter(is_open).map(|row| Wanted {
+            seq: row.seq,
+            attempts: row.attempts,
+            is_open: true,
+            is_new: false,
+            replay: None,
+        }));
+        Ok(())
     }
 
     /// Adds what a replay sends next.
@@ -115,42 +143,70 @@ impl Sending<'_> {
         lane: &mut Lane,
         wanted: &mut Vec<Wanted>,
     ) -> Result<(), SelectError> {
-        let taken = lane.taken();
-        for replay in self.endpoint.ledger.running_replays() {
-            let (reached, _) =
-                lane.replays.entry(replay.id.clone()).or_insert((replay.through, replay.through));
-            if *reached >= replay.to {
+        let ledger = &self.endpoint.ledger;
+        let mut taken = None;
+        for replay in ledger.running_replays() {
+            let reached = lane.replays.get(&replay.id).map_or(replay.through, |(at, _)| *at);
+            if reached >= replay.to {
+                lane.replays.entry(replay.id.clone()).or_insert((reached, replay.through));
                 continue;
             }
-            let (from, to) = (*reached + 1, replay.to.min(*reached + MAX_READY));
-            let id: Arc<str> = replay.id.as_str().into();
-            let db = self.db().filter(|_| replay.selection == Selection::Failed);
-            let failed = match db {
-                Some(db) => rows::failures(db, self.shop(), &self.id, from, to).await?,
-                None => Vec::new(),
-            };
-            let is_failed = |seq: u64| {
-                failed.iter().any(|row| {
-                    row.seq == seq
-                        && matches!(row.state, FailureState::Exhausted | FailureState::Aborted)
-                })
-            };
-            let seqs = (from..=to)
-                .filter(|seq| !taken.contains(*seq))
-                .filter(|seq| replay.selection != Selection::Failed || is_failed(*seq));
-            let is_open = replay.selection == Selection::Failed;
-            wanted.extend(seqs.map(|seq| Wanted {
-                seq,
-                attempts: 0,
-                is_open,
-                replay: Some(id.clone()),
-            }));
-            *reached = to;
-            if !wanted.is_empty() {
+            let taken = taken.get_or_insert_with(|| lane.taken());
+            let (found, reached) = self.of_replay(replay, reached, taken).await?;
+            lane.replays.entry(replay.id.clone()).or_insert((0, replay.through)).0 = reached;
+            if !found.is_empty() {
+                wanted.extend(found);
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// What a replay sends next that has reached that number, and how far it is then.
+    async fn of_replay(
+        &self,
+        replay: &Replay,
+        reached: u64,
+        taken: &SeqSet,
+    ) -> Result<(Vec<Wanted>, u64), SelectError> {
+        let Ledger { attempted, held, .. } = &self.endpoint.ledger;
+        let id: Arc<str> = replay.id.as_str().into();
+        let wanted = |seq: u64, is_open: bool| Wanted {
+            seq,
+            attempts: 0,
+            is_open,
+            is_new: held.contains(seq),
+            replay: Some((id.clone(), replay.max_per_second)),
+        };
+        let from = reached + 1;
+        if replay.selection == Selection::Missing {
+            let held = held.within(from, replay.to).flat_map(|(first, last)| first..=last);
+            let held: Vec<u64> = held.take(MAX_READY as usize).collect();
+            let is_all = held.len() < MAX_READY as usize;
+            let to = if is_all { replay.to } else { held.last().copied().unwrap_or(replay.to) };
+            let found = held.into_iter().filter(|seq| !taken.contains(*seq));
+            return Ok((found.map(|seq| wanted(seq, false)).collect(), to));
+        }
+        let to = replay.to.min(reached + MAX_READY);
+        let rows = match self.db() {
+            Some(db) => rows::failures(db, self.shop(), &self.id, from, to).await?,
+            None => Vec::new(),
+        };
+        let state = |seq: u64| rows.iter().find(|row| row.seq == seq).map(|row| row.state);
+        let is_failed =
+            |seq| matches!(state(seq), Some(FailureState::Exhausted | FailureState::Aborted));
+        // What waits behind another, and what waits for its first attempt, goes when its turn comes.
+        let is_wanted = |seq: u64| match replay.selection {
+            Selection::Failed => is_failed(seq),
+            Selection::Missing => held.contains(seq),
+            Selection::All => {
+                held.contains(seq)
+                    || attempted.contains(seq) && state(seq) != Some(FailureState::Behind)
+            }
+        };
+        let seqs = (from..=to).filter(|seq| !taken.contains(*seq) && is_wanted(*seq));
+        let is_open = |seq: u64| matches!(state(seq), Some(FailureState::Retry { .. }));
+        Ok((seqs.map(|seq| wanted(seq, is_open(seq))).collect(), to))
     }
 
     /// The aggregates of which a delivery has failed, with how many of each have or wait.
@@ -166,7 +222,7 @@ impl Sending<'_> {
         let mut runs: Vec<Run> = self.endpoint.ledger.window.iter().cloned().collect();
         let mut events: HashMap<(Arc<str>, u64), Bytes> = HashMap::new();
         for index in 0..wanted.len() {
-            let Wanted { seq, attempts, is_open, replay } = &wanted[index];
+            let Wanted { seq, attempts, is_open, is_new, replay } = &wanted[index];
             let has = |run: &Run| (run.first..=run.last()).contains(seq);
             let run = if let Some(at) = runs.iter().position(has) {
                 at
@@ -189,10 +245,17 @@ impl Sending<'_> {
                 // One that is not there is rendered as nothing, and fails.
                 events.get(&(service.clone(), position)).cloned().unwrap_or_default()
             };
-            let (seq, attempts, is_open) = (*seq, *attempts, *is_open);
-            let key = if is_keyed { key(&service, &event) } else { String::new() };
-            let replay = replay.clone();
-            ready.push(Ready { seq, service, event, key, attempts, is_open, replay });
+            ready.push(Ready {
+                seq: *seq,
+                key: if is_keyed { key(&service, &event) } else { String::new() },
+                service,
+                event,
+                rendering: run.rendering,
+                attempts: *attempts,
+                is_open: *is_open,
+                is_new: *is_new,
+                replay: replay.clone(),
+            });
         }
         Ok(ready)
     }
@@ -223,38 +286,4 @@ impl Sending<'_> {
 
 fn has_seq(run: &Run, seq: u64) -> bool {
     (run.first..=run.last()).contains(&seq)
-}
-
-/// The next delivery that may be sent. One whose aggregate waits for another is passed over, or set
-/// behind it.
-pub(super) fn next(lane: &mut Lane, endpoint: &Endpoint) -> Option<Ready> {
-    let is_fifo = endpoint.settings.ordering == Ordering::Fifo;
-    if is_fifo && lane.has_failure() {
-        // They are read again when their turn comes; a replay has passed its ones already.
-        lane.ready.retain(|ready| ready.replay.is_some());
-        return None;
-    }
-    if endpoint.settings.ordering != Ordering::PerKey {
-        return lane.ready.pop_front();
-    }
-    let mut index = 0;
-    let mut passed = std::collections::HashSet::new();
-    while index < lane.ready.len() {
-        let ready = &lane.ready[index];
-        let key = ready.key.clone();
-        let blocked = lane.blocked.get_or_insert_default();
-        if lane.busy.contains(&key) || passed.contains(&key) {
-            passed.insert(key);
-            index += 1;
-        } else if blocked.contains_key(&key) && !ready.is_open && ready.replay.is_none() {
-            let seq = ready.seq;
-            *blocked.entry(key.clone()).or_default() += 1;
-            lane.ready.remove(index);
-            lane.finished_since.get_or_insert_with(tokio::time::Instant::now);
-            lane.behind.push((seq, key));
-        } else {
-            return lane.ready.remove(index);
-        }
-    }
-    None
 }

@@ -10,10 +10,7 @@ use super::{
     Delivery, DeliveryContext, Sending, lane::RequestRecord, mailing::MailTarget, reply::Reply,
 };
 use crate::{
-    domain::{
-        SealedValue,
-        endpoint::{MailSettings, Payload},
-    },
+    domain::{SealedValue, endpoint::MailSettings},
     metrics,
     wire::rendering::render,
 };
@@ -31,7 +28,6 @@ pub(super) struct WebhookTarget {
     url: WebhookUrl,
     headers: CustomHeaders,
     secrets: Vec<Secret>,
-    payload: Payload,
     header_names: Arc<[String]>,
 }
 
@@ -62,7 +58,8 @@ impl Target {
     ) -> Reply {
         match self {
             Self::Webhook(target) => {
-                let _slot = outside.slots.clone().acquire_owned().await;
+                let _slot = outside.slots.take(&delivery.shop, !delivery.is_first()).await;
+                made.at = outside.clock.now();
                 let reply = target.send(outside, delivery, made).await;
                 metrics::attempted(reply.error, reply.latency);
                 reply
@@ -84,10 +81,11 @@ impl WebhookTarget {
         made: &mut RequestRecord,
     ) -> Reply {
         made.own_headers = self.header_names.clone();
-        let message = match render(&delivery.service, &delivery.event, delivery.seq, self.payload) {
+        let Delivery { service, event, seq, rendering, .. } = delivery;
+        let message = match render(service, event, *seq, *rendering) {
             Ok(message) => message,
             Err(error) => {
-                let service = &*delivery.service;
+                let service = &**service;
                 tracing::error!(%error, service, "an event cannot be delivered");
                 return Reply::unsent("event_unreadable");
             }
@@ -161,7 +159,6 @@ impl Sending<'_> {
             url: parse_url(&settings.url, &self.outside.policy)?,
             headers: CustomHeaders::parse(headers)?,
             secrets: secrets.collect::<Result<_, _>>()?,
-            payload: settings.payload,
             header_names: settings.headers.iter().map(|header| header.name.clone()).collect(),
         })
     }

@@ -7,8 +7,8 @@ use protocol::time::Timestamp;
 
 use self::failures::{abort, advance_queue, fail, take_failure, wait_behind};
 use super::{
-    Attempted, Endpoint, Event, Fact, Failure, Scheduled, Selection, Settings, TEST_EVENT_TYPE,
-    endpoint::Secret,
+    Attempted, Endpoint, Event, Fact, Failure, Rendering, Scheduled, Selection, Settings,
+    TEST_EVENT_TYPE,
     health::Health,
     ledger::{Ledger, Replay, ReplayState, Run},
 };
@@ -58,16 +58,16 @@ pub(crate) fn apply(state: &mut State, recorded: &Recorded<Event>) {
     match fact {
         Fact::Attempted(attempted) => settle(state, endpoint_id, &mut endpoint, attempted, now),
         Fact::DeliveryAborted { seq } => abort(state, endpoint_id, &mut endpoint, *seq, now),
-        Fact::TestScheduled { seq } => {
-            let run = own_run(*seq, recorded.position);
+        Fact::TestScheduled { seq, rendering } => {
+            let run = own_run(*seq, recorded.position, *rendering);
             put_run(state, endpoint_id, &run, vec![(TEST_EVENT_TYPE.to_owned(), 1)], now);
             endpoint.ledger.schedule(run);
         }
         Fact::Announced { news, to } => {
-            for (id, seq) in to {
-                let run = own_run(*seq, recorded.position);
+            for to in to {
+                let run = own_run(to.seq, recorded.position, to.rendering);
                 let types = vec![(news.event_type().to_owned(), 1)];
-                schedule_run(state, id, run, types, now);
+                schedule_run(state, &to.endpoint_id, run, types, now);
             }
         }
         _ => {}
@@ -88,11 +88,7 @@ pub(crate) fn settings_after(
             settings: settings.clone(),
             disabled: None,
             is_deleted: false,
-            secrets: secret
-                .iter()
-                .cloned()
-                .map(|value| Secret { value, expires_at: None })
-                .collect(),
+            secrets: secret.iter().cloned().map(|secret| secret.until(None)).collect(),
             ledger: Ledger::new(settings.max_in_flight()),
             created_at: now,
             updated_at: now,
@@ -112,7 +108,7 @@ pub(crate) fn settings_after(
         }
         Fact::Enabled { deliver_held } => {
             endpoint.disabled = None;
-            ledger.health = Health::probing();
+            ledger.health.probe();
             if !deliver_held {
                 for (first, last) in ledger.attempted.gaps(1, ledger.last_seq) {
                     ledger.held.insert(first, last);
@@ -138,8 +134,10 @@ pub(crate) fn settings_after(
             }
             return Some(endpoint);
         }
-        Fact::ReplayStarted { id, from, to, selection } => {
-            start_replay(ledger, id, (*from, *to), *selection, now);
+        Fact::ReplayStarted { id, from, to, selection, max_per_second } => {
+            let range = (*from, *to);
+            let replay = Replay::new(id.clone(), range, *selection, *max_per_second, now);
+            start_replay(ledger, replay);
             return Some(endpoint);
         }
         Fact::ReplayCancelled { id } => {
@@ -198,15 +196,16 @@ fn schedule(state: &mut State, scheduled: &Scheduled, revision: Revision, now: T
                 _ => types.push((event_type.clone(), 1)),
             }
         }
-        let run = Run { first: matched.first_seq, service: scheduled.service.clone(), positions };
+        let (first, rendering) = (matched.first_seq, matched.rendering);
+        let run = Run { first, service: scheduled.service.clone(), rendering, positions };
         schedule_run(state, id, run, types, now);
     }
 }
 
 /// A delivery of an event of our own.
-fn own_run(seq: u64, position: u64) -> Run {
+fn own_run(seq: u64, position: u64, rendering: Rendering) -> Run {
     let service = <Notify as engine::Service>::NAME.to_owned();
-    Run { first: seq, service, positions: vec![(position, 1)] }
+    Run { first: seq, service, rendering, positions: vec![(position, 1)] }
 }
 
 fn put_run(state: &mut State, id: &str, run: &Run, types: Vec<(String, u32)>, now: Timestamp) {
@@ -224,28 +223,13 @@ fn schedule_run(state: &mut State, id: &str, run: Run, types: Vec<(String, u32)>
     }
 }
 
-fn start_replay(
-    ledger: &mut Ledger,
-    id: &str,
-    (from, to): (u64, u64),
-    selection: Selection,
-    now: Timestamp,
-) {
-    let released = ledger.held.len_within(from, to);
-    let is_done = selection == Selection::Missing && released == 0;
-    if selection != Selection::Failed {
-        ledger.held.remove(from, to);
+/// What is held stays so until the replay has sent it.
+fn start_replay(ledger: &mut Ledger, mut replay: Replay) {
+    let is_empty = ledger.held.len_within(replay.from, replay.to) == 0;
+    if replay.selection == Selection::Missing && is_empty {
+        (replay.through, replay.state) = (replay.to, ReplayState::Done);
     }
-    ledger.replays.push(Replay {
-        id: id.to_owned(),
-        from,
-        to,
-        selection,
-        through: if is_done { to } else { from - 1 },
-        sent: 0,
-        state: if is_done { ReplayState::Done } else { ReplayState::Running },
-        started_at: now,
-    });
+    ledger.replays.push(replay);
     let mut ended = ledger.replays.iter().filter(|it| it.state != ReplayState::Running).count();
     ledger.replays.retain(|replay| {
         let is_dropped = replay.state != ReplayState::Running && ended > MAX_ENDED_REPLAYS;
@@ -255,12 +239,8 @@ fn start_replay(
 }
 
 fn cancel_replay(ledger: &mut Ledger, id: &str) {
-    let Some(replay) = ledger.replays.iter_mut().find(|replay| replay.id == id) else { return };
-    replay.state = ReplayState::Cancelled;
-    if replay.selection == Selection::Missing {
-        for (first, last) in ledger.attempted.gaps(replay.from, replay.to) {
-            ledger.held.insert(first, last);
-        }
+    if let Some(replay) = ledger.replays.iter_mut().find(|replay| replay.id == id) {
+        replay.state = ReplayState::Cancelled;
     }
 }
 
@@ -272,7 +252,6 @@ fn settle(
     now: Timestamp,
 ) {
     note_health(&mut endpoint.ledger.health, attempted, &endpoint.settings, now);
-    let attempted_before = attempted_within(&endpoint.ledger);
     for (first, last) in &attempted.delivered {
         // Only what was attempted before has a row of its own.
         let gaps = endpoint.ledger.attempted.gaps(*first, *last);
@@ -303,29 +282,6 @@ fn settle(
             replay.state = ReplayState::Done;
         }
     }
-    note_released(ledger, &attempted_before);
     ledger.round = attempted.round;
     ledger.trim();
-}
-
-/// How many deliveries within each replay were attempted.
-fn attempted_within(ledger: &Ledger) -> Vec<u64> {
-    let within = |replay: &Replay| ledger.attempted.len_within(replay.from, replay.to);
-    ledger.replays.iter().map(within).collect()
-}
-
-/// Counts what was sent of the replays of held deliveries, and ends those of which all were attempted.
-fn note_released(ledger: &mut Ledger, before: &[u64]) {
-    let Ledger { replays, attempted, .. } = ledger;
-    let released = replays.iter_mut().zip(before).filter(|(replay, _)| {
-        replay.selection == Selection::Missing && replay.state == ReplayState::Running
-    });
-    for (replay, before) in released {
-        replay.sent += attempted.len_within(replay.from, replay.to) - before;
-        let gaps = attempted.gaps(replay.from, replay.to);
-        replay.through = gaps.first().map_or(replay.to, |(first, _)| first - 1);
-        if gaps.is_empty() {
-            replay.state = ReplayState::Done;
-        }
-    }
 }

@@ -4,12 +4,12 @@ use engine::Decision;
 use protocol::time::Timestamp;
 
 use super::{
-    Answer, Attempted, Endpoint, EndpointNotice, Event, Fact, Failed, Failure, Match, Outcome,
-    Published, Request, Round, Scheduled, apply,
+    Announcement, Answer, Attempted, Endpoint, EndpointNotice, Event, Fact, Failed, Failure, Match,
+    Outcome, Published, Request, Round, Scheduled, apply,
     endpoint::MAX_SECRETS,
     health::Verdict,
-    ledger::{Replay, ReplayState},
-    schedule::{FailedAttempt, next_attempt},
+    ledger::{Ledger, Replay, ReplayState},
+    schedule::{FailedAttempt, next_attempt, pauses},
 };
 use crate::{
     domain::DisabledReason,
@@ -61,7 +61,7 @@ pub(crate) fn command(
         Err(outcome) => (None, outcome),
     };
     let seq = match fact {
-        Some(Fact::TestScheduled { seq }) => seq,
+        Some(Fact::TestScheduled { seq, .. }) => seq,
         _ => 0,
     };
     let endpoint = match &fact {
@@ -115,8 +115,11 @@ fn of_endpoint(
         Request::SendTest | Request::StartReplay { .. } if endpoint.disabled.is_some() => {
             Err(Outcome::Disabled)
         }
-        Request::SendTest => Ok(Fact::TestScheduled { seq: ledger.last_seq + 1 }),
-        Request::StartReplay { id, from, to, selection } => {
+        Request::SendTest => {
+            let rendering = endpoint.settings.rendering();
+            Ok(Fact::TestScheduled { seq: ledger.last_seq + 1, rendering })
+        }
+        Request::StartReplay { id, from, to, selection, max_per_second } => {
             let running = |replay: &&Replay| replay.state == ReplayState::Running;
             let to = if *to == 0 { ledger.last_seq } else { (*to).min(ledger.last_seq) };
             let from = (*from).max(1);
@@ -127,7 +130,9 @@ fn of_endpoint(
             } else if from > to {
                 Err(Outcome::Unknown)
             } else {
-                Ok(Fact::ReplayStarted { id: id.clone(), from, to, selection: *selection })
+                let (id, selection) = (id.clone(), *selection);
+                let max_per_second = *max_per_second;
+                Ok(Fact::ReplayStarted { id, from, to, selection, max_per_second })
             }
         }
         Request::CancelReplay { id } => match ledger.replays.iter().find(|it| it.id == *id) {
@@ -181,7 +186,8 @@ pub(crate) fn published(state: &State, published: &Published) -> Option<Event> {
             is_matched[*index as usize] = true;
         }
         let first_seq = row.endpoint.ledger.last_seq + 1;
-        matches.push(Match { endpoint_id: id.clone(), first_seq, indexes });
+        let rendering = row.endpoint.settings.rendering();
+        matches.push(Match { endpoint_id: id.clone(), first_seq, indexes, rendering });
     }
     if matches.is_empty() {
         return None;
@@ -208,11 +214,12 @@ pub(crate) fn published(state: &State, published: &Published) -> Option<Event> {
     Some(Event { endpoint_id: String::new(), fact })
 }
 
-/// What follows from attempts.
+/// What follows from attempts; `usual_s` are the pauses between attempts at an endpoint that has none of its own.
 pub(crate) fn attempted(
     state: &State,
     endpoint_id: &str,
     round: &Round,
+    usual_s: &[u32],
     now: Timestamp,
 ) -> Vec<Event> {
     let row = state.endpoints.get(&endpoint_id.to_owned());
@@ -221,11 +228,12 @@ pub(crate) fn attempted(
         return Vec::new();
     };
     let ledger = &endpoint.ledger;
+    let pauses_s = pauses(&endpoint.settings.retry_pauses_s, usual_s);
     let failures: Vec<Failure> = round
         .failed
         .iter()
         .filter(|failed| (1..=ledger.last_seq).contains(&failed.seq))
-        .map(|failed| failure(state, endpoint_id, endpoint, failed, now))
+        .map(|failed| failure(state, endpoint_id, ledger, failed, pauses_s, now))
         .collect();
     let is_overloaded = round.failed.iter().any(|failed| failed.is_overloaded);
     let behind = round.behind.iter().filter(|(seq, _)| !ledger.attempted.contains(*seq));
@@ -268,12 +276,16 @@ pub(crate) fn attempted(
 
 /// The other endpoints that want events of that type, with the number that the next one gets there.
 /// One that is disabled is among them: what it wants is held.
-fn listeners(state: &State, about: &str, event_type: &str) -> Vec<(String, u64)> {
+fn listeners(state: &State, about: &str, event_type: &str) -> Vec<Announcement> {
     let Some(endpoints) = state.schedule.get(&SCHEDULE.to_owned()) else { return Vec::new() };
     let others = endpoints.endpoint_ids.iter().filter(|id| *id != about);
     let listeners = others.filter_map(|id| {
         let endpoint = &state.endpoints.get(id)?.endpoint;
-        endpoint.settings.wants(event_type).then(|| (id.clone(), endpoint.ledger.last_seq + 1))
+        endpoint.settings.wants(event_type).then(|| Announcement {
+            endpoint_id: id.clone(),
+            seq: endpoint.ledger.last_seq + 1,
+            rendering: endpoint.settings.rendering(),
+        })
     });
     listeners.collect()
 }
@@ -281,12 +293,13 @@ fn listeners(state: &State, about: &str, event_type: &str) -> Vec<(String, u64)>
 fn failure(
     state: &State,
     endpoint_id: &str,
-    endpoint: &Endpoint,
+    ledger: &Ledger,
     failed: &Failed,
+    pauses_s: &[u32],
     now: Timestamp,
 ) -> Failure {
     // What was delivered once and fails in a replay begins anew.
-    let known = (endpoint.ledger.attempted.contains(failed.seq))
+    let known = (ledger.attempted.contains(failed.seq))
         .then(|| state.failures.get(&numbered(endpoint_id, failed.seq)))
         .flatten()
         .filter(|known| matches!(known.state, FailureState::Retry { .. } | FailureState::Behind));
@@ -298,7 +311,7 @@ fn failure(
         retry_after: failed.retry_after,
         is_overloaded: failed.is_overloaded,
     };
-    let due_at = next_attempt(next, &endpoint.settings.retry_pauses_s, now);
+    let due_at = next_attempt(next, pauses_s, now);
     Failure {
         seq: failed.seq,
         attempt,

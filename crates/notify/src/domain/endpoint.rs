@@ -13,6 +13,9 @@ pub(crate) const MAX_IN_FLIGHT: u32 = 8;
 pub(crate) const MAX_MAILS_IN_FLIGHT: u32 = 4;
 /// The most secrets that sign the deliveries of an endpoint.
 pub(crate) const MAX_SECRETS: usize = 10;
+/// The version of the rules by which the bodies are written of what is scheduled now. What was scheduled by an older
+/// one is written by that one for ever (`wire/rendering.rs`).
+const RENDERING_VERSION: u32 = 1;
 
 /// How an endpoint works.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +95,11 @@ impl Settings {
         }
     }
 
+    /// How the bodies are made of what is scheduled now.
+    pub fn rendering(&self) -> Rendering {
+        Rendering { payload: self.payload, version: RENDERING_VERSION }
+    }
+
     /// Whether it wants events of that type.
     pub fn wants(&self, event_type: &str) -> bool {
         self.event_types.iter().any(|filter| filter.matches(event_type))
@@ -120,6 +128,16 @@ pub enum Payload {
     Thin,
 }
 
+/// How the body of a delivery is made of its event: chosen when it is scheduled, and the same for each attempt and
+/// replay, whatever becomes of the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rendering {
+    /// What the body holds.
+    pub payload: Payload,
+    /// The version of the rules by which it is written.
+    pub version: u32,
+}
+
 /// A header of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -138,11 +156,29 @@ pub struct SealedValue {
     pub ciphertext: Vec<u8>,
 }
 
+/// A secret that an endpoint is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSecret {
+    /// The secret.
+    pub value: SealedValue,
+    /// The public key of a private key.
+    pub public_key: Option<String>,
+}
+
+impl NewSecret {
+    /// It signs until then; `None`: until it is replaced.
+    pub fn until(self, expires_at: Option<Timestamp>) -> Secret {
+        Secret { value: self.value, public_key: self.public_key, expires_at }
+    }
+}
+
 /// A secret with which deliveries are signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
     /// The secret.
     pub value: SealedValue,
+    /// The public key of a private key.
+    pub public_key: Option<String>,
     /// Until when it signs; `None`: until it is replaced.
     pub expires_at: Option<Timestamp>,
 }
@@ -248,16 +284,16 @@ impl Endpoint {
     /// The secrets after a rotation.
     pub fn rotated(
         &self,
-        new: &SealedValue,
+        new: &NewSecret,
         old_expire_at: Timestamp,
         now: Timestamp,
     ) -> Vec<Secret> {
-        let mut secrets = vec![Secret { value: new.clone(), expires_at: None }];
+        let mut secrets = vec![new.clone().until(None)];
         for old in &self.secrets {
             let expires =
                 old.expires_at.map_or(old_expire_at, |expires| expires.min(old_expire_at));
             if now < expires {
-                secrets.push(Secret { value: old.value.clone(), expires_at: Some(expires) });
+                secrets.push(Secret { expires_at: Some(expires), ..old.clone() });
             }
         }
         secrets

@@ -15,6 +15,10 @@ pub(crate) const BREAKER_MIN_REQUESTS: u64 = 10;
 pub(crate) const BREAKER_FAILED_PERCENT: u64 = 70;
 /// How long it stays open before one request is let through.
 const BREAKER_PAUSE: Duration = Duration::from_secs(30);
+/// The time over which requests are counted for those who manage the endpoint.
+const RECENT_WINDOW: Duration = Duration::from_hours(1);
+/// The time that one of these counts covers, in milliseconds.
+const RECENT_STEP_MS: i64 = 5 * 60_000;
 /// An endpoint is disabled when every attempt of so long has failed.
 pub(crate) const DISABLE_AFTER: Duration = Duration::from_hours(120);
 /// The time that must lie between the first and the last of these failures.
@@ -27,6 +31,8 @@ const DISABLE_MIN_MESSAGES: usize = 3;
 pub struct Health {
     /// By the beginning of each step: the requests that succeeded and that failed.
     counts: Vec<(i64, u64, u64)>,
+    /// The same for those who manage the endpoint: the breaker forgets when it closes, and this does not.
+    recent: Vec<(i64, u64, u64)>,
     /// Until when nothing is sent; then one request, until that one has succeeded.
     pub paused_until: Option<Timestamp>,
     /// The most deliveries that are under way at the same time, now.
@@ -62,12 +68,19 @@ pub enum Verdict {
 impl Health {
     /// An endpoint of which nothing is known yet.
     pub fn new(limit: u32) -> Self {
-        Self { counts: Vec::new(), paused_until: None, limit, failing: None }
+        let (counts, recent) = (Vec::new(), Vec::new());
+        Self { counts, recent, paused_until: None, limit, failing: None }
     }
 
     /// An endpoint that was disabled is tried with one delivery at first.
-    pub fn probing() -> Self {
-        Self::new(1)
+    pub fn probe(&mut self) {
+        *self = Self { recent: std::mem::take(&mut self.recent), ..Self::new(1) };
+    }
+
+    /// How many requests of the last hour succeeded, and how many failed.
+    pub fn recent(&self, now: Timestamp) -> (u64, u64) {
+        let oldest = now.millis() - RECENT_WINDOW.as_millis() as i64;
+        sum(self.recent.iter().filter(|(begin, ..)| *begin > oldest))
     }
 
     /// Whether only one request may be sent, as long as it has not succeeded.
@@ -102,6 +115,8 @@ impl Health {
             }
         }
         self.note_limit(delivered, failed.len(), is_overloaded, max);
+        let counted = (delivered, failed.len() as u64);
+        count(&mut self.recent, RECENT_STEP_MS, RECENT_WINDOW, counted, now);
         self.note_breaker(delivered, failed.len() as u64, now);
     }
 
@@ -124,17 +139,8 @@ impl Health {
             }
             return;
         }
-        let step = now.millis().div_euclid(BREAKER_STEP_MS) * BREAKER_STEP_MS;
-        let oldest = now.millis() - BREAKER_WINDOW.as_millis() as i64;
-        self.counts.retain(|(begin, ..)| *begin > oldest);
-        match self.counts.last_mut().filter(|(begin, ..)| *begin == step) {
-            Some((_, succeeded, not)) => {
-                (*succeeded, *not) = (*succeeded + delivered, *not + failed);
-            }
-            None => self.counts.push((step, delivered, failed)),
-        }
-        let sum = self.counts.iter().fold((0, 0), |sum, count| (sum.0 + count.1, sum.1 + count.2));
-        let (succeeded, not) = sum;
+        count(&mut self.counts, BREAKER_STEP_MS, BREAKER_WINDOW, (delivered, failed), now);
+        let (succeeded, not) = sum(&self.counts);
         let requests = succeeded + not;
         let opens = requests >= BREAKER_MIN_REQUESTS
             && not * 100 >= requests * BREAKER_FAILED_PERCENT
@@ -158,6 +164,32 @@ impl Health {
             Verdict::Fine
         }
     }
+}
+
+/// Adds requests that succeeded and that failed to counts by step, and forgets what is older than the window.
+fn count(
+    counts: &mut Vec<(i64, u64, u64)>,
+    step_ms: i64,
+    window: Duration,
+    (succeeded, failed): (u64, u64),
+    now: Timestamp,
+) {
+    let step = now.millis().div_euclid(step_ms) * step_ms;
+    let oldest = now.millis() - window.as_millis() as i64;
+    counts.retain(|(begin, ..)| *begin > oldest);
+    if succeeded + failed == 0 {
+        return;
+    }
+    match counts.last_mut().filter(|(begin, ..)| *begin == step) {
+        Some((_, all_succeeded, all_failed)) => {
+            (*all_succeeded, *all_failed) = (*all_succeeded + succeeded, *all_failed + failed);
+        }
+        None => counts.push((step, succeeded, failed)),
+    }
+}
+
+fn sum<'a>(counts: impl IntoIterator<Item = &'a (i64, u64, u64)>) -> (u64, u64) {
+    counts.into_iter().fold((0, 0), |sum, count| (sum.0 + count.1, sum.1 + count.2))
 }
 
 #[cfg(test)]
@@ -189,6 +221,19 @@ mod tests {
         health.note(0, &[1, 2, 3, 4, 5, 6, 7, 8, 9], false, 8, NOW);
         health.note(0, &[10], false, 8, NOW + BREAKER_WINDOW);
         assert_eq!(health.paused_until, None);
+    }
+
+    #[test]
+    fn what_succeeded_in_the_last_hour_is_counted_whatever_the_breaker_does() {
+        let mut health = Health::new(8);
+        let minutes = |minutes| NOW + Duration::from_mins(minutes);
+        health.note(0, &[1], false, 8, NOW);
+        health.note(0, &[2, 3, 4, 5, 6, 7, 8, 9, 10], false, 8, minutes(10));
+        health.note(2, &[], false, 8, minutes(20));
+        assert_eq!(health.recent(minutes(20)), (2, 10));
+        health.probe();
+        assert_eq!((health.limit, health.recent(minutes(65))), (1, (2, 9)));
+        assert_eq!(health.recent(minutes(120)), (0, 0));
     }
 
     #[test]

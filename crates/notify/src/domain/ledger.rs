@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{health::Health, sequence::SeqSet};
+use super::{endpoint::Rendering, health::Health, sequence::SeqSet};
 
 /// The most deliveries whose events are named in the row of an endpoint, so that they are sent without
 /// a look into the database.
@@ -46,6 +46,8 @@ pub struct Run {
     pub first: u64,
     /// The service that wrote the events.
     pub service: String,
+    /// How their bodies are made.
+    pub rendering: Rendering,
     /// Where the events are in its log: the first position and the number of each run of positions.
     pub positions: Vec<(u64, u32)>,
 }
@@ -90,6 +92,8 @@ pub struct Replay {
     pub to: u64,
     /// Which deliveries between them.
     pub selection: Selection,
+    /// The most that it sends in a second; `None`: as many as the endpoint takes.
+    pub max_per_second: Option<u32>,
     /// The last `endpoint_seq` that it has handled.
     pub through: u64,
     /// How many it has sent.
@@ -100,15 +104,29 @@ pub struct Replay {
     pub started_at: Timestamp,
 }
 
+impl Replay {
+    /// One that has not sent anything yet.
+    pub fn new(
+        id: String,
+        (from, to): (u64, u64),
+        selection: Selection,
+        max_per_second: Option<u32>,
+        started_at: Timestamp,
+    ) -> Self {
+        let (through, state) = (from.saturating_sub(1), ReplayState::Running);
+        Self { id, from, to, selection, max_per_second, through, sent: 0, state, started_at }
+    }
+}
+
 /// Which deliveries are replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
     /// Those that are held.
     Missing,
-    /// Those that failed for good.
+    /// Those that failed for good or were aborted.
     Failed,
-    /// All that were attempted or held.
+    /// All that were attempted or held, but for those that wait behind another.
     All,
 }
 
@@ -201,8 +219,6 @@ impl Ledger {
 
     /// The replays that have to be sent.
     pub fn running_replays(&self) -> impl Iterator<Item = &Replay> {
-        self.replays.iter().filter(|replay| {
-            replay.state == ReplayState::Running && replay.selection != Selection::Missing
-        })
+        self.replays.iter().filter(|replay| replay.state == ReplayState::Running)
     }
 }

@@ -34,10 +34,19 @@ pub(crate) struct FailedAttempt<'a> {
     pub is_overloaded: bool,
 }
 
-/// How many attempts are made with these pauses between them; with none: with the usual ones.
+/// The pauses between the attempts at an endpoint: its own, or else the usual ones of the installation, or else the
+/// documented ones.
+pub(crate) fn pauses<'a>(own_s: &'a [u32], usual_s: &'a [u32]) -> &'a [u32] {
+    match (own_s, usual_s) {
+        ([], []) => &RETRY_PAUSES_S,
+        ([], usual) => usual,
+        (own, _) => own,
+    }
+}
+
+/// How many attempts are made with these pauses between them.
 pub(crate) fn max_attempts(pauses_s: &[u32]) -> u32 {
-    let retries = if pauses_s.is_empty() { RETRY_PAUSES_S.len() } else { pauses_s.len() };
-    retries as u32 + 1
+    pauses_s.len() as u32 + 1
 }
 
 /// When it is attempted again; `None` when that was the last attempt. The same for the same arguments:
@@ -47,26 +56,37 @@ pub(crate) fn next_attempt(
     pauses_s: &[u32],
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let pauses = if pauses_s.is_empty() { &RETRY_PAUSES_S[..] } else { pauses_s };
-    let pause = *pauses.get(failed.attempt.checked_sub(1)? as usize)?;
+    let pause = *pauses_s.get(failed.attempt.checked_sub(1)? as usize)?;
     let pause_ms = u64::from(pause) * 1_000;
-    let most = (pause_ms * JITTER_PERCENT / 100).clamp(MIN_JITTER_MS, MAX_JITTER_MS);
-    let jitter = hash(failed) % (most + 1);
-    let mut due = now + Duration::from_millis(pause_ms + jitter);
-    if failed.is_overloaded {
-        due = due.max(now + OVERLOAD_PAUSE);
-    }
-    if let Some(retry_after) = failed.retry_after {
-        due = due.max(now + retry_after.min(MAX_RETRY_AFTER));
-    }
-    Some(rounded(due, now))
+    let most_ms = (pause_ms * JITTER_PERCENT / 100).clamp(MIN_JITTER_MS, MAX_JITTER_MS);
+    let earliest = now + Duration::from_millis(pause_ms);
+    let due = rounded(earliest, hash(failed), most_ms);
+    let overload = failed.is_overloaded.then_some(OVERLOAD_PAUSE);
+    let asked_for = failed.retry_after.map(|retry_after| retry_after.min(MAX_RETRY_AFTER));
+    let least = overload.into_iter().chain(asked_for).max().map(|pause| now + pause);
+    Some(match least {
+        Some(least) if least > due => ceiling(least, 1_000),
+        Some(_) | None => due,
+    })
 }
 
-/// Up to a whole second, or a whole minute when it is far ahead: so the due times of an endpoint with
-/// many failures are few.
-fn rounded(due: Timestamp, now: Timestamp) -> Timestamp {
-    let step = if due.millis() - now.millis() <= 60_000 { 1_000 } else { 60_000 };
-    Timestamp::from_millis((due.millis() + step - 1).div_euclid(step) * step)
+/// A time from `earliest` on that is later by `most_ms` at most, chosen by `hash`: of a whole second, ten seconds or
+/// minute, the more the longer the pause is. So the due times of an endpoint with many failures are few.
+fn rounded(earliest: Timestamp, hash: u64, most_ms: u64) -> Timestamp {
+    let step_ms = match most_ms {
+        ..30_000 => 1_000,
+        ..240_000 => 10_000,
+        _ => 60_000,
+    };
+    let first = ceiling(earliest, step_ms);
+    let left_ms = most_ms.saturating_sub((first.millis() - earliest.millis()) as u64);
+    first + Duration::from_millis(hash % (left_ms / step_ms + 1) * step_ms)
+}
+
+/// The next whole step.
+fn ceiling(time: Timestamp, step_ms: u64) -> Timestamp {
+    let step = step_ms as i64;
+    Timestamp::from_millis((time.millis() + step - 1).div_euclid(step) * step)
 }
 
 /// FNV-1a, of 64 bits: the same on every machine and in every version.
@@ -96,7 +116,7 @@ mod tests {
     }
 
     fn pause(failed: FailedAttempt) -> Duration {
-        let due = next_attempt(failed, &[], NOW).expect("it is tried again");
+        let due = next_attempt(failed, &RETRY_PAUSES_S, NOW).expect("it is tried again");
         Duration::from_millis((due.millis() - NOW.millis()) as u64)
     }
 
@@ -107,29 +127,38 @@ mod tests {
                 let paused = pause(FailedAttempt { endpoint_seq: seq, ..failed(attempt) });
                 let (least, jitter) =
                     (f64::from(pause_s), (f64::from(pause_s) * 0.2).clamp(2.0, 900.0));
-                // It is rounded up to a second, or to a minute.
-                let step = if least + jitter <= 60.0 { 1.0 } else { 60.0 };
                 let paused = paused.as_secs_f64();
-                assert!((least..=least + jitter + step).contains(&paused), "{attempt}: {paused}");
+                assert!((least..=least + jitter).contains(&paused), "{attempt}: {paused}");
             }
         }
     }
 
     #[test]
     fn the_tenth_attempt_is_the_last() {
-        assert!(next_attempt(failed(9), &[], NOW).is_some());
-        assert_eq!(next_attempt(failed(10), &[], NOW), None);
+        assert!(next_attempt(failed(9), &RETRY_PAUSES_S, NOW).is_some());
+        assert_eq!(next_attempt(failed(10), &RETRY_PAUSES_S, NOW), None);
         assert!(next_attempt(failed(1), &[5], NOW).is_some());
         assert_eq!(next_attempt(failed(2), &[5], NOW), None);
-        assert_eq!((max_attempts(&[]), max_attempts(&[5])), (10, 2));
+        assert_eq!((max_attempts(&RETRY_PAUSES_S), max_attempts(&[5])), (10, 2));
+    }
+
+    #[test]
+    fn an_endpoint_has_its_own_pauses_or_those_of_the_installation() {
+        assert_eq!(pauses(&[], &[]), RETRY_PAUSES_S);
+        assert_eq!((pauses(&[], &[1, 2]), pauses(&[7], &[1, 2])), (&[1, 2][..], &[7][..]));
     }
 
     #[test]
     fn retries_that_failed_together_are_spread_and_the_same_in_each_run() {
-        let due = |seq| next_attempt(FailedAttempt { endpoint_seq: seq, ..failed(3) }, &[], NOW);
-        let different: std::collections::BTreeSet<_> = (0..100).map(due).collect();
-        assert!(different.len() > 4, "{different:?}");
-        assert_eq!(due(7).map(Timestamp::millis), Some(1_300_002_000_000));
+        for attempt in 2..=9 {
+            let due = |seq| {
+                let failed = FailedAttempt { endpoint_seq: seq, ..failed(attempt) };
+                next_attempt(failed, &RETRY_PAUSES_S, NOW)
+            };
+            let different: std::collections::BTreeSet<_> = (0..1_000).map(due).collect();
+            assert!((5..=20).contains(&different.len()), "{attempt}: {different:?}");
+            assert_eq!(due(7), due(7));
+        }
     }
 
     #[test]

@@ -32,6 +32,12 @@ impl SeqSet {
         self.0.iter().map(within).sum()
     }
 
+    /// The runs of numbers from `from` to `to` that it holds.
+    pub fn within(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
+        let runs = self.0.iter().map(move |(first, last)| ((*first).max(from), (*last).min(to)));
+        runs.filter(|(first, last)| first <= last)
+    }
+
     /// The last number up to which it holds all from 1 on; 0 when it does not hold 1.
     pub fn through(&self) -> u64 {
         self.0.first().map_or(0, |(first, last)| if *first == 1 { *last } else { 0 })
@@ -130,6 +136,8 @@ mod tests {
             }
             assert_eq!(set.len(), single.len() as u64);
             assert!((1..70).all(|seq| set.contains(seq) == single.contains(&seq)));
+            let within = set.within(20, 40).flat_map(|(first, last)| first..=last);
+            assert!(within.eq((20..=40).filter(|seq| single.contains(seq))));
             let gaps = set.gaps(1, 70).into_iter().flat_map(|(first, last)| first..=last);
             assert!(gaps.eq((1..=70).filter(|seq| !single.contains(seq))));
             let runs: Vec<_> = set.runs().collect();

@@ -26,6 +26,10 @@ fn sealed(text: &str) -> SealedValue {
     SealedValue { key_name: "key-1".to_owned(), ciphertext: text.into() }
 }
 
+fn secret(text: &str) -> NewSecret {
+    NewSecret { value: sealed(text), public_key: None }
+}
+
 fn settings(filters: &[&str], ordering: Ordering) -> Settings {
     Settings {
         url: "https://example.com/hooks".to_owned(),
@@ -68,7 +72,7 @@ impl Rig {
 
     fn create(&mut self, id: &str, filters: &[&str], ordering: Ordering) {
         let request =
-            Request::Create { settings: settings(filters, ordering), secret: sealed("first") };
+            Request::Create { settings: settings(filters, ordering), secret: secret("first") };
         assert_eq!(self.ask_of(id, request).0, Outcome::Created);
     }
 
@@ -469,7 +473,13 @@ fn the_others_that_want_it_learn_of_an_endpoint_that_is_disabled() {
     let gone =
         Round { failed: vec![failed()], disable: Some(DisabledReason::Gone), ..Round::default() };
     let facts = rig.attempt(gone.clone());
-    let to = vec![("all".to_owned(), 2), ("news".to_owned(), 1)];
+    let rendering = Rendering { payload: Payload::Full, version: 1 };
+    let to = [("all", 2), ("news", 1)].map(|(id, seq)| Announcement {
+        endpoint_id: id.to_owned(),
+        seq,
+        rendering,
+    });
+    let to = to.to_vec();
     let news = EndpointNotice::Disabled { reason: DisabledReason::Gone };
     assert_eq!(facts[2], Fact::Announced { news, to });
     let last = |id: &str| {
@@ -495,14 +505,31 @@ fn what_comes_while_an_endpoint_is_disabled_is_held_and_not_lost() {
     assert_eq!((rig.ledger().held.len(), rig.due()), (4, None));
     rig.publish_many(1);
     assert_eq!(rig.ledger().fresh_within(1, 9), [(6, 6)]);
-    let replay = |selection| Request::StartReplay { id: "r".into(), from: 0, to: 0, selection };
-    assert_eq!(rig.ask(replay(Selection::Missing)), Outcome::Changed);
-    assert_eq!(rig.ledger().fresh_within(1, 9), [(2, 6)]);
-    rig.deliver(2, 4);
-    assert_eq!((rig.ledger().replays[0].through, rig.ledger().replays[0].sent), (4, 3));
-    rig.deliver(5, 6);
-    let replay = &rig.ledger().replays[0];
-    assert_eq!((replay.state, replay.sent), (ReplayState::Done, 5));
+    let replay = |id: &str| {
+        let selection = Selection::Missing;
+        Request::StartReplay { id: id.into(), from: 0, to: 0, selection, max_per_second: Some(5) }
+    };
+    assert_eq!(rig.ask(replay("r")), Outcome::Changed);
+    // They are held until the replay has sent them.
+    assert_eq!((rig.ledger().fresh_within(1, 9), rig.ledger().held.len()), (vec![(6, 6)], 4));
+    let progress = |through, sent| ReplayProgress { id: "r".into(), through, sent };
+    rig.attempt(Round {
+        delivered: vec![(2, 3)],
+        replays: vec![progress(3, 2)],
+        ..Round::default()
+    });
+    assert_eq!((rig.ledger().held.len(), rig.ledger().replays[0].through), (2, 3));
+    rig.fail(4);
+    assert_eq!((rig.state_of(4), rig.ledger().held.len()), ("retry_at", 1));
+    rig.attempt(Round {
+        delivered: vec![(5, 6)],
+        replays: vec![progress(6, 2)],
+        ..Round::default()
+    });
+    let Replay { state, sent, max_per_second, .. } = rig.ledger().replays[0].clone();
+    assert_eq!((state, sent, max_per_second), (ReplayState::Done, 4, Some(5)));
+    assert_eq!(rig.ask(replay("nothing")), Outcome::Changed);
+    assert_eq!(rig.ledger().replays[1].state, ReplayState::Done, "nothing is held any more");
 }
 
 #[test]
@@ -534,7 +561,7 @@ fn nothing_is_sent_while_most_requests_fail_and_no_attempt_is_used_up() {
 fn values_are_encrypted_anew_and_nothing_else_changes() {
     let mut rig = Rig::with(&["*"], Ordering::Parallel);
     let keep_old = Duration::from_hours(1);
-    rig.ask(Request::RotateSecret { secret: sealed("second"), keep_old });
+    rig.ask(Request::RotateSecret { secret: secret("second"), keep_old });
     let header = endpoint::Header { name: "authorization".to_owned(), value: sealed("header") };
     let after = Settings { headers: vec![header], ..rig.row().endpoint.settings.clone() };
     rig.ask(Request::Change { settings: after, expected_version: None });
@@ -611,7 +638,7 @@ fn what_comes_behind_a_delivery_that_has_just_succeeded_is_due_at_once() {
 fn an_old_secret_signs_for_a_day_and_there_are_ten_at_most() {
     let mut rig = Rig::with(&["*"], Ordering::Parallel);
     let rotate = |name: &str, hours| Request::RotateSecret {
-        secret: sealed(name),
+        secret: secret(name),
         keep_old: Duration::from_hours(hours),
     };
     assert_eq!(rig.ask(rotate("second", 24)), Outcome::Changed);
@@ -654,7 +681,7 @@ fn a_deleted_endpoint_is_sent_nothing_and_its_id_is_not_given_out_again() {
     assert_eq!(rig.publish(&[(9, "order.paid")]), []);
     assert_eq!(rig.ask(Request::Delete), Outcome::Unknown);
     assert_eq!(rig.attempt(Round { delivered: vec![(1, 1)], ..Round::default() }), []);
-    let secret = sealed("x");
+    let secret = secret("x");
     let create = Request::Create { settings: settings(&["*"], Ordering::Parallel), secret };
     assert_eq!(rig.ask(create), Outcome::Exists);
 }
@@ -663,7 +690,9 @@ fn a_deleted_endpoint_is_sent_nothing_and_its_id_is_not_given_out_again() {
 fn a_test_delivery_has_a_number_like_any_other() {
     let mut rig = Rig::with(&["order.paid"], Ordering::Parallel);
     rig.publish_many(1);
-    assert_eq!(rig.ask_of("ep", Request::SendTest).1, [Fact::TestScheduled { seq: 2 }]);
+    let rendering = Rendering { payload: Payload::Full, version: 1 };
+    let test = Fact::TestScheduled { seq: 2, rendering };
+    assert_eq!(rig.ask_of("ep", Request::SendTest).1, [test]);
     rig.publish(&[(9, "order.paid")]);
     assert_eq!(rig.ledger().last_seq, 3);
     let run = &rig.ledger().window[1];
@@ -682,6 +711,7 @@ fn a_replay_goes_on_where_it_was_and_can_be_cancelled() {
         from,
         to,
         selection: Selection::All,
+        max_per_second: None,
     };
     assert_eq!(rig.ask(replay("a", 3, 99)), Outcome::Changed);
     assert_eq!(rig.ask(replay("a", 3, 99)), Outcome::Unchanged);
@@ -759,11 +789,61 @@ fn a_random_history_ends_in_the_same_rows_however_it_is_folded() {
                     let selection =
                         random.one_of(&[Selection::Missing, Selection::Failed, Selection::All]);
                     let id = format!("r{step}");
-                    rig.ask(Request::StartReplay { id, from: 0, to: seq, selection });
+                    let max_per_second = None;
+                    rig.ask(Request::StartReplay {
+                        id,
+                        from: 0,
+                        to: seq,
+                        selection,
+                        max_per_second,
+                    });
                 }
                 _ => drop(rig.ask(Request::AbortDelivery { seq })),
             }
         }
         rig.projections.finish();
     }
+}
+
+#[test]
+fn how_a_body_is_made_is_decided_when_it_is_scheduled() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(1);
+    let after = Settings { payload: Payload::Thin, ..rig.row().endpoint.settings.clone() };
+    rig.ask(Request::Change { settings: after, expected_version: None });
+    rig.publish_many(1);
+    rig.ask(Request::SendTest);
+    let payloads: Vec<_> = rig.ledger().window.iter().map(|run| run.rendering.payload).collect();
+    assert_eq!(payloads, [Payload::Full, Payload::Thin, Payload::Thin]);
+}
+
+#[test]
+fn what_was_never_on_its_way_is_not_sent() {
+    let mut rig = Rig::with(&["*"], Ordering::PerKey);
+    rig.publish_many(9);
+    let key = || "order-1".to_owned();
+    let with = |seq, error_class: &str| Failed {
+        seq,
+        error_class: error_class.to_owned(),
+        status: 0,
+        ..failed()
+    };
+    rig.ask(Request::AbortDelivery { seq: 1 });
+    for (seq, class) in [(2, "unresolved"), (3, "refused"), (4, "timeout")] {
+        rig.fail_with(with(seq, class));
+    }
+    rig.fail_with(Failed { key: key(), ..with(5, "connect") });
+    rig.attempt(Round { behind: vec![(6, key())], ..Round::default() });
+    rig.deliver(7, 7);
+    rig.fail_with(with(7, "connect"));
+    let is_sent = |rig: &Rig, seq| rig.failure(seq).expect("it is open").is_sent;
+    assert_eq!([1, 2, 3, 5, 6].map(|seq| is_sent(&rig, seq)), [false; 5]);
+    assert!(is_sent(&rig, 4) && is_sent(&rig, 7), "a request was under way once");
+    // What was sent once stays so, whatever the next attempt comes to.
+    rig.fail_with(with(4, "unresolved"));
+    rig.ask(Request::AbortDelivery { seq: 4 });
+    assert!(is_sent(&rig, 4));
+    // The one behind has its turn, and was not sent by that.
+    rig.ask(Request::AbortDelivery { seq: 5 });
+    assert_eq!((rig.state_of(6), is_sent(&rig, 6)), ("retry_at", false));
 }

@@ -90,8 +90,8 @@ pub(crate) async fn blocked(
     queues.collect()
 }
 
-/// How many of some deliveries wait behind another without an attempt, and how many are not delivered
-/// though their turn has come.
+/// How many of some deliveries are not delivered though their turn has come: those of which no request was ever under
+/// way, and all.
 pub(super) async fn count_failures(
     db: &AnyPool,
     shop: &Shop,
@@ -101,7 +101,7 @@ pub(super) async fn count_failures(
 ) -> Result<(u64, u64), StoreError> {
     use sqlx::Row as _;
     let row = sqlx::query(
-        "select count(*) filter (where state = 'held_behind') as unsent, count(*) as failed \
+        "select count(*) filter (where is_sent = 0) as unsent, count(*) as failed \
          from failure where shop = $1 and endpoint = $2 and seq >= $3 and seq <= $4",
     )
     .bind(shop.as_str().to_owned())

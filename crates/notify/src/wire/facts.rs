@@ -4,10 +4,13 @@ use engine::WireError;
 use events::proto::notify::{self, announced::What, notify_event::Kind};
 use protocol::time::Timestamp;
 
-use super::settings::{read, read_rewrapped, sealed, write, write_rewrapped, write_sealed};
+use super::settings::{
+    new_secret, public_key, read, read_rendering, read_rewrapped, write, write_rendering,
+    write_rewrapped, write_sealed,
+};
 use crate::domain::{
-    Attempted, DisabledReason, EndpointNotice, Fact, Failure, Match, ReplayProgress, Scheduled,
-    Selection,
+    Announcement, Attempted, DisabledReason, EndpointNotice, Fact, Failure, Match, ReplayProgress,
+    Scheduled, Selection,
 };
 
 /// Writes a fact.
@@ -15,7 +18,8 @@ pub(super) fn encode(fact: &Fact) -> Kind {
     match fact {
         Fact::Created { settings, secret } => Kind::EndpointCreated(notify::EndpointCreated {
             settings: Some(write(settings)),
-            secret: secret.as_ref().map(write_sealed),
+            secret: secret.as_ref().map(|secret| write_sealed(&secret.value)),
+            public_key: secret.as_ref().map_or_else(String::new, public_key),
         }),
         Fact::Changed { before, after } => Kind::EndpointChanged(notify::EndpointChanged {
             before: Some(write(before)),
@@ -31,8 +35,9 @@ pub(super) fn encode(fact: &Fact) -> Kind {
         Fact::Deleted => Kind::EndpointDeleted(notify::EndpointDeleted {}),
         Fact::SecretRotated { secret, old_expire_at } => {
             Kind::SecretRotated(notify::SecretRotated {
-                secret: Some(write_sealed(secret)),
+                secret: Some(write_sealed(&secret.value)),
                 old_expire_at: Some((*old_expire_at).into()),
+                public_key: public_key(secret),
             })
         }
         Fact::ValuesRewrapped { values } => {
@@ -43,15 +48,17 @@ pub(super) fn encode(fact: &Fact) -> Kind {
         }
         Fact::Scheduled(scheduled) => Kind::Scheduled(write_scheduled(scheduled)),
         Fact::Attempted(attempted) => Kind::Attempted(write_attempted(attempted)),
-        Fact::TestScheduled { seq } => {
-            Kind::TestScheduled(notify::TestScheduled { endpoint_seq: *seq })
-        }
-        Fact::ReplayStarted { id, from, to, selection } => {
+        Fact::TestScheduled { seq, rendering } => Kind::TestScheduled(notify::TestScheduled {
+            endpoint_seq: *seq,
+            rendering: Some(write_rendering(*rendering)),
+        }),
+        Fact::ReplayStarted { id, from, to, selection, max_per_second } => {
             Kind::ReplayStarted(notify::ReplayStarted {
                 replay_id: id.clone(),
                 from: *from,
                 to: *to,
                 selection: write_selection(*selection).into(),
+                max_per_second: *max_per_second,
             })
         }
         Fact::ReplayCancelled { id } => {
@@ -68,7 +75,8 @@ pub(super) fn encode(fact: &Fact) -> Kind {
 pub(super) fn decode(kind: Kind) -> Result<Fact, WireError> {
     Ok(match kind {
         Kind::EndpointCreated(it) => {
-            let secret = it.secret.map(|secret| sealed(Some(secret))).transpose()?;
+            let secret = it.secret.map(|secret| new_secret(Some(secret), it.public_key));
+            let secret = secret.transpose()?;
             Fact::Created { settings: read(it.settings)?, secret }
         }
         Kind::EndpointChanged(it) => {
@@ -80,7 +88,7 @@ pub(super) fn decode(kind: Kind) -> Result<Fact, WireError> {
         Kind::EndpointEnabled(it) => Fact::Enabled { deliver_held: it.deliver_held },
         Kind::EndpointDeleted(notify::EndpointDeleted {}) => Fact::Deleted,
         Kind::SecretRotated(it) => Fact::SecretRotated {
-            secret: sealed(it.secret)?,
+            secret: new_secret(it.secret, it.public_key)?,
             old_expire_at: Timestamp::parse(it.old_expire_at.as_ref())?,
         },
         Kind::ValuesRewrapped(it) => Fact::ValuesRewrapped { values: read_rewrapped(it.values)? },
@@ -89,23 +97,31 @@ pub(super) fn decode(kind: Kind) -> Result<Fact, WireError> {
         }
         Kind::Scheduled(it) => Fact::Scheduled(read_scheduled(it)?),
         Kind::Attempted(it) => Fact::Attempted(read_attempted(it)?),
-        Kind::TestScheduled(it) => Fact::TestScheduled { seq: it.endpoint_seq },
+        Kind::TestScheduled(it) => {
+            Fact::TestScheduled { seq: it.endpoint_seq, rendering: read_rendering(it.rendering)? }
+        }
         Kind::ReplayStarted(it) => Fact::ReplayStarted {
             selection: selection(it.selection())?,
             id: it.replay_id,
             from: it.from,
             to: it.to,
+            max_per_second: it.max_per_second,
         },
         Kind::ReplayCancelled(it) => Fact::ReplayCancelled { id: it.replay_id },
         Kind::DeliveryAborted(it) => Fact::DeliveryAborted { seq: it.endpoint_seq },
         Kind::Announced(it) => {
-            let to = it.to.into_iter().map(|to| (to.endpoint_id, to.endpoint_seq)).collect();
+            let to = it.to.into_iter().map(|to| {
+                let rendering = read_rendering(to.rendering)?;
+                let notify::Announcement { endpoint_id, endpoint_seq: seq, .. } = to;
+                Ok::<_, WireError>(Announcement { endpoint_id, seq, rendering })
+            });
+            let to = to.collect::<Result<_, _>>()?;
             Fact::Announced { news: read_news(it.what)?, to }
         }
     })
 }
 
-fn write_announced(news: &EndpointNotice, to: &[(String, u64)]) -> notify::Announced {
+fn write_announced(news: &EndpointNotice, to: &[Announcement]) -> notify::Announced {
     let what = match news {
         EndpointNotice::Disabled { reason } => What::EndpointDisabled(notify::EndpointDisabled {
             reason: write_reason(*reason).into(),
@@ -115,9 +131,10 @@ fn write_announced(news: &EndpointNotice, to: &[(String, u64)]) -> notify::Annou
             What::EndpointFailing(notify::FailureWarned { since: Some((*since).into()) })
         }
     };
-    let to = to.iter().map(|(endpoint_id, seq)| notify::Announcement {
-        endpoint_id: endpoint_id.clone(),
-        endpoint_seq: *seq,
+    let to = to.iter().map(|to| notify::Announcement {
+        endpoint_id: to.endpoint_id.clone(),
+        endpoint_seq: to.seq,
+        rendering: Some(write_rendering(to.rendering)),
     });
     notify::Announced { what: Some(what), to: to.collect() }
 }
@@ -194,6 +211,7 @@ fn write_scheduled(scheduled: &Scheduled) -> notify::Scheduled {
         runs: write_runs(runs_of(matched.indexes.iter().map(|index| u64::from(*index))), 0)
             .map(|number| number as u32)
             .collect(),
+        rendering: Some(write_rendering(matched.rendering)),
     });
     notify::Scheduled {
         service: scheduled.service.clone(),
@@ -225,8 +243,9 @@ fn read_scheduled(it: notify::Scheduled) -> Result<Scheduled, WireError> {
             return Err(WireError::Unexpected("a match that is no event"));
         }
         let indexes = indexes.into_iter().map(|index| index as u32).collect();
+        let rendering = read_rendering(matched.rendering)?;
         let notify::Match { endpoint_id, first_seq, .. } = matched;
-        Ok(Match { endpoint_id, first_seq, indexes })
+        Ok(Match { endpoint_id, first_seq, indexes, rendering })
     });
     let matches = matches.collect::<Result<_, _>>()?;
     Ok(Scheduled { service: it.service, positions, types, matches })

@@ -14,7 +14,7 @@ use crate::{
         Endpoint,
         ledger::{Replay, ReplayState},
     },
-    query::{Delivery, Found, Question, Range},
+    query::{Delivery, Found, Pace, Question, Range},
 };
 
 /// Reads a question.
@@ -47,9 +47,9 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
 /// Writes what a question has found.
 pub(super) fn encode(found: Found) -> Vec<u8> {
     match found {
-        Found::Endpoint(row) => endpoint(&row.0, &row.1).encode_to_vec(),
+        Found::Endpoint(row) => endpoint(&row.0, &row.1, Some(row.2)).encode_to_vec(),
         Found::Endpoints { endpoints, has_more } => {
-            let endpoints = endpoints.iter().map(|(id, row)| endpoint(id, row));
+            let endpoints = endpoints.iter().map(|(id, row, pace)| endpoint(id, row, Some(*pace)));
             let (endpoints, has_more) = page(endpoints, has_more);
             notify::Endpoints { endpoints, has_more }.encode_to_vec()
         }
@@ -91,11 +91,12 @@ fn delivery(delivery: Delivery) -> notify::Delivery {
         error_class: delivery.error_class,
         status: delivery.status.into(),
         scheduled_at: Some(delivery.scheduled_at.into()),
+        event_id: delivery.event_id,
     }
 }
 
-/// Writes an endpoint.
-pub(super) fn endpoint(id: &str, endpoint: &Endpoint) -> notify::Endpoint {
+/// Writes an endpoint, and how fast it is sent to where that is known.
+pub(super) fn endpoint(id: &str, endpoint: &Endpoint, pace: Option<Pace>) -> notify::Endpoint {
     let ledger = &endpoint.ledger;
     let (fresh, held) = (ledger.fresh(), ledger.held.len());
     let (pending, held) = match endpoint.disabled {
@@ -115,12 +116,21 @@ pub(super) fn endpoint(id: &str, endpoint: &Endpoint) -> notify::Endpoint {
         delivered: ledger.delivered(),
         pending,
         held,
-        retrying: ledger.retrying() + ledger.behind,
+        retrying: ledger.retrying(),
+        held_behind: ledger.behind,
         exhausted: ledger.exhausted,
         aborted: ledger.aborted,
         failing_since: ledger.health.failing.as_ref().map(|failing| failing.since.into()),
         paused_until: ledger.health.paused_until.map(Into::into),
         replays: ledger.replays.iter().map(replay).collect(),
+        recent: pace
+            .map(|pace| notify::RecentAttempts { accepted: pace.accepted, failed: pace.failed }),
+        lag_ms: pace.and_then(|pace| pace.lag).map(|lag| lag.as_millis() as u64),
+        public_key: endpoint
+            .secrets
+            .first()
+            .and_then(|newest| newest.public_key.clone())
+            .unwrap_or_default(),
     }
 }
 
@@ -139,5 +149,6 @@ fn replay(replay: &Replay) -> notify::Replay {
         sent: replay.sent,
         state: state.to_owned(),
         started_at: Some(replay.started_at.into()),
+        max_per_second: replay.max_per_second,
     }
 }

@@ -1,4 +1,9 @@
-//! The body of a delivery: from the same event and number, the same bytes, years later.
+//! The body of a delivery: from the same event, number and rendering, the same bytes, years later.
+//!
+//! A body that is to be written otherwise gets another version ([`Rendering`](crate::domain::Rendering)): what was
+//! scheduled before is written by its own version for ever.
+
+mod link;
 
 use std::io::{self, Write};
 
@@ -18,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Notify,
-    domain::{TEST_EVENT_TYPE, endpoint::Payload},
+    domain::{Rendering, TEST_EVENT_TYPE, endpoint::Payload},
 };
 
 /// The most bytes of a body; one that would have more is sent without its data.
@@ -54,6 +59,9 @@ pub(crate) enum RenderError {
     /// It is an event of our own that is delivered to nobody.
     #[error("the event is not public")]
     NotPublic,
+    /// It was scheduled by a newer version of this program.
+    #[error("the version {0} of the rendering is not known")]
+    Version(u32),
 }
 
 /// Renders an event, given as it is in the log of that service.
@@ -61,12 +69,15 @@ pub(crate) fn render(
     service: &str,
     event: &[u8],
     endpoint_seq: u64,
-    payload: Payload,
+    rendering: Rendering,
 ) -> Result<Rendered, RenderError> {
+    if rendering.version != 1 {
+        return Err(RenderError::Version(rendering.version));
+    }
     let is_own = service == <Notify as engine::Service>::NAME;
     let event =
         if is_own { Event::read_own(event)? } else { Event::Public(PublicEvent::read(event)?) };
-    let full = match payload {
+    let full = match rendering.payload {
         Payload::Full => Some(event.body(service, endpoint_seq, true)?),
         Payload::Thin => None,
     };
@@ -140,12 +151,18 @@ impl Event<'_> {
         let Envelope { id, aggregate_id, aggregate_type, .. } = envelope;
         let Envelope { aggregate_version, position, shop, .. } = envelope;
         let text = |value: &str| Value::String(value.to_owned());
+        let link = if is_full {
+            String::new()
+        } else {
+            format!("\"link\":{},", text(&link::of(service, envelope, event_type)))
+        };
         write!(
             body,
-            "\"id\":{},\"meta\":{{\"aggregate\":{{\"id\":{},\"type\":{},\"version\":{aggregate_version}}},\
+            "\"id\":{},{}\"meta\":{{\"aggregate\":{{\"id\":{},\"type\":{},\"version\":{aggregate_version}}},\
              \"endpoint_seq\":{endpoint_seq},\"position\":{position},\"stream\":{},\"tenant\":{}}},\
              \"timestamp\":{},\"type\":{}}}",
             text(id),
+            link,
             text(aggregate_id),
             text(aggregate_type),
             text(service),
@@ -198,6 +215,9 @@ mod tests {
 
     use super::*;
 
+    const FULL: Rendering = Rendering { payload: Payload::Full, version: 1 };
+    const THIN: Rendering = Rendering { payload: Payload::Thin, version: 1 };
+
     fn event(body: Body) -> Vec<u8> {
         proto::Event {
             id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
@@ -225,8 +245,7 @@ mod tests {
 
     #[test]
     fn these_bytes_never_change() {
-        let rendered =
-            render("order", &cancelled("by mistake"), 7, Payload::Full).expect("renders");
+        let rendered = render("order", &cancelled("by mistake"), 7, FULL).expect("renders");
         assert_eq!(rendered.id, "01890a5d-ac96-774b-bcce-b302099a8057");
         assert_eq!(
             text(&rendered),
@@ -245,10 +264,23 @@ mod tests {
 
     #[test]
     fn a_thin_body_and_one_that_would_be_too_large_have_no_data() {
-        let thin = render("order", &cancelled("by mistake"), 7, Payload::Thin).expect("renders");
-        assert!(!text(&thin).contains("data"));
+        let thin = render("order", &cancelled("by mistake"), 7, THIN).expect("renders");
+        assert_eq!(
+            text(&thin),
+            "{\"id\":\"01890a5d-ac96-774b-bcce-b302099a8057\",\"link\":\"/v1/shops/acme/orders/order-1/history\",\
+             \"meta\":{\"aggregate\":{\"id\":\"order-1\",\"type\":\"order\",\"version\":5},\
+             \"endpoint_seq\":7,\"position\":81,\"stream\":\"order\",\"tenant\":\"acme\"},\
+             \"timestamp\":\"2023-11-14T22:13:20.005Z\",\"type\":\"order.cancelled\"}"
+        );
         let large = cancelled(&"x".repeat(MAX_BODY_BYTES));
-        assert_eq!(render("order", &large, 7, Payload::Full).expect("renders"), thin);
+        assert_eq!(render("order", &large, 7, FULL).expect("renders"), thin);
+    }
+
+    #[test]
+    fn what_a_newer_version_has_scheduled_is_not_written_otherwise() {
+        let newer = Rendering { version: 2, ..FULL };
+        let error = render("order", &cancelled("by mistake"), 7, newer).expect_err("is unknown");
+        assert!(matches!(error, RenderError::Version(2)), "{error}");
     }
 
     #[test]
@@ -257,12 +289,16 @@ mod tests {
             reason: notify::DisabledReason::Gone.into(),
             note: String::new(),
         };
-        let to = notify::Announcement { endpoint_id: "other".to_owned(), endpoint_seq: 3 };
+        let to = notify::Announcement {
+            endpoint_id: "other".to_owned(),
+            endpoint_seq: 3,
+            rendering: None,
+        };
         let announced =
             notify::Announced { what: Some(What::EndpointDisabled(disabled)), to: vec![to] };
         let kind = Some(Kind::Announced(announced));
         let announced = event(Body::Notify(notify::NotifyEvent { kind }));
-        let rendered = render("notify", &announced, 3, Payload::Full).expect("renders");
+        let rendered = render("notify", &announced, 3, FULL).expect("renders");
         let body: Value = serde_json::from_slice(&rendered.body).expect("is JSON");
         assert_eq!(body["type"], "webhook.endpoint_disabled");
         let data = json!({"endpointId": "order-1", "reason": "DISABLED_REASON_GONE"});
@@ -274,13 +310,14 @@ mod tests {
     fn a_test_delivery_is_rendered_and_nothing_else_of_our_own() {
         let kind = Some(notify::notify_event::Kind::TestScheduled(notify::TestScheduled {
             endpoint_seq: 7,
+            rendering: None,
         }));
         let test = event(Body::Notify(notify::NotifyEvent { kind }));
-        let rendered = render("notify", &test, 7, Payload::Full).expect("renders");
+        let rendered = render("notify", &test, 7, FULL).expect("renders");
         assert!(text(&rendered).contains("\"type\":\"webhook.test\""));
         let deleted = Some(Kind::EndpointDeleted(notify::EndpointDeleted {}));
         let deleted = event(Body::Notify(notify::NotifyEvent { kind: deleted }));
-        assert!(render("notify", &deleted, 1, Payload::Full).is_err());
-        assert!(render("order", b"\xff", 1, Payload::Full).is_err());
+        assert!(render("notify", &deleted, 1, FULL).is_err());
+        assert!(render("order", b"\xff", 1, FULL).is_err());
     }
 }

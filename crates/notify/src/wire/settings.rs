@@ -13,7 +13,7 @@ use protocol::id::ParseError;
 
 use super::text;
 use crate::domain::{
-    SealedValue, Settings,
+    NewSecret, Rendering, SealedValue, Settings,
     endpoint::{Header, MailSettings, MailTemplate, Ordering, Payload},
 };
 
@@ -21,6 +21,8 @@ use crate::domain::{
 const MAX_URL_LENGTH: usize = 2_000;
 /// The most bytes of a sealed value.
 const MAX_SEALED_BYTES: usize = 4_096;
+/// The most characters of a public key: 32 bytes in base64, after the prefix.
+const MAX_PUBLIC_KEY_LENGTH: usize = 49;
 
 /// Reads settings of a command, each of which must be valid.
 pub(super) fn parse(settings: Option<notify::EndpointSettings>) -> Result<Settings, WireError> {
@@ -115,10 +117,7 @@ pub(super) fn read(settings: Option<notify::EndpointSettings>) -> Result<Setting
         notify::Ordering::PerKey => Ordering::PerKey,
         notify::Ordering::Fifo => Ordering::Fifo,
     };
-    let payload = match settings.payload() {
-        notify::Payload::Unspecified | notify::Payload::Full => Payload::Full,
-        notify::Payload::Thin => Payload::Thin,
-    };
+    let payload = read_payload(settings.payload());
     let filters = settings.event_types.iter().map(|filter| TypeFilter::parse(filter));
     let headers = settings.headers.into_iter().map(|header| {
         Ok::<_, WireError>(Header { name: header.name, value: sealed(header.value)? })
@@ -135,6 +134,50 @@ pub(super) fn read(settings: Option<notify::EndpointSettings>) -> Result<Setting
         retry_pauses_s: settings.retry_pauses_s,
         mail: settings.mail.map(|mail| read_mail(*mail)),
     })
+}
+
+fn read_payload(payload: notify::Payload) -> Payload {
+    match payload {
+        notify::Payload::Unspecified | notify::Payload::Full => Payload::Full,
+        notify::Payload::Thin => Payload::Thin,
+    }
+}
+
+fn write_payload(payload: Payload) -> notify::Payload {
+    match payload {
+        Payload::Full => notify::Payload::Full,
+        Payload::Thin => notify::Payload::Thin,
+    }
+}
+
+/// Reads how the body of a delivery is made.
+pub(super) fn read_rendering(rendering: Option<notify::Rendering>) -> Result<Rendering, WireError> {
+    let rendering = rendering.ok_or(WireError::Missing("rendering"))?;
+    Ok(Rendering { payload: read_payload(rendering.payload()), version: rendering.version })
+}
+
+/// Writes how the body of a delivery is made.
+pub(super) fn write_rendering(rendering: Rendering) -> notify::Rendering {
+    let Rendering { payload, version } = rendering;
+    notify::Rendering { payload: write_payload(payload).into(), version }
+}
+
+/// Reads a secret that an endpoint is given, with the public key if it is a private key.
+pub(super) fn new_secret(
+    secret: Option<notify::SealedValue>,
+    public_key: String,
+) -> Result<NewSecret, WireError> {
+    let is_key = public_key.starts_with("whpk_") && public_key.len() <= MAX_PUBLIC_KEY_LENGTH;
+    if !public_key.is_empty() && !is_key {
+        return Err(ParseError::new("public_key", "must be whpk_ and base64", &public_key).into());
+    }
+    let public_key = Some(public_key).filter(|key| !key.is_empty());
+    Ok(NewSecret { value: sealed(secret)?, public_key })
+}
+
+/// Writes the public key of a secret; empty if it has none.
+pub(super) fn public_key(secret: &NewSecret) -> String {
+    secret.public_key.clone().unwrap_or_default()
 }
 
 /// Reads a sealed value.
@@ -177,10 +220,7 @@ pub(super) fn write(settings: &Settings) -> notify::EndpointSettings {
         Ordering::PerKey => notify::Ordering::PerKey,
         Ordering::Fifo => notify::Ordering::Fifo,
     };
-    let payload = match settings.payload {
-        Payload::Full => notify::Payload::Full,
-        Payload::Thin => notify::Payload::Thin,
-    };
+    let payload = write_payload(settings.payload);
     let headers = settings.headers.iter().map(|header| notify::Header {
         name: header.name.clone(),
         value: Some(write_sealed(&header.value)),

@@ -199,7 +199,8 @@ impl Running {
         let engine = Engine::connect(config).await.expect("it connects");
         // No mail is sent here: the keys of persons are not looked at.
         let keys = Some(PersonKeys::new("unused", keys()));
-        let settings = ::notify::Settings { policy, keys, mail_server: None };
+        let retry_pauses_s = Vec::new();
+        let settings = ::notify::Settings { policy, keys, mail_server: None, retry_pauses_s };
         let clock = engine.config().clock.clone();
         let service = ::notify::service(settings, engine.client(), clock).expect("it is a service");
         let shutdown = CancellationToken::new();
@@ -249,7 +250,8 @@ impl Running {
     /// Gives an endpoint a new secret, and yields that.
     pub(crate) async fn rotate(&self, id: &str, keep_old_s: u32) -> Secret {
         let (secret, sealed) = new_secret(id);
-        let rotate = notify::RotateSecret { secret: Some(sealed), keep_old_s };
+        let rotate =
+            notify::RotateSecret { secret: Some(sealed), keep_old_s, public_key: String::new() };
         let answer = self.ask(id, Request::RotateSecret(rotate)).await;
         assert_eq!(answer.result(), notify::EndpointResult::Changed);
         secret
@@ -258,7 +260,11 @@ impl Running {
     /// Creates an endpoint; yields its secret.
     pub(crate) async fn create(&self, id: &str, settings: notify::EndpointSettings) -> Secret {
         let (secret, sealed) = new_secret(id);
-        let create = notify::CreateEndpoint { settings: Some(settings), secret: Some(sealed) };
+        let create = notify::CreateEndpoint {
+            settings: Some(settings),
+            secret: Some(sealed),
+            public_key: String::new(),
+        };
         let answer = self.ask(id, Request::Create(create)).await;
         assert_eq!(answer.result(), notify::EndpointResult::Created);
         secret
@@ -278,6 +284,13 @@ impl Running {
         });
         let found = self.query(question).await.expect("it exists");
         notify::Deliveries::decode(&*found).expect("they are deliveries").deliveries
+    }
+
+    /// What became of all deliveries to an endpoint.
+    pub(crate) async fn proof(&self, id: &str) -> notify::Proof {
+        let get = notify::GetProof { endpoint_id: id.to_owned(), from: 0, to: 0 };
+        let found = self.query(Question::GetProof(get)).await.expect("it exists");
+        notify::Proof::decode(&*found).expect("it is a proof")
     }
 
     /// A delivery with its attempts; empty while it is not scheduled.

@@ -160,6 +160,9 @@ pub(crate) struct Replay {
     /// The last `endpoint_seq`
     #[arg(long)]
     to: Option<u64>,
+    /// The most that are sent in a second
+    #[arg(long, value_name = "COUNT")]
+    max_per_second: Option<u32>,
 }
 
 /// What a proof is about.
@@ -276,6 +279,8 @@ pub(super) async fn replay(settings: &Settings, what: &Replay) -> Result<()> {
     body.extend(what.since.iter().map(|since| ("since".to_owned(), json!(since))));
     body.extend(what.from.iter().map(|from| ("from".to_owned(), json!(from))));
     body.extend(what.to.iter().map(|to| ("to".to_owned(), json!(to))));
+    let rate = what.max_per_second.iter();
+    body.extend(rate.map(|rate| ("max_per_second".to_owned(), json!(rate))));
     what.endpoint.post(settings, "/replays", &Value::Object(body)).await
 }
 

@@ -38,7 +38,8 @@ pub(crate) struct NewEndpoint {
     retry_pauses_s: Option<Vec<u32>>,
     /// Headers that it adds to each request. Their values are sealed and never shown.
     headers: Option<BTreeMap<String, String>>,
-    /// The secret, if the caller chooses it: `whsec_` and base64. Otherwise one is made.
+    /// The secret, if the caller chooses it: `whsec_` and base64, or a private key, `whsk_` and base64, whose public key
+    /// verifies. Otherwise a shared one is made.
     secret: Option<String>,
 }
 
@@ -94,7 +95,8 @@ pub(crate) struct EndpointEnabling {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SecretRotation {
-    /// The secret, if the caller chooses it: `whsec_` and base64. Otherwise one is made.
+    /// The secret, if the caller chooses it: `whsec_` and base64, or a private key, `whsk_` and base64, whose public key
+    /// verifies. Otherwise a shared one is made.
     secret: Option<String>,
     /// For how long those before it sign as well, in seconds; 0 revokes them now.
     #[schema(minimum = 0, maximum = 2_592_000, default = 86_400)]
@@ -115,4 +117,7 @@ pub(crate) struct NewReplay {
     to: Option<i64>,
     /// Those that were scheduled at this time or later.
     since: Option<Timestamp>,
+    /// The most that it sends in a second, besides what the endpoint takes; as many as that unless it is given.
+    #[schema(minimum = 1, maximum = 100_000)]
+    max_per_second: Option<i64>,
 }

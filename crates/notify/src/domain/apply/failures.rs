@@ -8,6 +8,21 @@ use crate::{
     store::{FailureRow, FailureState, QueueRow, State, numbered, queue},
 };
 
+/// The errors of attempts that end before a request is under way: what the receiver can know nothing of.
+const BEFORE_THE_REQUEST: [&str; 11] = [
+    "connect",
+    "connect_timeout",
+    "event_unreadable",
+    "keys_unavailable",
+    "no_recipient",
+    "order_unavailable",
+    "recipient_erased",
+    "refused",
+    "template",
+    "tls",
+    "unresolved",
+];
+
 /// Removes what is known of a delivery that was not delivered.
 pub(super) fn take_failure(
     state: &mut State,
@@ -46,11 +61,10 @@ pub(super) fn fail(
     failure: &Failure,
     now: Timestamp,
 ) {
-    let known = ledger
-        .attempted
-        .contains(failure.seq)
-        .then(|| take_failure(state, ledger, id, failure.seq))
-        .flatten();
+    let was_attempted = ledger.attempted.contains(failure.seq);
+    let known = was_attempted.then(|| take_failure(state, ledger, id, failure.seq)).flatten();
+    // What was attempted and has no row was delivered.
+    let was_sent = known.as_ref().map_or(was_attempted, |known| known.is_sent);
     let row = FailureRow {
         endpoint_id: id.to_owned(),
         seq: failure.seq,
@@ -64,6 +78,7 @@ pub(super) fn fail(
         status: failure.status,
         key: failure.key.clone(),
         since: known.filter(|known| known.attempts > 0).map_or(now, |known| known.since),
+        is_sent: was_sent || !BEFORE_THE_REQUEST.contains(&&*failure.error_class),
     };
     let is_over = failure.due_at.is_none();
     put_failure(state, ledger, row);
@@ -110,6 +125,7 @@ pub(super) fn wait_behind(
         status: 0,
         key: key.to_owned(),
         since: now,
+        is_sent: false,
     };
     put_failure(state, ledger, row);
 }
@@ -165,6 +181,7 @@ pub(super) fn abort(
         status: known.as_ref().map_or(0, |known| known.status),
         key: String::new(),
         since: known.as_ref().map_or(now, |known| known.since),
+        is_sent: known.as_ref().is_some_and(|known| known.is_sent),
     };
     put_failure(state, ledger, row);
     if let Some(known) = known {

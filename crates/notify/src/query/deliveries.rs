@@ -1,0 +1,147 @@
+//! Deliveries to an endpoint: a page of them, and what became of all between two numbers.
+
+use std::collections::BTreeMap;
+
+use engine::StoreError;
+use events::type_filter::TypeFilter;
+use protocol::id::Shop;
+use sqlx::AnyPool;
+
+use super::{
+    Delivery, MAX_PAGE, Proof, Range,
+    rows::{count_failures, failures, run_with},
+};
+use crate::{
+    domain::Endpoint,
+    store::{FailureRow, FailureState, RunRow},
+};
+
+/// The most deliveries that are looked at for one page of those that match a filter.
+const MAX_SCANNED: u64 = 20_000;
+
+/// Which deliveries are listed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) state: Option<&'a str>,
+    pub(super) filter: Option<&'a TypeFilter>,
+    pub(super) limit: u32,
+}
+
+/// A page of deliveries, and from where the list goes on.
+pub(super) async fn page(
+    db: &AnyPool,
+    shop: &Shop,
+    endpoint: &Endpoint,
+    range: &Range,
+    wanted: Wanted<'_>,
+) -> Result<(Vec<Delivery>, u64), StoreError> {
+    let last = endpoint.ledger.last_seq;
+    let to = if range.to == 0 { last } else { range.to.min(last) };
+    let (mut next, mut found) = (range.from.max(1), Vec::new());
+    let first = next;
+    while next <= to {
+        if found.len() >= wanted.limit as usize || next - first >= MAX_SCANNED {
+            return Ok((found, next));
+        }
+        let Some(row) = run_with(db, shop, &range.id, next).await? else { break };
+        let until = row.run.last().min(to).min(next + u64::from(MAX_PAGE) - 1);
+        let failures = failures(db, shop, &range.id, next, until).await?;
+        for seq in next..=until {
+            let failure = failures.iter().find(|failure| failure.seq == seq);
+            let Some(delivery) = delivery(endpoint, &row, seq, failure) else { continue };
+            let is_wanted = wanted.state.is_none_or(|state| state == delivery.state)
+                && wanted.filter.is_none_or(|filter| filter.matches(&delivery.event_type));
+            if is_wanted && found.len() < wanted.limit as usize {
+                found.push(delivery);
+            } else if is_wanted {
+                return Ok((found, seq));
+            }
+        }
+        next = until + 1;
+    }
+    Ok((found, 0))
+}
+
+/// A delivery, without the id of its event.
+pub(super) fn delivery(
+    endpoint: &Endpoint,
+    row: &RunRow,
+    seq: u64,
+    failure: Option<&FailureRow>,
+) -> Option<Delivery> {
+    let ledger = &endpoint.ledger;
+    let state = match failure {
+        Some(failure) => failure.state.as_str(),
+        None if ledger.attempted.contains(seq) => "delivered",
+        None if ledger.held.contains(seq) || endpoint.disabled.is_some() => "held",
+        None => "pending",
+    };
+    let mut index = seq - row.run.first;
+    let event_type = row.types.iter().find(|(_, len)| {
+        let is_here = index < u64::from(*len);
+        index = index.saturating_sub(u64::from(*len));
+        is_here
+    });
+    Some(Delivery {
+        seq,
+        event_type: event_type?.0.clone(),
+        service: row.run.service.clone(),
+        position: row.run.position(seq)?,
+        state,
+        failed_attempts: failure.map_or(0, |failure| failure.attempts),
+        due_at: failure.and_then(|failure| match failure.state {
+            FailureState::Retry { due } => Some(due),
+            FailureState::Behind | FailureState::Exhausted | FailureState::Aborted => None,
+        }),
+        error_class: failure.map_or_else(String::new, |failure| failure.error_class.clone()),
+        status: failure.map_or(0, |failure| failure.status),
+        scheduled_at: row.at,
+        event_id: String::new(),
+    })
+}
+
+/// What a receiver compares with what it has, without the ids of the events.
+pub(super) async fn proof(
+    db: &AnyPool,
+    shop: &Shop,
+    endpoint: &Endpoint,
+    range: Range,
+) -> Result<Proof, StoreError> {
+    let ledger = &endpoint.ledger;
+    let to = if range.to == 0 { ledger.last_seq } else { range.to.min(ledger.last_seq) };
+    let from = range.from.max(1);
+    if from > to {
+        let (open, has_more) = (Vec::new(), false);
+        return Ok(Proof { from, to, matched: 0, sent: 0, delivered: 0, open, has_more });
+    }
+    let attempted = ledger.attempted.len_within(from, to);
+    let (unsent, failed) = count_failures(db, shop, &range.id, from, to).await?;
+    let gaps = ledger.attempted.gaps(from, to);
+    // At most a page of what is open is looked at: failures, and what was not attempted.
+    let mut open = Vec::new();
+    let rows = failures(db, shop, &range.id, from, to).await?;
+    let rows: BTreeMap<u64, FailureRow> = rows.into_iter().map(|row| (row.seq, row)).collect();
+    let mut waiting: Vec<u64> = rows.keys().copied().collect();
+    let most = MAX_PAGE as usize + 1;
+    waiting.extend(gaps.iter().flat_map(|(first, last)| *first..=*last).take(most));
+    waiting.sort_unstable();
+    let has_more = waiting.len() > MAX_PAGE as usize;
+    waiting.truncate(MAX_PAGE as usize);
+    let mut row: Option<RunRow> = None;
+    for seq in waiting {
+        if row.as_ref().is_none_or(|row| row.run.last() < seq || seq < row.run.first) {
+            row = run_with(db, shop, &range.id, seq).await?;
+        }
+        let found = row.as_ref().and_then(|row| delivery(endpoint, row, seq, rows.get(&seq)));
+        open.extend(found);
+    }
+    Ok(Proof {
+        from,
+        to,
+        matched: to - from + 1,
+        sent: attempted.saturating_sub(unsent),
+        delivered: attempted.saturating_sub(failed),
+        open,
+        has_more,
+    })
+}
