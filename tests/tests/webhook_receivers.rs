@@ -168,6 +168,24 @@ async fn check(program: &str, file: &str, library: &str) {
     assert_eq!(receiver.printed(), EXPECTED);
 }
 
+/// Signs each test vector with the published libraries of Python and JavaScript, which know shared secrets alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_libraries_sign_the_test_vectors_as_they_say() {
+    let Some(folder) = install().await else { return };
+    let node = node();
+    for (program, file) in [("python/bin/python", "vectors.py"), (&*node, "vectors.mjs")] {
+        fs::copy(here(file), folder.join(file)).expect("the folder can be written");
+        let output = Command::new(folder.join(program))
+            .arg(file)
+            .arg(here("vectors.json"))
+            .current_dir(&folder)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "2 vectors");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn python_verifies_with_standardwebhooks() {
     check("python/bin/python", "receive.py", "standardwebhooks").await;

@@ -42,8 +42,13 @@ pub struct Delivery {
     pub event_type: String,
     /// When it happened, by RFC 3339.
     pub timestamp: String,
-    /// What happened.
+    /// What happened; null where the delivery is thin: the endpoint wants it so, or it would be larger than 256 KiB.
+    #[serde(default)]
     pub data: Value,
+    /// Where the event can be read whose data is not here: a path at the gateway, such as
+    /// `/v1/shops/acme/orders/…/history`.
+    #[serde(default)]
+    pub link: Option<String>,
     /// Where it belongs.
     pub meta: Meta,
 }
@@ -243,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn a_thin_delivery_has_a_link_in_place_of_its_data() {
+        let link = "/v1/shops/acme/orders/7/history";
+        let thin = BODY.replace(r#""data": {"order": 7}"#, &format!(r#""link": "{link}""#));
+        let delivery = verify(&verifier(), &sign(SECRET, NOW, &thin), &thin).expect("is signed");
+        assert_eq!((delivery.data, delivery.link.as_deref()), (Value::Null, Some(link)));
+        let full = verify(&verifier(), &sign(SECRET, NOW, BODY), BODY).expect("it is signed");
+        assert_eq!(full.link, None);
+    }
+
+    #[test]
     fn one_good_signature_among_several_is_enough() {
         let (good, other) = (sign(SECRET, NOW, BODY), sign(OTHER, NOW, BODY));
         for list in [format!("{other} {good}"), format!("v2,x v1a,AAAA nonsense {good}")] {
@@ -320,6 +335,34 @@ mod tests {
         verify(&verifier, &format!("v1a,{encoded}"), BODY).expect("it is signed");
         verify(&verifier, &format!("v1,{encoded}"), BODY).expect_err("another version");
         verify(&verifier, &sign(SECRET, NOW, BODY), BODY).expect_err("no signature by it");
+    }
+
+    #[test]
+    fn the_test_vectors_of_standard_webhooks_verify() {
+        let all = include_str!("../../../../tests/webhook-receivers/vectors.json");
+        let all: Vec<Value> = serde_json::from_str(all).expect("is JSON");
+        assert!(!all.is_empty());
+        for vector in &all {
+            let text = |name: &str| vector[name].as_str().expect("a text");
+            let timestamp = vector["timestamp"].as_i64().expect("a number");
+            let pairs = [
+                ("webhook-id", text("id").to_owned()),
+                ("webhook-timestamp", timestamp.to_string()),
+                ("webhook-signature", text("signature").to_owned()),
+            ];
+            let headers: HeaderMap = pairs
+                .map(|(name, value)| {
+                    (name.parse().expect("a name"), value.parse().expect("a value"))
+                })
+                .into_iter()
+                .collect();
+            let verifier = Verifier::new(text("verified_with")).expect("a key");
+            // Their bodies are no deliveries, which is only found out of what is signed.
+            let verified = verifier.verify_at(&headers, text("body").as_bytes(), timestamp);
+            assert!(matches!(verified, Err(VerifyError::Body(_))), "{vector}: {verified:?}");
+            let other = verifier.verify_at(&headers, b"{}", timestamp);
+            assert!(matches!(other, Err(VerifyError::Signature)), "{vector}: {other:?}");
+        }
     }
 
     #[test]

@@ -160,7 +160,10 @@ impl Listener {
             meta.tenant,
         );
         if self.data {
-            say!("{:#}", delivery.data);
+            match &delivery.link {
+                Some(link) => say!("at {link}"),
+                None => say!("{:#}", delivery.data),
+            }
         }
     }
 

@@ -218,6 +218,57 @@ async fn post(api: &Client, path: &str, body: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_thin_delivery_is_verified_and_printed_with_its_link() {
+    let mut listening = Listening::start(&["--data"]).await;
+    let installation = Installation::new().await;
+    let serving = installation.serve(&SERVE).await;
+    installation.create_shop().await;
+    let api = installation.api();
+    let endpoint = json!({"url": listening.url, "event_types": ["order.*"], "payload": "thin", "secret": SECRET});
+    let endpoint = post(&api, "webhook-endpoints", endpoint).await;
+    let id = endpoint["id"].as_str().expect("an id");
+    post(&api, &format!("webhook-endpoints/{id}/test"), json!({})).await;
+    let line = listening.line().await;
+    assert!(line.contains("webhook.test") && line.ends_with("acme"), "{line}");
+    let link = listening.line().await;
+    let link = link.strip_prefix("at /v1/shops/acme/").expect("a link in place of the data");
+    let found = api.get::<Value>(link).await.expect("the link can be read");
+    assert_eq!((&found["id"], &found["payload"]), (&json!(id), &json!("thin")));
+    assert_eq!(listening.stop().await, "delivered up to 1, missing: none");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_key_shows_its_public_key_by_which_deliveries_verify() {
+    let vectors = include_str!("../../../../tests/webhook-receivers/vectors.json");
+    let vectors: Vec<Value> = serde_json::from_str(vectors).expect("is JSON");
+    let pair = vectors.iter().find(|it| it["name"] == "a private key").expect("there is one");
+    let receiver = Receiver::start().await;
+    let installation = Installation::new().await;
+    let serving = installation.serve(&SERVE).await;
+    installation.create_shop().await;
+    let api = installation.api();
+    let endpoint = json!({"url": receiver.url("/hooks"), "event_types": ["order.*"], "secret": pair["secret"]});
+    let endpoint = post(&api, "webhook-endpoints", endpoint).await;
+    assert_eq!(endpoint["public_key"], pair["verified_with"]);
+    let path = format!("webhook-endpoints/{}", endpoint["id"].as_str().expect("an id"));
+    let shown: Value = api.get(&path).await.expect("it is shown");
+    assert_eq!((&shown["public_key"], &shown["secret"]), (&pair["verified_with"], &Value::Null));
+    post(&api, &format!("{path}/test"), json!({})).await;
+    eventually("it is delivered", async || receiver.count() == 1).await;
+    let request = receiver.received().remove(0);
+    let public_key = shown["public_key"].as_str().expect("a key");
+    let verifier = client::webhooks::Verifier::new(public_key).expect("a key");
+    let delivery = verifier.verify(&request.headers, &request.body).expect("it verifies");
+    assert_eq!(delivery.event_type, "webhook.test");
+
+    // A shared secret has none.
+    let rotated = post(&api, &format!("{path}/rotate-secret"), json!({"keep_old_s": 0})).await;
+    assert_eq!(rotated["public_key"], Value::Null, "{rotated}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deliveries_verify_after_the_master_key_was_rotated_and_the_old_one_removed() {
     let installation = Installation::new().await;
     let masters = installation.folder.path().join("person-keys/master-keys");
