@@ -56,9 +56,10 @@ async fn an_order_is_read_with_values_and_fields_of_a_later_version() {
 async fn sums_and_settings_are_read_with_values_of_a_later_version() {
     let api = client(json!({
         "orders": {"groups": [{"status": "archived", "payment_status": "paid",
-            "fulfilment_status": "lost", "reason": null, "orders": 3, "total": 100}]},
-        "payments": {"captured": 1, "refunded": 0, "authorized": 0, "pending": 0, "stuck": 0,
-            "provider_net": 1, "provider_held": 0, "disputed": 2},
+            "fulfilment_status": "lost", "reason": null, "orders": 3,
+            "total": {"minor": 100, "currency": "GBP"}}]},
+        "payments": {"currencies": [{"currency": "GBP", "captured": 1, "refunded": 0, "authorized": 0,
+            "provider_net": 1, "provider_held": 0, "disputed": 2}], "pending": 0, "stuck": 0},
         "inventory": {"on_hand": 1, "held": 0, "allocated": 0, "skus": 1, "oversold_skus": 0},
     }))
     .await;

@@ -242,8 +242,7 @@ async fn trade(api: &mut Recorder) -> String {
     let payment = paid["id"].as_str().expect("an id");
     let payment = format!("/v1/shops/acme/payments/{payment}-1");
     api.get(&payment).await;
-    let settlement = json!({"resolution": "retry", "reason": "case 4711", "operator": "ann"});
-    api.post(&format!("{payment}/settle"), settlement).await;
+    settle(api).await;
 
     let declined = json!({"currency": "GBP", "payment_method": "sim:decline",
         "lines": [{"sku": "MUG", "quantity": 1}]});
@@ -254,6 +253,22 @@ async fn trade(api: &mut Recorder) -> String {
     api.post(&format!("{failed}/release"), json!({"note": "the units were found"})).await;
     api.post(&format!("{failed}/cancel"), json!({"note": "changed my mind"})).await;
     path
+}
+
+/// The provider does not pay back, until an operator settles it.
+async fn settle(api: &mut Recorder) {
+    let order = json!({"currency": "GBP", "payment_method": "sim:refund_decline:account_closed",
+        "lines": [{"sku": "MUG", "quantity": 1}]});
+    let order = api.post("/v1/shops/acme/orders", order).await;
+    let path = format!("/v1/shops/acme/orders/{}", order["id"].as_str().expect("an id"));
+    until(api, &path, |order| order["payment_status"] == "paid").await;
+    api.post(&format!("{path}/cancel"), json!({})).await;
+    let stuck = "/v1/shops/acme/payments?trouble=stuck";
+    until(api, stuck, |it| it["payments"][0].is_object()).await;
+    let settlement = json!({"resolution": "done_elsewhere", "reason": "paid back by bank transfer",
+        "operator": "ann"});
+    let payment = format!("/v1/shops/acme/payments/{}-1", order["id"].as_str().expect("an id"));
+    api.post(&format!("{payment}/settle"), settlement).await;
 }
 
 /// An endpoint, and what is delivered to it.
