@@ -158,8 +158,8 @@ impl Installation {
             let totals: Value = api.get("totals").await.expect("the totals");
             settled = totals["payments"].clone();
             let money = settled["currencies"].as_array().cloned().unwrap_or_default();
-            let is_here = |it: &Value| it["authorized"] == 0 && it["provider_held"] == 0;
-            events.iter().all(is_there) && settled["pending"] == 0 && money.iter().all(is_here)
+            let has_ended = |it: &Value| it["authorized"] == 0 && it["provider_held"] == 0;
+            events.iter().all(is_there) && settled["pending"] == 0 && money.iter().all(has_ended)
         })
         .await;
         settled

@@ -769,7 +769,7 @@ async fn a_stream_says_that_it_is_alive_while_nothing_happens() {
     // Every 15 seconds, as the documentation says.
     let heartbeat = timeout(Duration::from_secs(30), stream.heartbeat()).await;
     assert_eq!(heartbeat.expect("it comes in time"), ": nothing has happened");
-    installation.stop_and_verify().await;
+    installation.stop_and_verify_with(&["shop", "catalog", "inventory"]).await;
 }
 
 /// What is asked for with a position shows what is there, also when that comes a moment later.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Client, Response};
+use client::{Client, Error, Response};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -150,10 +150,14 @@ async fn ledger(installation: &Installation) -> SqliteConnection {
     SqliteConnectOptions::new().filename(file).connect().await.expect("the ledger opens")
 }
 
+/// From when and until when a reconciliation is about everything.
+const ALL_TIME: [(&str, &str); 2] =
+    [("from", "2020-01-01T00:00:00Z"), ("until", "2100-01-01T00:00:00Z")];
+
 /// The provider's list beside our log, over all time.
 async fn differences(api: &Client) -> Vec<Value> {
-    let path = "payments/reconciliation?from=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z";
-    let found: Value = api.get(path).await.expect("the reconciliation");
+    let found = api.query("payments/reconciliation", &ALL_TIME).await;
+    let found: Value = found.expect("the reconciliation");
     found["differences"].as_array().expect("a list").clone()
 }
 
@@ -193,8 +197,8 @@ async fn differences_that_nothing_mends_are_stuck_until_an_operator_settles_them
         ("delete from operation where operation_id like $1 || ':capture%'", &missing),
     ];
     for (change, payment) in changes {
-        let changed = sqlx::query(change).bind(payment).execute(&mut ledger).await;
-        assert_eq!(changed.expect("the ledger changes").rows_affected(), 1, "{change}");
+        let done = sqlx::query(change).bind(payment).execute(&mut ledger).await;
+        assert_eq!(done.expect("the ledger changes").rows_affected(), 1, "{change}");
     }
     let found = differences(&api).await;
     let kinds: Vec<_> = found.iter().map(|it| (&it["kind"], &it["mendable"])).collect();
@@ -298,9 +302,9 @@ async fn a_capture_that_is_never_answered_is_stuck_and_may_be_given_up(db: Db) {
     let path = format!("orders/{}", placed["id"].as_str().expect("an id"));
     let shown: Value = api.get(&path).await.expect("the order");
     assert_eq!(shown["status"], "confirmed", "{shown}");
-    let listed: Value = api.get("payments?trouble=stuck").await.expect("the list");
+    let listed: Value = api.query("payments", &[("trouble", "stuck")]).await.expect("the list");
     assert_eq!(listed["payments"][0]["id"], json!(payment), "{listed}");
-    let listed: Value = api.get("payments?trouble=uncertain").await.expect("the list");
+    let listed: Value = api.query("payments", &[("trouble", "uncertain")]).await.expect("the list");
     assert_eq!(listed["payments"], json!([]), "{listed}");
 
     // It is asked again, is silent again, and is given up.
@@ -309,8 +313,8 @@ async fn a_capture_that_is_never_answered_is_stuck_and_may_be_given_up(db: Db) {
     assert_eq!(retried.status.as_u16(), 200, "{}", retried.body);
     eventually("the capture is stuck again", async || stuck(&api).await == no_answer).await;
     let give_up = json!({"resolution": "give_up", "reason": "written off"});
-    let given_up = settle_payment(&api, &payment, &give_up, "give-up").await;
-    assert_eq!(given_up.status.as_u16(), 200, "{}", given_up.body);
+    let settled = settle_payment(&api, &payment, &give_up, "give-up").await;
+    assert_eq!(settled.status.as_u16(), 200, "{}", settled.body);
     eventually("the order is cancelled", async || {
         let shown: Value = api.get(&path).await.unwrap_or_default();
         shown["cancellation"]["reason"] == "capture_failed"
@@ -330,15 +334,12 @@ async fn a_provider_that_does_not_answer_is_no_failure_of_the_server(db: Db) {
     settle(&api, &order("MUG", 2, "card"), "first").await;
     let mut ledger = ledger(&installation).await;
     let transaction = ledger.begin_with("begin immediate").await.expect("it is locked");
-    for path in
-        ["totals", "payments/reconciliation?from=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z"]
-    {
-        let request = api.request(Method::GET, path);
-        let answer = api.send(request).await.expect("an answer");
-        let expected = (503, &json!("third_party_unavailable"));
-        assert_eq!((answer.status.as_u16(), &answer.body["code"]), expected, "{}", answer.body);
-        let detail = answer.body["detail"].as_str().expect("a detail");
-        assert!(detail.contains("the payment provider simulator"), "{detail}");
+    for (path, parameters) in [("totals", &[][..]), ("payments/reconciliation", &ALL_TIME)] {
+        let refused = api.query::<Value>(path, parameters).await.expect_err("it is locked");
+        let Error::Problem(problem) = refused else { panic!("{refused}") };
+        let expected = (503, "third_party_unavailable");
+        assert_eq!((problem.status, &*problem.code), expected, "{problem:?}");
+        assert!(problem.detail.contains("the payment provider simulator"), "{problem:?}");
     }
     transaction.rollback().await.expect("it is unlocked");
     eventually("the provider is back", async || api.get::<Value>("totals").await.is_ok()).await;

@@ -136,7 +136,7 @@ async fn a_file_of_products_is_as_old_as_its_first_byte() {
     let db = Db::sqlite();
     let installation = Installation::start(&db, |_| {}).await;
     stock(&installation.api(), "MUG", 5).await;
-    let start = Clock::system().now().millis();
+    let start = testkit::system_clock().now().millis();
     let now = Arc::new(AtomicI64::new(start));
     let gateway = OwnGateway::start(&installation, |settings| {
         let now = now.clone();
@@ -193,11 +193,11 @@ async fn a_change_of_an_endpoint_that_is_repeated_is_answered_as_before() {
     .await;
     let api = installation.api();
     stock(&api, "MUG", 5).await;
-    let endpoint = json!({"url": "http://127.0.0.1:1/", "event_types": ["payment.*"]});
-    let made = post(&api, "webhook-endpoints", "made", &endpoint).await;
-    let path = format!("webhook-endpoints/{}", made.body["id"].as_str().expect("an id"));
+    let wanted = json!({"url": "http://127.0.0.1:1/", "event_types": ["payment.*"]});
+    let made = post(&api, "webhook-endpoints", "made", &wanted).await;
+    let endpoint = format!("webhook-endpoints/{}", made.body["id"].as_str().expect("an id"));
     let patch = async |key: &str, body: Value| {
-        send(&api, Method::PATCH, &path, key, body.to_string()).await
+        send(&api, Method::PATCH, &endpoint, key, body.to_string()).await
     };
     let change = json!({"max_per_second": 5, "headers": {"x-token": "one"}});
     let first = patch("a", change.clone()).await;
@@ -207,7 +207,7 @@ async fn a_change_of_an_endpoint_that_is_repeated_is_answered_as_before() {
     let again = patch("a", change).await;
     assert_eq!((again.status.as_u16(), again.replayed), (200, true), "{}", again.body);
     assert_eq!(again.body, first.body);
-    let known: Value = api.get(&path).await.expect("the endpoint");
+    let known: Value = api.get(&endpoint).await.expect("the endpoint");
     assert_eq!((&known["description"], &known["version"]), (&json!("ours"), &json!(3)), "{known}");
     for other in [
         json!({"max_per_second": 5, "headers": {"x-token": "two"}}),

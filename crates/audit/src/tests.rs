@@ -511,7 +511,9 @@ fn a_part_of_a_short_list_follows_the_part_before_it() {
     let count_down = |parts: Vec<Logged>| {
         move |day: &mut Day| {
             day.append("inventory", day::counted((3, 3), (10, 4), 9));
-            parts.into_iter().for_each(|part| drop(day.append("inventory", part)));
+            for part in parts {
+                day.append("inventory", part);
+            }
             day.outside.levels[0].on_hand = 3;
         }
     };

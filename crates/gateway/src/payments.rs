@@ -178,8 +178,8 @@ pub(crate) async fn stuck(
         })
     })?;
     let found = state.services.query_all(&context, question).await?;
-    let last = found.payments.last().filter(|_| found.has_more);
-    let next = last.map(|last| list.cursor(&last.payment_id));
+    let end = found.payments.last().filter(|_| found.has_more);
+    let next = end.map(|end| list.cursor(&end.payment_id));
     let payments = shown(found)?;
     Ok(Json(StuckPayments { payments, next }))
 }

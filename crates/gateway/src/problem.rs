@@ -171,12 +171,13 @@ impl Code {
             | Self::CountryRefused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::CursorLost => StatusCode::GONE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NewerEvent | Self::LogUnavailable | Self::ThirdPartyUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::NoPersonKeys | Self::Unavailable | Self::NotReady | Self::Overloaded => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NewerEvent
+            | Self::LogUnavailable
+            | Self::ThirdPartyUnavailable
+            | Self::NoPersonKeys
+            | Self::Unavailable
+            | Self::NotReady
+            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         }
     }

@@ -150,8 +150,8 @@ async fn read(
 ) -> Result<(Vec<inventory::Rejection>, Option<String>), Problem> {
     let inventory::Rejections { rejections, has_more } =
         state.services.query_all(context, question).await?;
-    let last = rejections.last().filter(|_| has_more).map(id).transpose()?;
-    Ok((rejections, last.map(|last| list.cursor(&last.to_string()))))
+    let end = rejections.last().filter(|_| has_more).map(id).transpose()?;
+    Ok((rejections, end.map(|end| list.cursor(&end.to_string()))))
 }
 
 fn id(rejection: &inventory::Rejection) -> Result<RejectionId, Problem> {

@@ -328,8 +328,8 @@ impl Sending<'_> {
             is_recorded: false,
         };
         lane.in_flight.spawn(async move {
-            let reply = target.send(&outside, &delivery, &mut made).await;
-            Sent { seq, key, is_open, is_last, replay: delivery.replay, made, reply }
+            let answer = target.send(&outside, &delivery, &mut made).await;
+            Sent { seq, key, is_open, is_last, replay: delivery.replay, made, reply: answer }
         });
     }
 }

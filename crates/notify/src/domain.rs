@@ -36,7 +36,7 @@ pub enum Input {
         /// The endpoint.
         endpoint_id: String,
         /// What is asked for.
-        request: Request,
+        request: Box<Request>,
         /// The version that the endpoint must have; `None`: any.
         expected_version: Option<u64>,
     },

@@ -41,7 +41,7 @@ impl Wire for Notify {
                 request,
                 expected_version,
             }) => {
-                let request = asked(request.ok_or(WireError::Missing("request"))?)?;
+                let request = Box::new(asked(request.ok_or(WireError::Missing("request"))?)?);
                 let endpoint_id = id(&endpoint_id)?;
                 Ok(Input::Command { endpoint_id, request, expected_version })
             }

@@ -105,7 +105,9 @@ async fn list(
         let page = provider.transactions(&asked).await.map_err(unreachable)?;
         let Some(last) = page.last() else { break };
         asked.after = Some((last.at, last.operation_id.clone()));
-        page.into_iter().for_each(|transaction| comparison.add_theirs(transaction));
+        for transaction in page {
+            comparison.add_theirs(transaction);
+        }
     }
     Ok(())
 }

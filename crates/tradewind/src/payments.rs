@@ -47,7 +47,9 @@ pub(crate) async fn run(settings: &Settings, what: &Payments) -> Result<()> {
                 Some(shop) => in_trouble(&client, &Asked::Shop(shop), *uncertain).await?,
                 None => in_trouble_of_all(&client, partitions, *uncertain).await?,
             };
-            found.iter().for_each(|payment| print(payment, *uncertain));
+            for payment in &found {
+                print(payment, *uncertain);
+            }
             say!("{} {}", found.len(), if *uncertain { "uncertain" } else { "stuck" });
             Ok(())
         }

@@ -49,7 +49,7 @@ impl StockLog {
         let connector = self.connectors.number(connector.as_str(), |name| name.into());
         let change = change(Source { connector, epoch: *epoch, sequence: *sequence });
         // What does not say when it happened, or names a time to come, is of the moment when it came.
-        let said = occurred_at.map(|time| time.millis()).filter(|millis| *millis <= self.now);
+        let said = occurred_at.map(Timestamp::millis).filter(|millis| *millis <= self.now);
         let moment = Moment { millis: said.unwrap_or(self.now), is_said: said.is_some() };
         self.push_at(position, id, moment, change);
     }

@@ -168,16 +168,7 @@ impl Fold {
                 self.expect_units(position, findings);
             }
             Change::Allocate { order, quantity, was_held } => {
-                self.level.allocated += quantity;
-                if was_held {
-                    self.level.held -= quantity;
-                } else {
-                    self.promise(order, quantity);
-                }
-                self.moved(position, quantity, findings);
-                if !was_held {
-                    self.expect_units(position, findings);
-                }
+                self.allocate(position, (order, quantity), was_held, findings);
             }
             Change::Release { order, quantity, was_held } => {
                 let of = if was_held { &mut self.level.held } else { &mut self.level.allocated };
@@ -199,6 +190,25 @@ impl Fold {
                     )
                 });
             }
+        }
+    }
+
+    fn allocate(
+        &mut self,
+        position: LogPosition,
+        (order, quantity): (OrderKey, i64),
+        was_held: bool,
+        findings: &mut Findings,
+    ) {
+        self.level.allocated += quantity;
+        if was_held {
+            self.level.held -= quantity;
+        } else {
+            self.promise(order, quantity);
+        }
+        self.moved(position, quantity, findings);
+        if !was_held {
+            self.expect_units(position, findings);
         }
     }
 

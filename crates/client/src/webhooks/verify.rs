@@ -358,8 +358,8 @@ mod tests {
                 .collect();
             let verifier = Verifier::new(text("verified_with")).expect("a key");
             // Their bodies are no deliveries, which is only found out of what is signed.
-            let verified = verifier.verify_at(&headers, text("body").as_bytes(), timestamp);
-            assert!(matches!(verified, Err(VerifyError::Body(_))), "{vector}: {verified:?}");
+            let signed = verifier.verify_at(&headers, text("body").as_bytes(), timestamp);
+            assert!(matches!(signed, Err(VerifyError::Body(_))), "{vector}: {signed:?}");
             let other = verifier.verify_at(&headers, b"{}", timestamp);
             assert!(matches!(other, Err(VerifyError::Signature)), "{vector}: {other:?}");
         }

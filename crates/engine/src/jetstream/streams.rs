@@ -167,14 +167,15 @@ pub(crate) async fn create_missing(context: &Context, wanted: &[Config]) -> Resu
 
 /// Fails when a stream is missing or differs, and says which.
 pub(crate) async fn require(context: &Context, wanted: &[Config]) -> Result<(), Error> {
-    for Difference { stream, settings } in diff(context, wanted).await? {
-        if settings.is_empty() {
-            let how = "there is none: start a service, or run `tradewind streams apply`";
-            return Err(Error::jetstream("find", &stream, how));
-        }
-        return Err(Error::Drift { stream, differences: settings.join("; ") });
+    let Some(Difference { stream, settings }) = diff(context, wanted).await?.into_iter().next()
+    else {
+        return Ok(());
+    };
+    if settings.is_empty() {
+        let how = "there is none: start a service, or run `tradewind streams apply`";
+        return Err(Error::jetstream("find", &stream, how));
     }
-    Ok(())
+    Err(Error::Drift { stream, differences: settings.join("; ") })
 }
 
 /// Creates what is missing and changes what differs; returns what it did.

@@ -111,8 +111,8 @@ pub(crate) async fn movements(
     let (location, question, list) = query(&uri, read)?;
     let limit = question.limit as usize;
     let found = state.services.query_all(&context, question).await?.movements;
-    let last = found.last().filter(|_| found.len() >= limit);
-    let next = last.map(|last| list.cursor(&last.version));
+    let end = found.last().filter(|_| found.len() >= limit);
+    let next = end.map(|end| list.cursor(&end.version));
     let movements = found.into_iter().map(view::movement).collect::<Result<_, _>>()?;
     Ok(Json(MovementList { sku, location, movements, next }))
 }
@@ -161,8 +161,8 @@ pub(crate) async fn list(
     })?;
     let limit = question.limit as usize;
     let found = state.services.query_all(&context, question).await?.levels;
-    let last = found.last().filter(|_| found.len() >= limit);
-    let next = last.map(|last| list.cursor(&format!("{}@{}", last.sku, last.location)));
+    let end = found.last().filter(|_| found.len() >= limit);
+    let next = end.map(|end| list.cursor(&format!("{}@{}", end.sku, end.location)));
     let levels = found.iter().map(view::level).collect::<Result<_, _>>()?;
     Ok(Json(LevelList { levels, next }))
 }

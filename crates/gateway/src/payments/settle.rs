@@ -35,9 +35,9 @@ const MAX_REASON_LENGTH: usize = 500;
 /// The longest name of an operator, in characters.
 const MAX_OPERATOR_LENGTH: usize = 100;
 
-/// Settles the operation of a payment that is uncertain or stuck, or a difference between the provider's list and the
-/// log.
+/// Settles what an operator has to decide about a payment.
 ///
+/// That is an operation that is uncertain or stuck, or a difference between the provider's list and the log.
 /// Who sends it, who decides, and why stay in the history of the payment.
 #[utoipa::path(
     post,

@@ -171,7 +171,7 @@ async fn a_head_with_too_many_headers_or_bytes_is_refused() {
     };
     let begin = "GET / HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n";
     let status = async |headers: String| answer(format!("{begin}{headers}\r\n")).await;
-    let headers = |count: usize| (0..count).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
+    let headers = |count: usize| "x-name: 1\r\n".repeat(count);
     assert_eq!(status(headers(MAX_HEADERS - 2)).await, "200");
     assert_eq!(status(headers(MAX_HEADERS - 1)).await, "431");
     let long = |length: usize| format!("x-long: {}\r\n", "a".repeat(length));

@@ -60,11 +60,14 @@ fn of_connectors() -> [Event; 3] {
     connectors.map(|fact| Event::Connector(from_erp().key.connector, fact))
 }
 
-#[test]
-fn every_event_survives_the_wire() {
+/// What is there after an event.
+const LEVEL: Level = Level { on_hand: 7, held: 2, allocated: -3 };
+
+/// A fact of each kind about a stock.
+fn stock_facts() -> [StockFact; 7] {
     let document = from_erp();
-    let level = Level { on_hand: 7, held: 2, allocated: -3 };
-    let stock_facts = [
+    let level = LEVEL;
+    [
         StockFact::Counted { document: document.clone(), quantity: 3, before: 5, after: level },
         StockFact::Adjusted {
             document: document.clone(),
@@ -122,7 +125,12 @@ fn every_event_survives_the_wire() {
             after: Limits { safety_stock: 3, backorder_limit: 4 },
             level,
         },
-    ];
+    ]
+}
+
+#[test]
+fn every_event_survives_the_wire() {
+    let level = LEVEL;
     let lines: Lines = [Line { stock: stock(), units: 2 }].into();
     let after: Levels = [level].into();
     let location = Some(stock().location);
@@ -144,7 +152,7 @@ fn every_event_survives_the_wire() {
         },
         ReservationFact::Released { lines, after, reason: ReleaseReason::Expired },
     ];
-    let events = stock_facts.map(|fact| Event::Stock(stock(), fact)).into_iter();
+    let events = stock_facts().map(|fact| Event::Stock(stock(), fact)).into_iter();
     let details = LocationDetails::main();
     let other = LocationDetails {
         kind: LocationKind::Store,

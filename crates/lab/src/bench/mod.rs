@@ -236,7 +236,7 @@ async fn measure(environment: &Environment, options: &Options) -> Result<Figures
     for setup in options.setups() {
         let measured = match setup.missing() {
             Some(reason) => Measured::Absent(reason),
-            None => attempt(measure::measure(setup, environment, options)).await,
+            None => Box::pin(attempt(measure::measure(setup, environment, options))).await,
         };
         figures.setups.push((setup, measured));
     }

@@ -75,7 +75,7 @@ pub(crate) fn next_attempt(
 fn rounded(earliest: Timestamp, hash: u64, most_ms: u64) -> Timestamp {
     let step_ms = match most_ms {
         ..30_000 => 1_000,
-        ..240_000 => 10_000,
+        30_000..240_000 => 10_000,
         _ => 60_000,
     };
     let first = ceiling(earliest, step_ms);

@@ -121,7 +121,8 @@ impl Rig {
     }
 
     fn ask_of(&mut self, id: &str, request: Request) -> (Outcome, Vec<Fact>) {
-        let input = Input::Command { endpoint_id: id.to_owned(), request, expected_version: None };
+        let (endpoint_id, request) = (id.to_owned(), Box::new(request));
+        let input = Input::Command { endpoint_id, request, expected_version: None };
         let decision = Notify::default().decide(&self.state, &input, self.now);
         let answer = decision.answer.expect("it is answered");
         let facts = self.handle(&input);

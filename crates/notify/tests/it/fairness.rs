@@ -36,7 +36,7 @@ async fn retries_that_hang_hold_up_nothing_new(db: Db) {
     eventually("retries are under way", async || rig.receiver.count() as u64 == 2 * LIMIT - 1)
         .await;
     for round in 1..=10 {
-        rig.publish(&vec![("paid", "2"); 5]).await;
+        rig.publish(&[("paid", "2"); 5]).await;
         eventually("what is new is delivered", async || {
             running.endpoint("ep").await.delivered == round * 5
         })

@@ -36,7 +36,7 @@ fn an_order_is_found_by_its_deadline_and_counted_by_statuses_and_reason() {
         let on_hold = Value::Integer(None);
         let found = vec![deadline.into(), text(awaits), text(Some(statuses)), text(reason)];
         let placed_at = Value::from(NOW.millis() + 1);
-        [found, vec![700.into(), on_hold, placed_at, 1.into()]].concat()
+        [found, vec![700.into(), on_hold, placed_at, 1.into(), "GBP".into()]].concat()
     };
     let placed = History::placed(ANN);
     let due = placed.clone().payment_due();

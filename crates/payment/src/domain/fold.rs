@@ -49,15 +49,8 @@ impl Payment {
                 self.wanted.push(Wanted::Refund { refund, amount });
             }
             Fact::ActionRequired { url, data, expires_at, .. } => {
-                self.status = Status::ActionRequired;
-                self.action = Some(Action {
-                    url: url.clone(),
-                    data: data.clone(),
-                    expires_at_ms: expires_at.millis(),
-                });
-                if let Some(pending) = &mut self.pending {
-                    pending.round += 1;
-                }
+                let (url, data, expires_at_ms) = (url.clone(), data.clone(), expires_at.millis());
+                self.requires(Action { url, data, expires_at_ms });
             }
             Fact::Authorized { operation, provider_reference, amount } => {
                 self.ends(Status::Authorized, *operation, TransactionStatus::Done, "");
@@ -114,6 +107,15 @@ impl Payment {
             Fact::SettledByOperator { operation, amount, resolution, .. } => {
                 self.settled_by_operator(*operation, *amount, *resolution);
             }
+        }
+    }
+
+    /// The customer has to act before the operation goes on.
+    fn requires(&mut self, action: Action) {
+        self.status = Status::ActionRequired;
+        self.action = Some(action);
+        if let Some(pending) = &mut self.pending {
+            pending.round += 1;
         }
     }
 

@@ -79,10 +79,14 @@ fn compare(
         comparison.add_theirs(transaction.clone());
     }
     comparison.is_full();
-    ours.iter().for_each(|payment| comparison.add_ours(payment));
+    for payment in ours {
+        comparison.add_ours(payment);
+    }
     for id in comparison.unlisted() {
         let found = elsewhere.iter().find(|it| it.operation_id == id);
-        found.into_iter().for_each(|it| comparison.add_listed(it.clone()));
+        if let Some(it) = found {
+            comparison.add_listed(it.clone());
+        }
     }
     let Reconciliation { differences, until, .. } = comparison.finish();
     (differences.into_iter().map(|it| (it.kind, it.operation_id)).collect(), until)

@@ -42,8 +42,8 @@ async fn starts(page: &str) {
     let programs = folder.path().join("programs");
     fs::create_dir(&programs).expect("the folder can be made");
     let server = format!(
-        "#!/bin/bash\nexec {:?} --port {} --http_port {} \"$@\"\n",
-        nats_server(),
+        "#!/bin/bash\nexec '{}' --port {} --http_port {} \"$@\"\n",
+        nats_server().display(),
         nats.port(),
         monitor.port()
     );

@@ -230,9 +230,9 @@ async fn a_thin_delivery_is_verified_and_printed_with_its_link() {
     post(&api, &format!("webhook-endpoints/{id}/test"), json!({})).await;
     let line = listening.line().await;
     assert!(line.contains("webhook.test") && line.ends_with("acme"), "{line}");
-    let link = listening.line().await;
-    let link = link.strip_prefix("at /v1/shops/acme/").expect("a link in place of the data");
-    let found = api.get::<Value>(link).await.expect("the link can be read");
+    let shown = listening.line().await;
+    let path = shown.strip_prefix("at /v1/shops/acme/").expect("a link in place of the data");
+    let found = api.get::<Value>(path).await.expect("the link can be read");
     assert_eq!((&found["id"], &found["payload"]), (&json!(id), &json!("thin")));
     assert_eq!(listening.stop().await, "delivered up to 1, missing: none");
     serving.stop().await;

@@ -192,7 +192,7 @@ pub(crate) struct NewRefund {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewSettlement {
-    /// What becomes of it.
+    // Its type says what it is: utoipa cannot describe both.
     #[schema(inline)]
     resolution: Resolution,
     /// Why. It stays in events: put nothing personal there.

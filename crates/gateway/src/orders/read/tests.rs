@@ -92,7 +92,7 @@ fn an_order_that_was_just_placed_is_the_request_with_its_prices() {
         "country": "France",
         "tax_basis": "included",
         "lines": [{"line_id": "1", "sku": "A", "title": "Mug", "quantity": 2,
-            "unit_price": 250, "shipped": 0}],
+            "unit_price": 250, "held": 0, "shipped": 0, "cancelled": 0}],
         "charges": [{"code": "POST", "amount": 300}],
         "total": 800,
         "currency": "GBP",

@@ -28,15 +28,14 @@ pub(super) fn of(service: &str, envelope: &Envelope, event_type: &str) -> String
 
 /// A part of a URL: all but the characters that stand for themselves is percent-encoded.
 fn encoded(part: &str) -> String {
-    let mut encoded = String::with_capacity(part.len());
-    for byte in part.bytes() {
+    let encoded = part.bytes().map(|byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(byte.into());
+            char::from(byte).to_string()
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            format!("%{byte:02X}")
         }
-    }
-    encoded
+    });
+    encoded.collect()
 }
 
 #[cfg(test)]
