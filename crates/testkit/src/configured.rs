@@ -1,6 +1,6 @@
 //! Servers as the files in nats/ configure them, so that these are known to work.
 
-use std::{fs, net::TcpListener, path::Path, process::Stdio, time::Duration};
+use std::{fs, future, net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use async_nats::jetstream;
 use futures::StreamExt;
@@ -172,19 +172,21 @@ impl ConfiguredServer {
 }
 
 /// Publishes 2,500 messages a second without waiting for them to be stored: more than a server keeps
-/// up with that runs for a small part of the time. Never ends.
+/// up with that runs for a small part of the time. It publishes for 16 seconds, and never ends.
 pub async fn publish_much(
     context: &jetstream::Context,
     subject: &'static str,
     payload: impl Into<Bytes>,
 ) {
     let (client, payload) = (context.client(), payload.into());
-    loop {
+    // A server that lags has to take all of it in the end: the more there is, the longer that takes.
+    for _ in 0..800 {
         for _ in 0..50 {
             client.publish(subject, payload.clone()).await.expect("it is sent");
         }
         sleep(Duration::from_millis(20)).await;
     }
+    future::pending().await
 }
 
 fn store() -> TempDir {

@@ -79,6 +79,8 @@ impl Payment {
             }
             Fact::CaptureFailed { operation, code } => {
                 self.ends(Status::CaptureFailed, *operation, TransactionStatus::Refused, code);
+                // The order may be paid by another payment from here on: this one must take nothing more.
+                self.wanted.retain(|wanted| matches!(wanted, Wanted::Refund { .. }));
             }
             Fact::CancelRequested => {
                 self.cancelled_at_ms = Some(time.millis());

@@ -678,7 +678,7 @@ fn what_is_being_let_go_is_not_captured_any_more() {
 }
 
 #[test]
-fn what_is_left_when_a_part_cannot_be_captured_is_let_go_after_the_last_part() {
+fn what_is_left_when_a_part_cannot_be_captured_is_let_go_though_another_part_was_wanted() {
     let part = |number| Operation { kind: OperationKind::Capture, number };
     let (one, two, three) = (part(5), part(6), part(7));
     let pending = |operation, amount| Fact::CapturePending { operation, amount: pounds(amount) };
@@ -694,10 +694,12 @@ fn what_is_left_when_a_part_cannot_be_captured_is_let_go_after_the_last_part() {
         pending(two, 100),
         requested(three, 50),
     ];
-    check(&given, &declines(two, "expired"), &[refused(two), pending(three, 50)]);
-    let given = [&given[..], &[refused(two), pending(three, 50)]].concat();
-    let rest = Fact::VoidPending { operation: VOID, amount: pounds(250) };
-    check(&given, &approves(three), &[captured(three, 50), rest]);
+    // Another payment may be started for what is not captured: nothing more is taken by this one.
+    let rest = Fact::VoidPending { operation: VOID, amount: pounds(300) };
+    check(&given, &declines(two, "expired"), &[refused(two), rest.clone()]);
+    let given = [&given[..], &[refused(two), rest]].concat();
+    let again = Input::Capture { payment_id: first(), number: 7, amount: pounds(50) };
+    check(&given, &again, &[]);
 }
 
 #[test]
