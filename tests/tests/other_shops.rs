@@ -227,6 +227,7 @@ async fn fill(root: &Caller) -> Acme {
     let post =
         async |path: &str, body| root.does(Method::POST, &format!("{shop}{path}"), body).await;
     put("", json!({"currency": "GBP"})).await;
+    put("", json!({"currency": "GBP", "hold_seconds": 1_800})).await;
     put(
         &format!("/products/{SKU}"),
         json!({"title": "An acme mug", "price": {"minor": 950, "currency": "GBP"}}),
