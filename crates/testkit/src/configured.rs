@@ -186,7 +186,7 @@ pub async fn publish_much(
         }
         sleep(Duration::from_millis(20)).await;
     }
-    future::pending().await
+    future::pending::<()>().await;
 }
 
 fn store() -> TempDir {
