@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 on_both_databases!(
     the_events_of_an_order_are_delivered_and_proved,
     what_an_endpoint_missed_is_replayed,
+    a_replay_from_a_time_on_is_cancelled_while_it_runs,
     an_endpoint_is_changed_and_deleted,
     what_no_endpoint_can_be_is_refused,
 );
@@ -234,6 +235,62 @@ async fn what_an_endpoint_missed_is_replayed(db: Db) {
     installation.stop_and_verify().await;
 }
 
+async fn a_replay_from_a_time_on_is_cancelled_while_it_runs(db: Db) {
+    const LATER: usize = 10;
+    let installation = start(&db).await;
+    let api = installation.api();
+    stock(&api, "MUG", 20).await;
+    let receiver = Receiver::start().await;
+    let (path, endpoint) =
+        create(&api, json!({"url": receiver.url, "event_types": ["order.placed"]})).await;
+    receiver.takes(&endpoint["secret"]);
+    send(&api, Method::POST, &format!("{path}/disable"), json!({})).await;
+    let are_held = async |count: usize| {
+        eventually("the events are held", async || {
+            let shown: Value = api.get(&path).await.expect("the endpoint");
+            shown["statistics"]["held"] == count
+        })
+        .await;
+    };
+    settle(&api, &order("MUG", 1, "card"), "before").await;
+    are_held(1).await;
+    for number in 0..LATER {
+        settle(&api, &order("MUG", 1, "card"), &format!("later-{number}")).await;
+    }
+    are_held(1 + LATER).await;
+    let second: Value = api.get(&format!("{path}/deliveries/2")).await.expect("the delivery");
+    send(&api, Method::POST, &format!("{path}/enable"), json!({"deliver_held": false})).await;
+
+    let replays = format!("{path}/replays");
+    let wanted =
+        json!({"selection": "missing", "since": second["scheduled_at"], "max_per_second": 1});
+    let (status, replay) = send(&api, Method::POST, &replays, wanted).await;
+    assert_eq!((status, &replay["state"]), (202, &json!("running")), "{replay}");
+    assert_eq!((&replay["from"], &replay["to"]), (&json!(2), &json!(1 + LATER)), "{replay}");
+    let replay = format!("{replays}/{}", replay["id"].as_str().expect("an id"));
+    eventually("the first came", async || !receiver.received().is_empty()).await;
+    let (status, cancelled) =
+        send(&api, Method::POST, &format!("{replay}/cancel"), json!({})).await;
+    assert_eq!((status, &cancelled["state"]), (200, &json!("cancelled")), "{cancelled}");
+    let shown: Value = api.get(&replay).await.expect("the replay");
+    assert_eq!(shown["state"], "cancelled");
+
+    // What comes next is delivered, and shows that nothing else of the replay was.
+    let (_, tested) = send(&api, Method::POST, &format!("{path}/test"), json!({})).await;
+    let came = || -> Vec<_> { receiver.received().iter().map(|it| it.meta.endpoint_seq).collect() };
+    eventually("the test delivery came", async || {
+        came().iter().any(|seq| tested["endpoint_seq"] == *seq)
+    })
+    .await;
+    eventually("all that did not come is held", async || {
+        let shown: Value = api.get(&path).await.expect("the endpoint");
+        shown["statistics"]["held"] == 1 + LATER - (came().len() - 1)
+    })
+    .await;
+    assert!(came().len() <= LATER && !came().contains(&1), "{:?}", came());
+    installation.stop_and_verify().await;
+}
+
 /// Whether a text is in the inbox or in the log of webhooks.
 async fn is_stored(installation: &Installation, text: &str) -> bool {
     let commands = installation.server.events::<events::proto::Command>("INBOX-0").await;
@@ -287,7 +344,7 @@ async fn an_endpoint_is_changed_and_deleted(db: Db) {
     let (status, _) = send(&api, Method::DELETE, &path, json!({})).await;
     assert_eq!(status, 204);
     let listed: Value = api.get("webhook-endpoints").await.expect("the list");
-    assert_eq!(listed, json!({"endpoints": []}));
+    assert_eq!(listed, json!({"endpoints": [], "next": null}));
     let (status, problem) = send(&api, Method::GET, &path, json!({})).await;
     assert_eq!((status, &problem["code"]), (404, &json!("not_found")));
 }

@@ -6,6 +6,7 @@ mod bodies;
 mod fairness;
 mod health;
 mod instructions;
+mod kills;
 mod order;
 mod rig;
 mod torture;
