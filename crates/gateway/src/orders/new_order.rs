@@ -63,7 +63,7 @@ impl NewOrder {
             line_id: line.line_id.as_ref().map(LineId::to_string).unwrap_or_default(),
             sku: line.sku.to_string(),
             quantity: line.quantity.get(),
-            unit_price: line.unit_price,
+            unit_price: line.unit_price.map(|it| self.tax_basis.price(it, self.currency)),
             discounts: line.discounts.iter().map(discount).collect(),
             tax: line.tax.map(tax),
         };
@@ -83,7 +83,7 @@ impl NewOrder {
             lines: self.lines.iter().map(line).collect(),
             charges: self.charges.iter().map(charge).collect(),
             payment_method: self.payment_method.clone(),
-            expected_total: self.expected_total,
+            expected_total: self.expected_total.and_then(money),
             personal: None,
         }
     }
@@ -122,7 +122,10 @@ impl NewOrder {
         }
         let total = Money::parse(placed.total.as_ref())?;
         let placed_at = Timestamp::parse(placed.placed_at.as_ref())?;
-        let decided = placed.unit_prices.iter().zip(&placed.titles);
+        let unit_prices = placed.unit_prices.iter();
+        let unit_prices = unit_prices.map(|price| Ok(Money::parse(Some(price))?.minor));
+        let unit_prices = unit_prices.collect::<Result<Vec<_>, ParseError>>()?;
+        let decided = unit_prices.iter().zip(&placed.titles);
         let lines = self.lines.iter().enumerate().zip(decided);
         let line = |((index, line), (unit_price, title)): ((usize, &NewLine), (&i64, &String))| {
             OrderLine {

@@ -1,9 +1,13 @@
 //! Answers to commands.
 
-use events::proto::{
-    AnswerBody, answer_body,
-    order::{
-        self, cancel_order_answer, place_order_answer, release_order_answer, start_payment_answer,
+use events::{
+    money::Money,
+    proto::{
+        AnswerBody, answer_body,
+        order::{
+            self, cancel_order_answer, place_order_answer, release_order_answer,
+            start_payment_answer,
+        },
     },
 };
 use prost::Message;
@@ -43,11 +47,12 @@ fn place(answer: &PlaceAnswer) -> place_order_answer::Outcome {
     };
     match answer {
         PlaceAnswer::Placed { order_id, number, total, unit_prices, titles, placed_at } => {
+            let price = |minor| Money { minor, currency: total.currency }.into();
             Outcome::Placed(Placed {
                 order_id: order_id.to_string(),
                 number: *number,
                 total: Some((*total).into()),
-                unit_prices: unit_prices.clone(),
+                unit_prices: unit_prices.iter().map(|minor| price(*minor)).collect(),
                 titles: titles.clone(),
                 placed_at: Some((*placed_at).into()),
             })

@@ -30,7 +30,7 @@ fn wire_request() -> proto::order::PlaceOrder {
         lines: vec![proto::order::RequestedLine {
             sku: "A".into(),
             quantity: 2,
-            unit_price: Some(250),
+            unit_price: Some(TaxBasis::Included.price(250, gbp(0).currency)),
             ..Default::default()
         }],
         payment_method: "card".into(),
@@ -212,11 +212,23 @@ fn a_title_is_shortened_between_characters() {
 fn a_price_that_could_overflow_a_total_is_refused_by_name() {
     for price in [-1, MAX_UNIT_PRICE + 1, i64::MAX] {
         let mut order = wire_request();
-        order.lines[0].unit_price = Some(price);
+        order.lines[0].unit_price = Some(TaxBasis::Included.price(price, gbp(0).currency));
         let error = place(order).expect_err("is out of range").to_string();
         assert_eq!(error, format!("unit_price must be 0 to 1000000000000, got \"{price}\""));
     }
     assert!(place(wire_request()).is_ok());
+}
+
+#[test]
+fn an_amount_in_another_currency_than_that_of_the_order_is_refused() {
+    let euro = Money { minor: 250, currency: Currency::parse("EUR").unwrap() };
+    let mut priced = wire_request();
+    priced.lines[0].unit_price = Some(TaxBasis::Included.price(euro.minor, euro.currency));
+    let expected = proto::order::PlaceOrder { expected_total: Some(euro.into()), ..wire_request() };
+    for order in [priced, expected] {
+        let error = place(order).expect_err("is in euro").to_string();
+        assert_eq!(error, "currency must be that of the order, got \"EUR\"");
+    }
 }
 
 #[test]
@@ -328,7 +340,7 @@ fn every_answer_is_a_message_of_the_contract() {
         order_id: ID.into(),
         number: 7,
         total: Some(total.into()),
-        unit_prices: vec![250],
+        unit_prices: vec![gbp(250).into()],
         titles,
         placed_at: Some(at.into()),
     });

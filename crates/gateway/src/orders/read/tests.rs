@@ -28,8 +28,14 @@ fn an_order_is_read() {
         "reference": "536365", "customer_id": "17850", "country": "United Kingdom",
         "currency": "GBP",
         "lines": [{"sku": "85123A", "quantity": 6, "unit_price": 255}, {"sku": "B", "quantity": 1}],
+        "expected_total": 2000,
         "charges": [{"code": "BANK CHARGES", "amount": -100}],
     });
+    let gbp = |minor| proto::Money { minor, currency: "GBP".into() };
+    let price = |minor| proto::Price {
+        money: Some(gbp(minor)),
+        tax_basis: proto::TaxBasis::Included.into(),
+    };
     let line = |sku: &str, quantity, unit_price| proto::order::RequestedLine {
         sku: sku.to_owned(),
         quantity,
@@ -46,17 +52,14 @@ fn an_order_is_read() {
             billing_country: None,
             currency: "GBP".into(),
             tax_basis: proto::TaxBasis::Included.into(),
-            lines: vec![line("85123A", 6, Some(255)), line("B", 1, None)],
+            lines: vec![line("85123A", 6, Some(price(255))), line("B", 1, None)],
             charges: vec![proto::order::Charge {
                 code: "BANK CHARGES".into(),
-                price: Some(proto::Price {
-                    money: Some(proto::Money { minor: -100, currency: "GBP".into() }),
-                    tax_basis: proto::TaxBasis::Included.into(),
-                }),
+                price: Some(price(-100)),
                 tax: None,
             }],
             payment_method: "card".into(),
-            expected_total: None,
+            expected_total: Some(gbp(2_000)),
             personal: None,
         }
     );
@@ -71,11 +74,12 @@ fn an_order_that_was_just_placed_is_the_request_with_its_prices() {
     });
     let order = place_order(body.to_string().as_bytes(), TaxBasis::default()).expect("is good");
     let id = "0197b0a1-0000-7000-8000-000000000001";
+    let gbp = |minor| proto::Money { minor, currency: "GBP".into() };
     let placed = |unit_prices: &[i64]| {
         let placed = place_order_answer::Placed {
             order_id: id.into(),
-            total: Some(proto::Money { minor: 800, currency: "GBP".into() }),
-            unit_prices: unit_prices.to_vec(),
+            total: Some(gbp(800)),
+            unit_prices: unit_prices.iter().map(|minor| gbp(*minor)).collect(),
             placed_at: Some(Timestamp::from_millis(1_300_000_000_001).into()),
             number: 17,
             titles: vec!["Mug".into()],
@@ -193,7 +197,8 @@ fn discounts_and_taxes_are_carried() {
     });
     let order =
         place_order(body.to_string().as_bytes(), TaxBasis::default()).expect("is good").command();
-    assert_eq!(order.expected_total, Some(1_071));
+    let euro = proto::Money { minor: 1_071, currency: "EUR".into() };
+    assert_eq!(order.expected_total, Some(euro));
     assert_eq!(order.tax_basis(), proto::TaxBasis::Excluded);
     let line = &order.lines[0];
     let amount = |money: &Option<proto::Money>| money.as_ref().expect("is there").minor;
