@@ -193,7 +193,8 @@ impl Webhooks {
         }
         let endpoints: Vec<_> = shops.values().flat_map(|it| it.endpoints.values()).collect();
         let Found { mut findings, order } = found;
-        order.compare(&endpoints, &mut findings);
+        let keyed: Vec<_> = endpoints.iter().map(|endpoint| endpoint.keyed()).collect();
+        order.compare(&keyed, &mut findings);
         for endpoint in &endpoints {
             endpoint.expect_attempted(&mut findings);
         }

@@ -4,7 +4,7 @@
 mod erp;
 pub mod keys;
 pub mod mails;
-mod open;
+pub(crate) mod open;
 mod orders;
 mod personal;
 mod positions;

@@ -8,7 +8,7 @@ use protocol::id::ParseError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    http::Open,
+    http::open::Open,
     id::Location,
     money::{Currency, TaxBasis},
     proto::{self, shop},

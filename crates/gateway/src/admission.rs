@@ -65,7 +65,8 @@ async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Caller, Probl
 fn authorize(caller: &Caller, method: &Method, uri: &Uri) -> Result<(), Problem> {
     let scopes = required_scopes(method, uri.path());
     if !scopes.is_empty() && !scopes.iter().any(|scope| caller.may(*scope)) {
-        return Err(Problem::missing_scope(scopes, "the API key does not allow this"));
+        let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
+        return Err(Problem::missing_scope(&names, "the API key does not allow this"));
     }
     let shop = shop(uri);
     // Which API keys a key manages is decided where they are known.

@@ -136,7 +136,7 @@ impl RequestContext {
         if self.caller.may(scope) {
             return Ok(());
         }
-        Err(Problem::missing_scope(&[scope], what))
+        Err(Problem::missing_scope(&[scope.as_str()], what))
     }
 
     /// Whether the request has an idempotency key.

@@ -15,7 +15,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub(crate) use self::field_error::FieldError;
-use crate::api_key::Scope;
 
 /// The header `Retry-After` of temporary failures, in seconds.
 pub(crate) const RETRY_AFTER_S: u32 = 1;
@@ -314,10 +313,10 @@ impl Problem {
 
     /// The caller's key has none of these scopes, of which one is needed; the problem names the first. `what` is
     /// what the caller wants.
-    pub(crate) fn missing_scope(scopes: &[Scope], what: &str) -> Self {
-        let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
-        let detail = format!("{what}: use an API key with the scope {}", names.join(" or "));
-        Self::new(Code::Forbidden, detail).with("scope", names.first().copied().unwrap_or_default())
+    pub(crate) fn missing_scope(scopes: &[&'static str], what: &str) -> Self {
+        let detail = format!("{what}: use an API key with the scope {}", scopes.join(" or "));
+        Self::new(Code::Forbidden, detail)
+            .with("scope", scopes.first().copied().unwrap_or_default())
     }
 
     /// A temporary failure of the server.

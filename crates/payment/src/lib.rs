@@ -16,7 +16,7 @@
 //! `captured`, and `cancelled` to `voided` or `refunded`, whatever it crosses. The aggregate is the
 //! payment, of which an order may have several.
 //!
-//! To ask something new of the provider: a task in `provider::Task`, its events in `proto/`, a
+//! To ask something new of the provider: a task in `provider_api::Task`, its events in `proto/`, a
 //! status and the rules in `domain`; the compiler names the places in between. To add a provider: an
 //! arm in `provider`.
 
@@ -25,6 +25,7 @@ mod job;
 pub mod metrics;
 mod operation;
 mod provider;
+mod provider_api;
 mod query;
 mod reconcile;
 mod simulator;

@@ -47,7 +47,7 @@ use tokio::{
 };
 
 use self::state::{Delivery, Reply};
-use crate::provider::{Answer, List, ProviderError, Request, Totals, Transaction};
+use crate::provider_api::{Answer, List, ProviderError, Request, Totals, Transaction};
 
 /// Calls that wait for the ledger; callers beyond that wait.
 const MAX_WAITING_CALLS: usize = 1_024;

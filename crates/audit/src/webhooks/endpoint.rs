@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use events::proto::notify::{self, Ordering, ReplaySelection};
 
-use super::{Found, order::SettledRecord};
+use super::{
+    Found,
+    order::{KeyedEndpoint, SettledRecord},
+};
 use crate::{Findings, LogPosition, runs::Runs};
 
 /// What became of what matched an endpoint, by the log.
@@ -107,12 +110,9 @@ impl Endpoint {
         !self.is_deleted
     }
 
-    pub(super) fn is_excused(&self, seq: u64) -> bool {
-        self.excused.contains(seq)
-    }
-
-    pub(super) fn id(&self) -> &str {
-        &self.id
+    /// As the order of its aggregates is compared.
+    pub(super) fn keyed(&self) -> KeyedEndpoint<'_> {
+        KeyedEndpoint { number: self.number, id: &self.id, excused: &self.excused }
     }
 
     /// Whether it wants events of that type now.

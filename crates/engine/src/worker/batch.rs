@@ -46,9 +46,6 @@ const MAX_REPLICA_INPUTS: usize = 200;
 const LIVE_SHARE: f64 = 0.4;
 /// Inputs that came from no stream and wait; operations pause beyond that.
 pub(crate) const MAX_INTERNAL: usize = 1000;
-/// How long a command, and with it the later ones of its shop, waits for a replica before it is
-/// handled all the same.
-pub(crate) const REPLICA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The inputs of a worker.
 pub(crate) struct Inputs<S: Service> {

@@ -5,9 +5,12 @@
 //! that has nothing else waiting is in the window soon, however long the backlog of another is. They
 //! also decode the messages that the window keeps.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_nats::jetstream;
@@ -20,7 +23,6 @@ use crate::{
     jetstream::reader::{Deliveries, Delivery, Selection, StoredMessage, follow, read_some},
     projection::positions::{Position, Positions, parse_after},
     worker::{
-        batch::REPLICA_TIMEOUT,
         inputs::{Input, is_wanted, shop_of},
         window::{BatchCapacity, Request, Window},
     },
@@ -28,6 +30,9 @@ use crate::{
 
 /// Shops of a source whose messages are read again at the same time.
 const MAX_REREADS: usize = 4;
+/// How long a command, and with it the later ones of its shop, waits for a replica before it is
+/// handled all the same.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the streams of a worker have in common.
 #[derive(Clone)]

@@ -14,7 +14,7 @@ use super::{
     authorization::{Authorization, Status},
     state::{LedgerState, Operation},
 };
-use crate::provider::{Answer, List, Request, Task, Totals, Transaction};
+use crate::provider_api::{Answer, List, Request, Task, Totals, Transaction};
 
 /// How long a transaction waits for that of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);

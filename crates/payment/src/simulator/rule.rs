@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::provider::Task;
+use crate::provider_api::Task;
 
 /// The code of an authorisation whose payment method is not one of the simulator's.
 const INVALID: &str = "invalid_payment_method";

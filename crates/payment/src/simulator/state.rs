@@ -13,7 +13,7 @@ use super::{
     authorization::{Authorization, Status},
     rule::Rule,
 };
-use crate::provider::{Answer, ProviderError, Request, Task};
+use crate::provider_api::{Answer, ProviderError, Request, Task};
 
 /// The part of the ledger that some calls touch.
 #[derive(Debug, Default)]
