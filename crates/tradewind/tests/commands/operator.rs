@@ -44,12 +44,12 @@ async fn streams_are_compared_and_changed() {
         &installation.run(&["streams", "diff"]).await,
         1,
         &["ORDER-0: missing"],
-        &["9 streams differ"],
+        &["10 streams differ"],
     );
     check(
         &installation.run(&["streams", "apply"]).await,
         0,
-        &["created", "9 streams changed"],
+        &["created", "10 streams changed"],
         &[],
     );
     let defined = &["all streams are as defined"];
@@ -94,7 +94,7 @@ async fn verify_creates_no_stream_and_names_those_that_are_missing() {
         &installation.run(&["streams", "diff"]).await,
         1,
         &["ORDER-0: missing"],
-        &["9 streams differ"],
+        &["10 streams differ"],
     );
 }
 

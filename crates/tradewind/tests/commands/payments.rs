@@ -136,7 +136,8 @@ async fn the_command_line_lists_what_is_uncertain_and_what_differs() {
     let placed = api.place(&order, "key-1", None).await.expect("it is answered");
     let operation = format!("{}-1:authorize", placed.body["id"].as_str().expect("an id"));
     eventually("the payment is uncertain", async || {
-        let found: Value = api.get("payments?trouble=uncertain").await.expect("the list");
+        let found: Value =
+            api.query("payments", &[("trouble", "uncertain")]).await.expect("the list");
         found["payments"].as_array().is_some_and(|found| found.len() == 1)
     })
     .await;
