@@ -83,7 +83,7 @@ impl MailServer {
         authority: &Authority,
         (user, password): (&str, &str),
     ) -> Option<Self> {
-        let (certificate, key) = authority.pem_of_server(&["localhost"]);
+        let (certificate, key) = authority.certificate(&["localhost"]);
         let files = tempfile::tempdir().expect("a temporary folder");
         let write = |name: &str, text: &str| {
             let path = files.path().join(name);

@@ -50,13 +50,6 @@ impl Authority {
         self.sign(&params)
     }
 
-    /// The certificate of a server with these names or addresses, and its key, for servers that read files.
-    pub fn pem_of_server(&self, names: &[&str]) -> (String, String) {
-        let key = KeyPair::generate().expect("there are random bytes");
-        let certificate = params(names).signed_by(&key, &self.0).expect("the authority signs it");
-        (certificate.pem(), key.serialize_pem())
-    }
-
     fn sign(&self, params: &CertificateParams) -> Arc<ServerConfig> {
         let key = KeyPair::generate().expect("there are random bytes");
         let certificate = params.signed_by(&key, &self.0).expect("the authority signs it");

@@ -136,6 +136,15 @@ impl Installation {
         serving
     }
 
+    /// Starts a process with a gateway and variables of the environment, and waits until it takes requests.
+    pub(crate) async fn serve_in(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Serving {
+        let mut command = self.command(arguments);
+        command.args(["--log", "warn"]).envs(variables.iter().copied()).kill_on_drop(true);
+        let serving = Serving(command.spawn().expect("the process starts"));
+        self.ready().await;
+        serving
+    }
+
     /// Starts a process with a gateway, and waits until it takes requests.
     pub(crate) async fn serve(&self, arguments: &[&str]) -> Serving {
         let serving = self.start(arguments);

@@ -238,6 +238,26 @@ async fn a_thin_delivery_is_verified_and_printed_with_its_link() {
     serving.stop().await;
 }
 
+/// A proxy resolves names by itself, so what is sent through it is not what was vetted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_of_the_environment_is_not_used() {
+    let nowhere = "http://127.0.0.1:9";
+    let variables = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"]
+        .map(|name| (name, nowhere));
+    let mut listening = Listening::start(&[]).await;
+    let installation = Installation::new().await;
+    let serving = installation.serve_in(&SERVE, &variables).await;
+    installation.create_shop().await;
+    let api = installation.api();
+    let endpoint = json!({"url": listening.url, "event_types": ["order.*"], "secret": SECRET});
+    let endpoint = post(&api, "webhook-endpoints", endpoint).await;
+    let id = endpoint["id"].as_str().expect("an id");
+    post(&api, &format!("webhook-endpoints/{id}/test"), json!({})).await;
+    assert!(listening.line().await.contains("webhook.test"));
+    listening.stop().await;
+    serving.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_key_shows_its_public_key_by_which_deliveries_verify() {
     let vectors = include_str!("../../../../tests/webhook-receivers/vectors.json");

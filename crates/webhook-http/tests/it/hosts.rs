@@ -1,11 +1,18 @@
 //! Names, and what they resolve to.
 
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+};
 
-use testkit::{DnsServer, Receiver, eventually};
+use testkit::{Authority, DnsServer, Receiver, eventually};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
 use webhook_http::{Exchange, Failure, Outcome, Policy, parse_url};
 
-use crate::rig::{Rig, SHORT, local, local_with};
+use crate::rig::{BODY, Rig, SHORT, local, local_with};
 
 const NAME: &str = "hooks.example.com";
 
@@ -169,4 +176,53 @@ async fn with_a_proxy_everything_goes_through_it_and_names_are_its_own_to_resolv
     let path = proxy.received().remove(0).path;
     assert_eq!(path, format!("{NAME}:{}", receiver.address().port()));
     assert_eq!(receiver.connections(), 0);
+}
+
+/// A proxy that lets everything through to this machine, whatever the name: the ports and names that it was
+/// asked for, and the address at which it listens.
+async fn open_proxy() -> (Arc<Mutex<Vec<String>>>, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await.expect("a request comes"));
+            }
+            let head = String::from_utf8(head).expect("it is text");
+            let target = head.strip_prefix("CONNECT ").and_then(|it| it.split(' ').next());
+            let target = target.expect("it asks for a connection").to_owned();
+            let port = target.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+            seen.lock().expect("is free").push(target);
+            let target = ("127.0.0.1", port.expect("it names a port"));
+            let mut server = TcpStream::connect(target).await.expect("the receiver listens");
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("the client reads");
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    (asked, address)
+}
+
+#[tokio::test]
+async fn a_proxy_carries_a_connection_whose_tls_ends_at_the_receiver() {
+    let authority = Authority::new();
+    let receiver = Receiver::start_with_tls(authority.server(&[NAME])).await;
+    let (asked, address) = open_proxy().await;
+    let mut policy = local();
+    policy.proxy = Some(format!("http://{address}").parse().expect("a URL"));
+    policy.trusted_roots_pem = Some(authority.pem());
+    let url = format!("https://{NAME}:{}/", receiver.address().port());
+    let rig = Rig::new(policy.clone());
+    assert_eq!(rig.send(&url).await.outcome, Outcome::Delivered);
+    assert_eq!(receiver.received()[0].body, BODY);
+    let target = format!("{NAME}:{}", receiver.address().port());
+    assert_eq!(*asked.lock().expect("is free"), [target]);
+
+    // The proxy cannot pretend to be the receiver.
+    policy.trusted_roots_pem = Some(Authority::new().pem());
+    let exchange = Rig::new(policy).send(&url).await;
+    assert_eq!(exchange.outcome, Outcome::Failed(Failure::Tls));
+    assert_eq!(receiver.count(), 1);
 }
