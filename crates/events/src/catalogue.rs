@@ -24,6 +24,8 @@ pub struct PublicEvent {
     pub description: String,
     /// The message that states the fact.
     pub message: Message,
+    /// What its service says beside each fact: how the aggregate is then.
+    pub beside: Vec<Field>,
 }
 
 /// A message of the contract.
@@ -65,6 +67,20 @@ impl PublicEvent {
     /// Its type, as CloudEvents and filters name it: `<service>.<event>`.
     pub fn event_type(&self) -> String {
         format!("{}.{}", self.service, self.name)
+    }
+
+    /// The JSON Schema (2020-12) of its `data` in CloudEvents and webhooks: the fact, with what is beside it.
+    /// Unknown properties are allowed: later versions add fields.
+    pub fn data_schema(&self) -> Option<Value> {
+        let message = POOL.get_message_by_name(&self.message.name)?;
+        Some(schema_of(&message, &self.beside_fields()))
+    }
+
+    fn beside_fields(&self) -> Vec<FieldDescriptor> {
+        let envelope = POOL.get_message_by_name("tradewind.events.v1.Event");
+        let body = envelope.and_then(|it| it.get_field_by_json_name(&self.body));
+        let of_service = body.as_ref().and_then(message_kind);
+        of_service.iter().flat_map(beside).collect()
     }
 }
 
@@ -145,7 +161,10 @@ fn read_events() -> Vec<PublicEvent> {
     services
         .filter(|service| !is_internal(service.name()))
         .flat_map(|service| {
-            let facts = message_kind(&service).and_then(|message| message.oneofs().next());
+            let of_service = message_kind(&service);
+            let beside: Vec<_> =
+                of_service.iter().flat_map(beside).map(|it| describe_field(&it)).collect();
+            let facts = of_service.and_then(|message| message.oneofs().next());
             let facts: Vec<_> = facts.iter().flat_map(OneofDescriptor::fields).collect();
             facts.into_iter().filter_map(move |fact| {
                 Some(PublicEvent {
@@ -154,10 +173,16 @@ fn read_events() -> Vec<PublicEvent> {
                     name: fact.name().to_owned(),
                     description: comment(&fact.parent_message().parent_file(), fact.path()),
                     message: describe(&message_kind(&fact)?),
+                    beside: beside.clone(),
                 })
             })
         })
         .collect()
+}
+
+/// A message of the contract, by its full name.
+pub fn message(name: &str) -> Option<Message> {
+    POOL.get_message_by_name(name).as_ref().map(describe)
 }
 
 /// The messages that these messages are made of, directly or not, and the enums, by name. Messages of
@@ -190,22 +215,27 @@ pub fn parts<'a>(
 /// The JSON Schema (2020-12) of a message in its protobuf JSON form; none for an unknown message.
 /// Unknown properties are allowed: later versions add fields.
 pub fn json_schema(message: &str) -> Option<Value> {
-    let message = POOL.get_message_by_name(message)?;
+    Some(schema_of(&POOL.get_message_by_name(message)?, &[]))
+}
+
+/// The schema of a message that is written together with some fields of another.
+fn schema_of(message: &MessageDescriptor, beside: &[FieldDescriptor]) -> Value {
     let mut definitions = Map::new();
-    let mut schema = object_schema(&message, &mut definitions);
+    let mut schema = object_schema(message, beside, &mut definitions);
     schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
     schema.insert("title".to_owned(), json!(message.full_name()));
     if !definitions.is_empty() {
         schema.insert("$defs".to_owned(), Value::Object(definitions));
     }
-    Some(Value::Object(schema))
+    Value::Object(schema)
 }
 
 fn object_schema(
     message: &MessageDescriptor,
+    beside: &[FieldDescriptor],
     definitions: &mut Map<String, Value>,
 ) -> Map<String, Value> {
-    let properties = message.fields().map(|field| {
+    let properties = message.fields().chain(beside.iter().cloned()).map(|field| {
         let value = value_schema(&field, definitions);
         let mut schema = if field.is_list() {
             Map::from_iter([
@@ -215,7 +245,7 @@ fn object_schema(
         } else {
             value
         };
-        let description = comment(&message.parent_file(), field.path());
+        let description = comment(&field.parent_message().parent_file(), field.path());
         schema.insert("description".to_owned(), json!(description));
         (field.json_name().to_owned(), Value::Object(schema))
     });
@@ -241,7 +271,7 @@ fn value_schema(
             let name = part.full_name().to_owned();
             if !definitions.contains_key(&name) {
                 definitions.insert(name.clone(), Value::Null);
-                let schema = object_schema(&part, definitions);
+                let schema = object_schema(&part, &[], definitions);
                 definitions.insert(name.clone(), Value::Object(schema));
             }
             json!({"$ref": format!("#/$defs/{name}")})
@@ -274,6 +304,11 @@ pub(crate) fn is_internal(body: &str) -> bool {
     INTERNAL.contains(&body)
 }
 
+/// The fields of a service's event that are beside the fact, which is a member of the only `oneof`.
+pub(crate) fn beside(of_service: &MessageDescriptor) -> impl Iterator<Item = FieldDescriptor> {
+    of_service.fields().filter(|field| field.containing_oneof().is_none())
+}
+
 /// The service whose events a member of the envelope's `body` holds. The member is called as the service
 /// is, but for `shop`: the envelope has a field of that name.
 pub(crate) fn service_of(body: &str) -> &str {
@@ -292,17 +327,19 @@ fn is_well_known(message: &MessageDescriptor) -> bool {
 }
 
 fn describe(message: &MessageDescriptor) -> Message {
-    let file = message.parent_file();
-    let fields = message.fields().map(|field| Field {
+    Message {
+        name: message.full_name().to_owned(),
+        description: comment(&message.parent_file(), message.path()),
+        fields: message.fields().map(|field| describe_field(&field)).collect(),
+    }
+}
+
+fn describe_field(field: &FieldDescriptor) -> Field {
+    Field {
         name: field.json_name().to_owned(),
         type_name: type_name(&field.kind()),
         is_list: field.cardinality() == Cardinality::Repeated,
-        description: comment(&file, field.path()),
-    });
-    Message {
-        name: message.full_name().to_owned(),
-        description: comment(&file, message.path()),
-        fields: fields.collect(),
+        description: comment(&field.parent_message().parent_file(), field.path()),
     }
 }
 

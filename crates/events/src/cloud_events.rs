@@ -8,7 +8,7 @@
 //! | `type` | `<service>.<event>`, such as `order.paid` |
 //! | `subject` | the aggregate's id |
 //! | `time` | when it was decided |
-//! | `data` | the fact, as protobuf JSON |
+//! | `data` | the fact, as protobuf JSON, and beside its members the `summary` of its aggregate where there is one |
 //!
 //! The rest of the envelope are extension attributes, whose names have letters and digits only: `shop`,
 //! `position`, `previousposition`, `aggregatetype`, `aggregateversion`, `occurredat`, `actorkind`, `actorid`, `causekind`,
@@ -18,14 +18,16 @@
 use std::{borrow::Cow, collections::HashMap, io::Write, sync::LazyLock};
 
 use prost::Message;
-use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value as Field};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value as Field,
+};
 use protocol::proto::Envelope;
 use serde_json::{Map, Value};
 
 use crate::{
-    catalogue::{is_internal, service_of},
+    catalogue::{beside, is_internal, service_of},
     json::{JsonError, POOL, message, write_sorted},
-    json_text::{SHAPES, ShapeId, Unwritable, members, write_text, write_time},
+    json_text::{ShapeId, Shapes, Unwritable, members, write_text, write_time},
     names::event_name,
     proto::{self, event::Body},
 };
@@ -58,19 +60,41 @@ pub struct PublicEvent<'a> {
     /// `<service>.<event>`.
     pub event_type: Cow<'static, str>,
     bytes: &'a [u8],
-    /// The message of the fact, where it is found without decoding the event.
-    fact: Option<(ShapeId, &'a [u8])>,
+    /// What it states, where it is found without decoding the event.
+    fact: Option<Fact<'a>>,
+}
+
+/// A fact as it is in the bytes of an event.
+#[derive(Debug, Clone, Copy)]
+struct Fact<'a> {
+    shape: ShapeId,
+    bytes: &'a [u8],
+    /// The message of its service, which holds the fact and what is beside it.
+    around: &'a [u8],
+}
+
+impl Fact<'_> {
+    fn write(&self, text: &mut Vec<u8>) -> Result<(), Unwritable> {
+        FACTS.shapes.write(self.shape, (self.bytes, self.around), text)
+    }
 }
 
 /// A kind of fact.
 struct FactKind {
     service: String,
     event_type: String,
+    /// That of the fact and of what is beside it, as one object.
     shape: ShapeId,
 }
 
-/// The kinds of public facts, by the numbers of the service in the envelope and of the fact in the service.
-static FACT_KINDS: LazyLock<HashMap<(u32, u32), FactKind>> = LazyLock::new(fact_kinds);
+/// The kinds of public facts.
+struct Facts {
+    shapes: Shapes,
+    /// By the numbers of the service in the envelope and of the fact in the service.
+    kinds: HashMap<(u32, u32), FactKind>,
+}
+
+static FACTS: LazyLock<Facts> = LazyLock::new(Facts::read);
 
 impl<'a> PublicEvent<'a> {
     /// Reads a public event, given as it is in the log.
@@ -79,7 +103,7 @@ impl<'a> PublicEvent<'a> {
             let envelope = Envelope::decode(bytes)
                 .map_err(|source| JsonError::Decode { message: EVENT.to_owned(), source })?;
             let (service, event_type) = (kind.service.as_str(), kind.event_type.as_str());
-            let fact = Some((kind.shape, fact));
+            let fact = Some(fact);
             let (service, event_type) = (service.into(), event_type.into());
             return Ok(Self { envelope, service, event_type, bytes, fact });
         }
@@ -93,11 +117,12 @@ impl<'a> PublicEvent<'a> {
         Ok(Self { envelope, service: service.into(), event_type, bytes, fact: None })
     }
 
-    /// Appends the fact as protobuf JSON, with the members of each object in the order of their names.
+    /// Appends the fact as protobuf JSON with what is beside it, with the members of each object in the order of
+    /// their names.
     pub fn write_data(&self, text: &mut Vec<u8>) -> Result<(), RenderError> {
         let begin = text.len();
-        if let Some((shape, fact)) = self.fact
-            && SHAPES.write(shape, fact, text).is_ok()
+        if let Some(fact) = self.fact
+            && fact.write(text).is_ok()
         {
             return Ok(());
         }
@@ -109,7 +134,7 @@ impl<'a> PublicEvent<'a> {
     /// Appends it as CloudEvents, with the attributes in the order of their names.
     fn write_cloud_event(&self, text: &mut Vec<u8>) -> Result<(), Unwritable> {
         let Self { envelope, service, event_type, .. } = self;
-        let (shape, fact) = self.fact.ok_or(Unwritable)?;
+        let fact = self.fact.ok_or(Unwritable)?;
         let (actor_kind, actor_id) = match &envelope.actor {
             Some(actor) => (&*actor.kind, &*actor.id),
             None => ("service", &**service),
@@ -126,7 +151,7 @@ impl<'a> PublicEvent<'a> {
         attributes.put("causeid", cause_id)?;
         attributes.put("causekind", cause_kind)?;
         attributes.put("correlationid", &envelope.correlation_id)?;
-        SHAPES.write(shape, fact, attributes.value_of("data"))?;
+        fact.write(attributes.value_of("data"))?;
         attributes.put("datacontenttype", "application/json")?;
         attributes.put("id", &envelope.id)?;
         if let Some(occurred_at) = &envelope.occurred_at {
@@ -187,38 +212,47 @@ impl<'a> Attributes<'a> {
     }
 }
 
-fn fact_kinds() -> HashMap<(u32, u32), FactKind> {
-    let Some(envelope) = POOL.get_message_by_name(EVENT) else { return HashMap::new() };
-    let bodies = envelope.oneofs().filter(|oneof| oneof.name() == "body");
-    let bodies = bodies.flat_map(|oneof| oneof.fields().collect::<Vec<_>>());
-    let facts = bodies.filter(|body| !is_internal(body.name())).flat_map(|body| {
-        let Kind::Message(of_service) = body.kind() else { return Vec::new() };
-        let kinds = of_service.oneofs().filter(|oneof| oneof.name() == "kind");
-        let kinds = kinds.flat_map(|oneof| oneof.fields().collect::<Vec<_>>());
-        let service = service_of(body.name()).to_owned();
-        let facts = kinds.filter_map(|kind| {
-            let Kind::Message(fact) = kind.kind() else { return None };
-            let event_type = format!("{service}.{}", kind.name());
-            let shape = SHAPES.of(fact.full_name())?;
-            let service = service.clone();
-            Some(((body.number(), kind.number()), FactKind { service, event_type, shape }))
-        });
-        facts.collect()
-    });
-    facts.collect()
+impl Facts {
+    fn read() -> Self {
+        let (mut shapes, mut kinds) = (Shapes::read(), HashMap::new());
+        let bodies =
+            POOL.get_message_by_name(EVENT).into_iter().flat_map(|it| members_of(&it, "body"));
+        for body in bodies.filter(|body| !is_internal(body.name())) {
+            let Kind::Message(of_service) = body.kind() else { continue };
+            let beside: Vec<_> = beside(&of_service).collect();
+            for kind in members_of(&of_service, "kind") {
+                let Kind::Message(fact) = kind.kind() else { continue };
+                let service = service_of(body.name()).to_owned();
+                let event_type = format!("{service}.{}", kind.name());
+                let shape = shapes.join(&fact, &beside);
+                let found = FactKind { service, event_type, shape };
+                kinds.insert((body.number(), kind.number()), found);
+            }
+        }
+        Self { shapes, kinds }
+    }
+}
+
+/// The members of a `oneof` of a message.
+fn members_of(message: &MessageDescriptor, oneof: &str) -> Vec<FieldDescriptor> {
+    let found = message.oneofs().find(|it| it.name() == oneof);
+    found.map(|oneof| oneof.fields().collect()).unwrap_or_default()
 }
 
 /// Finds the fact in the bytes of a public event; nothing where it is in several parts, as no encoder
 /// writes it.
-fn find_fact(bytes: &[u8]) -> Option<(&'static FactKind, &[u8])> {
-    let mut found = None;
+fn find_fact(bytes: &[u8]) -> Option<(&'static FactKind, Fact<'_>)> {
+    let (mut found, mut last) = (None, None);
     // The fields of the envelope come before.
     for body in members(bytes).filter(|it| !matches!(it, Ok((..FIRST_BODY, _)))) {
-        let (body, of_service) = body.ok()?;
-        for kind in members(of_service) {
-            let (kind, fact) = kind.ok()?;
-            if let Some(kind) = FACT_KINDS.get(&(body, kind))
-                && found.replace((kind, fact)).is_some()
+        let (body, around) = body.ok()?;
+        if last.replace(body) == Some(body) {
+            return None;
+        }
+        for kind in members(around) {
+            let (kind, bytes) = kind.ok()?;
+            if let Some(kind) = FACTS.kinds.get(&(body, kind))
+                && found.replace((kind, Fact { shape: kind.shape, bytes, around })).is_some()
             {
                 return None;
             }
@@ -265,11 +299,7 @@ pub fn render(bytes: &[u8]) -> Result<Value, RenderError> {
     let body = event.body.as_ref().filter(|body| !is_not_public(body));
     let name = body.and_then(event_name).ok_or_else(not_public)?;
     let decoded = message(EVENT, bytes)?;
-    let (service, fact) = fact(&decoded).ok_or_else(not_public)?;
-    let data = serde_json::to_value(&fact).map_err(|source| JsonError::Json {
-        message: fact.descriptor().full_name().to_owned(),
-        source,
-    })?;
+    let (service, data) = service_and_data(&decoded)?.ok_or_else(not_public)?;
 
     let mut rendered = Map::new();
     let mut put = |name: &str, value: String| {
@@ -308,11 +338,26 @@ pub fn render(bytes: &[u8]) -> Result<Value, RenderError> {
     Ok(Value::Object(rendered))
 }
 
-/// The service that wrote an event, and the fact that it states.
-fn fact(event: &DynamicMessage) -> Option<(String, DynamicMessage)> {
-    let (service, of_service) = chosen(event, "body")?;
-    let (_, fact) = chosen(&of_service, "kind")?;
-    Some((service_of(&service).to_owned(), fact))
+/// The service that wrote an event, and what it states: the fact, and what is beside it.
+fn service_and_data(event: &DynamicMessage) -> Result<Option<(String, Value)>, JsonError> {
+    let Some((service, of_service)) = chosen(event, "body") else { return Ok(None) };
+    let Some((_, fact)) = chosen(&of_service, "kind") else { return Ok(None) };
+    let mut data = to_value(&fact)?;
+    for field in beside(&of_service.descriptor()).filter(|field| of_service.has_field(field)) {
+        if let (Value::Object(data), Field::Message(value)) =
+            (&mut data, &*of_service.get_field(&field))
+        {
+            data.insert(field.json_name().to_owned(), to_value(value)?);
+        }
+    }
+    Ok(Some((service_of(&service).to_owned(), data)))
+}
+
+fn to_value(message: &DynamicMessage) -> Result<Value, JsonError> {
+    serde_json::to_value(message).map_err(|source| JsonError::Json {
+        message: message.descriptor().full_name().to_owned(),
+        source,
+    })
 }
 
 /// The member of a `oneof` that is set, with its name.
@@ -398,14 +443,19 @@ mod tests {
     fn all_kinds() -> Vec<Vec<u8>> {
         let envelope = POOL.get_message_by_name(EVENT).expect("it is there");
         let mut events = Vec::new();
-        for (body, kind) in FACT_KINDS.keys() {
+        for (body, kind) in FACTS.kinds.keys() {
             for is_filled in [true, false] {
                 let body = envelope.get_field(*body).expect("it is there");
                 let Kind::Message(of_service) = body.kind() else { panic!("it is a message") };
                 let kind = of_service.get_field(*kind).expect("it is there");
                 let Kind::Message(fact) = kind.kind() else { panic!("it is a message") };
                 let fact = if is_filled { filled(&fact, 0) } else { DynamicMessage::new(fact) };
+                let beside: Vec<_> = beside(&of_service).filter(|_| is_filled).collect();
                 let mut of_service = DynamicMessage::new(of_service);
+                for field in beside {
+                    let Kind::Message(part) = field.kind() else { panic!("it is a message") };
+                    of_service.set_field(&field, Field::Message(filled(&part, 0)));
+                }
                 of_service.set_field(&kind, Field::Message(fact));
                 let head = proto::Event { body: None, ..created() }.encode_to_vec();
                 let mut event = DynamicMessage::decode(envelope.clone(), &*head).expect("decodes");
@@ -516,6 +566,38 @@ mod tests {
         assert_eq!(fast["data"]["reason"], 78, "{fast}");
         assert_eq!(fast["data"]["lines"][0]["unitPrice"]["taxBasis"], 77, "{fast}");
         assert_eq!(fast, render(&event).expect("it is public"));
+    }
+
+    #[test]
+    fn an_event_of_an_order_says_how_the_order_is_then() {
+        let paid = proto::order::Paid { payment_id: Some("p-1".to_owned()), ..Default::default() };
+        let summary = proto::order::Summary {
+            number: 17,
+            reference: Some("PO 1".to_owned()),
+            ..Default::default()
+        };
+        let body = Some(Body::Order(proto::order::OrderEvent {
+            summary: Some(summary),
+            kind: Some(proto::order::order_event::Kind::Paid(paid)),
+        }));
+        let event = written(&proto::Event { body, ..created() }.encode_to_vec());
+        let expected = serde_json::json!({"paymentId": "p-1",
+            "summary": {"number": "17", "reference": "PO 1"}});
+        assert_eq!(event["data"], expected);
+    }
+
+    #[test]
+    fn a_fact_has_no_member_of_the_name_of_what_is_beside_it() {
+        let envelope = POOL.get_message_by_name(EVENT).expect("it is there");
+        for body in members_of(&envelope, "body") {
+            let Kind::Message(of_service) = body.kind() else { panic!("it is a message") };
+            for kind in members_of(&of_service, "kind") {
+                let Kind::Message(fact) = kind.kind() else { panic!("it is a message") };
+                for field in beside(&of_service) {
+                    assert_eq!(fact.get_field_by_json_name(field.json_name()), None, "{fact:?}");
+                }
+            }
+        }
     }
 
     #[test]

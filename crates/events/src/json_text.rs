@@ -5,7 +5,7 @@
 //! of their names. What our own encoder never writes, such as a message in two parts, is left to
 //! [`to_json`](crate::json::to_json), as are kinds of fields that no event has.
 
-use std::{collections::HashMap, io::Write, sync::LazyLock};
+use std::{collections::HashMap, io::Write};
 
 use data_encoding::BASE64;
 use prost::{
@@ -21,14 +21,11 @@ const MAX_DEPTH: usize = 32;
 /// The seconds since 1970 of which a timestamp may be.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// The shapes of all messages of the contract.
-pub(crate) static SHAPES: LazyLock<Shapes> = LazyLock::new(Shapes::read);
-
 /// The bytes are none that can be written so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unwritable;
 
-/// A message, by its index among the [`SHAPES`].
+/// A message, by its index among the [`Shapes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ShapeId(usize);
 
@@ -46,6 +43,8 @@ struct Shape {
     fields: Vec<Field>,
     /// The indexes of the fields by their numbers, in ascending order.
     by_number: Vec<(u32, usize)>,
+    /// The same of the fields that come from the message around it.
+    by_number_around: Vec<(u32, usize)>,
 }
 
 #[derive(Debug)]
@@ -92,7 +91,8 @@ enum Encoded<'a> {
 }
 
 impl Shapes {
-    fn read() -> Self {
+    /// Reads the shapes of all messages of the contract.
+    pub(crate) fn read() -> Self {
         let mut shapes = Self::default();
         for message in POOL.all_messages() {
             shapes.add(&message);
@@ -107,14 +107,36 @@ impl Shapes {
         let index = self.shapes.len();
         self.by_name.insert(message.full_name().to_owned(), index);
         self.shapes.push(Shape::default());
-        let mut fields: Vec<_> = message.fields().collect();
-        fields.sort_by(|a, b| a.json_name().cmp(b.json_name()));
-        let mut by_number: Vec<_> =
-            fields.iter().enumerate().map(|(index, field)| (field.number(), index)).collect();
-        by_number.sort_unstable();
-        let fields = fields.iter().map(|field| self.field(field)).collect();
-        self.shapes[index] = Shape { fields, by_number };
+        self.shapes[index] = self.shape(message, &[]);
         ShapeId(index)
+    }
+
+    /// Adds the shape of a message that is written together with some fields of the message around it, as
+    /// one object.
+    pub(crate) fn join(
+        &mut self,
+        message: &MessageDescriptor,
+        around: &[FieldDescriptor],
+    ) -> ShapeId {
+        let shape = self.shape(message, around);
+        self.shapes.push(shape);
+        ShapeId(self.shapes.len() - 1)
+    }
+
+    fn shape(&mut self, message: &MessageDescriptor, around: &[FieldDescriptor]) -> Shape {
+        let mut fields: Vec<_> = message.fields().chain(around.iter().cloned()).collect();
+        fields.sort_by(|a, b| a.json_name().cmp(b.json_name()));
+        let by_number = |is_around: bool| {
+            let fields = fields.iter().enumerate();
+            let fields = fields.filter(|(_, field)| around.contains(field) == is_around);
+            let mut by_number: Vec<_> =
+                fields.map(|(index, field)| (field.number(), index)).collect();
+            by_number.sort_unstable();
+            by_number
+        };
+        let (by_number, by_number_around) = (by_number(false), by_number(true));
+        let fields = fields.iter().map(|field| self.field(field)).collect();
+        Shape { fields, by_number, by_number_around }
     }
 
     fn field(&mut self, field: &FieldDescriptor) -> Field {
@@ -157,23 +179,23 @@ impl Shapes {
         }
     }
 
-    /// The shape of a message, by its full name.
-    pub(crate) fn of(&self, message: &str) -> Option<ShapeId> {
-        self.by_name.get(message).copied().map(ShapeId)
-    }
-
-    /// Appends the JSON of a message, given as its bytes. When it fails, what it has appended so far is
-    /// there.
+    /// Appends the JSON of a message, given as its bytes and those of the message around it. When it fails,
+    /// what it has appended so far is there.
     pub(crate) fn write(
         &self,
         message: ShapeId,
-        bytes: &[u8],
+        (bytes, around): (&[u8], &[u8]),
         text: &mut Vec<u8>,
     ) -> Result<(), Unwritable> {
-        self.write_message(message, bytes, text, &mut Vec::new(), 0)
+        let shape = self.shapes.get(message.0).ok_or(Unwritable)?;
+        let mut found = Vec::new();
+        shape.find(&shape.by_number, bytes, 0, &mut found)?;
+        if !shape.by_number_around.is_empty() {
+            shape.find(&shape.by_number_around, around, 0, &mut found)?;
+        }
+        self.write_fields(shape, 0, text, &mut found, 0)
     }
 
-    /// `found` is a stack: each message has its fields on top of those of the messages around it.
     fn write_message<'a>(
         &self,
         message: ShapeId,
@@ -184,7 +206,20 @@ impl Shapes {
     ) -> Result<(), Unwritable> {
         let shape = self.shapes.get(message.0).filter(|_| depth < MAX_DEPTH).ok_or(Unwritable)?;
         let base = found.len();
-        shape.find(bytes, found)?;
+        shape.find(&shape.by_number, bytes, base, found)?;
+        self.write_fields(shape, base, text, found, depth)
+    }
+
+    /// `found` is a stack: each message has its fields on top of those of the messages around it, from `base`
+    /// on.
+    fn write_fields(
+        &self,
+        shape: &Shape,
+        base: usize,
+        text: &mut Vec<u8>,
+        found: &mut Vec<Found<'_>>,
+        depth: usize,
+    ) -> Result<(), Unwritable> {
         text.push(b'{');
         let begin = text.len();
         let mut next = base;
@@ -294,17 +329,22 @@ impl Shapes {
 }
 
 impl Shape {
-    /// Notes the fields of a message, in the order of their names; those of the same name in the order of
-    /// the bytes.
-    fn find<'a>(&self, mut bytes: &'a [u8], found: &mut Vec<Found<'a>>) -> Result<(), Unwritable> {
-        let base = found.len();
+    /// Notes the fields of a message that have one of these numbers, among those from `base` on: in the order
+    /// of their names; those of the same name in the order of the bytes.
+    fn find<'a>(
+        &self,
+        numbers: &[(u32, usize)],
+        mut bytes: &'a [u8],
+        base: usize,
+        found: &mut Vec<Found<'a>>,
+    ) -> Result<(), Unwritable> {
         let mut is_sorted = true;
         while let Some((number, value)) = next_field(&mut bytes)? {
-            let Ok(at) = self.by_number.binary_search_by_key(&number, |(number, _)| *number) else {
-                // A field of a later version.
+            let Ok(at) = numbers.binary_search_by_key(&number, |(number, _)| *number) else {
+                // A field of a later version, or of no interest.
                 continue;
             };
-            let field = self.by_number[at].1;
+            let field = numbers[at].1;
             is_sorted &= found[base..].last().is_none_or(|last| last.field <= field);
             found.push(Found { field, value });
         }

@@ -25,6 +25,9 @@ pub(super) fn render(examples: &Examples) -> String {
         let example = example.map(|it| json!({"name": event_type, "payload": it.message}));
         messages.insert(event_type, message(event, example));
         add_schema(&mut schemas, &event.message.name);
+        for field in &event.beside {
+            add_schema(&mut schemas, &field.type_name);
+        }
     }
     add_schema(&mut schemas, "tradewind.engine.v1.Envelope");
     let document = json!({
@@ -58,7 +61,12 @@ fn channel(event: &PublicEvent) -> Value {
 fn message(event: &PublicEvent, example: Option<Value>) -> Value {
     let PublicEvent { body, name, description, message, .. } = event;
     let fact = json!({"$ref": format!("#/components/schemas/{}", message.name)});
-    let facts = json!({"type": "object", "properties": {json_name(name): fact}});
+    let mut members = Map::from_iter([(json_name(name), fact)]);
+    for field in &event.beside {
+        let part = json!({"$ref": format!("#/components/schemas/{}", field.type_name)});
+        members.insert(field.name.clone(), part);
+    }
+    let facts = json!({"type": "object", "properties": members});
     json!({
         "name": event.event_type(),
         "summary": description,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use events::catalogue::{Enum, Field, Message, PublicEvent, parts, public_events};
+use events::catalogue::{Enum, Field, Message, PublicEvent, message, parts, public_events};
 
 use crate::Examples;
 
@@ -46,8 +46,12 @@ pub(super) fn render(examples: &Examples) -> String {
         }
         section(&mut page, event, examples);
     }
+    let beside = events.iter().flat_map(|event| &event.beside).map(|it| it.type_name.as_str());
     let names = events.iter().map(|event| event.message.name.as_str());
-    let (messages, enums) = parts(names);
+    let (mut messages, enums) = parts(names.chain(beside.clone()));
+    for name in beside {
+        messages.insert(name.to_owned(), message(name).expect("the contract has the message"));
+    }
     page.push_str("\n## Messages that events are made of\n");
     for message in messages.values() {
         part(&mut page, message);
@@ -70,6 +74,14 @@ fn section(page: &mut String, event: &PublicEvent, examples: &Examples) {
     )
     .expect("a text");
     fields(page, &message.fields);
+    for Field { name, type_name, description, .. } in &event.beside {
+        let link = format!("[`{}`](#{})", last(type_name), slug(type_name));
+        writeln!(
+            page,
+            "\nBeside it, in `data` among its members: `{name}`, a {link}. {description}"
+        )
+        .expect("a text");
+    }
     let Some(example) = examples.get(&event_type) else { return };
     for (form, example) in
         [("protobuf JSON", &example.message), ("CloudEvents 1.0 JSON", &example.cloud_event)]

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::Json;
-use events::catalogue::{PublicEvent, json_schema, operational_events, public_events};
+use events::catalogue::{PublicEvent, operational_events, public_events};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -66,10 +66,22 @@ fn describe(event: &PublicEvent, document: &Value) -> EventType {
     let envelope = &messages[&event_type]["examples"][0]["payload"];
     EventType {
         description: event.description.clone(),
-        schema: json_schema(&event.message.name),
-        example: envelope[&event.body].get(camel_case(&event.name)).cloned(),
+        schema: event.data_schema(),
+        example: data(event, &envelope[&event.body]),
         kind: event_type,
     }
+}
+
+/// The `data` of an event, from what its service says.
+fn data(event: &PublicEvent, of_service: &Value) -> Option<Value> {
+    let mut data = of_service.get(camel_case(&event.name))?.clone();
+    let members = data.as_object_mut()?;
+    for field in &event.beside {
+        if let Some(value) = of_service.get(&field.name) {
+            members.insert(field.name.clone(), value.clone());
+        }
+    }
+    Some(data)
 }
 
 /// The name of a member in the JSON of protobuf.
