@@ -72,8 +72,12 @@ async fn rejected_lines_are_listed_tried_again_and_dropped(db: Db) {
     assert_eq!(redriven["next"], Value::Null);
     assert_eq!(ids(&api, &[]).await, ["erp.2", "erp.3"]);
 
-    let dropped = send(&api, "rejections/erp.2/drop", &json!({"reason": "no such dish"})).await;
-    assert_eq!(dropped.body["result"], "dropped", "{}", dropped.body);
+    for is_replayed in [false, true] {
+        let drop = api.request(Method::POST, "rejections/erp.2/drop");
+        let drop = drop.header("idempotency-key", "d-1").json(&json!({"reason": "no such dish"}));
+        let dropped = api.send(drop).await.expect("it is answered");
+        assert_eq!((&dropped.body["result"], dropped.replayed), (&json!("dropped"), is_replayed));
+    }
     let gone = send(&api, "rejections/erp.2/redrive", &json!(null)).await;
     assert_eq!(gone.status.as_u16(), 404, "{}", gone.body);
     let drop = json!({"filter": {"document": "GI-1"}, "reason": "cancelled in the ERP"});

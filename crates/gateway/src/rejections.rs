@@ -34,7 +34,7 @@ use crate::{
     inventory::outcome,
     openapi::bodies::{RejectionDrop, RejectionParameters, RejectionsDrop, RejectionsRedrive},
     problem::{Problem, RETRY_AFTER_S},
-    services::Reply,
+    services::{Answer, Reply, mark_replayed},
     state::AppState,
     view,
 };
@@ -239,8 +239,10 @@ async fn one(
     let of = (&id.connector, std::slice::from_ref(&id.number));
     match handle(state, context, None, of, act).await? {
         Handled::Pending(accepted) => Ok(accepted.into_response()),
-        Handled::Results(mut results) => match results.pop() {
-            Some(result) if result.result != NOT_FOUND => Ok(Json(result).into_response()),
+        Handled::Results { mut results, replayed } => match results.pop() {
+            Some(result) if result.result != NOT_FOUND => {
+                Ok(marked(Json(result).into_response(), replayed))
+            }
             _ => Err(Problem::not_found("rejection", &id.to_string())),
         },
     }
@@ -318,16 +320,19 @@ async fn all(
     let (found, next) = read(state, context, question, &list).await?;
     let ids = found.iter().map(id).collect::<Result<Vec<_>, _>>()?;
     let mut results = Vec::with_capacity(ids.len());
-    let mut status = StatusCode::OK;
+    let (mut status, mut replayed) = (StatusCode::OK, !ids.is_empty());
     for of_connector in ids.chunk_by(|a, b| a.connector == b.connector) {
         for some in of_connector.chunks(MAX_COMMAND_REJECTIONS) {
             let numbers: Vec<_> = some.iter().map(|id| id.number).collect();
             let of = (&some[0].connector, numbers.as_slice());
             let part = Some(part(&some[0].connector, &numbers));
             match handle(state, context, part, of, act).await? {
-                Handled::Results(of_each) => results.extend(of_each),
+                Handled::Results { results: of_each, replayed: is_replayed } => {
+                    results.extend(of_each);
+                    replayed &= is_replayed;
+                }
                 Handled::Pending(accepted) => {
-                    status = StatusCode::ACCEPTED;
+                    (status, replayed) = (StatusCode::ACCEPTED, false);
                     let url = Some(accepted.url());
                     results.extend(some.iter().map(|id| RejectionResultView {
                         command_url: url.clone(),
@@ -341,7 +346,14 @@ async fn all(
     if status == StatusCode::ACCEPTED {
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
     }
-    Ok(response)
+    Ok(marked(response, replayed))
+}
+
+fn marked(mut response: Response, replayed: bool) -> Response {
+    if replayed {
+        mark_replayed(&mut response);
+    }
+    response
 }
 
 /// Tells the commands of a request apart: by the rejections that each is about, because a request that is
@@ -359,8 +371,8 @@ const NOT_ANSWERED: &str = "stored, and not answered in time: command_url tells 
 
 /// What a command about rejections came to.
 enum Handled {
-    /// What became of each.
-    Results(Vec<RejectionResultView>),
+    /// What became of each, and whether an earlier request under the same key did it.
+    Results { results: Vec<RejectionResultView>, replayed: bool },
     /// It is stored, and was not answered in time.
     Pending(Accepted),
 }
@@ -384,41 +396,41 @@ async fn handle(
         let id = RejectionId { connector: connector.clone(), number: *number };
         shown(&id, result, detail)
     };
-    let results = match act {
+    let (results, replayed) = match act {
         Act::Redrive => {
             let body = RedriveRejections { connector: connector_name, numbers: sent };
             let command = context.command(part, Body::RedriveRejections(body));
             let reply = state.services.send(context, Lane::Live, command, timeout).await?;
-            let answer: RedriveRejectionsAnswer = match reply {
-                Reply::Answered(answer) => answer.body,
+            let answer: Answer<RedriveRejectionsAnswer> = match reply {
+                Reply::Answered(answer) => answer,
                 Reply::Pending(accepted) => return Ok(Handled::Pending(accepted)),
             };
-            let of_each = numbers.iter().zip(answer.results());
+            let of_each = numbers.iter().zip(answer.body.results());
             let result = |(number, result)| match result {
                 StockResult::Unspecified => Ok(shown(number, NOT_FOUND, None)),
                 result => outcome(result)
                     .map(|outcome| shown(number, outcome.result, outcome.detail))
                     .map_err(Problem::from),
             };
-            of_each.map(result).collect::<Result<_, Problem>>()?
+            (of_each.map(result).collect::<Result<_, Problem>>()?, answer.replayed)
         }
         Act::Drop(reason) => {
             let (connector, reason) = (connector_name, reason.clone());
             let body = DropRejections { connector, numbers: sent, reason };
             let command = context.command(part, Body::DropRejections(body));
             let reply = state.services.send(context, Lane::Live, command, timeout).await?;
-            let answer: DropRejectionsAnswer = match reply {
-                Reply::Answered(answer) => answer.body,
+            let answer: Answer<DropRejectionsAnswer> = match reply {
+                Reply::Answered(answer) => answer,
                 Reply::Pending(accepted) => return Ok(Handled::Pending(accepted)),
             };
-            let is_dropped = |number: &u64| answer.dropped.contains(number);
+            let is_dropped = |number: &u64| answer.body.dropped.contains(number);
             let result = |number| {
                 shown(number, if is_dropped(number) { "dropped" } else { NOT_FOUND }, None)
             };
-            numbers.iter().map(result).collect()
+            (numbers.iter().map(result).collect(), answer.replayed)
         }
     };
-    Ok(Handled::Results(results))
+    Ok(Handled::Results { results, replayed })
 }
 
 #[cfg(test)]
