@@ -572,6 +572,19 @@ fn a_capture_that_the_provider_does_not_know_breaks_invariant_5() {
 }
 
 #[test]
+fn amounts_of_two_currencies_are_not_added_up() {
+    check(
+        |day| {
+            let Payment::Captured(captured) = day.payment("captured", ANN) else {
+                unreachable!("it is asked for")
+            };
+            captured.amount.as_mut().expect("there is one").currency = "EUR".to_owned();
+        },
+        &[5],
+    );
+}
+
+#[test]
 fn money_that_stays_set_aside_breaks_invariant_5() {
     check(
         |day| {

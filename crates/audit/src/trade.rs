@@ -53,6 +53,8 @@ pub(super) struct Trade {
     skus: HashMap<Box<str>, u32>,
     /// By shop: the number of its last order.
     last_numbers: HashMap<Box<str>, u64>,
+    /// That of all amounts, once there is one: amounts are added up.
+    currency: Option<Box<str>>,
     findings: TradeFindings,
 }
 
@@ -105,6 +107,7 @@ impl Trade {
     ) {
         let order = OrderKey::of(&event.aggregate_id);
         let summary = summary.cloned().unwrap_or_default();
+        self.expect_currency(position, summary.total.as_ref());
         match kind {
             Some(OrderKind::Placed(placed)) => {
                 self.observe_placed(position, event, order, &summary, placed);
@@ -188,7 +191,21 @@ impl Trade {
             return self.findings.payments.add(format!("{position}: a payment without a number"));
         };
         let order = OrderKey::of(order);
+        self.expect_currency(position, payment::amount(kind));
         self.push(order, position, payment::step(kind, number.parse().unwrap_or(0)));
+    }
+
+    /// That an amount is in the currency of those before it.
+    fn expect_currency(&mut self, position: LogPosition, amount: Option<&proto::Money>) {
+        let Some(currency) = amount.map(|it| &*it.currency).filter(|it| !it.is_empty()) else {
+            return;
+        };
+        match &self.currency {
+            None => self.currency = Some(currency.into()),
+            Some(known) => self.findings.payments.expect(**known == *currency, || {
+                format!("{position}: an amount in {currency}, and {known} are added up here")
+            }),
+        }
     }
 
     /// Takes in an event of the inventory.

@@ -214,7 +214,19 @@ impl PaymentStepKind {
 
 /// What an event of the payment service says.
 pub(super) fn step(kind: &Kind, number: u32) -> Step {
-    let (kind, operation, amount) = match kind {
+    let (kind, operation, amount) = parts(kind);
+    let amount = amount.map_or(0, |amount| amount.minor);
+    Step::Payment(PaymentStep { kind, number, operation: fingerprint(operation), amount })
+}
+
+/// The amount that an event of the payment service moves.
+pub(super) fn amount(kind: &Kind) -> Option<&proto::Money> {
+    parts(kind).2
+}
+
+/// What happened, to which operation, and the amount that it moves.
+fn parts(kind: &Kind) -> (PaymentStepKind, &str, Option<&proto::Money>) {
+    match kind {
         Kind::AuthorizationPending(it) => {
             (PaymentStepKind::AuthorizationPending, it.operation_id.as_str(), None)
         }
@@ -257,9 +269,7 @@ pub(super) fn step(kind: &Kind, number: u32) -> Step {
             (PaymentStepKind::Noted, "", None)
         }
         Kind::SettledByOperator(it) => (settled(it), it.operation_id.as_str(), it.amount.as_ref()),
-    };
-    let amount = amount.map_or(0, |amount: &proto::Money| amount.minor);
-    Step::Payment(PaymentStep { kind, number, operation: fingerprint(operation), amount })
+    }
 }
 
 /// What an operator's decision means to the operation.
