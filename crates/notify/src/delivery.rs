@@ -204,7 +204,7 @@ impl Sending<'_> {
                         lane.confirm(&self.endpoint.ledger);
                     }
                 },
-                document = live.changed() => self.follow(&document),
+                document = live.changed() => self.follow(&document, lane),
                 () = self.operation.live.stopping() => {}
                 () = sleep_until(collect_until.unwrap_or(give_up_at)), if collect_until.is_some() => {}
                 () = sleep(pause), if look_at.is_some() => {}
@@ -233,9 +233,12 @@ impl Sending<'_> {
     }
 
     /// Takes over how the endpoint has changed meanwhile.
-    fn follow(&mut self, document: &str) {
+    fn follow(&mut self, document: &str, lane: &mut Lane) {
         match serde_json::from_str::<EndpointRow>(document) {
-            Ok(row) => self.endpoint = row.endpoint,
+            Ok(row) => {
+                self.endpoint = row.endpoint;
+                lane.drop_ended_replays(&self.endpoint.ledger);
+            }
             Err(error) => tracing::error!(endpoint.id = self.id, %error, "a row does not read"),
         }
     }

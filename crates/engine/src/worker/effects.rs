@@ -8,7 +8,7 @@ mod rows;
 mod schedule;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -81,6 +81,8 @@ pub(crate) struct Operations<S: crate::Service> {
     by_row: HashMap<(Shop, String), String>,
     schedule: Schedule,
     attempts: JoinSet<(String, Lane, Finished<S::Input>)>,
+    /// The operations that are being attempted, also those that no row announces any more.
+    attempted: HashSet<String>,
     /// By operation: the last retry that is not written down yet.
     unsaved: HashMap<String, (u32, Timestamp)>,
     /// Tells the attempts that the worker stops.
@@ -105,6 +107,8 @@ enum PendingState {
     Waiting,
     Ready,
     Running,
+    /// It was let go and announced again, and the attempt that was being made then is not over.
+    Blocked,
     /// Its outcome is handed in; the event that settles it has yet to be decided.
     Done,
 }
@@ -134,6 +138,7 @@ impl<S: crate::Service> Operations<S> {
             by_row: HashMap::new(),
             schedule: Schedule::default(),
             attempts: JoinSet::new(),
+            attempted: HashSet::new(),
             unsaved: HashMap::new(),
             stopping: CancellationToken::new(),
         };
@@ -263,7 +268,10 @@ impl<S: crate::Service> Operations<S> {
     /// Starts what is due, as far as there are slots.
     pub(crate) fn start_due(&mut self, now: Timestamp) {
         while let Some(id) = self.schedule.next_due(now) {
-            if let Some(pending) = self.pending.get_mut(&id) {
+            // One that was let go and announced again may be in the schedule twice.
+            if let Some(pending) = self.pending.get_mut(&id)
+                && pending.state == PendingState::Waiting
+            {
                 pending.state = PendingState::Ready;
                 self.schedule.ready(pending.lane.clone(), id);
             }
@@ -275,10 +283,15 @@ impl<S: crate::Service> Operations<S> {
 
     /// Starts an attempt, which occupies a slot of its lane.
     fn start(&mut self, lane: Lane, id: &str, now: Timestamp) {
-        let Some(pending) = self.pending.get_mut(id) else {
+        let pending = self.pending.get_mut(id);
+        let Some(pending) = pending.filter(|pending| pending.state == PendingState::Ready) else {
             // Settled while it waited.
             return self.schedule.release(&lane);
         };
+        if !self.attempted.insert(id.to_owned()) {
+            pending.state = PendingState::Blocked;
+            return self.schedule.release(&lane);
+        }
         pending.attempts += 1;
         pending.state = PendingState::Running;
         let attempt = Attempt {
@@ -307,20 +320,31 @@ impl<S: crate::Service> Operations<S> {
         };
         // Whatever has become of the operation meanwhile, its slot is free.
         self.schedule.release(&lane);
+        self.attempted.remove(&id);
         let pending = self.pending.get_mut(&id)?;
         match finished {
             Finished::Attempted(Attempted::Done(outcome)) => {
+                if pending.state == PendingState::Waiting {
+                    self.schedule.cancel(pending.due, id);
+                }
                 pending.state = PendingState::Done;
                 Some(outcome)
             }
             Finished::Attempted(Attempted::RetryAt(due)) => {
-                self.retry(&id, due);
+                match pending.state {
+                    PendingState::Running => self.retry(&id, due),
+                    // What put it off was how things were before it was announced again.
+                    PendingState::Blocked => self.retry(&id, self.clock.now()),
+                    PendingState::Waiting | PendingState::Ready | PendingState::Done => {}
+                }
                 None
             }
             Finished::Panicked(reason) => {
                 tracing::error!(operation.id = id, reason, "an attempt panicked");
-                let due = self.clock.now().millis() + PANIC_PAUSE_MS;
-                self.retry(&id, Timestamp::from_millis(due));
+                if let PendingState::Running | PendingState::Blocked = pending.state {
+                    let due = self.clock.now().millis() + PANIC_PAUSE_MS;
+                    self.retry(&id, Timestamp::from_millis(due));
+                }
                 None
             }
         }

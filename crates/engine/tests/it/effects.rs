@@ -22,6 +22,7 @@ testkit::on_both_databases!(
     an_attempt_that_panics_is_made_again_later_and_stops_nothing,
     a_redrive_of_one_aggregate_does_not_begin_the_operation_of_another,
     the_attempts_of_an_operation_survive_a_restart_and_a_rebuild,
+    an_operation_that_is_announced_again_is_not_attempted_twice_at_a_time,
 );
 
 async fn is_charged(rig: &Rig, account: &str) -> bool {
@@ -144,5 +145,34 @@ async fn the_attempts_of_an_operation_survive_a_restart_and_a_rebuild(db: Db) {
     eventually("B is charged", async || is_charged(&rig, "B").await).await;
     eventually("nothing is kept of B", async || attempts(&rig).await.len() == 1).await;
     rig.check(&engine).await;
+    running.stop().await;
+}
+
+async fn an_operation_that_is_announced_again_is_not_attempted_twice_at_a_time(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let ledger = Ledger::with_silent_provider();
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    send(&client, deposit_then("A", 5, "charge")).await;
+    eventually("A is asked", async || ledger.charges().len() == 1).await;
+    // The row announces it no more, and then the same again.
+    send(&client, deposit("A", -5)).await;
+    send(&client, deposit("A", 5)).await;
+    send(&client, deposit_then("B", 5, "charge")).await;
+    eventually("B is asked", async || ledger.charges().len() >= 2).await;
+    assert_eq!(ledger.charges(), [("A".to_owned(), false), ("B".to_owned(), false)]);
+
+    // What came of the attempt counts.
+    ledger.provider.add_permits(2);
+    for account in ["A", "B"] {
+        eventually("it is charged", async || is_charged(&rig, account).await).await;
+    }
+    assert_eq!(ledger.charges().len(), 2);
+    let log = rig.check(&engine).await;
+    assert_eq!(
+        kinds(&log, "A"),
+        ["deposited", "charge_pending", "deposited", "deposited", "charged"]
+    );
     running.stop().await;
 }

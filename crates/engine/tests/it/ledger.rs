@@ -184,7 +184,9 @@ impl Row for Account {
 
     fn columns(&self) -> Vec<Cell> {
         panic_where(self.note.text(), "columns");
-        vec![self.deadline.into(), self.charge_id.clone().into(), self.note.0.clone().into()]
+        // Who has nothing is not charged for the time being.
+        let charge_id = self.charge_id.clone().filter(|_| self.balance > 0);
+        vec![self.deadline.into(), charge_id.into(), self.note.0.clone().into()]
     }
 }
 

@@ -171,9 +171,7 @@ impl Lane {
             *self = Self { bucket: self.bucket, replay_buckets, ..Self::default() };
         }
         self.round = Some(ledger.round);
-        let is_running = |id: &String| ledger.running_replays().any(|replay| replay.id == *id);
-        self.replays.retain(|id, _| is_running(id));
-        self.replay_buckets.retain(|id, _| self.replays.contains_key(&**id));
+        self.drop_ended_replays(ledger);
         let is_idle = self.finished.is_empty() && self.behind.is_empty() && self.flying.is_empty();
         if is_idle && ledger.retries.is_empty() && ledger.behind == 0 {
             // Nothing waits for anything, whatever became of it: it may have been aborted on request.
@@ -191,6 +189,14 @@ impl Lane {
             }
             Kind::Replay => !ready.is_new || ledger.held.contains(ready.seq),
         });
+    }
+
+    /// Drops what is ready for replays that do not go on.
+    pub(super) fn drop_ended_replays(&mut self, ledger: &Ledger) {
+        let is_running = |id: &str| ledger.running_replays().any(|replay| replay.id == *id);
+        self.replays.retain(|id, _| is_running(id));
+        self.replay_buckets.retain(|id, _| is_running(id));
+        self.ready.retain(|ready| ready.replay.as_ref().is_none_or(|(id, _)| is_running(id)));
     }
 
     /// Takes up another ordering, once nothing is under way in the one before; says whether it is the
