@@ -7,7 +7,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use tracing::{Instrument, Span, error, field::Empty, info_span};
+use tracing::{Instrument, Span, debug, error, field::Empty, info_span};
 use uuid::Uuid;
 
 use crate::problem::Cause;
@@ -74,13 +74,19 @@ fn span(request: &Request, id: Uuid) -> Span {
     )
 }
 
-/// Records the status in the span, and logs a failure on the side of the server.
+/// Records the status in the span, and logs a failure on the side of the server with its cause.
 fn record_response(span: &Span, response: &Response) {
     let status = response.status();
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
-        let cause = response.extensions().get::<Cause>().map_or("", |cause| &*cause.0);
-        span.in_scope(|| error!(cause, "request failed"));
+        span.in_scope(|| {
+            if let Some(Cause(cause)) = response.extensions().get::<Cause>() {
+                error!(%cause, "request failed");
+            } else {
+                // The response says it all, such as that the process is not ready yet, which is asked often.
+                debug!("request failed");
+            }
+        });
     }
 }
 
