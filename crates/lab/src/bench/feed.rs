@@ -19,6 +19,7 @@ use futures::{
 use reqwest::{Client, Response, header::ACCEPT};
 use serde::{Deserialize, de::IgnoredAny};
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
     time::{sleep, sleep_until, timeout},
 };
@@ -46,6 +47,8 @@ const READERS: u32 = 1_000;
 const RATE: u32 = 100;
 /// Readers that connect at the same time.
 const CONNECTING: usize = 16;
+/// Events that are published at the same time: a gateway takes 32 uploads of a shop at once.
+const PUBLISHING: usize = 24;
 /// How long nothing may come before what is missing counts as lost.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The interval between two looks at what has come.
@@ -182,12 +185,15 @@ impl Bench<'_> {
         sleep(SETTLE_PAUSE).await;
         let (cpu, started) = (self.installation.services.cpu_ticks(), Instant::now());
         let events = u64::from(RATE * seconds);
-        let mut publishing = JoinSet::new();
+        let (mut publishing, permits) = (JoinSet::new(), Arc::new(Semaphore::new(PUBLISHING)));
         for number in 0..events {
             let meant = Duration::from_secs_f64(number as f64 / f64::from(RATE));
             sleep_until((started + meant).into()).await;
-            let load = self.load.clone();
-            publishing.spawn(async move { load.change_products(from + number, 1).await });
+            let (load, permits) = (self.load.clone(), permits.clone());
+            publishing.spawn(async move {
+                let _permit = permits.acquire().await?;
+                load.change_products(from + number, 1).await
+            });
         }
         while let Some(published) = publishing.join_next().await {
             published.context("publish an event")??;
