@@ -176,7 +176,9 @@ impl Sending<'_> {
                 return self.last_outcome(lane).await;
             }
             let now = self.outside.clock.now();
-            let look_at = self.start_due(lane, now).await;
+            // What it knows of the endpoint is of before, once nothing is to be sent any more: it may be disabled.
+            let is_over = self.operation.live.is_over();
+            let look_at = if is_over { None } else { self.start_due(lane, now).await };
             let is_idle = lane.in_flight.is_empty();
             // What is under way belongs to it: when nothing may be sent for a while, nobody collects it.
             let is_urgent = lane.is_urgent() && is_idle;

@@ -95,6 +95,11 @@ impl LiveRow {
         self.stopping.is_cancelled()
     }
 
+    /// Whether the row announces the operation no more.
+    pub fn is_over(&self) -> bool {
+        self.documents.as_ref().is_some_and(|documents| documents.has_changed().is_err())
+    }
+
     /// Waits for the row to change; yields it as JSON. Never returns for one that no longer announces
     /// the operation.
     pub async fn changed(&mut self) -> String {

@@ -321,7 +321,11 @@ impl<S: crate::Service> Operations<S> {
         // Whatever has become of the operation meanwhile, its slot is free.
         self.schedule.release(&lane);
         self.attempted.remove(&id);
-        let pending = self.pending.get_mut(&id)?;
+        let Some(pending) = self.pending.get_mut(&id) else {
+            // No row announces it any more. What has happened has happened: the rules decide what follows.
+            let Finished::Attempted(Attempted::Done(outcome)) = finished else { return None };
+            return Some(outcome);
+        };
         match finished {
             Finished::Attempted(Attempted::Done(outcome)) => {
                 if pending.state == PendingState::Waiting {

@@ -23,6 +23,7 @@ testkit::on_both_databases!(
     a_redrive_of_one_aggregate_does_not_begin_the_operation_of_another,
     the_attempts_of_an_operation_survive_a_restart_and_a_rebuild,
     an_operation_that_is_announced_again_is_not_attempted_twice_at_a_time,
+    what_comes_of_an_attempt_counts_when_its_operation_is_announced_no_more,
 );
 
 async fn is_charged(rig: &Rig, account: &str) -> bool {
@@ -144,6 +145,21 @@ async fn the_attempts_of_an_operation_survive_a_restart_and_a_rebuild(db: Db) {
     ledger.provider.add_permits(1);
     eventually("B is charged", async || is_charged(&rig, "B").await).await;
     eventually("nothing is kept of B", async || attempts(&rig).await.len() == 1).await;
+    rig.check(&engine).await;
+    running.stop().await;
+}
+
+async fn what_comes_of_an_attempt_counts_when_its_operation_is_announced_no_more(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let ledger = Ledger::with_silent_provider();
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    send(&client, deposit_then("A", 5, "charge")).await;
+    eventually("A is asked", async || ledger.charges().len() == 1).await;
+    send(&client, deposit("A", -5)).await;
+    ledger.provider.add_permits(1);
+    eventually("A is charged", async || is_charged(&rig, "A").await).await;
     rig.check(&engine).await;
     running.stop().await;
 }

@@ -15,6 +15,7 @@ testkit::on_both_databases!(
     an_endpoint_that_is_gone_is_disabled_and_what_matches_it_is_held,
     an_endpoint_that_fails_for_five_days_is_disabled,
     an_endpoint_that_is_enabled_again_gets_one_delivery_at_first,
+    what_is_under_way_when_an_endpoint_is_disabled_is_sent_once,
     what_became_of_an_endpoint_is_delivered_to_the_others_that_want_it,
 );
 
@@ -168,6 +169,27 @@ async fn an_endpoint_that_is_enabled_again_gets_one_delivery_at_first(db: Db) {
     assert_eq!(rig.receiver.count(), 1, "one at a time, until it has succeeded");
     permits.add_permits(1_000);
     eventually("all are delivered", async || running.endpoint("ep").await.delivered > EVENTS).await;
+    running.stop().await;
+    rig.verify().await;
+}
+
+async fn what_is_under_way_when_an_endpoint_is_disabled_is_sent_once(db: Db) {
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    let permits = Arc::new(Semaphore::new(0));
+    rig.receiver.behave(Behaviour::Permitted(permits.clone()));
+    running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
+    rig.publish(&[("paid", "1"), ("paid", "2")]).await;
+    eventually("both are under way", async || rig.receiver.count() == 2).await;
+    running.ask("ep", Request::Disable(notify::DisableEndpoint::default())).await;
+    rig.publish(&[("paid", "3")]).await;
+    eventually("the third is held", async || running.endpoint("ep").await.last_seq == 3).await;
+    permits.add_permits(1_000);
+    running.ask("ep", Request::Enable(notify::EnableEndpoint { deliver_held: true })).await;
+    eventually("all are delivered", async || running.endpoint("ep").await.delivered == 3).await;
+    let mut seqs = delivered(&rig.receiver, "/ep");
+    seqs.sort_unstable();
+    assert_eq!(seqs, [1, 2, 3]);
     running.stop().await;
     rig.verify().await;
 }
