@@ -1,7 +1,10 @@
 //! Webhooks as a shop sees them: an endpoint is made over HTTP, and a receiver gets the events of real
 //! orders, signed, numbered without a gap.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
@@ -277,7 +280,8 @@ async fn a_replay_from_a_time_on_is_cancelled_while_it_runs(db: Db) {
 
     // What comes next is delivered, and shows that nothing else of the replay was.
     let (_, tested) = send(&api, Method::POST, &format!("{path}/test"), json!({})).await;
-    let came = || -> Vec<_> { receiver.received().iter().map(|it| it.meta.endpoint_seq).collect() };
+    let came =
+        || -> BTreeSet<_> { receiver.received().iter().map(|it| it.meta.endpoint_seq).collect() };
     eventually("the test delivery came", async || {
         came().iter().any(|seq| tested["endpoint_seq"] == *seq)
     })
