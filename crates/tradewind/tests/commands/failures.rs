@@ -19,10 +19,13 @@ fn order() -> Value {
     json!({"currency": "GBP", "lines": [{"sku": "MUG", "quantity": 1}]})
 }
 
+/// Places an order and waits until it is paid. A partition that has just gone on may not answer in time at first.
 async fn settle(installation: &Installation, shop: &str, key: &str) {
-    let placed = installation.api_of(shop).place(&order(), key, Some(SETTLE_TIMEOUT)).await;
-    let placed = placed.expect("it is answered");
-    assert_eq!(placed.body["payment_status"], "paid", "{}", placed.body);
+    eventually("the order is paid", async || {
+        let placed = installation.api_of(shop).place(&order(), key, Some(SETTLE_TIMEOUT)).await;
+        placed.is_ok_and(|placed| placed.body["payment_status"] == "paid")
+    })
+    .await;
 }
 
 /// Publishes what is no event, as any client of NATS could; returns its sequence.
