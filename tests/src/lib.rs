@@ -2,11 +2,18 @@
 
 pub mod stable;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use clap::{Args, Parser};
 use client::{Client, Response};
-use engine::{Engine, Outcome};
+use engine::{Clock, Engine, Outcome};
 use events::{proto, shop};
 use node::{
     nats_users,
@@ -14,7 +21,7 @@ use node::{
     services,
     settings::Settings,
 };
-use protocol::{command::OutgoingCommand, subject::Lane};
+use protocol::{command::OutgoingCommand, subject::Lane, time::Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Db, TestServer, eventually, system_clock};
@@ -239,6 +246,13 @@ impl Gateway {
         self.shutdown.cancel();
         self.running.await.expect("no panic").expect("it stops cleanly");
     }
+}
+
+/// A clock that says what is set, at first this: in milliseconds since 1970.
+pub fn settable_clock(start: i64) -> (Arc<AtomicI64>, Clock) {
+    let now = Arc::new(AtomicI64::new(start));
+    let shown = now.clone();
+    (now, Clock::from(move || Timestamp::from_millis(shown.load(Ordering::Relaxed))))
 }
 
 /// A gateway beside an installation, with settings that no command line has.

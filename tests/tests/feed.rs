@@ -4,10 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -15,7 +12,6 @@ use client::{
     Client, Problem,
     feed::{Feed, FeedError, FeedPosition, PositionFile},
 };
-use engine::Clock;
 use protocol::{
     id::{CommandId, Shop},
     time::Timestamp,
@@ -23,7 +19,7 @@ use protocol::{
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, TestServer};
-use tests::{Gateway, Installation, OwnGateway, SHOP, order, settle, stock};
+use tests::{Gateway, Installation, OwnGateway, SHOP, order, settable_clock, settle, stock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpSocket,
@@ -663,10 +659,9 @@ async fn a_stream_ends_when_the_key_of_its_reader_expires() {
     let installation = Installation::start(&db, |_| {}).await;
     let acme = installation.api();
     stock(&acme, "MUG", 1).await;
-    let now = Arc::new(AtomicI64::new(1_000));
+    let (now, clock) = settable_clock(1_000);
     let gateway = OwnGateway::start(&installation, |settings| {
-        let now = now.clone();
-        settings.clock = Clock::from(move || Timestamp::from_millis(now.load(Ordering::Relaxed)));
+        settings.clock = clock;
         settings.api_keys[0].expires_at = Some(Timestamp::from_millis(2_000));
     })
     .await;

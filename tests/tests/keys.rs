@@ -1,21 +1,15 @@
 //! API keys: made over HTTP, used at every gateway, limited, rotated, revoked; and what is kept of them.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use engine::{Clock, Engine};
+use engine::Engine;
 use events::proto::{event::Body, shop};
 use node::serve::{self, Component, Monitoring};
 use protocol::time::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, eventually, on_both_databases};
-use tests::{Gateway, Installation, OwnGateway, SHOP, order, settle, stock};
+use tests::{Gateway, Installation, OwnGateway, SHOP, order, settable_clock, settle, stock};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -199,10 +193,9 @@ async fn the_old_secret_of_a_rotated_key_is_accepted_for_a_time() {
     let installation = Installation::start(&db, |_| {}).await;
     stock(&installation.api(), "MUG", 5).await;
     let start = testkit::system_clock().now().millis();
-    let now = Arc::new(AtomicI64::new(start));
+    let (now, clock) = settable_clock(start);
     let gateway = OwnGateway::start(&installation, |settings| {
-        let now = now.clone();
-        settings.clock = Clock::from(move || Timestamp::from_millis(now.load(Ordering::Relaxed)));
+        settings.clock = clock;
         settings.person_keys = installation.settings.person_keys().expect("they are there");
     })
     .await;

@@ -1,18 +1,13 @@
 //! What a request means, however it is written and whenever it is handled.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use client::{Client, Response};
-use engine::Clock;
 use node::settings::WebhookOptions;
-use protocol::time::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Db;
-use tests::{Installation, OwnGateway, SHOP, order, settle, stock};
+use tests::{Installation, OwnGateway, SHOP, order, settable_clock, settle, stock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -137,10 +132,9 @@ async fn a_file_of_products_is_as_old_as_its_first_byte() {
     let installation = Installation::start(&db, |_| {}).await;
     stock(&installation.api(), "MUG", 5).await;
     let start = testkit::system_clock().now().millis();
-    let now = Arc::new(AtomicI64::new(start));
+    let (now, clock) = settable_clock(start);
     let gateway = OwnGateway::start(&installation, |settings| {
-        let now = now.clone();
-        settings.clock = Clock::from(move || Timestamp::from_millis(now.load(Ordering::Relaxed)));
+        settings.clock = clock;
     })
     .await;
     let api = Client::new(&format!("http://{}", gateway.address), "secret", SHOP);

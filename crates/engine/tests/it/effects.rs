@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use engine::Engine;
 use futures::StreamExt;
 use protocol::subject::Lane;
 use sqlx::{Executor, Row};
@@ -149,15 +150,20 @@ async fn the_attempts_of_an_operation_survive_a_restart_and_a_rebuild(db: Db) {
     running.stop().await;
 }
 
-async fn what_comes_of_an_attempt_counts_when_its_operation_is_announced_no_more(db: Db) {
+/// A provider that is asked to charge A and does not answer, while the row of A announces the charge no more.
+async fn charge_that_is_announced_no_more(db: Db) -> (Rig, Engine, Ledger, Running) {
     let rig = Rig::start(db).await;
     let engine = rig.engine().await;
     let ledger = Ledger::with_silent_provider();
     let running = Running::start(&engine, &ledger);
-    let client = engine.client();
-    send(&client, deposit_then("A", 5, "charge")).await;
+    send(&engine.client(), deposit_then("A", 5, "charge")).await;
     eventually("A is asked", async || ledger.charges().len() == 1).await;
-    send(&client, deposit("A", -5)).await;
+    send(&engine.client(), deposit("A", -5)).await;
+    (rig, engine, ledger, running)
+}
+
+async fn what_comes_of_an_attempt_counts_when_its_operation_is_announced_no_more(db: Db) {
+    let (rig, engine, ledger, running) = charge_that_is_announced_no_more(db).await;
     ledger.provider.add_permits(1);
     eventually("A is charged", async || is_charged(&rig, "A").await).await;
     rig.check(&engine).await;
@@ -165,15 +171,9 @@ async fn what_comes_of_an_attempt_counts_when_its_operation_is_announced_no_more
 }
 
 async fn an_operation_that_is_announced_again_is_not_attempted_twice_at_a_time(db: Db) {
-    let rig = Rig::start(db).await;
-    let engine = rig.engine().await;
-    let ledger = Ledger::with_silent_provider();
-    let running = Running::start(&engine, &ledger);
+    let (rig, engine, ledger, running) = charge_that_is_announced_no_more(db).await;
     let client = engine.client();
-    send(&client, deposit_then("A", 5, "charge")).await;
-    eventually("A is asked", async || ledger.charges().len() == 1).await;
-    // The row announces it no more, and then the same again.
-    send(&client, deposit("A", -5)).await;
+    // Its row announces the same again.
     send(&client, deposit("A", 5)).await;
     send(&client, deposit_then("B", 5, "charge")).await;
     eventually("B is asked", async || ledger.charges().len() >= 2).await;

@@ -35,12 +35,7 @@ async fn an_endpoint_at_which_most_fails_is_left_alone_and_then_tried_with_one(d
     rig.receiver.behave(Behaviour::status(500));
     running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
     rig.publish(&vec![("paid", "1"); EVENTS as usize]).await;
-    eventually("the breaker is open", async || {
-        let endpoint = running.endpoint("ep").await;
-        let is_noted = endpoint.retrying == rig.receiver.count() as u64;
-        endpoint.paused_until.is_some() && endpoint.last_seq == EVENTS && is_noted
-    })
-    .await;
+    running.await_open_breaker(&rig, "ep", EVENTS).await;
     // As many as open it, and those that were under way with them.
     let tried = rig.receiver.count();
     assert!((10..=30).contains(&tried), "{tried}");

@@ -111,12 +111,7 @@ async fn an_open_breaker_outlives_the_process(db: Db) {
     running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
     running.create("witness", settings(&rig.other, "/witness", &["*"])).await;
     rig.publish(&vec![("paid", "1"); EVENTS as usize]).await;
-    eventually("the breaker is open", async || {
-        let endpoint = running.endpoint("ep").await;
-        let is_noted = endpoint.retrying == rig.receiver.count() as u64;
-        endpoint.paused_until.is_some() && endpoint.last_seq == EVENTS && is_noted
-    })
-    .await;
+    running.await_open_breaker(&rig, "ep", EVENTS).await;
     let (before, tried) = (running.endpoint("ep").await, rig.receiver.count());
 
     running.kill().await;

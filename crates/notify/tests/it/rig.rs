@@ -23,7 +23,7 @@ use protocol::{
     subject::Lane,
     time::Timestamp,
 };
-use testkit::{Db, Receiver, TestServer, engine_config};
+use testkit::{Db, Receiver, TestServer, engine_config, eventually};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use webhook_http::{Policy, Secret};
@@ -274,6 +274,16 @@ impl Running {
         let question = Question::GetEndpoint(notify::GetEndpoint { endpoint_id: id.to_owned() });
         let found = self.query(question).await.expect("it exists");
         notify::Endpoint::decode(&*found).expect("it is an endpoint")
+    }
+
+    /// Waits until the breaker of an endpoint at the receiver is open, everything is scheduled, and all attempts are noted.
+    pub(crate) async fn await_open_breaker(&self, rig: &Rig, id: &str, events: u64) {
+        eventually("the breaker is open", async || {
+            let endpoint = self.endpoint(id).await;
+            let is_noted = endpoint.retrying == rig.receiver.count() as u64;
+            endpoint.paused_until.is_some() && endpoint.last_seq == events && is_noted
+        })
+        .await;
     }
 
     pub(crate) async fn deliveries(&self, id: &str, state: &str) -> Vec<notify::Delivery> {
