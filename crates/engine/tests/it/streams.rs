@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Compression, Config as Stream};
 use engine::{BrokerError, Config, Difference, Engine, Error, Faults, PartitionState, Step};
-use protocol::subject::Lane;
+use protocol::subject::{Lane, POSITIONS_HEADER};
 use testkit::{Db, eventually};
 
 use crate::{
@@ -222,9 +222,13 @@ async fn a_quiet_service_whose_inputs_retention_deleted_can_be_rebuilt(db: Db) {
     let last = write_for_others(&rig, 5).await;
     // It looks into the inbox, finds nothing for itself, and records that.
     let running = Running::start_claimed(&engine, &Ledger::default());
-    eventually("the log has the position", async || {
+    let read = ["live", "bulk"].map(|lane| format!("inbox.{lane}={last}"));
+    eventually("the log has the positions in both lanes", async || {
         let log = rig.log().await;
-        log.last().is_some_and(|entry| kind(&entry.event) == Some("positions"))
+        let Some(entry) = log.last() else { return false };
+        let positions = entry.headers.get(POSITIONS_HEADER).map_or("", |it| it.as_str());
+        let has = |wanted: &String| positions.split(',').any(|position| position == wanted);
+        kind(&entry.event) == Some("positions") && read.iter().all(has)
     })
     .await;
     running.stop().await;

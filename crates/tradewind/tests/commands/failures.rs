@@ -66,20 +66,23 @@ async fn await_unreadable(address: SocketAddr, partition: u32, sequence: u64) ->
     found
 }
 
-/// Whether the metrics of a process say that a partition of `order` fails.
-async fn is_measured_as_failing(address: SocketAddr, partition: u32) -> bool {
-    let answer = get(&format!("http://{address}/metrics")).await.expect("it answers");
-    let text = answer.text().await.expect("it is a text");
+/// Waits until the metrics of a process say that a partition of `order` fails. It does not for the moment of a new try.
+async fn await_measured_as_failing(address: SocketAddr, partition: u32) {
     let labels = [
         "service=\"order\"".to_owned(),
         format!("partition=\"{partition}\""),
         "state=\"failing\"".into(),
     ];
-    text.lines().any(|line| {
+    let says_so = |line: &str| {
         line.starts_with("tradewind_partition_state{")
             && line.ends_with(" 1")
             && labels.iter().all(|label| line.contains(label))
+    };
+    eventually("the metrics say that the partition fails", async || {
+        let answer = get(&format!("http://{address}/metrics")).await.expect("it answers");
+        answer.text().await.expect("it is a text").lines().any(says_so)
     })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,16 +103,15 @@ async fn bytes_in_a_log_stop_their_partition_alone_until_they_are_voided() {
     let sequence = publish_garbage(&installation, partition).await;
     let status = await_unreadable(installation.listen, partition, sequence).await;
     assert_eq!(status, 200, "the other partition of the service goes on");
-    assert!(is_measured_as_failing(installation.listen, partition).await);
+    await_measured_as_failing(installation.listen, partition).await;
     settle(&installation, &other, "meanwhile").await;
     let product =
         json!({"sku": "CUP", "title": "A cup", "price": {"minor": 200, "currency": "GBP"}});
-    let pushed = installation.api().push("products", product.to_string()).await;
-    assert_eq!(
-        pushed.expect("it is pushed").applied,
-        1,
-        "the other services of the partition go on"
-    );
+    eventually("the other services of the partition go on", async || {
+        let pushed = installation.api().push("products", product.to_string()).await;
+        pushed.is_ok_and(|pushed| pushed.applied + pushed.unchanged == 1)
+    })
+    .await;
     let kept = installation.api().place(&order(), "kept", None).await.expect("it is answered");
     assert_eq!(kept.status.as_u16(), 202, "{}", kept.body);
 
@@ -140,7 +142,7 @@ async fn a_process_without_a_gateway_names_its_own_partitions_that_fail() {
     let sequence = publish_garbage(&installation, 0).await;
     let status = await_unreadable(address, 0, sequence).await;
     assert_eq!(status, 503, "nothing of the service can be handled here");
-    assert!(is_measured_as_failing(address, 0).await);
+    await_measured_as_failing(address, 0).await;
     let health = get(&format!("http://{address}/healthz")).await.expect("it answers");
     assert_eq!(health.status().as_u16(), 200);
     assert_eq!(health.json::<Value>().await.expect("it is JSON"), json!({"status": "up"}));
