@@ -12,8 +12,8 @@ pub use generated::tradewind::{
     shop::v1 as shop,
 };
 
-/// What a service reads of an [`Event`]: the fact and its aggregate. The rest of the envelope is the
-/// engine's, and need not be read twice.
+/// What a service reads of an [`Event`]: the fact, its aggregate, and when it happened outside. The rest
+/// of the envelope is the engine's, and need not be read twice.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct EventFact {
     /// See [`Event`].
@@ -22,6 +22,9 @@ pub struct EventFact {
     /// See [`Event`].
     #[prost(uint64, tag = "4")]
     pub aggregate_version: u64,
+    /// See [`Event`].
+    #[prost(message, optional, tag = "11")]
+    pub occurred_at: Option<prost_types::Timestamp>,
     /// See [`Event`].
     #[prost(oneof = "event::Body", tags = "15, 16, 17, 18, 19, 20, 21, 22")]
     pub body: Option<event::Body>,

@@ -241,10 +241,7 @@ fn settings_view(endpoint: notify::Endpoint) -> Result<MailSettingsView, ViewErr
         created_at: Timestamp::parse(endpoint.created_at.as_ref())?,
         updated_at: Timestamp::parse(endpoint.updated_at.as_ref())?,
         statistics,
-        paused_until: endpoint
-            .paused_until
-            .map(|time| Timestamp::parse(Some(&time)))
-            .transpose()?,
+        paused_until: Timestamp::parse_optional(endpoint.paused_until.as_ref())?,
     })
 }
 
@@ -258,7 +255,7 @@ fn mail_view(
         position: delivery.position,
         state: delivery.state,
         failed_attempts: delivery.failed_attempts,
-        due_at: delivery.due_at.map(|time| Timestamp::parse(Some(&time))).transpose()?,
+        due_at: Timestamp::parse_optional(delivery.due_at.as_ref())?,
         last_error: delivery.error_class,
         last_code: Some(delivery.status).filter(|code| *code > 0),
         scheduled_at: Timestamp::parse(delivery.scheduled_at.as_ref())?,

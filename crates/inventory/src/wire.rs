@@ -292,7 +292,7 @@ fn stock_id(sku: &str, location: &str) -> Result<StockId, ParseError> {
 fn document(document: Option<proto::inventory::Document>) -> Result<Document, WireError> {
     let proto::inventory::Document { connector, id, sequence, line, epoch, occurred_at } =
         document.ok_or(WireError::Missing("document"))?;
-    let occurred_at = occurred_at.map(|time| Timestamp::parse(Some(&time))).transpose()?;
+    let occurred_at = Timestamp::parse_optional(occurred_at.as_ref())?;
     let line = if line.is_empty() { None } else { Some(DocumentLine::parse(&line)?) };
     let (connector, id) = (Connector::parse(&connector)?, DocumentId::parse(&id)?);
     let number = sequence_number(sequence)?;

@@ -94,6 +94,8 @@ pub enum Input {
         operation: Operation,
         /// What became of it.
         outcome: Outcome,
+        /// When, by the provider's clock, if it has answered.
+        occurred_at: Option<Timestamp>,
     },
     /// An amount is to be paid back.
     Refund {
@@ -136,6 +138,8 @@ pub struct Event {
     pub fact: Fact,
     /// The payment after it.
     pub after: After,
+    /// When it happened by the provider's clock, if the provider said it.
+    pub occurred_at: Option<Timestamp>,
 }
 
 /// A payment after a fact, as its event says.

@@ -170,14 +170,15 @@ async fn mend(
     shop: &Shop,
     difference: payment::Difference,
 ) -> Result<(), JobError> {
-    let payment::Difference { kind, operation_id, amount, provider_reference, .. } = difference;
+    let payment::Difference { kind, operation_id, amount, provider_reference, occurred_at, .. } =
+        difference;
     if crate::domain::Operation::parse_id(&operation_id).is_err() {
         // It is of another system, which has the same account at the provider: it belongs to no payment.
         return Ok(());
     }
     let minor = amount.as_ref().map_or(0, |amount| amount.minor);
     let key = format!("reconciliation/{operation_id}/{kind}/{minor}");
-    let mend = payment::MendPayment { operation_id, amount, provider_reference, kind };
+    let mend = payment::MendPayment { operation_id, amount, provider_reference, kind, occurred_at };
     let command = proto::Command {
         id: CommandId::from_key(shop, &key).to_string(),
         shop: shop.to_string(),

@@ -26,7 +26,7 @@ use protocol::time::Timestamp;
 use crate::{
     Payments,
     domain::{Input, Operation, OperationKind, Outcome, Payment, Pending, Trouble},
-    provider::{Answer, Provider, ProviderError, Request, Task},
+    provider::{Answer, DatedAnswer, Provider, ProviderError, Request, Task},
     store::PaymentRow,
 };
 
@@ -82,11 +82,11 @@ impl Effects for Payments {
         let policy = &self.policy;
         match ask(&self.provider, &announced, attempt, policy).await {
             // It is known already that the customer has to do something.
-            Asked::Answered(Outcome::ActionRequired { .. }) if announced.awaits_action => {
+            Asked::Answered(Outcome::ActionRequired { .. }, _) if announced.awaits_action => {
                 let pause = ACTION_PAUSE.min(policy.lookup_interval);
                 Attempted::RetryAt(attempt.now + pause)
             }
-            Asked::Answered(outcome) => Attempted::Done(announced.settled(outcome)),
+            Asked::Answered(outcome, at) => Attempted::Done(announced.settled(outcome, at)),
             Asked::Nothing { certain_at } => {
                 let next = next_attempt(id, attempt, announced.trouble, policy);
                 Attempted::RetryAt(next.min(certain_at))
@@ -95,7 +95,7 @@ impl Effects for Payments {
                 let number = attempt.number;
                 tracing::warn!(operation.id = id, attempt = number, %error, "no answer");
                 match announced.after_silence(attempt, policy) {
-                    Some(outcome) => Attempted::Done(announced.settled(outcome)),
+                    Some(outcome) => Attempted::Done(announced.settled(outcome, None)),
                     None => {
                         Attempted::RetryAt(next_attempt(id, attempt, announced.trouble, policy))
                     }
@@ -107,13 +107,19 @@ impl Effects for Payments {
 
 /// What comes of one attempt.
 enum Asked {
-    /// The outcome is certain.
-    Answered(Outcome),
+    /// The outcome is certain; and since when, if the provider said so.
+    Answered(Outcome, Option<Timestamp>),
     /// The provider has done nothing so far, and is not asked to; it is certain at that time that it
     /// will not.
     Nothing { certain_at: Timestamp },
     /// The provider gave no answer.
     Silent(ProviderError),
+}
+
+impl From<DatedAnswer> for Asked {
+    fn from(DatedAnswer { answer, at }: DatedAnswer) -> Self {
+        Self::Answered(outcome(answer), Some(at))
+    }
 }
 
 /// Makes one attempt.
@@ -128,7 +134,7 @@ async fn ask(
         attempt.may_be_known || announced.trouble.is_some() || announced.awaits_action;
     let found = if may_be_known { provider.find(request).await } else { Ok(None) };
     let answer = match found {
-        Ok(Some(answer)) => return Asked::Answered(outcome(answer)),
+        Ok(Some(answer)) => return answer.into(),
         Ok(None) => match announced.look_up_only_from {
             Some(from) if from <= attempt.now => {
                 return looked_up(from, may_be_known, attempt.now, policy);
@@ -139,17 +145,17 @@ async fn ask(
         Err(error) => Err(error),
     };
     match answer {
-        Ok(answer) => Asked::Answered(outcome(answer)),
-        Err(ProviderError::KeyReused) => Asked::Answered(Outcome::Conflict),
+        Ok(answer) => answer.into(),
+        Err(ProviderError::KeyReused) => Asked::Answered(Outcome::Conflict, None),
         // It says itself that it has failed; certain once it says so as well of the calls before.
         Err(ProviderError::Failed) if announced.has_failed(attempt) => {
             match provider.find(request).await {
-                Ok(Some(answer)) => Asked::Answered(outcome(answer)),
+                Ok(Some(answer)) => answer.into(),
                 Ok(None) => {
                     let number = attempt.number;
                     let detail =
                         format!("{number} attempts, none of which the provider carried out");
-                    Asked::Answered(Outcome::Failed { detail })
+                    Asked::Answered(Outcome::Failed { detail }, None)
                 }
                 Err(error) => Asked::Silent(error),
             }
@@ -168,7 +174,7 @@ fn looked_up(from: Timestamp, may_be_known: bool, now: Timestamp, policy: &Looku
     } else {
         return Asked::Nothing { certain_at };
     };
-    Asked::Answered(Outcome::Failed { detail: detail.to_owned() })
+    Asked::Answered(Outcome::Failed { detail: detail.to_owned() }, None)
 }
 
 fn outcome(answer: Answer) -> Outcome {
@@ -286,8 +292,8 @@ impl Announced {
         }
     }
 
-    /// The input that says what became of it.
-    fn settled(self, outcome: Outcome) -> InternalInput<Input> {
+    /// The input that says what became of it, and when by the provider's clock.
+    fn settled(self, outcome: Outcome, occurred_at: Option<Timestamp>) -> InternalInput<Input> {
         let Self { payment_id, operation, request, context, .. } = self;
         let Request { operation_id, shop, task, .. } = request;
         InternalInput {
@@ -295,7 +301,7 @@ impl Announced {
             aggregate: payment_id.to_string(),
             cause: Cause { id: operation_id, kind: format!("operation.{}", task.as_str()) },
             context,
-            input: Input::Settled { payment_id, operation, outcome },
+            input: Input::Settled { payment_id, operation, outcome, occurred_at },
         }
     }
 }

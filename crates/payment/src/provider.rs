@@ -8,7 +8,7 @@ use protocol::id::Shop;
 use tokio::time::timeout;
 
 pub(crate) use crate::provider_api::{
-    Answer, List, ProviderError, Request, Task, Totals, Transaction,
+    Answer, DatedAnswer, List, ProviderError, Request, Task, Totals, Transaction,
 };
 use crate::simulator::Simulator;
 
@@ -29,14 +29,17 @@ impl Provider {
     }
 
     /// Asks for an operation.
-    pub(crate) async fn perform(&self, request: &Request) -> Result<Answer, ProviderError> {
+    pub(crate) async fn perform(&self, request: &Request) -> Result<DatedAnswer, ProviderError> {
         let answer = timeout(self.timeout, self.simulator.perform(request));
         answer.await.unwrap_or(Err(ProviderError::Timeout))
     }
 
     /// Asks what became of an operation; `None` when the provider has done nothing under its key.
     /// That is certain for every request that this process has sent before, answered or not.
-    pub(crate) async fn find(&self, request: &Request) -> Result<Option<Answer>, ProviderError> {
+    pub(crate) async fn find(
+        &self,
+        request: &Request,
+    ) -> Result<Option<DatedAnswer>, ProviderError> {
         let answer = timeout(self.timeout, self.simulator.find(request));
         answer.await.unwrap_or(Err(ProviderError::Timeout))
     }

@@ -79,6 +79,15 @@ pub(crate) enum Answer {
     },
 }
 
+/// An answer of the provider, with its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DatedAnswer {
+    /// What became of the operation.
+    pub(crate) answer: Answer,
+    /// When, by the provider's clock: when it was carried out, refused, or the action asked for.
+    pub(crate) at: Timestamp,
+}
+
 /// What the provider's own ledger says of a shop in one currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {

@@ -44,6 +44,8 @@ pub struct Difference {
     pub amount: Money,
     /// The provider's name for the authorisation; empty when the provider does not list it.
     pub provider_reference: String,
+    /// When it was carried out, if the provider lists it.
+    pub occurred_at: Option<Timestamp>,
 }
 
 /// What came of a reconciliation.
@@ -277,6 +279,7 @@ impl Comparison {
                 operation_id: operation_id.to_owned(),
                 amount: ours.amount,
                 provider_reference: String::new(),
+                occurred_at: None,
             }),
             (OurState::Done | OurState::Open | OurState::NotDone, Some(_))
             | (OurState::Open | OurState::NotDone | OurState::GivenUp, None) => None,
@@ -309,6 +312,7 @@ impl Difference {
             operation_id: listed.operation_id.clone(),
             amount: listed.amount,
             provider_reference: listed.provider_reference.clone(),
+            occurred_at: Some(listed.at),
         }
     }
 

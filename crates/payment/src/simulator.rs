@@ -47,7 +47,7 @@ use tokio::{
 };
 
 use self::state::{Delivery, Reply};
-use crate::provider_api::{Answer, List, ProviderError, Request, Totals, Transaction};
+use crate::provider_api::{DatedAnswer, List, ProviderError, Request, Totals, Transaction};
 
 /// Calls that wait for the ledger; callers beyond that wait.
 const MAX_WAITING_CALLS: usize = 1_024;
@@ -64,7 +64,7 @@ pub(crate) struct Simulator {
 /// What a caller wants, and where the answer goes.
 enum Call {
     Perform(Request, oneshot::Sender<Result<Reply, ProviderError>>),
-    Find(Request, oneshot::Sender<Result<Option<Answer>, ProviderError>>),
+    Find(Request, oneshot::Sender<Result<Option<DatedAnswer>, ProviderError>>),
     Totals(Shop, oneshot::Sender<Result<Vec<Totals>, ProviderError>>),
     List(List, oneshot::Sender<Result<Vec<Transaction>, ProviderError>>),
     Listed(Shop, Vec<String>, oneshot::Sender<Result<Vec<Transaction>, ProviderError>>),
@@ -102,7 +102,7 @@ impl Simulator {
     }
 
     /// Does what is asked, once for each key.
-    pub(crate) async fn perform(&self, request: &Request) -> Result<Answer, ProviderError> {
+    pub(crate) async fn perform(&self, request: &Request) -> Result<DatedAnswer, ProviderError> {
         let Reply { answer, delivery } =
             self.call(|reply| Call::Perform(request.clone(), reply)).await?;
         let delay = match delivery {
@@ -117,7 +117,10 @@ impl Simulator {
     }
 
     /// Tells what became of what was asked under that key; `None` when nothing did.
-    pub(crate) async fn find(&self, request: &Request) -> Result<Option<Answer>, ProviderError> {
+    pub(crate) async fn find(
+        &self,
+        request: &Request,
+    ) -> Result<Option<DatedAnswer>, ProviderError> {
         self.call(|reply| Call::Find(request.clone(), reply)).await
     }
 

@@ -51,6 +51,7 @@ impl Wire for Payments {
                     operation,
                     amount: Money::parse(mend.amount.as_ref())?,
                     provider_reference: text(&mend.provider_reference),
+                    occurred_at: Timestamp::parse_optional(mend.occurred_at.as_ref())?,
                 };
                 Ok(Input::Differs { kind: facts::difference_kind(mend.kind())?, listed })
             }
@@ -76,13 +77,14 @@ impl Wire for Payments {
     }
 
     fn encode(event: &Event) -> Encoded {
-        let Event { payment_id, fact, after } = event;
+        let Event { payment_id, fact, after, occurred_at } = event;
         let (kind, summary) = (facts::encode(*payment_id, fact), summary(*payment_id, after));
         let (kind, summary) = (Some(kind), Some(summary));
         let body = Body::Payment(proto::payment::PaymentEvent { kind, summary });
         let name = names::event_name(&body).unwrap_or_default();
         let envelope = proto::Event { body: Some(body), ..Default::default() };
-        Encoded::new(name, envelope.encode_to_vec())
+        let occurred_at = *occurred_at;
+        Encoded { occurred_at, ..Encoded::new(name, envelope.encode_to_vec()) }
     }
 
     fn decode(payload: &[u8]) -> Result<Event, WireError> {
@@ -93,7 +95,9 @@ impl Wire for Payments {
         };
         let after = after(summary.ok_or(WireError::Missing("summary"))?)?;
         let fact = facts::decode(kind.ok_or(WireError::Missing("kind"))?, &after)?;
-        Ok(Event { payment_id: PaymentId::parse(&event.aggregate_id)?, fact, after })
+        let payment_id = PaymentId::parse(&event.aggregate_id)?;
+        let occurred_at = Timestamp::parse_optional(event.occurred_at.as_ref())?;
+        Ok(Event { payment_id, fact, after, occurred_at })
     }
 
     fn encode_answer(answer: &Answer) -> Vec<u8> {

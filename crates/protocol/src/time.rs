@@ -38,6 +38,13 @@ impl Timestamp {
             .map(Self)
             .ok_or_else(|| ParseError::new("time", "must be in range", &time.seconds.to_string()))
     }
+
+    /// Takes the wire form, if there is one.
+    pub fn parse_optional(
+        time: Option<&prost_types::Timestamp>,
+    ) -> Result<Option<Self>, ParseError> {
+        time.map(|time| Self::parse(Some(time))).transpose()
+    }
 }
 
 impl Timestamp {

@@ -41,8 +41,8 @@ pub(super) fn key(key: Key, now: Timestamp) -> Result<KeyView, Problem> {
 
 fn read(key: Key, now: Timestamp) -> Result<KeyView, ViewError> {
     let settings = key.settings.unwrap_or_default();
-    let expires_at = time(settings.expires_at.as_ref())?;
-    let revoked_at = time(key.revoked_at.as_ref())?;
+    let expires_at = Timestamp::parse_optional(settings.expires_at.as_ref())?;
+    let revoked_at = Timestamp::parse_optional(key.revoked_at.as_ref())?;
     let status = match (revoked_at, expires_at) {
         (Some(_), _) => KeyStatus::Revoked,
         (None, Some(at)) if at <= now => KeyStatus::Expired,
@@ -60,17 +60,14 @@ fn read(key: Key, now: Timestamp) -> Result<KeyView, ViewError> {
         status: status.into(),
         created_at: Timestamp::parse(key.created_at.as_ref())?,
         rotated_at: Timestamp::parse(key.rotated_at.as_ref())?,
-        old_secret_valid_until: time(key.old_valid_until.as_ref())?.filter(|until| now < *until),
+        old_secret_valid_until: Timestamp::parse_optional(key.old_valid_until.as_ref())?
+            .filter(|until| now < *until),
         expires_at,
         revoked_at,
         revocation_reason: key.revocation_reason,
-        last_used_at: time(key.last_used_at.as_ref())?,
+        last_used_at: Timestamp::parse_optional(key.last_used_at.as_ref())?,
         version: key.version,
     })
-}
-
-fn time(time: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, ParseError> {
-    time.map(|time| Timestamp::parse(Some(time))).transpose()
 }
 
 /// An event of a key, given as it is in the log. What a secret is checked by is left out.
@@ -98,12 +95,13 @@ fn read_event(bytes: &[u8]) -> Result<KeyEventView, ViewError> {
     match of_key.kind.as_ref().ok_or(ViewError::OtherEvent)? {
         Kind::Added(_) => {}
         Kind::Rotated(rotated) => {
-            view.old_secret_valid_until = time(rotated.old_valid_until.as_ref())?;
+            view.old_secret_valid_until =
+                Timestamp::parse_optional(rotated.old_valid_until.as_ref())?;
         }
         Kind::Revoked(revoked) => {
             view.reason.clone_from(&revoked.reason);
         }
-        Kind::Used(used) => view.used_at = time(used.used_at.as_ref())?,
+        Kind::Used(used) => view.used_at = Timestamp::parse_optional(used.used_at.as_ref())?,
     }
     Ok(view)
 }

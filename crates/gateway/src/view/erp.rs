@@ -17,7 +17,7 @@ pub(crate) fn connector(
     let heard = Timestamp::parse(stored.heard.as_ref())?;
     let last = match (stored.last, stored.last_time) {
         (Some(last), Some(time)) => {
-            let occurred_at = last.occurred_at.map(|it| Timestamp::parse(Some(&it))).transpose()?;
+            let occurred_at = Timestamp::parse_optional(last.occurred_at.as_ref())?;
             let time = Timestamp::parse(Some(&time))?;
             Some(LastLineView {
                 document: last.id,
@@ -79,7 +79,7 @@ pub(crate) fn rejection(stored: inventory::Rejection) -> Result<RejectionView, V
 /// A stock line, as a connector sends it.
 pub(crate) fn stock_line(line: inventory::StockDocument) -> Result<StockLineView, ViewError> {
     let document = line.document.unwrap_or_default();
-    let time = document.occurred_at.map(|time| Timestamp::parse(Some(&time))).transpose()?;
+    let time = Timestamp::parse_optional(document.occurred_at.as_ref())?;
     let mut shown = StockLineView {
         sku: line.sku,
         location: line.location,

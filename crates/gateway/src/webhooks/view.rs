@@ -41,14 +41,8 @@ pub(super) fn endpoint(endpoint: notify::Endpoint) -> Result<EndpointView, ViewE
         version: endpoint.version,
         created_at: Timestamp::parse(endpoint.created_at.as_ref())?,
         updated_at: Timestamp::parse(endpoint.updated_at.as_ref())?,
-        failing_since: endpoint
-            .failing_since
-            .map(|time| Timestamp::parse(Some(&time)))
-            .transpose()?,
-        paused_until: endpoint
-            .paused_until
-            .map(|time| Timestamp::parse(Some(&time)))
-            .transpose()?,
+        failing_since: Timestamp::parse_optional(endpoint.failing_since.as_ref())?,
+        paused_until: Timestamp::parse_optional(endpoint.paused_until.as_ref())?,
         replays: endpoint.replays.into_iter().map(replay).collect::<Result<_, _>>()?,
         secret: None,
     })
@@ -136,7 +130,7 @@ pub(super) fn delivery(delivery: notify::Delivery) -> Result<DeliveryView, ViewE
         position: delivery.position,
         state: delivery.state,
         failed_attempts: delivery.failed_attempts,
-        due_at: delivery.due_at.map(|time| Timestamp::parse(Some(&time))).transpose()?,
+        due_at: Timestamp::parse_optional(delivery.due_at.as_ref())?,
         last_error: delivery.error_class,
         last_status: Some(delivery.status).filter(|status| *status > 0),
         scheduled_at: Timestamp::parse(delivery.scheduled_at.as_ref())?,

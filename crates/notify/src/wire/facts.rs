@@ -282,7 +282,7 @@ fn write_attempted(attempted: &Attempted) -> notify::Attempted {
 
 fn read_attempted(it: notify::Attempted) -> Result<Attempted, WireError> {
     let failures = it.failures.into_iter().map(|failure| {
-        let due_at = failure.due_at.as_ref().map(|due| Timestamp::parse(Some(due))).transpose()?;
+        let due_at = Timestamp::parse_optional(failure.due_at.as_ref())?;
         Ok::<_, WireError>(Failure {
             seq: failure.endpoint_seq,
             attempt: failure.attempt,

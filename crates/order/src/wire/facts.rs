@@ -154,7 +154,7 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
             payment: number(&due.payment_id)?,
             amount: Money::parse(due.amount.as_ref())?,
             due_by: Timestamp::parse(due.due_by.as_ref())?,
-            held_until: time_if_any(due.held_until.as_ref())?,
+            held_until: Timestamp::parse_optional(due.held_until.as_ref())?,
             capture: capture_policy(due.capture_policy),
             payment_method: due.payment_method,
         },
@@ -164,10 +164,10 @@ fn decode_fact(summary: &Summary, kind: Kind) -> Result<Fact, WireError> {
                 code: failed.code.unwrap_or_default(),
                 detail: failed.detail.unwrap_or_default(),
             },
-            retry_until: time_if_any(failed.retry_until.as_ref())?,
+            retry_until: Timestamp::parse_optional(failed.retry_until.as_ref())?,
         },
         Kind::ActionRequired(required) => {
-            let expires_at = time_if_any(required.expires_at.as_ref())?;
+            let expires_at = Timestamp::parse_optional(required.expires_at.as_ref())?;
             let (url, data) = (required.url.unwrap_or_default(), required.data.unwrap_or_default());
             let action = Action { url, data, expires_at };
             Fact::ActionRequired { payment: number(&required.payment_id)?, action }
@@ -241,7 +241,7 @@ fn decode_shipped(summary: &Summary, shipped: &order::Shipped) -> Result<Fact, W
         location: Location::parse(&shipped.location)?,
         capture: payment.zip(amount),
         fulfilment: summary.statuses.2,
-        occurred_at: time_if_any(shipped.occurred_at.as_ref())?,
+        occurred_at: Timestamp::parse_optional(shipped.occurred_at.as_ref())?,
     })
 }
 
@@ -406,10 +406,6 @@ fn number_if_any(payment_id: &str) -> Result<Option<u32>, ParseError> {
 
 fn money_if_any(amount: Option<&proto::Money>) -> Result<Option<Money>, ParseError> {
     amount.map(|amount| Money::parse(Some(amount))).transpose()
-}
-
-fn time_if_any(time: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, ParseError> {
-    time.map(|time| Timestamp::parse(Some(time))).transpose()
 }
 
 /// A policy that this version does not know is read as the default one: it is information only.

@@ -73,7 +73,7 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
                 quantity: shipped.from_allocation,
             };
             let occurred_at = shipped.document.as_ref().and_then(|it| it.occurred_at.as_ref());
-            let occurred_at = occurred_at.map(|at| Timestamp::parse(Some(at))).transpose()?;
+            let occurred_at = Timestamp::parse_optional(occurred_at)?;
             return Ok(Input::Shipped(Shipment {
                 order_id: OrderId::parse(&shipped.order_id)?,
                 location: Location::parse(&shipped.location)?,
@@ -138,7 +138,7 @@ fn payment(payment: u32, kind: Payment) -> Result<Signal, WireError> {
             let action = Action {
                 url: text(&required.url),
                 data: text(&required.data),
-                expires_at: expires_at.map(|at| Timestamp::parse(Some(at))).transpose()?,
+                expires_at: Timestamp::parse_optional(expires_at)?,
             };
             return Ok(Signal::ActionRequired { payment, action });
         }

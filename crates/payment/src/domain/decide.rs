@@ -34,8 +34,10 @@ pub(super) fn decide(
         }
         Input::NothingToCapture => vec![],
         Input::OrderCancelled { order_id } => cancel(payments, *order_id, now),
-        Input::Settled { payment_id, operation, outcome } => {
-            of_payment(payments, *payment_id, now, |deciding| deciding.settle(*operation, outcome))
+        Input::Settled { payment_id, operation, outcome, occurred_at } => {
+            of_payment(payments, *payment_id, now, |deciding| {
+                deciding.settle(*operation, outcome, *occurred_at);
+            })
         }
         Input::Refund { order_id, payment_id, amount, refund } => {
             let payment_id = payment_id.or_else(|| with_money(payments, *order_id));
@@ -117,7 +119,7 @@ fn differs(
     };
     let mut deciding = Deciding { payment, now, events: vec![] };
     let is_given_back = matches!(fact, Fact::TurnedUp { .. });
-    deciding.add(fact);
+    deciding.add_answered(fact, listed.occurred_at);
     if is_given_back {
         deciding.proceed();
     }
@@ -160,7 +162,16 @@ impl Deciding {
     fn add(&mut self, fact: Fact) {
         self.payment.fold(&fact, self.now, &Context::default());
         let after = self.payment.after();
-        self.events.push(Event { payment_id: self.payment.id, fact, after });
+        let occurred_at = None;
+        self.events.push(Event { payment_id: self.payment.id, fact, after, occurred_at });
+    }
+
+    /// Adds what the provider has answered, and since when it is so by its clock.
+    fn add_answered(&mut self, fact: Fact, occurred_at: Option<Timestamp>) {
+        self.add(fact);
+        if let Some(event) = self.events.last_mut() {
+            event.occurred_at = occurred_at;
+        }
     }
 
     fn capture(&mut self, operation: Operation, amount: Money) {
@@ -244,7 +255,7 @@ impl Deciding {
         }
     }
 
-    fn settle(&mut self, operation: Operation, outcome: &Outcome) {
+    fn settle(&mut self, operation: Operation, outcome: &Outcome, occurred_at: Option<Timestamp>) {
         let pending = self.payment.pending_transaction();
         let Some(pending) = pending.filter(|pending| pending.operation == operation) else {
             return;
@@ -252,16 +263,17 @@ impl Deciding {
         let amount = self.payment.money(pending.amount);
         let since = Timestamp::from_millis(pending.at_ms);
         if let Some(fact) = settled(operation, amount, &pending.refund, outcome) {
-            self.add(fact);
+            self.add_answered(fact, occurred_at);
         } else if let Outcome::ActionRequired { url, data, expires_at } = outcome
             && self.payment.status != Status::ActionRequired
         {
             let (url, data, expires_at) = (url.clone(), data.clone(), *expires_at);
-            self.add(Fact::ActionRequired { operation, url, data, expires_at });
+            let fact = Fact::ActionRequired { operation, url, data, expires_at };
+            self.add_answered(fact, occurred_at);
         } else if let Some(fact) = in_trouble(operation, since, outcome)
             && !is_known(&fact, self.payment.trouble())
         {
-            self.add(fact);
+            self.add_answered(fact, occurred_at);
         }
         // If a cancellation came first, what the provider has now granted is given back at once.
         self.proceed();

@@ -46,6 +46,8 @@ pub struct Listed {
     pub amount: Money,
     /// The provider's name for the authorisation; empty when the provider does not list it.
     pub provider_reference: String,
+    /// When it was carried out, if the provider lists it.
+    pub occurred_at: Option<Timestamp>,
 }
 
 impl Operation {
@@ -74,7 +76,7 @@ pub(super) fn decide(
     listed: &Listed,
     now: Timestamp,
 ) -> Option<(Payment, Fact)> {
-    let Listed { payment_id, operation, amount, provider_reference } = listed;
+    let Listed { payment_id, operation, amount, provider_reference, .. } = listed;
     let known = payments.get(payment_id).map(|row| &row.payment);
     let transaction = known.and_then(|payment| payment.transaction(*operation));
     let ours = transaction.map(|known| known.status);

@@ -16,6 +16,8 @@ use crate::store::Payments as State;
 const ORDER: &str = "018f4e6a-0000-7000-8000-000000000001";
 const NOW: Timestamp = Timestamp::from_millis(0);
 const DUE_BY: Timestamp = Timestamp::from_millis(600_000);
+/// When the provider says that it was.
+const ANSWERED_AT: Timestamp = Timestamp::from_millis(NOW.millis() - 250);
 const AUTHORIZE: Operation = Operation::first(OperationKind::Authorize);
 /// The order's version when it is confirmed.
 const CAPTURE: Operation = Operation { kind: OperationKind::Capture, number: 4 };
@@ -106,7 +108,7 @@ fn cancelled() -> Input {
 }
 
 fn settled(operation: Operation, outcome: Outcome) -> Input {
-    Input::Settled { payment_id: first(), operation, outcome }
+    Input::Settled { payment_id: first(), operation, outcome, occurred_at: Some(ANSWERED_AT) }
 }
 
 fn approves(operation: Operation) -> Input {
@@ -168,7 +170,7 @@ fn event(payment_id: PaymentId, fact: Fact) -> Event {
         captured: none,
         refunded: none,
     };
-    Event { payment_id, fact, after }
+    Event { payment_id, fact, after, occurred_at: None }
 }
 
 fn history(facts: &[Fact]) -> State {
@@ -401,11 +403,28 @@ fn an_action_of_the_customer_is_a_state_with_what_the_client_needs() {
 
 fn differs(kind: DifferenceKind, operation: Operation, amount: Money) -> Input {
     let (payment_id, provider_reference) = (first(), "p1".to_owned());
-    Input::Differs { kind, listed: Listed { payment_id, operation, amount, provider_reference } }
+    let occurred_at = Some(ANSWERED_AT);
+    let listed = Listed { payment_id, operation, amount, provider_reference, occurred_at };
+    Input::Differs { kind, listed }
 }
 
 fn turns_up(operation: Operation) -> Input {
     differs(DifferenceKind::UnknownToUs, operation, pounds(500))
+}
+
+#[test]
+fn what_the_provider_says_happened_when_it_says_and_what_follows_has_no_such_time() {
+    let times = |given: &[Fact], when: &Input| {
+        let events = handle(&mut history(given), when);
+        events.iter().map(|event| event.occurred_at).collect::<Vec<_>>()
+    };
+    let pending = [authorization_pending()];
+    let cancelled = [authorization_pending(), Fact::CancelRequested];
+    assert_eq!(times(&pending, &approves(AUTHORIZE)), [Some(ANSWERED_AT)]);
+    assert_eq!(times(&pending, &declines(AUTHORIZE, "no")), [Some(ANSWERED_AT)]);
+    assert_eq!(times(&cancelled, &approves(AUTHORIZE)), [Some(ANSWERED_AT), None]);
+    assert_eq!(times(&[], &turns_up(AUTHORIZE)), [Some(ANSWERED_AT), None]);
+    assert_eq!(times(&[authorization_pending(), authorized()], &confirmed()), [None]);
 }
 
 #[test]

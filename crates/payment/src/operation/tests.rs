@@ -492,7 +492,9 @@ async fn an_outcome_continues_the_order() {
     assert_eq!(input.cause, Cause { id, kind: "operation.authorize".into() });
     let payment_id = PaymentId::parse(PAYMENT).expect("valid");
     let operation = Operation::first(OperationKind::Authorize);
-    let settled = Input::Settled { payment_id, operation, outcome: approved() };
+    let listed = simulated.provider.listed(&acme(), &[input.cause.id]).await.expect("answers");
+    let occurred_at = Some(listed[0].at);
+    let settled = Input::Settled { payment_id, operation, outcome: approved(), occurred_at };
     assert_eq!(input.input, settled);
 }
 

@@ -69,7 +69,7 @@ fn recorded(payment_id: PaymentId, version: u64, fact: Fact) -> Recorded<Event> 
         time: Timestamp::from_millis(0),
         cause: Cause::default(),
         context: Context { correlation_id: format!("c{version}"), ..Context::default() },
-        event: Event { payment_id, fact, after },
+        event: Event { payment_id, fact, after, occurred_at: None },
     }
 }
 
@@ -235,9 +235,10 @@ fn random_input(random: &mut Random) -> Input {
                 operation,
                 amount: pounds(499),
                 provider_reference: "p\"1".into(),
+                occurred_at: None,
             },
         },
-        _ => Input::Settled { payment_id, operation, outcome },
+        _ => Input::Settled { payment_id, operation, outcome, occurred_at: None },
     }
 }
 
@@ -404,7 +405,7 @@ async fn the_totals_are_beside_those_of_the_provider() {
         task: Task::Authorize { payment_method: "card".into() },
     };
     let answer = payments.provider.perform(&request).await.expect("answers");
-    assert!(matches!(answer, Answer::Approved { .. }));
+    assert!(matches!(answer.answer, Answer::Approved { .. }));
 
     let money = |minor, code: &str| {
         Some(Money { minor, currency: Currency::parse(code).expect("valid") }.into())

@@ -190,6 +190,7 @@ fn what_the_provider_holds_and_we_do_not_know_of_can_be_given_back() {
         operation_id: format!("{FIRST}:{operation}"),
         amount: pounds(500),
         provider_reference: "ref".into(),
+        occurred_at: None,
     };
     let is_mendable = |kind, operation| difference(kind, operation).is_mendable();
     assert!(is_mendable(DifferenceKind::UnknownToUs, "authorize"));

@@ -13,7 +13,7 @@ use super::{
     authorization::{Authorization, Status},
     rule::Rule,
 };
-use crate::provider_api::{Answer, ProviderError, Request, Task};
+use crate::provider_api::{Answer, DatedAnswer, ProviderError, Request, Task};
 
 /// The part of the ledger that some calls touch.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ pub(super) struct Operation {
 /// An answer, and how it gets to the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
-    pub(super) answer: Answer,
+    pub(super) answer: DatedAnswer,
     pub(super) delivery: Delivery,
 }
 
@@ -124,9 +124,9 @@ impl LedgerState {
             Rule::Lost => Delivery::Lost,
             Rule::Late(delay) if self.at(request) + *delay <= self.now => Delivery::AtOnce,
             Rule::Late(_) => {
-                self.note(request, 0, None);
+                let at = self.note(request, 0, None);
                 // Nobody sees this answer.
-                let answer = Answer::Declined { code: String::new() };
+                let answer = DatedAnswer { answer: Answer::Declined { code: String::new() }, at };
                 return Ok(Reply { answer, delivery: Delivery::Lost });
             }
             Rule::Forget => {
@@ -134,9 +134,9 @@ impl LedgerState {
                 Delivery::AtOnce
             }
             Rule::Action { .. } => {
-                let at = self.at(request);
-                self.note(request, 0, None);
-                return Ok(Reply { answer: action(request, at), delivery: Delivery::AtOnce });
+                let at = self.note(request, 0, None);
+                let answer = DatedAnswer { answer: action(request, at), at };
+                return Ok(Reply { answer, delivery: Delivery::AtOnce });
             }
             Rule::Error { times } => {
                 self.miss(request, *times, ProviderError::Failed)?;
@@ -158,8 +158,8 @@ impl LedgerState {
             | Rule::Error { .. }
             | Rule::Outage { .. } => self.carry_out(request),
         };
-        self.note(request, self.missed(request), Some(answer.clone()));
-        Ok(Reply { answer, delivery })
+        let at = self.note(request, self.missed(request), Some(answer.clone()));
+        Ok(Reply { answer: DatedAnswer { answer, at }, delivery })
     }
 
     /// Lets the provider forget what it authorised.
@@ -181,14 +181,15 @@ impl LedgerState {
         }
     }
 
-    /// Keeps what is known of a key.
-    fn note(&mut self, request: &Request, missed: i64, answer: Option<Answer>) {
+    /// Keeps what is known of a key; returns when that became so.
+    fn note(&mut self, request: &Request, missed: i64, answer: Option<Answer>) -> Timestamp {
         let at = self.at(request);
         // What nobody asked for any more was carried out when it was due, and not when it was seen.
         let late = if let Rule::Late(delay) = self.rule(request) { Some(at + delay) } else { None };
         let done_at = answer.as_ref().map(|_| late.unwrap_or(self.now).min(self.now));
         let operation = Operation { request: request.clone(), missed, answer, at, done_at };
         self.operations.put(request.operation_id.clone(), operation);
+        done_at.unwrap_or(at)
     }
 
     /// When it was first asked for.
@@ -197,7 +198,7 @@ impl LedgerState {
     }
 
     /// Tells what became of what was asked under that key.
-    pub(super) fn find(&mut self, request: &Request) -> Result<Option<Answer>, ProviderError> {
+    pub(super) fn find(&mut self, request: &Request) -> Result<Option<DatedAnswer>, ProviderError> {
         let answer = self.known(request)?;
         if answer.is_some() || self.operations.get(&request.operation_id).is_none() {
             return Ok(answer);
@@ -210,8 +211,8 @@ impl LedgerState {
             Rule::Action { lookups } => Ok(Some(self.look_for_action(request, lookups))),
             Rule::Late(delay) if self.at(request) + delay <= self.now => {
                 let answer = self.carry_out(request);
-                self.note(request, 0, Some(answer.clone()));
-                Ok(Some(answer))
+                let at = self.note(request, 0, Some(answer.clone()));
+                Ok(Some(DatedAnswer { answer, at }))
             }
             Rule::Approve
             | Rule::Decline { .. }
@@ -224,7 +225,7 @@ impl LedgerState {
     }
 
     /// Whether the customer has done what he had to.
-    fn look_for_action(&mut self, request: &Request, lookups: i64) -> Answer {
+    fn look_for_action(&mut self, request: &Request, lookups: i64) -> DatedAnswer {
         let (at, seen) = (self.at(request), self.missed(request) + 1);
         let answer = if at + ACTION_TTL <= self.now {
             Answer::Declined { code: "action_expired".into() }
@@ -232,19 +233,20 @@ impl LedgerState {
             self.carry_out(request)
         } else {
             self.note(request, seen, None);
-            return action(request, at);
+            return DatedAnswer { answer: action(request, at), at };
         };
-        self.note(request, seen, Some(answer.clone()));
-        answer
+        let at = self.note(request, seen, Some(answer.clone()));
+        DatedAnswer { answer, at }
     }
 
     /// What was answered to that request; an error if its key belongs to another one.
-    fn known(&self, request: &Request) -> Result<Option<Answer>, ProviderError> {
-        match self.operations.get(&request.operation_id) {
-            Some(known) if known.request != *request => Err(ProviderError::KeyReused),
-            Some(known) => Ok(known.answer.clone()),
-            None => Ok(None),
+    fn known(&self, request: &Request) -> Result<Option<DatedAnswer>, ProviderError> {
+        let Some(known) = self.operations.get(&request.operation_id) else { return Ok(None) };
+        if known.request != *request {
+            return Err(ProviderError::KeyReused);
         }
+        let at = known.done_at.unwrap_or(known.at);
+        Ok(known.answer.clone().map(|answer| DatedAnswer { answer, at }))
     }
 
     fn rule(&self, request: &Request) -> Rule {

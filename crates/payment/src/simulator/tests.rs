@@ -7,7 +7,7 @@ use protocol::id::Shop;
 use tempfile::TempDir;
 
 use super::*;
-use crate::provider::{Provider, Task};
+use crate::provider::{Answer, Provider, Task};
 
 /// Long enough that an answer which comes at all is never taken for lost.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -77,6 +77,16 @@ fn declined(code: &str) -> Result<Answer, ProviderError> {
     Ok(Answer::Declined { code: code.into() })
 }
 
+/// What a provider answers; when it was so is left out.
+async fn perform(provider: &Provider, request: &Request) -> Result<Answer, ProviderError> {
+    Ok(provider.perform(request).await?.answer)
+}
+
+/// What a provider says of a request; when it was so is left out.
+async fn find(provider: &Provider, request: &Request) -> Result<Option<Answer>, ProviderError> {
+    Ok(provider.find(request).await?.map(|found| found.answer))
+}
+
 /// What the provider's ledger says of the shop: net, held.
 async fn money(provider: &Provider) -> (i64, i64) {
     let totals = provider.totals(&acme()).await.expect("answers");
@@ -95,14 +105,14 @@ async fn money_is_set_aside_taken_paid_back_or_let_go() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
     assert_eq!(money(&provider).await, (0, 0));
-    assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
-    assert_eq!(provider.perform(&authorize("b", 300, "card")).await, approved("b"));
+    assert_eq!(perform(&provider, &authorize("a", 500, "card")).await, approved("a"));
+    assert_eq!(perform(&provider, &authorize("b", 300, "card")).await, approved("b"));
     assert_eq!(money(&provider).await, (0, 800));
-    assert_eq!(provider.perform(&capture("a", 500)).await, approved("a"));
+    assert_eq!(perform(&provider, &capture("a", 500)).await, approved("a"));
     assert_eq!(money(&provider).await, (500, 300));
-    assert_eq!(provider.perform(&void("b", 300)).await, approved("b"));
+    assert_eq!(perform(&provider, &void("b", 300)).await, approved("b"));
     assert_eq!(money(&provider).await, (500, 0));
-    assert_eq!(provider.perform(&refund("a", 500)).await, approved("a"));
+    assert_eq!(perform(&provider, &refund("a", 500)).await, approved("a"));
     assert_eq!(money(&provider).await, (0, 0));
 }
 
@@ -111,11 +121,11 @@ async fn the_same_key_has_one_effect_and_one_answer() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
     for _ in 0..3 {
-        assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
-        assert_eq!(provider.perform(&authorize("d", 1, "sim:decline:no")).await, declined("no"));
+        assert_eq!(perform(&provider, &authorize("a", 500, "card")).await, approved("a"));
+        assert_eq!(perform(&provider, &authorize("d", 1, "sim:decline:no")).await, declined("no"));
     }
     let request = authorize("b", 300, "card");
-    let both = tokio::join!(provider.perform(&request), provider.perform(&request));
+    let both = tokio::join!(perform(&provider, &request), perform(&provider, &request));
     assert_eq!(both, (approved("b"), approved("b")), "at the same time");
     assert_eq!(money(&provider).await, (0, 800));
 }
@@ -124,10 +134,10 @@ async fn the_same_key_has_one_effect_and_one_answer() {
 async fn the_same_key_with_other_parameters_is_an_error_and_does_nothing() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
-    assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
+    assert_eq!(perform(&provider, &authorize("a", 500, "card")).await, approved("a"));
     for other in [authorize("a", 501, "card"), authorize("a", 500, "another card")] {
-        assert_eq!(provider.perform(&other).await, Err(ProviderError::KeyReused));
-        assert_eq!(provider.find(&other).await, Err(ProviderError::KeyReused));
+        assert_eq!(perform(&provider, &other).await, Err(ProviderError::KeyReused));
+        assert_eq!(find(&provider, &other).await, Err(ProviderError::KeyReused));
     }
     assert_eq!(money(&provider).await, (0, 500));
 }
@@ -136,9 +146,9 @@ async fn the_same_key_with_other_parameters_is_an_error_and_does_nothing() {
 async fn a_key_that_was_never_used_is_unknown() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
-    assert_eq!(provider.find(&authorize("a", 500, "card")).await, Ok(None));
-    assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
-    let found = provider.find(&authorize("a", 500, "card")).await;
+    assert_eq!(find(&provider, &authorize("a", 500, "card")).await, Ok(None));
+    assert_eq!(perform(&provider, &authorize("a", 500, "card")).await, approved("a"));
+    let found = find(&provider, &authorize("a", 500, "card")).await;
     assert_eq!(found, approved("a").map(Some));
 }
 
@@ -147,10 +157,10 @@ async fn declines_hold_nothing() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
     let request = authorize("a", 500, "sim:decline:insufficient_funds");
-    assert_eq!(provider.perform(&request).await, declined("insufficient_funds"));
-    assert_eq!(provider.find(&request).await, declined("insufficient_funds").map(Some));
+    assert_eq!(perform(&provider, &request).await, declined("insufficient_funds"));
+    assert_eq!(find(&provider, &request).await, declined("insufficient_funds").map(Some));
     let request = authorize("b", 500, "sim:nonsense");
-    assert_eq!(provider.perform(&request).await, declined("invalid_payment_method"));
+    assert_eq!(perform(&provider, &request).await, declined("invalid_payment_method"));
     assert_eq!(money(&provider).await, (0, 0));
 }
 
@@ -159,10 +169,10 @@ async fn a_declined_capture_leaves_the_money_set_aside() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
     let request = authorize("a", 500, "sim:capture_decline:expired");
-    assert_eq!(provider.perform(&request).await, approved("a"));
-    assert_eq!(provider.perform(&capture("a", 500)).await, declined("expired"));
+    assert_eq!(perform(&provider, &request).await, approved("a"));
+    assert_eq!(perform(&provider, &capture("a", 500)).await, declined("expired"));
     assert_eq!(money(&provider).await, (0, 500));
-    assert_eq!(provider.perform(&void("a", 500)).await, approved("a"));
+    assert_eq!(perform(&provider, &void("a", 500)).await, approved("a"));
     assert_eq!(money(&provider).await, (0, 0));
 }
 
@@ -170,18 +180,18 @@ async fn a_declined_capture_leaves_the_money_set_aside() {
 async fn what_is_set_aside_is_taken_in_parts_and_the_rest_let_go() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
-    assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
+    assert_eq!(perform(&provider, &authorize("a", 500, "card")).await, approved("a"));
     let part = |number: u32, minor| {
         let operation_id = format!("a:capture-{number}");
         Request { operation_id, ..capture("a", minor) }
     };
-    assert_eq!(provider.perform(&part(1, 200)).await, approved("a"));
-    assert_eq!(provider.perform(&part(2, 100)).await, approved("a"));
+    assert_eq!(perform(&provider, &part(1, 200)).await, approved("a"));
+    assert_eq!(perform(&provider, &part(2, 100)).await, approved("a"));
     assert_eq!(money(&provider).await, (300, 200));
-    assert_eq!(provider.perform(&part(3, 201)).await, declined("amount_too_large"));
-    assert_eq!(provider.perform(&void("a", 200)).await, approved("a"));
+    assert_eq!(perform(&provider, &part(3, 201)).await, declined("amount_too_large"));
+    assert_eq!(perform(&provider, &void("a", 200)).await, approved("a"));
     assert_eq!(money(&provider).await, (300, 0));
-    assert_eq!(provider.perform(&part(4, 1)).await, declined("voided"));
+    assert_eq!(perform(&provider, &part(4, 1)).await, declined("voided"));
 }
 
 async fn listed(provider: &Provider, after: Option<(Timestamp, String)>) -> Vec<Transaction> {
@@ -194,10 +204,10 @@ async fn listed(provider: &Provider, after: Option<(Timestamp, String)>) -> Vec<
 async fn what_was_done_is_listed_page_by_page() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
-    assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
-    assert_eq!(provider.perform(&authorize("b", 1, "sim:decline:no")).await, declined("no"));
-    assert_eq!(provider.perform(&capture("a", 500)).await, approved("a"));
-    assert_eq!(provider.perform(&refund("a", 200)).await, approved("a"));
+    assert_eq!(perform(&provider, &authorize("a", 500, "card")).await, approved("a"));
+    assert_eq!(perform(&provider, &authorize("b", 1, "sim:decline:no")).await, declined("no"));
+    assert_eq!(perform(&provider, &capture("a", 500)).await, approved("a"));
+    assert_eq!(perform(&provider, &refund("a", 200)).await, approved("a"));
     let first = listed(&provider, None).await;
     let last = first.last().expect("is full");
     let second = listed(&provider, Some((last.at, last.operation_id.clone()))).await;
@@ -219,7 +229,7 @@ async fn what_is_carried_out_late_is_listed_by_when_it_was() {
     let (hasty, patient) = hasty_and_patient(&file).await;
     let before = Simulator::now();
     let request = authorize("a", 500, "sim:late:300");
-    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout));
+    assert_eq!(perform(&hasty, &request).await, Err(ProviderError::Timeout));
     let asked_by = Simulator::now();
     let mut done = vec![];
     testkit::eventually("it is carried out", async || {
@@ -238,14 +248,14 @@ async fn a_call_that_is_carried_out_late_is_unknown_until_then() {
     let (_folder, file) = folder();
     let (hasty, patient) = hasty_and_patient(&file).await;
     let request = authorize("a", 500, "sim:late:600000");
-    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout));
-    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout), "nor the second");
-    assert_eq!(patient.find(&request).await, Ok(None));
+    assert_eq!(perform(&hasty, &request).await, Err(ProviderError::Timeout));
+    assert_eq!(perform(&hasty, &request).await, Err(ProviderError::Timeout), "nor the second");
+    assert_eq!(find(&patient, &request).await, Ok(None));
     assert_eq!(money(&patient).await, (0, 0));
     let request = authorize("b", 300, "sim:late:1");
-    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout));
+    assert_eq!(perform(&hasty, &request).await, Err(ProviderError::Timeout));
     assert_eq!(money(&patient).await, (0, 300), "though nobody has asked for it since");
-    assert_eq!(patient.find(&request).await, approved("b").map(Some));
+    assert_eq!(find(&patient, &request).await, approved("b").map(Some));
 }
 
 #[tokio::test]
@@ -253,9 +263,9 @@ async fn what_is_forgotten_is_neither_done_nor_listed() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
     let request = authorize("a", 500, "sim:void_forget");
-    assert_eq!(provider.perform(&request).await, approved("a"));
+    assert_eq!(perform(&provider, &request).await, approved("a"));
     assert_eq!(listed(&provider, None).await.len(), 1);
-    assert_eq!(provider.perform(&void("a", 500)).await, declined("unknown_authorization"));
+    assert_eq!(perform(&provider, &void("a", 500)).await, declined("unknown_authorization"));
     assert_eq!(listed(&provider, None).await, []);
     assert_eq!(money(&provider).await, (0, 0));
 }
@@ -264,26 +274,26 @@ async fn what_is_forgotten_is_neither_done_nor_listed() {
 async fn what_cannot_be_done_is_declined() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
-    assert_eq!(provider.perform(&capture("x", 1)).await, declined("unknown_authorization"));
-    assert_eq!(provider.perform(&authorize("n", -1, "card")).await, declined("invalid_amount"));
+    assert_eq!(perform(&provider, &capture("x", 1)).await, declined("unknown_authorization"));
+    assert_eq!(perform(&provider, &authorize("n", -1, "card")).await, declined("invalid_amount"));
     for order in ["a", "b"] {
-        assert_eq!(provider.perform(&authorize(order, 500, "card")).await, approved(order));
+        assert_eq!(perform(&provider, &authorize(order, 500, "card")).await, approved(order));
     }
     let under_another_key = |key: &str, mut request: Request| {
         request.operation_id = key.into();
         request
     };
     let too_large = under_another_key("k1", capture("a", 501));
-    assert_eq!(provider.perform(&too_large).await, declined("amount_too_large"));
-    assert_eq!(provider.perform(&refund("b", 1)).await, declined("amount_too_large"));
-    assert_eq!(provider.perform(&capture("a", 500)).await, approved("a"));
+    assert_eq!(perform(&provider, &too_large).await, declined("amount_too_large"));
+    assert_eq!(perform(&provider, &refund("b", 1)).await, declined("amount_too_large"));
+    assert_eq!(perform(&provider, &capture("a", 500)).await, approved("a"));
     let again = under_another_key("k2", capture("a", 500));
-    assert_eq!(provider.perform(&again).await, declined("captured_already"));
-    assert_eq!(provider.perform(&void("a", 500)).await, declined("captured_already"));
-    assert_eq!(provider.perform(&void("b", 500)).await, approved("b"));
-    assert_eq!(provider.perform(&capture("b", 500)).await, declined("voided"));
+    assert_eq!(perform(&provider, &again).await, declined("captured_already"));
+    assert_eq!(perform(&provider, &void("a", 500)).await, declined("captured_already"));
+    assert_eq!(perform(&provider, &void("b", 500)).await, approved("b"));
+    assert_eq!(perform(&provider, &capture("b", 500)).await, declined("voided"));
     let others = Request { shop: Shop::parse("other").expect("valid"), ..refund("a", 500) };
-    assert_eq!(provider.perform(&others).await, declined("unknown_authorization"));
+    assert_eq!(perform(&provider, &others).await, declined("unknown_authorization"));
     assert_eq!(money(&provider).await, (500, 0));
 }
 
@@ -292,9 +302,9 @@ async fn a_lost_answer_is_found_by_asking() {
     let (_folder, file) = folder();
     let (hasty, patient) = hasty_and_patient(&file).await;
     let request = authorize("a", 500, "sim:lost");
-    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout));
-    assert_eq!(patient.find(&request).await, approved("a").map(Some));
-    assert_eq!(patient.perform(&request).await, approved("a"), "the second call returns");
+    assert_eq!(perform(&hasty, &request).await, Err(ProviderError::Timeout));
+    assert_eq!(find(&patient, &request).await, approved("a").map(Some));
+    assert_eq!(perform(&patient, &request).await, approved("a"), "the second call returns");
     assert_eq!(money(&patient).await, (0, 500));
 }
 
@@ -303,10 +313,10 @@ async fn a_slow_answer_is_found_by_asking_before_it_comes() {
     let (_folder, file) = folder();
     let (hasty, patient) = hasty_and_patient(&file).await;
     let request = authorize("a", 500, "sim:slow:600000");
-    assert_eq!(hasty.perform(&request).await, Err(ProviderError::Timeout));
-    assert_eq!(patient.find(&request).await, approved("a").map(Some));
+    assert_eq!(perform(&hasty, &request).await, Err(ProviderError::Timeout));
+    assert_eq!(find(&patient, &request).await, approved("a").map(Some));
     let request = authorize("b", 500, "sim:slow:1");
-    assert_eq!(patient.perform(&request).await, approved("b"), "it comes");
+    assert_eq!(perform(&patient, &request).await, approved("b"), "it comes");
 }
 
 #[tokio::test]
@@ -315,12 +325,12 @@ async fn errors_do_nothing_until_they_are_over_even_across_connections() {
     let request = authorize("a", 500, "sim:error:3");
     for _ in 0..3 {
         let provider = provider(&file).await;
-        assert_eq!(provider.perform(&request).await, Err(ProviderError::Failed));
-        assert_eq!(provider.find(&request).await, Ok(None));
+        assert_eq!(perform(&provider, &request).await, Err(ProviderError::Failed));
+        assert_eq!(find(&provider, &request).await, Ok(None));
         assert_eq!(money(&provider).await, (0, 0));
     }
     let provider = provider(&file).await;
-    assert_eq!(provider.perform(&request).await, approved("a"));
+    assert_eq!(perform(&provider, &request).await, approved("a"));
     assert_eq!(money(&provider).await, (0, 500));
 }
 
@@ -329,10 +339,10 @@ async fn in_an_outage_queries_do_not_get_through_either() {
     let (_folder, file) = folder();
     let provider = provider(&file).await;
     let request = authorize("a", 500, "sim:outage:2");
-    assert_eq!(provider.perform(&request).await, Err(ProviderError::Unreachable));
-    assert_eq!(provider.find(&request).await, Err(ProviderError::Unreachable));
-    assert_eq!(provider.find(&request).await, Ok(None));
-    assert_eq!(provider.perform(&request).await, approved("a"));
+    assert_eq!(perform(&provider, &request).await, Err(ProviderError::Unreachable));
+    assert_eq!(find(&provider, &request).await, Err(ProviderError::Unreachable));
+    assert_eq!(find(&provider, &request).await, Ok(None));
+    assert_eq!(perform(&provider, &request).await, approved("a"));
 }
 
 #[tokio::test]
@@ -340,13 +350,13 @@ async fn the_ledger_is_kept_by_shop_and_survives_reopening() {
     let (_folder, file) = folder();
     {
         let provider = provider(&file).await;
-        assert_eq!(provider.perform(&authorize("a", 500, "card")).await, approved("a"));
-        assert_eq!(provider.perform(&authorize("b", 300, "card")).await, approved("b"));
-        assert_eq!(provider.perform(&capture("b", 300)).await, approved("b"));
+        assert_eq!(perform(&provider, &authorize("a", 500, "card")).await, approved("a"));
+        assert_eq!(perform(&provider, &authorize("b", 300, "card")).await, approved("b"));
+        assert_eq!(perform(&provider, &capture("b", 300)).await, approved("b"));
     }
     let provider = provider(&file).await;
     assert_eq!(money(&provider).await, (300, 500));
-    assert_eq!(provider.perform(&capture("b", 300)).await, approved("b"), "as answered before");
+    assert_eq!(perform(&provider, &capture("b", 300)).await, approved("b"), "as answered before");
     let others = provider.totals(&Shop::parse("other").expect("valid")).await;
     assert_eq!(others, Ok(vec![]));
     assert_eq!(money(&provider).await, (300, 500));
@@ -361,7 +371,7 @@ async fn many_connections_opened_at_once_charge_a_key_once() {
             let provider = provider(&file).await;
             for order in 0..20 {
                 let order = format!("o{order}");
-                let answer = provider.perform(&authorize(&order, 10, "card")).await;
+                let answer = perform(&provider, &authorize(&order, 10, "card")).await;
                 assert_eq!(answer, approved(&order));
             }
         })
@@ -370,4 +380,18 @@ async fn many_connections_opened_at_once_charge_a_key_once() {
         connection.await.expect("does not panic");
     }
     assert_eq!(money(&provider(&file).await).await, (0, 200));
+}
+
+#[tokio::test]
+async fn an_answer_has_the_time_at_which_it_became_so() {
+    let (_folder, file) = folder();
+    let provider = provider(&file).await;
+    let request = authorize("a", 500, "card");
+    let before = Simulator::now();
+    let answered = provider.perform(&request).await.expect("answers");
+    assert!((before..=Simulator::now()).contains(&answered.at));
+    let listed = provider.listed(&acme(), &[request.operation_id.clone()]).await.expect("answers");
+    assert_eq!(listed[0].at, answered.at, "the same as in the provider's list");
+    assert_eq!(provider.perform(&request).await.as_ref(), Ok(&answered), "it stays so");
+    assert_eq!(provider.find(&request).await, Ok(Some(answered)));
 }

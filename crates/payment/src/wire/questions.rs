@@ -63,7 +63,6 @@ fn page(list: payment::ListPayments) -> Result<PaymentPage, WireError> {
         let payment_id = PaymentId::parse(&place.payment_id)?;
         Ok::<_, ParseError>(PaymentPlace { begun_at, payment_id })
     };
-    let time = |time: Option<_>| time.map(|time| Timestamp::parse(Some(&time))).transpose();
     let order_id = Some(&list.order_id).filter(|id| !id.is_empty());
     Ok(PaymentPage {
         filter: PaymentFilter {
@@ -71,8 +70,8 @@ fn page(list: payment::ListPayments) -> Result<PaymentPage, WireError> {
             order_id: order_id.map(|id| OrderId::parse(id)).transpose()?,
             provider_reference: list.provider_reference,
             trouble: trouble.ok_or(WireError::Missing("trouble"))?,
-            begun_from: time(list.begun_from)?,
-            begun_until: time(list.begun_until)?,
+            begun_from: Timestamp::parse_optional(list.begun_from.as_ref())?,
+            begun_until: Timestamp::parse_optional(list.begun_until.as_ref())?,
         },
         oldest_first: list.oldest_first,
         after: list.after.map(after).transpose()?,
@@ -144,6 +143,7 @@ fn encode_difference(difference: Difference) -> payment::Difference {
         operation_id: difference.operation_id,
         amount: Some(difference.amount.into()),
         provider_reference: difference.provider_reference,
+        occurred_at: difference.occurred_at.map(Into::into),
     }
 }
 

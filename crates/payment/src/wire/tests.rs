@@ -80,9 +80,16 @@ fn every_event_survives_the_wire() {
             captured: pounds(400),
             refunded: pounds(0),
         };
-        let event = Event { payment_id: PaymentId::parse(PAYMENT).expect("valid"), fact, after };
-        let envelope = proto::Event { aggregate_id: PAYMENT.into(), ..Default::default() };
-        let payload = [envelope.encode_to_vec(), Payments::encode(&event).body].concat();
+        let payment_id = PaymentId::parse(PAYMENT).expect("valid");
+        let occurred_at = Some(Timestamp::from_millis(1_700_000_000_123));
+        let event = Event { payment_id, fact, after, occurred_at };
+        let encoded = Payments::encode(&event);
+        let envelope = proto::Event {
+            aggregate_id: PAYMENT.into(),
+            occurred_at: encoded.occurred_at.map(Into::into),
+            ..Default::default()
+        };
+        let payload = [envelope.encode_to_vec(), encoded.body].concat();
         assert_eq!(Payments::decode(&payload).expect("decodes"), event);
     }
 }
@@ -96,7 +103,7 @@ fn an_event_says_which_order_is_paid_and_by_whom() {
         refunded: pounds(100),
     };
     let payment_id = PaymentId::parse(PAYMENT).expect("valid");
-    let event = Event { payment_id, fact: Fact::CancelRequested, after };
+    let event = Event { payment_id, fact: Fact::CancelRequested, after, occurred_at: None };
     let event = proto::Event::decode(&*Payments::encode(&event).body).expect("decodes");
     let Some(Body::Payment(event)) = event.body else { panic!("is of a payment") };
     let expected = proto::payment::PaymentSummary {

@@ -81,7 +81,7 @@ fn settings_of(settings: Option<shop::KeySettings>) -> Result<KeySettings, WireE
     let settings = settings.ok_or(WireError::Missing("settings"))?;
     let shop::KeySettings { description, shops, scopes, expires_at } = settings;
     let shops = shops.iter().map(|shop| Shop::parse(shop)).collect::<Result<_, _>>()?;
-    let expires_at = expires_at.as_ref().map(|at| Timestamp::parse(Some(at))).transpose()?;
+    let expires_at = Timestamp::parse_optional(expires_at.as_ref())?;
     Ok(KeySettings { description, shops, scopes, expires_at })
 }
 
