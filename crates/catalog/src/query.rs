@@ -5,10 +5,7 @@ use events::id::Sku;
 use protocol::id::Shop;
 use sqlx::{AnyPool, Row as _};
 
-use crate::{
-    Catalog,
-    store::{ProductRow, searched},
-};
+use crate::{Catalog, store::ProductRow};
 
 /// The most products of a page: they stay below the largest message of a NATS server.
 const MAX_PAGE: u32 = 1_000;
@@ -117,7 +114,7 @@ async fn search(
         holds = holds.collect::<Vec<_>>().join(" and "),
     );
     let mut values = vec![shop.as_str().into(), after.into(), limit.into()];
-    values.extend(parts.iter().map(|part| Value::from(Some(pattern(part)))));
+    values.extend(parts.iter().map(|part| Value::from(Some(documents::pattern(part)))));
     documents::select(db, statement, values).await?.iter().map(documents::read).collect()
 }
 
@@ -134,15 +131,6 @@ async fn last_searched(
     );
     let rows = documents::select(db, statement, vec![shop.as_str().into(), after.into()]).await?;
     Ok(rows.first().map(|row| row.try_get("key")).transpose()?)
-}
-
-/// The pattern of what holds a text: `%` and `_` stand for themselves.
-fn pattern(part: &str) -> String {
-    let escaped: String = searched(part)
-        .chars()
-        .flat_map(|char| matches!(char, '%' | '_' | '\\').then_some('\\').into_iter().chain([char]))
-        .collect();
-    format!("%{escaped}%")
 }
 
 fn page_limit(wanted: u32) -> i64 {

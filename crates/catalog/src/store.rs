@@ -1,6 +1,6 @@
 //! The rows that the catalogue keeps.
 
-use engine::{Column, Revision, Row, Table, Value};
+use engine::{Column, Revision, Row, Table, Value, documents};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -31,11 +31,6 @@ impl Row for ProductRow {
 
     fn columns(&self) -> Vec<Value> {
         let Product { sku, title, .. } = &self.product;
-        vec![Some(searched(&format!("{sku} {title}"))).into()]
+        vec![Some(documents::searched(&format!("{sku} {title}"))).into()]
     }
-}
-
-/// A text as it is compared in a search: without regard to its case.
-pub(crate) fn searched(text: &str) -> String {
-    text.to_lowercase()
 }

@@ -111,7 +111,7 @@ mod tests {
 
     fn place() -> OrderPlace {
         let placed_at = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 123_000_000 };
-        OrderPlace { placed_at: Some(placed_at), number: u64::MAX }
+        OrderPlace { placed_at: Some(placed_at), number: u64::MAX, by_part: true }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
     domain::{Awaits, CancelReason, Cancellation, FulfilmentStatus, Statuses},
     metrics,
     store::{
-        self, ListedOrder, Order, OrderCancellation, OrderContent, OrderPage, OrderPersonal,
+        self, Order, OrderCancellation, OrderContent, OrderList, OrderPage, OrderPersonal,
         OrderShipped,
     },
 };
@@ -46,7 +46,7 @@ pub enum Found {
     /// The orders in sums.
     Totals(Vec<Group>),
     /// A page of orders.
-    Orders(Vec<ListedOrder>),
+    Orders(OrderList),
 }
 
 /// An order with all that was ordered.

@@ -8,7 +8,7 @@ mod tests;
 
 use std::{fmt, sync::LazyLock};
 
-use engine::{AnyRows, Column, Row, Rows, State, Table, Timer, TimerInput, Value};
+use engine::{AnyRows, Column, Row, Rows, State, Table, Timer, TimerInput, Value, documents};
 use events::{
     id::{CustomerId, OrderId, Reference, Sku},
     money::{Money, TaxBasis},
@@ -19,7 +19,7 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize, de::Error as _};
 
 pub(crate) use self::{
-    list::{ListedOrder, OrderFilter, OrderPage, OrderPlace, list},
+    list::{ListedOrder, OrderFilter, OrderList, OrderPage, OrderPlace, PageStart, list},
     order::{Order, OrderPayment, count_unpaid},
 };
 use crate::domain::{Awaits, Cancellation, Charge, Input, Known, Lines, Signal};
@@ -154,6 +154,8 @@ impl Row for OrderContent {
             Column::integer("placed_at"),
             Column::text("customer_id"),
             Column::text("reference"),
+            // The reference as it is searched for parts.
+            Column::text("search"),
         ],
         // What never changes is found here rather than in `orders`, which each event rewrites.
         indexes: &[
@@ -170,6 +172,7 @@ impl Row for OrderContent {
             self.placed_at.millis().into(),
             self.customer_id.as_ref().map(CustomerId::to_string).into(),
             self.reference.as_ref().map(Reference::to_string).into(),
+            self.reference.as_ref().map(|it| documents::searched(it.as_str())).into(),
         ]
     }
 }

@@ -73,7 +73,7 @@ pub(crate) struct Filter {
     /// The caller's own order number
     #[arg(long, value_parser = Reference::parse)]
     reference: Option<Reference>,
-    /// The number or the reference, in full
+    /// The number or the reference, or a part of the reference
     #[arg(long, value_name = "TEXT")]
     q: Option<String>,
     /// Only those that are on hold

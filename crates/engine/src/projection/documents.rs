@@ -342,6 +342,20 @@ pub async fn select(
     Ok(query.fetch_all(db).await?)
 }
 
+/// A text as it is kept in a column that is searched: without regard to its case.
+pub fn searched(text: &str) -> String {
+    text.to_lowercase()
+}
+
+/// The pattern of such a column that holds a text, for a `like` whose escape character is the backslash: `%` and `_` stand for themselves.
+pub fn pattern(part: &str) -> String {
+    let escaped: String = searched(part)
+        .chars()
+        .flat_map(|char| matches!(char, '%' | '_' | '\\').then_some('\\').into_iter().chain([char]))
+        .collect();
+    format!("%{escaped}%")
+}
+
 /// Reads the key and the document of a row that was fetched with the columns `key` and `document`.
 ///
 /// # Errors

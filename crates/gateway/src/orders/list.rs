@@ -6,7 +6,7 @@ use axum::{Json, extract::State, http::Uri};
 use events::{
     http::{FulfilmentStatus, OrderStatus, OrderSummary, PaymentStatus},
     id::{CustomerId, Reference, Sku},
-    proto::order::{self, ListOrders, OrderPlace},
+    proto::order::{self, ListOrders, ListedOrders},
 };
 use protocol::{
     id::{ParseError, Shop},
@@ -51,7 +51,8 @@ struct OrderParameters {
     sku: Option<Sku>,
     /// The caller's own order number, also one that a cancelled order has given back.
     reference: Option<Reference>,
-    /// Their number or their reference, in full: not a part of it.
+    /// Their number or their reference in full, or a part of their reference, whatever its case. Those that are found in
+    /// full come first. A page of those found by a part looks at 10,000 orders, so it may be empty and not the last.
     #[param(min_length = 1, max_length = 128)]
     q: Option<String>,
     /// `true`: those that are on hold.
@@ -88,16 +89,10 @@ pub(crate) async fn list(
     uri: Uri,
 ) -> Result<Json<OrderList>, Problem> {
     let (question, list) = query(&uri, |fields| Some(question(fields, &context.shop)))?;
-    let limit = question.limit as usize;
-    let found = state.services.query_all(&context, question).await?.orders;
-    let next = found.last().filter(|_| found.len() >= limit).map(|last| list.cursor(&place(last)));
-    let orders = found.into_iter().map(view::order_summary).collect::<Result<_, ViewError>>()?;
+    let ListedOrders { orders, next } = state.services.query_all(&context, question).await?;
+    let next = next.map(|place| list.cursor(&place));
+    let orders = orders.into_iter().map(view::order_summary).collect::<Result<_, ViewError>>()?;
     Ok(Json(OrderList { orders, next }))
-}
-
-fn place(order: &order::ListedOrder) -> OrderPlace {
-    let number = order.summary.as_ref().map_or(0, |summary| summary.number);
-    OrderPlace { placed_at: order.placed_at, number }
 }
 
 fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> (ListOrders, List) {
@@ -107,7 +102,7 @@ fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> (ListOrders, List) {
     let customer_id = fields.optional("customer_id", text(CustomerId::parse));
     let sku = fields.optional("sku", code(Sku::parse));
     let reference = fields.optional("reference", text(Reference::parse));
-    let number_or_reference = fields.optional("q", text(number_or_reference));
+    let searched_for = fields.optional("q", text(searched));
     let on_hold = fields.optional("on_hold", text(is_true));
     let placed_from = fields.optional("placed_from", text(Timestamp::parse_rfc3339));
     let placed_until = fields.optional("placed_until", text(Timestamp::parse_rfc3339));
@@ -119,7 +114,7 @@ fn question(fields: &mut Fields<'_, '_>, shop: &Shop) -> (ListOrders, List) {
         customer_id: customer_id.map(String::from).unwrap_or_default(),
         sku: sku.map(String::from).unwrap_or_default(),
         reference: reference.map(String::from).unwrap_or_default(),
-        number_or_reference: number_or_reference.unwrap_or_default(),
+        text: searched_for.unwrap_or_default(),
         on_hold: on_hold.is_some(),
         placed_from: placed_from.map(Into::into),
         placed_until: placed_until.map(Into::into),
@@ -152,7 +147,7 @@ fn fulfilment_status(name: &str) -> Result<order::FulfilmentStatus, ParseError> 
         .ok_or_else(|| ParseError::new("fulfilment_status", rule, name))
 }
 
-fn number_or_reference(value: &str) -> Result<String, ParseError> {
+fn searched(value: &str) -> Result<String, ParseError> {
     words("q", "must be 1 to 128 characters without control characters", 128, value)
 }
 

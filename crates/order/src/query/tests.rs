@@ -213,7 +213,7 @@ async fn orders_are_listed_page_by_page_by_all_that_events_say_of_them() {
     }
     let first = ListOrders { limit: 2, ..listed() };
     assert_eq!(ids(first.clone()).await, [cid, bob]);
-    let after = Some(order::OrderPlace { placed_at: Some(time(1)), number: 2 });
+    let after = Some(order::OrderPlace { placed_at: Some(time(1)), number: 2, by_part: false });
     assert_eq!(ids(ListOrders { after, ..first }).await, [ann]);
 }
 

@@ -1,33 +1,29 @@
-//! The list of a shop's orders: one statement, which begins at the index of what leaves the fewest orders.
+//! The list of a shop's orders: what can be looked for, and the pages of it.
 //!
 //! A list is ordered by when its orders were placed, and by number where that is the same. Neither ever
 //! changes, so a page that begins after an order misses none that matched all the time, and shows none
-//! twice. Each index below ends in the two, so a page reads about as many entries as it has orders:
+//! twice.
 //!
-//! | what is looked for | begins at |
-//! |---|---|
-//! | number or reference, reference | `order_content`, by number, by reference |
-//! | customer | `order_content`, by customer |
-//! | SKU | `order_sku` |
-//! | on hold | `orders`, of which those on hold have an index |
-//! | a status | `orders`, at each combination of the three statuses that matches |
-//! | nothing but time | `order_content`, by time |
-//!
-//! What else is looked for is compared order by order, from there on.
+//! A text finds first the orders whose number or reference it is, then those whose reference holds it. A page
+//! of the latter ends after [`MAX_SEARCHED`] orders, however few it has found: so a text that no order
+//! holds costs no more than another, and needs no index that each order would write.
 
+mod statement;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
-
-use engine::{Row as _, StoreError, Value, documents};
+use engine::{Row as _, StoreError, documents};
 use events::id::{CustomerId, OrderId, Reference, Sku};
 use protocol::{id::Shop, time::Timestamp};
 use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
 
+use self::statement::Statement;
 use super::{Order, OrderContent};
-use crate::domain::{FulfilmentStatus, OrderStatus, PaymentStatus, Statuses};
+use crate::domain::{FulfilmentStatus, OrderStatus, PaymentStatus};
+
+/// The orders that a search for a part of the reference looks at for one page.
+const MAX_SEARCHED: usize = 10_000;
 
 /// Which orders of a shop are listed: those that match all that is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,8 +35,8 @@ pub(crate) struct OrderFilter {
     /// A line is of it.
     pub(crate) sku: Option<Sku>,
     pub(crate) reference: Option<Reference>,
-    /// The number or the reference, in full.
-    pub(crate) number_or_reference: Option<Reference>,
+    /// The number or the reference in full, or a part of the reference, whatever its case.
+    pub(crate) text: Option<Reference>,
     pub(crate) on_hold: bool,
     /// Placed at that time or later.
     pub(crate) placed_from: Option<Timestamp>,
@@ -54,10 +50,20 @@ pub struct OrderPage {
     pub(crate) filter: OrderFilter,
     /// Whether the oldest come first, rather than the newest.
     pub(crate) oldest_first: bool,
-    /// The order after which it begins.
-    pub(crate) after: Option<OrderPlace>,
+    /// Where it begins.
+    pub(crate) from: PageStart,
     /// The most orders of it.
     pub(crate) limit: u32,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PageStart {
+    /// After that order; with the first one when there is none.
+    pub(crate) after: Option<OrderPlace>,
+    /// Whether it has the orders whose reference holds the text as a part, which come after those whose
+    /// number or reference it is.
+    pub(crate) by_part: bool,
 }
 
 /// Where an order is in a list.
@@ -69,11 +75,19 @@ pub(crate) struct OrderPlace {
 
 /// An order in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedOrder {
+pub(crate) struct ListedOrder {
     pub(crate) id: OrderId,
     pub(crate) order: Order,
     pub(crate) reference: Option<Reference>,
     pub(crate) customer_id: Option<CustomerId>,
+}
+
+/// Orders of a page, and where the next one begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrderList {
+    pub(crate) orders: Vec<ListedOrder>,
+    /// None at the end of the list.
+    pub(crate) next: Option<PageStart>,
 }
 
 /// A page of the orders of a shop.
@@ -81,9 +95,57 @@ pub(crate) async fn list(
     db: &AnyPool,
     shop: &Shop,
     page: &OrderPage,
-) -> Result<Vec<ListedOrder>, StoreError> {
+) -> Result<OrderList, StoreError> {
+    let mut list = read(db, shop, page).await?;
+    if let Some(from) = list.next
+        && from.by_part
+        && !page.from.by_part
+    {
+        let limit = page.limit - list.orders.len() as u32;
+        let rest = read(db, shop, &OrderPage { from, limit, ..page.clone() }).await?;
+        list.orders.extend(rest.orders);
+        list.next = rest.next;
+    }
+    Ok(list)
+}
+
+/// The orders that one statement finds.
+async fn read(db: &AnyPool, shop: &Shop, page: &OrderPage) -> Result<OrderList, StoreError> {
     let Statement { sql, values } = page.statement(shop);
-    documents::select(db, sql, values).await?.iter().map(listed).collect()
+    let rows = documents::select(db, sql, values).await?;
+    let orders = rows.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
+    let PageStart { by_part, .. } = page.from;
+    let next = match orders.last() {
+        Some(last) if orders.len() >= page.limit as usize => {
+            Some(PageStart { after: Some(last.place()), by_part })
+        }
+        _ if by_part => last_searched(db, shop, page)
+            .await?
+            .map(|last| PageStart { after: Some(last), by_part }),
+        _ => page.filter.text.as_ref().map(|_| PageStart { after: None, by_part: true }),
+    };
+    Ok(OrderList { orders, next })
+}
+
+/// The last order that a search for a part looks at; none when it looks at all that there are.
+async fn last_searched(
+    db: &AnyPool,
+    shop: &Shop,
+    page: &OrderPage,
+) -> Result<Option<OrderPlace>, StoreError> {
+    let Statement { sql, values } = page.last_searched(shop);
+    let rows = documents::select(db, sql, values).await?;
+    let place = |row: &AnyRow| {
+        let (placed_at, number): (i64, i64) = (row.try_get("placed_at")?, row.try_get("number")?);
+        Ok(OrderPlace { placed_at: Timestamp::from_millis(placed_at), number: number as u64 })
+    };
+    rows.first().map(place).transpose()
+}
+
+impl ListedOrder {
+    fn place(&self) -> OrderPlace {
+        OrderPlace { placed_at: self.order.placed_at, number: self.order.number }
+    }
 }
 
 fn listed(row: &AnyRow) -> Result<ListedOrder, StoreError> {
@@ -108,204 +170,4 @@ fn listed(row: &AnyRow) -> Result<ListedOrder, StoreError> {
             .transpose()
             .map_err(of_content)?,
     })
-}
-
-/// A statement, and the values of its parameters.
-#[derive(Debug)]
-pub(crate) struct Statement {
-    pub(crate) sql: String,
-    pub(crate) values: Vec<Value>,
-}
-
-/// A statement that is being put together. Its first parameters are always the same: the shop, the two
-/// places between which the page is, and the most orders of it.
-#[derive(Debug)]
-struct Draft {
-    /// The tables from which it begins, before `order_content` and `orders`.
-    from: String,
-    conditions: Vec<String>,
-    values: Vec<Value>,
-}
-
-impl Draft {
-    /// Adds a parameter; its name.
-    fn parameter(&mut self, value: impl Into<Value>) -> String {
-        self.values.push(value.into());
-        format!("${}", self.values.len())
-    }
-
-    /// Adds the condition that a column has that value.
-    fn equal(&mut self, column: &str, value: &str) {
-        let parameter = self.parameter(value);
-        self.conditions.push(format!("{column} = {parameter}"));
-    }
-}
-
-impl OrderPage {
-    /// The statement that finds the page.
-    pub(crate) fn statement(&self, shop: &Shop) -> Statement {
-        let OrderFilter { customer_id, sku, reference, on_hold, .. } = &self.filter;
-        let (low, high) = self.bounds();
-        let mut draft = Draft {
-            from: String::new(),
-            conditions: vec!["c.shop = $1".to_owned()],
-            values: vec![
-                shop.as_str().into(),
-                low.0.into(),
-                low.1.into(),
-                high.0.into(),
-                high.1.into(),
-                i64::from(self.limit).into(),
-            ],
-        };
-        let begin = self.begin(&mut draft);
-        if let Some(reference) = reference {
-            draft.equal("c.reference", reference.as_str());
-        }
-        if let Some(customer_id) = customer_id {
-            draft.equal("c.customer_id", customer_id.as_str());
-        }
-        if let Some(sku) = sku.as_ref().filter(|_| begin != Begin::Sku) {
-            let sku = draft.parameter(sku.as_str());
-            draft.conditions.push(format!(
-                "exists (select 1 from order_sku s where s.shop = $1 and s.key = c.number || '/' || {sku})"
-            ));
-        }
-        if *on_hold && begin != Begin::OnHold {
-            draft.conditions.push("o.on_hold is not null".to_owned());
-        }
-        let statuses = self.filter.statuses().filter(|_| begin != Begin::Statuses);
-        if let Some(statuses) = statuses {
-            draft.conditions.push(format!("o.statuses in ({})", quoted(&statuses).join(", ")));
-        }
-        let begins = if begin == Begin::Content { "c" } else { "b" };
-        draft.conditions.push(between(begins));
-        let order = self.order(begins);
-        let Draft { from, conditions, values } = draft;
-        let conditions = conditions.join(" and ");
-        let sql = format!(
-            "select c.key, c.reference, c.customer_id, o.document \
-             from {from}order_content c cross join orders o \
-             where o.shop = $1 and o.key = c.key and {conditions} {order} limit $6"
-        );
-        Statement { sql, values }
-    }
-
-    /// Chooses where the statement begins, and adds that to it.
-    fn begin(&self, draft: &mut Draft) -> Begin {
-        let OrderFilter { customer_id, sku, reference, number_or_reference, on_hold, .. } =
-            &self.filter;
-        let begin = if let Some(text) = number_or_reference.as_ref().map(Reference::as_str) {
-            let reference = draft.parameter(text);
-            let columns = "select placed_at, number from order_content where shop = $1 and";
-            let mut found = format!("{columns} reference = {reference}");
-            // A number has one text: no sign, no leading zero.
-            let number = text.parse::<i64>().ok();
-            if let Some(number) = number.filter(|it| it.to_string() == text) {
-                let number = draft.parameter(number);
-                let _ = write!(found, " union {columns} number = {number}");
-            }
-            draft.from = format!("({found}) b cross join ");
-            Begin::Text
-        } else if reference.is_some() || customer_id.is_some() {
-            Begin::Content
-        } else if let Some(sku) = sku {
-            "order_sku b cross join ".clone_into(&mut draft.from);
-            draft.conditions.push("b.shop = $1".to_owned());
-            draft.equal("b.sku", sku.as_str());
-            Begin::Sku
-        } else if *on_hold {
-            "orders b cross join ".clone_into(&mut draft.from);
-            draft.conditions.push("b.shop = $1 and b.on_hold is not null".to_owned());
-            Begin::OnHold
-        } else if let Some(statuses) = self.filter.statuses() {
-            draft.from = format!("({}) b cross join ", self.first_of_each(&statuses));
-            Begin::Statuses
-        } else {
-            Begin::Content
-        };
-        if begin != Begin::Content {
-            draft.conditions.push("c.number = b.number".to_owned());
-        }
-        begin
-    }
-
-    /// The first orders of each combination of statuses, and of these the first ones. A combination is a
-    /// part of the index on its own: so each part is read as far as the page can reach, and no further.
-    fn first_of_each(&self, statuses: &[Statuses]) -> String {
-        let (between, order) = (between("a"), self.order("a"));
-        let first = |statuses: String| {
-            format!(
-                "select * from (select a.placed_at, a.number from orders a \
-                 where a.shop = $1 and a.statuses = {statuses} and {between} {order} limit $6) a"
-            )
-        };
-        let parts: Vec<_> = quoted(statuses).into_iter().map(first).collect();
-        format!("select * from ({}) a {order} limit $6", parts.join(" union all "))
-    }
-
-    /// The places between which the orders of the page are, both excluded: time and number.
-    fn bounds(&self) -> ((i64, i64), (i64, i64)) {
-        let OrderFilter { placed_from, placed_until, .. } = self.filter;
-        // Numbers begin at 1, so no order is between a time and the number 0 of it.
-        let mut low = (placed_from.map_or(i64::MIN, Timestamp::millis), 0);
-        let mut high = placed_until.map_or((i64::MAX, i64::MAX), |until| (until.millis(), 0));
-        if let Some(OrderPlace { placed_at, number }) = self.after {
-            let place = (placed_at.millis(), number as i64);
-            if self.oldest_first {
-                low = low.max(place);
-            } else {
-                high = high.min(place);
-            }
-        }
-        (low, high)
-    }
-
-    fn order(&self, table: &str) -> String {
-        let direction = if self.oldest_first { "asc" } else { "desc" };
-        format!("order by {table}.placed_at {direction}, {table}.number {direction}")
-    }
-}
-
-impl OrderFilter {
-    /// The combinations of statuses that match; `None` when all do.
-    fn statuses(&self) -> Option<Vec<Statuses>> {
-        let Self { status, payment_status, fulfilment_status, .. } = *self;
-        if (status, payment_status, fulfilment_status) == (None, None, None) {
-            return None;
-        }
-        let mut matching = Vec::new();
-        for order in chosen(status, &OrderStatus::ALL) {
-            for payment in chosen(payment_status, &PaymentStatus::ALL) {
-                for fulfilment in chosen(fulfilment_status, &FulfilmentStatus::ALL) {
-                    matching.push(Statuses(order, payment, fulfilment));
-                }
-            }
-        }
-        Some(matching)
-    }
-}
-
-/// Where a statement begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Begin {
-    Text,
-    Content,
-    Sku,
-    OnHold,
-    Statuses,
-}
-
-fn between(table: &str) -> String {
-    let place = format!("({table}.placed_at, {table}.number)");
-    format!("{place} > ($2, $3) and {place} < ($4, $5)")
-}
-
-fn chosen<T: Copy>(one: Option<T>, all: &[T]) -> Vec<T> {
-    one.map_or_else(|| all.to_vec(), |one| vec![one])
-}
-
-/// Statuses as they stand in a statement: their names are our own, and have no quote.
-fn quoted(statuses: &[Statuses]) -> Vec<String> {
-    statuses.iter().map(|it| format!("'{it}'")).collect()
 }

@@ -19,7 +19,10 @@ use super::{
 use crate::{
     domain::{Cancellation, Statuses, Summary},
     query::{Found, FoundOrder, Group, LineUnits, Question},
-    store::{ListedOrder, Order, OrderContent, OrderFilter, OrderPage, OrderPayment, OrderPlace},
+    store::{
+        ListedOrder, Order, OrderContent, OrderFilter, OrderList, OrderPage, OrderPayment,
+        OrderPlace, PageStart,
+    },
 };
 
 /// The most orders of one answer.
@@ -35,11 +38,14 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
 }
 
 fn page(list: &order::ListOrders) -> Result<OrderPage, ParseError> {
-    let after = |place: &order::OrderPlace| {
-        let placed_at = Timestamp::parse(place.placed_at.as_ref())?;
-        Ok::<_, ParseError>(OrderPlace { placed_at, number: place.number })
+    let text = parsed(&list.text, Reference::parse)?;
+    let placed_at = list.after.as_ref().and_then(|place| place.placed_at.as_ref());
+    let number = list.after.map_or(0, |place| place.number);
+    let place = |placed_at| OrderPlace { placed_at, number };
+    let from = PageStart {
+        after: Timestamp::parse_optional(placed_at)?.map(place),
+        by_part: text.is_some() && list.after.is_some_and(|place| place.by_part),
     };
-    let time = |time: Option<&_>| time.map(|time| Timestamp::parse(Some(time))).transpose();
     Ok(OrderPage {
         filter: OrderFilter {
             status: wanted(list.status, status)?,
@@ -48,13 +54,13 @@ fn page(list: &order::ListOrders) -> Result<OrderPage, ParseError> {
             customer_id: parsed(&list.customer_id, CustomerId::parse)?,
             sku: parsed(&list.sku, Sku::parse)?,
             reference: parsed(&list.reference, Reference::parse)?,
-            number_or_reference: parsed(&list.number_or_reference, Reference::parse)?,
+            text,
             on_hold: list.on_hold,
-            placed_from: time(list.placed_from.as_ref())?,
-            placed_until: time(list.placed_until.as_ref())?,
+            placed_from: Timestamp::parse_optional(list.placed_from.as_ref())?,
+            placed_until: Timestamp::parse_optional(list.placed_until.as_ref())?,
         },
         oldest_first: list.oldest_first,
-        after: list.after.as_ref().map(after).transpose()?,
+        from,
         limit: list.limit.clamp(1, MAX_ORDERS),
     })
 }
@@ -70,10 +76,19 @@ pub(super) fn encode(found: Found) -> Vec<u8> {
         Found::Totals(groups) => {
             order::Totals { groups: groups.iter().map(encode_group).collect() }.encode_to_vec()
         }
-        Found::Orders(orders) => {
+        Found::Orders(OrderList { orders, next }) => {
             let orders = orders.into_iter().map(encode_listed).collect();
-            order::ListedOrders { orders }.encode_to_vec()
+            order::ListedOrders { orders, next: next.map(encode_start) }.encode_to_vec()
         }
+    }
+}
+
+fn encode_start(start: PageStart) -> order::OrderPlace {
+    let PageStart { after, by_part } = start;
+    order::OrderPlace {
+        placed_at: after.map(|place| place.placed_at.into()),
+        number: after.map_or(0, |place| place.number),
+        by_part,
     }
 }
 

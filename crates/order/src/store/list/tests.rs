@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     Orders,
     domain::{
-        Hold,
+        Hold, Statuses,
         tests::{ANN, History, NOW, recorded},
     },
     store::{self, OrderSku, OrderSkuKey},
@@ -21,7 +21,8 @@ on_both_databases!(
     a_list_is_what_matches_in_order_page_by_page,
     paging_while_orders_change_misses_none_and_shows_none_twice,
     a_list_is_read_by_an_index,
-    an_order_is_found_by_its_number_or_its_reference,
+    an_order_is_found_by_its_number_or_its_reference_or_a_part_of_that,
+    a_search_for_a_part_ends_after_the_orders_that_a_page_looks_at,
 );
 
 /// How many orders there are whose plans are looked at.
@@ -76,18 +77,24 @@ impl Listable {
         OrderId(uuid::Uuid::from_u128(u128::from(self.place.number) * 7_919))
     }
 
+    /// Whether the text is its number or its reference.
+    fn is_named(&self, text: &Reference) -> bool {
+        self.reference.as_ref() == Some(text) || self.place.number.to_string() == text.as_str()
+    }
+
     fn matches(&self, filter: &OrderFilter) -> bool {
         let Statuses(status, payment_status, fulfilment_status) = self.statuses;
-        let number = self.place.number.to_string();
-        let is_named =
-            |text: &Reference| self.reference.as_ref() == Some(text) || number == text.as_str();
+        let holds = |text: &Reference| {
+            let reference = self.reference.as_ref().map_or("", Reference::as_str);
+            reference.contains(text.as_str()) || self.is_named(text)
+        };
         filter.status.is_none_or(|it| it == status)
             && filter.payment_status.is_none_or(|it| it == payment_status)
             && filter.fulfilment_status.is_none_or(|it| it == fulfilment_status)
             && (filter.customer_id.is_none() || filter.customer_id == self.customer_id)
             && (filter.reference.is_none() || filter.reference == self.reference)
             && filter.sku.as_ref().is_none_or(|sku| self.skus.contains(sku))
-            && filter.number_or_reference.as_ref().is_none_or(is_named)
+            && filter.text.as_ref().is_none_or(holds)
             && (self.on_hold || !filter.on_hold)
             && filter.placed_from.is_none_or(|from| self.place.placed_at >= from)
             && filter.placed_until.is_none_or(|until| self.place.placed_at < until)
@@ -109,8 +116,9 @@ fn random_page(random: &mut Random, orders: u64) -> OrderPage {
     let second =
         |random: &mut Random| (random.below(3) == 0).then(|| time(random.below(orders / 3)));
     let number = random.below(orders);
-    let texts = [reference(&format!("R-{}", number / 2)), reference(&number.to_string())];
-    let is_named = random.below(8) == 0;
+    let texts = [format!("R-{}", number / 2), number.to_string(), "R-1".to_owned()]
+        .map(|it| reference(&it));
+    let is_searched = random.below(8) == 0;
     let filter = OrderFilter {
         status: sometimes(random, &OrderStatus::ALL),
         payment_status: sometimes(random, &PaymentStatus::ALL),
@@ -118,13 +126,14 @@ fn random_page(random: &mut Random, orders: u64) -> OrderPage {
         customer_id: sometimes(random, &CUSTOMERS).map(customer),
         sku: sometimes(random, &SKUS).map(sku),
         reference: (random.below(10) == 0).then(|| texts[0].clone()),
-        number_or_reference: is_named.then(|| texts[(number % 2) as usize].clone()),
+        text: is_searched.then(|| texts[(number % 3) as usize].clone()),
         on_hold: random.below(5) == 0,
         placed_from: second(random),
         placed_until: second(random),
     };
     let limit = 1 + random.below(9) as u32;
-    OrderPage { filter, oldest_first: random.below(2) == 0, after: None, limit }
+    let oldest_first = random.below(2) == 0;
+    OrderPage { filter, oldest_first, from: PageStart::default(), limit }
 }
 
 /// A database with the tables of the service, gone with what it is in.
@@ -175,19 +184,23 @@ impl Database {
         tx.commit().await.unwrap();
     }
 
-    /// A page, and the one that follows it; no other when it is not full.
-    async fn page(&self, mut page: OrderPage) -> (Vec<ListedOrder>, Option<OrderPage>) {
-        let found = list(&self.pool, &self.shop, &page).await.unwrap();
-        assert!(found.len() <= page.limit as usize);
-        let is_full = found.len() == page.limit as usize;
-        let last = found.last().filter(|_| is_full).map(place);
-        page.after = last;
-        (found, last.map(|_| page))
+    /// A page, and the one that follows it.
+    async fn page(&self, page: OrderPage) -> (Vec<ListedOrder>, Option<OrderPage>) {
+        let OrderList { orders, next } = list(&self.pool, &self.shop, &page).await.unwrap();
+        assert!(orders.len() <= page.limit as usize);
+        (orders, next.map(|from| OrderPage { from, ..page }))
     }
-}
 
-fn place(listed: &ListedOrder) -> OrderPlace {
-    OrderPlace { placed_at: listed.order.placed_at, number: listed.order.number }
+    /// The numbers of the orders of a page and of all that follow it, page by page.
+    async fn pages(&self, page: OrderPage) -> Vec<Vec<u64>> {
+        let (mut next, mut pages) = (Some(page), Vec::new());
+        while let Some(page) = next.take() {
+            let (found, following) = self.page(page).await;
+            pages.push(found.iter().map(|it| it.order.number).collect());
+            next = following;
+        }
+        pages
+    }
 }
 
 async fn a_list_is_what_matches_in_order_page_by_page(db: Db) {
@@ -196,7 +209,7 @@ async fn a_list_is_what_matches_in_order_page_by_page(db: Db) {
     let orders: Vec<_> = (1..=300).map(|number| Listable::random(&mut random, number)).collect();
     database.put(&orders).await;
     let (all, other) = (OrderPage { limit: 5, ..OrderPage::default() }, Shop::parse("b").unwrap());
-    assert_eq!(list(&database.pool, &other, &all).await.unwrap(), []);
+    assert_eq!(list(&database.pool, &other, &all).await.unwrap(), OrderList::default());
     let mut found_some = 0;
     for _ in 0..200 {
         let mut next = Some(random_page(&mut random, 300));
@@ -206,6 +219,8 @@ async fn a_list_is_what_matches_in_order_page_by_page(db: Db) {
         if !oldest_first {
             expected.reverse();
         }
+        // What the text names in full comes first.
+        expected.sort_by_key(|it| !filter.text.as_ref().is_none_or(|text| it.is_named(text)));
         let mut found = Vec::new();
         while let Some(page) = next.take() {
             let (orders, following) = database.page(page).await;
@@ -267,35 +282,60 @@ async fn paging_while_orders_change_misses_none_and_shows_none_twice(db: Db) {
     }
 }
 
-async fn an_order_is_found_by_its_number_or_its_reference(db: Db) {
+async fn an_order_is_found_by_its_number_or_its_reference_or_a_part_of_that(db: Db) {
     let database = Database::open(db).await;
     let mut random = Random::new(3);
     let of = |text: &str| reference(text);
     let named = |text: &str| OrderPage {
-        filter: OrderFilter { number_or_reference: Some(of(text)), ..OrderFilter::default() },
+        filter: OrderFilter { text: Some(of(text)), ..OrderFilter::default() },
         limit: 10,
         ..OrderPage::default()
     };
     let mut orders: Vec<_> = (1..=3).map(|it| Listable::random(&mut random, it)).collect();
-    for (order, text) in orders.iter_mut().zip(["3", "PO 1", "PO 1"]) {
+    for (order, text) in orders.iter_mut().zip(["3", "PO 1_É%", "PO 1_É%"]) {
         order.reference = Some(of(text));
         order.place.placed_at = time(order.place.number);
     }
     database.put(&orders).await;
-    for (text, numbers) in [
-        ("3", vec![3, 1]),
-        ("2", vec![2]),
-        ("PO 1", vec![3, 2]),
-        ("PO", vec![]),
-        ("02", vec![]),
-        ("+2", vec![]),
-        ("' or 1 = 1 --", vec![]),
-        ("99999999999999999999", vec![]),
+    // Those that it names in full, and then those whose reference holds it.
+    for (text, in_full, by_part) in [
+        ("3", vec![3, 1], vec![]),
+        ("1", vec![1], vec![3, 2]),
+        ("2", vec![2], vec![]),
+        ("PO 1_É%", vec![3, 2], vec![]),
+        ("po", vec![], vec![3, 2]),
+        ("_é", vec![], vec![3, 2]),
+        ("%", vec![], vec![3, 2]),
+        ("O_1", vec![], vec![]),
+        ("02", vec![], vec![]),
+        ("+2", vec![], vec![]),
+        ("' or 1 = 1 --", vec![], vec![]),
+        ("99999999999999999999", vec![], vec![]),
     ] {
-        let (found, _) = database.page(named(text)).await;
-        let found: Vec<_> = found.iter().map(|it| it.order.number).collect();
-        assert_eq!(found, numbers, "{text}");
+        assert_eq!(database.pages(named(text)).await, [[in_full, by_part].concat()], "{text}");
     }
+}
+
+async fn a_search_for_a_part_ends_after_the_orders_that_a_page_looks_at(db: Db) {
+    let database = Database::open(db).await;
+    let mut random = Random::new(5);
+    let last = MAX_SEARCHED as u64 + 2;
+    let mut orders: Vec<_> = (1..=last).map(|it| Listable::random(&mut random, it)).collect();
+    for order in &mut orders {
+        let is_searched_for = [1, 2, 3].contains(&order.place.number);
+        order.reference = Some(reference(if is_searched_for { "web-1" } else { "till" }));
+        order.place.placed_at = time(order.place.number);
+    }
+    for orders in orders.chunks(1_000) {
+        database.put(orders).await;
+    }
+    let text = Some(reference("WEB"));
+    let filter = OrderFilter { text, ..OrderFilter::default() };
+    let page = OrderPage { filter, limit: 10, ..OrderPage::default() };
+    assert_eq!(database.pages(page.clone()).await, [vec![3], vec![2, 1]]);
+    let page = OrderPage { limit: 1, oldest_first: true, ..page };
+    let found = database.pages(page).await;
+    assert_eq!(found, [vec![1], vec![2], vec![3], vec![]]);
 }
 
 async fn a_list_is_read_by_an_index(db: Db) {
@@ -329,10 +369,11 @@ async fn a_list_is_read_by_an_index(db: Db) {
         (OrderFilter { payment_status: Some(PaymentStatus::Failed), ..none() }, "orders_2"),
         (OrderFilter { fulfilment_status: Some(FulfilmentStatus::Partial), ..none() }, "orders_2"),
         (OrderFilter { on_hold: true, ..none() }, "orders_3"),
-        (OrderFilter { number_or_reference: Some(reference("70")), ..none() }, "order_content_1"),
+        (OrderFilter { text: Some(reference("70")), ..none() }, "order_content_1"),
     ] {
         for oldest_first in [false, true] {
-            let page = OrderPage { filter: filter.clone(), oldest_first, after: None, limit: 100 };
+            let from = PageStart::default();
+            let page = OrderPage { filter: filter.clone(), oldest_first, from, limit: 100 };
             let Statement { sql, values } = page.statement(&database.shop);
             let plan = plan(&database.pool, &sql, values).await;
             let of_index = plan.lines().any(|line| {
