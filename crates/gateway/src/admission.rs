@@ -1,5 +1,5 @@
-//! Which requests are handled: those with an API key or token that allows them, and no more at once than their class
-//! may.
+//! Which requests are handled: those with an API key or token that allows them, to a shop that there is, no more a
+//! second than its key and its shop may, and no more at once than its class.
 
 use std::sync::Arc;
 
@@ -8,17 +8,18 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, Method, Uri, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use futures::StreamExt;
 
 use crate::{
     api_key::{Caller, Scope},
     body::{Media, media},
-    extract::prefer_wait,
+    extract::{prefer_wait, shop_parameter},
     jwt,
     key_text::Presented,
     limits::RequestClass,
+    metrics,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -113,6 +114,41 @@ fn is_of_keys(path: &str) -> bool {
     segments(path).next() == Some("keys")
 }
 
+/// Refuses a request of a key or to a shop that sends more than it may. Every response says how much is left.
+pub(crate) async fn limit_rate(
+    State(state): State<Arc<AppState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let caller = request.extensions().get::<Caller>();
+    let key = caller.map(Caller::name).unwrap_or_default();
+    let standing = state.rates.check(&key, shop(request.uri()));
+    let mut response = match &standing.refused {
+        None => next.run(request).await,
+        Some(refused) => {
+            metrics::rate_limited(refused.limit);
+            refused.problem().into_response()
+        }
+    };
+    state.rates.show(&standing, response.headers_mut());
+    response
+}
+
+/// Refuses a request to a shop that there is not, or that is suspended.
+pub(crate) async fn require_shop(
+    State(state): State<Arc<AppState>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let shop = shop_parameter(&mut parts, &state).await?;
+    let facts = state.shops.require(&state.services, &shop).await?;
+    // The handlers need not read them again.
+    parts.extensions.insert(shop);
+    parts.extensions.insert(facts);
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
 /// Refuses a request whose class is at its limit.
 pub(crate) async fn limit_concurrency(
     State(state): State<Arc<AppState>>,
@@ -138,7 +174,7 @@ pub(crate) async fn limit_concurrency(
 }
 
 /// The shop in the path of a request, as it stands there; empty where there is none.
-pub(crate) fn shop(uri: &Uri) -> &str {
+fn shop(uri: &Uri) -> &str {
     let mut segments = uri.path().split('/').skip_while(|segment| *segment != "shops");
     segments.nth(1).unwrap_or_default()
 }

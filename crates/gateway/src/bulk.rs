@@ -1,11 +1,12 @@
 //! Uploads of many lines. Each line is validated by itself; the valid ones are sent in commands of up
-//! to 100 lines, several commands at once (`sending`). The results of all lines, in order, are one `report`, or are
+//! to 100 lines, several commands at once (`sending`). The results of all lines, in order, are `section`s of one `report`, or are
 //! sent while the upload runs (`results`), so that nothing grows with it. Once a line has come to a service, the answer
 //! has the results so far, whatever happens, and says from which line to go on (`summary`).
 
 mod options;
 mod report;
 mod results;
+mod section;
 mod sending;
 mod summary;
 
@@ -19,10 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     options::{MaybeUpload, Results, UploadOptions},
-    report::{LineName, LineOutcome, Mismatch, REJECTED, ShortReport},
+    report::ShortReport,
+    section::{LineName, LineOutcome, Mismatch, REJECTED},
 };
 use self::{
-    report::{Report, Section},
+    report::Report,
+    section::Section,
     sending::{Batch, report_deadline, send_all},
 };
 use crate::{

@@ -7,28 +7,21 @@ use axum::{
     extract::{FromRequestParts, Query, RawPathParams, path::ErrorKind, rejection::PathRejection},
     http::{HeaderMap, HeaderName, Uri, request::Parts},
 };
-use events::{
-    id::{Location, OrderId, Sku},
-    proto,
-};
-use prost::Message;
-use protocol::{
-    id::{CommandId, ParseError, Shop, fingerprint},
-    time::Timestamp,
-};
+use events::id::{Location, OrderId, Sku};
+use protocol::id::{ParseError, Shop};
 use tokio::time::Instant;
 use tracing::Span;
 
 use crate::{
-    api_key::{Caller, Scope},
     fields::{Errors, Fields, Path, object},
     json::Node,
-    known_shops::ShopFacts,
     position::SeenPositions,
     problem::{Code, FieldError, Problem},
     state::AppState,
-    trace::{TraceContext, new_id},
+    trace::TraceContext,
 };
+
+pub(crate) use crate::request::RequestContext;
 
 /// The longest idempotency key, in characters.
 const MAX_IDEMPOTENCY_KEY_LENGTH: usize = 255;
@@ -41,27 +34,6 @@ const MAX_PAGE_LENGTH: u32 = 1000;
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 static PREFER: HeaderName = HeaderName::from_static("prefer");
-
-/// What a request below a shop has in common with all others.
-#[derive(Debug)]
-pub(crate) struct RequestContext {
-    /// The shop that it is about.
-    pub(crate) shop: Shop,
-    /// What is known of the shop.
-    pub(crate) shop_facts: ShopFacts,
-    /// How much of the services' logs its client has seen.
-    pub(crate) seen: SeenPositions,
-    /// How long the client waits for the order that it places to be paid or cancelled.
-    pub(crate) wait: Option<Duration>,
-    /// When its head had been read.
-    pub(crate) received: Instant,
-    /// The same by the clock, for the commands.
-    time: Timestamp,
-    trace: TraceContext,
-    idempotency_key: Option<String>,
-    /// Who sends it.
-    pub(crate) caller: Caller,
-}
 
 impl FromRequestParts<Arc<AppState>> for RequestContext {
     type Rejection = Problem;
@@ -87,61 +59,6 @@ impl FromRequestParts<Arc<AppState>> for RequestContext {
             // No request comes here that has no key.
             caller: parts.extensions.get().cloned().unwrap_or_default(),
         })
-    }
-}
-
-impl RequestContext {
-    /// The command of a request. `part` numbers the commands of one that leads to several, and is
-    /// `None` for the only one.
-    ///
-    /// The fingerprint is that of the command, not of the bytes that were sent: the same JSON written
-    /// in another way, or with defaults written out, is the same request.
-    pub(crate) fn command(
-        &self,
-        part: Option<usize>,
-        body: proto::command::Body,
-    ) -> proto::Command {
-        let id = match (&self.idempotency_key, part) {
-            (None, _) => CommandId(new_id()),
-            // No shop holds them apart: each caller's idempotency keys are its own.
-            (Some(key), _) if self.shop == Shop::installation() => {
-                CommandId::from_key(&self.shop, &format!("{} {key}", self.caller.name()))
-            }
-            (Some(key), None) => CommandId::from_key(&self.shop, key),
-            // No key of a caller has a space, so none is that of a part of another.
-            (Some(key), Some(part)) => CommandId::from_key(&self.shop, &format!("{key} {part}")),
-        };
-        let actor = self.caller.actor(&body);
-        let content = proto::Command { body: Some(body), ..Default::default() };
-        proto::Command {
-            id: id.to_string(),
-            shop: self.shop.to_string(),
-            time: Some(self.time.into()),
-            fingerprint: fingerprint(&content.encode_to_vec()),
-            traceparent: self.trace.traceparent.clone(),
-            tracestate: self.trace.tracestate.clone(),
-            actor,
-            after: self.seen.by_service(),
-            ..content
-        }
-    }
-
-    /// Whether the caller's key allows that.
-    pub(crate) fn may(&self, scope: Scope) -> bool {
-        self.caller.may(scope)
-    }
-
-    /// Refuses a request whose key does not allow that. `what` is what the caller wants.
-    pub(crate) fn require(&self, scope: Scope, what: &str) -> Result<(), Problem> {
-        if self.caller.may(scope) {
-            return Ok(());
-        }
-        Err(Problem::missing_scope(&[scope.as_str()], what))
-    }
-
-    /// Whether the request has an idempotency key.
-    pub(crate) fn is_keyed(&self) -> bool {
-        self.idempotency_key.is_some()
     }
 }
 
@@ -309,68 +226,5 @@ mod tests {
         for wrong in ["/?limit=0", "/?limit=1001", "/?limit=x", "/?limit=1&limit=2", "/?lim=1"] {
             assert!(page(wrong).is_err(), "{wrong} passed");
         }
-    }
-
-    #[test]
-    fn the_same_key_with_another_request_has_another_fingerprint() {
-        let context = |key: Option<&str>| RequestContext {
-            shop: Shop::parse("acme").unwrap(),
-            shop_facts: ShopFacts::default(),
-            seen: SeenPositions::default(),
-            wait: None,
-            received: Instant::now(),
-            time: Timestamp::from_millis(7),
-            trace: TraceContext::default(),
-            idempotency_key: key.map(str::to_owned),
-            caller: Caller::default(),
-        };
-        let cancel = |order: &str, note: &str| {
-            let sealed = proto::Sealed { key_id: note.to_owned(), ..Default::default() };
-            let (order_id, note) = (order.to_owned(), (!note.is_empty()).then_some(sealed));
-            proto::command::Body::CancelOrder(proto::order::CancelOrder { order_id, note })
-        };
-        let command = |key, part, body| context(key).command(part, body);
-
-        let first = command(Some("k"), None, cancel("1", ""));
-        assert_eq!(first.time, Some(Timestamp::from_millis(7).into()));
-        assert_eq!(first.fingerprint.len(), 64);
-        let again = command(Some("k"), None, cancel("1", ""));
-        assert_eq!((&again.id, &again.fingerprint), (&first.id, &first.fingerprint));
-        for other in [cancel("2", ""), cancel("1", "a note")] {
-            let other = command(Some("k"), None, other);
-            assert_eq!(other.id, first.id);
-            assert_ne!(other.fingerprint, first.fingerprint);
-        }
-        // An empty message of another kind is another request.
-        let none = |body| command(Some("k"), None, body).fingerprint;
-        let products = proto::command::Body::PutProducts(proto::catalog::PutProducts::default());
-        assert_ne!(none(products), none(cancel("", "")));
-        assert_ne!(
-            command(None, None, cancel("1", "")).id,
-            command(None, None, cancel("1", "")).id
-        );
-    }
-
-    #[test]
-    fn a_part_of_a_request_has_an_id_that_no_key_has() {
-        let context = |key: &str| RequestContext {
-            shop: Shop::parse("acme").unwrap(),
-            shop_facts: ShopFacts::default(),
-            seen: SeenPositions::default(),
-            wait: None,
-            received: Instant::now(),
-            time: Timestamp::from_millis(7),
-            trace: TraceContext::default(),
-            idempotency_key: Some(key.to_owned()),
-            caller: Caller::default(),
-        };
-        let id = |key, part| {
-            let body = proto::command::Body::CancelOrder(proto::order::CancelOrder::default());
-            context(key).command(part, body).id
-        };
-        assert_eq!(id("k", Some(1)), id("k", Some(1)));
-        let others = [id("k", None), id("k", Some(2)), id("k/1", None), id("k-1", None)];
-        assert!(!others.contains(&id("k", Some(1))));
-        assert_ne!(id("k/1", Some(1)), id("k", Some(11)));
     }
 }

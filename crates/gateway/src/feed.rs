@@ -5,8 +5,11 @@
 //! | `cursor` | where a reader is: a position in the log of each service |
 //! | `types` | which types of events it wants |
 //! | `merge` | one order of the events of several logs: none before its cause |
+//! | `pace` | how often it is looked at, and how much is read at once |
 //! | `reader` | reads the logs in parts, and counts what a page covers |
 //! | `stream` | the same as Server-Sent Events |
+//! | `shared` | what all readers share |
+//! | `write` | pages and events as they leave the system |
 //! | `tail` | the end of a shop's feed, read once for all streams that have come there |
 //!
 //! Nothing is kept between two requests: any gateway reads on from a cursor, whatever runs besides.
@@ -14,10 +17,13 @@
 
 mod cursor;
 mod merge;
+mod pace;
 mod reader;
+pub(crate) mod shared;
 mod stream;
 mod tail;
 mod types;
+mod write;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -26,21 +32,17 @@ use axum::{
     http::{header, request::Parts},
     response::{IntoResponse, Response},
 };
-use engine::{Client, ShopChanges};
-use events::cloud_events;
+use engine::ShopChanges;
 use protocol::id::{ParseError, Shop};
-use serde_json::{Value, json};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until};
 use utoipa::{IntoParams, ToSchema};
 
 use self::{
-    cursor::Cursor,
-    reader::{Covered, FeedError, FeedReader, Found, Page},
-    tail::Tails,
+    cursor::{Begin, Cursor},
+    pace::{FIRST_LOOK, MAX_LOOK_INTERVAL},
+    reader::{Covered, FeedError, FeedReader, Page, changes},
     types::WantedTypes,
+    write::write_page,
 };
 use crate::{
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, query},
@@ -52,35 +54,6 @@ use crate::{
 
 /// The longest wait for an event.
 const MAX_WAIT_S: u64 = 30;
-/// The most pages that are read at once: what is in memory of them is bounded.
-const MAX_READING: usize = 64;
-/// How long a page waits for its turn to be read.
-const TURN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long after a notice it is looked again, at first and then at twice the pause each time: what is
-/// noticed may not be stored yet.
-const FIRST_LOOK: Duration = Duration::from_millis(2);
-/// How often it is looked at least while a reader waits: a notice may have been lost.
-const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long it is waited after a notice, so that what happens at once is read at once.
-const GATHER_INTERVAL: Duration = Duration::from_millis(10);
-/// Events that are read at once for a stream.
-const PAGE_LENGTH: usize = 256;
-/// Events that are written before others get their turn: about a millisecond.
-const MAX_WRITTEN_AT_ONCE: usize = 256;
-
-/// What the readers of the feed share.
-#[derive(Debug)]
-pub(crate) struct Feeds {
-    /// The pages that may be read at once.
-    reading: Semaphore,
-    tails: Tails,
-}
-
-impl Default for Feeds {
-    fn default() -> Self {
-        Self { reading: Semaphore::new(MAX_READING), tails: Tails::default() }
-    }
-}
 
 /// The part of the feed that a client asks for.
 #[derive(Debug)]
@@ -88,21 +61,6 @@ pub(crate) struct FeedQuery {
     begin: Begin,
     types: WantedTypes,
     how: ReadMode,
-}
-
-/// Where a client begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Begin {
-    /// Behind what is there now.
-    End,
-    /// Behind what it has read.
-    After(Cursor),
-}
-
-impl Begin {
-    fn parse(text: &str, shop: &Shop) -> Result<Self, ParseError> {
-        if text == "end" { Ok(Self::End) } else { Cursor::parse(text, shop).map(Self::After) }
-    }
 }
 
 /// How a client reads.
@@ -232,7 +190,7 @@ pub(crate) async fn get(
     let mut reader = FeedReader::open(client, shop.clone(), types, begin).await?;
     reader.reach(&context.seen, began + wait).await?;
     let mut page = reader.page();
-    read(&state, &mut reader, &mut page, limit).await?;
+    state.feeds.read(&mut reader, &mut page, limit).await?;
     if let Some(changes) = changes {
         let deadline = began + wait;
         let waiting = read_when_changed(&state, &mut reader, &mut page, limit, changes, deadline);
@@ -241,15 +199,6 @@ pub(crate) async fn get(
     let next = reader.cursor().encode(&shop);
     let document = write_page(&page, &next).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], document).into_response())
-}
-
-async fn changes(client: &Client, shop: &Shop) -> Result<ShopChanges, Problem> {
-    client.shop_changes(shop).await.map_err(|error| Problem::unavailable(&error))
-}
-
-/// A page without its events.
-fn body(logs: &BTreeMap<&'static str, Covered>, is_at_end: bool, next: &str) -> Value {
-    json!({"next": next, "at_end": is_at_end, "logs": logs})
 }
 
 /// Reads until there is an event, or the deadline is over.
@@ -270,47 +219,9 @@ async fn read_when_changed(
                 () = sleep_until(look_at) => (pause * 2).min(MAX_LOOK_INTERVAL),
             };
         }
-        read(state, reader, page, limit).await?;
+        state.feeds.read(reader, page, limit).await?;
     }
     Ok(())
-}
-
-/// Reads on when it is its turn.
-async fn read(
-    state: &AppState,
-    reader: &mut FeedReader,
-    page: &mut Page,
-    limit: usize,
-) -> Result<(), Problem> {
-    let turn = timeout(TURN_TIMEOUT, state.feeds.reading.acquire()).await;
-    let Ok(Ok(_turn)) = turn else {
-        let detail = "too many pages of events are read at once: send it again in a moment";
-        return Err(Problem::new(Code::Overloaded, detail));
-    };
-    Ok(reader.read(page, limit).await?)
-}
-
-/// A page as it leaves the system.
-async fn write_page(page: &Page, next: &str) -> Result<Vec<u8>, Problem> {
-    let mut text = b"{\"events\":[".to_vec();
-    for (index, found) in page.events.iter().enumerate() {
-        if index > 0 {
-            text.push(b',');
-        }
-        write_event(found, &mut text)?;
-        if index % MAX_WRITTEN_AT_ONCE == MAX_WRITTEN_AT_ONCE - 1 {
-            tokio::task::yield_now().await;
-        }
-    }
-    text.extend_from_slice(b"],");
-    // The rest of the object without its first brace.
-    text.extend_from_slice(&body(&page.logs, page.is_at_end, next).to_string().as_bytes()[1..]);
-    Ok(text)
-}
-
-/// Appends an event as it leaves the system.
-fn write_event(found: &Found, text: &mut Vec<u8>) -> Result<(), Problem> {
-    cloud_events::write(&found.bytes, text).map_err(|error| Problem::internal(&error))
 }
 
 impl From<FeedError> for Problem {

@@ -32,9 +32,9 @@ use crate::{
     admission,
     api_key::Caller,
     bulk::ShortReport,
-    inventory, known_shops, layers, metrics, position,
+    inventory, layers, metrics, position,
     problem::{Code, Problem},
-    products, rate,
+    products,
     state::AppState,
     trace,
 };
@@ -83,10 +83,10 @@ pub(crate) fn routes(state: Arc<AppState>) -> Router {
         .route("/erp/v1/shops/{shop}/stock", post(inventory::post))
         .route("/erp/v1/shops/{shop}/products", post(products::post))
         .route("/erp/v1/shops/{shop}/shipments", post(inventory::post_fulfilments))
-        .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop))
+        .route_layer(middleware::from_fn_with_state(state.clone(), admission::require_shop))
         .layer(middleware::from_fn(position::carry_positions))
         .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
-        .layer(middleware::from_fn_with_state(state.clone(), rate::limit_rate))
+        .layer(middleware::from_fn_with_state(state.clone(), admission::limit_rate))
         .layer(CatchPanicLayer::custom(layers::answer_panic))
         .layer(middleware::from_fn_with_state(state.clone(), layers::time_out))
         .layer(middleware::from_fn(trace::trace_request))

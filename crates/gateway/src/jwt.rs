@@ -12,6 +12,7 @@
 //! Symmetric keys and algorithms are not taken at all.
 
 mod fetch;
+mod key_set;
 mod keys;
 mod signature;
 

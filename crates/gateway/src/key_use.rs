@@ -1,39 +1,20 @@
-//! When API keys were used: reported to the shop service by many at once, and for each key once an hour.
+//! When API keys were used: noted for each key once an hour, until it is reported.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use events::proto::{
-    self, command,
-    shop::{KeyUse, NoteKeyUse},
-};
-use prost::Message;
-use protocol::{
-    actor::ActorKind,
-    command::OutgoingCommand,
-    id::{Shop, fingerprint},
-    subject::Lane,
-    time::Timestamp,
-};
-use tokio::{sync::Notify, time::sleep};
-
-use crate::{problem::Problem, state::AppState, trace::new_id};
+use protocol::time::Timestamp;
+use tokio::sync::Notify;
 
 /// How much later a key must be used for that to be reported again, in milliseconds.
 const INTERVAL_MS: i64 = 3_600_000;
-/// How long further uses are gathered before they are reported.
-const GATHER_INTERVAL: Duration = Duration::from_secs(1);
 /// The most keys of a command.
 const MAX_USES: usize = 500;
 /// The most keys of which it is remembered that they were used; beyond it, those that were reported
 /// are forgotten.
 const MAX_KEYS: usize = 10_000;
-/// How long the answer is waited for.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The uses of keys.
 #[derive(Debug, Default)]
 pub(crate) struct KeyUses {
@@ -69,8 +50,13 @@ impl KeyUses {
         self.has_news.notify_one();
     }
 
-    /// Takes what is to be reported.
-    fn take(&self) -> Vec<(String, Timestamp)> {
+    /// Waits until something is to be reported.
+    pub(crate) async fn wait(&self) {
+        self.has_news.notified().await;
+    }
+
+    /// Takes what is to be reported, of as many keys as a command takes.
+    pub(crate) fn take(&self) -> Vec<(String, Timestamp)> {
         let mut by_key = self.lock();
         let waiting = by_key.iter_mut().filter(|(_, last)| !last.is_reported).take(MAX_USES);
         let taken = waiting.map(|(id, last)| {
@@ -81,7 +67,7 @@ impl KeyUses {
     }
 
     /// Notes that these could not be reported: the next use of each is.
-    fn give_back(&self, uses: &[(String, Timestamp)]) {
+    pub(crate) fn give_back(&self, uses: &[(String, Timestamp)]) {
         let mut by_key = self.lock();
         for (id, _) in uses {
             by_key.remove(id);
@@ -91,46 +77,6 @@ impl KeyUses {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, LastUse>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Reports uses to the shop service, until the gateway stops.
-pub(crate) async fn report(state: Arc<AppState>) {
-    let uses = &state.managed_keys.uses;
-    let next = async || {
-        uses.has_news.notified().await;
-        sleep(GATHER_INTERVAL).await;
-    };
-    while state.shutdown.run_until_cancelled(next()).await.is_some() {
-        loop {
-            let taken = uses.take();
-            if taken.is_empty() {
-                break;
-            }
-            if let Err(problem) = send(&state, &taken).await {
-                tracing::warn!(?problem, "the last use of API keys could not be noted");
-                uses.give_back(&taken);
-                break;
-            }
-        }
-    }
-}
-
-async fn send(state: &AppState, uses: &[(String, Timestamp)]) -> Result<(), Problem> {
-    let uses =
-        uses.iter().map(|(id, at)| KeyUse { key_id: id.clone(), used_at: Some((*at).into()) });
-    let note = command::Body::NoteKeyUse(NoteKeyUse { uses: uses.collect() });
-    let content = proto::Command { body: Some(note), ..Default::default() };
-    let command = proto::Command {
-        id: new_id().to_string(),
-        shop: Shop::installation().to_string(),
-        time: Some(state.clock.now().into()),
-        fingerprint: fingerprint(&content.encode_to_vec()),
-        actor: Some(ActorKind::Service.actor("gateway")),
-        ..content
-    };
-    let command = OutgoingCommand::try_from(command).map_err(|error| Problem::internal(&error))?;
-    let sent = state.services.client().send(Lane::Live, command, ANSWER_TIMEOUT).await;
-    sent.map(|_| ()).map_err(|error| Problem::unavailable(&error))
 }
 
 #[cfg(test)]

@@ -4,28 +4,17 @@
 //! ([`Rechecked`]); one that is not known is asked for, so one that was just created elsewhere is found. A
 //! shop is never deleted, so only whether it is suspended, and its settings, can be out of date.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
-use events::{
-    money::TaxBasis,
-    proto::shop,
-    shop::{Capture, Settings},
-};
+use events::{proto::shop, shop::Settings};
 use protocol::id::Shop;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    extract::shop_parameter,
     problem::{Code, Problem},
     recheck::{Found, Rechecked, Timing},
+    request::ShopFacts,
     services::Services,
-    shops::unknown,
-    state::AppState,
 };
 
 /// What is known of a shop holds while the shop service does not answer: orders do not depend on it.
@@ -38,21 +27,6 @@ const TIMING: Timing = Timing {
 /// How long a request waits for the shop service when the shop is known.
 const RECHECK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Refuses a request to a shop that there is not, or that is suspended.
-pub(crate) async fn require_shop(
-    State(state): State<Arc<AppState>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let (mut parts, body) = request.into_parts();
-    let shop = shop_parameter(&mut parts, &state).await?;
-    let facts = state.shops.require(&state.services, &shop).await?;
-    // The handlers need not read them again.
-    parts.extensions.insert(shop);
-    parts.extensions.insert(facts);
-    Ok(next.run(Request::from_parts(parts, body)).await)
-}
-
 /// The shops that are known.
 #[derive(Debug)]
 pub(crate) struct KnownShops(Rechecked<Shop, ShopFacts>);
@@ -61,17 +35,6 @@ impl Default for KnownShops {
     fn default() -> Self {
         Self(Rechecked::new(TIMING))
     }
-}
-
-/// What the shop service says of a shop.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ShopFacts {
-    /// Whether it is suspended.
-    pub(crate) suspended: bool,
-    /// Whether tax is in its prices, where they do not say so themselves.
-    pub(crate) tax_basis: TaxBasis,
-    /// When the money of its orders is captured.
-    pub(crate) capture: Capture,
 }
 
 impl KnownShops {
@@ -125,4 +88,13 @@ impl KnownShops {
             facts
         }))
     }
+}
+
+/// There is no such shop.
+pub(crate) fn unknown(shop: &Shop) -> Problem {
+    let detail = format!(
+        "there is no shop {shop}: create it with PUT /v1/shops/{shop} or `tradewind shops create \
+         {shop}`, or correct its name"
+    );
+    Problem::new(Code::UnknownShop, detail)
 }

@@ -4,13 +4,12 @@
 use std::{any::Any, sync::Arc};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
 use crate::{
-    openapi,
     problem::{Code, Problem},
     state::AppState,
 };
@@ -29,24 +28,6 @@ pub(crate) async fn time_out(
         );
         Problem::new(Code::TimedOut, detail)
     })
-}
-
-/// Checks in builds for tests that each answer is one that the description of the API has.
-pub(crate) async fn check_answer(request: Request, next: Next) -> Response {
-    if !cfg!(debug_assertions) {
-        return next.run(request).await;
-    }
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
-    let response = next.run(request).await;
-    if let Some(route) = route {
-        let (route, status) = (route.as_str(), response.status());
-        debug_assert!(
-            openapi::may_answer(&method, route, status),
-            "{method} {route} answers {status}, which its description does not have"
-        );
-    }
-    response
 }
 
 /// Answers for a handler that panicked. The panic itself is on the standard error stream.

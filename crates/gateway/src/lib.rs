@@ -14,13 +14,15 @@
 //! | `server`, `write_timeout` | the connections, and the clients that are too slow |
 //! | `tls` | the certificate, which is read again while the gateway runs |
 //! | `trace`, `layers` | what surrounds every request: id, trace context, span, time limit, panics |
-//! | `known_shops` | which shops there are: a request to another one is refused |
-//! | `admission`, `limits` | which requests are handled, and how many at once |
+//! | `admission` | which requests are handled |
+//! | `known_shops` | which shops there are |
+//! | `limits` | how many requests are handled at once, and how long a client is waited for |
 //! | `jwt` | bearer tokens of an external issuer, and its keys |
 //! | `rate` | how many requests a second a key may send, and a shop takes |
-//! | `api_key`, `managed_keys`, `key_text`, `key_use` | the keys of the settings, and those that the installation has made: their text, and when they were used |
+//! | `api_key`, `managed_keys`, `key_text`, `key_use`, `key_reports` | the keys of the settings, and those that the installation has made: their text, and when they were used |
 //! | `recheck` | what is known of shops and keys, for as long as it may be relied on |
 //! | `position` | how much of the logs a client has seen: it reads what it wrote, through any gateway |
+//! | `request` | what a request has in common with all others, and the commands that follow from it |
 //! | `extract` | the parts of a request besides its body: shop, idempotency key, preferences |
 //! | `cursors` | where the next page of a list begins |
 //! | `body`, `json`, `fields` | the bytes of a body, its JSON, its fields with all errors |
@@ -60,6 +62,7 @@ pub mod ingest;
 mod inventory;
 mod json;
 mod jwt;
+mod key_reports;
 mod key_text;
 mod key_use;
 mod keys;
@@ -84,6 +87,7 @@ mod rate;
 mod readiness;
 mod recheck;
 mod rejections;
+mod request;
 mod routes;
 mod sealing;
 mod server;
@@ -110,10 +114,9 @@ pub use crate::{
     api_key::{ApiKeyError, ApiKeySetting, MIN_API_KEY_LENGTH, Scope},
     cors::{CorsOrigins, OriginError},
     jwt::{JwtSettings, JwtSetupError},
-    limits::Limits,
+    limits::{Limits, NoRateLimit, RateLimit},
     openapi::document as openapi_document,
     operations::HealthAnswer,
-    rate::{NoRateLimit, RateLimit},
     readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
     tls::{TlsError, TlsFiles},
 };
@@ -199,7 +202,7 @@ pub async fn run(
         .with_context(|| format!("listen on {}; is the port in use?", settings.listen))?;
     let address = listener.local_addr().context("read the address of the listener")?;
     let state = Arc::new(state);
-    let _reporting = AbortOnDropHandle::new(tokio::spawn(key_use::report(state.clone())));
+    let _reporting = AbortOnDropHandle::new(tokio::spawn(key_reports::report(state.clone())));
     let ingest = ingest::routes(state.clone());
     let ingesting = ingest::serve(engine.client(), ingest, shutdown.clone());
     let routes = routes(state, settings.metrics);

@@ -6,16 +6,15 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
+    str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum::http::Method;
 
-use crate::{
-    problem::{Code, Problem},
-    rate::RateLimit,
-};
+use crate::problem::{Code, Problem};
 
 /// Limits and timeouts. The defaults suit one machine.
 #[derive(Debug, Clone)]
@@ -76,6 +75,61 @@ impl Default for Limits {
             stream_stall_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(90),
         }
+    }
+}
+
+/// The highest rate and the largest burst: far more than a gateway can answer.
+const MAX_RATE: u32 = 1_000_000;
+
+/// How many requests may be sent: so many a second, and so many at once after a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests a second.
+    pub(crate) per_second: NonZeroU32,
+    /// Requests at once.
+    pub(crate) burst: NonZeroU32,
+}
+
+/// A text that is no rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it must be requests a second, such as 500, or with those at once after a pause, such as 500:2000; \
+     each is {MAX_RATE} at most"
+)]
+pub struct NoRateLimit;
+
+impl FromStr for RateLimit {
+    type Err = NoRateLimit;
+
+    /// Reads `500`, or `500:2000`. Without the second number, as many may be sent at once as in two seconds.
+    fn from_str(text: &str) -> Result<Self, NoRateLimit> {
+        let number = |text: &str| {
+            let number = text.parse().ok().filter(|it: &NonZeroU32| it.get() <= MAX_RATE);
+            number.ok_or(NoRateLimit)
+        };
+        match text.split_once(':') {
+            Some((per_second, burst)) => {
+                Ok(Self { per_second: number(per_second)?, burst: number(burst)? })
+            }
+            None => Ok(Self::of_two_seconds(number(text)?)),
+        }
+    }
+}
+
+impl RateLimit {
+    /// What a key may send to a gateway that other machines can reach, unless a setting says otherwise.
+    pub const OF_KEY: Self = Self::of_two_seconds(NonZeroU32::MIN.saturating_add(4_999));
+    /// What a shop takes there.
+    pub const OF_SHOP: Self = Self::of_two_seconds(NonZeroU32::MIN.saturating_add(1_999));
+
+    /// As many at once as in two seconds.
+    const fn of_two_seconds(per_second: NonZeroU32) -> Self {
+        Self { per_second, burst: per_second.saturating_add(per_second.get()) }
+    }
+
+    /// The time in which an empty bucket fills, in seconds, rounded up.
+    pub(crate) fn window_seconds(self) -> u32 {
+        self.burst.get().div_ceil(self.per_second.get())
     }
 }
 
@@ -215,6 +269,34 @@ mod tests {
     use axum::{http::StatusCode, response::IntoResponse};
 
     use super::*;
+
+    #[test]
+    fn a_rate_limit_is_a_rate_and_what_may_come_at_once() {
+        let read = |text: &str| {
+            let limit: Result<RateLimit, _> = text.parse();
+            limit.ok().map(|it| (it.per_second.get(), it.burst.get(), it.window_seconds()))
+        };
+        assert_eq!(read("500"), Some((500, 1_000, 2)));
+        assert_eq!(read("500:1200"), Some((500, 1_200, 3)));
+        assert_eq!(read("1000000"), Some((MAX_RATE, 2 * MAX_RATE, 2)));
+        for wrong in [
+            "1000001",
+            "1:1000001",
+            "",
+            "0",
+            "5:0",
+            "0:5",
+            "-1",
+            "5:",
+            ":5",
+            "5/s",
+            "1.5",
+            "5:6:7",
+            "many",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
 
     #[test]
     fn the_head_of_a_request_names_its_class() {

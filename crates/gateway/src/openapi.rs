@@ -30,7 +30,9 @@ use std::{
 };
 
 use axum::{
+    extract::{MatchedPath, Request},
     http::{Method, StatusCode, header},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use events::id::{Location, OrderId, PaymentId, Sku};
@@ -103,8 +105,26 @@ pub(crate) async fn docs() -> Response {
     (headers, PAGE.as_str()).into_response()
 }
 
+/// Checks in builds for tests that each answer is one that the description of the API has.
+pub(crate) async fn check_answer(request: Request, next: Next) -> Response {
+    if !cfg!(debug_assertions) {
+        return next.run(request).await;
+    }
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    if let Some(route) = route {
+        let (route, status) = (route.as_str(), response.status());
+        debug_assert!(
+            may_answer(&method, route, status),
+            "{method} {route} answers {status}, which its description does not have"
+        );
+    }
+    response
+}
+
 /// Whether a route may answer so. What is no route of the document is not judged.
-pub(crate) fn may_answer(method: &Method, path: &str, status: StatusCode) -> bool {
+fn may_answer(method: &Method, path: &str, status: StatusCode) -> bool {
     let method = if method == Method::HEAD { Method::GET } else { method.clone() };
     let key = (method.as_str().to_lowercase(), path.to_owned());
     STATUSES.get(&key).is_none_or(|statuses| statuses.contains(&status.as_u16()))

@@ -10,21 +10,11 @@
 
 use std::{
     fmt,
-    num::NonZeroU32,
-    str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use governor::{
     NotUntil, Quota, RateLimiter,
     clock::{Clock, MonotonicClock},
@@ -33,12 +23,8 @@ use governor::{
 };
 
 use crate::{
-    admission::shop,
-    api_key::Caller,
-    limits::Limits,
-    metrics,
+    limits::{Limits, RateLimit},
     problem::{Code, Problem},
-    state::AppState,
 };
 
 /// The most buckets of keys, and the most of shops. A full bucket is forgotten, so there are as many as sent
@@ -49,81 +35,6 @@ const OTHERS: &str = "";
 
 static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-
-/// The highest rate and the largest burst: far more than a gateway can answer.
-const MAX_RATE: u32 = 1_000_000;
-
-/// How many requests may be sent: so many a second, and so many at once after a pause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Requests a second.
-    per_second: NonZeroU32,
-    /// Requests at once.
-    burst: NonZeroU32,
-}
-
-/// A text that is no rate limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it must be requests a second, such as 500, or with those at once after a pause, such as 500:2000; \
-     each is {MAX_RATE} at most"
-)]
-pub struct NoRateLimit;
-
-impl FromStr for RateLimit {
-    type Err = NoRateLimit;
-
-    /// Reads `500`, or `500:2000`. Without the second number, as many may be sent at once as in two seconds.
-    fn from_str(text: &str) -> Result<Self, NoRateLimit> {
-        let number = |text: &str| {
-            let number = text.parse().ok().filter(|it: &NonZeroU32| it.get() <= MAX_RATE);
-            number.ok_or(NoRateLimit)
-        };
-        match text.split_once(':') {
-            Some((per_second, burst)) => {
-                Ok(Self { per_second: number(per_second)?, burst: number(burst)? })
-            }
-            None => Ok(Self::of_two_seconds(number(text)?)),
-        }
-    }
-}
-
-impl RateLimit {
-    /// What a key may send to a gateway that other machines can reach, unless a setting says otherwise.
-    pub const OF_KEY: Self = Self::of_two_seconds(NonZeroU32::MIN.saturating_add(4_999));
-    /// What a shop takes there.
-    pub const OF_SHOP: Self = Self::of_two_seconds(NonZeroU32::MIN.saturating_add(1_999));
-
-    /// As many at once as in two seconds.
-    const fn of_two_seconds(per_second: NonZeroU32) -> Self {
-        Self { per_second, burst: per_second.saturating_add(per_second.get()) }
-    }
-
-    /// The time in which an empty bucket fills, in seconds, rounded up.
-    fn window_seconds(self) -> u32 {
-        self.burst.get().div_ceil(self.per_second.get())
-    }
-}
-
-/// Refuses a request of a key or to a shop that sends more than it may. Every response says how much is left.
-pub(crate) async fn limit_rate(
-    State(state): State<Arc<AppState>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let caller = request.extensions().get::<Caller>();
-    let key = caller.map(Caller::name).unwrap_or_default();
-    let standing = state.rates.check(&key, shop(request.uri()));
-    let mut response = match &standing.refused {
-        None => next.run(request).await,
-        Some(refused) => {
-            metrics::rate_limited(refused.limit);
-            refused.problem().into_response()
-        }
-    };
-    state.rates.show(&standing, response.headers_mut());
-    response
-}
 
 /// The limits of a gateway and their buckets.
 pub(crate) struct RateLimits<C: Clock = MonotonicClock> {
@@ -175,7 +86,7 @@ type Middleware = StateInformationMiddleware;
 pub(crate) struct RateStatus {
     /// What is left, by limit.
     left: Vec<BucketRemainder>,
-    refused: Option<Refused>,
+    pub(crate) refused: Option<Refused>,
 }
 
 /// What is left of a bucket.
@@ -189,15 +100,15 @@ struct BucketRemainder {
 
 /// A request that is one too many.
 #[derive(Debug, PartialEq, Eq)]
-struct Refused {
-    limit: Limited,
+pub(crate) struct Refused {
+    pub(crate) limit: Limited,
     per_second: u32,
     /// How long to wait, in seconds, rounded up.
     wait_seconds: u32,
 }
 
 impl Refused {
-    fn problem(&self) -> Problem {
+    pub(crate) fn problem(&self) -> Problem {
         let Self { limit, per_second, wait_seconds } = self;
         let whose = match limit {
             Limited::Key => "the API key may send",
@@ -239,7 +150,7 @@ impl<C: Clock + Clone> RateLimits<C> {
 
 impl<C: Clock> RateLimits<C> {
     /// Takes a token of the key, and of the shop if the request is about one.
-    fn check(&self, key: &str, shop: &str) -> RateStatus {
+    pub(crate) fn check(&self, key: &str, shop: &str) -> RateStatus {
         let mut left = Vec::with_capacity(self.limits.len());
         for buckets in &self.limits {
             let name = match buckets.of {
@@ -260,7 +171,7 @@ impl<C: Clock> RateLimits<C> {
     }
 
     /// Adds the header fields of draft-ietf-httpapi-ratelimit-headers.
-    fn show(&self, standing: &RateStatus, headers: &mut HeaderMap) {
+    pub(crate) fn show(&self, standing: &RateStatus, headers: &mut HeaderMap) {
         let Some(policy) = &self.policy else { return };
         headers.insert(RATE_LIMIT_POLICY.clone(), policy.clone());
         let left = standing.left.iter().map(|BucketRemainder { of, requests, seconds }| {
@@ -340,34 +251,6 @@ mod tests {
     /// How many of so many requests pass.
     fn passing(limits: &RateLimits<FakeRelativeClock>, key: &str, shop: &str, sent: u32) -> usize {
         (0..sent).filter(|_| limits.check(key, shop).refused.is_none()).count()
-    }
-
-    #[test]
-    fn a_limit_is_a_rate_and_what_may_come_at_once() {
-        let read = |text: &str| {
-            let limit: Result<RateLimit, _> = text.parse();
-            limit.ok().map(|it| (it.per_second.get(), it.burst.get(), it.window_seconds()))
-        };
-        assert_eq!(read("500"), Some((500, 1_000, 2)));
-        assert_eq!(read("500:1200"), Some((500, 1_200, 3)));
-        assert_eq!(read("1000000"), Some((MAX_RATE, 2 * MAX_RATE, 2)));
-        for wrong in [
-            "1000001",
-            "1:1000001",
-            "",
-            "0",
-            "5:0",
-            "0:5",
-            "-1",
-            "5:",
-            ":5",
-            "5/s",
-            "1.5",
-            "5:6:7",
-            "many",
-        ] {
-            assert_eq!(read(wrong), None, "{wrong:?}");
-        }
     }
 
     #[test]

@@ -15,11 +15,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     MetricsSource, admission, commands, compression, connectors, cors, feed, history,
     inventory::{self, levels},
-    keys, known_shops, layers, locations, mails, metrics, not_modified, openapi, operations,
-    orders, payments, position,
+    keys, layers, locations, mails, metrics, not_modified, openapi, operations, orders, payments,
+    position,
     precondition::{self, ConditionalOperations},
     problem::{Code, Problem},
-    products, rate, rejections, shops,
+    products, rejections, shops,
     state::AppState,
     trace,
     webhooks::{self, deliveries, event_types, replays, secrets},
@@ -32,7 +32,7 @@ pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Ro
     let conditional = ConditionalOperations::of(&described());
     let shown = metrics.map(|render| metrics::routes(move || render()));
     let of_shop = Router::from(of_shop())
-        .route_layer(middleware::from_fn_with_state(state.clone(), known_shops::require_shop));
+        .route_layer(middleware::from_fn_with_state(state.clone(), admission::require_shop));
     let of_installation =
         Router::from(of_installation()).route_layer(middleware::from_fn(keys::of_installation));
     let v1 = Router::from(of_api())
@@ -44,7 +44,7 @@ pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Ro
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(state.clone(), admission::limit_concurrency))
-        .layer(middleware::from_fn_with_state(state.clone(), rate::limit_rate))
+        .layer(middleware::from_fn_with_state(state.clone(), admission::limit_rate))
         .layer(middleware::from_fn_with_state(state.clone(), admission::authenticate));
     // The last layer is the outermost.
     let routes = Router::from(open())
@@ -63,7 +63,7 @@ pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Ro
     };
     routes
         .layer(middleware::from_fn(trace::trace_request))
-        .layer(middleware::from_fn(layers::check_answer))
+        .layer(middleware::from_fn(openapi::check_answer))
         .layer(middleware::from_fn(metrics::measure))
         .with_state(state)
 }

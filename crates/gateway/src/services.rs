@@ -26,10 +26,10 @@ use tracing::{Instrument, Span, info_span};
 
 use crate::{
     accepted::Accepted,
-    extract::RequestContext,
     metrics,
     position::SeenPositions,
     problem::{Code, Problem},
+    request::RequestContext,
 };
 
 /// How long the broker may take to answer a check of readiness.

@@ -32,11 +32,12 @@ use crate::{
     cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, query},
     fields::{self, Fields, code, flag, integer, list, object, text},
-    known_shops::ShopFacts,
+    known_shops::unknown,
     openapi::bodies::ShopSettings,
     position::SeenPositions,
     precondition::{Precondition, entity_tag},
     problem::{Code, Problem},
+    request::ShopFacts,
     services::{Answer, AnswerError, Reply},
     state::AppState,
     view,
@@ -289,15 +290,6 @@ pub(crate) struct PutShopView {
     shop: ShopView,
     /// What became of it: `created`, `changed` or `unchanged`.
     result: &'static str,
-}
-
-/// There is no such shop.
-pub(crate) fn unknown(shop: &Shop) -> Problem {
-    let detail = format!(
-        "there is no shop {shop}: create it with PUT /v1/shops/{shop} or `tradewind shops create \
-         {shop}`, or correct its name"
-    );
-    Problem::new(Code::UnknownShop, detail)
 }
 
 /// Reads all settings; those that are absent have their defaults.

@@ -10,7 +10,7 @@ use crate::{
     Settings,
     api_key::{ApiKeyError, ApiKeys},
     cors::CorsOrigins,
-    feed::Feeds,
+    feed::shared::Feeds,
     jwt::{Jwt, JwtSetupError},
     known_shops::KnownShops,
     limits::{ConcurrencyLimits, Limits},

@@ -12,7 +12,7 @@ use tower::ServiceExt;
 mod reads;
 
 use super::*;
-use crate::{known_shops::ShopFacts, limits::RequestClass, state::AccessError};
+use crate::{limits::RequestClass, request::ShopFacts, state::AccessError};
 
 pub(crate) const KEY: &str = "the-key";
 

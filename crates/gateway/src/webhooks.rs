@@ -9,6 +9,7 @@ pub(crate) mod event_types;
 mod read;
 pub(crate) mod replays;
 pub(crate) mod secrets;
+mod since;
 mod view;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use tokio::time::timeout;
 
-use super::{Upload, report::Section, summary::Totals};
+use super::{Upload, section::Section, summary::Totals};
 use crate::{position::SeenPositions, problem::Problem};
 
 /// How long the response is held back for the first results. When the upload fails before, it is

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Upload,
-    report::{LineName, LineOutcome, Section, section},
+    section::{LineName, LineOutcome, Section, section},
 };
 use crate::{
     extract::RequestContext,

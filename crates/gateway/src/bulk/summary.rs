@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::report::{PENDING, Section};
+use super::section::{PENDING, Section};
 use crate::problem::Problem;
 
 /// What is said of an upload as a whole.

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{report::section, *};
+use super::{section::section, *};
 use crate::{body::BodyError, position::SeenPositions, problem::Code};
 
 /// An upload of numbers below 10.

@@ -99,6 +99,22 @@ fn checksum(shop: &Shop, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     sum
 }
 
+/// Where a client begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// Behind what is there now.
+    End,
+    /// Behind what it has read.
+    After(Cursor),
+}
+
+impl Begin {
+    /// Reads the `after` of a request.
+    pub(crate) fn parse(text: &str, shop: &Shop) -> Result<Self, ParseError> {
+        if text == "end" { Ok(Self::End) } else { Cursor::parse(text, shop).map(Self::After) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use engine::{Client, LogEnd, PartLimits};
+use engine::{Client, LogEnd, PartLimits, ShopChanges};
 use events::{
     names::event_name,
     proto::{self, event::Body},
@@ -17,12 +17,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Begin,
-    cursor::{Cursor, LogPosition},
+    cursor::{Begin, Cursor, LogPosition},
     merge::{Content, Facts, Log, LogEvent, Merge},
     types::{SERVICES, WantedTypes},
 };
-use crate::position::SeenPositions;
+use crate::{position::SeenPositions, problem::Problem};
 
 /// What is read of a log at once. All logs together are what a reader has in memory.
 const PART: PartLimits = PartLimits { events: 1_000, bytes: 1 << 20 };
@@ -368,4 +367,9 @@ fn facts(service: &str, event: proto::Event) -> Option<Facts> {
         time: (time.seconds, time.nanos),
         cause: Uuid::try_parse(&cause.id).ok().zip(of.map(str::to_owned)),
     })
+}
+
+/// Tells when something happens in a shop.
+pub(super) async fn changes(client: &Client, shop: &Shop) -> Result<ShopChanges, Problem> {
+    client.shop_changes(shop).await.map_err(|error| Problem::unavailable(&error))
 }

@@ -30,15 +30,16 @@ use tokio::{
 };
 
 use super::{
-    Begin, FIRST_LOOK, GATHER_INTERVAL, MAX_LOOK_INTERVAL, PAGE_LENGTH, WantedTypes, body,
-    cursor::Cursor,
-    read,
+    cursor::{Begin, Cursor},
+    pace::{FIRST_LOOK, GATHER_INTERVAL, MAX_LOOK_INTERVAL, PAGE_LENGTH},
     reader::{Covered, FeedReader},
     tail::{Following, Step},
+    types::WantedTypes,
+    write::body,
 };
 use crate::{
-    api_key::Caller, extract::RequestContext, managed_keys::STREAM_CHECK_INTERVAL,
-    problem::Problem, state::AppState,
+    api_key::Caller, managed_keys::STREAM_CHECK_INTERVAL, problem::Problem,
+    request::RequestContext, state::AppState,
 };
 
 /// After how long without an event a comment says that the stream is alive, and it is looked whether the
@@ -236,7 +237,7 @@ impl FeedStream {
     /// Reads the next page.
     async fn look(&mut self) -> Result<(), Problem> {
         let mut page = self.reader.page();
-        read(&self.state, &mut self.reader, &mut page, PAGE_LENGTH).await?;
+        self.state.feeds.read(&mut self.reader, &mut page, PAGE_LENGTH).await?;
         if page.is_at_end {
             self.join().await;
         } else {

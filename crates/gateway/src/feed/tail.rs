@@ -16,9 +16,11 @@ use tokio::{select, sync::broadcast, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Begin, FIRST_LOOK, GATHER_INTERVAL, MAX_LOOK_INTERVAL, PAGE_LENGTH, WantedTypes,
-    reader::{FeedError, FeedReader, Found},
-    write_event,
+    cursor::Begin,
+    pace::{FIRST_LOOK, GATHER_INTERVAL, MAX_LOOK_INTERVAL, PAGE_LENGTH},
+    reader::{FeedError, FeedReader, Found, changes},
+    types::WantedTypes,
+    write::write_event,
 };
 use crate::problem::Problem;
 
@@ -131,7 +133,7 @@ impl Tails {
             return Ok(Some(following));
         }
         // Before the first look: what is published after it is noticed.
-        let changes = super::changes(&client, shop).await?;
+        let changes = changes(&client, shop).await?;
         let types = WantedTypes::default();
         let reader = FeedReader::open(client, shop.clone(), types, Begin::End).await?;
         let tail = Arc::new(Tail::start(reader, changes));

@@ -18,7 +18,7 @@ use rustls::{
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{error::Elapsed, timeout};
 
-use super::{JwtSettings, keys::KeySet};
+use super::{JwtSettings, key_set::KeySet};
 
 /// How long a fetch may take, discovery included.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);

@@ -12,19 +12,14 @@ use std::{
     time::Duration,
 };
 
-use jsonwebtoken::{
-    Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
-};
-use serde::Deserialize;
-use serde_json::Value;
+use jsonwebtoken::Algorithm;
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep},
 };
 use tracing::{info, warn};
 
-use super::fetch::Fetcher;
+use super::{fetch::Fetcher, key_set::IssuerKey};
 
 /// How often the keys are fetched, whether somebody asks for them or not.
 const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
@@ -32,9 +27,6 @@ const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
 pub(super) const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(10);
 /// How long keys hold that cannot be fetched again.
 pub(super) const MAX_AGE: Duration = Duration::from_hours(6);
-/// The most keys of an issuer; the others are ignored.
-const MAX_KEYS: usize = 100;
-
 /// The keys of the issuer.
 pub(super) struct IssuerKeys {
     fetcher: Fetcher,
@@ -51,14 +43,6 @@ struct Known {
     since: Option<Instant>,
     /// Whether the last fetch failed.
     is_silent: bool,
-}
-
-/// A key of the issuer.
-pub(super) struct IssuerKey {
-    id: Option<String>,
-    /// The one that it is for.
-    pub(super) algorithm: Algorithm,
-    pub(super) verifying: DecodingKey,
 }
 
 /// There is no key for a token.
@@ -149,36 +133,4 @@ impl IssuerKeys {
             sleep(if is_silent { MIN_FETCH_INTERVAL } else { REFRESH_INTERVAL }).await;
         }
     }
-}
-
-/// What an issuer publishes (JWKS).
-#[derive(Debug, Deserialize)]
-pub(super) struct KeySet {
-    keys: Vec<Value>,
-}
-
-impl KeySet {
-    /// The keys that signatures can be verified with; there may be others, also of kinds that are not known.
-    fn usable(self) -> impl Iterator<Item = IssuerKey> {
-        self.keys.into_iter().filter_map(usable).take(MAX_KEYS)
-    }
-}
-
-fn usable(key: Value) -> Option<IssuerKey> {
-    let key: Jwk = serde_json::from_value(key).ok()?;
-    let (algorithm, named) = match &key.algorithm {
-        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
-        AlgorithmParameters::EllipticCurve(it) if it.curve == EllipticCurve::P256 => {
-            (Algorithm::ES256, KeyAlgorithm::ES256)
-        }
-        AlgorithmParameters::OctetKeyPair(it) if it.curve == EllipticCurve::Ed25519 => {
-            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
-        }
-        // A symmetric key in public, above all.
-        _ => return None,
-    };
-    let signs = matches!(&key.common.public_key_use, None | Some(PublicKeyUse::Signature));
-    let is_for_it = key.common.key_algorithm.is_none_or(|it| it == named);
-    let verifying = DecodingKey::from_jwk(&key).ok().filter(|_| signs && is_for_it)?;
-    Some(IssuerKey { id: key.common.key_id, algorithm, verifying })
 }

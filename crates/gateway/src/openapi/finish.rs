@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
 use super::{
-    parts,
+    parts::{self, one_line},
     schemas::{self, remove_null},
 };
 use crate::{admission::required_scopes, problem::Code};
@@ -253,11 +253,4 @@ fn tidy_parameter(mut parameter: Value) -> Value {
     }
     remove_null(&mut parameter["schema"]);
     parameter
-}
-
-/// The text without the line breaks of its source; paragraphs stay.
-pub(super) fn one_line(text: &str) -> String {
-    let paragraphs = text.trim().split("\n\n");
-    let joined = paragraphs.map(|it| it.split_whitespace().collect::<Vec<_>>().join(" "));
-    joined.collect::<Vec<_>>().join("\n\n")
 }

@@ -225,3 +225,10 @@ pub(super) fn codes() -> String {
     };
     Code::ALL.iter().map(row).collect::<Vec<_>>().join("\n")
 }
+
+/// The text without the line breaks of its source; paragraphs stay.
+pub(super) fn one_line(text: &str) -> String {
+    let paragraphs = text.trim().split("\n\n");
+    let joined = paragraphs.map(|it| it.split_whitespace().collect::<Vec<_>>().join(" "));
+    joined.collect::<Vec<_>>().join("\n\n")
+}

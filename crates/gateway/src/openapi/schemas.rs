@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use events::catalogue::json_schema;
 use serde_json::{Map, Value, json};
 
-use super::{finish::one_line, parts};
+use super::parts::{self, one_line};
 
 const SCHEMAS: &str = "#/components/schemas/";
 /// The message whose schema stands for the answers of services.

@@ -20,8 +20,9 @@ use utoipa::ToSchema;
 use super::{
     EndpointPath,
     answers::{body, respond, send, to_endpoint},
-    deliveries::first_since,
-    endpoint_id, find, read, view,
+    endpoint_id, find, read,
+    since::first_since,
+    view,
 };
 use crate::{
     body::JsonBytes,
