@@ -10,7 +10,7 @@ use events::{
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Catalog, store::ProductRow};
+use crate::Catalog;
 
 /// A product, as it is or as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,18 @@ pub struct Product {
     pub tax_basis: TaxBasis,
     /// Whether it is sold.
     pub active: bool,
+}
+
+/// A product as the last event about it left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductRow {
+    /// The product.
+    #[serde(flatten)]
+    pub product: Product,
+    /// Its version, and where its last event is.
+    pub revision: Revision,
+    /// When what the sender of the last change knew was so.
+    pub as_of: Timestamp,
 }
 
 /// What the catalogue is asked to do.

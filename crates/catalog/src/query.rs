@@ -5,7 +5,7 @@ use events::id::Sku;
 use protocol::id::Shop;
 use sqlx::{AnyPool, Row as _};
 
-use crate::{Catalog, store::ProductRow};
+use crate::{Catalog, domain::ProductRow};
 
 /// The most products of a page: they stay below the largest message of a NATS server.
 const MAX_PAGE: u32 = 1_000;

@@ -1,25 +1,11 @@
 //! The rows that the catalogue keeps.
 
-use engine::{Column, Revision, Row, Table, Value, documents};
-use protocol::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use engine::{Column, Row, Table, Value, documents};
 
-use crate::domain::Product;
+use crate::domain::{Product, ProductRow};
 
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[ProductRow::TABLE];
-
-/// A product as the last event about it left it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProductRow {
-    /// The product.
-    #[serde(flatten)]
-    pub product: Product,
-    /// Its version, and where its last event is.
-    pub revision: Revision,
-    /// When what the sender of the last change knew was so.
-    pub as_of: Timestamp,
-}
 
 impl Row for ProductRow {
     const TABLE: Table = Table {

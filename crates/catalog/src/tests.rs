@@ -23,8 +23,9 @@ use tempfile::TempDir;
 
 use crate::{
     Catalog,
+    domain::ProductRow,
     domain::{Answer, Event, Fact, Input, Outcome, Product, ProductResult, Wanted},
-    store::{ProductRow, TABLES},
+    store::TABLES,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_300_000_000_000);

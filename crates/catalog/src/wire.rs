@@ -16,9 +16,8 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Catalog,
-    domain::{Answer, Event, Fact, Input, Outcome, Product, ProductResult, Wanted},
+    domain::{Answer, Event, Fact, Input, Outcome, Product, ProductResult, ProductRow, Wanted},
     query::{Found, Question},
-    store::ProductRow,
 };
 
 impl engine::Wire for Catalog {

@@ -31,12 +31,13 @@ mod payment;
 mod tests;
 mod transaction;
 
-use engine::{Aggregate, Decision, Recorded, Revision, Rules};
+use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
 use events::{
     id::{OrderId, PaymentId},
     money::Money,
 };
 use protocol::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     answer::{Answer, RefundAnswer, SettleAnswer},
@@ -49,10 +50,7 @@ pub(crate) use self::{
         TransactionStatus, Trouble, TroubleKind, Wanted,
     },
 };
-use crate::{
-    Payments,
-    store::{self, PaymentRow},
-};
+use crate::Payments;
 
 /// What payment decides on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,8 +207,20 @@ pub enum Fact {
     },
 }
 
+/// The payments of one shop.
+pub(crate) type PaymentRows = Rows<PaymentId, PaymentRow>;
+
+/// A payment, as the last event about it left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentRow {
+    /// Its version, and where its last event is.
+    pub revision: Revision,
+    /// The payment as it is.
+    pub payment: Payment,
+}
+
 impl Rules for Payments {
-    type State = store::Payments;
+    type State = PaymentRows;
 
     fn aggregate(event: &Event) -> Aggregate {
         Aggregate::new("payment", event.payment_id)

@@ -25,9 +25,8 @@ use protocol::time::Timestamp;
 
 use crate::{
     Payments,
-    domain::{Input, Operation, OperationKind, Outcome, Payment, Pending, Trouble},
+    domain::{Input, Operation, OperationKind, Outcome, Payment, PaymentRow, Pending, Trouble},
     provider::{Answer, DatedAnswer, Provider, ProviderError, Request, Task},
-    store::PaymentRow,
 };
 
 /// After so many attempts without an answer an operation is uncertain: they take 13 s, short against

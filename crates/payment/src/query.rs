@@ -16,10 +16,10 @@ use sqlx::AnyPool;
 
 use crate::{
     Payments,
-    domain::TroubleKind,
+    domain::{PaymentRow, TroubleKind},
     metrics, provider,
     reconcile::{Reconciliation, reconcile, unreachable},
-    store::{self, PaymentPage, PaymentRow, Totals},
+    store::{self, PaymentPage, Totals},
 };
 
 /// What the payment service can be asked.

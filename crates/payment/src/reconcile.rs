@@ -21,11 +21,11 @@ use sqlx::AnyPool;
 
 use crate::{
     domain::{
-        DONE_ELSEWHERE, DifferenceKind, GIVEN_UP, Operation, Payment,
+        DONE_ELSEWHERE, DifferenceKind, GIVEN_UP, Operation, Payment, PaymentRow,
         Transaction as OurTransaction, TransactionStatus,
     },
     provider::{List, Provider, ProviderError, Transaction},
-    store::{self, PaymentRow},
+    store,
 };
 
 /// The most transactions of each side that one comparison holds.

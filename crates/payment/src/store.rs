@@ -2,17 +2,17 @@
 
 mod list;
 
-use engine::{Column, Revision, Row, Rows, StoreError, Table, Value, documents};
+use engine::{Column, Row, StoreError, Table, Value, documents};
 use events::{
     id::{OrderId, PaymentId},
     money::{Currency, Money},
 };
 use protocol::{id::Shop, time::Timestamp};
-use serde::{Deserialize, Serialize, de::Error as _};
+use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 pub(crate) use self::list::{PaymentFilter, PaymentPage, PaymentPlace, list};
-use crate::domain::{Payment, TroubleKind};
+use crate::domain::{PaymentRow, TroubleKind};
 
 /// The longest reference of a provider by which a payment is found: an entry of an index of Postgres is
 /// limited to 2,704 bytes.
@@ -20,18 +20,6 @@ const MAX_FOUND_REFERENCE_BYTES: usize = 1_000;
 
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[PaymentRow::TABLE];
-
-/// The payments of one shop.
-pub(crate) type Payments = Rows<PaymentId, PaymentRow>;
-
-/// A payment, as the last event about it left it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PaymentRow {
-    /// Its version, and where its last event is.
-    pub revision: Revision,
-    /// The payment as it is.
-    pub payment: Payment,
-}
 
 impl Row for PaymentRow {
     const TABLE: Table = Table {

@@ -3,10 +3,10 @@
 pub(crate) mod keys;
 pub(crate) mod shops;
 
-use engine::{Aggregate, Decision, Recorded, Revision, Rules};
-use protocol::time::Timestamp;
+use engine::{Aggregate, AnyRows, Decision, Recorded, Revision, Rows, Rules, State};
+use protocol::{id::Shop, time::Timestamp};
 
-use crate::{Shops, store::Tables};
+use crate::Shops;
 
 /// What the service is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,21 @@ pub enum Answer {
     Shop(shops::Answer),
     /// About an API key.
     Key(keys::Answer),
+}
+
+/// The rows of one shop: itself; or for that of the installation, its API keys.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// The shop.
+    pub shops: Rows<Shop, shops::ShopRow>,
+    /// The API keys.
+    pub keys: Rows<keys::KeyId, keys::KeyRow>,
+}
+
+impl State for Tables {
+    fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
+        vec![&mut self.shops, &mut self.keys]
+    }
 }
 
 impl Rules for Shops {

@@ -7,8 +7,11 @@ use sqlx::AnyPool;
 
 use crate::{
     Shops,
-    domain::keys,
-    store::{self, KeyRow, ShopRow},
+    domain::{
+        keys::{self, KeyRow},
+        shops::ShopRow,
+    },
+    store,
 };
 
 /// The most shops or keys of a page.

@@ -1,45 +1,13 @@
 //! The rows that the shop service keeps, and the SQL of its lists.
 
-use engine::{AnyRows, Revision, Row, Rows, State, StoreError, Table, documents};
-use events::shop::Settings;
-use protocol::{id::Shop, time::Timestamp};
-use serde::{Deserialize, Serialize};
+use engine::{Row, StoreError, Table, documents};
+use protocol::id::Shop;
 use sqlx::AnyPool;
 
-use crate::domain::keys::{Digest, KeyId, KeySettings};
+use crate::domain::{keys::KeyRow, shops::ShopRow};
 
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] = &[ShopRow::TABLE, KeyRow::TABLE];
-
-/// The rows of one shop: itself; or for that of the installation, its API keys.
-#[derive(Debug, Default)]
-pub struct Tables {
-    /// The shop.
-    pub shops: Rows<Shop, ShopRow>,
-    /// The API keys.
-    pub keys: Rows<KeyId, KeyRow>,
-}
-
-impl State for Tables {
-    fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
-        vec![&mut self.shops, &mut self.keys]
-    }
-}
-
-/// A shop as the last event about it left it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShopRow {
-    /// How it works.
-    pub settings: Settings,
-    /// Whether it takes no requests.
-    pub suspended: bool,
-    /// Its version, and where its last event is.
-    pub revision: Revision,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When it last changed.
-    pub updated_at: Timestamp,
-}
 
 impl Row for ShopRow {
     const TABLE: Table = Table {
@@ -48,45 +16,6 @@ impl Row for ShopRow {
         columns: &[],
         indexes: &["(partition, key)"],
     };
-}
-
-/// An API key as the last event about it left it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyRow {
-    /// What it is for, and what it allows.
-    pub settings: KeySettings,
-    /// Of its secret.
-    pub digest: Digest,
-    /// Of the secret before, if there was one.
-    pub old: Option<OldDigest>,
-    /// Whether it is refused for good, and why.
-    pub revoked: Option<Revocation>,
-    /// When it was used last, to the hour.
-    pub last_used_at: Option<Timestamp>,
-    /// When it was added.
-    pub created_at: Timestamp,
-    /// When it got the secret that it has.
-    pub rotated_at: Timestamp,
-    /// Its version, and where its last event is.
-    pub revision: Revision,
-}
-
-/// The secret before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OldDigest {
-    /// Of that secret.
-    pub digest: Digest,
-    /// Until when it is accepted.
-    pub valid_until: Timestamp,
-}
-
-/// That a key is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revocation {
-    /// Since when.
-    pub at: Timestamp,
-    /// Why, for people.
-    pub reason: String,
 }
 
 impl Row for KeyRow {

@@ -20,10 +20,9 @@ use crate::{
     Shops,
     domain::{
         Answer, Event, Input,
-        shops::{self, Command, Fact, Outcome, Request},
+        shops::{self, Command, Fact, Outcome, Request, ShopRow},
     },
     query::{Found, Question},
-    store::ShopRow,
 };
 
 /// The longest reason, in characters.

@@ -9,16 +9,16 @@ use protocol::time::Timestamp;
 
 use super::{
     Answer, DifferenceKind, Event, Fact, GIVEN_UP, Input, Listed, Operation, OperationKind,
-    Outcome, Payment, Refund, RefundAnswer, Resolution, SettleAnswer, Status, Wanted, difference,
+    Outcome, Payment, PaymentRow, PaymentRows, Refund, RefundAnswer, Resolution, SettleAnswer,
+    Status, Wanted, difference,
     outcome::{in_trouble, is_known, settled},
 };
-use crate::store::{self, PaymentRow};
 
 /// Decides which facts follow from `input`.
 ///
 /// An input whose effect already holds yields none, so each may come any number of times.
 pub(super) fn decide(
-    payments: &store::Payments,
+    payments: &PaymentRows,
     input: &Input,
     now: Timestamp,
 ) -> Decision<Event, Answer> {
@@ -63,7 +63,7 @@ pub(super) fn decide(
 }
 
 fn begin(
-    payments: &store::Payments,
+    payments: &PaymentRows,
     payment: Payment,
     capture_at_once: bool,
     now: Timestamp,
@@ -96,7 +96,7 @@ fn begin(
 
 /// Gives back what every payment of the order has set aside or taken. An order that has no payment by
 /// now gets none: its log says `payment_due` before `cancelled`, if at all.
-fn cancel(payments: &store::Payments, order_id: OrderId, now: Timestamp) -> Vec<Event> {
+fn cancel(payments: &PaymentRows, order_id: OrderId, now: Timestamp) -> Vec<Event> {
     let mut events = vec![];
     let mut payment_id = PaymentId::first(order_id);
     while payments.get(&payment_id).is_some() {
@@ -109,7 +109,7 @@ fn cancel(payments: &store::Payments, order_id: OrderId, now: Timestamp) -> Vec<
 /// Takes over what the provider's list has of a payment and our log has not, to give it back; any other
 /// difference is stuck.
 fn differs(
-    payments: &store::Payments,
+    payments: &PaymentRows,
     kind: DifferenceKind,
     listed: &Listed,
     now: Timestamp,
@@ -127,7 +127,7 @@ fn differs(
 }
 
 /// The last payment of an order of which something can be paid back.
-fn with_money(payments: &store::Payments, order_id: OrderId) -> Option<PaymentId> {
+fn with_money(payments: &PaymentRows, order_id: OrderId) -> Option<PaymentId> {
     let mut found = None;
     let mut payment_id = PaymentId::first(order_id);
     while let Some(row) = payments.get(&payment_id) {
@@ -140,7 +140,7 @@ fn with_money(payments: &store::Payments, order_id: OrderId) -> Option<PaymentId
 }
 
 fn of_payment(
-    payments: &store::Payments,
+    payments: &PaymentRows,
     payment_id: PaymentId,
     now: Timestamp,
     decide: impl FnOnce(&mut Deciding),

@@ -5,10 +5,9 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DONE_ELSEWHERE, Event, Fact, Operation, OperationKind, Payment, Status, StuckReason,
-    TransactionStatus,
+    DONE_ELSEWHERE, Event, Fact, Operation, OperationKind, Payment, PaymentRows, Status,
+    StuckReason, TransactionStatus,
 };
-use crate::store;
 
 /// What a difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +70,7 @@ impl StuckReason {
 /// The fact that follows, and the payment before it. What is pending is looked up anyway, and a
 /// difference that is gone by now, or that an operator has been told of, yields none.
 pub(super) fn decide(
-    payments: &store::Payments,
+    payments: &PaymentRows,
     kind: DifferenceKind,
     listed: &Listed,
     now: Timestamp,

@@ -10,8 +10,8 @@ use protocol::{
     time::Timestamp,
 };
 
+use super::PaymentRows as State;
 use super::{decide::decide, *};
-use crate::store::Payments as State;
 
 const ORDER: &str = "018f4e6a-0000-7000-8000-000000000001";
 const NOW: Timestamp = Timestamp::from_millis(0);

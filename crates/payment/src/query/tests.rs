@@ -119,7 +119,7 @@ async fn payments(folder: &Path) -> Payments {
 
 /// The row that these facts lead to.
 fn row_after(payment_id: PaymentId, facts: &[Fact]) -> PaymentRow {
-    let mut state = store::Payments::default();
+    let mut state = crate::domain::PaymentRows::default();
     for (version, fact) in (1..).zip(facts) {
         Payments::apply(&mut state, &recorded(payment_id, version, fact.clone()));
     }

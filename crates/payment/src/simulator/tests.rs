@@ -390,7 +390,10 @@ async fn an_answer_has_the_time_at_which_it_became_so() {
     let before = Simulator::now();
     let answered = provider.perform(&request).await.expect("answers");
     assert!((before..=Simulator::now()).contains(&answered.at));
-    let listed = provider.listed(&acme(), &[request.operation_id.clone()]).await.expect("answers");
+    let listed = provider
+        .listed(&acme(), std::slice::from_ref(&request.operation_id))
+        .await
+        .expect("answers");
     assert_eq!(listed[0].at, answered.at, "the same as in the provider's list");
     assert_eq!(provider.perform(&request).await.as_ref(), Ok(&answered), "it stays so");
     assert_eq!(provider.find(&request).await, Ok(Some(answered)));

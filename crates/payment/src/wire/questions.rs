@@ -16,13 +16,13 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     domain::{
-        OpenDifference, OperationKind, Payment, Status, Transaction, TransactionStatus, Trouble,
-        TroubleKind,
+        OpenDifference, OperationKind, Payment, PaymentRow, Status, Transaction, TransactionStatus,
+        Trouble, TroubleKind,
     },
     provider::{self, Provider},
     query::{Found, Question},
     reconcile::Difference,
-    store::{PaymentFilter, PaymentPage, PaymentPlace, PaymentRow, Totals},
+    store::{PaymentFilter, PaymentPage, PaymentPlace, Totals},
     wire::facts::{self, encode_stuck_reason},
 };
 

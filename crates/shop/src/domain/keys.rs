@@ -9,8 +9,6 @@ use protocol::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{KeyRow, OldDigest, Revocation};
-
 /// What the aggregate is.
 pub(crate) const KIND: &str = "key";
 /// How much later a key must be used for that to be an event again, in milliseconds.
@@ -169,6 +167,45 @@ pub enum Outcome {
     Unknown,
     /// It was revoked or has expired.
     Ended,
+}
+
+/// An API key as the last event about it left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRow {
+    /// What it is for, and what it allows.
+    pub settings: KeySettings,
+    /// Of its secret.
+    pub digest: Digest,
+    /// Of the secret before, if there was one.
+    pub old: Option<OldDigest>,
+    /// Whether it is refused for good, and why.
+    pub revoked: Option<Revocation>,
+    /// When it was used last, to the hour.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When it got the secret that it has.
+    pub rotated_at: Timestamp,
+    /// Its version, and where its last event is.
+    pub revision: Revision,
+}
+
+/// The secret before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldDigest {
+    /// Of that secret.
+    pub digest: Digest,
+    /// Until when it is accepted.
+    pub valid_until: Timestamp,
+}
+
+/// That a key is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Since when.
+    pub at: Timestamp,
+    /// Why, for people.
+    pub reason: String,
 }
 
 impl KeySettings {

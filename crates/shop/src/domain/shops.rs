@@ -3,11 +3,25 @@
 use engine::{Revision, Rows};
 use events::shop::Settings;
 use protocol::{id::Shop, time::Timestamp};
-
-use crate::store::ShopRow;
+use serde::{Deserialize, Serialize};
 
 /// What the aggregate is.
 pub(crate) const KIND: &str = "shop";
+
+/// A shop as the last event about it left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShopRow {
+    /// How it works.
+    pub settings: Settings,
+    /// Whether it takes no requests.
+    pub suspended: bool,
+    /// Its version, and where its last event is.
+    pub revision: Revision,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
 
 /// What the service is asked to do with a shop.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,12 +16,12 @@ use super::{NOW, ask, empty_database};
 use crate::{
     Shops,
     domain::{
-        Answer as AnyAnswer, Event as AnyEvent, Input as AnyInput,
+        Answer as AnyAnswer, Event as AnyEvent, Input as AnyInput, Tables,
         keys::{
-            Answer, Command, Digest, Event, Fact, Input, KeyId, KeySettings, Outcome, Request, Use,
+            Answer, Command, Digest, Event, Fact, Input, KeyId, KeyRow, KeySettings, OldDigest,
+            Outcome, Request, Use,
         },
     },
-    store::{KeyRow, OldDigest, Tables},
 };
 
 const HOUR_MS: i64 = 3_600_000;

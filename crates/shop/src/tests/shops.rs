@@ -17,11 +17,10 @@ use super::{NOW, ask, empty_database};
 use crate::{
     Shops,
     domain::{
-        Answer as AnyAnswer, Event as AnyEvent, Input as AnyInput,
-        shops::{Answer, Command, Event, Fact, Input, Outcome, Request},
+        Answer as AnyAnswer, Event as AnyEvent, Input as AnyInput, Tables,
+        shops::{Answer, Command, Event, Fact, Input, Outcome, Request, ShopRow},
     },
     query::Found,
-    store::{ShopRow, Tables},
 };
 
 fn acme() -> Shop {

@@ -17,15 +17,12 @@ use protocol::{
 };
 
 use super::{given, reason};
-use crate::{
-    domain::{
-        Input,
-        keys::{
-            Answer, Command as Kinds, Digest, Event, Fact, Input as KeyInput, KeyId, KeySettings,
-            Outcome, Request, Use,
-        },
+use crate::domain::{
+    Input,
+    keys::{
+        Answer, Command as Kinds, Digest, Event, Fact, Input as KeyInput, KeyId, KeyRow,
+        KeySettings, Outcome, Request, Use,
     },
-    store::KeyRow,
 };
 
 /// The most keys of which a command says that they were used.
