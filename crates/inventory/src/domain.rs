@@ -5,11 +5,13 @@ mod answer;
 mod arrivals;
 mod connectors;
 mod document;
+mod effect;
 mod fact;
 mod goods_issues;
 mod limits;
 mod locations;
 mod orders;
+mod redrive;
 mod rejections;
 mod reservation;
 mod settings;
@@ -346,10 +348,10 @@ fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decis
             return Decision::answered(events, Answer::Stock(results));
         }
         Input::Redrive { connector, numbers } => {
-            return rejections::redrive(state, connector, numbers, now);
+            return redrive::redrive(state, connector, numbers, now);
         }
         Input::DropRejections { connector, numbers, reason } => {
-            return rejections::drop(state, connector, numbers, reason);
+            return redrive::drop(state, connector, numbers, reason);
         }
         Input::PutLocation { code, details, expected_version } => {
             return locations::put(state, code, details, *expected_version);

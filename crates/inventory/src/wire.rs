@@ -150,6 +150,18 @@ fn encode_answer(answer: &Answer) -> answer_body::Answer {
     }
 }
 
+fn encode_document(document: &Document) -> proto::inventory::Document {
+    let Document { key: DocumentKey { connector, id, line }, sequence, occurred_at } = document;
+    proto::inventory::Document {
+        connector: connector.to_string(),
+        id: id.to_string(),
+        sequence: sequence.number as u64,
+        line: line.as_ref().map(DocumentLine::to_string).unwrap_or_default(),
+        epoch: sequence.epoch,
+        occurred_at: occurred_at.map(Into::into),
+    }
+}
+
 pub(super) fn encode_result(result: StockResult) -> proto::inventory::StockResult {
     match result {
         StockResult::Applied => proto::inventory::StockResult::Applied,

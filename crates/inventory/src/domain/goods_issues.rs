@@ -4,7 +4,7 @@ use events::id::OrderId;
 
 use super::{
     Line, State, Stock, StockFact, StockId, StockLine, StockResult,
-    stock::{Effect, in_range},
+    effect::{Effect, in_range},
 };
 
 /// Copies into `draft` the reservation of an order, and the stocks of a SKU that it has units of.

@@ -4,7 +4,7 @@ use engine::Decision;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Event, LimitsResult, State, Stock, StockFact, StockId, locations, transfers::is_zero,
+    Answer, Event, LimitsResult, State, Stock, StockFact, StockId, effect::is_zero, locations,
 };
 
 /// Which units of a stock are sold.

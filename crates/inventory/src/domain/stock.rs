@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use engine::Revision;
-use events::id::{Connector, MAX_UNITS};
+use events::id::Connector;
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +12,13 @@ use super::{
     AdjustmentsKey, AppliedDocument, Document, Event, Level, RejectionOutcome, Sequence, State,
     StockFact, StockId, StockLine, StockResult, Units,
     adjustments::{self, Point},
-    connectors, goods_issues,
+    connectors,
+    effect::{Effect, in_range, is_zero},
+    goods_issues,
     limits::Limits,
     locations,
     orders::NewestBlocks,
-    reservation, short,
-    transfers::{self, is_zero},
+    reservation, short, transfers,
 };
 
 /// The stock of a SKU at a location. The first count or adjustment creates it.
@@ -197,9 +198,6 @@ fn copy(draft: &mut State, state: &State, line: &StockLine) {
     }
 }
 
-/// What a line that has its effect comes to.
-pub(super) type Effect = (StockResult, StockFact);
-
 /// Decides what one stock line comes to, or why it changes nothing.
 fn decide(
     draft: &State,
@@ -282,12 +280,6 @@ fn adjust(stock: &Stock, line: &StockLine, delta: i64) -> Result<Effect, StockRe
     let (document, reason) = (document.clone(), reason.clone());
     let fact = StockFact::Adjusted { document, delta, reason, after };
     Ok((StockResult::Applied, fact))
-}
-
-/// `units` and `change` together, where that can be represented.
-pub(super) fn in_range(units: i64, change: i64) -> Result<i64, StockResult> {
-    let sum = units.checked_add(change).filter(|sum| (-MAX_UNITS..=MAX_UNITS).contains(sum));
-    sum.ok_or(StockResult::OutOfRange)
 }
 
 /// Folds a fact about a stock that was decided at `now` into the state.

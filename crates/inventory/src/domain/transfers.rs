@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     State, Stock, StockFact, StockId, StockLine, StockResult, Units,
-    stock::{Effect, in_range},
+    effect::{Effect, in_range, is_zero},
 };
 
 /// A SKU of a transfer.
@@ -39,11 +39,6 @@ pub struct Transfer {
     /// The units that have left and will not come.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub missing: i64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-pub(super) fn is_zero(units: &i64) -> bool {
-    *units == 0
 }
 
 impl Transfer {

@@ -7,7 +7,7 @@ use events::{
 };
 use protocol::time::Timestamp;
 
-use super::{encode_result, facts::encode_document, sequence_number, stock_line};
+use super::{encode_document, encode_result, sequence_number, stock_line};
 use crate::domain::{
     ConnectorFact, ConnectorRow, Event, RejectedLine, Rejection, RejectionOutcome, Sequence,
     SequenceRun, StockLine, StockResult, Units,

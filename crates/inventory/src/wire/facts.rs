@@ -4,7 +4,7 @@ mod stock;
 
 use engine::WireError;
 use events::{
-    id::{DocumentLine, Location, OrderId, Sku},
+    id::{Location, OrderId, Sku},
     names,
     proto::{self, inventory::inventory_event::Kind},
 };
@@ -12,8 +12,7 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use super::{connectors, encode_location, location, stock_id};
 use crate::domain::{
-    Document, DocumentKey, Event, Level, Levels, Line, Lines, LocationFact, ReleaseReason,
-    ReservationFact, Shortage,
+    Event, Level, Levels, Line, Lines, LocationFact, ReleaseReason, ReservationFact, Shortage,
 };
 
 /// Turns an event into its wire form.
@@ -38,18 +37,6 @@ fn encode_location_fact(code: &Location, fact: &LocationFact) -> Kind {
             let (before, after) = (Some(encode_location(before)), Some(encode_location(after)));
             Kind::LocationChanged(proto::inventory::LocationChanged { code, before, after })
         }
-    }
-}
-
-pub(super) fn encode_document(document: &Document) -> proto::inventory::Document {
-    let Document { key: DocumentKey { connector, id, line }, sequence, occurred_at } = document;
-    proto::inventory::Document {
-        connector: connector.to_string(),
-        id: id.to_string(),
-        sequence: sequence.number as u64,
-        line: line.as_ref().map(DocumentLine::to_string).unwrap_or_default(),
-        epoch: sequence.epoch,
-        occurred_at: occurred_at.map(Into::into),
     }
 }
 

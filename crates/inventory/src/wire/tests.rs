@@ -2,7 +2,7 @@
 
 use engine::{Aggregate, Rules as _};
 
-use super::{facts::encode_document, *};
+use super::*;
 use crate::domain::{
     ConnectorFact, Level, Levels, Line, Lines, LocationFact, RejectedLine, RejectionOutcome,
     ReleaseReason, ReservationFact, SequenceRun, ShortOrders, Shortage,

@@ -7,8 +7,8 @@ use events::{
 };
 
 use super::{
-    super::{document, encode_limits, limits},
-    decode_line, encode_document, encode_line, stock_id,
+    super::{document, encode_document, encode_limits, limits},
+    decode_line, encode_line, stock_id,
 };
 use crate::domain::{Event, Level, ShortOrders, StockFact, StockId};
 

@@ -1,0 +1,52 @@
+//! What is done about lines that were rejected: they are tried again, or dropped.
+
+use engine::Decision;
+use events::id::Connector;
+use protocol::time::Timestamp;
+
+use super::{Answer, ConnectorFact, Event, RejectionKey, RejectionOutcome, State, stock};
+
+/// Tries rejected lines again, each for itself.
+pub(super) fn redrive(
+    state: &State,
+    connector: &Connector,
+    numbers: &[u64],
+    now: Timestamp,
+) -> Decision<Event, Answer> {
+    let mut lines = Vec::new();
+    let mut found = Vec::with_capacity(numbers.len());
+    for (index, number) in numbers.iter().enumerate() {
+        let key = RejectionKey { connector: connector.clone(), number: *number };
+        let is_first = !numbers[..index].contains(number);
+        let rejection = state.rejections.get(&key).filter(|_| is_first);
+        found.push(rejection.is_some());
+        lines.extend(rejection.map(|rejection| rejection.line.clone()));
+    }
+    let (events, results) = stock::record(state, &lines, now, RejectionOutcome::Redriven);
+    let mut results = results.into_iter();
+    let of_each = found.into_iter().map(|is_found| if is_found { results.next() } else { None });
+    Decision::answered(events, Answer::Redriven(of_each.collect()))
+}
+
+/// Drops rejected lines.
+pub(super) fn drop(
+    state: &State,
+    connector: &Connector,
+    numbers: &[u64],
+    reason: &str,
+) -> Decision<Event, Answer> {
+    let is_kept = |number: &u64| {
+        let key = RejectionKey { connector: connector.clone(), number: *number };
+        state.rejections.get(&key).is_some()
+    };
+    let mut numbers: Vec<u64> = numbers.iter().copied().filter(is_kept).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut events = Vec::new();
+    if !numbers.is_empty() {
+        let (outcome, reason) = (RejectionOutcome::Dropped, reason.to_owned());
+        let fact = ConnectorFact::Closed { numbers: numbers.clone(), outcome, reason };
+        events.push(Event::Connector(connector.clone(), fact));
+    }
+    Decision::answered(events, Answer::Dropped(numbers))
+}
