@@ -17,8 +17,9 @@ use engine::{Clock, Engine, Outcome};
 use events::{proto, shop};
 use node::{
     nats_users,
-    serve::{self, Component, MetricsSource, Monitoring},
+    serve::{self, MetricsSource, Monitoring},
     services,
+    services::Component,
     settings::Settings,
 };
 use protocol::{command::OutgoingCommand, subject::Lane, time::Timestamp};

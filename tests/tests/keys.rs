@@ -4,7 +4,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use engine::Engine;
 use events::proto::{event::Body, shop};
-use node::serve::{self, Component, Monitoring};
+use node::{
+    serve::{self, Monitoring},
+    services::Component,
+};
 use protocol::time::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -17,7 +17,8 @@ use client::Client;
 use engine::{Engine, Logged, plain_http};
 use events::{names::answered_command, proto};
 use node::{
-    serve::{self, Component, Monitoring},
+    serve::{self, Monitoring},
+    services::Component,
     services::NAMES,
     settings::Settings,
 };

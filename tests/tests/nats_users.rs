@@ -3,7 +3,8 @@
 use futures::StreamExt;
 use node::{
     nats_users::{self, Identity, NatsUser},
-    serve::{self, Component, Monitoring},
+    serve::{self, Monitoring},
+    services::Component,
     services::NAMES,
     settings::Settings,
 };

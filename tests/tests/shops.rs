@@ -5,7 +5,10 @@ use events::{
     proto::{self, command::Body},
     shop::Settings,
 };
-use node::serve::{self, Component, Monitoring};
+use node::{
+    serve::{self, Monitoring},
+    services::Component,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Db;

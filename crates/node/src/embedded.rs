@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     nats_users,
-    serve::{self, Component, Monitoring},
+    serve::{self, Monitoring},
+    services::Component,
     settings::{GatewayOptions, JwtOptions, Settings, WebhookOptions},
 };
 

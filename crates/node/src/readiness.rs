@@ -12,7 +12,7 @@ use gateway::PartitionState;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::Component;
+use crate::services::Component;
 
 /// How often the broker is asked, and how long it may take to answer.
 const READINESS_INTERVAL: Duration = Duration::from_secs(2);

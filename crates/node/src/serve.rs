@@ -14,41 +14,9 @@ use tokio_util::{
 
 use crate::{
     readiness::{OwnServices, ProcessHealth},
-    services::{SERVICES, Service},
+    services::{Component, Service},
     settings::Settings,
 };
-
-/// What a process can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Component {
-    /// The workers of a service.
-    Service(&'static Service),
-    /// The HTTP API.
-    Gateway,
-}
-
-impl Component {
-    /// All of them; the gateway is the last.
-    pub fn all() -> Vec<Self> {
-        SERVICES.iter().map(Self::Service).chain([Self::Gateway]).collect()
-    }
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Service(service) => service.name,
-            Self::Gateway => "gateway",
-        }
-    }
-
-    /// What it does, in a few words.
-    pub fn about(self) -> &'static str {
-        match self {
-            Self::Service(service) => service.about,
-            Self::Gateway => "The HTTP API",
-        }
-    }
-}
 
 /// The part of the time for a drain that is the gateway's; the rest is its workers'.
 const GATEWAY_SHARE: f64 = 0.75;

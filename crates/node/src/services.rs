@@ -86,6 +86,38 @@ pub static NAMES: [&str; SERVICES.len()] = {
     names
 };
 
+/// What a process can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// The workers of a service.
+    Service(&'static Service),
+    /// The HTTP API.
+    Gateway,
+}
+
+impl Component {
+    /// All of them; the gateway is the last.
+    pub fn all() -> Vec<Self> {
+        SERVICES.iter().map(Self::Service).chain([Self::Gateway]).collect()
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service(service) => service.name,
+            Self::Gateway => "gateway",
+        }
+    }
+
+    /// What it does, in a few words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Service(service) => service.about,
+            Self::Gateway => "The HTTP API",
+        }
+    }
+}
+
 /// A service: a log, a database that follows from it, and the workers that write both.
 pub struct Service {
     /// Its name, in streams, subjects and on the command line.

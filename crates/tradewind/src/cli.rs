@@ -9,7 +9,7 @@ use clap::{
 use events::id::PaymentId;
 use lab::{bench, demo, failover, replay};
 use node::{
-    serve::Component,
+    services::Component,
     services::{SERVICES, Service},
     settings::Settings,
 };

@@ -39,7 +39,8 @@ use clap::{CommandFactory, FromArgMatches};
 use lab::{bench, demo, failover, replay};
 use node::{
     readiness::{HealthAnswer, ProcessHealth},
-    serve::{self, Component, Monitoring},
+    serve::{self, Monitoring},
+    services::Component,
     settings::{
         DEFAULT_METRICS_LISTEN, LogFormat, MetricsListen, Settings, secret_in_flags, with_file,
     },

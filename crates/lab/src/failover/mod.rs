@@ -25,8 +25,9 @@ use engine::Engine;
 use node::{
     data_folder::DataFolder,
     say,
-    serve::{self, Component, Monitoring},
+    serve::{self, Monitoring},
     services,
+    services::Component,
     settings::Settings,
     terminal::interrupted,
 };
