@@ -6,13 +6,13 @@
 //! The records of an endpoint are found by the numbers of its deliveries: one topic holds the attempts
 //! of [`SPAN`] of them, whenever they were made. So neither the log nor the database grows by them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use engine::{Client, Error, PartLimits, Service as _, SideStream};
-use protocol::{id::Shop, time::Timestamp};
+use protocol::id::Shop;
 
-use crate::{Notify, wire::attempts};
+use crate::{Notify, domain::attempt::Attempt, wire::attempts};
 
 /// The stream.
 const STREAM: SideStream = SideStream { service: Notify::NAME, name: "attempts" };
@@ -24,35 +24,6 @@ const MAX_RECORD_BYTES: usize = 512 << 10;
 const MAX_SHOWN: usize = 100;
 /// The most that is read at once.
 const PART: PartLimits = PartLimits { events: 256, bytes: 4 << 20 };
-
-/// An attempt at a delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// The delivery.
-    pub seq: u64,
-    /// Counts the attempts at the delivery, from 1.
-    pub number: u32,
-    /// When the request was made.
-    pub at: Timestamp,
-    /// The time until the status was known or the attempt had failed.
-    pub latency: Duration,
-    /// The HTTP status; 0 without an answer.
-    pub status: u16,
-    /// What went wrong; empty when it was delivered.
-    pub error_class: String,
-    /// The beginning of the body of the answer, without what was secret in the request.
-    pub response_excerpt: String,
-    /// Whether a person or a job asked for it again.
-    pub is_replay: bool,
-    /// The `webhook-id`; empty when nothing could be sent.
-    pub message_id: String,
-    /// The `traceparent`; empty when there was none.
-    pub traceparent: String,
-    /// The `user-agent`.
-    pub user_agent: Arc<str>,
-    /// The names of the headers of the endpoint's own.
-    pub own_headers: Arc<[String]>,
-}
 
 /// Attempts as they are written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +93,10 @@ pub(crate) async fn read(
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::time::Duration;
+
+    use protocol::time::Timestamp;
+
     use super::*;
 
     pub(crate) fn attempt(seq: u64) -> Attempt {

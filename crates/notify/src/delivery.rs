@@ -17,6 +17,7 @@ mod reply;
 mod select;
 mod slots;
 mod target;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,9 +43,9 @@ use crate::{
     Notify, Settings, SetupError,
     domain::{
         Endpoint, Input, Rendering,
+        rows::EndpointRow,
         schedule::{max_attempts, pauses},
     },
-    store::EndpointRow,
 };
 
 /// How long outcomes are collected before they are handed in.
@@ -295,7 +296,7 @@ impl Sending<'_> {
             if rate.is_some_and(|rate| !lane.bucket.has_token(rate, at)) {
                 return Some(now + LOOK_FOR_TOKEN);
             }
-            let Some(ready) = ready::next(lane, &self.endpoint, limit, at) else { break };
+            let Some(ready) = turns::next(lane, &self.endpoint, limit, at) else { break };
             if rate.is_some() {
                 lane.bucket.take();
             }

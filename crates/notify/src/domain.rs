@@ -1,10 +1,13 @@
 //! What the service decides. No I/O, no clock, no async.
 
 mod apply;
+pub(crate) mod attempt;
 mod decide;
 pub(crate) mod endpoint;
 pub(crate) mod health;
 pub(crate) mod ledger;
+pub(crate) mod rendering;
+pub(crate) mod rows;
 pub(crate) mod schedule;
 pub(crate) mod sequence;
 #[cfg(test)]
@@ -16,14 +19,13 @@ use bytes::Bytes;
 use engine::{Aggregate, Decision, Recorded, Revision, Rules};
 use protocol::time::Timestamp;
 
+use self::rows::{SCHEDULE, State};
 pub(crate) use self::{
-    endpoint::{DisabledReason, Endpoint, NewSecret, Rendering, SealedValue, Settings},
+    endpoint::{DisabledReason, Endpoint, NewSecret, SealedValue, Settings},
     ledger::{Run, Selection},
+    rendering::Rendering,
 };
-use crate::{
-    Notify,
-    store::{SCHEDULE, State},
-};
+use crate::Notify;
 
 /// The type of a test delivery.
 pub(crate) const TEST_EVENT_TYPE: &str = "webhook.test";

@@ -3,7 +3,7 @@
 //! - `wire`: bytes to domain and back; the only file that sees protobuf;
 //! - `domain`: the rules, without I/O, clock or async; `domain/schedule.rs` when a failed delivery is
 //!   tried again, `domain/health.rs` when an endpoint is left alone, `domain/sequence.rs` sets of numbers;
-//! - `store`: the rows that it keeps;
+//! - `store`: how its rows are stored;
 //! - `query`: the questions that it answers; `count`: what is counted of its rows;
 //! - `recent`: the events that were read lately;
 //! - `delivery`: sends what is due, and says what came of it;

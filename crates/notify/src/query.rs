@@ -18,12 +18,13 @@ use self::{
     rows::{failures, run_with},
 };
 use crate::{
-    Notify,
-    attempts::{self, Attempt},
-    count,
-    domain::{Endpoint, SealedValue},
+    Notify, attempts, count,
+    domain::{
+        Endpoint, SealedValue,
+        attempt::Attempt,
+        rows::{EndpointRow, SCHEDULE, Schedule},
+    },
     metrics::{LANES, UNUSABLE, of_partition},
-    store::{EndpointRow, SCHEDULE, Schedule},
 };
 
 /// The most deliveries of a page.

@@ -1,55 +1,15 @@
-//! The rows that the service keeps.
+//! How the rows of the service are stored: their tables, columns and indexes.
 
-use std::collections::VecDeque;
+use engine::{Column, Row, Table, Value};
 
-use engine::{AnyRows, Column, Revision, Row, Rows, Table, Value};
-use protocol::time::Timestamp;
-use serde::{Deserialize, Serialize};
-
-use crate::domain::{Endpoint, Run};
+use crate::domain::{
+    Endpoint,
+    rows::{EndpointRow, FailureRow, FailureState, QueueRow, RunRow, Schedule},
+};
 
 /// The tables of the projection.
 pub(crate) const TABLES: &[Table] =
     &[Schedule::TABLE, EndpointRow::TABLE, RunRow::TABLE, FailureRow::TABLE, QueueRow::TABLE];
-
-/// The key of the only row of [`Schedule`].
-pub(crate) const SCHEDULE: &str = "schedule";
-
-/// The rows of one shop.
-#[derive(Debug, Clone, Default)]
-pub struct State {
-    pub(crate) schedule: Rows<String, Schedule>,
-    pub(crate) endpoints: Rows<String, EndpointRow>,
-    pub(crate) runs: Rows<String, RunRow>,
-    pub(crate) failures: Rows<String, FailureRow>,
-    pub(crate) queues: Rows<String, QueueRow>,
-}
-
-impl engine::State for State {
-    fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
-        let Self { schedule, endpoints, runs, failures, queues } = self;
-        vec![schedule, endpoints, runs, failures, queues]
-    }
-}
-
-/// The key of a row that belongs to a delivery or to several, by the number of the first.
-pub(crate) fn numbered(endpoint_id: &str, number: u64) -> String {
-    format!("{endpoint_id}/{number}")
-}
-
-/// The key of the row of an aggregate whose deliveries wait for each other.
-pub(crate) fn queue(endpoint_id: &str, aggregate: &str) -> String {
-    format!("{endpoint_id}/{aggregate}")
-}
-
-/// The endpoints of a shop.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Schedule {
-    /// Its version, and where its last event is.
-    pub(crate) revision: Revision,
-    /// The endpoints that are not deleted, in the order of their creation.
-    pub(crate) endpoint_ids: Vec<String>,
-}
 
 impl Row for Schedule {
     const TABLE: Table = Table {
@@ -58,13 +18,6 @@ impl Row for Schedule {
         columns: &[],
         indexes: &[],
     };
-}
-
-/// An endpoint as the last event about it left it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct EndpointRow {
-    pub(crate) id: String,
-    pub(crate) endpoint: Endpoint,
 }
 
 impl Row for EndpointRow {
@@ -110,17 +63,6 @@ impl Row for EndpointRow {
     }
 }
 
-/// Deliveries to an endpoint that were scheduled at once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RunRow {
-    pub(crate) endpoint_id: String,
-    pub(crate) run: Run,
-    /// The types of their events: each with how many follow each other that have it.
-    pub(crate) types: Vec<(String, u32)>,
-    /// When they were scheduled.
-    pub(crate) at: Timestamp,
-}
-
 impl Row for RunRow {
     const IS_LOOKED_FOR: bool = false;
 
@@ -139,50 +81,6 @@ impl Row for RunRow {
         let last = self.run.last() as i64;
         vec![self.endpoint_id.as_str().into(), last.into(), Some(self.at).into()]
     }
-}
-
-/// What a delivery that is not delivered waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum FailureState {
-    /// The next attempt.
-    Retry { due: Timestamp },
-    /// An earlier delivery of the same aggregate.
-    Behind,
-    /// Nothing: its last attempt failed, or a mail server refused it for good.
-    Exhausted,
-    /// Nothing: it was given up on request, or there is nobody that a mail could go to.
-    Aborted,
-}
-
-impl FailureState {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry { .. } => "retry_at",
-            Self::Behind => "held_behind",
-            Self::Exhausted => "exhausted",
-            Self::Aborted => "aborted",
-        }
-    }
-}
-
-/// A delivery that is not delivered though its turn has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FailureRow {
-    pub(crate) endpoint_id: String,
-    pub(crate) seq: u64,
-    pub(crate) state: FailureState,
-    /// The attempts that failed.
-    pub(crate) attempts: u32,
-    /// What went wrong last, and the HTTP status then.
-    pub(crate) error_class: String,
-    pub(crate) status: u16,
-    /// The aggregate whose later events wait for it; empty where none do.
-    pub(crate) key: String,
-    /// When it first failed, or began to wait.
-    pub(crate) since: Timestamp,
-    /// Whether a request was ever under way.
-    pub(crate) is_sent: bool,
 }
 
 impl Row for FailureRow {
@@ -212,17 +110,6 @@ impl Row for FailureRow {
             i64::from(self.is_sent).into(),
         ]
     }
-}
-
-/// The deliveries of an aggregate that wait for each other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct QueueRow {
-    pub(crate) endpoint_id: String,
-    pub(crate) key: String,
-    /// The one that the others wait for.
-    pub(crate) head: u64,
-    /// The others, in order.
-    pub(crate) waiting: VecDeque<u64>,
 }
 
 impl Row for QueueRow {

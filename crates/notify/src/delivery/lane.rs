@@ -17,7 +17,7 @@ use super::{
     ready::{Kind, ReadyQueues},
     reply::Reply,
 };
-use crate::attempts::Attempt;
+use crate::domain::attempt::Attempt;
 use crate::domain::{
     DisabledReason, Failed, ReplayProgress, Round,
     endpoint::Ordering,

@@ -19,10 +19,10 @@ use crate::{
         Run, Selection,
         endpoint::Ordering,
         ledger::{Ledger, Replay},
+        rows::{FailureRow, FailureState},
         sequence::SeqSet,
     },
     query::rows,
-    store::{FailureRow, FailureState},
     wire::rendering::key,
 };
 

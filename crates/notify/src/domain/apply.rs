@@ -11,11 +11,9 @@ use super::{
     TEST_EVENT_TYPE,
     health::Health,
     ledger::{Ledger, Replay, ReplayState, Run},
+    rows::{EndpointRow, RunRow, SCHEDULE, State, numbered},
 };
-use crate::{
-    Notify,
-    store::{EndpointRow, RunRow, SCHEDULE, State, numbered},
-};
+use crate::Notify;
 
 /// The reply code by which a mail server says that it serves nobody for now.
 const MAIL_SERVICE_NOT_AVAILABLE: u16 = 421;

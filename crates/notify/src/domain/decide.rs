@@ -4,16 +4,13 @@ use engine::Decision;
 use protocol::time::Timestamp;
 
 use super::{
-    Announcement, Answer, Attempted, Endpoint, EndpointNotice, Event, Fact, Failed, Failure, Match,
-    Outcome, Published, Request, Round, Scheduled, apply,
+    Announcement, Answer, Attempted, DisabledReason, Endpoint, EndpointNotice, Event, Fact, Failed,
+    Failure, Match, Outcome, Published, Request, Round, Scheduled, apply,
     endpoint::MAX_SECRETS,
     health::Verdict,
     ledger::{Ledger, Replay, ReplayState},
+    rows::{FailureState, SCHEDULE, State, numbered},
     schedule::{FailedAttempt, next_attempt, pauses},
-};
-use crate::{
-    domain::DisabledReason,
-    store::{FailureState, SCHEDULE, State, numbered},
 };
 
 /// The most endpoints of a shop.

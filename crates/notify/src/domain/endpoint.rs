@@ -5,7 +5,10 @@ use events::type_filter::TypeFilter;
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ledger::Ledger;
+use super::{
+    ledger::Ledger,
+    rendering::{Payload, Rendering},
+};
 
 /// The most deliveries of an endpoint that are under way at the same time, unless it says otherwise.
 pub(crate) const MAX_IN_FLIGHT: u32 = 8;
@@ -116,26 +119,6 @@ pub enum Ordering {
     PerKey,
     /// All one after the other.
     Fifo,
-}
-
-/// What a delivery holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Payload {
-    /// The whole event.
-    Full,
-    /// What identifies it.
-    Thin,
-}
-
-/// How the body of a delivery is made of its event: chosen when it is scheduled, and the same for each attempt and
-/// replay, whatever becomes of the settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rendering {
-    /// What the body holds.
-    pub payload: Payload,
-    /// The version of the rules by which it is written.
-    pub version: u32,
 }
 
 /// A header of a request.

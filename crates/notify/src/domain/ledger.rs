@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{endpoint::Rendering, health::Health, sequence::SeqSet};
+use super::{health::Health, rendering::Rendering, sequence::SeqSet};
 
 /// The most deliveries whose events are named in the row of an endpoint, so that they are sent without
 /// a look into the database.

@@ -9,12 +9,13 @@ use events::type_filter::TypeFilter;
 use foldkit::{Projections, Random};
 use protocol::time::Timestamp;
 
+use super::rows::{EndpointRow, FailureRow, FailureState, QueueRow, numbered};
 use super::{
-    endpoint::{MailSettings, MailTemplate, Ordering, Payload},
+    endpoint::{MailSettings, MailTemplate, Ordering},
     ledger::{Ledger, Replay, ReplayState},
+    rendering::Payload,
     *,
 };
-use crate::store::{EndpointRow, FailureRow, FailureState, QueueRow, numbered};
 
 const START: i64 = 1_300_000_000_000;
 

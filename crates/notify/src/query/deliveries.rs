@@ -11,9 +11,9 @@ use super::{
     Delivery, MAX_PAGE, Proof, Range,
     rows::{count_failures, failures, run_with},
 };
-use crate::{
-    domain::Endpoint,
-    store::{FailureRow, FailureState, RunRow},
+use crate::domain::{
+    Endpoint,
+    rows::{FailureRow, FailureState, RunRow},
 };
 
 /// The most deliveries that are looked at for one page of those that match a filter.

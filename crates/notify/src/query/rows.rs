@@ -7,7 +7,7 @@ use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
 
 use super::MAX_PAGE;
-use crate::store::{FailureRow, QueueRow, RunRow};
+use crate::domain::rows::{FailureRow, QueueRow, RunRow};
 
 /// The deliveries among which one is that were scheduled at once.
 pub(crate) async fn run_with(

@@ -7,7 +7,7 @@ use events::proto::notify;
 use prost::Message;
 use protocol::time::Timestamp;
 
-use crate::attempts::Attempt;
+use crate::domain::attempt::Attempt;
 
 /// Writes attempts into records, each of them until it has so many bytes; with how many attempts each
 /// holds.

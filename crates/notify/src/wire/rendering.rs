@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Notify,
-    domain::{Rendering, TEST_EVENT_TYPE, endpoint::Payload},
+    domain::{Rendering, TEST_EVENT_TYPE, rendering::Payload},
 };
 
 /// The most bytes of a body; one that would have more is sent without its data.

@@ -14,7 +14,8 @@ use protocol::id::ParseError;
 use super::text;
 use crate::domain::{
     NewSecret, Rendering, SealedValue, Settings,
-    endpoint::{Header, MailSettings, MailTemplate, Ordering, Payload},
+    endpoint::{Header, MailSettings, MailTemplate, Ordering},
+    rendering::Payload,
 };
 
 /// The longest URL.

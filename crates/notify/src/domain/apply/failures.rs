@@ -3,9 +3,10 @@
 
 use protocol::time::Timestamp;
 
-use crate::{
-    domain::{Endpoint, Failure, ledger::Ledger},
-    store::{FailureRow, FailureState, QueueRow, State, numbered, queue},
+use crate::domain::{
+    Endpoint, Failure,
+    ledger::Ledger,
+    rows::{FailureRow, FailureState, QueueRow, State, numbered, queue},
 };
 
 /// The errors of attempts that end before a request is under way: what the receiver can know nothing of.
