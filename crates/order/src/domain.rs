@@ -6,6 +6,7 @@ mod known;
 mod order;
 mod place;
 mod price;
+pub(crate) mod rows;
 mod saga;
 mod shipment;
 mod short;
@@ -25,6 +26,7 @@ use events::{
 use protocol::time::Timestamp;
 
 use self::known::Terms;
+use self::rows::{Product, SettingsKey, Shop, ShopSettings};
 pub(crate) use self::{
     answer::{
         Answer, CancelAnswer, LineProblem, LineProblemCode, PlaceAnswer, ReleaseAnswer,
@@ -38,10 +40,7 @@ pub(crate) use self::{
     },
     status::{Awaits, FulfilmentStatus, OrderStatus, PaymentStatus, Statuses},
 };
-use crate::{
-    Orders, metrics,
-    store::{Product, SettingsKey, Shop, ShopSettings},
-};
+use crate::{Orders, metrics};
 
 /// The payment method of an order for which nothing is taken here: the shop sends an invoice.
 pub(crate) const ON_ACCOUNT: &str = "on_account";

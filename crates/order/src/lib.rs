@@ -24,8 +24,8 @@
 //! Every event says what the three statuses of the order are after it. They are decided once, by
 //! `Fact::statuses`, and `apply` takes them from the event.
 //!
-//! Where to find what: `wire` parses messages, `domain` holds the rules, `store` the rows and the
-//! deadlines, `query` the questions. To add a step: a message in `proto/`, a `Fact`, an arm in
+//! Where to find what: `wire` parses messages, `domain` holds the rules and the rows on which they decide, `store`
+//! how these are stored and when deadlines pass, `query` the questions. To add a step: a message in `proto/`, a `Fact`, an arm in
 //! `domain::saga::proceed` and in `Order::fold`; what is missing then fails to compile.
 
 mod domain;

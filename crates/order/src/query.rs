@@ -17,12 +17,12 @@ use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 use crate::{
     Orders,
-    domain::{Awaits, CancelReason, Cancellation, FulfilmentStatus, Statuses},
-    metrics,
-    store::{
-        self, Order, OrderCancellation, OrderContent, OrderList, OrderPage, OrderPersonal,
-        OrderShipped,
+    domain::{
+        Awaits, CancelReason, Cancellation, FulfilmentStatus, Statuses,
+        rows::{Order, OrderCancellation, OrderContent, OrderPersonal, OrderShipped},
     },
+    metrics,
+    store::{self, OrderList, OrderPage},
 };
 
 pub(crate) use self::units::LineUnits;

@@ -13,8 +13,8 @@ use super::{
     PaymentStatus, ShippedLine, Statuses,
 };
 use crate::{
+    domain::rows::{Order, OrderContent},
     metrics::Outcome,
-    store::{Order, OrderContent},
 };
 
 /// The most lines that an event repeats.

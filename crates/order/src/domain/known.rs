@@ -11,7 +11,7 @@ use events::{
 use super::{CancelReason, Cancellation, Event, Fact, ListedLines, Shortage, Summary};
 use crate::{
     Policy,
-    store::{Order, OrderContent},
+    domain::rows::{Order, OrderContent},
 };
 
 /// The terms of a decision: what the installation chose, and the shop.

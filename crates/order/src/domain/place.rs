@@ -4,11 +4,11 @@ use engine::Decision;
 use events::{money::Money, shop::Settings};
 use protocol::time::Timestamp;
 
+use super::rows::{ReferencedOrder, Shop};
 use super::{
     Answer, Event, Fact, Lines, ON_ACCOUNT, OrderStatus, PlaceAnswer, Request, Statuses, Summary,
     Terms, price,
 };
-use crate::store::{ReferencedOrder, Shop};
 
 /// Places an order whose lines can all be sold; what was placed before stays as it is.
 pub(super) fn place(

@@ -6,8 +6,8 @@ use events::{
     money::{MAX_ORDER_TOTAL, TaxBasis},
 };
 
+use super::rows::Product;
 use super::{Charge, LineProblem, LineProblemCode, OrderLine, Request, RequestedLine};
-use crate::store::Product;
 
 /// The lines with their prices, or everything that is wrong with them.
 pub(super) fn lines(

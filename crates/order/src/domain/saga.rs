@@ -4,11 +4,11 @@ use engine::Decision;
 use events::{id::OrderId, money::Money, sealed::Sealed, shop::Capture};
 use protocol::time::Timestamp;
 
+use super::rows::Shop;
 use super::{
     Answer, Awaits, CancelAnswer, CancelReason, Event, Fact, Failure, FulfilmentStatus, Known,
     ListedLines, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer, Statuses, Terms,
 };
-use crate::store::Shop;
 
 /// The next facts of an order, when it waits for this signal.
 pub(super) fn proceed(

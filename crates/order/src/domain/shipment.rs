@@ -2,11 +2,11 @@
 
 use events::{id::LineId, money::Money};
 
+use super::rows::Shop;
 use super::{
     Event, Fact, FulfilmentStatus, Known, OrderLine, OrderStatus, PaymentStatus, Shipment,
     ShippedLine, ShippedUnits,
 };
-use crate::store::Shop;
 
 impl Known<'_> {
     /// Whether nothing of it has shipped.

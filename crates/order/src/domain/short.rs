@@ -7,8 +7,8 @@ use events::{
     shop::ShortRule,
 };
 
+use super::rows::Shop;
 use super::{Answer, CancelReason, Event, Fact, Hold, Known, OrderStatus, ReleaseAnswer, Shortage};
-use crate::store::Shop;
 
 /// Puts the newest orders that cannot be served on hold, or cancels them, until what is missing is no
 /// longer wanted by others. `orders` are those that have units of the stock, with how many, the newest

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Orders, Policy,
-    store::{Product, Shop as State},
+    domain::rows::{Product, Shop as State},
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_300_000_000_000);

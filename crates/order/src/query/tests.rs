@@ -19,9 +19,10 @@ use crate::{
     Orders, Policy,
     domain::{
         CancelReason, Event, FulfilmentStatus,
+        rows::{self, OrderSkuKey},
         tests::{ANN, BOB, CID, History, recorded, sealed, shortage},
     },
-    store::{self, OrderSkuKey, TABLES},
+    store::TABLES,
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "as it is in the fields of messages")]
@@ -264,7 +265,7 @@ impl Database {
 
     /// Writes the rows that follow from these events of an order.
     async fn fold(&self, events: &[Event]) {
-        let mut state = store::Shop::default();
+        let mut state = rows::Shop::default();
         for (event, version) in events.iter().zip(1..) {
             Orders::apply(&mut state, &recorded(event.clone(), version));
         }

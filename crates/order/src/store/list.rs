@@ -19,8 +19,10 @@ use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
 
 use self::statement::Statement;
-use super::{Order, OrderContent};
-use crate::domain::{FulfilmentStatus, OrderStatus, PaymentStatus};
+use crate::domain::{
+    FulfilmentStatus, OrderStatus, PaymentStatus,
+    rows::{Order, OrderContent},
+};
 
 /// The orders that a search for a part of the reference looks at for one page.
 const MAX_SEARCHED: usize = 10_000;

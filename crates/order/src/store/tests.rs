@@ -7,12 +7,14 @@ use events::{
     shop::Capture,
 };
 use foldkit::{Projections, Random};
+use protocol::time::Timestamp;
 
 use super::*;
 use crate::{
     Orders,
     domain::{
         CancelReason, Event, Request, Shipment, ShippedUnits, Statuses,
+        rows::Shop,
         tests::{
             ALLOCATE_BY, ANN, BOB, DUE_BY, HELD_UNTIL, History, NOW, RESERVE_BY, every_signal,
             line, orders, recorded, request, sealed, settings, sku,

@@ -16,8 +16,8 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use super::{parsed, shortage, text, unexpected};
 use crate::{
+    domain::rows::Product,
     domain::{Action, Input, Shipment, ShippedUnits, Shortage, Signal},
-    store::Product,
 };
 
 /// The most bytes of a title that a line keeps: an order of the most lines still fits into an event.

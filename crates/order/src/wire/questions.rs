@@ -17,12 +17,12 @@ use super::{
     payment_status_to_wire, reason_to_wire, status, status_to_wire,
 };
 use crate::{
-    domain::{Cancellation, Statuses, Summary},
-    query::{Found, FoundOrder, Group, LineUnits, Question},
-    store::{
-        ListedOrder, Order, OrderContent, OrderFilter, OrderList, OrderPage, OrderPayment,
-        OrderPlace, PageStart,
+    domain::{
+        Cancellation, Statuses, Summary,
+        rows::{Order, OrderContent, OrderPayment},
     },
+    query::{Found, FoundOrder, Group, LineUnits, Question},
+    store::{ListedOrder, OrderFilter, OrderList, OrderPage, OrderPlace, PageStart},
 };
 
 /// The most orders of one answer.

@@ -12,9 +12,10 @@ use crate::{
     Orders,
     domain::{
         Hold, Statuses,
+        rows::{self, OrderSku, OrderSkuKey},
         tests::{ANN, History, NOW, recorded},
     },
-    store::{self, OrderSku, OrderSkuKey},
+    store,
 };
 
 on_both_databases!(
@@ -151,7 +152,7 @@ impl Database {
 
     /// Writes the rows of orders, as events about them would leave them.
     async fn put(&self, orders: &[Listable]) {
-        let mut state = store::Shop::default();
+        let mut state = rows::Shop::default();
         for event in History::placed(ANN).events {
             Orders::apply(&mut state, &recorded(event, 1));
         }
