@@ -4,7 +4,7 @@
 //! after it has added an error; [`object`] and [`list`] combine readers. A body is valid when no error
 //! was added.
 
-mod path;
+pub(crate) mod path;
 
 use std::{borrow::Cow, fmt, ops::RangeInclusive};
 

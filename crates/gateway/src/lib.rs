@@ -115,9 +115,9 @@ pub use crate::{
     cors::{CorsOrigins, OriginError},
     jwt::{JwtSettings, JwtSetupError},
     limits::{Limits, NoRateLimit, RateLimit},
-    openapi::document as openapi_document,
     operations::HealthAnswer,
     readiness::{PartitionState, PartitionStatus, Readiness, ReadinessSource},
+    routes::openapi_document,
     tls::{TlsError, TlsFiles},
 };
 use crate::{routes::routes, state::AppState, tls::Certificate};

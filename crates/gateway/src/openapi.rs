@@ -1,7 +1,7 @@
 //! The description of the API: an OpenAPI 3.1 document, made of the routes.
 //!
 //! ```text
-//! #[utoipa::path(…)] at a handler ─► routes! ─► the routes, and utoipa's document ─► finish ─► DOCUMENT
+//! #[utoipa::path(…)] at a handler ─► routes! ─► the routes, and utoipa's document ─► finish ─► Description
 //! ```
 //!
 //! What a handler alone knows is said at the handler: what it does, its parameters, its bodies, and the codes of the
@@ -24,13 +24,11 @@ mod page;
 mod parts;
 mod schemas;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::LazyLock,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use axum::{
-    extract::{MatchedPath, Request},
+    Extension,
+    extract::{MatchedPath, Request, State},
     http::{Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -41,7 +39,7 @@ use serde_json::Value;
 use utoipa::OpenApi;
 
 use self::messages::ProblemDocument;
-use crate::{accepted::AcceptedView, not_modified::tag_of, routes::described};
+use crate::{accepted::AcceptedView, not_modified::tag_of};
 
 /// The schemas that the parts which operations share refer to.
 #[derive(OpenApi)]
@@ -57,22 +55,44 @@ use crate::{accepted::AcceptedView, not_modified::tag_of, routes::described};
 )))]
 pub(crate) struct Shared;
 
-/// The document.
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| finish::finish(&described()));
-/// The same as text.
-static TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
-static TEXT_TAG: LazyLock<String> = LazyLock::new(|| tag_of(TEXT.as_bytes()));
-/// The same as a page for people.
-static PAGE: LazyLock<String> = LazyLock::new(|| page::render(&DOCUMENT));
-static PAGE_TAG: LazyLock<String> = LazyLock::new(|| tag_of(PAGE.as_bytes()));
 /// What the page may load: nothing but the style that is in it.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
-/// The statuses that are described, by method and path.
-static STATUSES: LazyLock<HashMap<(String, String), BTreeSet<u16>>> = LazyLock::new(statuses);
 
-/// The OpenAPI 3.1 document of the API.
-pub fn document() -> &'static Value {
-    &DOCUMENT
+/// The description of the API, in each of its forms.
+#[derive(Debug)]
+pub(crate) struct Description {
+    /// The OpenAPI 3.1 document.
+    pub(crate) document: Value,
+    text: String,
+    text_tag: String,
+    /// The same as a page for people.
+    page: String,
+    page_tag: String,
+    /// The statuses that are described, by method and path.
+    statuses: HashMap<(String, String), BTreeSet<u16>>,
+}
+
+impl Description {
+    /// Of what the routes say of themselves.
+    pub(crate) fn of(described: &utoipa::openapi::OpenApi) -> Self {
+        let document = finish::finish(described);
+        let (text, page) = (document.to_string(), page::render(&document));
+        Self {
+            text_tag: tag_of(text.as_bytes()),
+            page_tag: tag_of(page.as_bytes()),
+            statuses: statuses(&document),
+            document,
+            text,
+            page,
+        }
+    }
+
+    /// Whether a route may answer so. What is no route of the document is not judged.
+    fn has(&self, method: &Method, path: &str, status: StatusCode) -> bool {
+        let method = if method == Method::HEAD { Method::GET } else { method.clone() };
+        let key = (method.as_str().to_lowercase(), path.to_owned());
+        self.statuses.get(&key).is_none_or(|statuses| statuses.contains(&status.as_u16()))
+    }
 }
 
 /// Shows this description.
@@ -83,9 +103,10 @@ pub fn document() -> &'static Value {
     tag = "Operations",
     responses((status = 200, description = "An OpenAPI 3.1 document.", body = Object)),
 )]
-pub(crate) async fn get() -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::ETAG, TEXT_TAG.as_str())];
-    (headers, TEXT.as_str()).into_response()
+pub(crate) async fn get(Extension(shown): Extension<&'static Description>) -> Response {
+    let Description { text, text_tag, .. } = shown;
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::ETAG, text_tag.as_str())];
+    (headers, text.as_str()).into_response()
 }
 
 /// Shows this description as a page for people.
@@ -96,17 +117,21 @@ pub(crate) async fn get() -> Response {
     tag = "Operations",
     responses((status = 200, description = "One HTML page that needs nothing else.", body = String, content_type = "text/html")),
 )]
-pub(crate) async fn docs() -> Response {
+pub(crate) async fn docs(Extension(shown): Extension<&'static Description>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
-        (header::ETAG, PAGE_TAG.as_str()),
+        (header::ETAG, shown.page_tag.as_str()),
     ];
-    (headers, PAGE.as_str()).into_response()
+    (headers, shown.page.as_str()).into_response()
 }
 
 /// Checks in builds for tests that each answer is one that the description of the API has.
-pub(crate) async fn check_answer(request: Request, next: Next) -> Response {
+pub(crate) async fn check_answer(
+    State(shown): State<&'static Description>,
+    request: Request,
+    next: Next,
+) -> Response {
     if !cfg!(debug_assertions) {
         return next.run(request).await;
     }
@@ -116,22 +141,15 @@ pub(crate) async fn check_answer(request: Request, next: Next) -> Response {
     if let Some(route) = route {
         let (route, status) = (route.as_str(), response.status());
         debug_assert!(
-            may_answer(&method, route, status),
+            shown.has(&method, route, status),
             "{method} {route} answers {status}, which its description does not have"
         );
     }
     response
 }
 
-/// Whether a route may answer so. What is no route of the document is not judged.
-fn may_answer(method: &Method, path: &str, status: StatusCode) -> bool {
-    let method = if method == Method::HEAD { Method::GET } else { method.clone() };
-    let key = (method.as_str().to_lowercase(), path.to_owned());
-    STATUSES.get(&key).is_none_or(|statuses| statuses.contains(&status.as_u16()))
-}
-
-fn statuses() -> HashMap<(String, String), BTreeSet<u16>> {
-    let paths = DOCUMENT["paths"].as_object().into_iter().flatten();
+fn statuses(document: &Value) -> HashMap<(String, String), BTreeSet<u16>> {
+    let paths = document["paths"].as_object().into_iter().flatten();
     let operations = paths.flat_map(|(path, item)| {
         let methods = item.as_object().into_iter().flatten();
         methods.map(move |(method, operation)| (method.clone(), path.clone(), operation))

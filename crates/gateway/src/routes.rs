@@ -5,9 +5,10 @@
 //! `fields`, and describe that in `openapi::bodies`; send a command or a query through `Services`; and add it to
 //! [`of_shop`] here, or, where it is not of one shop, to [`of_api`]. Then `make docs`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::{Router, extract::OriginalUri, http::Method, middleware};
+use axum::{Extension, Router, extract::OriginalUri, http::Method, middleware};
+use serde_json::Value;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -15,8 +16,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     MetricsSource, admission, commands, compression, connectors, cors, feed, history,
     inventory::{self, levels},
-    keys, layers, locations, mails, metrics, not_modified, openapi, operations, orders, payments,
-    position,
+    keys, layers, locations, mails, metrics, not_modified,
+    openapi::{self, Description},
+    operations, orders, payments, position,
     precondition::{self, ConditionalOperations},
     problem::{Code, Problem},
     products, rejections, shops,
@@ -30,6 +32,7 @@ type DescribedRoutes = OpenApiRouter<Arc<AppState>>;
 /// The routes of the gateway.
 pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
     let conditional = ConditionalOperations::of(&described());
+    let description: &'static Description = &DESCRIPTION;
     let shown = metrics.map(|render| metrics::routes(move || render()));
     let of_shop = Router::from(of_shop())
         .route_layer(middleware::from_fn_with_state(state.clone(), admission::require_shop));
@@ -63,9 +66,19 @@ pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Ro
     };
     routes
         .layer(middleware::from_fn(trace::trace_request))
-        .layer(middleware::from_fn(openapi::check_answer))
+        .layer(middleware::from_fn_with_state(description, openapi::check_answer))
+        .layer(Extension(description))
         .layer(middleware::from_fn(metrics::measure))
         .with_state(state)
+}
+
+/// The description of all routes.
+pub(crate) static DESCRIPTION: LazyLock<Description> =
+    LazyLock::new(|| Description::of(&described()));
+
+/// The OpenAPI 3.1 document of the API.
+pub fn openapi_document() -> &'static Value {
+    &DESCRIPTION.document
 }
 
 /// What the routes say of themselves.

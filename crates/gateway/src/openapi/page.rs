@@ -393,7 +393,8 @@ impl<'a> Page<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::document, *};
+    use super::*;
+    use crate::routes::openapi_document as document;
 
     #[test]
     fn the_page_shows_every_operation_and_schema_and_every_link_leads_somewhere() {
