@@ -3,8 +3,8 @@
 //! It is the smallest service, and shows the modules that every service has:
 //!
 //! - `wire`: bytes to domain and back; the only file that sees protobuf;
-//! - `domain`: the rules, without I/O, clock or async: inputs, events, `decide`, `apply`;
-//! - `store`: the rows that it keeps;
+//! - `domain`: the rules, without I/O, clock or async: inputs, events, rows, `decide`, `apply`;
+//! - `store`: how its rows are stored;
 //! - `query`: the questions that it answers from its projection.
 //!
 //! One command comes in, `PutProducts`, and says how products shall be; `created`, `updated` and

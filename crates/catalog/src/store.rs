@@ -1,4 +1,4 @@
-//! The rows that the catalogue keeps.
+//! How the rows of the catalogue are stored.
 
 use engine::{Column, Row, Table, Value, documents};
 

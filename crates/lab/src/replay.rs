@@ -17,6 +17,7 @@ pub mod plan;
 mod pushes;
 pub mod report;
 pub mod rows;
+mod sums;
 pub mod trade;
 
 use std::{

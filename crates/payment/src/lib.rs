@@ -2,7 +2,7 @@
 //!
 //! - `wire`: bytes to domain and back; the only file that sees protobuf;
 //! - `domain`: the rules, without I/O, clock or async; `domain/payment.rs` for a payment as it is;
-//! - `store`: the rows that it keeps;
+//! - `store`: how its rows are stored, and the sums over them;
 //! - `query`: the questions that it answers;
 //! - `operation`: what is asked of the provider, and how its outcome becomes certain;
 //! - `metrics`: what is measured: the payments that do not come to an end;

@@ -1,4 +1,4 @@
-//! The rows that the payment service keeps, and the sums over them.
+//! How the rows of the payment service are stored, and the sums over them.
 
 mod list;
 

@@ -3,7 +3,7 @@
 //!
 //! - `wire`: bytes to domain and back; the only file that sees protobuf;
 //! - `domain`: the rules, without I/O, clock or async: inputs, events, `decide`, `apply`;
-//! - `store`: the rows that it keeps, and the SQL of its lists;
+//! - `store`: how its rows are stored, and the SQL of its lists;
 //! - `query`: the questions that it answers from its projection.
 //!
 //! `CreateShop`, `ChangeShop`, `SuspendShop` and `ResumeShop` come in; `created`, `changed`,

@@ -1,4 +1,4 @@
-//! The rows that the shop service keeps, and the SQL of its lists.
+//! How the rows of the shop service are stored, and the SQL of its lists.
 
 use engine::{Row, StoreError, Table, documents};
 use protocol::id::Shop;

@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Options,
-    figures::Processed,
     load::Load,
     memory::{Memory, Processes},
     process::ticks_as_time,
+    quantities::Processed,
     setup::{Environment, Installation, Setup},
     shop,
 };

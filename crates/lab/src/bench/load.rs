@@ -28,7 +28,7 @@ use tokio::{
 };
 
 use super::{
-    figures::{Latency, Throughput},
+    quantities::{Latency, Throughput},
     shop,
 };
 use crate::{figures::Latencies, random::Random, settlements::SettlementLatencies};

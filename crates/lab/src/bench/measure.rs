@@ -13,11 +13,10 @@ use super::{
     load::Load,
     memory::MemorySampler,
     setup::{Environment, Installation, Setup},
+    shop::SHOP,
 };
 use crate::figures::{Latencies, rate};
 
-/// The shop of the benchmark.
-pub(super) const SHOP: &str = "bench";
 /// How long the limit is measured.
 const LIMIT_DURATION: Duration = Duration::from_secs(3);
 /// The single messages whose latency is measured.

@@ -27,6 +27,7 @@ mod load;
 mod measure;
 mod memory;
 mod process;
+mod quantities;
 mod reads;
 mod receiver;
 mod report;

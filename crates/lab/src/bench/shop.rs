@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::random::Random;
 
+/// Its name.
+pub(super) const SHOP: &str = "bench";
 /// The products that are ordered.
 pub(super) const ORDERED: usize = 200;
 /// All products; an ERP pushes stock lines for each of them.

@@ -19,8 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Options,
     load::Load,
-    measure::SHOP,
     setup::{Environment, Installation, Setup},
+    shop::SHOP,
 };
 
 /// The installations.

@@ -1,23 +1,18 @@
 //! What the installation reports when the trade is over, and the figures of the files once more, as
 //! it reports them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use audit::Findings;
 use client::{Client, Totals};
-use events::{
-    http::{LevelView, OrderView},
-    id::{CustomerId, Sku},
-};
+use events::http::LevelView;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
     plan::{Figures, Plan, Stock},
+    sums::OrderSums,
     trade::Trade,
 };
 
@@ -59,39 +54,7 @@ impl Observed {
     }
 }
 
-/// The sums over the orders, as they came back.
-#[derive(Debug, Default)]
-pub struct OrderSums {
-    figures: Figures,
-    customers: HashSet<CustomerId>,
-    demand: HashMap<Sku, i64>,
-}
-
 impl OrderSums {
-    /// Takes in an order.
-    pub(super) fn add(&mut self, order: &OrderView) {
-        let figures = &mut self.figures;
-        figures.orders += 1;
-        figures.order_total_pence += order.total;
-        match &order.customer_id {
-            Some(customer) => _ = self.customers.insert(customer.clone()),
-            None => figures.guest_orders += 1,
-        }
-        for line in &order.lines {
-            let units = line.quantity.get();
-            figures.order_lines += 1;
-            figures.order_units += units;
-            match self.demand.get_mut(&line.sku) {
-                Some(demand) => *demand += units,
-                None => _ = self.demand.insert(line.sku.clone(), units),
-            }
-        }
-        for charge in &order.charges {
-            figures.charge_lines += 1;
-            figures.charge_total_pence += charge.amount;
-        }
-    }
-
     /// The figures of the plan, as the installation reports them. What it never gets to know stays as
     /// it is in the files.
     pub(super) fn figures(

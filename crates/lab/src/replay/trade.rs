@@ -26,10 +26,10 @@ use indicatif::ProgressBar;
 
 use super::{
     invoices::Text,
-    observed::OrderSums,
     orders::{self, Outcome, Placed},
     plan::{Day, Document, Order, Plan, Stock},
     pushes::{self, LineOutcome, Pushed},
+    sums::OrderSums,
 };
 use crate::figures::Latencies;
 

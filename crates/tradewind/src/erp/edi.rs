@@ -2,6 +2,7 @@
 //!
 //! - `tokens`: the segments of a file, in either syntax;
 //! - `envelope`: whether interchanges, groups and documents begin and end as their counters say;
+//! - `message`: which documents are read;
 //! - `reference`: how a mapping names an element, and where it is looked for;
 //! - `documents`: the documents of a file, and the lines in each;
 //! - `order`: a purchase order as a request of the API.
@@ -11,44 +12,22 @@
 
 mod documents;
 mod envelope;
+pub(super) mod message;
 mod order;
-mod reference;
+pub(super) mod reference;
 mod tokens;
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, io::BufRead};
+use std::io::BufRead;
 
-use serde::Deserialize;
-
-use self::reference::Selector;
 pub(super) use self::{
     documents::{Documents, Found, Line},
+    message::Message,
     order::{Order, OrderLines},
     reference::Reference,
 };
-
-/// Which documents a mapping reads, and what they consist of.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Message {
-    /// The transaction set of X12 (`846`), or the message of EDIFACT (`INVRPT`).
-    #[serde(rename = "type")]
-    kind: String,
-    /// The segment that begins a line.
-    line: Selector,
-    /// The segments that begin a group of lines, the outer one first: what stands before the lines of a
-    /// group is of that group alone.
-    #[serde(default)]
-    groups: Vec<Selector>,
-    /// The segments that end the lines.
-    #[serde(default)]
-    summary: Vec<Selector>,
-    /// What must be in a document: values of elements. Others are not understood.
-    #[serde(default)]
-    require: BTreeMap<Reference, Vec<String>>,
-}
 
 /// A file is not what its standard says, or not what the mapping is for.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@
 //! - `records`: what is sent of a line of values.
 
 mod delimited;
+pub(super) mod format;
 mod interchange;
 mod ndjson;
 mod records;
@@ -21,12 +22,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use calamine::Data;
-use clap::ValueEnum;
 use csv::ByteRecord;
-use serde::Deserialize;
 
 use self::{delimited::Delimited, interchange::Interchange, ndjson::Ndjson, workbook::Sheet};
-pub(super) use self::{delimited::delimiter, records::Orders, workbook::Workbook};
+pub(super) use self::{delimited::delimiter, format::Format, records::Orders, workbook::Workbook};
 use super::mapping::Mapping;
 
 /// The column, or member, with the reason in a file of rejected lines. It is not sent.
@@ -39,42 +38,6 @@ pub(crate) struct Unreadable;
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the file cannot be read")
-    }
-}
-
-/// How a file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// Values with a header, between commas, semicolons or tabs
-    Csv,
-    /// A JSON object on each line
-    Ndjson,
-    /// A sheet of a workbook, with a header
-    Xlsx,
-    /// X12 or EDIFACT, with a mapping
-    Edi,
-}
-
-impl Format {
-    /// The format that a file's name says.
-    pub(crate) fn of(file: &Path) -> Option<Self> {
-        match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "csv" => Some(Self::Csv),
-            "ndjson" | "jsonl" => Some(Self::Ndjson),
-            "xlsx" => Some(Self::Xlsx),
-            "edi" | "x12" | "edifact" => Some(Self::Edi),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn extension(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Ndjson => "ndjson",
-            Self::Xlsx => "xlsx",
-            Self::Edi => "edi",
-        }
     }
 }
 

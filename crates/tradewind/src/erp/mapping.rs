@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::{
     Kind,
-    edi::{self, Reference},
-    file::Format,
+    edi::{message::Message, reference::Reference},
+    file::format::Format,
 };
 
 /// The fields that are times: what a file says without a zone is completed.
@@ -48,7 +48,7 @@ pub(crate) struct MappingFile {
     decimals: BTreeMap<String, usize>,
     /// Which documents of an EDI file are read.
     #[serde(default)]
-    message: Option<edi::Message>,
+    message: Option<Message>,
     /// The elements that name an order: sent again, it is placed once.
     #[serde(default)]
     idempotency_key: Vec<Reference>,
@@ -104,7 +104,7 @@ pub(crate) struct Mapping {
 /// How the elements of an EDI file become fields.
 #[derive(Debug, Clone)]
 pub(crate) struct Elements {
-    pub(super) message: edi::Message,
+    pub(super) message: Message,
     /// Of documents that are orders, the fields of the order; of others, those of each line.
     pub(super) fields: Vec<(String, Vec<Reference>)>,
     /// The fields of each line of an order.

@@ -9,7 +9,7 @@ use events::{
 use serde_json::json;
 
 use super::*;
-use crate::replay::{invoices::Invoices, observed::OrderSums, rows::Row, trade::Group};
+use crate::replay::{invoices::Invoices, rows::Row, sums::OrderSums, trade::Group};
 
 const FIGURES: &str = "figures of the files that come back otherwise";
 const AS_SOLD: &str = "orders that come back as they were sold, to the last line and penny";
