@@ -108,9 +108,9 @@ impl RequestContext {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_same_key_with_another_request_has_another_fingerprint() {
-        let context = |key: Option<&str>| RequestContext {
+    /// A request with that idempotency key.
+    fn context(key: Option<&str>) -> RequestContext {
+        RequestContext {
             shop: Shop::parse("acme").unwrap(),
             shop_facts: ShopFacts::default(),
             seen: SeenPositions::default(),
@@ -120,7 +120,11 @@ mod tests {
             trace: TraceContext::default(),
             idempotency_key: key.map(str::to_owned),
             caller: Caller::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn the_same_key_with_another_request_has_another_fingerprint() {
         let cancel = |order: &str, note: &str| {
             let sealed = proto::Sealed { key_id: note.to_owned(), ..Default::default() };
             let (order_id, note) = (order.to_owned(), (!note.is_empty()).then_some(sealed));
@@ -150,20 +154,9 @@ mod tests {
 
     #[test]
     fn a_part_of_a_request_has_an_id_that_no_key_has() {
-        let context = |key: &str| RequestContext {
-            shop: Shop::parse("acme").unwrap(),
-            shop_facts: ShopFacts::default(),
-            seen: SeenPositions::default(),
-            wait: None,
-            received: Instant::now(),
-            time: Timestamp::from_millis(7),
-            trace: TraceContext::default(),
-            idempotency_key: Some(key.to_owned()),
-            caller: Caller::default(),
-        };
         let id = |key, part| {
             let body = proto::command::Body::CancelOrder(proto::order::CancelOrder::default());
-            context(key).command(part, body).id
+            context(Some(key)).command(part, body).id
         };
         assert_eq!(id("k", Some(1)), id("k", Some(1)));
         let others = [id("k", None), id("k", Some(2)), id("k/1", None), id("k-1", None)];
