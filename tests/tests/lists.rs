@@ -11,6 +11,7 @@ on_both_databases!(
     orders_are_listed_by_all_that_is_known_of_them,
     paging_while_orders_are_placed_and_change_misses_none_and_shows_none_twice,
     paging_while_others_write_misses_none_and_shows_none_twice,
+    the_movements_of_a_sku_are_read_at_all_its_locations_or_at_one,
     a_page_ends_before_it_is_too_large_to_be_answered,
 );
 
@@ -299,6 +300,58 @@ async fn count(api: &Client, sku: &str, sequence: u64) {
         "document": format!("T-{sku}-{sequence}"), "sequence": sequence});
     let pushed = api.push("inventory", line.to_string()).await.expect("it is pushed");
     assert_eq!(pushed.applied, 1, "{pushed:?}");
+}
+
+async fn the_movements_of_a_sku_are_read_at_all_its_locations_or_at_one(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    for sku in ["CUP", "MUG"] {
+        stock(&api, sku, 9).await;
+    }
+    let berlin = api.request(Method::PUT, "locations/berlin").json(&json!({"priority": 10}));
+    assert_eq!(berlin.send().await.expect("it is answered").status().as_u16(), 201);
+    let lines = [
+        ("MUG", "main"),
+        ("MUG", "berlin"),
+        ("MUG", "berlin"),
+        ("CUP", "berlin"),
+        ("MUG", "main"),
+        ("MUG", "berlin"),
+        ("CUP", "main"),
+    ];
+    for ((sku, location), sequence) in lines.into_iter().zip(1..) {
+        let line = json!({"type": "count", "sku": sku, "location": location, "quantity": sequence,
+            "connector": "till", "document": format!("T-{sequence}"), "sequence": sequence});
+        let pushed = api.push("inventory", line.to_string()).await.expect("it is pushed");
+        assert_eq!(pushed.applied, 1, "{pushed:?}");
+    }
+    let counted =
+        |it: &Value| format!("{}: {}", it["location"].as_str().expect("a location"), it["on_hand"]);
+    for limit in ["1", "2", "3", "100"] {
+        let read = async |location| {
+            let mut seen = Vec::new();
+            let mut after = None::<String>;
+            loop {
+                let mut parameters = vec![("limit", limit)];
+                parameters.extend(location);
+                parameters.extend(after.as_deref().map(|after| ("after", after)));
+                let page = page(&api, "inventory/MUG/movements", &parameters).await;
+                let movements = page["movements"].as_array().expect("a list");
+                assert!(movements.len() <= limit.parse().expect("a number"), "{page}");
+                seen.extend(movements.iter().map(counted));
+                match page["next"].as_str() {
+                    Some(next) => after = Some(next.to_owned()),
+                    None => return seen,
+                }
+            }
+        };
+        let all = ["berlin: 6", "main: 5", "berlin: 3", "berlin: 2", "main: 1", "main: 9"];
+        assert_eq!(read(None).await, all, "{limit} a page");
+        assert_eq!(read(Some(("location", "berlin"))).await, [all[0], all[2], all[3]]);
+        assert_eq!(read(Some(("location", "main"))).await, [all[1], all[4], all[5]]);
+        assert!(read(Some(("location", "paris"))).await.is_empty());
+    }
+    installation.stop_and_verify_with(&["shop", "catalog", "inventory"]).await;
 }
 
 async fn a_page_ends_before_it_is_too_large_to_be_answered(db: Db) {

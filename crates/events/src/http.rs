@@ -124,14 +124,18 @@ fn is_zero(units: &i64) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MovementView {
-    /// The version of the stock after it.
+    /// The location.
+    pub location: Location,
+    /// The version of the stock there after it.
     pub version: u64,
+    /// The position of its event in the log of inventory.
+    pub position: u64,
     /// `count`, `adjustment`, `goods_issue`, `transfer_out` or `transfer_in`, as the ERP sent it.
     #[serde(rename = "type")]
     pub kind: String,
     /// By how many units there are more on hand than before.
     pub moved: i64,
-    /// The units on hand after it.
+    /// The units on hand there after it.
     pub on_hand: i64,
     /// The order for which units left.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -81,7 +81,8 @@ pub(crate) fn stock(sku: Sku, levels: &[inventory::Level]) -> Result<StockView, 
 /// What changed the units on hand.
 pub(crate) fn movement(movement: inventory::Movement) -> Result<MovementView, ViewError> {
     use inventory::movement::Change;
-    let inventory::Movement { version, document, change, moved, on_hand } = movement;
+    let inventory::Movement { version, document, change, moved, on_hand, location, position } =
+        movement;
     let document = document.unwrap_or_default();
     let (kind, order_id, transfer) = match change {
         Some(Change::Count(_)) => ("count", None, None),
@@ -94,7 +95,9 @@ pub(crate) fn movement(movement: inventory::Movement) -> Result<MovementView, Vi
         None => ("other", None, None),
     };
     Ok(MovementView {
+        location: Location::parse(&location)?,
         version,
+        position,
         kind: kind.to_owned(),
         moved,
         on_hand,

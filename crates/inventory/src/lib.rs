@@ -60,6 +60,6 @@ impl Service for Inventory {
         Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 6;
+    const FORMAT: u32 = 7;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE, store::SHORT_DEADLINE];
 }

@@ -13,7 +13,7 @@ use crate::{
     Inventory,
     domain::{
         AppliedDocument, ConnectorRow, DocumentKey, Locations, Rejection, RejectionKey,
-        Reservation, Stock, StockId,
+        Reservation, Stock,
     },
     metrics::{MAX_CONNECTORS, OUT_OF_USE_MS, silence},
     store::{self, Level, RejectionFilter, Totals},
@@ -40,10 +40,12 @@ pub enum Question {
     Totals,
     /// The locations.
     Locations,
-    /// At most `limit` movements of a stock before a version of it, the newest first.
+    /// At most `limit` movements of a SKU before a position of the log, the newest first.
     Movements {
-        /// The stock.
-        stock: StockId,
+        /// The SKU.
+        sku: Sku,
+        /// Only at this location; at all of them without it.
+        location: Option<Location>,
         /// 0: the newest.
         before: u64,
         /// 1,000 at most; 0: as many as that.
@@ -80,7 +82,7 @@ pub enum Found {
     Totals(Totals),
     /// The locations.
     Locations(Locations),
-    /// The movements of a stock, the newest first.
+    /// The movements of a SKU, the newest first.
     Movements(Vec<(DocumentKey, AppliedDocument)>),
     /// Rejected lines, by connector and number.
     Rejections {
@@ -155,10 +157,11 @@ impl Queries for Inventory {
                 Ok(Some(Found::Levels(levels)))
             }
             Question::Totals => Ok(Some(Found::Totals(store::totals(db, shop).await?))),
-            Question::Movements { stock, before, limit } => {
+            Question::Movements { sku, location, before, limit } => {
                 let before = i64::try_from(before).ok().filter(|it| *it > 0).unwrap_or(i64::MAX);
                 let limit = page_limit(limit).into();
-                let rows = store::movements(db, shop, &stock, before, limit).await?;
+                let of = (&sku, location.as_ref());
+                let rows = store::movements(db, shop, of, before, limit).await?;
                 let named = |(key, row): (String, AppliedDocument)| {
                     DocumentKey::parse(&key).ok().map(|key| (key, row))
                 };

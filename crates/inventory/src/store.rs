@@ -4,7 +4,7 @@
 mod tests;
 
 use engine::{AnyRows, Column, Row, StoreError, Table, Timer, TimerInput, Value, documents};
-use events::id::{OrderId, Sku};
+use events::id::{Location, OrderId, Sku};
 use protocol::id::Shop;
 use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
@@ -167,13 +167,13 @@ impl Row for AppliedDocument {
     const TABLE: Table = Table {
         name: "document",
         about: "A stock line of an ERP that had its effect: a movement of its stock.",
-        columns: &[Column::text("stock"), Column::integer("stock_version")],
-        indexes: &["(shop, stock, stock_version)"],
+        columns: &[Column::text("stock"), Column::integer("stock_position")],
+        indexes: &["(shop, stock, stock_position)"],
     };
 
     fn columns(&self) -> Vec<Value> {
-        let version = i64::try_from(self.version).unwrap_or(i64::MAX);
-        vec![Some(self.stock.to_string()).into(), version.into()]
+        let position = i64::try_from(self.revision.position).unwrap_or(i64::MAX);
+        vec![Some(self.stock.to_string()).into(), position.into()]
     }
 }
 
@@ -373,19 +373,34 @@ pub(crate) async fn levels(
     read_levels(&query.fetch_all(db).await?, &locations(db, shop).await?)
 }
 
-/// At most `limit` movements of a stock before a version of it, the newest first: each with its name.
+/// At most `limit` movements of a SKU before a position of the log, the newest first, at a location or at
+/// all of them: each with its name. Of each location no more than `limit` are looked at.
 pub(crate) async fn movements(
     db: &AnyPool,
     shop: &Shop,
-    stock: &StockId,
+    (sku, location): (&Sku, Option<&Location>),
     before: i64,
     limit: i64,
 ) -> Result<Vec<(String, AppliedDocument)>, StoreError> {
-    const STATEMENT: &str = "select key, document from document
-         where shop = $1 and stock = $2 and stock_version < $3
-         order by stock_version desc limit $4";
-    let query = sqlx::query(STATEMENT).bind(shop.as_str()).bind(stock.to_string());
-    let rows = query.bind(before).bind(limit).fetch_all(db).await?;
+    const STATEMENT: &str = concat!(
+        "select key, document
+         from (select shop as of_shop, key as of_stock from stock
+               where shop = $1 and ",
+        sku_of_key!(),
+        " = $2 and ($3 = '' or ",
+        location_of_key!(),
+        " = $3)) looked_at
+         join document on shop = of_shop and stock = of_stock
+         where stock_position < $4 and stock_position >= coalesce(
+             (select earlier.stock_position from document earlier
+              where earlier.shop = of_shop and earlier.stock = of_stock
+                and earlier.stock_position < $4
+              order by earlier.stock_position desc limit 1 offset $5), 0)
+         order by stock_position desc limit $6"
+    );
+    let location = location.map_or("", Location::as_str);
+    let query = sqlx::query(STATEMENT).bind(shop.as_str()).bind(sku.as_str()).bind(location);
+    let rows = query.bind(before).bind(limit - 1).bind(limit).fetch_all(db).await?;
     rows.iter().map(documents::read::<AppliedDocument>).collect()
 }
 

@@ -48,22 +48,20 @@ pub(crate) struct LevelList {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it is a description")]
 struct MovementPage {
-    /// The location; `main` unless it is given.
+    /// Only the movements at this location; without it, at all of them.
     location: Option<Location>,
-    /// The `next` of a page of the same location; without it, the first page.
+    /// The `next` of a page of the same list; without it, the first page.
     after: Option<String>,
     /// The most movements of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
 }
 
-/// A page of the movements of a SKU at a location.
+/// A page of the movements of a SKU.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MovementList {
     /// The stock keeping unit.
     sku: Sku,
-    /// The location.
-    location: Location,
     /// The movements, the newest first.
     movements: Vec<MovementView>,
     /// The `after` of the next page; null at the end.
@@ -92,7 +90,7 @@ pub(crate) async fn get(
     }
 }
 
-/// Lists what changed the units on hand of a SKU at a location.
+/// Lists what changed the units on hand of a SKU: each unit with its order, its document or its transfer.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/inventory/{sku}/movements",
@@ -108,32 +106,28 @@ pub(crate) async fn movements(
     uri: Uri,
 ) -> Result<Json<MovementList>, Problem> {
     let read = |fields: &mut Fields<'_, '_>| Some(movements_of(fields, &context.shop, &sku));
-    let (location, question, list) = query(&uri, read)?;
+    let (question, list) = query(&uri, read)?;
     let limit = question.limit as usize;
     let found = state.services.query_all(&context, question).await?.movements;
     let end = found.last().filter(|_| found.len() >= limit);
-    let next = end.map(|end| list.cursor(&end.version));
+    let next = end.map(|end| list.cursor(&end.position));
     let movements = found.into_iter().map(view::movement).collect::<Result<_, _>>()?;
-    Ok(Json(MovementList { sku, location, movements, next }))
+    Ok(Json(MovementList { sku, movements, next }))
 }
 
 fn movements_of(
     fields: &mut Fields<'_, '_>,
     shop: &Shop,
     sku: &Sku,
-) -> (Location, inventory::ListMovements, List) {
+) -> (inventory::ListMovements, List) {
     let location = fields.optional("location", text(Location::parse));
-    let location = location.unwrap_or_else(Location::main);
-    let all = inventory::ListMovements {
-        sku: sku.to_string(),
-        location: location.to_string(),
-        ..Default::default()
-    };
+    let location = location.map(String::from).unwrap_or_default();
+    let all = inventory::ListMovements { sku: sku.to_string(), location, ..Default::default() };
     let list = List::of(shop, all.clone());
     let before = fields.optional("after", code(|text| list.place::<u64>(text)));
     let limit = fields.optional("limit", text(page_length)).unwrap_or(DEFAULT_PAGE_LENGTH);
     let before = before.unwrap_or_default();
-    (location, inventory::ListMovements { before, limit, ..all }, list)
+    (inventory::ListMovements { before, limit, ..all }, list)
 }
 
 /// Lists the stock at every location.

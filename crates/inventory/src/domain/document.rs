@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use engine::Revision;
 use events::id::{Connector, DocumentId, DocumentLine, Location, OrderId, TransferId};
 use protocol::{id::ParseError, time::Timestamp};
 use serde::{Deserialize, Serialize};
@@ -140,8 +141,8 @@ pub struct AppliedDocument {
     pub sequence: Sequence,
     /// What it said.
     pub units: Units,
-    /// The version of the stock after it.
-    pub version: u64,
+    /// The version of the stock after it, and where the event is that says so.
+    pub revision: Revision,
     /// The units on hand after it.
     pub on_hand: i64,
     /// By how many units they are more than before.

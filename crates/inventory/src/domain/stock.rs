@@ -366,13 +366,13 @@ fn remember(
     units: Units,
     (before, now): (i64, Timestamp),
 ) {
-    let (version, on_hand) =
-        state.stocks.get(id).map_or((0, 0), |stock| (stock.revision.version, stock.on_hand));
+    let stock = state.stocks.get(id);
+    let on_hand = stock.map_or(0, |stock| stock.on_hand);
     let row = AppliedDocument {
         stock: id.clone(),
         sequence: document.sequence,
         units,
-        version,
+        revision: stock.map(|stock| stock.revision).unwrap_or_default(),
         on_hand,
         moved: on_hand - before,
         time: document.time(now).millis(),

@@ -2,7 +2,7 @@
 
 use engine::WireError;
 use events::{
-    id::{Connector, Sku},
+    id::{Connector, Location, Sku},
     proto::inventory::{self, inventory_question::Question as Asked, movement::Change},
     questions::page,
 };
@@ -24,11 +24,11 @@ pub(super) fn decode(payload: &[u8]) -> Result<Question, WireError> {
             Question::Levels { after, after_location, limit }
         }
         Asked::ListLocations(inventory::ListLocations {}) => Question::Locations,
-        Asked::ListMovements(list) => Question::Movements {
-            stock: super::stock_id(&list.sku, &list.location)?,
-            before: list.before,
-            limit: list.limit,
-        },
+        Asked::ListMovements(inventory::ListMovements { sku, location, before, limit }) => {
+            let location =
+                (!location.is_empty()).then(|| Location::parse(&location)).transpose()?;
+            Question::Movements { sku: Sku::parse(&sku)?, location, before, limit }
+        }
         Asked::ListRejections(list) => Question::Rejections {
             filter: RejectionFilter {
                 reason: connectors::reason_name(list.reason()),
@@ -106,7 +106,9 @@ fn movement((key, row): (DocumentKey, AppliedDocument)) -> inventory::Movement {
         }
     };
     inventory::Movement {
-        version: row.version,
+        version: row.revision.version,
+        location: row.stock.location.into(),
+        position: row.revision.position,
         document: Some(inventory::Document {
             connector: key.connector.into(),
             id: key.id.into(),
