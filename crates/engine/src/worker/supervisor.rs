@@ -6,7 +6,7 @@ use futures::FutureExt;
 use metrics::Gauge;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,7 @@ use crate::{
     error::describe,
     jetstream::{log::watch_end, membership::ClaimLost, retry::jittered, streams},
     metrics::PartitionMetrics,
-    operate::parked::RedriveRequest,
+    operate::{parked::RedriveRequest, rebuild::Scratch},
     projection::{database::Database, fold::panic_text},
     worker::{
         partition::{Setup, Worker},
@@ -32,6 +32,10 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(15);
 /// A worker that ran as long has not failed again, but for the first time.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
+/// A worker that failed and runs again as long without failing counts as running.
+const RUNS_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// A claim that takes longer is one that another process has.
+const CLAIM_PAUSE: Duration = Duration::from_secs(1);
 /// Redrives that wait for the worker.
 const MAX_REDRIVES: usize = 16;
 /// How often what a projection holds is counted.
@@ -48,6 +52,8 @@ pub(crate) struct Supervisor<S: Service> {
     rebuilds: Arc<Rebuilds>,
     redrive: mpsc::Sender<RedriveRequest>,
     redrives: mpsc::Receiver<RedriveRequest>,
+    /// Whether it has failed, and not run for long enough since.
+    is_retrying: bool,
 }
 
 impl<S: Service> Supervisor<S> {
@@ -68,6 +74,7 @@ impl<S: Service> Supervisor<S> {
             rebuilds: Arc::default(),
             redrive,
             redrives,
+            is_retrying: false,
         }
     }
 
@@ -77,7 +84,7 @@ impl<S: Service> Supervisor<S> {
     pub(crate) async fn run(mut self, shutdown: &CancellationToken) -> Option<Error> {
         let mut failures = 0;
         loop {
-            self.set(PartitionState::Waiting);
+            self.set_unless_retrying(PartitionState::Waiting);
             let started = Instant::now();
             let outcome = AssertUnwindSafe(self.run_claimed(shutdown)).catch_unwind().await;
             let error = match outcome {
@@ -85,6 +92,7 @@ impl<S: Service> Supervisor<S> {
                 Ok(Ok(())) => {
                     // The partition was handed over. When it comes back, the rows are old.
                     self.projected = Arc::default();
+                    self.is_retrying = false;
                     continue;
                 }
                 Ok(Err(error @ Error::Stopped(_))) => return Some(error),
@@ -97,6 +105,7 @@ impl<S: Service> Supervisor<S> {
             }
             failures = if started.elapsed() > STABLE_AFTER { 1 } else { failures + 1 };
             self.report_failure(&error, failures);
+            self.is_retrying = failures > 1 || !error.is_expected();
             let pause = jittered(RESTART_PAUSE.saturating_mul(1 << (failures - 1).min(16)));
             let pause = self.pause(&error, pause.min(MAX_RESTART_PAUSE));
             shutdown.run_until_cancelled(pause).await?;
@@ -140,12 +149,29 @@ impl<S: Service> Supervisor<S> {
         self.engine.statuses().set(S::NAME, self.partition, state, &self.metrics);
     }
 
+    /// A partition that retries is shown as failing until it has run for a while: readiness and
+    /// alerts would otherwise see it as healthy for a moment at each try.
+    fn set_unless_retrying(&self, state: PartitionState) {
+        if !self.is_retrying {
+            self.set(state);
+        }
+    }
+
     /// Claims the partition and runs it until `shutdown`, or until it is handed over.
     async fn run_claimed(&mut self, shutdown: &CancellationToken) -> Result<(), Error> {
         let (engine, partition) = (self.engine.clone(), self.partition);
         let membership = engine.membership()?;
-        let claim = membership.claim(S::NAME, partition, engine.config().partitions);
-        let Some(claim) = shutdown.run_until_cancelled(claim).await else { return Ok(()) };
+        let claiming = async {
+            let claim = membership.claim(S::NAME, partition, engine.config().partitions);
+            let mut claim = pin!(claim);
+            if let Ok(claim) = timeout(CLAIM_PAUSE, &mut claim).await {
+                return claim;
+            }
+            self.is_retrying = false;
+            self.set(PartitionState::Waiting);
+            claim.await
+        };
+        let Some(claim) = shutdown.run_until_cancelled(claiming).await else { return Ok(()) };
         let stop = shutdown.child_token();
         let (service, database) = (self.definition.service.clone(), self.database.clone());
         let mut worker = Box::pin(self.run_worker(&stop));
@@ -178,7 +204,7 @@ impl<S: Service> Supervisor<S> {
         let answering = self.answering(None);
         let mut answering = pin!(answering.run());
         loop {
-            self.set(PartitionState::Recovering);
+            self.set_unless_retrying(PartitionState::Recovering);
             let recovering = shutdown.run_until_cancelled(async {
                 // Before it recovers, which may fail because of what a rebuild mends.
                 if self.rebuilds.is_requested() {
@@ -192,7 +218,7 @@ impl<S: Service> Supervisor<S> {
             };
             let Some(worker) = worker else { return Ok(()) };
             let worker = worker?;
-            self.set(PartitionState::Held);
+            self.set_unless_retrying(PartitionState::Held);
             let stop = shutdown.child_token();
             let rebuilding = async {
                 self.rebuilds.requested().await;
@@ -210,20 +236,29 @@ impl<S: Service> Supervisor<S> {
             };
             let both = async { tokio::join!(running, stop.run_until_cancelled(rebuilding)) };
             let appended = || setup.projected.appended();
-            let (outcome, built) = tokio::select! {
-                ended = both => ended,
-                outcome = &mut answering => return outcome,
-                foreign = watch_end(&setup.context, &stream, appended) => return Err(foreign),
+            let (outcome, built) = {
+                let (mut both, foreign) =
+                    (pin!(both), watch_end(&setup.context, &stream, appended));
+                let mut foreign = pin!(foreign);
+                loop {
+                    tokio::select! {
+                        ended = &mut both => break ended,
+                        outcome = &mut answering => return outcome,
+                        foreign = &mut foreign => return Err(foreign),
+                        () = sleep(RUNS_AGAIN_AFTER), if self.is_retrying => {
+                            self.is_retrying = false;
+                            let (statuses, held) = (self.engine.statuses(), PartitionState::Held);
+                            statuses.set(S::NAME, self.partition, held, &setup.metrics);
+                        }
+                    }
+                }
             };
             outcome?;
             if shutdown.is_cancelled() {
                 return Ok(());
             }
             match built {
-                Some(Ok(scratch)) => {
-                    self.engine.swap_in::<S>(&self.database, scratch, self.partition).await?;
-                    self.end_rebuild(&Ok(()));
-                }
+                Some(Ok(scratch)) => self.take_over(scratch).await?,
                 Some(Err(error)) => self.end_rebuild(&Err(error)),
                 None => {}
             }
@@ -232,10 +267,17 @@ impl<S: Service> Supervisor<S> {
 
     /// Rebuilds a partition that does not run. The rows may be of a log that was longer.
     async fn rebuild_first(&self) -> Result<(), Error> {
+        self.set(PartitionState::Recovering);
         self.rebuilds.begin();
         let scratch = self.engine.build_beside::<S>(self.partition).await?;
-        self.engine.swap_in::<S>(&self.database, scratch, self.partition).await?;
+        self.take_over(scratch).await?;
         self.projected.restart();
+        Ok(())
+    }
+
+    /// Ends a rebuild: its rows take the place of those that there are.
+    async fn take_over(&self, scratch: Scratch<S>) -> Result<(), Error> {
+        self.engine.swap_in::<S>(&self.database, scratch, self.partition).await?;
         self.end_rebuild(&Ok(()));
         Ok(())
     }

@@ -23,6 +23,7 @@ use crate::{
 testkit::on_both_databases!(
     bytes_that_are_no_event_stop_their_partition_alone_until_they_are_voided,
     bytes_in_the_log_of_an_idle_worker_are_noticed,
+    a_partition_that_tries_again_is_shown_as_failing_until_it_runs,
     a_log_that_is_lost_under_an_idle_worker_is_noticed,
     an_event_of_a_newer_version_stops_its_partition_alone_until_this_version_is_replaced,
     an_event_that_reads_cannot_be_voided,
@@ -83,6 +84,28 @@ async fn bytes_in_the_log_of_an_idle_worker_are_noticed(db: Db) {
     let sequence = rig.write("account.0.acme.charged", "A", b"no event".to_vec()).await;
     // No command comes: the worker appends nothing.
     await_failing(&engine, sequence).await;
+    running.stop().await;
+}
+
+async fn a_partition_that_tries_again_is_shown_as_failing_until_it_runs(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    send(&engine.client(), deposit("A", 1)).await;
+    let sequence = rig.write("account.0.acme.charged", "A", b"no event".to_vec()).await;
+    await_failing(&engine, sequence).await;
+    let state = || engine.partitions()[0].state.clone();
+    // Each look is at the state between two tries, or during one.
+    loop {
+        match state() {
+            PartitionState::Failing { failures, .. } if failures >= 4 => break,
+            PartitionState::Failing { .. } => tokio::task::yield_now().await,
+            healthy => panic!("a partition that cannot go on is shown as {healthy:?}"),
+        }
+    }
+    let voided = OPERATOR.void_message(&engine, 0, sequence, "it is no event").await;
+    voided.expect("it can be voided");
+    eventually("it is shown as running", async || state() == PartitionState::Held).await;
     running.stop().await;
 }
 

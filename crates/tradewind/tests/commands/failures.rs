@@ -66,23 +66,20 @@ async fn await_unreadable(address: SocketAddr, partition: u32, sequence: u64) ->
     found
 }
 
-/// Waits until the metrics of a process say that a partition of `order` fails. It does not for the moment of a new try.
-async fn await_measured_as_failing(address: SocketAddr, partition: u32) {
+/// Whether the metrics of a process say that a partition of `order` fails.
+async fn is_measured_as_failing(address: SocketAddr, partition: u32) -> bool {
+    let answer = get(&format!("http://{address}/metrics")).await.expect("it answers");
+    let text = answer.text().await.expect("it is a text");
     let labels = [
         "service=\"order\"".to_owned(),
         format!("partition=\"{partition}\""),
         "state=\"failing\"".into(),
     ];
-    let says_so = |line: &str| {
+    text.lines().any(|line| {
         line.starts_with("tradewind_partition_state{")
             && line.ends_with(" 1")
             && labels.iter().all(|label| line.contains(label))
-    };
-    eventually("the metrics say that the partition fails", async || {
-        let answer = get(&format!("http://{address}/metrics")).await.expect("it answers");
-        answer.text().await.expect("it is a text").lines().any(says_so)
     })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +100,7 @@ async fn bytes_in_a_log_stop_their_partition_alone_until_they_are_voided() {
     let sequence = publish_garbage(&installation, partition).await;
     let status = await_unreadable(installation.listen, partition, sequence).await;
     assert_eq!(status, 200, "the other partition of the service goes on");
-    await_measured_as_failing(installation.listen, partition).await;
+    assert!(is_measured_as_failing(installation.listen, partition).await);
     settle(&installation, &other, "meanwhile").await;
     let product =
         json!({"sku": "CUP", "title": "A cup", "price": {"minor": 200, "currency": "GBP"}});
@@ -121,8 +118,11 @@ async fn bytes_in_a_log_stop_their_partition_alone_until_they_are_voided() {
     let said = format!("voided the message {sequence} of ORDER-{partition} (SHA-256 ");
     check(&voided, 0, &[&said], &[]);
     settle(&installation, SHOP, "kept").await;
-    let (status, document) = readiness(installation.listen).await.expect("it answers");
-    assert_eq!((status, failing(&document)), (200, vec![]));
+    eventually("the partition is shown as running", async || {
+        let (status, document) = readiness(installation.listen).await.expect("it answers");
+        (status, failing(&document)) == (200, vec![])
+    })
+    .await;
     let verified = installation.run(&[&["verify", "order"][..], &PARTITIONS].concat()).await;
     check(&verified, 0, &[": equal", "voided messages of the log: 1"], &[]);
     serving.stop().await;
@@ -142,7 +142,7 @@ async fn a_process_without_a_gateway_names_its_own_partitions_that_fail() {
     let sequence = publish_garbage(&installation, 0).await;
     let status = await_unreadable(address, 0, sequence).await;
     assert_eq!(status, 503, "nothing of the service can be handled here");
-    await_measured_as_failing(address, 0).await;
+    assert!(is_measured_as_failing(address, 0).await);
     let health = get(&format!("http://{address}/healthz")).await.expect("it answers");
     assert_eq!(health.status().as_u16(), 200);
     assert_eq!(health.json::<Value>().await.expect("it is JSON"), json!({"status": "up"}));
