@@ -5,21 +5,24 @@
 //! of their names. What our own encoder never writes, such as a message in two parts, is left to
 //! [`to_json`](crate::json::to_json), as are kinds of fields that no event has.
 
+mod encoded;
+mod values;
+
 use std::{collections::HashMap, io::Write};
 
 use data_encoding::BASE64;
-use prost::{
-    Message,
-    encoding::{WireType, decode_key, decode_varint},
-};
+use prost::{Message, encoding::decode_varint};
 use prost_reflect::{FieldDescriptor, MessageDescriptor};
 
+use self::encoded::{Encoded, next_field};
+pub(crate) use self::{
+    encoded::members,
+    values::{write_text, write_time},
+};
 use crate::json::POOL;
 
 /// How deep messages may lie in each other.
 const MAX_DEPTH: usize = 32;
-/// The seconds since 1970 of which a timestamp may be.
-const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// The bytes are none that can be written so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +85,6 @@ struct Found<'a> {
     /// The index of the field.
     field: usize,
     value: Encoded<'a>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Encoded<'a> {
-    Varint(u64),
-    Bytes(&'a [u8]),
 }
 
 impl Shapes {
@@ -365,78 +362,9 @@ impl Shape {
     }
 }
 
-impl Encoded<'_> {
-    /// Whether it is the value of a field that is not set.
-    fn is_default(self) -> bool {
-        match self {
-            Self::Varint(value) => value == 0,
-            Self::Bytes(bytes) => bytes.is_empty(),
-        }
-    }
-}
-
-/// The next field of a message: its number and value. `Varint` and length-delimited values alone: no
-/// event has others.
-fn next_field<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u32, Encoded<'a>)>, Unwritable> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let (number, wire_type) = decode_key(bytes).map_err(|_| Unwritable)?;
-    let value = decode_varint(bytes).map_err(|_| Unwritable)?;
-    match wire_type {
-        WireType::Varint => Ok(Some((number, Encoded::Varint(value)))),
-        WireType::LengthDelimited => {
-            let length = usize::try_from(value).map_err(|_| Unwritable)?;
-            let (of_field, rest) = bytes.split_at_checked(length).ok_or(Unwritable)?;
-            *bytes = rest;
-            Ok(Some((number, Encoded::Bytes(of_field))))
-        }
-        _ => Err(Unwritable),
-    }
-}
-
-/// The members of a message that are messages or texts: the number and the bytes of each.
-pub(crate) fn members(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u32, &[u8]), Unwritable>> {
-    std::iter::from_fn(move || {
-        loop {
-            return match next_field(&mut bytes).transpose()? {
-                Ok((number, Encoded::Bytes(of_field))) => Some(Ok((number, of_field))),
-                Ok((_, Encoded::Varint(_))) => continue,
-                Err(error) => {
-                    bytes = &[];
-                    Some(Err(error))
-                }
-            };
-        }
-    })
-}
-
 fn begin_member(field: &Field, text: &mut Vec<u8>, begin: usize) {
     if text.len() > begin {
         text.push(b',');
     }
     text.extend_from_slice(field.key.as_bytes());
-}
-
-/// Appends a text in quotation marks.
-pub(crate) fn write_text(value: &str, text: &mut Vec<u8>) -> Result<(), Unwritable> {
-    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    if value.bytes().all(is_plain) {
-        text.push(b'"');
-        text.extend_from_slice(value.as_bytes());
-        text.push(b'"');
-        return Ok(());
-    }
-    serde_json::to_writer(text, value).map_err(|_| Unwritable)
-}
-
-/// Appends a time in quotation marks.
-pub(crate) fn write_time(
-    time: &prost_types::Timestamp,
-    text: &mut Vec<u8>,
-) -> Result<(), Unwritable> {
-    if !SECONDS.contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos) {
-        return Err(Unwritable);
-    }
-    write!(text, "\"{time}\"").map_err(|_| Unwritable)
 }

@@ -4,9 +4,10 @@
 //! by ([`key_text`]). Who may not do something itself gives no key that may: see
 //! [`Caller::may_manage`].
 
+mod read;
 mod view;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -33,17 +34,17 @@ use futures::future::try_join_all;
 use protocol::{
     id::{ParseError, Shop},
     subject::Lane,
-    time::Timestamp,
 };
 use secrecy::ExposeSecret;
 use utoipa::IntoParams;
 
+use self::read::{keep_old_s, new_key};
 use crate::{
     api_key::{Caller, Scope},
     body::JsonBytes,
     cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
-    fields::{self, Fields, Path, code, flag, integer, list, object, text, within, words},
+    fields::{self, Path, code, integer, object, text, words},
     history,
     key_text::{self, NewKey},
     openapi::bodies,
@@ -54,13 +55,8 @@ use crate::{
 
 /// For how long the old secret of a key is accepted, unless a client says otherwise: a day.
 const KEEP_OLD_S: u32 = 86_400;
-/// The longest time for which it can be: 30 days.
-const MAX_KEEP_OLD_S: i64 = 30 * 86_400;
-/// The longest description of a key, and the longest reason of a revocation, in characters.
-const MAX_DESCRIPTION_LENGTH: usize = 200;
+/// The longest reason of a revocation, in characters.
 const MAX_REASON_LENGTH: usize = 500;
-/// The most shops that a key names.
-const MAX_SHOPS: usize = 100;
 /// What is said to the one who gets a secret, and to those who get none.
 const SHOWN_ONCE: &str = "store the secret now: it is shown in this answer alone";
 const NOT_SHOWN: &str = "the secret was shown in the first answer to this Idempotency-Key, and is not shown \
@@ -334,53 +330,6 @@ pub(crate) async fn history(
     let (events, next) = found.ok_or_else(|| unknown(&id))?;
     let events = events.iter().map(|event| view::event(event)).collect::<Result<_, _>>()?;
     Ok(Json(KeyHistory { events, next: (next > 0).then(|| list.cursor(&next)) }))
-}
-
-/// Reads what a new key is for, and what it allows.
-fn new_key(fields: &mut Fields<'_, '_>, now: Timestamp) -> Option<KeySettings> {
-    let rule = "must be 1 to 200 characters without control characters";
-    let description = fields.required(
-        "description",
-        text(|text| words("description", rule, MAX_DESCRIPTION_LENGTH, text)),
-    );
-    let scopes = fields.required(
-        "scopes",
-        list(Scope::ALL.len(), |node, path, errors| text(scope)(node, path, errors)),
-    );
-    let shops = fields.optional(
-        "shops",
-        list(MAX_SHOPS, |node, path, errors| text(Shop::parse)(node, path, errors)),
-    );
-    let all_shops = fields.optional("all_shops", flag).unwrap_or_default();
-    let expires_at = fields.optional("expires_at", text(Timestamp::parse_rfc3339));
-    if scopes.is_some() && fields.is_empty("scopes") {
-        fields.wrong("scopes", "scopes must name at least one: a key without any allows nothing");
-    }
-    let shops: BTreeSet<_> = shops.unwrap_or_default().into_iter().collect();
-    if shops.is_empty() != all_shops {
-        // Nobody gets a key for all shops by leaving something out.
-        fields.wrong("shops", "name the shops that the key is for, or say all_shops: true");
-    }
-    if expires_at.is_some_and(|at| at <= now) {
-        fields.wrong("expires_at", "expires_at must be in the future");
-    }
-    let scopes: BTreeSet<_> = scopes?.into_iter().map(Scope::as_str).collect();
-    Some(KeySettings {
-        description: description?,
-        shops: shops.into_iter().map(String::from).collect(),
-        scopes: scopes.into_iter().map(str::to_owned).collect(),
-        expires_at: expires_at.map(Into::into),
-    })
-}
-
-fn scope(text: &str) -> Result<Scope, ParseError> {
-    let rule = "must be read, orders, prices-as-sold, erp, fulfilment, webhooks or admin";
-    Scope::parse(text).ok_or_else(|| ParseError::new("a scope", rule, text))
-}
-
-fn keep_old_s(seconds: i64) -> Result<u32, ParseError> {
-    let rule = "must be 0 to 2592000 seconds; 0 ends the old secret now";
-    within("keep_old_s", rule, 0..=MAX_KEEP_OLD_S, seconds).map(|it| it as u32)
 }
 
 /// Refuses names of shops that there are not: a key for one of those would be a mistake.

@@ -1,6 +1,8 @@
 //! `/v1/shops/{shop}/rejections`: the stock lines that were rejected: lists them, tries them again, drops
 //! them.
 
+mod handle;
+
 use std::sync::Arc;
 
 use axum::{
@@ -12,21 +14,12 @@ use axum::{
 use events::{
     http::{RejectionResultView, RejectionResultsView, RejectionView, RejectionsView},
     id::{Connector, DocumentId, Sku},
-    proto::{
-        command::Body,
-        inventory::{
-            self, DropRejections, DropRejectionsAnswer, ListRejections, RedriveRejections,
-            RedriveRejectionsAnswer, StockResult,
-        },
-    },
+    proto::inventory::{self, ListRejections, StockResult},
 };
-use protocol::{
-    id::{ParseError, fingerprint},
-    subject::Lane,
-};
+use protocol::id::{ParseError, fingerprint};
 
+use self::handle::{Act, Handled, NOT_ANSWERED, NOT_FOUND, PENDING, handle, shown};
 use crate::{
-    accepted::Accepted,
     body::JsonBytes,
     cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
@@ -34,7 +27,7 @@ use crate::{
     inventory::outcome,
     openapi::bodies::{RejectionDrop, RejectionParameters, RejectionsDrop, RejectionsRedrive},
     problem::{Problem, RETRY_AFTER_S},
-    services::{Answer, Reply, mark_replayed},
+    services::mark_replayed,
     state::AppState,
     view,
 };
@@ -182,13 +175,6 @@ pub(crate) async fn get(
         Some(found) => Ok(Json(view::rejection(found)?)),
         None => Err(Problem::not_found("rejection", &id.to_string())),
     }
-}
-
-/// What is done with rejections.
-enum Act {
-    Redrive,
-    /// With the reason.
-    Drop(String),
 }
 
 /// Tries a rejected stock line again.
@@ -362,75 +348,6 @@ fn part(connector: &Connector, numbers: &[u64]) -> usize {
     const DIGITS: usize = 12;
     let digest = fingerprint(format!("{connector} {numbers:?}").as_bytes());
     digest.get(..DIGITS).and_then(|it| usize::from_str_radix(it, 16).ok()).unwrap_or_default()
-}
-
-const NOT_FOUND: &str = "not_found";
-const PENDING: &str = "pending";
-/// What is said of a rejection that is pending.
-const NOT_ANSWERED: &str = "stored, and not answered in time: command_url tells what becomes of it";
-
-/// What a command about rejections came to.
-enum Handled {
-    /// What became of each, and whether an earlier request under the same key did it.
-    Results { results: Vec<RejectionResultView>, replayed: bool },
-    /// It is stored, and was not answered in time.
-    Pending(Accepted),
-}
-
-fn shown(id: &RejectionId, result: &str, detail: Option<&str>) -> RejectionResultView {
-    let detail = detail.map(str::to_owned);
-    RejectionResultView { id: id.to_string(), result: result.to_owned(), detail, command_url: None }
-}
-
-/// Sends a command about rejections of one connector, and reads what became of each.
-async fn handle(
-    state: &AppState,
-    context: &RequestContext,
-    part: Option<usize>,
-    (connector, numbers): (&Connector, &[u64]),
-    act: &Act,
-) -> Result<Handled, Problem> {
-    let (sent, timeout) = (numbers.to_vec(), state.answer_timeout);
-    let connector_name = connector.to_string();
-    let shown = |number: &u64, result: &str, detail: Option<&str>| {
-        let id = RejectionId { connector: connector.clone(), number: *number };
-        shown(&id, result, detail)
-    };
-    let (results, replayed) = match act {
-        Act::Redrive => {
-            let body = RedriveRejections { connector: connector_name, numbers: sent };
-            let command = context.command(part, Body::RedriveRejections(body));
-            let reply = state.services.send(context, Lane::Live, command, timeout).await?;
-            let answer: Answer<RedriveRejectionsAnswer> = match reply {
-                Reply::Answered(answer) => answer,
-                Reply::Pending(accepted) => return Ok(Handled::Pending(accepted)),
-            };
-            let of_each = numbers.iter().zip(answer.body.results());
-            let result = |(number, result)| match result {
-                StockResult::Unspecified => Ok(shown(number, NOT_FOUND, None)),
-                result => outcome(result)
-                    .map(|outcome| shown(number, outcome.result, outcome.detail))
-                    .map_err(Problem::from),
-            };
-            (of_each.map(result).collect::<Result<_, Problem>>()?, answer.replayed)
-        }
-        Act::Drop(reason) => {
-            let (connector, reason) = (connector_name, reason.clone());
-            let body = DropRejections { connector, numbers: sent, reason };
-            let command = context.command(part, Body::DropRejections(body));
-            let reply = state.services.send(context, Lane::Live, command, timeout).await?;
-            let answer: Answer<DropRejectionsAnswer> = match reply {
-                Reply::Answered(answer) => answer,
-                Reply::Pending(accepted) => return Ok(Handled::Pending(accepted)),
-            };
-            let is_dropped = |number: &u64| answer.body.dropped.contains(number);
-            let result = |number| {
-                shown(number, if is_dropped(number) { "dropped" } else { NOT_FOUND }, None)
-            };
-            (numbers.iter().map(result).collect(), answer.replayed)
-        }
-    };
-    Ok(Handled::Results { results, replayed })
 }
 
 #[cfg(test)]

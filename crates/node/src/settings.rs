@@ -1,5 +1,6 @@
 //! How a process takes part in an installation: by flags, environment and file, in that order.
 
+mod file;
 mod gateway;
 mod jwt;
 mod mail;
@@ -9,7 +10,6 @@ mod value;
 mod webhooks;
 
 use std::{
-    ffi::{OsStr, OsString},
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -17,13 +17,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use clap::{
-    Arg, Args, Command, FromArgMatches, ValueEnum, builder::TypedValueParser, error::ErrorKind,
-};
+use clap::{Args, Command, FromArgMatches, ValueEnum};
 use person_keys::{MasterKeys, PersonKeys};
 use secrecy::{ExposeSecret, SecretString};
 
+use self::secrets::SecretValueParser;
 pub use self::{
+    file::with_file,
     gateway::{GatewayOptions, RateOption},
     jwt::JwtOptions,
     mail::{MailOptions, TlsOption},
@@ -392,72 +392,6 @@ fn host() -> String {
 #[expect(clippy::disallowed_methods, reason = "the edge, where a process gets its name")]
 fn unique() -> String {
     uuid::Uuid::now_v7().simple().to_string().split_off(24)
-}
-
-/// Reads a value that may hold a password, and does not show it when it is wrong.
-#[derive(Clone)]
-struct SecretValueParser(fn(&str) -> Result<String, String>);
-
-impl TypedValueParser for SecretValueParser {
-    type Value = String;
-
-    fn parse_ref(
-        &self,
-        command: &Command,
-        argument: Option<&Arg>,
-        value: &OsStr,
-    ) -> Result<String, clap::Error> {
-        let read = value.to_str().ok_or_else(|| "must be UTF-8".to_owned()).and_then(self.0);
-        read.map_err(|problem| {
-            let name = argument.map(Arg::to_string).unwrap_or_default();
-            let message = format!("wrong value for '{name}': {problem}");
-            command.clone().error(ErrorKind::ValueValidation, message)
-        })
-    }
-}
-
-/// Gives the command the file's settings as defaults, so that flags and environment win over them
-/// and a wrong value is refused with its name, wherever it came from.
-pub fn with_file(command: Command, arguments: &[OsString]) -> Result<Command> {
-    let Some(file) = file(&command, arguments) else { return Ok(command) };
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("read the settings in {}", file.display()))?;
-    let settings: toml::Table =
-        text.parse().with_context(|| format!("parse the settings in {}", file.display()))?;
-    settings.iter().try_fold(command, |command, (key, value)| {
-        with_setting(command, key, value).with_context(|| format!("in {}", file.display()))
-    })
-}
-
-fn with_setting(command: Command, key: &str, value: &toml::Value) -> Result<Command> {
-    let argument = command.get_arguments().find(|argument| argument.get_long() == Some(key));
-    let Some(id) = argument.filter(|a| a.get_id() != "config").map(|a| a.get_id().clone()) else {
-        bail!("there is no setting {key:?}; `tradewind --help` lists all");
-    };
-    let value = match value {
-        toml::Value::String(text) => text.clone(),
-        toml::Value::Integer(number) => number.to_string(),
-        toml::Value::Boolean(flag) => flag.to_string(),
-        toml::Value::Float(number) => number.to_string(),
-        toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => {
-            bail!("{key} must be a text, a number, true or false")
-        }
-    };
-    Ok(command.mut_arg(id, |argument| argument.default_value(value)))
-}
-
-/// The file that the arguments or the environment name.
-fn file(command: &Command, arguments: &[OsString]) -> Option<PathBuf> {
-    let matches =
-        command.clone().ignore_errors(true).try_get_matches_from(arguments.iter().cloned()).ok()?;
-    let mut deepest = &matches;
-    while let Some((_, inner)) = deepest.subcommand() {
-        deepest = inner;
-    }
-    let named = [deepest, &matches]
-        .into_iter()
-        .find_map(|matches| matches.try_get_one::<PathBuf>("config").ok().flatten());
-    named.cloned().filter(|path| !path.as_os_str().is_empty())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod answers;
 mod commands;
 mod facts;
 mod foreign;
+mod lines;
 mod questions;
 #[cfg(test)]
 mod tests;

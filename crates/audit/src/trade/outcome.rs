@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use events::id::OrderId;
 
 use super::TradeFindings;
-use super::{Payment, Status, step::OrderKey};
+use super::{Status, payment::Payment, step::OrderKey};
 use crate::{
     Check, Findings, Observations,
     text::{count, pounds},

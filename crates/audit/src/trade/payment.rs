@@ -8,7 +8,8 @@ use events::proto::{
 };
 
 use super::{
-    Progress, Reservation,
+    progress::Progress,
+    reservation::Reservation,
     step::{OrderKey, PaymentStep, PaymentStepKind, Step},
 };
 use crate::{Findings, LogPosition, scratch::fingerprint};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use events::proto::inventory::{ReleaseReason, StockLine, inventory_event::Kind};
 
 use super::{
-    Progress,
+    progress::Progress,
     step::{OrderKey, Step},
     units_by_sku,
 };

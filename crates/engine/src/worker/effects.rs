@@ -4,14 +4,13 @@
 //! are limited in all, for each shop and for each of its destinations, and those who wait take turns: what
 //! a slow destination holds up is itself, and what a shop does with many of them is its own affair.
 
+mod of_service;
 mod rows;
 mod schedule;
 
 use std::{
     collections::{HashMap, HashSet},
-    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::Arc,
 };
 
@@ -23,13 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::{
-    Attempt, Attempted, Clock, Context, Effects, InternalInput, LiveRow, Operation,
-    OperationColumn, StoreError,
+    Attempt, Attempted, Clock, InternalInput, LiveRow, Operation, OperationColumn, StoreError,
     projection::{documents::TableChanges, fold::panic_text},
     worker::spans,
 };
 
-pub(crate) use self::rows::save_attempts;
+pub(crate) use self::{of_service::EffectsOf, rows::save_attempts};
 use self::{
     rows::{Announced, announced},
     schedule::{Lane, Schedule},
@@ -37,37 +35,6 @@ use self::{
 
 /// How long an operation whose attempt panicked waits for the next one, in milliseconds.
 const PANIC_PAUSE_MS: i64 = 60_000;
-
-/// The effects of a service, whatever their type: what the worker calls.
-pub(crate) struct EffectsOf<S: crate::Service> {
-    pub(crate) column: OperationColumn,
-    pub(crate) destination: fn(&S, &Operation) -> String,
-    pub(crate) context: fn(&Operation) -> Context,
-    #[expect(clippy::type_complexity, reason = "a future behind a function pointer")]
-    pub(crate) execute:
-        fn(Arc<S>, Operation, Attempt) -> Pin<Box<dyn Future<Output = Attempted<S::Input>> + Send>>,
-}
-
-impl<S: crate::Service> Clone for EffectsOf<S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S: crate::Service> Copy for EffectsOf<S> {}
-
-impl<S: Effects> EffectsOf<S> {
-    pub(crate) fn new() -> Self {
-        Self {
-            column: S::OPERATION,
-            destination: S::destination,
-            context: S::context,
-            execute: |service, operation, attempt| {
-                Box::pin(async move { service.execute(&operation, attempt).await })
-            },
-        }
-    }
-}
 
 /// The operations of a partition.
 pub(crate) struct Operations<S: crate::Service> {

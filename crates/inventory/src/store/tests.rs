@@ -1,14 +1,14 @@
 //! Questions and deadlines, against a private `SQLite` database, gone when its only connection is.
 
-use engine::{Clock, Context, Queries as _, Rules, Wire, WireError};
+use engine::{Clock, Context, Queries as _, Rules, Wire, WireError, documents};
 use events::{
     proto::inventory::{self, GetLevels, GetTotals, ListLevels, ListLocations, Totals},
     questions::Question,
 };
 use prost::Message;
-use protocol::time::Timestamp;
+use protocol::{id::Shop, time::Timestamp};
 use serde_json::json;
-use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyPool, any::AnyPoolOptions};
 
 use super::*;
 use crate::{Inventory, Policy};

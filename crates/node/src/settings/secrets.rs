@@ -1,6 +1,11 @@
-//! What may not be given by a flag: all users of a machine see the command lines of its processes.
+//! What may not be given by a flag, because all users of a machine see the command lines of its processes;
+//! and what is not shown when it is wrong.
 
-use clap::{ArgMatches, parser::ValueSource};
+use std::ffi::OsStr;
+
+use clap::{
+    Arg, ArgMatches, Command, builder::TypedValueParser, error::ErrorKind, parser::ValueSource,
+};
 
 /// A setting that holds a secret, or may: its id, and where it is given instead.
 struct SecretSetting {
@@ -71,6 +76,28 @@ fn user_info(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     authority.rsplit_once('@').map(|(user, _)| user)
+}
+
+/// Reads a value that may hold a password, and does not show it when it is wrong.
+#[derive(Clone)]
+pub(super) struct SecretValueParser(pub(super) fn(&str) -> Result<String, String>);
+
+impl TypedValueParser for SecretValueParser {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        let read = value.to_str().ok_or_else(|| "must be UTF-8".to_owned()).and_then(self.0);
+        read.map_err(|problem| {
+            let name = argument.map(Arg::to_string).unwrap_or_default();
+            let message = format!("wrong value for '{name}': {problem}");
+            command.clone().error(ErrorKind::ValueValidation, message)
+        })
+    }
 }
 
 #[cfg(test)]

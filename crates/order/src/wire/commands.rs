@@ -11,7 +11,7 @@ use events::{
 use prost::Message;
 use protocol::id::ParseError;
 
-use super::{facts, parsed, text};
+use super::{lines, parsed, text};
 use crate::domain::{Charge, Discount, Input, Request, RequestedLine};
 
 pub(super) fn decode(payload: &[u8]) -> Result<Input, WireError> {
@@ -34,7 +34,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Input, WireError> {
 }
 
 fn request(order: order::PlaceOrder) -> Result<Request, WireError> {
-    let charge = |it| facts::charge(it).map(|it| Charge { code: text(&it.code), ..it });
+    let charge = |it| lines::charge(it).map(|it| Charge { code: text(&it.code), ..it });
     let reference = parsed(order.reference(), Reference::parse)?;
     let customer_id = parsed(order.customer_id(), CustomerId::parse)?;
     let (country, billing_country) = (text(order.country()), text(order.billing_country()));
@@ -80,13 +80,13 @@ fn requested_line(
                 Err(ParseError::new("unit_price", "must be 0 to 1000000000000", &other.to_string()))
             }
         });
-    let discount = |it| facts::discount(it).map(|it| Discount { code: text(&it.code), ..it });
+    let discount = |it| lines::discount(it).map(|it| Discount { code: text(&it.code), ..it });
     Ok(RequestedLine {
         line_id: parsed(&line.line_id, LineId::parse)?.unwrap_or_else(|| LineId::numbered(index)),
         sku: Sku::parse(&line.sku)?,
         quantity: Quantity::parse(line.quantity)?,
         unit_price: unit_price.transpose()?,
         discounts: line.discounts.into_iter().map(discount).collect::<Result<_, _>>()?,
-        tax: line.tax.as_ref().map(facts::tax).transpose()?,
+        tax: line.tax.as_ref().map(lines::tax).transpose()?,
     })
 }

@@ -12,9 +12,9 @@ use prost::Message;
 use protocol::{id::ParseError, time::Timestamp};
 
 use super::{
-    facts::{self, Terms},
-    fulfilment_status, fulfilment_status_to_wire, given, parsed, payment_status,
-    payment_status_to_wire, reason_to_wire, status, status_to_wire,
+    facts, fulfilment_status, fulfilment_status_to_wire, given,
+    lines::{self, Terms},
+    parsed, payment_status, payment_status_to_wire, reason_to_wire, status, status_to_wire,
 };
 use crate::{
     domain::{
@@ -122,9 +122,9 @@ fn encode_order(found: FoundOrder) -> order::Order {
         country: given(&content.country),
         billing_country: given(&content.billing_country),
         tax_basis: TaxBasis::from(tax_basis).into(),
-        lines: facts::lines_to_wire(&lines, terms),
+        lines: lines::lines_to_wire(&lines, terms),
         units,
-        charges: facts::charges_to_wire(&charges, terms),
+        charges: lines::charges_to_wire(&charges, terms),
         payments: payments.map(|(number, it)| encode_payment(payment_id(number), it)).collect(),
         hold: hold.as_ref().map(facts::hold_to_wire),
         cancellation: cancellation.as_ref().map(encode_cancellation),
