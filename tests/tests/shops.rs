@@ -109,6 +109,29 @@ async fn an_order_can_be_placed_right_after_its_shop_was_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shop_has_one_name_in_a_path_for_handlers_and_limits_alike() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    tests::stock(&installation.api(), "MUG", 5).await;
+    let gateway = Gateway::start(&installation).await;
+    let (first, rest) = tests::SHOP.split_at(1);
+    let encoded = format!("%{:x}{rest}", first.as_bytes()[0]);
+    let get = async |shop: &str| {
+        let url = format!("{}/v1/shops/{shop}/products", gateway.url);
+        let answer = reqwest::Client::new().get(url).bearer_auth("secret").send().await;
+        let answer = answer.expect("it is answered");
+        (answer.status().as_u16(), answer.json::<Value>().await.expect("it is JSON"))
+    };
+    assert_eq!(get(tests::SHOP).await.0, 200);
+    let (status, problem) = get(&encoded).await;
+    let detail =
+        format!("shop must be written as it is, {}, without percent-encoding", tests::SHOP);
+    assert_eq!((status, &problem["errors"][0]["detail"]), (422, &json!(detail)), "{problem}");
+    gateway.stop().await;
+    installation.stop_and_verify_with(&["shop", "catalog", "inventory"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_shop_is_refused_and_goes_on_when_it_is_resumed() {
     let db = Db::sqlite();
     let installation = Installation::start(&db, |_| {}).await;

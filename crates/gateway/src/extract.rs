@@ -62,12 +62,24 @@ impl FromRequestParts<Arc<AppState>> for RequestContext {
     }
 }
 
-/// The shop in the path.
+/// The shop in the path. It stands there as it is: what limits the requests to a shop reads it before anything
+/// is decoded, and another way to write it would be another shop for that.
 pub(crate) async fn shop_parameter<S: Send + Sync>(
     parts: &mut Parts,
     state: &S,
 ) -> Result<Shop, Problem> {
-    path_parameter(parts, state, "shop", Shop::parse).await
+    let shop = path_parameter(parts, state, "shop", Shop::parse).await?;
+    if shop.as_str() == shop_segment(&parts.uri) {
+        return Ok(shop);
+    }
+    let detail = format!("shop must be written as it is, {shop}, without percent-encoding");
+    Err(Problem::fields(vec![FieldError::named("shop", detail)]))
+}
+
+/// The shop in the path of a request, as it stands there; empty where there is none.
+pub(crate) fn shop_segment(uri: &Uri) -> &str {
+    let mut segments = uri.path().split('/').skip_while(|segment| *segment != "shops");
+    segments.nth(1).unwrap_or_default()
 }
 
 /// A SKU in the path.
@@ -189,6 +201,15 @@ mod tests {
     fn headers(name: &'static str, values: &[&'static str]) -> HeaderMap {
         let name = HeaderName::from_static(name);
         values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn the_shop_is_that_of_the_path() {
+        for (path, expected) in
+            [("/shops/acme/orders", "acme"), ("/v1/shops/b", "b"), ("/shops/", ""), ("/other", "")]
+        {
+            assert_eq!(shop_segment(&Uri::from_static(path)), expected, "{path}");
+        }
     }
 
     #[test]
