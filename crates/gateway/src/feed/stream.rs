@@ -177,6 +177,7 @@ impl FeedStream {
                 self.key_check = Instant::now() + STREAM_CHECK_INTERVAL;
                 let AppState { services, managed_keys, clock, .. } = &*self.state;
                 managed_keys.check(services, &self.caller, clock.now()).await?;
+                self.state.shops.require(services, &self.shop).await?;
             }
             if let Some(event) = self.send()? {
                 self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
@@ -190,7 +191,6 @@ impl FeedStream {
                 () = sleep_until(self.key_check) => continue,
                 () = sleep_until(self.heartbeat) => {
                     self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
-                    self.state.shops.require(&self.state.services, &self.shop).await?;
                     return Ok(Event::default().comment("nothing has happened"));
                 }
                 step = next_step(&mut self.following) => {
