@@ -5,7 +5,9 @@
 //! | all lines of which were taken | `done/` |
 //! | of which lines were rejected | `rejected/`, with the file of these lines beside it |
 //! | that cannot be read, or is refused as a whole | `rejected/`, with the reason beside it |
-//! | for which no gateway answers | nowhere: it is pushed again |
+//! | for which no gateway answers, or that cannot be moved | nowhere: it is pushed again |
+//!
+//! A file that somebody takes away before it is pushed is left to them; what goes wrong with one file hinders no other.
 //!
 //! A file that was being pushed when the command ended is still in the folder: the next one pushes it from
 //! its beginning, and lines that had their effect have no second one.
@@ -50,7 +52,9 @@ pub(super) async fn watch(settings: &Settings, folder: &Path, options: &PushOpti
     let format = options.format()?;
     loop {
         for (file, format) in complete(folder, format, &mut seen)? {
-            handle(settings, folder, options, (&file, format)).await?;
+            if let Err(error) = handle(settings, folder, options, (&file, format)).await {
+                failed(&file, &error).await;
+            }
         }
         sleep(LOOK_INTERVAL).await;
     }
@@ -103,6 +107,10 @@ async fn handle(
     let to = match push.push().await {
         Ok(pushed) if pushed.rejected == 0 => free(folder.join(DONE).join(name)),
         Ok(_) => rejected,
+        Err(_) if !file.exists() => {
+            tracing::warn!(file = %file.display(), "was taken away before it was pushed");
+            return Ok(());
+        }
         Err(error) if is_of_file(&error) => {
             tracing::warn!(file = %file.display(), error = format!("{error:#}"), "is rejected");
             let mut reason = rejected.clone().into_os_string();
@@ -111,8 +119,7 @@ async fn handle(
             rejected
         }
         Err(error) => {
-            tracing::warn!(file = %file.display(), error = format!("{error:#}"), "is pushed again");
-            sleep(FAILURE_PAUSE).await;
+            failed(file, &error).await;
             return Ok(());
         }
     };
@@ -120,6 +127,12 @@ async fn handle(
         .with_context(|| format!("move {} to {}", file.display(), to.display()))?;
     say!("{} is in {}", file.display(), to.display());
     Ok(())
+}
+
+/// Says why a file is still there, and waits before anything is tried again.
+async fn failed(file: &Path, error: &anyhow::Error) {
+    tracing::warn!(file = %file.display(), error = format!("{error:#}"), "is pushed again");
+    sleep(FAILURE_PAUSE).await;
 }
 
 /// Whether the file is wrong as a whole: pushed again, it would fail again.

@@ -159,6 +159,14 @@ async fn files_that_appear_in_a_folder_are_pushed_and_moved() {
     moved("done/one.2.csv").await;
     assert_eq!(on_hand(&installation, "MUG").await, 5);
     assert!(path("left.txt").exists());
+
+    // A file that cannot be moved does not end it: it is pushed again, and has no second effect.
+    fs::remove_dir_all(path("done")).expect("it is removed");
+    write("five.csv", "MUG", 5);
+    eventually("it is pushed", async || on_hand(&installation, "MUG").await == 7).await;
+    fs::create_dir(path("done")).expect("it is made");
+    moved("done/five.csv").await;
+    assert_eq!(on_hand(&installation, "MUG").await, 7);
     watching.kill().await;
     serving.stop().await;
 }
