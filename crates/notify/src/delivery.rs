@@ -240,7 +240,7 @@ impl Sending<'_> {
         match serde_json::from_str::<EndpointRow>(document) {
             Ok(row) => {
                 self.endpoint = row.endpoint;
-                lane.drop_ended_replays(&self.endpoint.ledger);
+                lane.drop_what_is_over(&self.endpoint.ledger);
             }
             Err(error) => tracing::error!(endpoint.id = self.id, %error, "a row does not read"),
         }
@@ -306,7 +306,7 @@ impl Sending<'_> {
     }
 
     fn start(&self, lane: &mut Lane, target: &Arc<Target>, ready: Ready, now: Timestamp) {
-        let kind = ready.kind();
+        let (kind, begins_anew) = (ready.kind(), ready.begins_anew());
         let Ready { seq, service, event, rendering, key, attempts, is_open, replay, .. } = ready;
         let replay = replay.map(|(id, _)| id);
         let pauses_s = pauses(&self.endpoint.settings.retry_pauses_s, &self.notify.retry_pauses_s);
@@ -334,8 +334,8 @@ impl Sending<'_> {
             is_recorded: false,
         };
         lane.in_flight.spawn(async move {
-            let answer = target.send(&outside, &delivery, &mut made).await;
-            Sent { seq, key, is_open, is_last, replay: delivery.replay, made, reply: answer }
+            let reply = target.send(&outside, &delivery, &mut made).await;
+            Sent { seq, key, is_open, is_last, begins_anew, replay: delivery.replay, made, reply }
         });
     }
 }

@@ -221,7 +221,8 @@ pub struct Failure {
     pub status: u16,
     /// When it is tried again; `None` when it is not.
     pub due_at: Option<Timestamp>,
-    /// Whether the endpoint asked that it is not sent again.
+    /// Whether it is not sent again though its schedule is not at its end: the endpoint asked for that, it was aborted on
+    /// request, or there is nobody that a mail could be sent to.
     pub is_aborted: bool,
     /// The aggregate whose later events wait for it; empty where none do.
     pub key: String,

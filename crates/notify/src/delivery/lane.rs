@@ -90,6 +90,8 @@ pub(super) struct Sent {
     pub(super) is_open: bool,
     /// Whether it is not tried again if it failed: what waits behind it can go.
     pub(super) is_last: bool,
+    /// Whether a replay has sent what was over, delivered or given up.
+    pub(super) begins_anew: bool,
     pub(super) replay: Option<Arc<str>>,
     /// What was sent.
     pub(super) made: RequestRecord,
@@ -145,6 +147,7 @@ impl Sent {
             retry_after: reply.retry_after,
             is_final: reply.is_final,
             is_aborted: reply.is_aborted,
+            begins_anew: self.begins_anew,
             key: self.key.clone(),
         }
     }
@@ -171,7 +174,7 @@ impl Lane {
             *self = Self { bucket: self.bucket, replay_buckets, ..Self::default() };
         }
         self.round = Some(ledger.round);
-        self.drop_ended_replays(ledger);
+        self.drop_what_is_over(ledger);
         let is_idle = self.finished.is_empty() && self.behind.is_empty() && self.flying.is_empty();
         if is_idle && ledger.retries.is_empty() && ledger.behind == 0 {
             // Nothing waits for anything, whatever became of it: it may have been aborted on request.
@@ -181,18 +184,20 @@ impl Lane {
             // The database knows them by now; one that it does not is sent twice.
             self.retried.clear();
         }
-        // What was held or given up meanwhile is not sent.
+    }
+
+    /// Drops what is ready and not to be sent any more: what was held, delivered or aborted meanwhile, and what is of
+    /// replays that do not go on.
+    pub(super) fn drop_what_is_over(&mut self, ledger: &Ledger) {
         self.ready.retain(|ready| match ready.kind() {
-            Kind::Retry => true,
+            // The ledger does not say which deliveries are tried again, only when: one that is aborted is sent all the
+            // same if another one is due at its very millisecond.
+            Kind::Retry => ready.due.is_some_and(|due| ledger.retries.contains_key(&due.millis())),
             Kind::Fresh => {
                 !(ledger.attempted.contains(ready.seq) || ledger.held.contains(ready.seq))
             }
             Kind::Replay => !ready.is_new || ledger.held.contains(ready.seq),
         });
-    }
-
-    /// Drops what is ready for replays that do not go on.
-    pub(super) fn drop_ended_replays(&mut self, ledger: &Ledger) {
         let is_running = |id: &str| ledger.running_replays().any(|replay| replay.id == *id);
         self.replays.retain(|id, _| is_running(id));
         self.replay_buckets.retain(|id, _| is_running(id));
@@ -381,9 +386,14 @@ fn unblock(blocked: &mut HashMap<String, u64>, key: &str) {
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
     use webhook_http::{Exchange, Failure, Outcome};
 
     use super::*;
+    use crate::{
+        delivery::ready::Ready,
+        domain::{Rendering, rendering::Payload},
+    };
 
     fn sent(seq: u64, outcome: Outcome) -> Sent {
         let exchange = Exchange {
@@ -403,8 +413,9 @@ mod tests {
             own_headers: [].into(),
             is_recorded: false,
         };
-        let (is_open, is_last, reply) = (false, false, exchange.into());
-        Sent { seq, key, is_open, is_last, replay: None, made, reply }
+        let reply = exchange.into();
+        let (is_open, is_last, begins_anew) = (false, false, false);
+        Sent { seq, key, is_open, is_last, begins_anew, replay: None, made, reply }
     }
 
     #[test]
@@ -489,6 +500,33 @@ mod tests {
         assert!(!lane.order_as(Ordering::PerKey));
         lane.in_flight = JoinSet::new();
         assert!(lane.order_as(Ordering::PerKey));
+    }
+
+    #[test]
+    fn a_retry_that_is_ready_is_not_sent_once_it_was_aborted() {
+        let (mut lane, mut ledger) = (Lane::default(), Ledger::new(8));
+        let due = |seq| Timestamp::from_millis(1_700_000_000_000 + seq as i64);
+        ledger.last_seq = 2;
+        for seq in 1..=2 {
+            ledger.attempted.insert(seq, seq);
+            ledger.add_retry(due(seq));
+        }
+        lane.confirm(&ledger);
+        lane.ready.extend((1..=2).map(|seq| Ready {
+            seq,
+            service: "order".into(),
+            event: Bytes::new(),
+            rendering: Rendering { payload: Payload::Full, version: 1 },
+            key: String::new(),
+            attempts: 1,
+            due: Some(due(seq)),
+            is_open: true,
+            is_new: false,
+            replay: None,
+        }));
+        ledger.remove_retry(due(1));
+        lane.drop_what_is_over(&ledger);
+        assert_eq!(lane.ready.iter().map(|ready| ready.seq).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
+use protocol::time::Timestamp;
 
 use crate::domain::Rendering;
 
@@ -18,6 +19,8 @@ pub(super) struct Ready {
     pub(super) key: String,
     /// The attempts that are in the log.
     pub(super) attempts: u32,
+    /// When it was due, if it is tried again.
+    pub(super) due: Option<Timestamp>,
     /// Whether it has failed or waited before.
     pub(super) is_open: bool,
     /// Whether it was never attempted: it waits behind an earlier one of its aggregate that failed.
@@ -51,6 +54,11 @@ impl Kind {
 }
 
 impl Ready {
+    /// Whether a replay sends what is over, delivered or given up.
+    pub(super) fn begins_anew(&self) -> bool {
+        self.replay.is_some() && !self.is_open && !self.is_new
+    }
+
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self { replay: Some(_), .. } => Kind::Replay,

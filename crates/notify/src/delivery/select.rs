@@ -51,6 +51,7 @@ pub(super) enum SelectError {
 struct Wanted {
     seq: u64,
     attempts: u32,
+    due: Option<Timestamp>,
     is_open: bool,
     is_new: bool,
     replay: Option<(Arc<str>, Option<u32>)>,
@@ -58,7 +59,7 @@ struct Wanted {
 
 impl Wanted {
     fn fresh(seq: u64) -> Self {
-        Self { seq, attempts: 0, is_open: false, is_new: true, replay: None }
+        Self { seq, attempts: 0, due: None, is_open: false, is_new: true, replay: None }
     }
 }
 
@@ -127,12 +128,18 @@ impl Sending<'_> {
             let is_known = lane.retried.get(&row.seq).is_some_and(|known| row.attempts <= *known);
             !taken.contains(row.seq) && !is_known
         };
-        wanted.extend(due.iter().filter(is_open).map(|row| Wanted {
-            seq: row.seq,
-            attempts: row.attempts,
-            is_open: true,
-            is_new: false,
-            replay: None,
+        wanted.extend(due.iter().filter(is_open).filter_map(|row| {
+            let FailureState::Retry { due } = row.state else { return None };
+            // Nor may the database know yet what was aborted.
+            let is_due = self.endpoint.ledger.retries.contains_key(&due.millis());
+            is_due.then(|| Wanted {
+                seq: row.seq,
+                attempts: row.attempts,
+                due: Some(due),
+                is_open: true,
+                is_new: false,
+                replay: None,
+            })
         }));
         Ok(())
     }
@@ -174,6 +181,7 @@ impl Sending<'_> {
         let wanted = |seq: u64, is_open: bool| Wanted {
             seq,
             attempts: 0,
+            due: None,
             is_open,
             is_new: held.contains(seq),
             replay: Some((id.clone(), replay.max_per_second)),
@@ -222,7 +230,7 @@ impl Sending<'_> {
         let mut runs: Vec<Run> = self.endpoint.ledger.window.iter().cloned().collect();
         let mut events: HashMap<(Arc<str>, u64), Bytes> = HashMap::new();
         for index in 0..wanted.len() {
-            let Wanted { seq, attempts, is_open, is_new, replay } = &wanted[index];
+            let Wanted { seq, attempts, due, is_open, is_new, replay } = &wanted[index];
             let has = |run: &Run| (run.first..=run.last()).contains(seq);
             let run = if let Some(at) = runs.iter().position(has) {
                 at
@@ -252,6 +260,7 @@ impl Sending<'_> {
                 event,
                 rendering: run.rendering,
                 attempts: *attempts,
+                due: *due,
                 is_open: *is_open,
                 is_new: *is_new,
                 replay: replay.clone(),

@@ -126,6 +126,7 @@ mod tests {
             rendering: Rendering { payload: Payload::Full, version: 1 },
             key: "a".to_owned(),
             attempts: 0,
+            due: (kind == Kind::Retry).then_some(Timestamp::from_millis(0)),
             is_open: kind == Kind::Retry,
             is_new: kind == Kind::Fresh,
             replay: (kind == Kind::Replay).then(|| ("r".into(), None)),
@@ -203,6 +204,16 @@ mod tests {
         let mut behind: Vec<_> = lane.behind.iter().map(|(seq, _)| *seq).collect();
         behind.sort_unstable();
         assert_eq!(behind, [2, 5]);
+    }
+
+    #[test]
+    fn only_what_is_over_begins_anew_in_a_replay() {
+        assert!(ready(1, Kind::Replay).begins_anew());
+        let held = Ready { is_new: true, ..ready(1, Kind::Replay) };
+        let open = Ready { is_open: true, ..ready(1, Kind::Replay) };
+        for other in [held, open, ready(1, Kind::Retry), ready(1, Kind::Fresh)] {
+            assert!(!other.begins_anew(), "{other:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     endpoint::MAX_SECRETS,
     health::Verdict,
     ledger::{Ledger, Replay, ReplayState},
-    rows::{FailureState, SCHEDULE, State, numbered},
+    rows::{FailureRow, FailureState, SCHEDULE, State, numbered},
     schedule::{FailedAttempt, next_attempt, pauses},
 };
 
@@ -295,11 +295,15 @@ fn failure(
     pauses_s: &[u32],
     now: Timestamp,
 ) -> Failure {
-    // What was delivered once and fails in a replay begins anew.
+    let is_open =
+        |row: &FailureRow| matches!(row.state, FailureState::Retry { .. } | FailureState::Behind);
     let known = (ledger.attempted.contains(failed.seq))
         .then(|| state.failures.get(&numbered(endpoint_id, failed.seq)))
         .flatten()
-        .filter(|known| matches!(known.state, FailureState::Retry { .. } | FailureState::Behind));
+        .filter(|known| is_open(known) || !failed.begins_anew);
+    // A request that was under way when its delivery was aborted does not bring it back.
+    let is_aborted =
+        failed.is_aborted || known.is_some_and(|known| known.state == FailureState::Aborted);
     let attempt = known.map_or(0, |known| known.attempts) + 1;
     let next = FailedAttempt {
         endpoint_id,
@@ -314,8 +318,8 @@ fn failure(
         attempt,
         error_class: failed.error_class.clone(),
         status: failed.status,
-        due_at: due_at.filter(|_| !failed.is_aborted && !failed.is_final),
-        is_aborted: failed.is_aborted,
+        due_at: due_at.filter(|_| !is_aborted && !failed.is_final),
+        is_aborted,
         key: failed.key.clone(),
     }
 }

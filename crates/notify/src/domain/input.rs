@@ -158,6 +158,8 @@ pub struct Failed {
     pub is_final: bool,
     /// Whether the endpoint asked that it is not sent again, or there is nobody that a mail could be sent to.
     pub is_aborted: bool,
+    /// Whether a replay has sent what was over before, delivered or given up: its attempts are counted from 1 again.
+    pub begins_anew: bool,
     /// The aggregate whose later events wait for it; empty where none do.
     pub key: String,
 }

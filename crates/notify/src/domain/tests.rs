@@ -207,6 +207,7 @@ fn failed() -> Failed {
         retry_after: None,
         is_final: false,
         is_aborted: false,
+        begins_anew: false,
         key: String::new(),
     }
 }
@@ -304,6 +305,28 @@ fn what_the_endpoint_does_not_want_again_is_not_sent_again() {
     rig.publish_many(1);
     assert_eq!(rig.fail_with(Failed { seq: 1, is_aborted: true, ..failed() }), None);
     assert_eq!((rig.state_of(1), rig.ledger().aborted), ("aborted", 1));
+}
+
+#[test]
+fn what_is_aborted_while_a_request_is_under_way_stays_so_when_that_fails() {
+    let mut rig = Rig::with(&["*"], Ordering::Fifo);
+    rig.publish_many(3);
+    let due = rig.fail(1);
+    rig.wait_for(due);
+    // The second attempt at the first is under way, and then the first at the second.
+    for (seq, attempts) in [(1, 2), (2, 1)] {
+        assert_eq!(rig.ask(Request::AbortDelivery { seq }), Outcome::Changed);
+        assert_eq!(rig.fail_with(Failed { seq, status: 504, ..failed() }), None);
+        let row = rig.failure(seq).expect("it is listed");
+        assert_eq!((row.state, row.attempts, row.status), (FailureState::Aborted, attempts, 504));
+        assert!(row.is_sent);
+    }
+    assert_eq!((rig.ledger().aborted, rig.ledger().retrying()), (2, 0));
+    assert_eq!(rig.ledger().next_fresh(), Some(3), "nothing holds it up");
+    // A replay of it that fails begins anew.
+    let due = rig.fail_with(Failed { seq: 1, begins_anew: true, ..failed() });
+    assert!(due.is_some());
+    assert_eq!(rig.failure(1).map(|row| row.attempts), Some(1));
 }
 
 fn mail(event_types: &[&str]) -> Settings {
@@ -779,7 +802,8 @@ fn a_random_history_ends_in_the_same_rows_however_it_is_folded() {
                 6 => {
                     let is_aborted = random.below(4) == 0;
                     let is_final = random.below(8) == 0;
-                    let failed = Failed { seq, is_final, is_aborted, key, ..failed() };
+                    let begins_anew = random.below(4) == 0;
+                    let failed = Failed { seq, is_final, is_aborted, begins_anew, key, ..failed() };
                     rig.attempt(Round { failed: vec![failed], ..Round::default() });
                 }
                 7 if !key.is_empty() && seq <= last => {
