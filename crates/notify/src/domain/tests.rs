@@ -646,6 +646,30 @@ fn deliveries_of_one_aggregate_wait_for_each_other_and_others_do_not() {
 }
 
 #[test]
+fn what_waits_behind_a_failure_has_its_turn_also_when_the_ordering_has_changed() {
+    for ordering in [Ordering::Parallel, Ordering::Fifo] {
+        let mut rig = Rig::with(&["*"], Ordering::PerKey);
+        rig.publish_many(4);
+        let key = || "order-1".to_owned();
+        rig.fail_with(Failed { seq: 1, key: key(), ..failed() });
+        let behind = vec![(2, key()), (3, key()), (4, key())];
+        rig.attempt(Round { behind, ..Round::default() });
+        rig.ask(Request::Change { settings: settings(&["*"], ordering), expected_version: None });
+        // Each fails once more, under the ordering in which attempts have no key, and comes to another end.
+        rig.fail(1);
+        rig.deliver(1, 1);
+        assert_eq!([rig.state_of(2), rig.state_of(3)], ["retry_at", "held_behind"]);
+        rig.fail(2);
+        rig.ask(Request::AbortDelivery { seq: 2 });
+        assert_eq!([rig.state_of(3), rig.state_of(4)], ["retry_at", "held_behind"]);
+        rig.fail_with(Failed { seq: 3, is_final: true, ..failed() });
+        assert_eq!([rig.state_of(3), rig.state_of(4)], ["exhausted", "retry_at"]);
+        rig.deliver(4, 4);
+        assert_eq!(rig.state.queues.get(&"ep/order-1".to_owned()), None::<&QueueRow>);
+    }
+}
+
+#[test]
 fn what_comes_behind_a_delivery_that_has_just_succeeded_is_due_at_once() {
     let mut rig = Rig::with(&["*"], Ordering::PerKey);
     rig.publish_many(2);

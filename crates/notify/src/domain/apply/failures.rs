@@ -66,6 +66,9 @@ pub(super) fn fail(
     let known = was_attempted.then(|| take_failure(state, ledger, id, failure.seq)).flatten();
     // What was attempted and has no row was delivered.
     let was_sent = known.as_ref().map_or(was_attempted, |known| known.is_sent);
+    // Under another ordering an attempt has no key, but what waits behind the delivery since before waits still.
+    let known_key = known.as_ref().map_or("", |known| &known.key);
+    let key = if failure.key.is_empty() { known_key } else { &failure.key }.to_owned();
     let row = FailureRow {
         endpoint_id: id.to_owned(),
         seq: failure.seq,
@@ -77,21 +80,21 @@ pub(super) fn fail(
         attempts: failure.attempt,
         error_class: failure.error_class.clone(),
         status: failure.status,
-        key: failure.key.clone(),
+        key: key.clone(),
         since: known.filter(|known| known.attempts > 0).map_or(now, |known| known.since),
         is_sent: was_sent || !BEFORE_THE_REQUEST.contains(&&*failure.error_class),
     };
     let is_over = failure.due_at.is_none();
     put_failure(state, ledger, row);
-    if failure.key.is_empty() {
+    if key.is_empty() {
         return;
     }
     if is_over {
-        advance_queue(state, ledger, id, &failure.key, failure.seq, now);
+        advance_queue(state, ledger, id, &key, failure.seq, now);
     } else {
-        let name = queue(id, &failure.key);
+        let name = queue(id, &key);
         if state.queues.get(&name).is_none() {
-            state.queues.put(name, new_queue(id, &failure.key, failure.seq));
+            state.queues.put(name, new_queue(id, &key, failure.seq));
         }
     }
 }
