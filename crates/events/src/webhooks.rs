@@ -6,6 +6,8 @@
 
 use protocol::id::{ParseError, Shop};
 
+use crate::proto::notify;
+
 /// The most filters of types of an endpoint.
 pub const MAX_EVENT_TYPES: usize = 100;
 /// The most headers of an endpoint.
@@ -33,6 +35,11 @@ pub const MAX_TEMPLATES_BYTES: usize = 200 << 10;
 const MAX_ID_LENGTH: usize = 72;
 /// How the id of the endpoint of mails begins, and no other.
 const MAIL_PREFIX: &str = "mail_";
+
+/// How many bytes of [`MAX_TEMPLATES_BYTES`] these templates are.
+pub fn templates_bytes(templates: &[notify::MailTemplate]) -> usize {
+    templates.iter().map(|it| it.subject.len() + it.text.len() + it.html.len()).sum()
+}
 
 /// The endpoint to which the mails of a shop are deliveries.
 pub fn mail_endpoint_id(shop: &Shop) -> String {

@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 use crate::Policy;
 
-/// The longest URL, in bytes.
+/// The longest URL, in bytes: as it was given, and normalised, in which form it is stored and sent.
 pub const MAX_URL_BYTES: usize = 2_048;
 
 /// Names that no name server of the internet resolves: of the machine, of a private network, or
@@ -34,6 +34,9 @@ pub fn parse_url(text: &str, policy: &Policy) -> Result<WebhookUrl, UrlError> {
         return Err(UrlError::Length);
     }
     let url = Url::parse(text).map_err(UrlError::Syntax)?;
+    if url.as_str().len() > MAX_URL_BYTES {
+        return Err(UrlError::Length);
+    }
     let origin = check(&url, policy)?;
     // The parser of `http` is stricter; what it refuses could not be sent.
     let uri = url.as_str().parse().map_err(|_| UrlError::Host)?;
@@ -114,7 +117,9 @@ fn is_private_name(name: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// It is too long.
-    #[error("the URL is longer than {MAX_URL_BYTES} bytes")]
+    #[error(
+        "the URL is longer than {MAX_URL_BYTES} bytes; what is not ASCII counts as it is sent, percent-encoded"
+    )]
     Length,
     /// It is no URL.
     #[error("it is no URL")]
@@ -288,6 +293,18 @@ mod tests {
         assert_eq!(refused("https://example.com./", &policy), UrlError::Host);
         let long = format!("https://example.com/{}", "a".repeat(MAX_URL_BYTES));
         assert_eq!(refused(&long, &policy), UrlError::Length);
+    }
+
+    #[test]
+    fn a_url_is_as_long_as_it_is_sent() {
+        let url = |count: usize| format!("https://a.example/{}", "é".repeat(count));
+        // Each takes six bytes as it is sent, and two as it is given.
+        let most = (MAX_URL_BYTES - url(0).len()) / 6;
+        let parsed = parse_url(&url(most), &Policy::default()).expect("it is short enough");
+        assert!(parsed.as_str().len() > url(most).len());
+        // What was stored is read again at each attempt.
+        assert_eq!(parse_url(parsed.as_str(), &Policy::default()), Ok(parsed));
+        assert_eq!(refused(&url(most + 1), &Policy::default()), UrlError::Length);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use events::{
     proto::notify,
-    webhooks::{MAX_ADDRESS_LENGTH, MAX_SENDER_NAME_LENGTH},
+    webhooks::{MAX_ADDRESS_LENGTH, MAX_SENDER_NAME_LENGTH, MAX_TEMPLATES_BYTES, templates_bytes},
 };
 use mail::{EVENT_TYPES, MAX_TEMPLATE_BYTES, Template, is_address};
 use protocol::id::ParseError;
@@ -35,6 +35,10 @@ pub(super) fn settings(
         };
         if (0..templates.len()).any(is_twice) {
             fields.wrong("templates", "templates has two of one event");
+        }
+        if templates_bytes(&templates) > MAX_TEMPLATES_BYTES {
+            let rule = format!("templates must have at most {MAX_TEMPLATES_BYTES} bytes together");
+            fields.wrong("templates", rule);
         }
         let (sender_name, sender_address) = sender?;
         let mail = notify::MailSettings {
@@ -145,6 +149,27 @@ mod tests {
         {
             assert!(named.contains(&field), "{field} is not among {named:?}");
         }
+    }
+
+    #[test]
+    fn the_templates_of_a_shop_have_a_limit_together() {
+        let body = |bytes: usize| {
+            let part = "x".repeat(bytes);
+            let templates = EVENT_TYPES.map(|event| {
+                format!(r#"{{"event":"{event}","subject":"s","text":"{part}","html":"{part}"}}"#)
+            });
+            let templates = templates.join(",");
+            format!(
+                r#"{{"events":[],"sender":{{"name":"A","address":"a@b.example"}},"templates":[{templates}]}}"#
+            )
+        };
+        // Each part may be as long as that: it is the eight of them that are too much.
+        let errors = read(&body(MAX_TEMPLATE_BYTES)).expect_err("is too much");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].0, "templates");
+        assert!(errors[0].1.contains("204800 bytes"), "{errors:?}");
+        let most = MAX_TEMPLATES_BYTES / (2 * EVENT_TYPES.len()) - 1;
+        assert!(read(&body(most)).is_ok());
     }
 
     #[test]

@@ -270,6 +270,16 @@ mod tests {
     }
 
     #[test]
+    fn a_url_is_as_long_as_it_is_sent() {
+        let url = format!("https://a.example/{}", "é".repeat(700));
+        let errors = read_new(&format!(r#"{{"url":"{url}","event_types":["*"]}}"#));
+        let errors = errors.expect_err("is too long");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].0, "url");
+        assert!(errors[0].1.contains("2048 bytes"), "{errors:?}");
+    }
+
+    #[test]
     fn what_is_not_said_stays_and_null_takes_a_limit_away() {
         let before = notify::EndpointSettings {
             url: "https://example.com/".to_owned(),

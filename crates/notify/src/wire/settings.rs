@@ -7,9 +7,11 @@ use events::{
     webhooks::{
         MAX_ADDRESS_LENGTH, MAX_EVENT_TYPES, MAX_HEADERS, MAX_IN_FLIGHT, MAX_PER_SECOND,
         MAX_RETRIES, MAX_SCHEDULE_S, MAX_SENDER_NAME_LENGTH, MAX_TEMPLATES_BYTES, MIN_PAUSE_S,
+        templates_bytes,
     },
 };
 use protocol::id::ParseError;
+use webhook_http::{MAX_HEADER_BYTES, MAX_URL_BYTES};
 
 use super::text;
 use crate::domain::{
@@ -18,10 +20,12 @@ use crate::domain::{
     rendering::Payload,
 };
 
-/// The longest URL.
-const MAX_URL_LENGTH: usize = 2_000;
-/// The most bytes of a sealed value.
-const MAX_SEALED_BYTES: usize = 4_096;
+// A command that does not hold to these limits is parked, and all later ones of its endpoint behind it: none of them may
+// be narrower than what the gateway tells its clients.
+/// The most bytes of a sealed value: the longest value of a header, and what encryption adds.
+const MAX_SEALED_BYTES: usize = MAX_HEADER_BYTES + MAX_SEALING_BYTES;
+/// The most bytes that encryption adds to a value.
+const MAX_SEALING_BYTES: usize = 256;
 /// The most characters of a public key: 32 bytes in base64, after the prefix.
 const MAX_PUBLIC_KEY_LENGTH: usize = 49;
 
@@ -37,8 +41,9 @@ pub(super) fn parse(settings: Option<notify::EndpointSettings>) -> Result<Settin
     };
     in_range(1..=MAX_PER_SECOND, settings.max_per_second, "max_per_second")?;
     in_range(1..=MAX_IN_FLIGHT, settings.max_in_flight, "max_in_flight")?;
-    if settings.url.is_empty() || settings.url.len() > MAX_URL_LENGTH {
-        return Err(ParseError::new("url", "must have 1 to 2,000 characters", &settings.url).into());
+    if settings.url.is_empty() || settings.url.len() > MAX_URL_BYTES {
+        // It may hold a secret: no error shows it.
+        return Err(ParseError::new("url", "must have 1 to 2,048 bytes", "").into());
     }
     if settings.event_types.is_empty() || settings.event_types.len() > MAX_EVENT_TYPES {
         return Err(ParseError::new("event_types", "must be 1 to 100 filters", "").into());
@@ -59,7 +64,11 @@ pub(super) fn parse(settings: Option<notify::EndpointSettings>) -> Result<Settin
 
 /// Reads the settings of mails of a command, which must be valid.
 pub(super) fn parse_mail(set: notify::SetMail) -> Result<Settings, WireError> {
-    let mail = read_mail(set.mail.ok_or(WireError::Missing("mail"))?);
+    let mail = set.mail.ok_or(WireError::Missing("mail"))?;
+    if templates_bytes(&mail.templates) > MAX_TEMPLATES_BYTES {
+        return Err(ParseError::new("templates", "must be at most 200 KiB together", "").into());
+    }
+    let mail = read_mail(mail);
     if set.event_types.len() > MAX_EVENT_TYPES {
         return Err(ParseError::new("event_types", "must be at most 100", "").into());
     }
@@ -72,10 +81,6 @@ pub(super) fn parse_mail(set: notify::SetMail) -> Result<Settings, WireError> {
     }
     if !is_line(&mail.sender_address, MAX_ADDRESS_LENGTH) || !mail.sender_address.contains('@') {
         return Err(ParseError::new("sender address", "must be an address", "").into());
-    }
-    let of = |it: &MailTemplate| it.subject.len() + it.text.len() + it.html.len();
-    if mail.templates.iter().map(of).sum::<usize>() > MAX_TEMPLATES_BYTES {
-        return Err(ParseError::new("templates", "must be at most 200 KiB together", "").into());
     }
     Ok(Settings::of_mail(filters.collect::<Result<_, _>>()?, mail))
 }
@@ -186,7 +191,7 @@ pub(super) fn sealed(value: Option<notify::SealedValue>) -> Result<SealedValue, 
     let notify::SealedValue { key_name, ciphertext } =
         value.ok_or(WireError::Missing("sealed value"))?;
     if ciphertext.len() > MAX_SEALED_BYTES {
-        return Err(ParseError::new("sealed value", "must have at most 4,096 bytes", "").into());
+        return Err(ParseError::new("sealed value", "must have at most 4,352 bytes", "").into());
     }
     Ok(SealedValue { key_name, ciphertext })
 }
@@ -237,5 +242,35 @@ pub(super) fn write(settings: &Settings) -> notify::EndpointSettings {
         headers: headers.collect(),
         retry_pauses_s: settings.retry_pauses_s.clone(),
         mail: settings.mail.as_ref().map(|mail| Box::new(write_mail(mail))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use person_keys::MasterKeys;
+    use webhook_http::{CustomHeaders, Policy, parse_url};
+
+    use super::*;
+
+    #[test]
+    fn the_longest_url_and_the_longest_header_that_a_client_may_set_are_read() {
+        let url = format!("https://a.example/{}", "a".repeat(MAX_URL_BYTES - 18));
+        let url = parse_url(&url, &Policy::default()).expect("a client may set it");
+        let value = "x".repeat(MAX_HEADER_BYTES - 1);
+        CustomHeaders::parse([("x", &*value)]).expect("a client may set it");
+        let keys = MasterKeys::parse("test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
+        let (key_name, ciphertext) =
+            keys.expect("it is a key").seal_value("acme/ep", value.as_bytes());
+        let settings = notify::EndpointSettings {
+            url: url.as_str().to_owned(),
+            event_types: vec!["*".to_owned()],
+            headers: vec![notify::Header {
+                name: "x".to_owned(),
+                value: Some(notify::SealedValue { key_name, ciphertext }),
+            }],
+            ..Default::default()
+        };
+        let read = parse(Some(settings)).expect("it is within the limits");
+        assert_eq!((read.url.len(), read.headers.len()), (MAX_URL_BYTES, 1));
     }
 }
