@@ -80,6 +80,8 @@ struct Submission {
     round: u64,
     sent: Vec<Sent>,
     behind: Vec<(u64, String)>,
+    /// The replays whose progress is in it, and how far that of each was handed in before.
+    replays: Vec<(String, u64)>,
 }
 
 /// A delivery that was sent.
@@ -159,9 +161,12 @@ impl Lane {
     pub(super) fn confirm(&mut self, ledger: &Ledger) {
         let is_ours = match self.handed.take() {
             Some(Submission { round, .. }) if round == ledger.round => true,
-            Some(Submission { sent, behind, .. }) if self.round == Some(ledger.round) => {
-                self.finished.splice(0..0, sent);
-                self.behind.splice(0..0, behind);
+            Some(lost) if self.round == Some(ledger.round) => {
+                self.finished.splice(0..0, lost.sent);
+                self.behind.splice(0..0, lost.behind);
+                for (id, before) in lost.replays {
+                    self.replays.entry(id).and_modify(|(_, handed)| *handed = before);
+                }
                 self.finished_since.get_or_insert_with(Instant::now);
                 self.note_anew();
                 true
@@ -323,7 +328,7 @@ impl Lane {
         let asked = |reason| sent.iter().any(|sent| sent.reply.disable == Some(reason));
         let reasons = [DisabledReason::Gone, DisabledReason::Instructed];
         let disable = reasons.into_iter().find(|reason| asked(*reason));
-        let mut replays = Vec::new();
+        let (mut replays, mut handed_before) = (Vec::new(), Vec::new());
         for id in self.replays.keys().cloned().collect::<Vec<_>>() {
             let through = self.reached(&id);
             let of = |sent: &&Sent| sent.replay.as_deref() == Some(&*id);
@@ -331,7 +336,7 @@ impl Lane {
             if let Some((_, handed)) = self.replays.get_mut(&id)
                 && (through > *handed || count > 0)
             {
-                *handed = through;
+                handed_before.push((id.clone(), std::mem::replace(handed, through)));
                 replays.push(ReplayProgress { id, through, sent: count });
             }
         }
@@ -343,7 +348,7 @@ impl Lane {
             replays,
         };
         let number = self.round.unwrap_or(0) + 1;
-        self.handed = Some(Submission { round: number, sent, behind });
+        self.handed = Some(Submission { round: number, sent, behind, replays: handed_before });
         round
     }
 }
@@ -392,7 +397,7 @@ mod tests {
     use super::*;
     use crate::{
         delivery::ready::Ready,
-        domain::{Rendering, rendering::Payload},
+        domain::{Rendering, Selection, ledger::Replay, rendering::Payload},
     };
 
     fn sent(seq: u64, outcome: Outcome) -> Sent {
@@ -527,6 +532,27 @@ mod tests {
         ledger.remove_retry(due(1));
         lane.drop_what_is_over(&ledger);
         assert_eq!(lane.ready.iter().map(|ready| ready.seq).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn progress_of_a_replay_that_is_not_in_the_log_is_handed_in_again() {
+        let (mut lane, mut ledger) = (Lane::default(), Ledger::new(8));
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        ledger.last_seq = 9;
+        ledger.replays.push(Replay::new("r".to_owned(), (1, 9), Selection::Failed, None, at));
+        lane.confirm(&ledger);
+        // None of the last deliveries is one that it sends.
+        lane.replays.insert("r".to_owned(), (9, 3));
+        let round = lane.take_round();
+        let progress = ReplayProgress { id: "r".to_owned(), through: 9, sent: 0 };
+        assert_eq!(round.replays, [progress]);
+        assert!(!lane.has_outcome());
+        lane.confirm(&ledger);
+        assert!(lane.has_outcome(), "the log is as it was");
+        assert_eq!(lane.take_round(), round);
+        ledger.round = 1;
+        lane.confirm(&ledger);
+        assert!(!lane.has_outcome(), "it is in the log");
     }
 
     #[test]
