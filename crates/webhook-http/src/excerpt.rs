@@ -43,7 +43,8 @@ where
 pub(crate) fn redact<'a>(body: &[u8], secrets: impl IntoIterator<Item = &'a str>) -> String {
     let mut text = String::from_utf8_lossy(body).replace(is_unprintable, " ");
     for secret in secrets {
-        for part in secret.split(' ').filter(|part| part.len() >= MIN_SECRET_CHARS) {
+        let parts = secret.split(|it| it == ' ' || is_unprintable(it));
+        for part in parts.filter(|part| part.len() >= MIN_SECRET_CHARS) {
             if text.contains(part) {
                 text = text.replace(part, REDACTED);
             }
@@ -92,6 +93,12 @@ mod tests {
         let body = b"got authorization: Bearer s3cret-key and v1,abcd= from you";
         let shown = redact(body, ["Bearer s3cret-key", "v1,abcd="]);
         assert_eq!(shown, "got authorization: [redacted] [redacted] and [redacted] from you");
+    }
+
+    #[test]
+    fn a_secret_with_a_control_character_is_not_kept() {
+        let secret = "s3cret\u{85}hidden";
+        assert_eq!(redact(secret.as_bytes(), [secret]), "[redacted] [redacted]");
     }
 
     #[test]

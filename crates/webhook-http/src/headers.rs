@@ -71,7 +71,8 @@ impl CustomHeaders {
 
     /// What must not be kept of a response that repeats it.
     pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
-        self.0.values().filter_map(|value| value.to_str().ok())
+        // `to_str` takes ASCII alone, and HTTP allows more.
+        self.0.values().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
     }
 }
 
@@ -108,6 +109,7 @@ pub enum HeaderError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::excerpt;
 
     #[test]
     fn headers_of_an_endpoint_are_taken_and_not_shown() {
@@ -115,6 +117,16 @@ mod tests {
         let headers = headers.expect("they are headers");
         assert_eq!(headers.map()["authorization"], "Bearer s3cret");
         assert!(!format!("{headers:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_value_that_a_receiver_repeats_is_not_kept_whatever_its_characters() {
+        for value in ["s3cret", "hérisson", "鍵鍵鍵"] {
+            let headers = CustomHeaders::parse([("x-key", value)]).expect("it is a header");
+            let body = format!("you sent {value}!");
+            let kept = excerpt::redact(body.as_bytes(), headers.values());
+            assert_eq!(kept, "you sent [redacted]!");
+        }
     }
 
     #[test]
