@@ -1,6 +1,7 @@
 //! What the operator allows.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     str::FromStr,
@@ -14,7 +15,9 @@ use crate::address::is_global;
 
 /// What webhooks may be sent to, how, and how long it may take. It is the operator's alone: nothing
 /// of it follows from what a tenant sets.
-#[derive(Debug, Clone)]
+///
+/// The proxy may have a password, so `Debug` shows its origin alone.
+#[derive(Clone)]
 pub struct Policy {
     /// Whether URLs may be `http`; otherwise they are `https`.
     pub allow_http: bool,
@@ -60,6 +63,38 @@ impl Default for Policy {
             body_timeout: Duration::from_secs(1),
             user_agent: concat!("Tradewind/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            allow_http,
+            allowed_ports,
+            allowed_networks,
+            proxy,
+            dns_servers,
+            trusted_roots_pem,
+            dns_timeout,
+            connect_timeout,
+            exchange_timeout,
+            body_timeout,
+            user_agent,
+        } = self;
+        let proxy = proxy.as_ref().map(|proxy| proxy.origin().ascii_serialization());
+        f.debug_struct("Policy")
+            .field("allow_http", allow_http)
+            .field("allowed_ports", allowed_ports)
+            .field("allowed_networks", allowed_networks)
+            .field("proxy", &proxy)
+            .field("dns_servers", dns_servers)
+            .field("trusted_roots_pem", trusted_roots_pem)
+            .field("dns_timeout", dns_timeout)
+            .field("connect_timeout", connect_timeout)
+            .field("exchange_timeout", exchange_timeout)
+            .field("body_timeout", body_timeout)
+            .field("user_agent", user_agent)
+            .finish()
     }
 }
 
@@ -124,6 +159,14 @@ mod tests {
         for text in ["", "443,", "0", "70000", "9-1", "https"] {
             text.parse::<Ports>().expect_err("it is no set of ports");
         }
+    }
+
+    #[test]
+    fn the_password_of_a_proxy_is_not_shown() {
+        let proxy = Url::parse("http://smith:s3cret@proxy.example:3128/").expect("a URL");
+        let shown = format!("{:?}", Policy { proxy: Some(proxy), ..Policy::default() });
+        assert!(shown.contains("http://proxy.example:3128"), "{shown}");
+        assert!(!shown.contains("s3cret") && !shown.contains("smith"), "{shown}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use events::{
 };
 use protocol::id::{ParseError, fingerprint};
 use serde_json::json;
-use webhook_http::{CustomHeaders, Policy, Secret, parse_url};
+use webhook_http::{CustomHeaders, Policy, Secret, WebhookUrl, parse_url};
 
 use crate::{
     fields::{Change, Errors, Fields, Path, integer, list, text, within, words},
@@ -24,7 +24,7 @@ use crate::{
 /// What a client says of an endpoint. What it does not say is `None`, or kept.
 #[derive(Clone, Default)]
 pub(super) struct Changes {
-    url: Option<String>,
+    url: Option<WebhookUrl>,
     event_types: Option<Vec<String>>,
     description: Option<String>,
     ordering: Option<notify::Ordering>,
@@ -96,7 +96,7 @@ impl Changes {
         let asked = json!({
             "endpoint_id": endpoint_id,
             "expected": expected,
-            "url": url,
+            "url": url.as_ref().map(WebhookUrl::as_str),
             "event_types": event_types,
             "description": description,
             "ordering": ordering.map(i32::from),
@@ -113,7 +113,7 @@ impl Changes {
     pub(super) fn apply(&self, before: notify::EndpointSettings) -> notify::EndpointSettings {
         let given = self.clone();
         notify::EndpointSettings {
-            url: given.url.unwrap_or(before.url),
+            url: given.url.map_or(before.url, |url| url.as_str().to_owned()),
             event_types: given.event_types.unwrap_or(before.event_types),
             description: given.description.unwrap_or(before.description),
             ordering: given.ordering.map_or(before.ordering, Into::into),
@@ -137,14 +137,13 @@ pub(super) fn secret(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> O
     parsed.ok().map(Box::new)
 }
 
-fn url(policy: &Policy) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<String> {
+fn url(policy: &Policy) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<WebhookUrl> {
     move |node, path, errors| {
         let Node::Text(value) = node else {
             errors.add(path, format_args!("{} must be text, got {node}", path.name()));
             return None;
         };
-        let url = parse_url(value, policy).map_err(|error| errors.add(path, error));
-        url.ok().map(|url| url.as_str().to_owned())
+        parse_url(value, policy).map_err(|error| errors.add(path, error)).ok()
     }
 }
 
@@ -277,6 +276,15 @@ mod tests {
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert_eq!(errors[0].0, "url");
         assert!(errors[0].1.contains("2048 bytes"), "{errors:?}");
+    }
+
+    #[test]
+    fn what_may_be_secret_in_a_url_is_not_shown() {
+        let url = "https://a.example/t0ken?key=s3cret";
+        let read = read_new(&format!(r#"{{"url":"{url}","event_types":["*"]}}"#));
+        let shown = format!("{:?}", read.expect("is good"));
+        assert!(shown.contains("https://a.example:443"), "{shown}");
+        assert!(!shown.contains("t0ken") && !shown.contains("s3cret"), "{shown}");
     }
 
     #[test]
