@@ -194,8 +194,9 @@ impl Publisher {
             reply::send(&self.client, std::mem::take(&mut plan.replies)).await;
             self.report.send(Progress::Appended { batch: plan.batch }).ok();
             if appended.send(plan).await.is_err() {
-                // The projector has failed, and says why.
-                return std::future::pending().await;
+                // The projector has failed, and says why. `plans` must close: the worker may be
+                // handing in the next one, and looks for a reason only when that fails.
+                return Ok(());
             }
         }
         Ok(())

@@ -1,11 +1,12 @@
 //! Whatever dies, at whatever step: nothing is lost, nothing is doubled.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicU32, Ordering},
 };
 
 use engine::{Engine, Error, Faults, Outcome, Step};
+use futures::future::join_all;
 use protocol::subject::Lane;
 use testkit::{Db, eventually};
 
@@ -127,6 +128,46 @@ async fn a_lost_acknowledgement_is_found_in_the_log(db: Db) {
     assert_eq!(ledger.decided.load(Ordering::SeqCst), 3);
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [5, 7, 9]);
     running.stop().await;
+}
+
+/// The database takes nothing until everything before it is full, and the worker waits to hand its
+/// next plan in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projector_that_fails_ends_a_worker_that_waits_for_it() {
+    /// One plan at the projector, 16 that wait for it, and one that the publisher holds.
+    const APPENDED: u64 = 18;
+    /// More than half a batch: so many are decided on while another plan waits to be appended.
+    const MORE: u64 = 300;
+    let rig = Rig::start(Db::sqlite()).await;
+    let (fail, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let engine = rig
+        .engine_with(Faults::when(move |_, step| {
+            if step == Step::BeforeProject {
+                let wait = wait.lock().expect("nobody panics with it");
+                tokio::task::block_in_place(|| wait.recv().ok());
+            }
+            step == Step::BeforeProject
+        }))
+        .await;
+    let ledger = Ledger::default();
+    let running = Running::start(&engine, &ledger);
+    let client = engine.client();
+    for _ in 0..APPENDED {
+        send(&client, deposit("A", 1)).await;
+    }
+    let decided = async |count| {
+        eventually("they are decided on", async || ledger.decided.load(Ordering::SeqCst) >= count)
+            .await;
+    };
+    store(&client, Lane::Live, deposit("A", 1)).await;
+    decided(APPENDED + 1).await;
+    join_all((0..MORE).map(|_| store(&client, Lane::Live, deposit("A", 1)))).await;
+    decided(APPENDED + 2).await;
+
+    drop(fail);
+    let error = running.fails().await;
+    assert!(matches!(error, Error::Stopped(Step::BeforeProject)), "{error}");
 }
 
 async fn a_nats_server_that_is_killed_loses_and_doubles_nothing(db: Db) {
