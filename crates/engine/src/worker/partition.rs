@@ -189,7 +189,12 @@ impl<'a, S: Service> Worker<'a, S> {
                     }
                     self.start_operations();
                 }
-                _ = tick.tick() => self.look_at_clock().await?,
+                _ = tick.tick() => {
+                    self.look_at_clock().await?;
+                    // From now on, not from when it began: the inputs come last here, and would
+                    // never have their turn when this takes as long as the time between two ticks.
+                    tick.reset();
+                }
                 Some(request) = redrives.recv() => self.redrive(request).await?,
                 () = self.inputs.wait_for(enough), if appending <= 1 => {
                     if let Some(batch) = self.inputs.take_batch(&self.projection.positions)? {

@@ -5,11 +5,15 @@
 //! streams are noted, and when everything up to them has been handled, what is still due passes.
 //! That holds for each shop by itself: one with a backlog holds up no deadline of another.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use futures::future::try_join_all;
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
+use tokio::time::Instant;
 
 use crate::{
     Cause, Error, InternalInput, Service, StoreError, Timer,
@@ -21,6 +25,9 @@ use crate::{
 
 /// Deadlines that pass at once.
 const MAX_DUE: i64 = 500;
+/// The pause after the ends of the inputs could not be noted. A stream without a leader costs a whole
+/// timeout at each try, and the partition handles nothing meanwhile.
+const NOTE_ENDS_PAUSE: Duration = Duration::from_secs(1);
 
 /// The deadlines of a partition.
 pub(crate) struct Timers<S: Service> {
@@ -31,6 +38,8 @@ pub(crate) struct Timers<S: Service> {
     /// The earliest deadlines of batches whose rows may not be in the database yet.
     unprojected: VecDeque<(u64, Timestamp)>,
     stage: Stage,
+    /// The ends of the inputs could not be noted, and are not asked for again before.
+    retry_at: Option<Instant>,
     /// By shop: what was noted when its deadlines could not pass, because it had not handled its
     /// inputs up to the ends. Noting later ends each time would hold them up as long as it is behind.
     overdue: BTreeMap<String, Noted>,
@@ -80,6 +89,7 @@ impl<S: Service> Timers<S> {
             next: None,
             unprojected: VecDeque::new(),
             stage: Stage::Idle,
+            retry_at: None,
             overdue: BTreeMap::new(),
             _service: std::marker::PhantomData,
         };
@@ -118,7 +128,8 @@ impl<S: Service> Timers<S> {
 
     /// Whether the ends of the inputs are to be noted.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        matches!(self.stage, Stage::Idle) && self.next.is_some_and(|next| next <= now)
+        let may_try = self.retry_at.is_none_or(|at| at <= Instant::now());
+        may_try && matches!(self.stage, Stage::Idle) && self.next.is_some_and(|next| next <= now)
     }
 
     /// Whether deadlines wait for what has been planned to be in the database.
@@ -126,7 +137,8 @@ impl<S: Service> Timers<S> {
         !matches!(self.stage, Stage::Idle)
     }
 
-    /// Notes the ends of the inputs, as they are now.
+    /// Notes the ends of the inputs, as they are now. When that fails, they are due again after a
+    /// pause.
     pub(crate) async fn note_ends(
         &mut self,
         context: &async_nats::jetstream::Context,
@@ -136,7 +148,9 @@ impl<S: Service> Timers<S> {
             inputs::sources::<S>(self.partition).into_iter().map(async |(source, stream)| {
                 Ok::<_, Error>((source, last_sequence(context, &stream).await?))
             });
-        let noted = Noted { time: now, ends: try_join_all(ends).await? };
+        let ends = try_join_all(ends).await;
+        self.retry_at = ends.is_err().then(|| Instant::now() + NOTE_ENDS_PAUSE);
+        let noted = Noted { time: now, ends: ends? };
         self.stage = Stage::CatchingUp { noted, caught_up: None };
         Ok(())
     }
