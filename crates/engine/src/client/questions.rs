@@ -278,11 +278,14 @@ impl Client {
         input.map(|input| parked(service, input)).transpose()
     }
 
-    /// Lets whoever runs a partition rebuild it beside its database.
-    pub(crate) async fn rebuild(&self, service: &str, partition: u32) -> Result<(), AskError> {
+    /// Lets whoever runs a partition rebuild it beside its database; which rebuild that is, is its id.
+    pub(crate) async fn rebuild(
+        &self,
+        service: &str,
+        partition: u32,
+    ) -> Result<proto::RebuildState, AskError> {
         let question = OfEngine::StartRebuild(proto::StartRebuild {});
-        let _: proto::RebuildState = self.ask_partition(service, partition, question).await?;
-        Ok(())
+        self.ask_partition(service, partition, question).await
     }
 
     /// How the rebuild of a partition is that was asked for last.

@@ -11,11 +11,12 @@ use crate::{
     AskError, Engine, Error, Location, Service,
     jetstream::{log::end, membership::Claim, streams},
     projection::{
-        database::{Database, Format},
+        database::{Database, Format, SCRATCH},
         fold::Projection,
         positions::Positions,
         recover,
     },
+    worker::rebuilds::new_rebuild_id,
 };
 
 /// How long a rebuild waits for the partitions of a process that has just been stopped.
@@ -95,18 +96,17 @@ impl Engine {
     async fn ask_for_rebuild<S: Service>(&self) -> Result<Rebuilt, Error> {
         let started = Instant::now();
         for partition in 0..self.config().partitions {
-            self.client().rebuild(S::NAME, partition).await.map_err(|error| refused(&error))?;
-            let error = loop {
+            let asked = self.client().rebuild(S::NAME, partition).await;
+            let asked = asked.map_err(|error| refused(&error))?;
+            loop {
                 let state = self.client().rebuild_state(S::NAME, partition).await;
-                let proto::RebuildState { is_rebuilding, error } =
-                    state.map_err(|error| refused(&error))?;
-                if !is_rebuilding {
-                    break error;
+                match outcome(&asked.id, state.map_err(|error| refused(&error))?) {
+                    None => sleep(POLL_INTERVAL).await,
+                    Some(Ok(())) => break,
+                    Some(Err(error)) => {
+                        return Err(Error::Refused(format!("{}-{partition}: {error}", S::NAME)));
+                    }
                 }
-                sleep(POLL_INTERVAL).await;
-            };
-            if !error.is_empty() {
-                return Err(Error::Refused(format!("{}-{partition}: {error}", S::NAME)));
             }
         }
         Ok(Rebuilt { events: 0, folding: started.elapsed() })
@@ -130,7 +130,8 @@ impl Engine {
                 (Location::Folder(folder.path().to_owned()), S::NAME.to_owned(), Some(folder))
             }
             postgres @ Location::Postgres(_) => {
-                let name = format!("{}_scratch_{}_{partition}", S::NAME, std::process::id());
+                // Not the process id: in containers, that of two processes is often the same.
+                let name = format!("{}{SCRATCH}{partition}_{}", S::NAME, new_rebuild_id());
                 (postgres.clone(), name, None)
             }
         };
@@ -188,6 +189,47 @@ impl<S: Service> Scratch<S> {
     }
 }
 
+/// How the rebuild of that id has ended, by the state of the one that was asked for last; `None` while
+/// it goes on.
+fn outcome(asked: &str, state: proto::RebuildState) -> Option<Result<(), String>> {
+    let proto::RebuildState { is_rebuilding, error, id } = state;
+    if id != asked {
+        // Whoever runs the partition now knows nothing of it.
+        let reason = "the process that rebuilt the partition was stopped or handed it over, so \
+                      nobody knows whether it was rebuilt; rebuild it again";
+        return Some(Err(reason.to_owned()));
+    }
+    (!is_rebuilding).then(|| if error.is_empty() { Ok(()) } else { Err(error) })
+}
+
 fn refused(error: &AskError) -> Error {
     Error::Refused(crate::error::describe(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(asked: &str, (id, is_rebuilding, error): (&str, bool, &str), then: Option<&str>) {
+        let state = proto::RebuildState { is_rebuilding, error: error.into(), id: id.into() };
+        let outcome = outcome(asked, state).map(|ended| ended.err().unwrap_or_default());
+        match (&outcome, then) {
+            (None, None) => {}
+            (Some(error), Some(then)) if then.is_empty() => assert_eq!(error, ""),
+            (Some(error), Some(then)) => assert!(error.contains(then), "{error}"),
+            _ => panic!("{outcome:?}"),
+        }
+    }
+
+    #[test]
+    fn a_rebuild_is_done_when_the_one_that_was_asked_for_is() {
+        check("a", ("a", true, ""), None);
+        check("a", ("a", false, ""), Some(""));
+        check("a", ("a", false, "the log is unreadable"), Some("the log is unreadable"));
+        // The next one to run the partition was asked for none, or for another one.
+        check("a", ("", false, ""), Some("handed it over"));
+        check("a", ("b", true, ""), Some("handed it over"));
+        check("a", ("b", false, ""), Some("handed it over"));
+    }
 }

@@ -28,6 +28,9 @@ const CHECKPOINT_AT_PAGES: u32 = 16_000;
 /// How long a writer waits for another one, in `SQLite`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What is between the service and the rest in the name of a scratch schema.
+pub(crate) const SCRATCH: &str = "_scratch_";
+
 /// Where the projections are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
@@ -109,13 +112,22 @@ impl Database {
                 std::fs::create_dir_all(folder)?;
                 (sqlite_settings(format.is_scratch), None)
             }
-            Location::Postgres(_) => (postgres_settings(name), Some(name)),
+            Location::Postgres(_) => (postgres_settings(name, format.is_scratch), Some(name)),
         };
         if schema.is_some() {
             // A pool would wait half a minute for a server that is not there, and say nothing.
-            AnyConnection::connect(url).await?.close().await?;
+            let mut db = AnyConnection::connect(url).await?;
+            if let (true, Some((service, _))) = (format.is_scratch, name.split_once(SCRATCH)) {
+                drop_abandoned(&mut db, service).await?;
+            }
+            db.close().await?;
         }
-        let pool = AnyPoolOptions::new()
+        let mut options = AnyPoolOptions::new();
+        if format.is_scratch {
+            // A moment without a connection, and another process takes the schema for abandoned.
+            options = options.idle_timeout(None).max_lifetime(None);
+        }
+        let pool = options
             .max_connections(partitions + CONNECTIONS_FOR_QUESTIONS)
             .after_connect(move |connection, _| {
                 let prepare = prepare.clone();
@@ -180,14 +192,31 @@ fn sqlite_settings(is_scratch: bool) -> String {
 }
 
 /// Plans are made anew for each statement: one made while the tables were empty would stay. A
-/// process that hangs in a transaction does not hold up the one that takes its place.
-fn postgres_settings(schema: &str) -> String {
-    format!(
+/// process that hangs in a transaction does not hold up the one that takes its place. Connections to a
+/// scratch schema hold a lock by which others see that it is in use.
+fn postgres_settings(schema: &str, is_scratch: bool) -> String {
+    let lock = format!("; select pg_advisory_lock_shared(hashtext('{schema}'))");
+    let settings = format!(
         "set search_path to \"{schema}\"; set synchronous_commit to off; \
          set plan_cache_mode to force_custom_plan; \
          set idle_in_transaction_session_timeout to {}",
         TRANSACTION_IDLE_TIMEOUT.as_millis()
-    )
+    );
+    if is_scratch { settings + &lock } else { settings }
+}
+
+/// Drops the scratch schemas of a service that a process has left behind which was killed.
+async fn drop_abandoned(db: &mut AnyConnection, service: &str) -> Result<(), sqlx::Error> {
+    let statement = format!(
+        "do $$ declare abandoned text; begin \
+         for abandoned in select nspname::text from pg_namespace \
+         where starts_with(nspname::text, '{service}{SCRATCH}') \
+         and nspowner = current_user::regrole loop \
+         if pg_try_advisory_xact_lock(hashtext(abandoned)) then \
+         execute format('drop schema if exists %I cascade', abandoned); \
+         end if; end loop; end $$"
+    );
+    db.execute(AssertSqlSafe(statement)).await.map(|_| ())
 }
 
 /// Creates the service's schema, and `jsonb_each` and `json_quote` as `SQLite` has them.
@@ -281,6 +310,40 @@ mod tests {
         let opened = Database::open(&location, "ledger", 1, &format).await;
         let error = opened.expect_err("nobody listens there");
         assert!(error.is_unreachable(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_scratch_schema_that_nobody_uses_any_more_is_dropped() {
+        let Some(db) = testkit::Db::postgres().await else { return };
+        let Ok(location) = Location::from_str(&db.setting());
+        let format = Format { tables: &[], version: 1, is_scratch: true };
+        let open = async |name| Database::open(&location, name, 1, &format).await;
+        let used = open("ledger_scratch_0_used").await.expect("it opens");
+        let of_other = open("other_scratch_0_killed").await.expect("it opens");
+        of_other.pool.close().await;
+        // The process that used it was killed.
+        let killed = open("ledger_scratch_0_killed").await.expect("it opens");
+        killed.pool.close().await;
+
+        let count = "select count(*) as count from pg_namespace where nspname = \
+                     'ledger_scratch_0_killed'";
+        let left = async || {
+            let row = used.pool.fetch_one(count).await.expect("it can be counted");
+            row.get::<i64, _>("count")
+        };
+        assert_eq!(left().await, 1);
+        // The server may hold its locks for a moment after a connection is gone.
+        testkit::eventually("it is dropped", async || {
+            let next = open("ledger_scratch_0_next").await.expect("it opens");
+            next.discard().await.expect("it can be dropped");
+            left().await == 0
+        })
+        .await;
+        for schema in ["ledger_scratch_0_used", "other_scratch_0_killed"] {
+            let select = format!("select format from \"{schema}\".engine_format");
+            let row = used.pool.fetch_one(AssertSqlSafe(select)).await;
+            row.unwrap_or_else(|error| panic!("{schema} is gone: {error}"));
+        }
     }
 
     #[tokio::test]

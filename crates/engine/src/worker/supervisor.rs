@@ -40,6 +40,8 @@ const CLAIM_PAUSE: Duration = Duration::from_secs(1);
 const MAX_REDRIVES: usize = 16;
 /// How often what a projection holds is counted.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
+/// Why a rebuild that was asked for does not take place.
+const HANDED_OVER: &str = "the partition was handed over to another process; rebuild it again";
 
 /// A partition, and what its worker and who answers questions share.
 pub(crate) struct Supervisor<S: Service> {
@@ -93,6 +95,7 @@ impl<S: Service> Supervisor<S> {
                     // The partition was handed over. When it comes back, the rows are old.
                     self.projected = Arc::default();
                     self.is_retrying = false;
+                    self.rebuilds.abandon(HANDED_OVER);
                     continue;
                 }
                 Ok(Err(error @ Error::Stopped(_))) => return Some(error),
@@ -102,6 +105,7 @@ impl<S: Service> Supervisor<S> {
             self.rebuilds.end(Err(describe(&error)));
             if let Error::LeaseLost { .. } = error {
                 self.projected = Arc::default();
+                self.rebuilds.abandon(HANDED_OVER);
             }
             failures = if started.elapsed() > STABLE_AFTER { 1 } else { failures + 1 };
             self.report_failure(&error, failures);
