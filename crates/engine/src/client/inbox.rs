@@ -207,7 +207,7 @@ fn note_failure(failure: &Failure, outcomes: &[Result<bool, InboxError>]) {
 async fn write_together(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, InboxError>> {
     let count = messages.len();
     if count <= MAX_PIPELINED {
-        return write_each(nats, messages).await;
+        return write_each(nats, messages, false).await;
     }
     match publish(nats, messages.clone(), None).await {
         Ok(stored) => vec![Ok(stored.duplicate); count],
@@ -222,28 +222,39 @@ async fn write_together(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool
         // twice.
         Err(error) => {
             tracing::debug!(%error, count, "writes commands one by one");
-            write_each(nats, messages).await
+            write_each(nats, messages, matches!(error, PublishError::Unknown(_))).await
         }
     }
 }
 
-async fn write_each(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, InboxError>> {
+/// Writes each message by itself. `may_be_stored`: the server was sent them before, and did not answer.
+async fn write_each(
+    nats: &Nats,
+    messages: Vec<Outgoing>,
+    may_be_stored: bool,
+) -> Vec<Result<bool, InboxError>> {
     let mut outcomes: Vec<_> =
         messages.iter().map(|_| Err(InboxError::Unknown("it was not tried".to_owned()))).collect();
-    let mut writing: FuturesUnordered<_> = messages
-        .into_iter()
-        .enumerate()
-        .map(|(index, message)| async move { (index, write_one(nats, message).await) })
-        .collect();
+    let mut writing: FuturesUnordered<_> =
+        messages
+            .into_iter()
+            .enumerate()
+            .map(|(index, message)| async move {
+                (index, write_one(nats, message, may_be_stored).await)
+            })
+            .collect();
     while let Some((index, outcome)) = writing.next().await {
         outcomes[index] = outcome;
     }
     outcomes
 }
 
-async fn write_one(nats: &Nats, message: Outgoing) -> Result<bool, InboxError> {
+async fn write_one(
+    nats: &Nats,
+    message: Outgoing,
+    mut may_be_stored: bool,
+) -> Result<bool, InboxError> {
     let deadline = Instant::now() + WRITE_TIMEOUT;
-    let mut may_be_stored = false;
     loop {
         match publish_within(nats, vec![message.clone()], None, TRY_TIMEOUT).await {
             // After silence, the message that the server knows most probably is this one.
@@ -260,6 +271,53 @@ async fn write_one(nats: &Nats, message: Outgoing) -> Result<bool, InboxError> {
             Err(error) => {
                 may_be_stored |= matches!(error, PublishError::Unknown(_));
                 sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::HeaderMap;
+    use testkit::TestServer;
+
+    use super::*;
+
+    /// A server that stores what it is sent, does not answer the first time, and from then on says that
+    /// it knows it.
+    async fn lose_first_answer(nats: &Nats, subject: &str) {
+        let mut messages = nats.subscribe(subject.to_owned()).await.expect("it is subscribed to");
+        nats.flush().await.expect("the server knows the subscription");
+        let nats = nats.clone();
+        tokio::spawn(async move {
+            let mut is_first = true;
+            while let Some(message) = messages.next().await {
+                // Of a batch, only the last message asks for an answer.
+                let Some(reply) = message.reply else { continue };
+                if !std::mem::take(&mut is_first) {
+                    let known = r#"{"stream":"S","seq":1,"duplicate":true}"#;
+                    nats.publish(reply, known.into()).await.expect("it is answered");
+                }
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn a_command_whose_acknowledgement_is_lost_is_not_repeated() {
+        let server = TestServer::start().await;
+        let nats = server.jetstream().await.client();
+        // By itself, and in a batch.
+        for (subject, count) in [("one", 1), ("many", MAX_PIPELINED + 1)] {
+            lose_first_answer(&nats, subject).await;
+            let message = |number: usize| Outgoing {
+                subject: subject.to_owned(),
+                headers: HeaderMap::new(),
+                payload: number.to_string().into(),
+            };
+            let written = write_together(&nats, (0..count).map(message).collect()).await;
+            assert_eq!(written.len(), count);
+            for is_repeated in written {
+                assert!(!is_repeated.expect("it is written"), "one of {count}");
             }
         }
     }
