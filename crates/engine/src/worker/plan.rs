@@ -96,6 +96,8 @@ pub(crate) struct Planner<'a, S: Service> {
     replies: Vec<(String, proto::Reply)>,
     /// The inputs, by index, that failed, and how: they are parked.
     failed: HashMap<usize, String>,
+    /// Whether the input at hand was redriven and has failed again.
+    stays_parked: bool,
     /// Aggregates of which a redriven input has failed again: those behind it stay parked.
     still_parked: HashSet<(Shop, String)>,
     metrics: &'a PartitionMetrics,
@@ -122,6 +124,7 @@ impl<'a, S: Service> Planner<'a, S> {
             traceparent: None,
             replies: Vec::new(),
             failed: HashMap::new(),
+            stays_parked: false,
             still_parked: HashSet::new(),
             metrics,
         }
@@ -233,6 +236,7 @@ impl<'a, S: Service> Planner<'a, S> {
         self.after_append.clear();
         self.kinds.clear();
         self.replies.clear();
+        self.stays_parked = false;
     }
 
     fn try_input(&mut self, input: &Input<S>, failed: Option<&str>) -> Result<(), String> {

@@ -21,6 +21,7 @@ testkit::on_both_databases!(
     what_is_parked_survives_a_restart_and_a_rebuild,
     what_panics_is_parked_until_the_rule_is_mended,
     an_event_that_cannot_be_read_is_parked_too,
+    what_waits_before_one_that_fails_again_is_redriven,
     a_parked_command_that_came_twice_is_handled_once_and_neither_stays,
     a_deadline_waits_behind_what_is_parked,
     an_outcome_that_came_while_its_aggregate_was_parked_is_asked_for_again,
@@ -154,6 +155,27 @@ async fn an_event_that_cannot_be_read_is_parked_too(db: Db) {
         ..Default::default()
     };
     redrive(&client, &waiting[0], Some(event.encode_to_vec())).await;
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2]);
+    running.stop().await;
+}
+
+/// The first looks for a row that is not in memory, so the second is tried before it is its turn.
+async fn what_waits_before_one_that_fails_again_is_redriven(db: Db) {
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let client = engine.client();
+    let running = Running::start(&engine, &Ledger::default());
+    send(&client, deposit("A", 1)).await;
+    for _ in 0..2 {
+        rig.write(LIVE, "A", b"\xff\xff".to_vec()).await;
+    }
+    let waiting = parked(&client, 2).await;
+    running.stop().await;
+
+    let running = Running::start(&engine, &Ledger::default());
+    let redriven = redrive(&client, &waiting[0], Some(deposit("A", 2).encode_to_vec())).await;
+    let (handled, still_parked) = (vec![waiting[0].id.clone()], vec![waiting[1].id.clone()]);
+    assert_eq!(redriven, Redriving { handled, still_parked });
     assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2]);
     running.stop().await;
 }

@@ -25,6 +25,9 @@ impl<S: Service> Planner<'_, S> {
         if !self.current.is_empty() && input.redriven.is_some() {
             self.plan.redriven.push((input.shop.clone(), input.aggregate.clone()));
         }
+        if std::mem::take(&mut self.stays_parked) {
+            self.still_parked.insert((input.shop.clone(), input.aggregate.clone()));
+        }
         self.part_bytes += bytes;
         self.part.append(&mut self.current);
         self.plan.replies.append(&mut self.replies);

@@ -207,9 +207,7 @@ impl<S: Service> Planner<'_, S> {
     pub(super) fn park(&mut self, input: &Input<S>, reason: &str) -> Result<(), String> {
         if is_replica::<S>(input.source) || input.redriven.is_some() {
             // A replica reads its log again; what was redriven stays parked as it is.
-            if input.redriven.is_some() {
-                self.still_parked.insert((input.shop.clone(), input.aggregate.clone()));
-            }
+            self.stays_parked = input.redriven.is_some();
             return Ok(());
         }
         // A deadline comes again by itself, an operation's outcome when its aggregate is redriven.
