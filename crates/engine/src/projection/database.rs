@@ -1,9 +1,15 @@
 //! The projection's database: `SQLite` (one file a service) or Postgres (one schema a service).
 
-use std::{path::PathBuf, str::FromStr, sync::Once, time::Duration};
+use std::{
+    path::PathBuf,
+    str::FromStr,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use sha2::{Digest, Sha256};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row, any::AnyPoolOptions};
+use tokio::sync::Semaphore;
 
 use crate::{
     Error, Table,
@@ -11,7 +17,8 @@ use crate::{
     projection::{documents, engine_rows, store},
 };
 
-/// Connections to one service's database beside those of its workers: for questions.
+/// Connections to one service's database beside those of its workers: for questions, of all its
+/// partitions together.
 const CONNECTIONS_FOR_QUESTIONS: u32 = 6;
 /// How long Postgres lets a transaction wait for its process. One never waits for anything but the
 /// database, so a process that hangs in one must not hold up the one that takes its place.
@@ -61,6 +68,9 @@ pub(crate) struct Database {
     pub(crate) tables: Vec<Table>,
     pub(super) postgres_schema: Option<String>,
     pub(super) file: Option<PathBuf>,
+    /// Permits for the connections that questions may use. However many are asked, the workers have
+    /// theirs.
+    pub(crate) for_questions: Arc<Semaphore>,
 }
 
 /// What a service's rows are made of: when it differs from what a database was made for, the
@@ -148,7 +158,8 @@ impl Database {
             Location::Folder(folder) => Some(folder.join(format!("{name}.db"))),
             Location::Postgres(_) => None,
         };
-        Ok(Self { pool, tables, postgres_schema: schema.map(str::to_owned), file })
+        let for_questions = Arc::new(Semaphore::new(CONNECTIONS_FOR_QUESTIONS as usize));
+        Ok(Self { pool, tables, postgres_schema: schema.map(str::to_owned), file, for_questions })
     }
 
     /// Moves what `SQLite` has written to its write-ahead log over into the database, beside the

@@ -35,7 +35,8 @@ use crate::{
     worker::{history, projected::Projected, rebuilds::Rebuilds, reply, slots::Slots},
 };
 
-/// Questions that are answered at the same time.
+/// Questions of a partition that are answered at the same time, as far as those of the service's other
+/// partitions leave connections to the database.
 const MAX_QUERIES: usize = 6;
 /// Of these, the most of one shop.
 const MAX_QUERIES_OF_SHOP: usize = 4;
@@ -93,6 +94,8 @@ pub(crate) struct Answering<S: Service> {
     pub(crate) partition: u32,
     pub(crate) client: Client,
     pub(crate) pool: AnyPool,
+    /// Permits for the connections that questions to all partitions may use.
+    pub(crate) connections: Arc<Semaphore>,
     pub(crate) projected: Arc<Projected>,
     pub(crate) redrives: mpsc::Sender<RedriveRequest>,
     pub(crate) rebuilds: Arc<Rebuilds>,
@@ -174,6 +177,14 @@ impl<S: Service> Answering<S> {
         self.wait_for(query.at_least, &message.subject).await?;
         // Not before: who waits for a position takes no slot from others.
         let _slot = slots.acquire(&shop).await;
+        // Behind the slot, so that no more wait here than the shops of the partition have slots. A
+        // redrive uses no connection, and may wait long for the worker.
+        let _connection = match &question {
+            Question::Engine(proto::EngineQuestion {
+                question: Some(EngineQuestion::Redrive(_)),
+            }) => None,
+            _ => self.connections.acquire().await.ok(),
+        };
         match question {
             Question::Service(question) => {
                 let question = S::question(&question)?;

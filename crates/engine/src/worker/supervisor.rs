@@ -318,6 +318,7 @@ impl<S: Service> Supervisor<S> {
             partition: self.partition,
             client: self.engine.nats().clone(),
             pool: self.database.pool.clone(),
+            connections: self.database.for_questions.clone(),
             projected: self.projected.clone(),
             redrives: self.redrive.clone(),
             rebuilds: self.rebuilds.clone(),

@@ -61,6 +61,11 @@ pub(crate) struct Ledger {
     pub(crate) counted: Arc<AtomicU64>,
     /// The provider answers a charge for each permit.
     pub(crate) provider: Arc<Semaphore>,
+    /// A question is answered while it holds a permit.
+    pub(crate) questions: Arc<Semaphore>,
+    /// The questions that are being answered, and the most that were at the same time.
+    pub(crate) answering: Arc<AtomicU64>,
+    pub(crate) most_answering: Arc<AtomicU64>,
 }
 
 impl Default for Ledger {
@@ -72,6 +77,9 @@ impl Default for Ledger {
             miscounts: Arc::default(),
             counted: Arc::default(),
             provider: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            questions: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            answering: Arc::default(),
+            most_answering: Arc::default(),
         }
     }
 }
@@ -445,8 +453,13 @@ impl Queries for Ledger {
         question: GetAccount,
     ) -> Result<Option<FoundAccount>, QueryError> {
         panic_where(&question.account, "query");
-        let account = documents::get::<Account>(db, shop, question.account).await?;
-        Ok(account.map(|Account { balance, deposits, revision, .. }| FoundAccount {
+        let answering = self.answering.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_answering.fetch_max(answering, Ordering::SeqCst);
+        let permit = self.questions.acquire().await;
+        let account = documents::get::<Account>(db, shop, question.account).await;
+        drop(permit);
+        self.answering.fetch_sub(1, Ordering::SeqCst);
+        Ok(account?.map(|Account { balance, deposits, revision, .. }| FoundAccount {
             balance,
             deposits,
             version: revision.version,

@@ -8,27 +8,30 @@ use std::{
     time::Duration,
 };
 
-use engine::{AskError, Client, Operator, Outcome};
+use engine::{AskError, Client, Config, Operator, Outcome};
 use futures::{FutureExt, StreamExt, future::join_all};
 use prost::Message;
 use protocol::{
+    id::Shop,
     proto::{
         NotFound, Query, QueryFailureKind, QueryResponse, query_response::Outcome as QueryOutcome,
     },
     subject::Lane,
 };
 use testkit::{Db, eventually};
+use tokio::sync::Semaphore;
 
 use crate::{
     contract::{ACCOUNT, GetAccount, INTAKE},
     ledger::{Ledger, account_that_panics_in},
-    rig::{Rig, Running, account, deposit, send, shop},
+    rig::{Rig, Running, account, connect, deposit, send, shop},
 };
 
 testkit::on_both_databases!(
     a_question_that_cannot_be_answered_says_why,
     a_question_to_a_service_that_nobody_runs_says_that_it_is_silent,
     questions_that_wait_for_a_position_hold_up_no_other,
+    questions_to_all_partitions_leave_connections_to_the_workers,
     a_question_is_not_answered_from_rows_that_hold_a_part_of_the_log,
 );
 
@@ -127,6 +130,40 @@ async fn questions_that_wait_for_a_position_hold_up_no_other(db: Db) {
         assert!(account(&client, "A", answered.sequence).await.is_some());
     }
     drop(waiting);
+    running.stop().await;
+}
+
+/// A partition answers six questions at once, and so do all of them together.
+async fn questions_to_all_partitions_leave_connections_to_the_workers(db: Db) {
+    const PARTITIONS: u32 = 3;
+    const MOST: u64 = 6;
+    let rig = Rig::start(db).await;
+    let engine = connect(Config { partitions: PARTITIONS, ..rig.config() }).await;
+    let ledger = Ledger::default();
+    let running = Running::start_claimed(&engine, &ledger);
+    let client = engine.client();
+    let shops: Vec<_> = (0..10 * PARTITIONS)
+        .map(|number| Shop::parse(&format!("shop-{number}")).expect("it is one"))
+        .collect();
+    let ask = async |shop: &Shop| {
+        let question = GetAccount { account: "A".to_owned(), padding: 0 }.encode_to_vec();
+        client.query(ACCOUNT, shop, question, 0).await
+    };
+    for shop in &shops {
+        eventually("the partition of the shop runs", async || ask(shop).await.is_ok()).await;
+    }
+    ledger.questions.forget_permits(Semaphore::MAX_PERMITS);
+    let asking = join_all(shops.iter().map(ask));
+    let answering = async || {
+        let are_answered = async || ledger.answering.load(Ordering::SeqCst) >= MOST;
+        eventually("so many are being answered", are_answered).await;
+        // What is written meanwhile finds a connection.
+        send(&client, deposit("A", 1)).await;
+        ledger.questions.add_permits(Semaphore::MAX_PERMITS);
+    };
+    let (answers, ()) = tokio::join!(asking, answering());
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(None))), "{answers:?}");
+    assert_eq!(ledger.most_answering.load(Ordering::SeqCst), MOST);
     running.stop().await;
 }
 
