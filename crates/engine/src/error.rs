@@ -282,7 +282,7 @@ impl Error {
                 | Self::Fenced { .. }
                 | Self::Superseded { .. }
                 | Self::LeaseLost { .. }
-                | Self::Store(StoreError::Database(_))
+                | Self::Store(StoreError::Database(_) | StoreError::Silent)
         )
     }
 

@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, AnyPool, Connection, Row as _};
 use crate::{
     Error, Service, StoreError,
     projection::{
+        database::in_time,
         documents,
         engine_rows::ParkedRow,
         fold::{Blocked, Changes},
@@ -142,9 +143,23 @@ pub(crate) async fn commit<S: Service>(
     from: &Positions,
     changes: &Changes,
 ) -> Result<(), Error> {
+    let mut db = pool.acquire().await?;
+    let committed = in_time(commit_with::<S>(&mut db, partition, from, changes)).await;
+    if committed.is_err() {
+        // It may hang: given back to the pool, it would be waited for there.
+        db.close_on_drop();
+    }
+    committed
+}
+
+async fn commit_with<S: Service>(
+    db: &mut AnyConnection,
+    partition: u32,
+    from: &Positions,
+    changes: &Changes,
+) -> Result<(), Error> {
     let moved = || Error::Superseded { service: S::NAME, partition, expected: from.sequence(LOG) };
     let positions = |source| (from.position(source), changes.positions.position(source));
-    let mut db = pool.acquire().await?;
     let mut tx = db.begin().await?;
     // First, since it takes the lock: whoever comes second waits here, and then finds it moved.
     let (old, new) = positions(LOG);

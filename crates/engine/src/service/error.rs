@@ -27,6 +27,9 @@ pub enum StoreError {
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+    /// The database did not answer in time: what was asked of it may have been done.
+    #[error("the database did not answer in time")]
+    Silent,
     /// A row holds what no code of this version writes.
     #[error("the row {key} of {table} does not read back")]
     Unreadable {

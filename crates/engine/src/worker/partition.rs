@@ -24,7 +24,7 @@ use crate::{
     metrics::{BatchStep, PartitionMetrics, SourceMetrics},
     operate::parked::RedriveRequest,
     projection::{
-        database::Database,
+        database::{Database, in_time},
         documents::TableChanges,
         fold::Projection,
         positions::{LOG, Positions},
@@ -101,7 +101,7 @@ impl<'a, S: Service> Worker<'a, S> {
         let pool = &database.pool;
         let stream = streams::log(S::NAME, *partition);
         let (last, _) = end(context, &stream).await?;
-        let mut projection = recover::open::<S>(pool, *partition).await?;
+        let mut projection = in_time(recover::open::<S>(pool, *partition)).await?;
         if recover::is_beyond(&projection, last) {
             let position = projection.positions.sequence(LOG);
             return Err(beyond_end::<S>(context, stream, *partition, position).await?);
@@ -351,7 +351,8 @@ impl<'a, S: Service> Worker<'a, S> {
         let Some(operations) = &mut self.operations else { return Ok(()) };
         let attempts = operations.take_unsaved();
         if !attempts.is_empty() {
-            save_attempts(&self.setup.database.pool, self.setup.partition, &attempts).await?;
+            let Setup { partition, database, .. } = self.setup;
+            in_time(save_attempts(&database.pool, *partition, &attempts)).await?;
         }
         Ok(())
     }

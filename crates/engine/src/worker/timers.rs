@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::{
     Cause, Error, InternalInput, Service, StoreError, Timer,
     jetstream::log::last_sequence,
-    projection::{documents::TableChanges, positions::Positions},
+    projection::{database::in_time, documents::TableChanges, positions::Positions},
     service::Value,
     worker::inputs,
 };
@@ -93,7 +93,7 @@ impl<S: Service> Timers<S> {
             overdue: BTreeMap::new(),
             _service: std::marker::PhantomData,
         };
-        timers.next = timers.earliest().await?;
+        timers.next = in_time(timers.earliest()).await?;
         Ok(timers)
     }
 
@@ -204,7 +204,7 @@ impl<S: Service> Timers<S> {
         };
         let mut due = Vec::new();
         for timer in S::TIMERS {
-            due.extend(self.due_of(timer, noted.time, &behind).await?);
+            due.extend(in_time(self.due_of(timer, noted.time, &behind)).await?);
         }
         self.stage = Stage::HandedIn { batch: None };
         Ok(due)
@@ -227,7 +227,7 @@ impl<S: Service> Timers<S> {
             && of <= batch
         {
             let unprojected = self.unprojected.iter().map(|(_, deadline)| *deadline);
-            self.next = self.earliest().await?.into_iter().chain(unprojected).min();
+            self.next = in_time(self.earliest()).await?.into_iter().chain(unprojected).min();
             self.stage = Stage::Idle;
         }
         Ok(())

@@ -6,7 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use protocol::id::Shop;
 
 use super::{Projection, panic_text};
-use crate::{Service, State, StoreError, projection::documents};
+use crate::{
+    Service, State, StoreError,
+    projection::{database::in_time, documents},
+};
 
 impl<S: Service> Projection<S> {
     /// Begins a batch: what it uses stays in memory longest.
@@ -54,7 +57,12 @@ impl<S: Service> Projection<S> {
             return Ok(false);
         }
         let mut db = pool.acquire().await?;
-        documents::load_missing(&mut db, &mut self.states).await
+        let loaded = in_time(documents::load_missing(&mut db, &mut self.states)).await;
+        if loaded.is_err() {
+            // It may hang: given back to the pool, it would be waited for there.
+            db.close_on_drop();
+        }
+        loaded
     }
 
     /// The number of rows in memory.

@@ -4,7 +4,7 @@ use super::{BatchOutcome, Setup, Worker};
 use crate::{
     Error, Service,
     operate::parked::{self, RedriveRequest},
-    projection::store,
+    projection::{database::in_time, store},
     worker::batch::Batch,
 };
 
@@ -12,7 +12,7 @@ impl<S: Service> Worker<'_, S> {
     /// Handles what is parked for an aggregate again, in order.
     pub(super) async fn redrive(&mut self, request: RedriveRequest) -> Result<(), Error> {
         let Setup { database, context, .. } = self.setup;
-        let parked = store::parked_with(&database.pool, &request.redrive.id).await?;
+        let parked = in_time(store::parked_with(&database.pool, &request.redrive.id)).await?;
         match parked::inputs::<S>(context, parked, &request.redrive).await {
             Ok(inputs) => {
                 let redriven = inputs.iter().filter_map(|input| input.redriven.as_ref());
@@ -34,7 +34,7 @@ impl<S: Service> Worker<'_, S> {
     pub(super) async fn answer_redrives(&mut self) -> Result<(), Error> {
         let projected = self.projected;
         for (_, request, ids) in self.redrives.extract_if(.., |(batch, ..)| *batch <= projected) {
-            let left = store::still_parked(&self.setup.database.pool, &ids).await?;
+            let left = in_time(store::still_parked(&self.setup.database.pool, &ids)).await?;
             request.answer(Ok(parked::outcome(&ids, &left)));
         }
         Ok(())
