@@ -177,8 +177,13 @@ impl Rules for Catalog {
 /// What brings a product into the state `wanted`, and what its sender is answered.
 fn compare(known: Option<&ProductRow>, wanted: &Wanted) -> (Option<Fact>, ProductResult) {
     let version = known.map_or(0, |row| row.revision.version);
-    if wanted.expected_version.is_some_and(|expected| expected != version) {
-        return (None, ProductResult::VersionMismatch);
+    if let Some(expected) = wanted.expected_version.filter(|expected| *expected != version) {
+        // A change that is sent again because its answer was lost is there already.
+        let is_repeated = expected.checked_add(1) == Some(version)
+            && known.is_some_and(|row| row.product == wanted.product);
+        let result =
+            if is_repeated { ProductResult::Unchanged } else { ProductResult::VersionMismatch };
+        return (None, result);
     }
     let Some(ProductRow { product: before, as_of, .. }) = known else {
         return (Some(Fact::Created), ProductResult::Created);

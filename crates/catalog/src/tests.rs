@@ -460,6 +460,17 @@ fn who_knows_the_version_may_change_it_and_nobody_else() {
 }
 
 #[test]
+fn a_change_that_comes_again_with_the_version_before_it_is_there_already() {
+    let again = |expected_version, price| Wanted {
+        expected_version: Some(expected_version),
+        ..want(&mug("A", price, true))
+    };
+    check_one(again(0, 300), ProductResult::Unchanged, 300);
+    check_one(again(0, 250), ProductResult::VersionMismatch, 300);
+    check_one(again(2, 300), ProductResult::VersionMismatch, 300);
+}
+
+#[test]
 fn a_clock_that_is_ahead_makes_nothing_later_stale() {
     let as_of = Some(Timestamp::from_millis(NOW.millis() + 86_400_000).into());
     let currency = Currency::parse("GBP").expect("valid");
