@@ -77,7 +77,9 @@ fn product(wanted: WantedProduct) -> Result<Value, ViewError> {
         let money = price.money.clone().unwrap_or_default();
         let mut shown = json!({"minor": money.minor, "currency": money.currency});
         if price.tax_basis != 0 {
-            shown["tax_basis"] = price.tax_basis().as_str_name().to_ascii_lowercase().into();
+            let name = price.tax_basis().as_str_name();
+            let name = name.strip_prefix("TAX_BASIS_").unwrap_or(name);
+            shown["tax_basis"] = name.to_ascii_lowercase().into();
         }
         line.insert("price".to_owned(), shown);
     }
@@ -86,4 +88,27 @@ fn product(wanted: WantedProduct) -> Result<Value, ViewError> {
     }
     line.extend(expected_version.map(|version| ("expected_version".to_owned(), version.into())));
     Ok(line.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{
+        money::{Currency, TaxBasis},
+        proto::catalog::Product,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_product_says_whether_tax_is_in_its_price_as_json_does() {
+        let currency = Currency::parse("GBP").expect("valid");
+        for (basis, name) in [(TaxBasis::Included, "included"), (TaxBasis::Excluded, "excluded")] {
+            let price = Some(basis.price(950, currency));
+            let product = Product { sku: "MUG".into(), price, ..Default::default() };
+            let wanted = WantedProduct { product: Some(product), ..Default::default() };
+            let line = super::product(wanted).unwrap_or_default();
+            let expected = json!({"minor": 950, "currency": "GBP", "tax_basis": name});
+            assert_eq!(line["price"], expected);
+        }
+    }
 }
