@@ -64,7 +64,7 @@ pub struct JwtSettings {
 /// What verifies the tokens of the issuer.
 pub(crate) struct Jwt {
     settings: JwtSettings,
-    keys: IssuerKeys,
+    keys: Arc<IssuerKeys>,
 }
 
 impl fmt::Debug for Jwt {
@@ -87,7 +87,7 @@ impl Jwt {
     pub(crate) fn new(settings: &JwtSettings) -> Result<Self, JwtSetupError> {
         signature::install();
         let fetcher = Fetcher::new(settings)?;
-        Ok(Self { settings: settings.clone(), keys: IssuerKeys::new(fetcher) })
+        Ok(Self { settings: settings.clone(), keys: Arc::new(IssuerKeys::new(fetcher)) })
     }
 
     /// Fetches the keys now and then, so that those that the issuer took back are forgotten.
@@ -152,7 +152,8 @@ impl Jwt {
         };
         // The library has checked that it is a number.
         let expires_s = claims.get("exp").and_then(Value::as_f64).unwrap_or_default();
-        let expires_at = Timestamp::from_millis((expires_s * 1_000.0) as i64);
+        let until_s = expires_s + LEEWAY_S as f64;
+        let expires_at = Timestamp::from_millis((until_s * 1_000.0) as i64);
         Ok(Caller::of_token(subject, scopes, shops, expires_at))
     }
 }

@@ -63,7 +63,7 @@ impl IssuerKeys {
 
     /// The key of a token with that head. Without an id it is the only one of its algorithm.
     pub(super) async fn find(
-        &self,
+        self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
         now: Instant,
@@ -71,7 +71,10 @@ impl IssuerKeys {
         if let Ok(known) = self.find_known(id, algorithm, now) {
             return Ok(known);
         }
-        self.fetch(now).await;
+        // In a task of its own: who closes the connection before the issuer answers must not end what the others
+        // wait for, nor what counts as a fetch.
+        let keys = self.clone();
+        tokio::spawn(async move { keys.fetch(now).await }).await.ok();
         self.find_known(id, algorithm, now)
     }
 
