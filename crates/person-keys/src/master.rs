@@ -65,6 +65,15 @@ pub enum MasterKeyError {
         /// The line, from 1.
         line: usize,
     },
+    /// Two keys have one name.
+    #[error(
+        "the file of master keys has two keys with the name {name}: give the new one a name that was never \
+         used, and keep the old one until `tradewind persons rotate-master-key` has run"
+    )]
+    SameName {
+        /// The name.
+        name: String,
+    },
     /// It is missing, and there are keys that it encrypts.
     #[error(
         "the file of master keys, {file}, is gone, and with it the keys of persons cannot be used: \
@@ -200,6 +209,11 @@ impl KeyRing {
         let lines = lines.filter(|(_, text)| !text.is_empty() && !text.starts_with('#'));
         let keys = lines.map(|(line, text)| key(text).ok_or(MasterKeyError::Line { line }));
         let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
+        let is_twice = |at: usize| keys[..at].iter().any(|(earlier, _)| *earlier == keys[at].0);
+        // What is encrypted names its key: with two of a name, one would be taken for the other.
+        if let Some(at) = (1..keys.len()).find(|at| is_twice(*at)) {
+            return Err(MasterKeyError::SameName { name: keys[at].0.clone() });
+        }
         if keys.is_empty() { Err(MasterKeyError::Empty) } else { Ok(Self(keys)) }
     }
 

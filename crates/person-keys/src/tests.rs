@@ -278,4 +278,7 @@ fn what_is_no_master_key_is_refused_by_its_line() {
         assert!(matches!(error, MasterKeyError::Line { line: of } if of == line), "{error}");
     }
     assert!(matches!(MasterKeys::parse("# none\n"), Err(MasterKeyError::Empty)));
+    let same = NEW.replace("new:", "old:");
+    let error = MasterKeys::parse(&format!("{same}\n{OLD}\n")).expect_err("they have one name");
+    assert!(matches!(&error, MasterKeyError::SameName { name } if name == "old"), "{error}");
 }
