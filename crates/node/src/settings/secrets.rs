@@ -14,7 +14,7 @@ struct SecretSetting {
     instead: &'static str,
 }
 
-const SECRET_SETTINGS: [SecretSetting; 4] = [
+const SECRET_SETTINGS: [SecretSetting; 5] = [
     SecretSetting {
         id: "api_key",
         is_secret: |_| true,
@@ -37,6 +37,11 @@ const SECRET_SETTINGS: [SecretSetting; 4] = [
         is_secret: has_password,
         instead: "set TRADEWIND_PERSON_KEYS, or `person-keys` in the file of --config, or keep the \
                   password in PGPASSFILE",
+    },
+    SecretSetting {
+        id: "webhook_proxy",
+        is_secret: has_user,
+        instead: "set TRADEWIND_WEBHOOK_PROXY, or `webhook-proxy` in the file of --config",
     },
 ];
 

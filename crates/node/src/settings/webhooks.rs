@@ -7,7 +7,7 @@ use clap::Args;
 use events::webhooks::{MAX_RETRIES, MAX_SCHEDULE_S};
 use webhook_http::{Policy, Ports};
 
-use super::value;
+use super::{secrets::SecretValueParser, value};
 
 /// What webhooks may be sent to. All processes of an installation have the same.
 #[derive(Debug, Clone, Default, Args)]
@@ -31,8 +31,9 @@ pub struct WebhookOptions {
     pub networks: Option<String>,
 
     /// A proxy for all webhooks, by CONNECT; it must refuse private addresses itself
-    #[arg(long = "webhook-proxy", global = true, env = "TRADEWIND_WEBHOOK_PROXY",
-          hide_env_values = true, value_name = "URL", value_parser = value::http_url)]
+    #[arg(id = "webhook_proxy", long = "webhook-proxy", global = true,
+          env = "TRADEWIND_WEBHOOK_PROXY", hide_env_values = true, value_name = "URL",
+          value_parser = SecretValueParser(value::http_url))]
     pub proxy: Option<String>,
 
     /// A file of certificates (PEM) of authorities that are trusted besides those of the system
