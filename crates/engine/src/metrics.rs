@@ -65,6 +65,8 @@ impl PartitionMetrics {
     /// The metrics of one of its inputs: a stream, or a lane of the inbox.
     pub fn source(&self, source: &str) -> SourceMetrics {
         let labels = || with(&self.labels, "source", source);
+        // A counter that begins with its first event has no rate then, and an alert does not see it.
+        counter!(REPLICA_ERRORS.name, labels()).increment(0);
         SourceMetrics {
             inputs: counter!(INPUTS.name, labels()),
             lag_events: gauge!(SOURCE_LAG_EVENTS.name, labels()),

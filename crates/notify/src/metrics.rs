@@ -108,6 +108,8 @@ pub const ALL: [Metric; 12] = [
 /// Gives the recorder of this process all help texts. Called once, after the recorder is there.
 pub fn describe() {
     ALL.iter().for_each(Metric::describe);
+    // A counter that begins with its first event has no rate then, and an alert does not see it.
+    counter!(UNRECORDED.name).increment(0);
 }
 
 /// An attempt was made: `error` is the class of its error, or `None` when it was delivered.

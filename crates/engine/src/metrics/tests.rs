@@ -37,6 +37,7 @@ fn a_partition_says_what_it_does_until_another_process_runs_it() {
         has(&format!("tradewind_operations{{{of},state=\"waiting\"}} 4"));
         has(&format!("tradewind_operation_oldest_seconds{{{of}}} 9"));
         has(&format!("tradewind_inputs_total{{{of},source=\"inbox.live\"}} 2"));
+        has(&format!("tradewind_replica_errors_total{{{of},source=\"inbox.live\"}} 0"));
         has(&format!("tradewind_source_lag_events{{{of},source=\"inbox.live\"}} 7"));
         has(&format!("tradewind_source_lag_seconds{{{of},source=\"inbox.live\"}} 1.5"));
 
