@@ -424,10 +424,8 @@ async fn a_request_that_is_given_up_ends_no_fetch() {
     let (jwt, now) = (issuer.jwt(), Instant::now());
     let token = key.token(&issuer.claims());
     timeout(Duration::ZERO, jwt.verify_at(&token, now)).await.expect_err("it is given up");
-    eventually("the keys are known", async || {
-        status(jwt.verify_at(&token, now).await) == 200
-    })
-    .await;
+    eventually("the keys are known", async || status(jwt.verify_at(&token, now).await) == 200)
+        .await;
     assert_eq!(issuer.fetches(), 1);
 }
 
