@@ -70,6 +70,8 @@ struct Placed {
     /// What payment was asked to capture.
     requested: i64,
     is_on_hold: bool,
+    /// Whether a payment was begun: there is none of an order on account.
+    has_payment: bool,
     reported: ReportedStatus,
 }
 
@@ -91,7 +93,10 @@ impl Progress {
 
     /// Whether money is still to be captured when it ships.
     pub(super) fn is_captured_later(&self) -> bool {
-        self.placed.as_ref().is_some_and(|placed| placed.status == Status::AwaitsShipment)
+        self.placed.as_ref().is_some_and(|placed| {
+            let is_completed = placed.reported.status == OrderStatus::Completed;
+            placed.status == Status::AwaitsShipment && !is_completed
+        })
     }
 
     /// The fingerprint of the units that it wants of each SKU.
@@ -163,6 +168,7 @@ impl Placed {
             refunded: 0,
             requested: 0,
             is_on_hold: false,
+            has_payment: false,
             reported,
         }
     }
@@ -173,6 +179,7 @@ impl Placed {
             Step::PaymentDue { amount } => {
                 let has_failed = self.reported.payment == PaymentStatus::Failed;
                 self.reported.payment = PaymentStatus::Pending;
+                self.has_payment = true;
                 if self.status.stands() {
                     return self.pay_anew(has_failed, amount);
                 }
@@ -205,20 +212,20 @@ impl Placed {
             }
             Step::Paid { amount } => {
                 self.captured = amount.unwrap_or(0);
-                self.reported.payment = PaymentStatus::Paid;
                 let wrong = (amount != Some(self.total)).then_some("another amount");
-                self.go(Status::Paid).or(wrong)
+                let wrong = self.go(Status::Paid).or(wrong);
+                self.report_payment();
+                wrong
             }
             Step::OrderShipped { units, capture } => self.ship(units, capture),
             Step::Completed => self.complete(),
             Step::Refunded { amount } => {
                 self.refunded += amount;
-                self.reported.payment = if self.refunded < self.captured {
-                    PaymentStatus::PartiallyRefunded
-                } else {
-                    PaymentStatus::Refunded
-                };
                 let is_cancelled = matches!(self.status, Status::Cancelled(_));
+                // Until all is paid, a refund leaves the status as it is: more is to be captured.
+                if self.status == Status::Paid || is_cancelled {
+                    self.report_payment();
+                }
                 (!is_cancelled && self.refunded > self.captured).then_some("more than captured")
             }
             Step::Hold { is_on } => {
@@ -284,11 +291,25 @@ impl Placed {
         wrong.or((self.requested > self.total).then_some("asks to capture more than it costs"))
     }
 
+    /// The payment status of an order that is paid or cancelled follows from what is refunded.
+    fn report_payment(&mut self) {
+        self.reported.payment = match self.refunded {
+            0 => PaymentStatus::Paid,
+            refunded if refunded < self.captured => PaymentStatus::PartiallyRefunded,
+            _ => PaymentStatus::Refunded,
+        };
+    }
+
     fn complete(&mut self) -> Option<&'static str> {
         let was_confirmed = self.reported.status == OrderStatus::Confirmed;
         self.reported.status = OrderStatus::Completed;
         let is_all = self.shipped == self.wanted;
-        (!was_confirmed || !is_all || !self.status.stands()).then_some("it is not complete")
+        if !was_confirmed || !is_all || !self.status.stands() {
+            return Some("it is not complete");
+        }
+        // On account nothing is captured; of any other order, all is by then.
+        let is_owed = self.has_payment && self.status != Status::Paid;
+        is_owed.then_some("money is still due")
     }
 }
 
@@ -311,5 +332,79 @@ fn follows(from: Status, to: Status) -> bool {
             )
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found about an order of two units for 700 in all with these steps, each with the payment
+    /// status that is reported of it; without one, it is not looked at.
+    fn findings(steps: &[(Step, Option<PaymentStatus>)]) -> String {
+        let (mut progress, mut findings) = (Progress::default(), TradeFindings::default());
+        let order = OrderKey::of("00000000-0000-0000-0000-00000000000a");
+        let position = LogPosition { service: "order", partition: 0, sequence: 1 };
+        let mut apply = |progress: &mut Progress, step| {
+            progress.apply(order, position, step, &mut findings);
+        };
+        apply(&mut progress, Step::Placed { total: 700, units: 1 });
+        progress.add_line(2);
+        for (step, status) in steps {
+            apply(&mut progress, *step);
+            if let (Some(payment), Some(placed)) = (*status, &progress.placed) {
+                let reported = ReportedStatus { payment, ..placed.reported };
+                apply(&mut progress, Step::Reported(reported));
+            }
+        }
+        format!("{:?}", findings.progress)
+    }
+
+    /// It is confirmed, and captured when it ships; one of two units has shipped, and is captured.
+    fn captured_in_part() -> Vec<(Step, Option<PaymentStatus>)> {
+        [
+            Step::PaymentDue { amount: Some(700) },
+            Step::Authorized { by_payment: true },
+            Step::Confirmed { capture: None },
+            Step::OrderShipped { units: 1, capture: 250 },
+            Step::Captured { amount: 250 },
+        ]
+        .map(|step| (step, None))
+        .to_vec()
+    }
+
+    #[test]
+    fn a_refund_moves_the_payment_status_when_all_is_paid() {
+        let refund = Step::Refunded { amount: 100 };
+        let shipped = (Step::OrderShipped { units: 1, capture: 450 }, None);
+        let paid = Step::Paid { amount: Some(700) };
+        let steps = [
+            (refund, Some(PaymentStatus::Authorized)),
+            shipped,
+            (paid, Some(PaymentStatus::PartiallyRefunded)),
+            (Step::Completed, None),
+            (refund, Some(PaymentStatus::PartiallyRefunded)),
+            (Step::Refunded { amount: 500 }, Some(PaymentStatus::Refunded)),
+        ];
+        assert_eq!(findings(&[captured_in_part(), steps.to_vec()].concat()), findings(&[]));
+        let wrong = [(refund, Some(PaymentStatus::PartiallyRefunded))];
+        let found = findings(&[captured_in_part(), wrong.to_vec()].concat());
+        assert!(found.contains("is reported to be"), "{found}");
+    }
+
+    #[test]
+    fn an_order_is_not_completed_while_money_is_due() {
+        let rest = Step::OrderShipped { units: 1, capture: 0 };
+        let completed = [(rest, None), (Step::Completed, None)];
+        let found = findings(&[captured_in_part(), completed.to_vec()].concat());
+        assert!(found.contains("money is still due"), "{found}");
+        // On account none is captured.
+        let on_account = [
+            Step::Authorized { by_payment: false },
+            Step::Confirmed { capture: None },
+            Step::OrderShipped { units: 2, capture: 0 },
+            Step::Completed,
+        ];
+        assert_eq!(findings(&on_account.map(|step| (step, None))), findings(&[]));
     }
 }

@@ -101,8 +101,8 @@ impl ListedLines {
 }
 
 impl Fact {
-    /// The statuses that it leads to.
-    pub(crate) fn statuses(&self, before: Statuses) -> Statuses {
+    /// The statuses that it leads to. `order` is as it was before the facts that are decided with it.
+    pub(crate) fn statuses(&self, before: Statuses, order: &Order) -> Statuses {
         match self {
             Self::Placed { lines, .. } => Statuses::placed(lines),
             Self::PaymentDue { .. } => before.with_payment(PaymentStatus::Pending),
@@ -112,19 +112,21 @@ impl Fact {
                 before.with_payment(PaymentStatus::Authorized)
             }
             Self::Confirmed { .. } => before.with_order(OrderStatus::Confirmed),
-            Self::Paid { .. } => before.with_payment(PaymentStatus::Paid),
+            Self::Paid { amount, .. } => {
+                before.with_payment(PaymentStatus::of_paid(amount.minor, order.refunded()))
+            }
             Self::Shipped { fulfilment, .. } => before.with_fulfilment(*fulfilment),
             Self::Completed => before.with_order(OrderStatus::Completed),
-            Self::Refunded { captured, refunded, .. } => {
-                before.with_payment(if refunded.minor < captured.minor {
-                    PaymentStatus::PartiallyRefunded
-                } else {
-                    PaymentStatus::Refunded
-                })
+            // While money is still to be captured, that is what the status says.
+            Self::Refunded { captured, refunded, .. }
+                if before.1.is_paid() || before.0 == OrderStatus::Cancelled =>
+            {
+                before.with_payment(PaymentStatus::of_paid(captured.minor, refunded.minor))
             }
             Self::Cancelled { .. } => before.with_order(OrderStatus::Cancelled),
             Self::Authorized { payment: None, .. }
             | Self::PartCaptured { .. }
+            | Self::Refunded { .. }
             | Self::PutOnHold(_)
             | Self::TakenOffHold { .. } => before,
         }

@@ -42,7 +42,7 @@ impl Known<'_> {
     pub(crate) fn events(&self, facts: Vec<Fact>) -> Vec<Event> {
         let mut statuses = self.order.statuses;
         let event = |fact: Fact| {
-            statuses = fact.statuses(statuses);
+            statuses = fact.statuses(statuses, self.order);
             let OrderContent { number, reference, customer_id, .. } = self.content;
             let summary = Summary {
                 number: *number,

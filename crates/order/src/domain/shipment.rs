@@ -98,11 +98,5 @@ fn capture(known: &Known<'_>, shipped: &[i64], is_all: bool) -> Option<(u32, Mon
 
 /// Whether the order is paid, or nothing is taken for it here.
 fn is_nothing_due(known: &Known<'_>) -> bool {
-    match known.order.statuses.1 {
-        PaymentStatus::Paid | PaymentStatus::PartiallyRefunded | PaymentStatus::Refunded => true,
-        PaymentStatus::Pending
-        | PaymentStatus::ActionRequired
-        | PaymentStatus::Authorized
-        | PaymentStatus::Failed => !known.order.needs_payment(),
-    }
+    known.order.statuses.1.is_paid() || !known.order.needs_payment()
 }

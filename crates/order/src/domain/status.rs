@@ -163,6 +163,23 @@ impl PaymentStatus {
         Self::Refunded,
         Self::Failed,
     ];
+
+    /// The status when all is paid that was to be paid, and so much of it is refunded; amounts in minor units.
+    pub(crate) fn of_paid(captured: i64, refunded: i64) -> Self {
+        match refunded {
+            0 => Self::Paid,
+            _ if refunded < captured => Self::PartiallyRefunded,
+            _ => Self::Refunded,
+        }
+    }
+
+    /// Whether all is paid that was to be paid, whatever of it is refunded since.
+    pub(crate) fn is_paid(self) -> bool {
+        match self {
+            Self::Paid | Self::PartiallyRefunded | Self::Refunded => true,
+            Self::Pending | Self::ActionRequired | Self::Authorized | Self::Failed => false,
+        }
+    }
 }
 
 impl FulfilmentStatus {

@@ -8,7 +8,9 @@ use super::{
     NumberKey, Order, OrderCancellation, OrderContent, OrderNumber, OrderPayment, OrderPersonal,
     OrderShipped, OrderSku, OrderSkuKey, ReferencedOrder, Shop,
 };
-use crate::domain::{Awaits, Event, Fact, FulfilmentStatus, PaymentStatus, ShippedLine, Summary};
+use crate::domain::{
+    Awaits, Event, Fact, FulfilmentStatus, OrderStatus, PaymentStatus, ShippedLine, Summary,
+};
 
 impl Shop {
     /// Folds an event into the rows.
@@ -162,7 +164,7 @@ impl Order {
                 let earlier = self.captured();
                 self.change_payment(payment.unwrap_or(0), |it| {
                     it.captured += amount.minor - earlier;
-                    it.status = PaymentStatus::Paid;
+                    it.status = PaymentStatus::of_paid(it.captured, it.refunded);
                 });
                 self.wait_for(Awaits::Nothing, None);
             }
@@ -176,14 +178,13 @@ impl Order {
             }
             Fact::Refunded { payment, amount, captured, .. } => {
                 let noted = self.captured();
+                let is_cancelled = self.statuses.0 == OrderStatus::Cancelled;
                 self.change_payment(*payment, |it| {
                     it.refunded += amount.minor;
                     it.captured += captured.minor - noted;
-                    it.status = if it.refunded < it.captured {
-                        PaymentStatus::PartiallyRefunded
-                    } else {
-                        PaymentStatus::Refunded
-                    };
+                    if it.status.is_paid() || is_cancelled {
+                        it.status = PaymentStatus::of_paid(it.captured, it.refunded);
+                    }
                 });
             }
             Fact::PutOnHold(hold) => self.hold = Some(hold.clone()),

@@ -258,20 +258,84 @@ fn another_payment_of_a_confirmed_order_may_fail_and_be_followed_by_yet_another(
     assert_eq!(decision.events, [third.last()]);
 }
 
-#[test]
-fn another_payment_is_for_what_is_not_captured_yet() {
+/// An order of which a part has shipped and is captured, and another part could not be captured.
+fn paid_in_part() -> History {
     let part = Fact::PartCaptured { payment: 1, amount: gbp(250), captured: gbp(250) };
     let failure = Failure { code: "expired".into(), detail: String::new() };
     let failed = Fact::PaymentFailed { payment: 1, failure, retry_until: None };
     let mut events = unpaid().events;
     events.pop();
-    let given = History { events, ..unpaid() }
+    History { events, ..unpaid() }
         .payment(part, PaymentStatus::Authorized)
         .shipped_and_captured(&[("A", 1)], Some(250), FulfilmentStatus::Partial)
-        .payment(failed, PaymentStatus::Failed);
+        .payment(failed, PaymentStatus::Failed)
+}
+
+#[test]
+fn another_payment_is_for_what_is_not_captured_yet() {
+    let given = paid_in_part();
     let decision = orders().decide(&fold(&given.events), &pay(ANN, "other"), NOW);
     let facts: Vec<_> = decision.events.into_iter().map(|event| event.fact).collect();
     assert_eq!(facts, [replacement(2, 450)]);
+}
+
+fn refund(payment: u32, refund_id: &str, amount: i64) -> Input {
+    let (refund_id, amount) = (refund_id.to_owned(), gbp(amount));
+    signal(ANN, Signal::Refunded { payment, refund_id, amount })
+}
+
+#[test]
+fn what_is_refunded_before_all_is_captured_leaves_the_rest_to_be_captured() {
+    let captured = |amount| signal(ANN, Signal::Captured { payment: 1, amount: gbp(amount) });
+    let (part, rest) = (shipment("A", 2, None), shipment("B", 2, None));
+    for after_part in [
+        // Before the rest ships, and before the answer of its capture.
+        [refund(1, "r", 100), rest.clone(), captured(200)],
+        [rest.clone(), refund(1, "r", 100), captured(200)],
+    ] {
+        let mut state = fold(&[]);
+        Orders::replicate(&mut state, &settings(|it| it.capture = Capture::OnShipment));
+        let mut log = Vec::new();
+        let [held, authorized, allocated, _] = happy_path().map(|it| signal(ANN, it));
+        let begun = [Input::Place(request(ANN)), held, authorized, allocated];
+        for input in begun.into_iter().chain([part.clone(), captured(500)]).chain(after_part) {
+            run(&mut state, &mut log, &input);
+        }
+        let refunded = log.iter().find(|it| matches!(it.fact, Fact::Refunded { .. }));
+        let statuses = refunded.expect("is refunded").summary.statuses;
+        assert_eq!(statuses.1, PaymentStatus::Authorized);
+        let names: Vec<_> = log.iter().map(|event| Orders::encode(event).name).collect();
+        assert_eq!(names[names.len() - 2..], ["paid", "completed"], "{names:?}");
+        let order = state.orders.get(&ANN).expect("is placed");
+        assert_eq!(order.statuses.1, PaymentStatus::PartiallyRefunded);
+        assert_eq!(order.payments[0].status, PaymentStatus::PartiallyRefunded);
+        assert_eq!((order.captured(), order.refunded()), (700, 100));
+    }
+}
+
+#[test]
+fn what_is_owed_stays_owed_when_a_part_of_what_was_paid_is_refunded() {
+    let given = paid_in_part();
+    let fact = |payment, captured| Fact::Refunded {
+        payment,
+        refund_id: "r".into(),
+        amount: gbp(100),
+        captured: gbp(captured),
+        refunded: gbp(100),
+    };
+    let refunded = given.clone().payment(fact(1, 250), PaymentStatus::Failed);
+    leads_to(&given, &refund(1, "r", 100), &refunded);
+    // It is not completed by what ships, and another payment may be started for the rest.
+    let shipped = refunded.clone().shipped(&[("B", 2)], FulfilmentStatus::Fulfilled);
+    leads_to(&refunded, &shipment("B", 2, None), &shipped);
+    let due = refunded.payment(replacement(2, 450), PaymentStatus::Pending);
+    let paid = Fact::Paid { payment: Some(2), amount: gbp(700), listed: listed() };
+    let paid = due.clone().payment(paid, PaymentStatus::PartiallyRefunded);
+    leads_to(&due, &signal(ANN, Signal::Captured { payment: 2, amount: gbp(450) }), &paid);
+    // A refund while the other payment is pending leaves it so.
+    let due = given.payment(replacement(2, 450), PaymentStatus::Pending);
+    let refunded = due.clone().payment(fact(1, 250), PaymentStatus::Pending);
+    leads_to(&due, &refund(1, "r", 100), &refunded);
 }
 
 #[test]
