@@ -199,7 +199,10 @@ fn outcome(asked: &str, state: proto::RebuildState) -> Option<Result<(), String>
                       nobody knows whether it was rebuilt; rebuild it again";
         return Some(Err(reason.to_owned()));
     }
-    (!is_rebuilding).then(|| if error.is_empty() { Ok(()) } else { Err(error) })
+    if is_rebuilding {
+        return None;
+    }
+    Some(if error.is_empty() { Ok(()) } else { Err(error) })
 }
 
 fn refused(error: &AskError) -> Error {
