@@ -183,7 +183,7 @@ pub enum Fact {
     Voided { operation: Operation, amount: Money },
     /// The provider is about to be asked to pay back.
     RefundPending { operation: Operation, amount: Money, refund: Refund },
-    /// The provider paid back. `refund_id` is empty for what a cancelled order gets back.
+    /// The provider paid back. `refund_id` is empty for what nobody asked for: see [`Refund`].
     Refunded { operation: Operation, amount: Money, refund_id: String },
     /// An amount is to be taken when nothing is pending any more.
     CaptureRequested { operation: Operation, amount: Money },

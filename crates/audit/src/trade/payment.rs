@@ -121,7 +121,12 @@ impl Payment {
             PaymentStepKind::TurnedUpAuthorized => {
                 self.authorized = Some(self.authorized.unwrap_or(0) + step.amount);
             }
-            PaymentStepKind::TurnedUpCaptured => self.captured += step.amount,
+            PaymentStepKind::TurnedUpCaptured => {
+                self.captured += step.amount;
+                // What was taken after all was not let go.
+                let taken = (-self.held()).max(0);
+                self.voided = self.voided.map(|voided| voided - taken.min(voided));
+            }
             PaymentStepKind::Retried => self.is_retried = true,
             PaymentStepKind::VoidGivenUp => self.given_up_hold += step.amount,
             PaymentStepKind::RefundGivenUp => self.given_up_refund += step.amount,
@@ -400,5 +405,16 @@ mod tests {
         let back = [&turned_up[..], &[(Refunded, "refund-1", 100)]].concat();
         assert_eq!(findings(&back), findings(&[]));
         check(&[&turned_up[..], &[(Refunded, "refund-1", 101)]].concat(), "101 refunded of 100");
+    }
+
+    #[test]
+    fn what_turns_up_as_captured_was_not_let_go() {
+        let mut payment = Payment { authorized: Some(500), captured: 200, ..Payment::default() };
+        payment.voided = Some(300);
+        let operation = fingerprint("capture-6");
+        let step = PaymentStep { kind: TurnedUpCaptured, number: 1, operation, amount: 100 };
+        let position = LogPosition { service: "payment", partition: 0, sequence: 1 };
+        payment.apply(position, step, &mut Findings::default());
+        assert_eq!((payment.held(), payment.captured, payment.voided), (0, 300, Some(200)));
     }
 }

@@ -261,8 +261,13 @@ fn replacement_failed(payment: u32, code: &str, detail: &str) -> Fact {
     Fact::PaymentFailed { payment, failure, retry_until: None }
 }
 
+/// Money is paid back. What payment pays back unasked, while the order stands, the order has never paid: it
+/// turned up at the provider after its capture had failed.
 fn refunded(known: &Known<'_>, payment: u32, refund_id: &str, amount: Money) -> Option<Fact> {
     let order = known.order;
+    if refund_id.is_empty() && order.statuses.0 != OrderStatus::Cancelled {
+        return None;
+    }
     let refunded = order.refunded() + amount.minor;
     (1..=order.last_payment()).contains(&payment).then(|| Fact::Refunded {
         payment,

@@ -106,7 +106,7 @@ fn cancel(payments: &PaymentRows, order_id: OrderId, now: Timestamp) -> Vec<Even
     events
 }
 
-/// Takes over what the provider's list has of a payment and our log has not, to give it back; any other
+/// Takes over what the provider's list has of a payment and our log has not, to give that back; any other
 /// difference is stuck.
 fn differs(
     payments: &PaymentRows,
@@ -243,6 +243,10 @@ impl Deciding {
             });
             if let Some(next) = next {
                 self.add(next);
+            } else if payment.surplus > 0 {
+                let operation = payment.next_operation(OperationKind::Refund);
+                let (amount, refund) = (payment.money(payment.surplus), Refund::default());
+                self.add(Fact::RefundPending { operation, amount, refund });
             }
         } else if payment.held() > 0 {
             let operation = payment.next_operation(OperationKind::Void);

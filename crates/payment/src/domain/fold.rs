@@ -36,6 +36,9 @@ impl Payment {
                     Wanted::Refund { refund: known, .. } => known.id != refund.id,
                     Wanted::Capture { .. } => true,
                 });
+                if refund.is_unasked() {
+                    self.surplus = (self.surplus - amount.minor).max(0);
+                }
             }
             Fact::TurnedUp { operation, amount, provider_reference } => {
                 self.turned_up(*operation, *amount, provider_reference, time);
@@ -86,6 +89,7 @@ impl Payment {
                 self.cancelled_at_ms = Some(time.millis());
                 // All of it is given back.
                 self.wanted.clear();
+                self.surplus = 0;
             }
             Fact::Uncertain { operation, .. } => {
                 self.in_trouble(Trouble::Uncertain);
@@ -123,6 +127,8 @@ impl Payment {
 
     fn turned_up(&mut self, operation: Operation, amount: Money, reference: &str, time: Timestamp) {
         reference.clone_into(&mut self.provider_reference);
+        // What the order has paid before is its own: no more than this is given back.
+        let is_surplus = self.kept() > 0 && !self.is_cancelled();
         match operation.kind {
             OperationKind::Capture => {
                 self.status = Status::Captured;
@@ -145,8 +151,12 @@ impl Payment {
             });
         }
         self.mark(operation, TransactionStatus::Done, "turned_up");
-        self.cancelled_at_ms.get_or_insert(time.millis());
-        self.wanted.clear();
+        if is_surplus {
+            self.surplus += amount.minor;
+        } else {
+            self.cancelled_at_ms.get_or_insert(time.millis());
+            self.wanted.clear();
+        }
     }
 
     fn in_trouble(&mut self, trouble: Trouble) {
@@ -159,6 +169,7 @@ impl Payment {
     /// What follows at once says what becomes of an operation that was done elsewhere, and of a capture
     /// or an authorisation that is given up.
     fn settled_by_operator(&mut self, operation: Operation, amount: Money, how: Resolution) {
+        let is_unasked = self.pending_transaction().is_some_and(|it| it.refund.is_unasked());
         match (how, operation.kind, self.trouble()) {
             (
                 Resolution::Retry,
@@ -168,6 +179,9 @@ impl Payment {
                 // The provider gives the same answer to the same key: another operation follows.
                 self.mark(operation, TransactionStatus::Refused, "");
                 self.pending = None;
+                if operation.kind == OperationKind::Refund && is_unasked {
+                    self.surplus += amount.minor;
+                }
             }
             (Resolution::Retry, ..) => self.in_trouble(Trouble::Uncertain),
             (Resolution::GiveUp, OperationKind::Void, _) => {
@@ -175,7 +189,7 @@ impl Payment {
                 self.ends(Status::GivenUp, operation, TransactionStatus::GivenUp, "");
             }
             (Resolution::GiveUp, OperationKind::Refund, _) => {
-                if self.is_cancelled() {
+                if self.is_cancelled() || is_unasked {
                     self.given_up_refund += amount.minor;
                 }
                 self.ends(Status::GivenUp, operation, TransactionStatus::GivenUp, "");

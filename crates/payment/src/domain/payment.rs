@@ -39,7 +39,12 @@ pub struct Payment {
     /// What an operator has given up to let go, in minor units.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub given_up_hold: i64,
-    /// What an operator has given up to pay back for the cancelled order, in minor units.
+    /// What turned up beside what the order has paid and is to be paid back when nothing else is asked for,
+    /// in minor units.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub surplus: i64,
+    /// What an operator has given up to pay back unasked, in minor units: what the cancelled order has paid,
+    /// or what turned up.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub given_up_refund: i64,
     /// What the customer has to do before the payment goes on.
@@ -161,6 +166,7 @@ impl Payment {
             due_by_ms: due_by.millis(),
             cancelled_at_ms: None,
             given_up_hold: 0,
+            surplus: 0,
             given_up_refund: 0,
             action: None,
             transactions: vec![],
@@ -194,7 +200,8 @@ impl Payment {
             Wanted::Refund { amount, .. } => *amount,
             Wanted::Capture { .. } => 0,
         });
-        self.kept() - pending.map_or(0, |pending| pending.amount) - wanted.sum::<i64>()
+        let pending = pending.map_or(0, |pending| pending.amount);
+        self.kept() - self.surplus - pending - wanted.sum::<i64>()
     }
 
     /// Whether that refund was asked for.

@@ -447,6 +447,83 @@ fn what_turns_up_at_the_provider_is_given_back() {
     check(&given, &turns_up(AUTHORIZE), &[]);
 }
 
+/// A payment that has paid 200 for what has shipped; a further 100 could not be captured, and the rest was
+/// let go.
+fn paid_in_part() -> Vec<Fact> {
+    let operation = Operation { kind: OperationKind::Capture, number: 6 };
+    vec![
+        authorization_pending(),
+        authorized(),
+        capturing(5, 200),
+        part_captured(5, 200),
+        capturing(6, 100),
+        Fact::CaptureFailed { operation, code: GIVEN_UP.into() },
+        Fact::VoidPending { operation: VOID, amount: pounds(300) },
+        Fact::Voided { operation: VOID, amount: pounds(300) },
+    ]
+}
+
+/// The provider lists the capture of 100 that could not be captured by our log.
+fn late_capture() -> (Input, Fact) {
+    let operation = Operation { kind: OperationKind::Capture, number: 6 };
+    let provider_reference = "p1".into();
+    let turned_up = Fact::TurnedUp { operation, amount: pounds(100), provider_reference };
+    (differs(DifferenceKind::UnknownToUs, operation, pounds(100)), turned_up)
+}
+
+#[test]
+fn a_capture_that_turns_up_is_given_back_and_what_the_order_has_paid_is_not() {
+    let (lists, turned_up) = late_capture();
+    let refund = Refund::default();
+    let back = Fact::RefundPending { operation: REFUND, amount: pounds(100), refund };
+    let mut payments = check(&paid_in_part(), &lists, &[turned_up, back]);
+    let refunded =
+        Fact::Refunded { operation: REFUND, amount: pounds(100), refund_id: String::new() };
+    assert_eq!(facts(&handle(&mut payments, &approves(REFUND))), [refunded]);
+    let payment = payment_of(&payments, first());
+    assert_eq!((payment.kept(), payment.refundable(), payment.surplus), (200, 200, 0));
+    // The merchant may refund what the order has paid, and a cancellation gives back the rest of it.
+    let events = handle(&mut payments, &refund_of("R1", 150));
+    assert_eq!(facts(&events), [part_pending("R1", 2, 150)]);
+    handle(&mut payments, &approves(Operation { kind: OperationKind::Refund, number: 2 }));
+    let events = handle(&mut payments, &cancelled());
+    let operation = Operation { kind: OperationKind::Refund, number: 3 };
+    let refund = Refund::default();
+    let rest = Fact::RefundPending { operation, amount: pounds(50), refund };
+    assert_eq!(facts(&events), [Fact::CancelRequested, rest]);
+}
+
+#[test]
+fn a_capture_that_turns_up_during_a_refund_is_given_back_after_it() {
+    let (lists, turned_up) = late_capture();
+    let given = [paid_in_part(), vec![part_pending("R1", 1, 150)]].concat();
+    let mut payments = check(&given, &lists, &[turned_up]);
+    assert_eq!(payment_of(&payments, first()).refundable(), 50);
+    let operation = Operation { kind: OperationKind::Refund, number: 2 };
+    let (amount, refund) = (pounds(100), Refund::default());
+    let back = Fact::RefundPending { operation, amount, refund };
+    let events = handle(&mut payments, &approves(REFUND));
+    assert_eq!(facts(&events), [part_refunded("R1", 1, 150), back]);
+    assert_eq!(payment_of(&payments, first()).refundable(), 50);
+}
+
+#[test]
+fn an_operator_settles_that_what_turned_up_is_not_given_back() {
+    let (lists, _) = late_capture();
+    let mut payments = history(&paid_in_part());
+    handle(&mut payments, &lists);
+    handle(&mut payments, &declines(REFUND, "account_closed"));
+    handle(&mut payments, &settles(Resolution::Retry));
+    let again = Operation { kind: OperationKind::Refund, number: 2 };
+    assert_eq!(pending(&payments), Some(again));
+    let payment = payment_of(&payments, first());
+    assert_eq!((payment.surplus, payment.refundable()), (0, 200));
+    handle(&mut payments, &declines(again, "account_closed"));
+    handle(&mut payments, &settles(Resolution::GiveUp));
+    let payment = payment_of(&payments, first());
+    assert_eq!((pending(&payments), payment.refundable()), (None, 200), "it is left, and not paid");
+}
+
 #[test]
 fn a_difference_that_giving_back_does_not_mend_is_for_an_operator() {
     let found = |operation, reason, detail| [stuck(operation, reason, detail)];

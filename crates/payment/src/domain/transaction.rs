@@ -28,14 +28,16 @@ pub enum Wanted {
 /// Which refund an amount is paid back for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refund {
-    /// Its id, given by who asked for it; empty for what a cancelled order gets back.
+    /// Its id, given by who asked for it; empty for what is paid back unasked: what a cancelled order has
+    /// paid, and what turned up beside what an order has paid.
     pub id: String,
     /// Why.
     pub reason: String,
 }
 
 impl Refund {
-    fn is_of_cancellation(&self) -> bool {
+    /// Whether nobody asked for it.
+    pub(super) fn is_unasked(&self) -> bool {
         self.id.is_empty()
     }
 }
@@ -58,7 +60,7 @@ pub struct Transaction {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at_ms: Option<i64>,
     /// Which refund it is for.
-    #[serde(default, skip_serializing_if = "Refund::is_of_cancellation")]
+    #[serde(default, skip_serializing_if = "Refund::is_unasked")]
     pub refund: Refund,
 }
 

@@ -150,6 +150,7 @@ fn payment_of(request: &Request, trouble: Option<Trouble>) -> Payment {
         due_by_ms: i64::MAX,
         cancelled_at_ms: None,
         given_up_hold: 0,
+        surplus: 0,
         given_up_refund: 0,
         action: None,
         transactions: vec![transaction],

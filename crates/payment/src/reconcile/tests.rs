@@ -53,6 +53,7 @@ fn payment(id: &str, transactions: &[(&str, TransactionStatus, &str, i64)]) -> P
         due_by_ms: 0,
         cancelled_at_ms: None,
         given_up_hold: 0,
+        surplus: 0,
         given_up_refund: 0,
         action: None,
         transactions: transactions.collect(),

@@ -314,6 +314,22 @@ fn what_is_refunded_before_all_is_captured_leaves_the_rest_to_be_captured() {
 }
 
 #[test]
+fn what_is_paid_back_unasked_is_not_of_an_order_that_stands() {
+    let given = paid_in_part();
+    leads_to_nothing(&given, &refund(1, "", 100));
+    let cancelled = History::paid_order().cancelled(CancelReason::Requested, "", &[]);
+    let fact = Fact::Refunded {
+        payment: 1,
+        refund_id: String::new(),
+        amount: gbp(700),
+        captured: gbp(700),
+        refunded: gbp(700),
+    };
+    let refunded = cancelled.clone().payment(fact, PaymentStatus::Refunded);
+    leads_to(&cancelled, &refund(1, "", 700), &refunded);
+}
+
+#[test]
 fn what_is_owed_stays_owed_when_a_part_of_what_was_paid_is_refunded() {
     let given = paid_in_part();
     let fact = |payment, captured| Fact::Refunded {

@@ -58,6 +58,7 @@ fn row(random: &mut Random, number: u64) -> PaymentRow {
         due_by_ms: 0,
         cancelled_at_ms: None,
         given_up_hold: 0,
+        surplus: 0,
         given_up_refund: 0,
         action: None,
         transactions: vec![Transaction {
