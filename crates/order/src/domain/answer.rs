@@ -129,7 +129,8 @@ pub enum StartPaymentAnswer {
         /// When the order is cancelled if the payment has not answered.
         due_by: Timestamp,
     },
-    /// None is due: the last payment has not failed, or the stock is no longer held.
+    /// None is due: the last payment has not failed, or the stock is no longer held; or it was to be on
+    /// account, by which nothing is taken.
     NotDue {
         /// What has become of the order.
         statuses: Statuses,

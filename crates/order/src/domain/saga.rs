@@ -7,7 +7,8 @@ use protocol::time::Timestamp;
 use super::rows::Shop;
 use super::{
     Answer, Awaits, CancelAnswer, CancelReason, Event, Fact, Failure, FulfilmentStatus, Known,
-    ListedLines, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer, Statuses, Terms,
+    ListedLines, ON_ACCOUNT, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer, Statuses,
+    Terms,
 };
 
 /// The next facts of an order, when it waits for this signal.
@@ -114,7 +115,8 @@ pub(super) fn cancel(
 }
 
 /// Starts another payment of an order whose last one failed: while the stock is held, for the total; and when the
-/// order is confirmed, for what could not be captured.
+/// order is confirmed, for what could not be captured. None is started on account: of such an order nothing is
+/// taken here, and it would count as needing no payment.
 pub(super) fn start_payment(
     terms: Terms<'_>,
     state: &Shop,
@@ -127,13 +129,13 @@ pub(super) fn start_payment(
     };
     let order = known.order;
     let Statuses(status, payment_status, _) = order.statuses;
-    let has_failed = payment_status == PaymentStatus::Failed;
+    let is_due = payment_status == PaymentStatus::Failed && payment_method != ON_ACCOUNT;
     let held_until = order.held_until.filter(|until| *until > now);
     let (amount, held_until) = match (status, order.awaits) {
-        (OrderStatus::Placed, Awaits::Payment) if has_failed && held_until.is_some() => {
+        (OrderStatus::Placed, Awaits::Payment) if is_due && held_until.is_some() => {
             (order.total, held_until)
         }
-        (OrderStatus::Confirmed, _) if has_failed => {
+        (OrderStatus::Confirmed, _) if is_due => {
             (Money { minor: order.total.minor - order.captured(), ..order.total }, None)
         }
         _ => {
@@ -240,9 +242,11 @@ fn paid(known: &Known<'_>, payment: Option<u32>, amount: Money) -> Fact {
     Fact::Paid { payment, amount, listed: ListedLines::of(known.content) }
 }
 
-/// That an order which is paid now is completed, when nothing is left to be shipped.
+/// That an order which is paid now is completed, when nothing is left to be shipped and it is not yet.
 fn completed(known: &Known<'_>) -> Option<Fact> {
-    (known.order.statuses.2 == FulfilmentStatus::Fulfilled).then_some(Fact::Completed)
+    let Statuses(status, _, fulfilment) = known.order.statuses;
+    let is_due = fulfilment == FulfilmentStatus::Fulfilled && status != OrderStatus::Completed;
+    is_due.then_some(Fact::Completed)
 }
 
 /// The money could not be taken. What has shipped is not cancelled any more.

@@ -258,6 +258,26 @@ fn another_payment_of_a_confirmed_order_may_fail_and_be_followed_by_yet_another(
     assert_eq!(decision.events, [third.last()]);
 }
 
+#[test]
+fn no_payment_is_started_on_account() {
+    for given in [unpaid(), History::placed(ANN).payment_due().declined(1)] {
+        let not_due = StartPaymentAnswer::NotDue { statuses: given.summary.statuses };
+        check(&given.events, &pay(ANN, "on_account"), &answered(&[], not_due));
+    }
+}
+
+#[test]
+fn an_order_is_completed_once() {
+    // It was completed while a payment of it was pending.
+    let given = unpaid()
+        .payment(replacement(2, 700), PaymentStatus::Pending)
+        .shipped(&[("A", 1), ("B", 2)], FulfilmentStatus::Fulfilled)
+        .completed();
+    let paid = Fact::Paid { payment: Some(2), amount: gbp(700), listed: listed() };
+    let after = given.clone().payment(paid, PaymentStatus::Paid);
+    leads_to(&given, &signal(ANN, Signal::Captured { payment: 2, amount: gbp(700) }), &after);
+}
+
 /// An order of which a part has shipped and is captured, and another part could not be captured.
 fn paid_in_part() -> History {
     let part = Fact::PartCaptured { payment: 1, amount: gbp(250), captured: gbp(250) };
