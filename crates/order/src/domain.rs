@@ -216,7 +216,7 @@ impl Rules for Orders {
             Input::Release { order_id, note } => short::release(state, *order_id, note.as_ref()),
             Input::Signal { order_id, signal } => {
                 let Some(known) = state.order(order_id) else { return Decision::nothing() };
-                let facts = saga::proceed(terms, &known, signal, now);
+                let facts = saga::proceed(terms, state, &known, signal, now);
                 Decision::events(known.events(facts))
             }
             Input::Shipped(shipment) => Decision::events(shipment::ship(state, shipment)),

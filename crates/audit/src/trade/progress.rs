@@ -272,11 +272,16 @@ impl Placed {
     fn confirm(&mut self, capture: Option<i64>) -> Option<&'static str> {
         self.reported.status = OrderStatus::Confirmed;
         self.requested = capture.unwrap_or(0);
+        // What has left by then is captured with it, where money is captured by shipment.
+        let is_part_shipped = (1..self.wanted).contains(&self.shipped);
+        let is_of_part = |amount| is_part_shipped && (1..self.total).contains(&amount);
         let to = match capture {
             None if self.total > 0 => Status::AwaitsShipment,
+            Some(amount) if is_of_part(amount) => Status::AwaitsShipment,
             _ => Status::Confirmed,
         };
-        let wrong = capture.is_some_and(|amount| amount != self.total).then_some("another amount");
+        let is_right = |amount| amount == self.total || is_of_part(amount);
+        let wrong = capture.is_some_and(|amount| !is_right(amount)).then_some("another amount");
         self.go(to).or(wrong)
     }
 
@@ -390,6 +395,22 @@ mod tests {
         let wrong = [(refund, Some(PaymentStatus::PartiallyRefunded))];
         let found = findings(&[captured_in_part(), wrong.to_vec()].concat());
         assert!(found.contains("is reported to be"), "{found}");
+    }
+
+    #[test]
+    fn a_confirmation_captures_all_or_what_has_left_before_it() {
+        let begun = [Step::PaymentDue { amount: Some(700) }, Step::Authorized { by_payment: true }];
+        let confirmed = [Step::Confirmed { capture: Some(250) }, Step::Captured { amount: 250 }];
+        let rest = [
+            Step::OrderShipped { units: 1, capture: 450 },
+            Step::Paid { amount: Some(700) },
+            Step::Completed,
+        ];
+        let of = |steps: &[Step]| findings(&steps.iter().map(|it| (*it, None)).collect::<Vec<_>>());
+        let left = [Step::OrderShipped { units: 1, capture: 0 }];
+        assert_eq!(of(&[&begun[..], &left, &confirmed, &rest].concat()), findings(&[]));
+        let found = of(&[&begun[..], &confirmed].concat());
+        assert!(found.contains("another amount"), "{found}");
     }
 
     #[test]

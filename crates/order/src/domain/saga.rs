@@ -4,16 +4,16 @@ use engine::Decision;
 use events::{id::OrderId, money::Money, sealed::Sealed, shop::Capture};
 use protocol::time::Timestamp;
 
-use super::rows::Shop;
 use super::{
     Answer, Awaits, CancelAnswer, CancelReason, Event, Fact, Failure, FulfilmentStatus, Known,
     ListedLines, ON_ACCOUNT, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer, Statuses,
-    Terms,
+    Terms, rows::Shop, shipment,
 };
 
 /// The next facts of an order, when it waits for this signal.
 pub(super) fn proceed(
     terms: Terms<'_>,
+    state: &Shop,
     known: &Known<'_>,
     signal: &Signal,
     now: Timestamp,
@@ -55,7 +55,7 @@ pub(super) fn proceed(
         {
             vec![Fact::ActionRequired { payment: *payment, action: action.clone() }]
         }
-        (Awaits::Allocation, Signal::Allocated) => confirmed(known),
+        (Awaits::Allocation, Signal::Allocated) => confirmed(state, known),
         (Awaits::Allocation, Signal::Lost { shortages }) => {
             vec![known.cancelled(CancelReason::StockLost, "", shortages)]
         }
@@ -210,13 +210,10 @@ fn given_up(known: &Known<'_>, failure: &Failure) -> Fact {
     }
 }
 
-fn confirmed(known: &Known<'_>) -> Vec<Fact> {
+fn confirmed(state: &Shop, known: &Known<'_>) -> Vec<Fact> {
     let order = known.order;
     let payment = Some(order.last_payment()).filter(|number| *number > 0);
-    // What has left before it was confirmed is not shipped again.
-    let is_shipped = order.statuses.2 == FulfilmentStatus::Fulfilled;
-    let is_captured_now = order.capture == Capture::OnConfirmation || is_shipped;
-    let capture = payment.filter(|_| is_captured_now).map(|_| order.total);
+    let capture = payment.and_then(|_| captured_at_once(state, known));
     let mut facts = vec![Fact::Confirmed { payment, capture }];
     if order.total.minor == 0 {
         facts.push(paid(known, None, order.total));
@@ -225,6 +222,21 @@ fn confirmed(known: &Known<'_>) -> Vec<Fact> {
         facts.extend(completed(known));
     }
     facts
+}
+
+/// What is captured with the confirmation: where money is captured by shipment, that of what has left before,
+/// which is not shipped again.
+fn captured_at_once(state: &Shop, known: &Known<'_>) -> Option<Money> {
+    let order = known.order;
+    let is_all_shipped = order.statuses.2 == FulfilmentStatus::Fulfilled;
+    if order.capture == Capture::OnConfirmation || is_all_shipped {
+        return Some(order.total);
+    }
+    if known.is_unshipped() {
+        return None;
+    }
+    let shipped = state.shipped(&known.id)?;
+    shipment::due_for(known, &shipped.0, is_all_shipped)
 }
 
 fn captured(known: &Known<'_>, payment: u32, amount: Money) -> Vec<Fact> {

@@ -77,13 +77,20 @@ fn distribute(
     }
 }
 
-/// What is captured with a shipment, when the money of the order is captured by shipment: what has
-/// shipped by then, and the charges, less what was asked for before; with the last one all that is left.
+/// What is captured with a shipment, when the money of the order is captured by shipment.
 fn capture(known: &Known<'_>, shipped: &[i64], is_all: bool) -> Option<(u32, Money)> {
     let order = known.order;
     if order.statuses.0 != OrderStatus::Confirmed || order.statuses.1 != PaymentStatus::Authorized {
         return None;
     }
+    let due = due_for(known, shipped, is_all)?;
+    Some((order.last_payment(), due))
+}
+
+/// What is to be captured when so much has shipped: the value of that, and the charges, less what was asked for
+/// before; when all has, all that is left.
+pub(super) fn due_for(known: &Known<'_>, shipped: &[i64], is_all: bool) -> Option<Money> {
+    let order = known.order;
     let basis = known.content.tax_basis;
     let value_of = |(line, units): (&OrderLine, &i64)| {
         line.gross(basis) * i128::from(*units) / i128::from(line.quantity.get())
@@ -93,7 +100,7 @@ fn capture(known: &Known<'_>, shipped: &[i64], is_all: bool) -> Option<(u32, Mon
     let total = order.total.minor;
     let value = i64::try_from(goods + charges).unwrap_or(total).clamp(0, total);
     let due = if is_all { total } else { value } - order.capture_requested;
-    (due > 0).then(|| (order.last_payment(), Money { minor: due, ..order.total }))
+    (due > 0).then(|| Money { minor: due, ..order.total })
 }
 
 /// Whether the order is paid, or nothing is taken for it here.

@@ -182,6 +182,28 @@ fn money_is_captured_by_shipment_where_the_shop_wants_that() {
     assert_eq!((order.captured(), order.capture_requested), (799, 799));
 }
 
+#[test]
+fn what_has_left_before_the_confirmation_is_captured_with_it() {
+    let mut state = fold(&[]);
+    Orders::replicate(&mut state, &settings(|it| it.capture = Capture::OnShipment));
+    let mut log = Vec::new();
+    let [held, authorized, allocated, _] = happy_path().map(|it| signal(ANN, it));
+    let begun = [Input::Place(request(ANN)), held, authorized, shipment("A", 1, None), allocated];
+    for input in begun {
+        run(&mut state, &mut log, &input);
+    }
+    let confirmed = Fact::Confirmed { payment: Some(1), capture: Some(gbp(250)) };
+    assert_eq!(log.last().expect("is placed").fact, confirmed);
+    let captured = |amount| signal(ANN, Signal::Captured { payment: 1, amount: gbp(amount) });
+    let rest = [captured(250), shipment("A", 1, None), shipment("B", 2, None)];
+    for input in rest.into_iter().chain([captured(250), captured(200)]) {
+        run(&mut state, &mut log, &input);
+    }
+    let order = state.orders.get(&ANN).expect("is placed");
+    assert_eq!((order.captured(), order.capture_requested), (700, 700));
+    assert_eq!(order.statuses.0, OrderStatus::Completed);
+}
+
 /// An order of which a part has shipped, and whose money could not be taken for it.
 fn unpaid() -> History {
     let confirmed = Fact::Confirmed { payment: Some(1), capture: None };
