@@ -236,7 +236,8 @@ impl Placed {
             Step::Cancelled { reason } => {
                 self.reported.status = OrderStatus::Cancelled;
                 self.is_on_hold = false;
-                let is_shipped = self.wanted > 0 && self.shipped > 0;
+                // What has left is not called back; but what never came to be confirmed ends all the same.
+                let is_shipped = self.wanted > 0 && self.shipped > 0 && ends_confirmed(reason);
                 self.go(Status::Cancelled(reason)).or(is_shipped.then_some("a part has shipped"))
             }
             Step::Placed { .. }
@@ -331,13 +332,18 @@ fn follows(from: Status, to: Status) -> bool {
         ) => true,
         // Once it is confirmed, nothing runs out of time any more.
         (Status::Confirmed | Status::AwaitsShipment | Status::Paid, Status::Cancelled(reason)) => {
-            matches!(
-                reason,
-                CancelReason::Requested | CancelReason::CaptureFailed | CancelReason::StockShort
-            )
+            ends_confirmed(reason)
         }
         _ => false,
     }
+}
+
+/// Whether an order may be cancelled for it when it is confirmed.
+fn ends_confirmed(reason: CancelReason) -> bool {
+    matches!(
+        reason,
+        CancelReason::Requested | CancelReason::CaptureFailed | CancelReason::StockShort
+    )
 }
 
 #[cfg(test)]
@@ -411,6 +417,22 @@ mod tests {
         assert_eq!(of(&[&begun[..], &left, &confirmed, &rest].concat()), findings(&[]));
         let found = of(&[&begun[..], &confirmed].concat());
         assert!(found.contains("another amount"), "{found}");
+    }
+
+    #[test]
+    fn what_has_shipped_in_part_is_cancelled_only_when_it_was_not_to_be_confirmed() {
+        let ends = |reason| {
+            let due = Step::PaymentDue { amount: Some(700) };
+            let left = Step::OrderShipped { units: 1, capture: 0 };
+            let steps = [due, left, Step::Cancelled { reason }];
+            findings(&steps.map(|step| (step, None)))
+        };
+        for reason in [CancelReason::PaymentTimeout, CancelReason::StockLost] {
+            assert_eq!(ends(reason), findings(&[]), "{reason:?}");
+        }
+        for reason in [CancelReason::Requested, CancelReason::StockShort] {
+            assert!(ends(reason).contains("a part has shipped"), "{reason:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,9 @@ use super::{
 };
 
 /// The next facts of an order, when it waits for this signal.
+///
+/// One that is not confirmed is cancelled when its payment or its stock does not come about, though a part of it
+/// may have left by then: nobody could bring it to an end otherwise. Its fulfilment status says so.
 pub(super) fn proceed(
     terms: Terms<'_>,
     state: &Shop,

@@ -131,6 +131,15 @@ fn what_has_shipped_is_not_cancelled_any_more() {
 }
 
 #[test]
+fn an_order_that_is_not_confirmed_ends_whatever_has_left_and_says_what_has() {
+    let given = History::placed(ANN).payment_due().shipped(&[("A", 1)], FulfilmentStatus::Partial);
+    let passed = signal(ANN, Signal::DeadlinePassed { deadline: DUE_BY });
+    let after = given.clone().cancelled(CancelReason::PaymentTimeout, "", &[]);
+    assert_eq!(after.summary.statuses.2, FulfilmentStatus::Partial);
+    leads_to(&given, &passed, &after);
+}
+
+#[test]
 fn an_order_on_account_is_completed_when_all_of_it_has_shipped() {
     let authorized = Fact::Authorized { payment: None, allocate_by: ALLOCATE_BY };
     let confirmed = Fact::Confirmed { payment: None, capture: None };
