@@ -45,6 +45,9 @@ use crate::{Orders, metrics};
 /// The payment method of an order for which nothing is taken here: the shop sends an invoice.
 pub(crate) const ON_ACCOUNT: &str = "on_account";
 
+/// The most payments of an order: each stays in its row, and in what is shown of it.
+pub(crate) const MAX_PAYMENTS: u32 = 20;
+
 /// What the order service decides on.
 #[derive(Debug, Clone)]
 pub enum Input {

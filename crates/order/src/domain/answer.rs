@@ -130,7 +130,7 @@ pub enum StartPaymentAnswer {
         due_by: Timestamp,
     },
     /// None is due: the last payment has not failed, or the stock is no longer held; or it was to be on
-    /// account, by which nothing is taken.
+    /// account, by which nothing is taken; or the order has [`MAX_PAYMENTS`](super::MAX_PAYMENTS).
     NotDue {
         /// What has become of the order.
         statuses: Statuses,

@@ -6,8 +6,8 @@ use protocol::time::Timestamp;
 
 use super::{
     Answer, Awaits, CancelAnswer, CancelReason, Event, Fact, Failure, FulfilmentStatus, Known,
-    ListedLines, ON_ACCOUNT, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer, Statuses,
-    Terms, rows::Shop, shipment,
+    ListedLines, MAX_PAYMENTS, ON_ACCOUNT, OrderStatus, PaymentStatus, Signal, StartPaymentAnswer,
+    Statuses, Terms, rows::Shop, shipment,
 };
 
 /// The next facts of an order, when it waits for this signal.
@@ -132,7 +132,9 @@ pub(super) fn start_payment(
     };
     let order = known.order;
     let Statuses(status, payment_status, _) = order.statuses;
-    let is_due = payment_status == PaymentStatus::Failed && payment_method != ON_ACCOUNT;
+    let is_due = payment_status == PaymentStatus::Failed
+        && payment_method != ON_ACCOUNT
+        && order.last_payment() < MAX_PAYMENTS;
     let held_until = order.held_until.filter(|until| *until > now);
     let (amount, held_until) = match (status, order.awaits) {
         (OrderStatus::Placed, Awaits::Payment) if is_due && held_until.is_some() => {

@@ -4,7 +4,7 @@ use super::*;
 use engine::Wire as _;
 
 use crate::{
-    domain::{CancelAnswer, ReleaseAnswer, StartPaymentAnswer},
+    domain::{CancelAnswer, MAX_PAYMENTS, ReleaseAnswer, StartPaymentAnswer},
     metrics::Outcome,
 };
 
@@ -295,6 +295,23 @@ fn no_payment_is_started_on_account() {
         let not_due = StartPaymentAnswer::NotDue { statuses: given.summary.statuses };
         check(&given.events, &pay(ANN, "on_account"), &answered(&[], not_due));
     }
+}
+
+#[test]
+fn an_order_has_no_more_payments_than_the_maximum() {
+    let failed = |history: History, payment| {
+        let failure = Failure { code: "declined".into(), detail: String::new() };
+        let fact = Fact::PaymentFailed { payment, failure, retry_until: None };
+        history
+            .payment(replacement(payment, 700), PaymentStatus::Pending)
+            .payment(fact, PaymentStatus::Failed)
+    };
+    let given = (2..MAX_PAYMENTS).fold(unpaid(), failed);
+    let last = decide(&fold(&given.events), &pay(ANN, "other"));
+    assert_eq!(last.events[0].fact, replacement(MAX_PAYMENTS, 700));
+    let given = failed(given, MAX_PAYMENTS);
+    let not_due = StartPaymentAnswer::NotDue { statuses: given.summary.statuses };
+    check(&given.events, &pay(ANN, "other"), &answered(&[], not_due));
 }
 
 #[test]
