@@ -96,6 +96,6 @@ impl Service for Orders {
         Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 7;
+    const FORMAT: u32 = 8;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::DEADLINE];
 }

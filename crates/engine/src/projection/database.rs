@@ -9,10 +9,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row, any::AnyPoolOptions};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 
 use crate::{
-    Error, StoreError, Table,
+    Error, Table,
     error::without_password,
     projection::{documents, engine_rows, store},
 };
@@ -34,9 +34,6 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15);
 const CHECKPOINT_AT_PAGES: u32 = 16_000;
 /// How long a writer waits for another one, in `SQLite`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the database may take for what a worker asks of it. A host that is gone without a word is
-/// noticed by TCP only after a quarter of an hour, and the partition would stand still as long.
-const WORK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is between the service and the rest in the name of a scratch schema.
 pub(crate) const SCRATCH: &str = "_scratch_";
@@ -61,14 +58,6 @@ impl FromStr for Location {
             Self::Folder(text.into())
         })
     }
-}
-
-/// Waits for what a worker asks of the database, but not for ever. A commit may have taken place all
-/// the same: the worker recovers then, and compares positions as after a crash.
-pub(crate) async fn in_time<T, E: From<StoreError>>(
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    timeout(WORK_TIMEOUT, work).await.unwrap_or_else(|_| Err(StoreError::Silent.into()))
 }
 
 /// A service's database.
@@ -366,15 +355,6 @@ mod tests {
             let row = used.pool.fetch_one(AssertSqlSafe(select)).await;
             row.unwrap_or_else(|error| panic!("{schema} is gone: {error}"));
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_database_that_is_silent_is_not_waited_for_for_ever() {
-        let answered = in_time(std::future::pending::<Result<(), Error>>()).await;
-        let error = answered.expect_err("it does not answer");
-        assert!(matches!(error, Error::Store(StoreError::Silent)), "{error:?}");
-        assert!(error.is_expected(), "the worker recovers");
-        in_time(async { Ok::<_, Error>(()) }).await.expect("it answers");
     }
 
     #[tokio::test]

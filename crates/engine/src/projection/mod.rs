@@ -4,6 +4,7 @@ pub(crate) mod database;
 pub mod documents;
 pub(crate) mod engine_rows;
 pub(crate) mod fold;
+pub(crate) mod in_time;
 pub(crate) mod merge;
 pub(crate) mod positions;
 pub(crate) mod recover;

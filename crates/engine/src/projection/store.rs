@@ -9,10 +9,10 @@ use sqlx::{AnyConnection, AnyPool, Connection, Row as _};
 use crate::{
     Error, Service, StoreError,
     projection::{
-        database::in_time,
         documents,
         engine_rows::ParkedRow,
         fold::{Blocked, Changes},
+        in_time::in_time,
         positions::{LOG, Position, Positions},
     },
 };

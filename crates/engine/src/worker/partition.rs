@@ -24,9 +24,10 @@ use crate::{
     metrics::{BatchStep, PartitionMetrics, SourceMetrics},
     operate::parked::RedriveRequest,
     projection::{
-        database::{Database, in_time},
+        database::Database,
         documents::TableChanges,
         fold::Projection,
+        in_time::in_time,
         positions::{LOG, Positions},
         recover,
     },

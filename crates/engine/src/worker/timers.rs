@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::{
     Cause, Error, InternalInput, Service, StoreError, Timer,
     jetstream::log::last_sequence,
-    projection::{database::in_time, documents::TableChanges, positions::Positions},
+    projection::{documents::TableChanges, in_time::in_time, positions::Positions},
     service::Value,
     worker::inputs,
 };

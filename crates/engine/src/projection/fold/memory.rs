@@ -8,7 +8,7 @@ use protocol::id::Shop;
 use super::{Projection, panic_text};
 use crate::{
     Service, State, StoreError,
-    projection::{database::in_time, documents},
+    projection::{documents, in_time::in_time},
 };
 
 impl<S: Service> Projection<S> {

@@ -4,7 +4,7 @@ use super::{BatchOutcome, Setup, Worker};
 use crate::{
     Error, Service,
     operate::parked::{self, RedriveRequest},
-    projection::{database::in_time, store},
+    projection::{in_time::in_time, store},
     worker::batch::Batch,
 };
 
