@@ -85,7 +85,7 @@ fn respond(id: OrderId, answer: &StartPaymentAnswer) -> Result<Response, Problem
         }
         Outcome::NotDue(not_due) => {
             let detail = "a payment can be started when the last one has failed, while the stock is held or \
-                 when the order is confirmed";
+                 when the order is confirmed; on a provider, not on account, and 20 times at most";
             let status = view::status(not_due.status);
             let payment_status = view::payment_status(not_due.payment_status);
             Err(Problem::new(Code::PaymentNotDue, detail)
