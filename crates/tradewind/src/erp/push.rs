@@ -228,7 +228,7 @@ impl Progress {
             let line = match results.next().await {
                 Ok(Some(Answered::Line(line))) => line,
                 Ok(Some(Answered::End(end))) if end.status == "complete" => {
-                    return Ok(Ended::Complete);
+                    return check_answered(&sent).map(|()| Ended::Complete);
                 }
                 Ok(Some(Answered::End(end))) => {
                     return Ok(Ended::Interrupted(end.detail.unwrap_or(end.status)));
@@ -258,6 +258,18 @@ impl Progress {
             self.bar.set_position(self.answered);
         }
     }
+}
+
+/// Says which line has no result where all of them should have one: the results are paired with the lines by
+/// their order, so that some may have been booked to the wrong ones.
+fn check_answered(sent: &Receiver<FileLine>) -> Result<()> {
+    let Ok(line) = sent.try_recv() else { return Ok(()) };
+    let without = 1 + sent.try_iter().count();
+    bail!(
+        "the upload is complete, but {without} lines have no result, and results may be those of other \
+         lines: the first without one is line {}",
+        line.number
+    );
 }
 
 /// Why the rest is sent again; or the error, where that would not help.
@@ -302,3 +314,6 @@ fn progress_bar() -> ProgressBar {
         Err(_) => bar,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use csv::ByteRecord;
 use super::{
     super::mapping::Mapping,
     FileLine, Original, buffered,
-    records::{Orders, Records, columns, written},
+    records::{Orders, Records, columns, is_blank, written},
 };
 
 const DELIMITERS: &[u8] = b",;\t";
@@ -49,18 +49,19 @@ impl<R: Read> Delimited<R> {
                 return Ok(None);
             }
             // The gateway passes over such records as well.
-            if record.iter().all(|value| value.trim_ascii().is_empty()) {
+            if is_blank(record.iter()) {
                 continue;
             }
             let number = record.position().map_or(0, csv::Position::line);
             // One with another number of columns than the header is sent as it is, so that the gateway
             // rejects it.
-            let (sent, note) = if record.len() == self.count {
+            let sent = if record.len() == self.count {
                 let values = self.indexes.iter().map(|index| record.get(*index));
                 self.records.sent(values.map(Option::unwrap_or_default))?
             } else {
-                (written(record.iter())?, None)
+                Some((written(record.iter())?, None))
             };
+            let Some((sent, note)) = sent else { continue };
             return Ok(Some(FileLine { number, original: Original::Record(record), sent, note }));
         }
     }

@@ -52,7 +52,7 @@ impl Interchange {
             let documents = &self.documents;
             let values = self.elements.iter().map(|of| documents.find(line.segments(), of));
             let values = values.map(|value| value.unwrap_or_default().as_bytes());
-            let (sent, note) = self.records.sent(values)?;
+            let Some((sent, note)) = self.records.sent(values)? else { continue };
             let (number, segment) = (line.begin().position, documents.text(line.begin()));
             let original = Original::Segment(DocumentLine { document: documents.name(), segment });
             return Ok(Some(FileLine { number, original, sent, note }));

@@ -74,8 +74,12 @@ impl Records {
         Ok((Self { fields, constants, conversions, orders }, head))
     }
 
-    /// What is sent of the values of the fields, in their order.
-    pub(super) fn sent<'v>(&mut self, values: impl Iterator<Item = &'v [u8]>) -> Result<Sent> {
+    /// What is sent of the values of the fields, in their order. `None` where all of it is blank: the
+    /// gateway passes over such a record, so that the results behind it would be those of other lines.
+    pub(super) fn sent<'v>(
+        &mut self,
+        values: impl Iterator<Item = &'v [u8]>,
+    ) -> Result<Option<Sent>> {
         let (mut all, mut note) = (Vec::new(), None);
         for (field, value) in self.fields.iter().zip(values) {
             // What is no text is sent as it is: the gateway says so.
@@ -93,8 +97,16 @@ impl Records {
             note = note.or(unknown);
         }
         all.extend(self.constants.iter().map(|(_, value)| value.clone().into_bytes()));
-        Ok((written(all.iter().map(Vec::as_slice))?, note))
+        if is_blank(all.iter().map(Vec::as_slice)) {
+            return Ok(None);
+        }
+        Ok(Some((written(all.iter().map(Vec::as_slice))?, note)))
     }
+}
+
+/// Whether the gateway passes over a record with these values.
+pub(super) fn is_blank<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> bool {
+    values.all(|value| value.trim_ascii().is_empty())
 }
 
 /// A record as it is sent.

@@ -68,6 +68,44 @@ fn columns_are_mapped_and_the_others_left_out() {
     assert_eq!(lines, [(2, "A,5,count\n".to_owned()), (4, "\"B,1\",6,count\n".to_owned())]);
 }
 
+/// The gateway gives no result for them: results are paired with lines by their order.
+#[test]
+fn lines_of_which_nothing_is_sent_are_passed_over() {
+    let columns = pairs(&[("sku", "Item"), ("price.minor", "Price"), ("price.currency", "Cur")]);
+    let mapping = Mapping { columns, ..Mapping::default() };
+    let content =
+        "Item;Price;Cur;Note\nMUG;950;GBP;\n;;;spring prices\n ;\t;;more\nCUP;7.00;GBP;\n";
+    let (_, lines) = sent("prices.csv", content, &mapping);
+    assert_eq!(lines, [(2, "MUG,950,GBP\n".to_owned()), (5, "CUP,7.00,GBP\n".to_owned())]);
+    // With a constant the gateway sees a line.
+    let mapping = Mapping { constants: pairs(&[("active", "true")]), ..mapping };
+    assert_eq!(sent("prices.csv", content, &mapping).1.len(), 4);
+}
+
+#[test]
+fn rows_of_which_nothing_is_sent_are_passed_over() {
+    // Of three rows of movements, one has a reason.
+    let columns = pairs(&[("reason", "Why")]);
+    let mapping = Mapping { columns, sheet: Some("Stock".to_owned()), ..Mapping::default() };
+    let (_, lines) = sent_of(&example("stock.xlsx"), &mapping);
+    assert_eq!(lines, [(3, "broken\n".to_owned())]);
+}
+
+#[test]
+fn segments_of_which_nothing_is_sent_are_passed_over() {
+    let mut mapping = mapping_of("x12-846.toml");
+    mapping.constants.clear();
+    let elements = mapping.elements.as_mut().expect("it has some");
+    elements.fields.retain(|(field, _)| field == "sku");
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("stock.edi");
+    let text = fs::read_to_string(example("x12-846.edi")).expect("it is there");
+    assert!(text.contains("*CUP~"));
+    fs::write(&file, text.replace("*CUP~", "*~")).expect("it is written");
+    let (_, lines) = sent_of(&file, &mapping);
+    assert_eq!(lines, [(5, "MUG\n".to_owned()), (10, "PLATE\n".to_owned())]);
+}
+
 #[test]
 fn without_a_mapping_all_columns_are_sent_but_the_reason() {
     let mapping = Mapping { constants: pairs(&[("connector", "erp")]), ..Mapping::default() };

@@ -148,11 +148,14 @@ impl Sheet {
     }
 
     pub(super) fn next(&mut self) -> Result<Option<FileLine>> {
-        let Some((number, row)) = self.workbook.next()? else { return Ok(None) };
-        let values = self.indexes.iter().map(|index| row.get(*index).map(text).unwrap_or_default());
-        let values: Vec<_> = values.collect();
-        let (sent, note) = self.records.sent(values.iter().map(String::as_bytes))?;
-        Ok(Some(FileLine { number, original: Original::Row(row), sent, note }))
+        loop {
+            let Some((number, row)) = self.workbook.next()? else { return Ok(None) };
+            let values = self.indexes.iter().map(|index| row.get(*index).map(text));
+            let values: Vec<_> = values.map(Option::unwrap_or_default).collect();
+            let sent = self.records.sent(values.iter().map(String::as_bytes))?;
+            let Some((sent, note)) = sent else { continue };
+            return Ok(Some(FileLine { number, original: Original::Row(row), sent, note }));
+        }
     }
 }
 
