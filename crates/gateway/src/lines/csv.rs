@@ -3,6 +3,10 @@
 //!
 //! The delimiter is the first comma, semicolon or tab of the header. An empty value is as if the field
 //! were not there. The line of a record is the one in which it begins: values in quotes may have several.
+//!
+//! Lines end with a line feed, with carriage returns before it or not. A carriage return alone, as old
+//! spreadsheets write it, ends none: such records would all have one number. A header with one is refused,
+//! and a line with one is wrong as a whole.
 
 use std::{fmt::Write, mem, sync::Arc};
 
@@ -19,6 +23,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The most columns of a record that are told apart.
 const MAX_COLUMNS: usize = 128;
 const DELIMITERS: &[u8] = b",;\t";
+/// The error of a header or a line in which a carriage return outside quotes has no line feed behind it.
+pub(super) const CARRIAGE_RETURN: &str = "there is a carriage return within the line: end each line with \
+     a line feed, and put values that have a carriage return in them in double quotes";
 
 /// The columns of an upload.
 #[derive(Debug)]
@@ -128,6 +135,11 @@ struct Record {
     /// The line in which it begins.
     number: usize,
     is_too_long: bool,
+    /// Whether the reader takes it to have ended, by a carriage return: what is behind that, perhaps in the
+    /// next frame, says whether the line has ended.
+    is_returned: bool,
+    /// Whether there was more in the line behind such an end.
+    is_split: bool,
 }
 
 impl Default for Record {
@@ -140,6 +152,8 @@ impl Default for Record {
             bytes: 0,
             number: 0,
             is_too_long: false,
+            is_returned: false,
+            is_split: false,
         }
     }
 }
@@ -184,17 +198,22 @@ impl CsvSplitter {
             self.read_header(collector)?;
         }
         // No more bytes: that ends the last record.
-        if self.record.bytes > 0 {
+        if self.record.is_returned {
+            self.end_record(collector);
+        } else if self.record.bytes > 0 {
             self.step(&[], collector)?;
         }
         Ok(())
     }
 
     fn check_head(&self) -> Result<(), Problem> {
-        if self.head.len() > MAX_LINE_BYTES {
-            return Err(Problem::fields(vec![FieldError::named("", too_long())]));
+        if self.head.len() <= MAX_LINE_BYTES {
+            return Ok(());
         }
-        Ok(())
+        // A file whose lines all end with a carriage return is one line.
+        let is_split = self.head.trim_ascii_end().contains(&b'\r');
+        let detail = if is_split { CARRIAGE_RETURN.to_owned() } else { too_long() };
+        Err(Problem::fields(vec![FieldError::named("", detail)]))
     }
 
     /// Reads the header, unless its line is blank.
@@ -206,8 +225,12 @@ impl CsvSplitter {
         }
         let delimiter = head.iter().find(|byte| DELIMITERS.contains(byte)).unwrap_or(&b',');
         let mut reader = ReaderBuilder::new().delimiter(*delimiter).build();
-        let (_, _, length, count) =
+        let (result, read, length, count) =
             reader.read_record(head, &mut self.record.text, &mut self.record.ends);
+        let is_record = matches!(result, ReadRecordResult::Record);
+        if is_record && !head[read..].trim_ascii().is_empty() {
+            return Err(Problem::fields(vec![FieldError::named("", CARRIAGE_RETURN.to_owned())]));
+        }
         // Without a line feed behind it, the header ends with the body.
         let (_, _, rest, last) = reader.read_record(
             &[],
@@ -228,7 +251,15 @@ impl CsvSplitter {
     }
 
     fn read_records(&mut self, mut frame: &[u8], collector: &mut Collector) -> Result<(), Problem> {
-        while !frame.is_empty() {
+        while let Some(byte) = frame.first() {
+            if self.record.is_returned {
+                match byte {
+                    b'\r' => frame = &frame[1..],
+                    b'\n' => self.end_record(collector),
+                    _ => (self.record.is_returned, self.record.is_split) = (false, true),
+                }
+                continue;
+            }
             if self.record.bytes == 0 {
                 // Blank lines are no records, but they have numbers.
                 let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
@@ -275,22 +306,29 @@ impl CsvSplitter {
                 record.is_too_long = true;
                 record.count = 0;
             }
+            ReadRecordResult::Record if input[..read].ends_with(b"\r") => record.is_returned = true,
             ReadRecordResult::Record | ReadRecordResult::End => self.end_record(collector),
         }
         if self.record.bytes > MAX_SKIPPED_BYTES {
-            let fix = "is there a quote that is not closed?";
+            let fix = if self.record.is_split {
+                "end each line with a line feed"
+            } else {
+                "is there a quote that is not closed?"
+            };
             return Err(endless(self.record.number, fix));
         }
         Ok(read)
     }
 
     fn end_record(&mut self, collector: &mut Collector) {
-        let Record { text, length, ends, count, number, is_too_long, .. } = &self.record;
+        let Record { text, length, ends, count, number, is_too_long, is_split, .. } = &self.record;
         let (text, ends, columns) = (&text[..*length], &ends[..*count], self.header.columns.len());
         // Spreadsheets write rows of delimiters alone below a table.
-        let is_blank = !is_too_long && text.trim_ascii().is_empty();
+        let is_blank = !is_too_long && !is_split && text.trim_ascii().is_empty();
         if !is_blank && *number >= collector.from_line {
-            let content = if *is_too_long {
+            let content = if *is_split {
+                LineContent::Wrong(CARRIAGE_RETURN.to_owned())
+            } else if *is_too_long {
                 LineContent::Wrong(too_long())
             } else if ends.len() == columns {
                 let chunk = &mut collector.chunk;
@@ -309,5 +347,6 @@ impl CsvSplitter {
         }
         let record = &mut self.record;
         (record.length, record.count, record.bytes, record.is_too_long) = (0, 0, 0, false);
+        (record.is_returned, record.is_split) = (false, false);
     }
 }

@@ -158,6 +158,35 @@ async fn the_header_says_what_the_delimiter_is() {
 }
 
 #[tokio::test]
+async fn a_header_whose_line_ends_with_a_carriage_return_alone_is_refused() {
+    let long = "B,b\r".repeat(MAX_LINE_BYTES);
+    let long = format!("sku,title\r{long}");
+    for body in ["sku,title\rA,a\rB,b\r", "sku\r\rA\n", "sku,title\rA,a\nB,b\n", &long] {
+        for frame in [1, 7, 1000] {
+            let refused = split_from(body.as_bytes(), frame, (CSV, 0)).await;
+            let problem = refused.expect_err("is wrong");
+            assert_eq!(problem.code(), Code::InvalidFields);
+            let detail = &problem.errors()[0].detail;
+            assert!(detail.contains("end each line with a line feed"), "{detail}");
+        }
+    }
+    let lines = [(1, "sku=A".to_owned())];
+    assert_eq!(csv("sku\r\nA\r\n").await, lines);
+    // What a writer makes of CRLF that translates line feeds.
+    assert_eq!(csv("sku\r\r\nA\r\r\n").await, lines);
+}
+
+#[tokio::test]
+async fn a_line_with_a_carriage_return_within_it_is_one_that_is_wrong() {
+    let wrong = |number| (number, format!("wrong: {}", csv::CARRIAGE_RETURN));
+    let good = |number, sku: &str| (number, format!("sku={sku} title=t"));
+    let lines = csv("sku,title\nA,t\rB,t\r\nC,t\r\n\rD,t\nE,\"t\r\"\nF,t\r").await;
+    assert_eq!(lines, [wrong(1), good(2, "C"), good(3, "D"), good(4, "E"), good(5, "F")]);
+    assert_eq!(csv("sku,title\nA,t\rB,t\rC,t\r").await, [wrong(1)]);
+    assert_eq!(csv("sku,title\nA,t\rB,t").await, [wrong(1)]);
+}
+
+#[tokio::test]
 async fn a_header_with_columns_that_nobody_knows_is_refused() {
     let refused = split_from(b"sku,Qty,title,sku,\nA,1,a,B,\n", 5, (CSV, 0)).await;
     let problem = refused.expect_err("is wrong");
