@@ -8,7 +8,7 @@ use csv::ByteRecord;
 use super::{
     super::mapping::Mapping,
     FileLine, Original, buffered,
-    records::{Orders, Records, columns, is_blank, written},
+    records::{Orders, Records, Sent, columns, is_blank, written},
 };
 
 const DELIMITERS: &[u8] = b",;\t";
@@ -53,17 +53,29 @@ impl<R: Read> Delimited<R> {
                 continue;
             }
             let number = record.position().map_or(0, csv::Position::line);
-            // One with another number of columns than the header is sent as it is, so that the gateway
-            // rejects it.
             let sent = if record.len() == self.count {
                 let values = self.indexes.iter().map(|index| record.get(*index));
                 self.records.sent(values.map(Option::unwrap_or_default))?
             } else {
-                Some((written(record.iter())?, None))
+                Some(self.mismatched(&record)?)
             };
             let Some((sent, note)) = sent else { continue };
             return Ok(Some(FileLine { number, original: Original::Record(record), sent, note }));
         }
+    }
+
+    /// What is sent of a record with another number of columns than the header of the file: itself, so that
+    /// the gateway rejects it. Where it has as many as are sent, the gateway would take its values for those
+    /// of other fields: it gets one more.
+    fn mismatched(&self, record: &ByteRecord) -> Result<Sent> {
+        let extra = (record.len() == self.records.count()).then_some(b"".as_slice());
+        let note = format!(
+            "the line has {} columns, and the header {}: put values that have the delimiter in them in \
+             double quotes",
+            record.len(),
+            self.count
+        );
+        Ok((written(record.iter().chain(extra))?, Some(note)))
     }
 }
 

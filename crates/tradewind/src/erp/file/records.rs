@@ -74,6 +74,11 @@ impl Records {
         Ok((Self { fields, constants, conversions, orders }, head))
     }
 
+    /// How many values are sent of each line.
+    pub(super) fn count(&self) -> usize {
+        self.fields.len() + self.constants.len()
+    }
+
     /// What is sent of the values of the fields, in their order. `None` where all of it is blank: the
     /// gateway passes over such a record, so that the results behind it would be those of other lines.
     pub(super) fn sent<'v>(

@@ -68,6 +68,28 @@ fn columns_are_mapped_and_the_others_left_out() {
     assert_eq!(lines, [(2, "A,5,count\n".to_owned()), (4, "\"B,1\",6,count\n".to_owned())]);
 }
 
+/// The gateway counts the columns that it is sent.
+#[test]
+fn a_record_with_other_columns_than_its_header_is_not_taken_for_one_of_the_sent_columns() {
+    let mapping = Mapping {
+        columns: pairs(&[("sku", "Item"), ("quantity", "Stock")]),
+        constants: pairs(&[("type", "count")]),
+        ..Mapping::default()
+    };
+    let content = "Item,Text,Stock,Place\nA,a mug,5\nB,b\nC,c,7,x,y\n";
+    let (head, lines) = sent("stock.csv", content, &mapping);
+    assert_eq!(head, "sku,quantity,type\n");
+    let expected = [(2, "A,a mug,5,\n"), (3, "B,b\n"), (4, "C,c,7,x,y\n")];
+    assert_eq!(lines, expected.map(|(number, text)| (number, text.to_owned())));
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("stock.csv");
+    fs::write(&file, content).expect("it is written");
+    let mut source = Source::open(&file, Format::Csv, &mapping, orders()).expect("it is opened");
+    let note = source.next().expect("it is read").expect("there is one").note;
+    let note = note.expect("it says why");
+    assert!(note.starts_with("the line has 3 columns, and the header 4: "), "{note}");
+}
+
 /// The gateway gives no result for them: results are paired with lines by their order.
 #[test]
 fn lines_of_which_nothing_is_sent_are_passed_over() {
