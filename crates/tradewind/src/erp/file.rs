@@ -25,7 +25,9 @@ use calamine::Data;
 use csv::ByteRecord;
 
 use self::{delimited::Delimited, interchange::Interchange, ndjson::Ndjson, workbook::Sheet};
-pub(super) use self::{delimited::delimiter, format::Format, records::Orders, workbook::Workbook};
+pub(super) use self::{
+    delimited::delimiter, format::Format, ndjson::object, records::Orders, workbook::Workbook,
+};
 use super::mapping::Mapping;
 
 /// The column, or member, with the reason in a file of rejected lines. It is not sent.

@@ -13,11 +13,11 @@ use rust_xlsxwriter::Format as CellFormat;
 use serde_json::{Map, Value};
 
 use super::{
-    file::{DocumentLine, FileLine, Original, REASON, Workbook, delimiter},
+    file::{DocumentLine, FileLine, Original, REASON, Workbook, delimiter, object},
     mapping::Mapping,
 };
 
-/// The member with a rejected line that is no JSON object.
+/// The member with a rejected line that is no JSON object, or one that has a member twice.
 const LINE: &str = "reject_line";
 /// The columns of the list of rejected lines of an EDI file.
 const LIST: [&str; 4] = ["document", "segment", "text", REASON];
@@ -80,13 +80,10 @@ impl Rejects {
                 writer.write_record(values)?;
             }
             (Writer::Ndjson(writer), Original::Json(text)) => {
-                let mut members = match serde_json::from_slice(text) {
-                    Ok(Value::Object(members)) => members,
-                    _ => Map::from_iter([(
-                        LINE.to_owned(),
-                        String::from_utf8_lossy(text).into_owned().into(),
-                    )]),
-                };
+                let mut members = object(text).unwrap_or_else(|| {
+                    let text = String::from_utf8_lossy(text).into_owned();
+                    Map::from_iter([(LINE.to_owned(), text.into())])
+                });
                 members.insert(REASON.to_owned(), reason.into());
                 writeln!(writer, "{}", Value::Object(members))?;
             }

@@ -1,8 +1,15 @@
 //! The lines of a file of JSON objects.
 
-use std::io::{BufRead, BufReader, Read};
+use std::{
+    fmt,
+    io::{BufRead, BufReader, Read},
+};
 
 use anyhow::Result;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use super::{
@@ -44,14 +51,20 @@ impl<R: Read> Ndjson<R> {
         }
     }
 
-    /// A line as it is sent. One that is no object is sent as it is, so that the gateway rejects it.
+    /// A line as it is sent. One that is no object, or has a member twice, is sent as it is, so that the
+    /// gateway rejects it.
     fn sent(&mut self, line: &[u8]) -> Result<Sent> {
-        let Ok(Value::Object(mut members)) = serde_json::from_slice(line) else {
-            return Ok((line.to_vec(), None));
-        };
+        let Some(mut members) = object(line) else { return Ok((line.to_vec(), None)) };
         members.remove(REASON);
-        for (field, member) in &self.mapping.columns {
-            if let Some(value) = members.remove(member) {
+        // All are taken before one is put: a member may have the name of a field that another one becomes.
+        let columns = &self.mapping.columns;
+        let taken: Vec<_> =
+            columns.iter().map(|(_, member)| members.get(member).cloned()).collect();
+        for (_, member) in columns {
+            members.remove(member);
+        }
+        for ((field, _), value) in columns.iter().zip(taken) {
+            if let Some(value) = value {
                 put(&mut members, field, self.converted(field, value));
             }
         }
@@ -76,6 +89,76 @@ impl<R: Read> Ndjson<R> {
         };
         let converted = self.mapping.conversions.convert(field, &text);
         if converted == text { value } else { typed(&converted) }
+    }
+}
+
+/// The members of a line; `None` where it is no object, or one of its objects has a member twice: only the
+/// last of them would be left.
+pub(crate) fn object(line: &[u8]) -> Option<Map<String, Value>> {
+    match serde_json::from_slice(line) {
+        Ok(Distinct(Value::Object(members))) => Some(members),
+        _ => None,
+    }
+}
+
+/// A value of JSON in which no object has a member twice.
+struct Distinct(Value);
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DistinctVisitor).map(Self)
+    }
+}
+
+struct DistinctVisitor;
+
+impl<'de> Visitor<'de> for DistinctVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON in which no object has a member twice")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Distinct(item)) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(Value::Array(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut all = Map::new();
+        while let Some((name, Distinct(value))) = members.next_entry::<String, _>()? {
+            if all.insert(name, value).is_some() {
+                return Err(de::Error::custom("a member is there twice"));
+            }
+        }
+        Ok(Value::Object(all))
     }
 }
 

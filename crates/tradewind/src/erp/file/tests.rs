@@ -159,6 +159,45 @@ fn members_are_mapped_and_what_is_no_object_is_sent_as_it_is() {
 }
 
 #[test]
+fn a_line_with_a_member_twice_is_sent_as_it_is() {
+    let mapping = Mapping { constants: pairs(&[("connector", "erp")]), ..Mapping::default() };
+    for line in [
+        "{\"sku\":\"A\",\"quantity\":5,\"quantity\":6}",
+        "{\"price\":{\"minor\":5,\"minor\":6}}",
+        "{\"lines\":[{\"sku\":\"A\",\"s\\u006bu\":\"B\"}]}",
+    ] {
+        assert_eq!(sent("l.ndjson", line, &mapping).1, [(1, format!("{line}\n"))]);
+    }
+    // The same member of two objects is none of them.
+    let line = "{\"a\":[{\"b\":null},{\"b\":-1.5}],\"b\":true}";
+    let expected = "{\"a\":[{\"b\":null},{\"b\":-1.5}],\"b\":true,\"connector\":\"erp\"}\n";
+    assert_eq!(sent("l.ndjson", line, &mapping).1, [(1, expected.to_owned())]);
+}
+
+#[test]
+fn members_that_are_mapped_to_the_names_of_each_other_keep_their_values() {
+    let check = |columns: &[(&str, &str)], line: &str, expected: &str| {
+        let mapping = Mapping { columns: pairs(columns), ..Mapping::default() };
+        assert_eq!(
+            sent("l.ndjson", line, &mapping).1,
+            [(1, format!("{expected}\n"))],
+            "{columns:?}"
+        );
+    };
+    let line = "{\"site\":\"a\",\"location\":\"b\"}";
+    let moved = "{\"location\":\"a\",\"to\":\"b\"}";
+    check(&[("location", "site"), ("to", "location")], line, moved);
+    check(&[("to", "location"), ("location", "site")], line, moved);
+    let swapped = "{\"location\":\"a\",\"site\":\"b\"}";
+    check(&[("location", "site"), ("site", "location")], line, swapped);
+    check(
+        &[("sku", "item"), ("title", "item")],
+        "{\"item\":\"A\"}",
+        "{\"sku\":\"A\",\"title\":\"A\"}",
+    );
+}
+
+#[test]
 fn a_column_that_is_mapped_and_not_there_is_an_error() {
     let mapping = Mapping { columns: pairs(&[("sku", "Item")]), ..Mapping::default() };
     let error = columns(&["SKU", "Qty"], &mapping).expect_err("it is not there");
@@ -172,6 +211,11 @@ fn rejected_lines_are_written_as_they_were_with_the_reason() {
         ("a.csv", "sku;qty\n\"A;1\";x\n", "sku;qty;reject_reason\n\"A;1\";x;wrong\n"),
         ("b.csv", "sku,reject_reason\nA,old\n", "sku,reject_reason\nA,wrong\n"),
         ("c.ndjson", "{\"sku\":\"A\"}\n", "{\"reject_reason\":\"wrong\",\"sku\":\"A\"}\n"),
+        (
+            "e.ndjson",
+            "{\"a\":1,\"a\":2}\n",
+            "{\"reject_line\":\"{\\\"a\\\":1,\\\"a\\\":2}\",\"reject_reason\":\"wrong\"}\n",
+        ),
         ("d.ndjson", "oops\n", "{\"reject_line\":\"oops\",\"reject_reason\":\"wrong\"}\n"),
     ] {
         let (file, rejects) = (folder.path().join(name), folder.path().join("rejects"));
