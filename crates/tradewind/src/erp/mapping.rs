@@ -219,7 +219,7 @@ impl Conversions {
     }
 }
 
-/// An amount in minor units: `18.5` with two decimals is `1850`. The decimal sign is a point or a comma;
+/// An amount in minor units: `18.5` with two decimals is `1850`, `.75` is `75`. The decimal sign is a point or a comma;
 /// there is none between thousands. `None` for what is no such number, or has more decimals.
 fn minor_units(text: &str, decimals: usize) -> Option<String> {
     let (sign, digits) = match text.strip_prefix('-') {
@@ -228,7 +228,9 @@ fn minor_units(text: &str, decimals: usize) -> Option<String> {
     };
     let (whole, fraction) = digits.split_once(['.', ',']).unwrap_or((digits, ""));
     let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !are_digits(whole) || !are_digits(fraction) || decimals > 9 {
+    // X12 has no zero before the decimal sign.
+    let is_empty = whole.is_empty() && fraction.is_empty();
+    if is_empty || !are_digits(whole) || !are_digits(fraction) || decimals > 9 {
         return None;
     }
     let fraction = fraction.trim_end_matches('0');
