@@ -102,6 +102,22 @@ fn of_a_repeated_element_the_first_value_is_read() {
         example("x12-846").replace("*U*00401*", "*^*00501*").replace("*SK*MUG~", "*SK*MUG^JUG~");
     let read = segments(text.as_bytes()).expect("it is read");
     assert_eq!(read[4].value(3, 1), "MUG");
+    // Of EDIFACT the version of the syntax says whether there are repetitions, and UNA how they are written.
+    for (una, version, value) in [
+        ("", 4, "MUG"),
+        ("", 3, "MUG*JUG"),
+        ("UNA:+.? '", 4, "MUG*JUG"),
+        ("UNA:+.?*'", 4, "MUG"),
+        ("UNA:+.?^'", 4, "MUG*JUG"),
+    ] {
+        let text = format!("{una}UNB+UNOC:{version}+A+B+261122:1430+1'PIA+MUG*JUG+?*'UNZ+0+1'");
+        let read = segments(text.as_bytes()).expect("it is read");
+        assert_eq!((read[1].value(1, 1), read[1].value(2, 1)), (value, "*"), "{una} {version}");
+    }
+    // What one interchange says does not hold for the next.
+    let one = |version| format!("UNB+UNOC:{version}+A+B+261122:1430+1'PIA+MUG*JUG'UNZ+0+1'");
+    let read = segments((one(4) + &one(3)).as_bytes()).expect("it is read");
+    assert_eq!((read[1].value(1, 1), read[4].value(1, 1)), ("MUG", "MUG*JUG"));
 }
 
 #[test]

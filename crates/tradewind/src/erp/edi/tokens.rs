@@ -15,6 +15,9 @@ const ISA_SEPARATORS: [usize; 16] =
 /// From this version on ISA11 is the separator of repetitions (X12.5); before, it named a standard.
 const REPETITION_VERSION: &str = "00402";
 
+/// The version of the syntax of EDIFACT (0002 of UNB) that has repetitions: without UNA, `*` separates them.
+const VERSION_WITH_REPETITION: &str = "4";
+
 /// A standard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standard {
@@ -74,7 +77,8 @@ struct Separators {
 }
 
 impl Separators {
-    /// Those of an EDIFACT interchange without UNA: the service characters of ISO 9735, level A.
+    /// Those of an EDIFACT interchange without UNA: the service characters of ISO 9735, level A. Version 4
+    /// adds the one between repetitions.
     const EDIFACT: Self = Self {
         segment: b'\'',
         element: b'+',
@@ -193,6 +197,9 @@ impl<R: BufRead> Tokens<R> {
         let segment = self.segment(bytes)?;
         if is_begin {
             self.repertoire = repertoire(&segment)?;
+            if !is_advised && segment.value(1, 2) == VERSION_WITH_REPETITION {
+                self.separators.repetition = Some(b'*');
+            }
         }
         Ok(segment)
     }
