@@ -308,14 +308,14 @@ impl Sending<'_> {
     fn start(&self, lane: &mut Lane, target: &Arc<Target>, ready: Ready, now: Timestamp) {
         let (kind, begins_anew) = (ready.kind(), ready.begins_anew());
         let Ready { seq, service, event, rendering, key, attempts, is_open, replay, .. } = ready;
-        let replay = replay.map(|(id, _)| id);
+        let replay_id = replay.map(|(id, _)| id);
         let pauses_s = pauses(&self.endpoint.settings.retry_pauses_s, &self.notify.retry_pauses_s);
         let is_last = attempts + 1 >= max_attempts(pauses_s);
-        lane.flying.insert(seq, (kind, replay.clone()));
+        lane.flying.insert(seq, (kind, replay_id.clone()));
         if is_open {
             lane.retried.insert(seq, attempts);
         }
-        if replay.is_some() {
+        if replay_id.is_some() {
             // If it fails, its attempts are counted anew.
             lane.retried.remove(&seq);
         }
@@ -324,7 +324,8 @@ impl Sending<'_> {
         }
         let (outside, target) = (self.outside.clone(), target.clone());
         let shop = self.operation.shop.clone();
-        let delivery = Delivery { shop, seq, service, event, rendering, attempts, replay };
+        let delivery =
+            Delivery { shop, seq, service, event, rendering, attempts, replay: replay_id };
         let mut made = RequestRecord {
             number: attempts + 1,
             at: now,

@@ -132,7 +132,7 @@ impl Sending<'_> {
             let FailureState::Retry { due } = row.state else { return None };
             // Nor may the database know yet what was aborted.
             let is_due = self.endpoint.ledger.retries.contains_key(&due.millis());
-            is_due.then(|| Wanted {
+            is_due.then_some(Wanted {
                 seq: row.seq,
                 attempts: row.attempts,
                 due: Some(due),

@@ -143,6 +143,7 @@ pub struct Round {
 
 /// An attempt that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is told of an attempt by itself")]
 pub struct Failed {
     /// Which delivery.
     pub seq: u64,

@@ -100,7 +100,7 @@ pub(super) fn due_for(known: &Known<'_>, shipped: &[i64], is_all: bool) -> Optio
     let total = order.total.minor;
     let value = i64::try_from(goods + charges).unwrap_or(total).clamp(0, total);
     let due = if is_all { total } else { value } - order.capture_requested;
-    (due > 0).then(|| Money { minor: due, ..order.total })
+    (due > 0).then_some(Money { minor: due, ..order.total })
 }
 
 /// Whether the order is paid, or nothing is taken for it here.
