@@ -90,7 +90,9 @@ pub(crate) async fn get(
     }
 }
 
-/// Lists what changed the units on hand of a SKU: each unit with its order, its document or its transfer.
+/// Lists what changed the units on hand of a SKU.
+///
+/// Each unit is traced to its order, its document or its transfer.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/inventory/{sku}/movements",
