@@ -76,24 +76,26 @@ async fn voided(engine: &Engine) -> Vec<u64> {
     voided
 }
 
-async fn bytes_in_the_log_of_an_idle_worker_are_noticed(db: Db) {
-    let rig = Rig::start(db).await;
+/// A worker without commands, so that it appends nothing, whose log has got bytes that are no event: it
+/// fails at that message.
+async fn failing_idle(rig: &Rig) -> (Engine, Running, u64) {
     let engine = rig.engine().await;
     let running = Running::start_claimed(&engine, &Ledger::default());
     send(&engine.client(), deposit("A", 1)).await;
     let sequence = rig.write("account.0.acme.charged", "A", b"no event".to_vec()).await;
-    // No command comes: the worker appends nothing.
     await_failing(&engine, sequence).await;
+    (engine, running, sequence)
+}
+
+async fn bytes_in_the_log_of_an_idle_worker_are_noticed(db: Db) {
+    let rig = Rig::start(db).await;
+    let (_engine, running, _) = failing_idle(&rig).await;
     running.stop().await;
 }
 
 async fn a_partition_that_tries_again_is_shown_as_failing_until_it_runs(db: Db) {
     let rig = Rig::start(db).await;
-    let engine = rig.engine().await;
-    let running = Running::start_claimed(&engine, &Ledger::default());
-    send(&engine.client(), deposit("A", 1)).await;
-    let sequence = rig.write("account.0.acme.charged", "A", b"no event".to_vec()).await;
-    await_failing(&engine, sequence).await;
+    let (engine, running, sequence) = failing_idle(&rig).await;
     let state = || engine.partitions()[0].state.clone();
     // Each look is at the state between two tries, or during one.
     loop {
