@@ -45,8 +45,8 @@ proto: cargo ## Take proto/ over into proto/committed.binpb, if it is compatible
 
 .PHONY: docs
 docs: cargo nats-server ## Write docs/events.md, asyncapi.json and openapi.json anew, from proto/, the routes and a run; UPDATE=breaking also what breaks their readers.
-	@$(WITH_NATS_SERVER) UPDATE_DOCS=1 cargo test --package tests --test contract_docs
-	@$(WITH_NATS_SERVER) UPDATE_DOCS=1 cargo test --package tests --test http_api examples
+	@$(WITH_NATS_SERVER) UPDATE_DOCS=1 cargo test --package tests --test it contract_docs
+	@$(WITH_NATS_SERVER) UPDATE_DOCS=1 cargo test --package tests --test it http_api::examples
 	@UPDATE_DOCS=$(UPDATE) cargo test --package gateway openapi
 
 .PHONY: release

@@ -2,7 +2,6 @@
 //! its real ids, with a key of the own shop and with one of both. A route that is added is asked as well; a
 //! parameter that is added must be named here.
 
-#[path = "other_shops/conditions.rs"]
 mod conditions;
 
 use std::collections::BTreeMap;

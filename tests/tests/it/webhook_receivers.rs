@@ -16,7 +16,7 @@ use serde_json::json;
 use testkit::{eventually, install_tools};
 use webhook_http::{CustomHeaders, Failure, Outcome, Policy, Request, Secret, Sender, parse_url};
 
-#[path = "../webhook-receivers/receive.rs"]
+#[path = "../../webhook-receivers/receive.rs"]
 mod receive;
 
 /// What each receiver must print of what [`Source::send_all`] sends: the type, the number, what is

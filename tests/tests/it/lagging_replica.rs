@@ -6,7 +6,7 @@
 //! between would be skipped for good as soon as that server dies.
 //!
 //! The variable `TRADEWIND_TEST_ROUNDS` says how many rounds, [`ROUNDS`] without it. Many take
-//! longer than nextest lets a test take; then `cargo test --workspace --test lagging_replica`.
+//! longer than nextest lets a test take; then `cargo test --package tests --test it lagging_replica`.
 
 use std::{
     collections::{HashMap, HashSet},
