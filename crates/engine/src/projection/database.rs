@@ -138,6 +138,8 @@ impl Database {
             options = options.idle_timeout(None).max_lifetime(None);
         }
         let pool = options
+            // A file does not go away between two statements, and asking whether it did costs a third of a small read.
+            .test_before_acquire(schema.is_some())
             .max_connections(partitions + CONNECTIONS_FOR_QUESTIONS)
             .after_connect(move |connection, _| {
                 let prepare = prepare.clone();
