@@ -3,7 +3,7 @@
 use events::catalogue::{PublicEvent, json_schema, public_events};
 use serde_json::{Map, Value, json};
 
-use crate::Examples;
+use super::Examples;
 
 const DESCRIPTION: &str = "The public events of Tradewind on NATS JetStream. A message is the protobuf \
     encoding of tradewind.events.v1.Event; the schemas describe its JSON form. The same facts leave by \

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use testkit::{Db, eventually};
 use tests::{Installation, order, settle, stock, stock_in};
 
-use crate::trouble::happened;
+use super::trouble::happened;
 
 pub(super) async fn run(db: &Db) -> Installation {
     let installation = Installation::start(db, |_| {}).await;

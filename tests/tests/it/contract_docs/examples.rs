@@ -6,7 +6,7 @@ use prost::Message as _;
 use testkit::Db;
 use tests::Installation;
 
-use crate::{day, trouble};
+use super::{day, trouble};
 
 /// The public events of the runs with their types, by service, in the order of their logs.
 pub(super) async fn of_runs() -> Vec<(String, Vec<u8>)> {

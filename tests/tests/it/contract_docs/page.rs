@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use events::catalogue::{Enum, Field, Message, PublicEvent, message, parts, public_events};
 
-use crate::Examples;
+use super::Examples;
 
 const INTRODUCTION: &str = "\
 # Events

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::Db;
 use tests::{Installation, stock};
 
-use crate::{here, install};
+use super::{here, install};
 
 /// The folder of the tools and of the clients.
 const FOLDER: &str = "http-clients";

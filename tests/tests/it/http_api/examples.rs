@@ -11,7 +11,7 @@ use testkit::{Db, eventually};
 use tests::{Gateway, Installation};
 use tokio::net::TcpListener;
 
-use crate::recorder::{FILTERED, Recorder};
+use super::recorder::{FILTERED, Recorder};
 
 /// What the run does not reach: operations with `request` or a status. What is added to the API belongs into the run.
 const NOT_REACHED: [&str; 0] = [];

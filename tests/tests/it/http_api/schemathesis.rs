@@ -8,7 +8,7 @@ use serde_json::json;
 use testkit::Db;
 use tests::{Installation, order, settle, stock};
 
-use crate::{here, install};
+use super::{here, install};
 
 /// The folder of the tool.
 const FOLDER: &str = "schemathesis";
