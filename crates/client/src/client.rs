@@ -149,7 +149,7 @@ impl Client {
         self.send_until_answered(request).await
     }
 
-    /// Cancels an order. Refused with the code `too_late` once it is confirmed.
+    /// Cancels an order. Refused with the code `too_late` once something of it has shipped.
     pub async fn cancel(&self, order: OrderId, note: &str) -> Result<OrderView, Error> {
         let path = format!("orders/{order}/cancel");
         // Cancelled again, an order stays as it is.
