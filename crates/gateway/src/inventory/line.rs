@@ -2,7 +2,7 @@
 
 use events::{
     id::{
-        Connector, DocumentId, DocumentLine, Location, MAX_UNITS, OrderId, Quantity, Sku,
+        Connector, DocumentId, DocumentLine, LineId, Location, MAX_UNITS, OrderId, Quantity, Sku,
         TransferId,
     },
     proto::{self, inventory::stock_document::Change},
@@ -15,9 +15,6 @@ use crate::fields::{Fields, code, flag, integer, text, within, words};
 /// The longest reason, in characters: 500 adjustments fit a message of 1 MB, whatever their
 /// reasons.
 const MAX_REASON_LENGTH: usize = 200;
-
-/// The longest id of an order's line, in characters.
-const MAX_LINE_ID_LENGTH: usize = 64;
 
 /// Reads a stock document of that kind; the error of its kind was added where there is none.
 pub(super) fn read(
@@ -80,11 +77,11 @@ fn adjustment(fields: &mut Fields<'_, '_>) -> Option<Change> {
 
 fn goods_issue(fields: &mut Fields<'_, '_>) -> Option<Change> {
     let order_id = fields.required("order_id", text(OrderId::parse));
-    let line_id = fields.optional("line_id", code(line_id));
+    let line_id = fields.optional("line_id", code(LineId::parse));
     let quantity = fields.required("quantity", integer(Quantity::parse));
     Some(Change::GoodsIssue(proto::inventory::GoodsIssue {
         order_id: order_id?.to_string(),
-        line_id: line_id.unwrap_or_default(),
+        line_id: line_id.map(LineId::into).unwrap_or_default(),
         quantity: quantity?.get(),
     }))
 }
@@ -164,11 +161,6 @@ fn time(text: &str) -> Result<Timestamp, ParseError> {
 fn epoch(number: i64) -> Result<u32, ParseError> {
     let refused = |_| ParseError::new("epoch", "must be 0 to 4294967295", &number.to_string());
     u32::try_from(number).map_err(refused)
-}
-
-fn line_id(value: &str) -> Result<String, ParseError> {
-    let rule = "must be 1 to 64 characters without control characters";
-    words("line_id", rule, MAX_LINE_ID_LENGTH, value)
 }
 
 fn reason(value: &str) -> Result<String, ParseError> {
@@ -297,6 +289,20 @@ mod tests {
                 "order_id":"4711","line_id":"","quantity":0,"document_line":"a b","epoch":-1}"#,
             &["order_id", "line_id", "quantity", "document_line", "epoch"],
         );
+    }
+
+    #[test]
+    fn the_line_of_a_goods_issue_is_one_that_an_order_can_have() {
+        for line_id in ["Pos 10", "10\u{e4}"] {
+            check(
+                &format!(
+                    r#"{{"type":"goods_issue","sku":"A","connector":"e","document":"d","sequence":1,
+                        "order_id":"018f0000-0000-7000-8000-000000000001","line_id":"{line_id}",
+                        "quantity":1}}"#
+                ),
+                &["line_id"],
+            );
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use events::{
 use prost::Message;
 use protocol::{id::ParseError, time::Timestamp};
 
-use super::{parsed, shortage, text, unexpected};
+use super::{shortage, text, unexpected};
 use crate::{
     domain::rows::Product,
     domain::{Action, Input, Shipment, ShippedUnits, Shortage, Signal},
@@ -67,7 +67,8 @@ fn stock(kind: Inventory) -> Result<Input, WireError> {
         }
         Inventory::Shipped(shipped) => {
             let units = ShippedUnits {
-                line_id: parsed(&shipped.line_id, LineId::parse)?,
+                // One that no line of an order can have names none.
+                line_id: LineId::parse(&shipped.line_id).ok(),
                 sku: Sku::parse(&shipped.sku)?,
                 // What is in excess was not of this order.
                 quantity: shipped.from_allocation,

@@ -295,6 +295,29 @@ fn what_was_allocated_and_has_left_is_a_shipment_of_the_order() {
 }
 
 #[test]
+fn a_shipment_of_a_line_that_no_order_can_have_is_one_of_its_sku() {
+    for line_id in ["Pos 10", ""] {
+        let shipped = proto::inventory::Shipped {
+            sku: "A".into(),
+            location: "main".into(),
+            order_id: ID.into(),
+            line_id: line_id.into(),
+            quantity: 2,
+            from_allocation: 2,
+            ..Default::default()
+        };
+        let kind = Some(Inventory::Shipped(shipped));
+        let body = Some(Body::Inventory(proto::inventory::InventoryEvent { kind }));
+        let event = proto::Event { body, ..Default::default() };
+        let Ok(Input::Shipped(shipment)) = Orders::foreign(&event.encode_to_vec()) else {
+            panic!("{line_id:?} is not read")
+        };
+        let [units] = &*shipment.units else { panic!("is of one SKU") };
+        assert_eq!((units.line_id.as_ref(), units.quantity), (None, 2));
+    }
+}
+
+#[test]
 fn what_this_service_does_not_read_is_refused_by_name() {
     let released = Inventory::Released(proto::inventory::Released::default());
     let event = proto::Event {
