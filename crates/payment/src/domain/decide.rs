@@ -176,8 +176,10 @@ impl Deciding {
 
     fn capture(&mut self, operation: Operation, amount: Money) {
         let payment = &self.payment;
-        // A cancellation wins, and what is being let go can no longer be taken.
-        let is_over = payment.is_cancelled() || payment.is_being_let_go() || payment.held() <= 0;
+        // A cancellation wins, and what is being let go can no longer be taken. Once a capture was
+        // refused, the rest is let go after what is pending: the order may be paid by another payment.
+        let is_let_go = payment.is_being_let_go() || payment.is_capture_refused();
+        let is_over = payment.is_cancelled() || is_let_go || payment.held() <= 0;
         if is_over || payment.knows_capture(operation) {
             return;
         }

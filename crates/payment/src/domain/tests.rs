@@ -799,6 +799,27 @@ fn what_is_left_when_a_part_cannot_be_captured_is_let_go_though_another_part_was
 }
 
 #[test]
+fn nothing_more_is_captured_during_a_refund_when_a_part_could_not_be() {
+    let operation = Operation { kind: OperationKind::Capture, number: 6 };
+    let given = [
+        authorization_pending(),
+        authorized(),
+        capturing(5, 200),
+        part_captured(5, 200),
+        capturing(6, 100),
+        part_requested("R1", 50),
+    ];
+    let refused = Fact::CaptureFailed { operation, code: "expired".into() };
+    let then = [refused, part_pending("R1", 1, 50)];
+    let mut payments = check(&given, &declines(operation, "expired"), &then);
+    // The order has shipped another part before it heard of that.
+    assert_eq!(facts(&handle(&mut payments, &capture_of(7, 300))), []);
+    let rest = Fact::VoidPending { operation: VOID, amount: pounds(300) };
+    let events = handle(&mut payments, &approves(REFUND));
+    assert_eq!(facts(&events), [part_refunded("R1", 1, 50), rest]);
+}
+
+#[test]
 fn an_order_that_is_cancelled_before_its_payment_has_none() {
     check(&[], &cancelled(), &[]);
 }
