@@ -224,7 +224,7 @@ async fn drop_abandoned(db: &mut AnyConnection, service: &str) -> Result<(), sql
         "do $$ declare abandoned text; begin \
          for abandoned in select nspname::text from pg_namespace \
          where starts_with(nspname::text, '{service}{SCRATCH}') \
-         and nspowner = current_user::regrole loop \
+         and pg_get_userbyid(nspowner) = current_user loop \
          if pg_try_advisory_xact_lock(hashtext(abandoned)) then \
          execute format('drop schema if exists %I cascade', abandoned); \
          end if; end loop; end $$"
@@ -357,6 +357,34 @@ mod tests {
             let row = used.pool.fetch_one(AssertSqlSafe(select)).await;
             row.unwrap_or_else(|error| panic!("{schema} is gone: {error}"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_scratch_schema_is_made_and_dropped_by_a_role_of_any_name() {
+        let Some(db) = testkit::Db::postgres().await else { return };
+        // The test's server is shared, so another process may just have made the role.
+        let create = "do $$ begin create role \"Shop.Owner\" superuser login; \
+                      exception when duplicate_object or unique_violation then null; end $$";
+        let setting = db.setting();
+        sqlx::any::install_default_drivers();
+        let mut admin = AnyConnection::connect(&setting).await.expect("it connects");
+        admin.execute(create).await.expect("it may make roles");
+        let Ok(location) = Location::from_str(&setting.replacen("//postgres@", "//Shop.Owner@", 1));
+        let format = Format { tables: &[], version: 1, is_scratch: true };
+        let open = async |name| Database::open(&location, name, 1, &format).await;
+        let killed = open("ledger_scratch_0_killed").await.expect("it opens");
+        killed.pool.close().await;
+
+        let count = "select count(*) as count from pg_namespace where nspname = \
+                     'ledger_scratch_0_killed'";
+        // The server may hold its locks for a moment after a connection is gone.
+        testkit::eventually("its own is dropped", async || {
+            let next = open("ledger_scratch_0_next").await.expect("it opens");
+            next.discard().await.expect("it can be dropped");
+            let row = admin.fetch_one(count).await.expect("it can be counted");
+            row.get::<i64, _>("count") == 0
+        })
+        .await;
     }
 
     #[tokio::test]
