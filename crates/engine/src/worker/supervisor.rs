@@ -30,7 +30,7 @@ use crate::{
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(15);
-/// A worker that ran as long has not failed again, but for the first time.
+/// A worker that held its partition as long has not failed again, but for the first time.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 /// A worker that failed and runs again as long without failing counts as running.
 const RUNS_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -54,8 +54,12 @@ pub(crate) struct Supervisor<S: Service> {
     rebuilds: Arc<Rebuilds>,
     redrive: mpsc::Sender<RedriveRequest>,
     redrives: mpsc::Receiver<RedriveRequest>,
+    /// How often it has failed without holding the partition for long in between.
+    failures: u32,
     /// Whether it has failed, and not run for long enough since.
     is_retrying: bool,
+    /// Since when the worker of this try holds the partition; absent while it has not recovered.
+    held_since: Option<Instant>,
 }
 
 impl<S: Service> Supervisor<S> {
@@ -76,7 +80,9 @@ impl<S: Service> Supervisor<S> {
             rebuilds: Arc::default(),
             redrive,
             redrives,
+            failures: 0,
             is_retrying: false,
+            held_since: None,
         }
     }
 
@@ -84,17 +90,16 @@ impl<S: Service> Supervisor<S> {
     /// from the log, again and again, with pauses that become longer. Returns on shutdown, or with
     /// the fault by which a test stopped it.
     pub(crate) async fn run(mut self, shutdown: &CancellationToken) -> Option<Error> {
-        let mut failures = 0;
         loop {
             self.set_unless_retrying(PartitionState::Waiting);
-            let started = Instant::now();
             let outcome = AssertUnwindSafe(self.run_claimed(shutdown)).catch_unwind().await;
+            let held_for = self.held_since.take().map(|since| since.elapsed());
             let error = match outcome {
                 Ok(Ok(())) if shutdown.is_cancelled() => return None,
                 Ok(Ok(())) => {
                     // The partition was handed over. When it comes back, the rows are old.
                     self.projected = Arc::default();
-                    self.is_retrying = false;
+                    self.forget_failures();
                     self.rebuilds.abandon(HANDED_OVER);
                     continue;
                 }
@@ -107,10 +112,10 @@ impl<S: Service> Supervisor<S> {
                 self.projected = Arc::default();
                 self.rebuilds.abandon(HANDED_OVER);
             }
-            failures = if started.elapsed() > STABLE_AFTER { 1 } else { failures + 1 };
-            self.report_failure(&error, failures);
-            self.is_retrying = failures > 1 || !error.is_expected();
-            let pause = jittered(RESTART_PAUSE.saturating_mul(1 << (failures - 1).min(16)));
+            self.failures = failures_after(self.failures, held_for);
+            self.report_failure(&error);
+            self.is_retrying = self.failures > 1 || !error.is_expected();
+            let pause = jittered(RESTART_PAUSE.saturating_mul(1 << (self.failures - 1).min(16)));
             let pause = self.pause(&error, pause.min(MAX_RESTART_PAUSE));
             shutdown.run_until_cancelled(pause).await?;
         }
@@ -131,8 +136,8 @@ impl<S: Service> Supervisor<S> {
         }
     }
 
-    fn report_failure(&self, error: &Error, failures: u32) {
-        let (service, partition) = (S::NAME, self.partition);
+    fn report_failure(&self, error: &Error) {
+        let (service, partition, failures) = (S::NAME, self.partition, self.failures);
         let reason = describe(error);
         self.metrics.restarted(error.cause());
         if error.is_expected() && failures == 1 {
@@ -161,6 +166,12 @@ impl<S: Service> Supervisor<S> {
         }
     }
 
+    /// The partition is another process's: what failed here says nothing of the next try.
+    fn forget_failures(&mut self) {
+        self.failures = 0;
+        self.is_retrying = false;
+    }
+
     /// Claims the partition and runs it until `shutdown`, or until it is handed over.
     async fn run_claimed(&mut self, shutdown: &CancellationToken) -> Result<(), Error> {
         let (engine, partition) = (self.engine.clone(), self.partition);
@@ -171,7 +182,7 @@ impl<S: Service> Supervisor<S> {
             if let Ok(claim) = timeout(CLAIM_PAUSE, &mut claim).await {
                 return claim;
             }
-            self.is_retrying = false;
+            self.forget_failures();
             self.set(PartitionState::Waiting);
             claim.await
         };
@@ -222,6 +233,7 @@ impl<S: Service> Supervisor<S> {
             };
             let Some(worker) = worker else { return Ok(()) };
             let worker = worker?;
+            self.held_since.get_or_insert_with(Instant::now);
             self.set_unless_retrying(PartitionState::Held);
             let stop = shutdown.child_token();
             let rebuilding = async {
@@ -337,6 +349,12 @@ impl<S: Service> Supervisor<S> {
     }
 }
 
+/// How often a partition has failed in a row, after one more failure. A try that never held the
+/// partition has not run, however long it took: a database that is silent fails each only after a while.
+fn failures_after(before: u32, held_for: Option<Duration>) -> u32 {
+    if held_for.is_some_and(|held_for| held_for > STABLE_AFTER) { 1 } else { before + 1 }
+}
+
 /// Gauges of a service, which go to 0 when the process gives the partition up.
 #[derive(Default)]
 struct Measured(Vec<Gauge>);
@@ -373,5 +391,24 @@ async fn measure<S: Service>(
         }
         statuses.set_problems(S::NAME, partition, service.problems(partition));
         sleep(MEASURE_INTERVAL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(before: u32, held_for_s: Option<u64>, then: u32) {
+        assert_eq!(failures_after(before, held_for_s.map(Duration::from_secs)), then);
+    }
+
+    #[test]
+    fn a_failure_is_the_first_one_only_after_the_partition_was_held_for_a_while() {
+        check(0, None, 1);
+        check(1, None, 2);
+        check(5, None, 6);
+        check(1, Some(29), 2);
+        check(5, Some(31), 1);
     }
 }
