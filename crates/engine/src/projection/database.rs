@@ -1,39 +1,22 @@
 //! The projection's database: `SQLite` (one file a service) or Postgres (one schema a service).
 
-use std::{
-    path::PathBuf,
-    str::FromStr,
-    sync::{Arc, Once},
-    time::Duration,
-};
+use std::{path::PathBuf, str::FromStr, sync::Once, time::Duration};
 
 use sha2::{Digest, Sha256};
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row, any::AnyPoolOptions};
-use tokio::sync::Semaphore;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Executor, Row};
 
 use crate::{
     Error, Table,
     error::without_password,
-    projection::{documents, engine_rows, store},
+    projection::{
+        connections::{self, FOR_QUESTIONS, FOR_WORKERS},
+        documents, engine_rows, store,
+    },
 };
 
-/// Connections to one service's database beside those of its workers: for questions, of all its
-/// partitions together.
-const CONNECTIONS_FOR_QUESTIONS: u32 = 6;
-/// How long Postgres lets a transaction wait for its process. One never waits for anything but the
-/// database, so a process that hangs in one must not hold up the one that takes its place.
-const TRANSACTION_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Pages of a `SQLite` file that a connection keeps, in KiB: what a worker's batches touch.
-const SQLITE_CACHE_KIB: u32 = 8 * 1024;
-/// The same for a scratch database: a rebuild touches all of it.
-const SCRATCH_CACHE_KIB: u32 = 32 * 1024;
 /// How often `SQLite`'s write-ahead log is emptied: rarely, since pages that are written again and
 /// again then reach the disk once.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15);
-/// The pages (of 4 KiB) after which a commit does it all the same.
-const CHECKPOINT_AT_PAGES: u32 = 16_000;
-/// How long a writer waits for another one, in `SQLite`.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is between the service and the rest in the name of a scratch schema.
 pub(crate) const SCRATCH: &str = "_scratch_";
@@ -63,14 +46,14 @@ impl FromStr for Location {
 /// A service's database.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
+    /// The connections of the workers, and of who measures, verifies or rebuilds.
     pub(crate) pool: AnyPool,
+    /// The connections of who answers questions. However many are asked, the workers have theirs.
+    pub(crate) questions: AnyPool,
     /// All tables of documents: the service's and the engine's.
     pub(crate) tables: Vec<Table>,
     pub(super) postgres_schema: Option<String>,
     pub(super) file: Option<PathBuf>,
-    /// Permits for the connections that questions may use. However many are asked, the workers have
-    /// theirs.
-    pub(crate) for_questions: Arc<Semaphore>,
 }
 
 /// What a service's rows are made of: when it differs from what a database was made for, the
@@ -117,12 +100,12 @@ impl Database {
         partitions: u32,
         format: &Format,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let (prepare, schema) = match location {
+        let schema = match location {
             Location::Folder(folder) => {
                 std::fs::create_dir_all(folder)?;
-                (sqlite_settings(format.is_scratch), None)
+                None
             }
-            Location::Postgres(_) => (postgres_settings(name, format.is_scratch), Some(name)),
+            Location::Postgres(_) => Some(name),
         };
         if schema.is_some() {
             // A pool would wait half a minute for a server that is not there, and say nothing.
@@ -132,23 +115,11 @@ impl Database {
             }
             db.close().await?;
         }
-        let mut options = AnyPoolOptions::new();
-        if format.is_scratch {
-            // A moment without a connection, and another process takes the schema for abandoned.
-            options = options.idle_timeout(None).max_lifetime(None);
-        }
-        let pool = options
-            // A file does not go away between two statements, and asking whether it did costs a third of a small read.
-            .test_before_acquire(schema.is_some())
-            .max_connections(partitions + CONNECTIONS_FOR_QUESTIONS)
-            .after_connect(move |connection, _| {
-                let prepare = prepare.clone();
-                Box::pin(async move {
-                    connection.execute(sqlx::AssertSqlSafe(prepare)).await.map(|_| ())
-                })
-            })
-            .connect(url)
-            .await?;
+        let options = connections::options(schema, format.is_scratch);
+        let for_workers = options.clone().max_connections(partitions + FOR_WORKERS);
+        let pool = for_workers.connect(url).await?;
+        // Of a database of which nobody asks anything, it never has a connection.
+        let questions = options.max_connections(FOR_QUESTIONS).connect_lazy(url)?;
         if let Some(schema) = schema {
             prepare_postgres(&pool, schema).await?;
         }
@@ -160,8 +131,7 @@ impl Database {
             Location::Folder(folder) => Some(folder.join(format!("{name}.db"))),
             Location::Postgres(_) => None,
         };
-        let for_questions = Arc::new(Semaphore::new(CONNECTIONS_FOR_QUESTIONS as usize));
-        Ok(Self { pool, tables, postgres_schema: schema.map(str::to_owned), file, for_questions })
+        Ok(Self { pool, questions, tables, postgres_schema: schema.map(str::to_owned), file })
     }
 
     /// Moves what `SQLite` has written to its write-ahead log over into the database, beside the
@@ -183,39 +153,10 @@ impl Database {
             let drop = format!("drop schema if exists \"{schema}\" cascade");
             self.pool.execute(sqlx::AssertSqlSafe(drop)).await?;
         }
+        self.questions.close().await;
         self.pool.close().await;
         Ok(())
     }
-}
-
-/// The log is the truth, so the projection needs no fsync of its own, and a scratch database no
-/// journal.
-fn sqlite_settings(is_scratch: bool) -> String {
-    let (journal, synchronous, cache_kib) = if is_scratch {
-        ("off", "off", SCRATCH_CACHE_KIB)
-    } else {
-        ("wal", "normal", SQLITE_CACHE_KIB)
-    };
-    format!(
-        "pragma journal_mode = {journal}; pragma synchronous = {synchronous}; pragma busy_timeout = {}; \
-         pragma wal_autocheckpoint = {CHECKPOINT_AT_PAGES}; pragma cache_size = -{cache_kib}; \
-         pragma temp_store = memory",
-        BUSY_TIMEOUT.as_millis()
-    )
-}
-
-/// Plans are made anew for each statement: one made while the tables were empty would stay. A
-/// process that hangs in a transaction does not hold up the one that takes its place. Connections to a
-/// scratch schema hold a lock by which others see that it is in use.
-fn postgres_settings(schema: &str, is_scratch: bool) -> String {
-    let lock = format!("; select pg_advisory_lock_shared(hashtext('{schema}'))");
-    let settings = format!(
-        "set search_path to \"{schema}\"; set synchronous_commit to off; \
-         set plan_cache_mode to force_custom_plan; \
-         set idle_in_transaction_session_timeout to {}",
-        TRANSACTION_IDLE_TIMEOUT.as_millis()
-    );
-    if is_scratch { settings + &lock } else { settings }
 }
 
 /// Drops the scratch schemas of a service that a process has left behind which was killed.

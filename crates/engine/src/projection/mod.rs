@@ -1,5 +1,6 @@
 //! A service's database: its tables, and how the log is folded into them.
 
+mod connections;
 pub(crate) mod database;
 pub mod documents;
 pub(crate) mod engine_rows;

@@ -35,8 +35,7 @@ use crate::{
     worker::{history, projected::Projected, rebuilds::Rebuilds, reply, slots::Slots},
 };
 
-/// Questions of a partition that are answered at the same time, as far as those of the service's other
-/// partitions leave connections to the database.
+/// Questions of a partition that are answered at the same time.
 const MAX_QUERIES: usize = 6;
 /// Of these, the most of one shop.
 const MAX_QUERIES_OF_SHOP: usize = 4;
@@ -45,6 +44,8 @@ const MAX_WAITING: usize = 4_096;
 /// How long a question waits for the projection to come as far as it asks for. Shorter than its sender
 /// waits for the answer, which is 5 seconds.
 const POSITION_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a question is worked on: its sender waits no longer for the answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer, in bytes: below the server's `max_payload` of 1 MiB.
 const MAX_ANSWER_BYTES: usize = 1_000_000;
 /// Parked inputs of one page.
@@ -71,6 +72,9 @@ enum Failure {
     /// The rows are being brought up to the log, or cannot be.
     #[error("{0}")]
     NotReady(String),
+    /// What is asked for the answer takes too long.
+    #[error("there was no answer within {ANSWER_TIMEOUT:?}")]
+    TooSlow,
 }
 
 impl Failure {
@@ -78,9 +82,9 @@ impl Failure {
         match self {
             Self::Unreadable(_) => QueryFailureKind::Unreadable,
             Self::Failed(QueryError::Unreachable { .. }) => QueryFailureKind::Unreachable,
-            Self::Failed(QueryError::Store(_) | QueryError::Outside(_)) | Self::Panicked(_) => {
-                QueryFailureKind::Failed
-            }
+            Self::Failed(QueryError::Store(_) | QueryError::Outside(_))
+            | Self::Panicked(_)
+            | Self::TooSlow => QueryFailureKind::Failed,
             Self::TooLarge(_) => QueryFailureKind::TooLarge,
             Self::Refused(_) => QueryFailureKind::Refused,
             Self::NotReady(_) => QueryFailureKind::NotReady,
@@ -93,9 +97,8 @@ pub(crate) struct Answering<S: Service> {
     pub(crate) service: Arc<S>,
     pub(crate) partition: u32,
     pub(crate) client: Client,
+    /// The connections for questions to all partitions: one is held only while the database is asked.
     pub(crate) pool: AnyPool,
-    /// Permits for the connections that questions to all partitions may use.
-    pub(crate) connections: Arc<Semaphore>,
     pub(crate) projected: Arc<Projected>,
     pub(crate) redrives: mpsc::Sender<RedriveRequest>,
     pub(crate) rebuilds: Arc<Rebuilds>,
@@ -129,7 +132,7 @@ impl<S: Service> Answering<S> {
 
     async fn answer(&self, message: Message, slots: &Arc<Slots>) {
         let Some(reply) = message.reply.clone() else { return };
-        let found = AssertUnwindSafe(self.find(&message, slots)).catch_unwind().await;
+        let found = AssertUnwindSafe(self.find_in_time(&message, slots)).catch_unwind().await;
         let found = found.unwrap_or_else(|panic| Err(Failure::Panicked(panic_text(&*panic))));
         let found = found.and_then(|found| match found {
             Some(found) if found.len() > MAX_ANSWER_BYTES => Err(Failure::TooLarge(found.len())),
@@ -159,32 +162,43 @@ impl<S: Service> Answering<S> {
         }
     }
 
-    /// What the question finds, encoded.
-    async fn find(
+    /// What the question finds, encoded; within the time that its sender waits.
+    async fn find_in_time(
         &self,
         message: &Message,
         slots: &Arc<Slots>,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let shop = message.subject.rsplit('.').next().and_then(|shop| Shop::parse(shop).ok());
-        let shop = shop.unwrap_or_else(Shop::unknown);
         let query = proto::Query::decode(message.payload.clone()).map_err(WireError::from)?;
         let question = query.question.ok_or(WireError::Missing("question"))?;
+        let is_redrive = matches!(
+            &question,
+            Question::Engine(proto::EngineQuestion { question: Some(EngineQuestion::Redrive(_)) })
+        );
+        let finding = self.find(query.at_least, question, &message.subject, slots);
+        if is_redrive {
+            // The worker handles it all the same, and may have much to do before.
+            return finding.await;
+        }
+        timeout(ANSWER_TIMEOUT, finding).await.unwrap_or(Err(Failure::TooSlow))
+    }
+
+    async fn find(
+        &self,
+        at_least: u64,
+        question: Question,
+        subject: &str,
+        slots: &Arc<Slots>,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let shop = subject.rsplit('.').next().and_then(|shop| Shop::parse(shop).ok());
+        let shop = shop.unwrap_or_else(Shop::unknown);
         if let Question::Engine(question) = &question
             && let Some(state) = self.rebuild(question)
         {
             return Ok(Some(state.encode_to_vec()));
         }
-        self.wait_for(query.at_least, &message.subject).await?;
+        self.wait_for(at_least, subject).await?;
         // Not before: who waits for a position takes no slot from others.
         let _slot = slots.acquire(&shop).await;
-        // Behind the slot, so that no more wait here than the shops of the partition have slots. A
-        // redrive uses no connection, and may wait long for the worker.
-        let _connection = match &question {
-            Question::Engine(proto::EngineQuestion {
-                question: Some(EngineQuestion::Redrive(_)),
-            }) => None,
-            _ => self.connections.acquire().await.ok(),
-        };
         match question {
             Question::Service(question) => {
                 let question = S::question(&question)?;

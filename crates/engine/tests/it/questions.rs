@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use engine::{AskError, Client, Config, Operator, Outcome};
 use futures::{FutureExt, StreamExt, future::join_all};
 use prost::Message;
@@ -23,7 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     contract::{ACCOUNT, GetAccount, INTAKE},
-    ledger::{Ledger, account_that_panics_in},
+    ledger::{Ledger, SLOW, SLOW_TO_READ, account_that_panics_in},
     rig::{Rig, Running, account, connect, deposit, send, shop},
 };
 
@@ -32,6 +33,7 @@ testkit::on_both_databases!(
     a_question_to_a_service_that_nobody_runs_says_that_it_is_silent,
     questions_that_wait_for_a_position_hold_up_no_other,
     questions_to_all_partitions_leave_connections_to_the_workers,
+    questions_that_wait_for_somebody_else_hold_up_others_for_seconds_at_most,
     a_question_is_not_answered_from_rows_that_hold_a_part_of_the_log,
 );
 
@@ -133,37 +135,74 @@ async fn questions_that_wait_for_a_position_hold_up_no_other(db: Db) {
     running.stop().await;
 }
 
-/// A partition answers six questions at once, and so do all of them together.
-async fn questions_to_all_partitions_leave_connections_to_the_workers(db: Db) {
+/// An engine of three partitions, and shops of each.
+async fn three_partitions(rig: &Rig, ledger: &Ledger) -> (Running, Client, Vec<Shop>) {
     const PARTITIONS: u32 = 3;
-    const MOST: u64 = 6;
-    let rig = Rig::start(db).await;
     let engine = connect(Config { partitions: PARTITIONS, ..rig.config() }).await;
-    let ledger = Ledger::default();
-    let running = Running::start_claimed(&engine, &ledger);
+    let running = Running::start_claimed(&engine, ledger);
     let client = engine.client();
     let shops: Vec<_> = (0..10 * PARTITIONS)
         .map(|number| Shop::parse(&format!("shop-{number}")).expect("it is one"))
         .collect();
-    let ask = async |shop: &Shop| {
-        let question = GetAccount { account: "A".to_owned(), padding: 0 }.encode_to_vec();
-        client.query(ACCOUNT, shop, question, 0).await
-    };
     for shop in &shops {
-        eventually("the partition of the shop runs", async || ask(shop).await.is_ok()).await;
+        let runs = async || ask(&client, shop, "A").await.is_ok();
+        eventually("the partition of the shop runs", runs).await;
     }
+    (running, client, shops)
+}
+
+/// Asks for an account of a shop.
+async fn ask(client: &Client, shop: &Shop, account: &str) -> Result<Option<Bytes>, AskError> {
+    let question = GetAccount { account: account.to_owned(), padding: 0 }.encode_to_vec();
+    client.query(ACCOUNT, shop, question, 0).await
+}
+
+/// All partitions together have six connections for questions.
+async fn questions_to_all_partitions_leave_connections_to_the_workers(db: Db) {
+    const MOST: u64 = 6;
+    let rig = Rig::start(db).await;
+    let ledger = Ledger::default();
+    let (running, client, shops) = three_partitions(&rig, &ledger).await;
     ledger.questions.forget_permits(Semaphore::MAX_PERMITS);
-    let asking = join_all(shops.iter().map(ask));
+    let asking = join_all(shops.iter().map(|shop| ask(&client, shop, SLOW_TO_READ)));
     let answering = async || {
         let are_answered = async || ledger.answering.load(Ordering::SeqCst) >= MOST;
         eventually("so many are being answered", are_answered).await;
         // What is written meanwhile finds a connection.
         send(&client, deposit("A", 1)).await;
+        assert_eq!(ledger.answering.load(Ordering::SeqCst), MOST);
         ledger.questions.add_permits(Semaphore::MAX_PERMITS);
     };
     let (answers, ()) = tokio::join!(asking, answering());
     assert!(answers.iter().all(|answer| matches!(answer, Ok(None))), "{answers:?}");
-    assert_eq!(ledger.most_answering.load(Ordering::SeqCst), MOST);
+    running.stop().await;
+}
+
+/// A partition answers six questions at once. Those that wait for somebody else need no connection, and
+/// nobody waits for their answers any more after five seconds.
+async fn questions_that_wait_for_somebody_else_hold_up_others_for_seconds_at_most(db: Db) {
+    const MOST: u64 = 6;
+    let rig = Rig::start(db).await;
+    let ledger = Ledger::default();
+    let (running, client, shops) = three_partitions(&rig, &ledger).await;
+    let (of_first, others): (Vec<_>, Vec<_>) =
+        shops.iter().partition(|shop| client.partition(shop) == client.partition(&shops[0]));
+    assert!(of_first.len() > 1 && !others.is_empty(), "{of_first:?} {others:?}");
+    ledger.questions.forget_permits(Semaphore::MAX_PERMITS);
+    let asked = of_first.iter().flat_map(|shop| (0..MOST).map(|_| ask(&client, shop, SLOW)));
+    let asking = join_all(asked);
+    let answering = async || {
+        let are_answered = async || ledger.answering.load(Ordering::SeqCst) >= MOST;
+        eventually("so many are being answered", are_answered).await;
+        for shop in &others {
+            let answer = ask(&client, shop, "A").await;
+            assert!(matches!(answer, Ok(None)), "{answer:?}");
+        }
+    };
+    let (answers, ()) = tokio::join!(asking, answering());
+    assert!(answers.iter().all(Result::is_err), "{answers:?}");
+    let is_answered = async || ask(&client, of_first[0], "A").await.is_ok();
+    eventually("the partition answers again", is_answered).await;
     running.stop().await;
 }
 
@@ -179,13 +218,9 @@ async fn a_question_is_not_answered_from_rows_that_hold_a_part_of_the_log(db: Db
     let elsewhere = rig.engine_elsewhere().await;
     let running = Running::start_claimed(&elsewhere, &Ledger::default());
     let client = elsewhere.client();
-    let ask = async || {
-        let question = GetAccount { account: "A".to_owned(), padding: 0 }.encode_to_vec();
-        client.query(ACCOUNT, &shop(), question, 0).await
-    };
     let mut not_ready = 0;
     while not_ready < 5 {
-        match ask().await {
+        match ask(&client, &shop(), "A").await {
             Err(AskError::Failed { kind: QueryFailureKind::NotReady, detail, .. }) => {
                 assert!(detail.contains("tradewind log void account 0"), "{detail}");
                 not_ready += 1;
@@ -197,6 +232,7 @@ async fn a_question_is_not_answered_from_rows_that_hold_a_part_of_the_log(db: Db
     }
     let operator = Operator::of::<Ledger>();
     operator.void_message(&engine, 0, sequence, "it is no event").await.expect("it is voided");
-    eventually("it is answered", async || matches!(ask().await, Ok(Some(_)))).await;
+    eventually("it is answered", async || matches!(ask(&client, &shop(), "A").await, Ok(Some(_))))
+        .await;
     running.stop().await;
 }
