@@ -203,21 +203,24 @@ impl FeedReader {
 
     /// Adds to a page what follows, up to `limit` events in all; looks once whether there is more.
     pub(crate) async fn read(&mut self, page: &mut Page, limit: usize) -> Result<(), FeedError> {
-        let mut has_looked = false;
+        let (mut has_looked, looked_at_before) = (false, page.looked_at);
         let result = loop {
             match self.give_out(page, limit) {
                 Ok(()) if page.is_full(limit) => break Ok(()),
                 Ok(()) => {}
                 Err(error) => break Err(error),
             }
-            if self.merge.needs_more() {
-                self.read_on().await?;
+            // The page keeps what it has, whatever fails: the merge will not give it out again.
+            let read = if self.merge.needs_more() {
+                self.read_on().await
             } else if has_looked || !page.events.is_empty() {
                 break Ok(());
             } else {
                 has_looked = true;
-                self.look().await?;
-                self.read_on().await?;
+                self.look_and_read_on().await
+            };
+            if let Err(error) = read {
+                break Err(error);
             }
         };
         page.is_at_end = self.merge.is_at_end();
@@ -228,8 +231,8 @@ impl FeedReader {
                     .saturating_sub(covered.returned + covered.filtered + covered.unreadable);
             }
         }
-        // What comes before an event that cannot be given out is.
-        if page.looked_at > 0 { Ok(()) } else { result }
+        // What comes before an event that cannot be read or given out is. The next page fails.
+        if page.looked_at > looked_at_before { Ok(()) } else { result }
     }
 
     /// Moves events that are read into the page, in their order.
@@ -260,6 +263,11 @@ impl FeedReader {
             }
         }
         Ok(())
+    }
+
+    async fn look_and_read_on(&mut self) -> Result<(), FeedError> {
+        self.look().await?;
+        self.read_on().await
     }
 
     /// Looks where the logs end, twice if there is something new: see [`super::merge`].
@@ -372,4 +380,67 @@ fn facts(service: &str, event: proto::Event) -> Option<Facts> {
 /// Tells when something happens in a shop.
 pub(super) async fn changes(client: &Client, shop: &Shop) -> Result<ShopChanges, Problem> {
     client.shop_changes(shop).await.map_err(|error| Problem::unavailable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Engine;
+    use testkit::{Db, TestServer, engine_config};
+
+    use super::*;
+
+    /// A reader of the logs of orders and stock that has read the first two of three orders. There are no
+    /// logs: it cannot read on.
+    async fn reader(server: &TestServer) -> FeedReader {
+        let config = engine_config(server, &Db::sqlite(), 1, &["order"]);
+        let engine = Engine::connect_only(config).await.expect("it connects");
+        let logs = vec![Log::new("inventory", 0), Log::new("order", 0)];
+        let mut reader = FeedReader {
+            client: engine.client(),
+            shop: Shop::parse("acme").expect("a name"),
+            filter: WantedTypes::default(),
+            merge: Merge::new(logs),
+            others: Cursor::default(),
+            created_ms: BTreeMap::new(),
+            held_back: 0,
+        };
+        reader.merge.logs[1].note_ends(3, 3);
+        reader.merge.add(1, vec![order(1), order(2)], 2);
+        reader
+    }
+
+    fn order(position: u64) -> LogEvent {
+        let facts = Facts {
+            id: Uuid::from_u64_pair(position, 0),
+            event_type: "order.placed".to_owned(),
+            time: (0, 0),
+            cause: None,
+        };
+        LogEvent { position, content: Content::Event(facts, Bytes::new()) }
+    }
+
+    fn positions(page: &Page) -> Vec<u64> {
+        page.events.iter().map(|event| event.position).collect()
+    }
+
+    #[tokio::test]
+    async fn a_page_keeps_its_events_when_the_log_cannot_be_read_on() {
+        let server = TestServer::start().await;
+        let mut reader = reader(&server).await;
+        let mut page = reader.page();
+        reader.read(&mut page, 100).await.expect("what was read is given out");
+        assert_eq!(positions(&page), [1, 2]);
+        let covered = Covered { to: 2, returned: 2, ..Covered::default() };
+        assert_eq!((page.logs["order"], page.is_at_end), (covered, false));
+
+        let mut page = reader.page();
+        let failed = reader.read(&mut page, 100).await.expect_err("there is no log");
+        assert!(matches!(failed, FeedError::Log { .. }), "{failed}");
+        assert_eq!((positions(&page), page.has_moved()), (vec![], false));
+
+        reader.merge.add(1, vec![order(3)], 3);
+        let mut page = reader.page();
+        reader.read(&mut page, 100).await.expect("the rest was read");
+        assert_eq!((positions(&page), page.is_at_end), (vec![3], true));
+    }
 }
