@@ -21,7 +21,7 @@ const MIN_PROGRESS: usize = 64 * 1024;
 pub(crate) struct WriteTimeout<S> {
     stream: S,
     timeout: Duration,
-    /// Runs from the first write that the operating system had no buffer for.
+    /// Runs from the first write or flush that the operating system had no buffer for.
     deadline: Option<Pin<Box<Sleep>>>,
     /// Written since then, in bytes.
     written: usize,
@@ -46,17 +46,34 @@ impl<S> WriteTimeout<S> {
                 Poll::Ready(Ok(count))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                let Self { timeout, written, .. } = self;
-                let deadline = self.deadline.get_or_insert_with(|| {
-                    *written = 0;
-                    Box::pin(sleep(*timeout))
-                });
-                ready!(deadline.as_mut().poll(cx));
-                let error = "the client does not receive the response";
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)))
-            }
+            Poll::Pending => self.wait(cx).map(Err),
         }
+    }
+
+    /// The same of a flush, or of the end: all there was is received when it is over. TLS takes what is
+    /// written into buffers of its own, and may wait for the peer here alone.
+    fn observe_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        if polled.is_pending() {
+            return self.wait(cx).map(Err);
+        }
+        self.deadline = None;
+        polled
+    }
+
+    /// Waits for the peer, until the deadline.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Self { timeout, written, .. } = self;
+        let deadline = self.deadline.get_or_insert_with(|| {
+            *written = 0;
+            Box::pin(sleep(*timeout))
+        });
+        ready!(deadline.as_mut().poll(cx));
+        let error = "the client does not receive the response";
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, error))
     }
 }
 
@@ -95,19 +112,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes when it has nothing left to write: the operating system has all there was.
-        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
-        self.deadline = None;
-        Poll::Ready(flushed)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.observe_flush(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.observe_flush(cx, polled)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, BufWriter, duplex},
+        time::timeout,
+    };
 
     use super::*;
 
@@ -116,6 +136,24 @@ mod tests {
         let (stream, _peer) = duplex(16);
         let mut stream = WriteTimeout::new(stream, Duration::from_millis(1));
         let error = stream.write_all(&[0; 17]).await.expect_err("nobody receives it");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_receive_what_was_buffered_is_given_up() {
+        // As TLS does, the buffer takes all that is written, whatever the peer does.
+        let (stream, _peer) = duplex(16);
+        let mut stream = WriteTimeout::new(BufWriter::new(stream), Duration::from_millis(1));
+        stream.write_all(&[0; 17]).await.expect("it is buffered");
+        let flushed = timeout(Duration::from_secs(10), stream.flush()).await;
+        let error = flushed.expect("it ends").expect_err("nobody receives it");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+
+        let (stream, _peer) = duplex(16);
+        let mut stream = WriteTimeout::new(BufWriter::new(stream), Duration::from_millis(1));
+        stream.write_all(&[0; 17]).await.expect("it is buffered");
+        let ended = timeout(Duration::from_secs(10), stream.shutdown()).await;
+        let error = ended.expect("it ends").expect_err("nobody receives it");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
