@@ -52,7 +52,7 @@ pub enum Input {
 pub struct Wanted {
     /// The product.
     pub product: Product,
-    /// When what the sender knows was so.
+    /// When what the sender knows was so; a time in the future means now.
     pub as_of: Timestamp,
     /// The version that the product must have; 0 when there must be none.
     pub expected_version: Option<u64>,
@@ -135,7 +135,7 @@ impl Rules for Catalog {
         &self,
         products: &Self::State,
         input: &Input,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Decision<Event, Answer> {
         let Input::Put(wanted) = input;
         let mut changed: HashMap<&Sku, ProductRow> = HashMap::new();
@@ -144,11 +144,13 @@ impl Rules for Catalog {
         for wanted in wanted {
             let sku = &wanted.product.sku;
             let known = changed.get(sku).or_else(|| products.get(sku));
-            let (fact, result) = compare(known, wanted);
+            // Nobody knows the future; a clock that is ahead would make what comes later stale.
+            let as_of = wanted.as_of.min(now);
+            let (fact, result) = compare(known, wanted, as_of);
             let mut revision = known.map(|row| row.revision).unwrap_or_default();
             if let Some(fact) = fact {
                 revision.version += 1;
-                let Wanted { product, as_of, .. } = wanted.clone();
+                let product = wanted.product.clone();
                 let as_of = known.map_or(as_of, |row| as_of.max(row.as_of));
                 changed.insert(sku, ProductRow { product: product.clone(), revision, as_of });
                 events.push(Event { fact, product, as_of });
@@ -174,8 +176,12 @@ impl Rules for Catalog {
     }
 }
 
-/// What brings a product into the state `wanted`, and what its sender is answered.
-fn compare(known: Option<&ProductRow>, wanted: &Wanted) -> (Option<Fact>, ProductResult) {
+/// What brings a product into the state `wanted`, which is as of a time, and what its sender is answered.
+fn compare(
+    known: Option<&ProductRow>,
+    wanted: &Wanted,
+    as_of: Timestamp,
+) -> (Option<Fact>, ProductResult) {
     let version = known.map_or(0, |row| row.revision.version);
     if let Some(expected) = wanted.expected_version.filter(|expected| *expected != version) {
         // A change that is sent again because its answer was lost is there already.
@@ -185,14 +191,14 @@ fn compare(known: Option<&ProductRow>, wanted: &Wanted) -> (Option<Fact>, Produc
             if is_repeated { ProductResult::Unchanged } else { ProductResult::VersionMismatch };
         return (None, result);
     }
-    let Some(ProductRow { product: before, as_of, .. }) = known else {
+    let Some(ProductRow { product: before, as_of: known_as_of, .. }) = known else {
         return (Some(Fact::Created), ProductResult::Created);
     };
     if *before == wanted.product {
         return (None, ProductResult::Unchanged);
     }
     // Who knows the version has seen what is overwritten, however long ago.
-    if wanted.expected_version.is_none() && wanted.as_of < *as_of {
+    if wanted.expected_version.is_none() && as_of < *known_as_of {
         return (None, ProductResult::Stale);
     }
     let is_archived = before.active && !wanted.product.active;

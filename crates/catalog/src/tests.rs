@@ -424,6 +424,7 @@ fn every_answer_is_a_message_of_the_contract() {
 }
 
 const EARLIER: Timestamp = Timestamp::from_millis(1_299_999_999_999);
+const LATER: Timestamp = Timestamp::from_millis(1_300_086_400_000);
 
 /// Given a mug for 300 that was put as of now, when another is wanted, then this comes of it.
 #[track_caller]
@@ -472,13 +473,22 @@ fn a_change_that_comes_again_with_the_version_before_it_is_there_already() {
 
 #[test]
 fn a_clock_that_is_ahead_makes_nothing_later_stale() {
-    let as_of = Some(Timestamp::from_millis(NOW.millis() + 86_400_000).into());
-    let currency = Currency::parse("GBP").expect("valid");
-    let price = Some(TaxBasis::Included.price(1, currency));
-    let product = catalog::Product { sku: "A".into(), price, ..Default::default() };
-    let wanted = catalog::WantedProduct { product: Some(product), as_of, ..Default::default() };
-    let products = vec![wanted];
-    let put = proto::command::Body::PutProducts(proto::catalog::PutProducts { products });
-    let Input::Put(wanted) = command(put).expect("it is one");
-    assert_eq!(wanted[0].as_of, NOW);
+    let ahead = Wanted { as_of: LATER, ..want(&mug("A", 250, true)) };
+    check_one(ahead, ProductResult::Updated, 250);
+}
+
+#[test]
+fn a_product_is_as_of_the_time_that_its_sender_names() {
+    // A file of products is sent line by line: its last lines may be newer than its first byte.
+    for as_of in [EARLIER, LATER] {
+        let currency = Currency::parse("GBP").expect("valid");
+        let price = Some(TaxBasis::Included.price(1, currency));
+        let product = catalog::Product { sku: "A".into(), price, ..Default::default() };
+        let (product, said) = (Some(product), Some(as_of.into()));
+        let wanted = catalog::WantedProduct { product, as_of: said, ..Default::default() };
+        let products = vec![wanted];
+        let put = proto::command::Body::PutProducts(proto::catalog::PutProducts { products });
+        let Input::Put(wanted) = command(put).expect("it is one");
+        assert_eq!(wanted[0].as_of, as_of);
+    }
 }

@@ -135,8 +135,7 @@ fn wanted(product: proto::catalog::WantedProduct, sent_at: Timestamp) -> Result<
         return Err(ParseError::new("title", "must have no control characters", title).into());
     }
     let as_of = match as_of {
-        // Nobody knows the future; a clock that is ahead would make what comes later stale.
-        Some(as_of) => Timestamp::parse(Some(&as_of))?.min(sent_at),
+        Some(as_of) => Timestamp::parse(Some(&as_of))?,
         None => sent_at,
     };
     Ok(Wanted { product: parse(product)?, as_of, expected_version })

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use client::{Client, Response};
 use node::settings::WebhookOptions;
+use protocol::time::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Db;
@@ -126,6 +127,33 @@ async fn the_number_of_a_card_is_refused_wherever_people_write() {
     installation.stop_and_verify().await;
 }
 
+/// Sends the head of an upload of products, and waits until it is read.
+async fn begin_upload(gateway: &OwnGateway) -> TcpStream {
+    let head = format!(
+        "POST /v1/shops/{SHOP}/products HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer secret\r\n\
+         content-type: application/x-ndjson\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
+         expect: 100-continue\r\n\r\n"
+    );
+    let mut connection = TcpStream::connect(gateway.address).await.expect("it connects");
+    connection.write_all(head.as_bytes()).await.expect("it is sent");
+    let mut received = Vec::new();
+    while !received.ends_with(b"\r\n\r\n") {
+        assert_ne!(connection.read_buf(&mut received).await.expect("its head is read"), 0);
+    }
+    assert!(received.starts_with(b"HTTP/1.1 100 "));
+    connection
+}
+
+/// Sends the only line of an upload, and gives its answer.
+async fn end_upload(connection: &mut TcpStream, line: &Value) -> String {
+    let line = format!("{line}\n");
+    let body = format!("{:x}\r\n{line}\r\n0\r\n\r\n", line.len());
+    connection.write_all(body.as_bytes()).await.expect("it is sent");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.expect("it is answered");
+    answer
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_products_is_as_old_as_its_first_byte() {
     let db = Db::sqlite();
@@ -140,18 +168,7 @@ async fn a_file_of_products_is_as_old_as_its_first_byte() {
     let api = Client::new(&format!("http://{}", gateway.address), "secret", SHOP);
     let api = api.expect("a client").without_retries();
 
-    let head = format!(
-        "POST /v1/shops/{SHOP}/products HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer secret\r\n\
-         content-type: application/x-ndjson\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
-         expect: 100-continue\r\n\r\n"
-    );
-    let mut connection = TcpStream::connect(gateway.address).await.expect("it connects");
-    connection.write_all(head.as_bytes()).await.expect("it is sent");
-    let mut received = Vec::new();
-    while !received.ends_with(b"\r\n\r\n") {
-        assert_ne!(connection.read_buf(&mut received).await.expect("its head is read"), 0);
-    }
-    assert!(received.starts_with(b"HTTP/1.1 100 "));
+    let mut connection = begin_upload(&gateway).await;
     // Five seconds later somebody puts a price.
     now.store(start + 5_000, Ordering::Relaxed);
     let price =
@@ -165,14 +182,49 @@ async fn a_file_of_products_is_as_old_as_its_first_byte() {
     );
     let mut line = price(200);
     line["sku"] = json!("MUG");
-    let line = format!("{line}\n");
-    let body = format!("{:x}\r\n{line}\r\n0\r\n\r\n", line.len());
-    connection.write_all(body.as_bytes()).await.expect("it is sent");
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.expect("it is answered");
+    let answer = end_upload(&mut connection, &line).await;
     assert!(answer.contains("\"result\":\"stale\""), "{answer}");
     let product: Value = api.get("products/MUG").await.expect("a product");
     assert_eq!(product["price"]["minor"], 300, "{product}");
+    gateway.stop().await;
+    settle(&installation.api(), &order("MUG", 1, "card"), "last").await;
+    installation.stop_and_verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_a_file_of_products_is_as_old_as_it_says() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    stock(&installation.api(), "MUG", 5).await;
+    // A minute ago, so that nothing here is in the future.
+    let start = testkit::system_clock().now().millis() - 60_000;
+    let (now, clock) = settable_clock(start);
+    let gateway = OwnGateway::start(&installation, |settings| {
+        settings.clock = clock;
+    })
+    .await;
+    let api = Client::new(&format!("http://{}", gateway.address), "secret", SHOP);
+    let api = api.expect("a client").without_retries();
+    let cup = |minor: i64| json!({"title": "A cup", "price": {"minor": minor, "currency": "GBP"}});
+    let put = async |key: &str, body: &Value| {
+        send(&api, Method::PUT, "products/CUP", key, body.to_string()).await.body
+    };
+    assert_eq!(put("create", &cup(100)).await["result"], "created");
+
+    let mut connection = begin_upload(&gateway).await;
+    now.store(start + 5_000, Ordering::Relaxed);
+    assert_eq!(put("put", &cup(300)).await["result"], "updated");
+    let as_of = |millis: i64| json!(Timestamp::from_millis(start + millis).to_string());
+    let mut line = cup(200);
+    line["sku"] = json!("CUP");
+    line["as_of"] = as_of(6_000);
+    let answer = end_upload(&mut connection, &line).await;
+    assert!(answer.contains("\"result\":\"updated\""), "{answer}");
+
+    now.store(start + 10_000, Ordering::Relaxed);
+    let mut older = cup(400);
+    older["as_of"] = as_of(5_500);
+    assert_eq!(put("older", &older).await["code"], "stale");
     gateway.stop().await;
     settle(&installation.api(), &order("MUG", 1, "card"), "last").await;
     installation.stop_and_verify().await;
