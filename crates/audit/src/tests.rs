@@ -344,6 +344,31 @@ fn a_hold_that_ran_out_is_taken_again_only_where_units_are_left() {
 }
 
 #[test]
+fn what_leaves_after_the_hold_ran_out_is_of_the_order() {
+    let leave_late = |from_expired: i64| {
+        move |day: &mut Day| {
+            let mut late = shipped(ANN, 9, (0, 3), [7, 0, 0]);
+            let Some(Body::Inventory(body)) = &mut late.event.body else { panic!("is a fact") };
+            let Some(Inventory::Shipped(fact)) = &mut body.kind else { panic!("is shipped") };
+            fact.from_expired = from_expired;
+            day.insert("inventory", "allocated", ANN, expired(ANN, &[("A", 4)]));
+            day.insert("inventory", "allocated", ANN, late);
+            let Inventory::Allocated(allocated) = day.inventory("allocated", ANN) else {
+                panic!("is allocated")
+            };
+            allocated.lines[0].quantity = 1;
+            day.append("inventory", shipped(ANN, 10, (1, 0), [6, 0, 0]));
+            let level = &mut day.outside.levels[0];
+            (level.on_hand, level.allocated) = (6, 0);
+        }
+    };
+    check(leave_late(3), &[]);
+    // Of the four that were sold, but one counts as shipped, or two.
+    check(leave_late(0), &[RECONCILED]);
+    check(leave_late(2), &[4, RECONCILED]);
+}
+
+#[test]
 fn units_that_are_held_for_another_order_break_invariant_4() {
     check(
         |day| {

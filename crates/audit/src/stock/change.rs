@@ -97,8 +97,9 @@ pub(super) enum Change {
         quantity: i64,
         was_held: bool,
     },
-    /// So many of the units of `Issue`, which comes before it, were the order's at other locations.
-    TakenElsewhere {
+    /// So many of the units of `Issue`, which comes before it, were the order's and not promised to it here:
+    /// it had them at other locations, or until its hold ran out.
+    TakenUnpromised {
         quantity: i64,
     },
     /// After `Issue` and `Take`, so many are held and allocated.
@@ -197,7 +198,7 @@ impl Change {
                 (14, of(source), delta, on_hand)
             }
             Self::Incoming { delta, incoming } => (15, 0, delta, incoming),
-            Self::TakenElsewhere { quantity } => (16, 0, quantity, 0),
+            Self::TakenUnpromised { quantity } => (16, 0, quantity, 0),
             Self::Limits { safety_stock, backorder_limit } => {
                 (12, 0, safety_stock, backorder_limit)
             }
@@ -228,7 +229,7 @@ impl Change {
                 Self::Transfer { source, delta: second, on_hand: third, in_count: kind == 14 }
             }
             15 => Self::Incoming { delta: second, incoming: third },
-            16 => Self::TakenElsewhere { quantity },
+            16 => Self::TakenUnpromised { quantity },
             17 => Self::ShortBefore { units: second },
             18 => Self::Before { on_hand: second },
             19 => {
@@ -320,7 +321,7 @@ mod tests {
             Change::Transfer { source, delta: -3, on_hand, in_count: false },
             Change::Transfer { source, delta: 3, on_hand, in_count: true },
             Change::Incoming { delta: -3, incoming: 4 },
-            Change::TakenElsewhere { quantity: 4 },
+            Change::TakenUnpromised { quantity: 4 },
             Change::ShortOrder { order, quantity: 5 },
             Change::Hold { order, quantity: 5 },
             Change::Allocate { order, quantity: 5, was_held: true },

@@ -72,13 +72,21 @@ impl StockLog {
         });
         let change = |source| Change::Issue { source, quantity, on_hand, in_count };
         self.observe_document(position, &id, it.document.as_ref(), change);
+        self.findings.expect((0..=it.excess).contains(&it.from_expired), || {
+            format!("{position}: {} of {} in excess are of a hold", it.from_expired, it.excess)
+        });
+        if it.from_expired != 0 {
+            // Of a hold that ran out nothing is promised any more, here or elsewhere.
+            self.push(position, &id, Change::TakenUnpromised { quantity: it.from_expired });
+            return self.push(position, &id, Change::Promised { held, allocated });
+        }
         let was_held = self.held.contains(&order);
         let own = it.from_allocation - elsewhere;
         if own != 0 {
             self.push(position, &id, Change::Take { order, quantity: own, was_held });
         }
         if elsewhere != 0 {
-            self.push(position, &id, Change::TakenElsewhere { quantity: elsewhere });
+            self.push(position, &id, Change::TakenUnpromised { quantity: elsewhere });
         }
         for line in &it.freed {
             let is_elsewhere = line.sku == it.sku && line.location != it.location;

@@ -20,9 +20,9 @@ pub struct Level {
     pub held: i64,
     /// Allocated to orders.
     pub allocated: i64,
-    /// What left for the orders that it was promised to.
+    /// What left for the orders that it was promised to, or had been until their hold ran out.
     pub shipped: i64,
-    /// What left for orders beyond what they were promised.
+    /// What left for orders beyond that.
     pub excess: i64,
     /// What counts found, less what they missed.
     pub counted: i64,
@@ -133,7 +133,7 @@ impl Fold {
                 self.level.excess -= quantity;
                 self.promise(order, -quantity);
             }
-            Change::TakenElsewhere { quantity } => {
+            Change::TakenUnpromised { quantity } => {
                 self.level.shipped += quantity;
                 self.level.excess -= quantity;
             }

@@ -40,6 +40,11 @@ impl State {
     fn has_units(self) -> bool {
         matches!(self, Self::Held | Self::Allocated)
     }
+
+    /// Whether what leaves for it can be its own: not allocated again when it is paid.
+    fn may_ship(self) -> bool {
+        matches!(self, Self::Held | Self::Allocated | Self::Expired)
+    }
 }
 
 impl Reservation {
@@ -154,12 +159,12 @@ impl Reservation {
         if *left == 0 {
             self.lines.remove(&stock);
         }
-        self.taken = if self.state.is_some_and(State::has_units) { own } else { 0 };
+        self.taken = if self.state.is_some_and(State::may_ship) { own } else { 0 };
     }
 
     /// The event of the last shipment has said that it took the order's own units.
     fn expect_taken(&mut self, position: LogPosition, order: OrderKey, findings: &mut Findings) {
-        let taken = std::mem::take(&mut self.taken);
+        let taken = self.left_promised();
         findings.expect(taken == 0, || {
             format!("{position}: {taken} units of order {order} were shipped and stayed promised")
         });
@@ -167,10 +172,17 @@ impl Reservation {
 
     /// The end of its history.
     pub(super) fn finish(&mut self, order: OrderKey, findings: &mut Findings) {
-        let taken = std::mem::take(&mut self.taken);
+        let taken = self.left_promised();
         findings.expect(taken == 0, || {
             format!("{taken} units of order {order} were shipped and stayed promised")
         });
+    }
+
+    /// What the last shipment took and its event did not say. Of a hold that ran out nothing is promised,
+    /// and older events do not say it.
+    fn left_promised(&mut self) -> i64 {
+        let taken = std::mem::take(&mut self.taken);
+        if self.state == Some(State::Expired) { 0 } else { taken }
     }
 
     fn fingerprint(&self) -> u64 {
@@ -220,8 +232,9 @@ pub(super) fn steps(kind: &Kind, mut sku: impl FnMut(&str) -> u32) -> Vec<Step> 
             });
             let shipped = Step::Shipped { stock: stock(&event.sku, &event.location), quantity };
             let mut steps: Vec<_> = [shipped].into_iter().chain(freed).collect();
-            if event.from_allocation != 0 {
-                let (sku, quantity) = (sku(&event.sku), event.from_allocation);
+            let quantity = event.from_allocation + event.from_expired;
+            if quantity != 0 {
+                let sku = sku(&event.sku);
                 steps.push(Step::Taken { sku, quantity });
             }
             steps

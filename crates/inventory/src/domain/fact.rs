@@ -120,6 +120,8 @@ pub enum StockFact {
         quantity: i64,
         /// Those of them that were held for the order or allocated to it, here or elsewhere.
         from_allocation: i64,
+        /// Those of the others that were held for it until its hold ran out, here or elsewhere.
+        from_expired: i64,
         /// Those that were so at other locations, and are free there again, with the units after it.
         freed: Vec<(Line, Level)>,
         /// Whether a count was made without them already: a newer one of the connector, or one of

@@ -5,6 +5,7 @@ use events::id::OrderId;
 use super::{
     Line, State, Stock, StockFact, StockId, StockLine, StockResult,
     effect::{Effect, in_range},
+    reservation::Status,
 };
 
 /// Copies into `draft` the reservation of an order, and the stocks of a SKU that it has units of.
@@ -27,6 +28,7 @@ pub(super) fn copy(draft: &mut State, state: &State, id: &StockId, order_id: Ord
 /// Units have left for an order, which cannot be undone by a refusal: all of them are off the units
 /// on hand, unless a count was made without them already. What the order had of them is promised no
 /// longer, here, and else where the order had them instead; the rest was free, or promised to others.
+/// Of that, what was held until the hold ran out is the order's as well, if it is paid yet.
 pub(super) fn issue(
     draft: &State,
     stock: &Stock,
@@ -36,9 +38,13 @@ pub(super) fn issue(
 ) -> Result<Effect, StockResult> {
     let StockLine { stock: id, document, line_id, .. } = line;
     let order = draft.reservations.get(&order_id).ok_or(StockResult::UnknownOrder)?;
-    let own = order.units_of(id).min(quantity);
+    let own = order.units_to_ship(id).min(quantity);
     let freed = order.units_elsewhere(id, quantity - own);
-    let from_allocation = own + freed.iter().map(|line| line.units).sum::<i64>();
+    let of_order = own + freed.iter().map(|line| line.units).sum::<i64>();
+    let (from_allocation, from_expired) = match order.status {
+        Status::Expired => (0, of_order),
+        _ => (of_order, 0),
+    };
     let mut after = stock.clone();
     if !in_count {
         after.on_hand = in_range(stock.on_hand, quantity.checked_neg().unwrap_or(i64::MIN))?;
@@ -64,6 +70,7 @@ pub(super) fn issue(
         line_id: line_id.clone(),
         quantity,
         from_allocation,
+        from_expired,
         freed,
         in_count,
         after: taken(after, own),

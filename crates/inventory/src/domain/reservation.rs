@@ -67,14 +67,23 @@ impl Reservation {
         if !self.status.has_units() {
             return 0;
         }
+        self.units_in_lines(stock)
+    }
+
+    /// The units of a stock that are the order's when they leave: those that it has, or had until its
+    /// hold ran out.
+    pub(super) fn units_to_ship(&self, stock: &StockId) -> i64 {
+        if self.status.may_ship() { self.units_in_lines(stock) } else { 0 }
+    }
+
+    fn units_in_lines(&self, stock: &StockId) -> i64 {
         self.lines.iter().find(|line| line.stock == *stock).map_or(0, |line| line.units)
     }
-}
 
-impl Reservation {
-    /// Units of a SKU that the order has at other locations: as many as that together, at most.
+    /// Units of a SKU that are the order's at other locations, as by [`Reservation::units_to_ship`]: as
+    /// many as that together, at most.
     pub(super) fn units_elsewhere(&self, stock: &StockId, wanted: i64) -> Vec<Line> {
-        let mut left = if self.status.has_units() { wanted } else { 0 };
+        let mut left = if self.status.may_ship() { wanted } else { 0 };
         let others = self.lines.iter().filter(|it| it.stock.sku == stock.sku && it.stock != *stock);
         let mut found = Vec::new();
         for line in others {
@@ -95,6 +104,12 @@ impl Status {
             Self::Held | Self::Allocated => true,
             Self::Refused | Self::Lost | Self::Expired | Self::Released => false,
         }
+    }
+
+    /// Whether units that leave for the order can be its own. Those of a hold that ran out can: what has
+    /// left is not allocated again when the payment is authorised yet.
+    fn may_ship(self) -> bool {
+        self.has_units() || self == Self::Expired
     }
 }
 

@@ -105,6 +105,7 @@ fn stock_facts() -> [StockFact; 7] {
             line_id: "1".into(),
             quantity: 5,
             from_allocation: 4,
+            from_expired: 1,
             freed: vec![(Line { stock: stock(), units: 2 }, level)],
             in_count: true,
             after: Level { on_hand: -1, held: 2, allocated: 3 },

@@ -295,6 +295,27 @@ fn what_was_allocated_and_has_left_is_a_shipment_of_the_order() {
 }
 
 #[test]
+fn what_has_left_after_the_hold_ran_out_is_a_shipment_of_the_order() {
+    let shipped = proto::inventory::Shipped {
+        sku: "A".into(),
+        location: "main".into(),
+        order_id: ID.into(),
+        quantity: 5,
+        excess: 5,
+        from_expired: 4,
+        ..Default::default()
+    };
+    let kind = Some(Inventory::Shipped(shipped));
+    let body = Some(Body::Inventory(proto::inventory::InventoryEvent { kind }));
+    let event = proto::Event { body, ..Default::default() };
+    let Ok(Input::Shipped(shipment)) = Orders::foreign(&event.encode_to_vec()) else {
+        panic!("is a shipment")
+    };
+    let units: Vec<_> = shipment.units.iter().map(|it| it.quantity).collect();
+    assert_eq!(units, [4]);
+}
+
+#[test]
 fn a_shipment_of_a_line_that_no_order_can_have_is_one_of_its_sku() {
     for line_id in ["Pos 10", ""] {
         let shipped = proto::inventory::Shipped {

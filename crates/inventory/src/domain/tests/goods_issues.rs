@@ -32,11 +32,21 @@ pub(super) fn shipped(line: StockLine, from_allocation: i64, after: [i64; 3]) ->
         line_id,
         quantity,
         from_allocation,
+        from_expired: 0,
         freed: vec![],
         in_count: false,
         after: Level { on_hand, held, allocated },
     };
     Event::Stock(stock, fact)
+}
+
+/// The same, of which so many units were held for the order until its hold ran out.
+fn expired_of(mut event: Event, units: i64) -> Event {
+    let Event::Stock(_, StockFact::Shipped { from_expired, .. }) = &mut event else {
+        panic!("is shipped")
+    };
+    *from_expired = units;
+    event
 }
 
 /// The same, of units that a newer count was made without.
@@ -238,15 +248,65 @@ fn what_is_shipped_for_a_hold_is_held_no_longer_and_not_allocated_again() {
 }
 
 #[test]
-fn a_hold_that_ran_out_does_not_take_again_what_was_shipped() {
+fn what_leaves_after_the_hold_ran_out_is_the_orders_and_not_allocated_again() {
     let of = [("A", 4)];
     let line = issue("A", "GI-1", 2, order(1), 3);
-    let given = [
+    let mut given = vec![
         on_hand("A", 10),
         reserved(order(1), &of),
         released(order(1), &of, ReleaseReason::Expired),
-        shipped(line, 0, [7, 0, 0]),
     ];
+    let left = expired_of(shipped(line.clone(), 0, [7, 0, 0]), 3);
+    check(
+        &given,
+        &record(std::slice::from_ref(&line)),
+        &answered(&[AppliedInExcess], std::slice::from_ref(&left)),
+    );
+    given.push(left);
+    let authorized = Input::Authorized { order_id: order(1) };
+    let rest = allocated(order(1), &[("A", 1)]);
+    check(&given, &authorized, &facts(std::slice::from_ref(&rest)));
+    // No more than the order had is its own.
+    let more = issue("A", "GI-2", 3, order(1), 2);
+    let left = expired_of(shipped(more.clone(), 0, [5, 0, 0]), 1);
+    check(
+        &given,
+        &record(std::slice::from_ref(&more)),
+        &answered(&[AppliedInExcess], std::slice::from_ref(&left)),
+    );
+    given.push(rest);
+    let last = issue("A", "GI-2", 3, order(1), 1);
+    check(
+        &given,
+        &record(std::slice::from_ref(&last)),
+        &answered(&[Applied], &[shipped(last.clone(), 1, [6, 0, 0])]),
+    );
+}
+
+#[test]
+fn what_leaves_elsewhere_after_the_hold_ran_out_is_not_allocated_again() {
+    let berlin = Location::parse("berlin").expect("valid");
+    let of = [("A", 4)];
+    let created = LocationFact::Created(LocationDetails::main());
+    let mut given = vec![
+        on_hand("A", 10),
+        Event::Location(berlin.clone(), created),
+        reserved(order(1), &of),
+        released(order(1), &of, ReleaseReason::Expired),
+    ];
+    let at_berlin = |line: StockLine| StockLine {
+        stock: StockId { location: berlin.clone(), ..line.stock },
+        ..line
+    };
+    given.push(event(at_berlin(count("A", "opening", 1, 5)), 5));
+    let line = at_berlin(issue("A", "GI-1", 2, order(1), 3));
+    let mut left = expired_of(shipped(line.clone(), 0, [2, 0, 0]), 3);
+    if let Event::Stock(_, StockFact::Shipped { freed, .. }) = &mut left {
+        let line = Line { stock: stock("A"), units: 3 };
+        freed.push((line, Level { on_hand: 10, held: 0, allocated: 0 }));
+    }
+    check(&given, &record(&[line]), &answered(&[AppliedInExcess], std::slice::from_ref(&left)));
+    given.push(left);
     let authorized = Input::Authorized { order_id: order(1) };
     check(&given, &authorized, &facts(&[allocated(order(1), &[("A", 1)])]));
 }

@@ -135,6 +135,7 @@ fn keys_and_documents_are_compact_and_readable() {
                 line_id: "1".into(),
                 quantity: 1,
                 from_allocation: 1,
+                from_expired: 0,
                 freed: vec![],
                 in_count: false,
                 after: Level { on_hand: 7, held: 1, allocated: 0 },

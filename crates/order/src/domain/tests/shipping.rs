@@ -213,6 +213,31 @@ fn what_has_left_before_the_confirmation_is_captured_with_it() {
     assert_eq!(order.statuses.0, OrderStatus::Completed);
 }
 
+#[test]
+fn what_left_while_the_payment_was_awaited_is_captured_with_the_rest() {
+    let mut state = fold(&[]);
+    Orders::replicate(&mut state, &settings(|it| it.capture = Capture::OnShipment));
+    let mut log = Vec::new();
+    let [held, authorized, allocated, _] = happy_path().map(|it| signal(ANN, it));
+    let captured = |amount| signal(ANN, Signal::Captured { payment: 1, amount: gbp(amount) });
+    // The hold runs out, of which this service hears nothing, before the units of `A` leave.
+    for input in [
+        Input::Place(request(ANN)),
+        held,
+        shipment("A", 2, None),
+        authorized,
+        allocated,
+        captured(500),
+        shipment("B", 2, None),
+        captured(200),
+    ] {
+        run(&mut state, &mut log, &input);
+    }
+    let order = state.orders.get(&ANN).expect("is placed");
+    let all = Statuses(OrderStatus::Completed, PaymentStatus::Paid, FulfilmentStatus::Fulfilled);
+    assert_eq!((order.statuses, order.captured()), (all, 700));
+}
+
 /// An order of which a part has shipped, and whose money could not be taken for it.
 fn unpaid() -> History {
     let confirmed = Fact::Confirmed { payment: Some(1), capture: None };
