@@ -29,6 +29,8 @@ pub(super) struct Payment {
     /// What operators have given up to void, and to pay back.
     pub(super) given_up_hold: i64,
     given_up_refund: i64,
+    /// The operations that they were.
+    given_up: BTreeSet<u64>,
     /// The operation whose outcome is awaited.
     pending: Option<u64>,
     /// Whether another operation may follow without an outcome of that one.
@@ -55,13 +57,35 @@ impl Payment {
             self.is_retried = false;
             self.pending = Some(step.operation);
         }
-        if step.kind.ends() {
+        if self.is_done_after_all(step) {
+            self.clear_given_up(step);
+        } else if step.kind.ends() {
             findings.expect(self.pending == Some(step.operation), || {
                 format!("{position}: the outcome of an operation that was not pending in the log")
             });
             self.pending = None;
         }
         self.fold(position, step, findings);
+    }
+
+    /// Whether the provider has done what an operator had given up; another operation may be open.
+    fn is_done_after_all(&self, step: PaymentStep) -> bool {
+        let is_done = matches!(
+            step.kind,
+            PaymentStepKind::Voided
+                | PaymentStepKind::Refunded
+                | PaymentStepKind::RefundedOnRequest
+        );
+        is_done && self.given_up.contains(&step.operation)
+    }
+
+    fn clear_given_up(&mut self, step: PaymentStep) {
+        self.given_up.remove(&step.operation);
+        if step.kind == PaymentStepKind::Voided {
+            self.given_up_hold -= step.amount;
+        } else {
+            self.given_up_refund -= step.amount;
+        }
     }
 
     fn fold(&mut self, position: LogPosition, step: PaymentStep, findings: &mut Findings) {
@@ -128,8 +152,14 @@ impl Payment {
                 self.voided = self.voided.map(|voided| voided - taken.min(voided));
             }
             PaymentStepKind::Retried => self.is_retried = true,
-            PaymentStepKind::VoidGivenUp => self.given_up_hold += step.amount,
-            PaymentStepKind::RefundGivenUp => self.given_up_refund += step.amount,
+            PaymentStepKind::VoidGivenUp => {
+                self.given_up.insert(step.operation);
+                self.given_up_hold += step.amount;
+            }
+            PaymentStepKind::RefundGivenUp => {
+                self.given_up.insert(step.operation);
+                self.given_up_refund += step.amount;
+            }
         }
     }
 }
@@ -303,6 +333,11 @@ mod tests {
 
     /// The findings about a payment with these steps: kind, operation, amount.
     fn findings(steps: &[(PaymentStepKind, &str, i64)]) -> String {
+        format!("{:?}", applied(steps).1)
+    }
+
+    /// A payment after these steps, and what was found.
+    fn applied(steps: &[(PaymentStepKind, &str, i64)]) -> (Payment, Findings) {
         let (mut payment, mut findings) = (Payment::default(), Findings::default());
         for (sequence, (kind, operation, amount)) in (1..).zip(steps) {
             let position = LogPosition { service: "payment", partition: 0, sequence };
@@ -310,7 +345,7 @@ mod tests {
             let step = PaymentStep { kind: *kind, number, operation, amount: *amount };
             payment.apply(position, step, &mut findings);
         }
-        format!("{findings:?}")
+        (payment, findings)
     }
 
     /// That nothing is wrong with the first steps, and this with the last one.
@@ -405,6 +440,30 @@ mod tests {
         let back = [&turned_up[..], &[(Refunded, "refund-1", 100)]].concat();
         assert_eq!(findings(&back), findings(&[]));
         check(&[&turned_up[..], &[(Refunded, "refund-1", 101)]].concat(), "101 refunded of 100");
+    }
+
+    #[test]
+    fn what_was_given_up_and_is_done_is_given_up_no_longer() {
+        let steps = [
+            ASKED,
+            GRANTED,
+            TAKING,
+            TAKEN,
+            (RefundPending, "refund-1", 0),
+            (RefundGivenUp, "refund-1", 150),
+            (RefundPending, "refund-2", 0),
+            (SettledByOperator, "refund-1", 150),
+            (Refunded, "refund-1", 150),
+            (RefundedOnRequest, "refund-2", 100),
+        ];
+        let (payment, found) = applied(&steps);
+        assert_eq!(found.count(), 0, "{found:?}");
+        assert_eq!((payment.refunded, payment.given_up_refund), (250, 0));
+        let void = (VoidPending, "void", 0);
+        let steps = [ASKED, GRANTED, void, (VoidGivenUp, "void", 500), (Voided, "void", 500)];
+        let (payment, found) = applied(&steps);
+        assert_eq!(found.count(), 0, "{found:?}");
+        assert_eq!((payment.held(), payment.voided, payment.given_up_hold), (0, Some(500), 0));
     }
 
     #[test]

@@ -362,10 +362,14 @@ impl Deciding {
             return SettleAnswer::NotApplicable;
         }
         let operation = difference.operation;
+        let done = self.payment.done_after_all(difference);
         let amount = self.payment.transaction(operation).map_or(0, |known| known.amount);
         let (amount, reason) = (self.payment.money(amount), reason.to_owned());
         let operator = by.to_owned();
         self.add(Fact::SettledByOperator { operation, amount, resolution, reason, operator });
+        if let Some(done) = done {
+            self.add(done);
+        }
         SettleAnswer::Settled { payment_id: self.payment.id, operation }
     }
 

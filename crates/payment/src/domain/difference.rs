@@ -142,4 +142,26 @@ impl Payment {
         };
         Some(Self { status, ..Self::begin(event.payment_id, amount, "", time) })
     }
+
+    /// The fact that the provider has let go or paid back what an operator had given up, when that is the
+    /// difference.
+    pub(super) fn done_after_all(&self, difference: &OpenDifference) -> Option<Fact> {
+        let OpenDifference { operation, reason, .. } = *difference;
+        let known = self.transaction(operation)?;
+        if reason != StuckReason::UnknownToUs || known.status != TransactionStatus::GivenUp {
+            return None;
+        }
+        match operation.kind {
+            OperationKind::Void => {
+                // What was taken since then is not held any more.
+                let amount = self.money(known.amount.min(self.given_up_hold));
+                Some(Fact::Voided { operation, amount })
+            }
+            OperationKind::Refund => {
+                let (amount, refund_id) = (self.money(known.amount), known.refund.id.clone());
+                Some(Fact::Refunded { operation, amount, refund_id })
+            }
+            OperationKind::Authorize | OperationKind::Capture => None,
+        }
+    }
 }

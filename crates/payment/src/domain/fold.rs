@@ -65,10 +65,12 @@ impl Payment {
                 self.captured += amount.minor;
             }
             Fact::Voided { operation, amount } => {
+                self.clear_given_up(*operation, *amount);
                 self.ends(Status::Voided, *operation, TransactionStatus::Done, "");
                 self.authorized -= amount.minor;
             }
             Fact::Refunded { operation, amount, .. } => {
+                self.clear_given_up(*operation, *amount);
                 self.ends(Status::Refunded, *operation, TransactionStatus::Done, "");
                 self.refunded += amount.minor;
             }
@@ -201,6 +203,24 @@ impl Payment {
         }
     }
 
+    /// The provider has done after all what an operator may have given up.
+    fn clear_given_up(&mut self, operation: Operation, amount: Money) {
+        let Some(known) = self.transaction(operation) else { return };
+        let Some(given_up_ms) =
+            known.ended_at_ms.filter(|_| known.status == TransactionStatus::GivenUp)
+        else {
+            return;
+        };
+        // What somebody had asked for was not counted while the order stood.
+        let was_cancelled = self.cancelled_at_ms.is_some_and(|at_ms| at_ms <= given_up_ms);
+        let was_counted = was_cancelled || known.refund.is_unasked();
+        match operation.kind {
+            OperationKind::Void => self.given_up_hold -= amount.minor,
+            OperationKind::Refund if was_counted => self.given_up_refund -= amount.minor,
+            OperationKind::Refund | OperationKind::Authorize | OperationKind::Capture => {}
+        }
+    }
+
     fn begins(
         &mut self,
         status: Status,
@@ -230,10 +250,13 @@ impl Payment {
         outcome: TransactionStatus,
         detail: &str,
     ) {
-        self.status = status;
-        self.pending = None;
-        self.action = None;
         self.mark(operation, outcome, detail);
+        // What had been given up may turn out to be done while another operation is pending.
+        if self.pending.is_none() || self.is_pending(operation) {
+            self.status = status;
+            self.pending = None;
+            self.action = None;
+        }
     }
 
     fn mark(&mut self, operation: Operation, status: TransactionStatus, detail: &str) {

@@ -192,7 +192,8 @@ impl Payment {
         self.captured - self.refunded - self.given_up_refund
     }
 
-    /// What can be paid back beside what is being paid back or is to be, in minor units.
+    /// What can be paid back beside what is being paid back or is to be, in minor units; 0 as well where
+    /// more was paid back than taken.
     pub(crate) fn refundable(&self) -> i64 {
         let pending = self.pending_transaction();
         let pending = pending.filter(|it| it.operation.kind == OperationKind::Refund);
@@ -201,7 +202,7 @@ impl Payment {
             Wanted::Capture { .. } => 0,
         });
         let pending = pending.map_or(0, |pending| pending.amount);
-        self.kept() - self.surplus - pending - wanted.sum::<i64>()
+        (self.kept() - self.surplus - pending - wanted.sum::<i64>()).max(0)
     }
 
     /// Whether that refund was asked for.

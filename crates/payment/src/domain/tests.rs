@@ -568,6 +568,54 @@ fn a_difference_is_settled_by_an_operator_who_has_put_it_right() {
     check(&given, &cancelled(), &[Fact::CancelRequested, void_pending()]);
 }
 
+/// The operator gives up what is pending, and the provider has done it.
+fn given_up_and_done(payments: &mut State, operation: Operation, minor: i64) {
+    handle(payments, &silent(operation, true));
+    handle(payments, &settles(Resolution::GiveUp));
+    let listed = differs(DifferenceKind::UnknownToUs, operation, pounds(minor));
+    let detail = pounds(minor).to_string();
+    let found = facts(&handle(payments, &listed));
+    assert_eq!(found, [stuck(operation, StuckReason::UnknownToUs, &detail)]);
+}
+
+#[test]
+fn a_refund_that_was_given_up_and_is_done_counts_when_the_operator_says_so() {
+    let mut payments = history(&[taken(), vec![part_pending("R1", 1, 150)]].concat());
+    given_up_and_done(&mut payments, REFUND, 150);
+    assert_eq!(payment_of(&payments, first()).refundable(), 500);
+    handle(&mut payments, &refund_of("R2", 100));
+    let events = handle(&mut payments, &settles(Resolution::DoneElsewhere));
+    assert_eq!(facts(&events)[1..], [part_refunded("R1", 1, 150)]);
+    // What is pending meanwhile stays so.
+    let second = Operation { kind: OperationKind::Refund, number: 2 };
+    assert_eq!(pending(&payments), Some(second));
+    handle(&mut payments, &approves(second));
+    let payment = payment_of(&payments, first());
+    assert_eq!((payment.refunded, payment.refundable(), payment.open_trouble()), (250, 250, None));
+    // The provider's list and our log agree.
+    let listed = differs(DifferenceKind::UnknownToUs, REFUND, pounds(150));
+    assert_eq!(facts(&handle(&mut payments, &listed)), []);
+}
+
+#[test]
+fn what_was_given_up_for_a_cancelled_order_and_is_done_is_given_up_no_longer() {
+    let letting_go = void_stuck();
+    let mut payments = history(&letting_go[..letting_go.len() - 1]);
+    given_up_and_done(&mut payments, VOID, 500);
+    let events = handle(&mut payments, &settles(Resolution::DoneElsewhere));
+    assert_eq!(facts(&events)[1..], [voided()]);
+    let payment = payment_of(&payments, first());
+    assert_eq!((payment.authorized, payment.held(), payment.given_up_hold), (0, 0, 0));
+
+    let paying_back = refund_stuck();
+    let mut payments = history(&paying_back[..paying_back.len() - 1]);
+    given_up_and_done(&mut payments, REFUND, 500);
+    let events = handle(&mut payments, &settles(Resolution::DoneElsewhere));
+    assert_eq!(facts(&events)[1..], [refunded()]);
+    let payment = payment_of(&payments, first());
+    assert_eq!((payment.refunded, payment.kept(), payment.given_up_refund), (500, 0, 0));
+}
+
 #[test]
 fn a_later_payment_takes_the_place_of_an_earlier_one() {
     let second = first().next();
