@@ -97,5 +97,5 @@ impl Service for Payments {
         replica: false,
     }];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 4;
+    const FORMAT: u32 = 5;
 }

@@ -88,6 +88,20 @@ impl Payment {
         }
     }
 
+    /// What was taken after all was neither given up nor let go; of what the log does not know it was
+    /// authorised as well.
+    fn take_after_all(&mut self) {
+        let taken = (-self.held()).max(0);
+        let given_up = taken.min(self.given_up_hold);
+        self.given_up_hold -= given_up;
+        let let_go = (taken - given_up).min(self.voided.unwrap_or(0));
+        self.voided = self.voided.map(|voided| voided - let_go);
+        let unknown = taken - given_up - let_go;
+        if unknown > 0 {
+            self.authorized = Some(self.authorized.unwrap_or(0) + unknown);
+        }
+    }
+
     fn fold(&mut self, position: LogPosition, step: PaymentStep, findings: &mut Findings) {
         match step.kind {
             PaymentStepKind::AuthorizationPending => {
@@ -147,9 +161,7 @@ impl Payment {
             }
             PaymentStepKind::TurnedUpCaptured => {
                 self.captured += step.amount;
-                // What was taken after all was not let go.
-                let taken = (-self.held()).max(0);
-                self.voided = self.voided.map(|voided| voided - taken.min(voided));
+                self.take_after_all();
             }
             PaymentStepKind::Retried => self.is_retried = true,
             PaymentStepKind::VoidGivenUp => {
@@ -475,5 +487,19 @@ mod tests {
         let position = LogPosition { service: "payment", partition: 0, sequence: 1 };
         payment.apply(position, step, &mut Findings::default());
         assert_eq!((payment.held(), payment.captured, payment.voided), (0, 300, Some(200)));
+    }
+
+    #[test]
+    fn what_turns_up_as_captured_was_not_held_when_that_was_given_up() {
+        let void = (VoidPending, "void", 0);
+        let given_up = [ASKED, GRANTED, void, (VoidGivenUp, "void", 500)];
+        let all = [&given_up[..], &[(TurnedUpCaptured, "capture-4", 500)]].concat();
+        let part = [&given_up[..], &[(TurnedUpCaptured, "capture-4", 100)]].concat();
+        let sums = |steps: &[(PaymentStepKind, &str, i64)]| {
+            let (payment, _) = applied(steps);
+            (payment.held(), payment.given_up_hold, payment.captured)
+        };
+        assert_eq!((sums(&all), sums(&part)), ((0, 0, 500), (0, 400, 100)));
+        assert_eq!(sums(&[(TurnedUpCaptured, "capture-4", 500)]), (0, 0, 500));
     }
 }

@@ -135,6 +135,11 @@ impl Payment {
             OperationKind::Capture => {
                 self.status = Status::Captured;
                 self.captured += amount.minor;
+                // What was taken after all was neither given up nor let go before.
+                let taken = (-self.held()).max(0);
+                let given_up = taken.min(self.given_up_hold);
+                self.given_up_hold -= given_up;
+                self.authorized += taken - given_up;
             }
             OperationKind::Authorize | OperationKind::Void | OperationKind::Refund => {
                 self.status = Status::Authorized;

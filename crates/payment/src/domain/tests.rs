@@ -482,6 +482,7 @@ fn a_capture_that_turns_up_is_given_back_and_what_the_order_has_paid_is_not() {
     assert_eq!(facts(&handle(&mut payments, &approves(REFUND))), [refunded]);
     let payment = payment_of(&payments, first());
     assert_eq!((payment.kept(), payment.refundable(), payment.surplus), (200, 200, 0));
+    assert_eq!((payment.authorized, payment.held()), (300, 0), "it was not let go");
     // The merchant may refund what the order has paid, and a cancellation gives back the rest of it.
     let events = handle(&mut payments, &refund_of("R1", 150));
     assert_eq!(facts(&events), [part_pending("R1", 2, 150)]);
@@ -491,6 +492,20 @@ fn a_capture_that_turns_up_is_given_back_and_what_the_order_has_paid_is_not() {
     let refund = Refund::default();
     let rest = Fact::RefundPending { operation, amount: pounds(50), refund };
     assert_eq!(facts(&events), [Fact::CancelRequested, rest]);
+}
+
+#[test]
+fn a_capture_that_turns_up_was_not_held_when_that_was_given_up() {
+    let (lists, _) = late_capture();
+    let mut given = paid_in_part();
+    given.pop();
+    let mut payments = history(&given);
+    handle(&mut payments, &silent(VOID, true));
+    handle(&mut payments, &settles(Resolution::GiveUp));
+    assert_eq!(payment_of(&payments, first()).given_up_hold, 300);
+    handle(&mut payments, &lists);
+    let payment = payment_of(&payments, first());
+    assert_eq!((payment.authorized, payment.held(), payment.given_up_hold), (500, 0, 200));
 }
 
 #[test]
