@@ -22,7 +22,7 @@ pub enum Status {
     Authorized,
     /// It waits for the money to be captured.
     Confirmed,
-    /// It is confirmed, and is paid when it ships, or on account.
+    /// It is confirmed, and is paid when it ships, or on account, or anew after a shipment.
     AwaitsShipment,
     /// It is paid.
     Paid,
@@ -188,8 +188,7 @@ impl Placed {
             }
             Step::PaymentFailed => {
                 self.reported.payment = PaymentStatus::Failed;
-                // What is not captured after a shipment leaves the order where it is.
-                if self.status.stands() { None } else { self.go(Status::PaymentFailed) }
+                self.fail()
             }
             Step::ActionRequired => {
                 self.reported.payment = PaymentStatus::ActionRequired;
@@ -254,6 +253,14 @@ impl Placed {
             | Step::Released { .. }
             | Step::Payment(_) => None,
         }
+    }
+
+    /// A payment failed. What is not captured after a shipment leaves the order confirmed.
+    fn fail(&mut self) -> Option<&'static str> {
+        if self.status == Status::Confirmed && self.shipped > 0 {
+            self.status = Status::AwaitsShipment;
+        }
+        if self.status.stands() { None } else { self.go(Status::PaymentFailed) }
     }
 
     /// Another payment of an order that stands, for what could not be captured: it is captured at once.
@@ -433,6 +440,20 @@ mod tests {
         for reason in [CancelReason::Requested, CancelReason::StockShort] {
             assert!(ends(reason).contains("a part has shipped"), "{reason:?}");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_captured_after_a_shipment_is_paid_anew() {
+        let due = Step::PaymentDue { amount: Some(700) };
+        let of = |steps: &[Step]| findings(&steps.iter().map(|it| (*it, None)).collect::<Vec<_>>());
+        let confirmed =
+            [due, Step::Authorized { by_payment: true }, Step::Confirmed { capture: Some(700) }];
+        let failed = [Step::OrderShipped { units: 1, capture: 0 }, Step::PaymentFailed];
+        let paid = [due, Step::Paid { amount: Some(700) }];
+        assert_eq!(of(&[&confirmed[..], &failed, &paid].concat()), findings(&[]));
+        // One of which nothing has shipped is cancelled instead.
+        let found = of(&[&confirmed[..], &failed[1..]].concat());
+        assert!(found.contains("not the step before it"), "{found}");
     }
 
     #[test]
