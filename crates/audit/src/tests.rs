@@ -10,8 +10,9 @@ use engine::{Mismatch, Verified};
 use events::{
     id::OrderId,
     proto::{
+        Money,
         event::Body,
-        inventory::inventory_event::Kind as Inventory,
+        inventory::{self, inventory_event::Kind as Inventory},
         order::{self, order_event::Kind as Order},
         payment::payment_event::Kind as Payment,
     },
@@ -19,7 +20,7 @@ use events::{
 use protocol::proto::{EngineEvent, Parked, engine_event};
 
 use self::{
-    day::{ANN, BOB, CID, Day, Logged, cancelled, expired, fact, released, shipped, short},
+    day::{ANN, BOB, CID, DAN, Day, Logged, cancelled, expired, fact, released, shipped, short},
     long::LongLog,
 };
 
@@ -225,9 +226,9 @@ fn a_cancelled_order_gives_its_reference_back() {
     let order_again = |day: &mut Day, of: &str| {
         let reference = day.summary("placed", of).reference().to_owned();
         // Dan comes after all others.
-        day.place(day::DAN, &reference, &[("B", 1, 100)]);
+        day.place(DAN, &reference, &[("B", 1, 100)]);
         let off = cancelled(order::CancelReason::Requested);
-        day.step(day::DAN, "command.cancel_order", "cancel-dan", off);
+        day.step(DAN, "command.cancel_order", "cancel-dan", off);
         day.answer("order", "cancel-dan");
     };
     check(|day| order_again(day, BOB), &[]);
@@ -637,6 +638,27 @@ fn a_cancelled_order_whose_money_is_kept_breaks_invariant_5() {
     );
 }
 
+#[test]
+fn an_order_that_costs_nothing_is_paid_without_a_payment() {
+    let give_away = |day: &mut Day| {
+        day.place(DAN, "R-4", &[("B", 1, 0)]);
+        day.append("inventory", day::logged(DAN, fact(day::reserved(DAN, &[("B", 1)]))));
+        day.step(DAN, "inventory.reserved", "", Order::Authorized(order::Authorized::default()));
+        let order_id = DAN.into();
+        let allocated = inventory::Allocated { order_id, lines: day::lines(&[("B", 1)]) };
+        day.append("inventory", day::logged(DAN, fact(Inventory::Allocated(allocated))));
+        day.step(DAN, "inventory.allocated", "", Order::Confirmed(order::Confirmed::default()));
+        let amount = Some(Money { minor: 0, currency: "GBP".into() });
+        let paid = order::Paid { amount, ..Default::default() };
+        day.step(DAN, "inventory.allocated", "", Order::Paid(paid));
+        for kind in ["authorized", "confirmed"] {
+            day.summary(kind, DAN).payment_status = order::PaymentStatus::Pending.into();
+        }
+        day.outside.levels[1].allocated = 1;
+    };
+    check(give_away, &[]);
+}
+
 /// That the check of the money finds this.
 #[track_caller]
 fn check_money(break_it: impl FnOnce(&mut Day), finding: &str) {
@@ -671,7 +693,7 @@ fn each_rule_of_an_orders_payments_is_looked_at() {
     check_money(skip, "have a gap");
     let of_nobody = |day: &mut Day| {
         let mut pending = day.event("payment", "authorization_pending", CID).clone();
-        pending.event.aggregate_id = day::first_payment(day::DAN);
+        pending.event.aggregate_id = day::first_payment(DAN);
         day.append("payment", pending);
     };
     check_money(of_nobody, "which is in no log");

@@ -496,7 +496,7 @@ pub(super) fn shipped(
     logged("A@main", fact(shipped))
 }
 
-fn lines(lines: &[(&str, i64)]) -> Vec<proto::inventory::StockLine> {
+pub(super) fn lines(lines: &[(&str, i64)]) -> Vec<proto::inventory::StockLine> {
     let line = |(sku, quantity): &(&str, i64)| proto::inventory::StockLine {
         sku: (*sku).into(),
         location: "main".into(),
