@@ -40,6 +40,8 @@ pub(super) struct History {
     effects: Scratch<{ Effect::SIZE }>,
     /// The commands of the inbox and their answers, by the command's id.
     requests: Scratch<{ Request::SIZE }>,
+    /// How often an operator has settled an operation, by its aggregate; of those that one has.
+    settled: HashMap<u64, u32>,
     commands: u64,
     aggregates: u64,
     /// How many events of one service another handled.
@@ -77,7 +79,10 @@ impl History {
         let at = self.numbers.pack(position);
         self.versions.push(aggregate, &VersionRecord { aggregate, version, at }.write());
         self.facts.push(id, &Fact { id, aggregate, version, at }.write());
-        self.observe_cause(position, event);
+        if let Some("settled_by_operator") = event.body.as_ref().and_then(event_name) {
+            *self.settled.entry(aggregate).or_default() += 1;
+        }
+        self.observe_cause(position, event, aggregate);
         if let Some((command_id, has_effect)) = answered_command(event) {
             let kind = if has_effect { RequestKind::Effect } else { RequestKind::NoEffect };
             let command = fingerprint((&event.shop, command_id));
@@ -115,7 +120,7 @@ impl History {
     }
 
     /// An event of another service, or the outcome of an operation, leads to a thing once.
-    fn observe_cause(&mut self, position: LogPosition, event: &proto::Event) {
+    fn observe_cause(&mut self, position: LogPosition, event: &proto::Event, aggregate: u64) {
         let Some(cause) = event.cause.as_ref().filter(|cause| !cause.id.is_empty()) else { return };
         // A command may change the same thing several times, by several lines; that it is handled
         // once shows in its answer.
@@ -123,8 +128,11 @@ impl History {
             return;
         }
         let kind = event.body.as_ref().and_then(event_name).unwrap_or_default();
-        let outcome = fingerprint((position.service, &cause.id, kind, &event.aggregate_id));
         let is_event = !cause.kind.starts_with("operation.");
+        // What an operator lets be tried again may end as it did before.
+        let settled = if is_event { None } else { self.settled.get(&aggregate) };
+        let outcome =
+            fingerprint((position.service, &cause.id, kind, &event.aggregate_id, settled));
         self.handled += u64::from(is_event);
         let handled = if is_event { self.handled } else { 0 };
         let (cause, at) = (fingerprint(&cause.id), self.numbers.pack(position));

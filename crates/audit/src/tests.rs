@@ -14,7 +14,7 @@ use events::{
         event::Body,
         inventory::{self, inventory_event::Kind as Inventory},
         order::{self, order_event::Kind as Order},
-        payment::payment_event::Kind as Payment,
+        payment::{self, payment_event::Kind as Payment},
     },
 };
 use protocol::proto::{EngineEvent, Parked, engine_event};
@@ -96,6 +96,32 @@ fn an_event_that_is_handled_twice_breaks_invariant_2() {
         },
         &[2],
     );
+}
+
+#[test]
+fn an_operation_that_an_operator_retries_may_be_stuck_again() {
+    let stuck_again = |is_retried: bool| {
+        move |day: &mut Day| {
+            let of = day::first_payment(CID);
+            let operation_id = "cid:void".to_owned();
+            let stuck = Payment::Stuck(payment::Stuck { operation_id, ..Default::default() });
+            let mut stuck = day::logged(&of, fact(stuck));
+            let (id, kind) = ("cid:void".into(), "operation.void".into());
+            stuck.event.cause = Some(protocol::proto::Cause { id, kind, ..Default::default() });
+            day.insert("payment", "voided", &of, stuck.clone());
+            if is_retried {
+                let retried = Payment::SettledByOperator(payment::SettledByOperator {
+                    operation_id: "cid:void".into(),
+                    resolution: payment::Resolution::Retry.into(),
+                    ..Default::default()
+                });
+                day.insert("payment", "voided", &of, day::logged(&of, fact(retried)));
+            }
+            day.insert("payment", "voided", &of, stuck);
+        }
+    };
+    check(stuck_again(true), &[]);
+    check(stuck_again(false), &[2]);
 }
 
 #[test]

@@ -561,6 +561,12 @@ impl Fact for Order {
     }
 }
 
+impl Fact for Payment {
+    fn body(self) -> Body {
+        Body::Payment(proto::payment::PaymentEvent { kind: Some(self), summary: None })
+    }
+}
+
 pub(super) fn fact(fact: impl Fact) -> Body {
     fact.body()
 }

@@ -86,9 +86,9 @@ impl OrderHistory {
         let Some((status, total)) = progress.outcome() else { return };
         // What costs nothing is paid without one.
         let is_without = status == Status::Paid && total != 0 && payments.is_empty();
-        findings.payments.expect(!is_without, || {
-            format!("order {order} is paid, and there is no payment")
-        });
+        findings
+            .payments
+            .expect(!is_without, || format!("order {order} is paid, and there is no payment"));
         findings
             .progress
             .expect(status.is_end(), || format!("order {order} has not ended: it is {status:?}"));
