@@ -188,6 +188,16 @@ impl<S: Service> Projection<S> {
         self.fenced.clone_from(&self.positions);
     }
 
+    /// Whether the log carries all positions as they are, but for those of replicas, which are in no
+    /// log.
+    pub(crate) fn is_fenced(&self) -> bool {
+        let is_replica =
+            |name: &str| S::SOURCES.iter().any(|source| source.replica && source.service == name);
+        self.positions.iter().all(|(source, position)| {
+            source == LOG || is_replica(source) || *position == self.fenced.position(source)
+        })
+    }
+
     /// The positions that may be durable: those that the log carries, and those of replicas, which
     /// are in no log.
     fn durable_positions(&self) -> Positions {

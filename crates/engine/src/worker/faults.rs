@@ -15,8 +15,8 @@ pub enum Step {
     BeforeProject,
     /// The projection is committed.
     AfterProject,
-    /// Nothing follows from a batch: here the worker goes on, and records its positions as if the
-    /// last time was long ago.
+    /// Inputs have been passed that the log does not say: here the worker goes on, and records its
+    /// positions as if the last time was long ago.
     RecordPositions,
 }
 

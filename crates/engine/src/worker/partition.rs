@@ -24,12 +24,8 @@ use crate::{
     metrics::{BatchStep, PartitionMetrics, SourceMetrics},
     operate::parked::RedriveRequest,
     projection::{
-        database::Database,
-        documents::TableChanges,
-        fold::Projection,
-        in_time::in_time,
-        positions::{LOG, Positions},
-        recover,
+        database::Database, documents::TableChanges, fold::Projection, in_time::in_time,
+        positions::LOG, recover,
     },
     worker::{
         batch::{Batch, Inputs, MAX_INPUTS, MAX_INTERNAL},
@@ -81,8 +77,8 @@ pub(crate) struct Worker<'a, S: Service> {
     announced: Vec<(u64, Vec<TableChanges>)>,
     /// Redrives that are answered when what they lead to is in the database.
     redrives: Vec<(u64, RedriveRequest, Vec<String>)>,
-    /// The positions that the log carries, and when it was last appended to.
-    recorded: (Positions, Instant),
+    /// When the log was last appended to.
+    recorded: Instant,
     planned: u64,
     projected: u64,
     /// Ends the readers of the inputs when it is dropped.
@@ -145,7 +141,6 @@ impl<'a, S: Service> Worker<'a, S> {
         let reading = CancellationToken::new();
         let inputs = Inputs::open(context, *partition, &projection.positions, &reading);
         let reading = reading.drop_guard();
-        let recorded = (projection.positions.clone(), Instant::now());
         let sources = inputs::sources::<S>(*partition);
         let sources = sources.into_iter().map(|(source, _)| source).chain([inputs::INTERNAL]);
         let sources = sources.map(|source| (source, setup.metrics.source(source))).collect();
@@ -158,7 +153,7 @@ impl<'a, S: Service> Worker<'a, S> {
             pipeline,
             announced: Vec::new(),
             redrives: Vec::new(),
-            recorded,
+            recorded: Instant::now(),
             planned: 0,
             projected: 0,
             reading,
@@ -231,15 +226,8 @@ impl<'a, S: Service> Worker<'a, S> {
                 source.handled(1);
             }
         }
-        let is_recorded = self.recorded.0 == self.projection.positions;
-        let forced = plan.parts.is_empty()
-            && !is_recorded
-            && self.setup.faults.strikes(S::NAME, Step::RecordPositions);
         let outcome = BatchOutcome { batch: plan.batch };
         self.push(plan).await?;
-        if forced {
-            self.record_positions().await?;
-        }
         Ok(Some(outcome))
     }
 
@@ -249,7 +237,7 @@ impl<'a, S: Service> Worker<'a, S> {
         self.planned = batch;
         let events = plan.parts.iter().map(Vec::len).sum::<usize>();
         if events > 0 {
-            self.recorded = (self.projection.positions.clone(), Instant::now());
+            self.recorded = Instant::now();
         }
         self.timers.follow(batch, &plan.changes.tables);
         if self.inputs.internal() == 0 {
@@ -331,10 +319,12 @@ impl<'a, S: Service> Worker<'a, S> {
                 self.timers.note_projected(self.projected).await?;
             }
         }
-        let is_stale = self.recorded.1.elapsed() >= POSITIONS_INTERVAL
-            && self.recorded.0 != self.projection.positions;
-        if is_stale {
-            self.record_positions().await?;
+        // Also after events: a batch passes what is for others as well, and its events do not say so.
+        if !self.projection.is_fenced() {
+            let is_forced = self.setup.faults.strikes(S::NAME, Step::RecordPositions);
+            if is_forced || self.recorded.elapsed() >= POSITIONS_INTERVAL {
+                self.record_positions().await?;
+            }
         }
         self.report(now);
         Ok(())

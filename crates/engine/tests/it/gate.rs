@@ -20,12 +20,20 @@ struct Closed {
 impl Gate {
     /// Faults that never strike, and wait at the gate.
     pub(crate) fn faults(&self) -> Faults {
+        self.faults_beside(|_| false)
+    }
+
+    /// Faults that strike where `strikes` says so, and wait at the gate.
+    pub(crate) fn faults_beside(
+        &self,
+        strikes: impl Fn(Step) -> bool + Send + Sync + 'static,
+    ) -> Faults {
         let gate = self.clone();
         Faults::when(move |_, step| {
             if step == Step::BeforePublish {
                 gate.pass();
             }
-            false
+            strikes(step)
         })
     }
 

@@ -8,9 +8,11 @@ use async_nats::jetstream::stream::{Compression, Config as Stream};
 use engine::{BrokerError, Config, Difference, Engine, Error, Faults, PartitionState, Step};
 use protocol::subject::{Lane, POSITIONS_HEADER};
 use testkit::{Db, eventually};
+use tokio::time::sleep;
 
 use crate::{
     contract::Event,
+    gate::Gate,
     ledger::Ledger,
     rig::{Rig, Running, connect, deposit, deposits, send, store},
 };
@@ -150,6 +152,7 @@ testkit::on_both_databases!(
     inputs_that_retention_deleted_unhandled_stop_the_worker,
     a_quiet_service_whose_inputs_retention_deleted_can_be_rebuilt,
     a_service_may_be_new_to_an_inbox_that_has_forgotten,
+    what_is_passed_together_with_the_last_input_is_recorded,
 );
 
 async fn inputs_that_retention_deleted_unhandled_stop_the_worker(db: Db) {
@@ -222,6 +225,19 @@ async fn a_quiet_service_whose_inputs_retention_deleted_can_be_rebuilt(db: Db) {
     let last = write_for_others(&rig, 5).await;
     // It looks into the inbox, finds nothing for itself, and records that.
     let running = Running::start_claimed(&engine, &Ledger::default());
+    await_recorded(&rig, last).await;
+    running.stop().await;
+    forget(&rig, last + 1).await;
+
+    engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    send(&engine.client(), deposit("A", 2)).await;
+    running.stop().await;
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2]);
+}
+
+/// Waits until a service's log says that the inbox is handled up to `last`, in both lanes.
+async fn await_recorded(rig: &Rig, last: u64) {
     let read = ["live", "bulk"].map(|lane| format!("inbox.{lane}={last}"));
     eventually("the log has the positions in both lanes", async || {
         let log = rig.log().await;
@@ -231,14 +247,30 @@ async fn a_quiet_service_whose_inputs_retention_deleted_can_be_rebuilt(db: Db) {
         kind(&entry.event) == Some("positions") && read.iter().all(has)
     })
     .await;
-    running.stop().await;
-    forget(&rig, last + 1).await;
+}
 
-    engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
+async fn what_is_passed_together_with_the_last_input_is_recorded(db: Db) {
+    /// Time for two heartbeats, by which a reader hears how far the inbox is. With less, the test
+    /// passes without having seen what it is about.
+    const HEARTBEATS: Duration = Duration::from_millis(1_500);
+    let rig = Rig::start(db).await;
+    let gate = Gate::default();
+    let faults = gate.faults_beside(|step| step == Step::RecordPositions);
+    let engine = rig.engine_with(faults).await;
+    let client = engine.client();
     let running = Running::start_claimed(&engine, &Ledger::default());
-    send(&engine.client(), deposit("A", 2)).await;
+    send(&client, deposit("A", 1)).await;
+    // While this one is being appended, a few inputs wait.
+    let entering = gate.close();
+    store(&client, Lane::Live, deposit("A", 2)).await;
+    entering.await.expect("something is about to be appended");
+    store(&client, Lane::Live, deposit("A", 3)).await;
+    let last = write_for_others(&rig, 5).await;
+    sleep(HEARTBEATS).await;
+    gate.open();
+    await_recorded(&rig, last).await;
     running.stop().await;
-    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2]);
+    assert_eq!(deposits(&rig.check(&engine).await, "A"), [1, 2, 3]);
 }
 
 async fn a_service_may_be_new_to_an_inbox_that_has_forgotten(db: Db) {
