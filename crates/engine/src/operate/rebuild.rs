@@ -1,11 +1,11 @@
 //! Rebuild: a partition's log is folded anew beside the live database, and takes its place.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::{join_all, select_all, try_join_all};
 use protocol::proto;
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     AskError, Engine, Error, Location, Service,
@@ -23,6 +23,9 @@ use crate::{
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a process that runs a partition is asked whether it is rebuilt.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How long such a process may give no answer: it pauses between two tries for half as long at most,
+/// and hands its partitions over sooner.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a rebuild did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -95,12 +98,12 @@ impl Engine {
     /// Lets the processes that run the partitions rebuild them, and waits until all have.
     async fn ask_for_rebuild<S: Service>(&self) -> Result<Rebuilt, Error> {
         let started = Instant::now();
+        let client = self.client();
         for partition in 0..self.config().partitions {
-            let asked = self.client().rebuild(S::NAME, partition).await;
-            let asked = asked.map_err(|error| refused(&error))?;
+            let asked = answer(|| client.rebuild(S::NAME, partition)).await?;
             loop {
-                let state = self.client().rebuild_state(S::NAME, partition).await;
-                match outcome(&asked.id, state.map_err(|error| refused(&error))?) {
+                let state = answer(|| client.rebuild_state(S::NAME, partition)).await?;
+                match outcome(&asked.id, state) {
                     None => sleep(POLL_INTERVAL).await,
                     Some(Ok(())) => break,
                     Some(Err(error)) => {
@@ -205,12 +208,31 @@ fn outcome(asked: &str, state: proto::RebuildState) -> Option<Result<(), String>
     Some(if error.is_empty() { Ok(()) } else { Err(error) })
 }
 
-fn refused(error: &AskError) -> Error {
-    Error::Refused(crate::error::describe(error))
+/// Asks again and again as long as a process may answer later, but not for ever. To ask twice for a
+/// rebuild harms nothing: while one is under way, that is the one.
+async fn answer<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, AskError>>,
+{
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if error.is_unavailable() && started.elapsed() < SILENCE_TIMEOUT => {
+                sleep(POLL_INTERVAL).await;
+            }
+            answered => {
+                return answered.map_err(|error| Error::Refused(crate::error::describe(&error)));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use protocol::proto::QueryFailureKind;
+
     use super::*;
 
     #[track_caller]
@@ -223,6 +245,36 @@ mod tests {
             (Some(error), Some(then)) => assert!(error.contains(then), "{error}"),
             _ => panic!("{outcome:?}"),
         }
+    }
+
+    /// Asks somebody who gives no answer so often, and then that one.
+    async fn ask_after(silences: u32, then: impl Fn() -> Result<(), AskError>) -> (String, u32) {
+        let asked = Cell::new(0);
+        let answered = answer(|| async {
+            asked.set(asked.get() + 1);
+            if asked.get() <= silences {
+                return Err(AskError::Silent { service: "ledger".to_owned() });
+            }
+            then()
+        });
+        let answered = answered.await.err().map(|error| error.to_string());
+        (answered.unwrap_or_default(), asked.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_gives_no_answer_is_asked_again_for_a_while() {
+        assert_eq!(ask_after(3, || Ok(())).await, (String::new(), 4));
+        let refuse = || {
+            Err(AskError::Failed {
+                service: "ledger".to_owned(),
+                kind: QueryFailureKind::Refused,
+                detail: "no".to_owned(),
+            })
+        };
+        assert_eq!(ask_after(3, refuse).await, ("ledger: no".to_owned(), 4));
+        let (silent, asked) = ask_after(u32::MAX, || Ok(())).await;
+        assert_eq!(silent, "ledger does not answer");
+        assert_eq!(u128::from(asked), SILENCE_TIMEOUT.as_millis() / POLL_INTERVAL.as_millis() + 1);
     }
 
     #[test]

@@ -36,6 +36,9 @@ impl Database {
         partition: u32,
     ) -> Result<(), Error> {
         let mut db = self.pool.acquire().await?;
+        // Not given back, also when this is dropped half-way: the scratch database stays attached to it,
+        // and no other one could be.
+        db.close_on_drop();
         let from = match (&scratch.file, &scratch.postgres_schema) {
             (Some(file), _) => {
                 let file = file.display().to_string().replace('\'', "''");
@@ -45,11 +48,7 @@ impl Database {
             }
             (None, schema) => format!("\"{}\"", schema.as_deref().unwrap_or_default()),
         };
-        let replaced = replace(&mut db, &self.tables, &from, service, partition).await;
-        if scratch.file.is_some() {
-            db.execute("detach database scratch").await?;
-        }
-        replaced
+        replace(&mut db, &self.tables, &from, service, partition).await
     }
 }
 

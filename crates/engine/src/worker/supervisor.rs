@@ -274,7 +274,11 @@ impl<S: Service> Supervisor<S> {
                 return Ok(());
             }
             match built {
-                Some(Ok(scratch)) => self.take_over(scratch).await?,
+                // Who asks meanwhile is answered from the old rows.
+                Some(Ok(scratch)) => tokio::select! {
+                    taken_over = self.take_over(scratch) => taken_over?,
+                    outcome = &mut answering => return outcome,
+                },
                 Some(Err(error)) => self.end_rebuild(&Err(error)),
                 None => {}
             }

@@ -1,18 +1,27 @@
 //! A rebuild takes place beside a service that runs: writes and reads go on meanwhile.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
+use sqlx::{Connection, Executor};
 use testkit::Db;
+use tokio::time::sleep;
 
 use crate::{
+    contract::ACCOUNT,
     ledger::Ledger,
     rig::{Rig, Running, account, deposit, deposit_then, deposits, send},
 };
 
-testkit::on_both_databases!(writes_and_reads_go_on_while_a_service_is_rebuilt);
+testkit::on_both_databases!(
+    questions_are_answered_while_the_rows_are_replaced,
+    writes_and_reads_go_on_while_a_service_is_rebuilt,
+);
 
 async fn writes_and_reads_go_on_while_a_service_is_rebuilt(db: Db) {
     const REBUILDS: usize = 3;
@@ -55,4 +64,41 @@ async fn writes_and_reads_go_on_while_a_service_is_rebuilt(db: Db) {
     assert_eq!(deposits(&log, "A"), all);
     running.stop().await;
     rig.check(&engine).await;
+}
+
+async fn questions_are_answered_while_the_rows_are_replaced(db: Db) {
+    /// A rebuild first tries for 2 s to claim the partition. What is left is longer than the 5 s that an
+    /// asker waits for an answer, and shorter than the 10 s that `SQLite` waits for a lock.
+    const HELD_UP: Duration = Duration::from_secs(9);
+    const PAUSE: Duration = Duration::from_millis(100);
+    let rig = Rig::start(db).await;
+    let engine = rig.engine().await;
+    let running = Running::start_claimed(&engine, &Ledger::default());
+    let client = engine.client();
+    let written = send(&client, deposit("A", 1)).await.sequence;
+    account(&client, "A", written).await.expect("it is in the database");
+
+    // The worker has nothing to write, so this holds up nothing but the replacement.
+    let mut other = rig.db.connect(ACCOUNT).await;
+    let mut holding = other.begin().await.expect("a transaction begins");
+    let held = holding.execute("update engine_position set sequence = sequence").await;
+    held.expect("nobody else writes");
+    let started = Instant::now();
+    let rebuilding = async {
+        let rebuilt = engine.rebuild::<Ledger>().await;
+        (rebuilt, started.elapsed())
+    };
+    let asking = async {
+        while started.elapsed() < HELD_UP {
+            let read = account(&client, "A", written).await;
+            assert_eq!(read.expect("the old row is there").deposits, 1);
+            sleep(PAUSE).await;
+        }
+        holding.rollback().await.expect("the transaction ends");
+    };
+    let ((rebuilt, took), ()) = tokio::join!(rebuilding, asking);
+    rebuilt.expect("it is rebuilt");
+    assert!(took >= HELD_UP, "the replacement was not held up: {took:?}");
+    rig.check(&engine).await;
+    running.stop().await;
 }
