@@ -14,6 +14,7 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _, any::AnyRow};
 
 use crate::{
     ChangedRow, Document, Row, State, StoreError, Table,
+    projection::in_time::{TimedConnection, WORK_TIMEOUT},
     service::{ColumnKind, Value},
 };
 
@@ -149,11 +150,11 @@ pub(crate) fn take_changed<S: State>(states: &mut HashMap<Shop, S>) -> Vec<Table
 
 /// Writes rows.
 pub(crate) async fn save(
-    db: &mut AnyConnection,
+    db: &mut TimedConnection<'_>,
     partition: u32,
     changes: &[TableChanges],
 ) -> Result<(), StoreError> {
-    let is_sqlite = db.backend_name() == "SQLite";
+    let is_sqlite = db.is_sqlite();
     for TableChanges { table, rows } in changes {
         let mut written = Vec::with_capacity(rows.len());
         let mut removed = Vec::new();
@@ -181,14 +182,13 @@ pub(crate) async fn save(
                     };
                 }
             }
-            statement.execute(&mut *db).await?;
+            db.execute(statement).await?;
             left = later;
         }
         for removed in removed.chunks(MAX_KEYS_PER_STATEMENT) {
-            sqlx::query(AssertSqlSafe(delete_statement(table)))
-                .bind(serde_json::to_string(removed)?)
-                .execute(&mut *db)
-                .await?;
+            let delete = sqlx::query(AssertSqlSafe(delete_statement(table)))
+                .bind(serde_json::to_string(removed)?);
+            db.execute(delete).await?;
         }
     }
     Ok(())
@@ -249,6 +249,7 @@ pub async fn put<R: Row>(
         (shop.clone(), ChangedRow { key, row })
     });
     let rows = rows.collect();
+    let db = &mut TimedConnection::new(db, WORK_TIMEOUT);
     save(db, 0, &[TableChanges { table: R::TABLE, rows }]).await
 }
 

@@ -1,7 +1,7 @@
 //! The SQL of the engine's own tables that hold no documents, and the commit of a batch. The
 //! statements are the same on `SQLite` and Postgres.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use protocol::id::Shop;
 use sqlx::{AnyConnection, AnyPool, Connection, Row as _};
@@ -12,7 +12,7 @@ use crate::{
         documents,
         engine_rows::ParkedRow,
         fold::{Blocked, Changes},
-        in_time::in_time,
+        in_time::{TimedConnection, WORK_TIMEOUT, answered_within},
         positions::{LOG, Position, Positions},
     },
 };
@@ -136,59 +136,94 @@ pub(crate) async fn still_parked(
 }
 
 /// Writes what a batch changed, in one transaction that is refused when another worker has moved
-/// the projection since `from`.
+/// the projection since `from`. When a log is folded anew it takes as long as there are rows, so not
+/// it, but each of its statements has to be answered in time.
 pub(crate) async fn commit<S: Service>(
     pool: &AnyPool,
     partition: u32,
     from: &Positions,
     changes: &Changes,
 ) -> Result<(), Error> {
-    let mut db = pool.acquire().await?;
-    let committed = in_time(commit_with::<S>(&mut db, partition, from, changes)).await;
-    if committed.is_err() {
-        // It may hang: given back to the pool, it would be waited for there.
-        db.close_on_drop();
+    let replicas = S::SOURCES.iter().filter(|source| source.replica).map(|source| source.service);
+    let commit = Commit {
+        partition,
+        replicas: &replicas.collect::<Vec<_>>(),
+        from,
+        changes,
+        statement_timeout: WORK_TIMEOUT,
+    };
+    if commit.write(pool).await? {
+        return Ok(());
     }
-    committed
+    Err(Error::Superseded { service: S::NAME, partition, expected: from.sequence(LOG) })
 }
 
-async fn commit_with<S: Service>(
-    db: &mut AnyConnection,
+/// What is written in one transaction.
+struct Commit<'a> {
     partition: u32,
-    from: &Positions,
-    changes: &Changes,
-) -> Result<(), Error> {
-    let moved = || Error::Superseded { service: S::NAME, partition, expected: from.sequence(LOG) };
-    let positions = |source| (from.position(source), changes.positions.position(source));
-    let mut tx = db.begin().await?;
-    // First, since it takes the lock: whoever comes second waits here, and then finds it moved.
-    let (old, new) = positions(LOG);
-    if !advance(&mut tx, partition, LOG, &old, &new).await? {
-        return Err(moved());
-    }
-    let is_log_longer = new != old;
-    // What only replicas have read is in no log, so their positions are compared as well.
-    for source in S::SOURCES.iter().filter(|source| source.replica) {
-        let (old, new) = positions(source.service);
-        if old != new && !advance(&mut tx, partition, source.service, &old, &new).await? {
-            return Err(moved());
+    /// The sources that only feed replicas.
+    replicas: &'a [&'static str],
+    from: &'a Positions,
+    changes: &'a Changes,
+    /// How long the database may take for each statement.
+    statement_timeout: Duration,
+}
+
+impl Commit<'_> {
+    /// Writes all of it; false when another worker has moved the projection.
+    async fn write(&self, pool: &AnyPool) -> Result<bool, StoreError> {
+        let mut db = pool.acquire().await?;
+        let written = self.write_with(&mut db).await;
+        if written.is_err() {
+            // It may hang: given back to the pool, it would be waited for there.
+            db.close_on_drop();
         }
+        written
     }
-    documents::save(&mut tx, partition, &changes.tables).await?;
-    if is_log_longer {
-        save_positions::<S>(&mut tx, partition, &changes.positions).await?;
+
+    async fn write_with(&self, db: &mut AnyConnection) -> Result<bool, StoreError> {
+        let timeout = self.statement_timeout;
+        let mut tx = answered_within(timeout, db.begin()).await?;
+        if !self.write_rows(&mut TimedConnection::new(&mut tx, timeout)).await? {
+            return Ok(false);
+        }
+        answered_within(timeout, tx.commit()).await?;
+        Ok(true)
     }
-    if let Some(before) = changes.forgotten {
-        forget_answers(&mut tx, partition, before).await?;
+
+    async fn write_rows(&self, db: &mut TimedConnection<'_>) -> Result<bool, StoreError> {
+        let Self { partition, replicas, from, changes, .. } = *self;
+        let positions = |source| (from.position(source), changes.positions.position(source));
+        // First, since it takes the lock: whoever comes second waits here, and then finds it moved.
+        let (old, new) = positions(LOG);
+        if !advance(db, partition, LOG, &old, &new).await? {
+            return Ok(false);
+        }
+        let is_log_longer = new != old;
+        // What only replicas have read is in no log, so their positions are compared as well.
+        for source in replicas {
+            let (old, new) = positions(source);
+            if old != new && !advance(db, partition, source, &old, &new).await? {
+                return Ok(false);
+            }
+        }
+        documents::save(db, partition, &changes.tables).await?;
+        if is_log_longer {
+            let fenced = changes.positions.iter();
+            let fenced = fenced.filter(|(source, _)| *source != LOG && !replicas.contains(source));
+            save_positions(db, partition, fenced).await?;
+        }
+        if let Some(before) = changes.forgotten {
+            forget_answers(db, partition, before).await?;
+        }
+        save_days(db, partition, changes).await?;
+        Ok(true)
     }
-    save_days(&mut tx, partition, changes).await?;
-    tx.commit().await?;
-    Ok(())
 }
 
 /// Moves one position; false when it was not at `from`.
 async fn advance(
-    db: &mut AnyConnection,
+    db: &mut TimedConnection<'_>,
     partition: u32,
     source: &str,
     from: &Position,
@@ -203,45 +238,41 @@ async fn advance(
         "update engine_position set sequence = $2, behind = $3 \
          where partition = $1 and source = $6 and sequence = $4 and behind = $5"
     };
-    let moved = sqlx::query(statement)
+    let advance = sqlx::query(statement)
         .bind(i64::from(partition))
         .bind(to.sequence as i64)
         .bind(to.behind_text())
         .bind(from.sequence as i64)
         .bind(from.behind_text())
-        .bind(source.to_owned())
-        .execute(db)
-        .await?;
-    Ok(moved.rows_affected() == 1)
+        .bind(source.to_owned());
+    Ok(db.execute(advance).await? == 1)
 }
 
 /// Writes the positions of the inputs. They are in the log as well: each event carries them.
-async fn save_positions<S: Service>(
-    db: &mut AnyConnection,
+async fn save_positions<'a>(
+    db: &mut TimedConnection<'_>,
     partition: u32,
-    positions: &Positions,
+    positions: impl Iterator<Item = (&'a str, &'a Position)>,
 ) -> Result<(), StoreError> {
-    let fenced = positions.iter().filter(|(source, _)| *source != LOG && !is_replica::<S>(source));
-    let rows: Vec<_> = fenced
+    let rows: Vec<_> = positions
         .map(|(source, position)| (partition, source, position.sequence, position.behind_text()))
         .collect();
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let save = sqlx::query(
         "insert into engine_position (partition, source, sequence, behind) \
          select cast(value->>0 as bigint), value->>1, cast(value->>2 as bigint), value->>3 \
          from jsonb_each($1) where true on conflict (partition, source) \
          do update set sequence = excluded.sequence, behind = excluded.behind",
     )
-    .bind(serde_json::to_string(&rows).map_err(StoreError::Serialise)?)
-    .execute(db)
-    .await?;
+    .bind(serde_json::to_string(&rows).map_err(StoreError::Serialise)?);
+    db.execute(save).await?;
     Ok(())
 }
 
 async fn forget_answers(
-    db: &mut AnyConnection,
+    db: &mut TimedConnection<'_>,
     partition: u32,
     before: u64,
 ) -> Result<(), StoreError> {
@@ -249,17 +280,14 @@ async fn forget_answers(
         "delete from engine_answer where partition = $1 and sequence < $2",
         "delete from engine_day where partition = $1 and sequence < $2",
     ] {
-        sqlx::query(statement)
-            .bind(i64::from(partition))
-            .bind(before as i64)
-            .execute(&mut *db)
-            .await?;
+        let forget = sqlx::query(statement).bind(i64::from(partition)).bind(before as i64);
+        db.execute(forget).await?;
     }
     Ok(())
 }
 
 async fn save_days(
-    db: &mut AnyConnection,
+    db: &mut TimedConnection<'_>,
     partition: u32,
     changes: &Changes,
 ) -> Result<(), StoreError> {
@@ -267,15 +295,14 @@ async fn save_days(
         return Ok(());
     }
     for (day, sequence) in &changes.days {
-        sqlx::query(
+        let save = sqlx::query(
             "insert into engine_day (partition, day, sequence) values ($1, $2, $3) \
              on conflict (partition, day) do nothing",
         )
         .bind(i64::from(partition))
         .bind(day)
-        .bind(*sequence as i64)
-        .execute(&mut *db)
-        .await?;
+        .bind(*sequence as i64);
+        db.execute(save).await?;
     }
     Ok(())
 }
@@ -283,4 +310,71 @@ async fn save_days(
 /// Whether a source only feeds a replica.
 pub(crate) fn is_replica<S: Service>(source: &str) -> bool {
     S::SOURCES.iter().any(|known| known.replica && known.service == source)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{str::FromStr, sync::Arc, time::Instant};
+
+    use sqlx::{AssertSqlSafe, Executor};
+
+    use super::*;
+    use crate::{
+        ChangedRow, Document, Location, Row,
+        projection::{
+            database::{Database, Format},
+            documents::TableChanges,
+            engine_rows::AnswerRow,
+        },
+    };
+
+    const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// Writes so many statements to a database that takes `seconds` for each.
+    async fn write(statements: usize, seconds: f64) -> Option<Result<bool, StoreError>> {
+        let db = testkit::Db::postgres().await?;
+        let Ok(location) = Location::from_str(&db.setting());
+        let format = Format { tables: &[], version: 1, is_scratch: false };
+        let database = Database::open(&location, "ledger", 1, &format).await.expect("it opens");
+        let slow = format!(
+            "create function slow() returns trigger language plpgsql as \
+             $$ begin perform pg_sleep({seconds}); return null; end $$; \
+             create trigger slow after insert on engine_answer \
+             for each statement execute function slow()"
+        );
+        database.pool.execute(AssertSqlSafe(slow)).await.expect("it becomes slow");
+        let answer = |number: usize| {
+            let shop = Shop::parse("acme").expect("it is one");
+            let fingerprint = String::new();
+            let row = AnswerRow { fingerprint, body: Vec::new(), sequence: 1, has_effect: true };
+            let row = Some(Arc::new(row) as Arc<dyn Document>);
+            let row = ChangedRow { key: number.to_string(), row };
+            TableChanges { table: AnswerRow::TABLE, rows: vec![(shop, row)] }
+        };
+        let tables = (0..statements).map(answer).collect();
+        let mut changes = Changes { tables, ..Changes::default() };
+        changes.positions.set(LOG, 1);
+        let commit = Commit {
+            partition: 0,
+            replicas: &[],
+            from: &Positions::default(),
+            changes: &changes,
+            statement_timeout: STATEMENT_TIMEOUT,
+        };
+        Some(commit.write(&database.pool).await)
+    }
+
+    #[tokio::test]
+    async fn a_commit_may_take_longer_than_each_of_its_statements() {
+        let started = Instant::now();
+        let Some(written) = write(10, 0.3).await else { return };
+        assert!(written.expect("each statement is answered in time"), "nobody else writes");
+        assert!(started.elapsed() > STATEMENT_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_commit_ends_with_a_statement_that_is_not_answered() {
+        let Some(written) = write(1, 600.0).await else { return };
+        assert!(matches!(written, Err(StoreError::Silent)), "{written:?}");
+    }
 }
