@@ -10,7 +10,6 @@ use engine::{Mismatch, Verified};
 use events::{
     id::OrderId,
     proto::{
-        Money,
         event::Body,
         inventory::{self, inventory_event::Kind as Inventory},
         order::{self, order_event::Kind as Order},
@@ -674,7 +673,7 @@ fn an_order_that_costs_nothing_is_paid_without_a_payment() {
         let allocated = inventory::Allocated { order_id, lines: day::lines(&[("B", 1)]) };
         day.append("inventory", day::logged(DAN, fact(Inventory::Allocated(allocated))));
         day.step(DAN, "inventory.allocated", "", Order::Confirmed(order::Confirmed::default()));
-        let amount = Some(Money { minor: 0, currency: "GBP".into() });
+        let amount = day::money(0);
         let paid = order::Paid { amount, ..Default::default() };
         day.step(DAN, "inventory.allocated", "", Order::Paid(paid));
         for kind in ["authorized", "confirmed"] {
@@ -683,6 +682,34 @@ fn an_order_that_costs_nothing_is_paid_without_a_payment() {
         day.outside.levels[1].allocated = 1;
     };
     check(give_away, &[]);
+}
+
+#[test]
+fn a_refund_that_somebody_asked_for_and_that_is_given_up_leaves_the_order_paid() {
+    let give_up = |refund_id: &'static str| {
+        move |day: &mut Day| {
+            let of = day::first_payment(ANN);
+            let (operation_id, amount) = (format!("{of}:refund-1"), day::money(100));
+            let pending = Payment::RefundPending(payment::RefundPending {
+                operation_id: operation_id.clone(),
+                amount: amount.clone(),
+                refund_id: refund_id.into(),
+                ..Default::default()
+            });
+            let given_up = Payment::SettledByOperator(payment::SettledByOperator {
+                operation_id,
+                amount,
+                resolution: payment::Resolution::GiveUp.into(),
+                ..Default::default()
+            });
+            for step in [pending, given_up] {
+                day.append("payment", day::logged(&of, fact(step)));
+            }
+        }
+    };
+    check(give_up("R-1"), &[]);
+    // Unasked it would be what Ann has paid for a cancelled order.
+    check(give_up(""), &[5]);
 }
 
 /// That the check of the money finds this.

@@ -389,7 +389,7 @@ pub(super) fn logged(aggregate: &str, body: Body) -> Logged {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as it is in the messages")]
-fn money(minor: i64) -> Option<proto::Money> {
+pub(super) fn money(minor: i64) -> Option<proto::Money> {
     Some(proto::Money { minor, currency: "GBP".into() })
 }
 

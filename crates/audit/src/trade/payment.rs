@@ -22,15 +22,17 @@ pub(super) struct Payment {
     pub(super) voided: Option<i64>,
     pub(super) captured: i64,
     pub(super) refunded: i64,
-    /// The part of it that somebody asked for, beside what a cancelled order gets back.
-    refunded_on_request: i64,
     /// The operations by which money was captured: at most once each.
     captures: BTreeSet<u64>,
-    /// What operators have given up to void, and to pay back.
+    /// What operators have given up to void, and to pay back unasked.
     pub(super) given_up_hold: i64,
     given_up_refund: i64,
-    /// The operations that they were.
-    given_up: BTreeSet<u64>,
+    /// The operations that they were, and whether they count in that: what somebody asked for while the
+    /// order stood stays with the order.
+    given_up: BTreeMap<u64, bool>,
+    /// Whether the last refund that began was asked for, and whether all is to be given back.
+    is_refund_on_request: bool,
+    is_cancelled: bool,
     /// The operation whose outcome is awaited.
     pending: Option<u64>,
     /// Whether another operation may follow without an outcome of that one.
@@ -70,20 +72,15 @@ impl Payment {
 
     /// Whether the provider has done what an operator had given up; another operation may be open.
     fn is_done_after_all(&self, step: PaymentStep) -> bool {
-        let is_done = matches!(
-            step.kind,
-            PaymentStepKind::Voided
-                | PaymentStepKind::Refunded
-                | PaymentStepKind::RefundedOnRequest
-        );
-        is_done && self.given_up.contains(&step.operation)
+        let is_done = matches!(step.kind, PaymentStepKind::Voided | PaymentStepKind::Refunded);
+        is_done && self.given_up.contains_key(&step.operation)
     }
 
     fn clear_given_up(&mut self, step: PaymentStep) {
-        self.given_up.remove(&step.operation);
+        let is_counted = self.given_up.remove(&step.operation).unwrap_or_default();
         if step.kind == PaymentStepKind::Voided {
             self.given_up_hold -= step.amount;
-        } else {
+        } else if is_counted {
             self.given_up_refund -= step.amount;
         }
     }
@@ -138,10 +135,10 @@ impl Payment {
                     format!("{position}: {} voided, which is too much", step.amount)
                 });
             }
-            PaymentStepKind::Refunded | PaymentStepKind::RefundedOnRequest => {
-                if step.kind == PaymentStepKind::RefundedOnRequest {
-                    self.refunded_on_request += step.amount;
-                }
+            PaymentStepKind::RefundPending => self.is_refund_on_request = false,
+            PaymentStepKind::RefundPendingOnRequest => self.is_refund_on_request = true,
+            PaymentStepKind::CancelRequested => self.is_cancelled = true,
+            PaymentStepKind::Refunded => {
                 self.refunded += step.amount;
                 findings.expect(self.refunded <= self.captured, || {
                     format!("{position}: {} refunded of {}", self.refunded, self.captured)
@@ -150,8 +147,6 @@ impl Payment {
             PaymentStepKind::Declined
             | PaymentStepKind::Failed
             | PaymentStepKind::CaptureFailed
-            | PaymentStepKind::RefundPending
-            | PaymentStepKind::CancelRequested
             | PaymentStepKind::Uncertain
             | PaymentStepKind::Stuck
             | PaymentStepKind::SettledByOperator
@@ -165,12 +160,15 @@ impl Payment {
             }
             PaymentStepKind::Retried => self.is_retried = true,
             PaymentStepKind::VoidGivenUp => {
-                self.given_up.insert(step.operation);
+                self.given_up.insert(step.operation, true);
                 self.given_up_hold += step.amount;
             }
             PaymentStepKind::RefundGivenUp => {
-                self.given_up.insert(step.operation);
-                self.given_up_refund += step.amount;
+                let is_counted = self.is_cancelled || !self.is_refund_on_request;
+                self.given_up.insert(step.operation, is_counted);
+                if is_counted {
+                    self.given_up_refund += step.amount;
+                }
             }
         }
     }
@@ -221,7 +219,8 @@ impl PaymentStepKind {
             Self::AuthorizationPending
             | Self::CapturePending
             | Self::VoidPending
-            | Self::RefundPending => true,
+            | Self::RefundPending
+            | Self::RefundPendingOnRequest => true,
             Self::Authorized
             | Self::Declined
             | Self::Failed
@@ -229,7 +228,6 @@ impl PaymentStepKind {
             | Self::CaptureFailed
             | Self::Voided
             | Self::Refunded
-            | Self::RefundedOnRequest
             | Self::CancelRequested
             | Self::Uncertain
             | Self::Stuck
@@ -292,14 +290,16 @@ fn parts(kind: &Kind) -> (PaymentStepKind, &str, Option<&proto::Money>) {
         Kind::CaptureFailed(it) => (PaymentStepKind::CaptureFailed, it.operation_id.as_str(), None),
         Kind::VoidPending(it) => (PaymentStepKind::VoidPending, it.operation_id.as_str(), None),
         Kind::Voided(it) => (PaymentStepKind::Voided, it.operation_id.as_str(), it.amount.as_ref()),
-        Kind::RefundPending(it) => (PaymentStepKind::RefundPending, it.operation_id.as_str(), None),
-        Kind::Refunded(it) => {
+        Kind::RefundPending(it) => {
             let kind = if it.refund_id.is_empty() {
-                PaymentStepKind::Refunded
+                PaymentStepKind::RefundPending
             } else {
-                PaymentStepKind::RefundedOnRequest
+                PaymentStepKind::RefundPendingOnRequest
             };
-            (kind, it.operation_id.as_str(), it.amount.as_ref())
+            (kind, it.operation_id.as_str(), None)
+        }
+        Kind::Refunded(it) => {
+            (PaymentStepKind::Refunded, it.operation_id.as_str(), it.amount.as_ref())
         }
         Kind::CancelRequested(_) => (PaymentStepKind::CancelRequested, "", None),
         Kind::Uncertain(it) => (PaymentStepKind::Uncertain, it.operation_id.as_str(), None),
@@ -379,8 +379,8 @@ mod tests {
         let nothing = findings(&[]);
         let paid = [ASKED, GRANTED, TAKING, TAKEN];
         let refunds = [
-            (RefundPending, "refund-1", 0),
-            (RefundedOnRequest, "refund-1", 200),
+            (RefundPendingOnRequest, "refund-1", 0),
+            (Refunded, "refund-1", 200),
             (RefundPending, "refund-2", 0),
             (Refunded, "refund-2", 300),
         ];
@@ -443,10 +443,8 @@ mod tests {
     #[test]
     fn no_more_is_refunded_than_was_captured() {
         let paid = [ASKED, GRANTED, TAKING, TAKEN, (RefundPending, "refund-1", 0)];
-        for kind in [Refunded, RefundedOnRequest] {
-            let refunded = [&paid[..], &[(kind, "refund-1", 501)]].concat();
-            check(&refunded, "501 refunded of 500");
-        }
+        let refunded = [&paid[..], &[(Refunded, "refund-1", 501)]].concat();
+        check(&refunded, "501 refunded of 500");
         // What turned up at the provider was captured as well.
         let turned_up = [(TurnedUpCaptured, "capture-9", 100), (RefundPending, "refund-1", 0)];
         let back = [&turned_up[..], &[(Refunded, "refund-1", 100)]].concat();
@@ -466,7 +464,7 @@ mod tests {
             (RefundPending, "refund-2", 0),
             (SettledByOperator, "refund-1", 150),
             (Refunded, "refund-1", 150),
-            (RefundedOnRequest, "refund-2", 100),
+            (Refunded, "refund-2", 100),
         ];
         let (payment, found) = applied(&steps);
         assert_eq!(found.count(), 0, "{found:?}");
@@ -476,6 +474,21 @@ mod tests {
         let (payment, found) = applied(&steps);
         assert_eq!(found.count(), 0, "{found:?}");
         assert_eq!((payment.held(), payment.voided, payment.given_up_hold), (0, Some(500), 0));
+    }
+
+    #[test]
+    fn a_refund_that_somebody_asked_for_and_that_is_given_up_stays_with_the_order() {
+        let paid = [ASKED, GRANTED, TAKING, TAKEN];
+        let given_up = |begun: &[(PaymentStepKind, &str, i64)]| {
+            let steps = [&paid[..], begun, &[(RefundGivenUp, "refund-1", 150)]].concat();
+            let (payment, found) = applied(&steps);
+            assert_eq!(found.count(), 0, "{found:?}");
+            payment.given_up_refund
+        };
+        let on_request = (RefundPendingOnRequest, "refund-1", 0);
+        assert_eq!(given_up(&[on_request]), 0);
+        assert_eq!(given_up(&[(RefundPending, "refund-1", 0)]), 150);
+        assert_eq!(given_up(&[on_request, (CancelRequested, "", 0)]), 150);
     }
 
     #[test]

@@ -206,8 +206,8 @@ pub(super) enum PaymentStepKind {
     RefundGivenUp,
     /// Something is noted that changes no sum: an action of the customer, what is to be done later.
     Noted,
-    /// An amount was paid back that somebody asked for, beside what a cancelled order gets back.
-    RefundedOnRequest,
+    /// As `RefundPending`, of what somebody asked for, beside what a cancelled order gets back.
+    RefundPendingOnRequest,
     /// The provider has set aside what the log did not know of.
     TurnedUpAuthorized,
     /// The provider has taken what the log did not know of.
@@ -236,7 +236,7 @@ impl PaymentStepKind {
         Self::VoidGivenUp,
         Self::RefundGivenUp,
         Self::Noted,
-        Self::RefundedOnRequest,
+        Self::RefundPendingOnRequest,
         Self::TurnedUpAuthorized,
         Self::TurnedUpCaptured,
     ];
