@@ -52,6 +52,9 @@ pub(crate) use self::{
 };
 use crate::Payments;
 
+/// The most refunds of a payment that can be asked for: each stays in its row, and in what is shown of it.
+pub(crate) const MAX_REFUNDS: usize = 100;
+
 /// What payment decides on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {

@@ -23,7 +23,8 @@ pub enum RefundAnswer {
     },
     /// The order has no such payment, or none with money to be paid back.
     NotFound,
-    /// Less can be paid back, or the amount is not above 0. The payment is in that currency.
+    /// Less can be paid back, or the amount is not above 0. The payment is in that currency. Nothing can be of
+    /// one that has [`MAX_REFUNDS`](super::MAX_REFUNDS).
     TooLarge {
         /// The payment.
         payment_id: PaymentId,

@@ -8,9 +8,9 @@ use events::{
 use protocol::time::Timestamp;
 
 use super::{
-    Answer, DifferenceKind, Event, Fact, GIVEN_UP, Input, Listed, Operation, OperationKind,
-    Outcome, Payment, PaymentRow, PaymentRows, Refund, RefundAnswer, Resolution, SettleAnswer,
-    Status, Wanted, difference,
+    Answer, DifferenceKind, Event, Fact, GIVEN_UP, Input, Listed, MAX_REFUNDS, Operation,
+    OperationKind, Outcome, Payment, PaymentRow, PaymentRows, Refund, RefundAnswer, Resolution,
+    SettleAnswer, Status, Wanted, difference,
     outcome::{in_trouble, is_known, settled},
 };
 
@@ -196,7 +196,8 @@ impl Deciding {
             return RefundAnswer::Accepted { payment_id };
         }
         // What a cancelled order has paid is paid back as it is.
-        let refundable = if payment.is_cancelled() { 0 } else { payment.refundable() };
+        let is_over = payment.is_cancelled() || payment.refund_count() >= MAX_REFUNDS;
+        let refundable = if is_over { 0 } else { payment.refundable() };
         let refundable = payment.money(refundable);
         let is_possible = amount.currency == refundable.currency
             && (1..=refundable.minor).contains(&amount.minor);

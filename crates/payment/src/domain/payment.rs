@@ -205,6 +205,13 @@ impl Payment {
         (self.kept() - self.surplus - pending - wanted.sum::<i64>()).max(0)
     }
 
+    /// How many refunds were begun or are wanted.
+    pub(super) fn refund_count(&self) -> usize {
+        let begun = self.transactions.iter().map(|it| it.operation.kind == OperationKind::Refund);
+        let wanted = self.wanted.iter().map(|it| matches!(it, Wanted::Refund { .. }));
+        begun.chain(wanted).filter(|is_refund| *is_refund).count()
+    }
+
     /// Whether that refund was asked for.
     pub(super) fn knows_refund(&self, id: &str) -> bool {
         let is_wanted = |wanted: &Wanted| match wanted {

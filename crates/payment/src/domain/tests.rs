@@ -369,6 +369,28 @@ fn what_is_captured_is_refunded_in_parts_and_never_more_than_that() {
 }
 
 #[test]
+fn a_payment_has_no_more_refunds_than_the_maximum() {
+    let mut payments = history(&taken());
+    let names: Vec<_> = (1..=MAX_REFUNDS).map(|number| format!("R{number}")).collect();
+    for name in &names {
+        assert_eq!(handle(&mut payments, &refund_of(name, 1)).len(), 1, "{name}");
+    }
+    let next = decide(&payments, &refund_of("one more", 1), NOW);
+    let too_large = RefundAnswer::TooLarge { payment_id: first(), refundable: pounds(0) };
+    assert_eq!((next.events, next.answer), (vec![], Some(too_large.into())));
+    // One that is known is accepted as before, and a cancellation gives back what is left.
+    let accepted = RefundAnswer::Accepted { payment_id: first() };
+    let again = decide(&payments, &refund_of(&names[0], 1), NOW);
+    assert_eq!(again.answer, Some(accepted.into()));
+    handle(&mut payments, &cancelled());
+    let rest = facts(&handle(&mut payments, &approves(REFUND)));
+    let operation = Operation { kind: OperationKind::Refund, number: 2 };
+    let (amount, refund) = (pounds(499), Refund::default());
+    let whole = Fact::RefundPending { operation, amount, refund };
+    assert_eq!(rest, [part_refunded("R1", 1, 1), whole]);
+}
+
+#[test]
 fn a_cancelled_order_gets_back_what_no_refund_has_paid_back() {
     let given = [taken(), vec![part_pending("R1", 1, 200)]].concat();
     check(&given, &cancelled(), &[Fact::CancelRequested]);
