@@ -36,6 +36,7 @@ use self::{
     lane::{Lane, MAX_ROUND, RequestRecord, Sent},
     lanes::Lanes,
     ready::Ready,
+    select::SelectError,
     slots::Slots,
     target::Target,
 };
@@ -290,6 +291,7 @@ impl Sending<'_> {
             tracing::warn!(endpoint.id = self.id, %error, "what is due cannot be read yet");
             return Some(now + RECHECK_INTERVAL);
         }
+        self.start_replays(lane).await;
         let rate = self.endpoint.settings.max_per_second;
         while lane.in_flight.len() < limit && (lane.finished.is_empty() || !health.is_probed()) {
             let at = Instant::now();
@@ -302,7 +304,28 @@ impl Sending<'_> {
             }
             self.start(lane, &target, ready, now);
         }
-        lane.ready.is_replay_limited.then(|| now + LOOK_FOR_TOKEN)
+        let limited = lane.ready.is_replay_limited.then(|| now + LOOK_FOR_TOKEN);
+        limited.or(lane.replay_waits_since.map(|_| now + RECHECK_INTERVAL))
+    }
+
+    /// Makes ready what replays send next. One that has to wait holds up nothing else.
+    async fn start_replays(&self, lane: &mut Lane) {
+        if lane.replay_waits_since.is_some_and(|since| since.elapsed() < RECHECK_INTERVAL) {
+            return;
+        }
+        lane.replay_waits_since = None;
+        if let Err(error) = self.select_replays(lane).await {
+            lane.replay_waits_since = Some(Instant::now());
+            let id = &self.id;
+            match error {
+                SelectError::Behind(_) => {
+                    tracing::debug!(endpoint.id = id, %error, "a replay waits");
+                }
+                SelectError::Store(_) | SelectError::Log(_) => {
+                    tracing::warn!(endpoint.id = id, %error, "what is replayed cannot be read yet");
+                }
+            }
+        }
     }
 
     fn start(&self, lane: &mut Lane, target: &Arc<Target>, ready: Ready, now: Timestamp) {

@@ -68,6 +68,8 @@ pub(super) struct Lane {
     pub(super) bucket: Bucket,
     /// The same for each replay that sends so many in a second.
     pub(super) replay_buckets: HashMap<Arc<str>, Bucket>,
+    /// Since when a replay has to wait: what it sends next cannot be read yet.
+    pub(super) replay_waits_since: Option<Instant>,
     /// When retries that are due were last looked for.
     pub(super) looked_for_retries: Option<Instant>,
     /// Writes down how the attempts of the last round went.

@@ -64,7 +64,7 @@ impl Wanted {
 }
 
 impl Sending<'_> {
-    /// Makes deliveries ready to be sent.
+    /// Makes what waits for its first attempt and what is tried again ready to be sent.
     pub(super) async fn select(&self, lane: &mut Lane, now: Timestamp) -> Result<(), SelectError> {
         if self.endpoint.settings.ordering == Ordering::PerKey && lane.blocked.is_none() {
             lane.blocked = Some(self.blocked().await?);
@@ -75,6 +75,45 @@ impl Sending<'_> {
         Ok(())
     }
 
+    /// Makes ready what replays send next: those that can be read now. The error is that of one that cannot.
+    pub(super) async fn select_replays(&self, lane: &mut Lane) -> Result<(), SelectError> {
+        let mut outcome = Ok(());
+        if !lane.ready.of(Kind::Replay).is_empty() || self.is_blocked(lane) {
+            return outcome;
+        }
+        for replay in self.endpoint.ledger.running_replays() {
+            match self.select_replay(lane, replay).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => outcome = Err(error),
+            }
+        }
+        outcome
+    }
+
+    /// Makes ready what a replay sends next; says whether there is something.
+    async fn select_replay(&self, lane: &mut Lane, replay: &Replay) -> Result<bool, SelectError> {
+        let mut reached = lane.replays.get(&replay.id).map_or(replay.through, |(at, _)| *at);
+        let mut ready = Vec::new();
+        if reached < replay.to {
+            let (wanted, next) = self.of_replay(replay, reached, &lane.taken()).await?;
+            ready = self.read(wanted).await?;
+            reached = next;
+        }
+        // Not before all of it is read, and nothing is awaited between the two: what the replay has passed is not
+        // looked at again.
+        let is_found = !ready.is_empty();
+        lane.ready.extend(ready);
+        lane.replays.entry(replay.id.clone()).or_insert((0, replay.through)).0 = reached;
+        Ok(is_found)
+    }
+
+    /// Whether everything waits for a delivery that has failed.
+    fn is_blocked(&self, lane: &Lane) -> bool {
+        let is_fifo = self.endpoint.settings.ordering == Ordering::Fifo;
+        is_fifo && (!self.endpoint.ledger.retries.is_empty() || lane.has_failure())
+    }
+
     fn db(&self) -> Option<&AnyPool> {
         self.operation.live.db()
     }
@@ -83,14 +122,12 @@ impl Sending<'_> {
         &self.operation.shop
     }
 
-    /// The deliveries that are due: of each kind of which none is ready.
+    /// The deliveries that are due, but for replays: of each kind of which none is ready.
     async fn wanted(&self, lane: &mut Lane, now: Timestamp) -> Result<Vec<Wanted>, SelectError> {
         let ledger = &self.endpoint.ledger;
-        let is_fifo = self.endpoint.settings.ordering == Ordering::Fifo;
-        let is_blocked = is_fifo && (!ledger.retries.is_empty() || lane.has_failure());
         let is_missing = |lane: &Lane, kind| lane.ready.of(kind).is_empty();
         let mut wanted = Vec::new();
-        if is_missing(lane, Kind::Fresh) && !is_blocked && ledger.fresh() > 0 {
+        if is_missing(lane, Kind::Fresh) && !self.is_blocked(lane) && ledger.fresh() > 0 {
             let taken = lane.taken();
             let fresh = ledger.fresh_within(1, ledger.last_seq);
             let fresh = fresh.into_iter().flat_map(|(first, last)| taken.gaps(first, last));
@@ -105,9 +142,6 @@ impl Sending<'_> {
                 || lane.looked_for_retries.is_none_or(|at| at.elapsed() >= LOOK_FOR_RETRIES_AFTER))
         {
             self.add_retries(lane, now, &mut wanted).await?;
-        }
-        if is_missing(lane, Kind::Replay) && !is_blocked {
-            self.add_replays(lane, &mut wanted).await?;
         }
         Ok(wanted)
     }
@@ -141,31 +175,6 @@ impl Sending<'_> {
                 replay: None,
             })
         }));
-        Ok(())
-    }
-
-    /// Adds what a replay sends next.
-    async fn add_replays(
-        &self,
-        lane: &mut Lane,
-        wanted: &mut Vec<Wanted>,
-    ) -> Result<(), SelectError> {
-        let ledger = &self.endpoint.ledger;
-        let mut taken = None;
-        for replay in ledger.running_replays() {
-            let reached = lane.replays.get(&replay.id).map_or(replay.through, |(at, _)| *at);
-            if reached >= replay.to {
-                lane.replays.entry(replay.id.clone()).or_insert((reached, replay.through));
-                continue;
-            }
-            let taken = taken.get_or_insert_with(|| lane.taken());
-            let (found, reached) = self.of_replay(replay, reached, taken).await?;
-            lane.replays.entry(replay.id.clone()).or_insert((0, replay.through)).0 = reached;
-            if !found.is_empty() {
-                wanted.extend(found);
-                return Ok(());
-            }
-        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod health;
 mod instructions;
 mod kills;
 mod order;
+mod replays;
 mod rig;
 mod torture;
 
@@ -329,7 +330,15 @@ async fn every_request_is_signed_while_the_secret_is_rotated(db: Db) {
     assert!(by_both >= ROUND, "{by_both}");
     let header = requests[requests.len() - 1].header("webhook-signature").to_owned();
     assert_eq!(header.split(' ').count(), 2, "{header}");
+    assert_eq!(running.endpoint("ep").await.secrets, 2);
     rig.forward(Duration::from_hours(2));
+    assert_eq!(running.endpoint("ep").await.secrets, 1, "one has expired");
+    let description = "rotated".to_owned();
+    let after =
+        notify::EndpointSettings { description, ..settings(&rig.receiver, "/ep", &["*"]) };
+    let change = notify::ChangeEndpoint { settings: Some(after), expected_version: None };
+    let answer = running.ask("ep", notify::change_webhooks::Request::Change(change)).await;
+    assert_eq!(answer.endpoint.expect("it is there").secrets, 1, "one has expired");
     rig.publish(&round).await;
     has_all(3).await;
     let requests = rig.receiver.received().split_off(2 * ROUND as usize);

@@ -1,0 +1,68 @@
+//! What replays send: also of deliveries of which the database does not say yet what became of them.
+
+use engine::{Engine, Logged};
+use events::proto::{
+    Event,
+    event::Body,
+    notify::{self, EndpointResult, ReplaySelection, change_webhooks::Request, notify_event::Kind},
+};
+use testkit::{Db, eventually};
+
+use crate::rig::{Rig, Running, delivered, settings};
+
+testkit::on_both_databases!(what_was_delivered_a_moment_ago_is_sent_again,);
+
+/// Starts a replay of one delivery, as somebody does who asks for it again.
+async fn resend(running: &Running, seq: u64, selection: ReplaySelection) {
+    let replay = notify::StartReplay {
+        replay_id: "r".to_owned(),
+        from: seq,
+        to: seq,
+        selection: selection.into(),
+        ..Default::default()
+    };
+    let answer = running.ask("ep", Request::StartReplay(replay)).await;
+    assert_eq!(answer.result(), EndpointResult::Changed);
+}
+
+/// Waits until replays have come to their end; yields how many deliveries they have sent.
+async fn sent_by_replays(running: &Running) -> u64 {
+    eventually("the replays are done", async || {
+        running.endpoint("ep").await.replays.iter().all(|replay| replay.state == "done")
+    })
+    .await;
+    running.endpoint("ep").await.replays.iter().map(|replay| replay.sent).sum()
+}
+
+/// How many attempts are in the log. A question to the service would have its rows written to the database.
+async fn logged_attempts(engine: &Engine) -> u64 {
+    let mut attempts = 0;
+    let each = |logged: Logged<Event>| {
+        if let Some(Body::Notify(event)) = logged.event.body
+            && let Some(Kind::Attempted(round)) = event.kind
+        {
+            let delivered: u64 = round.delivered.chunks(2).map(|run| run[1]).sum();
+            attempts += delivered + round.failures.len() as u64;
+        }
+    };
+    engine.read_log("notify", 0, each).await.expect("it is read");
+    attempts
+}
+
+async fn what_was_delivered_a_moment_ago_is_sent_again(db: Db) {
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    let engine = rig.engine().await;
+    running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
+    rig.publish(&[("paid", "1")]).await;
+    eventually("the first is delivered", async || running.endpoint("ep").await.delivered == 1)
+        .await;
+    rig.publish(&[("paid", "2")]).await;
+    eventually("so is the second", async || logged_attempts(&engine).await == 2).await;
+    resend(&running, 2, ReplaySelection::All).await;
+    eventually("it is sent again", async || rig.receiver.count() == 3).await;
+    assert_eq!(delivered(&rig.receiver, "/ep"), [1, 2, 2]);
+    assert_eq!(sent_by_replays(&running).await, 1);
+    running.stop().await;
+    rig.verify().await;
+}
