@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use engine::{PartLimits, Service as _, StoreError};
+use engine::{PartLimits, Service as _, StoreError, documents};
 use protocol::{id::Shop, time::Timestamp};
 use sqlx::AnyPool;
 use tokio::time::Instant;
@@ -19,8 +19,7 @@ use crate::{
         Run, Selection,
         endpoint::Ordering,
         ledger::{Ledger, Replay},
-        rows::{FailureRow, FailureState},
-        sequence::SeqSet,
+        rows::{EndpointRow, FailureRow, FailureState},
     },
     query::rows,
     wire::rendering::key,
@@ -43,7 +42,7 @@ pub(super) enum SelectError {
     #[error(transparent)]
     Log(#[from] engine::Error),
     /// The rows that were written last are not in the database yet.
-    #[error("the database does not have the delivery {0} yet")]
+    #[error("the database does not say yet what became of the delivery {0}")]
     Behind(u64),
 }
 
@@ -96,7 +95,7 @@ impl Sending<'_> {
         let mut reached = lane.replays.get(&replay.id).map_or(replay.through, |(at, _)| *at);
         let mut ready = Vec::new();
         if reached < replay.to {
-            let (wanted, next) = self.of_replay(replay, reached, &lane.taken()).await?;
+            let (wanted, next) = self.of_replay(lane, replay, reached).await?;
             ready = self.read(wanted).await?;
             reached = next;
         }
@@ -181,11 +180,12 @@ impl Sending<'_> {
     /// What a replay sends next that has reached that number, and how far it is then.
     async fn of_replay(
         &self,
+        lane: &Lane,
         replay: &Replay,
         reached: u64,
-        taken: &SeqSet,
     ) -> Result<(Vec<Wanted>, u64), SelectError> {
         let Ledger { attempted, held, .. } = &self.endpoint.ledger;
+        let taken = lane.taken();
         let id: Arc<str> = replay.id.as_str().into();
         let wanted = |seq: u64, is_open: bool| Wanted {
             seq,
@@ -206,7 +206,12 @@ impl Sending<'_> {
         }
         let to = replay.to.min(reached + MAX_READY);
         let rows = match self.db() {
-            Some(db) => rows::failures(db, self.shop(), &self.id, from, to).await?,
+            Some(db) => {
+                if !lane.replays.contains_key(&replay.id) {
+                    self.await_start(db, replay).await?;
+                }
+                rows::failures(db, self.shop(), &self.id, from, to).await?
+            }
             None => Vec::new(),
         };
         let state = |seq: u64| rows.iter().find(|row| row.seq == seq).map(|row| row.state);
@@ -224,6 +229,16 @@ impl Sending<'_> {
         let seqs = (from..=to).filter(|seq| !taken.contains(*seq) && is_wanted(*seq));
         let is_open = |seq: u64| matches!(state(seq), Some(FailureState::Retry { .. }));
         Ok((seqs.map(|seq| wanted(seq, is_open(seq))).collect(), to))
+    }
+
+    /// Refuses while the database does not know of a replay: then it knows what became of the deliveries before that, such
+    /// as that they were aborted.
+    async fn await_start(&self, db: &AnyPool, replay: &Replay) -> Result<(), SelectError> {
+        let row = documents::get::<EndpointRow>(db, self.shop(), &self.id).await?;
+        let knows = |row: EndpointRow| {
+            row.endpoint.ledger.replays.iter().any(|known| known.id == replay.id)
+        };
+        if row.is_some_and(knows) { Ok(()) } else { Err(SelectError::Behind(replay.from)) }
     }
 
     /// The aggregates of which a delivery has failed, with how many of each have or wait.

@@ -6,11 +6,14 @@ use events::proto::{
     event::Body,
     notify::{self, EndpointResult, ReplaySelection, change_webhooks::Request, notify_event::Kind},
 };
-use testkit::{Db, eventually};
+use testkit::{Behaviour, Db, eventually};
 
 use crate::rig::{Rig, Running, delivered, settings};
 
-testkit::on_both_databases!(what_was_delivered_a_moment_ago_is_sent_again,);
+testkit::on_both_databases!(
+    what_was_delivered_a_moment_ago_is_sent_again,
+    what_was_aborted_a_moment_ago_is_sent_again,
+);
 
 /// Starts a replay of one delivery, as somebody does who asks for it again.
 async fn resend(running: &Running, seq: u64, selection: ReplaySelection) {
@@ -63,6 +66,26 @@ async fn what_was_delivered_a_moment_ago_is_sent_again(db: Db) {
     eventually("it is sent again", async || rig.receiver.count() == 3).await;
     assert_eq!(delivered(&rig.receiver, "/ep"), [1, 2, 2]);
     assert_eq!(sent_by_replays(&running).await, 1);
+    running.stop().await;
+    rig.verify().await;
+}
+
+async fn what_was_aborted_a_moment_ago_is_sent_again(db: Db) {
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    rig.receiver.behave(Behaviour::status(500));
+    running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
+    rig.publish(&[("paid", "1")]).await;
+    eventually("it fails", async || running.deliveries("ep", "retry_at").await.len() == 1).await;
+    rig.receiver.behave(Behaviour::status(204));
+    let abort = notify::AbortDelivery { endpoint_seq: 1 };
+    let answer = running.ask("ep", Request::AbortDelivery(abort)).await;
+    assert_eq!(answer.result(), EndpointResult::Changed);
+    resend(&running, 1, ReplaySelection::Failed).await;
+    eventually("it is sent again", async || rig.receiver.count() == 2).await;
+    assert_eq!(rig.receiver.received()[1].header("webhook-replay"), "1");
+    assert_eq!(sent_by_replays(&running).await, 1);
+    eventually("it is delivered", async || running.endpoint("ep").await.delivered == 1).await;
     running.stop().await;
     rig.verify().await;
 }
