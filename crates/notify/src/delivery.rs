@@ -318,7 +318,7 @@ impl Sending<'_> {
             lane.replay_waits_since = Some(Instant::now());
             let id = &self.id;
             match error {
-                SelectError::Behind(_) => {
+                SelectError::Behind(_) | SelectError::UnderWay(_) => {
                     tracing::debug!(endpoint.id = id, %error, "a replay waits");
                 }
                 SelectError::Store(_) | SelectError::Log(_) => {

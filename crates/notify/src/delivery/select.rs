@@ -44,6 +44,9 @@ pub(super) enum SelectError {
     /// The rows that were written last are not in the database yet.
     #[error("the database does not say yet what became of the delivery {0}")]
     Behind(u64),
+    /// What comes of the request will leave the delivery as it is, and be followed by another one.
+    #[error("a request for the delivery {0}, which was given up, is still under way")]
+    UnderWay(u64),
 }
 
 /// A delivery whose event has to be read.
@@ -214,12 +217,18 @@ impl Sending<'_> {
             }
             None => Vec::new(),
         };
+        let is_over =
+            |state| matches!(state, Some(FailureState::Exhausted | FailureState::Aborted));
+        let under_way = |row: &&FailureRow| is_over(Some(row.state)) && taken.contains(row.seq);
+        let to = match rows.iter().find(under_way).map(|row| row.seq) {
+            Some(seq) if seq == from => return Err(SelectError::UnderWay(seq)),
+            Some(seq) => seq - 1,
+            None => to,
+        };
         let state = |seq: u64| rows.iter().find(|row| row.seq == seq).map(|row| row.state);
-        let is_failed =
-            |seq| matches!(state(seq), Some(FailureState::Exhausted | FailureState::Aborted));
         // What waits behind another, and what waits for its first attempt, goes when its turn comes.
         let is_wanted = |seq: u64| match replay.selection {
-            Selection::Failed => is_failed(seq),
+            Selection::Failed => is_over(state(seq)),
             Selection::Missing => held.contains(seq),
             Selection::All => {
                 held.contains(seq)

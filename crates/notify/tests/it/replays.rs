@@ -1,5 +1,7 @@
 //! What replays send: also of deliveries of which the database does not say yet what became of them.
 
+use std::sync::Arc;
+
 use engine::{Engine, Logged};
 use events::proto::{
     Event,
@@ -7,12 +9,14 @@ use events::proto::{
     notify::{self, EndpointResult, ReplaySelection, change_webhooks::Request, notify_event::Kind},
 };
 use testkit::{Behaviour, Db, eventually};
+use tokio::sync::Semaphore;
 
-use crate::rig::{Rig, Running, delivered, settings};
+use crate::rig::{Rig, Running, delivered, seq_of, settings};
 
 testkit::on_both_databases!(
     what_was_delivered_a_moment_ago_is_sent_again,
     what_was_aborted_a_moment_ago_is_sent_again,
+    what_was_aborted_is_sent_again_when_the_request_under_way_has_ended,
 );
 
 /// Starts a replay of one delivery, as somebody does who asks for it again.
@@ -25,6 +29,13 @@ async fn resend(running: &Running, seq: u64, selection: ReplaySelection) {
         ..Default::default()
     };
     let answer = running.ask("ep", Request::StartReplay(replay)).await;
+    assert_eq!(answer.result(), EndpointResult::Changed);
+}
+
+/// Gives up a delivery.
+async fn abort(running: &Running, seq: u64) {
+    let abort = notify::AbortDelivery { endpoint_seq: seq };
+    let answer = running.ask("ep", Request::AbortDelivery(abort)).await;
     assert_eq!(answer.result(), EndpointResult::Changed);
 }
 
@@ -78,14 +89,48 @@ async fn what_was_aborted_a_moment_ago_is_sent_again(db: Db) {
     rig.publish(&[("paid", "1")]).await;
     eventually("it fails", async || running.deliveries("ep", "retry_at").await.len() == 1).await;
     rig.receiver.behave(Behaviour::status(204));
-    let abort = notify::AbortDelivery { endpoint_seq: 1 };
-    let answer = running.ask("ep", Request::AbortDelivery(abort)).await;
-    assert_eq!(answer.result(), EndpointResult::Changed);
+    abort(&running, 1).await;
     resend(&running, 1, ReplaySelection::Failed).await;
     eventually("it is sent again", async || rig.receiver.count() == 2).await;
     assert_eq!(rig.receiver.received()[1].header("webhook-replay"), "1");
     assert_eq!(sent_by_replays(&running).await, 1);
     eventually("it is delivered", async || running.endpoint("ep").await.delivered == 1).await;
+    running.stop().await;
+    rig.verify().await;
+}
+
+async fn what_was_aborted_is_sent_again_when_the_request_under_way_has_ended(db: Db) {
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    let permits = Arc::new(Semaphore::new(0));
+    let hangs = Behaviour::Permitted(permits.clone());
+    rig.receiver.behave(Behaviour::by(move |request| match seq_of(&request.body) {
+        1 => hangs.clone(),
+        _ => Behaviour::status(204),
+    }));
+    running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
+    rig.publish(&[("paid", "1")]).await;
+    eventually("a request is under way", async || rig.receiver.count() == 1).await;
+    abort(&running, 1).await;
+    resend(&running, 1, ReplaySelection::All).await;
+    // Meanwhile the replay is looked at again and again.
+    for count in 1..=10 {
+        rig.publish(&[("paid", "2")]).await;
+        eventually("others are delivered", async || {
+            running.endpoint("ep").await.delivered == count
+        })
+        .await;
+    }
+    assert_eq!(running.endpoint("ep").await.replays[0].state, "running");
+    permits.add_permits(2);
+    eventually("it is sent again", async || {
+        let requests = rig.receiver.received();
+        let mut of_it = requests.iter().filter(|request| seq_of(&request.body) == 1);
+        of_it.any(|request| request.header("webhook-replay") == "1")
+    })
+    .await;
+    assert_eq!(sent_by_replays(&running).await, 1);
+    eventually("it is delivered", async || running.endpoint("ep").await.delivered == 11).await;
     running.stop().await;
     rig.verify().await;
 }
