@@ -337,8 +337,7 @@ impl Sending<'_> {
         lane.flying.insert(seq, (kind, replay_id.clone()));
         if is_open {
             lane.retried.insert(seq, attempts);
-        }
-        if replay_id.is_some() {
+        } else if replay_id.is_some() {
             // If it fails, its attempts are counted anew.
             lane.retried.remove(&seq);
         }

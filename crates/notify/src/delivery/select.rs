@@ -190,11 +190,12 @@ impl Sending<'_> {
         let Ledger { attempted, held, .. } = &self.endpoint.ledger;
         let taken = lane.taken();
         let id: Arc<str> = replay.id.as_str().into();
-        let wanted = |seq: u64, is_open: bool| Wanted {
+        // What is tried again goes on; the attempts at anything else are counted anew.
+        let wanted = |seq: u64, open: Option<&FailureRow>| Wanted {
             seq,
-            attempts: 0,
+            attempts: open.map_or(0, |row| row.attempts),
             due: None,
-            is_open,
+            is_open: open.is_some(),
             is_new: held.contains(seq),
             replay: Some((id.clone(), replay.max_per_second)),
         };
@@ -205,7 +206,7 @@ impl Sending<'_> {
             let is_all = held.len() < MAX_READY as usize;
             let to = if is_all { replay.to } else { held.last().copied().unwrap_or(replay.to) };
             let found = held.into_iter().filter(|seq| !taken.contains(*seq));
-            return Ok((found.map(|seq| wanted(seq, false)).collect(), to));
+            return Ok((found.map(|seq| wanted(seq, None)).collect(), to));
         }
         let to = replay.to.min(reached + MAX_READY);
         let rows = match self.db() {
@@ -236,8 +237,9 @@ impl Sending<'_> {
             }
         };
         let seqs = (from..=to).filter(|seq| !taken.contains(*seq) && is_wanted(*seq));
-        let is_open = |seq: u64| matches!(state(seq), Some(FailureState::Retry { .. }));
-        Ok((seqs.map(|seq| wanted(seq, is_open(seq))).collect(), to))
+        let is_open = |row: &&FailureRow| matches!(row.state, FailureState::Retry { .. });
+        let open = |seq: u64| rows.iter().find(|row| row.seq == seq).filter(is_open);
+        Ok((seqs.map(|seq| wanted(seq, open(seq))).collect(), to))
     }
 
     /// Refuses while the database does not know of a replay: then it knows what became of the deliveries before that, such

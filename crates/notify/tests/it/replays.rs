@@ -17,6 +17,7 @@ testkit::on_both_databases!(
     what_was_delivered_a_moment_ago_is_sent_again,
     what_was_aborted_a_moment_ago_is_sent_again,
     what_was_aborted_is_sent_again_when_the_request_under_way_has_ended,
+    the_attempts_at_what_is_tried_again_are_counted_on_in_a_replay,
 );
 
 /// Starts a replay of one delivery, as somebody does who asks for it again.
@@ -131,6 +132,26 @@ async fn what_was_aborted_is_sent_again_when_the_request_under_way_has_ended(db:
     .await;
     assert_eq!(sent_by_replays(&running).await, 1);
     eventually("it is delivered", async || running.endpoint("ep").await.delivered == 11).await;
+    running.stop().await;
+    rig.verify().await;
+}
+
+async fn the_attempts_at_what_is_tried_again_are_counted_on_in_a_replay(db: Db) {
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    rig.receiver.behave(Behaviour::status(500));
+    running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
+    rig.publish(&[("paid", "1")]).await;
+    eventually("it fails", async || running.endpoint("ep").await.retrying == 1).await;
+    resend(&running, 1, ReplaySelection::All).await;
+    eventually("it fails again", async || {
+        running.deliveries("ep", "retry_at").await.iter().any(|it| it.failed_attempts == 2)
+    })
+    .await;
+    let requests = rig.receiver.received();
+    let numbers: Vec<_> = requests.iter().map(|it| it.header("webhook-attempt")).collect();
+    assert_eq!(numbers, ["1", "2"]);
+    assert_eq!(sent_by_replays(&running).await, 1);
     running.stop().await;
     rig.verify().await;
 }
