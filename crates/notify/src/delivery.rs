@@ -330,14 +330,15 @@ impl Sending<'_> {
 
     fn start(&self, lane: &mut Lane, target: &Arc<Target>, ready: Ready, now: Timestamp) {
         let (kind, begins_anew) = (ready.kind(), ready.begins_anew());
-        let Ready { seq, service, event, rendering, key, attempts, is_open, replay, .. } = ready;
-        let replay_id = replay.map(|(id, _)| id);
+        let Ready { seq, service, event, rendering, key, attempts, is_open, .. } = ready;
+        let replay = ready.replay.map(|(id, _)| id);
+        let asked_by = replay.clone().or(ready.retry_of);
         let pauses_s = pauses(&self.endpoint.settings.retry_pauses_s, &self.notify.retry_pauses_s);
         let is_last = attempts + 1 >= max_attempts(pauses_s);
-        lane.flying.insert(seq, (kind, replay_id.clone()));
+        lane.flying.insert(seq, (kind, replay.clone()));
         if is_open {
             lane.retried.insert(seq, attempts);
-        } else if replay_id.is_some() {
+        } else if replay.is_some() {
             // If it fails, its attempts are counted anew.
             lane.retried.remove(&seq);
         }
@@ -346,8 +347,7 @@ impl Sending<'_> {
         }
         let (outside, target) = (self.outside.clone(), target.clone());
         let shop = self.operation.shop.clone();
-        let delivery =
-            Delivery { shop, seq, service, event, rendering, attempts, replay: replay_id };
+        let delivery = Delivery { shop, seq, service, event, rendering, attempts, asked_by };
         let mut made = RequestRecord {
             number: attempts + 1,
             at: now,
@@ -358,7 +358,8 @@ impl Sending<'_> {
         };
         lane.in_flight.spawn(async move {
             let reply = target.send(&outside, &delivery, &mut made).await;
-            Sent { seq, key, is_open, is_last, begins_anew, replay: delivery.replay, made, reply }
+            let asked_by = delivery.asked_by;
+            Sent { seq, key, is_open, is_last, begins_anew, replay, asked_by, made, reply }
         });
     }
 }
@@ -372,13 +373,13 @@ struct Delivery {
     rendering: Rendering,
     /// The attempts that are in the log.
     attempts: u32,
-    /// The replay that asks for it.
-    replay: Option<Arc<str>>,
+    /// The replay that asks for it, now or in an attempt that is tried again.
+    asked_by: Option<Arc<str>>,
 }
 
 impl Delivery {
     /// Whether nobody has tried to send it before.
     fn is_first(&self) -> bool {
-        self.attempts == 0 && self.replay.is_none()
+        self.attempts == 0 && self.asked_by.is_none()
     }
 }

@@ -224,6 +224,8 @@ pub struct Failure {
     /// Whether it is not sent again though its schedule is not at its end: the endpoint asked for that, it was aborted on
     /// request, or there is nobody that a mail could be sent to.
     pub is_aborted: bool,
+    /// The replay that has asked for it: what is tried again is still of that.
+    pub replay: Option<String>,
     /// The aggregate whose later events wait for it; empty where none do.
     pub key: String,
 }

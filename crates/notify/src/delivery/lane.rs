@@ -96,7 +96,10 @@ pub(super) struct Sent {
     pub(super) is_last: bool,
     /// Whether a replay has sent what was over, delivered or given up.
     pub(super) begins_anew: bool,
+    /// The replay that has sent it.
     pub(super) replay: Option<Arc<str>>,
+    /// The same, or the replay whose attempt this one has tried again.
+    pub(super) asked_by: Option<Arc<str>>,
     /// What was sent.
     pub(super) made: RequestRecord,
     /// What came of it.
@@ -133,7 +136,7 @@ impl Sent {
             status: self.reply.status,
             error_class: self.reply.error.unwrap_or_default().to_owned(),
             response_excerpt: std::mem::take(&mut self.reply.excerpt),
-            is_replay: self.replay.is_some(),
+            is_replay: self.asked_by.is_some(),
             message_id: self.made.message_id.clone(),
             traceparent: self.made.traceparent.clone(),
             user_agent: user_agent.clone(),
@@ -152,6 +155,7 @@ impl Sent {
             is_final: reply.is_final,
             is_aborted: reply.is_aborted,
             begins_anew: self.begins_anew,
+            replay: self.asked_by.as_deref().map(str::to_owned),
             key: self.key.clone(),
         }
     }
@@ -422,7 +426,8 @@ mod tests {
         };
         let reply = exchange.into();
         let (is_open, is_last, begins_anew) = (false, false, false);
-        Sent { seq, key, is_open, is_last, begins_anew, replay: None, made, reply }
+        let (replay, asked_by) = (None, None);
+        Sent { seq, key, is_open, is_last, begins_anew, replay, asked_by, made, reply }
     }
 
     #[test]
@@ -530,6 +535,7 @@ mod tests {
             is_open: true,
             is_new: false,
             replay: None,
+            retry_of: None,
         }));
         ledger.remove_retry(due(1));
         lane.drop_what_is_over(&ledger);

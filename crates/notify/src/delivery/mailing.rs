@@ -71,8 +71,9 @@ impl MailTarget {
             tracing::error!(event.id = event.id, %error, "the template of a mail does not render");
             Reply { is_final: true, ..Reply::unsent("template") }
         })?;
-        let id = match &delivery.replay {
-            // Asked for again, it is another mail: many receivers drop one whose id they have seen.
+        let id = match &delivery.asked_by {
+            // Asked for again, it is another mail, also when it is not accepted at once: many receivers drop one whose
+            // id they have seen.
             Some(replay) => format!("{}.{replay}", event.id),
             None => event.id.clone(),
         };

@@ -27,6 +27,8 @@ pub(super) struct Ready {
     pub(super) is_new: bool,
     /// The replay that asks for it, and the most that this one sends in a second.
     pub(super) replay: Option<(Arc<str>, Option<u32>)>,
+    /// The replay whose attempt has failed, if it is one that is tried again.
+    pub(super) retry_of: Option<Arc<str>>,
 }
 
 /// Why a delivery is sent.

@@ -57,11 +57,13 @@ struct Wanted {
     is_open: bool,
     is_new: bool,
     replay: Option<(Arc<str>, Option<u32>)>,
+    retry_of: Option<Arc<str>>,
 }
 
 impl Wanted {
     fn fresh(seq: u64) -> Self {
-        Self { seq, attempts: 0, due: None, is_open: false, is_new: true, replay: None }
+        let (due, replay, retry_of) = (None, None, None);
+        Self { seq, attempts: 0, due, is_open: false, is_new: true, replay, retry_of }
     }
 }
 
@@ -175,6 +177,7 @@ impl Sending<'_> {
                 is_open: true,
                 is_new: false,
                 replay: None,
+                retry_of: row.replay.as_deref().map(Into::into),
             })
         }));
         Ok(())
@@ -198,6 +201,7 @@ impl Sending<'_> {
             is_open: open.is_some(),
             is_new: held.contains(seq),
             replay: Some((id.clone(), replay.max_per_second)),
+            retry_of: None,
         };
         let from = reached + 1;
         if replay.selection == Selection::Missing {
@@ -265,7 +269,7 @@ impl Sending<'_> {
         let mut runs: Vec<Run> = self.endpoint.ledger.window.iter().cloned().collect();
         let mut events: HashMap<(Arc<str>, u64), Bytes> = HashMap::new();
         for index in 0..wanted.len() {
-            let Wanted { seq, attempts, due, is_open, is_new, replay } = &wanted[index];
+            let Wanted { seq, attempts, due, is_open, is_new, replay, retry_of } = &wanted[index];
             let has = |run: &Run| (run.first..=run.last()).contains(seq);
             let run = if let Some(at) = runs.iter().position(has) {
                 at
@@ -299,6 +303,7 @@ impl Sending<'_> {
                 is_open: *is_open,
                 is_new: *is_new,
                 replay: replay.clone(),
+                retry_of: retry_of.clone(),
             });
         }
         Ok(ready)

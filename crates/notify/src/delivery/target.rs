@@ -104,7 +104,7 @@ impl WebhookTarget {
             attempt: made.number,
             traceparent,
             body: message.body,
-            replay: delivery.replay.is_some(),
+            replay: delivery.asked_by.is_some(),
         };
         let exchange = outside.sender.send(request).await;
         (made.message_id, made.traceparent) = (message.id, message.traceparent);

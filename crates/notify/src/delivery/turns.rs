@@ -130,6 +130,7 @@ mod tests {
             is_open: kind == Kind::Retry,
             is_new: kind == Kind::Fresh,
             replay: (kind == Kind::Replay).then(|| ("r".into(), None)),
+            retry_of: None,
         }
     }
 

@@ -320,6 +320,7 @@ fn failure(
         status: failed.status,
         due_at: due_at.filter(|_| !is_aborted && !failed.is_final),
         is_aborted,
+        replay: failed.replay.clone(),
         key: failed.key.clone(),
     }
 }

@@ -161,6 +161,8 @@ pub struct Failed {
     pub is_aborted: bool,
     /// Whether a replay has sent what was over before, delivered or given up: its attempts are counted from 1 again.
     pub begins_anew: bool,
+    /// The replay that has asked for it, also if this attempt was a retry of that of the replay.
+    pub replay: Option<String>,
     /// The aggregate whose later events wait for it; empty where none do.
     pub key: String,
 }

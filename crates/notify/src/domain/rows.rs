@@ -101,6 +101,8 @@ pub(crate) struct FailureRow {
     /// What went wrong last, and the HTTP status then.
     pub(crate) error_class: String,
     pub(crate) status: u16,
+    /// The replay that has asked for the last attempt.
+    pub(crate) replay: Option<String>,
     /// The aggregate whose later events wait for it; empty where none do.
     pub(crate) key: String,
     /// When it first failed, or began to wait.

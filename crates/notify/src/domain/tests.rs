@@ -208,6 +208,7 @@ fn failed() -> Failed {
         is_final: false,
         is_aborted: false,
         begins_anew: false,
+        replay: None,
         key: String::new(),
     }
 }
@@ -327,6 +328,20 @@ fn what_is_aborted_while_a_request_is_under_way_stays_so_when_that_fails() {
     let due = rig.fail_with(Failed { seq: 1, begins_anew: true, ..failed() });
     assert!(due.is_some());
     assert_eq!(rig.failure(1).map(|row| row.attempts), Some(1));
+}
+
+#[test]
+fn what_a_replay_sends_stays_of_it_while_it_is_tried_again() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(2);
+    rig.deliver(1, 1);
+    let replay = || Some("r".to_owned());
+    rig.fail_with(Failed { seq: 1, begins_anew: true, replay: replay(), ..failed() });
+    rig.fail(2);
+    let of = |rig: &Rig| [1, 2].map(|seq| rig.failure(seq).expect("it failed").replay.clone());
+    assert_eq!(of(&rig), [replay(), None]);
+    rig.fail_with(Failed { seq: 1, replay: replay(), ..failed() });
+    assert_eq!(of(&rig), [replay(), None]);
 }
 
 fn mail(event_types: &[&str]) -> Settings {
@@ -827,7 +842,9 @@ fn a_random_history_ends_in_the_same_rows_however_it_is_folded() {
                     let is_aborted = random.below(4) == 0;
                     let is_final = random.below(8) == 0;
                     let begins_anew = random.below(4) == 0;
+                    let replay = (random.below(2) == 0).then(|| "r1".to_owned());
                     let failed = Failed { seq, is_final, is_aborted, begins_anew, key, ..failed() };
+                    let failed = Failed { replay, ..failed };
                     rig.attempt(Round { failed: vec![failed], ..Round::default() });
                 }
                 7 if !key.is_empty() && seq <= last => {

@@ -260,6 +260,7 @@ fn write_attempted(attempted: &Attempted) -> notify::Attempted {
         due_at: failure.due_at.map(Into::into),
         is_aborted: failure.is_aborted,
         key: failure.key.clone(),
+        replay_id: failure.replay.clone().unwrap_or_default(),
     });
     let behind = attempted
         .behind
@@ -290,6 +291,7 @@ fn read_attempted(it: notify::Attempted) -> Result<Attempted, WireError> {
             status: failure.status as u16,
             due_at,
             is_aborted: failure.is_aborted,
+            replay: Some(failure.replay_id).filter(|id| !id.is_empty()),
             key: failure.key,
         })
     });

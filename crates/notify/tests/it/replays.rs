@@ -1,6 +1,6 @@
 //! What replays send: also of deliveries of which the database does not say yet what became of them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use engine::{Engine, Logged};
 use events::proto::{
@@ -18,6 +18,7 @@ testkit::on_both_databases!(
     what_was_aborted_a_moment_ago_is_sent_again,
     what_was_aborted_is_sent_again_when_the_request_under_way_has_ended,
     the_attempts_at_what_is_tried_again_are_counted_on_in_a_replay,
+    a_retry_of_what_a_replay_has_sent_says_that_it_was_asked_for_again,
 );
 
 /// Starts a replay of one delivery, as somebody does who asks for it again.
@@ -151,6 +152,27 @@ async fn the_attempts_at_what_is_tried_again_are_counted_on_in_a_replay(db: Db) 
     let requests = rig.receiver.received();
     let numbers: Vec<_> = requests.iter().map(|it| it.header("webhook-attempt")).collect();
     assert_eq!(numbers, ["1", "2"]);
+    assert_eq!(sent_by_replays(&running).await, 1);
+    running.stop().await;
+    rig.verify().await;
+}
+
+async fn a_retry_of_what_a_replay_has_sent_says_that_it_was_asked_for_again(db: Db) {
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
+    rig.publish(&[("paid", "1")]).await;
+    eventually("it is delivered", async || running.endpoint("ep").await.delivered == 1).await;
+    rig.receiver.behave(Behaviour::status(500));
+    resend(&running, 1, ReplaySelection::All).await;
+    eventually("it fails", async || running.endpoint("ep").await.retrying == 1).await;
+    rig.receiver.behave(Behaviour::status(204));
+    rig.forward(Duration::from_secs(9));
+    eventually("it is delivered again", async || running.endpoint("ep").await.delivered == 1).await;
+    let requests = rig.receiver.received();
+    let hints = |name: &str| requests.iter().map(|it| it.header(name)).collect::<Vec<_>>();
+    assert_eq!(hints("webhook-replay"), ["", "1", "1"]);
+    assert_eq!(hints("webhook-attempt"), ["1", "1", "2"]);
     assert_eq!(sent_by_replays(&running).await, 1);
     running.stop().await;
     rig.verify().await;

@@ -78,6 +78,32 @@ async fn mails_are_chosen_looked_at_and_sent_once_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_is_sent_once_more_has_another_id_also_when_it_is_deferred() {
+    let Some(smtp) = mail_server().await else { return };
+    let installation = Installation::new().await;
+    let serving = serve(&installation, &smtp).await;
+    installation.create_shop().await;
+    installation.stock("MUG", 5).await;
+    mails(&installation, &SET).await;
+    place(&installation, "ann").await;
+    let state = async || mails(&installation, &["show", "1"]).await["state"].clone();
+    eventually("it is accepted", async || {
+        smtp.received().await.len() == 1 && state().await == "delivered"
+    })
+    .await;
+    smtp.behave("ann", "451 4.3.0 later").await;
+    assert_eq!(mails(&installation, &["resend", "1"]).await, json!({"seq": 1}));
+    eventually("it is deferred", async || state().await == "retry_at").await;
+    smtp.behave("ann", "accept").await;
+    eventually("it is accepted again", async || state().await == "delivered").await;
+    let received = smtp.received().await;
+    let ids: Vec<_> = received.iter().map(|mail| mail.header("message-id")).collect();
+    let [first, second] = &ids[..] else { panic!("{ids:?}") };
+    assert!(!first.contains(".wr_") && second.contains(".wr_"), "{ids:?}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mail_without_a_mail_server_waits_and_readiness_says_so() {
     let Some(smtp) = mail_server().await else { return };
     let installation = Installation::new().await;
