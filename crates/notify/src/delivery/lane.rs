@@ -201,13 +201,16 @@ impl Lane {
     /// replays that do not go on.
     pub(super) fn drop_what_is_over(&mut self, ledger: &Ledger) {
         self.ready.retain(|ready| match ready.kind() {
-            // The ledger does not say which deliveries are tried again, only when: one that is aborted is sent all the
-            // same if another one is due at its very millisecond.
-            Kind::Retry => ready.due.is_some_and(|due| ledger.retries.contains_key(&due.millis())),
+            // The ledger does not say which deliveries are tried again, only when, and many are due at the same time.
+            Kind::Retry => {
+                ready.due.is_some_and(|due| ledger.retries.contains_key(&due.millis()))
+                    && !ledger.was_aborted(ready.seq)
+            }
             Kind::Fresh => {
                 !(ledger.attempted.contains(ready.seq) || ledger.held.contains(ready.seq))
             }
-            Kind::Replay => !ready.is_new || ledger.held.contains(ready.seq),
+            Kind::Replay if ready.is_new => ledger.held.contains(ready.seq),
+            Kind::Replay => !(ready.is_open && ledger.was_aborted(ready.seq)),
         });
         let is_running = |id: &str| ledger.running_replays().any(|replay| replay.id == *id);
         self.replays.retain(|id, _| is_running(id));
@@ -517,29 +520,32 @@ mod tests {
     #[test]
     fn a_retry_that_is_ready_is_not_sent_once_it_was_aborted() {
         let (mut lane, mut ledger) = (Lane::default(), Ledger::new(8));
-        let due = |seq| Timestamp::from_millis(1_700_000_000_000 + seq as i64);
-        ledger.last_seq = 2;
-        for seq in 1..=2 {
-            ledger.attempted.insert(seq, seq);
-            ledger.add_retry(due(seq));
-        }
+        let due = Timestamp::from_millis(1_700_000_000_000);
+        ledger.last_seq = 4;
+        ledger.attempted.insert(1, 4);
+        (1..=4).for_each(|_| ledger.add_retry(due));
+        ledger.replays.push(Replay::new("r".to_owned(), (3, 4), Selection::All, None, due));
         lane.confirm(&ledger);
-        lane.ready.extend((1..=2).map(|seq| Ready {
+        let replay = |seq| (seq > 2).then(|| ("r".into(), None));
+        lane.ready.extend((1..=4).map(|seq| Ready {
             seq,
             service: "order".into(),
             event: Bytes::new(),
             rendering: Rendering { payload: Payload::Full, version: 1 },
             key: String::new(),
             attempts: 1,
-            due: Some(due(seq)),
+            due: Some(due),
             is_open: true,
             is_new: false,
-            replay: None,
+            replay: replay(seq),
             retry_of: None,
         }));
-        ledger.remove_retry(due(1));
+        for seq in [1, 3] {
+            ledger.remove_retry(due);
+            ledger.note_abort(seq);
+        }
         lane.drop_what_is_over(&ledger);
-        assert_eq!(lane.ready.iter().map(|ready| ready.seq).collect::<Vec<_>>(), [2]);
+        assert_eq!(lane.ready.iter().map(|ready| ready.seq).collect::<Vec<_>>(), [2, 4]);
     }
 
     #[test]

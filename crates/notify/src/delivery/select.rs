@@ -161,16 +161,16 @@ impl Sending<'_> {
         lane.looked_for_retries = Some(Instant::now());
         let taken = lane.taken();
         let due = rows::due(db, self.shop(), &self.id, now, MAX_READY as u32).await?;
+        let Ledger { retries, .. } = &self.endpoint.ledger;
         let is_open = |row: &&FailureRow| {
-            // What was attempted since may not be in the database yet.
+            // What was attempted or aborted since may not be in the database yet.
             let is_known = lane.retried.get(&row.seq).is_some_and(|known| row.attempts <= *known);
+            let is_known = is_known || self.endpoint.ledger.was_aborted(row.seq);
             !taken.contains(row.seq) && !is_known
         };
         wanted.extend(due.iter().filter(is_open).filter_map(|row| {
             let FailureState::Retry { due } = row.state else { return None };
-            // Nor may the database know yet what was aborted.
-            let is_due = self.endpoint.ledger.retries.contains_key(&due.millis());
-            is_due.then_some(Wanted {
+            retries.contains_key(&due.millis()).then_some(Wanted {
                 seq: row.seq,
                 attempts: row.attempts,
                 due: Some(due),

@@ -11,6 +11,10 @@ use super::{health::Health, rendering::Rendering, sequence::SeqSet};
 /// a look into the database.
 const MAX_WINDOW: u64 = 2_000;
 
+/// The most deliveries of which the row of an endpoint says that they were aborted on request: more than are aborted
+/// before those who send have seen it, or the database has.
+const MAX_ABORTED_LAST: usize = 1_000;
+
 /// How far the deliveries of an endpoint are: delivered through a number, except some.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -29,6 +33,8 @@ pub struct Ledger {
     pub exhausted: u64,
     /// How many were given up on request.
     pub aborted: u64,
+    /// Those that were given up on request last, and have not failed since: they may be ready to be tried again.
+    pub aborted_last: VecDeque<u64>,
     /// The events of the newest deliveries that were not attempted, as far as they are few.
     pub window: VecDeque<Run>,
     /// Counts the events that say what was attempted.
@@ -153,6 +159,7 @@ impl Ledger {
             behind: 0,
             exhausted: 0,
             aborted: 0,
+            aborted_last: VecDeque::new(),
             window: VecDeque::new(),
             round: 0,
             health: Health::new(max_in_flight),
@@ -209,6 +216,25 @@ impl Ledger {
                 self.retries.remove(&due.millis());
             }
         }
+    }
+
+    /// Notes that a delivery was given up on request.
+    pub fn note_abort(&mut self, seq: u64) {
+        self.forget_abort(seq);
+        self.aborted_last.push_back(seq);
+        if self.aborted_last.len() > MAX_ABORTED_LAST {
+            self.aborted_last.pop_front();
+        }
+    }
+
+    /// Notes that a delivery is not given up any more.
+    pub fn forget_abort(&mut self, seq: u64) {
+        self.aborted_last.retain(|aborted| *aborted != seq);
+    }
+
+    /// Whether a delivery was given up on request, not long ago.
+    pub fn was_aborted(&self, seq: u64) -> bool {
+        self.aborted_last.contains(&seq)
     }
 
     /// The runs of numbers between two that wait for their first attempt.

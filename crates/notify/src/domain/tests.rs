@@ -331,6 +331,25 @@ fn what_is_aborted_while_a_request_is_under_way_stays_so_when_that_fails() {
 }
 
 #[test]
+fn what_was_aborted_on_request_is_known_as_such_until_it_is_tried_again() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(3);
+    rig.fail(1);
+    for seq in 1..=2 {
+        assert_eq!(rig.ask(Request::AbortDelivery { seq }), Outcome::Changed);
+    }
+    // The request that was under way has failed.
+    rig.fail(1);
+    assert_eq!([1, 2, 3].map(|seq| rig.ledger().was_aborted(seq)), [true, true, false]);
+    rig.fail_with(Failed { seq: 1, begins_anew: true, ..failed() });
+    assert_eq!((rig.state_of(1), rig.ledger().was_aborted(1)), ("retry_at", false));
+    // The newest are known, as many as a row has.
+    let mut ledger = Ledger::new(8);
+    (1..=1_001).for_each(|seq| ledger.note_abort(seq));
+    assert_eq!([1, 2, 1_001].map(|seq| ledger.was_aborted(seq)), [false, true, true]);
+}
+
+#[test]
 fn what_a_replay_sends_stays_of_it_while_it_is_tried_again() {
     let mut rig = Rig::with(&["*"], Ordering::Parallel);
     rig.publish_many(2);

@@ -50,6 +50,9 @@ fn put_failure(state: &mut State, ledger: &mut Ledger, row: FailureRow) {
         FailureState::Exhausted => ledger.exhausted += 1,
         FailureState::Aborted => ledger.aborted += 1,
     }
+    if row.state != FailureState::Aborted {
+        ledger.forget_abort(row.seq);
+    }
     ledger.attempted.insert(row.seq, row.seq);
     ledger.held.remove(row.seq, row.seq);
     state.failures.put(numbered(&row.endpoint_id, row.seq), row);
@@ -191,6 +194,7 @@ pub(super) fn abort(
         is_sent: known.as_ref().is_some_and(|known| known.is_sent),
     };
     put_failure(state, ledger, row);
+    ledger.note_abort(seq);
     if let Some(known) = known {
         advance_queue(state, ledger, id, &known.key, seq, now);
     }
