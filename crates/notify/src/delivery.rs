@@ -346,6 +346,7 @@ impl Sending<'_> {
             lane.busy.insert(key.clone());
         }
         let (outside, target) = (self.outside.clone(), target.clone());
+        let settings_version = self.endpoint.settings_version;
         let shop = self.operation.shop.clone();
         let delivery = Delivery { shop, seq, service, event, rendering, attempts, asked_by };
         let mut made = RequestRecord {
@@ -359,7 +360,18 @@ impl Sending<'_> {
         lane.in_flight.spawn(async move {
             let reply = target.send(&outside, &delivery, &mut made).await;
             let asked_by = delivery.asked_by;
-            Sent { seq, key, is_open, is_last, begins_anew, replay, asked_by, made, reply }
+            Sent {
+                seq,
+                key,
+                is_open,
+                is_last,
+                begins_anew,
+                replay,
+                asked_by,
+                settings_version,
+                made,
+                reply,
+            }
         });
     }
 }

@@ -20,7 +20,9 @@ use protocol::time::Timestamp;
 use self::rows::{SCHEDULE, State};
 pub(crate) use self::{
     endpoint::{DisabledReason, Endpoint, NewSecret, SealedValue, Settings},
-    input::{Failed, Input, Published, PublishedEvent, ReplayProgress, Request, Round},
+    input::{
+        DisableRequest, Failed, Input, Published, PublishedEvent, ReplayProgress, Request, Round,
+    },
     ledger::{Run, Selection},
     rendering::Rendering,
 };

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::domain::attempt::Attempt;
 use crate::domain::{
-    DisabledReason, Failed, ReplayProgress, Round,
+    DisableRequest, DisabledReason, Failed, ReplayProgress, Round,
     endpoint::Ordering,
     health::{BREAKER_FAILED_PERCENT, BREAKER_MIN_REQUESTS},
     ledger::Ledger,
@@ -100,6 +100,8 @@ pub(super) struct Sent {
     pub(super) replay: Option<Arc<str>>,
     /// The same, or the replay whose attempt this one has tried again.
     pub(super) asked_by: Option<Arc<str>>,
+    /// The version of the endpoint by which it was sent.
+    pub(super) settings_version: u64,
     /// What was sent.
     pub(super) made: RequestRecord,
     /// What came of it.
@@ -334,9 +336,7 @@ impl Lane {
             delivered.insert(sent.seq, sent.seq);
         }
         let failed = sent.iter().filter(|sent| !sent.is_delivered());
-        let asked = |reason| sent.iter().any(|sent| sent.reply.disable == Some(reason));
-        let reasons = [DisabledReason::Gone, DisabledReason::Instructed];
-        let disable = reasons.into_iter().find(|reason| asked(*reason));
+        let disable = disable_request(&sent);
         let (mut replays, mut handed_before) = (Vec::new(), Vec::new());
         for id in self.replays.keys().cloned().collect::<Vec<_>>() {
             let through = self.reached(&id);
@@ -387,6 +387,15 @@ impl Lane {
     }
 }
 
+/// What the answers ask for of which the requests were made last.
+fn disable_request(sent: &[Sent]) -> Option<DisableRequest> {
+    let asked = sent.iter().filter_map(|sent| {
+        let settings_version = sent.settings_version;
+        sent.reply.disable.map(|reason| DisableRequest { reason, settings_version })
+    });
+    asked.max_by_key(|it| (it.settings_version, it.reason == DisabledReason::Gone))
+}
+
 fn unblock(blocked: &mut HashMap<String, u64>, key: &str) {
     if let Some(count) = blocked.get_mut(key) {
         *count -= 1;
@@ -428,9 +437,18 @@ mod tests {
             is_recorded: false,
         };
         let reply = exchange.into();
-        let (is_open, is_last, begins_anew) = (false, false, false);
-        let (replay, asked_by) = (None, None);
-        Sent { seq, key, is_open, is_last, begins_anew, replay, asked_by, made, reply }
+        Sent {
+            seq,
+            key,
+            is_open: false,
+            is_last: false,
+            begins_anew: false,
+            replay: None,
+            asked_by: None,
+            settings_version: 1,
+            made,
+            reply,
+        }
     }
 
     #[test]
@@ -481,6 +499,19 @@ mod tests {
         assert!(!lane.is_urgent());
         lane.finish(sent(1, Outcome::Gone));
         assert!(lane.is_urgent());
+    }
+
+    #[test]
+    fn what_asks_to_be_disabled_says_by_which_version_it_was_sent() {
+        let mut lane = Lane::default();
+        let gone = |seq, settings_version| Sent { settings_version, ..sent(seq, Outcome::Gone) };
+        for sent in [gone(1, 2), gone(2, 3), gone(3, 2)] {
+            lane.finish(sent);
+        }
+        lane.finish(sent(4, Outcome::Delivered));
+        let newest = DisableRequest { reason: DisabledReason::Gone, settings_version: 3 };
+        assert_eq!(lane.take_round().disable, Some(newest));
+        assert_eq!(lane.take_round().disable, None);
     }
 
     #[test]

@@ -246,7 +246,9 @@ pub(crate) fn attempted(
     apply::note_health(&mut health, &attempted, &endpoint.settings, now);
     let of = |fact| Event { endpoint_id: endpoint_id.to_owned(), fact };
     let mut events = vec![of(Fact::Attempted(attempted))];
-    let news = match (round.disable, health.verdict(now)) {
+    // What answers a request of before may not be there any more: it has another URL, or was enabled since.
+    let asked = round.disable.filter(|it| it.settings_version == endpoint.settings_version);
+    let news = match (asked.map(|it| it.reason), health.verdict(now)) {
         // That the operator's mail server fails is not the shop's to mend: its mails wait.
         _ if endpoint.disabled.is_some() || endpoint.settings.mail.is_some() => None,
         (Some(reason), _) => Some(EndpointNotice::Disabled { reason }),

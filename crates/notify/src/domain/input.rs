@@ -135,10 +135,19 @@ pub struct Round {
     pub failed: Vec<Failed>,
     /// What has to wait behind an earlier delivery of the same aggregate: its number, and the aggregate.
     pub behind: Vec<(u64, String)>,
-    /// Why the endpoint is to be disabled, if it asks for that.
-    pub disable: Option<DisabledReason>,
+    /// That the endpoint is to be disabled, if it asks for that.
+    pub disable: Option<DisableRequest>,
     /// How far replays have got.
     pub replays: Vec<ReplayProgress>,
+}
+
+/// An endpoint asks by its answer to be disabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DisableRequest {
+    /// Why.
+    pub reason: DisabledReason,
+    /// The version of the endpoint by which the request was made.
+    pub settings_version: u64,
 }
 
 /// An attempt that failed.

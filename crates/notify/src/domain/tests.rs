@@ -488,7 +488,7 @@ fn an_endpoint_that_is_gone_is_disabled() {
         rig.publish_many(2);
         let round = Round {
             failed: vec![Failed { seq: 1, ..failed() }],
-            disable: Some(reason),
+            disable: Some(DisableRequest { reason, settings_version: 1 }),
             ..Round::default()
         };
         let facts = rig.attempt(round);
@@ -498,6 +498,33 @@ fn an_endpoint_that_is_gone_is_disabled() {
         );
         assert_eq!((rig.row().endpoint.disabled, rig.due()), (Some(reason), None));
     }
+}
+
+#[test]
+fn an_endpoint_that_was_changed_and_enabled_is_not_disabled_by_an_answer_of_before() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    rig.publish_many(4);
+    let reason = DisabledReason::Gone;
+    let gone = |seq, settings_version| Round {
+        failed: vec![Failed { seq, status: 410, ..failed() }],
+        disable: Some(DisableRequest { reason, settings_version }),
+        ..Round::default()
+    };
+    rig.attempt(gone(1, 1));
+    assert_eq!(rig.row().endpoint.disabled, Some(reason));
+    let url = "https://example.com/new".to_owned();
+    let settings = Settings { url, ..settings(&["*"], Ordering::Parallel) };
+    assert_eq!(rig.ask(Request::Change { settings, expected_version: None }), Outcome::Changed);
+    assert_eq!(rig.ask(Request::Enable { deliver_held: true }), Outcome::Changed);
+    // These were under way with the first.
+    for seq in 2..=4 {
+        assert_eq!(rig.attempt(gone(seq, 1)).len(), 1);
+    }
+    assert!(rig.row().endpoint.is_active());
+    rig.deliver(1, 3);
+    let version = rig.row().endpoint.settings_version;
+    rig.attempt(gone(4, version));
+    assert_eq!(rig.row().endpoint.disabled, Some(reason), "it is gone where it is now");
 }
 
 #[test]
@@ -529,8 +556,8 @@ fn the_others_that_want_it_learn_of_an_endpoint_that_is_disabled() {
         rig.create(id, &[filter], Ordering::Parallel);
     }
     rig.publish_many(1);
-    let gone =
-        Round { failed: vec![failed()], disable: Some(DisabledReason::Gone), ..Round::default() };
+    let disable = Some(DisableRequest { reason: DisabledReason::Gone, settings_version: 1 });
+    let gone = Round { failed: vec![failed()], disable, ..Round::default() };
     let facts = rig.attempt(gone.clone());
     let rendering = Rendering { payload: Payload::Full, version: 1 };
     let to = [("all", 2), ("news", 1)].map(|(id, seq)| Announcement {
