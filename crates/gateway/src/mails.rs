@@ -41,7 +41,7 @@ use crate::{
     view::ViewError,
     webhooks::{
         answers::{respond_or, send, to_endpoint},
-        deliveries::{DeliveryPage, page, seq_text},
+        deliveries::{DeliveryPage, page, path_seq},
         replays::{Part, start_replay},
         statistics,
     },
@@ -141,7 +141,7 @@ impl<S: Send + Sync> FromRequestParts<S> for MailPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        path_parameter(parts, state, "seq", seq_text("seq")).await.map(Self)
+        path_parameter(parts, state, "seq", path_seq).await.map(Self)
     }
 }
 

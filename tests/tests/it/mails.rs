@@ -203,7 +203,10 @@ async fn a_mail_is_tried_again_or_listed_as_the_mail_server_says(db: Db) {
     assert!(id.contains(".wr_"), "a mail that is asked for again is another one: {id}");
     let (status, _) = send(&api, Method::POST, "mails/9/resend", json!({})).await;
     assert_eq!(status, 404);
+    let (status, problem) = send(&api, Method::POST, "mails/0/resend", json!({})).await;
+    assert_eq!(status, 422, "no mail has this number, and not all of them either: {problem}");
     installation.stop_and_verify().await;
+    assert_eq!(smtp.received().await.len(), 2, "nothing else was sent once more");
 }
 
 /// Whether a text is in what is stored of mails: the logs of orders and notify, attempts, the inbox, files.

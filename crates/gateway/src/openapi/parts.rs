@@ -86,7 +86,7 @@ pub(super) fn parameters() -> Value {
     let schema = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     let id = json!({"type": "string", "pattern": "^[A-Za-z0-9_]+$", "maxLength": 64});
     let key = json!({"type": "string", "pattern": "^[0-9a-v]{16}$"});
-    let number = json!({"type": "integer", "format": "int64", "minimum": 0});
+    let number = json!({"type": "integer", "format": "int64", "minimum": 1});
     let rejection = json!({"type": "string", "pattern": "^[a-z0-9-]{1,63}\\.[0-9]{1,19}$"});
     let descriptions = [
         ("shop", schema("Shop"), "The shop."),

@@ -112,9 +112,15 @@ impl DeliveryPage {
     }
 }
 
-/// The rule of the number of a delivery, as text.
-pub(crate) fn seq_text(what: &'static str) -> impl FnOnce(&str) -> Result<u64, ParseError> {
+/// The rule of an end of a range of deliveries, as text: 0 is the first or the last that there is.
+fn seq_text(what: &'static str) -> impl FnOnce(&str) -> Result<u64, ParseError> {
     move |text| text.parse().map_err(|_| ParseError::new(what, "must be an endpoint_seq", text))
+}
+
+/// The rule of the number of one delivery, as text. In a range 0 is all of them, so it never names one.
+pub(crate) fn path_seq(text: &str) -> Result<u64, ParseError> {
+    let error = || ParseError::new("seq", "must be an endpoint_seq: 1 or more", text);
+    text.parse::<u64>().ok().filter(|seq| *seq > 0).ok_or_else(error)
 }
 
 fn state(text: &str) -> Result<String, ParseError> {
@@ -183,7 +189,7 @@ impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let endpoint_id = path_parameter(parts, state, "endpoint_id", endpoint_id).await?;
-        let seq = path_parameter(parts, state, "seq", seq_text("seq")).await?;
+        let seq = path_parameter(parts, state, "seq", path_seq).await?;
         Ok(Self { endpoint_id, seq })
     }
 }
@@ -294,4 +300,17 @@ pub(crate) async fn proof(
     let found = state.services.query(&context, question).await?;
     let found = found.ok_or_else(|| Problem::not_found("webhook endpoint", &id))?;
     Ok(Json(view::proof(found)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_delivery_is_never_that_of_all() {
+        assert_eq!(path_seq("1").ok(), Some(1));
+        for wrong in ["0", "00", "-1", "", "x"] {
+            assert!(path_seq(wrong).is_err(), "{wrong}");
+        }
+    }
 }
