@@ -1,8 +1,9 @@
-//! The connections to a projection's database: how many, and how each is prepared.
+//! The connections to a projection's database: how many, how each is prepared, and when it is given up.
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Executor, any::AnyPoolOptions};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, any::AnyPoolOptions};
+use tokio::time::timeout;
 
 /// Connections of the workers of a service beside one for each partition: rows are fetched and counted
 /// while others are written.
@@ -18,6 +19,9 @@ const SQLITE_CACHE_KIB: u32 = 8 * 1024;
 const SCRATCH_CACHE_KIB: u32 = 32 * 1024;
 /// The pages (of 4 KiB) of `SQLite`'s write-ahead log after which a commit empties it, if nobody else has.
 const CHECKPOINT_AT_PAGES: u32 = 16_000;
+/// How long Postgres may take to answer that a connection is alive. A host that is gone without a word
+/// is noticed by TCP only after a quarter of an hour.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a writer waits for another one, in `SQLite`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -33,13 +37,25 @@ pub(super) fn options(schema: Option<&str>, is_scratch: bool) -> AnyPoolOptions 
         // A moment without a connection, and another process takes the schema for abandoned.
         options = options.idle_timeout(None).max_lifetime(None);
     }
-    options
+    let options = options.test_before_acquire(false).after_connect(move |connection, _| {
+        let prepare = prepare.clone();
+        Box::pin(async move { connection.execute(AssertSqlSafe(prepare)).await.map(|_| ()) })
+    });
+    if schema.is_none() {
         // A file does not go away between two statements, and asking whether it did costs a third of a small read.
-        .test_before_acquire(schema.is_some())
-        .after_connect(move |connection, _| {
-            let prepare = prepare.clone();
-            Box::pin(async move { connection.execute(AssertSqlSafe(prepare)).await.map(|_| ()) })
-        })
+        return options;
+    }
+    // A pool asks as well, and waits for the answer as long as it takes: a connection that is given back
+    // because nobody waits for it any longer would count as one in use until then.
+    options
+        .before_acquire(|connection, _| Box::pin(is_alive(connection)))
+        .after_release(|connection, _| Box::pin(is_alive(connection)))
+}
+
+/// Whether a connection answers; one that does not is closed, and another takes its place.
+async fn is_alive(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    let answered = timeout(PING_TIMEOUT, connection.ping()).await;
+    Ok(matches!(answered, Ok(Ok(()))))
 }
 
 /// The log is the truth, so the projection needs no fsync of its own, and a scratch database no
@@ -70,4 +86,81 @@ fn postgres_settings(schema: &str, is_scratch: bool) -> String {
         TRANSACTION_IDLE_TIMEOUT.as_millis()
     );
     if is_scratch { settings + &lock } else { settings }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use testkit::{Db, eventually};
+    use tokio::{
+        io::copy_bidirectional,
+        net::{TcpListener, TcpStream},
+        sync::watch,
+    };
+
+    use super::*;
+
+    /// Passes connections on to a server. When it falls silent, those that there are stay open, and
+    /// nothing comes through them any more.
+    struct Proxy {
+        address: SocketAddr,
+        silence: watch::Sender<()>,
+    }
+
+    impl Proxy {
+        async fn to(server: String) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("it has an address");
+            let silence = watch::Sender::new(());
+            let silences = silence.clone();
+            tokio::spawn(async move {
+                while let Ok((mut client, _)) = listener.accept().await {
+                    let (mut silenced, server) = (silences.subscribe(), server.clone());
+                    tokio::spawn(async move {
+                        let connected = TcpStream::connect(server).await;
+                        let mut server = connected.expect("the server is there");
+                        tokio::select! {
+                            _ = copy_bidirectional(&mut client, &mut server) => {}
+                            _ = silenced.changed() => std::future::pending::<()>().await,
+                        }
+                    });
+                }
+            });
+            Self { address, silence }
+        }
+
+        fn fall_silent(&self) {
+            self.silence.send_replace(());
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_to_a_server_that_is_silent_give_way_to_others() {
+        /// Less than a pool waits for a connection.
+        const GENEROUS: Duration = Duration::from_secs(20);
+        let Some(db) = Db::postgres().await else { return };
+        sqlx::any::install_default_drivers();
+        let url = db.setting();
+        let (server, name) = url.rsplit_once('/').expect("it names a database");
+        let (user, server) = server.rsplit_once('@').expect("it names a user");
+        let proxy = Proxy::to(server.to_owned()).await;
+        let url = format!("{user}@{}/{name}", proxy.address);
+        let pool = options(Some("ledger"), false).max_connections(1).connect(&url).await;
+        let pool = pool.expect("it connects");
+        for is_idle in [false, true] {
+            let held = pool.acquire().await.expect("it is alive");
+            if is_idle {
+                drop(held);
+                eventually("it is given back", async || pool.num_idle() == 1).await;
+                proxy.fall_silent();
+            } else {
+                proxy.fall_silent();
+                drop(held);
+            }
+            let next = timeout(GENEROUS, pool.acquire()).await;
+            let mut next = next.expect("it is not waited for").expect("there is another one");
+            next.ping().await.expect("it answers");
+        }
+    }
 }

@@ -21,6 +21,7 @@ use crate::{
     },
     projection::{
         fold::{Changes, FoldError, Projection, panic_text},
+        in_time::in_time,
         positions::{LOG, Position, Positions},
         store,
         voided::VoidedMessages,
@@ -251,7 +252,11 @@ async fn not_folded<S: Service>(
     error: FoldError,
 ) -> Result<Error, Error> {
     // Another worker may have written rows since the position was read: they are of later events.
-    if store::positions(&mut *pool.acquire().await?, partition).await?.sequence(LOG) > expected {
+    let positions = in_time(async {
+        let mut db = pool.acquire().await?;
+        store::positions(&mut db, partition).await
+    });
+    if positions.await?.sequence(LOG) > expected {
         return Ok(Error::Superseded { service: S::NAME, partition, expected });
     }
     let (stream, sequence) = (stream.to_owned(), message.sequence);

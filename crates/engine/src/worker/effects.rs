@@ -23,7 +23,7 @@ use tracing::{Instrument, Span};
 
 use crate::{
     Attempt, Attempted, Clock, InternalInput, LiveRow, Operation, OperationColumn, StoreError,
-    projection::{documents::TableChanges, fold::panic_text},
+    projection::{documents::TableChanges, fold::panic_text, in_time::in_time},
     worker::spans,
 };
 
@@ -114,7 +114,8 @@ impl<S: crate::Service> Operations<S> {
     }
 
     async fn load(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        for pending in rows::pending(&self.pool, self.partition, self.effects.column).await? {
+        let pending = rows::pending(&self.pool, self.partition, self.effects.column);
+        for pending in in_time(pending).await? {
             let rows::Pending { row, announced, attempts, retry } = pending;
             // A row that says when it is due says it of now; when the last attempt put it off, the row may
             // have been another one.
