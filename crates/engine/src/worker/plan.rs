@@ -40,6 +40,8 @@ const MAX_EVENTS_PER_INPUT: usize = MAX_BATCH - 2;
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How often rows are fetched for one input before its rules count as never satisfied.
 const MAX_FETCHES: u32 = 10_000;
+/// Why an input is parked that could be decided on by itself.
+const BEHIND_PARKED: &str = "an earlier input of this aggregate is parked";
 
 /// What a batch leads to.
 #[derive(Default)]
@@ -247,9 +249,14 @@ impl<'a, S: Service> Planner<'a, S> {
             self.replicate(input);
             return Ok(());
         }
-        let is_behind = self.projection.blocked.contains(&input.shop, &input.aggregate);
-        if is_behind && input.redriven.is_none() {
-            return self.park(input, "an earlier input of this aggregate is parked");
+        let blocked = &self.projection.blocked;
+        let is_behind = |input: &Input<S>| blocked.contains(&input.shop, &input.aggregate);
+        // What was parked since they were merged may be of any of their aggregates.
+        if !input.merged.is_empty() && (is_behind(input) || input.merged.iter().any(is_behind)) {
+            return Err(BEHIND_PARKED.to_owned());
+        }
+        if is_behind(input) && input.redriven.is_none() {
+            return self.park(input, BEHIND_PARKED);
         }
         let aggregate = (input.shop.clone(), input.aggregate.clone());
         if input.redriven.is_some() && self.still_parked.contains(&aggregate) {

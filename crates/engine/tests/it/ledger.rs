@@ -44,6 +44,8 @@ pub(crate) const REFUSED_AMOUNT: i64 = 4_040;
 pub(crate) const HUGE_AMOUNT: i64 = 1_000_001;
 /// What is counted for this account is deposited at once, as far as it comes at once.
 pub(crate) const POOLED: &str = "pooled";
+/// What is counted for this account right after [`POOLED`] is deposited together with that.
+pub(crate) const POOL: &str = "pool";
 /// A question about this account waits for somebody else than the database.
 pub(crate) const SLOW: &str = "slow";
 /// A question about this account keeps its connection to the database for a while.
@@ -336,8 +338,9 @@ impl Rules for Ledger {
         else {
             return false;
         };
-        let is_merged = account == same && account == POOLED;
+        let is_merged = account == POOLED && [POOLED, POOL].contains(&&**same);
         if is_merged {
+            account.clone_from(same);
             // One that fails makes all of them fail.
             let is_unlucky = *units == UNLUCKY_AMOUNT || *more == UNLUCKY_AMOUNT;
             *units = if is_unlucky { UNLUCKY_AMOUNT } else { *units + more };

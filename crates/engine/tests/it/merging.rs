@@ -3,13 +3,16 @@
 use testkit::{Db, eventually};
 
 use crate::{
-    ledger::{Ledger, POOLED, UNLUCKY_AMOUNT},
+    contract::INTAKE,
+    gate::Gate,
+    ledger::{Ledger, POOL, POOLED, UNLUCKY_AMOUNT},
     rig::{Rig, Running, counted, deposits, parked},
 };
 
 testkit::on_both_databases!(
     events_that_come_at_once_are_decided_on_at_once,
     one_that_fails_among_them_is_parked_alone,
+    none_among_them_passes_one_that_is_parked_in_the_same_batch,
 );
 
 /// So many events come at once that some of them are in one batch.
@@ -58,5 +61,33 @@ async fn one_that_fails_among_them_is_parked_alone(db: Db) {
     eventually("the rest is handled", done).await;
     let log = rig.check(&engine).await;
     assert_eq!(deposits(&log, POOLED).iter().sum::<i64>(), 3);
+    running.stop().await;
+}
+
+async fn none_among_them_passes_one_that_is_parked_in_the_same_batch(db: Db) {
+    let rig = Rig::start(db).await;
+    let gate = Gate::default();
+    let engine = rig.engine_with(gate.faults()).await;
+    // While the first one is about to be appended, the others come: they are in one batch.
+    rig.write_event("alone", counted(7, 1)).await;
+    let entering = gate.close();
+    let running = Running::start(&engine, &Ledger::default());
+    entering.await.expect("something is about to be appended");
+    // Another shop's is between the one that fails and the next of its account, which would else fail with it.
+    rig.write_events([
+        ("acme", POOLED, counted(UNLUCKY_AMOUNT, 1)),
+        ("other", "alone", counted(8, 1)),
+        ("acme", POOLED, counted(2, 1)),
+        ("acme", POOL, counted(4, 1)),
+    ])
+    .await;
+    rig.await_read(&format!("{}-0", INTAKE.to_uppercase())).await;
+    gate.open();
+    let waiting = parked(&engine.client(), 2).await;
+    assert_eq!(waiting.iter().map(|input| input.sequence).collect::<Vec<_>>(), [2, 4]);
+    eventually("the rest is handled", async || deposits(&rig.log().await, POOL) == [4]).await;
+    let log = rig.check(&engine).await;
+    assert_eq!(deposits(&log, "alone"), [7, 8]);
+    assert!(deposits(&log, POOLED).is_empty());
     running.stop().await;
 }
