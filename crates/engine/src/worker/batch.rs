@@ -254,9 +254,10 @@ impl<S: Service> Inputs<S> {
             // An import always gets on, by one command a batch at least.
             at_least_one: rank == Rank::Bulk,
         };
-        for (_, stream) in self.streams.iter().filter(|(of, _)| *of == rank) {
-            batch.inputs.extend(stream.take(&mut room, seen, &mut self.held_until)?);
-        }
+        take_in_turn(&mut self.streams, rank, &mut room, |stream, room| {
+            batch.inputs.extend(stream.take(room, seen, &mut self.held_until)?);
+            Ok(())
+        })?;
         if is_new {
             batch.free_lines = room.lines;
         }
@@ -274,6 +275,28 @@ impl<S: Service> Inputs<S> {
     }
 }
 
+/// Takes from all streams of a rank. When there is no room for all that waits, another one comes first the
+/// next time.
+fn take_in_turn<T>(
+    streams: &mut Vec<(Rank, T)>,
+    rank: Rank,
+    room: &mut BatchCapacity,
+    mut take: impl FnMut(&T, &mut BatchCapacity) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let had_room = room.is_there();
+    for (_, stream) in streams.iter().filter(|(of, _)| *of == rank) {
+        take(stream, room)?;
+    }
+    if had_room
+        && !room.is_there()
+        && let Some(first) = streams.iter().position(|(of, _)| *of == rank)
+    {
+        let first = streams.remove(first);
+        streams.push(first);
+    }
+    Ok(())
+}
+
 impl<S: Service> Batch<S> {
     pub(crate) fn empty() -> Self {
         Self { inputs: VecDeque::new(), positions: Vec::new(), free_lines: MAX_NEW_LINES }
@@ -287,7 +310,40 @@ impl<S: Service> Batch<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    /// Takes batches from sources in which so many wait; `then` is how many of each are in a batch.
+    #[track_caller]
+    fn check_turns(waiting: &[usize], then: &[&[usize]]) {
+        let stream = |(number, count): (usize, &usize)| (number, Cell::new(*count));
+        let streams = waiting.iter().enumerate().map(stream);
+        let mut streams: Vec<_> = streams.map(|stream| (Rank::Saga, stream)).collect();
+        for expected in then {
+            // What has come before left no room.
+            let mut none = BatchCapacity { inputs: 0, lines: usize::MAX, at_least_one: false };
+            take_in_turn(&mut streams, Rank::Saga, &mut none, |_, _| Ok(())).expect("it is taken");
+            let mut taken = vec![0; waiting.len()];
+            let mut room = BatchCapacity { inputs: 500, ..none };
+            let taking = take_in_turn(&mut streams, Rank::Saga, &mut room, |stream, room| {
+                let (number, waiting) = stream;
+                taken[*number] = waiting.get().min(room.inputs);
+                waiting.set(waiting.get() - taken[*number]);
+                room.inputs -= taken[*number];
+                Ok(())
+            });
+            taking.expect("it is taken");
+            assert_eq!(taken, *expected);
+        }
+    }
+
+    #[test]
+    fn a_source_with_a_backlog_holds_up_no_other() {
+        check_turns(&[2_000, 1], &[&[500, 0], &[499, 1], &[500, 0], &[500, 0], &[1, 0]]);
+        check_turns(&[2_000, 900, 1], &[&[500, 0, 0], &[0, 500, 0], &[499, 0, 1]]);
+        check_turns(&[1, 2], &[&[1, 2], &[0, 0]]);
+    }
 
     #[test]
     fn bulk_fills_batches_only_when_nothing_else_comes() {
