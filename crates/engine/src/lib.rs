@@ -34,12 +34,13 @@ mod turns;
 mod worker;
 
 pub use client::{
-    Answered, BrokerError, Client, Outcome, SendError, Written,
+    Answered, Client, Outcome, SendError, Written,
     changes::ShopChanges,
     commands::{CommandState, CommandStateError},
     feed::{LogEnd, LogPart, PartLimits},
     inbox::InboxError,
     questions::AskError,
+    ready::BrokerError,
     requests::{Request, RequestError, Requests, Response},
     side_stream::SideStream,
     watch::Watch,

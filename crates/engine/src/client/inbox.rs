@@ -65,6 +65,17 @@ impl InboxError {
     }
 }
 
+/// What is known of a command that the inbox holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// It is there since now.
+    New,
+    /// It was there already.
+    Known,
+    /// An acknowledgement was lost. It is there since now most probably, but may have been before.
+    Unclear,
+}
+
 /// The writers of all partitions; each starts when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Inboxes {
@@ -77,12 +88,12 @@ pub(crate) struct Inboxes {
 /// When a command could not be written last, and why; absent since one was written.
 type Failure = Arc<Mutex<Option<(Instant, InboxError)>>>;
 
-/// A command that waits to be written, and who wants to know whether it was a duplicate.
+/// A command that waits to be written, and who wants to know of it.
 #[derive(Debug)]
 struct Waiting {
     shop: Shop,
     message: Outgoing,
-    written: oneshot::Sender<Result<bool, InboxError>>,
+    written: oneshot::Sender<Result<Receipt, InboxError>>,
 }
 
 impl Inboxes {
@@ -99,13 +110,13 @@ impl Inboxes {
         failure.as_ref().filter(is_recent).map(|(_, error)| error.clone())
     }
 
-    /// Writes a command of a shop; true when the inbox held it already.
+    /// Writes a command of a shop.
     pub(crate) async fn write(
         &self,
         (partition, lane): (u32, Lane),
         shop: Shop,
         message: Outgoing,
-    ) -> Result<bool, InboxError> {
+    ) -> Result<Receipt, InboxError> {
         let gone = || InboxError::Unknown("the writer has stopped".to_owned());
         let writers = match lane {
             Lane::Live => &self.live,
@@ -194,7 +205,7 @@ async fn finished(writing: Option<&mut Writing>) {
     }
 }
 
-fn note_failure(failure: &Failure, outcomes: &[Result<bool, InboxError>]) {
+fn note_failure(failure: &Failure, outcomes: &[Result<Receipt, InboxError>]) {
     let is_any_written = outcomes.iter().any(Result::is_ok);
     let error = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
     let failed = error.filter(|_| !is_any_written).map(|error| (Instant::now(), error.clone()));
@@ -204,13 +215,13 @@ fn note_failure(failure: &Failure, outcomes: &[Result<bool, InboxError>]) {
 /// Writes messages as one batch. The server refuses a batch in which it knows an id, and does not say
 /// which: then each half is tried by itself, so that a duplicate costs a few batches and not all the
 /// others a write of their own.
-async fn write_together(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<bool, InboxError>> {
+async fn write_together(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<Receipt, InboxError>> {
     let count = messages.len();
     if count <= MAX_PIPELINED {
         return write_each(nats, messages, false).await;
     }
     match publish(nats, messages.clone(), None).await {
-        Ok(stored) => vec![Ok(stored.duplicate); count],
+        Ok(stored) => vec![Ok(receipt(stored.duplicate, false)); count],
         Err(PublishError::Refused { code: DUPLICATE_IN_BATCH, .. }) => {
             let mut first = messages;
             let second = first.split_off(count / 2);
@@ -232,7 +243,7 @@ async fn write_each(
     nats: &Nats,
     messages: Vec<Outgoing>,
     may_be_stored: bool,
-) -> Vec<Result<bool, InboxError>> {
+) -> Vec<Result<Receipt, InboxError>> {
     let mut outcomes: Vec<_> =
         messages.iter().map(|_| Err(InboxError::Unknown("it was not tried".to_owned()))).collect();
     let mut writing: FuturesUnordered<_> =
@@ -253,12 +264,11 @@ async fn write_one(
     nats: &Nats,
     message: Outgoing,
     mut may_be_stored: bool,
-) -> Result<bool, InboxError> {
+) -> Result<Receipt, InboxError> {
     let deadline = Instant::now() + WRITE_TIMEOUT;
     loop {
         match publish_within(nats, vec![message.clone()], None, TRY_TIMEOUT).await {
-            // After silence, the message that the server knows most probably is this one.
-            Ok(stored) => return Ok(stored.duplicate && !may_be_stored),
+            Ok(stored) => return Ok(receipt(stored.duplicate, may_be_stored)),
             Err(PublishError::Refused { code, description }) if is_storage_refusal(code) => {
                 return Err(InboxError::Full(format!("{description} ({code})")));
             }
@@ -273,6 +283,14 @@ async fn write_one(
                 sleep(RETRY_PAUSE).await;
             }
         }
+    }
+}
+
+fn receipt(is_duplicate: bool, may_be_stored: bool) -> Receipt {
+    match (is_duplicate, may_be_stored) {
+        (false, _) => Receipt::New,
+        (true, false) => Receipt::Known,
+        (true, true) => Receipt::Unclear,
     }
 }
 
@@ -303,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_whose_acknowledgement_is_lost_is_not_repeated() {
+    async fn after_a_lost_acknowledgement_it_is_unclear_whether_a_command_was_known() {
         let server = TestServer::start().await;
         let nats = server.jetstream().await.client();
         // By itself, and in a batch.
@@ -316,8 +334,8 @@ mod tests {
             };
             let written = write_together(&nats, (0..count).map(message).collect()).await;
             assert_eq!(written.len(), count);
-            for is_repeated in written {
-                assert!(!is_repeated.expect("it is written"), "one of {count}");
+            for receipt in written {
+                assert_eq!(receipt.expect("it is written"), Receipt::Unclear, "one of {count}");
             }
         }
     }

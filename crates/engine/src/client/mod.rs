@@ -5,8 +5,11 @@ pub(crate) mod commands;
 pub(crate) mod feed;
 pub(crate) mod inbox;
 pub(crate) mod questions;
+pub(crate) mod ready;
 pub(crate) mod requests;
 pub(crate) mod side_stream;
+#[cfg(test)]
+mod tests;
 pub(crate) mod watch;
 
 use std::{
@@ -15,11 +18,8 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{
-    Client as Nats, HeaderMap,
-    jetstream::{Context, context::GetStreamError},
-};
-use futures::{FutureExt, StreamExt, future::select_ok};
+use async_nats::{Client as Nats, HeaderMap, jetstream::Context};
+use futures::StreamExt;
 use prost::Message;
 use protocol::{
     command::OutgoingCommand,
@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use crate::{
     client::changes::Topics,
-    client::inbox::{InboxError, Inboxes},
+    client::inbox::{InboxError, Inboxes, Receipt},
     client::watch::{Watch, Watches},
     jetstream::{monitor::Monitor, publish::Outgoing, retry::jittered},
     worker::reply::{CommandKey, command_key},
@@ -131,20 +131,6 @@ pub enum SendError {
     Listen(#[from] async_nats::SubscribeError),
 }
 
-/// The broker cannot be used now.
-#[derive(Debug, thiserror::Error)]
-pub enum BrokerError {
-    /// nats-server does not store what it is sent.
-    #[error("nats-server does not store: {0}; free or add space, then restart nats-server")]
-    NotStored(String),
-    /// No command could be written to the inbox of late.
-    #[error("no command can be written")]
-    Inbox(#[source] InboxError),
-    /// JetStream does not answer.
-    #[error("JetStream does not answer")]
-    Silent(#[source] GetStreamError),
-}
-
 impl Client {
     #[expect(clippy::disallowed_methods, reason = "names this client among all that run")]
     pub(crate) fn new(nats: Nats, context: Context, monitor: Monitor, partitions: u32) -> Self {
@@ -171,24 +157,6 @@ impl Client {
     /// How many partitions the installation has.
     pub fn partitions(&self) -> u32 {
         self.0.partitions
-    }
-
-    /// Whether NATS is connected, and JetStream answers and stores. It answers when it does for one of the
-    /// inboxes: each has a leader of its own, and an election of one concerns only the shops of its partition.
-    pub async fn ready(&self) -> Result<(), BrokerError> {
-        if let Some(failure) = self.0.monitor.store_failure().await {
-            return Err(BrokerError::NotStored(failure));
-        }
-        match self.0.inboxes.recent_failure() {
-            Some(InboxError::Full(problem)) => return Err(BrokerError::NotStored(problem)),
-            Some(error) => return Err(BrokerError::Inbox(error)),
-            None => {}
-        }
-        let inboxes = (0..self.0.partitions).map(|partition| {
-            let stream = crate::jetstream::streams::inbox(partition);
-            async move { self.0.context.get_stream(stream).await }.boxed()
-        });
-        select_ok(inboxes).await.map(|_| ()).map_err(BrokerError::Silent)
     }
 
     /// Writes a command to the inbox and waits for its answer, for `timeout` at most. When this
@@ -220,31 +188,34 @@ impl Client {
         let reply = self.expect_reply(key.clone());
         let mut message = self.seal(&command, lane, partition, &shop);
         let store_deadline = deadline.max(Instant::now() + STORE_TIMEOUT);
-        let mut duplicate = self.store(lane, &shop, message.clone(), store_deadline).await?;
+        let mut receipt = self.store(lane, &shop, message.clone(), store_deadline).await?;
         let mut superseded = 0;
         // What had no effect is decided anew. The inbox would drop it, so it gets another id there,
         // the same for all who send it again after that answer.
-        if duplicate
+        if receipt != Receipt::New
             && let Ok(Ok(Some(answered))) =
                 timeout_at(deadline, self.find_reply(command.service, &shop, &key.2, 0)).await
             && !answered.has_effect
+            // What has come by now is the answer to what was stored now.
+            && reply.is_empty()
         {
             superseded = answered.sequence;
             let id = format!("{}/{superseded}", message_id(&key));
             message.headers.insert("Nats-Msg-Id", id);
-            duplicate = self.store(lane, &shop, message, store_deadline).await?;
+            receipt = self.store(lane, &shop, message, store_deadline).await?;
         }
+        let duplicate = receipt == Receipt::Known;
         Ok(Written { key, shop, partition, duplicate, superseded, reply, deadline })
     }
 
-    /// Stores a command in the inbox; tells whether it was there already.
+    /// Stores a command in the inbox.
     async fn store(
         &self,
         lane: Lane,
         shop: &Shop,
         message: Outgoing,
         deadline: Instant,
-    ) -> Result<bool, InboxError> {
+    ) -> Result<Receipt, InboxError> {
         let partition = subject::partition(shop, self.0.partitions);
         let writing = self.0.inboxes.write((partition, lane), shop.clone(), message);
         let written = timeout_at(deadline, writing).await;
