@@ -252,7 +252,7 @@ impl<'a, S: Service> Worker<'a, S> {
         }
         let now = self.setup.clock.now();
         for (shop, aggregate) in &plan.redriven {
-            self.timers.look_again(now);
+            self.timers.look_again(batch, now);
             if let Some(operations) = &mut self.operations {
                 operations.resume(shop, aggregate, now);
             }

@@ -33,10 +33,7 @@ const NOTE_ENDS_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Timers<S: Service> {
     partition: u32,
     pool: AnyPool,
-    /// No deadline is earlier.
-    next: Option<Timestamp>,
-    /// The earliest deadlines of batches whose rows may not be in the database yet.
-    unprojected: VecDeque<(u64, Timestamp)>,
+    earliest: Earliest,
     stage: Stage,
     /// The ends of the inputs could not be noted, and are not asked for again before.
     retry_at: Option<Instant>,
@@ -44,6 +41,36 @@ pub(crate) struct Timers<S: Service> {
     /// inputs up to the ends. Noting later ends each time would hold them up as long as it is behind.
     overdue: BTreeMap<String, Noted>,
     _service: std::marker::PhantomData<fn() -> S>,
+}
+
+/// The earliest deadline.
+#[derive(Debug, Default)]
+struct Earliest {
+    /// No deadline is earlier.
+    next: Option<Timestamp>,
+    /// The earliest ones of batches whose rows may not be in the database yet.
+    unprojected: VecDeque<(u64, Timestamp)>,
+}
+
+impl Earliest {
+    /// Notes a deadline of a row that a batch changed.
+    fn note(&mut self, batch: u64, deadline: Timestamp) {
+        self.unprojected.push_back((batch, deadline));
+        self.next = Some(self.next.map_or(deadline, |known| known.min(deadline)));
+    }
+
+    /// Notes that the rows of `batch` are in the database.
+    fn note_projected(&mut self, batch: u64) {
+        while self.unprojected.front().is_some_and(|(of, _)| *of <= batch) {
+            self.unprojected.pop_front();
+        }
+    }
+
+    /// Notes the earliest deadline in the database. It does not know of the batches that are not in it.
+    fn note_stored(&mut self, stored: Option<Timestamp>) {
+        let unprojected = self.unprojected.iter().map(|(_, deadline)| *deadline);
+        self.next = stored.into_iter().chain(unprojected).min();
+    }
 }
 
 /// How far the next deadlines are.
@@ -86,14 +113,13 @@ impl<S: Service> Timers<S> {
         let mut timers = Self {
             partition,
             pool,
-            next: None,
-            unprojected: VecDeque::new(),
+            earliest: Earliest::default(),
             stage: Stage::Idle,
             retry_at: None,
             overdue: BTreeMap::new(),
             _service: std::marker::PhantomData,
         };
-        timers.next = in_time(timers.earliest()).await?;
+        timers.earliest.note_stored(in_time(timers.earliest_stored()).await?);
         Ok(timers)
     }
 
@@ -116,20 +142,21 @@ impl<S: Service> Timers<S> {
             }
         }
         if let Some(earliest) = earliest {
-            self.unprojected.push_back((batch, earliest));
-            self.next = Some(self.next.map_or(earliest, |known| known.min(earliest)));
+            self.earliest.note(batch, earliest);
         }
     }
 
-    /// Looks again at once: something that held deadlines up is gone.
-    pub(crate) fn look_again(&mut self, now: Timestamp) {
-        self.next = Some(now);
+    /// Looks again at once: something that held deadlines up is gone with the rows of `batch`.
+    pub(crate) fn look_again(&mut self, batch: u64, now: Timestamp) {
+        self.earliest.note(batch, now);
     }
 
     /// Whether the ends of the inputs are to be noted.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let may_try = self.retry_at.is_none_or(|at| at <= Instant::now());
-        may_try && matches!(self.stage, Stage::Idle) && self.next.is_some_and(|next| next <= now)
+        may_try
+            && matches!(self.stage, Stage::Idle)
+            && self.earliest.next.is_some_and(|next| next <= now)
     }
 
     /// Whether deadlines wait for what has been planned to be in the database.
@@ -220,14 +247,11 @@ impl<S: Service> Timers<S> {
     /// Notes that the rows of `batch` are in the database, and looks for the next deadline when what
     /// was handed in is done.
     pub(crate) async fn note_projected(&mut self, batch: u64) -> Result<(), StoreError> {
-        while self.unprojected.front().is_some_and(|(of, _)| *of <= batch) {
-            self.unprojected.pop_front();
-        }
+        self.earliest.note_projected(batch);
         if let Stage::HandedIn { batch: Some(of) } = self.stage
             && of <= batch
         {
-            let unprojected = self.unprojected.iter().map(|(_, deadline)| *deadline);
-            self.next = in_time(self.earliest()).await?.into_iter().chain(unprojected).min();
+            self.earliest.note_stored(in_time(self.earliest_stored()).await?);
             self.stage = Stage::Idle;
         }
         Ok(())
@@ -281,7 +305,7 @@ impl<S: Service> Timers<S> {
     }
 
     /// The earliest deadline in the database that nothing parked holds up.
-    async fn earliest(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn earliest_stored(&self) -> Result<Option<Timestamp>, StoreError> {
         let mut earliest = None;
         for Timer { table, column, .. } in S::TIMERS {
             let statement = format!(
@@ -303,3 +327,40 @@ impl<S: Service> Timers<S> {
 /// The condition that nothing is parked for the row's aggregate.
 const NOT_PARKED: &str = "not exists (select 1 from engine_parked parked \
      where parked.shop = t.shop and parked.aggregate_id = t.key)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(time: i64) -> Timestamp {
+        Timestamp::from_millis(time)
+    }
+
+    #[test]
+    fn a_deadline_that_is_not_in_the_database_yet_is_not_forgotten() {
+        let mut earliest = Earliest::default();
+        // Something of batch 5 is redriven: until its rows are written, it holds deadlines up there.
+        earliest.note(5, at(100));
+        earliest.note_projected(4);
+        earliest.note_stored(Some(at(900)));
+        assert_eq!(earliest.next, Some(at(100)));
+        earliest.note_projected(5);
+        earliest.note_stored(Some(at(50)));
+        assert_eq!(earliest.next, Some(at(50)));
+        earliest.note_stored(None);
+        assert_eq!(earliest.next, None);
+    }
+
+    #[test]
+    fn the_earliest_deadline_is_the_next_one() {
+        let mut earliest = Earliest::default();
+        earliest.note_stored(Some(at(70)));
+        earliest.note(1, at(90));
+        assert_eq!(earliest.next, Some(at(70)));
+        earliest.note(2, at(60));
+        assert_eq!(earliest.next, Some(at(60)));
+        earliest.note_projected(1);
+        earliest.note_stored(None);
+        assert_eq!(earliest.next, Some(at(60)));
+    }
+}
