@@ -181,8 +181,6 @@ pub trait AnyRows {
     fn fill(&mut self, key: &str, document: Option<&str>) -> Result<(), serde_json::Error>;
     /// Takes the rows that have changed since the last call, by key.
     fn take_changed(&mut self) -> Vec<ChangedRow>;
-    /// Forgets what has changed since the last call, with the rows: they are fetched anew.
-    fn forget_changed(&mut self);
     /// Removes rows from memory that no batch since `batch` has used.
     fn evict(&mut self, batch: u64);
     /// The rows in memory.
@@ -271,16 +269,6 @@ impl<K: Key, R: Row> AnyRows for Rows<K, R> {
             self.complete = false;
         }
         taken
-    }
-
-    fn forget_changed(&mut self) {
-        for key in self.changed.drain(..) {
-            if self.slots.get(&key).is_some_and(|slot| slot.is_changed) {
-                self.slots.remove(&key);
-            }
-        }
-        self.undo = None;
-        self.missing.take();
     }
 
     fn evict(&mut self, batch: u64) {
