@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -17,6 +18,8 @@ use sha2::Sha256;
 pub const TOLERANCE: Duration = Duration::from_mins(5);
 /// What a shared secret begins with.
 const SHARED: &str = "whsec_";
+/// How many bytes a shared secret has, by Standard Webhooks.
+const SECRET_BYTES: RangeInclusive<usize> = 24..=64;
 /// What a public key begins with.
 const PUBLIC: &str = "whpk_";
 
@@ -83,6 +86,10 @@ pub struct Aggregate {
 
 impl Verifier {
     /// Verifies by a secret (`whsec_…`) or a public key (`whpk_…`).
+    ///
+    /// # Errors
+    ///
+    /// When it is neither: a secret is `whsec_` and 24 to 64 bytes in base64.
     pub fn new(key: &str) -> Result<Self, SecretError> {
         Ok(Self { keys: vec![Key::parse(key)?] })
     }
@@ -141,6 +148,10 @@ impl Key {
         }
         let encoded = text.strip_prefix(SHARED).ok_or(SecretError)?;
         let bytes = BASE64.decode(encoded.as_bytes()).map_err(|_| SecretError)?;
+        // Whoever leaves out the rest of the secret would take what anybody signs with nothing.
+        if !SECRET_BYTES.contains(&bytes.len()) {
+            return Err(SecretError);
+        }
         Hmac::new_from_slice(&bytes).map(Self::Shared).map_err(|_| SecretError)
     }
 
@@ -167,7 +178,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Ver
 
 /// A text is neither a secret nor a public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is neither a secret (whsec_…) nor a public key (whpk_…)")]
+#[error("it is neither a secret (whsec_ and 24 to 64 bytes in base64) nor a public key (whpk_…)")]
 pub struct SecretError;
 
 /// Why a delivery must not be believed. Answer it with 400.
@@ -369,6 +380,13 @@ mod tests {
     fn what_is_no_secret_is_refused_and_a_secret_is_not_shown() {
         for text in ["", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_ not base64", "whpk_AAAA"] {
             assert_eq!(Verifier::new(text).expect_err(text), SecretError);
+        }
+        let of = |bytes: usize| format!("whsec_{}", BASE64.encode(&vec![7; bytes]));
+        for bytes in [0, 1, 23, 65] {
+            assert_eq!(Verifier::new(&of(bytes)).expect_err("has another length"), SecretError);
+        }
+        for bytes in [24, 32, 64] {
+            Verifier::new(&of(bytes)).expect("is a secret");
         }
         assert_eq!(format!("{:?}", verifier()), "Verifier(..)");
     }
