@@ -35,9 +35,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// takes to elect a leader.
 const MAX_RETRIES: usize = 20;
 /// The delay before the first retry; each further one is twice as long.
-const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
+pub(crate) const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// The longest delay before a retry.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
+pub(crate) const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Stock levels of one page.
 const LEVELS_PAGE: usize = 1_000;
 

@@ -22,7 +22,10 @@ use std::{collections::BTreeMap, fs, io, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Client, Error};
+use crate::{
+    Client, Error,
+    client::{MAX_RETRY_DELAY, MIN_RETRY_DELAY},
+};
 
 /// How long a page waits for an event, in seconds.
 const WAIT_S: &str = "30";
@@ -112,13 +115,16 @@ impl Feed {
     /// The next events, at least one: waits until there are some, however long the gateway is out of
     /// reach.
     pub async fn next(&mut self) -> Result<Vec<Value>, FeedError> {
+        let mut delay = MIN_RETRY_DELAY;
         loop {
             match self.page(WAIT_S).await {
                 Ok(page) if !page.events.is_empty() => return Ok(page.events),
-                Ok(_) => {}
-                // Each request has been tried for a while with growing pauses.
+                Ok(_) => delay = MIN_RETRY_DELAY,
+                // A client without retries has not waited before, and a connection is refused at once.
                 Err(FeedError::Gateway(error)) if error.is_transient() => {
-                    tracing::warn!(%error, "the feed is read on when the gateway answers");
+                    tracing::warn!(%error, ?delay, "the feed is read on when the gateway answers");
+                    tokio::time::sleep(delay).await;
+                    delay = (delay * 2).min(MAX_RETRY_DELAY);
                 }
                 Err(error) => return Err(error),
             }

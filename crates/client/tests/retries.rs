@@ -1,8 +1,11 @@
 //! The client against a gateway that fails: what it sends again, and what it does not.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -10,8 +13,11 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     routing::any,
 };
-use client::{Client, NewOrder};
-use tokio::net::TcpListener;
+use client::{
+    Client, NewOrder,
+    feed::{Feed, FeedPosition},
+};
+use tokio::{net::TcpListener, time::Instant};
 
 /// A gateway that answers with these statuses in turn, and the last of them from then on.
 struct Gateway {
@@ -80,6 +86,18 @@ async fn without_retries_each_request_is_sent_once() {
     let error = once.totals().await.expect_err("is refused");
     assert_eq!(error.problem().expect("is a problem document").code, "overloaded");
     assert_eq!(gateway.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_feed_pauses_before_it_asks_again_whatever_the_client_retries() {
+    let page = r#"{"events":[{"id":"1"}],"next":"a","at_end":true,"logs":{}}"#;
+    let gateway = gateway(vec![UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, (200, page)]).await;
+    let once = gateway.client.clone().without_retries();
+    let started = Instant::now();
+    let events = Feed::new(once, FeedPosition::default()).next().await.expect("it is read on");
+    assert_eq!((events.len(), gateway.requests().len()), (1, 4));
+    // 100, 200 and 400 ms.
+    assert!(started.elapsed() >= Duration::from_millis(700), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
