@@ -115,7 +115,8 @@ pub(super) async fn proof(
         return Ok(Proof { from, to, matched: 0, sent: 0, delivered: 0, open, has_more });
     }
     let attempted = ledger.attempted.len_within(from, to);
-    let (unsent, failed) = count_failures(db, shop, &range.id, from, to).await?;
+    let (unsent, failed) =
+        count_failures(db, shop, &range.id, &ledger.attempted, (from, to)).await?;
     let gaps = ledger.attempted.gaps(from, to);
     // At most a page of what is open is looked at: failures, and what was not attempted.
     let mut open = Vec::new();
@@ -125,6 +126,8 @@ pub(super) async fn proof(
     let most = MAX_PAGE as usize + 1;
     waiting.extend(gaps.iter().flat_map(|(first, last)| *first..=*last).take(most));
     waiting.sort_unstable();
+    // One that was attempted after the endpoint was read is both.
+    waiting.dedup();
     let has_more = waiting.len() > MAX_PAGE as usize;
     waiting.truncate(MAX_PAGE as usize);
     let mut row: Option<RunRow> = None;
@@ -144,4 +147,92 @@ pub(super) async fn proof(
         open,
         has_more,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::documents;
+    use protocol::time::Timestamp;
+    use serde_json::json;
+    use sqlx::any::AnyPoolOptions;
+
+    use super::*;
+    use crate::{
+        domain::{
+            endpoint::{Ordering, Settings},
+            ledger::{Ledger, Run},
+            rendering::{Payload, Rendering},
+        },
+        store::TABLES,
+    };
+
+    const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn endpoint(ledger: Ledger) -> Endpoint {
+        let settings = Settings {
+            url: "https://example.com/hooks".to_owned(),
+            event_types: Vec::new(),
+            description: String::new(),
+            ordering: Ordering::Parallel,
+            payload: Payload::Full,
+            max_per_second: None,
+            max_in_flight: None,
+            headers: Vec::new(),
+            retry_pauses_s: Vec::new(),
+            mail: None,
+        };
+        Endpoint {
+            revision: (1, 1).into(),
+            settings_version: 1,
+            settings,
+            disabled: None,
+            is_deleted: false,
+            secrets: Vec::new(),
+            ledger,
+            created_at: AT,
+            updated_at: AT,
+        }
+    }
+
+    fn failure(seq: u64, is_sent: bool) -> FailureRow {
+        let row = json!({"endpoint_id": "ep", "seq": seq, "state": "exhausted", "attempts": 9,
+            "error_class": "status", "status": 500, "replay": null, "key": "",
+            "since": AT, "is_sent": is_sent});
+        serde_json::from_value(row).expect("is a row")
+    }
+
+    #[tokio::test]
+    async fn rows_that_are_newer_than_the_endpoint_are_counted_once_and_not_as_attempted() {
+        sqlx::any::install_default_drivers();
+        let pool = AnyPoolOptions::new().max_connections(1).connect("sqlite::memory:").await;
+        let pool = pool.expect("opens");
+        let shop = Shop::parse("acme").expect("valid");
+        let rendering = Rendering { payload: Payload::Full, version: 1 };
+        let (service, positions) = ("order".to_owned(), vec![(1, 8)]);
+        let run = RunRow {
+            endpoint_id: "ep".to_owned(),
+            run: Run { first: 1, service, rendering, positions },
+            types: vec![("order.paid".to_owned(), 8)],
+            at: AT,
+        };
+        // 1 and 2 have failed, and so has 6; 5 and 7 failed only after the endpoint was read.
+        let failures = [(1, true), (2, false), (5, true), (6, true), (7, true)];
+        let failures = failures.map(|(seq, is_sent)| (seq.to_string(), failure(seq, is_sent)));
+        let mut db = pool.acquire().await.expect("connects");
+        documents::create_tables(&mut db, TABLES).await.expect("creates the tables");
+        documents::put(&mut db, &shop, [("run".to_owned(), run)]).await.expect("writes");
+        documents::put(&mut db, &shop, failures).await.expect("writes");
+        drop(db);
+        let mut ledger = Ledger::new(1);
+        ledger.last_seq = 8;
+        ledger.attempted.insert(1, 4);
+        ledger.attempted.insert(6, 6);
+
+        let range = Range { id: "ep".to_owned(), from: 0, to: 0 };
+        let found = proof(&pool, &shop, &endpoint(ledger), range).await.expect("is read");
+        assert_eq!((found.matched, found.sent, found.delivered), (8, 4, 2));
+        let open: Vec<_> = found.open.iter().map(|delivery| delivery.seq).collect();
+        assert_eq!(open, [1, 2, 5, 6, 7, 8]);
+        assert!(!found.has_more);
+    }
 }

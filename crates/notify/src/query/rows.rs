@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 
 use engine::{StoreError, documents};
+use futures::TryStreamExt;
 use protocol::{id::Shop, time::Timestamp};
-use sqlx::AnyPool;
+use sqlx::{AnyPool, Row};
 
 use super::MAX_PAGE;
-use crate::domain::rows::{FailureRow, QueueRow, RunRow};
+use crate::domain::{
+    rows::{FailureRow, QueueRow, RunRow},
+    sequence::SeqSet,
+};
 
 /// The deliveries among which one is that were scheduled at once.
 pub(crate) async fn run_with(
@@ -90,16 +94,19 @@ pub(crate) async fn blocked(
     queues.collect()
 }
 
-/// How many of some deliveries are not delivered though their turn has come: those of which no request was ever under
+/// How many of the attempted deliveries from `from` to `to` are not delivered: those of which no request was ever under
 /// way, and all.
+///
+/// The rows may be newer than `attempted`; what it does not hold is not counted.
 pub(super) async fn count_failures(
     db: &AnyPool,
     shop: &Shop,
     id: &str,
-    from: u64,
-    to: u64,
+    attempted: &SeqSet,
+    (from, to): (u64, u64),
 ) -> Result<(u64, u64), StoreError> {
-    use sqlx::Row as _;
+    // Up to there it holds all, so the database counts them.
+    let through = attempted.through();
     let row = sqlx::query(
         "select count(*) filter (where is_sent = 0) as unsent, count(*) as failed \
          from failure where shop = $1 and endpoint = $2 and seq >= $3 and seq <= $4",
@@ -107,9 +114,25 @@ pub(super) async fn count_failures(
     .bind(shop.as_str().to_owned())
     .bind(id.to_owned())
     .bind(from as i64)
-    .bind(to as i64)
+    .bind(to.min(through) as i64)
     .fetch_one(db)
     .await?;
     let count = |name: &str| Ok::<_, StoreError>(row.try_get::<i64, _>(name)? as u64);
-    Ok((count("unsent")?, count("failed")?))
+    let (mut unsent, mut failed) = (count("unsent")?, count("failed")?);
+    let mut beyond = sqlx::query(
+        "select seq, is_sent from failure where shop = $1 and endpoint = $2 and seq >= $3 \
+         and seq <= $4",
+    )
+    .bind(shop.as_str().to_owned())
+    .bind(id.to_owned())
+    .bind(from.max(through + 1) as i64)
+    .bind(to as i64)
+    .fetch(db);
+    while let Some(row) = beyond.try_next().await? {
+        if attempted.contains(row.try_get::<i64, _>("seq")? as u64) {
+            failed += 1;
+            unsent += u64::from(row.try_get::<i64, _>("is_sent")? == 0);
+        }
+    }
+    Ok((unsent, failed))
 }
