@@ -118,14 +118,17 @@ impl ManagedKeys {
         Ok(Some(key.caller.clone().with_secret(digest)))
     }
 
-    /// Refuses a caller whose key is accepted no more; one without a key that the installation has made
-    /// passes.
+    /// Refuses a caller whose key or token is accepted no more. A key of the settings and a token end by their
+    /// time alone.
     pub(crate) async fn check(
         &self,
         services: &Services,
         caller: &Caller,
         now: Timestamp,
     ) -> Result<(), Problem> {
+        if caller.has_expired(now) {
+            return Err(Refusal::Expired.into());
+        }
         let Some(digest) = &caller.secret else { return Ok(()) };
         let key = self.find(services, &caller.key_id).await?.ok_or(Refusal::OtherSecret)?;
         Ok(key.check(digest, now)?)

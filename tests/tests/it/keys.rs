@@ -1,6 +1,6 @@
 //! API keys: made over HTTP, used at every gateway, limited, rotated, revoked; and what is kept of them.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{fmt::Write as _, ops::Range, sync::atomic::Ordering, time::Duration};
 
 use engine::Engine;
 use events::proto::{event::Body, shop};
@@ -13,7 +13,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, eventually, on_both_databases};
 use tests::{Gateway, Installation, OwnGateway, SHOP, order, settable_clock, settle, stock};
-use tokio::sync::oneshot;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+};
 use tokio_util::sync::CancellationToken;
 
 on_both_databases!(a_key_is_made_used_and_revoked_and_a_rebuild_keeps_it);
@@ -188,6 +192,59 @@ async fn a_key_holds_at_every_gateway_until_it_is_revoked_at_one() {
     admin.with(&key).at(other.url()).products().await.is(200);
     other.stop().await;
     installation.stop_and_verify_with(&["shop"]).await;
+}
+
+/// Adjustments of one unit each, as a chunk of a body.
+fn adjustments(mut numbers: Range<u32>) -> String {
+    let lines = numbers.try_fold(String::new(), |mut text, n| {
+        let line = json!({"type": "adjustment", "sku": "MUG", "delta": 1, "reason": "found",
+            "connector": "erp", "document": format!("A-{n}"), "sequence": n});
+        writeln!(text, "{line}").map(|()| text)
+    });
+    let lines = lines.expect("text can be written to");
+    format!("{:x}\r\n{lines}\r\n", lines.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_running_ends_with_its_key() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    stock(&installation.api(), "MUG", 0).await;
+    let admin = Caller::new(installation.url(), "secret");
+    let wanted = json!({"description": "ERP", "shops": [SHOP], "scopes": ["erp"]});
+    let (id, key) = Caller::made(admin.post("keys", &wanted).await);
+
+    let head = format!(
+        "POST /v1/shops/{SHOP}/inventory HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/x-ndjson\r\naccept: application/x-ndjson\r\nconnection: close\r\n\
+         transfer-encoding: chunked\r\n\r\n"
+    );
+    let address = installation.url().trim_start_matches("http://");
+    let mut connection = TcpStream::connect(address).await.expect("it connects");
+    let begin = head + &adjustments(0..100);
+    connection.write_all(begin.as_bytes()).await.expect("it is sent");
+    let mut received = Vec::new();
+    let applied = |received: &[u8]| {
+        String::from_utf8_lossy(received).matches(r#""result":"applied""#).count()
+    };
+    while applied(&received) < 100 {
+        let length = connection.read_buf(&mut received).await.expect("results come");
+        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&received));
+    }
+    admin.post(&format!("keys/{id}/revoke"), &json!({})).await.is(200);
+    let rest = adjustments(100..200) + "0\r\n\r\n";
+    connection.write_all(rest.as_bytes()).await.expect("it is sent");
+    // The gateway reads no more: it may close the connection before it has read the end of the body.
+    connection.read_to_end(&mut received).await.ok();
+    let answer = String::from_utf8_lossy(&received);
+    for part in [r#""status":"interrupted""#, r#""code":"unauthorized""#, r#""next_line":100,"#] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
+    assert_eq!(applied(&received), 100, "{answer}");
+    let level: Value = installation.api().get("inventory/MUG").await.expect("a level");
+    assert_eq!(level["on_hand"], 100, "{level}");
+    settle(&installation.api(), &order("MUG", 1, "card"), "last").await;
+    installation.stop_and_verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,8 +50,8 @@ pub(super) fn report_deadline(state: &AppState, context: &RequestContext) -> Ins
 }
 
 /// Sends each batch, several at once, up to the deadline. The results come in order: those of all lines that
-/// were sent, and last why no further ones were read, if not all were. Once a batch cannot be sent, or is refused, no
-/// more are.
+/// were sent, and last why no further ones were read, if not all were. Once a batch cannot be sent, or is refused, or
+/// the key of the upload is accepted no more, no more are.
 pub(super) fn send_all<U: Upload>(
     state: Arc<AppState>,
     context: RequestContext,
@@ -97,7 +97,10 @@ impl<U: Upload> Sending<U> {
                     Some(section) = self.under_way.next() => break section,
                     () = over(self.deadline) => self.stop_reading(Some(took_too_long())),
                     batch = batches.next() => match batch {
-                        Some(Ok(batch)) => self.send(batch),
+                        Some(Ok(batch)) => match check_caller(&self.state, &self.context).await {
+                            Ok(()) => self.send(batch),
+                            Err(problem) => self.stop_reading(Some(problem)),
+                        },
                         Some(Err(problem)) => self.stop_reading(Some(problem)),
                         None => self.stop_reading(None),
                     },
@@ -125,6 +128,12 @@ impl<U: Upload> Sending<U> {
         let sent = async move { send_batch::<U>(&state, &context, to, batch).await };
         self.under_way.push_back(Box::pin(sent));
     }
+}
+
+/// Refuses to go on with an upload whose key is accepted no more: it may run for hours.
+async fn check_caller(state: &AppState, context: &RequestContext) -> Result<(), Problem> {
+    let AppState { services, managed_keys, clock, .. } = state;
+    managed_keys.check(services, &context.caller, clock.now()).await
 }
 
 async fn over(deadline: Option<Instant>) {
