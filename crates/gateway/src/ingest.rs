@@ -23,7 +23,6 @@ use events::id::Connector;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use protocol::id::Shop;
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::warn;
@@ -32,7 +31,9 @@ use crate::{
     admission,
     api_key::Caller,
     bulk::ShortReport,
-    inventory, layers, metrics, position,
+    inventory, layers,
+    limits::{Permit, Requests},
+    metrics, position,
     problem::{Code, Problem},
     products,
     state::AppState,
@@ -48,8 +49,8 @@ pub const KINDS: [&str; 3] = ["stock", "products", "shipments"];
 
 /// Of the gateways, one gets each request.
 const GROUP: &str = "gateway";
-/// The most requests at once. Beyond, one is answered `overloaded` instead of waiting: nobody tells its
-/// sender to slow down.
+/// The most requests at once, of which a shop has a share as of those over HTTP ([`Requests`]). Beyond, one is
+/// answered `overloaded` or `too_many_requests` instead of waiting: nobody tells its sender to slow down.
 const MAX_REQUESTS: usize = 512;
 /// The headers of a message that mean the same as those of a request over HTTP.
 const REQUEST_HEADERS: [HeaderName; 5] = [
@@ -101,7 +102,7 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), RequestError> {
     let mut requests = client.requests(&format!("{REQUESTS}.*.*"), GROUP, REPLIES).await?;
-    let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
+    let slots = Requests::new(MAX_REQUESTS);
     let running = TaskTracker::new();
     let mut is_stopping = false;
     loop {
@@ -114,13 +115,14 @@ pub(crate) async fn serve(
             }
         };
         let Some(request) = request else { break };
-        let slot = slots.clone().try_acquire_owned().ok();
+        let slot = slot(&slots, request.subject());
         let routes = routes.clone();
         running.spawn(async move {
-            let response = match &slot {
-                Some(_) => handle(&request, routes).await.unwrap_or_else(Problem::into_response),
-                None => overloaded().into_response(),
+            let (slot, handled) = match slot {
+                Ok(slot) => (Some(slot), handle(&request, routes).await),
+                Err(problem) => (None, Err(problem)),
             };
+            let response = handled.unwrap_or_else(Problem::into_response);
             answer(&request, response).await;
             drop(slot);
         });
@@ -130,9 +132,11 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-fn overloaded() -> Problem {
-    let detail = format!("{MAX_REQUESTS} messages are being handled: send it again");
-    Problem::new(Code::Overloaded, detail)
+/// A slot for a message of the shop in its subject. Slots are for messages of all kinds: those of one shop,
+/// whose service may not answer, leave some to the others.
+fn slot(slots: &Arc<Requests>, subject: &str) -> Result<Permit, Problem> {
+    let shop = subject.strip_prefix(REQUESTS).and_then(|rest| rest.split('.').nth(1));
+    slots.try_acquire(shop.unwrap_or_default(), "messages")
 }
 
 /// Handles a message as the request that it stands for.
@@ -262,6 +266,23 @@ mod tests {
         // Two, unless they take so long that there are more.
         while send("acme").await != StatusCode::TOO_MANY_REQUESTS {}
         assert_eq!(send("beta").await, StatusCode::NOT_FOUND, "there is no such route");
+    }
+
+    #[test]
+    fn messages_that_are_not_answered_leave_room_for_those_of_other_shops() {
+        let slots = Requests::new(8);
+        let mut unanswered = Vec::new();
+        let refused = loop {
+            let kind = KINDS[unanswered.len() % KINDS.len()];
+            match slot(&slots, &format!("erp.v1.acme.{kind}")) {
+                Ok(slot) => unanswered.push(slot),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!((unanswered.len(), refused.code()), (4, Code::TooManyRequests));
+        assert!(slot(&slots, "erp.v1.beta.stock").is_ok());
+        unanswered.pop();
+        assert!(slot(&slots, "erp.v1.acme.stock").is_ok());
     }
 
     #[test]

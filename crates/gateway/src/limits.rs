@@ -181,7 +181,7 @@ pub(crate) struct ConcurrencyLimits {
 
 /// The requests of a class.
 #[derive(Debug)]
-struct Requests {
+pub(crate) struct Requests {
     max: usize,
     running: Mutex<Running>,
 }
@@ -214,6 +214,33 @@ impl Drop for Permit {
 }
 
 impl Requests {
+    /// At most `max` at once.
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, running: Mutex::default() })
+    }
+
+    /// Counts a request of a shop until the permit is dropped; refuses it when there are as many as there
+    /// may be, or the shop has its share of them. `name` is what the requests are called.
+    pub(crate) fn try_acquire(self: &Arc<Self>, shop: &str, name: &str) -> Result<Permit, Problem> {
+        let mut running = self.running();
+        let free = self.max.saturating_sub(running.all);
+        if free == 0 {
+            let detail = format!("too many {name} at once: send it again in a moment");
+            return Err(Problem::new(Code::Overloaded, detail));
+        }
+        let of_shop = running.by_shop.get(shop).copied().unwrap_or_default();
+        if of_shop >= free {
+            let detail = format!(
+                "the shop has {of_shop} {name} at once, and {free} are left for others: send it again \
+                 when some are answered"
+            );
+            return Err(Problem::new(Code::TooManyRequests, detail));
+        }
+        running.all += 1;
+        running.by_shop.insert(shop.into(), of_shop + 1);
+        Ok(Permit { requests: self.clone(), shop: shop.into() })
+    }
+
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,14 +248,13 @@ impl Requests {
 
 impl ConcurrencyLimits {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let requests = |max| Arc::new(Requests { max, running: Mutex::default() });
         Self {
-            reads: requests(limits.max_reads),
-            commands: requests(limits.max_commands),
-            uploads: requests(limits.max_uploads),
-            waits: requests(limits.max_waits),
-            feeds: requests(limits.max_feeds),
-            totals: requests(limits.max_totals),
+            reads: Requests::new(limits.max_reads),
+            commands: Requests::new(limits.max_commands),
+            uploads: Requests::new(limits.max_uploads),
+            waits: Requests::new(limits.max_waits),
+            feeds: Requests::new(limits.max_feeds),
+            totals: Requests::new(limits.max_totals),
         }
     }
 
@@ -243,24 +269,7 @@ impl ConcurrencyLimits {
             RequestClass::Feed => &self.feeds,
             RequestClass::Totals => &self.totals,
         };
-        let mut running = requests.running();
-        let free = requests.max.saturating_sub(running.all);
-        if free == 0 {
-            let detail = format!("too many {} at once: send it again in a moment", class.name());
-            return Err(Problem::new(Code::Overloaded, detail));
-        }
-        let of_shop = running.by_shop.get(shop).copied().unwrap_or_default();
-        if of_shop >= free {
-            let detail = format!(
-                "the shop has {of_shop} {} at once, and {free} are left for others: send it again \
-                 when some are answered",
-                class.name()
-            );
-            return Err(Problem::new(Code::TooManyRequests, detail));
-        }
-        running.all += 1;
-        running.by_shop.insert(shop.into(), of_shop + 1);
-        Ok(Permit { requests: requests.clone(), shop: shop.into() })
+        requests.try_acquire(shop, class.name())
     }
 }
 
