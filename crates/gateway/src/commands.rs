@@ -14,6 +14,7 @@ use events::{
     json,
     names::COMMANDED_SERVICES,
     proto::{self, answer_body, shop::KeySettings},
+    webhooks::is_mail_endpoint,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
 use prost::Message;
@@ -23,6 +24,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
+    api_key::Scope,
     extract::{RequestContext, path_parameter},
     openapi::messages::Answer,
     problem::Problem,
@@ -75,7 +77,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandPath {
 
 /// Shows what has become of a command.
 ///
-/// The id of a command is in the answer 202, and in a 503 after which it may be stored all the same. That of a request
+/// One whose answer shows a webhook endpoint is shown to keys with the scope `webhooks`. The id of a command is in the answer 202, and in a 503 after which it may be stored all the same. That of a request
 /// with an `Idempotency-Key` follows from shop and key: it is the UUID version 5 of `tradewind:<shop>:<key>` in the
 /// namespace of URLs (RFC 9562).
 #[utoipa::path(
@@ -92,6 +94,12 @@ pub(crate) async fn get(
     CommandPath(id): CommandPath,
 ) -> Result<Json<CommandView>, Problem> {
     let (service, found) = find(&state, &context, &id).await?;
+    if let CommandState::Answered(reply) = &found
+        && shows_endpoint(reply)
+        && !context.may(Scope::Webhooks)
+    {
+        return Err(Problem::not_found("command", &id.to_string()));
+    }
     Ok(Json(view(id.to_string(), service, found)?))
 }
 
@@ -117,6 +125,13 @@ pub(crate) async fn get_of_key(
         return Err(Problem::not_found("command", &id.to_string()));
     }
     Ok(Json(view(id.to_string(), service, found)?))
+}
+
+/// Whether an answer shows a webhook endpoint, whose URL may be a secret. The settings of mails are none.
+fn shows_endpoint(reply: &Reply) -> bool {
+    let answer = proto::AnswerBody::decode(&*reply.body).ok().and_then(|body| body.answer);
+    let Some(answer_body::Answer::ChangeWebhooks(answer)) = answer else { return false };
+    answer.endpoint.is_some_and(|endpoint| !is_mail_endpoint(&endpoint.id))
 }
 
 /// What the key of an answer is for.

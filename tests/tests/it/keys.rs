@@ -7,8 +7,12 @@ use events::proto::{event::Body, shop};
 use node::{
     serve::{self, Monitoring},
     services::Component,
+    settings::WebhookOptions,
 };
-use protocol::time::Timestamp;
+use protocol::{
+    id::{CommandId, Shop},
+    time::Timestamp,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, eventually, on_both_databases};
@@ -342,6 +346,36 @@ async fn no_key_gives_what_it_does_not_have() {
     let (_, secret) = Caller::made(root.post("keys", &key(&[], &["admin"])).await);
     let refused = root.with(&secret).post("keys", &key(&[], &["orders"])).await;
     assert_eq!(refused.code(403), "forbidden");
+    installation.stop_and_verify_with(&["shop"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_says_of_a_webhook_endpoint_is_for_keys_of_webhooks() {
+    let db = Db::sqlite();
+    let on_this_machine = WebhookOptions::on_this_machine();
+    let installation =
+        Installation::start(&db, |settings| settings.webhooks = on_this_machine).await;
+    stock(&installation.api(), "MUG", 5).await;
+    let admin = Caller::new(installation.url(), "secret");
+    let (_, key) = Caller::made(admin.post("keys", &reader()).await);
+    let reader = admin.with(&key);
+    let shop = Shop::parse(SHOP).expect("a name");
+    let command = |key: &str| format!("shops/{SHOP}/commands/{}", CommandId::from_key(&shop, key));
+
+    let endpoint = json!({"url": "http://127.0.0.1:1/hidden", "event_types": ["order.*"]});
+    let path = format!("shops/{SHOP}/webhook-endpoints");
+    let request = admin.request(Method::POST, &path).header("idempotency-key", "hook");
+    Caller::send(request.json(&endpoint)).await.is(201);
+    let found = admin.get(&command("hook")).await.is(200);
+    let settings = &found["answer"]["changeWebhooks"]["endpoint"]["settings"];
+    assert_eq!(settings["url"], "http://127.0.0.1:1/hidden", "{found}");
+    assert_eq!(reader.get(&command("hook")).await.code(404), "not_found");
+
+    let product = json!({"title": "A cup", "price": {"minor": 300, "currency": "GBP"}});
+    let path = format!("shops/{SHOP}/products/CUP");
+    let request = admin.request(Method::PUT, &path).header("idempotency-key", "cup");
+    Caller::send(request.json(&product)).await.is(201);
+    assert_eq!(reader.get(&command("cup")).await.is(200)["status"], "answered");
     installation.stop_and_verify_with(&["shop"]).await;
 }
 
