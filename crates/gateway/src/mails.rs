@@ -9,7 +9,7 @@ mod read;
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{FromRequestParts, State},
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -34,6 +34,7 @@ use crate::{
     bulk::UnknownResult,
     extract::{RequestContext, path_parameter},
     fields,
+    not_modified::TagOfPart,
     openapi::bodies::NewMailSettings,
     precondition::{Precondition, entity_tag, other_version},
     problem::{Code, Problem},
@@ -65,7 +66,8 @@ pub(crate) async fn get_settings(
     let question = notify::GetEndpoint { endpoint_id: mail_endpoint_id(&context.shop) };
     let found = state.services.query(&context, question).await?;
     let view = settings_view(found.ok_or_else(no_mails)?)?;
-    Ok(([entity_tag(view.version)], Json(view)).into_response())
+    // What becomes of the mails does not change the version.
+    Ok(([entity_tag(view.version)], Extension(TagOfPart), Json(view)).into_response())
 }
 
 /// Says how the shop sends mails to the customers of its orders.

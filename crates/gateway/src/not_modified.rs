@@ -20,12 +20,17 @@ const MAX_TAGGED_BYTES: u64 = 64 * 1024;
 /// The bytes of a digest that are in a tag: enough that no two answers have the same.
 const TAG_BYTES: usize = 16;
 
+/// Of an answer whose tag is the version of a part of it, and says nothing of the rest: it is never answered 304.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TagOfPart;
+
 /// Adds `ETag` to what is read, and answers 304 when the client has it.
 pub(crate) async fn tag(request: Request, next: Next) -> Response {
     let is_read = [Method::GET, Method::HEAD].contains(request.method());
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
     let response = next.run(request).await;
-    if !is_read || response.status() != StatusCode::OK {
+    let is_of_part = response.extensions().get::<TagOfPart>().is_some();
+    if !is_read || response.status() != StatusCode::OK || is_of_part {
         return response;
     }
     let response = match with_tag(response).await {
@@ -75,7 +80,7 @@ fn not_modified(headers: &HeaderMap) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Json, Router, middleware, routing::get};
+    use axum::{Extension, Json, Router, middleware, routing::get};
     use serde_json::json;
     use tower::ServiceExt;
 
@@ -109,5 +114,18 @@ mod tests {
         let (status, other, length) = ask(2, Some(&tag)).await;
         assert_eq!((status, length), (StatusCode::OK, 11));
         assert_ne!(other, tag);
+    }
+
+    #[tokio::test]
+    async fn what_has_the_tag_of_a_part_is_always_answered() {
+        let shown = || async { ([(header::ETAG, "\"7\"")], Extension(TagOfPart), Json(1)) };
+        let routes = Router::new().route("/", get(shown)).layer(middleware::from_fn(tag));
+        for known in ["\"7\"", "*"] {
+            let request = Request::get("/").header("if-none-match", known).body(Body::empty());
+            let response = routes.clone().oneshot(request.expect("is valid")).await;
+            let response = response.expect("never fails");
+            assert_eq!(response.status(), StatusCode::OK, "{known}");
+            assert_eq!(response.headers()["etag"], "\"7\"");
+        }
     }
 }

@@ -15,7 +15,7 @@ mod view;
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{FromRequestParts, State},
     http::{HeaderMap, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
@@ -40,6 +40,7 @@ use crate::{
     cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, page_length, path_parameter, query},
     fields::{self, code, flag, object, text, words},
+    not_modified::TagOfPart,
     openapi::bodies::{EndpointChanges, EndpointDisabling, EndpointEnabling, NewEndpoint},
     precondition::{Precondition, entity_tag},
     problem::Problem,
@@ -142,7 +143,8 @@ pub(crate) async fn get(
     EndpointPath(id): EndpointPath,
 ) -> Result<Response, Problem> {
     let view = view::endpoint(find(&state, &context, &id).await?)?;
-    Ok(([entity_tag(view.version)], Json(view)).into_response())
+    // The version is that of the settings: what is delivered does not change it.
+    Ok(([entity_tag(view.version)], Extension(TagOfPart), Json(view)).into_response())
 }
 
 async fn find(

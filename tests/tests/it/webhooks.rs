@@ -167,6 +167,34 @@ async fn the_events_of_an_order_are_delivered_and_proved(db: Db) {
     installation.stop_and_verify().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_shown_anew_when_something_was_delivered() {
+    let installation = start(&Db::sqlite()).await;
+    let api = installation.api();
+    stock(&api, "MUG", 10).await;
+    let receiver = Receiver::start().await;
+    let (path, endpoint) =
+        create(&api, json!({"url": receiver.url, "event_types": ["order.placed"]})).await;
+    receiver.takes(&endpoint["secret"]);
+    let get = async |tag: &str| {
+        let request = api.request(Method::GET, &path).header("if-none-match", tag);
+        let response = request.send().await.expect("it is answered");
+        assert_eq!(response.status().as_u16(), 200);
+        let tag = response.headers()["etag"].to_str().expect("text").to_owned();
+        (tag, response.json::<Value>().await.expect("it is JSON"))
+    };
+    let (tag, shown) = get("\"0\"").await;
+    assert_eq!((tag.as_str(), &shown["statistics"]["delivered"]), ("\"1\"", &json!(0)));
+    settle(&api, &order("MUG", 1, "card"), "first").await;
+    eventually("the delivery is counted", async || {
+        let (same, shown) = get(&tag).await;
+        assert_eq!(same, tag);
+        shown["statistics"]["delivered"] == 1
+    })
+    .await;
+    installation.stop_and_verify().await;
+}
+
 async fn what_an_endpoint_missed_is_replayed(db: Db) {
     let installation = start(&db).await;
     let api = installation.api();
