@@ -20,6 +20,8 @@ const NO_SECRET: &str = "the request will be carried out; the secret of a key th
 #[derive(Debug, Clone)]
 pub(crate) struct Accepted {
     shop: Shop,
+    /// The one that the command is for: others may know another command of its id.
+    service: &'static str,
     command_id: String,
     order_id: Option<OrderId>,
     refund_id: Option<String>,
@@ -49,8 +51,9 @@ pub(crate) struct AcceptedView {
 }
 
 impl Accepted {
-    pub(crate) fn new(shop: &Shop, command_id: String) -> Self {
-        Self { shop: shop.clone(), command_id, order_id: None, refund_id: None, key_id: None }
+    pub(crate) fn new(shop: &Shop, service: &'static str, command_id: String) -> Self {
+        let shop = shop.clone();
+        Self { shop, service, command_id, order_id: None, refund_id: None, key_id: None }
     }
 
     /// Names the order that the command is about.
@@ -73,7 +76,8 @@ impl Accepted {
         if self.shop == Shop::installation() {
             return format!("/v1/keys/commands/{}", self.command_id);
         }
-        format!("/v1/shops/{}/commands/{}", self.shop, self.command_id)
+        let Self { shop, service, command_id, .. } = self;
+        format!("/v1/shops/{shop}/commands/{command_id}?service={service}")
     }
 }
 

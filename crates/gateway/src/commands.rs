@@ -1,12 +1,12 @@
 //! `GET /v1/shops/{shop}/commands/{command_id}`, and `GET /v1/keys/commands/{command_id}` for those about API keys:
 //! what has become of a command that was not answered in time, or whose response was lost.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::request::Parts,
+    http::{Uri, request::Parts},
 };
 use engine::CommandState;
 use events::{
@@ -16,18 +16,22 @@ use events::{
     proto::{self, answer_body, shop::KeySettings},
     webhooks::is_mail_endpoint,
 };
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::future::join_all;
 use prost::Message;
-use protocol::{id::CommandId, proto::Reply};
+use protocol::{
+    id::{CommandId, ParseError},
+    proto::Reply,
+};
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     api_key::Scope,
-    extract::{RequestContext, path_parameter},
+    extract::{RequestContext, path_parameter, query},
+    fields::code,
     openapi::messages::Answer,
-    problem::Problem,
+    problem::{FieldError, Problem},
     state::AppState,
 };
 
@@ -64,6 +68,16 @@ pub(crate) enum CommandStatus {
     Refused,
 }
 
+/// Which service is asked, as it is described.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is a description")]
+struct CommandQuery {
+    /// The service that the command is for, as `command_url` names it. A key that was used for requests to several
+    /// services is the id of a command of each; without `service`, such an id is refused.
+    service: Option<String>,
+}
+
 /// A command's id in the path.
 pub(crate) struct CommandPath(CommandId);
 
@@ -85,6 +99,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandPath {
     path = "/shops/{shop}/commands/{command_id}",
     operation_id = "get_command",
     tag = "Commands",
+    params(CommandQuery),
     responses((status = 200, description = "What has become of it.", body = CommandView)),
     extensions(("x-problems" = json!(["not_found"]))),
 )]
@@ -92,8 +107,11 @@ pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     context: RequestContext,
     CommandPath(id): CommandPath,
+    uri: Uri,
 ) -> Result<Json<CommandView>, Problem> {
-    let (service, found) = find(&state, &context, &id).await?;
+    let service = query(&uri, |fields| Some(fields.optional("service", code(service))))?;
+    let asked = service.as_ref().map_or(&COMMANDED_SERVICES[..], slice::from_ref);
+    let (service, found) = find(&state, &context, &id, asked).await?;
     if let CommandState::Answered(reply) = &found
         && shows_endpoint(reply)
         && !context.may(Scope::Webhooks)
@@ -117,7 +135,7 @@ pub(crate) async fn get_of_key(
     context: RequestContext,
     CommandPath(id): CommandPath,
 ) -> Result<Json<CommandView>, Problem> {
-    let (service, found) = find(&state, &context, &id).await?;
+    let (service, found) = find(&state, &context, &id, &["shop"]).await?;
     if let CommandState::Answered(reply) = &found
         && let Some(settings) = key_settings(reply)
         && !context.caller.may_see(&settings)
@@ -145,32 +163,45 @@ fn key_settings(reply: &Reply) -> Option<KeySettings> {
     key?.settings
 }
 
-/// The service that a command is for, and what has become of it. The answer reflects the log of each service at
-/// least as far as the client of the request has seen it.
+/// A service that takes commands.
+fn service(text: &str) -> Result<&'static str, ParseError> {
+    let known = COMMANDED_SERVICES.into_iter().find(|service| *service == text);
+    let rule = "must be catalog, inventory, notify, order, payment or shop";
+    known.ok_or_else(|| ParseError::new("service", rule, text))
+}
+
+/// The service of these that a command is for, and what has become of it. The answer reflects the log of each
+/// service at least as far as the client of the request has seen it.
 async fn find(
     state: &AppState,
     context: &RequestContext,
     id: &CommandId,
+    services: &[&'static str],
 ) -> Result<(&'static str, CommandState), Problem> {
     let (client, id) = (state.services.client(), id.to_string());
-    let asked = COMMANDED_SERVICES.map(|service| {
+    let asked = services.iter().map(|service| {
         let (client, id, shop) = (&client, &id, &context.shop);
         let at_least = context.seen.of_service(service);
-        async move { (service, client.command_state(service, shop, id, at_least).await) }
+        async move { (*service, client.command_state(service, shop, id, at_least).await) }
     });
-    let mut asked = FuturesUnordered::from_iter(asked);
-    let mut silent = None;
-    // The one that knows it answers for all: a service that is not run says nothing of the others' commands.
-    while let Some((service, state)) = asked.next().await {
+    let (mut known, mut silent) = (Vec::new(), None);
+    for (service, state) in join_all(asked).await {
         match state {
-            Ok(Some(found)) => return Ok((service, found)),
+            Ok(Some(found)) => known.push((service, found)),
             Ok(None) => {}
             Err(error) => silent = Some(error),
         }
     }
-    match silent {
-        Some(error) => Err(Problem::unavailable(&error)),
-        None => Err(Problem::not_found("command", &id)),
+    if known.len() > 1 {
+        let names: Vec<_> = known.iter().map(|(service, _)| *service).collect();
+        let detail = format!("several commands have this id: name one of {}", names.join(", "));
+        return Err(Problem::fields(vec![FieldError::named("service", detail)]));
+    }
+    // The one that knows it answers for all: a service that is not run says nothing of the others' commands.
+    match (known.pop(), silent) {
+        (Some(found), _) => Ok(found),
+        (None, Some(error)) => Err(Problem::unavailable(&error)),
+        (None, None) => Err(Problem::not_found("command", &id)),
     }
 }
 

@@ -147,7 +147,9 @@ async fn shown(
 ) -> Response {
     match find_order(state, context, id).await {
         Ok(Some(order)) => Json(order).into_response(),
-        Ok(None) | Err(_) => pending(id, Accepted::new(&context.shop, command_id.to_owned())),
+        Ok(None) | Err(_) => {
+            pending(id, Accepted::new(&context.shop, "order", command_id.to_owned()))
+        }
     }
 }
 

@@ -129,14 +129,14 @@ impl Services {
         };
         // It may be stored all the same: the id says which command to ask for, or to send again.
         let unavailable = |error: SendError| {
-            let accepted = Accepted::new(&context.shop, command_id.clone());
+            let accepted = Accepted::new(&context.shop, service, command_id.clone());
             Problem::unavailable(&error)
                 .with("command_id", command_id.clone())
                 .with("command_url", accepted.url())
         };
         let answered = match outcome.map_err(unavailable)? {
             Outcome::Pending => {
-                return Ok(Reply::Pending(Accepted::new(&context.shop, command_id)));
+                return Ok(Reply::Pending(Accepted::new(&context.shop, service, command_id)));
             }
             Outcome::Answered(answered) => answered,
         };

@@ -8,12 +8,13 @@ use protocol::id::{CommandId, Shop};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Db, eventually, on_both_databases};
-use tests::{Gateway, Installation, SHOP, order, settle, stock};
+use tests::{Gateway, Installation, OwnGateway, SHOP, order, settle, stock};
 
 on_both_databases!(
     a_command_that_waits_is_stored_and_then_answered,
     a_command_whose_response_was_lost_is_found_by_its_key,
     a_command_is_found_though_another_service_is_not_run,
+    a_key_that_was_used_at_two_services_names_a_command_of_each,
 );
 
 /// How long a gateway waits for answers that is not to get one.
@@ -38,7 +39,7 @@ async fn a_command_that_waits_is_stored_and_then_answered(db: Db) {
     let accepted = other.send(request.json(&order("MUG", 1, "card"))).await.expect("a response");
     assert_eq!(accepted.status, 202, "{}", accepted.body);
     let id = accepted.body["command_id"].as_str().expect("it has an id");
-    let url = format!("/v1/shops/{SHOP}/commands/{id}");
+    let url = format!("/v1/shops/{SHOP}/commands/{id}?service=order");
     assert_eq!(accepted.body["command_url"], url, "{}", accepted.body);
     let found = command(&api, id).await;
     assert_eq!(found, json!({"command_id": id, "service": "order", "status": "stored"}));
@@ -97,6 +98,56 @@ async fn a_command_is_found_though_another_service_is_not_run(db: Db) {
     let unknown = CommandId::from_key(&shop, "second");
     let error = api.get::<Value>(&format!("commands/{unknown}")).await.expect_err("is refused");
     assert_eq!(error.problem().expect("a problem").status, 503);
+    installation.stop_and_verify().await;
+}
+
+async fn a_key_that_was_used_at_two_services_names_a_command_of_each(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let hasty = OwnGateway::start(&installation, |settings| {
+        settings.answer_timeout = Duration::ZERO;
+        settings.person_keys = installation.settings.person_keys().expect("they are there");
+    })
+    .await;
+    let shop = Shop::parse(SHOP).expect("a name");
+    let id = CommandId::from_key(&shop, "R-17");
+    let path = format!("commands/{id}");
+    let paid = settle(&api, &order("MUG", 2, "card"), "R-17").await.body;
+    assert_eq!(paid["payment_status"], "paid", "{paid}");
+
+    // Only one service knows it so far.
+    let found: Value = api.get(&path).await.expect("the command is known");
+    assert_eq!(found["service"], "order", "{found}");
+    let url = format!("http://{}", hasty.address);
+    let other = Client::new(&url, "secret", SHOP).expect("a client").without_retries();
+    let refunds = format!("orders/{}/refunds", paid["id"].as_str().expect("an id"));
+    let body = json!({"amount": {"minor": 200, "currency": "GBP"}, "reason": "came broken"});
+    let refund = other.request(Method::POST, &refunds).header("idempotency-key", "R-17");
+    let refund = other.send(refund.json(&body)).await.expect("a response");
+    assert_eq!(refund.status, 202, "{}", refund.body);
+    let url = format!("/v1/shops/{SHOP}/{path}?service=payment");
+    assert_eq!(refund.body["command_url"], url, "{}", refund.body);
+
+    let of = async |service: &str| api.query::<Value>(&path, &[("service", service)]).await;
+    eventually("the refund is answered", async || {
+        of("payment").await.is_ok_and(|found| found["status"] == "answered")
+    })
+    .await;
+    let found = of("payment").await.expect("the refund");
+    assert_eq!(found["service"], "payment", "{found}");
+    assert!(found["answer"].get("refundPayment").is_some(), "{found}");
+    let found = of("order").await.expect("the order");
+    assert_eq!(found["answer"]["placeOrder"]["placed"]["orderId"], paid["id"], "{found}");
+    for (refused, status) in [
+        (of("catalog").await, 404),
+        (of("nobody").await, 422),
+        (api.get::<Value>(&path).await, 422),
+    ] {
+        let refused = refused.expect_err("is refused");
+        assert_eq!(refused.problem().expect("a problem").status, status, "{refused}");
+    }
+    hasty.stop().await;
     installation.stop_and_verify().await;
 }
 

@@ -230,7 +230,7 @@ impl Placing<'_> {
         };
         let Ok(Some(order)) = shown else {
             tracing::warn!(order.id = %id, "an order is placed and cannot be read yet");
-            return pending(id, Accepted::new(shop, self.command_id.clone()));
+            return pending(id, Accepted::new(shop, "order", self.command_id.clone()));
         };
         let location = [(header::LOCATION, location(shop, id))];
         let preference = self.context.wait.and_then(preference_applied);
