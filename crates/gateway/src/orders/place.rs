@@ -258,7 +258,7 @@ impl Placing<'_> {
                 || waits.iter().any(|waiting| order.payment_status == *waiting)
                 || is_paid_later && order.status == OrderStatus::Confirmed
         };
-        if answer.replayed {
+        if !is_new(answer) {
             // Its final event may have come before the watch began.
             let order = find_order(state, context, id).await?;
             if order.as_ref().is_some_and(is_settled) {
@@ -275,6 +275,11 @@ impl Placing<'_> {
         }
         find_order(state, context, id).await
     }
+}
+
+/// Whether the order was placed by this very request, so that its events are yet to come.
+fn is_new(answer: &Answer<PlaceOrderAnswer>) -> bool {
+    !answer.replayed && matches!(answer.body.outcome, Some(Outcome::Placed(_)))
 }
 
 /// The header that says for how long at most the response was delayed (RFC 7240).
@@ -331,6 +336,8 @@ fn line_error(problem: &LineProblem) -> FieldError {
 
 #[cfg(test)]
 mod tests {
+    use events::proto::order::place_order_answer::{Placed, PlacedBefore};
+
     use super::*;
 
     #[test]
@@ -345,6 +352,20 @@ mod tests {
         assert_ne!(keyed("1", "a"), keyed("2", "a"));
         assert_ne!(keyed("1", "a"), keyed("1", "b"));
         assert_ne!(order_id(&command("1", "a"), false), order_id(&command("1", "a"), false));
+    }
+
+    #[test]
+    fn an_order_that_was_placed_before_is_not_new() {
+        let answer = |outcome, replayed| Answer {
+            body: PlaceOrderAnswer { outcome: Some(outcome) },
+            replayed,
+        };
+        let placed = || Outcome::Placed(Placed::default());
+        // Nobody remembers the answer any more, so that it is not said again.
+        let placed_before = Outcome::PlacedBefore(PlacedBefore::default());
+        assert!(is_new(&answer(placed(), false)));
+        assert!(!is_new(&answer(placed(), true)));
+        assert!(!is_new(&answer(placed_before, false)));
     }
 
     #[test]

@@ -99,10 +99,15 @@ fn refusal(answer: &ChangeWebhooksAnswer, id: &str) -> Problem {
             let detail = "nothing is sent to the endpoint while it is disabled: enable it first";
             Problem::new(Code::EndpointDisabled, detail)
         }
+        // The same request, after its answer was forgotten: what the endpoint has become since is not said.
+        EndpointResult::Exists => {
+            let detail =
+                "use a new Idempotency-Key: a webhook endpoint was created with this one before";
+            Problem::new(Code::IdempotencyKeyReused, detail)
+        }
         EndpointResult::Created
         | EndpointResult::Changed
         | EndpointResult::Unchanged
-        | EndpointResult::Exists
         | EndpointResult::Unspecified => UnknownResult.into(),
     }
 }
@@ -111,4 +116,16 @@ fn refusal(answer: &ChangeWebhooksAnswer, id: &str) -> Problem {
 pub(super) fn shown(answer: &Answer<ChangeWebhooksAnswer>) -> Result<Response, Problem> {
     let view: EndpointView = view::endpoint(answer.body.endpoint.clone().unwrap_or_default())?;
     Ok(([entity_tag(view.version)], Json(view)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_that_is_created_again_after_its_answer_was_forgotten_is_refused() {
+        let result = EndpointResult::Exists.into();
+        let answer = ChangeWebhooksAnswer { result, ..ChangeWebhooksAnswer::default() };
+        assert_eq!(refusal(&answer, "we_1").code(), Code::IdempotencyKeyReused);
+    }
 }
