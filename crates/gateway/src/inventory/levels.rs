@@ -124,12 +124,13 @@ fn movements_of(
 ) -> (inventory::ListMovements, List) {
     let location = fields.optional("location", text(Location::parse));
     let location = location.map(String::from).unwrap_or_default();
-    let all = inventory::ListMovements { sku: sku.to_string(), location, ..Default::default() };
-    let list = List::of(shop, all.clone());
+    // Not the list of its question: cursors of that one had another place once, which would pass for this one.
+    let list = List::named(shop, &["movements", sku.as_str(), &location]);
     let before = fields.optional("after", code(|text| list.place::<u64>(text)));
     let limit = fields.optional("limit", text(page_length)).unwrap_or(DEFAULT_PAGE_LENGTH);
     let before = before.unwrap_or_default();
-    (inventory::ListMovements { before, limit, ..all }, list)
+    let sku = sku.to_string();
+    (inventory::ListMovements { sku, location, before, limit }, list)
 }
 
 /// Lists the stock at every location.
@@ -168,4 +169,30 @@ fn stock(text: &str) -> Result<(String, String), ParseError> {
     let error = || ParseError::new("stock", "must be a SKU, @ and a location", text);
     let (sku, location) = text.rsplit_once('@').ok_or_else(error)?;
     Ok((Sku::parse(sku)?.into(), Location::parse(location)?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_of_the_list_as_it_was_once_is_refused() {
+        let shop = Shop::parse("acme").expect("a name");
+        let sku = Sku::parse("MUG").expect("a SKU");
+        let read = |parameters: &str| {
+            let uri: Uri = format!("/?location=main{parameters}").parse().expect("a URI");
+            query(&uri, |fields| Some(movements_of(fields, &shop, &sku)))
+        };
+        let after = |list: &List| read(&format!("&after={}", list.cursor(&7_u64)));
+        let (_, list) = read("").expect("it has no cursor");
+        let (question, _) = after(&list).expect("it is of this list");
+        assert_eq!((question.before, question.location.as_str()), (7, "main"));
+        // Its place was a version.
+        let asked = inventory::ListMovements {
+            sku: "MUG".to_owned(),
+            location: "main".to_owned(),
+            ..Default::default()
+        };
+        assert!(after(&List::of(&shop, asked)).is_err());
+    }
 }
