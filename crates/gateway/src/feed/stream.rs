@@ -42,8 +42,7 @@ use crate::{
     request::RequestContext, state::AppState,
 };
 
-/// After how long without an event a comment says that the stream is alive, and it is looked whether the
-/// shop is still good. Shorter than proxies wait.
+/// After how long without an event a comment says that the stream is alive. Shorter than proxies wait.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// After how long a reader that lost its connection is to come back, in milliseconds.
 const RETRY: Duration = Duration::from_secs(1);
@@ -99,7 +98,7 @@ struct FeedStream {
     handed_over: Instant,
     /// When a comment is due.
     heartbeat: Instant,
-    /// When it is looked next whether the key is still accepted.
+    /// When it is looked next whether the key is still accepted, and the shop still good.
     key_check: Instant,
     /// The pause before the next look.
     pause: Duration,
