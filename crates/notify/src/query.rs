@@ -209,7 +209,7 @@ impl Queries for Notify {
         match question {
             Question::Endpoint { id } => {
                 let row = endpoint(db, shop, &id).await?;
-                let Some(endpoint) = row else { return Ok(None) };
+                let Some(endpoint) = row.map(|row| self.shown(row)) else { return Ok(None) };
                 let pace = self.pace(db, shop, &id, &endpoint).await?;
                 Ok(Some(Found::Endpoint(Box::new((id, endpoint, pace)))))
             }
@@ -223,6 +223,7 @@ impl Queries for Notify {
                 let mut endpoints = Vec::with_capacity(ids.len());
                 for id in ids {
                     let Some(endpoint) = endpoint(db, shop, &id).await? else { continue };
+                    let endpoint = self.shown(endpoint);
                     let pace = self.pace(db, shop, &id, &endpoint).await?;
                     endpoints.push((id, endpoint, pace));
                 }
@@ -264,6 +265,15 @@ impl Queries for Notify {
 }
 
 impl Notify {
+    /// An endpoint without the secrets that have expired: they stay in its row until the next rotation.
+    fn shown(&self, mut endpoint: Endpoint) -> Endpoint {
+        if let Some(outside) = &self.outside {
+            let now = outside.clock.now();
+            endpoint.secrets.retain(|it| it.expires_at.is_none_or(|expires| now < expires));
+        }
+        endpoint
+    }
+
     async fn pace(
         &self,
         db: &AnyPool,

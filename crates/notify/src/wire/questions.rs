@@ -110,7 +110,8 @@ pub(super) fn endpoint(id: &str, endpoint: &Endpoint, pace: Option<Pace>) -> not
         version: endpoint.settings_version,
         created_at: Some(endpoint.created_at.into()),
         updated_at: Some(endpoint.updated_at.into()),
-        secrets: endpoint.secrets.len() as u32,
+        // In an answer to a change, that is when it was made; a question has left out what has expired since.
+        secrets: endpoint.signing(endpoint.updated_at).count() as u32,
         last_seq: ledger.last_seq,
         attempted_through: ledger.attempted.through(),
         delivered: ledger.delivered(),

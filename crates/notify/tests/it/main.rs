@@ -334,8 +334,7 @@ async fn every_request_is_signed_while_the_secret_is_rotated(db: Db) {
     rig.forward(Duration::from_hours(2));
     assert_eq!(running.endpoint("ep").await.secrets, 1, "one has expired");
     let description = "rotated".to_owned();
-    let after =
-        notify::EndpointSettings { description, ..settings(&rig.receiver, "/ep", &["*"]) };
+    let after = notify::EndpointSettings { description, ..settings(&rig.receiver, "/ep", &["*"]) };
     let change = notify::ChangeEndpoint { settings: Some(after), expected_version: None };
     let answer = running.ask("ep", notify::change_webhooks::Request::Change(change)).await;
     assert_eq!(answer.endpoint.expect("it is there").secrets, 1, "one has expired");
