@@ -91,9 +91,10 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandPath {
 
 /// Shows what has become of a command.
 ///
-/// One whose answer shows a webhook endpoint is shown to keys with the scope `webhooks`. The id of a command is in the answer 202, and in a 503 after which it may be stored all the same. That of a request
+/// The id of a command is in the answer 202, and in a 503 after which it may be stored all the same. That of a request
 /// with an `Idempotency-Key` follows from shop and key: it is the UUID version 5 of `tradewind:<shop>:<key>` in the
-/// namespace of URLs (RFC 9562).
+/// namespace of URLs (RFC 9562). A command whose answer shows a webhook endpoint is shown to keys with the scope
+/// `webhooks` alone.
 #[utoipa::path(
     get,
     path = "/shops/{shop}/commands/{command_id}",
