@@ -20,6 +20,8 @@ pub const MAX_SETTING_SECONDS: u32 = 30 * 24 * 60 * 60;
 pub const MAX_COUNTRIES: usize = 300;
 /// The longest name of a country, in characters.
 pub const MAX_COUNTRY_LENGTH: usize = 64;
+/// The longest reason that is given to the shop service, in characters.
+pub const MAX_REASON_LENGTH: usize = 500;
 
 /// When the money of an order is captured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -207,6 +209,16 @@ pub fn country(name: &str) -> Result<String, ParseError> {
     Ok(name.to_owned())
 }
 
+/// The rule of a reason that a command gives the shop service; empty where none is given. The service cannot read a
+/// command whose reason breaks it: such a command is parked, and all later ones to its shop behind it.
+pub fn reason(text: &str) -> Result<String, ParseError> {
+    if text.chars().count() > MAX_REASON_LENGTH || text.chars().any(char::is_control) {
+        let rule = "must be at most 500 characters without control characters";
+        return Err(ParseError::new("reason", rule, text));
+    }
+    Ok(text.to_owned())
+}
+
 /// Sorted, and each once: the same countries in another order are the same setting.
 fn countries(names: &[String]) -> Result<Vec<String>, ParseError> {
     let mut names = names.iter().map(|name| country(name)).collect::<Result<Vec<_>, _>>()?;
@@ -269,6 +281,16 @@ mod tests {
             assert!(Settings::parse(Some(&later)).is_err());
         }
         assert!(Settings::parse(None).is_err());
+    }
+
+    #[test]
+    fn a_reason_is_short_and_of_one_line() {
+        for text in ["", "a test", &"é".repeat(500)] {
+            assert_eq!(reason(text).as_deref(), Ok(text));
+        }
+        for text in ["a\nb", "a\0b", &"a".repeat(501)] {
+            assert!(reason(text).is_err(), "{text:?} passed");
+        }
     }
 
     #[test]

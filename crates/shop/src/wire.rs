@@ -14,7 +14,7 @@ use events::{
     shop::Settings,
 };
 use prost::Message;
-use protocol::id::{ParseError, Shop};
+use protocol::id::Shop;
 
 use crate::{
     Shops,
@@ -24,9 +24,6 @@ use crate::{
     },
     query::{Found, Question},
 };
-
-/// The longest reason, in characters.
-const MAX_REASON_LENGTH: usize = 500;
 
 impl engine::Wire for Shops {
     type Input = Input;
@@ -197,10 +194,5 @@ fn given(text: String) -> Option<String> {
 }
 
 fn reason(reason: Option<String>) -> Result<String, WireError> {
-    let reason = reason.unwrap_or_default();
-    if reason.chars().count() > MAX_REASON_LENGTH || reason.chars().any(char::is_control) {
-        let rule = "must be at most 500 characters without control characters";
-        return Err(ParseError::new("reason", rule, &reason).into());
-    }
-    Ok(reason)
+    Ok(events::shop::reason(&reason.unwrap_or_default())?)
 }

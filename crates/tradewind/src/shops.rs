@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use engine::{Client, Clock, Engine, Outcome};
+use engine::{Client, Clock, CommandState, Engine, Outcome};
 use events::{
     answers::CommandAnswer,
     card_numbers::refuse_card_number,
@@ -12,7 +12,7 @@ use events::{
     money::{Currency, TaxBasis},
     proto::{self, AnswerBody, command::Body, shop},
     questions::Question,
-    shop::{Capture, Settings, ShortRule, country, seconds},
+    shop::{Capture, Settings, ShortRule, country, reason, seconds},
 };
 use node::say;
 use prost::Message;
@@ -63,7 +63,7 @@ pub(crate) enum Shops {
         #[arg(value_parser = Shop::parse)]
         shop: Shop,
         /// Why, for those who read the log later
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", value_parser = reason)]
         reason: String,
     },
     /// Let a suspended shop take requests again
@@ -72,7 +72,7 @@ pub(crate) enum Shops {
         #[arg(value_parser = Shop::parse)]
         shop: Shop,
         /// Why, for those who read the log later
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", value_parser = reason)]
         reason: String,
     },
 }
@@ -351,15 +351,22 @@ pub(crate) async fn send<A: CommandAnswer>(client: &Client, name: &Shop, body: B
         ..content
     };
     let command = OutgoingCommand::try_from(command)?;
+    let (service, id) = (command.service, command.envelope.id.clone());
     match client.send(Lane::Live, command, ANSWER_TIMEOUT).await? {
         Outcome::Answered(answered) => {
             let body = AnswerBody::decode(&*answered.body)?.answer;
             body.and_then(A::take).context("read the answer of the service")
         }
-        Outcome::Pending => bail!(
-            "the service does not answer; the command is stored and will be handled: see \
-             whether the service runs"
-        ),
+        Outcome::Pending => match client.command_state(service, name, &id, 0).await {
+            Ok(Some(CommandState::Parked { reason })) => bail!(
+                "the command is parked: {reason}; `tradewind parked list` shows what is, and \
+                 `tradewind parked redrive` handles it again"
+            ),
+            _ => bail!(
+                "the service does not answer; the command is stored and will be handled: see \
+                 whether the service runs"
+            ),
+        },
     }
 }
 

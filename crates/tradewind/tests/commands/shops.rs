@@ -3,8 +3,12 @@
 use client::{Client, Response};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
+use testkit::eventually;
 
-use crate::rig::{self, Installation, KEY};
+use crate::{
+    operator,
+    rig::{self, Installation, KEY, SHOP},
+};
 
 /// The answer to a request to a shop itself, and its `ETag`.
 async fn send(
@@ -150,5 +154,43 @@ async fn shops_are_created_changed_and_listed_by_the_command_line() {
     assert_eq!(names, "acme berlin cairo");
     let rest = page(&format!("?limit=3&after={next}")).await;
     assert_eq!(rest, ("delhi".to_owned(), Value::Null));
+    serving.stop().await;
+}
+
+/// The service could not read it, and would park every later command to the shop behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reason_that_breaks_its_rule_is_not_sent() {
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    installation.create_shop().await;
+    let long = "a".repeat(501);
+    for what in ["suspend", "resume"] {
+        for reason in ["a\nb", &long] {
+            let refused = installation.run(&["shops", what, SHOP, "--reason", reason]).await;
+            let rule = "reason must be at most 500 characters without control characters";
+            operator::check(&refused, 2, &[], &["--reason", rule]);
+        }
+    }
+    let parked = installation.run(&["parked", "list", "shop"]).await;
+    operator::check(&parked, 0, &["0 parked"], &[]);
+    let suspended = installation.run(&["shops", "suspend", SHOP, "--reason", "a test"]).await;
+    operator::check(&suspended, 0, &["changed, suspended, version 2"], &[]);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_parked_says_so() {
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    installation.create_shop().await;
+    let subject = format!("inbox.0.live.shop.{SHOP}.suspend_shop");
+    installation.server.write(&subject, SHOP, b"\xff\xff".to_vec()).await;
+    eventually("what another writer got wrong is parked", async || {
+        installation.run(&["parked", "list", "shop"]).await.out.contains("1 parked")
+    })
+    .await;
+    let behind = installation.run(&["shops", "suspend", SHOP]).await;
+    let reason = "the command is parked: an earlier input of this aggregate is parked";
+    operator::check(&behind, 1, &[], &[reason]);
     serving.stop().await;
 }
