@@ -20,7 +20,11 @@ mod rejections;
 mod rejects;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -140,8 +144,8 @@ async fn push_file(settings: &Settings, options: &PushOptions) -> Result<()> {
         format!("{file} is neither .csv, .ndjson, .xlsx nor .edi: say which with --format")
     })?;
     let rejects = options.rejects.clone().unwrap_or_else(|| beside(file, format));
-    if rejects == file {
-        bail!("the rejected lines of {} would replace it", rejects.display());
+    if is_same_file(&rejects, file) {
+        bail!("the rejected lines of {} would replace it", file.display());
     }
     let pushed = pushing(settings, options, file, format, rejects.clone())?.push().await?;
     let Pushed { lines, rejected } = pushed;
@@ -197,6 +201,12 @@ fn beside(file: &Path, format: Format) -> PathBuf {
         _ => file.extension().and_then(|it| it.to_str()).unwrap_or(format.extension()),
     };
     file.with_extension(format!("rejects.{extension}"))
+}
+
+/// Whether two paths lead to one file, however they are written.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
+    matches!((id(one), id(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -1,18 +1,24 @@
 //! Pushes the purchase orders of an EDI file: one request each, which names its document, so that an order
 //! that comes again is placed once.
 
-use std::{collections::BTreeMap, fs::File, io::BufReader, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use client::{Client, Error};
 use node::say;
 use reqwest::StatusCode;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{sync::mpsc, task::spawn_blocking, time::sleep};
 
 use super::{
     edi::{self, Documents, Found, Order, OrderLines},
     file::{DocumentLine, FileLine, Original, Unreadable},
-    mapping::Mapping,
+    mapping::{Elements, Mapping},
     push::Pushed,
     rejects::Rejects,
 };
@@ -32,6 +38,13 @@ pub(super) struct OrderPush {
     pub(super) rejects: PathBuf,
 }
 
+/// A file of orders that is open.
+struct Source {
+    documents: Documents<BufReader<File>>,
+    mapping: Mapping,
+    elements: Elements,
+}
+
 /// An order of the file, or why it cannot be sent.
 struct Document {
     line: FileLine,
@@ -41,10 +54,13 @@ struct Document {
 impl OrderPush {
     /// Pushes it to its end, and says what became of its orders.
     pub(super) async fn push(&self) -> Result<Pushed> {
+        let (file, mapping) = (self.file.clone(), self.mapping.clone());
+        let opening = spawn_blocking(move || open(&file, mapping));
+        let source = opening.await.context("open the file")?.context(Unreadable)?;
+        // The list of an earlier run is there until the file can be read.
         let mut rejects = Rejects::new(&self.rejects, &self.file, &self.mapping)?;
         let (documents_in, mut documents) = mpsc::channel(ORDERS_AHEAD);
-        let (file, mapping) = (self.file.clone(), self.mapping.clone());
-        let reading = tokio::task::spawn_blocking(move || read(&file, &mapping, &documents_in));
+        let reading = spawn_blocking(move || read(source, &documents_in));
         let mut results: BTreeMap<&str, u64> = BTreeMap::new();
         let (mut count, mut rejected) = (0, 0);
         while let Some(Document { line, order }) = documents.recv().await {
@@ -105,9 +121,9 @@ fn reason(error: &Error) -> String {
     format!("{}: {detail}", problem.code)
 }
 
-/// Reads the orders of a file that is complete.
-fn read(file: &PathBuf, mapping: &Mapping, orders: &mpsc::Sender<Document>) -> Result<()> {
-    let Some(elements) = &mapping.elements else {
+/// Opens a file that is complete.
+fn open(file: &Path, mapping: Mapping) -> Result<Source> {
+    let Some(elements) = mapping.elements.clone() else {
         bail!("orders are read from EDI files: name a mapping with --mapping");
     };
     let opened = || {
@@ -115,17 +131,24 @@ fn read(file: &PathBuf, mapping: &Mapping, orders: &mpsc::Sender<Document>) -> R
         opened.map(BufReader::new)
     };
     edi::check(opened()?, &elements.message, false)?;
-    let mut documents = Documents::open(opened()?, &elements.message)?;
+    let documents = Documents::open(opened()?, &elements.message)?;
+    Ok(Source { documents, mapping, elements })
+}
+
+/// Reads the orders of a file.
+fn read(source: Source, orders: &mpsc::Sender<Document>) -> Result<()> {
+    let Source { mut documents, mapping, elements } = source;
+    let of = (&mapping, &elements);
     let mut lines = OrderLines::default();
     while let Some(found) = documents.next()? {
         let end = match found {
             Found::Line(line) => {
-                lines.add(&documents, &line, (mapping, elements));
+                lines.add(&documents, &line, of);
                 continue;
             }
             Found::End(end) => end,
         };
-        let order = std::mem::take(&mut lines).order(&documents, (mapping, elements));
+        let order = std::mem::take(&mut lines).order(&documents, of);
         let (document, segment) = (documents.name(), documents.text(&end.begin));
         let original = Original::Segment(DocumentLine { document, segment });
         let number = end.begin.position;

@@ -22,7 +22,7 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use indicatif::{ProgressBar, ProgressStyle};
 use node::say;
-use tokio::{runtime::Handle, sync::mpsc, time::sleep};
+use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle, time::sleep};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::{
@@ -84,6 +84,8 @@ enum Ended {
 impl Push {
     /// Pushes it to its end, and says what became of its lines.
     pub(crate) async fn push(&self) -> Result<Pushed> {
+        // The rejected lines of an earlier run are there until the file can be read.
+        let mut source = self.open()?;
         let mut progress = Progress {
             answered: 0,
             results: BTreeMap::new(),
@@ -94,7 +96,7 @@ impl Push {
         let (mut attempts, mut pause) = (0, FIRST_PAUSE);
         loop {
             let before = progress.answered;
-            let why = match self.attempt(&mut progress).await? {
+            let why = match self.attempt(source, &mut progress).await? {
                 Ended::Complete => break,
                 Ended::Interrupted(why) => why,
             };
@@ -114,6 +116,7 @@ impl Push {
             });
             sleep(pause).await;
             pause = (pause * 2).min(MAX_PAUSE);
+            source = self.open()?;
         }
         progress.bar.finish_and_clear();
         progress.rejects.finish()?;
@@ -128,9 +131,15 @@ impl Push {
         say!("{}: {} lines: {results}", self.file.display(), progress.answered);
     }
 
+    /// Opens the file at its beginning.
+    fn open(&self) -> Result<Source> {
+        let source = Source::open(&self.file, self.format, &self.mapping, self.orders());
+        source.context(Unreadable)
+    }
+
     /// Sends the lines that have no result yet, and takes their results.
-    async fn attempt(&self, progress: &mut Progress) -> Result<Ended> {
-        let (frames, sent, reading) = self.read(progress.answered)?;
+    async fn attempt(&self, source: Source, progress: &mut Progress) -> Result<Ended> {
+        let (frames, sent, reading) = read(source, progress.answered);
         let upload = match self.format {
             Format::Ndjson => Upload::ndjson(self.path),
             // What has columns or elements is sent as CSV.
@@ -155,54 +164,6 @@ impl Push {
         }
     }
 
-    /// Reads the file in a thread of its own, from a line on. Yields what is to be sent, and the lines of
-    /// which it consists.
-    #[expect(clippy::type_complexity, reason = "the two ends of one thread, taken apart at once")]
-    fn read(
-        &self,
-        skipped: u64,
-    ) -> Result<(
-        mpsc::Receiver<io::Result<Bytes>>,
-        Receiver<FileLine>,
-        tokio::task::JoinHandle<Result<()>>,
-    )> {
-        let source = Source::open(&self.file, self.format, &self.mapping, self.orders());
-        let mut source = source.context(Unreadable)?;
-        let (frames, frames_out) = mpsc::channel(2);
-        let (lines, lines_out) = sync_channel(MAX_LINES_IN_FLIGHT);
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut frame = std::mem::take(&mut source.head);
-            let flush = |frame: &mut Vec<u8>| {
-                frames.blocking_send(Ok(std::mem::take(frame).into())).is_ok()
-            };
-            let mut number = 0;
-            while let Some(mut line) = source.next().context("read the file")? {
-                number += 1;
-                if number <= skipped {
-                    continue;
-                }
-                let text = std::mem::take(&mut line.sent);
-                // A line is known before it is sent, and thus before its result comes.
-                if let Err(error) = lines.try_send(line) {
-                    let TrySendError::Full(line) = error else { return Ok(()) };
-                    // The results of those under way make room: for these, they must be sent.
-                    if !flush(&mut frame) || lines.send(line).is_err() {
-                        return Ok(());
-                    }
-                }
-                frame.extend(text);
-                if frame.len() >= FRAME_BYTES && !flush(&mut frame) {
-                    return Ok(());
-                }
-            }
-            flush(&mut frame);
-            Ok(())
-        });
-        Ok((frames_out, lines_out, reading))
-    }
-}
-
-impl Push {
     /// The orders of the shop, by their references.
     fn orders(&self) -> Orders {
         let (client, runtime) = (self.client.clone(), Handle::current());
@@ -215,6 +176,44 @@ impl Push {
             }
         }))
     }
+}
+
+/// Reads a file in a thread of its own, from a line on. Yields what is to be sent, and the lines of which it
+/// consists.
+fn read(
+    mut source: Source,
+    skipped: u64,
+) -> (mpsc::Receiver<io::Result<Bytes>>, Receiver<FileLine>, JoinHandle<Result<()>>) {
+    let (frames, frames_out) = mpsc::channel(2);
+    let (lines, lines_out) = sync_channel(MAX_LINES_IN_FLIGHT);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut frame = std::mem::take(&mut source.head);
+        let flush =
+            |frame: &mut Vec<u8>| frames.blocking_send(Ok(std::mem::take(frame).into())).is_ok();
+        let mut number = 0;
+        while let Some(mut line) = source.next().context("read the file")? {
+            number += 1;
+            if number <= skipped {
+                continue;
+            }
+            let text = std::mem::take(&mut line.sent);
+            // A line is known before it is sent, and thus before its result comes.
+            if let Err(error) = lines.try_send(line) {
+                let TrySendError::Full(line) = error else { return Ok(()) };
+                // The results of those under way make room: for these, they must be sent.
+                if !flush(&mut frame) || lines.send(line).is_err() {
+                    return Ok(());
+                }
+            }
+            frame.extend(text);
+            if frame.len() >= FRAME_BYTES && !flush(&mut frame) {
+                return Ok(());
+            }
+        }
+        flush(&mut frame);
+        Ok(())
+    });
+    (frames_out, lines_out, reading)
 }
 
 impl Progress {

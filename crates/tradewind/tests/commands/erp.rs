@@ -5,7 +5,10 @@ use std::{fmt::Write as _, fs, path::Path};
 use serde_json::Value;
 use testkit::eventually;
 
-use crate::rig::{CommandOutput, Installation};
+use crate::{
+    operator::check,
+    rig::{CommandOutput, Installation, KEY, bare, output},
+};
 
 async fn push(installation: &Installation, file: &Path, more: &[&str]) -> CommandOutput {
     let file = file.to_str().expect("is UTF-8");
@@ -80,6 +83,39 @@ async fn a_file_is_pushed_and_its_rejected_lines_are_mended() {
     let of_text = push(&installation, &folder.join("stock.txt"), &[]).await;
     assert!(of_text.err.contains("--format"), "{of_text:?}");
     serving.stop().await;
+}
+
+#[tokio::test]
+async fn a_push_removes_neither_its_file_nor_the_list_of_one_that_it_cannot_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    let push = async |arguments: &[&str]| {
+        let mut command = bare(&[&["erp", "push", "--shop", "acme"], arguments].concat());
+        command.current_dir(folder.path()).env("TRADEWIND_API_KEY", KEY);
+        output(command).await
+    };
+    let text = "sku,quantity\nMUG,5\n";
+    fs::write(path("stock.csv"), text).expect("it is written");
+    std::os::unix::fs::symlink("stock.csv", path("link.csv")).expect("it is made");
+    fs::hard_link(path("stock.csv"), path("other.csv")).expect("it is made");
+    for rejects in ["stock.csv", "./stock.csv", "link.csv", "other.csv"] {
+        let refused = push(&["stock.csv", "--rejects", rejects]).await;
+        check(&refused, 1, &[], &["the rejected lines of stock.csv would replace it"]);
+        assert_eq!(fs::read_to_string(path("stock.csv")).expect("it is there"), text);
+    }
+
+    fs::write(path("stock.rejects.csv"), "of an earlier run").expect("it is written");
+    let refused = push(&["stock.csv", "--map", "sku=Item"]).await;
+    check(&refused, 1, &[], &["there is no column \"Item\""]);
+    fs::copy(path("stock.csv"), path("orders.edi")).expect("it is copied");
+    fs::write(path("orders.rejects.csv"), "of an earlier run").expect("it is written");
+    let mapping = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/erp/x12-850.toml");
+    let mapping = mapping.display().to_string();
+    let refused = push(&["orders.edi", "--mapping", &mapping]).await;
+    check(&refused, 1, &[], &["the file begins with neither ISA"]);
+    for list in ["stock.rejects.csv", "orders.rejects.csv"] {
+        assert!(path(list).exists(), "{list} is removed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
