@@ -194,12 +194,15 @@ fn pushing(
     Ok(Pushing::Lines(Push { client, path, file, format, mapping, is_gzip, rejects }))
 }
 
-/// The file for the rejected lines of another: `stock.rejects.csv` of `stock.csv`, and of `stock.edi`.
+/// The file for the rejected lines of another: `stock.rejects.csv` of `stock.csv`. The list of an EDI file has its
+/// whole name, `ORDERS.001.rejects.csv`: such files are often told apart by what stands behind the last dot.
 fn beside(file: &Path, format: Format) -> PathBuf {
-    let extension = match format {
-        Format::Edi => Format::Csv.extension(),
-        _ => file.extension().and_then(|it| it.to_str()).unwrap_or(format.extension()),
-    };
+    if format == Format::Edi {
+        let mut list = file.as_os_str().to_owned();
+        list.push(".rejects.csv");
+        return list.into();
+    }
+    let extension = file.extension().and_then(|it| it.to_str()).unwrap_or(format.extension());
     file.with_extension(format!("rejects.{extension}"))
 }
 

@@ -14,6 +14,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -102,31 +103,40 @@ async fn handle(
     (file, format): (&Path, Format),
 ) -> Result<()> {
     let name = file.file_name().unwrap_or_default();
-    let rejected = free(folder.join(REJECTED).join(name));
-    let push = pushing(settings, options, file, format, beside(&rejected, format))?;
+    // It is left alone there until the file is moved; one of a push that was killed is of no use.
+    let list = folder.join(hidden_list(name));
+    fs::remove_file(&list).ok();
+    let rejected = || free_with_list(folder.join(REJECTED).join(name), format);
+    let push = pushing(settings, options, file, format, list.clone())?;
     let to = match push.push().await {
-        Ok(pushed) if pushed.rejected == 0 => free(folder.join(DONE).join(name)),
-        Ok(_) => rejected,
+        Ok(pushed) if pushed.rejected == 0 => free(folder.join(DONE).join(name), Path::exists),
+        Ok(_) => rejected(),
         Err(_) if !file.exists() => {
             tracing::warn!(file = %file.display(), "was taken away before it was pushed");
+            fs::remove_file(&list).ok();
             return Ok(());
         }
         Err(error) if is_of_file(&error) => {
             tracing::warn!(file = %file.display(), error = format!("{error:#}"), "is rejected");
-            let mut reason = rejected.clone().into_os_string();
-            reason.push(".reason.txt");
-            fs::write(&reason, format!("{error:#}\n")).context("write the reason")?;
-            rejected
+            let to = rejected();
+            fs::write(reason_file(&to), format!("{error:#}\n")).context("write the reason")?;
+            to
         }
         Err(error) => {
             failed(file, &error).await;
             return Ok(());
         }
     };
-    fs::rename(file, &to)
-        .with_context(|| format!("move {} to {}", file.display(), to.display()))?;
+    if list.exists() {
+        move_to(&list, &beside(&to, format))?;
+    }
+    move_to(file, &to)?;
     say!("{} is in {}", file.display(), to.display());
     Ok(())
+}
+
+fn move_to(file: &Path, to: &Path) -> Result<()> {
+    fs::rename(file, to).with_context(|| format!("move {} to {}", file.display(), to.display()))
 }
 
 /// Says why a file is still there, and waits before anything is tried again.
@@ -142,8 +152,29 @@ fn is_of_file(error: &anyhow::Error) -> bool {
     is_refused || error.is::<Unreadable>()
 }
 
-/// The path, with a number where there is such a file already.
-fn free(path: PathBuf) -> PathBuf {
+/// The name of the list of a file's rejected lines while the file is pushed.
+fn hidden_list(name: &OsStr) -> OsString {
+    let mut list = OsString::from(".");
+    list.push(name);
+    list.push(".rejects");
+    list
+}
+
+/// The file with the reason why another was refused as a whole.
+fn reason_file(file: &Path) -> PathBuf {
+    let mut reason = file.as_os_str().to_owned();
+    reason.push(".reason.txt");
+    reason.into()
+}
+
+/// The path of a rejected file, with a number where there is such a file already, or what belongs to one: it may
+/// have been moved away without its list.
+fn free_with_list(path: PathBuf, format: Format) -> PathBuf {
+    free(path, |path| path.exists() || beside(path, format).exists() || reason_file(path).exists())
+}
+
+/// The path, with a number where it is taken.
+fn free(path: PathBuf, is_taken: impl Fn(&Path) -> bool) -> PathBuf {
     let numbered = |number: u32| {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         match path.extension() {
@@ -153,11 +184,11 @@ fn free(path: PathBuf) -> PathBuf {
             None => path.with_file_name(format!("{stem}.{number}")),
         }
     };
-    if !path.exists() {
+    if !is_taken(&path) {
         return path;
     }
     let mut number = 2;
-    while numbered(number).exists() {
+    while is_taken(&numbered(number)) {
         number += 1;
     }
     numbered(number)
@@ -197,10 +228,32 @@ mod tests {
     fn a_file_replaces_no_other() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| folder.path().join(name);
-        assert_eq!(free(path("a.csv")), path("a.csv"));
+        assert_eq!(free(path("a.csv"), Path::exists), path("a.csv"));
         for name in ["a.csv", "a.2.csv"] {
             fs::write(path(name), "").expect("it is written");
         }
-        assert_eq!(free(path("a.csv")), path("a.3.csv"));
+        assert_eq!(free(path("a.csv"), Path::exists), path("a.3.csv"));
+    }
+
+    #[test]
+    fn a_list_of_rejected_lines_replaces_no_other() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        let make = |name: &str| fs::write(path(name), "").expect("it is written");
+        let of = |name: &str, format: Format| {
+            let file = free_with_list(path(name), format);
+            (file.clone(), beside(&file, format))
+        };
+        // The files were moved away, and their lists and reasons left.
+        make("a.rejects.csv");
+        assert_eq!(of("a.csv", Format::Csv), (path("a.2.csv"), path("a.2.rejects.csv")));
+        make("b.csv.reason.txt");
+        assert_eq!(of("b.csv", Format::Csv), (path("b.2.csv"), path("b.2.rejects.csv")));
+        for name in ["ORDERS.001", "ORDERS.002"] {
+            let list = path(&format!("{name}.rejects.csv"));
+            assert_eq!(of(name, Format::Edi), (path(name), list));
+            make(name);
+            make(&format!("{name}.rejects.csv"));
+        }
     }
 }

@@ -108,12 +108,12 @@ async fn a_push_removes_neither_its_file_nor_the_list_of_one_that_it_cannot_read
     let refused = push(&["stock.csv", "--map", "sku=Item"]).await;
     check(&refused, 1, &[], &["there is no column \"Item\""]);
     fs::copy(path("stock.csv"), path("orders.edi")).expect("it is copied");
-    fs::write(path("orders.rejects.csv"), "of an earlier run").expect("it is written");
+    fs::write(path("orders.edi.rejects.csv"), "of an earlier run").expect("it is written");
     let mapping = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/erp/x12-850.toml");
     let mapping = mapping.display().to_string();
     let refused = push(&["orders.edi", "--mapping", &mapping]).await;
     check(&refused, 1, &[], &["the file begins with neither ISA"]);
-    for list in ["stock.rejects.csv", "orders.rejects.csv"] {
+    for list in ["stock.rejects.csv", "orders.edi.rejects.csv"] {
         assert!(path(list).exists(), "{list} is removed");
     }
 }
@@ -217,16 +217,16 @@ async fn workbooks_and_interchanges_of_a_folder_are_pushed_by_a_mapping() {
     let path = |name: &str| folder.join(name);
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/erp");
     let example = |name: &str| examples.join(name);
-    for (name, mapping, rejects) in [
-        ("stock.xlsx", "stock.toml", "stock.rejects.xlsx"),
-        ("x12-846.edi", "x12-846.toml", "x12-846.rejects.csv"),
+    for (file, name, mapping, rejects) in [
+        ("stock.xlsx", "stock.xlsx", "stock.toml", "stock.rejects.xlsx"),
+        ("x12-846.edi", "x12-846.001", "x12-846.toml", "x12-846.001.rejects.csv"),
     ] {
         let arguments = ["erp", "push", "--shop", "acme", "--mapping"];
         let mapping = example(mapping).display().to_string();
         let watched = folder.display().to_string();
         let arguments = [&arguments[..], &[&mapping, "--watch", &watched]].concat();
         let watching = installation.start(&arguments);
-        fs::copy(example(name), path(name)).expect("it is copied");
+        fs::copy(example(file), path(name)).expect("it is copied");
         eventually("it is moved", async || path("rejected").join(name).exists()).await;
         assert!(path("rejected").join(rejects).exists(), "{rejects}");
         watching.kill().await;
@@ -250,6 +250,12 @@ async fn workbooks_and_interchanges_of_a_folder_are_pushed_by_a_mapping() {
     eventually("it is refused", async || reason.exists() && !path("cut.edi").exists()).await;
     let reason = fs::read_to_string(reason).expect("it is there");
     assert!(reason.contains("IEX is not expected here, IEA or GS is"), "{reason}");
+    // Another file of the same stem leaves the list of the first as it is.
+    let list = path("rejected/x12-846.001.rejects.csv");
+    let before = fs::read_to_string(&list).expect("it is there");
+    fs::copy(example("x12-846.edi"), path("x12-846.002")).expect("it is copied");
+    eventually("it is moved", async || !path("x12-846.002").exists()).await;
+    assert_eq!(fs::read_to_string(&list).expect("it is there"), before);
     watching.kill().await;
     serving.stop().await;
 }
