@@ -5,7 +5,7 @@
 //! | all lines of which were taken | `done/` |
 //! | of which lines were rejected | `rejected/`, with the file of these lines beside it |
 //! | that cannot be read, or is refused as a whole | `rejected/`, with the reason beside it |
-//! | for which no gateway answers, or that cannot be moved | nowhere: it is pushed again |
+//! | for which no gateway answers, that changes while it is pushed, or that cannot be moved | nowhere: it is pushed again |
 //!
 //! A file that somebody takes away before it is pushed is left to them; what goes wrong with one file hinders no other.
 //!
@@ -42,6 +42,13 @@ const REJECTED: &str = "rejected";
 /// the next one.
 type Seen = (u64, SystemTime);
 
+/// A file that was the same at two looks.
+struct Complete {
+    file: PathBuf,
+    format: Format,
+    seen: Seen,
+}
+
 /// Pushes the files of a folder, for as long as the process runs.
 pub(super) async fn watch(settings: &Settings, folder: &Path, options: &PushOptions) -> Result<()> {
     for name in [DONE, REJECTED] {
@@ -52,9 +59,9 @@ pub(super) async fn watch(settings: &Settings, folder: &Path, options: &PushOpti
     let mut seen = HashMap::new();
     let format = options.format()?;
     loop {
-        for (file, format) in complete(folder, format, &mut seen)? {
-            if let Err(error) = handle(settings, folder, options, (&file, format)).await {
-                failed(&file, &error).await;
+        for complete in complete(folder, format, &mut seen)? {
+            if let Err(error) = handle(settings, folder, options, &complete).await {
+                failed(&complete.file, &error).await;
             }
         }
         sleep(LOOK_INTERVAL).await;
@@ -67,7 +74,7 @@ fn complete(
     folder: &Path,
     format: Option<Format>,
     seen: &mut HashMap<PathBuf, Seen>,
-) -> Result<Vec<(PathBuf, Format)>> {
+) -> Result<Vec<Complete>> {
     let mut now = HashMap::new();
     let mut complete = Vec::new();
     let entries =
@@ -80,19 +87,21 @@ fn complete(
             continue;
         };
         // One that is gone meanwhile is not there.
-        let Ok(metadata) = entry.metadata() else { continue };
-        let Some(changed) = metadata.modified().ok().filter(|_| metadata.is_file()) else {
-            continue;
-        };
-        let state = (metadata.len(), changed);
+        let Some(state) = look_at(&path) else { continue };
         if seen.get(&path) == Some(&state) {
-            complete.push((path.clone(), format));
+            complete.push(Complete { file: path.clone(), format, seen: state });
         }
         now.insert(path, state);
     }
     *seen = now;
-    complete.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    complete.sort_unstable_by(|one, other| one.file.cmp(&other.file));
     Ok(complete)
+}
+
+/// How a file is now; `None` where there is none.
+fn look_at(path: &Path) -> Option<Seen> {
+    let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some((metadata.len(), metadata.modified().ok()?))
 }
 
 /// Pushes a file, and moves it.
@@ -100,31 +109,39 @@ async fn handle(
     settings: &Settings,
     folder: &Path,
     options: &PushOptions,
-    (file, format): (&Path, Format),
+    Complete { file, format, seen }: &Complete,
 ) -> Result<()> {
+    let format = *format;
     let name = file.file_name().unwrap_or_default();
     // It is left alone there until the file is moved; one of a push that was killed is of no use.
     let list = folder.join(hidden_list(name));
     fs::remove_file(&list).ok();
     let rejected = || free_with_list(folder.join(REJECTED).join(name), format);
     let push = pushing(settings, options, file, format, list.clone())?;
-    let to = match push.push().await {
-        Ok(pushed) if pushed.rejected == 0 => free(folder.join(DONE).join(name), Path::exists),
-        Ok(_) => rejected(),
+    let pushed = push.push().await;
+    // What was written to it since may stand behind what was read.
+    let is_changed = look_at(file).is_some_and(|now| now != *seen);
+    let to = match pushed {
         Err(_) if !file.exists() => {
             tracing::warn!(file = %file.display(), "was taken away before it was pushed");
             fs::remove_file(&list).ok();
             return Ok(());
         }
-        Err(error) if is_of_file(&error) => {
+        Err(error) if !is_of_file(&error) => {
+            failed(file, &error).await;
+            return Ok(());
+        }
+        _ if is_changed => {
+            tracing::warn!(file = %file.display(), "changed while it was pushed, is pushed again");
+            return Ok(());
+        }
+        Ok(pushed) if pushed.rejected == 0 => free(folder.join(DONE).join(name), Path::exists),
+        Ok(_) => rejected(),
+        Err(error) => {
             tracing::warn!(file = %file.display(), error = format!("{error:#}"), "is rejected");
             let to = rejected();
             fs::write(reason_file(&to), format!("{error:#}\n")).context("write the reason")?;
             to
-        }
-        Err(error) => {
-            failed(file, &error).await;
-            return Ok(());
         }
     };
     if list.exists() {
@@ -204,8 +221,8 @@ mod tests {
         let mut seen = HashMap::new();
         let mut look = || {
             let files = complete(folder.path(), None, &mut seen).expect("it is looked into");
-            let name = |(path, _): (PathBuf, Format)| {
-                path.file_name().expect("a name").to_string_lossy().into_owned()
+            let name = |complete: Complete| {
+                complete.file.file_name().expect("a name").to_string_lossy().into_owned()
             };
             files.into_iter().map(name).collect::<Vec<_>>()
         };

@@ -1,6 +1,6 @@
 //! Files of an ERP, by the command line.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, io::Write as _, path::Path};
 
 use serde_json::Value;
 use testkit::eventually;
@@ -203,6 +203,38 @@ async fn files_that_appear_in_a_folder_are_pushed_and_moved() {
     fs::create_dir(path("done")).expect("it is made");
     moved("done/five.csv").await;
     assert_eq!(on_hand(&installation, "MUG").await, 7);
+    watching.kill().await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_written_while_its_file_is_pushed_counts() {
+    let installation = Installation::new().await;
+    let serving = installation.serve(&["serve"]).await;
+    installation.stock("MUG", 0).await;
+    let folder = installation.folder.path().join("outbox");
+    fs::create_dir(&folder).expect("it is made");
+    let file = folder.join("stock.csv");
+    let row = |n: i64| format!("adjustment,MUG,1,found,A-{n},{n}\n");
+    let mut rows = "type,sku,delta,reason,document,sequence\n".to_owned();
+    let count = 10_000;
+    rows.extend((1..=count).map(row));
+    fs::write(&file, rows).expect("it is written");
+    let watched = folder.display().to_string();
+    // Compressed, all of it is read before the first of its lines has its effect.
+    let arguments = ["erp", "push", "--shop", "acme", "--set", "connector=wms", "--gzip"];
+    let arguments = [&arguments[..], &["--watch", &watched]].concat();
+    let watching = installation.start(&arguments);
+    eventually("some lines have had their effect", async || {
+        on_hand(&installation, "MUG").await.as_i64().is_some_and(|units| units > 500)
+    })
+    .await;
+    let appended = fs::OpenOptions::new().append(true).open(&file);
+    appended
+        .and_then(|mut file| file.write_all(row(count + 1).as_bytes()))
+        .expect("the file is not moved yet");
+    eventually("it is moved", async || folder.join("done/stock.csv").exists()).await;
+    assert_eq!(on_hand(&installation, "MUG").await, count + 1);
     watching.kill().await;
     serving.stop().await;
 }
