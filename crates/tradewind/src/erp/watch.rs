@@ -6,6 +6,7 @@
 //! | of which lines were rejected | `rejected/`, with the file of these lines beside it |
 //! | that cannot be read, or is refused as a whole | `rejected/`, with the reason beside it |
 //! | for which no gateway answers, that changes while it is pushed, or that cannot be moved | nowhere: it is pushed again |
+//! | that the gateway does not take with this key and shop (401, 403, 404) | nowhere: it is pushed again |
 //!
 //! A file that somebody takes away before it is pushed is left to them; what goes wrong with one file hinders no other.
 //!
