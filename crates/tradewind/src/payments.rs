@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use engine::{Client, Engine, Outcome};
 use events::{
     answers::CommandAnswer,
+    card_numbers::refuse_card_number,
     id::PaymentId,
     money::Money,
     proto::{
@@ -55,6 +56,8 @@ pub(crate) async fn run(settings: &Settings, what: &Payments) -> Result<()> {
         }
         Payments::Reconcile { shop, last } => reconcile(&client, shop, *last).await,
         Payments::Settle { payment, resolution, reason, operator } => {
+            refuse_card_number("--reason", reason)?;
+            refuse_card_number("--operator", operator)?;
             let found = find(&client, partitions, *payment).await?;
             let Some(found) = found else { bail!("there is no payment {payment}") };
             settle(&client, &found, *resolution, reason, operator).await

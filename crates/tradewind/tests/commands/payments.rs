@@ -6,7 +6,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::eventually;
 
-use crate::rig::{Installation, SETTLE_TIMEOUT, SHOP, get};
+use crate::{
+    operator::check,
+    rig::{Installation, SETTLE_TIMEOUT, SHOP, get},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stuck_is_listed_and_settled_by_an_operator() {
@@ -47,6 +50,15 @@ async fn what_is_stuck_is_listed_and_settled_by_an_operator() {
     let without_choice = installation.run(&settle).await;
     assert_eq!(without_choice.code, Some(2), "{without_choice:?}");
     let settle = [&settle[..], &["--done-elsewhere"]].concat();
+    let card = "4111 1111 1111 1111";
+    for (option, replaced) in [("--reason", "voided by phone"), ("--operator", "ann")] {
+        let with_card = settle.iter().map(|it| if *it == replaced { card } else { *it });
+        let refused = installation.run(&with_card.collect::<Vec<_>>()).await;
+        let error = format!("{option} must not hold the number of a payment card");
+        check(&refused, 1, &[], &[&error]);
+    }
+    let stuck = installation.run(&["payments", "stuck"]).await;
+    assert!(stuck.out.ends_with("1 stuck\n"), "nothing was settled: {stuck:?}");
     let settled = installation.run(&settle).await;
     assert_eq!((settled.code, settled.out), (Some(0), format!("settled {operation}\n")));
     assert_eq!(installation.run(&["payments", "stuck"]).await.out, "0 stuck\n");
