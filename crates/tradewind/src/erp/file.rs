@@ -32,6 +32,8 @@ use super::mapping::Mapping;
 
 /// The column, or member, with the reason in a file of rejected lines. It is not sent.
 pub(super) const REASON: &str = "reject_reason";
+/// The most bytes of a line that are kept while its end is looked for: the gateway reads no longer ones.
+const MAX_LINE_BYTES: usize = 1024 * 1024;
 
 /// A file cannot be read: pushed again, it could not be either.
 #[derive(Debug, Clone, Copy)]

@@ -1,23 +1,21 @@
 //! The lines of a CSV file.
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, Read};
 
 use anyhow::{Context, Result};
 use csv::ByteRecord;
 
 use super::{
     super::mapping::Mapping,
-    FileLine, Original, buffered,
+    FileLine, MAX_LINE_BYTES, Original, buffered,
     records::{Orders, Records, Sent, columns, is_blank, written},
 };
 
 const DELIMITERS: &[u8] = b",;\t";
-/// The most bytes of a header.
-const MAX_HEADER_BYTES: u64 = 1024 * 1024;
 
 /// A CSV file that is being read.
 pub(super) struct Delimited<R> {
-    reader: csv::Reader<R>,
+    reader: csv::Reader<Limited<R>>,
     records: Records,
     /// The columns that are sent.
     indexes: Vec<usize>,
@@ -33,6 +31,7 @@ impl<R: Read> Delimited<R> {
         mapping: &Mapping,
         orders: Orders,
     ) -> Result<(Self, Vec<u8>)> {
+        let input = Limited { input, left: MAX_LINE_BYTES };
         let mut reader =
             csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(input);
         let header = reader.headers().context("read the header")?.clone();
@@ -45,14 +44,16 @@ impl<R: Read> Delimited<R> {
     pub(super) fn next(&mut self) -> Result<Option<FileLine>> {
         loop {
             let mut record = ByteRecord::new();
-            if !self.reader.read_byte_record(&mut record)? {
+            self.reader.get_mut().left = MAX_LINE_BYTES;
+            let is_read = self.reader.read_byte_record(&mut record);
+            let number = record.position().map_or(0, csv::Position::line);
+            if !is_read.with_context(|| format!("read line {number}"))? {
                 return Ok(None);
             }
             // The gateway passes over such records as well.
             if is_blank(record.iter()) {
                 continue;
             }
-            let number = record.position().map_or(0, csv::Position::line);
             let sent = if record.len() == self.count {
                 let values = self.indexes.iter().map(|index| record.get(*index));
                 self.records.sent(values.map(Option::unwrap_or_default))?
@@ -79,10 +80,54 @@ impl<R: Read> Delimited<R> {
     }
 }
 
+/// An input that fails when more is read of it than a record may have: the reader of records keeps all of one.
+struct Limited<R> {
+    input: R,
+    /// How many bytes of the record may still be read.
+    left: usize,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.left);
+        if length == 0 && !buffer.is_empty() {
+            let reason = format!(
+                "it does not end within {MAX_LINE_BYTES} bytes: is there a quote that is not closed?"
+            );
+            return Err(io::Error::other(reason));
+        }
+        let read = self.input.read(&mut buffer[..length])?;
+        self.left -= read;
+        Ok(read)
+    }
+}
+
 /// The delimiter of a CSV file: the first of them in its header.
 pub(crate) fn delimiter(input: impl Read) -> Result<u8> {
     let mut head = Vec::new();
-    let mut input = buffered(input.take(MAX_HEADER_BYTES));
+    let mut input = buffered(input.take(MAX_LINE_BYTES as u64));
     input.read_until(b'\n', &mut head).context("read the header")?;
     Ok(head.into_iter().find(|byte| DELIMITERS.contains(byte)).unwrap_or(b','))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_named_before_the_rest_is_read() {
+        let lines = |text: &'static str| {
+            let orders = Orders::new(Box::new(|_| Ok(None)));
+            let rest = io::repeat(b'x').take(16 * MAX_LINE_BYTES as u64);
+            let input = text.as_bytes().chain(rest);
+            Delimited::new(input, b',', &Mapping::default(), orders).map(|(lines, _)| lines)
+        };
+        let reason = "it does not end within 1048576 bytes: is there a quote that is not closed?";
+        let mut of_line = lines("sku,quantity\nA,5\n\"B,6\n").expect("its header is read");
+        assert_eq!(of_line.next().expect("it is read").expect("there is one").number, 2);
+        let error = of_line.next().expect_err("it has no end");
+        assert_eq!(format!("{error:#}"), format!("read line 3: {reason}"));
+        let error = lines("sku,\"quantity\nA,5\n").err().expect("its header has no end");
+        assert_eq!(format!("{error:#}"), format!("read the header: {reason}"));
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, SeqAccess, Visitor},
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{
     super::mapping::Mapping,
-    FileLine, Original, REASON, buffered,
+    FileLine, MAX_LINE_BYTES, Original, REASON, buffered,
     records::{ORDER_ID, ORDER_REFERENCE, Orders, Sent},
 };
 
@@ -34,10 +34,18 @@ impl<R: Read> Ndjson<R> {
     pub(super) fn next(&mut self) -> Result<Option<FileLine>> {
         loop {
             let mut original = Vec::new();
-            if self.reader.read_until(b'\n', &mut original)? == 0 {
+            // One byte more, so that a line of as many as there may be ends with its line feed.
+            let mut line = self.reader.by_ref().take(MAX_LINE_BYTES as u64 + 1);
+            if line.read_until(b'\n', &mut original)? == 0 {
                 return Ok(None);
             }
             self.number += 1;
+            if original.len() > MAX_LINE_BYTES && !original.ends_with(b"\n") {
+                bail!(
+                    "line {} does not end within {MAX_LINE_BYTES} bytes: is there a JSON object on each line?",
+                    self.number
+                );
+            }
             while original.last().is_some_and(u8::is_ascii_whitespace) {
                 original.pop();
             }
@@ -179,6 +187,33 @@ fn put(members: &mut Map<String, Value>, field: &str, value: Value) {
             if let Value::Object(members) = outer {
                 members.insert(inner.to_owned(), value);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_line_without_an_end_is_named_before_the_rest_is_read() {
+        let lines = |length: usize| {
+            let long = io::repeat(b' ').take(length as u64);
+            let input = "{\"sku\":\"A\"}\n{".as_bytes().chain(long).chain("}\n{}\n".as_bytes());
+            let orders = Orders::new(Box::new(|_| Ok(None)));
+            let mut lines = Ndjson::new(input, &Mapping::default(), orders);
+            assert_eq!(lines.next().expect("it is read").expect("there is one").number, 1);
+            lines
+        };
+        let mut longest = lines(MAX_LINE_BYTES - 2);
+        for number in [2, 3] {
+            assert_eq!(longest.next().expect("it is read").expect("there is one").number, number);
+        }
+        for length in [MAX_LINE_BYTES - 1, 16 * MAX_LINE_BYTES] {
+            let error = lines(length).next().expect_err("it is too long").to_string();
+            assert!(error.starts_with("line 2 does not end within 1048576 bytes"), "{error}");
         }
     }
 }
