@@ -15,7 +15,7 @@ use clap::Args;
 use client::webhooks::{Arrival, Delivery, SequenceCheck, Verifier};
 use engine::plain_http;
 use node::{say, terminal::interrupted};
-use reqwest::Url;
+use reqwest::{Url, redirect::Policy};
 use tokio::net::TcpListener;
 
 /// What the help says of the environment.
@@ -36,6 +36,9 @@ const FORWARDED: [&str; 8] = [
     "webhook-signature",
     "webhook-timestamp",
 ];
+
+/// The headers of the answer that go back: how the sender is asked to wait, or to send no more.
+const ANSWERED: [&str; 2] = ["retry-after", "webhook-delivery"];
 
 /// How deliveries are received.
 #[derive(Debug, Args)]
@@ -65,8 +68,9 @@ struct Listener {
 /// Receives deliveries until it is interrupted.
 pub(super) async fn listen(options: Options) -> Result<()> {
     let verifier = Verifier::new(&secret(options.secret_file.as_deref())?)?;
-    let client = || plain_http().timeout(FORWARD_TIMEOUT).no_proxy().build();
-    let forward = options.forward.map(|url| client().map(|client| (client, url)));
+    // The sender follows no redirect either.
+    let client = plain_http().timeout(FORWARD_TIMEOUT).redirect(Policy::none()).no_proxy();
+    let forward = options.forward.map(|url| client.build().map(|client| (client, url)));
     let forward = forward.transpose().context("set up the HTTP client")?;
     let listener = Listener { verifier, forward, data: options.data, seen: Mutex::new(None) };
     let listener = Arc::new(listener);
@@ -95,19 +99,21 @@ async fn receive(
     State(listener): State<Arc<Listener>>,
     headers: HeaderMap,
     body: Bytes,
-) -> (StatusCode, String) {
+) -> (StatusCode, HeaderMap, String) {
+    let answer = |status, text: String| (status, HeaderMap::new(), text);
     let delivery = match listener.verifier.verify(&headers, &body) {
         Ok(delivery) => delivery,
         Err(error) => {
             say!("refused: {error}");
-            return (StatusCode::BAD_REQUEST, error.to_string());
+            return answer(StatusCode::BAD_REQUEST, error.to_string());
         }
     };
-    let status = match listener.pass_on(&headers, body).await {
-        Ok(status) => status,
+    let (status, answered) = match listener.pass_on(&headers, body).await {
+        Ok(answered) => answered,
         Err(error) => {
             say!("not passed on: {error:#}");
-            return (StatusCode::BAD_GATEWAY, "the receiver behind does not answer".to_owned());
+            let problem = "the receiver behind does not answer".to_owned();
+            return answer(StatusCode::BAD_GATEWAY, problem);
         }
     };
     // What the receiver behind refuses comes again, and is no duplicate then.
@@ -117,20 +123,33 @@ async fn receive(
     } else {
         say!("{} {}: answered {status}", delivery.event_type, delivery.id);
     }
-    (status, String::new())
+    (status, answered, String::new())
 }
 
 impl Listener {
-    /// Passes a delivery on as it came; the status of the answer.
-    async fn pass_on(&self, headers: &HeaderMap, body: Bytes) -> reqwest::Result<StatusCode> {
-        let Some((client, url)) = &self.forward else { return Ok(StatusCode::NO_CONTENT) };
+    /// Passes a delivery on as it came; what of the answer goes back.
+    async fn pass_on(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> reqwest::Result<(StatusCode, HeaderMap)> {
+        let mut answered = HeaderMap::new();
+        let Some((client, url)) = &self.forward else {
+            return Ok((StatusCode::NO_CONTENT, answered));
+        };
         let mut request = client.post(url.clone()).body(body);
         for name in FORWARDED {
             if let Some(value) = headers.get(name) {
                 request = request.header(name, value);
             }
         }
-        Ok(request.send().await?.status())
+        let answer = request.send().await?;
+        for name in ANSWERED {
+            if let Some(value) = answer.headers().get(name) {
+                answered.insert(name, value.clone());
+            }
+        }
+        Ok((answer.status(), answered))
     }
 
     /// Notes that a delivery has come. What came before the first that is seen here is not missed.

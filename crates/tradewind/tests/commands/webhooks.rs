@@ -55,6 +55,11 @@ impl Listening {
 
     /// Sends a delivery; the status of the answer.
     async fn send(&self, secret: &str, seq: u64) -> u16 {
+        self.answer_to(secret, seq).await.status().as_u16()
+    }
+
+    /// Sends a delivery; the answer.
+    async fn answer_to(&self, secret: &str, seq: u64) -> reqwest::Response {
         let id = format!("event-{seq}");
         let body = json!({
             "id": id, "type": "order.paid", "timestamp": "2026-11-21T12:00:00Z", "data": {"note": "hello"},
@@ -70,7 +75,7 @@ impl Listening {
             .header("webhook-signature", signature.expect("it signs"))
             .header("x-private", "stays here")
             .body(body);
-        request.send().await.expect("it is answered").status().as_u16()
+        request.send().await.expect("it is answered")
     }
 
     async fn line(&mut self) -> String {
@@ -141,6 +146,27 @@ async fn what_is_verified_is_passed_on_as_it_came() {
     verifier.verify(&request.headers, &request.body).expect("it can be verified again");
     drop(receiver);
     testkit::eventually("nobody is behind", async || listening.send(SECRET, 2).await == 502).await;
+}
+
+/// As the sender sees it: it follows no redirect, waits as long as it is asked to, and stops when it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_receiver_behind_answers_goes_back() {
+    let receiver = Receiver::start().await;
+    let listening = Listening::start(&["--forward", &receiver.url("/mine")]).await;
+    receiver.behave(Behaviour::with_header(302, "location", "/elsewhere"));
+    assert_eq!(listening.send(SECRET, 1).await, 302);
+    assert_eq!(receiver.count(), 1, "the redirect was followed");
+    for (status, name, value) in [
+        (503, "retry-after", "7"),
+        (422, "webhook-delivery", "abort-message"),
+        (200, "webhook-delivery", "disable"),
+    ] {
+        receiver.behave(Behaviour::with_header(status, name, value));
+        let answer = listening.answer_to(SECRET, 1).await;
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.headers().get(name).expect("it goes back"), value);
+    }
+    listening.stop().await;
 }
 
 #[tokio::test]
