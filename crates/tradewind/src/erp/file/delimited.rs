@@ -106,13 +106,39 @@ impl<R: Read> Read for Limited<R> {
 pub(crate) fn delimiter(input: impl Read) -> Result<u8> {
     let mut head = Vec::new();
     let mut input = buffered(input.take(MAX_LINE_BYTES as u64));
-    input.read_until(b'\n', &mut head).context("read the header")?;
+    // The reader of records passes over lines that are empty as well.
+    while head.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+        head.clear();
+        if input.read_until(b'\n', &mut head).context("read the header")? == 0 {
+            break;
+        }
+    }
     Ok(head.into_iter().find(|byte| DELIMITERS.contains(byte)).unwrap_or(b','))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_delimiter_is_that_of_the_first_line_that_is_not_empty() {
+        for (text, expected) in [
+            ("Item;Stock\nA,1;5\n", b';'),
+            ("\n\r\n\nItem;Stock\nA,1;5\n", b';'),
+            ("\nItem\tStock", b'\t'),
+            ("\n\n", b','),
+            ("", b','),
+        ] {
+            assert_eq!(delimiter(text.as_bytes()).expect("it is read"), expected, "{text:?}");
+        }
+        let orders = Orders::new(Box::new(|_| Ok(None)));
+        let input = "\n\nsku;quantity\nA;5\n".as_bytes();
+        let (mut lines, head) =
+            Delimited::new(input, b';', &Mapping::default(), orders).expect("its header is read");
+        assert_eq!(head, b"sku,quantity\n");
+        let line = lines.next().expect("it is read").expect("there is one");
+        assert_eq!((line.number, &*line.sent), (4, b"A,5\n".as_slice()));
+    }
 
     #[test]
     fn a_quote_that_is_not_closed_is_named_before_the_rest_is_read() {
