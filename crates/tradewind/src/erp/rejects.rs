@@ -26,7 +26,8 @@ const DATE_FORMAT: &str = "yyyy-mm-dd hh:mm:ss";
 const TIME_FORMAT: &str = "hh:mm:ss";
 const DURATION_FORMAT: &str = "[hh]:mm:ss";
 
-/// A file of rejected lines. It is made with the first of them.
+/// A file of rejected lines. It is made with the first of them, and has those there are also when what writes it
+/// fails: the lines before have their results, and only this file has theirs.
 pub(super) struct Rejects {
     pub(super) file: PathBuf,
     /// The file whose lines they are.
@@ -99,15 +100,23 @@ impl Rejects {
 
     /// Writes what is not written yet.
     pub(super) fn finish(&mut self) -> Result<()> {
-        let finished: Result<()> = match &mut self.writer {
-            Some(Writer::Csv(writer, _) | Writer::List(writer)) => {
+        let finished: Result<()> = match self.writer.take() {
+            Some(Writer::Csv(mut writer, _) | Writer::List(mut writer)) => {
                 writer.flush().map_err(Into::into)
             }
-            Some(Writer::Ndjson(writer)) => writer.flush().map_err(Into::into),
-            Some(Writer::Xlsx(rows)) => rows.workbook.save(&self.file).map_err(Into::into),
+            Some(Writer::Ndjson(mut writer)) => writer.flush().map_err(Into::into),
+            Some(Writer::Xlsx(mut rows)) => rows.workbook.save(&self.file).map_err(Into::into),
             None => Ok(()),
         };
         finished.with_context(|| format!("write {}", self.file.display()))
+    }
+}
+
+impl Drop for Rejects {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::warn!(error = format!("{error:#}"), "the rejected lines are not written");
+        }
     }
 }
 

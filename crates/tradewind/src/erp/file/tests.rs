@@ -285,6 +285,23 @@ fn rejected_rows_are_a_workbook_that_is_read_in_the_same_way() {
 }
 
 #[test]
+fn rejected_rows_are_written_when_a_push_fails() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (file, rejects) = (example("stock.xlsx"), folder.path().join("stock.rejects.xlsx"));
+    let mapping = mapping_of("stock.toml");
+    let mut source = Source::open(&file, Format::Xlsx, &mapping, orders()).expect("is opened");
+    let line = source.next().expect("it is read").expect("there is one");
+    let mut written = Rejects::new(&rejects, &file, &mapping).expect("it is empty");
+    written.add(&line, "unknown").expect("it is written");
+    // Nobody finishes it.
+    drop(written);
+    let mut workbook = Workbook::open(&rejects, Some("Stock")).expect("it is opened");
+    let row = workbook.next().expect("it is read").expect("there is one").1;
+    assert_eq!(row.last().map(workbook::text).as_deref(), Some("unknown"));
+    assert!(workbook.next().expect("it is read").is_none());
+}
+
+#[test]
 fn numbers_of_cells_are_as_they_are_shown() {
     for (number, shown) in [
         (12.0, "12"),
