@@ -104,6 +104,10 @@ pub(crate) fn init(Init { folder }: &Init) -> Result<()> {
 /// Adds a user who may send the lines of a shop to the gateways and nothing else.
 pub(crate) fn add_connector(options: &NewConnector) -> Result<()> {
     let NewConnector { name, shop, leaf, folder } = options;
+    // Before the user is added: a name that has one cannot be given again.
+    if leaf.is_some() {
+        leaf::site(name, folder)?;
+    }
     let key = add_user(name, folder, || NatsUser::of_connector(name, shop))?;
     if let Some(address) = leaf {
         return leaf::make((name, shop), address, folder, &key);
@@ -213,5 +217,29 @@ mod tests {
         let users = fs::read_to_string(options.folder.join("nats/users.conf")).expect("is there");
         assert!(users.contains(&public), "{users}");
         assert!(init(&options).is_err(), "what is there is not overwritten");
+    }
+
+    #[test]
+    fn no_user_is_added_for_a_leaf_node_whose_folder_is_there() {
+        let made = tempfile::tempdir().expect("a temporary folder");
+        let folder = made.path().join("here");
+        init(&Init { folder: folder.clone() }).expect("it is made");
+        let users = || fs::read_to_string(folder.join("nats/users.conf")).expect("it is there");
+        let options = NewConnector {
+            name: "warehouse".to_owned(),
+            shop: Shop::parse("acme").expect("is a name"),
+            leaf: leaf::address("nats-leaf://shop.example.com:7422").ok(),
+            folder: folder.clone(),
+        };
+        let (site, before) = (folder.join("leaf-warehouse"), users());
+        fs::create_dir(&site).expect("it is made");
+        let error = add_connector(&options).expect_err("the folder is there").to_string();
+        assert!(error.ends_with("leaf-warehouse is there already: move it away"), "{error}");
+        assert_eq!(users(), before);
+        assert!(!folder.join("keys/warehouse.nk").exists());
+        // Moved away, it is no hindrance.
+        fs::remove_dir(&site).expect("it is removed");
+        add_connector(&options).expect("it is added");
+        assert!(site.join("warehouse.nk").exists());
     }
 }

@@ -2,7 +2,11 @@
 //! two keys: one at the installation's server, by which the leaf node is let in and may do what the connector
 //! may, and one at the leaf node, by which the connector is.
 
-use std::{fs, net::Ipv4Addr, path::Path};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use node::{
@@ -30,6 +34,15 @@ pub(super) fn address(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// The folder that goes to the site of a connector. It must not be there yet.
+pub(super) fn site(name: &str, folder: &Path) -> Result<PathBuf> {
+    let site = folder.join(format!("leaf-{name}"));
+    if site.exists() {
+        bail!("{} is there already: move it away", site.display());
+    }
+    Ok(site)
+}
+
 /// Makes the folder that goes to the site. The connector has been added to the installation's users.
 pub(super) fn make(
     (name, shop): (&str, &Shop),
@@ -38,10 +51,7 @@ pub(super) fn make(
     key: &Path,
 ) -> Result<()> {
     let is_new = listen(&folder.join("nats").join(LEAF_NODES), address)?;
-    let site = folder.join(format!("leaf-{name}"));
-    if site.exists() {
-        bail!("{} is there already: move it away", site.display());
-    }
+    let site = site(name, folder)?;
     fs::create_dir_all(&site).with_context(|| format!("make the folder {}", site.display()))?;
     let seed = fs::read_to_string(key).with_context(|| format!("read {}", key.display()))?;
     write(&site.join(CONFIGURATION.0), CONFIGURATION.1)?;
