@@ -13,8 +13,11 @@ const MAX_DURATION: Duration = Duration::from_hours(365 * 24);
 /// How much is logged.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Whose logs there are: ours, and those of the libraries that have some.
-const TARGETS: [&str; 26] = [
+const TARGETS: [&str; 29] = [
     "tradewind",
+    "node",
+    "client",
+    "lab",
     "engine",
     "gateway",
     "catalog",
@@ -181,6 +184,8 @@ pub(super) fn log(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -281,6 +286,42 @@ mod tests {
             &["127.0.0.1:9464", "0.0.0.0:0", "[::1]:9000", "none"],
             &["", "9464", "localhost:9464", "off"],
         );
+    }
+
+    /// Whether a source file under the folder logs.
+    fn logs(folder: &Path) -> bool {
+        let Ok(entries) = fs::read_dir(folder) else { return false };
+        let mut paths = entries.map(|entry| entry.expect("it can be listed").path());
+        paths.any(|path| {
+            if path.is_dir() {
+                return logs(&path);
+            }
+            let text = fs::read_to_string(&path).expect("it is text");
+            let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            code.any(|line| {
+                let is_import = line.starts_with("use tracing::");
+                LEVELS.iter().any(|level| {
+                    line.contains(&format!("tracing::{level}!("))
+                        || is_import
+                            && line.split([':', '{', '}', ',', ' ', ';']).any(|it| it == *level)
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn every_crate_that_logs_is_a_target() {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let crates = fs::read_dir(crates).expect("they are there");
+        let names = crates.map(|entry| entry.expect("it can be listed").path());
+        let logging = names
+            .filter(|path| logs(&path.join("src")))
+            .map(|path| path.file_name().expect("a name").to_string_lossy().replace('-', "_"));
+        let logging: Vec<_> = logging.collect();
+        assert!(logging.iter().any(|name| name == "node"), "{logging:?}");
+        for name in logging {
+            assert!(log(&format!("{name}=debug")).is_ok(), "{name} is no target");
+        }
     }
 
     #[test]
