@@ -169,7 +169,8 @@ async fn the_events_of_an_order_are_delivered_and_proved(db: Db) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_is_shown_anew_when_something_was_delivered() {
-    let installation = start(&Db::sqlite()).await;
+    let db = Db::sqlite();
+    let installation = start(&db).await;
     let api = installation.api();
     stock(&api, "MUG", 10).await;
     let receiver = Receiver::start().await;
