@@ -15,6 +15,7 @@ mod ready;
 mod recorder;
 mod reply;
 mod select;
+mod sent;
 mod slots;
 mod target;
 mod turns;
@@ -33,10 +34,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use webhook_http::{Policy, Sender};
 
 use self::{
-    lane::{Lane, MAX_ROUND, RequestRecord, Sent},
+    lane::{Lane, MAX_ROUND},
     lanes::Lanes,
     ready::Ready,
     select::SelectError,
+    sent::{RequestRecord, Sent},
     slots::Slots,
     target::Target,
 };

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use mail::{Mail, Mailer, Template, built_in};
 use person_keys::PersonKeys;
 
-use super::{Delivery, DeliveryContext, lane::RequestRecord, reply::Reply};
+use super::{Delivery, DeliveryContext, reply::Reply, sent::RequestRecord};
 use crate::{
     domain::endpoint::{MailSettings, MailTemplate},
     wire::mail::{MailEvent, MailOrder, Recipient},

@@ -7,7 +7,7 @@ use protocol::time::Timestamp;
 use webhook_http::{CustomHeaders, Request, Secret, WebhookUrl, parse_url};
 
 use super::{
-    Delivery, DeliveryContext, Sending, lane::RequestRecord, mailing::MailTarget, reply::Reply,
+    Delivery, DeliveryContext, Sending, mailing::MailTarget, reply::Reply, sent::RequestRecord,
 };
 use crate::{
     domain::{SealedValue, endpoint::MailSettings},
