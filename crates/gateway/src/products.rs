@@ -193,6 +193,7 @@ pub(crate) async fn put(
     // What a header asks for is answered as HTTP has it, and a field by a problem of its own.
     let expected = match (condition, product.expected_version) {
         (None, version) => Expected::Field(version.unwrap_or_default()),
+        (Some(0), None) => Expected::Absent,
         (Some(_), None) => Expected::Header,
         (Some(_), Some(_)) => {
             let detail = "send If-Match, If-None-Match or expected_version, one of them".to_owned();
@@ -217,7 +218,11 @@ pub(crate) async fn put(
 /// The version that a product must have, and where the client says so.
 #[derive(Debug, Clone, Copy)]
 enum Expected {
+    /// That of `If-Match`.
     Header,
+    /// None, because there must be no such product: `If-None-Match: *`.
+    Absent,
+    /// That of the field `expected_version`; 0 if it is absent.
     Field(u64),
 }
 
@@ -230,6 +235,10 @@ fn put_response(
     let result = ProductResult::try_from(result).unwrap_or_default();
     let status = match result {
         ProductResult::Created => StatusCode::CREATED,
+        // A change that is there already fulfils `If-Match` (RFC 9110, 13.1.1), but not this condition (13.1.2).
+        ProductResult::Unchanged if matches!(expected, Expected::Absent) => {
+            return Err(other_version("product", version));
+        }
         ProductResult::Updated
         | ProductResult::Archived
         | ProductResult::Unchanged
@@ -240,7 +249,9 @@ fn put_response(
         }
         ProductResult::VersionMismatch => {
             let expected = match expected {
-                Expected::Header => return Err(other_version("product", version)),
+                Expected::Header | Expected::Absent => {
+                    return Err(other_version("product", version));
+                }
                 Expected::Field(expected) => expected,
             };
             let detail = format!(
@@ -415,6 +426,29 @@ mod tests {
         assert_eq!(read, wanted);
         name_tax_basis(&mut read, TaxBasis::Included);
         assert_eq!(read, wanted, "what is said stays");
+    }
+
+    #[test]
+    fn what_is_there_as_wanted_is_not_created() {
+        let status = |result: ProductResult, expected| {
+            let outcomes = vec![ProductOutcome { result: result.into(), version: 1 }];
+            let currency = Currency::parse("GBP").expect("valid");
+            let product = proto::catalog::Product {
+                sku: "A".into(),
+                title: "Mug".into(),
+                price: Some(TaxBasis::Excluded.price(199, currency)),
+                active: true,
+            };
+            let stored = StoredProduct { product: Some(product), version: 0 };
+            let shown = view::product(stored).expect("valid");
+            let response = put_response(&PutProductsAnswer { outcomes }, shown, expected);
+            response.into_response().status().as_u16()
+        };
+        let [created, unchanged] = [ProductResult::Created, ProductResult::Unchanged];
+        assert_eq!(status(created, Expected::Absent), 201);
+        assert_eq!(status(unchanged, Expected::Absent), 412);
+        assert_eq!(status(unchanged, Expected::Header), 200, "the change is there already");
+        assert_eq!(status(unchanged, Expected::Field(0)), 200);
     }
 
     #[test]

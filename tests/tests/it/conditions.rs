@@ -47,8 +47,13 @@ async fn what_is_put_has_the_version_that_the_client_names_or_stays(db: Db) {
             assert_eq!(response.body["version"], version, "{path}: {}", response.body);
         };
         refused(put(&api, path, first, Some(("if-match", "\"1\""))).await, 0);
-        let made = put(&api, path, first, Some(("if-none-match", "*"))).await;
-        assert_eq!((made.status.as_u16(), &made.body["version"]), (201, &json!(1)), "{path}");
+        for _ in 0..2 {
+            let request = api.request(Method::PUT, path).json(first);
+            let request = request.header("if-none-match", "*").header("idempotency-key", *path);
+            let made = api.send(request).await.expect("it is answered");
+            assert_eq!((made.status.as_u16(), &made.body["version"]), (201, &json!(1)), "{path}");
+        }
+        refused(put(&api, path, first, Some(("if-none-match", "*"))).await, 1);
         refused(put(&api, path, second, Some(("if-none-match", "*"))).await, 1);
         let known = tag(&api, path).await;
         assert_eq!(known, "\"1\"", "{path}");

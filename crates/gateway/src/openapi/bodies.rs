@@ -103,7 +103,8 @@ pub(crate) struct NewProduct {
     active: Option<bool>,
     /// When this was so: a product that changed later is left as it is.
     as_of: Option<Timestamp>,
-    /// The version that it must have; 0: there must be none.
+    /// The version that it must have; 0: there must be none. When a product that had its effect is sent again, the
+    /// result is `unchanged`.
     #[schema(minimum = 0)]
     expected_version: Option<i64>,
 }
@@ -124,7 +125,8 @@ pub(crate) struct ProductLine {
     active: Option<bool>,
     /// When this was so: a product that changed later is left as it is.
     as_of: Option<Timestamp>,
-    /// The version that it must have; 0: there must be none.
+    /// The version that it must have; 0: there must be none. When a product that had its effect is sent again, the
+    /// result is `unchanged`.
     #[schema(minimum = 0)]
     expected_version: Option<i64>,
 }
