@@ -42,7 +42,7 @@ pub(super) fn options(schema: Option<&str>, is_scratch: bool) -> AnyPoolOptions 
         Box::pin(async move { connection.execute(AssertSqlSafe(prepare)).await.map(|_| ()) })
     });
     if schema.is_none() {
-        // A file does not go away between two statements, and asking whether it did costs a third of a small read.
+        // A file does not go away between two statements, and asking whether it did takes as long as a small read.
         return options;
     }
     // A pool asks as well, and waits for the answer as long as it takes: a connection that is given back

@@ -16,7 +16,7 @@ use crate::{
     jetstream::{log::watch_end, membership::ClaimLost, retry::jittered, streams},
     metrics::PartitionMetrics,
     operate::{parked::RedriveRequest, rebuild::Scratch},
-    projection::{database::Database, fold::panic_text},
+    projection::{database::Database, fold::panic_text, in_time::in_time},
     worker::{
         partition::{Setup, Worker},
         projected::Projected,
@@ -377,8 +377,8 @@ async fn measure<S: Service>(
 ) -> Result<(), Error> {
     let mut measured = Measured::default();
     loop {
-        let counting = AssertUnwindSafe(service.count(&database.pool, partition)).catch_unwind();
-        match counting.await {
+        let counting = in_time(service.count(&database.pool, partition));
+        match AssertUnwindSafe(counting).catch_unwind().await {
             Ok(Ok(counts)) => {
                 for (gauge, count) in &counts {
                     gauge.set(*count as f64);
