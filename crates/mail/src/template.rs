@@ -315,7 +315,15 @@ mod tests {
 
     #[test]
     fn a_wrong_template_is_refused_and_an_endless_one_ends() {
-        for wrong in ["{{ order.numbr }}", "{{ order.number", "{% include 'secrets' %}"] {
+        for wrong in [
+            "{{ order.numbr }}",
+            "{{ order.number",
+            "{% include 'secrets' %}",
+            "{{ order.linse | join }}",
+            "{{ order.linse | reverse | join }}",
+            "{{ order.linse | map(attribute='sku') | join }}",
+            "{{ order.lines | map(attribute='skew') | join }}",
+        ] {
             assert!(template("s", wrong).check().is_err(), "{wrong}");
         }
         let loops = "{% for a in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] %}".repeat(6);
@@ -377,6 +385,9 @@ mod tests {
     fn filters_make_no_more_than_they_may_together() {
         let x = "x".repeat(5_000);
         refused(&format!("{{{{ '{x}' | replace('x', '{x}') }}}}"), "it makes too much");
+        let long = format!("'{x}' | replace('x', '{}')", "x".repeat(600));
+        assert!(template("s", &format!("{{% set a = {long} %}}")).render(&context()).is_ok());
+        refused(&format!("{{{{ {long} | length }}}}"), "it makes too much");
         refused("{{ sender | indent(1000000000) }}", "unknown filter");
         refused("{{ order.lines | batch(1000000000, 'x') }}", "unknown filter");
         refused("{{ order.lines | map(attribute='sku', default=sender) }}", "too many arguments");

@@ -13,6 +13,8 @@ use minijinja::{
 
 /// The most bytes that the filters of a template may make together.
 const MAX_MADE_BYTES: usize = 4 << 20;
+/// The most bytes of a text that a filter takes: one that makes a list of its characters needs some fifty times as much.
+const MAX_TAKEN_BYTES: usize = 256 << 10;
 /// What one character becomes at most where it is escaped: `&#x27;`.
 const MAX_ESCAPED_BYTES: usize = 6;
 
@@ -30,8 +32,11 @@ impl Made {
 }
 
 fn limit(bytes: usize) -> Result<(), Error> {
-    let error = || Error::new(ErrorKind::WriteFailure, "the filters of the template make too much");
-    (bytes <= MAX_MADE_BYTES).then_some(()).ok_or_else(error)
+    (bytes <= MAX_MADE_BYTES).then_some(()).ok_or_else(too_much)
+}
+
+fn too_much() -> Error {
+    Error::new(ErrorKind::WriteFailure, "the filters of the template take or make too much")
 }
 
 /// Adds them to an environment that has none.
@@ -56,7 +61,7 @@ pub(super) fn add(environment: &mut Environment<'_>) {
         ("last", Value::from_function(filters::last)),
         ("length", Value::from_function(filters::length)),
         ("lower", Value::from_function(filters::lower)),
-        ("map", Value::from_function(map)),
+        ("map", Value::from_function(|value: &Value, all: Kwargs| map(value, &all))),
         ("max", Value::from_function(filters::max)),
         ("min", Value::from_function(filters::min)),
         ("reject", Value::from_function(filters::reject)),
@@ -77,6 +82,9 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     for (name, filter) in all {
         let made = made.clone();
         let counted = move |state: &State<'_, '_>, arguments: Rest<Value>| {
+            if arguments.iter().filter_map(Value::as_str).any(|it| it.len() > MAX_TAKEN_BYTES) {
+                return Err(too_much());
+            }
             let value = filter.call(state, &arguments)?;
             made.add(&value)?;
             Ok::<_, Error>(value)
@@ -144,7 +152,7 @@ fn join(
 ) -> Result<Value, Error> {
     let between_bytes = between.as_ref().map_or(0, |it| it.as_str().len());
     let of = |item: Value| item.as_str().map_or_else(|| item.to_string().len(), str::len);
-    let bytes = value
+    let bytes = defined(value)?
         .try_iter()?
         .fold(0_usize, |bytes, item| bytes.saturating_add(of(item)).saturating_add(between_bytes));
     limit(bytes.saturating_mul(MAX_ESCAPED_BYTES))?;
@@ -152,30 +160,34 @@ fn join(
 }
 
 /// Looks how much it makes before it makes it. What it makes is escaped where it is shown.
-fn replace(
-    value: StringInput<'_>,
-    from: StringInput<'_>,
-    to: StringInput<'_>,
-) -> Result<Value, Error> {
-    let (value, from, to) = (value.as_str(), from.as_str(), to.as_str());
+fn replace(value: &str, from: &str, to: &str) -> Result<Value, Error> {
     let added = value.matches(from).count().saturating_mul(to.len());
     limit(value.len().saturating_add(added))?;
     Ok(Value::from(value.replace(from, to)))
 }
 
 /// The attribute of each; with a filter or a default in its place, one list could hold another many times.
-fn map(value: &Value, arguments: Kwargs) -> Result<Value, Error> {
+fn map(value: &Value, arguments: &Kwargs) -> Result<Value, Error> {
     let attribute = arguments.get::<&str>("attribute")?;
     arguments.assert_all_used()?;
-    let attributes = value.try_iter()?.map(|item| item.get_attr(attribute));
+    let attributes = defined(value)?.try_iter()?.map(|item| {
+        let found = item.get_attr(attribute)?;
+        defined(&found).map(Value::clone)
+    });
     Ok(Value::from(attributes.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// The engine's own list is made when it is read, and that of a list so made nests in it.
 fn reverse(value: &Value) -> Result<Value, Error> {
-    let reversed = filters::reverse(value)?;
-    match reversed.as_str() {
-        Some(_) => Ok(reversed),
-        None => Ok(Value::from(reversed.try_iter()?.collect::<Vec<_>>())),
+    let reversed = filters::reverse(defined(value)?)?;
+    if reversed.as_str().is_some() {
+        return Ok(reversed);
     }
+    Ok(Value::from(reversed.try_iter()?.collect::<Vec<_>>()))
+}
+
+/// What is not there would be read as an empty list.
+fn defined(value: &Value) -> Result<&Value, Error> {
+    let is_defined = !value.is_undefined();
+    is_defined.then_some(value).ok_or_else(|| Error::from(ErrorKind::UndefinedError))
 }
