@@ -28,6 +28,7 @@ use events::{
     webhooks::mail_endpoint_id,
 };
 use protocol::time::Timestamp;
+use tokio::task::spawn_blocking;
 
 use crate::{
     body::JsonBytes,
@@ -102,7 +103,9 @@ pub(crate) async fn put_settings(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
     let expected_version = Precondition::version_to_put(&headers)?;
-    let settings = fields::body(&bytes, read::settings)?;
+    // Templates are rendered, which may take a second: longer than a thread of the runtime may be held.
+    let reading = spawn_blocking(move || fields::body(&bytes, read::settings)).await;
+    let settings = reading.map_err(|error| Problem::internal(&error))??;
     let set = notify::SetMail { expected_version, ..settings };
     let id = mail_endpoint_id(&context.shop);
     let command = to_endpoint(&context, id, Request::SetMail(set));

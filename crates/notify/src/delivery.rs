@@ -360,19 +360,18 @@ impl Sending<'_> {
             is_recorded: false,
         };
         lane.in_flight.spawn(async move {
-            let reply = target.send(&outside, &delivery, &mut made).await;
-            let asked_by = delivery.asked_by;
+            let answer = target.send(&outside, &delivery, &mut made).await;
             Sent {
+                asked_by: delivery.asked_by,
+                reply: answer,
                 seq,
                 key,
                 is_open,
                 is_last,
                 begins_anew,
                 replay,
-                asked_by,
                 settings_version,
                 made,
-                reply,
             }
         });
     }

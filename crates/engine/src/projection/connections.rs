@@ -113,10 +113,10 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let address = listener.local_addr().expect("it has an address");
             let silence = watch::Sender::new(());
-            let silences = silence.clone();
+            let falls_silent = silence.clone();
             tokio::spawn(async move {
                 while let Ok((mut client, _)) = listener.accept().await {
-                    let (mut silenced, server) = (silences.subscribe(), server.clone());
+                    let (mut silenced, server) = (falls_silent.subscribe(), server.clone());
                     tokio::spawn(async move {
                         let connected = TcpStream::connect(server).await;
                         let mut server = connected.expect("the server is there");

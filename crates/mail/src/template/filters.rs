@@ -172,7 +172,7 @@ fn map(value: &Value, arguments: &Kwargs) -> Result<Value, Error> {
     arguments.assert_all_used()?;
     let attributes = defined(value)?.try_iter()?.map(|item| {
         let found = item.get_attr(attribute)?;
-        defined(&found).map(Value::clone)
+        defined(&found).cloned()
     });
     Ok(Value::from(attributes.collect::<Result<Vec<_>, _>>()?))
 }

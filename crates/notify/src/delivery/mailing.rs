@@ -3,10 +3,14 @@
 //! The address is sealed with the key of the customer. It is asked for and opened here, while the mail is
 //! sent, and goes nowhere else: not to the log, the database, the record of the attempt or the traces.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use mail::{Mail, Mailer, Template, built_in};
 use person_keys::PersonKeys;
+use tokio::task::spawn_blocking;
 
 use super::{Delivery, DeliveryContext, reply::Reply, sent::RequestRecord};
 use crate::{
@@ -66,11 +70,14 @@ impl MailTarget {
         let mut shown = event.context(&order, &recipient);
         shown.sender.clone_from(&self.settings.sender_name);
         shown.language.clone_from(&self.settings.language);
-        let content = self.template(&event.event_type).and_then(|it| it.render(&shown));
-        let content = content.map_err(|error| {
+        let wrong = |error: &dyn fmt::Display| {
             tracing::error!(event.id = event.id, %error, "the template of a mail does not render");
             Reply { is_final: true, ..Reply::unsent("template") }
-        })?;
+        };
+        let template = self.template(&event.event_type).map_err(|error| wrong(&error))?;
+        // It may take a second: longer than a thread of the runtime may be held.
+        let rendering = spawn_blocking(move || template.render(&shown)).await;
+        let content = rendering.map_err(|error| wrong(&error))?.map_err(|error| wrong(&error))?;
         let id = match &delivery.asked_by {
             // Asked for again, it is another mail, also when it is not accepted at once: many receivers drop one whose
             // id they have seen.

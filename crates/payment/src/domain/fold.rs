@@ -107,14 +107,19 @@ impl Payment {
                 self.mark(*operation, TransactionStatus::Stuck, detail);
             }
             Fact::SettledByOperator { operation, .. } if !self.is_pending(*operation) => {
-                let settled = self.differences.iter().position(|it| it.operation == *operation);
-                if let Some(index) = settled {
-                    self.differences.remove(index);
-                }
+                self.difference_settled(*operation);
             }
             Fact::SettledByOperator { operation, amount, resolution, .. } => {
                 self.settled_by_operator(*operation, *amount, *resolution);
             }
+        }
+    }
+
+    /// One difference to the provider's list is settled, if there is any of the operation.
+    fn difference_settled(&mut self, operation: Operation) {
+        let settled = self.differences.iter().position(|it| it.operation == operation);
+        if let Some(index) = settled {
+            self.differences.remove(index);
         }
     }
 
