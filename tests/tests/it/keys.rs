@@ -202,7 +202,7 @@ async fn a_key_holds_at_every_gateway_until_it_is_revoked_at_one() {
 fn adjustments(mut numbers: Range<u32>) -> String {
     let lines = numbers.try_fold(String::new(), |mut text, n| {
         let line = json!({"type": "adjustment", "sku": "MUG", "delta": 1, "reason": "found",
-            "connector": "erp", "document": format!("A-{n}"), "sequence": n});
+            "connector": "till", "document": format!("A-{n}"), "sequence": n});
         writeln!(text, "{line}").map(|()| text)
     });
     let lines = lines.expect("text can be written to");

@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     jetstream::publish::{
-        DUPLICATE_IN_BATCH, MAX_PIPELINED, Outgoing, PublishError, is_storage_refusal, publish,
+        DUPLICATE_IN_BATCH, MAX_SINGLES, Outgoing, PublishError, is_storage_refusal, publish,
         publish_within,
     },
     turns::Turns,
@@ -217,7 +217,7 @@ fn note_failure(failure: &Failure, outcomes: &[Result<Receipt, InboxError>]) {
 /// others a write of their own.
 async fn write_together(nats: &Nats, messages: Vec<Outgoing>) -> Vec<Result<Receipt, InboxError>> {
     let count = messages.len();
-    if count <= MAX_PIPELINED {
+    if count <= MAX_SINGLES {
         return write_each(nats, messages, false).await;
     }
     match publish(nats, messages.clone(), None).await {
@@ -325,7 +325,7 @@ mod tests {
         let server = TestServer::start().await;
         let nats = server.jetstream().await.client();
         // By itself, and in a batch.
-        for (subject, count) in [("one", 1), ("many", MAX_PIPELINED + 1)] {
+        for (subject, count) in [("one", 1), ("many", MAX_SINGLES + 1)] {
             lose_first_answer(&nats, subject).await;
             let message = |number: usize| Outgoing {
                 subject: subject.to_owned(),

@@ -6,7 +6,6 @@ use async_nats::jetstream::{
     Context,
     stream::{Info, RawMessageErrorKind},
 };
-use futures::future::join_all;
 use prost::Message;
 use protocol::{proto, subject::POSITIONS_HEADER, time::Timestamp};
 use tokio::time::{Instant, sleep};
@@ -132,26 +131,6 @@ impl Log {
             sleep(jittered(pause)).await;
             pause = (pause * 2).min(MAX_RETRY_PAUSE);
         }
-    }
-
-    /// Appends messages that stand each for itself: all are on their way at the same time, each fenced
-    /// by the one before it. A crash leaves the first of them in the log, and not the later ones.
-    pub(crate) async fn append_each(&mut self, messages: &[Outgoing]) -> Result<(), Error> {
-        let client = self.context.client();
-        let first = self.last;
-        let publishing = messages.iter().zip(first..).map(|(message, expected)| {
-            publish_within(&client, vec![message.clone()], Some(expected), TRY_TIMEOUT)
-        });
-        let outcomes = join_all(publishing).await;
-        let stored = outcomes.iter().zip(first + 1..).take_while(|(outcome, sequence)| {
-            outcome.as_ref().is_ok_and(|stored| stored.sequence == *sequence)
-        });
-        self.last += stored.count() as u64;
-        let left = (self.last - first) as usize;
-        for message in &messages[left..] {
-            self.append(std::slice::from_ref(message), false).await?;
-        }
-        Ok(())
     }
 
     /// Whether the server does not store what it was sent for so long: as it says itself, or because

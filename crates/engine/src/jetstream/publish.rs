@@ -17,10 +17,10 @@ use crate::jetstream::headers::{BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE, EXPECTED
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most messages in one batch: the server's own limit.
 pub(crate) const MAX_BATCH: usize = 1000;
-/// As many messages that stand each for itself are sooner stored one by one: for a batch the server makes a store in files of
-/// its own, and syncs those five times before it syncs the stream once. 2.5 to 6 ms, and 0.4 ms for
-/// a message by itself.
-pub(crate) const MAX_PIPELINED: usize = 8;
+/// As many messages that stand each for itself are sooner stored one by one: for a batch a single server
+/// makes a store in files of its own, and syncs those five times before it syncs the stream once. 2.5 to 6 ms,
+/// and 0.4 ms for a message by itself.
+pub(crate) const MAX_SINGLES: usize = 8;
 
 /// The server's code for an expectation that does not hold.
 pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;

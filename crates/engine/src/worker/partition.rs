@@ -57,6 +57,8 @@ pub(crate) struct Setup<S: Service> {
     pub(crate) client: Client,
     pub(crate) context: async_nats::jetstream::Context,
     pub(crate) monitor: Monitor,
+    /// Whether several servers store the log.
+    pub(crate) is_replicated: bool,
     pub(crate) database: Database,
     pub(crate) faults: Faults,
     pub(crate) clock: Clock,
@@ -132,6 +134,7 @@ impl<'a, S: Service> Worker<'a, S> {
             pool: pool.clone(),
             faults: setup.faults.clone(),
             log: Log::new(context.clone(), stream, last, setup.monitor.clone()),
+            is_replicated: setup.is_replicated,
             durable: projection.positions.clone(),
             projected: setup.projected.clone(),
             metrics: setup.metrics.clone(),

@@ -19,7 +19,11 @@ use tracing::Instrument;
 
 use crate::{
     Error, Service,
-    jetstream::{log::Log, streams},
+    jetstream::{
+        log::Log,
+        publish::{MAX_SINGLES, Outgoing},
+        streams,
+    },
     metrics::{BatchStep, PartitionMetrics},
     projection::{fold::Changes, merge::MergedChanges, positions::Positions, store},
     worker::{
@@ -48,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) pool: AnyPool,
     pub(crate) faults: Faults,
     pub(crate) log: Log,
+    /// Whether several servers store the log.
+    pub(crate) is_replicated: bool,
     /// What the database holds.
     pub(crate) durable: Positions,
     /// Says how far the projection is.
@@ -78,13 +84,24 @@ impl Pipeline {
         let (plans, waiting) = mpsc::channel(MAX_WAITING_TO_APPEND);
         let (appended, to_project) = mpsc::channel(MAX_WAITING_TO_PROJECT);
         let (report, progress) = mpsc::unbounded_channel();
-        let Parts { partition, client, pool, faults, log, durable, projected, metrics } = parts;
+        let Parts {
+            partition,
+            client,
+            pool,
+            faults,
+            log,
+            is_replicated,
+            durable,
+            projected,
+            metrics,
+        } = parts;
         let mut tasks = JoinSet::new();
         let publisher = Publisher {
             stream: streams::log(S::NAME, partition),
             client,
             faults: faults.clone(),
             log,
+            is_replicated,
             projected: projected.clone(),
             report: report.clone(),
             metrics: metrics.clone(),
@@ -172,6 +189,7 @@ struct Publisher {
     client: Client,
     faults: Faults,
     log: Log,
+    is_replicated: bool,
     projected: Arc<Projected>,
     report: mpsc::UnboundedSender<Progress>,
     metrics: Arc<PartitionMetrics>,
@@ -224,28 +242,26 @@ impl Publisher {
     }
 
     async fn append<S: Service>(&mut self, plan: &BatchPlan) -> Result<(), Error> {
-        if plan.parts.iter().any(|part| part.len() > 1) {
-            for part in &plan.parts {
-                self.may_stop::<S>()?;
-                let lose = self.faults.strikes(S::NAME, Step::LoseAcknowledgement);
-                self.log.append(part, lose).await?;
-            }
-            return Ok(());
+        let are_singles = plan.parts.iter().all(|part| part.len() == 1);
+        if are_singles && plan.parts.len() <= MAX_SINGLES && self.is_replicated {
+            // Several servers keep a batch in memory until it is complete: it takes as long as one message.
+            return self.append_part::<S>(&plan.parts.concat()).await;
         }
-        // Nothing but single messages: all of them are on their way at the same time.
-        self.may_stop::<S>()?;
-        let mut singles: Vec<_> = plan.parts.iter().flatten().cloned().collect();
-        if self.faults.strikes(S::NAME, Step::LoseAcknowledgement) {
-            let first: Vec<_> = singles.drain(..1).collect();
-            self.log.append(&first, true).await?;
+        // One after the other, also single messages. If they were on their way at the same time, each
+        // fenced by the sequence before it, and another writer came in between with one message, then the
+        // first would be refused, and the second be stored behind that message as if nothing had happened.
+        for part in &plan.parts {
+            self.append_part::<S>(part).await?;
         }
-        self.log.append_each(&singles).await
+        Ok(())
     }
 
-    /// Lets a test stop the worker before it publishes.
-    fn may_stop<S: Service>(&self) -> Result<(), Error> {
-        let stops = self.faults.strikes(S::NAME, Step::BeforePublish);
-        if stops { Err(Error::Stopped(Step::BeforePublish)) } else { Ok(()) }
+    async fn append_part<S: Service>(&mut self, part: &[Outgoing]) -> Result<(), Error> {
+        if self.faults.strikes(S::NAME, Step::BeforePublish) {
+            return Err(Error::Stopped(Step::BeforePublish));
+        }
+        let lose = self.faults.strikes(S::NAME, Step::LoseAcknowledgement);
+        self.log.append(part, lose).await
     }
 }
 

@@ -319,6 +319,7 @@ impl<S: Service> Supervisor<S> {
             client: self.engine.nats().clone(),
             context: self.engine.context().clone(),
             monitor: self.engine.monitor().clone(),
+            is_replicated: config.replicas > 1,
             database: self.database.clone(),
             faults: config.faults.clone(),
             clock: config.clock.clone(),

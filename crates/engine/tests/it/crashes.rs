@@ -5,15 +5,16 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use engine::{Engine, Error, Faults, Outcome, Step};
+use engine::{Engine, Error, Faults, Outcome, PartitionState, Step};
 use futures::future::join_all;
 use protocol::subject::Lane;
 use testkit::{Db, eventually};
 
 use crate::{
     contract::AccountAnswer,
+    gate::Gate,
     ledger::Ledger,
-    rig::{ANSWER_TIMEOUT, Rig, Running, answer, counted, deposit, deposits, send, store},
+    rig::{ANSWER_TIMEOUT, LOG, Rig, Running, answer, counted, deposit, deposits, send, store},
 };
 
 testkit::on_both_databases!(
@@ -23,6 +24,7 @@ testkit::on_both_databases!(
     every_batch_may_crash_at_every_step,
     a_lost_acknowledgement_is_found_in_the_log,
     a_nats_server_that_is_killed_loses_and_doubles_nothing,
+    nothing_is_appended_behind_a_message_of_somebody_else,
 );
 
 async fn a_crash_before_the_publish_loses_and_doubles_nothing(db: Db) {
@@ -208,5 +210,33 @@ async fn a_nats_server_that_is_killed_loses_and_doubles_nothing(db: Db) {
     for number in 0..CLIENTS {
         assert_eq!(deposits(&log, &number.to_string()), in_order);
     }
+    running.stop().await;
+}
+
+/// Several commands, each of which becomes an event by itself; and somebody else writes one message before
+/// the first of them is stored.
+async fn nothing_is_appended_behind_a_message_of_somebody_else(db: Db) {
+    const COMMANDS: u64 = 6;
+    let rig = Rig::start(db).await;
+    let gate = Gate::default();
+    let engine = rig.engine_with(gate.faults()).await;
+    for number in 0..COMMANDS {
+        store(&engine.client(), Lane::Live, deposit(&number.to_string(), 1)).await;
+    }
+    let about_to_append = gate.close();
+    let ledger = Ledger::default();
+    let running = Running::start(&engine, &ledger);
+    about_to_append.await.expect("it appends");
+    eventually("all are decided on", async || ledger.decided.load(Ordering::SeqCst) >= COMMANDS)
+        .await;
+    let foreign = rig.write("account.0.acme.noise", "A", b"noise".to_vec()).await;
+    gate.open();
+    eventually("it reads the message", async || {
+        let mut partitions = engine.partitions().into_iter();
+        partitions.any(|status| matches!(status.state, PartitionState::Failing { .. }))
+    })
+    .await;
+    let log = rig.server.jetstream().await.get_stream(LOG).await.expect("it is there");
+    assert_eq!((foreign, log.cached_info().state.last_sequence), (1, 1));
     running.stop().await;
 }

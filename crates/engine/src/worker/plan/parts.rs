@@ -6,7 +6,7 @@ use crate::{
     Service,
     jetstream::{
         headers::POSITIONS,
-        publish::{MAX_BATCH, MAX_PIPELINED, Outgoing},
+        publish::{MAX_BATCH, MAX_SINGLES, Outgoing},
     },
     projection::{positions::LOG, store::is_replica},
     worker::inputs::Input,
@@ -39,7 +39,7 @@ impl<S: Service> Planner<'_, S> {
             self.projection.positions.set(input.source, position.clone());
         }
         // What may be stored alone carries its own positions: see `close_part`.
-        if self.part.len() <= MAX_PIPELINED {
+        if self.part.len() <= MAX_SINGLES {
             self.add_positions();
         }
     }
@@ -63,7 +63,7 @@ impl<S: Service> Planner<'_, S> {
         self.part_bytes = 0;
         self.projection.fence();
         let carries = |message: &Outgoing| message.headers.get(POSITIONS).is_some();
-        if part.len() <= MAX_PIPELINED && part.iter().all(carries) {
+        if part.len() <= MAX_SINGLES && part.iter().all(carries) {
             self.plan.parts.extend(part.into_iter().map(|message| vec![message]));
         } else {
             self.plan.parts.push(part);
