@@ -29,6 +29,7 @@ use events::{
             RevokeKey, RevokeKeyAnswer, RotateKey, RotateKeyAnswer,
         },
     },
+    shop::MAX_REASON_LENGTH,
 };
 use futures::future::try_join_all;
 use protocol::{
@@ -55,8 +56,6 @@ use crate::{
 
 /// For how long the old secret of a key is accepted, unless a client says otherwise: a day.
 const KEEP_OLD_S: u32 = 86_400;
-/// The longest reason of a revocation, in characters.
-const MAX_REASON_LENGTH: usize = 500;
 /// What is said to the one who gets a secret, and to those who get none.
 const SHOWN_ONCE: &str = "store the secret now: it is shown in this answer alone";
 const NOT_SHOWN: &str = "the secret was shown in the first answer to this Idempotency-Key, and is not shown \

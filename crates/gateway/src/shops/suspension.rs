@@ -14,6 +14,7 @@ use events::{
         command::Body,
         shop::{self, ResumeShop, ResumeShopAnswer, ShopResult, SuspendShop, SuspendShopAnswer},
     },
+    shop::MAX_REASON_LENGTH,
 };
 use protocol::subject::Lane;
 
@@ -28,9 +29,6 @@ use crate::{
     services::{AnswerError, Reply},
     state::AppState,
 };
-
-/// The longest reason, in characters.
-const MAX_REASON_LENGTH: usize = 500;
 
 /// Suspends a shop: it takes no requests until it is resumed.
 ///
