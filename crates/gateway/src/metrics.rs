@@ -21,25 +21,25 @@ use crate::rate::Limited;
 
 /// Time of a request.
 pub const REQUEST_DURATION: Metric = Metric::histogram_seconds(
-    "tradewind_http_request_duration_seconds",
+    "http_request_duration_seconds",
     &["method", "route", "status"],
     "Time from the headers of a request to those of its response.",
 );
 
 /// Requests that are not yet answered.
 pub const REQUESTS_IN_FLIGHT: Metric =
-    Metric::gauge("tradewind_http_requests_in_flight", &[], "Requests that are not yet answered.");
+    Metric::gauge("http_requests_in_flight", &[], "Requests that are not yet answered.");
 
 /// Time of a write to the inbox.
 pub const INBOX_WRITE_DURATION: Metric = Metric::histogram_seconds(
-    "tradewind_inbox_write_duration_seconds",
+    "inbox_write_duration_seconds",
     &[],
     "Time that a write to the inbox took, until the server had acknowledged it.",
 );
 
 /// Requests that were one too many.
 pub const RATE_LIMITED: Metric = Metric::counter(
-    "tradewind_http_rate_limited_total",
+    "http_rate_limited_total",
     &["limit"],
     "Requests that were refused because their key or shop sent more than it may, by limit: key, shop.",
 );
@@ -196,7 +196,7 @@ mod tests {
         // Its caller goes away.
         let mut slow = Box::pin(answer("GET", "/v1/shops/acme/slow"));
         assert!((&mut slow).now_or_never().is_none());
-        assert!(handle.render().contains("tradewind_http_requests_in_flight 1\n"));
+        assert!(handle.render().contains("http_requests_in_flight 1\n"));
         drop(slow);
         inbox_written(Duration::from_millis(2));
 
@@ -204,20 +204,20 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_TYPE], PROMETHEUS_TEXT);
         let body = to_bytes(response.into_body(), usize::MAX).await.expect("is in memory");
         let text = std::str::from_utf8(&body).expect("is text");
-        let count = "tradewind_http_request_duration_seconds_count";
+        let count = "http_request_duration_seconds_count";
         let orders = "route=\"/v1/shops/{shop}/orders\",status=\"409\"";
         let slow = "route=\"/v1/shops/{shop}/slow\",status=\"abandoned\"";
         for line in [
             format!("{count}{{method=\"GET\",{orders}}} 2"),
             format!("{count}{{method=\"GET\",{slow}}} 1"),
             format!("{count}{{method=\"other\",route=\"unmatched\",status=\"404\"}} 1"),
-            "# TYPE tradewind_http_requests_in_flight gauge".to_owned(),
-            "tradewind_http_requests_in_flight 1".to_owned(),
-            "tradewind_inbox_write_duration_seconds_count 1".to_owned(),
+            "# TYPE http_requests_in_flight gauge".to_owned(),
+            "http_requests_in_flight 1".to_owned(),
+            "inbox_write_duration_seconds_count 1".to_owned(),
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is not in:\n{text}");
         }
         assert!(!text.contains("acme"), "{text}");
-        assert!(handle.render().contains("tradewind_http_requests_in_flight 0\n"));
+        assert!(handle.render().contains("http_requests_in_flight 0\n"));
     }
 }

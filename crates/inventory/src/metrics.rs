@@ -6,7 +6,7 @@ use engine::metrics::Metric;
 /// How long a connector has been silent. The only metric whose labels name shops: at most
 /// [`MAX_CONNECTORS`] a partition are measured, those that are silent the longest.
 pub const CONNECTOR_SILENCE: Metric = Metric::gauge_seconds(
-    "tradewind_connector_silent_seconds",
+    "connector_silent_seconds",
     &["partition", "shop", "connector"],
     "Time since a line of an ERP connector came last; 0 from a week on: it was taken out of use.",
 );

@@ -7,84 +7,84 @@ use metrics::{Gauge, counter, gauge, histogram};
 
 /// Attempts at deliveries.
 pub const ATTEMPTS: Metric = Metric::counter(
-    "tradewind_webhook_attempts_total",
+    "webhook_attempts_total",
     &["outcome"],
     "Attempts at deliveries to webhook endpoints, by outcome: delivered, or the class of the error.",
 );
 
 /// The time that attempts took.
 pub const ATTEMPT_DURATION: Metric = Metric::histogram_seconds(
-    "tradewind_webhook_attempt_duration_seconds",
+    "webhook_attempt_duration_seconds",
     &["outcome"],
     "Time until an attempt at a delivery had its status or had failed.",
 );
 
 /// The time from an event to the first attempt at its delivery.
 pub const FIRST_ATTEMPT_LAG: Metric = Metric::histogram_seconds(
-    "tradewind_webhook_first_attempt_lag_seconds",
+    "webhook_first_attempt_lag_seconds",
     &[],
     "Time from an event in its log to the first attempt at a delivery of it.",
 );
 
 /// Attempts without a record.
 pub const UNRECORDED: Metric = Metric::counter(
-    "tradewind_webhook_attempts_unrecorded_total",
+    "webhook_attempts_unrecorded_total",
     &[],
     "Attempts of which no record could be written; their outcomes are in the log all the same.",
 );
 
 /// Deliveries that are not delivered.
 pub const DELIVERIES: Metric = Metric::gauge(
-    "tradewind_webhook_deliveries",
+    "webhook_deliveries",
     &["partition", "state"],
     "Deliveries that wait or were given up, by state.",
 );
 
 /// Age of the oldest delivery that waits for its first attempt.
 pub const OLDEST_PENDING: Metric = Metric::gauge_seconds(
-    "tradewind_webhook_oldest_pending_seconds",
+    "webhook_oldest_pending_seconds",
     &["partition"],
     "Age of the oldest delivery to an active endpoint that waits for its first attempt; 0 if there is none.",
 );
 
 /// Endpoints.
 pub const ENDPOINTS: Metric = Metric::gauge(
-    "tradewind_webhook_endpoints",
+    "webhook_endpoints",
     &["partition", "state"],
     "Webhook endpoints by state: active, failing, paused, disabled.",
 );
 
 /// Endpoints that cannot be sent to.
 pub const UNUSABLE: Metric = Metric::gauge(
-    "tradewind_webhook_endpoints_unusable",
+    "webhook_endpoints_unusable",
     &["partition"],
     "Webhook endpoints with something to be sent that this installation cannot send, such as without the master key of their secrets.",
 );
 
 /// Endpoints with something under way.
 pub const LANES: Metric = Metric::gauge(
-    "tradewind_webhook_lanes",
+    "webhook_lanes",
     &["partition"],
     "Webhook endpoints for which the process keeps what is under way, or was a moment ago.",
 );
 
 /// Attempts at mails.
 pub const MAIL_ATTEMPTS: Metric = Metric::counter(
-    "tradewind_mail_attempts_total",
+    "mail_attempts_total",
     &["outcome"],
     "Attempts at mails, by outcome: delivered, or the class of the error.",
 );
 
 /// The time that attempts at mails took.
 pub const MAIL_ATTEMPT_DURATION: Metric = Metric::histogram_seconds(
-    "tradewind_mail_attempt_duration_seconds",
+    "mail_attempt_duration_seconds",
     &["outcome"],
     "Time until the mail server had accepted a mail or the attempt had failed.",
 );
 
 /// Mails that are not sent.
 pub const MAILS: Metric = Metric::gauge(
-    "tradewind_mails",
+    "mails",
     &["partition", "state"],
     "Mails that wait, were refused or have nobody to go to, by state.",
 );

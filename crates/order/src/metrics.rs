@@ -7,28 +7,28 @@ use metrics::{Gauge, counter, gauge, histogram};
 
 /// Sagas under way.
 pub const SAGAS: Metric = Metric::gauge(
-    "tradewind_sagas",
+    "sagas",
     &["partition", "state"],
     "Orders that wait for an answer of inventory or payment, by what they wait for.",
 );
 
 /// Sagas that have ended.
 pub const SAGAS_ENDED: Metric = Metric::counter(
-    "tradewind_sagas_total",
+    "sagas_total",
     &["outcome"],
     "Orders that were paid, cancelled, or confirmed without being paid at once.",
 );
 
 /// The time that sagas took.
 pub const SAGA_DURATION: Metric = Metric::histogram_seconds(
-    "tradewind_saga_duration_seconds",
+    "saga_duration_seconds",
     &["outcome"],
     "Time from the placing of an order to the event that settled it.",
 );
 
 /// Orders that stand though their money could not be taken.
 pub const UNPAID: Metric = Metric::gauge(
-    "tradewind_orders_unpaid",
+    "orders_unpaid",
     &["partition"],
     "Confirmed orders whose last payment failed: another one is to be started.",
 );

@@ -5,7 +5,7 @@ use metrics::{Gauge, Unit, gauge};
 
 /// Payments whose operation is uncertain.
 pub const UNCERTAIN: Metric = Metric {
-    name: "tradewind_payments_uncertain",
+    name: "payments_uncertain",
     kind: Kind::Gauge,
     unit: Unit::Count,
     labels: &["partition"],
@@ -14,7 +14,7 @@ pub const UNCERTAIN: Metric = Metric {
 
 /// Payments whose operation is stuck.
 pub const STUCK: Metric = Metric {
-    name: "tradewind_payments_stuck",
+    name: "payments_stuck",
     kind: Kind::Gauge,
     unit: Unit::Count,
     labels: &["partition"],
@@ -23,7 +23,7 @@ pub const STUCK: Metric = Metric {
 
 /// Differences between the provider's list and our log.
 pub const DIFFERENCES: Metric = Metric {
-    name: "tradewind_payment_differences",
+    name: "payment_differences",
     kind: Kind::Gauge,
     unit: Unit::Count,
     labels: &[],

@@ -43,7 +43,8 @@ pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a process says of itself, and to whom.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The program, `service.name` of what is exported; `OTEL_SERVICE_NAME` goes before it.
+    /// The program: `service.name` of what is exported, unless `OTEL_SERVICE_NAME` says another; and what
+    /// the name of each metric begins with.
     pub service: &'static str,
     /// The version of the program.
     pub version: &'static str,
@@ -109,9 +110,12 @@ pub enum Error {
     /// The process has a log already.
     #[error("start the log: the process has one already")]
     Log(#[source] tracing_subscriber::util::TryInitError),
-    /// The process has a recorder of metrics already, or its buckets are wrong.
+    /// The buckets of the metrics are wrong.
     #[error("start the metrics")]
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
+    /// The process has a recorder of metrics already.
+    #[error("start the metrics: the process has a recorder already")]
+    HasRecorder,
     /// The address for `/metrics` cannot be listened on.
     #[error("listen on {address} for /metrics; is the port taken?")]
     Listen {

@@ -4,6 +4,7 @@ use metrics::{gauge, set_global_recorder};
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
+use metrics_util::layers::{Layer, Prefix, PrefixLayer};
 
 use crate::{Error, Settings};
 
@@ -42,27 +43,31 @@ impl Metrics {
 /// Makes the recorder the one of this process. Without it, what is recorded costs nothing, and no
 /// metric is rendered.
 pub(crate) fn install(settings: &Settings) -> Result<Metrics, Error> {
-    let recorder = recorder().map_err(Error::Metrics)?;
-    let metrics = Metrics(recorder.handle());
+    let (recorder, handle) = recorder(settings.service).map_err(Error::Metrics)?;
+    let metrics = Metrics(handle);
     if !settings.metrics {
         return Ok(metrics);
     }
-    set_global_recorder(recorder).map_err(|error| Error::Metrics(error.into()))?;
-    metrics::describe_gauge!("tradewind_build_info", "The version of the program that runs: 1.");
-    gauge!("tradewind_build_info", "version" => settings.version).set(1.0);
+    set_global_recorder(recorder).map_err(|_| Error::HasRecorder)?;
+    metrics::describe_gauge!("build_info", "The version of the program that runs: 1.");
+    gauge!("build_info", "version" => settings.version).set(1.0);
     Ok(metrics)
 }
 
-/// The more exact rule goes before the less exact one: a full name, then the end of a name.
-fn recorder() -> Result<PrometheusRecorder, BuildError> {
+/// Puts the name of the program before that of each metric, so that the crates which record them need not know it.
+///
+/// Of the rules for buckets, the more exact one goes before the less exact one: a full name, then the end of a name.
+fn recorder(program: &str) -> Result<(Prefix<PrometheusRecorder>, PrometheusHandle), BuildError> {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_inputs".to_owned()), &COUNT_BUCKETS)?
         .set_buckets_for_metric(
-            Matcher::Full("tradewind_saga_duration_seconds".to_owned()),
+            Matcher::Full(format!("{program}_saga_duration_seconds")),
             &SAGA_BUCKETS,
         )?;
-    Ok(builder.build_recorder())
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    Ok((PrefixLayer::new(program).layer(recorder), handle))
 }
 
 #[cfg(test)]
@@ -72,20 +77,20 @@ mod tests {
     use super::*;
 
     fn rendered(record: impl FnOnce()) -> String {
-        let recorder = recorder().expect("the buckets are right");
+        let (recorder, handle) = recorder("test").expect("the buckets are right");
         with_local_recorder(&recorder, record);
-        recorder.handle().render()
+        handle.render()
     }
 
     #[test]
-    fn a_metric_is_rendered_with_its_help_and_type() {
+    fn a_metric_is_rendered_with_the_name_of_the_program_its_help_and_type() {
         let text = rendered(|| {
-            describe_counter!("tradewind_inputs_total", "Inputs handled.");
-            counter!("tradewind_inputs_total", "service" => "order").increment(3);
+            describe_counter!("inputs_total", "Inputs handled.");
+            counter!("inputs_total", "service" => "order").increment(3);
         });
-        assert!(text.contains("# HELP tradewind_inputs_total Inputs handled."), "{text}");
-        assert!(text.contains("# TYPE tradewind_inputs_total counter"), "{text}");
-        assert!(text.contains("tradewind_inputs_total{service=\"order\"} 3"), "{text}");
+        assert!(text.contains("# HELP test_inputs_total Inputs handled."), "{text}");
+        assert!(text.contains("# TYPE test_inputs_total counter"), "{text}");
+        assert!(text.contains("test_inputs_total{service=\"order\"} 3"), "{text}");
     }
 
     #[test]
@@ -103,25 +108,25 @@ mod tests {
             metrics_listen: crate::MetricsListen::Off,
         };
         let metrics = install(&settings).expect("the buckets are right");
-        counter!("tradewind_inputs_total").increment(3);
+        counter!("inputs_total").increment(3);
         assert_eq!(metrics.render(), "");
     }
 
     #[test]
     fn each_histogram_has_buckets_of_its_own_kind() {
         let text = rendered(|| {
-            describe_histogram!("tradewind_batch_inputs", "Inputs of a batch.");
-            histogram!("tradewind_batch_inputs").record(7.0);
-            histogram!("tradewind_batch_step_duration_seconds").record(0.000_05);
-            histogram!("tradewind_saga_duration_seconds").record(2000.0);
+            describe_histogram!("batch_inputs", "Inputs of a batch.");
+            histogram!("batch_inputs").record(7.0);
+            histogram!("batch_step_duration_seconds").record(0.000_05);
+            histogram!("saga_duration_seconds").record(2000.0);
         });
         for line in [
-            "# TYPE tradewind_batch_inputs histogram",
-            "tradewind_batch_inputs_bucket{le=\"5\"} 0",
-            "tradewind_batch_inputs_bucket{le=\"10\"} 1",
-            "tradewind_batch_step_duration_seconds_bucket{le=\"0.0001\"} 1",
-            "tradewind_saga_duration_seconds_bucket{le=\"1800\"} 0",
-            "tradewind_saga_duration_seconds_bucket{le=\"3600\"} 1",
+            "# TYPE test_batch_inputs histogram",
+            "test_batch_inputs_bucket{le=\"5\"} 0",
+            "test_batch_inputs_bucket{le=\"10\"} 1",
+            "test_batch_step_duration_seconds_bucket{le=\"0.0001\"} 1",
+            "test_saga_duration_seconds_bucket{le=\"1800\"} 0",
+            "test_saga_duration_seconds_bucket{le=\"3600\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");
         }

@@ -153,5 +153,5 @@ fn unmeasured(text: &str) -> Vec<&'static str> {
         .chain(order::metrics::ALL)
         .chain(payment::metrics::ALL);
     let names = all.map(|metric| metric.name).filter(|name| !OF_FAILURES.contains(name));
-    names.filter(|name| !text.contains(&format!("# TYPE {name} "))).collect()
+    names.filter(|name| !text.contains(&format!("# TYPE tradewind_{name} "))).collect()
 }

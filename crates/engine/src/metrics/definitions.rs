@@ -16,7 +16,7 @@ pub enum Kind {
 /// A metric: what it is called, and what it says.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
-    /// The name, with its unit.
+    /// The name, with its unit, and without the prefix that the recorder of the program puts before all.
     pub name: &'static str,
     /// What it is.
     pub kind: Kind,
@@ -86,60 +86,60 @@ impl Metric {
 
 /// Inputs handled.
 pub const INPUTS: Metric = Metric::counter(
-    "tradewind_inputs_total",
+    "inputs_total",
     &["service", "partition", "source"],
     "Inputs handled, by the stream or lane that they came from.",
 );
 
 /// Events published.
 pub const EVENTS: Metric = Metric::counter(
-    "tradewind_events_total",
+    "events_total",
     &["service", "partition", "event"],
     "Events published to the log of the partition, by kind.",
 );
 
 /// Inputs of a batch.
 pub const BATCH_INPUTS: Metric =
-    Metric::histogram("tradewind_batch_inputs", &["service"], "Inputs of a batch.");
+    Metric::histogram("batch_inputs", &["service"], "Inputs of a batch.");
 
 /// Time of a step of a batch.
 pub const BATCH_STEP_DURATION: Metric = Metric::histogram_seconds(
-    "tradewind_batch_step_duration_seconds",
+    "batch_step_duration_seconds",
     &["service", "step"],
     "Time that a step of a batch took: load, decide, publish or project.",
 );
 
 /// Messages that wait in a source.
 pub const SOURCE_LAG_EVENTS: Metric = Metric::gauge(
-    "tradewind_source_lag_events",
+    "source_lag_events",
     &["service", "partition", "source"],
     "Messages of the source that are not yet handled.",
 );
 
 /// Age of the oldest message that waits in a source.
 pub const SOURCE_LAG_SECONDS: Metric = Metric::gauge_seconds(
-    "tradewind_source_lag_seconds",
+    "source_lag_seconds",
     &["service", "partition", "source"],
     "Age of the oldest message of the source that is not yet handled; 0 if there is none.",
 );
 
 /// Inputs parked.
 pub const PARKED_INPUTS: Metric = Metric::gauge(
-    "tradewind_parked_inputs",
+    "parked_inputs",
     &["service", "partition"],
     "Inputs that are parked until an operator redrives them.",
 );
 
 /// Events that a replica could not take in.
 pub const REPLICA_ERRORS: Metric = Metric::counter(
-    "tradewind_replica_errors_total",
+    "replica_errors_total",
     &["service", "partition", "source"],
     "Events of another service that the replica of it could not take in and passed over.",
 );
 
 /// State of a partition.
 pub const PARTITION_STATE: Metric = Metric::gauge(
-    "tradewind_partition_state",
+    "partition_state",
     &["service", "partition", "state"],
     "1 for the state that the partition is in within this process, 0 for the others: held, \
            recovering, failing or waiting.",
@@ -147,31 +147,28 @@ pub const PARTITION_STATE: Metric = Metric::gauge(
 
 /// Restarts of a partition.
 pub const PARTITION_RESTARTS: Metric = Metric::counter(
-    "tradewind_partition_restarts_total",
+    "partition_restarts_total",
     &["service", "partition", "cause"],
     "Times that the partition failed and recovered from its log, by cause.",
 );
 
 /// Operations with the outside.
 pub const OPERATIONS: Metric = Metric::gauge(
-    "tradewind_operations",
+    "operations",
     &["service", "partition", "state"],
     "Operations outside the system that are not done: pending, running or waiting.",
 );
 
 /// Age of the oldest operation.
 pub const OPERATION_OLDEST: Metric = Metric::gauge_seconds(
-    "tradewind_operation_oldest_seconds",
+    "operation_oldest_seconds",
     &["service", "partition"],
     "Age of the oldest operation that is not done; 0 if there is none.",
 );
 
 /// Readiness of the process.
-pub const READY: Metric = Metric::gauge(
-    "tradewind_ready",
-    &[],
-    "1 if the process is ready, as /readyz has it, and 0 if not.",
-);
+pub const READY: Metric =
+    Metric::gauge("ready", &[], "1 if the process is ready, as /readyz has it, and 0 if not.");
 
 /// All metrics of the engine.
 pub const ALL: [Metric; 13] = [

@@ -27,25 +27,25 @@ fn a_partition_says_what_it_does_until_another_process_runs_it() {
         source.lag(7, Duration::from_millis(1500));
 
         let of = "service=\"ledger\",partition=\"3\"";
-        has(&format!("tradewind_partition_state{{{of},state=\"held\"}} 1"));
-        has(&format!("tradewind_partition_state{{{of},state=\"recovering\"}} 0"));
-        has("tradewind_batch_inputs_count{service=\"ledger\"} 1");
-        has("tradewind_batch_step_duration_seconds_count{service=\"ledger\",step=\"publish\"} 1");
-        has(&format!("tradewind_events_total{{{of},event=\"deposited\"}} 2"));
-        has(&format!("tradewind_parked_inputs{{{of}}} 1"));
-        has(&format!("tradewind_partition_restarts_total{{{of},cause=\"storage_full\"}} 1"));
-        has(&format!("tradewind_operations{{{of},state=\"waiting\"}} 4"));
-        has(&format!("tradewind_operation_oldest_seconds{{{of}}} 9"));
-        has(&format!("tradewind_inputs_total{{{of},source=\"inbox.live\"}} 2"));
-        has(&format!("tradewind_replica_errors_total{{{of},source=\"inbox.live\"}} 0"));
-        has(&format!("tradewind_source_lag_events{{{of},source=\"inbox.live\"}} 7"));
-        has(&format!("tradewind_source_lag_seconds{{{of},source=\"inbox.live\"}} 1.5"));
+        has(&format!("partition_state{{{of},state=\"held\"}} 1"));
+        has(&format!("partition_state{{{of},state=\"recovering\"}} 0"));
+        has("batch_inputs_count{service=\"ledger\"} 1");
+        has("batch_step_duration_seconds_count{service=\"ledger\",step=\"publish\"} 1");
+        has(&format!("events_total{{{of},event=\"deposited\"}} 2"));
+        has(&format!("parked_inputs{{{of}}} 1"));
+        has(&format!("partition_restarts_total{{{of},cause=\"storage_full\"}} 1"));
+        has(&format!("operations{{{of},state=\"waiting\"}} 4"));
+        has(&format!("operation_oldest_seconds{{{of}}} 9"));
+        has(&format!("inputs_total{{{of},source=\"inbox.live\"}} 2"));
+        has(&format!("replica_errors_total{{{of},source=\"inbox.live\"}} 0"));
+        has(&format!("source_lag_events{{{of},source=\"inbox.live\"}} 7"));
+        has(&format!("source_lag_seconds{{{of},source=\"inbox.live\"}} 1.5"));
 
         drop((partition, source));
-        has(&format!("tradewind_partition_state{{{of},state=\"held\"}} 0"));
-        has(&format!("tradewind_parked_inputs{{{of}}} 0"));
-        has(&format!("tradewind_operations{{{of},state=\"waiting\"}} 0"));
-        has(&format!("tradewind_source_lag_events{{{of},source=\"inbox.live\"}} 0"));
-        has(&format!("tradewind_inputs_total{{{of},source=\"inbox.live\"}} 2"));
+        has(&format!("partition_state{{{of},state=\"held\"}} 0"));
+        has(&format!("parked_inputs{{{of}}} 0"));
+        has(&format!("operations{{{of},state=\"waiting\"}} 0"));
+        has(&format!("source_lag_events{{{of},source=\"inbox.live\"}} 0"));
+        has(&format!("inputs_total{{{of},source=\"inbox.live\"}} 2"));
     });
 }

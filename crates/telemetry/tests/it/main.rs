@@ -42,8 +42,8 @@ async fn a_collector_gets_the_spans_of_a_trace_and_a_scrape_the_metrics() {
     assert!(telemetry::start(&settings).is_err(), "a process has one telemetry");
 
     record_spans();
-    describe_counter!("tradewind_inputs_total", "Inputs handled.");
-    counter!("tradewind_inputs_total", "service" => "order").increment(2);
+    describe_counter!("inputs_total", "Inputs handled.");
+    counter!("inputs_total", "service" => "order").increment(2);
 
     let metrics = telemetry.metrics_address().expect("it listens");
     scrape(metrics, &telemetry.render()).await;
