@@ -2,9 +2,10 @@
 
 use async_nats::ConnectErrorKind;
 
-use crate::{StoreError, WireError, metrics::RestartCause};
+use crate::{Remedy, StoreError, WireError, metrics::RestartCause};
 
-/// What the engine could not do.
+/// What the engine could not do. What an operator does about it says [`Error::remedy`], in words
+/// [`crate::Program`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No connection to NATS.
@@ -16,9 +17,7 @@ pub enum Error {
         source: async_nats::ConnectError,
     },
     /// The server does not let this process in.
-    #[error(
-        "nats-server at {url} does not let this process in; name the key of a user with --nats-key-file, as `tradewind init` makes them"
-    )]
+    #[error("nats-server at {url} does not let this process in")]
     Unauthorized {
         /// The address that was tried.
         url: String,
@@ -36,21 +35,24 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The server lacks atomic batches.
-    #[error("nats-server {version} is too old: Tradewind needs 2.12 or newer")]
+    #[error("nats-server {version} is too old: 2.12 or newer is needed")]
     ServerTooOld {
         /// The server's version.
         version: String,
     },
-    /// A stream is configured otherwise than `nats/streams.toml` says.
-    #[error(
-        "stream {stream} differs from its definition: {differences}; \
-         `tradewind streams diff` shows it, `tradewind streams apply` changes the stream"
-    )]
+    /// A stream is configured otherwise than its definition says.
+    #[error("stream {stream} differs from its definition: {differences}")]
     Drift {
         /// The stream.
         stream: String,
         /// Each setting that differs, with both values.
         differences: String,
+    },
+    /// There is no such stream yet, and this process creates none.
+    #[error("cannot find {stream}: there is none")]
+    NoStream {
+        /// The stream.
+        stream: String,
     },
     /// The stream definitions do not parse.
     #[error("the stream definitions do not parse")]
@@ -94,9 +96,7 @@ pub enum Error {
     /// A stream ends before the position that was reached in it.
     #[error(
         "{stream} ends at {last}, but {service} has handled it up to {position}: the stream was \
-         created anew, or an old copy of the broker's store was restored; restore the right copy, \
-         or continue with the stream as it is with `tradewind positions reset {service} PARTITION \
-         SOURCE`"
+         created anew, or an old copy of the broker's store was restored"
     )]
     PositionBeyondEnd {
         /// The service that reads the stream.
@@ -111,8 +111,7 @@ pub enum Error {
     /// A stream is not the one in which the position was reached.
     #[error(
         "{stream} was created anew since {service} handled it up to {position}: what it holds up to \
-         there was never handled; restore the stream that was lost, or continue with the stream as \
-         it is with `tradewind positions reset {service} PARTITION SOURCE`"
+         there was never handled"
     )]
     StreamReplaced {
         /// The service that reads the stream.
@@ -125,8 +124,7 @@ pub enum Error {
     /// The log ends before what was folded of it: going on would contradict what was answered.
     #[error(
         "{stream} ends at {last}, but the projection of {service} holds it up to {position}: the \
-         log was replaced, or has lost its end; restore it, or take the log as it is with \
-         `tradewind rebuild {service}`"
+         log was replaced, or has lost its end"
     )]
     LogLost {
         /// The service.
@@ -176,8 +174,7 @@ pub enum Error {
     },
     /// The service's own log holds what this version cannot read.
     #[error(
-        "{stream} holds a message at {sequence} that this version cannot read; a newer version may; \
-         if it is no event at all, void it with `tradewind log void {service} {partition} {sequence}`"
+        "{stream} holds a message at {sequence} that this version cannot read; a newer version may"
     )]
     Unreadable {
         /// The service.
@@ -204,9 +201,13 @@ pub enum Error {
     /// The versions of an aggregate are not contiguous in the log.
     #[error(
         "in {stream} at {sequence}, version {next} of {aggregate} follows version {version}: the \
-         service did not write it; void it with `tradewind log void`"
+         service did not write it"
     )]
     Version {
+        /// The service.
+        service: &'static str,
+        /// The partition.
+        partition: u32,
         /// The log.
         stream: String,
         /// The sequence of the message.
@@ -268,10 +269,28 @@ impl Error {
                 source.kind(),
                 ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io
             ),
-            Self::JetStream { .. } => true,
+            Self::JetStream { .. } | Self::NoStream { .. } => true,
             Self::Open { source, .. } => is_unreachable_database(&**source),
             _ => false,
         }
+    }
+
+    /// What an operator does about it, where that is more than the error itself says.
+    pub fn remedy(&self) -> Option<Remedy> {
+        Some(match self {
+            Self::Unauthorized { .. } => Remedy::NameUser,
+            Self::Drift { .. } => Remedy::ChangeStreams,
+            Self::NoStream { .. } => Remedy::CreateStreams,
+            Self::PositionBeyondEnd { service, .. } | Self::StreamReplaced { service, .. } => {
+                Remedy::ResetPosition { service }
+            }
+            Self::LogLost { service, .. } => Remedy::Rebuild { service },
+            Self::Unreadable { service, partition, sequence, .. }
+            | Self::Version { service, partition, sequence, .. } => {
+                Remedy::VoidMessage { service, partition: *partition, sequence: *sequence }
+            }
+            _ => return None,
+        })
     }
 
     /// Whether it happens in the course of things: a worker recovers from its log and goes on.
@@ -302,6 +321,7 @@ impl Error {
             Self::Store(_) | Self::Open { .. } => RestartCause::Database,
             Self::NotStored { .. } => RestartCause::StorageFull,
             Self::JetStream { .. }
+            | Self::NoStream { .. }
             | Self::Connect { .. }
             | Self::Unauthorized { .. }
             | Self::Credentials { .. }

@@ -16,6 +16,7 @@
 //! | `worker` | [`Engine`], and the loop above for each partition that the process has claimed |
 //! | `client` | the sender's side: commands, questions, waiting for an event |
 //! | `metrics` | what a worker measures, by name |
+//! | `program` | what the engine must know of the [`Program`] that it is a part of |
 //! | `turns` | shops take turns, wherever what they want waits |
 //! | `operate` | rebuild, verify, parked inputs, the logs themselves |
 
@@ -28,6 +29,7 @@ mod jetstream;
 pub mod metrics;
 mod operate;
 mod plain_http;
+mod program;
 mod projection;
 mod service;
 mod turns;
@@ -58,6 +60,7 @@ pub use operate::{
     void::Voided,
 };
 pub use plain_http::plain_http;
+pub use program::{Program, Remedy};
 pub use projection::{
     database::Location,
     documents,

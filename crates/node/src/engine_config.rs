@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{services::NAMES, settings::Settings};
+use crate::{program::PROGRAM, services::NAMES, settings::Settings};
 
 impl Settings {
     /// The engine's part of the settings, for a command that somebody waits for: it does not wait
@@ -15,6 +15,7 @@ impl Settings {
             engine::Location::Postgres(_) => None,
         });
         engine::Config {
+            program: &PROGRAM,
             nats_url: self.nats_url.clone(),
             nats_security: self.nats.security.clone(),
             nats_monitor_url: self.nats_monitor_url.clone(),

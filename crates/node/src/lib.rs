@@ -1,6 +1,7 @@
 //! A process of an installation: its settings, the services that it runs, and how it stops.
 //!
 //! - `settings`: flags, environment and file, in that order; `engine_config`: what of them is for the engine;
+//! - `program`: what the engine cannot know by itself: name, streams, what an operator does about errors;
 //! - `services`: the one list of services: a new one is registered there and nowhere else;
 //! - `serve`: runs services in one process, and drains them;
 //! - `readiness`: whether the process can do its work, for whoever asks it;
@@ -12,6 +13,7 @@ pub mod data_folder;
 pub mod embedded;
 mod engine_config;
 pub mod nats_users;
+pub mod program;
 pub mod readiness;
 pub mod serve;
 pub mod services;

@@ -89,7 +89,12 @@ async fn connect(settings: &Settings, components: &[Component]) -> Result<Engine
         Engine::connect(config).await?
     };
     engine.warn_unless_synced().await;
-    engine.warn_if_open();
+    if engine.is_open_to_all() {
+        tracing::warn!(
+            "nats-server lets everybody in who reaches it: they can write into every log and read every \
+             event; make users and keys with `tradewind init`, and include them in its configuration"
+        );
+    }
     Ok(engine)
 }
 

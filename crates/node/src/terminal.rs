@@ -4,6 +4,8 @@ use std::io::Write;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::program::explain;
+
 /// Writes a line to standard output. A reader that has gone away (`| head`) is no error.
 pub fn line(text: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
@@ -12,7 +14,7 @@ pub fn line(text: std::fmt::Arguments<'_>) {
 
 /// Writes to the standard error stream why the command failed, whatever is logged.
 pub fn failure(error: &anyhow::Error) {
-    writeln!(std::io::stderr().lock(), "error: {error:#}").ok();
+    writeln!(std::io::stderr().lock(), "error: {}", explain(error)).ok();
 }
 
 /// Prints a line for people.

@@ -90,6 +90,13 @@ pub fn system_clock() -> engine::Clock {
     engine::Clock::system()
 }
 
+/// The program of a test: the streams of the installation in `nats/`, and remedies as they are.
+pub static PROGRAM: engine::Program = engine::Program {
+    name: "test",
+    streams: include_str!("../../../nats/streams.toml"),
+    remedy: |remedy| format!("{remedy:?}"),
+};
+
 /// How a process takes part in the installation of a test, whose streams are those of `services`.
 pub fn engine_config(
     server: &TestServer,
@@ -98,6 +105,7 @@ pub fn engine_config(
     services: &'static [&'static str],
 ) -> engine::Config {
     engine::Config {
+        program: &PROGRAM,
         nats_url: server.url(),
         nats_security: engine::NatsSecurity::default(),
         nats_monitor_url: Some(server.monitor_url()),

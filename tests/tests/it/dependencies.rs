@@ -54,6 +54,45 @@ fn the_engine_and_what_it_is_built_on_name_no_service() {
     }
 }
 
+/// It could be published by itself: what is the program's own comes with its `Program`.
+#[test]
+fn the_engine_names_no_product_and_needs_no_file_of_one() {
+    let folder = root().join("crates/engine").canonicalize().expect("it is there");
+    let mut files = ["Cargo.toml", "tests/streams.toml"].map(|it| folder.join(it)).to_vec();
+    collect(&folder, &mut files);
+    for file in files {
+        let text = fs::read_to_string(&file).expect("it is text");
+        let named = product_names(&text);
+        assert!(named.is_empty(), "{} names {}", file.display(), named.join(", "));
+        for included in included(&text) {
+            let path = file.parent().expect("it is in a folder").join(included);
+            let path = path.canonicalize().expect("it is there");
+            assert!(path.starts_with(&folder), "{} includes {included}", file.display());
+        }
+    }
+}
+
+/// Lists what names the product in a text: its name, its parts, the flags of its commands.
+fn product_names(text: &str) -> Vec<&'static str> {
+    let text = text.to_lowercase();
+    let words = ["tradewind", "gateway", "checkout", "webhook", "--nats", "--embedded"];
+    words.into_iter().filter(|word| text.contains(word)).collect()
+}
+
+/// The files that a source file includes, as it names them.
+fn included(text: &str) -> impl Iterator<Item = &str> {
+    text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next())
+}
+
+#[test]
+fn a_product_is_found_by_its_name_and_a_file_by_its_path() {
+    assert_eq!(product_names("run `tradewind log void`"), ["tradewind"]);
+    assert_eq!(product_names("Tradewind, with --nats-key-file"), ["tradewind", "--nats"]);
+    assert_eq!(product_names("nats-server --config"), [""; 0]);
+    let text = "a(include_str!(\"../a.toml\")); b(include_str!(\"b\"))";
+    assert_eq!(included(text).collect::<Vec<_>>(), ["../a.toml", "b"]);
+}
+
 /// Collects the Rust files in a folder and those within it.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("the folder can be listed") {

@@ -5,7 +5,7 @@
 //! deliver though the stream has more. If a position moved then to the stream's end, the inputs in
 //! between would be skipped for good as soon as that server dies.
 //!
-//! The variable `TRADEWIND_TEST_ROUNDS` says how many rounds, [`ROUNDS`] without it. Many take
+//! The variable `TEST_ROUNDS` says how many rounds, [`ROUNDS`] without it. Many take
 //! longer than nextest lets a test take; then `cargo test --package tests --test it lagging_replica`.
 
 use std::{
@@ -64,7 +64,7 @@ const UNITS: i64 = 1_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_input_is_handled_while_a_replica_lags_and_dies() {
-    let rounds = std::env::var("TRADEWIND_TEST_ROUNDS").ok().and_then(|n| n.parse().ok());
+    let rounds = std::env::var("TEST_ROUNDS").ok().and_then(|n| n.parse().ok());
     let mut servers = ConfiguredServer::cluster().await;
     let leader = meta_leader(&servers[0]).await;
     // The server that decides where consumers are made is not the one that lags.

@@ -28,8 +28,8 @@ use crate::{
     turns::Turns,
 };
 
-/// Commands that wait for their turn; senders wait beyond that. More than the gateway handles at
-/// once, so that only other senders ever do.
+/// Commands that wait for their turn; senders wait beyond that. More than a sender has under way that
+/// limits itself, so that only others ever do.
 const MAX_WAITING: usize = 4_096;
 /// Commands written at once.
 const MAX_TOGETHER: usize = 500;

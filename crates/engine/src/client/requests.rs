@@ -1,4 +1,4 @@
-//! Requests of clients that speak to nats-server, and not to the gateway's HTTP.
+//! Requests of clients that speak to nats-server, and not HTTP to the program.
 
 use std::time::Duration;
 

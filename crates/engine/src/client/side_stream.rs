@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// A stream beside the log of a service, as `nats/streams.toml` defines it: `{SERVICE}-{NAME}-{partition}`
+/// A stream beside the log of a service, as its definition has it: `{SERVICE}-{NAME}-{partition}`
 /// with the subjects `{name}.{service}.{partition}.>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SideStream {

@@ -105,16 +105,6 @@ pub(crate) async fn connect(
     Ok((client, context))
 }
 
-/// Warns in plain words when the server lets in who has no user.
-pub(crate) fn warn_if_open(client: &Client) {
-    if !client.server_info().auth_required {
-        tracing::warn!(
-            "nats-server lets everybody in who reaches it: they can write into every log and read every \
-             event; make users and keys with `tradewind init`, and include them in its configuration"
-        );
-    }
-}
-
 /// Warns in plain words when the server may lose what it has acknowledged.
 pub(crate) async fn warn_unless_synced(monitor: Option<&str>, replicas: usize) {
     let Some(monitor) = monitor else {

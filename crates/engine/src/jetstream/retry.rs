@@ -8,7 +8,7 @@ use std::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, interval, sleep};
 
-use crate::{Error, error::describe};
+use crate::{Error, Program};
 
 /// The pause between two tries while a process starts; each failure is logged.
 const START_RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -26,6 +26,7 @@ pub(crate) fn jittered(pause: Duration) -> Duration {
 /// Tries until it succeeds, fails for a reason that time does not remove, or `timeout` is over;
 /// says in the log what it waits for.
 pub(crate) async fn until_started<T, F: Future<Output = Result<T, Error>>>(
+    program: &Program,
     timeout: Duration,
     waits_for: &'static str,
     mut attempt: impl FnMut() -> F,
@@ -36,7 +37,7 @@ pub(crate) async fn until_started<T, F: Future<Output = Result<T, Error>>>(
             Err(error) if error.is_unreachable() && Instant::now() < deadline => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 tracing::warn!(
-                    error = describe(&error),
+                    error = program.describe(&error),
                     "waits for {waits_for}, for {} more seconds at most",
                     left.as_secs() + 1
                 );
@@ -69,6 +70,8 @@ mod tests {
 
     use super::*;
 
+    const PROGRAM: &Program = &Program { name: "test", streams: "", remedy: |_| String::new() };
+
     fn unreachable() -> Error {
         Error::jetstream("inspect", "INBOX-0", "timed out")
     }
@@ -76,7 +79,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_that_comes_late_is_waited_for() {
         let mut tries = 0;
-        let started = until_started(Duration::from_mins(1), "NATS", || {
+        let started = until_started(PROGRAM, Duration::from_mins(1), "NATS", || {
             tries += 1;
             ready(if tries < 30 { Err(unreachable()) } else { Ok(tries) })
         });
@@ -87,7 +90,8 @@ mod tests {
     async fn a_server_that_never_comes_is_an_error_after_the_timeout() {
         let began = Instant::now();
         let timeout = Duration::from_mins(1);
-        let failed = until_started(timeout, "NATS", || ready(Err::<(), _>(unreachable()))).await;
+        let failed =
+            until_started(PROGRAM, timeout, "NATS", || ready(Err::<(), _>(unreachable()))).await;
         assert!(matches!(failed, Err(Error::JetStream { .. })), "{failed:?}");
         assert_eq!(began.elapsed(), timeout);
     }
@@ -96,7 +100,7 @@ mod tests {
     async fn what_time_does_not_remove_is_not_waited_for() {
         let old = || ready(Err::<(), _>(Error::ServerTooOld { version: "2.9.10".to_owned() }));
         let began = Instant::now();
-        let failed = until_started(Duration::from_mins(1), "NATS", old).await;
+        let failed = until_started(PROGRAM, Duration::from_mins(1), "NATS", old).await;
         assert!(matches!(failed, Err(Error::ServerTooOld { .. })), "{failed:?}");
         assert_eq!(began.elapsed(), Duration::ZERO);
     }

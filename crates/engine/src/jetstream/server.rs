@@ -1,4 +1,4 @@
-//! A private nats-server as a child process: for `--embedded`, the demo, the benchmark and tests.
+//! A private nats-server as a child process: for an installation within one process, and for tests.
 
 use std::{
     fmt,

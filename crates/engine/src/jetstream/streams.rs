@@ -1,4 +1,4 @@
-//! The stream definitions of `nats/streams.toml`: applied idempotently, drift named.
+//! The definitions of the streams: applied idempotently, drift named.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,9 +15,7 @@ use serde_json::Value;
 
 use crate::{Error, jetstream::membership};
 
-/// The definitions, as they are in the repository.
-const DEFINITIONS: &str = include_str!("../../../../nats/streams.toml");
-/// The largest message that the inbox takes, in bytes: its `max_message_size`. A larger input comes
+/// The largest message that the inbox may take, in bytes: its `max_message_size`. A larger input comes
 /// from another service's log, and is parked without its bytes: they are read there. An edited one is
 /// not larger either.
 pub(crate) const MAX_INPUT_BYTES: usize = 786_432;
@@ -36,6 +34,8 @@ pub(crate) struct Installation {
     pub(crate) integrator_streams: bool,
     /// The services that own events.
     pub(crate) services: &'static [&'static str],
+    /// The definitions, as TOML.
+    pub(crate) definitions: &'static str,
 }
 
 /// How a stream differs from its definition.
@@ -125,7 +125,7 @@ pub(crate) fn side(service: &str, name: &str, partition: u32) -> String {
 
 /// All streams of an installation, as they should be.
 pub(crate) fn wanted(installation: Installation) -> Result<Vec<Config>, Error> {
-    let definitions: Definitions = toml::from_str(DEFINITIONS)?;
+    let definitions: Definitions = toml::from_str(installation.definitions)?;
     Ok(definitions
         .stream
         .iter()
@@ -172,8 +172,7 @@ pub(crate) async fn require(context: &Context, wanted: &[Config]) -> Result<(), 
         return Ok(());
     };
     if settings.is_empty() {
-        let how = "there is none: start a service, or run `tradewind streams apply`";
-        return Err(Error::jetstream("find", &stream, how));
+        return Err(Error::NoStream { stream });
     }
     Err(Error::Drift { stream, differences: settings.join("; ") })
 }

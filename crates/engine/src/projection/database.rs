@@ -135,7 +135,7 @@ impl Database {
     }
 
     /// Moves what `SQLite` has written to its write-ahead log over into the database, beside the
-    /// workers: when a commit does it, a checkout waits for that disk. Never ends.
+    /// workers: when a commit does it, a command waits for that disk. Never ends.
     pub(crate) async fn checkpoint_now_and_then(&self) {
         loop {
             tokio::time::sleep(CHECKPOINT_INTERVAL).await;

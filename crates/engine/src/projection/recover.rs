@@ -259,14 +259,13 @@ async fn not_folded<S: Service>(
     if positions.await?.sequence(LOG) > expected {
         return Ok(Error::Superseded { service: S::NAME, partition, expected });
     }
-    let (stream, sequence) = (stream.to_owned(), message.sequence);
+    let (service, stream, sequence) = (S::NAME, stream.to_owned(), message.sequence);
     Ok(match error {
         FoldError::Unreadable(source) => {
-            let service = S::NAME;
             Error::Unreadable { service, partition, stream, sequence, source }
         }
         FoldError::Version { aggregate, version, next } => {
-            Error::Version { stream, sequence, aggregate, version, next }
+            Error::Version { service, partition, stream, sequence, aggregate, version, next }
         }
         FoldError::Panicked(reason) => Error::Fold { stream, sequence, reason },
     })

@@ -2,7 +2,7 @@
 //!
 //! All of it in one transaction, so that a crash leaves the one or the other, and a question is never
 //! answered from a part. On `SQLite` the partitions of a service share a file, and nobody else writes to
-//! it meanwhile: writing 100,000 rows of orders anew took 6 s, and others give up after 10. So what
+//! it meanwhile: writing 100,000 rows anew took 6 s, and others give up after 10. So what
 //! differs is looked for first, which locks nothing (1.4 s for as many rows), and only that is written.
 //! Of most rebuilds it is nothing.
 

@@ -42,7 +42,7 @@ const QUIET_TIMEOUT: Duration = Duration::from_secs(1);
 /// the rest.
 const MAX_REPLICA_INPUTS: usize = 200;
 /// Of the inputs in a batch, this share may be new commands while steps of sagas wait: what has begun
-/// goes on when more orders come than can be handled.
+/// goes on when more commands come than can be handled.
 const LIVE_SHARE: f64 = 0.4;
 /// Inputs that came from no stream and wait; operations pause beyond that.
 pub(crate) const MAX_INTERNAL: usize = 1000;

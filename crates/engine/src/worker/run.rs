@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Client, Clock, Definition, Error, Faults, Location, PartitionStatus, Service,
+    Client, Clock, Definition, Error, Faults, Location, PartitionStatus, Program, Service,
     jetstream::{
-        connect::{NatsSecurity, connect, warn_if_open, warn_unless_synced},
+        connect::{NatsSecurity, connect, warn_unless_synced},
         membership::Membership,
         monitor::Monitor,
         retry::until_started,
@@ -30,6 +30,8 @@ const STREAMS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How a process takes part in an installation.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The program that takes part.
+    pub program: &'static Program,
     /// Where NATS is: `nats://host:port`.
     pub nats_url: String,
     /// How this process proves to NATS who it is.
@@ -79,8 +81,8 @@ impl Engine {
         let engine = Self::connect_only(config).await?;
         let wanted = streams::wanted(engine.installation())?;
         let timeout = engine.config.start_timeout.max(STREAMS_TIMEOUT);
-        until_started(timeout, "JetStream", || streams::create_missing(&engine.context, &wanted))
-            .await?;
+        let create = || streams::create_missing(&engine.context, &wanted);
+        until_started(engine.config.program, timeout, "JetStream", create).await?;
         Ok(engine)
     }
 
@@ -89,7 +91,8 @@ impl Engine {
         let engine = Self::connect_only(config).await?;
         let wanted = streams::wanted(engine.installation())?;
         let timeout = engine.config.start_timeout.max(STREAMS_TIMEOUT);
-        until_started(timeout, "streams", || streams::require(&engine.context, &wanted)).await?;
+        let require = || streams::require(&engine.context, &wanted);
+        until_started(engine.config.program, timeout, "streams", require).await?;
         Ok(engine)
     }
 
@@ -99,15 +102,17 @@ impl Engine {
         warn_unless_synced(nats_monitor_url.as_deref(), *replicas).await;
     }
 
-    /// Warns in plain words when the server lets in who has no user.
-    pub fn warn_if_open(&self) {
-        warn_if_open(&self.nats);
+    /// Whether the server lets in who has no user: everybody can write every log then.
+    pub fn is_open_to_all(&self) -> bool {
+        !self.nats.server_info().auth_required
     }
 
     /// Connects and leaves the streams as they are.
     pub async fn connect_only(config: Config) -> Result<Self, Error> {
-        let connecting = || connect(&config.nats_url, &config.nats_security, "tradewind");
-        let (nats, context) = until_started(config.start_timeout, "NATS", connecting).await?;
+        let program = config.program;
+        let connecting = || connect(&config.nats_url, &config.nats_security, program.name);
+        let (nats, context) =
+            until_started(program, config.start_timeout, "NATS", connecting).await?;
         let monitor = Monitor::new(config.nats_monitor_url.as_deref());
         let (to_nats, to_monitor) = (nats.clone(), monitor.clone());
         let client = Client::new(to_nats, context.clone(), to_monitor, config.partitions);
@@ -170,6 +175,7 @@ impl Engine {
             replicas: self.config.replicas,
             integrator_streams: self.config.integrator_streams,
             services: self.config.services,
+            definitions: self.config.program.streams,
         }
     }
 
@@ -228,10 +234,10 @@ impl Engine {
     }
 
     pub(crate) async fn open_database<S: Service>(&self) -> Result<Database, Error> {
-        let Config { database, partitions, .. } = &*self.config;
+        let Config { program, database, partitions, start_timeout, .. } = &*self.config;
         let format = Format { tables: S::TABLES, version: S::FORMAT, is_scratch: false };
         let open = || Database::open(database, S::NAME, *partitions, &format);
-        until_started(self.config.start_timeout, "the database", open).await
+        until_started(program, *start_timeout, "the database", open).await
     }
 
     /// Runs a service in one partition without a claim, for the test that two workers at once do

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Definition, Engine, Error, PartitionState, Service,
-    error::describe,
     jetstream::{log::watch_end, membership::ClaimLost, retry::jittered, streams},
     metrics::PartitionMetrics,
     operate::{parked::RedriveRequest, rebuild::Scratch},
@@ -107,7 +106,7 @@ impl<S: Service> Supervisor<S> {
                 Ok(Err(error)) => error,
                 Err(panic) => Error::StepEnded(panic_text(&*panic)),
             };
-            self.rebuilds.end(Err(describe(&error)));
+            self.rebuilds.end(Err(self.describe(&error)));
             if let Error::LeaseLost { .. } = error {
                 self.projected = Arc::default();
                 self.rebuilds.abandon(HANDED_OVER);
@@ -128,7 +127,7 @@ impl<S: Service> Supervisor<S> {
         if error.is_expected() {
             return sleep(pause).await;
         }
-        let answering = self.answering(Some(describe(error)));
+        let answering = self.answering(Some(self.describe(error)));
         tokio::select! {
             () = sleep(pause) => {}
             () = self.rebuilds.requested() => {}
@@ -136,9 +135,14 @@ impl<S: Service> Supervisor<S> {
         }
     }
 
+    /// Why it failed, and what an operator does about it.
+    fn describe(&self, error: &Error) -> String {
+        self.engine.config().program.describe(error)
+    }
+
     fn report_failure(&self, error: &Error) {
         let (service, partition, failures) = (S::NAME, self.partition, self.failures);
-        let reason = describe(error);
+        let reason = self.describe(error);
         self.metrics.restarted(error.cause());
         if error.is_expected() && failures == 1 {
             tracing::warn!(service, partition, error = reason, "recovers from the log");
@@ -304,10 +308,10 @@ impl<S: Service> Supervisor<S> {
 
     fn end_rebuild(&self, rebuilt: &Result<(), Error>) {
         if let Err(error) = rebuilt {
-            let (service, partition, error) = (S::NAME, self.partition, describe(error));
+            let (service, partition, error) = (S::NAME, self.partition, self.describe(error));
             tracing::error!(service, partition, error, "could not rebuild the partition");
         }
-        self.rebuilds.end(rebuilt.as_ref().copied().map_err(|error| describe(error)));
+        self.rebuilds.end(rebuilt.as_ref().copied().map_err(|error| self.describe(error)));
     }
 
     fn setup(&self) -> Setup<S> {

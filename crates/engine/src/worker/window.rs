@@ -2,7 +2,7 @@
 //!
 //! The reader reads a source in order, ahead of what is handled, and [`Window::offer`]s each message.
 //! [`Window::take`] chooses among the shops by deficit round robin: each turn is worth the same number
-//! of lines, so a shop with 100,000 lines that wait does not outweigh another's single order. The
+//! of lines, so a shop with 100,000 lines that wait does not outweigh another's single command. The
 //! inputs of one shop stay in their order.
 //!
 //! Memory is bounded, and a shop fills at most as much of it as it leaves free, so that there is

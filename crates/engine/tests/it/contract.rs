@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use engine::Program;
 use prost::{Message, Oneof};
 use prost_types::Timestamp;
 use protocol::{
@@ -20,6 +21,13 @@ pub(crate) const TARIFF: &str = "tariff";
 pub(crate) const STRANGER: &str = "stranger";
 /// The services whose streams there are.
 pub(crate) const SERVICES: &[&str] = &[ACCOUNT, INTAKE, TARIFF, STRANGER];
+
+/// The program that runs them. A remedy is shown as it is.
+pub(crate) static PROGRAM: Program = Program {
+    name: "test",
+    streams: include_str!("../streams.toml"),
+    remedy: |remedy| format!("{remedy:?}"),
+};
 
 /// An event: the fields of the engine's envelope, and the fact.
 #[derive(Clone, PartialEq, Message)]

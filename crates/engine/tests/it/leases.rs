@@ -6,10 +6,10 @@ use engine::{Config, Engine, Location};
 use protocol::{id::Shop, subject};
 use sqlx::Executor;
 use tempfile::TempDir;
-use testkit::{Db, engine_config, eventually};
+use testkit::{Db, eventually};
 
 use crate::{
-    contract::{ACCOUNT, Command, SERVICES},
+    contract::{ACCOUNT, Command},
     ledger::Ledger,
     rig::{Rig, Running, connect, deposit, deposits, send},
 };
@@ -88,7 +88,8 @@ impl Processes {
             database: Location::Folder(self.folder.path().join(name)),
             instance: name.to_owned(),
             identity_file: Some(self.identity_file(name)),
-            ..engine_config(&self.rig.server, &self.rig.db, PARTITIONS, SERVICES)
+            partitions: PARTITIONS,
+            ..self.rig.config()
         })
         .await
     }

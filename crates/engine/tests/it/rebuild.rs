@@ -1,6 +1,6 @@
 //! The projection is what the log says, and one that is not is found.
 
-use engine::{Engine, Error, PartitionState};
+use engine::{Engine, Error, PartitionState, Remedy};
 use sqlx::{AnyConnection, Executor, Row};
 use testkit::{Db, eventually};
 
@@ -108,8 +108,9 @@ async fn a_log_that_has_lost_its_end_stops_the_worker(db: Db) {
     assert_eq!(
         error.to_string(),
         "ACCOUNT-0 ends at 0, but the projection of account holds it up to 23: the log was replaced, \
-         or has lost its end; restore it, or take the log as it is with `tradewind rebuild account`"
+         or has lost its end"
     );
+    assert_eq!(error.remedy(), Some(Remedy::Rebuild { service: "account" }));
     engine.rebuild::<Ledger>().await.expect("it can be rebuilt");
     let running = Running::start(&engine, &Ledger::default());
     send(&engine.client(), deposit("account-1", 1)).await;
@@ -239,7 +240,8 @@ async fn a_rebuild_that_fails_says_why(db: Db) {
     let running = Running::start_claimed(&engine, &Ledger::default());
     await_failing(&engine, "ACCOUNT-0 holds a message").await;
     let operators = rig.engine().await;
-    let way_out = format!("`tradewind log void account 0 {sequence}`");
+    let way_out =
+        format!("{:?}", Remedy::VoidMessage { service: "account", partition: 0, sequence });
     // Between two attempts at its partition, a process answers no operator.
     eventually("it is refused, with the way out", async || {
         let refused = operators.rebuild::<Ledger>().await;

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     contract::{
         self, ACCOUNT, Body, Close, Command, Counted, Deposit, Event, FoundAccount, GetAccount,
-        Line, SERVICES, Task,
+        Line, PROGRAM, SERVICES, Task,
     },
     ledger::Ledger,
 };
@@ -52,7 +52,7 @@ impl Rig {
     }
 
     pub(crate) fn config(&self) -> Config {
-        engine_config(&self.server, &self.db, 1, SERVICES)
+        Config { program: &PROGRAM, ..engine_config(&self.server, &self.db, 1, SERVICES) }
     }
 
     pub(crate) async fn engine(&self) -> Engine {

@@ -1,7 +1,7 @@
 //! A message that nobody can read stops its partition alone, until an operator voids it.
 
 use async_nats::HeaderMap;
-use engine::{Config, Engine, Error, Logged, Operator, PartitionState};
+use engine::{Config, Engine, Error, Logged, Operator, PartitionState, Remedy};
 use prost::Message;
 use protocol::{
     id::{Shop, hex},
@@ -53,11 +53,12 @@ fn deposit_of(shop: &Shop, amount: i64) -> Command {
 /// Waits until the first partition fails at that message.
 async fn await_failing(engine: &Engine, sequence: u64) {
     let named = format!("ACCOUNT-0 holds a message at {sequence} that this version cannot read");
-    let command = format!("`tradewind log void account 0 {sequence}`");
+    let remedy = Remedy::VoidMessage { service: "account", partition: 0, sequence };
+    let remedy = format!("; {remedy:?}");
     eventually("the partition is named", async || {
         engine.partitions().iter().any(|status| {
             matches!(&status.state, PartitionState::Failing { reason, .. }
-                if status.partition == 0 && reason.contains(&named) && reason.contains(&command))
+                if status.partition == 0 && reason.contains(&named) && reason.ends_with(&remedy))
         })
     })
     .await;

@@ -44,7 +44,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use node::{data_folder::DataFolder, say, settings::Settings, terminal::interrupted};
+use node::{
+    data_folder::DataFolder, program::explain, say, settings::Settings, terminal::interrupted,
+};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -280,7 +282,7 @@ async fn attempt_within<T: Serialize>(
 ) -> Measured<T> {
     match timeout(time, Box::pin(measuring)).await {
         Ok(Ok(figures)) => Measured::Figures(figures),
-        Ok(Err(error)) => Measured::Failed(format!("{error:#}")),
+        Ok(Err(error)) => Measured::Failed(explain(&error)),
         Err(_) => Measured::Failed(format!("it took longer than {time:?}")),
     }
 }

@@ -92,6 +92,7 @@ async fn a_process_with_credentials_is_let_in_and_serves() {
     }
     let refused = run(&["streams", "diff"]).await;
     assert!(refused.err.contains("does not let this process in"), "{refused:?}");
+    assert!(refused.err.contains("; name the key of a user with --nats-key-file"), "{refused:?}");
     // What its token denies, the server denies.
     let limited =
         file("limited.creds", &credentials(&ours, &json!({"deny": ["$JS.API.STREAM.>"]})));

@@ -62,7 +62,9 @@ async fn streams_are_compared_and_changed() {
     context.update_stream(changed).await.expect("it can be changed");
     let difference = "INBOX-0: max_age: is 86400s, should be 604800s";
     check(&installation.run(&["streams", "diff"]).await, 1, &[difference], &["1 stream differs"]);
-    check(&installation.run(&["serve"]).await, 1, &[], &["error: stream INBOX-0 differs"]);
+    let error = "error: stream INBOX-0 differs from its definition: max_age: is 86400s, should be 604800s; \
+                 `tradewind streams diff` shows it, `tradewind streams apply` changes the stream\n";
+    check(&installation.run(&["serve"]).await, 1, &[], &[error]);
     check(
         &installation.run(&["streams", "apply"]).await,
         0,

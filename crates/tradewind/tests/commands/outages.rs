@@ -5,7 +5,8 @@ use std::{fs, time::Duration};
 use events::proto::Event;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use testkit::{Db, eventually, system_clock};
+use tempfile::TempDir;
+use testkit::{Db, TestServer, eventually, system_clock};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -135,6 +136,25 @@ fn start_logged(mut command: Command, log: &std::path::Path) -> Serving {
     let log = fs::File::create(log).expect("it is made");
     let process = command.args(["--log", "info"]).stderr(log).kill_on_drop(true).spawn();
     Serving::of(process.expect("the process starts"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_streams_waits_and_says_what_creates_them() {
+    let server = TestServer::start().await;
+    let (nats, listen) = (server.url(), free_address().to_string());
+    let mut command = bare(&["serve", "gateway", "--start-timeout", "60s"]);
+    command
+        .args(["--nats-url", &nats, "--listen", &listen])
+        .env("TRADEWIND_API_KEY", "a-key-of-these-tests");
+    let folder = TempDir::new().expect("a temporary folder");
+    let log = folder.path().join("log");
+    let process = start_logged(command, &log);
+    let waits = ": there is none; start a service, or run `tradewind streams apply`";
+    eventually("it says so", async || {
+        fs::read_to_string(&log).is_ok_and(|log| log.contains(waits))
+    })
+    .await;
+    process.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

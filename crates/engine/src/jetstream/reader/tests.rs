@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Deliveries, Delivery, Selection, follow, read_range};
-use crate::Error;
+use crate::{Error, Remedy};
 
 const STREAM: &str = "S";
 const SERVICE: &str = "reader";
@@ -215,8 +215,7 @@ async fn a_position_beyond_the_end_is_an_error() {
     publish(&context, "s.a").await;
     let error = Reader::follow(&context, only(&[]), 10).failure().await;
     assert!(matches!(error, Error::PositionBeyondEnd { position: 10, last: 1, .. }), "{error}");
-    let text = error.to_string();
-    assert!(text.contains("tradewind positions reset reader"), "{text}");
+    assert_eq!(error.remedy(), Some(Remedy::ResetPosition { service: "reader" }));
 
     let mut chunks = read_range(context, only(&[]), 10, 20, SERVICE, 100);
     let error = chunks.recv().await.expect("it says something").expect_err("it cannot be read");
@@ -260,10 +259,10 @@ const SUSPENDED: Duration = Duration::from_millis(900);
 const RUNNING: Duration = Duration::from_millis(12);
 
 /// A replica that lags behind, readers that are opened anew and then lose that server: each
-/// message is read once, in order. `TRADEWIND_TEST_ROUNDS` says how often, once without it.
+/// message is read once, in order. `TEST_ROUNDS` says how often, once without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_is_read_once_while_a_replica_lags_and_dies() {
-    let rounds = std::env::var("TRADEWIND_TEST_ROUNDS").ok().and_then(|n| n.parse().ok());
+    let rounds = std::env::var("TEST_ROUNDS").ok().and_then(|n| n.parse().ok());
     let mut servers = ConfiguredServer::cluster().await;
     // Nobody is connected to the server that lags.
     let context = ConfiguredServer::jetstream(&servers[..2]).await;

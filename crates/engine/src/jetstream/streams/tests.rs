@@ -2,7 +2,14 @@ use async_nats::jetstream::stream::Compression;
 
 use super::*;
 
-const SERVICES: &[&str] = &["ledger", "tally"];
+const ONE: Installation = Installation {
+    partitions: 1,
+    replicas: 1,
+    integrator_streams: false,
+    services: &["ledger", "tally"],
+    definitions: include_str!("../../../tests/streams.toml"),
+};
+const TWO: Installation = Installation { partitions: 2, ..ONE };
 
 fn names(installation: Installation) -> Vec<String> {
     let wanted = wanted(installation).expect("the definitions parse");
@@ -11,13 +18,11 @@ fn names(installation: Installation) -> Vec<String> {
 
 #[test]
 fn every_partition_has_its_streams() {
-    let two =
-        Installation { partitions: 2, replicas: 1, integrator_streams: false, services: SERVICES };
     assert_eq!(
-        names(two),
+        names(TWO),
         ["LEDGER-0", "LEDGER-1", "TALLY-0", "TALLY-1", "INBOX-0", "INBOX-1", "LEASES"]
     );
-    let with = names(Installation { integrator_streams: true, ..two });
+    let with = names(Installation { integrator_streams: true, ..TWO });
     assert_eq!(with[7..], ["LEDGERS", "TALLIES"]);
 }
 
@@ -28,10 +33,8 @@ fn a_stream_that_only_some_services_have_is_made_for_those() {
         services: services.iter().map(|&service| service.to_owned()).collect(),
         ..toml::from_str("name = ''").expect("the rest has defaults")
     };
-    let two =
-        Installation { partitions: 2, replicas: 1, integrator_streams: false, services: SERVICES };
     let names = |services: &[&str]| -> Vec<String> {
-        expand(&definition(services), two).into_iter().map(|config| config.name).collect()
+        expand(&definition(services), TWO).into_iter().map(|config| config.name).collect()
     };
     assert_eq!(names(&["tally"]), ["TALLY-NOTES-0", "TALLY-NOTES-1"]);
     assert_eq!(names(&["till"]), Vec::<String>::new(), "it is not installed");
@@ -41,9 +44,7 @@ fn a_stream_that_only_some_services_have_is_made_for_those() {
 
 #[test]
 fn a_difference_names_the_setting_and_both_values() {
-    let one =
-        Installation { partitions: 1, replicas: 1, integrator_streams: false, services: SERVICES };
-    let wanted = wanted(one).expect("the definitions parse");
+    let wanted = wanted(ONE).expect("the definitions parse");
     let inbox = wanted.iter().find(|c| c.name == "INBOX-0").expect("there is an inbox");
     let differences = |other| compare(&other, inbox).expect("both have a JSON form");
     assert_eq!(differences(inbox.clone()), Vec::<String>::new());
@@ -62,9 +63,7 @@ fn a_difference_names_the_setting_and_both_values() {
 
 #[test]
 fn what_the_server_adds_is_no_difference() {
-    let one =
-        Installation { partitions: 1, replicas: 1, integrator_streams: false, services: SERVICES };
-    let wanted = wanted(one).expect("the definitions parse");
+    let wanted = wanted(ONE).expect("the definitions parse");
     let mut with_more = wanted[0].clone();
     with_more.compression = Some(Compression::None);
     with_more.metadata.insert("_nats.level".to_owned(), "2".to_owned());

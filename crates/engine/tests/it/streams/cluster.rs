@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    contract::{AccountAnswer, Command, SERVICES},
+    contract::{AccountAnswer, Command, PROGRAM, SERVICES},
     ledger::Ledger,
     rig::{ANSWER_TIMEOUT, Running, answer, connect, deposit, send},
 };
@@ -19,6 +19,7 @@ use crate::{
 fn config(servers: &[ConfiguredServer], db: &Db) -> Config {
     let urls: Vec<_> = servers.iter().map(ConfiguredServer::url).collect();
     Config {
+        program: &PROGRAM,
         nats_url: urls.join(","),
         nats_security: engine::NatsSecurity::default(),
         nats_monitor_url: Some(servers[0].monitor_url()),
@@ -127,8 +128,10 @@ async fn who_does_not_know_the_password_does_not_join_the_cluster() {
         let mut info = String::new();
         route.read_line(&mut info).await.expect("it introduces itself");
         assert!(info.contains(r#""auth_required":true"#), "{info}");
+        let (_, cluster) = info.split_once(r#""cluster":""#).expect("it names its cluster");
+        let (cluster, _) = cluster.split_once('"').expect("it names its cluster");
         let connect =
-            format!("CONNECT {{{user}\"name\":\"S\",\"cluster\":\"tradewind\"}}\r\nPING\r\n");
+            format!("CONNECT {{{user}\"name\":\"S\",\"cluster\":\"{cluster}\"}}\r\nPING\r\n");
         route.write_all(connect.as_bytes()).await.expect("it reads");
         route.flush().await.expect("it reads");
         let mut answer = String::new();
