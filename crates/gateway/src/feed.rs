@@ -15,6 +15,7 @@
 //! Nothing is kept between two requests: any gateway reads on from a cursor, whatever runs besides.
 //! The services themselves are not asked, so the feed goes on while they do not.
 
+mod ahead;
 mod cursor;
 mod merge;
 mod pace;

@@ -7,7 +7,7 @@
 //! | `end` | the stream ends, and why; the reader may go on from the last id |
 //! | a comment | nothing has happened for a while |
 //!
-//! Nothing is read ahead of the reader but one page. hyper asks for the next event when it has sent
+//! One page is read ahead of the one that is sent, and no more. hyper asks for the next event when it has sent
 //! enough of those before it: a reader for which that takes long is cut off. Who has come to the end
 //! follows the [`tail`](super::tail) with the others.
 
@@ -30,10 +30,11 @@ use tokio::{
 };
 
 use super::{
+    ahead::ReadAhead,
     cursor::{Begin, Cursor},
-    pace::{FIRST_LOOK, GATHER_INTERVAL, MAX_LOOK_INTERVAL, PAGE_LENGTH},
+    pace::{FIRST_LOOK, GATHER_INTERVAL, MAX_LOOK_INTERVAL},
     reader::{Covered, FeedReader},
-    tail::{Following, Step},
+    tail::{Following, ReadTo, Step},
     types::WantedTypes,
     write::body,
 };
@@ -86,7 +87,9 @@ struct FeedStream {
     /// Where the client is.
     cursor: Cursor,
     /// Reads until the end is reached.
-    reader: FeedReader,
+    pages: ReadAhead,
+    /// What it has read of the logs.
+    read_to: ReadTo,
     changes: ShopChanges,
     /// The tail, which the reader has not reached yet.
     joining: Option<Following>,
@@ -123,12 +126,13 @@ impl FeedStream {
     ) -> Self {
         let now = Instant::now();
         Self {
-            state,
+            state: state.clone(),
             shop: context.shop,
             caller: context.caller,
             types,
             cursor: reader.cursor(),
-            reader,
+            read_to: reader.read_to(),
+            pages: ReadAhead::new(state, reader),
             changes,
             joining: None,
             following: None,
@@ -235,15 +239,15 @@ impl FeedStream {
 
     /// Reads the next page.
     async fn look(&mut self) -> Result<(), Problem> {
-        let mut page = self.reader.page();
-        self.state.feeds.read(&mut self.reader, &mut page, PAGE_LENGTH).await?;
+        let page = self.pages.page().await?;
+        self.read_to = page.logs.iter().map(|(service, covered)| (*service, covered.to)).collect();
         if page.is_at_end {
             self.join().await;
         } else {
             self.pause = Duration::ZERO;
         }
         if page.has_moved() {
-            let step = Step::new(page.events, self.reader.read_to(), page.is_at_end);
+            let step = Step::new(page.events, self.read_to.clone(), page.is_at_end);
             self.sending = Some(Sending { step: Arc::new(step), next: 0, logs: page.logs });
         }
         Ok(())
@@ -259,9 +263,10 @@ impl FeedStream {
                 Err(problem) => tracing::debug!(shop = %self.shop, ?problem, "no tail to follow"),
             }
         }
-        let read_to = self.reader.read_to();
         let reaches = |tail: &mut Following| {
-            read_to.iter().all(|(service, to)| tail.from.get(service).is_none_or(|it| it <= to))
+            self.read_to
+                .iter()
+                .all(|(service, to)| tail.from.get(service).is_none_or(|it| it <= to))
         };
         self.following = self.joining.take_if(reaches);
         if self.joining.is_some() {
@@ -276,8 +281,7 @@ impl FeedStream {
             let to = step.read_to.get(service).copied()?.max(from);
             Some((*service, Covered { from, to, ..Covered::default() }))
         };
-        let read_to = self.reader.read_to();
-        let mut logs: BTreeMap<_, _> = read_to.keys().filter_map(log).collect();
+        let mut logs: BTreeMap<_, _> = self.read_to.keys().filter_map(log).collect();
         for event in &step.events {
             match logs.get_mut(event.service()) {
                 Some(log) if event.position() > log.from => {
@@ -301,7 +305,9 @@ impl FeedStream {
         self.pause = Duration::ZERO;
         let begin = Begin::After(self.cursor.clone());
         let (client, types) = (self.state.services.client(), self.types.clone());
-        self.reader = FeedReader::open(client, self.shop.clone(), types, begin).await?;
+        let reader = FeedReader::open(client, self.shop.clone(), types, begin).await?;
+        self.read_to = reader.read_to();
+        self.pages = ReadAhead::new(self.state.clone(), reader);
         Ok(())
     }
 
