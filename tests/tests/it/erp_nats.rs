@@ -219,7 +219,7 @@ async fn the_user_of_a_connector_may_send_lines_of_its_shop_and_nothing_else() {
         format!("order.0.{SHOP}.paid"),
         format!("inventory.0.{SHOP}.counted"),
         format!("inbox.0.live.inventory.{SHOP}.record_stock"),
-        "query.order.0.acme".to_owned(),
+        "query.order.0".to_owned(),
         "$JS.API.STREAM.INFO.ORDER-0".to_owned(),
         "erp.reply.other.1".to_owned(),
         "_INBOX.anything".to_owned(),

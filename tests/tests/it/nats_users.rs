@@ -76,7 +76,7 @@ impl Tried {
             Self::new(&format!("engine.{service}.0.voided"), &own, &[]),
             Self::new(&of("attempts"), &own, &[]),
             Self::new(&format!("lease.{service}.0"), &own, &[]),
-            Self::new(&format!("query.{service}.0.{SHOP}"), asking, &own),
+            Self::new(&format!("query.{service}.0"), asking, &own),
             Self::new(
                 &format!("inbox.0.live.{service}.{SHOP}.do"),
                 &[service, "gateway", "tradewind"],
@@ -161,7 +161,7 @@ async fn an_integrator_reads_public_events_of_its_shop_and_nothing_else() {
     for subject in [
         format!("order.0.{SHOP}.paid"),
         format!("inbox.0.live.order.{SHOP}.place_order"),
-        "query.order.0.acme".to_owned(),
+        "query.order.0".to_owned(),
         "$JS.API.STREAM.INFO.ORDER-0".to_owned(),
         "$JS.API.DIRECT.GET.ORDER-0".to_owned(),
         "anything".to_owned(),

@@ -1,5 +1,6 @@
 //! The sender's side: commands into the inbox, answers out of it, questions.
 
+mod asking;
 pub(crate) mod changes;
 pub(crate) mod commands;
 pub(crate) mod feed;
@@ -28,13 +29,14 @@ use protocol::{
     subject::{self, AFTER_HEADER, AGGREGATE_HEADER, Lane, REPLY_HEADER},
 };
 use tokio::{
-    sync::oneshot,
+    sync::{OnceCell, oneshot},
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::{
+    client::asking::Asking,
     client::changes::Topics,
     client::inbox::{InboxError, Inboxes, Receipt},
     client::watch::{Watch, Watches},
@@ -62,11 +64,13 @@ struct Inner {
     context: Context,
     monitor: Monitor,
     partitions: u32,
-    /// Where the replies to this client go.
+    /// Where the replies to this client go, and, below it, the answers to its questions.
     reply_to: String,
     waiting: Arc<Mutex<HashMap<CommandKey, Vec<oneshot::Sender<Reply>>>>>,
     /// Stops listening with this client.
     listening: OnceLock<AbortOnDropHandle<()>>,
+    /// Begins with the first question.
+    asking: OnceCell<Asking>,
     inboxes: Inboxes,
     watches: Watches,
     topics: Topics,
@@ -138,6 +142,7 @@ impl Client {
             reply_to: format!("reply.{}", Uuid::now_v7().simple()),
             waiting: Arc::default(),
             listening: OnceLock::new(),
+            asking: OnceCell::new(),
             inboxes: Inboxes::new(nats.clone(), partitions),
             watches: Watches::new(context.clone()),
             topics: Topics::default(),

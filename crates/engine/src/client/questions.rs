@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use async_nats::RequestErrorKind;
+use async_nats::SubscribeError;
 use bytes::Bytes;
 use prost::Message;
 use protocol::{
     id::Shop,
     proto::{
-        self, EngineQuestion, Query, QueryFailureKind, QueryResponse,
-        engine_question::Question as OfEngine, query::Question, query_response::Outcome,
+        self, EngineQuestion, Query, QueryFailureKind, engine_question::Question as OfEngine,
+        query::Question, query_response::Outcome,
     },
     subject,
 };
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Aggregate, Client, ParkedInput, ParkedPage, Position, Redriving, WireError,
     client::QUERY_RETRY_PAUSE,
+    client::asking::{Asking, Unanswered},
     jetstream::{retry::jittered, streams::MAX_INPUT_BYTES},
     operate::parked::MAX_PARKED_PART,
 };
@@ -87,8 +88,7 @@ impl Client {
         let partition = subject::partition(shop, self.0.partitions);
         // What an answer to this client has named is in what it reads from now on.
         let at_least = at_least.max(self.position(service, partition));
-        let question = Some(Question::Service(question));
-        self.ask(service, partition, shop, Query { at_least, question }).await
+        self.ask(service, partition, query(shop, at_least, Question::Service(question))).await
     }
 
     /// Asks a service about all shops whose rows are where those of a partition are: the question comes
@@ -102,8 +102,8 @@ impl Client {
         at_least: u64,
     ) -> Result<Option<Bytes>, AskError> {
         let at_least = at_least.max(self.position(service, partition));
-        let query = Query { at_least, question: Some(Question::Service(question)) };
-        self.ask(service, partition, &Shop::unknown(), query).await
+        let query = query(&Shop::unknown(), at_least, Question::Service(question));
+        self.ask(service, partition, query).await
     }
 
     /// Asks whoever runs a partition.
@@ -111,28 +111,23 @@ impl Client {
         &self,
         service: &str,
         partition: u32,
-        shop: &Shop,
         query: Query,
     ) -> Result<Option<Bytes>, AskError> {
-        let subject = format!("query.{service}.{partition}.{shop}");
-        let payload = Bytes::from(query.encode_to_vec());
+        let silent = || AskError::Silent { service: service.to_owned() };
+        let asking = self.0.asking.get_or_try_init(|| self.start_asking()).await;
+        let asking = asking.map_err(|_| silent())?;
         let deadline = Instant::now() + QUESTION_TIMEOUT;
-        let message = loop {
-            match self.0.nats.request(subject.clone(), payload.clone()).await {
-                Ok(message) => break message,
+        let outcome = loop {
+            match asking.ask((service.to_owned(), partition), query.clone()).await {
+                Ok(outcome) => break outcome,
                 // A partition changes hands: somebody else will take it.
-                Err(error)
-                    if error.kind() == RequestErrorKind::NoResponders
-                        && Instant::now() < deadline =>
-                {
+                Err(Unanswered::Nobody) if Instant::now() < deadline => {
                     sleep(jittered(QUERY_RETRY_PAUSE)).await;
                 }
-                Err(_) => return Err(AskError::Silent { service: service.to_owned() }),
+                Err(_) => return Err(silent()),
             }
         };
-        let response = QueryResponse::decode(message.payload);
-        let response = response.map_err(|error| unreadable(service, error))?;
-        match response.outcome {
+        match outcome {
             Some(Outcome::Found(found)) => Ok(Some(found.into())),
             Some(Outcome::NotFound(_)) => Ok(None),
             Some(Outcome::Failure(failure)) => Err(AskError::Failed {
@@ -144,6 +139,10 @@ impl Client {
         }
     }
 
+    async fn start_asking(&self) -> Result<Asking, SubscribeError> {
+        Asking::start(self.0.nats.clone(), &self.0.reply_to).await
+    }
+
     /// Asks the engine of whoever runs a partition.
     async fn ask_engine<A: Message + Default>(
         &self,
@@ -153,8 +152,8 @@ impl Client {
         question: OfEngine,
         at_least: u64,
     ) -> Result<Option<A>, AskError> {
-        let question = Some(Question::Engine(EngineQuestion { question: Some(question) }));
-        let found = self.ask(service, partition, shop, Query { at_least, question }).await?;
+        let question = Question::Engine(EngineQuestion { question: Some(question) });
+        let found = self.ask(service, partition, query(shop, at_least, question)).await?;
         found.map(A::decode).transpose().map_err(|error| unreadable(service, error))
     }
 
@@ -323,6 +322,11 @@ impl Client {
         let proto::RedriveOutcome { handled, still_parked } = outcome;
         Ok(Redriving { handled, still_parked })
     }
+}
+
+fn query(shop: &Shop, at_least: u64, question: Question) -> Query {
+    // The id is given when it is sent.
+    Query { id: 0, shop: shop.to_string(), at_least, question: Some(question) }
 }
 
 fn parked(service: &str, input: proto::ParkedInput) -> Result<ParkedInput, AskError> {

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use protocol::proto::{
-    CommandEnvelope, NotFound, QueryResponse, query_response::Outcome as QueryOutcome,
+    CommandEnvelope, NotFound, Queries, Query, QueryResponse, QueryResponses,
+    query_response::Outcome as QueryOutcome,
 };
 use testkit::TestServer;
 
@@ -40,10 +41,14 @@ async fn write_known(answer: Option<Reply>) -> (Written, Vec<String>) {
     tokio::spawn(async move {
         let none = QueryOutcome::NotFound(NotFound {});
         let found = answer.map(|answer| QueryOutcome::Found(answer.encode_to_vec()));
-        let answer = QueryResponse { outcome: Some(found.unwrap_or(none)) }.encode_to_vec();
+        let outcome = Some(found.unwrap_or(none));
         while let Some(message) = questions.next().await {
             let reply = message.reply.expect("it wants an answer");
-            to_service.publish(reply, answer.clone().into()).await.expect("it is answered");
+            let asked = Queries::decode(message.payload).expect("they are questions").queries;
+            let answer = |query: Query| QueryResponse { id: query.id, outcome: outcome.clone() };
+            let answers = QueryResponses { responses: asked.into_iter().map(answer).collect() };
+            let answers = answers.encode_to_vec().into();
+            to_service.publish(reply, answers).await.expect("it is answered");
         }
     });
     let client = Client::new(nats, context, Monitor::new(None), 1);

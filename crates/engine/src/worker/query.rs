@@ -1,10 +1,11 @@
 //! Questions: asked by NATS request, answered from the projection by whoever runs the partition.
 //!
-//! Subject `query.<service>.<partition>.<shop>`; the body is a `Query`, the answer a `QueryResponse`.
+//! Subject `query.<service>.<partition>`; the body is `Queries`, and what is sent back are `QueryResponses`: of each
+//! question one answer, as soon as it is found, together with the others of its sender that are ready.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use async_nats::{Client, Message, jetstream};
+use async_nats::{Client, Message, Subject, jetstream};
 use futures::{FutureExt, StreamExt};
 use prost::Message as _;
 use protocol::{
@@ -17,9 +18,10 @@ use protocol::{
 use sqlx::AnyPool;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::timeout,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     QueryError, Revision, Service, WireError,
@@ -48,6 +50,8 @@ const POSITION_TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer, in bytes: below the server's `max_payload` of 1 MiB.
 const MAX_ANSWER_BYTES: usize = 1_000_000;
+/// Answers that are found and wait to be sent; the next ones wait for room.
+const MAX_UNSENT: usize = 256;
 /// Parked inputs of one page.
 const PARKED_PAGE: i64 = 50;
 
@@ -109,30 +113,38 @@ pub(crate) struct Answering<S: Service> {
 impl<S: Service> Answering<S> {
     /// Answers questions until it is dropped.
     pub(crate) async fn run(self) -> Result<(), crate::Error> {
-        let subject = format!("query.{}.{}.>", S::NAME, self.partition);
-        let mut questions = self.client.subscribe(subject).await.map_err(|error| {
+        let subject = format!("query.{}.{}", S::NAME, self.partition);
+        let mut messages = self.client.subscribe(subject).await.map_err(|error| {
             crate::Error::jetstream("subscribe to questions of", S::NAME, error)
         })?;
+        let (answers, unsent) = mpsc::channel(MAX_UNSENT);
+        let _sending = AbortOnDropHandle::new(tokio::spawn(send(self.client.clone(), unsent)));
         let this = Arc::new(self);
         let slots = Slots::new(MAX_QUERIES, MAX_QUERIES_OF_SHOP);
         let room = Arc::new(Semaphore::new(MAX_WAITING));
         let mut answering = JoinSet::new();
-        while let Some(message) = questions.next().await {
+        while let Some(message) = messages.next().await {
             while answering.try_join_next().is_some() {}
-            let Ok(waiting) = room.clone().acquire_owned().await else { break };
-            let (this, slots) = (this.clone(), slots.clone());
-            answering.spawn(async move {
-                this.answer(message, &slots).await;
-                drop(waiting);
-            });
+            let Some((reply, queries)) = read(message) else { continue };
+            for query in queries {
+                let Ok(waiting) = room.clone().acquire_owned().await else { break };
+                let (this, slots) = (this.clone(), slots.clone());
+                let (reply, answers) = (reply.clone(), answers.clone());
+                answering.spawn(async move {
+                    let response = this.answer(query, &slots).await;
+                    // It fails only when nothing is sent any more.
+                    answers.send((reply, response)).await.ok();
+                    drop(waiting);
+                });
+            }
         }
         // Nobody would answer any more, and nobody would notice.
         Err(crate::Error::StepEnded("its subscription to questions ended".to_owned()))
     }
 
-    async fn answer(&self, message: Message, slots: &Arc<Slots>) {
-        let Some(reply) = message.reply.clone() else { return };
-        let found = AssertUnwindSafe(self.find_in_time(&message, slots)).catch_unwind().await;
+    async fn answer(&self, query: proto::Query, slots: &Arc<Slots>) -> proto::QueryResponse {
+        let (id, shop) = (query.id, query.shop.clone());
+        let found = AssertUnwindSafe(self.find_in_time(query, slots)).catch_unwind().await;
         let found = found.unwrap_or_else(|panic| Err(Failure::Panicked(panic_text(&*panic))));
         let found = found.and_then(|found| match found {
             Some(found) if found.len() > MAX_ANSWER_BYTES => Err(Failure::TooLarge(found.len())),
@@ -143,38 +155,47 @@ impl<S: Service> Answering<S> {
             Ok(None) => Outcome::NotFound(proto::NotFound {}),
             Err(failure) => {
                 let detail = describe(&failure);
-                let (subject, error) = (&message.subject, &detail);
+                let (service, partition, error) = (S::NAME, self.partition, &detail);
                 match failure.kind() {
                     QueryFailureKind::Failed => {
-                        tracing::error!(%subject, error, "cannot answer a question");
+                        tracing::error!(
+                            service,
+                            partition,
+                            shop,
+                            error,
+                            "cannot answer a question"
+                        );
                     }
                     QueryFailureKind::Unreachable => {
-                        tracing::warn!(%subject, error, "cannot answer a question for now");
+                        tracing::warn!(
+                            service,
+                            partition,
+                            shop,
+                            error,
+                            "cannot answer a question for now"
+                        );
                     }
                     _ => {}
                 }
                 Outcome::Failure(proto::QueryFailure { kind: failure.kind().into(), detail })
             }
         };
-        let payload = proto::QueryResponse { outcome: Some(outcome) }.encode_to_vec();
-        if let Err(error) = self.client.publish(reply, payload.into()).await {
-            tracing::warn!(subject = %message.subject, %error, "could not send an answer");
-        }
+        proto::QueryResponse { id, outcome: Some(outcome) }
     }
 
     /// What the question finds, encoded; within the time that its sender waits.
     async fn find_in_time(
         &self,
-        message: &Message,
+        query: proto::Query,
         slots: &Arc<Slots>,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let query = proto::Query::decode(message.payload.clone()).map_err(WireError::from)?;
         let question = query.question.ok_or(WireError::Missing("question"))?;
+        let shop = Shop::parse(&query.shop).unwrap_or_else(|_| Shop::unknown());
         let is_redrive = matches!(
             &question,
             Question::Engine(proto::EngineQuestion { question: Some(EngineQuestion::Redrive(_)) })
         );
-        let finding = self.find(query.at_least, question, &message.subject, slots);
+        let finding = self.find(query.at_least, question, shop, slots);
         if is_redrive {
             // The worker handles it all the same, and may have much to do before.
             return finding.await;
@@ -186,17 +207,15 @@ impl<S: Service> Answering<S> {
         &self,
         at_least: u64,
         question: Question,
-        subject: &str,
+        shop: Shop,
         slots: &Arc<Slots>,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let shop = subject.rsplit('.').next().and_then(|shop| Shop::parse(shop).ok());
-        let shop = shop.unwrap_or_else(Shop::unknown);
         if let Question::Engine(question) = &question
             && let Some(state) = self.rebuild(question)
         {
             return Ok(Some(state.encode_to_vec()));
         }
-        self.wait_for(at_least, subject).await?;
+        self.wait_for(at_least).await?;
         // Not before: who waits for a position takes no slot from others.
         let _slot = slots.acquire(&shop).await;
         match question {
@@ -213,7 +232,7 @@ impl<S: Service> Answering<S> {
     }
 
     /// Waits until the rows hold what the question asks for.
-    async fn wait_for(&self, position: u64, subject: &str) -> Result<(), Failure> {
+    async fn wait_for(&self, position: u64) -> Result<(), Failure> {
         if let Some(reason) = &self.failing {
             return Err(Failure::NotReady(reason.clone()));
         }
@@ -223,7 +242,8 @@ impl<S: Service> Answering<S> {
                 return Err(Failure::NotReady(reason));
             }
             // Rather a slightly older answer than none: the asker sees the version.
-            tracing::debug!(subject, "answers from an older projection");
+            let (service, partition) = (S::NAME, self.partition);
+            tracing::debug!(service, partition, position, "answers from an older projection");
         }
         Ok(())
     }
@@ -311,5 +331,65 @@ impl<S: Service> Answering<S> {
         let request = RedriveRequest { redrive, answer };
         self.redrives.send(request).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?.map_err(Failure::Refused)
+    }
+}
+
+/// The questions of a message, and where their answers go.
+fn read(message: Message) -> Option<(Subject, Vec<proto::Query>)> {
+    let reply = message.reply?;
+    match proto::Queries::decode(message.payload) {
+        Ok(proto::Queries { queries }) => Some((reply, queries)),
+        Err(error) => {
+            tracing::debug!(subject = %message.subject, %error, "cannot read questions");
+            None
+        }
+    }
+}
+
+/// Answers for one sender.
+struct Answers {
+    /// Where one of its messages is to be answered to: any of them will do.
+    reply: Subject,
+    responses: Vec<proto::QueryResponse>,
+    bytes: usize,
+}
+
+/// Sends answers, as many in a message as are ready.
+async fn send(client: Client, mut unsent: mpsc::Receiver<(Subject, proto::QueryResponse)>) {
+    while let Some(first) = unsent.recv().await {
+        // Others that are about to be found are so now.
+        yield_now().await;
+        let mut by_sender: HashMap<String, Answers> = HashMap::new();
+        let (mut count, mut next) = (0, Some(first));
+        while let Some((reply, response)) = next {
+            // The last part of the subject distinguishes the messages of the sender.
+            let sender = reply.rsplit_once('.').map_or(&*reply, |(sender, _)| sender);
+            let answers = by_sender.entry(sender.to_owned());
+            let answers = answers.or_insert_with(|| Answers { reply, responses: vec![], bytes: 0 });
+            let bytes = response.encoded_len();
+            if answers.bytes + bytes > MAX_ANSWER_BYTES {
+                publish(&client, answers).await;
+            }
+            answers.bytes += bytes;
+            answers.responses.push(response);
+            count += 1;
+            next = if count < MAX_UNSENT { unsent.try_recv().ok() } else { None };
+        }
+        for answers in by_sender.values_mut() {
+            publish(&client, answers).await;
+        }
+    }
+}
+
+/// Sends the answers that there are.
+async fn publish(client: &Client, answers: &mut Answers) {
+    let responses = std::mem::take(&mut answers.responses);
+    answers.bytes = 0;
+    if responses.is_empty() {
+        return;
+    }
+    let payload = proto::QueryResponses { responses }.encode_to_vec();
+    if let Err(error) = client.publish(answers.reply.clone(), payload.into()).await {
+        tracing::warn!(subject = %answers.reply, %error, "could not send answers");
     }
 }

@@ -15,7 +15,8 @@ use prost::Message;
 use protocol::{
     id::Shop,
     proto::{
-        NotFound, Query, QueryFailureKind, QueryResponse, query_response::Outcome as QueryOutcome,
+        NotFound, Queries, Query, QueryFailureKind, QueryResponse, QueryResponses,
+        query_response::Outcome as QueryOutcome,
     },
     subject::Lane,
 };
@@ -46,16 +47,19 @@ async fn who_waits_for_an_answer_asks_less_and_less_often() {
     let client = rig.engine().await.client();
     // Whoever runs the partition has much to do, and has not come to the command.
     let nats = rig.server.jetstream().await.client();
-    let mut questions = nats.subscribe("query.account.0.*").await.expect("it can be subscribed to");
+    let mut questions = nats.subscribe("query.account.0").await.expect("it can be subscribed to");
     nats.flush().await.expect("the server knows the subscription");
     let asked = Arc::new(AtomicUsize::new(0));
     let answering = tokio::spawn({
         let asked = asked.clone();
-        let none = QueryResponse { outcome: Some(QueryOutcome::NotFound(NotFound {})) };
         async move {
-            while let Some(question) = questions.next().await {
+            while let Some(message) = questions.next().await {
                 asked.fetch_add(1, Ordering::SeqCst);
-                let reply = question.reply.expect("it wants an answer");
+                let reply = message.reply.expect("it wants an answer");
+                let asked = Queries::decode(message.payload).expect("they are questions").queries;
+                let none = Some(QueryOutcome::NotFound(NotFound {}));
+                let none = |query: Query| QueryResponse { id: query.id, outcome: none.clone() };
+                let none = QueryResponses { responses: asked.into_iter().map(none).collect() };
                 let answered = nats.publish(reply, none.encode_to_vec().into()).await;
                 answered.expect("it is answered");
             }
@@ -95,18 +99,20 @@ async fn a_question_that_cannot_be_answered_says_why(db: Db) {
     assert_eq!(failure(&client, unlucky.encode_to_vec()).await, QueryFailureKind::Failed);
     assert!(account(&client, "A", answered.sequence).await.is_some(), "others are answered");
 
-    // What is no query at all, and a query without a question, as a newer version might send it.
+    // What are no questions at all is left alone; a query without a question, as a newer version might
+    // send it, is answered.
     let nats = rig.server.jetstream().await.client();
-    let empty = Query { at_least: 0, question: None }.encode_to_vec();
-    for payload in [b"\xff\xff".to_vec(), empty] {
-        let message = nats.request("query.account.0.acme", payload.into()).await;
-        let payload = message.expect("it is answered").payload;
-        let response = QueryResponse::decode(payload).expect("it is a response");
-        let Some(QueryOutcome::Failure(failure)) = &response.outcome else {
-            panic!("{response:?}")
-        };
-        assert_eq!(failure.kind(), QueryFailureKind::Unreadable, "{failure:?}");
-    }
+    let nothing = nats.publish("query.account.0", Bytes::from_static(b"\xff\xff")).await;
+    nothing.expect("it is sent");
+    let empty = Query { id: 7, shop: "acme".to_owned(), at_least: 0, question: None };
+    let message = Queries { queries: vec![empty] }.encode_to_vec();
+    let answer = nats.request("query.account.0", message.into()).await.expect("it is answered");
+    let responses = QueryResponses::decode(answer.payload).expect("they are responses").responses;
+    let [QueryResponse { id: 7, outcome: Some(QueryOutcome::Failure(failure)) }] = &responses[..]
+    else {
+        panic!("{responses:?}")
+    };
+    assert_eq!(failure.kind(), QueryFailureKind::Unreadable, "{failure:?}");
     running.stop().await;
 }
 

@@ -294,7 +294,7 @@ async fn whoever_has_the_leaf_node_may_do_what_its_connector_may_and_nothing_els
         "inbox.0.live.inventory.acme.record_stock",
         "$JS.API.STREAM.PURGE.INVENTORY-0",
         "erp.v1.beta.stock",
-        "query.inventory.0.acme",
+        "query.inventory.0",
     ] {
         stranger.publish_with_reply(subject, "erp.reply.warehouse.1", adjustment(7)).await;
     }
