@@ -34,7 +34,7 @@ mod query;
 mod store;
 mod wire;
 
-use engine::{Clock, Definition, Service, Source, Table, Timer};
+use engine::{Clock, Definition, Service, Source, Table, Timer, metrics::Metric};
 
 pub use domain::Policy;
 
@@ -61,5 +61,6 @@ impl Service for Inventory {
     ];
     const TABLES: &'static [Table] = store::TABLES;
     const FORMAT: u32 = 7;
+    const METRICS: &'static [Metric] = &metrics::ALL;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE, store::SHORT_DEADLINE];
 }

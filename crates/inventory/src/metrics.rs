@@ -19,11 +19,6 @@ pub(crate) const MAX_CONNECTORS: i64 = 1_000;
 /// The silence from which on a connector is out of use, in milliseconds.
 pub(crate) const OUT_OF_USE_MS: i64 = 7 * 24 * 3_600_000;
 
-/// Gives the recorder of this process all help texts. Called once, after the recorder is there.
-pub fn describe() {
-    ALL.iter().for_each(Metric::describe);
-}
-
 /// The gauge of a connector.
 pub(crate) fn silence(partition: u32, shop: String, connector: String) -> Gauge {
     gauge!(

@@ -20,12 +20,20 @@ pub mod services;
 pub mod settings;
 pub mod terminal;
 
+use engine::metrics::Metric;
+
+/// All metrics that processes record, but for the version of the program.
+pub fn metrics() -> impl Iterator<Item = &'static Metric> {
+    engine::metrics::ALL.iter().chain(&gateway::metrics::ALL).chain(metrics_of_services())
+}
+
 /// Gives the recorder of this process the help texts of all metrics.
 pub fn describe_metrics() {
     engine::metrics::describe();
     gateway::metrics::describe();
-    inventory::metrics::describe();
-    notify::metrics::describe();
-    order::metrics::describe();
-    payment::metrics::describe();
+    metrics_of_services().for_each(Metric::describe);
+}
+
+fn metrics_of_services() -> impl Iterator<Item = &'static Metric> {
+    services::SERVICES.iter().flat_map(|service| service.metrics)
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use anyhow::{Context, Result};
-use engine::{Engine, Operator, Rebuilt, Verified};
+use engine::{Engine, Operator, Rebuilt, Verified, metrics::Metric};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -124,6 +124,8 @@ pub struct Service {
     pub name: &'static str,
     /// What it keeps, in a few words.
     pub about: &'static str,
+    /// The metrics that it records beside the engine's own.
+    pub metrics: &'static [Metric],
     run: fn(Engine, &Settings, CancellationToken) -> BoxFuture<'static, Result<()>>,
     /// What an operator does with it.
     pub operator: Operator,
@@ -134,7 +136,7 @@ impl Service {
         about: &'static str,
         run: fn(Engine, &Settings, CancellationToken) -> BoxFuture<'static, Result<()>>,
     ) -> Self {
-        Self { name: S::NAME, about, run, operator: Operator::of::<S>() }
+        Self { name: S::NAME, about, metrics: S::METRICS, run, operator: Operator::of::<S>() }
     }
 
     /// The service of that name.

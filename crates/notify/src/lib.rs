@@ -35,7 +35,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use engine::{Client, Clock, Definition, Service, Source, Table};
+use engine::{Client, Clock, Definition, Service, Source, Table, metrics::Metric};
 use person_keys::PersonKeys;
 use webhook_http::Policy;
 
@@ -117,6 +117,7 @@ impl Service for Notify {
     ];
     const TABLES: &'static [Table] = store::TABLES;
     const FORMAT: u32 = 7;
+    const METRICS: &'static [Metric] = &metrics::ALL;
 }
 
 #[cfg(test)]

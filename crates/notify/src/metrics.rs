@@ -105,13 +105,6 @@ pub const ALL: [Metric; 12] = [
     MAILS,
 ];
 
-/// Gives the recorder of this process all help texts. Called once, after the recorder is there.
-pub fn describe() {
-    ALL.iter().for_each(Metric::describe);
-    // A counter that begins with its first event has no rate then, and an alert does not see it.
-    counter!(UNRECORDED.name).increment(0);
-}
-
 /// An attempt was made: `error` is the class of its error, or `None` when it was delivered.
 pub(crate) fn attempted(error: Option<&'static str>, took: Duration) {
     counter!(ATTEMPTS.name, "outcome" => error.unwrap_or("delivered")).increment(1);

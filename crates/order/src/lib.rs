@@ -36,7 +36,7 @@ mod wire;
 
 use std::time::Duration;
 
-use engine::{Definition, Service, Source, Table, Timer};
+use engine::{Definition, Service, Source, Table, Timer, metrics::Metric};
 
 /// How long an order waits for each answer before it is cancelled, unless its shop says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,5 +97,6 @@ impl Service for Orders {
     ];
     const TABLES: &'static [Table] = store::TABLES;
     const FORMAT: u32 = 8;
+    const METRICS: &'static [Metric] = &metrics::ALL;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::DEADLINE];
 }

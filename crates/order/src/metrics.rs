@@ -47,11 +47,6 @@ pub(crate) enum Outcome {
     Cancelled,
 }
 
-/// Gives the recorder of this process all help texts. Called once, after the recorder is there.
-pub fn describe() {
-    ALL.iter().for_each(Metric::describe);
-}
-
 /// A saga ended, so long after its order was placed. Called for events that were just published,
 /// never for those read in a recovery.
 pub(crate) fn ended(outcome: Outcome, took: Duration) {

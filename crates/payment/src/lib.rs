@@ -34,7 +34,7 @@ mod wire;
 
 use std::{path::PathBuf, time::Duration};
 
-use engine::{Definition, Service, Source, Table};
+use engine::{Definition, Service, Source, Table, metrics::Metric};
 
 pub use self::{job::Reconciling, operation::LookupPolicy};
 use self::{provider::Provider, simulator::Simulator};
@@ -98,4 +98,5 @@ impl Service for Payments {
     }];
     const TABLES: &'static [Table] = store::TABLES;
     const FORMAT: u32 = 5;
+    const METRICS: &'static [Metric] = &metrics::ALL;
 }

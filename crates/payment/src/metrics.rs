@@ -33,11 +33,6 @@ pub const DIFFERENCES: Metric = Metric {
 /// All metrics of the service.
 pub const ALL: [Metric; 3] = [UNCERTAIN, STUCK, DIFFERENCES];
 
-/// Gives the recorder of this process all help texts. Called once, after the recorder is there.
-pub fn describe() {
-    ALL.iter().for_each(Metric::describe);
-}
-
 /// The gauge of a metric for a partition.
 pub(crate) fn of_partition(metric: &Metric, partition: u32) -> Gauge {
     gauge!(metric.name, "partition" => partition.to_string())

@@ -7,9 +7,9 @@ use std::{
     process::Command,
 };
 
+use node::services::NAMES as SERVICES;
 use serde_json::Value;
 
-const SERVICES: [&str; 6] = ["catalog", "inventory", "notify", "order", "payment", "shop"];
 const SECTION: &str = "[workspace.dependencies]";
 const CODE_MAP: &str = "## Code map";
 

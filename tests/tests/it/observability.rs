@@ -74,14 +74,7 @@ fn prometheus_accepts_the_alert_rules() {
 
 /// By the name that a scrape has: the recorder of the program puts its name before the metric's own.
 fn metrics() -> BTreeMap<String, Metric> {
-    let all = engine::metrics::ALL
-        .into_iter()
-        .chain(gateway::metrics::ALL)
-        .chain(inventory::metrics::ALL)
-        .chain(notify::metrics::ALL)
-        .chain(order::metrics::ALL)
-        .chain(payment::metrics::ALL);
-    all.map(|metric| (format!("tradewind_{}", metric.name), metric)).collect()
+    node::metrics().map(|metric| (format!("tradewind_{}", metric.name), *metric)).collect()
 }
 
 /// The row of the page for a metric.

@@ -74,10 +74,16 @@ impl Metric {
         Self { name, kind: Kind::Histogram, unit: Unit::Seconds, labels, help }
     }
 
-    /// Gives the recorder of this process the help text.
+    /// Gives the recorder of this process the help text. A counter without labels begins at 0: one
+    /// that begins with its first event has no rate then, and an alert does not see it.
     pub fn describe(&self) {
         match self.kind {
-            Kind::Counter => metrics::describe_counter!(self.name, self.unit, self.help),
+            Kind::Counter => {
+                metrics::describe_counter!(self.name, self.unit, self.help);
+                if self.labels.is_empty() {
+                    metrics::counter!(self.name).increment(0);
+                }
+            }
             Kind::Gauge => metrics::describe_gauge!(self.name, self.unit, self.help),
             Kind::Histogram => metrics::describe_histogram!(self.name, self.unit, self.help),
         }

@@ -35,6 +35,7 @@ pub use self::{
     rows::{AnyRows, Rows},
     table::{ChangedRow, Column, ColumnKind, Document, Key, Row, Table, Value},
 };
+use crate::metrics::Metric;
 
 /// A service, as the engine sees it.
 pub trait Service: Rules + Queries {
@@ -46,6 +47,8 @@ pub trait Service: Rules + Queries {
     const TABLES: &'static [Table];
     /// Raised when rows mean something else than before: its database is then rebuilt at start.
     const FORMAT: u32;
+    /// The metrics that it records beside the engine's own.
+    const METRICS: &'static [Metric] = &[];
     /// Deadlines: columns of its tables whose time becomes an input when it has passed.
     const TIMERS: &'static [Timer<Self::Input>] = &[];
 }
