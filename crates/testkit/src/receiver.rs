@@ -281,7 +281,10 @@ pub enum RawBehaviour {
     Silent,
 }
 
-/// A server that does not speak HTTP, on 127.0.0.1, for one test.
+/// What a server of HTTP/2 says first: that it has no settings, and that it has read those of the client.
+const HTTP2_SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
+
+/// A server that does not speak HTTP, or only begins to, on 127.0.0.1, for one test.
 pub struct RawReceiver {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -291,6 +294,19 @@ pub struct RawReceiver {
 impl RawReceiver {
     /// Starts one.
     pub async fn start(behaviour: RawBehaviour) -> Self {
+        Self::start_with(move |stream| misbehave(stream, behaviour)).await
+    }
+
+    /// Starts one that takes up a connection by HTTP/2 over TLS, and then neither reads nor writes.
+    pub async fn start_silent_http2(tls: Arc<ServerConfig>) -> Self {
+        let tls = TlsAcceptor::from(tls);
+        Self::start_with(move |stream| fall_silent(tls.clone(), stream)).await
+    }
+
+    async fn start_with<F>(handle: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let shutdown = CancellationToken::new();
@@ -300,7 +316,7 @@ impl RawReceiver {
             while let Some(Ok((stream, _))) = stop.run_until_cancelled(listener.accept()).await {
                 counter.fetch_add(1, Ordering::Relaxed);
                 let stop = stop.clone();
-                tokio::spawn(stop.run_until_cancelled_owned(misbehave(stream, behaviour)));
+                tokio::spawn(stop.run_until_cancelled_owned(handle(stream)));
             }
         });
         Self { address, connections, _running: shutdown.drop_guard() }
@@ -331,4 +347,13 @@ async fn misbehave(mut stream: TcpStream, behaviour: RawBehaviour) {
         }
         RawBehaviour::Silent => std::future::pending().await,
     }
+}
+
+async fn fall_silent(tls: TlsAcceptor, stream: TcpStream) {
+    let Ok(mut stream) = tls.accept(stream).await else { return };
+    let mut preface = [0; 24];
+    let _ = stream.read_exact(&mut preface).await;
+    let _ = stream.write_all(HTTP2_SETTINGS).await;
+    let _ = stream.flush().await;
+    std::future::pending().await
 }

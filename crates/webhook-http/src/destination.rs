@@ -39,8 +39,8 @@ const FORGET_AFTER: Duration = Duration::from_mins(1);
 const MIN_SWEEP: usize = 64;
 /// The most bytes of the head of a response.
 const MAX_HEAD_BYTES: usize = 64 * 1_024;
-/// How often a connection by HTTP/2 that waits for an answer is probed, and how long the answer may take.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a connection by HTTP/2 that waits for an answer is probed, as a part of the timeout of an exchange.
+const PINGS_PER_EXCHANGE: u32 = 3;
 
 /// All destinations.
 pub(crate) struct Destinations {
@@ -130,8 +130,10 @@ impl Destinations {
             // written to another: hyper gives it back only if no byte of it was written.
             .retry_canceled_requests(true)
             .http1_max_buf_size(MAX_HEAD_BYTES)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .http2_keep_alive_timeout(PING_INTERVAL)
+            // A probe may take as long as an exchange: the first request that goes unanswered has all of
+            // its time, and the connection is not used for long after that.
+            .http2_keep_alive_interval(self.policy.exchange_timeout / PINGS_PER_EXCHANGE)
+            .http2_keep_alive_timeout(self.policy.exchange_timeout)
             .build(connector)
     }
 

@@ -175,11 +175,14 @@ fn failure_of(error: &legacy::Error) -> Failure {
         if error.is::<rustls::Error>() {
             return Failure::Tls;
         }
-        if error
-            .downcast_ref::<hyper::Error>()
-            .is_some_and(|it| it.is_parse() || it.is_parse_too_large())
-        {
-            return Failure::Protocol;
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_parse() || error.is_parse_too_large() {
+                return Failure::Protocol;
+            }
+            // A connection by HTTP/2 that did not answer a probe.
+            if error.is_timeout() {
+                return Failure::Timeout;
+            }
         }
         cause = match error.downcast_ref::<io::Error>() {
             // The source of an I/O error is that of what it wraps, which would be passed over.

@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use testkit::{Authority, DnsServer, RawBehaviour, RawReceiver, Receiver};
 use webhook_http::{Failure, Outcome, Policy};
 
-use crate::rig::{Rig, local_with};
+use crate::rig::{Rig, SHORT, local_with};
 
 const NAME: &str = "hooks.example.com";
 
@@ -47,6 +47,21 @@ async fn a_receiver_without_http_2_gets_http_1_1() {
         assert_eq!(rig.send(&url(&receiver)).await.outcome, Outcome::Delivered);
     }
     assert!(receiver.received().iter().all(|it| it.version == Version::HTTP_11));
+    assert_eq!(receiver.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_receiver_by_http_2_that_falls_silent_has_the_whole_time_of_an_exchange() {
+    let authority = Authority::new();
+    let (_dns, rig) = rig(&authority).await;
+    let rig = Rig::new(Policy { exchange_timeout: 2 * SHORT, ..rig.policy });
+    let receiver = RawReceiver::start_silent_http2(authority.server(&[NAME])).await;
+    let url = format!("https://{NAME}:{}/", receiver.address().port());
+    let exchange = rig.send(&url).await;
+    assert_eq!(exchange.outcome, Outcome::Throttled(Failure::Timeout));
+    assert!(exchange.latency >= 2 * SHORT, "{exchange:?}");
+    // Its connection ends while the next request waits on it: that one was not answered in time either.
+    assert_eq!(rig.send(&url).await.outcome, Outcome::Throttled(Failure::Timeout));
     assert_eq!(receiver.connections(), 1);
 }
 
