@@ -332,7 +332,8 @@ impl Sending<'_> {
 
     fn start(&self, lane: &mut Lane, target: &Arc<Target>, ready: Ready, now: Timestamp) {
         let (kind, begins_anew) = (ready.kind(), ready.begins_anew());
-        let Ready { seq, service, event, rendering, key, attempts, is_open, .. } = ready;
+        let Ready { seq, service, event, rendering, key, attempts, is_open, was_delivered, .. } =
+            ready;
         let replay = ready.replay.map(|(id, _)| id);
         let asked_by = replay.clone().or(ready.retry_of);
         let pauses_s = pauses(&self.endpoint.settings.retry_pauses_s, &self.notify.retry_pauses_s);
@@ -367,6 +368,7 @@ impl Sending<'_> {
                 seq,
                 key,
                 is_open,
+                was_delivered,
                 is_last,
                 begins_anew,
                 replay,

@@ -93,6 +93,7 @@ impl Row for FailureRow {
             Column::text("state"),
             Column::integer("due_at"),
             Column::integer("is_sent"),
+            Column::integer("was_delivered"),
         ],
         indexes: &["(shop, endpoint, seq)", "(shop, endpoint, due_at) where due_at is not null"],
     };
@@ -108,6 +109,7 @@ impl Row for FailureRow {
             self.state.as_str().into(),
             due.into(),
             i64::from(self.is_sent).into(),
+            i64::from(self.was_delivered).into(),
         ]
     }
 }

@@ -458,6 +458,19 @@ fn an_endpoint_that_gets_all_in_order_is_sent_nothing_before_the_one_before() {
         },
         &[],
     );
+    // What was delivered before and is sent again holds up nothing.
+    check(
+        |logs| {
+            let (replay_id, selection) = ("r".to_owned(), ReplaySelection::All.into());
+            let replay =
+                notify::ReplayStarted { replay_id, from: 1, to: 1, selection, max_per_second: None };
+            logs.add(PAID, Kind::ReplayStarted(replay));
+            logs.attempt(PAID, &[], &[(1, AGAIN)]);
+            pay_three(logs);
+            logs.attempt(PAID, &[2, 3], &[]);
+        },
+        &["the delivery 4 of the endpoint paid was never attempted"],
+    );
     // What was scheduled while any order would do may come in any order.
     check(
         |logs| {

@@ -233,6 +233,8 @@ impl Endpoint {
             self.waiting.remove(seq, seq);
             self.held.remove(seq, seq);
             match failure.due_at {
+                // What was delivered before is so still, and holds up nothing.
+                Some(_) if self.delivered.contains(seq) => {}
                 Some(_) => self.retrying.insert(seq, seq),
                 None => given_up.insert(seq, seq),
             }

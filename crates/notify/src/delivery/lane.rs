@@ -45,8 +45,10 @@ pub(super) struct Lane {
     /// What was sent and is not handed in yet, and since when there is some.
     pub(super) finished: Vec<Sent>,
     pub(super) finished_since: Option<Instant>,
-    /// How many of those have failed, and whether one of the answers asks for less.
+    /// How many of those have failed, whether something waits for one of them, and whether one of the answers asks for
+    /// less.
     failed: u64,
+    is_waited_for: bool,
     is_asked_for_less: bool,
     /// What waits behind one that failed, to be handed in.
     pub(super) behind: Vec<(u64, String)>,
@@ -127,7 +129,7 @@ impl Lane {
         self.ready.retain(|ready| match ready.kind() {
             // The ledger does not say which deliveries are tried again, only when, and many are due at the same time.
             Kind::Retry => {
-                ready.due.is_some_and(|due| ledger.retries.contains_key(&due.millis()))
+                ready.due.is_some_and(|due| ledger.has_retry(due, ready.was_delivered))
                     && !ledger.was_aborted(ready.seq)
             }
             Kind::Fresh => {
@@ -185,6 +187,7 @@ impl Lane {
         self.busy.remove(&sent.key);
         if let Some(blocked) = &mut self.blocked
             && !sent.key.is_empty()
+            && !sent.was_delivered
         {
             let is_over = sent.is_last || sent.reply.is_over();
             if !is_over && !sent.is_open {
@@ -209,11 +212,12 @@ impl Lane {
 
     fn note(&mut self, sent: &Sent) {
         self.failed += u64::from(!sent.is_delivered());
+        self.is_waited_for |= !sent.is_delivered() && !sent.was_delivered;
         self.is_asked_for_less |= sent.reply.is_overloaded || sent.reply.disable.is_some();
     }
 
     fn note_anew(&mut self) {
-        (self.failed, self.is_asked_for_less) = (0, false);
+        (self.failed, self.is_waited_for, self.is_asked_for_less) = (0, false, false);
         let finished = std::mem::take(&mut self.finished);
         for sent in &finished {
             self.note(sent);
@@ -221,9 +225,9 @@ impl Lane {
         self.finished = finished;
     }
 
-    /// Whether one of those that were sent has failed.
+    /// Whether one of those that were sent has failed, and was not delivered before.
     pub(super) fn has_failure(&self) -> bool {
-        self.failed > 0
+        self.is_waited_for
     }
 
     /// Whether there is something to hand in.
@@ -358,6 +362,7 @@ mod tests {
             seq,
             key,
             is_open: false,
+            was_delivered: false,
             is_last: false,
             begins_anew: false,
             replay: None,
@@ -453,6 +458,17 @@ mod tests {
     }
 
     #[test]
+    fn nothing_waits_for_what_was_delivered_before() {
+        let mut lane = Lane { blocked: Some(HashMap::new()), ..Lane::default() };
+        let failed = || sent(1, Outcome::Failed(Failure::Status));
+        lane.finish(Sent { was_delivered: true, begins_anew: true, ..failed() });
+        lane.finish(Sent { was_delivered: true, is_open: true, is_last: true, ..failed() });
+        assert!(!lane.has_failure() && lane.blocked.as_ref().is_some_and(HashMap::is_empty));
+        lane.finish(failed());
+        assert!(lane.has_failure());
+    }
+
+    #[test]
     fn another_ordering_begins_when_nothing_is_under_way() {
         let mut lane = Lane::default();
         assert!(lane.order_as(Ordering::Parallel));
@@ -471,7 +487,7 @@ mod tests {
         let due = Timestamp::from_millis(1_700_000_000_000);
         ledger.last_seq = 4;
         ledger.attempted.insert(1, 4);
-        (1..=4).for_each(|_| ledger.add_retry(due));
+        (1..=4).for_each(|_| ledger.add_retry(due, false));
         ledger.replays.push(Replay::new("r".to_owned(), (3, 4), Selection::All, None, due));
         lane.confirm(&ledger);
         let replay = |seq| (seq > 2).then(|| ("r".into(), None));
@@ -484,12 +500,13 @@ mod tests {
             attempts: 1,
             due: Some(due),
             is_open: true,
+            was_delivered: false,
             is_new: false,
             replay: replay(seq),
             retry_of: None,
         }));
         for seq in [1, 3] {
-            ledger.remove_retry(due);
+            ledger.remove_retry(due, false);
             ledger.note_abort(seq);
         }
         lane.drop_what_is_over(&ledger);

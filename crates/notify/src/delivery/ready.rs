@@ -23,6 +23,8 @@ pub(super) struct Ready {
     pub(super) due: Option<Timestamp>,
     /// Whether it has failed or waited before.
     pub(super) is_open: bool,
+    /// Whether it was delivered before: if it fails, nothing waits for it.
+    pub(super) was_delivered: bool,
     /// Whether it was never attempted: it waits behind an earlier one of its aggregate that failed.
     pub(super) is_new: bool,
     /// The replay that asks for it, and the most that this one sends in a second.

@@ -55,6 +55,7 @@ struct Wanted {
     attempts: u32,
     due: Option<Timestamp>,
     is_open: bool,
+    was_delivered: bool,
     is_new: bool,
     replay: Option<(Arc<str>, Option<u32>)>,
     retry_of: Option<Arc<str>>,
@@ -63,7 +64,8 @@ struct Wanted {
 impl Wanted {
     fn fresh(seq: u64) -> Self {
         let (due, replay, retry_of) = (None, None, None);
-        Self { seq, attempts: 0, due, is_open: false, is_new: true, replay, retry_of }
+        let (is_open, was_delivered) = (false, false);
+        Self { seq, attempts: 0, due, is_open, was_delivered, is_new: true, replay, retry_of }
     }
 }
 
@@ -138,7 +140,7 @@ impl Sending<'_> {
             let seqs = fresh.flat_map(|(first, last)| first..=last).take(MAX_READY as usize);
             wanted.extend(seqs.map(Wanted::fresh));
         }
-        let is_due = ledger.retries.keys().next().is_some_and(|due| *due <= now.millis());
+        let is_due = ledger.next_retry().is_some_and(|due| due <= now.millis());
         let is_idle = wanted.is_empty() && lane.ready.iter().next().is_none();
         if is_missing(lane, Kind::Retry)
             && is_due
@@ -161,20 +163,21 @@ impl Sending<'_> {
         lane.looked_for_retries = Some(Instant::now());
         let taken = lane.taken();
         let due = rows::due(db, self.shop(), &self.id, now, MAX_READY as u32).await?;
-        let Ledger { retries, .. } = &self.endpoint.ledger;
+        let ledger = &self.endpoint.ledger;
         let is_open = |row: &&FailureRow| {
             // What was attempted or aborted since may not be in the database yet.
             let is_known = lane.retried.get(&row.seq).is_some_and(|known| row.attempts <= *known);
-            let is_known = is_known || self.endpoint.ledger.was_aborted(row.seq);
+            let is_known = is_known || ledger.was_aborted(row.seq);
             !taken.contains(row.seq) && !is_known
         };
         wanted.extend(due.iter().filter(is_open).filter_map(|row| {
             let FailureState::Retry { due } = row.state else { return None };
-            retries.contains_key(&due.millis()).then_some(Wanted {
+            ledger.has_retry(due, row.was_delivered).then_some(Wanted {
                 seq: row.seq,
                 attempts: row.attempts,
                 due: Some(due),
                 is_open: true,
+                was_delivered: row.was_delivered,
                 is_new: false,
                 replay: None,
                 retry_of: row.replay.as_deref().map(Into::into),
@@ -194,11 +197,12 @@ impl Sending<'_> {
         let taken = lane.taken();
         let id: Arc<str> = replay.id.as_str().into();
         // What is tried again goes on; the attempts at anything else are counted anew.
-        let wanted = |seq: u64, open: Option<&FailureRow>| Wanted {
+        let wanted = |seq: u64, open: Option<&FailureRow>, was_delivered: bool| Wanted {
             seq,
             attempts: open.map_or(0, |row| row.attempts),
             due: None,
             is_open: open.is_some(),
+            was_delivered,
             is_new: held.contains(seq),
             replay: Some((id.clone(), replay.max_per_second)),
             retry_of: None,
@@ -210,7 +214,7 @@ impl Sending<'_> {
             let is_all = held.len() < MAX_READY as usize;
             let to = if is_all { replay.to } else { held.last().copied().unwrap_or(replay.to) };
             let found = held.into_iter().filter(|seq| !taken.contains(*seq));
-            return Ok((found.map(|seq| wanted(seq, None)).collect(), to));
+            return Ok((found.map(|seq| wanted(seq, None, false)).collect(), to));
         }
         let to = replay.to.min(reached + MAX_READY);
         let rows = match self.db() {
@@ -230,7 +234,8 @@ impl Sending<'_> {
             Some(seq) => seq - 1,
             None => to,
         };
-        let state = |seq: u64| rows.iter().find(|row| row.seq == seq).map(|row| row.state);
+        let row = |seq: u64| rows.iter().find(|row| row.seq == seq);
+        let state = |seq: u64| row(seq).map(|row| row.state);
         // What waits behind another, and what waits for its first attempt, goes when its turn comes.
         let is_wanted = |seq: u64| match replay.selection {
             Selection::Failed => is_over(state(seq)),
@@ -242,8 +247,11 @@ impl Sending<'_> {
         };
         let seqs = (from..=to).filter(|seq| !taken.contains(*seq) && is_wanted(*seq));
         let is_open = |row: &&FailureRow| matches!(row.state, FailureState::Retry { .. });
-        let open = |seq: u64| rows.iter().find(|row| row.seq == seq).filter(is_open);
-        Ok((seqs.map(|seq| wanted(seq, open(seq))).collect(), to))
+        // What was attempted and has no row was delivered.
+        let was_delivered =
+            |seq: u64| row(seq).map_or(attempted.contains(seq), |row| row.was_delivered);
+        let seqs = seqs.map(|seq| wanted(seq, row(seq).filter(is_open), was_delivered(seq)));
+        Ok((seqs.collect(), to))
     }
 
     /// Refuses while the database does not know of a replay: then it knows what became of the deliveries before that, such
@@ -269,7 +277,8 @@ impl Sending<'_> {
         let mut runs: Vec<Run> = self.endpoint.ledger.window.iter().cloned().collect();
         let mut events: HashMap<(Arc<str>, u64), Bytes> = HashMap::new();
         for index in 0..wanted.len() {
-            let Wanted { seq, attempts, due, is_open, is_new, replay, retry_of } = &wanted[index];
+            let Wanted { seq, attempts, due, is_open, was_delivered, is_new, replay, retry_of } =
+                &wanted[index];
             let has = |run: &Run| (run.first..=run.last()).contains(seq);
             let run = if let Some(at) = runs.iter().position(has) {
                 at
@@ -301,6 +310,7 @@ impl Sending<'_> {
                 attempts: *attempts,
                 due: *due,
                 is_open: *is_open,
+                was_delivered: *was_delivered,
                 is_new: *is_new,
                 replay: replay.clone(),
                 retry_of: retry_of.clone(),

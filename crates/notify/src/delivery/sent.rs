@@ -13,6 +13,8 @@ pub(super) struct Sent {
     pub(super) seq: u64,
     pub(super) key: String,
     pub(super) is_open: bool,
+    /// Whether it was delivered before: if it fails, nothing waits for it.
+    pub(super) was_delivered: bool,
     /// Whether it is not tried again if it failed: what waits behind it can go.
     pub(super) is_last: bool,
     /// Whether a replay has sent what was over, delivered or given up.

@@ -128,6 +128,7 @@ mod tests {
             attempts: 0,
             due: (kind == Kind::Retry).then_some(Timestamp::from_millis(0)),
             is_open: kind == Kind::Retry,
+            was_delivered: false,
             is_new: kind == Kind::Fresh,
             replay: (kind == Kind::Replay).then(|| ("r".into(), None)),
             retry_of: None,
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn in_order_nothing_overtakes_what_is_tried_again() {
         let mut endpoint = endpoint(Ordering::Fifo);
-        endpoint.ledger.add_retry(Timestamp::from_millis(0));
+        endpoint.ledger.add_retry(Timestamp::from_millis(0), false);
         let mut lane = lane(&[(Kind::Retry, 1..=1), (Kind::Fresh, 2..=3), (Kind::Replay, 9..=9)]);
         assert_eq!(send(&mut lane, &endpoint, 1), [1]);
         lane.flying.clear();

@@ -231,9 +231,9 @@ impl Endpoint {
             return None;
         }
         let Ledger { retries, health, .. } = &self.ledger;
-        let retry = retries.keys().next().copied();
+        let retry = self.ledger.next_retry();
         // The next one waits until the one before is delivered or given up.
-        let is_blocked = self.settings.ordering == Ordering::Fifo && retry.is_some();
+        let is_blocked = self.settings.ordering == Ordering::Fifo && !retries.is_empty();
         let has_fresh = self.ledger.fresh() > 0 && !is_blocked;
         let at_once = has_fresh || self.ledger.running_replays().next().is_some();
         let due = if at_once { Some(0) } else { retry }?;

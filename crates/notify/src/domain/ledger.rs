@@ -27,6 +27,8 @@ pub struct Ledger {
     pub held: SeqSet,
     /// By due time, in milliseconds: how many deliveries are tried again then.
     pub retries: BTreeMap<i64, u64>,
+    /// The same for those that were delivered before, and failed when they were asked for again.
+    pub resends: BTreeMap<i64, u64>,
     /// How many wait behind an earlier delivery of their aggregate.
     pub behind: u64,
     /// How many failed for good.
@@ -156,6 +158,7 @@ impl Ledger {
             attempted: SeqSet::default(),
             held: SeqSet::default(),
             retries: BTreeMap::new(),
+            resends: BTreeMap::new(),
             behind: 0,
             exhausted: 0,
             aborted: 0,
@@ -192,7 +195,7 @@ impl Ledger {
         self.fresh_within(1, self.last_seq).first().map(|(first, _)| *first)
     }
 
-    /// How many failed and are tried again.
+    /// How many failed and are tried again, of those that were never delivered.
     pub fn retrying(&self) -> u64 {
         self.retries.values().sum()
     }
@@ -204,18 +207,31 @@ impl Ledger {
     }
 
     /// Notes that a delivery is tried again then.
-    pub fn add_retry(&mut self, due: Timestamp) {
-        *self.retries.entry(due.millis()).or_default() += 1;
+    pub fn add_retry(&mut self, due: Timestamp, was_delivered: bool) {
+        let retries = if was_delivered { &mut self.resends } else { &mut self.retries };
+        *retries.entry(due.millis()).or_default() += 1;
     }
 
     /// Notes that a delivery that was to be tried again then is not.
-    pub fn remove_retry(&mut self, due: Timestamp) {
-        if let Some(count) = self.retries.get_mut(&due.millis()) {
+    pub fn remove_retry(&mut self, due: Timestamp, was_delivered: bool) {
+        let retries = if was_delivered { &mut self.resends } else { &mut self.retries };
+        if let Some(count) = retries.get_mut(&due.millis()) {
             *count -= 1;
             if *count == 0 {
-                self.retries.remove(&due.millis());
+                retries.remove(&due.millis());
             }
         }
+    }
+
+    /// Whether a delivery is tried again then.
+    pub fn has_retry(&self, due: Timestamp, was_delivered: bool) -> bool {
+        let retries = if was_delivered { &self.resends } else { &self.retries };
+        retries.contains_key(&due.millis())
+    }
+
+    /// When the next one is tried again, in milliseconds; `None` when none is.
+    pub fn next_retry(&self) -> Option<i64> {
+        self.retries.keys().next().into_iter().chain(self.resends.keys().next()).min().copied()
     }
 
     /// Notes that a delivery was given up on request.

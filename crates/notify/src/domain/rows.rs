@@ -109,6 +109,9 @@ pub(crate) struct FailureRow {
     pub(crate) since: Timestamp,
     /// Whether a request was ever under way.
     pub(crate) is_sent: bool,
+    /// Whether it was delivered before: only what was asked for again has failed. It is still delivered, and nothing
+    /// waits for it.
+    pub(crate) was_delivered: bool,
 }
 
 /// The deliveries of an aggregate that wait for each other.

@@ -106,7 +106,8 @@ impl Rig {
         let Some(row) = self.state.endpoints.get(&"ep".to_owned()) else { return };
         let ledger = &row.endpoint.ledger;
         let failures: Vec<_> = (1..=ledger.last_seq)
-            .filter_map(|seq| self.failure(seq).map(|row| row.state))
+            .filter_map(|seq| self.failure(seq).filter(|row| !row.was_delivered))
+            .map(|row| row.state)
             .collect();
         let count = |state: &str| {
             failures.iter().filter(|failure| failure.as_str() == state).count() as u64
@@ -731,6 +732,35 @@ fn what_waits_behind_a_failure_has_its_turn_also_when_the_ordering_has_changed()
 }
 
 #[test]
+fn what_was_delivered_stays_so_and_holds_up_nothing_when_it_fails_in_a_replay() {
+    for ordering in [Ordering::Parallel, Ordering::PerKey, Ordering::Fifo] {
+        let mut rig = Rig::with(&["*"], ordering);
+        rig.publish_many(4);
+        rig.deliver(1, 2);
+        let key =
+            || if ordering == Ordering::PerKey { "order-1".to_owned() } else { String::new() };
+        let again = |seq, begins_anew| Failed { seq, begins_anew, key: key(), ..failed() };
+        let mut due = rig.fail_with(again(1, true));
+        assert_eq!(rig.due(), Some(0), "the third is not held up");
+        assert_eq!(rig.state.queues.get(&"ep/order-1".to_owned()), None::<&QueueRow>);
+        for _ in 2..=10 {
+            assert_eq!((rig.ledger().delivered(), rig.ledger().retrying()), (2, 0));
+            rig.wait_for(due);
+            due = rig.fail_with(again(1, false));
+        }
+        let row = rig.failure(1).expect("it is known that it failed");
+        assert!(row.state == FailureState::Exhausted && row.was_delivered && row.is_sent);
+        assert_eq!((due, rig.ledger().delivered(), rig.ledger().exhausted), (None, 2, 0));
+        // It may be asked for once more, and given up on request.
+        rig.fail_with(again(1, true));
+        assert_eq!(rig.ask(Request::AbortDelivery { seq: 1 }), Outcome::Changed);
+        assert_eq!((rig.ledger().delivered(), rig.ledger().aborted), (2, 0));
+        rig.deliver(1, 4);
+        assert_eq!((rig.failure(1), rig.ledger().delivered(), rig.due()), (None, 4, None));
+    }
+}
+
+#[test]
 fn what_comes_behind_a_delivery_that_has_just_succeeded_is_due_at_once() {
     let mut rig = Rig::with(&["*"], Ordering::PerKey);
     rig.publish_many(2);
@@ -831,9 +861,9 @@ fn a_replay_goes_on_where_it_was_and_can_be_cancelled() {
     rig.attempt(Round { delivered: vec![(3, 5)], replays: vec![progress(5)], ..Round::default() });
     let Replay { through, to, sent, .. } = rig.ledger().replays[0].clone();
     assert_eq!((through, to, sent), (5, 10, 3));
-    // What fails in a replay is tried again like anything that fails.
-    rig.fail(6);
-    assert_eq!(rig.ledger().delivered(), 9);
+    // What fails in a replay is tried again like anything that fails, and is delivered all the same.
+    assert!(rig.fail(6).is_some());
+    assert_eq!(rig.ledger().delivered(), 10);
     assert_eq!(rig.ask(Request::CancelReplay { id: "a".into() }), Outcome::Changed);
     assert_eq!(rig.ask(Request::CancelReplay { id: "a".into() }), Outcome::Unchanged);
     assert_eq!(rig.ask(Request::CancelReplay { id: "b".into() }), Outcome::Unknown);

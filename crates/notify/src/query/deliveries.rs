@@ -9,7 +9,7 @@ use sqlx::AnyPool;
 
 use super::{
     Delivery, MAX_PAGE, Proof, Range,
-    rows::{count_failures, failures, run_with},
+    rows::{count_failures, failures, open_failures, run_with},
 };
 use crate::domain::{
     Endpoint,
@@ -71,6 +71,7 @@ pub(super) fn delivery(
 ) -> Option<Delivery> {
     let ledger = &endpoint.ledger;
     let state = match failure {
+        Some(failure) if failure.was_delivered => "delivered",
         Some(failure) => failure.state.as_str(),
         None if ledger.attempted.contains(seq) => "delivered",
         None if ledger.held.contains(seq) || endpoint.disabled.is_some() => "held",
@@ -120,7 +121,7 @@ pub(super) async fn proof(
     let gaps = ledger.attempted.gaps(from, to);
     // At most a page of what is open is looked at: failures, and what was not attempted.
     let mut open = Vec::new();
-    let rows = failures(db, shop, &range.id, from, to).await?;
+    let rows = open_failures(db, shop, &range.id, from, to).await?;
     let rows: BTreeMap<u64, FailureRow> = rows.into_iter().map(|row| (row.seq, row)).collect();
     let mut waiting: Vec<u64> = rows.keys().copied().collect();
     let most = MAX_PAGE as usize + 1;
@@ -194,10 +195,10 @@ mod tests {
         }
     }
 
-    fn failure(seq: u64, is_sent: bool) -> FailureRow {
+    fn failure(seq: u64, is_sent: bool, was_delivered: bool) -> FailureRow {
         let row = json!({"endpoint_id": "ep", "seq": seq, "state": "exhausted", "attempts": 9,
             "error_class": "status", "status": 500, "replay": null, "key": "",
-            "since": AT, "is_sent": is_sent});
+            "since": AT, "is_sent": is_sent, "was_delivered": was_delivered});
         serde_json::from_value(row).expect("is a row")
     }
 
@@ -208,31 +209,41 @@ mod tests {
         let pool = pool.expect("opens");
         let shop = Shop::parse("acme").expect("valid");
         let rendering = Rendering { payload: Payload::Full, version: 1 };
-        let (service, positions) = ("order".to_owned(), vec![(1, 8)]);
+        let (service, positions) = ("order".to_owned(), vec![(1, 9)]);
         let run = RunRow {
             endpoint_id: "ep".to_owned(),
             run: Run { first: 1, service, rendering, positions },
-            types: vec![("order.paid".to_owned(), 8)],
+            types: vec![("order.paid".to_owned(), 9)],
             at: AT,
         };
-        // 1 and 2 have failed, and so has 6; 5 and 7 failed only after the endpoint was read.
-        let failures = [(1, true), (2, false), (5, true), (6, true), (7, true)];
-        let failures = failures.map(|(seq, is_sent)| (seq.to_string(), failure(seq, is_sent)));
+        // 1 and 2 have failed, and so has 6; 5 and 7 failed only after the endpoint was read. 3 and 9 were delivered, and
+        // failed when they were asked for again.
+        let failures = [1, 2, 3, 5, 6, 7, 9];
+        let failures =
+            failures.map(|seq| (seq.to_string(), failure(seq, seq != 2, [3, 9].contains(&seq))));
         let mut db = pool.acquire().await.expect("connects");
         documents::create_tables(&mut db, TABLES).await.expect("creates the tables");
         documents::put(&mut db, &shop, [("run".to_owned(), run)]).await.expect("writes");
         documents::put(&mut db, &shop, failures).await.expect("writes");
         drop(db);
         let mut ledger = Ledger::new(1);
-        ledger.last_seq = 8;
+        ledger.last_seq = 9;
         ledger.attempted.insert(1, 4);
         ledger.attempted.insert(6, 6);
+        ledger.attempted.insert(9, 9);
 
         let range = Range { id: "ep".to_owned(), from: 0, to: 0 };
-        let found = proof(&pool, &shop, &endpoint(ledger), range).await.expect("is read");
-        assert_eq!((found.matched, found.sent, found.delivered), (8, 4, 2));
+        let endpoint = endpoint(ledger);
+        let found = proof(&pool, &shop, &endpoint, range).await.expect("is read");
+        assert_eq!((found.matched, found.sent, found.delivered), (9, 5, 3));
         let open: Vec<_> = found.open.iter().map(|delivery| delivery.seq).collect();
         assert_eq!(open, [1, 2, 5, 6, 7, 8]);
         assert!(!found.has_more);
+        let (state, filter) = (Some("delivered"), None);
+        let (range, wanted) =
+            (Range { id: "ep".to_owned(), from: 0, to: 0 }, Wanted { state, filter, limit: 9 });
+        let (delivered, _) = page(&pool, &shop, &endpoint, &range, wanted).await.expect("is read");
+        let delivered: Vec<_> = delivered.iter().map(|it| (it.seq, it.failed_attempts)).collect();
+        assert_eq!(delivered, [(3, 9), (4, 0), (9, 9)]);
     }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn run_with(
     Ok(row.filter(|row| row.run.first <= seq))
 }
 
-/// What is not delivered of some deliveries though its turn has come; a page of it at most.
+/// The rows of some deliveries that have failed or wait behind another; a page of them at most.
 pub(crate) async fn failures(
     db: &AnyPool,
     shop: &Shop,
@@ -44,6 +44,28 @@ pub(crate) async fn failures(
     let rows = sqlx::query(
         "select key, document from failure where shop = $1 and endpoint = $2 and seq >= $3 \
          and seq <= $4 order by seq limit $5",
+    )
+    .bind(shop.as_str().to_owned())
+    .bind(id.to_owned())
+    .bind(from as i64)
+    .bind(to as i64)
+    .bind(i64::from(MAX_PAGE) + 1)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok(documents::read::<FailureRow>(row)?.1)).collect()
+}
+
+/// What is not delivered of some deliveries though its turn has come; a page of it at most.
+pub(super) async fn open_failures(
+    db: &AnyPool,
+    shop: &Shop,
+    id: &str,
+    from: u64,
+    to: u64,
+) -> Result<Vec<FailureRow>, StoreError> {
+    let rows = sqlx::query(
+        "select key, document from failure where shop = $1 and endpoint = $2 and seq >= $3 \
+         and seq <= $4 and was_delivered = 0 order by seq limit $5",
     )
     .bind(shop.as_str().to_owned())
     .bind(id.to_owned())
@@ -109,7 +131,8 @@ pub(super) async fn count_failures(
     let through = attempted.through();
     let row = sqlx::query(
         "select count(*) filter (where is_sent = 0) as unsent, count(*) as failed \
-         from failure where shop = $1 and endpoint = $2 and seq >= $3 and seq <= $4",
+         from failure where shop = $1 and endpoint = $2 and seq >= $3 and seq <= $4 \
+         and was_delivered = 0",
     )
     .bind(shop.as_str().to_owned())
     .bind(id.to_owned())
@@ -121,7 +144,7 @@ pub(super) async fn count_failures(
     let (mut unsent, mut failed) = (count("unsent")?, count("failed")?);
     let mut beyond = sqlx::query(
         "select seq, is_sent from failure where shop = $1 and endpoint = $2 and seq >= $3 \
-         and seq <= $4",
+         and seq <= $4 and was_delivered = 0",
     )
     .bind(shop.as_str().to_owned())
     .bind(id.to_owned())

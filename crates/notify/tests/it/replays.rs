@@ -19,6 +19,7 @@ testkit::on_both_databases!(
     what_was_aborted_is_sent_again_when_the_request_under_way_has_ended,
     the_attempts_at_what_is_tried_again_are_counted_on_in_a_replay,
     a_retry_of_what_a_replay_has_sent_says_that_it_was_asked_for_again,
+    what_was_delivered_holds_up_nothing_when_it_fails_in_a_replay,
 );
 
 /// Starts a replay of one delivery, as somebody does who asks for it again.
@@ -63,6 +64,11 @@ async fn logged_attempts(engine: &Engine) -> u64 {
     };
     engine.read_log("notify", 0, each).await.expect("it is read");
     attempts
+}
+
+/// How many attempts at a delivery have failed, as far as it is not delivered again since.
+async fn failed_attempts(running: &Running, seq: u64) -> u32 {
+    running.delivery("ep", seq).await.delivery.map_or(0, |delivery| delivery.failed_attempts)
 }
 
 async fn what_was_delivered_a_moment_ago_is_sent_again(db: Db) {
@@ -165,15 +171,43 @@ async fn a_retry_of_what_a_replay_has_sent_says_that_it_was_asked_for_again(db: 
     eventually("it is delivered", async || running.endpoint("ep").await.delivered == 1).await;
     rig.receiver.behave(Behaviour::status(500));
     resend(&running, 1, ReplaySelection::All).await;
-    eventually("it fails", async || running.endpoint("ep").await.retrying == 1).await;
+    eventually("it fails", async || failed_attempts(&running, 1).await == 1).await;
     rig.receiver.behave(Behaviour::status(204));
     rig.forward(Duration::from_secs(9));
-    eventually("it is delivered again", async || running.endpoint("ep").await.delivered == 1).await;
+    eventually("it is delivered again", async || failed_attempts(&running, 1).await == 0).await;
     let requests = rig.receiver.received();
     let hints = |name: &str| requests.iter().map(|it| it.header(name)).collect::<Vec<_>>();
     assert_eq!(hints("webhook-replay"), ["", "1", "1"]);
     assert_eq!(hints("webhook-attempt"), ["1", "1", "2"]);
     assert_eq!(sent_by_replays(&running).await, 1);
+    running.stop().await;
+    rig.verify().await;
+}
+
+async fn what_was_delivered_holds_up_nothing_when_it_fails_in_a_replay(db: Db) {
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    let settings = settings(&rig.receiver, "/ep", &["*"]);
+    let ordering = notify::Ordering::Fifo.into();
+    running.create("ep", notify::EndpointSettings { ordering, ..settings }).await;
+    rig.publish(&[("paid", "1")]).await;
+    eventually("it is delivered", async || running.endpoint("ep").await.delivered == 1).await;
+    rig.receiver.behave(Behaviour::by(|request| {
+        Behaviour::status(if request.header("webhook-replay") == "1" { 500 } else { 204 })
+    }));
+    resend(&running, 1, ReplaySelection::All).await;
+    eventually("it fails", async || failed_attempts(&running, 1).await == 1).await;
+    rig.publish(&[("paid", "2")]).await;
+    eventually("the next is delivered", async || running.endpoint("ep").await.delivered == 2).await;
+    let shown = running.delivery("ep", 1).await.delivery.expect("it is shown");
+    assert_eq!((&*shown.state, shown.status, shown.due_at.is_some()), ("delivered", 500, true));
+    assert_eq!(running.deliveries("ep", "retry_at").await, []);
+    let proof = running.proof("ep").await;
+    assert_eq!((proof.matched, proof.delivered, proof.open.len()), (2, 2, 0));
+    rig.receiver.behave(Behaviour::status(204));
+    rig.forward(Duration::from_secs(9));
+    eventually("it is delivered again", async || failed_attempts(&running, 1).await == 0).await;
+    assert_eq!(delivered(&rig.receiver, "/ep"), [1, 1, 2, 1]);
     running.stop().await;
     rig.verify().await;
 }

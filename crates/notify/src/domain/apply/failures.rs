@@ -34,7 +34,8 @@ pub(super) fn take_failure(
     let key = numbered(id, seq);
     let row = state.failures.get(&key)?.clone();
     match row.state {
-        FailureState::Retry { due } => ledger.remove_retry(due),
+        FailureState::Retry { due } => ledger.remove_retry(due, row.was_delivered),
+        _ if row.was_delivered => {}
         FailureState::Behind => ledger.behind = ledger.behind.saturating_sub(1),
         FailureState::Exhausted => ledger.exhausted = ledger.exhausted.saturating_sub(1),
         FailureState::Aborted => ledger.aborted = ledger.aborted.saturating_sub(1),
@@ -45,7 +46,8 @@ pub(super) fn take_failure(
 
 fn put_failure(state: &mut State, ledger: &mut Ledger, row: FailureRow) {
     match row.state {
-        FailureState::Retry { due } => ledger.add_retry(due),
+        FailureState::Retry { due } => ledger.add_retry(due, row.was_delivered),
+        _ if row.was_delivered => {}
         FailureState::Behind => ledger.behind += 1,
         FailureState::Exhausted => ledger.exhausted += 1,
         FailureState::Aborted => ledger.aborted += 1,
@@ -69,9 +71,15 @@ pub(super) fn fail(
     let known = was_attempted.then(|| take_failure(state, ledger, id, failure.seq)).flatten();
     // What was attempted and has no row was delivered.
     let was_sent = known.as_ref().map_or(was_attempted, |known| known.is_sent);
+    let was_delivered = known.as_ref().map_or(was_attempted, |known| known.was_delivered);
     // Under another ordering an attempt has no key, but what waits behind the delivery since before waits still.
     let known_key = known.as_ref().map_or("", |known| &known.key);
-    let key = if failure.key.is_empty() { known_key } else { &failure.key }.to_owned();
+    let key = match &*failure.key {
+        // Nothing waits for what was delivered before.
+        _ if was_delivered => String::new(),
+        "" => known_key.to_owned(),
+        key => key.to_owned(),
+    };
     let row = FailureRow {
         endpoint_id: id.to_owned(),
         seq: failure.seq,
@@ -87,6 +95,7 @@ pub(super) fn fail(
         key: key.clone(),
         since: known.filter(|known| known.attempts > 0).map_or(now, |known| known.since),
         is_sent: was_sent || !BEFORE_THE_REQUEST.contains(&&*failure.error_class),
+        was_delivered,
     };
     let is_over = failure.due_at.is_none();
     put_failure(state, ledger, row);
@@ -135,6 +144,7 @@ pub(super) fn wait_behind(
         key: key.to_owned(),
         since: now,
         is_sent: false,
+        was_delivered: false,
     };
     put_failure(state, ledger, row);
 }
@@ -192,6 +202,7 @@ pub(super) fn abort(
         key: String::new(),
         since: known.as_ref().map_or(now, |known| known.since),
         is_sent: known.as_ref().is_some_and(|known| known.is_sent),
+        was_delivered: known.as_ref().is_some_and(|known| known.was_delivered),
     };
     put_failure(state, ledger, row);
     ledger.note_abort(seq);
