@@ -116,7 +116,7 @@ impl Service for Notify {
         all_of("shop"),
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 8;
+    const FORMAT: u32 = 9;
     const METRICS: &'static [Metric] = &metrics::ALL;
 }
 

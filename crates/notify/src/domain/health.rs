@@ -35,6 +35,9 @@ pub struct Health {
     recent: Vec<(i64, u64, u64)>,
     /// Until when nothing is sent; then one request, until that one has succeeded.
     pub paused_until: Option<Timestamp>,
+    /// Whether it was disabled, and no request has succeeded since it is enabled: one is sent, and when that fails nothing
+    /// for a while.
+    is_probing: bool,
     /// The most deliveries that are under way at the same time, now.
     pub limit: u32,
     /// The failures since the last success.
@@ -69,12 +72,13 @@ impl Health {
     /// An endpoint of which nothing is known yet.
     pub fn new(limit: u32) -> Self {
         let (counts, recent) = (Vec::new(), Vec::new());
-        Self { counts, recent, paused_until: None, limit, failing: None }
+        Self { counts, recent, paused_until: None, is_probing: false, limit, failing: None }
     }
 
     /// An endpoint that was disabled is tried with one delivery at first.
     pub fn probe(&mut self) {
-        *self = Self { recent: std::mem::take(&mut self.recent), ..Self::new(1) };
+        let recent = std::mem::take(&mut self.recent);
+        *self = Self { recent, is_probing: true, ..Self::new(1) };
     }
 
     /// How many requests of the last hour succeeded, and how many failed.
@@ -85,7 +89,7 @@ impl Health {
 
     /// Whether only one request may be sent, as long as it has not succeeded.
     pub fn is_probed(&self) -> bool {
-        self.paused_until.is_some()
+        self.is_probing || self.paused_until.is_some()
     }
 
     /// Notes the answers to some requests; `max` is the most that may be under way at the same time.
@@ -130,10 +134,10 @@ impl Health {
     }
 
     fn note_breaker(&mut self, delivered: u64, failed: u64, now: Timestamp) {
-        if self.paused_until.is_some() {
+        if self.is_probed() {
             // The request that was let through decides.
             if delivered > 0 {
-                (self.paused_until, self.counts) = (None, Vec::new());
+                (self.paused_until, self.is_probing, self.counts) = (None, false, Vec::new());
             } else if failed > 0 {
                 self.paused_until = Some(now + BREAKER_PAUSE);
             }
@@ -213,6 +217,20 @@ mod tests {
         assert_eq!(health.paused_until, None);
         health.note(0, &[1], false, 8, later);
         assert_eq!(health.paused_until, None, "it counts anew");
+    }
+
+    #[test]
+    fn an_endpoint_that_is_probed_is_left_alone_when_the_first_request_fails() {
+        let mut health = Health::new(8);
+        health.probe();
+        assert!(health.is_probed() && health.limit == 1 && health.paused_until.is_none());
+        health.note(0, &[1], false, 8, NOW);
+        assert_eq!(health.paused_until, Some(NOW + BREAKER_PAUSE));
+        let later = NOW + BREAKER_PAUSE;
+        health.note(0, &[1], false, 8, later);
+        assert_eq!(health.paused_until, Some(later + BREAKER_PAUSE));
+        health.note(1, &[], false, 8, later);
+        assert_eq!((health.is_probed(), health.paused_until, health.limit), (false, None, 2));
     }
 
     #[test]

@@ -15,6 +15,7 @@ testkit::on_both_databases!(
     an_endpoint_that_is_gone_is_disabled_and_what_matches_it_is_held,
     an_endpoint_that_fails_for_five_days_is_disabled,
     an_endpoint_that_is_enabled_again_gets_one_delivery_at_first,
+    an_endpoint_that_still_fails_when_it_is_enabled_again_gets_no_more_than_one,
     what_is_under_way_when_an_endpoint_is_disabled_is_sent_once,
     what_became_of_an_endpoint_is_delivered_to_the_others_that_want_it,
 );
@@ -164,6 +165,43 @@ async fn an_endpoint_that_is_enabled_again_gets_one_delivery_at_first(db: Db) {
     assert_eq!(rig.receiver.count(), 1, "one at a time, until it has succeeded");
     permits.add_permits(1_000);
     eventually("all are delivered", async || running.endpoint("ep").await.delivered > EVENTS).await;
+    running.stop().await;
+    rig.verify().await;
+}
+
+async fn an_endpoint_that_still_fails_when_it_is_enabled_again_gets_no_more_than_one(db: Db) {
+    const EVENTS: u64 = 40;
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    rig.receiver.behave(Behaviour::status(500));
+    running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
+    running.create("witness", settings(&rig.other, "/witness", &["order.*"])).await;
+    running.ask("ep", Request::Disable(notify::DisableEndpoint::default())).await;
+    rig.publish(&vec![("paid", "1"); EVENTS as usize]).await;
+    eventually("all are held", async || running.endpoint("ep").await.held == EVENTS).await;
+    running.ask("ep", Request::Enable(notify::EnableEndpoint { deliver_held: true })).await;
+    // At first, and then after each pause.
+    for probes in 1..=2 {
+        eventually("the probe has failed", async || {
+            let endpoint = running.endpoint("ep").await;
+            rig.receiver.count() == probes
+                && endpoint
+                    .paused_until
+                    .is_some_and(|until| until.seconds * 1_000 > rig.now().millis())
+        })
+        .await;
+        rig.publish(&[("paid", "2")]).await;
+        eventually("others are sent", async || {
+            running.endpoint("witness").await.delivered == EVENTS + probes as u64
+        })
+        .await;
+        assert_eq!(rig.receiver.count(), probes, "no more until one has succeeded");
+        rig.forward(Duration::from_secs(31));
+    }
+    rig.receiver.behave(Behaviour::status(204));
+    rig.forward(Duration::from_secs(31));
+    eventually("all are delivered", async || running.endpoint("ep").await.delivered == EVENTS + 2)
+        .await;
     running.stop().await;
     rig.verify().await;
 }
