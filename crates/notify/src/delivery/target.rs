@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use events::webhooks::sealing_context;
 use protocol::time::Timestamp;
-use webhook_http::{CustomHeaders, Request, Secret, WebhookUrl, parse_url};
+use webhook_http::{CustomHeaders, Failure, Request, Secret, WebhookUrl, parse_url};
 
 use super::{
     Delivery, DeliveryContext, Sending, mailing::MailTarget, reply::Reply, sent::RequestRecord,
@@ -25,8 +25,8 @@ pub(super) enum Target {
 
 /// Where webhooks go, and what they are signed with.
 pub(super) struct WebhookTarget {
-    url: WebhookUrl,
-    headers: CustomHeaders,
+    /// The URL, and the endpoint's own headers; absent where they may not be sent to or with any more.
+    request: Option<(WebhookUrl, CustomHeaders)>,
     secrets: Vec<Secret>,
     header_names: Arc<[String]>,
 }
@@ -34,10 +34,6 @@ pub(super) struct WebhookTarget {
 /// An endpoint cannot be sent to as it is configured.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TargetError {
-    #[error("its URL is not allowed")]
-    Url(#[from] webhook_http::UrlError),
-    #[error("its headers are not allowed")]
-    Headers(#[from] webhook_http::HeaderError),
     #[error("there are no master keys: set person-keys and master-key-file")]
     NoKeys,
     #[error("a sealed value does not open: its key is not configured, or it was changed")]
@@ -80,6 +76,9 @@ impl WebhookTarget {
         delivery: &Delivery,
         made: &mut RequestRecord,
     ) -> Reply {
+        let Some((url, headers)) = &self.request else {
+            return Reply::unsent(Failure::Refused.as_str());
+        };
         made.own_headers = self.header_names.clone();
         let Delivery { service, event, seq, rendering, .. } = delivery;
         let message = match render(service, event, *seq, *rendering) {
@@ -96,8 +95,8 @@ impl WebhookTarget {
         }
         let traceparent = Some(&*message.traceparent).filter(|it| !it.is_empty());
         let request = Request {
-            url: &self.url,
-            headers: &self.headers,
+            url,
+            headers,
             secrets: &self.secrets,
             id: &message.id,
             timestamp: made.at.millis() / 1_000,
@@ -155,11 +154,18 @@ impl Sending<'_> {
             .endpoint
             .signing(now)
             .map(|secret| Ok::<_, TargetError>(Secret::parse(&open(secret)?)?));
+        let url = parse_url(&settings.url, &self.outside.policy);
+        let url = url.map_err(|error| self.warn_of_refusal(&error));
+        let headers = CustomHeaders::parse(headers).map_err(|error| self.warn_of_refusal(&error));
         Ok(WebhookTarget {
-            url: parse_url(&settings.url, &self.outside.policy)?,
-            headers: CustomHeaders::parse(headers)?,
+            request: url.ok().zip(headers.ok()),
             secrets: secrets.collect::<Result<_, _>>()?,
             header_names: settings.headers.iter().map(|header| header.name.clone()).collect(),
         })
+    }
+
+    /// What was allowed when the endpoint was made may not be so any more: each attempt says that it is refused.
+    fn warn_of_refusal(&self, error: &dyn std::error::Error) {
+        tracing::warn!(endpoint.id = self.id, %error, "sends nothing to an endpoint");
     }
 }

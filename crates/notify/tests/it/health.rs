@@ -6,8 +6,9 @@ use events::proto::notify::{self, change_webhooks::Request};
 use protocol::time::Timestamp;
 use testkit::{Behaviour, Db, eventually};
 use tokio::sync::Semaphore;
+use webhook_http::Policy;
 
-use crate::rig::{Rig, Running, delivered, settings};
+use crate::rig::{Rig, Running, delivered, policy, settings};
 
 testkit::on_both_databases!(
     an_endpoint_at_which_most_fails_is_left_alone_and_then_tried_with_one,
@@ -17,6 +18,7 @@ testkit::on_both_databases!(
     an_endpoint_that_is_enabled_again_gets_one_delivery_at_first,
     an_endpoint_that_still_fails_when_it_is_enabled_again_gets_no_more_than_one,
     what_is_under_way_when_an_endpoint_is_disabled_is_sent_once,
+    what_may_not_be_sent_any_more_fails_as_refused,
     what_became_of_an_endpoint_is_delivered_to_the_others_that_want_it,
 );
 
@@ -223,6 +225,38 @@ async fn what_is_under_way_when_an_endpoint_is_disabled_is_sent_once(db: Db) {
     let mut seqs = delivered(&rig.receiver, "/ep");
     seqs.sort_unstable();
     assert_eq!(seqs, [1, 2, 3]);
+    running.stop().await;
+    rig.verify().await;
+}
+
+async fn what_may_not_be_sent_any_more_fails_as_refused(db: Db) {
+    const EVENTS: u64 = 20;
+    let rig = Rig::start(db).await;
+    let running = Running::start(&rig).await;
+    running.create("ep", settings(&rig.receiver, "/ep", &["*"])).await;
+    running.stop().await;
+    let strict = Policy { allow_http: false, ..policy() };
+    let running = Running::with_policy(&rig, strict).await;
+    rig.publish(&vec![("paid", "1"); EVENTS as usize]).await;
+    eventually("the breaker is open", async || {
+        let endpoint = running.endpoint("ep").await;
+        endpoint.paused_until.is_some() && endpoint.last_seq == EVENTS
+    })
+    .await;
+    let open = running.deliveries("ep", "retry_at").await;
+    assert!((10..EVENTS as usize).contains(&open.len()), "{}", open.len());
+    assert!(open.iter().all(|it| it.error_class == "refused" && it.failed_attempts == 1));
+    let seq = open[0].endpoint_seq;
+    eventually("the attempt is recorded", async || {
+        running.delivery("ep", seq).await.attempts.iter().any(|it| it.error_class == "refused")
+    })
+    .await;
+    assert_eq!((running.proof("ep").await.sent, rig.receiver.count()), (0, 0));
+    running.stop().await;
+    let running = Running::start(&rig).await;
+    rig.forward(Duration::from_secs(31));
+    eventually("all are delivered", async || running.endpoint("ep").await.delivered == EVENTS)
+        .await;
     running.stop().await;
     rig.verify().await;
 }
