@@ -62,7 +62,34 @@ struct Listener {
     verifier: Verifier,
     forward: Option<(reqwest::Client, Url)>,
     data: bool,
-    seen: Mutex<Option<SequenceCheck>>,
+    seen: Mutex<Option<Seen>>,
+}
+
+/// What has come since the first delivery that was seen here.
+struct Seen {
+    /// The last number before that one: what is up to there is not missed.
+    before: u64,
+    check: SequenceCheck,
+    /// What has come of those before.
+    earlier: SequenceCheck,
+}
+
+impl Seen {
+    fn since(first: u64) -> Self {
+        let before = first.saturating_sub(1);
+        Self { before, check: SequenceCheck::after(before), earlier: SequenceCheck::new() }
+    }
+
+    /// Notes that a delivery has come.
+    fn record(&mut self, seq: u64) -> Arrival {
+        if seq > self.before {
+            return self.check.record(seq);
+        }
+        match self.earlier.record(seq) {
+            Arrival::Duplicate => Arrival::Duplicate,
+            Arrival::Next | Arrival::Ahead | Arrival::Late => Arrival::Late,
+        }
+    }
 }
 
 /// Receives deliveries until it is interrupted.
@@ -152,11 +179,11 @@ impl Listener {
         Ok((answer.status(), answered))
     }
 
-    /// Notes that a delivery has come. What came before the first that is seen here is not missed.
+    /// Notes that a delivery has come.
     fn record(&self, seq: u64) -> (Arrival, String) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let check = seen.get_or_insert_with(|| SequenceCheck::after(seq.saturating_sub(1)));
-        (check.record(seq), missing(check))
+        let seen = seen.get_or_insert_with(|| Seen::since(seq));
+        (seen.record(seq), missing(&seen.check))
     }
 
     fn print(&self, delivery: &Delivery, arrival: Arrival, missing: &str) {
@@ -190,7 +217,7 @@ impl Listener {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.as_ref() {
             None => "nothing was delivered".to_owned(),
-            Some(check) => {
+            Some(Seen { check, .. }) => {
                 format!("delivered up to {}, missing: {}", check.highest(), missing(check))
             }
         }
@@ -207,4 +234,23 @@ fn missing(check: &SequenceCheck) -> String {
         (first, last) => format!("{first}-{last}"),
     });
     ranges.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_late_at_the_start_is_no_duplicate() {
+        use Arrival::{Ahead, Duplicate, Late, Next};
+        let mut seen = Seen::since(3);
+        let arrivals = [3, 1, 2, 1, 3, 4, 6, 2, 5].map(|seq| seen.record(seq));
+        assert_eq!(
+            arrivals,
+            [Next, Late, Late, Duplicate, Duplicate, Next, Ahead, Duplicate, Late]
+        );
+        assert!(seen.check.is_complete());
+        // What came before the first is not missed.
+        assert!(Seen::since(100).check.is_complete());
+    }
 }
