@@ -40,7 +40,8 @@ impl Runs {
     pub(crate) fn within(&self, first: u64, last: u64) -> Self {
         let from = self.0.partition_point(|(_, end)| *end < first);
         let runs = self.0[from..].iter().take_while(|(start, _)| *start <= last);
-        Self(runs.map(|(start, end)| ((*start).max(first), (*end).min(last))).collect())
+        let within = runs.map(|(start, end)| ((*start).max(first), (*end).min(last)));
+        Self(within.filter(|(start, end)| start <= end).collect())
     }
 
     /// The numbers from `first` to `last` that it does not hold.

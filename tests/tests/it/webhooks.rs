@@ -306,6 +306,13 @@ async fn a_replay_from_a_time_on_is_cancelled_while_it_runs(db: Db) {
     assert_eq!((status, &cancelled["state"]), (200, &json!("cancelled")), "{cancelled}");
     let shown: Value = api.get(&replay).await.expect("the replay");
     assert_eq!(shown["state"], "cancelled");
+    // Since then nothing was scheduled.
+    for to in [1, 100] {
+        let wanted = json!({"selection": "failed", "since": "2100-01-01T00:00:00Z", "to": to});
+        let (status, nothing) = send(&api, Method::POST, &replays, wanted).await;
+        let ended = (&nothing["state"], &nothing["sent"]);
+        assert_eq!((status, ended), (202, (&json!("done"), &json!(0))), "{nothing}");
+    }
 
     // What comes next is delivered, and shows that nothing else of the replay was.
     let (_, tested) = send(&api, Method::POST, &format!("{path}/test"), json!({})).await;

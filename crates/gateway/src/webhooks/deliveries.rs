@@ -163,7 +163,7 @@ pub(crate) async fn page(
     let after = wanted.after.as_deref().map(|cursor| list.place::<u64>(cursor)).transpose();
     let after = after.map_err(|error| cursors::refused(&error))?;
     let since = match (after, wanted.since) {
-        (None, Some(since)) => first_since(state, context, id, since).await?,
+        (None, Some(since)) => first_since(state, context, id, since).await?.0,
         (after, _) => after.unwrap_or_default(),
     };
     let question = notify::ListDeliveries {

@@ -119,7 +119,12 @@ pub(crate) async fn replay(
         })
     })?;
     if let Some(since) = since {
-        part.from = first_since(&state, &context, &id, since).await?;
+        let (first, last) = first_since(&state, &context, &id, since).await?;
+        part.from = first;
+        if first > last || (part.to > 0 && first > part.to) {
+            // Nothing was scheduled since then: it ends before it begins.
+            part.to = first - 1;
+        }
     }
     start(&state, &context, id, part).await
 }

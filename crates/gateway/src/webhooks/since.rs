@@ -6,14 +6,14 @@ use protocol::time::Timestamp;
 use super::{find, view};
 use crate::{extract::RequestContext, problem::Problem, state::AppState};
 
-/// The first delivery that was scheduled at that time or later; what would be the next one if there is
-/// none. Deliveries are numbered in the order in which they are scheduled, so it is found by halving.
+/// The first delivery that was scheduled at that time or later, which is the next one to be scheduled if there is
+/// none, and the last delivery. Deliveries are numbered in the order in which they are scheduled, so it is found by halving.
 pub(super) async fn first_since(
     state: &AppState,
     context: &RequestContext,
     id: &str,
     since: Timestamp,
-) -> Result<u64, Problem> {
+) -> Result<(u64, u64), Problem> {
     let last = find(state, context, id).await?.last_seq;
     let (mut low, mut high) = (1, last + 1);
     while low < high {
@@ -23,7 +23,7 @@ pub(super) async fn first_since(
             _ => high = middle,
         }
     }
-    Ok(low)
+    Ok((low, last))
 }
 
 /// A delivery; none when the endpoint has none of that number.

@@ -223,8 +223,9 @@ fn schedule_run(state: &mut State, id: &str, run: Run, types: Vec<(String, u32)>
 
 /// What is held stays so until the replay has sent it.
 fn start_replay(ledger: &mut Ledger, mut replay: Replay) {
-    let is_empty = ledger.held.len_within(replay.from, replay.to) == 0;
-    if replay.selection == Selection::Missing && is_empty {
+    let is_nothing_held = ledger.held.len_within(replay.from, replay.to) == 0;
+    let is_of_held = replay.selection == Selection::Missing;
+    if replay.from > replay.to || is_of_held && is_nothing_held {
         (replay.through, replay.state) = (replay.to, ReplayState::Done);
     }
     ledger.replays.push(replay);

@@ -118,13 +118,15 @@ fn of_endpoint(
         }
         Request::StartReplay { id, from, to, selection, max_per_second } => {
             let running = |replay: &&Replay| replay.state == ReplayState::Running;
-            let to = if *to == 0 { ledger.last_seq } else { (*to).min(ledger.last_seq) };
-            let from = (*from).max(1);
+            let (from, wanted) = ((*from).max(1), *to);
+            let to = if wanted == 0 { ledger.last_seq } else { wanted.min(ledger.last_seq) };
+            // Everything from the next number on is nothing yet; a delivery that is not there is unknown.
+            let is_empty = from == to + 1 && (wanted == 0 || wanted < from);
             if ledger.replays.iter().any(|replay| replay.id == *id) {
                 Err(Outcome::Unchanged)
             } else if ledger.replays.iter().filter(running).count() >= MAX_REPLAYS {
                 Err(Outcome::TooMany)
-            } else if from > to {
+            } else if from > to && !is_empty {
                 Err(Outcome::Unknown)
             } else {
                 let (id, selection) = (id.clone(), *selection);

@@ -855,7 +855,9 @@ fn a_replay_goes_on_where_it_was_and_can_be_cancelled() {
     };
     assert_eq!(rig.ask(replay("a", 3, 99)), Outcome::Changed);
     assert_eq!(rig.ask(replay("a", 3, 99)), Outcome::Unchanged);
-    assert_eq!(rig.ask(replay("none", 11, 0)), Outcome::Unknown);
+    for (from, to) in [(12, 0), (11, 11), (11, 99)] {
+        assert_eq!(rig.ask(replay("none", from, to)), Outcome::Unknown);
+    }
     assert_eq!(rig.due(), Some(0));
     let progress = |through| ReplayProgress { id: "a".into(), through, sent: 3 };
     rig.attempt(Round { delivered: vec![(3, 5)], replays: vec![progress(5)], ..Round::default() });
@@ -868,6 +870,27 @@ fn a_replay_goes_on_where_it_was_and_can_be_cancelled() {
     assert_eq!(rig.ask(Request::CancelReplay { id: "a".into() }), Outcome::Unchanged);
     assert_eq!(rig.ask(Request::CancelReplay { id: "b".into() }), Outcome::Unknown);
     assert!(rig.ledger().running_replays().next().is_none());
+}
+
+#[test]
+fn a_replay_of_what_was_scheduled_since_the_last_delivery_has_ended_at_once() {
+    let mut rig = Rig::with(&["*"], Ordering::Parallel);
+    let replay = |id: &str, from, to| Request::StartReplay {
+        id: id.into(),
+        from,
+        to,
+        selection: Selection::All,
+        max_per_second: None,
+    };
+    assert_eq!(rig.ask(replay("of none", 1, 0)), Outcome::Changed);
+    rig.publish_many(10);
+    rig.deliver(1, 10);
+    assert_eq!(rig.ask(replay("since the last", 11, 0)), Outcome::Changed);
+    assert_eq!(rig.ask(replay("between two", 6, 5)), Outcome::Changed);
+    for Replay { id, state, sent, .. } in &rig.ledger().replays {
+        assert_eq!((*state, *sent), (ReplayState::Done, 0), "{id}");
+    }
+    assert_eq!((rig.ledger().replays.len(), rig.due()), (3, None));
 }
 
 #[test]
