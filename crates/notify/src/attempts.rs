@@ -113,6 +113,7 @@ pub(crate) mod tests {
             traceparent: String::new(),
             user_agent: "Tradewind/1".into(),
             own_headers: ["authorization".to_owned()].into(),
+            instruction: "abort-message".to_owned(),
         }
     }
 

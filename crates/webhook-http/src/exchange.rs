@@ -124,6 +124,16 @@ pub enum Instruction {
     Disable,
 }
 
+impl Instruction {
+    /// The name by which a receiver gives it, and an attempt's record shows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AbortMessage => "abort-message",
+            Self::Disable => "disable",
+        }
+    }
+}
+
 /// What follows from the head of an answer.
 pub(crate) struct Verdict {
     pub(crate) outcome: Outcome,

@@ -250,6 +250,9 @@ pub struct AttemptView {
     pub request_headers: BTreeMap<String, String>,
     /// The beginning of the body of the answer, 4 KiB at most, without what was secret in the request.
     pub response_excerpt: String,
+    /// What the answer asks for by its header `webhook-delivery`: `abort-message` or `disable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruction: Option<String>,
 }
 
 /// How many events matched an endpoint between two `endpoint_seq`, and what became of them: what a

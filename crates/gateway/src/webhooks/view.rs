@@ -158,6 +158,7 @@ fn attempt(attempt: notify::Attempt) -> Result<AttemptView, ViewError> {
         error: attempt.error_class,
         is_replay: attempt.is_replay,
         response_excerpt: attempt.response_excerpt,
+        instruction: Some(attempt.instruction).filter(|it| !it.is_empty()),
     })
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Reply {
     pub(super) is_aborted: bool,
     /// Why the endpoint is to be disabled, if it asks for that.
     pub(super) disable: Option<DisabledReason>,
+    /// What the receiver asks for by `webhook-delivery`, as it says it.
+    pub(super) instruction: Option<&'static str>,
 }
 
 impl Reply {
@@ -64,6 +66,7 @@ impl From<Exchange> for Reply {
             is_overloaded: matches!(outcome, Outcome::Throttled(_)),
             is_final: false,
             is_aborted: instruction == Some(Instruction::AbortMessage),
+            instruction: instruction.map(Instruction::as_str),
             disable: match (outcome, instruction) {
                 (Outcome::Gone, _) => Some(DisabledReason::Gone),
                 (_, Some(Instruction::Disable)) => Some(DisabledReason::Instructed),

@@ -66,6 +66,7 @@ impl Sent {
             traceparent: self.made.traceparent.clone(),
             user_agent: user_agent.clone(),
             own_headers: self.made.own_headers.clone(),
+            instruction: self.reply.instruction.unwrap_or_default().to_owned(),
         }
     }
 

@@ -31,4 +31,6 @@ pub struct Attempt {
     pub user_agent: Arc<str>,
     /// The names of the headers of the endpoint's own.
     pub own_headers: Arc<[String]>,
+    /// What the answer asks for by `webhook-delivery`; empty when it asks for nothing.
+    pub instruction: String,
 }

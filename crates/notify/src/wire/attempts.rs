@@ -50,6 +50,7 @@ pub(super) fn write(attempt: Attempt) -> notify::Attempt {
         traceparent: attempt.traceparent,
         user_agent: attempt.user_agent.as_ref().to_owned(),
         own_headers: attempt.own_headers.to_vec(),
+        instruction: attempt.instruction,
     }
 }
 
@@ -67,5 +68,6 @@ fn read(attempt: notify::Attempt) -> Result<Attempt, WireError> {
         traceparent: attempt.traceparent,
         user_agent: attempt.user_agent.into(),
         own_headers: Arc::from(attempt.own_headers),
+        instruction: attempt.instruction,
     })
 }

@@ -26,7 +26,12 @@ async fn a_receiver_stops_a_message(db: Db) {
         .await;
     assert_eq!(delivered(&rig.receiver, "/ep"), [1, 2], "the first is not tried again");
     let attempts = running.delivery("ep", 1).await.attempts;
-    assert_eq!(attempts.iter().map(|it| it.status).collect::<Vec<_>>(), [500]);
+    let said: Vec<_> = attempts.iter().map(|it| (it.status, it.instruction.as_str())).collect();
+    assert_eq!(said, [(500, "abort-message")]);
+    eventually("the next attempt is recorded", async || {
+        running.delivery("ep", 2).await.attempts.iter().any(|it| it.instruction.is_empty())
+    })
+    .await;
     running.stop().await;
     rig.verify().await;
 }
@@ -45,6 +50,8 @@ async fn a_receiver_stops_all_messages(db: Db) {
     eventually("the next one is held", async || running.endpoint("ep").await.last_seq == 2).await;
     rig.forward(Duration::from_hours(1));
     assert_eq!(delivered(&rig.receiver, "/ep"), [1]);
+    let attempts = running.delivery("ep", 1).await.attempts;
+    assert_eq!(attempts.iter().map(|it| it.instruction.as_str()).collect::<Vec<_>>(), ["disable"]);
     assert_eq!(running.endpoint("ep").await.delivered, 0);
     running.stop().await;
     rig.verify().await;
