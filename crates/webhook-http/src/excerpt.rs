@@ -254,6 +254,11 @@ mod tests {
     }
 
     #[test]
+    fn as_much_is_read_and_kept_as_the_contract_says() {
+        assert_eq!((MAX_RESPONSE_BYTES, MAX_EXCERPT_BYTES), (16_384, 4_096));
+    }
+
+    #[test]
     fn a_short_value_is_not_looked_for() {
         assert_eq!(redact(b"a banana", ["a", "1"]), "a banana");
     }

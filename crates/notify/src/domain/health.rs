@@ -220,6 +220,23 @@ mod tests {
     }
 
     #[test]
+    fn the_breaker_is_that_of_the_contract() {
+        let seconds = |seconds| NOW + Duration::from_secs(seconds);
+        let fails = |delivered, failed: u64, at| {
+            let mut health = Health::new(8);
+            health.note(delivered, &Vec::from_iter(1..=failed), false, 8, NOW);
+            health.note(0, &[99], false, 8, at);
+            health.paused_until
+        };
+        assert_eq!(fails(0, 8, NOW), None, "nine requests");
+        assert_eq!(fails(0, 9, NOW), Some(seconds(30)), "ten");
+        assert_eq!(fails(3, 6, NOW), Some(seconds(30)), "70 of 100");
+        assert_eq!(fails(31, 68, NOW), None, "69 of 100");
+        assert_eq!(fails(0, 9, seconds(269)), Some(seconds(299)), "within five minutes");
+        assert_eq!(fails(0, 9, seconds(300)), None, "no longer");
+    }
+
+    #[test]
     fn an_endpoint_that_is_probed_is_left_alone_when_the_first_request_fails() {
         let mut health = Health::new(8);
         health.probe();

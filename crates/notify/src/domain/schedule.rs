@@ -121,6 +121,13 @@ mod tests {
     }
 
     #[test]
+    fn the_pauses_are_those_of_the_contract() {
+        let pauses = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+        assert_eq!(RETRY_PAUSES_S, pauses);
+        assert_eq!(RETRY_PAUSES_S.iter().sum::<u32>(), 272_105, "75.6 hours");
+    }
+
+    #[test]
     fn a_retry_is_never_early_and_late_by_a_fifth_at_most() {
         for seq in 0..200 {
             for (attempt, pause_s) in (1..).zip(RETRY_PAUSES_S) {

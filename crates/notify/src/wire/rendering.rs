@@ -272,8 +272,14 @@ mod tests {
              \"endpoint_seq\":7,\"position\":81,\"stream\":\"order\",\"tenant\":\"acme\"},\
              \"timestamp\":\"2023-11-14T22:13:20.005Z\",\"type\":\"order.cancelled\"}"
         );
-        let large = cancelled(&"x".repeat(MAX_BODY_BYTES));
+        let large = cancelled(&"x".repeat(262_144));
         assert_eq!(render("order", &large, 7, FULL).expect("renders"), thin);
+        // As much as the contract allows, and a byte more.
+        let around = render("order", &cancelled(""), 7, FULL).expect("renders").body.len();
+        let most = cancelled(&"x".repeat(262_144 - around));
+        assert_eq!(render("order", &most, 7, FULL).expect("renders").body.len(), 262_144);
+        let more = cancelled(&"x".repeat(262_145 - around));
+        assert_eq!(render("order", &more, 7, FULL).expect("renders"), thin);
     }
 
     #[test]
