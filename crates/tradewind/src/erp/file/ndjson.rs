@@ -71,21 +71,36 @@ impl<R: Read> Ndjson<R> {
         for (_, member) in columns {
             members.remove(member);
         }
+        let mut note = None;
         for ((field, _), value) in columns.iter().zip(taken) {
             if let Some(value) = value {
-                put(&mut members, field, self.converted(field, value));
+                note = note.or(put(&mut members, field, self.converted(field, value)));
             }
         }
         for (field, value) in &self.mapping.constants {
-            put(&mut members, field, typed(value));
+            note = note.or(put(&mut members, field, typed(value)));
         }
-        let mut note = None;
-        if let Some(Value::String(reference)) = members.remove(ORDER_REFERENCE) {
-            let (id, unknown) = self.orders.id(&reference)?;
-            members.insert(ORDER_ID.to_owned(), id.into());
-            note = unknown;
+        if let Some(reference) = members.remove(ORDER_REFERENCE).filter(|it| !it.is_null()) {
+            let (id, unknown) = self.order_id(reference)?;
+            members.insert(ORDER_ID.to_owned(), id);
+            note = note.or(unknown);
         }
         Ok((Value::Object(members).to_string().into_bytes(), note))
+    }
+
+    /// What is sent for the reference of an order, and why it will be rejected where that is known. A reference that
+    /// is a whole number is the text of it.
+    fn order_id(&mut self, reference: Value) -> Result<(Value, Option<String>)> {
+        let text = match &reference {
+            Value::String(text) => text.clone(),
+            Value::Number(number) if !number.is_f64() => number.to_string(),
+            other => {
+                let note = format!("{ORDER_REFERENCE} must be text or a whole number, got {other}");
+                return Ok((reference, Some(note)));
+            }
+        };
+        let (id, unknown) = self.orders.id(&text)?;
+        Ok((id.into(), unknown))
     }
 
     /// What is sent for a value. What was text and becomes a number by its conversion is a number.
@@ -176,18 +191,25 @@ fn typed(text: &str) -> Value {
     typed.unwrap_or_else(|| text.into())
 }
 
-/// Sets a member, that of a member with a dot.
-fn put(members: &mut Map<String, Value>, field: &str, value: Value) {
-    match field.split_once('.') {
-        None => {
-            members.insert(field.to_owned(), value);
+/// Sets a member, that of a member with a dot. Says why the line will be rejected, where that member is there and is no
+/// object.
+fn put(members: &mut Map<String, Value>, field: &str, value: Value) -> Option<String> {
+    let Some((outer, inner)) = field.split_once('.') else {
+        members.insert(field.to_owned(), value);
+        return None;
+    };
+    let member = members.entry(outer).or_insert(Value::Null);
+    if member.is_null() {
+        *member = Value::Object(Map::new());
+    }
+    match member {
+        Value::Object(members) => {
+            members.insert(inner.to_owned(), value);
+            None
         }
-        Some((outer, inner)) => {
-            let outer = members.entry(outer).or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(members) = outer {
-                members.insert(inner.to_owned(), value);
-            }
-        }
+        other => Some(format!(
+            "{field} cannot be set to {value}: {outer} must be an object, got {other}"
+        )),
     }
 }
 

@@ -391,6 +391,59 @@ fn an_order_is_named_by_its_reference() {
     assert_eq!(lines[0].1, "{\"order_id\":\"ID-1\"}\n");
 }
 
+/// The lines of a file of JSON objects, and why each will be rejected.
+#[track_caller]
+fn noted(content: &str, mapping: &Mapping) -> Vec<(Value, Option<String>)> {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("l.ndjson");
+    fs::write(&file, content).expect("it is written");
+    let source = Source::open(&file, Format::Ndjson, mapping, orders());
+    let mut source = source.expect("it is opened");
+    let mut lines = Vec::new();
+    while let Some(line) = source.next().expect("it is read") {
+        lines.push((serde_json::from_slice(&line.sent).expect("is JSON"), line.note));
+    }
+    lines
+}
+
+#[test]
+fn a_reference_of_an_order_is_text_or_a_whole_number_and_is_never_left_out() {
+    let line = |reference: &str| format!("{{\"order_reference\":{reference}}}");
+    let lines = ["\"PO-1\"", "4711", "1.5", "[\"PO-1\"]", "true", "null"].map(line).join("\n");
+    let lines = noted(&lines, &Mapping::default());
+    let wrong =
+        |got: &str| Some(format!("order_reference must be text or a whole number, got {got}"));
+    let unknown = "there is no order with the reference \"4711\"".to_owned();
+    let expected = [
+        (serde_json::json!({"order_id": "ID-1"}), None),
+        (serde_json::json!({"order_id": "4711"}), Some(unknown)),
+        (serde_json::json!({"order_id": 1.5}), wrong("1.5")),
+        (serde_json::json!({"order_id": ["PO-1"]}), wrong("[\"PO-1\"]")),
+        (serde_json::json!({"order_id": true}), wrong("true")),
+        (serde_json::json!({}), None),
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_member_of_what_is_no_object_is_named() {
+    let mapping = Mapping {
+        columns: pairs(&[("price.minor", "cents")]),
+        constants: pairs(&[("price.currency", "GBP")]),
+        ..Mapping::default()
+    };
+    let content =
+        "{\"cents\":5,\"price\":950}\n{\"cents\":5,\"price\":null}\n{\"price\":{\"minor\":7}}";
+    let reason = "price.minor cannot be set to 5: price must be an object, got 950";
+    let price = |minor: u64| serde_json::json!({"price": {"minor": minor, "currency": "GBP"}});
+    let expected = [
+        (serde_json::json!({"price": 950}), Some(reason.to_owned())),
+        (price(5), None),
+        (price(7), None),
+    ];
+    assert_eq!(noted(content, &mapping), expected);
+}
+
 #[test]
 fn the_list_of_rejected_lines_of_edi_names_their_segments() {
     let folder = TempDir::new().expect("a temporary folder");
