@@ -76,6 +76,9 @@ pub struct LineResult {
     /// Why, where that needs words.
     #[serde(default)]
     pub detail: Option<String>,
+    /// Where it was not answered, and may be stored: the command that carries it, of which can be asked what became.
+    #[serde(default)]
+    pub command_id: Option<String>,
     /// The wrong fields of a line that was `rejected`.
     #[serde(default)]
     pub errors: Vec<FieldError>,

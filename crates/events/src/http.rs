@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     erp::{
-        ConnectorView, ConnectorsView, LastLineView, RejectionResultView, RejectionResultsView,
-        RejectionView, RejectionsView, SequenceGapView, StockLineView,
+        ConnectorView, ConnectorsView, InvalidLineView, LastLineView, LineErrorView,
+        RejectionResultView, RejectionResultsView, RejectionView, RejectionsView, SequenceGapView,
+        StockLineView,
     },
     open::Open,
     orders::{

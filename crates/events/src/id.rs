@@ -79,6 +79,13 @@ impl LineId {
     }
 }
 
+impl Connector {
+    /// The connector of lines of which none is known.
+    pub fn unnamed() -> Self {
+        Self("unnamed".into())
+    }
+}
+
 impl Location {
     /// The location that every shop has from the beginning.
     pub fn main() -> Self {

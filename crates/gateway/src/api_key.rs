@@ -223,6 +223,12 @@ impl Caller {
         }
     }
 
+    /// The name of a connector's user, where it is one.
+    pub(crate) fn connector(&self) -> Option<&str> {
+        let is_connector = self.kind == Some(ActorKind::Connector) && !self.key_id.is_empty();
+        is_connector.then_some(&*self.key_id)
+    }
+
     /// Whether the key allows that.
     pub(crate) fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
@@ -241,8 +247,10 @@ impl Caller {
 
 /// The connector that all lines of a command are of.
 fn connector(asked: &command::Body) -> Option<&str> {
-    let command::Body::RecordStock(RecordStock { lines }) = asked else { return None };
-    let mut named = lines.iter().map(|line| line.document.as_ref().map(|it| &*it.connector));
+    let command::Body::RecordStock(RecordStock { lines, invalid }) = asked else { return None };
+    let of_lines = lines.iter().map(|line| line.document.as_ref().map(|it| &*it.connector));
+    let of_invalid = invalid.iter().map(|line| line.line.as_ref().map(|it| &*it.connector));
+    let mut named = of_lines.chain(of_invalid);
     let first = named.next().flatten()?;
     named.all(|other| other == Some(first)).then_some(first)
 }
@@ -404,7 +412,8 @@ mod tests {
                 document: Some(Document { connector: (*connector).into(), ..Default::default() }),
                 ..Default::default()
             };
-            command::Body::RecordStock(RecordStock { lines: connectors.iter().map(line).collect() })
+            let lines = connectors.iter().map(line).collect();
+            command::Body::RecordStock(RecordStock { lines, invalid: vec![] })
         };
         for (connectors, id) in
             [(&["wms", "wms"] as &[_], "wms"), (&["wms", "till"], "warehouse"), (&[], "warehouse")]

@@ -22,6 +22,7 @@ pub(crate) use self::{
     options::{MaybeUpload, Results, UploadOptions},
     report::ShortReport,
     section::{LineName, LineOutcome, Mismatch, REJECTED},
+    sending::Refused,
 };
 use self::{
     report::Report,
@@ -34,7 +35,7 @@ use crate::{
     fields::{self, Errors, Fields, Path},
     json::Node,
     limits::RequestClass,
-    lines::{self, Chunk, LineFormat, LineText, MAX_CHUNK_LINES, UploadLimits},
+    lines::{self, Chunk, LineFormat, LineText, MAX_CHUNK_LINES, SentText, UploadLimits},
     problem::{FieldError, Problem},
     state::AppState,
 };
@@ -49,6 +50,8 @@ const MAX_LINES_WITH_ERRORS: usize = 10_000;
 pub(crate) trait Upload: Send + 'static {
     /// A line, as it is in the command.
     type Line: Send + 'static;
+    /// What is kept of a line that is invalid; nothing can be of most kinds.
+    type Invalid: Send + 'static;
     /// The answer to the command.
     type Answer: CommandAnswer + Send;
     /// The columns of a CSV file: the names of the fields, those of a member with a dot.
@@ -60,11 +63,21 @@ pub(crate) trait Upload: Send + 'static {
     fn read(node: &Node<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<Self::Line>;
     /// Names a line.
     fn name(line: &Self::Line) -> LineName;
-    /// The command for some lines.
-    fn command(context: &RequestContext, lines: Vec<Self::Line>) -> proto::command::Body;
+    /// What is kept of the invalid line with that number.
+    fn invalid(line: usize, sent: &SentText<'_>, errors: &[FieldError]) -> Option<Self::Invalid>;
+    /// The command for some lines, and for what is kept of those among them that are invalid, each with how many of
+    /// the lines stand before it.
+    fn command(
+        context: &RequestContext,
+        lines: Vec<Self::Line>,
+        invalid: Vec<(usize, Self::Invalid)>,
+    ) -> proto::command::Body;
     /// The outcome of each line of the command.
     fn outcomes(answer: Self::Answer) -> Result<Vec<LineOutcome>, UnknownResult>;
 }
+
+/// The lines of a list, each read by itself.
+pub(crate) type ReadLines<U> = Vec<Result<<U as Upload>::Line, Refused<<U as Upload>::Invalid>>>;
 
 /// A service answered with a result that this version of the gateway does not know.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +131,7 @@ pub(crate) async fn upload<U: Upload>(
 pub(crate) async fn list<U: Upload>(
     state: Arc<AppState>,
     context: RequestContext,
-    lines: Vec<Result<U::Line, Vec<FieldError>>>,
+    lines: ReadLines<U>,
 ) -> Result<Response, Problem> {
     let permit = state.concurrency.try_acquire(RequestClass::Upload, context.shop.as_str())?;
     let mut lines = lines.into_iter().enumerate().peekable();
@@ -151,36 +164,50 @@ pub(crate) async fn single<U: Upload>(
 pub(crate) fn items<U: Upload>(
     fields: &mut Fields<'_, '_>,
     member: &'static str,
-) -> Option<Vec<Result<U::Line, Vec<FieldError>>>> {
+) -> Option<ReadLines<U>> {
     let read = |node: &Node<'_>, path: &Path<'_>, _: &mut Errors| {
+        let number = if let Path::Item(_, index) = path { *index } else { 0 };
         let mut errors = Errors::default();
         let line = U::read(node, &Path::Line(path), &mut errors);
-        Some(errors.check(line))
+        let sent = SentText::Fields(node);
+        Some(errors.check(line).map_err(|errors| refused::<U>(number, &sent, errors)))
     };
     fields.required(member, fields::list(MAX_LIST_LINES, read))
 }
 
 /// Reads the lines of a chunk. `invalid` counts the invalid ones of the whole body, of which at most
 /// `max_reported` are reported with all their errors.
-fn read_chunk<U: Upload>(
-    chunk: &Chunk,
-    invalid: &mut usize,
-    max_reported: usize,
-) -> Batch<U::Line> {
+fn read_chunk<U: Upload>(chunk: &Chunk, invalid: &mut usize, max_reported: usize) -> Batch<U> {
     let error = |detail: String| vec![FieldError::named("", detail)];
-    let read = |text: Result<LineText<'_>, &str>| match text {
-        Ok(LineText::Json(text)) => fields::line(text, U::read),
-        Ok(LineText::Record(node, header)) => fields::record(&node, U::read)
-            .map_err(|errors| errors.into_iter().map(|error| header.locate(error)).collect()),
-        Err(detail) => Err(error(detail.to_owned())),
+    let read = |number: usize, text: LineText<'_>| match text {
+        LineText::Json(text) => fields::line(text, U::read)
+            .map_err(|errors| refused::<U>(number, &SentText::Json(text), errors)),
+        LineText::Record(node, header) => fields::record(&node, U::read).map_err(|errors| {
+            let errors = errors.into_iter().map(|error| header.locate(error)).collect();
+            refused::<U>(number, &SentText::Fields(&node), errors)
+        }),
+        LineText::Wrong(detail, sent) => Err(refused::<U>(number, &sent, error(detail.to_owned()))),
     };
-    let limit = |(number, line): (usize, Result<U::Line, Vec<FieldError>>)| {
-        *invalid += usize::from(line.is_err());
-        let is_reported = *invalid <= max_reported;
-        let summary = || error(format!("invalid, like {max_reported} lines before it"));
-        (number, line.map_err(|errors| if is_reported { errors } else { summary() }))
+    let limit = |(number, mut line): (usize, Result<U::Line, Refused<U::Invalid>>)| {
+        if let Err(refused) = &mut line {
+            *invalid += 1;
+            if *invalid > max_reported {
+                refused.errors = error(format!("invalid, like {max_reported} lines before it"));
+            }
+        }
+        (number, line)
     };
     Batch { part: Some(chunk.first), lines: chunk.read(read).map(limit).collect() }
+}
+
+/// An invalid line, with what is kept of it.
+fn refused<U: Upload>(
+    number: usize,
+    sent: &SentText<'_>,
+    errors: Vec<FieldError>,
+) -> Refused<U::Invalid> {
+    let kept = U::invalid(number, sent, &errors);
+    Refused { errors, kept }
 }
 
 /// One report on all lines, of which the first is `from_line`.

@@ -20,7 +20,7 @@ use self::{
 use crate::{
     body::{BodyError, Frames, MAX_NDJSON_BYTES, discard},
     json::Node,
-    problem::{Code, FieldError, Problem},
+    problem::{Code, Problem},
 };
 
 /// The most lines of a chunk. A chunk becomes one command, which a service handles at once: other
@@ -86,31 +86,67 @@ enum LineContent {
     Json(Range<usize>),
     /// The text of a record, and which `ends` are those of its values.
     Record(Range<usize>, Range<usize>),
-    /// What is wrong with the line as a whole.
-    Wrong(String),
+    /// What is wrong with the line as a whole, and what there is of it.
+    Wrong(String, WrongContent),
+}
+
+#[derive(Debug)]
+enum WrongContent {
+    /// What should be JSON, or the beginning of it.
+    Json(Range<usize>),
+    /// The text of a record, and which `ends` are those of its values.
+    Values(Range<usize>, Range<usize>),
 }
 
 impl Chunk {
     /// Each line with its number in the upload: what `read` makes of it.
     pub(crate) fn read<'c, T>(
         &'c self,
-        read: impl Fn(Result<LineText<'c>, &'c str>) -> Result<T, Vec<FieldError>> + 'c,
-    ) -> impl Iterator<Item = (usize, Result<T, Vec<FieldError>>)> + 'c {
+        read: impl Fn(usize, LineText<'c>) -> T + 'c,
+    ) -> impl Iterator<Item = (usize, T)> + 'c {
         self.lines.iter().map(move |Line { number, content }| {
             let text = match content {
-                LineContent::Json(text) => Ok(LineText::Json(&self.bytes[text.clone()])),
-                LineContent::Wrong(detail) => Err(detail.as_str()),
+                LineContent::Json(text) => LineText::Json(&self.bytes[text.clone()]),
+                LineContent::Wrong(detail, WrongContent::Json(text)) => {
+                    LineText::Wrong(detail, SentText::Json(&self.bytes[text.clone()]))
+                }
+                LineContent::Wrong(detail, WrongContent::Values(text, ends)) => {
+                    LineText::Wrong(detail, SentText::Values(self.values(text, ends)))
+                }
                 LineContent::Record(text, ends) => {
-                    let values = (&self.bytes[text.clone()], &self.ends[ends.clone()]);
+                    let record = (&self.bytes[text.clone()], &self.ends[ends.clone()]);
                     let header = self.header.as_deref().unwrap_or(Header::NONE);
-                    match header.node(values) {
-                        Ok(node) => Ok(LineText::Record(node, header)),
-                        Err(detail) => Err(detail),
+                    match header.node(record) {
+                        Ok(node) => LineText::Record(node, header),
+                        Err(detail) => {
+                            LineText::Wrong(detail, SentText::Values(self.values(text, ends)))
+                        }
                     }
                 }
             };
-            (*number, read(text))
+            (*number, read(*number, text))
         })
+    }
+
+    /// The values of a record.
+    fn values(&self, text: &Range<usize>, ends: &Range<usize>) -> Vec<&[u8]> {
+        let (text, mut begin) = (&self.bytes[text.clone()], 0);
+        let value = |end: &usize| text.get(mem::replace(&mut begin, *end)..*end);
+        self.ends[ends.clone()].iter().filter_map(value).collect()
+    }
+
+    /// Keeps text of a line; where it is.
+    fn keep(&mut self, text: &[u8]) -> Range<usize> {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        begin..self.bytes.len()
+    }
+
+    /// Keeps a record; where its text is, and the ends of its values.
+    fn keep_record(&mut self, text: &[u8], ends: &[usize]) -> (Range<usize>, Range<usize>) {
+        let first = self.ends.len();
+        self.ends.extend_from_slice(ends);
+        (self.keep(text), first..self.ends.len())
     }
 
     /// How many lines it has.
@@ -126,6 +162,19 @@ pub(crate) enum LineText<'a> {
     Json(&'a [u8]),
     /// The values of a record by the names of their fields.
     Record(Node<'a>, &'a Header),
+    /// What is wrong with the line as a whole, and what there is of it.
+    Wrong(&'a str, SentText<'a>),
+}
+
+/// What there is of a line that is wrong.
+#[derive(Debug)]
+pub(crate) enum SentText<'a> {
+    /// What should be JSON, or the beginning of it.
+    Json(&'a [u8]),
+    /// Values by the names of their fields.
+    Fields(&'a Node<'a>),
+    /// The values of a record that has others than its header.
+    Values(Vec<&'a [u8]>),
 }
 
 /// The lines that are ready to be sent, and the chunk that is being filled.

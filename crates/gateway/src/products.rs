@@ -1,6 +1,6 @@
 //! `/v1/shops/{shop}/products`: puts and shows products, one or many.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Json,
@@ -37,6 +37,7 @@ use crate::{
         self, Errors, Fields, Path, code, flag, integer, object, tax_basis, text, unit_price, words,
     },
     json::Node,
+    lines::SentText,
     openapi::bodies::{NewProduct, NewProducts, ProductReport, UploadParameters},
     precondition::{Precondition, entity_tag, other_version},
     problem::{Code, FieldError, Problem},
@@ -204,7 +205,7 @@ pub(crate) async fn put(
     name_tax_basis(&mut product, context.shop_facts.tax_basis);
     let stored = StoredProduct { product: product.product.clone(), version: 0 };
     let shown = view::product(stored)?;
-    let command = context.command(None, Products::command(&context, vec![product]));
+    let command = context.command(None, Products::command(&context, vec![product], vec![]));
     match state
         .services
         .send::<PutProductsAnswer>(&context, Lane::Live, command, state.answer_timeout)
@@ -304,6 +305,7 @@ struct Products;
 
 impl Upload for Products {
     type Line = WantedProduct;
+    type Invalid = Infallible;
     type Answer = PutProductsAnswer;
     const COLUMNS: &'static [&'static str] = &[
         "sku",
@@ -326,7 +328,15 @@ impl Upload for Products {
         LineName { sku: sku.unwrap_or_default(), document: None, document_line: None }
     }
 
-    fn command(context: &RequestContext, mut products: Vec<WantedProduct>) -> proto::command::Body {
+    fn invalid(_: usize, _: &SentText<'_>, _: &[FieldError]) -> Option<Infallible> {
+        None
+    }
+
+    fn command(
+        context: &RequestContext,
+        mut products: Vec<WantedProduct>,
+        _: Vec<(usize, Infallible)>,
+    ) -> proto::command::Body {
         for product in &mut products {
             name_tax_basis(product, context.shop_facts.tax_basis);
         }

@@ -150,7 +150,9 @@ async fn read(
 fn id(rejection: &inventory::Rejection) -> Result<RejectionId, Problem> {
     let rejected = rejection.rejected.as_ref();
     let document = rejected.and_then(|it| it.line.as_ref()?.document.as_ref());
-    let connector = document.map(|it| it.connector.as_str()).unwrap_or_default();
+    let of_line = document.map(|it| it.connector.as_str());
+    let of_invalid = || rejected.and_then(|it| Some(it.invalid.as_ref()?.connector.as_str()));
+    let connector = of_line.or_else(of_invalid).unwrap_or_default();
     let connector = Connector::parse(connector).map_err(|error| Problem::internal(&error))?;
     Ok(RejectionId { connector, number: rejected.map(|it| it.number).unwrap_or_default() })
 }
@@ -375,6 +377,7 @@ mod tests {
     #[test]
     fn a_reason_is_one_that_lines_are_rejected_for() {
         assert_eq!(reason("unknown_sku"), Ok(StockResult::UnknownSku));
+        assert_eq!(reason("invalid"), Ok(StockResult::Invalid));
         for wrong in ["applied", "stale", "unspecified", "UNKNOWN", ""] {
             assert!(reason(wrong).is_err(), "{wrong}");
         }

@@ -8,6 +8,7 @@ mod document;
 mod effect;
 mod fact;
 mod goods_issues;
+mod invalid;
 mod limits;
 mod locations;
 mod orders;
@@ -35,13 +36,16 @@ pub(crate) use arrivals::{Arrivals, SequenceRun};
 pub(crate) use connectors::{ConnectorFact, ConnectorRow, RejectionOutcome};
 pub(crate) use document::{AppliedDocument, Document, DocumentKey, Sequence, Units};
 pub(crate) use fact::{Event, Level, ReleaseReason, ReservationFact, StockFact};
+pub(crate) use invalid::{InvalidLine, LineError};
 pub(crate) use limits::Limits;
 pub(crate) use locations::{
     LocationDetails, LocationFact, LocationKind, LocationResult, LocationRow, Locations,
     LocationsKey, Wanted,
 };
 pub(crate) use orders::{BlockKey, Counters, CountersKey, OrderBlock};
-pub(crate) use rejections::{RejectedKey, RejectedLine, RejectedNumber, Rejection, RejectionKey};
+pub(crate) use rejections::{
+    Rejected, RejectedKey, RejectedLine, RejectedNumber, Rejection, RejectionKey,
+};
 pub(crate) use reservation::{Reservation, Shortage};
 pub(crate) use settings::{SettingsKey, ShopSettings};
 pub(crate) use short::{ShortList, ShortOrders};
@@ -146,6 +150,8 @@ pub enum Input {
         lines: Vec<StockLine>,
         /// The indexes of those that name no location: they are of the shop's default location.
         unlocated: Vec<usize>,
+        /// What came with them and is no stock line, each with how many of them stood before it.
+        invalid: Vec<(usize, InvalidLine)>,
     },
     /// Rejected lines are tried again.
     Redrive {
@@ -247,7 +253,7 @@ impl Rules for Inventory {
 
     fn weight(input: &Input) -> usize {
         match input {
-            Input::RecordStock { lines, .. } => lines.len(),
+            Input::RecordStock { lines, invalid, .. } => lines.len() + invalid.len(),
             Input::Redrive { numbers, .. } => numbers.len(),
             Input::Placed { wanted, .. } => wanted.len().div_ceil(ORDER_LINES_PER_WEIGHT).max(1),
             Input::PutLocation { .. }
@@ -342,9 +348,10 @@ impl Rules for Inventory {
 /// Decides which facts follow from `input`, and the answer to its sender.
 fn decide(policy: Policy, state: &State, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
     let (order_id, fact) = match input {
-        Input::RecordStock { lines, unlocated } => {
+        Input::RecordStock { lines, unlocated, invalid } => {
             let lines = settings::located(state, lines, unlocated);
-            let (events, results) = stock::record(state, &lines, now, RejectionOutcome::Resent);
+            let lines = (&*lines, &**invalid);
+            let (events, results) = stock::record(state, lines, now, RejectionOutcome::Resent);
             return Decision::answered(events, Answer::Stock(results));
         }
         Input::Redrive { connector, numbers } => {

@@ -6,7 +6,7 @@
 //!   `domain/adjustments.rs` for what a late count needs, `domain/locations.rs` for the locations and
 //!   which of them serve an order, `domain/reservation.rs` for what orders ask, `domain/orders.rs` for
 //!   which orders have units of a stock, `domain/short.rs` for those that cannot be served, `domain/connectors.rs` for what has come from each connector and
-//!   which lines were rejected, `domain/settings.rs` for what the shop says;
+//!   which lines were rejected, `domain/invalid.rs` for those that are no stock lines, `domain/settings.rs` for what the shop says;
 //! - `store`: the rows that it keeps, and the SQL of its lists;
 //! - `query`: the questions that it answers from its projection;
 //! - `metrics`: what is measured.
@@ -60,7 +60,7 @@ impl Service for Inventory {
         Source { service: "shop", events: &["created", "changed"], replica: true },
     ];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 7;
+    const FORMAT: u32 = 8;
     const METRICS: &'static [Metric] = &metrics::ALL;
     const TIMERS: &'static [Timer<domain::Input>] = &[store::HOLD_DEADLINE, store::SHORT_DEADLINE];
 }

@@ -259,7 +259,7 @@ impl Row for ConnectorRow {
 impl Row for Rejection {
     const TABLE: Table = Table {
         name: "rejection",
-        about: "A stock line that was rejected, and is kept until nothing is left to be done about it.",
+        about: "A line that was rejected, and is kept until nothing is left to be done about it.",
         columns: &[
             Column::text("connector"),
             Column::integer("number"),
@@ -271,13 +271,13 @@ impl Row for Rejection {
     };
 
     fn columns(&self) -> Vec<Value> {
-        let key = &self.line.document.key;
+        let content = &self.content;
         vec![
-            key.connector.as_str().into(),
+            content.connector().as_str().into(),
             i64::try_from(self.number).unwrap_or(i64::MAX).into(),
-            key.id.as_str().into(),
-            self.line.stock.sku.as_str().into(),
-            self.reason.name().into(),
+            content.document().into(),
+            content.sku().into(),
+            content.reason().name().into(),
         ]
     }
 }

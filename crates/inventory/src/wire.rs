@@ -34,6 +34,9 @@ const MAX_LINES: usize = 300;
 
 const TOO_MANY: &str = "must be at most 300";
 
+/// The most invalid lines of one command: they are in one event, which has to fit into a message.
+const MAX_INVALID_LINES: usize = 100;
+
 impl Wire for Inventory {
     type Input = Input;
     type Event = Event;
@@ -176,6 +179,7 @@ pub(super) fn encode_result(result: StockResult) -> proto::inventory::StockResul
         StockResult::UnknownLocation => proto::inventory::StockResult::UnknownLocation,
         StockResult::AppliedIncomplete => proto::inventory::StockResult::AppliedIncomplete,
         StockResult::UnknownTransfer => proto::inventory::StockResult::UnknownTransfer,
+        StockResult::Invalid => proto::inventory::StockResult::Invalid,
         StockResult::Mismatch { .. } => proto::inventory::StockResult::Mismatch,
     }
 }
@@ -184,22 +188,7 @@ pub(super) fn encode_result(result: StockResult) -> proto::inventory::StockResul
 fn command(command: proto::Command) -> Result<Input, WireError> {
     use proto::command::Body;
     match command.body.ok_or(WireError::Missing("body"))? {
-        Body::RecordStock(record) => {
-            let mut lines = record.lines;
-            if lines.len() > MAX_LINES {
-                let value = lines.len().to_string();
-                return Err(ParseError::new("lines", TOO_MANY, &value).into());
-            }
-            let mut unlocated = Vec::new();
-            for (index, line) in lines.iter_mut().enumerate() {
-                if line.location.is_empty() {
-                    line.location = Location::main().into();
-                    unlocated.push(index);
-                }
-            }
-            let lines = lines.into_iter().map(stock_line).collect::<Result<_, _>>()?;
-            Ok(Input::RecordStock { lines, unlocated })
-        }
+        Body::RecordStock(record) => record_stock(record),
         Body::PutLocation(put) => Ok(Input::PutLocation {
             code: Location::parse(&put.code)?,
             details: location(put.location)?,
@@ -221,6 +210,31 @@ fn command(command: proto::Command) -> Result<Input, WireError> {
         }),
         other => Err(WireError::Unexpected(names::command_name(&other).1)),
     }
+}
+
+fn record_stock(record: proto::inventory::RecordStock) -> Result<Input, WireError> {
+    let proto::inventory::RecordStock { mut lines, invalid } = record;
+    let count = lines.len() + invalid.len();
+    if count > MAX_LINES {
+        return Err(ParseError::new("lines", TOO_MANY, &count.to_string()).into());
+    }
+    if invalid.len() > MAX_INVALID_LINES {
+        let count = invalid.len().to_string();
+        return Err(ParseError::new("invalid", "must be at most 100", &count).into());
+    }
+    let mut unlocated = Vec::new();
+    for (index, line) in lines.iter_mut().enumerate() {
+        if line.location.is_empty() {
+            line.location = Location::main().into();
+            unlocated.push(index);
+        }
+    }
+    let lines = lines.into_iter().map(stock_line).collect::<Result<_, _>>()?;
+    let invalid = invalid.into_iter().map(|sent| {
+        let line = connectors::invalid_line(sent.line.ok_or(WireError::Missing("line"))?)?;
+        Ok::<_, WireError>((sent.lines_before as usize, line))
+    });
+    Ok(Input::RecordStock { lines, unlocated, invalid: invalid.collect::<Result<_, _>>()? })
 }
 
 fn rejection_numbers(numbers: Vec<u64>) -> Result<Vec<u64>, WireError> {

@@ -123,6 +123,7 @@ async fn what_comes_by_nats_is_handled_as_over_http(db: Db) {
     // Stock: the same lines twice, as protobuf, as JSON and as NDJSON. Only the first has an effect.
     let protobuf = RecordStock {
         lines: vec![line("C-1", 1, Change::Count(40)), line("C-2", 2, Change::Count(41))],
+        invalid: vec![],
     };
     let protobuf = protobuf.encode_to_vec();
     let lines = [count("C-1", 1, "BOWL", 40), count("C-2", 2, "BOWL", 41)];
@@ -148,12 +149,13 @@ async fn what_comes_by_nats_is_handled_as_over_http(db: Db) {
     assert_eq!((shipped.0, results(&shipped.1)), (200, vec!["applied"]), "{shipped:?}");
     let order_id = placed["id"].as_str().expect("an id").to_owned();
     let issue = Change::GoodsIssue(GoodsIssue { order_id, quantity: 1, line_id: String::new() });
-    let issue = RecordStock { lines: vec![line("GI-2", 4, issue)] }.encode_to_vec();
+    let issue = RecordStock { lines: vec![line("GI-2", 4, issue)], invalid: vec![] };
+    let issue = issue.encode_to_vec();
     let shipped = send(&mut connector, "shipments", media, issue).await;
     assert_eq!((shipped.0, results(&shipped.1)), (200, vec!["applied"]), "{shipped:?}");
     assert_eq!(on_hand(&api, "BOWL").await, 38);
 
-    wrong_input_is_answered_by_what_is_wrong(&mut connector).await;
+    wrong_input_is_answered_by_what_is_wrong(&mut connector, &api).await;
     let known: Value = api.get("connectors/wms").await.expect("the connector");
     assert_eq!((&known["applied"], &known["repeated"]), (&json!(4), &json!(8)), "{known}");
     let history: Value = api.get("inventory/BOWL/history").await.expect("the history");
@@ -166,7 +168,7 @@ async fn what_comes_by_nats_is_handled_as_over_http(db: Db) {
     installation.stop_and_verify().await;
 }
 
-async fn wrong_input_is_answered_by_what_is_wrong(connector: &mut Intruder) {
+async fn wrong_input_is_answered_by_what_is_wrong(connector: &mut Intruder, api: &Client) {
     let mut wrong = async |kind: &str, content_type: Option<&str>, payload: Vec<u8>| {
         let (status, body) = send(connector, kind, content_type, payload).await;
         let field = body["errors"][0]["field"].as_str().unwrap_or_default().to_owned();
@@ -177,7 +179,7 @@ async fn wrong_input_is_answered_by_what_is_wrong(connector: &mut Intruder) {
     let text = |json: &Value| json.to_string().into_bytes();
     let broken = count("C-9", 9, "BOWL", -1);
     assert_eq!(wrong("stock", None, text(&broken)).await, invalid("quantity"));
-    let broken = RecordStock { lines: vec![line("C-9", 9, Change::Count(-1))] };
+    let broken = RecordStock { lines: vec![line("C-9", 9, Change::Count(-1))], invalid: vec![] };
     assert_eq!(wrong("stock", None, broken.encode_to_vec()).await, invalid("quantity"));
     let broken = json!({"products": [], "more": 1});
     assert_eq!(wrong("products", None, text(&broken)).await, invalid("more"));
@@ -195,6 +197,12 @@ async fn wrong_input_is_answered_by_what_is_wrong(connector: &mut Intruder) {
     assert_eq!((status, results(&body)), (200, vec!["rejected", "duplicate"]), "{body}");
     assert_eq!(body["results"][0]["errors"][0]["field"], "quantity", "{body}");
     assert_eq!(body["results"][0]["errors"][0]["pointer"], "#/lines/0/quantity", "{body}");
+    // It is kept; those that were refused as a whole above are not.
+    let kept: Value = api.query("rejections", &[("connector", "wms")]).await.expect("a list");
+    assert_eq!(kept["rejections"].as_array().map(Vec::len), Some(1), "{kept}");
+    let rejection = &kept["rejections"][0];
+    let named = (&rejection["reason"], &rejection["invalid"]["document"]);
+    assert_eq!(named, (&json!("invalid"), &json!("C-9")), "{kept}");
 
     // What fits into no answer was handled all the same, and that is said.
     let mut many = "7\n".repeat(20_000);

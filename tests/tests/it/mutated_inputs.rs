@@ -398,7 +398,7 @@ async fn damaged_messages_at_nats_are_answered_or_parked() {
         change: Some(proto::inventory::stock_document::Change::Count(5)),
         ..Default::default()
     };
-    let stock = proto::inventory::RecordStock { lines: vec![line] };
+    let stock = proto::inventory::RecordStock { lines: vec![line], invalid: vec![] };
     let valid = stock.encode_to_vec();
     for round in 0..=mutations() {
         let bytes = if round == 0 { valid.clone() } else { random.mutate(&valid) };

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use testkit::{Db, eventually, on_both_databases};
 use tests::{Installation, OwnGateway, SHOP, order, settle, stock};
 
-on_both_databases!(rejected_lines_are_listed_tried_again_and_dropped);
+on_both_databases!(
+    rejected_lines_are_listed_tried_again_and_dropped,
+    lines_that_are_no_stock_lines_are_kept_until_they_are_sent_again
+);
 
 async fn send(api: &Client, path: &str, body: &Value) -> Response {
     api.send(api.request(Method::POST, path).json(body)).await.expect("it is answered")
@@ -117,6 +120,100 @@ async fn rejected_lines_are_listed_tried_again_and_dropped(db: Db) {
     assert_eq!(skip(8, 0).await, (json!(1), json!(4), json!([gap(3, 3)])));
 
     // An order, so that each service has rows to be compared with its log.
+    settle(&api, &order("MUG", 1, "card"), "last").await;
+    installation.stop_and_verify().await;
+}
+
+/// Uploads a file, and expects how many lines were applied and rejected.
+async fn upload(api: &Client, path: &str, media: &str, body: String, counts: [u64; 2]) {
+    let request = api.request(Method::POST, path).header("content-type", media).body(body);
+    let answer = api.send(request).await.expect("an answer");
+    let [applied, rejected] = counts;
+    let told = (answer.status.as_u16(), &answer.body["applied"], &answer.body["rejected"]);
+    assert_eq!(told, (200, &json!(applied), &json!(rejected)), "{}", answer.body);
+}
+
+/// The rejections for being no stock line: id, document, SKU, the line in the upload and the first error of each.
+async fn invalid(api: &Client) -> Vec<String> {
+    let page: Value =
+        api.query("rejections", &[("reason", "invalid")]).await.expect("it is answered");
+    let shown = |it: &Value| {
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let line = &it["invalid"];
+        assert!(it["line"].is_null(), "{it}");
+        let error = text(&line["errors"][0]["detail"]);
+        let [id, document, sku] = [&it["id"], &line["document"], &line["sku"]].map(text);
+        format!("{id} {document} {sku} {}: {error}", line["upload_line"])
+    };
+    page["rejections"].as_array().expect("a list").iter().map(shown).collect()
+}
+
+async fn lines_that_are_no_stock_lines_are_kept_until_they_are_sent_again(db: Db) {
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "MUG", 5).await;
+    let stock_csv = "type,sku,quantity,connector,document,sequence,reason\n\
+        count,MUG,many,wms,D-1,1,\n\
+        count,MUG,7,wms,D-2,2,\n\
+        count,MUG,8,,D-3,3,\n\
+        count,MUG,8\n\
+        count,MUG,8,wms,D-4,5,paid by 4111111111111111\n";
+    for _ in 0..2 {
+        // The second time, the one that is right had its effect before.
+        let request = api.request(Method::POST, "inventory").header("content-type", "text/csv");
+        let answer = api.send(request.body(stock_csv)).await.expect("an answer");
+        assert_eq!((answer.status.as_u16(), &answer.body["rejected"]), (200, &json!(4)));
+    }
+    let columns = "the line has 3 columns, and the header 7: put values that have the delimiter in them in \
+                   double quotes";
+    let expected = [
+        "wms.1 D-1 MUG 1: quantity must be an integer, got \"many\" (column 3)".to_owned(),
+        "wms.2 D-3 MUG 3: connector is missing (column 4)".to_owned(),
+        format!("wms.3 - - 4: {columns}"),
+        "wms.4 D-4 MUG 5: reason is not a known field; the fields are type, sku, as_of, expected, quantity, \
+         connector, document, document_line, sequence, epoch, location (column 7)"
+            .to_owned(),
+    ];
+    assert_eq!(invalid(&api).await, expected);
+    let one: Value = api.get("rejections/wms.4").await.expect("it is there");
+    assert_eq!((&one["times"], &one["reason"]), (&json!(2), &json!("invalid")), "{one}");
+    let text = one["invalid"]["text"].as_str().expect("a text");
+    assert!(text.contains(r#""document":"D-4""#) && !text.contains("4111"), "{text}");
+
+    // Tried again, it is as wrong as before; sent again and right, it is not kept any more.
+    let redriven = send(&api, "rejections/wms.1/redrive", &json!(null)).await;
+    assert_eq!((redriven.status.as_u16(), &redriven.body["result"]), (200, &json!("invalid")));
+    assert_eq!(ids(&api, &[("document", "D-1"), ("sku", "MUG")]).await, ["wms.1"]);
+    let right = json!({"type": "count", "sku": "MUG", "quantity": 9, "connector": "wms",
+        "document": "D-1", "sequence": 6});
+    upload(&api, "inventory", "application/x-ndjson", right.to_string(), [1, 0]).await;
+    assert_eq!(ids(&api, &[("reason", "invalid")]).await, ["wms.2", "wms.3", "wms.4"]);
+    let drop = json!({"filter": {"reason": "invalid"}, "reason": "of a test"});
+    let dropped = send(&api, "rejections/drop", &drop).await.body;
+    assert!(dropped["results"].as_array().is_some_and(|it| it.len() == 3), "{dropped}");
+
+    // Goods issues, a list, and what names nothing at all.
+    let issue = json!({"sku": "MUG", "quantity": 0, "connector": "till", "document": "G-1",
+        "sequence": 1, "order_id": "018f0000-0000-7000-8000-000000000009"});
+    let list = json!({"lines": [issue, right]}).to_string();
+    upload(&api, "fulfilments", "application/json", list, [0, 2]).await;
+    upload(&api, "inventory", "application/x-ndjson", "{\"sku\":\n7\n".to_owned(), [0, 2]).await;
+    let at = |list: &[String], start: &str| list.iter().any(|it| it.starts_with(start));
+    let kept = invalid(&api).await;
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    assert!(at(&kept, "till.1 G-1 MUG 0: quantity must be"), "{kept:?}");
+    assert!(at(&kept, "wms.5 D-1 MUG 1: type must be"), "{kept:?}");
+    // Nothing of these two may be kept but that they came: they are one.
+    assert!(at(&kept, "unnamed.1 - - 1: the line must be an object"), "{kept:?}");
+    // A body that is refused as a whole has no effect.
+    let mut alone = right.clone();
+    alone["quantity"] = json!("many");
+    let refused = send(&api, "inventory", &alone).await;
+    assert_eq!(refused.status.as_u16(), 422, "{}", refused.body);
+    assert_eq!(invalid(&api).await, kept);
+    let connector: Value = api.get("connectors/wms").await.expect("it is there");
+    assert_eq!((&connector["rejections"], &connector["applied"]), (&json!(1), &json!(2)));
+    assert_eq!(connector["gaps"], json!([{"first": 4, "last": 4}]), "{connector}");
     settle(&api, &order("MUG", 1, "card"), "last").await;
     installation.stop_and_verify().await;
 }

@@ -10,7 +10,7 @@ use client::{
 };
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use testkit::Db;
+use testkit::{Db, eventually};
 use tests::{Installation, OwnGateway, SHOP, SHORT, order, settle, stock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -257,6 +257,32 @@ async fn what_has_left_for_orders_is_uploaded_without_saying_that_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_command_of_a_line_that_is_pending_says_what_became_of_it() {
+    let db = Db::sqlite();
+    let installation = Installation::start(&db, |_| {}).await;
+    let api = installation.api();
+    stock(&api, "MUG", 0).await;
+    let gateway = OwnGateway::start(&installation, |it| it.answer_timeout = Duration::ZERO).await;
+    let hasty = Client::new(&format!("http://{}", gateway.address), "secret", SHOP);
+    let hasty = hasty.expect("a client").without_retries();
+    let line: Value = serde_json::from_str(adjustments(7..8).trim()).expect("is JSON");
+    let answer = hasty.send(hasty.request(Method::POST, "inventory").json(&line)).await;
+    let answer = answer.expect("an answer");
+    let told = (answer.status.as_u16(), &answer.body["status"], &answer.body["next_line"]);
+    assert_eq!(told, (202, &json!("pending"), &json!(0)), "{}", answer.body);
+    let id = answer.body["results"][0]["command_id"].as_str().expect("it is named");
+    let path = format!("commands/{id}");
+    eventually("it is answered", async || {
+        let command: Value = api.get(&path).await.expect("it is known");
+        let results = &command["answer"]["recordStock"]["results"];
+        command["status"] == "answered" && *results == json!(["STOCK_RESULT_APPLIED"])
+    })
+    .await;
+    gateway.stop().await;
+    end(installation).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_to_a_service_that_is_down_is_answered_in_time() {
     let db = Db::sqlite();
     let installation = Installation::start_without("inventory", &db).await;
@@ -278,6 +304,11 @@ async fn an_upload_to_a_service_that_is_down_is_answered_in_time() {
     let few = report(&api, "few", adjustments(20_000..20_150)).await;
     let told = (few.status.as_u16(), &few.body["status"], &few.body["pending"]);
     assert_eq!(told, (202, &json!("pending"), &json!(150)), "{}", few.body);
+    // Each line names the command that carries it.
+    let few = few.body["results"].as_array().expect("a list");
+    let commands: Vec<_> = few.iter().map(|it| it["command_id"].as_str().expect("an id")).collect();
+    let of_each: Vec<_> = commands.chunk_by(|a, b| a == b).map(<[_]>::len).collect();
+    assert_eq!(of_each, [100, 50]);
     let lines: Vec<Value> = adjustments(30_000..30_150)
         .lines()
         .map(|line| serde_json::from_str(line).expect("is JSON"))

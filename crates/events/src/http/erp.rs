@@ -83,14 +83,56 @@ pub struct RejectionView {
     /// With `mismatch`: the units on hand when it was rejected last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_hand: Option<i64>,
-    /// The line, as it can be sent again.
-    pub line: StockLineView,
+    /// The line, as it can be sent again; absent with `invalid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<StockLineView>,
+    /// With `invalid`: what was sent, and what is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid: Option<InvalidLineView>,
     /// When it was rejected first.
     pub first_time: Timestamp,
     /// When it was rejected last.
     pub last_time: Timestamp,
     /// How often it was rejected.
     pub times: u64,
+}
+
+/// A line that is no stock line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct InvalidLineView {
+    /// The connector: the one that the line names, that the lines beside it name, or that sent it; `unnamed` where none is
+    /// known.
+    pub connector: String,
+    /// The document, where it can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+    /// The line of the document, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_line: Option<String>,
+    /// The stock keeping unit, where it can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sku: Option<String>,
+    /// The number of the line in the upload, from 0.
+    pub upload_line: u64,
+    /// What was sent, as JSON: the fields of a stock line that it has, or the values of a line of CSV that has others
+    /// than its header. At most 1,000 bytes, without values that hold the number of a payment card.
+    pub text: String,
+    /// What is wrong: at most five errors.
+    pub errors: Vec<LineErrorView>,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LineErrorView {
+    /// The field; empty for the line as a whole.
+    pub field: String,
+    /// The same as a JSON pointer in a URI fragment, where the line is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+    /// What is wrong with it.
+    pub detail: String,
 }
 
 /// A stock line, as a connector sends it.

@@ -47,13 +47,19 @@ impl LineOutcome {
     pub(super) const PENDING: Self = Self::new(
         PENDING,
         PENDING,
-        Some("stored, and not answered in time: send the request again to see the result"),
+        Some(
+            "stored, and not answered in time: ask for the command command_id, or send the request again, to see \
+             the result",
+        ),
     );
 
     pub(super) const UNANSWERED: Self = Self::new(
         UNANSWERED,
         UNANSWERED,
-        Some("the code of the answer says why: send the line again to see what became of it"),
+        Some(
+            "the code of the answer says why: ask for the command command_id, or send the line again, to see what \
+             became of it",
+        ),
     );
 
     /// An outcome that says no values.
@@ -118,17 +124,21 @@ struct LineResult<'a> {
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
+    /// The command that carries the line, where it is not answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_id: Option<&'a str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     mismatch: Option<Mismatch>,
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     errors: &'a [FieldError],
 }
 
-/// Pairs the lines that were sent with their outcomes, and the others with their errors.
+/// Pairs the lines that were sent with their outcomes, and the others with their errors. Of their command it is said
+/// whether it had been answered before, and its id; nothing where none is stored.
 pub(super) fn section(
     names: &[(usize, Result<LineName, Vec<FieldError>>)],
     outcomes: &[LineOutcome],
-    replayed: Option<bool>,
+    (replayed, command_id): (Option<bool>, Option<&str>),
 ) -> Result<Section, Problem> {
     let sent = names.iter().filter(|(_, name)| name.is_ok()).count();
     if sent != outcomes.len() {
@@ -149,13 +159,15 @@ pub(super) fn section(
         let LineOutcome { result, count, detail, mismatch } = outcome;
         *section.counts.entry(count).or_default() += 1;
         section.next_line = line + 1;
-        if [PENDING, UNANSWERED].contains(&count) {
+        let is_open = [PENDING, UNANSWERED].contains(&count);
+        if is_open {
             section.first_open.get_or_insert(*line);
         }
+        let command_id = command_id.filter(|_| is_open);
         if !section.json.is_empty() {
             section.json.push(b'\n');
         }
-        let result = LineResult { line: *line, name, result, detail, mismatch, errors };
+        let result = LineResult { line: *line, name, result, detail, command_id, mismatch, errors };
         serde_json::to_writer(&mut section.json, &result).map_err(|e| Problem::internal(&e))?;
     }
     Ok(section)

@@ -30,18 +30,27 @@ const BULK_ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// being written to the inbox at the end of it, and for sending the report.
 const REPORT_SHARE: f64 = 0.8;
 
+/// A line that is not sent, because it is wrong.
+#[derive(Debug)]
+pub(crate) struct Refused<K> {
+    /// What is wrong with it.
+    pub(crate) errors: Vec<FieldError>,
+    /// What is kept of it: it is sent with the lines beside it.
+    pub(crate) kept: Option<K>,
+}
+
 /// Lines that are sent in one command.
-pub(super) struct Batch<L> {
+pub(super) struct Batch<U: Upload> {
     /// The number of its first line, which tells the commands of a request apart; `None` when it is the
     /// only one. The same file has the same commands, also when it is sent from a later line on.
     pub(super) part: Option<usize>,
-    /// The number of each line, and the line or its errors.
-    pub(super) lines: Vec<(usize, Result<L, Vec<FieldError>>)>,
+    /// The number of each line, and the line or what is wrong with it.
+    pub(super) lines: Vec<(usize, Result<U::Line, Refused<U::Invalid>>)>,
 }
 
 /// Lines that were not sent because they are wrong, and the names of the others.
 type Names = Vec<(usize, Result<LineName, Vec<FieldError>>)>;
-type Batches<L> = Pin<Box<dyn Stream<Item = Result<Batch<L>, Problem>> + Send>>;
+type Batches<U> = Pin<Box<dyn Stream<Item = Result<Batch<U>, Problem>> + Send>>;
 type SectionUnderWay = Pin<Box<dyn Future<Output = Section> + Send>>;
 
 /// When the report on an upload must be complete: before its request has taken too long.
@@ -56,7 +65,7 @@ pub(super) fn send_all<U: Upload>(
     state: Arc<AppState>,
     context: RequestContext,
     (lane, deadline): (Lane, Option<Instant>),
-    batches: impl Stream<Item = Result<Batch<U::Line>, Problem>> + Send + 'static,
+    batches: impl Stream<Item = Result<Batch<U>, Problem>> + Send + 'static,
 ) -> impl Stream<Item = Result<Section, Problem>> + Send + 'static {
     let sending = Sending::<U> {
         state,
@@ -80,7 +89,7 @@ struct Sending<U: Upload> {
     lane: Lane,
     deadline: Option<Instant>,
     /// What is not read yet; `None` when no more is.
-    batches: Option<Batches<U::Line>>,
+    batches: Option<Batches<U>>,
     under_way: FuturesOrdered<SectionUnderWay>,
     /// Why no more is read. It takes its turn behind the commands that are under way, whose lines have results.
     end: Option<Problem>,
@@ -122,7 +131,7 @@ impl<U: Upload> Sending<U> {
         self.end = problem;
     }
 
-    fn send(&mut self, batch: Batch<U::Line>) {
+    fn send(&mut self, batch: Batch<U>) {
         let (state, context) = (self.state.clone(), self.context.clone());
         let to = (self.lane, self.deadline);
         let sent = async move { send_batch::<U>(&state, &context, to, batch).await };
@@ -153,9 +162,10 @@ async fn send_batch<U: Upload>(
     state: &AppState,
     context: &RequestContext,
     (lane, deadline): (Lane, Option<Instant>),
-    batch: Batch<U::Line>,
+    batch: Batch<U>,
 ) -> Section {
     let mut valid = Vec::with_capacity(batch.lines.len());
+    let (mut invalid, mut first_kept) = (Vec::new(), None);
     let mut names = Vec::with_capacity(batch.lines.len());
     for (number, line) in batch.lines {
         match line {
@@ -163,15 +173,24 @@ async fn send_batch<U: Upload>(
                 names.push((number, Ok(U::name(&read))));
                 valid.push(read);
             }
-            Err(errors) => names.push((number, Err(errors))),
+            Err(Refused { errors, kept }) => {
+                names.push((number, Err(errors)));
+                if let Some(kept) = kept {
+                    first_kept.get_or_insert(number);
+                    invalid.push((valid.len(), kept));
+                }
+            }
         }
     }
-    if valid.is_empty() {
-        return section(&names, &[], None).unwrap_or_else(|problem| failed(&names, problem));
+    if valid.is_empty() && invalid.is_empty() {
+        let section = section(&names, &[], (None, None));
+        return section.unwrap_or_else(|problem| failed(&names, first_kept, (problem, None)));
     }
 
     let count = valid.len();
-    let command = context.command(batch.part, U::command(context, valid));
+    let command = context.command(batch.part, U::command(context, valid, invalid));
+    let command_id = command.id.clone();
+    let id = Some(&*command_id);
     let timeout = match lane {
         Lane::Live => state.answer_timeout,
         Lane::Bulk => BULK_ANSWER_TIMEOUT,
@@ -181,19 +200,27 @@ async fn send_batch<U: Upload>(
     let handled = match state.services.send::<U::Answer>(context, lane, command, timeout).await {
         Ok(Reply::Answered(answer)) => U::outcomes(answer.body)
             .map_err(Problem::from)
-            .and_then(|outcomes| section(&names, &outcomes, Some(answer.replayed))),
-        Ok(Reply::Pending(_)) => section(&names, &vec![LineOutcome::PENDING; count], Some(false)),
+            .and_then(|outcomes| section(&names, &outcomes, (Some(answer.replayed), id))),
+        Ok(Reply::Pending(_)) => {
+            section(&names, &vec![LineOutcome::PENDING; count], (Some(false), id))
+        }
         Err(problem) => Err(problem),
     };
-    handled.unwrap_or_else(|problem| failed(&names, problem))
+    handled.unwrap_or_else(|problem| failed(&names, first_kept, (problem, id)))
 }
 
-/// The results of a batch of which it is not known what became of it.
-fn failed(names: &Names, problem: Problem) -> Section {
+/// The results of a batch of which it is not known what became of its command. `first_kept` is the first of its
+/// invalid lines that should have been kept: it may not be, so that it is to be sent again.
+fn failed(
+    names: &Names,
+    first_kept: Option<usize>,
+    (problem, command_id): (Problem, Option<&str>),
+) -> Section {
     let sent = names.iter().filter(|(_, name)| name.is_ok()).count();
     // What can be named can be written.
-    let mut section =
-        section(names, &vec![LineOutcome::UNANSWERED; sent], None).unwrap_or_default();
+    let outcomes = vec![LineOutcome::UNANSWERED; sent];
+    let mut section = section(names, &outcomes, (None, command_id)).unwrap_or_default();
+    section.first_open = section.first_open.into_iter().chain(first_kept).min();
     section.failure = Some(problem);
     section
 }

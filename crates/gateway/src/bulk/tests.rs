@@ -12,6 +12,7 @@ struct Digits;
 
 impl Upload for Digits {
     type Line = i64;
+    type Invalid = usize;
     type Answer = proto::catalog::PutProductsAnswer;
     const COLUMNS: &'static [&'static str] = &["digit"];
     const COUNTS: &'static [&'static str] = &["applied", REJECTED];
@@ -25,7 +26,15 @@ impl Upload for Digits {
         LineName { sku: line.to_string(), document: None, document_line: None }
     }
 
-    fn command(_context: &RequestContext, _lines: Vec<i64>) -> proto::command::Body {
+    fn invalid(line: usize, _sent: &SentText<'_>, errors: &[FieldError]) -> Option<usize> {
+        Some(line).filter(|_| !errors.is_empty())
+    }
+
+    fn command(
+        _context: &RequestContext,
+        _lines: Vec<i64>,
+        _invalid: Vec<(usize, usize)>,
+    ) -> proto::command::Body {
         proto::command::Body::PutProducts(proto::catalog::PutProducts::default())
     }
 
@@ -65,8 +74,8 @@ fn results_are_in_the_order_of_the_lines_and_counted() {
     let second = vec![(4, Ok(named("3")))];
     check(
         vec![
-            section(&first, &[APPLIED; 2], Some(true)).expect("fits"),
-            section(&second, &[APPLIED], Some(false)).expect("fits"),
+            section(&first, &[APPLIED; 2], (Some(true), None)).expect("fits"),
+            section(&second, &[APPLIED], (Some(false), None)).expect("fits"),
         ],
         StatusCode::OK,
         false,
@@ -87,8 +96,8 @@ fn results_are_in_the_order_of_the_lines_and_counted() {
 
 #[test]
 fn an_upload_is_replayed_when_all_its_commands_are() {
-    let again = || section(&[(0, Ok(named("1")))], &[APPLIED], Some(true)).expect("fits");
-    let unsent = section(&[(1, Err(wrong("bad")))], &[], None).expect("fits");
+    let again = || section(&[(0, Ok(named("1")))], &[APPLIED], (Some(true), None)).expect("fits");
+    let unsent = section(&[(1, Err(wrong("bad")))], &[], (None, None)).expect("fits");
     let results = json!([
         {"line": 0, "sku": "1", "result": "applied"},
         {"line": 1, "result": "rejected", "errors": [{"field": "", "detail": "bad"}]},
@@ -102,19 +111,22 @@ fn an_upload_is_replayed_when_all_its_commands_are() {
 }
 
 #[test]
-fn lines_without_an_answer_in_time_are_pending() {
+fn lines_without_an_answer_in_time_are_pending_and_name_their_command() {
+    let lines = [(0, Ok(named("1"))), (1, Err(wrong("bad")))];
     check(
-        vec![section(&[(0, Ok(named("1")))], &[LineOutcome::PENDING], Some(false)).expect("fits")],
+        vec![section(&lines, &[LineOutcome::PENDING], (Some(false), Some("c-1"))).expect("fits")],
         StatusCode::ACCEPTED,
         false,
         &json!({
             "applied": 0,
-            "rejected": 0,
+            "rejected": 1,
             "pending": 1,
             "status": "pending",
             "next_line": 0,
             "results": [
-                {"line": 0, "sku": "1", "result": "pending", "detail": LineOutcome::PENDING.detail},
+                {"line": 0, "sku": "1", "result": "pending", "detail": LineOutcome::PENDING.detail,
+                    "command_id": "c-1"},
+                {"line": 1, "result": "rejected", "errors": [{"field": "", "detail": "bad"}]},
             ],
         }),
     );
@@ -122,8 +134,8 @@ fn lines_without_an_answer_in_time_are_pending() {
 
 #[test]
 fn an_answer_with_another_number_of_results_is_a_problem() {
-    assert!(section(&[(0, Ok(named("1")))], &[], Some(false)).is_err());
-    assert!(section(&[(0, Ok(named("1")))], &[APPLIED; 2], Some(false)).is_err());
+    assert!(section(&[(0, Ok(named("1")))], &[], (Some(false), None)).is_err());
+    assert!(section(&[(0, Ok(named("1")))], &[APPLIED; 2], (Some(false), None)).is_err());
 }
 
 /// The response to an upload of these sections, from line 5 on.
@@ -136,7 +148,7 @@ async fn reported(sections: Vec<Result<Section, Problem>>) -> Result<(StatusCode
 
 fn refused(lines: std::ops::Range<usize>, code: Code) -> Result<Section, Problem> {
     let names: Vec<_> = lines.map(|line| (line, Ok(named("1")))).collect();
-    let mut section = section(&names, &vec![LineOutcome::UNANSWERED; names.len()], None)?;
+    let mut section = section(&names, &vec![LineOutcome::UNANSWERED; names.len()], (None, None))?;
     section.failure = Some(Problem::new(code, "why"));
     Ok(section)
 }
@@ -237,7 +249,7 @@ async fn only_the_first_invalid_lines_are_reported_with_their_errors() {
         .map(|chunk| read_chunk::<Digits>(&chunk, &mut invalid, MAX_LINES_WITH_ERRORS));
     let details: Vec<_> = batches
         .flat_map(|batch| batch.lines)
-        .map(|(_, line)| line.expect_err("is wrong")[0].detail.clone())
+        .map(|(_, line)| line.expect_err("is wrong").errors[0].detail.clone())
         .collect();
     assert_eq!(
         details,
@@ -257,7 +269,7 @@ async fn sent(sections: Vec<Result<Section, Problem>>) -> Result<Vec<Value>, Pro
 
 fn of_lines(lines: std::ops::Range<usize>, outcome: LineOutcome) -> Result<Section, Problem> {
     let names: Vec<_> = lines.map(|line| (line, Ok(named("1")))).collect();
-    section(&names, &vec![outcome; names.len()], Some(false))
+    section(&names, &vec![outcome; names.len()], (Some(false), None))
 }
 
 #[tokio::test]

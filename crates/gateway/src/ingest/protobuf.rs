@@ -31,7 +31,11 @@ pub(super) fn to_json(kind: &str, payload: &Bytes) -> Result<(&'static str, Vec<
         let PutProducts { products } = decode(payload)?;
         return Ok((NDJSON, lines("products", products, product)?));
     }
-    let RecordStock { lines: stock } = decode(payload)?;
+    let RecordStock { lines: stock, invalid } = decode(payload)?;
+    if !invalid.is_empty() {
+        let detail = "invalid must be empty: what is wrong among lines is found when they come";
+        return Err(Problem::fields(vec![FieldError::named("invalid", detail)]));
+    }
     // A single line is handled before uploads of many.
     let media = if stock.len() == 1 { JSON } else { NDJSON };
     Ok((media, lines("lines", stock, view::stock_line)?))

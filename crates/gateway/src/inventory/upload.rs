@@ -4,16 +4,20 @@ use std::marker::PhantomData;
 
 use events::proto::{
     self,
-    inventory::{Mismatch, RecordStockAnswer, StockDocument, StockResult},
+    inventory::{InvalidLine, Mismatch, RecordStockAnswer, StockDocument, StockResult},
 };
 use protocol::id::ParseError;
 
 use crate::{
-    bulk::{self, LineName, LineOutcome, UnknownResult, Upload},
+    bulk::{self, LineName, LineOutcome, ReadLines, UnknownResult, Upload},
     extract::RequestContext,
     fields::{Errors, Fields, Path, object, text},
-    inventory::line::{self, Kind},
+    inventory::{
+        invalid::{invalid_line, with_connectors},
+        line::{self, Kind},
+    },
     json::Node,
+    lines::SentText,
     problem::FieldError,
 };
 
@@ -67,16 +71,16 @@ fn goods_issue_kind(name: &str) -> Result<(), ParseError> {
 }
 
 /// A JSON body: one stock document or a list.
-pub(super) enum JsonBody {
+pub(super) enum JsonBody<A: Accepted> {
     One(Box<StockDocument>),
-    Many(Vec<Result<StockDocument, Vec<FieldError>>>),
+    Many(ReadLines<StockUpload<A>>),
 }
 
 pub(super) fn json_body<A: Accepted>(
     node: &Node<'_>,
     path: &Path<'_>,
     errors: &mut Errors,
-) -> Option<JsonBody> {
+) -> Option<JsonBody<A>> {
     let is_list = match node {
         Node::Object(members) => members.iter().any(|(name, _)| name == "lines"),
         _ => false,
@@ -94,6 +98,7 @@ pub(super) struct StockUpload<A>(PhantomData<A>);
 
 impl<A: Accepted> Upload for StockUpload<A> {
     type Line = StockDocument;
+    type Invalid = InvalidLine;
     type Answer = RecordStockAnswer;
     const COLUMNS: &'static [&'static str] = &[
         "type",
@@ -134,8 +139,17 @@ impl<A: Accepted> Upload for StockUpload<A> {
         }
     }
 
-    fn command(_context: &RequestContext, lines: Vec<StockDocument>) -> proto::command::Body {
-        proto::command::Body::RecordStock(proto::inventory::RecordStock { lines })
+    fn invalid(line: usize, sent: &SentText<'_>, errors: &[FieldError]) -> Option<InvalidLine> {
+        Some(invalid_line(line, sent, errors, Self::COLUMNS))
+    }
+
+    fn command(
+        context: &RequestContext,
+        lines: Vec<StockDocument>,
+        invalid: Vec<(usize, InvalidLine)>,
+    ) -> proto::command::Body {
+        let invalid = with_connectors(context, &lines, invalid);
+        proto::command::Body::RecordStock(proto::inventory::RecordStock { lines, invalid })
     }
 
     fn outcomes(answer: RecordStockAnswer) -> Result<Vec<LineOutcome>, UnknownResult> {
@@ -195,6 +209,10 @@ pub(crate) fn outcome(result: StockResult) -> Result<LineOutcome, UnknownResult>
             let detail = "other units are on hand than the line expects";
             ("mismatch", bulk::REJECTED, Some(detail))
         }
+        StockResult::Invalid => {
+            let detail = "it is no stock line: correct it, and send it again under the same name";
+            ("invalid", bulk::REJECTED, Some(detail))
+        }
         StockResult::Unspecified => return Err(UnknownResult),
     };
     Ok(LineOutcome::new(result, count, detail))
@@ -217,7 +235,7 @@ mod tests {
         let Ok(JsonBody::Many(lines)) = fields::body(many.as_bytes(), json_body::<AllLines>) else {
             panic!("is a list")
         };
-        assert!(matches!(lines.as_slice(), [Ok(_), Err(errors)] if errors.len() == 5));
+        assert!(matches!(lines.as_slice(), [Ok(_), Err(refused)] if refused.errors.len() == 5));
         assert!(fields::body(br#"{"lines":[],"more":1}"#, json_body::<AllLines>).is_err());
     }
 }

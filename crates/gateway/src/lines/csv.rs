@@ -12,7 +12,9 @@ use std::{fmt::Write, mem, sync::Arc};
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::{Collector, LineContent, MAX_LINE_BYTES, MAX_SKIPPED_BYTES, endless, too_long};
+use super::{
+    Collector, LineContent, MAX_LINE_BYTES, MAX_SKIPPED_BYTES, WrongContent, endless, too_long,
+};
 use crate::{
     json::Node,
     problem::{FieldError, Problem},
@@ -326,22 +328,25 @@ impl CsvSplitter {
         // Spreadsheets write rows of delimiters alone below a table.
         let is_blank = !is_too_long && !is_split && text.trim_ascii().is_empty();
         if !is_blank && *number >= collector.from_line {
-            let content = if *is_split {
-                LineContent::Wrong(CARRIAGE_RETURN.to_owned())
+            let count = ends.len();
+            // Of one that is too long, there may be values without their ends.
+            let ends = if *is_too_long { &[] } else { ends };
+            let (text, ends) = collector.chunk.keep_record(text, ends);
+            let wrong = if *is_split {
+                Some(CARRIAGE_RETURN.to_owned())
             } else if *is_too_long {
-                LineContent::Wrong(too_long())
-            } else if ends.len() == columns {
-                let chunk = &mut collector.chunk;
-                let (begin, first) = (chunk.bytes.len(), chunk.ends.len());
-                chunk.bytes.extend_from_slice(text);
-                chunk.ends.extend_from_slice(ends);
-                LineContent::Record(begin..chunk.bytes.len(), first..chunk.ends.len())
-            } else {
-                LineContent::Wrong(format!(
-                    "the line has {} columns, and the header {columns}: put values that have the \
-                     delimiter in them in double quotes",
-                    ends.len()
+                Some(too_long())
+            } else if count != columns {
+                Some(format!(
+                    "the line has {count} columns, and the header {columns}: put values that have the \
+                     delimiter in them in double quotes"
                 ))
+            } else {
+                None
+            };
+            let content = match wrong {
+                Some(detail) => LineContent::Wrong(detail, WrongContent::Values(text, ends)),
+                None => LineContent::Record(text, ends),
             };
             collector.push(*number, content);
         }

@@ -1,6 +1,8 @@
 //! Splits NDJSON.
 
-use super::{Collector, LineContent, MAX_LINE_BYTES, MAX_SKIPPED_BYTES, endless, too_long};
+use super::{
+    Collector, LineContent, MAX_LINE_BYTES, MAX_SKIPPED_BYTES, WrongContent, endless, too_long,
+};
 use crate::problem::Problem;
 
 /// Splits bytes into lines.
@@ -52,12 +54,11 @@ impl NdjsonSplitter {
         let is_whole = self.length == self.text.len();
         let is_blank = is_whole && self.text.trim_ascii().is_empty();
         if !is_blank && self.number >= collector.from_line {
+            let text = collector.chunk.keep(&self.text);
             let content = if is_whole {
-                let begin = collector.chunk.bytes.len();
-                collector.chunk.bytes.extend_from_slice(&self.text);
-                LineContent::Json(begin..collector.chunk.bytes.len())
+                LineContent::Json(text)
             } else {
-                LineContent::Wrong(too_long())
+                LineContent::Wrong(too_long(), WrongContent::Json(text))
             };
             collector.push(self.number, content);
         }

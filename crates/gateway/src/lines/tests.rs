@@ -25,16 +25,14 @@ async fn split_from(
     let stop = CancellationToken::new();
     let chunks = chunks(frames(body, frame).await, format, from_line, UploadLimits::REPORTED, stop);
     let chunks: Vec<_> = chunks.try_collect().await?;
-    let shown = |text: Result<LineText<'_>, &str>| {
-        Ok(match text {
-            Ok(LineText::Json(text)) => String::from_utf8(text.to_vec()).expect("is UTF-8"),
-            Ok(LineText::Record(node, _)) => record(&node),
-            Err(detail) => format!("wrong: {detail}"),
-        })
+    let shown = |_: usize, text: LineText<'_>| match text {
+        LineText::Json(text) => String::from_utf8(text.to_vec()).expect("is UTF-8"),
+        LineText::Record(node, _) => record(&node),
+        LineText::Wrong(detail, _) => format!("wrong: {detail}"),
     };
-    let lines = chunks.iter().flat_map(|chunk| {
-        chunk.read(shown).map(|(number, text)| (chunk.first, number, text.expect("is shown")))
-    });
+    let lines = chunks
+        .iter()
+        .flat_map(|chunk| chunk.read(shown).map(|(number, text)| (chunk.first, number, text)));
     Ok(lines.collect())
 }
 
@@ -204,13 +202,40 @@ async fn a_header_with_columns_that_nobody_knows_is_refused() {
 }
 
 #[tokio::test]
+async fn what_there_is_of_a_line_that_is_wrong_is_kept() {
+    let wrong = async |body: &[u8], format| {
+        let stop = CancellationToken::new();
+        let frames = frames(body, 9).await;
+        let chunks = chunks(frames, format, 0, UploadLimits::REPORTED, stop);
+        let chunks: Vec<_> = chunks.try_collect().await.expect("is small");
+        let shown = |_: usize, text: LineText<'_>| match text {
+            LineText::Wrong(_, SentText::Values(values)) => {
+                let text = |value: &&[u8]| String::from_utf8_lossy(value).into_owned();
+                values.iter().map(text).collect::<Vec<_>>().join("|")
+            }
+            LineText::Wrong(_, SentText::Json(text)) => text.len().to_string(),
+            _ => "right".to_owned(),
+        };
+        chunks[0].read(shown).map(|(_, text)| text).collect::<Vec<_>>()
+    };
+    let long = "x".repeat(MAX_LINE_BYTES);
+    let body = format!("sku,title\nA,B\nA,b,c\nA\n\"{long}\",B\nA,B\n");
+    assert_eq!(wrong(body.as_bytes(), CSV).await, ["right", "A|b|c", "A", "", "right"]);
+    let body = b"sku,title\nA,\xff\n";
+    assert_eq!(wrong(body, CSV).await, ["A|\u{fffd}"]);
+    let body = format!("{{\n{long}x\n{{");
+    let expected = ["right", "16384", "right"];
+    assert_eq!(wrong(body.as_bytes(), LineFormat::Ndjson).await, expected);
+}
+
+#[tokio::test]
 async fn an_error_names_its_column() {
     let body = b"active,sku,price.minor\nyes,A,1.5\nTRUE,,\n";
     let stop = CancellationToken::new();
     let chunks = chunks(frames(body, 9).await, CSV, 0, UploadLimits::REPORTED, stop);
     let chunks: Vec<_> = chunks.try_collect().await.expect("is good");
-    let read = |text: Result<LineText<'_>, &str>| {
-        let Ok(LineText::Record(node, header)) = text else { panic!("is a record") };
+    let read = |_: usize, text: LineText<'_>| {
+        let LineText::Record(node, header) = text else { panic!("is a record") };
         let read = fields::record(&node, |node, path, errors| {
             fields::object(node, path, errors, |fields| {
                 let sku = fields.required("sku", fields::code(events::id::Sku::parse));
@@ -224,12 +249,12 @@ async fn an_error_names_its_column() {
                 sku
             })
         });
-        read.map_err(|errors| errors.into_iter().map(|error| header.locate(error)).collect())
+        read.map_err(|errors| errors.into_iter().map(|error| header.locate(error)))
     };
     let lines: Vec<_> = chunks[0].read(read).collect();
     let details: Vec<Vec<_>> = lines
         .into_iter()
-        .map(|(_, line)| line.expect_err("is wrong").into_iter().map(|it| it.detail).collect())
+        .map(|(_, line)| line.err().expect("is wrong").map(|it| it.detail).collect())
         .collect();
     assert_eq!(
         details,

@@ -206,6 +206,9 @@ pub(crate) struct LineResult {
     /// What is to be done about it.
     #[serde(default)]
     detail: String,
+    /// Of `pending` and `unanswered`: the id of the command that carries it, to follow at `/commands/{command_id}`.
+    #[serde(default)]
+    command_id: String,
     /// Of a `mismatch`: the units on hand that the line expected.
     #[serde(default)]
     expected: i64,

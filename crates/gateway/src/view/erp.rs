@@ -1,7 +1,10 @@
 //! Connectors and rejected lines.
 
 use events::{
-    http::{ConnectorView, LastLineView, RejectionView, SequenceGapView, StockLineView},
+    http::{
+        ConnectorView, InvalidLineView, LastLineView, LineErrorView, RejectionView,
+        SequenceGapView, StockLineView,
+    },
     proto::inventory::{self, StockResult, stock_document::Change},
 };
 use protocol::time::Timestamp;
@@ -63,17 +66,38 @@ pub(crate) fn rejection(stored: inventory::Rejection) -> Result<RejectionView, V
         // One of a later version.
         None => (rejected.reason.to_string(), ""),
     };
-    let line = stock_line(rejected.line.unwrap_or_default())?;
+    let line = rejected.line.map(stock_line).transpose()?;
+    let invalid = rejected.invalid.map(invalid_line);
+    let of_line = line.as_ref().map(|line| &line.connector);
+    let connector = of_line.or(invalid.as_ref().map(|line| &line.connector));
     Ok(RejectionView {
-        id: format!("{}.{}", line.connector, rejected.number),
+        id: format!("{}.{}", connector.map_or("", |it| it), rejected.number),
         reason,
         detail: detail.to_owned(),
         on_hand: rejected.on_hand,
         line,
+        invalid,
         first_time: Timestamp::parse(stored.first_time.as_ref())?,
         last_time: Timestamp::parse(stored.last_time.as_ref())?,
         times: stored.times,
     })
+}
+
+fn invalid_line(line: inventory::InvalidLine) -> InvalidLineView {
+    let error = |error: inventory::LineError| LineErrorView {
+        field: error.field,
+        pointer: text(error.pointer),
+        detail: error.detail,
+    };
+    InvalidLineView {
+        connector: line.connector,
+        document: text(line.document),
+        document_line: text(line.document_line),
+        sku: text(line.sku),
+        upload_line: line.upload_line,
+        text: line.text,
+        errors: line.errors.into_iter().map(error).collect(),
+    }
 }
 
 /// A stock line, as a connector sends it.

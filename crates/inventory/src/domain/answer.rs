@@ -48,6 +48,8 @@ pub enum StockResult {
     UnknownTransfer,
     /// No more will come by the transfer than this, and more had left.
     AppliedIncomplete,
+    /// It is no stock line. Nothing is remembered but that it was rejected.
+    Invalid,
     /// It expected other units on hand than there are.
     Mismatch {
         /// The units that it expected.
@@ -88,6 +90,7 @@ impl StockResult {
             | Self::UnknownOrder
             | Self::UnknownLocation
             | Self::UnknownTransfer
+            | Self::Invalid
             | Self::Mismatch { .. } => false,
         }
     }
@@ -107,6 +110,7 @@ impl StockResult {
             Self::UnknownLocation => "unknown_location",
             Self::UnknownTransfer => "unknown_transfer",
             Self::AppliedIncomplete => "applied_incomplete",
+            Self::Invalid => "invalid",
             Self::Mismatch { .. } => "mismatch",
         }
     }

@@ -11,8 +11,9 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Arrivals, Document, Event, RejectedKey, RejectedLine, RejectionKey, Sequence, SequenceRun,
-    State, StockLine, StockResult, arrivals, rejections, rejections::MAX_REJECTIONS,
+    Arrivals, Document, Event, InvalidLine, Rejected, RejectedKey, RejectedLine, RejectionKey,
+    Sequence, SequenceRun, State, StockLine, StockResult, arrivals, rejections,
+    rejections::MAX_REJECTIONS,
 };
 
 /// What has come from a connector.
@@ -101,25 +102,29 @@ pub enum RejectionOutcome {
     Dropped,
 }
 
-/// The facts about connectors that follow from lines and what became of them. None follow where all of
-/// them had their effect, and none of their connectors has a rejected line.
+/// The facts about connectors that follow from lines and what became of them, and from the invalid ones among
+/// them. None follow where all of them had their effect, and none of their connectors has a rejected line.
 pub(super) fn facts(
     state: &State,
-    lines: &[StockLine],
+    (lines, invalid): (&[StockLine], &[(usize, InvalidLine)]),
     results: &[StockResult],
     outcome: RejectionOutcome,
 ) -> Vec<Event> {
     let mut tallies: BTreeMap<&Connector, Tally<'_>> = BTreeMap::new();
-    for (line, result) in lines.iter().zip(results) {
+    let mut invalid = invalid.iter().peekable();
+    for (index, (line, result)) in lines.iter().zip(results).enumerate() {
+        while let Some((_, line)) = invalid.next_if(|(before, _)| *before <= index) {
+            tally(&mut tallies, state, &line.connector).add_invalid(line);
+        }
         let connector = &line.document.key.connector;
-        let row = state.connectors.get(connector);
-        let has_kept = row.is_some_and(|row| row.kept > 0);
+        let has_kept = state.connectors.get(connector).is_some_and(|row| row.kept > 0);
         if result.is_applied() && !has_kept && !tallies.contains_key(connector) {
             continue;
         }
-        let before = row.map_or(0, |row| row.last_rejection);
-        let tally = tallies.entry(connector).or_insert_with(|| Tally::new(state, before));
-        tally.add(line, *result, has_kept);
+        tally(&mut tallies, state, connector).add(line, *result);
+    }
+    for (_, line) in invalid {
+        tally(&mut tallies, state, &line.connector).add_invalid(line);
     }
     let facts = |(connector, tally): (&Connector, Tally<'_>)| {
         let facts = tally.facts(connector, outcome).into_iter();
@@ -128,15 +133,26 @@ pub(super) fn facts(
     tallies.into_iter().flat_map(facts).collect()
 }
 
+/// The tally of a connector.
+fn tally<'t, 'a>(
+    tallies: &'t mut BTreeMap<&'a Connector, Tally<'a>>,
+    state: &'a State,
+    connector: &'a Connector,
+) -> &'t mut Tally<'a> {
+    tallies.entry(connector).or_insert_with(|| Tally::new(state, connector))
+}
+
 /// What became of the lines of one connector.
 struct Tally<'a> {
     state: &'a State,
+    /// Whether rejected lines of it are kept.
+    has_kept: bool,
     /// The number of its last rejection before these lines.
     before: u64,
     /// The number of its last rejection so far.
     last_number: u64,
-    /// The numbers of the lines that are rejected now.
-    numbers: BTreeMap<RejectedKey, u64>,
+    /// The numbers of the lines that are rejected now; `None` of those that are no longer.
+    numbers: BTreeMap<RejectedKey, Option<u64>>,
     rejected: BTreeMap<u64, RejectedLine>,
     /// The rejections of which nothing is left to be done.
     closed: BTreeSet<u64>,
@@ -145,9 +161,12 @@ struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    fn new(state: &'a State, before: u64) -> Self {
+    fn new(state: &'a State, connector: &Connector) -> Self {
+        let row = state.connectors.get(connector);
+        let before = row.map_or(0, |row| row.last_rejection);
         Self {
             state,
+            has_kept: row.is_some_and(|row| row.kept > 0),
             before,
             last_number: before,
             numbers: BTreeMap::new(),
@@ -159,30 +178,58 @@ impl<'a> Tally<'a> {
     }
 
     /// Adds a line. The same one may come twice: what became of it last counts.
-    fn add(&mut self, line: &StockLine, result: StockResult, has_kept: bool) {
-        let key = RejectedKey::of(line);
-        let of_earlier = || {
-            let known = self.state.rejected.get(&key).filter(|_| has_kept)?;
-            Some(known.0).filter(|number| !self.closed.contains(number))
-        };
-        let number = self.numbers.get(&key).copied().or_else(of_earlier);
+    fn add(&mut self, line: &StockLine, result: StockResult) {
+        let names = RejectedKey::all_of(line).into_iter();
+        let kept = names.filter_map(|name| self.number(&name).map(|number| (name, number)));
+        let mut kept: Vec<_> = kept.collect();
         if result.is_rejected() {
-            let number = number.unwrap_or_else(|| {
-                self.last_number += 1;
-                self.last_number
-            });
-            self.numbers.insert(key, number);
-            self.rejected
-                .insert(number, RejectedLine { number, line: line.clone(), reason: result });
-            return;
+            // It takes the place of what was sent under its name before.
+            let number = if kept.is_empty() {
+                self.next_number()
+            } else {
+                let (key, number) = kept.remove(0);
+                self.numbers.insert(key, None);
+                number
+            };
+            self.reject(number, Rejected::Line(line.clone(), result));
         }
         self.duplicates += u32::from(result == StockResult::Duplicate);
         self.stale.extend((result == StockResult::Stale).then_some(line.document.sequence));
-        if let Some(number) = number {
-            self.numbers.remove(&key);
-            self.rejected.remove(&number);
-            self.closed.extend((number <= self.before).then_some(number));
+        for (key, number) in kept {
+            self.close(key, number);
         }
+    }
+
+    /// Adds a line that is no stock line.
+    fn add_invalid(&mut self, line: &InvalidLine) {
+        let key = RejectedKey::of_invalid(line);
+        let number = self.number(&key).unwrap_or_else(|| self.next_number());
+        self.reject(number, Rejected::Invalid(line.clone()));
+    }
+
+    /// The number of the rejection of that name.
+    fn number(&self, key: &RejectedKey) -> Option<u64> {
+        match self.numbers.get(key) {
+            Some(number) => *number,
+            None if self.has_kept => self.state.rejected.get(key).map(|known| known.0),
+            None => None,
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    fn reject(&mut self, number: u64, content: Rejected) {
+        self.numbers.insert(content.key(), Some(number));
+        self.rejected.insert(number, RejectedLine { number, content });
+    }
+
+    fn close(&mut self, key: RejectedKey, number: u64) {
+        self.numbers.insert(key, None);
+        self.rejected.remove(&number);
+        self.closed.extend((number <= self.before).then_some(number));
     }
 
     fn facts(mut self, connector: &Connector, outcome: RejectionOutcome) -> Vec<ConnectorFact> {
@@ -258,7 +305,9 @@ pub(super) fn apply(
             row.displaced += displaced.len() as u64;
             row.kept = (row.kept + added).saturating_sub(removed as u64);
             for line in lines {
-                row.arrivals.note(line.line.document.sequence.into());
+                if let Some(sequence) = line.content.sequence() {
+                    row.arrivals.note(sequence.into());
+                }
             }
             let newest = lines.iter().map(|line| line.number).max().unwrap_or_default();
             row.last_rejection = row.last_rejection.max(newest);

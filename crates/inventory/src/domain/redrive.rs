@@ -4,7 +4,20 @@ use engine::Decision;
 use events::id::Connector;
 use protocol::time::Timestamp;
 
-use super::{Answer, ConnectorFact, Event, RejectionKey, RejectionOutcome, State, stock};
+use super::{
+    Answer, ConnectorFact, Event, Rejected, RejectionKey, RejectionOutcome, State, StockResult,
+    stock,
+};
+
+/// What is done about a rejection that is to be tried again.
+enum Attempt {
+    /// It is not kept, or was named before.
+    None,
+    /// What is no stock line cannot be tried: it is to be sent again.
+    Invalid,
+    /// Its line is tried.
+    Line,
+}
 
 /// Tries rejected lines again, each for itself.
 pub(super) fn redrive(
@@ -14,17 +27,27 @@ pub(super) fn redrive(
     now: Timestamp,
 ) -> Decision<Event, Answer> {
     let mut lines = Vec::new();
-    let mut found = Vec::with_capacity(numbers.len());
+    let mut attempts = Vec::with_capacity(numbers.len());
     for (index, number) in numbers.iter().enumerate() {
         let key = RejectionKey { connector: connector.clone(), number: *number };
         let is_first = !numbers[..index].contains(number);
         let rejection = state.rejections.get(&key).filter(|_| is_first);
-        found.push(rejection.is_some());
-        lines.extend(rejection.map(|rejection| rejection.line.clone()));
+        attempts.push(match rejection.map(|rejection| &rejection.content) {
+            None => Attempt::None,
+            Some(Rejected::Invalid(_)) => Attempt::Invalid,
+            Some(Rejected::Line(line, _)) => {
+                lines.push(line.clone());
+                Attempt::Line
+            }
+        });
     }
-    let (events, results) = stock::record(state, &lines, now, RejectionOutcome::Redriven);
+    let (events, results) = stock::record(state, (&lines, &[]), now, RejectionOutcome::Redriven);
     let mut results = results.into_iter();
-    let of_each = found.into_iter().map(|is_found| if is_found { results.next() } else { None });
+    let of_each = attempts.into_iter().map(|attempt| match attempt {
+        Attempt::None => None,
+        Attempt::Invalid => Some(StockResult::Invalid),
+        Attempt::Line => results.next(),
+    });
     Decision::answered(events, Answer::Redriven(of_each.collect()))
 }
 

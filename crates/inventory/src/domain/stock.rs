@@ -9,8 +9,8 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdjustmentsKey, AppliedDocument, Document, Event, Level, RejectionOutcome, Sequence, State,
-    StockFact, StockId, StockLine, StockResult, Units,
+    AdjustmentsKey, AppliedDocument, Document, Event, InvalidLine, Level, RejectionOutcome,
+    Sequence, State, StockFact, StockId, StockLine, StockResult, Units,
     adjustments::{self, Point},
     connectors,
     effect::{Effect, in_range, is_zero},
@@ -114,13 +114,13 @@ pub struct Sequences {
 }
 
 /// Stock lines: each has its effect, or it is said why not. Yields what happened, and what became of each
-/// line.
+/// line. Those that are `invalid` have none, and are kept.
 ///
 /// The lines are decided one by one on a draft, into which the facts of the earlier ones are
 /// folded as they will be into the state.
 pub(super) fn record(
     state: &State,
-    lines: &[StockLine],
+    (lines, invalid): (&[StockLine], &[(usize, InvalidLine)]),
     now: Timestamp,
     outcome: RejectionOutcome,
 ) -> (Vec<Event>, Vec<StockResult>) {
@@ -147,7 +147,7 @@ pub(super) fn record(
             events.push(fold(&mut draft, id, fact, now));
         }
     }
-    events.extend(connectors::facts(state, lines, &results, outcome));
+    events.extend(connectors::facts(state, (lines, invalid), &results, outcome));
     (events, results)
 }
 

@@ -3,6 +3,7 @@
 mod adjustments;
 mod connectors;
 mod goods_issues;
+mod invalid;
 mod locations;
 mod orders;
 mod other_counts;

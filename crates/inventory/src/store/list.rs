@@ -1,7 +1,7 @@
 //! The SQL of the lists of the inventory.
 
 use engine::{Row as _, StoreError, documents};
-use events::id::{Location, Sku};
+use events::id::{Connector, Location, Sku};
 use protocol::id::Shop;
 use serde::de::Error as _;
 use sqlx::{AnyPool, Row as _, any::AnyRow};
@@ -226,7 +226,7 @@ pub(crate) async fn connectors(
 }
 
 /// When each connector of a partition was heard last, in milliseconds: at most `limit` of those that were
-/// heard since a time, the one that is silent the longest first.
+/// heard since a time, the one that is silent the longest first. The one of lines that name none is not among them.
 pub(crate) async fn heard(
     db: &AnyPool,
     partition: u32,
@@ -234,8 +234,9 @@ pub(crate) async fn heard(
     limit: i64,
 ) -> Result<Vec<(String, String, i64)>, StoreError> {
     const STATEMENT: &str = "select shop, key, heard from connector
-         where partition = $1 and heard >= $2 order by heard limit $3";
+         where partition = $1 and heard >= $2 and key <> $4 order by heard limit $3";
     let query = sqlx::query(STATEMENT).bind(i64::from(partition)).bind(since).bind(limit);
+    let query = query.bind(Connector::unnamed().to_string());
     let rows = query.fetch_all(db).await?;
     let read =
         |row: &AnyRow| Ok((row.try_get("shop")?, row.try_get("key")?, row.try_get("heard")?));

@@ -2,22 +2,22 @@
 
 use engine::WireError;
 use events::{
-    id::Connector,
+    id::{Connector, DocumentId, DocumentLine, Sku},
     proto::inventory::{self, inventory_event::Kind, stock_document::Change},
 };
 use protocol::time::Timestamp;
 
 use super::{encode_document, encode_result, sequence_number, stock_line};
 use crate::domain::{
-    ConnectorFact, ConnectorRow, Event, RejectedLine, Rejection, RejectionOutcome, Sequence,
-    SequenceRun, StockLine, StockResult, Units,
+    ConnectorFact, ConnectorRow, Event, InvalidLine, LineError, Rejected, RejectedLine, Rejection,
+    RejectionOutcome, Sequence, SequenceRun, StockLine, StockResult, Units,
 };
 
 pub(super) fn encode(connector: &Connector, fact: &ConnectorFact) -> Kind {
     let connector = connector.to_string();
     match fact {
         ConnectorFact::Rejected { lines, displaced } => {
-            let lines = lines.iter().map(|it| rejected(it.number, &it.line, it.reason)).collect();
+            let lines = lines.iter().map(|it| rejected(it.number, &it.content)).collect();
             let displaced = displaced.clone();
             Kind::LinesRejected(inventory::LinesRejected { connector, lines, displaced })
         }
@@ -42,13 +42,61 @@ pub(super) fn encode(connector: &Connector, fact: &ConnectorFact) -> Kind {
     }
 }
 
-fn rejected(number: u64, line: &StockLine, reason: StockResult) -> inventory::RejectedLine {
-    let on_hand = match reason {
+fn rejected(number: u64, content: &Rejected) -> inventory::RejectedLine {
+    let on_hand = match content.reason() {
         StockResult::Mismatch { on_hand, .. } => Some(on_hand),
         _ => None,
     };
-    let (line, reason) = (Some(encode_line(line)), encode_result(reason).into());
-    inventory::RejectedLine { number, line, reason, on_hand }
+    let (line, invalid) = match content {
+        Rejected::Line(line, _) => (Some(encode_line(line)), None),
+        Rejected::Invalid(line) => (None, Some(encode_invalid(line))),
+    };
+    let reason = encode_result(content.reason()).into();
+    inventory::RejectedLine { number, line, reason, on_hand, invalid }
+}
+
+pub(super) fn encode_invalid(invalid: &InvalidLine) -> inventory::InvalidLine {
+    let InvalidLine { connector, document, line, sku, sequence, upload_line, text, errors } =
+        invalid;
+    let error = |error: &LineError| {
+        let LineError { field, pointer, detail } = error.clone();
+        inventory::LineError { field, pointer, detail }
+    };
+    inventory::InvalidLine {
+        connector: connector.to_string(),
+        document: document.as_ref().map(DocumentId::to_string).unwrap_or_default(),
+        document_line: line.as_ref().map(DocumentLine::to_string).unwrap_or_default(),
+        sku: sku.as_ref().map(Sku::to_string).unwrap_or_default(),
+        sequence: sequence.map(|it| it.number.unsigned_abs()),
+        epoch: sequence.map(|it| it.epoch).unwrap_or_default(),
+        text: text.clone(),
+        errors: errors.iter().map(error).collect(),
+        upload_line: *upload_line,
+    }
+}
+
+/// A line that is no stock line, as the domain has it.
+pub(super) fn invalid_line(sent: inventory::InvalidLine) -> Result<InvalidLine, WireError> {
+    let inventory::InvalidLine { epoch, text, upload_line, .. } = sent;
+    let sequence = sent.sequence.map(sequence_number).transpose()?;
+    let error = |error: inventory::LineError| {
+        let inventory::LineError { field, pointer, detail } = error;
+        LineError { field, pointer, detail }
+    };
+    Ok(InvalidLine {
+        connector: Connector::parse(&sent.connector)?,
+        document: given(&sent.document).map(DocumentId::parse).transpose()?,
+        line: given(&sent.document_line).map(DocumentLine::parse).transpose()?,
+        sku: given(&sent.sku).map(Sku::parse).transpose()?,
+        sequence: sequence.map(|number| Sequence { epoch, number }),
+        upload_line,
+        text,
+        errors: sent.errors.into_iter().map(error).collect(),
+    })
+}
+
+fn given(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn encode_line(line: &StockLine) -> inventory::StockDocument {
@@ -82,9 +130,18 @@ fn encode_line(line: &StockLine) -> inventory::StockDocument {
 
 pub(super) fn decode_rejected(event: inventory::LinesRejected) -> Result<Event, WireError> {
     let line = |rejected: inventory::RejectedLine| {
-        let reason = reason(&rejected)?;
-        let line = stock_line(rejected.line.ok_or(WireError::Missing("line"))?)?;
-        Ok::<_, WireError>(RejectedLine { number: rejected.number, line, reason })
+        let number = rejected.number;
+        let content = match reason(&rejected)? {
+            StockResult::Invalid => {
+                let invalid = rejected.invalid.ok_or(WireError::Missing("invalid"))?;
+                Rejected::Invalid(invalid_line(invalid)?)
+            }
+            reason => {
+                let line = rejected.line.ok_or(WireError::Missing("line"))?;
+                Rejected::Line(stock_line(line)?, reason)
+            }
+        };
+        Ok::<_, WireError>(RejectedLine { number, content })
     };
     let lines = event.lines.into_iter().map(line).collect::<Result<_, _>>()?;
     let fact = ConnectorFact::Rejected { lines, displaced: event.displaced };
@@ -101,6 +158,7 @@ fn reason(rejected: &inventory::RejectedLine) -> Result<StockResult, WireError> 
         Wire::UnknownOrder => StockResult::UnknownOrder,
         Wire::UnknownLocation => StockResult::UnknownLocation,
         Wire::UnknownTransfer => StockResult::UnknownTransfer,
+        Wire::Invalid => StockResult::Invalid,
         Wire::Mismatch => {
             let expected = rejected.line.as_ref().and_then(|line| line.expected);
             let expected = expected.ok_or(WireError::Missing("expected"))?;
@@ -151,7 +209,7 @@ pub(super) fn decode_closed(event: inventory::RejectionsClosed) -> Result<Event,
 /// A rejection, as it is shown.
 pub(super) fn rejection(row: &Rejection) -> inventory::Rejection {
     inventory::Rejection {
-        rejected: Some(rejected(row.number, &row.line, row.reason)),
+        rejected: Some(rejected(row.number, &row.content)),
         first_time: Some(Timestamp::from_millis(row.first_time).into()),
         last_time: Some(Timestamp::from_millis(row.last_time).into()),
         times: row.times,

@@ -4,8 +4,9 @@ use engine::{Aggregate, Rules as _};
 
 use super::*;
 use crate::domain::{
-    ConnectorFact, Level, Levels, Line, Lines, LocationFact, RejectedLine, RejectionOutcome,
-    ReleaseReason, ReservationFact, SequenceRun, ShortOrders, Shortage,
+    ConnectorFact, InvalidLine, Level, Levels, Line, LineError, Lines, LocationFact, Rejected,
+    RejectedLine, RejectionOutcome, ReleaseReason, ReservationFact, SequenceRun, ShortOrders,
+    Shortage,
 };
 
 fn stock() -> StockId {
@@ -28,22 +29,55 @@ fn from_erp() -> Document {
     document(Some(wire)).expect("valid")
 }
 
+/// Lines that are no stock lines: of one everything is known, of the other nothing.
+fn invalid_lines() -> [InvalidLine; 2] {
+    let unnamed = InvalidLine {
+        connector: Connector::unnamed(),
+        document: None,
+        line: None,
+        sku: None,
+        sequence: None,
+        upload_line: 0,
+        text: String::new(),
+        errors: vec![],
+    };
+    let Document { key, sequence, .. } = from_erp();
+    let error = LineError {
+        field: "quantity".into(),
+        pointer: "#/quantity".into(),
+        detail: "quantity is missing".into(),
+    };
+    let named = InvalidLine {
+        connector: key.connector,
+        document: Some(key.id),
+        line: key.line,
+        sku: Some(stock().sku),
+        sequence: Some(sequence),
+        upload_line: 3,
+        text: r#"{"quantity":"many"}"#.into(),
+        errors: vec![error],
+    };
+    [named, unnamed]
+}
+
 /// What happens to lines of connectors as such.
 fn of_connectors() -> [Event; 3] {
-    let line = |reason, expected| RejectedLine {
-        number: 7,
-        line: StockLine {
+    let line = |reason, expected| {
+        let line = StockLine {
             stock: stock(),
             document: from_erp(),
             units: Units::Issued(order_id(), 4),
             expected,
             reason: String::new(),
             line_id: "1".into(),
-        },
-        reason,
+        };
+        RejectedLine { number: 7, content: Rejected::Line(line, reason) }
     };
     let mismatch = StockResult::Mismatch { expected: 4, on_hand: -2 };
-    let lines = vec![line(StockResult::UnknownOrder, None), line(mismatch, Some(4))];
+    let mut lines = vec![line(StockResult::UnknownOrder, None), line(mismatch, Some(4))];
+    for invalid in invalid_lines() {
+        lines.push(RejectedLine { number: 8, content: Rejected::Invalid(invalid) });
+    }
     let connectors = [
         ConnectorFact::Rejected { lines, displaced: vec![1, 2] },
         ConnectorFact::Repeated {
@@ -188,7 +222,8 @@ fn a_stocks_aggregate_is_its_sku_at_its_location() {
 
 fn record(line: proto::inventory::StockDocument, times: usize) -> Result<Input, WireError> {
     let lines = vec![line; times];
-    let body = proto::command::Body::RecordStock(proto::inventory::RecordStock { lines });
+    let body =
+        proto::command::Body::RecordStock(proto::inventory::RecordStock { lines, invalid: vec![] });
     let command = proto::Command { body: Some(body), ..Default::default() };
     Inventory::command(&command.encode_to_vec())
 }
@@ -230,7 +265,7 @@ fn stock_lines_are_taken_as_they_are() {
         })),
         ..pushed()
     };
-    let taken = |line| Input::RecordStock { lines: vec![line], unlocated: vec![] };
+    let taken = |line| Input::RecordStock { lines: vec![line], unlocated: vec![], invalid: vec![] };
     assert_eq!(record(pushed(), 1).expect("is valid"), taken(line));
     assert_eq!(record(count, 1).expect("is valid"), taken(counted));
     assert_eq!(record(goods_issue(4), 1).expect("is valid"), taken(issued));
@@ -241,7 +276,7 @@ fn stock_lines_are_taken_as_they_are() {
 fn a_line_that_names_no_location_is_noted() {
     let nowhere = proto::inventory::StockDocument { location: String::new(), ..pushed() };
     match record(nowhere, 2).expect("is valid") {
-        Input::RecordStock { lines, unlocated } => {
+        Input::RecordStock { lines, unlocated, .. } => {
             assert_eq!((lines.len(), unlocated), (2, vec![0, 1]));
         }
         other => panic!("is no stock line: {other:?}"),
@@ -284,6 +319,28 @@ fn a_stock_line_that_breaks_a_rule_is_refused_by_name() {
     let many = record(pushed(), MAX_LINES + 1).expect_err("too many").to_string();
     assert_eq!(many, "lines must be at most 300, got \"301\"");
     assert!(record(pushed(), MAX_LINES).is_ok());
+}
+
+#[test]
+fn lines_that_are_no_stock_lines_are_taken_with_their_place() {
+    let [named, unnamed] = invalid_lines();
+    let record = |lines, invalid: Vec<(u32, &InvalidLine)>| {
+        let sent = |(lines_before, line): (u32, &InvalidLine)| {
+            let line = Some(connectors::encode_invalid(line));
+            proto::inventory::InvalidStockLine { line, lines_before }
+        };
+        let invalid = invalid.into_iter().map(sent).collect();
+        let record = proto::inventory::RecordStock { lines, invalid };
+        let body = Some(proto::command::Body::RecordStock(record));
+        Inventory::command(&proto::Command { body, ..Default::default() }.encode_to_vec())
+    };
+    let taken = record(vec![pushed(); 2], vec![(0, &unnamed), (1, &named)]).expect("is valid");
+    let Input::RecordStock { lines, invalid, .. } = &taken else { panic!("{taken:?}") };
+    assert_eq!((lines.len(), invalid), (2, &vec![(0, unnamed.clone()), (1, named.clone())]));
+    assert_eq!(Inventory::weight(&taken), 4);
+    assert!(record(vec![pushed(); 200], vec![(0, &named); 100]).is_ok());
+    assert!(record(vec![], vec![(0, &named); 101]).is_err(), "too many in one event");
+    assert!(record(vec![pushed(); 201], vec![(0, &named); 100]).is_err(), "too many events");
 }
 
 fn of_order(kind: proto::order::order_event::Kind) -> Result<Input, WireError> {
@@ -362,6 +419,7 @@ fn every_answer_is_a_message_of_the_contract() {
         (StockResult::AppliedIncomplete, proto::inventory::StockResult::AppliedIncomplete),
         (StockResult::UnknownTransfer, proto::inventory::StockResult::UnknownTransfer),
         (StockResult::UnknownLocation, proto::inventory::StockResult::UnknownLocation),
+        (StockResult::Invalid, proto::inventory::StockResult::Invalid),
         (
             StockResult::Mismatch { expected: 5, on_hand: -6 },
             proto::inventory::StockResult::Mismatch,

@@ -12,17 +12,16 @@ fn erp() -> Connector {
     Connector::parse("erp").expect("valid")
 }
 
+fn line(number: u64, line: &StockLine, reason: StockResult) -> RejectedLine {
+    RejectedLine { number, content: Rejected::Line(line.clone(), reason) }
+}
+
 fn fact(fact: ConnectorFact) -> Event {
     Event::Connector(erp(), fact)
 }
 
 fn rejected(lines: &[(u64, StockLine)]) -> Event {
-    let line = |(number, line): &(u64, StockLine)| RejectedLine {
-        number: *number,
-        line: line.clone(),
-        reason: UnknownSku,
-    };
-    let lines = lines.iter().map(line).collect();
+    let lines = lines.iter().map(|(number, it)| line(*number, it, UnknownSku)).collect();
     fact(ConnectorFact::Rejected { lines, displaced: vec![] })
 }
 
@@ -104,7 +103,7 @@ fn rejected_lines_are_kept_once() {
     check_lines(&mut state, &[later.clone(), z], &[UnknownSku; 2], &events);
     let key = RejectionKey { connector: erp(), number: 1 };
     let kept = state.rejections.get(&key).expect("is kept");
-    assert_eq!((&kept.line, kept.times), (&later, 2));
+    assert_eq!((&kept.content, kept.times), (&Rejected::Line(later, UnknownSku), 2));
     assert_eq!((row(&state).kept, row(&state).rejected, row(&state).last_rejection), (3, 4, 3));
 }
 
@@ -172,23 +171,15 @@ fn the_oldest_rejections_make_room_for_new_ones() {
     fold(&mut state, &closed(&[2], RejectionOutcome::Dropped));
     state.connectors.change(&erp()).expect("is known").last_rejection = MAX_REJECTIONS;
     let new: Vec<_> = (1..=2).map(|n| count("X", &format!("E{n}"), 1, 5)).collect();
-    let line = |(index, line): (usize, &StockLine)| RejectedLine {
-        number: MAX_REJECTIONS + 1 + index as u64,
-        line: line.clone(),
-        reason: UnknownSku,
-    };
-    let lines = new.iter().enumerate().map(line).collect();
+    let numbers = MAX_REJECTIONS + 1..;
+    let lines = numbers.zip(&new).map(|(number, it)| line(number, it, UnknownSku)).collect();
     let events = [fact(ConnectorFact::Rejected { lines, displaced: vec![1] })];
     check_lines(&mut state, &new, &[UnknownSku; 2], &events);
     assert_eq!((row(&state).kept, row(&state).displaced), (3, 1));
     // What is not kept any more is a new one when it comes again.
     let again = old[0].1.clone();
     let events = fact(ConnectorFact::Rejected {
-        lines: vec![RejectedLine {
-            number: MAX_REJECTIONS + 3,
-            line: again.clone(),
-            reason: UnknownSku,
-        }],
+        lines: vec![line(MAX_REJECTIONS + 3, &again, UnknownSku)],
         displaced: vec![3],
     });
     check_lines(&mut state, &[again], &[UnknownSku], &[events]);
@@ -220,7 +211,7 @@ fn a_line_that_is_used_anew_behind_its_effect_in_one_command_is_kept() {
     fold(&mut state, &rejected(&[(1, x.clone())]));
     know(&mut state, "X");
     let other = count("X", "D1", 2, 6);
-    let kept = RejectedLine { number: 2, line: other.clone(), reason: StockResult::DocumentReused };
+    let kept = line(2, &other, StockResult::DocumentReused);
     let events = [
         event(x.clone(), 5),
         closed(&[1], RejectionOutcome::Resent),

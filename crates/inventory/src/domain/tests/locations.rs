@@ -270,7 +270,8 @@ fn a_line_that_names_no_location_is_of_the_shops_default_one() {
     }
     let line = count("A", "C-1", 1, 5);
     let unlocated = |state: &State| {
-        let input = Input::RecordStock { lines: vec![line.clone()], unlocated: vec![0] };
+        let input =
+            Input::RecordStock { lines: vec![line.clone()], unlocated: vec![0], invalid: vec![] };
         decide(Policy::default(), state, &input, NOW)
     };
     let at = |stock: StockId| StockLine { stock, ..line.clone() };

@@ -25,7 +25,7 @@ pub(super) fn adjustment(sku: &str, id: &str, sequence: i64, delta: i64) -> Stoc
 }
 
 pub(super) fn record(lines: &[StockLine]) -> Input {
-    Input::RecordStock { lines: lines.to_vec(), unlocated: vec![] }
+    Input::RecordStock { lines: lines.to_vec(), unlocated: vec![], invalid: vec![] }
 }
 
 /// The event of a count or an adjustment that leaves `on_hand`.

@@ -90,7 +90,7 @@ impl Trade {
     fn record(&mut self) -> Input {
         let count = 1 + self.below(4);
         let lines = (0..count).map(|_| self.line()).collect();
-        Input::RecordStock { lines, unlocated: vec![] }
+        Input::RecordStock { lines, unlocated: vec![], invalid: vec![] }
     }
 
     fn line(&mut self) -> StockLine {
