@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
 use events::{
-    id::Sku,
+    id::{Country, HsCode, ListingKey, Sku, TaxClass},
     money::{Money, TaxBasis},
 };
 use protocol::time::Timestamp;
@@ -25,6 +25,36 @@ pub struct Product {
     pub tax_basis: TaxBasis,
     /// Whether it is sold.
     pub active: bool,
+    /// The listing whose variant it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing_key: Option<ListingKey>,
+    /// How it is taxed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax_class: Option<TaxClass>,
+    /// The weight of one unit with its packaging, in grams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_g: Option<u32>,
+    /// The country in which it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country_of_origin: Option<Country>,
+    /// Its code of the Harmonized System.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hs_code: Option<HsCode>,
+}
+
+/// What a product may have or not, each for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// [`Product::listing_key`].
+    ListingKey,
+    /// [`Product::tax_class`].
+    TaxClass,
+    /// [`Product::weight_g`].
+    Weight,
+    /// [`Product::country_of_origin`].
+    CountryOfOrigin,
+    /// [`Product::hs_code`].
+    HsCode,
 }
 
 /// A product as the last event about it left it.
@@ -50,12 +80,36 @@ pub enum Input {
 /// A product as somebody wants it.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// The product.
+    /// The product. A detail that it does not have stays as it is, unless it is `cleared`.
     pub product: Product,
+    /// The details that are to be taken away.
+    pub cleared: Vec<Detail>,
     /// When what the sender knows was so; a time in the future means now.
     pub as_of: Timestamp,
     /// The version that the product must have; 0 when there must be none.
     pub expected_version: Option<u64>,
+}
+
+impl Wanted {
+    /// The product as it shall be: what its sender did not say is as it was `before`.
+    fn after(&self, before: Option<&Product>) -> Product {
+        let mut product = self.product.clone();
+        let Some(before) = before else { return product };
+        let Product { listing_key, tax_class, weight_g, country_of_origin, hs_code, .. } =
+            &mut product;
+        self.keep(Detail::ListingKey, listing_key, before.listing_key.as_ref());
+        self.keep(Detail::TaxClass, tax_class, before.tax_class.as_ref());
+        self.keep(Detail::Weight, weight_g, before.weight_g.as_ref());
+        self.keep(Detail::CountryOfOrigin, country_of_origin, before.country_of_origin.as_ref());
+        self.keep(Detail::HsCode, hs_code, before.hs_code.as_ref());
+        product
+    }
+
+    fn keep<T: Clone>(&self, detail: Detail, wanted: &mut Option<T>, before: Option<&T>) {
+        if wanted.is_none() && !self.cleared.contains(&detail) {
+            *wanted = before.cloned();
+        }
+    }
 }
 
 /// Something happened to a product.
@@ -74,7 +128,7 @@ pub struct Event {
 pub enum Fact {
     /// It came into being.
     Created,
-    /// Its title or price changed, or it is sold again.
+    /// Something of it changed, or it is sold again.
     Updated {
         /// The product as it was.
         before: Product,
@@ -146,11 +200,11 @@ impl Rules for Catalog {
             let known = changed.get(sku).or_else(|| products.get(sku));
             // Nobody knows the future; a clock that is ahead would make what comes later stale.
             let as_of = wanted.as_of.min(now);
-            let (fact, result) = compare(known, wanted, as_of);
+            let product = wanted.after(known.map(|row| &row.product));
+            let (fact, result) = compare(known, &product, wanted.expected_version, as_of);
             let mut revision = known.map(|row| row.revision).unwrap_or_default();
             if let Some(fact) = fact {
                 revision.version += 1;
-                let product = wanted.product.clone();
                 let as_of = known.map_or(as_of, |row| as_of.max(row.as_of));
                 changed.insert(sku, ProductRow { product: product.clone(), revision, as_of });
                 events.push(Event { fact, product, as_of });
@@ -177,16 +231,18 @@ impl Rules for Catalog {
 }
 
 /// What brings a product into the state `wanted`, which is as of a time, and what its sender is answered.
+/// `expected_version` is the one that it must have.
 fn compare(
     known: Option<&ProductRow>,
-    wanted: &Wanted,
+    wanted: &Product,
+    expected_version: Option<u64>,
     as_of: Timestamp,
 ) -> (Option<Fact>, ProductResult) {
     let version = known.map_or(0, |row| row.revision.version);
-    if let Some(expected) = wanted.expected_version.filter(|expected| *expected != version) {
+    if let Some(expected) = expected_version.filter(|expected| *expected != version) {
         // A change that is sent again because its answer was lost is there already.
         let is_repeated = expected.checked_add(1) == Some(version)
-            && known.is_some_and(|row| row.product == wanted.product);
+            && known.is_some_and(|row| row.product == *wanted);
         let result =
             if is_repeated { ProductResult::Unchanged } else { ProductResult::VersionMismatch };
         return (None, result);
@@ -194,14 +250,14 @@ fn compare(
     let Some(ProductRow { product: before, as_of: known_as_of, .. }) = known else {
         return (Some(Fact::Created), ProductResult::Created);
     };
-    if *before == wanted.product {
+    if before == wanted {
         return (None, ProductResult::Unchanged);
     }
     // Who knows the version has seen what is overwritten, however long ago.
-    if wanted.expected_version.is_none() && as_of < *known_as_of {
+    if expected_version.is_none() && as_of < *known_as_of {
         return (None, ProductResult::Stale);
     }
-    let is_archived = before.active && !wanted.product.active;
+    let is_archived = before.active && !wanted.active;
     let before = before.clone();
     if is_archived {
         (Some(Fact::Archived { before }), ProductResult::Archived)

@@ -36,5 +36,5 @@ impl Service for Catalog {
     const NAME: &'static str = "catalog";
     const SOURCES: &'static [Source] = &[];
     const TABLES: &'static [Table] = store::TABLES;
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
 }

@@ -7,7 +7,7 @@ use engine::{
 };
 use events::{
     answers::CommandAnswer,
-    id::Sku,
+    id::{Country, HsCode, ListingKey, Sku, TaxClass},
     money::{Currency, Money, TaxBasis},
     proto::{self, catalog},
     questions::Question,
@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use crate::{
     Catalog,
     domain::ProductRow,
-    domain::{Answer, Event, Fact, Input, Outcome, Product, ProductResult, Wanted},
+    domain::{Answer, Detail, Event, Fact, Input, Outcome, Product, ProductResult, Wanted},
     store::TABLES,
 };
 
@@ -38,7 +38,18 @@ fn mug(name: &str, price: i64, active: bool) -> Product {
     let currency = Currency::parse("GBP").expect("valid");
     let price = Money { minor: price, currency };
     let tax_basis = TaxBasis::Included;
-    Product { sku: sku(name), title: "Mug".into(), price, tax_basis, active }
+    Product {
+        sku: sku(name),
+        title: "Mug".into(),
+        price,
+        tax_basis,
+        active,
+        listing_key: None,
+        tax_class: None,
+        weight_g: None,
+        country_of_origin: None,
+        hs_code: None,
+    }
 }
 
 fn created(product: Product) -> Event {
@@ -54,7 +65,7 @@ fn archived(before: Product, product: Product) -> Event {
 }
 
 fn want(product: &Product) -> Wanted {
-    Wanted { product: product.clone(), as_of: NOW, expected_version: None }
+    Wanted { product: product.clone(), cleared: Vec::new(), as_of: NOW, expected_version: None }
 }
 
 fn put(products: &[Product]) -> Input {
@@ -241,6 +252,53 @@ fn an_update_names_the_fields_that_changed() {
     let price = Product { tax_basis: TaxBasis::Excluded, ..before.clone() };
     assert_eq!(changed(price), ["price"]);
     assert_eq!(changed(mug("A", 200, true)), ["price", "active"]);
+    let names = ["listing_key", "tax_class", "weight_g", "customs"];
+    assert_eq!(changed(Product { active: before.active, ..detailed() }), names);
+}
+
+/// A mug with all that a product may have.
+fn detailed() -> Product {
+    Product {
+        listing_key: Some(ListingKey::parse("mug").expect("valid")),
+        tax_class: Some(TaxClass::parse("reduced").expect("valid")),
+        weight_g: Some(350),
+        country_of_origin: Some(Country::parse("DE").expect("valid")),
+        hs_code: Some(HsCode::parse("691200").expect("valid")),
+        ..mug("A", 300, true)
+    }
+}
+
+#[test]
+fn what_a_sender_does_not_say_stays_and_what_he_takes_away_goes() {
+    let check = |wanted: Wanted, expected: &Product| {
+        let mut products = Rows::default();
+        fold(&mut products, created(detailed()));
+        let decision = Catalog.decide(&products, &Input::Put(vec![wanted]), NOW);
+        for event in decision.events {
+            let decoded = Catalog::decode(&Catalog::encode(&event).body);
+            assert_eq!(decoded.expect("reads"), event);
+            fold(&mut products, event);
+        }
+        assert_eq!(products.get(&sku("A")).map(|row| &row.product), Some(expected));
+    };
+    // A line of a file that does not know these fields changes what it knows.
+    let dearer = want(&mug("A", 400, true));
+    check(dearer, &Product { price: mug("A", 400, true).price, ..detailed() });
+    let lighter = Product { weight_g: Some(300), ..mug("A", 300, true) };
+    check(want(&lighter), &Product { weight_g: Some(300), ..detailed() });
+    let cleared = vec![Detail::TaxClass, Detail::HsCode];
+    let expected = Product { tax_class: None, hs_code: None, ..detailed() };
+    check(Wanted { cleared, ..want(&mug("A", 300, true)) }, &expected);
+    check(want(&mug("A", 300, true)), &detailed());
+}
+
+#[test]
+fn what_is_cleared_is_named() {
+    let wanted = catalog::WantedProduct { cleared: vec!["title".into()], ..Default::default() };
+    let products = vec![wanted];
+    let put = proto::command::Body::PutProducts(proto::catalog::PutProducts { products });
+    let error = command(put).expect_err("every product has a title").to_string();
+    assert!(error.starts_with("cleared must name something"), "{error}");
 }
 
 fn command(body: proto::command::Body) -> Result<Input, WireError> {
@@ -326,6 +384,7 @@ async fn questions_are_answered_from_the_shops_own_rows() {
         title: "Mug".to_owned(),
         price: Some(TaxBasis::Included.price(300, Currency::parse("GBP").expect("valid"))),
         active: true,
+        ..Default::default()
     };
     let stored = catalog::StoredProduct { product: Some(mug), version: 1 };
     assert_eq!(ask(&db, product("A")).await, Some(stored));

@@ -2,7 +2,7 @@
 
 use engine::{Encoded, WireError};
 use events::{
-    id::Sku,
+    id::{Country, HsCode, ListingKey, Sku, TaxClass},
     money::{Money, TaxBasis},
     names,
     proto::{
@@ -16,7 +16,9 @@ use protocol::{id::ParseError, time::Timestamp};
 
 use crate::{
     Catalog,
-    domain::{Answer, Event, Fact, Input, Outcome, Product, ProductResult, ProductRow, Wanted},
+    domain::{
+        Answer, Detail, Event, Fact, Input, Outcome, Product, ProductResult, ProductRow, Wanted,
+    },
     query::{Found, Question},
 };
 
@@ -128,7 +130,7 @@ fn stored(row: &ProductRow) -> catalog::StoredProduct {
 }
 
 fn wanted(product: proto::catalog::WantedProduct, sent_at: Timestamp) -> Result<Wanted, WireError> {
-    let proto::catalog::WantedProduct { product, as_of, expected_version } = product;
+    let proto::catalog::WantedProduct { product, as_of, expected_version, cleared } = product;
     let title = product.as_ref().map_or("", |product| &product.title);
     if title.chars().any(char::is_control) {
         // Postgres takes no NUL, so such a title would stop the projection for good.
@@ -138,22 +140,66 @@ fn wanted(product: proto::catalog::WantedProduct, sent_at: Timestamp) -> Result<
         Some(as_of) => Timestamp::parse(Some(&as_of))?,
         None => sent_at,
     };
-    Ok(Wanted { product: parse(product)?, as_of, expected_version })
+    let cleared = cleared.iter().map(|name| detail(name)).collect::<Result<_, _>>()?;
+    Ok(Wanted { product: parse(product)?, cleared, as_of, expected_version })
+}
+
+/// The detail of that name.
+fn detail(name: &str) -> Result<Detail, ParseError> {
+    let rule = "must name something that a product may have or not";
+    match name {
+        "listing_key" => Ok(Detail::ListingKey),
+        "tax_class" => Ok(Detail::TaxClass),
+        "weight_g" => Ok(Detail::Weight),
+        "customs.country_of_origin" => Ok(Detail::CountryOfOrigin),
+        "customs.hs_code" => Ok(Detail::HsCode),
+        _ => Err(ParseError::new("cleared", rule, name)),
+    }
 }
 
 fn to_wire(product: &Product) -> catalog::Product {
-    let Product { sku, title, price, tax_basis, active } = product.clone();
-    let price = Some(tax_basis.price(price.minor, price.currency));
-    catalog::Product { sku: sku.into(), title, price, active }
+    let Product { sku, title, price, tax_basis, active, .. } = product.clone();
+    let Product { listing_key, tax_class, weight_g, country_of_origin, hs_code, .. } =
+        product.clone();
+    let customs = catalog::Customs {
+        country_of_origin: country_of_origin.map(Into::into),
+        hs_code: hs_code.map(Into::into),
+    };
+    catalog::Product {
+        sku: sku.into(),
+        title,
+        price: Some(tax_basis.price(price.minor, price.currency)),
+        active,
+        listing_key: listing_key.map(Into::into),
+        tax_class: tax_class.map(Into::into),
+        weight_g,
+        customs: Some(customs).filter(|customs| *customs != catalog::Customs::default()),
+    }
 }
 
 /// The names of the fields of the message in which two products differ.
 fn changed(before: &Product, after: &Product) -> Vec<String> {
-    let Product { sku: _, title, price, tax_basis, active } = before;
+    let Product {
+        sku: _,
+        title,
+        price,
+        tax_basis,
+        active,
+        listing_key,
+        tax_class,
+        weight_g,
+        country_of_origin,
+        hs_code,
+    } = before;
+    let customs = (country_of_origin, hs_code);
     let is_changed = [
         ("title", *title != after.title),
         ("price", (*price, *tax_basis) != (after.price, after.tax_basis)),
         ("active", *active != after.active),
+        ("listing_key", *listing_key != after.listing_key),
+        ("tax_class", *tax_class != after.tax_class),
+        ("weight_g", *weight_g != after.weight_g),
+        ("customs", customs != (&after.country_of_origin, &after.hs_code)),
     ];
     let names = is_changed.into_iter().filter(|(_, is_changed)| *is_changed);
     names.map(|(name, _)| name.to_owned()).collect()
@@ -161,13 +207,20 @@ fn changed(before: &Product, after: &Product) -> Vec<String> {
 
 fn parse(product: Option<catalog::Product>) -> Result<Product, WireError> {
     let product = product.ok_or(WireError::Missing("product"))?;
-    let catalog::Product { sku, title, price, active } = product;
+    let catalog::Product { sku, title, price, active, listing_key, tax_class, weight_g, customs } =
+        product;
     let price = price.ok_or(WireError::Missing("price"))?;
+    let catalog::Customs { country_of_origin, hs_code } = customs.unwrap_or_default();
     Ok(Product {
         sku: Sku::parse(&sku)?,
         title,
         price: Money::parse(price.money.as_ref())?,
         tax_basis: TaxBasis::parse(price.tax_basis)?,
         active,
+        listing_key: listing_key.map(|key| ListingKey::parse(&key)).transpose()?,
+        tax_class: tax_class.map(|class| TaxClass::parse(&class)).transpose()?,
+        weight_g,
+        country_of_origin: country_of_origin.map(|code| Country::parse(&code)).transpose()?,
+        hs_code: hs_code.map(|code| HsCode::parse(&code)).transpose()?,
     })
 }

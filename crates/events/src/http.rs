@@ -30,7 +30,7 @@ pub use self::{
     status::{CancelReason, FulfilmentStatus, OrderStatus, PaymentStatus},
 };
 use crate::{
-    id::{Location, OrderId, PaymentId, Sku},
+    id::{Country, HsCode, ListingKey, Location, OrderId, PaymentId, Sku, TaxClass},
     money::{Currency, Money, TaxBasis},
     shop::Settings,
 };
@@ -47,8 +47,32 @@ pub struct ProductView {
     pub price: PriceView,
     /// Whether it is sold.
     pub active: bool,
+    /// The listing whose variant it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing_key: Option<ListingKey>,
+    /// How it is taxed, by the shop's own name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax_class: Option<TaxClass>,
+    /// The weight of one unit with its packaging, in grams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_g: Option<u32>,
+    /// What customs ask of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customs: Option<CustomsView>,
     /// Counts its changes, from 1.
     pub version: u64,
+}
+
+/// What customs ask of a product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CustomsView {
+    /// The country in which it was made, as ISO 3166-1 alpha-2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country_of_origin: Option<Country>,
+    /// The code of the Harmonized System.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hs_code: Option<HsCode>,
 }
 
 /// What something is sold for.

@@ -72,6 +72,43 @@ text_id!(
     |s| (1..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic())
 );
 
+text_id!(
+    /// A listing: what several SKUs share, by the shop's own name for it. Case matters.
+    ListingKey,
+    "listing_key",
+    "must be 1 to 64 visible ASCII characters without spaces",
+    |s| (1..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic())
+);
+text_id!(
+    /// A category, by the shop's own name for it. Case matters.
+    CategoryKey,
+    "category",
+    "must be 1 to 64 visible ASCII characters without spaces",
+    |s| (1..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic())
+);
+text_id!(
+    /// How a product is taxed, by the shop's own name for it.
+    TaxClass,
+    "tax_class",
+    "must be 1 to 63 lower-case letters, digits or hyphens",
+    |s| (1..=63).contains(&s.len())
+        && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+);
+text_id!(
+    /// A country.
+    Country,
+    "country",
+    "must be a code of ISO 3166-1, two upper-case letters",
+    |s| s.len() == 2 && s.bytes().all(|b| b.is_ascii_uppercase())
+);
+text_id!(
+    /// A code of the Harmonized System, with or without the digits that a country or union adds.
+    HsCode,
+    "hs_code",
+    "must be 6 to 10 digits",
+    |s| (6..=10).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit())
+);
+
 impl LineId {
     /// The id of a line that was given none: its number in the order, from 1.
     pub fn numbered(index: usize) -> Self {

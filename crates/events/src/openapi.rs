@@ -13,8 +13,9 @@ use utoipa::{
 
 use crate::{
     id::{
-        Connector, CustomerId, DocumentId, DocumentLine, LineId, Location, MAX_UNITS, OrderId,
-        PaymentId, Quantity, Reference, Sku, TransferId,
+        CategoryKey, Connector, Country, CustomerId, DocumentId, DocumentLine, HsCode, LineId,
+        ListingKey, Location, MAX_UNITS, OrderId, PaymentId, Quantity, Reference, Sku, TaxClass,
+        TransferId,
     },
     money::Currency,
 };
@@ -43,6 +44,11 @@ impl_schema! {
         47,
         "019cec2b-2dc4-7000-8000-000000000001-1",
     );
+    ListingKey => text("What several SKUs share, by its key. Upper and lower case differ.", CODE, 64, "mug");
+    CategoryKey => text("A category, by its key. Upper and lower case differ.", CODE, 64, "kitchen");
+    TaxClass => text("How a product is taxed, by the shop's own name for it.", NAME, 63, "reduced");
+    Country => text("The ISO 3166-1 alpha-2 code of a country.", "^[A-Z]{2}$", 2, "DE");
+    HsCode => text("A code of the Harmonized System.", "^[0-9]{6,10}$", 10, "691200");
     Currency => text("The ISO 4217 code of a currency.", "^[A-Z]{3}$", 3, "GBP");
     Quantity => quantity();
 }

@@ -11,7 +11,7 @@ use axum::{
 };
 use events::{
     http::ProductView,
-    id::Sku,
+    id::{Country, HsCode, ListingKey, Sku, TaxClass},
     money::{Currency, Money, TaxBasis},
     proto::{
         self,
@@ -34,7 +34,8 @@ use crate::{
     cursors::List,
     extract::{DEFAULT_PAGE_LENGTH, RequestContext, SkuPath, page_length, query},
     fields::{
-        self, Errors, Fields, Path, code, flag, integer, object, tax_basis, text, unit_price, words,
+        self, Change, Errors, Fields, Path, code, flag, integer, object, tax_basis, text,
+        unit_price, within, words,
     },
     json::Node,
     lines::SentText,
@@ -48,6 +49,15 @@ use crate::{
 
 /// The longest title, in characters: 500 products fit a message of 1 MB, whatever their titles.
 const MAX_TITLE_LENGTH: usize = 200;
+/// The largest weight of a unit, in grams: a thousand tons.
+const MAX_WEIGHT_G: i64 = 1_000_000_000;
+
+/// What a product may have or not, as `cleared` of the command names it.
+const LISTING_KEY: &str = "listing_key";
+const TAX_CLASS: &str = "tax_class";
+const WEIGHT_G: &str = "weight_g";
+const COUNTRY_OF_ORIGIN: &str = "customs.country_of_origin";
+const HS_CODE: &str = "customs.hs_code";
 
 /// The longest text that is searched for, in characters, and the most words of it.
 const MAX_SEARCH_LENGTH: usize = 200;
@@ -157,7 +167,7 @@ fn search(value: &str) -> Result<Vec<String>, ParseError> {
     if is_search { Ok(parts) } else { Err(ParseError::new("q", rule, value)) }
 }
 
-/// Puts a product: creates it, or replaces it.
+/// Puts a product: creates it, or replaces it. What is absent it does not have from then on.
 #[utoipa::path(
     put,
     path = "/shops/{shop}/products/{sku}",
@@ -203,6 +213,7 @@ pub(crate) async fn put(
     };
     product.expected_version = condition.or(product.expected_version);
     name_tax_basis(&mut product, context.shop_facts.tax_basis);
+    take_away_what_is_absent(&mut product);
     let stored = StoredProduct { product: product.product.clone(), version: 0 };
     let shown = view::product(stored)?;
     let command = context.command(None, Products::command(&context, vec![product], vec![]));
@@ -314,6 +325,11 @@ impl Upload for Products {
         "price.currency",
         "price.tax_basis",
         "active",
+        LISTING_KEY,
+        TAX_CLASS,
+        WEIGHT_G,
+        COUNTRY_OF_ORIGIN,
+        HS_CODE,
         "as_of",
         "expected_version",
     ];
@@ -377,12 +393,80 @@ fn product(fields: &mut Fields<'_, '_>, sku: Option<Sku>) -> Option<WantedProduc
     let title = fields.required("title", text(title));
     let price = fields.required("price", price);
     let active = fields.optional("active", flag).unwrap_or(true);
+    let details = details(fields);
     let as_of = fields.optional("as_of", text(Timestamp::parse_rfc3339));
     let expected_version = fields.optional("expected_version", integer(version));
-    let product =
-        proto::catalog::Product { sku: sku?.into(), title: title?, price: Some(price?), active };
-    let as_of = as_of.map(Into::into);
-    Some(WantedProduct { product: Some(product), as_of, expected_version })
+    let mut wanted = WantedProduct { as_of: as_of.map(Into::into), expected_version, ..details };
+    let product = wanted.product.get_or_insert_default();
+    (product.sku, product.title, product.price) = (sku?.into(), title?, Some(price?));
+    product.active = active;
+    Some(wanted)
+}
+
+/// Reads what a product may have or not. What is null is to be taken away.
+fn details(fields: &mut Fields<'_, '_>) -> WantedProduct {
+    let mut cleared = Cleared::default();
+    let listing_key = fields.clearable("listing_key", code(ListingKey::parse));
+    let tax_class = fields.clearable("tax_class", text(TaxClass::parse));
+    let weight = fields.clearable("weight_g", integer(weight));
+    let customs = fields.clearable("customs", |node, path, errors| {
+        object(node, path, errors, |fields| {
+            let country = fields.clearable("country_of_origin", text(Country::parse));
+            Some((country, fields.clearable("hs_code", code(HsCode::parse))))
+        })
+    });
+    let (country, hs_code) = match customs {
+        Change::Keep => (Change::Keep, Change::Keep),
+        Change::Clear => (Change::Clear, Change::Clear),
+        Change::Set(members) => members,
+    };
+    let customs = catalog::Customs {
+        country_of_origin: cleared.take(COUNTRY_OF_ORIGIN, country).map(Into::into),
+        hs_code: cleared.take(HS_CODE, hs_code).map(Into::into),
+    };
+    let product = catalog::Product {
+        listing_key: cleared.take(LISTING_KEY, listing_key).map(Into::into),
+        tax_class: cleared.take(TAX_CLASS, tax_class).map(Into::into),
+        weight_g: cleared.take(WEIGHT_G, weight),
+        customs: Some(customs).filter(|customs| *customs != catalog::Customs::default()),
+        ..Default::default()
+    };
+    WantedProduct { product: Some(product), cleared: cleared.0, ..Default::default() }
+}
+
+/// The names of what is to be taken away.
+#[derive(Debug, Default)]
+struct Cleared(Vec<String>);
+
+impl Cleared {
+    /// The value that is to be there; notes that there shall be none.
+    fn take<T>(&mut self, name: &str, change: Change<T>) -> Option<T> {
+        if matches!(change, Change::Clear) {
+            self.0.push(name.to_owned());
+        }
+        change.apply(None)
+    }
+}
+
+/// Says of what a product does not have that it is to be taken away: it is put as a whole.
+fn take_away_what_is_absent(wanted: &mut WantedProduct) {
+    let Some(product) = &wanted.product else { return };
+    let customs = product.customs.clone().unwrap_or_default();
+    let is_absent = [
+        (LISTING_KEY, product.listing_key.is_none()),
+        (TAX_CLASS, product.tax_class.is_none()),
+        (WEIGHT_G, product.weight_g.is_none()),
+        (COUNTRY_OF_ORIGIN, customs.country_of_origin.is_none()),
+        (HS_CODE, customs.hs_code.is_none()),
+    ];
+    let absent = is_absent.into_iter().filter(|(_, is_absent)| *is_absent);
+    wanted.cleared = absent.map(|(name, _)| name.to_owned()).collect();
+}
+
+fn weight(grams: i64) -> Result<u32, ParseError> {
+    let rule = "must be 0 to 1000000000";
+    let grams = within("weight_g", rule, 0..=MAX_WEIGHT_G, grams)?;
+    u32::try_from(grams).map_err(|_| ParseError::new("weight_g", rule, &grams.to_string()))
 }
 
 /// Says whether tax is in the price of a product that does not say it.
@@ -428,6 +512,7 @@ mod tests {
             title: "Mug".into(),
             price: Some(TaxBasis::Excluded.price(199, currency)),
             active: true,
+            ..Default::default()
         };
         let wanted = WantedProduct { product: Some(product), ..Default::default() };
         // The line does not say whether tax is in its price: the shop does.
@@ -436,6 +521,32 @@ mod tests {
         assert_eq!(read, wanted);
         name_tax_basis(&mut read, TaxBasis::Included);
         assert_eq!(read, wanted, "what is said stays");
+    }
+
+    #[test]
+    fn what_a_line_does_not_say_stays_and_what_is_null_is_taken_away() {
+        let read = |members: &str| {
+            let line = format!(
+                r#"{{"sku":"A","title":"Mug","price":{{"minor":199,"currency":"GBP"}}{members}}}"#
+            );
+            let wanted = fields::line(line.as_bytes(), Products::read).expect("is valid");
+            let product = wanted.product.clone().unwrap_or_default();
+            (product.weight_g, product.customs, wanted)
+        };
+        let none: [&str; 0] = [];
+        let (weight, customs, wanted) = read("");
+        assert_eq!((weight, customs, &*wanted.cleared), (None, None, &none.map(String::from)[..]));
+        let (weight, customs, wanted) =
+            read(r#","weight_g":350,"tax_class":null,"customs":{"hs_code":"691200"}"#);
+        let expected = catalog::Customs { hs_code: Some("691200".into()), country_of_origin: None };
+        assert_eq!((weight, customs), (Some(350), Some(expected)));
+        assert_eq!(wanted.cleared, ["tax_class"]);
+        let (_, _, mut wanted) = read(r#","weight_g":0,"customs":null"#);
+        assert_eq!(wanted.cleared, ["customs.country_of_origin", "customs.hs_code"]);
+        take_away_what_is_absent(&mut wanted);
+        let all_but_weight =
+            ["listing_key", "tax_class", "customs.country_of_origin", "customs.hs_code"];
+        assert_eq!(wanted.cleared, all_but_weight, "a product that is put is put as a whole");
     }
 
     #[test]
@@ -448,6 +559,7 @@ mod tests {
                 title: "Mug".into(),
                 price: Some(TaxBasis::Excluded.price(199, currency)),
                 active: true,
+                ..Default::default()
             };
             let stored = StoredProduct { product: Some(product), version: 0 };
             let shown = view::product(stored).expect("valid");
@@ -473,7 +585,9 @@ mod tests {
     #[test]
     fn every_wrong_field_of_a_product_is_named() {
         let line = br#"{"sku":"A B","title":"","price":{"minor":-1,"currency":"gbp",
-            "tax_basis":"net"},"active":1,"as_of":"today","expected_version":-1}"#;
+            "tax_basis":"net"},"active":1,"listing_key":"a b","tax_class":"Reduced","weight_g":-1,
+            "customs":{"country_of_origin":"de","hs_code":"12345"},"as_of":"today",
+            "expected_version":-1}"#;
         let errors = fields::line(line, Products::read).expect_err("is wrong");
         let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(
@@ -485,6 +599,11 @@ mod tests {
                 "price.currency",
                 "price.tax_basis",
                 "active",
+                "listing_key",
+                "tax_class",
+                "weight_g",
+                "customs.country_of_origin",
+                "customs.hs_code",
                 "as_of",
                 "expected_version"
             ]

@@ -5,12 +5,15 @@ mod payments;
 
 use events::{
     http::{
-        CancelReason, Cancellation, Charge, Discount, FulfilmentStatus, HoldView, LevelView,
-        LocationView, MovementView, Open, OrderGroup, OrderLine, OrderPaymentView, OrderStatus,
-        OrderSummary, OrderTotals, OrderView, PaymentAction, PaymentFailure, PaymentStatus,
-        PriceView, ProductView, ShopView, Shortage, StockTotals, StockView,
+        CancelReason, Cancellation, Charge, CustomsView, Discount, FulfilmentStatus, HoldView,
+        LevelView, LocationView, MovementView, Open, OrderGroup, OrderLine, OrderPaymentView,
+        OrderStatus, OrderSummary, OrderTotals, OrderView, PaymentAction, PaymentFailure,
+        PaymentStatus, PriceView, ProductView, ShopView, Shortage, StockTotals, StockView,
     },
-    id::{CustomerId, LineId, Location, OrderId, PaymentId, Quantity, Reference, Sku},
+    id::{
+        Country, CustomerId, HsCode, LineId, ListingKey, Location, OrderId, PaymentId, Quantity,
+        Reference, Sku, TaxClass,
+    },
     money::{Money, Tax, TaxBasis},
     proto::{self, catalog, inventory, order, shop},
     shop::Settings,
@@ -39,11 +42,30 @@ impl From<ViewError> for Problem {
 
 /// A product.
 pub(crate) fn product(stored: catalog::StoredProduct) -> Result<ProductView, ViewError> {
-    let catalog::Product { sku, title, price, active } = stored.product.unwrap_or_default();
+    let catalog::Product { sku, title, price, active, listing_key, tax_class, weight_g, customs } =
+        stored.product.unwrap_or_default();
     let price = price.unwrap_or_default();
     let (sku, money) = (Sku::parse(&sku)?, Money::parse(price.money.as_ref())?);
     let price = PriceView { money, tax_basis: tax_basis(price.tax_basis) };
-    Ok(ProductView { sku, title, price, active, version: stored.version })
+    Ok(ProductView {
+        sku,
+        title,
+        price,
+        active,
+        listing_key: listing_key.map(|key| ListingKey::parse(&key)).transpose()?,
+        tax_class: tax_class.map(|class| TaxClass::parse(&class)).transpose()?,
+        weight_g,
+        customs: customs.map(self::customs).transpose()?,
+        version: stored.version,
+    })
+}
+
+fn customs(customs: catalog::Customs) -> Result<CustomsView, ParseError> {
+    let catalog::Customs { country_of_origin, hs_code } = customs;
+    Ok(CustomsView {
+        country_of_origin: country_of_origin.map(|code| Country::parse(&code)).transpose()?,
+        hs_code: hs_code.map(|code| HsCode::parse(&code)).transpose()?,
+    })
 }
 
 /// The stock of a SKU at a location.

@@ -110,8 +110,13 @@ async fn what_comes_by_nats_is_handled_as_over_http(db: Db) {
 
     // Products: protobuf, by its content type and by its first byte.
     let price = Price { money: Some(Money { minor: 1_500, currency: "GBP".into() }), tax_basis: 0 };
-    let bowl =
-        Product { sku: "BOWL".into(), title: "A bowl".into(), price: Some(price), active: true };
+    let bowl = Product {
+        sku: "BOWL".into(),
+        title: "A bowl".into(),
+        price: Some(price),
+        active: true,
+        ..Product::default()
+    };
     let wanted = WantedProduct { product: Some(bowl), ..WantedProduct::default() };
     let products = PutProducts { products: vec![wanted] }.encode_to_vec();
     let created = send(&mut connector, "products", None, products.clone()).await;

@@ -1,11 +1,11 @@
 //! Protobuf messages as the JSON of a body over HTTP: what follows is the same for both.
 
 use events::proto::{
-    catalog::{PutProducts, WantedProduct},
+    catalog::{Customs, PutProducts, WantedProduct},
     inventory::RecordStock,
 };
 use prost::{Message, bytes::Bytes};
-use protocol::time::Timestamp;
+use protocol::{id::ParseError, time::Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -71,7 +71,7 @@ fn lines<L, J: Serialize>(
 }
 
 fn product(wanted: WantedProduct) -> Result<Value, ViewError> {
-    let WantedProduct { product, as_of, expected_version } = wanted;
+    let WantedProduct { product, as_of, expected_version, cleared } = wanted;
     let product = product.unwrap_or_default();
     let mut line = Map::new();
     line.insert("sku".to_owned(), product.sku.into());
@@ -87,11 +87,42 @@ fn product(wanted: WantedProduct) -> Result<Value, ViewError> {
         }
         line.insert("price".to_owned(), shown);
     }
+    line.extend(product.listing_key.map(|key| ("listing_key".to_owned(), key.into())));
+    line.extend(product.tax_class.map(|class| ("tax_class".to_owned(), class.into())));
+    line.extend(product.weight_g.map(|weight| ("weight_g".to_owned(), weight.into())));
+    if let Some(Customs { country_of_origin, hs_code }) = product.customs {
+        let mut customs = Map::new();
+        customs.extend(country_of_origin.map(|it| ("country_of_origin".to_owned(), it.into())));
+        customs.extend(hs_code.map(|it| ("hs_code".to_owned(), it.into())));
+        line.insert("customs".to_owned(), customs.into());
+    }
+    clear(&mut line, &cleared)?;
     if let Some(as_of) = as_of {
         line.insert("as_of".to_owned(), Timestamp::parse(Some(&as_of))?.to_string().into());
     }
     line.extend(expected_version.map(|version| ("expected_version".to_owned(), version.into())));
     Ok(line.into())
+}
+
+/// Says of what is to be taken away that it is null, as JSON does.
+fn clear(line: &mut Map<String, Value>, cleared: &[String]) -> Result<(), ViewError> {
+    for name in cleared {
+        let (object, member) = match name.split_once('.') {
+            Some((parent, member)) => {
+                let inner = line.entry(parent).or_insert_with(|| Value::Object(Map::new()));
+                (inner.as_object_mut(), member)
+            }
+            None => (Some(&mut *line), name.as_str()),
+        };
+        let rule = "must not name what the product has";
+        let wrong = || ParseError::new("cleared", rule, name);
+        let object = object.ok_or_else(wrong)?;
+        if object.contains_key(member) {
+            return Err(wrong().into());
+        }
+        object.insert(member.to_owned(), Value::Null);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

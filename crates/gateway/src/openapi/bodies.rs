@@ -10,7 +10,7 @@ mod stock;
 mod webhooks;
 
 use events::{
-    id::{Location, Sku},
+    id::{Country, HsCode, ListingKey, Location, Sku, TaxClass},
     money::{Currency, TaxBasis},
     shop::{Capture, ShortRule},
 };
@@ -89,7 +89,17 @@ pub(crate) struct NewPrice {
     tax_basis: Option<TaxBasis>,
 }
 
-/// A product.
+/// What customs ask of a product.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCustoms {
+    /// The country in which it was made.
+    country_of_origin: Option<Country>,
+    /// The code of the Harmonized System, 6 digits, or up to 10 with those of a country or union.
+    hs_code: Option<HsCode>,
+}
+
+/// A product. What is absent or null it does not have from then on.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewProduct {
@@ -101,6 +111,15 @@ pub(crate) struct NewProduct {
     /// Whether it is sold.
     #[schema(default = true)]
     active: Option<bool>,
+    /// The listing whose variant it is; there need not be one yet.
+    listing_key: Option<ListingKey>,
+    /// How it is taxed, by the shop's own name for it.
+    tax_class: Option<TaxClass>,
+    /// The weight of one unit with its packaging, in grams.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    weight_g: Option<i64>,
+    /// What customs ask of it.
+    customs: Option<NewCustoms>,
     /// When this was so: a product that changed later is left as it is.
     as_of: Option<Timestamp>,
     /// The version that it must have; 0: there must be none. When a product that had its effect is sent again, the
@@ -109,7 +128,8 @@ pub(crate) struct NewProduct {
     expected_version: Option<i64>,
 }
 
-/// A product with its SKU.
+/// A product with its SKU. Where `listing_key`, `tax_class`, `weight_g`, `customs` or a member of `customs` is absent,
+/// what the product has stays; null takes it away.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProductLine {
@@ -123,6 +143,15 @@ pub(crate) struct ProductLine {
     /// Whether it is sold.
     #[schema(default = true)]
     active: Option<bool>,
+    /// The listing whose variant it is; there need not be one yet.
+    listing_key: Option<ListingKey>,
+    /// How it is taxed, by the shop's own name for it.
+    tax_class: Option<TaxClass>,
+    /// The weight of one unit with its packaging, in grams.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    weight_g: Option<i64>,
+    /// What customs ask of it.
+    customs: Option<NewCustoms>,
     /// When this was so: a product that changed later is left as it is.
     as_of: Option<Timestamp>,
     /// The version that it must have; 0: there must be none. When a product that had its effect is sent again, the

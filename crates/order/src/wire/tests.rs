@@ -197,6 +197,7 @@ fn a_title_is_shortened_between_characters() {
         title: "é".repeat(500),
         price: Some(TaxBasis::Included.price(5, Currency::parse("GBP").unwrap())),
         active: true,
+        ..Default::default()
     };
     let created = proto::catalog::Created { product: Some(product), ..Default::default() };
     let kind = Some(proto::catalog::catalog_event::Kind::Created(created));
