@@ -1,267 +1,172 @@
-//! What the catalogue decides. No I/O, no clock, no async.
+//! What the catalogue decides: about products, categories and listings. No I/O, no clock, no async.
 
-use std::collections::HashMap;
+pub(crate) mod categories;
+pub(crate) mod listings;
+pub(crate) mod products;
 
-use engine::{Aggregate, Decision, Recorded, Revision, Rows, Rules};
-use events::{
-    id::{Country, HsCode, ListingKey, Sku, TaxClass},
-    money::{Money, TaxBasis},
-};
+use engine::{Aggregate, AnyRows, Decision, Recorded, Revision, Rows, Rules, State};
+use events::id::{CategoryKey, ListingKey, Sku};
 use protocol::time::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::Catalog;
-
-/// A product, as it is or as it shall be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Product {
-    /// The stock keeping unit.
-    pub sku: Sku,
-    /// The title, for people.
-    pub title: String,
-    /// The price of one unit.
-    pub price: Money,
-    /// Whether tax is in it.
-    pub tax_basis: TaxBasis,
-    /// Whether it is sold.
-    pub active: bool,
-    /// The listing whose variant it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listing_key: Option<ListingKey>,
-    /// How it is taxed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tax_class: Option<TaxClass>,
-    /// The weight of one unit with its packaging, in grams.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight_g: Option<u32>,
-    /// The country in which it was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub country_of_origin: Option<Country>,
-    /// Its code of the Harmonized System.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hs_code: Option<HsCode>,
-}
-
-/// What a product may have or not, each for itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Detail {
-    /// [`Product::listing_key`].
-    ListingKey,
-    /// [`Product::tax_class`].
-    TaxClass,
-    /// [`Product::weight_g`].
-    Weight,
-    /// [`Product::country_of_origin`].
-    CountryOfOrigin,
-    /// [`Product::hs_code`].
-    HsCode,
-}
-
-/// A product as the last event about it left it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProductRow {
-    /// The product.
-    #[serde(flatten)]
-    pub product: Product,
-    /// Its version, and where its last event is.
-    pub revision: Revision,
-    /// When what the sender of the last change knew was so.
-    pub as_of: Timestamp,
-}
 
 /// What the catalogue is asked to do.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Bring products into the given state. Where a SKU occurs twice, the later entry follows the
     /// earlier one.
-    Put(Vec<Wanted>),
+    PutProducts(Vec<products::Wanted>),
+    /// Bring a category into the given state.
+    PutCategory(categories::Put),
+    /// Delete a category.
+    DeleteCategory(categories::Delete),
+    /// Bring a listing into the given state.
+    PutListing(Box<listings::Put>),
+    /// Let a listing not be shown any more.
+    ArchiveListing(listings::Archive),
 }
 
-/// A product as somebody wants it.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// The product. A detail that it does not have stays as it is, unless it is `cleared`.
-    pub product: Product,
-    /// The details that are to be taken away.
-    pub cleared: Vec<Detail>,
-    /// When what the sender knows was so; a time in the future means now.
-    pub as_of: Timestamp,
-    /// The version that the product must have; 0 when there must be none.
-    pub expected_version: Option<u64>,
+/// Something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// To a product.
+    Product(products::Event),
+    /// To a category.
+    Category(categories::Event),
+    /// To a listing.
+    Listing(Box<listings::Event>),
 }
 
-impl Wanted {
-    /// The product as it shall be: what its sender did not say is as it was `before`.
-    fn after(&self, before: Option<&Product>) -> Product {
-        let mut product = self.product.clone();
-        let Some(before) = before else { return product };
-        let Product { listing_key, tax_class, weight_g, country_of_origin, hs_code, .. } =
-            &mut product;
-        self.keep(Detail::ListingKey, listing_key, before.listing_key.as_ref());
-        self.keep(Detail::TaxClass, tax_class, before.tax_class.as_ref());
-        self.keep(Detail::Weight, weight_g, before.weight_g.as_ref());
-        self.keep(Detail::CountryOfOrigin, country_of_origin, before.country_of_origin.as_ref());
-        self.keep(Detail::HsCode, hs_code, before.hs_code.as_ref());
-        product
+/// What the sender of a command is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// What became of each product, in the same order.
+    Products(Vec<products::Outcome>),
+    /// What became of a category that was put.
+    PutCategory(categories::Outcome),
+    /// What became of a category that was to be deleted.
+    DeleteCategory(categories::Outcome),
+    /// What became of a listing that was put.
+    PutListing(listings::Outcome),
+    /// What became of a listing that was to be archived.
+    ArchiveListing(listings::Outcome),
+}
+
+/// The rows of one shop.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// The products.
+    pub products: Rows<Sku, products::ProductRow>,
+    /// The categories, with those that are deleted.
+    pub categories: Rows<CategoryKey, categories::CategoryRow>,
+    /// The tree of the categories as a whole.
+    pub tree: Rows<categories::TheTree, categories::TreeRow>,
+    /// The listings, with those that are archived.
+    pub listings: Rows<ListingKey, listings::ListingRow>,
+}
+
+impl State for Tables {
+    fn tables(&mut self) -> Vec<&mut dyn AnyRows> {
+        vec![&mut self.products, &mut self.categories, &mut self.tree, &mut self.listings]
     }
-
-    fn keep<T: Clone>(&self, detail: Detail, wanted: &mut Option<T>, before: Option<&T>) {
-        if wanted.is_none() && !self.cleared.contains(&detail) {
-            *wanted = before.cloned();
-        }
-    }
-}
-
-/// Something happened to a product.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// What happened.
-    pub fact: Fact,
-    /// The product as it is from then on.
-    pub product: Product,
-    /// When what the sender knew was so.
-    pub as_of: Timestamp,
-}
-
-/// What can happen to a product.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fact {
-    /// It came into being.
-    Created,
-    /// Something of it changed, or it is sold again.
-    Updated {
-        /// The product as it was.
-        before: Product,
-    },
-    /// It is not sold any longer.
-    Archived {
-        /// The product as it was.
-        before: Product,
-    },
-}
-
-/// What the sender of products is answered: what became of each, in the same order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer(pub Vec<Outcome>);
-
-/// What became of a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// What became of it.
-    pub result: ProductResult,
-    /// The version that it has now; 0 when there is none.
-    pub version: u64,
-}
-
-/// What became of a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProductResult {
-    /// It is new.
-    Created,
-    /// It changed.
-    Updated,
-    /// It is no longer sold.
-    Archived,
-    /// It was so already.
-    Unchanged,
-    /// It changed after what the sender knew: it was left as it is.
-    Stale,
-    /// It has another version than the sender expected: it was left as it is.
-    VersionMismatch,
 }
 
 impl Rules for Catalog {
-    type State = Rows<Sku, ProductRow>;
+    type State = Tables;
 
     fn aggregate(event: &Event) -> Aggregate {
-        Aggregate::new("product", &event.product.sku)
-    }
-
-    fn revision(products: &Self::State, event: &Event) -> Revision {
-        products.get(&event.product.sku).map(|row| row.revision).unwrap_or_default()
-    }
-
-    fn weight(Input::Put(products): &Input) -> usize {
-        products.len()
-    }
-
-    fn decide(
-        &self,
-        products: &Self::State,
-        input: &Input,
-        now: Timestamp,
-    ) -> Decision<Event, Answer> {
-        let Input::Put(wanted) = input;
-        let mut changed: HashMap<&Sku, ProductRow> = HashMap::new();
-        let mut events = Vec::new();
-        let mut outcomes = Vec::with_capacity(wanted.len());
-        for wanted in wanted {
-            let sku = &wanted.product.sku;
-            let known = changed.get(sku).or_else(|| products.get(sku));
-            // Nobody knows the future; a clock that is ahead would make what comes later stale.
-            let as_of = wanted.as_of.min(now);
-            let product = wanted.after(known.map(|row| &row.product));
-            let (fact, result) = compare(known, &product, wanted.expected_version, as_of);
-            let mut revision = known.map(|row| row.revision).unwrap_or_default();
-            if let Some(fact) = fact {
-                revision.version += 1;
-                let as_of = known.map_or(as_of, |row| as_of.max(row.as_of));
-                changed.insert(sku, ProductRow { product: product.clone(), revision, as_of });
-                events.push(Event { fact, product, as_of });
-            }
-            outcomes.push(Outcome { result, version: revision.version });
+        match event {
+            Event::Product(event) => Aggregate::new(products::KIND, &event.product.sku),
+            Event::Category(event) => Aggregate::new(categories::KIND, &event.category.key),
+            Event::Listing(event) => Aggregate::new(listings::KIND, &event.listing.key),
         }
-        Decision::answered(events, Answer(outcomes))
+    }
+
+    fn revision(tables: &Tables, event: &Event) -> Revision {
+        let revision = match event {
+            Event::Product(event) => {
+                tables.products.get(&event.product.sku).map(|row| row.revision)
+            }
+            Event::Category(event) => {
+                tables.categories.get(&event.category.key).map(|row| row.revision)
+            }
+            Event::Listing(event) => {
+                tables.listings.get(&event.listing.key).map(|row| row.revision)
+            }
+        };
+        revision.unwrap_or_default()
+    }
+
+    fn weight(input: &Input) -> usize {
+        match input {
+            Input::PutProducts(products) => products.len(),
+            Input::PutCategory(_) | Input::DeleteCategory(_) => 1,
+            // Each may be as large as many products.
+            Input::PutListing(_) | Input::ArchiveListing(_) => listings::WEIGHT,
+        }
+    }
+
+    fn decide(&self, tables: &Tables, input: &Input, now: Timestamp) -> Decision<Event, Answer> {
+        match input {
+            Input::PutProducts(wanted) => {
+                let (events, outcomes) = products::decide(&tables.products, wanted, now);
+                let events = events.into_iter().map(Event::Product).collect();
+                Decision::answered(events, Answer::Products(outcomes))
+            }
+            Input::PutCategory(put) => {
+                let (events, outcome) = categories::put(tables, put);
+                let events = events.into_iter().map(Event::Category).collect();
+                Decision::answered(events, Answer::PutCategory(outcome))
+            }
+            Input::DeleteCategory(delete) => {
+                let (event, outcome) = categories::delete(tables, delete);
+                let events = event.into_iter().map(Event::Category).collect();
+                Decision::answered(events, Answer::DeleteCategory(outcome))
+            }
+            Input::PutListing(put) => {
+                let (event, outcome) = listings::put(tables, put);
+                let events = event.into_iter().map(Box::new).map(Event::Listing).collect();
+                Decision::answered(events, Answer::PutListing(outcome))
+            }
+            Input::ArchiveListing(archive) => {
+                let (event, outcome) = listings::archive(tables, archive);
+                let events = event.into_iter().map(Box::new).map(Event::Listing).collect();
+                Decision::answered(events, Answer::ArchiveListing(outcome))
+            }
+        }
     }
 
     fn implied_answer(recorded: &Recorded<Event>) -> Option<Answer> {
-        let result = match recorded.event.fact {
-            Fact::Created => ProductResult::Created,
-            Fact::Updated { .. } => ProductResult::Updated,
-            Fact::Archived { .. } => ProductResult::Archived,
-        };
-        Some(Answer(vec![Outcome { result, version: recorded.version }]))
+        let version = recorded.version;
+        Some(match &recorded.event {
+            Event::Product(event) => Answer::Products(vec![products::outcome(event, version)]),
+            Event::Category(event) => {
+                let outcome = categories::outcome(event, version);
+                match event.fact {
+                    categories::Fact::Deleted => Answer::DeleteCategory(outcome),
+                    categories::Fact::Created
+                    | categories::Fact::Updated { .. }
+                    | categories::Fact::Moved { .. } => Answer::PutCategory(outcome),
+                }
+            }
+            Event::Listing(event) => {
+                let outcome = listings::outcome(event, version);
+                match event.fact {
+                    listings::Fact::Archived => Answer::ArchiveListing(outcome),
+                    listings::Fact::Created | listings::Fact::Updated { .. } => {
+                        Answer::PutListing(outcome)
+                    }
+                }
+            }
+        })
     }
 
-    fn apply(products: &mut Self::State, recorded: &Recorded<Event>) {
-        let Event { product, as_of, .. } = recorded.event.clone();
-        let row = ProductRow { revision: recorded.revision(), as_of, product };
-        products.put(row.product.sku.clone(), row);
-    }
-}
-
-/// What brings a product into the state `wanted`, which is as of a time, and what its sender is answered.
-/// `expected_version` is the one that it must have.
-fn compare(
-    known: Option<&ProductRow>,
-    wanted: &Product,
-    expected_version: Option<u64>,
-    as_of: Timestamp,
-) -> (Option<Fact>, ProductResult) {
-    let version = known.map_or(0, |row| row.revision.version);
-    if let Some(expected) = expected_version.filter(|expected| *expected != version) {
-        // A change that is sent again because its answer was lost is there already.
-        let is_repeated = expected.checked_add(1) == Some(version)
-            && known.is_some_and(|row| row.product == *wanted);
-        let result =
-            if is_repeated { ProductResult::Unchanged } else { ProductResult::VersionMismatch };
-        return (None, result);
-    }
-    let Some(ProductRow { product: before, as_of: known_as_of, .. }) = known else {
-        return (Some(Fact::Created), ProductResult::Created);
-    };
-    if before == wanted {
-        return (None, ProductResult::Unchanged);
-    }
-    // Who knows the version has seen what is overwritten, however long ago.
-    if expected_version.is_none() && as_of < *known_as_of {
-        return (None, ProductResult::Stale);
-    }
-    let is_archived = before.active && !wanted.active;
-    let before = before.clone();
-    if is_archived {
-        (Some(Fact::Archived { before }), ProductResult::Archived)
-    } else {
-        (Some(Fact::Updated { before }), ProductResult::Updated)
+    fn apply(tables: &mut Tables, recorded: &Recorded<Event>) {
+        let revision = recorded.revision();
+        match &recorded.event {
+            Event::Product(event) => products::apply(&mut tables.products, event, revision),
+            Event::Category(event) => categories::apply(tables, event, revision),
+            Event::Listing(event) => listings::apply(tables, event, revision),
+        }
     }
 }

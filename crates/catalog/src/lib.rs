@@ -1,4 +1,4 @@
-//! The catalogue: what a shop sells, at which price.
+//! The catalogue: what a shop sells, at which price, and how it is shown.
 //!
 //! It is the smallest service, and shows the modules that every service has:
 //!
@@ -7,12 +7,15 @@
 //! - `store`: how its rows are stored;
 //! - `query`: the questions that it answers from its projection.
 //!
-//! One command comes in, `PutProducts`, and says how products shall be; `created`, `updated` and
+//! `PutProducts` says how products shall be; `created`, `updated` and
 //! `archived` go out, one for each product that was otherwise. The aggregate is the product, by its SKU.
 //! A product that has changed after what a sender knew is left as it is: an import of an hour ago does
 //! not undo what somebody has changed since.
 //!
-//! To add a fact about a product: add it to `proto/`, to `domain::Product` and to `wire`.
+//! What several SKUs share is the aggregate listing (`PutListing`, `ArchiveListing`); listings are in categories, which form
+//! a tree (`PutCategory`, `DeleteCategory`).
+//!
+//! To add a fact about a product: add it to `proto/`, to `domain::products` and to `wire`.
 
 mod domain;
 mod query;

@@ -1,14 +1,27 @@
 //! The questions that the catalogue answers from its projection.
 
 use engine::{Queries, QueryError, Revision, Row as _, StoreError, Value, documents};
-use events::id::Sku;
+use events::{
+    id::{CategoryKey, ListingKey, Sku},
+    questions::first,
+};
 use protocol::id::Shop;
 use sqlx::{AnyPool, Row as _};
 
-use crate::{Catalog, domain::ProductRow};
+use crate::{
+    Catalog,
+    domain::{
+        categories::{self, CategoryRow},
+        listings::{self, ListingRow},
+        products::{self, ProductRow},
+    },
+    store,
+};
 
 /// The most products of a page: they stay below the largest message of a NATS server.
 const MAX_PAGE: u32 = 1_000;
+/// The most listings that are read for one page, each of up to 100,000 bytes.
+const MAX_LISTINGS_READ: u32 = 100;
 /// The products that a search looks at for one page: 12 ms of `SQLite` for one part, 31 ms for eight.
 const MAX_SEARCHED: i64 = 10_000;
 
@@ -26,6 +39,26 @@ pub enum Question {
         /// What their title or their SKU holds, all of it.
         parts: Vec<String>,
     },
+    /// The category of a key.
+    Category(CategoryKey),
+    /// At most `limit` categories behind the key `after`, by key.
+    Categories {
+        /// Empty: from the first.
+        after: String,
+        /// 1,000 at most; 0: as many as that.
+        limit: u32,
+    },
+    /// The listing of a key, archived or not.
+    Listing(ListingKey),
+    /// At most `limit` listings behind the key `after`, by key.
+    Listings {
+        /// Empty: from the first.
+        after: String,
+        /// 100 at most; 0: as many as that.
+        limit: u32,
+        /// Whether archived ones are listed as well.
+        with_archived: bool,
+    },
 }
 
 /// What a question finds.
@@ -35,6 +68,14 @@ pub enum Found {
     Product(ProductRow),
     /// Some products, by SKU.
     Products(ProductList),
+    /// A category.
+    Category(CategoryRow),
+    /// Some categories, by key, and whether others follow.
+    Categories(Vec<CategoryRow>, bool),
+    /// A listing.
+    Listing(Box<ListingRow>),
+    /// Some listings, by key, and whether others follow.
+    Listings(Vec<ListingRow>, bool),
 }
 
 /// Some products.
@@ -51,11 +92,21 @@ impl Queries for Catalog {
         &self,
         db: &AnyPool,
         shop: &Shop,
-        _kind: &str,
+        kind: &str,
         id: &str,
     ) -> Result<Option<Revision>, QueryError> {
-        let row = documents::get::<ProductRow>(db, shop, id).await?;
-        Ok(row.map(|row| row.revision))
+        Ok(match kind {
+            products::KIND => {
+                documents::get::<ProductRow>(db, shop, id).await?.map(|row| row.revision)
+            }
+            categories::KIND => {
+                documents::get::<CategoryRow>(db, shop, id).await?.map(|row| row.revision)
+            }
+            listings::KIND => {
+                documents::get::<ListingRow>(db, shop, id).await?.map(|row| row.revision)
+            }
+            _ => None,
+        })
     }
 
     async fn query(
@@ -71,6 +122,33 @@ impl Queries for Catalog {
             Question::Products { after, limit, parts } => {
                 let found = list(db, shop, &after, page_limit(limit), &parts).await?;
                 Ok(Some(Found::Products(found)))
+            }
+            Question::Category(key) => {
+                let row = documents::get::<CategoryRow>(db, shop, key).await?;
+                Ok(row.filter(|row| !row.deleted).map(Found::Category))
+            }
+            Question::Categories { after, limit } => {
+                let limit = page_limit(limit);
+                let rows = store::shown(db, shop, &after, limit + 1).await?;
+                let (rows, has_more) = first(rows, u32::try_from(limit).unwrap_or(MAX_PAGE));
+                Ok(Some(Found::Categories(rows, has_more)))
+            }
+            Question::Listing(key) => {
+                let row = documents::get::<ListingRow>(db, shop, key).await?;
+                Ok(row.map(Box::new).map(Found::Listing))
+            }
+            Question::Listings { after, limit, with_archived } => {
+                let limit =
+                    if limit == 0 { MAX_LISTINGS_READ } else { limit.min(MAX_LISTINGS_READ) };
+                let and_next = i64::from(limit) + 1;
+                let rows = if with_archived {
+                    let rows = documents::page::<ListingRow>(db, shop, &after, and_next).await?;
+                    rows.into_iter().map(|(_, row)| row).collect()
+                } else {
+                    store::shown(db, shop, &after, and_next).await?
+                };
+                let (rows, has_more) = first(rows, limit);
+                Ok(Some(Found::Listings(rows, has_more)))
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The rules given, when, then; the wire; the rows; the questions.
 
+mod categories;
+mod listings;
+
 use std::collections::BTreeMap;
 
-use engine::{
-    Cause, Context, Decision, Queries, Recorded, Rows, Rules, Wire, WireError, documents,
-};
+use engine::{Cause, Context, Decision, Queries, Recorded, Rules, Wire, WireError, documents};
 use events::{
     answers::CommandAnswer,
     id::{Country, HsCode, ListingKey, Sku, TaxClass},
@@ -23,8 +24,10 @@ use tempfile::TempDir;
 
 use crate::{
     Catalog,
-    domain::ProductRow,
-    domain::{Answer, Detail, Event, Fact, Input, Outcome, Product, ProductResult, Wanted},
+    domain::{
+        Answer, Event, Input, Tables,
+        products::{self, Detail, Fact, Outcome, Product, ProductResult, ProductRow, Wanted},
+    },
     store::TABLES,
 };
 
@@ -53,15 +56,15 @@ fn mug(name: &str, price: i64, active: bool) -> Product {
 }
 
 fn created(product: Product) -> Event {
-    Event { fact: Fact::Created, product, as_of: NOW }
+    Event::Product(products::Event { fact: Fact::Created, product, as_of: NOW })
 }
 
 fn updated(before: Product, product: Product) -> Event {
-    Event { fact: Fact::Updated { before }, product, as_of: NOW }
+    Event::Product(products::Event { fact: Fact::Updated { before }, product, as_of: NOW })
 }
 
 fn archived(before: Product, product: Product) -> Event {
-    Event { fact: Fact::Archived { before }, product, as_of: NOW }
+    Event::Product(products::Event { fact: Fact::Archived { before }, product, as_of: NOW })
 }
 
 fn want(product: &Product) -> Wanted {
@@ -69,19 +72,19 @@ fn want(product: &Product) -> Wanted {
 }
 
 fn put(products: &[Product]) -> Input {
-    Input::Put(products.iter().map(want).collect())
+    Input::PutProducts(products.iter().map(want).collect())
 }
 
 fn results(decision: &Decision<Event, Answer>) -> Vec<ProductResult> {
-    let Answer(outcomes) = decision.answer.as_ref().expect("it is answered");
+    let Some(Answer::Products(outcomes)) = &decision.answer else { panic!("it is answered") };
     outcomes.iter().map(|outcome| outcome.result).collect()
 }
 
-fn fold(products: &mut Rows<Sku, ProductRow>, event: Event) {
+fn fold(tables: &mut Tables, event: Event) {
     let recorded = Recorded {
         id: EventId::parse("018f0000-0000-7000-8000-000000000000").expect("valid"),
         shop: Shop::parse("acme").expect("valid"),
-        version: Catalog::revision(products, &event).version + 1,
+        version: Catalog::revision(tables, &event).version + 1,
         position: 1,
         actor: None,
         time: NOW,
@@ -89,30 +92,30 @@ fn fold(products: &mut Rows<Sku, ProductRow>, event: Event) {
         context: Context::default(),
         event,
     };
-    Catalog::apply(products, &recorded);
+    Catalog::apply(tables, &recorded);
 }
 
 /// Given what happened, when products are put, then these facts follow and their sender is
 /// answered these results; and when they are put again, nothing follows.
 #[track_caller]
 fn check(given: &[Event], when: &[Product], then: &[Event], answered: &[ProductResult]) {
-    let mut products = Rows::default();
+    let mut tables = Tables::default();
     for event in given {
-        fold(&mut products, event.clone());
+        fold(&mut tables, event.clone());
     }
-    let decision = Catalog.decide(&products, &put(when), NOW);
+    let decision = Catalog.decide(&tables, &put(when), NOW);
     assert_eq!((&*decision.events, &*results(&decision)), (then, answered));
 
     for event in decision.events {
-        fold(&mut products, event);
+        fold(&mut tables, event);
     }
     let last: BTreeMap<_, _> =
         when.iter().map(|product| (product.sku.clone(), product.clone())).collect();
     for (sku, product) in &last {
-        assert_eq!(products.get(sku).map(|row| &row.product), Some(product), "{sku}");
+        assert_eq!(tables.products.get(sku).map(|row| &row.product), Some(product), "{sku}");
     }
     let again = put(&last.into_values().collect::<Vec<_>>());
-    assert_eq!(Catalog.decide(&products, &again, NOW).events, [], "put again");
+    assert_eq!(Catalog.decide(&tables, &again, NOW).events, [], "put again");
 }
 
 #[test]
@@ -188,14 +191,14 @@ fn a_sku_twice_in_one_command_sees_what_came_before() {
 
 #[test]
 fn versions_count_the_events_of_a_sku() {
-    let mut products = Rows::default();
+    let mut tables = Tables::default();
     for price in [100, 200, 300] {
-        let decision = Catalog.decide(&products, &put(&[mug("A", price, true)]), NOW);
+        let decision = Catalog.decide(&tables, &put(&[mug("A", price, true)]), NOW);
         for event in decision.events {
-            fold(&mut products, event);
+            fold(&mut tables, event);
         }
     }
-    let row = products.get(&sku("A")).expect("exists");
+    let row = tables.products.get(&sku("A")).expect("exists");
     assert_eq!(
         row,
         &ProductRow { product: mug("A", 300, true), revision: (3, 1).into(), as_of: NOW }
@@ -271,15 +274,15 @@ fn detailed() -> Product {
 #[test]
 fn what_a_sender_does_not_say_stays_and_what_he_takes_away_goes() {
     let check = |wanted: Wanted, expected: &Product| {
-        let mut products = Rows::default();
-        fold(&mut products, created(detailed()));
-        let decision = Catalog.decide(&products, &Input::Put(vec![wanted]), NOW);
+        let mut tables = Tables::default();
+        fold(&mut tables, created(detailed()));
+        let decision = Catalog.decide(&tables, &Input::PutProducts(vec![wanted]), NOW);
         for event in decision.events {
             let decoded = Catalog::decode(&Catalog::encode(&event).body);
             assert_eq!(decoded.expect("reads"), event);
-            fold(&mut products, event);
+            fold(&mut tables, event);
         }
-        assert_eq!(products.get(&sku("A")).map(|row| &row.product), Some(expected));
+        assert_eq!(tables.products.get(&sku("A")).map(|row| &row.product), Some(expected));
     };
     // A line of a file that does not know these fields changes what it knows.
     let dearer = want(&mug("A", 400, true));
@@ -473,7 +476,7 @@ fn every_answer_is_a_message_of_the_contract() {
         (ProductResult::VersionMismatch, catalog::ProductResult::VersionMismatch),
     ];
     let outcomes = results.iter().map(|(result, _)| Outcome { result: *result, version: 7 });
-    let answer = Answer(outcomes.collect());
+    let answer = Answer::Products(outcomes.collect());
     let body = proto::AnswerBody::decode(&*Catalog::encode_answer(&answer)).expect("reads");
     let answer = catalog::PutProductsAnswer::take(body.answer.expect("is there"));
     let expected = results
@@ -488,14 +491,14 @@ const LATER: Timestamp = Timestamp::from_millis(1_300_086_400_000);
 /// Given a mug for 300 that was put as of now, when another is wanted, then this comes of it.
 #[track_caller]
 fn check_one(wanted: Wanted, expected: ProductResult, price: i64) {
-    let mut products = Rows::default();
-    fold(&mut products, created(mug("A", 300, true)));
-    let decision = Catalog.decide(&products, &Input::Put(vec![wanted]), NOW);
+    let mut tables = Tables::default();
+    fold(&mut tables, created(mug("A", 300, true)));
+    let decision = Catalog.decide(&tables, &Input::PutProducts(vec![wanted]), NOW);
     assert_eq!(results(&decision), [expected]);
     for event in decision.events {
-        fold(&mut products, event);
+        fold(&mut tables, event);
     }
-    let row = products.get(&sku("A")).expect("it is there");
+    let row = tables.products.get(&sku("A")).expect("it is there");
     assert_eq!((row.product.price.minor, row.as_of), (price, NOW));
 }
 
@@ -547,7 +550,7 @@ fn a_product_is_as_of_the_time_that_its_sender_names() {
         let wanted = catalog::WantedProduct { product, as_of: said, ..Default::default() };
         let products = vec![wanted];
         let put = proto::command::Body::PutProducts(proto::catalog::PutProducts { products });
-        let Input::Put(wanted) = command(put).expect("it is one");
+        let Ok(Input::PutProducts(wanted)) = command(put) else { panic!("it is one") };
         assert_eq!(wanted[0].as_of, as_of);
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::proto::{
     answer_body::Answer,
-    catalog::PutProductsAnswer,
+    catalog::{
+        ArchiveListingAnswer, CategoryResult, DeleteCategoryAnswer, ListingResult,
+        PutCategoryAnswer, PutListingAnswer, PutProductsAnswer,
+    },
     inventory::{
         DropRejectionsAnswer, LocationResult, PutLocationAnswer, RecordStockAnswer,
         RedriveRejectionsAnswer, SetStockLimitsAnswer, StockLimitsResult,
@@ -46,6 +49,10 @@ macro_rules! answers {
 
 answers! {
     PutProductsAnswer => PutProducts,
+    PutCategoryAnswer => PutCategory,
+    DeleteCategoryAnswer => DeleteCategory,
+    PutListingAnswer => PutListing,
+    ArchiveListingAnswer => ArchiveListing,
     RecordStockAnswer => RecordStock,
     PutLocationAnswer => PutLocation,
     SetStockLimitsAnswer => SetStockLimits,
@@ -76,7 +83,26 @@ pub fn is_refusal(answer: &Answer) -> bool {
     let of_key = |result: KeyResult| {
         matches!(result, KeyResult::Exists | KeyResult::Unknown | KeyResult::Ended)
     };
+    let of_category = |result: CategoryResult| {
+        !matches!(
+            result,
+            CategoryResult::Created
+                | CategoryResult::Changed
+                | CategoryResult::Unchanged
+                | CategoryResult::Deleted
+        )
+    };
+    let of_listing = |result: ListingResult| {
+        matches!(
+            result,
+            ListingResult::Unknown | ListingResult::OtherVersion | ListingResult::Refused
+        )
+    };
     match answer {
+        Answer::PutCategory(answer) => of_category(answer.result()),
+        Answer::DeleteCategory(answer) => of_category(answer.result()),
+        Answer::PutListing(answer) => of_listing(answer.result()),
+        Answer::ArchiveListing(answer) => of_listing(answer.result()),
         Answer::PutProducts(_)
         | Answer::RecordStock(_)
         | Answer::RedriveRejections(_)

@@ -1,6 +1,7 @@
 //! The JSON of the HTTP API, as the gateway writes it and the Rust client reads it. No service knows
 //! these types: between services and gateway there are messages of [`crate::proto`].
 
+mod catalog;
 mod erp;
 pub mod keys;
 pub mod mails;
@@ -15,6 +16,10 @@ use protocol::{id::Shop, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    catalog::{
+        AttributeView, CategoryView, ListingView, MediaView, OptionView, TranslationView,
+        VariantView,
+    },
     erp::{
         ConnectorView, ConnectorsView, InvalidLineView, LastLineView, LineErrorView,
         RejectionResultView, RejectionResultsView, RejectionView, RejectionsView, SequenceGapView,

@@ -109,6 +109,38 @@ text_id!(
     |s| (6..=10).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit())
 );
 
+text_id!(
+    /// A language, as BCP 47 writes it: the language, perhaps with a script, a region and more.
+    Language,
+    "language",
+    "must be a language tag of BCP 47 in its usual upper and lower case, such as de, de-AT or zh-Hant",
+    is_language
+);
+
+/// Whether that is the form of a language tag, in its usual upper and lower case (RFC 5646, 2.1.1).
+fn is_language(tag: &str) -> bool {
+    let mut parts = tag.split('-');
+    let is_primary =
+        |part: &str| matches!(part.len(), 2 | 3) && part.bytes().all(|b| b.is_ascii_lowercase());
+    let mut is_behind_singleton = false;
+    let is_part = |part: &str| {
+        let is_usual = match part.len() {
+            2 if !is_behind_singleton => {
+                part.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+            }
+            4 if !is_behind_singleton && part.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                part.starts_with(|c: char| c.is_ascii_uppercase())
+                    && part.bytes().skip(1).all(|b| b.is_ascii_lowercase())
+            }
+            1..=8 => part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()),
+            _ => false,
+        };
+        is_behind_singleton |= part.len() == 1;
+        is_usual
+    };
+    tag.len() <= 35 && parts.next().is_some_and(is_primary) && parts.all(is_part)
+}
+
 impl LineId {
     /// The id of a line that was given none: its number in the order, from 1.
     pub fn numbered(index: usize) -> Self {
@@ -238,6 +270,20 @@ mod tests {
         assert!(Sku::parse("").is_err());
         assert!(Quantity::parse(0).is_err());
         assert!(serde_json::from_str::<Sku>("\"a b\"").is_err());
+    }
+
+    #[test]
+    fn a_language_is_written_as_usual() {
+        for good in
+            ["de", "gsw", "de-AT", "zh-Hant", "zh-Hant-TW", "es-419", "de-CH-1996", "en-x-us"]
+        {
+            assert!(Language::parse(good).is_ok(), "{good}");
+        }
+        for wrong in
+            ["", "d", "DE", "de-at", "de_AT", "zh-hant", "de-", "german", "de--AT", "de-123456789"]
+        {
+            assert!(Language::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

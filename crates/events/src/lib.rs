@@ -6,7 +6,7 @@
 //!   every event, [`proto::Command`] of every command;
 //! - [`names`]: their names, as they are in subjects;
 //! - [`id`], [`money`]: values that cannot be wrong, parsed once at the edge;
-//! - [`shop`]: the settings of a shop;
+//! - [`listings`]: what listings are made of; [`shop`]: the settings of a shop;
 //! - [`sealed`]: personal data, as it travels; [`card_numbers`]: what no free text may hold;
 //! - [`answers`] and [`questions`]: which message answers which command and which question;
 //! - [`http`]: the JSON of the HTTP API, for those who read it in Rust; with the feature `openapi` also as schemas of
@@ -29,6 +29,7 @@ pub mod http;
 pub mod id;
 pub mod json;
 mod json_text;
+pub mod listings;
 pub mod money;
 pub mod names;
 #[cfg(feature = "openapi")]

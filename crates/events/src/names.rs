@@ -39,6 +39,13 @@ pub fn event_name(body: &Body) -> Option<&'static str> {
             Catalog::Created(_) => "created",
             Catalog::Updated(_) => "updated",
             Catalog::Archived(_) => "archived",
+            Catalog::CategoryCreated(_) => "category_created",
+            Catalog::CategoryUpdated(_) => "category_updated",
+            Catalog::CategoryMoved(_) => "category_moved",
+            Catalog::CategoryDeleted(_) => "category_deleted",
+            Catalog::ListingCreated(_) => "listing_created",
+            Catalog::ListingUpdated(_) => "listing_updated",
+            Catalog::ListingArchived(_) => "listing_archived",
         },
         Body::Inventory(event) => match event.kind.as_ref()? {
             Inventory::Counted(_) => "counted",
@@ -148,6 +155,10 @@ pub const COMMANDED_SERVICES: [&str; 6] =
 pub fn command_name(body: &CommandBody) -> (&'static str, &'static str) {
     match body {
         CommandBody::PutProducts(_) => ("catalog", "put_products"),
+        CommandBody::PutCategory(_) => ("catalog", "put_category"),
+        CommandBody::DeleteCategory(_) => ("catalog", "delete_category"),
+        CommandBody::PutListing(_) => ("catalog", "put_listing"),
+        CommandBody::ArchiveListing(_) => ("catalog", "archive_listing"),
         CommandBody::RecordStock(_) => ("inventory", "record_stock"),
         CommandBody::PutLocation(_) => ("inventory", "put_location"),
         CommandBody::SetStockLimits(_) => ("inventory", "set_stock_limits"),
@@ -201,6 +212,10 @@ impl TryFrom<proto::Command> for OutgoingCommand {
             CommandBody::ChangeWebhooks(webhooks) => webhooks.endpoint_id.clone(),
             // Many aggregates at once, or one that nothing else waits for.
             CommandBody::PutProducts(_)
+            | CommandBody::PutCategory(_)
+            | CommandBody::DeleteCategory(_)
+            | CommandBody::PutListing(_)
+            | CommandBody::ArchiveListing(_)
             | CommandBody::RecordStock(_)
             | CommandBody::PutLocation(_)
             | CommandBody::RedriveRejections(_)

@@ -13,9 +13,9 @@ use utoipa::{
 
 use crate::{
     id::{
-        CategoryKey, Connector, Country, CustomerId, DocumentId, DocumentLine, HsCode, LineId,
-        ListingKey, Location, MAX_UNITS, OrderId, PaymentId, Quantity, Reference, Sku, TaxClass,
-        TransferId,
+        CategoryKey, Connector, Country, CustomerId, DocumentId, DocumentLine, HsCode, Language,
+        LineId, ListingKey, Location, MAX_UNITS, OrderId, PaymentId, Quantity, Reference, Sku,
+        TaxClass, TransferId,
     },
     money::Currency,
 };
@@ -48,6 +48,7 @@ impl_schema! {
     CategoryKey => text("A category, by its key. Upper and lower case differ.", CODE, 64, "kitchen");
     TaxClass => text("How a product is taxed, by the shop's own name for it.", NAME, 63, "reduced");
     Country => text("The ISO 3166-1 alpha-2 code of a country.", "^[A-Z]{2}$", 2, "DE");
+    Language => text("A language, as BCP 47 writes it.", "^[a-z]{2,3}(-[A-Za-z0-9]{1,8})*$", 35, "de");
     HsCode => text("A code of the Harmonized System.", "^[0-9]{6,10}$", 10, "691200");
     Currency => text("The ISO 4217 code of a currency.", "^[A-Z]{3}$", 3, "GBP");
     Quantity => quantity();

@@ -61,6 +61,10 @@ macro_rules! questions {
 questions!("catalog", catalog::CatalogQuestion, catalog_question:
     GetProduct => StoredProduct,
     ListProducts => StoredProducts,
+    GetCategory => StoredCategory,
+    ListCategories => StoredCategories,
+    GetListing => StoredListing,
+    ListListings => StoredListings,
 );
 questions!("inventory", inventory::InventoryQuestion, inventory_question:
     GetLevels => Levels,

@@ -100,7 +100,9 @@ pub(crate) fn required_scopes(method: &Method, path: &str) -> &'static [Scope] {
         [_, _, "orders" | "mails", ..] => &[Scope::Orders],
         // Which lines a key may send that has one of them alone is decided where they are read.
         [_, _, "inventory" | "fulfilments"] => &[Scope::Erp, Scope::Fulfilment],
-        [_, _, "products" | "inventory" | "locations", ..] => &[Scope::Erp],
+        [_, _, "products" | "categories" | "listings" | "inventory" | "locations", ..] => {
+            &[Scope::Erp]
+        }
         _ => &[Scope::Admin],
     }
 }
@@ -209,6 +211,8 @@ mod tests {
             (Method::POST, "/v1/shops/acme/orders", Some("orders")),
             (Method::POST, "/v1/shops/acme/orders/1/refunds", Some("orders")),
             (Method::PUT, "/v1/shops/acme/products/MUG", Some("erp")),
+            (Method::PUT, "/v1/shops/acme/categories/mugs", Some("erp")),
+            (Method::DELETE, "/v1/shops/acme/listings/mug", Some("erp")),
             (Method::POST, "/v1/shops/acme/inventory", Some("erp or fulfilment")),
             (Method::POST, "/v1/shops/acme/fulfilments", Some("erp or fulfilment")),
             (Method::PUT, "/v1/shops/acme/inventory/MUG/limits", Some("erp")),

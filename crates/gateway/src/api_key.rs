@@ -81,7 +81,7 @@ pub enum Scope {
     Orders,
     /// To say what an order costs: prices of lines, discounts, and charges below 0.
     PricesAsSold,
-    /// To put products and locations, and to record stock.
+    /// To put products, categories, listings and locations, and to record stock.
     Erp,
     /// To do what a warehouse does: read orders and stock, and record goods issues and transfers.
     Fulfilment,
@@ -126,7 +126,9 @@ impl Scope {
             Self::PricesAsSold => {
                 "says what an order costs: prices of lines, discounts, charges below 0"
             }
-            Self::Erp => "puts products and locations, records stock, and sees what came of it",
+            Self::Erp => {
+                "puts products, categories, listings and locations, records stock, and sees what came of it"
+            }
             Self::Fulfilment => "reads orders and stock, and records goods issues and transfers",
             Self::Webhooks => "reads and changes webhook endpoints",
             Self::Admin => "creates, changes and lists shops, and does what no other scope is for",

@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRequestParts, Query, RawPathParams, path::ErrorKind, rejection::PathRejection},
     http::{HeaderMap, HeaderName, Uri, request::Parts},
 };
-use events::id::{Location, OrderId, Sku};
+use events::id::{CategoryKey, ListingKey, Location, OrderId, Sku};
 use protocol::id::{ParseError, Shop};
 use tokio::time::Instant;
 use tracing::Span;
@@ -90,6 +90,28 @@ impl<S: Send + Sync> FromRequestParts<S> for SkuPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         path_parameter(parts, state, "sku", Sku::parse).await.map(Self)
+    }
+}
+
+/// A category's key in the path.
+pub(crate) struct CategoryPath(pub(crate) CategoryKey);
+
+impl<S: Send + Sync> FromRequestParts<S> for CategoryPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path_parameter(parts, state, "category_key", CategoryKey::parse).await.map(Self)
+    }
+}
+
+/// A listing's key in the path.
+pub(crate) struct ListingPath(pub(crate) ListingKey);
+
+impl<S: Send + Sync> FromRequestParts<S> for ListingPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path_parameter(parts, state, "listing_key", ListingKey::parse).await.map(Self)
     }
 }
 

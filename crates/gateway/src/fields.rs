@@ -191,6 +191,11 @@ impl<'r, 'a> Fields<'r, 'a> {
         self.errors.add(&Path::Member(self.path, name), detail);
     }
 
+    /// Whether a member is there, and not null.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.members.iter().any(|(member, node)| member == name && *node != Node::Null)
+    }
+
     /// Accepts members without reading them.
     pub(crate) fn ignore(&mut self, names: &[&'static str]) {
         self.read.extend(names);
@@ -331,6 +336,28 @@ pub(crate) fn integer<T>(
         };
         errors.take(path, parse(value))
     }
+}
+
+/// Reads a number by a rule, whole or not.
+pub(crate) fn number<T>(
+    parse: impl FnOnce(f64) -> Result<T, ParseError>,
+) -> impl FnOnce(&Node<'_>, &Path<'_>, &mut Errors) -> Option<T> {
+    move |node, path, errors| {
+        let value = match node {
+            Node::Integer(value) => *value as f64,
+            Node::Number(value) => *value,
+            _ => {
+                errors.add(path, format_args!("{} must be a number, got {node}", path.name()));
+                return None;
+            }
+        };
+        errors.take(path, parse(value))
+    }
+}
+
+/// The rule of true or false in a query.
+pub(crate) fn truth(value: &str) -> Result<bool, ParseError> {
+    value.parse().map_err(|_| ParseError::new("it", "must be true or false", value))
 }
 
 /// Reads true or false.

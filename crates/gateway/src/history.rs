@@ -17,7 +17,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     cursors::{self, List},
     extract::{
-        DEFAULT_PAGE_LENGTH, LocationPath, OrderPath, RequestContext, SkuPath, page_length, query,
+        CategoryPath, DEFAULT_PAGE_LENGTH, ListingPath, LocationPath, OrderPath, RequestContext,
+        SkuPath, page_length, query,
     },
     fields::{code, text},
     openapi::messages::CloudEvent,
@@ -90,6 +91,44 @@ pub(crate) async fn of_product(
     page: HistoryPage,
 ) -> Result<Json<History>, Problem> {
     read(&state, &context, "catalog", Aggregate::new("product", sku), &page).await
+}
+
+/// Lists the events of a category.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/categories/{category_key}/history",
+    operation_id = "get_history_of_category",
+    tag = "Categories",
+    params(HistoryPage),
+    responses((status = 200, description = "A page of the events, the newest first.", body = History)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
+pub(crate) async fn of_category(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    CategoryPath(key): CategoryPath,
+    page: HistoryPage,
+) -> Result<Json<History>, Problem> {
+    read(&state, &context, "catalog", Aggregate::new("category", key), &page).await
+}
+
+/// Lists the events of a listing.
+#[utoipa::path(
+    get,
+    path = "/shops/{shop}/listings/{listing_key}/history",
+    operation_id = "get_history_of_listing",
+    tag = "Listings",
+    params(HistoryPage),
+    responses((status = 200, description = "A page of the events, the newest first.", body = History)),
+    extensions(("x-problems" = json!(["not_found"]))),
+)]
+pub(crate) async fn of_listing(
+    State(state): State<Arc<AppState>>,
+    context: RequestContext,
+    ListingPath(key): ListingPath,
+    page: HistoryPage,
+) -> Result<Json<History>, Problem> {
+    read(&state, &context, "catalog", Aggregate::new("listing", key), &page).await
 }
 
 /// Lists the events of the stock of a SKU at a location.

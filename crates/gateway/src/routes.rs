@@ -14,9 +14,9 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    MetricsSource, admission, commands, compression, connectors, cors, feed, history,
+    MetricsSource, admission, categories, commands, compression, connectors, cors, feed, history,
     inventory::{self, levels},
-    keys, layers, locations, mails, metrics, not_modified,
+    keys, layers, listings, locations, mails, metrics, not_modified,
     openapi::{self, Description},
     operations, orders, payments, position,
     precondition::{self, ConditionalOperations},
@@ -124,6 +124,12 @@ fn of_shop() -> DescribedRoutes {
         .routes(routes!(products::list, products::post))
         .routes(routes!(products::get, products::put))
         .routes(routes!(history::of_product))
+        .routes(routes!(categories::list))
+        .routes(routes!(categories::get, categories::put, categories::delete))
+        .routes(routes!(history::of_category))
+        .routes(routes!(listings::list))
+        .routes(routes!(listings::get, listings::put, listings::archive))
+        .routes(routes!(history::of_listing))
         .routes(routes!(levels::list, inventory::post))
         .routes(routes!(inventory::post_fulfilments))
         .routes(routes!(levels::get))

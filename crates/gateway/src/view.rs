@@ -1,6 +1,8 @@
 //! What the services answer, as the JSON of the API.
 
+mod categories;
 mod erp;
+mod listings;
 mod payments;
 
 use events::{
@@ -24,7 +26,9 @@ use protocol::{
 };
 
 pub(crate) use self::{
+    categories::category,
     erp::{connector, rejection, stock_line},
+    listings::listing,
     payments::{DifferenceView, difference, payment, payment_summary, payment_totals},
 };
 use crate::problem::Problem;

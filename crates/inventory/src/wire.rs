@@ -367,6 +367,13 @@ fn foreign(event: proto::EventFact) -> Result<Input, WireError> {
                 Catalog::Created(created) => created.product,
                 Catalog::Updated(updated) => updated.after,
                 Catalog::Archived(archived) => archived.after,
+                Catalog::CategoryCreated(_)
+                | Catalog::CategoryUpdated(_)
+                | Catalog::CategoryMoved(_)
+                | Catalog::CategoryDeleted(_)
+                | Catalog::ListingCreated(_)
+                | Catalog::ListingUpdated(_)
+                | Catalog::ListingArchived(_) => return Err(unexpected),
             };
             let sku = product.ok_or(WireError::Missing("product"))?.sku;
             Ok(Input::ProductKnown { sku: Sku::parse(&sku)? })

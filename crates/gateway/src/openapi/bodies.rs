@@ -3,6 +3,7 @@
 
 #![expect(dead_code, reason = "these types are descriptions")]
 
+mod catalog;
 mod keys;
 mod mails;
 mod orders;
@@ -18,6 +19,7 @@ use protocol::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
 
 pub(crate) use self::{
+    catalog::{NewCategory, NewListing},
     keys::{KeyRevocation, KeyRotation, NewKey},
     mails::NewMailSettings,
     orders::{NewOrder, NewPayment, NewRefund, NewSettlement, OrderNote},

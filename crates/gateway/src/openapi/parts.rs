@@ -49,6 +49,8 @@ pub(super) fn tags() -> Value {
         ("Shops", "What sells: its settings, whether it is suspended."),
         ("API keys", "Who may do what: keys, their scopes and shops."),
         ("Products", "What is sold, and for how much."),
+        ("Categories", "The tree in which listings are shown."),
+        ("Listings", "What several SKUs share: texts, media, attributes, translations."),
         ("Inventory", "Stock by location, as ERP connectors report it and orders promise it."),
         ("Orders", "Orders from being placed to being shipped or cancelled."),
         ("Payments", "Payments of orders, refunds, and the comparison with the provider."),

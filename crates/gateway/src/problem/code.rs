@@ -36,6 +36,14 @@ pub(crate) enum Code {
     StaleProduct,
     VersionMismatch,
     TooManyLocations,
+    UnknownCategory,
+    UnknownSku,
+    SkuOfOtherListing,
+    CategoryCycle,
+    CategoryTooDeep,
+    TooManyCategories,
+    CategoryHasChildren,
+    CategoryHasListings,
     TooManyWebhooks,
     EndpointDisabled,
     KeyEnded,
@@ -55,7 +63,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code.
-    pub(crate) const ALL: [Self; 46] = [
+    pub(crate) const ALL: [Self; 54] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -87,6 +95,14 @@ impl Code {
         Self::StaleProduct,
         Self::VersionMismatch,
         Self::TooManyLocations,
+        Self::UnknownCategory,
+        Self::UnknownSku,
+        Self::SkuOfOtherListing,
+        Self::CategoryCycle,
+        Self::CategoryTooDeep,
+        Self::TooManyCategories,
+        Self::CategoryHasChildren,
+        Self::CategoryHasListings,
         Self::TooManyWebhooks,
         Self::EndpointDisabled,
         Self::KeyEnded,
@@ -131,6 +147,9 @@ impl Code {
             | Self::StaleProduct
             | Self::VersionMismatch
             | Self::TooManyLocations
+            | Self::TooManyCategories
+            | Self::CategoryHasChildren
+            | Self::CategoryHasListings
             | Self::TooManyWebhooks
             | Self::EndpointDisabled
             | Self::KeyEnded => StatusCode::CONFLICT,
@@ -140,6 +159,11 @@ impl Code {
             Self::InvalidFields
             | Self::IdempotencyKeyReused
             | Self::LinesRefused
+            | Self::UnknownCategory
+            | Self::UnknownSku
+            | Self::SkuOfOtherListing
+            | Self::CategoryCycle
+            | Self::CategoryTooDeep
             | Self::TotalOutOfRange
             | Self::RefundTooLarge
             | Self::OnAccountRefused
@@ -206,6 +230,22 @@ impl Code {
             Self::TooManyLocations => {
                 ("too_many_locations", "The shop has as many locations as one may have")
             }
+            Self::UnknownCategory => ("unknown_category", "There is no such category"),
+            Self::UnknownSku => ("unknown_sku", "No product has this SKU"),
+            Self::SkuOfOtherListing => {
+                ("sku_of_other_listing", "The product does not name this listing")
+            }
+            Self::CategoryCycle => ("category_cycle", "The category would be below itself"),
+            Self::CategoryTooDeep => {
+                ("category_too_deep", "The tree of categories would be too deep")
+            }
+            Self::TooManyCategories => {
+                ("too_many_categories", "There are as many categories as there may be")
+            }
+            Self::CategoryHasChildren => {
+                ("category_has_children", "The category has categories below it")
+            }
+            Self::CategoryHasListings => ("category_has_listings", "The category has listings"),
             Self::TooManyWebhooks => {
                 ("too_many_webhooks", "There are as many webhooks as there may be")
             }

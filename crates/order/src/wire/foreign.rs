@@ -164,6 +164,15 @@ fn product(kind: Catalog) -> Result<Input, WireError> {
         Catalog::Created(created) => created.product,
         Catalog::Updated(updated) => updated.after,
         Catalog::Archived(archived) => archived.after,
+        Catalog::CategoryCreated(_)
+        | Catalog::CategoryUpdated(_)
+        | Catalog::CategoryMoved(_)
+        | Catalog::CategoryDeleted(_)
+        | Catalog::ListingCreated(_)
+        | Catalog::ListingUpdated(_)
+        | Catalog::ListingArchived(_) => {
+            return Err(WireError::Unexpected("an event of a category or a listing"));
+        }
     };
     let product = product.ok_or(WireError::Missing("product"))?;
     let price = product.price.ok_or(WireError::Missing("price"))?;

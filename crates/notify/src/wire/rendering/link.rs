@@ -11,6 +11,8 @@ pub(super) fn of(service: &str, envelope: &Envelope, event_type: &str) -> String
     let id = encoded(aggregate_id);
     let below = match (service, &**aggregate_type) {
         ("catalog", "product") => format!("products/{id}/history"),
+        ("catalog", "category") => format!("categories/{id}/history"),
+        ("catalog", "listing") => format!("listings/{id}/history"),
         ("inventory", "stock") => {
             let (sku, location) = aggregate_id.rsplit_once('@').unwrap_or((aggregate_id, "main"));
             format!("inventory/{}/history?location={}", encoded(sku), encoded(location))
@@ -46,6 +48,8 @@ mod tests {
     fn an_event_is_found_in_the_history_of_its_aggregate() {
         for (service, aggregate_type, aggregate_id, expected) in [
             ("catalog", "product", "A/1 ü", "products/A%2F1%20%C3%BC/history"),
+            ("catalog", "category", "mugs", "categories/mugs/history"),
+            ("catalog", "listing", "mug", "listings/mug/history"),
             ("inventory", "stock", "A@1@main", "inventory/A%401/history?location=main"),
             ("inventory", "reservation", "o-1", "orders/o-1/reservation/history"),
             ("inventory", "location", "north", "locations/north/history"),
