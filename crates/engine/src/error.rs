@@ -4,8 +4,7 @@ use async_nats::ConnectErrorKind;
 
 use crate::{Remedy, StoreError, WireError, metrics::RestartCause};
 
-/// What the engine could not do. What an operator does about it says [`Error::remedy`], in words
-/// [`crate::Program`].
+/// What the engine could not do. What an operator does about it is its [remedy](Error::remedy).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No connection to NATS.
