@@ -16,11 +16,7 @@ use client::{Client, Response};
 use engine::{Clock, Engine, Outcome};
 use events::{proto, shop};
 use node::{
-    nats_users,
-    serve::{self, MetricsSource, Monitoring},
-    services,
-    services::Component,
-    settings::Settings,
+    nats_users, readiness::ProcessHealth, serve, services, services::Component, settings::Settings,
 };
 use protocol::{command::OutgoingCommand, subject::Lane, time::Timestamp};
 use serde_json::{Value, json};
@@ -88,12 +84,13 @@ pub fn settings_on(db: &Db, folder: &TempDir) -> Settings {
 impl Installation {
     /// Starts all services, with settings changed by `adjust`.
     pub async fn start(db: &Db, adjust: impl FnOnce(&mut Settings)) -> Self {
-        Self::start_measured(db, adjust, None).await
+        let server = TestServer::start_with_users(nats_users::for_this_run()).await;
+        Self::start_components(&Component::all(), server, db, adjust).await
     }
 
     /// Starts all services on that server.
     pub async fn start_on(server: TestServer, db: &Db) -> Self {
-        Self::start_components(&Component::all(), server, db, |_| {}, None).await
+        Self::start_components(&Component::all(), server, db, |_| {}).await
     }
 
     /// Starts all services but one.
@@ -101,17 +98,7 @@ impl Installation {
         let server = TestServer::start_with_users(nats_users::for_this_run()).await;
         let mut components = Component::all();
         components.retain(|component| component.name() != service);
-        Self::start_components(&components, server, db, |_| {}, None).await
-    }
-
-    /// Starts all services; the gateway shows what `metrics` renders.
-    pub async fn start_measured(
-        db: &Db,
-        adjust: impl FnOnce(&mut Settings),
-        metrics: Option<MetricsSource>,
-    ) -> Self {
-        let server = TestServer::start_with_users(nats_users::for_this_run()).await;
-        Self::start_components(&Component::all(), server, db, adjust, metrics).await
+        Self::start_components(&components, server, db, |_| {}).await
     }
 
     async fn start_components(
@@ -119,18 +106,17 @@ impl Installation {
         server: TestServer,
         db: &Db,
         adjust: impl FnOnce(&mut Settings),
-        metrics: Option<MetricsSource>,
     ) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let mut settings = settings(&server, db, &folder);
         adjust(&mut settings);
         let shutdown = CancellationToken::new();
         let (bound, address) = oneshot::channel();
-        let monitoring = Monitoring { metrics, ..Monitoring::default() };
+        let health = ProcessHealth::default();
         let running = tokio::spawn({
             let (settings, shutdown) = (settings.clone(), shutdown.clone());
             let components = components.to_vec();
-            async move { serve::serve(&settings, &components, shutdown, monitoring, bound).await }
+            async move { serve::serve(&settings, &components, shutdown, health, bound).await }
         });
         let address = address.await.expect("the gateway listens");
         let url = format!("http://{address}");
@@ -226,7 +212,8 @@ impl Gateway {
         let (bound, address) = oneshot::channel();
         let stop = shutdown.clone();
         let running = tokio::spawn(async move {
-            serve::serve(&settings, &[Component::Gateway], stop, Monitoring::default(), bound).await
+            serve::serve(&settings, &[Component::Gateway], stop, ProcessHealth::default(), bound)
+                .await
         });
         let url = format!("http://{}", address.await.expect("the gateway listens"));
         Self { url, shutdown, running }
@@ -283,7 +270,6 @@ impl OwnGateway {
             drain_timeout: Duration::from_secs(10),
             limits: gateway::Limits::default(),
             readiness: Arc::new(gateway::Readiness::default),
-            metrics: None,
             person_keys: None,
             webhooks: webhook_http::Policy::default(),
             cors_origins: None,

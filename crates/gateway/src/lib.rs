@@ -38,7 +38,7 @@
 //! | `shops`, `keys`, `products`, `inventory`, `rejections`, `connectors`, `locations`, `orders`, `payments`, `webhooks`, `mails`, `commands`, `operations` | the routes |
 //! | `ingest` | the lines of ERP connectors by NATS |
 //! | `readiness` | what `/readyz` reports |
-//! | `metrics` | what is measured of requests, and the route that shows it |
+//! | `metrics` | what is measured of requests |
 //! | `bulk`, `lines` | uploads of many lines, in chunks |
 //!
 //! `routes` says how a route is added.
@@ -150,8 +150,6 @@ pub struct Settings {
     pub limits: Limits,
     /// What `/readyz` reports about the services of this process.
     pub readiness: ReadinessSource,
-    /// Renders the metrics of the process, for `GET /metrics`; without it there is no such route.
-    pub metrics: Option<MetricsSource>,
     /// The keys with which personal data is sealed; without them, requests with such data are refused.
     pub person_keys: Option<PersonKeys>,
     /// What webhooks may be sent to.
@@ -161,9 +159,6 @@ pub struct Settings {
     /// The present.
     pub clock: Clock,
 }
-
-/// Renders the metrics of the process in the text format of Prometheus.
-pub type MetricsSource = Arc<dyn Fn() -> String + Send + Sync>;
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,7 +202,7 @@ pub async fn run(
     let _reporting = AbortOnDropHandle::new(tokio::spawn(key_reports::report(state.clone())));
     let ingest = ingest::routes(state.clone());
     let ingesting = ingest::serve(engine.client(), ingest, shutdown.clone());
-    let routes = routes(state, settings.metrics);
+    let routes = routes(state);
     let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let serving = server::serve(listener, tls, routes, &settings.limits, shutdown.clone());

@@ -1,5 +1,4 @@
-//! What is measured of requests: how many, how they were answered, how long they took; and the route
-//! that shows all metrics of the process.
+//! What is measured of requests: how many, how they were answered, how long they took.
 //!
 //! Labels take few values whatever callers send: the route is the pattern that matched, never the
 //! path, and a method that HTTP does not define is `other`.
@@ -7,12 +6,10 @@
 use std::time::{Duration, Instant};
 
 use axum::{
-    Router,
     extract::{MatchedPath, Request},
-    http::{Method, header::CONTENT_TYPE},
+    http::Method,
     middleware::Next,
     response::Response,
-    routing::get,
 };
 use engine::metrics::Metric;
 use metrics::{Gauge, counter, gauge, histogram};
@@ -54,9 +51,6 @@ const UNMATCHED: &str = "unmatched";
 /// The status of a request whose caller did not wait for the answer.
 const ABANDONED: &str = "abandoned";
 
-/// The text format of Prometheus.
-const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 /// Gives the recorder of this process all help texts. Called once, after the recorder is there.
 pub fn describe() {
     ALL.iter().for_each(Metric::describe);
@@ -64,15 +58,6 @@ pub fn describe() {
     for limit in [Limited::Key, Limited::Shop] {
         counter!(RATE_LIMITED.name, "limit" => limit.as_str()).increment(0);
     }
-}
-
-/// Answers `GET /metrics` with what `render` returns.
-pub fn routes<S>(render: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-{
-    let show = move || async move { ([(CONTENT_TYPE, PROMETHEUS_TEXT)], render()) };
-    Router::new().route("/metrics", get(show))
 }
 
 /// Measures a request. The outermost layer of the routes, so that it sees what the others answer.
@@ -152,11 +137,7 @@ fn method(method: &Method) -> &'static str {
 mod tests {
     use std::future::pending;
 
-    use axum::{
-        body::{Body, to_bytes},
-        http::StatusCode,
-        middleware,
-    };
+    use axum::{Router, body::Body, http::StatusCode, middleware, routing::get};
     use futures::FutureExt;
     use metrics::set_default_local_recorder;
     use metrics_exporter_prometheus::PrometheusBuilder;
@@ -181,10 +162,6 @@ mod tests {
         let routes = Router::new()
             .nest("/v1", shops)
             .fallback(|| async { StatusCode::NOT_FOUND })
-            .merge(super::routes({
-                let handle = handle.clone();
-                move || handle.render()
-            }))
             .layer(middleware::from_fn(measure));
         let answer = |method: &str, path: &str| routes.clone().oneshot(request(method, path));
 
@@ -200,10 +177,7 @@ mod tests {
         drop(slow);
         inbox_written(Duration::from_millis(2));
 
-        let response = answer("GET", "/metrics").await.expect("never fails");
-        assert_eq!(response.headers()[CONTENT_TYPE], PROMETHEUS_TEXT);
-        let body = to_bytes(response.into_body(), usize::MAX).await.expect("is in memory");
-        let text = std::str::from_utf8(&body).expect("is text");
+        let text = handle.render();
         let count = "http_request_duration_seconds_count";
         let orders = "route=\"/v1/shops/{shop}/orders\",status=\"409\"";
         let slow = "route=\"/v1/shops/{shop}/slow\",status=\"abandoned\"";
@@ -212,12 +186,11 @@ mod tests {
             format!("{count}{{method=\"GET\",{slow}}} 1"),
             format!("{count}{{method=\"other\",route=\"unmatched\",status=\"404\"}} 1"),
             "# TYPE http_requests_in_flight gauge".to_owned(),
-            "http_requests_in_flight 1".to_owned(),
+            "http_requests_in_flight 0".to_owned(),
             "inbox_write_duration_seconds_count 1".to_owned(),
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is not in:\n{text}");
         }
         assert!(!text.contains("acme"), "{text}");
-        assert!(handle.render().contains("http_requests_in_flight 0\n"));
     }
 }

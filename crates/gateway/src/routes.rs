@@ -14,7 +14,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    MetricsSource, admission, categories, commands, compression, connectors, cors, feed, history,
+    admission, categories, commands, compression, connectors, cors, feed, history,
     inventory::{self, levels},
     keys, layers, listings, locations, mails, metrics, not_modified,
     openapi::{self, Description},
@@ -30,10 +30,9 @@ use crate::{
 type DescribedRoutes = OpenApiRouter<Arc<AppState>>;
 
 /// The routes of the gateway.
-pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Router {
+pub(crate) fn routes(state: Arc<AppState>) -> Router {
     let conditional = ConditionalOperations::of(&described());
     let description: &'static Description = &DESCRIPTION;
-    let shown = metrics.map(|render| metrics::routes(move || render()));
     let of_shop = Router::from(of_shop())
         .route_layer(middleware::from_fn_with_state(state.clone(), admission::require_shop));
     let of_installation =
@@ -52,7 +51,6 @@ pub(crate) fn routes(state: Arc<AppState>, metrics: Option<MetricsSource>) -> Ro
     // The last layer is the outermost.
     let routes = Router::from(open())
         .nest("/v1", v1)
-        .merge(shown.unwrap_or_default())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn(not_modified::tag))

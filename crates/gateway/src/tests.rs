@@ -34,7 +34,6 @@ pub(crate) fn settings() -> Settings {
         drain_timeout: Duration::from_secs(10),
         limits: Limits::default(),
         readiness: Arc::new(Readiness::default),
-        metrics: None,
         clock: engine::Clock::from(|| Timestamp::from_millis(0)),
     }
 }
@@ -50,7 +49,7 @@ pub(crate) fn state(settings: &Settings) -> Arc<AppState> {
 }
 
 async fn answer(request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
-    answer_of(routes(state(&settings()), None), request).await
+    answer_of(routes(state(&settings())), request).await
 }
 
 async fn answer_of(router: Router, request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
@@ -105,6 +104,14 @@ async fn a_request_without_the_key_is_refused() {
 }
 
 #[tokio::test]
+async fn the_metrics_of_the_process_are_not_for_clients() {
+    for key in ["Bearer the-key", "Bearer wrong"] {
+        let request = Request::get("/metrics").header("authorization", key);
+        refused(request.body(Body::empty()).expect("is valid"), 404, "not_found", &[]).await;
+    }
+}
+
+#[tokio::test]
 async fn healthz_needs_no_key() {
     let request = Request::get("/healthz").body(Body::empty()).expect("is valid");
     let (status, _, document) = answer(request).await;
@@ -136,7 +143,7 @@ async fn a_suspended_shop_is_refused_on_every_route_below_it() {
             continue;
         }
         let request = request(&method, &format!("/v1/shops/acme{path}"), "{}");
-        let (status, _, document) = answer_of(routes(state.clone(), None), request).await;
+        let (status, _, document) = answer_of(routes(state.clone()), request).await;
         let refused = (status.as_u16(), &document["code"]);
         assert_eq!(refused, (403, &"shop_suspended".into()), "{method} {path}");
     }
@@ -334,13 +341,13 @@ async fn check_full(
     let state = state(&Settings { limits, ..settings() });
     let _permit = state.concurrency.try_acquire(class, "other").expect("nothing else runs");
     for request in refused {
-        let (status, headers, document) = answer_of(routes(state.clone(), None), request).await;
+        let (status, headers, document) = answer_of(routes(state.clone()), request).await;
         assert_eq!((status.as_u16(), &document["code"]), (503, &"overloaded".into()));
         assert_eq!(headers["retry-after"], "1");
     }
     for request in others {
         // Beyond the limits, the handler panics for want of a service.
-        let (status, _, document) = answer_of(routes(state.clone(), None), request).await;
+        let (status, _, document) = answer_of(routes(state.clone()), request).await;
         assert_ne!(document["code"], "overloaded", "{class:?}: {status}");
     }
 }
@@ -350,12 +357,12 @@ async fn a_shop_with_half_of_the_requests_is_refused_and_another_handled() {
     let limits = Limits { max_reads: 2, ..Limits::default() };
     let state = state(&Settings { limits, ..settings() });
     let _permit = state.concurrency.try_acquire(RequestClass::Read, "acme").expect("is the first");
-    let (status, headers, document) = answer_of(routes(state.clone(), None), read()).await;
+    let (status, headers, document) = answer_of(routes(state.clone()), read()).await;
     assert_eq!((status.as_u16(), &document["code"]), (429, &"too_many_requests".into()));
     assert_eq!(headers["retry-after"], "1");
     // Beyond the limits, the handler panics for want of a service.
     let other = request("GET", "/v1/shops/other/products/A", "");
-    let (status, ..) = answer_of(routes(state, None), other).await;
+    let (status, ..) = answer_of(routes(state), other).await;
     assert_eq!(status, 500);
 }
 
@@ -368,7 +375,7 @@ async fn a_request_beyond_the_rate_is_refused_and_says_when_to_come_again() {
     let state = state(&Settings { limits, ..settings() });
     // Three, unless they take so long that there are more.
     let (status, headers, document) = loop {
-        let answer = answer_of(routes(state.clone(), None), read()).await;
+        let answer = answer_of(routes(state.clone()), read()).await;
         if answer.0 == StatusCode::TOO_MANY_REQUESTS {
             break answer;
         }
@@ -464,11 +471,11 @@ async fn parameters_of_the_feed_are_checked() {
 async fn an_upload_counts_until_its_report_is_sent() {
     let limits = Limits { max_uploads: 1, ..Limits::default() };
     let state = state(&Settings { limits, ..settings() });
-    let response = routes(state.clone(), None).oneshot(upload()).await.expect("never fails");
-    let (status, ..) = answer_of(routes(state.clone(), None), upload()).await;
+    let response = routes(state.clone()).oneshot(upload()).await.expect("never fails");
+    let (status, ..) = answer_of(routes(state.clone()), upload()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     drop(response);
-    let (status, ..) = answer_of(routes(state, None), upload()).await;
+    let (status, ..) = answer_of(routes(state), upload()).await;
     assert_eq!(status, StatusCode::OK);
 }
 
@@ -483,7 +490,7 @@ async fn a_body_that_stalls_is_given_up() {
     let limits = Limits { body_read_timeout: Duration::from_millis(1), ..Limits::default() };
     let state = state(&Settings { limits, ..settings() });
     let request = request("POST", "/v1/shops/acme/orders", stalled());
-    let (status, _, document) = answer_of(routes(state, None), request).await;
+    let (status, _, document) = answer_of(routes(state), request).await;
     assert_eq!((status.as_u16(), &document["code"]), (400, &"incomplete_body".into()));
 }
 
@@ -492,7 +499,7 @@ async fn a_request_that_takes_too_long_is_given_up() {
     let limits = Limits { request_timeout: Duration::from_millis(1), ..Limits::default() };
     let state = state(&Settings { limits, ..settings() });
     let request = request("POST", "/v1/shops/acme/orders", stalled());
-    let (status, _, document) = answer_of(routes(state, None), request).await;
+    let (status, _, document) = answer_of(routes(state), request).await;
     assert_eq!((status.as_u16(), &document["code"]), (504, &"timed_out".into()));
 }
 
@@ -501,9 +508,9 @@ async fn a_process_that_drains_is_alive_and_not_ready() {
     let state = state(&settings());
     state.shutdown.cancel();
     let get = |path: &str| Request::get(path).body(Body::empty()).expect("is valid");
-    let (status, _, document) = answer_of(routes(state.clone(), None), get("/readyz")).await;
+    let (status, _, document) = answer_of(routes(state.clone()), get("/readyz")).await;
     assert_eq!((status.as_u16(), &document["code"]), (503, &"not_ready".into()));
-    let (status, ..) = answer_of(routes(state, None), get("/healthz")).await;
+    let (status, ..) = answer_of(routes(state), get("/healthz")).await;
     assert_eq!(status, StatusCode::OK);
 }
 
@@ -521,7 +528,7 @@ async fn a_key_without_the_scope_does_not_say_what_an_order_costs() {
         };
         let settings = Settings { api_keys: vec![key], ..settings() };
         let request = request("POST", "/v1/shops/acme/orders", body);
-        let (status, _, document) = answer_of(routes(state(&settings), None), request).await;
+        let (status, _, document) = answer_of(routes(state(&settings)), request).await;
         assert_eq!((status.as_u16(), &document["code"]), (403, &"forbidden".into()), "{lines}");
         assert_eq!(document["scope"], "prices-as-sold");
     }
@@ -558,7 +565,7 @@ fn operations_of_shop() -> Vec<(String, String)> {
 /// What a key with these limits is answered to a request.
 async fn answer_to(setting: ApiKeySetting, (method, path): (&str, &str)) -> (StatusCode, Value) {
     let settings = Settings { api_keys: vec![setting], ..settings() };
-    let router = routes(state(&settings), None);
+    let router = routes(state(&settings));
     let (status, _, document) = answer_of(router, request(method, path, "{}")).await;
     (status, document)
 }

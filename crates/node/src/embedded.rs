@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     nats_users,
-    serve::{self, Monitoring},
+    readiness::ProcessHealth,
+    serve,
     services::Component,
     settings::{GatewayOptions, JwtOptions, Settings, WebhookOptions},
 };
@@ -62,8 +63,14 @@ impl Embedded {
         let mut running = tokio::spawn({
             let (settings, shutdown) = (settings.clone(), shutdown.clone());
             async move {
-                serve::serve(&settings, &Component::all(), shutdown, Monitoring::default(), bound)
-                    .await
+                serve::serve(
+                    &settings,
+                    &Component::all(),
+                    shutdown,
+                    ProcessHealth::default(),
+                    bound,
+                )
+                .await
             }
         });
         let address = tokio::select! {

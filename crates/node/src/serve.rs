@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::{Context, Result, bail};
 use engine::Engine;
 use futures::future::BoxFuture;
-pub use gateway::MetricsSource;
 use tokio::{sync::oneshot, task::JoinSet, time::sleep};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -21,23 +20,14 @@ use crate::{
 /// The part of the time for a drain that is the gateway's; the rest is its workers'.
 const GATEWAY_SHARE: f64 = 0.75;
 
-/// What a process shows of itself.
-#[derive(Clone, Default)]
-pub struct Monitoring {
-    /// Renders the metrics of the process, for the gateway's `GET /metrics`.
-    pub metrics: Option<MetricsSource>,
-    /// Is told how the process is.
-    pub health: ProcessHealth,
-}
-
 /// Runs the components until `shutdown`, and then until they have drained: first the gateway, while
 /// the workers go on answering it, and then these. Sends the gateway's address to `bound` as soon as
-/// it listens.
+/// it listens, and `health` how the process is.
 pub async fn serve(
     settings: &Settings,
     components: &[Component],
     shutdown: CancellationToken,
-    monitoring: Monitoring,
+    health: ProcessHealth,
     bound: oneshot::Sender<SocketAddr>,
 ) -> Result<()> {
     let connected = shutdown.run_until_cancelled(Box::pin(connect(settings, components))).await;
@@ -51,15 +41,14 @@ pub async fn serve(
         running.spawn(match *component {
             Component::Gateway => {
                 let stops = (shutdown.clone(), workers.clone().drop_guard());
-                let shown = (services.clone(), monitoring.metrics.clone());
-                start_gateway(&engine, settings, stops, shown, bound.take())?
+                start_gateway(&engine, settings, stops, services.clone(), bound.take())?
             }
             Component::Service(service) => {
                 start_service(service, &engine, settings, workers.clone())
             }
         });
     }
-    let measuring = monitoring.health.measure(engine.clone(), services, shutdown.clone());
+    let measuring = health.measure(engine.clone(), services, shutdown.clone());
     let _measuring = AbortOnDropHandle::new(tokio::spawn(measuring));
     let all = async {
         let mut outcome = Ok(());
@@ -104,7 +93,7 @@ fn start_gateway(
     engine: &Engine,
     settings: &Settings,
     stops: (CancellationToken, DropGuard),
-    (services, metrics): (OwnServices, Option<MetricsSource>),
+    services: OwnServices,
     bound: Option<oneshot::Sender<SocketAddr>>,
 ) -> Result<BoxFuture<'static, Result<()>>> {
     let engine = engine.clone();
@@ -128,7 +117,6 @@ fn start_gateway(
             let engine = engine.clone();
             Arc::new(move || services.readiness(engine.partitions()))
         },
-        metrics,
         person_keys,
         webhooks: settings.webhooks.policy()?,
         cors_origins: settings.cors_origins.clone(),

@@ -4,7 +4,7 @@
 //! ```text
 //! tracing ──► registry ─┬─► logs    what the log filter lets through ──► standard error stream
 //!                       └─► traces  spans from `info` on, sampled ──► queue ──► OTLP/HTTP
-//! metrics ──► recorder ────► metrics ──► listener `GET /metrics`, and the gateway's route
+//! metrics ──► recorder ────► metrics ──► listener `GET /metrics`
 //! health of the process ───────────────► listener `GET /healthz`, `GET /readyz`
 //! ```
 //!

@@ -32,14 +32,14 @@ mod persons;
 mod shops;
 mod webhooks;
 
-use std::{ffi::OsString, process::ExitCode, sync::Arc};
+use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches};
 use lab::{bench, demo, failover, replay};
 use node::{
     readiness::{HealthAnswer, ProcessHealth},
-    serve::{self, Monitoring},
+    serve,
     services::Component,
     settings::{
         DEFAULT_METRICS_LISTEN, LogFormat, MetricsListen, Settings, secret_in_flags, with_file,
@@ -84,15 +84,11 @@ fn run() -> Result<ExitCode> {
     let telemetry = start_telemetry(&cli)?;
     cli.settings.read_key_files()?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-    let render = telemetry.metrics();
-    let monitoring = Monitoring {
-        metrics: Some(Arc::new(move || render.render())),
-        health: ProcessHealth::default(),
-    };
+    let health = ProcessHealth::default();
     if matches!(cli.command, Command::Serve { .. }) {
-        telemetry.show_health(health_source(&monitoring.health));
+        telemetry.show_health(health_source(&health));
     }
-    runtime.block_on(dispatch(cli, monitoring))
+    runtime.block_on(dispatch(cli, health))
 }
 
 /// The health of the process, for the listener of its metrics.
@@ -179,7 +175,7 @@ fn default_log(command: &Command) -> &'static str {
     }
 }
 
-async fn dispatch(cli: Cli, monitoring: Monitoring) -> Result<ExitCode> {
+async fn dispatch(cli: Cli, health: ProcessHealth) -> Result<ExitCode> {
     let settings = cli.settings;
     match cli.command {
         Command::Serve { services } => {
@@ -193,7 +189,7 @@ async fn dispatch(cli: Cli, monitoring: Monitoring) -> Result<ExitCode> {
                 tracing::info!("stopping: requests and batches in progress are finished");
                 stop.cancel();
             });
-            serve::serve(&settings, &services, shutdown, monitoring, bound).await?;
+            serve::serve(&settings, &services, shutdown, health, bound).await?;
         }
         Command::Rebuild { service } => admin::print_rebuild(&settings, service).await?,
         Command::Verify { service } => admin::print_verify(&settings, service).await?,

@@ -4,11 +4,7 @@ use std::{fmt::Write as _, ops::Range, sync::atomic::Ordering, time::Duration};
 
 use engine::Engine;
 use events::proto::{event::Body, shop};
-use node::{
-    serve::{self, Monitoring},
-    services::Component,
-    settings::WebhookOptions,
-};
+use node::{readiness::ProcessHealth, serve, services::Component, settings::WebhookOptions};
 use protocol::{
     id::{CommandId, Shop},
     time::Timestamp,
@@ -513,8 +509,14 @@ async fn what_is_known_of_a_key_holds_while_the_shop_service_does_not_answer() {
     let running = tokio::spawn({
         let (settings, stop) = (installation.settings.clone(), shops.clone());
         async move {
-            serve::serve(&settings, &[component], stop, Monitoring::default(), oneshot::channel().0)
-                .await
+            serve::serve(
+                &settings,
+                &[component],
+                stop,
+                ProcessHealth::default(),
+                oneshot::channel().0,
+            )
+            .await
         }
     });
     stock(&installation.api(), "MUG", 5).await;

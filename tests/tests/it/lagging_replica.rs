@@ -17,10 +17,7 @@ use client::Client;
 use engine::{Engine, Logged, plain_http};
 use events::{names::answered_command, proto};
 use node::{
-    serve::{self, Monitoring},
-    services::Component,
-    services::NAMES,
-    settings::Settings,
+    readiness::ProcessHealth, serve, services::Component, services::NAMES, settings::Settings,
 };
 use prost::Message;
 use serde_json::{Value, json};
@@ -121,7 +118,7 @@ impl Running {
         let components: Vec<_> = Component::all().into_iter().filter(is_meant).collect();
         let (settings, stop) = (settings.clone(), shutdown.clone());
         let task = tokio::spawn(async move {
-            serve::serve(&settings, &components, stop, Monitoring::default(), bound).await
+            serve::serve(&settings, &components, stop, ProcessHealth::default(), bound).await
         });
         (Self { shutdown, task }, address)
     }

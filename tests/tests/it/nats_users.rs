@@ -3,7 +3,8 @@
 use futures::StreamExt;
 use node::{
     nats_users::{self, Identity, NatsUser},
-    serve::{self, Monitoring},
+    readiness::ProcessHealth,
+    serve,
     services::Component,
     services::NAMES,
     settings::Settings,
@@ -199,7 +200,7 @@ async fn an_installation_runs_with_a_user_for_each_component() {
         };
         let stop = stop.clone();
         running.push(tokio::spawn(async move {
-            serve::serve(&settings, &[component], stop, Monitoring::default(), bound).await
+            serve::serve(&settings, &[component], stop, ProcessHealth::default(), bound).await
         }));
     }
     let url = format!("http://{}", address.await.expect("the gateway listens"));

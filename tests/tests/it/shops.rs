@@ -5,10 +5,7 @@ use events::{
     proto::{self, command::Body},
     shop::Settings,
 };
-use node::{
-    serve::{self, Monitoring},
-    services::Component,
-};
+use node::{readiness::ProcessHealth, serve, services::Component};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Db;
@@ -30,7 +27,8 @@ impl Gateway {
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
         let running = tokio::spawn(async move {
-            serve::serve(&settings, &[Component::Gateway], stop, Monitoring::default(), bound).await
+            serve::serve(&settings, &[Component::Gateway], stop, ProcessHealth::default(), bound)
+                .await
         });
         let url = format!("http://{}", address.await.expect("it listens"));
         Self { url, shutdown, running }

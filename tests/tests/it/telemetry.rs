@@ -1,6 +1,6 @@
 //! What a whole installation says of one order: its trace at a collector, and the metrics.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use engine::metrics::Metric;
 use opentelemetry_proto::tonic::{common::v1::any_value::Value, trace::v1::Span};
@@ -96,8 +96,7 @@ async fn an_order_is_one_trace_and_a_scrape_has_every_metric() {
     let telemetry = start_telemetry(&collector);
     let metrics = telemetry.metrics();
     let db = Db::sqlite();
-    let installation =
-        Installation::start_measured(&db, |_| {}, Some(Arc::new(move || metrics.render()))).await;
+    let installation = Installation::start(&db, |_| {}).await;
     let api = installation.api();
     stock(&api, "MUG", 5).await;
     let url = format!("{}/v1/shops/{SHOP}/orders", installation.url());
@@ -127,9 +126,8 @@ async fn an_order_is_one_trace_and_a_scrape_has_every_metric() {
         .collect();
     assert_eq!(missing(&spans), [""; 0], "among {names:#?}");
     assert_eq!(orphan(&spans), None, "a span has no parent");
-    let metrics = format!("{}/metrics", installation.url());
     eventually("every metric has a series", async || {
-        let text = reqwest::get(&metrics).await.expect("it answers").text().await.expect("is text");
+        let text = metrics.render();
         unmeasured(&text).is_empty() && text.contains("tradewind_sagas_total{outcome=\"paid\"} 1\n")
     })
     .await;

@@ -25,7 +25,7 @@ async fn ask(
 }
 
 async fn send(settings: &Settings, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
-    let response = routes(state(settings), None).oneshot(request).await.expect("never fails");
+    let response = routes(state(settings)).oneshot(request).await.expect("never fails");
     let (parts, body) = response.into_parts();
     (parts.status, parts.headers, to_bytes(body, usize::MAX).await.expect("is in memory"))
 }

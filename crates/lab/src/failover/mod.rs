@@ -23,13 +23,8 @@ use clap::Args;
 use client::Client;
 use engine::Engine;
 use node::{
-    data_folder::DataFolder,
-    say,
-    serve::{self, Monitoring},
-    services,
-    services::Component,
-    settings::Settings,
-    terminal::interrupted,
+    data_folder::DataFolder, readiness::ProcessHealth, say, serve, services, services::Component,
+    settings::Settings, terminal::interrupted,
 };
 use protocol::id::Shop;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -177,7 +172,8 @@ impl Gateway {
         let (bound, address) = oneshot::channel();
         let (settings, stop) = (settings.clone(), shutdown.clone());
         let mut running = tokio::spawn(async move {
-            serve::serve(&settings, &[Component::Gateway], stop, Monitoring::default(), bound).await
+            serve::serve(&settings, &[Component::Gateway], stop, ProcessHealth::default(), bound)
+                .await
         });
         tokio::select! {
             address = address => {

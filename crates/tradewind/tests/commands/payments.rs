@@ -8,7 +8,7 @@ use testkit::eventually;
 
 use crate::{
     operator::check,
-    rig::{Installation, SETTLE_TIMEOUT, SHOP, get},
+    rig::{Installation, SETTLE_TIMEOUT, SHOP, free_address, get},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +79,16 @@ async fn what_is_stuck_is_listed_and_settled_by_an_operator() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_capture_without_an_answer_is_tried_again_and_given_up_by_an_operator() {
     let installation = Installation::new().await;
-    let arguments = ["serve", "--provider-timeout", "200ms", "--payment-stuck-after", "1s"];
+    let listen = free_address().to_string();
+    let arguments = [
+        "serve",
+        "--provider-timeout",
+        "200ms",
+        "--payment-stuck-after",
+        "1s",
+        "--metrics-listen",
+        &listen,
+    ];
     let serving = installation.serve(&arguments).await;
     installation.stock("MUG", 5).await;
     let api = installation.api();
@@ -92,13 +101,15 @@ async fn a_capture_without_an_answer_is_tried_again_and_given_up_by_an_operator(
         stuck["payments"][0]["stuck"] == "no_answer"
     };
     eventually("the capture is stuck", async || is_stuck().await).await;
-    let metrics = format!("http://{}/metrics", installation.listen);
+    let metrics = format!("http://{listen}/metrics");
     eventually("the gauge rises", async || {
         let shown = get(&metrics).await.expect("the metrics").text().await.expect("a text");
         let of_stuck = |line: &&str| line.starts_with("tradewind_payments_stuck{");
         shown.lines().filter(of_stuck).any(|line| line.ends_with(" 1"))
     })
     .await;
+    let at_gateway = get(&format!("http://{}/metrics", installation.listen)).await;
+    assert_eq!(at_gateway.expect("it is answered").status(), 404, "they name every shop");
     let listed = installation.run(&["payments", "stuck"]).await;
     assert!(listed.out.contains(":capture-") && listed.out.contains("no_answer"), "{listed:?}");
 

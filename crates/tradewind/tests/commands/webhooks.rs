@@ -378,7 +378,9 @@ fn arrivals(receiver: &Receiver) -> BTreeMap<(String, u64), usize> {
 async fn what_was_in_flight_when_the_process_was_killed_is_sent_again_and_nothing_else() {
     let mut installation = Installation::new().await;
     let receiver = Receiver::start().await;
-    let serving = installation.serve(&SERVE).await;
+    let listen = rig::free_address().to_string();
+    let serve = [&SERVE[..], &["--metrics-listen", &listen]].concat();
+    let serving = installation.serve(&serve).await;
     installation.create_shop().await;
     let api = installation.api();
     let post = async |path: &str, body: Value| post(&api, path, body).await;
@@ -416,7 +418,7 @@ async fn what_was_in_flight_when_the_process_was_killed_is_sent_again_and_nothin
     .await;
     installation.server.kill().await;
     permits.add_permits(1);
-    let metrics = format!("http://{}/metrics", installation.listen);
+    let metrics = format!("http://{listen}/metrics");
     eventually("the process has the answer", async || {
         let answer = rig::get(&metrics).await.expect("it is answered");
         let text = answer.text().await.expect("it is text");
